@@ -1,0 +1,1 @@
+"""Latent Studio: make pictures with Stable Diffusion and see how it works."""

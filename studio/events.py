@@ -1,0 +1,252 @@
+"""What is answered: the typed events of a job, what the models are doing, and the `Engine` protocol the page talks to.
+
+Plain values only: nothing here is a tensor, so an engine could live in another process. The page is tested against a
+fake engine that implements this protocol in a few lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from studio.requests import Request
+
+RungName = Literal["fast", "tiny", "full"]
+
+# ------------------------------------------------------------------------------------------- what an event holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """A decoded predicted x0: `jpeg` holds the bytes of a JPEG at the picture's full size or smaller."""
+
+    jpeg: bytes
+    width: int
+    height: int
+    rung: RungName  # which decoder of the preview ladder made it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A finished picture on disk. `id` is random; the file is served at `/picture/<id>` to its owner alone."""
+
+    id: str
+    file_name: str
+    width: int
+    height: int
+    seed: int
+    info: dict[
+        str, object
+    ]  # the request as a dict with everything resolved, plus model hash, versions, evaluations, seconds
+    parameters: str  # the A1111 `parameters` text
+    filmstrip: tuple[bytes, ...] = ()  # one small JPEG per U-Net evaluation: predicted x0
+
+
+# ------------------------------------------------------------------------------------------------------- events
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """The checkpoint of this job is being loaded."""
+
+    job_id: str
+    checkpoint: str
+    message: str  # a sentence for the page
+    fraction: float | None = None  # 0..1, None when unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queued:
+    """The job waits. Sent again when the position changes."""
+
+    job_id: str
+    ahead: int  # jobs before this one, 0 = next
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The first lane has been admitted. Everything random or automatic is resolved here."""
+
+    job_id: str
+    seeds: tuple[int, ...]
+    width: int
+    height: int
+    total: int  # U-Net evaluations per image
+    prompt_tokens: int  # content tokens of the prompt, all of them used
+    negative_prompt_tokens: int
+    chunks: int  # 77-token chunks the prompts were encoded in
+    notes: tuple[str, ...] = ()  # sentences worth knowing, such as "the prompt was encoded in 3 chunks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One U-Net evaluation of one image is done. Dropped when a newer one is there before anybody looked."""
+
+    job_id: str
+    image: int  # 0-based index of the image within the request
+    index: int  # 0-based evaluation just done
+    total: int
+    timestep: float
+    sigma: float  # noise level of that evaluation, sqrt((1 - abar) / abar)
+    seconds_per_step: float  # running mean of this job
+    seconds_left: float  # for the whole job, decoding and saving included as far as known
+    images_done: int
+    preview: Preview | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """Every picture is on disk."""
+
+    job_id: str
+    pictures: tuple[Picture, ...]
+    seconds: float
+    exact: bool  # whether lanes ran one by one (bit-equal to the same request alone)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """Stopped on request. Images finished before are kept; `last` is what each unfinished image looked like."""
+
+    job_id: str
+    pictures: tuple[Picture, ...]
+    last: tuple[Preview, ...]
+    index: int  # evaluations done of the image that was running, 0 when stopped before the first
+    total: int
+    reason: str = "Stopped."
+
+
+FailureKind = Literal["out_of_memory", "bad_checkpoint", "not_finite", "disk", "internal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The job failed. The same for every watcher and after a reload."""
+
+    job_id: str
+    kind: FailureKind
+    message: str  # one plain sentence or two: the cause and what to do; no path, no traceback
+    error_id: str  # the same id stands in the log beside the traceback
+
+
+Event = Loading | Queued | Started | Step | Finished | Stopped | Failed
+TERMINAL = (Finished, Stopped, Failed)
+
+# -------------------------------------------------------------------------------- models, questions and summaries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One entry of the catalogue; no tensor has been read for it."""
+
+    name: str  # what a request's `checkpoint` says
+    label: str
+    family: str  # "SD 1", "SD 2", "SDXL", ...
+    native_width: int
+    native_height: int
+    size_bytes: int
+    built_in: bool = False
+    examples: tuple[str, ...] = ()  # prompts that work well with it
+    words: tuple[str, ...] = ()  # words it knows, for the chips
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineStatus:
+    """What the engine is doing, for the line above Generate."""
+
+    state: Literal["starting", "loading", "ready", "failed"]
+    message: str
+    checkpoint: str | None = None  # the one that is loaded or being loaded
+    fraction: float | None = None
+    device: str = ""
+    running: int = 0  # jobs
+    queued: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """How does this checkpoint's tokenizer see the text?"""
+
+    checkpoint: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokensAnswer:
+    """`pieces` are the content tokens of the text, prompt grammar applied; begin, end and padding are not counted."""
+
+    count: int
+    chunks: int
+    pieces: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSummary:
+    """A job as its owner may list it, newest first."""
+
+    job_id: str
+    request: Request
+    state: Literal["queued", "running", "finished", "stopped", "failed"]
+    origin: str  # which tab or API asked: "text_to_image", "image_to_image", "noise_viewer", "api"
+
+
+# ------------------------------------------------------------------------------------------------------- engine
+
+
+class UnknownJob(LookupError):
+    """No such job, or not this owner's: the two are not told apart."""
+
+
+class Refused(RuntimeError):
+    """The engine does not take the job now (queue full, too many jobs of one visitor). The text says what to do."""
+
+
+class Engine(Protocol):
+    """What the page may ask. Every call returns at once; nothing here imports torch in the caller."""
+
+    def submit(self, request: Request, *, owner: str, origin: str = "api") -> str:
+        """Take a job and return its random id. Raises InvalidRequest (unknown checkpoint, unreadable picture, ...)
+        or Refused. Nothing else ever raises for what a visitor typed."""
+        ...
+
+    def watch(self, job_id: str, *, owner: str) -> AsyncIterator[Event]:
+        """Events of a job from where it is now: the state so far in short (Loading/Queued/Started, newest Step), then
+        live ones, ending with exactly one terminal event. Any number of watchers. Raises UnknownJob."""
+        ...
+
+    def cancel(self, job_id: str, *, owner: str) -> bool:
+        """Ask a job to stop; it does within one step. False when it had ended already. Raises UnknownJob."""
+        ...
+
+    def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
+        """This owner's jobs, newest first, for re-attaching after a reload."""
+        ...
+
+    def catalog(self) -> tuple[Checkpoint, ...]:
+        """Installed checkpoints, the built-in one first. Cheap: reads folder names and headers only."""
+        ...
+
+    def status(self) -> EngineStatus:
+        """What the engine is doing now."""
+        ...
+
+    async def ask(self, question: Tokens) -> TokensAnswer:
+        """A short question, answered between ticks. Raises InvalidRequest, or Refused while the model is loading."""
+        ...
+
+    def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
+        """The recorded evaluations `since`.. of one image as the bytes of a safetensors file (viewer format, docs/record.md).
+
+        fp16 tensors, n = evaluations in this answer: `x_t` (n, C, H/8, W/8) in the U-Net's own scale, `denoised` (predicted
+        x0) and `noise_pred` alike; `preview.weight` (192, C, 3, 3), `preview.bias` (192,): the fast decoder. The header's
+        `__metadata__["run"]` is JSON: job_id, state, total, since, width, height, prompt, seed, guidance_scale, scheduler, and
+        `evaluations`: a list of {index, timestep, sigma, a, s, log_snr, norm_x_t, norm_denoised, norm_noise_pred}.
+        Raises UnknownJob (also when nothing was recorded).
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop running jobs, end the thread, release the device. Returns within three seconds."""
+        ...

@@ -1,0 +1,394 @@
+"""What is asked: frozen, validated requests, and the one table of ranges and names that page, API and messages share.
+
+Plain data: no torch, no page, no disk. A request that exists is valid; `parse` is the gate for everything that comes
+from outside (page, API, PNG metadata) and reports every bad field at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import ClassVar, Literal, Self, get_args
+
+SCHEMA_VERSION = 1
+
+# ---------------------------------------------------------------------------------------------------- ranges
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Inclusive range of a number field; `step` is the grid it must lie on (counted from zero), None for any."""
+
+    low: float
+    high: float
+    step: int | None = None
+    whole: bool = False
+
+    def describe(self) -> str:
+        """The allowed values in words, for messages and help texts."""
+        kind = "whole numbers" if self.whole else "numbers"
+        grid = f" in multiples of {self.step}" if self.step not in (None, 1) else ""
+        return f"{kind} from {self.low:g} to {self.high:g}{grid}"
+
+    def holds(self, value: object) -> bool:
+        """True for a finite number inside the range; bool is not a number here, and NaN is nowhere."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+            return False
+        if not math.isfinite(value) or not self.low <= value <= self.high:
+            return False
+        return self.step is None or value % self.step == 0
+
+
+MAX_SEED = 2**63 - 1
+MAX_PROMPT_CHARACTERS = 20_000
+MAX_IMAGE_BYTES = 20 * 2**20
+
+RANGES: Mapping[str, Range] = {
+    "num_inference_steps": Range(low=1, high=150, whole=True),
+    "guidance_scale": Range(low=1, high=30),
+    "width": Range(low=64, high=2048, step=8, whole=True),
+    "height": Range(low=64, high=2048, step=8, whole=True),
+    "num_images_per_prompt": Range(low=1, high=16, whole=True),
+    "strength": Range(low=0, high=1),
+}
+
+# ------------------------------------------------------------------------------- schedulers, noise schedules
+
+SchedulerName = Literal[
+    "ddim", "ddpm", "pndm", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde",
+    "dpmpp_sde", "dpmpp_3m_sde", "unipc", "deis", "lcm", "tcd",
+]  # fmt: skip
+NoiseScheduleName = Literal[
+    "automatic", "normal", "karras", "exponential", "beta", "sgm_uniform", "simple", "ays", "as_configured"
+]
+PreviewName = Literal["automatic", "fast", "tiny", "full"]
+
+NOISE_SCHEDULES: Mapping[NoiseScheduleName, str] = {
+    "automatic": "Automatic",
+    "normal": "Normal",
+    "karras": "Karras",
+    "exponential": "Exponential",
+    "beta": "Beta",
+    "sgm_uniform": "SGM uniform",
+    "simple": "Simple",
+    "ays": "AYS",
+    "as_configured": "As configured",
+}
+PREVIEWS: Mapping[PreviewName, str] = {
+    "automatic": "Automatic",
+    "fast": "Fast",
+    "tiny": "Tiny",
+    "full": "Full VAE",
+}
+
+_EVERY_SCHEDULE: tuple[NoiseScheduleName, ...] = get_args(NoiseScheduleName)
+# Schedulers that work on integer timesteps have no list of sigmas to write a curve into.
+_INTEGER_SCHEDULES: tuple[NoiseScheduleName, ...] = (
+    "automatic", "normal", "sgm_uniform", "simple", "ays", "as_configured",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerFacts:
+    """What the page and the validator need to know of one scheduler."""
+
+    label: str
+    automatic: NoiseScheduleName = "normal"  # what the noise schedule Automatic means for it
+    noise_schedules: tuple[NoiseScheduleName, ...] = _EVERY_SCHEDULE
+    max_steps: int = 150
+    second_order: bool = False  # two U-Net evaluations a step, but for the last
+
+
+SCHEDULERS: Mapping[SchedulerName, SchedulerFacts] = {
+    "dpmpp_2m": SchedulerFacts(label="DPM++ 2M", automatic="karras"),
+    "dpmpp_2m_sde": SchedulerFacts(label="DPM++ 2M SDE", automatic="exponential"),
+    "dpmpp_3m_sde": SchedulerFacts(label="DPM++ 3M SDE", automatic="exponential"),
+    "dpmpp_sde": SchedulerFacts(label="DPM++ SDE", automatic="karras", second_order=True),
+    "euler": SchedulerFacts(label="Euler"),
+    "euler_a": SchedulerFacts(label="Euler a"),
+    "heun": SchedulerFacts(label="Heun", second_order=True),
+    "unipc": SchedulerFacts(label="UniPC"),
+    "deis": SchedulerFacts(label="DEIS"),
+    "lms": SchedulerFacts(label="LMS"),
+    "dpm2": SchedulerFacts(label="DPM2", automatic="karras", second_order=True),
+    "dpm2_a": SchedulerFacts(label="DPM2 a", automatic="karras", second_order=True),
+    "ddim": SchedulerFacts(label="DDIM", noise_schedules=_INTEGER_SCHEDULES),
+    "ddpm": SchedulerFacts(label="DDPM", noise_schedules=_INTEGER_SCHEDULES),
+    "pndm": SchedulerFacts(label="PNDM", noise_schedules=tuple(s for s in _INTEGER_SCHEDULES if s != "ays")),
+    "lcm": SchedulerFacts(label="LCM", automatic="sgm_uniform", noise_schedules=_INTEGER_SCHEDULES, max_steps=50),
+    "tcd": SchedulerFacts(label="TCD", automatic="sgm_uniform", noise_schedules=_INTEGER_SCHEDULES, max_steps=50),
+}
+
+
+def evaluations(scheduler: SchedulerName, num_inference_steps: int) -> int:
+    """How often the U-Net is asked for one image from pure noise (Heun and its kin twice a step but the last)."""
+    if SCHEDULERS[scheduler].second_order:
+        return 2 * num_inference_steps - 1
+    return num_inference_steps + (scheduler == "pndm")
+
+
+def resolve_noise_schedule(scheduler: SchedulerName, noise_schedule: NoiseScheduleName) -> NoiseScheduleName:
+    """The schedule that really runs: `automatic` becomes the scheduler's own choice."""
+    return SCHEDULERS[scheduler].automatic if noise_schedule == "automatic" else noise_schedule
+
+
+# ------------------------------------------------------------------------------------------------- problems
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One bad field: its name, the value that came (shortened), and what is allowed, in words."""
+
+    field: str
+    value: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.value} is not allowed. Allowed: {self.allowed}."
+
+
+class InvalidRequest(ValueError):
+    """The only way a request is refused. Carries every problem, so that the page can mark every field."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(" ".join(str(p) for p in problems))
+        self.problems = problems
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value as it may stand in a message: printable, on one line, shortened."""
+    text = repr(value[: limit * 2]) if isinstance(value, str) else repr(value)
+    text = text.encode("ascii", "backslashreplace").decode() if any(0xD800 <= ord(c) <= 0xDFFF for c in text) else text
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def clean_text(text: str) -> str:
+    """Prompt text without what no tokenizer, log or PNG can hold: control characters (but newline and tab) and lone
+    surrogates go; everything else, emoji and right-to-left text included, stays as typed."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+# ------------------------------------------------------------------------------------------------- requests
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextToImage:
+    """A prompt to be made into pictures. Image k has seed + k. Names as in diffusers (style.md glossary).
+
+    `width`, `height` None: the checkpoint's native size. `seed` None: drawn by the engine before `Started`.
+    `exact`: every lane runs alone, so that the picture is bit-equal whoever else is there.
+    """
+
+    kind: ClassVar[str] = "text_to_image"
+
+    prompt: str
+    negative_prompt: str = ""
+    checkpoint: str = "small-world-128"
+    width: int | None = None
+    height: int | None = None
+    num_inference_steps: int = 25
+    guidance_scale: float = 5.0
+    seed: int | None = None
+    scheduler: SchedulerName = "dpmpp_2m"
+    noise_schedule: NoiseScheduleName = "automatic"
+    num_images_per_prompt: int = 1
+    preview: PreviewName = "automatic"
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        problems = self.problems()
+        if problems:
+            raise InvalidRequest(*problems)
+
+    def problems(self) -> list[Problem]:
+        """Everything that is wrong with the fields, in their order; empty when the request is valid."""
+        found: list[Problem] = []
+        for name in ("prompt", "negative_prompt"):
+            text = getattr(self, name)
+            allowed = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters, without control characters"
+            if not isinstance(text, str) or text != clean_text(text):
+                found.append(Problem(name, shown(text), allowed))
+            elif len(text) > MAX_PROMPT_CHARACTERS:
+                found.append(Problem(name, f"a text of {len(text):,} characters", allowed))
+        if not isinstance(self.checkpoint, str) or not 1 <= len(self.checkpoint) <= 300:
+            found.append(Problem("checkpoint", shown(self.checkpoint), "the name of an installed checkpoint"))
+        for name, allowed_range in RANGES.items():
+            if not hasattr(self, name):
+                continue
+            value = getattr(self, name)
+            if value is None and name in ("width", "height"):
+                continue
+            if not allowed_range.holds(value):
+                found.append(Problem(name, shown(value), allowed_range.describe()))
+        found += self._scheduler_problems(already={p.field for p in found})
+        if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed <= self._last_seed()):
+            found.append(Problem("seed", shown(self.seed), self._seed_allowed()))
+        if self.preview not in PREVIEWS:
+            found.append(Problem("preview", shown(self.preview), one_of(PREVIEWS)))
+        if type(self.exact) is not bool:
+            found.append(Problem("exact", shown(self.exact), "true or false"))
+        return found
+
+    def _scheduler_problems(self, already: set[str]) -> list[Problem]:
+        if not isinstance(self.scheduler, str) or self.scheduler not in SCHEDULERS:
+            return [Problem("scheduler", shown(self.scheduler), one_of({k: v.label for k, v in SCHEDULERS.items()}))]
+        if not isinstance(self.noise_schedule, str) or self.noise_schedule not in NOISE_SCHEDULES:
+            return [Problem("noise_schedule", shown(self.noise_schedule), one_of(NOISE_SCHEDULES))]
+        facts = SCHEDULERS[self.scheduler]
+        found = []
+        if self.noise_schedule not in facts.noise_schedules:
+            able = one_of({s: NOISE_SCHEDULES[s] for s in facts.noise_schedules})
+            found.append(Problem("noise_schedule", NOISE_SCHEDULES[self.noise_schedule], f"with {facts.label} {able}"))
+        if "num_inference_steps" not in already and self.num_inference_steps > facts.max_steps:
+            allowed = f"with {facts.label} whole numbers from 1 to {facts.max_steps}"
+            found.append(Problem("num_inference_steps", str(self.num_inference_steps), allowed))
+        return found
+
+    def _last_seed(self) -> int:
+        images = self.num_images_per_prompt
+        return MAX_SEED - (images - 1 if RANGES["num_images_per_prompt"].holds(images) else 0)
+
+    def _seed_allowed(self) -> str:
+        return f"whole numbers from 0 to {self._last_seed()}, or -1 or nothing for a random one"
+
+    @classmethod
+    def parse(cls, given: Mapping[str, object]) -> Self:
+        """The gate for values from outside: names, unset fields and text seeds are understood, the rest is refused.
+
+        Strings for numbers ("20" steps), fractions of whole numbers, null for a field that has no empty meaning and
+        unknown fields are refused. Raises InvalidRequest with every problem found.
+        """
+        known = {f.name: f for f in fields(cls)}
+        unknown = [
+            Problem(name, shown(given[name]), f"the fields {', '.join(known)}") for name in given if name not in known
+        ]
+        values: dict[str, object] = {name: given[name] for name in known if name in given}
+        missing = [n for n, f in known.items() if f.default is MISSING and n not in values]
+        unknown += [Problem(n, "nothing", "this field is needed") for n in missing]
+        problems: list[Problem] = []
+        for name in ("prompt", "negative_prompt"):
+            if isinstance(values.get(name), str):
+                values[name] = clean_text(str(values[name]))
+        for name in ("width", "height", "num_inference_steps", "num_images_per_prompt"):
+            value = values.get(name)
+            if type(value) is float and value.is_integer():  # JSON has one number type: 25.0 is 25
+                values[name] = int(value)
+        if type(values.get("guidance_scale")) is int:
+            values["guidance_scale"] = float(values["guidance_scale"])  # type: ignore[arg-type]
+        if "seed" in values:
+            values["seed"] = parse_seed(values["seed"], problems)
+        for name, table in (
+            ("scheduler", {k: v.label for k, v in SCHEDULERS.items()}),
+            ("noise_schedule", NOISE_SCHEDULES),
+            ("preview", PREVIEWS),
+        ):
+            if isinstance(values.get(name), str):
+                values[name] = short_name(str(values[name]), table)
+        for name in missing:
+            values[name] = None
+        shadow = object.__new__(cls)  # the fields without the check, to report all problems in one message
+        for name, field in known.items():
+            object.__setattr__(shadow, name, values.get(name, field.default))
+        marked = {p.field for p in unknown + problems}
+        problems = unknown + problems + [p for p in shadow.problems() if p.field not in marked]
+        if problems:
+            raise InvalidRequest(*problems)
+        return cls(**values)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, object]:
+        """Every field by name, with `kind` and `schema`; JSON-able, and `request_from_dict` reads it back equal."""
+        values: dict[str, object] = {"schema": SCHEMA_VERSION, "kind": self.kind}
+        return values | {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageToImage(TextToImage):
+    """A picture to start from: `image` holds the bytes of a PNG, JPEG or WebP file (it is decoded by the engine).
+
+    Runs int(num_inference_steps * strength) steps, as diffusers does; strength 0 gives the picture back through the VAE.
+    `width`, `height` None: the picture's own size, rounded to multiples of 8 within the allowed range.
+    """
+
+    kind: ClassVar[str] = "image_to_image"
+
+    image: bytes = b""
+    strength: float = 0.6
+
+    def problems(self) -> list[Problem]:
+        found = super().problems()
+        if not isinstance(self.image, bytes) or not self.image:
+            found.append(Problem("image", shown(self.image), "a PNG, JPEG or WebP file"))
+        elif len(self.image) > MAX_IMAGE_BYTES:
+            allowed = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
+            found.append(Problem("image", f"a file of {len(self.image) / 2**20:.1f} MiB", allowed))
+        return found
+
+    def to_dict(self) -> dict[str, object]:
+        """As TextToImage; the picture itself is named by its hash, since metadata should not hold a second picture."""
+        values = super().to_dict()
+        del values["image"]
+        return values | {"image_sha256": hashlib.sha256(self.image).hexdigest()}
+
+
+Request = TextToImage | ImageToImage
+
+
+def request_from_dict(values: Mapping[str, object], *, image: bytes | None = None) -> Request:
+    """Read `to_dict` back. An image-to-image request needs its picture's bytes again.
+
+    Raises InvalidRequest for an unknown schema or kind and for every bad field.
+    """
+    rest = dict(values)
+    schema, kind = rest.pop("schema", None), rest.pop("kind", None)
+    if schema != SCHEMA_VERSION:
+        raise InvalidRequest(Problem("schema", shown(schema), str(SCHEMA_VERSION)))
+    if kind == TextToImage.kind:
+        return TextToImage.parse(rest)
+    if kind == ImageToImage.kind:
+        rest.pop("image_sha256", None)
+        return ImageToImage.parse(rest | {"image": image})
+    raise InvalidRequest(Problem("kind", shown(kind), f"{TextToImage.kind} or {ImageToImage.kind}"))
+
+
+def steps_run(num_inference_steps: int, strength: float) -> int:
+    """How many of the n steps image to image runs: int(n * strength), diffusers' rule."""
+    return min(int(num_inference_steps * strength), num_inference_steps)
+
+
+def parse_seed(value: object, problems: list[Problem]) -> int | None:
+    """A seed as page or API give it: a whole number or its digits as text; -1, null and empty text mean random."""
+    if value is None or value == "" or (isinstance(value, str) and not value.strip()):
+        return None
+    number: object = value
+    if isinstance(value, str):
+        digits = value.strip()
+        number = int(digits) if len(digits) <= 20 and digits.isascii() and digits.lstrip("-").isdigit() else value
+    if type(number) is int and number == -1:
+        return None
+    if type(number) is not int or not 0 <= number <= MAX_SEED:
+        allowed = f"whole numbers from 0 to {MAX_SEED}, or -1 or nothing for a random one"
+        problems.append(Problem("seed", shown(value), allowed))
+        return None
+    return number
+
+
+def short_name(given: str, table: Mapping[str, str]) -> str:
+    """The short form of a name given as short form or label, in any case; the text unchanged where it is neither."""
+    wanted = given.strip().casefold()
+    for short, label in table.items():
+        if wanted in (short.casefold(), label.casefold()):
+            return short
+    return given
+
+
+def one_of(table: Mapping[str, str]) -> str:
+    """A list of choices for a message: label and short form."""
+    return "one of " + ", ".join(f"{label} ({short})" for short, label in table.items())
