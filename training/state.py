@@ -1,0 +1,57 @@
+"""A run's state on disk: replaced atomically, so that kill -9 at any moment leaves a whole one; and its log of figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Writes beside `path` and renames: readers see the old state or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def load_state(path: Path) -> dict[str, Any] | None:
+    """The state of an interrupted run, or None when there is none."""
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    return state
+
+
+def save_config(path: Path, config: Any) -> None:
+    """A dataclass as JSON beside the weights."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
+
+
+class FigureLog:
+    """One JSON line per logged step. After a resume, lines of steps that will be done again are dropped."""
+
+    def __init__(self, path: Path, from_step: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = []
+        if path.exists():
+            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] < from_step]
+        path.write_text("".join(line + "\n" for line in kept))
+        self.path = path
+
+    def write(self, step: int, **figures: float) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **{name: round(value, 7) for name, value in figures.items()}}) + "\n")
+
+
+def generator_for(seed: int, step: int) -> torch.Generator:
+    """Randomness that depends on (seed, step) alone: a resumed run draws what the unbroken one would have drawn."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)

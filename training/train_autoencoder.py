@@ -1,0 +1,212 @@
+"""Trains the autoencoder: pixels => latents => pixels, on pictures drawn as it goes.
+
+    python -m training.train_autoencoder --hours 2            # decays by the clock
+    python -m training.train_autoencoder --steps 12000        # the reproducible way
+
+Run it again with the same arguments and it goes on where it was. `--from models/small-world-128` starts from the
+committed weights instead of from nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from training.budget import Budget
+from training.losses import gradient_loss, kl_loss, linear_decodability_loss, reconstruction_loss
+from training.state import FigureLog, generator_for, load_state, save_config, save_state
+from training.world import GRID, SIZE, draw_scene, render
+
+HELD_OUT_SEED = 990_000  # pictures that no training run draws
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """What is trained and how; saved beside the weights."""
+
+    seed: int = 1
+    block_out_channels: tuple[int, ...] = (16, 32, 64, 128)
+    layers_per_block: int = 1
+    latent_channels: int = 4
+    norm_num_groups: int = 8
+    # Attention sees 8x8 positions in the crops and 16x16 in whole pictures; without it there is no such gap.
+    mid_block_add_attention: bool = False
+    crop: int = 64  # pixels; a crop costs a quarter of a picture
+    batch: int = 16  # crops per step
+    whole_share: float = 0.3  # last share of the run on whole pictures (a quarter as many: the same pixels)
+    learning_rate: float = 8e-4  # 2e-3 was unstable
+    warmup: int = 100
+    gradient_weight: float = 0.5
+    kl_weight: float = 1e-4
+    head_weight: float = 0.2
+    clip: float = 1.0
+
+
+def make_autoencoder(config: AutoencoderConfig) -> AutoencoderKL:
+    """An AutoencoderKL with 8x per side and random weights."""
+    torch.manual_seed(config.seed)
+    depth = len(config.block_out_channels)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * depth,
+        up_block_types=("UpDecoderBlock2D",) * depth,
+        block_out_channels=config.block_out_channels,
+        layers_per_block=config.layers_per_block,
+        latent_channels=config.latent_channels,
+        norm_num_groups=config.norm_num_groups,
+        sample_size=SIZE,
+        mid_block_add_attention=config.mid_block_add_attention,
+    )
+
+
+def make_head(config: AutoencoderConfig) -> nn.Conv2d:
+    """The 3x3 convolution of `linear_decodability_loss`: latents (B, 4, h, w) -> 8x8 pixel patches (B, 192, h, w)."""
+    return nn.Conv2d(config.latent_channels, 3 * GRID * GRID, 3, padding=1, padding_mode="replicate")
+
+
+def picture_batch(seed: int, first: int, count: int, crop: int | None = None) -> Tensor:
+    """Samples `first` ... of world `seed` as pixels in [-1, 1], (count, 3, H, W); random crops when `crop` is given."""
+    batch = np.empty((count, crop or SIZE, crop or SIZE, 3), dtype=np.uint8)
+    for row in range(count):
+        picture = np.asarray(render(draw_scene(seed, first + row)))
+        if crop is not None:
+            top, left = np.random.default_rng((seed, first + row, 7)).integers(0, SIZE - crop + 1, 2)
+            picture = picture[top : top + crop, left : left + crop]
+        batch[row] = picture
+    return torch.from_numpy(batch).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def autoencoder_loss(
+    vae: AutoencoderKL, head: nn.Conv2d, pixels: Tensor, noise: Tensor, config: AutoencoderConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """The whole loss and its terms. `noise` has the shape of the latents (the reparametrisation's epsilon)."""
+    posterior = vae.encode(pixels).latent_dist  # pixels => latents (unscaled)
+    latents = posterior.mean + posterior.std * noise
+    decoded = vae.decode(latents).sample  # latents => pixels
+    terms = {
+        "reconstruction": reconstruction_loss(decoded, pixels),
+        "gradient": config.gradient_weight * gradient_loss(decoded, pixels),
+        "kl": config.kl_weight * kl_loss(posterior.mean, posterior.logvar),
+        "head": config.head_weight * linear_decodability_loss(F.pixel_shuffle(head(latents), GRID), pixels),
+    }
+    total = torch.stack(list(terms.values())).sum()
+    return total, {name: term.item() for name, term in terms.items()}
+
+
+def psnr(decoded: Tensor, pixels: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB over 8-bit values, mean over pictures; pixels in [-1, 1]."""
+    error = (decoded.clamp(-1, 1) - pixels).div(2).square().mean(dim=(1, 2, 3)).clamp_min(1e-10)
+    return float((-10 * error.log10()).mean())
+
+
+@torch.no_grad()
+def round_trip_psnr(vae: AutoencoderKL, head: nn.Conv2d, count: int = 32) -> dict[str, float]:
+    """PSNR on held-out whole pictures: by the decoder, and by the linear head alone."""
+    pixels = picture_batch(HELD_OUT_SEED, 0, count)
+    latents = torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(8)])
+    decoded = torch.cat([vae.decode(part).sample for part in latents.split(8)])
+    linear = F.pixel_shuffle(head(latents), GRID)
+    return {
+        "psnr": psnr(decoded, pixels),
+        "head_psnr": psnr(linear, pixels),
+        "latent_std": float(latents.std()),
+    }
+
+
+def train(config: AutoencoderConfig, budget: Budget, folder: Path, start: AutoencoderKL | None = None) -> AutoencoderKL:
+    """Runs until the budget is spent, from the state in `folder` if there is one; returns the trained autoencoder."""
+    vae = start or make_autoencoder(config)
+    head = make_head(config)
+    vae.train()
+    parameters = [*vae.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+    step, seconds = 0, 0.0
+    state = load_state(folder / "state.pt")
+    if state is not None:
+        vae.load_state_dict(state["vae"])
+        head.load_state_dict(state["head"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seconds = state["step"], state["seconds"]
+    save_config(folder / "config.json", config)
+    log = FigureLog(folder / "figures.jsonl", step)
+
+    def save() -> None:
+        save_state(
+            folder / "state.pt",
+            {
+                "vae": vae.state_dict(),
+                "head": head.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step,
+                "seconds": seconds,
+            },
+        )
+
+    while not budget.is_spent(step, seconds):
+        began = time.monotonic()
+        rate = budget.rate(step, seconds)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        whole = budget.fraction(step, seconds) >= 1 - config.whole_share
+        count = config.batch * config.crop**2 // SIZE**2 if whole else config.batch
+        pixels = picture_batch(config.seed, step * config.batch, max(1, count), None if whole else config.crop)
+        side = pixels.shape[-1] // GRID
+        noise = torch.randn(
+            (pixels.shape[0], config.latent_channels, side, side), generator=generator_for(config.seed, step)
+        )
+        loss, terms = autoencoder_loss(vae, head, pixels, noise, config)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimizer.step()
+        step += 1
+        seconds += time.monotonic() - began
+        if step % 20 == 0:
+            log.write(step, loss=loss.item(), rate=rate, seconds=seconds, **terms)
+        if step % 200 == 0:
+            figures = round_trip_psnr(vae, head)
+            log.write(step, **figures)
+            minutes = budget.eta(step, seconds) / 60
+            print(
+                f"step {step}  loss {loss.item():.4f}  PSNR {figures['psnr']:.2f} dB (head {figures['head_psnr']:.2f})"
+                f"  latent std {figures['latent_std']:.2f}  {seconds / step:.2f} s/step  ETA {minutes:.0f} min",
+                flush=True,
+            )
+            save()
+    save()
+    return vae
+
+
+def add_budget_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that every trainer has."""
+    parser.add_argument("--steps", type=int, help="length of the run in steps")
+    parser.add_argument("--hours", type=float, help="length of the run in hours, pauses not counted")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_budget_arguments(parser)
+    parser.add_argument("--from", dest="start", type=Path, help="a checkpoint folder to start from")
+    parser.add_argument("--learning-rate", type=float, default=AutoencoderConfig.learning_rate)
+    parser.add_argument("--run", type=Path, default=RUNS / "autoencoder", help="folder of the run's state and figures")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    config = AutoencoderConfig(learning_rate=options.learning_rate)
+    budget = Budget(
+        learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours
+    )
+    start = AutoencoderKL.from_pretrained(options.start, subfolder="vae", torch_dtype=torch.float32) if options.start else None
+    train(config, budget, options.run, start)
+
+
+if __name__ == "__main__":
+    main()

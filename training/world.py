@@ -1,0 +1,419 @@
+"""The small world: pictures drawn by program, each with its truth (objects, places, background, style) and a caption.
+
+`draw_scene(seed, index)` is deterministic, so a training run needs no data files: sample number `index` is always the
+same picture. Knows nothing of tensors or networks.
+
+Every sprite box lies on the 8-pixel grid of the latents and has one of three sizes. That is a choice for
+small computers: the same object then has nearly the same latents wherever it stands, and is learned sooner.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+SPRITES = Path(__file__).parent / "sprites"
+SIZE = 128  # pixels, width and height of a picture
+GRID = 8  # pixels of one latent
+
+# name -> other words for the same thing. The file is sprites/<name with dashes>.png.
+OBJECTS: dict[str, tuple[str, ...]] = {
+    "fox": (),
+    "red apple": ("apple",),
+    "pizza": ("slice of pizza",),
+    "rocket": ("spaceship",),
+    "banana": (),
+    "cat": ("kitten",),
+    "panda": ("panda bear",),
+    "frog": (),
+    "pig": (),
+    "penguin": (),
+    "whale": (),
+    "octopus": (),
+    "butterfly": (),
+    "ladybug": ("ladybird",),
+    "turtle": ("tortoise",),
+    "tree": (),
+    "cactus": (),
+    "sunflower": (),
+    "mushroom": ("toadstool",),
+    "strawberry": (),
+    "grapes": (),
+    "watermelon": (),
+    "donut": ("doughnut",),
+    "ice cream": ("ice cream cone",),
+    "house": ("home",),
+    "car": ("red car",),
+    "balloon": ("red balloon",),
+    "soccer ball": ("football",),
+    "heart": ("red heart",),
+    "star": ("yellow star",),
+    "ghost": (),
+    "robot": (),
+    "snowman": (),
+    "crown": ("golden crown",),
+    "lemon": (),
+    "guitar": (),
+}
+WITHOUT_ARTICLE = {"grapes"}
+
+BACKGROUNDS: dict[str, tuple[int, int, int]] = {
+    "white": (250, 250, 250),
+    "black": (16, 16, 18),
+    "gray": (140, 142, 146),
+    "red": (196, 40, 44),
+    "orange": (242, 140, 40),
+    "yellow": (250, 220, 90),
+    "green": (60, 150, 80),
+    "blue": (50, 100, 205),
+    "purple": (120, 66, 170),
+    "pink": (245, 165, 195),
+}
+BACKGROUND_SYNONYMS = {"gray": ("grey",), "purple": ("violet",)}
+
+# scene -> the ways a caption says it; each completes "a fox ..."
+SCENES: dict[str, tuple[str, ...]] = {
+    "meadow": ("in a meadow", "in the meadow", "on the grass"),
+    "sea": ("in the sea", "at sea", "on the water"),
+    "desert": ("in the desert", "in a desert", "on the sand"),
+    "snow": ("in the snow", "in winter", "on the snow"),
+    "night sky": ("in the night sky", "at night", "under the stars"),
+    "sunset": ("at sunset", "in the sunset", "in the evening"),
+}
+SCENE_NOUNS = {
+    "meadow": "a meadow",
+    "sea": "the sea",
+    "desert": "a desert",
+    "snow": "a snowy landscape",
+    "night sky": "a night sky",
+    "sunset": "a sunset",
+}
+SCENE_VARIANTS = 4  # drawings per scene
+
+SIZES: dict[str, int] = {"small": 56, "normal": 80, "big": 112}  # pixels of the sprite's box
+SIZE_WORDS: dict[str, tuple[str, ...]] = {"small": ("small", "little", "tiny"), "normal": (), "big": ("big", "large", "huge")}
+PLACES: dict[str, tuple[str, ...]] = {
+    "center": (),
+    "left": ("on the left", "on the left side"),
+    "right": ("on the right", "on the right side"),
+    "top": ("at the top", "in the upper half"),
+    "bottom": ("at the bottom", "in the lower half"),
+}
+RELATIONS: dict[str, tuple[str, ...]] = {
+    "left of": ("left of", "to the left of"),
+    "right of": ("right of", "to the right of"),
+    "above": ("above", "over"),
+    "below": ("below", "under"),
+    "and": ("and",),
+}
+STYLES: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "pixel art": ("pixel art",),
+    "black and white": ("black and white",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedObject:
+    """An object in the picture; `left`, `top` and `side` are pixels of its square box."""
+
+    name: str
+    size: str
+    place: str
+    left: int
+    top: int
+    side: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """The truth about one picture. `relation` says how the first object stands to the second, None with fewer than two."""
+
+    objects: tuple[PlacedObject, ...]
+    relation: str | None
+    background: str  # a key of BACKGROUNDS or of SCENES
+    variant: int  # which drawing of a scene; 0 for flat colours
+    style: str
+    caption: str
+
+
+def draw_scene(seed: int, index: int) -> Scene:
+    """Sample number `index` of the world `seed`, caption included."""
+    rng = np.random.default_rng((seed, index))
+    background = _pick(rng, BACKGROUNDS) if rng.random() < 0.55 else _pick(rng, SCENES)
+    variant = int(rng.integers(SCENE_VARIANTS)) if background in SCENES else 0
+    draw = rng.random()
+    style = "plain" if draw < 0.90 else "pixel art" if draw < 0.95 else "black and white"
+    draw = rng.random()
+    relation = None
+    if draw < 0.02:
+        objects: tuple[PlacedObject, ...] = ()
+    elif draw < 0.80:
+        objects = (_single(rng),)
+    else:
+        objects, relation = _pair(rng)
+    caption = write_caption(rng, objects, relation, background, style)
+    return Scene(
+        objects=objects, relation=relation, background=background, variant=variant, style=style, caption=caption
+    )
+
+
+def _pick(rng: np.random.Generator, choices: object) -> str:
+    names = list(choices)  # type: ignore[call-overload]
+    return str(names[int(rng.integers(len(names)))])
+
+
+def _single(rng: np.random.Generator) -> PlacedObject:
+    # Most samples show one object of normal or large size: identity is learned first.
+    draw = rng.random()
+    size = "normal" if draw < 0.65 else "big" if draw < 0.85 else "small"
+    place = "center" if size == "big" or rng.random() < 0.65 else _pick(rng, ("left", "right", "top", "bottom"))
+    return place_object(_pick(rng, OBJECTS), size, place, rng)
+
+
+def place_object(name: str, size: str, place: str, rng: np.random.Generator) -> PlacedObject:
+    """Puts an object of `size` at `place`, on the grid of the latents, with a little play."""
+    side = SIZES[size]
+    room = SIZE - side
+    middle = room // 2 // GRID * GRID
+
+    def free() -> int:
+        play = 0 if size == "big" else int(rng.integers(-1, 2)) * GRID
+        return int(np.clip(middle + play, 0, room))
+
+    left, top = free(), free()
+    if place in ("left", "top"):
+        low = int(rng.integers(0, 2)) * GRID if size == "small" else 0
+        left, top = (low, top) if place == "left" else (left, low)
+    if place in ("right", "bottom"):
+        high = room - (int(rng.integers(0, 2)) * GRID if size == "small" else 0)
+        left, top = (high, top) if place == "right" else (left, high)
+    return PlacedObject(name=name, size=size, place=place, left=left, top=top, side=side)
+
+
+def _pair(rng: np.random.Generator) -> tuple[tuple[PlacedObject, ...], str]:
+    first, second = (list(OBJECTS)[int(i)] for i in rng.choice(len(OBJECTS), 2, replace=False))
+    relation = _pick(rng, RELATIONS)
+    return pair_objects(first, second, relation, rng), relation
+
+
+def pair_objects(first: str, second: str, relation: str, rng: np.random.Generator) -> tuple[PlacedObject, ...]:
+    """Two small objects, the first standing in `relation` to the second; "and" is side by side in that order."""
+    places = {
+        "left of": ("left", "right"),
+        "right of": ("right", "left"),
+        "above": ("top", "bottom"),
+        "below": ("bottom", "top"),
+        "and": ("left", "right"),
+    }[relation]
+    a, b = (place_object(name, "small", place, rng) for name, place in zip((first, second), places, strict=True))
+    return a, b
+
+
+def _with_article(name: str) -> str:
+    if name in WITHOUT_ARTICLE:
+        return name
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _object_words(rng: np.random.Generator, placed: PlacedObject, with_size: bool) -> str:
+    words = OBJECTS[placed.name]
+    # The plain name most of the time; a synonym in a quarter of the captions of objects that have one.
+    name = words[int(rng.integers(len(words)))] if words and rng.random() < 0.25 else placed.name
+    if with_size and SIZE_WORDS[placed.size]:
+        adjectives = SIZE_WORDS[placed.size]
+        adjective = adjectives[0] if rng.random() < 0.6 else adjectives[int(rng.integers(len(adjectives)))]
+        name = f"{adjective} {name}"
+    return _with_article(name)
+
+
+def _first_mostly(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
+    return choices[0] if rng.random() < 0.5 else choices[int(rng.integers(len(choices)))]
+
+
+def write_caption(
+    rng: np.random.Generator,
+    objects: tuple[PlacedObject, ...],
+    relation: str | None,
+    background: str,
+    style: str,
+) -> str:
+    """Words for a scene in one of several orders; now and then they leave the background unsaid."""
+    if len(objects) == 2 and relation is not None:
+        first, second = (_object_words(rng, placed, with_size=False) for placed in objects)
+        subject = f"{first} {_first_mostly(rng, RELATIONS[relation])} {second}"
+    elif objects:
+        subject = _object_words(rng, objects[0], with_size=True)
+        if PLACES[objects[0].place]:
+            subject = f"{subject} {_first_mostly(rng, PLACES[objects[0].place])}"
+    else:
+        subject = ""
+    caption = _set_in_background(rng, subject, background)
+    if style != "plain":
+        word = STYLES[style][0]
+        form = int(rng.integers(3))
+        if form == 0:
+            caption = f"{caption}, {word}"
+        elif form == 1:
+            caption = f"{word} of {caption}" if style == "pixel art" else f"{word} picture of {caption}"
+        else:
+            caption = f"{word}, {caption}"
+    elif rng.random() < 0.08:
+        caption = f"a picture of {caption}"
+    return caption
+
+
+def _set_in_background(rng: np.random.Generator, subject: str, background: str) -> str:
+    draw = rng.random()
+    if background in SCENES:
+        if not subject:
+            return SCENE_NOUNS[background]
+        if draw < 0.08:
+            return subject
+        if draw < 0.72:
+            return f"{subject} {_first_mostly(rng, SCENES[background])}"
+        if draw < 0.86:
+            return f"{SCENE_NOUNS[background]} with {subject}"
+        return f"{_first_mostly(rng, SCENES[background])}, {subject}"
+    words = BACKGROUND_SYNONYMS.get(background, ())
+    color = words[0] if words and rng.random() < 0.3 else background
+    if not subject:
+        return f"{_with_article(color)} background"
+    if draw < 0.08:
+        return subject
+    if draw < 0.60:
+        return f"{subject} on {_with_article(color)} background"
+    if draw < 0.80:
+        return f"{subject}, {color} background"
+    if draw < 0.90:
+        return f"{_with_article(color)} background with {subject}"
+    return f"{subject} on {color}"
+
+
+# ------------------------------------------------------------------------------------------------ drawing
+
+
+def render(scene: Scene) -> Image.Image:
+    """The picture of a scene, RGB, 128 x 128."""
+    image = background_image(scene.background, scene.variant).copy()
+    for placed in scene.objects:
+        sprite = sprite_image(placed.name, placed.side)
+        image.paste(sprite, (placed.left, placed.top), sprite)
+    if scene.style == "pixel art":
+        image = image.resize((SIZE // 4, SIZE // 4), Image.Resampling.BOX).resize((SIZE, SIZE), Image.Resampling.NEAREST)
+    elif scene.style == "black and white":
+        image = image.convert("L").convert("RGB")
+    return image
+
+
+@lru_cache(maxsize=512)
+def sprite_image(name: str, side: int) -> Image.Image:
+    """The sprite fitted into a square box of `side` pixels, RGBA."""
+    with Image.open(SPRITES / f"{name.replace(' ', '-')}.png") as file:
+        sprite = file.convert("RGBA")
+    scale = side / max(sprite.size)
+    width, height = (max(1, round(length * scale)) for length in sprite.size)
+    sprite = sprite.resize((width, height), Image.Resampling.LANCZOS)
+    box = Image.new("RGBA", (side, side), (0, 0, 0, 0))
+    box.paste(sprite, ((side - width) // 2, (side - height) // 2))
+    return box
+
+
+@lru_cache(maxsize=64)
+def background_image(name: str, variant: int = 0) -> Image.Image:
+    """A flat colour or drawing number `variant` of a scene, RGB, 128 x 128."""
+    if name in BACKGROUNDS:
+        return Image.new("RGB", (SIZE, SIZE), BACKGROUNDS[name])
+    # Drawn four times too large and shrunk, for smooth edges.
+    big = SIZE * 4
+    drawing = {
+        "meadow": _meadow,
+        "sea": _sea,
+        "desert": _desert,
+        "snow": _snow,
+        "night sky": _night_sky,
+        "sunset": _sunset,
+    }[name]
+    return drawing(big, variant).resize((SIZE, SIZE), Image.Resampling.BOX)
+
+
+def _sky(big: int, top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Image.Image:
+    ramp = np.linspace(0.0, 1.0, big)[:, None, None]
+    colors = (1 - ramp) * np.array(top) + ramp * np.array(bottom)
+    return Image.fromarray(np.broadcast_to(colors, (big, big, 3)).astype(np.uint8).copy())
+
+
+def _hill(draw: ImageDraw.ImageDraw, big: int, level: float, height: float, phase: float, color: tuple[int, int, int]) -> None:
+    xs = np.arange(0, big + 8, 8)
+    ys = big * (level + height * np.sin(2 * math.pi * (xs / big * 0.9 + phase)))
+    outline = [(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
+    draw.polygon([*outline, (big, big), (0, big)], fill=color)
+
+
+def _meadow(big: int, variant: int) -> Image.Image:
+    image = _sky(big, (126, 196, 245), (206, 234, 250))
+    draw = ImageDraw.Draw(image)
+    _hill(draw, big, 0.58, 0.05, 0.25 * variant, (128, 190, 84))
+    _hill(draw, big, 0.70, 0.04, 0.25 * variant + 0.5, (98, 168, 66))
+    rng = np.random.default_rng((11, variant))
+    for _ in range(14):
+        x, y, r = rng.random() * big, big * (0.78 + 0.2 * rng.random()), big * 0.012
+        color = ((255, 255, 255), (250, 220, 90), (240, 150, 190))[int(rng.integers(3))]
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=color)
+    return image
+
+
+def _sea(big: int, variant: int) -> Image.Image:
+    image = _sky(big, (150, 208, 240), (216, 238, 248))
+    draw = ImageDraw.Draw(image)
+    for band, color in enumerate(((58, 140, 200), (44, 120, 186), (34, 102, 170), (26, 86, 152))):
+        level = 0.45 + 0.14 * band
+        xs = np.arange(0, big + 8, 8)
+        ys = big * (level + 0.018 * np.sin(2 * math.pi * (xs / big * 4 + 0.25 * variant + 0.4 * band)))
+        draw.polygon([*((float(x), float(y)) for x, y in zip(xs, ys, strict=True)), (big, big), (0, big)], fill=color)
+    return image
+
+
+def _desert(big: int, variant: int) -> Image.Image:
+    image = _sky(big, (246, 214, 160), (252, 236, 200))
+    draw = ImageDraw.Draw(image)
+    _hill(draw, big, 0.55, 0.06, 0.25 * variant, (226, 178, 104))
+    _hill(draw, big, 0.68, 0.05, 0.25 * variant + 0.4, (212, 158, 84))
+    _hill(draw, big, 0.84, 0.04, 0.25 * variant + 0.75, (196, 140, 70))
+    return image
+
+
+def _snow(big: int, variant: int) -> Image.Image:
+    image = _sky(big, (150, 170, 200), (200, 212, 228))
+    draw = ImageDraw.Draw(image)
+    _hill(draw, big, 0.60, 0.05, 0.25 * variant, (228, 236, 246))
+    _hill(draw, big, 0.74, 0.04, 0.25 * variant + 0.5, (246, 249, 253))
+    rng = np.random.default_rng((13, variant))
+    for _ in range(24):
+        x, y, r = rng.random() * big, 0.6 * big * rng.random(), big * 0.011
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=(255, 255, 255))
+    return image
+
+
+def _night_sky(big: int, variant: int) -> Image.Image:
+    image = _sky(big, (14, 18, 52), (44, 48, 104))
+    draw = ImageDraw.Draw(image)
+    rng = np.random.default_rng((17, variant))
+    for _ in range(30):
+        x, y, r = rng.random() * big, rng.random() * big, big * (0.006 + 0.006 * rng.random())
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=(255, 250, 220))
+    return image
+
+
+def _sunset(big: int, variant: int) -> Image.Image:
+    image = _sky(big, (92, 62, 130), (255, 150, 70))
+    draw = ImageDraw.Draw(image)
+    x, y, r = big * (0.2 + 0.2 * variant), big * 0.72, big * 0.13
+    draw.ellipse((x - r, y - r, x + r, y + r), fill=(255, 222, 120))
+    _hill(draw, big, 0.76, 0.02, 0.25 * variant, (70, 40, 80))
+    return image
