@@ -67,7 +67,7 @@ NoiseScheduleName = Literal[
 ]
 PreviewName = Literal["automatic", "fast", "tiny", "full"]
 
-NOISE_SCHEDULES: Mapping[NoiseScheduleName, str] = {
+NOISE_SCHEDULES: Mapping[str, str] = {
     "automatic": "Automatic",
     "normal": "Normal",
     "karras": "Karras",
@@ -78,7 +78,7 @@ NOISE_SCHEDULES: Mapping[NoiseScheduleName, str] = {
     "ays": "AYS",
     "as_configured": "As configured",
 }
-PREVIEWS: Mapping[PreviewName, str] = {
+PREVIEWS: Mapping[str, str] = {
     "automatic": "Automatic",
     "fast": "Fast",
     "tiny": "Tiny",
@@ -103,7 +103,7 @@ class SchedulerFacts:
     second_order: bool = False  # two U-Net evaluations a step, but for the last
 
 
-SCHEDULERS: Mapping[SchedulerName, SchedulerFacts] = {
+SCHEDULERS: Mapping[str, SchedulerFacts] = {
     "dpmpp_2m": SchedulerFacts(label="DPM++ 2M", automatic="karras"),
     "dpmpp_2m_sde": SchedulerFacts(label="DPM++ 2M SDE", automatic="exponential"),
     "dpmpp_3m_sde": SchedulerFacts(label="DPM++ 3M SDE", automatic="exponential"),
@@ -228,7 +228,7 @@ class TextToImage:
         found += self._scheduler_problems(already={p.field for p in found})
         if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed <= self._last_seed()):
             found.append(Problem("seed", shown(self.seed), self._seed_allowed()))
-        if self.preview not in PREVIEWS:
+        if not isinstance(self.preview, str) or self.preview not in PREVIEWS:
             found.append(Problem("preview", shown(self.preview), one_of(PREVIEWS)))
         if type(self.exact) is not bool:
             found.append(Problem("exact", shown(self.exact), "true or false"))
@@ -313,7 +313,8 @@ class TextToImage:
 class ImageToImage(TextToImage):
     """A picture to start from: `image` holds the bytes of a PNG, JPEG or WebP file (it is decoded by the engine).
 
-    Runs int(num_inference_steps * strength) steps, as diffusers does; strength 0 gives the picture back through the VAE.
+    Runs int(num_inference_steps * strength) steps, as diffusers does; strength 0 gives the picture back through the
+    VAE.
     `width`, `height` None: the picture's own size, rounded to multiples of 8 within the allowed range.
     """
 
