@@ -1,0 +1,23 @@
+"""What stands before the page: who may come in, whose request it is, and the studio's own addresses. Starlette only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from starlette.middleware import Middleware
+
+from studio.events import Engine
+from studio.gallery import Gallery
+from studio.web.owner import Owner
+from studio.web.routes import Routes
+
+
+def middleware(
+    engine: Engine, gallery: Gallery, *, hosts: Collection[str], auth: tuple[str, str] | None = None
+) -> list[Middleware]:
+    """The middleware for `launch(app_kwargs={"middleware": ...})`, outermost first.
+
+    `hosts`: names this server answers to besides the loopback ones, without port. `auth`: user and password; None opens
+    the studio to everybody who can reach it.
+    """
+    return [Middleware(Owner), Middleware(Routes, engine=engine, gallery=gallery)]

@@ -1,0 +1,122 @@
+"""The studio's own addresses: pictures, thumbnails and records for their owner, and the page's static files.
+
+Answers what the gallery and the engine give; knows nothing of how a picture is made. Whoever asks for what is not his
+gets the same 404 as for what does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import partial
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from studio.events import Engine, UnknownJob
+from studio.gallery import Gallery
+from studio.web.owner import HEADER
+
+STATIC_DIR = Path(__file__).resolve().parent.parent / "ui" / "static"
+
+# Our own table: Python's reads the registry on Windows, where .js may be text/plain, which browsers then refuse to run.
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".webp": "image/webp",
+    ".ico": "image/x-icon",
+    ".woff2": "font/woff2",
+}
+_STATIC_NAME = re.compile(r"(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
+
+
+class Routes:
+    """ASGI middleware: answers our own addresses and hands everything else to the page."""
+
+    def __init__(self, app: ASGIApp, *, engine: Engine, gallery: Gallery, static_dir: Path = STATIC_DIR) -> None:
+        self.app = app
+        self.engine = engine
+        self.gallery = gallery
+        self.static_dir = static_dir
+        self.router = Router(
+            [
+                Route("/picture/{picture_id}", self.picture),
+                Route("/thumbnail/{picture_id}", self.thumbnail),
+                Route("/record/{job_id}", self.record),
+                Route("/studio-static/{name:path}", self.static),
+            ],
+            redirect_slashes=False,
+            default=app,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.router if scope["type"] == "http" else self.app)(scope, receive, send)
+
+    async def picture(self, request: Request) -> Response:
+        """GET /picture/{id}: the PNG as it was saved; ?download=1 as an attachment."""
+        find = partial(self.gallery.path, request.path_params["picture_id"], request.headers[HEADER])
+        path = await run_in_threadpool(find)
+        if path is None:
+            return _nothing_here()
+        attachment = request.query_params.get("download", "0") not in ("", "0")
+        return FileResponse(
+            path,
+            media_type="image/png",
+            filename=path.name,
+            content_disposition_type="attachment" if attachment else "inline",
+            headers={"cache-control": "private, max-age=31536000, immutable"},
+        )
+
+    async def thumbnail(self, request: Request) -> Response:
+        """GET /thumbnail/{id}: a JPEG of at most 256 pixels a side."""
+        make = partial(self.gallery.thumbnail, request.path_params["picture_id"], request.headers[HEADER])
+        jpeg = await run_in_threadpool(make)
+        if jpeg is None:
+            return _nothing_here()
+        headers = {"cache-control": "private, max-age=31536000, immutable"}
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
+
+    async def record(self, request: Request) -> Response:
+        """GET /record/{job}?image=0&since=n: the recorded evaluations from n on, a safetensors file."""
+        numbers = {}
+        for name in ("image", "since"):
+            given = request.query_params.get(name, "0")
+            if not _WHOLE_NUMBER.fullmatch(given):
+                return PlainTextResponse(f"{name}: allowed are whole numbers from 0 to 999999.", status_code=400)
+            numbers[name] = int(given)
+        owner = request.headers[HEADER]
+        try:
+            data = await run_in_threadpool(self.engine.record, request.path_params["job_id"], owner=owner, **numbers)
+        except UnknownJob:
+            return _nothing_here()
+        return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
+
+    async def static(self, request: Request) -> Response:
+        """GET /studio-static/{file}: a file of studio/ui/static, revalidated by its etag."""
+        name = request.path_params["name"]
+        media_type = TYPES.get(Path(name).suffix)
+        if media_type is None or not _STATIC_NAME.fullmatch(name):
+            return _nothing_here()
+        try:
+            content = await run_in_threadpool((self.static_dir / name).read_bytes)
+        except OSError:
+            return _nothing_here()
+        etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        headers = {"etag": etag, "cache-control": "no-cache", "x-content-type-options": "nosniff"}
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type=media_type, headers=headers)
+
+
+def _nothing_here() -> Response:
+    return PlainTextResponse("There is nothing here.", status_code=404, headers={"cache-control": "no-store"})
