@@ -1,0 +1,34 @@
+# The developer's words. `make help` lists them; every one works from a clean clone (the environment is made first).
+PYTHON ?= python3
+BIN := .venv/bin
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+endif
+
+.PHONY: help setup run check check-all format test train bench
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/'
+
+setup:  ## make .venv with everything the developer needs
+	@$(PYTHON) start.py setup
+
+run: setup  ## open the studio
+	@$(BIN)/python app.py
+
+format: setup  ## let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: setup  ## format, lint, types, layers, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m "not slow and not gpu and not browser" tests
+
+check-all: check  ## check, and the slow and the browser tests
+	$(PYTHON) start.py test -m "slow or browser"
+
+test: setup  ## what CI runs
+	$(PYTHON) start.py test

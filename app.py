@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Latent Studio: flags -> engine + page -> launch. The only file that knows both sides.
+
+Order matters for the person who waits: cheap checks first (one line and out), then the page, which answers before
+PyTorch has been imported; the engine's own thread loads the model behind it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+BUILT_IN = "small-world-128"
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+DAY = 24 * 3600.0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags, with help that is good reading."""
+    p = argparse.ArgumentParser(
+        prog="python app.py",
+        description="Latent Studio: make pictures with Stable Diffusion and see how it works. Without any flag it "
+        "opens on http://127.0.0.1:7860 for you alone, with the built-in model, and saves pictures to ./outputs.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    where = p.add_argument_group("where it answers")
+    where.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; any but this machine's own needs --auth"
+    )
+    where.add_argument("--port", type=int, default=7860, help="port to listen on")
+    where.add_argument("--share", action="store_true", help="make a public link through Gradio's tunnel; needs --auth")
+    where.add_argument("--auth", metavar="USER:PASSWORD", help="ask every visitor for this login")
+    files = p.add_argument_group("files")
+    files.add_argument(
+        "--models-dir",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="a folder of checkpoints, beside the studio's own models folder; may be given several times",
+    )
+    files.add_argument(
+        "--outputs-dir", type=Path, default=ROOT / "outputs", metavar="DIR", help="where pictures are saved"
+    )
+    device = p.add_argument_group("the device")
+    device.add_argument(
+        "--device",
+        default="auto",
+        metavar="auto|cpu|cuda[:n]|mps",
+        help="what computes; auto takes a GPU if there is one",
+    )
+    device.add_argument(
+        "--dtype",
+        default="auto",
+        choices=("auto", "fp32", "fp16", "bf16"),
+        help="precision of the weights; auto is fp16 on CUDA and fp32 elsewhere",
+    )
+    device.add_argument(
+        "--exact",
+        action="store_true",
+        help="one picture at a time, bit-equal whoever else is there; otherwise pictures share U-Net calls and may "
+        "differ in the last bit",
+    )
+    device.add_argument("--no-preload", action="store_true", help="load no model before the first picture is asked for")
+    return p
+
+
+def check(flags: argparse.Namespace) -> None:
+    """Refuse what cannot work, in one line that says what to do. Raises SystemExit."""
+    if not 1 <= flags.port <= 65535:
+        stop(f"--port {flags.port}: a port is a number from 1 to 65535, such as 7860.")
+    if flags.auth is not None and not re.fullmatch(r"[^:]+:.+", flags.auth):
+        stop("--auth: give a name and a password with a colon between them, such as --auth ann:long-password.")
+    if flags.auth is None and (flags.share or flags.host not in LOOPBACK):
+        asked = "--share" if flags.share else f"--host {flags.host}"
+        stop(f"{asked} lets others in, so it needs a login: add --auth user:password.")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", flags.device):
+        stop(f"--device {flags.device}: choose auto, cpu, cuda, cuda:0 (or another number) or mps.")
+    for folder in flags.models_dir or ():
+        if not folder.is_dir():
+            stop(f"--models-dir {folder}: there is no such folder; make it or correct the path.")
+    if not flags.outputs_dir.parent.is_dir():
+        stop(
+            f"--outputs-dir {flags.outputs_dir}: {flags.outputs_dir.parent} does not exist; make it or choose another."
+        )
+    try:
+        flags.outputs_dir.mkdir(exist_ok=True)
+    except OSError as error:
+        stop(f"--outputs-dir {flags.outputs_dir}: cannot be made ({error.strerror}); choose another folder.")
+    if port_in_use(flags.host, flags.port):
+        stop(f"Port {flags.port} is in use, perhaps by another studio: open it, or start with --port {flags.port + 1}.")
+    if flags.device not in ("auto", "cpu"):
+        check_device(flags.device)
+
+
+def check_device(name: str) -> None:
+    """Only a named accelerator is worth waiting for torch before the page is up."""
+    from studio.engine.device import resolve_device
+
+    try:
+        resolve_device(name)
+    except ValueError as error:
+        stop(f"--device {name}: {error}")
+
+
+def port_in_use(host: str, port: int) -> bool:
+    """Whether something listens there already. An address that is not this machine's is reported by `stop`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if os.name != "nt":  # on Windows this option would let two servers share a port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except socket.gaierror:
+            stop(f"--host {host}: this name has no address; use 127.0.0.1, 0.0.0.0 or an address of this machine.")
+        except PermissionError:
+            stop(f"--port {port}: this port is reserved for administrators; choose one above 1023.")
+        except OSError as error:
+            if getattr(error, "errno", None) == 99 or "assign" in str(error).lower():
+                stop(f"--host {host}: not an address of this machine; use 127.0.0.1 or 0.0.0.0.")
+            return True
+    return False
+
+
+def stop(line: str) -> None:
+    """End with one line for the person and no traceback."""
+    sys.exit(f"latent-studio: {line}")
+
+
+def own_temporary_folder() -> Path:
+    """A temporary folder for Gradio's uploads, ours alone; what a killed studio left more than a day ago is swept."""
+    base = Path(tempfile.gettempdir())
+    for old in base.glob("latent-studio-*"):
+        if old.is_dir() and time.time() - old.stat().st_mtime > DAY:
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix="latent-studio-"))
+
+
+def quiet_environment(temporary: Path) -> None:
+    """No telemetry, no code from a hub, uploads in our own folder. Runs before gradio or diffusers is imported."""
+    os.environ.update(
+        GRADIO_ANALYTICS_ENABLED="False",
+        GRADIO_TEMP_DIR=str(temporary),
+        HF_HUB_DISABLE_TELEMETRY="1",
+        DIFFUSERS_DISABLE_REMOTE_CODE="1",
+        DO_NOT_TRACK="1",
+    )
+
+
+def serve(flags: argparse.Namespace, temporary: Path) -> None:
+    """Engine and page, until Ctrl+C or a termination signal."""
+    from studio.engine.engine import DiffusionEngine
+    from studio.gallery import Gallery
+    from studio.ui.page import build
+    from studio.web import middleware
+
+    gallery = Gallery(flags.outputs_dir)
+    engine = DiffusionEngine(
+        models_dirs=[ROOT / "models", *(flags.models_dir or ())],
+        gallery=gallery,
+        device=flags.device,
+        dtype=flags.dtype,
+        exact=flags.exact,
+        preload=None if flags.no_preload else BUILT_IN,
+    )
+    page, launch = build(engine, gallery)
+    auth = tuple(flags.auth.split(":", 1)) if flags.auth else None
+    hosts = {*LOOPBACK, flags.host}
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    try:
+        _, url, shared = page.launch(
+            server_name=flags.host,
+            server_port=flags.port,
+            share=flags.share,
+            prevent_thread_lock=True,
+            quiet=True,
+            app_kwargs={"openapi_url": None, "middleware": middleware(engine, gallery, hosts=hosts, auth=auth)},
+            **launch,
+        )
+        engine.start()  # after the page answers: importing torch holds Python's lock in long bursts
+        print(f"Latent Studio is open at {url}", flush=True)
+        if flags.share:
+            print(f"Public link: {shared}" if shared else "The public link could not be made; the studio runs locally.")
+        print("Stop it with Ctrl+C.", flush=True)
+        while not ended.wait(1):  # waits in slices, so that Ctrl+C is heard on Windows too
+            pass
+    except KeyboardInterrupt:
+        print("\nClosing.", flush=True)
+    finally:
+        engine.close()
+        page.close(verbose=False)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def main() -> None:
+    """Parse, check, serve."""
+    flags = parser().parse_args()
+    check(flags)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore", "urllib3", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    temporary = own_temporary_folder()
+    quiet_environment(temporary)
+    serve(flags, temporary)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+"""Latent Studio in one command. Standard library only: any Python from 3.10 on runs it, on Linux, macOS and Windows.
+
+python3 start.py [flags of app.py]    make the environment, install the packages, open the studio
+python3 start.py test [pytest args]   the same for the tests, browser tests included
+python3 start.py setup                make the developer's environment and stop (used by the Makefile)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENT = ROOT / ".venv"
+OLDEST_PYTHON = (3, 10)
+PYTORCH_INDEX = "https://download.pytorch.org/whl/"
+# Fetched bytes, rounded up, measured with the pinned versions: PyTorch by kind of build, then everything else.
+PYTORCH_MEGABYTES = {"cpu": 220, "cuda": 2900, "mac": 110}
+OTHER_MEGABYTES = {"requirements.txt": 260, "requirements-dev.txt": 340}
+
+
+class Trouble(Exception):
+    """Something the person has to do; printed as it is, without a traceback."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    word, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
+    try:
+        if sys.version_info < OLDEST_PYTHON:
+            raise Trouble(f"Python {platform.python_version()} is too old: install 3.10 or newer and run it with that.")
+        if word == "setup":
+            make_environment("requirements-dev.txt")
+            return 0
+        if word == "test":
+            make_environment("requirements-dev.txt")
+            return run_tests(rest)
+        if not set(arguments) & {"-h", "--help"}:
+            make_environment("requirements.txt")
+        elif not environment_python().exists():  # help needs no packages
+            return run([sys.executable, str(ROOT / "app.py"), *arguments])
+        return run([str(environment_python()), str(ROOT / "app.py"), *arguments])
+    except Trouble as trouble:
+        print(f"\n{trouble}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+# --------------------------------------------------------------------------------------------- the environment
+
+
+def environment_python() -> Path:
+    """The environment's own interpreter."""
+    return ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def make_environment(requirements: str) -> None:
+    """Make `.venv` and install `requirements` into it, unless a finished run of the same has left its mark."""
+    mark = ENVIRONMENT / f".installed-{requirements}"
+    wanted = fingerprint(requirements)
+    if environment_python().exists() and mark.exists() and mark.read_text(encoding="utf-8") == wanted:
+        return
+    if not pip_works():
+        create_environment()
+    index, build = pytorch_source()
+    say_how_much(requirements, build)
+    install(requirements, index)
+    mark.write_text(wanted, encoding="utf-8")
+
+
+def fingerprint(requirements: str) -> str:
+    """Changes when a requirement or the interpreter does; then the environment is brought up to date."""
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", requirements)]
+    return hashlib.sha256("\n".join([*texts, platform.python_version()]).encode()).hexdigest()
+
+
+def pip_works() -> bool:
+    """True when `.venv` is whole; a run that was cut short, or a Debian without python3-venv, leaves half of one."""
+    python = environment_python()
+    return python.exists() and quiet([str(python), "-m", "pip", "--version"])
+
+
+def create_environment() -> None:
+    """`.venv`, anew. On Debian, where the system's Python comes without ensurepip, as root install what is missing."""
+    print(f"Making the environment in {ENVIRONMENT.name} ...", flush=True)
+    create = [sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)]
+    if quiet(create) and pip_works():
+        return
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    if not shutil.which("apt-get"):
+        raise Trouble(f"Python could not make an environment. Try:  {' '.join(create)}  and read what it says.")
+    if not is_root():
+        raise Trouble(f"This Python lacks its venv module. Install it and start again:  sudo apt install {package}")
+    apt_install(package)
+    if not (quiet(create) and pip_works()):
+        raise Trouble(f"The environment could not be made. Try:  {' '.join(create)}  and read what it says.")
+
+
+def pytorch_source() -> tuple[str | None, str]:
+    """(index to take PyTorch from, or None for the package registry; kind of build: "cpu", "cuda" or "mac").
+
+    The registry's Linux build brings CUDA (gigabytes), its Windows build never does: both are wrong for half of the
+    people, so PyTorch's own index is asked first, and the registry is good enough where that does not answer.
+    """
+    if sys.platform == "darwin":
+        return None, "mac"
+    gpu = has_nvidia_gpu()
+    if gpu and sys.platform != "win32":
+        return None, "cuda"
+    index = PYTORCH_INDEX + ("cu130" if gpu else "cpu")
+    if answers(index + "/torch/"):
+        return index, "cuda" if gpu else "cpu"
+    if sys.platform == "win32" or local_wheels():
+        return None, "cpu"
+    return None, "cuda"
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether NVIDIA's driver is here and sees a GPU."""
+    return bool(shutil.which("nvidia-smi")) and quiet(["nvidia-smi", "-L"])
+
+
+def answers(url: str) -> bool:
+    """Whether an index answers within five seconds."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (OSError, ValueError):
+        return False
+
+
+def local_wheels() -> bool:
+    """Whether pip was told of a folder that holds a PyTorch wheel of this machine's own choice."""
+    return any(any(Path(folder).glob("torch-*.whl")) for folder in os.environ.get("PIP_FIND_LINKS", "").split())
+
+
+def say_how_much(requirements: str, build: str) -> None:
+    megabytes = PYTORCH_MEGABYTES[build] + OTHER_MEGABYTES[requirements]
+    free = shutil.disk_usage(ROOT).free // 2**20
+    what = {"cpu": "PyTorch for the CPU", "cuda": "PyTorch with CUDA", "mac": "PyTorch for the Mac"}[build]
+    size = f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes} MB"
+    print(f"Installing the packages: about {size} to fetch the first time ({what} and the rest).", flush=True)
+    if free < 4 * megabytes:
+        raise Trouble(
+            f"Only {free} MB are free on this disk, {4 * megabytes} MB are needed: make room and start again."
+        )
+
+
+def install(requirements: str, index: str | None) -> None:
+    """pip, quietly but not silently. PyTorch first where it comes from an index of its own."""
+    pip = [str(environment_python()), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+    steps = [[*pip, "-r", str(ROOT / requirements)]]
+    if index:
+        lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        pin = next(line.split("#")[0].strip() for line in lines if line.startswith("torch=="))
+        steps.insert(0, [*pip, pin, "--index-url", index])
+    for step in steps:
+        if run(with_quiet(step)) != 0:
+            raise Trouble("The packages could not be installed; pip says above why. Start again to go on from here.")
+
+
+def with_quiet(command: list[str]) -> list[str]:
+    """pip's warnings and errors, not its list of files, unless STUDIO_VERBOSE asks for all of it."""
+    return command if os.environ.get("STUDIO_VERBOSE") else [*command, "--quiet"]
+
+
+# ------------------------------------------------------------------------------------------------- the browser
+
+
+def run_tests(arguments: list[str]) -> int:
+    """Everything not marked slow or gpu, browser tests included."""
+    browser = find_browser() or get_browser()
+    environment = dict(os.environ)
+    if browser:
+        environment["STUDIO_CHROMIUM"] = browser
+    chosen = arguments or ["-m", "not slow and not gpu"]
+    return run([str(environment_python()), "-m", "pytest", *chosen], environment)
+
+
+def find_browser() -> str | None:
+    """A Chromium that is already here, or None."""
+    named = os.environ.get("STUDIO_CHROMIUM")
+    if named:
+        if not Path(named).exists():
+            raise Trouble(f"STUDIO_CHROMIUM names {named}, which is not there.")
+        return named
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+def get_browser() -> str | None:
+    """Install one: Debian's as root, else Playwright's own (then None: Playwright knows where it put it)."""
+    if shutil.which("apt-get") and is_root():
+        apt_install("chromium")
+        return find_browser()
+    print("Fetching a browser for the tests (Playwright's Chromium, about 180 MB) ...", flush=True)
+    if run([str(environment_python()), "-m", "playwright", "install", "chromium"]) == 0:
+        return None
+    raise Trouble(
+        "The browser tests need Chromium and it could not be fetched. Install it (Debian: sudo apt install chromium), "
+        "or name one in the environment variable STUDIO_CHROMIUM, or leave those tests out: "
+        'python3 start.py test -m "not slow and not gpu and not browser"'
+    )
+
+
+# -------------------------------------------------------------------------------------------- small operations
+
+
+def is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def apt_install(package: str) -> None:
+    """Debian's package manager, as root, without questions."""
+    print(f"Installing Debian's {package} ...", flush=True)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    run(["apt-get", "update", "-qq"], environment)
+    if run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], environment) != 0:
+        raise Trouble(f"apt-get could not install {package}; it says above why.")
+
+
+def run(command: Sequence[str], environment: dict[str, str] | None = None) -> int:
+    """Run to the end and pass Ctrl+C on: the child gets it from the terminal too, so wait for its own goodbye."""
+    process = subprocess.Popen(list(command), cwd=None, env=environment)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def quiet(command: Sequence[str]) -> bool:
+    """Whether a command succeeds; what it prints does not matter."""
+    try:
+        return subprocess.run(list(command), capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
