@@ -1,0 +1,50 @@
+"""What the project promises about itself: layers, sizes of tracked files, texts that stay true."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MIB = 2**20
+
+
+def tracked() -> list[Path]:
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    return [ROOT / name for name in names.split("\0") if name and (ROOT / name).exists()]
+
+
+def test_imports_go_down_only() -> None:
+    lint = Path(sys.executable).with_name("lint-imports.exe" if sys.platform == "win32" else "lint-imports")
+    done = subprocess.run([str(lint)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_tracked_file_is_too_large() -> None:
+    sizes = {path: path.stat().st_size for path in tracked()}
+    assert not [str(p) for p, size in sizes.items() if size > 15 * MIB]
+    assert sum(sizes.values()) <= 45 * MIB
+
+
+def test_every_file_the_architecture_names_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    folder = ""
+    for row in rows:
+        for name in row.split("|")[1].replace("`", " ").split():
+            path = ROOT / name if "/" in name or (ROOT / name).exists() else ROOT / folder / name
+            assert path.exists(), f"docs/architecture.md names {name}"
+            folder = str(path.parent.relative_to(ROOT))
+    assert len(rows) > 15
+
+
+def test_every_layer_has_a_module_docstring() -> None:
+    for path in (ROOT / "studio").rglob("*.py"):
+        first = path.read_text(encoding="utf-8").lstrip()
+        assert first.startswith(('"""', 'r"""')), f"{path.relative_to(ROOT)} does not say what it owns"

@@ -1,0 +1,134 @@
+"""start.py decides before it installs: every decision is tested with the machine faked, nothing is fetched."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import start
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+    """A machine without environment, browser, GPU or network; returns the list of commands start.py ran."""
+    ran: list[list[str]] = []
+    monkeypatch.setattr(start, "ENVIRONMENT", tmp_path / ".venv")
+    monkeypatch.setattr(start, "quiet", lambda command: ran.append(list(command)) or True)
+    monkeypatch.setattr(start, "run", lambda command, environment=None: ran.append(list(command)) or 0)
+    monkeypatch.setattr(start, "answers", lambda url: False)
+    monkeypatch.setattr(start.shutil, "which", lambda name: None)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.delenv("STUDIO_CHROMIUM", raising=False)
+    return ran
+
+
+def make_python(environment: Path) -> None:
+    python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python.parent.mkdir(parents=True)
+    python.touch()
+
+
+def test_it_needs_the_standard_library_only() -> None:
+    tree = ast.parse(Path(start.__file__).read_text(encoding="utf-8"))
+    names = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    names |= {str(n.module).split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert names <= set(sys.stdlib_module_names)
+
+
+def test_without_a_gpu_pytorch_comes_from_its_cpu_index_when_that_answers(
+    machine: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(start, "answers", lambda url: url == "https://download.pytorch.org/whl/cpu/torch/")
+    assert start.pytorch_source() == ("https://download.pytorch.org/whl/cpu", "cpu")
+
+
+def test_where_the_index_does_not_answer_the_registry_will_do(
+    machine: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert start.pytorch_source() == (None, "cuda")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert start.pytorch_source() == (None, "mac")
+
+
+def test_with_a_gpu_linux_takes_the_registry_and_windows_the_cuda_index(
+    machine: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr(start, "answers", lambda url: True)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert start.pytorch_source() == (None, "cuda")
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert start.pytorch_source() == ("https://download.pytorch.org/whl/cu130", "cuda")
+
+
+def test_the_size_is_said_before_anything_is_fetched(
+    machine: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_python(start.ENVIRONMENT)
+    start.make_environment("requirements.txt")
+    assert "GB to fetch the first time (PyTorch" in capsys.readouterr().out
+    assert any("install" in command for command in machine)
+    machine.clear()
+    start.make_environment("requirements.txt")  # the second start finds the mark and does nothing
+    assert machine == []
+
+
+def test_a_changed_requirement_installs_again(machine: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    make_python(start.ENVIRONMENT)
+    start.make_environment("requirements.txt")
+    machine.clear()
+    monkeypatch.setattr(start, "fingerprint", lambda requirements: "another")
+    start.make_environment("requirements.txt")
+    assert any("install" in command for command in machine)
+
+
+def test_a_full_disk_is_said_beforehand(machine: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 100 * 2**20})()
+    monkeypatch.setattr(start.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(start.Trouble, match="Only 100 MB are free"):
+        start.say_how_much("requirements.txt", "cpu")
+
+
+def test_a_debian_without_venv_is_mended_as_root_or_told_the_one_line(
+    machine: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "quiet", lambda command: False)
+    monkeypatch.setattr(start.shutil, "which", lambda name: "/usr/bin/apt-get" if name == "apt-get" else None)
+    monkeypatch.setattr(start, "is_root", lambda: False)
+    with pytest.raises(start.Trouble, match=r"sudo apt install python3\.\d+-venv"):
+        start.create_environment()
+    monkeypatch.setattr(start, "is_root", lambda: True)
+    with pytest.raises(start.Trouble, match="could not be made"):
+        start.create_environment()
+    assert any(c[:2] == ["apt-get", "install"] and c[-1].endswith("-venv") for c in machine)
+
+
+def test_without_any_browser_the_message_says_three_ways_out(
+    machine: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "run", lambda command, environment=None: 1)
+    with pytest.raises(start.Trouble, match="STUDIO_CHROMIUM"):
+        start.get_browser()
+
+
+def test_trouble_is_one_line_and_no_traceback(
+    machine: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(requirements: str) -> None:
+        raise start.Trouble("Do this and that.")
+
+    monkeypatch.setattr(start, "make_environment", fail)
+    assert start.main([]) == 1
+    assert capsys.readouterr().err.strip() == "Do this and that."
+
+
+def test_flags_reach_the_app(machine: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "make_environment", lambda requirements: None)
+    assert start.main(["--port", "7999"]) == 0
+    assert machine[-1][1:] == [str(start.ROOT / "app.py"), "--port", "7999"]
