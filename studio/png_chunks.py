@@ -1,0 +1,91 @@
+"""A PNG file as its chunks, read without decoding anything, so that hostile ones cost no more than their own length.
+
+Knows the container (PNG specification, sections 5 and 11.3.3) and nothing of pictures or of what the texts mean.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_CHUNKS = 100_000  # a 20 MiB file in Pillow's or a camera's chunks has a few thousand
+
+
+class BrokenPng(ValueError):
+    """The file is not a whole PNG. The text says in plain words what is wrong."""
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
+    """Yield (type, body, CRC) of every chunk up to IEND, as views of `data`; the CRC is not checked.
+
+    Raises BrokenPng for what is cut off, has no signature or more than MAX_CHUNKS chunks.
+    """
+    if not data.startswith(SIGNATURE):
+        raise BrokenPng("it is not a PNG file")
+    view = memoryview(data)
+    position = len(SIGNATURE)
+    for _ in range(MAX_CHUNKS):
+        if position + 12 > len(data):
+            raise BrokenPng("the file is cut off")
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            raise BrokenPng("the file is cut off")
+        yield kind, view[position + 8 : end - 4], view[end - 4 : end]
+        if kind == b"IEND":
+            return
+        position = end
+    raise BrokenPng(f"the file has more than {MAX_CHUNKS:,} parts")
+
+
+def only(data: bytes, kinds: frozenset[bytes]) -> bytes:
+    """The same file with only the chunks of these kinds. Raises BrokenPng, also for a wrong CRC in them."""
+    kept = bytearray(SIGNATURE)
+    for kind, body, checksum in chunks(data):
+        if kind in kinds:
+            kept += struct.pack(">I4s", len(body), kind) + body + checksum
+            if zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(checksum, "big"):
+                raise BrokenPng("a checksum is wrong")
+    return bytes(kept)
+
+
+def texts(data: bytes, *, limit: int) -> dict[str, str]:
+    """The text chunks by keyword: tEXt, zTXt and iTXt; the first of a keyword counts.
+
+    A text longer than `limit` bytes is left out, and compressed ones are never inflated further than that. Raises
+    BrokenPng for a file that is cut off.
+    """
+    found: dict[str, str] = {}
+    for kind, body, _ in chunks(data):
+        if kind not in (b"tEXt", b"zTXt", b"iTXt") or len(body) > limit + 1000:
+            continue
+        keyword, _, rest = bytes(body).partition(b"\0")
+        text = _text(kind, rest, limit)
+        if text is not None:
+            found.setdefault(keyword.decode("latin-1"), text)
+    return found
+
+
+def _text(kind: bytes, rest: bytes, limit: int) -> str | None:
+    if kind == b"tEXt":
+        return rest.decode("latin-1") if len(rest) <= limit else None
+    if kind == b"zTXt":
+        raw = _inflate(rest[1:], limit) if rest[:1] == b"\0" else None
+        return None if raw is None else raw.decode("latin-1")
+    compressed, method = rest[:1] == b"\1", rest[1:2]
+    _language, _, rest = rest[2:].partition(b"\0")
+    _translated, _, rest = rest.partition(b"\0")
+    raw = (_inflate(rest, limit) if method == b"\0" else None) if compressed else rest
+    return None if raw is None or len(raw) > limit else raw.decode("utf-8", "replace")
+
+
+def _inflate(data: bytes, limit: int) -> bytes | None:
+    """Inflated bytes, or None for broken data and for more than `limit` bytes."""
+    inflater = zlib.decompressobj()
+    try:
+        raw = inflater.decompress(data, limit + 1)
+    except zlib.error:
+        return None
+    return raw if len(raw) <= limit and inflater.eof else None
