@@ -1,0 +1,203 @@
+"""One image being denoised. A lane says which U-Net call it needs next and is advanced by the answer.
+
+It never calls the U-Net itself and knows no engine, job or page; five lines drive it:
+
+    while not lane.done:
+        call = lane.call()
+        timestep = torch.full((len(call.sample),), call.timestep)
+        answer = unet(call.sample, timestep, call.prompt_embeds, added_cond_kwargs=call.added, return_dict=False)[0]
+        evaluation = lane.advance(answer)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from PIL import Image
+
+from studio.diffusion.families import Components
+from studio.diffusion.guidance import branches, guide
+from studio.diffusion.latents import first_latents, first_latents_from_image, image_generator
+from studio.diffusion.prompt import Conditioning
+from studio.diffusion.schedule import Level, Schedule, make_schedule, predicted_noise, predicted_x0
+from studio.requests import ImageToImage, TextToImage
+
+
+@dataclass(frozen=True)
+class UnetCall:
+    """What one lane asks of the U-Net: one row per branch, the negative prompt's first."""
+
+    sample: torch.Tensor  # (branches, C, h, w), model input, in the components' dtype
+    timestep: float
+    prompt_embeds: torch.Tensor  # (branches, tokens, dim)
+    added: Mapping[str, torch.Tensor]  # added_cond_kwargs, each (branches, ...); empty but for SDXL
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One answered U-Net call. Tensors are (C, h, w) float32, in model-input coordinates x_t = a x0 + s noise."""
+
+    index: int  # 0-based
+    total: int
+    stage: int  # 1, or 2 for the second evaluation of a step
+    timestep: float
+    level: Level
+    x_t: torch.Tensor
+    model_output: torch.Tensor  # guided
+    prediction_type: str
+
+    @property
+    def sigma(self) -> float:
+        """Noise level sqrt((1 - abar) / abar)."""
+        return self.level.sigma
+
+    @property
+    def a(self) -> float:
+        """Share of x0 in x_t."""
+        return self.level.a
+
+    @property
+    def s(self) -> float:
+        """Share of noise in x_t."""
+        return self.level.s
+
+    @cached_property
+    def denoised(self) -> torch.Tensor:
+        """Predicted x0."""
+        return predicted_x0(self.x_t, self.model_output, self.level, self.prediction_type)
+
+    @cached_property
+    def noise_pred(self) -> torch.Tensor:
+        """Predicted noise, whatever the model predicts."""
+        return predicted_noise(self.x_t, self.model_output, self.level, self.prediction_type)
+
+
+class Lane:
+    """One image on its way from first latents to clean ones.
+
+    `latents` are (1, C, h, w) float32 in the scheduler's scale; `generator` is the image's own and goes on where the
+    first latents left it. The latents stay float32 whatever the model's dtype is.
+    """
+
+    def __init__(
+        self,
+        *,
+        components: Components,
+        schedule: Schedule,
+        latents: torch.Tensor,
+        generator: torch.Generator,
+        conditioning: Conditioning,
+        guidance_scale: float,
+    ) -> None:
+        self.schedule = schedule
+        self.latents = latents
+        self.guidance_scale = guidance_scale
+        self.index = 0  # evaluations done
+        self._generator = generator
+        self._conditioning = conditioning
+        self._branches = branches(guidance_scale)
+        self._dtype = components.dtype
+        self._prediction_type = components.prediction_type
+        self._timesteps = [float(t) for t in schedule.timesteps]
+        self._model_input = latents  # of the call that waits for its answer
+
+    @property
+    def total(self) -> int:
+        """U-Net evaluations of the whole run."""
+        return self.schedule.total
+
+    @property
+    def done(self) -> bool:
+        """True when the latents are clean."""
+        return self.index >= self.total
+
+    @property
+    def branches(self) -> int:
+        """Rows of each U-Net call: 2 with guidance, 1 without."""
+        return self._branches
+
+    @property
+    def key(self) -> Hashable:
+        """Lanes of the same components with equal keys fit into one U-Net call."""
+        embeds, added = self._condition()
+        shapes = tuple(sorted((name, tuple(value.shape[1:])) for name, value in added.items()))
+        return tuple(self.latents.shape[1:]), tuple(embeds.shape[1:]), shapes
+
+    @torch.inference_mode()
+    def call(self) -> UnetCall:
+        """The next U-Net call. Asking twice gives the same call."""
+        timestep = self.schedule.timesteps[self.index]
+        self._model_input = self.schedule.scheduler.scale_model_input(self.latents, timestep)
+        sample = self._model_input.to(self._dtype)
+        embeds, added = self._condition()
+        if self._branches > 1:
+            sample = sample.expand(self._branches, -1, -1, -1)
+        return UnetCall(sample, self._timesteps[self.index], embeds, added)
+
+    @torch.inference_mode()
+    def advance(self, model_output: torch.Tensor) -> Evaluation:
+        """Take the U-Net's answer (branches, C, h, w) to the last `call` and go one evaluation on."""
+        index = self.index
+        guided = guide(model_output.float(), self.guidance_scale)
+        evaluation = Evaluation(
+            index=index,
+            total=self.total,
+            stage=self.schedule.stages[index],
+            timestep=self._timesteps[index],
+            level=self.schedule.levels[index],
+            x_t=self._model_input[0],
+            model_output=guided[0],
+            prediction_type=self._prediction_type,
+        )
+        self.latents = self.schedule.step(index, guided, self.latents, self._generator)
+        self.index = index + 1
+        return evaluation
+
+    def _condition(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        step = self.schedule.steps[min(self.index, self.total - 1)] if self.total else 0
+        return self._conditioning.at(step)
+
+
+@torch.inference_mode()
+def start_lane(
+    components: Components,
+    request: TextToImage,
+    *,
+    seed: int,
+    conditioning: Conditioning,
+    picture: Image.Image | None = None,
+) -> Lane:
+    """A lane for one image of a request. `picture` is the decoded input picture of an ImageToImage request.
+
+    `width` and `height` None mean the checkpoint's native size. `conditioning` comes from prompt.encode_prompts.
+    """
+    width = request.width or components.native_width
+    height = request.height or components.native_height
+    schedule = make_schedule(
+        request.scheduler,
+        request.noise_schedule,
+        request.num_inference_steps,
+        components.scheduler_config,
+        strength=request.strength if isinstance(request, ImageToImage) else 1.0,
+        seed=seed,
+        prediction_type=components.prediction_type,
+        family=components.family,
+    )
+    generator = image_generator(seed)
+    if isinstance(request, ImageToImage):
+        if picture is None:
+            raise ValueError("picture: an ImageToImage request needs its decoded picture")
+        latents = first_latents_from_image(components, generator, picture, width, height, schedule)
+    else:
+        latents = first_latents(components, generator, width, height, schedule)
+    return Lane(
+        components=components,
+        schedule=schedule,
+        latents=latents,
+        generator=generator,
+        conditioning=conditioning,
+        guidance_scale=request.guidance_scale,
+    )

@@ -1,0 +1,348 @@
+"""Prompt grammar => weighted chunks => prompt_embeds. A prompt is never cut off: it is encoded in as many chunks as it
+needs.
+
+The grammar is the one prompts are pasted in everywhere: (a) [a] (a:1.3) weights, \\( escapes, BREAK, [a:b:0.5] and
+[a|b] prompt scheduling. Nothing a visitor types is an error: what is no grammar is text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from studio.diffusion.families import Components
+from studio.diffusion.guidance import branches
+
+CHUNK_TOKENS = 75  # content tokens of a chunk; begin and end make 77
+COMMA_BACKTRACK = 20  # a chunk that overflows ends at a comma this near its end, so that no phrase is torn
+MAX_WEIGHT = 100.0  # of one span; brackets nested a thousand deep must not make infinities
+
+# ------------------------------------------------------------------------------------------------ prompt scheduling
+
+
+@dataclass
+class _Switch:
+    """[before:after:when]"""
+
+    before: list[Any]
+    after: list[Any]
+    when: int  # the last step, counted from 1, of `before`
+
+
+@dataclass
+class _Turns:
+    """[a|b|c]: one per step, in turn."""
+
+    choices: list[list[Any]]
+
+
+@dataclass
+class _Open:
+    """An open bracket and what has been read since: parts between separators."""
+
+    bracket: str
+    parts: list[list[Any]] = field(default_factory=lambda: [[]])
+    separators: list[str] = field(default_factory=list)
+
+    def as_text(self) -> list[Any]:
+        """The same as plain text, when it turns out to be no prompt scheduling. Nested scheduling stays."""
+        items: list[Any] = [self.bracket, *self.parts[0]]
+        for separator, part in zip(self.separators, self.parts[1:]):
+            items += [separator, *part]
+        return items
+
+
+_SCHEDULE_TOKEN = re.compile(r"\\.|[\[\]():|]|[^\\\[\]():|]+|\\", re.DOTALL)
+_WHEN = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*")
+
+
+def prompt_schedule(prompt: str, num_steps: int) -> list[tuple[int, str]]:
+    """[(until, text)]: `text` holds up to and with step `until`, counted from 1; the last `until` is `num_steps`.
+
+    `when` with a dot is a share of the steps, without one a step number: [a:b:1] switches after the first step,
+    [a:b:1.0] never.
+    """
+    items = _parse_schedule(prompt, num_steps)
+    found: list[tuple[int, str]] = []
+    for step in range(1, max(num_steps, 1) + 1):
+        text = _text_at(items, step)
+        if found and found[-1][1] == text:
+            found[-1] = (step, text)
+        else:
+            found.append((step, text))
+        if all(isinstance(item, str) for item in items):
+            return [(max(num_steps, 1), text)]
+    return found
+
+
+def _parse_schedule(prompt: str, num_steps: int) -> list[Any]:
+    stack = [_Open("")]
+    for token in _SCHEDULE_TOKEN.findall(prompt):
+        top = stack[-1]
+        if token in "[(":
+            stack.append(_Open(token))
+        elif token in "])":
+            bracket = "[" if token == "]" else "("
+            if not any(group.bracket == bracket for group in stack[1:]):
+                top.parts[-1].append(token)
+                continue
+            while stack[-1].bracket != bracket:  # an unclosed bracket of the other kind is text
+                unclosed = stack.pop()
+                stack[-1].parts[-1] += unclosed.as_text()
+            group = stack.pop()
+            stack[-1].parts[-1] += _closed(group, token, num_steps)
+        elif token in ":|" and top.bracket == "[":
+            top.separators.append(token)
+            top.parts.append([])
+        else:
+            top.parts[-1].append(token)
+    while len(stack) > 1:
+        unclosed = stack.pop()
+        stack[-1].parts[-1] += unclosed.as_text()
+    return stack[0].parts[0]
+
+
+def _closed(group: _Open, closer: str, num_steps: int) -> list[Any]:
+    """What a bracket group means, now that its closing bracket has come."""
+    kinds = set(group.separators)
+    if kinds == {"|"}:
+        return [_Turns(group.parts)]
+    last = group.parts[-1]
+    if kinds == {":"} and len(group.parts) in (2, 3) and all(isinstance(item, str) for item in last):
+        number = _WHEN.fullmatch("".join(last))
+        if number:
+            text = number.group(1)
+            when = float(text) * num_steps if "." in text else float(text)
+            before = group.parts[0] if len(group.parts) == 3 else []
+            return [_Switch(before, group.parts[-2], int(min(when, num_steps)))]
+    return [*group.as_text(), closer]
+
+
+def _text_at(items: list[Any], step: int) -> str:
+    text: list[str] = []
+    rest = list(reversed(items))
+    while rest:  # no recursion: a prompt may nest thousands deep
+        item = rest.pop()
+        if isinstance(item, str):
+            text.append(item)
+        elif isinstance(item, _Switch):
+            rest += reversed(item.before if step <= item.when else item.after)
+        else:
+            rest += reversed(item.choices[(step - 1) % len(item.choices)])
+    return "".join(text)
+
+
+# --------------------------------------------------------------------------------------------------------- weights
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a prompt that has one weight, or a BREAK."""
+
+    text: str
+    weight: float = 1.0
+    is_break: bool = False
+
+
+_WEIGHT_TOKEN = re.compile(
+    r"\\[\\()\[\]]|\\|\(|\[|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|\)|\]|[^\\()\[\]:]+|:",
+)
+_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+
+
+def weighted_spans(text: str) -> list[Span]:
+    """Read the weights of a prompt: (a) x 1.1, [a] / 1.1, (a:1.3) exact; nested weights multiply.
+
+    An unclosed bracket holds to the end, a stray closing one is text, a backslash takes the meaning from a bracket.
+    """
+    pieces: list[str | None] = []  # None is a BREAK
+    factors: list[tuple[int, int, float]] = []  # first piece, last piece + 1, factor
+    open_at: dict[str, list[int]] = {"(": [], "[": []}
+    for match in _WEIGHT_TOKEN.finditer(text):
+        token, number = match.group(0), match.group(1)
+        if len(token) == 2 and token[0] == "\\":
+            pieces.append(token[1])
+        elif token == "\\":
+            continue
+        elif token in open_at:
+            open_at[token].append(len(pieces))
+        elif number is not None and open_at["("]:
+            factors.append((open_at["("].pop(), len(pieces), float(number)))
+        elif token == ")" and open_at["("]:
+            factors.append((open_at["("].pop(), len(pieces), 1.1))
+        elif token == "]" and open_at["["]:
+            factors.append((open_at["["].pop(), len(pieces), 1 / 1.1))
+        else:
+            for index, part in enumerate(_BREAK.split(token)):
+                if index:
+                    pieces.append(None)
+                pieces.append(part)
+    factors += [(first, len(pieces), 1.1) for first in open_at["("]]
+    factors += [(first, len(pieces), 1 / 1.1) for first in open_at["["]]
+    weights = np.ones(len(pieces))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first, end, factor in factors:
+            weights[first:end] *= factor
+    weights = np.clip(np.nan_to_num(weights, nan=1.0), -MAX_WEIGHT, MAX_WEIGHT)
+    return _merged(pieces, weights.tolist())
+
+
+def _merged(pieces: Sequence[str | None], weights: Sequence[float]) -> list[Span]:
+    """Neighbours of one weight become one span, so that the tokenizer sees whole words."""
+    spans: list[Span] = []
+    for piece, weight in zip(pieces, weights):
+        if piece is None:
+            spans.append(Span("", is_break=True))
+        elif not piece:
+            continue
+        elif spans and not spans[-1].is_break and spans[-1].weight == weight:
+            spans[-1] = Span(spans[-1].text + piece, weight)
+        else:
+            spans.append(Span(piece, weight))
+    return spans or [Span("")]
+
+
+# ---------------------------------------------------------------------------------------------------------- chunks
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Up to 75 content tokens and their weights."""
+
+    tokens: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+
+
+def chunks_of(tokenizer: Any, text: str) -> list[Chunk]:
+    """Weighted chunks of one prompt text; at least one, which is empty for an empty text."""
+    comma = _ids(tokenizer, ",")
+    chunks: list[Chunk] = []
+    tokens: list[int] = []
+    weights: list[float] = []
+    after_comma = 0  # tokens up to and with the chunk's last comma, 0 without one
+
+    def close(end: int) -> None:
+        nonlocal after_comma
+        chunks.append(Chunk(tuple(tokens[:end]), tuple(weights[:end])))
+        del tokens[:end], weights[:end]
+        after_comma = 0
+
+    for span in weighted_spans(text):
+        if span.is_break:
+            close(len(tokens))
+            continue
+        for token in _ids(tokenizer, span.text):
+            if len(tokens) == CHUNK_TOKENS:
+                near = after_comma and CHUNK_TOKENS - after_comma < COMMA_BACKTRACK and [token] != comma
+                close(after_comma if near else CHUNK_TOKENS)
+            tokens.append(token)
+            weights.append(span.weight)
+            if [token] == comma:
+                after_comma = len(tokens)
+    if tokens or not chunks:
+        close(len(tokens))
+    return chunks
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids)
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """How a tokenizer sees a prompt: content tokens, the chunks they are encoded in, and the tokens as text."""
+
+    count: int
+    chunks: int
+    pieces: tuple[str, ...]
+
+
+def tokenize(components: Components, text: str) -> Tokenized:
+    """Count and show the tokens of a prompt with its grammar applied; of prompt scheduling, the first text."""
+    chunks = chunks_of(components.tokenizer, prompt_schedule(text, 1000)[0][1])
+    ids = [token for chunk in chunks for token in chunk.tokens]
+    pieces = [components.tokenizer.decode([token]).strip() for token in ids]
+    return Tokenized(len(ids), len(chunks), tuple(pieces))
+
+
+# -------------------------------------------------------------------------------------------------------- encoding
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """A prompt and a negative prompt, encoded: what the U-Net is told at each step.
+
+    Each entry is (until, prompt_embeds (branches, tokens, dim), added), for steps below `until`, counted from 0.
+    Branches: the negative prompt's first, or the prompt's alone without guidance.
+    """
+
+    entries: tuple[tuple[int, torch.Tensor, Mapping[str, torch.Tensor]], ...]
+    prompt_tokens: int
+    negative_prompt_tokens: int
+    chunks: int
+
+    def at(self, step: int) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        """(prompt_embeds, added) of a 0-based step."""
+        for until, embeds, added in self.entries:
+            if step < until:
+                return embeds, added
+        return self.entries[-1][1:]
+
+
+@torch.inference_mode()
+def encode_prompts(
+    components: Components, prompt: str, negative_prompt: str, *, num_steps: int, guidance_scale: float
+) -> Conditioning:
+    """Encode a prompt and a negative prompt for a run of `num_steps` steps (those really run).
+
+    Both are encoded in the same number of chunks: the shorter one gets empty chunks.
+    """
+    texts = [prompt_schedule(prompt, num_steps)]
+    if branches(guidance_scale) == 2:
+        texts.insert(0, prompt_schedule(negative_prompt, num_steps))
+    chunked = {text: chunks_of(components.tokenizer, text) for schedule in texts for _, text in schedule}
+    most = max(len(chunks) for chunks in chunked.values())
+    encoded = {text: _encode(components, chunks, most) for text, chunks in chunked.items()}
+    entries = []
+    for until in sorted({until for schedule in texts for until, _ in schedule}):
+        now = [next(text for end, text in schedule if until <= end) for schedule in texts]
+        entries.append((until, torch.cat([encoded[text] for text in now]), {}))
+    counts = [max(sum(len(c.tokens) for c in chunked[text]) for _, text in schedule) for schedule in texts]
+    return Conditioning(tuple(entries), counts[-1], counts[0] if len(texts) == 2 else 0, most)
+
+
+def _encode(components: Components, chunks: Sequence[Chunk], length: int) -> torch.Tensor:
+    """Chunks, filled up with empty ones to `length` => prompt_embeds (1, length * 77, dim)."""
+    tokenizer = components.tokenizer
+    padded = [*chunks, *[Chunk()] * (length - len(chunks))]
+    ids = [_with_ends(chunk.tokens, tokenizer) for chunk in padded]
+    embeds = components.text_encoder(torch.tensor(ids, device=components.device))[0]
+    weights = [[1.0, *chunk.weights, *[1.0] * (CHUNK_TOKENS + 1 - len(chunk.weights))] for chunk in padded]
+    embeds = apply_weights(embeds, torch.tensor(weights, device=embeds.device))
+    return embeds.to(components.dtype).reshape(1, -1, embeds.shape[-1])
+
+
+def _with_ends(tokens: Sequence[int], tokenizer: Any) -> list[int]:
+    padding = CHUNK_TOKENS - len(tokens)
+    return [tokenizer.bos_token_id, *tokens, tokenizer.eos_token_id, *[tokenizer.pad_token_id] * padding]
+
+
+def apply_weights(embeds: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weight each token's embedding and scale each chunk back to its former mean, as prompts in the wild expect.
+
+    `embeds` (chunks, 77, dim), `weights` (chunks, 77). Chunks whose weights are all 1 stay bit for bit as they are.
+    """
+    if bool((weights == 1).all()):
+        return embeds
+    exact = embeds.float()
+    weighted = exact * weights[..., None]
+    restore = exact.mean(dim=(1, 2)) / weighted.mean(dim=(1, 2))
+    restore = torch.where(torch.isfinite(restore), restore, 1.0)
+    restored = weighted * restore[:, None, None]
+    plain = (weights == 1).all(dim=1)[:, None, None]
+    return torch.where(plain, exact, restored).to(embeds.dtype)

@@ -1,0 +1,69 @@
+"""Latents <-> pixels <-> pictures, and the preview ladder. The only file that knows the VAE's scaling factor.
+
+Pixels are (B, 3, H, W) in [-1, 1]; latents are (B, C, H/8, W/8) at the U-Net's scale; pictures are uint8 (H, W, 3).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+from studio.diffusion.families import Components
+
+
+@torch.inference_mode()
+def encode(components: Components, pixels: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Pixels => latents: a sample of the posterior by `generator` (its mode without one), as diffusers' img2img."""
+    pixels = pixels.to(components.device, components.dtype)
+    posterior = components.vae.encode(pixels).latent_dist
+    latents = posterior.mode() if generator is None else posterior.sample(generator)
+    return components.vae.config.scaling_factor * latents
+
+
+@torch.inference_mode()
+def decode(components: Components, latents: torch.Tensor) -> torch.Tensor:
+    """Latents => pixels, float32, unclamped. In half precision a NaN answer is decoded once more in float32.
+
+    Raises NotFinite when the picture is not finite in float32 either.
+    """
+    vae = components.vae
+    scaled = latents.to(components.device) / vae.config.scaling_factor
+    pixels = vae.decode(scaled.to(components.dtype), return_dict=False)[0].float()
+    if components.dtype != torch.float32 and not is_finite(pixels):
+        vae.to(torch.float32)
+        try:
+            pixels = vae.decode(scaled.float(), return_dict=False)[0]
+        finally:
+            vae.to(components.dtype)
+    if not is_finite(pixels):
+        raise NotFinite("the decoded picture holds values that are not numbers")
+    return pixels
+
+
+class NotFinite(ArithmeticError):
+    """A tensor that becomes a picture holds NaN or infinity."""
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """True when every value is a number. One reduction; on a GPU it waits for the device."""
+    return bool(torch.isfinite(tensor).all())
+
+
+def to_uint8(pixels: torch.Tensor) -> np.ndarray:
+    """Pixels (B, 3, H, W) in [-1, 1] => uint8 (B, H, W, 3), clamped and rounded as diffusers' postprocess does."""
+    unit = (pixels * 0.5 + 0.5).clamp(0, 1)
+    return (unit.permute(0, 2, 3, 1).cpu().float().numpy() * 255).round().astype("uint8")
+
+
+def to_pictures(pixels: torch.Tensor) -> list[Image.Image]:
+    """Pixels => PIL RGB pictures."""
+    return [Image.fromarray(array) for array in to_uint8(pixels)]
+
+
+def from_picture(picture: Image.Image, width: int, height: int) -> torch.Tensor:
+    """PIL RGB => pixels (1, 3, height, width), resized by Lanczos as diffusers' VaeImageProcessor does."""
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    array = np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
+    return torch.from_numpy(array).permute(2, 0, 1)[None] * 2 - 1
