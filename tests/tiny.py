@@ -1,4 +1,4 @@
-"""A tiny random Stable Diffusion 1 for everybody's tests: real classes, real shapes, a few thousand weights, no download.
+"""A tiny random Stable Diffusion 1 for everybody's tests: real classes, real shapes, a few thousand weights.
 
 components = tiny_components()          # the same weights each time
 save_tiny_checkpoint(tmp_path / "tiny") # the same as a diffusers folder
@@ -106,12 +106,16 @@ def tiny_components(
     """A whole random checkpoint, 64x64 pixels native. Leaves torch's global random state as it was."""
     with torch.random.fork_rng(devices=[]):
         tokenizer = tiny_tokenizer()
+
+        def in_dtype(module: Any) -> Any:
+            return module if dtype == torch.float32 else module.to(dtype)  # diffusers warns at every `to`
+
         return Components(
             name=name,
             family="sd1" if prediction_type == "epsilon" else "sd2",
-            unet=tiny_unet().to(dtype),
-            vae=tiny_vae().to(dtype),
-            text_encoder=tiny_text_encoder(tokenizer).to(dtype),
+            unet=in_dtype(tiny_unet()),
+            vae=in_dtype(tiny_vae()),
+            text_encoder=in_dtype(tiny_text_encoder(tokenizer)),
             tokenizer=tokenizer,
             scheduler_config=SCHEDULER_CONFIG | {"prediction_type": prediction_type},
             prediction_type=prediction_type,

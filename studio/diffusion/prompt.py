@@ -308,7 +308,7 @@ def encode_prompts(
     chunked = {text: chunks_of(components.tokenizer, text) for schedule in texts for _, text in schedule}
     most = max(len(chunks) for chunks in chunked.values())
     encoded = {text: _encode(components, chunks, most) for text, chunks in chunked.items()}
-    entries = []
+    entries: list[tuple[int, torch.Tensor, Mapping[str, torch.Tensor]]] = []
     for until in sorted({until for schedule in texts for until, _ in schedule}):
         now = [next(text for end, text in schedule if until <= end) for schedule in texts]
         entries.append((until, torch.cat([encoded[text] for text in now]), {}))

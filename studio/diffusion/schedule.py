@@ -6,7 +6,10 @@ diffusers'; where a noise schedule is not one of theirs, its curve is written in
 
 from __future__ import annotations
 
+import copy
+import functools
 import inspect
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,9 +81,11 @@ _CLASSES: Mapping[SchedulerName, SchedulerClass] = {
 
 
 def training_sigmas(alphas_cumprod: torch.Tensor) -> Array:
-    """sigma(t) = sqrt((1 - abar) / abar) for every training timestep, rising, float64 (num_train_timesteps,)."""
-    abar = alphas_cumprod.double().cpu().numpy()
-    return np.asarray(np.sqrt((1 - abar) / abar))
+    """sigma(t) = sqrt((1 - abar) / abar) for every training timestep, rising, (num_train_timesteps,).
+
+    In float32 as diffusers' classes compute it, so that curves between its ends are theirs to the last bit.
+    """
+    return ((1 - alphas_cumprod) / alphas_cumprod).sqrt().double().cpu().numpy()
 
 
 def sigma_to_timestep(sigmas: Array, training: Array) -> Array:
@@ -234,7 +239,13 @@ def _new_scheduler(
             "use_lu_lambdas": False,
         }
     settings |= kind.settings
-    return cls(**{key: value for key, value in settings.items() if key in known})
+    return copy.deepcopy(_pristine(kind.class_name, json.dumps({k: settings[k] for k in settings if k in known})))
+
+
+@functools.lru_cache(maxsize=64)
+def _pristine(class_name: str, settings: str) -> Any:
+    """A new scheduler object, to be copied: some classes work a third of a second in their constructor."""
+    return getattr(diffusers, class_name)(**json.loads(settings))
 
 
 def _write_timesteps(

@@ -1,0 +1,97 @@
+"""Our loop against diffusers' own pipelines on the same weights, latents and embeddings: bit for bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from PIL import Image
+
+from studio.diffusion.families import Components
+from studio.diffusion.lane import start_lane
+from studio.diffusion.prompt import Conditioning, encode_prompts
+from studio.requests import SCHEDULERS, ImageToImage, TextToImage
+from tests.diffusion.helpers import ask_unet, reference_scheduler, run_lane
+
+SEED = 1234
+STEPS = 8
+GUIDANCE = 7.5
+WITH_CURVE_FLAGS = [
+    "euler", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_sde", "dpmpp_3m_sde", "unipc", "deis",
+]  # fmt: skip
+
+
+def conditioning(components: Components, guidance: float = GUIDANCE) -> Conditioning:
+    return encode_prompts(components, "a red apple", "snow", num_steps=STEPS, guidance_scale=guidance)
+
+
+def pipeline_latents(components: Components, scheduler: object, guidance: float = GUIDANCE) -> torch.Tensor:
+    """diffusers' final latents (1, 4, 8, 8) for SEED, our embeddings and guidance."""
+    pipeline = StableDiffusionPipeline(
+        vae=components.vae,
+        text_encoder=components.text_encoder,
+        tokenizer=components.tokenizer,
+        unet=components.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(SEED)
+    noise = torch.randn((1, 4, 8, 8), generator=generator)
+    embeds = conditioning(components).at(0)[0]
+    result: torch.Tensor = pipeline(
+        prompt_embeds=embeds[1:],
+        negative_prompt_embeds=embeds[:1],
+        latents=noise,
+        generator=generator,
+        num_inference_steps=STEPS,
+        guidance_scale=guidance,
+        output_type="latent",
+    ).images
+    return result
+
+
+def our_latents(components: Components, request: TextToImage) -> torch.Tensor:
+    lane = start_lane(
+        components, request, seed=SEED, conditioning=conditioning(components, request.guidance_scale)
+    )
+    run_lane(lane, lambda lane: ask_unet(components, lane))
+    return lane.latents
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_configured_spacing_is_bit_equal(components: Components, name: str) -> None:
+    reference = pipeline_latents(components, reference_scheduler(name, components.scheduler_config, SEED))
+    request = TextToImage(
+        prompt="", scheduler=name, noise_schedule="as_configured", num_inference_steps=STEPS, guidance_scale=GUIDANCE
+    )
+    assert torch.equal(our_latents(components, request), reference)
+
+
+@pytest.mark.parametrize("curve", ["karras", "exponential"])
+@pytest.mark.parametrize("name", WITH_CURVE_FLAGS)
+def test_flagged_curve_is_bit_equal(components: Components, name: str, curve: str) -> None:
+    scheduler = reference_scheduler(
+        name,
+        components.scheduler_config,
+        SEED,
+        timestep_spacing="linspace",
+        **{f"use_{curve}_sigmas": True},
+    )
+    reference = pipeline_latents(components, scheduler)
+    request = TextToImage(
+        prompt="", scheduler=name, noise_schedule=curve, num_inference_steps=STEPS, guidance_scale=GUIDANCE
+    )
+    ours = our_latents(components, request)
+    print(name, curve, float((ours - reference).abs().max() / reference.std()))
+    assert torch.equal(ours, reference)
+
+
+def test_without_guidance_one_branch_is_bit_equal(components: Components) -> None:
+    reference = pipeline_latents(components, reference_scheduler("euler", components.scheduler_config, SEED), 1.0)
+    request = TextToImage(
+        prompt="", scheduler="euler", noise_schedule="as_configured", num_inference_steps=STEPS, guidance_scale=1.0
+    )
+    assert torch.equal(our_latents(components, request), reference)
