@@ -1,24 +1,61 @@
-"""What a PNG says about itself: our own JSON, and the `parameters` text that other studios read.
+"""What a picture says about itself: our own JSON, and the A1111 `parameters` text that other studios write and read.
 
-Plain values and Pillow's chunk container: no torch, no page, no disk.
+Plain values and Pillow's containers: no torch, no page. Whatever is read back goes through the requests' own gate.
 
 `info` is one finished picture as a flat dict: `Request.to_dict()` with everything resolved (`picture_info` below), plus
-facts about the run. Keys beyond the request's fields that are understood here, all optional:
-`image` (index within the job), `model_hash` (hex SHA-256 of the weights, 10 shown), `evaluations` (U-Net calls),
-`seconds`, `versions` (name -> version, with "Latent Studio" among them).
+facts about the run. Facts that are understood here, all optional: `model_hash` (hex SHA-256 of the weights, 10 shown)
+and `versions` (name -> version, "Latent Studio" among them). Others (evaluations, seconds, ...) are kept as they are.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
 
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from studio.requests import NoiseScheduleName, Request, resolve_noise_schedule
+from studio import png_chunks
+from studio.requests import (
+    MAX_IMAGE_BYTES,
+    NOISE_SCHEDULES,
+    SCHEDULERS,
+    ImageToImage,
+    InvalidRequest,
+    NoiseScheduleName,
+    Problem,
+    Request,
+    TextToImage,
+    clean_text,
+    request_from_dict,
+    resolve_noise_schedule,
+)
 
 OWN_CHUNK = "latent-studio"
 A1111_CHUNK = "parameters"
+MAX_TEXT_BYTES = 2**20  # two prompts of 20,000 emoji, escaped, are half of it
+
+# Where the two studios' words differ. A1111 has no name for `as_configured`; its reader then takes Automatic.
+# PLMS is what diffusers' PNDM is without its Runge-Kutta start, which Stable Diffusion's configs leave out.
+_A1111_SAMPLERS: Mapping[str, str] = {**{name: facts.label for name, facts in SCHEDULERS.items()}, "pndm": "PLMS"}
+_A1111_SCHEDULES: Mapping[str, str] = {
+    **{name: label for name, label in NOISE_SCHEDULES.items() if name != "as_configured"},
+    "sgm_uniform": "SGM Uniform",
+    "ays": "Align Your Steps",
+}
+
+_READ_SAMPLERS = {"plms": "pndm"} | {
+    word.casefold(): name for name, facts in SCHEDULERS.items() for word in (name, facts.label)
+}
+_READ_SCHEDULES = {"sgmuniform": "sgm_uniform", "align your steps": "ays", "uniform": "normal"} | {
+    word.casefold(): name for name, label in NOISE_SCHEDULES.items() for word in (name, label)
+}
+
+# ------------------------------------------------------------------------------------------------------ writing
 
 
 def picture_info(
@@ -33,7 +70,7 @@ def picture_info(
     """The info of one picture of a request: what has to be asked to get this picture again, and facts about its run.
 
     `seed` is this picture's own (request seed + k), so `num_images_per_prompt` becomes 1. `noise_schedule` None:
-    resolved from the scheduler here. `facts` are the optional keys of the module docstring, JSON-able.
+    resolved from the scheduler here. `facts`: see the module docstring; JSON-able, no name of a request's field.
     """
     resolved: dict[str, object] = {
         "seed": seed,
@@ -46,21 +83,232 @@ def picture_info(
 
 
 def png_info(info: Mapping[str, object], parameters: str) -> PngInfo:
-    """The text chunks of a saved picture: `parameters` for every studio, `latent-studio` (JSON) for ours."""
+    """The text chunks of a saved picture: `parameters` for every studio, `latent-studio` (JSON) for ours.
+
+    Raises ValueError for an info that is not JSON or holds NaN.
+    """
     chunks = PngInfo()
-    chunks.add_text(A1111_CHUNK, parameters)
+    chunks.add_text(A1111_CHUNK, parameters)  # tEXt when it fits Latin-1, else iTXt, as A1111 itself
     chunks.add_text(OWN_CHUNK, json.dumps(info, allow_nan=False))
     return chunks
 
 
 def parameters_text(info: Mapping[str, object]) -> str:
-    """The A1111 infotext of a picture."""
-    negative = info.get("negative_prompt")
-    lines = [str(info["prompt"])] + ([f"Negative prompt: {negative}"] if negative else [])
+    """The A1111 infotext of a picture: prompt, `Negative prompt:` line if any, and one line of `key: value` pairs.
+
+    Keys and their order are those of AUTOMATIC1111 1.10 (`create_infotext`); the noise schedule is written resolved.
+    """
+    lines = [str(info["prompt"])]
+    if info.get("negative_prompt"):
+        lines.append(f"Negative prompt: {info['negative_prompt']}")
+    lines.append(", ".join(k if k == v else f"{k}: {_quoted(v)}" for k, v in _pairs(info).items()))
+    return "\n".join(lines).strip()
+
+
+def _pairs(info: Mapping[str, object]) -> dict[str, str]:
+    model_hash, versions = info.get("model_hash"), info.get("versions")
+    version = versions.get("Latent Studio") if isinstance(versions, Mapping) else None
     pairs = {
-        "Steps": info["num_inference_steps"],
-        "CFG scale": info["guidance_scale"],
-        "Seed": info["seed"],
+        "Steps": str(info["num_inference_steps"]),
+        "Sampler": _A1111_SAMPLERS[str(info["scheduler"])],
+        "Schedule type": _A1111_SCHEDULES.get(str(info["noise_schedule"]), ""),
+        "CFG scale": _short_number(info["guidance_scale"]),
+        "Seed": str(info["seed"]),
         "Size": f"{info['width']}x{info['height']}",
+        "Model hash": str(model_hash)[:10] if model_hash else "",
+        "Model": _model_name(str(info["checkpoint"])),
+        "Denoising strength": _short_number(info["strength"]) if "strength" in info else "",
+        "RNG": "CPU",
+        "Version": f"Latent Studio {version}" if version else "Latent Studio",
     }
-    return "\n".join([*lines, ", ".join(f"{key}: {value}" for key, value in pairs.items())]).strip()
+    return {key: value for key, value in pairs.items() if value}
+
+
+def _model_name(checkpoint: str) -> str:
+    """The name without folder and ending, as A1111 writes it."""
+    name = clean_text(checkpoint).replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return name.removesuffix(".safetensors").removesuffix(".ckpt")
+
+
+def _short_number(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _quoted(value: str) -> str:
+    """A1111's rule: JSON-quoted if and only if the value holds a comma, a newline or a colon."""
+    return json.dumps(value, ensure_ascii=False) if re.search(r"[,\n:]", value) else value
+
+
+# ------------------------------------------------------------------------------------------------------ reading
+
+
+def read_png(source: bytes | Path, *, image: bytes | None = None) -> Request | None:
+    """The request that a picture's file was made by, or None when the file says nothing that is understood.
+
+    Reads our own JSON first, then the A1111 text of a PNG, JPEG or WebP file (by us or another studio). `image`: the
+    picture that an image-to-image run started from, which no file holds. Raises InvalidRequest for settings that the
+    studio would not run, from wherever they come.
+    """
+    texts = _texts(source)
+    own = _json_object(texts.get(OWN_CHUNK, ""))
+    if own is not None:
+        return request_from_info(own, image=image)
+    return read_parameters(texts.get(A1111_CHUNK, ""))
+
+
+def request_from_info(info: Mapping[str, object], *, image: bytes | None = None) -> Request:
+    """The request that asks for the picture of this info again. `image` and errors as in `read_png`."""
+    kind = ImageToImage if info.get("kind") == ImageToImage.kind else TextToImage
+    if kind is ImageToImage and image is None:
+        raise InvalidRequest(Problem("image", "nothing", "the picture that this one was made from"))
+    names = {"schema", "kind", *(field.name for field in fields(kind))} - {"image"}
+    return request_from_dict({name: info[name] for name in info if name in names}, image=image)
+
+
+def read_parameters(text: str) -> TextToImage | None:
+    """The request of an A1111 infotext, or None when there is no parameter line in it. Raises InvalidRequest.
+
+    A sampler name of before 1.9 that ends in its schedule ("DPM++ 2M Karras") is understood. Keys of abilities that the
+    studio lacks are passed over.
+    """
+    prompt, negative_prompt, pairs = parse_parameters(text)
+    if "Steps" not in pairs:
+        return None
+    sampler, schedule = pairs.get("Sampler", ""), pairs.get("Schedule type", "")
+    if sampler.casefold() not in _READ_SAMPLERS:
+        for label in sorted(_READ_SCHEDULES, key=len, reverse=True):
+            if sampler.casefold().endswith(f" {label}"):
+                sampler, schedule = sampler[: -len(label) - 1], schedule or label
+                break
+    given: dict[str, object] = {
+        "prompt": prompt,
+        "negative_prompt": negative_prompt,
+        "num_inference_steps": _number(pairs["Steps"]),
+        "scheduler": _READ_SAMPLERS.get(sampler.casefold(), sampler) if sampler else None,
+        "noise_schedule": _READ_SCHEDULES.get(schedule.casefold(), schedule) if schedule else None,
+        "guidance_scale": _number(pairs.get("CFG scale", "")),
+        "seed": pairs.get("Seed"),
+        "width": _number(pairs.get("Size-1", "")),
+        "height": _number(pairs.get("Size-2", "")),
+        "checkpoint": pairs.get("Model"),
+    }
+    return TextToImage.parse({name: value for name, value in given.items() if value is not None})
+
+
+_NEGATIVE = "Negative prompt:"
+_KEY = re.compile(r"\w[\w /-]*")
+_VALUE = re.compile(r'\s*("(?:\\.|[^\\"])+"(?=,|$)|[^,]*)')
+_SIZE = re.compile(r"(\d+)x(\d+)", re.ASCII)
+_FEWEST_PAIRS = 3
+
+
+def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
+    """An A1111 infotext as prompt, negative prompt and pairs (a size as `Size-1`, `Size-2`), by A1111's own rules.
+
+    Its oddities too: lines lose their outer blanks, and a last line of fewer than three pairs is prompt.
+    """
+    if len(text) > MAX_TEXT_BYTES:
+        return "", "", {}
+    *lines, last = text.strip().split("\n")
+    found = _scan(last)
+    if len(found) < _FEWEST_PAIRS:
+        lines, found = [*lines, last], []
+    prompts: dict[bool, list[str]] = {False: [], True: []}
+    negative = False
+    for line in lines:
+        line = line.strip()
+        if line.startswith(_NEGATIVE):
+            negative, line = True, line.removeprefix(_NEGATIVE).strip()
+        if line or prompts[negative]:  # blank lines before the first words are lost
+            prompts[negative].append(line)
+    pairs: dict[str, str] = {}
+    for key, value in found:
+        size = _SIZE.fullmatch(value)
+        if size:
+            pairs |= {f"{key}-1": size[1], f"{key}-2": size[2]}
+        elif value:
+            pairs[key] = value
+    return "\n".join(prompts[False]), "\n".join(prompts[True]), pairs
+
+
+def _scan(line: str) -> list[tuple[str, str]]:
+    """The `key: value` pairs of a line, in one pass: hostile lines cost no more than their length."""
+    found: list[tuple[str, str]] = []
+    position = 0
+    while key := _KEY.search(line, position):
+        position = key.end()
+        if len(key[0]) > 1 and line.startswith(":", position):
+            value = _VALUE.match(line, position + 1)
+            assert value is not None  # every part of the pattern may be empty
+            found.append((key[0], _unquoted(value[1])))
+            position = value.end()
+    return found
+
+
+def _unquoted(value: str) -> str:
+    value = value.strip()
+    if len(value) < 2 or not value.startswith('"') or not value.endswith('"'):
+        return value
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value
+
+
+def _number(text: str) -> object:
+    """A number as the gate wants it; what is none stays text, so that the gate can name it. None for nothing."""
+    if not text:
+        return None
+    if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
+        return int(text)
+    try:
+        return float(text) if len(text) <= 40 else text
+    except ValueError:
+        return text
+
+
+def _json_object(text: str) -> dict[str, object] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _texts(source: bytes | Path) -> dict[str, str]:
+    """The texts of a file that we may understand, by keyword; empty for a file that is broken, too large or foreign."""
+    try:
+        if isinstance(source, Path):
+            if source.stat().st_size > MAX_IMAGE_BYTES:
+                return {}
+            source = source.read_bytes()
+        if len(source) > MAX_IMAGE_BYTES:
+            return {}
+        if source.startswith(png_chunks.SIGNATURE):
+            return png_chunks.texts(source, limit=MAX_TEXT_BYTES)
+        return {A1111_CHUNK: _user_comment(source)}
+    except (OSError, png_chunks.BrokenPng):
+        return {}
+
+
+_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+
+
+def _user_comment(data: bytes) -> str:
+    """The EXIF UserComment of a JPEG or WebP file, empty when there is none."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP")) as image:
+            comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
+    # Pillow's EXIF reader raises all sorts for broken data; a file without readable metadata is no error here.
+    except Exception:
+        return ""
+    if isinstance(comment, str):
+        return comment
+    if not isinstance(comment, bytes) or len(comment) > 2 * MAX_TEXT_BYTES:
+        return ""
+    encoding, text = comment[:8], comment[8:]
+    if encoding == b"UNICODE\0":
+        # The standard leaves the byte order open; A1111's writer is big-endian. The zero bytes of ASCII tell.
+        little = text[1::2].count(0) > text[::2].count(0)
+        return text.decode("utf-16-le" if little else "utf-16-be", "replace")
+    return text.decode("utf-8", "replace").strip("\0")
