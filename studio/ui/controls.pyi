@@ -1,0 +1,340 @@
+"""The fields of a request as Gradio components: one per field, named like the field, ranges from `requests` alone.
+
+A tab gets `Controls`; its handler reads them back with `Controls.given` and hands that to `parse`, the only gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gradio as gr
+
+from studio.events import Checkpoint, Engine, Refused, Tokens
+from studio.requests import (
+    NOISE_SCHEDULES,
+    PREVIEWS,
+    RANGES,
+    SCHEDULERS,
+    ImageToImage,
+    InvalidRequest,
+    TextToImage,
+)
+from studio.ui.drawn import drawn
+from studio.ui.render import strength_sentence
+from studio.ui.text import say, words
+
+# Landmarks under the sliders: value and key of the catalogue.
+LANDMARKS: Mapping[str, tuple[tuple[float, str], ...]] = {
+    "num_inference_steps": ((10, "draft"), (25, "good"), (50, "fine")),
+    "guidance_scale": ((1, "free"), (5, "balanced"), (12, "strict")),
+    "strength": ((0.3, "touch"), (0.6, "half"), (0.9, "anew")),
+}
+ASPECTS: Mapping[str, float] = {"square": 1, "landscape": 4 / 3, "portrait": 3 / 4, "wide": 16 / 9, "tall": 9 / 16}
+EXAMPLES_SHOWN = 6
+
+DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ImageToImage) if f.name not in ("prompt", "image")}
+
+from gradio.events import Dependency
+
+class FreeSlider(gr.Slider):
+    """A slider that hands over what was typed, so that a bad number is marked beside its field like all others."""
+
+    is_template = True  # drawn by Gradio's own slider
+
+    def preprocess(self, payload: float) -> float:
+        return payload
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+@dataclass(frozen=True)
+class Controls:
+    """The components of one tab. `fields` has one per field of the request; the rest helps to fill them."""
+
+    tab: str
+    fields: Mapping[str, gr.components.Component]
+    aspect: gr.Radio
+    tokens: gr.HTML
+    seed_random: gr.Button
+    seed_last: gr.Button
+    examples: gr.HTML
+    generate: gr.Button
+    strength_note: gr.HTML | None = None
+
+    @property
+    def inputs(self) -> set[Any]:
+        """What a handler must be given to read every field."""
+        return set(self.fields.values())
+
+    def given(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+        """The fields by name, as they were typed."""
+        return {name: values[component] for name, component in self.fields.items()}
+
+def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Controls:
+    """Draw the controls of a tab into the current column. With `image`: those of image to image."""
+    catalog = engine.catalog()
+    chosen = catalog[0] if catalog else None
+    made: dict[str, Any] = {"image": image} if image is not None else {}
+
+    def slider(name: str, step: float) -> Any:
+        allowed = RANGES[name]
+        block = FreeSlider(
+            minimum=allowed.low,
+            maximum=allowed.high,
+            value=DEFAULTS[name],
+            step=step,
+            label=say(f"{name}.label"),
+            info=say(f"{name}.help"),
+            elem_id=f"{tab}-{name}",
+            elem_classes="ls-slider",
+        )
+        marks = [(value, say(f"landmark.{key}")) for value, key in LANDMARKS[name]]
+        drawn("landmarks", field=f"{tab}-{name}", low=allowed.low, high=allowed.high, marks=marks)
+        return block
+
+    made["prompt"] = gr.Textbox(
+        label=say("prompt.label"),
+        placeholder=say("prompt.placeholder"),
+        lines=3,
+        max_lines=8,
+        autofocus=image is None,
+        elem_id=f"{tab}-prompt",
+        elem_classes="ls-prompt",
+    )
+    known = {"known": list(chosen.words) if chosen else []}
+    tokens = drawn("prompts", value=known, field=f"{tab}-prompt", words=words("prompts"))
+    with gr.Accordion(say("negative_prompt.label"), open=False, elem_classes="ls-fold"):
+        made["negative_prompt"] = gr.Textbox(
+            show_label=False,
+            label=say("negative_prompt.label"),
+            placeholder=say("negative_prompt.placeholder"),
+            lines=2,
+            max_lines=6,
+            elem_id=f"{tab}-negative_prompt",
+        )
+    note = None
+    if image is not None:
+        made["strength"] = slider("strength", 0.01)
+        sentence = strength_sentence(DEFAULTS["num_inference_steps"], DEFAULTS["strength"])
+        note = drawn("sentence", value=sentence)
+    made["checkpoint"] = gr.Dropdown(
+        choices=checkpoint_choices(catalog),
+        value=chosen.name if chosen else None,
+        label=say("checkpoint.label"),
+        elem_id=f"{tab}-checkpoint",
+    )
+    with gr.Row(elem_classes="ls-size"):
+        aspect = gr.Radio(
+            choices=[(say(f"aspect.{key}"), key) for key in ASPECTS],
+            value="square" if chosen and image is None else None,
+            label=say("aspect.label"),
+            elem_id=f"{tab}-aspect",
+            elem_classes="ls-segments",
+        )
+        for name in ("width", "height"):
+            native = getattr(chosen, f"native_{name}") if chosen and image is None else None
+            made[name] = gr.Number(
+                value=native,
+                label=say(f"{name}.label"),
+                elem_id=f"{tab}-{name}",
+                min_width=64,
+                elem_classes="ls-number",
+            )
+    made["num_inference_steps"] = slider("num_inference_steps", 1)
+    made["guidance_scale"] = slider("guidance_scale", 0.1)
+    with gr.Row(elem_classes="ls-seed"):
+        made["seed"] = gr.Textbox(
+            label=say("seed.label"),
+            info=say("seed.help"),
+            placeholder=say("seed.placeholder"),
+            max_lines=1,
+            elem_id=f"{tab}-seed",
+            min_width=120,
+        )
+        seed_random = gr.Button(say("seed.random"), size="sm", min_width=72, elem_id=f"{tab}-seed-random")
+        seed_last = gr.Button(say("seed.last"), size="sm", min_width=90, elem_id=f"{tab}-seed-last")
+    with gr.Accordion(say("more.label"), open=False, elem_classes="ls-fold"):
+        choices = [(facts.label, name) for name, facts in SCHEDULERS.items()]
+        made["scheduler"] = _dropdown(tab, "scheduler", choices)
+        made["noise_schedule"] = _dropdown(tab, "noise_schedule", schedule_choices(DEFAULTS["scheduler"]))
+        made["num_images_per_prompt"] = _counter(tab)
+        made["preview"] = _dropdown(tab, "preview", [(label, name) for name, label in PREVIEWS.items()])
+        made["exact"] = gr.Checkbox(value=DEFAULTS["exact"], label=say("exact.label"), elem_id=f"{tab}-exact")
+    with gr.Row(elem_classes="ls-go"):
+        generate = gr.Button(say("generate"), variant="primary", elem_id=f"{tab}-generate", elem_classes="ls-generate")
+        # Its clicks are the stage's (stop.js): which run is meant is known there alone.
+        gr.Button(say("stop"), elem_id=f"{tab}-stop", elem_classes="ls-stop")
+    shown = list(chosen.examples[:EXAMPLES_SHOWN]) if chosen else []
+    examples = drawn("examples", value=shown, field=f"{tab}-prompt", words=words("prompts"))
+    return Controls(tab, made, aspect, tokens, seed_random, seed_last, examples, generate, note)
+
+def _dropdown(tab: str, name: str, choices: list[tuple[str, str]]) -> gr.Dropdown:
+    label, info = say(f"{name}.label"), say(f"{name}.help")
+    return gr.Dropdown(choices=choices, value=DEFAULTS[name], label=label, info=info, elem_id=f"{tab}-{name}")
+
+def _counter(tab: str) -> FreeSlider:
+    name = "num_images_per_prompt"
+    allowed = RANGES[name]
+    return FreeSlider(
+        minimum=allowed.low,
+        maximum=allowed.high,
+        value=DEFAULTS[name],
+        step=1,
+        label=say(f"{name}.label"),
+        info=say(f"{name}.help"),
+        elem_id=f"{tab}-{name}",
+        elem_classes="ls-slider",
+    )
+
+# ------------------------------------------------------------------------------------- what one field asks of others
+
+def checkpoint_choices(catalog: tuple[Checkpoint, ...]) -> list[tuple[str, str]]:
+    """Label and name of every installed checkpoint."""
+    return [(f"{c.label} · {c.family}", c.name) for c in catalog]
+
+def schedule_choices(scheduler: str) -> list[tuple[str, str]]:
+    """The noise schedules this scheduler can run."""
+    return [(NOISE_SCHEDULES[name], name) for name in SCHEDULERS[scheduler].noise_schedules]
+
+def size_for(aspect: str, native_width: int, native_height: int) -> tuple[int, int]:
+    """Width and height of this aspect with about as many pixels as the native size, on the grid of the ranges."""
+    grid = 64 if native_width * native_height >= 512 * 512 else 8
+    area, ratio = native_width * native_height, ASPECTS[aspect] * native_width / native_height
+    allowed = RANGES["width"]
+    size = (round((area * ratio) ** 0.5 / grid) * grid, round((area / ratio) ** 0.5 / grid) * grid)
+    return tuple(int(min(max(side, allowed.low), allowed.high)) for side in size)  # type: ignore[return-value]
+
+def connect(engine: Engine, controls: Controls, saved: gr.BrowserState) -> None:
+    """Let the fields answer each other, and be kept in the browser whenever one is changed."""
+    f = controls.fields
+
+    def scheduler_chosen(scheduler: str, noise_schedule: str) -> tuple[Any, Any]:
+        able = schedule_choices(scheduler)
+        kept = noise_schedule if noise_schedule in dict((name, label) for label, name in able) else "automatic"
+        return gr.update(choices=able, value=kept), gr.update(maximum=SCHEDULERS[scheduler].max_steps)
+
+    def checkpoint_chosen(checkpoint: str) -> tuple[Any, ...]:
+        found = next((c for c in engine.catalog() if c.name == checkpoint), None)
+        if found is None:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        size = (None, None) if "image" in f else (found.native_width, found.native_height)
+        known, examples = {"known": list(found.words)}, list(found.examples[:EXAMPLES_SHOWN])
+        return *size, None if "image" in f else "square", known, examples
+
+    def aspect_chosen(aspect: str | None, checkpoint: str) -> tuple[Any, Any]:
+        found = next((c for c in engine.catalog() if c.name == checkpoint), None)
+        if aspect is None or found is None:
+            return gr.skip(), gr.skip()
+        return size_for(aspect, found.native_width, found.native_height)
+
+    async def prompt_typed(prompt: str, checkpoint: str) -> Any:
+        found = next((c for c in engine.catalog() if c.name == checkpoint), None)
+        return {"known": list(found.words) if found else [], "tokens": await token_line(engine, checkpoint, prompt)}
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+    keep = keeper(controls, saved)
+    scheduler_done = f["scheduler"].input(
+        scheduler_chosen,
+        [f["scheduler"], f["noise_schedule"]],
+        [f["noise_schedule"], f["num_inference_steps"]],
+        **quiet,
+    )
+    checkpoint_done = f["checkpoint"].input(
+        checkpoint_chosen,
+        [f["checkpoint"]],
+        [f["width"], f["height"], controls.aspect, controls.tokens, controls.examples],
+        **quiet,
+    )
+    aspect_done = controls.aspect.input(
+        aspect_chosen, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **quiet
+    )
+    for name in ("width", "height"):
+        f[name].input(lambda: None, None, [controls.aspect], **quiet)
+    f["prompt"].change(
+        prompt_typed, [f["prompt"], f["checkpoint"]], [controls.tokens], trigger_mode="always_last", **quiet
+    )
+    random_done = controls.seed_random.click(lambda: "", None, [f["seed"]], **quiet)
+    for done in (scheduler_done, checkpoint_done, aspect_done, random_done):
+        done.then(**keep)
+    if controls.strength_note is not None:
+        gr.on(
+            [f["strength"].change, f["num_inference_steps"].change],
+            strength_sentence,
+            [f["num_inference_steps"], f["strength"]],
+            [controls.strength_note],
+            trigger_mode="always_last",
+            **quiet,
+        )
+    gr.on([component.input for name, component in f.items() if name != "image"], **keep)
+
+async def token_line(engine: Engine, checkpoint: str, prompt: str) -> str:
+    """How many tokens the prompt has, in words; empty while nobody can say (the model is loading)."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        return ""
+    try:
+        answer = await engine.ask(Tokens(checkpoint=checkpoint, text=prompt))
+    except (InvalidRequest, Refused):
+        return ""
+    key = "prompts.tokens.one" if answer.count == 1 else "prompts.tokens" if answer.chunks == 1 else "prompts.chunks"
+    return say(key, count=answer.count, chunks=answer.chunks)
+
+# ---------------------------------------------------------------------------------------- keeping and giving back
+
+def kept_names(controls: Controls) -> list[str]:
+    """The fields that survive a reload: all but the uploaded picture."""
+    return [name for name in controls.fields if name != "image"]
+
+def keeper(controls: Controls, saved: gr.BrowserState) -> dict[str, Any]:
+    """Arguments of an event that keeps every field in the browser; it runs there alone."""
+    names = kept_names(controls)
+    pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(names))
+    return {
+        "fn": None,
+        "js": f"(...v) => ({{{pairs}}})",
+        "inputs": [controls.fields[name] for name in names],
+        "outputs": [saved],
+    }
+
+def restored(engine: Engine, controls: Controls, given: object) -> dict[Any, Any]:
+    """Updates for the fields from kept or reused settings. What is not allowed any more keeps its present value."""
+    if not isinstance(given, Mapping):
+        return {}
+    f = controls.fields
+    updates: dict[Any, Any] = {}
+    for name in kept_names(controls):
+        if name in given and _allowed(engine, name, given[name]):
+            updates[f[name]] = given[name]
+    scheduler = updates.get(f["scheduler"])
+    if scheduler is not None:
+        able = schedule_choices(scheduler)
+        schedule = updates.get(f["noise_schedule"], "automatic")
+        fits = any(schedule == name for _, name in able)
+        updates[f["noise_schedule"]] = gr.update(choices=able, value=schedule if fits else "automatic")
+        steps = gr.update(maximum=SCHEDULERS[scheduler].max_steps)
+        if f["num_inference_steps"] in updates:
+            steps["value"] = updates[f["num_inference_steps"]]
+        updates[f["num_inference_steps"]] = steps
+    if f["width"] in updates and f["height"] in updates:
+        updates[controls.aspect] = _aspect_of(updates[f["width"]], updates[f["height"]])
+    return updates
+
+def _allowed(engine: Engine, name: str, value: object) -> bool:
+    if name == "checkpoint":
+        return value in {c.name for c in engine.catalog()}
+    request = ImageToImage if name == "strength" else TextToImage
+    rest = {"prompt": ""} | ({"image": b"?"} if name == "strength" else {})
+    try:
+        request.parse(rest | {name: value})
+    except InvalidRequest as error:
+        return any(p.field != name for p in error.problems)  # a pair that does not fit is for the next Generate to say
+    return True
+
+def _aspect_of(width: object, height: object) -> str | None:
+    if not isinstance(width, (int, float)) or not isinstance(height, (int, float)) or not height:
+        return None
+    return next((name for name, ratio in ASPECTS.items() if abs(width / height - ratio) < 0.001), None)

@@ -1,0 +1,80 @@
+"""What both making tabs share: controls beside a stage, and the events between them.
+
+Knows which button starts, stops, reuses; what a request is made of is each tab's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from studio.events import Engine, UnknownJob
+from studio.gallery import Gallery
+from studio.ui import controls as c
+from studio.ui import session
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One making tab: its name, its fields, its stage, and where the browser keeps the fields."""
+
+    tab: str
+    controls: c.Controls
+    stage: gr.HTML
+    saved: gr.BrowserState
+
+
+def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[..., AsyncIterator[Any]]) -> None:
+    """Generate, Stop, Reuse settings, Reuse last seed. Streaming events have no limit: they only watch."""
+    fields = desk.controls.fields
+    streaming: dict[str, Any] = {
+        "concurrency_limit": None,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "trigger_mode": "once",
+    }
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+
+    def stop(event: gr.EventData, request: gr.Request) -> None:
+        try:
+            engine.cancel(str(event._data.get("job")), owner=session.owner_of(request))
+        except UnknownJob:
+            return
+
+    def reuse(event: gr.EventData) -> dict[Any, Any]:
+        return c.restored(engine, desk.controls, event._data.get("settings"))
+
+    async def last_seed(request: gr.Request) -> Any:
+        past = await session.earlier(gallery, session.owner_of(request))
+        return past[0]["settings"]["seed"] if past else gr.skip()
+
+    desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], **streaming)
+    desk.stage.stop(stop, None, None, **quiet)
+    keep = c.keeper(desk.controls, desk.saved)
+    reusable = [fields[name] for name in c.kept_names(desk.controls)] + [desk.controls.aspect]
+    desk.stage.reuse(reuse, None, reusable, **quiet).then(**keep)
+    desk.controls.seed_last.click(last_seed, None, [fields["seed"]], **quiet).then(**keep)
+
+
+def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> None:
+    """After a (re)load: the fields as they were, then the run as it is now."""
+    fields = desk.controls.fields
+    reusable = [fields[name] for name in c.kept_names(desk.controls)] + [desk.controls.aspect]
+
+    def fields_back(kept: object) -> dict[Any, Any]:
+        catalog = engine.catalog()
+        updates = {fields["checkpoint"]: gr.update(choices=c.checkpoint_choices(catalog))}
+        back = c.restored(engine, desk.controls, kept)
+        if fields["checkpoint"] in back:
+            updates[fields["checkpoint"]]["value"] = back.pop(fields["checkpoint"])
+        return updates | back
+
+    async def run_back(request: gr.Request) -> AsyncIterator[Any]:
+        async for view in session.attach(engine, gallery, session.owner_of(request), desk.tab):
+            yield view
+
+    demo.load(fields_back, [desk.saved], reusable, show_progress="hidden", api_visibility="private", queue=False)
+    demo.load(run_back, None, [desk.stage], show_progress="hidden", api_visibility="private", concurrency_limit=None)

@@ -1,0 +1,48 @@
+"""Our own components: pieces of the page that Gradio lacks, each an HTML block drawn by a script of ours.
+
+A component's value is data (a view, a list, a status); its script makes elements from it and parses nothing. The
+scripts are served by the studio itself from studio/ui/static.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from studio.ui.text import words
+
+SCRIPTS = ("studio.js", "stage.js", "controls.js")
+_HEAD = "".join(f'<script src="/studio-static/{name}"></script>' for name in SCRIPTS)
+
+
+def drawn(script: str, *, value: Any = None, events: tuple[str, ...] = (), **props: Any) -> gr.HTML:
+    """An HTML block whose content is drawn by `window.LatentStudio.<script>`; `events` are those it may trigger."""
+    # Gradio finds the events a block may trigger by their quoted names in this text.
+    names = ", ".join(f"'{event}'" for event in events)
+    start = f"window.LatentStudio.{script}({{ element, props, watch, trigger, events: [{names}] }});"
+    return gr.HTML(
+        value=value if value is not None else {},
+        html_template='<div class="ls-mount"></div>',
+        js_on_load=start,
+        head=_HEAD,
+        apply_default_css=False,
+        container=False,
+        padding=False,
+        **props,
+    )
+
+
+def stage(tab: str, first: dict[str, Any], sample: dict[str, Any] | None = None) -> gr.HTML:
+    """The stage of one tab, showing `first` until a run says otherwise."""
+    events = ("stop", "reuse", "edit", "noise")
+    return drawn(
+        "stage",
+        value=first,
+        events=events,
+        tab=tab,
+        words=words("stage"),
+        sample=sample,
+        elem_id=f"{tab}-stage",
+        elem_classes="ls-block",
+    )

@@ -1,0 +1,86 @@
+"""The page as a whole: header, tabs, and what must be told to Gradio when it is launched.
+
+`build` takes an engine and a gallery and returns the page with its launch arguments; whoever launches it adds host,
+port, sharing and middleware. Nothing here knows how a picture is made or who may see it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from studio.events import Engine
+from studio.gallery import Gallery
+from studio.ui import desk, text_to_image, theme
+from studio.ui.drawn import drawn
+from studio.ui.text import say, words
+
+STATIC = Path(__file__).parent / "static"
+SECONDS_BETWEEN_STATUS = 1.0  # only while the model is not ready
+_STORAGE_SECRET = "latent-studio"  # fixed, or every restart of the studio would forget the fields; it hides nothing
+
+
+def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
+    """The page and the arguments `launch` must be given for it (theme, head, and what is to stay off)."""
+    with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
+        status = drawn(
+            "header", value=_status(engine), title=say("page.title"), words=words("header"), elem_classes="ls-top"
+        )
+        with gr.Tabs(selected=text_to_image.TAB, elem_id="tabs"):
+            with gr.Tab(say("tab.text_to_image"), id=text_to_image.TAB):
+                first = text_to_image.build(engine, gallery, _kept(text_to_image.TAB), _sample())
+        timer = gr.Timer(SECONDS_BETWEEN_STATUS)
+        desk.attach(engine, gallery, first, demo)
+
+        def tick() -> tuple[Any, ...]:
+            now = engine.status()
+            ready = now.state in ("ready", "failed")
+            label = say("generate" if ready else "generate.loading")
+            return _status(engine), gr.update(active=not ready), label
+
+        gr.on(
+            [timer.tick, demo.load],
+            tick,
+            None,
+            [status, timer, first.controls.generate],
+            show_progress="hidden",
+            api_visibility="private",
+            queue=False,
+        )
+    demo.queue(default_concurrency_limit=None, max_size=64)  # admission is the engine's
+    return demo, launch_arguments()
+
+
+def launch_arguments() -> dict[str, Any]:
+    """What the page asks of `launch`: its looks, and everything off that would leave this machine or this visitor."""
+    return {
+        "theme": theme.theme(),
+        "head": theme.head(),
+        "show_error": False,
+        "run_history": False,
+        "enable_monitoring": False,
+        "footer_links": [],
+        "ssr_mode": False,
+        "mcp_server": False,
+        "max_file_size": "20mb",
+        "allowed_paths": [],
+        "state_session_capacity": 500,
+    }
+
+
+def _kept(tab: str) -> gr.BrowserState:
+    return gr.BrowserState({}, storage_key=f"latent-studio-{tab}", secret=_STORAGE_SECRET)
+
+
+def _status(engine: Engine) -> dict[str, Any]:
+    now = engine.status()
+    return {"state": now.state, "message": now.message, "fraction": now.fraction, "device": now.device}
+
+
+def _sample() -> dict[str, Any] | None:
+    """The finished picture of a first visit, with its strip; None where none has been made yet."""
+    path = STATIC / "sample.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

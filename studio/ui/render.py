@@ -1,0 +1,231 @@
+"""Events to views: what the stage shows, as plain data.
+
+A view is JSON that the stage's script draws with text nodes and image sources; nothing here is markup, so nothing a
+visitor typed can become any. Knows neither gradio nor the engine.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, assert_never
+
+from studio.events import Checkpoint, Event, Failed, Finished, Loading, Picture, Queued, Started, Step, Stopped
+from studio.requests import (
+    NOISE_SCHEDULES,
+    SCHEDULERS,
+    ImageToImage,
+    InvalidRequest,
+    Problem,
+    Request,
+    steps_run,
+)
+from studio.ui.text import say
+
+View = dict[str, Any]
+
+# A run of 16 pictures at 150 steps would carry 2,400 frames; the strip of each is thinned so that together they stay
+# within what a browser takes in one message without a hitch.
+FRAMES_PER_RUN = 320
+FRAMES_PER_PICTURE = 80
+_SETTINGS = tuple(f.name for f in fields(ImageToImage) if f.name != "image")
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A JPEG as the source of an image, with no request and no file."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+# ----------------------------------------------------------------------------------------------------- pictures
+
+
+def picture_view(picture: Picture, frames: int = FRAMES_PER_PICTURE) -> View:
+    """A finished picture with its line of settings, the settings themselves and its (thinned) filmstrip."""
+    return {
+        "id": picture.id,
+        "width": picture.width,
+        "height": picture.height,
+        "prompt": str(picture.info.get("prompt", "")),
+        "line": settings_line(picture),
+        "settings": settings_of(picture.info) | {"seed": str(picture.seed)},
+        "film": [data_uri(jpeg) for jpeg in thinned(picture.filmstrip, frames)],
+        "evaluations": len(picture.filmstrip),
+    }
+
+
+def settings_of(info: Mapping[str, object]) -> dict[str, object]:
+    """The fields of a request that a picture's info holds, for "reuse these settings"."""
+    known = {name: info[name] for name in _SETTINGS if info.get(name) is not None}
+    return known | {"num_images_per_prompt": 1, "kind": info.get("kind", "text_to_image")}
+
+
+def settings_line(picture: Picture) -> str:
+    """Seed, steps, scheduler, guidance and size in one quiet line."""
+    info = picture.info
+    parts = [say("line.seed", seed=picture.seed)]
+    scheduler, schedule = str(info.get("scheduler", "")), str(info.get("noise_schedule", ""))
+    if scheduler in SCHEDULERS:
+        label = NOISE_SCHEDULES.get(schedule, "") if schedule != "automatic" else ""
+        steps = info.get("num_inference_steps", "")
+        line = say("line.steps", steps=steps, scheduler=SCHEDULERS[scheduler].label, noise_schedule=label)
+        parts.append(line.strip())
+    if isinstance(info.get("guidance_scale"), (int, float)):
+        parts.append(say("line.guidance", guidance=f"{info['guidance_scale']:g}"))
+    if isinstance(info.get("strength"), (int, float)):
+        parts.append(say("line.strength", strength=f"{info['strength']:g}"))
+    parts.append(say("line.size", width=picture.width, height=picture.height))
+    return " · ".join(parts)
+
+
+def thinned(frames: Sequence[bytes], at_most: int) -> list[bytes]:
+    """At most so many frames, evenly spread, the first and the last kept."""
+    if len(frames) <= at_most:
+        return list(frames)
+    return [frames[round(k * (len(frames) - 1) / (at_most - 1))] for k in range(at_most)]
+
+
+# -------------------------------------------------------------------------------------------------------- views
+
+
+def first_view(earlier: Iterable[Picture]) -> View:
+    """Nothing has been asked in this tab: the stage shows the newest earlier picture, or the sample."""
+    return {"state": "first", "job": None, "earlier": [picture_view(p) for p in earlier]}
+
+
+def asked_view(request: Request, job_id: str, catalog: Iterable[Checkpoint], earlier: list[View]) -> View:
+    """A job has been taken; nothing is known of it but what was asked."""
+    native = {c.name: (c.native_width, c.native_height) for c in catalog}.get(request.checkpoint, (1, 1))
+    return {
+        "state": "queued",
+        "job": job_id,
+        "prompt": request.prompt,
+        "width": request.width or native[0],
+        "height": request.height or native[1],
+        "images": request.num_images_per_prompt,
+        "total": request.num_inference_steps,
+        "steps": request.num_inference_steps,
+        "step": None,
+        "message": "",
+        "notes": [],
+        "previews": [None] * request.num_images_per_prompt,
+        "pictures": [],
+        "earlier": earlier,
+    }
+
+
+def problems_view(error: InvalidRequest, earlier: list[View]) -> View:
+    """The request was refused for its fields: each is marked beside the field itself."""
+    return {
+        "state": "invalid",
+        "job": None,
+        "message": say("stage.invalid"),
+        "problems": [{"field": p.field, "message": problem_text(p)} for p in error.problems],
+        "earlier": earlier,
+    }
+
+
+def problem_text(problem: Problem) -> str:
+    """A problem as it stands beside its field, whose name the reader sees already."""
+    if problem.field == "image" and problem.value in ("b''", "None"):
+        return say("problem.needed", allowed=problem.allowed)
+    return say("problem", value=problem.value, allowed=problem.allowed)
+
+
+def refused_view(sentence: str, earlier: list[View]) -> View:
+    """The engine does not take the job now; its sentence says what to do."""
+    return {"state": "refused", "job": None, "message": sentence, "earlier": earlier}
+
+
+def failed_view(sentence: str, error_id: str, earlier: list[View]) -> View:
+    """Something nobody foresaw: a plain sentence, and the id under which the log has the rest."""
+    return {"state": "failed", "job": None, "message": sentence, "error_id": error_id, "earlier": earlier}
+
+
+def follow(view: View, event: Event) -> View:
+    """The view after one more event. The given view is left as it was."""
+    match event:
+        case Loading():
+            return view | {"state": "loading", "message": event.message, "fraction": event.fraction}
+        case Queued():
+            return view | {"state": "queued", "message": _ahead(event.ahead)}
+        case Started():
+            return view | {
+                "state": "running",
+                "message": "",
+                "width": event.width,
+                "height": event.height,
+                "images": len(event.seeds),
+                "total": event.total,
+                "notes": list(event.notes),
+                "previews": [None] * len(event.seeds),
+            }
+        case Step():
+            return view | {"state": "running", "step": _step(event), "previews": _with_preview(view, event)}
+        case Finished():
+            return view | {
+                "state": "finished",
+                "message": say("stage.finished", seconds=f"{event.seconds:.1f}"),
+                "pictures": _pictures(event.pictures),
+            }
+        case Stopped():
+            return view | {
+                "state": "stopped",
+                "message": _stopped(event),
+                "pictures": _pictures(event.pictures),
+                "previews": [data_uri(p.jpeg) for p in event.last],
+            }
+        case Failed():
+            return view | {"state": "failed", "message": event.message, "error_id": event.error_id}
+        case _:
+            assert_never(event)
+
+
+def strength_sentence(num_inference_steps: object, strength: object) -> str:
+    """How many steps image to image really runs; empty while a field holds something else than a number."""
+    if not isinstance(num_inference_steps, (int, float)) or not isinstance(strength, (int, float)):
+        return ""
+    if not 0 <= strength <= 1 or num_inference_steps != int(num_inference_steps):
+        return ""
+    return say("strength.runs", run=steps_run(int(num_inference_steps), strength), steps=int(num_inference_steps))
+
+
+def _pictures(pictures: Sequence[Picture]) -> list[View]:
+    frames = max(8, min(FRAMES_PER_PICTURE, FRAMES_PER_RUN // max(1, len(pictures))))
+    return [picture_view(p, frames) for p in pictures]
+
+
+def _with_preview(view: View, event: Step) -> list[str | None]:
+    previews = list(view.get("previews") or [])
+    previews += [None] * (event.image + 1 - len(previews))
+    if event.preview is not None:
+        previews[event.image] = data_uri(event.preview.jpeg)
+    return previews
+
+
+def _step(event: Step) -> View:
+    return {
+        "image": event.image,
+        "index": event.index,
+        "total": event.total,
+        "pace": f"{event.seconds_per_step:.2f}" if event.seconds_per_step < 10 else f"{event.seconds_per_step:.0f}",
+        "left": _seconds_left(event.seconds_left),
+        "images_done": event.images_done,
+        "rung": event.preview.rung if event.preview else None,
+    }
+
+
+def _seconds_left(seconds: float) -> str:
+    return "< 1" if seconds < 1 else f"{seconds:.0f}"
+
+
+def _ahead(ahead: int) -> str:
+    if ahead == 0:
+        return say("stage.next")
+    return say("stage.ahead.one") if ahead == 1 else say("stage.ahead", count=ahead)
+
+
+def _stopped(event: Stopped) -> str:
+    if event.index == 0:
+        return say("stage.stopped_early")
+    return say("stage.stopped_at", index=event.index, total=event.total)

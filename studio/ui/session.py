@@ -1,0 +1,90 @@
+"""One visitor's tab: who is asking, watching a run, and finding it again after a reload.
+
+A run lives in the engine; what stands here only watches it, so a closed tab ends a generator and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+
+import gradio as gr
+
+from studio.events import TERMINAL, Engine, Refused, Step, UnknownJob
+from studio.gallery import Gallery
+from studio.requests import InvalidRequest, Request
+from studio.ui import render
+from studio.ui.render import View
+from studio.ui.text import say
+
+logger = logging.getLogger(__name__)
+
+OWNER_HEADER = "x-studio-owner"  # set by the studio's own middleware, never by the browser
+EARLIER = 24  # pictures in the strip
+SECONDS_BETWEEN_FRAMES = 0.05  # the engine keeps only the newest frame, so waiting here drops frames and delays nothing
+
+
+def owner_of(request: gr.Request) -> str:
+    """Whose request this is. Raises KeyError when the middleware that says so is missing."""
+    return str(request.headers[OWNER_HEADER])
+
+
+async def earlier(gallery: Gallery, owner: str) -> list[View]:
+    """This visitor's newest pictures, ready for the strip."""
+    pictures = await asyncio.to_thread(gallery.earlier, owner, EARLIER)
+    return [render.picture_view(p) for p in pictures]
+
+
+async def run(
+    engine: Engine, gallery: Gallery, owner: str, origin: str, ask: Callable[[], Request]
+) -> AsyncIterator[View]:
+    """Ask for a job and yield every view of it, the first at once and the last when it has ended. Never raises."""
+    past: list[View] = []
+    try:
+        past = await earlier(gallery, owner)
+        request = ask()
+        job_id = engine.submit(request, owner=owner, origin=origin)
+        view = render.asked_view(request, job_id, engine.catalog(), past)
+        yield view
+        async for view in watch(engine, gallery, owner, view):
+            yield view
+    except InvalidRequest as error:
+        yield render.problems_view(error, past)
+    except Refused as error:
+        yield render.refused_view(str(error), past)
+    except Exception:
+        error_id = secrets.token_hex(4)
+        logger.exception("The page failed (%s)", error_id)
+        yield render.failed_view(say("failed.unexpected", error_id=error_id), error_id, past)
+
+
+async def watch(engine: Engine, gallery: Gallery, owner: str, view: View) -> AsyncIterator[View]:
+    """The views of a known job from where it is now, ending with its end. Raises UnknownJob."""
+    last_frame = 0.0
+    async for event in engine.watch(view["job"], owner=owner):
+        view = render.follow(view, event)
+        if isinstance(event, Step):
+            await asyncio.sleep(max(0.0, last_frame + SECONDS_BETWEEN_FRAMES - time.monotonic()))
+            last_frame = time.monotonic()
+        if isinstance(event, TERMINAL) and view["pictures"]:
+            view = view | {"earlier": await earlier(gallery, owner)}
+        yield view
+
+
+async def attach(engine: Engine, gallery: Gallery, owner: str, origin: str) -> AsyncIterator[View]:
+    """What this tab showed before a reload: the visitor's newest job that was asked from here, running or ended."""
+    past = await asyncio.to_thread(gallery.earlier, owner, EARLIER)
+    first = render.first_view(past)
+    job = next((j for j in engine.jobs(owner=owner) if j.origin == origin), None)
+    if job is None:
+        yield first
+        return
+    view = render.asked_view(job.request, job.job_id, engine.catalog(), first["earlier"])
+    try:
+        async for view in watch(engine, gallery, owner, view):
+            yield view
+    except UnknownJob:
+        yield first

@@ -1,0 +1,120 @@
+/* What Gradio's fields lack: landmarks under a slider, words to put into the prompt, the line above the page. */
+"use strict";
+
+/** Landmarks: words under a slider, each at its place; a click goes there. */
+window.LatentStudio.landmarks = ({ element, props }) => {
+  const { h, type } = window.LatentStudio;
+  const { field, low, high, marks } = props;
+  const go = (value) => {
+    const slider = document.querySelector(`#${field} input[type=range]`);
+    if (slider) type(slider, value);
+  };
+  const row = h("div", { class: "ls-landmarks" });
+  for (const [value, label] of marks) {
+    const button = h("button", { type: "button", onclick: () => go(value) }, label);
+    button.style.setProperty("--at", (value - low) / (high - low));
+    row.append(button);
+  }
+  element.replaceChildren(row);
+};
+
+/** Token count, words the model knows and example prompts; a click puts them into the prompt. */
+window.LatentStudio.prompts = ({ element, props, watch }) => {
+  const { h, fill, type, fieldIn } = window.LatentStudio;
+  const FEW = 9;
+  let all = false;
+
+  const prompt = () => fieldIn(props.field);
+  function insert(word) {
+    const field = prompt();
+    if (!field) return;
+    const [start, end] = [field.selectionStart ?? field.value.length, field.selectionEnd ?? field.value.length];
+    const before = field.value.slice(0, start);
+    const after = field.value.slice(end);
+    const left = before && !/\s$/.test(before) ? " " : "";
+    const right = after && !/^[\s,.]/.test(after) ? " " : "";
+    type(field, before + left + word + right + after);
+    field.focus();
+    const at = (before + left + word).length;
+    field.setSelectionRange(at, at);
+  }
+  function draw() {
+    const { tokens, known } = props.value || {};
+    const rows = [];
+    const count = h("span", { class: "ls-tokens" }, tokens || "");
+    rows.push(h("div", { class: "ls-tokenline" }, count));
+    if (known && known.length) {
+      const some = all ? known : known.slice(0, FEW);
+      const chips = some.map((word) => h("button", { class: "ls-chip", type: "button", onclick: () => insert(word) }, word));
+      if (known.length > FEW) {
+        const more = all ? props.words.fewer : fill(props.words.more, { count: known.length });
+        const turn = () => {
+          all = !all;
+          draw();
+        };
+        chips.push(h("button", { class: "ls-chip ls-chip-more", type: "button", "aria-expanded": String(all), onclick: turn }, more));
+      }
+      rows.push(h("div", { class: "ls-chips", role: "group", "aria-label": props.words.words }, ...chips));
+    }
+    element.replaceChildren(...rows);
+  }
+  watch("value", draw);
+  draw();
+};
+
+/** Example prompts: a click types one. */
+window.LatentStudio.examples = ({ element, props, watch }) => {
+  const { h, type, fieldIn } = window.LatentStudio;
+  function draw() {
+    const examples = props.value || [];
+    if (!examples.length) return element.replaceChildren();
+    const choose = (text) => {
+      const field = fieldIn(props.field);
+      if (!field) return;
+      type(field, text);
+      field.focus();
+    };
+    const cards = examples.map((text) => h("button", { class: "ls-example", type: "button", onclick: () => choose(text) }, text));
+    element.replaceChildren(h("div", { class: "ls-examples" }, h("h3", {}, props.words.examples), h("div", {}, ...cards)));
+  }
+  watch("value", draw);
+  draw();
+};
+
+/** The line above the page: the name, what the engine is doing, light or dark. */
+window.LatentStudio.header = ({ element, props, watch }) => {
+  const { h, icon } = window.LatentStudio;
+  const dot = h("i", { class: "ls-dot" });
+  const text = h("span", {});
+  const state = h("p", { class: "ls-engine", role: "status" }, dot, text);
+  const turn = () => {
+    const dark = document.body.classList.toggle("dark");
+    localStorage.setItem("latent-studio-theme", dark ? "dark" : "light");
+  };
+  const theme = h("button", { class: "ls-round", type: "button", onclick: turn, "aria-label": props.words.theme, title: props.words.theme }, icon("theme"));
+  const mark = h("span", { class: "ls-mark", "aria-hidden": "true" });
+  element.replaceChildren(h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, theme));
+  function draw() {
+    const status = props.value || {};
+    dot.dataset.state = status.state || "starting";
+    const share = status.state === "loading" && typeof status.fraction === "number" ? ` ${Math.round(status.fraction * 100)} %` : "";
+    text.textContent = (status.message || props.words.starting) + share;
+    state.title = status.device || "";
+  }
+  watch("value", draw);
+  draw();
+  const chosen = localStorage.getItem("latent-studio-theme");
+  if (chosen && !new URLSearchParams(location.search).has("__theme")) document.body.classList.toggle("dark", chosen === "dark");
+};
+
+/** One quiet sentence. */
+window.LatentStudio.sentence = ({ element, props, watch }) => {
+  const { h } = window.LatentStudio;
+  const line = h("p", { class: "ls-sentence", role: "status" });
+  element.replaceChildren(line);
+  const draw = () => {
+    line.textContent = typeof props.value === "string" ? props.value : "";
+  };
+  watch("value", draw);
+  draw();
+};

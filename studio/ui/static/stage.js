@@ -1,0 +1,425 @@
+/* The stage: the picture, the strip of its steps, and what can be done with it. Draws one view (see render.py) after
+   the other; scrubbing asks the server nothing. */
+"use strict";
+
+window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
+  const { h, fill, show, shown, icon } = window.LatentStudio;
+  const say = (key, values) => fill(props.words[key], values);
+  const tab = props.tab;
+  const WORKING = new Set(["sending", "queued", "loading", "running"]);
+  const DOUBLE_CLICK = 600; // ms during which the button that became Stop takes no click
+
+  const picture = h("img", { class: "ls-picture", hidden: true, alt: "" });
+  const message = h("p", { class: "ls-message", role: "status", "aria-live": "polite" });
+  const badge = h("span", { class: "ls-badge", hidden: true });
+  const frame = h("div", { class: "ls-frame" }, h("div", { class: "ls-light" }), picture, message, badge);
+  const tiles = h("div", { class: "ls-tiles", role: "group", "aria-label": say("tiles") });
+  const status = h("span", { class: "ls-status" });
+  const pace = h("span", { class: "ls-pace" });
+  const bar = h("i");
+  const progress = h("div", { class: "ls-bar", role: "progressbar", "aria-valuemin": 0, "aria-label": say("label") }, bar);
+  const cursor = h("b", { class: "ls-cursor", hidden: true });
+  const cells = h("div", { class: "ls-cells" });
+  const film = h("div", { class: "ls-film", role: "slider", tabindex: 0, "aria-label": say("film"), "aria-valuemin": 1 });
+  film.append(cells, cursor);
+  const caption = h("p", { class: "ls-caption" });
+  const notes = h("p", { class: "ls-notes", hidden: true });
+  const buttons = {
+    save: h("a", { class: "ls-button", role: "button" }, icon("save"), say("save")),
+    edit: h("button", { class: "ls-button", type: "button", onclick: () => act("edit") }, icon("edit"), say("edit")),
+    noise: h("button", { class: "ls-button", type: "button", onclick: () => act("noise") }, icon("noise"), say("noise")),
+    reuse: h("button", { class: "ls-button", type: "button", onclick: () => act("reuse") }, icon("reuse"), say("reuse")),
+  };
+  const actions = h("div", { class: "ls-actions" }, ...Object.values(buttons));
+  const strip = h("div", { class: "ls-strip" });
+  const earlier = h("div", { class: "ls-earlier", hidden: true }, h("h3", {}, say("earlier")), strip);
+  const stage = h(
+    "section",
+    { class: "ls-stage", "aria-label": say("label") },
+    h("div", { class: "ls-table" }, frame, tiles),
+    h("div", { class: "ls-line" }, status, pace),
+    progress,
+    film,
+    h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, caption, notes), actions),
+    earlier,
+  );
+  element.replaceChildren(stage);
+
+  let view = { state: "first" };
+  let opened = null; // an earlier picture, shown instead of the run
+  let selected = 0; // which image of the run
+  let scrub = null; // which step the pointer or the keys point at
+  let films = []; // of the running job: per image, evaluation -> source
+  let stopWanted = false;
+  let stopSince = 0;
+
+  // ------------------------------------------------------------------------------------------- what is shown
+
+  const pictures = () => (opened ? [opened] : view.pictures && view.pictures.length ? view.pictures : sampleOrNewest());
+  const sampleOrNewest = () => {
+    if (view.state !== "first" && view.state !== "invalid" && view.state !== "refused") return [];
+    if (view.earlier && view.earlier.length) return [view.earlier[0]];
+    return props.sample ? [props.sample] : [];
+  };
+  const current = () => {
+    const all = pictures();
+    return all[Math.min(selected, all.length - 1)] || null;
+  };
+  const working = () => WORKING.has(view.state) && !opened;
+  const source = (p) => p.src || `/picture/${p.id}`;
+
+  /** The strip of what is shown: sources by evaluation, and how many evaluations there are. */
+  function filmNow() {
+    const done = current();
+    if (done) {
+      const kept = done.film && done.film.length ? done.film : (remembered.get(done.id) || {}).film || [];
+      const all = (done.film && done.film.length ? done.evaluations : (remembered.get(done.id) || {}).evaluations) || kept.length;
+      return { frames: kept, total: kept.length, evaluations: all };
+    }
+    const frames = films[selected] || [];
+    return { frames, total: WORKING.has(view.state) ? view.total || 0 : frames.length, evaluations: view.total || 0 };
+  }
+  const remembered = new Map(); // picture id -> its strip, while this page is open
+
+  const evaluationOf = (film, k) =>
+    film.frames.length === film.evaluations || film.total === film.evaluations
+      ? k + 1
+      : 1 + Math.round((k * (film.evaluations - 1)) / Math.max(1, film.total - 1));
+
+  // ----------------------------------------------------------------------------------------------- drawing
+
+  function draw() {
+    const done = current();
+    const filmed = filmNow();
+    stage.dataset.state = opened ? "finished" : view.state;
+    root().dataset.run = WORKING.has(view.state) ? (stopWanted ? "stopping" : "running") : "idle";
+    drawPicture(done, filmed);
+    drawMessage(done);
+    drawTiles();
+    drawLine(done, filmed);
+    drawFilm(filmed);
+    drawFoot(done);
+    drawEarlier();
+  }
+
+  function drawPicture(done, filmed) {
+    const width = (done && done.width) || view.width || 1;
+    const height = (done && done.height) || view.height || 1;
+    picture.style.aspectRatio = `${width} / ${height}`;
+    frame.style.setProperty("--ratio", width / height);
+    badge.hidden = !(view.state === "stopped" && !opened);
+    if (!badge.hidden) badge.textContent = say("stopped");
+    const frameAt = scrub !== null ? filmed.frames[scrub] : null;
+    const live = !done && (view.previews || [])[selected];
+    if (frameAt) {
+      const at = { index: evaluationOf(filmed, scrub), total: filmed.evaluations };
+      show(picture, frameAt, say("alt.step", at));
+    } else if (done) {
+      show(picture, source(done), done.prompt ? say("alt", { prompt: done.prompt }) : say("alt.empty")).catch(() => {
+        picture.hidden = true;
+        message.hidden = false;
+        message.textContent = say("gone");
+      });
+    } else if (live) {
+      const at = view.step || { index: 0, total: view.total };
+      show(picture, live, say("alt.step", { index: at.index + 1, total: at.total }));
+    } else {
+      picture.dataset.wanted = "";
+      picture.hidden = true;
+    }
+  }
+
+  function drawMessage(done) {
+    let text = "";
+    const title = { failed: say("failed"), refused: say("refused") }[view.state];
+    if (!opened) {
+      if (view.state === "first" && !done) text = say(tab === "image_to_image" ? "first.image" : "first");
+      else if (view.state === "sending") text = say("sending");
+      else if (["queued", "loading", "failed", "refused", "invalid"].includes(view.state)) text = view.message;
+      else if (view.state === "stopped" && !picture.dataset.wanted) text = view.message;
+    }
+    const parts = text ? [title ? h("strong", {}, title) : null, text] : [];
+    if (text && view.error_id) parts.push(h("small", {}, say("error_id", { id: view.error_id })));
+    message.replaceChildren(...parts.filter((part) => part !== null));
+    message.hidden = !text;
+    message.classList.toggle("ls-over", !!text && !!picture.dataset.wanted);
+    message.classList.toggle("ls-bad", view.state === "failed" && !opened);
+  }
+
+  function drawTiles() {
+    const count = opened ? 1 : Math.max(view.images || 1, (view.pictures || []).length);
+    tiles.hidden = count < 2 || ["first", "invalid", "refused"].includes(view.state);
+    if (tiles.hidden) return tiles.replaceChildren();
+    while (tiles.children.length > count) tiles.lastChild.remove();
+    while (tiles.children.length < count) {
+      const k = tiles.children.length;
+      const choose = () => {
+        selected = k;
+        scrub = null;
+        draw();
+      };
+      const label = say("tile", { index: k + 1, count });
+      tiles.append(h("button", { class: "ls-tile", type: "button", onclick: choose, "aria-label": label }, h("img", { alt: "", hidden: true })));
+    }
+    [...tiles.children].forEach((tile, k) => {
+      const done = (view.pictures || [])[k];
+      const small = done ? `/thumbnail/${done.id}` : (view.previews || [])[k];
+      if (small && tile.firstChild.dataset.wanted !== small) show(tile.firstChild, small, "").catch(() => {});
+      tile.setAttribute("aria-pressed", String(k === selected));
+      tile.style.aspectRatio = `${view.width || 1} / ${view.height || 1}`;
+    });
+  }
+
+  function drawLine(done, filmed) {
+    const step = view.step;
+    let left = "";
+    let right = "";
+    let share = 0;
+    if (scrub !== null && filmed.frames[scrub]) {
+      const at = evaluationOf(filmed, scrub);
+      left = say("scrub", { index: at, total: filmed.evaluations });
+      share = at / filmed.evaluations;
+    } else if (working()) {
+      if (stopWanted) left = say("stopping");
+      else if (view.state === "sending") left = say("sending");
+      else if (view.state === "running" && step) {
+        const last = step.index + 1 >= step.total;
+        left = say("step", { index: step.index + 1, total: step.total });
+        const parts = last ? [say("decoding")] : [say("pace", { seconds: step.pace }), say("left", { seconds: step.left })];
+        if (view.images > 1 && step.images_done) parts.unshift(say("images_done", { done: step.images_done, count: view.images }));
+        if (step.rung) parts.push(say(`rung.${step.rung}`));
+        right = parts.join(" · ");
+        share = (step.index + 1) / step.total;
+      } else {
+        left = view.message || "";
+        share = view.state === "loading" ? view.fraction || 0 : 0;
+      }
+    } else if (!opened && ["finished", "stopped"].includes(view.state)) {
+      left = view.message;
+      share = view.state === "finished" ? 1 : (view.step ? view.step.index + 1 : 0) / (view.total || 1);
+    } else if (done && done === props.sample) {
+      left = say("sample");
+      share = 1;
+    } else if (done) share = 1;
+    status.textContent = left;
+    pace.textContent = right;
+    bar.style.transform = `scaleX(${share})`;
+    progress.setAttribute("aria-valuemax", filmed.evaluations || 1);
+    progress.setAttribute("aria-valuenow", Math.round(share * (filmed.evaluations || 1)));
+  }
+
+  function drawFilm(filmed) {
+    film.classList.toggle("ls-empty", filmed.total === 0);
+    film.tabIndex = filmed.frames.length ? 0 : -1;
+    while (cells.children.length > filmed.total) cells.lastChild.remove();
+    while (cells.children.length < filmed.total) cells.append(h("span", {}));
+    [...cells.children].forEach((cell, k) => {
+      const wanted = filmed.frames[k] || "";
+      if (cell.dataset.source === wanted) return;
+      cell.dataset.source = wanted;
+      cell.style.backgroundImage = wanted ? `url("${wanted}")` : "";
+    });
+    const at = scrub !== null ? scrub : null;
+    cursor.hidden = at === null;
+    if (at !== null) cursor.style.left = `${((at + 0.5) / filmed.total) * 100}%`;
+    const now = at === null ? filmed.frames.length : at + 1;
+    film.setAttribute("aria-valuemax", Math.max(1, filmed.total));
+    film.setAttribute("aria-valuenow", Math.max(1, now));
+    film.setAttribute("aria-valuetext", say("scrub", { index: now, total: filmed.total }));
+  }
+
+  function drawFoot(done) {
+    caption.textContent = done ? done.line || "" : working() || view.state === "stopped" ? view.prompt || "" : "";
+    notes.textContent = (view.notes || []).join(" ");
+    notes.hidden = !notes.textContent || !!opened;
+    const saved = done && done.id && !done.sample;
+    buttons.save.hidden = buttons.edit.hidden = !saved;
+    if (saved) buttons.save.href = `/picture/${done.id}?download=1`;
+    buttons.reuse.hidden = !(done && done.settings);
+    buttons.noise.hidden = opened !== null || !view.job || !["finished", "stopped"].includes(view.state);
+  }
+
+  function drawEarlier() {
+    const all = view.earlier || [];
+    earlier.hidden = all.length === 0;
+    const ids = all.map((p) => p.id).join();
+    if (strip.dataset.ids !== ids) {
+      strip.dataset.ids = ids;
+      strip.replaceChildren(
+        ...all.map((p) =>
+          h(
+            "button",
+            { class: "ls-thumb", type: "button", "data-id": p.id, "aria-label": say("earlier.open", { prompt: p.prompt }), title: p.prompt, onclick: () => open(p) },
+            h("img", { src: `/thumbnail/${p.id}`, alt: "", loading: "lazy" }),
+          ),
+        ),
+      );
+    }
+    const here = current();
+    for (const thumb of strip.children) thumb.setAttribute("aria-pressed", String(!!here && thumb.dataset.id === here.id));
+  }
+
+  // ------------------------------------------------------------------------------------------------ doing
+
+  function open(earlierPicture) {
+    const ofRun = (view.pictures || []).findIndex((p) => p.id === earlierPicture.id);
+    opened = ofRun >= 0 ? null : earlierPicture;
+    if (ofRun >= 0) selected = ofRun;
+    scrub = null;
+    draw();
+    if (stage.getBoundingClientRect().top < 0) stage.scrollIntoView({ block: "start" });
+  }
+
+  function act(what) {
+    const done = current();
+    if (what === "noise") trigger("noise", { job: view.job, image: selected });
+    else if (done) trigger(what, { id: done.id || "", settings: done.settings || {} });
+  }
+
+  function stop() {
+    if (!WORKING.has(view.state) || stopWanted || performance.now() - stopSince < DOUBLE_CLICK) return;
+    stopWanted = true;
+    if (view.job) trigger("stop", { job: view.job });
+    draw();
+  }
+
+  function sending() {
+    if (WORKING.has(view.state)) return;
+    stopSince = performance.now();
+    stopWanted = false;
+    opened = null;
+    scrub = null;
+    selected = 0;
+    clearProblems();
+    view = { ...view, state: "sending", step: null, pictures: [], previews: [], job: null, message: "", notes: [], error_id: null, total: 0 };
+    films = [];
+    draw();
+  }
+
+  // ------------------------------------------------------------------------------------------- the controls
+
+  const root = () => document.getElementById(`${tab}-desk`) || document.body;
+
+  function markProblems(problems) {
+    clearProblems();
+    for (const problem of problems) {
+      const block = document.getElementById(`${tab}-${problem.field}`);
+      if (!block) {
+        message.append(h("span", { class: "ls-also" }, ` ${problem.field}: ${problem.message}`));
+        continue;
+      }
+      const id = `${tab}-${problem.field}-problem`;
+      block.classList.add("ls-has-problem");
+      block.append(h("p", { class: "ls-problem", id, role: "alert" }, problem.message));
+      for (const field of block.querySelectorAll("input, textarea")) {
+        field.setAttribute("aria-invalid", "true");
+        field.setAttribute("aria-describedby", id);
+      }
+      for (let fold = block.parentElement; fold && fold !== root(); fold = fold.parentElement) {
+        const switcher = fold.classList.contains("ls-fold") && fold.querySelector("button.label-wrap:not(.open)");
+        if (switcher) switcher.click();
+      }
+    }
+    const first = root().querySelector(".ls-has-problem input, .ls-has-problem textarea");
+    if (first) first.focus();
+  }
+
+  function clearProblems(within = root()) {
+    for (const note of within.querySelectorAll(".ls-problem")) note.remove();
+    for (const block of [within, ...within.querySelectorAll(".ls-has-problem")]) block.classList.remove("ls-has-problem");
+    for (const field of within.querySelectorAll("[aria-invalid]")) {
+      field.removeAttribute("aria-invalid");
+      field.removeAttribute("aria-describedby");
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    if (event.target.closest(`#${tab}-generate`)) sending();
+    else if (event.target.closest(`#${tab}-stop`)) stop();
+  }, true);
+  document.addEventListener("input", (event) => {
+    const block = event.target.closest(".ls-has-problem");
+    if (block && root().contains(block)) clearProblems(block);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (!shown(stage)) return;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      const button = document.getElementById(`${tab}-generate`);
+      if (button && !WORKING.has(view.state)) {
+        event.preventDefault();
+        // Gradio's fields tell their value on input; one frame later the click carries it.
+        requestAnimationFrame(() => button.click());
+      }
+    } else if (event.key === "Escape" && WORKING.has(view.state)) {
+      event.preventDefault();
+      stop();
+    }
+  });
+
+  // ---------------------------------------------------------------------------------------------- scrubbing
+
+  function pointAt(event) {
+    const box = film.getBoundingClientRect();
+    const { frames, total } = filmNow();
+    if (!frames.length) return;
+    const k = Math.floor(((event.clientX - box.left) / box.width) * total);
+    scrubTo(Math.max(0, Math.min(frames.length - 1, k)));
+  }
+  function scrubTo(k) {
+    if (scrub === k) return;
+    scrub = k;
+    draw();
+  }
+  film.addEventListener("pointermove", (event) => {
+    if (event.pointerType === "mouse" || event.buttons) pointAt(event);
+  });
+  film.addEventListener("pointerdown", (event) => {
+    film.setPointerCapture(event.pointerId);
+    pointAt(event);
+  });
+  film.addEventListener("pointerleave", (event) => {
+    if (!event.buttons && document.activeElement !== film) scrubTo(null);
+  });
+  film.addEventListener("blur", () => scrubTo(null));
+  film.addEventListener("keydown", (event) => {
+    const { frames } = filmNow();
+    if (!frames.length) return;
+    const last = frames.length - 1;
+    const at = scrub === null ? last : scrub;
+    const to = { ArrowLeft: at - 1, ArrowDown: at - 1, ArrowRight: at + 1, ArrowUp: at + 1, Home: 0, End: last, PageUp: at + 5, PageDown: at - 5 }[event.key];
+    if (event.key === "Escape" && !WORKING.has(view.state)) scrubTo(null);
+    if (to === undefined) return;
+    event.preventDefault();
+    scrubTo(Math.max(0, Math.min(last, to)));
+  });
+
+  // ------------------------------------------------------------------------------------------- a new view
+
+  function receive() {
+    const next = props.value;
+    if (!next || !next.state) return;
+    const newJob = next.job && next.job !== view.job;
+    if (newJob) {
+      films = [];
+      selected = 0;
+      scrub = null;
+      opened = null;
+    }
+    const previous = view;
+    view = next;
+    if (view.step && view.previews && view.previews[view.step.image]) {
+      const strip = (films[view.step.image] = films[view.step.image] || []);
+      strip[view.step.index] = view.previews[view.step.image];
+      for (let k = view.step.index - 1; k >= 0 && !strip[k]; k--) strip[k] = strip[view.step.index];
+    }
+    for (const p of view.pictures || []) remembered.set(p.id, { film: p.film, evaluations: p.evaluations });
+    if (!WORKING.has(view.state)) stopWanted = false;
+    else if (stopWanted && !previous.job && view.job) trigger("stop", { job: view.job });
+    draw();
+    if (view.problems && view.state === "invalid") markProblems(view.problems);
+  }
+
+  watch("value", receive);
+  receive();
+  draw();
+};

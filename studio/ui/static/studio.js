@@ -1,0 +1,78 @@
+/* What every script of the page needs: making elements from data (never from markup), filling texts, moving fields. */
+"use strict";
+
+window.LatentStudio = (() => {
+  /** An element with attributes, listeners (on*) and children; strings become text nodes, so nothing is ever parsed. */
+  function h(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (value === null || value === undefined || value === false) continue;
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (name === "class") element.className = value;
+      else element.setAttribute(name, value === true ? "" : value);
+    }
+    element.append(...children.filter((child) => child !== null && child !== undefined));
+    return element;
+  }
+
+  /** A text of the catalogue with its {places} filled in. */
+  const fill = (text, values = {}) => text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+
+  /** Set a field as if it had been typed, so that Gradio notices. */
+  function type(field, value) {
+    const prototype = field instanceof HTMLTextAreaElement ? HTMLTextAreaElement.prototype : HTMLInputElement.prototype;
+    Object.getOwnPropertyDescriptor(prototype, "value").set.call(field, value);
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+
+  /** The input or textarea inside one of Gradio's blocks. */
+  const fieldIn = (id) => document.querySelector(`#${id} textarea, #${id} input`);
+
+  /** True for an element that can be seen (Gradio keeps the other tabs in the document). */
+  const shown = (element) => element.offsetParent !== null || element.getClientRects().length > 0;
+
+  /** Show an image only when it is decoded: the old one stays until then, so nothing flickers. */
+  function show(image, source, alt) {
+    image.dataset.wanted = source;
+    const ready = new Image();
+    ready.src = source;
+    return ready
+      .decode()
+      .then(() => {
+        if (image.dataset.wanted !== source) return;
+        image.src = source;
+        image.alt = alt;
+        image.hidden = false;
+      });
+  }
+
+  const paths = {
+    save: "M12 4v11m0 0-4.5-4.5M12 15l4.5-4.5M5 20h14",
+    edit: "M4 17l5-5 4 4 3-3 4 4M4 5h16v14H4zM9 9.5a1 1 0 1 1-2 0 1 1 0 0 1 2 0z",
+    noise: "M3 12h2l2-7 3 14 3-10 2 6 2-3h4",
+    reuse: "M5 12a7 7 0 0 1 12-5l2 2m0-4v4h-4M19 12a7 7 0 0 1-12 5l-2-2m0 4v-4h4",
+    theme: "M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z",
+    first: "M18 6l-8 6 8 6zM6 6v12",
+    previous: "M15 6l-8 6 8 6z",
+    play: "M8 5l11 7-11 7z",
+    pause: "M8 5v14M16 5v14",
+    next: "M9 6l8 6-8 6z",
+    last: "M6 6l8 6-8 6zM18 6v12",
+  };
+
+  /** A line icon; decoration only, the button that holds it has the words. */
+  function icon(name) {
+    const space = "http://www.w3.org/2000/svg";
+    const drawing = document.createElementNS(space, "svg");
+    for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", class: "ls-icon", "aria-hidden": "true" })) {
+      drawing.setAttribute(key, value);
+    }
+    const path = document.createElementNS(space, "path");
+    path.setAttribute("d", paths[name]);
+    drawing.append(path);
+    return drawing;
+  }
+
+  return { h, fill, type, fieldIn, shown, show, icon };
+})();

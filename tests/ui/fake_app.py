@@ -1,0 +1,54 @@
+"""The page on a fake engine: `python -m tests.ui.fake_app [--port 7870] [--loading 3] [--outputs-dir outputs]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from studio.gallery import Gallery
+from studio.ui.page import build
+from studio.web.owner import Owner
+from studio.web.routes import Routes
+from tests.ui.fake_engine import FakeEngine
+
+
+def launch(engine: FakeEngine, gallery: Gallery, *, port: int | None = None) -> tuple[gr.Blocks, str]:
+    """Serve the page in a thread of its own and return it with its address."""
+    demo, kwargs = build(engine, gallery)
+    app_kwargs = {"middleware": [Middleware(Owner), Middleware(Routes, engine=engine, gallery=gallery)]}
+    _, url, _ = demo.launch(
+        server_name="127.0.0.1",
+        server_port=port,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        app_kwargs=app_kwargs,
+        **kwargs,
+    )
+    return demo, url
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=7870)
+    parser.add_argument("--loading", type=float, default=0.0, help="seconds until the model is 'loaded'")
+    parser.add_argument("--pace", type=float, default=0.05, help="seconds per step")
+    parser.add_argument("--outputs-dir", type=Path, default=None)
+    given = parser.parse_args()
+    gallery = Gallery(given.outputs_dir or tempfile.mkdtemp(prefix="studio-fake-"))
+    engine = FakeEngine(gallery, seconds_per_step=given.pace, loading_seconds=given.loading)
+    demo, url = launch(engine, gallery, port=given.port)
+    print(url, flush=True)
+    demo.block_thread()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,419 @@
+"""An engine without a model: a thread that draws a disc out of noise, one step after the other.
+
+It keeps every promise of `studio.events.Engine` that the page relies on, so the page can be tested without torch.
+The prompt steers it: "fail: oom" fails, "slow" takes longer, anything else picks the colour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import colorsys
+import hashlib
+import io
+import json
+import random
+import secrets
+import struct
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from studio import metadata
+from studio.events import (
+    Checkpoint,
+    EngineStatus,
+    Event,
+    Failed,
+    FailureKind,
+    Finished,
+    JobSummary,
+    Loading,
+    Picture,
+    Preview,
+    Queued,
+    Refused,
+    Started,
+    Step,
+    Stopped,
+    Tokens,
+    TokensAnswer,
+    UnknownJob,
+)
+from studio.gallery import Gallery
+from studio.requests import (
+    ImageToImage,
+    InvalidRequest,
+    Problem,
+    Request,
+    evaluations,
+    resolve_noise_schedule,
+    steps_run,
+)
+
+FAILURES: dict[str, tuple[FailureKind, str]] = {
+    "fail: oom": ("out_of_memory", "The device ran out of memory. Choose a smaller size or fewer images."),
+    "fail: disk": ("disk", "The picture could not be saved: the disk is full. Free some space and try again."),
+}
+EXAMPLES = (
+    "a red apple in the snow",
+    "a fox in the meadow",
+    "a rocket in the night sky",
+    "a small whale in the sea",
+    "a cactus in the desert, pixel art",
+    "two mushrooms at sunset",
+)
+WORDS = ("fox", "apple", "rocket", "whale", "cactus", "pizza", "owl", "snow", "meadow", "sea", "desert", "sunset",
+         "night sky", "small", "big", "left", "right", "pixel art", "black and white")  # fmt: skip
+
+
+@dataclass
+class Job:
+    """One run: what was asked, what has happened, who may see it."""
+
+    id: str
+    request: Request
+    owner: str
+    origin: str
+    state: str = "queued"
+    stop: threading.Event = field(default_factory=threading.Event)
+    events: dict[str, Event] = field(default_factory=dict)  # newest of each kind that a new watcher needs
+    version: int = 0
+    end: Event | None = None
+    record: list[tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, float]]] = field(default_factory=list)
+
+
+class FakeEngine:
+    """One worker thread, first come first served."""
+
+    def __init__(self, gallery: Gallery, *, seconds_per_step: float = 0.03, loading_seconds: float = 0.0) -> None:
+        self.gallery = gallery
+        self.seconds_per_step = seconds_per_step
+        self.max_jobs_of_one_owner = 8
+        self._jobs: dict[str, Job] = {}
+        self._waiting: list[Job] = []
+        self._wake = threading.Condition()
+        self._closed = False
+        self._ready_at = time.monotonic() + loading_seconds
+        self._loading_seconds = loading_seconds
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    # ------------------------------------------------------------------------------------------- the protocol
+
+    def submit(self, request: Request, *, owner: str, origin: str = "api") -> str:
+        if request.checkpoint not in {c.name for c in self.catalog()}:
+            raise InvalidRequest(Problem("checkpoint", repr(request.checkpoint), "small-world-128 or tiny-test"))
+        if isinstance(request, ImageToImage):
+            try:
+                Image.open(io.BytesIO(request.image)).load()
+            except Exception as error:
+                raise InvalidRequest(Problem("image", "this file", "a PNG, JPEG or WebP file")) from error
+        mine = [j for j in self._jobs.values() if j.owner == owner and j.end is None]
+        if len(mine) >= self.max_jobs_of_one_owner:
+            raise Refused("You have 8 runs waiting already. Stop one of them, or wait until one is done.")
+        job = Job(id=secrets.token_hex(16), request=request, owner=owner, origin=origin)
+        with self._wake:
+            self._jobs[job.id] = job
+            self._waiting.append(job)
+            self._tell_positions()
+            self._wake.notify_all()
+        return job.id
+
+    async def watch(self, job_id: str, *, owner: str) -> AsyncIterator[Event]:
+        job = self._job(job_id, owner)
+        seen: dict[str, Event] = {}
+        while True:
+            end = job.end
+            for kind, event in list(job.events.items()):
+                if seen.get(kind) is not event:
+                    seen[kind] = event
+                    yield event
+            if end is not None:
+                yield end
+                return
+            await asyncio.sleep(0.01)
+
+    def cancel(self, job_id: str, *, owner: str) -> bool:
+        job = self._job(job_id, owner)
+        if job.end is not None:
+            return False
+        job.stop.set()
+        with self._wake:
+            if job in self._waiting:
+                self._waiting.remove(job)
+                self._finish(job, "stopped", self._stopped(job, 0, 0))
+                self._tell_positions()
+        return True
+
+    def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
+        mine = [j for j in self._jobs.values() if j.owner == owner]
+        return tuple(
+            JobSummary(job_id=j.id, request=j.request, state=j.state, origin=j.origin)  # type: ignore[arg-type]
+            for j in reversed(mine)
+        )
+
+    def catalog(self) -> tuple[Checkpoint, ...]:
+        return (
+            Checkpoint(
+                name="small-world-128", label="Small World", family="SD 1", native_width=128, native_height=128,
+                size_bytes=30 * 2**20, built_in=True, examples=EXAMPLES, words=WORDS, note="built in",
+            ),
+            Checkpoint(
+                name="tiny-test", label="Tiny <b>test</b>", family="SD 1", native_width=512, native_height=512,
+                size_bytes=2**20,
+            ),
+        )  # fmt: skip
+
+    def status(self) -> EngineStatus:
+        left = self._ready_at - time.monotonic()
+        if left > 0:
+            done = 1 - left / self._loading_seconds
+            return EngineStatus(
+                state="loading",
+                message="Loading Small World",
+                checkpoint="small-world-128",
+                fraction=done,
+                device="CPU",
+            )
+        running = sum(j.state == "running" for j in self._jobs.values())
+        return EngineStatus(
+            state="ready",
+            message="Small World is ready",
+            checkpoint="small-world-128",
+            device="CPU",
+            running=running,
+            queued=len(self._waiting),
+        )
+
+    async def ask(self, question: Tokens) -> TokensAnswer:
+        pieces = tuple(question.text.split())
+        return TokensAnswer(count=len(pieces), chunks=max(1, -(-len(pieces) // 75)), pieces=pieces)
+
+    def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
+        job = self._job(job_id, owner)
+        if not job.record:
+            raise UnknownJob(job_id)
+        return _safetensors(job, since)
+
+    def close(self) -> None:
+        with self._wake:
+            self._closed = True
+            for job in self._jobs.values():
+                job.stop.set()
+            self._wake.notify_all()
+        self._thread.join(3)
+
+    # -------------------------------------------------------------------------------------------- the thread
+
+    def _job(self, job_id: str, owner: str) -> Job:
+        job = self._jobs.get(job_id)
+        if job is None or job.owner != owner:
+            raise UnknownJob(job_id)
+        return job
+
+    def _tell_positions(self) -> None:
+        for ahead, job in enumerate(self._waiting):
+            job.events["queued"] = Queued(job_id=job.id, ahead=ahead)
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not self._waiting and not self._closed:
+                    self._wake.wait()
+                if self._closed:
+                    return
+                job = self._waiting.pop(0)
+                self._tell_positions()
+            while (left := self._ready_at - time.monotonic()) > 0:
+                job.events["loading"] = Loading(
+                    job_id=job.id,
+                    checkpoint="small-world-128",
+                    message="Loading Small World",
+                    fraction=1 - left / self._loading_seconds,
+                )
+                time.sleep(min(0.1, left))
+            job.state = "running"
+            self._draw(job)
+
+    def _draw(self, job: Job) -> None:
+        request = job.request
+        width, height = request.width or 128, request.height or 128
+        first_seed = request.seed if request.seed is not None else random.randrange(2**32)
+        images = request.num_images_per_prompt
+        steps = request.num_inference_steps
+        if isinstance(request, ImageToImage):
+            steps = max(1, steps_run(steps, request.strength))
+        total = evaluations(request.scheduler, steps)
+        pause = self.seconds_per_step * (8 if "slow" in request.prompt else 1)
+        words = len(request.prompt.split())
+        job.events.clear()
+        job.events["started"] = Started(
+            job_id=job.id,
+            seeds=tuple(first_seed + k for k in range(images)),
+            width=width,
+            height=height,
+            total=total,
+            prompt_tokens=words,
+            negative_prompt_tokens=0,
+            chunks=max(1, -(-words // 75)),
+        )
+        began = time.monotonic()
+        strips: list[list[bytes]] = [[] for _ in range(images)]
+        pictures: list[Picture] = []
+        frame = Image.new("RGB", (width, height))
+        for index in range(total):
+            for k in range(images):
+                if job.stop.is_set():
+                    self._finish(job, "stopped", self._stopped(job, index, total, strips))
+                    return
+                time.sleep(pause / images)
+                frame = scene(request.prompt, first_seed + k, width, height, (index + 1) / total)
+                strips[k].append(jpeg(frame))
+                if k == 0:
+                    job.record.append(latent_step(first_seed, width, height, index, total))
+                done = (index * images + k + 1) / (total * images)
+                elapsed = time.monotonic() - began
+                job.events["step"] = Step(
+                    job_id=job.id,
+                    image=k,
+                    index=index,
+                    total=total,
+                    timestep=999 * (1 - index / total),
+                    sigma=14.6 * (1 - index / total) ** 3,
+                    seconds_per_step=elapsed / (index + 1),
+                    seconds_left=elapsed / done * (1 - done),
+                    images_done=0,
+                    preview=Preview(jpeg=strips[k][-1], width=width, height=height, rung="fast"),
+                )
+            if request.prompt in FAILURES and index == min(3, total - 1):
+                kind, message = FAILURES[request.prompt]
+                failed = Failed(job_id=job.id, kind=kind, message=message, error_id=secrets.token_hex(4))
+                self._finish(job, "failed", failed)
+                return
+        for k in range(images):
+            info = request.to_dict() | {
+                "seed": first_seed + k,
+                "width": width,
+                "height": height,
+                "noise_schedule": resolve_noise_schedule(request.scheduler, request.noise_schedule),
+                "seconds": round(time.monotonic() - began, 3),
+                "evaluations": total,
+            }
+            picture = self.gallery.save(
+                scene(request.prompt, first_seed + k, width, height, 1.0),
+                info=info,
+                parameters=metadata.parameters_text(info),
+                owner=job.owner,
+            )
+            pictures.append(
+                Picture(**{**vars(picture), "filmstrip": tuple(strips[k])})  # frozen: made anew with its strip
+            )
+        seconds = time.monotonic() - began
+        self._finish(
+            job, "finished", Finished(job_id=job.id, pictures=tuple(pictures), seconds=seconds, exact=request.exact)
+        )
+
+    def _stopped(self, job: Job, index: int, total: int, strips: list[list[bytes]] | None = None) -> Stopped:
+        last = tuple(Preview(jpeg=s[-1], width=0, height=0, rung="fast") for s in strips or [] if s)
+        return Stopped(job_id=job.id, pictures=(), last=last, index=index, total=total)
+
+    def _finish(self, job: Job, state: str, event: Event) -> None:
+        job.state = state
+        job.end = event
+
+
+def scene(prompt: str, seed: int, width: int, height: int, done: float) -> Image.Image:
+    """A disc on a sky, behind as much noise as is left; the same for the same words and seed."""
+    digest = hashlib.sha256(prompt.encode()).digest()
+    draw_at_random = random.Random(seed)
+    hue = digest[0] / 255
+    sky = tuple(int(255 * c) for c in colorsys.hsv_to_rgb((hue + 0.45) % 1, 0.35, 0.95))
+    ground = tuple(int(255 * c) for c in colorsys.hsv_to_rgb((hue + 0.3) % 1, 0.45, 0.75))
+    thing = tuple(int(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.8, 0.9))
+    picture = Image.new("RGB", (width, height), sky)
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((0, int(height * 0.68), width, height), fill=ground)
+    radius = min(width, height) * (0.2 + 0.1 * draw_at_random.random())
+    x, y = width * (0.35 + 0.3 * draw_at_random.random()), height * 0.58
+    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=thing)
+    pen.ellipse((x - radius * 0.5, y - radius * 0.6, x - radius * 0.1, y - radius * 0.2), fill="white")
+    if done >= 1:
+        return picture
+    noise = np.random.default_rng(seed).normal(128, 60, (height, width, 3)).clip(0, 255).astype(np.uint8)
+    blurred = picture.filter(ImageFilter.GaussianBlur(min(width, height) * 0.12 * (1 - done)))
+    return Image.blend(blurred, Image.fromarray(noise), (1 - done) ** 1.5)
+
+
+def jpeg(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=75)
+    return out.getvalue()
+
+
+def latent_step(
+    seed: int, width: int, height: int, index: int, total: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, float]]:
+    """x_t, denoised, noise_pred of a perfect model for one hidden picture, and the numbers of the evaluation."""
+    shape = (4, height // 8, width // 8)
+    noise = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    rows = np.linspace(-1.5, 1.5, shape[1], dtype=np.float32)[:, None]
+    columns = np.linspace(-1.5, 1.5, shape[2], dtype=np.float32)[None, :]
+    clean = np.stack([rows + 0 * columns, columns + 0 * rows, rows * columns, 1 - rows**2 - columns**2])
+    sigma = 14.6 * (1 - index / total) ** 3 + 0.03
+    a = 1 / (1 + sigma**2) ** 0.5
+    s = a * sigma
+    x_t = a * clean + s * noise
+    numbers = {
+        "index": index,
+        "timestep": 999 * (1 - index / total),
+        "sigma": sigma,
+        "a": a,
+        "s": s,
+        "log_snr": -2 * float(np.log(sigma)),
+        "norm_x_t": float(np.sqrt((x_t**2).mean())),
+        "norm_denoised": float(np.sqrt((clean**2).mean())),
+        "norm_noise_pred": float(np.sqrt((noise**2).mean())),
+    }
+    return x_t, clean, noise, numbers
+
+
+def _safetensors(job: Job, since: int) -> bytes:
+    steps = list(job.record[since:])
+    height, width = job.record[0][0].shape[1:]
+    empty = np.zeros((0, 4, height, width), np.float32)
+    weight = np.zeros((3, 64, 4, 3, 3), np.float32)
+    weight[0, :, 0, 1, 1] = weight[1, :, 1, 1, 1] = weight[2, :, 2, 1, 1] = 0.6
+    arrays = {
+        "x_t": np.stack([x for x, _, _, _ in steps]) if steps else empty,
+        "denoised": np.stack([d for _, d, _, _ in steps]) if steps else empty,
+        "noise_pred": np.stack([n for _, _, n, _ in steps]) if steps else empty,
+        "preview.weight": weight.reshape(192, 4, 3, 3),
+        "preview.bias": np.zeros(192, np.float32),
+    }
+    request = job.request
+    run = {
+        "job_id": job.id,
+        "state": job.state,
+        "total": evaluations(request.scheduler, request.num_inference_steps),
+        "since": since,
+        "width": width * 8,
+        "height": height * 8,
+        "prompt": request.prompt,
+        "seed": request.seed or 0,
+        "guidance_scale": request.guidance_scale,
+        "scheduler": request.scheduler,
+        "evaluations": [numbers for _, _, _, numbers in steps],
+    }
+    header: dict[str, object] = {"__metadata__": {"run": json.dumps(run)}}
+    body = b""
+    for name, array in arrays.items():
+        data = array.astype("<f2").tobytes()
+        offsets = [len(body), len(body) + len(data)]
+        header[name] = {"dtype": "F16", "shape": list(array.shape), "data_offsets": offsets}
+        body += data
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
