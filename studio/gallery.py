@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 INDEX_NAME = "index.jsonl"
 THUMBNAIL_SIDE = 256  # pixels, the longer side
 LEFTOVER_AGE = 3600.0  # seconds; no save takes this long, so an older .part belongs to nobody
-# zlib level 1: measured on a 512x512 picture it writes in a third of the time of Pillow's default 6 for a file about a
-# tenth larger, and the engine's next job waits for this write.
+# zlib level 1: measured on a 512x512 picture with a camera's grain it takes about 0.6 of the time of Pillow's default 6
+# (2.1 against 3.3 ms at 128x128) for a file 14 % larger, and the next picture waits for this write.
 COMPRESS_LEVEL = 1
 
 _FILE = re.compile(r"\d{4}-\d{2}-\d{2}/\d{5,}-\d+\.png")
@@ -99,12 +99,13 @@ class Gallery:
         except OSError as error:
             raise SaveFailed(_sentence(error)) from error
         entry = _Entry(id=secrets.token_hex(16), owner=_hashed(owner), file=file)
-        with self._lock:
-            self._entries[entry.id] = entry
         try:
             self._append(entry)
         except OSError as error:  # the picture is safe; it is only not listed after a restart
             logger.warning("The index of the outputs folder could not be written: %s", error.strerror)
+        with self._lock:
+            self._refresh()  # in the index's order, which two servers share
+            self._entries.setdefault(entry.id, entry)
         return Picture(
             id=entry.id,
             file_name=file,
@@ -220,6 +221,8 @@ class Gallery:
         """Read what was added to the index since the last time, by whichever server. Called with the lock held."""
         try:
             with (self.outputs_dir / INDEX_NAME).open("rb") as index:
+                if os.fstat(index.fileno()).st_size < self._read:  # somebody cleared the folder
+                    self._read = 0
                 index.seek(self._read)
                 added = index.read()
         except OSError:
@@ -244,14 +247,14 @@ def _give_name(part: Path, final: Path) -> None:
     if os.name == "nt":
         part.rename(final)  # refuses an existing name there
         return
-    try:
-        os.link(part, final)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        _reserve_and_rename(part, final)
+    if hasattr(os, "link"):
+        try:
+            os.link(part, final)
+            return
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+    _reserve_and_rename(part, final)
 
 
 def _reserve_and_rename(part: Path, final: Path) -> None:
