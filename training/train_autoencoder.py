@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from training.budget import Budget
 from training.losses import gradient_loss, kl_loss, linear_decodability_loss, reconstruction_loss
 from training.state import FigureLog, generator_for, load_state, save_config, save_state
+from training.workers import Workers, randn_rows, run_workers
 from training.world import GRID, SIZE, draw_scene, render
 
 HELD_OUT_SEED = 990_000  # pictures that no training run draws
-RUNS = Path("runs")
+RUNS = Path(__file__).parent / "runs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +73,13 @@ def make_head(config: AutoencoderConfig) -> nn.Conv2d:
     return nn.Conv2d(config.latent_channels, 3 * GRID * GRID, 3, padding=1, padding_mode="replicate")
 
 
-def picture_batch(seed: int, first: int, count: int, crop: int | None = None) -> Tensor:
-    """Samples `first` ... of world `seed` as pixels in [-1, 1], (count, 3, H, W); random crops when `crop` is given."""
-    batch = np.empty((count, crop or SIZE, crop or SIZE, 3), dtype=np.uint8)
-    for row in range(count):
-        picture = np.asarray(render(draw_scene(seed, first + row)))
+def picture_batch(seed: int, indices: range, crop: int | None = None) -> Tensor:
+    """Samples of world `seed` as pixels in [-1, 1], (B, 3, H, W); random crops when `crop` is given."""
+    batch = np.empty((len(indices), crop or SIZE, crop or SIZE, 3), dtype=np.uint8)
+    for row, index in enumerate(indices):
+        picture = np.asarray(render(draw_scene(seed, index)))
         if crop is not None:
-            top, left = np.random.default_rng((seed, first + row, 7)).integers(0, SIZE - crop + 1, 2)
+            top, left = np.random.default_rng((seed, index, 7)).integers(0, SIZE - crop + 1, 2)
             picture = picture[top : top + crop, left : left + crop]
         batch[row] = picture
     return torch.from_numpy(batch).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
@@ -110,7 +111,7 @@ def psnr(decoded: Tensor, pixels: Tensor) -> float:
 @torch.no_grad()
 def round_trip_psnr(vae: AutoencoderKL, head: nn.Conv2d, count: int = 32) -> dict[str, float]:
     """PSNR on held-out whole pictures: by the decoder, and by the linear head alone."""
-    pixels = picture_batch(HELD_OUT_SEED, 0, count)
+    pixels = picture_batch(HELD_OUT_SEED, range(count))
     latents = torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(8)])
     decoded = torch.cat([vae.decode(part).sample for part in latents.split(8)])
     linear = F.pixel_shuffle(head(latents), GRID)
@@ -121,9 +122,13 @@ def round_trip_psnr(vae: AutoencoderKL, head: nn.Conv2d, count: int = 32) -> dic
     }
 
 
-def train(config: AutoencoderConfig, budget: Budget, folder: Path, start: AutoencoderKL | None = None) -> AutoencoderKL:
-    """Runs until the budget is spent, from the state in `folder` if there is one; returns the trained autoencoder."""
-    vae = start or make_autoencoder(config)
+def train(
+    workers: Workers, config: AutoencoderConfig, budget: Budget, folder: Path, start: Path | None = None
+) -> None:
+    """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`."""
+    vae = make_autoencoder(config)
+    if start is not None:
+        vae = AutoencoderKL.from_pretrained(start, subfolder="vae", torch_dtype=torch.float32)
     head = make_head(config)
     vae.train()
     parameters = [*vae.parameters(), *head.parameters()]
@@ -135,8 +140,9 @@ def train(config: AutoencoderConfig, budget: Budget, folder: Path, start: Autoen
         head.load_state_dict(state["head"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds = state["step"], state["seconds"]
-    save_config(folder / "config.json", config)
-    log = FigureLog(folder / "figures.jsonl", step)
+    if workers.is_first:
+        save_config(folder / "config.json", config)
+        log = FigureLog(folder / "figures.jsonl", step)
 
     def save() -> None:
         save_state(
@@ -150,46 +156,52 @@ def train(config: AutoencoderConfig, budget: Budget, folder: Path, start: Autoen
             },
         )
 
+    then = time.monotonic()
     while not budget.is_spent(step, seconds):
-        began = time.monotonic()
         rate = budget.rate(step, seconds)
         for group in optimizer.param_groups:
             group["lr"] = rate
         whole = budget.fraction(step, seconds) >= 1 - config.whole_share
         count = config.batch * config.crop**2 // SIZE**2 if whole else config.batch
-        pixels = picture_batch(config.seed, step * config.batch, max(1, count), None if whole else config.crop)
+        rows = workers.rows(count)
+        first = step * config.batch
+        indices = range(first + rows.start, first + rows.stop)
+        pixels = picture_batch(config.seed, indices, None if whole else config.crop)
         side = pixels.shape[-1] // GRID
-        noise = torch.randn(
-            (pixels.shape[0], config.latent_channels, side, side), generator=generator_for(config.seed, step)
-        )
+        shape = (count, config.latent_channels, side, side)
+        noise = randn_rows(shape, rows, generator_for(config.seed, step))
         loss, terms = autoencoder_loss(vae, head, pixels, noise, config)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        # The clock goes round with the gradients, so that all processes stop at the same step.
+        now = time.monotonic()
+        spent, *values = workers.average(parameters, now - then, *terms.values())
+        then = now
         torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         optimizer.step()
         step += 1
-        seconds += time.monotonic() - began
-        if step % 20 == 0:
-            log.write(step, loss=loss.item(), rate=rate, seconds=seconds, **terms)
-        if step % 200 == 0:
+        seconds += spent
+        if step % 20 == 0 and workers.is_first:
+            log.write(step, loss=sum(values), rate=rate, seconds=seconds, **dict(zip(terms, values, strict=True)))
+        if step % 200 == 0 and workers.is_first:
             figures = round_trip_psnr(vae, head)
             log.write(step, **figures)
             minutes = budget.eta(step, seconds) / 60
             print(
-                f"step {step}  loss {loss.item():.4f}  PSNR {figures['psnr']:.2f} dB (head {figures['head_psnr']:.2f})"
+                f"step {step}  loss {sum(values):.4f}  PSNR {figures['psnr']:.2f} dB (head {figures['head_psnr']:.2f})"
                 f"  latent std {figures['latent_std']:.2f}  {seconds / step:.2f} s/step  ETA {minutes:.0f} min",
                 flush=True,
             )
             save()
-    save()
-    return vae
+    if workers.is_first:
+        save()
 
 
 def add_budget_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that every trainer has."""
     parser.add_argument("--steps", type=int, help="length of the run in steps")
     parser.add_argument("--hours", type=float, help="length of the run in hours, pauses not counted")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--workers", type=int, default=2, help="single-threaded processes that share each batch")
 
 
 def main() -> None:
@@ -199,13 +211,11 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=AutoencoderConfig.learning_rate)
     parser.add_argument("--run", type=Path, default=RUNS / "autoencoder", help="folder of the run's state and figures")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     config = AutoencoderConfig(learning_rate=options.learning_rate)
     budget = Budget(
         learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours
     )
-    start = AutoencoderKL.from_pretrained(options.start, subfolder="vae", torch_dtype=torch.float32) if options.start else None
-    train(config, budget, options.run, start)
+    run_workers(options.workers, train, config, budget, options.run, options.start)
 
 
 if __name__ == "__main__":

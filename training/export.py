@@ -1,0 +1,181 @@
+"""Runs => `models/small-world-128`: fp16 safetensors in diffusers layout, the fast preview, and world.json.
+
+    python -m training.export                                 # the runs' state as it is, also in mid-run
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
+from transformers import CLIPTextModel
+
+from studio.diffusion.preview import fit_fast_preview
+from training.encode_latents import load_vae
+from training.state import load_state
+from training.tokenizer import load_tokenizer, save_tokenizer
+from training.train_autoencoder import RUNS, picture_batch
+from training.train_unet import UnetConfig, make_text_encoder, make_unet
+from training.world import BACKGROUND_SYNONYMS, BACKGROUNDS, OBJECTS, PLACES, RELATIONS, SCENES, SIZE, SIZE_WORDS, STYLES
+
+NAME = "small-world-128"
+CHECKPOINT = Path("models") / NAME
+MAX_SHARD = "15MB"  # the U-Net is one file of 14.6 MB; no file may pass 15 MiB
+FIT_SEED, FIT_COUNT = 3, 512  # pictures that the fast preview is fitted on
+
+# Stable Diffusion 1.5's: all schedulers of the studio are made from these numbers.
+SCHEDULER = {
+    "_class_name": "PNDMScheduler",
+    "_diffusers_version": "0.42.1",
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "num_train_timesteps": 1000,
+    "prediction_type": "epsilon",
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+    "trained_betas": None,
+    "clip_sample": False,
+}
+
+MODEL_INDEX = {
+    "_class_name": "StableDiffusionPipeline",
+    "_diffusers_version": "0.42.1",
+    "feature_extractor": [None, None],
+    "image_encoder": [None, None],
+    "requires_safety_checker": False,
+    "safety_checker": [None, None],
+    "scheduler": ["diffusers", "PNDMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+
+EXAMPLES = [
+    "a red apple in the snow",
+    "a fox in a meadow",
+    "a big panda on a pink background",
+    "a rocket in the night sky",
+    "a whale in the sea",
+    "a cactus in the desert",
+    "a slice of pizza on a blue background",
+    "a penguin in the snow",
+    "a banana on a purple background",
+    "a house at sunset",
+    "a small frog on the left on a white background",
+    "a snowman at night",
+    "a big sunflower in a meadow",
+    "a cat on a green background",
+    "a ghost in the night sky",
+    "a strawberry on a yellow background",
+]
+
+TEMPLATES = [
+    "a {object} {scene}",
+    "a {object} on a {background} background",
+    "a {size} {object} {scene}",
+    "a {size} {object} on a {background} background",
+    "a {object} {place} on a {background} background",
+    "a {object} {relation} a {object} on a {background} background",
+    "a {object} {scene}, {style}",
+]
+
+
+def write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def world_words() -> dict[str, object]:
+    """What world.json says: the words the model knows, and prompts that work well.
+
+    `label`, `note`, `examples` and `words` are what the catalogue reads; the rest is for the prompt helper. A template's
+    "a" before a vowel becomes "an", and before names in `without_article` nothing.
+    """
+    flat = [*OBJECTS, *BACKGROUNDS, *SCENES, *(word for words in SIZE_WORDS.values() for word in words[:1])]
+    flat += [words[0] for words in PLACES.values() if words]
+    flat += [words[0] for words in RELATIONS.values()] + [words[0] for words in STYLES.values() if words]
+    return {
+        "name": NAME,
+        "label": "Small World 128",
+        "note": f"Drawn objects on flat colours and in six scenes. It knows {len(OBJECTS)} objects and nothing else.",
+        "native_size": SIZE,
+        "num_inference_steps": 25,
+        "guidance_scale": 5.0,
+        "examples": EXAMPLES,
+        "words": flat,
+        "objects": [{"name": name, "synonyms": list(words)} for name, words in OBJECTS.items()],
+        "without_article": ["grapes"],
+        "backgrounds": [{"name": name, "synonyms": list(BACKGROUND_SYNONYMS.get(name, ()))} for name in BACKGROUNDS],
+        "scenes": [{"name": name, "phrases": list(phrases)} for name, phrases in SCENES.items()],
+        "relations": [{"name": name, "phrases": list(phrases)} for name, phrases in RELATIONS.items()],
+        "sizes": [{"name": name, "words": list(words)} for name, words in SIZE_WORDS.items() if words],
+        "places": [{"name": name, "phrases": list(phrases)} for name, phrases in PLACES.items() if phrases],
+        "styles": [{"name": name, "words": list(words)} for name, words in STYLES.items() if words],
+        "templates": TEMPLATES,
+    }
+
+
+@torch.inference_mode()
+def fit_preview(vae: AutoencoderKL, count: int = FIT_COUNT) -> tuple[torch.Tensor, torch.Tensor]:
+    """The fast preview of this autoencoder, fitted on `count` fresh pictures."""
+    pixels = picture_batch(FIT_SEED, range(count))
+    latents = torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(16)])
+    return fit_fast_preview(latents * vae.config.scaling_factor, pixels)
+
+
+def export(
+    folder: Path, vae: AutoencoderKL, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, fit_count: int = FIT_COUNT
+) -> None:
+    """Writes the whole checkpoint folder; `vae.config.scaling_factor` must be the one the U-Net was trained with."""
+    write_json(folder / "model_index.json", MODEL_INDEX)
+    write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
+    write_json(folder / "world.json", world_words())
+    if not (folder / "tokenizer" / "vocab.json").exists():
+        save_tokenizer(folder / "tokenizer")
+    weight, bias = fit_preview(vae, fit_count)
+    for part, model in (("vae", vae), ("unet", unet), ("text_encoder", text_encoder)):
+        for old in (folder / part).glob("*.safetensors*"):
+            old.unlink()
+        model.half().save_pretrained(folder / part, max_shard_size=MAX_SHARD)
+        model.float()
+    preview = {"weight": weight.half().contiguous(), "bias": bias.half().contiguous()}
+    save_file(preview, folder / "vae" / "fast_preview.safetensors")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vae", type=Path, default=RUNS / "autoencoder", help="a run's folder or a checkpoint's")
+    parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt", help="knows the scaling factor")
+    parser.add_argument("--unet", type=Path, default=RUNS / "unet", help="the run's folder")
+    parser.add_argument("--out", type=Path, default=CHECKPOINT)
+    options = parser.parse_args()
+    vae = load_vae(options.vae)
+    latents = load_state(options.latents)
+    state = load_state(options.unet / "state.pt")
+    if latents is None or state is None:
+        raise SystemExit(f"{options.latents} or {options.unet}/state.pt is missing: train first")
+    vae.register_to_config(scaling_factor=latents["scaling_factor"])
+    if not (options.out / "tokenizer" / "vocab.json").exists():
+        save_tokenizer(options.out / "tokenizer")
+    config = UnetConfig(**json.loads((options.unet / "config.json").read_text()))
+    unet = make_unet(config)
+    text_encoder = make_text_encoder(config, load_tokenizer(options.out / "tokenizer"))
+    weights = state["average"]["weights"]
+    for name, module in (("unet", unet), ("text_encoder", text_encoder)):
+        prefix = f"{name}."
+        module.load_state_dict({key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)})
+    export(options.out, vae, unet, text_encoder)
+    write_json(options.out / "training_config.json", json.loads((options.unet / "config.json").read_text()))
+    print(f"step {state['step']} => {options.out}")
+
+
+if __name__ == "__main__":
+    main()

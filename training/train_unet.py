@@ -1,0 +1,250 @@
+"""Trains the U-Net and the text encoder together on cached latents: L_LDM, with and without condition.
+
+    python -m training.encode_latents                         # pixels => latents, once
+    python -m training.train_unet --hours 8                   # decays by the clock
+    python -m training.train_unet --steps 30000               # the reproducible way
+
+Run it again with the same arguments and it goes on where it was. `--from models/small-world-128` starts from the
+committed fp16 weights instead: fresh optimiser, short warm-up, EMA restarted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from training.budget import Budget
+from training.ema import Average
+from training.encode_latents import CachedLatents, load_latents
+from training.losses import conditional_ldm_loss, min_snr_weights
+from training.state import FigureLog, generator_for, load_state, save_config, save_state
+from training.tokenizer import MODEL_MAX_LENGTH, load_tokenizer
+from training.train_autoencoder import RUNS, add_budget_arguments
+from training.workers import Workers, randn_rows, run_workers
+from training.world import SIZE, draw_scene, write_caption
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnetConfig:
+    """What is trained and how; saved beside the weights."""
+
+    seed: int = 1
+    # Text encoder: 3 layers are enough for captions of at most 20 tokens.
+    text_width: int = 128
+    text_layers: int = 3
+    text_heads: int = 4
+    text_inner: int = 256
+    # U-Net: cross-attention at 8x8 and in the middle (4x4). At 16x16 it costs more than it teaches.
+    block_out_channels: tuple[int, ...] = (64, 96, 192)
+    down_block_types: tuple[str, ...] = ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")
+    up_block_types: tuple[str, ...] = ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
+    layers_per_block: int = 1
+    attention_heads: int = 4
+    norm_num_groups: int = 16
+    batch: int = 64
+    learning_rate: float = 1e-3
+    warmup: int = 150
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    caption_dropout: float = 0.12  # share of empty captions, which classifier-free guidance needs
+    snr_gamma: float = 5.0
+    ema: float = 0.998
+
+
+def make_scheduler() -> DDPMScheduler:
+    """Stable Diffusion's noise levels: T = 1000, scaled-linear betas from 0.00085 to 0.012."""
+    return DDPMScheduler(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False
+    )
+
+
+def make_unet(config: UnetConfig) -> UNet2DConditionModel:
+    """eps_theta with random weights."""
+    torch.manual_seed(config.seed)
+    return UNet2DConditionModel(
+        sample_size=SIZE // 8,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=config.down_block_types,
+        up_block_types=config.up_block_types,
+        block_out_channels=config.block_out_channels,
+        layers_per_block=config.layers_per_block,
+        cross_attention_dim=config.text_width,
+        attention_head_dim=config.attention_heads,  # diffusers' name for the number of heads
+        norm_num_groups=config.norm_num_groups,
+    )
+
+
+def make_text_encoder(config: UnetConfig, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """tau_theta with random weights."""
+    torch.manual_seed(config.seed)
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.text_width,
+            intermediate_size=config.text_inner,
+            projection_dim=config.text_width,
+            num_hidden_layers=config.text_layers,
+            num_attention_heads=config.text_heads,
+            max_position_embeddings=MODEL_MAX_LENGTH,
+            hidden_act="gelu",
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def stratified_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
+    """Timesteps (count,) in [0, total): uniform, but one from each of `count` equal slices, in random order.
+
+    Losses differ a hundredfold between timesteps; slices take that noise out of the gradient.
+    """
+    place = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
+    return (place * (total / count)).long().clamp(max=total - 1)
+
+
+def batch_captions(config: UnetConfig, cached: CachedLatents, indices: np.ndarray, step: int) -> list[str]:
+    """A caption per picture, worded anew each time it is seen; some are empty."""
+    captions = []
+    for index in indices:
+        rng = np.random.default_rng((config.seed, step, int(index)))
+        scene = draw_scene(cached.seed, int(index))
+        caption = write_caption(rng, scene.objects, scene.relation, scene.background, scene.style)
+        captions.append("" if rng.random() < config.caption_dropout else caption)
+    return captions
+
+
+def train(
+    workers: Workers,
+    config: UnetConfig,
+    budget: Budget,
+    folder: Path,
+    latents_file: Path,
+    tokenizer_folder: Path,
+    start: Path | None = None,
+    save_every: int = 200,
+) -> None:
+    """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`."""
+    cached = load_latents(latents_file)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    if start is not None:
+        unet = UNet2DConditionModel.from_pretrained(start, subfolder="unet", torch_dtype=torch.float32)
+        text_encoder = CLIPTextModel.from_pretrained(start, subfolder="text_encoder", dtype=torch.float32)
+    else:
+        unet, text_encoder = make_unet(config), make_text_encoder(config, tokenizer)
+    unet.train()
+    text_encoder.train()
+    both = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
+    parameters = list(both.parameters())
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+    )
+    average = Average(both, config.ema)
+    step, seconds = 0, 0.0
+    state = load_state(folder / "state.pt")
+    if state is not None:
+        both.load_state_dict(state["weights"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seconds = state["step"], state["seconds"]
+    if workers.is_first:
+        save_config(folder / "config.json", config)
+        log = FigureLog(folder / "figures.jsonl", step)
+    alphas_cumprod = make_scheduler().alphas_cumprod
+
+    def denoiser(noisy_latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor) -> Tensor:
+        prediction: Tensor = unet(noisy_latents, timesteps, prompt_embeds, return_dict=False)[0]
+        return prediction
+
+    smooth = None
+    then = time.monotonic()
+    while not budget.is_spent(step, seconds):
+        rate = budget.rate(step, seconds)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        rows = workers.rows(config.batch)
+        generator = generator_for(config.seed, step)
+        indices = cached.draw(config.batch, step, config.seed)[rows.start : rows.stop]
+        latents = cached.latents[torch.from_numpy(indices)].float()
+        timesteps = stratified_timesteps(config.batch, len(alphas_cumprod), generator)[rows.start : rows.stop]
+        noise = randn_rows((config.batch, *latents.shape[1:]), rows, generator)
+        tokens = tokenizer(
+            batch_captions(config, cached, indices, step),
+            padding="max_length",  # as the shipping pipeline pads: the model learns to read the padding too
+            max_length=MODEL_MAX_LENGTH,
+            truncation=True,
+            return_tensors="pt",
+        )
+        prompt_embeds = text_encoder(tokens.input_ids)[0]  # (B, 77, dim)
+        weights = min_snr_weights(timesteps, alphas_cumprod, config.snr_gamma)
+        loss = conditional_ldm_loss(denoiser, latents, noise, timesteps, prompt_embeds, alphas_cumprod, weights)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        # The clock goes round with the gradients, so that all processes stop at the same step.
+        now = time.monotonic()
+        spent, value = workers.average(parameters, now - then, loss.item())
+        then = now
+        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimizer.step()
+        average.update(both)
+        step += 1
+        seconds += spent
+        smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
+        if step % 20 == 0 and workers.is_first:
+            log.write(step, loss=value, smooth=smooth, rate=rate, seconds=seconds)
+        if step % save_every == 0 and workers.is_first:
+            minutes = budget.eta(step, seconds) / 60
+            print(
+                f"step {step}  loss {smooth:.4f}  {seconds / step:.2f} s/step  ETA {minutes:.0f} min",
+                flush=True,
+            )
+            _save(folder, both, average, optimizer, step, seconds)
+    if workers.is_first:
+        _save(folder, both, average, optimizer, step, seconds)
+
+
+def _save(
+    folder: Path, both: nn.Module, average: Average, optimizer: torch.optim.Optimizer, step: int, seconds: float
+) -> None:
+    save_state(
+        folder / "state.pt",
+        {
+            "weights": both.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "seconds": seconds,
+        },
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_budget_arguments(parser)
+    parser.add_argument("--from", dest="start", type=Path, help="a checkpoint folder to start from")
+    parser.add_argument("--learning-rate", type=float, default=UnetConfig.learning_rate)
+    parser.add_argument("--batch", type=int, default=UnetConfig.batch)
+    parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
+    parser.add_argument("--tokenizer", type=Path, default=Path("models/small-world-128/tokenizer"))
+    parser.add_argument("--run", type=Path, default=RUNS / "unet", help="folder of the run's state and figures")
+    options = parser.parse_args()
+    config = UnetConfig(learning_rate=options.learning_rate, batch=options.batch)
+    budget = Budget(
+        learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours
+    )
+    run_workers(
+        options.workers, train, config, budget, options.run, options.latents, options.tokenizer, options.start
+    )
+
+
+if __name__ == "__main__":
+    main()
