@@ -1,0 +1,1 @@
+"""What lies in the models folders, and how it becomes components on the device."""

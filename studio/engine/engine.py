@@ -1,0 +1,296 @@
+"""The handle everybody holds: takes jobs, lets them be watched and stopped, answers questions; owns the one thread.
+
+Imports no torch: the page answers before torch is there. The thread imports it, then `studio.engine.worker` takes over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from importlib import metadata as packages
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from studio import pictures
+from studio.checkpoints.catalog import BUILT_IN, Entry, scan
+from studio.engine.device import Device, check_dtype, check_name
+from studio.engine.jobs import JobBook, Limits, Watcher
+from studio.engine.recorder import Recorder
+from studio.events import (
+    Checkpoint,
+    EngineStatus,
+    Event,
+    JobSummary,
+    Loading,
+    Queued,
+    Refused,
+    Stopped,
+    Tokens,
+    TokensAnswer,
+    UnknownJob,
+)
+from studio.gallery import Gallery
+from studio.requests import (
+    MAX_PROMPT_CHARACTERS,
+    RANGES,
+    ImageToImage,
+    InvalidRequest,
+    Problem,
+    Request,
+    clean_text,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from studio.diffusion.families import Components
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 1.0  # the thread looks up this often when nobody wakes it
+CLOSE_SECONDS = 2.5
+CATALOG_SECONDS = 5.0  # the models folders are looked at anew after this
+SWITCH_SECONDS = 0.0005  # Python's thread switch interval while torch is imported; its default is ten times this
+
+
+class DiffusionEngine:
+    """Implements `studio.events.Engine` on one device of this machine."""
+
+    def __init__(
+        self,
+        models_dirs: Sequence[Path],
+        gallery: Gallery,
+        device: str = "auto",
+        dtype: str = "auto",
+        exact: bool = False,
+        preload: str | None = BUILT_IN,
+        limits: Limits | None = None,
+        make_device: Callable[[str, str], Device] = Device,
+    ) -> None:
+        """Nothing is loaded yet; `start` does that.
+
+        `models_dirs` are models folders: checkpoints lie in `small-world-128` and in `checkpoints/<folder>`. `preload`
+        names the checkpoint that is loaded at once. Raises ValueError, in one sentence, for an unknown device or dtype.
+        """
+        check_name(device)
+        check_dtype(dtype)
+        self._device_name, self._dtype, self._make_device = device, dtype, make_device
+        self._models_dirs = tuple(Path(d) for d in models_dirs)
+        self._gallery = gallery
+        self._exact = exact
+        self._preload = preload
+        self._book = JobBook(limits)
+        self._recorder = Recorder()
+        self._components: Components | None = None
+        self._tokenizer_lock = threading.Lock()
+        self._closing = threading.Event()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._status = EngineStatus(state="starting", message="Starting PyTorch")
+        self._catalog: dict[str, Entry] = {}
+        self._catalog_read = -CATALOG_SECONDS
+        self._catalog_lock = threading.Lock()
+
+    # ------------------------------------------------------------------------------------------------- jobs
+
+    def submit(self, request: Request, *, owner: str, origin: str = "api") -> str:
+        """See `studio.events.Engine.submit`. Decodes an uploaded picture on the caller's thread."""
+        known = self._entries()
+        if request.checkpoint not in known:
+            allowed = f"one of {', '.join(known)}" if known else "none: there is no checkpoint in the models folder"
+            raise InvalidRequest(Problem("checkpoint", shown(request.checkpoint), allowed))
+        status = self._status
+        if self._closing.is_set():
+            raise Refused("The studio is closing.")
+        if status.state == "failed" and self._thread is not None and not self._thread.is_alive():
+            raise Refused(status.message)
+        picture = fitted_picture(request) if isinstance(request, ImageToImage) else None
+        job = self._book.add(request, owner=owner, origin=origin, picture=picture)
+        job.publish(Queued(job_id=job.id, ahead=max(0, len(self._book.active()) - 1)))
+        if status.state in ("starting", "loading"):
+            job.publish(
+                Loading(
+                    job_id=job.id,
+                    checkpoint=request.checkpoint,
+                    message=status.message,
+                    fraction=status.fraction,
+                )
+            )
+        self._wake.set()
+        return job.id
+
+    def watch(self, job_id: str, *, owner: str) -> AsyncIterator[Event]:
+        """See `studio.events.Engine.watch`. May be read on any event loop."""
+        return Watcher(self._book.get(job_id, owner=owner))
+
+    def cancel(self, job_id: str, *, owner: str) -> bool:
+        """See `studio.events.Engine.cancel`."""
+        stopping = self._book.get(job_id, owner=owner).stop()
+        self._wake.set()
+        return stopping
+
+    def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
+        """See `studio.events.Engine.jobs`."""
+        return self._book.of(owner)
+
+    # ------------------------------------------------------------------------------------- models, questions
+
+    def catalog(self) -> tuple[Checkpoint, ...]:
+        """See `studio.events.Engine.catalog`."""
+        return tuple(entry.checkpoint for entry in self._entries().values())
+
+    def status(self) -> EngineStatus:
+        """See `studio.events.Engine.status`."""
+        states = [job.state for job in self._book.active()]
+        return replace(self._status, running=states.count("running"), queued=states.count("queued"))
+
+    async def ask(self, question: Tokens) -> TokensAnswer:
+        """See `studio.events.Engine.ask`. Answered beside the ticks: a tokenizer needs no device."""
+        text = question.text
+        if not isinstance(text, str) or text != clean_text(text) or len(text) > MAX_PROMPT_CHARACTERS:
+            allowed = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters, without control characters"
+            raise InvalidRequest(Problem("text", shown(text), allowed))
+        if question.checkpoint not in self._entries():
+            raise InvalidRequest(Problem("checkpoint", shown(question.checkpoint), "an installed checkpoint"))
+        components = self._components
+        if components is None or components.name != question.checkpoint:
+            raise Refused("Tokens are counted once the checkpoint is loaded.")
+        return await asyncio.to_thread(self._tokens, components, text)
+
+    def _tokens(self, components: Components, text: str) -> TokensAnswer:
+        from studio.diffusion.prompt import tokenize  # torch: there already, since components are
+
+        with self._tokenizer_lock:
+            answer = tokenize(components, text)
+        return TokensAnswer(count=answer.count, chunks=answer.chunks, pieces=answer.pieces)
+
+    def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
+        """See `studio.events.Engine.record`."""
+        job = self._book.get(job_id, owner=owner)
+        recording = self._recorder.get(job.id, image, since, job.state)
+        if recording is None:
+            raise UnknownJob("Nothing was recorded of this image, or it has been dropped meanwhile.")
+        return recording
+
+    def _entries(self) -> dict[str, Entry]:
+        with self._catalog_lock:
+            if time.monotonic() - self._catalog_read >= CATALOG_SECONDS:
+                self._catalog = scan(self._models_dirs)
+                self._catalog_read = time.monotonic()
+            return self._catalog
+
+    # ------------------------------------------------------------------------------------------------ thread
+
+    def start(self) -> None:
+        """Start the thread that owns the device. It imports torch, loads the preloaded checkpoint, then works."""
+        if self._thread is not None:
+            raise RuntimeError("The engine was started before.")
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """See `studio.events.Engine.close`. Every job that has not ended is stopped, and its watchers are told."""
+        self._closing.set()
+        self._wake.set()
+        for job in self._book.active():
+            job.stop("Stopped: the studio is closing.")
+        if self._thread is not None:
+            self._thread.join(CLOSE_SECONDS)
+        for job in self._book.active():  # the thread is stuck in a long call; nobody waits for it
+            job.publish(Stopped(job_id=job.id, pictures=(), last=(), index=0, total=0, reason=str(job.stop_reason)))
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:
+            logger.exception("The engine stopped")
+            message = str(error) if isinstance(error, ValueError) else "The engine stopped; the log has the cause."
+            self._status = EngineStatus(state="failed", message=message)
+        for job in self._book.active():
+            job.stop("Stopped: the studio is closing." if self._closing.is_set() else self._status.message)
+            job.publish(Stopped(job_id=job.id, pictures=(), last=(), index=0, total=0, reason=str(job.stop_reason)))
+
+    def _work(self) -> None:
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)  # the import runs Python for seconds; the page must get its turns
+        try:
+            from studio.checkpoints.inspect import BadCheckpoint
+            from studio.checkpoints.manager import ModelManager
+            from studio.engine.worker import Closing, Outside, Worker
+
+            device = self._make_device(self._device_name, self._dtype)
+        finally:
+            sys.setswitchinterval(interval)
+        manager = ModelManager(
+            self._models_dirs, device=device.torch_device, dtype=device.dtype, release=device.release
+        )
+        ready = EngineStatus(state="ready", message="Ready", device=device.label)
+        self._status = ready
+
+        def loading(checkpoint: str, message: str, fraction: float) -> None:
+            self._status = replace(ready, state="loading", message=message, checkpoint=checkpoint, fraction=fraction)
+
+        def loaded(components: Components | None) -> None:
+            self._components = components
+            self._status = replace(ready, checkpoint=components.name if components is not None else None)
+
+        outside = Outside(
+            book=self._book,
+            gallery=self._gallery,
+            recorder=self._recorder,
+            exact=self._exact,
+            versions=_versions(),
+            closing=self._closing,
+            tokenizer_lock=self._tokenizer_lock,
+            loading=loading,
+            loaded=loaded,
+        )
+        worker = Worker(device, manager, outside)
+        try:
+            if self._preload is not None and self._preload in self._entries():
+                try:
+                    worker.preload(self._preload)
+                except BadCheckpoint as error:
+                    self._status = replace(ready, state="failed", message=str(error))
+            while not self._closing.is_set():
+                if not worker.turn():
+                    self._wake.wait(IDLE_SECONDS)
+                self._wake.clear()
+            worker.turn()
+        except Closing:
+            return
+        finally:
+            self._components = None
+            manager.unload()
+
+
+def fitted_picture(request: ImageToImage) -> Image.Image:
+    """The request's picture, decoded and at the size that will be made: the one asked for, or its own rounded to the
+    grid within the range. Raises InvalidRequest for a file that is no picture."""
+    picture = pictures.read_picture(request.image)
+    size = (request.width or _on_grid("width", picture.width), request.height or _on_grid("height", picture.height))
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _on_grid(field: str, pixels: int) -> int:
+    allowed = RANGES[field]
+    grid = allowed.step or 1
+    return int(min(max(round(pixels / grid) * grid, allowed.low), allowed.high))
+
+
+def _versions() -> dict[str, str]:
+    """What is needed beside the weights to make the same picture again."""
+    names = {"Latent Studio": "latent-studio", "torch": "torch", "diffusers": "diffusers"}
+    found = {}
+    for label, package in names.items():
+        try:
+            found[label] = packages.version(package)
+        except packages.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,59 @@
+"""What an error means for the visitor: a kind, a sentence that says what to do, and an id that the log has too."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from studio.checkpoints.inspect import BadCheckpoint
+from studio.diffusion.vae import NotFinite
+from studio.engine.device import Device
+from studio.engine.jobs import Job
+from studio.events import Failed, FailureKind
+from studio.gallery import SaveFailed
+from studio.requests import Request
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def ending(job: Job, fail: Callable[[Job, Exception], None]) -> Iterator[None]:
+    """Whatever goes wrong inside ends this job and nothing else."""
+    try:
+        yield
+    except Exception as error:
+        fail(job, error)
+
+
+def failed(job_id: str, request: Request, error: Exception, device: Device) -> Failed:
+    """The terminal event of an error; writes the traceback to the log and lets go of what its frames hold."""
+    kind, message = _explained(request, error, device)
+    error_id = secrets.token_hex(4)
+    expected = kind in ("bad_checkpoint", "disk")
+    logger.error("Job failed (%s, error id %s): %s", kind, error_id, error, exc_info=None if expected else error)
+    error.__traceback__ = None
+    return Failed(job_id=job_id, kind=kind, message=message, error_id=error_id)
+
+
+def _explained(request: Request, error: Exception, device: Device) -> tuple[FailureKind, str]:
+    size = f"{request.width}x{request.height}" if request.width and request.height else "this size"
+    if device.is_out_of_memory(error):
+        return "out_of_memory", (
+            f"A picture of {size} does not fit into the free memory of this device ({device.label}). "
+            "Lower the width and height, shorten a very long prompt, or close other programs that use it."
+        )
+    if isinstance(error, BadCheckpoint):
+        return "bad_checkpoint", str(error)
+    if isinstance(error, SaveFailed):
+        return "disk", str(error)
+    if isinstance(error, NotFinite):
+        return "not_finite", (
+            "The model's answer was not a number, so there is no picture. Lower the guidance, choose another "
+            "scheduler, or start the studio with --dtype fp32."
+        )
+    return "internal", (
+        "Something went wrong in the studio while this picture was made. Try again; if it happens again, the log has "
+        "the cause under the error id."
+    )

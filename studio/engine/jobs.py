@@ -1,0 +1,286 @@
+"""A job outlives the tab that asked for it: its record, its mailboxes, its watchers, and the book of all jobs.
+
+Plain Python, safe from any thread; knows no torch, no page and no model. The engine publishes events into a job, any
+number of watchers on any event loops read them. A job keeps one slot per kind of event and one per image for `Step`, so
+a slow watcher skips frames and never slows the engine, and a late one gets the state so far from the same slots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image
+
+from studio.events import TERMINAL, Event, Failed, Finished, JobSummary, Queued, Refused, Started, Step, Stopped
+from studio.events import Loading as LoadingEvent
+from studio.events import UnknownJob as UnknownJob
+from studio.requests import ImageToImage, Request
+
+JobState = Literal["queued", "running", "finished", "stopped", "failed"]
+
+_STATES: dict[type, JobState] = {Finished: "finished", Stopped: "stopped", Failed: "failed"}
+
+
+class Job:
+    """One request on its way, and what is known of it. Made by `JobBook.add`, ended by exactly one terminal event."""
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        owner: str,
+        origin: str,
+        clock: Callable[[], float],
+        picture: Image.Image | None = None,
+    ) -> None:
+        self.id = secrets.token_hex(16)  # 128 random bits
+        self.request = request
+        self.owner = owner
+        self.origin = origin
+        self.picture = picture  # an image-to-image request's picture, decoded and resized; dropped at the end
+        self.created = clock()
+        self.ended: float | None = None
+        self.stop_reason: str | None = None  # set by `stop`; the engine looks at it between ticks
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._state: JobState = "queued"
+        self._slots: dict[object, tuple[int, Event]] = {}
+        self._sequence = 0
+        self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
+        self._last_watched = self.created
+
+    @property
+    def state(self) -> JobState:
+        return self._state
+
+    @property
+    def size_bytes(self) -> int:
+        """What the record keeps alive that can be large: the uploaded picture, as a file and decoded."""
+        file = len(self.request.image) if isinstance(self.request, ImageToImage) else 0
+        return file + (self.picture.width * self.picture.height * 3 if self.picture is not None else 0)
+
+    def publish(self, event: Event) -> bool:
+        """Put an event into its slot and wake the watchers. False, and nothing happens, when the job has ended."""
+        with self._lock:
+            if self.ended is not None:
+                return False
+            if isinstance(event, Queued) and self._holds(Queued, event):
+                return True
+            if isinstance(event, Started):
+                self._state = "running"
+                self._slots.pop(Queued, None)  # what was true before the start is no news any more
+                self._slots.pop(LoadingEvent, None)
+            if isinstance(event, TERMINAL):
+                self._state = _STATES[type(event)]
+                self.ended = self._clock()
+                self.picture = None
+                self._slots.pop(Queued, None)
+                self._slots.pop(LoadingEvent, None)
+            self._sequence += 1
+            self._slots[_slot(event)] = (self._sequence, event)
+            watchers = tuple(self._watchers)
+        for watcher in watchers:
+            watcher.wake()
+        return True
+
+    def stop(self, reason: str = "Stopped.") -> bool:
+        """Ask the job to stop; one that has not started stops here and now. False when it had ended already."""
+        with self._lock:
+            if self.ended is not None:
+                return False
+            self.stop_reason = self.stop_reason or reason
+            waiting = self._state == "queued"
+        if waiting:
+            self.publish(Stopped(job_id=self.id, pictures=(), last=(), index=0, total=0, reason=self.stop_reason))
+        return True
+
+    def after(self, seen: int) -> tuple[int, Event] | None:
+        """The oldest event still in its slot that is newer than `seen`, with its number; None when there is none."""
+        with self._lock:
+            newer = [entry for entry in self._slots.values() if entry[0] > seen]
+        return min(newer, key=lambda entry: entry[0]) if newer else None
+
+    def unwatched_for(self) -> float:
+        """Seconds since somebody last waited for this job's events; 0 while somebody does."""
+        with self._lock:
+            if any(w.is_waiting() for w in self._watchers):
+                return 0.0
+            return self._clock() - self._last_watched
+
+    def enter(self, watcher: Watcher) -> None:
+        """Count a watcher in."""
+        with self._lock:
+            self._watchers.add(watcher)
+            self._last_watched = self._clock()
+
+    def leave(self, watcher: Watcher) -> None:
+        """Count a watcher out; one that was merely forgotten leaves when it is collected."""
+        with self._lock:
+            self._watchers.discard(watcher)
+
+    def watcher_count(self) -> int:
+        return len(self._watchers)
+
+    def summary(self) -> JobSummary:
+        return JobSummary(job_id=self.id, request=self.request, state=self._state, origin=self.origin)
+
+    def _holds(self, kind: type, event: Event) -> bool:
+        held = self._slots.get(kind)
+        return held is not None and held[1] == event
+
+
+def _slot(event: Event) -> object:
+    return (Step, event.image) if isinstance(event, Step) else type(event)
+
+
+class Watcher(AsyncIterator[Event]):
+    """Reads one job's events, each slot's newest, in the order they were published, ending after the terminal one.
+
+    Holds nothing but its place, so a watcher that is dropped without a goodbye costs nothing.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._seen = 0
+        self._over = False
+        self._lock = threading.Lock()
+        self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+        job.enter(self)
+
+    def __aiter__(self) -> Watcher:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._over:
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+            with self._lock:
+                self._waiting = (loop, future)  # before looking, so that no event falls between look and wait
+            found = self._job.after(self._seen)
+            if found is None:
+                self._job.enter(self)
+                await future
+                continue
+            with self._lock:
+                self._waiting = None
+            self._seen, event = found
+            if isinstance(event, TERMINAL):
+                await self.aclose()
+            return event
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Stop watching; the job goes on."""
+        self._over = True
+        self._job.leave(self)
+
+    def is_waiting(self) -> bool:
+        """Whether somebody really waits: a watcher left over on a loop that is gone does not count."""
+        waiting = self._waiting
+        return waiting is not None and not waiting[0].is_closed() and not waiting[1].cancelled()
+
+    def wake(self) -> None:
+        """Called from the engine's thread when there is something to see."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return
+        loop, future = waiting
+        try:
+            loop.call_soon_threadsafe(_resolve, future)
+        except RuntimeError:  # that loop is closed: nobody is there to be told
+            self._job.leave(self)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the book holds. Numbers of jobs, seconds, bytes."""
+
+    waiting_or_running: int = 64
+    per_owner: int = 8
+    upload_bytes: int = 512 * 2**20  # pictures of jobs that wait or run
+    finished: int = 200
+    finished_seconds: float = 3600.0
+    finished_bytes: int = 256 * 2**20
+    unwatched_seconds: float | None = 600.0  # a job that nobody watches is stopped after this; None: never
+
+
+class JobBook:
+    """Every job the engine knows, by random id, each visible to its owner alone."""
+
+    def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limits = limits or Limits()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}  # in the order they came
+
+    def add(self, request: Request, *, owner: str, origin: str, picture: Image.Image | None = None) -> Job:
+        """Take a job in. Raises Refused, with what to do, when the queue or this owner's share of it is full."""
+        job = Job(request, owner=owner, origin=origin, clock=self._clock, picture=picture)
+        with self._lock:
+            active = [j for j in self._jobs.values() if j.ended is None]
+            if sum(j.owner == owner for j in active) >= self.limits.per_owner:
+                raise Refused(
+                    f"You have {self.limits.per_owner} pictures waiting or running. "
+                    "Wait for one to finish, or stop one, then try again."
+                )
+            uploads = sum(j.size_bytes for j in active) + job.size_bytes
+            if len(active) >= self.limits.waiting_or_running or uploads > self.limits.upload_bytes:
+                raise Refused(f"The queue is full ({len(active)} jobs wait or run). Try again in a minute.")
+            self._jobs[job.id] = job
+            self._forget()
+        return job
+
+    def get(self, job_id: str, *, owner: str) -> Job:
+        """Raises UnknownJob for an id that does not exist or belongs to somebody else; the two are not told apart."""
+        with self._lock:
+            job = self._jobs.get(job_id) if isinstance(job_id, str) else None
+        if job is None or job.owner != owner:
+            raise UnknownJob("This job does not exist any more.")
+        return job
+
+    def of(self, owner: str) -> tuple[JobSummary, ...]:
+        """One owner's jobs, newest first."""
+        with self._lock:
+            return tuple(j.summary() for j in reversed(self._jobs.values()) if j.owner == owner)
+
+    def active(self) -> list[Job]:
+        """Jobs that wait or run, oldest first."""
+        with self._lock:
+            return [j for j in self._jobs.values() if j.ended is None]
+
+    def sweep(self) -> list[Job]:
+        """Stop what nobody watches and forget what is over for long. Returns the jobs that were stopped."""
+        stopped = []
+        seconds = self.limits.unwatched_seconds
+        for job in self.active():
+            if seconds is not None and job.unwatched_for() > seconds:
+                job.stop(f"Stopped: nobody watched it for {seconds / 60:g} minutes.")
+                stopped.append(job)
+        with self._lock:
+            self._forget()
+        return stopped
+
+    def _forget(self) -> None:
+        """Drop finished records, oldest first, that are too old, too many or too large. The lock is held."""
+        ended = sorted((j for j in self._jobs.values() if j.ended is not None), key=lambda j: j.ended or 0.0)
+        surplus = len(ended) - self.limits.finished
+        size = sum(j.size_bytes for j in ended)
+        for place, job in enumerate(ended):
+            old = self._clock() - (job.ended or 0.0) > self.limits.finished_seconds
+            if place >= surplus and not old and size <= self.limits.finished_bytes:
+                break
+            size -= job.size_bytes
+            del self._jobs[job.id]

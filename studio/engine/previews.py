@@ -1,0 +1,108 @@
+"""Predicted x0 => small pictures while the lanes run: which rung of the ladder, decoding in one batch, JPEG.
+
+Owns the measured costs and the choice `automatic`. Never touches a lane: it is given tensors and decodes copies.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from studio.diffusion import vae
+from studio.diffusion.families import Components
+from studio.diffusion.preview import decode_fast
+from studio.events import Preview, RungName
+from studio.requests import PreviewName
+
+SHARE = 0.15  # of a step: what `automatic` may cost
+JPEG_QUALITY = 78
+FILMSTRIP_SIDE = 128  # pixels, the longer side
+LADDER: tuple[RungName, ...] = ("full", "tiny", "fast")  # best first
+_MEMORY = 0.8  # of a running mean
+
+
+class Ladder:
+    """The rungs of one checkpoint, what each has cost so far per frame of a size, and the choice among them."""
+
+    def __init__(self, components: Components) -> None:
+        self._components = components
+        has = {"full": True, "tiny": components.tiny_vae is not None, "fast": components.fast_preview is not None}
+        self.rungs: tuple[RungName, ...] = tuple(rung for rung in LADDER if has[rung])
+        self._means: dict[Hashable, float] = {}
+        self._saved: dict[Hashable, float] = {}
+
+    def record(self, rung: RungName, size: Hashable, seconds: float) -> None:
+        """Take a measurement: seconds one frame of that size has cost, JPEG included."""
+        old = self._means.get((rung, size))
+        self._means[rung, size] = seconds if old is None else _MEMORY * old + (1 - _MEMORY) * seconds
+
+    def seconds(self, rung: RungName, size: Hashable) -> float | None:
+        """Running mean of one frame's cost, None while unknown."""
+        return self._means.get((rung, size))
+
+    def choose(self, choice: PreviewName, size: Hashable, step_seconds: float) -> RungName | None:
+        """The rung for one frame of a step that took `step_seconds` for one image; None: no frame this time.
+
+        A rung asked for by name is taken whatever it costs. `automatic`, and a rung this checkpoint lacks, is the best
+        one known to cost at most 15 % of the step, else the cheapest. Where the cheapest is the whole VAE, there is a
+        frame whenever 15 % of the steps since the last one have paid for it.
+        """
+        if choice != "automatic" and choice in self.rungs:
+            return choice
+        for rung in self.rungs:
+            cost = self.seconds(rung, size)
+            if cost is not None and cost <= SHARE * step_seconds:
+                return rung
+        if self.rungs[-1] != "full":
+            return self.rungs[-1]
+        self._saved[size] = self._saved.get(size, 0.0) + SHARE * step_seconds
+        if self._saved[size] < (self.seconds("full", size) or 0.0):
+            return None
+        self._saved[size] = 0.0
+        return "full"
+
+    def decode(self, rung: RungName, denoised: torch.Tensor) -> np.ndarray[Any, Any]:
+        """Predicted x0 (n, C, h, w) => uint8 pictures (n, H, W, 3) by one rung, in one call."""
+        if rung == "fast":
+            assert self._components.fast_preview is not None
+            return vae.to_uint8(decode_fast(denoised, *self._components.fast_preview))
+        if rung == "tiny":  # AutoencoderTiny takes latents at the U-Net's scale and answers in [-1, 1]
+            tiny = self._components.tiny_vae
+            return vae.to_uint8(tiny.decode(denoised.to(self._components.dtype)).sample.float())
+        return vae.to_uint8(vae.decode(self._components, denoised))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded predicted x0, not yet encoded."""
+
+    pixels: np.ndarray[Any, Any]  # uint8 (H, W, 3)
+    rung: RungName
+
+    def preview(self) -> Preview:
+        """At the picture's full size, for the live view."""
+        height, width = self.pixels.shape[:2]
+        return Preview(jpeg=_jpeg(Image.fromarray(self.pixels)), width=width, height=height, rung=self.rung)
+
+    def is_small(self) -> bool:
+        """Whether the live view's frame can stand in the filmstrip as it is."""
+        return max(self.pixels.shape[:2]) <= FILMSTRIP_SIDE
+
+    def small(self) -> bytes:
+        """A JPEG of at most FILMSTRIP_SIDE pixels a side, for the filmstrip."""
+        picture = Image.fromarray(self.pixels)
+        if not self.is_small():
+            picture.thumbnail((FILMSTRIP_SIDE, FILMSTRIP_SIDE), Image.Resampling.BOX, reducing_gap=None)
+        return _jpeg(picture)
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    encoded = io.BytesIO()
+    picture.save(encoded, "JPEG", quality=JPEG_QUALITY)
+    return encoded.getvalue()

@@ -1,0 +1,137 @@
+"""A job that has started: its lanes, what they have shown so far, and the events that say so.
+
+Knows no thread, device or queue. The worker advances the lanes; everything a visitor is told of them is made here.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from studio.diffusion.families import Components
+from studio.diffusion.lane import Evaluation, Lane
+from studio.diffusion.prompt import Conditioning
+from studio.engine.batching import Seat
+from studio.engine.jobs import Job
+from studio.events import Finished, Picture, Preview, Started, Step, Stopped
+from studio.requests import ImageToImage, Request, steps_run
+
+_MEMORY = 0.8  # of a running mean
+
+
+@dataclass(eq=False)
+class Running:
+    """One lane, and what its job needs to know of it."""
+
+    run: Run
+    image: int
+    lane: Lane
+    seat: Seat
+    last_step: float  # when its last evaluation was done, or when it was admitted
+    last_shown: float = -1.0  # when its last live preview was sent
+    unseen: torch.Tensor | None = None  # predicted x0 (C, h, w) of the last evaluation while no preview shows it
+
+
+@dataclass(eq=False)
+class Run:
+    """A job at work. `request` has its size and seed resolved; `waiting` are the images that have no lane yet."""
+
+    job: Job
+    request: Request
+    components: Components
+    conditioning: Conditioning
+    seeds: tuple[int, ...]
+    exact: bool
+    began: float = field(default_factory=time.monotonic)
+    total: int = 0  # evaluations of one image
+    waiting: list[int] = field(default_factory=list)
+    lanes: dict[int, Running] = field(default_factory=dict)
+    pictures: dict[int, Picture] = field(default_factory=dict)
+    previews: dict[int, Preview] = field(default_factory=dict)
+    filmstrips: dict[int, list[bytes]] = field(default_factory=dict)
+    _evaluations: int = 0  # done, over all images
+    _step_seconds: float | None = None
+    _evaluation_seconds: float | None = None  # of the whole job: less than a step where images share a call
+    _last_tick: float | None = None
+
+    def started(self) -> Started:
+        """What was resolved, and sentences worth knowing."""
+        conditioning = self.conditioning
+        notes = list(self.components.notes)
+        if conditioning.chunks > 1:
+            notes.append(f"The prompt was encoded in {conditioning.chunks} chunks of 77 tokens; nothing was cut off.")
+        if isinstance(self.request, ImageToImage):
+            asked = self.request.num_inference_steps
+            notes.append(f"Runs {steps_run(asked, self.request.strength)} of {asked} steps.")
+        assert self.request.width is not None
+        assert self.request.height is not None
+        return Started(
+            job_id=self.job.id,
+            seeds=self.seeds,
+            width=self.request.width,
+            height=self.request.height,
+            total=self.total,
+            prompt_tokens=conditioning.prompt_tokens,
+            negative_prompt_tokens=conditioning.negative_prompt_tokens,
+            chunks=conditioning.chunks,
+            notes=tuple(notes),
+        )
+
+    def count(self, advanced: list[Running], now: float) -> None:
+        """Keep the running means after a tick that advanced these lanes of the run."""
+        for running in advanced:
+            self._step_seconds = _mean(self._step_seconds, now - running.last_step)
+            running.last_step = now
+        since = now - (self._last_tick if self._last_tick is not None else self.began)
+        self._evaluation_seconds = _mean(self._evaluation_seconds, since / len(advanced))
+        self._last_tick = now
+        self._evaluations += len(advanced)
+
+    def step(self, running: Running, evaluation: Evaluation, ending_seconds: float) -> Step:
+        """The event of one evaluation. `ending_seconds` is what decoding and saving one picture has cost so far."""
+        images = len(self.seeds)
+        left = (self.total * images - self._evaluations) * (self._evaluation_seconds or 0.0)
+        return Step(
+            job_id=self.job.id,
+            image=running.image,
+            index=evaluation.index,
+            total=evaluation.total,
+            timestep=evaluation.timestep,
+            sigma=evaluation.sigma,
+            seconds_per_step=self._step_seconds or 0.0,
+            seconds_left=max(0.0, left) + (images - len(self.pictures)) * ending_seconds,
+            images_done=len(self.pictures),
+            preview=self.previews.get(running.image),
+        )
+
+    def finished(self) -> Finished:
+        return Finished(
+            job_id=self.job.id,
+            pictures=self._pictures(),
+            seconds=time.monotonic() - self.began,
+            exact=self.exact,
+        )
+
+    def stopped(self, reason: str) -> Stopped:
+        """The pictures that were done, and the last look of those that were not."""
+        unfinished = [self.lanes[image] for image in sorted(self.lanes)]
+        return Stopped(
+            job_id=self.job.id,
+            pictures=self._pictures(),
+            last=tuple(self.previews[r.image] for r in unfinished if r.image in self.previews),
+            index=unfinished[0].lane.index if unfinished else 0,
+            total=self.total,
+            reason=reason,
+        )
+
+    def _pictures(self) -> tuple[Picture, ...]:
+        return tuple(
+            replace(self.pictures[image], filmstrip=tuple(self.filmstrips.get(image, ())))
+            for image in sorted(self.pictures)
+        )
+
+
+def _mean(old: float | None, new: float) -> float:
+    return new if old is None else _MEMORY * old + (1 - _MEMORY) * new

@@ -1,0 +1,469 @@
+"""What runs on the engine's own thread: admit lanes, tick, emit. The only place where a U-Net is called.
+
+Imports torch, so it is itself imported on that thread alone. Between ticks it looks at what has changed: new jobs,
+stopped jobs, the checkpoint whose turn it is. Every error ends at the job it belongs to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from studio import metadata
+from studio.checkpoints.manager import ModelManager
+from studio.diffusion import vae
+from studio.diffusion.families import Components
+from studio.diffusion.guidance import branches
+from studio.diffusion.lane import Evaluation, UnetCall, start_lane
+from studio.diffusion.prompt import Conditioning, encode_prompts
+from studio.engine import failures
+from studio.engine.batching import Curve, Rota, Seat, waiting_order
+from studio.engine.device import Device
+from studio.engine.jobs import Job, JobBook
+from studio.engine.previews import Frame, Ladder
+from studio.engine.recorder import Recorded, Recorder
+from studio.engine.runs import Run, Running
+from studio.events import Loading, Queued, RungName
+from studio.gallery import Gallery
+from studio.requests import ImageToImage, steps_run
+
+logger = logging.getLogger(__name__)
+
+ACTIVE_OWNERS = 16  # visitors whose lanes take turns; the next ones wait, or nobody's picture would ever be done
+LANES = 32  # admitted at once, but every active owner has one
+ADMIT_SECONDS = 0.1  # spent per tick on encoding prompts and first latents while lanes wait
+SLICE_SECONDS = 30.0  # a checkpoint's turn while jobs wait for another one
+PREVIEW_SECONDS = 0.05  # between two live previews of one image
+CACHED_PROMPTS = 64
+RANDOM_SEEDS = 2**32  # as many as other studios draw from, so that a drawn seed can be typed anywhere
+
+
+class Closing(Exception):
+    """The engine is being closed; raised out of a long load."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """What the worker needs of the engine around it."""
+
+    book: JobBook
+    gallery: Gallery
+    recorder: Recorder
+    exact: bool
+    versions: dict[str, str]
+    closing: threading.Event
+    tokenizer_lock: threading.Lock  # the tokenizers library refuses to be borrowed twice
+    loading: Callable[[str, str, float], None]  # checkpoint, message, fraction
+    loaded: Callable[[Components | None], None]  # what is on the device now
+
+
+class Worker:
+    """Lanes and ticks on one device. The engine's thread calls `turn` again and again."""
+
+    def __init__(self, device: Device, manager: ModelManager, outside: Outside) -> None:
+        self.device = device
+        self.manager = manager
+        self.ticks = 0
+        self._outside = outside
+        self._rota = Rota()
+        self._runs: dict[str, Run] = {}
+        self._running: dict[int, Running] = {}  # by id of the seat
+        self._curves: dict[Hashable, Curve] = {}
+        self._ladder: Ladder | None = None  # of the hot checkpoint
+        self._ending_seconds: dict[Hashable, float] = {}  # decoding and saving a picture of a size
+        self._prompts: OrderedDict[Hashable, Conditioning] = OrderedDict()
+        self._last_admitted: dict[str, int] = {}
+        self._admitted = 0
+        self._slice_began = 0.0
+        self._swept = 0.0
+
+    def turn(self) -> bool:
+        """Look at the jobs, admit, tick once. False when there was nothing to do."""
+        now = time.monotonic()
+        if now - self._swept > 1.0:
+            self._swept = now
+            self._outside.book.sweep()
+        for run in list(self._runs.values()):
+            if run.job.stop_reason is not None:
+                self._stop(run, run.job.stop_reason)
+        self._admit()
+        if not len(self._rota):
+            return False
+        self._tick()
+        return True
+
+    def preload(self, checkpoint: str) -> None:
+        """Load a checkpoint before anybody asks for it. Raises BadCheckpoint."""
+        self._load(checkpoint)
+
+    # --------------------------------------------------------------------------------------------- admission
+
+    def _admit(self) -> None:
+        """Give lanes to those whose turn it is, tell the others their place in the queue."""
+        began = time.monotonic()
+        while not self._outside.closing.is_set():
+            waiting = self._waiting()
+            job = next((j for j in waiting if self._may_start(j, waiting)), None)
+            if job is None:
+                break
+            with failures.ending(job, self._fail):
+                self._admit_one(job)
+            if len(self._rota) and time.monotonic() - began > ADMIT_SECONDS:
+                break
+        for place, job in enumerate(j for j in self._waiting() if j.id not in self._runs):
+            job.publish(Queued(job_id=job.id, ahead=place))
+
+    def _waiting(self) -> list[Job]:
+        """Jobs with images that have no lane yet, in the order of admission."""
+        jobs = {
+            j.id: j
+            for j in self._outside.book.active()
+            if j.stop_reason is None and (j.id not in self._runs or self._runs[j.id].waiting)
+        }
+        order = waiting_order([(j.id, j.owner) for j in jobs.values()], self._last_admitted)
+        return [jobs[job_id] for job_id in order]
+
+    def _may_start(self, job: Job, waiting: Sequence[Job]) -> bool:
+        hot = self.manager.hot.name if self.manager.hot is not None else None
+        over = time.monotonic() - self._slice_began > SLICE_SECONDS
+        if job.request.checkpoint != hot:  # never a switch under running lanes, nor while the hot one's turn goes on
+            return not len(self._rota) and (over or all(j.request.checkpoint != hot for j in waiting))
+        if over and any(j.request.checkpoint != hot for j in waiting):
+            return False  # the lanes that run end, then it is the other checkpoint's turn
+        owners = self._rota.owners()
+        if job.owner not in owners:
+            return len(owners) < ACTIVE_OWNERS
+        crowded = len(owners) >= ACTIVE_OWNERS and any(j.owner not in owners for j in waiting)
+        return len(self._rota) < LANES and not crowded
+
+    def _admit_one(self, job: Job) -> None:
+        """Give the next image of a job its lane, and start the job if it is the first."""
+        run = self._runs.get(job.id)
+        components = run.components if run is not None else self._load(job.request.checkpoint)
+        if job.ended is not None or job.stop_reason is not None:  # stopped while its checkpoint was loaded
+            return
+        if run is None:
+            run = self._runs[job.id] = self._resolved(job, components)
+        image = run.waiting.pop(0)
+        lane = start_lane(
+            components, run.request, seed=run.seeds[image], conditioning=run.conditioning, picture=job.picture
+        )
+        key = (components.name, lane.key)
+        seat = Seat(owner=job.owner, job=job.id, key=key, rows=lane.branches, alone=run.exact)
+        running = Running(run=run, image=image, lane=lane, seat=seat, last_step=time.monotonic())
+        run.lanes[image] = running
+        self._admitted += 1
+        self._last_admitted[job.owner] = self._admitted
+        if image == 0:
+            run.total = lane.total
+            job.publish(run.started())
+        self._begin_recording(running)
+        if lane.done:  # nothing to denoise (strength 0): the picture goes through the VAE and back
+            self._finish_image(running)
+            return
+        self._running[id(seat)] = running
+        self._rota.enter(seat)
+
+    def _load(self, checkpoint: str) -> Components:
+        """The checkpoint's components, hot or loaded now; everybody who waits for it is told how far it is."""
+        hot = self.manager.hot
+        if hot is not None and hot.name == checkpoint:
+            return hot
+        hot = None
+        self._ladder = None
+        self._prompts.clear()
+        self._curves.clear()
+        self._outside.loaded(None)
+
+        def progress(message: str, fraction: float) -> None:
+            if self._outside.closing.is_set():
+                raise Closing
+            self._outside.loading(checkpoint, message, fraction)
+            for job in self._outside.book.active():
+                if job.request.checkpoint == checkpoint:
+                    job.publish(Loading(job_id=job.id, checkpoint=checkpoint, message=message, fraction=fraction))
+
+        try:
+            components = self.manager.get(checkpoint, progress)
+        finally:
+            self._outside.loaded(self.manager.hot)
+        self._ladder = Ladder(components)
+        self._slice_began = time.monotonic()
+        return components
+
+    def _resolved(self, job: Job, components: Components) -> Run:
+        """A run with everything random or automatic decided."""
+        request = job.request
+        seed = secrets.randbelow(RANDOM_SEEDS) if request.seed is None else request.seed
+        size = (components.native_width, components.native_height) if job.picture is None else job.picture.size
+        request = dataclasses.replace(
+            request,
+            width=request.width or size[0],
+            height=request.height or size[1],
+            exact=request.exact or self._outside.exact,
+        )
+        images = range(request.num_images_per_prompt)
+        return Run(
+            job=job,
+            request=request,
+            components=components,
+            conditioning=self._encoded(job, components),
+            seeds=tuple(seed + k for k in images),
+            exact=request.exact,
+            waiting=list(images),
+        )
+
+    def _encoded(self, job: Job, components: Components) -> Conditioning:
+        """The prompts encoded, from the cache where the same words were encoded before."""
+        request = job.request
+        steps = request.num_inference_steps
+        if isinstance(request, ImageToImage):
+            steps = steps_run(steps, request.strength)
+        guided = branches(request.guidance_scale) == 2
+        negative = request.negative_prompt if guided else ""
+        scheduled = "[" in request.prompt or "[" in negative  # only prompt scheduling depends on the number of steps
+        key = (components.name, request.prompt, negative, guided, steps if scheduled else None)
+        if key not in self._prompts:
+            with self._outside.tokenizer_lock:
+                self._prompts[key] = encode_prompts(
+                    components, request.prompt, negative, num_steps=steps, guidance_scale=request.guidance_scale
+                )
+        self._prompts.move_to_end(key)
+        while len(self._prompts) > CACHED_PROMPTS:
+            self._prompts.popitem(last=False)
+        return self._prompts[key]
+
+    # -------------------------------------------------------------------------------------------------- tick
+
+    @torch.inference_mode()
+    def _tick(self) -> None:
+        """One U-Net call for the lanes whose turn it is, and everything that follows from its answer."""
+        began = time.perf_counter()
+        limits = {key: curve.paying_rows() for key, curve in self._curves.items()}
+        asked: list[Running] = []
+        calls: list[UnetCall] = []
+        for running in [self._running[id(seat)] for seat in self._rota.next_tick(limits)]:
+            with failures.ending(running.run.job, self._fail):
+                calls.append(running.lane.call())
+                asked.append(running)
+        if not asked:
+            return
+        try:
+            answer = call_unet(asked[0].run.components, calls)
+        except Exception as error:
+            self._call_failed(asked, error)
+            return
+        self.device.synchronize()
+        seconds = time.perf_counter() - began
+        self.ticks += 1
+        rows = len(answer)
+        if not asked[0].seat.alone:
+            self._curves.setdefault(asked[0].seat.key, Curve()).record(rows, seconds)
+        advanced: list[tuple[Running, Evaluation]] = []
+        for running, rows_of_lane in zip(asked, answer.split([len(c.sample) for c in calls])):
+            with failures.ending(running.run.job, self._fail):
+                evaluation = running.lane.advance(rows_of_lane)
+                if not vae.is_finite(running.lane.latents) or not vae.is_finite(evaluation.denoised):
+                    raise vae.NotFinite(f"evaluation {evaluation.index + 1} of {evaluation.total}")
+                advanced.append((running, evaluation))
+        self._show(advanced, seconds)
+        self._rota.charge([r.seat for r in asked if id(r.seat) in self._running], time.perf_counter() - began)
+        for running, _ in advanced:
+            if running.lane.done and id(running.seat) in self._running:
+                self._leave(running)
+                with failures.ending(running.run.job, self._fail):
+                    self._finish_image(running)
+
+    def _call_failed(self, asked: list[Running], error: Exception) -> None:
+        """A shared call fails everybody in it, so each lane is asked again alone; a lane alone fails its job."""
+        too_large = self.device.is_out_of_memory(error)
+        if too_large:
+            rows = sum(r.seat.rows for r in asked)
+            self._curves.setdefault(asked[0].seat.key, Curve()).ran_out_of_memory(rows)
+        if len(asked) == 1:
+            self._fail(asked[0].run.job, error)
+            return
+        logger.warning("A U-Net call of %d lanes failed: %s", len(asked), error)
+        error.__traceback__ = None  # its frames hold the tensors that did not fit
+        self.device.release()
+        if not too_large:
+            for running in asked:
+                running.seat.alone = True
+
+    def _show(self, advanced: list[tuple[Running, Evaluation]], seconds: float) -> None:
+        """Record and publish what these evaluations have shown. Only copies are decoded."""
+        now = time.monotonic()
+        by_run: dict[str, list[Running]] = {}
+        for running, _ in advanced:
+            by_run.setdefault(running.run.job.id, []).append(running)
+        for lanes in by_run.values():
+            lanes[0].run.count(lanes, now)
+        for running, evaluation in advanced:
+            self._record(running, evaluation)
+            running.unseen = evaluation.denoised
+        self._preview([running for running, _ in advanced], seconds / len(advanced) if advanced else 0.0, now)
+        for running, evaluation in advanced:
+            if id(running.seat) in self._running and (running.unseen is None or running.lane.done):
+                run = running.run
+                run.job.publish(run.step(running, evaluation, self._ending_seconds.get(_size(running), 0.0)))
+
+    def _preview(self, lanes: list[Running], step_seconds: float, now: float) -> None:
+        """Decode the lanes' predicted x0 in as few calls as there are rungs; a lane that was shown has no `unseen`."""
+        assert self._ladder is not None
+        by_rung: dict[tuple[RungName, Hashable], list[Running]] = {}
+        for running in lanes:
+            rung = self._ladder.choose(running.run.request.preview, _size(running), step_seconds)
+            if rung is None:
+                running.unseen = None
+            else:
+                by_rung.setdefault((rung, _size(running)), []).append(running)
+        for (rung, size), group in by_rung.items():
+            began = time.perf_counter()
+            try:
+                denoised = torch.stack([r.unseen for r in group if r.unseen is not None])
+                frames = [Frame(pixels, rung) for pixels in self._ladder.decode(rung, denoised)]
+            except Exception as error:
+                self._preview_failed(group, error)
+                continue
+            for running, frame in zip(group, frames):
+                self._keep_frame(running, frame, now)
+            self._ladder.record(rung, size, (time.perf_counter() - began) / len(group))
+
+    def _preview_failed(self, group: list[Running], error: Exception) -> None:
+        for running in group:
+            self._fail(running.run.job, error)
+
+    def _keep_frame(self, running: Running, frame: Frame, now: float) -> None:
+        """Into the filmstrip always, to the live view at most once in PREVIEW_SECONDS."""
+        run, image = running.run, running.image
+        due = running.lane.done or now - running.last_shown >= PREVIEW_SECONDS
+        if due or frame.is_small():
+            run.previews[image] = frame.preview()
+        small = run.previews[image].jpeg if frame.is_small() else frame.small()
+        run.filmstrips.setdefault(image, []).append(small)
+        if due:
+            running.last_shown = now
+            running.unseen = None
+
+    # ---------------------------------------------------------------------------------------------- recording
+
+    def _begin_recording(self, running: Running) -> None:
+        run = running.run
+        fast = run.components.fast_preview
+        request = run.request
+        facts = {
+            "total": run.total,
+            "width": request.width,
+            "height": request.height,
+            "prompt": request.prompt,
+            "negative_prompt": request.negative_prompt,
+            "seed": run.seeds[running.image],
+            "guidance_scale": request.guidance_scale,
+            "scheduler": request.scheduler,
+            "noise_schedule": request.noise_schedule,
+            "checkpoint": request.checkpoint,
+        }
+        preview = (fast[0].cpu().numpy(), fast[1].cpu().numpy()) if fast is not None else None
+        self._outside.recorder.begin(run.job.id, running.image, facts, preview)
+
+    def _record(self, running: Running, evaluation: Evaluation) -> None:
+        arrays = torch.stack([evaluation.x_t, evaluation.denoised, evaluation.noise_pred]).half().cpu().numpy()
+        recorded = Recorded(arrays, evaluation.index, evaluation.timestep, evaluation.sigma, evaluation.a, evaluation.s)
+        self._outside.recorder.add(running.run.job.id, running.image, recorded)
+
+    # ------------------------------------------------------------------------------------------------ endings
+
+    @torch.inference_mode()
+    def _finish_image(self, running: Running) -> None:
+        """Clean latents => picture on disk; the job is finished with its last picture."""
+        run, image = running.run, running.image
+        assert self._ladder is not None
+        began = time.perf_counter()
+        pixels = vae.decode(run.components, running.lane.latents)
+        picture = vae.to_pictures(pixels)[0]
+        self._ladder.record("full", _size(running), time.perf_counter() - began)
+        info = metadata.picture_info(
+            run.request,
+            seed=run.seeds[image],
+            width=picture.width,
+            height=picture.height,
+            image=image,
+            evaluations=run.total,
+            seconds=round(time.monotonic() - run.began, 3),
+            model_hash=self.manager.hash_of_hot(),
+            versions=self._outside.versions,
+        )
+        run.pictures[image] = self._outside.gallery.save(
+            picture, info=info, parameters=metadata.parameters_text(info), owner=run.job.owner
+        )
+        self._ending_seconds[_size(running)] = time.perf_counter() - began
+        del run.lanes[image]
+        if len(run.pictures) == len(run.seeds):
+            run.job.publish(run.finished())
+            self._drop(run)
+
+    @torch.inference_mode()
+    def _stop(self, run: Run, reason: str) -> None:
+        """End a run where it is, with the newest look of every unfinished image."""
+        for running in run.lanes.values():
+            self._last_look(running)
+        run.job.publish(run.stopped(reason))
+        self._drop(run)
+
+    def _last_look(self, running: Running) -> None:
+        before = running.run.previews.get(running.image)
+        if before is None or running.unseen is None or self._ladder is None:
+            return
+        try:
+            pixels = self._ladder.decode(before.rung, running.unseen[None])[0]
+        except Exception:
+            logger.warning("The last preview of a stopped job could not be made", exc_info=True)
+            return
+        running.run.previews[running.image] = Frame(pixels, before.rung).preview()
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        """End a job with what went wrong in one sentence; the log has the rest under the same id."""
+        run = self._runs.get(job.id)
+        request = run.request if run is not None else job.request
+        job.publish(failures.failed(job.id, request, error, self.device))
+        if run is not None:
+            self._drop(run)
+        self.device.release()
+
+    def _drop(self, run: Run) -> None:
+        for running in run.lanes.values():
+            self._leave(running)
+        run.lanes.clear()
+        del self._runs[run.job.id]
+
+    def _leave(self, running: Running) -> None:
+        if self._running.pop(id(running.seat), None) is not None:
+            self._rota.leave(running.seat)
+
+
+def call_unet(components: Components, calls: Sequence[UnetCall]) -> torch.Tensor:
+    """The calls of several lanes as one: rows (sum of branches, C, h, w), in the order of the calls."""
+    device = components.device
+    timesteps = torch.tensor([c.timestep for c in calls for _ in range(len(c.sample))], device=device)
+    if len(calls) == 1:
+        sample, embeds, added = calls[0].sample, calls[0].prompt_embeds, dict(calls[0].added)
+    else:
+        sample = torch.cat([c.sample for c in calls])
+        embeds = torch.cat([c.prompt_embeds for c in calls])
+        added = {name: torch.cat([c.added[name] for c in calls]) for name in calls[0].added}
+    answer: torch.Tensor = components.unet(
+        sample, timesteps, embeds, added_cond_kwargs=added or None, return_dict=False
+    )[0]
+    return answer
+
+
+def _size(running: Running) -> Hashable:
+    return tuple(running.lane.latents.shape[1:])
