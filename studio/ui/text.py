@@ -175,6 +175,15 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.schedule.noise": "noise",
     "viewer.schedule.picture": "picture",
     "viewer.live": "running",
+    # ----------------------------------------------------------------------------------------------------- login
+    "login.title": "Latent Studio",
+    "login.user": "Name",
+    "login.password": "Password",
+    "login.enter": "Log in",
+    "login.leave": "Log out",
+    "login.wrong": "This name and password do not belong together.",
+    "login.wait": "There were too many wrong passwords. Try again in {seconds} seconds.",
+    "login.needed": "Log in first.",
     # ------------------------------------------------------------------------------------------------------- api
     "api.text_to_image": "A prompt becomes pictures. Streams {files: [], info: {state, index, total, ...}} while it"
     " runs and ends with the PNG files and an info record that holds everything needed to make them again. All but the"

@@ -8,6 +8,8 @@ from starlette.middleware import Middleware
 
 from studio.events import Engine
 from studio.gallery import Gallery
+from studio.web.guard import Guard
+from studio.web.login import Login
 from studio.web.owner import Owner
 from studio.web.routes import Routes
 
@@ -17,7 +19,14 @@ def middleware(
 ) -> list[Middleware]:
     """The middleware for `launch(app_kwargs={"middleware": ...})`, outermost first.
 
-    `hosts`: names this server answers to besides the loopback ones, without port. `auth`: user and password; None opens
-    the studio to everybody who can reach it.
+    `hosts`: names this server answers to besides the loopback ones, without port; kept as it is and looked up at each
+    request, so that a tunnel's name can be added once it is known. `auth`: user and password; None opens the studio to
+    everybody who can reach it.
     """
-    return [Middleware(Owner), Middleware(Routes, engine=engine, gallery=gallery)]
+    login = [Middleware(Login, user=auth[0], password=auth[1])] if auth else []
+    return [
+        Middleware(Guard, hosts=hosts),
+        *login,
+        Middleware(Owner),
+        Middleware(Routes, engine=engine, gallery=gallery),
+    ]

@@ -1,0 +1,251 @@
+"""The first thing a request meets: whom the studio answers, how much it reads, and what it tells browsers to forbid.
+
+Knows nothing of logins, owners or pictures. Stands there on loopback too, because a page from anywhere can make the
+visitor's own browser ask 127.0.0.1; all of this was measured with real pages in Chromium.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Collection
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studio.requests import shown
+
+MAX_BODY_BYTES = 2 * 2**20  # everything but uploads; two prompts of 20,000 emoji are a tenth of it
+MAX_UPLOAD_BYTES = 25 * 2**20  # a picture of 20 MiB in its multipart wrapping
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+# What Gradio 6.31 needs to work (its page has inline scripts and styles, and its compiled components use eval), and
+# nothing from any other host: a text that became markup can load nothing and call nobody.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self' data: blob:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+SECURITY_HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_HAS_SCHEME = re.compile(r"\s*[a-zA-Z][a-zA-Z0-9+.-]+:")  # two letters at least: C:\ is a Windows path
+
+
+class Refusal(Exception):
+    """The request is answered here. The text is a plain sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+class Guard:
+    """ASGI middleware: Host, Origin, Sec-Fetch-Site, body sizes, security headers. Streams pass through unbuffered.
+
+    `hosts`: names the studio answers to besides the loopback ones, without port; looked up at each request, so a
+    tunnel's name may be added later. "0.0.0.0" or "::" among them (listening everywhere) admits every address written
+    in numbers, since only names can be rebound to another machine.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
+        self.app = app
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        try:
+            self._check(scope)
+            if scope["type"] == "websocket":
+                await self.app(scope, receive, send)
+                return
+            exchange = _Exchange(scope, receive, send)
+            await exchange.read_ahead()
+            await self.app(scope, exchange.receive, exchange.send)
+        except Refusal as refusal:
+            await _refuse(refusal, scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = _only(headers, "host", 421)
+        name, port = _split_host(host)
+        if not self._answers_to(name):
+            raise Refusal(421, f"This studio does not answer to the name {shown(name)}.")
+        if "origin" in headers:
+            scheme, _, netloc = _only(headers, "origin", 403).partition("://")
+            standard = _DEFAULT_PORTS.get(scheme)
+            if standard is None or _split_host(netloc, standard) != (name, port or standard):
+                raise Refusal(403, "Other web pages may not use this studio.")
+        site = headers.get("sec-fetch-site", "none")
+        if site not in ("same-origin", "none") and not _is_navigation(scope, headers):
+            raise Refusal(403, "Other web pages may not use this studio.")
+
+    def _answers_to(self, name: str) -> bool:
+        if name in LOOPBACK or name in (host.lower() for host in self.hosts):
+            return True
+        return ("0.0.0.0" in self.hosts or "::" in self.hosts) and _is_address(name)
+
+
+def _only(headers: Headers, name: str, status: int) -> str:
+    values = headers.getlist(name)
+    if len(values) != 1:
+        raise Refusal(status, f"A request must have one {name.title()} header.")
+    return values[0]
+
+
+def _split_host(netloc: str, standard_port: str = "") -> tuple[str, str]:
+    """Host and port of a Host header or an origin, in small letters; without a port, the standard one."""
+    bracketed = re.fullmatch(r"\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?", netloc)
+    plain = re.fullmatch(r"([A-Za-z0-9._-]+)(?::(\d{1,5}))?", netloc)
+    found = bracketed or plain
+    if found is None:
+        return "", ""
+    return found[1].lower().rstrip("."), found[2] or standard_port
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_navigation(scope: Scope, headers: Headers) -> bool:
+    """A link that a person followed from another page, into a window of its own."""
+    asked = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
+    return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and asked == ("navigate", "document")
+
+
+class _Exchange:
+    """One request and its answer. Uploads are counted as they stream; other bodies are read before the app runs."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        stated = headers.get("content-length", "0")
+        if not re.fullmatch(r"[0-9]{1,18}", stated):
+            raise Refusal(400, "Content-Length must be a number.")
+        self.is_json = content_type == "application/json" or content_type.endswith("+json")
+        self.is_upload = content_type == "multipart/form-data" and scope["path"].rstrip("/").endswith("/upload")
+        self.is_empty = "transfer-encoding" not in headers and int(stated) == 0
+        self.limit = MAX_UPLOAD_BYTES if self.is_upload else MAX_BODY_BYTES
+        self._receive, self._send = receive, send
+        self._ahead: list[Message] = []
+        self._count = 0
+        self._answered = False
+        self._refusal: Refusal | None = None
+        if int(stated) > self.limit:
+            raise self._too_large()
+
+    def _too_large(self) -> Refusal:
+        return Refusal(413, f"This request is too large: at most {self.limit // 2**20} MiB are read.")
+
+    async def read_ahead(self) -> None:
+        """Read the whole body, unless it is an upload, and look at what it asks the server to open."""
+        if self.is_empty or self.is_upload:
+            return
+        body = bytearray()
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                self._ahead.append(message)
+                break
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self.limit:
+                raise self._too_large()
+        if self.is_json and not more:
+            check_json(bytes(body))
+        self._ahead.insert(0, {"type": "http.request", "body": bytes(body), "more_body": more})
+
+    async def receive(self) -> Message:
+        """The app's `receive`."""
+        if self._ahead:
+            return self._ahead.pop(0)
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._count += len(message.get("body", b""))
+            if self._count > self.limit:
+                self._refusal = self._too_large()
+                if self._answered:  # too late for another answer: the app sees the visitor go
+                    return {"type": "http.disconnect"}
+                raise self._refusal
+        return message
+
+    async def send(self, message: Message) -> None:
+        """The app's `send`: adds the headers. An app that took the cut-off upload for a broken one is not believed."""
+        if self._refusal and not self._answered:
+            raise self._refusal
+        self._answered = True
+        if message["type"] == "http.response.start":
+            add_headers(message)
+        await self._send(message)
+
+
+def check_json(body: bytes) -> None:
+    """Refuse JSON that would make Gradio open something: a picture written as `data:` text, or an address to fetch.
+
+    Both are what its file fields (`path`, `url`) take, past the limits of an upload. Texts such as prompts may say
+    anything. Raises Refusal.
+    """
+    try:
+        waiting = [json.loads(body)]
+    except (ValueError, RecursionError):
+        raise Refusal(400, "The body of this request is not JSON.") from None
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            path, url = value.get("path"), value.get("url")
+            if isinstance(path, str) and _HAS_SCHEME.match(path):
+                raise Refusal(400, "path: files are uploaded first; data: texts and addresses are not opened.")
+            if isinstance(url, str) and url.strip().lower().startswith("data:"):
+                raise Refusal(413, "url: pictures are uploaded as files, not written as data: texts.")
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+def add_headers(message: Message) -> None:
+    """Security headers on every answer; event streams say that nobody between may hold them back."""
+    headers = MutableHeaders(scope=message)
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    if headers.get("content-type", "").startswith("text/event-stream"):
+        headers["cache-control"] = "no-cache"
+        headers["x-accel-buffering"] = "no"
+
+
+async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    # The rest of a body that is not wanted stays unread, so the connection cannot be used again.
+    headers = (
+        SECURITY_HEADERS | {"cache-control": "no-store"} | ({"connection": "close"} if refusal.status == 413 else {})
+    )
+    await PlainTextResponse(refusal.sentence, status_code=refusal.status, headers=headers)(scope, receive, send)
