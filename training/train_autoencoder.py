@@ -123,7 +123,12 @@ def round_trip_psnr(vae: AutoencoderKL, head: nn.Conv2d, count: int = 32) -> dic
 
 
 def train(
-    workers: Workers, config: AutoencoderConfig, budget: Budget, folder: Path, start: Path | None = None
+    workers: Workers,
+    config: AutoencoderConfig,
+    budget: Budget,
+    folder: Path,
+    start: Path | None = None,
+    save_every: int = 200,
 ) -> None:
     """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`."""
     vae = make_autoencoder(config)
@@ -183,7 +188,7 @@ def train(
         seconds += spent
         if step % 20 == 0 and workers.is_first:
             log.write(step, loss=sum(values), rate=rate, seconds=seconds, **dict(zip(terms, values, strict=True)))
-        if step % 200 == 0 and workers.is_first:
+        if step % save_every == 0 and workers.is_first:
             figures = round_trip_psnr(vae, head)
             log.write(step, **figures)
             minutes = budget.eta(step, seconds) / 60

@@ -96,7 +96,11 @@ SCENE_NOUNS = {
 SCENE_VARIANTS = 4  # drawings per scene
 
 SIZES: dict[str, int] = {"small": 56, "normal": 80, "big": 112}  # pixels of the sprite's box
-SIZE_WORDS: dict[str, tuple[str, ...]] = {"small": ("small", "little", "tiny"), "normal": (), "big": ("big", "large", "huge")}
+SIZE_WORDS: dict[str, tuple[str, ...]] = {
+    "small": ("small", "little", "tiny"),
+    "normal": (),
+    "big": ("big", "large", "huge"),
+}
 PLACES: dict[str, tuple[str, ...]] = {
     "center": (),
     "left": ("on the left", "on the left side"),
@@ -153,7 +157,7 @@ def draw_scene(seed: int, index: int) -> Scene:
     relation = None
     if draw < 0.02:
         objects: tuple[PlacedObject, ...] = ()
-    elif draw < 0.80:
+    elif draw < 0.84:
         objects = (_single(rng),)
     else:
         objects, relation = _pair(rng)
@@ -183,7 +187,7 @@ def place_object(name: str, size: str, place: str, rng: np.random.Generator) -> 
     middle = room // 2 // GRID * GRID
 
     def free() -> int:
-        play = 0 if size == "big" else int(rng.integers(-1, 2)) * GRID
+        play = 0 if size == "big" or rng.random() < 0.4 else int(rng.integers(-1, 2)) * GRID
         return int(np.clip(middle + play, 0, room))
 
     left, top = free(), free()
