@@ -37,13 +37,25 @@ EXAMPLES_SHOWN = 6
 DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ImageToImage) if f.name not in ("prompt", "image")}
 
 
-class FreeSlider(gr.Slider):
-    """A slider that hands over what was typed, so that a bad number is marked beside its field like all others."""
-
-    is_template = True  # drawn by Gradio's own slider
-
-    def preprocess(self, payload: float) -> float:
-        return payload
+def slider(tab: str, name: str, step: float) -> gr.Slider:
+    """A slider with its landmarks. What was typed is handed over as it is, so that a bad number is marked beside its
+    field by the one gate, like all others, and not by a message of Gradio's own."""
+    allowed = RANGES[name]
+    block = gr.Slider(
+        minimum=allowed.low,
+        maximum=allowed.high,
+        value=DEFAULTS[name],
+        step=step,
+        label=say(f"{name}.label"),
+        info=say(f"{name}.help"),
+        elem_id=f"{tab}-{name}",
+        elem_classes="ls-slider",
+    )
+    block.preprocess = lambda payload: payload
+    if name in LANDMARKS:
+        marks = [(value, say(f"landmark.{key}")) for value, key in LANDMARKS[name]]
+        drawn("landmarks", field=f"{tab}-{name}", marks=marks)
+    return block
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,6 @@ class Controls:
     tokens: gr.HTML
     seed_random: gr.Button
     seed_last: gr.Button
-    examples: gr.HTML
     generate: gr.Button
     strength_note: gr.HTML | None = None
 
@@ -76,27 +87,11 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
     chosen = catalog[0] if catalog else None
     made: dict[str, Any] = {"image": image} if image is not None else {}
 
-    def slider(name: str, step: float) -> Any:
-        allowed = RANGES[name]
-        block = FreeSlider(
-            minimum=allowed.low,
-            maximum=allowed.high,
-            value=DEFAULTS[name],
-            step=step,
-            label=say(f"{name}.label"),
-            info=say(f"{name}.help"),
-            elem_id=f"{tab}-{name}",
-            elem_classes="ls-slider",
-        )
-        marks = [(value, say(f"landmark.{key}")) for value, key in LANDMARKS[name]]
-        drawn("landmarks", field=f"{tab}-{name}", low=allowed.low, high=allowed.high, marks=marks)
-        return block
-
     made["prompt"] = gr.Textbox(
         value="",
         label=say("prompt.label"),
         placeholder=say("prompt.placeholder"),
-        lines=3,
+        lines=2,
         max_lines=8,
         autofocus=image is None,
         elem_id=f"{tab}-prompt",
@@ -116,7 +111,7 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
         )
     note = None
     if image is not None:
-        made["strength"] = slider("strength", 0.01)
+        made["strength"] = slider(tab, "strength", 0.01)
         sentence = strength_sentence(DEFAULTS["num_inference_steps"], DEFAULTS["strength"])
         note = drawn("sentence", value=sentence)
     made["checkpoint"] = gr.Dropdown(
@@ -142,8 +137,8 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
                 min_width=64,
                 elem_classes="ls-number",
             )
-    made["num_inference_steps"] = slider("num_inference_steps", 1)
-    made["guidance_scale"] = slider("guidance_scale", 0.1)
+    made["num_inference_steps"] = slider(tab, "num_inference_steps", 1)
+    made["guidance_scale"] = slider(tab, "guidance_scale", 0.1)
     with gr.Row(elem_classes="ls-seed"):
         made["seed"] = gr.Textbox(
             value="",
@@ -160,36 +155,26 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
         choices = [(facts.label, name) for name, facts in SCHEDULERS.items()]
         made["scheduler"] = _dropdown(tab, "scheduler", choices)
         made["noise_schedule"] = _dropdown(tab, "noise_schedule", schedule_choices(DEFAULTS["scheduler"]))
-        made["num_images_per_prompt"] = _counter(tab)
+        made["num_images_per_prompt"] = slider(tab, "num_images_per_prompt", 1)
         made["preview"] = _dropdown(tab, "preview", [(label, name) for name, label in PREVIEWS.items()])
         made["exact"] = gr.Checkbox(value=DEFAULTS["exact"], label=say("exact.label"), elem_id=f"{tab}-exact")
     with gr.Row(elem_classes="ls-go"):
         generate = gr.Button(say("generate"), variant="primary", elem_id=f"{tab}-generate", elem_classes="ls-generate")
         # Its clicks are the stage's (stop.js): which run is meant is known there alone.
         gr.Button(say("stop"), elem_id=f"{tab}-stop", elem_classes="ls-stop")
-    shown = list(chosen.examples[:EXAMPLES_SHOWN]) if chosen else []
-    examples = drawn("examples", value=shown, field=f"{tab}-prompt", words=words("prompts"))
-    return Controls(tab, made, aspect, tokens, seed_random, seed_last, examples, generate, note)
+    return Controls(tab, made, aspect, tokens, seed_random, seed_last, generate, note)
+
+
+def example_prompts(engine: Engine, tab: str) -> gr.HTML:
+    """Prompts that work well with the first checkpoint; a click types one."""
+    catalog = engine.catalog()
+    shown = list(catalog[0].examples[:EXAMPLES_SHOWN]) if catalog else []
+    return drawn("examples", value=shown, field=f"{tab}-prompt", words=words("prompts"))
 
 
 def _dropdown(tab: str, name: str, choices: list[tuple[str, str]]) -> gr.Dropdown:
     label, info = say(f"{name}.label"), say(f"{name}.help")
     return gr.Dropdown(choices=choices, value=DEFAULTS[name], label=label, info=info, elem_id=f"{tab}-{name}")
-
-
-def _counter(tab: str) -> FreeSlider:
-    name = "num_images_per_prompt"
-    allowed = RANGES[name]
-    return FreeSlider(
-        minimum=allowed.low,
-        maximum=allowed.high,
-        value=DEFAULTS[name],
-        step=1,
-        label=say(f"{name}.label"),
-        info=say(f"{name}.help"),
-        elem_id=f"{tab}-{name}",
-        elem_classes="ls-slider",
-    )
 
 
 # ------------------------------------------------------------------------------------- what one field asks of others
@@ -214,22 +199,21 @@ def size_for(aspect: str, native_width: int, native_height: int) -> tuple[int, i
     return tuple(int(min(max(side, allowed.low), allowed.high)) for side in size)  # type: ignore[return-value]
 
 
-def connect(engine: Engine, controls: Controls, saved: gr.BrowserState) -> None:
+def connect(engine: Engine, controls: Controls, examples: gr.HTML, saved: gr.BrowserState) -> None:
     """Let the fields answer each other, and be kept in the browser whenever one is changed."""
     f = controls.fields
 
-    def scheduler_chosen(scheduler: str, noise_schedule: str) -> tuple[Any, Any]:
-        able = schedule_choices(scheduler)
-        kept = noise_schedule if noise_schedule in dict((name, label) for label, name in able) else "automatic"
-        return gr.update(choices=able, value=kept), gr.update(maximum=SCHEDULERS[scheduler].max_steps)
+    def scheduler_chosen(scheduler: str, noise_schedule: str) -> Any:
+        fits = noise_schedule in SCHEDULERS[scheduler].noise_schedules
+        return gr.update(choices=schedule_choices(scheduler), value=noise_schedule if fits else "automatic")
 
     def checkpoint_chosen(checkpoint: str) -> tuple[Any, ...]:
         found = next((c for c in engine.catalog() if c.name == checkpoint), None)
         if found is None:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
         size = (None, None) if "image" in f else (found.native_width, found.native_height)
-        known, examples = {"known": list(found.words)}, list(found.examples[:EXAMPLES_SHOWN])
-        return *size, None if "image" in f else "square", known, examples
+        known = {"known": list(found.words)}
+        return *size, None if "image" in f else "square", known, list(found.examples[:EXAMPLES_SHOWN])
 
     def aspect_chosen(aspect: str | None, checkpoint: str) -> tuple[Any, Any]:
         found = next((c for c in engine.catalog() if c.name == checkpoint), None)
@@ -246,13 +230,13 @@ def connect(engine: Engine, controls: Controls, saved: gr.BrowserState) -> None:
     scheduler_done = f["scheduler"].input(
         scheduler_chosen,
         [f["scheduler"], f["noise_schedule"]],
-        [f["noise_schedule"], f["num_inference_steps"]],
+        [f["noise_schedule"]],
         **quiet,
     )
     checkpoint_done = f["checkpoint"].input(
         checkpoint_chosen,
         [f["checkpoint"]],
-        [f["width"], f["height"], controls.aspect, controls.tokens, controls.examples],
+        [f["width"], f["height"], controls.aspect, controls.tokens, examples],
         **quiet,
     )
     aspect_done = controls.aspect.input(
@@ -321,14 +305,10 @@ def restored(engine: Engine, controls: Controls, given: object) -> dict[Any, Any
             updates[f[name]] = given[name]
     scheduler = updates.get(f["scheduler"])
     if scheduler is not None:
-        able = schedule_choices(scheduler)
         schedule = updates.get(f["noise_schedule"], "automatic")
-        fits = any(schedule == name for _, name in able)
-        updates[f["noise_schedule"]] = gr.update(choices=able, value=schedule if fits else "automatic")
-        steps = gr.update(maximum=SCHEDULERS[scheduler].max_steps)
-        if f["num_inference_steps"] in updates:
-            steps["value"] = updates[f["num_inference_steps"]]
-        updates[f["num_inference_steps"]] = steps
+        fits = schedule in SCHEDULERS[scheduler].noise_schedules
+        choices = schedule_choices(scheduler)
+        updates[f["noise_schedule"]] = gr.update(choices=choices, value=schedule if fits else "automatic")
     if f["width"] in updates and f["height"] in updates:
         updates[controls.aspect] = _aspect_of(updates[f["width"]], updates[f["height"]])
     return updates

@@ -12,7 +12,17 @@ import gradio as gr
 
 from studio.ui.text import words
 
-SCRIPTS = ("studio.js", "stage.js", "controls.js")
+SCRIPTS = (
+    "studio.js",
+    "stage.js",
+    "controls.js",
+    "record.js",
+    "viewer.js",
+    "viewer/timeline.js",
+    "viewer/panes.js",
+    "viewer/numbers.js",
+    "viewer/schedule.js",
+)
 _HEAD = "".join(f'<script src="/studio-static/{name}"></script>' for name in SCRIPTS)
 
 

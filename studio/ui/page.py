@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from studio.events import Engine
 from studio.gallery import Gallery
-from studio.ui import desk, text_to_image, theme
+from studio.ui import desk, image_to_image, noise_viewer, session, text_to_image, theme
 from studio.ui.drawn import drawn
 from studio.ui.text import say, words
 
 STATIC = Path(__file__).parent / "static"
 SECONDS_BETWEEN_STATUS = 1.0  # only while the model is not ready
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 _STORAGE_SECRET = "latent-studio"  # fixed, or every restart of the studio would forget the fields; it hides nothing
 
 
@@ -29,26 +31,31 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
         status = drawn(
             "header", value=_status(engine), title=say("page.title"), words=words("header"), elem_classes="ls-top"
         )
-        with gr.Tabs(selected=text_to_image.TAB, elem_id="tabs"):
+        with gr.Tabs(selected=text_to_image.TAB, elem_id="tabs") as tabs:
             with gr.Tab(say("tab.text_to_image"), id=text_to_image.TAB):
-                first = text_to_image.build(engine, gallery, _kept(text_to_image.TAB), _sample())
+                words_first = text_to_image.build(engine, gallery, _kept(text_to_image.TAB), _sample())
+            with gr.Tab(say("tab.image_to_image"), id=image_to_image.TAB):
+                picture_first = image_to_image.build(engine, gallery, _kept(image_to_image.TAB))
+            with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
+                viewer = noise_viewer.build(engine, gallery, demo)
+        desks = (words_first, picture_first)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
-        desk.attach(engine, gallery, first, demo)
+        for made in desks:
+            desk.attach(engine, gallery, made, demo)
+            _send(engine, gallery, made, picture_first, viewer, tabs)
 
         def tick() -> tuple[Any, ...]:
             now = engine.status()
             ready = now.state in ("ready", "failed")
             label = say("generate" if ready else "generate.loading")
-            return _status(engine), gr.update(active=not ready), label
+            return _status(engine), gr.update(active=not ready), label, label
 
         gr.on(
             [timer.tick, demo.load],
             tick,
             None,
-            [status, timer, first.controls.generate],
-            show_progress="hidden",
-            api_visibility="private",
-            queue=False,
+            [status, timer, *(made.controls.generate for made in desks)],
+            **QUIET,
         )
     demo.queue(default_concurrency_limit=None, max_size=64)  # admission is the engine's
     return demo, launch_arguments()
@@ -69,6 +76,31 @@ def launch_arguments() -> dict[str, Any]:
         "allowed_paths": [],
         "state_session_capacity": 500,
     }
+
+
+def _send(
+    engine: Engine,
+    gallery: Gallery,
+    made: desk.Desk,
+    picture_first: desk.Desk,
+    viewer: noise_viewer.Viewer,
+    tabs: gr.Tabs,
+) -> None:
+    """The ways from a stage to another tab: this picture to image to image, this run to the noise viewer."""
+
+    def edit(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
+        path = gallery.path(str(event._data.get("id")), session.owner_of(request))
+        if path is None:
+            return gr.skip(), gr.skip()
+        # Read here because Gradio shows no file from outside its own folders; it is a picture of our own making.
+        with Image.open(path, formats=["PNG"]) as picture:
+            return gr.Tabs(selected=image_to_image.TAB), picture.convert("RGB")
+
+    def look(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
+        return gr.Tabs(selected=noise_viewer.TAB), noise_viewer.sent(engine, event, request)
+
+    made.stage.edit(edit, None, [tabs, picture_first.controls.fields["image"]], **QUIET)
+    made.stage.noise(look, None, [tabs, viewer.show], **QUIET)
 
 
 def _kept(tab: str) -> gr.BrowserState:

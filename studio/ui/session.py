@@ -47,9 +47,9 @@ async def run(
         past = await earlier(gallery, owner)
         request = ask()
         job_id = engine.submit(request, owner=owner, origin=origin)
-        view = render.asked_view(request, job_id, engine.catalog(), past)
-        yield view
-        async for view in watch(engine, gallery, owner, view):
+        asked = render.asked_view(request, job_id, engine.catalog(), past)
+        yield asked
+        async for view in watch(engine, gallery, owner, asked):
             yield view
     except InvalidRequest as error:
         yield render.problems_view(error, past)
@@ -82,9 +82,9 @@ async def attach(engine: Engine, gallery: Gallery, owner: str, origin: str) -> A
     if job is None:
         yield first
         return
-    view = render.asked_view(job.request, job.job_id, engine.catalog(), first["earlier"])
+    asked = render.asked_view(job.request, job.job_id, engine.catalog(), first["earlier"])
     try:
-        async for view in watch(engine, gallery, owner, view):
+        async for view in watch(engine, gallery, owner, asked):
             yield view
     except UnknownJob:
         yield first

@@ -25,7 +25,8 @@ def build(engine: Engine, gallery: Gallery, saved: gr.BrowserState, sample: dict
             fields = c.build(engine, TAB)
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([]), sample)
-    c.connect(engine, fields, saved)
+            examples = c.example_prompts(engine, TAB)
+    c.connect(engine, fields, examples, saved)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
         given = fields.given(values)

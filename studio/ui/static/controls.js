@@ -1,19 +1,17 @@
 /* What Gradio's fields lack: landmarks under a slider, words to put into the prompt, the line above the page. */
 "use strict";
 
-/** Landmarks: words under a slider, each at its place; a click goes there. */
+/** Landmarks: words under a slider for values worth knowing; a click goes there. */
 window.LatentStudio.landmarks = ({ element, props }) => {
   const { h, type } = window.LatentStudio;
-  const { field, low, high, marks } = props;
+  const { field, marks } = props;
   const go = (value) => {
     const slider = document.querySelector(`#${field} input[type=range]`);
     if (slider) type(slider, value);
   };
   const row = h("div", { class: "ls-landmarks" });
   for (const [value, label] of marks) {
-    const button = h("button", { type: "button", onclick: () => go(value) }, label);
-    button.style.setProperty("--at", (value - low) / (high - low));
-    row.append(button);
+    row.append(h("button", { type: "button", onclick: () => go(value) }, `${label} `, h("b", {}, String(value))));
   }
   element.replaceChildren(row);
 };

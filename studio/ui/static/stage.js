@@ -159,7 +159,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
         draw();
       };
       const label = say("tile", { index: k + 1, count });
-      tiles.append(h("button", { class: "ls-tile", type: "button", onclick: choose, "aria-label": label }, h("img", { alt: "", hidden: true })));
+      tiles.append(h("button", { class: "ls-tile", type: "button", onclick: choose, "aria-label": label }, h("img", { class: "ls-small", alt: "", hidden: true })));
     }
     [...tiles.children].forEach((tile, k) => {
       const done = (view.pictures || [])[k];
@@ -250,7 +250,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
           h(
             "button",
             { class: "ls-thumb", type: "button", "data-id": p.id, "aria-label": say("earlier.open", { prompt: p.prompt }), title: p.prompt, onclick: () => open(p) },
-            h("img", { src: `/thumbnail/${p.id}`, alt: "", loading: "lazy" }),
+            h("img", { class: "ls-small", src: `/thumbnail/${p.id}`, alt: "", loading: "lazy" }),
           ),
         ),
       );
@@ -294,6 +294,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     view = { ...view, state: "sending", step: null, pictures: [], previews: [], job: null, message: "", notes: [], error_id: null, total: 0 };
     films = [];
     draw();
+    if (stage.getBoundingClientRect().top < 0) stage.scrollIntoView({ block: "start" });
   }
 
   // ------------------------------------------------------------------------------------------- the controls

@@ -1,0 +1,87 @@
+"""The tab Noise viewer: the record of one run, moved through in the browser.
+
+Starts a run or names one; the record itself is fetched by the viewer's script from `/record/<job>`. A panel is one
+file in static/viewer/ and one name in PANELS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from studio.events import Engine
+from studio.gallery import Gallery
+from studio.requests import TextToImage
+from studio.ui import render, session
+from studio.ui.drawn import drawn
+from studio.ui.text import say, words
+
+TAB = "noise_viewer"
+PANELS = ("timeline", "panes", "numbers", "schedule")
+EMPTY = {"job": None, "image": 0, "ended": True, "message": ""}
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What other tabs may send a run to."""
+
+    show: gr.HTML
+
+
+def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> Viewer:
+    """Draw the tab and connect it."""
+    with gr.Column(elem_classes="ls-viewer-tab"):
+        with gr.Row(elem_classes="ls-ask"):
+            prompt = gr.Textbox(
+                value="",
+                label=say("prompt.label"),
+                placeholder=say("prompt.placeholder"),
+                show_label=False,
+                max_lines=1,
+                elem_id=f"{TAB}-prompt",
+                scale=1,
+            )
+            run = gr.Button(say("viewer.run"), variant="primary", elem_id=f"{TAB}-run", min_width=96)
+            last = gr.Button(say("viewer.last"), elem_id=f"{TAB}-last", min_width=120)
+        show = drawn("viewer", value=EMPTY, panels=PANELS, words=words("viewer"), elem_id=f"{TAB}-viewer")
+
+    async def start(prompt: str, request: gr.Request) -> AsyncIterator[Any]:
+        owner = session.owner_of(request)
+        ask = {"prompt": prompt, "checkpoint": _checkpoint(engine)}
+        async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(ask)):
+            if view["state"] not in ("running",) or view["step"] is None:
+                yield viewed(view)
+
+    def newest(request: gr.Request) -> Any:
+        job = next(iter(engine.jobs(owner=session.owner_of(request))), None)
+        return {**EMPTY, "job": job.job_id, "ended": job.state not in ("queued", "running")} if job else EMPTY
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    gr.on([run.click, prompt.submit], start, [prompt], [show], concurrency_limit=None, trigger_mode="once", **quiet)
+    last.click(newest, None, [show], queue=False, **quiet)
+    demo.load(newest, None, [show], queue=False, **quiet)
+    return Viewer(show)
+
+
+def viewed(view: render.View) -> dict[str, Any]:
+    """A run's view as the viewer needs it: which record to fetch, and what to say while there is none."""
+    ended = view["state"] not in ("queued", "loading", "running")
+    message = " ".join([view.get("message") or "", *(p["message"] for p in view.get("problems", []))]).strip()
+    return {"job": view["job"], "image": 0, "ended": ended, "message": "" if view["state"] == "finished" else message}
+
+
+def sent(engine: Engine, event: gr.EventData, request: gr.Request) -> dict[str, Any]:
+    """The run whose "Noise viewer" button was pressed on a stage; the empty viewer when it is not this visitor's."""
+    job_id, image = event._data.get("job"), event._data.get("image")
+    mine = {job.job_id for job in engine.jobs(owner=session.owner_of(request))}
+    if job_id not in mine:
+        return {**EMPTY, "message": say("viewer.gone")}
+    return {**EMPTY, "job": job_id, "image": image if isinstance(image, int) else 0}
+
+
+def _checkpoint(engine: Engine) -> str:
+    catalog = engine.catalog()
+    return catalog[0].name if catalog else ""
