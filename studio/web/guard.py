@@ -83,8 +83,8 @@ class Guard:
                 await self.app(scope, receive, send)
                 return
             exchange = _Exchange(scope, receive, send)
-            await exchange.read_ahead()
-            await self.app(scope, exchange.receive, exchange.send)
+            if await exchange.read_ahead():
+                await self.app(scope, exchange.receive, exchange.send)
         except Refusal as refusal:
             await _refuse(refusal, scope, receive, send)
 
@@ -164,24 +164,27 @@ class _Exchange:
     def _too_large(self) -> Refusal:
         return Refusal(413, f"This request is too large: at most {self.limit // 2**20} MiB are read.")
 
-    async def read_ahead(self) -> None:
-        """Read the whole body, unless it is an upload, and look at what it asks the server to open."""
+    async def read_ahead(self) -> bool:
+        """Read the whole body, unless it is an upload, and look at what it asks the server to open.
+
+        False when the visitor left in the middle of it: then there is nobody to answer.
+        """
         if self.is_empty or self.is_upload:
-            return
+            return True
         body = bytearray()
         more = True
         while more:
             message = await self._receive()
             if message["type"] != "http.request":
-                self._ahead.append(message)
-                break
+                return False
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self.limit:
                 raise self._too_large()
-        if self.is_json and not more:
+        if self.is_json:
             check_json(bytes(body))
-        self._ahead.insert(0, {"type": "http.request", "body": bytes(body), "more_body": more})
+        self._ahead.append({"type": "http.request", "body": bytes(body), "more_body": False})
+        return True
 
     async def receive(self) -> Message:
         """The app's `receive`."""

@@ -107,15 +107,23 @@ class Routes:
         media_type = TYPES.get(Path(name).suffix)
         if media_type is None or not _STATIC_NAME.fullmatch(name):
             return _nothing_here()
-        try:
-            content = await run_in_threadpool((self.static_dir / name).read_bytes)
-        except OSError:
+        content = await run_in_threadpool(_read, self.static_dir, name)
+        if content is None:
             return _nothing_here()
         etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
         headers = {"etag": etag, "cache-control": "no-cache", "x-content-type-options": "nosniff"}
         if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=media_type, headers=headers)
+
+
+def _read(folder: Path, name: str) -> bytes | None:
+    """A file below the folder; None when there is none, or only by way of a link."""
+    file = folder.resolve() / name
+    try:
+        return file.read_bytes() if file.resolve() == file else None
+    except OSError:
+        return None
 
 
 def _nothing_here() -> Response:

@@ -1,0 +1,153 @@
+"""A client that speaks ASGI by hand, so that it can also say what no well-behaved client would."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studio.events import UnknownJob
+from studio.gallery import Gallery
+from studio.web import middleware
+
+HOST = "127.0.0.1:7860"
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        return dict(self.headers).get(name)
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def call(
+    app: ASGIApp,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: Iterable[tuple[str, str]] = (),
+    host: str | None = HOST,
+    body: bytes | list[bytes] = b"",
+    query: str = "",
+    scheme: str = "http",
+) -> Answer:
+    """One request. A list as body is sent in these chunks without a length; `path` is the decoded one."""
+    sent = [(b"host", host.encode())] if host is not None else []
+    sent += [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    names = {name for name, _ in sent}
+    if isinstance(body, list):
+        sent.append((b"transfer-encoding", b"chunked"))
+    elif body and b"content-length" not in names:
+        sent.append((b"content-length", str(len(body)).encode()))
+    scope: Scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1",
+        "method": method, "scheme": scheme, "path": path,
+        "raw_path": path.encode("utf-8", "surrogatepass"), "root_path": "", "query_string": query.encode(),
+        "headers": sent, "client": ("127.0.0.1", 50000), "server": ("127.0.0.1", 7860),
+    }  # fmt: skip
+    chunks = list(body) if isinstance(body, list) else [body]
+    messages: list[Message] = []
+
+    async def receive() -> Message:
+        if not chunks:
+            await asyncio.Event().wait()  # the client waits for its answer
+        part = chunks.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(chunks)}
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    asyncio.run(_run(app, scope, receive, send))
+    starts = [m for m in messages if m["type"] == "http.response.start"]
+    assert len(starts) == 1, messages
+    return Answer(
+        status=starts[0]["status"],
+        headers=[(name.decode(), value.decode("latin-1")) for name, value in starts[0]["headers"]],
+        body=b"".join(m.get("body", b"") for m in messages if m["type"] == "http.response.body"),
+    )
+
+
+async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
+
+
+@dataclass
+class Visitor:
+    """A browser: keeps its cookies."""
+
+    app: ASGIApp
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, path: str, *, headers: Iterable[tuple[str, str]] = (), **options: Any) -> Answer:
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        answer = call(self.app, path, headers=[*headers, *([("cookie", cookie)] if cookie else [])], **options)
+        for name, value in answer.headers:
+            if name == "set-cookie":
+                for key, morsel in SimpleCookie(value).items():
+                    self.cookies[key] = morsel.value
+        return answer
+
+
+class Page:
+    """What lies behind the middleware: says what reached it."""
+
+    def __init__(self) -> None:
+        self.reached: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            return
+        self.reached.append(scope["path"])
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        owners = [value.decode() for name, value in scope["headers"] if name == b"x-studio-owner"]
+        content = json.dumps({"path": scope["path"], "owners": owners, "length": len(body)}).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": content})
+
+
+class Records:
+    """The one question of the engine that the routes ask."""
+
+    def __init__(self) -> None:
+        self.owners: dict[str, str] = {}
+
+    def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
+        if self.owners.get(job_id) != owner:
+            raise UnknownJob
+        return f"image {image} since {since}".encode()
+
+
+def studio(
+    folder: Path,
+    *,
+    page: ASGIApp | None = None,
+    hosts: Iterable[str] = (),
+    auth: tuple[str, str] | None = None,
+    records: Records | None = None,
+    wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+) -> ASGIApp:
+    """The page behind everything that `launch` is given."""
+    kept = hosts if isinstance(hosts, set) else set(hosts)
+    engine: Any = records or Records()
+    app = wrap(page or Page())
+    for layer in reversed(middleware(engine, Gallery(folder), hosts=kept, auth=auth)):
+        app = layer.cls(app, *layer.args, **layer.kwargs)
+    return app

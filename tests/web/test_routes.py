@@ -1,0 +1,217 @@
+"""The studio's own addresses give a picture, a thumbnail or a record to its owner, and 404 to everybody else."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from starlette.types import ASGIApp
+
+from studio.gallery import Gallery
+from studio.metadata import parameters_text, picture_info
+from studio.requests import TextToImage
+from studio.web.owner import COOKIE, HEADER, Owner
+from studio.web.routes import Routes
+from tests.web.asgi import Page, Records, Visitor, call
+
+SECRET = b"the canary sings"
+
+
+@dataclass
+class Studio:
+    app: ASGIApp
+    page: Page
+    gallery: Gallery
+    records: Records
+    static: Path
+    ann: Visitor
+    bob: Visitor
+
+    def picture(self, visitor: Visitor) -> tuple[str, bytes]:
+        """A picture of this visitor's: its id and its bytes."""
+        info = picture_info(TextToImage(prompt="x"), seed=3, width=64, height=64)
+        image, text = Image.new("RGB", (600, 300), "teal"), parameters_text(info)
+        saved = self.gallery.save(image, info=info, parameters=text, owner=visitor.cookies[COOKIE])
+        return saved.id, (self.gallery.outputs_dir / saved.file_name).read_bytes()
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Studio:
+    return build(tmp_path)
+
+
+def build(folder: Path) -> Studio:
+    static = folder / "ui" / "static"
+    (static / "viewer").mkdir(parents=True)
+    (static / "studio.css").write_text("body { margin: 0 }")
+    (static / "viewer" / "panes.js").write_text("export const x = 1")
+    (static / "notes.txt").write_bytes(SECRET)
+    (static / "secret").write_bytes(SECRET)
+    (folder / "ui" / "text.js").write_bytes(SECRET)
+    (folder / "secret.js").write_bytes(SECRET)
+    page, gallery, records = Page(), Gallery(folder / "outputs"), Records()
+    app = Owner(Routes(page, engine=records, gallery=gallery, static_dir=static))  # type: ignore[arg-type]
+    ann, bob = Visitor(app), Visitor(app)
+    ann("/"), bob("/")
+    page.reached.clear()
+    return Studio(app, page, gallery, records, static, ann, bob)
+
+
+# ------------------------------------------------------------------------------------------- pictures, thumbnails
+
+
+def test_a_picture_is_served_as_it_was_saved(studio: Studio) -> None:
+    picture_id, saved = studio.picture(studio.ann)
+    answer = studio.ann(f"/picture/{picture_id}")
+    assert (answer.status, answer.body) == (200, saved)
+    assert answer.header("content-type") == "image/png"
+    assert answer.header("content-disposition") == 'inline; filename="00001-3.png"'
+    assert answer.header("cache-control") == "private, max-age=31536000, immutable"
+    answer = studio.ann(f"/picture/{picture_id}", query="download=1")
+    assert answer.header("content-disposition") == 'attachment; filename="00001-3.png"'
+    assert answer.body == saved
+    answer = studio.ann(f"/picture/{picture_id}", method="HEAD")
+    assert (answer.status, answer.body, answer.header("content-length")) == (200, b"", str(len(saved)))
+
+
+def test_a_thumbnail_is_a_small_jpeg(studio: Studio) -> None:
+    picture_id, _ = studio.picture(studio.ann)
+    answer = studio.ann(f"/thumbnail/{picture_id}")
+    assert (answer.status, answer.header("content-type")) == (200, "image/jpeg")
+    with Image.open(io.BytesIO(answer.body)) as image:
+        assert image.size == (256, 128)
+
+
+def test_a_record_is_served_with_its_numbers(studio: Studio) -> None:
+    studio.records.owners["job"] = studio.ann.cookies[COOKIE]
+    answer = studio.ann("/record/job", query="image=2&since=7")
+    assert (answer.status, answer.body) == (200, b"image 2 since 7")
+    assert answer.header("content-type") == "application/octet-stream"
+    assert answer.header("cache-control") == "no-store"
+    assert studio.ann("/record/job").body == b"image 0 since 0"
+
+
+@pytest.mark.parametrize(
+    "query", ["image=-1", "since=x", "since=1.5", "image=", "since=99999999", "image=%C2%B2", "image=1_0"]
+)
+def test_a_record_says_which_number_was_wrong(studio: Studio, query: str) -> None:
+    studio.records.owners["job"] = studio.ann.cookies[COOKIE]
+    answer = studio.ann("/record/job", query=query)
+    assert answer.status == 400
+    assert answer.body.decode().startswith(query.partition("=")[0])
+
+
+@pytest.mark.parametrize("address", ["/picture/{picture}", "/thumbnail/{picture}", "/record/{job}"])
+def test_nobody_else_gets_them_nor_learns_that_they_exist(studio: Studio, address: str) -> None:
+    picture, _ = studio.picture(studio.ann)
+    studio.records.owners["job"] = hers = studio.ann.cookies[COOKIE]
+    path = address.format(picture=picture, job="job")
+    assert studio.ann(path).status == 200
+    refused = [
+        studio.bob(path),
+        call(studio.app, path),
+        call(studio.app, path, headers=[(HEADER, hers)]),
+        call(studio.app, path, headers=[("cookie", f"{COOKIE}={hers[:-1]}")]),
+        studio.bob(path, query=f"owner={hers}"),
+    ]
+    nothing = studio.bob(address.format(picture="0" * 32, job="absent"))
+    for answer in refused:
+        assert (answer.status, answer.body) == (404, nothing.body)
+        assert answer.header("cache-control") == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/picture/x", "/thumbnail/x", "/record/x", "/studio-static/studio.css"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_of_ours_can_be_written(studio: Studio, path: str, method: str) -> None:
+    assert studio.ann(path, method=method).status == 405
+    assert studio.page.reached == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/picture", "/picture/", "/pictures/x", "/config", "/record/x/y", "/picture/x/y"]
+)
+def test_everything_else_is_the_pages(studio: Studio, path: str) -> None:
+    assert studio.ann(path).json()["path"] == path
+
+
+# --------------------------------------------------------------------------------------------------- static files
+
+
+@pytest.mark.parametrize(("name", "kind"), [("studio.css", "text/css"), ("viewer/panes.js", "text/javascript")])
+def test_static_files_have_a_type_and_an_etag(studio: Studio, name: str, kind: str) -> None:
+    answer = call(studio.app, f"/studio-static/{name}")
+    assert (answer.status, answer.body) == (200, (studio.static / name).read_bytes())
+    assert answer.header("content-type") == f"{kind}; charset=utf-8"
+    assert answer.header("x-content-type-options") == "nosniff"
+    assert answer.header("cache-control") == "no-cache"
+    etag = answer.header("etag") or ""
+    again = call(studio.app, f"/studio-static/{name}", headers=[("if-none-match", f'W/"old", {etag}')])
+    assert (again.status, again.body, again.header("etag")) == (304, b"", etag)
+    (studio.static / name).write_text("changed")
+    changed = call(studio.app, f"/studio-static/{name}", headers=[("if-none-match", etag)])
+    assert (changed.status, changed.body) == (200, b"changed")
+
+
+@pytest.mark.parametrize("name", ["absent.js", "notes.txt", "secret", "viewer", "viewer/", "", "STUDIO.CSS/", ".css"])
+def test_only_the_pages_own_kinds_of_file_are_served(studio: Studio, name: str) -> None:
+    assert call(studio.app, f"/studio-static/{name}").status == 404
+
+
+# ------------------------------------------------------------------------------------------------ paths that climb
+
+PARTS = st.sampled_from(
+    ["..", ".", "", "/", "\\", "%2e%2e", "%2f", "%5c", "..\\", "ui", "static", "viewer", "text.js", "secret.js",
+     "secret", "notes.txt", "studio.css", "index.jsonl", "CON", "nul.js", "C:", "file.js::$DATA", "~", "\0", "\n", "…",
+     "．．", "etc", "passwd", "outputs", "2026-11-22", "00001-3.png"]
+)  # fmt: skip
+CLIMBS = st.lists(PARTS | st.text(max_size=8), min_size=1, max_size=8).map("/".join) | st.text(max_size=60)
+
+
+@settings(max_examples=400, deadline=None)
+@given(address=st.sampled_from(["/picture/", "/thumbnail/", "/record/", "/studio-static/"]), rest=CLIMBS)
+@example("/studio-static/", "../text.js")
+@example("/studio-static/", "..%2ftext.js")
+@example("/studio-static/", "..\\text.js")
+@example("/studio-static/", "viewer/../../text.js")
+@example("/studio-static/", "viewer/..//../../secret.js")
+@example("/studio-static/", "//etc/passwd")
+@example("/picture/", "../../ui/text.js")
+@example("/picture/", "2026-11-22%2F00001-3.png")
+@example("/thumbnail/", "..")
+@example("/record/", "../picture")
+def test_no_path_climbs_out(climber: Studio, address: str, rest: str) -> None:
+    climb(climber, address, rest)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, deadline=None)
+@given(address=st.sampled_from(["/picture/", "/thumbnail/", "/record/", "/studio-static/"]), rest=CLIMBS)
+def test_no_path_climbs_out_in_ten_thousand_tries(climber: Studio, address: str, rest: str) -> None:
+    climb(climber, address, rest)
+
+
+def climb(climber: Studio, address: str, rest: str) -> None:
+    climber.page.reached.clear()
+    answer = climber.ann(address + rest)
+    assert SECRET not in answer.body
+    assert b"root:" not in answer.body
+    served = answer.status == 200 and not climber.page.reached
+    assert not served or (address == "/studio-static/" and rest in ("studio.css", "viewer/panes.js"))
+    assert answer.status in (200, 400, 404)
+
+
+@pytest.fixture(scope="module")
+def climber(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    built = build(tmp_path_factory.mktemp("climber"))
+    built.picture(built.ann)
+    return built
+
+
+def test_a_static_file_that_is_a_link_out_of_the_folder_is_not_served(studio: Studio) -> None:
+    (studio.static / "link.js").symlink_to(studio.static.parent / "text.js")
+    assert call(studio.app, "/studio-static/link.js").status == 404
