@@ -15,7 +15,7 @@ from PIL import Image
 
 from studio.events import Engine
 from studio.gallery import Gallery
-from studio.ui import desk, image_to_image, noise_viewer, session, text_to_image, theme
+from studio.ui import api, desk, image_to_image, noise_viewer, session, text_to_image, theme
 from studio.ui.drawn import drawn
 from studio.ui.text import say, words
 
@@ -38,6 +38,7 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
                 picture_first = image_to_image.build(engine, gallery, _kept(image_to_image.TAB))
             with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
                 viewer = noise_viewer.build(engine, gallery, demo)
+        api.build(engine, gallery, demo)
         desks = (words_first, picture_first)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
         for made in desks:

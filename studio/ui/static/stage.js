@@ -58,6 +58,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   const pictures = () => (opened ? [opened] : view.pictures && view.pictures.length ? view.pictures : sampleOrNewest());
   const sampleOrNewest = () => {
     if (view.state !== "first" && view.state !== "invalid" && view.state !== "refused") return [];
+    if (tab === "image_to_image") return [];
     if (view.earlier && view.earlier.length) return [view.earlier[0]];
     return props.sample ? [props.sample] : [];
   };

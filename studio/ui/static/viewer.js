@@ -113,14 +113,14 @@ window.LatentStudio.viewer = ({ element, props, watch }) => {
     const value = props.value || {};
     const mine = ++asked;
     if (value.message !== undefined) empty.textContent = value.message || say(value.job ? "waiting" : "empty");
-    if (!value.job) return draw();
+    if (!value.job || !shown(viewer)) return draw();
     let record = context.record;
     if (!record || record.job !== value.job || record.image !== (value.image || 0)) {
       record = context.record = new Record(value.job, value.image || 0);
       context.index = 0;
       pause();
     }
-    while (mine === asked) {
+    while (mine === asked && shown(viewer)) {
       let news;
       try {
         news = await record.grow();
@@ -146,4 +146,6 @@ window.LatentStudio.viewer = ({ element, props, watch }) => {
 
   watch("value", follow);
   follow();
+  // In another tab nothing is fetched; the look begins, or goes on, when the viewer is seen.
+  new IntersectionObserver(([entry]) => entry.isIntersecting && follow()).observe(viewer);
 };

@@ -1,0 +1,182 @@
+"""The two public endpoints, `/text_to_image` and `/image_to_image`, for gradio_client and everything that speaks it.
+
+Their arguments are the fields of the requests, so names, defaults and order cannot drift apart. The values come as
+they were sent; `parse` is the gate, and every error is a sentence that names field, value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
+
+from studio.events import TERMINAL, Engine, Event, Failed, Finished, Loading, Picture, Queued, Refused, Started, Step
+from studio.gallery import Gallery
+from studio.requests import MAX_IMAGE_BYTES, ImageToImage, InvalidRequest, Problem, Request, TextToImage, shown
+from studio.ui import session
+from studio.ui.render import data_uri
+from studio.ui.text import say
+
+logger = logging.getLogger(__name__)
+
+Answer = tuple[list[dict[str, Any]], dict[str, Any]]  # files, info
+
+# What the generated documentation says of an argument; what is allowed is said by `parse`.
+_TYPES: dict[str, Any] = {
+    "prompt": str,
+    "negative_prompt": str,
+    "checkpoint": str,
+    "width": int | None,
+    "height": int | None,
+    "num_inference_steps": int,
+    "guidance_scale": float,
+    "seed": int | str | None,
+    "scheduler": str,
+    "noise_schedule": str,
+    "num_images_per_prompt": int,
+    "preview": str,
+    "exact": bool,
+    "strength": float,
+    "image": dict,
+}
+
+
+def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> None:
+    """Add both endpoints to the page that is being built."""
+    for kind in (TextToImage, ImageToImage):
+        gr.api(
+            _endpoint(engine, gallery, demo, kind),
+            api_name=kind.kind,
+            api_description=say(f"api.{kind.kind}"),
+            concurrency_limit=None,
+        )
+
+
+def parameters(kind: type[Request]) -> list[inspect.Parameter]:
+    """The arguments of an endpoint: what is needed first, then the optional ones with the request's own defaults."""
+    asked = [f for f in fields(kind) if f.name != "image"]
+    needed = [f.name for f in asked if f.default is MISSING]
+    if kind is ImageToImage:
+        needed.insert(0, "image")
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return [inspect.Parameter(name, positional, annotation=_TYPES[name]) for name in needed] + [
+        inspect.Parameter(f.name, positional, default=f.default, annotation=_TYPES[f.name])
+        for f in asked
+        if f.default is not MISSING
+    ]
+
+
+def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: type[Request]) -> Callable[..., Any]:
+    arguments = parameters(kind)
+    names = [p.name for p in arguments]
+
+    async def call(*values: Any) -> AsyncIterator[Answer]:
+        given, owner = dict(zip(names, values)), session.owner_of(values[-1])
+        job_id, ended = None, False
+        try:
+            if kind is ImageToImage:
+                given["image"] = await asyncio.to_thread(_uploaded, given["image"])
+            job_id = engine.submit(kind.parse(given), owner=owner)
+            async for event in engine.watch(job_id, owner=owner):
+                ended = isinstance(event, TERMINAL)
+                yield await asyncio.to_thread(_answer, gallery, demo, owner, event)
+        except (InvalidRequest, Refused) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        except (gr.Error, GeneratorExit, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            error_id = secrets.token_hex(4)
+            logger.exception("A call of /%s failed (%s)", kind.kind, error_id)
+            raise gr.Error(say("failed.unexpected", error_id=error_id), print_exception=False) from error
+        finally:
+            # A caller that keeps no cookie can never come back to its job, so a call that was given up ends it.
+            if job_id is not None and not ended:
+                engine.cancel(job_id, owner=owner)
+
+    request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
+    call.__signature__ = inspect.Signature([*arguments, request], return_annotation=Answer)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in [*arguments, request]} | {"return": Answer}
+    call.__name__ = kind.kind
+    return call
+
+
+def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, event: Event) -> Answer:
+    match event:
+        case Failed():
+            raise gr.Error(say("api.error", message=event.message, error_id=event.error_id), print_exception=False)
+        case Loading():
+            return [], {"state": "loading", "message": event.message, "fraction": event.fraction}
+        case Queued():
+            return [], {"state": "queued", "ahead": event.ahead}
+        case Started():
+            return [], {
+                "state": "started",
+                "seeds": list(event.seeds),
+                "width": event.width,
+                "height": event.height,
+                "total": event.total,
+                "prompt_tokens": event.prompt_tokens,
+                "chunks": event.chunks,
+                "notes": list(event.notes),
+            }
+        case Step():
+            return [], {
+                "state": "running",
+                "image": event.image,
+                "index": event.index,
+                "total": event.total,
+                "timestep": event.timestep,
+                "sigma": event.sigma,
+                "seconds_per_step": event.seconds_per_step,
+                "seconds_left": event.seconds_left,
+                "preview": data_uri(event.preview.jpeg) if event.preview else None,
+            }
+    ending: dict[str, Any] = {"state": "finished" if isinstance(event, Finished) else "stopped"}
+    if isinstance(event, Finished):
+        ending |= {"seconds": event.seconds, "exact": event.exact}
+    infos = [dict(picture.info) for picture in event.pictures]
+    info = (infos[0] if infos else {}) | ending | {"seeds": [p.seed for p in event.pictures], "images": infos}
+    return [_file(gallery, demo, owner, picture) for picture in event.pictures], info
+
+
+def _file(gallery: Gallery, demo: gr.Blocks, owner: str, picture: Picture) -> dict[str, Any]:
+    """A copy of the picture where Gradio serves files from, since a caller without a cookie could not fetch ours."""
+    path = gallery.path(picture.id, owner)
+    if path is None:
+        raise gr.Error(say("stage.gone"), print_exception=False)
+    copy = save_file_to_cache(path, get_upload_folder())
+    demo.upload_file_set.add(copy)  # so that it is deleted with Gradio's other files
+    return {
+        "path": copy,
+        "orig_name": path.name,
+        "mime_type": "image/png",
+        "meta": {"_type": "gradio.FileData"},
+    }
+
+
+def _uploaded(image: object) -> bytes:
+    """The bytes of an uploaded file; b"" where none was given. Any path but an upload's is refused."""
+    if image is None:
+        return b""
+    name = image.get("path") if isinstance(image, dict) else None
+    folder = Path(get_upload_folder()).resolve()
+    refused = InvalidRequest(Problem("image", shown(image), "an uploaded PNG, JPEG or WebP file"))
+    if not isinstance(name, str) or "\0" in name:
+        raise refused
+    try:
+        path = Path(name).resolve(strict=True)
+        if not path.is_relative_to(folder) or not path.is_file():
+            raise refused
+        with path.open("rb") as file:
+            return file.read(MAX_IMAGE_BYTES + 1)
+    except OSError as error:
+        raise refused from error
