@@ -11,6 +11,7 @@ import functools
 import inspect
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 
 from studio.diffusion.families import FAMILIES, FamilyName
-from studio.requests import NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
+from studio.requests import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -176,6 +177,10 @@ class Schedule:
             arguments["generator"] = generator
         if kind.eta is not None:
             arguments["eta"] = kind.eta
+        if self.name == "lms":
+            # Its order grows with the position in the whole schedule, as if there were derivatives of evaluations
+            # before a run that begins in mid-schedule.
+            arguments["order"] = min(index + 1, 4)
         if self.strides is not None:
             # DDIM and PNDM step by num_train_timesteps // num_inference_steps; this makes it the distance we want.
             train = self.scheduler.config.num_train_timesteps
@@ -201,13 +206,22 @@ def make_schedule(
 
     `scheduler_config` is the checkpoint's scheduler_config.json. `strength` < 1 runs int(n * strength) steps, the last
     ones. `seed` is the image's: DPM++ SDE takes its noise from a Brownian tree with it. Raises ValueError for a
-    combination that requests.SCHEDULERS does not list.
+    combination that requests.SCHEDULERS does not list, and for prediction_type "sample" where the class cannot.
     """
     noise_schedule = resolve_noise_schedule(name, noise_schedule)
+    facts = SCHEDULERS[name]
+    if noise_schedule not in facts.noise_schedules:
+        raise ValueError(f"noise_schedule: {noise_schedule}; {name} can run {', '.join(facts.noise_schedules)}")
+    if not 1 <= num_inference_steps <= facts.max_steps:
+        raise ValueError(f"num_inference_steps: {num_inference_steps}; {name} can run 1 to {facts.max_steps}")
     kind = _CLASSES[name]
+    if prediction_type == "sample" and (kind.kind == "scaled" or name == "pndm"):
+        raise ValueError(f"scheduler: {name} cannot run a checkpoint that predicts samples; DDIM and DPM++ 2M can")
     scheduler = _new_scheduler(name, noise_schedule, scheduler_config, prediction_type)
     if name == "dpmpp_sde":
         scheduler.noise_sampler_seed = seed
+        # torchsde reports float32's last bit at the end of its interval, once per new value: no news to anybody.
+        warnings.filterwarnings("ignore", message="Should have t[ab]", module="torchsde")
     given: Array | None = None
     if noise_schedule == "as_configured":
         scheduler.set_timesteps(num_inference_steps)

@@ -65,5 +65,6 @@ def from_picture(picture: Image.Image, width: int, height: int) -> torch.Tensor:
     """PIL RGB => pixels (1, 3, height, width), resized by Lanczos as diffusers' VaeImageProcessor does."""
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    array = np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
-    return torch.from_numpy(array).permute(2, 0, 1)[None] * 2 - 1
+    array = np.asarray(picture.convert("RGB"), dtype=np.float32)[None] / 255  # (1, height, width, 3)
+    pixels = torch.from_numpy(array.transpose(0, 3, 1, 2)) * 2 - 1
+    return pixels.contiguous()  # convolutions round differently on other memory layouts; one layout, one picture

@@ -1,4 +1,4 @@
-"""What several tests of the diffusion layer share: the plain loop, and a reference scheduler as diffusers' users make it."""
+"""Shared by the tests of the diffusion layer: the plain loop, and schedulers as diffusers' users make them."""
 
 from __future__ import annotations
 
