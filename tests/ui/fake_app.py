@@ -11,19 +11,19 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from studio.gallery import Gallery
 from studio.ui.page import build
-from studio.web.owner import Owner
-from studio.web.routes import Routes
+from studio.web import middleware
 from tests.ui.fake_engine import FakeEngine
 
 
-def launch(engine: FakeEngine, gallery: Gallery, *, port: int | None = None) -> tuple[gr.Blocks, str]:
-    """Serve the page in a thread of its own and return it with its address."""
+def launch(
+    engine: FakeEngine, gallery: Gallery, *, port: int | None = None, auth: tuple[str, str] | None = None
+) -> tuple[gr.Blocks, str]:
+    """Serve the page in a thread of its own, behind all that app.py puts before it, and return it with its address."""
     demo, kwargs = build(engine, gallery)
-    app_kwargs = {"middleware": [Middleware(Owner), Middleware(Routes, engine=engine, gallery=gallery)]}
+    app_kwargs = {"openapi_url": None, "middleware": middleware(engine, gallery, hosts=set(), auth=auth)}
     _, url, _ = demo.launch(
         server_name="127.0.0.1",
         server_port=port,
