@@ -1,7 +1,7 @@
 """How long a run lasts and what the learning rate is on the way: by steps (same curve on any machine) or by hours.
 
-A run by hours decays its learning rate with the hours spent, which the state on disk remembers; it is for shared machines
-whose speed nobody knows. A run by steps is the reproducible one.
+A run by hours decays its learning rate with the hours spent, which the state on disk remembers; it is for shared
+machines whose speed nobody knows. A run by steps is the reproducible one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Exactly one of `steps` and `hours`; the learning rate warms up over `warmup` steps and decays as half a cosine."""
+    """Exactly one of `steps` and `hours`; the rate warms up over `warmup` steps and decays as half a cosine."""
 
     learning_rate: float
     warmup: int

@@ -21,9 +21,7 @@ class Average:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         current = module.state_dict()
         floating = [name for name, value in self.weights.items() if value.is_floating_point()]
-        torch._foreach_lerp_(
-            [self.weights[name] for name in floating], [current[name] for name in floating], 1 - decay
-        )
+        torch._foreach_lerp_([self.weights[name] for name in floating], [current[name] for name in floating], 1 - decay)
 
     def state_dict(self) -> dict[str, object]:
         return {"updates": self.updates, "weights": self.weights}

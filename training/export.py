@@ -1,6 +1,6 @@
 """Runs => `models/small-world-128`: fp16 safetensors in diffusers layout, the fast preview, and world.json.
 
-    python -m training.export                                 # the runs' state as it is, also in mid-run
+python -m training.export                                 # the runs' state as it is, also in mid-run
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ from training.state import load_state
 from training.tokenizer import load_tokenizer, save_tokenizer
 from training.train_autoencoder import RUNS, picture_batch
 from training.train_unet import UnetConfig, make_text_encoder, make_unet
-from training.world import BACKGROUND_SYNONYMS, BACKGROUNDS, OBJECTS, PLACES, RELATIONS, SCENES, SIZE, SIZE_WORDS, STYLES
+from training.world import (
+    BACKGROUND_SYNONYMS,
+    BACKGROUNDS,
+    OBJECTS,
+    PLACES,
+    RELATIONS,
+    SCENES,
+    SIZE,
+    SIZE_WORDS,
+    STYLES,
+)
 
 NAME = "small-world-128"
 CHECKPOINT = Path("models") / NAME
@@ -132,7 +142,11 @@ def fit_preview(vae: AutoencoderKL, count: int = FIT_COUNT) -> tuple[torch.Tenso
 
 
 def export(
-    folder: Path, vae: AutoencoderKL, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, fit_count: int = FIT_COUNT
+    folder: Path,
+    vae: AutoencoderKL,
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    fit_count: int = FIT_COUNT,
 ) -> None:
     """Writes the whole checkpoint folder; `vae.config.scaling_factor` must be the one the U-Net was trained with."""
     write_json(folder / "model_index.json", MODEL_INDEX)

@@ -88,13 +88,9 @@ def _noise_error(noise_pred: Tensor, noise: Tensor, weights: Tensor | None) -> T
     return (error if weights is None else error * weights).mean()
 
 
-def dm_loss(
-    denoiser: Denoiser, pixels: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod: Tensor
-) -> Tensor:
+def dm_loss(denoiser: Denoiser, pixels: Tensor, noise: Tensor, timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:
     """L_DM = E ||eps - eps_theta(x_t, t)||^2 on pixels (Rombach et al. 2022, eq. 1): what latent diffusion replaces."""
-    return _noise_error(
-        denoiser(forward_process(pixels, noise, timesteps, alphas_cumprod), timesteps), noise, None
-    )
+    return _noise_error(denoiser(forward_process(pixels, noise, timesteps, alphas_cumprod), timesteps), noise, None)
 
 
 def ldm_loss(

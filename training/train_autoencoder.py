@@ -217,9 +217,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=RUNS / "autoencoder", help="folder of the run's state and figures")
     options = parser.parse_args()
     config = AutoencoderConfig(learning_rate=options.learning_rate)
-    budget = Budget(
-        learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours
-    )
+    budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
     run_workers(options.workers, train, config, budget, options.run, options.start)
 
 

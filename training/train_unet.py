@@ -49,14 +49,14 @@ class UnetConfig:
     layers_per_block: int = 1
     attention_heads: int = 4
     norm_num_groups: int = 16
-    batch: int = 48
-    learning_rate: float = 1e-3
+    batch: int = 32
+    learning_rate: float = 8e-4
     warmup: int = 200
     weight_decay: float = 0.0
     clip: float = 1.0
     caption_dropout: float = 0.12  # share of empty captions, which classifier-free guidance needs
     snr_gamma: float = 5.0
-    ema: float = 0.997
+    ema: float = 0.998
 
 
 def make_scheduler() -> DDPMScheduler:
@@ -137,7 +137,7 @@ def train(
     both = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
     parameters = list(both.parameters())
     optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
     )
     average = Average(both, config.ema)
     step, seconds = 0, 0.0
@@ -229,12 +229,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=RUNS / "unet", help="folder of the run's state and figures")
     options = parser.parse_args()
     config = UnetConfig(learning_rate=options.learning_rate, batch=options.batch)
-    budget = Budget(
-        learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours
-    )
-    run_workers(
-        options.workers, train, config, budget, options.run, options.latents, options.tokenizer, options.start
-    )
+    budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
+    run_workers(options.workers, train, config, budget, options.run, options.latents, options.tokenizer, options.start)
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ class PlacedObject:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """The truth about one picture. `relation` says how the first object stands to the second, None with fewer than two."""
+    """The truth about one picture. `relation`: how the first object stands to the second, None with fewer than two."""
 
     objects: tuple[PlacedObject, ...]
     relation: str | None
@@ -309,7 +309,8 @@ def render(scene: Scene) -> Image.Image:
         sprite = sprite_image(placed.name, placed.side)
         image.paste(sprite, (placed.left, placed.top), sprite)
     if scene.style == "pixel art":
-        image = image.resize((SIZE // 4, SIZE // 4), Image.Resampling.BOX).resize((SIZE, SIZE), Image.Resampling.NEAREST)
+        coarse = image.resize((SIZE // 4, SIZE // 4), Image.Resampling.BOX)
+        image = coarse.resize((SIZE, SIZE), Image.Resampling.NEAREST)
     elif scene.style == "black and white":
         image = image.convert("L").convert("RGB")
     return image
@@ -352,7 +353,9 @@ def _sky(big: int, top: tuple[int, int, int], bottom: tuple[int, int, int]) -> I
     return Image.fromarray(np.broadcast_to(colors, (big, big, 3)).astype(np.uint8).copy())
 
 
-def _hill(draw: ImageDraw.ImageDraw, big: int, level: float, height: float, phase: float, color: tuple[int, int, int]) -> None:
+def _hill(
+    draw: ImageDraw.ImageDraw, big: int, level: float, height: float, phase: float, color: tuple[int, int, int]
+) -> None:
     xs = np.arange(0, big + 8, 8)
     ys = big * (level + height * np.sin(2 * math.pi * (xs / big * 0.9 + phase)))
     outline = [(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]

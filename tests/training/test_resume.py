@@ -93,7 +93,9 @@ def test_autoencoder_run_killed_in_the_middle_gives_the_same_weights(tmp_path: P
     with pytest.raises(Killed):
         run(DyingWorkers(5), "broken")
     run(Workers(), "broken")
-    torch.testing.assert_close(_weights(tmp_path / "broken", "vae"), _weights(tmp_path / "whole", "vae"), rtol=0, atol=0)
+    torch.testing.assert_close(
+        _weights(tmp_path / "broken", "vae"), _weights(tmp_path / "whole", "vae"), rtol=0, atol=0
+    )
     config = json.loads((tmp_path / "whole" / "config.json").read_text())
     assert config["block_out_channels"] == [8, 8, 8, 8]
 

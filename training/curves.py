@@ -1,0 +1,84 @@
+"""The figures of the runs as one SVG: loss of the autoencoder, its PSNR, and L_LDM of the U-Net.
+
+python -m training.curves --out docs/images/training-curves.svg
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+from training.train_autoencoder import RUNS
+
+WIDTH, HEIGHT, MARGIN = 360, 220, 44  # of one panel
+
+Points = list[tuple[float, float]]
+
+
+def read_figure(file: Path, name: str) -> Points:
+    """(step, value) of every line of a figures.jsonl that has that figure."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return [(line["step"], line[name]) for line in lines if name in line]
+
+
+def panel(title: str, curves: dict[str, Points], left: int, logarithmic: bool = False) -> str:
+    """One diagram: steps to the right, the figure upwards."""
+    every = [point for points in curves.values() for point in points]
+    if not every:
+        return ""
+    scale = (lambda value: math.log10(value)) if logarithmic else (lambda value: value)
+    last = max(step for step, _ in every)
+    low, high = min(scale(value) for _, value in every), max(scale(value) for _, value in every)
+
+    def place(step: float, value: float) -> str:
+        x = left + MARGIN + (WIDTH - MARGIN - 12) * step / last
+        y = HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (scale(value) - low) / ((high - low) or 1)
+        return f"{x:.1f},{y:.1f}"
+
+    parts = [
+        f'<text x="{left + WIDTH // 2}" y="22" text-anchor="middle" font-size="13">{title}</text>',
+        f'<rect x="{left + MARGIN}" y="{MARGIN}" width="{WIDTH - MARGIN - 12}" height="{HEIGHT - 2 * MARGIN}" '
+        'fill="none" stroke="#bbb"/>',
+        f'<text x="{left + WIDTH - 12}" y="{HEIGHT - 24}" text-anchor="end">{last:,.0f} steps</text>',
+    ]
+    for level in (low, high):
+        value = 10**level if logarithmic else level
+        y = HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (level - low) / ((high - low) or 1)
+        parts.append(f'<text x="{left + MARGIN - 4}" y="{y + 4:.0f}" text-anchor="end">{value:.3g}</text>')
+    for number, (name, points) in enumerate(curves.items()):
+        color = ("#1f77b4", "#d95f02", "#2a9d4a")[number % 3]
+        line = " ".join(place(*point) for point in points)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.3"/>')
+        parts.append(f'<text x="{left + MARGIN + 6 + 110 * number}" y="{HEIGHT - 8}" fill="{color}">{name}</text>')
+    return "\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=RUNS)
+    parser.add_argument("--out", type=Path, default=Path("docs/images/training-curves.svg"))
+    options = parser.parse_args()
+    autoencoder, unet = options.runs / "autoencoder" / "figures.jsonl", options.runs / "unet" / "figures.jsonl"
+    panels = [
+        panel("autoencoder: loss", {"loss": read_figure(autoencoder, "loss")}, 0, logarithmic=True),
+        panel(
+            "autoencoder: PSNR on held-out pictures, dB",
+            {"decoder": read_figure(autoencoder, "psnr"), "linear head": read_figure(autoencoder, "head_psnr")},
+            WIDTH,
+        ),
+        panel("U-Net: L_LDM, mean of the last 50 steps", {"loss": read_figure(unet, "smooth")}, 2 * WIDTH, True),
+    ]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {3 * WIDTH} {HEIGHT}" font-family="sans-serif" '
+        f'font-size="11" fill="#333"><rect width="100%" height="100%" fill="white"/>\n'
+        + "\n".join(panels)
+        + "\n</svg>\n",
+        encoding="utf-8",
+    )
+
+
+if __name__ == "__main__":
+    main()
