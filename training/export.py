@@ -106,8 +106,8 @@ def write_json(path: Path, value: object) -> None:
 def world_words() -> dict[str, object]:
     """What world.json says: the words the model knows, and prompts that work well.
 
-    `label`, `note`, `examples` and `words` are what the catalogue reads; the rest is for the prompt helper. A template's
-    "a" before a vowel becomes "an", and before names in `without_article` nothing.
+    `label`, `note`, `examples` and `words` are what the catalogue reads; the rest is for the prompt helper. A
+    template's "a" before a vowel becomes "an", and before names in `without_article` nothing.
     """
     flat = [*OBJECTS, *BACKGROUNDS, *SCENES, *(word for words in SIZE_WORDS.values() for word in words[:1])]
     flat += [words[0] for words in PLACES.values() if words]

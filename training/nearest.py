@@ -30,7 +30,7 @@ LUMINANCE = np.array((0.299, 0.587, 0.114), dtype=np.float32)  # as PIL's conver
 
 @dataclass(frozen=True)
 class Sighting:
-    """One object as found; `left`, `top`, `side` are pixels of its box, `error` the mean squared error of the picture."""
+    """One object as found: its box in pixels, and the mean squared error of the whole picture."""
 
     name: str
     left: int

@@ -1,4 +1,4 @@
-"""A run's state on disk: replaced atomically, so that kill -9 at any moment leaves a whole one; and its log of figures."""
+"""A run's state on disk: replaced atomically, so that kill -9 leaves a whole one; and its log of figures."""
 
 from __future__ import annotations
 

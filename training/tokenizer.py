@@ -1,7 +1,7 @@
 """A small byte-pair vocabulary in CLIPTokenizer form, learned from the world's own captions.
 
-The base alphabet is all 256 bytes, so any unicode text can be written in it; the merges make every word of the world one
-token. Text outside the world becomes single letters, which the model has never learned: harmless, but meaningless.
+The base alphabet is all 256 bytes, so any unicode text can be written in it; the merges make every word of the world
+one token. Text outside the world becomes single letters, which the model has never learned: harmless, but meaningless.
 
     python -m training.tokenizer --out models/small-world-128/tokenizer
 """

@@ -1,7 +1,7 @@
 """The *fast* preview: one 3x3 convolution from latents to 8x8 patches of pixels, fitted by least squares.
 
-It works for any VAE: show it encodings of some pictures and it finds the best linear decoder there is. Latents are at the
-U-Net's scale (already times scaling_factor), pixels (B, 3, H, W) in [-1, 1].
+It works for any VAE: show it encodings of some pictures and it finds the best linear decoder there is. Latents are at
+the U-Net's scale (already times scaling_factor), pixels (B, 3, H, W) in [-1, 1].
 """
 
 from __future__ import annotations
