@@ -58,6 +58,7 @@ class _Open:
 
 
 _SCHEDULE_TOKEN = re.compile(r"\\.|[\[\]():|]|[^\\\[\]():|]+|\\", re.DOTALL)
+_OPENER = {"]": "[", ")": "("}
 _WHEN = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*")
 
 
@@ -67,44 +68,47 @@ def prompt_schedule(prompt: str, num_steps: int) -> list[tuple[int, str]]:
     `when` with a dot is a share of the steps, without one a step number: [a:b:1] switches after the first step,
     [a:b:1.0] never.
     """
+    last = max(num_steps, 1)
     items = _parse_schedule(prompt, num_steps)
+    if all(isinstance(item, str) for item in items):
+        return [(last, "".join(items))]
     found: list[tuple[int, str]] = []
-    for step in range(1, max(num_steps, 1) + 1):
+    for step in range(1, last + 1):
         text = _text_at(items, step)
         if found and found[-1][1] == text:
             found[-1] = (step, text)
         else:
             found.append((step, text))
-        if all(isinstance(item, str) for item in items):
-            return [(max(num_steps, 1), text)]
     return found
 
 
 def _parse_schedule(prompt: str, num_steps: int) -> list[Any]:
     stack = [_Open("")]
+    opened = {"[": 0, "(": 0}
     for token in _SCHEDULE_TOKEN.findall(prompt):
         top = stack[-1]
-        if token in "[(":
+        if token in opened:
             stack.append(_Open(token))
-        elif token in "])":
-            bracket = "[" if token == "]" else "("
-            if not any(group.bracket == bracket for group in stack[1:]):
+            opened[token] += 1
+        elif token in _OPENER:
+            bracket = _OPENER[token]
+            if not opened[bracket]:
                 top.parts[-1].append(token)
                 continue
-            while stack[-1].bracket != bracket:  # an unclosed bracket of the other kind is text
-                unclosed = stack.pop()
-                stack[-1].parts[-1] += unclosed.as_text()
-            group = stack.pop()
+            first = next(k for k in range(len(stack) - 1, 0, -1) if stack[k].bracket == bracket)
+            group, unclosed = stack[first], stack[first + 1 :]
+            del stack[first:]
+            for inner in [group, *unclosed]:
+                opened[inner.bracket] -= 1
+            for inner in unclosed:  # an unclosed bracket of the other kind is text
+                group.parts[-1] += inner.as_text()
             stack[-1].parts[-1] += _closed(group, token, num_steps)
         elif token in ":|" and top.bracket == "[":
             top.separators.append(token)
             top.parts.append([])
         else:
             top.parts[-1].append(token)
-    while len(stack) > 1:
-        unclosed = stack.pop()
-        stack[-1].parts[-1] += unclosed.as_text()
-    return stack[0].parts[0]
+    return [item for group in stack for item in group.as_text()]
 
 
 def _closed(group: _Open, closer: str, num_steps: int) -> list[Any]:
@@ -119,7 +123,7 @@ def _closed(group: _Open, closer: str, num_steps: int) -> list[Any]:
             text = number.group(1)
             when = float(text) * num_steps if "." in text else float(text)
             before = group.parts[0] if len(group.parts) == 3 else []
-            return [_Switch(before, group.parts[-2], int(min(when, num_steps)))]
+            return [_Switch(before, group.parts[-2], int(max(0, min(when, num_steps))))]
     return [*group.as_text(), closer]
 
 

@@ -243,17 +243,20 @@ def _new_scheduler(
     settings |= {"clip_sample": False, "thresholding": False}  # both are for pixels in [-1, 1], not for latents
     if prediction_type is not None:
         settings["prediction_type"] = prediction_type
+    settings |= kind.settings
+    scheduler = copy.deepcopy(_pristine(kind.class_name, json.dumps({k: settings[k] for k in settings if k in known})))
     if noise_schedule != "as_configured":
-        settings |= {
+        curve = {
             "timestep_spacing": "linspace",  # the first latents then have the standard deviation sigma_max
             "final_sigmas_type": "zero",
             "use_karras_sigmas": noise_schedule != "exponential",
             "use_exponential_sigmas": noise_schedule == "exponential",
             "use_beta_sigmas": False,
             "use_lu_lambdas": False,
+            "use_flow_sigmas": False,
         }
-    settings |= kind.settings
-    return copy.deepcopy(_pristine(kind.class_name, json.dumps({k: settings[k] for k in settings if k in known})))
+        scheduler.register_to_config(**{key: value for key, value in curve.items() if key in known})
+    return scheduler
 
 
 @functools.lru_cache(maxsize=64)

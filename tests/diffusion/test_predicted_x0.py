@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -28,8 +29,11 @@ RETURNS_X0 = ("ddim", "ddpm", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a
 CONVERTS = ("dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc")
 
 
+checkpoint = functools.cache(tiny_components)
+
+
 def lane_of(name: str, prediction_type: Any, noise_schedule: str = "automatic", guidance_scale: float = 1.0) -> Lane:
-    components = tiny_components(prediction_type)
+    components = checkpoint(prediction_type)
     generator = image_generator(3)
     schedule = make_schedule(name, noise_schedule, 12, SCHEDULER_CONFIG, seed=3, prediction_type=prediction_type)
     noise = torch.randn((1, 4, 8, 8), generator=generator) * schedule.scheduler.init_noise_sigma
@@ -128,7 +132,7 @@ def test_zero_terminal_snr_has_no_x0_in_predicted_noise() -> None:
 def test_zero_terminal_snr_checkpoints_run(name: str) -> None:
     """v prediction on betas rescaled to an end without signal: every latent and every predicted x0 is finite."""
     config = SCHEDULER_CONFIG | {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    components = tiny_components("v_prediction")
+    components = checkpoint("v_prediction")
     schedule = make_schedule(name, "as_configured", 6, config, prediction_type="v_prediction")
     generator = image_generator(3)
     lane = Lane(

@@ -1,0 +1,256 @@
+"""The prompt grammar by the vectors of the interface that prompts are pasted from; chunks; what the encoder gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from studio.diffusion.families import Components
+from studio.diffusion.prompt import (
+    CHUNK_TOKENS,
+    Conditioning,
+    Span,
+    apply_weights,
+    chunks_of,
+    encode_prompts,
+    prompt_schedule,
+    tokenize,
+    weighted_spans,
+)
+
+BREAK = Span("", is_break=True)
+
+
+def spans(*pairs: tuple[str, float]) -> list[Span]:
+    return [Span(text, pytest.approx(weight, rel=1e-6)) for text, weight in pairs]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("((a))", [("a", 1.21)]),
+        ("(a:1.3)", [("a", 1.3)]),
+        ("(a: 1.3 )", [("a", 1.3)]),
+        ("(a :1.3)", [("a ", 1.3)]),
+        ("(a:+1.3)", [("a", 1.3)]),
+        ("(a:-.5)", [("a", -0.5)]),
+        ("(a:0)", [("a", 0.0)]),
+        ("((a:1.5))", [("a", 1.65)]),
+        ("((a:1.5):1.2)", [("a", 1.8)]),
+        ("(a (b:2) c:1.5)", [("a ", 1.5), ("b", 3.0), (" c", 1.5)]),
+        ("[a]", [("a", 1 / 1.1)]),
+        ("[a:1.3]", [("a:1.3", 1 / 1.1)]),
+        ("(a:b)", [("a:b", 1.1)]),
+        ("(a:b:1.5)", [("a:b", 1.5)]),
+        ("(a:1e2)", [("a:1e2", 1.1)]),
+        ("(a:1.2 b)", [("a:1.2 b", 1.1)]),
+        ("(a:1.2.3)", [("a:1.2.3", 1.1)]),
+        ("(a", [("a", 1.1)]),
+        ("(a:1.3", [("a:1.3", 1.1)]),
+        ("a]", [("a]", 1.0)]),
+        ("(a]", [("a]", 1.1)]),
+        (r"\(a\)", [("(a)", 1.0)]),
+        (r"(a\):1.2)", [("a)", 1.2)]),
+        (r"\n", [("n", 1.0)]),
+        (r"\\", [("\\", 1.0)]),
+        ("()", [("", 1.0)]),
+        ("(:1.2)", [("", 1.0)]),
+        ("", [("", 1.0)]),
+        ("aBREAKb", [("aBREAKb", 1.0)]),
+        ("a: b", [("a: b", 1.0)]),
+    ],
+)
+def test_weights(text: str, expected: list[tuple[str, float]]) -> None:
+    assert weighted_spans(text) == spans(*expected)
+
+
+def test_break_is_a_word_of_its_own() -> None:
+    assert weighted_spans("a, BREAK, b") == [Span("a,"), BREAK, Span(", b")]
+    # Where the original reads the word BREAK here, by an oversight, a break is what was meant.
+    assert weighted_spans("(a BREAK b:1.2)") == [Span("a", 1.2), BREAK, Span("b", 1.2)]
+
+
+def in_turn(until: int, *texts: str) -> list[tuple[int, str]]:
+    return [(step + 1, texts[step % len(texts)]) for step in range(until)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a", [(10, "a")]),
+        ("[a:b:0.5]", [(5, "a"), (10, "b")]),
+        ("[a:b:.5]", [(5, "a"), (10, "b")]),
+        ("[a:b:5]", [(5, "a"), (10, "b")]),
+        ("[a:b: 5 ]", [(5, "a"), (10, "b")]),
+        ("[a:b:1]", [(1, "a"), (10, "b")]),
+        ("[a:b:1.0]", [(10, "a")]),
+        ("[a:b:0]", [(10, "b")]),
+        ("[a:b:-1]", [(10, "b")]),
+        ("[a:b:15]", [(10, "a")]),
+        ("[a:b:" + "9" * 400 + "]", [(10, "a")]),
+        ("[a:b:-" + "9" * 400 + "]", [(10, "b")]),
+        ("[b:0.5]", [(5, ""), (10, "b")]),
+        ("[a::0.5]", [(5, "a"), (10, "")]),
+        ("[a:[b:c:7]:3]", [(3, "a"), (7, "b"), (10, "c")]),
+        ("[[a|b]:c:5]", [*in_turn(5, "a", "b"), (10, "c")]),
+        ("[fe|]male", in_turn(10, "female", "male")),
+        ("[(a:1.3):(b:0.8):5]", [(5, "(a:1.3)"), (10, "(b:0.8)")]),
+        ("([a:b:5]:1.2)", [(5, "(a:1.2)"), (10, "(b:1.2)")]),
+        ("x [a:b:5] [y]", [(5, "x a [y]"), (10, "x b [y]")]),
+        *[(p, [(10, p)]) for p in ("[a]", "[a:b]", "[a:b:c]", "[a|b:0.5]", "[a:b:c:5]", "[a:b:0.5", "a|b", "a:b:5]")],
+        (r"\[a:b:5\]", [(10, r"\[a:b:5\]")]),
+        ("[a:b:[c:5]", [(5, "[a:b:"), (10, "[a:b:c")]),
+        ("[a (b:c:5]", [(10, "[a (b:c:5]")]),
+    ],
+)
+def test_prompt_scheduling(prompt: str, expected: list[tuple[int, str]]) -> None:
+    assert prompt_schedule(prompt, 10) == expected
+
+
+@given(st.text(alphabet="ab ,:|.5()[]\\BREAK", max_size=60), st.integers(1, 7))
+@settings(max_examples=300, deadline=None)
+def test_nothing_a_visitor_types_is_an_error(prompt: str, num_steps: int) -> None:
+    schedule = prompt_schedule(prompt, num_steps)
+    assert schedule[-1][0] == num_steps
+    assert [until for until, _ in schedule] == sorted({until for until, _ in schedule})
+    for _, text in schedule:
+        assert all(abs(span.weight) <= 100 for span in weighted_spans(text))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "(" * 20000,
+        "[" * 20000,
+        "(a" * 6000,
+        "[a:" * 3000 + "b" + ":5]" * 3000,
+        "[a|" * 3000 + "b" + "]" * 3000,
+        ")" * 9000,
+    ],
+)
+def test_deep_nesting_is_read_without_recursion(prompt: str) -> None:
+    for _, text in prompt_schedule(prompt, 5):
+        assert all(abs(span.weight) <= 100 for span in weighted_spans(text))
+
+
+# ---------------------------------------------------------------------------------------------------------- chunks
+
+
+def sizes(components: Components, text: str) -> list[int]:
+    return [len(chunk.tokens) for chunk in chunks_of(components.tokenizer, text)]
+
+
+def test_a_chunk_has_75_tokens_and_nothing_is_cut_off(components: Components) -> None:
+    assert sizes(components, "") == [0]
+    assert sizes(components, "fox " * 75) == [75]
+    assert sizes(components, "fox " * 76) == [75, 1]
+    assert sizes(components, "fox " * 10_000) == [75] * 133 + [25]
+
+
+def test_an_overflowing_chunk_ends_at_a_near_comma(components: Components) -> None:
+    near = "fox " * 59 + ", " + "cat " * 30  # the comma is token 60, followed by 15 until the chunk is full
+    assert sizes(components, near) == [60, 30]
+    far = "fox " * 54 + ", " + "cat " * 30  # 20 tokens follow the comma at token 55
+    assert sizes(components, far) == [75, 10]
+    assert sizes(components, "fox " * 74 + ", " + "cat") == [75, 1]
+    assert sizes(components, "fox " * 75 + ", " + "cat") == [75, 2]
+
+
+def test_break_closes_a_chunk(components: Components) -> None:
+    assert sizes(components, "a red fox BREAK snow") == [3, 1]
+    assert sizes(components, "BREAK snow BREAK") == [0, 1]
+
+
+def test_weights_follow_their_tokens(components: Components) -> None:
+    (chunk,) = chunks_of(components.tokenizer, "a (red fox:1.5), [snow]")
+    assert chunk.weights == pytest.approx((1, 1.5, 1.5, 1, 1 / 1.1))
+
+
+def test_tokens_are_shown_as_text(components: Components) -> None:
+    shown = tokenize(components, "a (Red fox:1.3), [snow:sea:0.5]")
+    assert shown.pieces == ("a", "red", "fox", ",", "snow")
+    assert (shown.count, shown.chunks) == (5, 1)
+    assert tokenize(components, "fox " * 80).chunks == 2
+    assert tokenize(components, "🦊 ثعلب 狐").count > 0
+
+
+# -------------------------------------------------------------------------------------------------------- encoding
+
+
+def encode(components: Components, prompt: str, negative: str = "", steps: int = 10, scale: float = 5) -> Conditioning:
+    return encode_prompts(components, prompt, negative, num_steps=steps, guidance_scale=scale)
+
+
+@torch.inference_mode()
+def encoded_plainly(components: Components, text: str) -> torch.Tensor:
+    """(1, 77, dim) as diffusers' pipeline encodes a prompt."""
+    ids = components.tokenizer(
+        text, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+    ).input_ids
+    result: torch.Tensor = components.text_encoder(ids)[0]
+    return result
+
+
+def test_a_plain_prompt_is_encoded_as_diffusers_encodes_it(components: Components) -> None:
+    embeds, added = encode(components, "a red fox", "the sea").at(0)
+    assert torch.equal(embeds[1:], encoded_plainly(components, "a red fox"))
+    assert torch.equal(embeds[:1], encoded_plainly(components, "the sea"))
+    assert not added
+
+
+def test_without_guidance_there_is_one_branch(components: Components) -> None:
+    found = encode(components, "a red fox", "never read", scale=1.0)
+    assert torch.equal(found.at(0)[0], encoded_plainly(components, "a red fox"))
+    assert (found.prompt_tokens, found.negative_prompt_tokens) == (3, 0)
+
+
+def test_the_shorter_prompt_is_filled_up_with_empty_chunks(components: Components) -> None:
+    found = encode(components, "fox " * 100, "sea")
+    embeds, _ = found.at(0)
+    assert embeds.shape[:2] == (2, 154)
+    assert torch.equal(embeds[:1, 77:], encoded_plainly(components, ""))
+    assert (found.prompt_tokens, found.negative_prompt_tokens, found.chunks) == (100, 1, 2)
+
+
+def test_long_prompts_are_chunks_side_by_side(components: Components) -> None:
+    embeds, _ = encode(components, "fox " * 75 + "cat").at(0)
+    assert torch.allclose(embeds[1:, :77], encoded_plainly(components, "fox " * 75), atol=1e-6)
+    assert torch.allclose(embeds[1:, 77:], encoded_plainly(components, "cat"), atol=1e-6)
+
+
+def test_prompt_scheduling_changes_the_embeddings_at_its_step(components: Components) -> None:
+    found = encode(components, "a [fox:cat:0.3] in snow")
+    fox, cat = encoded_plainly(components, "a fox in snow"), encoded_plainly(components, "a cat in snow")
+    for step in range(10):
+        assert torch.equal(found.at(step)[0][1:], fox if step < 3 else cat), step
+        assert torch.equal(found.at(step)[0][:1], encoded_plainly(components, ""))
+
+
+def test_both_prompts_may_be_scheduled_and_keep_one_shape(components: Components) -> None:
+    found = encode(components, "[fox:" + "cat " * 80 + ":4]", "[sea|snow]")
+    assert {tuple(found.at(step)[0].shape) for step in range(10)} == {(2, 154, 8)}
+    assert torch.equal(found.at(4)[0][:1, :77], found.at(6)[0][:1, :77])
+    assert not torch.equal(found.at(4)[0][:1, :77], found.at(5)[0][:1, :77])
+
+
+def test_weights_scale_embeddings_and_restore_the_mean() -> None:
+    embeds = torch.randn(2, 77, 8, generator=torch.Generator().manual_seed(1)) + 1
+    weights = torch.ones(2, 77)
+    weights[0, 3] = 1.5
+    found = apply_weights(embeds, weights)
+    assert torch.equal(found[1], embeds[1])
+    assert float(found[0].mean()) == pytest.approx(float(embeds[0].mean()), rel=1e-5)
+    expected = embeds[0] * weights[0, :, None]
+    expected *= embeds[0].mean() / expected.mean()
+    assert torch.allclose(found[0], expected, rtol=1e-6)
+
+
+def test_weights_of_nothing_stay_finite(components: Components) -> None:
+    assert bool(torch.isfinite(apply_weights(torch.ones(1, 77, 8), torch.zeros(1, 77))).all())
+    assert bool(torch.isfinite(encode(components, "(fox:-0) (cat:99999999)").at(0)[0]).all())
+
+
+def test_a_tokenizer_of_a_whole_chunk_knows_its_length(components: Components) -> None:
+    assert components.tokenizer.model_max_length == CHUNK_TOKENS + 2
