@@ -5,6 +5,7 @@ A tab gets `Controls`; its handler reads them back with `Controls.given` and han
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -199,7 +200,7 @@ def size_for(aspect: str, native_width: int, native_height: int) -> tuple[int, i
     return tuple(int(min(max(side, allowed.low), allowed.high)) for side in size)  # type: ignore[return-value]
 
 
-def connect(engine: Engine, controls: Controls, examples: gr.HTML, saved: gr.BrowserState) -> None:
+def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
     """Let the fields answer each other, and be kept in the browser whenever one is changed."""
     f = controls.fields
 
@@ -226,30 +227,25 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML, saved: gr.Bro
         return {"known": list(found.words) if found else [], "tokens": await token_line(engine, checkpoint, prompt)}
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-    keep = keeper(controls, saved)
-    scheduler_done = f["scheduler"].input(
+    f["scheduler"].input(
         scheduler_chosen,
         [f["scheduler"], f["noise_schedule"]],
         [f["noise_schedule"]],
         **quiet,
     )
-    checkpoint_done = f["checkpoint"].input(
+    f["checkpoint"].input(
         checkpoint_chosen,
         [f["checkpoint"]],
         [f["width"], f["height"], controls.aspect, controls.tokens, examples],
         **quiet,
     )
-    aspect_done = controls.aspect.input(
-        aspect_chosen, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **quiet
-    )
+    controls.aspect.input(aspect_chosen, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **quiet)
     for name in ("width", "height"):
         f[name].input(lambda: None, None, [controls.aspect], **quiet)
     f["prompt"].change(
         prompt_typed, [f["prompt"], f["checkpoint"]], [controls.tokens], trigger_mode="always_last", **quiet
     )
-    random_done = controls.seed_random.click(lambda: "", None, [f["seed"]], **quiet)
-    for done in (scheduler_done, checkpoint_done, aspect_done, random_done):
-        done.then(**keep)
+    controls.seed_random.click(lambda: "", None, [f["seed"]], **quiet)
     if controls.strength_note is not None:
         gr.on(
             [f["strength"].change, f["num_inference_steps"].change],
@@ -259,7 +255,7 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML, saved: gr.Bro
             trigger_mode="always_last",
             **quiet,
         )
-    gr.on([component.input for name, component in f.items() if name != "image"], **keep)
+    gr.on([f[name].change for name in kept_names(controls)], **keeper(controls))
 
 
 async def token_line(engine: Engine, checkpoint: str, prompt: str) -> str:
@@ -282,16 +278,32 @@ def kept_names(controls: Controls) -> list[str]:
     return [name for name in controls.fields if name != "image"]
 
 
-def keeper(controls: Controls, saved: gr.BrowserState) -> dict[str, Any]:
-    """Arguments of an event that keeps every field in the browser; it runs there alone."""
+def keeper(controls: Controls) -> dict[str, Any]:
+    """Arguments of an event that keeps every field in the browser's own storage; it runs there alone.
+
+    Not gr.BrowserState: in 6.31 it loses the first value that is set after the page has loaded (measured).
+    """
     names = kept_names(controls)
     pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(names))
+    key = json.dumps(storage_key(controls))
     return {
         "fn": None,
-        "js": f"(...v) => ({{{pairs}}})",
+        # What changes before the kept fields have been read back is not a visitor's doing.
+        "js": f"(...v) => {{ if (window[{key}]) localStorage.setItem({key}, JSON.stringify({{{pairs}}})); }}",
         "inputs": [controls.fields[name] for name in names],
-        "outputs": [saved],
     }
+
+
+def reader(controls: Controls) -> str:
+    """The script that reads what `keeper` kept; null where there is nothing."""
+    key = json.dumps(storage_key(controls))
+    parse = f"try {{ return JSON.parse(localStorage.getItem({key})); }} catch {{ return null; }}"
+    return f"() => {{ window[{key}] = true; {parse} }}"
+
+
+def storage_key(controls: Controls) -> str:
+    """Where the browser keeps this tab's fields."""
+    return f"latent-studio-{controls.tab}"
 
 
 def restored(engine: Engine, controls: Controls, given: object) -> dict[Any, Any]:

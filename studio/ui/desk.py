@@ -19,12 +19,11 @@ from studio.ui import session
 
 @dataclass(frozen=True)
 class Desk:
-    """One making tab: its name, its fields, its stage, and where the browser keeps the fields."""
+    """One making tab: its name, its fields, its stage."""
 
     tab: str
     controls: c.Controls
     stage: gr.HTML
-    saved: gr.BrowserState
 
 
 def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[..., AsyncIterator[Any]]) -> None:
@@ -53,10 +52,9 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
 
     desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], **streaming)
     desk.stage.stop(stop, None, None, **quiet)
-    keep = c.keeper(desk.controls, desk.saved)
     reusable = [fields[name] for name in c.kept_names(desk.controls)] + [desk.controls.aspect]
-    desk.stage.reuse(reuse, None, reusable, **quiet).then(**keep)
-    desk.controls.seed_last.click(last_seed, None, [fields["seed"]], **quiet).then(**keep)
+    desk.stage.reuse(reuse, None, reusable, **quiet)
+    desk.controls.seed_last.click(last_seed, None, [fields["seed"]], **quiet)
 
 
 def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> None:
@@ -76,5 +74,14 @@ def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> Non
         async for view in session.attach(engine, gallery, session.owner_of(request), desk.tab):
             yield view
 
-    demo.load(fields_back, [desk.saved], reusable, show_progress="hidden", api_visibility="private", queue=False)
+    kept = gr.JSON(visible=False)  # carries what the browser's script reads to the handler
+    demo.load(
+        fields_back,
+        [kept],
+        reusable,
+        js=c.reader(desk.controls),
+        show_progress="hidden",
+        api_visibility="private",
+        queue=False,
+    )
     demo.load(run_back, None, [desk.stage], show_progress="hidden", api_visibility="private", concurrency_limit=None)

@@ -20,7 +20,7 @@ from studio.ui.text import say
 TAB = ImageToImage.kind
 
 
-def build(engine: Engine, gallery: Gallery, saved: gr.BrowserState) -> Desk:
+def build(engine: Engine, gallery: Gallery) -> Desk:
     """Draw the tab. The upload stays a file: it is decoded by the engine's own safe reader and nowhere else."""
     with gr.Row(elem_classes="ls-desk", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-controls"):
@@ -39,7 +39,7 @@ def build(engine: Engine, gallery: Gallery, saved: gr.BrowserState) -> Desk:
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([]))
             examples = c.example_prompts(engine, TAB)
-    c.connect(engine, fields, examples, saved)
+    c.connect(engine, fields, examples)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
         given = fields.given(values)
@@ -52,6 +52,6 @@ def build(engine: Engine, gallery: Gallery, saved: gr.BrowserState) -> Desk:
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view
 
-    desk = Desk(TAB, fields, show, saved)
+    desk = Desk(TAB, fields, show)
     connect(engine, gallery, desk, generate)
     return desk

@@ -22,7 +22,6 @@ from studio.ui.text import say, words
 STATIC = Path(__file__).parent / "static"
 SECONDS_BETWEEN_STATUS = 1.0  # only while the model is not ready
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-_STORAGE_SECRET = "latent-studio"  # fixed, or every restart of the studio would forget the fields; it hides nothing
 
 
 def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
@@ -33,9 +32,9 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
         )
         with gr.Tabs(selected=text_to_image.TAB, elem_id="tabs") as tabs:
             with gr.Tab(say("tab.text_to_image"), id=text_to_image.TAB):
-                words_first = text_to_image.build(engine, gallery, _kept(text_to_image.TAB), _sample())
+                words_first = text_to_image.build(engine, gallery, _sample())
             with gr.Tab(say("tab.image_to_image"), id=image_to_image.TAB):
-                picture_first = image_to_image.build(engine, gallery, _kept(image_to_image.TAB))
+                picture_first = image_to_image.build(engine, gallery)
             with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
                 viewer = noise_viewer.build(engine, gallery, demo)
         api.build(engine, gallery, demo)
@@ -102,10 +101,6 @@ def _send(
 
     made.stage.edit(edit, None, [tabs, picture_first.controls.fields["image"]], **QUIET)
     made.stage.noise(look, None, [tabs, viewer.show], **QUIET)
-
-
-def _kept(tab: str) -> gr.BrowserState:
-    return gr.BrowserState({}, storage_key=f"latent-studio-{tab}", secret=_STORAGE_SECRET)
 
 
 def _status(engine: Engine) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from studio.ui.drawn import stage
 TAB = TextToImage.kind
 
 
-def build(engine: Engine, gallery: Gallery, saved: gr.BrowserState, sample: dict[str, Any] | None) -> Desk:
+def build(engine: Engine, gallery: Gallery, sample: dict[str, Any] | None) -> Desk:
     """Draw the tab; what leaves it for other tabs is connected by the page."""
     with gr.Row(elem_classes="ls-desk", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-controls"):
@@ -26,7 +26,7 @@ def build(engine: Engine, gallery: Gallery, saved: gr.BrowserState, sample: dict
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([]), sample)
             examples = c.example_prompts(engine, TAB)
-    c.connect(engine, fields, examples, saved)
+    c.connect(engine, fields, examples)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
         given = fields.given(values)
@@ -34,6 +34,6 @@ def build(engine: Engine, gallery: Gallery, saved: gr.BrowserState, sample: dict
         async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(given)):
             yield view
 
-    desk = Desk(TAB, fields, show, saved)
+    desk = Desk(TAB, fields, show)
     connect(engine, gallery, desk, generate)
     return desk

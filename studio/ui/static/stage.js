@@ -116,7 +116,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
       const at = { index: evaluationOf(filmed, scrub), total: filmed.evaluations };
       show(picture, frameAt, say("alt.step", at));
     } else if (done) {
-      show(picture, source(done), done.prompt ? say("alt", { prompt: done.prompt }) : say("alt.empty")).catch(() => {
+      show(picture, source(done), done.prompt ? say("alt", { prompt: done.prompt }) : say("alt.empty"), () => {
         picture.hidden = true;
         message.hidden = false;
         message.textContent = say("gone");
@@ -165,7 +165,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     [...tiles.children].forEach((tile, k) => {
       const done = (view.pictures || [])[k];
       const small = done ? `/thumbnail/${done.id}` : (view.previews || [])[k];
-      if (small && tile.firstChild.dataset.wanted !== small) show(tile.firstChild, small, "").catch(() => {});
+      if (small && tile.firstChild.dataset.wanted !== small) show(tile.firstChild, small, "");
       tile.setAttribute("aria-pressed", String(k === selected));
       tile.style.aspectRatio = `${view.width || 1} / ${view.height || 1}`;
     });

@@ -32,18 +32,33 @@ window.LatentStudio = (() => {
   /** True for an element that can be seen (Gradio keeps the other tabs in the document). */
   const shown = (element) => element.offsetParent !== null || element.getClientRects().length > 0;
 
-  /** Show an image only when it is decoded: the old one stays until then, so nothing flickers. */
-  function show(image, source, alt) {
+  /** Show an image only when it is decoded: the old one stays until then, so nothing flickers. While one is being
+      decoded only the newest of those that follow is kept, so a slow machine shows fewer frames and never none. */
+  function show(image, source, alt, failed = () => {}) {
     image.dataset.wanted = source;
+    if (image.decoding_ls) {
+      image.next_ls = { source, alt, failed };
+      return;
+    }
+    image.decoding_ls = true;
     const ready = new Image();
     ready.src = source;
-    return ready
+    ready
       .decode()
+      .then(
+        () => {
+          if (image.dataset.wanted === "") return;
+          image.src = source;
+          image.alt = alt;
+          image.hidden = false;
+        },
+        () => image.dataset.wanted === source && failed(),
+      )
       .then(() => {
-        if (image.dataset.wanted !== source) return;
-        image.src = source;
-        image.alt = alt;
-        image.hidden = false;
+        image.decoding_ls = false;
+        const next = image.next_ls;
+        image.next_ls = null;
+        if (next && image.dataset.wanted === next.source) show(image, next.source, next.alt, next.failed);
       });
   }
 
