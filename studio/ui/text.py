@@ -13,13 +13,11 @@ DEFAULT_LANGUAGE = "en"
 _ENGLISH: Mapping[str, str] = {
     # ------------------------------------------------------------------------------------------------ the frame
     "page.title": "Latent Studio",
-    "page.tagline": "Words in, pictures out, and every step between.",
     "tab.text_to_image": "Text to image",
     "tab.image_to_image": "Image to image",
     "tab.noise_viewer": "Noise viewer",
     "header.theme": "Light or dark",
     "header.starting": "Starting…",
-    "header.lost": "The studio does not answer. It may be starting again; this page keeps trying.",
     # ------------------------------------------------------------------------------------------------- controls
     "prompt.label": "Prompt",
     "prompt.placeholder": "What should the picture show?",
@@ -35,8 +33,6 @@ _ENGLISH: Mapping[str, str] = {
     "aspect.tall": "9:16",
     "width.label": "Width",
     "height.label": "Height",
-    "size.native": "This model was trained on {width} × {height} pictures and is best there.",
-    "size.own": "Empty: the size of the picture you give.",
     "num_inference_steps.label": "Steps",
     "num_inference_steps.help": "How many small steps lead from noise to the picture. More is finer and slower.",
     "guidance_scale.label": "Guidance",
@@ -54,7 +50,6 @@ _ENGLISH: Mapping[str, str] = {
     "seed.placeholder": "random",
     "seed.help": "The number the noise is drawn from. The same seed and settings give the same picture.",
     "seed.random": "Random",
-    "seed.keep": "Keep",
     "seed.last": "Reuse last",
     "more.label": "More",
     "scheduler.label": "Scheduler",
@@ -72,9 +67,7 @@ _ENGLISH: Mapping[str, str] = {
     "image.label": "Picture to start from",
     "generate": "Generate",
     "generate.loading": "Generate when the model is loaded",
-    "generate.keys": "Ctrl + Enter",
     "stop": "Stop",
-    "stop.keys": "Esc",
     # -------------------------------------------------------------------------------------------------- prompts
     "prompts.tokens.one": "{count} token, {chunks} chunk",
     "prompts.tokens": "{count} tokens, {chunks} chunk",
@@ -85,6 +78,8 @@ _ENGLISH: Mapping[str, str] = {
     "prompts.examples": "Try one",
     # ---------------------------------------------------------------------------------------------------- stage
     "stage.label": "Stage",
+    "stage.keys.generate": "Ctrl+Enter",
+    "stage.keys.stop": "Esc",
     "stage.first": "Your picture appears here, step by step out of noise.",
     "stage.first.image": "Give a picture on the left, say what it should become, and watch.",
     "stage.sample": "A sample. Move over the strip below to see how it was made.",
@@ -124,7 +119,6 @@ _ENGLISH: Mapping[str, str] = {
     "stage.rung.fast": "fast preview",
     "stage.rung.tiny": "tiny preview",
     "stage.rung.full": "full VAE preview",
-    "stage.decoder.final": "final picture",
     # --------------------------------------------------------------------------------------------- picture line
     "line.seed": "seed {seed}",
     "line.steps": "{steps} × {scheduler} {noise_schedule}",
@@ -134,7 +128,6 @@ _ENGLISH: Mapping[str, str] = {
     # ------------------------------------------------------------------------------------------------- messages
     "problem": "{value} is not allowed here. Allowed: {allowed}.",
     "problem.needed": "A picture is needed: {allowed}.",
-    "refused.unknown": "This run is not known any more.",
     "failed.unexpected": "Something went wrong inside the studio. Its log has the details under {error_id}.",
     "api.error": "{message} ({error_id})",
     # ---------------------------------------------------------------------------------------------- noise viewer

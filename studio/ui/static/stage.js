@@ -421,6 +421,10 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     if (view.problems && view.state === "invalid") markProblems(view.problems);
   }
 
+  for (const name of ["generate", "stop"]) {
+    const button = document.getElementById(`${tab}-${name}`);
+    if (button) button.dataset.keys = props.words[`keys.${name}`];
+  }
   watch("value", receive);
   receive();
   draw();

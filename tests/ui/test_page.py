@@ -1,0 +1,221 @@
+"""The page as Gradio sees it: fields and ranges, what is public, what is off; and the endpoints called for real."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from studio.gallery import Gallery
+from studio.requests import PREVIEWS, RANGES, SCHEDULERS, ImageToImage, TextToImage
+from studio.ui import api, controls
+from studio.ui.page import build
+from tests.ui.fake_app import launch
+from tests.ui.fake_engine import FakeEngine
+
+KINDS = {kind.kind: kind for kind in (TextToImage, ImageToImage)}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[gr.Blocks, str, FakeEngine]]:
+    gallery = Gallery(tmp_path_factory.mktemp("outputs"))
+    engine = FakeEngine(gallery, seconds_per_step=0.005)
+    demo, url = launch(engine, gallery)
+    yield demo, url, engine
+    demo.close()
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def demo(served: tuple[gr.Blocks, str, FakeEngine]) -> gr.Blocks:
+    return served[0]
+
+
+@pytest.fixture
+def client(served: tuple[gr.Blocks, str, FakeEngine]) -> Client:
+    return Client(served[1], verbose=False)
+
+
+def component(demo: gr.Blocks, elem_id: str) -> Any:
+    return next(block for block in demo.blocks.values() if getattr(block, "elem_id", None) == elem_id)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_every_field_of_a_request_has_its_control_with_its_default(demo: gr.Blocks, kind: Any) -> None:
+    for field in fields(kind):
+        block = component(demo, f"{kind.kind}-{field.name}")
+        if field.default is not MISSING and field.name not in ("image", "width", "height", "seed"):
+            assert block.value == field.default, field.name
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_sliders_have_the_ranges_of_the_one_table(demo: gr.Blocks, kind: Any) -> None:
+    for name, allowed in RANGES.items():
+        if not hasattr(kind, name) or name in ("width", "height"):
+            continue
+        block = component(demo, f"{kind.kind}-{name}")
+        assert (block.minimum, block.maximum) == (allowed.low, allowed.high)
+        for value, _ in controls.LANDMARKS.get(name, ()):
+            assert allowed.holds(value), (name, value)
+
+
+def test_bad_numbers_reach_the_gate_as_they_were_typed(demo: gr.Blocks) -> None:
+    assert component(demo, "text_to_image-num_inference_steps").preprocess(2.5) == 2.5
+    assert component(demo, "text_to_image-num_inference_steps").preprocess(9999) == 9999
+    assert component(demo, "text_to_image-width").preprocess(513) == 513
+
+
+def test_choices_are_those_of_the_tables(demo: gr.Blocks) -> None:
+    assert [name for _, name in component(demo, "text_to_image-scheduler").choices] == list(SCHEDULERS)
+    assert [name for _, name in component(demo, "text_to_image-preview").choices] == list(PREVIEWS)
+    for scheduler, facts in SCHEDULERS.items():
+        assert tuple(name for _, name in controls.schedule_choices(scheduler)) == facts.noise_schedules
+
+
+@pytest.mark.parametrize("native", [(128, 128), (512, 512), (1024, 1024), (768, 512)])
+@pytest.mark.parametrize("aspect", controls.ASPECTS)
+def test_preset_sizes_are_allowed_and_keep_the_area(aspect: str, native: tuple[int, int]) -> None:
+    width, height = controls.size_for(aspect, *native)
+    assert RANGES["width"].holds(width)
+    assert RANGES["height"].holds(height)
+    assert width * height == pytest.approx(native[0] * native[1], rel=0.2)
+
+
+def test_only_the_two_endpoints_are_public(demo: gr.Blocks) -> None:
+    public = {fn.api_name for fn in demo.fns.values() if fn.api_visibility != "private"}
+    assert public == set(KINDS)
+
+
+def test_watching_events_have_no_limit_and_nothing_leaves_the_page(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path)
+    engine = FakeEngine(gallery)
+    made, arguments = build(engine, gallery)
+    engine.close()
+    assert all(fn.concurrency_limit is None for fn in made.fns.values() if fn.queue)
+    assert arguments["run_history"] is False
+    assert arguments["enable_monitoring"] is False
+    assert arguments["footer_links"] == []
+    assert arguments["allowed_paths"] == []
+    assert made.analytics_enabled is False
+
+
+def test_the_page_reaches_no_torch() -> None:
+    code = "import sys, studio.ui.page; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def test_kept_settings_come_back_and_bad_ones_do_not(demo: gr.Blocks, tmp_path: Path) -> None:
+    engine = FakeEngine(Gallery(tmp_path))
+    with gr.Blocks():
+        made = controls.build(engine, "text_to_image")
+    kept = {"prompt": "a fox", "width": 168, "height": 96, "scheduler": "ddim", "noise_schedule": "karras", "seed": "7"}
+    updates = controls.restored(engine, made, kept | {"num_inference_steps": 9999, "checkpoint": "gone", "x": 1})
+    engine.close()
+    by_name = {name: updates[block] for name, block in made.fields.items() if block in updates}
+    assert by_name["prompt"] == "a fox"
+    assert by_name["noise_schedule"]["value"] == "automatic"  # DDIM cannot run Karras
+    assert "num_inference_steps" not in by_name
+    assert "checkpoint" not in by_name
+    assert controls.restored(engine, made, "nonsense") == {}
+
+
+# ---------------------------------------------------------------------------------------------------- endpoints
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_arguments_are_the_fields_of_the_request(kind: Any) -> None:
+    arguments = api.parameters(kind)
+    assert {p.name for p in arguments} == {f.name for f in fields(kind)}
+    needed = [p.name for p in arguments if p.default is p.empty]
+    assert needed == (["prompt"] if kind is TextToImage else ["image", "prompt"])
+
+
+def test_a_call_streams_steps_and_ends_with_files_and_everything_needed_to_make_them_again(client: Client) -> None:
+    job = client.submit(
+        "a fox", num_inference_steps=12, scheduler="Euler A", seed=5, num_images_per_prompt=2, api_name="/text_to_image"
+    )
+    answers = list(job)
+    steps = [info for files, info in answers if info["state"] == "running"]
+    assert len(steps) >= 3
+    assert steps[-1]["preview"].startswith("data:image/jpeg;base64,")
+    files, info = answers[-1]
+    assert [Image.open(file).size for file in files] == [(128, 128)] * 2
+    assert (info["state"], info["seeds"], info["seed"], info["scheduler"]) == ("finished", [5, 6], 5, "euler_a")
+    again = {name: info["images"][1][name] for name in ("seed", "num_inference_steps", "scheduler", "noise_schedule")}
+    second, _ = client.predict("a fox", **again, api_name="/text_to_image")
+    assert Image.open(second[0]).tobytes() == Image.open(files[1]).tobytes()
+
+
+def test_a_picture_can_be_the_start(client: Client, tmp_path: Path) -> None:
+    start = tmp_path / "start.png"
+    Image.new("RGB", (64, 64), "teal").save(start)
+    files, info = client.predict(
+        image=handle_file(str(start)), prompt="a whale", strength=0.5, seed=1, api_name="/image_to_image"
+    )
+    assert len(files) == 1
+    assert (info["kind"], info["strength"]) == ("image_to_image", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"width": 513}, "width: 513 is not allowed. Allowed: whole numbers from 64 to 2048 in multiples of 8"),
+        ({"num_inference_steps": 2.5}, "num_inference_steps: 2.5 is not allowed"),
+        ({"num_inference_steps": None}, "num_inference_steps: None is not allowed"),
+        ({"guidance_scale": [5]}, "guidance_scale: [5] is not allowed"),
+        ({"scheduler": "foo", "seed": -7}, "seed: -7 is not allowed"),
+        ({"checkpoint": "nowhere"}, "checkpoint: 'nowhere' is not allowed"),
+        ({"prompt": "fail: oom"}, "The device ran out of memory."),
+    ],
+)
+def test_errors_name_field_value_and_what_is_allowed(client: Client, bad: dict[str, Any], said: str) -> None:
+    with pytest.raises(AppError) as caught:
+        client.predict(**({"prompt": "x"} | bad), api_name="/text_to_image")
+    assert said in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("image", [{"path": "/etc/passwd"}, {"path": "../../etc/passwd"}, "abc", 7, {}])
+def test_only_an_upload_can_be_the_start(client: Client, image: object) -> None:
+    with pytest.raises(AppError) as caught:
+        client.predict(image=image, prompt="x", api_name="/image_to_image")
+    assert "an uploaded PNG, JPEG or WebP file" in str(caught.value)
+
+
+@pytest.mark.parametrize("image", [{"path": "http://127.0.0.1/x.png"}, {"url": "data:,"}])
+def test_addresses_and_data_urls_are_refused_before_anything_runs(
+    served: tuple[gr.Blocks, str, FakeEngine], client: Client, image: object
+) -> None:
+    jobs = len(served[2]._jobs)
+    with pytest.raises((AppError, httpx.HTTPStatusError)):
+        client.predict(image=image, prompt="x", api_name="/image_to_image")
+    assert len(served[2]._jobs) == jobs
+
+
+def test_a_call_that_is_given_up_stops_its_run(served: tuple[gr.Blocks, str, FakeEngine], client: Client) -> None:
+    _, _, engine = served
+    job = client.submit("slow given up", num_inference_steps=150, api_name="/text_to_image")
+    for _ in job:
+        if len(job.outputs()) > 4:
+            break
+    job.cancel()
+    mine = next(j for j in engine._jobs.values() if j.request.prompt == "slow given up")
+    assert mine.stop.wait(10)
+
+
+def test_a_broken_upload_is_named(client: Client, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(io.BytesIO(b"no picture").read())
+    with pytest.raises(AppError, match="image: this file is not allowed"):
+        client.predict(image=handle_file(str(broken)), prompt="x", api_name="/image_to_image")

@@ -1,0 +1,91 @@
+"""The catalogue holds every word of the page, and nothing that nobody says."""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from studio.ui import text
+
+UI = Path(text.__file__).parent
+PYTHON = sorted(p for p in UI.glob("*.py") if p.name != "text.py")
+SCRIPTS = sorted((UI / "static").rglob("*.js"))
+SHOWN = {"label", "info", "placeholder", "title"}  # arguments of components whose value a visitor reads
+
+
+def test_every_language_has_the_same_keys_and_places() -> None:
+    first = text.COLUMNS[text.DEFAULT_LANGUAGE]
+    for column in text.COLUMNS.values():
+        assert column.keys() == first.keys()
+        for key, words in column.items():
+            assert places(words) == places(first[key]), key
+
+
+def places(words: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(words) if name}
+
+
+def test_a_text_is_filled_and_an_unknown_one_is_an_error() -> None:
+    assert text.say("line.seed", seed=7) == "seed 7"
+    with pytest.raises(KeyError):
+        text.say("no.such.text")
+    assert text.words("viewer.pane") == {
+        "x_t": text.say("viewer.pane.x_t"),
+        "denoised": text.say("viewer.pane.denoised"),
+        "noise_pred": text.say("viewer.pane.noise_pred"),
+    }
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda p: p.name)
+def test_no_component_is_given_words_from_outside_the_catalogue(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            for keyword in node.keywords:
+                if keyword.arg in SHOWN:
+                    literal = isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str)
+                    assert not literal, f"{path.name}:{keyword.value.lineno} {keyword.arg}"
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            if name in ("Button", "Tab", "Accordion"):
+                assert not (node.args and isinstance(node.args[0], ast.Constant)), f"{path.name}:{node.lineno}"
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda p: p.name)
+def test_every_key_that_is_said_is_in_the_catalogue(path: Path) -> None:
+    for key in re.findall(r'\bsay\("([a-z0-9_.]+)"', path.read_text(encoding="utf-8")):
+        assert key in text.COLUMNS["en"], key
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
+def test_scripts_say_only_what_is_in_the_catalogue_and_write_no_markup(path: Path) -> None:
+    script = path.read_text(encoding="utf-8")
+    prefix = "stage" if path.name == "stage.js" else "viewer"
+    for key in re.findall(r'\bsay\("([a-z0-9_.]+)"', script):
+        assert f"{prefix}.{key}" in text.COLUMNS["en"], key
+    for parser in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert parser not in script
+
+
+def test_no_text_is_left_that_nobody_says() -> None:
+    sources = "\n".join(p.read_text(encoding="utf-8") for p in [*PYTHON, *SCRIPTS])
+    dynamic = (
+        "landmark.",
+        "aspect.",
+        "stage.rung.",
+        "stage.keys.",
+        "viewer.pane.",
+        "viewer.how.",
+        "viewer.number.",
+        "api.",
+    )
+    for key in text.COLUMNS["en"]:
+        last = key.split(".", 1)[-1]
+        said = f'"{key}"' in sources or f'"{last}"' in sources or key.startswith(dynamic)
+        by_field = key.endswith((".label", ".help", ".placeholder"))
+        by_words = key.startswith(("prompts.", "header.", "viewer.decoder.")) and f".{last}" in sources.replace(
+            "words.", "."
+        )
+        assert said or by_field or by_words, key
