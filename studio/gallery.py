@@ -66,7 +66,7 @@ class Gallery:
     def __init__(self, outputs_dir: str | Path) -> None:
         """Makes the folder when it is missing and sweeps what killed saves left behind.
 
-        Nothing is raised for a folder that cannot be used: that is told by `problem` now and by `save` later.
+        Nothing is raised for a folder that cannot be used: `save` tells that, since a folder may come back.
         """
         self.outputs_dir = Path(outputs_dir).expanduser().resolve()
         self._lock = threading.Lock()

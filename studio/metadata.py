@@ -4,7 +4,7 @@ Plain values and Pillow's containers: no torch, no page. Whatever is read back g
 
 `info` is one finished picture as a flat dict: `Request.to_dict()` with everything resolved (`picture_info` below), plus
 facts about the run. Facts that are understood here, all optional: `model_hash` (hex SHA-256 of the weights, 10 shown)
-and `versions` (name -> version, "Latent Studio" among them). Others (evaluations, seconds, ...) are kept as they are.
+and `versions` (name -> version; the studio's own is added). Others (evaluations, seconds, ...) are kept as they are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from studio import png_chunks
+from studio import __version__, png_chunks
 from studio.requests import (
     MAX_IMAGE_BYTES,
     NOISE_SCHEDULES,
@@ -79,7 +79,9 @@ def picture_info(
         "noise_schedule": noise_schedule or resolve_noise_schedule(request.scheduler, request.noise_schedule),
         "num_images_per_prompt": 1,
     }
-    return request.to_dict() | resolved | facts
+    given = facts.get("versions")
+    versions = {"Latent Studio": __version__} | (dict(given) if isinstance(given, Mapping) else {})
+    return request.to_dict() | resolved | facts | {"versions": versions}
 
 
 def png_info(info: Mapping[str, object], parameters: str) -> PngInfo:

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from studio import png_chunks
+from studio import __version__, png_chunks
 from studio.metadata import (
     OWN_CHUNK,
     parameters_text,
@@ -80,8 +80,13 @@ def test_what_is_empty_is_left_out() -> None:
     info = info_of(TextToImage(prompt="", scheduler="euler", guidance_scale=7.5, noise_schedule="as_configured"))
     assert parameters_text(info) == (
         "Steps: 25, Sampler: Euler, CFG scale: 7.5, Seed: 0, Size: 128x128, Model: small-world-128, "
-        "RNG: CPU, Version: Latent Studio"
+        f"RNG: CPU, Version: Latent Studio {__version__}"
     )
+
+
+def test_the_version_is_the_projects() -> None:
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert f'version = "{__version__}"' in project
 
 
 def test_image_to_image_says_its_strength_where_a1111_does() -> None:
