@@ -68,7 +68,7 @@ def describe(folder: Path, *, built_in: bool = False) -> Checkpoint | None:
     index = read_json(folder / "model_index.json")
     unet = read_json(folder / "unet" / "config.json")
     vae = read_json(folder / "vae" / "config.json")
-    if index is None or unet is None or index.get("_class_name") not in PIPELINES:
+    if index is None or unet is None or str(index.get("_class_name")) not in PIPELINES:
         return None
     blocks = (vae or {}).get("block_out_channels")
     factor = 2 ** (len(blocks) - 1) if isinstance(blocks, list) and 1 <= len(blocks) <= 8 else 8

@@ -14,6 +14,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from studio.checkpoints.catalog import read_json
 from studio.checkpoints.inspect import BadCheckpoint, read_header
@@ -39,7 +40,8 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype, p
 
     Raises BadCheckpoint, one sentence that names the part, for anything missing, unexpected, mis-shaped or not finite.
     """
-    index = _index(folder)
+    transformers_logging.disable_progress_bar()  # progress goes to the page, not to the terminal
+    _check_index(folder)
     scheduler_config = _config(folder, "scheduler", "scheduler_config.json")
     sizes = {part: _check_weights(folder, part) for part in ("text_encoder", "unet", "vae")}
     whole = max(1, sum(sizes.values()))
@@ -63,7 +65,6 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype, p
     prediction_type = scheduler_config.get("prediction_type", "epsilon")
     if prediction_type not in ("epsilon", "v_prediction", "sample"):
         raise BadCheckpoint(f"The scheduler's prediction_type is {str(prediction_type)[:60]!r}, which is not known.")
-    del index
     return Components(
         name=name,
         family=_family(unet),
@@ -81,8 +82,8 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype, p
     )
 
 
-def _index(folder: Path) -> dict[str, Any]:
-    """model_index.json, every part of it a class from the list: a folder cannot bring its own code."""
+def _check_index(folder: Path) -> None:
+    """Every part that model_index.json names is of a class from the list: a folder cannot bring its own code."""
     index = read_json(folder / "model_index.json")
     if index is None:
         raise BadCheckpoint("This folder has no readable model_index.json, so it is no diffusers checkpoint.")
@@ -93,7 +94,6 @@ def _index(folder: Path) -> dict[str, Any]:
         if entry[1] not in classes or entry[0] not in ("diffusers", "transformers"):
             given = f"{entry[0]!s:.60}.{entry[1]!s:.60}"
             raise BadCheckpoint(f"The {label} is of the class {given}; only {' or '.join(sorted(classes))} is loaded.")
-    return index
 
 
 def _config(folder: Path, part: str, file: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _check_weights(folder: Path, part: str) -> int:
     """The part's bytes on disk, after its config and every header have been looked at."""
     label = PARTS[part][0]
     _config(folder, part, "config.json")
-    files = sorted((folder / part).glob("*.safetensors"))
+    files = [f for f in sorted((folder / part).glob("*.safetensors")) if f != folder / FAST_PREVIEW]
     if not files:
         pickles = any((folder / part).glob("*.bin"))
         reason = "only a pickle, which could run code and is not loaded" if pickles else "no .safetensors file"
@@ -128,16 +128,15 @@ def _check_weights(folder: Path, part: str) -> int:
 def _model(kind: Any, folder: Path, part: str, device: torch.device, dtype: torch.dtype) -> Any:
     label = PARTS[part][0]
     precision = "dtype" if kind is CLIPTextModel else "torch_dtype"
+    given = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True, precision: dtype}
     try:
-        model, report = kind.from_pretrained(
-            folder / part,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            device_map={"": device},  # each tensor goes to its place as it is read, no second copy
-            **{precision: dtype},
-        )
+        try:  # each tensor goes to its place on the device as it is read, no second copy
+            model, report = kind.from_pretrained(folder / part, device_map={"": device}, **given)
+        except NotImplementedError:  # tensors are missing; without a device map diffusers says which
+            model, report = kind.from_pretrained(folder / part, **given)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         logger.warning("Loading the %s failed", label, exc_info=True)
         raise BadCheckpoint(f"The {label} cannot be loaded: its weights do not fit its config.json.") from error
     for key, what in (("missing_keys", "are missing"), ("unexpected_keys", "do not belong there")):

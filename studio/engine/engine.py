@@ -222,7 +222,8 @@ class DiffusionEngine:
         try:
             from studio.checkpoints.inspect import BadCheckpoint
             from studio.checkpoints.manager import ModelManager
-            from studio.engine.worker import Closing, Outside, Worker
+            from studio.engine.failures import Closing
+            from studio.engine.worker import Outside, Worker
 
             device = self._make_device(self._device_name, self._dtype)
         finally:
@@ -259,10 +260,17 @@ class DiffusionEngine:
                 except BadCheckpoint as error:
                     self._status = replace(ready, state="failed", message=str(error))
             while not self._closing.is_set():
-                if not worker.turn():
+                try:
+                    busy = worker.turn()
+                except Closing:
+                    raise
+                except Exception as error:  # a fault of ours: it may end these jobs, never the engine
+                    worker.fail_all(error)
+                    busy = False
+                if not busy:
                     self._wake.wait(IDLE_SECONDS)
                 self._wake.clear()
-            worker.turn()
+            worker.turn()  # ends the jobs that `close` has stopped
         except Closing:
             return
         finally:

@@ -18,11 +18,17 @@ from studio.requests import Request
 logger = logging.getLogger(__name__)
 
 
+class Closing(Exception):
+    """The engine is being closed; raised out of a long load, and no job's failure."""
+
+
 @contextmanager
 def ending(job: Job, fail: Callable[[Job, Exception], None]) -> Iterator[None]:
     """Whatever goes wrong inside ends this job and nothing else."""
     try:
         yield
+    except Closing:
+        raise
     except Exception as error:
         fail(job, error)
 

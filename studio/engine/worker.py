@@ -46,10 +46,6 @@ CACHED_PROMPTS = 64
 RANDOM_SEEDS = 2**32  # as many as other studios draw from, so that a drawn seed can be typed anywhere
 
 
-class Closing(Exception):
-    """The engine is being closed; raised out of a long load."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Outside:
     """What the worker needs of the engine around it."""
@@ -185,7 +181,7 @@ class Worker:
 
         def progress(message: str, fraction: float) -> None:
             if self._outside.closing.is_set():
-                raise Closing
+                raise failures.Closing
             self._outside.loading(checkpoint, message, fraction)
             for job in self._outside.book.active():
                 if job.request.checkpoint == checkpoint:
@@ -277,7 +273,7 @@ class Worker:
         self._show(advanced, seconds)
         self._rota.charge([r.seat for r in asked if id(r.seat) in self._running], time.perf_counter() - began)
         for running, _ in advanced:
-            if running.lane.done and id(running.seat) in self._running:
+            if running.lane.done and self._goes_on(running):
                 self._leave(running)
                 with failures.ending(running.run.job, self._fail):
                     self._finish_image(running)
@@ -307,11 +303,13 @@ class Worker:
         for lanes in by_run.values():
             lanes[0].run.count(lanes, now)
         for running, evaluation in advanced:
-            self._record(running, evaluation)
             running.unseen = evaluation.denoised
-        self._preview([running for running, _ in advanced], seconds / len(advanced) if advanced else 0.0, now)
+            with failures.ending(running.run.job, self._fail):
+                self._record(running, evaluation)
+        shown = [running for running, _ in advanced if id(running.seat) in self._running]
+        self._preview(shown, seconds / max(1, len(shown)), now)
         for running, evaluation in advanced:
-            if id(running.seat) in self._running and (running.unseen is None or running.lane.done):
+            if id(running.seat) in self._running and running.unseen is None:
                 run = running.run
                 run.job.publish(run.step(running, evaluation, self._ending_seconds.get(_size(running), 0.0)))
 
@@ -322,7 +320,7 @@ class Worker:
         for running in lanes:
             rung = self._ladder.choose(running.run.request.preview, _size(running), step_seconds)
             if rung is None:
-                running.unseen = None
+                running.unseen = None  # the step is told all the same, with the frame before
             else:
                 by_rung.setdefault((rung, _size(running)), []).append(running)
         for (rung, size), group in by_rung.items():
@@ -331,15 +329,13 @@ class Worker:
                 denoised = torch.stack([r.unseen for r in group if r.unseen is not None])
                 frames = [Frame(pixels, rung) for pixels in self._ladder.decode(rung, denoised)]
             except Exception as error:
-                self._preview_failed(group, error)
+                for running in group:
+                    self._fail(running.run.job, error)
                 continue
             for running, frame in zip(group, frames):
-                self._keep_frame(running, frame, now)
+                with failures.ending(running.run.job, self._fail):
+                    self._keep_frame(running, frame, now)
             self._ladder.record(rung, size, (time.perf_counter() - began) / len(group))
-
-    def _preview_failed(self, group: list[Running], error: Exception) -> None:
-        for running in group:
-            self._fail(running.run.job, error)
 
     def _keep_frame(self, running: Running, frame: Frame, now: float) -> None:
         """Into the filmstrip always, to the live view at most once in PREVIEW_SECONDS."""
@@ -432,17 +428,28 @@ class Worker:
     def _fail(self, job: Job, error: Exception) -> None:
         """End a job with what went wrong in one sentence; the log has the rest under the same id."""
         run = self._runs.get(job.id)
-        request = run.request if run is not None else job.request
-        job.publish(failures.failed(job.id, request, error, self.device))
+        if job.ended is None:  # of several lanes that fail together the first one speaks
+            request = run.request if run is not None else job.request
+            job.publish(failures.failed(job.id, request, error, self.device))
         if run is not None:
             self._drop(run)
-        self.device.release()
+        if self.device.is_out_of_memory(error):
+            self.device.release()
+
+    def fail_all(self, error: Exception) -> None:
+        """End every job at work: an error that belongs to none of them. The engine goes on with the next ones."""
+        for run in list(self._runs.values()):
+            self._fail(run.job, error)
+
+    def _goes_on(self, running: Running) -> bool:
+        """Whether the lane is still at work and nobody has asked its job to stop."""
+        return id(running.seat) in self._running and running.run.job.stop_reason is None
 
     def _drop(self, run: Run) -> None:
         for running in run.lanes.values():
             self._leave(running)
         run.lanes.clear()
-        del self._runs[run.job.id]
+        self._runs.pop(run.job.id, None)
 
     def _leave(self, running: Running) -> None:
         if self._running.pop(id(running.seat), None) is not None:

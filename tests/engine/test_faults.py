@@ -1,0 +1,336 @@
+"""What goes wrong ends at the job it belongs to, with a sentence, and the next job works."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from studio.diffusion import vae
+from studio.diffusion.lane import Lane
+from studio.engine import worker
+from studio.engine.engine import DiffusionEngine
+from studio.engine.previews import Frame, Ladder
+from studio.engine.recorder import Recorder
+from studio.events import Event, Failed, Finished
+from studio.gallery import Gallery
+from tests.engine.conftest import Calls, EngineFactory, OneThread, ask, finish, outcome, pixels, run
+from tests.engine.test_engine import together
+
+
+class Broken(Exception):
+    """Nobody expects this one."""
+
+
+def raising(error: BaseException, when: Callable[[int], bool] = lambda number: True) -> Callable[..., Any]:
+    """A function that counts its calls and raises at those."""
+    seen = iter(range(10**9))
+
+    def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            if when(next(seen)):
+                raise error
+            return real(*arguments, **named)
+
+        return call
+
+    return wrap
+
+
+PLACES: list[tuple[object, str]] = [
+    (worker, "encode_prompts"),
+    (worker, "start_lane"),
+    (worker, "call_unet"),
+    (Lane, "call"),
+    (Lane, "advance"),
+    (Ladder, "decode"),
+    (Frame, "preview"),
+    (Recorder, "begin"),
+    (Recorder, "add"),
+    (vae, "to_pictures"),
+    (worker.metadata, "picture_info"),
+    (Gallery, "save"),
+]
+
+
+@pytest.mark.parametrize(("owner", "name"), PLACES, ids=[name for _, name in PLACES])
+@pytest.mark.parametrize("number", [0, 2])
+def test_an_error_at_any_stage_fails_that_job_alone(
+    engine: DiffusionEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    owner: object,
+    name: str,
+    number: int,
+) -> None:
+    golden = pixels(engine, finish(engine, ask(seed=77)))
+    engine_prompts = ask(prompt=f"a fox {name} {number}", num_images_per_prompt=3)  # not in the prompt cache
+    broken = raising(Broken(f"in {name}"), lambda call: call == number)(getattr(owner, name))
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, broken)
+        first = run(engine, engine_prompts)[-1]
+    if name == "encode_prompts" and number == 2:  # encoded once for all images
+        assert isinstance(first, Finished)
+        return
+    if name == "call_unet" and isinstance(first, Finished):
+        assert "A U-Net call of 3 lanes failed" in caplog.text  # shared: each was asked again alone
+        return
+    assert isinstance(first, Failed), first
+    assert first.kind == "internal"
+    assert "/" not in first.message
+    assert "Broken" not in first.message
+    [record] = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert first.error_id in record.getMessage()
+    assert record.exc_info is not None
+    assert (pixels(engine, finish(engine, ask(seed=77))) == golden).all()
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_an_error_at_every_step_fails_the_job_and_the_next_works(
+    engine: DiffusionEngine, calls: Calls, number: int
+) -> None:
+    golden = pixels(engine, finish(engine, ask()))
+    calls.rows.clear()
+
+    def fail(call: int) -> None:
+        if call == number:
+            raise Broken
+
+    calls.before = fail
+    last = run(engine, ask())[-1]
+    assert isinstance(last, Failed)
+    calls.before = lambda call: None
+    assert (pixels(engine, finish(engine, ask())) == golden).all()
+
+
+def test_one_bad_lane_in_a_shared_call_fails_alone(
+    engine: DiffusionEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [ask(seed=k) for k in range(4)]
+    alone = [pixels(engine, finish(engine, r)) for r in requests]
+    real = calls._real
+
+    def choosy(components: Any, asked: Any) -> torch.Tensor:
+        answer = real(components, asked)
+        # The third visitor's noise: the model stumbles over it, in company and alone.
+        noise = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(2))
+        if any(torch.allclose(c.sample[0], noise[0], atol=0.01) for c in asked):
+            raise Broken
+        return answer
+
+    monkeypatch.setattr(calls, "_real", choosy)
+    last = together(engine, calls, requests)
+    assert [type(e) for e in last] == [Finished, Finished, Failed, Finished]
+    for k in (0, 1, 3):
+        assert (pixels(engine, last[k], owner=f"visitor {k}") - alone[k]).max() <= 1
+
+
+# --------------------------------------------------------------------------------------------------- not a number
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_model_that_answers_no_number_never_makes_a_picture(
+    engine: DiffusionEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch, value: float, number: int
+) -> None:
+    real = calls._real
+
+    def sick(components: Any, asked: Any) -> torch.Tensor:
+        answer = real(components, asked).clone()
+        if len(calls.rows) - 1 == number:
+            answer[0, 0, 0, 0] = value
+        return answer
+
+    monkeypatch.setattr(calls, "_real", sick)
+    last = run(engine, ask())[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == "not_finite"
+    assert "--dtype fp32" in last.message
+
+
+def test_only_the_sick_lane_of_a_shared_call_fails(
+    engine: DiffusionEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = calls._real
+
+    def sick(components: Any, asked: Any) -> torch.Tensor:
+        answer = real(components, asked).clone()
+        if len(asked) == 3:
+            answer[2] = float("nan")  # the second lane's first branch
+        return answer
+
+    monkeypatch.setattr(calls, "_real", sick)
+    last = together(engine, calls, [ask(seed=k) for k in range(3)])
+    assert sorted(type(e).__name__ for e in last) == ["Failed", "Finished", "Finished"]
+
+
+def test_a_vae_that_answers_no_number_is_told(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sick(*_: Any) -> torch.Tensor:
+        raise vae.NotFinite("the decoded picture holds values that are not numbers")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vae, "decode", sick)
+        last = run(engine, ask())[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == "not_finite"
+    finish(engine, ask())
+
+
+# -------------------------------------------------------------------------------------------------------- memory
+
+
+class Full(RuntimeError):
+    """What the fake device says when a tensor does not fit."""
+
+
+class SmallDevice(OneThread):
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return isinstance(error, Full)
+
+
+def test_a_call_too_large_for_the_memory_is_made_smaller(make_engine: EngineFactory, calls: Calls) -> None:
+    engine = make_engine(make_device=SmallDevice)
+    alone = [pixels(engine, finish(engine, ask(seed=k))) for k in range(4)]
+    calls.rows.clear()
+
+    def fits(call: int) -> None:
+        if calls.rows[-1] > 4:
+            raise Full
+
+    calls.before = fits
+    last = together(engine, calls, [ask(seed=k) for k in range(4)])
+    assert all(isinstance(e, Finished) for e in last)
+    for k, finished in enumerate(last):
+        assert (pixels(engine, finished, owner=f"visitor {k}") - alone[k]).max() <= 1
+    assert sum(rows > 4 for rows in calls.rows) <= 2, "it learns"
+
+
+@pytest.mark.parametrize("place", ["load", "call", "decode"])
+def test_out_of_memory_says_what_to_lower_and_the_next_job_works(
+    make_engine: EngineFactory, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    from studio.checkpoints import loader
+
+    engine = make_engine(make_device=SmallDevice)
+    target, name = {
+        "load": (loader, "_model"),
+        "call": (worker, "call_unet"),
+        "decode": (vae, "decode"),
+    }[place]
+    with monkeypatch.context() as patch:
+        patch.setattr(target, name, raising(Full("4 GB"))(getattr(target, name)))
+        last = run(engine, ask(width=512, height=512, num_inference_steps=1))[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == "out_of_memory"
+    assert "512x512" in last.message
+    assert "Lower the width and height" in last.message
+    finish(engine, ask())
+
+
+# ---------------------------------------------------------------------------------------------------------- disk
+
+
+def assert_no_leftovers(outputs: Path) -> None:
+    assert [f for f in outputs.rglob("*") if f.suffix in (".part", ".png")] == []
+
+
+def test_a_full_disk_is_told_and_leaves_no_file(make_engine: EngineFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make_engine()
+    with monkeypatch.context() as patch:
+        patch.setattr("studio.gallery.os.fsync", raising(OSError(errno.ENOSPC, "No space left"))(os.fsync))
+        last = run(engine, ask())[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == "disk"
+    assert "full" in last.message
+    assert_no_leftovers(engine._gallery.outputs_dir)
+    finish(engine, ask())
+
+
+def test_an_outputs_folder_that_is_none_is_told(make_engine: EngineFactory, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    engine = make_engine(gallery=Gallery(tmp_path / "file"))
+    last = run(engine, ask())[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == "disk"
+    assert str(tmp_path) not in last.message
+    (tmp_path / "file").unlink()
+    finish(engine, ask())
+
+
+SAVES_SLOWLY = """
+import os, sys, time
+from pathlib import Path
+import studio.gallery
+from studio.engine.engine import DiffusionEngine
+from studio.gallery import Gallery
+from studio.requests import TextToImage
+
+def slow(descriptor):
+    print("saving", flush=True)
+    time.sleep(600)
+
+studio.gallery.os.fsync = slow
+engine = DiffusionEngine([Path(sys.argv[1])], Gallery(sys.argv[2]), preload=None)
+engine.start()
+engine.submit(TextToImage(prompt="", checkpoint="tiny", num_inference_steps=1), owner="anna")
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
+def test_kill_while_saving_leaves_no_broken_picture(make_engine: EngineFactory, models_dir: Path) -> None:
+    engine = make_engine()
+    outputs = engine._gallery.outputs_dir
+    command = [sys.executable, "-c", SAVES_SLOWLY, str(models_dir), str(outputs)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "saving\n"
+        child.send_signal(signal.SIGKILL)
+    assert list(outputs.rglob("*.png")) == []
+    picture = finish(engine, ask()).pictures[0]
+    path = engine._gallery.path(picture.id, "anna")
+    assert path is not None
+    with Image.open(path) as image:
+        image.load()
+
+
+# ----------------------------------------------------------------------------------------------------- checkpoint
+
+
+def test_a_broken_checkpoint_fails_its_jobs_with_its_reason(make_engine: EngineFactory, tmp_path: Path) -> None:
+    from tests.tiny import save_tiny_checkpoint
+
+    good = save_tiny_checkpoint(tmp_path / "models" / "checkpoints" / "good")
+    bad = save_tiny_checkpoint(tmp_path / "models" / "checkpoints" / "bad")
+    weights = bad / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    engine = make_engine(models_dirs=[tmp_path / "models"], preload="bad")
+    job = engine.submit(ask(checkpoint="bad"), owner="anna")
+    last = outcome(engine, job)
+    assert isinstance(last, Failed)
+    assert last.kind == "bad_checkpoint"
+    assert "The VAE cannot be loaded" in last.message
+    assert "truncated" in last.message
+    assert str(tmp_path) not in last.message
+    finish(engine, ask(checkpoint=good.name))
+
+
+def test_a_fault_of_the_engine_itself_does_not_end_it(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from studio.engine.batching import Rota
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rota, "next_tick", raising(Broken(), lambda number: number == 1)(Rota.next_tick))
+        last: Event = run(engine, ask())[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == "internal"
+    finish(engine, ask())
