@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -105,12 +106,12 @@ def check(flags: argparse.Namespace) -> None:
 
 def check_device(name: str) -> None:
     """Only a named accelerator is worth waiting for torch before the page is up."""
-    from studio.engine.device import resolve_device
+    from studio.engine.device import Device
 
     try:
-        resolve_device(name)
+        Device(name)
     except ValueError as error:
-        stop(f"--device {name}: {error}")
+        stop(f"--{error}")
 
 
 def port_in_use(host: str, port: int) -> bool:
@@ -191,6 +192,11 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
         engine.start()  # after the page answers: importing torch holds Python's lock in long bursts
         print(f"Latent Studio is open at {url}", flush=True)
         if flags.share:
+            if (
+                shared
+            ):  # the guard learns its new name; our own scripts go on coming from here, not from Gradio's bucket
+                hosts.add(str(urllib.parse.urlsplit(shared).hostname))
+            page.share = False
             print(f"Public link: {shared}" if shared else "The public link could not be made; the studio runs locally.")
         print("Stop it with Ctrl+C.", flush=True)
         while not ended.wait(1):  # waits in slices, so that Ctrl+C is heard on Windows too
