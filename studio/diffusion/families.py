@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 
@@ -15,43 +15,11 @@ FamilyName = Literal["sd1", "sd2", "sdxl"]
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """What all checkpoints of one family share."""
-
-    label: str
-    native_width: int
-    native_height: int
-    ays_sigmas: tuple[float, ...]  # Align Your Steps: the 10-step table of diffusers' AysSchedules, without its end
-
-
-# The SD 1 table is the nearest there is for SD 2 (same latent space and training curve).
-_AYS_SD1 = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152)
-
-FAMILIES: Mapping[FamilyName, Family] = {
-    "sd1": Family(label="SD 1", native_width=512, native_height=512, ays_sigmas=_AYS_SD1),
-    "sd2": Family(label="SD 2", native_width=768, native_height=768, ays_sigmas=_AYS_SD1),
-    "sdxl": Family(
-        label="SDXL",
-        native_width=1024,
-        native_height=1024,
-        ays_sigmas=(14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113),
-    ),
-}
-
-
-class Unet(Protocol):
-    """The part of diffusers' UNet2DConditionModel that is called here."""
-
-    def __call__(
-        self,
-        sample: torch.Tensor,  # (B, C, h, w)
-        timestep: torch.Tensor,  # (B,)
-        encoder_hidden_states: torch.Tensor,  # (B, tokens, dim)
-        *,
-        added_cond_kwargs: dict[str, torch.Tensor] | None = None,
-        return_dict: bool = False,
-    ) -> tuple[torch.Tensor, ...]: ...
+# Align Your Steps (Sabour et al. 2024): the sigmas of the ten best steps, as in diffusers' AysSchedules, without the
+# closing 0. SD 2 has no table; it shares SD 1's latent space and training curve.
+_AYS_SD = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152)
+_AYS_SDXL = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113)
+AYS_SIGMAS: Mapping[FamilyName, tuple[float, ...]] = {"sd1": _AYS_SD, "sd2": _AYS_SD, "sdxl": _AYS_SDXL}
 
 
 @dataclass(kw_only=True)

@@ -12,7 +12,7 @@ import inspect
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -20,8 +20,9 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
-from studio.diffusion.families import FAMILIES, FamilyName
+from studio.diffusion.families import AYS_SIGMAS, FamilyName
 from studio.requests import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -132,7 +133,7 @@ def noise_schedule_sigmas(
     if noise_schedule == "exponential":
         return np.exp(np.linspace(math.log(sigma_max), math.log(sigma_min), n))
     if noise_schedule == "ays":  # Sabour et al. 2024: ten optimal steps, log-linear between them
-        table = np.array([*FAMILIES[family].ays_sigmas, sigma_min])
+        table = np.array([*AYS_SIGMAS[family], sigma_min])
         positions = np.linspace(0, 1, n + 1)[:-1]
         return np.exp(np.interp(positions, np.linspace(0, 1, len(table)), np.log(table)))
     raise ValueError(f"noise_schedule: {noise_schedule} has no formula of its own")
@@ -160,6 +161,7 @@ class Schedule:
     levels: list[Level]
     stages: list[int]  # 1, or 2 for the second evaluation of a step
     steps: list[int]  # 0-based step each evaluation belongs to, counted from where the run begins
+    seed: int  # the image's
     strides: list[int] | None = None  # timesteps to the next evaluation, where the class would guess them evenly
 
     @property
@@ -181,6 +183,8 @@ class Schedule:
             # Its order grows with the position in the whole schedule, as if there were derivatives of evaluations
             # before a run that begins in mid-schedule.
             arguments["order"] = min(index + 1, 4)
+        if self.name == "dpmpp_sde" and self.scheduler.noise_sampler is None:
+            self.scheduler.noise_sampler = _brownian_noise(self.scheduler.sigmas, latents, self.seed)
         if self.strides is not None:
             # DDIM and PNDM step by num_train_timesteps // num_inference_steps; this makes it the distance we want.
             train = self.scheduler.config.num_train_timesteps
@@ -189,6 +193,15 @@ class Schedule:
             model_output, self.timesteps[index], latents, return_dict=False, **arguments
         )[0]
         return result
+
+
+def _brownian_noise(sigmas: torch.Tensor, latents: torch.Tensor, seed: int) -> Callable[[Any, Any], torch.Tensor]:
+    """The noise of DPM++ SDE between any two sigmas, as its class makes it, but on the CPU and by the image's seed: the
+    same on every device."""
+    # torchsde reports float32's last bit at the ends of its interval, at every new value: no news to anybody.
+    warnings.filterwarnings("ignore", message="Should have t[ab]", module="torchsde")
+    sampler = BrownianTreeNoiseSampler(latents.cpu(), sigmas[sigmas > 0].min().item(), sigmas.max().item(), seed)
+    return lambda sigma, sigma_next: sampler(sigma, sigma_next).to(latents.device)
 
 
 def make_schedule(
@@ -218,10 +231,6 @@ def make_schedule(
     if prediction_type == "sample" and (kind.kind == "scaled" or name == "pndm"):
         raise ValueError(f"scheduler: {name} cannot run a checkpoint that predicts samples; DDIM and DPM++ 2M can")
     scheduler = _new_scheduler(name, noise_schedule, scheduler_config, prediction_type)
-    if name == "dpmpp_sde":
-        scheduler.noise_sampler_seed = seed
-        # torchsde reports float32's last bit at the end of its interval, once per new value: no news to anybody.
-        warnings.filterwarnings("ignore", message="Should have t[ab]", module="torchsde")
     given: Array | None = None
     if noise_schedule == "as_configured":
         scheduler.set_timesteps(num_inference_steps)
@@ -229,7 +238,7 @@ def make_schedule(
         given = _write_timesteps(scheduler, noise_schedule, num_inference_steps, family)
     else:
         _write_sigmas(scheduler, name, noise_schedule, num_inference_steps, family)
-    return _schedule_of(scheduler, name, num_inference_steps, strength, given)
+    return _schedule_of(scheduler, name, num_inference_steps, strength, seed, given)
 
 
 def _new_scheduler(
@@ -317,11 +326,16 @@ def _write_sigmas(
 
 
 def _schedule_of(
-    scheduler: Any, name: SchedulerName, num_inference_steps: int, strength: float, given: Array | None
+    scheduler: Any,
+    name: SchedulerName,
+    num_inference_steps: int,
+    strength: float,
+    seed: int,
+    given: Array | None,
 ) -> Schedule:
     kind = _CLASSES[name]
     if name == "pndm":
-        return _pndm_schedule(scheduler, num_inference_steps, strength)
+        return _pndm_schedule(scheduler, num_inference_steps, strength, seed)
     order = kind.order
     steps = (len(scheduler.timesteps) + order - 1) // order
     begin = (steps - steps_run(steps, strength)) * order
@@ -339,11 +353,12 @@ def _schedule_of(
         levels=[_level(_sigma(scheduler, name, index)) for index in indices],
         stages=[1 + (order == 2 and i % 2 == 1) for i in range(len(indices))],
         steps=[(i + order - 1) // order for i in range(len(indices))],
+        seed=seed,
         strides=strides,
     )
 
 
-def _pndm_schedule(scheduler: Any, num_inference_steps: int, strength: float) -> Schedule:
+def _pndm_schedule(scheduler: Any, num_inference_steps: int, strength: float, seed: int) -> Schedule:
     """PNDM asks the model twice at its second timestep, also when it begins in mid-schedule (diffusers' img2img forgets
     the second time and then is one step off)."""
     timesteps = torch.unique(scheduler.timesteps).flip(0)
@@ -363,6 +378,7 @@ def _pndm_schedule(scheduler: Any, num_inference_steps: int, strength: float) ->
         levels=[_level(_sigma_at(scheduler, int(t))) for t in timesteps],
         stages=[1 + (i == 1) for i in range(len(timesteps))],
         steps=[max(i - 1, 0) for i in range(len(timesteps))],
+        seed=seed,
         strides=strides,
     )
 

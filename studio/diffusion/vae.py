@@ -5,6 +5,8 @@ Pixels are (B, 3, H, W) in [-1, 1]; latents are (B, C, H/8, W/8) at the U-Net's 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as functional
@@ -12,6 +14,15 @@ from PIL import Image
 
 from studio.diffusion.families import Components
 from studio.diffusion.preview import fit_fast_preview
+
+
+class NotFinite(ArithmeticError):
+    """A tensor that becomes a picture holds NaN or infinity."""
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """True when every value is a number. One reduction; on a GPU it waits for the device."""
+    return bool(torch.isfinite(tensor).all())
 
 
 @torch.inference_mode()
@@ -33,23 +44,19 @@ def decode(components: Components, latents: torch.Tensor) -> torch.Tensor:
     scaled = latents.to(components.device) / vae.config.scaling_factor
     pixels = vae.decode(scaled.to(components.dtype), return_dict=False)[0].float()
     if components.dtype != torch.float32 and not is_finite(pixels):
-        vae.to(torch.float32)
+        _cast(vae, torch.float32)
         try:
             pixels = vae.decode(scaled.float(), return_dict=False)[0]
         finally:
-            vae.to(components.dtype)
+            _cast(vae, components.dtype)
     if not is_finite(pixels):
         raise NotFinite("the decoded picture holds values that are not numbers")
     return pixels
 
 
-class NotFinite(ArithmeticError):
-    """A tensor that becomes a picture holds NaN or infinity."""
-
-
-def is_finite(tensor: torch.Tensor) -> bool:
-    """True when every value is a number. One reduction; on a GPU it waits for the device."""
-    return bool(torch.isfinite(tensor).all())
+@torch.inference_mode(mode=False)
+def _cast(vae: Any, dtype: torch.dtype) -> None:
+    vae.to(dtype)  # outside inference mode, in which weights would become tensors that nothing may change any more
 
 
 def to_uint8(pixels: torch.Tensor) -> np.ndarray:

@@ -72,7 +72,9 @@ def test_a_nan_in_half_precision_is_decoded_once_more_in_float32() -> None:
     half.vae = overflowing = DecodesToNan(half.vae)
     assert vae.is_finite(vae.decode(half, latents(1, 4, 8, 8)))
     assert overflowing.asked == [torch.bfloat16, torch.float32]
-    assert next(overflowing.real.parameters()).dtype == torch.bfloat16
+    weight = next(overflowing.real.parameters())
+    assert weight.dtype == torch.bfloat16
+    assert not weight.is_inference()
 
 
 def test_what_is_not_finite_in_float32_is_an_error(components: Components) -> None:
