@@ -222,9 +222,12 @@ def apt_install(package: str) -> None:
     """Debian's package manager, as root, without questions."""
     print(f"Installing Debian's {package} ...", flush=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update", "-qq"], environment)
-    if run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], environment) != 0:
-        raise Trouble(f"apt-get could not install {package}; it says above why.")
+    for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", package]):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Trouble(
+            f"{done.stdout[-1500:]}{done.stderr[-1500:]}\napt-get could not install {package}; it says above why."
+        )
 
 
 def run(command: Sequence[str], environment: dict[str, str] | None = None) -> int:

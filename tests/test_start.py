@@ -19,6 +19,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     monkeypatch.setattr(start, "ENVIRONMENT", tmp_path / ".venv")
     monkeypatch.setattr(start, "quiet", lambda command: ran.append(list(command)) or True)
     monkeypatch.setattr(start, "run", lambda command, environment=None: ran.append(list(command)) or 0)
+    monkeypatch.setattr(start, "apt_install", lambda package: ran.append(["apt-get", "install", package]))
     monkeypatch.setattr(start, "answers", lambda url: False)
     monkeypatch.setattr(start.shutil, "which", lambda name: None)
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
