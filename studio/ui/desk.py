@@ -65,6 +65,8 @@ def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> Non
     def fields_back(kept: object) -> dict[Any, Any]:
         catalog = engine.catalog()
         updates = {fields["checkpoint"]: gr.update(choices=c.checkpoint_choices(catalog))}
+        if "image" in fields:  # empty, for the picture's own size: Gradio draws a number that starts as None as 0
+            updates |= {fields["width"]: None, fields["height"]: None}
         back = c.restored(engine, desk.controls, kept)
         if fields["checkpoint"] in back:
             updates[fields["checkpoint"]]["value"] = back.pop(fields["checkpoint"])

@@ -154,7 +154,6 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.pause": "Pause",
     "viewer.next": "Next evaluation",
     "viewer.last_evaluation": "Last evaluation",
-    "viewer.image": "Picture",
     "viewer.number.timestep": "t",
     "viewer.number.sigma": "sigma",
     "viewer.number.snr": "SNR",
@@ -167,7 +166,6 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.schedule.evaluations": "evaluation",
     "viewer.schedule.noise": "noise",
     "viewer.schedule.picture": "picture",
-    "viewer.live": "running",
     # ----------------------------------------------------------------------------------------------------- login
     "login.title": "Latent Studio",
     "login.user": "Name",

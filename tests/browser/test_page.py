@@ -260,7 +260,7 @@ def test_words_examples_and_tokens_help_with_the_prompt(visitor: Visitor) -> Non
 def test_the_cursor_is_in_the_prompt_and_a_preset_sets_the_size(visitor: Visitor) -> None:
     page = visitor()
     expect(prompt(page)).to_be_focused()
-    desk(page).get_by_text("16:9").click()
+    desk(page).get_by_role("radio", name="16:9").check()
     expect(page.locator("#text_to_image-width input")).to_have_value("168")
     expect(page.locator("#text_to_image-height input")).to_have_value("96")
 

@@ -18,8 +18,18 @@ window.LatentStudio.Record = class {
     return !!this.run && !["queued", "running"].includes(this.run.state);
   }
 
-  /** Fetch what is new. Answers "new", "same" or "none" (no such record, or none yet). */
-  async grow() {
+  /** Fetch what is new. Answers "new", "same" or "none" (no such record, or none yet). One at a time: whoever asks
+      while an answer is on its way gets that one. */
+  grow() {
+    if (!this.growing) {
+      this.growing = this.fetched().finally(() => {
+        this.growing = null;
+      });
+    }
+    return this.growing;
+  }
+
+  async fetched() {
     const since = this.evaluations.length;
     const answer = await fetch(`/record/${encodeURIComponent(this.job)}?image=${this.image}&since=${since}`);
     if (answer.status === 404) return "none";

@@ -112,7 +112,7 @@ window.LatentStudio.viewer = ({ element, props, watch }) => {
   async function follow() {
     const value = props.value || {};
     const mine = ++asked;
-    if (value.message !== undefined) empty.textContent = value.message || say(value.job ? "waiting" : "empty");
+    empty.replaceChildren(value.message || (value.job ? say("waiting") : h("span", {}, h("strong", {}, say("intro")), say("empty"))));
     if (!value.job || !shown(viewer)) return draw();
     let record = context.record;
     if (!record || record.job !== value.job || record.image !== (value.image || 0)) {
