@@ -35,7 +35,7 @@ from training.world import (
 NAME = "small-world-128"
 CHECKPOINT = Path("models") / NAME
 MAX_SHARD = "15MB"  # the U-Net is one file of 14.6 MB; no file may pass 15 MiB
-FIT_SEED, FIT_COUNT = 3, 512  # pictures that the fast preview is fitted on
+FIT_SEED, FIT_COUNT = 3, 128  # pictures that the fast preview is fitted on
 
 # Stable Diffusion 1.5's: all schedulers of the studio are made from these numbers.
 SCHEDULER = {

@@ -50,6 +50,9 @@ class AutoencoderConfig:
     kl_weight: float = 1e-4
     head_weight: float = 0.2
     clip: float = 1.0
+    # Once a U-Net knows the latents, only the decoder may go on learning.
+    decoder_only: bool = False
+    latent_noise: float = 0.0  # standard deviation added to the latents: a decoder for a U-Net that is never exact
 
 
 def make_autoencoder(config: AutoencoderConfig) -> AutoencoderKL:
@@ -89,15 +92,18 @@ def autoencoder_loss(
     vae: AutoencoderKL, head: nn.Conv2d, pixels: Tensor, noise: Tensor, config: AutoencoderConfig
 ) -> tuple[Tensor, dict[str, float]]:
     """The whole loss and its terms. `noise` has the shape of the latents (the reparametrisation's epsilon)."""
-    posterior = vae.encode(pixels).latent_dist  # pixels => latents (unscaled)
-    latents = posterior.mean + posterior.std * noise
+    with torch.set_grad_enabled(not config.decoder_only):
+        posterior = vae.encode(pixels).latent_dist  # pixels => latents (unscaled)
+    latents = posterior.mean + (posterior.var + config.latent_noise**2).sqrt() * noise
     decoded = vae.decode(latents).sample  # latents => pixels
     terms = {
         "reconstruction": reconstruction_loss(decoded, pixels),
         "gradient": config.gradient_weight * gradient_loss(decoded, pixels),
-        "kl": config.kl_weight * kl_loss(posterior.mean, posterior.logvar),
-        "head": config.head_weight * linear_decodability_loss(F.pixel_shuffle(head(latents), GRID), pixels),
     }
+    if not config.decoder_only:
+        linear = F.pixel_shuffle(head(latents), GRID)
+        terms["kl"] = config.kl_weight * kl_loss(posterior.mean, posterior.logvar)
+        terms["head"] = config.head_weight * linear_decodability_loss(linear, pixels)
     total = torch.stack(list(terms.values())).sum()
     return total, {name: term.item() for name, term in terms.items()}
 
@@ -136,7 +142,10 @@ def train(
         vae = AutoencoderKL.from_pretrained(start, subfolder="vae", torch_dtype=torch.float32)
     head = make_head(config)
     vae.train()
-    parameters = [*vae.parameters(), *head.parameters()]
+    if config.decoder_only:
+        parameters = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
+    else:
+        parameters = [*vae.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
     step, seconds = 0, 0.0
     state = load_state(folder / "state.pt")
@@ -214,9 +223,17 @@ def main() -> None:
     add_budget_arguments(parser)
     parser.add_argument("--from", dest="start", type=Path, help="a checkpoint folder to start from")
     parser.add_argument("--learning-rate", type=float, default=AutoencoderConfig.learning_rate)
+    parser.add_argument("--decoder-only", action="store_true", help="leave the latents as a trained U-Net knows them")
+    parser.add_argument("--latent-noise", type=float, default=0.0)
+    parser.add_argument("--whole-share", type=float, default=AutoencoderConfig.whole_share)
     parser.add_argument("--run", type=Path, default=RUNS / "autoencoder", help="folder of the run's state and figures")
     options = parser.parse_args()
-    config = AutoencoderConfig(learning_rate=options.learning_rate)
+    config = AutoencoderConfig(
+        learning_rate=options.learning_rate,
+        decoder_only=options.decoder_only,
+        latent_noise=options.latent_noise,
+        whole_share=options.whole_share,
+    )
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
     run_workers(options.workers, train, config, budget, options.run, options.start)
 
