@@ -66,6 +66,7 @@ def launch_arguments() -> dict[str, Any]:
     return {
         "theme": theme.theme(),
         "head": theme.head(),
+        "favicon_path": STATIC / "favicon.png",
         "show_error": False,
         "run_history": False,
         "enable_monitoring": False,

@@ -80,7 +80,8 @@ async def attach(engine: Engine, gallery: Gallery, owner: str, origin: str) -> A
     first = render.first_view(past)
     job = next((j for j in engine.jobs(owner=owner) if j.origin == origin), None)
     if job is None:
-        yield first
+        none = not engine.catalog()
+        yield render.refused_view(say("checkpoint.none"), first["earlier"]) if none else first
         return
     asked = render.asked_view(job.request, job.job_id, engine.catalog(), first["earlier"])
     try:

@@ -81,7 +81,7 @@ _ENGLISH: Mapping[str, str] = {
     "stage.keys.generate": "Ctrl+Enter",
     "stage.keys.stop": "Esc",
     "stage.first": "Your picture appears here, step by step out of noise.",
-    "stage.first.image": "Give a picture on the left, say what it should become, and watch.",
+    "stage.first.image": "Give a picture, say what it should become, and watch.",
     "stage.sample": "A sample. Move over the strip below to see how it was made.",
     "stage.sending": "Sending…",
     "stage.next": "Next in line.",

@@ -19,7 +19,7 @@ window.LatentStudio.landmarks = ({ element, props }) => {
 /** Token count, words the model knows and example prompts; a click puts them into the prompt. */
 window.LatentStudio.prompts = ({ element, props, watch }) => {
   const { h, fill, type, fieldIn } = window.LatentStudio;
-  const FEW = 9;
+  const FEW = 7;
   let all = false;
 
   const prompt = () => fieldIn(props.field);

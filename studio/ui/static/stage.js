@@ -22,7 +22,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   const cells = h("div", { class: "ls-cells" });
   const film = h("div", { class: "ls-film", role: "slider", tabindex: 0, "aria-label": say("film"), "aria-valuemin": 1 });
   film.append(cells, cursor);
-  const caption = h("p", { class: "ls-caption" });
+  const caption = h("p", { class: "ls-caption", dir: "auto" });
   const notes = h("p", { class: "ls-notes", hidden: true });
   const buttons = {
     save: h("a", { class: "ls-button", role: "button" }, icon("save"), say("save")),
@@ -233,7 +233,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     caption.textContent = done ? done.line || "" : working() || view.state === "stopped" ? view.prompt || "" : "";
     notes.textContent = (view.notes || []).join(" ");
     notes.hidden = !notes.textContent || !!opened;
-    const saved = done && done.id && !done.sample;
+    const saved = done && done.id;
     buttons.save.hidden = buttons.edit.hidden = !saved;
     if (saved) buttons.save.href = `/picture/${done.id}?download=1`;
     buttons.reuse.hidden = !(done && done.settings);
@@ -421,6 +421,8 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     if (view.problems && view.state === "invalid") markProblems(view.problems);
   }
 
+  // A prompt may be Arabic or Hebrew: let each field find its own direction.
+  for (const field of root().querySelectorAll("textarea")) field.dir = "auto";
   for (const name of ["generate", "stop"]) {
     const button = document.getElementById(`${tab}-${name}`);
     if (button) button.dataset.keys = props.words[`keys.${name}`];

@@ -34,7 +34,7 @@ window.LatentStudio.viewer = ({ element, props, watch }) => {
   const decoder = h("div", { class: "ls-picks", role: "group", "aria-label": say("decoder") }, h("span", {}, say("decoder")), ...hows);
   const empty = h("p", { class: "ls-empty-note", role: "status" });
   const transport = h("div", { class: "ls-transport" }, h("div", { class: "ls-steps" }, ...Object.values(buttons)), where, decoder);
-  const title = h("p", { class: "ls-run" });
+  const title = h("p", { class: "ls-run", dir: "auto" });
   const body = h("div", { class: "ls-viewer-body" }, title, transport, area("timeline"), area("panes"), h("div", { class: "ls-below" }, area("numbers"), area("schedule")));
   const viewer = h("section", { class: "ls-viewer", "aria-label": say("timeline") }, empty, body);
   element.replaceChildren(viewer);

@@ -1,0 +1,67 @@
+"""The picture of a first visit: one run of the built-in model with its filmstrip, as the page's own files.
+
+    python -m training.make_sample --prompt "a fox in the snow" --seed 7
+
+Writes studio/ui/static/sample.png and sample.json through the shipping engine. To be run anew when the model changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from studio.engine.engine import DiffusionEngine
+from studio.events import Finished
+from studio.gallery import Gallery
+from studio.requests import TextToImage
+from studio.ui.render import picture_view
+
+ROOT = Path(__file__).resolve().parent.parent
+STATIC = ROOT / "studio" / "ui" / "static"
+OWNER = "sample"
+
+
+async def make(engine: DiffusionEngine, gallery: Gallery, request: TextToImage) -> None:
+    """Run the request and write its picture and its view. Raises RuntimeError when it does not finish."""
+    job_id = engine.submit(request, owner=OWNER)
+    events = [event async for event in engine.watch(job_id, owner=OWNER)]
+    end = events[-1]
+    if not isinstance(end, Finished):
+        raise RuntimeError(f"The run did not finish: {end}")
+    picture = end.pictures[0]
+    path = gallery.path(picture.id, OWNER)
+    assert path is not None  # it has just been saved
+    shutil.copyfile(path, STATIC / "sample.png")
+    view = picture_view(picture) | {"id": "", "src": "/studio-static/sample.png"}
+    (STATIC / "sample.json").write_text(json.dumps(view, ensure_ascii=False), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompt", default="a fox in the snow")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--models-dir", type=Path, default=ROOT / "models")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as outputs:
+        gallery = Gallery(outputs)
+        engine = DiffusionEngine(
+            models_dirs=[given.models_dir],
+            gallery=gallery,
+            device="auto",
+            dtype="auto",
+            exact=True,
+            preload="small-world-128",
+        )
+        engine.start()
+        try:
+            asyncio.run(make(engine, gallery, TextToImage(prompt=given.prompt, seed=given.seed)))
+        finally:
+            engine.close()
+
+
+if __name__ == "__main__":
+    main()
