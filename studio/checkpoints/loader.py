@@ -19,9 +19,11 @@ from transformers.utils import logging as transformers_logging
 from studio.checkpoints.catalog import read_json
 from studio.checkpoints.inspect import BadCheckpoint, read_header
 from studio.diffusion.families import Components, FamilyName
+from studio.diffusion.vae import fitted_preview
 
 logger = logging.getLogger(__name__)
 
+FastPreview = tuple[torch.Tensor, torch.Tensor]  # weight, bias: studio.diffusion.preview
 Progress = Callable[[str, float], None]  # a sentence for the page, and how much is done, 0..1
 
 PARTS: dict[str, tuple[str, frozenset[str]]] = {  # folder -> what it is, and the classes that may stand in the index
@@ -35,9 +37,18 @@ FAST_PREVIEW = "vae/fast_preview.safetensors"
 IGNORED_KEYS = ("position_ids",)
 
 
-def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype, progress: Progress) -> Components:
+def load(
+    folder: Path,
+    *,
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Progress,
+    fast_preview: FastPreview | None = None,
+) -> Components:
     """Read every part of the folder, straight to the device in the target precision.
 
+    The fast preview is the one given (fitted at an earlier load), else the file beside the VAE, else fitted now.
     Raises BadCheckpoint, one sentence that names the part, for anything missing, unexpected, mis-shaped or not finite.
     """
     transformers_logging.disable_progress_bar()  # progress goes to the page, not to the terminal
@@ -60,12 +71,11 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype, p
     begin("unet")
     unet = _model(UNet2DConditionModel, folder, "unet", device, dtype)
     _check_fit(unet, vae, text_encoder, tokenizer)
-    progress(f"Loading {name}: done", 1.0)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     prediction_type = scheduler_config.get("prediction_type", "epsilon")
     if prediction_type not in ("epsilon", "v_prediction", "sample"):
         raise BadCheckpoint(f"The scheduler's prediction_type is {str(prediction_type)[:60]!r}, which is not known.")
-    return Components(
+    components = Components(
         name=name,
         family=_family(unet),
         unet=unet,
@@ -78,8 +88,13 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype, p
         dtype=dtype,
         native_width=unet.config.sample_size * factor,
         native_height=unet.config.sample_size * factor,
-        fast_preview=_fast_preview(folder, vae, device),
+        fast_preview=fast_preview or _fast_preview(folder, vae, device),
     )
+    if components.fast_preview is None:
+        progress(f"Loading {name}: fitting the fast preview", 0.99)
+        components.fast_preview = _fitted(components)
+    progress(f"Loading {name}: done", 1.0)
+    return components
 
 
 def _check_index(folder: Path) -> None:
@@ -127,8 +142,7 @@ def _check_weights(folder: Path, part: str) -> int:
 
 def _model(kind: Any, folder: Path, part: str, device: torch.device, dtype: torch.dtype) -> Any:
     label = PARTS[part][0]
-    precision = "dtype" if kind is CLIPTextModel else "torch_dtype"
-    given = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True, precision: dtype}
+    given = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True, "dtype": dtype}
     try:
         try:  # each tensor goes to its place on the device as it is read, no second copy
             model, report = kind.from_pretrained(folder / part, device_map={"": device}, **given)
@@ -180,8 +194,18 @@ def _family(unet: Any) -> FamilyName:
     return "sd2" if unet.config.cross_attention_dim == 1024 else "sd1"
 
 
-def _fast_preview(folder: Path, vae: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The fitted (weight, bias) beside the VAE, or None when there is none; a damaged one only costs the preview."""
+def _fitted(components: Components) -> FastPreview | None:
+    """A fast preview for a VAE that came without; a VAE that cannot be fitted only costs the preview."""
+    try:
+        weight, bias = fitted_preview(components)
+    except (RuntimeError, ArithmeticError):
+        logger.warning("No fast preview could be fitted to this VAE", exc_info=True)
+        return None
+    return (weight, bias) if bool(torch.isfinite(weight).all()) and bool(torch.isfinite(bias).all()) else None
+
+
+def _fast_preview(folder: Path, vae: Any, device: torch.device) -> FastPreview | None:
+    """The (weight, bias) beside the VAE, or None when there is none or it is damaged."""
     file = folder / FAST_PREVIEW
     if not file.exists():
         return None

@@ -32,6 +32,7 @@ class ModelManager:
         self._release = release
         self._hot: Components | None = None
         self._hashes: dict[tuple[Path, int, int], str] = {}
+        self._previews: dict[tuple[Path, int, int], loader.FastPreview] = {}  # a fit takes many decodes, so once
         self._hot_folder: Path | None = None
 
     @property
@@ -47,10 +48,20 @@ class ModelManager:
         if entry is None:
             raise BadCheckpoint(f"The checkpoint {name[:80]} is not in the models folder any more.")
         self.unload()
+        identity = _identity(entry.folder)
         try:
-            self._hot = loader.load(entry.folder, name=name, device=self._device, dtype=self._dtype, progress=progress)
+            self._hot = loader.load(
+                entry.folder,
+                name=name,
+                device=self._device,
+                dtype=self._dtype,
+                progress=progress,
+                fast_preview=self._previews.get(identity),
+            )
         finally:
             self._release()
+        if self._hot.fast_preview is not None:
+            self._previews[identity] = self._hot.fast_preview
         self._hot_folder = entry.folder
         threading.Thread(target=self._hash, args=(entry.folder,), name="checkpoint-hash", daemon=True).start()
         return self._hot

@@ -24,7 +24,8 @@ SHARE = 0.15  # of a step: what `automatic` may cost
 JPEG_QUALITY = 78
 FILMSTRIP_SIDE = 128  # pixels, the longer side
 LADDER: tuple[RungName, ...] = ("full", "tiny", "fast")  # best first
-_MEMORY = 0.8  # of a running mean
+_MEMORY = 0.9  # of a running mean
+_TRIES = 2  # measurements before `automatic` trusts a rung's cost: the first pays for set-up
 
 
 class Ladder:
@@ -34,20 +35,24 @@ class Ladder:
         self._components = components
         has = {"full": True, "tiny": components.tiny_vae is not None, "fast": components.fast_preview is not None}
         self.rungs: tuple[RungName, ...] = tuple(rung for rung in LADDER if has[rung])
-        self._means: dict[Hashable, float] = {}
+        self._means: dict[Hashable, float] = {}  # by (rung, size), and of a step by ("step", size)
+        self._measured: dict[Hashable, int] = {}
         self._saved: dict[Hashable, float] = {}
 
     def record(self, rung: RungName, size: Hashable, seconds: float) -> None:
         """Take a measurement: seconds one frame of that size has cost, JPEG included."""
-        old = self._means.get((rung, size))
-        self._means[rung, size] = seconds if old is None else _MEMORY * old + (1 - _MEMORY) * seconds
+        self._keep((rung, size), seconds)
+
+    def record_step(self, size: Hashable, seconds: float) -> None:
+        """Take a measurement: seconds one step of one image of that size has cost, its share of a shared call."""
+        self._keep(("step", size), seconds)
 
     def seconds(self, rung: RungName, size: Hashable) -> float | None:
         """Running mean of one frame's cost, None while unknown."""
         return self._means.get((rung, size))
 
-    def choose(self, choice: PreviewName, size: Hashable, step_seconds: float) -> RungName | None:
-        """The rung for one frame of a step that took `step_seconds` for one image; None: no frame this time.
+    def choose(self, choice: PreviewName, size: Hashable) -> RungName | None:
+        """The rung for the next frame of an image of that size; None: no frame this time.
 
         A rung asked for by name is taken whatever it costs. `automatic`, and a rung this checkpoint lacks, is the best
         one known to cost at most 15 % of the step, else the cheapest. Where the cheapest is the whole VAE, there is a
@@ -55,17 +60,23 @@ class Ladder:
         """
         if choice != "automatic" and choice in self.rungs:
             return choice
+        allowed = SHARE * self._means.get(("step", size), 0.0)
         for rung in self.rungs:
             cost = self.seconds(rung, size)
-            if cost is not None and cost <= SHARE * step_seconds:
+            if cost is not None and cost <= allowed and self._measured[rung, size] >= _TRIES:
                 return rung
         if self.rungs[-1] != "full":
             return self.rungs[-1]
-        self._saved[size] = self._saved.get(size, 0.0) + SHARE * step_seconds
+        self._saved[size] = self._saved.get(size, 0.0) + allowed
         if self._saved[size] < (self.seconds("full", size) or 0.0):
             return None
         self._saved[size] = 0.0
         return "full"
+
+    def _keep(self, what: Hashable, seconds: float) -> None:
+        old = self._means.get(what)
+        self._means[what] = seconds if old is None else _MEMORY * old + (1 - _MEMORY) * seconds
+        self._measured[what] = self._measured.get(what, 0) + 1
 
     def decode(self, rung: RungName, denoised: torch.Tensor) -> np.ndarray[Any, Any]:
         """Predicted x0 (n, C, h, w) => uint8 pictures (n, H, W, 3) by one rung, in one call."""

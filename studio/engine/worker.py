@@ -307,18 +307,21 @@ class Worker:
             with failures.ending(running.run.job, self._fail):
                 self._record(running, evaluation)
         shown = [running for running, _ in advanced if id(running.seat) in self._running]
-        self._preview(shown, seconds / max(1, len(shown)), now)
+        assert self._ladder is not None
+        for running in shown:
+            self._ladder.record_step(_size(running), seconds / len(shown))
+        self._preview(shown, now)
         for running, evaluation in advanced:
             if id(running.seat) in self._running and running.unseen is None:
                 run = running.run
                 run.job.publish(run.step(running, evaluation, self._ending_seconds.get(_size(running), 0.0)))
 
-    def _preview(self, lanes: list[Running], step_seconds: float, now: float) -> None:
+    def _preview(self, lanes: list[Running], now: float) -> None:
         """Decode the lanes' predicted x0 in as few calls as there are rungs; a lane that was shown has no `unseen`."""
         assert self._ladder is not None
         by_rung: dict[tuple[RungName, Hashable], list[Running]] = {}
         for running in lanes:
-            rung = self._ladder.choose(running.run.request.preview, _size(running), step_seconds)
+            rung = self._ladder.choose(running.run.request.preview, _size(running))
             if rung is None:
                 running.unseen = None  # the step is told all the same, with the frame before
             else:

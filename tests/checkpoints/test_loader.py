@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from studio.checkpoints import loader
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.checkpoints.loader import load
 from studio.checkpoints.manager import ModelManager
 from studio.diffusion.families import Components
 from tests.tiny import save_tiny_checkpoint, tiny_components
@@ -38,7 +38,9 @@ def folder(pristine: Path, tmp_path: Path) -> Path:
 
 
 def loaded(folder: Path, dtype: torch.dtype = torch.float32) -> Components:
-    return load(folder, name="tiny", device=torch.device("cpu"), dtype=dtype, progress=lambda message, fraction: None)
+    return loader.load(
+        folder, name="tiny", device=torch.device("cpu"), dtype=dtype, progress=lambda message, fraction: None
+    )
 
 
 def edit_json(path: Path, **changes: Any) -> None:
@@ -66,7 +68,6 @@ def test_every_weight_arrives_in_the_target_precision(pristine: Path, dtype: tor
             assert torch.equal(weight, expected[name].to(dtype)), name
     assert components.scheduler_config["beta_schedule"] == "scaled_linear"
     assert (components.native_width, components.native_height, components.prediction_type) == (64, 64, "epsilon")
-    assert components.fast_preview is None
 
 
 def test_the_fast_preview_beside_the_vae_is_read(folder: Path) -> None:
@@ -78,14 +79,27 @@ def test_the_fast_preview_beside_the_vae_is_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", pickle.dumps(1)])
-def test_a_damaged_fast_preview_costs_only_the_preview(folder: Path, content: bytes) -> None:
-    (folder / "vae" / "fast_preview.safetensors").write_bytes(content)
-    assert loaded(folder).fast_preview is None
+def test_where_the_fast_preview_is_missing_or_damaged_one_is_fitted(folder: Path, content: bytes) -> None:
+    if content:
+        (folder / "vae" / "fast_preview.safetensors").write_bytes(content)
+    preview = loaded(folder).fast_preview
+    assert preview is not None
+    assert preview[0].shape == (192, 4, 3, 3)
+
+
+def test_a_vae_that_cannot_be_fitted_costs_only_the_fast_preview(
+    pristine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def singular(components: Components) -> None:
+        raise RuntimeError("The solver failed")
+
+    monkeypatch.setattr(loader, "fitted_preview", singular)
+    assert loaded(pristine).fast_preview is None
 
 
 def test_progress_rises_from_nothing_to_all(pristine: Path) -> None:
     told: list[tuple[str, float]] = []
-    load(
+    loader.load(
         pristine,
         name="tiny",
         device=torch.device("cpu"),
@@ -95,7 +109,13 @@ def test_progress_rises_from_nothing_to_all(pristine: Path) -> None:
     fractions = [fraction for _, fraction in told]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
-    assert [message for message, _ in told[:2]] == ["Loading tiny: text encoder", "Loading tiny: VAE"]
+    assert [message.removeprefix("Loading tiny: ") for message, _ in told] == [
+        "text encoder",
+        "VAE",
+        "U-Net",
+        "fitting the fast preview",
+        "done",
+    ]
 
 
 @pytest.mark.parametrize(

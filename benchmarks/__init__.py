@@ -1,0 +1,1 @@
+"""How fast, how much memory: measured on demand, never by a test. Each prints JSON on its last line."""

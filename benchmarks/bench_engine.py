@@ -1,0 +1,133 @@
+"""How fast is one picture through the engine, against diffusers' own pipeline with the same weights and settings?
+
+    python -m benchmarks.bench_engine --checkpoint models/small-world-128
+
+Engine: from `submit` to `Finished`, with a preview at every step, a recording for the noise viewer, the PNG with its
+metadata on disk. diffusers: one call of `StableDiffusionPipeline` without any preview, giving a PIL picture that
+nobody saves. Both run in this process in turn, round after round; a ratio is the median over the rounds of engine /
+diffusers, so a machine that is busy for a while does not decide it. Prompts are known to the engine, as when somebody
+tries another seed, but for "new prompt", which it has to encode. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import loaded_engine, native_settings
+from studio.engine.engine import DiffusionEngine
+from studio.events import Finished
+from studio.requests import PreviewName, TextToImage
+
+PROMPTS = ("a fox in the snow", "a pizza on a blue background", "two cats in the desert", "a rocket at night")
+OWNER = "bench"
+
+
+def engine_seconds(engine: DiffusionEngine, request: TextToImage) -> float:
+    """Seconds from `submit` to `Finished`."""
+
+    async def wait(job: str) -> None:
+        async for event in engine.watch(job, owner=OWNER):
+            last = event
+        if not isinstance(last, Finished):
+            raise SystemExit(f"The engine did not finish: {last}")
+
+    began = time.perf_counter()
+    asyncio.run(wait(engine.submit(request, owner=OWNER)))
+    return time.perf_counter() - began
+
+
+def diffusers_seconds(pipe: Any, request: TextToImage) -> float:
+    """Seconds of one pipeline call."""
+    import torch
+
+    began = time.perf_counter()
+    pipe(
+        request.prompt,
+        negative_prompt=request.negative_prompt,
+        num_inference_steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+        generator=torch.Generator().manual_seed(request.seed or 0),
+    )
+    return time.perf_counter() - began
+
+
+def pipeline(folder: Path, engine: DiffusionEngine) -> Any:
+    """diffusers' own pipeline on the folder, with the scheduler our requests name (DPM++ 2M, Karras)."""
+    import torch
+    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+    components = engine._components
+    assert components is not None
+    pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, dtype=components.dtype)
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, use_karras_sigmas=True)
+    pipe.set_progress_bar_config(disable=True)
+    torch.set_num_threads(native_settings(components)["threads"])
+    return pipe.to(components.device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=Path("models/small-world-128"))
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
+        pipe = pipeline(options.checkpoint, engine)
+        result = measured(engine, pipe, options.steps, options.rounds)
+        engine.close()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    result["peak_rss_mib_with_both"] = round(peak / 2**20)
+    print(json.dumps(result))
+
+
+def measured(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dict[str, Any]:
+    """Ratios and medians of all ways; the first round warms up and is not counted."""
+    assert engine._components is not None
+    ways: dict[str, PreviewName] = {"fast": "fast", "automatic": "automatic", "full": "full"}
+    seconds: dict[str, list[float]] = {name: [] for name in ["diffusers", "fast, new prompt", *ways]}
+    for number in range(rounds + 1):
+        settings: dict[str, Any] = {
+            "prompt": PROMPTS[number % len(PROMPTS)],
+            "checkpoint": engine._components.name,
+            "num_inference_steps": steps,
+            "seed": number,
+        }
+        known = TextToImage(**settings)
+        new = TextToImage(**settings | {"prompt": f"{known.prompt} {number}", "preview": "fast"})
+        engine_seconds(engine, known) if number < len(PROMPTS) else None  # from now on this prompt is known
+        turns = {"diffusers": lambda known=known: diffusers_seconds(pipe, known)}
+        turns["fast, new prompt"] = lambda new=new: engine_seconds(engine, new)
+        for name, preview in ways.items():
+            request = TextToImage(**settings | {"preview": preview})
+            turns[name] = lambda request=request: engine_seconds(engine, request)
+        names = list(turns) if number % 2 else list(turns)[::-1]
+        for name in names:
+            taken = turns[name]()
+            if number:
+                seconds[name].append(taken)
+    result: dict[str, Any] = {
+        "bench": "engine",
+        "steps": steps,
+        "rounds": rounds,
+        **native_settings(engine._components),
+    }
+    for name, values in seconds.items():
+        ratio = statistics.median(a / b for a, b in zip(values, seconds["diffusers"]))
+        result[name] = {"seconds": round(statistics.median(values), 4), "ratio": round(ratio, 3)}
+        print(f"{name:18s} {statistics.median(values):8.3f} s   {ratio:5.2f} x diffusers")
+    return result
+
+
+if __name__ == "__main__":
+    main()

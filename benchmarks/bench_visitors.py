@@ -1,0 +1,125 @@
+"""Eight visitors at once: lanes that share U-Net calls against first in, first out on the same engine.
+
+    python -m benchmarks.bench_visitors --checkpoint models/small-world-128
+
+Shared: all requests are submitted at once; seconds from the first `submit` to the last `Finished`. First in, first
+out: each is submitted when the one before has finished. Every visitor asks for another scheduler, step count,
+guidance, prompt and seed, the same in both ways; the ways take turns, and the ratio is the median over the rounds.
+Ticks are the U-Net calls between the last visitor's `submit` and his first preview, with the other seven running
+already. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import loaded_engine, native_settings
+from studio.engine.engine import DiffusionEngine
+from studio.events import Finished, Step
+from studio.requests import TextToImage
+
+SCHEDULERS = ("dpmpp_2m", "euler", "euler_a", "ddim", "unipc", "dpmpp_2m_sde", "lms", "deis")
+
+
+def requests(checkpoint: str, steps: int) -> list[TextToImage]:
+    """Eight different wishes of about the same work."""
+    return [
+        TextToImage(
+            prompt=f"a fox in the snow, number {k}",
+            checkpoint=checkpoint,
+            num_inference_steps=steps - 2 + k % 5,
+            guidance_scale=3.0 + k,
+            scheduler=scheduler,  # type: ignore[arg-type]
+            seed=k,
+            preview="fast",
+        )
+        for k, scheduler in enumerate(SCHEDULERS)
+    ]
+
+
+async def finished(engine: DiffusionEngine, job: str, owner: str) -> None:
+    async for event in engine.watch(job, owner=owner):
+        last = event
+    if not isinstance(last, Finished):
+        raise SystemExit(f"The engine did not finish: {last}")
+
+
+async def shared(engine: DiffusionEngine, wishes: list[TextToImage]) -> float:
+    """Seconds for all of them together."""
+    began = time.perf_counter()
+    jobs = [(engine.submit(wish, owner=f"visitor {k}"), f"visitor {k}") for k, wish in enumerate(wishes)]
+    await asyncio.gather(*[finished(engine, job, owner) for job, owner in jobs])
+    return time.perf_counter() - began
+
+
+async def in_turn(engine: DiffusionEngine, wishes: list[TextToImage]) -> float:
+    """Seconds for all of them one after the other."""
+    began = time.perf_counter()
+    for k, wish in enumerate(wishes):
+        await finished(engine, engine.submit(wish, owner=f"visitor {k}"), f"visitor {k}")
+    return time.perf_counter() - began
+
+
+async def first_preview_ticks(engine: DiffusionEngine, wishes: list[TextToImage]) -> int:
+    """U-Net calls between the last visitor's question and his first preview, the others being under way."""
+    jobs = [(engine.submit(wish, owner=f"visitor {k}"), f"visitor {k}") for k, wish in enumerate(wishes[:-1])]
+    async for event in engine.watch(jobs[-1][0], owner=jobs[-1][1]):
+        if isinstance(event, Step):
+            break
+    before = engine.ticks
+    last = engine.submit(wishes[-1], owner="the last")
+    ticks = 0
+    async for event in engine.watch(last, owner="the last"):
+        if isinstance(event, Step) and event.preview is not None:
+            ticks = engine.ticks - before
+            break
+    for job, owner in [*jobs, (last, "the last")]:
+        engine.cancel(job, owner=owner)
+    return ticks
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=Path("models/small-world-128"))
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
+        assert engine._components is not None
+        wishes = requests(engine._components.name, options.steps)
+        asyncio.run(shared(engine, wishes))  # warms up, and encodes the prompts
+        together, alone, ticks = [], [], []
+        for _ in range(options.rounds):
+            together.append(asyncio.run(shared(engine, wishes)))
+            alone.append(asyncio.run(in_turn(engine, wishes)))
+            ticks.append(asyncio.run(first_preview_ticks(engine, wishes)))
+        result: dict[str, Any] = {
+            "bench": "visitors",
+            "visitors": len(wishes),
+            "steps": options.steps,
+            "rounds": options.rounds,
+            **native_settings(engine._components),
+            "seconds_shared": round(statistics.median(together), 3),
+            "seconds_in_turn": round(statistics.median(alone), 3),
+            "ratio": round(statistics.median(a / b for a, b in zip(together, alone)), 3),
+            "last_visitors_first_preview_ticks": max(ticks),
+        }
+        engine.close()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    result["peak_rss_mib"] = round(peak / 2**20)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

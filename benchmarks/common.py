@@ -1,0 +1,58 @@
+"""What the engine's benchmarks share: an engine with one checkpoint loaded, and what a number has to be read with."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.engine.engine import DiffusionEngine
+from studio.engine.jobs import Limits
+from studio.gallery import Gallery
+
+if TYPE_CHECKING:
+    from studio.diffusion.families import Components
+
+LOAD_SECONDS = 600
+
+
+def loaded_engine(checkpoint: Path, scratch: Path, device: str = "auto") -> DiffusionEngine:
+    """An engine that has the checkpoint's folder on its device and saves below `scratch`."""
+    if not (checkpoint / "model_index.json").exists():
+        raise SystemExit(f"--checkpoint {checkpoint}: no diffusers folder (model_index.json is missing)")
+    models = scratch / "models"
+    shutil.copytree(checkpoint, models / "checkpoints" / checkpoint.name)
+    engine = DiffusionEngine(
+        [models],
+        Gallery(scratch / "outputs"),
+        device=device,
+        preload=checkpoint.name,
+        limits=Limits(per_owner=64, unwatched_seconds=None),
+    )
+    engine.start()
+    deadline = time.monotonic() + LOAD_SECONDS
+    while engine.status().state in ("starting", "loading") or engine._components is None:
+        status = engine.status()
+        if status.state == "failed" or time.monotonic() > deadline:
+            raise SystemExit(f"The checkpoint was not loaded: {status.message}")
+        time.sleep(0.05)
+    return engine
+
+
+def native_settings(components: Components) -> dict[str, Any]:
+    """Checkpoint, size, device, versions: a number without them says nothing."""
+    import diffusers
+    import torch
+
+    return {
+        "checkpoint": components.name,
+        "size": f"{components.native_width}x{components.native_height}",
+        "device": str(components.device),
+        "dtype": str(components.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+    }
