@@ -102,7 +102,9 @@ def picture() -> Image.Image:
     return Image.merge("RGB", (gradient, gradient.rotate(90), gradient.rotate(180)))
 
 
-@pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
+@pytest.mark.parametrize(
+    "strength", [pytest.param(0.3, marks=pytest.mark.slow), 0.6, pytest.param(1.0, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_image_to_image_is_bit_equal(components: Components, name: str, strength: float) -> None:
     """The pipeline gets the picture as a contiguous tensor: from a PIL picture it makes a channels-last one, on which

@@ -35,7 +35,7 @@ checkpoint = functools.cache(tiny_components)
 def lane_of(name: str, prediction_type: Any, noise_schedule: str = "automatic", guidance_scale: float = 1.0) -> Lane:
     components = checkpoint(prediction_type)
     generator = image_generator(3)
-    schedule = make_schedule(name, noise_schedule, 12, SCHEDULER_CONFIG, seed=3, prediction_type=prediction_type)
+    schedule = make_schedule(name, noise_schedule, 6, SCHEDULER_CONFIG, seed=3, prediction_type=prediction_type)
     noise = torch.randn((1, 4, 8, 8), generator=generator) * schedule.scheduler.init_noise_sigma
     branches = 2 if guidance_scale > 1 else 1
     return Lane(

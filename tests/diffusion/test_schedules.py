@@ -174,13 +174,13 @@ COMBINATIONS = [(name, s) for name, facts in SCHEDULERS.items() for s in facts.n
 
 @pytest.mark.parametrize(("name", "noise_schedule"), COMBINATIONS)
 def test_every_combination_runs_to_its_end(name: str, noise_schedule: str) -> None:
-    check_runs(name, noise_schedule, (1, 2, 3, 4, 25))
+    check_runs(name, noise_schedule, (1, 2, 4))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "noise_schedule"), COMBINATIONS)
 def test_every_combination_runs_to_its_end_with_many_steps(name: str, noise_schedule: str) -> None:
-    check_runs(name, noise_schedule, (50, 51, 150))
+    check_runs(name, noise_schedule, (3, 25, 50, 51, 150))
 
 
 @pytest.mark.parametrize("name", TIMESTEP_SCHEDULERS)
@@ -197,7 +197,7 @@ LEFT_OVER = {"ddim": 0.15, "pndm": 0.15, "deis": 0.15, "tcd": 0.15, "lcm": 0.15}
 
 def check_oracle(name: str, noise_schedule: str, prediction_type: str) -> None:
     for strength in (1.0, 0.5):
-        run = schedule(name, noise_schedule, 10, strength=strength, prediction_type=prediction_type)
+        run = schedule(name, noise_schedule, 6, strength=strength, prediction_type=prediction_type)
         error = float((run_with_oracle(run, strength, prediction_type) - CLEAN).abs().max())
         assert error < LEFT_OVER.get(name, 2e-5), (strength, error)
 
