@@ -65,6 +65,7 @@ _ENGLISH: Mapping[str, str] = {
     "strength.help": "How much of the picture is made anew. 1 ignores it, 0 gives it back.",
     "strength.runs": "Runs {run} of {steps} steps.",
     "image.label": "Picture to start from",
+    "image.placeholder": "# Picture to start from\nDrop it here, or click to choose one",
     "generate": "Generate",
     "generate.loading": "Generate when the model is loaded",
     "stop": "Stop",

@@ -93,6 +93,10 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     const done = current();
     const filmed = filmNow();
     stage.dataset.state = opened ? "finished" : view.state;
+    for (const name of ["generate", "stop"]) {
+      const button = document.getElementById(`${tab}-${name}`);
+      if (button) button.dataset.keys = props.words[`keys.${name}`];
+    }
     root().dataset.run = WORKING.has(view.state) ? (stopWanted ? "stopping" : "running") : "idle";
     drawPicture(done, filmed);
     drawMessage(done);
@@ -151,6 +155,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     const count = opened ? 1 : Math.max(view.images || 1, (view.pictures || []).length);
     tiles.hidden = count < 2 || ["first", "invalid", "refused"].includes(view.state);
     if (tiles.hidden) return tiles.replaceChildren();
+    tiles.style.setProperty("--columns", Math.ceil(count / 5));
     while (tiles.children.length > count) tiles.lastChild.remove();
     while (tiles.children.length < count) {
       const k = tiles.children.length;
@@ -423,10 +428,6 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
 
   // A prompt may be Arabic or Hebrew: let each field find its own direction.
   for (const field of root().querySelectorAll("textarea")) field.dir = "auto";
-  for (const name of ["generate", "stop"]) {
-    const button = document.getElementById(`${tab}-${name}`);
-    if (button) button.dataset.keys = props.words[`keys.${name}`];
-  }
   watch("value", receive);
   receive();
   draw();
