@@ -173,7 +173,7 @@ def follow(view: View, event: Event) -> View:
                 "state": "stopped",
                 "message": _stopped(event),
                 "pictures": _pictures(event.pictures),
-                "previews": [data_uri(p.jpeg) for p in event.last],
+                "previews": [None] * len(event.pictures) + [data_uri(p.jpeg) for p in event.last],
             }
         case Failed():
             return view | {"state": "failed", "message": event.message, "error_id": event.error_id}

@@ -116,6 +116,13 @@ def test_stopped_and_failed_say_so() -> None:
     assert (failed["state"], failed["message"], failed["error_id"]) == ("failed", "Full.", "ab12")
 
 
+def test_a_stop_after_some_pictures_shows_the_others_as_far_as_they_came() -> None:
+    stopped = Stopped(job_id="job", pictures=(picture(),), last=(JPEG,), index=4, total=25)
+    view = render.follow(asked(), stopped)
+    assert len(view["pictures"]) == 1
+    assert view["previews"] == [None, "data:image/jpeg;base64,/9g="]
+
+
 def test_every_problem_is_told_for_its_field() -> None:
     error = InvalidRequest(Problem("width", "513", "multiples of 8"), Problem("seed", "'x'", "whole numbers"))
     view = render.problems_view(error, [])

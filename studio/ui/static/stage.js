@@ -55,17 +55,12 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
 
   // ------------------------------------------------------------------------------------------- what is shown
 
-  const pictures = () => (opened ? [opened] : view.pictures && view.pictures.length ? view.pictures : sampleOrNewest());
   const sampleOrNewest = () => {
-    if (view.state !== "first" && view.state !== "invalid" && view.state !== "refused") return [];
-    if (tab === "image_to_image") return [];
-    if (view.earlier && view.earlier.length) return [view.earlier[0]];
-    return props.sample ? [props.sample] : [];
+    if (!["first", "invalid", "refused"].includes(view.state) || tab === "image_to_image") return null;
+    return (view.earlier && view.earlier[0]) || props.sample || null;
   };
-  const current = () => {
-    const all = pictures();
-    return all[Math.min(selected, all.length - 1)] || null;
-  };
+  /** The finished picture that is shown; null while there is none (then it is the preview of that image). */
+  const current = () => opened || (view.pictures && view.pictures.length ? view.pictures[selected] || null : sampleOrNewest());
   const working = () => WORKING.has(view.state) && !opened;
   const source = (p) => p.src || `/picture/${p.id}`;
 
@@ -269,7 +264,8 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
 
   function open(earlierPicture) {
     const ofRun = (view.pictures || []).findIndex((p) => p.id === earlierPicture.id);
-    opened = ofRun >= 0 ? null : earlierPicture;
+    const again = opened && opened.id === earlierPicture.id; // a second click leads back to the run
+    opened = ofRun >= 0 || again ? null : earlierPicture;
     if (ofRun >= 0) selected = ofRun;
     scrub = null;
     draw();
@@ -307,10 +303,17 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
 
   const root = () => document.getElementById(`${tab}-desk`) || document.body;
 
-  function markProblems(problems) {
+  function markProblems(problems, folded = true) {
     clearProblems();
+    const blockOf = (problem) => document.getElementById(`${tab}-${problem.field}`);
+    const folds = [...root().querySelectorAll(".ls-fold > button.label-wrap:not(.open)")];
+    if (folded && folds.length && !problems.every((problem) => blockOf(problem))) {
+      folds.forEach((fold) => fold.click()); // Gradio draws a fold's fields when it is opened
+      setTimeout(() => markProblems(problems, false), 200);
+      return;
+    }
     for (const problem of problems) {
-      const block = document.getElementById(`${tab}-${problem.field}`);
+      const block = blockOf(problem);
       if (!block) {
         message.append(h("span", { class: "ls-also" }, ` ${problem.field}: ${problem.message}`));
         continue;
@@ -322,10 +325,9 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
         field.setAttribute("aria-invalid", "true");
         field.setAttribute("aria-describedby", id);
       }
-      for (let fold = block.parentElement; fold && fold !== root(); fold = fold.parentElement) {
-        const switcher = fold.classList.contains("ls-fold") && fold.querySelector("button.label-wrap:not(.open)");
-        if (switcher) switcher.click();
-      }
+      const fold = block.closest(".ls-fold");
+      const switcher = fold && fold.querySelector("button.label-wrap:not(.open)");
+      if (switcher) switcher.click();
     }
     const first = root().querySelector(".ls-has-problem input, .ls-has-problem textarea");
     if (first) first.focus();
@@ -420,6 +422,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
       for (let k = view.step.index - 1; k >= 0 && !strip[k]; k--) strip[k] = strip[view.step.index];
     }
     for (const p of view.pictures || []) remembered.set(p.id, { film: p.film, evaluations: p.evaluations });
+    if (WORKING.has(previous.state) && !WORKING.has(view.state)) opened = null; // what was waited for is here
     if (!WORKING.has(view.state)) stopWanted = false;
     else if (stopWanted && !previous.job && view.job) trigger("stop", { job: view.job });
     draw();
