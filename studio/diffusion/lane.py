@@ -102,7 +102,7 @@ class Lane:
         self._dtype = components.dtype
         self._prediction_type = components.prediction_type
         self._timesteps = [float(t) for t in schedule.timesteps]
-        self._model_input = latents  # of the call that waits for its answer
+        self._asked: torch.Tensor | None = None  # model input of the call that waits for its answer
 
     @property
     def total(self) -> int:
@@ -130,8 +130,8 @@ class Lane:
     def call(self) -> UnetCall:
         """The next U-Net call. Asking twice gives the same call."""
         timestep = self.schedule.timesteps[self.index]
-        self._model_input = self.schedule.scheduler.scale_model_input(self.latents, timestep)
-        sample = self._model_input.to(self._dtype)
+        self._asked = self.schedule.scheduler.scale_model_input(self.latents, timestep)
+        sample = self._asked.to(self._dtype)
         embeds, added = self._condition()
         if self._branches > 1:
             sample = sample.expand(self._branches, -1, -1, -1)
@@ -139,7 +139,12 @@ class Lane:
 
     @torch.inference_mode()
     def advance(self, model_output: torch.Tensor) -> Evaluation:
-        """Take the U-Net's answer (branches, C, h, w) to the last `call` and go one evaluation on."""
+        """Take the U-Net's answer (branches, C, h, w) to the last `call` and go one evaluation on.
+
+        Raises RuntimeError when nothing was asked since the last answer.
+        """
+        if self._asked is None:
+            raise RuntimeError("a lane was given an answer that it had not asked for")
         index = self.index
         guided = guide(model_output.float(), self.guidance_scale)
         evaluation = Evaluation(
@@ -148,12 +153,13 @@ class Lane:
             stage=self.schedule.stages[index],
             timestep=self._timesteps[index],
             level=self.schedule.levels[index],
-            x_t=self._model_input[0],
+            x_t=self._asked[0],
             model_output=guided[0],
             prediction_type=self._prediction_type,
         )
         self.latents = self.schedule.step(index, guided, self.latents, self._generator)
         self.index = index + 1
+        self._asked = None
         return evaluation
 
     def _condition(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:

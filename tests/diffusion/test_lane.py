@@ -105,6 +105,14 @@ def test_asking_twice_is_asking_once(components: Components) -> None:
         assert torch.equal(once.latents, twice.latents), name
 
 
+def test_an_answer_that_was_not_asked_for_is_refused(components: Components) -> None:
+    lane = lane_for(components, TextToImage(prompt="fox", num_inference_steps=3), 1)
+    answer = ask_unet(components, lane)
+    lane.advance(answer)
+    with pytest.raises(RuntimeError, match="not asked for"):
+        lane.advance(answer)
+
+
 def test_looking_at_an_evaluation_changes_nothing(components: Components) -> None:
     request = TextToImage(prompt="fox", num_inference_steps=6)
     seen, unseen = lane_for(components, request, 1), lane_for(components, request, 1)
