@@ -71,6 +71,16 @@ def min_snr_weights(timesteps: Tensor, alphas_cumprod: Tensor, gamma: float = 5.
     return snr.clamp(max=gamma) / snr
 
 
+def high_noise_weights(timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    """max(1, SNR^-1/2), (B,): what the loss at the noisy end is multiplied with.
+
+    There the noise prediction is nearly right for anyone who copies z_t, so its error is tiny; yet there the background
+    is decided, by words alone once generation starts from pure noise. Unweighted, the words for it are learned last.
+    """
+    abar = alphas_cumprod[timesteps]
+    return ((1 - abar) / abar).sqrt().clamp_min(1.0)
+
+
 def draw_timesteps(count: int, weights: Tensor, generator: torch.Generator) -> Tensor:
     """Timesteps (count,) with probability proportional to `weights` (T,), one from each of `count` equal slices.
 

@@ -1,6 +1,6 @@
 """Held-out pictures and what each decoder makes of their latents, on one sheet, with the PSNR of each.
 
-    python -m training.round_trip --checkpoint models/small-world-128 --out docs/images/round-trip.png
+python -m training.round_trip --checkpoint models/small-world-128 --out docs/images/round-trip.png
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from training.budget import Budget
 from training.ema import Average
 from training.encode_latents import CachedLatents, load_latents
-from training.losses import conditional_ldm_loss, draw_timesteps, min_snr_weights
+from training.losses import conditional_ldm_loss, draw_timesteps, high_noise_weights, min_snr_weights
 from training.state import FigureLog, generator_for, load_state, save_config, save_state
 from training.tokenizer import MODEL_MAX_LENGTH, load_tokenizer
 from training.train_autoencoder import RUNS, add_budget_arguments
@@ -177,7 +177,8 @@ def train(
             return_tensors="pt",
         )
         prompt_embeds = text_encoder(tokens.input_ids)[0]  # (B, 77, dim)
-        loss = conditional_ldm_loss(denoiser, latents, noise, timesteps, prompt_embeds, alphas_cumprod)
+        balance = high_noise_weights(timesteps, alphas_cumprod)
+        loss = conditional_ldm_loss(denoiser, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         # The clock goes round with the gradients, so that all processes stop at the same step.

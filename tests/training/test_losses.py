@@ -13,6 +13,7 @@ from training.losses import (
     draw_timesteps,
     forward_process,
     gradient_loss,
+    high_noise_weights,
     kl_loss,
     ldm_loss,
     linear_decodability_loss,
@@ -82,6 +83,12 @@ def test_min_snr_weights_cut_only_the_clean_end() -> None:
     # SNR = 99, 16/9, 1/24: only the first is above gamma = 5.
     weights = min_snr_weights(torch.tensor([0, 1, 2]), ABAR, gamma=5.0)
     assert weights.tolist() == pytest.approx([5 / 99, 1.0, 1.0], rel=1e-4)
+
+
+def test_high_noise_weights_by_hand() -> None:
+    # SNR = 99, 16/9, 1/24.
+    weights = high_noise_weights(torch.tensor([0, 1, 2]), ABAR)
+    assert weights.tolist() == pytest.approx([1.0, 1.0, math.sqrt(24)], rel=1e-4)
 
 
 def test_timesteps_are_drawn_in_proportion_to_their_weights() -> None:
