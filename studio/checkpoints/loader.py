@@ -149,7 +149,7 @@ def _model(kind: Any, folder: Path, part: str, device: torch.device, dtype: torc
         except NotImplementedError:  # tensors are missing; without a device map diffusers says which
             model, report = kind.from_pretrained(folder / part, **given)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise
         logger.warning("Loading the %s failed", label, exc_info=True)
         raise BadCheckpoint(f"The {label} cannot be loaded: its weights do not fit its config.json.") from error

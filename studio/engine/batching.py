@@ -33,6 +33,7 @@ class Curve:
         self._measured = 0
         self._last: float | None = None
         self._rows_that_fit = MAX_ROWS  # lowered when a call ran out of memory
+        self._rows_in_memory = MAX_ROWS  # by the free memory of now
 
     def record(self, rows: int, seconds: float) -> None:
         """Take a measurement. The first of each size is not judged: it pays for set-up that later ones do not need."""
@@ -60,7 +61,7 @@ class Curve:
         """
         if self._last is None:
             return FIRST_CALL_ROWS
-        allowed = min(self._rows_that_fit, TICK_SECONDS / self._last)
+        allowed = min(self._rows_that_fit, self._rows_in_memory, TICK_SECONDS / self._last)
         best, smaller = 1, None
         for bucket in BUCKETS:
             here = self.seconds_per_row(bucket)
@@ -69,6 +70,10 @@ class Curve:
             best = bucket
             smaller = here if here is not None else smaller
         return best
+
+    def fit(self, rows: int | None) -> None:
+        """Take what the free memory is good for; None: unknown."""
+        self._rows_in_memory = MAX_ROWS if rows is None else rows
 
     def ran_out_of_memory(self, rows: int) -> None:
         """Remember that a call of so many rows did not fit."""

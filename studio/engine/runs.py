@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from studio.diffusion.families import Components
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.prompt import Conditioning
 from studio.engine.batching import Seat
@@ -40,10 +39,10 @@ class Run:
 
     job: Job
     request: Request
-    components: Components
     conditioning: Conditioning
     seeds: tuple[int, ...]
     exact: bool
+    notes: tuple[str, ...] = ()  # what the loader had to say of the checkpoint
     began: float = field(default_factory=time.monotonic)
     total: int = 0  # evaluations of one image
     waiting: list[int] = field(default_factory=list)
@@ -59,7 +58,7 @@ class Run:
     def started(self) -> Started:
         """What was resolved, and sentences worth knowing."""
         conditioning = self.conditioning
-        notes = list(self.components.notes)
+        notes = list(self.notes)
         if conditioning.chunks > 1:
             notes.append(f"The prompt was encoded in {conditioning.chunks} chunks of 77 tokens; nothing was cut off.")
         if isinstance(self.request, ImageToImage):

@@ -24,7 +24,7 @@ from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
 from studio.diffusion.lane import Evaluation, UnetCall, start_lane
 from studio.diffusion.prompt import Conditioning, encode_prompts
-from studio.engine import failures
+from studio.engine import failures, memory
 from studio.engine.batching import Curve, Rota, Seat, waiting_order
 from studio.engine.device import Device
 from studio.engine.jobs import Job, JobBook
@@ -96,6 +96,12 @@ class Worker:
         self._tick()
         return True
 
+    @property
+    def _hot(self) -> Components:
+        """What is on the device. Lanes that run are always of this checkpoint: it is never switched under them."""
+        assert self.manager.hot is not None
+        return self.manager.hot
+
     def preload(self, checkpoint: str) -> None:
         """Load a checkpoint before anybody asks for it. Raises BadCheckpoint."""
         self._load(checkpoint)
@@ -143,11 +149,13 @@ class Worker:
     def _admit_one(self, job: Job) -> None:
         """Give the next image of a job its lane, and start the job if it is the first."""
         run = self._runs.get(job.id)
-        components = run.components if run is not None else self._load(job.request.checkpoint)
+        components = self._load(job.request.checkpoint)
         if job.ended is not None or job.stop_reason is not None:  # stopped while its checkpoint was loaded
             return
         if run is None:
             run = self._runs[job.id] = self._resolved(job, components)
+        rows = branches(run.request.guidance_scale)
+        memory.check(components, self.device, run.request, rows)
         image = run.waiting.pop(0)
         lane = start_lane(
             components, run.request, seed=run.seeds[image], conditioning=run.conditioning, picture=job.picture
@@ -167,6 +175,7 @@ class Worker:
             return
         self._running[id(seat)] = running
         self._rota.enter(seat)
+        self._curves.setdefault(key, Curve()).fit(memory.rows_that_fit(components, self.device, run.request))
 
     def _load(self, checkpoint: str) -> Components:
         """The checkpoint's components, hot or loaded now; everybody who waits for it is told how far it is."""
@@ -184,7 +193,7 @@ class Worker:
                 raise failures.Closing
             self._outside.loading(checkpoint, message, fraction)
             for job in self._outside.book.active():
-                if job.request.checkpoint == checkpoint:
+                if job.request.checkpoint == checkpoint and job.state == "queued":
                     job.publish(Loading(job_id=job.id, checkpoint=checkpoint, message=message, fraction=fraction))
 
         try:
@@ -210,7 +219,7 @@ class Worker:
         return Run(
             job=job,
             request=request,
-            components=components,
+            notes=components.notes,
             conditioning=self._encoded(job, components),
             seeds=tuple(seed + k for k in images),
             exact=request.exact,
@@ -253,7 +262,7 @@ class Worker:
         if not asked:
             return
         try:
-            answer = call_unet(asked[0].run.components, calls)
+            answer = call_unet(self._hot, calls)
         except Exception as error:
             self._call_failed(asked, error)
             return
@@ -356,7 +365,7 @@ class Worker:
 
     def _begin_recording(self, running: Running) -> None:
         run = running.run
-        fast = run.components.fast_preview
+        fast = self._hot.fast_preview
         request = run.request
         facts = {
             "total": run.total,
@@ -386,7 +395,7 @@ class Worker:
         run, image = running.run, running.image
         assert self._ladder is not None
         began = time.perf_counter()
-        pixels = vae.decode(run.components, running.lane.latents)
+        pixels = vae.decode(self._hot, running.lane.latents)
         picture = vae.to_pictures(pixels)[0]
         self._ladder.record("full", _size(running), time.perf_counter() - began)
         info = metadata.picture_info(

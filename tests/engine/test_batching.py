@@ -66,6 +66,14 @@ def test_a_call_that_did_not_fit_is_not_tried_again() -> None:
     assert curve.paying_rows() == 1
 
 
+def test_free_memory_limits_the_rows_and_may_change() -> None:
+    curve = measured({2: 0.01})
+    curve.fit(4)
+    assert curve.paying_rows() == 4
+    curve.fit(None)
+    assert curve.paying_rows() == MAX_ROWS
+
+
 def test_lanes_of_one_key_share_a_call_and_others_do_not() -> None:
     here, there = [seat("a"), seat("b")], [seat("c", key="other")]
     rota = rota_of(*here, *there)

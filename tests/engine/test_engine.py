@@ -511,6 +511,33 @@ def test_a_checkpoint_switch_waits_for_the_lanes_that_run(engine: DiffusionEngin
     assert (pixels(engine, outcome(engine, here)) == golden).all()
 
 
+def test_checkpoints_take_turns_in_the_middle_of_a_request(
+    engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from studio.engine import worker
+
+    many = ask(num_images_per_prompt=3, num_inference_steps=2)
+    golden = {
+        "tiny": [pixels(engine, finish(engine, many), k) for k in range(3)],
+        "tiny-v": [pixels(engine, finish(engine, ask(checkpoint="tiny-v", num_inference_steps=2)))],
+    }
+    monkeypatch.setattr(worker, "LANES", 1)
+    monkeypatch.setattr(worker, "SLICE_SECONDS", 0.0)
+    loads: list[str] = []
+    real = worker.ModelManager.get
+    monkeypatch.setattr(
+        worker.ModelManager, "get", lambda self, name, progress: loads.append(name) or real(self, name, progress)
+    )
+    here = engine.submit(many, owner="anna")
+    there = engine.submit(ask(checkpoint="tiny-v", num_inference_steps=2), owner="ben")
+    for job, owner, checkpoint in ((there, "ben", "tiny-v"), (here, "anna", "tiny")):
+        last = outcome(engine, job, owner)
+        for k, expected in enumerate(golden[checkpoint]):
+            assert (pixels(engine, last, k, owner) == expected).all()
+    assert loads.count("tiny") >= 1
+    assert loads.count("tiny-v") == 1
+
+
 def test_an_unknown_checkpoint_is_refused_with_those_there_are(engine: DiffusionEngine) -> None:
     with pytest.raises(InvalidRequest) as refused:
         engine.submit(ask(checkpoint="../../etc/passwd"), owner="anna")

@@ -237,6 +237,23 @@ def test_out_of_memory_says_what_to_lower_and_the_next_job_works(
     finish(engine, ask())
 
 
+class NearlyFull(OneThread):
+    """A CPU whose system would rather kill the studio than refuse memory."""
+
+    def free_bytes(self) -> int:
+        return 20 * 2**20
+
+
+def test_a_picture_that_would_not_fit_a_cpu_is_not_begun(make_engine: EngineFactory, calls: Calls) -> None:
+    engine = make_engine(make_device=NearlyFull)
+    last = run(engine, ask(width=2048, height=2048))[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == "out_of_memory"
+    assert "2048x2048" in last.message
+    assert calls.rows == []
+    finish(engine, ask())
+
+
 # ---------------------------------------------------------------------------------------------------------- disk
 
 

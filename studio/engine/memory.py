@@ -1,0 +1,48 @@
+"""How much memory a picture will need, roughly, asked before it is begun where too much would end the whole process.
+
+A GPU says no and the job fails; a CPU's operating system says yes and later kills the studio. So on the CPU a picture
+that will not fit is refused beforehand. The estimates count the largest activations by the configs' channel widths.
+"""
+
+from __future__ import annotations
+
+from studio.diffusion.families import Components
+from studio.engine.device import Device
+from studio.requests import Request
+
+# Activations of a U-Net call that are alive at once, in units of its first level's feature map: the skip connections
+# (three to four per level, each level a quarter of the pixels and twice the channels) and what a block works on.
+_UNET_MAPS = 16
+
+
+def decode_bytes(components: Components, width: int, height: int) -> int:
+    """Of decoding one picture: the last up block takes the second width at full size, norms a copy, gives the first."""
+    widths = components.vae.config.block_out_channels
+    second = widths[1] if len(widths) > 1 else widths[0]
+    return width * height * (2 * second + widths[0]) * components.dtype.itemsize
+
+
+def row_bytes(components: Components, width: int, height: int) -> int:
+    """Of one row of a U-Net call."""
+    factor = components.vae_scale_factor
+    pixels = (width // factor) * (height // factor)
+    return pixels * components.unet.config.block_out_channels[0] * _UNET_MAPS * components.dtype.itemsize
+
+
+def check(components: Components, device: Device, request: Request, rows: int) -> None:
+    """Raises MemoryError when one image of this size will not fit into what the CPU has free."""
+    free = device.free_bytes() if device.is_cpu else None
+    if free is None or request.width is None or request.height is None:
+        return
+    unet = rows * row_bytes(components, request.width, request.height)
+    needed = max(unet, decode_bytes(components, request.width, request.height))
+    if needed > free:
+        raise MemoryError(f"{needed / 2**30:.1f} GiB are needed, {free / 2**30:.1f} GiB are free")
+
+
+def rows_that_fit(components: Components, device: Device, request: Request) -> int | None:
+    """Rows of this size one call may have, of half of what is free; None where nobody can say."""
+    free = device.free_bytes()
+    if free is None or request.width is None or request.height is None:
+        return None
+    return max(1, free // 2 // max(1, row_bytes(components, request.width, request.height)))
