@@ -1,0 +1,94 @@
+"""The committed checkpoint: small, loadable by diffusers, true to world.json, and it has learned its captions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
+
+from studio.diffusion.preview import decode_fast
+from training.export import world_words
+from training.losses import conditional_ldm_loss
+from training.tokenizer import MODEL_MAX_LENGTH
+from training.train_autoencoder import HELD_OUT_SEED, picture_batch, psnr
+from training.train_unet import make_scheduler
+from training.world import draw_scene
+
+CHECKPOINT = Path("models/small-world-128")
+COUNT = 32
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusionPipeline:
+    return StableDiffusionPipeline.from_pretrained(CHECKPOINT, torch_dtype=torch.float32, local_files_only=True)
+
+
+@pytest.fixture(scope="module")
+def pixels() -> torch.Tensor:
+    return picture_batch(HELD_OUT_SEED, range(COUNT))
+
+
+@pytest.fixture(scope="module")
+def latents(pipeline: StableDiffusionPipeline, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        means = [pipeline.vae.encode(part).latent_dist.mean for part in pixels.split(8)]
+    return torch.cat(means) * pipeline.vae.config.scaling_factor
+
+
+def test_sizes() -> None:
+    files = [file for file in CHECKPOINT.rglob("*") if file.is_file()]
+    assert max(file.stat().st_size for file in files) <= 15 * 2**20
+    assert sum(file.stat().st_size for file in files) <= 24_000_000
+
+
+def test_world_json_is_what_the_code_writes() -> None:
+    words = json.loads((CHECKPOINT / "world.json").read_text(encoding="utf-8"))
+    assert words == json.loads(json.dumps(world_words()))
+    assert len(words["examples"]) >= 12
+
+
+def test_latents_have_unit_variance(latents: torch.Tensor) -> None:
+    assert latents.std().item() == pytest.approx(1.0, abs=0.15)
+
+
+def test_round_trip_and_fast_preview(
+    pipeline: StableDiffusionPipeline, pixels: torch.Tensor, latents: torch.Tensor
+) -> None:
+    preview = load_file(CHECKPOINT / "vae" / "fast_preview.safetensors")
+    with torch.inference_mode():
+        decoded = torch.cat(
+            [pipeline.vae.decode(part / pipeline.vae.config.scaling_factor).sample for part in latents.split(8)]
+        )
+        fast = decode_fast(latents, preview["weight"].float(), preview["bias"].float())
+    assert psnr(decoded, pixels) > 22
+    assert psnr(fast, pixels) > 19
+
+
+def test_the_right_caption_helps_and_the_wrong_one_harms(
+    pipeline: StableDiffusionPipeline, latents: torch.Tensor
+) -> None:
+    """L_LDM with the right caption < with an empty one < with another picture's, at the noisy half of the schedule."""
+    captions = [draw_scene(HELD_OUT_SEED, index).caption for index in range(COUNT)]
+    alphas_cumprod = make_scheduler().alphas_cumprod
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(latents.shape, generator=generator)
+    timesteps = torch.randint(400, 900, (COUNT,), generator=generator)
+
+    @torch.inference_mode()
+    def loss(words: list[str]) -> float:
+        tokens = pipeline.tokenizer(
+            words, padding="max_length", max_length=MODEL_MAX_LENGTH, truncation=True, return_tensors="pt"
+        )
+        embeds = pipeline.text_encoder(tokens.input_ids)[0]
+
+        def denoiser(sample: torch.Tensor, times: torch.Tensor, prompt_embeds: torch.Tensor) -> torch.Tensor:
+            return pipeline.unet(sample, times, prompt_embeds, return_dict=False)[0]
+
+        return float(conditional_ldm_loss(denoiser, latents, noise, timesteps, embeds, alphas_cumprod))
+
+    right, empty, wrong = loss(captions), loss([""] * COUNT), loss(captions[1:] + captions[:1])
+    assert right < empty < wrong
