@@ -22,7 +22,7 @@ from studio.requests import (
     InvalidRequest,
     TextToImage,
 )
-from studio.ui.drawn import drawn
+from studio.ui.drawn import QUIET, drawn
 from studio.ui.render import strength_sentence
 from studio.ui.text import say, words
 
@@ -67,6 +67,7 @@ class Controls:
     fields: Mapping[str, gr.components.Component]
     aspect: gr.Radio
     tokens: gr.HTML
+    known: gr.HTML
     seed_random: gr.Button
     seed_last: gr.Button
     generate: gr.Button
@@ -98,8 +99,8 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
         elem_id=f"{tab}-prompt",
         elem_classes="ls-prompt",
     )
-    known = {"known": list(chosen.words) if chosen else []}
-    tokens = drawn("prompts", value=known, field=f"{tab}-prompt", words=words("prompts"))
+    tokens = drawn("sentence", value="", css="ls-tokens")
+    known = drawn("known", value=list(chosen.words) if chosen else [], field=f"{tab}-prompt", words=words("prompts"))
     with gr.Accordion(say("negative_prompt.label"), open=False, elem_classes="ls-fold"):
         made["negative_prompt"] = gr.Textbox(
             value="",
@@ -114,7 +115,7 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
     if image is not None:
         made["strength"] = slider(tab, "strength", 0.01)
         sentence = strength_sentence(DEFAULTS["num_inference_steps"], DEFAULTS["strength"])
-        note = drawn("sentence", value=sentence)
+        note = drawn("sentence", value=sentence, css="ls-sentence")
     made["checkpoint"] = gr.Dropdown(
         choices=checkpoint_choices(catalog),
         value=chosen.name if chosen else None,
@@ -161,9 +162,9 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
         made["exact"] = gr.Checkbox(value=DEFAULTS["exact"], label=say("exact.label"), elem_id=f"{tab}-exact")
     with gr.Row(elem_classes="ls-go"):
         generate = gr.Button(say("generate"), variant="primary", elem_id=f"{tab}-generate", elem_classes="ls-generate")
-        # Its clicks are the stage's (stop.js): which run is meant is known there alone.
+        # Its clicks are the stage's (stage.js): which run is meant is known there alone.
         gr.Button(say("stop"), elem_id=f"{tab}-stop", elem_classes="ls-stop")
-    return Controls(tab, made, aspect, tokens, seed_random, seed_last, generate, note)
+    return Controls(tab, made, aspect, tokens, known, seed_random, seed_last, generate, note)
 
 
 def example_prompts(engine: Engine, tab: str) -> gr.HTML:
@@ -213,8 +214,8 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
         if found is None:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
         size = (None, None) if "image" in f else (found.native_width, found.native_height)
-        known = {"known": list(found.words)}
-        return *size, None if "image" in f else "square", known, list(found.examples[:EXAMPLES_SHOWN])
+        aspect = None if "image" in f else "square"
+        return *size, aspect, list(found.words), list(found.examples[:EXAMPLES_SHOWN])
 
     def aspect_chosen(aspect: str | None, checkpoint: str) -> tuple[Any, Any]:
         found = next((c for c in engine.catalog() if c.name == checkpoint), None)
@@ -222,30 +223,28 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
             return gr.skip(), gr.skip()
         return size_for(aspect, found.native_width, found.native_height)
 
-    async def prompt_typed(prompt: str, checkpoint: str) -> Any:
-        found = next((c for c in engine.catalog() if c.name == checkpoint), None)
-        return {"known": list(found.words) if found else [], "tokens": await token_line(engine, checkpoint, prompt)}
+    async def prompt_typed(prompt: str, checkpoint: str) -> str:
+        return await token_line(engine, checkpoint, prompt)
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     f["scheduler"].input(
         scheduler_chosen,
         [f["scheduler"], f["noise_schedule"]],
         [f["noise_schedule"]],
-        **quiet,
+        **QUIET,
     )
     f["checkpoint"].input(
         checkpoint_chosen,
         [f["checkpoint"]],
-        [f["width"], f["height"], controls.aspect, controls.tokens, examples],
-        **quiet,
+        [f["width"], f["height"], controls.aspect, controls.known, examples],
+        **QUIET,
     )
-    controls.aspect.input(aspect_chosen, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **quiet)
+    controls.aspect.input(aspect_chosen, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **QUIET)
     for name in ("width", "height"):
-        f[name].input(lambda: None, None, [controls.aspect], **quiet)
+        f[name].input(lambda: None, None, [controls.aspect], **QUIET)
     f["prompt"].change(
-        prompt_typed, [f["prompt"], f["checkpoint"]], [controls.tokens], trigger_mode="always_last", **quiet
+        prompt_typed, [f["prompt"], f["checkpoint"]], [controls.tokens], trigger_mode="always_last", **QUIET
     )
-    controls.seed_random.click(lambda: "", None, [f["seed"]], **quiet)
+    controls.seed_random.click(lambda: "", None, [f["seed"]], **QUIET)
     if controls.strength_note is not None:
         gr.on(
             [f["strength"].change, f["num_inference_steps"].change],
@@ -253,7 +252,7 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
             [f["num_inference_steps"], f["strength"]],
             [controls.strength_note],
             trigger_mode="always_last",
-            **quiet,
+            **QUIET,
         )
     gr.on([f[name].change for name in kept_names(controls)], **keeper(controls))
 

@@ -15,6 +15,7 @@ from studio.events import Engine, UnknownJob
 from studio.gallery import Gallery
 from studio.ui import controls as c
 from studio.ui import session
+from studio.ui.drawn import QUIET, WATCHING
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,6 @@ class Desk:
 def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[..., AsyncIterator[Any]]) -> None:
     """Generate, Stop, Reuse settings, Reuse last seed. Streaming events have no limit: they only watch."""
     fields = desk.controls.fields
-    streaming: dict[str, Any] = {
-        "concurrency_limit": None,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-        "trigger_mode": "once",
-    }
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 
     def stop(event: gr.EventData, request: gr.Request) -> None:
         try:
@@ -50,11 +44,11 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
         past = await session.earlier(gallery, session.owner_of(request))
         return past[0]["settings"]["seed"] if past else gr.skip()
 
-    desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], **streaming)
-    desk.stage.stop(stop, None, None, **quiet)
+    desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], trigger_mode="once", **WATCHING)
+    desk.stage.stop(stop, None, None, **QUIET)
     reusable = [fields[name] for name in c.kept_names(desk.controls)] + [desk.controls.aspect]
-    desk.stage.reuse(reuse, None, reusable, **quiet)
-    desk.controls.seed_last.click(last_seed, None, [fields["seed"]], **quiet)
+    desk.stage.reuse(reuse, None, reusable, **QUIET)
+    desk.controls.seed_last.click(last_seed, None, [fields["seed"]], **QUIET)
 
 
 def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> None:
@@ -82,8 +76,6 @@ def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> Non
         [kept],
         reusable,
         js=c.reader(desk.controls),
-        show_progress="hidden",
-        api_visibility="private",
-        queue=False,
+        **QUIET,
     )
-    demo.load(run_back, None, [desk.stage], show_progress="hidden", api_visibility="private", concurrency_limit=None)
+    demo.load(run_back, None, [desk.stage], **WATCHING)

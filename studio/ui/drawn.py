@@ -1,4 +1,5 @@
-"""Our own components: pieces of the page that Gradio lacks, each an HTML block drawn by a script of ours.
+"""Our own components: pieces of the page that Gradio lacks, each an HTML block drawn by a script of ours; and how the
+page's events are to behave.
 
 A component's value is data (a view, a list, a status); its script makes elements from it and parses nothing. The
 scripts are served by the studio itself from studio/ui/static.
@@ -11,6 +12,11 @@ from typing import Any
 import gradio as gr
 
 from studio.ui.text import words
+
+# Arguments of an event that asks something short, and of one that watches a run. Watching has no limit: it costs next
+# to nothing, and what is watched is admitted by the engine.
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+WATCHING: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 SCRIPTS = (
     "studio.js",

@@ -49,7 +49,9 @@ def build(engine: Engine, gallery: Gallery) -> Desk:
 
         def ask() -> ImageToImage:
             path = given["image"]
-            return ImageToImage.parse(given | {"image": Path(path).read_bytes() if path else b""})
+            # Gradio sends a number field that was never filled in as 0.
+            size = {name: given[name] or None for name in ("width", "height")}
+            return ImageToImage.parse(given | size | {"image": Path(path).read_bytes() if path else b""})
 
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view

@@ -7,7 +7,6 @@ file in static/viewer/ and one name in PANELS.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -16,7 +15,7 @@ from studio.events import Engine
 from studio.gallery import Gallery
 from studio.requests import TextToImage
 from studio.ui import render, session
-from studio.ui.drawn import drawn
+from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.text import say, words
 
 TAB = "noise_viewer"
@@ -24,15 +23,8 @@ PANELS = ("timeline", "panes", "numbers", "schedule")
 EMPTY = {"job": None, "image": 0, "ended": True, "message": ""}
 
 
-@dataclass(frozen=True)
-class Viewer:
-    """What other tabs may send a run to."""
-
-    show: gr.HTML
-
-
-def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> Viewer:
-    """Draw the tab and connect it."""
+def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
+    """Draw the tab and connect it. Returns the viewer, for other tabs to send a run to."""
     with gr.Column(elem_classes="ls-viewer-tab"):
         with gr.Row(elem_classes="ls-ask"):
             prompt = gr.Textbox(
@@ -59,11 +51,10 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> Viewer:
         job = next(iter(engine.jobs(owner=session.owner_of(request))), None)
         return {**EMPTY, "job": job.job_id, "ended": job.state not in ("queued", "running")} if job else EMPTY
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    gr.on([run.click, prompt.submit], start, [prompt], [show], concurrency_limit=None, trigger_mode="once", **quiet)
-    last.click(newest, None, [show], queue=False, **quiet)
-    demo.load(newest, None, [show], queue=False, **quiet)
-    return Viewer(show)
+    gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="once", **WATCHING)
+    last.click(newest, None, [show], **QUIET)
+    demo.load(newest, None, [show], **QUIET)
+    return show
 
 
 def viewed(view: render.View) -> dict[str, Any]:

@@ -16,12 +16,11 @@ from PIL import Image
 from studio.events import Engine
 from studio.gallery import Gallery
 from studio.ui import api, desk, image_to_image, noise_viewer, session, text_to_image, theme
-from studio.ui.drawn import drawn
+from studio.ui.drawn import QUIET, drawn
 from studio.ui.text import say, words
 
 STATIC = Path(__file__).parent / "static"
 SECONDS_BETWEEN_STATUS = 1.0  # only while the model is not ready
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 
 
 def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
@@ -84,7 +83,7 @@ def _send(
     gallery: Gallery,
     made: desk.Desk,
     picture_first: desk.Desk,
-    viewer: noise_viewer.Viewer,
+    viewer: gr.HTML,
     tabs: gr.Tabs,
 ) -> None:
     """The ways from a stage to another tab: this picture to image to image, this run to the noise viewer."""
@@ -101,7 +100,7 @@ def _send(
         return gr.Tabs(selected=noise_viewer.TAB), noise_viewer.sent(engine, event, request)
 
     made.stage.edit(edit, None, [tabs, picture_first.controls.fields["image"]], **QUIET)
-    made.stage.noise(look, None, [tabs, viewer.show], **QUIET)
+    made.stage.noise(look, None, [tabs, viewer], **QUIET)
 
 
 def _status(engine: Engine) -> dict[str, Any]:

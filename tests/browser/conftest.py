@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from studio.gallery import Gallery
 from tests.ui.fake_app import launch
@@ -27,6 +27,9 @@ FLAGS = [
     "--disable-quic",
     "--no-first-run",
 ]
+
+
+expect.set_options(timeout=15_000)  # a busy machine is no fault of the page
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_page import desk, finished, generate, prompt, shown_source, stage
+from tests.browser.test_page import (
+    desk,
+    finished,
+    generate,
+    previews_seen,
+    prompt,
+    shown_source,
+    stage,
+    watch_the_stage,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "small-world-128" / "model_index.json"
@@ -65,33 +74,24 @@ def pixels(page: Page) -> str:
     )
 
 
-def final(page: Page) -> None:
-    finished(page)
-    expect(stage(page).locator("img.ls-picture")).to_have_attribute("src", re.compile(r"^/picture/[0-9a-f]{32}$"))
-
-
 def test_words_become_a_picture_in_sight_and_the_same_seed_the_same_pixels(visitor: Visitor, url: str) -> None:
     page = visitor(url=url)
-    page.evaluate(
-        """() => { window.seen = new Set();
-          const image = document.querySelector('#text_to_image-stage img.ls-picture');
-          new MutationObserver(() => window.seen.add(image.src)).observe(image, {attributes: true}); }"""
-    )
+    watch_the_stage(page)
     page.locator("#text_to_image-seed input").fill("7")
     generate(page, "a red apple in the snow")
-    final(page)
-    assert page.evaluate("[...window.seen].filter((s) => s.startsWith('data:image/jpeg')).length") >= 3
+    finished(page)
+    assert previews_seen(page) >= 3
     expect(stage(page).locator(".ls-film .ls-cells span")).to_have_count(25)
     first, source = pixels(page), shown_source(page)
     generate(page, "a red apple in the snow")
     expect(stage(page).locator("img.ls-picture")).not_to_have_attribute("src", source)
-    final(page)
+    finished(page)
     assert pixels(page) == first
     page.locator("#text_to_image-seed input").fill("8")
     source = shown_source(page)
     generate(page, "a red apple in the snow")
     expect(stage(page).locator("img.ls-picture")).not_to_have_attribute("src", source)
-    final(page)
+    finished(page)
     assert pixels(page) != first
 
 
@@ -118,15 +118,15 @@ def test_a_reload_finds_the_run_again(visitor: Visitor, url: str) -> None:
     page.wait_for_function(
         "['finished', 'running'].includes(document.querySelector('#text_to_image-stage .ls-stage').dataset.state)"
     )
-    final(page)
+    finished(page)
 
 
 def test_two_visitors_see_nothing_of_each_other(visitor: Visitor, url: str) -> None:
     first, second = visitor(url=url), visitor(url=url)
     generate(first, "an owl in the night sky")
     generate(second, "a cactus in the desert")
-    final(first)
-    final(second)
+    finished(first)
+    finished(second)
     expect(first.locator(".ls-thumb")).to_have_count(1)
     expect(second.locator(".ls-thumb")).to_have_count(1)
     other = urlsplit(url)._replace(path=shown_source(first)).geturl()
@@ -144,7 +144,7 @@ def test_bad_fields_are_marked(visitor: Visitor, url: str) -> None:
 def test_the_run_is_moved_through_in_the_noise_viewer(visitor: Visitor, url: str) -> None:
     page = visitor(url=url)
     generate(page, "a rocket in the night sky")
-    final(page)
+    finished(page)
     stage(page).get_by_role("button", name="Noise viewer").click()
     where = page.locator(".ls-where")
     expect(where).to_have_text("Evaluation 25 of 25")
@@ -163,7 +163,7 @@ def test_the_run_is_moved_through_in_the_noise_viewer(visitor: Visitor, url: str
 def test_a_picture_is_the_start_of_another(visitor: Visitor, url: str) -> None:
     page = visitor(url=url)
     generate(page, "a red apple in the snow")
-    final(page)
+    finished(page)
     stage(page).get_by_role("button", name="Image to image").click()
     expect(page.locator("#image_to_image-image img")).to_be_visible()
     page.locator("#image_to_image-prompt textarea").fill("a pumpkin in the snow")

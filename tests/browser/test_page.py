@@ -32,7 +32,27 @@ def generate(page: Page, words: str = "a red apple in the snow") -> None:
 
 
 def finished(page: Page) -> None:
-    expect(stage(page)).to_have_attribute("data-state", "finished", timeout=30_000)
+    """The run has ended and its file is shown."""
+    expect(stage(page)).to_have_attribute("data-state", "finished", timeout=240_000)
+    expect(stage(page).locator("img.ls-picture")).to_have_attribute("src", re.compile(r"^/picture/[0-9a-f]{32}$"))
+
+
+def watch_the_stage(page: Page) -> None:
+    """Keep every picture and every line that the stage shows from now on, in window.seen."""
+    page.evaluate(
+        """() => {
+          const stage = document.querySelector('#text_to_image-stage');
+          window.seen = {pictures: new Set(), lines: new Set()};
+          new MutationObserver(() => {
+            window.seen.pictures.add(stage.querySelector('img.ls-picture').src);
+            for (const line of stage.querySelectorAll('.ls-line span')) window.seen.lines.add(line.textContent);
+          }).observe(stage, {attributes: true, childList: true, subtree: true, characterData: true});
+        }"""
+    )
+
+
+def previews_seen(page: Page) -> int:
+    return int(page.evaluate("[...window.seen.pictures].filter((s) => s.startsWith('data:image/jpeg')).length"))
 
 
 def shown_source(page: Page) -> str:
@@ -41,21 +61,13 @@ def shown_source(page: Page) -> str:
 
 def test_the_picture_sharpens_at_every_step_and_ends_as_a_file_with_its_strip(visitor: Visitor) -> None:
     page = visitor()
-    page.evaluate(
-        """() => {
-          window.seen = new Set();
-          const image = document.querySelector('#text_to_image-stage img.ls-picture');
-          new MutationObserver(() => window.seen.add(image.src)).observe(image, {attributes: true});
-        }"""
-    )
+    watch_the_stage(page)
     generate(page)
-    expect(stage(page).locator(".ls-status")).to_have_text(re.compile(r"Step \d+ of 25"))
-    expect(stage(page).locator(".ls-pace")).to_contain_text("s per step")
     finished(page)
-    previews = page.evaluate("[...window.seen].filter((s) => s.startsWith('data:image/jpeg')).length")
-    assert previews >= 3
-    picture = stage(page).locator("img.ls-picture")
-    expect(picture).to_have_attribute("src", re.compile(r"^/picture/[0-9a-f]{32}$"))
+    assert previews_seen(page) >= 3
+    lines = page.evaluate("[...window.seen.lines]")
+    assert any(re.fullmatch(r"Step \d+ of 25", line) for line in lines)
+    assert any(re.fullmatch(r"\d+\.\d+ s per step · (< 1|\d+) s left · fast preview", line) for line in lines)
     assert page.evaluate("document.querySelector('#text_to_image-stage img.ls-picture').naturalWidth") == 128
     expect(stage(page).locator(".ls-caption")).to_contain_text("25 × DPM++ 2M Karras")
     expect(stage(page).locator(".ls-film .ls-cells span")).to_have_count(25)

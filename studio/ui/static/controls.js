@@ -16,8 +16,8 @@ window.LatentStudio.landmarks = ({ element, props }) => {
   element.replaceChildren(row);
 };
 
-/** Token count, words the model knows and example prompts; a click puts them into the prompt. */
-window.LatentStudio.prompts = ({ element, props, watch }) => {
+/** Words the model knows; a click puts one into the prompt, where the cursor is. */
+window.LatentStudio.known = ({ element, props, watch }) => {
   const { h, fill, type, fieldIn } = window.LatentStudio;
   const FEW = 7;
   let all = false;
@@ -37,24 +37,19 @@ window.LatentStudio.prompts = ({ element, props, watch }) => {
     field.setSelectionRange(at, at);
   }
   function draw() {
-    const { tokens, known } = props.value || {};
-    const rows = [];
-    const count = h("span", { class: "ls-tokens" }, tokens || "");
-    rows.push(h("div", { class: "ls-tokenline" }, count));
-    if (known && known.length) {
-      const some = all ? known : known.slice(0, FEW);
-      const chips = some.map((word) => h("button", { class: "ls-chip", type: "button", onclick: () => insert(word) }, word));
-      if (known.length > FEW) {
-        const more = all ? props.words.fewer : fill(props.words.more, { count: known.length });
-        const turn = () => {
-          all = !all;
-          draw();
-        };
-        chips.push(h("button", { class: "ls-chip ls-chip-more", type: "button", "aria-expanded": String(all), onclick: turn }, more));
-      }
-      rows.push(h("div", { class: "ls-chips", role: "group", "aria-label": props.words.words }, ...chips));
+    const known = Array.isArray(props.value) ? props.value : [];
+    if (!known.length) return element.replaceChildren();
+    const some = all ? known : known.slice(0, FEW);
+    const chips = some.map((word) => h("button", { class: "ls-chip", type: "button", onclick: () => insert(word) }, word));
+    if (known.length > FEW) {
+      const more = all ? props.words.fewer : fill(props.words.more, { count: known.length });
+      const turn = () => {
+        all = !all;
+        draw();
+      };
+      chips.push(h("button", { class: "ls-chip ls-chip-more", type: "button", "aria-expanded": String(all), onclick: turn }, more));
     }
-    element.replaceChildren(...rows);
+    element.replaceChildren(h("div", { class: "ls-chips", role: "group", "aria-label": props.words.words }, ...chips));
   }
   watch("value", draw);
   draw();
@@ -108,7 +103,7 @@ window.LatentStudio.header = ({ element, props, watch }) => {
 /** One quiet sentence. */
 window.LatentStudio.sentence = ({ element, props, watch }) => {
   const { h } = window.LatentStudio;
-  const line = h("p", { class: "ls-sentence", role: "status" });
+  const line = h("p", { class: props.css, role: "status" });
   element.replaceChildren(line);
   const draw = () => {
     line.textContent = typeof props.value === "string" ? props.value : "";
