@@ -14,15 +14,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import loaded_engine, native_settings
+from benchmarks.common import loaded_engine, native_settings, peak_rss_mib
 from studio.engine.engine import DiffusionEngine
 from studio.events import Finished, Step
 from studio.requests import TextToImage
@@ -116,8 +114,7 @@ def main() -> None:
             "last_visitors_first_preview_ticks": max(ticks),
         }
         engine.close()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    result["peak_rss_mib"] = round(peak / 2**20)
+    result["peak_rss_mib"] = peak_rss_mib()
     print(json.dumps(result))
 
 

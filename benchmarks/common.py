@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,15 @@ def loaded_engine(checkpoint: Path, scratch: Path, device: str = "auto") -> Diff
             raise SystemExit(f"The checkpoint was not loaded: {status.message}")
         time.sleep(0.05)
     return engine
+
+
+def peak_rss_mib() -> int | None:
+    """The most memory this process has held so far; None on Windows, where Python cannot say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def native_settings(components: Components) -> dict[str, Any]:

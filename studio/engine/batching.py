@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from statistics import median
 
 MAX_ROWS = 64  # of one U-Net call, whatever the memory
 FIRST_CALL_ROWS = 2  # while nothing is known of a model's speed: one guided lane
@@ -49,9 +48,9 @@ class Curve:
                 del self._seconds_per_row[larger]
 
     def seconds_per_row(self, bucket: int) -> float | None:
-        """Median of the last measurements, None while there are too few."""
+        """The least of the last measurements, None while there are too few: what else the machine does only adds."""
         found = self._seconds_per_row.get(bucket, ())
-        return median(found) if len(found) >= _TRIES else None
+        return min(found) if len(found) >= _TRIES else None
 
     def paying_rows(self) -> int:
         """The most rows one call should have: what fits, pays and does not make everybody wait for the tick.

@@ -263,7 +263,9 @@ class DiffusionEngine:
         )
         worker = self._worker = Worker(device, manager, outside)
         try:
-            if self._preload is not None and self._preload in self._entries():
+            if not self._entries():
+                self._status = replace(ready, state="failed", message="There is no checkpoint in the models folder.")
+            elif self._preload is not None and self._preload in self._entries():
                 try:
                     worker.preload(self._preload)
                 except BadCheckpoint as error:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 MAX_BYTES = 256 * 2**20
+MAX_RUNS = 512  # also bounds those that hold nothing yet
 TENSORS = ("x_t", "denoised", "noise_pred")
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -57,6 +58,8 @@ class Recorder:
         fast decoder's (weight, bias)."""
         with self._lock:
             self._runs[job_id, image] = _Run(facts, preview)
+            while len(self._runs) > MAX_RUNS:
+                self._drop_oldest()
 
     def add(self, job_id: str, image: int, evaluation: Recorded) -> None:
         """Append an evaluation; nothing happens when the recording has been dropped meanwhile."""
@@ -68,14 +71,11 @@ class Recorder:
             self._bytes += evaluation.arrays.nbytes
             self._runs.move_to_end((job_id, image))
             while self._bytes > self._max_bytes and self._runs:
-                _, dropped = self._runs.popitem(last=False)
-                self._bytes -= sum(e.arrays.nbytes for e in dropped.evaluations)
+                self._drop_oldest()
 
-    def forget(self, job_id: str) -> None:
-        """Drop a job's recordings."""
-        with self._lock:
-            for key in [k for k in self._runs if k[0] == job_id]:
-                self._bytes -= sum(e.arrays.nbytes for e in self._runs.pop(key).evaluations)
+    def _drop_oldest(self) -> None:
+        _, dropped = self._runs.popitem(last=False)
+        self._bytes -= sum(e.arrays.nbytes for e in dropped.evaluations)
 
     def get(self, job_id: str, image: int, since: int, state: str) -> bytes | None:
         """The evaluations `since`.. as bytes of a safetensors file (events.Engine.record); None when there are none.

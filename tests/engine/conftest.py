@@ -157,8 +157,12 @@ class Calls:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    from studio.engine import worker
+    """Every U-Net call, seen; lanes share whenever they can, whatever the clock of a busy machine says of it."""
+    from studio.engine import batching, worker
 
+    monkeypatch.setattr(batching, "PAYS", 1e9)
+    monkeypatch.setattr(batching, "TICK_SECONDS", 1e9)
+    monkeypatch.setattr(worker, "ADMIT_SECONDS", 60.0)
     seen = Calls(worker.call_unet)
     monkeypatch.setattr(worker, "call_unet", seen)
     return seen

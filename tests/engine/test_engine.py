@@ -122,6 +122,22 @@ def test_the_same_request_gives_the_same_picture_after_a_restart(make_engine: En
     assert (pixels(first, finish(first, request)) == pixels(second, finish(second, request))).all()
 
 
+@pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
+def test_the_picture_is_that_of_diffusers_own_pipeline(
+    engine: DiffusionEngine, models_dir: Path, guidance_scale: float
+) -> None:
+    import torch
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    pipe = StableDiffusionPipeline.from_pretrained(models_dir / "checkpoints" / "tiny", safety_checker=None)
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    settings: dict[str, Any] = {"num_inference_steps": 6, "guidance_scale": guidance_scale}
+    theirs = pipe("a red fox", generator=torch.Generator().manual_seed(5), **settings).images[0]
+    ours = finish(engine, ask(scheduler="ddim", noise_schedule="as_configured", exact=True, **settings))
+    assert (pixels(engine, ours) == np.asarray(theirs).astype(int)).all()
+
+
 def test_image_k_is_the_picture_of_seed_plus_k(engine: DiffusionEngine) -> None:
     several = finish(engine, ask(num_images_per_prompt=3, exact=True, scheduler="dpmpp_sde"))
     for k in range(3):
@@ -141,8 +157,7 @@ def together(engine: DiffusionEngine, calls: Calls, requests: list[TextToImage])
     return [events[-1] for events in asyncio.run(read())]
 
 
-def test_a_lane_among_eight_mixed_ones_is_the_lane_alone(make_engine: EngineFactory, calls: Calls) -> None:
-    engine = make_engine()  # one that has not yet measured which calls pay on a busy machine
+def test_a_lane_among_eight_mixed_ones_is_the_lane_alone(engine: DiffusionEngine, calls: Calls) -> None:
     requests = [ask(seed=k, **fields) for k, fields in enumerate(MIXED)]
     alone = [pixels(engine, finish(engine, r)) for r in requests]
     calls.lanes.clear()
@@ -577,6 +592,17 @@ def test_loading_is_told_with_rising_fractions(make_engine: EngineFactory, monke
     assert fractions[-1] == 1
     assert fractions == sorted(fractions)
     assert any("U-Net" in e.message for e in published if isinstance(e, Loading))
+
+
+def test_a_models_folder_without_a_checkpoint_is_told(make_engine: EngineFactory, tmp_path: Path) -> None:
+    engine = make_engine(models_dirs=[tmp_path / "nothing"], preload="small-world-128")
+    deadline = time.monotonic() + 60
+    while engine.status().state == "starting" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    status = engine.status()
+    assert (status.state, status.message) == ("failed", "There is no checkpoint in the models folder.")
+    with pytest.raises(InvalidRequest, match="no checkpoint in the models folder"):
+        engine.submit(ask(), owner="anna")
 
 
 @pytest.mark.parametrize("field", [{"device": "tpu"}, {"device": "cuda:x"}, {"device": ""}, {"dtype": "int8"}])

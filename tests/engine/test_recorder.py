@@ -89,6 +89,15 @@ def test_the_longest_unused_recording_goes_first() -> None:
     assert recorder.get("b", 0, 0, "finished") is None, "a recording without its beginning would be a wrong one"
 
 
+def test_recordings_that_hold_nothing_yet_are_bounded_too() -> None:
+    recorder = Recorder()
+    for number in range(600):
+        recorder.begin(f"job {number}", 0, {})
+    assert len(recorder._runs) == 512
+    recorder.add("job 599", 0, evaluation(0))
+    assert recorder.get("job 599", 0, 0, "running") is not None
+
+
 def test_pure_noise_has_no_number_for_its_sigma() -> None:
     recorder = Recorder()
     recorder.begin("a", 0, {})
