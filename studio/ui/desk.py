@@ -44,7 +44,9 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
         past = await session.earlier(gallery, session.owner_of(request))
         return past[0]["settings"]["seed"] if past else gr.skip()
 
-    desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], trigger_mode="once", **WATCHING)
+    # "multiple", since Gradio's "once" swallows a click that comes while the end of the last run is still on its way.
+    # That a double click makes one run is the stage's doing: it lets no click through while a run is under way.
+    desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], trigger_mode="multiple", **WATCHING)
     desk.stage.stop(stop, None, None, **QUIET)
     reusable = [fields[name] for name in c.kept_names(desk.controls)] + [desk.controls.aspect]
     desk.stage.reuse(reuse, None, reusable, **QUIET)

@@ -103,6 +103,7 @@ _ENGLISH: Mapping[str, str] = {
     "stage.refused": "Not now",
     "stage.invalid": "Please look at the marked fields.",
     "stage.error_id": "Error {id}",
+    "stage.lost": "The studio does not answer. Look whether it is still running, then try again.",
     "stage.gone": "The picture's file is gone.",
     "stage.film": "Steps of this picture, from noise to the end",
     "stage.scrub": "Step {index} of {total}, predicted picture",

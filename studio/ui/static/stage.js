@@ -7,6 +7,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   const say = (key, values) => fill(props.words[key], values);
   const tab = props.tab;
   const WORKING = new Set(["sending", "queued", "loading", "running"]);
+  const NO_ANSWER = 30000; // ms after which a click that nobody answered is called lost
   const DOUBLE_CLICK = 600; // ms during which the button that became Stop takes no click
 
   const picture = h("img", { class: "ls-picture", hidden: true, alt: "" });
@@ -295,6 +296,12 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     clearProblems();
     view = { ...view, state: "sending", step: null, pictures: [], previews: [], job: null, message: "", notes: [], error_id: null, total: 0 };
     films = [];
+    const mine = view;
+    setTimeout(() => {
+      if (view !== mine) return;
+      view = { ...view, state: "refused", message: say("lost") };
+      draw();
+    }, NO_ANSWER);
     draw();
     if (stage.getBoundingClientRect().top < 0) stage.scrollIntoView({ block: "start" });
   }
@@ -343,8 +350,11 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   }
 
   document.addEventListener("click", (event) => {
-    if (event.target.closest(`#${tab}-generate`)) sending();
-    else if (event.target.closest(`#${tab}-stop`)) stop();
+    if (event.target.closest(`#${tab}-generate`)) {
+      if (WORKING.has(view.state)) event.stopImmediatePropagation();
+      else sending();
+    }
+    if (event.target.closest(`#${tab}-stop`)) stop();
   }, true);
   document.addEventListener("input", (event) => {
     const block = event.target.closest(".ls-has-problem");
