@@ -18,10 +18,10 @@ from studio.engine.engine import DiffusionEngine
 from studio.events import Finished
 from studio.gallery import Gallery
 from studio.requests import TextToImage
+from studio.ui.page import SAMPLE, STATIC
 from studio.ui.render import picture_view
 
 ROOT = Path(__file__).resolve().parent.parent
-STATIC = ROOT / "studio" / "ui" / "static"
 OWNER = "sample"
 
 
@@ -37,7 +37,7 @@ async def make(engine: DiffusionEngine, gallery: Gallery, request: TextToImage) 
     assert path is not None  # it has just been saved
     shutil.copyfile(path, STATIC / "sample.png")
     view = picture_view(picture) | {"id": "", "src": "/studio-static/sample.png"}
-    (STATIC / "sample.json").write_text(json.dumps(view, ensure_ascii=False), encoding="utf-8")
+    (STATIC / SAMPLE).write_text(json.dumps(view, ensure_ascii=False), encoding="utf-8")
 
 
 def main() -> None:

@@ -49,8 +49,9 @@ def drawn(script: str, *, value: Any = None, events: tuple[str, ...] = (), **pro
     )
 
 
-def stage(tab: str, first: dict[str, Any], sample: dict[str, Any] | None = None) -> gr.HTML:
-    """The stage of one tab, showing `first` until a run says otherwise."""
+def stage(tab: str, first: dict[str, Any], sample: str | None = None) -> gr.HTML:
+    """The stage of one tab, showing `first` until a run says otherwise. `sample`: where the script may fetch
+    the picture of a first visit."""
     events = ("stop", "reuse", "edit", "noise")
     return drawn(
         "stage",

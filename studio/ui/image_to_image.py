@@ -39,7 +39,7 @@ def build(engine: Engine, gallery: Gallery) -> Desk:
             )
             fields = c.build(engine, TAB, image=image)
         with gr.Column(elem_classes="ls-show"):
-            show = stage(TAB, render.first_view([]))
+            show = stage(TAB, render.first_view([], attached=False))
             examples = c.example_prompts(engine, TAB)
     c.connect(engine, fields, examples)
 

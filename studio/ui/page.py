@@ -6,7 +6,6 @@ port, sharing and middleware. Nothing here knows how a picture is made or who ma
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from studio.ui.drawn import QUIET, drawn
 from studio.ui.text import say, words
 
 STATIC = Path(__file__).parent / "static"
+SAMPLE = "sample.json"  # made by training/make_sample.py
 SECONDS_BETWEEN_STATUS = 1.0  # only while the model is not ready
 
 
@@ -108,7 +108,6 @@ def _status(engine: Engine) -> dict[str, Any]:
     return {"state": now.state, "message": now.message, "fraction": now.fraction, "device": now.device}
 
 
-def _sample() -> dict[str, Any] | None:
-    """The finished picture of a first visit, with its strip; None where none has been made yet."""
-    path = STATIC / "sample.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def _sample() -> str | None:
+    """Where the page finds the finished picture of a first visit; None where none has been made yet."""
+    return f"/studio-static/{SAMPLE}" if (STATIC / SAMPLE).is_file() else None

@@ -88,9 +88,10 @@ def thinned(frames: Sequence[bytes], at_most: int) -> list[bytes]:
 # -------------------------------------------------------------------------------------------------------- views
 
 
-def first_view(earlier: Iterable[Picture]) -> View:
-    """Nothing has been asked in this tab: the stage shows the newest earlier picture, or the sample."""
-    return {"state": "first", "job": None, "earlier": [picture_view(p) for p in earlier]}
+def first_view(earlier: Iterable[Picture], *, attached: bool = True) -> View:
+    """Nothing has been asked in this tab: the stage shows the newest earlier picture, or the sample. `attached` False:
+    it is not known yet whether there is a run or a picture of this visitor."""
+    return {"state": "first", "job": None, "attached": attached, "earlier": [picture_view(p) for p in earlier]}
 
 
 def asked_view(request: Request, job_id: str, catalog: Iterable[Checkpoint], earlier: list[View]) -> View:

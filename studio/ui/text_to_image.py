@@ -18,13 +18,13 @@ from studio.ui.drawn import stage
 TAB = TextToImage.kind
 
 
-def build(engine: Engine, gallery: Gallery, sample: dict[str, Any] | None) -> Desk:
+def build(engine: Engine, gallery: Gallery, sample: str | None) -> Desk:
     """Draw the tab; what leaves it for other tabs is connected by the page."""
     with gr.Row(elem_classes="ls-desk", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-controls"):
             fields = c.build(engine, TAB)
         with gr.Column(elem_classes="ls-show"):
-            show = stage(TAB, render.first_view([]), sample)
+            show = stage(TAB, render.first_view([], attached=False), sample)
             examples = c.example_prompts(engine, TAB)
     c.connect(engine, fields, examples)
 

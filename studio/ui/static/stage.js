@@ -47,6 +47,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   element.replaceChildren(stage);
 
   let view = { state: "first" };
+  let sample = null; // the picture of a first visit, fetched when there is nothing else to show
   let opened = null; // an earlier picture, shown instead of the run
   let selected = 0; // which image of the run
   let scrub = null; // which step the pointer or the keys point at
@@ -58,7 +59,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
 
   const sampleOrNewest = () => {
     if (!["first", "invalid", "refused"].includes(view.state) || tab === "image_to_image") return null;
-    return (view.earlier && view.earlier[0]) || props.sample || null;
+    return (view.earlier && view.earlier[0]) || sample;
   };
   /** The finished picture that is shown; null while there is none (then it is the preview of that image). */
   const current = () => opened || (view.pictures && view.pictures.length ? view.pictures[selected] || null : sampleOrNewest());
@@ -199,7 +200,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     } else if (!opened && ["finished", "stopped"].includes(view.state)) {
       left = view.message;
       share = view.state === "finished" ? 1 : (view.step ? view.step.index + 1 : 0) / (view.total || 1);
-    } else if (done && done === props.sample) {
+    } else if (done && done === sample) {
       left = say("sample");
       share = 1;
     } else if (done) share = 1;
@@ -436,11 +437,20 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     if (!WORKING.has(view.state)) stopWanted = false;
     else if (stopWanted && !previous.job && view.job) trigger("stop", { job: view.job });
     draw();
+    if (view.state === "first" && !sample && view.attached && !view.earlier.length) fetchSample();
     if (view.problems && view.state === "invalid") markProblems(view.problems);
   }
 
   // A prompt may be Arabic or Hebrew: let each field find its own direction.
   for (const field of root().querySelectorAll("textarea")) field.dir = "auto";
+  async function fetchSample() {
+    if (!props.sample) return;
+    const answer = await fetch(props.sample);
+    if (!answer.ok) return;
+    sample = await answer.json();
+    draw();
+  }
+
   watch("value", receive);
   receive();
   draw();
