@@ -241,9 +241,9 @@ class DiffusionEngine:
             self._models_dirs, device=device.torch_device, dtype=device.dtype, release=device.release
         )
         ready = EngineStatus(state="ready", message="Ready", device=device.label)
-        self._status = ready
 
         def loading(checkpoint: str, message: str, fraction: float) -> None:
+            self._components = None  # the last hold on the old ones, or both would be on the device for a while
             self._status = replace(ready, state="loading", message=message, checkpoint=checkpoint, fraction=fraction)
 
         def loaded(components: Components | None) -> None:
@@ -265,7 +265,9 @@ class DiffusionEngine:
         try:
             if not self._entries():
                 self._status = replace(ready, state="failed", message="There is no checkpoint in the models folder.")
-            elif self._preload is not None and self._preload in self._entries():
+            elif self._preload is None or self._preload not in self._entries():
+                self._status = ready
+            else:
                 try:
                     worker.preload(self._preload)
                 except BadCheckpoint as error:

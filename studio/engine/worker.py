@@ -188,7 +188,7 @@ class Worker:
         self._ladder = None
         self._prompts.clear()
         self._curves.clear()
-        self._outside.loaded(None)
+        self._outside.loading(checkpoint, f"Loading {checkpoint}", 0.0)
 
         def progress(message: str, fraction: float) -> None:
             if self._outside.closing.is_set():

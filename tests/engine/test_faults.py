@@ -304,6 +304,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow  # a second process imports torch
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
 def test_kill_while_saving_leaves_no_broken_picture(make_engine: EngineFactory, models_dir: Path) -> None:
     engine = make_engine()
