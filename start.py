@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Latent Studio in one command. Standard library only: any Python from 3.10 on runs it, on Linux, macOS and Windows.
+"""Latent Studio in one command. Standard library only: any Python from 3.11 on runs it, on Linux, macOS and Windows.
 
 python3 start.py [flags of app.py]    make the environment, install the packages, open the studio
 python3 start.py test [pytest args]   the same for the tests, browser tests included
@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
-OLDEST_PYTHON = (3, 10)
+OLDEST_PYTHON = (3, 11)
 PYTORCH_INDEX = "https://download.pytorch.org/whl/"
 # Fetched bytes, rounded up, measured with the pinned versions: PyTorch by kind of build, then everything else.
 PYTORCH_MEGABYTES = {"cpu": 220, "cuda": 2900, "mac": 110}
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     word, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
     try:
         if sys.version_info < OLDEST_PYTHON:
-            raise Trouble(f"Python {platform.python_version()} is too old: install 3.10 or newer and run it with that.")
+            raise Trouble(f"Python {platform.python_version()} is too old: install 3.11 or newer and run it with that.")
         if word == "setup":
             make_environment("requirements-dev.txt")
             return 0
