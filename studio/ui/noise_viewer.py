@@ -23,7 +23,7 @@ PANELS = ("timeline", "panes", "numbers", "schedule")
 EMPTY = {"job": None, "image": 0, "ended": True, "message": ""}
 
 
-def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
+def build(engine: Engine, gallery: Gallery) -> gr.HTML:
     """Draw the tab and connect it. Returns the viewer, for other tabs to send a run to."""
     with gr.Column(elem_classes="ls-viewer-tab"):
         with gr.Row(elem_classes="ls-ask"):
@@ -38,7 +38,9 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
             )
             run = gr.Button(say("viewer.run"), variant="primary", elem_id=f"{TAB}-run", min_width=96)
             last = gr.Button(say("viewer.last"), elem_id=f"{TAB}-last", min_width=120)
-        show = drawn("viewer", value=EMPTY, panels=PANELS, words=words("viewer"), elem_id=f"{TAB}-viewer")
+        show = drawn(
+            "viewer", value=EMPTY, events=("seen",), panels=PANELS, words=words("viewer"), elem_id=f"{TAB}-viewer"
+        )
 
     async def start(prompt: str, request: gr.Request) -> AsyncIterator[Any]:
         owner = session.owner_of(request)
@@ -53,7 +55,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
 
     gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="once", **WATCHING)
     last.click(newest, None, [show], **QUIET)
-    demo.load(newest, None, [show], **QUIET)
+    show.seen(newest, None, [show], **QUIET)
     return show
 
 

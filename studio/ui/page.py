@@ -35,7 +35,7 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
             with gr.Tab(say("tab.image_to_image"), id=image_to_image.TAB):
                 picture_first = image_to_image.build(engine, gallery)
             with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
-                viewer = noise_viewer.build(engine, gallery, demo)
+                viewer = noise_viewer.build(engine, gallery)
         api.build(engine, gallery, demo)
         desks = (words_first, picture_first)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)

@@ -103,3 +103,14 @@ def test_the_viewer_runs_a_prompt_of_its_own_and_grows_while_it_runs(visitor: Vi
     expect(where).to_have_text(re.compile(r"Evaluation [2-8] of 25"), timeout=15_000)
     expect(where).to_have_text("Evaluation 25 of 25", timeout=30_000)
     expect(page.locator(".ls-run")).to_have_text("slow lantern")
+
+
+def test_the_viewer_shows_the_last_run_when_its_tab_is_opened(visitor: Visitor) -> None:
+    page = visitor()
+    for words in ("an earlier run", "the last run"):
+        generate(page, words)
+        finished(page)
+        expect(stage(page).locator("img.ls-picture")).to_have_attribute("alt", words)
+    page.get_by_role("tab", name="Noise viewer").click()
+    expect(page.locator(".ls-run")).to_have_text("the last run")
+    expect(page.locator(".ls-where")).to_have_text("Evaluation 25 of 25")

@@ -276,8 +276,10 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
 
   function act(what) {
     const done = current();
-    if (what === "noise") trigger("noise", { job: view.job, image: selected });
-    else if (done) trigger(what, { id: done.id || "", settings: done.settings || {} });
+    if (what === "noise") {
+      window.LatentStudio.sentToViewer = performance.now();
+      trigger("noise", { job: view.job, image: selected });
+    } else if (done) trigger(what, { id: done.id || "", settings: done.settings || {} });
   }
 
   function stop() {

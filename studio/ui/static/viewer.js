@@ -6,10 +6,11 @@
 
 window.LatentStudio.panels = [];
 
-window.LatentStudio.viewer = ({ element, props, watch }) => {
+window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   const { h, fill, icon, shown, Record } = window.LatentStudio;
   const say = (key, values) => fill(props.words[key], values);
   const POLL = 200; // ms between looks at a growing record
+  const SENT = 5000; // ms in which a run that was sent here is not replaced by the newest
   const FRAME = 120; // ms per evaluation while playing
 
   const context = { say, h, record: null, how: "fast", index: 0, go };
@@ -146,6 +147,11 @@ window.LatentStudio.viewer = ({ element, props, watch }) => {
 
   watch("value", follow);
   follow();
-  // In another tab nothing is fetched; the look begins, or goes on, when the viewer is seen.
-  new IntersectionObserver(([entry]) => entry.isIntersecting && follow()).observe(viewer);
+  // In another tab nothing is fetched; the look begins, or goes on, when the viewer is seen. Then it asks for the newest
+  // run, unless it was sent here to look at a certain one.
+  new IntersectionObserver(([entry]) => {
+    if (!entry.isIntersecting) return;
+    if (performance.now() - (window.LatentStudio.sentToViewer ?? -Infinity) > SENT) trigger("seen");
+    follow();
+  }).observe(viewer);
 };
