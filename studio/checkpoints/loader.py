@@ -6,6 +6,7 @@ Knows where the parts lie and what may go wrong with them; no page and no job. N
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def _model(kind: Any, folder: Path, part: str, device: torch.device, dtype: torc
         except NotImplementedError:  # tensors are missing; without a device map diffusers says which
             model, report = kind.from_pretrained(folder / part, **given)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+        if _is_out_of_memory(error, folder / part):
             raise
         logger.warning("Loading the %s failed", label, exc_info=True)
         raise BadCheckpoint(f"The {label} cannot be loaded: its weights do not fit its config.json.") from error
@@ -165,6 +166,15 @@ def _model(kind: Any, folder: Path, part: str, device: torch.device, dtype: torc
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise BadCheckpoint(f"The {label} is damaged: {key} holds values that are not numbers.")
     return model.eval().requires_grad_(False)
+
+
+def _is_out_of_memory(error: Exception, folder: Path) -> bool:
+    """Whether a load failed for want of memory, and not for a config that asks for tensors its weights cannot hold."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    asked = re.search(r"allocate memory.*tried to allocate (\d+) bytes", str(error))
+    on_disk = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return asked is not None and int(asked[1]) <= 4 * on_disk  # one tensor; fp16 on disk may be float32 here
 
 
 def _tokenizer(folder: Path) -> Any:
