@@ -37,9 +37,9 @@ train: setup  ## the built-in model from nothing (hours; see training/README.md)
 	$(BIN)/python -m training.train_autoencoder --hours 2
 	$(BIN)/python -m training.encode_latents --count 24000
 	$(BIN)/python -m training.train_unet --hours 8
-	$(BIN)/python -m training.train_autoencoder --decoder-only --from models/small-world-128 --hours 0.5 --run training/runs/decoder
 	$(BIN)/python -m training.export
 	$(BIN)/python -m training.contact_sheet
+	$(BIN)/python -m training.make_sample
 
 bench: setup  ## every benchmark; nothing else should run on the machine
 	$(BIN)/python benchmarks/bench_start.py
