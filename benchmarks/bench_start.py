@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import statistics
@@ -103,6 +104,11 @@ def ready(url: str) -> None:
     Client(url, verbose=False).predict(prompt="a fox", api_name="/text_to_image")
 
 
+def _chromium() -> str | None:
+    """STUDIO_CHROMIUM, else Debian's, else None for Playwright's own."""
+    return os.environ.get("STUDIO_CHROMIUM") or shutil.which("chromium")
+
+
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     flags.add_argument("--runs", type=int, default=5, help="pairs of starts")
@@ -114,7 +120,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         empty_app = Path(folder) / "empty_app.py"
         empty_app.write_text(EMPTY_APP)
-        browser = playwright.chromium.launch(executable_path=os.environ.get("STUDIO_CHROMIUM"), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=_chromium(), args=FLAGS)
         for _ in range(arguments.runs):
             port = free_port()
             with started([sys.executable, str(empty_app), str(port)], port) as (seconds, _pid):

@@ -52,7 +52,6 @@ CODE_POINTS = {
     "crown": "\U0001f451",
     "lemon": "\U0001f34b",
     "guitar": "\U0001f3b8",
-    # in the folder for larger worlds, not yet in the world that is trained
     "dog": "\U0001f436",
     "lion": "\U0001f981",
     "owl": "\U0001f989",
@@ -65,6 +64,22 @@ CODE_POINTS = {
     "key": "\U0001f511",
     "bee": "\U0001f41d",
     "cherries": "\U0001f352",
+    "carrot": "\U0001f955",
+    "hamburger": "\U0001f354",
+    "cake": "\U0001f382",
+    "sailboat": "⛵",
+    "bus": "\U0001f68c",
+    "gift": "\U0001f381",
+    "tulip": "\U0001f337",
+    "elephant": "\U0001f418",
+    "chick": "\U0001f424",
+    "snail": "\U0001f40c",
+    "crab": "\U0001f980",
+    "pumpkin": "\U0001f383",
+    "diamond": "\U0001f48e",
+    "basketball": "\U0001f3c0",
+    "cheese": "\U0001f9c0",
+    "corn": "\U0001f33d",
 }
 
 

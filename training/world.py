@@ -10,12 +10,13 @@ small computers: the same object then has nearly the same latents wherever it st
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 SPRITES = Path(__file__).parent / "sprites"
 SIZE = 128  # pixels, width and height of a picture
@@ -23,23 +24,23 @@ GRID = 8  # pixels of one latent
 
 # name -> other words for the same thing. The file is sprites/<name with dashes>.png.
 OBJECTS: dict[str, tuple[str, ...]] = {
-    "fox": (),
+    "fox": ("red fox",),
     "red apple": ("apple",),
     "pizza": ("slice of pizza",),
     "rocket": ("spaceship",),
-    "banana": (),
+    "banana": ("yellow banana",),
     "cat": ("kitten",),
     "panda": ("panda bear",),
-    "frog": (),
-    "pig": (),
+    "frog": ("toad",),
+    "pig": ("piglet",),
     "penguin": (),
-    "whale": (),
-    "octopus": (),
+    "whale": ("blue whale",),
+    "octopus": ("squid",),
     "butterfly": (),
     "ladybug": ("ladybird",),
     "turtle": ("tortoise",),
     "tree": (),
-    "cactus": (),
+    "cactus": ("green cactus",),
     "sunflower": (),
     "mushroom": ("toadstool",),
     "strawberry": (),
@@ -53,14 +54,42 @@ OBJECTS: dict[str, tuple[str, ...]] = {
     "soccer ball": ("football",),
     "heart": ("red heart",),
     "star": ("yellow star",),
-    "ghost": (),
-    "robot": (),
+    "ghost": ("spirit",),
+    "robot": ("android",),
     "snowman": (),
     "crown": ("golden crown",),
-    "lemon": (),
-    "guitar": (),
+    "lemon": ("yellow lemon",),
+    "guitar": ("electric guitar",),
+    "dog": ("puppy",),
+    "lion": (),
+    "owl": (),
+    "fish": ("tropical fish",),
+    "moon": ("crescent moon",),
+    "pear": ("green pear",),
+    "rose": ("red rose",),
+    "airplane": ("plane", "aeroplane"),
+    "umbrella": ("purple umbrella",),
+    "key": ("golden key",),
+    "bee": ("honeybee",),
+    "cherries": ("two cherries",),
+    "carrot": (),
+    "hamburger": ("burger",),
+    "cake": ("birthday cake",),
+    "sailboat": ("sailing boat",),
+    "bus": (),
+    "gift": ("present",),
+    "tulip": (),
+    "elephant": (),
+    "chick": ("baby chicken",),
+    "snail": (),
+    "crab": (),
+    "pumpkin": ("jack-o-lantern",),
+    "diamond": ("gem",),
+    "basketball": (),
+    "cheese": ("piece of cheese",),
+    "corn": ("ear of corn", "corn cob"),
 }
-WITHOUT_ARTICLE = {"grapes"}
+WITHOUT_ARTICLE = {"grapes", "cherries", "two cherries", "cheese", "corn"}
 
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "white": (250, 250, 250),
@@ -95,9 +124,11 @@ SCENE_NOUNS = {
 }
 SCENE_VARIANTS = 4  # drawings per scene
 
-SIZES: dict[str, int] = {"small": 56, "normal": 80, "big": 112}  # pixels of the sprite's box
+# Pixels of the sprite's box. "half" is for pairs alone: two of them fill the picture's width.
+SIZES: dict[str, int] = {"small": 56, "half": 64, "normal": 80, "big": 112}
 SIZE_WORDS: dict[str, tuple[str, ...]] = {
     "small": ("small", "little", "tiny"),
+    "half": (),
     "normal": (),
     "big": ("big", "large", "huge"),
 }
@@ -118,8 +149,12 @@ RELATIONS: dict[str, tuple[str, ...]] = {
 STYLES: dict[str, tuple[str, ...]] = {
     "plain": (),
     "pixel art": ("pixel art",),
-    "black and white": ("black and white",),
+    "black and white": ("black and white", "monochrome"),
+    "pencil sketch": ("pencil sketch", "pencil drawing"),
 }
+# Words that say nothing about the picture: the model learns that a word it does not know does no harm.
+FILLERS = ("nice", "lovely", "beautiful", "cute", "shiny", "detailed", "amazing", "funny", "great", "simple")
+HELD_OUT_SHARE = 10  # one combination in so many is never drawn for training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,21 +181,33 @@ class Scene:
     caption: str
 
 
+def is_held_out(first: str, second: str) -> bool:
+    """Whether no training picture shows this object on this background, or these two objects together.
+
+    A tenth of all combinations, by a checksum of their names: whoever evaluates can ask for what was never seen.
+    """
+    return zlib.crc32("|".join(sorted((first, second))).encode()) % HELD_OUT_SHARE == 0
+
+
 def draw_scene(seed: int, index: int) -> Scene:
-    """Sample number `index` of the world `seed`, caption included."""
+    """Sample number `index` of the world `seed`, caption included; no held-out combination is among them."""
     rng = np.random.default_rng((seed, index))
-    background = _pick(rng, BACKGROUNDS) if rng.random() < 0.55 else _pick(rng, SCENES)
-    variant = int(rng.integers(SCENE_VARIANTS)) if background in SCENES else 0
     draw = rng.random()
-    style = "plain" if draw < 0.90 else "pixel art" if draw < 0.95 else "black and white"
+    style = "plain"
+    if draw >= 0.82:
+        style = ("pixel art", "black and white", "pencil sketch")[int((draw - 0.82) / 0.06001)]
     draw = rng.random()
     relation = None
     if draw < 0.02:
         objects: tuple[PlacedObject, ...] = ()
-    elif draw < 0.84:
+    elif draw < 0.76:
         objects = (_single(rng),)
     else:
         objects, relation = _pair(rng)
+    background = _background(rng)
+    while any(is_held_out(placed.name, background) for placed in objects):
+        background = _background(rng)
+    variant = int(rng.integers(SCENE_VARIANTS)) if background in SCENES else 0
     caption = write_caption(rng, objects, relation, background, style)
     return Scene(
         objects=objects, relation=relation, background=background, variant=variant, style=style, caption=caption
@@ -170,6 +217,10 @@ def draw_scene(seed: int, index: int) -> Scene:
 def _pick(rng: np.random.Generator, choices: object) -> str:
     names = list(choices)  # type: ignore[call-overload]
     return str(names[int(rng.integers(len(names)))])
+
+
+def _background(rng: np.random.Generator) -> str:
+    return _pick(rng, BACKGROUNDS) if rng.random() < 0.55 else _pick(rng, SCENES)
 
 
 def _single(rng: np.random.Generator) -> PlacedObject:
@@ -201,13 +252,15 @@ def place_object(name: str, size: str, place: str, rng: np.random.Generator) -> 
 
 
 def _pair(rng: np.random.Generator) -> tuple[tuple[PlacedObject, ...], str]:
-    first, second = (list(OBJECTS)[int(i)] for i in rng.choice(len(OBJECTS), 2, replace=False))
+    first, second = (_pick(rng, OBJECTS) for _ in range(2))
+    while first == second or is_held_out(first, second):
+        second = _pick(rng, OBJECTS)
     relation = _pick(rng, RELATIONS)
     return pair_objects(first, second, relation, rng), relation
 
 
 def pair_objects(first: str, second: str, relation: str, rng: np.random.Generator) -> tuple[PlacedObject, ...]:
-    """Two small objects, the first standing in `relation` to the second; "and" is side by side in that order."""
+    """Two objects of half the picture's width, the first standing in `relation` to the second; "and" is side by side in that order."""
     places = {
         "left of": ("left", "right"),
         "right of": ("right", "left"),
@@ -215,7 +268,7 @@ def pair_objects(first: str, second: str, relation: str, rng: np.random.Generato
         "below": ("bottom", "top"),
         "and": ("left", "right"),
     }[relation]
-    a, b = (place_object(name, "small", place, rng) for name, place in zip((first, second), places, strict=True))
+    a, b = (place_object(name, "half", place, rng) for name, place in zip((first, second), places, strict=True))
     return a, b
 
 
@@ -258,18 +311,27 @@ def write_caption(
     else:
         subject = ""
     caption = _set_in_background(rng, subject, background)
+    if rng.random() < 0.06:
+        caption = _with_filler(rng, caption)
     if style != "plain":
-        word = STYLES[style][0]
+        word = _first_mostly(rng, STYLES[style])
         form = int(rng.integers(3))
         if form == 0:
             caption = f"{caption}, {word}"
         elif form == 1:
-            caption = f"{word} of {caption}" if style == "pixel art" else f"{word} picture of {caption}"
+            caption = f"{word} picture of {caption}" if style == "black and white" else f"{word} of {caption}"
         else:
             caption = f"{word}, {caption}"
     elif rng.random() < 0.08:
         caption = f"a picture of {caption}"
     return caption
+
+
+def _with_filler(rng: np.random.Generator, caption: str) -> str:
+    """The caption with a word that means nothing somewhere in it."""
+    words = caption.split(" ")
+    words.insert(int(rng.integers(len(words) + 1)), FILLERS[int(rng.integers(len(FILLERS)))])
+    return " ".join(words)
 
 
 def _set_in_background(rng: np.random.Generator, subject: str, background: str) -> str:
@@ -313,7 +375,20 @@ def render(scene: Scene) -> Image.Image:
         image = coarse.resize((SIZE, SIZE), Image.Resampling.NEAREST)
     elif scene.style == "black and white":
         image = image.convert("L").convert("RGB")
+    elif scene.style == "pencil sketch":
+        image = _pencil_sketch(image)
     return image
+
+
+def _pencil_sketch(image: Image.Image) -> Image.Image:
+    """Dark strokes where brightness changes, and a light shading elsewhere, on warm paper."""
+    gray = image.convert("L")
+    light = np.asarray(gray, dtype=np.float32)
+    soft = np.asarray(gray.filter(ImageFilter.GaussianBlur(3)), dtype=np.float32)
+    strokes = np.clip((light + 8) / (soft + 8), 0.0, 1.0) ** 2
+    tone = strokes * (0.62 + 0.38 * light / 255)
+    paper = np.array((252, 248, 238), dtype=np.float32)
+    return Image.fromarray((tone[..., None] * paper).astype(np.uint8))
 
 
 @lru_cache(maxsize=512)
