@@ -117,7 +117,7 @@ class Stopped:
     reason: str = "Stopped."
 
 
-FailureKind = Literal["out_of_memory", "bad_checkpoint", "not_finite", "disk", "internal"]
+FailureKind = Literal["bad_request", "out_of_memory", "bad_checkpoint", "not_finite", "disk", "internal"]
 
 
 @dataclass(frozen=True, kw_only=True)

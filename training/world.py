@@ -260,7 +260,7 @@ def _pair(rng: np.random.Generator) -> tuple[tuple[PlacedObject, ...], str]:
 
 
 def pair_objects(first: str, second: str, relation: str, rng: np.random.Generator) -> tuple[PlacedObject, ...]:
-    """Two objects of half the picture's width, the first standing in `relation` to the second; "and" is side by side in that order."""
+    """Two objects of half the picture's width, the first standing in `relation` to the second; "and": side by side."""
     places = {
         "left of": ("left", "right"),
         "right of": ("right", "left"),

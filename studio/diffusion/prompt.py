@@ -17,9 +17,13 @@ import torch
 
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
+from studio.requests import InvalidRequest, Problem
 
 CHUNK_TOKENS = 75  # content tokens of a chunk; begin and end make 77
 COMMA_BACKTRACK = 20  # a chunk that overflows ends at a comma this near its end, so that no phrase is torn
+# Chunks that one run may have encoded: prompt scheduling can make a new text of every step, and a text may be a hundred
+# chunks long. Stable Diffusion's text encoder does so many in about a minute on two CPU cores.
+MAX_CHUNKS = 1200
 MAX_WEIGHT = 100.0  # of one span; brackets nested a thousand deep must not make infinities
 
 # ------------------------------------------------------------------------------------------------ prompt scheduling
@@ -304,13 +308,25 @@ def encode_prompts(
 ) -> Conditioning:
     """Encode a prompt and a negative prompt for a run of `num_steps` steps (those really run).
 
-    Both are encoded in the same number of chunks: the shorter one gets empty chunks.
+    Both are encoded in the same number of chunks: the shorter one gets empty chunks. Raises InvalidRequest when prompt
+    scheduling asks for more than MAX_CHUNKS chunks in all.
     """
     texts = [prompt_schedule(prompt, num_steps)]
     if branches(guidance_scale) == 2:
         texts.insert(0, prompt_schedule(negative_prompt, num_steps))
-    chunked = {text: chunks_of(components.tokenizer, text) for schedule in texts for _, text in schedule}
-    most = max(len(chunks) for chunks in chunked.values())
+    chunked: dict[str, list[Chunk]] = {}
+    most = 0
+    for text in {text: None for schedule in texts for _, text in schedule}:
+        chunked[text] = chunks_of(components.tokenizer, text)
+        most = max(most, len(chunked[text]))
+        if len(chunked) * most > MAX_CHUNKS and len(chunked) > len(texts):
+            raise InvalidRequest(
+                Problem(
+                    "prompt",
+                    f"prompt scheduling with more than {len(chunked) - 1} different texts of up to {most} chunks",
+                    f"at most {MAX_CHUNKS} chunks in all: fewer steps, fewer [a|b] and [a:b:when], or a shorter prompt",
+                )
+            )
     encoded = {text: _encode(components, chunks, most) for text, chunks in chunked.items()}
     entries: list[tuple[int, torch.Tensor, Mapping[str, torch.Tensor]]] = []
     for until in sorted({until for schedule in texts for until, _ in schedule}):

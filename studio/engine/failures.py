@@ -13,7 +13,7 @@ from studio.engine.device import Device
 from studio.engine.jobs import Job
 from studio.events import Failed, FailureKind
 from studio.gallery import SaveFailed
-from studio.requests import Request
+from studio.requests import InvalidRequest, Request
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def failed(job_id: str, request: Request, error: Exception, device: Device) -> F
     """The terminal event of an error; writes the traceback to the log and lets go of what its frames hold."""
     kind, message = _explained(request, error, device)
     error_id = secrets.token_hex(4)
-    expected = kind in ("bad_checkpoint", "disk")
+    expected = kind in ("bad_request", "bad_checkpoint", "disk")
     logger.error("Job failed (%s, error id %s): %s", kind, error_id, error, exc_info=None if expected else error)
     error.__traceback__ = None
     return Failed(job_id=job_id, kind=kind, message=message, error_id=error_id)
@@ -50,6 +50,8 @@ def _explained(request: Request, error: Exception, device: Device) -> tuple[Fail
             f"A picture of {size} does not fit into the free memory of this device ({device.label}). "
             "Lower the width and height, shorten a very long prompt, or close other programs that use it."
         )
+    if isinstance(error, InvalidRequest):  # what only the loaded model's tokenizer could tell
+        return "bad_request", str(error)
     if isinstance(error, BadCheckpoint):
         return "bad_checkpoint", str(error)
     if isinstance(error, SaveFailed):

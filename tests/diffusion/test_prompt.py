@@ -19,6 +19,7 @@ from studio.diffusion.prompt import (
     tokenize,
     weighted_spans,
 )
+from studio.requests import InvalidRequest
 
 BREAK = Span("", is_break=True)
 
@@ -233,6 +234,15 @@ def test_both_prompts_may_be_scheduled_and_keep_one_shape(components: Components
     assert {tuple(found.at(step)[0].shape) for step in range(10)} == {(2, 154, 8)}
     assert torch.equal(found.at(4)[0][:1, :77], found.at(6)[0][:1, :77])
     assert not torch.equal(found.at(4)[0][:1, :77], found.at(5)[0][:1, :77])
+
+
+def test_prompt_scheduling_that_would_encode_for_minutes_is_refused(components: Components) -> None:
+    long = "red fox snow " * 500
+    with pytest.raises(InvalidRequest, match=r"prompt: .*at most 1200 chunks"):
+        encode(components, " ".join(f"[x:y:{k}]" for k in range(1, 150)) + long, steps=150)
+    # Long alone, or scheduled alone, is no reason.
+    assert encode(components, long).chunks == 20
+    assert len(encode(components, " ".join(f"[x:y:{k}]" for k in range(1, 10))).entries) == 10
 
 
 def test_weights_scale_embeddings_and_restore_the_mean() -> None:

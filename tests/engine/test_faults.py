@@ -158,6 +158,15 @@ def test_a_model_that_answers_no_number_never_makes_a_picture(
     assert "--dtype fp32" in last.message
 
 
+def test_prompt_scheduling_beyond_all_measure_is_the_visitors_error(engine: DiffusionEngine) -> None:
+    prompt = " ".join(f"[x:y:{k}]" for k in range(1, 150)) + "red fox snow " * 500
+    last = run(engine, ask(prompt=prompt, num_inference_steps=150))[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == "bad_request"
+    assert "prompt:" in last.message
+    finish(engine, ask())
+
+
 def test_only_the_sick_lane_of_a_shared_call_fails(
     engine: DiffusionEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
