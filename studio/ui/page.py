@@ -20,6 +20,7 @@ from studio.ui.text import say, words
 
 STATIC = Path(__file__).parent / "static"
 SAMPLE = "sample.json"  # made by training/make_sample.py
+LOGGED_IN = "x-studio-login"  # set by studio/web/login.py for those who came in with a password
 SECONDS_BETWEEN_STATUS = 1.0  # only while the model is not ready
 
 
@@ -43,11 +44,11 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
             desk.attach(engine, gallery, made, demo)
             _send(engine, gallery, made, picture_first, viewer, tabs)
 
-        def tick() -> tuple[Any, ...]:
+        def tick(request: gr.Request) -> tuple[Any, ...]:
             now = engine.status()
             ready = now.state in ("ready", "failed")
             label = say("generate" if ready else "generate.loading")
-            return _status(engine), gr.update(active=not ready), label, label
+            return _status(engine) | {"leave": LOGGED_IN in request.headers}, gr.update(active=not ready), label, label
 
         gr.on(
             [timer.tick, demo.load],

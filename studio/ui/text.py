@@ -18,6 +18,7 @@ _ENGLISH: Mapping[str, str] = {
     "tab.noise_viewer": "Noise viewer",
     "header.theme": "Light or dark",
     "header.starting": "Starting…",
+    "header.leave": "Log out",
     # ------------------------------------------------------------------------------------------------- controls
     "prompt.label": "Prompt",
     "prompt.placeholder": "What should the picture show?",

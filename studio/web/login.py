@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from studio.ui.text import say
 
 COOKIE = "studio_login"
+HEADER = "x-studio-login"  # what the page sees of somebody who has logged in
 SESSION_SECONDS = 7 * 24 * 3600.0
 MAX_SESSIONS = 10_000
 MAX_FORM_BYTES = 8192
@@ -96,6 +97,8 @@ class Login:
             answer = self._logout(Request(scope), token)
         elif not known and path not in PUBLIC:
             answer = _stranger(Request(scope))
+        if known:  # so that the page offers the way out
+            scope = dict(scope, headers=[*scope["headers"], (HEADER.encode(), b"1")])
         await (answer or self.app)(scope, receive, send)
 
     async def _login(self, request: Request) -> Response:

@@ -68,7 +68,7 @@ window.LatentStudio.examples = ({ element, props, watch }) => {
       field.focus();
     };
     const cards = examples.map((text) => h("button", { class: "ls-example", type: "button", onclick: () => choose(text) }, text));
-    element.replaceChildren(h("div", { class: "ls-examples" }, h("h3", {}, props.words.examples), h("div", {}, ...cards)));
+    element.replaceChildren(h("div", { class: "ls-examples" }, h("h2", {}, props.words.examples), h("div", {}, ...cards)));
   }
   watch("value", draw);
   draw();
@@ -85,20 +85,42 @@ window.LatentStudio.header = ({ element, props, watch }) => {
     localStorage.setItem("latent-studio-theme", dark ? "dark" : "light");
   };
   const theme = h("button", { class: "ls-round", type: "button", onclick: turn, "aria-label": props.words.theme, title: props.words.theme }, icon("theme"));
+  const leave = h("a", { class: "ls-leave", href: "/logout", hidden: true }, props.words.leave);
   const mark = h("span", { class: "ls-mark", "aria-hidden": "true" });
-  element.replaceChildren(h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, theme));
+  element.replaceChildren(h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, leave, theme));
   function draw() {
     const status = props.value || {};
     dot.dataset.state = status.state || "starting";
     const share = status.state === "loading" && typeof status.fraction === "number" ? ` ${Math.round(status.fraction * 100)} %` : "";
     text.textContent = (status.message || props.words.starting) + share;
     state.title = status.device || "";
+    leave.hidden = !status.leave;
   }
+  keepTab();
   watch("value", draw);
   draw();
   const chosen = localStorage.getItem("latent-studio-theme");
   if (chosen && !new URLSearchParams(location.search).has("__theme")) document.body.classList.toggle("dark", chosen === "dark");
 };
+
+/** The tab somebody was in is the one a reload opens; a new browser tab begins with the first. */
+function keepTab() {
+  const KEPT = "latent-studio-tab";
+  const tabs = () => [...document.querySelectorAll("#tabs [role=tab]")];
+  const kept = sessionStorage.getItem(KEPT);
+  const open = (tries) => {
+    const tab = tabs().find((one) => one.textContent.trim() === kept);
+    if (!tab && tries) return requestAnimationFrame(() => open(tries - 1));
+    if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
+  };
+  if (kept && !location.search && !location.hash) open(300);
+  document.addEventListener("click", () =>
+    requestAnimationFrame(() => {
+      const chosen = tabs().find((one) => one.getAttribute("aria-selected") === "true");
+      if (chosen) sessionStorage.setItem(KEPT, chosen.textContent.trim());
+    }),
+  );
+}
 
 /** One quiet sentence. */
 window.LatentStudio.sentence = ({ element, props, watch }) => {

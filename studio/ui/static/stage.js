@@ -33,7 +33,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   };
   const actions = h("div", { class: "ls-actions" }, ...Object.values(buttons));
   const strip = h("div", { class: "ls-strip" });
-  const earlier = h("div", { class: "ls-earlier", hidden: true }, h("h3", {}, say("earlier")), strip);
+  const earlier = h("div", { class: "ls-earlier", hidden: true }, h("h2", {}, say("earlier")), strip);
   const stage = h(
     "section",
     { class: "ls-stage", "aria-label": say("label") },
