@@ -1,13 +1,16 @@
 """What a weights file says about itself, told from its first bytes: no tensor is read, nothing is run, no torch.
 
-Owns the checks that stand before any loading: format by magic bytes, header size, offsets, lengths.
+Owns the checks that stand before any loading: format by magic bytes, header size, offsets, lengths. What the tensors
+mean (family, prediction type) is told in identify.py.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MAX_HEADER_BYTES = 8 * 2**20  # SDXL's is 0.35 MB; an 80 MB header costs the safetensors library 8 s and 1 GB
@@ -23,23 +26,47 @@ class BadCheckpoint(ValueError):
     """A checkpoint that cannot be used. The text is one sentence for the page: which part, what is wrong."""
 
 
+class PickleFile(BadCheckpoint):
+    """A pickle, whatever its name says: it is never read as it is, but can be converted safely (convert.py)."""
+
+
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor of a header."""
+    """One tensor of a header. `offset` is where its first byte lies in the file."""
 
     dtype: str
     shape: tuple[int, ...]
+    offset: int = field(default=0, compare=False)
+
+    @property
+    def size_bytes(self) -> int:
+        return math.prod(self.shape) * DTYPE_BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class Header:
+    """The checked header of one .safetensors file; `metadata` holds only what is text."""
+
+    tensors: Mapping[str, TensorEntry]
+    metadata: Mapping[str, str]
+    size_bytes: int  # of the whole file
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
-    """The tensors of a .safetensors file by name, every offset checked against the file's length.
+    """The tensors of a .safetensors file by name; see `read_whole_header`."""
+    return dict(read_whole_header(path).tensors)
 
-    Raises BadCheckpoint for anything else: pickles, pointers of Git LFS, web pages, truncated or padded files.
+
+def read_whole_header(path: Path) -> Header:
+    """Tensors and metadata of a .safetensors file, every offset checked against the file's length.
+
+    Raises PickleFile for a pickle, BadCheckpoint for everything else that is no whole safetensors file: pointers of
+    Git LFS, web pages, truncated or padded files.
     """
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
-            start = file.read(64)
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(300)
             _refuse_other_formats(path.name, start, size)
             length = int.from_bytes(start[:8], "little")
             if length > MAX_HEADER_BYTES:
@@ -51,7 +78,9 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
     except OSError as error:
         raise BadCheckpoint(f"{path.name} cannot be read: {error.strerror}.") from error
     entries = _parse(path.name, header)
-    return _checked(path.name, entries, size - 8 - length)
+    given = entries.pop("__metadata__", None)
+    metadata = {k: v for k, v in given.items() if isinstance(v, str)} if isinstance(given, dict) else {}
+    return Header(_checked(path.name, entries, size, 8 + length), metadata, size)
 
 
 def _refuse_other_formats(name: str, start: bytes, size: int) -> None:
@@ -61,12 +90,22 @@ def _refuse_other_formats(name: str, start: bytes, size: int) -> None:
         raise BadCheckpoint(f"{name} is a Git LFS pointer, not the weights themselves. Fetch them with 'git lfs pull'.")
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         raise BadCheckpoint(f"{name} is a web page, not a weights file: the download went wrong.")
-    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")) and start[8:9] != b"{":
-        raise BadCheckpoint(f"{name} is a pickle, which could run code when it is read. Only safetensors are loaded.")
+    if is_pickle(start):
+        raise PickleFile(f"{name} is a pickle, which could run code when it is read. Only safetensors are loaded.")
     if start.startswith(b"GGUF"):
         raise BadCheckpoint(f"{name} is a GGUF file. Only safetensors are loaded.")
     if size < 8 or start[8:9] != b"{":
         raise BadCheckpoint(f"{name} is not a safetensors file.")
+
+
+def is_pickle(start: bytes) -> bool:
+    """Whether the first bytes (300 are enough) are those of a pickle in any of the forms that PyTorch has written."""
+    if start[8:9] == b"{" and not start.startswith(b"PK"):  # safetensors: its length may begin like a pickle
+        return False
+    return (
+        start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+        or start[257:262] == b"ustar"
+    )  # a tar, of the first versions
 
 
 def _parse(name: str, header: bytes) -> dict[str, object]:
@@ -86,12 +125,12 @@ def _parse(name: str, header: bytes) -> dict[str, object]:
         raise BadCheckpoint(f"{name} is damaged: its header cannot be read.") from error
     if not isinstance(parsed, dict):
         raise BadCheckpoint(f"{name} is damaged: its header is no table of tensors.")
-    parsed.pop("__metadata__", None)
     return parsed
 
 
-def _checked(name: str, entries: dict[str, object], data_bytes: int) -> dict[str, TensorEntry]:
+def _checked(name: str, entries: dict[str, object], size: int, data_start: int) -> dict[str, TensorEntry]:
     """Every entry well-formed, the data without holes or overlaps, and exactly as long as the file."""
+    data_bytes = size - data_start
     tensors: dict[str, TensorEntry] = {}
     spans: list[tuple[int, int]] = []
     for key, entry in entries.items():
@@ -104,7 +143,7 @@ def _checked(name: str, entries: dict[str, object], data_bytes: int) -> dict[str
             good = False
         if not good or end - begin != math.prod(shape) * DTYPE_BYTES[dtype]:
             raise BadCheckpoint(f"{name} is damaged: the entry of {key[:80]!r} makes no sense.")
-        tensors[key] = TensorEntry(dtype, shape)
+        tensors[key] = TensorEntry(dtype, shape, data_start + begin)
         spans.append((begin, end))
     position = 0
     for begin, end in sorted(spans):

@@ -1,0 +1,138 @@
+"""Files and folders are told by structure, from headers and small JSON files alone."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from studio.checkpoints.identify import ModelFacts, facts_from_dict, identify
+from tests.tiny import save_tiny_checkpoint
+
+
+def header_file(
+    path: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, str] | None = None, dtype: str = "F16"
+) -> Path:
+    """A whole file of these tensors whose data is a hole: gigabytes that take no room."""
+    entries: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    position = 0
+    width = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1}[dtype]
+    for key, shape in shapes.items():
+        size = width
+        for side in shape:
+            size *= side
+        entries[key] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, position + size]}
+        position += size
+    text = json.dumps(entries).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + position)
+    return path
+
+
+LORA = {
+    "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": (4, 768),
+    "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_up.weight": (320, 4),
+    "lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight": (4, 768),
+}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "metadata", "kind", "family", "usable"),
+    [
+        (LORA, {}, "lora", "sd1", True),
+        (
+            {"unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": (4, 2048)},
+            {},
+            "lora",
+            "sdxl",
+            True,
+        ),
+        (
+            {"lora_unet_x_attn1_to_k.lora_down.weight": (4, 640)},
+            {"ss_base_model_version": "sdxl_base_v1-0"},
+            "lora",
+            "sdxl",
+            True,
+        ),
+        ({"lora_unet_x_attn1_to_k.lora_down.weight": (4, 640)}, {}, "lora", None, False),
+        ({"lora_unet_double_attn2_to_k.lora_down.weight": (4, 4096)}, {}, "lora", None, False),
+        ({"lora_unet_x_attn2_to_k.hada_w1_a": (4, 4)}, {}, "lora", None, False),
+        ({"emb_params": (4, 768)}, {}, "embedding", "sd1", True),
+        ({"emb_params": (2, 1024)}, {}, "embedding", "sd2", True),
+        ({"<cat-toy>": (768,)}, {}, "embedding", "sd1", True),
+        ({"clip_l": (4, 768), "clip_g": (4, 1280)}, {}, "embedding", "sdxl", True),
+        ({"clip_g": (4, 1280)}, {}, "embedding", "sdxl", False),
+        (
+            {
+                "decoder.conv_in.weight": (512, 4, 3, 3),
+                "encoder.conv_in.weight": (128, 3, 3, 3),
+                "decoder.mid.block_1.norm1.weight": (512,),
+            },
+            {},
+            "vae",
+            None,
+            True,
+        ),
+        (
+            {
+                "decoder.conv_in.weight": (512, 16, 3, 3),
+                "encoder.conv_in.weight": (128, 3, 3, 3),
+                "decoder.mid.block_1.norm1.weight": (512,),
+            },
+            {},
+            "vae",
+            None,
+            False,
+        ),
+        ({"1.weight": (64, 4, 3, 3), "1.bias": (64,), "3.conv.0.weight": (64, 64, 3, 3)}, {}, "taesd", "sd1", True),
+        ({"control_model.input_blocks.0.0.weight": (320, 4, 3, 3)}, {}, "controlnet", None, False),
+        ({"double_blocks.0.img_attn.qkv.weight": (8, 8)}, {}, "unknown", None, False),
+        ({"something.else": (8, 8, 8)}, {}, "unknown", None, False),
+    ],
+)  # fmt: skip
+def test_kinds(
+    tmp_path: Path,
+    shapes: dict[str, tuple[int, ...]],
+    metadata: dict[str, str],
+    kind: str,
+    family: str | None,
+    usable: bool,
+) -> None:
+    facts = identify(header_file(tmp_path / "thing.safetensors", shapes, metadata))
+    assert (facts.kind, facts.family, facts.usable) == (kind, family, usable)
+    assert bool(facts.reason) != usable
+    assert facts_from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
+
+
+def test_other_models_are_called_by_their_name(tmp_path: Path) -> None:
+    facts = identify(header_file(tmp_path / "flux.safetensors", {"double_blocks.0.x.weight": (8, 8)}))
+    assert facts.reason.startswith("This is a Flux model")
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04" + bytes(60), b"<html></html>", b"\x80\x02\x8a\nl\xfc"])
+def test_what_cannot_be_read_is_unknown_with_the_reason(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    facts = identify(path)
+    pickled = content.startswith((b"PK", b"\x80"))
+    assert (facts.kind, facts.form) == ("unknown", "pickle" if pickled else "single_file")
+    assert "model.safetensors" in facts.reason
+
+
+def test_a_folder_is_told_by_its_configs(tmp_path: Path) -> None:
+    folder = save_tiny_checkpoint(tmp_path / "tiny", prediction_type="v_prediction")
+    facts = identify(folder)
+    assert (facts.kind, facts.form, facts.family, facts.usable) == ("checkpoint", "folder", "sd1", True)
+    assert (facts.prediction_type, facts.prediction_source) == ("v_prediction", "config")
+    assert (facts.parts, facts.precision, facts.native_width) == (("unet", "vae", "text_encoder"), "fp32", 64)
+    assert facts.size_bytes == sum(f.stat().st_size for f in folder.glob("*/*.safetensors"))
+
+
+def test_a_vae_folder(tmp_path: Path) -> None:
+    folder = save_tiny_checkpoint(tmp_path / "tiny")
+    assert identify(folder / "vae").kind == "vae"
+    assert identify(folder / "unet").kind == "unknown"
+    assert isinstance(identify(tmp_path), ModelFacts)
