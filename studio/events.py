@@ -239,11 +239,8 @@ class Engine(Protocol):
     def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
         """The recorded evaluations `since`.. of one image as the bytes of a safetensors file.
 
-        fp16 tensors, n = evaluations in this answer: `x_t` (n, C, H/8, W/8) in the U-Net's own scale, `denoised`
-        (predicted x0) and `noise_pred` alike; `preview.weight` (192, C, 3, 3), `preview.bias` (192,): the fast
-        decoder. The header's `__metadata__["run"]` is JSON: job_id, state, total, since, width, height, prompt, seed,
-        guidance_scale, scheduler, and `evaluations`: a list of {index, timestep, sigma, a, s, log_snr, norm_x_t,
-        norm_denoised, norm_noise_pred}.
+        What the model was given and what it answered in half precision, and the numbers of each evaluation:
+        docs/record.md.
         Raises UnknownJob (also when nothing was recorded).
         """
         ...

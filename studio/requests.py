@@ -101,25 +101,28 @@ class SchedulerFacts:
     noise_schedules: tuple[NoiseScheduleName, ...] = _EVERY_SCHEDULE
     max_steps: int = 150
     second_order: bool = False  # two U-Net evaluations a step, but for the last
+    adds_noise: bool = False  # fresh noise at its steps, not the first latents alone
 
 
 SCHEDULERS: Mapping[str, SchedulerFacts] = {
     "dpmpp_2m": SchedulerFacts(label="DPM++ 2M", automatic="karras"),
-    "dpmpp_2m_sde": SchedulerFacts(label="DPM++ 2M SDE", automatic="exponential"),
-    "dpmpp_3m_sde": SchedulerFacts(label="DPM++ 3M SDE", automatic="exponential"),
-    "dpmpp_sde": SchedulerFacts(label="DPM++ SDE", automatic="karras", second_order=True),
+    "dpmpp_2m_sde": SchedulerFacts(label="DPM++ 2M SDE", automatic="exponential", adds_noise=True),
+    "dpmpp_3m_sde": SchedulerFacts(label="DPM++ 3M SDE", automatic="exponential", adds_noise=True),
+    "dpmpp_sde": SchedulerFacts(label="DPM++ SDE", automatic="karras", second_order=True, adds_noise=True),
     "euler": SchedulerFacts(label="Euler"),
-    "euler_a": SchedulerFacts(label="Euler a"),
+    "euler_a": SchedulerFacts(label="Euler a", adds_noise=True),
     "heun": SchedulerFacts(label="Heun", second_order=True),
     "unipc": SchedulerFacts(label="UniPC"),
     "deis": SchedulerFacts(label="DEIS"),
     "lms": SchedulerFacts(label="LMS"),
     "dpm2": SchedulerFacts(label="DPM2", automatic="karras", second_order=True),
-    "dpm2_a": SchedulerFacts(label="DPM2 a", automatic="karras", second_order=True),
+    "dpm2_a": SchedulerFacts(label="DPM2 a", automatic="karras", second_order=True, adds_noise=True),
     "ddim": SchedulerFacts(label="DDIM", noise_schedules=_INTEGER_SCHEDULES),
-    "ddpm": SchedulerFacts(label="DDPM", noise_schedules=_INTEGER_SCHEDULES),
+    "ddpm": SchedulerFacts(label="DDPM", noise_schedules=_INTEGER_SCHEDULES, adds_noise=True),
     "pndm": SchedulerFacts(label="PNDM", noise_schedules=tuple(s for s in _INTEGER_SCHEDULES if s != "ays")),
-    "lcm": SchedulerFacts(label="LCM", automatic="sgm_uniform", noise_schedules=_INTEGER_SCHEDULES, max_steps=50),
+    "lcm": SchedulerFacts(
+        label="LCM", automatic="sgm_uniform", noise_schedules=_INTEGER_SCHEDULES, max_steps=50, adds_noise=True
+    ),
     "tcd": SchedulerFacts(label="TCD", automatic="sgm_uniform", noise_schedules=_INTEGER_SCHEDULES, max_steps=50),
 }
 

@@ -48,6 +48,11 @@ class Evaluation:
     x_t: torch.Tensor
     model_output: torch.Tensor  # guided
     prediction_type: str
+    step: int  # 0-based step of the scheduler that it belongs to
+    guidance_scale: float  # 1 without guidance
+    outputs: torch.Tensor  # (branches, C, h, w) as the U-Net answered, the negative prompt's first, in its dtype
+    latents: torch.Tensor  # (C, h, w) before the step, in the scheduler's scale
+    scale: float  # latents / x_t
 
     @property
     def sigma(self) -> float:
@@ -156,6 +161,11 @@ class Lane:
             x_t=self._asked[0],
             model_output=guided[0],
             prediction_type=self._prediction_type,
+            step=self.schedule.steps[index],
+            guidance_scale=self.guidance_scale if self._branches > 1 else 1.0,
+            outputs=model_output,
+            latents=self.latents[0],
+            scale=self.schedule.scale(index),
         )
         self.latents = self.schedule.step(index, guided, self.latents, self._generator)
         self.index = index + 1

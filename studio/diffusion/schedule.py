@@ -169,6 +169,11 @@ class Schedule:
         """U-Net evaluations."""
         return len(self.levels)
 
+    def scale(self, index: int) -> float:
+        """The latents of evaluation `index` are the model's input times this: sqrt(1 + sigma^2) where the scheduler
+        holds x0 + sigma * noise, else 1."""
+        return 1 / self.levels[index].a if _CLASSES[self.name].kind == "scaled" else 1.0
+
     def step(
         self, index: int, model_output: torch.Tensor, latents: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:

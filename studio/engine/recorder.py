@@ -1,13 +1,13 @@
-"""What the noise viewer shows: x_t, predicted x0 and predicted noise of every evaluation, in half precision.
+"""What the noise viewer reads: what the U-Net was given and what it answered, at every evaluation of recent images.
 
-Copies what the lanes computed anyway: no hooks, nothing is asked of the model. Bounded memory; the recording that was
-looked at or written to longest ago goes first. NumPy only, safe from any thread; ownership is checked by the caller.
+Copies what the lanes have anyway: no hooks, nothing is asked of the model. What can be computed from that is computed
+when somebody reads, not while the lanes run. Bounded memory; the recording that was looked at or written to longest ago
+goes first. NumPy only, safe from any thread; ownership is checked by the caller. docs/record.md has the format.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -16,23 +16,42 @@ from typing import Any
 
 import numpy as np
 
+from studio.engine.measures import measured
+
 MAX_BYTES = 256 * 2**20
 MAX_RUNS = 512  # also bounds those that hold nothing yet
-TENSORS = ("x_t", "denoised", "noise_pred")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One evaluation: `arrays` (3, C, h, w) float16 in the order of TENSORS, and what is known of it."""
+    """One evaluation as the lane had it. `latents` (C, h, w) float32 in the scheduler's scale, `scale` times the
+    model's input; `outputs` (branches, C, h, w), the negative prompt's first, float32 or float16.
 
-    arrays: Array
+    `guided` is the model output that the scheduler was given, where it is not u + w (c - u). `seconds` is the time of
+    the U-Net call, which `rows` rows shared.
+    """
+
     index: int
+    stage: int
+    step: int
     timestep: float
     sigma: float
     a: float
     s: float
+    scale: float
+    prediction_type: str
+    guidance_scale: float
+    latents: Array
+    outputs: Array
+    guided: Array | None = None
+    seconds: float = 0.0
+    rows: int = 1
+
+    @property
+    def nbytes(self) -> int:
+        return self.latents.nbytes + self.outputs.nbytes + (self.guided.nbytes if self.guided is not None else 0)
 
 
 @dataclass
@@ -40,6 +59,12 @@ class _Run:
     facts: Mapping[str, object]
     preview: tuple[Array, Array] | None
     evaluations: list[Recorded] = field(default_factory=list)
+    after: Array | None = None  # latents after the newest evaluation, as Recorded.latents
+    told: dict[int, dict[str, object]] = field(default_factory=dict)  # what was computed for readers, by index
+
+    @property
+    def nbytes(self) -> int:
+        return sum(e.nbytes for e in self.evaluations) + (self.after.nbytes if self.after is not None else 0)
 
 
 class Recorder:
@@ -61,24 +86,26 @@ class Recorder:
             while len(self._runs) > MAX_RUNS:
                 self._drop_oldest()
 
-    def add(self, job_id: str, image: int, evaluation: Recorded) -> None:
-        """Append an evaluation; nothing happens when the recording has been dropped meanwhile."""
+    def add(self, job_id: str, image: int, evaluation: Recorded, after: Array) -> None:
+        """Append an evaluation and the latents that its step led to; nothing happens when the recording has been
+        dropped meanwhile."""
         with self._lock:
             run = self._runs.get((job_id, image))
             if run is None:
                 return
+            self._bytes += evaluation.nbytes + after.nbytes - (run.after.nbytes if run.after is not None else 0)
             run.evaluations.append(evaluation)
-            self._bytes += evaluation.arrays.nbytes
+            run.after = after
             self._runs.move_to_end((job_id, image))
             while self._bytes > self._max_bytes and self._runs:
                 self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         _, dropped = self._runs.popitem(last=False)
-        self._bytes -= sum(e.arrays.nbytes for e in dropped.evaluations)
+        self._bytes -= dropped.nbytes
 
     def get(self, job_id: str, image: int, since: int, state: str) -> bytes | None:
-        """The evaluations `since`.. as bytes of a safetensors file (events.Engine.record); None when there are none.
+        """The evaluations `since`.. as bytes of a safetensors file (docs/record.md); None when there are none.
 
         An answer without evaluations has arrays of length 0, so that a reader may ask again for what comes next.
         """
@@ -87,38 +114,51 @@ class Recorder:
             if run is None or not run.evaluations:
                 return None
             self._runs.move_to_end((job_id, image))
-            shape = run.evaluations[0].arrays.shape[1:]
-            taken = run.evaluations[max(0, since) :]
+            evaluations = list(run.evaluations)
+            after = run.after
         from safetensors.numpy import save  # imports no torch; here because the page's start should not wait for it
 
-        stacked = np.stack([e.arrays for e in taken], axis=1) if taken else np.zeros((3, 0, *shape), np.float16)
-        tensors = dict(zip(TENSORS, np.ascontiguousarray(stacked)))
-        if run.preview is not None:
-            tensors["preview.weight"], tensors["preview.bias"] = run.preview
-        header = {
-            **run.facts,
+        since = max(0, since)
+        assert after is not None
+        tensors = _tensors(evaluations[0], evaluations[since:])
+        header: dict[str, object] = {
             "job_id": job_id,
             "image": image,
             "state": state,
             "since": since,
-            "evaluations": [_facts(e) for e in taken],
+            "total": run.facts.get("total"),
+            "evaluations": [_told(run, evaluations, after, e.index) for e in evaluations[since:]],
         }
+        if since == 0:
+            header = dict(run.facts) | header
+            if run.preview is not None:
+                tensors["preview.weight"], tensors["preview.bias"] = run.preview
+        if len(evaluations) == run.facts.get("total"):
+            tensors["latents"] = after.astype(np.float16)
         return bytes(save(tensors, metadata={"run": json.dumps(header, allow_nan=False)}))
 
 
-def _facts(evaluation: Recorded) -> dict[str, object]:
-    norms = [float(np.linalg.norm(array.astype(np.float32))) for array in evaluation.arrays]
-    return {
-        "index": evaluation.index,
-        "timestep": evaluation.timestep,
-        "sigma": _finite(evaluation.sigma),
-        "a": evaluation.a,
-        "s": evaluation.s,
-        "log_snr": _finite(2 * math.log(evaluation.a / evaluation.s) if evaluation.a and evaluation.s else -math.inf),
-        **{f"norm_{name}": _finite(norm) for name, norm in zip(TENSORS, norms)},
-    }
+def _tensors(first: Recorded, taken: list[Recorded]) -> dict[str, Array]:
+    shape = first.latents.shape
+    empty = np.zeros((0, *shape), np.float16)
+
+    def stacked(arrays: list[Array]) -> Array:
+        return np.stack(arrays).astype(np.float16) if arrays else empty
+
+    tensors = {"x_t": stacked([e.latents / np.float32(e.scale) for e in taken])}
+    tensors["model_cond"] = stacked([e.outputs[-1] for e in taken])
+    if len(first.outputs) == 2:  # the difference and not the other answer: it is small, and would drown in rounding
+        tensors["model_difference"] = stacked([e.outputs[1].astype(np.float32) - e.outputs[0] for e in taken])
+    guided = [e.guided for e in taken if e.guided is not None]
+    if guided:
+        tensors["model_guided"] = stacked(guided)
+    return tensors
 
 
-def _finite(value: float) -> float | None:
-    """JSON has no infinity: pure noise (a = 0) has no finite sigma, and says null."""
-    return value if math.isfinite(value) else None
+def _told(run: _Run, evaluations: list[Recorded], after: Array, index: int) -> dict[str, object]:
+    """The numbers of one evaluation, computed for the first reader."""
+    if index not in run.told:
+        following = evaluations[index + 1].latents if index + 1 < len(evaluations) else after
+        adds_noise = bool(run.facts.get("adds_noise", False))
+        run.told[index] = measured(evaluations[max(0, index - 2) : index + 1], following, adds_noise=adds_noise)
+    return run.told[index]

@@ -45,6 +45,7 @@ class Run:
     notes: tuple[str, ...] = ()  # what the loader had to say of the checkpoint
     began: float = field(default_factory=time.monotonic)
     total: int = 0  # evaluations of one image
+    facts: dict[str, object] | None = None  # what its recordings say of it
     waiting: list[int] = field(default_factory=list)
     lanes: dict[int, Running] = field(default_factory=dict)
     pictures: dict[int, Picture] = field(default_factory=dict)

@@ -24,12 +24,12 @@ from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
 from studio.diffusion.lane import Evaluation, UnetCall, start_lane
 from studio.diffusion.prompt import Conditioning, encode_prompts
-from studio.engine import failures, memory
+from studio.engine import failures, memory, recording
 from studio.engine.batching import Curve, Rota, Seat, waiting_order
 from studio.engine.device import Device
 from studio.engine.jobs import Job, JobBook
 from studio.engine.previews import Frame, Ladder
-from studio.engine.recorder import Recorded, Recorder
+from studio.engine.recorder import Recorder
 from studio.engine.runs import Run, Running
 from studio.events import Loading, Queued, RungName
 from studio.gallery import Gallery
@@ -281,7 +281,7 @@ class Worker:
                 if not vae.is_finite(running.lane.latents) or not vae.is_finite(evaluation.denoised):
                     raise vae.NotFinite(f"evaluation {evaluation.index + 1} of {evaluation.total}")
                 advanced.append((running, evaluation))
-        self._show(advanced, seconds)
+        self._show(advanced, seconds, rows)
         self._rota.charge([r.seat for r in asked if id(r.seat) in self._running], time.perf_counter() - began)
         for running, _ in advanced:
             if running.lane.done and self._goes_on(running):
@@ -305,7 +305,7 @@ class Worker:
             for running in asked:
                 running.seat.alone = True
 
-    def _show(self, advanced: list[tuple[Running, Evaluation]], seconds: float) -> None:
+    def _show(self, advanced: list[tuple[Running, Evaluation]], seconds: float, rows: int) -> None:
         """Record and publish what these evaluations have shown. Only copies are decoded."""
         now = time.monotonic()
         by_run: dict[str, list[Running]] = {}
@@ -316,7 +316,7 @@ class Worker:
         for running, evaluation in advanced:
             running.unseen = evaluation.denoised
             with failures.ending(running.run.job, self._fail):
-                self._record(running, evaluation)
+                self._record(running, evaluation, seconds, rows)
         shown = [running for running, _ in advanced if id(running.seat) in self._running]
         assert self._ladder is not None
         for running in shown:
@@ -367,27 +367,16 @@ class Worker:
 
     def _begin_recording(self, running: Running) -> None:
         run = running.run
-        fast = self._hot.fast_preview
-        request = run.request
-        facts = {
-            "total": run.total,
-            "width": request.width,
-            "height": request.height,
-            "prompt": request.prompt,
-            "negative_prompt": request.negative_prompt,
-            "seed": run.seeds[running.image],
-            "guidance_scale": request.guidance_scale,
-            "scheduler": request.scheduler,
-            "noise_schedule": request.noise_schedule,
-            "checkpoint": request.checkpoint,
-        }
-        preview = (fast[0].cpu().numpy(), fast[1].cpu().numpy()) if fast is not None else None
-        self._outside.recorder.begin(run.job.id, running.image, facts, preview)
+        if run.facts is None:
+            with self._outside.tokenizer_lock:
+                run.facts = recording.run_facts(run, self._hot)
+        facts = run.facts | {"seed": run.seeds[running.image]}
+        self._outside.recorder.begin(run.job.id, running.image, facts, recording.fast_decoder(self._hot))
 
-    def _record(self, running: Running, evaluation: Evaluation) -> None:
-        arrays = torch.stack([evaluation.x_t, evaluation.denoised, evaluation.noise_pred]).half().cpu().numpy()
-        recorded = Recorded(arrays, evaluation.index, evaluation.timestep, evaluation.sigma, evaluation.a, evaluation.s)
-        self._outside.recorder.add(running.run.job.id, running.image, recorded)
+    def _record(self, running: Running, evaluation: Evaluation, seconds: float, rows: int) -> None:
+        recorded = recording.recorded(evaluation, seconds, rows)
+        after = recording.on_cpu(running.lane.latents[0])
+        self._outside.recorder.add(running.run.job.id, running.image, recorded, after)
 
     # ------------------------------------------------------------------------------------------------ endings
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors import deserialize
 from safetensors.numpy import load
 
 from studio.engine.engine import DiffusionEngine
@@ -16,8 +15,11 @@ from studio.events import UnknownJob
 from tests.engine.conftest import ask, outcome
 
 FIELDS = {
-    "index", "timestep", "sigma", "a", "s", "log_snr", "norm_x_t", "norm_denoised", "norm_noise_pred",
+    "index", "stage", "step", "timestep", "sigma", "a", "s", "log_snr", "scale", "guidance_scale", "captured", "ms",
+    "rows", "x0_defined", "norm_x_t", "norm_denoised", "norm_noise_pred", "mean", "std", "step_equation",
 }  # fmt: skip
+GUIDANCE = {"norm_uncond", "norm_cond", "norm_difference", "cosine", "guidance_ratio"}
+EQUATION = {"x_t", "x0", "x0_prev", "x0_prev2", "residual", "relative_residual", "fresh_noise", "exact"}
 
 
 def header(data: bytes) -> dict[str, Any]:
@@ -26,8 +28,16 @@ def header(data: bytes) -> dict[str, Any]:
     return run
 
 
-def evaluation(index: int, side: int = 8) -> Recorded:
-    return Recorded(np.full((3, 4, side, side), index, np.float16), index, 999.0 - index, 1.0, 0.6, 0.8)
+def evaluation(index: int, side: int = 8, **changed: Any) -> Recorded:
+    values = np.random.default_rng(index).normal(size=(4, side, side)).astype(np.float32)
+    known: dict[str, Any] = {
+        "index": index, "stage": 1, "step": index, "timestep": 999.0 - index, "sigma": 4 / 3, "a": 0.6, "s": 0.8,
+        "scale": 1.0, "prediction_type": "epsilon", "guidance_scale": 1.0, "latents": values, "outputs": values[None],
+    }  # fmt: skip
+    return Recorded(**(known | changed))
+
+
+AFTER = np.zeros((4, 8, 8), np.float32)
 
 
 def test_a_run_is_recorded_evaluation_by_evaluation(engine: DiffusionEngine) -> None:
@@ -35,24 +45,70 @@ def test_a_run_is_recorded_evaluation_by_evaluation(engine: DiffusionEngine) -> 
     outcome(engine, job)
     data = engine.record(job, owner="anna", image=1)
     tensors, run = load(data), header(data)
-    assert len(deserialize(data)) == 5
-    for name in ("x_t", "denoised", "noise_pred"):
+    assert set(tensors) == {"x_t", "model_cond", "model_difference", "latents", "preview.weight", "preview.bias"}
+    for name in ("x_t", "model_cond", "model_difference"):
         assert tensors[name].shape == (5, 4, 8, 8)
         assert tensors[name].dtype == np.float16
+    assert tensors["latents"].shape == (4, 8, 8)
     assert tensors["preview.weight"].shape == (192, 4, 3, 3)
     assert tensors["preview.bias"].shape == (192,)
     assert (run["job_id"], run["state"], run["total"], run["since"], run["seed"]) == (job, "finished", 5, 0, 6)
     assert (run["width"], run["height"], run["prompt"], run["scheduler"]) == (64, 64, "a red fox", "euler")
+    assert (run["prediction_type"], run["noise_schedule"], run["adds_noise"]) == ("epsilon", "normal", False)
     assert [e["index"] for e in run["evaluations"]] == [0, 1, 2, 3, 4]
     for place, facts in enumerate(run["evaluations"]):
-        assert set(facts) == FIELDS
+        assert set(facts) == FIELDS | GUIDANCE
+        assert set(facts["step_equation"]) == EQUATION
         assert facts["a"] ** 2 + facts["s"] ** 2 == pytest.approx(1)
         assert facts["sigma"] == pytest.approx(facts["s"] / facts["a"])
+        assert facts["scale"] == pytest.approx(np.sqrt(1 + facts["sigma"] ** 2))
         assert facts["log_snr"] == pytest.approx(-2 * np.log(facts["sigma"]), abs=1e-6)
-        assert facts["norm_x_t"] == pytest.approx(float(np.linalg.norm(tensors["x_t"][place].astype(np.float32))))
-        # x_t = a x0 + s noise, but for half precision: the random model's x0 goes up to 50
-        again = facts["a"] * tensors["denoised"][place].astype(float) + facts["s"] * tensors["noise_pred"][place]
-        assert np.abs(again - tensors["x_t"][place]).max() < 0.05
+        x_t, cond, difference = (tensors[n][place].astype(float) for n in ("x_t", "model_cond", "model_difference"))
+        guided = cond + (facts["guidance_scale"] - 1) * difference
+        denoised = (x_t - facts["s"] * guided) / facts["a"]
+        assert facts["norm_x_t"] == pytest.approx(np.linalg.norm(x_t), rel=1e-3)
+        assert facts["norm_noise_pred"] == pytest.approx(np.linalg.norm(guided), rel=2e-3)
+        assert facts["norm_denoised"] == pytest.approx(np.linalg.norm(denoised), rel=0.02)
+        assert facts["norm_difference"] == pytest.approx(np.linalg.norm(difference), rel=2e-3)
+        assert facts["mean"]["x_t"] == pytest.approx(x_t.mean(axis=(1, 2)), abs=1e-3)
+        assert facts["std"]["noise_pred"] == pytest.approx(guided.std(axis=(1, 2)), rel=5e-3)
+        # Euler goes straight: x_{t-1} = (sigma' / sigma) x_t + (1 - sigma' / sigma) x0
+        equation = facts["step_equation"]
+        following = run["evaluations"][place + 1]["sigma"] if place < 4 else 0.0
+        assert equation["x_t"] == pytest.approx(following / facts["sigma"], abs=1e-4)
+        assert equation["x0"] == pytest.approx(1 - following / facts["sigma"], abs=1e-4)
+        assert equation["exact"]
+        assert equation["x0_prev"] is None
+        assert equation["fresh_noise"] is None
+    last = tensors["latents"].astype(float)
+    assert np.abs(last - denoised).max() < 0.1, "the last step of Euler ends at predicted x0"
+
+
+def test_without_guidance_there_is_one_answer(engine: DiffusionEngine) -> None:
+    job = engine.submit(ask(guidance_scale=1.0), owner="anna")
+    outcome(engine, job)
+    data = engine.record(job, owner="anna")
+    assert "model_difference" not in load(data)
+    assert "negative_prompt" not in header(data)["tokens"]
+    for facts in header(data)["evaluations"]:
+        assert facts["guidance_scale"] == 1.0
+        assert not GUIDANCE & set(facts)
+
+
+def test_the_recording_holds_the_tokens(engine: DiffusionEngine) -> None:
+    job = engine.submit(ask(prompt="a (red:1.5) [fox:cat:2]"), owner="anna")
+    outcome(engine, job)
+    first, second = header(engine.record(job, owner="anna"))["tokens"]["prompt"]
+    assert (first["until"], second["until"]) == (2, 4)
+    [chunk] = first["chunks"]
+    assert {len(values) for values in chunk.values()} == {77}
+    assert chunk["text"][1:4] == ["a", "red", "fox"]
+    assert chunk["pieces"][2] == "red</w>"
+    assert chunk["words"][:5] == [None, 0, 1, 2, None]
+    assert chunk["weights"][:4] == [1.0, 1.0, 1.5, 1.0]
+    assert chunk["kinds"][0] == "begin"
+    assert chunk["kinds"][4:6] == ["end", "padding"]
+    assert second["chunks"][0]["text"][3] == "cat"
 
 
 def test_a_reader_asks_for_what_is_new(engine: DiffusionEngine) -> None:
@@ -60,6 +116,7 @@ def test_a_reader_asks_for_what_is_new(engine: DiffusionEngine) -> None:
     outcome(engine, job)
     everything, later = (load(engine.record(job, owner="anna", since=since)) for since in (0, 3))
     assert (later["x_t"] == everything["x_t"][3:]).all()
+    assert "preview.weight" not in later, "sent once"
     nothing = engine.record(job, owner="anna", since=99)
     assert load(nothing)["x_t"].shape == (0, 4, 8, 8)
     assert header(nothing)["evaluations"] == []
@@ -74,18 +131,18 @@ def test_what_was_not_recorded_is_unknown(engine: DiffusionEngine) -> None:
 
 
 def test_the_longest_unused_recording_goes_first() -> None:
-    size = evaluation(0).arrays.nbytes
-    recorder = Recorder(max_bytes=6 * size)
+    size = evaluation(0).nbytes
+    recorder = Recorder(max_bytes=6 * size + 3 * AFTER.nbytes)
     for job in ("a", "b"):
         recorder.begin(job, 0, {})
         for index in range(3):
-            recorder.add(job, 0, evaluation(index))
+            recorder.add(job, 0, evaluation(index), AFTER)
     assert recorder.get("a", 0, 0, "finished") is not None
     recorder.begin("c", 0, {})
-    recorder.add("c", 0, evaluation(0))
+    recorder.add("c", 0, evaluation(0), AFTER)
     assert recorder.get("b", 0, 0, "finished") is None
     assert recorder.get("a", 0, 0, "finished") is not None
-    recorder.add("b", 0, evaluation(3))
+    recorder.add("b", 0, evaluation(3), AFTER)
     assert recorder.get("b", 0, 0, "finished") is None, "a recording without its beginning would be a wrong one"
 
 
@@ -94,16 +151,42 @@ def test_recordings_that_hold_nothing_yet_are_bounded_too() -> None:
     for number in range(600):
         recorder.begin(f"job {number}", 0, {})
     assert len(recorder._runs) == 512
-    recorder.add("job 599", 0, evaluation(0))
+    recorder.add("job 599", 0, evaluation(0), AFTER)
     assert recorder.get("job 599", 0, 0, "running") is not None
 
 
-def test_pure_noise_has_no_number_for_its_sigma() -> None:
+def test_pure_noise_has_no_number_for_its_sigma_and_says_nothing_of_x0() -> None:
     recorder = Recorder()
     recorder.begin("a", 0, {})
-    recorder.add("a", 0, Recorded(np.zeros((3, 4, 8, 8), np.float16), 0, 999.0, float("inf"), 0.0, 1.0))
+    recorder.add("a", 0, evaluation(0, sigma=float("inf"), a=0.0, s=1.0), AFTER)
     data = recorder.get("a", 0, 0, "running")
     assert data is not None
     [facts] = header(data)["evaluations"]
-    assert facts["sigma"] is None
-    assert facts["log_snr"] is None
+    for name in ("sigma", "log_snr", "norm_denoised", "step_equation"):
+        assert facts[name] is None, name
+    assert facts["x0_defined"] is False
+    assert facts["norm_noise_pred"] == pytest.approx(facts["norm_x_t"])
+
+
+def test_a_guided_output_that_is_no_plain_guidance_is_kept() -> None:
+    recorder = Recorder()
+    recorder.begin("a", 0, {})
+    guided = np.ones((4, 8, 8), np.float32)
+    recorder.add("a", 0, evaluation(0), AFTER)
+    recorder.add("a", 0, evaluation(1, guided=guided), AFTER)
+    data = recorder.get("a", 0, 0, "running")
+    assert data is not None
+    assert [e["captured"] for e in header(data)["evaluations"]] == [False, True]
+    assert (load(data)["model_guided"] == guided[None]).all()
+    assert header(data)["evaluations"][1]["norm_noise_pred"] == pytest.approx(16.0)
+
+
+def test_fifty_evaluations_of_the_built_in_size_are_less_than_two_megabytes() -> None:
+    recorder = Recorder()
+    recorder.begin("a", 0, {"total": 50}, (np.zeros((192, 4, 3, 3), np.float32), np.zeros(192, np.float32)))
+    for index in range(50):
+        two = np.zeros((2, 4, 16, 16), np.float32)
+        recorder.add("a", 0, evaluation(index, side=16, outputs=two, guidance_scale=5.0), two[0])
+    data = recorder.get("a", 0, 0, "finished")
+    assert data is not None
+    assert len(data) < 0.5 * 2**20, "the rest of the two megabytes is for attention"

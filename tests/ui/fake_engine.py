@@ -374,6 +374,9 @@ def latent_step(
         "a": a,
         "s": s,
         "log_snr": -2 * float(np.log(sigma)),
+        "guidance_scale": 1.0,
+        "captured": False,
+        "x0_defined": True,
         "norm_x_t": float(np.sqrt((x_t**2).mean())),
         "norm_denoised": float(np.sqrt((clean**2).mean())),
         "norm_noise_pred": float(np.sqrt((noise**2).mean())),
@@ -389,8 +392,7 @@ def _safetensors(job: Job, since: int) -> bytes:
     weight[0, :, 0, 1, 1] = weight[1, :, 1, 1, 1] = weight[2, :, 2, 1, 1] = 0.6
     arrays = {
         "x_t": np.stack([x for x, _, _, _ in steps]) if steps else empty,
-        "denoised": np.stack([d for _, d, _, _ in steps]) if steps else empty,
-        "noise_pred": np.stack([n for _, _, n, _ in steps]) if steps else empty,
+        "model_cond": np.stack([n for _, _, n, _ in steps]) if steps else empty,
         "preview.weight": weight.reshape(192, 4, 3, 3),
         "preview.bias": np.zeros(192, np.float32),
     }
@@ -406,6 +408,7 @@ def _safetensors(job: Job, since: int) -> bytes:
         "seed": request.seed or 0,
         "guidance_scale": request.guidance_scale,
         "scheduler": request.scheduler,
+        "prediction_type": "epsilon",
         "evaluations": [numbers for _, _, _, numbers in steps],
     }
     header: dict[str, object] = {"__metadata__": {"run": json.dumps(run)}}

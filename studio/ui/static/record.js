@@ -8,7 +8,9 @@ window.LatentStudio.Record = class {
     this.job = job;
     this.image = image;
     this.run = null; // what the file's header says of the run
-    this.evaluations = []; // {index, timestep, sigma, a, s, log_snr, ..., x_t, denoised, noise_pred} (Float32Array, C h w)
+    // {index, timestep, sigma, a, s, log_snr, ...} of docs/record.md, with Float32Arrays (C h w): x_t, model_cond, model_difference
+    // and model_uncond (both undefined without guidance), model (guided), and what follows from them: denoised, noise_pred.
+    this.evaluations = [];
     this.decoder = null; // {weight, bias, scale}
     this.shape = null; // [channels, height, width] of the latents
     this.pixels = new Map();
@@ -35,21 +37,46 @@ window.LatentStudio.Record = class {
     if (answer.status === 404) return "none";
     if (!answer.ok) throw new Error(String(answer.status));
     const { tensors, run } = read(await answer.arrayBuffer());
-    this.run = run;
+    this.run = { ...this.run, ...run }; // later answers say only what has changed
+    if (tensors.latents) this.latents = tensors.latents.values; // clean ones, once the run is complete
     if (tensors["preview.weight"] && !this.decoder) {
       const weight = tensors["preview.weight"];
       this.decoder = { weight: weight.values, bias: tensors["preview.bias"].values, scale: Math.round(Math.sqrt(weight.shape[0] / 3)) };
     }
-    const names = ["x_t", "denoised", "noise_pred"];
     const [count, ...shape] = tensors.x_t.shape;
     if (count) this.shape = shape;
     const size = shape.reduce((a, b) => a * b, 1);
+    let captured = 0;
     run.evaluations.slice(0, count).forEach((numbers, k) => {
-      const entry = { ...numbers };
-      for (const name of names) entry[name] = tensors[name].values.subarray(k * size, (k + 1) * size);
+      const part = (name, at) => tensors[name] && tensors[name].values.subarray(at * size, (at + 1) * size);
+      const entry = { ...numbers, x_t: part("x_t", k), model_cond: part("model_cond", k), model_difference: part("model_difference", k) };
+      entry.model_uncond = entry.model_difference && guided(entry, 0);
+      entry.model = numbers.captured ? part("model_guided", captured++) : guided(entry, numbers.guidance_scale);
+      entry.denoised = this.x0(entry, entry.model);
+      entry.noise_pred = this.noise(entry, entry.model);
       this.evaluations.push(entry);
     });
     return count ? "new" : "same";
+  }
+
+  /** Predicted x0 from a model output (model, model_cond, model_uncond, or `guided` of another scale) of an evaluation;
+      zeros where it is undefined (x0_defined is false: a = 0 and the model predicts noise). */
+  x0({ a, s, x_t }, model) {
+    const type = this.run.prediction_type;
+    if (type === "epsilon") return a === 0 ? new Float32Array(x_t.length) : x_t.map((x, i) => (x - s * model[i]) / a);
+    return type === "v_prediction" ? x_t.map((x, i) => a * x - s * model[i]) : model;
+  }
+
+  /** Predicted noise from a model output of an evaluation, so that a x0 + s noise is x_t again. */
+  noise({ a, s, x_t }, model) {
+    const type = this.run.prediction_type;
+    if (type === "epsilon") return model;
+    return x_t.map((x, i) => (type === "v_prediction" ? s * x + a * model[i] : (x - a * model[i]) / s));
+  }
+
+  /** The model output of an evaluation with guidance scale w: u + w (c - u). */
+  guided(entry, w) {
+    return guided(entry, w);
   }
 
   /** One quantity of one evaluation as an image, through the fast decoder or as its channels side by side. */
@@ -124,6 +151,10 @@ window.LatentStudio.Record = class {
     return this.pixels.get(key);
   }
 };
+
+function guided({ model_cond, model_difference }, w) {
+  return model_difference ? model_cond.map((c, i) => c + (w - 1) * model_difference[i]) : model_cond;
+}
 
 /** A safetensors file => {run, tensors: {name: {shape, values}}}; F16 and F32 become Float32Array. */
 function read(buffer) {

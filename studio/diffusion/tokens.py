@@ -1,0 +1,45 @@
+"""A prompt as the text encoder sees it: 77 tokens a chunk, each with its id, its piece of text, weight and place.
+
+For showing; the same chunks are encoded by studio.diffusion.prompt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from studio.diffusion.families import Components
+from studio.diffusion.prompt import CHUNK_TOKENS, Chunk, chunks_of, prompt_schedule
+
+
+def token_table(components: Components, text: str, num_steps: int) -> list[dict[str, Any]]:
+    """One entry per text of a prompt (prompt scheduling makes several), JSON-able.
+
+    {"until": steps it holds for, counted from 1, "text", "chunks": [...]}; each chunk has lists of 77: `ids`, `pieces`
+    (as in the vocabulary, `</w>` ends a word), `text` (the same, readable), `weights`, `kinds` (begin, content, end,
+    padding) and `words` (which word of the chunk a content token belongs to, from 0; null for the others).
+    """
+    tokenizer = components.tokenizer
+    return [
+        {"until": until, "text": part, "chunks": [_chunk(tokenizer, chunk) for chunk in chunks_of(tokenizer, part)]}
+        for until, part in prompt_schedule(text, num_steps)
+    ]
+
+
+def _chunk(tokenizer: Any, chunk: Chunk) -> dict[str, Any]:
+    content = list(chunk.tokens)
+    padding = CHUNK_TOKENS - len(content)
+    ids = [tokenizer.bos_token_id, *content, tokenizer.eos_token_id, *[tokenizer.pad_token_id] * padding]
+    pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(ids)]
+    words: list[int | None] = [None]
+    word = 0
+    for piece in pieces[1 : len(content) + 1]:
+        words.append(word)
+        word += piece.endswith("</w>")
+    return {
+        "ids": ids,
+        "pieces": pieces,
+        "text": ["", *[tokenizer.decode([token]).strip() for token in content], *[""] * (padding + 1)],
+        "weights": [1.0, *chunk.weights, *[1.0] * (padding + 1)],
+        "kinds": ["begin", *["content"] * len(content), "end", *["padding"] * padding],
+        "words": words + [None] * (padding + 1),
+    }

@@ -1,0 +1,92 @@
+"""From a lane to its recording: the tensors brought to the CPU, and what is said of the run as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from studio.diffusion.families import Components
+from studio.diffusion.guidance import branches, guide
+from studio.diffusion.lane import Evaluation
+from studio.diffusion.tokens import token_table
+from studio.engine.recorder import Recorded
+from studio.engine.runs import Run
+from studio.requests import SCHEDULERS, ImageToImage, resolve_noise_schedule, steps_run
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def on_cpu(tensor: torch.Tensor) -> Array:
+    """A copy that shares no memory with what goes on being used, float32 or float16."""
+    exact = tensor.float() if tensor.dtype == torch.bfloat16 else tensor  # NumPy has no bfloat16
+    return np.array(exact.cpu().numpy())
+
+
+def recorded(evaluation: Evaluation, seconds: float, rows: int) -> Recorded:
+    """One evaluation as it is kept. `seconds` is the time of its U-Net call, `rows` all the rows that shared it."""
+    plain = guide(evaluation.outputs.float(), evaluation.guidance_scale)[0]
+    captured = None if torch.equal(plain, evaluation.model_output) else on_cpu(evaluation.model_output)
+    return Recorded(
+        index=evaluation.index,
+        stage=evaluation.stage,
+        step=evaluation.step,
+        timestep=evaluation.timestep,
+        sigma=evaluation.sigma,
+        a=evaluation.a,
+        s=evaluation.s,
+        scale=evaluation.scale,
+        prediction_type=evaluation.prediction_type,
+        guidance_scale=evaluation.guidance_scale,
+        latents=on_cpu(evaluation.latents),
+        outputs=on_cpu(evaluation.outputs),
+        guided=captured,
+        seconds=seconds,
+        rows=rows,
+    )
+
+
+def fast_decoder(components: Components) -> tuple[Array, Array] | None:
+    """The fast preview's (weight, bias), for a reader that decodes by itself."""
+    fast = components.fast_preview
+    return (on_cpu(fast[0].float()), on_cpu(fast[1].float())) if fast is not None else None
+
+
+def run_facts(run: Run, components: Components) -> dict[str, object]:
+    """What the header of a recording says of the whole run, JSON-able. The caller holds the tokenizer."""
+    request = run.request
+    steps = request.num_inference_steps
+    if isinstance(request, ImageToImage):
+        steps = steps_run(steps, request.strength)
+    tokens = {"prompt": token_table(components, request.prompt, steps)}
+    if branches(request.guidance_scale) == 2:
+        tokens["negative_prompt"] = token_table(components, request.negative_prompt, steps)
+    return {
+        "format": 2,
+        "total": run.total,
+        "steps": steps,
+        "width": request.width,
+        "height": request.height,
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "guidance_scale": request.guidance_scale,
+        "scheduler": request.scheduler,
+        "scheduler_label": SCHEDULERS[request.scheduler].label,
+        "noise_schedule": resolve_noise_schedule(request.scheduler, request.noise_schedule),
+        "adds_noise": SCHEDULERS[request.scheduler].adds_noise,
+        "checkpoint": request.checkpoint,
+        "exact": run.exact,
+        "prediction_type": components.prediction_type,
+        "tokens": tokens,
+        "model": {
+            "family": components.family,
+            "dtype": str(components.dtype).removeprefix("torch."),
+            "device": components.device.type,
+            "latent_channels": components.latent_channels,
+            "vae_scale_factor": components.vae_scale_factor,
+            "scaling_factor": float(components.vae.config.scaling_factor),
+            "shift_factor": float(getattr(components.vae.config, "shift_factor", None) or 0.0),
+            "training_steps": int(components.scheduler_config.get("num_train_timesteps", 1000)),
+        },
+    }
