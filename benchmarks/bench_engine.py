@@ -4,7 +4,7 @@
 
 Engine: from `submit` to `Finished`, with a preview at every step, a recording for the noise viewer, the PNG with its
 metadata on disk. diffusers: one call of `StableDiffusionPipeline` without any preview, giving a PIL picture that
-nobody saves. Both run in this process in turn, round after round; a ratio is the median over the rounds of engine /
+nobody saves. The bare loop is the same U-Net 25 times with nothing around it. All run in this process in turn, round after round; a ratio is the median over the rounds of engine /
 diffusers, so a machine that is busy for a while does not decide it. Prompts are known to the engine, as when somebody
 tries another seed, but for "new prompt", which it has to encode. The last line is JSON.
 """
@@ -58,6 +58,26 @@ def diffusers_seconds(pipe: Any, request: TextToImage) -> float:
     return time.perf_counter() - began
 
 
+def bare_seconds(pipe: Any, request: TextToImage, embeds: Any) -> float:
+    """Seconds of the loop and nothing else: U-Net, guidance, `scheduler.step`, and the VAE once. No text encoder, no
+    preview, no picture: what is left of 25 steps when nobody is served."""
+    import torch
+
+    pipe.scheduler.set_timesteps(request.num_inference_steps)
+    began = time.perf_counter()
+    with torch.inference_mode():
+        side = pipe.unet.config.sample_size
+        generator = torch.Generator().manual_seed(request.seed or 0)
+        latents = torch.randn((1, 4, side, side), generator=generator).to(pipe.device, pipe.unet.dtype)
+        for timestep in pipe.scheduler.timesteps:
+            answer = pipe.unet(torch.cat([latents] * 2), timestep, embeds, return_dict=False)[0]
+            uncond, cond = answer.chunk(2)
+            guided = uncond + request.guidance_scale * (cond - uncond)
+            latents = pipe.scheduler.step(guided, timestep, latents, return_dict=False)[0]
+        pipe.vae.decode(latents / pipe.vae.config.scaling_factor)
+    return time.perf_counter() - began
+
+
 def pipeline(folder: Path, engine: DiffusionEngine) -> Any:
     """diffusers' own pipeline on the folder, with the scheduler our requests name (DPM++ 2M, Karras)."""
     import torch
@@ -90,9 +110,12 @@ def main() -> None:
 
 def measured(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dict[str, Any]:
     """Ratios and medians of all ways; the first round warms up and is not counted."""
+    import torch
+
     assert engine._components is not None
     ways: dict[str, PreviewName] = {"fast": "fast", "automatic": "automatic", "full": "full"}
-    seconds: dict[str, list[float]] = {name: [] for name in ["diffusers", "fast, new prompt", *ways]}
+    seconds: dict[str, list[float]] = {name: [] for name in ["diffusers", "bare loop", "fast, new prompt", *ways]}
+    embeds = torch.cat(pipe.encode_prompt(PROMPTS[0], pipe.device, 1, True)[::-1])
     for number in range(rounds + 1):
         settings: dict[str, Any] = {
             "prompt": PROMPTS[number % len(PROMPTS)],
@@ -104,6 +127,7 @@ def measured(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dic
         new = TextToImage(**settings | {"prompt": f"{known.prompt} {number}", "preview": "fast"})
         engine_seconds(engine, known) if number < len(PROMPTS) else None  # from now on this prompt is known
         turns = {"diffusers": lambda known=known: diffusers_seconds(pipe, known)}
+        turns["bare loop"] = lambda known=known: bare_seconds(pipe, known, embeds)
         turns["fast, new prompt"] = lambda new=new: engine_seconds(engine, new)
         for name, preview in ways.items():
             request = TextToImage(**settings | {"preview": preview})
@@ -121,8 +145,10 @@ def measured(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dic
     }
     for name, values in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(values, seconds["diffusers"]))
-        result[name] = {"seconds": round(statistics.median(values), 4), "ratio": round(ratio, 3)}
-        print(f"{name:18s} {statistics.median(values):8.3f} s   {ratio:5.2f} x diffusers")
+        bare = statistics.median(a / b for a, b in zip(values, seconds["bare loop"]))
+        median = statistics.median(values)
+        result[name] = {"seconds": round(median, 4), "ratio": round(ratio, 3), "ratio_to_bare_loop": round(bare, 3)}
+        print(f"{name:18s} {median:8.3f} s   {ratio:5.2f} x diffusers   {bare:5.2f} x a bare loop")
     return result
 
 
