@@ -4,9 +4,10 @@
 
 Engine: from `submit` to `Finished`, with a preview at every step, a recording for the noise viewer, the PNG with its
 metadata on disk. diffusers: one call of `StableDiffusionPipeline` without any preview, giving a PIL picture that
-nobody saves. The bare loop is the same U-Net 25 times with nothing around it. All run in this process in turn, round after round; a ratio is the median over the rounds of engine /
-diffusers, so a machine that is busy for a while does not decide it. Prompts are known to the engine, as when somebody
-tries another seed, but for "new prompt", which it has to encode. The last line is JSON.
+nobody saves. The bare loop is the same U-Net 25 times with nothing around it. All run in this process in turn, round
+after round; a ratio is the median over the rounds, so a machine that is busy for a while does not decide it. Prompts
+are known to the engine, as when somebody tries another seed, but for "new prompt", which it has to encode. The last
+line is JSON.
 """
 
 from __future__ import annotations
