@@ -22,7 +22,7 @@ from training.nearest import nearest_background, nearest_object
 from training.world import OBJECTS, SIZE, SIZES, background_image
 
 PROMPTS = Path(__file__).parent / "prompts.txt"
-COLUMNS = 4
+COLUMNS = 8
 CAPTION_HEIGHT = 28
 
 

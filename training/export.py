@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -15,11 +16,11 @@ from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
 from studio.diffusion.preview import fit_fast_preview
-from training.encode_latents import load_vae
+from training.encode_latents import encoder_misfit, load_latents, load_vae
 from training.state import load_state
-from training.tokenizer import load_tokenizer, save_tokenizer
+from training.tokenizer import load_tokenizer
 from training.train_autoencoder import RUNS, picture_batch
-from training.train_unet import UnetConfig, make_text_encoder, make_unet
+from training.train_unet import make_text_encoder, make_unet, read_config
 from training.world import (
     BACKGROUND_SYNONYMS,
     BACKGROUNDS,
@@ -30,11 +31,13 @@ from training.world import (
     SIZE,
     SIZE_WORDS,
     STYLES,
+    WITHOUT_ARTICLE,
 )
 
 NAME = "small-world-128"
 CHECKPOINT = Path("models") / NAME
 MAX_SHARD = "15MB"  # the U-Net is one file of 14.6 MB; no file may pass 15 MiB
+MISFIT = 0.1  # RMS of latents; the U-Net must be decoded by the autoencoder whose latents it has learned
 FIT_SEED, FIT_COUNT = 3, 128  # pictures that the fast preview is fitted on
 
 # Stable Diffusion 1.5's: all schedulers of the studio are made from these numbers.
@@ -122,7 +125,7 @@ def world_words() -> dict[str, object]:
         "examples": EXAMPLES,
         "words": flat,
         "objects": [{"name": name, "synonyms": list(words)} for name, words in OBJECTS.items()],
-        "without_article": ["grapes"],
+        "without_article": sorted(WITHOUT_ARTICLE),
         "backgrounds": [{"name": name, "synonyms": list(BACKGROUND_SYNONYMS.get(name, ()))} for name in BACKGROUNDS],
         "scenes": [{"name": name, "phrases": list(phrases)} for name, phrases in SCENES.items()],
         "relations": [{"name": name, "phrases": list(phrases)} for name, phrases in RELATIONS.items()],
@@ -148,12 +151,13 @@ def export(
     text_encoder: CLIPTextModel,
     fit_count: int = FIT_COUNT,
 ) -> None:
-    """Writes the whole checkpoint folder; `vae.config.scaling_factor` must be the one the U-Net was trained with."""
+    """Writes the whole checkpoint folder but for its tokenizer.
+
+    `vae.config.scaling_factor` must be the one that the U-Net was trained with.
+    """
     write_json(folder / "model_index.json", MODEL_INDEX)
     write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
     write_json(folder / "world.json", world_words())
-    if not (folder / "tokenizer" / "vocab.json").exists():
-        save_tokenizer(folder / "tokenizer")
     weight, bias = fit_preview(vae, fit_count)
     for part, model in (("vae", vae), ("unet", unet), ("text_encoder", text_encoder)):
         for old in (folder / part).glob("*.safetensors*"):
@@ -164,6 +168,32 @@ def export(
     save_file(preview, folder / "vae" / "fast_preview.safetensors")
 
 
+def export_runs(vae_from: Path, latents: Path, unet_run: Path, out: Path, fit_count: int = FIT_COUNT) -> int:
+    """Writes what the runs have learned so far to `out`, vocabulary and scaling factor included; the U-Net's step.
+
+    Raises ValueError when the latents that the U-Net was trained on are not this autoencoder's.
+    """
+    vae = load_vae(vae_from)
+    cached = load_latents(latents)
+    state = load_state(unet_run / "state.pt")
+    if state is None:
+        raise FileNotFoundError(f"{unet_run}/state.pt is missing: run python -m training.train_unet first")
+    if encoder_misfit(vae, cached) > MISFIT:
+        raise ValueError(f"the latents in {latents} are not of the encoder in {vae_from}")
+    vae.register_to_config(scaling_factor=cached.scaling_factor)
+    config = read_config(unet_run / "config.json")
+    unet = make_unet(config)
+    text_encoder = make_text_encoder(config, load_tokenizer(unet_run / "tokenizer"))
+    weights = state["average"]["weights"]
+    for name, module in (("unet", unet), ("text_encoder", text_encoder)):
+        prefix = f"{name}."
+        module.load_state_dict({key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)})
+    shutil.copytree(unet_run / "tokenizer", out / "tokenizer", dirs_exist_ok=True)
+    export(out, vae, unet, text_encoder, fit_count)
+    write_json(out / "training_config.json", json.loads((unet_run / "config.json").read_text(encoding="utf-8")))
+    return int(state["step"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vae", type=Path, default=RUNS / "autoencoder", help="a run's folder or a checkpoint's")
@@ -171,24 +201,8 @@ def main() -> None:
     parser.add_argument("--unet", type=Path, default=RUNS / "unet", help="the run's folder")
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
     options = parser.parse_args()
-    vae = load_vae(options.vae)
-    latents = load_state(options.latents)
-    state = load_state(options.unet / "state.pt")
-    if latents is None or state is None:
-        raise SystemExit(f"{options.latents} or {options.unet}/state.pt is missing: train first")
-    vae.register_to_config(scaling_factor=latents["scaling_factor"])
-    if not (options.out / "tokenizer" / "vocab.json").exists():
-        save_tokenizer(options.out / "tokenizer")
-    config = UnetConfig(**json.loads((options.unet / "config.json").read_text()))
-    unet = make_unet(config)
-    text_encoder = make_text_encoder(config, load_tokenizer(options.out / "tokenizer"))
-    weights = state["average"]["weights"]
-    for name, module in (("unet", unet), ("text_encoder", text_encoder)):
-        prefix = f"{name}."
-        module.load_state_dict({key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)})
-    export(options.out, vae, unet, text_encoder)
-    write_json(options.out / "training_config.json", json.loads((options.unet / "config.json").read_text()))
-    print(f"step {state['step']} => {options.out}")
+    step = export_runs(options.vae, options.latents, options.unet, options.out)
+    print(f"step {step} => {options.out}")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,16 @@
     python -m training.train_unet --steps 30000               # the reproducible way
 
 Run it again with the same arguments and it goes on where it was. `--from models/small-world-128` starts from the
-committed fp16 weights instead: fresh optimiser, short warm-up, EMA restarted.
+committed fp16 weights instead: fresh optimiser, short warm-up, EMA restarted. The vocabulary is the run's own, in its
+folder; when it differs from the checkpoint's, the text encoder is carried over to it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ from training.ema import Average
 from training.encode_latents import CachedLatents, load_latents
 from training.losses import conditional_ldm_loss, draw_timesteps, high_noise_weights, min_snr_weights
 from training.state import FigureLog, generator_for, load_state, save_config, save_state
-from training.tokenizer import MODEL_MAX_LENGTH, load_tokenizer
+from training.tokenizer import MODEL_MAX_LENGTH, carry_over, ensure_tokenizer, load_tokenizer
 from training.train_autoencoder import RUNS, add_budget_arguments
 from training.workers import Workers, randn_rows, run_workers
 from training.world import SIZE, draw_scene, write_caption
@@ -57,6 +59,11 @@ class UnetConfig:
     caption_dropout: float = 0.12  # share of empty captions, which classifier-free guidance needs
     snr_gamma: float = 5.0
     ema: float = 0.998
+
+
+def read_config(file: Path) -> UnetConfig:
+    """What `save_config` wrote for a run or `export` for a checkpoint; numbers that it lacks are today's."""
+    return UnetConfig(**json.loads(file.read_text(encoding="utf-8")))
 
 
 def make_scheduler() -> DDPMScheduler:
@@ -120,16 +127,19 @@ def train(
     budget: Budget,
     folder: Path,
     latents_file: Path,
-    tokenizer_folder: Path,
     start: Path | None = None,
     save_every: int = 200,
 ) -> None:
-    """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`."""
+    """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`.
+
+    The vocabulary lies in `folder`/tokenizer (`ensure_tokenizer`).
+    """
     cached = load_latents(latents_file)
-    tokenizer = load_tokenizer(tokenizer_folder)
+    tokenizer = load_tokenizer(folder / "tokenizer")
     if start is not None:
         unet = UNet2DConditionModel.from_pretrained(start, subfolder="unet", torch_dtype=torch.float32)
         text_encoder = CLIPTextModel.from_pretrained(start, subfolder="text_encoder", dtype=torch.float32)
+        text_encoder = carry_over(text_encoder, start / "tokenizer", folder / "tokenizer")
     else:
         unet, text_encoder = make_unet(config), make_text_encoder(config, tokenizer)
     unet.train()
@@ -226,12 +236,14 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=UnetConfig.learning_rate)
     parser.add_argument("--batch", type=int, default=UnetConfig.batch)
     parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
-    parser.add_argument("--tokenizer", type=Path, default=Path("models/small-world-128/tokenizer"))
     parser.add_argument("--run", type=Path, default=RUNS / "unet", help="folder of the run's state and figures")
     options = parser.parse_args()
-    config = UnetConfig(learning_rate=options.learning_rate, batch=options.batch)
+    # A checkpoint's shape is kept: only what `--from` does not decide is read from the command line.
+    shape = read_config(options.start / "training_config.json") if options.start else UnetConfig()
+    config = replace(shape, learning_rate=options.learning_rate, batch=options.batch)
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
-    run_workers(options.workers, train, config, budget, options.run, options.latents, options.tokenizer, options.start)
+    ensure_tokenizer(options.run / "tokenizer")
+    run_workers(options.workers, train, config, budget, options.run, options.latents, options.start)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ small computers: the same object then has nearly the same latents wherever it st
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from dataclasses import dataclass
@@ -107,20 +108,21 @@ BACKGROUND_SYNONYMS = {"gray": ("grey",), "purple": ("violet",)}
 
 # scene -> the ways a caption says it; each completes "a fox ..."
 SCENES: dict[str, tuple[str, ...]] = {
-    "meadow": ("in a meadow", "in the meadow", "on the grass"),
-    "sea": ("in the sea", "at sea", "on the water"),
-    "desert": ("in the desert", "in a desert", "on the sand"),
-    "snow": ("in the snow", "in winter", "on the snow"),
-    "night sky": ("in the night sky", "at night", "under the stars"),
-    "sunset": ("at sunset", "in the sunset", "in the evening"),
+    "meadow": ("in a meadow", "in the meadow", "on the grass", "in the grass"),
+    "sea": ("in the sea", "at sea", "on the water", "in the ocean"),
+    "desert": ("in the desert", "in a desert", "on the sand", "in the dunes"),
+    "snow": ("in the snow", "in winter", "on the snow", "in a snowy landscape"),
+    "night sky": ("in the night sky", "at night", "under the stars", "in a starry night"),
+    "sunset": ("at sunset", "in the sunset", "in the evening", "at dusk"),
 }
-SCENE_NOUNS = {
-    "meadow": "a meadow",
-    "sea": "the sea",
-    "desert": "a desert",
-    "snow": "a snowy landscape",
-    "night sky": "a night sky",
-    "sunset": "a sunset",
+# scene -> its own names, the first with an article
+SCENE_NOUNS: dict[str, tuple[str, ...]] = {
+    "meadow": ("a meadow", "a green meadow", "meadow"),
+    "sea": ("the sea", "the ocean", "sea"),
+    "desert": ("a desert", "the desert", "desert"),
+    "snow": ("a snowy landscape", "the snow", "snow"),
+    "night sky": ("a night sky", "a starry sky", "night sky"),
+    "sunset": ("a sunset", "the sunset", "sunset"),
 }
 SCENE_VARIANTS = 4  # drawings per scene
 
@@ -142,9 +144,9 @@ PLACES: dict[str, tuple[str, ...]] = {
 RELATIONS: dict[str, tuple[str, ...]] = {
     "left of": ("left of", "to the left of"),
     "right of": ("right of", "to the right of"),
-    "above": ("above", "over"),
-    "below": ("below", "under"),
-    "and": ("and",),
+    "above": ("above", "over", "on top of"),
+    "below": ("below", "under", "beneath"),
+    "and": ("and", "next to", "beside"),
 }
 STYLES: dict[str, tuple[str, ...]] = {
     "plain": (),
@@ -152,6 +154,13 @@ STYLES: dict[str, tuple[str, ...]] = {
     "black and white": ("black and white", "monochrome"),
     "pencil sketch": ("pencil sketch", "pencil drawing"),
 }
+# style -> the ways it follows a caption without a comma
+STYLE_ENDINGS: dict[str, tuple[str, ...]] = {
+    "pixel art": ("as pixel art", "in pixel art style"),
+    "black and white": ("in black and white",),
+    "pencil sketch": ("as a pencil sketch", "drawn in pencil"),
+}
+MEDIA = ("a picture of", "an image of", "a photo of", "an illustration of")  # mean nothing here
 # Words that say nothing about the picture: the model learns that a word it does not know does no harm.
 FILLERS = ("nice", "lovely", "beautiful", "cute", "shiny", "detailed", "amazing", "funny", "great", "simple")
 HELD_OUT_SHARE = 10  # one combination in so many is never drawn for training
@@ -260,7 +269,7 @@ def _pair(rng: np.random.Generator) -> tuple[tuple[PlacedObject, ...], str]:
 
 
 def pair_objects(first: str, second: str, relation: str, rng: np.random.Generator) -> tuple[PlacedObject, ...]:
-    """Two objects of half the picture's width, the first standing in `relation` to the second; "and": side by side."""
+    """Two objects of half the picture's width, the first in `relation` to the second; "and" is "left of"."""
     places = {
         "left of": ("left", "right"),
         "right of": ("right", "left"),
@@ -272,21 +281,23 @@ def pair_objects(first: str, second: str, relation: str, rng: np.random.Generato
     return a, b
 
 
-def _with_article(name: str) -> str:
+def with_article(name: str, adjective: str = "") -> str:
+    """ "a fox", "an owl", "grapes"; with an adjective "a small owl", "small grapes"."""
+    words = f"{adjective} {name}".strip()
     if name in WITHOUT_ARTICLE:
-        return name
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+        return words
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def _object_words(rng: np.random.Generator, placed: PlacedObject, with_size: bool) -> str:
+def _object_words(rng: np.random.Generator, placed: PlacedObject, with_size: bool, terse: bool) -> str:
     words = OBJECTS[placed.name]
-    # The plain name most of the time; a synonym in a quarter of the captions of objects that have one.
-    name = words[int(rng.integers(len(words)))] if words and rng.random() < 0.25 else placed.name
+    # The plain name most of the time; a synonym in a third of the captions of objects that have one.
+    name = words[int(rng.integers(len(words)))] if words and rng.random() < 0.33 else placed.name
     if with_size and SIZE_WORDS[placed.size]:
         adjectives = SIZE_WORDS[placed.size]
         adjective = adjectives[0] if rng.random() < 0.6 else adjectives[int(rng.integers(len(adjectives)))]
-        name = f"{adjective} {name}"
-    return _with_article(name)
+        return f"{adjective} {name}" if terse else with_article(name, adjective)
+    return name if terse else with_article(name)
 
 
 def _first_mostly(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
@@ -300,65 +311,124 @@ def write_caption(
     background: str,
     style: str,
 ) -> str:
-    """Words for a scene in one of several orders; now and then they leave the background unsaid."""
+    """Words for a scene in one of many orders, with and without articles; now and then the background stays unsaid.
+
+    One caption in ten has a word or two more that mean nothing: a common one, one that is not drawn, or no word at all.
+    """
+    terse = rng.random() < 0.15  # "apple on red", as people type
     if len(objects) == 2 and relation is not None:
-        first, second = (_object_words(rng, placed, with_size=False) for placed in objects)
+        first, second = (_object_words(rng, placed, with_size=False, terse=terse) for placed in objects)
         subject = f"{first} {_first_mostly(rng, RELATIONS[relation])} {second}"
     elif objects:
-        subject = _object_words(rng, objects[0], with_size=True)
+        subject = _object_words(rng, objects[0], with_size=True, terse=terse)
         if PLACES[objects[0].place]:
             subject = f"{subject} {_first_mostly(rng, PLACES[objects[0].place])}"
     else:
         subject = ""
     caption = _set_in_background(rng, subject, background)
-    if rng.random() < 0.06:
-        caption = _with_filler(rng, caption)
+    if rng.random() < 0.1:
+        for _ in range(1 + int(rng.random() < 0.2)):
+            caption = insert_word(rng, caption, _word_without_meaning(rng))
     if style != "plain":
-        word = _first_mostly(rng, STYLES[style])
-        form = int(rng.integers(3))
-        if form == 0:
-            caption = f"{caption}, {word}"
-        elif form == 1:
-            caption = f"{word} picture of {caption}" if style == "black and white" else f"{word} of {caption}"
-        else:
-            caption = f"{word}, {caption}"
+        caption = _in_style(rng, caption, style)
     elif rng.random() < 0.08:
-        caption = f"a picture of {caption}"
-    return caption
+        caption = f"{MEDIA[int(rng.integers(len(MEDIA)))]} {caption}"
+    return f"{caption}." if rng.random() < 0.03 else caption
 
 
-def _with_filler(rng: np.random.Generator, caption: str) -> str:
-    """The caption with a word that means nothing somewhere in it."""
+def _in_style(rng: np.random.Generator, caption: str, style: str) -> str:
+    word = _first_mostly(rng, STYLES[style])
+    form = int(rng.integers(4))
+    if form == 0:
+        return f"{caption}, {word}"
+    if form == 1:
+        # "a pencil sketch of a fox", "pixel art of a fox", "black and white picture of a fox"
+        noun = f"{word} picture" if style == "black and white" else word
+        article = "a " if style != "pixel art" and rng.random() < 0.5 else ""
+        return f"{article}{noun} of {caption}"
+    if form == 2:
+        return f"{word}, {caption}"
+    return f"{caption} {_first_mostly(rng, STYLE_ENDINGS[style])}"
+
+
+@lru_cache(maxsize=1)
+def reserve_words() -> tuple[str, ...]:
+    """The words of words.txt that no caption of this world needs."""
+    text = (Path(__file__).parent / "words.txt").read_text(encoding="utf-8")
+    return tuple(word for line in text[text.index("## reserve") :].splitlines()[1:] for word in line.split())
+
+
+def _word_without_meaning(rng: np.random.Generator) -> str:
+    draw = rng.random()
+    if draw < 0.4:
+        return FILLERS[int(rng.integers(len(FILLERS)))]
+    if draw < 0.7:
+        return _pick(rng, reserve_words())
+    # No word at all: to the vocabulary it looks as any word does that it lacks.
+    return "".join(_pick(rng, "abcdefghijklmnopqrstuvwxyz") for _ in range(int(rng.integers(3, 10))))
+
+
+@lru_cache(maxsize=1)
+def _phrases() -> frozenset[tuple[str, str]]:
+    """Pairs of words that belong together: "ice cream", "night sky", "left of"."""
+    names = [*OBJECTS, *SCENES, *STYLES]
+    names += [
+        name for table in (OBJECTS, SCENES, SCENE_NOUNS, PLACES, RELATIONS) for row in table.values() for name in row
+    ]
+    pairs = [pair for name in names for pair in itertools.pairwise(name.split())]
+    return frozenset(pair for pair in pairs if pair[0] not in ("a", "an", "the"))
+
+
+def insert_word(rng: np.random.Generator, caption: str, word: str) -> str:
+    """The caption with one more word somewhere in it, but not inside a name or a fixed phrase."""
     words = caption.split(" ")
-    words.insert(int(rng.integers(len(words) + 1)), FILLERS[int(rng.integers(len(FILLERS)))])
+    plain = [part.strip(",.") for part in words]
+    gaps = [0, len(words), *(i for i in range(1, len(words)) if (plain[i - 1], plain[i]) not in _phrases())]
+    words.insert(gaps[int(rng.integers(len(gaps)))], word)
     return " ".join(words)
 
 
+# How a caption puts its subject before a scene or a flat colour, and how often.
+SCENE_FORMS = (
+    (0.06, "{subject}"),
+    (0.56, "{subject} {phrase}"),
+    (0.12, "{noun} with {subject}"),
+    (0.12, "{phrase}, {subject}"),
+    (0.07, "{noun}, {subject}"),
+    (0.07, "{subject}, {noun}"),
+)
+FLAT_FORMS = (
+    (0.06, "{subject}"),
+    (0.40, "{subject} on {a_color} background"),
+    (0.12, "{subject}, {color} background"),
+    (0.10, "{a_color} background with {subject}"),
+    (0.08, "{color} background, {subject}"),
+    (0.06, "{subject} with {a_color} background"),
+    (0.06, "{subject} in front of {a_color} background"),
+    (0.12, "{subject} on {color}"),
+)
+
+
 def _set_in_background(rng: np.random.Generator, subject: str, background: str) -> str:
-    draw = rng.random()
     if background in SCENES:
+        noun, phrase = (_first_mostly(rng, names[background]) for names in (SCENE_NOUNS, SCENES))
         if not subject:
-            return SCENE_NOUNS[background]
-        if draw < 0.08:
-            return subject
-        if draw < 0.72:
-            return f"{subject} {_first_mostly(rng, SCENES[background])}"
-        if draw < 0.86:
-            return f"{SCENE_NOUNS[background]} with {subject}"
-        return f"{_first_mostly(rng, SCENES[background])}, {subject}"
+            return noun
+        return _choose(rng, SCENE_FORMS).format(subject=subject, noun=noun, phrase=phrase)
     words = BACKGROUND_SYNONYMS.get(background, ())
     color = words[0] if words and rng.random() < 0.3 else background
     if not subject:
-        return f"{_with_article(color)} background"
-    if draw < 0.08:
-        return subject
-    if draw < 0.60:
-        return f"{subject} on {_with_article(color)} background"
-    if draw < 0.80:
-        return f"{subject}, {color} background"
-    if draw < 0.90:
-        return f"{_with_article(color)} background with {subject}"
-    return f"{subject} on {color}"
+        return f"{with_article(color)} background"
+    return _choose(rng, FLAT_FORMS).format(subject=subject, color=color, a_color=with_article(color))
+
+
+def _choose(rng: np.random.Generator, forms: tuple[tuple[float, str], ...]) -> str:
+    draw = rng.random()
+    for share, form in forms:
+        draw -= share
+        if draw < 0:
+            return form
+    return forms[-1][1]
 
 
 # ------------------------------------------------------------------------------------------------ drawing

@@ -11,13 +11,13 @@ import torch
 from training.budget import Budget
 from training.encode_latents import load_latents
 from training.state import save_state
+from training.tokenizer import ensure_tokenizer
 from training.train_autoencoder import AutoencoderConfig
 from training.train_autoencoder import train as train_autoencoder
 from training.train_unet import UnetConfig
 from training.train_unet import train as train_unet
 from training.workers import Workers
 
-TOKENIZER = Path("models/small-world-128/tokenizer")
 TINY_AUTOENCODER = AutoencoderConfig(
     block_out_channels=(8, 8, 8, 8), norm_num_groups=4, batch=4, crop=64, warmup=2, whole_share=0.5
 )
@@ -71,7 +71,8 @@ def test_unet_run_killed_in_the_middle_gives_the_same_weights(tmp_path: Path, bu
     latents = _latents_file(tmp_path)
 
     def run(workers: Workers, name: str) -> None:
-        train_unet(workers, TINY_UNET, budget, tmp_path / name, latents, TOKENIZER, save_every=2)
+        ensure_tokenizer(tmp_path / name / "tokenizer")
+        train_unet(workers, TINY_UNET, budget, tmp_path / name, latents, save_every=2)
 
     run(Workers(), "whole")
     with pytest.raises(Killed):
