@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -21,10 +21,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from studio import __version__, png_chunks
 from studio.requests import (
+    INPAINT_AREAS,
+    KINDS,
     MAX_IMAGE_BYTES,
     NOISE_SCHEDULES,
     SCHEDULERS,
     ImageToImage,
+    Inpaint,
     InvalidRequest,
     NoiseScheduleName,
     Problem,
@@ -65,12 +68,15 @@ def picture_info(
     width: int,
     height: int,
     noise_schedule: NoiseScheduleName | None = None,
+    variation_seed: int | None = None,
     **facts: object,
 ) -> dict[str, object]:
     """The info of one picture of a request: what has to be asked to get this picture again, and facts about its run.
 
-    `seed` is this picture's own (request seed + k), so `num_images_per_prompt` becomes 1. `noise_schedule` None:
-    resolved from the scheduler here. `facts`: see the module docstring; JSON-able, no name of a request's field.
+    `seed` is this picture's own (request seed + k), so `num_images_per_prompt` becomes 1, and so is `variation_seed`.
+    `noise_schedule` None: resolved from the scheduler here. A masked run's picture may have another size than the one
+    asked for the part that was made; then the latter stays, and `picture_size` is the former. `facts`: see the module
+    docstring; JSON-able, no name of a request's field.
     """
     resolved: dict[str, object] = {
         "seed": seed,
@@ -78,7 +84,10 @@ def picture_info(
         "height": height,
         "noise_schedule": noise_schedule or resolve_noise_schedule(request.scheduler, request.noise_schedule),
         "num_images_per_prompt": 1,
+        "variation_seed": variation_seed,
     }
+    if isinstance(request, Inpaint):
+        resolved |= {"width": request.width, "height": request.height, "picture_size": [width, height]}
     given = facts.get("versions")
     versions = {"Latent Studio": __version__} | (dict(given) if isinstance(given, Mapping) else {})
     return request.to_dict() | resolved | facts | {"versions": versions}
@@ -116,14 +125,24 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         "Schedule type": _A1111_SCHEDULES.get(str(info["noise_schedule"]), ""),
         "CFG scale": _short_number(info["guidance_scale"]),
         "Seed": str(info["seed"]),
-        "Size": f"{info['width']}x{info['height']}",
+        "Size": "{}x{}".format(*_picture_size(info)),
         "Model hash": str(model_hash)[:10] if model_hash else "",
         "Model": _model_name(str(info["checkpoint"])),
         "Denoising strength": _short_number(info["strength"]) if "strength" in info else "",
+        "Variation seed": str(info["variation_seed"]) if info.get("variation_strength") else "",
+        "Variation seed strength": _short_number(info["variation_strength"]) if info.get("variation_strength") else "",
+        "Mask blur": str(info["mask_blur"]) if "mask_blur" in info else "",
+        "Inpaint area": INPAINT_AREAS[str(info["inpaint_area"])] if "inpaint_area" in info else "",
+        "Masked area padding": str(info["padding"]) if info.get("inpaint_area") == "masked" else "",
         "RNG": "CPU",
         "Version": f"Latent Studio {version}" if version else "Latent Studio",
     }
     return {key: value for key, value in pairs.items() if value}
+
+
+def _picture_size(info: Mapping[str, object]) -> Sequence[object]:
+    size = info.get("picture_size")
+    return size if isinstance(size, Sequence) and len(size) == 2 else (info["width"], info["height"])
 
 
 def _model_name(checkpoint: str) -> str:
@@ -144,27 +163,27 @@ def _quoted(value: str) -> str:
 # ------------------------------------------------------------------------------------------------------ reading
 
 
-def read_png(source: bytes | Path, *, image: bytes | None = None) -> Request | None:
+def read_png(source: bytes | Path, *, image: bytes | None = None, mask: bytes | None = None) -> Request | None:
     """The request that a picture's file was made by, or None when the file says nothing that is understood.
 
-    Reads our own JSON first, then the A1111 text of a PNG, JPEG or WebP file (by us or another studio). `image`: the
-    picture that an image-to-image run started from, which no file holds. Raises InvalidRequest for settings that the
+    Reads our own JSON first, then the A1111 text of a PNG, JPEG or WebP file (by us or another studio). `image` and
+    `mask`: the pictures that a run started from, which no file holds. Raises InvalidRequest for settings that the
     studio would not run, from wherever they come.
     """
     texts = _texts(source)
     own = _json_object(texts.get(OWN_CHUNK, ""))
     if own is not None:
-        return request_from_info(own, image=image)
+        return request_from_info(own, image=image, mask=mask)
     return read_parameters(texts.get(A1111_CHUNK, ""))
 
 
-def request_from_info(info: Mapping[str, object], *, image: bytes | None = None) -> Request:
-    """The request that asks for the picture of this info again. `image` and errors as in `read_png`."""
-    kind = ImageToImage if info.get("kind") == ImageToImage.kind else TextToImage
-    if kind is ImageToImage and image is None:
+def request_from_info(info: Mapping[str, object], *, image: bytes | None = None, mask: bytes | None = None) -> Request:
+    """The request that asks for the picture of this info again. `image`, `mask` and errors as in `read_png`."""
+    kind = KINDS.get(str(info.get("kind")), TextToImage)
+    if issubclass(kind, ImageToImage) and image is None:
         raise InvalidRequest(Problem("image", "nothing", "the picture that this one was made from"))
-    names = {"schema", "kind", *(field.name for field in fields(kind))} - {"image"}
-    return request_from_dict({name: info[name] for name in info if name in names}, image=image)
+    names = {"schema", "kind", *(field.name for field in fields(kind))} - {"image", "mask"}
+    return request_from_dict({name: info[name] for name in info if name in names}, image=image, mask=mask)
 
 
 def read_parameters(text: str) -> TextToImage | None:
@@ -193,6 +212,8 @@ def read_parameters(text: str) -> TextToImage | None:
         "width": _number(pairs.get("Size-1", "")),
         "height": _number(pairs.get("Size-2", "")),
         "checkpoint": pairs.get("Model"),
+        "variation_seed": pairs.get("Variation seed"),
+        "variation_strength": _number(pairs.get("Variation seed strength", "")),
     }
     return TextToImage.parse({name: value for name, value in given.items() if value is not None})
 

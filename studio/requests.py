@@ -54,6 +54,13 @@ RANGES: Mapping[str, Range] = {
     "height": Range(low=64, high=2048, step=8, whole=True),
     "num_images_per_prompt": Range(low=1, high=16, whole=True),
     "strength": Range(low=0, high=1),
+    "variation_strength": Range(low=0, high=1),
+    "mask_blur": Range(low=0, high=128, whole=True),
+    "padding": Range(low=0, high=512, whole=True),
+    "extend_left": Range(low=0, high=1024, whole=True),
+    "extend_right": Range(low=0, high=1024, whole=True),
+    "extend_up": Range(low=0, high=1024, whole=True),
+    "extend_down": Range(low=0, high=1024, whole=True),
 }
 
 # ------------------------------------------------------------------------------- schedulers, noise schedules
@@ -66,6 +73,9 @@ NoiseScheduleName = Literal[
     "automatic", "normal", "karras", "exponential", "beta", "sgm_uniform", "simple", "ays", "as_configured"
 ]
 PreviewName = Literal["automatic", "fast", "tiny", "full"]
+ResizeModeName = Literal["crop", "pad", "stretch", "fit"]
+InpaintAreaName = Literal["whole", "masked"]
+MaskFillName = Literal["original", "noise", "edges"]
 
 NOISE_SCHEDULES: Mapping[str, str] = {
     "automatic": "Automatic",
@@ -84,6 +94,9 @@ PREVIEWS: Mapping[str, str] = {
     "tiny": "Tiny",
     "full": "Full VAE",
 }
+RESIZE_MODES: Mapping[str, str] = {"crop": "Crop", "pad": "Pad", "stretch": "Stretch", "fit": "Fit"}
+INPAINT_AREAS: Mapping[str, str] = {"whole": "Whole picture", "masked": "Only masked"}
+MASK_FILLS: Mapping[str, str] = {"original": "Original", "noise": "Noise", "edges": "Edge colours"}
 
 _EVERY_SCHEDULE: tuple[NoiseScheduleName, ...] = get_args(NoiseScheduleName)
 # Schedulers that work on integer timesteps have no list of sigmas to write a curve into.
@@ -143,6 +156,14 @@ def resolve_noise_schedule(scheduler: SchedulerName, noise_schedule: NoiseSchedu
     return SCHEDULERS[scheduler].automatic if noise_schedule == "automatic" else noise_schedule
 
 
+# Fields that take one of a table's names, beside the scheduler and its schedule, which depend on each other.
+CHOICES: Mapping[str, Mapping[str, str]] = {
+    "preview": PREVIEWS,
+    "resize_mode": RESIZE_MODES,
+    "inpaint_area": INPAINT_AREAS,
+    "mask_fill": MASK_FILLS,
+}
+
 # ------------------------------------------------------------------------------------------------- problems
 
 
@@ -187,6 +208,9 @@ def clean_text(text: str) -> str:
 class TextToImage:
     """A prompt to be made into pictures. Image k has seed + k. Names as in diffusers (style.md glossary).
 
+    With `variation_strength` v > 0 the noise of image k lies v of the way from that of `seed` to that of
+    `variation_seed` + k (slerp, as A1111's "Extra"); all images then share `seed`. `variation_seed` None: drawn.
+
     `width`, `height` None: the checkpoint's native size. `seed` None: drawn by the engine before `Started`.
     `exact`: every lane runs alone, so that the picture is bit-equal whoever else is there.
     """
@@ -201,6 +225,8 @@ class TextToImage:
     num_inference_steps: int = 25
     guidance_scale: float = 5.0
     seed: int | None = None
+    variation_seed: int | None = None
+    variation_strength: float = 0.0
     scheduler: SchedulerName = "dpmpp_2m"
     noise_schedule: NoiseScheduleName = "automatic"
     num_images_per_prompt: int = 1
@@ -216,12 +242,7 @@ class TextToImage:
         """Everything that is wrong with the fields, in their order; empty when the request is valid."""
         found: list[Problem] = []
         for name in ("prompt", "negative_prompt"):
-            text = getattr(self, name)
-            allowed = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters, without control characters"
-            if not isinstance(text, str) or text != clean_text(text):
-                found.append(Problem(name, shown(text), allowed))
-            elif len(text) > MAX_PROMPT_CHARACTERS:
-                found.append(Problem(name, f"a text of {len(text):,} characters", allowed))
+            found += _text_problems(name, getattr(self, name))
         if not isinstance(self.checkpoint, str) or not 1 <= len(self.checkpoint) <= 300:
             found.append(Problem("checkpoint", shown(self.checkpoint), "the name of an installed checkpoint"))
         for name, allowed_range in RANGES.items():
@@ -233,10 +254,14 @@ class TextToImage:
             if not allowed_range.holds(value):
                 found.append(Problem(name, shown(value), allowed_range.describe()))
         found += self._scheduler_problems(already={p.field for p in found})
-        if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed <= self._last_seed()):
-            found.append(Problem("seed", shown(self.seed), self._seed_allowed()))
-        if not isinstance(self.preview, str) or self.preview not in PREVIEWS:
-            found.append(Problem("preview", shown(self.preview), one_of(PREVIEWS)))
+        for name in ("seed", "variation_seed"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or not 0 <= value <= self._last_seed()):
+                found.append(Problem(name, shown(value), self._seed_allowed()))
+        for name, table in CHOICES.items():
+            value = getattr(self, name, next(iter(table)))
+            if not isinstance(value, str) or value not in table:
+                found.append(Problem(name, shown(value), one_of(table)))
         if type(self.exact) is not bool:
             found.append(Problem("exact", shown(self.exact), "true or false"))
         return found
@@ -281,18 +306,19 @@ class TextToImage:
         for name in ("prompt", "negative_prompt"):
             if isinstance(values.get(name), str):
                 values[name] = clean_text(str(values[name]))
-        for name in ("width", "height", "num_inference_steps", "num_images_per_prompt"):
+        for name, allowed_range in RANGES.items():
             value = values.get(name)
-            if type(value) is float and value.is_integer():  # JSON has one number type: 25.0 is 25
-                values[name] = int(value)
-        if type(values.get("guidance_scale")) is int:
-            values["guidance_scale"] = float(values["guidance_scale"])  # type: ignore[arg-type]
-        if "seed" in values:
-            values["seed"] = parse_seed(values["seed"], problems)
+            if allowed_range.whole and type(value) is float and value.is_integer():
+                values[name] = int(value)  # JSON has one number type: 25.0 is 25
+            elif not allowed_range.whole and type(value) is int:
+                values[name] = float(value)
+        for name in ("seed", "variation_seed"):
+            if name in values:
+                values[name] = parse_seed(values[name], problems, name)
         for name, table in (
             ("scheduler", {k: v.label for k, v in SCHEDULERS.items()}),
             ("noise_schedule", NOISE_SCHEDULES),
-            ("preview", PREVIEWS),
+            *CHOICES.items(),
         ):
             if isinstance(values.get(name), str):
                 values[name] = short_name(str(values[name]), table)
@@ -316,41 +342,106 @@ class TextToImage:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
+def _text_problems(name: str, text: object) -> list[Problem]:
+    allowed = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters, without control characters"
+    if not isinstance(text, str) or text != clean_text(text):
+        return [Problem(name, shown(text), allowed)]
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        return [Problem(name, f"a text of {len(text):,} characters", allowed)]
+    return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageToImage(TextToImage):
     """A picture to start from: `image` holds the bytes of a PNG, JPEG or WebP file (it is decoded by the engine).
 
     Runs int(num_inference_steps * strength) steps, as diffusers does; strength 0 gives the picture back through the
     VAE.
-    `width`, `height` None: the picture's own size, rounded to multiples of 8 within the allowed range.
+    `width`, `height` and `resize_mode` say what size is made of it, in which way: studio/framing.py has the rule.
     """
 
     kind: ClassVar[str] = "image_to_image"
+    picture_fields: ClassVar[tuple[str, ...]] = ("image",)  # bytes of files
 
     image: bytes = b""
     strength: float = 0.6
+    resize_mode: ResizeModeName = "crop"
 
     def problems(self) -> list[Problem]:
         found = super().problems()
-        if not isinstance(self.image, bytes) or not self.image:
-            found.append(Problem("image", shown(self.image), "a PNG, JPEG or WebP file"))
-        elif len(self.image) > MAX_IMAGE_BYTES:
-            allowed = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
-            found.append(Problem("image", f"a file of {len(self.image) / 2**20:.1f} MiB", allowed))
+        for name in self.picture_fields:
+            found += self._file_problems(name)
         return found
 
+    def _file_problems(self, name: str) -> list[Problem]:
+        data = getattr(self, name)
+        if not isinstance(data, bytes) or not data:
+            return [Problem(name, shown(data), "a PNG, JPEG or WebP file")]
+        if len(data) > MAX_IMAGE_BYTES:
+            allowed = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
+            return [Problem(name, f"a file of {len(data) / 2**20:.1f} MiB", allowed)]
+        return []
+
     def to_dict(self) -> dict[str, object]:
-        """As TextToImage; the picture itself is named by its hash, since metadata should not hold a second picture."""
+        """As TextToImage; a picture is named by its hash, since metadata should not hold a second picture."""
         values = super().to_dict()
-        del values["image"]
-        return values | {"image_sha256": hashlib.sha256(self.image).hexdigest()}
+        hashes = {f"{name}_sha256": hashlib.sha256(getattr(self, name)).hexdigest() for name in self.picture_fields}
+        return {name: value for name, value in values.items() if name not in self.picture_fields} | hashes
+
+    def without_pictures(self) -> Self:
+        """A copy that has forgotten its pictures, for the record of a run that is over; it could not be run again."""
+        copy = object.__new__(type(self))
+        for field in fields(self):
+            object.__setattr__(
+                copy, field.name, b"" if field.name in self.picture_fields else getattr(self, field.name)
+            )
+        return copy
 
 
-Request = TextToImage | ImageToImage
+@dataclass(frozen=True, kw_only=True)
+class Inpaint(ImageToImage):
+    """A picture of which one part is made anew: where `mask` (a picture of its aspect) is white, and where the canvas
+    is extended. Everything further than `mask_blur` pixels from there comes out as it went in, to the last bit.
+
+    `mask` may be empty when the canvas is extended. `inpaint_area` "masked" gives the model only the painted part with
+    `padding` pixels around it, at its full size. `mask_fill`: what lies under the mask when the run begins.
+    """
+
+    kind: ClassVar[str] = "inpaint"
+    picture_fields: ClassVar[tuple[str, ...]] = ("image", "mask")
+
+    mask: bytes = b""
+    strength: float = 1.0
+    mask_blur: int = 4
+    mask_fill: MaskFillName = "original"
+    inpaint_area: InpaintAreaName = "whole"
+    padding: int = 32
+    extend_left: int = 0
+    extend_right: int = 0
+    extend_up: int = 0
+    extend_down: int = 0
+
+    @property
+    def extensions(self) -> tuple[int, int, int, int]:
+        """Pixels added on the left, above, on the right, below (in the order of a box)."""
+        return self.extend_left, self.extend_up, self.extend_right, self.extend_down
+
+    def _file_problems(self, name: str) -> list[Problem]:
+        if name == "mask" and self.mask == b"":
+            if any(self.extensions):
+                return []
+            return [Problem("mask", "nothing", "a painted mask, or an extended canvas")]
+        return super()._file_problems(name)
 
 
-def request_from_dict(values: Mapping[str, object], *, image: bytes | None = None) -> Request:
-    """Read `to_dict` back. An image-to-image request needs its picture's bytes again.
+Request = TextToImage | ImageToImage | Inpaint
+KINDS: Mapping[str, type[TextToImage]] = {kind.kind: kind for kind in (TextToImage, ImageToImage, Inpaint)}
+
+
+def request_from_dict(
+    values: Mapping[str, object], *, image: bytes | None = None, mask: bytes | None = None
+) -> Request:
+    """Read `to_dict` back. A request that starts from a picture needs its bytes again, and those of its mask.
 
     Raises InvalidRequest for an unknown schema or kind and for every bad field.
     """
@@ -358,12 +449,15 @@ def request_from_dict(values: Mapping[str, object], *, image: bytes | None = Non
     schema, kind = rest.pop("schema", None), rest.pop("kind", None)
     if schema != SCHEMA_VERSION:
         raise InvalidRequest(Problem("schema", shown(schema), str(SCHEMA_VERSION)))
-    if kind == TextToImage.kind:
-        return TextToImage.parse(rest)
-    if kind == ImageToImage.kind:
-        rest.pop("image_sha256", None)
-        return ImageToImage.parse(rest | {"image": image})
-    raise InvalidRequest(Problem("kind", shown(kind), f"{TextToImage.kind} or {ImageToImage.kind}"))
+    found = KINDS.get(kind) if isinstance(kind, str) else None
+    if found is None:
+        raise InvalidRequest(Problem("kind", shown(kind), " or ".join(KINDS)))
+    if issubclass(found, ImageToImage):
+        given = {"image": image, "mask": mask or b""}
+        for name in found.picture_fields:
+            rest.pop(f"{name}_sha256", None)
+            rest[name] = given[name]
+    return found.parse(rest)
 
 
 def steps_run(num_inference_steps: int, strength: float) -> int:
@@ -371,7 +465,7 @@ def steps_run(num_inference_steps: int, strength: float) -> int:
     return min(int(num_inference_steps * strength), num_inference_steps)
 
 
-def parse_seed(value: object, problems: list[Problem]) -> int | None:
+def parse_seed(value: object, problems: list[Problem], name: str = "seed") -> int | None:
     """A seed as page or API give it: a whole number or its digits as text; -1, null and empty text mean random."""
     if value is None or value == "" or (isinstance(value, str) and not value.strip()):
         return None
@@ -383,7 +477,7 @@ def parse_seed(value: object, problems: list[Problem]) -> int | None:
         return None
     if type(number) is not int or not 0 <= number <= MAX_SEED:
         allowed = f"whole numbers from 0 to {MAX_SEED}, or -1 or nothing for a random one"
-        problems.append(Problem("seed", shown(value), allowed))
+        problems.append(Problem(name, shown(value), allowed))
         return None
     return number
 

@@ -17,6 +17,7 @@ from studio.requests import (
     RANGES,
     SCHEDULERS,
     ImageToImage,
+    Inpaint,
     InvalidRequest,
     TextToImage,
     evaluations,
@@ -59,11 +60,14 @@ def test_a_bad_value_is_refused_by_name_value_and_range(field: str, bad: object)
         assert RANGES[field].describe() in message
 
 
-@pytest.mark.parametrize("name", [n for n in RANGES if n != "strength"])
+@pytest.mark.parametrize("name", RANGES)
 def test_the_ends_of_every_range_are_allowed(name: str) -> None:
     for value in (RANGES[name].low, RANGES[name].high):
         kind = int if RANGES[name].whole else float
-        assert getattr(TextToImage.parse({"prompt": "", name: kind(value)}), name) == value
+        files = {"image": b"a picture", "mask": b"a mask"}
+        request = TextToImage if hasattr(TextToImage(prompt=""), name) else Inpaint
+        rest = files if request is Inpaint else {}
+        assert getattr(request.parse({"prompt": "", name: kind(value)} | rest), name) == value
 
 
 def test_every_bad_field_is_reported_at_once() -> None:
@@ -154,6 +158,25 @@ def test_image_to_image_keeps_the_picture_out_of_its_metadata() -> None:
     for bad in ({"image": b""}, {"image": "data:image/png;base64,AAAA"}, {"image": b"x", "strength": math.nan}):
         with pytest.raises(InvalidRequest):
             ImageToImage.parse({"prompt": ""} | bad)
+
+
+def test_an_inpaint_request_needs_a_mask_or_a_larger_canvas() -> None:
+    with pytest.raises(InvalidRequest, match="mask: nothing is not allowed"):
+        Inpaint.parse({"prompt": "", "image": b"x"})
+    assert Inpaint.parse({"prompt": "", "image": b"x", "extend_left": 64}).extensions == (64, 0, 0, 0)
+    request = Inpaint.parse({"prompt": "", "image": b"x", "mask": b"y", "mask_fill": "Edge colours"})
+    assert request.mask_fill == "edges"
+    assert request_from_dict(request.to_dict(), image=b"x", mask=b"y") == request
+    for field, bad in (("mask_fill", "red"), ("inpaint_area", None), ("mask_blur", -1), ("padding", 1.5)):
+        with pytest.raises(InvalidRequest, match=f"{field}: "):
+            Inpaint.parse({"prompt": "", "image": b"x", "mask": b"y", field: bad})
+
+
+def test_a_variation_seed_is_a_seed_and_its_strength_a_share() -> None:
+    request = TextToImage.parse({"prompt": "", "variation_seed": "12", "variation_strength": 1})
+    assert (request.variation_seed, request.variation_strength) == (12, 1.0)
+    assert TextToImage.parse({"prompt": "", "variation_seed": -1}).variation_seed is None
+    assert set(refused(variation_seed="abc", variation_strength=1.1)) == {"variation_seed", "variation_strength"}
 
 
 def test_steps_run_is_diffusers_rule() -> None:

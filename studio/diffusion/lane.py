@@ -20,10 +20,17 @@ from PIL import Image
 
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches, guide
-from studio.diffusion.latents import first_latents, first_latents_from_image, image_generator
+from studio.diffusion.latents import (
+    Beginning,
+    Kept,
+    Variation,
+    beginning_from_picture,
+    first_latents,
+    image_generator,
+)
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import Level, Schedule, make_schedule, predicted_noise, predicted_x0
-from studio.requests import ImageToImage, TextToImage
+from studio.requests import ImageToImage, Inpaint, Request
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,8 @@ class Lane:
     """One image on its way from first latents to clean ones.
 
     `latents` are (1, C, h, w) float32 in the scheduler's scale; `generator` is the image's own and goes on where the
-    first latents left it. The latents stay float32 whatever the model's dtype is.
+    first latents left it. The latents stay float32 whatever the model's dtype is. `kept`: what stays of a masked
+    picture.
     """
 
     def __init__(
@@ -96,12 +104,14 @@ class Lane:
         generator: torch.Generator,
         conditioning: Conditioning,
         guidance_scale: float,
+        kept: Kept | None = None,
     ) -> None:
         self.schedule = schedule
         self.latents = latents
         self.guidance_scale = guidance_scale
         self.index = 0  # evaluations done
         self._generator = generator
+        self._kept = kept
         self._conditioning = conditioning
         self._branches = branches(guidance_scale)
         self._dtype = components.dtype
@@ -168,6 +178,8 @@ class Lane:
             scale=self.schedule.scale(index),
         )
         self.latents = self.schedule.step(index, guided, self.latents, self._generator)
+        if self._kept is not None:
+            self.latents = self._kept.put_back(self.latents, self.schedule, index + 1)
         self.index = index + 1
         self._asked = None
         return evaluation
@@ -180,18 +192,20 @@ class Lane:
 @torch.inference_mode()
 def start_lane(
     components: Components,
-    request: TextToImage,
+    request: Request,
     *,
     seed: int,
     conditioning: Conditioning,
     picture: Image.Image | None = None,
+    mask: Image.Image | None = None,
+    variation: Variation | None = None,
 ) -> Lane:
-    """A lane for one image of a request. `picture` is the decoded input picture of an ImageToImage request.
+    """A lane for one image of a request. `picture` is the decoded input picture of a request that starts from one, as
+    large as what is made; `mask` (L, of its size) that of an Inpaint request.
 
-    `width` and `height` None mean the checkpoint's native size. `conditioning` comes from prompt.encode_prompts.
+    `width` and `height` None mean the picture's size, without one the checkpoint's native size. `conditioning` comes
+    from prompt.encode_prompts.
     """
-    width = request.width or components.native_width
-    height = request.height or components.native_height
     schedule = make_schedule(
         request.scheduler,
         request.noise_schedule,
@@ -204,16 +218,22 @@ def start_lane(
     )
     generator = image_generator(seed)
     if isinstance(request, ImageToImage):
-        if picture is None:
-            raise ValueError("picture: an ImageToImage request needs its decoded picture")
-        latents = first_latents_from_image(components, generator, picture, width, height, schedule)
+        if picture is None or (mask is None) == isinstance(request, Inpaint):
+            raise ValueError("picture, mask: a request that starts from a picture needs it decoded, and its mask")
+        fill = request.mask_fill if isinstance(request, Inpaint) else "original"
+        beginning = beginning_from_picture(
+            components, generator, picture, schedule, mask=mask, mask_fill=fill, variation=variation
+        )
     else:
-        latents = first_latents(components, generator, width, height, schedule)
+        width = request.width or components.native_width
+        height = request.height or components.native_height
+        beginning = Beginning(first_latents(components, generator, width, height, schedule, variation))
     return Lane(
         components=components,
         schedule=schedule,
-        latents=latents,
+        latents=beginning.latents,
         generator=generator,
         conditioning=conditioning,
         guidance_scale=request.guidance_scale,
+        kept=beginning.kept,
     )

@@ -1,16 +1,59 @@
-"""First latents: from pure noise, or from a picture's latents noised to where image to image starts.
+"""First latents: pure noise, or a picture's latents noised to where its run begins; and the part of them that stays.
 
 One CPU generator per image: the same seed gives the same noise on every device, alone or in a batch.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+import torch.nn.functional as functional
 from PIL import Image
 
 from studio.diffusion import vae
 from studio.diffusion.families import Components
 from studio.diffusion.schedule import Schedule
+from studio.requests import MaskFillName
+
+PARALLEL = 0.9995  # cosine from which two noises are mixed along the chord, as A1111 does
+
+
+@dataclass(frozen=True)
+class Variation:
+    """The noise lies `strength` (0 to 1) of the way from the image's own to that of `seed`."""
+
+    seed: int
+    strength: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What stays of a masked picture: outside the mask the latents are put back to the picture's after each step.
+
+    `mask` is (1, 1, h, w), 1 where it is made anew; `latents` and `noise` (1, C, h, w) are those the run began with.
+    """
+
+    latents: torch.Tensor
+    noise: torch.Tensor
+    mask: torch.Tensor
+
+    def put_back(self, latents: torch.Tensor, schedule: Schedule, index: int) -> torch.Tensor:
+        """Latents before evaluation `index` (or clean ones, behind the last) with the kept part in its place.
+
+        RePaint's idea (Lugmayr et al. 2022, equation 8), once a step as in diffusers' inpaint pipeline.
+        """
+        kept = schedule.noised(self.latents, self.noise, index)
+        return (1 - self.mask) * kept + self.mask * latents
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where an image's run begins: its latents in the scheduler's scale, and what stays of them."""
+
+    latents: torch.Tensor  # (1, C, h, w) float32
+    kept: Kept | None = None
 
 
 def image_generator(seed: int) -> torch.Generator:
@@ -18,31 +61,82 @@ def image_generator(seed: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(seed)
 
 
+def image_noise(shape: tuple[int, ...], generator: torch.Generator, variation: Variation | None = None) -> torch.Tensor:
+    """Standard normal noise (1, C, h, w) on the CPU: the image's own, or on the way to its variation's."""
+    noise = torch.randn(shape, generator=generator)
+    if variation is None or variation.strength == 0:
+        return noise
+    return slerp(variation.strength, noise, torch.randn(shape, generator=image_generator(variation.seed)))
+
+
+def slerp(share: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Spherical interpolation, `share` of the way from `low` to `high`, both (1, C, h, w).
+
+    Shoemake 1985, in A1111's form: the angle is taken per column of each channel, so that its pictures of a variation
+    seed are met. Along a chord the noise would lose its variance, and the picture its contrast.
+    """
+    dim = -2
+    unit_low, unit_high = (noise / noise.norm(dim=dim, keepdim=True) for noise in (low, high))
+    cosine = (unit_low * unit_high).sum(dim, keepdim=True)
+    if cosine.mean() > PARALLEL:
+        return low * (1 - share) + high * share
+    angle = torch.acos(cosine)
+    weight_low, weight_high = torch.sin((1 - share) * angle), torch.sin(share * angle)
+    return (weight_low * low + weight_high * high) / torch.sin(angle)
+
+
 def first_latents(
-    components: Components, generator: torch.Generator, width: int, height: int, schedule: Schedule
+    components: Components,
+    generator: torch.Generator,
+    width: int,
+    height: int,
+    schedule: Schedule,
+    variation: Variation | None = None,
 ) -> torch.Tensor:
     """Pure noise => latents (1, C, height/8, width/8), float32, in the scheduler's scale."""
     factor = components.vae_scale_factor
     shape = (1, components.latent_channels, height // factor, width // factor)
-    noise = torch.randn(shape, generator=generator).to(components.device)
+    noise = image_noise(shape, generator, variation).to(components.device)
     return noise * schedule.scheduler.init_noise_sigma
 
 
-def first_latents_from_image(
+def beginning_from_picture(
     components: Components,
     generator: torch.Generator,
     picture: Image.Image,
-    width: int,
-    height: int,
     schedule: Schedule,
-) -> torch.Tensor:
-    """Picture => latents noised to the schedule's first evaluation, in diffusers' order of random draws.
+    *,
+    mask: Image.Image | None = None,
+    mask_fill: MaskFillName = "original",
+    variation: Variation | None = None,
+) -> Beginning:
+    """Picture (and mask, L, of its size) => latents noised to the schedule's first evaluation.
 
-    With no evaluation to run (strength 0, or so small that int(n * strength) is 0) they are the picture's own latents.
+    In diffusers' order of random draws. With no evaluation to run (strength 0, or so small that int(n * strength) is 0)
+    they are the picture's own latents. A masked run that takes all steps begins from pure noise, as diffusers' does.
     """
-    pixels = vae.from_picture(picture, width, height)
-    latents = vae.encode(components, pixels, generator).float()
+    latents = vae.encode(components, vae.from_picture(picture, *picture.size), generator).float()
+    noise = image_noise(tuple(latents.shape), generator, variation).to(latents.device)
+    if mask is None:
+        return Beginning(latents if schedule.total == 0 else schedule.noised(latents, noise, 0))
+    cells = mask_cells(mask, components.vae_scale_factor).to(latents.device)
+    kept = Kept(latents, noise, cells)
     if schedule.total == 0:
-        return latents
-    noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-    return schedule.scheduler.add_noise(latents, noise, schedule.timesteps[:1])
+        return Beginning(latents, kept)
+    if schedule.complete:
+        return Beginning(noise * schedule.scheduler.init_noise_sigma, kept)
+    inside = latents
+    if mask_fill == "noise":
+        other = torch.randn(latents.shape, generator=generator).to(latents.device)
+        inside = (1 - cells) * latents + cells * other
+    return Beginning(schedule.noised(inside, noise, 0), kept)
+
+
+def mask_cells(mask: Image.Image, factor: int) -> torch.Tensor:
+    """Mask (L, 0 or 255, white = repaint) => (1, 1, h, w), 1 for each latent cell of which any pixel is white.
+
+    diffusers looks at a cell's first pixel alone, so that fine strokes are lost; the pixels of such a cell that are
+    not white are put back when the result is pasted.
+    """
+    pixels = torch.from_numpy(np.asarray(mask, dtype=np.float32) / 255)[None, None]
+    return (functional.max_pool2d(pixels, factor) >= 0.5).float()

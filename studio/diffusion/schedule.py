@@ -163,6 +163,7 @@ class Schedule:
     steps: list[int]  # 0-based step each evaluation belongs to, counted from where the run begins
     seed: int  # the image's
     strides: list[int] | None = None  # timesteps to the next evaluation, where the class would guess them evenly
+    complete: bool = True  # whether it begins at the schedule's first step, at pure noise
 
     @property
     def total(self) -> int:
@@ -198,6 +199,25 @@ class Schedule:
             model_output, self.timesteps[index], latents, return_dict=False, **arguments
         )[0]
         return result
+
+    def noised(self, latents: torch.Tensor, noise: torch.Tensor, index: int) -> torch.Tensor:
+        """Clean latents => latents in the scheduler's scale at the level of evaluation `index`; behind the last one
+        they are clean.
+
+        What the classes' `add_noise` computes, to the last bit; but they take a second evaluation of DPM2 and
+        DPM++ SDE, which lies between two sigmas, for one at the next sigma.
+        """
+        if index >= self.total:
+            return latents
+        kind = _CLASSES[self.name].kind
+        if kind == "timesteps":
+            result: torch.Tensor = self.scheduler.add_noise(latents, noise, self.timesteps[index : index + 1])
+            return result
+        sigma = torch.tensor(self.levels[index].sigma, dtype=latents.dtype, device=latents.device)
+        if kind == "scaled":
+            return latents + noise * sigma
+        alpha, sigma = self.scheduler._sigma_to_alpha_sigma_t(sigma)
+        return alpha * latents + sigma * noise
 
 
 def _brownian_noise(sigmas: torch.Tensor, latents: torch.Tensor, seed: int) -> Callable[[Any, Any], torch.Tensor]:
@@ -360,6 +380,7 @@ def _schedule_of(
         steps=[(i + order - 1) // order for i in range(len(indices))],
         seed=seed,
         strides=strides,
+        complete=begin == 0,
     )
 
 
@@ -385,6 +406,7 @@ def _pndm_schedule(scheduler: Any, num_inference_steps: int, strength: float, se
         steps=[max(i - 1, 0) for i in range(len(timesteps))],
         seed=seed,
         strides=strides,
+        complete=len(run) == steps,
     )
 
 

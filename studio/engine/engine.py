@@ -16,9 +16,6 @@ from importlib import metadata as packages
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
-from studio import pictures
 from studio.checkpoints.catalog import BUILT_IN, Entry, scan
 from studio.engine.device import Device, check_dtype, check_name
 from studio.engine.jobs import JobBook, Limits, Watcher
@@ -36,10 +33,10 @@ from studio.events import (
     TokensAnswer,
     UnknownJob,
 )
+from studio.framing import start_of
 from studio.gallery import Gallery
 from studio.requests import (
     MAX_PROMPT_CHARACTERS,
-    RANGES,
     ImageToImage,
     InvalidRequest,
     Problem,
@@ -114,8 +111,10 @@ class DiffusionEngine:
             raise Refused("The studio is closing.")
         if status.state == "failed" and self._thread is not None and not self._thread.is_alive():
             raise Refused(status.message)
-        picture = fitted_picture(request) if isinstance(request, ImageToImage) else None
-        job = self._book.add(request, owner=owner, origin=origin, picture=picture)
+        chosen = known[request.checkpoint].checkpoint
+        native = chosen.native_width, chosen.native_height
+        start = start_of(request, native) if isinstance(request, ImageToImage) else None
+        job = self._book.add(request, owner=owner, origin=origin, start=start)
         job.publish(Queued(job_id=job.id, ahead=max(0, len(self._book.active()) - 1)))
         if status.state in ("starting", "loading"):
             job.publish(
@@ -289,20 +288,6 @@ class DiffusionEngine:
         finally:
             self._components = None
             manager.unload()
-
-
-def fitted_picture(request: ImageToImage) -> Image.Image:
-    """The request's picture, decoded and at the size that will be made: the one asked for, or its own rounded to the
-    grid within the range. Raises InvalidRequest for a file that is no picture."""
-    picture = pictures.read_picture(request.image)
-    size = (request.width or _on_grid("width", picture.width), request.height or _on_grid("height", picture.height))
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
-
-
-def _on_grid(field: str, pixels: int) -> int:
-    allowed = RANGES[field]
-    grid = allowed.step or 1
-    return int(min(max(round(pixels / grid) * grid, allowed.low), allowed.high))
 
 
 def _versions() -> dict[str, str]:

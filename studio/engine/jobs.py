@@ -16,11 +16,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from PIL import Image
-
 from studio.events import TERMINAL, Event, Failed, Finished, JobSummary, Queued, Refused, Started, Step, Stopped
 from studio.events import Loading as LoadingEvent
 from studio.events import UnknownJob as UnknownJob
+from studio.framing import Start
 from studio.requests import ImageToImage, Request
 
 JobState = Literal["queued", "running", "finished", "stopped", "failed"]
@@ -38,13 +37,13 @@ class Job:
         owner: str,
         origin: str,
         clock: Callable[[], float],
-        picture: Image.Image | None = None,
+        start: Start | None = None,
     ) -> None:
         self.id = secrets.token_hex(16)  # 128 random bits
-        self.request = request
+        self.request: Request = request
         self.owner = owner
         self.origin = origin
-        self.picture = picture  # an image-to-image request's picture, decoded and resized; dropped at the end
+        self.start = start  # what a run from a picture begins with, decoded; dropped at the end, as the file is
         self.created = clock()
         self.ended: float | None = None
         self.stop_reason: str | None = None  # set by `stop`; the engine looks at it between ticks
@@ -62,9 +61,11 @@ class Job:
 
     @property
     def size_bytes(self) -> int:
-        """What the record keeps alive that can be large: the uploaded picture, as a file and decoded."""
-        file = len(self.request.image) if isinstance(self.request, ImageToImage) else 0
-        return file + (self.picture.width * self.picture.height * 3 if self.picture is not None else 0)
+        """What the record keeps alive that can be large: the uploaded pictures, as files and decoded."""
+        files = 0
+        if isinstance(self.request, ImageToImage):
+            files = sum(len(getattr(self.request, name)) for name in self.request.picture_fields)
+        return files + (self.start.size_bytes if self.start is not None else 0)
 
     def publish(self, event: Event) -> bool:
         """Put an event into its slot and wake the watchers. False, and nothing happens, when the job has ended."""
@@ -80,7 +81,9 @@ class Job:
             if isinstance(event, TERMINAL):
                 self._state = _STATES[type(event)]
                 self.ended = self._clock()
-                self.picture = None
+                self.start = None
+                if isinstance(self.request, ImageToImage):  # nothing of an upload outlives its use
+                    self.request = self.request.without_pictures()
                 self._slots.pop(Queued, None)
                 self._slots.pop(LoadingEvent, None)
             self._sequence += 1
@@ -213,7 +216,6 @@ class Limits:
     upload_bytes: int = 512 * 2**20  # pictures of jobs that wait or run
     finished: int = 200
     finished_seconds: float = 3600.0
-    finished_bytes: int = 256 * 2**20
     unwatched_seconds: float | None = 600.0  # a job that nobody watches is stopped after this; None: never
 
 
@@ -226,9 +228,9 @@ class JobBook:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}  # in the order they came
 
-    def add(self, request: Request, *, owner: str, origin: str, picture: Image.Image | None = None) -> Job:
+    def add(self, request: Request, *, owner: str, origin: str, start: Start | None = None) -> Job:
         """Take a job in. Raises Refused, with what to do, when the queue or this owner's share of it is full."""
-        job = Job(request, owner=owner, origin=origin, clock=self._clock, picture=picture)
+        job = Job(request, owner=owner, origin=origin, clock=self._clock, start=start)
         with self._lock:
             active = [j for j in self._jobs.values() if j.ended is None]
             if sum(j.owner == owner for j in active) >= self.limits.per_owner:
@@ -274,13 +276,10 @@ class JobBook:
         return stopped
 
     def _forget(self) -> None:
-        """Drop finished records, oldest first, that are too old, too many or too large. The lock is held."""
+        """Drop finished records, oldest first, that are too old or too many. The lock is held."""
         ended = sorted((j for j in self._jobs.values() if j.ended is not None), key=lambda j: j.ended or 0.0)
         surplus = len(ended) - self.limits.finished
-        size = sum(j.size_bytes for j in ended)
         for place, job in enumerate(ended):
-            old = self._clock() - (job.ended or 0.0) > self.limits.finished_seconds
-            if place >= surplus and not old and size <= self.limits.finished_bytes:
+            if place >= surplus and self._clock() - (job.ended or 0.0) <= self.limits.finished_seconds:
                 break
-            size -= job.size_bytes
             del self._jobs[job.id]

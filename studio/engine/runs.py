@@ -11,13 +11,16 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from studio.diffusion.lane import Evaluation, Lane
+from studio.diffusion.latents import Variation
 from studio.diffusion.prompt import Conditioning
 from studio.engine.batching import Seat
 from studio.engine.jobs import Job
 from studio.events import Finished, Picture, Preview, Started, Step, Stopped
-from studio.requests import ImageToImage, Request, steps_run
+from studio.framing import Start
+from studio.requests import ImageToImage, Inpaint, Request, steps_run
 
 _MEMORY = 0.8  # of a running mean
+NO_STEPS = "Runs no step: the result is the picture as the VAE gives it back."
 
 
 @dataclass(eq=False)
@@ -42,6 +45,8 @@ class Run:
     conditioning: Conditioning
     seeds: tuple[int, ...]
     exact: bool
+    start: Start | None = None  # what a run from a picture begins with
+    variation_seeds: tuple[int, ...] = ()  # of the images, where the request asks for variations
     notes: tuple[str, ...] = ()  # what the loader had to say of the checkpoint
     began: float = field(default_factory=time.monotonic)
     total: int = 0  # evaluations of one image
@@ -56,6 +61,19 @@ class Run:
     _evaluation_seconds: float | None = None  # of the whole job: less than a step where images share a call
     _last_tick: float | None = None
 
+    def variation(self, image: int) -> Variation | None:
+        """On the way to which other noise an image begins; None where no variations are asked for."""
+        if not self.variation_seeds:
+            return None
+        return Variation(self.variation_seeds[image], self.request.variation_strength)
+
+    def asked(self) -> Request:
+        """The request as the picture's metadata is to have it: with the size that was asked for, where the size that
+        the model was given is not the picture's."""
+        if not isinstance(self.request, Inpaint):
+            return self.request
+        return replace(self.request, width=self.job.request.width, height=self.job.request.height)
+
     def started(self) -> Started:
         """What was resolved, and sentences worth knowing."""
         conditioning = self.conditioning
@@ -64,7 +82,8 @@ class Run:
             notes.append(f"The prompt was encoded in {conditioning.chunks} chunks of 77 tokens; nothing was cut off.")
         if isinstance(self.request, ImageToImage):
             asked = self.request.num_inference_steps
-            notes.append(f"Runs {steps_run(asked, self.request.strength)} of {asked} steps.")
+            run = steps_run(asked, self.request.strength)
+            notes.append(f"Runs {run} of {asked} steps." if run else NO_STEPS)
         assert self.request.width is not None
         assert self.request.height is not None
         return Started(

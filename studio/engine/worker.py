@@ -160,7 +160,13 @@ class Worker:
         memory.check(components, self.device, run.request, rows)
         image = run.waiting.pop(0)
         lane = start_lane(
-            components, run.request, seed=run.seeds[image], conditioning=run.conditioning, picture=job.picture
+            components,
+            run.request,
+            seed=run.seeds[image],
+            conditioning=run.conditioning,
+            picture=run.start.picture if run.start else None,
+            mask=run.start.mask if run.start else None,
+            variation=run.variation(image),
         )
         key = (components.name, lane.key)
         seat = Seat(owner=job.owner, job=job.id, key=key, rows=lane.branches, alone=run.exact)
@@ -210,20 +216,25 @@ class Worker:
         """A run with everything random or automatic decided."""
         request = job.request
         seed = secrets.randbelow(RANDOM_SEEDS) if request.seed is None else request.seed
-        size = (components.native_width, components.native_height) if job.picture is None else job.picture.size
+        asked = (request.width or components.native_width, request.height or components.native_height)
+        size = job.start.picture.size if job.start is not None else asked
         request = dataclasses.replace(
-            request,
-            width=request.width or size[0],
-            height=request.height or size[1],
-            exact=request.exact or self._outside.exact,
+            request, width=size[0], height=size[1], exact=request.exact or self._outside.exact
         )
         images = range(request.num_images_per_prompt)
+        variations: tuple[int, ...] = ()
+        if request.variation_strength > 0:
+            first = request.variation_seed
+            first = secrets.randbelow(RANDOM_SEEDS) if first is None else first
+            variations = tuple(first + k for k in images)
         return Run(
             job=job,
             request=request,
             notes=components.notes,
             conditioning=self._encoded(job, components),
-            seeds=tuple(seed + k for k in images),
+            seeds=tuple(seed if variations else seed + k for k in images),
+            start=job.start,
+            variation_seeds=variations,
             exact=request.exact,
             waiting=list(images),
         )
@@ -389,9 +400,12 @@ class Worker:
         pixels = vae.decode(self._hot, running.lane.latents)
         picture = vae.to_pictures(pixels)[0]
         self._ladder.record("full", _size(running), time.perf_counter() - began)
+        if run.start is not None and run.start.paste is not None:
+            picture = run.start.paste.over(picture)
         info = metadata.picture_info(
-            run.request,
+            run.asked(),
             seed=run.seeds[image],
+            variation_seed=run.variation_seeds[image] if run.variation_seeds else None,
             width=picture.width,
             height=picture.height,
             image=image,

@@ -40,12 +40,15 @@ _TYPES: dict[str, Any] = {
     "num_inference_steps": int,
     "guidance_scale": float,
     "seed": int | str | None,
+    "variation_seed": int | str | None,
+    "variation_strength": float,
     "scheduler": str,
     "noise_schedule": str,
     "num_images_per_prompt": int,
     "preview": str,
     "exact": bool,
     "strength": float,
+    "resize_mode": str,
     "image": dict,
 }
 

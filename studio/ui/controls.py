@@ -13,15 +13,7 @@ from typing import Any
 import gradio as gr
 
 from studio.events import Checkpoint, Engine, Refused, Tokens
-from studio.requests import (
-    NOISE_SCHEDULES,
-    PREVIEWS,
-    RANGES,
-    SCHEDULERS,
-    ImageToImage,
-    InvalidRequest,
-    TextToImage,
-)
+from studio.requests import CHOICES, KINDS, NOISE_SCHEDULES, PREVIEWS, RANGES, SCHEDULERS, InvalidRequest
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.render import strength_sentence
 from studio.ui.text import say, words
@@ -31,11 +23,17 @@ LANDMARKS: Mapping[str, tuple[tuple[float, str], ...]] = {
     "num_inference_steps": ((10, "draft"), (25, "good"), (50, "fine")),
     "guidance_scale": ((1, "free"), (5, "balanced"), (12, "strict")),
     "strength": ((0.3, "touch"), (0.6, "half"), (0.9, "anew")),
+    "variation_strength": ((0, "same"), (0.15, "close"), (0.5, "far")),
 }
 ASPECTS: Mapping[str, float] = {"square": 1, "landscape": 4 / 3, "portrait": 3 / 4, "wide": 16 / 9, "tall": 9 / 16}
 EXAMPLES_SHOWN = 6
 
-DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ImageToImage) if f.name not in ("prompt", "image")}
+FILES = ("image", "mask")  # fields that hold a picture, not a setting
+
+
+def default_of(tab: str, name: str) -> Any:
+    """What a field is when nobody has said anything; a tab is named after its kind of request."""
+    return next(f.default for f in fields(KINDS[tab]) if f.name == name)
 
 
 def slider(tab: str, name: str, step: float) -> gr.Slider:
@@ -45,7 +43,7 @@ def slider(tab: str, name: str, step: float) -> gr.Slider:
     block = gr.Slider(
         minimum=allowed.low,
         maximum=allowed.high,
-        value=DEFAULTS[name],
+        value=default_of(tab, name),
         step=step,
         label=say(f"{name}.label"),
         info=say(f"{name}.help"),
@@ -113,8 +111,9 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
         )
     note = None
     if image is not None:
+        made["resize_mode"] = segments(tab, "resize_mode")
         made["strength"] = slider(tab, "strength", 0.01)
-        sentence = strength_sentence(DEFAULTS["num_inference_steps"], DEFAULTS["strength"])
+        sentence = strength_sentence(default_of(tab, "num_inference_steps"), default_of(tab, "strength"))
         note = drawn("sentence", value=sentence, css="ls-sentence")
     made["checkpoint"] = gr.Dropdown(
         choices=checkpoint_choices(catalog),
@@ -153,13 +152,23 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
         )
         seed_random = gr.Button(say("seed.random"), size="sm", min_width=72, elem_id=f"{tab}-seed-random")
         seed_last = gr.Button(say("seed.last"), size="sm", min_width=90, elem_id=f"{tab}-seed-last")
+    with gr.Accordion(say("variation.label"), open=False, elem_classes="ls-fold"):
+        made["variation_strength"] = slider(tab, "variation_strength", 0.01)
+        made["variation_seed"] = gr.Textbox(
+            value="",
+            label=say("variation_seed.label"),
+            info=say("variation_seed.help"),
+            placeholder=say("seed.placeholder"),
+            max_lines=1,
+            elem_id=f"{tab}-variation_seed",
+        )
     with gr.Accordion(say("more.label"), open=False, elem_classes="ls-fold"):
         choices = [(facts.label, name) for name, facts in SCHEDULERS.items()]
         made["scheduler"] = _dropdown(tab, "scheduler", choices)
-        made["noise_schedule"] = _dropdown(tab, "noise_schedule", schedule_choices(DEFAULTS["scheduler"]))
+        made["noise_schedule"] = _dropdown(tab, "noise_schedule", schedule_choices(default_of(tab, "scheduler")))
         made["num_images_per_prompt"] = slider(tab, "num_images_per_prompt", 1)
         made["preview"] = _dropdown(tab, "preview", [(label, name) for name, label in PREVIEWS.items()])
-        made["exact"] = gr.Checkbox(value=DEFAULTS["exact"], label=say("exact.label"), elem_id=f"{tab}-exact")
+        made["exact"] = gr.Checkbox(value=default_of(tab, "exact"), label=say("exact.label"), elem_id=f"{tab}-exact")
     with gr.Row(elem_classes="ls-go"):
         generate = gr.Button(say("generate"), variant="primary", elem_id=f"{tab}-generate", elem_classes="ls-generate")
         # Its clicks are the stage's (stage.js): which run is meant is known there alone.
@@ -174,9 +183,21 @@ def example_prompts(engine: Engine, tab: str) -> gr.HTML:
     return drawn("examples", value=shown, field=f"{tab}-prompt", words=words("prompts"))
 
 
+def segments(tab: str, name: str) -> gr.Radio:
+    """A field that takes one of a few names, all in sight."""
+    return gr.Radio(
+        choices=[(label, short) for short, label in CHOICES[name].items()],
+        value=default_of(tab, name),
+        label=say(f"{name}.label"),
+        info=say(f"{name}.help"),
+        elem_id=f"{tab}-{name}",
+        elem_classes="ls-segments",
+    )
+
+
 def _dropdown(tab: str, name: str, choices: list[tuple[str, str]]) -> gr.Dropdown:
     label, info = say(f"{name}.label"), say(f"{name}.help")
-    return gr.Dropdown(choices=choices, value=DEFAULTS[name], label=label, info=info, elem_id=f"{tab}-{name}")
+    return gr.Dropdown(choices=choices, value=default_of(tab, name), label=label, info=info, elem_id=f"{tab}-{name}")
 
 
 # ------------------------------------------------------------------------------------- what one field asks of others
@@ -273,8 +294,8 @@ async def token_line(engine: Engine, checkpoint: str, prompt: str) -> str:
 
 
 def kept_names(controls: Controls) -> list[str]:
-    """The fields that survive a reload: all but the uploaded picture."""
-    return [name for name in controls.fields if name != "image"]
+    """The fields that survive a reload: all but the uploaded pictures."""
+    return [name for name in controls.fields if name not in FILES]
 
 
 def keeper(controls: Controls) -> dict[str, Any]:
@@ -328,10 +349,10 @@ def restored(engine: Engine, controls: Controls, given: object) -> dict[Any, Any
 def _allowed(engine: Engine, name: str, value: object) -> bool:
     if name == "checkpoint":
         return value in {c.name for c in engine.catalog()}
-    request = ImageToImage if name == "strength" else TextToImage
-    rest = {"prompt": ""} | ({"image": b"?"} if name == "strength" else {})
+    kind = next(k for k in KINDS.values() if name in {f.name for f in fields(k)})
+    files = {name: b"?" for name in FILES if name in {f.name for f in fields(kind)}}
     try:
-        request.parse(rest | {name: value})
+        kind.parse({"prompt": ""} | files | {name: value})
     except InvalidRequest as error:
         return any(p.field != name for p in error.problems)  # a pair that does not fit is for the next Generate to say
     return True

@@ -15,7 +15,7 @@ from studio.events import Checkpoint, Event, Failed, Finished, Loading, Picture,
 from studio.requests import (
     NOISE_SCHEDULES,
     SCHEDULERS,
-    ImageToImage,
+    Inpaint,
     InvalidRequest,
     Problem,
     Request,
@@ -29,7 +29,7 @@ View = dict[str, Any]
 # within what a browser takes in one message without a hitch.
 FRAMES_PER_RUN = 320
 FRAMES_PER_PICTURE = 80
-_SETTINGS = tuple(f.name for f in fields(ImageToImage) if f.name != "image")
+_SETTINGS = tuple(f.name for f in fields(Inpaint) if f.name not in Inpaint.picture_fields)
 
 
 def data_uri(jpeg: bytes) -> str:
@@ -74,6 +74,9 @@ def settings_line(picture: Picture) -> str:
         parts.append(say("line.guidance", guidance=f"{info['guidance_scale']:g}"))
     if isinstance(info.get("strength"), (int, float)):
         parts.append(say("line.strength", strength=f"{info['strength']:g}"))
+    if isinstance(info.get("variation_strength"), (int, float)) and info["variation_strength"]:
+        share = f"{info['variation_strength']:g}"
+        parts.append(say("line.variation", strength=share, seed=info.get("variation_seed")))
     parts.append(say("line.size", width=picture.width, height=picture.height))
     return " · ".join(parts)
 
@@ -188,7 +191,8 @@ def strength_sentence(num_inference_steps: object, strength: object) -> str:
         return ""
     if not 0 <= strength <= 1 or num_inference_steps != int(num_inference_steps):
         return ""
-    return say("strength.runs", run=steps_run(int(num_inference_steps), strength), steps=int(num_inference_steps))
+    run = steps_run(int(num_inference_steps), strength)
+    return say("strength.runs", run=run, steps=int(num_inference_steps)) if run else say("strength.runs_none")
 
 
 def _pictures(pictures: Sequence[Picture]) -> list[View]:

@@ -65,11 +65,25 @@ _ENGLISH: Mapping[str, str] = {
     "strength.label": "Strength",
     "strength.help": "How much of the picture is made anew. 1 ignores it, 0 gives it back.",
     "strength.runs": "Runs {run} of {steps} steps.",
+    "strength.runs_none": "Runs no step: the result is the picture as the VAE gives it back.",
     "image.label": "Picture to start from",
     "image.placeholder": "# Picture to start from\nDrop it here, or click to choose one",
     "generate": "Generate",
     "generate.loading": "Generate when the model is loaded",
     "stop": "Stop",
+    # ------------------------------------------------------------------------------- variations, starting pictures
+    "variation.label": "Variation",
+    "variation_strength.label": "Variation strength",
+    "variation_strength.help": "How far the noise goes from this seed towards the variation seed. The images of one"
+    " run then share the seed, and image k has the variation seed plus k.",
+    "variation_seed.label": "Variation seed",
+    "variation_seed.help": "The number that the other noise is drawn from.",
+    "landmark.same": "same",
+    "landmark.close": "close",
+    "landmark.far": "far",
+    "resize_mode.label": "Resize",
+    "resize_mode.help": "What happens when the picture has another shape than width and height say: crop it, pad it"
+    " with its edge colours, stretch it, or fit it inside and keep all of it.",
     # -------------------------------------------------------------------------------------------------- prompts
     "prompts.tokens.one": "{count} token, {chunks} chunk",
     "prompts.tokens": "{count} tokens, {chunks} chunk",
@@ -127,6 +141,7 @@ _ENGLISH: Mapping[str, str] = {
     "line.steps": "{steps} × {scheduler} {noise_schedule}",
     "line.guidance": "guidance {guidance}",
     "line.strength": "strength {strength}",
+    "line.variation": "{strength} towards seed {seed}",
     "line.size": "{width} × {height}",
     # ------------------------------------------------------------------------------------------------- messages
     "problem": "{value} is not allowed here. Allowed: {allowed}.",

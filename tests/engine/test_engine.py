@@ -19,8 +19,8 @@ from studio.engine.jobs import Limits
 from studio.engine.previews import JPEG_QUALITY
 from studio.events import Event, Finished, Loading, Queued, Refused, Started, Step, Stopped, Tokens, UnknownJob
 from studio.gallery import Gallery
-from studio.metadata import read_png
-from studio.requests import SCHEDULERS, ImageToImage, InvalidRequest, TextToImage
+from studio.metadata import read_png, request_from_info
+from studio.requests import SCHEDULERS, ImageToImage, Inpaint, InvalidRequest, TextToImage
 from tests.engine.conftest import Calls, EngineFactory, ask, events_of, finish, outcome, pixels, run
 
 MIXED: list[dict[str, Any]] = [
@@ -286,6 +286,74 @@ def test_an_upload_that_is_no_picture_is_refused_by_submit(engine: DiffusionEngi
     with pytest.raises(InvalidRequest, match="image"):
         engine.submit(edit(image=b"%PDF-1.4 no picture"), owner="uploader")
     assert engine.jobs(owner="uploader") == ()
+
+
+def drawn_mask(width: int, height: int, box: tuple[int, int, int, int]) -> bytes:
+    mask = Image.new("L", (width, height), 0)
+    mask.paste(255, box)
+    encoded = io.BytesIO()
+    mask.save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+@pytest.mark.parametrize("area", ["whole", "masked"])
+def test_inpainting_leaves_the_rest_of_the_upload_as_it_was_to_the_last_bit(engine: DiffusionEngine, area: str) -> None:
+    width, height, box = 100, 70, (20, 10, 50, 40)
+    request = Inpaint(
+        prompt="a fox",
+        checkpoint="tiny",
+        num_inference_steps=4,
+        num_images_per_prompt=2,
+        seed=5,
+        image=png(width, height),
+        mask=drawn_mask(width, height, box),
+        mask_blur=3,
+        padding=8,
+        inpaint_area=area,  # type: ignore[arg-type]
+        strength=0.8,
+    )
+    finished = finish(engine, request)
+    with Image.open(io.BytesIO(request.image)) as upload:
+        before = np.asarray(upload).astype(int)
+    far = np.ones((height, width), bool)
+    far[box[1] - 3 : box[3] + 3, box[0] - 3 : box[2] + 3] = False
+    for image in range(2):
+        after = pixels(engine, finished, image)
+        assert after.shape == before.shape
+        assert (after[far] == before[far]).all()
+        assert not (after[box[1] : box[3], box[0] : box[2]] == before[box[1] : box[3], box[0] : box[2]]).all()
+    first = finished.pictures[0]
+    assert (first.info["kind"], first.info["width"], first.info["picture_size"]) == ("inpaint", None, [width, height])
+    again = request_from_info(first.info, image=request.image, mask=request.mask)
+    assert (pixels(engine, finish(engine, again)) == pixels(engine, finished)).all()
+
+
+def test_an_extended_canvas_is_larger_by_what_was_asked(engine: DiffusionEngine) -> None:
+    request = Inpaint(
+        prompt="", checkpoint="tiny", num_inference_steps=3, seed=1, image=png(64, 64), extend_right=20, extend_up=8
+    )
+    finished = finish(engine, request)
+    made = pixels(engine, finished)
+    assert made.shape == (72, 84, 3)
+    with Image.open(io.BytesIO(request.image)) as upload:
+        assert (made[8 + 4 :, : 64 - 4] == np.asarray(upload)[4:, : 64 - 4]).all(), "but for the seam"
+
+
+def test_variations_share_a_seed_and_go_towards_others(engine: DiffusionEngine) -> None:
+    asked = {"variation_seed": 40, "num_inference_steps": 3}
+    plain = finish(engine, ask(num_inference_steps=3))
+    varied = finish(engine, ask(variation_strength=0.3, num_images_per_prompt=2, **asked))
+    infos = [p.info for p in varied.pictures]
+    assert [(i["seed"], i["variation_seed"]) for i in infos] == [(5, 40), (5, 41)]
+    assert "Variation seed: 41, Variation seed strength: 0.3" in varied.pictures[1].parameters
+    first, second = pixels(engine, varied), pixels(engine, varied, 1)
+    assert not (first == second).all()
+    assert not (first == pixels(engine, plain)).all()
+    again = request_from_info(infos[1])
+    assert (pixels(engine, finish(engine, again)) == second).all()
+    assert (pixels(engine, finish(engine, ask(variation_strength=0.0, **asked))) == pixels(engine, plain)).all()
+    drawn = finish(engine, ask(variation_strength=0.3, num_inference_steps=3)).pictures[0].info["variation_seed"]
+    assert isinstance(drawn, int)
 
 
 # --------------------------------------------------------------------------------------------------------- stop

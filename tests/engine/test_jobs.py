@@ -7,6 +7,7 @@ import gc
 import threading
 
 import pytest
+from PIL import Image
 
 from studio.engine.jobs import Job, JobBook, Limits, Watcher
 from studio.events import (
@@ -23,7 +24,8 @@ from studio.events import (
     Stopped,
     UnknownJob,
 )
-from studio.requests import ImageToImage, TextToImage
+from studio.framing import Start
+from studio.requests import ImageToImage, Inpaint, TextToImage
 
 
 class Clock:
@@ -269,13 +271,12 @@ def test_uploads_that_wait_are_bounded_by_their_bytes() -> None:
     book.add(upload, owner="ben", origin="api")
 
 
-def test_finished_records_live_an_hour_or_so_many_or_so_large() -> None:
+def test_finished_records_live_an_hour_or_so_many() -> None:
     clock = Clock()
-    book = JobBook(Limits(finished=3, finished_seconds=3600.0, finished_bytes=1000), clock)
+    book = JobBook(Limits(finished=3, finished_seconds=3600.0), clock)
 
-    def ended(image: bytes = b"") -> Job:
-        asked = ImageToImage(prompt="", image=image) if image else request()
-        job = book.add(asked, owner="anna", origin="api")
+    def ended() -> Job:
+        job = book.add(request(), owner="anna", origin="api")
         job.publish(finished(job))
         clock.now += 1
         return job
@@ -290,8 +291,21 @@ def test_finished_records_live_an_hour_or_so_many_or_so_large() -> None:
     assert known() == [job.id for job in jobs[3:]]
     clock.now += 5
     assert known() == []
-    large = [ended(bytes(600)) for _ in range(2)]
-    assert known() == [large[1].id]
+
+
+def test_nothing_of_an_upload_outlives_its_use() -> None:
+    book = JobBook(Limits(upload_bytes=10_000_000))
+    asked = Inpaint(prompt="a fox", image=bytes(600), mask=bytes(300))
+    decoded = Start(Image.new("RGB", (10, 10)), Image.new("L", (10, 10)))
+    job = book.add(asked, owner="anna", origin="api", start=decoded)
+    assert job.size_bytes == 900 + 400
+    job.publish(finished(job))
+    assert job.start is None
+    assert job.size_bytes == 0
+    [kept] = book.of("anna")
+    assert isinstance(kept.request, Inpaint)
+    assert (kept.request.image, kept.request.mask, kept.request.prompt) == (b"", b"", "a fox")
+    assert asked.image == bytes(600), "the caller's own request is not touched"
 
 
 def test_a_job_that_runs_is_never_forgotten() -> None:
