@@ -24,10 +24,16 @@ SCRIPTS = (
     "controls.js",
     "record.js",
     "viewer.js",
+    "viewer/painter.js",
+    "viewer/quantities.js",
+    "viewer/chart.js",
     "viewer/timeline.js",
     "viewer/panes.js",
-    "viewer/numbers.js",
     "viewer/schedule.js",
+    "viewer/numbers.js",
+    "viewer/equation.js",
+    "viewer/guidance.js",
+    "viewer/latent.js",
 )
 _HEAD = "".join(f'<script src="/studio-static/{name}"></script>' for name in SCRIPTS)
 

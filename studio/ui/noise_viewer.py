@@ -16,10 +16,10 @@ from studio.gallery import Gallery
 from studio.requests import TextToImage
 from studio.ui import render, session
 from studio.ui.drawn import QUIET, WATCHING, drawn
-from studio.ui.text import say, words
+from studio.ui.text import VIEWER_CAPTIONS, say, words
 
 TAB = "noise_viewer"
-PANELS = ("timeline", "panes", "numbers", "schedule")
+PANELS = ("timeline", "panes", "schedule", "numbers", "equation", "guidance", "latent")
 EMPTY = {"job": None, "image": 0, "ended": True, "message": ""}
 
 
@@ -39,7 +39,13 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
             run = gr.Button(say("viewer.run"), variant="primary", elem_id=f"{TAB}-run", min_width=96)
             last = gr.Button(say("viewer.last"), elem_id=f"{TAB}-last", min_width=120)
         show = drawn(
-            "viewer", value=EMPTY, events=("seen",), panels=PANELS, words=words("viewer"), elem_id=f"{TAB}-viewer"
+            "viewer",
+            value=EMPTY,
+            events=("seen",),
+            panels=PANELS,
+            words=words("viewer"),
+            captions=VIEWER_CAPTIONS,
+            elem_id=f"{TAB}-viewer",
         )
 
     async def start(prompt: str, request: gr.Request) -> AsyncIterator[Any]:

@@ -86,6 +86,9 @@ def theme() -> gr.themes.Base:
     return base.set(**{k: v for k, v in {**_TOKENS, **dark, **_PLAIN}.items()})
 
 
+STYLES = ("studio.css", "viewer.css")
+
+
 def head() -> str:
-    """What stands in the page's head: our style sheet, so that the first paint is already ours."""
-    return '<link rel="stylesheet" href="/studio-static/studio.css">'
+    """What stands in the page's head: our style sheets, so that the first paint is already ours."""
+    return "".join(f'<link rel="stylesheet" href="/studio-static/{name}">' for name in STYLES)

@@ -34,11 +34,19 @@ def test_a_text_is_filled_and_an_unknown_one_is_an_error() -> None:
     assert text.say("line.seed", seed=7) == "seed 7"
     with pytest.raises(KeyError):
         text.say("no.such.text")
-    assert text.words("viewer.pane") == {
-        "x_t": text.say("viewer.pane.x_t"),
-        "denoised": text.say("viewer.pane.denoised"),
-        "noise_pred": text.say("viewer.pane.noise_pred"),
+    assert text.words("viewer.decoder") == {
+        "fast": text.say("viewer.decoder.fast"),
+        "channels": text.say("viewer.decoder.channels"),
+        "cells": text.say("viewer.decoder.cells"),
     }
+
+
+def test_the_explanations_of_the_viewer_are_the_same_in_every_language() -> None:
+    first = text.VIEWER_CAPTIONS[text.DEFAULT_LANGUAGE]
+    assert set(text.VIEWER_CAPTIONS) == {"en", "zh"}
+    for captions in text.VIEWER_CAPTIONS.values():
+        assert captions.keys() == first.keys()
+        assert all(captions.values())
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=lambda p: p.name)
@@ -81,6 +89,14 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "viewer.how.",
         "viewer.number.",
         "viewer.decoder.",
+        "viewer.mode.",
+        "viewer.language.",
+        "viewer.group.",
+        "viewer.symbol.",
+        "viewer.formula.type.",
+        "viewer.undefined.",
+        "viewer.tab.",
+        "viewer.latent.",
         "api.",
     )
     for key in text.COLUMNS["en"]:

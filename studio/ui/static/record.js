@@ -1,4 +1,4 @@
-/* A recorded run: fetched once, kept here, and turned into pixels without asking the server again. */
+/* A recorded run: fetched once, kept here, and every quantity of it computed without asking the server again. */
 "use strict";
 
 (() => {
@@ -8,12 +8,13 @@ window.LatentStudio.Record = class {
     this.job = job;
     this.image = image;
     this.run = null; // what the file's header says of the run
-    // {index, timestep, sigma, a, s, log_snr, ...} of docs/record.md, with Float32Arrays (C h w): x_t, model_cond, model_difference
-    // and model_uncond (both undefined without guidance), model (guided), and what follows from them: denoised, noise_pred.
+    // What docs/record.md says of each evaluation, with Float32Arrays (C h w): x_t, model_cond, model_difference and
+    // model_uncond (both absent without guidance), model (guided), and what follows from it: denoised, noise_pred.
     this.evaluations = [];
+    this.clean = null; // the latents at the end, once the run is complete
     this.decoder = null; // {weight, bias, scale}
     this.shape = null; // [channels, height, width] of the latents
-    this.pixels = new Map();
+    this.found = new Map(); // quantities computed so far
   }
 
   get ended() {
@@ -36,9 +37,14 @@ window.LatentStudio.Record = class {
     const answer = await fetch(`/record/${encodeURIComponent(this.job)}?image=${this.image}&since=${since}`);
     if (answer.status === 404) return "none";
     if (!answer.ok) throw new Error(String(answer.status));
-    const { tensors, run } = read(await answer.arrayBuffer());
+    return this.take(await answer.arrayBuffer());
+  }
+
+  /** Append what a file of evaluations holds. */
+  take(buffer) {
+    const { tensors, run } = window.LatentStudio.readTensors(buffer);
     this.run = { ...this.run, ...run }; // later answers say only what has changed
-    if (tensors.latents) this.latents = tensors.latents.values; // clean ones, once the run is complete
+    if (tensors.latents) this.clean = tensors.latents.values;
     if (tensors["preview.weight"] && !this.decoder) {
       const weight = tensors["preview.weight"];
       this.decoder = { weight: weight.values, bias: tensors["preview.bias"].values, scale: Math.round(Math.sqrt(weight.shape[0] / 3)) };
@@ -46,128 +52,107 @@ window.LatentStudio.Record = class {
     const [count, ...shape] = tensors.x_t.shape;
     if (count) this.shape = shape;
     const size = shape.reduce((a, b) => a * b, 1);
+    const part = (name, at) => tensors[name] && tensors[name].values.subarray(at * size, (at + 1) * size);
+    const { predictedX0, predictedNoise, guided } = window.LatentStudio;
     let captured = 0;
     run.evaluations.slice(0, count).forEach((numbers, k) => {
-      const part = (name, at) => tensors[name] && tensors[name].values.subarray(at * size, (at + 1) * size);
       const entry = { ...numbers, x_t: part("x_t", k), model_cond: part("model_cond", k), model_difference: part("model_difference", k) };
       entry.model_uncond = entry.model_difference && guided(entry, 0);
       entry.model = numbers.captured ? part("model_guided", captured++) : guided(entry, numbers.guidance_scale);
-      entry.denoised = this.x0(entry, entry.model);
-      entry.noise_pred = this.noise(entry, entry.model);
+      entry.denoised = predictedX0(this.run.prediction_type, entry, entry.model);
+      entry.noise_pred = predictedNoise(this.run.prediction_type, entry, entry.model);
       this.evaluations.push(entry);
     });
+    if (count) {
+      // A run's scale and its newest differences may be others now.
+      for (const key of [...this.found.keys()]) if (key.startsWith("scale ") || key.startsWith("change") || key.startsWith("left")) this.found.delete(key);
+    }
     return count ? "new" : "same";
   }
 
-  /** Predicted x0 from a model output (model, model_cond, model_uncond, or `guided` of another scale) of an evaluation;
-      zeros where it is undefined (x0_defined is false: a = 0 and the model predicts noise). */
-  x0({ a, s, x_t }, model) {
-    const type = this.run.prediction_type;
-    if (type === "epsilon") return a === 0 ? new Float32Array(x_t.length) : x_t.map((x, i) => (x - s * model[i]) / a);
-    return type === "v_prediction" ? x_t.map((x, i) => a * x - s * model[i]) : model;
+  remember(key, make) {
+    if (!this.found.has(key)) {
+      if (this.found.size > 4000) this.found.clear();
+      this.found.set(key, make());
+    }
+    return this.found.get(key);
   }
 
-  /** Predicted noise from a model output of an evaluation, so that a x0 + s noise is x_t again. */
-  noise({ a, s, x_t }, model) {
-    const type = this.run.prediction_type;
-    if (type === "epsilon") return model;
-    return x_t.map((x, i) => (type === "v_prediction" ? s * x + a * model[i] : (x - a * model[i]) / s));
+  /** Why a quantity is not there at an evaluation: a key under `viewer.undefined`, or null where it is there. */
+  why(index, quantity) {
+    return window.LatentStudio.quantities[quantity].why(this, index);
   }
 
-  /** The model output of an evaluation with guidance scale w: u + w (c - u). */
-  guided(entry, w) {
-    return guided(entry, w);
+  /** A quantity of one evaluation (Float32Array, C h w), or null where it is undefined. */
+  latents(index, quantity) {
+    if (!this.evaluations[index] || this.why(index, quantity)) return null;
+    return this.remember(`${quantity} ${index}`, () => window.LatentStudio.quantities[quantity].of(this, index));
   }
 
-  /** One quantity of one evaluation as an image, through the fast decoder or as its channels side by side. */
-  picture(index, quantity, how) {
-    const key = `${index} ${quantity} ${how}`;
-    if (!this.pixels.has(key)) {
-      if (this.pixels.size > 900) this.pixels.clear();
-      const latents = this.evaluations[index][quantity];
-      this.pixels.set(key, how === "fast" && this.decoder ? decode(latents, this.shape, this.decoder) : channels(latents, this.shape));
-    }
-    return this.pixels.get(key);
-
-    /** Latents => pixels by one 3x3 convolution (edges repeated) and a pixel shuffle; values in -1 .. 1. */
-    function decode(latents, [C, H, W], { weight, bias, scale }) {
-      const out = new ImageData(W * scale, H * scale);
-      const near = new Float32Array(C * 9);
-      const patch = scale * scale;
-      for (let y = 0; y < H; y++) {
-        for (let x = 0; x < W; x++) {
-          for (let c = 0, n = 0; c < C; c++) {
-            for (let dy = -1; dy <= 1; dy++) {
-              const row = (c * H + Math.min(H - 1, Math.max(0, y + dy))) * W;
-              for (let dx = -1; dx <= 1; dx++) near[n++] = latents[row + Math.min(W - 1, Math.max(0, x + dx))];
-            }
-          }
-          for (let o = 0; o < 3 * patch; o++) {
-            let sum = bias[o];
-            for (let n = 0, w = o * C * 9; n < C * 9; n++, w++) sum += weight[w] * near[n];
-            const colour = Math.floor(o / patch);
-            const at = o % patch;
-            const pixel = (y * scale + Math.floor(at / scale)) * W * scale + x * scale + (at % scale);
-            out.data[pixel * 4 + colour] = (sum + 1) * 127.5;
-          }
-        }
-      }
-      for (let p = 3; p < out.data.length; p += 4) out.data[p] = 255;
-      return out;
-    }
-
-    /** Latents => grey tiles, -3 .. 3 as black .. white, two channels a row. */
-    function channels(latents, [C, H, W]) {
-      const columns = Math.min(2, C);
-      const out = new ImageData(W * columns, H * Math.ceil(C / columns));
-      for (let c = 0; c < C; c++) {
-        for (let y = 0; y < H; y++) {
-          for (let x = 0; x < W; x++) {
-            const grey = ((latents[(c * H + y) * W + x] + 3) / 6) * 255;
-            const pixel = (Math.floor(c / columns) * H + y) * W * columns + (c % columns) * W + x;
-            out.data.set([grey, grey, grey, 255], pixel * 4);
-          }
-        }
-      }
-      return out;
-    }
+  /** Predicted x0 as it would be with another guidance scale, from the same x_t; null without both branches. */
+  whatIf(index, guidance) {
+    if (this.why(index, "x0_uncond")) return null;
+    const entry = this.evaluations[index];
+    return window.LatentStudio.predictedX0(this.run.prediction_type, entry, window.LatentStudio.guided(entry, guidance));
   }
 
-  /** The predicted picture at one pixel per latent, for the timeline. */
-  thumbnail(index) {
-    const key = `${index} thumbnail`;
-    if (!this.pixels.has(key)) {
-      const full = this.picture(index, "denoised", this.decoder ? "fast" : "channels");
-      const step = this.decoder ? this.decoder.scale : 1;
-      const out = new ImageData(full.width / step, full.height / step);
-      for (let y = 0; y < out.height; y++) {
-        for (let x = 0; x < out.width; x++) {
-          const from = ((y * step + (step >> 1)) * full.width + x * step + (step >> 1)) * 4;
-          out.data.set(full.data.subarray(from, from + 4), (y * out.width + x) * 4);
-        }
-      }
-      this.pixels.set(key, out);
-    }
-    return this.pixels.get(key);
+  /** RMS over the channels at each cell (Float32Array, h w). */
+  cells(index, quantity) {
+    const latents = this.latents(index, quantity);
+    return latents && this.remember(`cells ${quantity} ${index}`, () => rmsOfCells(latents, this.shape));
+  }
+
+  /** RMS of all numbers of a quantity at one evaluation. */
+  rms(index, quantity) {
+    const latents = this.latents(index, quantity);
+    return latents && this.remember(`rms ${quantity} ${index}`, () => rmsOf(latents));
+  }
+
+  /** Cosine of the angle between two quantities of one evaluation; null where one is undefined. */
+  cosine(index, one, other) {
+    const [p, q] = [this.latents(index, one), this.latents(index, other)];
+    return p && q && this.remember(`cosine ${one} ${other} ${index}`, () => {
+      let dot = 0;
+      for (let k = 0; k < p.length; k++) dot += p[k] * q[k];
+      return dot / (p.length * rmsOf(p) * rmsOf(q) || 1);
+    });
+  }
+
+  /** The greatest cell of a quantity in the whole run so far: one colour scale for all its evaluations. */
+  scale(quantity) {
+    return this.remember(`scale ${quantity}`, () => {
+      let high = 0;
+      for (let k = 0; k < this.evaluations.length; k++) for (const value of this.cells(k, quantity) || []) if (value > high) high = value;
+      return high;
+    });
   }
 };
 
-function guided({ model_cond, model_difference }, w) {
-  return model_difference ? model_cond.map((c, i) => c + (w - 1) * model_difference[i]) : model_cond;
+function rmsOf(values) {
+  let sum = 0;
+  for (const value of values) sum += value * value;
+  return Math.sqrt(sum / values.length);
 }
 
-/** A safetensors file => {run, tensors: {name: {shape, values}}}; F16 and F32 become Float32Array. */
-function read(buffer) {
+function rmsOfCells(latents, [C, H, W]) {
+  const out = new Float32Array(H * W);
+  for (let c = 0; c < C; c++) for (let k = 0; k < out.length; k++) out[k] += latents[c * out.length + k] ** 2 / C;
+  return out.map(Math.sqrt);
+}
+
+/** A safetensors file => {run, tensors: {name: {shape, values}}}; F16 and F32 become Float32Array, U8 stays bytes. */
+function readTensors(buffer) {
   const view = new DataView(buffer);
   const length = Number(view.getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
+  const as = { F16: (bytes) => halves(new Uint16Array(bytes)), F32: (bytes) => new Float32Array(bytes), U8: (bytes) => new Uint8Array(bytes) };
   const tensors = {};
   for (const [name, entry] of Object.entries(header)) {
-    if (name === "__metadata__") continue;
+    if (name === "__metadata__" || !as[entry.dtype]) continue;
     const bytes = buffer.slice(8 + length + entry.data_offsets[0], 8 + length + entry.data_offsets[1]);
-    tensors[name] = { shape: entry.shape, values: entry.dtype === "F16" ? halves(new Uint16Array(bytes)) : new Float32Array(bytes) };
+    tensors[name] = { shape: entry.shape, values: as[entry.dtype](bytes) };
   }
-  return { run: JSON.parse(header.__metadata__.run), tensors };
+  return { run: JSON.parse(header.__metadata__?.run ?? "{}"), tensors };
 }
 
 /** IEEE half floats => floats. */
@@ -181,4 +166,6 @@ function halves(bits) {
   }
   return out;
 }
+
+Object.assign(window.LatentStudio, { readTensors, rmsOf, rmsOfCells });
 })();

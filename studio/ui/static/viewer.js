@@ -1,42 +1,95 @@
 /* The noise viewer: one recorded run, moved through evaluation by evaluation. Live is replay of a growing record.
 
-   A panel is one file in viewer/: it adds {name, build(context)} to LatentStudio.panels, and build answers
-   {element, draw(at)}. The context has the texts, the current record and `go(index)`. */
+   A panel is one file in viewer/: it adds {name, place, build(context)} to LatentStudio.panels, and build answers
+   {element, draw(at, total), available(record)}. `place` says where it stands: "way", "stage", "aside", "under", or
+   "deeper" (a tab of expert mode, drawn only while it is open). Panels change `context.state` through `context.set`,
+   which draws everything again; nothing but a new run asks the server. */
 "use strict";
 
 window.LatentStudio.panels = [];
 
 window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
-  const { h, fill, icon, shown, Record } = window.LatentStudio;
+  const { h, fill, icon, shown, number, Record, Painter, quantities } = window.LatentStudio;
   const say = (key, values) => fill(props.words[key], values);
   const POLL = 200; // ms between looks at a growing record
   const SENT = 5000; // ms in which a run that was sent here is not replaced by the newest
-  const FRAME = 120; // ms per evaluation while playing
+  const FRAME = 160; // ms per evaluation while playing at speed 1
+  const SPEEDS = [0.25, 0.5, 1, 2, 4];
+  const MARK = "#viewer:"; // what the page's address begins with after its path while the viewer is open
+  const KEPT = "latent-studio-viewer"; // mode and language of this browser
 
-  const context = { say, h, record: null, how: "fast", index: 0, go };
-  const panels = props.panels.map((name) => window.LatentStudio.panels.find((panel) => panel.name === name).build(context));
-  const area = (name) => panels[props.panels.indexOf(name)].element;
+  const first = {
+    mode: "beginner",
+    language: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en",
+    how: "fast",
+    panes: ["x_t", "denoised", "noise_pred"],
+    open: "guidance",
+    speed: 1,
+    loop: false,
+    follow: true,
+    guidance: null, // what-if guidance scale; null is the run's own
+  };
+  const state = { ...first, ...kept(), ...addressed() };
+  const context = { say, h, props, state, record: null, index: 0, cell: null, painter: new Painter(), go, set, draw, point, caption, trigger };
+  context.show = show;
+
+  const panels = props.panels.map((name) => {
+    const made = window.LatentStudio.panels.find((panel) => panel.name === name);
+    return { name, place: made.place, available: () => true, ...made.build(context) };
+  });
+  const at = (place) => panels.filter((panel) => panel.place === place).map((panel) => panel.element);
+  const deeper = panels.filter((panel) => panel.place === "deeper");
+
+  /* -------------------------------------------------------------------------------------------- the frame */
 
   const buttons = {
-    first: step("first", "first", () => go(0)),
-    previous: step("previous", "previous", () => go(context.index - 1)),
+    first: step("first", "first", () => walk(0)),
+    previous: step("previous", "previous", () => walk(context.index - 1)),
     play: step("play", "play", play),
-    next: step("next", "next", () => go(context.index + 1)),
-    last: step("last", "last_evaluation", () => go(Infinity)),
+    next: step("next", "next", () => walk(context.index + 1)),
+    last: step("last", "last_evaluation", () => walk(Infinity)),
   };
   const where = h("p", { class: "ls-where", role: "status" });
-  const hows = ["fast", "channels"].map((how) => {
-    const choose = () => {
-      context.how = how;
-      draw();
-    };
-    return h("button", { class: "ls-pick", type: "button", "data-how": how, onclick: choose }, say(`decoder.${how}`));
+  const level = h("p", { class: "ls-level" });
+  const speed = h("select", { class: "ls-choice", "aria-label": say("speed"), title: say("speed"), onchange: () => set({ speed: Number(speed.value) }) });
+  speed.append(...SPEEDS.map((value) => h("option", { value }, say("speed.times", { value }))));
+  const loop = toggle("loop", () => set({ loop: !state.loop }));
+  const live = toggle("follow", () => {
+    set({ follow: !state.follow });
+    if (state.follow) go(Infinity);
   });
-  const decoder = h("div", { class: "ls-picks", role: "group", "aria-label": say("decoder") }, h("span", {}, say("decoder")), ...hows);
+  const hows = picks("decoder", ["fast", "channels", "cells"], "how", (how) => set({ how }));
+  const modes = picks("mode", ["beginner", "expert"], "mode", (mode) => set({ mode }));
+  const languages = picks("language", Object.keys(props.captions), "language", (language) => set({ language }));
   const empty = h("p", { class: "ls-empty-note", role: "status" });
-  const transport = h("div", { class: "ls-transport" }, h("div", { class: "ls-steps" }, ...Object.values(buttons)), where, decoder);
   const title = h("p", { class: "ls-run", dir: "auto" });
-  const body = h("div", { class: "ls-viewer-body" }, title, transport, area("timeline"), area("panes"), h("div", { class: "ls-below" }, area("numbers"), area("schedule")));
+  const facts = h("p", { class: "ls-run-facts" });
+  const head = h("div", { class: "ls-viewer-head" }, h("div", { class: "ls-run-line" }, title, facts), languages.element, modes.element);
+  const transport = h("div", { class: "ls-transport" }, h("div", { class: "ls-steps" }, ...Object.values(buttons)), where, level, h("div", { class: "ls-transport-more" }, speed, loop, live));
+  const sticky = h("div", { class: "ls-sticky" }, transport, ...at("way"));
+  const aside = h("div", { class: "ls-aside" }, ...at("aside"));
+  const main = h("div", { class: "ls-main" }, h("div", { class: "ls-stage-side" }, ...at("stage"), hows.element), aside);
+  const tabs = h("div", { class: "ls-tabs", role: "tablist", "aria-label": say("deeper") });
+  const rooms = h("div", { class: "ls-rooms" });
+  for (const panel of deeper) {
+    panel.tab = h("button", { type: "button", role: "tab", id: `ls-tab-${panel.name}`, "aria-controls": `ls-room-${panel.name}`, onclick: () => set({ open: panel.name }) }, say(`tab.${panel.name}`));
+    panel.room = h("div", { class: "ls-room", role: "tabpanel", id: `ls-room-${panel.name}`, "aria-labelledby": `ls-tab-${panel.name}` }, panel.element);
+    tabs.append(panel.tab);
+    rooms.append(panel.room);
+  }
+  tabs.addEventListener("keydown", (event) => {
+    const open = deeper.filter((panel) => !panel.tab.hidden);
+    const now = open.findIndex((panel) => panel.name === state.open);
+    const to = { ArrowLeft: now - 1, ArrowRight: now + 1 }[event.key];
+    if (to === undefined || !open[to]) return;
+    event.preventDefault();
+    event.stopPropagation();
+    set({ open: open[to].name });
+    open[to].tab.focus();
+  });
+  const more = h("div", { class: "ls-more-to-see" }, caption("more"), h("button", { class: "ls-button", type: "button", onclick: () => set({ mode: "expert" }) }, say("more")));
+  const below = h("section", { class: "ls-deeper", "aria-label": say("deeper") }, tabs, rooms);
+  const body = h("div", { class: "ls-viewer-body" }, head, sticky, main, ...at("under"), more, below);
   const viewer = h("section", { class: "ls-viewer", "aria-label": say("timeline") }, empty, body);
   element.replaceChildren(viewer);
 
@@ -46,6 +99,82 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   function step(name, word, onclick) {
     return h("button", { class: "ls-round", type: "button", onclick, "aria-label": say(word), title: say(word) }, icon(name));
   }
+  function toggle(name, onclick) {
+    return h("button", { class: "ls-pick", type: "button", onclick, title: say(`${name}.help`) }, say(name));
+  }
+  function picks(word, names, key, choose) {
+    const made = names.map((name) => h("button", { class: "ls-pick", type: "button", [`data-${key}`]: name, onclick: () => choose(name) }, say(`${word}.${name}`)));
+    return { element: h("div", { class: `ls-picks ls-picks-${word}`, role: "group", "aria-label": say(word) }, h("span", {}, say(word)), ...made), buttons: made, key };
+  }
+  function drawPicks({ buttons: made, key }) {
+    for (const button of made) button.setAttribute("aria-pressed", String(button.getAttribute(`data-${key}`) === state[key]));
+  }
+
+  /** One sentence for newcomers, in the language they chose. */
+  function caption(key) {
+    return h("p", { class: "ls-gloss", "data-caption": key });
+  }
+  function drawCaptions() {
+    for (const line of viewer.querySelectorAll("[data-caption]")) {
+      line.lang = state.language === "zh" ? "zh-Hans" : state.language;
+      line.textContent = props.captions[state.language][line.dataset.caption];
+    }
+  }
+
+  /* -------------------------------------------------------------------------------------- where it stands */
+
+  function kept() {
+    try {
+      return JSON.parse(localStorage.getItem(KEPT)) || {};
+    } catch {
+      return {}; // a browser that keeps nothing, or something else under our name
+    }
+  }
+  function addressed() {
+    if (!location.hash.startsWith(MARK)) return {};
+    const given = new URLSearchParams(location.hash.slice(MARK.length));
+    const out = {};
+    if (["beginner", "expert"].includes(given.get("mode"))) out.mode = given.get("mode");
+    if (["fast", "channels", "cells"].includes(given.get("how"))) out.how = given.get("how");
+    const panes = (given.get("panes") || "").split(",").filter((name) => name in quantities || name.startsWith("of_two."));
+    if (panes.length >= 2 && panes.length <= 4) out.panes = panes;
+    if (props.panels.includes(given.get("open"))) out.open = given.get("open");
+    if (Number.isFinite(parseFloat(given.get("guidance")))) out.guidance = parseFloat(given.get("guidance"));
+    if (/^\d+$/.test(given.get("at"))) out.start = Number(given.get("at")) - 1;
+    return out;
+  }
+  let remembering = null;
+  function remember() {
+    clearTimeout(remembering);
+    remembering = setTimeout(() => {
+      if (!shown(viewer)) return;
+      const now = new URLSearchParams({ mode: state.mode, at: context.index + 1, how: state.how, panes: state.panes.join(","), open: state.open });
+      if (state.guidance !== null) now.set("guidance", state.guidance);
+      history.replaceState(history.state, "", MARK + now.toString().replaceAll("%2C", ","));
+      try {
+        localStorage.setItem(KEPT, JSON.stringify({ mode: state.mode, language: state.language }));
+      } catch {
+        // A browser that keeps nothing: the address still does.
+      }
+    }, 300);
+  }
+
+  function set(changes) {
+    Object.assign(state, changes);
+    draw();
+  }
+  /** The latent cell under the pointer on any pane, or null: all panes show it. */
+  function point(cell) {
+    const same = (context.cell && context.cell.x) === (cell && cell.x) && (context.cell && context.cell.y) === (cell && cell.y);
+    context.cell = cell;
+    if (!same) for (const panel of visible()) panel.pointed?.(cell);
+  }
+  /** Open a panel, wherever it stands. */
+  function show(name) {
+    const panel = panels.find((one) => one.name === name);
+    if (panel.place === "deeper") set({ mode: "expert", open: name });
+    panel.element.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  }
 
   function go(index) {
     const record = context.record;
@@ -53,19 +182,29 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     context.index = Math.max(0, Math.min(record.evaluations.length - 1, index));
     draw();
   }
+  /** Go there because a person asked: a run that is followed is no longer, unless they went to its newest. */
+  function walk(index) {
+    if (!context.record) return;
+    state.follow = index >= context.record.evaluations.length - 1;
+    go(index);
+  }
+  context.walk = walk;
 
   function play() {
     if (playing) return pause();
-    if (context.index >= context.record.evaluations.length - 1) go(0);
-    playing = setInterval(() => {
+    if (!state.loop && context.index >= context.record.evaluations.length - 1) go(0);
+    const tick = () => {
       const last = context.record.evaluations.length - 1;
-      if (context.index >= last) pause();
-      else go(context.index + 1);
-    }, FRAME);
+      if (context.index < last) go(context.index + 1);
+      else if (state.loop) go(0);
+      else return pause();
+      playing = setTimeout(tick, FRAME / state.speed);
+    };
+    playing = setTimeout(tick, FRAME / state.speed);
     drawPlay();
   }
   function pause() {
-    clearInterval(playing);
+    clearTimeout(playing);
     playing = null;
     drawPlay();
   }
@@ -76,39 +215,81 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     buttons.play.title = word;
   }
 
+  /* -------------------------------------------------------------------------------------------- drawing */
+
+  const visible = () => panels.filter((panel) => panel.place !== "deeper" || (state.mode === "expert" && panel.name === state.open && panel.available(context.record)));
+
   function draw() {
     const record = context.record;
     const there = !!record && record.evaluations.length > 0;
     body.hidden = !there;
     empty.hidden = there;
     if (!there) return;
-    const at = record.evaluations[context.index];
+    const now = record.evaluations[context.index];
     const total = Math.max(record.run.total || 0, record.evaluations.length);
-    if (!record.decoder) context.how = "channels";
-    title.textContent = record.run.prompt || "";
+    if (!record.decoder && state.how === "fast") state.how = "channels";
+    viewer.dataset.mode = state.mode;
+    title.textContent = record.run.prompt || say("no_prompt");
+    facts.textContent = factsOf(record.run);
     where.textContent = say("evaluation", { index: context.index + 1, total });
-    for (const button of hows) {
-      button.setAttribute("aria-pressed", String(button.dataset.how === context.how));
-      button.disabled = button.dataset.how === "fast" && !record.decoder;
+    level.textContent = levelOf(now);
+    speed.value = String(state.speed);
+    loop.setAttribute("aria-pressed", String(state.loop));
+    live.setAttribute("aria-pressed", String(state.follow));
+    live.hidden = record.ended;
+    for (const group of [hows, modes, languages]) drawPicks(group);
+    hows.buttons[0].disabled = !record.decoder;
+    const open = deeper.filter((panel) => panel.available(record));
+    if (!open.some((panel) => panel.name === state.open) && open.length) state.open = open[0].name;
+    for (const panel of deeper) {
+      const chosen = panel.name === state.open;
+      panel.tab.hidden = !open.includes(panel);
+      panel.tab.setAttribute("aria-selected", String(chosen));
+      panel.tab.tabIndex = chosen ? 0 : -1;
+      panel.room.hidden = !chosen;
     }
-    for (const panel of panels) panel.draw(at, total);
+    for (const panel of visible()) panel.draw(now, total);
+    drawCaptions();
+    remember();
   }
+
+  function factsOf(run) {
+    const facts = [];
+    if (run.checkpoint) facts.push(run.checkpoint);
+    if (run.seed !== undefined) facts.push(say("fact.seed", { seed: run.seed }));
+    if (run.scheduler) facts.push(run.scheduler);
+    if (run.guidance_scale !== undefined) facts.push(say("fact.guidance", { guidance: run.guidance_scale }));
+    return facts.join(" · ");
+  }
+  function levelOf(now) {
+    const finite = Number.isFinite(now.log_snr);
+    return [
+      say("level.timestep", { value: number(now.timestep) }),
+      say("level.sigma", { value: Number.isFinite(now.sigma) ? number(now.sigma, now.sigma < 1 ? 3 : 2) : "∞" }),
+      finite ? say("level.snr", { value: number((now.log_snr * 10) / Math.LN10, 1) }) : say("level.no_snr"),
+    ].join("   ");
+  }
+
+  /* ---------------------------------------------------------------------------------------------- the keys */
 
   viewer.addEventListener("keydown", keys);
   document.addEventListener("keydown", (event) => {
     if (!viewer.contains(event.target) && shown(viewer) && !event.target.closest("input, textarea, select, [role=tab], [role=listbox]")) keys(event);
   });
   function keys(event) {
-    if (!context.record || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!context.record || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (event.target.closest("input, textarea, select")) return;
     const to = { ArrowLeft: context.index - 1, ArrowRight: context.index + 1, Home: 0, End: Infinity }[event.key];
     if (to !== undefined) {
       event.preventDefault();
-      go(to);
+      walk(to);
     } else if (event.key === " " && !event.target.closest("button, a, input, textarea")) {
       event.preventDefault();
       play();
-    }
+    } else if (event.key === "l") set({ loop: !state.loop });
   }
+
+  /* ----------------------------------------------------------------------------------------- the growing run */
 
   async function follow() {
     const value = props.value || {};
@@ -119,6 +300,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     if (!record || record.job !== value.job || record.image !== (value.image || 0)) {
       record = context.record = new Record(value.job, value.image || 0);
       context.index = 0;
+      state.follow = state.start === undefined;
       pause();
     }
     while (mine === asked && shown(viewer)) {
@@ -133,12 +315,11 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
         if (!record.evaluations.length) empty.textContent = value.message || say("gone");
         return draw();
       }
-      if (news === "new") {
-        const newest = record.evaluations.length - 1;
-        const following = context.index >= newest - 1 || !record.seen || record.seen - 1 === context.index;
-        record.seen = newest + 1;
-        if (following && !playing) context.index = newest;
-      }
+      const newest = record.evaluations.length - 1;
+      if (state.start !== undefined && newest >= 0) {
+        context.index = Math.min(state.start, newest);
+        if (newest >= state.start) delete state.start;
+      } else if (news === "new" && state.follow && !playing) context.index = newest;
       draw();
       if (record.ended) return;
       await new Promise((done) => setTimeout(done, POLL));
@@ -150,7 +331,10 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   // In another tab nothing is fetched; the look begins, or goes on, when the viewer is seen. Then it asks for the newest
   // run, unless it was sent here to look at a certain one.
   new IntersectionObserver(([entry]) => {
-    if (!entry.isIntersecting) return;
+    if (!entry.isIntersecting) {
+      if (!shown(viewer) && location.hash.startsWith(MARK)) history.replaceState(history.state, "", location.pathname + location.search);
+      return;
+    }
     if (performance.now() - (window.LatentStudio.sentToViewer ?? -Infinity) > SENT) trigger("seen");
     follow();
   }).observe(viewer);

@@ -1,24 +1,33 @@
-/* Panel: the numbers of one evaluation. */
+/* Panel: the numbers of one evaluation. What is undefined says so. */
 "use strict";
 
 window.LatentStudio.panels.push({
   name: "numbers",
+  place: "aside",
   build(context) {
     const { h, say } = context;
+    const { number } = window.LatentStudio;
+    const rms = (quantity) => () => {
+      const value = context.record.rms(context.index, quantity);
+      return value === null ? "–" : number(value, 3);
+    };
     const numbers = {
-      timestep: (at) => at.timestep.toFixed(0),
-      sigma: (at) => at.sigma.toFixed(3),
-      snr: (at) => say("number.decibel", { value: ((at.log_snr * 10) / Math.LN10).toFixed(1).replace("-", "−") }),
-      norm_x_t: (at) => at.norm_x_t.toFixed(3),
-      norm_denoised: (at) => at.norm_denoised.toFixed(3),
-      norm_noise_pred: (at) => at.norm_noise_pred.toFixed(3),
+      timestep: (at) => number(at.timestep),
+      sigma: (at) => (Number.isFinite(at.sigma) ? number(at.sigma, 3) : "∞"),
+      snr: (at) => (Number.isFinite(at.log_snr) ? say("number.decibel", { value: number((at.log_snr * 10) / Math.LN10, 1) }) : say("number.no_signal")),
+      abar: (at) => number(at.a ** 2, 4),
+      a: (at) => number(at.a, 4),
+      s: (at) => number(at.s, 4),
+      rms_x_t: rms("x_t"),
+      rms_denoised: rms("denoised"),
+      rms_noise_pred: rms("noise_pred"),
     };
     const cells = Object.keys(numbers).map((name) => [name, h("dd", {})]);
-    const element = h("dl", { class: "ls-numbers" }, ...cells.map(([name, cell]) => h("div", {}, h("dt", {}, say(`number.${name}`)), cell)));
+    const rows = cells.map(([name, cell]) => h("div", { "data-number": name }, h("dt", {}, say(`number.${name}`)), cell));
     return {
-      element,
+      element: h("dl", { class: "ls-numbers" }, ...rows),
       draw(at) {
-        for (const [name, cell] of cells) cell.textContent = Number.isFinite(at.sigma) ? numbers[name](at) : "–";
+        for (const [name, cell] of cells) cell.textContent = numbers[name](at);
       },
     };
   },

@@ -3,44 +3,56 @@
 
 window.LatentStudio.panels.push({
   name: "timeline",
+  place: "way",
   build(context) {
     const { h, say } = context;
     const cells = h("div", { class: "ls-cells" });
     const cursor = h("b", { class: "ls-cursor" });
-    const element = h("div", { class: "ls-film ls-timeline", role: "slider", tabindex: 0, "aria-label": say("timeline"), "aria-valuemin": 1 }, cells, cursor);
+    const film = h("div", { class: "ls-film ls-timeline", role: "slider", tabindex: 0, "aria-label": say("timeline"), "aria-valuemin": 1, title: say("timeline.help") }, cells, cursor);
+    const element = h("div", {}, film, context.caption("timeline"));
     let drawn = null;
 
     const point = (event) => {
-      const box = element.getBoundingClientRect();
-      context.go(Math.floor(((event.clientX - box.left) / box.width) * cells.children.length));
+      const box = film.getBoundingClientRect();
+      context.walk(Math.floor(((event.clientX - box.left) / box.width) * cells.children.length));
     };
-    element.addEventListener("pointermove", (event) => {
+    film.addEventListener("pointermove", (event) => {
       if (event.pointerType === "mouse" || event.buttons) point(event);
     });
-    element.addEventListener("pointerdown", (event) => {
-      element.setPointerCapture(event.pointerId);
+    film.addEventListener("pointerdown", (event) => {
+      film.setPointerCapture(event.pointerId);
       point(event);
     });
+
+    /** The predicted picture at one pixel per latent cell; without a decoder its first three channels as colours. */
+    function thumbnail(record, index) {
+      const canvas = h("canvas", { "aria-hidden": "true" });
+      const latents = record.latents(index, "denoised");
+      if (!latents) return canvas;
+      if (record.decoder) context.painter.picture(canvas, latents, record.shape, record.decoder, { stride: record.decoder.scale });
+      else context.painter.tiles(canvas, latents.subarray(0, record.shape[1] * record.shape[2]), [1, ...record.shape.slice(1)], 3);
+      return canvas;
+    }
     return {
       element,
       draw(at, total) {
-        if (drawn !== context.record) {
-          drawn = context.record;
+        const { record } = context;
+        if (drawn !== record) {
+          drawn = record;
           cells.replaceChildren();
         }
         while (cells.children.length > total) cells.lastChild.remove();
         while (cells.children.length < total) cells.append(h("span", {}));
         [...cells.children].forEach((cell, k) => {
-          if (cell.firstChild || !context.record.evaluations[k]) return;
-          const image = context.record.thumbnail(k);
-          const canvas = h("canvas", { width: image.width, height: image.height, "aria-hidden": "true" });
-          canvas.getContext("2d").putImageData(image, 0, 0);
-          cell.append(canvas);
+          if (cell.firstChild || !record.evaluations[k]) return;
+          // The second evaluation of a step (Heun and its kin) is no step of its own, and is marked as what it is.
+          if (record.evaluations[k].stage === 2) cell.append(h("i", { class: "ls-second", title: say("second") }));
+          cell.append(thumbnail(record, k));
         });
         cursor.style.left = `${((context.index + 0.5) / total) * 100}%`;
-        element.setAttribute("aria-valuemax", total);
-        element.setAttribute("aria-valuenow", context.index + 1);
-        element.setAttribute("aria-valuetext", say("evaluation", { index: context.index + 1, total }));
+        film.setAttribute("aria-valuemax", total);
+        film.setAttribute("aria-valuenow", context.index + 1);
+        film.setAttribute("aria-valuetext", say("evaluation", { index: context.index + 1, total }));
       },
     };
   },

@@ -1,0 +1,105 @@
+/* Thin lines with direct labels: the one kind of chart the viewer has. Elements only, no library. */
+"use strict";
+
+(() => {
+const SPACE = "http://www.w3.org/2000/svg";
+
+function svg(tag, attributes = {}, text = null) {
+  const element = document.createElementNS(SPACE, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (text !== null) element.textContent = text;
+  return element;
+}
+
+const number = (value, digits = 0) => value.toFixed(digits).replace("-", "−");
+
+/** Round values between low and high, about `count` of them. */
+function ticks(low, high, count = 4) {
+  const rough = (high - low) / count || 1;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= rough);
+  const out = [];
+  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) out.push(Math.abs(value) < step * 1e-6 ? 0 : value);
+  return { values: out, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+}
+
+/** A chart of lines. `draw({lines, x, y, marker, marks, pick})`:
+    lines: [{points: [[x, y]], class, label, dots}], drawn in order; the label stands at the line's end;
+    x, y: {low, high, label, from, to, log}: the axis, its name and what its two ends mean;
+    marker: {x, points: [y]}: where we are; marks: [{x, label}]: thin lines up; pick(x): called with a clicked x. */
+function chart({ width = 360, height = 150, left = 36, right = 12, label }) {
+  const [top, bottom] = [10, 34];
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "ls-chart", role: "img" });
+  let picked = null;
+  let scale = null;
+  drawing.addEventListener("click", (event) => {
+    if (!picked || !scale) return;
+    const box = drawing.getBoundingClientRect();
+    picked(scale(((event.clientX - box.left) / box.width) * width));
+  });
+
+  return {
+    element: drawing,
+    draw({ lines, x, y, marker, marks = [], pick = null, said = "" }) {
+      const all = lines.flatMap((line) => line.points).filter((point) => point.every(Number.isFinite));
+      const span = (axis, k) => {
+        const values = all.map((point) => point[k]);
+        const low = axis.low ?? Math.min(...values);
+        const high = axis.high ?? Math.max(...values);
+        return high > low ? [low, high] : [low - 0.5, high + 0.5];
+      };
+      if (!all.length) return drawing.replaceChildren();
+      const [x0, x1] = span(x, 0);
+      const [y0, y1] = span(y, 1);
+      const inner = width - left - right;
+      const px = (value) => left + (inner * (value - x0)) / (x1 - x0);
+      const py = (value) => top + ((height - top - bottom) * (y1 - value)) / (y1 - y0);
+      scale = (at) => x0 + ((at - left) / inner) * (x1 - x0);
+      picked = pick;
+      const parts = [];
+      const rows = ticks(y0, y1, 3);
+      for (const value of rows.values) {
+        parts.push(svg("line", { x1: left, x2: width - right, y1: py(value), y2: py(value), class: "ls-grid" }));
+        parts.push(svg("text", { x: left - 6, y: py(value) + 3.5, "text-anchor": "end" }, number(value, rows.digits)));
+      }
+      const floor = height - bottom + 13;
+      const columns = ticks(x0, x1, 5);
+      if (!x.bare) for (const value of columns.values) parts.push(svg("text", { x: px(value), y: floor, "text-anchor": "middle" }, number(value + (x.from_one ? 1 : 0), columns.digits)));
+      if (x.from) parts.push(svg("text", { x: left, y: height - 5, "text-anchor": "start" }, x.from));
+      if (x.to) parts.push(svg("text", { x: width - right, y: height - 5, "text-anchor": "end" }, x.to));
+      if (x.label) parts.push(svg("text", { x: left + inner / 2, y: height - 5, "text-anchor": "middle" }, x.label));
+      for (const mark of marks) {
+        if (mark.x < x0 || mark.x > x1) continue;
+        parts.push(svg("line", { x1: px(mark.x), x2: px(mark.x), y1: top, y2: height - bottom, class: mark.class || "ls-grid" }));
+        if (mark.label) parts.push(svg("text", { x: px(mark.x) + 4, y: top + 8, "text-anchor": "start" }, mark.label));
+      }
+      const labels = [];
+      for (const line of lines) {
+        const points = line.points.filter((point) => point.every(Number.isFinite));
+        if (!points.length) continue;
+        if (!line.bare) parts.push(svg("polyline", { points: points.map(([a, b]) => `${px(a).toFixed(2)},${py(b).toFixed(2)}`).join(" "), class: `ls-curve ${line.class || ""}` }));
+        if (line.dots) for (const [a, b] of points) parts.push(svg("circle", { cx: px(a), cy: py(b), r: 1.8, class: `ls-point ${line.class || ""}` }));
+        if (line.label) labels.push({ line, at: points[line.label_at === "start" ? 0 : points.length - 1] });
+      }
+      // Labels beside their lines, moved apart where they would lie on each other.
+      const placed = [];
+      for (const { line, at } of labels.sort((p, q) => py(p.at[1]) - py(q.at[1]))) {
+        let y_ = Math.min(height - bottom - 3, Math.max(top + 8, py(at[1]) - 5));
+        for (const other of placed) if (Math.abs(other - y_) < 11) y_ = other + 11;
+        placed.push(y_);
+        const end = px(at[0]) > left + inner / 2;
+        parts.push(svg("text", { x: px(at[0]) + (end ? -2 : 2), y: y_, "text-anchor": end ? "end" : "start", class: `ls-line-label ${line.class || ""}` }, line.label));
+      }
+      if (marker && Number.isFinite(marker.x)) {
+        parts.push(svg("line", { x1: px(marker.x), x2: px(marker.x), y1: top, y2: height - bottom, class: "ls-now" }));
+        for (const value of marker.points || []) if (Number.isFinite(value)) parts.push(svg("circle", { cx: px(marker.x), cy: py(Math.min(y1, Math.max(y0, value))), r: 4.5, class: "ls-marker" }));
+      }
+      drawing.replaceChildren(...parts);
+      drawing.setAttribute("aria-label", [label, said].filter(Boolean).join(": "));
+      drawing.classList.toggle("ls-pickable", !!pick);
+    },
+  };
+}
+
+Object.assign(window.LatentStudio, { svg, chart, number });
+})();

@@ -1,0 +1,110 @@
+/* Panel: what the prompt adds. Noise predicted without and with it, the difference between the two, and what another
+   guidance scale would have made of this one evaluation: computed here, at once, from what was recorded. */
+"use strict";
+
+window.LatentStudio.panels.push({
+  name: "guidance",
+  place: "deeper",
+  build(context) {
+    const { h, say, state } = context;
+    const { number, chart } = window.LatentStudio;
+    const [LOW, HIGH] = [-2, 20];
+    const shown = (name, colour, word) => {
+      const canvas = h("canvas", { role: "img", class: "ls-pixels", "aria-label": word, "data-guidance": name });
+      const note = h("small", {});
+      return { canvas, note, figure: h("figure", { class: "ls-pane", "data-colour": colour }, h("div", { class: "ls-pane-table" }, h("div", { class: "ls-frame" }, canvas)), h("figcaption", {}, h("div", { class: "ls-pane-head" }, h("i", { class: "ls-key" }), h("span", { class: "ls-pane-name" }, word)), note)) };
+    };
+    const uncond = shown("eps_uncond", "noise", say("pane.eps_uncond"));
+    const cond = shown("eps_cond", "noise", say("pane.eps_cond"));
+    const difference = shown("guidance", "guidance", say("pane.guidance"));
+    const what = shown("what_if", "x0", say("whatif.picture"));
+    const real = shown("real", "x0", say("pane.denoised"));
+    const slider = h("input", { type: "range", min: LOW, max: HIGH, step: 0.1, "aria-label": say("whatif"), class: "ls-range", oninput: () => choose(Number(slider.value)) });
+    const value = h("output", { class: "ls-output" });
+    const tick = h("button", { type: "button", class: "ls-tick", onclick: () => choose(null) });
+    const track = h("div", { class: "ls-track" }, slider, tick);
+    const again = h("button", { type: "button", class: "ls-button", onclick: rerun }, say("whatif.again"));
+    const moved = h("p", { class: "ls-note" });
+    const sizes = chart({ width: 420, height: 150, label: say("guidance.sizes") });
+    const angle = chart({ width: 420, height: 150, label: say("guidance.cosine") });
+    const none = h("p", { class: "ls-note" });
+    const body = h("div", {},
+      h("div", { class: "ls-row-of", "data-many": "5" }, uncond.figure, cond.figure, difference.figure, real.figure, what.figure),
+      h("div", { class: "ls-whatif" }, h("label", {}, say("whatif")), track, value, again),
+      moved,
+      h("div", { class: "ls-charts" }, h("figure", {}, h("h3", {}, say("guidance.sizes")), sizes.element), h("figure", {}, h("h3", {}, say("guidance.cosine")), angle.element)),
+    );
+    const element = h("section", { class: "ls-panel" }, none, body);
+
+    function choose(scale) {
+      context.set({ guidance: scale });
+    }
+    function rerun() {
+      context.branch?.({ guidance_scale: current(), at: context.index });
+    }
+    const own = () => context.record.evaluations[context.index].guidance_scale ?? context.record.run.guidance_scale;
+    const current = () => state.guidance ?? own();
+
+    return {
+      element,
+      draw(at, total) {
+        const { record, index, painter } = context;
+        const why = record.why(index, "guidance");
+        body.hidden = !!why;
+        none.textContent = why ? say(`undefined.${why}`) : "";
+        none.hidden = !why;
+        if (why) return;
+        const [C, H, W] = record.shape;
+        const draw = (pane, latents, words) => {
+          if (record.decoder && context.state.how === "fast") painter.picture(pane.canvas, latents, [C, H, W], record.decoder);
+          else painter.tiles(pane.canvas, latents, [C, H, W], 3);
+          pane.canvas.classList.toggle("ls-pixels", context.state.how !== "fast");
+          pane.note.textContent = words;
+        };
+        const how = context.state.how === "fast" ? say("how.fast") : say("how.channels", { channels: C, range: "3.0" });
+        draw(uncond, record.latents(index, "eps_uncond"), how);
+        draw(cond, record.latents(index, "eps_cond"), how);
+        const high = record.scale("guidance");
+        painter.heat(difference.canvas, record.cells(index, "guidance"), [H, W], high);
+        difference.note.textContent = say("how.cells", { high: number(high, 2) });
+        const x0 = record.latents(index, "denoised");
+        const w = current();
+        if (x0) {
+          draw(real, x0, say("whatif.real", { guidance: number(own(), 1) }));
+          const other = record.whatIf(index, w);
+          draw(what, other, say("whatif.note", { guidance: number(w, 1) }));
+        }
+        for (const pane of [real, what]) pane.figure.hidden = !x0;
+        slider.value = String(w);
+        value.textContent = number(w, 1);
+        tick.style.left = `${((own() - LOW) / (HIGH - LOW)) * 100}%`;
+        tick.textContent = number(own(), 1);
+        tick.title = say("whatif.reset", { guidance: number(own(), 1) });
+        again.hidden = !context.branch;
+        moved.textContent = say(at.captured ? "whatif.captured" : "whatif.warning");
+        const all = record.evaluations;
+        const per = (name) => all.map((e, k) => [k, record.rms(k, name)]).filter((point) => point[1] !== null);
+        const axis = { low: 0, high: total - 1, from_one: true, label: say("schedule.evaluations") };
+        sizes.draw({
+          lines: [
+            { points: per("eps_uncond"), class: "ls-ghost", label: say("guidance.without"), label_at: "start" },
+            { points: per("eps_cond"), class: "ls-noise", label: say("guidance.with") },
+            { points: per("guidance"), class: "ls-guide", label: say("guidance.d") },
+          ],
+          x: axis,
+          y: { low: 0, high: Math.max(1.2, ...per("eps_cond").map((p) => p[1])) },
+          marker: { x: index, points: [record.rms(index, "guidance")] },
+          pick: (x) => context.walk(Math.round(x)),
+        });
+        const cosines = all.map((e, k) => [k, record.cosine(k, "eps_cond", "eps_uncond")]).filter((point) => point[1] !== null);
+        angle.draw({
+          lines: [{ points: cosines, class: "ls-guide" }],
+          x: axis,
+          y: { high: 1, low: Math.min(0.9, ...cosines.map((p) => p[1])) },
+          marker: { x: index, points: [record.cosine(index, "eps_cond", "eps_uncond")] },
+          pick: (x) => context.walk(Math.round(x)),
+        });
+      },
+    };
+  },
+});

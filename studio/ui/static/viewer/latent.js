@@ -1,0 +1,210 @@
+/* Panel: the latent space. The channels of the quantity of choice with their statistics and histograms, its three main
+   directions as colours, how coarse and fine it is, and which 8 x 8 pixels a cell stands for. */
+"use strict";
+
+window.LatentStudio.panels.push({
+  name: "latent",
+  place: "deeper",
+  build(context) {
+    const { h, say } = context;
+    const { svg, chart, number, combine } = window.LatentStudio;
+    const BINS = 41;
+    const SPAN = 4;
+    let quantity = "denoised";
+    const choice = h("select", { class: "ls-choice", "aria-label": say("latent.quantity"), onchange: () => ((quantity = choice.value), context.draw()) });
+    for (const name of ["x_t", "denoised", "noise_pred"]) choice.append(h("option", { value: name }, say(`pane.${name}`)));
+    const fact = h("p", { class: "ls-note" });
+    const none = h("p", { class: "ls-note", hidden: true });
+    const tiles = h("div", { class: "ls-row-of ls-channels" });
+    const picture = linked("fast");
+    const colours = linked("pca");
+    const spectrum = chart({ width: 420, height: 170, left: 40, label: say("latent.spectrum") });
+    const body = h("div", {}, tiles, h("div", { class: "ls-row-of ls-linked" }, picture.figure, colours.figure, h("figure", { class: "ls-wide" }, h("h3", {}, say("latent.spectrum")), spectrum.element, h("p", { class: "ls-note" }, say("latent.spectrum.note")))));
+    const element = h("section", { class: "ls-panel" }, h("div", { class: "ls-panel-head" }, choice, fact), none, body);
+    let channels = [];
+
+    /** A picture whose cells answer the pointer. */
+    function linked(kind) {
+      const canvas = h("canvas", { role: "img", "aria-label": say(`latent.${kind}`), "data-latent": kind });
+      const cross = h("i", { class: "ls-cross", hidden: true });
+      const frame = h("div", { class: "ls-frame" }, canvas, cross);
+      const note = h("small", {});
+      frame.addEventListener("pointermove", (event) => {
+        const box = canvas.getBoundingClientRect();
+        const [, H, W] = context.record.shape;
+        const to = (share, cells) => Math.min(cells - 1, Math.max(0, Math.floor(share * cells)));
+        context.point({ x: to((event.clientX - box.left) / box.width, W), y: to((event.clientY - box.top) / box.height, H) });
+      });
+      frame.addEventListener("pointerleave", () => context.point(null));
+      const figure = h("figure", { class: "ls-pane" }, h("div", { class: "ls-pane-table" }, frame), h("figcaption", {}, h("span", { class: "ls-pane-name" }, say(`latent.${kind}`)), note));
+      return { canvas, cross, note, figure };
+    }
+
+    function makeChannels(count) {
+      channels = Array.from({ length: count }, (_, c) => {
+        const made = linked("channel");
+        made.canvas.classList.add("ls-pixels");
+        made.canvas.setAttribute("aria-label", say("latent.channel_of", { index: c + 1 }));
+        made.figure.querySelector(".ls-pane-name").textContent = say("latent.channel_of", { index: c + 1 });
+        made.histogram = svg("svg", { viewBox: "0 0 160 44", class: "ls-chart", "aria-hidden": "true" });
+        made.figure.append(made.histogram);
+        return made;
+      });
+      tiles.replaceChildren(...channels.map((channel) => channel.figure));
+    }
+
+    /** Bars of one channel's values over -4 .. 4, the standard normal as a line. */
+    function histogram(drawing, values) {
+      const bars = new Array(BINS).fill(0);
+      for (const value of values) bars[Math.min(BINS - 1, Math.max(0, Math.floor(((value + SPAN) / (2 * SPAN)) * BINS)))]++;
+      const width = (2 * SPAN) / BINS;
+      const density = (z) => Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
+      const peak = Math.max(0.5, ...bars.map((bar) => bar / values.length / width));
+      const parts = bars.map((bar, k) => {
+        const tall = (bar / values.length / width / peak) * 40;
+        return svg("rect", { x: (k * 160) / BINS, width: 160 / BINS - 0.5, y: 44 - tall, height: tall, class: "ls-bar" });
+      });
+      const points = Array.from({ length: 81 }, (_, k) => [(k / 80) * 160, 44 - (density(-SPAN + (k / 80) * 2 * SPAN) / peak) * 40]);
+      parts.push(svg("polyline", { points: points.map((p) => p.map((n) => n.toFixed(1)).join(",")).join(" "), class: "ls-curve ls-ghost" }));
+      drawing.replaceChildren(...parts);
+    }
+
+    return {
+      element,
+      draw() {
+        const { record, index, painter } = context;
+        const [C, H, W] = record.shape;
+        const cells = H * W;
+        if (channels.length !== C) makeChannels(C);
+        choice.value = quantity;
+        const pixels = record.run.width && record.run.height ? [record.run.width, record.run.height] : [W * 8, H * 8];
+        fact.textContent = say("latent.ratio", { width: pixels[0], height: pixels[1], latent: `${W} × ${H} × ${C}`, ratio: number((pixels[0] * pixels[1] * 3) / (cells * C), 0) });
+        const why = record.why(index, quantity);
+        none.hidden = !why;
+        body.hidden = !!why;
+        if (why) none.textContent = say(`undefined.${why}`);
+        if (why) return;
+        const latents = record.latents(index, quantity);
+        channels.forEach((channel, c) => {
+          const values = latents.subarray(c * cells, (c + 1) * cells);
+          painter.tiles(channel.canvas, values, [1, H, W], 3);
+          const mean = values.reduce((sum, value) => sum + value, 0) / cells;
+          const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cells);
+          channel.words = say("latent.moments", { mean: number(mean, 3), std: number(deviation, 3) });
+          channel.note.textContent = channel.words;
+          histogram(channel.histogram, values);
+        });
+        if (record.decoder) painter.picture(picture.canvas, latents, record.shape, record.decoder);
+        picture.figure.hidden = !record.decoder;
+        picture.note.textContent = say("how.fast");
+        const main = principal(latents, C, cells);
+        paintColours(colours.canvas, main.values, H, W);
+        colours.canvas.classList.add("ls-pixels");
+        colours.note.textContent = say("latent.pca.note", { share: number(main.share * 100, 0) });
+        const lines = [[index, "x0"], [0, "ghost"]].filter(([k], n) => n === 0 || k !== index).map(([k, name]) => {
+          const other = record.latents(k, quantity);
+          return other && { points: record.remember(`spectrum ${quantity} ${k}`, () => radial(other, C, H, W)), class: `ls-${name}`, dots: name === "x0", label: say("latent.spectrum.at", { index: k + 1 }) };
+        }).filter(Boolean);
+        const noise = Math.log10(1 / (H * W)) ;
+        spectrum.draw({
+          lines: lines.map((line) => ({ ...line, points: line.points.map(([f, p]) => [f, Math.log10(p + 1e-12) - noise]) })),
+          x: { low: 0, label: say("latent.spectrum.x"), from: say("latent.coarse"), to: say("latent.fine") },
+          y: { low: -3, high: 3 },
+        });
+        pointed(context.cell);
+      },
+      pointed,
+    };
+
+    function pointed(cell) {
+      const { record, index } = context;
+      const [, H, W] = record.shape;
+      const latents = cell && record.latents(index, quantity);
+      for (const one of [...channels, picture, colours]) {
+        one.cross.hidden = !latents;
+        if (latents) Object.assign(one.cross.style, { left: `${(cell.x / W) * 100}%`, top: `${(cell.y / H) * 100}%`, width: `${100 / W}%`, height: `${100 / H}%` });
+      }
+      channels.forEach((channel, c) => {
+        channel.note.textContent = latents ? say("latent.cell", { x: cell.x, y: cell.y, value: number(latents[(c * H + cell.y) * W + cell.x], 3) }) : channel.words;
+      });
+      const scale = record.decoder ? record.decoder.scale : 8;
+      picture.note.textContent = latents ? say("latent.patch", { x: cell.x * scale, y: cell.y * scale, size: scale }) : say("how.fast");
+    }
+
+    /** The three directions of greatest variance over the cells, and the share of the variance they hold. */
+    function principal(latents, C, cells) {
+      const mean = Array.from({ length: C }, (_, c) => latents.subarray(c * cells, (c + 1) * cells).reduce((sum, value) => sum + value, 0) / cells);
+      const covariance = Array.from({ length: C }, (_, i) => Array.from({ length: C }, (__, j) => {
+        let sum = 0;
+        for (let k = 0; k < cells; k++) sum += (latents[i * cells + k] - mean[i]) * (latents[j * cells + k] - mean[j]);
+        return sum / cells;
+      }));
+      const trace = covariance.reduce((sum, row, k) => sum + row[k], 0);
+      const values = [];
+      let held = 0;
+      for (let n = 0; n < Math.min(3, C); n++) {
+        // Power iteration from a fixed start, then take what was found away.
+        let vector = Float64Array.from({ length: C }, (_, k) => 1 + 0.1 * k);
+        let size = 0;
+        for (let turn = 0; turn < 60; turn++) {
+          const next = covariance.map((row) => row.reduce((sum, value, k) => sum + value * vector[k], 0));
+          size = Math.hypot(...next);
+          if (size < 1e-12) break;
+          vector = next.map((value) => value / size);
+        }
+        // A sign that does not flip from one evaluation to the next: the greatest part is positive.
+        const greatest = vector.reduce((best, value) => (Math.abs(value) > Math.abs(best) ? value : best), 0);
+        if (greatest < 0) vector = vector.map((value) => -value);
+        held += size;
+        let one = new Float32Array(cells);
+        for (let c = 0; c < C; c++) one = combine([1, one], [vector[c], latents.subarray(c * cells, (c + 1) * cells).map((value) => value - mean[c])]);
+        values.push({ one, deviation: Math.sqrt(size) || 1 });
+        for (let i = 0; i < C; i++) for (let j = 0; j < C; j++) covariance[i][j] -= size * vector[i] * vector[j];
+      }
+      return { values, share: trace ? held / trace : 0 };
+    }
+
+    function paintColours(canvas, values, H, W) {
+      const image = new ImageData(W, H);
+      for (let k = 0; k < H * W; k++) {
+        for (let c = 0; c < 3; c++) image.data[k * 4 + c] = values[c] ? 127.5 + (127.5 * values[c].one[k]) / (2.5 * values[c].deviation) : 127;
+        image.data[k * 4 + 3] = 255;
+      }
+      [canvas.width, canvas.height] = [W, H];
+      canvas.getContext("2d").putImageData(image, 0, 0);
+    }
+
+    /** Power by spatial frequency (cycles per picture side), averaged over directions and channels. */
+    function radial(latents, C, H, W) {
+      const many = Math.floor(Math.min(H, W) / 2);
+      const sums = new Float64Array(many + 1);
+      const counts = new Float64Array(many + 1);
+      // Separable discrete Fourier transform: rows, then columns.
+      const cosine = (n) => Array.from({ length: n }, (_, k) => Math.cos((2 * Math.PI * k) / n));
+      const sine = (n) => Array.from({ length: n }, (_, k) => Math.sin((2 * Math.PI * k) / n));
+      const [cw, sw, ch, sh] = [cosine(W), sine(W), cosine(H), sine(H)];
+      for (let c = 0; c < C; c++) {
+        const re = new Float64Array(H * W);
+        const im = new Float64Array(H * W);
+        for (let y = 0; y < H; y++) for (let u = 0; u < W; u++) for (let x = 0; x < W; x++) {
+          const value = latents[(c * H + y) * W + x];
+          re[y * W + u] += value * cw[(u * x) % W];
+          im[y * W + u] -= value * sw[(u * x) % W];
+        }
+        for (let u = 0; u < W; u++) for (let v = 0; v < H; v++) {
+          let [a, b] = [0, 0];
+          for (let y = 0; y < H; y++) {
+            const [p, q] = [ch[(v * y) % H], sh[(v * y) % H]];
+            a += re[y * W + u] * p + im[y * W + u] * q;
+            b += im[y * W + u] * p - re[y * W + u] * q;
+          }
+          const r = Math.round(Math.hypot(Math.min(u, W - u) * (Math.min(H, W) / W), Math.min(v, H - v) * (Math.min(H, W) / H)));
+          if (r > many) continue;
+          sums[r] += (a * a + b * b) / (H * W) ** 2 / C;
+          counts[r]++;
+        }
+      }
+      return Array.from({ length: many + 1 }, (_, r) => [r, sums[r] / (counts[r] || 1)]).slice(1);
+    }
+  },
+});

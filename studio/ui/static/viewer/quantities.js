@@ -1,0 +1,83 @@
+/* What can be looked at, each as one formula on what was recorded. All in model-input coordinates, x_t = a x0 + s noise.
+
+   why(record, index) names the reason (under `viewer.undefined`) where a quantity does not exist; of(record, index)
+   gives it (Float32Array, C h w). `kind` says how it is drawn: a state goes through the decoder, a change is a field. */
+"use strict";
+
+(() => {
+/** The sum of factor * values. */
+function combine(...terms) {
+  const out = new Float32Array(terms[0][1].length);
+  for (const [factor, values] of terms) for (let k = 0; k < out.length; k++) out[k] += factor * values[k];
+  return out;
+}
+/** Predicted x0 from a model's output for an evaluation's x_t; undefined (infinite) where a = 0 and it predicts noise. */
+function predictedX0(type, { x_t, a, s }, model) {
+  if (type === "epsilon") return combine([1 / a, x_t], [-s / a, model]);
+  return type === "v_prediction" ? combine([a, x_t], [-s, model]) : model;
+}
+
+/** Predicted noise alike, so that a x0 + s noise is x_t again. */
+function predictedNoise(type, { x_t, a, s }, model) {
+  if (type === "epsilon") return model;
+  return type === "v_prediction" ? combine([s, x_t], [a, model]) : combine([1 / s, x_t], [-a / s, model]);
+}
+
+/** The model's output at guidance scale w: u + w (c - u) = c + (w - 1) (c - u). */
+function guided({ model_cond, model_difference }, w) {
+  return model_difference ? combine([1, model_cond], [w - 1, model_difference]) : model_cond;
+}
+
+const difference = (one, two) => combine([1, one], [-1, two]);
+
+const type = (record) => record.run.prediction_type;
+const at = (record, index) => record.evaluations[index];
+const pureNoise = (record, index) => (at(record, index).x0_defined === false ? "pure_noise" : null);
+const branch = (name) => (record, index) => (at(record, index)[name] ? null : "guidance_off");
+
+const quantities = {
+  x_t: { kind: "state", colour: "x", why: () => null, of: (record, index) => at(record, index).x_t },
+  denoised: { kind: "state", colour: "x0", why: pureNoise, of: (record, index) => at(record, index).denoised },
+  x0_uncond: predicted(predictedX0, "model_uncond", "x0", pureNoise),
+  x0_cond: predicted(predictedX0, "model_cond", "x0", pureNoise),
+  noise_pred: { kind: "state", colour: "noise", why: () => null, of: (record, index) => at(record, index).noise_pred },
+  eps_uncond: predicted(predictedNoise, "model_uncond", "noise", () => null),
+  eps_cond: predicted(predictedNoise, "model_cond", "noise", () => null),
+  guidance: {
+    kind: "change",
+    colour: "guidance",
+    why: branch("model_uncond"),
+    of: (record, index) => difference(record.latents(index, "eps_cond"), record.latents(index, "eps_uncond")),
+  },
+  change_x_t: {
+    kind: "change",
+    colour: "x",
+    // After the last evaluation come the clean latents (a = 1).
+    why: (record, index) => (at(record, index + 1) || record.clean ? null : record.ended ? "stopped" : "not_yet"),
+    of: (record, index) => difference(at(record, index + 1)?.x_t ?? record.clean, at(record, index).x_t),
+  },
+  change_x0: {
+    kind: "change",
+    colour: "x0",
+    why: (record, index) => (index === 0 ? "first" : pureNoise(record, index - 1)),
+    of: (record, index) => difference(at(record, index).denoised, at(record, index - 1).denoised),
+  },
+  left_x0: {
+    kind: "change",
+    colour: "x0",
+    why: (record, index) => (record.ended ? pureNoise(record, index) : "not_yet"),
+    of: (record, index) => difference(at(record, index).denoised, at(record, record.evaluations.length - 1).denoised),
+  },
+};
+
+function predicted(formula, output, colour, otherwise) {
+  return {
+    kind: "state",
+    colour,
+    why: (record, index) => branch(output)(record, index) || otherwise(record, index),
+    of: (record, index) => formula(type(record), at(record, index), at(record, index)[output]),
+  };
+}
+
+Object.assign(window.LatentStudio, { quantities, combine, predictedX0, predictedNoise, guided });
+})();
