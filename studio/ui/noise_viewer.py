@@ -19,6 +19,7 @@ from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.text import VIEWER_CAPTIONS, say, words
 
 TAB = "noise_viewer"
+ADDRESS = "viewer"  # what viewer.js writes between # and : while its tab is open
 PANELS = ("timeline", "panes", "schedule", "numbers", "equation", "guidance", "latent")
 EMPTY = {"job": None, "image": 0, "ended": True, "message": ""}
 

@@ -28,7 +28,12 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
     """The page and the arguments `launch` must be given for it (theme, head, and what is to stay off)."""
     with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         status = drawn(
-            "header", value=_status(engine), title=say("page.title"), words=words("header"), elem_classes="ls-top"
+            "header",
+            value=_status(engine),
+            title=say("page.title"),
+            words=words("header"),
+            addresses={noise_viewer.ADDRESS: say("tab.noise_viewer")},
+            elem_classes="ls-top",
         )
         with gr.Tabs(selected=text_to_image.TAB, elem_id="tabs") as tabs:
             with gr.Tab(say("tab.text_to_image"), id=text_to_image.TAB):

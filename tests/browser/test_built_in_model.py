@@ -155,7 +155,7 @@ def test_the_run_is_moved_through_in_the_noise_viewer(visitor: Visitor, url: str
     page.get_by_role("slider", name="Evaluations of this run").focus()
     for key in ("Home", "ArrowRight", "End"):
         page.keyboard.press(key)
-        seen.add(tuple(page.eval_on_selector_all(".ls-pane canvas", "all => all.map((c) => c.toDataURL())")))
+        seen.add(tuple(page.eval_on_selector_all(".ls-panes .ls-frame canvas", "all => all.map((c) => c.toDataURL())")))
     assert len(seen) == 3
     assert requests == []
 

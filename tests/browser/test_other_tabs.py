@@ -70,8 +70,9 @@ def test_a_run_is_moved_through_in_the_noise_viewer_with_the_network_idle(visito
     page.on("request", lambda request: requests.append(request.url))
 
     def panes() -> list[str]:
-        return page.eval_on_selector_all(".ls-pane canvas", "all => all.map((c) => c.toDataURL())")
+        return page.eval_on_selector_all(".ls-panes .ls-frame canvas", "all => all.map((c) => c.toDataURL())")
 
+    page.get_by_role("button", name="Expert").click()
     last = panes()
     assert len(set(last)) == 3
     timeline = page.get_by_role("slider", name="Evaluations of this run")

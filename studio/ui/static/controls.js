@@ -96,24 +96,26 @@ window.LatentStudio.header = ({ element, props, watch }) => {
     state.title = status.device || "";
     leave.hidden = !status.leave;
   }
-  keepTab();
+  keepTab(props.addresses);
   watch("value", draw);
   draw();
   const chosen = localStorage.getItem("latent-studio-theme");
   if (chosen && !new URLSearchParams(location.search).has("__theme")) document.body.classList.toggle("dark", chosen === "dark");
 };
 
-/** The tab somebody was in is the one a reload opens; a new browser tab begins with the first. */
-function keepTab() {
+/** The tab somebody was in is the one a reload opens; a new browser tab begins with the first, or with the one that its
+    address names (`addresses`: what stands between # and : to the tab's label). */
+function keepTab(addresses) {
   const KEPT = "latent-studio-tab";
   const tabs = () => [...document.querySelectorAll("#tabs [role=tab]")];
-  const kept = sessionStorage.getItem(KEPT);
+  const linked = Object.keys(addresses).find((name) => location.hash.startsWith(`#${name}:`));
+  const kept = linked ? addresses[linked] : sessionStorage.getItem(KEPT);
   const open = (tries) => {
     const tab = tabs().find((one) => one.textContent.trim() === kept);
     if (!tab && tries) return requestAnimationFrame(() => open(tries - 1));
     if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
   };
-  if (kept && !location.search && !location.hash) open(300);
+  if (linked || (kept && !location.search && !location.hash)) open(300);
   document.addEventListener("click", () =>
     requestAnimationFrame(() => {
       const chosen = tabs().find((one) => one.getAttribute("aria-selected") === "true");

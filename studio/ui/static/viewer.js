@@ -257,7 +257,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     const facts = [];
     if (run.checkpoint) facts.push(run.checkpoint);
     if (run.seed !== undefined) facts.push(say("fact.seed", { seed: run.seed }));
-    if (run.scheduler) facts.push(run.scheduler);
+    if (run.scheduler) facts.push(run.scheduler_label || run.scheduler);
     if (run.guidance_scale !== undefined) facts.push(say("fact.guidance", { guidance: run.guidance_scale }));
     return facts.join(" · ");
   }

@@ -1,0 +1,158 @@
+"""The noise viewer in Chromium, on an engine that only draws: moving through a run, panes, shaders, modes, address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import ready
+from tests.browser.test_page import finished, generate, stage
+
+Visitor = Callable[..., Page]
+
+
+@pytest.fixture
+def viewer(visitor: Visitor) -> Page:
+    """The viewer at the end of a finished run."""
+    page = visitor(width=1440, height=900)
+    generate(page, "to look into")
+    finished(page)
+    stage(page).get_by_role("button", name="Noise viewer").click()
+    expect(page.locator(".ls-where")).to_have_text("Evaluation 25 of 25")
+    return page
+
+
+def test_a_key_press_changes_the_picture_before_the_next_frame_and_asks_the_server_nothing(viewer: Page) -> None:
+    viewer.wait_for_load_state("networkidle")
+    requests: list[str] = []
+    viewer.on("request", lambda request: requests.append(request.url))
+    viewer.get_by_role("slider", name="Evaluations of this run").focus()
+    viewer.keyboard.press("Home")
+    # The picture is compared in the animation frame that follows the key: it is already the new one there.
+    changed = viewer.evaluate(
+        """() => new Promise((done) => {
+          const canvas = document.querySelector('.ls-pane canvas[data-quantity=x_t]');
+          const seen = [canvas.toDataURL()];
+          const press = (left) => {
+            if (!left) return done(seen.length === new Set(seen).size);
+            document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true}));
+            requestAnimationFrame(() => { seen.push(canvas.toDataURL()); press(left - 1); });
+          };
+          press(12);
+        })"""
+    )
+    assert changed
+    expect(viewer.locator(".ls-where")).to_have_text("Evaluation 13 of 25")
+    assert requests == []
+
+
+def test_shaders_and_plain_code_draw_the_same_pictures(viewer: Page) -> None:
+    """The two are separate programs; they may differ by the rounding of one grey level."""
+    found: dict[str, Any] = viewer.evaluate(
+        """() => {
+          const { Painter } = window.LatentStudio;
+          const [C, H, W] = [4, 7, 5];
+          let seed = 1;
+          const random = () => { seed = (seed * 16807) % 2147483647; return seed / 1073741823.5 - 1; };
+          const many = (n, size) => Float32Array.from({length: n}, () => random() * size);
+          const latents = many(C * H * W, 3);
+          const decoder = {weight: many(192 * C * 9, 0.2), bias: many(192, 0.5), scale: 8};
+          const painter = new Painter();
+          const draw = (by, how) => {
+            const canvas = document.createElement('canvas');
+            how(by, canvas);
+            return {size: [canvas.width, canvas.height],
+                    data: canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data};
+          };
+          const ways = {
+            picture: (by, canvas) => by.picture(canvas, latents, [C, H, W], decoder),
+            change: (by, canvas) => by.picture(canvas, latents, [C, H, W], decoder, {gain: 0.5, biased: false}),
+            thumbnail: (by, canvas) => by.picture(canvas, latents, [C, H, W], decoder, {stride: 8}),
+            tiles: (by, canvas) => by.tiles(canvas, latents, [C, H, W], 3),
+            heat: (by, canvas) => by.heat(canvas, latents.subarray(0, H * W), [H, W], 2),
+          };
+          const out = {shaders: !!painter.shaders};
+          for (const [name, how] of Object.entries(ways)) {
+            const [one, other] = [draw(painter.shaders, how), draw(painter.plain, how)];
+            let worst = 0;
+            for (let k = 0; k < one.data.length; k++) worst = Math.max(worst, Math.abs(one.data[k] - other.data[k]));
+            out[name] = {one: one.size, other: other.size, worst, colours: new Set(one.data).size};
+          }
+          return out;
+        }"""
+    )
+    assert found.pop("shaders"), "this Chromium has no WebGL 2"
+    sizes = {"picture": [40, 56], "change": [40, 56], "thumbnail": [5, 7], "tiles": [10, 14], "heat": [5, 7]}
+    for name, size in sizes.items():
+        assert found[name]["one"] == found[name]["other"] == size
+        # Neighbouring colours of the signed and the sequential map are up to five levels apart.
+        assert found[name]["worst"] <= (1 if name in ("picture", "change", "thumbnail") else 5), name
+        assert found[name]["colours"] > 20, name
+
+
+def test_a_newcomer_gets_three_panes_and_sentences_and_an_expert_everything(viewer: Page) -> None:
+    expect(viewer.locator(".ls-panes .ls-pane")).to_have_count(3)
+    gloss = viewer.locator(".ls-gloss[data-caption='pane.x_t']")
+    expect(gloss).to_have_text("The noisy latents the network is given. They begin as pure noise.")
+    viewer.get_by_role("button", name="中文").click()
+    expect(gloss).to_have_attribute("lang", "zh-Hans")
+    expect(gloss).to_contain_text("潜变量")
+    expect(viewer.get_by_role("tab", name="Latent space")).to_be_hidden()
+    viewer.get_by_role("button", name="Show everything").click()
+    expect(gloss).to_be_hidden()
+    viewer.get_by_role("tab", name="Latent space").click()
+    expect(viewer.locator(".ls-channels .ls-pane")).to_have_count(4)
+    expect(viewer.get_by_role("tabpanel", name="Latent space")).to_contain_text("48 times fewer")
+
+
+def test_the_crosshair_is_shared_and_says_the_numbers_of_its_cell(viewer: Page) -> None:
+    box = viewer.locator(".ls-panes canvas[data-quantity=denoised]").bounding_box()
+    assert box
+    viewer.mouse.move(box["x"] + box["width"] * (3.5 / 16), box["y"] + box["height"] * (9.5 / 16))
+    for quantity in ("x_t", "denoised", "noise_pred"):
+        pane = viewer.locator(".ls-pane", has=viewer.locator(f"canvas[data-quantity={quantity}]"))
+        expect(pane.locator(".ls-values")).to_contain_text("cell 3, 9:")
+        expect(pane.locator(".ls-loupe")).to_be_visible()
+    # The fake engine hides rows from -1.5 to 1.5 in the first channel, columns in the second.
+    values = viewer.locator(".ls-pane", has=viewer.locator("canvas[data-quantity=denoised]")).locator(".ls-values")
+    expect(values).to_contain_text("0.30  −0.90")
+
+
+def test_a_pane_shows_any_quantity_and_says_why_one_is_not_there(viewer: Page) -> None:
+    viewer.get_by_role("button", name="Expert").click()
+    third = viewer.get_by_label("What pane 3 shows")
+    third.select_option("guidance")
+    expect(viewer.locator(".ls-none").nth(2)).to_contain_text("with guidance 1 the network is asked once only")
+    viewer.get_by_role("slider", name="Evaluations of this run").focus()
+    viewer.keyboard.press("Home")
+    third.select_option("change_x_t")
+    expect(viewer.locator(".ls-panes .ls-pane").nth(2).locator("small").first).to_contain_text("one scale for the whole run")
+    third.select_option("change_x0")
+    expect(viewer.locator(".ls-none").nth(2)).to_contain_text("nothing before it")
+    third.select_option("of_two.difference")
+    expect(viewer.locator(".ls-none").nth(2)).to_be_hidden()
+    viewer.get_by_role("group", name="Panes").get_by_role("button", name="4").click()
+    expect(viewer.locator(".ls-panes .ls-pane")).to_have_count(4)
+
+
+def test_the_address_keeps_what_is_shown(viewer: Page) -> None:
+    viewer.get_by_role("button", name="Expert").click()
+    viewer.get_by_role("button", name="Channels").click()
+    viewer.get_by_label("What pane 2 shows").select_option("left_x0")
+    viewer.get_by_role("tab", name="Latent space").click()
+    viewer.get_by_role("slider", name="Evaluations of this run").focus()
+    viewer.keyboard.press("Home")
+    for _ in range(6):
+        viewer.keyboard.press("ArrowRight")
+    viewer.wait_for_function("/at=7&.*panes=x_t,left_x0,noise_pred&open=latent/.test(location.hash)")
+    viewer.reload()
+    ready(viewer)
+    expect(viewer.locator(".ls-where")).to_have_text("Evaluation 7 of 25")
+    expect(viewer.get_by_role("tab", name="Latent space")).to_have_attribute("aria-selected", "true")
+    expect(viewer.get_by_label("What pane 2 shows")).to_have_value("left_x0")
+    expect(viewer.get_by_role("button", name="Channels")).to_have_attribute("aria-pressed", "true")
+    viewer.get_by_role("tab", name="Text to image").click()
+    viewer.wait_for_function("location.hash === ''")
