@@ -129,7 +129,9 @@ def test_a_pane_shows_any_quantity_and_says_why_one_is_not_there(viewer: Page) -
     viewer.get_by_role("slider", name="Evaluations of this run").focus()
     viewer.keyboard.press("Home")
     third.select_option("change_x_t")
-    expect(viewer.locator(".ls-panes .ls-pane").nth(2).locator("small").first).to_contain_text("one scale for the whole run")
+    expect(viewer.locator(".ls-panes .ls-pane").nth(2).locator("small").first).to_contain_text(
+        "one scale for the whole run"
+    )
     third.select_option("change_x0")
     expect(viewer.locator(".ls-none").nth(2)).to_contain_text("nothing before it")
     third.select_option("of_two.difference")

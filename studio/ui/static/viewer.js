@@ -68,7 +68,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   const transport = h("div", { class: "ls-transport" }, h("div", { class: "ls-steps" }, ...Object.values(buttons)), where, level, h("div", { class: "ls-transport-more" }, speed, loop, live));
   const sticky = h("div", { class: "ls-sticky" }, transport, ...at("way"));
   const aside = h("div", { class: "ls-aside" }, ...at("aside"));
-  const main = h("div", { class: "ls-main" }, h("div", { class: "ls-stage-side" }, ...at("stage"), hows.element), aside);
+  const main = h("div", { class: "ls-main" }, h("div", { class: "ls-stage-side" }, ...at("stage"), h("div", { class: "ls-tools" }, hows.element, ...panels.map((panel) => panel.tools))), aside);
   const tabs = h("div", { class: "ls-tabs", role: "tablist", "aria-label": say("deeper") });
   const rooms = h("div", { class: "ls-rooms" });
   for (const panel of deeper) {

@@ -30,6 +30,15 @@ function ticks(low, high, count = 4) {
 function chart({ width = 360, height = 150, left = 36, right = 12, label }) {
   const [top, bottom] = [10, 34];
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "ls-chart", role: "img" });
+  let drawn = null;
+  // Drawn at the width it has, so that its letters have one size everywhere.
+  new ResizeObserver(([entry]) => {
+    const wide = Math.round(entry.contentRect.width);
+    if (!wide || wide === width) return;
+    width = wide;
+    drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    if (drawn) made.draw(drawn);
+  }).observe(drawing);
   let picked = null;
   let scale = null;
   drawing.addEventListener("click", (event) => {
@@ -38,9 +47,11 @@ function chart({ width = 360, height = 150, left = 36, right = 12, label }) {
     picked(scale(((event.clientX - box.left) / box.width) * width));
   });
 
-  return {
+  const made = {
     element: drawing,
-    draw({ lines, x, y, marker, marks = [], pick = null, said = "" }) {
+    draw(given) {
+      drawn = given;
+      const { lines, x, y, marker, marks = [], pick = null, said = "" } = given;
       const all = lines.flatMap((line) => line.points).filter((point) => point.every(Number.isFinite));
       const span = (axis, k) => {
         const values = all.map((point) => point[k]);
@@ -99,6 +110,7 @@ function chart({ width = 360, height = 150, left = 36, right = 12, label }) {
       drawing.classList.toggle("ls-pickable", !!pick);
     },
   };
+  return made;
 }
 
 Object.assign(window.LatentStudio, { svg, chart, number });

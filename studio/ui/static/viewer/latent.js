@@ -62,7 +62,7 @@ window.LatentStudio.panels.push({
       const peak = Math.max(0.5, ...bars.map((bar) => bar / values.length / width));
       const parts = bars.map((bar, k) => {
         const tall = (bar / values.length / width / peak) * 40;
-        return svg("rect", { x: (k * 160) / BINS, width: 160 / BINS - 0.5, y: 44 - tall, height: tall, class: "ls-bar" });
+        return svg("rect", { x: (k * 160) / BINS, width: 160 / BINS - 0.5, y: 44 - tall, height: tall, class: "ls-hist" });
       });
       const points = Array.from({ length: 81 }, (_, k) => [(k / 80) * 160, 44 - (density(-SPAN + (k / 80) * 2 * SPAN) / peak) * 40]);
       parts.push(svg("polyline", { points: points.map((p) => p.map((n) => n.toFixed(1)).join(",")).join(" "), class: "ls-curve ls-ghost" }));

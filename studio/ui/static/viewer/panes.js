@@ -23,7 +23,7 @@ window.LatentStudio.panels.push({
       const choose = () => context.set({ panes: [...context.state.panes, "guidance", "change_x_t"].slice(0, many) });
       count.append(h("button", { class: "ls-pick", type: "button", "data-many": many, onclick: choose }, String(many)));
     }
-    const element = h("div", {}, grid, count);
+    const element = h("div", {}, grid);
     const simple = ["x_t", "denoised", "noise_pred"];
     let panes = [];
     let names = simple; // what they show
@@ -188,6 +188,7 @@ window.LatentStudio.panels.push({
 
     return {
       element,
+      tools: count,
       draw() {
         const { state } = context;
         names = state.mode === "beginner" ? simple : state.panes;
