@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from studio.questions import Question
 from studio.requests import Request
 
 RungName = Literal["fast", "tiny", "full"]
@@ -183,6 +184,14 @@ class TokensAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a `studio.questions.Question` gets: JSON, a safetensors file, a picture, ..."""
+
+    content: bytes
+    media_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSummary:
     """A job as its owner may list it, newest first."""
 
@@ -243,6 +252,11 @@ class Engine(Protocol):
         docs/record.md.
         Raises UnknownJob (also when nothing was recorded).
         """
+        ...
+
+    async def inquire(self, question: Question, *, owner: str) -> Answer:
+        """A question of the noise viewer, worked on between ticks. Raises InvalidRequest (no picture, ...), or Refused:
+        the checkpoint is not the loaded one, too many questions wait, or the answer cannot be computed."""
         ...
 
     def close(self) -> None:

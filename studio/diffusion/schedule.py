@@ -293,6 +293,12 @@ def _new_scheduler(
     return scheduler
 
 
+def training_alphas_cumprod(scheduler_config: Mapping[str, Any]) -> torch.Tensor:
+    """alpha-bar of every training timestep of a checkpoint, (num_train_timesteps,), float32."""
+    abar: torch.Tensor = _new_scheduler("ddim", "as_configured", scheduler_config, None).alphas_cumprod
+    return abar
+
+
 @functools.lru_cache(maxsize=64)
 def _pristine(class_name: str, settings: str) -> Any:
     """A new scheduler object, to be copied: some classes work a third of a second in their constructor."""
@@ -416,9 +422,13 @@ def _strides(timesteps: torch.Tensor) -> list[int]:
     return [int(a - b) for a, b in zip(timesteps.tolist(), following)]
 
 
+def level_of(abar: float) -> Level:
+    """The level of an alpha-bar."""
+    return _level(math.sqrt((1 - abar) / abar) if abar > 0 else math.inf)
+
+
 def _sigma_at(scheduler: Any, timestep: int) -> float:
-    abar = float(scheduler.alphas_cumprod[timestep])
-    return math.sqrt((1 - abar) / abar) if abar > 0 else math.inf
+    return level_of(float(scheduler.alphas_cumprod[timestep])).sigma
 
 
 def _sigma(scheduler: Any, name: SchedulerName, index: int) -> float:

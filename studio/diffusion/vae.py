@@ -35,6 +35,14 @@ def encode(components: Components, pixels: torch.Tensor, generator: torch.Genera
 
 
 @torch.inference_mode()
+def posterior(components: Components, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels => mean and standard deviation of the latents' normal distribution, float32, at the U-Net's scale."""
+    found = components.vae.encode(pixels.to(components.device, components.dtype)).latent_dist
+    scale = components.vae.config.scaling_factor
+    return scale * found.mean.float(), scale * found.std.float()
+
+
+@torch.inference_mode()
 def decode(components: Components, latents: torch.Tensor) -> torch.Tensor:
     """Latents => pixels, float32, unclamped. In half precision a NaN answer is decoded once more in float32.
 

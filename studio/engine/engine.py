@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING
 
 from studio.checkpoints.catalog import BUILT_IN, Entry, scan
 from studio.engine.device import Device, check_dtype, check_name
+from studio.engine.inquiries import Inquiries, Inquiry
 from studio.engine.jobs import JobBook, Limits, Watcher
 from studio.engine.recorder import Recorder
 from studio.events import (
+    Answer,
     Checkpoint,
     EngineStatus,
     Event,
@@ -35,6 +37,7 @@ from studio.events import (
 )
 from studio.framing import start_of
 from studio.gallery import Gallery
+from studio.questions import Question, ScheduleCurves
 from studio.requests import (
     MAX_PROMPT_CHARACTERS,
     ImageToImage,
@@ -87,6 +90,7 @@ class DiffusionEngine:
         self._preload = preload
         self._book = JobBook(limits)
         self._recorder = Recorder()
+        self._inquiries = Inquiries()
         self._components: Components | None = None
         self._worker: Worker | None = None
         self._tokenizer_lock = threading.Lock()
@@ -178,6 +182,29 @@ class DiffusionEngine:
             answer = tokenize(components, text)
         return TokensAnswer(count=answer.count, chunks=answer.chunks, pieces=answer.pieces)
 
+    async def inquire(self, question: Question, *, owner: str) -> Answer:
+        """See `studio.events.Engine.inquire`. An uploaded picture is decoded on a thread of its own."""
+        if question.checkpoint not in self._entries():
+            raise InvalidRequest(Problem("checkpoint", shown(question.checkpoint), "an installed checkpoint"))
+        picture = await asyncio.to_thread(pictures.read_picture, question.image) if question.needs_image else None
+        components = self._components
+        if components is None or components.name != question.checkpoint:
+            raise Refused("This can be seen once the checkpoint is loaded. Make a picture with it first.")
+        if isinstance(question, ScheduleCurves):
+            return await asyncio.to_thread(self._schedule, question, components)
+        inquiry = Inquiry(question, owner, picture)
+        self._inquiries.add(inquiry)
+        self._wake.set()
+        return await asyncio.wrap_future(inquiry.future)
+
+    def _schedule(self, question: ScheduleCurves, components: Components) -> Answer:
+        from studio.engine.answers import schedule_answer  # torch: there already, since components are
+
+        try:
+            return schedule_answer(question, components)
+        except ValueError as error:  # a scheduler that cannot run what this checkpoint predicts
+            raise Refused(str(error)) from None
+
     def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
         """See `studio.events.Engine.record`."""
         job = self._book.get(job_id, owner=owner)
@@ -206,6 +233,7 @@ class DiffusionEngine:
         """See `studio.events.Engine.close`. Every job that has not ended is stopped, and its watchers are told."""
         self._closing.set()
         self._wake.set()
+        self._inquiries.close()
         for job in self._book.active():
             job.stop("Stopped: the studio is closing.")
         if self._thread is not None:
@@ -220,6 +248,7 @@ class DiffusionEngine:
             logger.exception("The engine stopped")
             message = str(error) if isinstance(error, ValueError) else "The engine stopped; the log has the cause."
             self._status = EngineStatus(state="failed", message=message)
+        self._inquiries.close()
         for job in self._book.active():
             job.stop("Stopped: the studio is closing." if self._closing.is_set() else self._status.message)
             job.publish(Stopped(job_id=job.id, pictures=(), last=(), index=0, total=0, reason=str(job.stop_reason)))
@@ -253,6 +282,7 @@ class DiffusionEngine:
             book=self._book,
             gallery=self._gallery,
             recorder=self._recorder,
+            inquiries=self._inquiries,
             exact=self._exact,
             versions=_versions(),
             closing=self._closing,

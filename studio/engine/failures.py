@@ -11,7 +11,7 @@ from studio.checkpoints.inspect import BadCheckpoint
 from studio.diffusion.vae import NotFinite
 from studio.engine.device import Device
 from studio.engine.jobs import Job
-from studio.events import Failed, FailureKind
+from studio.events import Failed, FailureKind, Refused
 from studio.gallery import SaveFailed
 from studio.requests import InvalidRequest, Request
 
@@ -65,3 +65,17 @@ def _explained(request: Request, error: Exception, device: Device) -> tuple[Fail
         "Something went wrong in the studio while this picture was made. Try again; if it happens again, the log has "
         "the cause under the error id."
     )
+
+
+def refused(error: Exception, device: Device) -> Exception:
+    """What whoever asked a question is told of its error; what is not his doing goes to the log with an id."""
+    if isinstance(error, (Refused, InvalidRequest)):
+        return error
+    if device.is_out_of_memory(error):
+        error.__traceback__ = None
+        device.release()
+        return Refused(f"This does not fit into the free memory of this device ({device.label}) now.")
+    error_id = secrets.token_hex(4)
+    logger.error("A question failed (error id %s): %s", error_id, error, exc_info=error)
+    error.__traceback__ = None
+    return Refused(f"This could not be computed; the log has the cause under the error id {error_id}.")

@@ -24,14 +24,16 @@ from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
 from studio.diffusion.lane import Evaluation, UnetCall, start_lane
 from studio.diffusion.prompt import Conditioning, encode_prompts
-from studio.engine import failures, memory, recording
+from studio.engine import answers, failures, memory, recording
 from studio.engine.batching import Curve, Rota, Seat, waiting_order
+from studio.engine.calls import call_unet
 from studio.engine.device import Device
+from studio.engine.inquiries import Inquiries, Inquiry, Slices
 from studio.engine.jobs import Job, JobBook
 from studio.engine.previews import Frame, Ladder
 from studio.engine.recorder import Recorder
 from studio.engine.runs import Run, Running
-from studio.events import Loading, Queued, RungName
+from studio.events import Loading, Queued, Refused, RungName
 from studio.gallery import Gallery
 from studio.requests import ImageToImage, steps_run
 
@@ -53,6 +55,7 @@ class Outside:
     book: JobBook
     gallery: Gallery
     recorder: Recorder
+    inquiries: Inquiries
     exact: bool
     versions: dict[str, str]
     closing: threading.Event
@@ -93,8 +96,9 @@ class Worker:
             if run.job.stop_reason is not None:
                 self._stop(run, run.job.stop_reason)
         self._admit()
+        answered = self._answer()
         if not len(self._rota):
-            return False
+            return answered
         self._tick()
         return True
 
@@ -389,6 +393,20 @@ class Worker:
         after = recording.on_cpu(running.lane.latents[0])
         self._outside.recorder.add(running.run.job.id, running.image, recorded, after)
 
+    # ---------------------------------------------------------------------------------------------- questions
+
+    @torch.inference_mode()
+    def _answer(self) -> bool:
+        """One slice of the noise viewer's questions. False when there was none."""
+
+        def begin(inquiry: Inquiry) -> Slices:
+            hot = self.manager.hot
+            if hot is None or hot.name != inquiry.question.checkpoint:
+                raise Refused("Another checkpoint has been loaded meanwhile. Ask again.")
+            return answers.slices(inquiry, hot, self._outside.tokenizer_lock)
+
+        return self._outside.inquiries.work(begin, lambda error: failures.refused(error, self.device))
+
     # ------------------------------------------------------------------------------------------------ endings
 
     @torch.inference_mode()
@@ -471,22 +489,6 @@ class Worker:
     def _leave(self, running: Running) -> None:
         if self._running.pop(id(running.seat), None) is not None:
             self._rota.leave(running.seat)
-
-
-def call_unet(components: Components, calls: Sequence[UnetCall]) -> torch.Tensor:
-    """The calls of several lanes as one: rows (sum of branches, C, h, w), in the order of the calls."""
-    device = components.device
-    timesteps = torch.tensor([c.timestep for c in calls for _ in range(len(c.sample))], device=device)
-    if len(calls) == 1:
-        sample, embeds, added = calls[0].sample, calls[0].prompt_embeds, dict(calls[0].added)
-    else:
-        sample = torch.cat([c.sample for c in calls])
-        embeds = torch.cat([c.prompt_embeds for c in calls])
-        added = {name: torch.cat([c.added[name] for c in calls]) for name in calls[0].added}
-    answer: torch.Tensor = components.unet(
-        sample, timesteps, embeds, added_cond_kwargs=added or None, return_dict=False
-    )[0]
-    return answer
 
 
 def _size(running: Running) -> Hashable:

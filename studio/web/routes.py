@@ -17,8 +17,10 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.events import Engine, UnknownJob
+from studio.events import Engine, Refused, UnknownJob
 from studio.gallery import Gallery
+from studio.questions import parse
+from studio.requests import MAX_IMAGE_BYTES, InvalidRequest
 from studio.web.owner import HEADER
 
 STATIC_DIR = Path(__file__).resolve().parent.parent / "ui" / "static"
@@ -53,6 +55,7 @@ class Routes:
                 Route("/picture/{picture_id}", self.picture),
                 Route("/thumbnail/{picture_id}", self.thumbnail),
                 Route("/record/{job_id}", self.record),
+                Route("/ask/{name}", self.ask, methods=["GET", "POST"]),
                 Route("/studio-static/{name:path}", self.static),
             ],
             redirect_slashes=False,
@@ -100,6 +103,33 @@ class Routes:
         except UnknownJob:
             return _nothing_here()
         return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
+
+    async def ask(self, request: Request) -> Response:
+        """GET or POST /ask/{question}?field=value...: an answer for the noise viewer (docs/viewer.md).
+
+        A picture comes as the body of a POST, or as `picture`, the id of a finished one of this owner.
+        """
+        owner = request.headers[HEADER]
+        given = dict(request.query_params)
+        picture_id = given.pop("picture", None)
+        image = b""
+        if picture_id is not None:
+            path = await run_in_threadpool(self.gallery.path, picture_id, owner)
+            if path is None:
+                return _nothing_here()
+            image = await run_in_threadpool(path.read_bytes)
+        elif request.method == "POST":
+            async for part in request.stream():
+                image += part
+                if len(image) > MAX_IMAGE_BYTES:
+                    break  # `parse` says what is allowed
+        try:
+            answer = await self.engine.inquire(parse(request.path_params["name"], given, image), owner=owner)
+        except InvalidRequest as error:
+            return PlainTextResponse(str(error), status_code=400)
+        except Refused as error:
+            return PlainTextResponse(str(error), status_code=409)
+        return Response(answer.content, media_type=answer.media_type, headers={"cache-control": "no-store"})
 
     async def static(self, request: Request) -> Response:
         """GET /studio-static/{file}: a file of studio/ui/static, revalidated by its etag."""

@@ -24,6 +24,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from studio import metadata
 from studio.events import (
+    Answer,
     Checkpoint,
     EngineStatus,
     Event,
@@ -44,6 +45,7 @@ from studio.events import (
     UnknownJob,
 )
 from studio.gallery import Gallery
+from studio.questions import Question
 from studio.requests import (
     ImageToImage,
     InvalidRequest,
@@ -192,6 +194,9 @@ class FakeEngine:
     async def ask(self, question: Tokens) -> TokensAnswer:
         pieces = tuple(question.text.split())
         return TokensAnswer(count=len(pieces), chunks=max(1, -(-len(pieces) // 75)), pieces=pieces)
+
+    async def inquire(self, question: Question, *, owner: str) -> Answer:
+        raise Refused("The fake engine has no model to ask.")
 
     def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
         job = self._job(job_id, owner)

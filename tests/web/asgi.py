@@ -12,8 +12,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.events import Answer as EngineAnswer
 from studio.events import UnknownJob
 from studio.gallery import Gallery
+from studio.questions import Question
 from studio.web import middleware
 
 HOST = "127.0.0.1:7860"
@@ -124,10 +126,18 @@ class Page:
 
 
 class Records:
-    """The one question of the engine that the routes ask."""
+    """What the routes ask of the engine."""
 
     def __init__(self) -> None:
         self.owners: dict[str, str] = {}
+        self.asked: list[tuple[Question, str]] = []
+        self.refusal: Exception | None = None
+
+    async def inquire(self, question: Question, *, owner: str) -> EngineAnswer:
+        self.asked.append((question, owner))
+        if self.refusal is not None:
+            raise self.refusal
+        return EngineAnswer(content=b"{}", media_type="application/json")
 
     def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
         if self.owners.get(job_id) != owner:

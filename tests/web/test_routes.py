@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.types import ASGIApp
 
+from studio.events import Refused
 from studio.gallery import Gallery
 from studio.metadata import parameters_text, picture_info
-from studio.requests import TextToImage
+from studio.questions import LossCurve
+from studio.requests import MAX_IMAGE_BYTES, TextToImage
 from studio.web.owner import COOKIE, HEADER, Owner
 from studio.web.routes import Routes
 from tests.web.asgi import Page, Records, Visitor, call
@@ -104,6 +106,34 @@ def test_a_record_says_which_number_was_wrong(studio: Studio, query: str) -> Non
     answer = studio.ann("/record/job", query=query)
     assert answer.status == 400
     assert answer.body.decode().startswith(query.partition("=")[0])
+
+
+def test_a_question_is_asked_with_a_picture_sent_or_named(studio: Studio) -> None:
+    picture, saved = studio.picture(studio.ann)
+    answer = studio.ann("/ask/losses", query=f"checkpoint=tiny&caption=a+fox&points=5&picture={picture}")
+    assert (answer.status, answer.body, answer.header("cache-control")) == (200, b"{}", "no-store")
+    answer = studio.ann("/ask/vae", query="checkpoint=tiny", method="POST", body=b"a file")
+    assert answer.status == 200
+    (named, owner), (sent, _) = studio.records.asked
+    assert isinstance(named, LossCurve)
+    assert (named.caption, named.points, named.image, owner) == ("a fox", 5, saved, studio.ann.cookies[COOKIE])
+    assert (sent.name, sent.image) == ("vae", b"a file")
+    assert studio.bob("/ask/vae", query=f"checkpoint=tiny&picture={picture}").status == 404
+    assert len(studio.records.asked) == 2
+
+
+def test_a_question_that_cannot_be_answered_says_why(studio: Studio) -> None:
+    refused = studio.ann("/ask/losses", query="checkpoint=tiny&points=99&colour=red")
+    assert refused.status == 400
+    for name in ("points", "colour", "image"):
+        assert f"{name}: " in refused.body.decode()
+    assert studio.ann("/ask/everything", query="checkpoint=tiny").status == 400
+    large = b"x" * (MAX_IMAGE_BYTES + 1)
+    assert studio.ann("/ask/vae", query="checkpoint=tiny", method="POST", body=large).status == 400
+    assert not studio.records.asked
+    studio.records.refusal = Refused("Later.")
+    answer = studio.ann("/ask/schedule", query="checkpoint=tiny")
+    assert (answer.status, answer.body) == (409, b"Later.")
 
 
 @pytest.mark.parametrize("address", ["/picture/{picture}", "/thumbnail/{picture}", "/record/{job}"])

@@ -1,0 +1,253 @@
+"""How each question of the noise viewer is answered, in slices on the engine's thread; formats: docs/viewer.md."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.numpy import save
+
+from studio.diffusion import forward, vae
+from studio.diffusion.families import Components
+from studio.diffusion.lane import UnetCall
+from studio.diffusion.latents import image_generator
+from studio.diffusion.prompt import Conditioning, encode_prompts
+from studio.diffusion.schedule import Level, make_schedule
+from studio.engine.calls import call_unet
+from studio.engine.inquiries import Inquiry, Slices
+from studio.engine.recording import fast_decoder, on_cpu
+from studio.events import Answer
+from studio.questions import ErrorMap, ForwardProcess, LossCurve, RoundTrip, ScheduleCurves
+from studio.requests import resolve_noise_schedule
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+SIDE_GRID = 64  # pixels: a U-Net of four levels halves the latents three times
+
+
+def slices(inquiry: Inquiry, components: Components, tokenizer_lock: AbstractContextManager[Any]) -> Slices:
+    """The work of a question about the loaded checkpoint; the lock is held while a caption is encoded."""
+    question = inquiry.question
+    if isinstance(question, ForwardProcess):
+        return _forward(question, _fitted(inquiry, components), components)
+    if isinstance(question, LossCurve):
+        return _losses(question, _fitted(inquiry, components), components, tokenizer_lock)
+    if isinstance(question, ErrorMap):
+        return _error_map(question, _fitted(inquiry, components), components, tokenizer_lock)
+    if isinstance(question, RoundTrip):
+        return _round_trip(question, _fitted(inquiry, components), components)
+    raise TypeError(f"nobody answers {type(question).__name__}")
+
+
+def _fitted(inquiry: Inquiry, components: Components) -> Image.Image:
+    """The picture in its own shape at about the checkpoint's native area, on the grid of its U-Net."""
+    picture = inquiry.picture
+    assert picture is not None
+    factor = math.sqrt(components.native_width * components.native_height / (picture.width * picture.height))
+    grid = min(SIDE_GRID, components.native_width)
+    width, height = (max(grid, round(side * factor / grid) * grid) for side in picture.size)
+    return picture if picture.size == (width, height) else picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+# --------------------------------------------------------------------------------------------- schedule, forward
+
+
+def schedule_answer(question: ScheduleCurves, components: Components) -> Answer:
+    """Every evaluation's timestep and level, and the training curve. Needs no device and no engine's thread."""
+    schedule = make_schedule(
+        question.scheduler,
+        question.noise_schedule,
+        question.num_inference_steps,
+        components.scheduler_config,
+        strength=question.strength,
+        prediction_type=components.prediction_type,
+        family=components.family,
+    )
+    evaluations = [
+        {"index": index, "step": step, "stage": stage, "timestep": float(timestep), **_level_facts(level)}
+        for index, (step, stage, timestep, level) in enumerate(
+            zip(schedule.steps, schedule.stages, schedule.timesteps, schedule.levels)
+        )
+    ]
+    return _json(
+        {
+            "scheduler": question.scheduler,
+            "noise_schedule": resolve_noise_schedule(question.scheduler, question.noise_schedule),
+            "steps": len(set(schedule.steps)),
+            "total": schedule.total,
+            "evaluations": evaluations,
+            "training_abar": [round(float(v), 8) for v in forward.training_abar(components.scheduler_config)],
+        }
+    )
+
+
+def _level_facts(level: Level) -> dict[str, float | None]:
+    finite = math.isfinite(level.sigma)
+    return {
+        "sigma": level.sigma if finite else None,
+        "a": level.a,
+        "s": level.s,
+        "abar": level.a**2,
+        "log_snr": -2 * math.log(level.sigma) if finite and level.sigma > 0 else None,
+    }
+
+
+def _forward(question: ForwardProcess, picture: Image.Image, components: Components) -> Slices:
+    z0 = _encoded(picture, components)
+    yield
+    noise = _noise(z0, question.seed)
+    abar = forward.training_abar(components.scheduler_config)
+    tensors = {
+        "z0": on_cpu(z0[0]),
+        "noise": on_cpu(noise[0]),
+        "pixels": np.asarray(picture),
+        "training_abar": on_cpu(abar),
+    }
+    decoder = fast_decoder(components)
+    if decoder is not None:
+        tensors["preview.weight"], tensors["preview.bias"] = decoder
+    return _safetensors(tensors, {"seed": question.seed, **_picture_facts(picture, components)})
+
+
+def _losses(
+    question: LossCurve, picture: Image.Image, components: Components, tokenizer_lock: AbstractContextManager[Any]
+) -> Slices:
+    z0 = _encoded(picture, components)
+    noise = _noise(z0, question.seed)
+    captions = {"right": question.caption, "empty": "", "wrong": question.wrong_caption}
+    with tokenizer_lock:
+        conditions = {name: _conditioning(caption, components) for name, caption in captions.items()}
+    yield
+    abar = forward.training_abar(components.scheduler_config)
+    timesteps = np.linspace(0, len(abar) - 1, question.points + 1)[1:].round().astype(int).tolist()
+    curves: dict[str, list[float]] = {name: [] for name in captions}
+    for timestep in timesteps:
+        level = forward.level_at(abar, timestep)
+        z_t = forward.noised(z0, noise, level)
+        for name, output in _asked(z_t, timestep, conditions, components):
+            difference = forward.error(z_t, output, noise, level, components.prediction_type)
+            curves[name].append(float(difference.square().mean()))
+        yield
+    levels = [_level_facts(forward.level_at(abar, t)) for t in timesteps]
+    facts = {"timesteps": timesteps, "levels": levels, "captions": captions, "seed": question.seed}
+    return _json(facts | {"losses": curves} | _picture_facts(picture, components))
+
+
+def _error_map(
+    question: ErrorMap, picture: Image.Image, components: Components, tokenizer_lock: AbstractContextManager[Any]
+) -> Slices:
+    z0 = _encoded(picture, components)
+    noise = _noise(z0, question.seed)
+    with tokenizer_lock:
+        conditions = {"caption": _conditioning(question.caption, components)}
+    yield
+    abar = forward.training_abar(components.scheduler_config)
+    timestep = min(question.timestep, len(abar) - 1)
+    level = forward.level_at(abar, timestep)
+    z_t = forward.noised(z0, noise, level)
+    [(_, output)] = _asked(z_t, timestep, conditions, components)
+    difference = forward.error(z_t, output, noise, level, components.prediction_type)
+    tensors = {"z_t": z_t, "noise": noise, "noise_pred": noise - difference, "error": difference}
+    facts: dict[str, object] = {
+        "timestep": timestep,
+        "caption": question.caption,
+        "seed": question.seed,
+        **_level_facts(level),
+    }
+    facts["loss"] = float(difference.square().mean())
+    return _safetensors({n: on_cpu(t[0]) for n, t in tensors.items()}, facts | _picture_facts(picture, components))
+
+
+def _asked(
+    z_t: torch.Tensor, timestep: int, conditions: Mapping[str, Conditioning], components: Components
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The U-Net's answer (1, C, h, w) under each condition; captions of one length share a call."""
+    by_shape: dict[object, list[tuple[str, UnetCall]]] = {}
+    for name, conditioning in conditions.items():
+        embeds, added = conditioning.at(0)
+        call = UnetCall(z_t.to(components.dtype), float(timestep), embeds, added)
+        by_shape.setdefault(tuple(embeds.shape), []).append((name, call))
+    for group in by_shape.values():
+        answer = call_unet(components, [call for _, call in group])
+        yield from zip([name for name, _ in group], answer.split(1))
+
+
+def _encoded(picture: Image.Image, components: Components) -> torch.Tensor:
+    """z0 (1, C, h, w) float32: the mean of the posterior, so that the same picture has the same latents."""
+    return vae.posterior(components, vae.from_picture(picture, *picture.size))[0]
+
+
+def _noise(z0: torch.Tensor, seed: int) -> torch.Tensor:
+    return torch.randn(z0.shape, generator=image_generator(seed)).to(z0.device)
+
+
+def _conditioning(caption: str, components: Components) -> Conditioning:
+    return encode_prompts(components, caption, "", num_steps=1, guidance_scale=1.0)
+
+
+# ------------------------------------------------------------------------------------------------- the VAE
+
+
+def _round_trip(question: RoundTrip, picture: Image.Image, components: Components) -> Slices:
+    mean, std = vae.posterior(components, vae.from_picture(picture, *picture.size))
+    yield
+    by_mean = vae.to_uint8(vae.decode(components, mean))[0]
+    yield
+    sample = mean + std * _noise(mean, question.seed)
+    by_sample = vae.to_uint8(vae.decode(components, sample))[0]
+    pixels = np.asarray(picture)
+    tensors = {
+        "pixels": pixels,
+        "reconstruction": by_mean,
+        "reconstruction_of_sample": by_sample,
+        "mean": on_cpu(mean[0]),
+        "std": on_cpu(std[0]),
+    }
+    channels = on_cpu(mean[0]).astype(np.float64)
+    facts = {
+        "psnr": psnr(pixels, by_mean),
+        "psnr_of_sample": psnr(pixels, by_sample),
+        "ratio": pixels.size / channels.size,
+        "channels": [
+            {"mean": float(c.mean()), "std": float(c.std()), "min": float(c.min()), "max": float(c.max())}
+            for c in channels
+        ],
+        "posterior_std": [float(v) for v in on_cpu(std[0]).mean(axis=(1, 2))],
+        "scaling_factor": float(components.vae.config.scaling_factor),
+        "seed": question.seed,
+    }
+    return _safetensors(tensors, facts | _picture_facts(picture, components))
+
+
+def psnr(picture: Array, other: Array) -> float | None:
+    """Peak signal to noise ratio of two uint8 pictures in dB; None when they are equal."""
+    error = float(np.mean((picture.astype(np.float64) - other.astype(np.float64)) ** 2))
+    return 10 * math.log10(255**2 / error) if error else None
+
+
+# --------------------------------------------------------------------------------------------------- formats
+
+
+def _picture_facts(picture: Image.Image, components: Components) -> dict[str, object]:
+    return {
+        "width": picture.width,
+        "height": picture.height,
+        "checkpoint": components.name,
+        "prediction_type": components.prediction_type,
+    }
+
+
+def _json(values: object) -> Answer:
+    return Answer(content=json.dumps(values, allow_nan=False).encode(), media_type="application/json")
+
+
+def _safetensors(tensors: Mapping[str, Array], facts: Mapping[str, object]) -> Answer:
+    whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    content = bytes(save(whole, metadata={"run": json.dumps(facts, allow_nan=False)}))
+    return Answer(content=content, media_type="application/octet-stream")

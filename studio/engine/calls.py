@@ -1,0 +1,26 @@
+"""The calls of several lanes as one U-Net call: the one place where its arguments are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from studio.diffusion.families import Components
+from studio.diffusion.lane import UnetCall
+
+
+def call_unet(components: Components, calls: Sequence[UnetCall]) -> torch.Tensor:
+    """The calls of several lanes as one: rows (sum of branches, C, h, w), in the order of the calls."""
+    device = components.device
+    timesteps = torch.tensor([c.timestep for c in calls for _ in range(len(c.sample))], device=device)
+    if len(calls) == 1:
+        sample, embeds, added = calls[0].sample, calls[0].prompt_embeds, dict(calls[0].added)
+    else:
+        sample = torch.cat([c.sample for c in calls])
+        embeds = torch.cat([c.prompt_embeds for c in calls])
+        added = {name: torch.cat([c.added[name] for c in calls]) for name in calls[0].added}
+    answer: torch.Tensor = components.unet(
+        sample, timesteps, embeds, added_cond_kwargs=added or None, return_dict=False
+    )[0]
+    return answer

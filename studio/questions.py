@@ -1,0 +1,173 @@
+"""What the noise viewer asks beside a run: frozen, validated questions about the loaded checkpoint and a picture.
+
+Plain data: no torch, no page. `parse` is the gate for the query string of `/ask/<name>`; the answers: docs/viewer.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import ClassVar
+
+from studio.requests import (
+    MAX_IMAGE_BYTES,
+    MAX_PROMPT_CHARACTERS,
+    MAX_SEED,
+    NOISE_SCHEDULES,
+    RANGES,
+    SCHEDULERS,
+    InvalidRequest,
+    NoiseScheduleName,
+    Problem,
+    Range,
+    SchedulerName,
+    clean_text,
+    one_of,
+    short_name,
+    shown,
+)
+
+_RANGES: Mapping[str, Range] = {
+    "num_inference_steps": RANGES["num_inference_steps"],
+    "strength": RANGES["strength"],
+    "seed": Range(low=0, high=MAX_SEED, whole=True),
+    "points": Range(low=2, high=20, whole=True),
+    "timestep": Range(low=0, high=999, whole=True),
+}
+_TEXTS = ("caption", "wrong_caption")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Something about a checkpoint, which must be the loaded one. Questions that `needs_image` come with the bytes of a
+    PNG, JPEG or WebP file."""
+
+    name: ClassVar[str]
+    needs_image: ClassVar[bool] = False
+
+    checkpoint: str
+    image: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleCurves(Question):
+    """Where would this scheduler evaluate the U-Net? Answered without a model call."""
+
+    name: ClassVar[str] = "schedule"
+
+    scheduler: SchedulerName = "dpmpp_2m"
+    noise_schedule: NoiseScheduleName = "automatic"
+    num_inference_steps: int = 25
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardProcess(Question):
+    """The clean latents of a picture, one fixed noise, and the training curve, to noise it in the browser."""
+
+    name: ClassVar[str] = "forward"
+    needs_image: ClassVar[bool] = True
+
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossCurve(Question):
+    """The training loss over t, with the right caption, none, and a wrong one."""
+
+    name: ClassVar[str] = "losses"
+    needs_image: ClassVar[bool] = True
+
+    caption: str = ""
+    wrong_caption: str = ""
+    points: int = 12
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorMap(Question):
+    """Noise minus predicted noise at one t."""
+
+    name: ClassVar[str] = "error"
+    needs_image: ClassVar[bool] = True
+
+    caption: str = ""
+    timestep: int = 500
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundTrip(Question):
+    """A picture through the VAE and back."""
+
+    name: ClassVar[str] = "vae"
+    needs_image: ClassVar[bool] = True
+
+    seed: int = 0
+
+
+KINDS: Mapping[str, type[Question]] = {
+    kind.name: kind for kind in (ScheduleCurves, ForwardProcess, LossCurve, ErrorMap, RoundTrip)
+}
+
+
+def parse(name: str, given: Mapping[str, str], image: bytes = b"") -> Question:
+    """A question from its name, its values as text, and a picture's bytes. Raises InvalidRequest with every problem."""
+    kind = KINDS.get(name)
+    if kind is None:
+        raise InvalidRequest(Problem("question", shown(name), ", ".join(KINDS)))
+    known = {f.name: f for f in fields(kind) if f.name != "image"}
+    problems = [Problem(n, shown(given[n]), f"the fields {', '.join(known)}") for n in given if n not in known]
+    values: dict[str, object] = {"image": image} if kind.needs_image else {}
+    for field_name, field in known.items():
+        if field_name in given:
+            values[field_name] = _value(field_name, given[field_name], problems)
+        elif field.default is MISSING:
+            problems.append(Problem(field_name, "nothing", "this field is needed"))
+    if kind.needs_image and not 0 < len(image) <= MAX_IMAGE_BYTES:
+        size = f"a file of {len(image) / 2**20:.1f} MiB" if image else "nothing"
+        allowed = f"a PNG, JPEG or WebP file of at most {MAX_IMAGE_BYTES // 2**20} MiB, or the id of a picture"
+        problems.append(Problem("image", size, allowed))
+    if not problems and kind is ScheduleCurves:
+        problems = _curve_problems(ScheduleCurves(**values))  # type: ignore[arg-type]
+    if problems:
+        raise InvalidRequest(*problems)
+    return kind(**values)  # type: ignore[arg-type]
+
+
+def _value(name: str, text: str, problems: list[Problem]) -> object:
+    if name in _RANGES:
+        allowed = _RANGES[name]
+        try:
+            number = int(text) if allowed.whole else float(text)
+        except ValueError:
+            number = None
+        if number is None or len(text) > 30 or not allowed.holds(number):
+            problems.append(Problem(name, shown(text), allowed.describe()))
+        return number
+    if name in _TEXTS:
+        if len(text) > MAX_PROMPT_CHARACTERS:
+            allowed_text = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters"
+            problems.append(Problem(name, f"a text of {len(text):,} characters", allowed_text))
+        return clean_text(text)
+    for field, table in (
+        ("scheduler", {k: v.label for k, v in SCHEDULERS.items()}),
+        ("noise_schedule", dict(NOISE_SCHEDULES)),
+    ):
+        if name == field:
+            text = short_name(text, table)
+            if text not in table:
+                problems.append(Problem(name, shown(text), one_of(table)))
+    return text
+
+
+def _curve_problems(question: ScheduleCurves) -> list[Problem]:
+    facts = SCHEDULERS[question.scheduler]
+    found = []
+    if question.noise_schedule not in facts.noise_schedules:
+        able = one_of({s: NOISE_SCHEDULES[s] for s in facts.noise_schedules})
+        found.append(Problem("noise_schedule", NOISE_SCHEDULES[question.noise_schedule], f"with {facts.label} {able}"))
+    if question.num_inference_steps > facts.max_steps:
+        allowed = f"with {facts.label} whole numbers from 1 to {facts.max_steps}"
+        found.append(Problem("num_inference_steps", str(question.num_inference_steps), allowed))
+    return found

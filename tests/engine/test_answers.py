@@ -1,0 +1,175 @@
+"""The noise viewer's questions on a tiny model: schedules, forward process, losses, the VAE, and refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load
+
+from studio.engine.engine import DiffusionEngine
+from studio.engine.inquiries import WAITING_OF_ONE, Inquiries, Inquiry, Slices
+from studio.events import Answer, Finished, Refused
+from studio.questions import Question, parse
+from studio.requests import SCHEDULERS, InvalidRequest
+from tests.engine.conftest import Calls, ask, events_of, finish
+from tests.engine.test_recorder import header
+
+
+def png(width: int = 64, height: int = 64) -> bytes:
+    rows = np.linspace(0, 255, height)[:, None, None] * np.ones((1, width, 3))
+    rows[:, : width // 2, 0] = 200
+    encoded = io.BytesIO()
+    Image.fromarray(rows.astype(np.uint8)).save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def inquire(engine: DiffusionEngine, name: str, image: bytes = b"", owner: str = "anna", **given: Any) -> Answer:
+    question = parse(name, {"checkpoint": "tiny"} | {k: str(v) for k, v in given.items()}, image)
+    return asyncio.run(asyncio.wait_for(engine.inquire(question, owner=owner), 120))
+
+
+@pytest.fixture(scope="module")
+def loaded(engine: DiffusionEngine) -> DiffusionEngine:
+    finish(engine, ask(num_inference_steps=1))
+    return engine
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_schedule_is_known_before_it_runs(loaded: DiffusionEngine, scheduler: str) -> None:
+    answer = json.loads(inquire(loaded, "schedule", scheduler=scheduler, num_inference_steps=5).content)
+    job = loaded.submit(ask(scheduler=scheduler, num_inference_steps=5), owner="anna")
+    asyncio.run(events_of(loaded, job))
+    run = header(loaded.record(job, owner="anna"))
+    assert (answer["total"], answer["noise_schedule"]) == (run["total"], run["noise_schedule"])
+    assert len(answer["evaluations"]) == len(run["evaluations"])
+    for told, made in zip(answer["evaluations"], run["evaluations"]):
+        for name in ("index", "step", "stage", "timestep", "sigma", "a", "s", "log_snr"):
+            assert told[name] == pytest.approx(made[name]), name
+        assert told["abar"] == pytest.approx(1 / (1 + told["sigma"] ** 2))
+        assert told["log_snr"] == pytest.approx(-2 * np.log(told["sigma"]))
+    assert len(answer["training_abar"]) == 1000
+
+
+def test_the_forward_process_has_all_that_noising_needs(loaded: DiffusionEngine) -> None:
+    answer = inquire(loaded, "forward", png(128, 128), seed=3)
+    tensors, facts = load(answer.content), header(answer.content)
+    assert tensors["z0"].shape == tensors["noise"].shape == (4, 8, 8)
+    assert tensors["pixels"].shape == (64, 64, 3), "at the size the model is at home with"
+    assert tensors["training_abar"].shape == (1000,)
+    assert tensors["preview.weight"].shape == (192, 4, 3, 3)
+    assert (facts["width"], facts["height"], facts["prediction_type"]) == (64, 64, "epsilon")
+    again = load(inquire(loaded, "forward", png(128, 128), seed=3).content)
+    assert all((tensors[name] == again[name]).all() for name in tensors)
+    other = load(inquire(loaded, "forward", png(128, 128), seed=4).content)
+    assert (other["z0"] == tensors["z0"]).all()
+    assert not (other["noise"] == tensors["noise"]).all()
+
+
+def test_the_loss_is_that_of_the_map(loaded: DiffusionEngine) -> None:
+    image = png()
+    curve = json.loads(
+        inquire(loaded, "losses", image, caption="a red fox", wrong_caption="snow " * 100, points=4).content
+    )
+    assert curve["timesteps"] == [250, 500, 749, 999]
+    assert {name: len(values) for name, values in curve["losses"].items()} == {"right": 4, "empty": 4, "wrong": 4}
+    answer = inquire(loaded, "error", image, caption="a red fox", timestep=500)
+    tensors, facts = load(answer.content), header(answer.content)
+    assert facts["loss"] == pytest.approx(curve["losses"]["right"][1], rel=1e-4)
+    assert facts["loss"] == pytest.approx(float((tensors["error"] ** 2).mean()), rel=1e-5)
+    forward = load(inquire(loaded, "forward", image).content)
+    z_t = facts["a"] * forward["z0"] + facts["s"] * forward["noise"]
+    assert np.abs(z_t - tensors["z_t"]).max() < 1e-5
+    assert np.abs(tensors["noise"] - tensors["noise_pred"] - tensors["error"]).max() < 1e-5
+    assert curve["losses"]["right"] != curve["losses"]["empty"] != curve["losses"]["wrong"]
+
+
+def test_a_picture_goes_through_the_vae_and_back(loaded: DiffusionEngine) -> None:
+    answer = inquire(loaded, "vae", png(96, 64))
+    tensors, facts = load(answer.content), header(answer.content)
+    assert (facts["width"], facts["height"]) == (64, 64) or facts["width"] > facts["height"]
+    for name in ("pixels", "reconstruction", "reconstruction_of_sample"):
+        assert tensors[name].shape == (facts["height"], facts["width"], 3)
+        assert tensors[name].dtype == np.uint8
+    assert tensors["mean"].shape == tensors["std"].shape == (4, facts["height"] // 8, facts["width"] // 8)
+    assert (tensors["std"] > 0).all()
+    assert facts["ratio"] == 48
+    error = np.mean((tensors["pixels"].astype(float) - tensors["reconstruction"]) ** 2)
+    assert facts["psnr"] == pytest.approx(10 * np.log10(255**2 / error))
+    assert facts["channels"][2]["mean"] == pytest.approx(float(tensors["mean"][2].mean()), abs=1e-5)
+    assert not (tensors["reconstruction"] == tensors["reconstruction_of_sample"]).all()
+
+
+def test_a_question_waits_its_turn_between_ticks(loaded: DiffusionEngine, calls: Calls) -> None:
+    """While a picture is made a question of four model calls is answered, one call between two ticks."""
+    question = parse("losses", {"checkpoint": "tiny", "points": "4"}, png())
+
+    async def both() -> tuple[Answer, Any]:
+        job = loaded.submit(ask(num_inference_steps=30), owner="ben")
+        answer, events = await asyncio.gather(loaded.inquire(question, owner="anna"), events_of(loaded, job, "ben"))
+        return answer, events[-1]
+
+    answer, last = asyncio.run(both())
+    assert isinstance(last, Finished)
+    assert len(json.loads(answer.content)["losses"]["right"]) == 4
+
+
+def test_what_cannot_be_answered_is_refused(loaded: DiffusionEngine) -> None:
+    with pytest.raises(InvalidRequest, match="checkpoint"):
+        inquire(loaded, "schedule", checkpoint="nowhere")
+    with pytest.raises(Refused, match="once the checkpoint is loaded"):
+        inquire(loaded, "schedule", checkpoint="tiny-v")
+    with pytest.raises(InvalidRequest, match="image"):
+        inquire(loaded, "vae", b"no picture")
+    inquire(loaded, "vae", png())
+
+
+def test_a_fault_in_an_answer_is_refused_and_the_next_one_comes(
+    loaded: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from studio.engine import answers
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("nobody expects this one")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answers, "psnr", broken)
+        with pytest.raises(Refused, match="error id"):
+            inquire(loaded, "vae", png())
+    inquire(loaded, "vae", png())
+
+
+def test_too_many_questions_are_refused_and_a_closing_studio_answers_none() -> None:
+    waiting = Inquiries()
+
+    def inquiry(owner: str) -> Inquiry:
+        return Inquiry(Question(checkpoint="tiny"), owner)
+
+    mine = [inquiry("anna") for _ in range(WAITING_OF_ONE)]
+    for one in mine:
+        waiting.add(one)
+    with pytest.raises(Refused):
+        waiting.add(inquiry("anna"))
+    waiting.add(inquiry("ben"))
+    done: list[str] = []
+
+    def begin(of: Inquiry) -> Slices:
+        yield
+        done.append(of.owner)
+        return Answer(content=b"", media_type="")
+
+    mine[0].future.cancel()
+    while waiting.work(begin, lambda error: error):
+        pass
+    assert done == ["anna"] * (WAITING_OF_ONE - 1) + ["ben"]
+    waiting.add(last := inquiry("anna"))
+    waiting.close()
+    with pytest.raises(Refused, match="closing"):
+        last.future.result()
+    with pytest.raises(Refused):
+        waiting.add(inquiry("anna"))
