@@ -16,6 +16,7 @@ from importlib import metadata as packages
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studio import pictures
 from studio.checkpoints.catalog import BUILT_IN, Entry, scan
 from studio.engine.device import Device, check_dtype, check_name
 from studio.engine.inquiries import Inquiries, Inquiry
