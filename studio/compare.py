@@ -229,10 +229,6 @@ class Cost:
     evaluations: int
     rows: int
 
-    def seconds(self, seconds_per_row: float, seconds_per_picture: float) -> float:
-        """The time to expect, from what a row of a shared U-Net call and decoding and saving a picture have taken."""
-        return self.rows * seconds_per_row + self.cells * seconds_per_picture
-
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
@@ -322,10 +318,16 @@ class Surface:
     @cached_property
     def cost(self) -> Cost:
         """Known before the start, from the requests alone."""
-        each = [cell for cell in self._cells if not isinstance(cell, str)]
-        counts = [_evaluations(cell) for cell in each]
-        rows = [n * (2 if cell.guidance_scale > 1 else 1) for n, cell in zip(counts, each)]
-        return Cost(cells=len(each), evaluations=sum(counts), rows=sum(rows))
+        lanes = self.lanes(8, 8)
+        return Cost(cells=len(lanes), evaluations=sum(n for n, _, _ in lanes), rows=sum(n * r for n, r, _ in lanes))
+
+    def lanes(self, width: int, height: int) -> list[tuple[int, int, int]]:
+        """Of every cell that can be run: evaluations, rows of each, and pixels (`width`, `height`: the native size)."""
+        cells = [cell for cell in self._cells if not isinstance(cell, str)]
+        return [
+            (_evaluations(c), 2 if c.guidance_scale > 1 else 1, (c.width or width) * (c.height or height))
+            for c in cells
+        ]
 
     def order(self, focus: int = 0) -> tuple[int, ...]:
         """The cells that can be run, as they are to be made: the one under the slider, then its neighbours, ring by
@@ -348,6 +350,17 @@ class Surface:
     def with_seed(self, seed: int) -> Surface:
         """The same surface with the seed decided: every cell starts from the same noise unless the seed is an axis."""
         return dataclasses.replace(self, base=dataclasses.replace(self.base, seed=seed))
+
+    def without_pictures(self) -> Surface:
+        """A copy that has forgotten the picture its cells start from, for the record of a surface that is over."""
+        if not isinstance(self.base, ImageToImage):
+            return self
+        copy = object.__new__(Surface)
+        values = {"base": self.base.without_pictures(), "x": self.x, "y": self.y}
+        values["_cells"] = tuple(c.without_pictures() if isinstance(c, ImageToImage) else c for c in self._cells)
+        for name, value in values.items():
+            object.__setattr__(copy, name, value)
+        return copy
 
     # ------------------------------------------------------------------------------------------- out and back
 

@@ -6,10 +6,11 @@ fake engine that implements this protocol in a few lines.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from studio.compare import Surface
 from studio.questions import Question
 from studio.requests import Request
 
@@ -134,6 +135,72 @@ class Failed:
 Event = Loading | Queued | Started | Step | Finished | Stopped | Failed
 TERMINAL = (Finished, Stopped, Failed)
 
+# ------------------------------------------------------------------------------------------------------ surfaces
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A surface has been taken: what it is, its seed decided. The first event of its watchers."""
+
+    job_id: str
+    surface: Surface
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellEvent:
+    """Something happened to one cell of a surface: an event of its own, the last one terminal.
+
+    `Finished` has the cell's one picture, which is kept apart from the gallery until `Gallery.keep`.
+    """
+
+    job_id: str  # the surface's; the cell's record is `record(job_id, image=cell)`
+    cell: int
+    event: Started | Step | Finished | Stopped | Failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurfaceEnded:
+    """Every cell has ended: the one terminal event of a surface. What was finished is kept, stopped or not."""
+
+    job_id: str
+    state: Literal["finished", "stopped"]
+    reason: str  # why it was stopped, "" when it was not
+    done: int  # cells
+    failed: int
+    seconds: float
+
+
+SurfaceEvent = Loading | Queued | Planned | CellEvent | SurfaceEnded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast this checkpoint is at this size, measured while working."""
+
+    width: int
+    height: int
+    seconds_per_row: Mapping[int, float]  # rows of a shared U-Net call (1, 2, 4, ...) -> seconds of one of them
+    seconds_per_picture: float  # decoding and saving one
+
+    def row(self, rows: int) -> float:
+        """Seconds of one row of a call of so many, by the nearest size that was measured."""
+        return self.seconds_per_row[min(self.seconds_per_row, key=lambda known: abs(known - rows))]
+
+    def seconds(self, surface: Surface, most_rows: int = 64) -> float:
+        """What the surface will take here alone: its cells share calls of at most `most_rows` rows, and the calls grow
+        smaller as cells with few steps are done. A picture of another size counts by its pixels."""
+        total = 0.0
+        lanes = [
+            (n, rows, pixels / (self.width * self.height)) for n, rows, pixels in surface.lanes(self.width, self.height)
+        ]
+        before = 0
+        for steps in sorted({n for n, _, _ in lanes}):
+            rows = sum(r * size for n, r, size in lanes if n >= steps)
+            total += (steps - before) * rows * self.row(min(most_rows, round(rows)))
+            before = steps
+        return total + sum(size for _, _, size in lanes) * self.seconds_per_picture
+
+
 # -------------------------------------------------------------------------------- models, questions and summaries
 
 
@@ -198,7 +265,8 @@ class JobSummary:
     job_id: str
     request: Request
     state: Literal["queued", "running", "finished", "stopped", "failed"]
-    origin: str  # which tab or API asked: "text_to_image", "image_to_image", "noise_viewer", "api"
+    origin: str  # which tab or API asked: "text_to_image", "image_to_image", "noise_viewer", "compare", "api"
+    surface: Surface | None = None  # of a comparison, whose `request` is the base of its cells
 
 
 # ------------------------------------------------------------------------------------------------------- engine
@@ -227,6 +295,24 @@ class Engine(Protocol):
 
     def cancel(self, job_id: str, *, owner: str) -> bool:
         """Ask a job to stop; it does within one step. False when it had ended already. Raises UnknownJob."""
+        ...
+
+    def submit_surface(self, surface: Surface, *, owner: str, origin: str = "api", focus: int = 0) -> str:
+        """Take a comparison as one job: its cells are made side by side, the one at `focus` first. Raises as `submit`.
+        `cancel`, `jobs` and `record` (its `image` is the cell) take the id like any other."""
+        ...
+
+    def watch_surface(self, job_id: str, *, owner: str) -> AsyncIterator[SurfaceEvent]:
+        """Events of a comparison from where it is now, as `watch`: the newest of every cell, then live ones, ending
+        with exactly one SurfaceEnded. Raises UnknownJob."""
+        ...
+
+    def hurry(self, job_id: str, cell: int, *, owner: str) -> bool:
+        """Let a cell go before the others of its surface. False when it has ended. Raises UnknownJob."""
+        ...
+
+    def pace(self, checkpoint: str, width: int | None = None, height: int | None = None) -> Pace | None:
+        """The measured speed of a checkpoint at this size if it was used, else at another; None before any run."""
         ...
 
     def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:

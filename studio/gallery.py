@@ -3,6 +3,7 @@
 Owns the outputs folder and its index. Knows nothing of torch, the page or HTTP; whose a picture is comes as a string.
 
     outputs/2026-11-22/00001-814512.png     the picture, its metadata inside
+    outputs/compare/2026-11-22/...          the cells of comparisons: kept apart, the oldest go when there are too many
     outputs/index.jsonl                     one line a picture: id, sha256 of the owner, file
     outputs/2026-11-22/.<random>.part       being written; swept at the next start when old
 """
@@ -40,7 +41,10 @@ LEFTOVER_AGE = 3600.0  # seconds; no save takes this long, so an older .part bel
 # (2.1 against 3.3 ms at 128x128) for a file 14 % larger, and the next picture waits for this write.
 COMPRESS_LEVEL = 1
 
-_FILE = re.compile(r"\d{4}-\d{2}-\d{2}/\d{5,}-\d+\.png")
+PARTS = "compare"  # the folder of what is part of something larger
+PARTS_BYTES = 2 * 2**30  # of it; what a visitor wants to have he keeps, which puts a copy beside the other pictures
+
+_FILE = re.compile(r"(?:compare/)?\d{4}-\d{2}-\d{2}/\d{5,}-\d+\.png")
 _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _CACHED_THUMBNAILS = 256
@@ -58,6 +62,7 @@ class _Entry:
     id: str
     owner: str  # sha256 of the owner's id: whoever reads the file cannot become the owner
     file: str
+    part_of: str = ""  # the job whose part it is: not listed among the pictures
 
 
 class Gallery:
@@ -72,7 +77,8 @@ class Gallery:
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}  # in the order of saving
         self._read = 0  # bytes of the index already read
-        self._numbers: dict[str, int] = {}  # day -> last number this process gave
+        self._numbers: dict[str, int] = {}  # day's folder -> last number this process gave
+        self._part_sizes: dict[str, int] = {}  # id -> bytes
         self._thumbnails: OrderedDict[str, bytes] = OrderedDict()
         with suppress(OSError):
             self.outputs_dir.mkdir(parents=True, exist_ok=True)
@@ -82,11 +88,21 @@ class Gallery:
 
     # ------------------------------------------------------------------------------------------------------ in
 
-    def save(self, image: Image.Image, *, info: Mapping[str, object], parameters: str, owner: str) -> Picture:
+    def save(
+        self,
+        image: Image.Image,
+        *,
+        info: Mapping[str, object],
+        parameters: str,
+        owner: str,
+        part_of: str | None = None,
+    ) -> Picture:
         """Write a picture with its metadata and return what its owner may know of it.
 
         `info` as in studio.metadata, with an int `seed`. When this returns, the file is complete and on the disk; when
         it raises SaveFailed, there is no file. Other servers may save into the same folder at the same time.
+        `part_of`: the id of the comparison whose cell this is; it is kept apart, is not among `earlier`, and goes some
+        day, but for `keep`.
         """
         seed = info["seed"]
         if type(seed) is not int or seed < 0:
@@ -95,17 +111,12 @@ class Gallery:
         encoded = io.BytesIO()
         image.save(encoded, "PNG", pnginfo=metadata.png_info(info, parameters), compress_level=COMPRESS_LEVEL)
         try:
-            file = self._write(encoded.getbuffer(), seed)
+            file = self._write(encoded.getbuffer(), seed, PARTS if part_of else "")
         except OSError as error:
             raise SaveFailed(_sentence(error)) from error
-        entry = _Entry(id=secrets.token_hex(16), owner=_hashed(owner), file=file)
-        try:
-            self._append(entry)
-        except OSError as error:  # the picture is safe; it is only not listed after a restart
-            logger.warning("The index of the outputs folder could not be written: %s", error.strerror)
-        with self._lock:
-            self._refresh()  # in the index's order, which two servers share
-            self._entries.setdefault(entry.id, entry)
+        entry = self._enter(_Entry(id=secrets.token_hex(16), owner=_hashed(owner), file=file, part_of=part_of or ""))
+        if part_of:
+            self._trim(part_of)
         return Picture(
             id=entry.id,
             file_name=file,
@@ -116,9 +127,55 @@ class Gallery:
             parameters=parameters,
         )
 
-    def _write(self, data: memoryview, seed: int) -> str:
+    def keep(self, picture_id: str, owner: str) -> Picture | None:
+        """Put a copy of a part among the owner's pictures; None where there is none of his. Raises SaveFailed."""
+        path = self.path(picture_id, owner)
+        if path is None:
+            return None
+        seed = path.stem.rpartition("-")[2]
+        try:
+            file = self._write(memoryview(path.read_bytes()), int(seed))
+        except OSError as error:
+            raise SaveFailed(_sentence(error)) from error
+        entry = self._enter(_Entry(id=secrets.token_hex(16), owner=_hashed(owner), file=file))
+        return _picture(entry, self.outputs_dir / file)
+
+    def _enter(self, entry: _Entry) -> _Entry:
+        """Take a written file into the index, on disk and here."""
+        try:
+            self._append(entry)
+        except OSError as error:  # the picture is safe; it is only not listed after a restart
+            logger.warning("The index of the outputs folder could not be written: %s", error.strerror)
+        with self._lock:
+            self._refresh()  # in the index's order, which two servers share
+            self._entries.setdefault(entry.id, entry)
+        return entry
+
+    def _trim(self, newest: str) -> None:
+        """Remove the oldest comparisons' files while all of them together are too large; never the newest one's."""
+        with self._lock:
+            parts = [entry for entry in self._entries.values() if entry.part_of]
+            for entry in parts:
+                if entry.id not in self._part_sizes:
+                    try:
+                        self._part_sizes[entry.id] = (self.outputs_dir / entry.file).stat().st_size
+                    except OSError:
+                        self._part_sizes[entry.id] = 0
+            surplus = sum(self._part_sizes.values()) - PARTS_BYTES
+            for old in dict.fromkeys(entry.part_of for entry in parts if entry.part_of != newest):
+                if surplus <= 0:
+                    break
+                for entry in [entry for entry in parts if entry.part_of == old]:
+                    with suppress(OSError):
+                        if self._file(entry):
+                            (self.outputs_dir / entry.file).unlink()
+                    surplus -= self._part_sizes.pop(entry.id, 0)
+                    del self._entries[entry.id]
+                    self._thumbnails.pop(entry.id, None)
+
+    def _write(self, data: memoryview, seed: int, below: str = "") -> str:
         """Write the bytes below today's folder under the next free name; returns it relative to the outputs folder."""
-        day = datetime.now().astimezone().date().isoformat()
+        day = (f"{below}/" if below else "") + datetime.now().astimezone().date().isoformat()
         folder = self.outputs_dir / day
         folder.mkdir(parents=True, exist_ok=True)
         if folder.resolve() != folder:
@@ -141,7 +198,7 @@ class Gallery:
         with self._lock:
             if day not in self._numbers:
                 names = (re.match(r"(\d{5,})-", name) for name in os.listdir(self.outputs_dir / day))
-                self._numbers = {day: max((int(n[1]) for n in names if n), default=0)}
+                self._numbers[day] = max((int(n[1]) for n in names if n), default=0)
             self._numbers[day] += 1
             return self._numbers[day]
 
@@ -164,7 +221,7 @@ class Gallery:
         mine = _hashed(owner)
         with self._lock:
             self._refresh()
-            entries = [entry for entry in self._entries.values() if entry.owner == mine]
+            entries = [entry for entry in self._entries.values() if entry.owner == mine and not entry.part_of]
         found: list[Picture] = []
         for entry in reversed(entries):
             if len(found) >= limit:
@@ -211,7 +268,8 @@ class Gallery:
 
     def _append(self, entry: _Entry) -> None:
         # One write, begun by a newline: a line torn by a crash, ours or another server's, never spoils the next one.
-        line = json.dumps({"id": entry.id, "owner": entry.owner, "file": entry.file})
+        values = {"id": entry.id, "owner": entry.owner, "file": entry.file}
+        line = json.dumps(values | ({"part_of": entry.part_of} if entry.part_of else {}))
         with (self.outputs_dir / INDEX_NAME).open("ab") as index:
             index.write(f"\n{line}\n".encode())
             index.flush()
@@ -236,10 +294,11 @@ class Gallery:
 
     def _sweep(self) -> None:
         """Remove what saves that were killed left behind."""
-        for part in self.outputs_dir.glob("????-??-??/.*.part"):
-            with suppress(OSError):
-                if time.time() - part.lstat().st_mtime > LEFTOVER_AGE:
-                    part.unlink()
+        for pattern in ("????-??-??/.*.part", f"{PARTS}/????-??-??/.*.part"):
+            for part in self.outputs_dir.glob(pattern):
+                with suppress(OSError):
+                    if time.time() - part.lstat().st_mtime > LEFTOVER_AGE:
+                        part.unlink()
 
 
 def _give_name(part: Path, final: Path) -> None:
@@ -279,9 +338,15 @@ def _parse_entry(line: bytes) -> _Entry | None:
         return None
     try:
         values = json.loads(line)
-        entry = _Entry(id=values["id"], owner=values["owner"], file=values["file"])
-        good = _PICTURE_ID.fullmatch(entry.id) and _HASH.fullmatch(entry.owner) and _FILE.fullmatch(entry.file)
-    except (ValueError, KeyError, TypeError):
+        part_of = values.get("part_of", "")
+        entry = _Entry(id=values["id"], owner=values["owner"], file=values["file"], part_of=part_of)
+        good = (
+            _PICTURE_ID.fullmatch(entry.id)
+            and _HASH.fullmatch(entry.owner)
+            and _FILE.fullmatch(entry.file)
+            and isinstance(part_of, str)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return entry if good else None
 

@@ -44,6 +44,7 @@ class Range:
 
 
 MAX_SEED = 2**63 - 1
+RANDOM_SEEDS = 2**32  # as many as other studios draw from, so that a drawn seed can be typed anywhere
 MAX_PROMPT_CHARACTERS = 20_000
 MAX_IMAGE_BYTES = 20 * 2**20
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from studio import compare
 from studio.compare import MAX_CELLS, Axis, Surface, given_from_link, parse_values, surface_from_dict, values_text
+from studio.events import Pace
 from studio.requests import ImageToImage, InvalidRequest, TextToImage
 
 
@@ -177,7 +178,11 @@ def test_a_checkpoint_is_outermost_whichever_axis_it_is_on() -> None:
 def test_the_cost_is_known_before_the_start() -> None:
     made = surface(x_values="5, 10, 20, 40", y_values="1, 3, 5, 8")
     assert made.cost == compare.Cost(cells=16, evaluations=300, rows=75 + 2 * 225)
-    assert made.cost.seconds(0.01, 0.5) == pytest.approx(5.25 + 8)
+    pace = Pace(width=128, height=128, seconds_per_row={2: 0.03, 8: 0.02, 32: 0.01}, seconds_per_picture=0.5)
+    # 28 rows for 5 calls, 21 for 5, 14 for 10, 7 for 20, each at the cost of the nearest measured size
+    assert pace.seconds(made) == pytest.approx((28 * 5 + 21 * 5) * 0.01 + (14 * 10 + 7 * 20) * 0.02 + 16 * 0.5)
+    larger = surface(x="size", x_values="128x128, 256x256", y=None, num_inference_steps=10, guidance_scale=1.0)
+    assert pace.seconds(larger) == pytest.approx(5 * 10 * 0.02 + 5 * 0.5)
     assert surface(scheduler="heun", x_values="10", y=None).cost.evaluations == 19
     picture = surface(image=b"png", x="strength", x_values="0, 0.5", y=None, num_inference_steps=10)
     assert isinstance(picture.base, ImageToImage)

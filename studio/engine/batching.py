@@ -93,6 +93,7 @@ class Seat:
     rows: int
     alone: bool = False  # exact lanes, and those whose shared call failed, get a call of their own
     number: int = field(default=0)  # order of admission, given by the rota
+    hurry: int = 0  # the larger goes first among its owner's seats, for whoever looks at one lane now
 
 
 class Rota:
@@ -188,11 +189,11 @@ class Rota:
 
 def _jobs_in_turn(seats: list[Seat]) -> list[Seat]:
     place: dict[str, int] = {}
-    ranked = []
+    ranked: list[tuple[int, int, int, Seat]] = []
     for seat in sorted(seats, key=lambda s: s.number):
         place[seat.job] = place.get(seat.job, -1) + 1
-        ranked.append((place[seat.job], seat.number, seat))
-    return [seat for _, _, seat in sorted(ranked, key=lambda entry: entry[:2])]
+        ranked.append((-seat.hurry, place[seat.job], seat.number, seat))
+    return [entry[-1] for entry in sorted(ranked, key=lambda entry: entry[:3])]
 
 
 def waiting_order(jobs: Sequence[tuple[str, str]], last_admitted: Mapping[str, int]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import sys
 import threading
 import time
@@ -14,14 +15,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from importlib import metadata as packages
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from studio import pictures
 from studio.checkpoints.catalog import BUILT_IN, Entry, scan
+from studio.compare import Surface
 from studio.engine.device import Device, check_dtype, check_name
 from studio.engine.inquiries import Inquiries, Inquiry
-from studio.engine.jobs import JobBook, Limits, Watcher
+from studio.engine.jobs import Job, JobBook, Limits, Watcher
+from studio.engine.pace import Paces
 from studio.engine.recorder import Recorder
+from studio.engine.surfaces import StartKey, SurfaceJob, start_key
 from studio.events import (
     Answer,
     Checkpoint,
@@ -29,18 +33,20 @@ from studio.events import (
     Event,
     JobSummary,
     Loading,
+    Pace,
     Queued,
     Refused,
-    Stopped,
+    SurfaceEvent,
     Tokens,
     TokensAnswer,
     UnknownJob,
 )
-from studio.framing import start_of
+from studio.framing import Start, start_of
 from studio.gallery import Gallery
 from studio.questions import Question, ScheduleCurves
 from studio.requests import (
     MAX_PROMPT_CHARACTERS,
+    RANDOM_SEEDS,
     ImageToImage,
     InvalidRequest,
     Problem,
@@ -92,6 +98,7 @@ class DiffusionEngine:
         self._book = JobBook(limits)
         self._recorder = Recorder()
         self._inquiries = Inquiries()
+        self._paces = Paces()
         self._components: Components | None = None
         self._worker: Worker | None = None
         self._tokenizer_lock = threading.Lock()
@@ -107,35 +114,95 @@ class DiffusionEngine:
 
     def submit(self, request: Request, *, owner: str, origin: str = "api") -> str:
         """See `studio.events.Engine.submit`. Decodes an uploaded picture on the caller's thread."""
+        self._check(request, "checkpoint")
+        start = self._start(request)
+        job = self._book.add(request, owner=owner, origin=origin, start=start)
+        self._announce(job)
+        return job.id
+
+    def submit_surface(self, surface: Surface, *, owner: str, origin: str = "api", focus: int = 0) -> str:
+        """See `studio.events.Engine.submit_surface`. Decodes an uploaded picture on the caller's thread."""
+        if surface.base.seed is None:
+            surface = surface.with_seed(secrets.randbelow(RANDOM_SEEDS))
+        cells = [cell for cell in map(surface.request, range(len(surface))) if cell is not None]
+        on_axis = [name for name, axis in zip(("x_values", "y_values"), surface.axes) if axis.field == "checkpoint"]
+        for cell in cells:
+            self._check(cell, on_axis[0] if on_axis else "checkpoint")
+        starts: dict[StartKey, Start] = {}
+        for cell in cells:
+            if isinstance(cell, ImageToImage) and start_key(cell) not in starts:
+                start = self._start(cell)
+                assert start is not None
+                starts[start_key(cell)] = start
+        focus = focus if 0 <= focus < len(surface) else 0
+        job = SurfaceJob(surface, owner=owner, origin=origin, clock=self._book.clock, focus=focus, starts=starts)
+        self._book.take(job)
+        self._announce(job)
+        return job.id
+
+    def _check(self, request: Request, field: str) -> None:
+        """Raises InvalidRequest, naming the field, for an unknown checkpoint; Refused when nothing is taken now."""
         known = self._entries()
         if request.checkpoint not in known:
             allowed = f"one of {', '.join(known)}" if known else "none: there is no checkpoint in the models folder"
-            raise InvalidRequest(Problem("checkpoint", shown(request.checkpoint), allowed))
+            raise InvalidRequest(Problem(field, shown(request.checkpoint), allowed))
         status = self._status
         if self._closing.is_set():
             raise Refused("The studio is closing.")
         if status.state == "failed" and self._thread is not None and not self._thread.is_alive():
             raise Refused(status.message)
-        chosen = known[request.checkpoint].checkpoint
-        native = chosen.native_width, chosen.native_height
-        start = start_of(request, native) if isinstance(request, ImageToImage) else None
-        job = self._book.add(request, owner=owner, origin=origin, start=start)
+
+    def _start(self, request: Request) -> Start | None:
+        """What a run from a picture begins with, decoded. Raises InvalidRequest for a file that is no picture."""
+        if not isinstance(request, ImageToImage):
+            return None
+        chosen = self._entries()[request.checkpoint].checkpoint
+        return start_of(request, (chosen.native_width, chosen.native_height))
+
+    def _announce(self, job: Job) -> None:
+        """Say where a new job stands, and let the thread look at it."""
+        status = self._status
         job.publish(Queued(job_id=job.id, ahead=max(0, len(self._book.active()) - 1)))
         if status.state in ("starting", "loading"):
             job.publish(
                 Loading(
                     job_id=job.id,
-                    checkpoint=request.checkpoint,
+                    checkpoint=job.request.checkpoint,
                     message=status.message,
                     fraction=status.fraction,
                 )
             )
         self._wake.set()
-        return job.id
 
     def watch(self, job_id: str, *, owner: str) -> AsyncIterator[Event]:
         """See `studio.events.Engine.watch`. May be read on any event loop."""
-        return Watcher(self._book.get(job_id, owner=owner))
+        job = self._book.get(job_id, owner=owner)
+        if isinstance(job, SurfaceJob):
+            raise UnknownJob("This job is a comparison.")
+        return cast(AsyncIterator[Event], Watcher(job))
+
+    def watch_surface(self, job_id: str, *, owner: str) -> AsyncIterator[SurfaceEvent]:
+        """See `studio.events.Engine.watch_surface`. May be read on any event loop."""
+        return cast(AsyncIterator[SurfaceEvent], Watcher(self._surface(job_id, owner)))
+
+    def hurry(self, job_id: str, cell: int, *, owner: str) -> bool:
+        """See `studio.events.Engine.hurry`."""
+        hurried = self._surface(job_id, owner).hurry_cell(cell)
+        self._wake.set()
+        return hurried
+
+    def pace(self, checkpoint: str, width: int | None = None, height: int | None = None) -> Pace | None:
+        """See `studio.events.Engine.pace`."""
+        entry = self._entries().get(checkpoint)
+        if entry is not None and (width is None or height is None):
+            width, height = width or entry.checkpoint.native_width, height or entry.checkpoint.native_height
+        return self._paces.of(checkpoint, width, height)
+
+    def _surface(self, job_id: str, owner: str) -> SurfaceJob:
+        job = self._book.get(job_id, owner=owner)
+        if not isinstance(job, SurfaceJob):
+            raise UnknownJob("This job is no comparison.")
+        return job
 
     def cancel(self, job_id: str, *, owner: str) -> bool:
         """See `studio.events.Engine.cancel`."""
@@ -209,6 +276,11 @@ class DiffusionEngine:
     def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
         """See `studio.events.Engine.record`."""
         job = self._book.get(job_id, owner=owner)
+        if isinstance(job, SurfaceJob):
+            cell = job.cell(image)
+            if cell is None:
+                raise UnknownJob("There is no such cell.")
+            job, image = cell, 0
         recording = self._recorder.get(job.id, image, since, job.state)
         if recording is None:
             raise UnknownJob("Nothing was recorded of this image, or it has been dropped meanwhile.")
@@ -240,7 +312,7 @@ class DiffusionEngine:
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
         for job in self._book.active():  # the thread is stuck in a long call; nobody waits for it
-            job.publish(Stopped(job_id=job.id, pictures=(), last=(), index=0, total=0, reason=str(job.stop_reason)))
+            job.abandon()
 
     def _run(self) -> None:
         try:
@@ -252,7 +324,7 @@ class DiffusionEngine:
         self._inquiries.close()
         for job in self._book.active():
             job.stop("Stopped: the studio is closing." if self._closing.is_set() else self._status.message)
-            job.publish(Stopped(job_id=job.id, pictures=(), last=(), index=0, total=0, reason=str(job.stop_reason)))
+            job.abandon()
 
     def _work(self) -> None:
         interval = sys.getswitchinterval()
@@ -284,6 +356,7 @@ class DiffusionEngine:
             gallery=self._gallery,
             recorder=self._recorder,
             inquiries=self._inquiries,
+            paces=self._paces,
             exact=self._exact,
             versions=_versions(),
             closing=self._closing,

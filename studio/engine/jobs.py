@@ -12,11 +12,25 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from studio.events import TERMINAL, Event, Failed, Finished, JobSummary, Queued, Refused, Started, Step, Stopped
+from studio.events import (
+    TERMINAL,
+    CellEvent,
+    Event,
+    Failed,
+    Finished,
+    JobSummary,
+    Queued,
+    Refused,
+    Started,
+    Step,
+    Stopped,
+    SurfaceEnded,
+    SurfaceEvent,
+)
 from studio.events import Loading as LoadingEvent
 from studio.events import UnknownJob as UnknownJob
 from studio.framing import Start
@@ -24,6 +38,9 @@ from studio.requests import ImageToImage, Request
 
 JobState = Literal["queued", "running", "finished", "stopped", "failed"]
 
+AnyEvent = Event | SurfaceEvent
+
+_ENDS = (*TERMINAL, SurfaceEnded)
 _STATES: dict[type, JobState] = {Finished: "finished", Stopped: "stopped", Failed: "failed"}
 
 
@@ -47,10 +64,11 @@ class Job:
         self.created = clock()
         self.ended: float | None = None
         self.stop_reason: str | None = None  # set by `stop`; the engine looks at it between ticks
+        self.hurry = 0  # a cell that was asked for: the latest goes before its owner's other lanes
         self._clock = clock
         self._lock = threading.Lock()
         self._state: JobState = "queued"
-        self._slots: dict[object, tuple[int, Event]] = {}
+        self._slots: dict[object, tuple[int, AnyEvent]] = {}
         self._sequence = 0
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self._last_watched = self.created
@@ -60,6 +78,19 @@ class Job:
         return self._state
 
     @property
+    def part_of(self) -> str | None:
+        """The job that this one is a cell of, None for one of its own."""
+        return None
+
+    def parts(self) -> Sequence[Job]:
+        """The cells of a comparison, empty for any other job."""
+        return ()
+
+    def runnable(self) -> Sequence[Job]:
+        """The jobs that may be given lanes now, in that order."""
+        return (self,) if self.ended is None else ()
+
+    @property
     def size_bytes(self) -> int:
         """What the record keeps alive that can be large: the uploaded pictures, as files and decoded."""
         files = 0
@@ -67,7 +98,7 @@ class Job:
             files = sum(len(getattr(self.request, name)) for name in self.request.picture_fields)
         return files + (self.start.size_bytes if self.start is not None else 0)
 
-    def publish(self, event: Event) -> bool:
+    def publish(self, event: AnyEvent) -> bool:
         """Put an event into its slot and wake the watchers. False, and nothing happens, when the job has ended."""
         with self._lock:
             if self.ended is not None:
@@ -78,14 +109,17 @@ class Job:
                 self._state = "running"
                 self._slots.pop(Queued, None)  # what was true before the start is no news any more
                 self._slots.pop(LoadingEvent, None)
-            if isinstance(event, TERMINAL):
-                self._state = _STATES[type(event)]
+            if isinstance(event, _ENDS):
+                self._state = event.state if isinstance(event, SurfaceEnded) else _STATES[type(event)]
                 self.ended = self._clock()
                 self.start = None
                 if isinstance(self.request, ImageToImage):  # nothing of an upload outlives its use
                     self.request = self.request.without_pictures()
                 self._slots.pop(Queued, None)
                 self._slots.pop(LoadingEvent, None)
+            if isinstance(event, CellEvent) and isinstance(event.event, TERMINAL):
+                for kind in (Started, Step):
+                    self._slots.pop((kind, event.cell), None)
             self._sequence += 1
             self._slots[_slot(event)] = (self._sequence, event)
             watchers = tuple(self._watchers)
@@ -104,7 +138,12 @@ class Job:
             self.publish(Stopped(job_id=self.id, pictures=(), last=(), index=0, total=0, reason=self.stop_reason))
         return True
 
-    def after(self, seen: int) -> tuple[int, Event] | None:
+    def abandon(self) -> None:
+        """Stop here and now: nobody is left who would do it between two ticks."""
+        self.stop()
+        self.publish(Stopped(job_id=self.id, pictures=(), last=(), index=0, total=0, reason=str(self.stop_reason)))
+
+    def after(self, seen: int) -> tuple[int, AnyEvent] | None:
         """The oldest event still in its slot that is newer than `seen`, with its number; None when there is none."""
         with self._lock:
             newer = [entry for entry in self._slots.values() if entry[0] > seen]
@@ -134,16 +173,18 @@ class Job:
     def summary(self) -> JobSummary:
         return JobSummary(job_id=self.id, request=self.request, state=self._state, origin=self.origin)
 
-    def _holds(self, kind: type, event: Event) -> bool:
+    def _holds(self, kind: type, event: AnyEvent) -> bool:
         held = self._slots.get(kind)
         return held is not None and held[1] == event
 
 
-def _slot(event: Event) -> object:
+def _slot(event: AnyEvent) -> object:
+    if isinstance(event, CellEvent):
+        return type(event.event), event.cell
     return (Step, event.image) if isinstance(event, Step) else type(event)
 
 
-class Watcher(AsyncIterator[Event]):
+class Watcher(AsyncIterator[AnyEvent]):
     """Reads one job's events, each slot's newest, in the order they were published, ending after the terminal one.
 
     Holds nothing but its place, so a watcher that is dropped without a goodbye costs nothing.
@@ -160,7 +201,7 @@ class Watcher(AsyncIterator[Event]):
     def __aiter__(self) -> Watcher:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> AnyEvent:
         while not self._over:
             loop = asyncio.get_running_loop()
             future: asyncio.Future[None] = loop.create_future()
@@ -174,7 +215,7 @@ class Watcher(AsyncIterator[Event]):
             with self._lock:
                 self._waiting = None
             self._seen, event = found
-            if isinstance(event, TERMINAL):
+            if isinstance(event, _ENDS):
                 await self.aclose()
             return event
         raise StopAsyncIteration
@@ -216,6 +257,7 @@ class Limits:
     upload_bytes: int = 512 * 2**20  # pictures of jobs that wait or run
     finished: int = 200
     finished_seconds: float = 3600.0
+    finished_bytes: int = 256 * 2**20  # of the strips of comparisons
     unwatched_seconds: float | None = 600.0  # a job that nobody watches is stopped after this; None: never
 
 
@@ -224,13 +266,19 @@ class JobBook:
 
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits or Limits()
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
-        self._jobs: dict[str, Job] = {}  # in the order they came
+        self._jobs: dict[str, Job] = {}  # in the order they came; the cells of a comparison are found through it
 
     def add(self, request: Request, *, owner: str, origin: str, start: Start | None = None) -> Job:
         """Take a job in. Raises Refused, with what to do, when the queue or this owner's share of it is full."""
-        job = Job(request, owner=owner, origin=origin, clock=self._clock, start=start)
+        job = Job(request, owner=owner, origin=origin, clock=self.clock, start=start)
+        self.take(job)
+        return job
+
+    def take(self, job: Job) -> None:
+        """Take a job in that was made elsewhere (with the book's `clock`). Raises as `add`."""
+        owner = job.owner
         with self._lock:
             active = [j for j in self._jobs.values() if j.ended is None]
             if sum(j.owner == owner for j in active) >= self.limits.per_owner:
@@ -243,7 +291,6 @@ class JobBook:
                 raise Refused(f"The queue is full ({len(active)} jobs wait or run). Try again in a minute.")
             self._jobs[job.id] = job
             self._forget()
-        return job
 
     def get(self, job_id: str, *, owner: str) -> Job:
         """Raises UnknownJob for an id that does not exist or belongs to somebody else; the two are not told apart."""
@@ -263,6 +310,11 @@ class JobBook:
         with self._lock:
             return [j for j in self._jobs.values() if j.ended is None]
 
+    def runnable(self) -> list[Job]:
+        """What may be given lanes, in order: an owner's cells come after all else of his."""
+        jobs = self.active()
+        return [part for job in sorted(jobs, key=lambda job: bool(job.parts())) for part in job.runnable()]
+
     def sweep(self) -> list[Job]:
         """Stop what nobody watches and forget what is over for long. Returns the jobs that were stopped."""
         stopped = []
@@ -276,10 +328,13 @@ class JobBook:
         return stopped
 
     def _forget(self) -> None:
-        """Drop finished records, oldest first, that are too old or too many. The lock is held."""
+        """Drop finished records, oldest first, that are too old, too many or too large. The lock is held."""
         ended = sorted((j for j in self._jobs.values() if j.ended is not None), key=lambda j: j.ended or 0.0)
         surplus = len(ended) - self.limits.finished
+        size = sum(j.size_bytes for j in ended)
         for place, job in enumerate(ended):
-            if place >= surplus and self._clock() - (job.ended or 0.0) <= self.limits.finished_seconds:
+            old = self.clock() - (job.ended or 0.0) > self.limits.finished_seconds
+            if place >= surplus and not old and size <= self.limits.finished_bytes:
                 break
+            size -= job.size_bytes
             del self._jobs[job.id]

@@ -30,22 +30,23 @@ from studio.engine.calls import call_unet
 from studio.engine.device import Device
 from studio.engine.inquiries import Inquiries, Inquiry, Slices
 from studio.engine.jobs import Job, JobBook
+from studio.engine.pace import Paces
 from studio.engine.previews import Frame, Ladder
 from studio.engine.recorder import Recorder
 from studio.engine.runs import Run, Running
 from studio.events import Loading, Queued, Refused, RungName
 from studio.gallery import Gallery
-from studio.requests import ImageToImage, steps_run
+from studio.requests import RANDOM_SEEDS, ImageToImage, steps_run
 
 logger = logging.getLogger(__name__)
 
 ACTIVE_OWNERS = 16  # visitors whose lanes take turns; the next ones wait, or nobody's picture would ever be done
 LANES = 32  # admitted at once, but every active owner has one
+KEPT_LANES = 4  # of these, not for the cells of a comparison: for its owner's other jobs, and a cell that is asked for
 ADMIT_SECONDS = 0.1  # spent per tick on encoding prompts and first latents while lanes wait
 SLICE_SECONDS = 30.0  # a checkpoint's turn while jobs wait for another one
 PREVIEW_SECONDS = 0.05  # between two live previews of one image
 CACHED_PROMPTS = 64
-RANDOM_SEEDS = 2**32  # as many as other studios draw from, so that a drawn seed can be typed anywhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class Outside:
     gallery: Gallery
     recorder: Recorder
     inquiries: Inquiries
+    paces: Paces
     exact: bool
     versions: dict[str, str]
     closing: threading.Event
@@ -126,14 +128,17 @@ class Worker:
                 self._admit_one(job)
             if len(self._rota) and time.monotonic() - began > ADMIT_SECONDS:
                 break
-        for place, job in enumerate(j for j in self._waiting() if j.id not in self._runs):
-            job.publish(Queued(job_id=job.id, ahead=place))
+        places: dict[str, int] = {}  # the cells of one comparison have one place
+        for job in self._waiting():
+            if job.id not in self._runs:
+                place = places.setdefault(job.part_of or job.id, len(places))
+                job.publish(Queued(job_id=job.id, ahead=place))
 
     def _waiting(self) -> list[Job]:
         """Jobs with images that have no lane yet, in the order of admission."""
         jobs = {
             j.id: j
-            for j in self._outside.book.active()
+            for j in self._outside.book.runnable()
             if j.stop_reason is None and (j.id not in self._runs or self._runs[j.id].waiting)
         }
         order = waiting_order([(j.id, j.owner) for j in jobs.values()], self._last_admitted)
@@ -150,7 +155,8 @@ class Worker:
         if job.owner not in owners:
             return len(owners) < ACTIVE_OWNERS
         crowded = len(owners) >= ACTIVE_OWNERS and any(j.owner not in owners for j in waiting)
-        return len(self._rota) < LANES and not crowded
+        many = job.part_of is not None and not job.hurry
+        return len(self._rota) < (LANES - KEPT_LANES if many else LANES) and not crowded
 
     def _admit_one(self, job: Job) -> None:
         """Give the next image of a job its lane, and start the job if it is the first."""
@@ -173,7 +179,7 @@ class Worker:
             variation=run.variation(image),
         )
         key = (components.name, lane.key)
-        seat = Seat(owner=job.owner, job=job.id, key=key, rows=lane.branches, alone=run.exact)
+        seat = Seat(owner=job.owner, job=job.part_of or job.id, key=key, rows=lane.branches, alone=run.exact)
         running = Running(run=run, image=image, lane=lane, seat=seat, last_step=time.monotonic())
         run.lanes[image] = running
         self._admitted += 1
@@ -204,7 +210,7 @@ class Worker:
             if self._outside.closing.is_set():
                 raise failures.Closing
             self._outside.loading(checkpoint, message, fraction)
-            for job in self._outside.book.active():
+            for job in self._outside.book.runnable():
                 if job.request.checkpoint == checkpoint and job.state == "queued":
                     job.publish(Loading(job_id=job.id, checkpoint=checkpoint, message=message, fraction=fraction))
 
@@ -270,6 +276,8 @@ class Worker:
         """One U-Net call for the lanes whose turn it is, and everything that follows from its answer."""
         began = time.perf_counter()
         limits = {key: curve.paying_rows() for key, curve in self._curves.items()}
+        for running in self._running.values():
+            running.seat.hurry = running.run.job.hurry
         asked: list[Running] = []
         calls: list[UnetCall] = []
         for running in [self._running[id(seat)] for seat in self._rota.next_tick(limits)]:
@@ -297,7 +305,12 @@ class Worker:
                     raise vae.NotFinite(f"evaluation {evaluation.index + 1} of {evaluation.total}")
                 advanced.append((running, evaluation))
         self._show(advanced, seconds, rows)
-        self._rota.charge([r.seat for r in asked if id(r.seat) in self._running], time.perf_counter() - began)
+        taken = time.perf_counter() - began
+        self._rota.charge([r.seat for r in asked if id(r.seat) in self._running], taken)
+        request = asked[0].run.request
+        assert request.width is not None
+        assert request.height is not None
+        self._outside.paces.record_call(request.checkpoint, request.width, request.height, rows, taken)
         for running, _ in advanced:
             if running.lane.done and self._goes_on(running):
                 self._leave(running)
@@ -433,9 +446,16 @@ class Worker:
             versions=self._outside.versions,
         )
         run.pictures[image] = self._outside.gallery.save(
-            picture, info=info, parameters=metadata.parameters_text(info), owner=run.job.owner
+            picture,
+            info=info,
+            parameters=metadata.parameters_text(info),
+            owner=run.job.owner,
+            part_of=run.job.part_of,
         )
-        self._ending_seconds[_size(running)] = time.perf_counter() - began
+        seconds = self._ending_seconds[_size(running)] = time.perf_counter() - began
+        assert run.request.width is not None
+        assert run.request.height is not None
+        self._outside.paces.record_picture(run.request.checkpoint, run.request.width, run.request.height, seconds)
         del run.lanes[image]
         if len(run.pictures) == len(run.seeds):
             run.job.publish(run.finished())

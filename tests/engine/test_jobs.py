@@ -16,6 +16,7 @@ from studio.events import (
     Failed,
     Finished,
     Loading,
+    Picture,
     Preview,
     Queued,
     Refused,
@@ -339,3 +340,23 @@ def test_a_job_that_nobody_watches_for_ten_minutes_is_stopped() -> None:
     [event] = asyncio.run(read_all(unwatched))
     assert isinstance(event, Stopped)
     assert event.reason == "Stopped: nobody watched it for 10 minutes."
+
+
+def test_finished_comparisons_that_are_too_large_together_are_forgotten_oldest_first() -> None:
+    from studio.compare import Surface
+    from studio.engine.surfaces import SurfaceJob
+
+    book = JobBook(Limits(finished_bytes=250))
+    asked = Surface.parse({"prompt": "", "x": "seed", "x_values": "1, 2"})
+    jobs = [SurfaceJob(asked, owner="anna", origin="compare", clock=book.clock) for _ in range(3)]
+    for job in jobs:
+        book.take(job)
+        for cell in job.parts():
+            picture = Picture(
+                id="0", file_name="", width=8, height=8, seed=1, info={}, parameters="", filmstrip=(bytes(50),)
+            )
+            cell.publish(Finished(job_id=cell.id, pictures=(picture,), seconds=1.0, exact=False))
+        assert job.state == "finished"
+        assert job.size_bytes == 100
+    book.sweep()
+    assert [summary.job_id for summary in book.of("anna")] == [jobs[2].id, jobs[1].id]

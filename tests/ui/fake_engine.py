@@ -17,14 +17,16 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from studio import metadata
+from studio.compare import Surface
 from studio.events import (
     Answer,
+    CellEvent,
     Checkpoint,
     EngineStatus,
     Event,
@@ -33,13 +35,17 @@ from studio.events import (
     Finished,
     JobSummary,
     Loading,
+    Pace,
     Picture,
+    Planned,
     Preview,
     Queued,
     Refused,
     Started,
     Step,
     Stopped,
+    SurfaceEnded,
+    SurfaceEvent,
     Tokens,
     TokensAnswer,
     UnknownJob,
@@ -86,6 +92,9 @@ class Job:
     version: int = 0
     end: Event | None = None
     record: list[tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, float]]] = field(default_factory=list)
+    surface: Surface | None = None
+    order: list[int] = field(default_factory=list)  # of a surface's cells that have not ended
+    records: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, float]]]] = field(default_factory=dict)
 
 
 class FakeEngine:
@@ -125,6 +134,39 @@ class FakeEngine:
             self._wake.notify_all()
         return job.id
 
+    def submit_surface(self, surface: Surface, *, owner: str, origin: str = "api", focus: int = 0) -> str:
+        for cell in map(surface.request, range(len(surface))):
+            if cell is not None and cell.checkpoint not in {c.name for c in self.catalog()}:
+                raise InvalidRequest(Problem("checkpoint", repr(cell.checkpoint), "small-world-128 or tiny-test"))
+        if surface.base.seed is None:
+            surface = surface.with_seed(random.randrange(2**32))
+        job = Job(id=secrets.token_hex(16), request=surface.base, owner=owner, origin=origin, surface=surface)
+        job.order = list(surface.order(focus))
+        with self._wake:
+            self._jobs[job.id] = job
+            job.events["planned"] = Planned(job_id=job.id, surface=surface)
+            self._waiting.append(job)
+            self._tell_positions()
+            self._wake.notify_all()
+        return job.id
+
+    def watch_surface(self, job_id: str, *, owner: str) -> AsyncIterator[SurfaceEvent]:
+        if self._job(job_id, owner).surface is None:
+            raise UnknownJob(job_id)
+        return self.watch(job_id, owner=owner)  # type: ignore[return-value]
+
+    def hurry(self, job_id: str, cell: int, *, owner: str) -> bool:
+        job = self._job(job_id, owner)
+        with self._wake:
+            if cell not in job.order:
+                return False
+            job.order.remove(cell)
+            job.order.insert(0, cell)
+            return True
+
+    def pace(self, checkpoint: str, width: int | None = None, height: int | None = None) -> Pace | None:
+        return Pace(width=128, height=128, seconds_per_row={8: 0.02}, seconds_per_picture=0.05)
+
     async def watch(self, job_id: str, *, owner: str) -> AsyncIterator[Event]:
         job = self._job(job_id, owner)
         seen: dict[str, Event] = {}
@@ -147,14 +189,17 @@ class FakeEngine:
         with self._wake:
             if job in self._waiting:
                 self._waiting.remove(job)
-                self._finish(job, "stopped", self._stopped(job, 0, 0))
+                if job.surface is not None:
+                    self._end_surface(job, time.monotonic(), {})
+                else:
+                    self._finish(job, "stopped", self._stopped(job, 0, 0))
                 self._tell_positions()
         return True
 
     def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
         mine = [j for j in self._jobs.values() if j.owner == owner]
         return tuple(
-            JobSummary(job_id=j.id, request=j.request, state=j.state, origin=j.origin)  # type: ignore[arg-type]
+            JobSummary(job_id=j.id, request=j.request, state=j.state, origin=j.origin, surface=j.surface)  # type: ignore[arg-type]
             for j in reversed(mine)
         )
 
@@ -200,6 +245,8 @@ class FakeEngine:
 
     def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
         job = self._job(job_id, owner)
+        if job.surface is not None:
+            job = replace(job, record=job.records.get(image, []))
         if not job.record:
             raise UnknownJob(job_id)
         return _safetensors(job, since)
@@ -242,7 +289,10 @@ class FakeEngine:
                 )
                 time.sleep(min(0.1, left))
             job.state = "running"
-            self._draw(job)
+            if job.surface is not None:
+                self._draw_surface(job, job.surface)
+            else:
+                self._draw(job)
 
     def _draw(self, job: Job) -> None:
         request = job.request
@@ -321,6 +371,62 @@ class FakeEngine:
         self._finish(
             job, "finished", Finished(job_id=job.id, pictures=tuple(pictures), seconds=seconds, exact=request.exact)
         )
+
+    def _draw_surface(self, job: Job, surface: Surface) -> None:
+        """Three cells at a time, one step each; "fail: oom" in a cell's prompt fails that cell."""
+        job.events.pop("queued", None)
+        began = time.monotonic()
+        strips: dict[int, list[bytes]] = {}
+        while job.order and not job.stop.is_set():
+            with self._wake:
+                now = job.order[:3]
+            time.sleep(self.seconds_per_step * (8 if "slow" in job.request.prompt else 1))
+            for cell in now:
+                self._cell_step(job, surface, cell, strips.setdefault(cell, []), began)
+        self._end_surface(job, began, strips)
+
+    def _cell_step(self, job: Job, surface: Surface, cell: int, strip: list[bytes], began: float) -> None:
+        request = surface.request(cell)
+        assert request is not None
+        width, height, index = request.width or 128, request.height or 128, len(strip)
+        total = evaluations(request.scheduler, request.num_inference_steps)
+        words = f"{request.prompt} {request.num_inference_steps} {request.guidance_scale} {request.scheduler}"
+        frame = scene(words, request.seed or 0, width, height, (index + 1) / total)
+        strip.append(jpeg(frame))
+        job.records.setdefault(cell, []).append(latent_step((request.seed or 0) + cell, width, height, index, total))
+        end: Event | None = None
+        if request.prompt in FAILURES:
+            kind, message = FAILURES[request.prompt]
+            end = Failed(job_id="cell", kind=kind, message=message, error_id="0a1b2c3d")
+        elif index + 1 == total:
+            info = metadata.picture_info(request, seed=request.seed or 0, width=width, height=height, evaluations=total,
+                                         seconds=round(time.monotonic() - began, 3))  # fmt: skip
+            picture = self.gallery.save(frame, info=info, parameters=metadata.parameters_text(info), owner=job.owner,
+                                        part_of=job.id)  # fmt: skip
+            picture = replace(picture, filmstrip=tuple(strip))
+            end = Finished(job_id="cell", pictures=(picture,), seconds=time.monotonic() - began, exact=False)
+        step = Step(
+            job_id="cell", image=0, index=index, total=total, timestep=0, sigma=0, seconds_per_step=0.1, seconds_left=1,
+            images_done=0, preview=Preview(jpeg=strip[-1], width=width, height=height, rung="fast"),
+        )  # fmt: skip
+        job.events[f"cell {cell}"] = CellEvent(job_id=job.id, cell=cell, event=end or step)
+        if end is not None:
+            with self._wake:
+                job.order.remove(cell)
+
+    def _end_surface(self, job: Job, began: float, strips: dict[int, list[bytes]]) -> None:
+        for cell in job.order:
+            stopped = self._stopped(job, len(strips.get(cell, ())), 1, [strips.get(cell, [])])
+            job.events[f"cell {cell}"] = CellEvent(job_id=job.id, cell=cell, event=stopped)
+        ends = [e.event for e in job.events.values() if isinstance(e, CellEvent)]
+        state = "stopped" if job.order else "finished"
+        job.order = []
+        job.state = state
+        job.end = SurfaceEnded(  # type: ignore[assignment]
+            job_id=job.id, state=state, reason="Stopped." if state == "stopped" else "",  # type: ignore[arg-type]
+            done=sum(isinstance(e, Finished) for e in ends), failed=sum(isinstance(e, Failed) for e in ends),
+            seconds=time.monotonic() - began,
+        )  # fmt: skip
 
     def _stopped(self, job: Job, index: int, total: int, strips: list[list[bytes]] | None = None) -> Stopped:
         last = tuple(Preview(jpeg=s[-1], width=0, height=0, rung="fast") for s in strips or [] if s)
