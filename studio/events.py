@@ -215,6 +215,10 @@ class Checkpoint:
     native_height: int
     size_bytes: int
     built_in: bool = False
+    num_inference_steps: int = 25  # what suits its kind, as are the next three; the page aims its fields at them
+    guidance_scale: float = 5.0
+    scheduler: str = "dpmpp_2m"
+    noise_schedule: str = "automatic"
     examples: tuple[str, ...] = ()  # prompts that work well with it
     words: tuple[str, ...] = ()  # words it knows, for the chips
     note: str = ""
@@ -269,6 +273,101 @@ class JobSummary:
     surface: Surface | None = None  # of a comparison, whose `request` is the base of its cells
 
 
+# ------------------------------------------------------------------------------------- the models on this machine
+
+ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder"]
+ModelState = Literal["usable", "unknown", "refused"]
+ModelPlace = Literal["disk", "ram", "device"]
+PredictionName = Literal["epsilon", "v_prediction", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One file or diffusers folder of the models folders, as its header tells it; no tensor has been read."""
+
+    id: str  # names it in every call below; says nothing of where it lies
+    kind: ModelKind | None  # None: neither its folder nor its header says
+    name: str  # a checkpoint's is what a request's `checkpoint` says
+    label: str
+    where: str  # the models folder's name and the folders below it, never a whole path
+    state: ModelState
+    reason: str = ""  # why it is unknown or refused, one sentence
+    family: str = ""  # "SD 1", "SD 2", "SDXL", ...; "" where it is not known
+    form: str = ""  # "safetensors", "diffusers folder", "pickle", ...
+    precision: str = ""  # "fp16", "fp32 and fp16", ...
+    parts: tuple[str, ...] = ()  # "U-Net", "VAE", "text encoder", ...
+    prediction_type: PredictionName | None = None  # as the file says, or as it was corrected
+    prediction_corrected: bool = False
+    native_width: int | None = None
+    native_height: int | None = None
+    size_bytes: int = 0
+    built_in: bool = False
+    sha256: str | None = None  # None until it has been hashed in the background
+    note: str = ""  # what the owner wrote
+    place: ModelPlace = "disk"
+    has_picture: bool = False  # an embedded or neighbouring preview picture; `Models.picture`
+    metadata: tuple[tuple[str, str], ...] = ()  # title, author, licence, trigger words, ... in words
+    convertible: bool = False  # a pickle that "convert safely" may turn into safetensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryUse:
+    """What the loaded models take, in bytes. On a CPU there is one memory, so `device_*` are None."""
+
+    device_label: str = ""
+    device_models: int | None = None  # weights on the device
+    device_limit: int | None = None  # what they may take before the least recently used is moved to RAM
+    device_free: int | None = None
+    device_total: int | None = None
+    ram_models: int = 0  # weights in RAM
+    ram_limit: int | None = None
+    ram_free: int | None = None
+    ram_total: int | None = None
+
+
+class NoSuchModel(LookupError):
+    """No model, order or download of this id."""
+
+
+class Models(Protocol):
+    """What the page may ask of the models on this machine. `load` and `unload` only ask: what became of it is told by
+    `found`, `message` and `EngineStatus`. Who may ask is for `studio.web` and the page to say."""
+
+    def found(self, *, refresh: bool = False) -> tuple[Model, ...]:
+        """Everything found, checkpoints first; with `refresh` the folders are looked at anew now. May read headers of
+        new files, so call it off the event loop."""
+        ...
+
+    def load(self, model_id: str) -> None:
+        """Bring a checkpoint to the device as soon as no lane runs. Raises NoSuchModel, or Refused with the reason."""
+        ...
+
+    def unload(self, model_id: str) -> None:
+        """Let a loaded checkpoint go from device and RAM as soon as no lane needs it. Raises NoSuchModel."""
+        ...
+
+    def memory(self) -> MemoryUse:
+        """What the loaded models take and what is free."""
+        ...
+
+    def message(self) -> str:
+        """What became of the last order that failed, one sentence; empty when the last one went well."""
+        ...
+
+    def annotate(self, model_id: str, note: str) -> None:
+        """Remember a note of at most 2,000 characters. Raises NoSuchModel or InvalidRequest."""
+        ...
+
+    def correct(self, model_id: str, prediction_type: PredictionName | None) -> None:
+        """Remember another prediction type than the file says; None forgets it. It counts from the next load on.
+        Raises NoSuchModel or InvalidRequest."""
+        ...
+
+    def picture(self, model_id: str) -> bytes | None:
+        """A JPEG of at most 512 pixels a side, of the embedded or neighbouring preview; None when there is none."""
+        ...
+
+
 # ------------------------------------------------------------------------------------------------------- engine
 
 
@@ -282,6 +381,11 @@ class Refused(RuntimeError):
 
 class Engine(Protocol):
     """What the page may ask. Every call returns at once; nothing here imports torch in the caller."""
+
+    @property
+    def models(self) -> Models:
+        """The models on this machine: list, load, unload, download."""
+        ...
 
     def submit(self, request: Request, *, owner: str, origin: str = "api") -> str:
         """Take a job and return its random id. Raises InvalidRequest (unknown checkpoint, unreadable picture, ...)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from studio.diffusion.families import Components, PredictionType
@@ -127,9 +128,16 @@ def tiny_components(
 
 
 def save_tiny_checkpoint(
-    folder: Path, *, prediction_type: PredictionType = "epsilon", world: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    prediction_type: PredictionType = "epsilon",
+    world: dict[str, Any] | None = None,
+    fast_preview: bool = False,
 ) -> Path:
-    """Write tiny_components() as a diffusers folder, with a world.json when one is given; returns the folder."""
+    """Write tiny_components() as a diffusers folder, with a world.json when one is given; returns the folder.
+
+    With `fast_preview` one lies beside the VAE, which spares every load the fitting of one.
+    """
     components = tiny_components(prediction_type)
     components.unet.save_pretrained(folder / "unet")
     components.vae.save_pretrained(folder / "vae")
@@ -151,6 +159,27 @@ def save_tiny_checkpoint(
         "vae": ["diffusers", "AutoencoderKL"],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2))
+    if fast_preview:
+        weight = torch.randn((192, 4, 3, 3), generator=torch.Generator().manual_seed(7)) / 6
+        save_file({"weight": weight, "bias": torch.zeros(192)}, folder / "vae" / "fast_preview.safetensors")
     if world is not None:
         (folder / "world.json").write_text(json.dumps(world, indent=2))
+    return folder
+
+
+def save_medium_checkpoint(folder: Path) -> Path:
+    """A tiny checkpoint with a U-Net of 30 MB: large enough that a leak of one shows in a process's memory."""
+    save_tiny_checkpoint(folder, fast_preview=True)
+    with torch.random.fork_rng(devices=[]):
+        UNet2DConditionModel(
+            block_out_channels=(96, 192),
+            layers_per_block=2,
+            sample_size=8,
+            in_channels=4,
+            out_channels=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=8,
+            attention_head_dim=8,
+        ).save_pretrained(folder / "unet")
     return folder

@@ -1,116 +1,170 @@
-"""What lies in the models folders: diffusers folders, found by their small JSON files. No tensor is read, no torch.
+"""The listing of the models folders: every file's facts, read once and kept until it changes; names; notes.
 
-models/small-world-128/             the built-in one
-models/checkpoints/<folder>/        the user's own
+Reads headers and small JSON of new and changed files only, so a second listing opens no file. No torch.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from studio.events import Checkpoint
+from studio.checkpoints import facts
+from studio.checkpoints.facts import Facts
+from studio.checkpoints.folders import Found, walk
+from studio.checkpoints.memo import FOLDER, Memo
+from studio.events import Checkpoint, PredictionName
 
 BUILT_IN = "small-world-128"
-MAX_JSON_BYTES = 2**20
-# What the loader can make pictures with; folders of other pipelines are not offered.
-PIPELINES = frozenset({"StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"})
-FAMILY_LABELS = {768: "SD 1", 1024: "SD 2"}  # by the width of the text embeddings
+LISTING_VERSION = 1  # of the facts; a number higher when `inspect` tells more than it did
+SECONDS = 5.0  # the folders are walked anew after this, when somebody asks
+_ORDER = {"checkpoint": 0, "vae": 1, "lora": 2, "embedding": 3, "preview_decoder": 4, None: 5}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A checkpoint and the folder it lies in; the folder never leaves the engine."""
+    """One line of the listing with the place it stands for; the path never leaves the engine."""
 
-    checkpoint: Checkpoint
-    folder: Path
+    id: str
+    name: str
+    found: Found
+    facts: Facts
+    checkpoint: Checkpoint | None  # what a request may ask for; None for everything else and for what is not usable
 
+    @property
+    def path(self) -> Path:
+        return self.found.path
 
-def scan(models_dirs: Sequence[Path]) -> dict[str, Entry]:
-    """Every usable diffusers folder by the name a request calls it, the built-in one first.
+    @property
+    def built_in(self) -> bool:
+        return self.name == BUILT_IN and self.found.is_folder and self.found.path.parent == self.found.root
 
-    A folder that is no checkpoint, cannot be read or is a link to outside its models folder is left out. Where two
-    have the same name the first keeps it and the next is called "name (2)".
-    """
-    found: dict[str, Entry] = {}
-    for folder, built_in in _candidates(models_dirs):
-        checkpoint = describe(folder, built_in=built_in)
-        if checkpoint is None:
-            continue
-        name, copies = checkpoint.name, 1
-        while name in found:
-            copies += 1
-            name = f"{checkpoint.name} ({copies})"
-        if copies > 1:
-            checkpoint = replace(checkpoint, name=name, label=f"{checkpoint.label} ({copies})", built_in=False)
-        found[name] = Entry(checkpoint, folder)
-    return found
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """What changes when the file or one of the folder's weights changes."""
+        return self.found.key, self.found.size, self.found.mtime_ns
 
 
-def _candidates(models_dirs: Sequence[Path]) -> Iterable[tuple[Path, bool]]:
-    for models_dir in models_dirs:
-        yield models_dir / BUILT_IN, True
-    for models_dir in models_dirs:
-        root = models_dir.resolve()
+class Catalog:
+    """What lies in the models folders. Safe for several threads; the first one that asks waits for the headers."""
+
+    def __init__(
+        self,
+        models_dirs: Sequence[Path],
+        *,
+        read: Callable[[Found], Facts] = facts.read,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """What is remembered lies in `.latent-studio` of the first models folder."""
+        self._models_dirs = tuple(Path(d) for d in models_dirs)
+        self._read = read
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._entries: tuple[Entry, ...] = ()
+        self._walked: float | None = None
+        self._told: dict[str, tuple[tuple[object, ...], Facts]] = {}  # by key: what the file was, what it said
+        folder = memory_folder(self._models_dirs)
+        self._listing = Memo(folder / "listing.json" if folder else None, LISTING_VERSION)
+        self._notes = Memo(folder / "notes.json" if folder else None)
+
+    @property
+    def models_dirs(self) -> tuple[Path, ...]:
+        """The models folders, our own first."""
+        return self._models_dirs
+
+    def entries(self, *, refresh: bool = False) -> tuple[Entry, ...]:
+        """Everything found, checkpoints first and the built-in one before all. Walks at most every SECONDS seconds,
+        or now with `refresh`."""
+        with self._lock:
+            if refresh or self._walked is None or self._clock() - self._walked >= SECONDS:
+                self._entries = self._scan()
+                self._walked = self._clock()
+            return self._entries
+
+    def checkpoints(self) -> Mapping[str, Entry]:
+        """Every usable checkpoint by the name a request calls it."""
+        return {entry.name: entry for entry in self.entries() if entry.checkpoint is not None}
+
+    def entry(self, model_id: str) -> Entry | None:
+        """The line with this id."""
+        return next((entry for entry in self.entries() if entry.id == model_id), None)
+
+    def note(self, entry: Entry) -> str:
+        """What the owner wrote about it."""
+        return str((self._notes.get(entry.found.key) or {}).get("note", ""))
+
+    def correction(self, entry: Entry) -> PredictionName | None:
+        """The prediction type the owner has put right."""
+        kept = (self._notes.get(entry.found.key) or {}).get("prediction_type")
+        return kept if kept in ("epsilon", "v_prediction", "sample") else None
+
+    def remember(self, entry: Entry, **changes: str | None) -> None:
+        """Keep a `note` or a `prediction_type`; None or "" forgets it."""
+        kept = {k: v for k, v in {**(self._notes.get(entry.found.key) or {}), **changes}.items() if v}
+        self._notes.update({entry.found.key: kept or None})
+
+    def _scan(self) -> tuple[Entry, ...]:
+        lines: list[tuple[Found, Facts]] = []
+        new: dict[str, object] = {}
+        for found in walk(self._models_dirs, BUILT_IN):
+            stamp = (found.size, found.mtime_ns, found.outside, found.kind)
+            told = self._known(found.key, stamp)
+            if told is None:
+                told = self._read(found)
+                new[found.key] = {"stamp": list(stamp), "facts": told.as_json()}
+            self._told[found.key] = stamp, told
+            lines.append((found, told))
+        gone = frozenset(self._listing.keys() - {found.key for found, _ in lines})
+        self._listing.update(new, drop=gone)
+        lines.sort(key=lambda line: _ORDER[line[1].kind])  # stable: the walk's order within a kind
+        names: set[tuple[str | None, str]] = set()
+        return tuple(self._entry(found, told, names) for found, told in lines)
+
+    def _known(self, key: str, stamp: tuple[object, ...]) -> Facts | None:
+        """The facts of a file that has not changed since they were read."""
+        now = self._told.get(key)
+        if now is not None and now[0] == stamp:
+            return now[1]
+        kept = self._listing.get(key)
         try:
-            folders = sorted((models_dir / "checkpoints").iterdir(), key=lambda f: f.name.casefold())
-        except OSError:
-            continue
-        for folder in folders:
-            if folder.resolve().is_relative_to(root):
-                yield folder, False
-
-
-def describe(folder: Path, *, built_in: bool = False) -> Checkpoint | None:
-    """The catalogue's entry of one diffusers folder, or None when it is none."""
-    index = read_json(folder / "model_index.json")
-    unet = read_json(folder / "unet" / "config.json")
-    vae = read_json(folder / "vae" / "config.json")
-    if index is None or unet is None or str(index.get("_class_name")) not in PIPELINES:
-        return None
-    blocks = (vae or {}).get("block_out_channels")
-    factor = 2 ** (len(blocks) - 1) if isinstance(blocks, list) and 1 <= len(blocks) <= 8 else 8
-    sample_size = unet.get("sample_size")
-    side = sample_size * factor if isinstance(sample_size, int) and 1 <= sample_size * factor <= 4096 else 512
-    world = read_json(folder / "world.json") or {}
-    width = unet.get("cross_attention_dim")
-    return Checkpoint(
-        name=folder.name,
-        label=_text(world.get("label")) or folder.name,
-        family=FAMILY_LABELS.get(width, "SD 1") if isinstance(width, int) else "SD 1",
-        native_width=side,
-        native_height=side,
-        size_bytes=_weights_bytes(folder),
-        built_in=built_in,
-        examples=_texts(world.get("examples")),
-        words=_texts(world.get("words")),
-        note=_text(world.get("note")),
-    )
-
-
-def read_json(path: Path) -> dict[str, object] | None:
-    """A small JSON object, or None when there is none that can be read."""
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
+            return Facts.from_json(kept["facts"]) if kept is not None and kept["stamp"] == list(stamp) else None
+        except (KeyError, TypeError):  # written by hand, or by another studio
             return None
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
+
+    def _entry(self, found: Found, told: Facts, names: set[tuple[str | None, str]]) -> Entry:
+        stem = found.path.name if found.is_folder else found.path.stem
+        name, copies = stem, 1
+        while (told.kind, name) in names:
+            copies += 1
+            name = f"{stem} ({copies})"
+        names.add((told.kind, name))
+        model_id = hashlib.sha256(found.key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        label = (told.label or stem) + (f" ({copies})" if copies > 1 else "")
+        entry = Entry(model_id, name, found, told, None)
+        if told.kind != "checkpoint" or told.state != "usable":
+            return entry
+        checkpoint = Checkpoint(
+            name=name,
+            label=label,
+            family=told.family,
+            native_width=told.native_width or 512,
+            native_height=told.native_height or 512,
+            size_bytes=found.size,
+            built_in=entry.built_in,
+            num_inference_steps=told.num_inference_steps,
+            guidance_scale=told.guidance_scale,
+            scheduler=told.scheduler,
+            noise_schedule=told.noise_schedule,
+            examples=told.examples,
+            words=told.words,
+            note=told.note,
+        )
+        return Entry(model_id, name, found, told, checkpoint)
 
 
-def _weights_bytes(folder: Path) -> int:
-    try:
-        return sum(f.stat().st_size for f in folder.glob("*/*.safetensors"))
-    except OSError:
-        return 0
-
-
-def _text(value: object) -> str:
-    return value[:2000] if isinstance(value, str) else ""
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(v for v in value if isinstance(v, str))[:2000] if isinstance(value, list) else ()
+def memory_folder(models_dirs: Sequence[Path]) -> Path | None:
+    """Where the studio remembers what it found out about models; None where there is no models folder."""
+    return Path(models_dirs[0]) / FOLDER if models_dirs and Path(models_dirs[0]).is_dir() else None

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from studio.checkpoints.catalog import read_json
+from studio.checkpoints.identify import read_json
 from studio.checkpoints.inspect import BadCheckpoint, read_header
 from studio.diffusion.families import Components, FamilyName
 from studio.diffusion.vae import fitted_preview

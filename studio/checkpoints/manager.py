@@ -1,103 +1,316 @@
-"""Keeps the hot checkpoint, loads another when asked, frees all of the old one first.
+"""Keeps hot models hot: which checkpoint is on the device, which wait in RAM, and who goes first when room is needed.
 
-Holds at most one set of components; knows no job. Names come from the catalogue, never paths from outside.
+Knows no job. Names come from the catalogue, never paths from outside. Used from the engine's thread alone, but for
+`snapshot` and `hash_of_hot`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import threading
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 
-from studio.checkpoints import catalog, loader
-from studio.checkpoints.inspect import BadCheckpoint
+from studio.checkpoints import fitting, identify, loader
+from studio.checkpoints.catalog import Catalog, Entry
+from studio.checkpoints.hashes import Hasher
+from studio.checkpoints.inspect import BadCheckpoint, read_header
+from studio.checkpoints.options import ModelOptions
 from studio.diffusion.families import Components
+from studio.events import ModelPlace
 
 logger = logging.getLogger(__name__)
 
+# Of the device's free memory at the start, what stays free for pictures: this share, and never less than this.
+WORK_SHARE = 0.3
+WORK_BYTES = 1536 * 2**20
+RAM_SHARE = 0.5  # of the free RAM at the start, what models may keep
+
+
+class DoesNotFit(MemoryError):
+    """A checkpoint that does not fit into the memory there is. The text says what to change."""
+
+
+class Device(Protocol):
+    """What the manager asks of `studio.engine.device.Device`."""
+
+    torch_device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def is_cpu(self) -> bool: ...
+    @property
+    def label(self) -> str: ...
+    def free_bytes(self) -> int | None: ...
+    def free_ram_bytes(self) -> int | None: ...
+    def is_out_of_memory(self, error: BaseException) -> bool: ...
+    def release(self) -> None: ...
+    def to_device(self, modules: Iterable[Any]) -> None: ...
+    def to_ram(self, modules: Iterable[Any]) -> None: ...
+
+
+@dataclass
+class Held:
+    """A loaded checkpoint: where its weights are, how many bytes, and when it was last used."""
+
+    entry: Entry
+    components: Components
+    place: ModelPlace
+    device_bytes: int  # while it is on the device
+    ram_bytes: int  # while it is in RAM; with offload its parts wait there even when it is in use
+    used: int = field(default=0)
+
 
 class ModelManager:
-    """One checkpoint on the device at a time. Used from the engine's thread alone, but for `hash_of`."""
+    """The loaded checkpoints of one device. At most one is `hot`: the one whose lanes run."""
 
     def __init__(
-        self, models_dirs: Sequence[Path], *, device: torch.device, dtype: torch.dtype, release: Callable[[], None]
+        self,
+        catalog: Catalog,
+        *,
+        device: Device,
+        hasher: Hasher,
+        options: ModelOptions | None = None,
+        load: Callable[..., Components] = loader.load,
     ) -> None:
-        self._models_dirs = tuple(models_dirs)
+        self._catalog = catalog
         self._device = device
-        self._dtype = dtype
-        self._release = release
-        self._hot: Components | None = None
-        self._hashes: dict[tuple[Path, int, int], str] = {}
-        self._previews: dict[tuple[Path, int, int], loader.FastPreview] = {}  # a fit takes many decodes, so once
-        self._hot_folder: Path | None = None
+        self._hasher = hasher
+        self._options = options or ModelOptions()
+        self._load = load
+        self._held: dict[str, Held] = {}
+        self._hot: Held | None = None
+        self._clock = 0
+        self._previews: dict[tuple[str, int, int], loader.FastPreview] = {}  # a fit takes many decodes, so once
+        self.device_limit, self.ram_limit = _limits(device, self._options)
+
+    # ------------------------------------------------------------------------------------------------- asking
 
     @property
     def hot(self) -> Components | None:
-        """What is on the device now."""
-        return self._hot
+        """The checkpoint in use, on the device."""
+        return self._hot.components if self._hot is not None else None
 
     def get(self, name: str, progress: loader.Progress) -> Components:
-        """The components of a checkpoint, loaded if need be. Raises BadCheckpoint; the device is then empty."""
-        if self._hot is not None and self._hot.name == name:
-            return self._hot
-        entry = catalog.scan(self._models_dirs).get(name)
+        """The components of a checkpoint on the device: at once, from RAM, or from the disk.
+
+        Raises BadCheckpoint or DoesNotFit; what was loaded before is then as usable as it was.
+        """
+        if self._hot is not None and self._hot.components.name == name:
+            return self._hot.components
+        entry = self._catalog.checkpoints().get(name)
         if entry is None:
             raise BadCheckpoint(f"The checkpoint {name[:80]} is not in the models folder any more.")
-        self.unload()
-        identity = _identity(entry.folder)
-        try:
-            self._hot = loader.load(
-                entry.folder,
-                name=name,
-                device=self._device,
-                dtype=self._dtype,
-                progress=progress,
-                fast_preview=self._previews.get(identity),
-            )
-        finally:
-            self._release()
-        if self._hot.fast_preview is not None:
-            self._previews[identity] = self._hot.fast_preview
-        self._hot_folder = entry.folder
-        threading.Thread(target=self._hash, args=(entry.folder,), name="checkpoint-hash", daemon=True).start()
-        return self._hot
+        held = self._held.get(name)
+        if held is not None and held.entry.identity != entry.identity:  # another file under the same name
+            self.unload(name)
+            held = None
+        if held is None:
+            held = self._loaded(entry, progress)
+        elif held.place == "ram" and not self._options.offload:
+            self._bring(held, progress)
+        self._use(held)
+        return held.components
 
-    def unload(self) -> None:
-        """Let the hot checkpoint go, and its memory with it. The caller holds no components any more."""
-        self._hot = None
-        self._hot_folder = None
-        self._release()
+    def unload(self, name: str | None = None) -> None:
+        """Let one checkpoint go, or all of them, and their memory with it. The caller holds no components any more."""
+        for held in [h for n, h in self._held.items() if name in (None, n)]:
+            self._drop(held)
+        self._device.release()
+
+    def spare(self) -> bool:
+        """Move everything but the hot checkpoint off the device, after it ran out of memory. Whether that was any."""
+        others = [h for h in self._held.values() if h is not self._hot and h.place == "device"]
+        for held in others:
+            self._off(held)
+        self._device.release()
+        return bool(others)
 
     def hash_of_hot(self) -> str | None:
-        """sha256 over the hot checkpoint's weights files in the order of their names; None until it is computed."""
-        if self._hot_folder is None:
-            return None
-        return self._hashes.get(_identity(self._hot_folder))
+        """sha256 of the hot checkpoint's weights; None until it is computed."""
+        return self._hasher.get(self._hot.entry) if self._hot is not None else None
 
-    def _hash(self, folder: Path) -> None:
+    def snapshot(self) -> tuple[dict[str, ModelPlace], int, int]:
+        """Where the loaded checkpoints are, by id; bytes of weights on the device, and in RAM. From any thread."""
+        held = list(self._held.values())
+        on_device = sum(h.device_bytes for h in held if h.place == "device")
+        in_ram = sum(h.ram_bytes for h in held if h.place == "ram" or self._options.offload or self._device.is_cpu)
+        return {h.entry.id: h.place for h in held}, 0 if self._device.is_cpu else on_device, in_ram
+
+    # ------------------------------------------------------------------------------------------------ loading
+
+    def _loaded(self, entry: Entry, progress: loader.Progress) -> Held:
+        needed = weights_bytes(entry, self._device.dtype)
+        self._make_room(needed)
         try:
-            identity = _identity(folder)
-            if identity in self._hashes:
-                return
-            digest = hashlib.sha256()
-            for file in _weights(folder):
-                with file.open("rb") as data:
-                    while block := data.read(2**20):
-                        digest.update(block)
-            self._hashes[identity] = digest.hexdigest()
-        except OSError:
-            logger.warning("The weights of %s could not be hashed", folder.name, exc_info=True)
+            components = self._read(entry, progress)
+        except Exception as error:
+            if not self._device.is_out_of_memory(error):
+                raise
+            error.__traceback__ = None  # its frames hold the half that did fit
+            if not self._empty():
+                raise self._too_large(entry, needed) from error
+        else:
+            return self._hold(entry, components)
+        logger.info("%s did not fit beside the others; they were let go", entry.name)
+        try:
+            return self._hold(entry, self._read(entry, progress))
+        except Exception as error:
+            if not self._device.is_out_of_memory(error):
+                raise
+            error.__traceback__ = None
+            self._device.release()
+            raise self._too_large(entry, needed) from error
+
+    def _read(self, entry: Entry, progress: loader.Progress) -> Components:
+        try:
+            components = self._load(
+                entry.path,
+                name=entry.name,
+                device=torch.device("cpu") if self._options.offload else self._device.torch_device,
+                dtype=self._device.dtype,
+                progress=progress,
+                fast_preview=self._previews.get(entry.identity),
+            )
+            fitting.apply(components, self._options, self._device)
+            return components
+        finally:
+            self._device.release()
+
+    def _hold(self, entry: Entry, components: Components) -> Held:
+        weights = sum(_bytes(m) for m in modules(components))
+        offloaded = self._options.offload and not self._device.is_cpu
+        on_device = max((_bytes(m) for m in modules(components)), default=0) if offloaded else weights
+        held = Held(entry, components, "device", device_bytes=on_device, ram_bytes=weights)
+        self._held[entry.name] = held
+        if components.fast_preview is not None:
+            self._previews[entry.identity] = components.fast_preview
+        self._hasher.want([entry], urgent=True)
+        return held
+
+    def _bring(self, held: Held, progress: loader.Progress) -> None:
+        """From RAM to the device."""
+        progress(f"Loading {held.components.name}: from memory to the device", 0.5)
+        self._held.pop(held.entry.name)  # on its way it takes no room in RAM, and nobody may let it go
+        try:
+            self._make_room(held.device_bytes)
+            try:
+                self._device.to_device(modules(held.components))
+            except Exception as error:
+                if not self._device.is_out_of_memory(error):
+                    raise
+                error.__traceback__ = None
+                if not self._empty():
+                    raise self._too_large(held.entry, held.device_bytes) from error
+                self._device.to_device(modules(held.components))
+        except Exception:
+            self._device.to_ram(modules(held.components))  # what had got there already
+            self._device.release()
+            raise
+        finally:
+            self._held[held.entry.name] = held
+
+    def _use(self, held: Held) -> None:
+        self._clock += 1
+        held.used = self._clock
+        held.place = "device"
+        self._hot = held
+
+    # ----------------------------------------------------------------------------------------------- making room
+
+    def _make_room(self, needed: int) -> None:
+        """Move the least recently used off the device, and out of RAM, until `needed` bytes are within the limits."""
+        free = self._device.free_bytes()
+        limit = self.ram_limit if self._device.is_cpu else self.device_limit
+        while (oldest := self._oldest("device")) and self._over(needed, limit, free):
+            self._off(oldest)
+            self._device.release()
+            free = self._device.free_bytes()
+
+    def _over(self, needed: int, limit: int | None, free: int | None) -> bool:
+        kept = sum(h.device_bytes for h in self._held.values() if h.place == "device")
+        over = limit is not None and kept + needed > limit
+        return over or (free is not None and needed > free)
+
+    def _oldest(self, place: ModelPlace) -> Held | None:
+        held = [h for h in self._held.values() if h.place == place]
+        return min(held, key=lambda h: h.used, default=None)
+
+    def _off(self, held: Held) -> None:
+        """From the device to RAM, or away where RAM has no room for it."""
+        free = self._device.free_ram_bytes()
+        while (oldest := self._oldest("ram")) and self._ram_over(held.ram_bytes, free):
+            self._drop(oldest)
+            self._device.release()
+            free = self._device.free_ram_bytes()
+        if self._device.is_cpu or self._options.offload or self._ram_over(held.ram_bytes, free):
+            self._drop(held)
+            return
+        if held is self._hot:
+            self._hot = None
+        self._device.to_ram(modules(held.components))
+        held.place = "ram"
+
+    def _ram_over(self, needed: int, free: int | None) -> bool:
+        kept = sum(h.ram_bytes for h in self._held.values() if h.place == "ram")
+        over = self.ram_limit is not None and kept + needed > self.ram_limit
+        return over or (free is not None and needed > free)
+
+    def _drop(self, held: Held) -> None:
+        fitting.undo(held.components)
+        self._held.pop(held.entry.name, None)
+        if self._hot is held:
+            self._hot = None
+
+    def _empty(self) -> bool:
+        """Off the device with everything. Whether there was anything."""
+        held = [h for h in self._held.values() if h.place == "device"]
+        for one in held:
+            self._off(one)
+        self._device.release()
+        return bool(held)
+
+    def _too_large(self, entry: Entry, needed: int) -> DoesNotFit:
+        where = f"the free memory of this device ({self._device.label})"
+        half = " with --dtype fp16 or bf16," if self._device.dtype == torch.float32 else " with --fp8,"
+        advice = " with --offload," if not self._device.is_cpu and not self._options.offload else ""
+        return DoesNotFit(
+            f"The checkpoint {entry.name[:80]} needs about {needed / 2**30:.1f} GiB, more than fits into {where}. "
+            f"Start the studio{advice}{half} choose a smaller checkpoint, or close other programs that use the memory."
+        )
 
 
-def _weights(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*/*.safetensors"), key=lambda f: f.relative_to(folder).as_posix())
+def modules(components: Components) -> list[Any]:
+    """The modules of a checkpoint that hold weights."""
+    parts = (components.unet, components.vae, components.text_encoder, components.text_encoder_2, components.tiny_vae)
+    return [part for part in parts if part is not None]
 
 
-def _identity(folder: Path) -> tuple[Path, int, int]:
-    """What changes when the weights change: total size and newest change of the files."""
-    stats = [f.stat() for f in _weights(folder)]
-    return folder, sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
+def weights_bytes(entry: Entry, dtype: torch.dtype) -> int:
+    """What the weights of an entry take in this precision, by its headers; its size where they cannot be read."""
+    try:
+        parts = [entry.path / part for part in identify.PARTS if (entry.path / part).is_dir()] or [entry.path]
+        files = [f for part in parts for f in identify.weights_files(part)] if entry.found.is_folder else [entry.path]
+        headers = [read_header(file) for file in files]
+    except (BadCheckpoint, OSError):
+        return entry.found.size
+    return sum(math.prod(tensor.shape) for header in headers for tensor in header.values()) * dtype.itemsize
+
+
+def _bytes(module: Any) -> int:
+    tensors = {id(t): t for t in [*module.parameters(), *module.buffers()]}
+    return sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+def _limits(device: Device, options: ModelOptions) -> tuple[int | None, int | None]:
+    """What models may keep on the device, and in RAM, in bytes."""
+    on_device, in_ram = options.device_limit, options.ram_limit
+    free, free_ram = device.free_bytes(), device.free_ram_bytes()
+    if on_device is None and free is not None:
+        on_device = max(0, free - max(WORK_BYTES, int(free * WORK_SHARE)))
+    if in_ram is None and free_ram is not None:
+        in_ram = int(free_ram * RAM_SHARE)
+    return on_device, in_ram

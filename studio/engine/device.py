@@ -6,11 +6,15 @@ Tests put a device of a few bytes in its place.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import os
 import re
+import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +90,28 @@ class Device:
             return int(self._torch.mps.recommended_max_memory() - self._torch.mps.driver_allocated_memory())
         return _free_ram_bytes()
 
+    def total_bytes(self) -> int | None:
+        """All the memory the device has; None where nobody can say."""
+        if self.torch_device.type == "cuda":
+            return int(self._torch.cuda.mem_get_info(self.torch_device)[1])
+        if self.torch_device.type == "mps":
+            return int(self._torch.mps.recommended_max_memory())
+        return total_ram_bytes()
+
+    def free_ram_bytes(self) -> int | None:
+        """RAM the system would give now; None where nobody can say."""
+        return _free_ram_bytes()
+
+    def to_device(self, modules: Iterable[Any]) -> None:
+        """Move modules from RAM to the device, in place."""
+        for module in modules:
+            module.to(self.torch_device)
+
+    def to_ram(self, modules: Iterable[Any]) -> None:
+        """Move modules from the device to RAM, in place."""
+        for module in modules:
+            module.to("cpu")
+
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether this error means that a tensor did not fit."""
         if isinstance(error, (self._torch.OutOfMemoryError, MemoryError)):
@@ -94,8 +120,9 @@ class Device:
         return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
 
     def release(self) -> None:
-        """Give back what nobody uses: the collector's cycles, then the allocator's cache."""
+        """Give back what nobody uses: the collector's cycles, the allocator's cache, and glibc's."""
         gc.collect()
+        _trim()
         if self.torch_device.type == "cuda":
             self._torch.cuda.empty_cache()
         elif self.torch_device.type == "mps":
@@ -118,6 +145,26 @@ def usable_cores() -> int:
     except (OSError, ValueError):  # no such file, or "max"
         pass
     return cores
+
+
+def total_ram_bytes() -> int | None:
+    """RAM of this machine, and not more than a container's limit; None where nobody can say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        total = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:"))
+    except (OSError, ValueError, StopIteration):
+        return None
+    with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return total
+
+
+def _trim() -> None:
+    """glibc keeps what was freed for the next one who asks; after gigabytes of weights the others should have it."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _free_ram_bytes() -> int | None:

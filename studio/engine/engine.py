@@ -10,21 +10,22 @@ import logging
 import secrets
 import sys
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata as packages
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from studio import pictures
-from studio.checkpoints.catalog import BUILT_IN, Entry, scan
+from studio.checkpoints.catalog import BUILT_IN, Entry
+from studio.checkpoints.options import ModelOptions
 from studio.compare import Surface
 from studio.engine.device import Device, check_dtype, check_name
 from studio.engine.inquiries import Inquiries, Inquiry
 from studio.engine.jobs import Job, JobBook, Limits, Watcher
 from studio.engine.pace import Paces
 from studio.engine.recorder import Recorder
+from studio.engine.shelf import Shelf
 from studio.engine.surfaces import StartKey, SurfaceJob, start_key
 from studio.events import (
     Answer,
@@ -63,7 +64,6 @@ logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 1.0  # the thread looks up this often when nobody wakes it
 CLOSE_SECONDS = 2.5
-CATALOG_SECONDS = 5.0  # the models folders are looked at anew after this
 SWITCH_SECONDS = (
     0.0002  # of Python's threads while torch is imported; the default, 0.005, makes the page wait 25 times as long
 )
@@ -82,16 +82,16 @@ class DiffusionEngine:
         preload: str | None = BUILT_IN,
         limits: Limits | None = None,
         make_device: Callable[[str, str], Device] = Device,
+        options: ModelOptions | None = None,
     ) -> None:
         """Nothing is loaded yet; `start` does that.
 
-        `models_dirs` are models folders: checkpoints lie in `small-world-128` and in `checkpoints/<folder>`. `preload`
-        names the checkpoint that is loaded at once. Raises ValueError, in one sentence, for an unknown device or dtype.
+        `models_dirs` are models folders in any layout that `studio.checkpoints.folders` knows. `preload` names the
+        checkpoint that is loaded at once. Raises ValueError, in one sentence, for an unknown device or dtype.
         """
         check_name(device)
         check_dtype(dtype)
         self._device_name, self._dtype, self._make_device = device, dtype, make_device
-        self._models_dirs = tuple(Path(d) for d in models_dirs)
         self._gallery = gallery
         self._exact = exact
         self._preload = preload
@@ -106,9 +106,7 @@ class DiffusionEngine:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._status = EngineStatus(state="starting", message="Starting PyTorch")
-        self._catalog: dict[str, Entry] = {}
-        self._catalog_read = -CATALOG_SECONDS
-        self._catalog_lock = threading.Lock()
+        self._shelf = Shelf(models_dirs, options, busy=lambda: bool(self._book.active()), wake=self._wake.set)
 
     # ------------------------------------------------------------------------------------------------- jobs
 
@@ -216,9 +214,14 @@ class DiffusionEngine:
 
     # ------------------------------------------------------------------------------------- models, questions
 
+    @property
+    def models(self) -> Shelf:
+        """See `studio.events.Engine.models`."""
+        return self._shelf
+
     def catalog(self) -> tuple[Checkpoint, ...]:
         """See `studio.events.Engine.catalog`."""
-        return tuple(entry.checkpoint for entry in self._entries().values())
+        return tuple(entry.checkpoint for entry in self._entries().values() if entry.checkpoint is not None)
 
     def status(self) -> EngineStatus:
         """See `studio.events.Engine.status`."""
@@ -286,12 +289,8 @@ class DiffusionEngine:
             raise UnknownJob("Nothing was recorded of this image, or it has been dropped meanwhile.")
         return recording
 
-    def _entries(self) -> dict[str, Entry]:
-        with self._catalog_lock:
-            if time.monotonic() - self._catalog_read >= CATALOG_SECONDS:
-                self._catalog = scan(self._models_dirs)
-                self._catalog_read = time.monotonic()
-            return self._catalog
+    def _entries(self) -> Mapping[str, Entry]:
+        return self._shelf.catalog.checkpoints()
 
     # ------------------------------------------------------------------------------------------------ thread
 
@@ -311,6 +310,7 @@ class DiffusionEngine:
             job.stop("Stopped: the studio is closing.")
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
+        self._shelf.close()
         for job in self._book.active():  # the thread is stuck in a long call; nobody waits for it
             job.abandon()
 
@@ -331,16 +331,16 @@ class DiffusionEngine:
         sys.setswitchinterval(SWITCH_SECONDS)  # the import runs Python for seconds; the page must get its turns
         try:
             from studio.checkpoints.inspect import BadCheckpoint
-            from studio.checkpoints.manager import ModelManager
+            from studio.checkpoints.manager import DoesNotFit, ModelManager
             from studio.engine.failures import Closing
             from studio.engine.worker import Outside, Worker
 
             device = self._make_device(self._device_name, self._dtype)
         finally:
             sys.setswitchinterval(interval)
-        manager = ModelManager(
-            self._models_dirs, device=device.torch_device, dtype=device.dtype, release=device.release
-        )
+        shelf = self._shelf
+        manager = ModelManager(shelf.catalog, device=device, hasher=shelf.hasher, options=shelf.options)
+        shelf.attach(device, manager)
         ready = EngineStatus(state="ready", message="Ready", device=device.label)
 
         def loading(checkpoint: str, message: str, fraction: float) -> None:
@@ -373,11 +373,16 @@ class DiffusionEngine:
             else:
                 try:
                     worker.preload(self._preload)
-                except BadCheckpoint as error:
+                except (BadCheckpoint, DoesNotFit) as error:
                     self._status = replace(ready, state="failed", message=str(error))
             while not self._closing.is_set():
                 try:
-                    busy = worker.turn()
+                    busy = worker.turn(admit=not shelf.has_orders)
+                    if shelf.has_orders and not busy:
+                        self._components = None
+                        worker.rest()
+                        shelf.carry_out(worker.preload)
+                        loaded(manager.hot)
                 except Closing:
                     raise
                 except Exception as error:  # a fault of ours: it may end these jobs, never the engine

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from studio.checkpoints.inspect import BadCheckpoint
+from studio.checkpoints.manager import DoesNotFit
 from studio.diffusion.vae import NotFinite
 from studio.engine.device import Device
 from studio.engine.jobs import Job
@@ -45,6 +46,8 @@ def failed(job_id: str, request: Request, error: Exception, device: Device) -> F
 
 def _explained(request: Request, error: Exception, device: Device) -> tuple[FailureKind, str]:
     size = f"{request.width}x{request.height}" if request.width and request.height else "this size"
+    if isinstance(error, DoesNotFit):
+        return "out_of_memory", str(error)
     if device.is_out_of_memory(error):
         return "out_of_memory", (
             f"A picture of {size} does not fit into the free memory of this device ({device.label}). "

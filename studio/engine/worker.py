@@ -86,8 +86,9 @@ class Worker:
         self._slice_began = 0.0
         self._swept = 0.0
 
-    def turn(self) -> bool:
-        """Look at the jobs, admit, tick once. False when there was nothing to do."""
+    def turn(self, admit: bool = True) -> bool:
+        """Look at the jobs, admit, tick once. False when there was nothing to do. Without `admit` the lanes that run go
+        on and no new one joins them."""
         now = time.monotonic()
         if now - self._swept > 1.0:
             self._swept = now
@@ -97,7 +98,8 @@ class Worker:
         for run in list(self._runs.values()):
             if run.job.stop_reason is not None:
                 self._stop(run, run.job.stop_reason)
-        self._admit()
+        if admit:
+            self._admit()
         answered = self._answer()
         if not len(self._rota):
             return answered
@@ -113,6 +115,12 @@ class Worker:
     def preload(self, checkpoint: str) -> None:
         """Load a checkpoint before anybody asks for it. Raises BadCheckpoint."""
         self._load(checkpoint)
+
+    def rest(self) -> None:
+        """Let go of everything that holds the hot checkpoint; only while no lane runs."""
+        self._ladder = None
+        self._prompts.clear()
+        self._curves.clear()
 
     # --------------------------------------------------------------------------------------------- admission
 
@@ -199,11 +207,11 @@ class Worker:
         """The checkpoint's components, hot or loaded now; everybody who waits for it is told how far it is."""
         hot = self.manager.hot
         if hot is not None and hot.name == checkpoint:
+            if self._ladder is None:  # another checkpoint was to be loaded meanwhile, and could not be
+                self._ladder = Ladder(hot)
             return hot
         hot = None
-        self._ladder = None
-        self._prompts.clear()
-        self._curves.clear()
+        self.rest()
         self._outside.loading(checkpoint, f"Loading {checkpoint}", 0.0)
 
         def progress(message: str, fraction: float) -> None:
@@ -489,7 +497,7 @@ class Worker:
         if run is not None:
             self._drop(run)
         if self.device.is_out_of_memory(error):
-            self.device.release()
+            self.manager.spare()
 
     def fail_all(self, error: Exception) -> None:
         """End every job at work: an error that belongs to none of them. The engine goes on with the next ones."""

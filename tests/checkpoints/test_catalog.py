@@ -9,19 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from studio.checkpoints.catalog import scan
+from studio.checkpoints.catalog import Catalog, Entry
 
 
 def folder(path: Path, *, world: object = None, pipeline: str = "StableDiffusionPipeline", width: int = 768) -> Path:
     for part in ("unet", "vae"):
         (path / part).mkdir(parents=True)
-    (path / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    index = {
+        "_class_name": pipeline,
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    (path / "model_index.json").write_text(json.dumps(index))
     (path / "unet" / "config.json").write_text(json.dumps({"sample_size": 64, "cross_attention_dim": width}))
     (path / "vae" / "config.json").write_text(json.dumps({"block_out_channels": [128, 256, 512, 512]}))
     (path / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"no tensor is read" * 10)
     if world is not None:
         (path / "world.json").write_text(json.dumps(world))
     return path
+
+
+def scan(models_dirs: list[Path]) -> dict[str, Entry]:
+    return dict(Catalog(models_dirs).checkpoints())
 
 
 def test_no_torch_is_needed() -> None:
@@ -33,7 +42,7 @@ def test_the_built_in_one_comes_first_and_speaks_for_itself(tmp_path: Path) -> N
     world = {"label": "Small World", "note": "Drawn objects.", "examples": ["a fox", 5], "words": ["fox", "sea"]}
     folder(tmp_path / "small-world-128", world=world)
     folder(tmp_path / "checkpoints" / "Animals", width=1024)
-    built_in, other = (entry.checkpoint for entry in scan([tmp_path]).values())
+    built_in, other = (entry.checkpoint for entry in scan([tmp_path]).values() if entry.checkpoint)
     assert (built_in.name, built_in.label, built_in.built_in) == ("small-world-128", "Small World", True)
     assert (built_in.examples, built_in.words, built_in.note) == (("a fox",), ("fox", "sea"), "Drawn objects.")
     assert (built_in.native_width, built_in.native_height, built_in.size_bytes) == (512, 512, 170)
@@ -45,7 +54,8 @@ def test_several_models_folders_and_equal_names(tmp_path: Path) -> None:
         folder(tmp_path / models / "checkpoints" / "fox")
     found = scan([tmp_path / "one", tmp_path / "two", tmp_path / "absent"])
     assert list(found) == ["fox", "fox (2)"]
-    assert found["fox (2)"].folder == tmp_path / "two" / "checkpoints" / "fox"
+    assert found["fox (2)"].path == tmp_path / "two" / "checkpoints" / "fox"
+    assert found["fox (2)"].checkpoint
     assert found["fox (2)"].checkpoint.label == "fox (2)"
 
 
@@ -65,6 +75,7 @@ def test_odd_configs_do_not_break_the_catalogue(tmp_path: Path) -> None:
     for config in ({"sample_size": "x"}, {"sample_size": -1}, {"sample_size": 10**9}, {"sample_size": [64, 64]}):
         (odd / "unet" / "config.json").write_text(json.dumps(config))
         [entry] = scan([tmp_path]).values()
+        assert entry.checkpoint
         assert (entry.checkpoint.native_width, entry.checkpoint.label, entry.checkpoint.words) == (512, "odd", ())
 
 
@@ -77,4 +88,8 @@ def test_a_link_to_outside_the_models_folder_is_left_out(tmp_path: Path) -> None
         pytest.skip("no links on this file system")
     folder(tmp_path / "models" / "checkpoints" / "real")
     (tmp_path / "models" / "checkpoints" / "inside").symlink_to(tmp_path / "models" / "checkpoints" / "real")
-    assert list(scan([tmp_path / "models"])) == ["inside", "real"]
+    catalog = Catalog([tmp_path / "models"])
+    assert list(catalog.checkpoints()) == ["inside"]  # and "real", which is the same folder, is not told twice
+    refused = next(entry for entry in catalog.entries() if entry.name == "link")
+    assert refused.facts.state == "refused"
+    assert "--models-dir" in refused.facts.reason

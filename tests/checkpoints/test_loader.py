@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 
 from studio.checkpoints import loader
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.checkpoints.manager import ModelManager
 from studio.diffusion.families import Components
 from tests.tiny import save_tiny_checkpoint, tiny_components
 
@@ -248,62 +247,3 @@ def test_a_damaged_tokenizer_is_told(folder: Path) -> None:
         file.write_text("{")
     with pytest.raises(BadCheckpoint, match="tokenizer"):
         loaded(folder)
-
-
-# ------------------------------------------------------------------------------------------------------- manager
-
-
-def make_manager(models: Path) -> ModelManager:
-    return ModelManager([models], device=torch.device("cpu"), dtype=torch.float32, release=lambda: None)
-
-
-def test_the_hot_one_is_kept_and_a_switch_frees_it_first(tmp_path: Path) -> None:
-    import gc
-    import weakref
-
-    for name in ("one", "two"):
-        save_tiny_checkpoint(tmp_path / "checkpoints" / name)
-    manager = make_manager(tmp_path)
-    first = manager.get("one", lambda message, fraction: None)
-    assert manager.get("one", lambda message, fraction: None) is first
-    gone = weakref.ref(first.unet)
-    alive_during_load: list[bool] = []
-    del first
-
-    def look(message: str, fraction: float) -> None:
-        gc.collect()
-        alive_during_load.append(gone() is not None)
-
-    manager.get("two", look)
-    assert manager.hot is not None
-    assert manager.hot.name == "two"
-    assert alive_during_load
-    assert not any(alive_during_load), "two checkpoints at once do not fit a small device"
-
-
-def test_a_failed_load_leaves_nothing_hot(tmp_path: Path) -> None:
-    save_tiny_checkpoint(tmp_path / "checkpoints" / "good")
-    bad = save_tiny_checkpoint(tmp_path / "checkpoints" / "bad")
-    shutil.rmtree(bad / "tokenizer")
-    manager = make_manager(tmp_path)
-    manager.get("good", lambda message, fraction: None)
-    with pytest.raises(BadCheckpoint):
-        manager.get("bad", lambda message, fraction: None)
-    assert manager.hot is None
-    with pytest.raises(BadCheckpoint, match="not in the models folder any more"):
-        manager.get("absent", lambda message, fraction: None)
-
-
-def test_the_hash_is_that_of_the_weights(tmp_path: Path) -> None:
-    import hashlib
-    import threading
-
-    folder = save_tiny_checkpoint(tmp_path / "checkpoints" / "tiny")
-    manager = make_manager(tmp_path)
-    assert manager.hash_of_hot() is None
-    manager.get("tiny", lambda message, fraction: None)
-    for thread in threading.enumerate():
-        if thread.name == "checkpoint-hash":
-            thread.join(60)
-    files = [folder / part / WEIGHTS[part] for part in ("text_encoder", "unet", "vae")]
-    assert manager.hash_of_hot() == hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()

@@ -1,0 +1,167 @@
+"""What one file or diffusers folder is, in plain values that can be kept in a cache: read from headers and small JSON.
+
+Knows the form of a listing's line and what suits a kind of model; what a header means is told by `identify`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from studio.checkpoints.folders import Found
+from studio.checkpoints.identify import ModelFacts, identify, of_header, read_json
+from studio.checkpoints.inspect import BadCheckpoint, PickleFile, read_whole_header
+from studio.events import ModelKind, ModelState, PredictionName
+
+OUTSIDE = "It is a link to outside of the models folders. Name that folder with --models-dir to use what is in it."
+KINDS: Mapping[str, ModelKind | None] = {
+    "checkpoint": "checkpoint",
+    "vae": "vae",
+    "lora": "lora",
+    "embedding": "embedding",
+    "taesd": "preview_decoder",
+}
+PART_LABELS = {"unet": "U-Net", "vae": "VAE", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
+FORM_LABELS = {"single_file": "safetensors", "folder": "diffusers folder", "pickle": "pickle"}
+# What suits a kind of model: steps, guidance scale, scheduler, noise schedule. Few-step models were trained with
+# trailing timesteps, which is what SGM uniform picks, and with guidance in them, so it is off (1).
+FEW_STEPS: Mapping[str, tuple[int, float, str, str]] = {
+    "turbo": (4, 1.0, "euler_a", "sgm_uniform"),
+    "lightning": (8, 1.0, "euler", "sgm_uniform"),
+    "hyper": (8, 1.0, "euler", "sgm_uniform"),
+    "lcm": (6, 1.0, "lcm", "automatic"),
+    "dmd2": (4, 1.0, "lcm", "automatic"),
+}
+# What `studio.checkpoints.loader` loads and the lanes run.
+RUN_FORMS = frozenset({"folder"})
+RUN_FAMILIES = frozenset({"sd1", "sd2"})
+SUITS: Mapping[str, tuple[int, float, str, str]] = {
+    "sd1": (25, 7.0, "dpmpp_2m", "automatic"),
+    "sd2": (25, 7.0, "dpmpp_2m", "automatic"),
+    "sdxl": (30, 6.0, "dpmpp_2m", "automatic"),
+    "sdxl_refiner": (30, 6.0, "dpmpp_2m", "automatic"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """One line of the listing, but for what changes without the file: hash, note, place."""
+
+    kind: ModelKind | None = None
+    state: ModelState = "usable"
+    reason: str = ""
+    label: str = ""
+    family: str = ""
+    form: str = ""
+    precision: str = ""
+    parts: tuple[str, ...] = ()
+    prediction_type: PredictionName | None = None
+    native_width: int | None = None
+    native_height: int | None = None
+    num_inference_steps: int = 25
+    guidance_scale: float = 5.0
+    scheduler: str = "dpmpp_2m"
+    noise_schedule: str = "automatic"
+    metadata: tuple[tuple[str, str], ...] = ()
+    has_picture: bool = False
+    convertible: bool = False
+    examples: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Only what differs from the defaults."""
+        return {f.name: value for f in fields(self) if (value := asdict(self)[f.name]) != f.default}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Facts:
+        """The inverse of `as_json`. Raises TypeError for what it never wrote."""
+        tuples = {"parts", "examples", "words"} & values.keys()
+        pairs = tuple((str(a), str(b)) for a, b in values.get("metadata", ()))
+        return cls(**{**values, **{name: tuple(values[name]) for name in tuples}, "metadata": pairs})
+
+
+def read(found: Found) -> Facts:
+    """The facts of what the walk has found. Opens its header or its JSON files; never raises for what is in them."""
+    if found.outside:
+        return Facts(kind=found.kind, state="refused", reason=OUTSIDE)
+    if found.is_folder:
+        return of_folder(found.path, found.kind)
+    return of_file(found.path, found.kind)
+
+
+def of_file(path: Path, kind: ModelKind | None) -> Facts:
+    """The facts of a weights file. `kind`: of the folder it lies in, for files that cannot be told."""
+    try:
+        header = read_whole_header(path)
+    except PickleFile as error:
+        return Facts(kind=kind, state="refused", reason=str(error), form=FORM_LABELS["pickle"], convertible=True)
+    except BadCheckpoint as error:
+        return Facts(kind=kind, state="refused", reason=str(error))
+    return _line(of_header(header, path.stem), kind)
+
+
+def of_folder(folder: Path, kind: ModelKind | None) -> Facts:
+    """The facts of a diffusers folder, and what its own world.json says to visitors."""
+    facts = _line(identify(folder), kind)
+    world = read_json(folder / "world.json")
+    if world is None:
+        return facts
+    return replace(
+        facts,
+        label=_text(world.get("label")),
+        examples=_texts(world.get("examples")),
+        words=_texts(world.get("words")),
+        note=_text(world.get("note")),
+        num_inference_steps=25,
+        guidance_scale=5.0,
+    )
+
+
+def _line(told: ModelFacts, folder_kind: ModelKind | None) -> Facts:
+    kind = KINDS.get(told.kind)
+    reason = told.reason or _not_run(told)
+    suits = FEW_STEPS.get(told.distillation or "") or SUITS.get(told.family or "") or SUITS["sd1"]
+    steps, guidance_scale, scheduler, noise_schedule = suits
+    label = told.title if told.form == "single_file" and kind == "checkpoint" else ""
+    extra: tuple[tuple[str, str], ...] = (("distilled", told.distillation),) if told.distillation else ()
+    extra += (("trigger words", told.trigger),) if told.trigger else ()
+    extra += (("made for", "inpainting"),) if told.inpainting else ()
+    return Facts(
+        kind=kind or folder_kind,
+        state="unknown" if kind is None or reason else "usable",
+        reason=reason or ("Its header does not say what it is." if kind is None else ""),
+        label=label[:120],
+        family=told.family_label,
+        form=FORM_LABELS[told.form],
+        precision=told.precision,
+        parts=tuple(PART_LABELS.get(part, part) for part in told.parts),
+        prediction_type=told.prediction_type,
+        native_width=told.native_width,
+        native_height=told.native_height,
+        num_inference_steps=steps,
+        guidance_scale=guidance_scale,
+        scheduler=scheduler,
+        noise_schedule=noise_schedule,
+        metadata=extra + told.metadata,
+        has_picture=bool(told.thumbnail),
+        note=" ".join(told.notes),
+    )
+
+
+def _not_run(told: ModelFacts) -> str:
+    """Why a checkpoint that is what it should be cannot be run by this version; empty when it can."""
+    if told.kind != "checkpoint" or (told.form in RUN_FORMS and told.family in RUN_FAMILIES and told.in_channels == 4):
+        return "" if told.kind != "checkpoint" or "vae" in told.parts else "There is no VAE with it."
+    form = "a single file" if told.form not in RUN_FORMS else "an inpainting model" if told.inpainting else ""
+    return f"This version does not run {form or told.family_label + ' models'} yet."
+
+
+def _text(value: object) -> str:
+    return value[:2000] if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(v for v in value if isinstance(v, str))[:2000] if isinstance(value, list) else ()

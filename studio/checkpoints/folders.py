@@ -1,0 +1,175 @@
+"""Where model files lie: our own folders, AUTOMATIC1111's and Forge's, ComfyUI's; walked without leaving them.
+
+Owns the names of folders and the walk. Opens no file: what a file is, is told by `studio.checkpoints.catalog`.
+
+models/checkpoints, models/vae, models/loras, models/embeddings, models/vae_approx     ours, and ComfyUI's
+models/Stable-diffusion, models/VAE, models/Lora, models/VAE-approx, embeddings        AUTOMATIC1111's and Forge's
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.events import ModelKind
+
+# Lower-case folder name -> what lies in it. Below one of these everything is of that kind, however deep.
+LAYOUT: Mapping[str, ModelKind] = {
+    "checkpoints": "checkpoint",
+    "stable-diffusion": "checkpoint",
+    "diffusers": "checkpoint",
+    "vae": "vae",
+    "lora": "lora",
+    "loras": "lora",
+    "lycoris": "lora",
+    "embeddings": "embedding",
+    "vae_approx": "preview_decoder",
+    "vae-approx": "preview_decoder",
+}
+# Folders of the same programs whose files nothing here uses; walking them would list hundreds of strangers.
+OTHERS = frozenset((
+    "clip", "clip_vision", "configs", "controlnet", "controlnetpreprocessor", "codeformer", "deepbooru",
+    "diffusion_models", "esrgan", "gfpgan", "gligen", "hypernetworks", "karlo", "ldsr", "photomaker", "realesrgan",
+    "style_models", "swinir", "text_encoder", "text_encoders", "unet", "upscale_models", "upscalers",
+))  # fmt: skip
+SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
+MAX_DEPTH = 12
+PICTURES = (".preview.png", ".preview.jpg", ".preview.jpeg", ".preview.webp", ".png", ".jpg", ".jpeg", ".webp")
+INDEX = "model_index.json"  # what makes a folder a diffusers checkpoint
+COMPONENT = "config.json"  # what makes a folder in a vae folder a diffusers VAE
+
+
+@dataclass(frozen=True)
+class Found:
+    """One file, or one diffusers folder, of the walk."""
+
+    path: Path  # as it was reached, inside its models folder
+    root: Path  # the models folder it was reached from
+    kind: ModelKind | None  # by its folder; None where the folder does not say
+    is_folder: bool
+    size: int  # bytes; of a folder: of its weights
+    mtime_ns: int  # newest change
+    outside: bool = False  # a link that leads out of every models folder
+    picture: str = ""  # name of a preview picture that lies beside a file, as AUTOMATIC1111 puts it there
+
+    @property
+    def key(self) -> str:
+        """What the caches know it by."""
+        return self.path.as_posix()
+
+    @property
+    def where(self) -> str:
+        """The folder it lies in as a person would say it: the models folder's own name and what is below, no more."""
+        return (Path(self.root.name) / self.path.parent.relative_to(self.root)).as_posix()
+
+
+def walk(models_dirs: Sequence[Path], built_in: str) -> Iterator[Found]:
+    """Every weights file and diffusers folder below the models folders, the built-in checkpoint first.
+
+    A directory is entered once, however many links lead to it, so a loop of links ends. What a link leads to outside of
+    all models folders is reported as `outside` and not looked at. Folders that cannot be read are passed over.
+    """
+    roots = [d.resolve() for d in models_dirs]
+    seen: set[tuple[int, int]] = set()
+    for root in models_dirs:
+        folder = root / built_in
+        if (folder / INDEX).is_file() and _entered(folder, seen):
+            yield _folder(folder, root, "checkpoint", roots)
+    for root in models_dirs:
+        bases = [root, root / "models"]
+        known = [child for base in bases for child in _children(base) if child.name.lower() in LAYOUT]
+        for child in known:
+            yield from _walk(Path(child.path), root, LAYOUT[child.name.lower()], roots, seen, 0)
+        if not known or root.name.lower() in LAYOUT:  # a folder of one's own, or one of the kinds itself
+            yield from _walk(root, root, LAYOUT.get(root.name.lower()), roots, seen, 0)
+
+
+def _walk(
+    folder: Path, root: Path, kind: ModelKind | None, roots: Sequence[Path], seen: set[tuple[int, int]], depth: int
+) -> Iterator[Found]:
+    inside = _inside(folder, roots)
+    if depth > MAX_DEPTH or not inside or not _entered(folder, seen):
+        if not inside:
+            yield Found(folder, root, kind, is_folder=True, size=0, mtime_ns=0, outside=True)
+        return
+    entries = _children(folder)
+    names = {entry.name for entry in entries}
+    if INDEX in names:
+        yield _folder(folder, root, "checkpoint", roots)
+        return
+    if kind == "vae" and depth and COMPONENT in names:
+        yield _folder(folder, root, kind, roots)
+        return
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            continue
+        try:
+            is_folder = entry.is_dir()
+            if not is_folder and path.suffix.lower() in SUFFIXES:
+                stat = entry.stat()
+                outside = entry.is_symlink() and not _inside(path, roots)
+                picture = next((path.stem + end for end in PICTURES if path.stem + end in names), "")
+                yield Found(
+                    path,
+                    root,
+                    kind,
+                    is_folder=False,
+                    size=0 if outside else stat.st_size,
+                    mtime_ns=stat.st_mtime_ns,
+                    outside=outside,
+                    picture=picture if picture and _inside(folder / picture, roots) else "",
+                )
+        except OSError:  # a broken link, or gone since the folder was read
+            continue
+        if is_folder and entry.name.lower() not in OTHERS:
+            yield from _walk(path, root, kind, roots, seen, depth + 1)
+
+
+def _children(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda e: e.name.casefold())
+    except OSError:
+        return []
+
+
+def _entered(folder: Path, seen: set[tuple[int, int]]) -> bool:
+    """Whether this is the first time; remembers it."""
+    try:
+        stat = folder.stat()
+    except OSError:
+        return False
+    identity = (stat.st_dev, stat.st_ino) if stat.st_ino else (0, hash(folder.resolve()))  # no inodes on some shares
+    if identity in seen:
+        return False
+    seen.add(identity)
+    return True
+
+
+def _inside(path: Path, roots: Sequence[Path]) -> bool:
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError):  # a link to itself
+        return False
+    return any(real.is_relative_to(root) for root in roots)
+
+
+def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) -> Found:
+    """A diffusers folder; its weights and JSON files stand for it, so that a change of any of them is a change."""
+    size, newest, outside = 0, 0, not _inside(folder, roots)
+    parts = [entry for entry in _children(folder) if entry.is_dir()]
+    outside = outside or any(part.is_symlink() and not _inside(Path(part.path), roots) for part in parts)
+    for part in [] if outside else [folder, *(Path(part.path) for part in parts)]:
+        for entry in _children(part):
+            try:
+                if entry.name.endswith((".safetensors", ".json", ".bin")) and entry.is_file():
+                    stat = entry.stat()
+                    newest = max(newest, stat.st_mtime_ns)
+                    size += stat.st_size if not entry.name.endswith(".json") else 0
+                    outside = outside or (entry.is_symlink() and not _inside(Path(entry.path), roots))
+            except OSError:
+                continue
+    return Found(folder, root, kind, is_folder=True, size=size, mtime_ns=newest, outside=outside)

@@ -1,0 +1,65 @@
+"""The picture that comes with a model, in its header (modelspec) or beside it; decoded as a stranger's."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import logging
+
+from PIL import Image
+
+from studio.checkpoints.catalog import Entry
+from studio.checkpoints.inspect import MAX_HEADER_BYTES
+from studio.pictures import read_picture
+from studio.requests import MAX_IMAGE_BYTES, InvalidRequest
+
+logger = logging.getLogger(__name__)
+
+SIDE = 512  # pixels, the longer side
+QUALITY = 85
+KEY = b'"modelspec.thumbnail"'
+
+
+def of(entry: Entry) -> bytes | None:
+    """A JPEG of at most SIDE pixels a side; None where there is none that can be shown."""
+    if entry.found.outside:
+        return None
+    try:
+        data = _beside(entry) or _embedded(entry)
+        picture = read_picture(data) if data else None
+    except (OSError, InvalidRequest) as error:
+        logger.warning("The picture of %s cannot be shown: %s", entry.name, error)
+        return None
+    if picture is None:
+        return None
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=QUALITY)
+    return jpeg.getvalue()
+
+
+def _beside(entry: Entry) -> bytes | None:
+    if not entry.found.picture:
+        return None
+    with (entry.path.parent / entry.found.picture).open("rb") as file:
+        return file.read(MAX_IMAGE_BYTES + 1)
+
+
+def _embedded(entry: Entry) -> bytes | None:
+    """The modelspec's data URI, cut out of the header without taking the rest of it apart."""
+    if entry.found.is_folder:
+        return None
+    with entry.path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if length <= MAX_HEADER_BYTES else b""
+    _, _, after = header.partition(KEY)
+    value = after.lstrip(b' :\t\n"')
+    encoded, quote, _ = value[: value.find(b'"') + 1].partition(b'"')
+    kind, comma, encoded = encoded.partition(b",")
+    if not quote or not comma or not kind.startswith(b"data:image/"):
+        return None
+    try:
+        return base64.b64decode(encoded.replace(b"\\/", b"/"), validate=True)
+    except binascii.Error:
+        return None

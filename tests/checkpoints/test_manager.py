@@ -1,0 +1,366 @@
+"""Hot models stay hot, the least recently used goes first, and memory comes back, on the CPU, a small device, a GPU."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import gc
+import hashlib
+import shutil
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from studio.checkpoints import loader
+from studio.checkpoints import manager as manager_module
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.hashes import Hasher
+from studio.checkpoints.inspect import BadCheckpoint
+from studio.checkpoints.manager import DoesNotFit, ModelManager
+from studio.checkpoints.memo import Memo
+from studio.checkpoints.options import ModelOptions
+from studio.diffusion.families import Components
+from studio.engine.device import Device
+from tests.fake_device import FakeDevice
+from tests.tiny import save_tiny_checkpoint, tiny_components
+
+NAMES = ("one", "two", "three")
+
+
+def quiet(message: str, fraction: float) -> None:
+    """Progress that nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    gc.freeze()  # what is there now is not looked through at every collection: on a busy machine that is seconds
+    folder = tmp_path_factory.mktemp("models")
+    first = save_tiny_checkpoint(folder / "checkpoints" / NAMES[0], fast_preview=True)
+    for name in NAMES[1:]:
+        shutil.copytree(first, folder / "checkpoints" / name)
+    bad = folder / "checkpoints" / "bad"
+    shutil.copytree(first, bad)
+    shutil.rmtree(bad / "tokenizer")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(models: Path) -> int:
+    """Bytes of one of the tiny checkpoints, loaded."""
+    catalog = Catalog([models])
+    return manager_module.weights_bytes(catalog.checkpoints()["one"], torch.float32)
+
+
+DEVICES: dict[str, Callable[[], Device]] = {"cpu": lambda: Device("cpu"), "fake": FakeDevice}
+if torch.cuda.is_available():
+    DEVICES["cuda"] = lambda: Device("cuda", "fp32")
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> Device:
+    return DEVICES[request.param]()
+
+
+class Loads:
+    """Counts what is read from the disk; a fake device is told what was loaded to it."""
+
+    def __init__(self, device: Device, real: bool = False) -> None:
+        self.device = device
+        self.real = real  # else copies of one checkpoint that has been loaded once
+        self.offload = False
+        self.names: list[str] = []
+        self.fail: Exception | None = None
+
+    def __call__(self, path: Path, *, name: str, **rest: Any) -> Components:
+        self.names.append(name)
+        if self.real or path.name == "bad":
+            components = loader.load(path, name=name, **rest)
+        else:
+            rest["progress"]("Loading", 0.5)
+            components = copied(name, rest["device"])
+        if self.fail is not None:
+            fail, self.fail = self.fail, None
+            raise fail
+        if isinstance(self.device, FakeDevice) and not self.offload:
+            self.device.allocate(manager_module.modules(components))
+        return components
+
+
+@functools.cache
+def template() -> Components:
+    return tiny_components()
+
+
+def copied(name: str, device: torch.device) -> Components:
+    parts = {part: copy.deepcopy(getattr(template(), part)).to(device) for part in ("unet", "vae", "text_encoder")}
+    return dataclasses.replace(template(), name=name, device=device, **parts)
+
+
+def make(models: Path, device: Device, *, real: bool = False, **options: Any) -> tuple[ModelManager, Loads]:
+    loads = Loads(device, real)
+    loads.offload = bool(options.get("offload"))
+    hasher = Hasher(Memo(None))
+    manager = ModelManager(Catalog([models]), device=device, hasher=hasher, options=ModelOptions(**options), load=loads)
+    return manager, loads
+
+
+def test_what_fits_stays_hot(models: Path, device: Device) -> None:
+    manager, loads = make(models, device)
+    first = manager.get("one", quiet)
+    assert manager.get("one", quiet) is first
+    manager.get("two", quiet)
+    assert manager.get("one", quiet) is first
+    assert loads.names == ["one", "two"]
+    assert manager.hot is first
+    places, _, _ = manager.snapshot()
+    assert sorted(places.values()) == ["device", "device"]
+
+
+def test_the_least_recently_used_goes_first(models: Path, device: Device, weights: int) -> None:
+    room = int(2.5 * weights)
+    manager, loads = make(models, device, device_limit=room, ram_limit=room if device.is_cpu else 0)
+    for name in ("one", "two", "one", "three"):
+        manager.get(name, quiet)
+    held = {manager._catalog.entry(model_id).name for model_id in manager.snapshot()[0]}  # type: ignore[union-attr]
+    assert held == {"one", "three"}
+    manager.get("one", quiet)
+    assert loads.names == ["one", "two", "three"]
+
+
+def test_from_the_device_to_ram_and_back_is_two_copies_and_no_reading(models: Path, weights: int) -> None:
+    device = FakeDevice()
+    manager, loads = make(models, device, device_limit=int(1.5 * weights), ram_limit=int(1.5 * weights))
+    first = manager.get("one", quiet)
+    second = manager.get("two", quiet)
+    assert device.copies == ["ram"] * 3
+    assert manager.get("one", quiet) is first
+    assert device.copies == ["ram"] * 3 + ["ram"] * 3 + ["device"] * 3
+    assert manager.snapshot()[1:] == (pytest.approx(weights, rel=0.05), pytest.approx(weights, rel=0.05))
+    assert manager.get("two", quiet) is second
+    assert loads.names == ["one", "two"]
+    manager.get("three", quiet)  # RAM has room for one: the older one of two goes
+    assert len(manager.snapshot()[0]) == 2
+    manager.get("one", quiet)
+    assert loads.names == ["one", "two", "three", "one"]
+
+
+def test_before_a_load_that_needs_the_room_the_old_one_is_gone(models: Path, device: Device) -> None:
+    manager, _ = make(models, device, device_limit=0, ram_limit=0)
+    first = manager.get("one", quiet)
+    gone = weakref.ref(first.unet)
+    del first
+    alive: list[bool] = []
+
+    def look(message: str, fraction: float) -> None:
+        gc.collect()
+        alive.append(gone() is not None)
+
+    manager.get("two", look)
+    assert alive
+    assert not any(alive), "two checkpoints at once do not fit a small device"
+
+
+def test_after_a_failed_load_the_one_before_goes_on(models: Path, device: Device) -> None:
+    manager, loads = make(models, device)
+    good = manager.get("one", quiet)
+    with pytest.raises(BadCheckpoint):
+        manager.get("bad", quiet)
+    assert manager.hot is good
+    loads.fail = RuntimeError("half-way")
+    with pytest.raises(RuntimeError, match="half-way"):
+        manager.get("two", quiet)
+    assert manager.hot is good
+    assert manager.get("one", quiet) is good
+    with pytest.raises(BadCheckpoint, match="not in the models folder any more"):
+        manager.get("absent", quiet)
+    assert loads.names == ["one", "bad", "two"]
+
+
+def test_out_of_memory_lets_the_others_go_and_tries_once_more(models: Path, device: Device) -> None:
+    manager, loads = make(models, device)
+    manager.get("one", quiet)
+    loads.fail = torch.OutOfMemoryError("CUDA out of memory")
+    assert manager.get("two", quiet).name == "two"
+    assert loads.names == ["one", "two", "two"]
+    places, on_device, in_ram = manager.snapshot()
+    assert sorted(places.values()) == (["device"] if device.is_cpu else ["device", "ram"])
+    assert in_ram if device.is_cpu else on_device
+
+
+def test_what_does_not_fit_alone_is_told_with_what_to_change(models: Path, weights: int) -> None:
+    device = FakeDevice(capacity=weights // 2)
+    manager, _ = make(models, device)
+    with pytest.raises(DoesNotFit, match=r"The checkpoint one needs about .* with --offload, with --dtype fp16"):
+        manager.get("one", quiet)
+    assert manager.hot is None
+    device.capacity = 2 * weights
+    assert manager.get("one", quiet).name == "one"
+
+
+def test_out_of_memory_on_the_way_back_from_ram(models: Path, weights: int) -> None:
+    device = FakeDevice()
+    manager, loads = make(models, device, device_limit=int(1.5 * weights))
+    first = manager.get("one", quiet)
+    manager.get("two", quiet)
+    device.fail_next = 1
+    with pytest.raises(DoesNotFit):
+        manager.get("one", quiet)
+    assert set(manager.snapshot()[0].values()) == {"ram"}
+    assert manager.get("one", quiet) is first
+    assert loads.names == ["one", "two"]
+
+
+def test_a_job_that_ran_out_of_memory_frees_what_others_left_there(models: Path, weights: int) -> None:
+    device = FakeDevice()
+    manager, _ = make(models, device)
+    manager.get("one", quiet)
+    hot = manager.get("two", quiet)
+    before = device.used_bytes()
+    assert manager.spare()
+    assert device.used_bytes() == pytest.approx(before / 2, rel=0.05)
+    assert manager.hot is hot
+    assert not manager.spare()
+
+
+def test_a_file_that_was_replaced_is_read_anew(models: Path, tmp_path: Path, device: Device) -> None:
+    folder = tmp_path / "checkpoints" / "one"
+    shutil.copytree(models / "checkpoints" / "one", folder)
+    manager, loads = make(tmp_path, device)
+    old = manager.get("one", quiet)
+    shutil.copytree(folder, tmp_path / "checkpoints" / "two")
+    manager._catalog.entries(refresh=True)
+    manager.get("two", quiet)
+    (folder / "note.json").write_text("{}")
+    manager._catalog.entries(refresh=True)
+    assert manager.get("one", quiet) is not old
+    assert loads.names == ["one", "two", "one"]
+
+
+def test_unloading_gives_the_memory_back(models: Path, weights: int) -> None:
+    device = FakeDevice()
+    manager, _ = make(models, device)
+    gone = [weakref.ref(manager.get(name, quiet).unet) for name in NAMES]
+    manager.unload("two")
+    assert [ref() is None for ref in gone] == [False, True, False]
+    manager.unload()
+    assert all(ref() is None for ref in gone)
+    assert manager.hot is None
+    assert device.used_bytes() == 0
+
+
+def test_there_and_back_ten_times_costs_nothing(tmp_path: Path) -> None:
+    """RSS after ten switches is that after the first, within 5 %; of checkpoints of 30 MB, so that a leak of one
+    would be seen at once."""
+    from tests.tiny import save_medium_checkpoint
+
+    for name in ("one", "two"):
+        save_medium_checkpoint(tmp_path / "checkpoints" / name)
+    device = Device("cpu")
+    manager, loads = make(tmp_path, device, real=True, ram_limit=0)
+
+    def switch() -> int:
+        for name in ("two", "one"):
+            manager.get(name, quiet)
+        device.release()
+        return resident_bytes()
+
+    switch()
+    baseline = switch()
+    after = [switch() for _ in range(10)][-1]
+    assert len(loads.names) == 24
+    assert after <= 1.05 * baseline, f"{baseline / 2**20:.0f} MB before, {after / 2**20:.0f} MB after"
+
+
+def resident_bytes() -> int:
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("only Linux tells")
+    import os
+
+    fields = statm.read_text().split()
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")  # without mapped files
+
+
+def test_the_hash_is_that_of_the_weights(models: Path) -> None:
+    manager, _ = make(models, Device("cpu"))
+    assert manager.hash_of_hot() is None
+    manager.get("one", quiet)
+    wait_for(lambda: manager.hash_of_hot() is not None)
+    files = sorted((models / "checkpoints" / "one").glob("*/*.safetensors"))
+    assert manager.hash_of_hot() == hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+
+
+def wait_for(done: Callable[[], bool], seconds: float = 60.0) -> None:
+    tick = threading.Event()
+    for _ in range(int(seconds / 0.02)):
+        if done():
+            return
+        tick.wait(0.02)
+    raise AssertionError("it did not come to be")
+
+
+# ------------------------------------------------------------------------------------------------------- options
+
+
+def test_limits_leave_room_for_pictures() -> None:
+    small = manager_module._limits(FakeDevice(), ModelOptions())
+    assert small == (4 * 2**30 - 1536 * 2**20, 32 * 2**30)
+    large = manager_module._limits(FakeDevice(capacity=24 * 2**30), ModelOptions())
+    assert large[0] == pytest.approx(0.7 * 24 * 2**30, rel=0.01)
+    assert manager_module._limits(FakeDevice(), ModelOptions(device_limit=7, ram_limit=8)) == (7, 8)
+
+
+def test_offload_keeps_one_part_at_a_time_on_the_device_and_makes_the_same_picture(models: Path) -> None:
+    plain = template()
+    device = FakeDevice()
+    manager, _ = make(models, device, offload=True)
+    components = manager.get("one", quiet)
+    device.copies.clear()
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    embeds = torch.randn(1, 77, 8, generator=torch.Generator().manual_seed(2))
+
+    def run(parts: Components) -> torch.Tensor:
+        with torch.inference_mode():
+            noise = parts.unet(latents, 500, embeds, return_dict=False)[0]
+            return parts.vae.decode(noise, return_dict=False)[0]
+
+    expected = run(plain)
+    for _ in range(2):
+        assert torch.equal(run(components), expected)
+    assert device.copies[-3:] == ["device", "ram", "device"]
+    assert len([ref for ref in device._there.values() if ref() is not None]) == 1
+    assert not any(p.is_inference() for p in components.unet.parameters())
+    unet = weakref.ref(components.unet)
+    del components
+    manager.unload()
+    gc.collect()
+    assert unet() is None
+
+
+def test_fp8_storage_halves_the_weights_and_still_answers(models: Path) -> None:
+    manager, _ = make(models, Device("cpu"), fp8=True)
+    unet = manager.get("one", quiet).unet
+    stored = {p.dtype for p in unet.parameters()}
+    assert torch.float8_e4m3fn in stored
+    with torch.inference_mode():
+        noise = unet(torch.zeros(1, 4, 8, 8), 500, torch.zeros(1, 77, 8), return_dict=False)[0]
+    assert torch.isfinite(noise).all()
+    assert noise.dtype == torch.float32
+
+
+def test_the_other_options_reach_the_modules(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *a, **k: compiled.append(self))
+    manager, _ = make(models, Device("cpu"), attention_slicing=True, vae_tiling=True, channels_last=True, compile=True)
+    components = manager.get("one", quiet)
+    assert compiled == [components.unet]
+    assert components.vae.use_tiling
+    assert components.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    processors = {type(p).__name__ for p in components.unet.attn_processors.values()}
+    assert processors == {"SlicedAttnProcessor"}
