@@ -32,15 +32,20 @@ class Entry:
     name: str
     found: Found
     facts: Facts
-    checkpoint: Checkpoint | None  # what a request may ask for; None for everything else and for what is not usable
+    checkpoint: Checkpoint  # as the page sees it; a request may ask for it where `usable`
 
     @property
     def path(self) -> Path:
         return self.found.path
 
     @property
+    def usable(self) -> bool:
+        """Whether it is a checkpoint that can be run."""
+        return self.facts.kind == "checkpoint" and self.facts.state == "usable"
+
+    @property
     def built_in(self) -> bool:
-        return self.name == BUILT_IN and self.found.is_folder and self.found.path.parent == self.found.root
+        return _is_built_in(self.found)
 
     @property
     def identity(self) -> tuple[str, int, int]:
@@ -86,7 +91,7 @@ class Catalog:
 
     def checkpoints(self) -> Mapping[str, Entry]:
         """Every usable checkpoint by the name a request calls it."""
-        return {entry.name: entry for entry in self.entries() if entry.checkpoint is not None}
+        return {entry.name: entry for entry in self.entries() if entry.usable}
 
     def entry(self, model_id: str) -> Entry | None:
         """The line with this id."""
@@ -143,9 +148,6 @@ class Catalog:
         names.add((told.kind, name))
         model_id = hashlib.sha256(found.key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         label = (told.label or stem) + (f" ({copies})" if copies > 1 else "")
-        entry = Entry(model_id, name, found, told, None)
-        if told.kind != "checkpoint" or told.state != "usable":
-            return entry
         checkpoint = Checkpoint(
             name=name,
             label=label,
@@ -153,7 +155,7 @@ class Catalog:
             native_width=told.native_width or 512,
             native_height=told.native_height or 512,
             size_bytes=found.size,
-            built_in=entry.built_in,
+            built_in=_is_built_in(found),
             num_inference_steps=told.num_inference_steps,
             guidance_scale=told.guidance_scale,
             scheduler=told.scheduler,
@@ -168,3 +170,7 @@ class Catalog:
 def memory_folder(models_dirs: Sequence[Path]) -> Path | None:
     """Where the studio remembers what it found out about models; None where there is no models folder."""
     return Path(models_dirs[0]) / FOLDER if models_dirs and Path(models_dirs[0]).is_dir() else None
+
+
+def _is_built_in(found: Found) -> bool:
+    return found.is_folder and found.path.name == BUILT_IN and found.path.parent == found.root

@@ -221,7 +221,7 @@ class DiffusionEngine:
 
     def catalog(self) -> tuple[Checkpoint, ...]:
         """See `studio.events.Engine.catalog`."""
-        return tuple(entry.checkpoint for entry in self._entries().values() if entry.checkpoint is not None)
+        return tuple(entry.checkpoint for entry in self._entries().values())
 
     def status(self) -> EngineStatus:
         """See `studio.events.Engine.status`."""

@@ -76,7 +76,7 @@ class Shelf:
     def load(self, model_id: str) -> None:
         """See `studio.events.Models.load`."""
         entry = self._entry(model_id)
-        if entry.checkpoint is None:
+        if not entry.usable:
             raise Refused(entry.facts.reason or "Only a checkpoint can be loaded.")
         self._order(Order(entry, load=True))
 
@@ -124,7 +124,7 @@ class Shelf:
             allowed = f"one of {', '.join(PREDICTION_TYPES)}"
             raise InvalidRequest(Problem("prediction_type", shown(prediction_type), allowed))
         entry = self._entry(model_id)
-        if entry.checkpoint is None:
+        if entry.facts.kind != "checkpoint":
             raise InvalidRequest(Problem("model", shown(entry.name), "a checkpoint"))
         self.catalog.remember(entry, prediction_type=prediction_type)
         if self._manager is not None and entry.id in self._manager.snapshot()[0]:
@@ -190,7 +190,7 @@ class Shelf:
             id=entry.id,
             kind=facts.kind,
             name=entry.name,
-            label=entry.checkpoint.label if entry.checkpoint is not None else facts.label or entry.name,
+            label=entry.checkpoint.label,
             where=entry.found.where,
             state=facts.state,
             reason=facts.reason,
