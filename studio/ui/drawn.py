@@ -27,13 +27,18 @@ SCRIPTS = (
     "viewer/painter.js",
     "viewer/quantities.js",
     "viewer/chart.js",
+    "viewer/ask.js",
     "viewer/timeline.js",
     "viewer/panes.js",
     "viewer/schedule.js",
     "viewer/numbers.js",
     "viewer/equation.js",
     "viewer/guidance.js",
+    "viewer/schedules.js",
+    "viewer/forward.js",
     "viewer/latent.js",
+    "viewer/vae.js",
+    "viewer/words.js",
 )
 _HEAD = "".join(f'<script src="/studio-static/{name}"></script>' for name in SCRIPTS)
 

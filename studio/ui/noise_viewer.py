@@ -11,17 +11,29 @@ from typing import Any
 
 import gradio as gr
 
-from studio.events import Engine
+from studio.events import Engine, Finished
 from studio.gallery import Gallery
-from studio.requests import TextToImage
+from studio.requests import NOISE_SCHEDULES, SCHEDULERS, TextToImage
 from studio.ui import render, session
 from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.text import VIEWER_CAPTIONS, say, words
 
 TAB = "noise_viewer"
 ADDRESS = "viewer"  # what viewer.js writes between # and : while its tab is open
-PANELS = ("timeline", "panes", "schedule", "numbers", "equation", "guidance", "latent")
-EMPTY = {"job": None, "image": 0, "ended": True, "message": ""}
+PANELS = (
+    "timeline",
+    "panes",
+    "schedule",
+    "numbers",
+    "equation",
+    "guidance",
+    "schedules",
+    "forward",
+    "latent",
+    "vae",
+    "words",
+)
+EMPTY = {"job": None, "image": 0, "ended": True, "message": "", "picture": None, "checkpoint": ""}
 
 
 def build(engine: Engine, gallery: Gallery) -> gr.HTML:
@@ -46,6 +58,11 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
             panels=PANELS,
             words=words("viewer"),
             captions=VIEWER_CAPTIONS,
+            schedulers={
+                name: {"label": facts.label, "noise_schedules": facts.noise_schedules}
+                for name, facts in SCHEDULERS.items()
+            },
+            noise_schedules=dict(NOISE_SCHEDULES),
             elem_id=f"{TAB}-viewer",
         )
 
@@ -56,9 +73,12 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
             if view["state"] not in ("running",) or view["step"] is None:
                 yield viewed(view)
 
-    def newest(request: gr.Request) -> Any:
-        job = next(iter(engine.jobs(owner=session.owner_of(request))), None)
-        return {**EMPTY, "job": job.job_id, "ended": job.state not in ("queued", "running")} if job else EMPTY
+    async def newest(request: gr.Request) -> Any:
+        owner = session.owner_of(request)
+        job = next(iter(engine.jobs(owner=owner)), None)
+        if job is None:
+            return {**EMPTY, "checkpoint": _checkpoint(engine)}
+        return await named(engine, owner, job.job_id, 0)
 
     gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="once", **WATCHING)
     last.click(newest, None, [show], **QUIET)
@@ -70,16 +90,34 @@ def viewed(view: render.View) -> dict[str, Any]:
     """A run's view as the viewer needs it: which record to fetch, and what to say while there is none."""
     ended = view["state"] not in ("queued", "loading", "running")
     message = " ".join([view.get("message") or "", *(p["message"] for p in view.get("problems", []))]).strip()
-    return {"job": view["job"], "image": 0, "ended": ended, "message": "" if view["state"] == "finished" else message}
+    pictures = view.get("pictures") or []
+    return {
+        **EMPTY,
+        "job": view["job"],
+        "ended": ended,
+        "message": "" if view["state"] == "finished" else message,
+        "picture": pictures[0]["id"] if pictures else None,
+    }
 
 
-def sent(engine: Engine, event: gr.EventData, request: gr.Request) -> dict[str, Any]:
+async def sent(engine: Engine, event: gr.EventData, request: gr.Request) -> dict[str, Any]:
     """The run whose "Noise viewer" button was pressed on a stage; the empty viewer when it is not this visitor's."""
     job_id, image = event._data.get("job"), event._data.get("image")
-    mine = {job.job_id for job in engine.jobs(owner=session.owner_of(request))}
-    if job_id not in mine:
-        return {**EMPTY, "message": say("viewer.gone")}
-    return {**EMPTY, "job": job_id, "image": image if isinstance(image, int) else 0}
+    return await named(engine, session.owner_of(request), str(job_id), image if isinstance(image, int) else 0)
+
+
+async def named(engine: Engine, owner: str, job_id: str, image: int) -> dict[str, Any]:
+    """One image of a visitor's own run, with its finished picture where there is one; else that it is gone."""
+    job = next((one for one in engine.jobs(owner=owner) if one.job_id == job_id), None)
+    if job is None:
+        return {**EMPTY, "message": say("viewer.gone"), "checkpoint": _checkpoint(engine)}
+    ended = job.state not in ("queued", "running")
+    value = {**EMPTY, "job": job_id, "image": image, "ended": ended, "checkpoint": job.request.checkpoint}
+    if job.state == "finished":
+        async for event in engine.watch(job_id, owner=owner):
+            if isinstance(event, Finished) and image < len(event.pictures):
+                value["picture"] = event.pictures[image].id
+    return value
 
 
 def _checkpoint(engine: Engine) -> str:

@@ -102,8 +102,8 @@ def _send(
         with Image.open(path, formats=["PNG"]) as picture:
             return gr.Tabs(selected=image_to_image.TAB), picture.convert("RGB")
 
-    def look(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
-        return gr.Tabs(selected=noise_viewer.TAB), noise_viewer.sent(engine, event, request)
+    async def look(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
+        return gr.Tabs(selected=noise_viewer.TAB), await noise_viewer.sent(engine, event, request)
 
     made.stage.edit(edit, None, [tabs, picture_first.controls.fields["image"]], **QUIET)
     made.stage.noise(look, None, [tabs, viewer], **QUIET)

@@ -97,6 +97,11 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "viewer.undefined.",
         "viewer.tab.",
         "viewer.latent.",
+        "viewer.schedules.",
+        "viewer.forward.",
+        "viewer.loss.line.",
+        "viewer.vae.",
+        "viewer.words.",
         "api.",
     )
     for key in text.COLUMNS["en"]:

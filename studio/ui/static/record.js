@@ -45,10 +45,7 @@ window.LatentStudio.Record = class {
     const { tensors, run } = window.LatentStudio.readTensors(buffer);
     this.run = { ...this.run, ...run }; // later answers say only what has changed
     if (tensors.latents) this.clean = tensors.latents.values;
-    if (tensors["preview.weight"] && !this.decoder) {
-      const weight = tensors["preview.weight"];
-      this.decoder = { weight: weight.values, bias: tensors["preview.bias"].values, scale: Math.round(Math.sqrt(weight.shape[0] / 3)) };
-    }
+    this.decoder = this.decoder || window.LatentStudio.decoderOf(tensors);
     const [count, ...shape] = tensors.x_t.shape;
     if (count) this.shape = shape;
     const size = shape.reduce((a, b) => a * b, 1);

@@ -2,7 +2,7 @@
 
    A panel is one file in viewer/: it adds {name, place, build(context)} to LatentStudio.panels, and build answers
    {element, draw(at, total), available(record)}. `place` says where it stands: "way", "stage", "aside", "under", or
-   "deeper" (a tab of expert mode, drawn only while it is open). Panels change `context.state` through `context.set`,
+   "deeper" (a tab of expert mode, drawn only while it is open; one that stands `alone` needs no run). Panels change `context.state` through `context.set`,
    which draws everything again; nothing but a new run asks the server. */
 "use strict";
 
@@ -32,10 +32,11 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   const state = { ...first, ...kept(), ...addressed() };
   const context = { say, h, props, state, record: null, index: 0, cell: null, painter: new Painter(), go, set, draw, point, caption, trigger };
   context.show = show;
+  context.checkpoint = () => context.record?.run?.checkpoint || props.value?.checkpoint || "";
 
   const panels = props.panels.map((name) => {
     const made = window.LatentStudio.panels.find((panel) => panel.name === name);
-    return { name, place: made.place, available: () => true, ...made.build(context) };
+    return { name, place: made.place, alone: !!made.alone, available: () => true, ...made.build(context) };
   });
   const at = (place) => panels.filter((panel) => panel.place === place).map((panel) => panel.element);
   const deeper = panels.filter((panel) => panel.place === "deeper");
@@ -89,8 +90,8 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   });
   const more = h("div", { class: "ls-more-to-see" }, caption("more"), h("button", { class: "ls-button", type: "button", onclick: () => set({ mode: "expert" }) }, say("more")));
   const below = h("section", { class: "ls-deeper", "aria-label": say("deeper") }, tabs, rooms);
-  const body = h("div", { class: "ls-viewer-body" }, head, sticky, main, ...at("under"), more, below);
-  const viewer = h("section", { class: "ls-viewer", "aria-label": say("timeline") }, empty, body);
+  const body = h("div", { class: "ls-viewer-body" }, head, empty, sticky, main, ...at("under"), more, below);
+  const viewer = h("section", { class: "ls-viewer", "aria-label": say("timeline") }, body);
   element.replaceChildren(viewer);
 
   let playing = null;
@@ -217,18 +218,29 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
 
   /* -------------------------------------------------------------------------------------------- drawing */
 
-  const visible = () => panels.filter((panel) => panel.place !== "deeper" || (state.mode === "expert" && panel.name === state.open && panel.available(context.record)));
+  const run = () => (context.record && context.record.evaluations.length ? context.record : null);
+  const usable = (panel) => (run() ? panel.available(context.record) : panel.alone);
+  const visible = () => panels.filter((panel) => (panel.place === "deeper" ? state.mode === "expert" && panel.name === state.open && usable(panel) : run()));
 
   function draw() {
-    const record = context.record;
-    const there = !!record && record.evaluations.length > 0;
-    body.hidden = !there;
-    empty.hidden = there;
-    if (!there) return;
-    const now = record.evaluations[context.index];
-    const total = Math.max(record.run.total || 0, record.evaluations.length);
-    if (!record.decoder && state.how === "fast") state.how = "channels";
+    const record = run();
     viewer.dataset.mode = state.mode;
+    viewer.dataset.run = record ? "there" : "none";
+    empty.hidden = !!record;
+    for (const group of [modes, languages]) drawPicks(group);
+    const total = record ? Math.max(record.run.total || 0, record.evaluations.length) : 0;
+    const now = record ? record.evaluations[context.index] : null;
+    if (record) drawHead(record, now, total);
+    drawTabs();
+    for (const panel of visible()) panel.draw(now, total);
+    drawCaptions();
+    if (record) remember();
+  }
+
+  function drawHead(record, now, total) {
+    if (!record.decoder && state.how === "fast") state.how = "channels";
+    drawPicks(hows);
+    hows.buttons[0].disabled = !record.decoder;
     title.textContent = record.run.prompt || say("no_prompt");
     facts.textContent = factsOf(record.run);
     where.textContent = say("evaluation", { index: context.index + 1, total });
@@ -237,9 +249,10 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     loop.setAttribute("aria-pressed", String(state.loop));
     live.setAttribute("aria-pressed", String(state.follow));
     live.hidden = record.ended;
-    for (const group of [hows, modes, languages]) drawPicks(group);
-    hows.buttons[0].disabled = !record.decoder;
-    const open = deeper.filter((panel) => panel.available(record));
+  }
+
+  function drawTabs() {
+    const open = deeper.filter(usable);
     if (!open.some((panel) => panel.name === state.open) && open.length) state.open = open[0].name;
     for (const panel of deeper) {
       const chosen = panel.name === state.open;
@@ -248,9 +261,6 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
       panel.tab.tabIndex = chosen ? 0 : -1;
       panel.room.hidden = !chosen;
     }
-    for (const panel of visible()) panel.draw(now, total);
-    drawCaptions();
-    remember();
   }
 
   function factsOf(run) {

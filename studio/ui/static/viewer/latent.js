@@ -7,9 +7,7 @@ window.LatentStudio.panels.push({
   place: "deeper",
   build(context) {
     const { h, say } = context;
-    const { svg, chart, number, combine } = window.LatentStudio;
-    const BINS = 41;
-    const SPAN = 4;
+    const { svg, chart, number, combine, histogram, moments } = window.LatentStudio;
     let quantity = "denoised";
     const choice = h("select", { class: "ls-choice", "aria-label": say("latent.quantity"), onchange: () => ((quantity = choice.value), context.draw()) });
     for (const name of ["x_t", "denoised", "noise_pred"]) choice.append(h("option", { value: name }, say(`pane.${name}`)));
@@ -53,22 +51,6 @@ window.LatentStudio.panels.push({
       tiles.replaceChildren(...channels.map((channel) => channel.figure));
     }
 
-    /** Bars of one channel's values over -4 .. 4, the standard normal as a line. */
-    function histogram(drawing, values) {
-      const bars = new Array(BINS).fill(0);
-      for (const value of values) bars[Math.min(BINS - 1, Math.max(0, Math.floor(((value + SPAN) / (2 * SPAN)) * BINS)))]++;
-      const width = (2 * SPAN) / BINS;
-      const density = (z) => Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
-      const peak = Math.max(0.5, ...bars.map((bar) => bar / values.length / width));
-      const parts = bars.map((bar, k) => {
-        const tall = (bar / values.length / width / peak) * 40;
-        return svg("rect", { x: (k * 160) / BINS, width: 160 / BINS - 0.5, y: 44 - tall, height: tall, class: "ls-hist" });
-      });
-      const points = Array.from({ length: 81 }, (_, k) => [(k / 80) * 160, 44 - (density(-SPAN + (k / 80) * 2 * SPAN) / peak) * 40]);
-      parts.push(svg("polyline", { points: points.map((p) => p.map((n) => n.toFixed(1)).join(",")).join(" "), class: "ls-curve ls-ghost" }));
-      drawing.replaceChildren(...parts);
-    }
-
     return {
       element,
       draw() {
@@ -88,9 +70,8 @@ window.LatentStudio.panels.push({
         channels.forEach((channel, c) => {
           const values = latents.subarray(c * cells, (c + 1) * cells);
           painter.tiles(channel.canvas, values, [1, H, W], 3);
-          const mean = values.reduce((sum, value) => sum + value, 0) / cells;
-          const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cells);
-          channel.words = say("latent.moments", { mean: number(mean, 3), std: number(deviation, 3) });
+          const { mean, std } = moments(values);
+          channel.words = say("latent.moments", { mean: number(mean, 3), std: number(std, 3) });
           channel.note.textContent = channel.words;
           histogram(channel.histogram, values);
         });

@@ -1,0 +1,230 @@
+/* Panel: the forward process. A picture is noised to any t in the space of pixels and in latent space, with one fixed noise
+   each, so that the slider is continuous; the checkpoint's own training loss on it, as a curve and as a map. */
+"use strict";
+
+window.LatentStudio.panels.push({
+  name: "forward",
+  place: "deeper",
+  alone: true,
+  build(context) {
+    const { h, say } = context;
+    const { svg, chart, number, ask, latest, pictureSource, gaussians, histogram, moments, drawBytes, decoderOf, rmsOfCells } = window.LatentStudio;
+    const STRENGTHS = [0.25, 0.5, 0.75];
+    const SETTLED = 350; // ms a slider must rest before the error map asks for a model call
+    const source = pictureSource(context);
+    const pane = (name) => {
+      const canvas = h("canvas", { role: "img", "aria-label": say(`forward.${name}`), "data-forward": name });
+      const note = h("small", {});
+      const drawing = svg("svg", { viewBox: "0 0 160 44", class: "ls-chart ls-histogram", "aria-hidden": "true" });
+      const figure = h("figure", { class: "ls-pane" }, h("div", { class: "ls-pane-table" }, h("div", { class: "ls-frame" }, canvas)), h("figcaption", {}, h("span", { class: "ls-pane-name" }, say(`forward.${name}`)), note), drawing);
+      return { canvas, note, drawing, figure };
+    };
+    const pixels = pane("pixels");
+    const latent = pane("latent");
+    const tiles = pane("channels");
+    const error = pane("error");
+    tiles.canvas.classList.add("ls-pixels");
+    error.canvas.classList.add("ls-pixels");
+    for (const one of [tiles, error]) one.drawing.remove();
+    const slider = h("input", { type: "range", min: 0, max: 999, step: "any", value: 300, class: "ls-range", "aria-label": say("forward.t") });
+    const level = h("output", { class: "ls-level" });
+    const marks = h("div", { class: "ls-marks" });
+    const status = h("p", { class: "ls-note", role: "status" });
+    const caption = h("input", { type: "text", class: "ls-text", "aria-label": say("loss.right"), placeholder: say("loss.right") });
+    const wrong = h("input", { type: "text", class: "ls-text", "aria-label": say("loss.wrong"), placeholder: say("loss.wrong"), value: say("loss.wrong.example") });
+    const measure = h("button", { class: "ls-button", type: "button", onclick: losses }, say("loss.measure"));
+    const said = h("p", { class: "ls-note", role: "status" });
+    const curve = chart({ width: 520, height: 200, left: 44, label: say("loss.curve") });
+    const lossBox = h("div", { class: "ls-loss" },
+      h("div", {}, h("h3", {}, say("loss")), h("p", { class: "ls-note" }, say("loss.what")), h("div", { class: "ls-fields" }, h("label", {}, say("loss.right"), caption), h("label", {}, say("loss.wrong"), wrong), measure), said),
+      h("figure", {}, curve.element), error.figure);
+    const body = h("div", {},
+      h("div", { class: "ls-whatif" }, h("label", {}, say("forward.t")), h("div", { class: "ls-track ls-long" }, slider, marks), level),
+      h("div", { class: "ls-row-of ls-three" }, pixels.figure, latent.figure, tiles.figure), lossBox);
+    const element = h("section", { class: "ls-panel" }, source.element, status, body);
+    let asked = null; // the picture that is here or on its way
+    let here = null; // {z0, noise, shape, pixels, size, abar, decoder, pixelNoise}
+    let found = null; // the losses of that picture
+    let mapped = null; // the error map
+    let starts = []; // where image to image begins
+    let startsOf = null;
+    let resting = null;
+    const newest = latest();
+    const newestError = latest();
+
+    slider.addEventListener("input", () => {
+      drawLevel();
+      drawCurve();
+      if (found) {
+        clearTimeout(resting);
+        resting = setTimeout(errorMap, SETTLED);
+      }
+    });
+
+    const checkpoint = () => context.checkpoint();
+    async function load(picture) {
+      asked = picture.key;
+      here = found = mapped = null;
+      status.textContent = say("forward.encoding");
+      body.hidden = true;
+      try {
+        const answer = await newest(() => ask("forward", { ...picture.fields, checkpoint: checkpoint() }, picture.file));
+        if (!answer) return;
+        const { tensors } = answer;
+        const [H, W] = tensors.pixels.shape;
+        here = {
+          z0: tensors.z0.values, noise: tensors.noise.values, shape: tensors.z0.shape, pixels: tensors.pixels.values, size: [H, W],
+          abar: tensors.training_abar.values, decoder: decoderOf(tensors) || context.record?.decoder || null, pixelNoise: gaussians(H * W * 3, 1),
+        };
+        slider.max = here.abar.length - 1;
+        status.textContent = "";
+        context.draw();
+      } catch (failure) {
+        status.textContent = failure.message || say("ask.failed");
+      }
+    }
+
+    /** alpha-bar at a t between two training timesteps. */
+    function abarAt(t) {
+      const low = Math.min(here.abar.length - 1, Math.floor(t));
+      const high = Math.min(here.abar.length - 1, low + 1);
+      return here.abar[low] + (here.abar[high] - here.abar[low]) * (t - low);
+    }
+
+    function drawLevel() {
+      const t = Number(slider.value);
+      const abar = abarAt(t);
+      const [a, s] = [Math.sqrt(abar), Math.sqrt(1 - abar)];
+      level.textContent = [say("level.timestep", { value: number(t) }), `a = ${number(a, 3)}`, `s = ${number(s, 3)}`, abar > 0 ? say("level.snr", { value: number(10 * Math.log10(abar / (1 - abar)), 1) }) : say("level.no_snr")].join("   ");
+      // Pixel space: the picture in -1 .. 1, noised as latents are; shown clipped to what a screen can show.
+      const { size: [H, W], pixels: bytes, pixelNoise, z0, noise, shape } = here;
+      const noisy = new Float32Array(bytes.length);
+      const shown = new Uint8ClampedArray(bytes.length);
+      for (let k = 0; k < bytes.length; k++) {
+        noisy[k] = a * (bytes[k] / 127.5 - 1) + s * pixelNoise[k];
+        shown[k] = (noisy[k] + 1) * 127.5;
+      }
+      drawBytes(pixels.canvas, shown, [H, W]);
+      const z = z0.map((value, k) => a * value + s * noise[k]);
+      if (here.decoder) context.painter.picture(latent.canvas, z, shape, here.decoder);
+      latent.figure.hidden = !here.decoder;
+      context.painter.tiles(tiles.canvas, z, shape, 3);
+      for (const [one, values, how] of [[pixels, noisy, say("forward.pixels.how")], [latent, z, say("how.fast")]]) {
+        const { mean, std } = moments(values);
+        one.note.textContent = `${how}; ${say("latent.moments", { mean: number(mean, 2), std: number(std, 2) })}`;
+        histogram(one.drawing, values);
+      }
+      tiles.note.textContent = say("how.channels", { channels: shape[0], range: "3.0" });
+    }
+
+    /** Where image to image would begin with this run's scheduler, at a few strengths. */
+    async function strengths() {
+      const run = context.record?.run;
+      if (!run?.scheduler) return;
+      const key = `${run.scheduler} ${run.noise_schedule} ${run.steps}`;
+      if (startsOf === key) return;
+      startsOf = key;
+      try {
+        const answer = await ask("schedule", { checkpoint: run.checkpoint, scheduler: run.scheduler, noise_schedule: run.noise_schedule, num_inference_steps: run.steps });
+        const steps = answer.evaluations.filter((e) => e.stage !== 2);
+        starts = STRENGTHS.map((strength) => {
+          const first = steps[steps.length - Math.floor(steps.length * strength)];
+          return first && { strength, timestep: first.timestep };
+        }).filter(Boolean);
+        drawMarks();
+      } catch {
+        starts = []; // marks are an extra: the slider works without them
+      }
+    }
+    function drawMarks() {
+      marks.replaceChildren(...starts.map(({ strength, timestep }) => {
+        const to = () => {
+          slider.value = String(timestep);
+          slider.dispatchEvent(new Event("input"));
+        };
+        const mark = h("button", { type: "button", class: "ls-tick", onclick: to, title: say("forward.strength", { strength }) }, say("forward.strength.short", { strength }));
+        mark.style.left = `${(timestep / Number(slider.max)) * 100}%`;
+        return mark;
+      }));
+    }
+
+    async function losses() {
+      const picture = context.picture;
+      said.textContent = say("loss.measuring");
+      measure.disabled = true;
+      try {
+        const answer = await ask("losses", { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, wrong_caption: wrong.value }, picture.file);
+        if (picture.key !== asked) return;
+        found = answer;
+        said.textContent = "";
+        drawCurve();
+        await errorMap();
+      } catch (failure) {
+        said.textContent = failure.message || say("ask.failed");
+      } finally {
+        measure.disabled = false;
+      }
+    }
+
+    async function errorMap() {
+      const picture = context.picture;
+      const timestep = Math.round(Number(slider.value));
+      error.note.textContent = say("loss.measuring");
+      try {
+        const answer = await newestError(() => ask("error", { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, timestep }, picture.file));
+        if (!answer || picture.key !== asked) return;
+        mapped = answer;
+        drawError();
+      } catch (failure) {
+        error.note.textContent = failure.message || say("ask.failed");
+      }
+    }
+    function drawError() {
+      error.figure.hidden = !mapped;
+      if (!mapped) return;
+      const cells = rmsOfCells(mapped.tensors.error.values, mapped.tensors.error.shape);
+      context.painter.heat(error.canvas, cells, mapped.tensors.error.shape.slice(1), 1.5);
+      error.note.textContent = say("loss.map", { timestep: mapped.run.timestep, loss: number(mapped.run.loss, 4) });
+    }
+
+    function drawCurve() {
+      curve.element.parentElement.hidden = !found;
+      if (!found) return;
+      const classes = { right: "ls-x0", empty: "ls-ghost", wrong: "ls-guide" };
+      const t = Number(slider.value);
+      curve.draw({
+        lines: ["empty", "wrong", "right"].map((name) => ({ points: found.timesteps.map((at, k) => [at, found.losses[name][k]]), class: classes[name], dots: true, label: say(`loss.line.${name}`), label_at: "start" })),
+        x: { low: 0, high: Number(slider.max), label: "t" },
+        y: { low: 0 },
+        marker: { x: t, points: [] },
+        pick: (x) => {
+          slider.value = String(x);
+          slider.dispatchEvent(new Event("input"));
+        },
+      });
+    }
+
+    return {
+      element,
+      draw() {
+        const picture = source.draw();
+        if (!picture) {
+          asked = null;
+          here = null;
+          body.hidden = true;
+          status.textContent = "";
+          return;
+        }
+        if (!caption.dataset.touched && context.record) caption.value = context.record.run.prompt || "";
+        if (asked !== picture.key) load(picture);
+        body.hidden = !here;
+        if (!here) return;
+        strengths();
+        drawMarks();
+        drawLevel();
+        drawCurve();
+        drawError();
+      },
+    };
+  },
+});

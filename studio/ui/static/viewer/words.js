@@ -1,0 +1,50 @@
+/* Panel: the prompt as CLIP sees it. */
+"use strict";
+
+window.LatentStudio.panels.push({
+  name: "words",
+  place: "deeper",
+  build(context) {
+    const { h, say } = context;
+    const { number } = window.LatentStudio;
+    const which = h("div", { class: "ls-picks", role: "group", "aria-label": say("words.which") });
+    const strip = h("div", { class: "ls-tokens-strip" });
+    const note = h("p", { class: "ls-note" });
+    const element = h("section", { class: "ls-panel" }, which, strip, note);
+    let text = "prompt";
+    let padding = false;
+
+    function token(chunk, k) {
+      const kind = chunk.kinds[k];
+      const shown = kind === "begin" ? say("words.begin") : kind === "end" ? say("words.end") : kind === "padding" ? say("words.padding") : chunk.text[k];
+      const weight = chunk.weights[k];
+      const parts = [h("b", {}, shown), h("small", {}, String(chunk.ids[k]))];
+      if (Math.abs(weight - 1) > 1e-6) parts.push(h("small", { class: "ls-weight" }, `× ${number(weight, 2)}`));
+      const joined = kind === "content" && k > 0 && chunk.words[k] === chunk.words[k - 1];
+      return h("span", { class: "ls-token", "data-kind": kind, "data-joined": joined ? "" : null, title: say("words.piece", { piece: chunk.pieces[k], id: chunk.ids[k], position: k }) }, ...parts);
+    }
+
+    return {
+      element,
+      available: (record) => !!record?.run.tokens,
+      draw(at) {
+        const { run } = context.record;
+        const names = Object.keys(run.tokens);
+        if (!names.includes(text)) text = names[0];
+        which.replaceChildren(...names.map((name) => h("button", { class: "ls-pick", type: "button", "aria-pressed": String(name === text), onclick: () => ((text = name), context.draw()) }, say(`words.${name}`))));
+        const texts = run.tokens[text];
+        // Prompt scheduling gives several texts; the one that holds at this step.
+        const now = texts.find((one) => one.until == null || (at.step ?? at.index) < one.until) || texts[texts.length - 1];
+        const rows = now.chunks.map((chunk, c) => {
+          const real = chunk.kinds.map((kind, k) => k).filter((k) => padding || chunk.kinds[k] !== "padding");
+          const hidden = chunk.kinds.length - real.length;
+          const more = h("button", { class: "ls-pick", type: "button", onclick: () => ((padding = !padding), context.draw()) }, padding ? say("words.fold") : say("words.more_padding", { count: hidden }));
+          return h("div", { class: "ls-chunk" }, now.chunks.length > 1 ? h("h3", {}, say("words.chunk", { index: c + 1, count: now.chunks.length })) : null, h("div", { class: "ls-token-row" }, ...real.map((k) => token(chunk, k)), hidden || padding ? more : null));
+        });
+        strip.replaceChildren(...rows);
+        const count = now.chunks.reduce((sum, chunk) => sum + chunk.kinds.filter((kind) => kind === "content").length, 0);
+        note.textContent = [say("words.count", { count, places: now.chunks.length * 77 }), say(now.chunks.length > 1 ? "words.long" : "words.short"), texts.length > 1 ? say("words.scheduled", { count: texts.length }) : ""].filter(Boolean).join(" ");
+      },
+    };
+  },
+});
