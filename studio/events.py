@@ -387,8 +387,10 @@ class Engine(Protocol):
         """The models on this machine: list, load, unload, download."""
         ...
 
-    def submit(self, request: Request, *, owner: str, origin: str = "api") -> str:
-        """Take a job and return its random id. Raises InvalidRequest (unknown checkpoint, unreadable picture, ...)
+    def submit(self, request: Request, *, owner: str, origin: str = "api", attention: bool = False) -> str:
+        """Take a job and return its random id. `attention` records where the U-Net looks, in calls of its own.
+
+        Raises InvalidRequest (unknown checkpoint, unreadable picture, ...)
         or Refused. Nothing else ever raises for what a visitor typed."""
         ...
 

@@ -110,11 +110,11 @@ class DiffusionEngine:
 
     # ------------------------------------------------------------------------------------------------- jobs
 
-    def submit(self, request: Request, *, owner: str, origin: str = "api") -> str:
+    def submit(self, request: Request, *, owner: str, origin: str = "api", attention: bool = False) -> str:
         """See `studio.events.Engine.submit`. Decodes an uploaded picture on the caller's thread."""
         self._check(request, "checkpoint")
         start = self._start(request)
-        job = self._book.add(request, owner=owner, origin=origin, start=start)
+        job = self._book.add(request, owner=owner, origin=origin, start=start, attention=attention)
         self._announce(job)
         return job.id
 

@@ -55,11 +55,13 @@ class Job:
         origin: str,
         clock: Callable[[], float],
         start: Start | None = None,
+        attention: bool = False,
     ) -> None:
         self.id = secrets.token_hex(16)  # 128 random bits
         self.request: Request = request
         self.owner = owner
         self.origin = origin
+        self.attention = attention  # whether its recording says where the U-Net looks
         self.start = start  # what a run from a picture begins with, decoded; dropped at the end, as the file is
         self.created = clock()
         self.ended: float | None = None
@@ -270,9 +272,11 @@ class JobBook:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}  # in the order they came; the cells of a comparison are found through it
 
-    def add(self, request: Request, *, owner: str, origin: str, start: Start | None = None) -> Job:
+    def add(
+        self, request: Request, *, owner: str, origin: str, start: Start | None = None, attention: bool = False
+    ) -> Job:
         """Take a job in. Raises Refused, with what to do, when the queue or this owner's share of it is full."""
-        job = Job(request, owner=owner, origin=origin, clock=self.clock, start=start)
+        job = Job(request, owner=owner, origin=origin, clock=self.clock, start=start, attention=attention)
         self.take(job)
         return job
 

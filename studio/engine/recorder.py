@@ -25,6 +25,16 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
+class RecordedAttention:
+    """Where the U-Net looked: `groups` (rows, h, w) float16 by tensor name, of the prompt's text number `text`;
+    `layers` are the shapes of its cross-attention layers."""
+
+    groups: Mapping[str, Array]
+    text: int
+    layers: tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True)
 class Recorded:
     """One evaluation as the lane had it. `latents` (C, h, w) float32 in the scheduler's scale, `scale` times the
     model's input; `outputs` (branches, C, h, w), the negative prompt's first, float32 or float16.
@@ -48,10 +58,12 @@ class Recorded:
     guided: Array | None = None
     seconds: float = 0.0
     rows: int = 1
+    attention: RecordedAttention | None = None
 
     @property
     def nbytes(self) -> int:
-        return self.latents.nbytes + self.outputs.nbytes + (self.guided.nbytes if self.guided is not None else 0)
+        arrays = [self.latents, self.outputs, *([self.guided] if self.guided is not None else [])]
+        return sum(array.nbytes for array in (*arrays, *(self.attention.groups.values() if self.attention else ())))
 
 
 @dataclass
@@ -131,6 +143,8 @@ class Recorder:
         }
         if since == 0:
             header = dict(run.facts) | header
+            if evaluations[0].attention is not None:
+                header["attention_layers"] = evaluations[0].attention.layers
             if run.preview is not None:
                 tensors["preview.weight"], tensors["preview.bias"] = run.preview
         if len(evaluations) == run.facts.get("total"):
@@ -152,6 +166,18 @@ def _tensors(first: Recorded, taken: list[Recorded]) -> dict[str, Array]:
     guided = [e.guided for e in taken if e.guided is not None]
     if guided:
         tensors["model_guided"] = stacked(guided)
+    return tensors | _attention([e.attention for e in taken if e.attention is not None])
+
+
+def _attention(taken: list[RecordedAttention]) -> dict[str, Array]:
+    """Each group's maps (n, rows, h, w); where texts of a prompt differ in rows, the shorter ones end in zeros."""
+    tensors = {}
+    for name in taken[0].groups if taken else ():
+        maps = [attention.groups[name] for attention in taken]
+        stacked = np.zeros((len(maps), max(len(m) for m in maps), *maps[0].shape[1:]), np.float16)
+        for place, one in enumerate(maps):
+            stacked[place, : len(one)] = one
+        tensors[name] = stacked
     return tensors
 
 
@@ -161,4 +187,7 @@ def _told(run: _Run, evaluations: list[Recorded], after: Array, index: int) -> d
         following = evaluations[index + 1].latents if index + 1 < len(evaluations) else after
         adds_noise = bool(run.facts.get("adds_noise", False))
         run.told[index] = measured(evaluations[max(0, index - 2) : index + 1], following, adds_noise=adds_noise)
+        seen = evaluations[index].attention
+        if seen is not None:
+            run.told[index]["attention_text"] = seen.text
     return run.told[index]

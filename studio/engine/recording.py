@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
+from studio.diffusion.attention import AttentionMaps, merged, token_rows
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches, guide
 from studio.diffusion.lane import Evaluation
 from studio.diffusion.tokens import token_table
-from studio.engine.recorder import Recorded
+from studio.engine.recorder import Recorded, RecordedAttention
 from studio.engine.runs import Run
 from studio.requests import SCHEDULERS, ImageToImage, resolve_noise_schedule, steps_run
 
@@ -24,7 +26,7 @@ def on_cpu(tensor: torch.Tensor) -> Array:
     return np.array(exact.cpu().numpy())
 
 
-def recorded(evaluation: Evaluation, seconds: float, rows: int) -> Recorded:
+def recorded(evaluation: Evaluation, seconds: float, rows: int, attention: RecordedAttention | None = None) -> Recorded:
     """One evaluation as it is kept. `seconds` is the time of its U-Net call, `rows` all the rows that shared it."""
     plain = guide(evaluation.outputs.float(), evaluation.guidance_scale)[0]
     captured = None if torch.equal(plain, evaluation.model_output) else on_cpu(evaluation.model_output)
@@ -44,7 +46,33 @@ def recorded(evaluation: Evaluation, seconds: float, rows: int) -> Recorded:
         guided=captured,
         seconds=seconds,
         rows=rows,
+        attention=attention,
     )
+
+
+def attention(run: Run, step: int, maps: AttentionMaps) -> RecordedAttention:
+    """Where the U-Net looked in one call, the padding of each chunk summed into one row."""
+    texts = _content_tokens(run)
+    text = next((place for place, (until, _) in enumerate(texts) if step < until), len(texts) - 1)
+    rows = token_rows(texts[text][1], run.conditioning.chunks)
+    groups = {
+        f"attention.{place}.{height}x{width}": on_cpu(merged(weights, rows).half())
+        for (place, height, width), weights in maps.groups.items()
+    }
+    return RecordedAttention(groups, text, tuple(asdict(layer) for layer in maps.layers))
+
+
+def _content_tokens(run: Run) -> list[tuple[int, list[int]]]:
+    """(step until which it holds, content tokens of each chunk) of each text of the prompt."""
+    assert run.facts is not None
+    tokens: Any = run.facts["tokens"]
+    return [(e["until"], [c["kinds"].count("content") for c in e["chunks"]]) for e in tokens["prompt"]]
+
+
+def _rows(prompt: list[dict[str, Any]], chunks: int) -> list[list[dict[str, int | None]]]:
+    """What the rows of the attention maps stand for, for each text of the prompt."""
+    counts = [[c["kinds"].count("content") for c in entry["chunks"]] for entry in prompt]
+    return [[asdict(row) for row in token_rows(content, chunks)] for content in counts]
 
 
 def fast_decoder(components: Components) -> tuple[Array, Array] | None:
@@ -79,6 +107,7 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
         "exact": run.exact,
         "prediction_type": components.prediction_type,
         "tokens": tokens,
+        "attention_rows": _rows(tokens["prompt"], run.conditioning.chunks) if run.job.attention else None,
         "model": {
             "family": components.family,
             "dtype": str(components.dtype).removeprefix("torch."),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from studio.diffusion.attention import AttentionMaps
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.latents import Variation
 from studio.diffusion.prompt import Conditioning
@@ -33,6 +34,7 @@ class Running:
     seat: Seat
     last_step: float  # when its last evaluation was done, or when it was admitted
     last_shown: float = -1.0  # when its last live preview was sent
+    maps: AttentionMaps | None = None  # where the U-Net looked in the last call, when the job asks for it
     unseen: torch.Tensor | None = None  # predicted x0 (C, h, w) of the last evaluation while no preview shows it
 
 

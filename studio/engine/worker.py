@@ -13,6 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ import torch
 from studio import metadata
 from studio.checkpoints.manager import ModelManager
 from studio.diffusion import vae
+from studio.diffusion.attention import AttentionMaps, observed
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
 from studio.diffusion.lane import Evaluation, UnetCall, start_lane
@@ -237,7 +239,7 @@ class Worker:
         asked = (request.width or components.native_width, request.height or components.native_height)
         size = job.start.picture.size if job.start is not None else asked
         request = dataclasses.replace(
-            request, width=size[0], height=size[1], exact=request.exact or self._outside.exact
+            request, width=size[0], height=size[1], exact=request.exact or self._outside.exact or job.attention
         )
         images = range(request.num_images_per_prompt)
         variations: tuple[int, ...] = ()
@@ -295,10 +297,12 @@ class Worker:
         if not asked:
             return
         try:
-            answer = call_unet(self._hot, calls)
+            with self._observed(asked[0], calls[0]) as maps:
+                answer = call_unet(self._hot, calls)
         except Exception as error:
             self._call_failed(asked, error)
             return
+        asked[0].maps = maps
         self.device.synchronize()
         seconds = time.perf_counter() - began
         self.ticks += 1
@@ -324,6 +328,13 @@ class Worker:
                 self._leave(running)
                 with failures.ending(running.run.job, self._fail):
                     self._finish_image(running)
+
+    def _observed(self, running: Running, call: UnetCall) -> AbstractContextManager[AttentionMaps | None]:
+        """Hooks for this call when its job asks where the U-Net looks; such a lane has the call for itself."""
+        if not running.run.job.attention:
+            return nullcontext()
+        height, width = call.sample.shape[2:]
+        return observed(self._hot.unet, len(call.sample) - 1, (height, width))
 
     def _call_failed(self, asked: list[Running], error: Exception) -> None:
         """A shared call fails everybody in it, so each lane is asked again alone; a lane alone fails its job."""
@@ -410,7 +421,9 @@ class Worker:
         self._outside.recorder.begin(run.job.id, running.image, facts, recording.fast_decoder(self._hot))
 
     def _record(self, running: Running, evaluation: Evaluation, seconds: float, rows: int) -> None:
-        recorded = recording.recorded(evaluation, seconds, rows)
+        attention = recording.attention(running.run, evaluation.step, running.maps) if running.maps else None
+        running.maps = None
+        recorded = recording.recorded(evaluation, seconds, rows, attention)
         after = recording.on_cpu(running.lane.latents[0])
         self._outside.recorder.add(running.run.job.id, running.image, recorded, after)
 

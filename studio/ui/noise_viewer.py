@@ -69,7 +69,7 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
     async def start(prompt: str, request: gr.Request) -> AsyncIterator[Any]:
         owner = session.owner_of(request)
         ask = {"prompt": prompt, "checkpoint": _checkpoint(engine)}
-        async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(ask)):
+        async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(ask), attention=True):
             if view["state"] not in ("running",) or view["step"] is None:
                 yield viewed(view)
 

@@ -39,14 +39,16 @@ async def earlier(gallery: Gallery, owner: str) -> list[View]:
 
 
 async def run(
-    engine: Engine, gallery: Gallery, owner: str, origin: str, ask: Callable[[], Request]
+    engine: Engine, gallery: Gallery, owner: str, origin: str, ask: Callable[[], Request], attention: bool = False
 ) -> AsyncIterator[View]:
-    """Ask for a job and yield every view of it, the first at once and the last when it has ended. Never raises."""
+    """Ask for a job and yield every view of it, the first at once and the last when it has ended. Never raises.
+
+    `attention` has the recording say where the U-Net looks."""
     past: list[View] = []
     try:
         past = await earlier(gallery, owner)
         request = ask()
-        job_id = engine.submit(request, owner=owner, origin=origin)
+        job_id = engine.submit(request, owner=owner, origin=origin, attention=attention)
         asked = render.asked_view(request, job_id, engine.catalog(), past)
         yield asked
         async for view in watch(engine, gallery, owner, asked):

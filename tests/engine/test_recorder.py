@@ -11,7 +11,7 @@ from safetensors.numpy import load
 
 from studio.engine.engine import DiffusionEngine
 from studio.engine.recorder import Recorded, Recorder
-from studio.events import UnknownJob
+from studio.events import Finished, UnknownJob
 from tests.engine.conftest import ask, outcome
 
 FIELDS = {
@@ -190,3 +190,31 @@ def test_fifty_evaluations_of_the_built_in_size_are_less_than_two_megabytes() ->
     data = recorder.get("a", 0, 0, "finished")
     assert data is not None
     assert len(data) < 0.5 * 2**20, "the rest of the two megabytes is for attention"
+
+
+def test_attention_is_recorded_and_changes_nothing(engine: DiffusionEngine) -> None:
+    request = ask(prompt="a (red:1.2) [fox:cat sea:2]", negative_prompt="snow " * 80, width=96, height=64)
+    job = engine.submit(request, owner="anna", attention=True)
+    watched = outcome(engine, job)
+    plain_job = engine.submit(ask(**(request.__dict__ | {"exact": True})), owner="anna")
+    outcome(engine, plain_job)
+    data, plain = engine.record(job, owner="anna"), engine.record(plain_job, owner="anna")
+    tensors, run = load(data), header(data)
+    assert isinstance(watched, Finished)
+    assert watched.exact
+    for name, values in load(plain).items():
+        assert (tensors[name] == values).all(), name
+    assert header(plain)["attention_rows"] is None
+    names = [n for n in tensors if n.startswith("attention.")]
+    assert sorted(names) == ["attention.down.4x6", "attention.mid.4x6", "attention.up.4x6"]
+    rows = run["attention_rows"]
+    assert [len(r) for r in rows] == [3 + 3 + 3, 3 + 4 + 3], "begin, content, end, padding, and an empty chunk's three"
+    assert rows[0][4:7] == [{"chunk": 0, "position": 4}, {"chunk": 0, "position": None}, {"chunk": 1, "position": 0}]
+    assert [e["attention_text"] for e in run["evaluations"]] == [0, 0, 1, 1]
+    for name in names:
+        assert tensors[name].shape == (4, 10, 4, 6)
+        assert np.abs(tensors[name].astype(float).sum(axis=1) - 1).max() < 2e-3
+        assert not tensors[name][0, 9].any()
+        assert tensors[name][2, 9].all()
+    layer = run["attention_layers"][0]
+    assert (layer["height"], layer["width"], layer["tokens"], layer["heads"]) == (4, 6, 154, 2)

@@ -115,7 +115,7 @@ class FakeEngine:
 
     # ------------------------------------------------------------------------------------------- the protocol
 
-    def submit(self, request: Request, *, owner: str, origin: str = "api") -> str:
+    def submit(self, request: Request, *, owner: str, origin: str = "api", attention: bool = False) -> str:
         if request.checkpoint not in {c.name for c in self.catalog()}:
             raise InvalidRequest(Problem("checkpoint", repr(request.checkpoint), "small-world-128 or tiny-test"))
         if isinstance(request, ImageToImage):
