@@ -180,10 +180,10 @@ def test_a_mask_or_a_larger_canvas_is_inpainted(
     _, info = client.predict(image=picture, prompt="a whale", extend_left=32, api_name="/inpaint")
     assert info["extend_left"] == 32
     with pytest.raises(
-        AppError, match="mask: nothing is not allowed[.] Allowed: a painted mask, or an extended canvas"
+        AppError, match=r"mask: nothing is not allowed[.] Allowed: a painted mask, or an extended canvas"
     ):
         client.predict(image=picture, prompt="a whale", api_name="/inpaint")
-    with pytest.raises(AppError, match="mask: .*/etc/passwd"):
+    with pytest.raises(AppError, match=r"mask: .*/etc/passwd"):
         client.predict(image=picture, mask={"path": "/etc/passwd"}, prompt="x", api_name="/inpaint")
 
 
