@@ -34,9 +34,6 @@ FEW_STEPS: Mapping[str, tuple[int, float, str, str]] = {
     "lcm": (6, 1.0, "lcm", "automatic"),
     "dmd2": (4, 1.0, "lcm", "automatic"),
 }
-# What `studio.checkpoints.loader` loads and the lanes run.
-RUN_FORMS = frozenset({"folder"})
-RUN_FAMILIES = frozenset({"sd1", "sd2"})
 SUITS: Mapping[str, tuple[int, float, str, str]] = {
     "sd1": (25, 7.0, "dpmpp_2m", "automatic"),
     "sd2": (25, 7.0, "dpmpp_2m", "automatic"),
@@ -152,11 +149,8 @@ def _line(told: ModelFacts, folder_kind: ModelKind | None) -> Facts:
 
 
 def _not_run(told: ModelFacts) -> str:
-    """Why a checkpoint that is what it should be cannot be run by this version; empty when it can."""
-    if told.kind != "checkpoint" or (told.form in RUN_FORMS and told.family in RUN_FAMILIES and told.in_channels == 4):
-        return "" if told.kind != "checkpoint" or "vae" in told.parts else "There is no VAE with it."
-    form = "a single file" if told.form not in RUN_FORMS else "an inpainting model" if told.inpainting else ""
-    return f"This version does not run {form or told.family_label + ' models'} yet."
+    """Why a checkpoint that is what it should be cannot be run as it lies there; empty when it can."""
+    return "" if told.kind != "checkpoint" or "vae" in told.parts else "There is no VAE with it."
 
 
 def _text(value: object) -> str:

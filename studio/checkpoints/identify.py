@@ -486,8 +486,10 @@ def _of_folder(folder: Path) -> ModelFacts:
     if pipeline not in _PIPELINES:
         return replace(facts, reason=f"This folder is for {pipeline[:60]}, which the studio does not run.")
     unet = read_json(folder / "unet" / "config.json")
+    if unet is None and (folder / "unet").is_dir():
+        return replace(facts, reason="The U-Net has no readable config.json.")
     if unet is None:
-        return replace(facts, reason="There is no U-Net in this folder (unet/config.json).")
+        return replace(facts, reason="There is no U-Net in this folder.")
     family = folder_family(unet, index)
     parts = tuple(p for p in PARTS if _named(index.get(p)) and (folder / p).is_dir())
     blocks = (read_json(folder / "vae" / "config.json") or {}).get("block_out_channels")

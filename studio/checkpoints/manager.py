@@ -173,6 +173,7 @@ class ModelManager:
                 device=torch.device("cpu") if self._options.offload else self._device.torch_device,
                 dtype=self._device.dtype,
                 progress=progress,
+                prediction_type=self._catalog.correction(entry),
                 fast_preview=self._previews.get(entry.identity),
             )
             fitting.apply(components, self._options, self._device)

@@ -18,7 +18,7 @@ from functools import cached_property
 import torch
 from PIL import Image
 
-from studio.diffusion.families import Components
+from studio.diffusion.families import Components, size_conditioning
 from studio.diffusion.guidance import branches, guide
 from studio.diffusion.latents import (
     Beginning,
@@ -27,6 +27,8 @@ from studio.diffusion.latents import (
     beginning_from_picture,
     first_latents,
     image_generator,
+    inpainting_input,
+    repaint_everything,
 )
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import Level, Schedule, make_schedule, predicted_noise, predicted_x0
@@ -92,7 +94,9 @@ class Lane:
 
     `latents` are (1, C, h, w) float32 in the scheduler's scale; `generator` is the image's own and goes on where the
     first latents left it. The latents stay float32 whatever the model's dtype is. `kept`: what stays of a masked
-    picture.
+    picture. `added` are added_cond_kwargs that hold for the whole run (SDXL's time_ids), each (branches, ...).
+    `extra_input` (1, C', h, w) is put behind the latents' channels in every U-Net call: an inpainting U-Net's mask and
+    masked picture.
     """
 
     def __init__(
@@ -105,6 +109,8 @@ class Lane:
         conditioning: Conditioning,
         guidance_scale: float,
         kept: Kept | None = None,
+        added: Mapping[str, torch.Tensor] | None = None,
+        extra_input: torch.Tensor | None = None,
     ) -> None:
         self.schedule = schedule
         self.latents = latents
@@ -114,6 +120,8 @@ class Lane:
         self._kept = kept
         self._conditioning = conditioning
         self._branches = branches(guidance_scale)
+        self._added = dict(added or {})
+        self._extra_input = extra_input
         self._dtype = components.dtype
         self._prediction_type = components.prediction_type
         self._timesteps = [float(t) for t in schedule.timesteps]
@@ -147,6 +155,8 @@ class Lane:
         timestep = self.schedule.timesteps[self.index]
         self._asked = self.schedule.scheduler.scale_model_input(self.latents, timestep)
         sample = self._asked.to(self._dtype)
+        if self._extra_input is not None:
+            sample = torch.cat([sample, self._extra_input.to(sample)], dim=1)
         embeds, added = self._condition()
         if self._branches > 1:
             sample = sample.expand(self._branches, -1, -1, -1)
@@ -186,7 +196,8 @@ class Lane:
 
     def _condition(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         step = self.schedule.steps[min(self.index, self.total - 1)] if self.total else 0
-        return self._conditioning.at(step)
+        embeds, added = self._conditioning.at(step)
+        return embeds, {**added, **self._added}
 
 
 @torch.inference_mode()
@@ -228,6 +239,14 @@ def start_lane(
         width = request.width or components.native_width
         height = request.height or components.native_height
         beginning = Beginning(first_latents(components, generator, width, height, schedule, variation))
+    factor = components.vae_scale_factor
+    width, height = beginning.latents.shape[-1] * factor, beginning.latents.shape[-2] * factor
+    kept, extra_input = beginning.kept, None
+    if components.in_channels > components.latent_channels:
+        if picture is not None and mask is not None:  # the U-Net itself sees what is to stay: nothing is put back
+            extra_input, kept = inpainting_input(components, picture, mask), None
+        else:
+            extra_input = repaint_everything(components, width, height)
     return Lane(
         components=components,
         schedule=schedule,
@@ -235,5 +254,7 @@ def start_lane(
         generator=generator,
         conditioning=conditioning,
         guidance_scale=request.guidance_scale,
-        kept=beginning.kept,
+        kept=kept,
+        added=size_conditioning(components, width, height, branches(request.guidance_scale)),
+        extra_input=extra_input,
     )

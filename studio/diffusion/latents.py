@@ -140,3 +140,21 @@ def mask_cells(mask: Image.Image, factor: int) -> torch.Tensor:
     """
     pixels = torch.from_numpy(np.asarray(mask, dtype=np.float32) / 255)[None, None]
     return (functional.max_pool2d(pixels, factor) >= 0.5).float()
+
+
+def repaint_everything(components: Components, width: int, height: int) -> torch.Tensor:
+    """`inpainting_input` of a mask that is white everywhere, for an inpainting U-Net without a picture to keep."""
+    return inpainting_input(components, Image.new("RGB", (width, height)), Image.new("L", (width, height), 255))
+
+
+def inpainting_input(components: Components, picture: Image.Image, mask: Image.Image) -> torch.Tensor:
+    """What a U-Net of 9 channels is shown beside the latents: mask and masked picture => (1, 5, h, w) float32.
+
+    The mask (L, of the picture's size) is white where the picture is repainted, and there the U-Net is shown grey, as
+    in diffusers' StableDiffusionInpaintPipeline; the latents are the mode of the posterior, not a sample of it, so that
+    the extra input needs no random numbers.
+    """
+    white = torch.from_numpy(np.asarray(mask, dtype=np.float32) / 255)[None, None] >= 0.5
+    shown = vae.from_picture(picture, *picture.size).masked_fill(white, 0.0)
+    latents = vae.encode(components, shown).float()
+    return torch.cat([mask_cells(mask, components.vae_scale_factor).to(latents), latents], dim=1)

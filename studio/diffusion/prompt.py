@@ -17,6 +17,7 @@ import torch
 
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
+from studio.diffusion.vae import NotFinite
 from studio.requests import InvalidRequest, Problem
 
 CHUNK_TOKENS = 75  # content tokens of a chunk; begin and end make 77
@@ -272,9 +273,9 @@ class Tokenized:
 
 def tokenize(components: Components, text: str) -> Tokenized:
     """Count and show the tokens of a prompt with its grammar applied; of prompt scheduling, the first text."""
-    chunks = chunks_of(components.tokenizer, prompt_schedule(text, 1000)[0][1])
+    chunks = chunks_of(components.encoders[0][0], prompt_schedule(text, 1000)[0][1])
     ids = [token for chunk in chunks for token in chunk.tokens]
-    pieces = [components.tokenizer.decode([token]).strip() for token in ids]
+    pieces = [components.encoders[0][0].decode([token]).strip() for token in ids]
     return Tokenized(len(ids), len(chunks), tuple(pieces))
 
 
@@ -317,7 +318,7 @@ def encode_prompts(
     chunked: dict[str, list[Chunk]] = {}
     most = 0
     for text in {text: None for schedule in texts for _, text in schedule}:
-        chunked[text] = chunks_of(components.tokenizer, text)
+        chunked[text] = chunks_of(components.encoders[0][0], text)
         most = max(most, len(chunked[text]))
         if len(chunked) * most > MAX_CHUNKS and len(chunked) > len(texts):
             raise InvalidRequest(
@@ -328,23 +329,62 @@ def encode_prompts(
                 )
             )
     encoded = {text: _encode(components, chunks, most) for text, chunks in chunked.items()}
+    if components.zero_empty_negative and len(texts) == 2 and not negative_prompt:
+        # The same words may be the prompt's too, so the zeros have a key that no text has.
+        encoded[_NOTHING] = _zeros_like(encoded[""])
+        texts[0] = [(texts[0][-1][0], _NOTHING)]
+        chunked[_NOTHING] = [Chunk()]
     entries: list[tuple[int, torch.Tensor, Mapping[str, torch.Tensor]]] = []
     for until in sorted({until for schedule in texts for until, _ in schedule}):
         now = [next(text for end, text in schedule if until <= end) for schedule in texts]
-        entries.append((until, torch.cat([encoded[text] for text in now]), {}))
+        rows = [encoded[text] for text in now]
+        pooled = [row.pooled for row in rows if row.pooled is not None]
+        added = {"text_embeds": torch.cat(pooled)} if pooled else {}
+        entries.append((until, torch.cat([row.embeds for row in rows]), added))
     counts = [max(sum(len(c.tokens) for c in chunked[text]) for _, text in schedule) for schedule in texts]
     return Conditioning(tuple(entries), counts[-1], counts[0] if len(texts) == 2 else 0, most)
 
 
-def _encode(components: Components, chunks: Sequence[Chunk], length: int) -> torch.Tensor:
-    """Chunks, filled up with empty ones to `length` => prompt_embeds (1, length * 77, dim)."""
-    tokenizer = components.tokenizer
+_NOTHING = "\0"  # no prompt holds it: requests refuse control characters
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A text: embeds (1, tokens, dim), and for SDXL the pooled embedding (1, dim) of its first chunk."""
+
+    embeds: torch.Tensor
+    pooled: torch.Tensor | None = None
+
+
+def _zeros_like(encoded: _Encoded) -> _Encoded:
+    pooled = torch.zeros_like(encoded.pooled) if encoded.pooled is not None else None
+    return _Encoded(torch.zeros_like(encoded.embeds), pooled)
+
+
+def _encode(components: Components, chunks: Sequence[Chunk], length: int) -> _Encoded:
+    """Chunks, filled up with empty ones to `length` => prompt_embeds (1, length * 77, dim).
+
+    SDXL listens to the last layer but one of each encoder, without the final norm, one beside the other; the pooled
+    embedding is the second encoder's.
+    """
     padded = [*chunks, *[Chunk()] * (length - len(chunks))]
-    ids = [_with_ends(chunk.tokens, tokenizer) for chunk in padded]
-    embeds = components.text_encoder(torch.tensor(ids, device=components.device))[0]
     weights = [[1.0, *chunk.weights, *[1.0] * (CHUNK_TOKENS + 1 - len(chunk.weights))] for chunk in padded]
-    embeds = apply_weights(embeds, torch.tensor(weights, device=embeds.device))
-    return embeds.to(components.dtype).reshape(1, -1, embeds.shape[-1])
+    found: list[torch.Tensor] = []
+    pooled: torch.Tensor | None = None
+    for tokenizer, encoder in components.encoders:
+        ids = torch.tensor([_with_ends(chunk.tokens, tokenizer) for chunk in padded], device=components.device)
+        if components.is_xl:
+            answer = encoder(ids, output_hidden_states=True)
+            embeds = answer.hidden_states[-2]
+            if hasattr(answer, "text_embeds"):
+                pooled = answer.text_embeds[:1].to(components.dtype)
+        else:
+            embeds = encoder(ids)[0]
+        found.append(apply_weights(embeds, torch.tensor(weights, device=embeds.device)))
+    joined = torch.cat(found, dim=-1).to(components.dtype)
+    if not bool(torch.isfinite(joined).all()):
+        raise NotFinite("the prompt's embeddings hold values that are not numbers")
+    return _Encoded(joined.reshape(1, -1, joined.shape[-1]), pooled)
 
 
 def _with_ends(tokens: Sequence[int], tokenizer: Any) -> list[int]:

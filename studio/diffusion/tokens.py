@@ -18,7 +18,7 @@ def token_table(components: Components, text: str, num_steps: int) -> list[dict[
     (as in the vocabulary, `</w>` ends a word), `text` (the same, readable), `weights`, `kinds` (begin, content, end,
     padding) and `words` (which word of the chunk a content token belongs to, from 0; null for the others).
     """
-    tokenizer = components.tokenizer
+    tokenizer = components.encoders[0][0]
     return [
         {"until": until, "text": part, "chunks": [_chunk(tokenizer, chunk) for chunk in chunks_of(tokenizer, part)]}
         for until, part in prompt_schedule(text, num_steps)

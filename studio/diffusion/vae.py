@@ -17,7 +17,9 @@ from studio.diffusion.preview import fit_fast_preview
 
 
 class NotFinite(ArithmeticError):
-    """A tensor that becomes a picture holds NaN or infinity."""
+    """A tensor that becomes a picture holds NaN or infinity. `damaged` names the weight that does too, if one does."""
+
+    damaged: str = ""
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
@@ -28,8 +30,11 @@ def is_finite(tensor: torch.Tensor) -> bool:
 @torch.inference_mode()
 def encode(components: Components, pixels: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Pixels => latents: a sample of the posterior by `generator` (its mode without one), as diffusers' img2img."""
-    pixels = pixels.to(components.device, components.dtype)
-    posterior = components.vae.encode(pixels).latent_dist
+    pixels = pixels.to(components.device)
+    posterior = components.vae.encode(pixels.to(_dtype(components))).latent_dist
+    if _dtype(components) != torch.float32 and not is_finite(posterior.mean):
+        _stay_in_float32(components)
+        posterior = components.vae.encode(pixels.float()).latent_dist
     latents = posterior.mode() if generator is None else posterior.sample(generator)
     return components.vae.config.scaling_factor * latents
 
@@ -44,22 +49,30 @@ def posterior(components: Components, pixels: torch.Tensor) -> tuple[torch.Tenso
 
 @torch.inference_mode()
 def decode(components: Components, latents: torch.Tensor) -> torch.Tensor:
-    """Latents => pixels, float32, unclamped. In half precision a NaN answer is decoded once more in float32.
+    """Latents => pixels, float32, unclamped.
 
+    In half precision some VAEs (SDXL's first one) overflow. When a picture is not finite there, it is decoded once more
+    in float32, and the VAE stays in that precision: `components.vae_dtype` says so.
     Raises NotFinite when the picture is not finite in float32 either.
     """
     vae = components.vae
     scaled = latents.to(components.device) / vae.config.scaling_factor
-    pixels = vae.decode(scaled.to(components.dtype), return_dict=False)[0].float()
-    if components.dtype != torch.float32 and not is_finite(pixels):
-        _cast(vae, torch.float32)
-        try:
-            pixels = vae.decode(scaled.float(), return_dict=False)[0]
-        finally:
-            _cast(vae, components.dtype)
+    pixels = vae.decode(scaled.to(_dtype(components)), return_dict=False)[0].float()
+    if _dtype(components) != torch.float32 and not is_finite(pixels):
+        _stay_in_float32(components)
+        pixels = vae.decode(scaled.float(), return_dict=False)[0]
     if not is_finite(pixels):
         raise NotFinite("the decoded picture holds values that are not numbers")
     return pixels
+
+
+def _dtype(components: Components) -> torch.dtype:
+    return components.vae_dtype or components.dtype
+
+
+def _stay_in_float32(components: Components) -> None:
+    _cast(components.vae, torch.float32)
+    components.vae_dtype = torch.float32
 
 
 @torch.inference_mode(mode=False)

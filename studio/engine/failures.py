@@ -59,6 +59,11 @@ def _explained(request: Request, error: Exception, device: Device) -> tuple[Fail
         return "bad_checkpoint", str(error)
     if isinstance(error, SaveFailed):
         return "disk", str(error)
+    if isinstance(error, NotFinite) and error.damaged:
+        return "bad_checkpoint", (
+            f"The checkpoint {request.checkpoint} is damaged: {error.damaged} holds values that are not numbers. "
+            "Get the file again, or choose another checkpoint."
+        )
     if isinstance(error, NotFinite):
         return "not_finite", (
             "The model's answer was not a number, so there is no picture. Lower the guidance, choose another "

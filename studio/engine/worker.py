@@ -22,6 +22,7 @@ from studio import metadata
 from studio.checkpoints.manager import ModelManager
 from studio.diffusion import vae
 from studio.diffusion.attention import AttentionMaps, observed
+from studio.diffusion.damage import first_damaged
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
 from studio.diffusion.lane import Evaluation, UnetCall, start_lane
@@ -504,6 +505,8 @@ class Worker:
     def _fail(self, job: Job, error: Exception) -> None:
         """End a job with what went wrong in one sentence; the log has the rest under the same id."""
         run = self._runs.get(job.id)
+        if isinstance(error, vae.NotFinite) and not error.damaged and self.manager.hot is not None:
+            error.damaged = first_damaged(self.manager.hot)
         if job.ended is None:  # of several lanes that fail together the first one speaks
             request = run.request if run is not None else job.request
             job.publish(failures.failed(job.id, request, error, self.device))

@@ -172,17 +172,6 @@ def test_vae_weights_as_a_unet_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("part", WEIGHTS)
-@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
-def test_a_weight_that_is_no_number_is_found_at_load(folder: Path, part: str, value: float) -> None:
-    def spoil(tensors: dict[str, torch.Tensor]) -> None:
-        next(t for t in tensors.values() if t.is_floating_point()).view(-1)[0] = value
-
-    edit_weights(folder, part, spoil)
-    with pytest.raises(BadCheckpoint, match="not numbers"):
-        loaded(folder)
-
-
-@pytest.mark.parametrize("part", WEIGHTS)
 def test_a_truncated_file_says_how_much_is_there(folder: Path, part: str) -> None:
     file = folder / part / WEIGHTS[part]
     file.write_bytes(file.read_bytes()[:-8])
@@ -232,7 +221,9 @@ def test_a_config_that_does_not_fit_the_weights_is_told(folder: Path, changes: d
         edit_json(path, **changes)
     else:
         path.write_text("{")
-    with pytest.raises(BadCheckpoint, match=r"U-Net (cannot be loaded|has no readable config|has tensors)"):
+    with pytest.raises(
+        BadCheckpoint, match=r"no weights of this U-Net|U-Net (cannot be loaded|has no readable config|has tensors)"
+    ):
         loaded(folder)
 
 

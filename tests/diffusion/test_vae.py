@@ -67,13 +67,16 @@ class DecodesToNan:
         return (pixels if scaled.dtype == torch.float32 else pixels * float("nan"),)
 
 
-def test_a_nan_in_half_precision_is_decoded_once_more_in_float32() -> None:
+def test_a_nan_in_half_precision_is_decoded_once_more_in_float32_and_then_always() -> None:
     half = tiny_components(dtype=torch.bfloat16)
     half.vae = overflowing = DecodesToNan(half.vae)
     assert vae.is_finite(vae.decode(half, latents(1, 4, 8, 8)))
     assert overflowing.asked == [torch.bfloat16, torch.float32]
+    assert (half.vae_dtype, half.dtype) == (torch.float32, torch.bfloat16)
+    vae.decode(half, latents(1, 4, 8, 8))
+    assert overflowing.asked == [torch.bfloat16, torch.float32, torch.float32]
     weight = next(overflowing.real.parameters())
-    assert weight.dtype == torch.bfloat16
+    assert weight.dtype == torch.float32
     assert not weight.is_inference()
 
 

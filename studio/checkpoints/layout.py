@@ -1,0 +1,211 @@
+"""The original key layout of Stable Diffusion's single files => the names of diffusers' and transformers' modules.
+
+Names alone: no tensor, no torch. Every name is either translated, or known to be of no use, or a stranger.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from studio.checkpoints.identify import TEXT_ENCODERS, UNET_PREFIX, VAE_PREFIX, Family
+
+# What training leaves in a file and a picture needs nothing of.
+_LEFTOVERS = re.compile(
+    r"model_ema\.|alphas_cumprod|betas$|sqrt_|log_one_minus|posterior_|logvar$|denoiser\.|loss\.|global_step"
+    r"|first_stage_model\.(loss|model_ema)\.|embedding_manager\.|v_pred$|ztsnr$|.*position_ids$|.*logit_scale$"
+    r"|.*attn_mask$|noise_augmentor\.|scale_factor$|cond_stage_model\.model\.(visual|text_projection)"
+)
+
+
+@dataclass(frozen=True)
+class Move:
+    """Where one tensor of a file goes, or the first, second or last `third` of its rows (joined q, k, v)."""
+
+    source: str
+    target: str
+    third: int | None = None
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A single file's names, sorted: by part what goes where, and what belongs to no part."""
+
+    moves: dict[str, list[Move]]
+    strangers: dict[str, list[str]]  # by part: names that begin like the part's but are none of its
+    unused: list[str]  # of no part and no known leftover
+
+
+def translate(keys: Iterable[str], family: Family, *, layers_per_block: int = 2) -> Translation:
+    """Sort every name of a single-file checkpoint."""
+    names = list(keys)
+    prefixes = [(UNET_PREFIX, "unet"), (VAE_PREFIX, "vae"), *TEXT_ENCODERS[family]]
+    moves: dict[str, list[Move]] = {part: [] for _, part in prefixes}
+    strangers: dict[str, list[str]] = {part: [] for _, part in prefixes}
+    unused: list[str] = []
+    levels = vae_levels(name.removeprefix(VAE_PREFIX) for name in names if name.startswith(VAE_PREFIX))
+    dropped = _dropped_layer(names) if family == "sd2" else None
+    for name in names:
+        if _LEFTOVERS.match(name):
+            continue
+        prefix, part = next(((p, part) for p, part in prefixes if name.startswith(p)), ("", ""))
+        rest = name[len(prefix) :]
+        if not part:
+            unused.append(name)
+            continue
+        if part == "unet":
+            target = unet_name(rest, layers_per_block)
+            found = [Move(name, target)] if target else []
+        elif part == "vae":
+            target = vae_name(rest, levels)
+            found = [Move(name, target)] if target else []
+        elif rest.startswith(
+            ("transformer.", "token_embedding", "positional_embedding", "ln_final", "text_projection")
+        ):
+            if dropped is not None and rest.startswith(dropped):
+                continue  # SD 2 listens to the last layer but one, so diffusers leaves the last one out
+            found = open_clip_moves(name, rest, with_projection=part == "text_encoder_2")
+        else:
+            found = [Move(name, rest.removeprefix("text_model."))]
+        (moves[part].extend(found) if found else strangers[part].append(name))
+    return Translation(moves, strangers, unused)
+
+
+# ----------------------------------------------------------------------------------------------------------- U-Net
+
+_UNET_ENDS = {
+    "time_embed.0": "time_embedding.linear_1",
+    "time_embed.2": "time_embedding.linear_2",
+    "label_emb.0.0": "add_embedding.linear_1",
+    "label_emb.0.2": "add_embedding.linear_2",
+    "input_blocks.0.0": "conv_in",
+    "out.0": "conv_norm_out",
+    "out.2": "conv_out",
+}
+_RESNET = {
+    "in_layers.0": "norm1",
+    "in_layers.2": "conv1",
+    "emb_layers.1": "time_emb_proj",
+    "out_layers.0": "norm2",
+    "out_layers.3": "conv2",
+    "skip_connection": "conv_shortcut",
+}
+
+
+def unet_name(name: str, layers_per_block: int = 2) -> str | None:
+    """diffusers' name of a U-Net's parameter or module (without the prefix); None for a stranger."""
+    for old, new in _UNET_ENDS.items():
+        if name == old or name.startswith(old + "."):
+            return new + name[len(old) :]
+    match = re.fullmatch(r"middle_block\.([012])\.(.+)", name)
+    if match:
+        if match[1] == "1":
+            return f"mid_block.attentions.0.{match[2]}"
+        inner = _renamed(match[2], _RESNET)
+        return f"mid_block.resnets.{int(match[1]) // 2}.{inner}" if inner else None
+    match = re.fullmatch(r"(input|output)_blocks\.(\d+)\.(\d)\.(.+)", name)
+    if not match:
+        return None
+    going_down, index, place, rest = match[1] == "input", int(match[2]), match[3], match[4]
+    block, layer = divmod(index - 1 if going_down else index, layers_per_block + 1)
+    side = f"{'down' if going_down else 'up'}_blocks.{block}"
+    if going_down and place == "0" and re.match(r"op(\.|$)", rest):
+        return f"{side}.downsamplers.0.conv{rest[2:]}"
+    if not going_down and place in "12" and re.match(r"conv(\.|$)", rest):
+        return f"{side}.upsamplers.0.{rest}"
+    if place == "0":
+        inner = _renamed(rest, _RESNET)
+        return f"{side}.resnets.{layer}.{inner}" if inner else None
+    return f"{side}.attentions.{layer}.{rest}" if place == "1" else None
+
+
+def _renamed(name: str, table: dict[str, str]) -> str | None:
+    for old, new in table.items():
+        if name == old or name.startswith(old + "."):
+            return new + name[len(old) :]
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------------- VAE
+
+_VAE_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
+# The same as earlier versions of diffusers called it.
+_EARLIER_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+def vae_levels(names: Iterable[str]) -> int:
+    """How many levels a VAE has, by its names in the original layout."""
+    found = [int(m[1]) for name in names if (m := re.match(r"encoder\.down\.(\d+)\.", name))]
+    return max(found, default=3) + 1
+
+
+def vae_name(name: str, levels: int = 4) -> str | None:
+    """diffusers' name of a VAE's parameter (without the prefix); None for a stranger."""
+    if name.startswith(("quant_conv.", "post_quant_conv.")):
+        return name
+    match = re.fullmatch(r"(encoder|decoder)\.(conv_in|conv_out|norm_out)\.(weight|bias)", name)
+    if match:
+        return f"{match[1]}.{'conv_norm_out' if match[2] == 'norm_out' else match[2]}.{match[3]}"
+    match = re.fullmatch(r"(encoder|decoder)\.mid\.block_([12])\.(.+)", name)
+    if match:
+        return f"{match[1]}.mid_block.resnets.{int(match[2]) - 1}.{match[3].replace('nin_shortcut', 'conv_shortcut')}"
+    match = re.fullmatch(r"(encoder|decoder)\.mid\.attn_1\.(norm|q|k|v|proj_out)\.(weight|bias)", name)
+    if match:
+        return f"{match[1]}.mid_block.attentions.0.{_VAE_ATTENTION[match[2]]}.{match[3]}"
+    match = re.fullmatch(r"(encoder\.down|decoder\.up)\.(\d+)\.(block\.(\d+)|downsample|upsample)\.(.+)", name)
+    if not match:
+        return None
+    going_down, level = match[1] == "encoder.down", int(match[2])
+    side = f"encoder.down_blocks.{level}" if going_down else f"decoder.up_blocks.{levels - 1 - level}"
+    if match[4] is not None:
+        return f"{side}.resnets.{match[4]}.{match[5].replace('nin_shortcut', 'conv_shortcut')}"
+    return f"{side}.{'downsamplers' if going_down else 'upsamplers'}.0.{match[5]}"
+
+
+def todays_name(name: str) -> str:
+    """A parameter of a diffusers folder by the name that diffusers gives it today."""
+    match = re.fullmatch(r"(.*\.attentions\.\d+)\.(query|key|value|proj_attn)\.(weight|bias)", name)
+    return f"{match[1]}.{_EARLIER_ATTENTION[match[2]]}.{match[3]}" if match else name
+
+
+# --------------------------------------------------------------------------------------------------- text encoders
+
+_OPEN_CLIP = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2",
+              "attn.out_proj": "self_attn.out_proj"}  # fmt: skip
+_OPEN_CLIP_STARTS = ("transformer.", "token_embedding", "positional_embedding", "ln_final", "text_projection")
+_OPEN_CLIP_ENDS = {
+    "token_embedding.weight": "embeddings.token_embedding.weight",
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "ln_final.weight": "final_layer_norm.weight",
+    "ln_final.bias": "final_layer_norm.bias",
+}
+
+
+def open_clip_moves(source: str, name: str, *, with_projection: bool) -> list[Move]:
+    """Where a tensor of an OpenCLIP text encoder goes; empty for a stranger. `name` is `source` without its prefix."""
+    start = "text_model." if with_projection else ""
+    if name in _OPEN_CLIP_ENDS:
+        return [Move(source, start + _OPEN_CLIP_ENDS[name])]
+    if name == "text_projection":
+        return [Move(source, "text_projection.weight", transposed=True)] if with_projection else []
+    match = re.fullmatch(r"transformer\.resblocks\.(\d+)\.(.+)", name)
+    if not match:
+        return []
+    layer, rest = f"{start}encoder.layers.{match[1]}", match[2]
+    joined = re.fullmatch(r"attn\.in_proj_(weight|bias)", rest)
+    if joined:
+        return [
+            Move(source, f"{layer}.self_attn.{letter}_proj.{joined[1]}", third=third)
+            for third, letter in enumerate("qkv")
+        ]
+    inner = _renamed(rest, _OPEN_CLIP)
+    return [Move(source, f"{layer}.{inner}")] if inner else []
+
+
+def _dropped_layer(names: Iterable[str]) -> str | None:
+    found = [
+        int(m[1]) for n in names if (m := re.match(r"cond_stage_model\.model\.transformer\.resblocks\.(\d+)\.", n))
+    ]
+    return f"transformer.resblocks.{max(found)}." if found else None

@@ -1,0 +1,174 @@
+"""A LoRA or LoCon file => `Adapter`: kohya's and diffusers' names, resolved to the modules of the components at hand.
+
+An adapter of another family is refused by name; what a file holds that no module wants is said, never passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import torch
+
+from studio.checkpoints.identify import FAMILY_LABELS, lora_family, of_header
+from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_whole_header
+from studio.checkpoints.layout import unet_name
+from studio.checkpoints.reader import WeightsFile
+from studio.diffusion.families import Components
+from studio.diffusion.lora import PARTS, Adapter, Factors
+
+# Endings of a tensor's name, longest first, and which of an adapter's factors it is.
+_ENDINGS: tuple[tuple[str, str], ...] = (
+    (".lora_linear_layer.down.weight", "down"),
+    (".lora_linear_layer.up.weight", "up"),
+    (".lora_A.default.weight", "down"),
+    (".lora_B.default.weight", "up"),
+    (".lora_down.weight", "down"),
+    (".lora_up.weight", "up"),
+    (".lora_mid.weight", "mid"),
+    (".lora.down.weight", "down"),
+    (".lora.up.weight", "up"),
+    ("_lora.down.weight", "down"),
+    ("_lora.up.weight", "up"),
+    (".lora_A.weight", "down"),
+    (".lora_B.weight", "up"),
+    (".alpha", "alpha"),
+)
+_PREFIXES: tuple[tuple[str, str], ...] = (  # kohya's with underscores, diffusers' with dots
+    ("lora_unet_", "unet"),
+    ("lora_te1_", "text_encoder"),
+    ("lora_te2_", "text_encoder_2"),
+    ("lora_te_", "text_encoder"),
+    ("unet.", "unet"),
+    ("text_encoder_2.", "text_encoder_2"),
+    ("text_encoder.", "text_encoder"),
+)
+
+
+def load_adapter(path: Path, components: Components) -> Adapter:
+    """Read an adapter for these components, to their device and precision.
+
+    Raises BadCheckpoint, naming the file: no LoRA, another family's, or weights that do not fit the modules.
+    """
+    header = read_whole_header(path)
+    facts = of_header(header, path.stem)
+    if facts.kind != "lora":
+        raise BadCheckpoint(f"{path.name} is no LoRA.")
+    family = lora_family(header.tensors, header.metadata)
+    if facts.reason and family is not None:
+        raise BadCheckpoint(f"{path.name}: {facts.reason}")
+    if family is not None and family != components.family and not _narrow(components):
+        made_for, is_here = FAMILY_LABELS[family], FAMILY_LABELS[components.family]
+        raise BadCheckpoint(f"{path.name} is a LoRA for {made_for}; {components.name} is {is_here}.")
+    modules = {part: _modules(components, part) for part in PARTS}
+    found: dict[tuple[str, str], dict[str, TensorEntry]] = {}
+    strangers: list[str] = []
+    for key, entry in header.tensors.items():
+        place = _place(key, modules)
+        if place is None:
+            strangers.append(key)
+        else:
+            found.setdefault(place[:2], {})[place[2]] = entry
+    if not found:
+        raise BadCheckpoint(
+            f"{path.name} does not fit {components.name}, which is {FAMILY_LABELS[components.family]}: "
+            f"none of its {len(strangers)} tensors belongs to it."
+        )
+    factors: dict[str, dict[str, Factors]] = {part: {} for part in PARTS}
+    with WeightsFile(path) as file:
+
+        def read(entry: TensorEntry) -> torch.Tensor:
+            return file.read(entry, device=components.device, dtype=components.dtype)
+
+        for (part, name), entries in found.items():
+            if "down" not in entries or "up" not in entries:
+                strangers.append(name)
+                continue
+            module = getattr(components, part).get_submodule(name)
+            factors[part][name] = _factors(path, name, entries, tuple(module.weight.shape), read)
+    notes: tuple[str, ...] = ()
+    if strangers:
+        shown = ", ".join(name[:60] for name in sorted(strangers)[:3])
+        notes = (f"{len(strangers)} tensors of the LoRA {path.name} fit nothing in the model ({shown}).",)
+    return Adapter(path.stem, components.family, {p: f for p, f in factors.items() if f}, notes)
+
+
+def _narrow(components: Components) -> bool:
+    """A model of other widths than its family's (the built-in one, tests): shapes alone say what fits."""
+    widths = {"sd1": 768, "sd2": 1024, "sdxl": 2048, "sdxl_refiner": 1280}
+    return bool(components.unet.config.cross_attention_dim != widths[components.family])
+
+
+def _modules(components: Components, part: str) -> dict[str, str]:
+    """Names of the part's modules that have weights, by the name without dots that kohya's files use."""
+    module = getattr(components, part)
+    if module is None:
+        return {}
+    names = [n for n, m in module.named_modules() if isinstance(m, (torch.nn.Linear, torch.nn.Conv2d))]
+    return {name.removeprefix("text_model.").replace(".", "_"): name for name in names}
+
+
+def _place(key: str, modules: Mapping[str, Mapping[str, str]]) -> tuple[str, str, str] | None:
+    """(part, module name, which factor) of a tensor; None for a stranger."""
+    ending = next(((end, what) for end, what in _ENDINGS if key.endswith(end)), None)
+    prefix = next(((start, part) for start, part in _PREFIXES if key.startswith(start)), None)
+    if ending is None or prefix is None:
+        return None
+    part = prefix[1]
+    name = key[len(prefix[0]) : -len(ending[0])].replace(".processor.", ".").replace("base_model.model.", "")
+    flat = name.replace(".", "_").removeprefix("text_model_")
+    for candidate in (flat, f"{flat}_0", _todays(flat) if part == "unet" else ""):
+        if candidate in modules[part]:
+            return part, modules[part][candidate], ending[1]
+    return None
+
+
+def _todays(flat: str) -> str:
+    """kohya's SDXL names are those of the original layout: input_blocks_4_1_... => down_blocks_1_attentions_0_..."""
+    dotted = re.sub(r"^(input_blocks|output_blocks|middle_block)_(\d+)_(?:(\d)_)?", _dots, flat)
+    dotted = re.sub(r"(in_layers|out_layers|emb_layers|time_embed|label_emb|^out)_(\d)", r"\1.\2", dotted)
+    dotted = re.sub(r"(label_emb\.\d)_(\d)", r"\1.\2", dotted)
+    return (unet_name(dotted) or "").replace(".", "_")
+
+
+def _dots(match: re.Match[str]) -> str:
+    return ".".join(group for group in match.groups() if group is not None) + "."
+
+
+def _factors(
+    path: Path,
+    name: str,
+    entries: Mapping[str, TensorEntry],
+    weight: tuple[int, ...],
+    read: Callable[[TensorEntry], torch.Tensor],
+) -> Factors:
+    """The factors of one module, their shapes compared with its weight's (out, in[, k, k])."""
+    down, up, mid = entries["down"].shape, entries["up"].shape, entries.get("mid")
+    kernel = mid.shape[2:] if mid is not None else down[2:]
+    fits = (
+        len(down) >= 2
+        and len(up) >= 2
+        and up[0] == weight[0]
+        and down[1] == weight[1]
+        and (up[1] == down[0] if mid is None else mid.shape[:2] == (up[1], down[0]))
+        and (tuple(kernel) == weight[2:] or _all_one([*kernel, *weight[2:]]))
+    )
+    if not fits:
+        made = "x".join(map(str, (up[0], *down[1:])))
+        raise BadCheckpoint(
+            f"{path.name} does not fit this model: {name} would need {'x'.join(map(str, weight))}, the LoRA has {made}."
+        )
+    alpha = float(read(entries["alpha"]).float().reshape(-1)[0]) if "alpha" in entries else float(down[0])
+
+    def shaped(tensor: torch.Tensor) -> torch.Tensor:
+        if len(weight) == 2:
+            return tensor.reshape(tensor.shape[:2])
+        return tensor if tensor.ndim == 4 else tensor[..., None, None]
+
+    middle = shaped(read(mid)) if mid is not None else None
+    return Factors(shaped(read(entries["down"])), shaped(read(entries["up"])), alpha, middle)
+
+
+def _all_one(sides: Iterable[int]) -> bool:
+    return all(side == 1 for side in sides)

@@ -1,0 +1,93 @@
+"""Tensors out of a checked .safetensors file, straight to where they shall be and in the precision they shall have.
+
+The file is read, not mapped: a mapped file that somebody truncates ends the whole process. What needs no change is
+read into its own memory; what is converted, or goes to another device, passes through one small buffer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from studio.checkpoints.inspect import BadCheckpoint, TensorEntry
+
+BUFFER_BYTES = 16 * 2**20
+
+TORCH_DTYPES: dict[str, torch.dtype] = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+
+
+class WeightsFile:
+    """An open weights file. Used as a `with` block, from one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: Any = None
+        self._buffer: torch.Tensor | None = None
+
+    def __enter__(self) -> WeightsFile:
+        try:
+            self._file = self.path.open("rb", buffering=0)
+        except OSError as error:
+            raise BadCheckpoint(f"{self.path.name} cannot be read: {error.strerror}.") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._buffer = None
+
+    def read(
+        self,
+        entry: TensorEntry,
+        *,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+        third: int | None = None,
+    ) -> torch.Tensor:
+        """One tensor on `device`, in `dtype` (None: as stored), or one third of its rows.
+
+        Raises BadCheckpoint when the file has become shorter since its header was checked.
+        """
+        stored = TORCH_DTYPES.get(entry.dtype)
+        if stored is None:
+            raise BadCheckpoint(f"{self.path.name} holds weights of the type {entry.dtype}, which cannot be loaded.")
+        shape, offset, size = entry.shape, entry.offset, entry.size_bytes
+        if third is not None:
+            shape, size = (shape[0] // 3, *shape[1:]), size // 3
+            offset += third * size
+        wanted = dtype if dtype is not None else stored
+        if device.type == "cpu" and wanted == stored:
+            tensor = torch.empty(shape, dtype=stored)
+            self._fill(_bytes_of(tensor), offset)
+            return tensor
+        tensor = torch.empty(shape, dtype=wanted, device=device)
+        flat, step = tensor.view(-1), BUFFER_BYTES // stored.itemsize
+        if self._buffer is None:
+            self._buffer = torch.empty(BUFFER_BYTES, dtype=torch.uint8)
+        for begin in range(0, flat.numel(), step):
+            count = min(step, flat.numel() - begin)
+            block = self._buffer[: count * stored.itemsize]
+            self._fill(_bytes_of(block), offset + begin * stored.itemsize)
+            flat[begin : begin + count].copy_(block.view(stored))
+        return tensor
+
+    def _fill(self, memory: memoryview, offset: int) -> None:
+        self._file.seek(offset)
+        while memory:
+            count = self._file.readinto(memory)
+            if not count:
+                raise BadCheckpoint(f"{self.path.name} became shorter while it was read; is it being replaced?")
+            memory = memory[count:]
+
+
+def _bytes_of(tensor: torch.Tensor) -> memoryview:
+    """The memory of a contiguous CPU tensor."""
+    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())

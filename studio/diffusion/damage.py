@@ -1,0 +1,28 @@
+"""Which weight of a checkpoint is no number. Asked only when a picture came out as none: a scan at every load would
+cost as much as the load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from studio.diffusion.families import Components
+
+
+@torch.inference_mode()
+def first_damaged(components: Components) -> str:
+    """The first weight that holds NaN or infinity, such as "the U-Net (conv_in.weight)"; empty for none."""
+    parts: tuple[tuple[str, Any], ...] = (
+        ("text encoder", components.text_encoder),
+        ("second text encoder", components.text_encoder_2),
+        ("U-Net", components.unet),
+        ("VAE", components.vae),
+    )
+    for label, module in parts:
+        if not isinstance(module, torch.nn.Module):
+            continue
+        for name, value in module.state_dict().items():
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                return f"the {label} ({name})"
+    return ""

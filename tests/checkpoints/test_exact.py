@@ -1,0 +1,200 @@
+"""A file of a family's exact original key layout loads, and its pictures are those of diffusers' own pipeline for that
+family on the same file, bit for bit: prompts, pooled embeddings, micro-conditioning, schedulers, VAE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from PIL import Image
+
+from studio.checkpoints import configs, loader
+from studio.checkpoints.identify import Family, identify
+from studio.diffusion import vae
+from studio.diffusion.families import Components
+from studio.diffusion.lane import Lane, start_lane
+from studio.diffusion.latents import repaint_everything
+from studio.diffusion.prompt import encode_prompts
+from studio.requests import ImageToImage, TextToImage
+from tests.checkpoints.original import save_folder, save_original, tiny_family
+from tests.diffusion.helpers import REFERENCE
+
+SEED, STEPS = 77, 3
+PROMPT, NEGATIVE = "a red apple, café 🍎 in the snow", "blurry"
+SCHEDULERS = ("euler", "ddim", "dpmpp_2m")
+SIZES = ((64, 64), (96, 64))
+KINDS: dict[str, tuple[Family, str, int, dict[str, str]]] = {  # name -> family, pipeline, channels, metadata
+    "sd1": ("sd1", "StableDiffusionPipeline", 4, {}),
+    "sd2 v": ("sd2", "StableDiffusionPipeline", 4, {"modelspec.prediction_type": "v"}),
+    "sd2 epsilon": ("sd2", "StableDiffusionPipeline", 4, {"modelspec.architecture": "stable-diffusion-v2-512"}),
+    "sd1 inpainting": ("sd1", "StableDiffusionInpaintPipeline", 9, {}),
+    "sdxl": ("sdxl", "StableDiffusionXLPipeline", 4, {}),
+    "sdxl v": ("sdxl", "StableDiffusionXLPipeline", 4, {"modelspec.prediction_type": "v"}),
+    "sdxl refiner": ("sdxl_refiner", "StableDiffusionXLImg2ImgPipeline", 4, {}),
+}
+
+
+class Pair:
+    """The same file loaded by us and by diffusers."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.family, pipeline, channels, metadata = KINDS[kind]
+        self.modules = tiny_family(self.family, in_channels=channels)
+        path = save_original(folder / "model.safetensors", self.family, self.modules, metadata=metadata)
+        self.ours = load(path)
+        reference = save_folder(folder / "configs", self.family, self.modules)
+        kind_of = getattr(diffusers, pipeline)
+        self.theirs = kind_of.from_single_file(str(path), config=str(reference), local_files_only=True)
+        self.theirs.set_progress_bar_config(disable=True)
+        # diffusers' weights are pages of the file, wherever in it they lie; matrices that do not begin at a multiple of
+        # 64 bytes are multiplied by other kernels, which round differently. Ours always do.
+        align(self.theirs)
+
+
+def align(pipeline: Any) -> None:
+    for module in pipeline.components.values():
+        for weight in module.parameters() if isinstance(module, torch.nn.Module) else ():
+            weight.data = weight.data.clone()
+
+
+def load(path: Path, **given: Any) -> Components:
+    return loader.load(
+        path,
+        name="tiny",
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        progress=lambda message, fraction: None,
+        fast_preview=(torch.zeros(192, 4, 3, 3), torch.zeros(192)),
+        **given,
+    )
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return Pair(tmp_path_factory.mktemp("pair"), request.param)
+
+
+@torch.inference_mode()
+def run(components: Components, lane: Lane) -> torch.Tensor:
+    while not lane.done:
+        call = lane.call()
+        timestep = torch.full((len(call.sample),), call.timestep)
+        added = dict(call.added) or None
+        answer = components.unet(call.sample, timestep, call.prompt_embeds, added_cond_kwargs=added, return_dict=False)
+        lane.advance(answer[0])
+    return vae.decode(components, lane.latents)
+
+
+def reference_scheduler(name: str, config: dict[str, Any]) -> Any:
+    class_name, own = REFERENCE[name]
+    return getattr(diffusers, class_name).from_config(config, **own)
+
+
+def picture(width: int, height: int) -> Image.Image:
+    gradient = Image.linear_gradient("L").resize((width, height))
+    return Image.merge("RGB", (gradient, gradient.rotate(180), gradient))
+
+
+def test_every_weight_is_where_it_belongs(pair: Pair) -> None:
+    for part, module in pair.modules.items():
+        loaded = dict(getattr(pair.ours, part).named_parameters())
+        assert set(loaded) == {name for name, _ in module.named_parameters()}
+        for name, value in module.named_parameters():
+            assert torch.equal(loaded[name], value), name
+
+
+@pytest.mark.parametrize("guidance", [1.0, 6.0])
+@pytest.mark.parametrize("size", SIZES)
+def test_pictures_are_those_of_diffusers(pair: Pair, size: tuple[int, int], guidance: float) -> None:
+    width, height = size
+    refiner = pair.family == "sdxl_refiner"
+    for scheduler in SCHEDULERS:
+        # A second pass with an empty negative prompt: SDXL takes zeros for it, the others the embeddings of "".
+        for negative in (NEGATIVE, "") if scheduler == "euler" and guidance > 1 else (NEGATIVE,):
+            pair.theirs.scheduler = reference_scheduler(scheduler, pair.ours.scheduler_config)
+            generator = torch.Generator().manual_seed(SEED)
+            asked: dict[str, Any] = {"generator": generator, "num_inference_steps": STEPS, "guidance_scale": guidance}
+            if refiner:
+                asked |= {"image": (vae.from_picture(picture(width, height), width, height) + 1) / 2, "strength": 0.9}
+            else:
+                asked |= {"latents": torch.randn((1, 4, height // 8, width // 8), generator=generator)}
+                asked |= {"width": width, "height": height}
+            if pair.ours.in_channels == 9:
+                grey = repaint_everything(pair.ours, width, height)[:, 1:]
+                asked |= {"mask_image": torch.ones(1, 1, height, width), "masked_image_latents": grey, "strength": 1.0}
+                asked |= {"image": torch.zeros(1, 3, height, width)}
+            theirs = pair.theirs(prompt=PROMPT, negative_prompt=negative or None, output_type="pt", **asked).images
+            request = TextToImage(
+                prompt=PROMPT,
+                negative_prompt=negative,
+                width=width,
+                height=height,
+                scheduler=scheduler,
+                noise_schedule="as_configured",
+                num_inference_steps=STEPS,
+                guidance_scale=guidance,
+            )
+            given: dict[str, Any] = {}
+            if refiner:
+                values = {k: v for k, v in request.to_dict().items() if k not in ("kind", "schema")}
+                request = ImageToImage(**values, image=b"below", strength=0.9)  # type: ignore[arg-type]
+                given["picture"] = picture(width, height)
+            steps = STEPS if not refiner else int(STEPS * 0.9)
+            said = encode_prompts(pair.ours, PROMPT, negative, num_steps=steps, guidance_scale=guidance)
+            ours = run(pair.ours, start_lane(pair.ours, request, seed=SEED, conditioning=said, **given))
+            difference = ((ours * 0.5 + 0.5).clamp(0, 1) - theirs).abs().max().item()
+            assert difference == 0, f"{scheduler}, negative {negative!r}: {difference}"
+
+
+def test_a_folder_is_loaded_to_the_same_weights(pair: Pair, tmp_path: Path) -> None:
+    folder = save_folder(tmp_path / "folder", pair.family, pair.modules, variant="fp16", shard="200KB")
+    assert len(list((folder / "unet").glob("*.fp16-0000*-of-*.safetensors"))) > 1
+    assert identify(folder).family == pair.family
+    components = load(folder)
+    for part, module in pair.modules.items():
+        loaded = dict(getattr(components, part).named_parameters())
+        for name, value in module.named_parameters():
+            assert torch.equal(loaded[name], value), name
+
+
+@pytest.mark.parametrize("scheduler", ["euler", "ddim"])
+@pytest.mark.parametrize("few_steps", [False, True])
+def test_zero_terminal_snr_and_few_steps_begin_at_pure_noise(
+    tmp_path_factory: pytest.TempPathFactory, scheduler: str, few_steps: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("special")
+    modules = tiny_family("sdxl")
+    if few_steps:
+        path = save_original(folder / "sdxl_lightning_4step.safetensors", "sdxl", modules)
+        settings = {"timestep_spacing": "trailing"}
+    else:
+        markers = {"v_pred": torch.zeros(1), "ztsnr": torch.zeros(1)}
+        path = save_original(folder / "model.safetensors", "sdxl", modules, extra=markers)
+        settings = {"timestep_spacing": "trailing", "rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+    ours = load(path)
+    reference = save_folder(folder / "configs", "sdxl", modules)
+    theirs = diffusers.StableDiffusionXLPipeline.from_single_file(
+        str(path), config=str(reference), local_files_only=True
+    )
+    theirs.set_progress_bar_config(disable=True)
+    align(theirs)
+    config = configs.family_config("sdxl", "scheduler") | settings
+    assert {k: ours.scheduler_config[k] for k in settings} == settings
+    theirs.scheduler = reference_scheduler(scheduler, config)
+    generator = torch.Generator().manual_seed(SEED)
+    noise = torch.randn((1, 4, 8, 8), generator=generator)
+    guidance = 1.0 if few_steps else 4.0
+    expected = theirs(
+        prompt=PROMPT, negative_prompt=NEGATIVE, latents=noise, generator=generator, num_inference_steps=4,
+        guidance_scale=guidance, output_type="pt", width=64, height=64,
+    ).images  # fmt: skip
+    request = TextToImage(
+        prompt=PROMPT, negative_prompt=NEGATIVE, width=64, height=64, scheduler=scheduler,
+        noise_schedule="as_configured", num_inference_steps=4, guidance_scale=guidance,
+    )  # type: ignore[arg-type]  # fmt: skip
+    said = encode_prompts(ours, PROMPT, NEGATIVE, num_steps=4, guidance_scale=guidance)
+    got = run(ours, start_lane(ours, request, seed=SEED, conditioning=said))
+    assert torch.equal((got * 0.5 + 0.5).clamp(0, 1), expected)
