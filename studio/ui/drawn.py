@@ -39,6 +39,7 @@ SCRIPTS = (
     "viewer/latent.js",
     "viewer/vae.js",
     "viewer/words.js",
+    "viewer/attention.js",
 )
 _HEAD = "".join(f'<script src="/studio-static/{name}"></script>' for name in SCRIPTS)
 

@@ -32,6 +32,7 @@ PANELS = (
     "latent",
     "vae",
     "words",
+    "attention",
 )
 EMPTY = {"job": None, "image": 0, "ended": True, "message": "", "picture": None, "checkpoint": ""}
 

@@ -102,6 +102,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "viewer.loss.line.",
         "viewer.vae.",
         "viewer.words.",
+        "viewer.attention.",
         "api.",
     )
     for key in text.COLUMNS["en"]:

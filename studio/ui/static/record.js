@@ -51,6 +51,7 @@ window.LatentStudio.Record = class {
     const size = shape.reduce((a, b) => a * b, 1);
     const part = (name, at) => tensors[name] && tensors[name].values.subarray(at * size, (at + 1) * size);
     const { predictedX0, predictedNoise, guided } = window.LatentStudio;
+    const groups = Object.keys(tensors).filter((name) => name.startsWith("attention."));
     let captured = 0;
     run.evaluations.slice(0, count).forEach((numbers, k) => {
       const entry = { ...numbers, x_t: part("x_t", k), model_cond: part("model_cond", k), model_difference: part("model_difference", k) };
@@ -58,11 +59,17 @@ window.LatentStudio.Record = class {
       entry.model = numbers.captured ? part("model_guided", captured++) : guided(entry, numbers.guidance_scale);
       entry.denoised = predictedX0(this.run.prediction_type, entry, entry.model);
       entry.noise_pred = predictedNoise(this.run.prediction_type, entry, entry.model);
+      for (const name of groups) {
+        const [, rows, height, width] = tensors[name].shape;
+        const many = rows * height * width;
+        entry.attention = entry.attention || {};
+        entry.attention[name.slice("attention.".length)] = { rows, height, width, values: tensors[name].values.subarray(k * many, (k + 1) * many) };
+      }
       this.evaluations.push(entry);
     });
     if (count) {
       // A run's scale and its newest differences may be others now.
-      for (const key of [...this.found.keys()]) if (key.startsWith("scale ") || key.startsWith("change") || key.startsWith("left")) this.found.delete(key);
+      for (const key of [...this.found.keys()]) if (key.startsWith("scale ") || key.startsWith("change") || key.startsWith("left") || key.startsWith("attention scale")) this.found.delete(key);
     }
     return count ? "new" : "same";
   }

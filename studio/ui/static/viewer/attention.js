@@ -1,0 +1,250 @@
+/* Panel: where the U-Net looks for each word, and which words a place looks at. Probabilities as they were, on one colour
+   scale for all words and evaluations, unless another normalisation is chosen, which then is named. */
+"use strict";
+
+window.LatentStudio.panels.push({
+  name: "attention",
+  place: "deeper",
+  build(context) {
+    const { h, say } = context;
+    const { number } = window.LatentStudio;
+    const ALL = "all"; // the mean over down and up blocks, layer by layer
+    const SHEET = 8; // evaluations on the sheet
+    const NORMS = ["probability", "share", "relative"];
+    let group = ALL;
+    let norm = "probability";
+    let chosen = null; // key of the word looked at
+    let pinned = null; // a cell kept after the pointer has gone
+
+    const places = h("select", { class: "ls-choice", "aria-label": say("attention.place"), onchange: () => ((group = places.value), context.draw()) });
+    const norms = h("div", { class: "ls-picks", role: "group", "aria-label": say("attention.norm") }, h("span", {}, say("attention.norm")), ...NORMS.map((name) => h("button", { class: "ls-pick", type: "button", "data-norm": name, onclick: () => ((norm = name), context.draw()) }, say(`attention.norm.${name}`))));
+    const words = h("div", { class: "ls-words", role: "group", "aria-label": say("attention.words") });
+    const picture = h("canvas", { role: "img" });
+    const heat = h("canvas", { class: "ls-heat", "aria-hidden": "true" });
+    const cross = h("i", { class: "ls-cross", hidden: true });
+    const frame = h("div", { class: "ls-frame" }, picture, heat, cross);
+    const note = h("small", {});
+    const name = h("span", { class: "ls-pane-name" });
+    const scale = h("div", { class: "ls-colours" });
+    const main = h("figure", { class: "ls-pane ls-attended" }, h("div", { class: "ls-pane-table" }, frame), h("figcaption", {}, name, note, scale));
+    const bars = h("div", { class: "ls-bars", role: "img", "aria-label": say("attention.bars") });
+    const barsNote = h("p", { class: "ls-note" });
+    const sheet = h("div", { class: "ls-sheet" });
+    const sheetBox = h("div", {}, h("h3", {}, say("attention.sheet")), sheet);
+    const qkv = h("div", { class: "ls-qkv" });
+    const element = h("section", { class: "ls-panel" },
+      h("div", { class: "ls-panel-head" }, places, norms), words,
+      h("div", { class: "ls-attention" }, main, h("div", {}, h("h3", {}, say("attention.bars")), bars, barsNote), sheetBox), qkv);
+
+    frame.addEventListener("pointermove", (event) => context.point(cellOf(event)));
+    frame.addEventListener("pointerleave", () => context.point(pinned));
+    frame.addEventListener("click", (event) => {
+      const cell = cellOf(event);
+      pinned = pinned && pinned.x === cell.x && pinned.y === cell.y ? null : cell;
+      context.point(null);
+      context.point(pinned || cell);
+    });
+    function cellOf(event) {
+      const box = picture.getBoundingClientRect();
+      const [, H, W] = context.record.shape;
+      const to = (share, cells) => Math.min(cells - 1, Math.max(0, Math.floor(share * cells)));
+      return { x: to((event.clientX - box.left) / box.width, W), y: to((event.clientY - box.top) / box.height, H) };
+    }
+
+    const textOf = (record, index) => record.evaluations[index].attention_text ?? 0;
+
+    /** The words of the text that holds at an evaluation: [{key, label, kind, rows}], a word being all its pieces. */
+    function wordsAt(index) {
+      const { record } = context;
+      const text = textOf(record, index);
+      return record.remember(`attention words ${text}`, () => {
+        const found = new Map();
+        record.run.attention_rows[text].forEach((row, r) => {
+          const chunk = record.run.tokens.prompt[text].chunks[row.chunk];
+          const kind = row.position === null || !chunk ? "padding" : chunk.kinds[row.position];
+          const key = kind === "content" ? `${row.chunk} ${chunk.words[row.position]}` : `${row.chunk} ${kind}`;
+          const label = kind === "content" ? chunk.text[row.position].trim() : say(`words.${kind}`);
+          const word = found.get(key);
+          if (word) {
+            word.rows.push(r);
+            if (kind === "content") word.label += label;
+          } else found.set(key, { key, label, kind, rows: [r] });
+        });
+        return [...found.values()];
+      });
+    }
+
+    /** The groups that make up what is chosen, each with its share: equal weight for every layer (DAAM). */
+    function parts(entry) {
+      const names = Object.keys(entry.attention);
+      if (group !== ALL) return [[group, 1]];
+      const layers = context.record.run.attention_layers;
+      const counted = names.filter((one) => !one.startsWith("mid.")).map((one) => [one, layers.filter((layer) => `${layer.place}.${layer.height}x${layer.width}` === one).length || 1]);
+      const total = counted.reduce((sum, [, many]) => sum + many, 0);
+      return counted.map(([one, many]) => [one, many / total]);
+    }
+
+    /** Attention of every place to one word (the mean of its pieces' rows would halve long words, so the sum: the place's
+        probability of looking at the word), on the finest grid of the choice. */
+    function map(index, word) {
+      const { record } = context;
+      const entry = record.evaluations[index];
+      return record.remember(`attention ${group} ${index} ${word.key}`, () => {
+        const used = parts(entry);
+        const height = Math.max(...used.map(([one]) => entry.attention[one].height));
+        const width = Math.max(...used.map(([one]) => entry.attention[one].width));
+        const values = new Float32Array(height * width);
+        for (const [one, share] of used) {
+          const from = entry.attention[one];
+          const sum = new Float32Array(from.height * from.width);
+          for (const r of word.rows) for (let k = 0; k < sum.length; k++) sum[k] += from.values[r * sum.length + k];
+          add(values, height, width, sum, from.height, from.width, share);
+        }
+        return { values, height, width };
+      });
+    }
+
+    /** Add a smaller grid to a larger, bilinear between its centres. */
+    function add(to, H, W, from, h_, w_, share) {
+      for (let y = 0; y < H; y++) {
+        const fy = Math.min(h_ - 1, Math.max(0, ((y + 0.5) * h_) / H - 0.5));
+        const [y0, y1] = [Math.floor(fy), Math.min(h_ - 1, Math.floor(fy) + 1)];
+        for (let x = 0; x < W; x++) {
+          const fx = Math.min(w_ - 1, Math.max(0, ((x + 0.5) * w_) / W - 0.5));
+          const [x0, x1] = [Math.floor(fx), Math.min(w_ - 1, Math.floor(fx) + 1)];
+          const upper = from[y0 * w_ + x0] * (1 - fx + x0) + from[y0 * w_ + x1] * (fx - x0);
+          const lower = from[y1 * w_ + x0] * (1 - fx + x0) + from[y1 * w_ + x1] * (fx - x0);
+          to[y * W + x] += share * (upper * (1 - fy + y0) + lower * (fy - y0));
+        }
+      }
+    }
+
+    /** A word's map as it is to be shown: {values, height, width, low, high}. */
+    function normed(index, word) {
+      const raw = map(index, word);
+      if (norm === "probability") return { ...raw, high: highest() };
+      if (norm === "share") {
+        const content = wordsAt(index).filter((one) => one.kind === "content").map((one) => map(index, one).values);
+        return { ...raw, values: raw.values.map((value, k) => value / (content.reduce((sum, one) => sum + one[k], 0) || 1)), high: 1 };
+      }
+      const [low, high] = [Math.min(...raw.values), Math.max(...raw.values)];
+      return { ...raw, values: raw.values.map((value) => (value - low) / (high - low || 1)), high: 1 };
+    }
+
+    /** The greatest probability of any word of the prompt at any evaluation: the one scale. */
+    function highest() {
+      const { record } = context;
+      return record.remember(`attention scale ${group}`, () => {
+        let high = 0;
+        record.evaluations.forEach((entry, k) => {
+          if (entry.attention) for (const word of wordsAt(k)) if (word.kind === "content") for (const value of map(k, word).values) if (value > high) high = value;
+        });
+        return high;
+      });
+    }
+
+    function paint(canvas, index, word) {
+      const shown = normed(index, word);
+      context.painter.heat(canvas, shown.values, [shown.height, shown.width], shown.high);
+      return shown;
+    }
+
+    function drawBars() {
+      const { record, index } = context;
+      const cell = context.cell || pinned;
+      const [, H, W] = record.shape;
+      cross.hidden = !cell;
+      if (cell) Object.assign(cross.style, { left: `${(cell.x / W) * 100}%`, top: `${(cell.y / H) * 100}%`, width: `${100 / W}%`, height: `${100 / H}%` });
+      const rows = wordsAt(index).map((word) => {
+        const { values, height, width } = map(index, word);
+        const value = cell ? values[Math.min(height - 1, Math.floor((cell.y * height) / H)) * width + Math.min(width - 1, Math.floor((cell.x * width) / W))] : values.reduce((sum, one) => sum + one, 0) / values.length;
+        return { word, value };
+      });
+      bars.replaceChildren(...rows.map(({ word, value }) => h("div", { class: "ls-bar-row", "data-kind": word.kind, "data-word": word.label }, h("span", {}, word.label), h("b", {}, h("i", { style: `width: ${(value * 100).toFixed(2)}%` })), h("small", {}, number(value * 100, 1)))));
+      barsNote.textContent = cell ? say("attention.bars.cell", { x: cell.x, y: cell.y }) : say("attention.bars.mean");
+    }
+
+    function drawSheet(all, total) {
+      const { record } = context;
+      const last = record.evaluations.length - 1;
+      const many = Math.min(SHEET, last + 1);
+      const columns = Array.from({ length: many }, (_, k) => (many > 1 ? Math.round((k * last) / (many - 1)) : 0));
+      const key = [record.job, record.image, last, group, norm, columns.join(), textOf(record, context.index)].join(" ");
+      if (sheet.dataset.key !== key) {
+        sheet.dataset.key = key;
+        sheet.style.setProperty("--ls-columns", many);
+        const rows = all.filter((word) => word.kind === "content").flatMap((word) => [
+          h("span", { class: "ls-sheet-word" }, word.label),
+          ...columns.map((index) => {
+            const canvas = h("canvas", { "aria-hidden": "true" });
+            const there = wordsAt(index).find((one) => one.key === word.key);
+            if (there) paint(canvas, index, there);
+            return h("button", { type: "button", class: "ls-sheet-cell", "data-at": index, "aria-label": `${word.label}, ${say("evaluation", { index: index + 1, total })}`, onclick: () => ((chosen = word.key), context.walk(index), context.draw()) }, canvas);
+          }),
+        ]);
+        sheet.replaceChildren(h("span", {}), ...columns.map((index) => h("small", {}, String(index + 1))), ...rows);
+      }
+      for (const cell of sheet.querySelectorAll("[data-at]")) cell.toggleAttribute("data-now", Number(cell.dataset.at) === context.index);
+    }
+
+    function drawShapes(entry) {
+      const layers = context.record.run.attention_layers;
+      const used = parts(entry).map(([one]) => one);
+      const seen = new Map();
+      for (const layer of layers) {
+        const place = `${layer.place}.${layer.height}x${layer.width}`;
+        if (!used.includes(place)) continue;
+        const key = [place, layer.heads, layer.head_dim, layer.tokens].join();
+        seen.set(key, { ...layer, many: (seen.get(key)?.many || 0) + 1 });
+      }
+      const rows = [...seen.values()].map((layer) => {
+        const wide = layer.heads * layer.head_dim;
+        const cells = [placeName(`${layer.place}.${layer.height}x${layer.width}`), String(layer.many), `${layer.height}·${layer.width} × ${wide}`, `${layer.tokens} × ${wide}`, `${layer.tokens} × ${wide}`, `${layer.heads} × ${layer.head_dim}`, `${layer.heads} × ${layer.height * layer.width} × ${layer.tokens}`];
+        return h("tr", {}, ...cells.map((cell) => h("td", {}, cell)));
+      });
+      const heads = ["place", "layers", "q", "k", "v", "heads", "weights"].map((one) => h("th", { scope: "col" }, say(`attention.qkv.${one}`)));
+      qkv.replaceChildren(h("h3", {}, say("attention.qkv")), h("p", { class: "ls-note" }, say("attention.qkv.how")), h("div", { class: "ls-scroll" }, h("table", { class: "ls-table-of" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows))));
+    }
+    const placeName = (one) => {
+      const [place, size] = one.split(".");
+      return say(`attention.place.${place}`, { size: size.replace("x", " × ") });
+    };
+
+    return {
+      element,
+      available: (record) => !!record?.evaluations.some((entry) => entry.attention),
+      draw(at, total) {
+        const { record, index, painter } = context;
+        if (!at.attention) return;
+        const names = Object.keys(at.attention);
+        if (group !== ALL && !names.includes(group)) group = ALL;
+        if (places.dataset.names !== names.join()) {
+          places.dataset.names = names.join();
+          places.replaceChildren(h("option", { value: ALL }, say("attention.place.all")), ...names.map((one) => h("option", { value: one }, placeName(one))));
+        }
+        places.value = group;
+        for (const button of norms.querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.dataset.norm === norm));
+        const all = wordsAt(index);
+        const word = all.find((one) => one.key === chosen) || [...all].filter((one) => one.kind === "content").sort((p, q) => q.label.length - p.label.length)[0] || all[0];
+        chosen = word.key;
+        words.replaceChildren(...all.map((one) => {
+          const canvas = h("canvas", { "aria-hidden": "true" });
+          paint(canvas, index, one);
+          return h("button", { type: "button", class: "ls-word", "data-kind": one.kind, "aria-pressed": String(one.key === chosen), onclick: () => ((chosen = one.key), context.draw()) }, canvas, h("span", {}, one.label));
+        }));
+        const x0 = record.latents(index, "denoised") || record.latents(index, "x_t");
+        if (record.decoder) painter.picture(picture, x0, record.shape, record.decoder);
+        else painter.tiles(picture, x0.subarray(0, record.shape[1] * record.shape[2]), [1, ...record.shape.slice(1)], 3);
+        const shown = paint(heat, index, word);
+        picture.setAttribute("aria-label", say("attention.picture", { word: word.label }));
+        name.textContent = word.label;
+        note.textContent = say(`attention.norm.${norm}.note`, { high: number(shown.high, 3) });
+        scale.dataset.high = norm === "probability" ? number(shown.high, 3) : "1";
+        drawBars();
+        drawSheet(all, total);
+        drawShapes(at);
+      },
+      pointed: drawBars,
+    };
+  },
+});
