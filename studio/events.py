@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from studio.branch import Branch, BranchNode
 from studio.compare import Surface
 from studio.questions import Question
 from studio.requests import Request
@@ -444,6 +445,16 @@ class Engine(Protocol):
         docs/record.md.
         Raises UnknownJob (also when nothing was recorded).
         """
+        ...
+
+    def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
+        """Go on from an evaluation of a recorded run with something changed: a new job, whose id is returned. Nothing
+        changed gives the same picture to the last bit when the run had `exact` or `attention`. Raises UnknownJob
+        (also when it is not recorded any more), InvalidRequest or Refused."""
+        ...
+
+    def branches(self, job_id: str, *, owner: str) -> tuple[BranchNode, ...]:
+        """The tree of branches that this job belongs to, its root first. Raises UnknownJob."""
         ...
 
     async def inquire(self, question: Question, *, owner: str) -> Answer:

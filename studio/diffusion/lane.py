@@ -194,6 +194,25 @@ class Lane:
         self._asked = None
         return evaluation
 
+    def replay(self, model_output: torch.Tensor, guidance_scale: float) -> None:
+        """Go one evaluation on with an answer that was given before; the lane's own guidance and prompt have no say."""
+        own, self.guidance_scale = self.guidance_scale, guidance_scale
+        try:
+            self.call()
+            self.advance(model_output)
+        finally:
+            self.guidance_scale = own
+
+    def take_noise(self, seed: int, latents: torch.Tensor | None = None) -> torch.Tensor:
+        """Draw a noise (1, C, h, w) by another seed, from which all noise comes from now on; `latents` replace the
+        lane's when given."""
+        self._generator = image_generator(seed)
+        noise = torch.randn(self.latents.shape, generator=self._generator).to(self.latents.device)
+        self.schedule.reseed(seed)
+        if latents is not None:
+            self.latents = latents
+        return noise
+
     def _condition(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         step = self.schedule.steps[min(self.index, self.total - 1)] if self.total else 0
         embeds, added = self._conditioning.at(step)

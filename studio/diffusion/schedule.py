@@ -175,6 +175,12 @@ class Schedule:
         holds x0 + sigma * noise, else 1."""
         return 1 / self.levels[index].a if _CLASSES[self.name].kind == "scaled" else 1.0
 
+    def reseed(self, seed: int) -> None:
+        """From the next step on, take the Brownian noise of DPM++ SDE from another seed's tree."""
+        self.seed = seed
+        if self.name == "dpmpp_sde":
+            self.scheduler.noise_sampler = None
+
     def step(
         self, index: int, model_output: torch.Tensor, latents: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:

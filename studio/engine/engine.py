@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from studio import pictures
+from studio.branch import Branch, BranchNode
 from studio.checkpoints.catalog import BUILT_IN, Entry
 from studio.checkpoints.options import ModelOptions
 from studio.compare import Surface
+from studio.engine.branching import fork
 from studio.engine.device import Device, check_dtype, check_name
 from studio.engine.inquiries import Inquiries, Inquiry
 from studio.engine.jobs import Job, JobBook, Limits, Watcher
@@ -117,6 +119,30 @@ class DiffusionEngine:
         job = self._book.add(request, owner=owner, origin=origin, start=start, attention=attention)
         self._announce(job)
         return job.id
+
+    def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
+        """See `studio.events.Engine.branch`."""
+        job = self._book.get(job_id, owner=owner)
+        past = self._recorder.past(job.id, image)
+        if past is None:
+            raise UnknownJob("Nothing was recorded of this image, or it has been dropped meanwhile.")
+        leaving = fork(job.id, image, branch, *past)
+        request = leaving.request()
+        self._check(request, "checkpoint")
+        child = self._book.add(
+            request,
+            owner=owner,
+            origin=origin,
+            start=leaving.source.start,
+            attention=leaving.source.attention,
+            fork=leaving,
+        )
+        self._announce(child)
+        return child.id
+
+    def branches(self, job_id: str, *, owner: str) -> tuple[BranchNode, ...]:
+        """See `studio.events.Engine.branches`."""
+        return self._book.branches(job_id, owner=owner)
 
     def submit_surface(self, surface: Surface, *, owner: str, origin: str = "api", focus: int = 0) -> str:
         """See `studio.events.Engine.submit_surface`. Decodes an uploaded picture on the caller's thread."""

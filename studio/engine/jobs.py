@@ -13,9 +13,11 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from studio.branch import BranchNode
+from studio.engine.branching import Fork
 from studio.events import (
     TERMINAL,
     CellEvent,
@@ -56,12 +58,15 @@ class Job:
         clock: Callable[[], float],
         start: Start | None = None,
         attention: bool = False,
+        fork: Fork | None = None,
     ) -> None:
         self.id = secrets.token_hex(16)  # 128 random bits
         self.request: Request = request
         self.owner = owner
         self.origin = origin
         self.attention = attention  # whether its recording says where the U-Net looks
+        self.fork = fork  # where it leaves another run, for a branch; dropped at the end
+        self.node = fork.node() if fork is not None else None  # the same in words, which stays
         self.start = start  # what a run from a picture begins with, decoded; dropped at the end, as the file is
         self.created = clock()
         self.ended: float | None = None
@@ -114,7 +119,7 @@ class Job:
             if isinstance(event, _ENDS):
                 self._state = event.state if isinstance(event, SurfaceEnded) else _STATES[type(event)]
                 self.ended = self._clock()
-                self.start = None
+                self.start = self.fork = None
                 if isinstance(self.request, ImageToImage):  # nothing of an upload outlives its use
                     self.request = self.request.without_pictures()
                 self._slots.pop(Queued, None)
@@ -171,6 +176,17 @@ class Job:
 
     def watcher_count(self) -> int:
         return len(self._watchers)
+
+    def branch_node(self) -> BranchNode:
+        """This job's place in a tree of branches."""
+        node = self.node or BranchNode(job_id=self.id, state="", prompt="", guidance_scale=0.0)
+        return replace(
+            node,
+            job_id=self.id,
+            state=self._state,
+            prompt=self.request.prompt,
+            guidance_scale=self.request.guidance_scale,
+        )
 
     def summary(self) -> JobSummary:
         return JobSummary(job_id=self.id, request=self.request, state=self._state, origin=self.origin)
@@ -273,10 +289,17 @@ class JobBook:
         self._jobs: dict[str, Job] = {}  # in the order they came; the cells of a comparison are found through it
 
     def add(
-        self, request: Request, *, owner: str, origin: str, start: Start | None = None, attention: bool = False
+        self,
+        request: Request,
+        *,
+        owner: str,
+        origin: str,
+        start: Start | None = None,
+        attention: bool = False,
+        fork: Fork | None = None,
     ) -> Job:
         """Take a job in. Raises Refused, with what to do, when the queue or this owner's share of it is full."""
-        job = Job(request, owner=owner, origin=origin, clock=self.clock, start=start, attention=attention)
+        job = Job(request, owner=owner, origin=origin, clock=self.clock, start=start, attention=attention, fork=fork)
         self.take(job)
         return job
 
@@ -308,6 +331,21 @@ class JobBook:
         """One owner's jobs, newest first."""
         with self._lock:
             return tuple(j.summary() for j in reversed(self._jobs.values()) if j.owner == owner)
+
+    def branches(self, job_id: str, *, owner: str) -> tuple[BranchNode, ...]:
+        """The tree of branches that a job belongs to, its root first, as far as its jobs are still known. Raises
+        UnknownJob."""
+        self.get(job_id, owner=owner)
+        with self._lock:
+            mine = {j.id: j for j in self._jobs.values() if j.owner == owner}
+        parents = {j.id: j.node.parent for j in mine.values() if j.node is not None}
+
+        def root(of: str) -> str:
+            while (parent := parents.get(of)) is not None:
+                of = parent
+            return of
+
+        return tuple(j.branch_node() for j in mine.values() if root(j.id) == root(job_id))
 
     def active(self) -> list[Job]:
         """Jobs that wait or run, oldest first."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from studio.engine.branching import Source
 from studio.engine.measures import measured
 
 MAX_BYTES = 256 * 2**20
@@ -70,13 +71,15 @@ class Recorded:
 class _Run:
     facts: Mapping[str, object]
     preview: tuple[Array, Array] | None
+    source: Source | None = None
     evaluations: list[Recorded] = field(default_factory=list)
     after: Array | None = None  # latents after the newest evaluation, as Recorded.latents
     told: dict[int, dict[str, object]] = field(default_factory=dict)  # what was computed for readers, by index
 
     @property
     def nbytes(self) -> int:
-        return sum(e.nbytes for e in self.evaluations) + (self.after.nbytes if self.after is not None else 0)
+        arrays = sum(e.nbytes for e in self.evaluations) + (self.after.nbytes if self.after is not None else 0)
+        return arrays + (self.source.size_bytes if self.source is not None else 0)
 
 
 class Recorder:
@@ -89,12 +92,18 @@ class Recorder:
         self._runs: OrderedDict[tuple[str, int], _Run] = OrderedDict()
 
     def begin(
-        self, job_id: str, image: int, facts: Mapping[str, object], preview: tuple[Array, Array] | None = None
+        self,
+        job_id: str,
+        image: int,
+        facts: Mapping[str, object],
+        preview: tuple[Array, Array] | None = None,
+        source: Source | None = None,
     ) -> None:
         """Open a recording. `facts` goes into the header: total, width, height, prompt, seed, ... `preview` is the
-        fast decoder's (weight, bias)."""
+        fast decoder's (weight, bias); `source` what a branch needs to begin as this image did."""
         with self._lock:
-            self._runs[job_id, image] = _Run(facts, preview)
+            self._runs[job_id, image] = run = _Run(facts, preview, source)
+            self._bytes += run.nbytes
             while len(self._runs) > MAX_RUNS:
                 self._drop_oldest()
 
@@ -111,6 +120,16 @@ class Recorder:
             self._runs.move_to_end((job_id, image))
             while self._bytes > self._max_bytes and self._runs:
                 self._drop_oldest()
+
+    def past(self, job_id: str, image: int) -> tuple[Source, list[Recorded]] | None:
+        """What an image was made from and its evaluations so far, for a branch; None when that is not known (any
+        more)."""
+        with self._lock:
+            run = self._runs.get((job_id, image))
+            if run is None or run.source is None:
+                return None
+            self._runs.move_to_end((job_id, image))
+            return run.source, list(run.evaluations)
 
     def _drop_oldest(self) -> None:
         _, dropped = self._runs.popitem(last=False)
@@ -132,7 +151,8 @@ class Recorder:
 
         since = max(0, since)
         assert after is not None
-        tensors = _tensors(evaluations[0], evaluations[since:])
+        guided = any(len(e.outputs) == 2 for e in evaluations)  # of a branch maybe some only
+        tensors = _tensors(evaluations[0].latents.shape, guided, evaluations[since:])
         header: dict[str, object] = {
             "job_id": job_id,
             "image": image,
@@ -152,8 +172,7 @@ class Recorder:
         return bytes(save(tensors, metadata={"run": json.dumps(header, allow_nan=False)}))
 
 
-def _tensors(first: Recorded, taken: list[Recorded]) -> dict[str, Array]:
-    shape = first.latents.shape
+def _tensors(shape: tuple[int, ...], guided: bool, taken: list[Recorded]) -> dict[str, Array]:
     empty = np.zeros((0, *shape), np.float16)
 
     def stacked(arrays: list[Array]) -> Array:
@@ -161,11 +180,11 @@ def _tensors(first: Recorded, taken: list[Recorded]) -> dict[str, Array]:
 
     tensors = {"x_t": stacked([e.latents / np.float32(e.scale) for e in taken])}
     tensors["model_cond"] = stacked([e.outputs[-1] for e in taken])
-    if len(first.outputs) == 2:  # the difference and not the other answer: it is small, and would drown in rounding
-        tensors["model_difference"] = stacked([e.outputs[1].astype(np.float32) - e.outputs[0] for e in taken])
-    guided = [e.guided for e in taken if e.guided is not None]
-    if guided:
-        tensors["model_guided"] = stacked(guided)
+    if guided:  # the difference and not the other answer: it is small, and would drown in rounding
+        tensors["model_difference"] = stacked([e.outputs[-1].astype(np.float32) - e.outputs[0] for e in taken])
+    captured = [e.guided for e in taken if e.guided is not None]
+    if captured:
+        tensors["model_guided"] = stacked(captured)
     return tensors | _attention([e.attention for e in taken if e.attention is not None])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches, guide
 from studio.diffusion.lane import Evaluation
 from studio.diffusion.tokens import token_table
+from studio.engine.branching import Source
 from studio.engine.recorder import Recorded, RecordedAttention
 from studio.engine.runs import Run
 from studio.requests import SCHEDULERS, ImageToImage, resolve_noise_schedule, steps_run
@@ -50,6 +51,13 @@ def recorded(evaluation: Evaluation, seconds: float, rows: int, attention: Recor
     )
 
 
+def _branch(run: Run) -> dict[str, object] | None:
+    node = run.job.node
+    if node is None:
+        return None
+    return {"job_id": node.parent, "image": node.image, "evaluation": node.evaluation, "changed": node.changed}
+
+
 def attention(run: Run, step: int, maps: AttentionMaps) -> RecordedAttention:
     """Where the U-Net looked in one call, the padding of each chunk summed into one row."""
     texts = _content_tokens(run)
@@ -81,6 +89,19 @@ def fast_decoder(components: Components) -> tuple[Array, Array] | None:
     return (on_cpu(fast[0].float()), on_cpu(fast[1].float())) if fast is not None else None
 
 
+def source(run: Run, image: int) -> Source:
+    """What a branch of one image of a run begins with."""
+    variation = run.variation(image)
+    request = replace(
+        run.request,
+        seed=run.seeds[image],
+        num_images_per_prompt=1,
+        variation_seed=variation.seed if variation is not None else run.request.variation_seed,
+    )
+    fork = run.job.fork
+    return Source(request, run.start, run.job.attention, fork.renoised if fork is not None else {})
+
+
 def run_facts(run: Run, components: Components) -> dict[str, object]:
     """What the header of a recording says of the whole run, JSON-able. The caller holds the tokenizer."""
     request = run.request
@@ -108,6 +129,7 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
         "prediction_type": components.prediction_type,
         "tokens": tokens,
         "attention_rows": _rows(tokens["prompt"], run.conditioning.chunks) if run.job.attention else None,
+        "branch": _branch(run),
         "model": {
             "family": components.family,
             "dtype": str(components.dtype).removeprefix("torch."),

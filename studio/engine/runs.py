@@ -100,6 +100,10 @@ class Run:
             notes=tuple(notes),
         )
 
+    def skip(self, evaluations: int) -> None:
+        """Count evaluations that need not be made."""
+        self._evaluations += evaluations
+
     def count(self, advanced: list[Running], now: float) -> None:
         """Keep the running means after a tick that advanced these lanes of the run."""
         for running in advanced:

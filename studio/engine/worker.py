@@ -29,6 +29,7 @@ from studio.diffusion.lane import Evaluation, UnetCall, start_lane
 from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.engine import answers, failures, memory, recording
 from studio.engine.batching import Curve, Rota, Seat, waiting_order
+from studio.engine.branching import leave
 from studio.engine.calls import call_unet
 from studio.engine.device import Device
 from studio.engine.inquiries import Inquiries, Inquiry, Slices
@@ -189,6 +190,9 @@ class Worker:
             mask=run.start.mask if run.start else None,
             variation=run.variation(image),
         )
+        if job.fork is not None:
+            leave(lane, job.fork)
+            run.skip(lane.index)
         key = (components.name, lane.key)
         seat = Seat(owner=job.owner, job=job.part_of or job.id, key=key, rows=lane.branches, alone=run.exact)
         running = Running(run=run, image=image, lane=lane, seat=seat, last_step=time.monotonic())
@@ -419,7 +423,13 @@ class Worker:
             with self._outside.tokenizer_lock:
                 run.facts = recording.run_facts(run, self._hot)
         facts = run.facts | {"seed": run.seeds[running.image]}
-        self._outside.recorder.begin(run.job.id, running.image, facts, recording.fast_decoder(self._hot))
+        source = recording.source(run, running.image)
+        self._outside.recorder.begin(run.job.id, running.image, facts, recording.fast_decoder(self._hot), source)
+        if run.job.fork is not None:
+            past = run.job.fork.past
+            last = recording.on_cpu(running.lane.latents[0])
+            for evaluation, after in zip(past, [*(e.latents for e in past[1:]), last]):
+                self._outside.recorder.add(run.job.id, running.image, evaluation, after)
 
     def _record(self, running: Running, evaluation: Evaluation, seconds: float, rows: int) -> None:
         attention = recording.attention(running.run, evaluation.step, running.maps) if running.maps else None

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from studio.branch import Branch
 from studio.events import Engine, Refused, UnknownJob
 from studio.gallery import Gallery
 from studio.questions import parse
-from studio.requests import MAX_IMAGE_BYTES, InvalidRequest
+from studio.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
 from studio.web.owner import HEADER
 
 STATIC_DIR = Path(__file__).resolve().parent.parent / "ui" / "static"
@@ -55,6 +57,8 @@ class Routes:
                 Route("/picture/{picture_id}", self.picture),
                 Route("/thumbnail/{picture_id}", self.thumbnail),
                 Route("/record/{job_id}", self.record),
+                Route("/branch/{job_id}", self.branch, methods=["POST"]),
+                Route("/branches/{job_id}", self.branches),
                 Route("/ask/{name}", self.ask, methods=["GET", "POST"]),
                 Route("/studio-static/{name:path}", self.static),
             ],
@@ -103,6 +107,33 @@ class Routes:
         except UnknownJob:
             return _nothing_here()
         return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
+
+    async def branch(self, request: Request) -> Response:
+        """POST /branch/{job}?image=0&evaluation=k&field=value...: go on from there; answers {"job_id"}."""
+        given = dict(request.query_params)
+        image = given.pop("image", "0")
+        try:
+            if not _WHOLE_NUMBER.fullmatch(image):
+                raise InvalidRequest(Problem("image", shown(image), "whole numbers from 0 to 999999"))
+            branch = Branch.parse(given)
+            make = partial(self.engine.branch, request.path_params["job_id"], branch, image=int(image))
+            job_id = await run_in_threadpool(make, owner=request.headers[HEADER], origin="noise_viewer")
+        except UnknownJob:
+            return _nothing_here()
+        except InvalidRequest as error:
+            return PlainTextResponse(str(error), status_code=400)
+        except Refused as error:
+            return PlainTextResponse(str(error), status_code=409)
+        return JSONResponse({"job_id": job_id}, headers={"cache-control": "no-store"})
+
+    async def branches(self, request: Request) -> Response:
+        """GET /branches/{job}: the tree of branches that it belongs to, a list of studio.branch.BranchNode."""
+        find = partial(self.engine.branches, request.path_params["job_id"], owner=request.headers[HEADER])
+        try:
+            nodes = await run_in_threadpool(find)
+        except UnknownJob:
+            return _nothing_here()
+        return JSONResponse([asdict(node) for node in nodes], headers={"cache-control": "no-store"})
 
     async def ask(self, request: Request) -> Response:
         """GET or POST /ask/{question}?field=value...: an answer for the noise viewer (docs/viewer.md).

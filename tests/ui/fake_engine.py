@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from studio import metadata
+from studio.branch import Branch, BranchNode
 from studio.compare import Surface
 from studio.events import (
     Answer,
@@ -239,6 +240,18 @@ class FakeEngine:
     async def ask(self, question: Tokens) -> TokensAnswer:
         pieces = tuple(question.text.split())
         return TokensAnswer(count=len(pieces), chunks=max(1, -(-len(pieces) // 75)), pieces=pieces)
+
+    def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
+        parent = self._job(job_id, owner)
+        changed = {k: v for k, v in branch.changed.items() if k in ("prompt", "negative_prompt", "guidance_scale")}
+        return self.submit(replace(parent.request, **changed), owner=owner, origin=origin)
+
+    def branches(self, job_id: str, *, owner: str) -> tuple[BranchNode, ...]:
+        job = self._job(job_id, owner)
+        request = job.request
+        return (
+            BranchNode(job_id=job.id, state=job.state, prompt=request.prompt, guidance_scale=request.guidance_scale),
+        )
 
     async def inquire(self, question: Question, *, owner: str) -> Answer:
         raise Refused("The fake engine has no model to ask.")

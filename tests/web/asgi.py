@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.branch import Branch, BranchNode
 from studio.events import Answer as EngineAnswer
 from studio.events import UnknownJob
 from studio.gallery import Gallery
@@ -132,6 +133,18 @@ class Records:
         self.owners: dict[str, str] = {}
         self.asked: list[tuple[Question, str]] = []
         self.refusal: Exception | None = None
+
+    def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
+        if self.owners.get(job_id) != owner:
+            raise UnknownJob
+        if self.refusal is not None:
+            raise self.refusal
+        return f"{job_id} {image} {branch.evaluation} {branch.changed} {origin}"
+
+    def branches(self, job_id: str, *, owner: str) -> tuple[BranchNode, ...]:
+        if self.owners.get(job_id) != owner:
+            raise UnknownJob
+        return (BranchNode(job_id=job_id, state="finished", prompt="x", guidance_scale=5.0),)
 
     async def inquire(self, question: Question, *, owner: str) -> EngineAnswer:
         self.asked.append((question, owner))

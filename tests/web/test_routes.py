@@ -122,6 +122,22 @@ def test_a_question_is_asked_with_a_picture_sent_or_named(studio: Studio) -> Non
     assert len(studio.records.asked) == 2
 
 
+def test_a_branch_is_asked_for_and_its_tree_listed(studio: Studio) -> None:
+    studio.records.owners["job"] = studio.ann.cookies[COOKIE]
+    answer = studio.ann("/branch/job", query="image=1&evaluation=3&guidance_scale=2", method="POST")
+    assert answer.json() == {"job_id": "job 1 3 {'guidance_scale': 2.0} noise_viewer"}
+    [node] = studio.ann("/branches/job").json()
+    assert (node["job_id"], node["parent"], node["state"]) == ("job", None, "finished")
+    assert studio.ann("/branch/job", query="evaluation=3").status == 405, "a link does not start anything"
+    for query in ("image=x&evaluation=3", "image=0", "evaluation=-1"):
+        assert studio.ann("/branch/job", query=query, method="POST").status == 400
+    for visitor, address in ((studio.bob, "job"), (studio.ann, "other")):
+        assert visitor(f"/branch/{address}", query="evaluation=3", method="POST").status == 404
+        assert visitor(f"/branches/{address}").status == 404
+    studio.records.refusal = Refused("Later.")
+    assert studio.ann("/branch/job", query="evaluation=3", method="POST").status == 409
+
+
 def test_a_question_that_cannot_be_answered_says_why(studio: Studio) -> None:
     refused = studio.ann("/ask/losses", query="checkpoint=tiny&points=99&colour=red")
     assert refused.status == 400

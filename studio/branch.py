@@ -1,0 +1,93 @@
+"""Rewind a recorded run to one of its evaluations, change something, go on: what is asked, and the tree of it.
+
+Plain data: no torch, no page. A branch is a job like any other; this says where it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+from studio.requests import (
+    MAX_PROMPT_CHARACTERS,
+    MAX_SEED,
+    RANGES,
+    InvalidRequest,
+    Problem,
+    Range,
+    clean_text,
+    shown,
+)
+
+_WHOLE = {
+    "evaluation": Range(low=0, high=999, whole=True),
+    "noise_seed": Range(low=0, high=MAX_SEED, whole=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """`evaluation` (0-based) is the first one that is made anew; None leaves as it was.
+
+    `noise_seed` gives it other noise: predicted x0 stays where the run had it before, the noise around it is drawn
+    anew, and so is all that the scheduler adds from there on. At evaluation 0 it is simply another seed.
+    """
+
+    evaluation: int
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    guidance_scale: float | None = None
+    noise_seed: int | None = None
+
+    @property
+    def changed(self) -> dict[str, object]:
+        """What is not as it was, by name."""
+        return {f.name: v for f in fields(self)[1:] if (v := getattr(self, f.name)) is not None}
+
+    @classmethod
+    def parse(cls, given: Mapping[str, str]) -> Self:
+        """From a query string. Raises InvalidRequest with every problem."""
+        known = [f.name for f in fields(cls)]
+        problems = [
+            Problem(name, shown(given[name]), f"the fields {', '.join(known)}") for name in given if name not in known
+        ]
+        values: dict[str, object] = {}
+        for name, text in given.items():
+            if name in ("prompt", "negative_prompt"):
+                values[name] = clean_text(text)
+                if len(text) > MAX_PROMPT_CHARACTERS:
+                    limit = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters"
+                    problems.append(Problem(name, f"a text of {len(text):,} characters", limit))
+            elif name in known:
+                values[name] = _number(name, text, problems)
+        if "evaluation" not in given:
+            problems.append(Problem("evaluation", "nothing", _WHOLE["evaluation"].describe()))
+        if problems:
+            raise InvalidRequest(*problems)
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _number(name: str, text: str, problems: list[Problem]) -> float | None:
+    allowed = _WHOLE.get(name) or RANGES[name]
+    try:
+        number = int(text) if allowed.whole else float(text)
+    except ValueError:
+        number = None
+    if number is None or len(text) > 30 or not allowed.holds(number):
+        problems.append(Problem(name, shown(text), allowed.describe()))
+    return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchNode:
+    """One run of a tree of branches: where it comes from (None: a run of its own, the root) and how it stands."""
+
+    job_id: str
+    state: str
+    prompt: str
+    guidance_scale: float
+    parent: str | None = None
+    image: int = 0  # of the parent
+    evaluation: int = 0
+    changed: Mapping[str, object] | None = None

@@ -1,0 +1,43 @@
+"""Back to an evaluation of a run that was recorded, bit for bit, without asking the U-Net again.
+
+A scheduler's state, the generator and a Brownian tree cannot all be copied, but they can be made again: a new lane of
+the same request is given the same answers, and then is where the old one was, whatever the scheduler is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from studio.diffusion.lane import Lane
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One evaluation of the past: the latents before it (C, h, w) float32 in the scheduler's scale, what the U-Net
+    answered (branches, C, h, w), and the guidance scale."""
+
+    latents: torch.Tensor
+    outputs: torch.Tensor
+    guidance_scale: float
+
+
+@torch.inference_mode()
+def rewind(lane: Lane, past: Sequence[Answered], renoised: Mapping[int, int]) -> None:
+    """Bring a new lane to where `past` ends. `renoised` are seeds by the evaluation before which noise was replaced."""
+    device = lane.latents.device
+    for index, answered in enumerate(past):
+        if index in renoised:
+            lane.take_noise(renoised[index], answered.latents[None].to(device))
+        lane.replay(answered.outputs.to(device), answered.guidance_scale)
+
+
+@torch.inference_mode()
+def renoise(lane: Lane, seed: int, denoised: torch.Tensor) -> None:
+    """Replace the noise of a lane's latents: a x0 + s noise with another noise, x0 (C, h, w) being what the run
+    predicted at this evaluation before."""
+    noise = lane.take_noise(seed)
+    level, scale = lane.schedule.levels[lane.index], lane.schedule.scale(lane.index)
+    lane.latents = scale * (level.a * denoised[None].to(noise.device) + level.s * noise)

@@ -1,0 +1,143 @@
+"""Branches of recorded runs: nothing changed is the same picture, a change begins where it is asked for; the tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+
+from studio.branch import Branch
+from studio.engine.engine import DiffusionEngine
+from studio.events import Finished, UnknownJob
+from studio.requests import ImageToImage, InvalidRequest, Request
+from tests.engine.conftest import ask, outcome, pixels
+from tests.engine.test_answers import png
+from tests.engine.test_recorder import header
+
+OWNER = "branch"
+
+
+def made(engine: DiffusionEngine, request: Request, attention: bool = False) -> str:
+    job = engine.submit(request, owner=OWNER, attention=attention)
+    assert isinstance(outcome(engine, job, OWNER), Finished)
+    return job
+
+
+def branched(engine: DiffusionEngine, job: str, evaluation: int, image: int = 0, **changed: Any) -> str:
+    child = engine.branch(job, Branch(evaluation=evaluation, **changed), owner=OWNER, image=image)
+    assert isinstance(outcome(engine, child, OWNER), Finished)
+    return child
+
+
+def recording(engine: DiffusionEngine, job: str, image: int = 0) -> dict[str, Any]:
+    return dict(load(engine.record(job, owner=OWNER, image=image)))
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
+
+
+@pytest.mark.parametrize("scheduler", ["dpmpp_2m", "dpmpp_sde", "euler_a"])
+def test_a_branch_with_no_change_is_the_run_to_the_last_bit(engine: DiffusionEngine, scheduler: str) -> None:
+    request = ask(scheduler=scheduler, exact=True, num_images_per_prompt=2, negative_prompt="cat")
+    job = made(engine, request)
+    parent = recording(engine, job, 1)
+    picture = pixels(engine, outcome(engine, job, OWNER), 1, OWNER)
+    for evaluation in (0, 2):
+        child = branched(engine, job, evaluation, image=1)
+        assert same(recording(engine, child), parent)
+        assert (pixels(engine, outcome(engine, child, OWNER), 0, OWNER) == picture).all()
+        facts = header(engine.record(child, owner=OWNER))
+        assert facts["branch"] == {"job_id": job, "image": 1, "evaluation": evaluation, "changed": {}}
+        assert facts["seed"] == 6
+
+
+def test_a_branch_at_the_beginning_is_a_fresh_run(engine: DiffusionEngine) -> None:
+    job = made(engine, ask(exact=True))
+    child = branched(engine, job, 0, prompt="blue sea", guidance_scale=3.0, noise_seed=77)
+    fresh = made(engine, ask(exact=True, prompt="blue sea", guidance_scale=3.0, seed=77))
+    assert same(recording(engine, child), recording(engine, fresh))
+
+
+def test_a_change_begins_where_it_was_asked_for(engine: DiffusionEngine) -> None:
+    job = made(engine, ask(num_inference_steps=6), attention=True)
+    parent = recording(engine, job)
+    child = branched(engine, job, 3, prompt="blue sea", guidance_scale=1.5)
+    changed = recording(engine, child)
+    for name in ("x_t", "model_cond"):
+        assert (changed[name][:3] == parent[name][:3]).all()
+    assert (changed["x_t"][3] == parent["x_t"][3]).all(), "the same latents, asked about with another prompt"
+    assert not (changed["model_cond"][3] == parent["model_cond"][3]).all()
+    assert not (changed["latents"] == parent["latents"]).all()
+    scales = [e["guidance_scale"] for e in header(engine.record(child, owner=OWNER))["evaluations"]]
+    assert scales == [5.0] * 3 + [1.5] * 3
+    assert "attention.down.4x4" in changed
+
+
+def test_other_noise_keeps_what_the_model_saw_and_a_branch_of_it_knows(engine: DiffusionEngine) -> None:
+    job = made(engine, ask(num_inference_steps=6, scheduler="euler_a", exact=True))
+    parent = recording(engine, job)
+    child = branched(engine, job, 2, noise_seed=9)
+    other = recording(engine, child)
+    facts = header(engine.record(job, owner=OWNER))["evaluations"][2]
+    difference = parent["model_difference"][2].astype(float)
+    output = parent["model_cond"][2] + (facts["guidance_scale"] - 1) * difference
+    x0 = (parent["x_t"][2] - facts["s"] * output) / facts["a"]
+    import torch
+
+    noise = torch.randn((4, 8, 8), generator=torch.Generator().manual_seed(9)).numpy()
+    assert np.abs(other["x_t"][2] - facts["a"] * x0 - facts["s"] * noise).max() < 0.02
+    for evaluation in (2, 4):
+        assert same(recording(engine, branched(engine, child, evaluation)), other)
+
+
+def test_a_run_from_a_picture_is_rewound_after_its_end(engine: DiffusionEngine) -> None:
+    request = ImageToImage(
+        prompt="a red fox", checkpoint="tiny", seed=5, image=png(), strength=0.7, num_inference_steps=6, exact=True
+    )
+    job = made(engine, request)
+    assert same(recording(engine, branched(engine, job, 2)), recording(engine, job))
+
+
+def test_guidance_can_be_taken_away_and_come_back(engine: DiffusionEngine) -> None:
+    job = made(engine, ask(exact=True))
+    without = branched(engine, job, 2, guidance_scale=1.0)
+    scales = [e["guidance_scale"] for e in header(engine.record(without, owner=OWNER))["evaluations"]]
+    assert scales == [5.0, 5.0, 1.0, 1.0]
+    data = recording(engine, without)
+    assert data["model_difference"].shape == data["model_cond"].shape
+    assert not data["model_difference"][2:].any()
+    again = branched(engine, without, 2, guidance_scale=5.0)
+    assert same(recording(engine, again), recording(engine, job))
+
+
+def test_the_tree_lists_runs_and_what_they_changed(engine: DiffusionEngine) -> None:
+    job = made(engine, ask())
+    first = branched(engine, job, 1, prompt="snow")
+    second = branched(engine, first, 2, guidance_scale=9.0)
+    made(engine, ask())
+    nodes = engine.branches(second, owner=OWNER)
+    assert [n.job_id for n in nodes] == [job, first, second]
+    assert [n.parent for n in nodes] == [None, job, first]
+    assert [n.changed for n in nodes] == [None, {"prompt": "snow"}, {"guidance_scale": 9.0}]
+    assert [(n.evaluation, n.prompt, n.state) for n in nodes[1:]] == [(1, "snow", "finished"), (2, "snow", "finished")]
+    assert engine.branches(job, owner=OWNER) == nodes
+
+
+def test_what_cannot_be_branched_is_refused(engine: DiffusionEngine) -> None:
+    job = made(engine, ask())
+    with pytest.raises(InvalidRequest, match="from 0 to 3"):
+        engine.branch(job, Branch(evaluation=4), owner=OWNER)
+    for owner, image in (("ben", 0), (OWNER, 1)):
+        with pytest.raises(UnknownJob):
+            engine.branch(job, Branch(evaluation=0), owner=owner, image=image)
+    with pytest.raises(UnknownJob):
+        engine.branches(job, owner="ben")
+    for given in ({}, {"evaluation": "x"}, {"evaluation": "1", "guidance_scale": "0.5"}, {"evaluation": "1", "x": "y"}):
+        with pytest.raises(InvalidRequest):
+            Branch.parse(given)
+    assert Branch.parse({"evaluation": "2", "prompt": "a\0b", "guidance_scale": "3"}) == Branch(
+        evaluation=2, prompt="ab", guidance_scale=3.0
+    )
