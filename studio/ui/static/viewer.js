@@ -308,7 +308,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     if (!value.job || !shown(viewer)) return draw();
     let record = context.record;
     if (!record || record.job !== value.job || record.image !== (value.image || 0)) {
-      record = context.record = new Record(value.job, value.image || 0);
+      record = context.record = viewer.record = new Record(value.job, value.image || 0);
       context.index = 0;
       state.follow = state.start === undefined;
       pause();
