@@ -1,4 +1,4 @@
-"""The two public endpoints, `/text_to_image` and `/image_to_image`, for gradio_client and everything that speaks it.
+"""The public endpoints, `/text_to_image`, `/image_to_image` and `/inpaint`, for gradio_client and its like.
 
 Their arguments are the fields of the requests, so names, defaults and order cannot drift apart. The values come as
 they were sent; `parse` is the gate, and every error is a sentence that names field, value and what is allowed.
@@ -21,7 +21,7 @@ from gradio.utils import get_upload_folder
 
 from studio.events import TERMINAL, Engine, Event, Failed, Finished, Loading, Picture, Queued, Refused, Started, Step
 from studio.gallery import Gallery
-from studio.requests import MAX_IMAGE_BYTES, ImageToImage, InvalidRequest, Problem, Request, TextToImage, shown
+from studio.requests import KINDS, MAX_IMAGE_BYTES, ImageToImage, InvalidRequest, Problem, TextToImage, shown
 from studio.ui import session
 from studio.ui.render import data_uri
 from studio.ui.text import say
@@ -49,13 +49,22 @@ _TYPES: dict[str, Any] = {
     "exact": bool,
     "strength": float,
     "resize_mode": str,
+    "mask_blur": int,
+    "mask_fill": str,
+    "inpaint_area": str,
+    "padding": int,
+    "extend_left": int,
+    "extend_right": int,
+    "extend_up": int,
+    "extend_down": int,
     "image": dict,
+    "mask": dict | None,
 }
 
 
 def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> None:
-    """Add both endpoints to the page that is being built."""
-    for kind in (TextToImage, ImageToImage):
+    """Add the endpoints to the page that is being built."""
+    for kind in KINDS.values():
         gr.api(
             _endpoint(engine, gallery, demo, kind),
             api_name=kind.kind,
@@ -64,21 +73,31 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> None:
         )
 
 
-def parameters(kind: type[Request]) -> list[inspect.Parameter]:
+def parameters(kind: type[TextToImage]) -> list[inspect.Parameter]:
     """The arguments of an endpoint: what is needed first, then the optional ones with the request's own defaults."""
-    asked = [f for f in fields(kind) if f.name != "image"]
+    files = kind.picture_fields if issubclass(kind, ImageToImage) else ()
+    asked = [f for f in fields(kind) if f.name not in files]
     needed = [f.name for f in asked if f.default is MISSING]
-    if kind is ImageToImage:
+    if files:
         needed.insert(0, "image")
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return [inspect.Parameter(name, positional, annotation=_TYPES[name]) for name in needed] + [
-        inspect.Parameter(f.name, positional, default=f.default, annotation=_TYPES[f.name])
-        for f in asked
-        if f.default is not MISSING
-    ]
+    return (
+        [inspect.Parameter(name, positional, annotation=_TYPES[name]) for name in needed]
+        + [
+            inspect.Parameter(f.name, positional, default=f.default, annotation=_TYPES[f.name])
+            for f in asked
+            if f.default is not MISSING
+        ]
+        + [
+            # A canvas that is extended needs no mask.
+            inspect.Parameter(name, positional, default=None, annotation=_TYPES[name])
+            for name in files
+            if name != "image"
+        ]
+    )
 
 
-def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: type[Request]) -> Callable[..., Any]:
+def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: type[TextToImage]) -> Callable[..., Any]:
     arguments = parameters(kind)
     names = [p.name for p in arguments]
 
@@ -86,8 +105,9 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: type[Requ
         given, owner = dict(zip(names, values)), session.owner_of(values[-1])
         job_id, ended = None, False
         try:
-            if kind is ImageToImage:
-                given["image"] = await asyncio.to_thread(_uploaded, given["image"])
+            if issubclass(kind, ImageToImage):
+                for name in kind.picture_fields:
+                    given[name] = await asyncio.to_thread(_uploaded, name, given[name])
             job_id = engine.submit(kind.parse(given), owner=owner)
             async for event in engine.watch(job_id, owner=owner):
                 ended = isinstance(event, TERMINAL)
@@ -166,13 +186,13 @@ def _file(gallery: Gallery, demo: gr.Blocks, owner: str, picture: Picture) -> di
     }
 
 
-def _uploaded(image: object) -> bytes:
+def _uploaded(field: str, image: object) -> bytes:
     """The bytes of an uploaded file; b"" where none was given. Any path but an upload's is refused."""
     if image is None:
         return b""
     name = image.get("path") if isinstance(image, dict) else None
     folder = Path(get_upload_folder()).resolve()
-    refused = InvalidRequest(Problem("image", shown(image), "an uploaded PNG, JPEG or WebP file"))
+    refused = InvalidRequest(Problem(field, shown(image), "an uploaded PNG, JPEG or WebP file"))
     if not isinstance(name, str) or "\0" in name:
         raise refused
     try:

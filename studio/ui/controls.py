@@ -81,11 +81,13 @@ class Controls:
         return {name: values[component] for name, component in self.fields.items()}
 
 
-def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Controls:
-    """Draw the controls of a tab into the current column. With `image`: those of image to image."""
+def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None) -> Controls:
+    """Draw the controls of a tab into the current column. `starting`: the components of the pictures it starts from, by
+    the name of the field."""
     catalog = engine.catalog()
     chosen = catalog[0] if catalog else None
-    made: dict[str, Any] = {"image": image} if image is not None else {}
+    made: dict[str, Any] = dict(starting or {})
+    image = made.get("image")
 
     made["prompt"] = gr.Textbox(
         value="",
@@ -110,8 +112,9 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
             elem_id=f"{tab}-negative_prompt",
         )
     note = None
+    if "mask" in made:
+        made |= _mask_fields(tab)
     if image is not None:
-        made["resize_mode"] = segments(tab, "resize_mode")
         made["strength"] = slider(tab, "strength", 0.01)
         sentence = strength_sentence(default_of(tab, "num_inference_steps"), default_of(tab, "strength"))
         note = drawn("sentence", value=sentence, css="ls-sentence")
@@ -121,6 +124,8 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
         label=say("checkpoint.label"),
         elem_id=f"{tab}-checkpoint",
     )
+    if image is not None:
+        made["resize_mode"] = segments(tab, "resize_mode")
     with gr.Row(elem_classes="ls-size"):
         aspect = gr.Radio(
             choices=[(say(f"aspect.{key}"), key) for key in ASPECTS],
@@ -174,6 +179,24 @@ def build(engine: Engine, tab: str, *, image: gr.Image | None = None) -> Control
         # Its clicks are the stage's (stage.js): which run is meant is known there alone.
         gr.Button(say("stop"), elem_id=f"{tab}-stop", elem_classes="ls-stop")
     return Controls(tab, made, aspect, tokens, known, seed_random, seed_last, generate, note)
+
+
+def _mask_fields(tab: str) -> dict[str, Any]:
+    """What a masked run asks for beside the mask itself."""
+    made: dict[str, Any] = {name: segments(tab, name) for name in ("inpaint_area", "mask_fill")}
+    with gr.Accordion(say("extend.label"), open=False, elem_classes="ls-fold"), gr.Row(elem_classes="ls-extend"):
+        for name in ("extend_left", "extend_right", "extend_up", "extend_down"):
+            made[name] = gr.Number(
+                value=default_of(tab, name),
+                label=say(f"{name}.label"),
+                elem_id=f"{tab}-{name}",
+                min_width=64,
+                elem_classes="ls-number",
+            )
+    with gr.Accordion(say("seam.label"), open=False, elem_classes="ls-fold"):
+        made["mask_blur"] = slider(tab, "mask_blur", 1)
+        made["padding"] = slider(tab, "padding", 1)
+    return made
 
 
 def example_prompts(engine: Engine, tab: str) -> gr.HTML:

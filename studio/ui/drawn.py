@@ -22,6 +22,8 @@ SCRIPTS = (
     "studio.js",
     "stage.js",
     "controls.js",
+    "picture.js",
+    "mask.js",
     "record.js",
     "viewer.js",
     "viewer/painter.js",
@@ -64,7 +66,7 @@ def drawn(script: str, *, value: Any = None, events: tuple[str, ...] = (), **pro
 def stage(tab: str, first: dict[str, Any], sample: str | None = None) -> gr.HTML:
     """The stage of one tab, showing `first` until a run says otherwise. `sample`: where the script may fetch
     the picture of a first visit."""
-    events = ("stop", "reuse", "edit", "noise")
+    events = ("stop", "reuse", "edit", "inpaint", "noise")
     return drawn(
         "stage",
         value=first,

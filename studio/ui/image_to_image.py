@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,46 +11,33 @@ from studio.events import Engine
 from studio.gallery import Gallery
 from studio.requests import ImageToImage
 from studio.ui import controls as c
-from studio.ui import render, session
+from studio.ui import render, session, starting
 from studio.ui.desk import Desk, connect
 from studio.ui.drawn import stage
-from studio.ui.text import say
 
 TAB = ImageToImage.kind
 
 
 def build(engine: Engine, gallery: Gallery) -> Desk:
-    """Draw the tab. The upload stays a file: it is decoded by the engine's own safe reader and nowhere else."""
-    with gr.Row(elem_classes="ls-desk", elem_id=f"{TAB}-desk"):
+    """Draw the tab: words and numbers, the picture to start from, the stage."""
+    with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
+        with gr.Column(elem_classes="ls-start"):
+            image = starting.upload(TAB)
+            shown_offer = starting.offer()
         with gr.Column(elem_classes="ls-controls"):
-            image = gr.Image(
-                type="filepath",
-                image_mode=None,
-                format="png",
-                sources=["upload"],
-                label=say("image.label"),
-                show_label=False,
-                placeholder=say("image.placeholder"),
-                buttons=[],
-                height=180,
-                elem_id=f"{TAB}-image",
-                elem_classes="ls-upload",
-            )
-            fields = c.build(engine, TAB, image=image)
+            fields = c.build(engine, TAB, starting={"image": image})
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([], attached=False))
             examples = c.example_prompts(engine, TAB)
     c.connect(engine, fields, examples)
+    starting.connect(engine, fields, shown_offer)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
         given = fields.given(values)
         owner = session.owner_of(request)
 
         def ask() -> ImageToImage:
-            path = given["image"]
-            # Gradio sends a number field that was never filled in as 0.
-            size = {name: given[name] or None for name in ("width", "height")}
-            return ImageToImage.parse(given | size | {"image": Path(path).read_bytes() if path else b""})
+            return ImageToImage.parse(given | starting.sizes(given) | {"image": starting.file_of(given["image"])})
 
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view

@@ -6,6 +6,7 @@ port, sharing and middleware. Nothing here knows how a picture is made or who ma
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from studio.events import Engine
 from studio.gallery import Gallery
-from studio.ui import api, desk, image_to_image, noise_viewer, session, text_to_image, theme
+from studio.ui import api, desk, image_to_image, inpaint, noise_viewer, session, text_to_image, theme
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.text import say, words
 
@@ -40,20 +41,23 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
                 words_first = text_to_image.build(engine, gallery, _sample())
             with gr.Tab(say("tab.image_to_image"), id=image_to_image.TAB):
                 picture_first = image_to_image.build(engine, gallery)
+            with gr.Tab(say("tab.inpaint"), id=inpaint.TAB):
+                mask_first = inpaint.build(engine, gallery)
             with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
                 viewer = noise_viewer.build(engine, gallery)
         api.build(engine, gallery, demo)
-        desks = (words_first, picture_first)
+        desks = (words_first, picture_first, mask_first)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
         for made in desks:
             desk.attach(engine, gallery, made, demo)
-            _send(engine, gallery, made, picture_first, viewer, tabs)
+            _send(engine, gallery, made, (picture_first, mask_first), viewer, tabs)
 
         def tick(request: gr.Request) -> tuple[Any, ...]:
             now = engine.status()
             ready = now.state in ("ready", "failed")
             label = say("generate" if ready else "generate.loading")
-            return _status(engine) | {"leave": LOGGED_IN in request.headers}, gr.update(active=not ready), label, label
+            status = _status(engine) | {"leave": LOGGED_IN in request.headers}
+            return status, gr.update(active=not ready), *[label] * len(desks)
 
         gr.on(
             [timer.tick, demo.load],
@@ -88,24 +92,28 @@ def _send(
     engine: Engine,
     gallery: Gallery,
     made: desk.Desk,
-    picture_first: desk.Desk,
+    starting: tuple[desk.Desk, desk.Desk],
     viewer: gr.HTML,
     tabs: gr.Tabs,
 ) -> None:
-    """The ways from a stage to another tab: this picture to image to image, this run to the noise viewer."""
+    """The ways from a stage to another tab: this picture to image to image or to inpaint, this run to the viewer."""
 
-    def edit(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
-        path = gallery.path(str(event._data.get("id")), session.owner_of(request))
-        if path is None:
-            return gr.skip(), gr.skip()
-        # Read here because Gradio shows no file from outside its own folders; it is a picture of our own making.
-        with Image.open(path, formats=["PNG"]) as picture:
-            return gr.Tabs(selected=image_to_image.TAB), picture.convert("RGB")
+    def sender(target: desk.Desk) -> Callable[..., tuple[Any, Any]]:
+        def send(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
+            path = gallery.path(str(event._data.get("id")), session.owner_of(request))
+            if path is None:
+                return gr.skip(), gr.skip()
+            # Read here because Gradio shows no file from outside its own folders; it is a picture of our own making.
+            with Image.open(path, formats=["PNG"]) as picture:
+                return gr.Tabs(selected=target.tab), picture.convert("RGB")
+
+        return send
 
     async def look(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
         return gr.Tabs(selected=noise_viewer.TAB), await noise_viewer.sent(engine, event, request)
 
-    made.stage.edit(edit, None, [tabs, picture_first.controls.fields["image"]], **QUIET)
+    for way, target in zip((made.stage.edit, made.stage.inpaint), starting):
+        way(sender(target), None, [tabs, target.controls.fields["image"]], **QUIET)
     made.stage.noise(look, None, [tabs, viewer], **QUIET)
 
 

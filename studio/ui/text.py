@@ -15,6 +15,7 @@ _ENGLISH: Mapping[str, str] = {
     "page.title": "Latent Studio",
     "tab.text_to_image": "Text to image",
     "tab.image_to_image": "Image to image",
+    "tab.inpaint": "Inpaint",
     "tab.noise_viewer": "Noise viewer",
     "header.theme": "Light or dark",
     "header.starting": "Starting…",
@@ -67,7 +68,7 @@ _ENGLISH: Mapping[str, str] = {
     "strength.runs": "Runs {run} of {steps} steps.",
     "strength.runs_none": "Runs no step: the result is the picture as the VAE gives it back.",
     "image.label": "Picture to start from",
-    "image.placeholder": "# Picture to start from\nDrop it here, or click to choose one",
+    "image.placeholder": "# Picture to start from\nDrop or paste it here, or click to choose one",
     "generate": "Generate",
     "generate.loading": "Generate when the model is loaded",
     "stop": "Stop",
@@ -84,6 +85,36 @@ _ENGLISH: Mapping[str, str] = {
     "resize_mode.label": "Resize",
     "resize_mode.help": "What happens when the picture has another shape than width and height say: crop it, pad it"
     " with its edge colours, stretch it, or fit it inside and keep all of it.",
+    "mask.canvas": "Mask: paint where the picture is to be made anew",
+    "mask.hint": "Paint over what is to be made anew.",
+    "mask.brush": "Brush",
+    "mask.eraser": "Eraser",
+    "mask.size": "Brush size",
+    "mask.undo": "Undo",
+    "mask.invert": "Invert",
+    "mask.clear": "Clear",
+    "mask.upload": "Upload a mask",
+    "mask.other": "Other picture",
+    "mask.unreadable": "This file could not be read as a picture.",
+    "inpaint_area.label": "Work on",
+    "inpaint_area.help": "The whole picture at once, or only the masked part with some padding, at the model's full"
+    " size, pasted back where it was.",
+    "mask_fill.label": "Under the mask at first",
+    "mask_fill.help": "What the run begins with where the mask is: the picture itself, noise, or the colours around it."
+    " At strength 1 it makes no difference.",
+    "extend.label": "Extend the canvas",
+    "extend_left.label": "Left",
+    "extend_right.label": "Right",
+    "extend_up.label": "Up",
+    "extend_down.label": "Down",
+    "seam.label": "Seam and padding",
+    "mask_blur.label": "Mask blur",
+    "mask_blur.help": "Over how many pixels around the mask the new part fades into the picture. Everything further"
+    " away stays as it is.",
+    "padding.label": "Padding",
+    "padding.help": "How many pixels around the masked part the model is shown when it works on that alone.",
+    "offer.found": "This picture says how it was made.",
+    "offer.take": "Use its settings",
     # -------------------------------------------------------------------------------------------------- prompts
     "prompts.tokens.one": "{count} token, {chunks} chunk",
     "prompts.tokens": "{count} tokens, {chunks} chunk",
@@ -129,6 +160,7 @@ _ENGLISH: Mapping[str, str] = {
     "stage.tile": "Picture {index} of {count}",
     "stage.save": "Save",
     "stage.edit": "Image to image",
+    "stage.inpaint": "Inpaint",
     "stage.noise": "Noise viewer",
     "stage.reuse": "Reuse settings",
     "stage.earlier": "Earlier",
@@ -427,6 +459,8 @@ _ENGLISH: Mapping[str, str] = {
     " prompt is optional; schedulers and noise schedules by the page's name or short form, in any case.",
     "api.image_to_image": "As /text_to_image, from a picture (PNG, JPEG or WebP) and a strength from 0 to 1:"
     " int(num_inference_steps * strength) steps are run.",
+    "api.inpaint": "As /image_to_image; only what is white in the mask (a picture of the same shape), and what the"
+    " canvas is extended by, is made anew. The rest stays as it was to the last bit but for mask_blur pixels.",
 }
 
 # The noise viewer explains itself to newcomers, one sentence each, in the language they choose there.

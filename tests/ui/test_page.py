@@ -18,13 +18,11 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from studio.gallery import Gallery
-from studio.requests import PREVIEWS, RANGES, SCHEDULERS, ImageToImage, TextToImage
+from studio.requests import KINDS, PREVIEWS, RANGES, SCHEDULERS, TextToImage
 from studio.ui import api, controls
 from studio.ui.page import build
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine
-
-KINDS = {kind.kind: kind for kind in (TextToImage, ImageToImage)}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +90,7 @@ def test_preset_sizes_are_allowed_and_keep_the_area(aspect: str, native: tuple[i
     assert width * height == pytest.approx(native[0] * native[1], rel=0.2)
 
 
-def test_only_the_two_endpoints_are_public(demo: gr.Blocks) -> None:
+def test_only_the_endpoints_are_public(demo: gr.Blocks) -> None:
     public = {fn.api_name for fn in demo.fns.values() if fn.api_visibility != "private"}
     assert public == set(KINDS)
 
@@ -139,6 +137,7 @@ def test_arguments_are_the_fields_of_the_request(kind: Any) -> None:
     assert {p.name for p in arguments} == {f.name for f in fields(kind)}
     needed = [p.name for p in arguments if p.default is p.empty]
     assert needed == (["prompt"] if kind is TextToImage else ["image", "prompt"])
+    assert [p.name for p in arguments if p.name == "mask"] == (["mask"] if kind.kind == "inpaint" else [])
 
 
 def test_a_call_streams_steps_and_ends_with_files_and_everything_needed_to_make_them_again(client: Client) -> None:
@@ -165,6 +164,27 @@ def test_a_picture_can_be_the_start(client: Client, tmp_path: Path) -> None:
     )
     assert len(files) == 1
     assert (info["kind"], info["strength"]) == ("image_to_image", 0.5)
+
+
+def test_a_mask_or_a_larger_canvas_is_inpainted(
+    served: tuple[gr.Blocks, str, FakeEngine], client: Client, tmp_path: Path
+) -> None:
+    start, mask = tmp_path / "start.png", tmp_path / "mask.png"
+    Image.new("RGB", (64, 64), "teal").save(start)
+    Image.new("L", (64, 64), 255).save(mask)
+    picture = handle_file(str(start))
+    _, info = client.predict(
+        image=picture, mask=handle_file(str(mask)), prompt="a whale", mask_fill="Noise", api_name="/inpaint"
+    )
+    assert (info["kind"], info["mask_fill"], info["strength"]) == ("inpaint", "noise", 1.0)
+    _, info = client.predict(image=picture, prompt="a whale", extend_left=32, api_name="/inpaint")
+    assert info["extend_left"] == 32
+    with pytest.raises(
+        AppError, match=r"mask: nothing is not allowed[.] Allowed: a painted mask, or an extended canvas"
+    ):
+        client.predict(image=picture, prompt="a whale", api_name="/inpaint")
+    with pytest.raises(AppError, match=r"mask: .*/etc/passwd"):
+        client.predict(image=picture, mask={"path": "/etc/passwd"}, prompt="x", api_name="/inpaint")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   const buttons = {
     save: h("a", { class: "ls-button", role: "button" }, icon("save"), say("save")),
     edit: h("button", { class: "ls-button", type: "button", onclick: () => act("edit") }, icon("edit"), say("edit")),
+    inpaint: h("button", { class: "ls-button", type: "button", onclick: () => act("inpaint") }, icon("inpaint"), say("inpaint")),
     noise: h("button", { class: "ls-button", type: "button", onclick: () => act("noise") }, icon("noise"), say("noise")),
     reuse: h("button", { class: "ls-button", type: "button", onclick: () => act("reuse") }, icon("reuse"), say("reuse")),
   };
@@ -58,7 +59,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   // ------------------------------------------------------------------------------------------- what is shown
 
   const sampleOrNewest = () => {
-    if (!["first", "invalid", "refused"].includes(view.state) || tab === "image_to_image") return null;
+    if (!["first", "invalid", "refused"].includes(view.state) || tab !== "text_to_image") return null;
     return (view.earlier && view.earlier[0]) || sample;
   };
   /** The finished picture that is shown; null while there is none (then it is the preview of that image). */
@@ -135,7 +136,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     let text = "";
     const title = { failed: say("failed"), refused: say("refused") }[view.state];
     if (!opened) {
-      if (view.state === "first" && !done) text = say(tab === "image_to_image" ? "first.image" : "first");
+      if (view.state === "first" && !done) text = say(tab !== "text_to_image" ? "first.image" : "first");
       else if (view.state === "sending") text = say("sending");
       else if (["queued", "loading", "failed", "refused", "invalid"].includes(view.state)) text = view.message;
       else if (view.state === "stopped" && !picture.dataset.wanted) text = view.message;
@@ -236,7 +237,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     notes.textContent = (view.notes || []).join(" ");
     notes.hidden = !notes.textContent || !!opened;
     const saved = done && done.id;
-    buttons.save.hidden = buttons.edit.hidden = !saved;
+    buttons.save.hidden = buttons.edit.hidden = buttons.inpaint.hidden = !saved;
     if (saved) buttons.save.href = `/picture/${done.id}?download=1`;
     buttons.reuse.hidden = !(done && done.settings);
     buttons.noise.hidden = opened !== null || !view.job || !["finished", "stopped"].includes(view.state);

@@ -1,0 +1,51 @@
+"""The tab Inpaint: a picture, a mask painted on it or a canvas made larger, and words for what is to be there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import gradio as gr
+
+from studio.events import Engine
+from studio.gallery import Gallery
+from studio.requests import Inpaint
+from studio.ui import controls as c
+from studio.ui import render, session, starting
+from studio.ui.desk import Desk, connect
+from studio.ui.drawn import drawn, stage
+from studio.ui.text import words
+
+TAB = Inpaint.kind
+
+
+def build(engine: Engine, gallery: Gallery) -> Desk:
+    """Draw the tab. The mask is painted in the browser on a canvas of our own and sent as a PNG of one channel; the
+    picture under it is uploaded once and never comes back."""
+    with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
+        with gr.Column(elem_classes="ls-start"):
+            image = starting.upload(TAB)
+            mask = drawn("mask", value={}, tab=TAB, words=words("mask"), elem_id=f"{TAB}-mask")
+            shown_offer = starting.offer()
+        with gr.Column(elem_classes="ls-controls"):
+            fields = c.build(engine, TAB, starting={"image": image, "mask": mask})
+        with gr.Column(elem_classes="ls-show"):
+            show = stage(TAB, render.first_view([], attached=False))
+            examples = c.example_prompts(engine, TAB)
+    c.connect(engine, fields, examples)
+    starting.connect(engine, fields, shown_offer)
+
+    async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
+        given = fields.given(values)
+        owner = session.owner_of(request)
+
+        def ask() -> Inpaint:
+            files = {"image": starting.file_of(given["image"]), "mask": starting.mask_of(given["mask"])}
+            return Inpaint.parse(given | starting.sizes(given) | files)
+
+        async for view in session.run(engine, gallery, owner, TAB, ask):
+            yield view
+
+    desk = Desk(TAB, fields, show)
+    connect(engine, gallery, desk, generate)
+    return desk

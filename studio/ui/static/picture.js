@@ -1,0 +1,59 @@
+/* The picture a run starts from: dropped or pasted anywhere on its desk, and what it says of how it was made. */
+"use strict";
+
+/** A picture file dropped or pasted on the desk goes into the upload field, as if it had been chosen there. */
+window.LatentStudio.drop = ({ props }) => {
+  const { shown } = window.LatentStudio;
+  const desk = () => document.getElementById(props.desk);
+  const pictureOf = (transfer) => [...((transfer && transfer.files) || [])].find((file) => file.type.startsWith("image/"));
+
+  function give(file) {
+    const block = document.getElementById(props.field);
+    const remove = block.querySelector('button[aria-label="Clear"], button[aria-label="Remove Image"]');
+    if (remove && !block.querySelector("input[type=file]")) remove.click(); // a field that is full takes no other
+    // Gradio puts its input there anew in the next frames.
+    (function put(tries) {
+      const input = block.querySelector("input[type=file]");
+      if (!input) return tries ? requestAnimationFrame(() => put(tries - 1)) : undefined;
+      const transfer = new DataTransfer();
+      transfer.items.add(file);
+      input.files = transfer.files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+    })(120);
+  }
+
+  document.addEventListener("paste", (event) => {
+    const file = pictureOf(event.clipboardData);
+    if (!file || !desk() || !shown(desk())) return;
+    event.preventDefault();
+    give(file);
+  });
+  const over = (event) => desk() && desk().contains(event.target) && event.dataTransfer && [...event.dataTransfer.types].includes("Files");
+  document.addEventListener("dragover", (event) => {
+    if (over(event)) event.preventDefault();
+  }, true);
+  document.addEventListener("drop", (event) => {
+    const file = over(event) && pictureOf(event.dataTransfer);
+    if (!file) return;
+    event.preventDefault();
+    event.stopPropagation();
+    give(file);
+  }, true);
+};
+
+/** "This picture says how it was made", and a button that takes its settings over. */
+window.LatentStudio.offer = ({ element, props, watch, trigger }) => {
+  const { h } = window.LatentStudio;
+  function draw() {
+    const found = props.value && props.value.settings ? props.value : null;
+    if (!found) return element.replaceChildren();
+    const take = () => {
+      trigger("take", { settings: found.settings });
+      element.replaceChildren();
+    };
+    const text = h("p", {}, props.words.found, " ", h("q", { dir: "auto" }, found.prompt || "…"));
+    element.replaceChildren(h("div", { class: "ls-offer", role: "status" }, text, h("button", { class: "ls-button", type: "button", onclick: take }, props.words.take)));
+  }
+  watch("value", draw);
+  draw();
+};
