@@ -106,8 +106,15 @@ class RoundTrip(Question):
     seed: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Architecture(Question):
+    """The parts of the loaded model: blocks, shapes, parameters, and the milliseconds of one pass."""
+
+    name: ClassVar[str] = "architecture"
+
+
 KINDS: Mapping[str, type[Question]] = {
-    kind.name: kind for kind in (ScheduleCurves, ForwardProcess, LossCurve, ErrorMap, RoundTrip)
+    kind.name: kind for kind in (ScheduleCurves, ForwardProcess, LossCurve, ErrorMap, RoundTrip, Architecture)
 }
 
 

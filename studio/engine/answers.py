@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import save
 
-from studio.diffusion import forward, vae
+from studio.diffusion import architecture, forward, vae
 from studio.diffusion.families import Components
 from studio.diffusion.lane import UnetCall
 from studio.diffusion.latents import image_generator
@@ -23,7 +24,7 @@ from studio.engine.calls import call_unet
 from studio.engine.inquiries import Inquiry, Slices
 from studio.engine.recording import fast_decoder, on_cpu
 from studio.events import Answer
-from studio.questions import ErrorMap, ForwardProcess, LossCurve, RoundTrip, ScheduleCurves
+from studio.questions import Architecture, ErrorMap, ForwardProcess, LossCurve, RoundTrip, ScheduleCurves
 from studio.requests import resolve_noise_schedule
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -31,8 +32,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 SIDE_GRID = 64  # pixels: a U-Net of four levels halves the latents three times
 
 
-def slices(inquiry: Inquiry, components: Components, tokenizer_lock: AbstractContextManager[Any]) -> Slices:
-    """The work of a question about the loaded checkpoint; the lock is held while a caption is encoded."""
+def slices(
+    inquiry: Inquiry,
+    components: Components,
+    tokenizer_lock: AbstractContextManager[Any],
+    synchronize: Callable[[], None],
+) -> Slices:
+    """The work of a question about the loaded checkpoint; the lock is held while a caption is encoded, `synchronize`
+    waits for the device."""
     question = inquiry.question
     if isinstance(question, ForwardProcess):
         return _forward(question, _fitted(inquiry, components), components)
@@ -42,6 +49,8 @@ def slices(inquiry: Inquiry, components: Components, tokenizer_lock: AbstractCon
         return _error_map(question, _fitted(inquiry, components), components, tokenizer_lock)
     if isinstance(question, RoundTrip):
         return _round_trip(question, _fitted(inquiry, components), components)
+    if isinstance(question, Architecture):
+        return _architecture(components, tokenizer_lock, synchronize)
     raise TypeError(f"nobody answers {type(question).__name__}")
 
 
@@ -229,6 +238,71 @@ def psnr(picture: Array, other: Array) -> float | None:
     """Peak signal to noise ratio of two uint8 pictures in dB; None when they are equal."""
     error = float(np.mean((picture.astype(np.float64) - other.astype(np.float64)) ** 2))
     return 10 * math.log10(255**2 / error) if error else None
+
+
+# ------------------------------------------------------------------------------------------- the architecture
+
+
+def _architecture(
+    components: Components, tokenizer_lock: AbstractContextManager[Any], synchronize: Callable[[], None]
+) -> Slices:
+    """One pass through every part at the native size; the U-Net's second call is the one that counts."""
+    blocks = architecture.blocks_of(components)
+    picture = Image.new("RGB", (components.native_width, components.native_height), "grey")
+    with architecture.watched(blocks, synchronize), tokenizer_lock:
+        embeds, added = _conditioning("", components).at(0)
+    yield
+    with architecture.watched(blocks, synchronize):
+        z0 = _encoded(picture, components)
+    yield
+    for _ in range(2):
+        with architecture.watched(blocks, synchronize):
+            call_unet(components, [UnetCall(z0.to(components.dtype), 500.0, embeds, added)])
+        yield
+    with architecture.watched(blocks, synchronize):
+        vae.decode(components, z0)
+    whole = {
+        "text_encoder": components.text_encoder,
+        "text_encoder_2": components.text_encoder_2,
+        "unet": components.unet,
+        "encoder": components.vae.encoder,
+        "decoder": components.vae.decoder,
+    }
+    told = [block for block, _ in blocks.values()]
+    parts = {
+        name: {
+            "kind": type(module).__name__,
+            "parameters": architecture.parameters(module),
+            "milliseconds": round(sum(b.milliseconds or 0.0 for b in told if b.part == name), 3),
+        }
+        for name, module in whole.items()
+        if module is not None
+    }
+    text = components.text_encoder.config
+    shapes = {
+        "picture": [3, picture.height, picture.width],
+        "latents": list(z0.shape[1:]),
+        "context": list(embeds.shape[1:]),
+    }
+    return _json(
+        {
+            "checkpoint": components.name,
+            "family": components.family,
+            "prediction_type": components.prediction_type,
+            "dtype": str(components.dtype).removeprefix("torch."),
+            "device": components.device.type,
+            "shapes": shapes,
+            "text": {
+                "layers": text.num_hidden_layers,
+                "heads": text.num_attention_heads,
+                "width": text.hidden_size,
+                "vocabulary": text.vocab_size,
+                "positions": text.max_position_embeddings,
+            },
+            "parts": parts,
+            "blocks": [{k: v for k, v in asdict(b).items() if not k.startswith("_")} for b in told],
+        }
+    )
 
 
 # --------------------------------------------------------------------------------------------------- formats

@@ -448,7 +448,7 @@ class Worker:
             hot = self.manager.hot
             if hot is None or hot.name != inquiry.question.checkpoint:
                 raise Refused("Another checkpoint has been loaded meanwhile. Ask again.")
-            return answers.slices(inquiry, hot, self._outside.tokenizer_lock)
+            return answers.slices(inquiry, hot, self._outside.tokenizer_lock, self.device.synchronize)
 
         return self._outside.inquiries.work(begin, lambda error: failures.refused(error, self.device))
 

@@ -105,6 +105,37 @@ def test_a_picture_goes_through_the_vae_and_back(loaded: DiffusionEngine) -> Non
     assert not (tensors["reconstruction"] == tensors["reconstruction_of_sample"]).all()
 
 
+def test_the_architecture_is_that_of_the_loaded_model(loaded: DiffusionEngine) -> None:
+    from tests.tiny import tiny_components
+
+    answer = json.loads(inquire(loaded, "architecture").content)
+    components = tiny_components()
+    expected = {
+        "unet": components.unet,
+        "text_encoder": components.text_encoder,
+        "encoder": components.vae.encoder,
+        "decoder": components.vae.decoder,
+    }
+    assert answer["parts"].keys() == expected.keys()
+    for name, module in expected.items():
+        assert answer["parts"][name]["parameters"] == sum(p.numel() for p in module.parameters())
+        assert answer["parts"][name]["milliseconds"] > 0
+    assert answer["shapes"] == {"picture": [3, 64, 64], "latents": [4, 8, 8], "context": [77, 8]}
+    blocks = {b["name"]: b for b in answer["blocks"]}
+    assert [b["place"] for b in answer["blocks"] if b["part"] == "unet"] == [
+        "time", "in", "down", "down", "mid", "up", "up", "out",
+    ]  # fmt: skip
+    down = blocks["unet.down_blocks.1"]
+    assert (down["kind"], down["input"], down["output"]) == ("CrossAttnDownBlock2D", [4, 4, 4], [8, 4, 4])
+    assert (down["resnets"], down["self_attentions"], down["cross_attentions"]) == (1, 1, 1)
+    assert blocks["unet.conv_out"]["output"] == [4, 8, 8]
+    assert blocks["decoder.conv_out"]["output"] == [3, 64, 64]
+    assert blocks["encoder.quant_conv"]["output"] == [8, 8, 8]
+    assert all(b["milliseconds"] is not None and b["parameters"] > 0 for b in answer["blocks"])
+    again = finish(loaded, ask(exact=True))
+    assert again.pictures, "no hook is left behind"
+
+
 def test_a_question_waits_its_turn_between_ticks(loaded: DiffusionEngine, calls: Calls) -> None:
     """While a picture is made a question of four model calls is answered, one call between two ticks."""
     question = parse("losses", {"checkpoint": "tiny", "points": "4"}, png())

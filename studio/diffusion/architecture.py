@@ -1,0 +1,134 @@
+"""The loaded model as a list of its blocks: what kind, how many parameters, and, seen in one pass, shapes and times.
+
+Hooks are there only inside a `watched` block.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+
+from studio.diffusion.families import Components
+
+
+@dataclass
+class Block:
+    """One block. `input` and `output` are shapes without the batch, `milliseconds` of its pass: None before it is seen.
+
+    `part` is "text_encoder", "text_encoder_2", "unet", "encoder" or "decoder"; `place` "in", "time", "down", "mid", "up",
+    "out" or "whole".
+    """
+
+    name: str
+    part: str
+    place: str
+    kind: str
+    parameters: int
+    resnets: int = 0
+    self_attentions: int = 0
+    cross_attentions: int = 0
+    input: list[int] | None = None
+    output: list[int] | None = None
+    milliseconds: float | None = None
+    _began: float = field(default=0.0, repr=False)
+
+
+_PLACES = {
+    "conv_in": "in",
+    "post_quant_conv": "in",
+    "time_embedding": "time",
+    "down_blocks": "down",
+    "mid_block": "mid",
+    "up_blocks": "up",
+    "conv_out": "out",
+    "quant_conv": "out",
+}
+
+
+def blocks_of(components: Components) -> dict[str, tuple[Block, torch.nn.Module]]:
+    """Every block of the checkpoint with its module, by name, in the order in which data passes within a part."""
+    vae = components.vae
+    modules: list[tuple[str, str, str, Any]] = [("text_encoder", "text_encoder", "whole", components.text_encoder)]
+    if components.text_encoder_2 is not None:
+        modules.append(("text_encoder_2", "text_encoder_2", "whole", components.text_encoder_2))
+    for part, parent in (("unet", components.unet), ("encoder", vae.encoder), ("decoder", vae.decoder)):
+        before = [("post_quant_conv", vae)] if part == "decoder" else []
+        after = [("quant_conv", vae)] if part == "encoder" else []
+        names = ["conv_in", "time_embedding", "down_blocks", "mid_block", "up_blocks", "conv_out"]
+        if part == "unet":
+            names = ["time_embedding", "conv_in", "down_blocks", "mid_block", "up_blocks", "conv_out"]
+        for name, owner in [*before, *((n, parent) for n in names), *after]:
+            found: Any = getattr(owner, name, None)
+            if isinstance(found, torch.nn.ModuleList):
+                modules += [(f"{part}.{name}.{i}", part, _PLACES[name], module) for i, module in enumerate(found)]
+            elif found is not None:
+                modules.append((f"{part}.{name}", part, _PLACES[name], found))
+    return {name: (_block(name, part, place, module), module) for name, part, place, module in modules}
+
+
+def _block(name: str, part: str, place: str, module: torch.nn.Module) -> Block:
+    inside = list(module.named_modules())
+    attentions = [path.rpartition(".")[2] for path, m in inside if isinstance(m, Attention)]
+    return Block(
+        name=name,
+        part=part,
+        place=place,
+        kind=type(module).__name__,
+        parameters=parameters(module),
+        resnets=sum(isinstance(m, ResnetBlock2D) for _, m in inside),
+        self_attentions=sum(own != "attn2" for own in attentions),
+        cross_attentions=sum(own == "attn2" for own in attentions),
+    )
+
+
+def parameters(module: torch.nn.Module) -> int:
+    """How many numbers it has learnt."""
+    return sum(p.numel() for p in module.parameters())
+
+
+@contextmanager
+def watched(blocks: Mapping[str, tuple[Block, torch.nn.Module]], synchronize: Callable[[], None]) -> Iterator[None]:
+    """Fill in shapes and times of the blocks that are passed inside; `synchronize` waits for the device."""
+    handles: list[Any] = []
+
+    def begin(block: Block) -> Any:
+        def hook(_: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+            synchronize()
+            block.input = _shape([*arguments, *named.values()])
+            block._began = time.perf_counter()
+
+        return hook
+
+    def end(block: Block) -> Any:
+        def hook(_: Any, __: Any, output: Any) -> None:
+            synchronize()
+            block.milliseconds = round((time.perf_counter() - block._began) * 1000, 4)
+            block.output = _shape(output if isinstance(output, (tuple, list)) else [output])
+
+        return hook
+
+    try:
+        for block, module in blocks.values():
+            handles.append(module.register_forward_pre_hook(begin(block), with_kwargs=True))
+            handles.append(module.register_forward_hook(end(block)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _shape(values: list[Any] | tuple[Any, ...]) -> list[int] | None:
+    """Of the first tensor; transformers and diffusers also answer dictionaries and dataclasses of tensors."""
+    for value in values:
+        if isinstance(value, dict):
+            value = next(iter(value.values()), None)
+        if isinstance(value, torch.Tensor):
+            return list(value.shape[1:])
+    return None
