@@ -22,8 +22,8 @@ from studio.diffusion.families import Components
 class Block:
     """One block. `input` and `output` are shapes without the batch, `milliseconds` of its pass: None before it is seen.
 
-    `part` is "text_encoder", "text_encoder_2", "unet", "encoder" or "decoder"; `place` "in", "time", "down", "mid", "up",
-    "out" or "whole".
+    `part` is "text_encoder", "text_encoder_2", "unet", "encoder" or "decoder"; `place` "in", "time", "down", "mid",
+    "up", "out" or "whole".
     """
 
     name: str
