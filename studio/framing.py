@@ -34,13 +34,13 @@ class Paste:
     region: Box
     fade: Image.Image  # L, as large as the canvas: 255 the made picture, 0 the canvas to the last bit
 
-    def over(self, made: Image.Image) -> Image.Image:
-        """The canvas with the made region in it."""
+    def over(self, region: Image.Image) -> Image.Image:
+        """The canvas with the region that was made in it."""
         left, upper, right, lower = self.region
-        if made.size != (right - left, lower - upper):
-            made = made.resize((right - left, lower - upper), Image.Resampling.LANCZOS)
+        if region.size != (right - left, lower - upper):
+            region = region.resize((right - left, lower - upper), Image.Resampling.LANCZOS)
         layer = self.canvas.copy()
-        layer.paste(made, (left, upper))
+        layer.paste(region, (left, upper))
         return Image.composite(layer, self.canvas, self.fade)
 
 
@@ -68,8 +68,14 @@ def start_of(request: ImageToImage, native: Size) -> Start:
     picture = read_picture(request.image)
     if isinstance(request, Inpaint):
         return _masked_start(request, picture, native)
-    size = made_size(picture.size, request.resize_mode, request.width, request.height, native)
-    return Start(framed(picture, size, request.resize_mode))
+    return Start(made(picture, request.resize_mode, request.width, request.height, native))
+
+
+def made(
+    picture: Image.Image, mode: ResizeModeName, width: int | None, height: int | None, native: Size
+) -> Image.Image:
+    """The picture at the size that is made of it: `made_size`, then `framed`."""
+    return framed(picture, made_size(picture.size, mode, width, height, native), mode)
 
 
 # ---------------------------------------------------------------------------------------------- resizing the whole

@@ -15,11 +15,13 @@ from studio.requests import (
     MAX_SEED,
     NOISE_SCHEDULES,
     RANGES,
+    RESIZE_MODES,
     SCHEDULERS,
     InvalidRequest,
     NoiseScheduleName,
     Problem,
     Range,
+    ResizeModeName,
     SchedulerName,
     clean_text,
     one_of,
@@ -33,6 +35,8 @@ _RANGES: Mapping[str, Range] = {
     "seed": Range(low=0, high=MAX_SEED, whole=True),
     "points": Range(low=2, high=20, whole=True),
     "timestep": Range(low=0, high=999, whole=True),
+    "width": RANGES["width"],
+    "height": RANGES["height"],
 }
 _TEXTS = ("caption", "wrong_caption")
 
@@ -69,6 +73,31 @@ class ForwardProcess(Question):
     needs_image: ClassVar[bool] = True
 
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisedStart(Question):
+    """Where image to image begins: the picture's latents at the size that is made, the noise of a seed, and the level
+    of every number of steps that may be run, to noise it in the browser."""
+
+    name: ClassVar[str] = "start"
+    needs_image: ClassVar[bool] = True
+
+    scheduler: SchedulerName = "dpmpp_2m"
+    noise_schedule: NoiseScheduleName = "automatic"
+    num_inference_steps: int = 25
+    strength: float = 0.6
+    seed: int = 0
+    width: int | None = None
+    height: int | None = None
+    resize_mode: ResizeModeName = "crop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedStart(NoisedStart):
+    """The same beginning at one strength, decoded by the VAE: a JPEG."""
+
+    name: ClassVar[str] = "decoded-start"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +143,12 @@ class Architecture(Question):
 
 
 KINDS: Mapping[str, type[Question]] = {
+<<<<<<< HEAD
     kind.name: kind for kind in (ScheduleCurves, ForwardProcess, LossCurve, ErrorMap, RoundTrip, Architecture)
+=======
+    kind.name: kind
+    for kind in (ScheduleCurves, ForwardProcess, NoisedStart, DecodedStart, LossCurve, ErrorMap, RoundTrip)
+>>>>>>> 7b83e60 (Show where an image-to-image run begins while the strength slider moves)
 }
 
 
@@ -135,11 +169,12 @@ def parse(name: str, given: Mapping[str, str], image: bytes = b"") -> Question:
         size = f"a file of {len(image) / 2**20:.1f} MiB" if image else "nothing"
         allowed = f"a PNG, JPEG or WebP file of at most {MAX_IMAGE_BYTES // 2**20} MiB, or the id of a picture"
         problems.append(Problem("image", size, allowed))
-    if not problems and kind is ScheduleCurves:
-        problems = _curve_problems(ScheduleCurves(**values))  # type: ignore[arg-type]
     if problems:
         raise InvalidRequest(*problems)
-    return kind(**values)  # type: ignore[arg-type]
+    question = kind(**values)  # type: ignore[arg-type]
+    if isinstance(question, (ScheduleCurves, NoisedStart)) and (problems := _curve_problems(question)):
+        raise InvalidRequest(*problems)
+    return question
 
 
 def _value(name: str, text: str, problems: list[Problem]) -> object:
@@ -160,6 +195,7 @@ def _value(name: str, text: str, problems: list[Problem]) -> object:
     for field, table in (
         ("scheduler", {k: v.label for k, v in SCHEDULERS.items()}),
         ("noise_schedule", dict(NOISE_SCHEDULES)),
+        ("resize_mode", dict(RESIZE_MODES)),
     ):
         if name == field:
             text = short_name(text, table)
@@ -168,7 +204,7 @@ def _value(name: str, text: str, problems: list[Problem]) -> object:
     return text
 
 
-def _curve_problems(question: ScheduleCurves) -> list[Problem]:
+def _curve_problems(question: ScheduleCurves | NoisedStart) -> list[Problem]:
     facts = SCHEDULERS[question.scheduler]
     found = []
     if question.noise_schedule not in facts.noise_schedules:

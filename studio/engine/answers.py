@@ -20,11 +20,16 @@ from studio.diffusion.lane import UnetCall
 from studio.diffusion.latents import image_generator
 from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.diffusion.schedule import Level, make_schedule
+from studio.engine import noised_start
 from studio.engine.calls import call_unet
 from studio.engine.inquiries import Inquiry, Slices
 from studio.engine.recording import fast_decoder, on_cpu
 from studio.events import Answer
+<<<<<<< HEAD
 from studio.questions import Architecture, ErrorMap, ForwardProcess, LossCurve, RoundTrip, ScheduleCurves
+=======
+from studio.questions import ErrorMap, ForwardProcess, LossCurve, NoisedStart, RoundTrip, ScheduleCurves
+>>>>>>> 7b83e60 (Show where an image-to-image run begins while the strength slider moves)
 from studio.requests import resolve_noise_schedule
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -43,6 +48,9 @@ def slices(
     question = inquiry.question
     if isinstance(question, ForwardProcess):
         return _forward(question, _fitted(inquiry, components), components)
+    if isinstance(question, NoisedStart):
+        assert inquiry.picture is not None
+        return noised_start.slices(question, inquiry.picture, components)
     if isinstance(question, LossCurve):
         return _losses(question, _fitted(inquiry, components), components, tokenizer_lock)
     if isinstance(question, ErrorMap):

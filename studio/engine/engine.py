@@ -16,6 +16,8 @@ from importlib import metadata as packages
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from PIL import Image
+
 from studio import pictures
 from studio.branch import Branch, BranchNode
 from studio.checkpoints.catalog import BUILT_IN, Entry
@@ -44,9 +46,9 @@ from studio.events import (
     TokensAnswer,
     UnknownJob,
 )
-from studio.framing import Start, start_of
+from studio.framing import Start, made, start_of
 from studio.gallery import Gallery
-from studio.questions import Question, ScheduleCurves
+from studio.questions import NoisedStart, Question, ScheduleCurves
 from studio.requests import (
     MAX_PROMPT_CHARACTERS,
     RANDOM_SEEDS,
@@ -283,7 +285,7 @@ class DiffusionEngine:
         """See `studio.events.Engine.inquire`. An uploaded picture is decoded on a thread of its own."""
         if question.checkpoint not in self._entries():
             raise InvalidRequest(Problem("checkpoint", shown(question.checkpoint), "an installed checkpoint"))
-        picture = await asyncio.to_thread(pictures.read_picture, question.image) if question.needs_image else None
+        picture = await asyncio.to_thread(self._picture_of, question) if question.needs_image else None
         components = self._components
         if components is None or components.name != question.checkpoint:
             raise Refused("This can be seen once the checkpoint is loaded. Make a picture with it first.")
@@ -293,6 +295,14 @@ class DiffusionEngine:
         self._inquiries.add(inquiry)
         self._wake.set()
         return await asyncio.wrap_future(inquiry.future)
+
+    def _picture_of(self, question: Question) -> Image.Image:
+        picture = pictures.read_picture(question.image)
+        if not isinstance(question, NoisedStart):
+            return picture
+        chosen = self._entries()[question.checkpoint].checkpoint
+        native = chosen.native_width, chosen.native_height
+        return made(picture, question.resize_mode, question.width, question.height, native)
 
     def _schedule(self, question: ScheduleCurves, components: Components) -> Answer:
         from studio.engine.answers import schedule_answer  # torch: there already, since components are

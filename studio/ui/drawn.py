@@ -23,6 +23,7 @@ SCRIPTS = (
     "stage.js",
     "controls.js",
     "picture.js",
+    "start.js",
     "mask.js",
     "record.js",
     "viewer.js",

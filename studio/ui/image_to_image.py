@@ -23,6 +23,7 @@ def build(engine: Engine, gallery: Gallery) -> Desk:
     with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-start"):
             image = starting.upload(TAB)
+            shown_start = starting.view(TAB)
             shown_offer = starting.offer()
         with gr.Column(elem_classes="ls-controls"):
             fields = c.build(engine, TAB, starting={"image": image})
@@ -31,6 +32,7 @@ def build(engine: Engine, gallery: Gallery) -> Desk:
             examples = c.example_prompts(engine, TAB)
     c.connect(engine, fields, examples)
     starting.connect(engine, fields, shown_offer)
+    starting.show_beginning(fields, shown_start)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
         given = fields.given(values)

@@ -41,6 +41,32 @@ def upload(tab: str) -> gr.Image:
     return image
 
 
+# What decides where a run begins, and so what is shown of it before it is run.
+_BEGINNING = (
+    "checkpoint", "scheduler", "noise_schedule", "num_inference_steps", "strength", "seed", "width", "height",
+    "resize_mode",
+)  # fmt: skip
+
+
+def view(tab: str) -> gr.HTML:
+    """The noised picture that the U-Net starts from, while the strength slider moves."""
+    return drawn("start", value={}, tab=tab, words=words("start"), elem_id=f"{tab}-start")
+
+
+def show_beginning(controls: c.Controls, shown_start: gr.HTML) -> None:
+    """Tell the view every setting that decides where the run begins; it runs in the browser alone."""
+    fields = [controls.fields[name] for name in _BEGINNING]
+    pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(_BEGINNING))
+    gr.on(
+        [*(field.change for field in fields), controls.fields["image"].change],
+        None,
+        fields,
+        [shown_start],
+        js=f"(...v) => [{{{pairs}}}]",
+        **QUIET,
+    )
+
+
 def file_of(path: object) -> bytes:
     """The bytes of an uploaded picture; b"" where none was given, for the gate to name. Raises InvalidRequest when the
     file has been swept meanwhile."""

@@ -113,6 +113,10 @@ _ENGLISH: Mapping[str, str] = {
     " away stays as it is.",
     "padding.label": "Padding",
     "padding.help": "How many pixels around the masked part the model is shown when it works on that alone.",
+    "start.label": "Where the run begins",
+    "start.meaning": "{run} of {steps} steps to go from here, {noise} % noise, {width} × {height}.",
+    "start.none": "No step to go: the picture as the VAE gives it back, {width} × {height}.",
+    "start.failed": "This cannot be shown now.",
     "offer.found": "This picture says how it was made.",
     "offer.take": "Use its settings",
     # -------------------------------------------------------------------------------------------------- prompts

@@ -150,7 +150,9 @@ class _Exchange:
         if not re.fullmatch(r"[0-9]{1,18}", stated):
             raise Refusal(400, "Content-Length must be a number.")
         self.is_json = content_type == "application/json" or content_type.endswith("+json")
-        self.is_upload = content_type == "multipart/form-data" and scope["path"].rstrip("/").endswith("/upload")
+        multipart = content_type == "multipart/form-data" and scope["path"].rstrip("/").endswith("/upload")
+        # A picture that is asked about is the whole body, read by a route of ours that knows when to stop.
+        self.is_upload = multipart or (content_type.startswith("image/") and scope["path"].startswith("/ask/"))
         self.is_empty = "transfer-encoding" not in headers and int(stated) == 0
         self.limit = MAX_UPLOAD_BYTES if self.is_upload else MAX_BODY_BYTES
         self._receive, self._send = receive, send

@@ -208,3 +208,45 @@ def test_a_file_that_is_no_picture_is_refused_beside_its_field(visitor: Visitor,
     page.locator("#image_to_image-desk").get_by_role("button", name="Generate").click()
     expect(page.locator("#image_to_image-image").get_by_role("alert")).to_contain_text("PNG, JPEG or WebP file")
     assert len(studio.engine._jobs) == jobs
+
+
+def test_strength_shows_where_the_run_begins_while_it_moves_and_when_it_rests(visitor: Visitor) -> None:
+    page = visitor()
+    page.get_by_role("tab", name="Image to image").click()
+    view = page.locator("#image_to_image-start .ls-start-view")
+    expect(view).to_be_hidden()
+    page.locator("#image_to_image-image input[type=file]").set_input_files(
+        {"name": "start.png", "mimeType": "image/png", "buffer": png(96, 64)}
+    )
+    expect(view).to_be_visible()
+    expect(view).to_have_attribute("data-steps", "15")
+    expect(view).to_contain_text("15 of 25 steps to go from here, 36 % noise, 128 × 96.")
+    expect(view).to_have_attribute("data-how", "vae")  # the slider rests: the VAE's own picture
+
+    def looks() -> float:
+        """Standard deviation of the canvas's red: how noisy it is."""
+        return float(
+            page.evaluate(
+                """() => {
+                  const canvas = document.querySelector('#image_to_image-start canvas');
+                  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+                  const red = [...data].filter((_, k) => k % 4 === 0);
+                  const mean = red.reduce((a, b) => a + b) / red.length;
+                  return Math.sqrt(red.reduce((a, b) => a + (b - mean) ** 2, 0) / red.length);
+                }"""
+            )
+        )
+
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/ask/start" in request.url else None)
+    noise = {}
+    slider = page.locator("#image_to_image-strength input[type=range]")
+    for value in ("1", "0.2", "0"):
+        slider.evaluate("(s, v) => { s.value = v; s.dispatchEvent(new Event('input', { bubbles: true })); }", value)
+        expect(view).to_have_attribute("data-steps", str(int(25 * float(value))))
+        noise[value] = looks()
+    assert noise["1"] > noise["0.2"] > noise["0"] == 0
+    assert asked == [], "nothing is asked while it moves"
+    expect(view).to_contain_text("No step to go: the picture as the VAE gives it back, 128 × 96.")
+    slider.dispatch_event("change")
+    expect(view).to_have_attribute("data-how", "vae")

@@ -16,7 +16,7 @@ from studio.engine.engine import DiffusionEngine
 from studio.engine.inquiries import WAITING_OF_ONE, Inquiries, Inquiry, Slices
 from studio.events import Answer, Finished, Refused
 from studio.questions import Question, parse
-from studio.requests import SCHEDULERS, InvalidRequest
+from studio.requests import SCHEDULERS, ImageToImage, InvalidRequest
 from tests.engine.conftest import Calls, ask, events_of, finish
 from tests.engine.test_recorder import header
 
@@ -204,3 +204,48 @@ def test_too_many_questions_are_refused_and_a_closing_studio_answers_none() -> N
         last.future.result()
     with pytest.raises(Refused):
         waiting.add(inquiry("anna"))
+
+
+@pytest.mark.parametrize("scheduler", ["dpmpp_2m", "euler", "heun", "dpm2", "pndm", "ddim", "lcm"])
+@pytest.mark.parametrize("strength", [0.0, 0.4, 1.0])
+def test_where_a_run_begins_is_known_before_it_runs(loaded: DiffusionEngine, scheduler: str, strength: float) -> None:
+    """a latents + s noise is what the U-Net is given first when the run is made with the same settings."""
+    settings: dict[str, Any] = {"num_inference_steps": 5, "scheduler": scheduler, "seed": 9}
+    answer = inquire(loaded, "start", png(96, 64), strength=strength, width=64, resize_mode="crop", **settings)
+    tensors, facts = load(answer.content), header(answer.content)
+    steps = len(facts["levels"]) - 1
+    assert (steps, facts["width"], facts["height"], facts["levels"][0]) == (5, 64, 64, [1.0, 0.0])
+    assert [s for _, s in facts["levels"]] == sorted(s for _, s in facts["levels"])
+    request = ImageToImage(
+        prompt="", checkpoint="tiny", image=png(96, 64), width=64, height=64, strength=strength, **settings
+    )
+    job = loaded.submit(request, owner="anna")
+    last = asyncio.run(events_of(loaded, job))[-1]
+    assert isinstance(last, Finished)
+    a, s = facts["levels"][int(5 * strength)]
+    start = a * tensors["latents"].astype(np.float32) + s * tensors["noise"].astype(np.float32)
+    if strength == 0:
+        assert last.pictures[0].info["evaluations"] == 0
+        return
+    first = load(loaded.record(job, owner="anna"))["x_t"][0].astype(np.float32)
+    assert np.abs(first - start).max() < 0.02, "but for half precision"
+
+
+def test_the_decoded_start_is_a_picture_of_the_size_that_is_made(loaded: DiffusionEngine) -> None:
+    decoded = inquire(loaded, "decoded-start", png(128, 64), resize_mode="fit", strength=0.0)
+    assert decoded.media_type == "image/jpeg"
+    with Image.open(io.BytesIO(decoded.content)) as clean:
+        assert clean.size == (88, 64), "never less than a side of 64"
+        before = np.asarray(clean).astype(int)
+    with Image.open(io.BytesIO(inquire(loaded, "decoded-start", png(128, 64), resize_mode="fit").content)) as noised:
+        assert not (np.asarray(noised) == before).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "bad"), [("width", "65"), ("height", "abc"), ("resize_mode", "melt"), ("strength", "nan"), ("seed", "-1")]
+)
+def test_a_start_that_could_not_be_run_is_refused_by_its_field(field: str, bad: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{field}: "):
+        parse("start", {"checkpoint": "tiny", field: bad}, png())
+    with pytest.raises(InvalidRequest, match="noise_schedule: "):
+        parse("decoded-start", {"checkpoint": "tiny", "scheduler": "ddim", "noise_schedule": "karras"}, png())

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
+from safetensors.numpy import save
 
 from studio import metadata
 from studio.branch import Branch, BranchNode
@@ -52,7 +53,7 @@ from studio.events import (
     UnknownJob,
 )
 from studio.gallery import Gallery
-from studio.questions import Question
+from studio.questions import DecodedStart, NoisedStart, Question
 from studio.requests import (
     ImageToImage,
     InvalidRequest,
@@ -254,6 +255,10 @@ class FakeEngine:
         )
 
     async def inquire(self, question: Question, *, owner: str) -> Answer:
+        if isinstance(question, DecodedStart):
+            return Answer(content=jpeg(Image.new("RGB", (128, 96), "teal")), media_type="image/jpeg")
+        if isinstance(question, NoisedStart):
+            return _noised_start(question)
         raise Refused("The fake engine has no model to ask.")
 
     def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
@@ -506,6 +511,25 @@ def latent_step(
         "norm_noise_pred": float(np.sqrt((noise**2).mean())),
     }
     return x_t, clean, noise, numbers
+
+
+def _noised_start(question: NoisedStart) -> Answer:
+    """A flat picture of 16 x 12 cells that turns into noise evenly as more steps are run."""
+    steps = question.num_inference_steps
+    noise = np.random.default_rng(question.seed).normal(size=(4, 12, 16))
+    weight = np.zeros((3, 64, 4, 3, 3))
+    weight[:, :, 0, 1, 1] = 0.5
+    levels = [((1 - (k / steps) ** 2) ** 0.5, k / steps) for k in range(steps + 1)]
+    facts = {"width": 128, "height": 96, "seed": question.seed, "levels": levels}
+    arrays = {
+        "latents": np.ones((4, 12, 16)),
+        "noise": noise,
+        "preview.weight": weight.reshape(192, 4, 3, 3),
+        "preview.bias": np.zeros(192),
+    }
+    halves = {name: array.astype(np.float16) for name, array in arrays.items()}
+    content = save(halves, metadata={"run": json.dumps(facts)})
+    return Answer(content=bytes(content), media_type="application/octet-stream")
 
 
 def _safetensors(job: Job, since: int) -> bytes:
