@@ -143,12 +143,17 @@ class Architecture(Question):
 
 
 KINDS: Mapping[str, type[Question]] = {
-<<<<<<< HEAD
-    kind.name: kind for kind in (ScheduleCurves, ForwardProcess, LossCurve, ErrorMap, RoundTrip, Architecture)
-=======
     kind.name: kind
-    for kind in (ScheduleCurves, ForwardProcess, NoisedStart, DecodedStart, LossCurve, ErrorMap, RoundTrip)
->>>>>>> 7b83e60 (Show where an image-to-image run begins while the strength slider moves)
+    for kind in (
+        ScheduleCurves,
+        ForwardProcess,
+        NoisedStart,
+        DecodedStart,
+        LossCurve,
+        ErrorMap,
+        RoundTrip,
+        Architecture,
+    )
 }
 
 

@@ -25,11 +25,7 @@ from studio.engine.calls import call_unet
 from studio.engine.inquiries import Inquiry, Slices
 from studio.engine.recording import fast_decoder, on_cpu
 from studio.events import Answer
-<<<<<<< HEAD
-from studio.questions import Architecture, ErrorMap, ForwardProcess, LossCurve, RoundTrip, ScheduleCurves
-=======
-from studio.questions import ErrorMap, ForwardProcess, LossCurve, NoisedStart, RoundTrip, ScheduleCurves
->>>>>>> 7b83e60 (Show where an image-to-image run begins while the strength slider moves)
+from studio.questions import Architecture, ErrorMap, ForwardProcess, LossCurve, NoisedStart, RoundTrip, ScheduleCurves
 from studio.requests import resolve_noise_schedule
 
 Array = np.ndarray[Any, np.dtype[Any]]
