@@ -326,7 +326,7 @@ def _resolution(metadata: Mapping[str, str]) -> tuple[int, int] | None:
 
 def _words(text: str) -> set[str]:
     """Words of a name in lower case: "SDXL_Turbo-fp16" and "sdxlTurbo" both hold "turbo"."""
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", " ", text)
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
     found = set(re.findall(r"[a-z0-9]+", text.lower()))
     return found | {word[2:] for word in found if word.startswith("xl")} | {re.sub(r"^sd(xl)?", "", w) for w in found}
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import inspect as signatures
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,6 +67,7 @@ MODULES: dict[str, Any] = {
 FAST_PREVIEW = "vae/fast_preview.safetensors"
 # Buffers that older versions saved and newer ones compute; their presence says nothing about the weights.
 IGNORED_KEYS = ("position_ids",)
+READERS = 4  # threads that read one part: a copy out of the page cache keeps a core busy
 MAX_LAYERS = 128  # per list and per number of a config: a module of a billion layers would never be made
 
 
@@ -462,26 +465,30 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _fill(module: Any, plan: Plan, device: torch.device, dtype: torch.dtype) -> None:
-    """Read the weights into the module, each to its place on the device."""
-    with ExitStack() as stack:
-        files: dict[Path, WeightsFile] = {}
-        for name, empty in [*module.named_parameters(), *module.named_buffers()]:
-            owner = module.get_submodule(name.rpartition(".")[0])
-            leaf = name.rpartition(".")[2]
-            source = plan.sources.get(name)
-            if source is None:  # a buffer that is not saved
+    """Read the weights into the module, each to its place on the device; several at once where there are cores."""
+    empties = dict([*module.named_parameters(), *module.named_buffers()])
+    local, opened = threading.local(), ExitStack()
+
+    def read(name: str) -> torch.Tensor | None:
+        source = plan.sources.get(name)
+        if source is None:
+            return None
+        if not hasattr(local, "files"):
+            local.files = {}
+        if source.file not in local.files:
+            local.files[source.file] = opened.enter_context(WeightsFile(source.file))
+        wanted = dtype if empties[name].is_floating_point() else None
+        tensor = local.files[source.file].read(source.entry, device=device, dtype=wanted, third=source.third)
+        return (tensor.T.contiguous() if source.transposed else tensor).reshape(empties[name].shape)
+
+    with opened, ThreadPoolExecutor(max(1, min(READERS, torch.get_num_threads()))) as pool:
+        for name, tensor in zip(empties, pool.map(read, empties)):
+            owner, leaf = module.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]
+            if tensor is None:  # a buffer that is not saved
                 if leaf != "position_ids":
                     raise BadCheckpoint(f"The {PARTS[plan.part][0]} needs {name}, which no file holds.")
-                owner._buffers[leaf] = torch.arange(empty.shape[-1], device=device).expand((1, -1))
-                continue
-            if source.file not in files:
-                files[source.file] = stack.enter_context(WeightsFile(source.file))
-            wanted = dtype if empty.is_floating_point() else None
-            tensor = files[source.file].read(source.entry, device=device, dtype=wanted, third=source.third)
-            if source.transposed:
-                tensor = tensor.T.contiguous()
-            tensor = tensor.reshape(empty.shape)
-            if leaf in owner._parameters:
+                owner._buffers[leaf] = torch.arange(empties[name].shape[-1], device=device).expand((1, -1))
+            elif leaf in owner._parameters:
                 owner._parameters[leaf] = torch.nn.Parameter(tensor, requires_grad=False)
             else:
                 owner._buffers[leaf] = tensor

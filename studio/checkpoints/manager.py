@@ -90,6 +90,11 @@ class ModelManager:
     # ------------------------------------------------------------------------------------------------- asking
 
     @property
+    def catalog(self) -> Catalog:
+        """The listing that names come from."""
+        return self._catalog
+
+    @property
     def hot(self) -> Components | None:
         """The checkpoint in use, on the device."""
         return self._hot.components if self._hot is not None else None

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import torch
 
+from studio.diffusion.embeddings import Words
+
 FamilyName = Literal["sd1", "sd2", "sdxl", "sdxl_refiner"]
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 
@@ -57,6 +59,7 @@ class Components:
     text_encoder_2: Any = None
     tokenizer_2: Any = None
     zero_empty_negative: bool = False
+    words: Words | None = None  # embeddings that prompts may name
     vae_dtype: torch.dtype | None = None  # where the VAE's differs: float32 once half precision has overflowed
     notes: tuple[str, ...] = field(default=())  # what the loader had to say
 

@@ -11,7 +11,7 @@ It never calls the U-Net itself and knows no engine, job or page; five lines dri
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,6 +30,7 @@ from studio.diffusion.latents import (
     inpainting_input,
     repaint_everything,
 )
+from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import Level, Schedule, make_schedule, predicted_noise, predicted_x0
 from studio.requests import ImageToImage, Inpaint, Request
@@ -43,6 +44,7 @@ class UnetCall:
     timestep: float
     prompt_embeds: torch.Tensor  # (branches, tokens, dim)
     added: Mapping[str, torch.Tensor]  # added_cond_kwargs, each (branches, ...); empty but for SDXL
+    adapters: tuple[Applied, ...] = ()  # LoRAs in the U-Net; lanes of one call have the same
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Lane:
         kept: Kept | None = None,
         added: Mapping[str, torch.Tensor] | None = None,
         extra_input: torch.Tensor | None = None,
+        adapters: Sequence[Applied] = (),
     ) -> None:
         self.schedule = schedule
         self.latents = latents
@@ -122,6 +125,7 @@ class Lane:
         self._branches = branches(guidance_scale)
         self._added = dict(added or {})
         self._extra_input = extra_input
+        self._adapters = tuple(adapters)
         self._dtype = components.dtype
         self._prediction_type = components.prediction_type
         self._timesteps = [float(t) for t in schedule.timesteps]
@@ -147,7 +151,8 @@ class Lane:
         """Lanes of the same components with equal keys fit into one U-Net call."""
         embeds, added = self._condition()
         shapes = tuple(sorted((name, tuple(value.shape[1:])) for name, value in added.items()))
-        return tuple(self.latents.shape[1:]), tuple(embeds.shape[1:]), shapes
+        adapters = tuple((id(one.adapter), one.unet_scale) for one in self._adapters)
+        return tuple(self.latents.shape[1:]), tuple(embeds.shape[1:]), shapes, adapters
 
     @torch.inference_mode()
     def call(self) -> UnetCall:
@@ -160,7 +165,7 @@ class Lane:
         embeds, added = self._condition()
         if self._branches > 1:
             sample = sample.expand(self._branches, -1, -1, -1)
-        return UnetCall(sample, self._timesteps[self.index], embeds, added)
+        return UnetCall(sample, self._timesteps[self.index], embeds, added, self._adapters)
 
     @torch.inference_mode()
     def advance(self, model_output: torch.Tensor) -> Evaluation:
@@ -229,12 +234,13 @@ def start_lane(
     picture: Image.Image | None = None,
     mask: Image.Image | None = None,
     variation: Variation | None = None,
+    adapters: Sequence[Applied] = (),
 ) -> Lane:
     """A lane for one image of a request. `picture` is the decoded input picture of a request that starts from one, as
     large as what is made; `mask` (L, of its size) that of an Inpaint request.
 
     `width` and `height` None mean the picture's size, without one the checkpoint's native size. `conditioning` comes
-    from prompt.encode_prompts.
+    from prompt.encode_prompts; `adapters` are the prompt's LoRAs.
     """
     schedule = make_schedule(
         request.scheduler,
@@ -276,4 +282,5 @@ def start_lane(
         kept=kept,
         added=size_conditioning(components, width, height, branches(request.guidance_scale)),
         extra_input=extra_input,
+        adapters=adapters,
     )

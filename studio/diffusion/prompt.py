@@ -8,24 +8,72 @@ The grammar is the one prompts are pasted in everywhere: (a) [a] (a:1.3) weights
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from studio.diffusion.embeddings import Embedding, Placed, Words, put_in, split_by_words
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
+from studio.diffusion.lora import Applied, applied
 from studio.diffusion.vae import NotFinite
 from studio.requests import InvalidRequest, Problem
 
+PLACEHOLDER = 0  # the token whose embedding a learned vector replaces; which one it is does not matter
 CHUNK_TOKENS = 75  # content tokens of a chunk; begin and end make 77
 COMMA_BACKTRACK = 20  # a chunk that overflows ends at a comma this near its end, so that no phrase is torn
 # Chunks that one run may have encoded: prompt scheduling can make a new text of every step, and a text may be a hundred
 # chunks long. Stable Diffusion's text encoder does so many in about a minute on two CPU cores.
 MAX_CHUNKS = 1200
 MAX_WEIGHT = 100.0  # of one span; brackets nested a thousand deep must not make infinities
+
+# ---------------------------------------------------------------------------------------------------------- LoRA tags
+
+
+@dataclass(frozen=True)
+class LoraTag:
+    """<lora:name:text:unet> of a prompt: a LoRA and how much of it in the text encoders and in the U-Net."""
+
+    name: str
+    text_scale: float = 1.0
+    unet_scale: float = 1.0
+
+
+MAX_LORA_TAGS = 16
+_LORA_TAG = re.compile(r"<lora:([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
+
+
+def lora_tags(prompt: str) -> tuple[LoraTag, ...]:
+    """The LoRA tags of a prompt, in order. Their grammar is A1111's: <lora:name>, <lora:name:0.8>, <lora:name:te:unet>
+    or named, <lora:name:te=0.5:unet=1>. The U-Net's weight is the text encoders' where it is not given; a weight that
+    is no number makes the tag plain text."""
+    return tuple(tag for match in _LORA_TAG.finditer(prompt) if (tag := _lora_tag(match)) is not None)
+
+
+def without_lora_tags(prompt: str) -> str:
+    """The prompt as the text encoder reads it."""
+    return _LORA_TAG.sub(lambda match: "" if _lora_tag(match) is not None else match.group(0), prompt)
+
+
+def _lora_tag(match: re.Match[str]) -> LoraTag | None:
+    given: dict[str, float] = {}
+    for position, text in enumerate(match.group(2).split(":")[1:]):
+        key, named, number = text.partition("=")
+        if not named:
+            key, number = ("te", "unet", "dyn")[min(position, 2)], text
+        try:
+            value = float(number)
+        except ValueError:
+            return None
+        if key.strip() not in ("te", "unet", "dyn") or not -MAX_WEIGHT <= value <= MAX_WEIGHT:
+            return None
+        given[key.strip()] = value
+    text_scale = given.get("te", 1.0)
+    return LoraTag(match.group(1).strip(), text_scale, given.get("unet", text_scale))
+
 
 # ------------------------------------------------------------------------------------------------ prompt scheduling
 
@@ -221,23 +269,28 @@ def _merged(pieces: Sequence[str | None], weights: Sequence[float]) -> list[Span
 
 @dataclass(frozen=True)
 class Chunk:
-    """Up to 75 content tokens and their weights."""
+    """Up to 75 content tokens and their weights. `placed`: where a learned vector stands instead of the token."""
 
     tokens: tuple[int, ...] = ()
     weights: tuple[float, ...] = ()
+    placed: tuple[Placed, ...] = ()
 
 
-def chunks_of(tokenizer: Any, text: str) -> list[Chunk]:
-    """Weighted chunks of one prompt text; at least one, which is empty for an empty text."""
+def chunks_of(tokenizer: Any, text: str, words: Words | None = None) -> list[Chunk]:
+    """Weighted chunks of one prompt text; at least one, which is empty for an empty text. `words` stand for learned
+    vectors, which are never torn apart."""
     comma = _ids(tokenizer, ",")
     chunks: list[Chunk] = []
     tokens: list[int] = []
     weights: list[float] = []
+    placed: list[Placed] = []
     after_comma = 0  # tokens up to and with the chunk's last comma, 0 without one
 
     def close(end: int) -> None:
         nonlocal after_comma
-        chunks.append(Chunk(tuple(tokens[:end]), tuple(weights[:end])))
+        here = tuple(p for p in placed if p.position < end)
+        chunks.append(Chunk(tuple(tokens[:end]), tuple(weights[:end]), here))
+        placed[:] = [Placed(p.position - end, p.embedding, p.index) for p in placed if p.position >= end]
         del tokens[:end], weights[:end]
         after_comma = 0
 
@@ -245,7 +298,15 @@ def chunks_of(tokenizer: Any, text: str) -> list[Chunk]:
         if span.is_break:
             close(len(tokens))
             continue
-        for token in _ids(tokenizer, span.text):
+        pieces = split_by_words(span.text, words)
+        for token in _tokens(tokenizer, pieces):
+            if isinstance(token, Embedding):
+                if len(tokens) + token.count > CHUNK_TOKENS:
+                    close(len(tokens))
+                placed += [Placed(len(tokens) + k, token, k) for k in range(token.count)]
+                tokens += [PLACEHOLDER] * token.count
+                weights += [span.weight] * token.count
+                continue
             if len(tokens) == CHUNK_TOKENS:
                 near = after_comma and CHUNK_TOKENS - after_comma < COMMA_BACKTRACK and [token] != comma
                 close(after_comma if near else CHUNK_TOKENS)
@@ -256,6 +317,14 @@ def chunks_of(tokenizer: Any, text: str) -> list[Chunk]:
     if tokens or not chunks:
         close(len(tokens))
     return chunks
+
+
+def _tokens(tokenizer: Any, pieces: Sequence[str | Embedding]) -> Iterator[int | Embedding]:
+    for piece in pieces:
+        if isinstance(piece, Embedding):
+            yield piece
+        else:
+            yield from _ids(tokenizer, piece)
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
@@ -273,9 +342,15 @@ class Tokenized:
 
 def tokenize(components: Components, text: str) -> Tokenized:
     """Count and show the tokens of a prompt with its grammar applied; of prompt scheduling, the first text."""
-    chunks = chunks_of(components.encoders[0][0], prompt_schedule(text, 1000)[0][1])
+    text = prompt_schedule(without_lora_tags(text), 1000)[0][1]
+    chunks = chunks_of(components.encoders[0][0], text, components.words)
     ids = [token for chunk in chunks for token in chunk.tokens]
     pieces = [components.encoders[0][0].decode([token]).strip() for token in ids]
+    position = 0
+    for chunk in chunks:
+        for one in chunk.placed:
+            pieces[position + one.position] = one.embedding.word
+        position += len(chunk.tokens)
     return Tokenized(len(ids), len(chunks), tuple(pieces))
 
 
@@ -305,20 +380,28 @@ class Conditioning:
 
 @torch.inference_mode()
 def encode_prompts(
-    components: Components, prompt: str, negative_prompt: str, *, num_steps: int, guidance_scale: float
+    components: Components,
+    prompt: str,
+    negative_prompt: str,
+    *,
+    num_steps: int,
+    guidance_scale: float,
+    adapters: Sequence[Applied] = (),
 ) -> Conditioning:
-    """Encode a prompt and a negative prompt for a run of `num_steps` steps (those really run).
+    """Encode a prompt and a negative prompt for a run of `num_steps` steps (those really run), with these adapters in
+    the text encoders. LoRA tags are no words and are left out.
 
     Both are encoded in the same number of chunks: the shorter one gets empty chunks. Raises InvalidRequest when prompt
     scheduling asks for more than MAX_CHUNKS chunks in all.
     """
+    prompt, negative_prompt = without_lora_tags(prompt), without_lora_tags(negative_prompt)
     texts = [prompt_schedule(prompt, num_steps)]
     if branches(guidance_scale) == 2:
         texts.insert(0, prompt_schedule(negative_prompt, num_steps))
     chunked: dict[str, list[Chunk]] = {}
     most = 0
     for text in {text: None for schedule in texts for _, text in schedule}:
-        chunked[text] = chunks_of(components.encoders[0][0], text)
+        chunked[text] = chunks_of(components.encoders[0][0], text, components.words)
         most = max(most, len(chunked[text]))
         if len(chunked) * most > MAX_CHUNKS and len(chunked) > len(texts):
             raise InvalidRequest(
@@ -328,7 +411,8 @@ def encode_prompts(
                     f"at most {MAX_CHUNKS} chunks in all: fewer steps, fewer [a|b] and [a:b:when], or a shorter prompt",
                 )
             )
-    encoded = {text: _encode(components, chunks, most) for text, chunks in chunked.items()}
+    with applied(components, adapters, ("text_encoder", "text_encoder_2")):
+        encoded = {text: _encode(components, chunks, most) for text, chunks in chunked.items()}
     if components.zero_empty_negative and len(texts) == 2 and not negative_prompt:
         # The same words may be the prompt's too, so the zeros have a key that no text has.
         encoded[_NOTHING] = _zeros_like(encoded[""])
@@ -371,15 +455,13 @@ def _encode(components: Components, chunks: Sequence[Chunk], length: int) -> _En
     weights = [[1.0, *chunk.weights, *[1.0] * (CHUNK_TOKENS + 1 - len(chunk.weights))] for chunk in padded]
     found: list[torch.Tensor] = []
     pooled: torch.Tensor | None = None
-    for tokenizer, encoder in components.encoders:
+    for which, (tokenizer, encoder) in enumerate(components.encoders):
         ids = torch.tensor([_with_ends(chunk.tokens, tokenizer) for chunk in padded], device=components.device)
-        if components.is_xl:
-            answer = encoder(ids, output_hidden_states=True)
-            embeds = answer.hidden_states[-2]
-            if hasattr(answer, "text_embeds"):
-                pooled = answer.text_embeds[:1].to(components.dtype)
-        else:
-            embeds = encoder(ids)[0]
+        with put_in(encoder, which, [chunk.placed for chunk in padded]):
+            answer = encoder(ids, output_hidden_states=True) if components.is_xl else encoder(ids)
+        embeds = answer.hidden_states[-2] if components.is_xl else answer[0]
+        if components.is_xl and hasattr(answer, "text_embeds"):
+            pooled = answer.text_embeds[:1].to(components.dtype)
         found.append(apply_weights(embeds, torch.tensor(weights, device=embeds.device)))
     joined = torch.cat(found, dim=-1).to(components.dtype)
     if not bool(torch.isfinite(joined).all()):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from studio.diffusion.families import Components
-from studio.diffusion.prompt import CHUNK_TOKENS, Chunk, chunks_of, prompt_schedule
+from studio.diffusion.prompt import CHUNK_TOKENS, Chunk, chunks_of, prompt_schedule, without_lora_tags
 
 
 def token_table(components: Components, text: str, num_steps: int) -> list[dict[str, Any]]:
@@ -20,8 +20,12 @@ def token_table(components: Components, text: str, num_steps: int) -> list[dict[
     """
     tokenizer = components.encoders[0][0]
     return [
-        {"until": until, "text": part, "chunks": [_chunk(tokenizer, chunk) for chunk in chunks_of(tokenizer, part)]}
-        for until, part in prompt_schedule(text, num_steps)
+        {
+            "until": until,
+            "text": part,
+            "chunks": [_chunk(tokenizer, chunk) for chunk in chunks_of(tokenizer, part, components.words)],
+        }
+        for until, part in prompt_schedule(without_lora_tags(text), num_steps)
     ]
 
 
@@ -30,6 +34,10 @@ def _chunk(tokenizer: Any, chunk: Chunk) -> dict[str, Any]:
     padding = CHUNK_TOKENS - len(content)
     ids = [tokenizer.bos_token_id, *content, tokenizer.eos_token_id, *[tokenizer.pad_token_id] * padding]
     pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(ids)]
+    texts = [tokenizer.decode([token]).strip() for token in content]
+    for one in chunk.placed:  # a learned vector instead of a token
+        texts[one.position] = one.embedding.word
+        pieces[1 + one.position] = f"{one.embedding.word}</w>"
     words: list[int | None] = [None]
     word = 0
     for piece in pieces[1 : len(content) + 1]:
@@ -38,7 +46,7 @@ def _chunk(tokenizer: Any, chunk: Chunk) -> dict[str, Any]:
     return {
         "ids": ids,
         "pieces": pieces,
-        "text": ["", *[tokenizer.decode([token]).strip() for token in content], *[""] * (padding + 1)],
+        "text": ["", *texts, *[""] * (padding + 1)],
         "weights": [1.0, *chunk.weights, *[1.0] * (padding + 1)],
         "kinds": ["begin", *["content"] * len(content), "end", *["padding"] * padding],
         "words": words + [None] * (padding + 1),

@@ -8,6 +8,7 @@ import torch
 
 from studio.diffusion.families import Components
 from studio.diffusion.lane import UnetCall
+from studio.diffusion.lora import applied
 
 
 def call_unet(components: Components, calls: Sequence[UnetCall]) -> torch.Tensor:
@@ -20,7 +21,8 @@ def call_unet(components: Components, calls: Sequence[UnetCall]) -> torch.Tensor
         sample = torch.cat([c.sample for c in calls])
         embeds = torch.cat([c.prompt_embeds for c in calls])
         added = {name: torch.cat([c.added[name] for c in calls]) for name in calls[0].added}
-    answer: torch.Tensor = components.unet(
-        sample, timesteps, embeds, added_cond_kwargs=added or None, return_dict=False
-    )[0]
+    with applied(components, calls[0].adapters, ("unet",)):
+        answer: torch.Tensor = components.unet(
+            sample, timesteps, embeds, added_cond_kwargs=added or None, return_dict=False
+        )[0]
     return answer

@@ -13,6 +13,7 @@ import torch
 from studio.diffusion.attention import AttentionMaps
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.latents import Variation
+from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
 from studio.engine.batching import Seat
 from studio.engine.jobs import Job
@@ -50,6 +51,7 @@ class Run:
     start: Start | None = None  # what a run from a picture begins with
     variation_seeds: tuple[int, ...] = ()  # of the images, where the request asks for variations
     notes: tuple[str, ...] = ()  # what the loader had to say of the checkpoint
+    adapters: tuple[Applied, ...] = ()  # the prompt's LoRAs
     began: float = field(default_factory=time.monotonic)
     total: int = 0  # evaluations of one image
     facts: dict[str, object] | None = None  # what its recordings say of it

@@ -15,10 +15,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from studio import metadata
+from studio.checkpoints.extras import Extras
 from studio.checkpoints.manager import ModelManager
 from studio.diffusion import vae
 from studio.diffusion.attention import AttentionMaps, observed
@@ -26,7 +28,8 @@ from studio.diffusion.damage import first_damaged
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
 from studio.diffusion.lane import Evaluation, UnetCall, start_lane
-from studio.diffusion.prompt import Conditioning, encode_prompts
+from studio.diffusion.lora import Applied
+from studio.diffusion.prompt import Conditioning, encode_prompts, lora_tags
 from studio.engine import answers, failures, memory, recording
 from studio.engine.batching import Curve, Rota, Seat, waiting_order
 from studio.engine.branching import leave
@@ -85,6 +88,7 @@ class Worker:
         self._ladder: Ladder | None = None  # of the hot checkpoint
         self._ending_seconds: dict[Hashable, float] = {}  # decoding and saving a picture of a size
         self._prompts: OrderedDict[Hashable, Conditioning] = OrderedDict()
+        self._extras = Extras(manager.catalog)  # LoRAs and embeddings that prompts name
         self._last_admitted: dict[str, int] = {}
         self._admitted = 0
         self._slice_began = 0.0
@@ -124,6 +128,7 @@ class Worker:
         """Let go of everything that holds the hot checkpoint; only while no lane runs."""
         self._ladder = None
         self._prompts.clear()
+        self._extras.forget()
         self._curves.clear()
 
     # --------------------------------------------------------------------------------------------- admission
@@ -189,6 +194,7 @@ class Worker:
             picture=run.start.picture if run.start else None,
             mask=run.start.mask if run.start else None,
             variation=run.variation(image),
+            adapters=run.adapters,
         )
         if job.fork is not None:
             leave(lane, job.fork)
@@ -252,11 +258,13 @@ class Worker:
             first = request.variation_seed
             first = secrets.randbelow(RANDOM_SEEDS) if first is None else first
             variations = tuple(first + k for k in images)
+        adapters = self._extras.applied(components, lora_tags(request.prompt))
         return Run(
             job=job,
             request=request,
-            notes=components.notes,
-            conditioning=self._encoded(job, components),
+            notes=(*components.notes, *(note for one in adapters for note in one.adapter.notes)),
+            adapters=adapters,
+            conditioning=self._encoded(job, components, adapters),
             seeds=tuple(seed if variations else seed + k for k in images),
             start=job.start,
             variation_seeds=variations,
@@ -264,7 +272,7 @@ class Worker:
             waiting=list(images),
         )
 
-    def _encoded(self, job: Job, components: Components) -> Conditioning:
+    def _encoded(self, job: Job, components: Components, adapters: Sequence[Applied]) -> Conditioning:
         """The prompts encoded, from the cache where the same words were encoded before."""
         request = job.request
         steps = request.num_inference_steps
@@ -273,11 +281,19 @@ class Worker:
         guided = branches(request.guidance_scale) == 2
         negative = request.negative_prompt if guided else ""
         scheduled = "[" in request.prompt or "[" in negative  # only prompt scheduling depends on the number of steps
-        key = (components.name, request.prompt, negative, guided, steps if scheduled else None)
+        components.words = self._extras.words(components)
+        parts = tuple((id(one.adapter), one.text_scale) for one in adapters)
+        names = hash(tuple(components.words.names))  # a word may have become an embedding since
+        key = (components.name, request.prompt, negative, guided, steps if scheduled else None, parts, names)
         if key not in self._prompts:
             with self._outside.tokenizer_lock:
                 self._prompts[key] = encode_prompts(
-                    components, request.prompt, negative, num_steps=steps, guidance_scale=request.guidance_scale
+                    components,
+                    request.prompt,
+                    negative,
+                    num_steps=steps,
+                    guidance_scale=request.guidance_scale,
+                    adapters=adapters,
                 )
         self._prompts.move_to_end(key)
         while len(self._prompts) > CACHED_PROMPTS:
@@ -465,6 +481,9 @@ class Worker:
         self._ladder.record("full", _size(running), time.perf_counter() - began)
         if run.start is not None and run.start.paste is not None:
             picture = run.start.paste.over(picture)
+        facts: dict[str, Any] = {}
+        if self._hot.vae_dtype is not None:  # half precision overflowed
+            facts["vae_dtype"] = "float32"
         info = metadata.picture_info(
             run.asked(),
             seed=run.seeds[image],
@@ -476,6 +495,7 @@ class Worker:
             seconds=round(time.monotonic() - run.began, 3),
             model_hash=self.manager.hash_of_hot(),
             versions=self._outside.versions,
+            **facts,
         )
         run.pictures[image] = self._outside.gallery.save(
             picture,

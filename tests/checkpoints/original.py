@@ -112,9 +112,10 @@ def original_tensors(family: Family, modules: dict[str, Any], *, vae: bool = Tru
     elif family == "sd2":
         prefix = "cond_stage_model.model."
         found |= open_clip_to_original(modules["text_encoder"], prefix)
+        width = modules["text_encoder"].config.hidden_size
         last = {k: v for k, v in found.items() if k.startswith(f"{prefix}transformer.resblocks.22.")}
         found |= {k.replace("resblocks.22", "resblocks.23"): v + 1 for k, v in last.items()}
-        found |= {f"{prefix}text_projection": torch.ones(64, 64), f"{prefix}logit_scale": torch.zeros(())}
+        found |= {f"{prefix}text_projection": torch.ones(width, width), f"{prefix}logit_scale": torch.zeros(())}
     elif family == "sdxl":
         found |= clip_to_original(modules["text_encoder"], "conditioner.embedders.0.transformer.")
         found |= open_clip_to_original(modules["text_encoder_2"], "conditioner.embedders.1.model.")
@@ -225,3 +226,42 @@ def open_clip_to_original(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
             joined = [state[f"encoder.layers.{layer}.self_attn.{letter}_proj.{kind}"] for letter in "qkv"]
             found[f"transformer.resblocks.{layer}.attn.in_proj_{kind}"] = torch.cat(joined)
     return {prefix + key: value for key, value in found.items()}
+
+
+# --------------------------------------------------------------------------------------------------------- full size
+
+
+def full_meta(family: Family, *, in_channels: int = 4) -> dict[str, Any]:
+    """Modules of the family's real size without memory: names and shapes alone."""
+    kinds = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
+    modules: dict[str, Any] = {}
+    with torch.device("meta"):
+        for part in (part for of, part in TEXT if of == family):
+            modules[part] = kinds[part](CLIPTextConfig(**configs.family_config(family, part)))
+        unet = configs.family_config(family, "unet") | {"in_channels": in_channels}
+        modules["unet"] = UNet2DConditionModel.from_config(unet)
+        modules["vae"] = AutoencoderKL.from_config(configs.family_config(family, "vae"))
+    return modules
+
+
+def full_family(family: Family, *, dtype: torch.dtype = torch.float16) -> dict[str, Any]:
+    """Modules of the family's real size with random weights, made without a second copy in float32."""
+    modules = full_meta(family)
+    generator = torch.Generator().manual_seed(0)
+    for module in modules.values():
+        module.to(dtype).to_empty(device="cpu")
+        for name, weight in module.named_parameters():
+            if name.endswith("weight") and weight.ndim == 1:
+                weight.data.fill_(1)
+            else:
+                block = torch.randn(min(weight.numel(), 2**20), generator=generator).to(dtype) * 0.02
+                flat = weight.data.view(-1)
+                for begin in range(0, len(flat), len(block)):
+                    flat[begin : begin + len(block)] = block[: len(flat) - begin]
+    return {part: module.eval().requires_grad_(False) for part, module in modules.items()}
+
+
+def save_large(path: Path, family: Family, modules: dict[str, Any]) -> Path:
+    """As `save_original`, without a copy of every tensor."""
+    save_file({k: v.contiguous() for k, v in original_tensors(family, modules).items()}, path)
+    return path

@@ -72,7 +72,10 @@ def load(path: Path, **given: Any) -> Components:
     )
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
+SLOW = ("sd2 epsilon", "sdxl v")  # as their neighbours but for the prediction type
+
+
+@pytest.fixture(scope="module", params=[pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in KINDS])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return Pair(tmp_path_factory.mktemp("pair"), request.param)
 
@@ -106,8 +109,15 @@ def test_every_weight_is_where_it_belongs(pair: Pair) -> None:
             assert torch.equal(loaded[name], value), name
 
 
-@pytest.mark.parametrize("guidance", [1.0, 6.0])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("size", "guidance"),
+    [
+        (SIZES[0], 6.0),
+        (SIZES[1], 1.0),
+        pytest.param(SIZES[0], 1.0, marks=pytest.mark.slow),
+        pytest.param(SIZES[1], 6.0, marks=pytest.mark.slow),
+    ],
+)
 def test_pictures_are_those_of_diffusers(pair: Pair, size: tuple[int, int], guidance: float) -> None:
     width, height = size
     refiner = pair.family == "sdxl_refiner"

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from studio.checkpoints.identify import ModelFacts, facts_from_dict, identify
+from studio.checkpoints import configs, loader
+from studio.checkpoints.identify import Family, ModelFacts, facts_from_dict, identify
+from tests.checkpoints.original import full_meta, original_tensors
 from tests.tiny import save_tiny_checkpoint
 
 
@@ -136,3 +138,91 @@ def test_a_vae_folder(tmp_path: Path) -> None:
     assert identify(folder / "vae").kind == "vae"
     assert identify(folder / "unet").kind == "unknown"
     assert isinstance(identify(tmp_path), ModelFacts)
+
+
+def full_file(
+    path: Path, family: Family, channels: int = 4, metadata: dict[str, str] | None = None, vae: bool = True
+) -> Path:
+    """A file of a family's real names and shapes, whose data is a hole."""
+    tensors = original_tensors(family, full_meta(family, in_channels=channels), vae=vae)
+    return header_file(path, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, metadata)
+
+
+V, SMALL = "v_prediction", {"modelspec.resolution": "512x512"}
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "channels", "metadata", "expected"),
+    [
+        ("v1-5", "sd1", 4, {}, ("sd1", "epsilon", "family", 512, None)),
+        ("sd-v1-5-inpainting", "sd1", 9, {}, ("sd1", "epsilon", "family", 512, None)),
+        ("v2-1_768-ema-pruned", "sd2", 4, {}, ("sd2", None, None, None, None)),
+        ("a", "sd2", 4, {"modelspec.architecture": "stable-diffusion-v2-768-v"}, ("sd2", V, "metadata", 768, None)),
+        ("a", "sd2", 4, {"modelspec.prediction_type": "epsilon"}, ("sd2", "epsilon", "metadata", 512, None)),
+        ("sd_xl_base_1.0", "sdxl", 4, {}, ("sdxl", "epsilon", "family", 1024, None)),
+        ("noob-vpred", "sdxl", 4, {}, ("sdxl", V, "name", 1024, None)),
+        (
+            "sd_xl_turbo_1.0",
+            "sdxl",
+            4,
+            {"modelspec.resolution": "512x512"},
+            ("sdxl", "epsilon", "family", 512, "turbo"),
+        ),
+        ("dreamshaperXL_lightningDPMSDE", "sdxl", 4, {}, ("sdxl", "epsilon", "family", 1024, "lightning")),
+        ("a", "sdxl", 4, {"modelspec.title": "My LCM model"}, ("sdxl", "epsilon", "family", 1024, "lcm")),
+        ("sd_xl_refiner_1.0", "sdxl_refiner", 4, {}, ("sdxl_refiner", "epsilon", "family", 1024, None)),
+    ],
+)
+def test_files_of_real_size_are_told_and_every_key_has_its_place(
+    tmp_path: Path, name: str, family: Family, channels: int, metadata: dict[str, str], expected: tuple[object, ...]
+) -> None:
+    path = full_file(tmp_path / f"{name}.safetensors", family, channels, metadata)
+    facts = identify(path)
+    assert facts.usable
+    told = (facts.family, facts.prediction_type, facts.prediction_source, facts.native_width, facts.distillation)
+    assert told == expected
+    assert facts.distillation_source == (expected[4] and ("metadata" if "modelspec.title" in metadata else "name"))
+    assert (facts.inpainting, facts.precision) == (channels == 9, "fp16")
+    blueprint = loader.blueprint_of(path, facts)
+    for plan in blueprint.plans.values():
+        loader._empty_module(plan)  # raises for a name or shape that does not fit
+    assert blueprint.notes == ()
+    published = configs.family_config(family, "unet") | {"in_channels": channels}
+    given = dict(blueprint.plans["unet"].config)
+    for key in (
+        "block_out_channels",
+        "cross_attention_dim",
+        "attention_head_dim",
+        "in_channels",
+        "addition_time_embed_dim",
+    ):
+        assert given.get(key) == published.get(key), key
+    for part in ("text_encoder", "text_encoder_2"):
+        if part in blueprint.plans and family != "sd2":
+            assert dict(blueprint.plans[part].config) == configs.family_config(family, part)
+
+
+def test_a_header_of_real_size_is_told_without_reading_a_tensor(tmp_path: Path) -> None:
+    path = full_file(tmp_path / "base.safetensors", "sdxl", vae=False)
+    assert path.stat().st_size > 6 * 2**30
+    assert path.stat().st_blocks * 512 < 2**20, "the data is a hole, so nobody can have read it"
+    facts = identify(path)
+    assert facts.parts == ("unet", "text_encoder", "text_encoder_2")
+    assert facts.notes == ("There is no VAE in this file: choose one.",)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model.diffusion_model.input_blocks.0.0.weight": (320, 8, 3, 3)}, "InstructPix2Pix"),
+        ({"model.diffusion_model.input_blocks.0.0.weight": (320, 5, 3, 3)}, "depth"),
+        ({"model.diffusion_model.label_emb.0.0.weight": (1280, 1536)}, "unCLIP"),
+    ],
+)
+def test_relatives_that_are_not_run_are_called_by_their_name(
+    tmp_path: Path, change: dict[str, tuple[int, ...]], said: str
+) -> None:
+    tensors = {n: tuple(t.shape) for n, t in original_tensors("sd2", full_meta("sd2")).items()}
+    facts = identify(header_file(tmp_path / "x.safetensors", tensors | change))
+    assert (facts.kind, facts.usable) == ("unknown", False)
+    assert said in facts.reason

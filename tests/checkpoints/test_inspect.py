@@ -121,3 +121,11 @@ def test_a_zipped_pickle_is_a_pickle_whatever_it_is_called(file: Path) -> None:
 def test_a_missing_file_is_told(file: Path) -> None:
     with pytest.raises(BadCheckpoint, match="cannot be read"):
         read_header(file)
+
+
+def test_names_that_do_not_print_stay_out_of_messages(file: Path) -> None:
+    written(file, {"\x1b[31m\n../../x": {"dtype": "F32", "shape": [3], "data_offsets": [0, 4]}}, bytes(4))
+    with pytest.raises(BadCheckpoint) as refused:
+        read_header(file)
+    assert str(refused.value).isprintable()
+    assert str(BadCheckpoint("a\nb")) == "a\ufffdb"

@@ -1,0 +1,47 @@
+"""A textual inversion file => `Embedding`: A1111's form, diffusers' form, and SDXL's with a set for each encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from studio.checkpoints.identify import FAMILY_LABELS, of_header
+from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_whole_header
+from studio.checkpoints.reader import WeightsFile
+from studio.diffusion.embeddings import Embedding
+from studio.diffusion.families import Components
+from studio.diffusion.prompt import CHUNK_TOKENS
+
+_BY_NAME = ("clip_l", "clip_g")  # SDXL: first and second encoder
+
+
+def load_embedding(path: Path, components: Components) -> Embedding:
+    """Read an embedding for these components. Raises BadCheckpoint, naming the file, where it does not fit them."""
+    header = read_whole_header(path)
+    if of_header(header, path.stem).kind != "embedding" and not _small(header.tensors):
+        raise BadCheckpoint(f"{path.name} is no embedding.")
+    tensors = header.tensors
+    if all(name in tensors for name in _BY_NAME):
+        names = list(_BY_NAME[-len(components.encoders) :])
+    else:
+        names = ["emb_params" if "emb_params" in tensors else next(iter(tensors))]
+    widths = [int(encoder.config.hidden_size) for _, encoder in components.encoders]
+    if len(names) != len(widths) or [tensors[name].shape[-1] for name in names] != widths:
+        raise BadCheckpoint(
+            f"The embedding {path.name} does not fit {components.name}, which is {FAMILY_LABELS[components.family]}: "
+            f"its vectors are {' and '.join(str(tensors[name].shape[-1]) for name in names)} wide, "
+            f"{' and '.join(map(str, widths))} are needed."
+        )
+    with WeightsFile(path) as file:
+        found = [file.read(tensors[name], device=components.device, dtype=torch.float32) for name in names]
+    vectors = tuple(tensor if tensor.ndim == 2 else tensor.reshape(1, -1) for tensor in found)
+    if len({len(v) for v in vectors}) != 1 or not 1 <= len(vectors[0]) <= CHUNK_TOKENS:
+        raise BadCheckpoint(f"The embedding {path.name} should have 1 to {CHUNK_TOKENS} vectors for each text encoder.")
+    return Embedding(path.stem, vectors)
+
+
+def _small(tensors: Mapping[str, TensorEntry]) -> bool:
+    """A file of one or two lists of vectors, of whatever width: narrow models have narrow embeddings."""
+    return 1 <= len(tensors) <= 2 and all(len(entry.shape) in (1, 2) for entry in tensors.values())

@@ -1,0 +1,88 @@
+"""LoRA and embedding files of the models folders, by the names that prompts call them; read when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from studio.checkpoints.catalog import Catalog, Entry
+from studio.checkpoints.embedding_file import load_embedding
+from studio.checkpoints.identify import FAMILY_LABELS
+from studio.checkpoints.inspect import BadCheckpoint
+from studio.checkpoints.lora_file import load_adapter
+from studio.diffusion.embeddings import Embedding
+from studio.diffusion.families import Components
+from studio.diffusion.lora import Adapter, Applied
+from studio.diffusion.prompt import LoraTag
+from studio.requests import InvalidRequest, Problem, shown
+
+KEPT = 16  # adapters on the device at once
+
+
+class Extras:
+    """What prompts may name beside words. Holds what was read for one set of components, until `forget`."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._adapters: dict[tuple[str, int, int], Adapter] = {}
+        self._embeddings: dict[tuple[str, int, int], Embedding] = {}
+
+    def forget(self) -> None:
+        """Let go of everything, before the components go."""
+        self._adapters.clear()
+        self._embeddings.clear()
+
+    def applied(self, components: Components, tags: Sequence[LoraTag]) -> tuple[Applied, ...]:
+        """The adapters of a prompt's tags. Raises InvalidRequest for a name that no LoRA has, BadCheckpoint for one
+        that does not fit the components."""
+        found = []
+        for tag in tags:
+            entry = next((e for e in self._of("lora") if tag.name.casefold() == e.name.casefold()), None)
+            if entry is None:
+                names = [e.name for e in self._of("lora")]
+                allowed = f"one of {', '.join(names[:20])}" if names else "none: there is no LoRA in the models folders"
+                raise InvalidRequest(Problem("prompt", f"the LoRA {shown(tag.name)}", allowed))
+            adapter = self._adapters.get(entry.identity)
+            if adapter is None:
+                while len(self._adapters) >= KEPT:
+                    self._adapters.pop(next(iter(self._adapters)))
+                adapter = self._adapters[entry.identity] = load_adapter(entry.path, components)
+            found.append(Applied(adapter, tag.unet_scale, tag.text_scale))
+        return tuple(found)
+
+    def words(self, components: Components) -> Shelf:
+        """The embeddings that prompts of these components may name."""
+        here = ("", FAMILY_LABELS[components.family])  # a word may be another family's embedding by chance
+        entries = {e.name: e for e in self._of("embedding") if e.facts.family in here}
+
+        def read(name: str) -> Embedding:
+            entry = entries[name]
+            if entry.identity not in self._embeddings:
+                self._embeddings[entry.identity] = load_embedding(entry.path, components)
+            return self._embeddings[entry.identity]
+
+        return Shelf({name: entry.path for name, entry in entries.items()}, read)
+
+    def _of(self, kind: str) -> list[Entry]:
+        return [e for e in self._catalog.entries() if e.facts.kind == kind and e.facts.state != "refused"]
+
+
+class Shelf:
+    """Implements `studio.diffusion.embeddings.Words` over files."""
+
+    def __init__(self, paths: Mapping[str, Path], read: Callable[[str], Embedding]) -> None:
+        self._paths = paths
+        self._read = read
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(self._paths)
+
+    def embedding(self, name: str) -> Embedding:
+        """Raises InvalidRequest for a file that does not fit the components."""
+        try:
+            return self._read(name)
+        except BadCheckpoint as error:
+            raise InvalidRequest(
+                Problem("prompt", f"the embedding {shown(name)}", f"one that fits ({error})")
+            ) from error

@@ -1,0 +1,91 @@
+"""Textual inversion (Gal et al. 2022): words of a prompt that stand for learned vectors instead of tokens.
+
+The vectors take the place of a token's embedding for one call of a text encoder; vocabulary and weights stay as they
+are, so end-of-text remains the highest token and nothing has to be taken back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """The vectors of one word, (count, width), one set for each text encoder in the order in which they are joined."""
+
+    word: str
+    vectors: tuple[torch.Tensor, ...]
+
+    @property
+    def count(self) -> int:
+        return int(self.vectors[0].shape[0])
+
+
+class Words(Protocol):
+    """The words that stand for vectors in a checkpoint's prompts."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def embedding(self, name: str) -> Embedding:
+        """The vectors of one of `names`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One vector of an embedding at a place of a chunk: content token `position`, counted from 0."""
+
+    position: int
+    embedding: Embedding
+    index: int
+
+
+def split_by_words(text: str, words: Words | None) -> list[str | Embedding]:
+    """The text cut where an embedding's name stands as a word of its own, in any case; "embedding:name" too."""
+    if words is None or not words.names:
+        return [text]
+    by_name = {name.casefold(): name for name in words.names}
+    longest_first = sorted(by_name, key=len, reverse=True)
+    pattern = rf"(?<![\w-])(?:embedding:)?({'|'.join(re.escape(name) for name in longest_first)})(?![\w-])"
+    found: list[str | Embedding] = []
+    for index, piece in enumerate(re.split(pattern, text, flags=re.IGNORECASE)):
+        if index % 2 == 0:
+            found.append(piece)
+        else:
+            found.append(words.embedding(by_name[piece.casefold()]))
+    return [piece for piece in found if piece != ""]
+
+
+@contextmanager
+def put_in(encoder: Any, which: int, rows: Sequence[Sequence[Placed]]) -> Iterator[None]:
+    """The text encoder with vectors in the place of tokens, for one call with `rows` of 77 ids until the block ends.
+
+    `which` encoder of the checkpoint it is, counted from 0. Positions are behind the begin token.
+    """
+    places: Mapping[tuple[int, int], torch.Tensor] = {
+        (row, 1 + placed.position): placed.embedding.vectors[which][placed.index]
+        for row, chunk in enumerate(rows)
+        for placed in chunk
+    }
+    if not places:
+        yield
+        return
+
+    def replace(_: torch.nn.Module, __: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        output = output.clone()
+        for (row, position), vector in places.items():
+            output[row, position] = vector.to(output)
+        return output
+
+    handle = encoder.get_input_embeddings().register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,61 @@
+"""Models of real size with random weights: loaded from one file of the original layout, run for two steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from studio.checkpoints import loader
+from studio.checkpoints.identify import Family, identify
+from studio.diffusion import vae
+from studio.diffusion.lane import start_lane
+from studio.diffusion.prompt import encode_prompts
+from studio.engine.device import Device
+from studio.requests import TextToImage
+from tests.checkpoints.original import full_family, save_large
+
+PARAMETERS: dict[Family, int] = {"sd1": 1_066_235_307, "sdxl": 3_468_840_046}  # with text encoders and VAE
+NEEDED_GIB = {"sd1": 10, "sdxl": 20}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_file_of_real_size_is_loaded_and_run(family: Family, tmp_path: Path) -> None:
+    free = Device("cpu").free_bytes()
+    if free is not None and free < NEEDED_GIB[family] * 2**30:
+        pytest.skip(f"{NEEDED_GIB[family]} GiB of free memory are needed")
+    modules: dict[str, Any] = full_family(family)
+    path = save_large(tmp_path / "full.safetensors", family, modules)
+    facts = identify(path)
+    assert (facts.family, facts.precision, facts.prediction_type) == (family, "fp16", "epsilon")
+    assert facts.native_width == {"sd1": 512, "sdxl": 1024}[family]
+    expected = {part: {n: p.double().sum() for n, p in m.named_parameters()} for part, m in modules.items()}
+    del modules
+    dtype = torch.float32 if family == "sd1" else torch.bfloat16
+    components = loader.load(
+        path, name="full", device=torch.device("cpu"), dtype=dtype, progress=lambda message, fraction: None,
+        fast_preview=(torch.zeros(192, 4, 3, 3), torch.zeros(192)),
+    )  # fmt: skip
+    count = 0
+    for part, sums in expected.items():
+        for name, weight in getattr(components, part).named_parameters():
+            count += weight.numel()
+            assert torch.isclose(weight.double().sum(), sums[name], rtol=1e-2, atol=1.0), name
+    assert abs(count - PARAMETERS[family]) < 0.001 * PARAMETERS[family]
+    request = TextToImage(prompt="a red apple", num_inference_steps=2, width=128, height=128, guidance_scale=5.0)
+    said = encode_prompts(components, "a red apple", "", num_steps=2, guidance_scale=5.0)
+    lane = start_lane(components, request, seed=1, conditioning=said)
+    with torch.inference_mode():
+        while not lane.done:
+            call = lane.call()
+            timestep = torch.full((len(call.sample),), call.timestep)
+            added = dict(call.added) or None
+            answer = components.unet(
+                call.sample, timestep, call.prompt_embeds, added_cond_kwargs=added, return_dict=False
+            )
+            lane.advance(answer[0])
+    assert vae.is_finite(lane.latents)
+    assert vae.decode(components, lane.latents).shape == (1, 3, 128, 128)

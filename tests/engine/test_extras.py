@@ -1,0 +1,120 @@
+"""LoRAs and embeddings that prompts name, and weights that are no numbers, through the whole engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from studio.engine.engine import DiffusionEngine
+from studio.engine.jobs import Limits
+from studio.events import Failed, Finished
+from studio.gallery import Gallery
+from tests.engine.conftest import OneThread, ask, finish, outcome, pixels, run
+from tests.tiny import save_tiny_checkpoint, tiny_unet
+
+CROSS = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    models = tmp_path_factory.mktemp("models")
+    for name in ("tiny", "broken"):
+        save_tiny_checkpoint(models / "checkpoints" / name)
+    broken = models / "checkpoints" / "broken" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(broken)
+    weights["conv_out.bias"][0] = float("nan")
+    save_file(weights, broken, metadata={"format": "pt"})
+    generator = torch.Generator().manual_seed(1)
+    out, width = tiny_unet().get_submodule(CROSS).weight.shape
+    flat = CROSS.replace(".", "_")
+    style = {
+        f"lora_unet_{flat}.lora_down.weight": torch.randn(2, width, generator=generator) * 3,
+        f"lora_unet_{flat}.lora_up.weight": torch.randn(out, 2, generator=generator) * 3,
+        "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": torch.randn(2, 8, generator=generator),
+        "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight": torch.randn(16, 2, generator=generator),
+    }
+    (models / "loras").mkdir()
+    save_file(style, models / "loras" / "style.safetensors", metadata={"ss_base_model_version": "sd_v1"})
+    wrong = {
+        f"lora_unet_{flat}.lora_down.weight": torch.zeros(2, 99),
+        f"lora_unet_{flat}.lora_up.weight": torch.zeros(out, 2),
+    }
+    save_file(wrong, models / "loras" / "wrong.safetensors", metadata={"ss_base_model_version": "sd_v1"})
+    (models / "embeddings").mkdir()
+    save_file({"emb_params": torch.randn(3, 8, generator=generator) * 5}, models / "embeddings" / "mytoy.safetensors")
+    return models
+
+
+@pytest.fixture(scope="module")
+def engine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiffusionEngine]:
+    gallery = Gallery(tmp_path_factory.mktemp("outputs"))
+    limits = Limits(unwatched_seconds=None, per_owner=100)
+    engine = DiffusionEngine([models], gallery, preload=None, make_device=OneThread, limits=limits)
+    engine.start()
+    yield engine
+    engine.close()
+
+
+def picture(engine: DiffusionEngine, prompt: str) -> np.ndarray:
+    return np.asarray(pixels(engine, finish(engine, ask(prompt=prompt, exact=True))))
+
+
+def test_a_lora_of_the_prompt_changes_the_picture_and_leaves_no_trace(engine: DiffusionEngine) -> None:
+    plain = picture(engine, "a red fox")
+    styled = picture(engine, "a red fox<lora:style:1>")
+    assert not np.array_equal(styled, plain)
+    assert np.array_equal(picture(engine, "a red fox"), plain)
+    assert np.array_equal(picture(engine, "a red fox<lora:STYLE:0>"), plain)
+    text_only = picture(engine, "a red fox<lora:style:1:0>")
+    assert not np.array_equal(text_only, plain)
+    assert not np.array_equal(text_only, styled)
+    assert np.array_equal(picture(engine, "a red fox<lora:style>"), styled)
+
+
+def test_pictures_with_and_without_share_the_engine_but_no_call(engine: DiffusionEngine) -> None:
+    prompts = ["a red fox", "a red fox<lora:style:0.8>", "a red fox", "a red fox<lora:style:0.8>"]
+    jobs = [engine.submit(ask(prompt=p), owner="anna") for p in prompts]
+    made = [pixels(engine, outcome(engine, job)) for job in jobs]
+    assert np.abs(made[0] - made[2]).max() <= 1
+    assert np.abs(made[1] - made[3]).max() <= 1
+    assert np.abs(made[0] - picture(engine, "a red fox")).max() <= 1
+    assert np.abs(made[1] - picture(engine, "a red fox<lora:style:0.8>")).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind", "said"),
+    [
+        ("a fox<lora:absent:1>", "bad_request", "the LoRA 'absent'"),
+        ("a fox<lora:wrong:1>", "bad_checkpoint", "wrong.safetensors does not fit this model"),
+    ],
+)
+def test_a_lora_that_is_not_there_or_does_not_fit_is_told(
+    engine: DiffusionEngine, prompt: str, kind: str, said: str
+) -> None:
+    last = run(engine, ask(prompt=prompt))[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == kind
+    assert said in last.message
+    finish(engine, ask())
+
+
+def test_an_embeddings_name_stands_for_its_vectors(engine: DiffusionEngine) -> None:
+    other, named = picture(engine, "a mytoys fox"), picture(engine, "a mytoy fox")
+    assert not np.array_equal(other, named)
+    assert np.array_equal(picture(engine, "a MyToy fox"), named)
+    assert np.array_equal(picture(engine, "a embedding:mytoy fox"), named)
+    assert not np.array_equal(picture(engine, "a (mytoy:0.5) fox"), named)
+
+
+def test_weights_that_are_no_numbers_are_named_at_the_first_step(engine: DiffusionEngine) -> None:
+    events = run(engine, ask(checkpoint="broken"))
+    last = events[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == "bad_checkpoint"
+    assert "broken is damaged: the U-Net (conv_out.bias) holds values that are not numbers" in last.message
+    assert isinstance(run(engine, ask())[-1], Finished)
