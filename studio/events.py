@@ -414,6 +414,10 @@ class Engine(Protocol):
         with exactly one SurfaceEnded. Raises UnknownJob."""
         ...
 
+    def surface(self, job_id: str, *, owner: str) -> tuple[Surface, dict[int, CellEvent]]:
+        """A comparison as it is now, with the newest event of every cell that has begun. Raises UnknownJob."""
+        ...
+
     def hurry(self, job_id: str, cell: int, *, owner: str) -> bool:
         """Let a cell go before the others of its surface. False when it has ended. Raises UnknownJob."""
         ...

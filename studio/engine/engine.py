@@ -33,6 +33,7 @@ from studio.engine.shelf import Shelf
 from studio.engine.surfaces import StartKey, SurfaceJob, start_key
 from studio.events import (
     Answer,
+    CellEvent,
     Checkpoint,
     EngineStatus,
     Event,
@@ -210,6 +211,10 @@ class DiffusionEngine:
     def watch_surface(self, job_id: str, *, owner: str) -> AsyncIterator[SurfaceEvent]:
         """See `studio.events.Engine.watch_surface`. May be read on any event loop."""
         return cast(AsyncIterator[SurfaceEvent], Watcher(self._surface(job_id, owner)))
+
+    def surface(self, job_id: str, *, owner: str) -> tuple[Surface, dict[int, CellEvent]]:
+        """See `studio.events.Engine.surface`."""
+        return self._surface(job_id, owner).now()
 
     def hurry(self, job_id: str, cell: int, *, owner: str) -> bool:
         """See `studio.events.Engine.hurry`."""

@@ -135,6 +135,12 @@ class SurfaceJob(Job):
             self._cells[index].hurry = next(self._hurries)
             return True
 
+    def now(self) -> tuple[Surface, dict[int, CellEvent]]:
+        """What the surface is, and the newest event of every cell that has begun."""
+        with self._lock:
+            events = sorted(self._slots.values(), key=lambda entry: entry[0])
+        return self.surface, {event.cell: event for _, event in events if isinstance(event, CellEvent)}
+
     def summary(self) -> JobSummary:
         return replace(super().summary(), surface=self.surface)
 

@@ -43,6 +43,9 @@ SCRIPTS = (
     "viewer/vae.js",
     "viewer/words.js",
     "viewer/attention.js",
+    "compare/look.js",
+    "compare/curve.js",
+    "compare/compare.js",
 )
 _HEAD = "".join(f'<script src="/studio-static/{name}"></script>' for name in SCRIPTS)
 

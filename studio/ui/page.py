@@ -15,7 +15,7 @@ from PIL import Image
 
 from studio.events import Engine
 from studio.gallery import Gallery
-from studio.ui import api, desk, image_to_image, inpaint, noise_viewer, session, text_to_image, theme
+from studio.ui import api, compare, desk, image_to_image, inpaint, noise_viewer, session, text_to_image, theme
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.text import say, words
 
@@ -45,8 +45,11 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
                 mask_first = inpaint.build(engine, gallery)
             with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
                 viewer = noise_viewer.build(engine, gallery)
+            with gr.Tab(say("tab.compare"), id=compare.TAB):
+                comparison = compare.build(engine, gallery)
         api.build(engine, gallery, demo)
         desks = (words_first, picture_first, mask_first)
+        compare.attach(engine, comparison, tabs, demo)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
         for made in desks:
             desk.attach(engine, gallery, made, demo)

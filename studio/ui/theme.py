@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-STYLES = ("studio.css", "picture.css")
+STYLES = ("studio.css", "picture.css", "viewer.css", "compare.css")
 _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
@@ -85,9 +85,6 @@ def theme() -> gr.themes.Base:
     base = gr.themes.Base(font=_SANS, font_mono=_MONO, text_size=gr.themes.sizes.text_md)
     dark = {f"{name}_dark": token for name, token in _TOKENS.items()}
     return base.set(**{k: v for k, v in {**_TOKENS, **dark, **_PLAIN}.items()})
-
-
-STYLES = ("studio.css", "viewer.css")
 
 
 def head() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,11 +19,14 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from studio import sheet
 from studio.branch import Branch
-from studio.events import Engine, Refused, UnknownJob
+from studio.compare import AXIS_FIELDS
+from studio.events import CellEvent, Engine, Failed, Finished, Refused, UnknownJob
 from studio.gallery import Gallery
 from studio.questions import parse
 from studio.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
+from studio.ui.text import say
 from studio.web.owner import HEADER
 
 STATIC_DIR = Path(__file__).resolve().parent.parent / "ui" / "static"
@@ -59,6 +63,8 @@ class Routes:
                 Route("/record/{job_id}", self.record),
                 Route("/branch/{job_id}", self.branch, methods=["POST"]),
                 Route("/branches/{job_id}", self.branches),
+                Route("/sheet/{job_id}.png", self.compare_sheet),
+                Route("/sheet/{job_id}.csv", self.compare_timings),
                 Route("/ask/{name}", self.ask, methods=["GET", "POST"]),
                 Route("/studio-static/{name:path}", self.static),
             ],
@@ -161,6 +167,42 @@ class Routes:
         except Refused as error:
             return PlainTextResponse(str(error), status_code=409)
         return Response(answer.content, media_type=answer.media_type, headers={"cache-control": "no-store"})
+
+    async def compare_sheet(self, request: Request) -> Response:
+        """GET /sheet/{job}.png: a comparison's cells so far as one labelled picture, with all settings in it."""
+        owner, job_id = request.headers[HEADER], request.path_params["job_id"]
+
+        def made() -> bytes:
+            surface, cells = self.engine.surface(job_id, owner=owner)
+            labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
+            return sheet.png(surface, {k: self._cell(cells.get(k), owner) for k in range(len(surface))}, labels)
+
+        return await self._download(made, f"compare-{job_id[:8]}.png", "image/png")
+
+    async def compare_timings(self, request: Request) -> Response:
+        """GET /sheet/{job}.csv: one line a cell, with its settings and seconds."""
+        owner, job_id = request.headers[HEADER], request.path_params["job_id"]
+
+        def made() -> bytes:
+            return sheet.timings(*self.engine.surface(job_id, owner=owner)).encode()
+
+        return await self._download(made, f"compare-{job_id[:8]}.csv", "text/csv; charset=utf-8")
+
+    def _cell(self, event: CellEvent | None, owner: str) -> sheet.Shown:
+        if event is None or not isinstance(event.event, (Finished, Failed)):
+            return sheet.Shown()
+        if isinstance(event.event, Failed):
+            return sheet.Shown(message=event.event.message)
+        picture = event.event.pictures[0]
+        return sheet.Shown(picture=picture, file=self.gallery.path(picture.id, owner))
+
+    async def _download(self, make: Callable[[], bytes], name: str, media_type: str) -> Response:
+        try:
+            data = await run_in_threadpool(make)
+        except UnknownJob:
+            return _nothing_here()
+        headers = {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}"'}
+        return Response(data, media_type=media_type, headers=headers)
 
     async def static(self, request: Request) -> Response:
         """GET /studio-static/{file}: a file of studio/ui/static, revalidated by its etag."""

@@ -157,6 +157,12 @@ class FakeEngine:
             raise UnknownJob(job_id)
         return self.watch(job_id, owner=owner)  # type: ignore[return-value]
 
+    def surface(self, job_id: str, *, owner: str) -> tuple[Surface, dict[int, CellEvent]]:
+        job = self._job(job_id, owner)
+        if job.surface is None:
+            raise UnknownJob(job_id)
+        return job.surface, {e.cell: e for e in list(job.events.values()) if isinstance(e, CellEvent)}
+
     def hurry(self, job_id: str, cell: int, *, owner: str) -> bool:
         job = self._job(job_id, owner)
         with self._wake:

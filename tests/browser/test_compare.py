@@ -1,0 +1,250 @@
+"""What a visitor does on Compare, in Chromium, on an engine that only draws."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from studio import sheet
+from studio.compare import Surface
+from tests.browser.conftest import Studio
+
+Visitor = Callable[..., Page]
+
+
+def open_tab(page: Page) -> None:
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator("#compare-prompt textarea")).to_be_visible()
+
+
+def comparison(page: Page) -> Locator:
+    return page.locator("#compare-stage .cmp")
+
+
+def field(page: Page, name: str) -> Locator:
+    return page.locator(f"#compare-{name} :is(input, textarea)").first
+
+
+def run(page: Page, prompt: str = "a red apple", x: str = "3, 6, 9", y: str = "1, 4, 8") -> None:
+    open_tab(page)
+    field(page, "prompt").fill(prompt)
+    field(page, "x_values").fill(x)
+    field(page, "y_values").fill(y)
+    page.locator("#compare-generate").click()
+
+
+def finished(page: Page) -> None:
+    expect(comparison(page)).to_have_attribute("data-state", "finished", timeout=120_000)
+    page.wait_for_load_state("networkidle")
+
+
+def big_picture(page: Page, pane: str = "b") -> str:
+    """The pixels that are shown, as a word."""
+    return str(page.evaluate(f"document.querySelector('.cmp-pane[data-pane={pane}] canvas').toDataURL()"))
+
+
+def tag(page: Page, pane: str) -> Locator:
+    return page.locator(f".cmp-pane[data-pane={pane}] .cmp-tag")
+
+
+def test_a_surface_appears_live_and_the_sliders_answer_without_the_server(visitor: Visitor) -> None:
+    page = visitor()
+    open_tab(page)
+    expect(page.locator(".cmp-cost")).to_have_text(re.compile(r"16 pictures, 300 U-Net evaluations\. About \d+ s\."))
+    run(page)
+    expect(page.locator(".cmp-cost")).to_have_text(re.compile(r"9 pictures, 54 U-Net evaluations\."))
+    expect(page.locator(".cmp-cell[data-state=running] img[src^='data:image/jpeg']").first).to_be_attached()
+    finished(page)
+    expect(page.locator(".cmp-cell[data-state=finished]")).to_have_count(9)
+    expect(comparison(page).locator(".ls-status")).to_have_text(re.compile(r"9 of 9 pictures in \d+\.\d s\."))
+
+    asked: list[str] = []
+    page.on("request", lambda request: None if request.url.startswith("data:") else asked.append(request.url))
+    x, y = (page.locator(f".cmp-slider-{name} input") for name in "xy")
+    seen = {big_picture(page)}
+    x.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown", "ArrowLeft", "ArrowUp"):
+        page.keyboard.press(key)
+        seen.add(big_picture(page))
+    assert len(seen) == 7
+    expect(x).to_have_attribute("aria-valuetext", "Steps 6")
+    expect(y).to_have_attribute("aria-valuetext", "Guidance 4")
+    expect(comparison(page).locator(".ls-caption")).to_contain_text("6 × DPM++ 2M Karras · guidance 4")
+    pad = page.locator(".cmp-pad").bounding_box()
+    assert pad is not None
+    page.mouse.move(pad["x"] + pad["width"] * 0.1, pad["y"] + pad["height"] * 0.9)
+    page.mouse.down()
+    expect(x).to_have_attribute("aria-valuetext", "Steps 3")
+    expect(y).to_have_attribute("aria-valuetext", "Guidance 8")
+    page.mouse.move(pad["x"] + pad["width"] * 0.9, pad["y"] + pad["height"] * 0.9, steps=4)
+    page.mouse.up()
+    expect(x).to_have_attribute("aria-valuetext", "Steps 9")
+    seen.add(big_picture(page))
+    assert len(seen) >= 8
+    assert asked == []
+
+
+def test_a_and_b_are_divided_set_side_by_side_and_subtracted(visitor: Visitor) -> None:
+    page = visitor()
+    run(page, x="3, 6", y="1, 8")
+    finished(page)
+    page.locator(".cmp-pad").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("button", name="A | B").click()
+    expect(tag(page, "a")).to_have_text("A · Steps 3 · Guidance 1")  # the one looked at before
+    expect(tag(page, "b")).to_have_text("B · Steps 6 · Guidance 1")
+    expect(page.locator(".cmp-differ")).to_have_text(re.compile(r"Steps 3 → 6 · mean \d+\.\d of 255, largest \d+"))
+    divider = page.get_by_role("slider", name="Divider between A and B")
+    box, view = divider.bounding_box(), page.locator(".cmp-view").bounding_box()
+    assert box is not None
+    assert view is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(view["x"] + view["width"] * 0.25, view["y"] + 40, steps=5)
+    page.mouse.up()
+    expect(divider).to_have_attribute("aria-valuenow", re.compile("^2[45]$"))
+    divider.focus()
+    page.keyboard.press("End")
+    expect(divider).to_have_attribute("aria-valuenow", "100")
+
+    page.get_by_role("button", name="Difference", exact=True).click()
+    one = big_picture(page)
+    page.get_by_role("button", name="Difference times 8").click()
+    assert big_picture(page) != one
+    brightest = """() => Math.max(...document.querySelector('.cmp-pane[data-pane=b] canvas').getContext('2d')
+        .getImageData(0, 0, 128, 128).data.filter((_, i) => i % 4 < 3))"""
+    assert page.evaluate(brightest) == 255
+    page.get_by_role("button", name="Hold as A").click()  # A and B are one picture now: no difference at all
+    assert page.evaluate(brightest) == 0
+    expect(page.locator(".cmp-differ")).to_have_text("A and B are the same picture: move a slider.")
+    page.locator(".cmp-pad").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".cmp-differ")).to_contain_text("Guidance 1 → 8")
+
+    page.get_by_role("button", name="Side by side").click()
+    page.get_by_role("button", name="Zoom in").click()
+    transforms = page.evaluate("[...document.querySelectorAll('.cmp-canvas')].map((c) => c.style.transform)")
+    assert transforms[0] == transforms[1]
+    assert "scale(2)" in transforms[0]
+    pane = page.locator(".cmp-pane[data-pane=a]").bounding_box()
+    assert pane is not None
+    page.mouse.move(pane["x"] + 60, pane["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(pane["x"] + 90, pane["y"] + 70, steps=3)
+    page.mouse.up()
+    moved = page.evaluate("[...document.querySelectorAll('.cmp-canvas')].map((c) => c.style.transform)")
+    assert moved[0] == moved[1] != transforms[0]
+
+    page.get_by_role("button", name="Blink").click()
+    for turn in ("a", "b"):
+        expect(page.locator(".cmp-view")).to_have_attribute("data-turn", turn)
+    page.get_by_role("button", name="Where do they part?").click()
+    expect(page.locator(".cmp-chart circle")).to_have_count(6)
+    expect(page.locator(".cmp-curve-said")).to_contain_text("At the first step they differ by")
+
+
+def test_an_unfinished_cell_jumps_the_queue_and_stop_keeps_what_is_done(visitor: Visitor) -> None:
+    page = visitor()
+    run(page, prompt="slow owl", x="3, 40", y="1, 2, 3, 4, 5, 6")
+    expect(page.locator(".cmp-cell").nth(11)).to_have_attribute("data-state", "waiting")
+    page.locator(".cmp-pad").focus()
+    page.keyboard.press("ArrowRight")
+    for _ in range(5):
+        page.keyboard.press("ArrowDown")
+    expect(page.locator(".cmp-cell").nth(11)).to_have_attribute("data-state", "running")
+    expect(page.locator(".cmp-cell").nth(9)).to_have_attribute("data-state", "waiting")
+    expect(page.locator(".cmp-cell").nth(0)).to_have_attribute("data-state", "finished")
+    page.locator("#compare-stop").click()
+    expect(comparison(page)).to_have_attribute("data-state", "stopped")
+    expect(comparison(page).locator(".ls-status")).to_contain_text(re.compile(r"Stopped with \d+ of 12 pictures ready"))
+    expect(page.locator(".cmp-cell").nth(11)).to_have_attribute("data-state", "stopped")
+    assert page.locator(".cmp-cell[data-state=finished]").count() >= 1
+    expect(page.locator("#compare-generate")).to_be_visible()
+
+
+def test_a_reload_in_the_middle_goes_on_and_the_form_is_as_it_was(visitor: Visitor) -> None:
+    page = visitor()
+    run(page, prompt="slow blue whale", x="10, 30", y="2, 3")
+    expect(page.locator(".cmp-cell[data-state=running]").first).to_be_attached()
+    page.reload()
+    expect(page.locator("#compare-stop")).to_be_visible(timeout=60_000)  # the tab comes back by itself
+    expect(field(page, "prompt")).to_have_value("slow blue whale")
+    expect(field(page, "x_values")).to_have_value("10, 30")
+    expect(page.locator(".cmp-cell")).to_have_count(4)
+    finished(page)
+    expect(page.locator(".cmp-cell[data-state=finished]")).to_have_count(4)
+
+
+def test_the_sheet_makes_the_surface_again_and_so_does_the_link(visitor: Visitor, studio: Studio) -> None:
+    page = visitor()
+    run(page, prompt="an owl, small", x="2, 4", y="1, 5")
+    finished(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Sheet", exact=True).click()
+    data = download.value.path().read_bytes()
+    made = sheet.read(data)
+    assert isinstance(made, Surface)
+    assert (made.base.prompt, made.x.values, made.y and made.y.values) == ("an owl, small", (2, 4), (1.0, 5.0))
+    assert made.base.seed is not None
+    with Image.open(io.BytesIO(data)) as picture:
+        assert min(picture.size) > 2 * 128
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Timings").click()
+    lines = download.value.path().read_text().splitlines()
+    assert lines[0].startswith("cell,x_num_inference_steps,y_guidance_scale,state")
+    assert len(lines) == 5
+    page.get_by_role("button", name="Keep", exact=True).click()
+    expect(page.locator(".cmp-said")).to_have_text("Kept: 1 in your pictures.")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator(".cmp-said")).not_to_have_text("Kept: 1 in your pictures.")
+    link = str(page.locator(".cmp-said").get_attribute("data-address"))
+    assert "cookie" not in link
+    assert page.evaluate("document.querySelector('.cmp-said').dataset.address").count("?") == 1
+    query = link[link.index("?") :]
+    other = visitor(query=query)  # another visitor: a link needs nothing of the first one
+    expect(field(other, "x_values")).to_have_value("2, 4")
+    expect(field(other, "prompt")).to_have_value("an owl, small")
+    other.get_by_role("button", name="What stays the same").click()
+    expect(field(other, "seed")).to_have_value(str(made.base.seed))
+    expect(other.locator(".cmp-cell")).to_have_count(0)
+    third = visitor()
+    open_tab(third)
+    with third.expect_file_chooser() as chooser:
+        third.get_by_role("button", name="Open a saved sheet").click()
+    chooser.value.set_files({"name": "sheet.png", "mimeType": "image/png", "buffer": data})
+    expect(field(third, "prompt")).to_have_value("an owl, small")
+
+
+def test_what_is_wrong_stands_beside_its_field_and_costs_nothing(visitor: Visitor) -> None:
+    page = visitor()
+    run(page, x="0, 5")
+    expect(page.locator("#compare-x_values .ls-problem")).to_contain_text("whole numbers from 1 to 150")
+    expect(page.locator(".cmp-cost")).to_contain_text("x_values: 0 is not allowed")
+    field(page, "x_values").fill("1-20")
+    field(page, "y_values").fill("1-20")
+    page.locator("#compare-generate").click()
+    expect(page.locator("#compare-y_values .ls-problem")).to_contain_text("at most 144 cells")
+    run(page, prompt="fail: oom", x="2, 3", y="1")
+    finished(page)
+    expect(page.locator(".cmp-cell[data-state=failed]")).to_have_count(2)
+    expect(page.locator(".cmp-pane[data-pane=b] .cmp-note")).to_contain_text("ran out of memory")
+
+
+def test_a_phone_shows_all_of_it_without_scrolling_sideways(visitor: Visitor) -> None:
+    page = visitor(width=390, height=844)
+    page.locator("#tabs .overflow-menu > button").click()
+    page.locator("#tabs .overflow-dropdown button").filter(has_text="Compare").click()
+    field(page, "prompt").fill("a fox")
+    page.locator("#compare-generate").click()
+    finished(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    picture = page.locator(".cmp-view").bounding_box()
+    assert picture is not None
+    assert picture["width"] > 300
+    page.locator(".cmp-slider-y input").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".cmp-slider-y input")).to_have_attribute("aria-valuetext", "Guidance 3")
