@@ -19,7 +19,7 @@ from PIL import Image
 
 from studio.gallery import Gallery
 from studio.requests import KINDS, PREVIEWS, RANGES, SCHEDULERS, TextToImage
-from studio.ui import api, controls
+from studio.ui import api, controls, drawn, theme
 from studio.ui.page import build
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine
@@ -239,3 +239,11 @@ def test_a_broken_upload_is_named(client: Client, tmp_path: Path) -> None:
     broken.write_bytes(io.BytesIO(b"no picture").read())
     with pytest.raises(AppError, match="image: this file is not allowed"):
         client.predict(image=handle_file(str(broken)), prompt="x", api_name="/image_to_image")
+
+
+def test_every_style_sheet_and_script_of_the_page_is_linked() -> None:
+    static = Path(theme.__file__).parent / "static"
+    assert sorted(theme.STYLES) == sorted(path.name for path in static.glob("*.css"))
+    assert sorted(drawn.SCRIPTS) == sorted(path.relative_to(static).as_posix() for path in static.rglob("*.js"))
+    for name in theme.STYLES:
+        assert f"/studio-static/{name}" in theme.head()
