@@ -221,7 +221,9 @@ class Checkpoint:
     scheduler: str = "dpmpp_2m"
     noise_schedule: str = "automatic"
     examples: tuple[str, ...] = ()  # prompts that work well with it
-    words: tuple[str, ...] = ()  # words it knows, for the chips
+    words: tuple[str, ...] = ()  # words it knows
+    # The same for the prompt helper: rows of group, label, phrase, other words (checkpoints/vocabulary.py).
+    vocabulary: tuple[tuple[str, ...], ...] = ()
     note: str = ""
 
 

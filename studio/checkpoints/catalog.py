@@ -19,7 +19,7 @@ from studio.checkpoints.memo import FOLDER, Memo
 from studio.events import Checkpoint, PredictionName
 
 BUILT_IN = "small-world-128"
-LISTING_VERSION = 1  # of the facts; a number higher when `inspect` tells more than it did
+LISTING_VERSION = 2  # of the facts; a number higher when `inspect` tells more than it did
 SECONDS = 5.0  # the folders are walked anew after this, when somebody asks
 _ORDER = {"checkpoint": 0, "vae": 1, "lora": 2, "embedding": 3, "preview_decoder": 4, None: 5}
 
@@ -162,6 +162,7 @@ class Catalog:
             noise_schedule=told.noise_schedule,
             examples=told.examples,
             words=told.words,
+            vocabulary=told.vocabulary,
             note=told.note,
         )
         return Entry(model_id, name, found, told, checkpoint)

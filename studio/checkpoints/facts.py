@@ -13,6 +13,7 @@ from typing import Any
 from studio.checkpoints.folders import Found
 from studio.checkpoints.identify import ModelFacts, identify, of_header, read_json
 from studio.checkpoints.inspect import BadCheckpoint, PickleFile, read_whole_header
+from studio.checkpoints.vocabulary import vocabulary
 from studio.events import ModelKind, ModelState, PredictionName
 
 OUTSIDE = "It is a link to outside of the models folders. Name that folder with --models-dir to use what is in it."
@@ -66,6 +67,7 @@ class Facts:
     convertible: bool = False
     examples: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+    vocabulary: tuple[tuple[str, ...], ...] = ()
     note: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -77,7 +79,9 @@ class Facts:
         """The inverse of `as_json`. Raises TypeError for what it never wrote."""
         tuples = {"parts", "examples", "words"} & values.keys()
         pairs = tuple((str(a), str(b)) for a, b in values.get("metadata", ()))
-        return cls(**{**values, **{name: tuple(values[name]) for name in tuples}, "metadata": pairs})
+        rows = tuple(tuple(str(word) for word in row) for row in values.get("vocabulary", ()))
+        told = {name: tuple(values[name]) for name in tuples} | {"metadata": pairs, "vocabulary": rows}
+        return cls(**{**values, **told})
 
 
 def read(found: Found) -> Facts:
@@ -111,6 +115,7 @@ def of_folder(folder: Path, kind: ModelKind | None) -> Facts:
         label=_text(world.get("label")),
         examples=_texts(world.get("examples")),
         words=_texts(world.get("words")),
+        vocabulary=vocabulary(world),
         note=_text(world.get("note")),
         num_inference_steps=25,
         guidance_scale=5.0,

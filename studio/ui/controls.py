@@ -14,6 +14,7 @@ import gradio as gr
 
 from studio.events import Checkpoint, Engine, Refused, Tokens
 from studio.requests import CHOICES, KINDS, NOISE_SCHEDULES, PREVIEWS, RANGES, SCHEDULERS, InvalidRequest
+from studio.ui import prompt_helper
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.render import strength_sentence
 from studio.ui.text import say, words
@@ -101,7 +102,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         elem_classes="ls-prompt",
     )
     tokens = drawn("sentence", value="", css="ls-tokens")
-    known = drawn("known", value=list(chosen.words) if chosen else [], field=f"{tab}-prompt", words=words("prompts"))
+    known = prompt_helper.build(tab, chosen)
     with gr.Accordion(say("negative_prompt.label"), open=False, elem_classes="ls-fold"):
         made["negative_prompt"] = gr.Textbox(
             value="",
@@ -260,7 +261,7 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
         size = (None, None) if "image" in f else (found.native_width, found.native_height)
         aspect = None if "image" in f else "square"
-        return *size, aspect, list(found.words), list(found.examples[:EXAMPLES_SHOWN])
+        return *size, aspect, prompt_helper.offer(found), list(found.examples[:EXAMPLES_SHOWN])
 
     def aspect_chosen(aspect: str | None, checkpoint: str) -> tuple[Any, Any]:
         found = next((c for c in engine.catalog() if c.name == checkpoint), None)

@@ -25,6 +25,7 @@ SCRIPTS = (
     "picture.js",
     "start.js",
     "mask.js",
+    "helper.js",
     "record.js",
     "viewer.js",
     "viewer/painter.js",

@@ -263,8 +263,9 @@ def test_words_examples_and_tokens_help_with_the_prompt(visitor: Visitor) -> Non
     desk(page).get_by_role("button", name="a fox in the meadow").click()
     expect(prompt(page)).to_have_value("a fox in the meadow")
     expect(desk(page).locator(".ls-tokens")).to_have_text("5 tokens, 1 chunk")
+    desk(page).get_by_role("button", name="Words Small World knows").click()
     desk(page).locator(".ls-chip", has_text="whale").click()
-    expect(prompt(page)).to_have_value("a fox in the meadow whale")
+    expect(prompt(page)).to_have_value("a fox and a whale in the meadow")
     desk(page).get_by_role("button", name="fine 50").click()
     expect(page.locator("#text_to_image-num_inference_steps input[type=number]")).to_have_value("50")
 

@@ -78,6 +78,29 @@ EXAMPLES = (
 )
 WORDS = ("fox", "apple", "rocket", "whale", "cactus", "pizza", "owl", "snow", "meadow", "sea", "desert", "sunset",
          "night sky", "small", "big", "left", "right", "pixel art", "black and white")  # fmt: skip
+OBJECTS = ("fox", "red apple", "rocket", "whale", "cactus", "pizza", "owl", "grapes")
+VOCABULARY = (
+    *(
+        ("objects", name, name if name == "grapes" else f"{'an' if name[0] in 'aeiou' else 'a'} {name}")
+        for name in OBJECTS
+    ),
+    *(
+        ("backgrounds", name, f"on {'an' if name[0] == 'o' else 'a'} {name} background")
+        for name in ("red", "blue", "orange")
+    ),
+    ("backgrounds", "gray", "on a gray background", "grey"),
+    ("scenes", "meadow", "in a meadow", "in the meadow", "on the grass"),
+    ("scenes", "snow", "in the snow", "in winter"),
+    ("sizes", "small", "small", "little", "tiny"),
+    ("sizes", "big", "big", "large"),
+    ("places", "left", "on the left"),
+    ("places", "right", "on the right"),
+    ("relations", "left of", "left of", "to the left of"),
+    ("relations", "above", "above", "over"),
+    ("relations", "and", "and"),
+    ("styles", "pixel art", "pixel art"),
+    ("styles", "black and white", "black and white", "monochrome"),
+)
 
 
 @dataclass
@@ -215,7 +238,8 @@ class FakeEngine:
         return (
             Checkpoint(
                 name="small-world-128", label="Small World", family="SD 1", native_width=128, native_height=128,
-                size_bytes=30 * 2**20, built_in=True, examples=EXAMPLES, words=WORDS, note="built in",
+                size_bytes=30 * 2**20, built_in=True, examples=EXAMPLES, words=WORDS,
+                vocabulary=VOCABULARY, note="built in",
             ),
             Checkpoint(
                 name="tiny-test", label="Tiny <b>test</b>", family="SD 1", native_width=512, native_height=512,

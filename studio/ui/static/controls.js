@@ -16,45 +16,6 @@ window.LatentStudio.landmarks = ({ element, props }) => {
   element.replaceChildren(row);
 };
 
-/** Words the model knows; a click puts one into the prompt, where the cursor is. */
-window.LatentStudio.known = ({ element, props, watch }) => {
-  const { h, fill, type, fieldIn } = window.LatentStudio;
-  const FEW = 7;
-  let all = false;
-
-  const prompt = () => fieldIn(props.field);
-  function insert(word) {
-    const field = prompt();
-    if (!field) return;
-    const [start, end] = [field.selectionStart ?? field.value.length, field.selectionEnd ?? field.value.length];
-    const before = field.value.slice(0, start);
-    const after = field.value.slice(end);
-    const left = before && !/\s$/.test(before) ? " " : "";
-    const right = after && !/^[\s,.]/.test(after) ? " " : "";
-    type(field, before + left + word + right + after);
-    field.focus();
-    const at = (before + left + word).length;
-    field.setSelectionRange(at, at);
-  }
-  function draw() {
-    const known = Array.isArray(props.value) ? props.value : [];
-    if (!known.length) return element.replaceChildren();
-    const some = all ? known : known.slice(0, FEW);
-    const chips = some.map((word) => h("button", { class: "ls-chip", type: "button", onclick: () => insert(word) }, word));
-    if (known.length > FEW) {
-      const more = all ? props.words.fewer : fill(props.words.more, { count: known.length });
-      const turn = () => {
-        all = !all;
-        draw();
-      };
-      chips.push(h("button", { class: "ls-chip ls-chip-more", type: "button", "aria-expanded": String(all), onclick: turn }, more));
-    }
-    element.replaceChildren(h("div", { class: "ls-chips", role: "group", "aria-label": props.words.words }, ...chips));
-  }
-  watch("value", draw);
-  draw();
-};
-
 /** Example prompts: a click types one. */
 window.LatentStudio.examples = ({ element, props, watch }) => {
   const { h, type, fieldIn } = window.LatentStudio;
