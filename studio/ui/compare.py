@@ -21,7 +21,7 @@ from studio.events import Engine, UnknownJob
 from studio.gallery import Gallery, SaveFailed
 from studio.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, SCHEDULERS, InvalidRequest
 from studio.ui import controls as c
-from studio.ui import session, surfaces
+from studio.ui import prompt_helper, session, surfaces
 from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.text import say, words
 
@@ -90,7 +90,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
         elem_id=f"{TAB}-prompt",
         elem_classes="ls-prompt",
     )
-    drawn("known", value=list(chosen.words) if chosen else [], field=f"{TAB}-prompt", words=words("prompts"))
+    prompt_helper.build(TAB, chosen)
     for name, first in zip("xy", FIRST_AXES):
         with gr.Row(elem_classes="cmp-axis"):
             choices = [(say(f"compare.axis.{field}"), field) for field in AXIS_FIELDS if field not in NOT_HERE]

@@ -71,7 +71,7 @@ def test_every_key_that_is_said_is_in_the_catalogue(path: Path) -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
 def test_scripts_say_only_what_is_in_the_catalogue_and_write_no_markup(path: Path) -> None:
     script = path.read_text(encoding="utf-8")
-    prefix = {"stage.js": "stage", "helper.js": "helper"}.get(path.name, "viewer")
+    prefix = {"stage.js": "stage", "helper.js": "helper", "compare.js": "compare"}.get(path.name, "viewer")
     for key in re.findall(r'\bsay\("([a-z0-9_.]+)"', script):
         assert f"{prefix}.{key}" in text.COLUMNS["en"], key
     for parser in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
@@ -104,6 +104,8 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "viewer.words.",
         "viewer.attention.",
         "helper.",
+        "compare.axis.",
+        "compare.state.",
         "api.",
     )
     for key in text.COLUMNS["en"]:
