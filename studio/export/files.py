@@ -1,0 +1,98 @@
+"""Which files a recording can become, and how each is made."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from safetensors.numpy import save
+
+from studio.export import animation, scalars
+from studio.export.replay import QUANTITIES, Replay
+from studio.requests import InvalidRequest, Problem, Range, shown
+
+FPS = Range(low=1, high=30)
+DEFAULT_FPS = 8.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A file format: its name's ending, its media type, and what makes it of a replay, quantities and frame rate."""
+
+    ending: str
+    media_type: str
+    make: Callable[[Replay, Sequence[str], float], bytes]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to be saved."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+def tensors(replay: Replay, *_: object) -> bytes:
+    """The recording itself with predicted x0 and predicted noise written out, float16; zeros where undefined."""
+    derived = {}
+    for name in ("denoised", "noise_pred"):
+        found = [replay.of(index, name) for index in range(len(replay))]
+        empty = np.zeros(replay.tensors["x_t"].shape[1:], np.float32)
+        derived[name] = np.stack([f if f is not None else empty for f in found]).astype(np.float16)
+    return bytes(save({**replay.tensors, **derived}, metadata={"run": json.dumps(replay.run, allow_nan=False)}))
+
+
+def _sheet(replay: Replay, quantities: Sequence[str], _: float) -> bytes:
+    out = io.BytesIO()
+    animation.sheet(replay, quantities[min(1, len(quantities) - 1)] if len(quantities) > 1 else quantities[0]).save(
+        out, "PNG"
+    )
+    return out.getvalue()
+
+
+KINDS: Mapping[str, Kind] = {
+    "mp4": Kind("mp4", "video/mp4", animation.mp4),
+    "webp": Kind("webp", "image/webp", animation.webp),
+    "gif": Kind("gif", "image/gif", animation.gif),
+    "sheet": Kind("png", "image/png", _sheet),
+    "tensors": Kind("safetensors", "application/octet-stream", tensors),
+    "csv": Kind("csv", "text/csv; charset=utf-8", lambda replay, *_: scalars.table(replay)),
+}
+
+
+def export(recording: bytes, kind: str, given: Mapping[str, str]) -> File:
+    """A recording as a file. `given` may hold `quantities` (names with commas between) and `fps`. Raises InvalidRequest.
+
+    A contact sheet shows one quantity: the second of several, which by default is predicted x0.
+    """
+    problems = [
+        Problem(name, shown(given[name]), "the fields quantities, fps") for name in given if name not in _FIELDS
+    ]
+    quantities = tuple(given["quantities"].split(",")) if "quantities" in given else tuple(QUANTITIES)
+    if not 1 <= len(quantities) <= 4 or any(name not in QUANTITIES for name in quantities):
+        problems.append(Problem("quantities", shown(given["quantities"]), f"1 to 4 of {', '.join(QUANTITIES)}"))
+    try:
+        fps = float(given.get("fps", DEFAULT_FPS))
+    except ValueError:
+        fps = 0.0
+    if not FPS.holds(fps):
+        problems.append(Problem("fps", shown(given["fps"]), FPS.describe()))
+    if kind not in KINDS:
+        problems.append(Problem("kind", shown(kind), ", ".join((*KINDS, "html"))))
+    if problems:
+        raise InvalidRequest(*problems)
+    replay = Replay(recording)
+    made = KINDS[kind]
+    return File(name_of(replay.run, made.ending), made.media_type, made.make(replay, quantities, fps))
+
+
+_FIELDS = ("quantities", "fps")
+
+
+def name_of(run: Mapping[str, object], ending: str) -> str:
+    """What an exported file is called."""
+    return f"latent-studio-{run['seed']}.{ending}"
