@@ -163,6 +163,7 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
     from studio.engine.engine import DiffusionEngine
     from studio.gallery import Gallery
     from studio.ui.page import build
+    from studio.ui.replay_page import replay_page
     from studio.web import middleware
 
     gallery = Gallery(flags.outputs_dir)
@@ -186,7 +187,10 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
             share=flags.share,
             prevent_thread_lock=True,
             quiet=True,
-            app_kwargs={"openapi_url": None, "middleware": middleware(engine, gallery, hosts=hosts, auth=auth)},
+            app_kwargs={
+                "openapi_url": None,
+                "middleware": middleware(engine, gallery, hosts=hosts, auth=auth, replay_page=replay_page),
+            },
             **launch,
         )
         engine.start()  # after the page answers: importing torch holds Python's lock in long bursts

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 from PIL import Image
 
-from studio.export.frames import frames
+from studio.export.frames import frame, frames
 from studio.export.replay import Replay
 
 HOLD = 1.5  # seconds that the last frame stands
@@ -53,8 +53,6 @@ def _animated(replay: Replay, quantities: Sequence[str], fps: float, kind: str, 
 
 def sheet(replay: Replay, quantity: str, columns: int = 5) -> Image.Image:
     """A contact sheet: one quantity of every evaluation, in reading order."""
-    from studio.export.frames import frame
-
     pictures = [frame(replay, index, (quantity,)) for index in range(len(replay))]
     width, height = pictures[0].size
     columns = min(columns, len(pictures))

@@ -48,9 +48,7 @@ def tensors(replay: Replay, *_: object) -> bytes:
 
 def _sheet(replay: Replay, quantities: Sequence[str], _: float) -> bytes:
     out = io.BytesIO()
-    animation.sheet(replay, quantities[min(1, len(quantities) - 1)] if len(quantities) > 1 else quantities[0]).save(
-        out, "PNG"
-    )
+    animation.sheet(replay, quantities[1] if len(quantities) > 1 else quantities[0]).save(out, "PNG")
     return out.getvalue()
 
 
@@ -65,7 +63,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 def export(recording: bytes, kind: str, given: Mapping[str, str]) -> File:
-    """A recording as a file. `given` may hold `quantities` (names with commas between) and `fps`. Raises InvalidRequest.
+    """A recording as a file. `given` may hold `quantities` (names, commas between) and `fps`. Raises InvalidRequest.
 
     A contact sheet shows one quantity: the second of several, which by default is predicted x0.
     """

@@ -35,7 +35,7 @@ class Replay:
         """x_t, denoised (predicted x0) or noise_pred (predicted noise) of an evaluation, guidance applied: (C, h, w)
         float32; None where it is undefined."""
         facts = self.evaluations[index]
-        x_t = self.tensors["x_t"][index].astype(np.float32)
+        x_t: Array = self.tensors["x_t"][index].astype(np.float32)
         if quantity == "x_t":
             return x_t
         terms: Terms | None = (x0_terms if quantity == "denoised" else noise_terms)(
@@ -49,8 +49,9 @@ class Replay:
     def _guided(self, index: int) -> Array:
         if self.evaluations[index]["captured"]:
             place = sum(bool(e["captured"]) for e in self.evaluations[:index])
-            return self.tensors["model_guided"][place].astype(np.float32)
-        answer = self.tensors["model_cond"][index].astype(np.float32)
+            captured: Array = self.tensors["model_guided"][place].astype(np.float32)
+            return captured
+        answer: Array = self.tensors["model_cond"][index].astype(np.float32)
         if "model_difference" in self.tensors:
             scale = np.float32(self.evaluations[index]["guidance_scale"] - 1)
             answer = answer + scale * self.tensors["model_difference"][index].astype(np.float32)

@@ -11,8 +11,8 @@ from studio.export.replay import Replay
 
 
 def table(replay: Replay) -> bytes:
-    """CSV with a header line, UTF-8. Nested numbers become columns such as `step_equation.x0` and `mean.x_t.0`; what has
-    no value is empty."""
+    """CSV with a header line, UTF-8. Nested numbers become columns such as `step_equation.x0` and `mean.x_t.0`; what
+    has no value is empty."""
     rows = [dict(_flat(facts)) for facts in replay.evaluations]
     names = list(dict.fromkeys(name for row in rows for name in row))
     out = io.StringIO()

@@ -56,14 +56,7 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
             "viewer",
             value=EMPTY,
             events=("seen",),
-            panels=PANELS,
-            words=words("viewer"),
-            captions=VIEWER_CAPTIONS,
-            schedulers={
-                name: {"label": facts.label, "noise_schedules": facts.noise_schedules}
-                for name, facts in SCHEDULERS.items()
-            },
-            noise_schedules=dict(NOISE_SCHEDULES),
+            **props(PANELS),
             elem_id=f"{TAB}-viewer",
         )
 
@@ -85,6 +78,19 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
     last.click(newest, None, [show], **QUIET)
     show.seen(newest, None, [show], **QUIET)
     return show
+
+
+def props(panels: tuple[str, ...]) -> dict[str, Any]:
+    """What the viewer's script is told once: its panels, words and the names of schedulers."""
+    return {
+        "panels": panels,
+        "words": words("viewer"),
+        "captions": VIEWER_CAPTIONS,
+        "schedulers": {
+            name: {"label": facts.label, "noise_schedules": facts.noise_schedules} for name, facts in SCHEDULERS.items()
+        },
+        "noise_schedules": dict(NOISE_SCHEDULES),
+    }
 
 
 def viewed(view: render.View) -> dict[str, Any]:

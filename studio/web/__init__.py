@@ -11,22 +11,27 @@ from studio.gallery import Gallery
 from studio.web.guard import Guard
 from studio.web.login import Login
 from studio.web.owner import Owner
-from studio.web.routes import Routes
+from studio.web.routes import ReplayPage, Routes
 
 
 def middleware(
-    engine: Engine, gallery: Gallery, *, hosts: Collection[str], auth: tuple[str, str] | None = None
+    engine: Engine,
+    gallery: Gallery,
+    *,
+    hosts: Collection[str],
+    auth: tuple[str, str] | None = None,
+    replay_page: ReplayPage | None = None,
 ) -> list[Middleware]:
     """The middleware for `launch(app_kwargs={"middleware": ...})`, outermost first.
 
     `hosts`: names this server answers to besides the loopback ones, without port; kept as it is and looked up at each
     request, so that a tunnel's name can be added once it is known. `auth`: user and password; None opens the studio to
-    everybody who can reach it.
+    everybody who can reach it. `replay_page` makes the exported page of a recording.
     """
     login = [Middleware(Login, user=auth[0], password=auth[1])] if auth else []
     return [
         Middleware(Guard, hosts=hosts),
         *login,
         Middleware(Owner),
-        Middleware(Routes, engine=engine, gallery=gallery),
+        Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),
     ]

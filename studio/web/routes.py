@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ from studio import sheet
 from studio.branch import Branch
 from studio.compare import AXIS_FIELDS
 from studio.events import CellEvent, Engine, Failed, Finished, Refused, UnknownJob
+from studio.export.files import File, export, name_of
+from studio.export.replay import Replay
 from studio.gallery import Gallery
 from studio.questions import parse
 from studio.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
@@ -44,6 +46,8 @@ TYPES = {
     ".ico": "image/x-icon",
     ".woff2": "font/woff2",
 }
+ReplayPage = Callable[[bytes, Mapping[str, object]], bytes]  # a recording and its header => a page that replays it
+
 _STATIC_NAME = re.compile(r"(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 
@@ -51,16 +55,26 @@ _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 class Routes:
     """ASGI middleware: answers our own addresses and hands everything else to the page."""
 
-    def __init__(self, app: ASGIApp, *, engine: Engine, gallery: Gallery, static_dir: Path = STATIC_DIR) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        engine: Engine,
+        gallery: Gallery,
+        static_dir: Path = STATIC_DIR,
+        replay_page: ReplayPage | None = None,
+    ) -> None:
         self.app = app
         self.engine = engine
         self.gallery = gallery
         self.static_dir = static_dir
+        self.replay_page = replay_page
         self.router = Router(
             [
                 Route("/picture/{picture_id}", self.picture),
                 Route("/thumbnail/{picture_id}", self.thumbnail),
                 Route("/record/{job_id}", self.record),
+                Route("/export/{job_id}", self.export),
                 Route("/branch/{job_id}", self.branch, methods=["POST"]),
                 Route("/branches/{job_id}", self.branches),
                 Route("/sheet/{job_id}.png", self.compare_sheet),
@@ -113,6 +127,29 @@ class Routes:
         except UnknownJob:
             return _nothing_here()
         return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
+
+    async def export(self, request: Request) -> Response:
+        """GET /export/{job}?kind=mp4&image=0...: a recording as a file to be saved (docs/viewer.md)."""
+        given = dict(request.query_params)
+        image, kind = given.pop("image", "0"), given.pop("kind", "")
+        find = partial(self.engine.record, request.path_params["job_id"], owner=request.headers[HEADER])
+        try:
+            if not _WHOLE_NUMBER.fullmatch(image):
+                raise InvalidRequest(Problem("image", shown(image), "whole numbers from 0 to 999999"))
+            recording = await run_in_threadpool(find, image=int(image))
+            file = await run_in_threadpool(self._exported, recording, kind, given)
+        except UnknownJob:
+            return _nothing_here()
+        except InvalidRequest as error:
+            return PlainTextResponse(str(error), status_code=400)
+        headers = {"content-disposition": f'attachment; filename="{file.name}"', "cache-control": "no-store"}
+        return Response(file.content, media_type=file.media_type, headers=headers)
+
+    def _exported(self, recording: bytes, kind: str, given: dict[str, str]) -> File:
+        if kind != "html" or self.replay_page is None:
+            return export(recording, kind, given)
+        run = Replay(recording).run
+        return File(name_of(run, "html"), "text/html; charset=utf-8", self.replay_page(recording, run))
 
     async def branch(self, request: Request) -> Response:
         """POST /branch/{job}?image=0&evaluation=k&field=value...: go on from there; answers {"job_id"}."""

@@ -133,6 +133,7 @@ class Records:
         self.owners: dict[str, str] = {}
         self.asked: list[tuple[Question, str]] = []
         self.refusal: Exception | None = None
+        self.recording = b""
 
     def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
         if self.owners.get(job_id) != owner:
@@ -155,7 +156,7 @@ class Records:
     def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
         if self.owners.get(job_id) != owner:
             raise UnknownJob
-        return f"image {image} since {since}".encode()
+        return self.recording or f"image {image} since {since}".encode()
 
 
 def studio(

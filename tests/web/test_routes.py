@@ -19,6 +19,7 @@ from studio.questions import LossCurve
 from studio.requests import MAX_IMAGE_BYTES, TextToImage
 from studio.web.owner import COOKIE, HEADER, Owner
 from studio.web.routes import Routes
+from tests.export.test_files import recording
 from tests.web.asgi import Page, Records, Visitor, call
 
 SECRET = b"the canary sings"
@@ -57,7 +58,7 @@ def build(folder: Path) -> Studio:
     (folder / "ui" / "text.js").write_bytes(SECRET)
     (folder / "secret.js").write_bytes(SECRET)
     page, gallery, records = Page(), Gallery(folder / "outputs"), Records()
-    app = Owner(Routes(page, engine=records, gallery=gallery, static_dir=static))  # type: ignore[arg-type]
+    app = Owner(Routes(page, engine=records, gallery=gallery, static_dir=static, replay_page=lambda data, run: data))  # type: ignore[arg-type]
     ann, bob = Visitor(app), Visitor(app)
     ann("/"), bob("/")
     page.reached.clear()
@@ -136,6 +137,19 @@ def test_a_branch_is_asked_for_and_its_tree_listed(studio: Studio) -> None:
         assert visitor(f"/branches/{address}").status == 404
     studio.records.refusal = Refused("Later.")
     assert studio.ann("/branch/job", query="evaluation=3", method="POST").status == 409
+
+
+def test_an_export_is_a_file_of_ones_own_recording(studio: Studio) -> None:
+    studio.records.owners["job"] = studio.ann.cookies[COOKIE]
+    studio.records.recording = recording()
+    for kind, media in (("csv", "text/csv"), ("html", "text/html")):  # the page is what the studio was given for it
+        answer = studio.ann("/export/job", query=f"kind={kind}")
+        assert answer.status == 200
+        assert str(answer.header("content-type")).startswith(media)
+        assert answer.header("content-disposition") == f'attachment; filename="latent-studio-5.{kind}"'
+    assert studio.bob("/export/job", query="kind=csv").status == 404
+    for query in ("kind=exe", "", "kind=csv&image=x", "kind=gif&fps=0"):
+        assert studio.ann("/export/job", query=query).status == 400
 
 
 def test_a_question_that_cannot_be_answered_says_why(studio: Studio) -> None:

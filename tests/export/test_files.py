@@ -1,0 +1,170 @@
+"""Exports of a recording: each opens in a reader that is not ours, and shows what was recorded."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load
+
+from studio.diffusion.preview import decode_fast
+from studio.engine.recorder import Recorder
+from studio.export.files import KINDS, export
+from studio.export.replay import Replay, decoded
+from studio.requests import InvalidRequest
+from tests.engine.test_recorder import evaluation
+
+FACTS: dict[str, Any] = {
+    "total": 3, "width": 64, "height": 96, "seed": 5, "prompt": 'a "fox" </script>, snow', "scheduler_label": "Euler",
+    "checkpoint": "tiny", "prediction_type": "epsilon",
+}  # fmt: skip
+
+
+def recording(count: int = 3, decoder: bool = True, **facts: Any) -> bytes:
+    recorder = Recorder()
+    generator = np.random.default_rng(7)
+    weights = (generator.normal(size=(192, 4, 3, 3)).astype(np.float32) / 6, np.zeros(192, np.float32))
+    recorder.begin("a", 0, FACTS | facts, weights if decoder else None)
+    for index in range(count):
+        latents = generator.normal(size=(4, 12, 8)).astype(np.float32)
+        outputs = generator.normal(size=(2, 4, 12, 8)).astype(np.float32)
+        one = evaluation(index, latents=latents, outputs=outputs, guidance_scale=5.0)
+        recorder.add("a", 0, one, latents)
+    data = recorder.get("a", 0, 0, "finished")
+    assert data is not None
+    return data
+
+
+def test_a_replay_derives_what_the_run_saw() -> None:
+    replay = Replay(recording())
+    facts, x_t = replay.evaluations[1], replay.of(1, "x_t")
+    x0, noise = replay.of(1, "denoised"), replay.of(1, "noise_pred")
+    assert x_t is not None
+    assert x0 is not None
+    assert noise is not None
+    assert np.abs(facts["a"] * x0 + facts["s"] * noise - x_t).max() < 1e-4
+    assert float(np.linalg.norm(noise)) == pytest.approx(facts["norm_noise_pred"], rel=1e-3)
+    assert float(np.linalg.norm(x0)) == pytest.approx(facts["norm_denoised"], rel=1e-3)
+
+
+def test_the_decoder_is_the_previews_own() -> None:
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn((1, 4, 6, 5), generator=generator)
+    weight, bias = torch.randn((192, 4, 3, 3), generator=generator) / 9, torch.randn(192, generator=generator) / 9
+    theirs = ((decode_fast(latents, weight, bias)[0] * 0.5 + 0.5) * 255).round().permute(1, 2, 0).numpy()
+    ours = np.asarray(decoded(latents[0].numpy(), weight.numpy(), bias.numpy())).astype(float)
+    assert np.abs(ours - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("decoder", [True, False])
+@pytest.mark.parametrize("kind", ["webp", "gif"])
+def test_an_animation_has_a_frame_for_every_evaluation(kind: str, decoder: bool) -> None:
+    file = export(recording(decoder=decoder), kind, {"fps": "10"})
+    assert (file.name, file.media_type) == (f"latent-studio-5.{kind}", f"image/{kind}")
+    with Image.open(io.BytesIO(file.content)) as film:
+        assert film.n_frames == 3  # type: ignore[attr-defined]
+        assert film.info["loop"] == 0
+        film.seek(0)
+        assert film.info.get("duration", 100) == 100
+        assert film.width > 3 * 256
+        seen = np.asarray(film.convert("RGB")).astype(float)
+        film.seek(2)
+        assert np.abs(np.asarray(film.convert("RGB")).astype(float) - seen).mean() > 1
+
+
+def test_a_film_is_h264_that_every_player_takes() -> None:
+    import av
+
+    file = export(recording(), "mp4", {"fps": "4", "quantities": "x_t,denoised"})
+    with av.open(io.BytesIO(file.content)) as film:
+        stream = film.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(stream)]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert stream.average_rate == 4
+    assert len(frames) == 3 + 6, "the last one stands for a second and a half"
+    assert all(side % 2 == 0 for side in frames[0].shape[:2])
+    assert np.abs(frames[0].astype(float) - frames[2]).mean() > 1
+    assert np.abs(frames[2].astype(float) - frames[-1]).mean() < 2
+
+
+def test_a_contact_sheet_shows_every_evaluation() -> None:
+    file = export(recording(7, total=7), "sheet", {"quantities": "denoised"})
+    with Image.open(io.BytesIO(file.content)) as sheet:
+        pane = sheet.width // 5
+        assert sheet.width % 5 == 0
+        assert sheet.height % 2 == 0
+        pixels = np.asarray(sheet)
+    half = sheet.height // 2
+    assert (pixels[half:, 2 * pane :] == (250, 249, 246)).all(), "seven of ten places"
+    assert not (pixels[half : half + half, pane : 2 * pane] == (250, 249, 246)).all()
+
+
+def test_tensors_are_the_record_and_what_follows_from_it() -> None:
+    data = recording()
+    file = load(export(data, "tensors", {}).content)
+    for name, values in load(data).items():
+        assert (file[name] == values).all()
+    assert file["denoised"].shape == file["noise_pred"].shape == (3, 4, 12, 8)
+    x0 = Replay(data).of(2, "denoised")
+    assert x0 is not None
+    assert np.abs(file["denoised"][2] - x0).max() < 0.02
+
+
+def test_the_table_has_a_row_for_every_evaluation_and_empty_cells_for_what_has_no_value() -> None:
+    rows = list(csv.DictReader(io.StringIO(export(recording(), "csv", {}).content.decode())))
+    facts = Replay(recording()).evaluations
+    assert [int(row["index"]) for row in rows] == [0, 1, 2]
+    for row, expected in zip(rows, facts):
+        assert float(row["sigma"]) == pytest.approx(expected["sigma"])
+        assert float(row["step_equation.x0"]) == pytest.approx(expected["step_equation"]["x0"])
+        assert float(row["mean.x_t.3"]) == pytest.approx(expected["mean"]["x_t"][3])
+    assert rows[0]["step_equation.x0_prev2"] == ""
+
+
+def test_the_page_replays_without_a_studio_and_no_prompt_can_break_out() -> None:
+    from studio.ui.replay_page import replay_page
+
+    data = recording()
+    page = replay_page(data, Replay(data).run).decode()
+    assert "<title>a &quot;fox&quot; &lt;/script&gt;, snow" in page
+    assert "/studio-static/" not in page
+    assert page.count("</script>") == page.count("<script")
+    start = page.index('id="props">') + len('id="props">')
+    props = json.loads(page[start : page.index("</script>", start)])
+    assert props["value"]["job"] == "record"
+    assert "attention" in props["panels"]
+    assert "forward" not in props["panels"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "field"),
+    [
+        ("avi", {}, "kind"),
+        ("mp4", {"fps": "0"}, "fps"),
+        ("mp4", {"fps": "nan"}, "fps"),
+        ("mp4", {"quantities": "x_t,colour"}, "quantities"),
+        ("gif", {"quantities": ""}, "quantities"),
+        ("gif", {"size": "3"}, "size"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(kind: str, given: dict[str, str], field: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        export(recording(), kind, given)
+    assert [p.field for p in refused.value.problems] == [field]
+
+
+def test_every_kind_makes_a_file_where_x0_is_undefined() -> None:
+    recorder = Recorder()
+    recorder.begin("a", 0, FACTS | {"total": 1})
+    values = np.ones((4, 12, 8), np.float32)
+    recorder.add("a", 0, evaluation(0, sigma=float("inf"), a=0.0, s=1.0, latents=values, outputs=values[None]), values)
+    data = recorder.get("a", 0, 0, "finished")
+    assert data is not None
+    for kind in KINDS:
+        assert len(export(data, kind, {}).content) > 100, kind
