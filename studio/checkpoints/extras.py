@@ -1,20 +1,26 @@
-"""LoRA and embedding files of the models folders, by the names that prompts call them; read when first asked for."""
+"""LoRA and embedding files of the models folders, by the names that prompts call them, and the small VAE for previews;
+read when first asked for."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.embedding_file import load_embedding
 from studio.checkpoints.identify import FAMILY_LABELS
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lora_file import load_adapter
+from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.embeddings import Embedding
 from studio.diffusion.families import Components
 from studio.diffusion.lora import Adapter, Applied
 from studio.diffusion.prompt import LoraTag
 from studio.requests import InvalidRequest, Problem, shown
+
+logger = logging.getLogger(__name__)
 
 KEPT = 16  # adapters on the device at once
 
@@ -62,6 +68,19 @@ class Extras:
             return self._embeddings[entry.identity]
 
         return Shelf({name: entry.path for name, entry in entries.items()}, read)
+
+    def tiny_vae(self, components: Components) -> Any:
+        """The small VAE for previews that is made for these components, or None; a damaged one only costs the rung."""
+        family = FAMILY_LABELS["sdxl" if components.is_xl else "sd1"]  # SD 2 has SD 1's latents
+        for entry in self._of("preview_decoder"):
+            words = entry.path.stem.lower()
+            if entry.facts.family != family or "encoder" in words.replace("decoder", ""):
+                continue
+            try:
+                return load_tiny_vae(entry.path, device=components.device, dtype=components.dtype)
+            except BadCheckpoint:
+                logger.warning("The small VAE %s cannot be used", entry.name, exc_info=True)
+        return None
 
     def _of(self, kind: str) -> list[Entry]:
         return [e for e in self._catalog.entries() if e.facts.kind == kind and e.facts.state != "refused"]

@@ -239,6 +239,8 @@ class Worker:
             components = self.manager.get(checkpoint, progress)
         finally:
             self._outside.loaded(self.manager.hot)
+        if components.tiny_vae is None:
+            components.tiny_vae = self._extras.tiny_vae(components)
         self._ladder = Ladder(components)
         self._slice_began = time.monotonic()
         return components

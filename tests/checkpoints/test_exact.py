@@ -1,5 +1,5 @@
 """A file of a family's exact original key layout loads, and its pictures are those of diffusers' own pipeline for that
-family on the same file, bit for bit: prompts, pooled embeddings, micro-conditioning, schedulers, VAE."""
+family on the same file: prompts, pooled embeddings, micro-conditioning, schedulers, VAE."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from studio.checkpoints import configs, loader
 from studio.checkpoints.identify import Family, identify
 from studio.diffusion import vae
-from studio.diffusion.families import Components
+from studio.diffusion.families import Components, size_numbers
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.latents import repaint_everything
 from studio.diffusion.prompt import encode_prompts
@@ -23,6 +23,9 @@ from tests.checkpoints.original import save_folder, save_original, tiny_family
 from tests.diffusion.helpers import REFERENCE
 
 SEED, STEPS = 77, 3
+# Of pictures in [0, 1], an eightieth of an 8-bit step. Most are equal to the last bit; products of two or three rows
+# are rounded by where their matrices happen to lie in memory.
+ROUNDING = 5e-5
 PROMPT, NEGATIVE = "a red apple, café 🍎 in the snow", "blurry"
 SCHEDULERS = ("euler", "ddim", "dpmpp_2m")
 SIZES = ((64, 64), (96, 64))
@@ -156,7 +159,7 @@ def test_pictures_are_those_of_diffusers(pair: Pair, size: tuple[int, int], guid
             said = encode_prompts(pair.ours, PROMPT, negative, num_steps=steps, guidance_scale=guidance)
             ours = run(pair.ours, start_lane(pair.ours, request, seed=SEED, conditioning=said, **given))
             difference = ((ours * 0.5 + 0.5).clamp(0, 1) - theirs).abs().max().item()
-            assert difference == 0, f"{scheduler}, negative {negative!r}: {difference}"
+            assert difference <= ROUNDING, f"{scheduler}, negative {negative!r}: {difference}"
 
 
 def test_a_folder_is_loaded_to_the_same_weights(pair: Pair, tmp_path: Path) -> None:
@@ -207,4 +210,10 @@ def test_zero_terminal_snr_and_few_steps_begin_at_pure_noise(
     )  # type: ignore[arg-type]  # fmt: skip
     said = encode_prompts(ours, PROMPT, NEGATIVE, num_steps=4, guidance_scale=guidance)
     got = run(ours, start_lane(ours, request, seed=SEED, conditioning=said))
-    assert torch.equal((got * 0.5 + 0.5).clamp(0, 1), expected)
+    assert float(((got * 0.5 + 0.5).clamp(0, 1) - expected).abs().max()) <= ROUNDING
+
+
+def test_sdxl_is_told_the_sizes_and_the_refiner_a_score() -> None:
+    assert size_numbers("sdxl", 96, 64) == (64, 96, 0, 0, 64, 96)
+    assert size_numbers("sdxl_refiner", 96, 64) == (64, 96, 0, 0, 6.0)
+    assert size_numbers("sdxl_refiner", 96, 64, negative=True) == (64, 96, 0, 0, 2.5)

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
-from studio.events import Failed, Finished
+from studio.events import Failed, Finished, Step
 from studio.gallery import Gallery
 from tests.engine.conftest import OneThread, ask, finish, outcome, pixels, run
 from tests.tiny import save_tiny_checkpoint, tiny_unet
@@ -45,6 +46,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"lora_unet_{flat}.lora_up.weight": torch.zeros(out, 2),
     }
     save_file(wrong, models / "loras" / "wrong.safetensors", metadata={"ss_base_model_version": "sd_v1"})
+    (models / "vae_approx").mkdir()
+    tiny_vae = {k: v.contiguous() for k, v in AutoencoderTiny().state_dict().items()}
+    save_file(tiny_vae, models / "vae_approx" / "taesd_decoder.safetensors")
     (models / "embeddings").mkdir()
     save_file({"emb_params": torch.randn(3, 8, generator=generator) * 5}, models / "embeddings" / "mytoy.safetensors")
     return models
@@ -118,3 +122,10 @@ def test_weights_that_are_no_numbers_are_named_at_the_first_step(engine: Diffusi
     assert last.kind == "bad_checkpoint"
     assert "broken is damaged: the U-Net (conv_out.bias) holds values that are not numbers" in last.message
     assert isinstance(run(engine, ask())[-1], Finished)
+
+
+def test_a_taesd_file_in_the_models_folder_is_the_tiny_rung(models: Path, engine: DiffusionEngine) -> None:
+    events = run(engine, ask(preview="tiny"))
+    shown = [event.preview for event in events if isinstance(event, Step) and event.preview is not None]
+    assert shown
+    assert {preview.rung for preview in shown} == {"tiny"}
