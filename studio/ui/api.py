@@ -10,7 +10,8 @@ import asyncio
 import inspect
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -104,32 +105,40 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: type[Text
     async def call(*values: Any) -> AsyncIterator[Answer]:
         given, owner = dict(zip(names, values)), session.owner_of(values[-1])
         job_id, ended = None, False
-        try:
-            if issubclass(kind, ImageToImage):
-                for name in kind.picture_fields:
-                    given[name] = await asyncio.to_thread(_uploaded, name, given[name])
-            job_id = engine.submit(kind.parse(given), owner=owner)
-            async for event in engine.watch(job_id, owner=owner):
-                ended = isinstance(event, TERMINAL)
-                yield await asyncio.to_thread(_answer, gallery, demo, owner, event)
-        except (InvalidRequest, Refused) as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        except (gr.Error, GeneratorExit, asyncio.CancelledError):
-            raise
-        except Exception as error:
-            error_id = secrets.token_hex(4)
-            logger.exception("A call of /%s failed (%s)", kind.kind, error_id)
-            raise gr.Error(say("failed.unexpected", error_id=error_id), print_exception=False) from error
-        finally:
-            # A caller that keeps no cookie can never come back to its job, so a call that was given up ends it.
-            if job_id is not None and not ended:
-                engine.cancel(job_id, owner=owner)
+        with telling(kind.kind):
+            try:
+                if issubclass(kind, ImageToImage):
+                    for name in kind.picture_fields:
+                        given[name] = await asyncio.to_thread(_uploaded, name, given[name])
+                job_id = engine.submit(kind.parse(given), owner=owner)
+                async for event in engine.watch(job_id, owner=owner):
+                    ended = isinstance(event, TERMINAL)
+                    yield await asyncio.to_thread(_answer, gallery, demo, owner, event)
+            finally:
+                # A caller that keeps no cookie can never come back to its job, so a call that was given up ends it.
+                if job_id is not None and not ended:
+                    engine.cancel(job_id, owner=owner)
 
     request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
     call.__signature__ = inspect.Signature([*arguments, request], return_annotation=Answer)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in [*arguments, request]} | {"return": Answer}
     call.__name__ = kind.kind
     return call
+
+
+@contextmanager
+def telling(endpoint: str) -> Iterator[None]:
+    """Every error becomes a sentence for the caller; what nobody foresaw goes into the log under an id."""
+    try:
+        yield
+    except (InvalidRequest, Refused) as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    except (gr.Error, GeneratorExit, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        error_id = secrets.token_hex(4)
+        logger.exception("A call of /%s failed (%s)", endpoint, error_id)
+        raise gr.Error(say("failed.unexpected", error_id=error_id), print_exception=False) from error
 
 
 def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, event: Event) -> Answer:
@@ -168,10 +177,10 @@ def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, event: Event) -> Answ
         ending |= {"seconds": event.seconds, "exact": event.exact}
     infos = [dict(picture.info) for picture in event.pictures]
     info = (infos[0] if infos else {}) | ending | {"seeds": [p.seed for p in event.pictures], "images": infos}
-    return [_file(gallery, demo, owner, picture) for picture in event.pictures], info
+    return [file_of(gallery, demo, owner, picture) for picture in event.pictures], info
 
 
-def _file(gallery: Gallery, demo: gr.Blocks, owner: str, picture: Picture) -> dict[str, Any]:
+def file_of(gallery: Gallery, demo: gr.Blocks, owner: str, picture: Picture) -> dict[str, Any]:
     """A copy of the picture where Gradio serves files from, since a caller without a cookie could not fetch ours."""
     path = gallery.path(picture.id, owner)
     if path is None:

@@ -44,6 +44,7 @@ SCRIPTS = (
     "viewer/vae.js",
     "viewer/words.js",
     "viewer/attention.js",
+    "live.js",
     "compare/look.js",
     "compare/curve.js",
     "compare/compare.js",

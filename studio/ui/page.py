@@ -15,7 +15,18 @@ from PIL import Image
 
 from studio.events import Engine
 from studio.gallery import Gallery
-from studio.ui import api, compare, desk, image_to_image, inpaint, noise_viewer, session, text_to_image, theme
+from studio.ui import (
+    api,
+    compare,
+    compare_api,
+    desk,
+    image_to_image,
+    inpaint,
+    noise_viewer,
+    session,
+    text_to_image,
+    theme,
+)
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.text import say, words
 
@@ -48,6 +59,7 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
             with gr.Tab(say("tab.compare"), id=compare.TAB):
                 comparison = compare.build(engine, gallery)
         api.build(engine, gallery, demo)
+        compare_api.build(engine, gallery, demo)
         desks = (words_first, picture_first, mask_first)
         compare.attach(engine, comparison, tabs, demo)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)

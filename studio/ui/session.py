@@ -63,6 +63,29 @@ async def run(
         yield render.failed_view(say("failed.unexpected", error_id=error_id), error_id, past)
 
 
+async def run_live(
+    engine: Engine, gallery: Gallery, owner: str, origin: str, ask: Callable[[], Request]
+) -> AsyncIterator[View]:
+    """As `run`, for a slider that was let go of: the tab's run before is stopped, and the new one is asked for before
+    anything else is looked up. Its views say `live`, so that the picture before stays until the first preview."""
+    try:
+        request = ask()
+        for job in engine.jobs(owner=owner):
+            if job.origin == origin and job.state in ("queued", "running"):
+                engine.cancel(job.job_id, owner=owner)
+        job_id = engine.submit(request, owner=owner, origin=origin)
+        asked = render.asked_view(request, job_id, engine.catalog(), []) | {"live": True}
+        yield asked
+        async for view in watch(engine, gallery, owner, asked):
+            yield view
+    except InvalidRequest as error:
+        yield render.problems_view(error, await earlier(gallery, owner))
+    except Refused as error:
+        yield render.refused_view(str(error), await earlier(gallery, owner))
+    except UnknownJob:  # it ended, and was forgotten, between two looks
+        return
+
+
 async def watch(engine: Engine, gallery: Gallery, owner: str, view: View) -> AsyncIterator[View]:
     """The views of a known job from where it is now, ending with its end. Raises UnknownJob."""
     last_frame = 0.0

@@ -460,6 +460,9 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.attention.qkv.heads": "heads × d",
     "viewer.attention.qkv.weights": "weights",
     "viewer.words.scheduled": "Prompt scheduling: {count} texts take turns, this one holds at this step.",
+    # ------------------------------------------------------------------------------------------------------ live
+    "live.label": "Live",
+    "live.help": "Let go of a slider and the picture is made again, from the same noise.",
     # --------------------------------------------------------------------------------------------------- compare
     "tab.compare": "Compare",
     "compare.axis.num_inference_steps": "Steps",
@@ -484,7 +487,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.no_sheet": "This file is no sheet of a comparison.",
     "compare.start": "Compare",
     "compare.cost": "{cells} pictures, {evaluations} U-Net evaluations.",
-    "compare.cost.impossible": "{count} pairs cannot be run.",
+    "compare.cost.impossible": "Pairs that cannot be run: {count}.",
     "compare.cost.seconds": "About {seconds} s.",
     "compare.cost.minutes": "About {minutes} min.",
     "compare.cost.unknown": "The time is known after this model's first picture.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,11 +10,12 @@ import gradio as gr
 
 from studio.events import Engine
 from studio.gallery import Gallery
-from studio.requests import TextToImage
+from studio.requests import RANDOM_SEEDS, TextToImage
 from studio.ui import controls as c
 from studio.ui import render, session
 from studio.ui.desk import Desk, connect
-from studio.ui.drawn import stage
+from studio.ui.drawn import QUIET, WATCHING, stage
+from studio.ui.text import say
 
 TAB = TextToImage.kind
 
@@ -23,6 +25,15 @@ def build(engine: Engine, gallery: Gallery, sample: str | None) -> Desk:
     with gr.Row(elem_classes="ls-desk", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-controls"):
             fields = c.build(engine, TAB)
+            live = gr.Checkbox(
+                value=False,
+                label=say("live.label"),
+                info=say("live.help"),
+                elem_id=f"{TAB}-live",
+                elem_classes="ls-live",
+            )
+            # Pressed by the page's script (static/live.js) when a slider is let go of, in order, the newest last.
+            go = gr.Button(say("live.label"), elem_id=f"{TAB}-live-go", elem_classes="ls-unseen")
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([], attached=False), sample)
             examples = c.example_prompts(engine, TAB)
@@ -34,6 +45,26 @@ def build(engine: Engine, gallery: Gallery, sample: str | None) -> Desk:
         async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(given)):
             yield view
 
+    async def follow_slider(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
+        given = fields.given(values)
+        drawn_now = not str(given["seed"] or "").strip()
+        if drawn_now:  # from now on the same noise, so that only what the slider does is seen
+            given["seed"] = str(secrets.randbelow(RANDOM_SEEDS))
+        seed = given["seed"] if drawn_now else gr.skip()
+        async for view in session.run_live(
+            engine, gallery, session.owner_of(request), TAB, lambda: TextToImage.parse(given)
+        ):
+            yield view, seed
+            seed = gr.skip()
+
+    async def same_seed(on: bool, seed: str, request: gr.Request) -> Any:
+        if not on or str(seed or "").strip():
+            return gr.skip()
+        past = await session.earlier(gallery, session.owner_of(request))
+        return past[0]["settings"]["seed"] if past else gr.skip()
+
+    live.input(same_seed, [live, fields.fields["seed"]], [fields.fields["seed"]], **QUIET)
+    go.click(follow_slider, fields.inputs, [show, fields.fields["seed"]], trigger_mode="multiple", **WATCHING)
     desk = Desk(TAB, fields, show)
     connect(engine, gallery, desk, generate)
     return desk

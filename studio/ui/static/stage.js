@@ -53,6 +53,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   let selected = 0; // which image of the run
   let scrub = null; // which step the pointer or the keys point at
   let films = []; // of the running job: per image, evaluation -> source
+  const left = new Set(); // jobs that others have taken the place of
   let stopWanted = false;
   let stopSince = 0;
 
@@ -95,6 +96,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
       const button = document.getElementById(`${tab}-${name}`);
       if (button) button.dataset.keys = props.words[`keys.${name}`];
     }
+    root().dataset.job = view.job || "";
     root().dataset.run = WORKING.has(view.state) ? (stopWanted ? "stopping" : "running") : "idle";
     drawPicture(done, filmed);
     drawMessage(done);
@@ -126,7 +128,8 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     } else if (live) {
       const at = view.step || { index: 0, total: view.total };
       show(picture, live, say("alt.step", { index: at.index + 1, total: at.total }));
-    } else {
+    } else if (!(view.live && WORKING.has(view.state))) {
+      // (In live mode the picture before stays until the first preview is there.)
       picture.dataset.wanted = "";
       picture.hidden = true;
     }
@@ -138,6 +141,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     if (!opened) {
       if (view.state === "first" && !done) text = say(tab !== "text_to_image" ? "first.image" : "first");
       else if (view.state === "sending") text = say("sending");
+      else if (["queued", "loading"].includes(view.state) && view.live && !picture.hidden) text = "";
       else if (["queued", "loading", "failed", "refused", "invalid"].includes(view.state)) text = view.message;
       else if (view.state === "stopped" && !picture.dataset.wanted) text = view.message;
     }
@@ -422,14 +426,16 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     const next = props.value;
     if (!next || !next.state) return;
     const newJob = next.job && next.job !== view.job;
+    if (newJob && left.has(next.job)) return; // the end of a run that live mode has replaced
     if (newJob) {
+      if (view.job) left.add(view.job);
       films = [];
       selected = 0;
       scrub = null;
       opened = null;
     }
     const previous = view;
-    view = next;
+    view = next.live && !next.earlier.length ? { ...next, earlier: view.earlier || [] } : next;
     if (view.step && view.previews && view.previews[view.step.image]) {
       const strip = (films[view.step.image] = films[view.step.image] || []);
       strip[view.step.index] = view.previews[view.step.image];

@@ -1,0 +1,118 @@
+"""How long does a surface of 16 pictures take, against 16 runs of diffusers' pipeline one after another?
+
+    python -m benchmarks.bench_compare --checkpoint models/small-world-128
+
+Engine: from `submit_surface` to `SurfaceEnded`, steps {5, 10, 20, 40} x guidance {1, 3, 5, 8} with the same prompt and
+seed, every cell with previews, its recording and its PNG on disk. diffusers: 16 calls of `StableDiffusionPipeline`
+without previews, giving PIL pictures that nobody saves. Both in this process in turn, round after round; the ratio is
+the median over the rounds of engine / diffusers. The bar is 0.65 on two CPU cores and 0.35 on a GPU. One line more says
+how far the cost line of the page was off. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench_engine import pipeline
+from benchmarks.common import loaded_engine, native_settings, peak_rss_mib
+from studio.compare import Surface
+from studio.engine.engine import DiffusionEngine
+from studio.events import SurfaceEnded
+from studio.requests import TextToImage
+
+OWNER = "bench"
+STEPS, GUIDANCE = (5, 10, 20, 40), (1, 3, 5, 8)
+BARS = {"cpu": 0.65, "cuda": 0.35}
+
+
+def surface(checkpoint: str, seed: int) -> Surface:
+    """The surface of one round: a prompt that the engine knows from the round before, another seed."""
+    return Surface.parse(
+        {
+            "prompt": "a fox in the snow",
+            "checkpoint": checkpoint,
+            "seed": seed,
+            "x": "num_inference_steps",
+            "x_values": list(STEPS),
+            "y": "guidance_scale",
+            "y_values": list(GUIDANCE),
+        }
+    )
+
+
+def engine_seconds(engine: DiffusionEngine, asked: Surface) -> float:
+    """Seconds from `submit_surface` until every cell has ended."""
+
+    async def wait(job: str) -> None:
+        async for event in engine.watch_surface(job, owner=OWNER):
+            last = event
+        if not isinstance(last, SurfaceEnded) or last.done != len(asked):
+            raise SystemExit(f"The engine did not finish: {last}")
+
+    began = time.perf_counter()
+    asyncio.run(wait(engine.submit_surface(asked, owner=OWNER)))
+    return time.perf_counter() - began
+
+
+def diffusers_seconds(pipe: Any, asked: Surface) -> float:
+    """Seconds of the same pictures, one pipeline call after the other."""
+    import torch
+
+    began = time.perf_counter()
+    for request in map(asked.request, range(len(asked))):
+        assert isinstance(request, TextToImage)
+        pipe(
+            request.prompt,
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            generator=torch.Generator().manual_seed(request.seed or 0),
+        )
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=Path("models/small-world-128"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
+        pipe = pipeline(options.checkpoint, engine)
+        assert engine._components is not None
+        result: dict[str, Any] = {"bench": "compare", "rounds": options.rounds, **native_settings(engine._components)}
+        name = engine._components.name
+        engine_seconds(engine, surface(name, 0))  # both are warm from here on
+        diffusers_seconds(pipe, Surface.parse({"prompt": "a fox", "x": "num_inference_steps", "x_values": "5"}))
+        ours, theirs, promised = [], [], []
+        for number in range(1, options.rounds + 1):
+            asked = surface(name, number)
+            pace = engine.pace(name)
+            assert pace is not None
+            promised.append(pace.seconds(asked))
+            for turn in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
+                if turn == "ours":
+                    ours.append(engine_seconds(engine, asked))
+                else:
+                    theirs.append(diffusers_seconds(pipe, asked))
+        engine.close()
+    result["engine_seconds"] = round(statistics.median(ours), 3)
+    result["diffusers_seconds"] = round(statistics.median(theirs), 3)
+    result["ratio"] = round(statistics.median(a / b for a, b in zip(ours, theirs)), 3)
+    result["bar"] = BARS.get(result["device"].partition(":")[0])
+    result["promised_over_taken"] = round(statistics.median(p / t for p, t in zip(promised, ours)), 2)
+    result["peak_rss_mib_with_both"] = peak_rss_mib()
+    print(f"surface {result['engine_seconds']} s, 16 runs {result['diffusers_seconds']} s: {result['ratio']} x")
+    print(f"the cost line promised {result['promised_over_taken']} x of what it took")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

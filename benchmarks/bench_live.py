@@ -1,0 +1,104 @@
+"""Live mode: how long from letting go of a slider to the first preview of the new run on the page?
+
+    python -m benchmarks.bench_live --checkpoint models/small-world-128
+
+A real page in headless Chromium on the real engine. A run is under way when the guidance slider is set to another value
+and let go of; measured in the page, from that `change` event to the first frame shown of the new job, `--releases`
+times. The bar is a median of 250 ms on an idle machine. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from benchmarks.common import loaded_engine, native_settings
+from studio.ui.page import build
+from studio.web import middleware
+
+BAR_MS = 250
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+# Resolves with the milliseconds from the release to the first picture of a job that was not shown before.
+RELEASE = """(value) => new Promise((resolve, reject) => {
+  const desk = document.querySelector('#text_to_image-desk');
+  const picture = document.querySelector('#text_to_image-stage img.ls-picture');
+  const before = desk.dataset.job;
+  const shown = picture.src;
+  const watcher = new MutationObserver(() => {
+    if (desk.dataset.job === before || picture.src === shown || !picture.src.startsWith('data:')) return;
+    watcher.disconnect();
+    requestAnimationFrame(() => resolve(performance.now() - window.LatentStudio.letGo));
+  });
+  watcher.observe(desk, { subtree: true, attributes: true, attributeFilter: ['src', 'data-job'] });
+  setTimeout(() => reject(new Error('no preview within 20 s')), 20000);
+  const slider = document.querySelector('#text_to_image-guidance_scale input[type=range]');
+  window.LatentStudio.type(slider, value);
+})"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=Path("models/small-world-128"))
+    parser.add_argument("--releases", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=50, help="so many that a run is under way at each release")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
+        gallery = engine._gallery
+        demo, launch = build(engine, gallery)
+        _, url, _ = demo.launch(
+            server_name="127.0.0.1",
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            app_kwargs={"openapi_url": None, "middleware": middleware(engine, gallery, hosts=set(), auth=None)},
+            **launch,
+        )
+        taken = measured(url, options.steps, options.releases)
+        assert engine._components is not None
+        result: dict[str, Any] = {"bench": "live", **native_settings(engine._components), "releases": len(taken)}
+        demo.close()
+        engine.close()
+    result |= {"median_ms": round(statistics.median(taken)), "worst_ms": round(max(taken)), "bar_ms": BAR_MS}
+    print(f"first preview after {result['median_ms']} ms (median), {result['worst_ms']} ms (worst)")
+    print(json.dumps(result))
+
+
+def measured(url: str, steps: int, releases: int) -> list[float]:
+    """Milliseconds of each release; the first one warms up and is not counted."""
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("STUDIO_CHROMIUM") or shutil.which("chromium")
+    taken: list[float] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(url)
+        page.get_by_role("button", name="Generate").first.wait_for(timeout=120_000)
+        page.locator("#text_to_image-prompt textarea").fill("a fox in the snow")
+        page.locator("#text_to_image-seed :is(input, textarea)").first.fill("7")
+        page.evaluate("window.LatentStudio.letGo = 0")
+        page.locator("#text_to_image-live input").check()
+        slider = "document.querySelector('#text_to_image-num_inference_steps input[type=range]')"
+        page.evaluate(f"window.LatentStudio.type({slider}, {steps})")
+        page.wait_for_function("document.querySelector('#text_to_image-desk').dataset.run === 'running'")
+        for number in range(releases + 1):
+            milliseconds = float(page.evaluate(RELEASE, 2 + number % 12))
+            page.wait_for_timeout(150)
+            if number:
+                taken.append(milliseconds)
+        browser.close()
+    return taken
+
+
+if __name__ == "__main__":
+    main()

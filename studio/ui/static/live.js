@@ -1,0 +1,45 @@
+/* Live mode of Text to image: letting go of a slider makes the picture again. One wish at a time is on its way to the
+   studio, and the newest of those that came meanwhile follows it, so they cannot overtake each other. */
+"use strict";
+
+(() => {
+  const TAB = "text_to_image";
+  const NO_ANSWER = 5000; // ms after which the next wish no longer waits for the one before
+  let waiting = null; // the job that was shown when the wish on its way was sent
+  let again = false;
+  let timer = null;
+
+  const desk = () => document.getElementById(`${TAB}-desk`);
+  const isLive = () => !!document.querySelector(`#${TAB}-live input[type=checkbox]:checked`);
+
+  function wish() {
+    if (waiting !== null) {
+      again = true;
+      return;
+    }
+    waiting = desk().dataset.job || "";
+    again = false;
+    clearTimeout(timer);
+    timer = setTimeout(answered, NO_ANSWER);
+    // Gradio's sliders tell their value on input; a frame later the click carries it.
+    requestAnimationFrame(() => document.getElementById(`${TAB}-live-go`).click());
+  }
+  function answered() {
+    clearTimeout(timer);
+    waiting = null;
+    if (again) wish();
+  }
+
+  document.addEventListener("change", (event) => {
+    const field = event.target;
+    if (!field.matches("input[type=range], .ls-slider input[type=number]") || !field.closest(`#${TAB}-desk`)) return;
+    if (!isLive()) return;
+    window.LatentStudio.letGo = performance.now(); // for the benchmark
+    wish();
+  });
+  new MutationObserver((changes) => {
+    for (const { target } of changes) {
+      if (target.id === `${TAB}-desk` && waiting !== null && target.dataset.job && target.dataset.job !== waiting) answered();
+    }
+  }).observe(document.documentElement, { subtree: true, attributes: true, attributeFilter: ["data-job"] });
+})();

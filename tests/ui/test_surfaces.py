@@ -1,0 +1,104 @@
+"""A comparison's events as the page shows them, its cost in words, and the endpoint /compare."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from studio import sheet
+from studio.compare import Surface
+from studio.gallery import Gallery
+from studio.ui import surfaces
+from studio.ui.render import View
+from tests.ui.fake_app import launch
+from tests.ui.fake_engine import FakeEngine
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[FakeEngine]:
+    engine = FakeEngine(Gallery(tmp_path / "outputs"), seconds_per_step=0.005)
+    yield engine
+    engine.close()
+
+
+def surface(**given: object) -> Surface:
+    plain = {"prompt": "a fox", "x": "num_inference_steps", "x_values": "2, 3", "y": "scheduler", "y_values": "euler"}
+    return Surface.parse(plain | given)
+
+
+def views(engine: FakeEngine, asked: Surface) -> list[View]:
+    async def read() -> list[View]:
+        return [view async for view in surfaces.run(engine, "anna", "compare", lambda: asked, 0)]
+
+    return asyncio.run(read())
+
+
+def test_the_views_tell_of_every_cell_to_its_end(engine: FakeEngine) -> None:
+    seen = views(engine, surface(y_values="euler, lcm", x_values="2, 60"))
+    assert (seen[0]["x"]["name"], seen[0]["x"]["labels"], seen[0]["y"]["labels"]) == (
+        "Steps",
+        ["2", "60"],
+        ["Euler", "LCM"],
+    )
+    assert [cell["state"] for cell in seen[-1]["cells"]] == ["finished", "finished", "finished", "impossible"]
+    assert "LCM" in seen[-1]["cells"][3]["message"]
+    assert seen[-1]["state"] == "finished"
+    assert seen[-1]["message"].startswith("3 of 3 pictures in ")
+    assert "euler" not in str(seen[-1]["link"].get("scheduler"))
+    assert any(cell.get("preview", "").startswith("data:image/jpeg") for view in seen for cell in view["cells"])
+    assert len(seen[-1]["cells"][0]["id"]) == 32
+
+
+def test_a_failed_cell_and_a_refused_surface_are_said(engine: FakeEngine) -> None:
+    last = views(engine, surface(prompt="fail: oom", y=None))[-1]
+    assert [cell["state"] for cell in last["cells"]] == ["failed", "failed"]
+    assert "ran out of memory" in last["cells"][0]["message"]
+    assert last["message"].endswith("2 failed.")
+
+    async def bad() -> list[View]:
+        asked = {"prompt": "", "x": "seed", "x_values": "1.5"}
+        return [view async for view in surfaces.run(engine, "anna", "compare", lambda: Surface.parse(asked), 0)]
+
+    (told,) = asyncio.run(bad())
+    assert told["problems"][0]["field"] == "x_values"
+
+
+def test_what_a_tab_showed_is_found_again_by_its_owner_alone(engine: FakeEngine) -> None:
+    job = engine.submit_surface(surface(), owner="anna", origin="compare")
+
+    async def found(owner: str) -> View:
+        return [view async for view in surfaces.attach(engine, owner, "compare")][-1]
+
+    assert asyncio.run(found("anna"))["job"] == job
+    assert asyncio.run(found("bob")) == surfaces.EMPTY
+
+
+def test_the_cost_is_one_line(engine: FakeEngine) -> None:
+    given = {"prompt": "", "x": "num_inference_steps", "x_values": "10, 60", "y": "scheduler", "y_values": "euler, lcm"}
+    line = surfaces.cost_line(engine, given)
+    assert line.startswith("3 pictures, 80 U-Net evaluations. Pairs that cannot be run: 1. About ")
+    assert "y_values" in surfaces.cost_line(engine, given | {"y_values": "nothing"})
+
+
+def test_the_endpoint_gives_the_sheet_and_every_picture(engine: FakeEngine) -> None:
+    demo, url = launch(engine, engine.gallery)
+    try:
+        client = Client(url, verbose=False)
+        files, info = client.predict(
+            "a fox", "Steps", "2, 3", "guidance_scale", "1, 5", "a tail", seed=7, api_name="/compare"
+        )
+        assert len(files) == 5
+        made = sheet.read(Path(files[0]).read_bytes())
+        assert made is not None
+        assert (made.base.prompt, made.base.negative_prompt, made.base.seed) == ("a fox", "a tail", 7)
+        assert [cell["state"] for cell in info["cells"]] == ["finished"] * 4
+        assert info["cells"][3]["info"]["guidance_scale"] == 5
+        with pytest.raises(AppError, match=r"x_values: 'ten' is not allowed\. Allowed: whole numbers from 1 to 150"):
+            client.predict("a fox", "Steps", "ten", api_name="/compare")
+    finally:
+        demo.close()
