@@ -48,6 +48,8 @@ SCRIPTS = (
     "compare/look.js",
     "compare/curve.js",
     "compare/compare.js",
+    "viewer/branches.js",
+    "viewer/architecture.js",
 )
 _HEAD = "".join(f'<script src="/studio-static/{name}"></script>' for name in SCRIPTS)
 

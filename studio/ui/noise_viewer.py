@@ -33,6 +33,7 @@ PANELS = (
     "vae",
     "words",
     "attention",
+    "branches",
 )
 EMPTY = {"job": None, "image": 0, "ended": True, "message": "", "picture": None, "checkpoint": ""}
 
@@ -55,7 +56,7 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
         show = drawn(
             "viewer",
             value=EMPTY,
-            events=("seen",),
+            events=("seen", "look"),
             **props(PANELS),
             elem_id=f"{TAB}-viewer",
         )
@@ -77,6 +78,11 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
     gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="once", **WATCHING)
     last.click(newest, None, [show], **QUIET)
     show.seen(newest, None, [show], **QUIET)
+
+    async def look(event: gr.EventData, request: gr.Request) -> Any:
+        return await sent(engine, event, request)
+
+    show.look(look, None, [show], **QUIET)
     return show
 
 

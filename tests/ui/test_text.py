@@ -106,6 +106,8 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "helper.",
         "compare.axis.",
         "compare.state.",
+        "viewer.branches.",
+        "viewer.architecture.",
         "api.",
     )
     for key in text.COLUMNS["en"]:

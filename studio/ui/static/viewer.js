@@ -32,7 +32,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   const state = { ...first, ...kept(), ...addressed() };
   const context = { say, h, props, state, record: null, index: 0, cell: null, painter: new Painter(), go, set, draw, point, caption, trigger };
   context.show = show;
-  context.checkpoint = () => context.record?.run?.checkpoint || props.value?.checkpoint || "";
+  context.checkpoint = () => context.record?.run?.checkpoint || value_().checkpoint || "";
 
   const panels = props.panels.map((name) => {
     const made = window.LatentStudio.panels.find((panel) => panel.name === name);
@@ -301,8 +301,25 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
 
   /* ----------------------------------------------------------------------------------------- the growing run */
 
+  let opened = null; // a run that was chosen on the page itself; it holds until the page is given another
+
+  /** Look at another run of this visitor: a branch, or one to go back to. */
+  function open(job, image) {
+    opened = { job, image, ended: false, message: "", picture: null, checkpoint: context.checkpoint(), given: (props.value || {}).job };
+    state.start = undefined;
+    follow();
+  }
+  context.open = open;
+  /** What is looked at: what the page was given, or what was chosen on it since. */
+  function value_() {
+    const given = props.value || {};
+    if (opened && (opened.given !== given.job || opened.job === given.job)) opened = null;
+    return opened || given;
+  }
+  context.value = value_;
+
   async function follow() {
-    const value = props.value || {};
+    const value = value_();
     const mine = ++asked;
     empty.replaceChildren(value.message || (value.job ? say("waiting") : h("span", {}, h("strong", {}, say("intro")), say("empty"))));
     if (!value.job || !shown(viewer)) return draw();
@@ -321,7 +338,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
         news = "none";
       }
       if (mine !== asked) return;
-      if (news === "none" && (props.value || {}).ended) {
+      if (news === "none" && value_().ended) {
         if (!record.evaluations.length) empty.textContent = value.message || say("gone");
         return draw();
       }
@@ -331,7 +348,11 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
         if (newest >= state.start) delete state.start;
       } else if (news === "new" && state.follow && !playing) context.index = newest;
       draw();
-      if (record.ended) return;
+      if (record.ended) {
+        // Its finished picture has a name that only the studio knows.
+        if (opened && !opened.picture) trigger("look", { job: record.job, image: record.image });
+        return;
+      }
       await new Promise((done) => setTimeout(done, POLL));
     }
   }

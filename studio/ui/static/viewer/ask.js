@@ -43,7 +43,7 @@ function pictureSource(context) {
   return {
     element,
     draw() {
-      const id = context.props.value?.picture;
+      const id = context.value().picture;
       const chosen = context.file;
       if (chosen) context.picture = { key: `${chosen.name} ${chosen.size} ${chosen.lastModified}`, fields: {}, file: chosen, name: chosen.name };
       else context.picture = id ? { key: id, fields: { picture: id }, file: null, name: "" } : null;

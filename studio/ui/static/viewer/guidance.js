@@ -40,7 +40,7 @@ window.LatentStudio.panels.push({
       context.set({ guidance: scale });
     }
     function rerun() {
-      context.branch?.({ guidance_scale: current(), at: context.index });
+      context.branch({ guidance_scale: current(), evaluation: context.index });
     }
     const own = () => context.record.evaluations[context.index].guidance_scale ?? context.record.run.guidance_scale;
     const current = () => state.guidance ?? own();
@@ -80,7 +80,7 @@ window.LatentStudio.panels.push({
         tick.style.left = `${((own() - LOW) / (HIGH - LOW)) * 100}%`;
         tick.textContent = number(own(), 1);
         tick.title = say("whatif.reset", { guidance: number(own(), 1) });
-        again.hidden = !context.branch;
+        again.disabled = w < 1 || Math.abs(w - own()) < 1e-9;
         moved.textContent = say(at.captured ? "whatif.captured" : "whatif.warning");
         const all = record.evaluations;
         const per = (name) => all.map((e, k) => [k, record.rms(k, name)]).filter((point) => point[1] !== null);

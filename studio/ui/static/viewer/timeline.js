@@ -8,7 +8,8 @@ window.LatentStudio.panels.push({
     const { h, say } = context;
     const cells = h("div", { class: "ls-cells" });
     const cursor = h("b", { class: "ls-cursor" });
-    const film = h("div", { class: "ls-film ls-timeline", role: "slider", tabindex: 0, "aria-label": say("timeline"), "aria-valuemin": 1, title: say("timeline.help") }, cells, cursor);
+    const left = h("b", { class: "ls-left-at", hidden: true, title: say("branches.left") });
+    const film = h("div", { class: "ls-film ls-timeline", role: "slider", tabindex: 0, "aria-label": say("timeline"), "aria-valuemin": 1, title: say("timeline.help") }, cells, left, cursor);
     const element = h("div", {}, film, context.caption("timeline"));
     let drawn = null;
 
@@ -49,6 +50,9 @@ window.LatentStudio.panels.push({
           if (record.evaluations[k].stage === 2) cell.append(h("i", { class: "ls-second", title: say("second") }));
           cell.append(thumbnail(record, k));
         });
+        const from = record.run.branch && record.run.branch.evaluation;
+        left.hidden = !from;
+        if (from) left.style.left = `${(from / total) * 100}%`;
         cursor.style.left = `${((context.index + 0.5) / total) * 100}%`;
         film.setAttribute("aria-valuemax", total);
         film.setAttribute("aria-valuenow", context.index + 1);

@@ -1,0 +1,129 @@
+/* Panel: leave a run at any evaluation and go on otherwise; and the tree of the runs that came of it. */
+"use strict";
+
+window.LatentStudio.panels.push({
+  name: "branches",
+  place: "deeper",
+  build(context) {
+    const { h, say } = context;
+    const { svg, number } = window.LatentStudio;
+    const [ROW, LEFT, RIGHT, TOP] = [56, 16, 300, 28];
+    const prompt = h("input", { type: "text", class: "ls-text" });
+    const negative = h("input", { type: "text", class: "ls-text" });
+    const guidance = h("input", { type: "number", class: "ls-text", step: 0.5, min: 1, max: 30 });
+    const noise = h("input", { type: "checkbox" });
+    const go = h("button", { class: "ls-button ls-primary", type: "button", onclick: leave });
+    const said = h("p", { class: "ls-note", role: "status" });
+    const tree = svg("svg", { class: "ls-tree", role: "group", "aria-label": say("branches.tree") });
+    const form = h("div", { class: "ls-fields" },
+      h("label", {}, say("branches.prompt"), prompt), h("label", {}, say("branches.negative"), negative),
+      h("label", {}, say("branches.guidance"), guidance), h("label", { class: "ls-check" }, noise, h("span", {}, say("branches.noise"))), go, said);
+    const element = h("section", { class: "ls-panel ls-branches" },
+      h("div", {}, h("h3", {}, say("branches.leave")), h("p", { class: "ls-note" }, say("branches.what")), form),
+      h("div", {}, h("h3", {}, say("branches.tree")), h("div", { class: "ls-scroll" }, tree), h("p", { class: "ls-note" }, say("branches.exact"))));
+    let nodes = [];
+    let asked = null; // the run whose tree is here or on its way
+    let filled = null; // the run the fields were filled from
+    let known = null; // the state in which the tree was asked for
+
+    /** Make a new run that leaves this one at an evaluation, and look at it. `changes` are fields of docs/viewer.md. */
+    async function make(changes) {
+      const { record } = context;
+      said.textContent = say("branches.asking");
+      const query = new URLSearchParams({ image: record.image, ...changes });
+      try {
+        const answer = await fetch(`/branch/${encodeURIComponent(record.job)}?${query}`, { method: "POST" });
+        if (!answer.ok) throw new Error(answer.status === 404 ? say("gone") : await answer.text());
+        said.textContent = "";
+        asked = null;
+        context.open((await answer.json()).job_id, 0);
+      } catch (failure) {
+        said.textContent = failure.message || say("ask.failed");
+      }
+    }
+    context.branch = make;
+
+    function leave() {
+      const { run } = context.record;
+      const changes = { evaluation: context.index };
+      if (prompt.value !== (run.prompt || "")) changes.prompt = prompt.value;
+      if (negative.value !== (run.negative_prompt || "")) changes.negative_prompt = negative.value;
+      if (Number(guidance.value) !== run.guidance_scale) changes.guidance_scale = guidance.value;
+      if (noise.checked) changes.noise_seed = Math.floor(Math.random() * 2 ** 32);
+      make(changes);
+    }
+
+    async function fetchTree() {
+      const { record } = context;
+      const state = `${record.job} ${record.ended}`;
+      if (asked === record.job && known === state) return;
+      [asked, known] = [record.job, state];
+      const answer = await fetch(`/branches/${encodeURIComponent(record.job)}`).catch(() => null);
+      if (!answer || !answer.ok || asked !== record.job) return;
+      nodes = await answer.json();
+      drawTree();
+    }
+
+    function told(node) {
+      if (!node.changed) return say("branches.root");
+      const parts = Object.entries(node.changed).map(([name, value]) => (name === "noise_seed" ? say("branches.changed.noise_seed") : say(`branches.changed.${name}`, { value: typeof value === "number" ? number(value, 1) : value })));
+      return parts.length ? parts.join(", ") : say("branches.changed.nothing");
+    }
+
+    /** Each run a line from where it left its parent; the one that is looked at is the thick one. */
+    function drawTree() {
+      const { record, index } = context;
+      const total = Math.max(record.run.total || 0, record.evaluations.length);
+      const width = 760;
+      const x = (k) => LEFT + ((width - LEFT - RIGHT) * k) / Math.max(1, total - 1);
+      const y = (row) => TOP + row * ROW;
+      const height = TOP + (nodes.length - 1) * ROW + 36;
+      tree.setAttribute("viewBox", `0 0 ${width} ${height}`);
+      tree.style.minWidth = `${width}px`;
+      const parts = [];
+      nodes.forEach((node, row) => {
+        const parent = nodes.findIndex((one) => one.job_id === node.parent);
+        const from = node.evaluation ?? 0;
+        const here = node.job_id === record.job;
+        const line = parent >= 0 ? `M ${x(from)} ${y(parent)} V ${y(row) - 8} Q ${x(from)} ${y(row)} ${x(from) + 8} ${y(row)} H ${x(total - 1)}` : `M ${x(0)} ${y(row)} H ${x(total - 1)}`;
+        const open = () => !here && context.open(node.job_id, 0);
+        const group = svg("g", { class: `ls-branch${here ? " ls-here" : ""}`, tabindex: here ? -1 : 0, role: "button", "aria-label": `${told(node)}: ${node.prompt}` });
+        group.addEventListener("click", open);
+        group.addEventListener("keydown", (event) => {
+          if (event.key === "Enter" || event.key === " ") {
+            event.preventDefault();
+            open();
+          }
+        });
+        group.append(svg("path", { d: line, class: "ls-branch-line" }));
+        group.append(svg("rect", { x: x(total - 1) + 4, y: y(row) - 22, width: RIGHT - 8, height: 44, class: "ls-branch-hit" }));
+        if (parent >= 0) group.append(svg("circle", { cx: x(from), cy: y(parent), r: 4, class: "ls-branch-from" }));
+        group.append(svg("circle", { cx: x(total - 1), cy: y(row), r: 5, class: "ls-branch-end" }));
+        group.append(svg("text", { x: x(total - 1) + 14, y: y(row) - 2, class: "ls-branch-name" }, short(told(node), 40)));
+        group.append(svg("text", { x: x(total - 1) + 14, y: y(row) + 13 }, short([node.prompt, say("fact.guidance", { guidance: node.guidance_scale }), node.state === "finished" ? "" : say(`branches.state.${node.state}`)].filter(Boolean).join(" · "), 46)));
+        if (here) group.append(svg("line", { x1: x(index), x2: x(index), y1: y(row) - 10, y2: y(row) + 10, class: "ls-now" }));
+        parts.push(group);
+      });
+      tree.replaceChildren(...parts);
+    }
+    const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
+    return {
+      element,
+      draw() {
+        const { record, index } = context;
+        const { run } = record;
+        if (filled !== record) {
+          filled = record;
+          prompt.value = run.prompt || "";
+          negative.value = run.negative_prompt || "";
+          guidance.value = String(run.guidance_scale);
+          noise.checked = false;
+        }
+        go.textContent = say("branches.go", { index: index + 1 });
+        fetchTree();
+        drawTree();
+      },
+    };
+  },
+});
