@@ -34,6 +34,7 @@ PANELS = (
     "words",
     "attention",
     "branches",
+    "architecture",
 )
 EMPTY = {"job": None, "image": 0, "ended": True, "message": "", "picture": None, "checkpoint": ""}
 
