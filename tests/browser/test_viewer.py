@@ -158,3 +158,21 @@ def test_the_address_keeps_what_is_shown(viewer: Page) -> None:
     expect(viewer.get_by_role("button", name="Channels")).to_have_attribute("aria-pressed", "true")
     viewer.get_by_role("tab", name="Text to image").click()
     viewer.wait_for_function("location.hash === ''")
+
+
+def test_a_run_is_left_at_an_evaluation_and_gone_on_with_otherwise(viewer: Page) -> None:
+    viewer.get_by_role("button", name="Expert").click()
+    viewer.get_by_role("tab", name="Branches").click()
+    panel = viewer.get_by_role("tabpanel", name="Branches")
+    viewer.get_by_role("slider", name="Evaluations of this run").focus()
+    for _ in range(5):
+        viewer.keyboard.press("ArrowLeft")
+    asked: list[str] = []
+    viewer.on("request", lambda request: asked.append(request.url) if "/branch/" in request.url else None)
+    panel.get_by_label("Prompt", exact=True).fill("another way")
+    panel.get_by_role("button", name="Go on from evaluation 20").click()
+    expect(viewer.locator(".ls-run")).to_have_text("another way")
+    expect(viewer.locator(".ls-where")).to_have_text("Evaluation 25 of 25")
+    assert len(asked) == 1
+    assert asked[0].endswith("?image=0&evaluation=19&prompt=another+way")
+    expect(panel.locator(".ls-branch.ls-here")).to_have_count(1)
