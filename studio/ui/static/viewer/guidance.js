@@ -80,6 +80,7 @@ window.LatentStudio.panels.push({
         tick.style.left = `${((own() - LOW) / (HIGH - LOW)) * 100}%`;
         tick.textContent = number(own(), 1);
         tick.title = say("whatif.reset", { guidance: number(own(), 1) });
+        again.hidden = !context.branch;
         again.disabled = w < 1 || Math.abs(w - own()) < 1e-9;
         moved.textContent = say(at.captured ? "whatif.captured" : "whatif.warning");
         const all = record.evaluations;
