@@ -38,7 +38,7 @@ train: setup  ## the built-in model from nothing (hours; see training/README.md)
 	$(BIN)/python -m training.encode_latents --count 24000
 	$(BIN)/python -m training.train_unet --hours 8
 	$(BIN)/python -m training.export
-	$(BIN)/python -m training.contact_sheet
+	$(BIN)/python -m training.evaluate --contact-sheet
 	$(BIN)/python -m training.make_sample
 
 bench: setup  ## every benchmark; nothing else should run on the machine
