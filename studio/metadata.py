@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from studio import __version__, png_chunks
 from studio.requests import (
+    HIRES_UPSCALERS,
     INPAINT_AREAS,
     KINDS,
     MAX_IMAGE_BYTES,
@@ -74,9 +75,9 @@ def picture_info(
     """The info of one picture of a request: what has to be asked to get this picture again, and facts about its run.
 
     `seed` is this picture's own (request seed + k), so `num_images_per_prompt` becomes 1, and so is `variation_seed`.
-    `noise_schedule` None: resolved from the scheduler here. A masked run's picture may have another size than the one
-    asked for the part that was made; then the latter stays, and `picture_size` is the former. `facts`: see the module
-    docstring; JSON-able, no name of a request's field.
+    `noise_schedule` None: resolved from the scheduler here. The picture of a masked run, or of one that is made twice,
+    may have another size than the one that was asked for; then the latter stays, and `picture_size` is the former.
+    `facts`: see the module docstring; JSON-able, no name of a request's field.
     """
     resolved: dict[str, object] = {
         "seed": seed,
@@ -86,7 +87,8 @@ def picture_info(
         "num_images_per_prompt": 1,
         "variation_seed": variation_seed,
     }
-    if isinstance(request, Inpaint):
+    twice = isinstance(request, TextToImage) and request.hires is not None
+    if isinstance(request, Inpaint) or twice:
         resolved |= {"width": request.width, "height": request.height, "picture_size": [width, height]}
     given = facts.get("versions")
     versions = {"Latent Studio": __version__} | (dict(given) if isinstance(given, Mapping) else {})
@@ -128,9 +130,12 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         "Size": "{}x{}".format(*_picture_size(info)),
         "Model hash": str(model_hash)[:10] if model_hash else "",
         "Model": _model_name(str(info["checkpoint"])),
-        "Denoising strength": _short_number(info["strength"]) if "strength" in info else "",
+        "Denoising strength": _denoising_strength(info),
         "Variation seed": str(info["variation_seed"]) if info.get("variation_strength") else "",
         "Variation seed strength": _short_number(info["variation_strength"]) if info.get("variation_strength") else "",
+        "Hires upscale": _short_number(info["hires_scale"]) if _twice(info) else "",
+        "Hires steps": str(info["hires_steps"]) if _twice(info) and info["hires_steps"] else "",
+        "Hires upscaler": HIRES_UPSCALERS[str(info["hires_upscaler"])] if _twice(info) else "",
         "Mask blur": str(info["mask_blur"]) if "mask_blur" in info else "",
         "Inpaint area": INPAINT_AREAS[str(info["inpaint_area"])] if "inpaint_area" in info else "",
         "Masked area padding": str(info["padding"]) if info.get("inpaint_area") == "masked" else "",
@@ -140,8 +145,20 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
     return {key: value for key, value in pairs.items() if value}
 
 
+def _twice(info: Mapping[str, object]) -> bool:
+    scale = info.get("hires_scale")
+    return isinstance(scale, (int, float)) and scale > 1
+
+
+def _denoising_strength(info: Mapping[str, object]) -> str:
+    if "strength" in info:
+        return _short_number(info["strength"])
+    return _short_number(info["hires_strength"]) if _twice(info) else ""
+
+
 def _picture_size(info: Mapping[str, object]) -> Sequence[object]:
-    size = info.get("picture_size")
+    """A1111 writes the size of the first pass where there are two."""
+    size = None if _twice(info) else info.get("picture_size")
     return size if isinstance(size, Sequence) and len(size) == 2 else (info["width"], info["height"])
 
 
@@ -215,6 +232,14 @@ def read_parameters(text: str) -> TextToImage | None:
         "variation_seed": pairs.get("Variation seed"),
         "variation_strength": _number(pairs.get("Variation seed strength", "")),
     }
+    if "Hires upscale" in pairs:
+        latent = pairs.get("Hires upscaler", "").casefold().startswith("latent")
+        given |= {
+            "hires_scale": _number(pairs["Hires upscale"]),
+            "hires_upscaler": "latent" if latent else "lanczos",  # networks that scale up are not known here
+            "hires_steps": _number(pairs.get("Hires steps", "")),
+            "hires_strength": _number(pairs.get("Denoising strength", "")),
+        }
     return TextToImage.parse({name: value for name, value in given.items() if value is not None})
 
 

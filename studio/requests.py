@@ -56,6 +56,9 @@ RANGES: Mapping[str, Range] = {
     "num_images_per_prompt": Range(low=1, high=16, whole=True),
     "strength": Range(low=0, high=1),
     "variation_strength": Range(low=0, high=1),
+    "hires_scale": Range(low=1, high=4),
+    "hires_steps": Range(low=0, high=150, whole=True),
+    "hires_strength": Range(low=0, high=1),
     "mask_blur": Range(low=0, high=128, whole=True),
     "padding": Range(low=0, high=512, whole=True),
     "extend_left": Range(low=0, high=1024, whole=True),
@@ -76,6 +79,7 @@ NoiseScheduleName = Literal[
 PreviewName = Literal["automatic", "fast", "tiny", "full"]
 ResizeModeName = Literal["crop", "pad", "stretch", "fit"]
 InpaintAreaName = Literal["whole", "masked"]
+HiresUpscalerName = Literal["lanczos", "latent"]
 MaskFillName = Literal["original", "noise", "edges"]
 
 NOISE_SCHEDULES: Mapping[str, str] = {
@@ -96,6 +100,7 @@ PREVIEWS: Mapping[str, str] = {
     "full": "Full VAE",
 }
 RESIZE_MODES: Mapping[str, str] = {"crop": "Crop", "pad": "Pad", "stretch": "Stretch", "fit": "Fit"}
+HIRES_UPSCALERS: Mapping[str, str] = {"lanczos": "Lanczos", "latent": "Latent"}
 INPAINT_AREAS: Mapping[str, str] = {"whole": "Whole picture", "masked": "Only masked"}
 MASK_FILLS: Mapping[str, str] = {"original": "Original", "noise": "Noise", "edges": "Edge colours"}
 
@@ -161,6 +166,7 @@ def resolve_noise_schedule(scheduler: SchedulerName, noise_schedule: NoiseSchedu
 CHOICES: Mapping[str, Mapping[str, str]] = {
     "preview": PREVIEWS,
     "resize_mode": RESIZE_MODES,
+    "hires_upscaler": HIRES_UPSCALERS,
     "inpaint_area": INPAINT_AREAS,
     "mask_fill": MASK_FILLS,
 }
@@ -206,8 +212,9 @@ def clean_text(text: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextToImage:
-    """A prompt to be made into pictures. Image k has seed + k. Names as in diffusers (style.md glossary).
+class Making:
+    """What every request has: a prompt to be made into pictures. Image k has seed + k. Names as in diffusers (style.md
+    glossary).
 
     With `variation_strength` v > 0 the noise of image k lies v of the way from that of `seed` to that of
     `variation_seed` + k (slerp, as A1111's "Extra"); all images then share `seed`. `variation_seed` None: drawn.
@@ -216,7 +223,7 @@ class TextToImage:
     `exact`: every lane runs alone, so that the picture is bit-equal whoever else is there.
     """
 
-    kind: ClassVar[str] = "text_to_image"
+    kind: ClassVar[str] = ""
 
     prompt: str
     negative_prompt: str = ""
@@ -353,7 +360,61 @@ def _text_problems(name: str, text: object) -> list[Problem]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageToImage(TextToImage):
+class TextToImage(Making):
+    """Pictures from words alone.
+
+    `hires_scale` above 1: the picture is made at `width` x `height`, scaled up in the way of `hires_upscaler` and made
+    anew from there at `hires_strength`, in `hires_steps` steps (0: as many as before) of which that share is run.
+    """
+
+    kind: ClassVar[str] = "text_to_image"
+
+    hires_scale: float = 1.0
+    hires_upscaler: HiresUpscalerName = "lanczos"
+    hires_steps: int = 0
+    hires_strength: float = 0.6
+
+    def problems(self) -> list[Problem]:
+        found = super().problems()
+        facts = SCHEDULERS.get(self.scheduler) if isinstance(self.scheduler, str) else None
+        if found or facts is None:
+            return found
+        if self.hires_steps > facts.max_steps:
+            allowed = f"with {facts.label} whole numbers from 0 to {facts.max_steps}"
+            found.append(Problem("hires_steps", str(self.hires_steps), allowed))
+        largest = max(self.width or 0, self.height or 0)
+        if self.hires_scale > 1 and largest * self.hires_scale > RANGES["width"].high:
+            allowed = f"with a side of {largest} pixels numbers from 1 to {RANGES['width'].high / largest:.3g}"
+            found.append(Problem("hires_scale", f"{self.hires_scale:g}", allowed))
+        return found
+
+    @property
+    def hires(self) -> HiresPass | None:
+        """The second pass; None where there is none."""
+        if self.hires_scale <= 1:
+            return None
+        steps = self.hires_steps or self.num_inference_steps
+        return HiresPass(self.hires_scale, self.hires_upscaler, steps, self.hires_strength)
+
+
+@dataclass(frozen=True)
+class HiresPass:
+    """The second pass of a picture that is made twice: image to image from the first, scaled up."""
+
+    scale: float
+    upscaler: HiresUpscalerName
+    num_inference_steps: int
+    strength: float
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Of the scaled picture, on the grid and within the range."""
+        sides = (round(side * self.scale / 8) * 8 for side in (width, height))
+        width, height = (min(side, int(RANGES["width"].high)) for side in sides)
+        return width, height
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageToImage(Making):
     """A picture to start from: `image` holds the bytes of a PNG, JPEG or WebP file (it is decoded by the engine).
 
     Runs int(num_inference_steps * strength) steps, as diffusers does; strength 0 gives the picture back through the
@@ -384,7 +445,7 @@ class ImageToImage(TextToImage):
         return []
 
     def to_dict(self) -> dict[str, object]:
-        """As TextToImage; a picture is named by its hash, since metadata should not hold a second picture."""
+        """As every request; a picture is named by its hash, since metadata should not hold a second picture."""
         values = super().to_dict()
         hashes = {f"{name}_sha256": hashlib.sha256(getattr(self, name)).hexdigest() for name in self.picture_fields}
         return {name: value for name, value in values.items() if name not in self.picture_fields} | hashes
@@ -436,7 +497,8 @@ class Inpaint(ImageToImage):
 
 
 Request = TextToImage | ImageToImage | Inpaint
-KINDS: Mapping[str, type[TextToImage]] = {kind.kind: kind for kind in (TextToImage, ImageToImage, Inpaint)}
+Kind = type[TextToImage] | type[ImageToImage] | type[Inpaint]
+KINDS: Mapping[str, Kind] = {kind.kind: kind for kind in (TextToImage, ImageToImage, Inpaint)}
 
 
 def request_from_dict(

@@ -231,13 +231,13 @@ def start_lane(
     *,
     seed: int,
     conditioning: Conditioning,
-    picture: Image.Image | None = None,
+    picture: Image.Image | torch.Tensor | None = None,
     mask: Image.Image | None = None,
     variation: Variation | None = None,
     adapters: Sequence[Applied] = (),
 ) -> Lane:
     """A lane for one image of a request. `picture` is the decoded input picture of a request that starts from one, as
-    large as what is made; `mask` (L, of its size) that of an Inpaint request.
+    large as what is made, or its latents; `mask` (L, of its size) that of an Inpaint request.
 
     `width` and `height` None mean the picture's size, without one the checkpoint's native size. `conditioning` comes
     from prompt.encode_prompts; `adapters` are the prompt's LoRAs.
@@ -268,7 +268,9 @@ def start_lane(
     width, height = beginning.latents.shape[-1] * factor, beginning.latents.shape[-2] * factor
     kept, extra_input = beginning.kept, None
     if components.in_channels > components.latent_channels:
-        if picture is not None and mask is not None:  # the U-Net itself sees what is to stay: nothing is put back
+        if (
+            isinstance(picture, Image.Image) and mask is not None
+        ):  # the U-Net itself sees what is to stay: nothing is put back
             extra_input, kept = inpainting_input(components, picture, mask), None
         else:
             extra_input = repaint_everything(components, width, height)

@@ -103,19 +103,23 @@ def first_latents(
 def beginning_from_picture(
     components: Components,
     generator: torch.Generator,
-    picture: Image.Image,
+    picture: Image.Image | torch.Tensor,
     schedule: Schedule,
     *,
     mask: Image.Image | None = None,
     mask_fill: MaskFillName = "original",
     variation: Variation | None = None,
 ) -> Beginning:
-    """Picture (and mask, L, of its size) => latents noised to the schedule's first evaluation.
+    """Picture (and mask, L, of its size) => latents noised to the schedule's first evaluation. A tensor is taken for
+    the picture's latents.
 
     In diffusers' order of random draws. With no evaluation to run (strength 0, or so small that int(n * strength) is 0)
     they are the picture's own latents. A masked run that takes all steps begins from pure noise, as diffusers' does.
     """
-    latents = vae.encode(components, vae.from_picture(picture, *picture.size), generator).float()
+    if isinstance(picture, torch.Tensor):
+        latents = picture
+    else:
+        latents = vae.encode(components, vae.from_picture(picture, *picture.size), generator).float()
     noise = image_noise(tuple(latents.shape), generator, variation).to(latents.device)
     if mask is None:
         return Beginning(latents if schedule.total == 0 else schedule.noised(latents, noise, 0))

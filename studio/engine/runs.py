@@ -19,7 +19,7 @@ from studio.engine.batching import Seat
 from studio.engine.jobs import Job
 from studio.events import Finished, Picture, Preview, Started, Step, Stopped
 from studio.framing import Start
-from studio.requests import ImageToImage, Inpaint, Request, steps_run
+from studio.requests import ImageToImage, Inpaint, Request, TextToImage, steps_run
 
 _MEMORY = 0.8  # of a running mean
 NO_STEPS = "Runs no step: the result is the picture as the VAE gives it back."
@@ -34,6 +34,7 @@ class Running:
     lane: Lane
     seat: Seat
     last_step: float  # when its last evaluation was done, or when it was admitted
+    before: int = 0  # evaluations of its first pass, once it is in its second
     last_shown: float = -1.0  # when its last live preview was sent
     maps: AttentionMaps | None = None  # where the U-Net looked in the last call, when the job asks for it
     unseen: torch.Tensor | None = None  # predicted x0 (C, h, w) of the last evaluation while no preview shows it
@@ -70,6 +71,15 @@ class Run:
         if not self.variation_seeds:
             return None
         return Variation(self.variation_seeds[image], self.request.variation_strength)
+
+    def largest(self) -> Request:
+        """The request with the largest size that is made on its way, for those who count memory."""
+        request = self.request
+        hires = request.hires if isinstance(request, TextToImage) else None
+        if hires is None or request.width is None or request.height is None:
+            return request
+        width, height = hires.size(request.width, request.height)
+        return replace(request, width=width, height=height)
 
     def asked(self) -> Request:
         """The request as the picture's metadata is to have it: with the size that was asked for, where the size that
@@ -123,8 +133,8 @@ class Run:
         return Step(
             job_id=self.job.id,
             image=running.image,
-            index=evaluation.index,
-            total=evaluation.total,
+            index=running.before + evaluation.index,
+            total=self.total,
             timestep=evaluation.timestep,
             sigma=evaluation.sigma,
             seconds_per_step=self._step_seconds or 0.0,
@@ -148,7 +158,7 @@ class Run:
             job_id=self.job.id,
             pictures=self._pictures(),
             last=tuple(self.previews[r.image] for r in unfinished if r.image in self.previews),
-            index=unfinished[0].lane.index if unfinished else 0,
+            index=unfinished[0].before + unfinished[0].lane.index if unfinished else 0,
             total=self.total,
             reason=reason,
         )

@@ -27,9 +27,11 @@ from studio.diffusion.attention import AttentionMaps, observed
 from studio.diffusion.damage import first_damaged
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
+from studio.diffusion.hires import scaled_up, second_request
 from studio.diffusion.lane import Evaluation, UnetCall, start_lane
 from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning, encode_prompts, lora_tags
+from studio.diffusion.schedule import make_schedule
 from studio.engine import answers, failures, memory, recording
 from studio.engine.batching import Curve, Rota, Seat, waiting_order
 from studio.engine.branching import leave
@@ -43,7 +45,7 @@ from studio.engine.recorder import Recorder
 from studio.engine.runs import Run, Running
 from studio.events import Loading, Queued, Refused, RungName
 from studio.gallery import Gallery
-from studio.requests import RANDOM_SEEDS, ImageToImage, steps_run
+from studio.requests import RANDOM_SEEDS, ImageToImage, TextToImage, steps_run
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +186,7 @@ class Worker:
         if run is None:
             run = self._runs[job.id] = self._resolved(job, components)
         rows = branches(run.request.guidance_scale)
-        memory.check(components, self.device, run.request, rows)
+        memory.check(components, self.device, run.largest(), rows)
         image = run.waiting.pop(0)
         lane = start_lane(
             components,
@@ -206,7 +208,7 @@ class Worker:
         self._admitted += 1
         self._last_admitted[job.owner] = self._admitted
         if image == 0:
-            run.total = lane.total
+            run.total = lane.total + self._second_total(run, components)
             job.publish(run.started())
         self._begin_recording(running)
         if lane.done:  # nothing to denoise (strength 0): the picture goes through the VAE and back
@@ -274,12 +276,15 @@ class Worker:
             waiting=list(images),
         )
 
-    def _encoded(self, job: Job, components: Components, adapters: Sequence[Applied]) -> Conditioning:
-        """The prompts encoded, from the cache where the same words were encoded before."""
+    def _encoded(
+        self, job: Job, components: Components, adapters: Sequence[Applied], steps: int | None = None
+    ) -> Conditioning:
+        """The prompts encoded, from the cache where the same words were encoded before; for a run of so many steps."""
         request = job.request
-        steps = request.num_inference_steps
-        if isinstance(request, ImageToImage):
-            steps = steps_run(steps, request.strength)
+        if steps is None:
+            steps = request.num_inference_steps
+            if isinstance(request, ImageToImage):
+                steps = steps_run(steps, request.strength)
         guided = branches(request.guidance_scale) == 2
         negative = request.negative_prompt if guided else ""
         scheduled = "[" in request.prompt or "[" in negative  # only prompt scheduling depends on the number of steps
@@ -348,9 +353,64 @@ class Worker:
         self._outside.paces.record_call(request.checkpoint, request.width, request.height, rows, taken)
         for running, _ in advanced:
             if running.lane.done and self._goes_on(running):
+                with failures.ending(running.run.job, self._fail):
+                    if self._goes_to_second_pass(running):
+                        continue
+                if not self._goes_on(running):  # its second pass could not begin
+                    continue
                 self._leave(running)
                 with failures.ending(running.run.job, self._fail):
                     self._finish_image(running)
+
+    def _second_total(self, run: Run, components: Components) -> int:
+        """Evaluations of the second pass of one image."""
+        request = run.request
+        hires = request.hires if isinstance(request, TextToImage) else None
+        if hires is None:
+            return 0
+        return make_schedule(
+            request.scheduler,
+            request.noise_schedule,
+            hires.num_inference_steps,
+            components.scheduler_config,
+            strength=hires.strength,
+            prediction_type=components.prediction_type,
+            family=components.family,
+        ).total
+
+    def _goes_to_second_pass(self, running: Running) -> bool:
+        """Scale a picture up that is to be made twice, and give it the lane of its second pass. False when the picture
+        is done, also where the second pass has no step to run and its scaled picture is the result."""
+        run = running.run
+        request = run.request
+        hires = request.hires if isinstance(request, TextToImage) else None
+        if hires is None or running.before:
+            return False
+        assert isinstance(request, TextToImage)
+        components = self._hot
+        asked = second_request(request, hires)
+        steps = steps_run(hires.num_inference_steps, hires.strength)
+        lane = start_lane(
+            components,
+            asked,
+            seed=run.seeds[running.image],
+            conditioning=self._encoded(run.job, components, run.adapters, steps=steps),
+            picture=scaled_up(components, running.lane.latents, hires),
+            variation=run.variation(running.image),
+            adapters=run.adapters,
+        )
+        self._leave(running)
+        running.before, running.lane = running.lane.total, lane
+        if lane.done:
+            self._running[id(running.seat)] = running  # as one that has just done its last evaluation
+            self._rota.enter(running.seat)
+            return False
+        running.seat.key = (components.name, lane.key)
+        self._running[id(running.seat)] = running
+        self._rota.enter(running.seat)
+        fits = memory.rows_that_fit(components, self.device, run.largest())
+        self._curves.setdefault(running.seat.key, Curve()).fit(fits)
+        return True
 
     def _observed(self, running: Running, call: UnetCall) -> AbstractContextManager[AttentionMaps | None]:
         """Hooks for this call when its job asks where the U-Net looks; such a lane has the call for itself."""
@@ -440,7 +500,7 @@ class Worker:
         if run.facts is None:
             with self._outside.tokenizer_lock:
                 run.facts = recording.run_facts(run, self._hot)
-        facts = run.facts | {"seed": run.seeds[running.image]}
+        facts = run.facts | {"seed": run.seeds[running.image], "total": running.lane.total}
         source = recording.source(run, running.image)
         self._outside.recorder.begin(run.job.id, running.image, facts, recording.fast_decoder(self._hot), source)
         if run.job.fork is not None:
@@ -450,6 +510,9 @@ class Worker:
                 self._outside.recorder.add(run.job.id, running.image, evaluation, after)
 
     def _record(self, running: Running, evaluation: Evaluation, seconds: float, rows: int) -> None:
+        if running.before:  # the viewer looks at the first pass: one recording has one size
+            running.maps = None
+            return
         attention = recording.attention(running.run, evaluation.step, running.maps) if running.maps else None
         running.maps = None
         recorded = recording.recorded(evaluation, seconds, rows, attention)

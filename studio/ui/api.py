@@ -22,7 +22,7 @@ from gradio.utils import get_upload_folder
 
 from studio.events import TERMINAL, Engine, Event, Failed, Finished, Loading, Picture, Queued, Refused, Started, Step
 from studio.gallery import Gallery
-from studio.requests import KINDS, MAX_IMAGE_BYTES, ImageToImage, InvalidRequest, Problem, TextToImage, shown
+from studio.requests import KINDS, MAX_IMAGE_BYTES, ImageToImage, InvalidRequest, Kind, Problem, shown
 from studio.ui import session
 from studio.ui.render import data_uri
 from studio.ui.text import say
@@ -43,6 +43,10 @@ _TYPES: dict[str, Any] = {
     "seed": int | str | None,
     "variation_seed": int | str | None,
     "variation_strength": float,
+    "hires_scale": float,
+    "hires_upscaler": str,
+    "hires_steps": int,
+    "hires_strength": float,
     "scheduler": str,
     "noise_schedule": str,
     "num_images_per_prompt": int,
@@ -74,7 +78,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> None:
         )
 
 
-def parameters(kind: type[TextToImage]) -> list[inspect.Parameter]:
+def parameters(kind: Kind) -> list[inspect.Parameter]:
     """The arguments of an endpoint: what is needed first, then the optional ones with the request's own defaults."""
     files = kind.picture_fields if issubclass(kind, ImageToImage) else ()
     asked = [f for f in fields(kind) if f.name not in files]
@@ -98,7 +102,7 @@ def parameters(kind: type[TextToImage]) -> list[inspect.Parameter]:
     )
 
 
-def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: type[TextToImage]) -> Callable[..., Any]:
+def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind) -> Callable[..., Any]:
     arguments = parameters(kind)
     names = [p.name for p in arguments]
 

@@ -24,6 +24,8 @@ LANDMARKS: Mapping[str, tuple[tuple[float, str], ...]] = {
     "num_inference_steps": ((10, "draft"), (25, "good"), (50, "fine")),
     "guidance_scale": ((1, "free"), (5, "balanced"), (12, "strict")),
     "strength": ((0.3, "touch"), (0.6, "half"), (0.9, "anew")),
+    "hires_scale": ((1, "off"), (1.5, "some"), (2, "double")),
+    "hires_strength": ((0.3, "touch"), (0.6, "half"), (0.9, "anew")),
     "variation_strength": ((0, "same"), (0.15, "close"), (0.5, "far")),
 }
 ASPECTS: Mapping[str, float] = {"square": 1, "landscape": 4 / 3, "portrait": 3 / 4, "wide": 16 / 9, "tall": 9 / 16}
@@ -159,6 +161,12 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         )
         seed_random = gr.Button(say("seed.random"), size="sm", min_width=72, elem_id=f"{tab}-seed-random")
         seed_last = gr.Button(say("seed.last"), size="sm", min_width=90, elem_id=f"{tab}-seed-last")
+    if image is None:
+        with gr.Accordion(say("hires.label"), open=False, elem_classes="ls-fold"):
+            made["hires_scale"] = slider(tab, "hires_scale", 0.25)
+            made["hires_upscaler"] = segments(tab, "hires_upscaler")
+            made["hires_strength"] = slider(tab, "hires_strength", 0.01)
+            made["hires_steps"] = slider(tab, "hires_steps", 1)
     with gr.Accordion(say("variation.label"), open=False, elem_classes="ls-fold"):
         made["variation_strength"] = slider(tab, "variation_strength", 0.01)
         made["variation_seed"] = gr.Textbox(

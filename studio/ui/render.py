@@ -19,6 +19,7 @@ from studio.requests import (
     InvalidRequest,
     Problem,
     Request,
+    TextToImage,
     steps_run,
 )
 from studio.ui.text import say
@@ -29,7 +30,8 @@ View = dict[str, Any]
 # within what a browser takes in one message without a hitch.
 FRAMES_PER_RUN = 320
 FRAMES_PER_PICTURE = 80
-_SETTINGS = tuple(f.name for f in fields(Inpaint) if f.name not in Inpaint.picture_fields)
+_FIELDS = {f.name: None for kind in (TextToImage, Inpaint) for f in fields(kind)}  # as a set that keeps its order
+_SETTINGS = tuple(name for name in _FIELDS if name not in Inpaint.picture_fields)
 
 
 def data_uri(jpeg: bytes) -> str:
@@ -74,6 +76,9 @@ def settings_line(picture: Picture) -> str:
         parts.append(say("line.guidance", guidance=f"{info['guidance_scale']:g}"))
     if isinstance(info.get("strength"), (int, float)):
         parts.append(say("line.strength", strength=f"{info['strength']:g}"))
+    scale = info.get("hires_scale")
+    if isinstance(scale, (int, float)) and scale > 1:
+        parts.append(say("line.hires", scale=f"{scale:g}", strength=info.get("hires_strength")))
     if isinstance(info.get("variation_strength"), (int, float)) and info["variation_strength"]:
         share = f"{info['variation_strength']:g}"
         parts.append(say("line.variation", strength=share, seed=info.get("variation_seed")))

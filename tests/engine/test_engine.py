@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import subprocess
 import sys
@@ -337,6 +338,36 @@ def test_an_extended_canvas_is_larger_by_what_was_asked(engine: DiffusionEngine)
     assert made.shape == (72, 84, 3)
     with Image.open(io.BytesIO(request.image)) as upload:
         assert (made[8 + 4 :, : 64 - 4] == np.asarray(upload)[4:, : 64 - 4]).all(), "but for the seam"
+
+
+@pytest.mark.parametrize("upscaler", ["lanczos", "latent"])
+def test_hires_is_one_job_of_two_passes_with_previews_throughout(engine: DiffusionEngine, upscaler: str) -> None:
+    request = ask(
+        num_inference_steps=4, hires_scale=1.5, hires_upscaler=upscaler, hires_steps=6, hires_strength=0.5, seed=3
+    )
+    events = run(engine, request)
+    [started] = [e for e in events if isinstance(e, Started)]
+    assert (started.width, started.height, started.total) == (64, 64, 4 + 3)
+    steps = [e for e in events if isinstance(e, Step)]
+    assert all(step.total == 7 for step in steps)
+    assert [step.index for step in steps] == sorted(step.index for step in steps)
+    finished = events[-1]
+    assert isinstance(finished, Finished), finished
+    [picture] = finished.pictures
+    assert (picture.width, picture.height) == (96, 96)
+    assert len(picture.filmstrip) == 7
+    assert "Hires upscale: 1.5, Hires steps: 6, Hires upscaler: " in picture.parameters
+    assert "Size: 64x64" in picture.parameters
+    again = request_from_info(picture.info)
+    assert again == dataclasses.replace(request, width=64, height=64, noise_schedule="karras")
+    assert (pixels(engine, finish(engine, again)) == pixels(engine, finished)).all()
+
+
+def test_a_second_pass_without_steps_is_the_first_scaled_up(engine: DiffusionEngine) -> None:
+    plain = finish(engine, ask(num_inference_steps=3))
+    scaled = finish(engine, ask(num_inference_steps=3, hires_scale=2, hires_strength=0.0))
+    assert (scaled.pictures[0].width, scaled.pictures[0].info["evaluations"]) == (128, 3)
+    assert not (pixels(engine, scaled)[::2, ::2] == pixels(engine, plain)).all()
 
 
 def test_variations_share_a_seed_and_go_towards_others(engine: DiffusionEngine) -> None:
