@@ -4,8 +4,7 @@ read when first asked for."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from studio.checkpoints.catalog import Catalog, Entry
@@ -52,7 +51,7 @@ class Extras:
             if adapter is None:
                 while len(self._adapters) >= KEPT:
                     self._adapters.pop(next(iter(self._adapters)))
-                adapter = self._adapters[entry.identity] = load_adapter(entry.path, components)
+                adapter = self._adapters[entry.identity] = load_adapter(entry.path, components, entry.identity)
             found.append(Applied(adapter, tag.unet_scale, tag.text_scale))
         return tuple(found)
 
@@ -67,7 +66,7 @@ class Extras:
                 self._embeddings[entry.identity] = load_embedding(entry.path, components)
             return self._embeddings[entry.identity]
 
-        return Shelf({name: entry.path for name, entry in entries.items()}, read)
+        return Shelf({name: entry.identity for name, entry in entries.items()}, read)
 
     def tiny_vae(self, components: Components) -> Any:
         """The small VAE for previews that is made for these components, or None; a damaged one only costs the rung."""
@@ -89,13 +88,18 @@ class Extras:
 class Shelf:
     """Implements `studio.diffusion.embeddings.Words` over files."""
 
-    def __init__(self, paths: Mapping[str, Path], read: Callable[[str], Embedding]) -> None:
-        self._paths = paths
+    def __init__(self, identities: Mapping[str, Hashable], read: Callable[[str], Embedding]) -> None:
+        self._identities = identities
         self._read = read
 
     @property
+    def version(self) -> Hashable:
+        """Differs when a word or its file does."""
+        return tuple(self._identities.items())
+
+    @property
     def names(self) -> Sequence[str]:
-        return tuple(self._paths)
+        return tuple(self._identities)
 
     def embedding(self, name: str) -> Embedding:
         """Raises InvalidRequest for a file that does not fit the components."""

@@ -6,7 +6,7 @@ An adapter of another family is refused by name; what a file holds that no modul
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -46,7 +46,7 @@ _PREFIXES: tuple[tuple[str, str], ...] = (  # kohya's with underscores, diffuser
 )
 
 
-def load_adapter(path: Path, components: Components) -> Adapter:
+def load_adapter(path: Path, components: Components, identity: Hashable = None) -> Adapter:
     """Read an adapter for these components, to their device and precision.
 
     Raises BadCheckpoint, naming the file: no LoRA, another family's, or weights that do not fit the modules.
@@ -91,7 +91,7 @@ def load_adapter(path: Path, components: Components) -> Adapter:
     if strangers:
         shown = ", ".join(name[:60] for name in sorted(strangers)[:3])
         notes = (f"{len(strangers)} tensors of the LoRA {path.name} fit nothing in the model ({shown}).",)
-    return Adapter(path.stem, components.family, {p: f for p, f in factors.items() if f}, notes)
+    return Adapter(path.stem, components.family, {p: f for p, f in factors.items() if f}, notes, identity)
 
 
 def _narrow(components: Components) -> bool:

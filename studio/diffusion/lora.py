@@ -6,7 +6,7 @@ block, so an adapter is taken off without a trace and changed between two calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +42,7 @@ class Adapter:
     family: FamilyName
     factors: Mapping[str, Mapping[str, Factors]]  # "unet", "text_encoder", "text_encoder_2"
     notes: tuple[str, ...] = field(default=())
+    identity: Hashable = None  # of the file it was read from, for caches that outlive it
 
 
 @dataclass(frozen=True)

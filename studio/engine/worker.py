@@ -288,10 +288,9 @@ class Worker:
         guided = branches(request.guidance_scale) == 2
         negative = request.negative_prompt if guided else ""
         scheduled = "[" in request.prompt or "[" in negative  # only prompt scheduling depends on the number of steps
-        components.words = self._extras.words(components)
-        parts = tuple((id(one.adapter), one.text_scale) for one in adapters)
-        names = hash(tuple(components.words.names))  # a word may have become an embedding since
-        key = (components.name, request.prompt, negative, guided, steps if scheduled else None, parts, names)
+        components.words = words = self._extras.words(components)
+        parts = tuple((one.adapter.identity, one.text_scale) for one in adapters)
+        key = (components.name, request.prompt, negative, guided, steps if scheduled else None, parts, words.version)
         if key not in self._prompts:
             with self._outside.tokenizer_lock:
                 self._prompts[key] = encode_prompts(

@@ -21,6 +21,11 @@ from studio.checkpoints.inspect import BadCheckpoint
 WEIGHTS = {"first.weight": torch.arange(6.0).reshape(2, 3), "second": torch.tensor([1, 2], dtype=torch.int64)}
 
 
+def slow(*cases: Any) -> list[Any]:
+    """More of the same: every conversion starts a process that imports torch."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow) for case in cases]
+
+
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     return tmp_path / "converted.safetensors"
@@ -43,7 +48,7 @@ def lightning(monkeypatch: pytest.MonkeyPatch) -> Any:
     return ModelCheckpoint
 
 
-@pytest.mark.parametrize("name", ["model.ckpt", "model.safetensors", "model.SafeTensors", "model.bin"])
+@pytest.mark.parametrize("name", ["model.safetensors", *slow("model.ckpt", "model.SafeTensors", "model.bin")])
 def test_a_training_checkpoint_becomes_its_weights(tmp_path: Path, target: Path, lightning: Any, name: str) -> None:
     source = tmp_path / name
     torch.save({"state_dict": WEIGHTS, "global_step": 7, "callbacks": {lightning: lightning()}}, source)
@@ -78,8 +83,14 @@ class Evil:
         return self.call
 
 
-@pytest.mark.parametrize("form", ["zip", "old", "raw"])
-@pytest.mark.parametrize(("call", "named"), [(os.system, "system"), (eval, "eval")])
+@pytest.mark.parametrize(
+    ("form", "call", "named"),
+    [
+        ("zip", os.system, "system"),
+        ("old", eval, "eval"),
+        *slow(("zip", eval, "eval"), ("old", os.system, "system"), ("raw", os.system, "system"), ("raw", eval, "eval")),
+    ],
+)
 def test_what_could_run_code_is_refused_and_named(
     tmp_path: Path, target: Path, form: str, call: Any, named: str
 ) -> None:

@@ -173,8 +173,15 @@ def test_a_folder_is_loaded_to_the_same_weights(pair: Pair, tmp_path: Path) -> N
             assert torch.equal(loaded[name], value), name
 
 
-@pytest.mark.parametrize("scheduler", ["euler", "ddim"])
-@pytest.mark.parametrize("few_steps", [False, True])
+@pytest.mark.parametrize(
+    ("scheduler", "few_steps"),
+    [
+        ("euler", False),
+        ("ddim", True),
+        pytest.param("ddim", False, marks=pytest.mark.slow),
+        pytest.param("euler", True, marks=pytest.mark.slow),
+    ],
+)
 def test_zero_terminal_snr_and_few_steps_begin_at_pure_noise(
     tmp_path_factory: pytest.TempPathFactory, scheduler: str, few_steps: bool
 ) -> None:
