@@ -50,6 +50,8 @@ SCRIPTS = (
     "compare/compare.js",
     "viewer/branches.js",
     "viewer/architecture.js",
+    "viewer/runs.js",
+    "viewer/export.js",
 )
 _HEAD = "".join(f'<script src="/studio-static/{name}"></script>' for name in SCRIPTS)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.events import Engine, Finished
+from studio.events import Engine, Finished, JobSummary
 from studio.gallery import Gallery
 from studio.requests import NOISE_SCHEDULES, SCHEDULERS, TextToImage
 from studio.ui import render, session
@@ -34,9 +34,20 @@ PANELS = (
     "words",
     "attention",
     "branches",
+    "runs",
     "architecture",
+    "export",
 )
-EMPTY = {"job": None, "image": 0, "ended": True, "message": "", "picture": None, "checkpoint": ""}
+RUNS = 12  # to choose from
+EMPTY: dict[str, Any] = {
+    "job": None,
+    "image": 0,
+    "ended": True,
+    "message": "",
+    "picture": None,
+    "checkpoint": "",
+    "runs": [],
+}
 
 
 def build(engine: Engine, gallery: Gallery) -> gr.HTML:
@@ -67,7 +78,7 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
         ask = {"prompt": prompt, "checkpoint": _checkpoint(engine)}
         async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(ask), attention=True):
             if view["state"] not in ("running",) or view["step"] is None:
-                yield viewed(view)
+                yield viewed(view) | {"runs": runs(engine, owner)}
 
     async def newest(request: gr.Request) -> Any:
         owner = session.owner_of(request)
@@ -126,12 +137,31 @@ async def named(engine: Engine, owner: str, job_id: str, image: int) -> dict[str
     if job is None:
         return {**EMPTY, "message": say("viewer.gone"), "checkpoint": _checkpoint(engine)}
     ended = job.state not in ("queued", "running")
-    value = {**EMPTY, "job": job_id, "image": image, "ended": ended, "checkpoint": job.request.checkpoint}
+    value: dict[str, Any] = {**EMPTY, "job": job_id, "image": image, "ended": ended, "runs": runs(engine, owner)}
+    value["checkpoint"] = job.request.checkpoint
     if job.state == "finished":
         async for event in engine.watch(job_id, owner=owner):
             if isinstance(event, Finished) and image < len(event.pictures):
                 value["picture"] = event.pictures[image].id
     return value
+
+
+def runs(engine: Engine, owner: str) -> list[dict[str, str]]:
+    """This visitor's newest finished runs, to be put side by side: each with a line that tells it from the others."""
+    done = [job for job in engine.jobs(owner=owner) if job.state == "finished"]
+    return [{"job": job.job_id, "label": _line(job)} for job in done[:RUNS]]
+
+
+def _line(job: JobSummary) -> str:
+    request = job.request
+    return " · ".join(
+        [
+            request.prompt or say("viewer.no_prompt"),
+            SCHEDULERS[request.scheduler].label,
+            say("viewer.runs.steps", count=request.num_inference_steps),
+            say("viewer.fact.guidance", guidance=f"{request.guidance_scale:g}"),
+        ]
+    )
 
 
 def _checkpoint(engine: Engine) -> str:

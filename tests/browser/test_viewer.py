@@ -176,3 +176,41 @@ def test_a_run_is_left_at_an_evaluation_and_gone_on_with_otherwise(viewer: Page)
     assert len(asked) == 1
     assert asked[0].endswith("?image=0&evaluation=19&prompt=another+way")
     expect(panel.locator(".ls-branch.ls-here")).to_have_count(1)
+
+
+def test_runs_stand_side_by_side_at_the_same_level_whatever_their_steps(viewer: Page) -> None:
+    viewer.get_by_role("tab", name="Text to image").click()
+    viewer.locator("#text_to_image-num_inference_steps input[type=number]").fill("10")
+    generate(viewer, "in fewer steps")
+    expect(stage(viewer).locator("img.ls-picture")).to_have_attribute("alt", "in fewer steps")
+    finished(viewer)
+    stage(viewer).get_by_role("button", name="Noise viewer").click()
+    expect(viewer.locator(".ls-where")).to_have_text("Evaluation 10 of 10")
+    viewer.get_by_role("button", name="Expert").click()
+    viewer.get_by_role("tab", name="Side by side").click()
+    panel = viewer.get_by_role("tabpanel", name="Side by side")
+    panel.get_by_label("Add another of your runs…").select_option(index=1)
+    expect(panel.locator(".ls-pane")).to_have_count(2)
+    expect(panel.locator(".ls-pane").nth(1)).to_contain_text("to look into")
+    viewer.get_by_role("slider", name="Evaluations of this run").focus()
+    viewer.keyboard.press("Home")
+    for _ in range(4):
+        viewer.keyboard.press("ArrowRight")
+    # sigma = 14.6 (1 - k / n)^3 + 0.03: the fifth of ten is the level of the eleventh of twenty-five.
+    expect(panel.locator(".ls-pane").nth(0)).to_contain_text("evaluation 5, log-SNR")
+    expect(panel.locator(".ls-pane").nth(1)).to_contain_text("evaluation 11, log-SNR")
+    panel.get_by_role("button", name="Remove").click()
+    expect(panel.locator(".ls-pane")).to_have_count(1)
+
+
+def test_the_files_of_a_run_are_links_to_what_was_chosen(viewer: Page) -> None:
+    viewer.get_by_role("button", name="Expert").click()
+    viewer.get_by_role("tab", name="Export").click()
+    panel = viewer.get_by_role("tabpanel", name="Export")
+    expect(panel.locator("a[download]")).to_have_count(7)
+    panel.get_by_label("predicted noise").uncheck()
+    panel.get_by_label("frames per second").fill("12")
+    panel.get_by_label("frames per second").press("Tab")
+    film = panel.get_by_role("link", name="Film (MP4)").get_attribute("href")
+    assert film is not None
+    assert film.endswith("?kind=mp4&image=0&fps=12&quantities=x_t%2Cdenoised")

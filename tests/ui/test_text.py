@@ -108,6 +108,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "compare.state.",
         "viewer.branches.",
         "viewer.architecture.",
+        "viewer.export.",
         "api.",
     )
     for key in text.COLUMNS["en"]:
