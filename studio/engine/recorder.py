@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from studio.engine.measures import measured
 
 MAX_BYTES = 256 * 2**20
 MAX_RUNS = 512  # also bounds those that hold nothing yet
+IDLE_SECONDS = 1800.0  # a recording that nobody has written to or read for so long is dropped: its visitor has left
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -75,6 +77,7 @@ class _Run:
     evaluations: list[Recorded] = field(default_factory=list)
     after: Array | None = None  # latents after the newest evaluation, as Recorded.latents
     told: dict[int, dict[str, object]] = field(default_factory=dict)  # what was computed for readers, by index
+    used: float = 0.0  # when it was last written to or read
 
     @property
     def nbytes(self) -> int:
@@ -85,8 +88,9 @@ class _Run:
 class Recorder:
     """The recordings of recent images by (job id, image)."""
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes = max_bytes
+        self._clock = clock
         self._bytes = 0
         self._lock = threading.Lock()
         self._runs: OrderedDict[tuple[str, int], _Run] = OrderedDict()
@@ -102,7 +106,7 @@ class Recorder:
         """Open a recording. `facts` goes into the header: total, width, height, prompt, seed, ... `preview` is the
         fast decoder's (weight, bias); `source` what a branch needs to begin as this image did."""
         with self._lock:
-            self._runs[job_id, image] = run = _Run(facts, preview, source)
+            self._runs[job_id, image] = run = _Run(facts, preview, source, used=self._clock())
             self._bytes += run.nbytes
             while len(self._runs) > MAX_RUNS:
                 self._drop_oldest()
@@ -117,7 +121,7 @@ class Recorder:
             self._bytes += evaluation.nbytes + after.nbytes - (run.after.nbytes if run.after is not None else 0)
             run.evaluations.append(evaluation)
             run.after = after
-            self._runs.move_to_end((job_id, image))
+            self._use(job_id, image)
             while self._bytes > self._max_bytes and self._runs:
                 self._drop_oldest()
 
@@ -128,8 +132,19 @@ class Recorder:
             run = self._runs.get((job_id, image))
             if run is None or run.source is None:
                 return None
-            self._runs.move_to_end((job_id, image))
+            self._use(job_id, image)
             return run.source, list(run.evaluations)
+
+    def sweep(self) -> None:
+        """Drop the recordings whose visitors have left."""
+        with self._lock:
+            while self._runs and self._clock() - next(iter(self._runs.values())).used > IDLE_SECONDS:
+                self._drop_oldest()
+
+    def _use(self, job_id: str, image: int) -> None:
+        """Make a recording the one used last. The lock is held."""
+        self._runs.move_to_end((job_id, image))
+        self._runs[job_id, image].used = self._clock()
 
     def _drop_oldest(self) -> None:
         _, dropped = self._runs.popitem(last=False)
@@ -144,7 +159,7 @@ class Recorder:
             run = self._runs.get((job_id, image))
             if run is None or not run.evaluations:
                 return None
-            self._runs.move_to_end((job_id, image))
+            self._use(job_id, image)
             evaluations = list(run.evaluations)
             after = run.after
         from safetensors.numpy import save  # imports no torch; here because the page's start should not wait for it

@@ -103,6 +103,7 @@ class Worker:
         if now - self._swept > 1.0:
             self._swept = now
             self._outside.book.sweep()
+            self._outside.recorder.sweep()
             waiting = {job.owner for job in self._outside.book.active()}
             self._last_admitted = {o: n for o, n in self._last_admitted.items() if o in waiting}
         for run in list(self._runs.values()):

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load
 
 from studio.engine.engine import DiffusionEngine
-from studio.engine.recorder import Recorded, Recorder
+from studio.engine.recorder import IDLE_SECONDS, Recorded, Recorder
 from studio.events import Finished, UnknownJob
 from tests.engine.conftest import ask, outcome
 
@@ -144,6 +144,24 @@ def test_the_longest_unused_recording_goes_first() -> None:
     assert recorder.get("a", 0, 0, "finished") is not None
     recorder.add("b", 0, evaluation(3), AFTER)
     assert recorder.get("b", 0, 0, "finished") is None, "a recording without its beginning would be a wrong one"
+
+
+def test_a_recording_goes_when_its_visitor_has_left() -> None:
+    now = 0.0
+    recorder = Recorder(clock=lambda: now)
+    for job in ("a", "b"):
+        recorder.begin(job, 0, {})
+        recorder.add(job, 0, evaluation(0), AFTER)
+    now = IDLE_SECONDS
+    assert recorder.get("a", 0, 0, "finished") is not None
+    now += 1
+    recorder.sweep()
+    assert recorder.get("b", 0, 0, "finished") is None
+    assert recorder.get("a", 0, 0, "finished") is not None
+    assert recorder._bytes == evaluation(0).nbytes + AFTER.nbytes
+    now += IDLE_SECONDS + 1
+    recorder.sweep()
+    assert recorder._bytes == 0
 
 
 def test_recordings_that_hold_nothing_yet_are_bounded_too() -> None:
