@@ -42,13 +42,19 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--port", type=int, default=7860, help="port to listen on")
     where.add_argument("--share", action="store_true", help="make a public link through Gradio's tunnel; needs --auth")
     where.add_argument("--auth", metavar="USER:PASSWORD", help="ask every visitor for this login")
+    where.add_argument(
+        "--guest",
+        metavar="USER:PASSWORD",
+        help="a second login for others: they make pictures, and cannot load, download or change models",
+    )
     files = p.add_argument_group("files")
     files.add_argument(
         "--models-dir",
         type=Path,
         action="append",
         metavar="DIR",
-        help="a folder of checkpoints, beside the studio's own models folder; may be given several times",
+        help="a folder of models in this studio's, AUTOMATIC1111's, Forge's or ComfyUI's layout, beside the "
+        "studio's own models folder; may be given several times",
     )
     files.add_argument(
         "--outputs-dir", type=Path, default=ROOT / "outputs", metavar="DIR", help="where pictures are saved"
@@ -73,7 +79,42 @@ def parser() -> argparse.ArgumentParser:
         "differ in the last bit",
     )
     device.add_argument("--no-preload", action="store_true", help="load no model before the first picture is asked for")
+    memory = p.add_argument_group("memory")
+    memory.add_argument(
+        "--keep-on-device",
+        type=gigabytes,
+        metavar="GB",
+        help="weights kept on the GPU, the model in use included; the least recently used go to RAM. Without it: "
+        "what is free at the start, less a third for the pictures",
+    )
+    memory.add_argument(
+        "--keep-in-ram",
+        type=gigabytes,
+        metavar="GB",
+        help="weights kept in RAM; the least recently used are let go. Without it: half of what is free at the start",
+    )
+    memory.add_argument(
+        "--offload", action="store_true", help="keep only the part that computes on the GPU; slow, small"
+    )
+    memory.add_argument(
+        "--fp8", action="store_true", help="store the U-Net's weights in 8 bits: half the memory of fp16"
+    )
+    memory.add_argument("--attention-slicing", action="store_true", help="compute attention in slices: less memory")
+    memory.add_argument("--vae-tiling", action="store_true", help="decode large pictures in tiles: less memory")
+    memory.add_argument("--channels-last", action="store_true", help="a memory layout that some GPUs are faster in")
+    memory.add_argument("--compile", action="store_true", help="compile the U-Net: minutes at first, faster then")
     return p
+
+
+def gigabytes(text: str) -> int:
+    """A flag's gigabytes as bytes. Raises ArgumentTypeError for what is no amount of memory."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 4096:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give gigabytes from 0 to 4096, such as 6 or 2.5")
+    return int(number * 2**30)
 
 
 def check(flags: argparse.Namespace) -> None:
@@ -82,6 +123,10 @@ def check(flags: argparse.Namespace) -> None:
         stop(f"--port {flags.port}: a port is a number from 1 to 65535, such as 7860.")
     if flags.auth is not None and not re.fullmatch(r"[^:]+:.+", flags.auth):
         stop("--auth: give a name and a password with a colon between them, such as --auth ann:long-password.")
+    if flags.guest is not None and not (flags.auth and re.fullmatch(r"[^:]+:.+", flags.guest)):
+        stop("--guest: give a name and a password, such as --guest friends:long-password, beside --auth for yourself.")
+    if flags.guest is not None and flags.guest == flags.auth:
+        stop("--guest: choose another name or password than --auth's, or guests would be owners.")
     if flags.auth is None and (flags.share or flags.host not in LOOPBACK):
         asked = "--share" if flags.share else f"--host {flags.host}"
         stop(f"{asked} lets others in, so it needs a login: add --auth user:password.")
@@ -160,6 +205,7 @@ def quiet_environment(temporary: Path) -> None:
 
 def serve(flags: argparse.Namespace, temporary: Path) -> None:
     """Engine and page, until Ctrl+C or a termination signal."""
+    from studio.checkpoints.options import ModelOptions
     from studio.engine.engine import DiffusionEngine
     from studio.gallery import Gallery
     from studio.ui.page import build
@@ -174,9 +220,20 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
         dtype=flags.dtype,
         exact=flags.exact,
         preload=None if flags.no_preload else BUILT_IN,
+        options=ModelOptions(
+            device_limit=flags.keep_on_device,
+            ram_limit=flags.keep_in_ram,
+            attention_slicing=flags.attention_slicing,
+            vae_tiling=flags.vae_tiling,
+            offload=flags.offload,
+            fp8=flags.fp8,
+            channels_last=flags.channels_last,
+            compile=flags.compile,
+        ),
     )
     page, launch = build(engine, gallery)
     auth = tuple(flags.auth.split(":", 1)) if flags.auth else None
+    guest = tuple(flags.guest.split(":", 1)) if flags.guest else None
     hosts = {*LOOPBACK, flags.host}
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -189,7 +246,9 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
             quiet=True,
             app_kwargs={
                 "openapi_url": None,
-                "middleware": middleware(engine, gallery, hosts=hosts, auth=auth, replay_page=replay_page),
+                "middleware": middleware(
+                    engine, gallery, hosts=hosts, auth=auth, guest=guest, replay_page=replay_page
+                ),
             },
             **launch,
         )

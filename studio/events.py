@@ -328,6 +328,35 @@ class MemoryUse:
     ram_total: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class HubFile:
+    """One file of a repository on the hub."""
+
+    path: str
+    size: int | None
+    sha256: str | None = None  # of large files; the hub knows none for small ones
+    suggested: bool = False  # part of what this studio would need of the repository
+
+
+DownloadState = Literal["waiting", "running", "verifying", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """One download from the hub, from request to end."""
+
+    id: str
+    repository: str
+    files: tuple[str, ...]
+    kind: ModelKind
+    state: DownloadState
+    done_bytes: int = 0
+    total_bytes: int | None = None
+    bytes_per_second: float = 0.0
+    seconds_left: float | None = None
+    message: str = ""  # one sentence: what it is doing, or why it failed and what to do
+
+
 class NoSuchModel(LookupError):
     """No model, order or download of this id."""
 
@@ -368,6 +397,30 @@ class Models(Protocol):
 
     def picture(self, model_id: str) -> bytes | None:
         """A JPEG of at most 512 pixels a side, of the embedded or neighbouring preview; None when there is none."""
+        ...
+
+    def repository(self, repository: str, *, revision: str = "main", token: str | None = None) -> tuple[HubFile, ...]:
+        """What lies in a repository of the hub. Waits for the hub. Raises InvalidRequest or Refused in one sentence."""
+        ...
+
+    def download(
+        self,
+        repository: str,
+        files: tuple[str, ...],
+        *,
+        kind: ModelKind = "checkpoint",
+        revision: str = "main",
+        token: str | None = None,
+    ) -> str:
+        """Fetch files into the models folder; returns the download's id at once. Raises InvalidRequest or Refused."""
+        ...
+
+    def downloads(self) -> tuple[Download, ...]:
+        """Every download since the start, newest first."""
+        ...
+
+    def cancel_download(self, download_id: str) -> None:
+        """Stop a download; what has come is kept for resuming and never listed. Raises NoSuchModel."""
         ...
 
 

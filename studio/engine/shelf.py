@@ -16,12 +16,23 @@ from typing import TYPE_CHECKING
 
 from studio.checkpoints import thumbnail
 from studio.checkpoints.catalog import Catalog, Entry, memory_folder
+from studio.checkpoints.download import Hub
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.memo import Memo
 from studio.checkpoints.options import ModelOptions
 from studio.engine.device import Device, total_ram_bytes
-from studio.events import MemoryUse, Model, ModelPlace, NoSuchModel, PredictionName, Refused
+from studio.events import (
+    Download,
+    HubFile,
+    MemoryUse,
+    Model,
+    ModelKind,
+    ModelPlace,
+    NoSuchModel,
+    PredictionName,
+    Refused,
+)
 from studio.requests import InvalidRequest, Problem, clean_text, shown
 
 if TYPE_CHECKING:
@@ -57,6 +68,8 @@ class Shelf:
         self.catalog = Catalog(models_dirs)
         folder = memory_folder(self.catalog.models_dirs)
         self.hasher = Hasher(Memo(folder / "hashes.json" if folder else None), busy)
+        own = self.catalog.models_dirs[0] if self.catalog.models_dirs else Path("models")
+        self._hub = Hub(own, arrived=lambda: self.catalog.entries(refresh=True))
         self._wake = wake
         self._orders: deque[Order] = deque()
         self._lock = threading.Lock()
@@ -135,6 +148,30 @@ class Shelf:
         entry = self.catalog.entry(model_id)
         return thumbnail.of(entry) if entry is not None else None
 
+    def repository(self, repository: str, *, revision: str = "main", token: str | None = None) -> tuple[HubFile, ...]:
+        """See `studio.events.Models.repository`."""
+        return self._hub.repository(repository, revision=revision, token=token)
+
+    def download(
+        self,
+        repository: str,
+        files: tuple[str, ...],
+        *,
+        kind: ModelKind = "checkpoint",
+        revision: str = "main",
+        token: str | None = None,
+    ) -> str:
+        """See `studio.events.Models.download`."""
+        return self._hub.download(repository, files, kind=kind, revision=revision, token=token)
+
+    def downloads(self) -> tuple[Download, ...]:
+        """See `studio.events.Models.downloads`."""
+        return self._hub.downloads()
+
+    def cancel_download(self, download_id: str) -> None:
+        """See `studio.events.Models.cancel_download`."""
+        self._hub.cancel(download_id)
+
     # ------------------------------------------------------------------------------------------ for the engine
 
     def attach(self, device: Device, manager: ModelManager) -> None:
@@ -167,6 +204,7 @@ class Shelf:
     def close(self) -> None:
         """Let go of threads and of the loaded models."""
         self.hasher.close()
+        self._hub.close()
         self._manager = None
 
     # ------------------------------------------------------------------------------------------------- inside

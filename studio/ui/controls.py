@@ -30,6 +30,7 @@ LANDMARKS: Mapping[str, tuple[tuple[float, str], ...]] = {
 }
 ASPECTS: Mapping[str, float] = {"square": 1, "landscape": 4 / 3, "portrait": 3 / 4, "wide": 16 / 9, "tall": 9 / 16}
 EXAMPLES_SHOWN = 6
+AIMED = ("num_inference_steps", "guidance_scale", "scheduler", "noise_schedule")  # at what suits the checkpoint
 
 FILES = ("image", "mask")  # fields that hold a picture, not a setting
 
@@ -73,6 +74,7 @@ class Controls:
     seed_random: gr.Button
     seed_last: gr.Button
     generate: gr.Button
+    before: gr.State  # the checkpoint that the fields were aimed at last
     strength_note: gr.HTML | None = None
 
     @property
@@ -188,7 +190,8 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         generate = gr.Button(say("generate"), variant="primary", elem_id=f"{tab}-generate", elem_classes="ls-generate")
         # Its clicks are the stage's (stage.js): which run is meant is known there alone.
         gr.Button(say("stop"), elem_id=f"{tab}-stop", elem_classes="ls-stop")
-    return Controls(tab, made, aspect, tokens, known, seed_random, seed_last, generate, note)
+    before = gr.State(chosen.name if chosen else None)
+    return Controls(tab, made, aspect, tokens, known, seed_random, seed_last, generate, before, note)
 
 
 def _mask_fields(tab: str) -> dict[str, Any]:
@@ -255,6 +258,22 @@ def size_for(aspect: str, native_width: int, native_height: int) -> tuple[int, i
     return tuple(int(min(max(side, allowed.low), allowed.high)) for side in size)  # type: ignore[return-value]
 
 
+def aimed(tab: str, found: Checkpoint, before: Checkpoint | None, now: Mapping[str, Any]) -> dict[str, Any]:
+    """What the fields should become when `found` is chosen after `before`: a field that still stands where `before`
+    aimed it, or where every field begins, goes to what suits `found`; one that was changed stays."""
+    untouched = {name: {default_of(tab, name)} for name in AIMED}
+    for name in AIMED if before is not None else ():
+        untouched[name].add(getattr(before, name))
+    aims = {name: getattr(found, name) for name in AIMED if now[name] in untouched[name]}
+    if "scheduler" not in aims or "noise_schedule" not in aims:  # the two belong together
+        aims = {name: value for name, value in aims.items() if name not in ("scheduler", "noise_schedule")}
+    size = now["width"], now["height"]
+    presets = {size_for(a, before.native_width, before.native_height): a for a in ASPECTS} if before else {}
+    if size in presets:
+        aims["width"], aims["height"] = size_for(presets[size], found.native_width, found.native_height)
+    return aims
+
+
 def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
     """Let the fields answer each other, and be kept in the browser whenever one is changed."""
     f = controls.fields
@@ -263,13 +282,23 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
         fits = noise_schedule in SCHEDULERS[scheduler].noise_schedules
         return gr.update(choices=schedule_choices(scheduler), value=noise_schedule if fits else "automatic")
 
-    def checkpoint_chosen(checkpoint: str) -> tuple[Any, ...]:
-        found = next((c for c in engine.catalog() if c.name == checkpoint), None)
+    def checkpoint_chosen(values: dict[Any, Any]) -> dict[Any, Any]:
+        now = {name: values[f[name]] for name in ("checkpoint", *AIMED, "width", "height")}
+        catalog = {c.name: c for c in engine.catalog()}
+        found, before = catalog.get(now["checkpoint"]), catalog.get(values[controls.before])
         if found is None:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        size = (None, None) if "image" in f else (found.native_width, found.native_height)
-        aspect = None if "image" in f else "square"
-        return *size, aspect, prompt_helper.offer(found), list(found.examples[:EXAMPLES_SHOWN])
+            return {}
+        aims = aimed(controls.tab, found, before, now)
+        if "image" in f:  # a picture's own size is what image to image starts from
+            aims = {name: value for name, value in aims.items() if name in AIMED}
+        updates = {f[name]: value for name, value in aims.items()}
+        if "scheduler" in aims:
+            schedules = schedule_choices(found.scheduler)
+            updates[f["noise_schedule"]] = gr.update(choices=schedules, value=found.noise_schedule)
+        if "width" in aims:
+            updates[controls.aspect] = _aspect_of(aims["width"], aims["height"])
+        shown = {controls.known: prompt_helper.offer(found), examples: list(found.examples[:EXAMPLES_SHOWN])}
+        return updates | shown | {controls.before: found.name}
 
     def aspect_chosen(aspect: str | None, checkpoint: str) -> tuple[Any, Any]:
         found = next((c for c in engine.catalog() if c.name == checkpoint), None)
@@ -286,10 +315,11 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
         [f["noise_schedule"]],
         **QUIET,
     )
+    sizes = [f[name] for name in ("width", "height")]
     f["checkpoint"].input(
         checkpoint_chosen,
-        [f["checkpoint"]],
-        [f["width"], f["height"], controls.aspect, controls.known, examples],
+        {f["checkpoint"], *(f[name] for name in AIMED), *sizes, controls.before},
+        [*(f[name] for name in AIMED), *sizes, controls.aspect, controls.known, examples, controls.before],
         **QUIET,
     )
     controls.aspect.input(aspect_chosen, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **QUIET)
@@ -376,6 +406,8 @@ def restored(engine: Engine, controls: Controls, given: object) -> dict[Any, Any
         updates[f["noise_schedule"]] = gr.update(choices=choices, value=schedule if fits else "automatic")
     if f["width"] in updates and f["height"] in updates:
         updates[controls.aspect] = _aspect_of(updates[f["width"]], updates[f["height"]])
+    if f["checkpoint"] in updates:
+        updates[controls.before] = updates[f["checkpoint"]]
     return updates
 
 

@@ -48,7 +48,7 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
     # That a double click makes one run is the stage's doing: it lets no click through while a run is under way.
     desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], trigger_mode="multiple", **WATCHING)
     desk.stage.stop(stop, None, None, **QUIET)
-    reusable = [fields[name] for name in c.kept_names(desk.controls)] + [desk.controls.aspect]
+    reusable = [fields[name] for name in c.kept_names(desk.controls)] + [desk.controls.aspect, desk.controls.before]
     desk.stage.reuse(reuse, None, reusable, **QUIET)
     desk.controls.seed_last.click(last_seed, None, [fields["seed"]], **QUIET)
 
@@ -56,7 +56,7 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
 def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> None:
     """After a (re)load: the fields as they were, then the run as it is now."""
     fields = desk.controls.fields
-    reusable = [fields[name] for name in c.kept_names(desk.controls)] + [desk.controls.aspect]
+    reusable = [fields[name] for name in c.kept_names(desk.controls)] + [desk.controls.aspect, desk.controls.before]
 
     def fields_back(kept: object) -> dict[Any, Any]:
         catalog = engine.catalog()

@@ -52,6 +52,8 @@ SCRIPTS = (
     "viewer/architecture.js",
     "viewer/runs.js",
     "viewer/export.js",
+    "hub.js",
+    "models.js",
 )
 _HEAD = "".join(f'<script src="/studio-static/{name}"></script>' for name in SCRIPTS)
 

@@ -22,6 +22,7 @@ from studio.ui import (
     desk,
     image_to_image,
     inpaint,
+    models,
     noise_viewer,
     session,
     text_to_image,
@@ -58,6 +59,8 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
                 viewer = noise_viewer.build(engine, gallery)
             with gr.Tab(say("tab.compare"), id=compare.TAB):
                 comparison = compare.build(engine, gallery)
+            with gr.Tab(say("tab.models"), id=models.TAB):
+                models.build(engine)
         api.build(engine, gallery, demo)
         compare_api.build(engine, gallery, demo)
         desks = (words_first, picture_first, mask_first)

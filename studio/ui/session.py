@@ -23,6 +23,7 @@ from studio.ui.text import say
 logger = logging.getLogger(__name__)
 
 OWNER_HEADER = "x-studio-owner"  # set by the studio's own middleware, never by the browser
+GUEST_HEADER = "x-studio-guest"  # set by the studio's own middleware for those who came in with the guests' password
 EARLIER = 24  # pictures in the strip
 SECONDS_BETWEEN_FRAMES = 0.05  # the engine keeps only the newest frame, so waiting here drops frames and delays nothing
 
@@ -30,6 +31,12 @@ SECONDS_BETWEEN_FRAMES = 0.05  # the engine keeps only the newest frame, so wait
 def owner_of(request: gr.Request) -> str:
     """Whose request this is. Raises KeyError when the middleware that says so is missing."""
     return str(request.headers[OWNER_HEADER])
+
+
+def may_manage(request: gr.Request) -> bool:
+    """Whether this visitor may load, download and annotate models: everybody on this machine, and whoever came in with
+    the owner's password; a guest may not."""
+    return request.headers.get(GUEST_HEADER) is None
 
 
 async def earlier(gallery: Gallery, owner: str) -> list[View]:

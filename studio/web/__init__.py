@@ -21,14 +21,16 @@ def middleware(
     hosts: Collection[str],
     auth: tuple[str, str] | None = None,
     replay_page: ReplayPage | None = None,
+    guest: tuple[str, str] | None = None,
 ) -> list[Middleware]:
     """The middleware for `launch(app_kwargs={"middleware": ...})`, outermost first.
 
     `hosts`: names this server answers to besides the loopback ones, without port; kept as it is and looked up at each
     request, so that a tunnel's name can be added once it is known. `auth`: user and password; None opens the studio to
-    everybody who can reach it. `replay_page` makes the exported page of a recording.
+    everybody who can reach it. `guest`: a second login, for making pictures and nothing else. `replay_page` makes the
+    exported page of a recording.
     """
-    login = [Middleware(Login, user=auth[0], password=auth[1])] if auth else []
+    login = [Middleware(Login, user=auth[0], password=auth[1], guest=guest)] if auth else []
     return [
         Middleware(Guard, hosts=hosts),
         *login,

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from studio.ui.text import say
 
 COOKIE = "studio_login"
+GUEST_HEADER = "x-studio-guest"  # of those who came in with the guests' password: what the page keeps from them
 HEADER = "x-studio-login"  # what the page sees of somebody who has logged in
 SESSION_SECONDS = 7 * 24 * 3600.0
 MAX_SESSIONS = 10_000
@@ -72,12 +73,23 @@ class Login:
     process: after a restart everybody logs in again.
     """
 
-    def __init__(self, app: ASGIApp, *, user: str, password: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        user: str,
+        password: str,
+        guest: tuple[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`guest`: a second name and password for those who may make pictures and not manage the studio's models."""
         self.app = app
         self.failures = Failures(clock)
         self._clock = clock
         self._right = _credentials(user, password)
+        self._guest = _credentials(*guest) if guest else None
         self._sessions: OrderedDict[str, float] = OrderedDict()  # hash of the token -> when it ends
+        self._guests: set[str] = set()  # hashes of the guests' tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -98,7 +110,8 @@ class Login:
         elif not known and path not in PUBLIC:
             answer = _stranger(Request(scope))
         if known:  # so that the page offers the way out
-            scope = dict(scope, headers=[*scope["headers"], (HEADER.encode(), b"1")])
+            mark = [(GUEST_HEADER.encode(), b"1")] if _digest(token) in self._guests else []
+            scope = dict(scope, headers=[*scope["headers"], (HEADER.encode(), b"1"), *mark])
         await (answer or self.app)(scope, receive, send)
 
     async def _login(self, request: Request) -> Response:
@@ -113,13 +126,18 @@ class Login:
         wait = self.failures.wait(user)
         if wait:
             return _refusal(request, 429, say("login.wait", seconds=wait), {"retry-after": str(wait)})
-        if not hmac.compare_digest(_credentials(user, password), self._right):
+        given = _credentials(user, password)
+        owner = hmac.compare_digest(given, self._right)
+        guest = hmac.compare_digest(given, self._guest or self._right)  # as long for both
+        if not owner and not guest:
             self.failures.add(user)
             return _refusal(request, 401, say("login.wrong"))
         token = secrets.token_urlsafe(32)
+        if not owner:
+            self._guests.add(_digest(token))
         self._sessions[_digest(token)] = self._clock() + SESSION_SECONDS
         while len(self._sessions) > MAX_SESSIONS:
-            self._sessions.popitem(last=False)
+            self._guests.discard(self._sessions.popitem(last=False)[0])
         response: Response = RedirectResponse("/", 303) if _is_browser(request) else JSONResponse({"success": True})
         response.set_cookie(
             COOKIE,
@@ -137,6 +155,7 @@ class Login:
         if request.method != "POST":
             return PlainTextResponse("Allowed: GET and POST.", status_code=405, headers={"allow": "GET, POST"})
         self._sessions.pop(_digest(token), None)
+        self._guests.discard(_digest(token))
         response = RedirectResponse("/login", 303)
         response.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return _private(response)

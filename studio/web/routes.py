@@ -28,6 +28,8 @@ from studio.export.replay import Replay
 from studio.gallery import Gallery
 from studio.questions import parse
 from studio.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
+from studio.ui import models
+from studio.ui.session import GUEST_HEADER
 from studio.ui.text import say
 from studio.web.owner import HEADER
 
@@ -80,6 +82,8 @@ class Routes:
                 Route("/sheet/{job_id}.png", self.compare_sheet),
                 Route("/sheet/{job_id}.csv", self.compare_timings),
                 Route("/ask/{name}", self.ask, methods=["GET", "POST"]),
+                Route("/models-found", self.models_found),
+                Route("/model-picture/{model_id}", self.model_picture),
                 Route("/studio-static/{name:path}", self.static),
             ],
             redirect_slashes=False,
@@ -240,6 +244,23 @@ class Routes:
             return _nothing_here()
         headers = {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}"'}
         return Response(data, media_type=media_type, headers=headers)
+
+    async def models_found(self, request: Request) -> Response:
+        """GET /models-found: what the tab Models shows, with an etag; ?refresh=1 looks through the folders now."""
+        manages = request.headers.get(GUEST_HEADER) is None
+        refresh = request.query_params.get("refresh") == "1" and manages
+        view = await run_in_threadpool(models.viewed, self.engine, manages, refresh=refresh)
+        headers = {"etag": f'"{view["stamp"]}"', "cache-control": "no-cache"}
+        if headers["etag"] in request.headers.get("if-none-match", "") and not refresh:
+            return Response(status_code=304, headers=headers)
+        return JSONResponse(view, headers=headers)
+
+    async def model_picture(self, request: Request) -> Response:
+        """GET /model-picture/{id}: the preview that came with a model, a JPEG of at most 512 pixels a side."""
+        jpeg = await run_in_threadpool(self.engine.models.picture, request.path_params["model_id"])
+        if jpeg is None:
+            return _nothing_here()
+        return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=300"})
 
     async def static(self, request: Request) -> Response:
         """GET /studio-static/{file}: a file of studio/ui/static, revalidated by its etag."""

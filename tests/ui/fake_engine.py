@@ -63,6 +63,7 @@ from studio.requests import (
     resolve_noise_schedule,
     steps_run,
 )
+from tests.ui.fake_models import FakeModels
 
 FAILURES: dict[str, tuple[FailureKind, str]] = {
     "fail: oom": ("out_of_memory", "The device ran out of memory. Choose a smaller size or fewer images."),
@@ -127,6 +128,7 @@ class FakeEngine:
 
     def __init__(self, gallery: Gallery, *, seconds_per_step: float = 0.03, loading_seconds: float = 0.0) -> None:
         self.gallery = gallery
+        self.models = FakeModels()
         self.seconds_per_step = seconds_per_step
         self.max_jobs_of_one_owner = 8
         self._jobs: dict[str, Job] = {}
@@ -244,6 +246,10 @@ class FakeEngine:
             Checkpoint(
                 name="tiny-test", label="Tiny <b>test</b>", family="SD 1", native_width=512, native_height=512,
                 size_bytes=2**20,
+            ),
+            Checkpoint(
+                name="quick", label="Quick one", family="SD 1", native_width=512, native_height=512, size_bytes=2**20,
+                num_inference_steps=4, guidance_scale=1.0, scheduler="euler_a", noise_schedule="sgm_uniform",
             ),
         )  # fmt: skip
 

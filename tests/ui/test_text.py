@@ -71,7 +71,13 @@ def test_every_key_that_is_said_is_in_the_catalogue(path: Path) -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
 def test_scripts_say_only_what_is_in_the_catalogue_and_write_no_markup(path: Path) -> None:
     script = path.read_text(encoding="utf-8")
-    prefix = {"stage.js": "stage", "helper.js": "helper", "compare.js": "compare"}.get(path.name, "viewer")
+    prefix = {
+        "stage.js": "stage",
+        "helper.js": "helper",
+        "compare.js": "compare",
+        "models.js": "models",
+        "hub.js": "models",
+    }.get(path.name, "viewer")
     for key in re.findall(r'\bsay\("([a-z0-9_.]+)"', script):
         assert f"{prefix}.{key}" in text.COLUMNS["en"], key
     for parser in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
@@ -109,6 +115,15 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "viewer.branches.",
         "viewer.architecture.",
         "viewer.export.",
+        "models.kind.",
+        "models.one.",
+        "models.short.",
+        "models.place.",
+        "models.state.",
+        "models.prediction.",
+        "models.load.of",
+        "models.hub.",
+        "models.unload.of",
         "api.",
     )
     for key in text.COLUMNS["en"]:

@@ -1,0 +1,155 @@
+"""The tab Models in Chromium, on models that are not there; and the picker that aims the fields at a model's kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Studio
+from tests.ui.fake_models import MODELS
+
+Visitor = Callable[..., Page]
+
+
+@pytest.fixture(autouse=True)
+def _models_as_new(studio: Studio) -> None:
+    studio.engine.models.reset()
+
+
+def opened(visitor: Visitor, **size: int) -> Page:
+    page = visitor(**size)
+    tab = page.get_by_role("tab", name="Models")
+    if not tab.is_visible():  # Gradio folds the last tabs of a narrow page into a menu
+        page.locator(".overflow-menu > button").first.click()
+        tab = page.locator(".overflow-dropdown").get_by_text("Models")
+    tab.click()
+    expect(page.locator(".ls-model")).to_have_count(len(MODELS))
+    return page
+
+
+def line(page: Page, name: str) -> Locator:
+    return page.locator(".ls-model").filter(has=page.get_by_role("button", name=name, exact=True))
+
+
+def test_everything_found_is_listed_with_what_it_is(visitor: Visitor) -> None:
+    page = opened(visitor)
+    expect(line(page, "dreamland-xl")).to_contain_text("SDXL · fp16 · 6.9 GB · stable-diffusion-webui/models")
+    expect(line(page, "Small World")).to_contain_text("loaded")
+    expect(line(page, "old-model")).to_contain_text("which could run code when it is read")
+    expect(line(page, "mystery")).to_contain_text("no kind of model that the studio knows")
+    expect(page.locator(".ls-memory-bar")).to_have_count(2)
+    expect(page.locator(".ls-memory-bar").first).to_contain_text("models 30 MB of 24 GB")
+
+
+def test_search_and_filters_narrow_the_list(visitor: Visitor) -> None:
+    page = opened(visitor)
+    page.get_by_role("searchbox", name="Search models").fill("xl webui")
+    expect(page.locator(".ls-model")).to_have_count(1)
+    page.get_by_role("searchbox", name="Search models").fill("nothing like this")
+    expect(page.locator(".ls-models-none")).to_have_text("Nothing here fits the search.")
+    page.get_by_role("searchbox", name="Search models").fill("")
+    page.locator(".ls-models-kinds").get_by_role("button", name="LoRAs 1").click()
+    expect(page.locator(".ls-model-name")).to_have_text(["ink-lines"])
+    page.locator(".ls-models-kinds").get_by_role("button", name="Not usable 2").click()
+    expect(page.locator(".ls-model-name")).to_have_text(["old-model", "mystery"])
+    page.locator(".ls-models-kinds").get_by_role("button", name="All 7").click()
+    page.get_by_label("Family").select_option("SDXL")
+    expect(page.locator(".ls-model-name")).to_have_text(["dreamland-xl", "ink-lines"])
+
+
+def test_a_model_is_loaded_and_let_go(visitor: Visitor) -> None:
+    page = opened(visitor)
+    page.get_by_role("button", name="Load dreamland-xl").first.click()
+    expect(line(page, "dreamland-xl")).to_contain_text("loaded")
+    expect(line(page, "Small World")).to_contain_text("in RAM")
+    expect(page.locator(".ls-memory-bar").first).to_contain_text("models 6.9 GB")
+    page.get_by_role("button", name="Unload dreamland-xl").first.click()
+    expect(page.get_by_role("button", name="Load dreamland-xl").first).to_be_visible()
+
+
+def test_details_notes_and_a_corrected_prediction_type(visitor: Visitor, studio: Studio) -> None:
+    page = opened(visitor)
+    page.get_by_role("button", name="Small World", exact=True).click()
+    drawer = page.get_by_role("complementary", name="Details")
+    expect(drawer).to_contain_text("5c1ab9d0e2")
+    expect(drawer).to_contain_text("128 × 128")
+    drawer.get_by_label("Note").fill("good for tests")
+    drawer.get_by_label("Note").blur()
+    drawer.get_by_label("Predicts").select_option("v_prediction")
+    expect(drawer.get_by_label("Predicts").locator("option").first).to_have_text("As the file says")
+    model = studio.engine.models.all[MODELS[0].id]
+    assert (model.note, model.prediction_type, model.prediction_corrected) == ("good for tests", "v_prediction", True)
+    drawer.get_by_role("button", name="Close the details").click()
+    expect(drawer).to_be_hidden()
+
+
+def test_what_a_file_says_of_itself_is_text(visitor: Visitor) -> None:
+    page = opened(visitor)
+    page.get_by_role("button", name="Tiny <b>test</b>", exact=True).click()
+    drawer = page.get_by_role("complementary", name="Details")
+    expect(drawer.locator(".ls-model-picture")).to_have_js_property("naturalWidth", 96)
+    drawer.get_by_text("What the file says of itself").click()
+    expect(drawer).to_contain_text("<img src=x onerror=window.__xss=1>")
+    assert not page.evaluate("window.__xss")
+
+
+def test_new_files_come_without_a_restart(visitor: Visitor, studio: Studio) -> None:
+    page = opened(visitor)
+    models = studio.engine.models
+    del models.all[MODELS[-1].id]
+    expect(page.locator(".ls-model")).to_have_count(len(MODELS) - 1)
+    page.get_by_role("button", name="Look again").click()
+    expect(page.get_by_role("button", name="Look again")).not_to_have_attribute("aria-busy", "true")
+    assert models.refreshed == 1
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(visitor: Visitor) -> None:
+    page = opened(visitor, width=390, height=844)
+    page.get_by_role("button", name="dreamland-xl", exact=True).click()
+    expect(page.get_by_role("complementary", name="Details")).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_picker_aims_the_fields_at_the_models_kind_unless_they_were_changed(visitor: Visitor) -> None:
+    page = visitor()
+
+    def choose(label: str) -> None:
+        page.locator("#text_to_image-checkpoint input").click()
+        page.get_by_role("option", name=re.compile(re.escape(label))).click()
+
+    steps = page.locator("#text_to_image-num_inference_steps input[type=number]")
+    guidance = page.locator("#text_to_image-guidance_scale input[type=number]")
+    width = page.locator("#text_to_image-width input")
+    page.locator("#text_to_image-desk").get_by_role("button", name="More").click()
+    choose("Quick one")
+    expect(width).to_have_value("512")
+    expect(steps).to_have_value("4")
+    expect(guidance).to_have_value("1")
+    expect(page.locator("#text_to_image-scheduler input")).to_have_value("Euler a")
+    guidance.fill("3")
+    guidance.blur()
+    choose("Small World")
+    expect(width).to_have_value("128")
+    expect(steps).to_have_value("25")
+    expect(page.locator("#text_to_image-scheduler input")).to_have_value("DPM++ 2M")
+    expect(guidance).to_have_value("3")
+
+
+def test_a_repository_is_looked_at_and_fetched_from(visitor: Visitor) -> None:
+    page = opened(visitor)
+    page.get_by_text("Add from the hub").click()
+    page.get_by_label("owner/model, or its address").fill("gated/one")
+    page.get_by_role("button", name="Show files").click()
+    expect(page.locator(".ls-models-message")).to_have_text("gated/one is gated. Give a token.")
+    page.get_by_label("Token, for gated models").fill("secret")
+    page.get_by_role("button", name="Show files").click()
+    expect(page.locator(".ls-hub-files li")).to_have_count(2)
+    page.get_by_role("button", name="Download 1 file, 2.0 GB").click()
+    download = page.locator(".ls-hub-download")
+    expect(download).to_contain_text("gated/one · small.safetensors")
+    expect(download).to_contain_text("1.0 GB of 2.0 GB · 50 MB/s")
+    page.get_by_role("button", name="Cancel the download of gated/one").click()
+    expect(download).to_contain_text("cancelled")

@@ -1,0 +1,139 @@
+"""Models that are not there, for the page's tests: every state a list can show, loaded and unloaded in no time."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+from PIL import Image
+
+from studio.events import Download, HubFile, MemoryUse, Model, ModelKind, NoSuchModel, PredictionName, Refused
+from studio.requests import InvalidRequest, Problem
+
+GIB = 2**30
+
+
+def _model(name: str, **facts: object) -> Model:
+    return Model(id=f"{name:x<16.16}", name=name, **{"label": name, "where": "models/checkpoints", **facts})  # type: ignore[arg-type]
+
+
+MODELS = (
+    _model(
+        "small-world-128", label="Small World", kind="checkpoint", state="usable", where="models", family="SD 1",
+        form="diffusers folder", precision="fp16", parts=("U-Net", "VAE", "text encoder"), prediction_type="epsilon",
+        native_width=128, native_height=128, size_bytes=30 * 2**20, built_in=True, place="device",
+        sha256="5c1ab9d0e2" + "0" * 54, note="Drawn objects in drawn scenes.",
+    ),
+    _model(
+        "tiny-test", label="Tiny <b>test</b>", kind="checkpoint", state="usable", family="SD 1", form="safetensors",
+        precision="fp16", prediction_type="epsilon", native_width=512, native_height=512, size_bytes=2 * GIB,
+        has_picture=True, metadata=(("modelspec.author", "<img src=x onerror=window.__xss=1>"),),
+    ),
+    _model(
+        "dreamland-xl", kind="checkpoint", state="usable", family="SDXL", form="safetensors", precision="fp16",
+        prediction_type="v_prediction", native_width=1024, native_height=1024, size_bytes=int(6.9 * GIB), place="ram",
+        where="stable-diffusion-webui/models/Stable-diffusion/xl", parts=("U-Net", "VAE", "text encoder"),
+    ),
+    _model(
+        "old-model", kind="checkpoint", state="refused", form="pickle", size_bytes=4 * GIB, convertible=True,
+        reason="old-model.ckpt is a pickle, which could run code when it is read. Only safetensors are loaded.",
+    ),
+    _model("mystery", kind=None, state="unknown", form="safetensors", size_bytes=5 * 2**20,
+           reason="Its tensors belong to no kind of model that the studio knows."),
+    _model("soft-vae", kind="vae", state="usable", where="models/vae", family="SD 1", size_bytes=334 * 2**20),
+    _model("ink-lines", kind="lora", state="usable", where="models/loras", family="SDXL", size_bytes=218 * 2**20,
+           metadata=(("trigger words", "ink lines"),)),
+)  # fmt: skip
+
+
+class FakeModels:
+    """Implements `studio.events.Models`."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """As at the start."""
+        self.all = {model.id: model for model in MODELS}
+        self.fetched: list[Download] = []
+        self.told = ""
+        self.refreshed = 0
+
+    def found(self, *, refresh: bool = False) -> tuple[Model, ...]:
+        self.refreshed += refresh
+        return tuple(self.all.values())
+
+    def load(self, model_id: str) -> None:
+        if self._get(model_id).state != "usable":
+            raise Refused(self._get(model_id).reason)
+        self.told = ""
+        for other in [m for m in self.all.values() if m.place == "device"]:
+            self._set(other.id, place="ram")
+        self._set(model_id, place="device")
+
+    def unload(self, model_id: str) -> None:
+        self._set(model_id, place="disk")
+
+    def memory(self) -> MemoryUse:
+        on_device = sum(m.size_bytes for m in self.all.values() if m.place == "device")
+        in_ram = sum(m.size_bytes for m in self.all.values() if m.place == "ram")
+        return MemoryUse(
+            device_label="Fake 24 GB", device_models=on_device, device_limit=16 * GIB, device_free=20 * GIB,
+            device_total=24 * GIB, ram_models=in_ram, ram_limit=32 * GIB, ram_free=40 * GIB, ram_total=64 * GIB,
+        )  # fmt: skip
+
+    def message(self) -> str:
+        return self.told
+
+    def annotate(self, model_id: str, note: str) -> None:
+        if "\x00" in note:
+            raise InvalidRequest(Problem("note", repr(note), "text"))
+        self._set(model_id, note=note)
+
+    def correct(self, model_id: str, prediction_type: PredictionName | None) -> None:
+        self._set(
+            model_id, prediction_type=prediction_type or "epsilon", prediction_corrected=prediction_type is not None
+        )
+
+    def picture(self, model_id: str) -> bytes | None:
+        model = self.all.get(model_id)
+        if model is None or not model.has_picture:
+            return None
+        out = io.BytesIO()
+        Image.linear_gradient("L").resize((96, 96)).convert("RGB").save(out, "JPEG")
+        return out.getvalue()
+
+    def repository(self, repository: str, *, revision: str = "main", token: str | None = None) -> tuple[HubFile, ...]:
+        if repository == "gated/one" and token != "secret":
+            raise Refused("gated/one is gated. Give a token.")
+        return (
+            HubFile(path="small.safetensors", size=2 * GIB, suggested=True),
+            HubFile(path="big.safetensors", size=4 * GIB),
+        )
+
+    def download(
+        self, repository: str, files: tuple[str, ...], *, kind: ModelKind = "checkpoint", revision: str = "main",
+        token: str | None = None,
+    ) -> str:  # fmt: skip
+        self.fetched.insert(
+            0,
+            Download(
+                id="d1", repository=repository, files=files, kind=kind, state="running", done_bytes=GIB,
+                total_bytes=2 * GIB, bytes_per_second=50 * 2**20, seconds_left=20.5,
+            ),
+        )  # fmt: skip
+        return "d1"
+
+    def downloads(self) -> tuple[Download, ...]:
+        return tuple(self.fetched)
+
+    def cancel_download(self, download_id: str) -> None:
+        self.fetched = [replace(d, state="cancelled", message="Cancelled.") for d in self.fetched]
+
+    def _get(self, model_id: str) -> Model:
+        if model_id not in self.all:
+            raise NoSuchModel("This model is not in the models folders any more.")
+        return self.all[model_id]
+
+    def _set(self, model_id: str, **changes: object) -> None:
+        self.all[model_id] = replace(self._get(model_id), **changes)  # type: ignore[arg-type]
