@@ -246,9 +246,7 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
             quiet=True,
             app_kwargs={
                 "openapi_url": None,
-                "middleware": middleware(
-                    engine, gallery, hosts=hosts, auth=auth, guest=guest, replay_page=replay_page
-                ),
+                "middleware": middleware(engine, gallery, hosts=hosts, auth=auth, guest=guest, replay_page=replay_page),
             },
             **launch,
         )

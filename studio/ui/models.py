@@ -8,8 +8,6 @@ not by an event, since `gr.skip()` for a gr.HTML makes Gradio 6.31 forget its ot
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,7 +15,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.events import Download, Engine, Model, NoSuchModel, Refused
+from studio.events import Engine, NoSuchModel, Refused
 from studio.requests import InvalidRequest
 from studio.ui import session
 from studio.ui.drawn import QUIET, drawn
@@ -88,31 +86,9 @@ def build(engine: Engine) -> gr.HTML:
     return show
 
 
-def viewed(engine: Engine, manages: bool, *, refresh: bool = False) -> dict[str, Any]:
-    """Everything the list shows, with a stamp that changes when any of it does."""
-    now = engine.status()
-    loading = now.checkpoint if now.state == "loading" else None
-    view: dict[str, Any] = {
-        "models": [_line(model) for model in engine.models.found(refresh=refresh)],
-        "memory": asdict(engine.models.memory()),
-        "message": engine.models.message(),
-        "downloads": [_line(d) for d in engine.models.downloads()] if manages else [],
-        "loading": {"name": loading, "fraction": now.fraction} if loading else None,
-        "manages": manages,
-    }
-    steady = view | {"memory": {k: v for k, v in view["memory"].items() if not k.endswith("_free")}}  # always moving
-    stamp = hashlib.sha256(json.dumps(steady, sort_keys=True).encode()).hexdigest()[:16]
-    return view | {"stamp": stamp}
-
-
 def _told(problem: str) -> dict[str, Any]:
     """What became of an order: empty when it was taken. Two are never equal, so that each is noticed."""
     return {"problem": problem, "order": secrets.token_hex(4)}
-
-
-def _line(model: Model | Download) -> dict[str, Any]:
-    """Only what is not empty: a folder of thousands is a long list."""
-    return {name: value for name, value in asdict(model).items() if value not in ("", None, (), False)}
 
 
 def _text(given: dict[str, Any], name: str) -> str:

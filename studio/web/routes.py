@@ -28,9 +28,9 @@ from studio.export.replay import Replay
 from studio.gallery import Gallery
 from studio.questions import parse
 from studio.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
-from studio.ui import models
-from studio.ui.session import GUEST_HEADER
+from studio.ui import model_list
 from studio.ui.text import say
+from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
 
 STATIC_DIR = Path(__file__).resolve().parent.parent / "ui" / "static"
@@ -249,7 +249,7 @@ class Routes:
         """GET /models-found: what the tab Models shows, with an etag; ?refresh=1 looks through the folders now."""
         manages = request.headers.get(GUEST_HEADER) is None
         refresh = request.query_params.get("refresh") == "1" and manages
-        view = await run_in_threadpool(models.viewed, self.engine, manages, refresh=refresh)
+        view = await run_in_threadpool(model_list.viewed, self.engine, manages, refresh=refresh)
         headers = {"etag": f'"{view["stamp"]}"', "cache-control": "no-cache"}
         if headers["etag"] in request.headers.get("if-none-match", "") and not refresh:
             return Response(status_code=304, headers=headers)

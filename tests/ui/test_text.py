@@ -15,6 +15,13 @@ UI = Path(text.__file__).parent
 PYTHON = sorted(p for p in UI.glob("*.py") if p.name != "text.py")
 SCRIPTS = sorted((UI / "static").rglob("*.js"))
 WEB = sorted((UI.parent / "web").glob("*.py"))  # the login page speaks from the same catalogue
+PREFIXES = {
+    "stage.js": "stage",
+    "helper.js": "helper",
+    "compare.js": "compare",
+    "models.js": "models",
+    "hub.js": "models",
+}  # what a script's own texts begin with; the others are the viewer's
 SHOWN = {"label", "info", "placeholder", "title"}  # arguments of components whose value a visitor reads
 
 
@@ -71,13 +78,7 @@ def test_every_key_that_is_said_is_in_the_catalogue(path: Path) -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
 def test_scripts_say_only_what_is_in_the_catalogue_and_write_no_markup(path: Path) -> None:
     script = path.read_text(encoding="utf-8")
-    prefix = {
-        "stage.js": "stage",
-        "helper.js": "helper",
-        "compare.js": "compare",
-        "models.js": "models",
-        "hub.js": "models",
-    }.get(path.name, "viewer")
+    prefix = PREFIXES.get(path.name, "viewer")
     for key in re.findall(r'\bsay\("([a-z0-9_.]+)"', script):
         assert f"{prefix}.{key}" in text.COLUMNS["en"], key
     for parser in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
