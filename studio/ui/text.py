@@ -603,6 +603,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.failed": "{count} failed.",
     "compare.stopping": "Stopping…",
     "compare.sending": "Sending…",
+    "compare.lost": "The studio does not answer. Look whether it is still running, then try again.",
     "compare.impossible": "This pair cannot be run",
     "compare.cell.failed": "This picture failed",
     "compare.cell.stopped": "Stopped before it was done",

@@ -113,6 +113,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "helper.",
         "compare.axis.",
         "compare.state.",
+        "compare.mode.",
         "viewer.branches.",
         "viewer.architecture.",
         "viewer.export.",
@@ -131,5 +132,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         last = key.split(".", 1)[-1]
         said = f'"{key}"' in sources or f'"{last}"' in sources or key.startswith(dynamic)
         by_field = key.endswith((".label", ".help", ".placeholder"))
-        by_words = key.startswith(("prompts.", "header.", "offer.")) and f".{last}" in sources.replace("words.", ".")
+        by_words = key.startswith(("prompts.", "header.", "offer.", "compare.")) and f".{last}" in sources.replace(
+            "words.", "."
+        )
         assert said or by_field or by_words, key

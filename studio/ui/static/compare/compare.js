@@ -366,7 +366,7 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     const mine = view;
     setTimeout(() => {
       if (view !== mine) return;
-      view = { state: "refused", cells: [], message: window.LatentStudio.lost || words.first };
+      view = { state: "refused", cells: [], message: words.lost };
       draw();
     }, NO_ANSWER);
     draw();
