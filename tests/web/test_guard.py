@@ -183,6 +183,15 @@ def test_uploads_have_a_limit_of_their_own(guard: Guard, page: Page) -> None:
     assert page.reached == ["/gradio_api/upload"]
 
 
+def test_a_picture_that_is_asked_about_may_be_as_large_as_an_upload(guard: Guard, page: Page) -> None:
+    picture = ("content-type", "image/png")
+    assert call(guard, "/ask/start", method="POST", headers=[picture], body=bytes(3 * 2**20)).status == 200
+    for path, kind in (("/ask/start", "application/json"), ("/gradio_api/run", "image/png")):
+        answer = call(guard, path, method="POST", headers=[("content-type", kind)], body=bytes(3 * 2**20))
+        assert answer.status == 413, path
+    assert page.reached == ["/ask/start"]
+
+
 def test_an_endless_upload_is_cut_off_at_its_limit() -> None:
     seen = 0
 
