@@ -184,8 +184,8 @@ class Pace:
     seconds_per_picture: float  # decoding and saving one
 
     def row(self, rows: int) -> float:
-        """Seconds of one row of a call of so many, by the nearest size that was measured."""
-        return self.seconds_per_row[min(self.seconds_per_row, key=lambda known: abs(known - rows))]
+        """Seconds of one row of a call of so many, by the nearest measured size, the smaller of two."""
+        return self.seconds_per_row[min(self.seconds_per_row, key=lambda known: (abs(known - rows), known))]
 
     def seconds(self, surface: Surface, most_rows: int = 64) -> float:
         """What the surface will take here alone: its cells share calls of at most `most_rows` rows, and the calls grow
