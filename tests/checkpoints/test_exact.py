@@ -3,6 +3,7 @@ family on the same file: prompts, pooled embeddings, micro-conditioning, schedul
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,8 @@ def test_pictures_are_those_of_diffusers(pair: Pair, size: tuple[int, int], guid
             )
             given: dict[str, Any] = {}
             if refiner:
-                values = {k: v for k, v in request.to_dict().items() if k not in ("kind", "schema")}
+                shared = {f.name for f in dataclasses.fields(ImageToImage)}
+                values = {k: v for k, v in request.to_dict().items() if k in shared}
                 request = ImageToImage(**values, image=b"below", strength=0.9)  # type: ignore[arg-type]
                 given["picture"] = picture(width, height)
             steps = STEPS if not refiner else int(STEPS * 0.9)
