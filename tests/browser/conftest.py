@@ -91,3 +91,23 @@ def ready(page: Page) -> None:
     """Wait until Gradio has drawn the page and what it loads first has come."""
     page.get_by_role("button", name="Generate").first.wait_for(timeout=60_000)
     page.wait_for_function("document.querySelector('.ls-dot')?.dataset.state === 'ready'", timeout=120_000)
+
+
+def quiet(page: Page) -> None:
+    """Wait until the page has fetched nothing for 0.6 seconds.
+
+    Playwright's own "networkidle" may never come: Gradio's heartbeat is a request that lasts as long as the page.
+    """
+    page.evaluate(
+        """() => new Promise((done) => {
+          performance.setResourceTimingBufferSize(10000);
+          let before = -1;
+          const look = () => {
+            const now = performance.getEntriesByType("resource").length;
+            if (now === before) return done();
+            before = now;
+            setTimeout(look, 600);
+          };
+          look();
+        })"""
+    )

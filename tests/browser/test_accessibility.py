@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import ready
+from tests.browser.conftest import quiet, ready
 from tests.browser.test_page import finished, generate, stage
 
 Visitor = Callable[..., Page]
@@ -31,7 +31,7 @@ def test_axe_finds_nothing_on_any_tab(visitor: Visitor, theme: str) -> None:
     for tab in page.locator("#tabs [role=tab]:visible").all():
         tab.click()
         expect(tab).to_have_attribute("aria-selected", "true")
-        page.wait_for_load_state("networkidle")
+        quiet(page)
         found[tab.inner_text()] = violations(page)
     assert {name: faults for name, faults in found.items() if faults} == {}
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import quiet
 from tests.browser.test_page import (
     desk,
     finished,
@@ -148,7 +149,7 @@ def test_the_run_is_moved_through_in_the_noise_viewer(visitor: Visitor, url: str
     stage(page).get_by_role("button", name="Noise viewer").click()
     where = page.locator(".ls-where")
     expect(where).to_have_text("Evaluation 25 of 25")
-    page.wait_for_load_state("networkidle")
+    quiet(page)
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
     seen = set()

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from studio import sheet
 from studio.compare import Surface
-from tests.browser.conftest import Studio
+from tests.browser.conftest import Studio, quiet
 
 Visitor = Callable[..., Page]
 
@@ -39,7 +39,7 @@ def run(page: Page, prompt: str = "a red apple", x: str = "3, 6, 9", y: str = "1
 
 def finished(page: Page) -> None:
     expect(comparison(page)).to_have_attribute("data-state", "finished", timeout=120_000)
-    page.wait_for_load_state("networkidle")
+    quiet(page)
 
 
 def big_picture(page: Page, pane: str = "b") -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import quiet
 from tests.browser.test_page import finished, generate, stage
 
 Visitor = Callable[..., Page]
@@ -65,7 +66,7 @@ def test_a_run_is_moved_through_in_the_noise_viewer_with_the_network_idle(visito
     stage(page).get_by_role("button", name="Noise viewer").click()
     where = page.locator(".ls-where")
     expect(where).to_have_text("Evaluation 25 of 25")
-    page.wait_for_load_state("networkidle")
+    quiet(page)
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Studio, ready
+from tests.browser.conftest import Studio, quiet, ready
 
 Visitor = Callable[..., Page]
 XSS = '<img src=x onerror="window.__xss=1"><script>window.__xss=1</script>"\'>{{value}}${window.__xss=1}'
@@ -78,7 +78,7 @@ def test_the_strip_is_scrubbed_with_mouse_and_keys_without_asking_the_server(vis
     generate(page)
     finished(page)
     expect(stage(page).locator("img.ls-picture")).to_have_attribute("src", re.compile("^/picture/"))
-    page.wait_for_load_state("networkidle")
+    quiet(page)
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url) if not request.url.startswith("data:") else None)
     film = stage(page).get_by_role("slider", name="Steps of this picture")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import ready
+from tests.browser.conftest import quiet, ready
 from tests.browser.test_page import finished, generate, stage
 
 Visitor = Callable[..., Page]
@@ -26,7 +26,7 @@ def viewer(visitor: Visitor) -> Page:
 
 
 def test_a_key_press_changes_the_picture_before_the_next_frame_and_asks_the_server_nothing(viewer: Page) -> None:
-    viewer.wait_for_load_state("networkidle")
+    quiet(viewer)
     requests: list[str] = []
     viewer.on("request", lambda request: requests.append(request.url))
     viewer.get_by_role("slider", name="Evaluations of this run").focus()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import quiet
 from tests.browser.test_built_in_model import MODEL, url  # noqa: F401  (the fixture that serves the product)
 
 pytestmark = pytest.mark.skipif(not MODEL.is_file(), reason="the built-in model is not in models/")
@@ -45,7 +46,7 @@ def drawn(page: Page, canvas: str) -> str:
 def test_what_if_is_the_recorded_picture_at_the_real_guidance_and_another_at_any_other(viewer: Page) -> None:
     viewer.get_by_role("tab", name="Guidance").click()
     at(viewer, 9)
-    viewer.wait_for_load_state("networkidle")
+    quiet(viewer)
     requests: list[str] = []
     viewer.on("request", lambda request: requests.append(request.url))
     assert drawn(viewer, "[data-guidance=what_if]") == drawn(viewer, "[data-guidance=real]")
@@ -93,7 +94,7 @@ def test_a_picture_is_noised_to_any_t_without_asking_and_its_losses_are_measured
     viewer.get_by_role("tab", name="Forward process").click()
     slider = viewer.get_by_label("Noise it to t")
     expect(slider).to_be_visible()
-    viewer.wait_for_load_state("networkidle")
+    quiet(viewer)
     requests: list[str] = []
     viewer.on("request", lambda request: requests.append(request.url))
     seen = set()
