@@ -389,6 +389,11 @@ def storage_key(controls: Controls) -> str:
     return f"latent-studio-{controls.tab}"
 
 
+def reusable(controls: Controls) -> list[Any]:
+    """Everything `restored` may update: the outputs of whatever calls it."""
+    return [*(controls.fields[name] for name in kept_names(controls)), controls.aspect, controls.before]
+
+
 def restored(engine: Engine, controls: Controls, given: object) -> dict[Any, Any]:
     """Updates for the fields from kept or reused settings. What is not allowed any more keeps its present value."""
     if not isinstance(given, Mapping):

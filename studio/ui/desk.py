@@ -48,15 +48,13 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
     # That a double click makes one run is the stage's doing: it lets no click through while a run is under way.
     desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], trigger_mode="multiple", **WATCHING)
     desk.stage.stop(stop, None, None, **QUIET)
-    reusable = [fields[name] for name in c.kept_names(desk.controls)] + [desk.controls.aspect, desk.controls.before]
-    desk.stage.reuse(reuse, None, reusable, **QUIET)
+    desk.stage.reuse(reuse, None, c.reusable(desk.controls), **QUIET)
     desk.controls.seed_last.click(last_seed, None, [fields["seed"]], **QUIET)
 
 
 def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> None:
     """After a (re)load: the fields as they were, then the run as it is now."""
     fields = desk.controls.fields
-    reusable = [fields[name] for name in c.kept_names(desk.controls)] + [desk.controls.aspect, desk.controls.before]
 
     def fields_back(kept: object) -> dict[Any, Any]:
         catalog = engine.catalog()
@@ -76,7 +74,7 @@ def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> Non
     demo.load(
         fields_back,
         [kept],
-        reusable,
+        c.reusable(desk.controls),
         js=c.reader(desk.controls),
         **QUIET,
     )

@@ -105,7 +105,6 @@ def offer() -> gr.HTML:
 
 def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML) -> None:
     """When a picture says how it was made, offer these settings; when they are wanted, take them over."""
-    reusable = [controls.fields[name] for name in c.kept_names(controls)] + [controls.aspect]
 
     def look(path: str | None) -> dict[str, Any]:
         try:
@@ -122,4 +121,4 @@ def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML) -> None:
         return c.restored(engine, controls, event._data.get("settings"))
 
     controls.fields["image"].change(look, [controls.fields["image"]], [shown_offer], **QUIET)
-    shown_offer.take(take, None, reusable, **QUIET)
+    shown_offer.take(take, None, c.reusable(controls), **QUIET)
