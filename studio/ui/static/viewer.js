@@ -80,7 +80,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   }
   tabs.addEventListener("keydown", (event) => {
     const open = deeper.filter((panel) => !panel.tab.hidden);
-    const now = open.findIndex((panel) => panel.name === state.open);
+    const now = open.indexOf(front());
     const to = { ArrowLeft: now - 1, ArrowRight: now + 1 }[event.key];
     if (to === undefined || !open[to]) return;
     event.preventDefault();
@@ -220,7 +220,10 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
 
   const run = () => (context.record && context.record.evaluations.length ? context.record : null);
   const usable = (panel) => (run() ? panel.available(context.record) : panel.alone);
-  const visible = () => panels.filter((panel) => (panel.place === "deeper" ? state.mode === "expert" && panel.name === state.open && usable(panel) : run()));
+  /** The deeper panel that shows: the one that was chosen, or the first while that one has nothing to show yet. The
+      choice itself stays, so that a run that is only coming in (a reload, a branch) does not lose it. */
+  const front = () => deeper.find((panel) => panel.name === state.open && usable(panel)) || deeper.find(usable);
+  const visible = () => panels.filter((panel) => (panel.place === "deeper" ? state.mode === "expert" && panel === front() : run()));
 
   function draw() {
     const record = run();
@@ -252,11 +255,10 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   }
 
   function drawTabs() {
-    const open = deeper.filter(usable);
-    if (!open.some((panel) => panel.name === state.open) && open.length) state.open = open[0].name;
+    const before = front();
     for (const panel of deeper) {
-      const chosen = panel.name === state.open;
-      panel.tab.hidden = !open.includes(panel);
+      const chosen = panel === before;
+      panel.tab.hidden = !usable(panel);
       panel.tab.setAttribute("aria-selected", String(chosen));
       panel.tab.tabIndex = chosen ? 0 : -1;
       panel.room.hidden = !chosen;
