@@ -5,6 +5,8 @@ Plain data: no torch, no page. A branch is a job like any other; this says where
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
@@ -20,6 +22,7 @@ from studio.requests import (
     shown,
 )
 
+MOST_POKED = 20.0  # x_t has a standard deviation of about 1
 _WHOLE = {
     "evaluation": Range(low=0, high=999, whole=True),
     "noise_seed": Range(low=0, high=MAX_SEED, whole=True),
@@ -32,6 +35,9 @@ class Branch:
 
     `noise_seed` gives it other noise: predicted x0 stays where the run had it before, the noise around it is drawn
     anew, and so is all that the scheduler adds from there on. At evaluation 0 it is simply another seed.
+
+    `poke` is added to x_t, as the U-Net is given it, before it is asked: float32 numbers, little-endian, of the
+    latents' shape (C, h, w).
     """
 
     evaluation: int
@@ -39,16 +45,18 @@ class Branch:
     negative_prompt: str | None = None
     guidance_scale: float | None = None
     noise_seed: int | None = None
+    poke: bytes | None = None
 
     @property
     def changed(self) -> dict[str, object]:
-        """What is not as it was, by name."""
-        return {f.name: v for f in fields(self)[1:] if (v := getattr(self, f.name)) is not None}
+        """What is not as it was, by name; of a poke how many numbers it changes."""
+        found = {f.name: v for f in fields(self)[1:] if (v := getattr(self, f.name)) is not None}
+        return found | ({"poke": sum(value != 0 for value in _numbers(self.poke))} if self.poke is not None else {})
 
     @classmethod
-    def parse(cls, given: Mapping[str, str]) -> Self:
-        """From a query string. Raises InvalidRequest with every problem."""
-        known = [f.name for f in fields(cls)]
+    def parse(cls, given: Mapping[str, str], poke: bytes = b"") -> Self:
+        """From a query string and the body of the request. Raises InvalidRequest with every problem."""
+        known = [f.name for f in fields(cls) if f.name != "poke"]
         problems = [
             Problem(name, shown(given[name]), f"the fields {', '.join(known)}") for name in given if name not in known
         ]
@@ -63,9 +71,21 @@ class Branch:
                 values[name] = _number(name, text, problems)
         if "evaluation" not in given:
             problems.append(Problem("evaluation", "nothing", _WHOLE["evaluation"].describe()))
+        if poke:
+            values["poke"] = poke
+            if len(poke) % 4 or any(not abs(value) <= MOST_POKED for value in _numbers(poke)):
+                allowed = f"float32 numbers from -{MOST_POKED:g} to {MOST_POKED:g}"
+                problems.append(Problem("poke", f"{len(poke):,} bytes", allowed))
         if problems:
             raise InvalidRequest(*problems)
         return cls(**values)  # type: ignore[arg-type]
+
+
+def _numbers(poke: bytes) -> array[float]:
+    values = array("f", poke[: len(poke) - len(poke) % 4])
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
 
 
 def _number(name: str, text: str, problems: list[Problem]) -> float | None:

@@ -521,6 +521,11 @@ class Engine(Protocol):
         the checkpoint is not the loaded one, too many questions wait, or the answer cannot be computed."""
         ...
 
+    def visitor(self, owner: str, *, here: bool) -> None:
+        """This visitor has opened the page (`here`), or closed it: what is only kept to be looked at (recordings, with
+        the pictures that their runs began with) is let go of a few minutes later. Runs go on, pictures stay."""
+        ...
+
     def close(self) -> None:
         """Stop running jobs, end the thread, release the device. Returns within three seconds."""
         ...

@@ -35,10 +35,21 @@ _RANGES: Mapping[str, Range] = {
     "seed": Range(low=0, high=MAX_SEED, whole=True),
     "points": Range(low=2, high=20, whole=True),
     "timestep": Range(low=0, high=999, whole=True),
+    "which": Range(low=0, high=999_999, whole=True),
+    "evaluation": Range(low=0, high=999, whole=True),
     "width": RANGES["width"],
     "height": RANGES["height"],
 }
-_TEXTS = ("caption", "wrong_caption")
+_TEXTS = ("caption", "wrong_caption", "prompt")
+DECODABLE: Mapping[str, str] = {
+    "x_t": "noisy latents",
+    "denoised": "predicted x0",
+    "x0_cond": "x0 with the prompt alone",
+    "x0_uncond": "x0 without the prompt",
+    "noise_pred": "predicted noise",
+    "eps_cond": "noise with the prompt",
+    "eps_uncond": "noise without the prompt",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +153,49 @@ class Architecture(Question):
     name: ClassVar[str] = "architecture"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Embeddings(Question):
+    """What the text encoder makes of each token of a prompt: lengths, angles between them, and a map of them."""
+
+    name: ClassVar[str] = "embeddings"
+
+    prompt: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookAgain(Question):
+    """Something about one evaluation (0-based) of a recorded run of this visitor; `which` image of the job."""
+
+    job: str
+    which: int = 0
+    evaluation: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded(LookAgain):
+    """A quantity of an evaluation, decoded by the VAE and not by the fast decoder: a JPEG."""
+
+    name: ClassVar[str] = "decoded"
+
+    quantity: str = "denoised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfAttention(LookAgain):
+    """Which places each place of the picture looked at: the U-Net call is made once more, for the prompt's half."""
+
+    name: ClassVar[str] = "self-attention"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads(LookAgain):
+    """Where each head of one cross-attention layer looked, by the same way."""
+
+    name: ClassVar[str] = "heads"
+
+    layer: str
+
+
 KINDS: Mapping[str, type[Question]] = {
     kind.name: kind
     for kind in (
@@ -153,6 +207,10 @@ KINDS: Mapping[str, type[Question]] = {
         ErrorMap,
         RoundTrip,
         Architecture,
+        Embeddings,
+        Decoded,
+        SelfAttention,
+        Heads,
     )
 }
 
@@ -201,6 +259,7 @@ def _value(name: str, text: str, problems: list[Problem]) -> object:
         ("scheduler", {k: v.label for k, v in SCHEDULERS.items()}),
         ("noise_schedule", dict(NOISE_SCHEDULES)),
         ("resize_mode", dict(RESIZE_MODES)),
+        ("quantity", dict(DECODABLE)),
     ):
         if name == field:
             text = short_name(text, table)

@@ -1,4 +1,5 @@
-"""Where the U-Net looks: cross-attention weights of one call, observed from beside.
+"""Where the U-Net looks: attention weights of one call, observed from beside. Cross-attention (the places of the
+picture at the tokens of the prompt), or self-attention (at each other).
 
 Hooks keep what `to_q` and `to_k` gave and compute softmax(q k^T * scale) a second time; the model's own way to its
 answer stays as it is, so the answer is the same to the last bit, whatever attention processor is set. There are no
@@ -7,7 +8,7 @@ hooks outside of an `observed` block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,9 +19,14 @@ from diffusers.models.attention_processor import Attention
 _PLACES = {"down_blocks": "down", "mid_block": "mid", "up_blocks": "up"}
 
 
+CROSS, SELF = "attn2", "attn1"  # how diffusers calls the two in a transformer block
+FINE_PLACES = 32 * 32  # layers of more places take most of the time, and self-attention of them most of the memory
+
+
 @dataclass(frozen=True)
 class LayerShape:
-    """One cross-attention layer: queries (height * width, heads * head_dim), keys and values (tokens, the same)."""
+    """One attention layer: queries (height * width, heads * head_dim), keys and values (tokens, the same). In
+    self-attention the tokens are the places themselves."""
 
     name: str
     place: str  # "down", "mid" or "up"
@@ -54,26 +60,77 @@ class AttentionMaps:
         self.layers.append(layer)
 
 
+@dataclass
+class HeadMaps:
+    """What one layer's heads have seen: `weights` (heads, tokens, height, width) float32; None before its call."""
+
+    weights: torch.Tensor | None = None
+    layer: LayerShape | None = None
+
+
+Take = Callable[[LayerShape, torch.Tensor], None]  # a layer and its weights (heads, height * width, tokens) float32
+
+
 @contextmanager
-def observed(unet: torch.nn.Module, row: int, latent_size: tuple[int, int]) -> Iterator[AttentionMaps]:
-    """Observe the cross-attention of the U-Net calls inside, for one row of the call.
+def observed(
+    unet: torch.nn.Module,
+    row: int,
+    latent_size: tuple[int, int],
+    *,
+    which: str = CROSS,
+    most_places: int | None = None,
+) -> Iterator[AttentionMaps]:
+    """Observe the attention of the U-Net calls inside, for one row of the call.
 
     `row` is that of the prompt (with guidance the negative prompt's row comes first). `latent_size` is (h, w) of the
-    latents: a layer's own height and width follow from it and its number of queries, never from a square root.
+    latents: a layer's own height and width follow from it and its number of queries, never from a square root. Layers
+    of more than `most_places` places are left alone.
     """
     maps = AttentionMaps()
+
+    def take(layer: LayerShape, weights: torch.Tensor) -> None:
+        maps.add(layer, weights.mean(0))
+
+    watched = {name: module for name, module in attentions(unet) if name.endswith(which)}
+    with _watching(watched, row, latent_size, most_places, take):
+        yield maps
+
+
+@contextmanager
+def observed_heads(unet: torch.nn.Module, name: str, row: int, latent_size: tuple[int, int]) -> Iterator[HeadMaps]:
+    """Observe one layer head by head, in the U-Net call inside. Raises KeyError for a layer that is not there."""
+    maps = HeadMaps()
+
+    def take(layer: LayerShape, weights: torch.Tensor) -> None:
+        maps.layer = layer
+        maps.weights = weights.transpose(1, 2).unflatten(2, (layer.height, layer.width))
+
+    with _watching({name: dict(attentions(unet))[name]}, row, latent_size, None, take):
+        yield maps
+
+
+def attentions(unet: torch.nn.Module) -> Iterator[tuple[str, Attention]]:
+    """Every attention layer by its name, in the order of the modules."""
+    return ((name, module) for name, module in unet.named_modules() if isinstance(module, Attention))
+
+
+@contextmanager
+def _watching(
+    modules: Mapping[str, Attention], row: int, latent_size: tuple[int, int], most_places: int | None, take: Take
+) -> Iterator[None]:
     handles: list[Any] = []
     try:
-        for name, module in unet.named_modules():
-            if isinstance(module, Attention) and name.endswith("attn2"):
-                handles += _watch(name, module, row, latent_size, maps)
-        yield maps
+        for name, module in modules.items():
+            handles += _watch(name, module, row, latent_size, most_places, take)
+        yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _watch(name: str, module: Attention, row: int, latent_size: tuple[int, int], maps: AttentionMaps) -> Sequence[Any]:
+def _watch(
+    name: str, module: Attention, row: int, latent_size: tuple[int, int], most_places: int | None, take: Take
+) -> Sequence[Any]:
     kept: dict[str, torch.Tensor] = {}
 
     def keep(which: str) -> Any:
@@ -86,8 +143,9 @@ def _watch(name: str, module: Attention, row: int, latent_size: tuple[int, int],
 
     def finish(*_: Any) -> None:
         queries, keys, text = kept.pop("q"), kept.pop("k"), kept.pop("text")
+        if most_places is not None and len(queries) > most_places:
+            return
         height, width = grid_of(queries.shape[0], latent_size)
-        weights = attention_weights(queries, keys, module.heads, module.scale)
         layer = LayerShape(
             name=name,
             place=_PLACES.get(name.partition(".")[0], "other"),
@@ -98,7 +156,7 @@ def _watch(name: str, module: Attention, row: int, latent_size: tuple[int, int],
             head_dim=queries.shape[1] // module.heads,
             text_width=text.shape[-1],
         )
-        maps.add(layer, weights)
+        take(layer, attention_weights(queries, keys, module.heads, module.scale))
 
     return (
         module.to_q.register_forward_hook(keep("q")),
@@ -108,12 +166,10 @@ def _watch(name: str, module: Attention, row: int, latent_size: tuple[int, int],
 
 
 def attention_weights(queries: torch.Tensor, keys: torch.Tensor, heads: int, scale: float) -> torch.Tensor:
-    """softmax(q k^T * scale), mean over heads, float32 (N, tokens); `queries` (N, inner), `keys` (tokens, inner)."""
+    """softmax(q k^T * scale), float32 (heads, N, tokens); `queries` (N, inner), `keys` (tokens, inner)."""
     q = queries.float().unflatten(1, (heads, -1)).transpose(0, 1)  # (heads, N, head_dim)
     k = keys.float().unflatten(1, (heads, -1)).transpose(0, 1)
-    return (
-        torch.baddbmm(torch.zeros((), device=q.device), q, k.transpose(1, 2), beta=0, alpha=scale).softmax(-1).mean(0)
-    )
+    return torch.baddbmm(torch.zeros((), device=q.device), q, k.transpose(1, 2), beta=0, alpha=scale).softmax(-1)
 
 
 def grid_of(queries: int, latent_size: tuple[int, int]) -> tuple[int, int]:

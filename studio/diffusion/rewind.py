@@ -6,7 +6,7 @@ the same request is given the same answers, and then is where the old one was, w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,12 +25,17 @@ class Answered:
 
 
 @torch.inference_mode()
-def rewind(lane: Lane, past: Sequence[Answered], renoised: Mapping[int, int]) -> None:
-    """Bring a new lane to where `past` ends. `renoised` are seeds by the evaluation before which noise was replaced."""
+def rewind(
+    lane: Lane, past: Sequence[Answered], renoised: Mapping[int, int], poked: Collection[int] = frozenset()
+) -> None:
+    """Bring a new lane to where `past` ends. `renoised` are seeds by the evaluation before which noise was replaced,
+    `poked` the evaluations before which the latents were painted on."""
     device = lane.latents.device
     for index, answered in enumerate(past):
         if index in renoised:
             lane.take_noise(renoised[index], answered.latents[None].to(device))
+        elif index in poked:
+            lane.latents = answered.latents[None].to(device)
         lane.replay(answered.outputs.to(device), answered.guidance_scale)
 
 

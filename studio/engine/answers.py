@@ -20,16 +20,27 @@ from studio.diffusion.lane import UnetCall
 from studio.diffusion.latents import image_generator
 from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.diffusion.schedule import Level, make_schedule
+from studio.diffusion.tokens import token_table
 from studio.engine import noised_start
 from studio.engine.calls import call_unet
 from studio.engine.inquiries import Inquiry, Slices
 from studio.engine.recording import fast_decoder, on_cpu
 from studio.events import Answer
-from studio.questions import Architecture, ErrorMap, ForwardProcess, LossCurve, NoisedStart, RoundTrip, ScheduleCurves
+from studio.questions import (
+    Architecture,
+    Embeddings,
+    ErrorMap,
+    ForwardProcess,
+    LossCurve,
+    NoisedStart,
+    RoundTrip,
+    ScheduleCurves,
+)
 from studio.requests import resolve_noise_schedule
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+MOST_TOKENS = 154  # of a prompt whose tokens are compared with each other: their number is squared
 SIDE_GRID = 64  # pixels: a U-Net of four levels halves the latents three times
 
 
@@ -55,6 +66,8 @@ def slices(
         return _round_trip(question, _fitted(inquiry, components), components)
     if isinstance(question, Architecture):
         return _architecture(components, tokenizer_lock, synchronize)
+    if isinstance(question, Embeddings):
+        return _embeddings(question, components, tokenizer_lock)
     raise TypeError(f"nobody answers {type(question).__name__}")
 
 
@@ -125,7 +138,7 @@ def _forward(question: ForwardProcess, picture: Image.Image, components: Compone
     decoder = fast_decoder(components)
     if decoder is not None:
         tensors["preview.weight"], tensors["preview.bias"] = decoder
-    return _safetensors(tensors, {"seed": question.seed, **_picture_facts(picture, components)})
+    return safetensors(tensors, {"seed": question.seed, **_picture_facts(picture, components)})
 
 
 def _losses(
@@ -174,7 +187,7 @@ def _error_map(
         **_level_facts(level),
     }
     facts["loss"] = float(difference.square().mean())
-    return _safetensors({n: on_cpu(t[0]) for n, t in tensors.items()}, facts | _picture_facts(picture, components))
+    return safetensors({n: on_cpu(t[0]) for n, t in tensors.items()}, facts | _picture_facts(picture, components))
 
 
 def _asked(
@@ -235,13 +248,63 @@ def _round_trip(question: RoundTrip, picture: Image.Image, components: Component
         "scaling_factor": float(components.vae.config.scaling_factor),
         "seed": question.seed,
     }
-    return _safetensors(tensors, facts | _picture_facts(picture, components))
+    return safetensors(tensors, facts | _picture_facts(picture, components))
 
 
 def psnr(picture: Array, other: Array) -> float | None:
     """Peak signal to noise ratio of two uint8 pictures in dB; None when they are equal."""
     error = float(np.mean((picture.astype(np.float64) - other.astype(np.float64)) ** 2))
     return 10 * math.log10(255**2 / error) if error else None
+
+
+# ------------------------------------------------------------------------------------------------- the words
+
+
+def _embeddings(question: Embeddings, components: Components, tokenizer_lock: AbstractContextManager[Any]) -> Slices:
+    """Begin, content tokens and end of each chunk, as the U-Net is given them; padding is left out."""
+    with tokenizer_lock:
+        table = token_table(components, question.prompt, 1)[0]["chunks"]
+        embeds = _conditioning(question.prompt, components).at(0)[0][0].float()
+    yield
+    places = [(c, position) for c, chunk in enumerate(table) for position in range(chunk["kinds"].count("content") + 2)]
+    vectors = on_cpu(embeds)[[77 * c + position for c, position in places[:MOST_TOKENS]]].astype(np.float64)
+    lengths = np.linalg.norm(vectors, axis=1)
+    directions = vectors / np.maximum(lengths, 1e-12)[:, None]
+    flat, share = _flat(directions)
+    tokens = [
+        {
+            "chunk": c,
+            "position": position,
+            "kind": table[c]["kinds"][position],
+            "text": table[c]["text"][position],
+            "norm": round(float(length), 4),
+            "at": [round(float(v), 5) for v in at],
+        }
+        for (c, position), length, at in zip(places, lengths, flat)
+    ]
+    return _json(
+        {
+            "checkpoint": components.name,
+            "width": vectors.shape[1],
+            "tokens": tokens,
+            "left_out": len(places) - len(tokens),
+            "cosine": [[round(float(v), 4) for v in row] for row in directions @ directions.T],
+            "share": round(share, 4),
+        }
+    )
+
+
+def _flat(directions: Array) -> tuple[Array, float]:
+    """The two main directions of points (n, dim) around their mean, (n, 2), and the share of the variance they hold."""
+    centred = directions - directions.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    flat = np.zeros((len(directions), 2))
+    many = min(2, len(sizes))
+    flat[:, :many] = left[:, :many] * sizes[:many]
+    for axis in flat.T:  # a sign that does not depend on the library: the farthest point is on the positive side
+        axis *= -1.0 if axis[np.abs(axis).argmax()] < 0 else 1.0
+    total = float((sizes**2).sum())
+    return flat, float((sizes[:2] ** 2).sum()) / total if total > 0 else 1.0
 
 
 # ------------------------------------------------------------------------------------------- the architecture
@@ -325,7 +388,8 @@ def _json(values: object) -> Answer:
     return Answer(content=json.dumps(values, allow_nan=False).encode(), media_type="application/json")
 
 
-def _safetensors(tensors: Mapping[str, Array], facts: Mapping[str, object]) -> Answer:
+def safetensors(tensors: Mapping[str, Array], facts: Mapping[str, object]) -> Answer:
+    """Arrays with their facts, as every such answer has them."""
     whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     content = bytes(save(whole, metadata={"run": json.dumps(facts, allow_nan=False)}))
     return Answer(content=content, media_type="application/octet-stream")

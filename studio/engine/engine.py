@@ -23,7 +23,7 @@ from studio.branch import Branch, BranchNode
 from studio.checkpoints.catalog import BUILT_IN, Entry
 from studio.checkpoints.options import ModelOptions
 from studio.compare import Surface
-from studio.engine.branching import fork
+from studio.engine.branching import Fork, fork
 from studio.engine.device import Device, check_dtype, check_name
 from studio.engine.inquiries import Inquiries, Inquiry
 from studio.engine.jobs import Job, JobBook, Limits, Watcher
@@ -49,7 +49,7 @@ from studio.events import (
 )
 from studio.framing import Start, made, start_of
 from studio.gallery import Gallery
-from studio.questions import NoisedStart, Question, ScheduleCurves
+from studio.questions import LookAgain, NoisedStart, Question, ScheduleCurves
 from studio.requests import (
     MAX_PROMPT_CHARACTERS,
     RANDOM_SEEDS,
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NOT_RECORDED = "Nothing was recorded of this image, or it has been dropped meanwhile."
 IDLE_SECONDS = 1.0  # the thread looks up this often when nobody wakes it
 CLOSE_SECONDS = 2.5
 SWITCH_SECONDS = (
@@ -128,7 +129,7 @@ class DiffusionEngine:
         job = self._book.get(job_id, owner=owner)
         past = self._recorder.past(job.id, image)
         if past is None:
-            raise UnknownJob("Nothing was recorded of this image, or it has been dropped meanwhile.")
+            raise UnknownJob(NOT_RECORDED)
         leaving = fork(job.id, image, branch, *past)
         request = leaving.request()
         self._check(request, "checkpoint")
@@ -291,15 +292,41 @@ class DiffusionEngine:
         if question.checkpoint not in self._entries():
             raise InvalidRequest(Problem("checkpoint", shown(question.checkpoint), "an installed checkpoint"))
         picture = await asyncio.to_thread(self._picture_of, question) if question.needs_image else None
+        looked_at = self._looked_at(question, owner) if isinstance(question, LookAgain) else None
         components = self._components
         if components is None or components.name != question.checkpoint:
             raise Refused("This can be seen once the checkpoint is loaded. Make a picture with it first.")
         if isinstance(question, ScheduleCurves):
             return await asyncio.to_thread(self._schedule, question, components)
-        inquiry = Inquiry(question, owner, picture)
+        inquiry = Inquiry(question, owner, picture, looked_at)
         self._inquiries.add(inquiry)
         self._wake.set()
         return await asyncio.wrap_future(inquiry.future)
+
+    def _looked_at(self, question: LookAgain, owner: str) -> Fork:
+        """The evaluation that a question is about, in the run in which it was made: a branch shares its first ones with
+        the run that it left. Raises UnknownJob or InvalidRequest."""
+        job, image = self._of_job(question.job, owner, question.which)
+        while job.node is not None and job.node.parent is not None and question.evaluation < job.node.evaluation:
+            job, image = self._of_job(job.node.parent, owner, job.node.image)
+        past = self._recorder.past(job.id, image)
+        if past is None:
+            raise UnknownJob(NOT_RECORDED)
+        found = fork(job.id, image, Branch(evaluation=question.evaluation), *past)
+        if found.source.request.checkpoint != question.checkpoint:
+            allowed = f"the run's own, {found.source.request.checkpoint}"
+            raise InvalidRequest(Problem("checkpoint", shown(question.checkpoint), allowed))
+        return found
+
+    def _of_job(self, job_id: str, owner: str, image: int) -> tuple[Job, int]:
+        """The job that made an image, and which of its images: the image of a comparison is a job of its own."""
+        job = self._book.get(job_id, owner=owner)
+        if not isinstance(job, SurfaceJob):
+            return job, image
+        cell = job.cell(image)
+        if cell is None:
+            raise UnknownJob("There is no such cell.")
+        return cell, 0
 
     def _picture_of(self, question: Question) -> Image.Image:
         picture = pictures.read_picture(question.image)
@@ -319,16 +346,15 @@ class DiffusionEngine:
 
     def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
         """See `studio.events.Engine.record`."""
-        job = self._book.get(job_id, owner=owner)
-        if isinstance(job, SurfaceJob):
-            cell = job.cell(image)
-            if cell is None:
-                raise UnknownJob("There is no such cell.")
-            job, image = cell, 0
+        job, image = self._of_job(job_id, owner, image)
         recording = self._recorder.get(job.id, image, since, job.state)
         if recording is None:
-            raise UnknownJob("Nothing was recorded of this image, or it has been dropped meanwhile.")
+            raise UnknownJob(NOT_RECORDED)
         return recording
+
+    def visitor(self, owner: str, *, here: bool) -> None:
+        """See `studio.events.Engine.visitor`."""
+        self._recorder.visitor(owner, here=here)
 
     def _entries(self) -> Mapping[str, Entry]:
         return self._shelf.catalog.checkpoints()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from studio.engine.branching import Fork
 from studio.events import Answer, Refused
 from studio.questions import Question
 
@@ -28,11 +29,12 @@ Slices = Generator[None, None, Answer]
 
 @dataclass(eq=False)
 class Inquiry:
-    """One question with its picture decoded, and the promise of an answer."""
+    """One question with its picture decoded or its evaluation found, and the promise of an answer."""
 
     question: Question
     owner: str
     picture: Image.Image | None = None
+    fork: Fork | None = None  # what is asked about, for a question about a recorded evaluation
     future: Future[Answer] = field(default_factory=Future)
     slices: Slices | None = None
 

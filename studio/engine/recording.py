@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from studio.diffusion.attention import AttentionMaps, merged, token_rows
+from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, merged, token_rows
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches, guide
 from studio.diffusion.lane import Evaluation
@@ -58,11 +58,17 @@ def _branch(run: Run) -> dict[str, object] | None:
     return {"job_id": node.parent, "image": node.image, "evaluation": node.evaluation, "changed": node.changed}
 
 
+def most_places(components: Components) -> int | None:
+    """Of the layers where it is recorded where the U-Net looks. On a CPU the layers of many places would take most of
+    the time that looking takes; elsewhere there is no limit."""
+    return FINE_PLACES if components.device.type == "cpu" else None
+
+
 def attention(run: Run, step: int, maps: AttentionMaps) -> RecordedAttention:
     """Where the U-Net looked in one call, the padding of each chunk summed into one row."""
-    texts = _content_tokens(run)
-    text = next((place for place, (until, _) in enumerate(texts) if step < until), len(texts) - 1)
-    rows = token_rows(texts[text][1], run.conditioning.chunks)
+    assert run.facts is not None
+    tokens: Any = run.facts["tokens"]
+    text, rows = rows_at(tokens["prompt"], run.conditioning.chunks, step)
     groups = {
         f"attention.{place}.{height}x{width}": on_cpu(merged(weights, rows).half())
         for (place, height, width), weights in maps.groups.items()
@@ -70,17 +76,20 @@ def attention(run: Run, step: int, maps: AttentionMaps) -> RecordedAttention:
     return RecordedAttention(groups, text, tuple(asdict(layer) for layer in maps.layers))
 
 
-def _content_tokens(run: Run) -> list[tuple[int, list[int]]]:
-    """(step until which it holds, content tokens of each chunk) of each text of the prompt."""
-    assert run.facts is not None
-    tokens: Any = run.facts["tokens"]
-    return [(e["until"], [c["kinds"].count("content") for c in e["chunks"]]) for e in tokens["prompt"]]
+def rows_at(prompt: list[dict[str, Any]], chunks: int, step: int) -> tuple[int, list[TokenRow]]:
+    """Which text of a prompt (a `token_table`) holds at a 0-based step, and what the rows of its maps stand for."""
+    text = next((place for place, entry in enumerate(prompt) if step < entry["until"]), len(prompt) - 1)
+    return text, token_rows(_content(prompt[text]), chunks)
+
+
+def _content(entry: dict[str, Any]) -> list[int]:
+    """Content tokens of each chunk of a text."""
+    return [chunk["kinds"].count("content") for chunk in entry["chunks"]]
 
 
 def _rows(prompt: list[dict[str, Any]], chunks: int) -> list[list[dict[str, int | None]]]:
     """What the rows of the attention maps stand for, for each text of the prompt."""
-    counts = [[c["kinds"].count("content") for c in entry["chunks"]] for entry in prompt]
-    return [[asdict(row) for row in token_rows(content, chunks)] for content in counts]
+    return [[asdict(row) for row in token_rows(_content(entry), chunks)] for entry in prompt]
 
 
 def fast_decoder(components: Components) -> tuple[Array, Array] | None:
@@ -99,7 +108,9 @@ def source(run: Run, image: int) -> Source:
         variation_seed=variation.seed if variation is not None else run.request.variation_seed,
     )
     fork = run.job.fork
-    return Source(request, run.start, run.job.attention, fork.renoised if fork is not None else {})
+    if fork is None:
+        return Source(request, run.start, run.job.attention)
+    return Source(request, run.start, run.job.attention, fork.renoised, fork.poked)
 
 
 def run_facts(run: Run, components: Components) -> dict[str, object]:
@@ -129,6 +140,7 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
         "prediction_type": components.prediction_type,
         "tokens": tokens,
         "attention_rows": _rows(tokens["prompt"], run.conditioning.chunks) if run.job.attention else None,
+        "attention_most_places": most_places(components) if run.job.attention else None,
         "branch": _branch(run),
         "model": {
             "family": components.family,

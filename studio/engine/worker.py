@@ -28,13 +28,14 @@ from studio.diffusion.damage import first_damaged
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
 from studio.diffusion.hires import scaled_up, second_request
-from studio.diffusion.lane import Evaluation, UnetCall, start_lane
+from studio.diffusion.lane import Evaluation, Lane, UnetCall, start_lane
+from studio.diffusion.latents import Variation
 from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning, encode_prompts, lora_tags
 from studio.diffusion.schedule import make_schedule
-from studio.engine import answers, failures, memory, recording
+from studio.engine import answers, failures, looking, memory, recording
 from studio.engine.batching import Curve, Rota, Seat, waiting_order
-from studio.engine.branching import leave
+from studio.engine.branching import Fork, leave
 from studio.engine.calls import call_unet
 from studio.engine.device import Device
 from studio.engine.inquiries import Inquiries, Inquiry, Slices
@@ -45,7 +46,8 @@ from studio.engine.recorder import Recorder
 from studio.engine.runs import Run, Running
 from studio.events import Loading, Queued, Refused, RungName
 from studio.gallery import Gallery
-from studio.requests import RANDOM_SEEDS, ImageToImage, TextToImage, steps_run
+from studio.questions import LookAgain
+from studio.requests import RANDOM_SEEDS, ImageToImage, Request, TextToImage, steps_run
 
 logger = logging.getLogger(__name__)
 
@@ -269,7 +271,7 @@ class Worker:
             request=request,
             notes=(*components.notes, *(note for one in adapters for note in one.adapter.notes)),
             adapters=adapters,
-            conditioning=self._encoded(job, components, adapters),
+            conditioning=self._encoded(job.request, components, adapters),
             seeds=tuple(seed if variations else seed + k for k in images),
             start=job.start,
             variation_seeds=variations,
@@ -278,10 +280,9 @@ class Worker:
         )
 
     def _encoded(
-        self, job: Job, components: Components, adapters: Sequence[Applied], steps: int | None = None
+        self, request: Request, components: Components, adapters: Sequence[Applied], steps: int | None = None
     ) -> Conditioning:
         """The prompts encoded, from the cache where the same words were encoded before; for a run of so many steps."""
-        request = job.request
         if steps is None:
             steps = request.num_inference_steps
             if isinstance(request, ImageToImage):
@@ -394,7 +395,7 @@ class Worker:
             components,
             asked,
             seed=run.seeds[running.image],
-            conditioning=self._encoded(run.job, components, run.adapters, steps=steps),
+            conditioning=self._encoded(run.job.request, components, run.adapters, steps=steps),
             picture=scaled_up(components, running.lane.latents, hires),
             variation=run.variation(running.image),
             adapters=run.adapters,
@@ -417,7 +418,8 @@ class Worker:
         if not running.run.job.attention:
             return nullcontext()
         height, width = call.sample.shape[2:]
-        return observed(self._hot.unet, len(call.sample) - 1, (height, width))
+        most = recording.most_places(self._hot)
+        return observed(self._hot.unet, len(call.sample) - 1, (height, width), most_places=most)
 
     def _call_failed(self, asked: list[Running], error: Exception) -> None:
         """A shared call fails everybody in it, so each lane is asked again alone; a lane alone fails its job."""
@@ -502,7 +504,8 @@ class Worker:
                 run.facts = recording.run_facts(run, self._hot)
         facts = run.facts | {"seed": run.seeds[running.image], "total": running.lane.total}
         source = recording.source(run, running.image)
-        self._outside.recorder.begin(run.job.id, running.image, facts, recording.fast_decoder(self._hot), source)
+        preview = recording.fast_decoder(self._hot)
+        self._outside.recorder.begin(run.job.id, running.image, facts, preview, source, owner=run.job.owner)
         if run.job.fork is not None:
             past = run.job.fork.past
             last = recording.on_cpu(running.lane.latents[0])
@@ -529,9 +532,34 @@ class Worker:
             hot = self.manager.hot
             if hot is None or hot.name != inquiry.question.checkpoint:
                 raise Refused("Another checkpoint has been loaded meanwhile. Ask again.")
+            if isinstance(inquiry.question, LookAgain):
+                return looking.slices(inquiry, hot, self._lane_of, self._outside.tokenizer_lock)
             return answers.slices(inquiry, hot, self._outside.tokenizer_lock, self.device.synchronize)
 
         return self._outside.inquiries.work(begin, lambda error: failures.refused(error, self.device))
+
+    def _lane_of(self, fork: Fork) -> Lane:
+        """A lane of its own that stands where a fork leaves its run, about to ask what the run asked there."""
+        components, source = self._hot, fork.source
+        request = source.request
+        assert request.seed is not None
+        variation = None
+        if request.variation_strength > 0:
+            assert request.variation_seed is not None
+            variation = Variation(request.variation_seed, request.variation_strength)
+        adapters = self._extras.applied(components, lora_tags(request.prompt))
+        lane = start_lane(
+            components,
+            request,
+            seed=request.seed,
+            conditioning=self._encoded(request, components, adapters),
+            picture=source.start.picture if source.start else None,
+            mask=source.start.mask if source.start else None,
+            variation=variation,
+            adapters=adapters,
+        )
+        leave(lane, fork)
+        return lane
 
     # ------------------------------------------------------------------------------------------------ endings
 

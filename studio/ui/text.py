@@ -216,7 +216,11 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.last": "Show the last run",
     "viewer.empty": "No run yet. Type a prompt and press Run, or make a picture first.",
     "viewer.waiting": "Waiting for the first evaluation…",
-    "viewer.gone": "The record of this run is gone: only the newest runs are kept. Run it again to look inside.",
+    "viewer.gone": "The record of this run is gone: only the newest runs are kept, and none for long once the page is"
+    " closed. Run it again to look inside.",
+    "viewer.kept.full": "This run is larger than the memory for recordings: its first {kept} of {total} evaluations are"
+    " here. The picture is whole.",
+    "viewer.kept.attention": "This run is large: attention is kept for every {every}th evaluation.",
     "viewer.no_prompt": "(no prompt)",
     "viewer.fact.seed": "seed {seed}",
     "viewer.fact.guidance": "guidance {guidance}",
@@ -274,6 +278,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.undefined.guidance_off": "Not there: with guidance 1 the network is asked once only, with the prompt.",
     "viewer.undefined.first": "Undefined at the first evaluation: there is nothing before it.",
     "viewer.undefined.stopped": "Undefined: the run was stopped here.",
+    "viewer.undefined.full": "Not there: the recording was full here.",
     "viewer.undefined.not_yet": "Not yet: it is known when the run has gone on.",
     "viewer.undefined.of_two": "Panes 1 and 2 must show a quantity each.",
     "viewer.how.fast": "fast decoder, as is",

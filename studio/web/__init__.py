@@ -11,6 +11,7 @@ from studio.gallery import Gallery
 from studio.web.guard import Guard
 from studio.web.login import Login
 from studio.web.owner import Owner
+from studio.web.presence import Presence
 from studio.web.routes import ReplayPage, Routes
 
 
@@ -35,5 +36,6 @@ def middleware(
         Middleware(Guard, hosts=hosts),
         *login,
         Middleware(Owner),
+        Middleware(Presence, engine=engine),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),
     ]

@@ -156,13 +156,14 @@ class Routes:
         return File(name_of(run, "html"), "text/html; charset=utf-8", self.replay_page(recording, run))
 
     async def branch(self, request: Request) -> Response:
-        """POST /branch/{job}?image=0&evaluation=k&field=value...: go on from there; answers {"job_id"}."""
+        """POST /branch/{job}?image=0&evaluation=k&field=value...: go on from there; answers {"job_id"}. A body is
+        what is to be painted on x_t (docs/viewer.md)."""
         given = dict(request.query_params)
         image = given.pop("image", "0")
         try:
             if not _WHOLE_NUMBER.fullmatch(image):
                 raise InvalidRequest(Problem("image", shown(image), "whole numbers from 0 to 999999"))
-            branch = Branch.parse(given)
+            branch = Branch.parse(given, await request.body())
             make = partial(self.engine.branch, request.path_params["job_id"], branch, image=int(image))
             job_id = await run_in_threadpool(make, owner=request.headers[HEADER], origin="noise_viewer")
         except UnknownJob:
@@ -203,6 +204,8 @@ class Routes:
                     break  # `parse` says what is allowed
         try:
             answer = await self.engine.inquire(parse(request.path_params["name"], given, image), owner=owner)
+        except UnknownJob:
+            return _nothing_here()
         except InvalidRequest as error:
             return PlainTextResponse(str(error), status_code=400)
         except Refused as error:

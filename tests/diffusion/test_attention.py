@@ -8,7 +8,15 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor
 
-from studio.diffusion.attention import AttentionMaps, grid_of, merged, observed, token_rows
+from studio.diffusion.attention import (
+    SELF,
+    AttentionMaps,
+    grid_of,
+    merged,
+    observed,
+    observed_heads,
+    token_rows,
+)
 from studio.diffusion.families import Components
 
 
@@ -82,6 +90,37 @@ def test_the_weights_are_those_of_the_explicit_softmax(
     assert expected.groups.keys() == maps.groups.keys()
     for group, weights in expected.groups.items():
         assert float((weights - maps.groups[group]).abs().max()) < 1e-6
+
+
+def test_self_attention_is_that_of_the_explicit_softmax_and_too_fine_layers_are_left_alone(
+    components: Components,
+) -> None:
+    plain = ask(components, (6, 10))
+    with observed(components.unet, 1, (6, 10), which=SELF) as maps:
+        watched = ask(components, (6, 10))
+    assert torch.equal(plain, watched)
+    assert all(layer.name.endswith("attn1") for layer in maps.layers)
+    before = components.unet.attn_processors
+    explicit = {name: Explicit() for name in before}
+    for processor in explicit.values():
+        processor.kept = []
+    components.unet.set_attn_processor(dict(explicit))
+    try:
+        ask(components, (6, 10))
+    finally:
+        components.unet.set_attn_processor(before)
+    for layer in maps.layers:
+        [weights] = explicit[f"{layer.name}.processor"].kept
+        assert weights.shape == (layer.height * layer.width, layer.height * layer.width)
+        with observed_heads(components.unet, layer.name, 1, (6, 10)) as heads:
+            ask(components, (6, 10))
+        assert heads.weights is not None
+        assert heads.weights.shape == (layer.heads, layer.tokens, layer.height, layer.width)
+        assert float((heads.weights.mean(0).flatten(1).T - weights).abs().max()) < 1e-6
+    places = maps.layers[0].height * maps.layers[0].width
+    with observed(components.unet, 1, (6, 10), most_places=places - 1) as none:
+        ask(components, (6, 10))
+    assert not none.groups
 
 
 def test_layers_say_their_shapes(components: Components) -> None:

@@ -249,3 +249,25 @@ def test_a_start_that_could_not_be_run_is_refused_by_its_field(field: str, bad: 
         parse("start", {"checkpoint": "tiny", field: bad}, png())
     with pytest.raises(InvalidRequest, match="noise_schedule: "):
         parse("decoded-start", {"checkpoint": "tiny", "scheduler": "ddim", "noise_schedule": "karras"}, png())
+
+
+def test_tokens_have_lengths_and_angles(loaded: DiffusionEngine) -> None:
+    told = json.loads(inquire(loaded, "embeddings", prompt="a red red fox").content)
+    kinds = [token["kind"] for token in told["tokens"]]
+    assert kinds == ["begin", *["content"] * 4, "end"]
+    assert [token["text"] for token in told["tokens"]][1:5] == ["a", "red", "red", "fox"]
+    cosine = np.array(told["cosine"])
+    assert np.diag(cosine) == pytest.approx(1, abs=1e-3)
+    assert (cosine == cosine.T).all()
+    assert all(token["norm"] > 0 for token in told["tokens"])
+    flat = np.array([token["at"] for token in told["tokens"]])
+    assert flat.mean(axis=0) == pytest.approx(0, abs=1e-3)
+    assert 0 < told["share"] <= 1
+    # Where the two directions hold everything, distances on the map are those of the unit vectors.
+    distances = np.linalg.norm(flat[:, None] - flat[None], axis=2) ** 2
+    assert (distances <= 2 - 2 * cosine + 1e-3).all()
+    long = json.loads(inquire(loaded, "embeddings", prompt="fox " * 400).content)
+    assert len(long["tokens"]) == 154
+    assert long["left_out"] > 0
+    empty = json.loads(inquire(loaded, "embeddings").content)
+    assert [token["kind"] for token in empty["tokens"]] == ["begin", "end"]

@@ -93,6 +93,26 @@ def test_other_noise_keeps_what_the_model_saw_and_a_branch_of_it_knows(engine: D
         assert same(recording(engine, branched(engine, child, evaluation)), other)
 
 
+def test_painted_latents_are_what_the_unet_is_given_and_a_branch_of_it_knows(engine: DiffusionEngine) -> None:
+    job = made(engine, ask(num_inference_steps=6, scheduler="euler", exact=True))
+    parent = recording(engine, job)
+    poke = np.zeros((4, 8, 8), "<f4")
+    poke[1, 2:4, 5] = 1.5
+    child = branched(engine, job, 2, poke=poke.tobytes())
+    other = recording(engine, child)
+    assert np.abs(other["x_t"][2].astype(float) - parent["x_t"][2] - poke).max() < 2e-3
+    assert not (other["model_cond"][2] == parent["model_cond"][2]).all()
+    for evaluation in (2, 4):
+        assert same(recording(engine, branched(engine, child, evaluation)), other)
+    assert header(engine.record(child, owner=OWNER))["branch"]["changed"] == {"poke": 2}
+    with pytest.raises(InvalidRequest, match="256 float32 numbers, 4 × 8 × 8"):
+        engine.branch(job, Branch(evaluation=1, poke=poke[0].tobytes()), owner=OWNER)
+    for bad in (b"abc", np.full(256, np.nan, "<f4").tobytes(), np.full(256, 30, "<f4").tobytes()):
+        with pytest.raises(InvalidRequest, match="poke"):
+            Branch.parse({"evaluation": "1"}, bad)
+    assert Branch.parse({"evaluation": "1"}, poke.tobytes()).poke == poke.tobytes()
+
+
 def test_a_run_from_a_picture_is_rewound_after_its_end(engine: DiffusionEngine) -> None:
     request = ImageToImage(
         prompt="a red fox", checkpoint="tiny", seed=5, image=png(), strength=0.7, num_inference_steps=6, exact=True

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load
 
 from studio.engine.engine import DiffusionEngine
-from studio.engine.recorder import IDLE_SECONDS, Recorded, Recorder
+from studio.engine.recorder import AWAY_SECONDS, IDLE_SECONDS, Recorded, RecordedAttention, Recorder
 from studio.events import Finished, UnknownJob
 from tests.engine.conftest import ask, outcome
 
@@ -164,6 +164,66 @@ def test_a_recording_goes_when_its_visitor_has_left() -> None:
     assert recorder._bytes == 0
 
 
+def test_a_visitor_who_closes_the_page_takes_the_recordings_along() -> None:
+    now = 0.0
+    recorder = Recorder(clock=lambda: now)
+    for job, owner in (("a", "ann"), ("b", "ben"), ("c", "api")):
+        recorder.begin(job, 0, {}, owner=owner)
+        recorder.add(job, 0, evaluation(0), AFTER)
+    for owner in ("ann", "ben"):
+        recorder.visitor(owner, here=True)
+        recorder.visitor(owner, here=False)
+    now = AWAY_SECONDS - 1
+    recorder.visitor("ann", here=True)  # a reload
+    recorder.sweep()
+    assert [recorder.get(job, 0, 0, "finished") is not None for job in ("a", "c")] == [True, True]
+    now = AWAY_SECONDS + 1
+    recorder.sweep()
+    there = [recorder.get(job, 0, 0, "finished") is not None for job in ("a", "b", "c")]
+    assert there == [True, False, True], "an API has no page that could be closed"
+    recorder.visitor("ann", here=False)
+    now += AWAY_SECONDS + 1
+    recorder.sweep()
+    assert recorder.get("a", 0, 0, "finished") is None
+    assert not recorder._away
+    assert recorder._bytes == evaluation(0).nbytes + AFTER.nbytes
+
+
+def test_a_run_that_is_too_large_alone_keeps_what_fits_and_says_so() -> None:
+    maps = {"attention.down.8x8": np.ones((9, 8, 8), np.float16)}
+    looked = [evaluation(k, attention=RecordedAttention(maps, 0, ())) for k in range(20)]
+    plain, whole = evaluation(0).nbytes, looked[0].nbytes
+    recorder = Recorder(max_bytes=2 * whole + 7 * plain + AFTER.nbytes)
+    recorder.begin("other", 0, {"total": 1})
+    recorder.add("other", 0, evaluation(0), AFTER)
+    recorder.begin("a", 0, {"total": 20})
+    afters = [np.full((4, 8, 8), k, np.float32) for k in range(20)]
+    for k in range(7):
+        recorder.add("a", 0, looked[k], afters[k])
+    data = recorder.get("a", 0, 0, "running")
+    assert data is not None
+    assert header(data)["kept"] == {"evaluations": 7, "attention_every": 2, "full": False}
+    for k in range(7, 20):
+        recorder.add("a", 0, looked[k], afters[k])
+        assert recorder._bytes <= recorder._max_bytes
+    assert recorder.get("other", 0, 0, "finished") is None, "others make room first"
+    data = recorder.get("a", 0, 0, "finished")
+    assert data is not None
+    run, tensors = header(data), load(data)
+    many = len(run["evaluations"])
+    assert run["kept"] == {"evaluations": 9, "attention_every": run["kept"]["attention_every"], "full": True}
+    assert many == 9
+    seen = [e["index"] for e in run["evaluations"] if "attention_text" in e]
+    assert seen == list(range(0, many, run["kept"]["attention_every"]))
+    assert tensors["attention.down.8x8"].shape == (len(seen), 9, 8, 8)
+    assert "latents" not in tensors, "its end is not known"
+    for index in range(many):
+        assert (tensors["x_t"][index] == looked[index].latents.astype(np.float16)).all()
+    held = recorder._runs["a", 0]
+    assert held.after is not None
+    assert (held.after == afters[many - 1]).all()
+
+
 def test_recordings_that_hold_nothing_yet_are_bounded_too() -> None:
     recorder = Recorder()
     for number in range(600):
@@ -223,6 +283,7 @@ def test_attention_is_recorded_and_changes_nothing(engine: DiffusionEngine) -> N
     for name, values in load(plain).items():
         assert (tensors[name] == values).all(), name
     assert header(plain)["attention_rows"] is None
+    assert (header(plain)["attention_most_places"], run["attention_most_places"]) == (None, 1024), "this is a CPU"
     names = [n for n in tensors if n.startswith("attention.")]
     assert sorted(names) == ["attention.down.4x6", "attention.mid.4x6", "attention.up.4x6"]
     rows = run["attention_rows"]

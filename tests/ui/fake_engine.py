@@ -305,6 +305,9 @@ class FakeEngine:
             raise UnknownJob(job_id)
         return _safetensors(job, since)
 
+    def visitor(self, owner: str, *, here: bool) -> None:
+        """Recordings of this engine are drawn anew each time: there is nothing to let go of."""
+
     def close(self) -> None:
         with self._wake:
             self._closed = True

@@ -53,17 +53,21 @@ window.LatentStudio.Record = class {
     const { predictedX0, predictedNoise, guided } = window.LatentStudio;
     const groups = Object.keys(tensors).filter((name) => name.startsWith("attention."));
     let captured = 0;
+    let looked = 0;
     run.evaluations.slice(0, count).forEach((numbers, k) => {
       const entry = { ...numbers, x_t: part("x_t", k), model_cond: part("model_cond", k), model_difference: part("model_difference", k) };
       entry.model_uncond = entry.model_difference && guided(entry, 0);
       entry.model = numbers.captured ? part("model_guided", captured++) : guided(entry, numbers.guidance_scale);
       entry.denoised = predictedX0(this.run.prediction_type, entry, entry.model);
       entry.noise_pred = predictedNoise(this.run.prediction_type, entry, entry.model);
-      for (const name of groups) {
-        const [, rows, height, width] = tensors[name].shape;
-        const many = rows * height * width;
-        entry.attention = entry.attention || {};
-        entry.attention[name.slice("attention.".length)] = { rows, height, width, values: tensors[name].values.subarray(k * many, (k + 1) * many) };
+      if (numbers.attention_text !== undefined) {
+        entry.attention = {};
+        for (const name of groups) {
+          const [, rows, height, width] = tensors[name].shape;
+          const many = rows * height * width;
+          entry.attention[name.slice("attention.".length)] = { rows, height, width, values: tensors[name].values.subarray(looked * many, (looked + 1) * many) };
+        }
+        looked++;
       }
       this.evaluations.push(entry);
     });

@@ -66,6 +66,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   const title = h("p", { class: "ls-run", dir: "auto" });
   const facts = h("p", { class: "ls-run-facts" });
   const head = h("div", { class: "ls-viewer-head" }, h("div", { class: "ls-run-line" }, title, facts), languages.element, modes.element);
+  const whole = h("p", { class: "ls-note ls-kept-note", role: "status", hidden: true }); // of a run too large to be kept whole
   const transport = h("div", { class: "ls-transport" }, h("div", { class: "ls-steps" }, ...Object.values(buttons)), where, level, h("div", { class: "ls-transport-more" }, speed, loop, live));
   const sticky = h("div", { class: "ls-sticky" }, transport, ...at("way"));
   const aside = h("div", { class: "ls-aside" }, ...at("aside"));
@@ -90,7 +91,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   });
   const more = h("div", { class: "ls-more-to-see" }, caption("more"), h("button", { class: "ls-button", type: "button", onclick: () => set({ mode: "expert" }) }, say("more")));
   const below = h("section", { class: "ls-deeper", "aria-label": say("deeper") }, tabs, rooms);
-  const body = h("div", { class: "ls-viewer-body" }, head, empty, sticky, main, ...at("under"), more, below);
+  const body = h("div", { class: "ls-viewer-body" }, head, whole, empty, sticky, main, ...at("under"), more, below);
   const viewer = h("section", { class: "ls-viewer", "aria-label": say("timeline") }, body);
   element.replaceChildren(viewer);
 
@@ -231,7 +232,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     viewer.dataset.run = record ? "there" : "none";
     empty.hidden = !!record;
     for (const group of [modes, languages]) drawPicks(group);
-    const total = record ? Math.max(record.run.total || 0, record.evaluations.length) : 0;
+    const total = record ? (record.run.kept?.full ? record.evaluations.length : Math.max(record.run.total || 0, record.evaluations.length)) : 0;
     const now = record ? record.evaluations[context.index] : null;
     if (record) drawHead(record, now, total);
     drawTabs();
@@ -244,6 +245,8 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     if (!record.decoder && state.how === "fast") state.how = "channels";
     drawPicks(hows);
     hows.buttons[0].disabled = !record.decoder;
+    whole.textContent = keptOf(record);
+    whole.hidden = !whole.textContent;
     title.textContent = record.run.prompt || say("no_prompt");
     facts.textContent = factsOf(record.run);
     where.textContent = say("evaluation", { index: context.index + 1, total });
@@ -265,6 +268,11 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     }
   }
 
+  /** What is missing of a run that was too large to be kept whole; nothing of any other. */
+  function keptOf(record) {
+    const { full, attention_every: every } = record.run.kept || {};
+    return [full ? say("kept.full", { kept: record.evaluations.length, total: record.run.total }) : "", every > 1 ? say("kept.attention", { every }) : ""].filter(Boolean).join(" ");
+  }
   function factsOf(run) {
     const facts = [];
     if (run.checkpoint) facts.push(run.checkpoint);

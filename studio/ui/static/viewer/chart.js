@@ -11,6 +11,8 @@ function svg(tag, attributes = {}, text = null) {
   return element;
 }
 
+const LINE = 12; // px between two labels
+
 const number = (value, digits = 0) => value.toFixed(digits).replace("-", "−");
 
 /** Round values between low and high, about `count` of them. */
@@ -24,11 +26,14 @@ function ticks(low, high, count = 4) {
 }
 
 /** A chart of lines. `draw({lines, x, y, marker, marks, pick})`:
-    lines: [{points: [[x, y]], class, label, dots}], drawn in order; the label stands at the line's end;
+    lines: [{points: [[x, y]], class, label, dots}], drawn in order; the label stands at the line's end: on the line,
+    or beside the chart where `gutter` was asked for and there is room;
     x, y: {low, high, label, from, to, log}: the axis, its name and what its two ends mean;
     marker: {x, points: [y]}: where we are; marks: [{x, label}]: thin lines up; pick(x): called with a clicked x. */
-function chart({ width = 360, height = 150, left = 36, right = 12, label }) {
+function chart({ width = 360, height = 150, left = 36, right = 12, gutter = false, label }) {
   const [top, bottom] = [10, 34];
+  const LETTER = 6.1; // px, of the labels' font
+  const margin = right;
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "ls-chart", role: "img" });
   let drawn = null;
   // Drawn at the width it has, so that its letters have one size everywhere.
@@ -62,6 +67,9 @@ function chart({ width = 360, height = 150, left = 36, right = 12, label }) {
       if (!all.length) return drawing.replaceChildren();
       const [x0, x1] = span(x, 0);
       const [y0, y1] = span(y, 1);
+      const beside = gutter && width >= 560;
+      const longest = Math.max(0, ...lines.filter((line) => line.label && line.label_at !== "start").map((line) => line.label.length));
+      const right = beside && longest ? margin + 12 + Math.ceil(longest * LETTER) : margin;
       const inner = width - left - right;
       const px = (value) => left + (inner * (value - x0)) / (x1 - x0);
       const py = (value) => top + ((height - top - bottom) * (y1 - value)) / (y1 - y0);
@@ -92,14 +100,29 @@ function chart({ width = 360, height = 150, left = 36, right = 12, label }) {
         if (line.dots) for (const [a, b] of points) parts.push(svg("circle", { cx: px(a), cy: py(b), r: 1.8, class: `ls-point ${line.class || ""}` }));
         if (line.label) labels.push({ line, at: points[line.label_at === "start" ? 0 : points.length - 1] });
       }
-      // Labels beside their lines, moved apart where they would lie on each other.
-      const placed = [];
-      for (const { line, at } of labels.sort((p, q) => py(p.at[1]) - py(q.at[1]))) {
-        let y_ = Math.min(height - bottom - 3, Math.max(top + 8, py(at[1]) - 5));
-        for (const other of placed) if (Math.abs(other - y_) < 11) y_ = other + 11;
-        placed.push(y_);
-        const end = px(at[0]) > left + inner / 2;
-        parts.push(svg("text", { x: px(at[0]) + (end ? -2 : 2), y: y_, "text-anchor": end ? "end" : "start", class: `ls-line-label ${line.class || ""}` }, line.label));
+      // Labels at the ends of their lines, moved apart where they would lie on each other.
+      const floor_ = height - bottom - 3;
+      const placed = labels.map(({ line, at }) => ({ line, x: px(at[0]), y: py(at[1]), aside: beside && line.label_at !== "start" }));
+      for (const one of placed) one.at = Math.min(floor_, Math.max(top + 8, one.aside ? one.y + 3 : one.y - 5));
+      for (const column of [placed.filter((one) => one.aside), placed.filter((one) => !one.aside)]) {
+        column.sort((p, q) => p.at - q.at);
+        column.forEach((one, k) => k && (one.at = Math.max(one.at, column[k - 1].at + LINE)));
+        let most = floor_;
+        for (const one of [...column].reverse()) {
+          one.at = Math.min(one.at, most);
+          most = one.at - LINE;
+        }
+      }
+      for (const { line, x: x_, y: y_, at, aside } of placed) {
+        const named = `ls-line-label ${line.class || ""}`;
+        if (aside) {
+          const to = width - right;
+          if (Math.abs(at - 3 - y_) > 2) parts.push(svg("path", { d: `M ${x_ + 3} ${y_} L ${to + 9} ${at - 3}`, class: "ls-leader" }));
+          parts.push(svg("text", { x: to + 12, y: at, "text-anchor": "start", class: named }, line.label));
+        } else {
+          const end = x_ > left + inner / 2;
+          parts.push(svg("text", { x: x_ + (end ? -2 : 2), y: at, "text-anchor": end ? "end" : "start", class: named }, line.label));
+        }
       }
       if (marker && Number.isFinite(marker.x)) {
         parts.push(svg("line", { x1: px(marker.x), x2: px(marker.x), y1: top, y2: height - bottom, class: "ls-now" }));

@@ -53,7 +53,7 @@ const quantities = {
     kind: "change",
     colour: "x",
     // After the last evaluation come the clean latents (a = 1).
-    why: (record, index) => (at(record, index + 1) || record.clean ? null : record.ended ? "stopped" : "not_yet"),
+    why: (record, index) => (at(record, index + 1) || record.clean ? null : record.run.kept?.full ? "full" : record.ended ? "stopped" : "not_yet"),
     of: (record, index) => difference(at(record, index + 1)?.x_t ?? record.clean, at(record, index).x_t),
   },
   change_x0: {

@@ -33,7 +33,7 @@ window.LatentStudio.panels.push({
     const add = h("button", { class: "ls-button", type: "button", onclick: () => insert([scheduler.value, spacing.value]) }, say("schedules.add"));
     const list = h("div", { class: "ls-chips" });
     const said = h("p", { class: "ls-note", role: "status" });
-    const curves = chart({ width: 900, height: 300, left: 44, right: 20, label: say("tab.schedules") });
+    const curves = chart({ width: 900, height: 300, left: 44, right: 16, gutter: true, label: say("tab.schedules") });
     const words = h("p", { class: "ls-note" });
     const element = h("section", { class: "ls-panel" }, h("div", { class: "ls-panel-head" }, kinds.element, axes.element), h("div", { class: "ls-panel-head" }, scheduler, spacing, h("label", { class: "ls-inline" }, say("schedules.steps"), many), add), list, curves.element, said, words);
     scheduler.addEventListener("change", fillSpacings);

@@ -1,0 +1,42 @@
+"""Who has the page open: counts, for each visitor, the connection that Gradio's page keeps as long as it lives.
+
+Not Gradio's `unload` event: it comes for each tab and each reload, and knows a session where we know an owner.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from studio.events import Engine
+from studio.web.owner import HEADER
+
+_HEARTBEAT = re.compile(r"/gradio_api/heartbeat/[^/]+/?")
+
+
+class Presence:
+    """ASGI middleware: tells the engine when a visitor opens the first page and when the last one is closed."""
+
+    def __init__(self, app: ASGIApp, *, engine: Engine) -> None:
+        self.app = app
+        self.engine = engine
+        self._open: Counter[str] = Counter()  # pages by owner; touched by the event loop alone
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _HEARTBEAT.fullmatch(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        owner = Headers(scope=scope)[HEADER]
+        self._open[owner] += 1
+        if self._open[owner] == 1:
+            self.engine.visitor(owner, here=True)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+                self.engine.visitor(owner, here=False)
