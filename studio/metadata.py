@@ -30,6 +30,7 @@ from studio.requests import (
     ImageToImage,
     Inpaint,
     InvalidRequest,
+    Kind,
     NoiseScheduleName,
     Problem,
     Request,
@@ -51,6 +52,8 @@ _A1111_SCHEDULES: Mapping[str, str] = {
     "sgm_uniform": "SGM Uniform",
     "ays": "Align Your Steps",
 }
+
+_A1111_FILLS = {"edges": "fill", "noise": "latent noise"}  # it writes nothing for the picture itself
 
 _READ_SAMPLERS = {"plms": "pndm"} | {
     word.casefold(): name for name, facts in SCHEDULERS.items() for word in (name, facts.label)
@@ -139,6 +142,7 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         "Mask blur": str(info["mask_blur"]) if "mask_blur" in info else "",
         "Inpaint area": INPAINT_AREAS[str(info["inpaint_area"])] if "inpaint_area" in info else "",
         "Masked area padding": str(info["padding"]) if info.get("inpaint_area") == "masked" else "",
+        "Masked content": _A1111_FILLS.get(str(info.get("mask_fill")), ""),
         "RNG": "CPU",
         "Version": f"Latent Studio {version}" if version else "Latent Studio",
     }
@@ -191,7 +195,7 @@ def read_png(source: bytes | Path, *, image: bytes | None = None, mask: bytes | 
     own = _json_object(texts.get(OWN_CHUNK, ""))
     if own is not None:
         return request_from_info(own, image=image, mask=mask)
-    return read_parameters(texts.get(A1111_CHUNK, ""))
+    return read_parameters(texts.get(A1111_CHUNK, ""), image=image, mask=mask)
 
 
 def request_from_info(info: Mapping[str, object], *, image: bytes | None = None, mask: bytes | None = None) -> Request:
@@ -203,11 +207,12 @@ def request_from_info(info: Mapping[str, object], *, image: bytes | None = None,
     return request_from_dict({name: info[name] for name in info if name in names}, image=image, mask=mask)
 
 
-def read_parameters(text: str) -> TextToImage | None:
+def read_parameters(text: str, *, image: bytes | None = None, mask: bytes | None = None) -> Request | None:
     """The request of an A1111 infotext, or None when there is no parameter line in it. Raises InvalidRequest.
 
     A sampler name of before 1.9 that ends in its schedule ("DPM++ 2M Karras") is understood. Keys of abilities that the
-    studio lacks are passed over.
+    studio lacks are passed over. Where the text tells of a run from a picture, and that is given, it is one again;
+    without it, and where it tells of words alone, it is text to image.
     """
     prompt, negative_prompt, pairs = parse_parameters(text)
     if "Steps" not in pairs:
@@ -232,15 +237,42 @@ def read_parameters(text: str) -> TextToImage | None:
         "variation_seed": pairs.get("Variation seed"),
         "variation_strength": _number(pairs.get("Variation seed strength", "")),
     }
-    if "Hires upscale" in pairs:
+    kind: Kind = TextToImage
+    scale = _hires_scale(pairs)
+    if scale is not None:
         latent = pairs.get("Hires upscaler", "").casefold().startswith("latent")
         given |= {
-            "hires_scale": _number(pairs["Hires upscale"]),
+            "hires_scale": scale,
             "hires_upscaler": "latent" if latent else "lanczos",  # networks that scale up are not known here
             "hires_steps": _number(pairs.get("Hires steps", "")),
             "hires_strength": _number(pairs.get("Denoising strength", "")),
         }
-    return TextToImage.parse({name: value for name, value in given.items() if value is not None})
+    elif image is not None and "Denoising strength" in pairs:
+        kind = ImageToImage
+        given |= {"image": image, "strength": _number(pairs["Denoising strength"])}
+        if mask is not None and any(key in pairs for key in _MASKED):
+            kind = Inpaint
+            given |= {
+                "mask": mask,
+                "mask_blur": _number(pairs.get("Mask blur", "")),
+                "mask_fill": _READ_FILLS.get(pairs.get("Masked content", "").casefold()),
+                "inpaint_area": "masked" if pairs.get("Inpaint area", "").casefold() == "only masked" else "whole",
+                "padding": _number(pairs.get("Masked area padding", "")),
+            }
+    return kind.parse({name: value for name, value in given.items() if value is not None})
+
+
+_MASKED = ("Mask blur", "Inpaint area", "Masked area padding", "Masked content", "Mask mode")
+_READ_FILLS = {label: name for name, label in _A1111_FILLS.items()}
+
+
+def _hires_scale(pairs: Mapping[str, str]) -> object:
+    """How much larger the second pass is, from its factor or its size; None where there was none."""
+    if "Hires upscale" in pairs:
+        return _number(pairs["Hires upscale"])
+    first, second = (_number(pairs.get(f"{key}-1", "")) for key in ("Size", "Hires resize"))
+    # The other side follows: a second pass has the shape of the first here.
+    return second / first if isinstance(first, int) and isinstance(second, int) and 0 < first < second else None
 
 
 _NEGATIVE = "Negative prompt:"

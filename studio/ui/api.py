@@ -26,6 +26,7 @@ from studio.requests import KINDS, MAX_IMAGE_BYTES, ImageToImage, InvalidRequest
 from studio.ui import session
 from studio.ui.render import data_uri
 from studio.ui.text import say
+from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +68,11 @@ _TYPES: dict[str, Any] = {
 }
 
 
-def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> None:
+def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -> None:
     """Add the endpoints to the page that is being built."""
     for kind in KINDS.values():
         gr.api(
-            _endpoint(engine, gallery, demo, kind),
+            _endpoint(engine, gallery, demo, kind, uploads),
             api_name=kind.kind,
             api_description=say(f"api.{kind.kind}"),
             concurrency_limit=None,
@@ -102,23 +103,25 @@ def parameters(kind: Kind) -> list[inspect.Parameter]:
     )
 
 
-def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind) -> Callable[..., Any]:
+def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, uploads: Uploads) -> Callable[..., Any]:
     arguments = parameters(kind)
     names = [p.name for p in arguments]
 
     async def call(*values: Any) -> AsyncIterator[Answer]:
         given, owner = dict(zip(names, values)), session.owner_of(values[-1])
         job_id, ended = None, False
+        this_call = secrets.token_hex(8)
         with telling(kind.kind):
             try:
                 if issubclass(kind, ImageToImage):
                     for name in kind.picture_fields:
-                        given[name] = await asyncio.to_thread(_uploaded, name, given[name])
+                        given[name] = await asyncio.to_thread(_uploaded, uploads, this_call, name, given[name])
                 job_id = engine.submit(kind.parse(given), owner=owner)
                 async for event in engine.watch(job_id, owner=owner):
                     ended = isinstance(event, TERMINAL)
                     yield await asyncio.to_thread(_answer, gallery, demo, owner, event)
             finally:
+                uploads.leave(this_call, after=SECONDS_AFTER_CALL)
                 # A caller that keeps no cookie can never come back to its job, so a call that was given up ends it.
                 if job_id is not None and not ended:
                     engine.cancel(job_id, owner=owner)
@@ -199,8 +202,9 @@ def file_of(gallery: Gallery, demo: gr.Blocks, owner: str, picture: Picture) -> 
     }
 
 
-def _uploaded(field: str, image: object) -> bytes:
-    """The bytes of an uploaded file; b"" where none was given. Any path but an upload's is refused."""
+def _uploaded(uploads: Uploads, call: str, field: str, image: object) -> bytes:
+    """The bytes of an uploaded file, which this call has from now on; b"" where none was given. Any path but an
+    upload's is refused."""
     if image is None:
         return b""
     name = image.get("path") if isinstance(image, dict) else None
@@ -212,6 +216,7 @@ def _uploaded(field: str, image: object) -> bytes:
         path = Path(name).resolve(strict=True)
         if not path.is_relative_to(folder) or not path.is_file():
             raise refused
+        uploads.hold(call, field, path)
         with path.open("rb") as file:
             return file.read(MAX_IMAGE_BYTES + 1)
     except OSError as error:

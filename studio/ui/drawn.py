@@ -23,6 +23,7 @@ SCRIPTS = (
     "stage.js",
     "controls.js",
     "picture.js",
+    "camera.js",
     "start.js",
     "mask.js",
     "helper.js",

@@ -14,11 +14,12 @@ from studio.ui import controls as c
 from studio.ui import render, session, starting
 from studio.ui.desk import Desk, connect
 from studio.ui.drawn import stage
+from studio.ui.uploads import Uploads
 
 TAB = ImageToImage.kind
 
 
-def build(engine: Engine, gallery: Gallery) -> Desk:
+def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
     """Draw the tab: words and numbers, the picture to start from, the stage."""
     with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-start"):
@@ -31,7 +32,7 @@ def build(engine: Engine, gallery: Gallery) -> Desk:
             show = stage(TAB, render.first_view([], attached=False))
             examples = c.example_prompts(engine, TAB)
     c.connect(engine, fields, examples)
-    starting.connect(engine, fields, shown_offer)
+    starting.connect(engine, fields, shown_offer, uploads)
     starting.show_beginning(fields, shown_start)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:

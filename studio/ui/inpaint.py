@@ -15,11 +15,12 @@ from studio.ui import render, session, starting
 from studio.ui.desk import Desk, connect
 from studio.ui.drawn import drawn, stage
 from studio.ui.text import words
+from studio.ui.uploads import Uploads
 
 TAB = Inpaint.kind
 
 
-def build(engine: Engine, gallery: Gallery) -> Desk:
+def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
     """Draw the tab. The mask is painted in the browser on a canvas of our own and sent as a PNG of one channel; the
     picture under it is uploaded once and never comes back."""
     with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
@@ -33,7 +34,7 @@ def build(engine: Engine, gallery: Gallery) -> Desk:
             show = stage(TAB, render.first_view([], attached=False))
             examples = c.example_prompts(engine, TAB)
     c.connect(engine, fields, examples)
-    starting.connect(engine, fields, shown_offer)
+    starting.connect(engine, fields, shown_offer, uploads)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
         given = fields.given(values)

@@ -30,6 +30,7 @@ from studio.ui import (
 )
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.text import say, words
+from studio.ui.uploads import Uploads
 
 STATIC = Path(__file__).parent / "static"
 SAMPLE = "sample.json"  # made by training/make_sample.py
@@ -39,6 +40,11 @@ SECONDS_BETWEEN_STATUS = 1.0  # only while the model is not ready
 
 def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
     """The page and the arguments `launch` must be given for it (theme, head, and what is to stay off)."""
+    uploads = Uploads()
+
+    def gone(request: gr.Request) -> None:
+        uploads.leave(str(request.session_hash))
+
     with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         status = drawn(
             "header",
@@ -52,19 +58,20 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
             with gr.Tab(say("tab.text_to_image"), id=text_to_image.TAB):
                 words_first = text_to_image.build(engine, gallery, _sample())
             with gr.Tab(say("tab.image_to_image"), id=image_to_image.TAB):
-                picture_first = image_to_image.build(engine, gallery)
+                picture_first = image_to_image.build(engine, gallery, uploads)
             with gr.Tab(say("tab.inpaint"), id=inpaint.TAB):
-                mask_first = inpaint.build(engine, gallery)
+                mask_first = inpaint.build(engine, gallery, uploads)
             with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
                 viewer = noise_viewer.build(engine, gallery)
             with gr.Tab(say("tab.compare"), id=compare.TAB):
                 comparison = compare.build(engine, gallery)
             with gr.Tab(say("tab.models"), id=models.TAB):
                 models.build(engine)
-        api.build(engine, gallery, demo)
+        api.build(engine, gallery, demo, uploads)
         compare_api.build(engine, gallery, demo)
         desks = (words_first, picture_first, mask_first)
         compare.attach(engine, comparison, tabs, demo)
+        demo.unload(gone)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
         for made in desks:
             desk.attach(engine, gallery, made, demo)

@@ -19,6 +19,7 @@ from studio.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
 from studio.ui import controls as c
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.text import say, words
+from studio.ui.uploads import Uploads
 
 
 def upload(tab: str) -> gr.Image:
@@ -38,6 +39,7 @@ def upload(tab: str) -> gr.Image:
     )
     image.preprocess = lambda payload: payload.path if payload is not None else None
     drawn("drop", field=f"{tab}-image", desk=f"{tab}-desk")
+    drawn("camera", field=f"{tab}-image", words=words("camera"))
     return image
 
 
@@ -103,10 +105,12 @@ def offer() -> gr.HTML:
     return drawn("offer", value={}, events=("take",), words=words("offer"))
 
 
-def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML) -> None:
-    """When a picture says how it was made, offer these settings; when they are wanted, take them over."""
+def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads: Uploads) -> None:
+    """When a picture says how it was made, offer these settings; when they are wanted, take them over. A picture that
+    another takes the place of is deleted."""
 
-    def look(path: str | None) -> dict[str, Any]:
+    def look(path: str | None, request: gr.Request) -> dict[str, Any]:
+        uploads.hold(str(request.session_hash), controls.tab, path)
         try:
             found = read_png(file_of(path), image=b"?", mask=b"?")
         except InvalidRequest:  # settings that would not run here are no offer

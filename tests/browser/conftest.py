@@ -26,6 +26,7 @@ FLAGS = [
     "--disable-sync",
     "--disable-quic",
     "--no-first-run",
+    "--use-fake-device-for-media-stream",  # a camera that shows a test card
 ]
 
 
@@ -72,9 +73,14 @@ def visitor(browser: Browser, studio: Studio) -> Iterator[Callable[..., Page]]:
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
-    def open_page(*, width: int = 1280, height: int = 800, query: str = "", url: str | None = None) -> Page:
+    def open_page(
+        *, width: int = 1280, height: int = 800, query: str = "", url: str | None = None, script: str = ""
+    ) -> Page:
+        """`script` runs before any of the page's own."""
         context = browser.new_context(viewport={"width": width, "height": height})
         contexts.append(context)
+        if script:
+            context.add_init_script(script)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto((url or studio.url) + query)

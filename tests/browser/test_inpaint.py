@@ -116,6 +116,23 @@ def test_an_uploaded_mask_is_taken_over_at_the_pictures_size(visitor: Visitor, s
     expect(page.locator(".ls-mask-note")).to_have_text("This file could not be read as a picture.")
 
 
+def test_the_transparent_part_of_a_picture_can_be_its_mask(visitor: Visitor, studio: Studio) -> None:
+    page = visitor()
+    opened(page)
+    button = page.get_by_role("button", name="Transparent part")
+    expect(button).to_be_hidden()  # nothing of this picture is transparent
+    cut = Image.new("RGBA", (96, 64), (200, 40, 40, 255))
+    ImageDraw.Draw(cut).rectangle((0, 0, 47, 63), fill=(0, 0, 0, 0))
+    file = io.BytesIO()
+    cut.save(file, "PNG")
+    page.dispatch_event("#inpaint-stage", "drop", {"dataTransfer": transfer(page, file.getvalue())})
+    button.click()
+    painted(page)
+    mask = mask_of(asked(page, studio, "a hole"))
+    assert mask[:, :47].all()
+    assert not mask[:, 49:].any()
+
+
 def test_an_extended_canvas_is_shown_and_needs_no_mask(visitor: Visitor, studio: Studio) -> None:
     page = visitor()
     opened(page)

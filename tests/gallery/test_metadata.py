@@ -25,7 +25,16 @@ from studio.metadata import (
     read_png,
     request_from_info,
 )
-from studio.requests import SCHEDULERS, ImageToImage, InvalidRequest, TextToImage, clean_text
+from studio.requests import (
+    HIRES_UPSCALERS,
+    MASK_FILLS,
+    SCHEDULERS,
+    ImageToImage,
+    Inpaint,
+    InvalidRequest,
+    TextToImage,
+    clean_text,
+)
 
 WORDS = st.text(st.sampled_from("ab ,:;\"'\\\n\t()<>[]{}=-/é漢🍎👩‍🚀\u202e\u2028א"), max_size=60) | st.text(max_size=60)
 PROMPTS = WORDS.map(clean_text)
@@ -127,6 +136,51 @@ def test_every_choice_of_the_studio_is_read_back_from_the_text() -> None:
             assert found.scheduler == scheduler
             expected = "automatic" if schedule == "as_configured" else info["noise_schedule"]
             assert found.noise_schedule == expected
+
+
+# A picture's text names its size and its resolved schedule, and its checkpoint without the folder.
+RESOLVED = {"width": 128, "height": 256, "noise_schedule": "karras", "seed": 5}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        TextToImage(prompt="x", variation_seed=41, variation_strength=0.35, **RESOLVED),
+        *(
+            TextToImage(
+                prompt="x", hires_scale=1.5, hires_upscaler=name, hires_strength=0.45, hires_steps=7, **RESOLVED
+            )
+            for name in HIRES_UPSCALERS
+        ),
+        TextToImage(prompt="x", hires_scale=2.0, hires_steps=0, **RESOLVED),
+        ImageToImage(prompt="x", image=b"i", strength=0.25, variation_seed=3, variation_strength=0.5, **RESOLVED),
+        *(
+            Inpaint(prompt="x", image=b"i", mask=b"m", strength=0.8, mask_blur=blur, mask_fill=fill, **RESOLVED)
+            for blur, fill in zip((0, 4, 17), MASK_FILLS)
+        ),
+        Inpaint(prompt="x", image=b"i", mask=b"m", inpaint_area="masked", padding=48, mask_blur=9, **RESOLVED),
+    ],
+    ids=repr,
+)
+def test_variations_second_passes_and_masks_are_read_back_from_the_text(asked: TextToImage | ImageToImage) -> None:
+    info = picture_info(asked, seed=5, width=128, height=256, variation_seed=asked.variation_seed)
+    assert read_parameters(parameters_text(info), image=b"i", mask=b"m") == asked
+
+
+def test_a_run_from_a_picture_that_is_not_given_is_one_from_words() -> None:
+    text = "x\nSteps: 20, Sampler: Euler, Seed: 1, Size: 512x512, Denoising strength: 0.5, Mask blur: 8"
+    assert type(read_parameters(text)) is TextToImage
+    assert type(read_parameters(text, image=b"i")) is ImageToImage
+    found = read_parameters(text, image=b"i", mask=b"m")
+    assert isinstance(found, Inpaint)
+    assert (found.strength, found.mask_blur) == (0.5, 8)
+
+
+def test_a_second_pass_told_by_its_size_is_understood() -> None:
+    text = "x\nSteps: 20, Sampler: Euler, Seed: 1, Size: 512x768, Denoising strength: 0.5, Hires resize: 1024x1536"
+    found = read_parameters(text)
+    assert isinstance(found, TextToImage)
+    assert (found.hires_scale, found.hires_strength) == (2.0, 0.5)
 
 
 # ------------------------------------------------------------------------------------------- our own JSON, back

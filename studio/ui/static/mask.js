@@ -22,6 +22,8 @@ window.LatentStudio.mask = ({ element, props }) => {
   const brush = button("brush", () => choose(false), "inpaint");
   const eraser = button("eraser", () => choose(true), "eraser");
   const undoButton = button("undo", undo, "undo");
+  const transparent = button("transparent", () => change(() => paintAll((_, k) => (seeThrough[k] ? 255 : 0))));
+  transparent.hidden = true;
   const tools = h(
     "div",
     { class: "ls-mask-tools", role: "toolbar", "aria-label": word("canvas") },
@@ -29,6 +31,7 @@ window.LatentStudio.mask = ({ element, props }) => {
     button("invert", () => change(() => paintAll((alpha) => 255 - alpha))),
     button("clear", () => change(() => paintAll(() => 0))),
     button("upload", () => file.click()),
+    transparent,
     button("other", other),
     file,
   );
@@ -41,6 +44,7 @@ window.LatentStudio.mask = ({ element, props }) => {
   let stroke = null; // where the pointer was, in pixels of the mask
   let source = "";
   let sending = 0;
+  let seeThrough = []; // by pixel of the mask: whether the picture is transparent there
 
   // --------------------------------------------------------------------------------------------- the picture
 
@@ -61,7 +65,16 @@ window.LatentStudio.mask = ({ element, props }) => {
     canvas.height = Math.max(1, Math.round(picture.naturalHeight * scale));
     forget();
     place();
+    const shown = pixelsOf(picture);
+    seeThrough = Array.from({ length: shown.length / 4 }, (_, k) => shown[k * 4 + 3] < 128);
+    transparent.hidden = !seeThrough.includes(true);
   });
+  /** A picture's pixels at the mask's size, four bytes each. */
+  function pixelsOf(source) {
+    const scratch = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height }).getContext("2d");
+    scratch.drawImage(source, 0, 0, canvas.width, canvas.height);
+    return scratch.getImageData(0, 0, canvas.width, canvas.height).data;
+  }
   function forget() {
     past.length = 0;
     pen.clearRect(0, 0, canvas.width, canvas.height);
@@ -197,10 +210,7 @@ window.LatentStudio.mask = ({ element, props }) => {
     file.value = "";
     if (!given) return;
     try {
-      const drawn = await createImageBitmap(given);
-      const scratch = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height }).getContext("2d");
-      scratch.drawImage(drawn, 0, 0, canvas.width, canvas.height);
-      const { data } = scratch.getImageData(0, 0, canvas.width, canvas.height);
+      const data = pixelsOf(await createImageBitmap(given));
       const light = (k) => 0.299 * data[k * 4] + 0.587 * data[k * 4 + 1] + 0.114 * data[k * 4 + 2];
       change(() => paintAll((_, k) => (light(k) >= 128 ? 255 : 0)));
       note.textContent = word("hint");

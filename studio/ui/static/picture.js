@@ -1,32 +1,33 @@
 /* The picture a run starts from: dropped or pasted anywhere on its desk, and what it says of how it was made. */
 "use strict";
 
-/** A picture file dropped or pasted on the desk goes into the upload field, as if it had been chosen there. */
+/** Put a file into one of Gradio's upload fields, as if it had been chosen there. */
+window.LatentStudio.give = (field, file) => {
+  const block = document.getElementById(field);
+  const remove = block.querySelector('button[aria-label="Clear"], button[aria-label="Remove Image"]');
+  if (remove && !block.querySelector("input[type=file]")) remove.click(); // a field that is full takes no other
+  // Gradio puts its input there anew in the next frames.
+  (function put(tries) {
+    const input = block.querySelector("input[type=file]");
+    if (!input) return tries ? requestAnimationFrame(() => put(tries - 1)) : undefined;
+    const transfer = new DataTransfer();
+    transfer.items.add(file);
+    input.files = transfer.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  })(120);
+};
+
+/** A picture file dropped or pasted on the desk goes into its upload field. */
 window.LatentStudio.drop = ({ props }) => {
-  const { shown } = window.LatentStudio;
+  const { give, shown } = window.LatentStudio;
   const desk = () => document.getElementById(props.desk);
   const pictureOf = (transfer) => [...((transfer && transfer.files) || [])].find((file) => file.type.startsWith("image/"));
-
-  function give(file) {
-    const block = document.getElementById(props.field);
-    const remove = block.querySelector('button[aria-label="Clear"], button[aria-label="Remove Image"]');
-    if (remove && !block.querySelector("input[type=file]")) remove.click(); // a field that is full takes no other
-    // Gradio puts its input there anew in the next frames.
-    (function put(tries) {
-      const input = block.querySelector("input[type=file]");
-      if (!input) return tries ? requestAnimationFrame(() => put(tries - 1)) : undefined;
-      const transfer = new DataTransfer();
-      transfer.items.add(file);
-      input.files = transfer.files;
-      input.dispatchEvent(new Event("change", { bubbles: true }));
-    })(120);
-  }
 
   document.addEventListener("paste", (event) => {
     const file = pictureOf(event.clipboardData);
     if (!file || !desk() || !shown(desk())) return;
     event.preventDefault();
-    give(file);
+    give(props.field, file);
   });
   const over = (event) => desk() && desk().contains(event.target) && event.dataTransfer && [...event.dataTransfer.types].includes("Files");
   document.addEventListener("dragover", (event) => {
@@ -37,7 +38,7 @@ window.LatentStudio.drop = ({ props }) => {
     if (!file) return;
     event.preventDefault();
     event.stopPropagation();
-    give(file);
+    give(props.field, file);
   }, true);
 };
 

@@ -1,0 +1,107 @@
+"""Pictures that come from the camera, and files that go when nobody shows them any more, in Chromium."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from gradio.utils import get_upload_folder
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from studio.requests import ImageToImage
+from tests.browser.conftest import Studio, quiet
+from tests.browser.test_other_tabs import png
+
+Visitor = Callable[..., Page]
+
+
+def camera(page: Page) -> Page:
+    page.get_by_role("tab", name="Image to image").click()
+    quiet(page)
+    return page
+
+
+def test_a_picture_is_taken_with_the_camera_and_started_from(visitor: Visitor, studio: Studio) -> None:
+    page = camera(visitor())
+    page.context.grant_permissions(["camera"])
+    page.locator("#image_to_image-desk").get_by_role("button", name="Take a picture with the camera").click()
+    take = page.get_by_role("dialog", name="Camera").get_by_role("button", name="Take picture")
+    expect(take).to_be_enabled()
+    take.click()
+    expect(page.get_by_role("dialog", name="Camera")).to_be_hidden()
+    shown = page.locator("#image_to_image-image img")
+    expect(shown).to_be_visible()
+    expect(shown).to_have_js_property("complete", True)
+    page.locator("#image_to_image-prompt textarea").fill("from the camera")
+    page.locator("#image_to_image-desk").get_by_role("button", name="Generate").click()
+    expect(page.locator("#image_to_image-stage .ls-stage")).to_have_attribute("data-state", "finished", timeout=30_000)
+    request = next(j.request for j in studio.engine._jobs.values() if j.request.prompt == "from the camera")
+    assert isinstance(request, ImageToImage)
+    with Image.open(io.BytesIO(request.image)) as taken:
+        assert taken.format == "PNG"
+        assert len(set(taken.convert("RGB").resize((16, 16)).get_flattened_data())) > 3  # the test card, not one colour
+
+
+def test_a_camera_that_is_refused_says_so_and_leaves_no_trace(visitor: Visitor) -> None:
+    page = camera(visitor())
+    open_button = page.locator("#image_to_image-desk").get_by_role("button", name="Take a picture with the camera")
+    open_button.click()  # nobody has allowed it
+    dialog = page.get_by_role("dialog", name="Camera")
+    expect(dialog).to_contain_text("The browser was told not to give the camera to this page.")
+    expect(dialog.get_by_role("button", name="Take picture")).to_be_disabled()
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(open_button).to_be_visible()
+    expect(page.locator("#image_to_image-image img")).to_have_count(0)
+
+
+def test_without_a_camera_there_is_no_button(visitor: Visitor) -> None:
+    for script in (
+        "Object.defineProperty(Navigator.prototype, 'mediaDevices', { get: () => undefined })",
+        "MediaDevices.prototype.enumerateDevices = async () => []",
+    ):
+        page = camera(visitor(script=script))
+        expect(page.locator("#image_to_image-image")).to_be_visible()
+        expect(page.get_by_role("button", name="Take a picture with the camera")).to_have_count(0)
+
+
+def file_of(page: Page) -> Path:
+    """Where the picture that the field shows lies on this machine."""
+    source = str(page.locator("#image_to_image-image img").get_attribute("src"))
+    found = list(Path(get_upload_folder()).glob(source.split("?")[0].split("/file=")[1].split("/")[-2] + "/*"))
+    assert len(found) == 1
+    return found[0]
+
+
+def give(page: Page, width: int) -> Path:
+    """Upload a picture of this width; where it lies."""
+    page.locator("#image_to_image-image input[type=file]").set_input_files(
+        {"name": "start.png", "mimeType": "image/png", "buffer": png(width, 40)}
+    )
+    page.wait_for_function(f"document.querySelector('#image_to_image-image img')?.naturalWidth === {width}")
+    return file_of(page)
+
+
+def gone(page: Page, path: Path) -> None:
+    """Wait until a file is deleted: the server does it beside what the page waits for."""
+    for _ in range(300):
+        if not path.exists():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{path.name} is still there")
+
+
+def test_an_upload_is_deleted_when_it_is_removed_and_when_its_visitor_leaves(visitor: Visitor) -> None:
+    page = camera(visitor())
+    first = give(page, 91)
+    quiet(page)
+    page.locator("#image_to_image-image button[aria-label]").first.click()
+    expect(page.locator("#image_to_image-image img")).to_have_count(0)
+    gone(page, first)
+    second = give(page, 92)
+    quiet(page)
+    assert second.exists()
+    other = visitor()
+    page.close()
+    gone(other, second)

@@ -1,0 +1,98 @@
+"""Nothing of an upload outlives its use: files go with the last page or call that has them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from studio.ui import uploads as module
+from studio.ui.uploads import Uploads
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Puts an upload where Gradio does, a folder for each content."""
+    monkeypatch.setattr(module, "get_upload_folder", lambda: str(tmp_path / "uploads"))
+
+    def put(content: str) -> Path:
+        file = tmp_path / "uploads" / f"hash of {content}" / "picture.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name("new")  # in the way of Gradio: another file takes the old one's place
+        new.write_text(content)
+        return new.replace(file)
+
+    return put
+
+
+def test_a_replaced_upload_is_deleted_and_so_is_a_cleared_one(given: Callable[[str], Path]) -> None:
+    uploads, first, second = Uploads(), given("a"), given("b")
+    uploads.hold("page", "inpaint", str(first))
+    uploads.hold("page", "inpaint", str(first))  # Gradio tells the same value twice
+    assert first.exists()
+    uploads.hold("page", "inpaint", str(second))
+    assert not first.parent.exists()
+    assert second.exists()
+    uploads.hold("page", "inpaint", None)
+    assert not second.parent.exists()
+
+
+def test_what_two_have_goes_with_the_last_of_them(given: Callable[[str], Path]) -> None:
+    uploads, file, other = Uploads(), given("a"), given("b")
+    uploads.hold("one", "inpaint", file)
+    uploads.hold("one", "image_to_image", file)
+    uploads.hold("two", "inpaint", file)
+    uploads.hold("two", "image_to_image", other)
+    uploads.leave("one")
+    assert file.exists()
+    uploads.leave("two")
+    assert not file.exists()
+    assert not other.exists()
+    uploads.leave("two")
+
+
+def test_an_upload_of_the_same_content_that_nobody_has_used_yet_stays(given: Callable[[str], Path]) -> None:
+    uploads, file = Uploads(), given("a")
+    uploads.hold("one", "inpaint", file)
+    given("a")
+    uploads.leave("one")
+    assert file.exists()
+    uploads.hold("two", "inpaint", file)
+    uploads.leave("two")
+    assert not file.exists()
+
+
+def test_nothing_outside_the_folder_of_uploads_is_ever_deleted(given: Callable[[str], Path], tmp_path: Path) -> None:
+    uploads, mine = Uploads(), tmp_path / "mine.png"
+    mine.write_text("mine")
+    link = given("a").with_name("link.png")
+    link.symlink_to(mine)
+    for path in (mine, link, tmp_path / "uploads", tmp_path / "nothing", ""):
+        uploads.hold("page", "inpaint", path)
+    uploads.leave("page")
+    assert mine.exists()
+    assert link.is_symlink()
+
+
+def test_a_call_keeps_its_upload_for_a_while(given: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[float, Callable[[], None]]] = []
+
+    class Timer:
+        def __init__(self, seconds: float, act: Callable[..., None], arguments: list[object]) -> None:
+            begun.append((seconds, lambda: act(*arguments)))
+
+        def start(self) -> None:
+            pass
+
+    monkeypatch.setattr(threading, "Timer", Timer)
+    uploads, file = Uploads(), given("a")
+    uploads.hold("call", "image", file)
+    uploads.leave("call", after=60)
+    uploads.leave("another call", after=60)  # that had nothing
+    assert file.exists()
+    ((seconds, act),) = begun
+    assert seconds == 60
+    act()
+    assert not file.exists()
