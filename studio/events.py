@@ -238,6 +238,7 @@ class EngineStatus:
     device: str = ""
     running: int = 0  # jobs
     queued: int = 0
+    next: str | None = None  # the checkpoint that is loaded when nothing else is to be done (`Engine.prepare`)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +280,9 @@ class JobSummary:
 # ------------------------------------------------------------------------------------- the models on this machine
 
 ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder"]
-ModelState = Literal["usable", "unknown", "refused"]
+ModelState = Literal[
+    "usable", "incomplete", "unknown", "refused"
+]  # incomplete: it lacks a VAE, and runs with a chosen one
 ModelPlace = Literal["disk", "ram", "device"]
 PredictionName = Literal["epsilon", "v_prediction", "sample"]
 
@@ -294,7 +297,7 @@ class Model:
     label: str
     where: str  # the models folder's name and the folders below it, never a whole path
     state: ModelState
-    reason: str = ""  # why it is unknown or refused, one sentence
+    reason: str = ""  # why it is incomplete, unknown or refused, one sentence
     family: str = ""  # "SD 1", "SD 2", "SDXL", ...; "" where it is not known
     form: str = ""  # "safetensors", "diffusers folder", "pickle", ...
     precision: str = ""  # "fp16", "fp32 and fp16", ...
@@ -311,6 +314,8 @@ class Model:
     has_picture: bool = False  # an embedded or neighbouring preview picture; `Models.picture`
     metadata: tuple[tuple[str, str], ...] = ()  # title, author, licence, trigger words, ... in words
     convertible: bool = False  # a pickle that "convert safely" may turn into safetensors
+    vae: str = ""  # id of the model whose VAE was chosen for this checkpoint; "" for its own
+    lends_vae_to: tuple[str, ...] = ()  # families whose checkpoints could run with the VAE in it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,6 +362,17 @@ class Download:
     message: str = ""  # one sentence: what it is doing, or why it failed and what to do
 
 
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """A pickle on its way to a safetensors file beside it."""
+
+    id: str  # the model's
+    name: str  # of the file
+    state: Literal["waiting", "running", "done", "failed"]
+    fraction: float | None = None  # of the new file, None while the old one is read
+    message: str = ""  # where the new file is, or why there is none: the class it names that could run code, ...
+
+
 class NoSuchModel(LookupError):
     """No model, order or download of this id."""
 
@@ -393,6 +409,20 @@ class Models(Protocol):
     def correct(self, model_id: str, prediction_type: PredictionName | None) -> None:
         """Remember another prediction type than the file says; None forgets it. It counts from the next load on.
         Raises NoSuchModel or InvalidRequest."""
+        ...
+
+    def choose_vae(self, model_id: str, source_id: str | None) -> None:
+        """Let a checkpoint run with the VAE of another file (a VAE, or a checkpoint that has one), from its next load
+        on; None: its own again. A loaded one is loaded anew. It is remembered. Raises NoSuchModel or InvalidRequest."""
+        ...
+
+    def convert(self, model_id: str) -> None:
+        """Write a safetensors file beside a pickle, in the background, in a process that runs nothing of it. Raises
+        NoSuchModel, or Refused for what is no such file."""
+        ...
+
+    def conversions(self) -> tuple[Conversion, ...]:
+        """Every conversion since the start, newest first."""
         ...
 
     def picture(self, model_id: str) -> bytes | None:
@@ -491,6 +521,12 @@ class Engine(Protocol):
 
     def status(self) -> EngineStatus:
         """What the engine is doing now."""
+        ...
+
+    def prepare(self, checkpoint: str) -> None:
+        """Load this checkpoint when nothing else is to be done, so that the first picture with it need not wait.
+
+        Only a hint: the last one counts, jobs go first, and a name that is unknown or loaded already asks nothing."""
         ...
 
     async def ask(self, question: Tokens) -> TokensAnswer:

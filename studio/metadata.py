@@ -3,8 +3,9 @@
 Plain values and Pillow's containers: no torch, no page. Whatever is read back goes through the requests' own gate.
 
 `info` is one finished picture as a flat dict: `Request.to_dict()` with everything resolved (`picture_info` below), plus
-facts about the run. Facts that are understood here, all optional: `model_hash` (hex SHA-256 of the weights, 10 shown)
-and `versions` (name -> version; the studio's own is added). Others (evaluations, seconds, ...) are kept as they are.
+facts about the run. Facts that are understood here, all optional: `model_hash` (hex SHA-256 of the weights, 10 shown),
+`vae` and `vae_hash` (name and SHA-256 of the file whose VAE was chosen instead of the checkpoint's own) and `versions`
+(name -> version; the studio's own is added). Others (evaluations, seconds, ...) are kept as they are.
 """
 
 from __future__ import annotations
@@ -133,6 +134,8 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         "Size": "{}x{}".format(*_picture_size(info)),
         "Model hash": str(model_hash)[:10] if model_hash else "",
         "Model": _model_name(str(info["checkpoint"])),
+        "VAE hash": str(info["vae_hash"])[:10] if info.get("vae_hash") else "",
+        "VAE": str(info["vae"]) if info.get("vae") else "",
         "Denoising strength": _denoising_strength(info),
         "Variation seed": str(info["variation_seed"]) if info.get("variation_strength") else "",
         "Variation seed strength": _short_number(info["variation_strength"]) if info.get("variation_strength") else "",

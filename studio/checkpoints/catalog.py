@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from studio.checkpoints import facts
@@ -19,8 +19,12 @@ from studio.checkpoints.memo import FOLDER, Memo
 from studio.events import Checkpoint, PredictionName
 
 BUILT_IN = "small-world-128"
-LISTING_VERSION = 2  # of the facts; a number higher when `inspect` tells more than it did
+LISTING_VERSION = 3  # of the facts; a number higher when `inspect` tells more than it did
 SECONDS = 5.0  # the folders are walked anew after this, when somebody asks
+# Families whose U-Nets work on the latents of one kind of VAE.
+LATENT_SPACES = (("SD 1", "SD 2"), ("SDXL", "SDXL refiner"))
+NO_VAE = "There is no VAE with it: choose one for it."
+VAE_GONE = "The VAE that was chosen for it is not in the models folders any more: choose another."
 _ORDER = {"checkpoint": 0, "vae": 1, "lora": 2, "embedding": 3, "preview_decoder": 4, None: 5}
 
 
@@ -33,6 +37,8 @@ class Entry:
     found: Found
     facts: Facts
     checkpoint: Checkpoint  # as the page sees it; a request may ask for it where `usable`
+    vae: Entry | None = None  # whose VAE was chosen for it, where that is not its own
+    problem: str = ""  # why a checkpoint whose file is as it should be cannot be run, one sentence
 
     @property
     def path(self) -> Path:
@@ -41,7 +47,7 @@ class Entry:
     @property
     def usable(self) -> bool:
         """Whether it is a checkpoint that can be run."""
-        return self.facts.kind == "checkpoint" and self.facts.state == "usable"
+        return self.facts.kind == "checkpoint" and self.facts.state == "usable" and not self.problem
 
     @property
     def built_in(self) -> bool:
@@ -51,6 +57,20 @@ class Entry:
     def identity(self) -> tuple[str, int, int]:
         """What changes when the file or one of the folder's weights changes."""
         return self.found.key, self.found.size, self.found.mtime_ns
+
+    @property
+    def made_of(self) -> Hashable:
+        """What changes when anything does that its components are made of: its own weights, or the chosen VAE's."""
+        return self.identity, self.vae.identity if self.vae is not None else None
+
+    @property
+    def lends_vae_to(self) -> tuple[str, ...]:
+        """Families that could run with the VAE in it; with the built-in one's, whose latents are its own, none."""
+        has = self.facts.kind == "vae" or (self.facts.kind == "checkpoint" and "VAE" in self.facts.parts)
+        if not has or self.facts.state != "usable" or self.built_in:
+            return ()
+        families = [space for space in LATENT_SPACES if self.facts.family in ("", *space)]
+        return tuple(family for space in families for family in space)
 
 
 class Catalog:
@@ -106,8 +126,13 @@ class Catalog:
         kept = (self._notes.get(entry.found.key) or {}).get("prediction_type")
         return kept if kept in ("epsilon", "v_prediction", "sample") else None
 
+    def choose_vae(self, entry: Entry, source: Entry | None) -> None:
+        """Remember whose VAE a checkpoint runs with; None: its own."""
+        self.remember(entry, vae=source.found.key if source is not None else None)
+        self.entries(refresh=True)
+
     def remember(self, entry: Entry, **changes: str | None) -> None:
-        """Keep a `note` or a `prediction_type`; None or "" forgets it."""
+        """Keep a `note`, a `prediction_type` or a `vae` (the key of a file); None or "" forgets it."""
         kept = {k: v for k, v in {**(self._notes.get(entry.found.key) or {}), **changes}.items() if v}
         self._notes.update({entry.found.key: kept or None})
 
@@ -126,7 +151,21 @@ class Catalog:
         self._listing.update(new, drop=gone)
         lines.sort(key=lambda line: _ORDER[line[1].kind])  # stable: the walk's order within a kind
         names: set[tuple[str | None, str]] = set()
-        return tuple(self._entry(found, told, names) for found, told in lines)
+        entries = [self._entry(found, told, names) for found, told in lines]
+        by_key = {entry.found.key: entry for entry in entries}
+        return tuple(self._with_vae(entry, by_key) for entry in entries)
+
+    def _with_vae(self, entry: Entry, by_key: Mapping[str, Entry]) -> Entry:
+        """A checkpoint with the VAE that was chosen for it, or with what it lacks."""
+        if entry.facts.kind != "checkpoint" or entry.facts.state != "usable":
+            return entry
+        chosen = (self._notes.get(entry.found.key) or {}).get("vae")
+        if chosen is None:
+            return replace(entry, problem=NO_VAE) if entry.facts.needs_vae else entry
+        source = by_key.get(chosen)
+        if source is None or entry.facts.family not in source.lends_vae_to:
+            return replace(entry, problem=VAE_GONE)
+        return replace(entry, vae=source)
 
     def _known(self, key: str, stamp: tuple[object, ...]) -> Facts | None:
         """The facts of a file that has not changed since they were read."""

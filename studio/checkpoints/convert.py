@@ -7,21 +7,30 @@ child has a memory limit and a time limit; the new file appears whole or not at 
 
 from __future__ import annotations
 
+import _compat_pickle
+import io
 import json
 import os
+import pickletools
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from studio.checkpoints.inspect import BadCheckpoint, is_pickle
 
 TIME_LIMIT_SECONDS = 600
 SPARE_BYTES = 6 * 2**30  # PyTorch's own address space, beside three times the file
 MAX_FILE_BYTES = 64 * 2**30
+MAX_PICKLE_BYTES = 256 * 2**20  # of a zip file's data.pkl, which holds names and shapes alone
+LOOK_SECONDS = 0.1  # how often the child is looked at
 # Classes whose only use here is that their names may stand in a file: stand-ins that hold nothing take their place.
 HARMLESS = re.compile(
     r"(pytorch_lightning|lightning\.pytorch|lightning_fabric)\.(callbacks|utilities|trainer)\.[A-Za-z_.]+"
@@ -40,9 +49,17 @@ class Blocked(BadCheckpoint):
         self.names = names
 
 
-def convert(source: Path, target: Path, *, time_limit: float = TIME_LIMIT_SECONDS) -> Path:
+def convert(
+    source: Path,
+    target: Path,
+    *,
+    time_limit: float = TIME_LIMIT_SECONDS,
+    progress: Callable[[float | None], None] = lambda fraction: None,
+    stop: threading.Event | None = None,
+) -> Path:
     """Write the tensors of a pickled checkpoint as `target`, a .safetensors file, which must not be there yet.
 
+    `progress` is told how much of the new file is written, 0..1, None while the old one is read; `stop` ends it.
     Raises Blocked for a pickle that could run code, BadCheckpoint for every other reason; nothing is left behind then.
     """
     if target.suffix != ".safetensors":
@@ -52,7 +69,12 @@ def convert(source: Path, target: Path, *, time_limit: float = TIME_LIMIT_SECOND
     _check_container(source)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        answer = _in_child(source, part, time_limit)
+        size = source.stat().st_size
+        if shutil.disk_usage(target.parent).free < size:
+            raise BadCheckpoint(
+                f"{source.name} was not converted: the disk has no room for another {size / 1e9:.1f} GB."
+            )
+        answer = _in_child(source, part, time_limit, progress, stop)
         if names := answer.get("blocked"):
             raise Blocked(source.name, tuple(str(name) for name in names))
         if reason := answer.get("refused"):
@@ -95,33 +117,55 @@ def _check_container(source: Path) -> None:
         )
 
 
-def _in_child(source: Path, part: Path, time_limit: float) -> Mapping[str, Any]:
+def _in_child(
+    source: Path,
+    part: Path,
+    time_limit: float,
+    progress: Callable[[float | None], None],
+    stop: threading.Event | None,
+) -> Mapping[str, Any]:
     given = json.dumps({"source": str(source.resolve()), "part": str(part)})
     environment = {
         k: v for k, v in os.environ.items() if k.upper() in ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
     }
     environment |= {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-B", "-m", "studio.checkpoints.convert"],
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=time_limit,
-            env=environment,
-            check=False,
+    size, ends = max(1, source.stat().st_size), time.monotonic() + time_limit
+    # What the child says goes to files: a pipe that nobody empties would hold it up.
+    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as problems:
+        command = [sys.executable, "-B", "-m", "studio.checkpoints.convert"]
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=told, stderr=problems, text=True, env=environment
         )
-    except subprocess.TimeoutExpired as error:
-        raise BadCheckpoint(
-            f"{source.name} was not converted: it took longer than {time_limit:.0f} seconds."
-        ) from error
+        try:
+            assert child.stdin is not None
+            child.stdin.write(given)
+            child.stdin.close()
+            while child.poll() is None:
+                if stop is not None and stop.is_set():
+                    raise BadCheckpoint(f"{source.name} was not converted: it was stopped.")
+                if time.monotonic() > ends:
+                    raise BadCheckpoint(
+                        f"{source.name} was not converted: it took longer than {time_limit:.0f} seconds."
+                    )
+                progress(min(1.0, part.stat().st_size / size) if part.exists() else None)
+                try:
+                    child.wait(LOOK_SECONDS)
+                except subprocess.TimeoutExpired:
+                    continue
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        told.seek(0)
+        problems.seek(0)
+        answer, error_text = told.read(), problems.read()
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
+        found = json.loads(answer.splitlines()[-1])
     except (ValueError, IndexError) as error:
-        killed = done.returncode < 0 or "MemoryError" in done.stderr or "memory" in done.stderr.lower()
+        killed = child.returncode < 0 or "memory" in error_text.lower()
         reason = "it wanted more memory than a file of this size needs." if killed else "it cannot be read."
         raise BadCheckpoint(f"{source.name} was not converted: {reason}") from error
-    return answer if isinstance(answer, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 # ------------------------------------------------------------------------------------------------- inside the child
@@ -150,13 +194,11 @@ def _converted(source: Path, part: Path) -> dict[str, object]:
     import torch
     from safetensors.torch import save_file
 
-    allowed: list[Any] = []
-    if zipfile.is_zipfile(source):
-        named = _unsafe_globals(source)
-        blocked = sorted(name for name in named if not HARMLESS.fullmatch(name) and not NUMPY.fullmatch(name))
-        if blocked:
-            return {"blocked": blocked}
-        allowed = [(_stand_in(name), name) for name in named if HARMLESS.fullmatch(name)] + _numpy_classes(named)
+    named = _named(source)
+    blocked = sorted(name for name in named if not HARMLESS.fullmatch(name) and not NUMPY.fullmatch(name))
+    if blocked:
+        return {"blocked": blocked}
+    allowed = [(_stand_in(name), name) for name in named if HARMLESS.fullmatch(name)] + _numpy_classes(named)
     try:
         # An open file, not its name: by a name that ends in .safetensors PyTorch would choose another reader.
         with source.open("rb") as file, torch.serialization.safe_globals(allowed):
@@ -167,6 +209,8 @@ def _converted(source: Path, part: Path) -> dict[str, object]:
     except MemoryError:
         return {"refused": "it wanted more memory than a file of this size needs."}
     except Exception as error:
+        if ".tar" in str(error):
+            return {"refused": "it is of PyTorch's first form, a tar, which its safe reader does not read."}
         return {"refused": f"it is damaged ({type(error).__name__})."}
     tensors, reason = _tensors(content)
     if reason:
@@ -178,12 +222,65 @@ def _converted(source: Path, part: Path) -> dict[str, object]:
     return {"tensors": len(tensors)}
 
 
-def _unsafe_globals(source: Path) -> list[str]:
-    """What the pickle names outside PyTorch's own list, told without running it."""
-    import torch
+def _named(source: Path) -> list[str]:
+    """What the file's pickles name outside PyTorch's own list, told without running them."""
+    from torch._weights_only_unpickler import _get_allowed_globals
 
-    with source.open("rb") as file:
-        return list(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+    names: set[str] = set()
+    try:
+        if zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as archive:
+                for record in archive.infolist():
+                    if record.filename.endswith("data.pkl") and record.file_size <= MAX_PICKLE_BYTES:
+                        _collect_names(io.BytesIO(archive.read(record)), names)
+        else:
+            with source.open("rb") as file:  # the older form: a few pickles one after the other, then the weights
+                for _ in range(PICKLES_IN_OLD_FILES):
+                    _collect_names(file, names)
+    except (ValueError, EOFError):  # a lone pickle, a damaged one: what the loader will say
+        pass
+    return sorted(names - set(_get_allowed_globals()))
+
+
+PICKLES_IN_OLD_FILES = 5  # magic number, version, system, content, names of the weights
+
+
+def _collect_names(stream: BinaryIO, names: set[str]) -> None:
+    """Add the classes and functions that one pickle names, by its opcodes; the stream is left behind its end.
+
+    A pickle can hide a name from this (by putting it together while it is run), not from the loader: this only says
+    what to tell. Raises ValueError where the opcodes end in nonsense.
+    """
+    texts: list[str] = []  # in the order of their pushing; the newest two are what STACK_GLOBAL takes
+    kept: dict[int, str] = {}
+    protocol, last = 0, ""
+    argument: Any
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name == "PROTO":
+            protocol = argument
+        elif opcode.name in ("GLOBAL", "INST"):
+            module, _, name = argument.partition(" ")
+            names.add(_todays_name(module, name) if protocol < 3 else f"{module}.{name}")
+        elif opcode.name == "STACK_GLOBAL" and len(texts) > 1:
+            names.add(f"{texts[-2]}.{texts[-1]}")
+        elif "UNICODE" in opcode.name or "STRING" in opcode.name:
+            last = argument if isinstance(argument, str) else ""
+            texts.append(last)
+        elif opcode.name == "MEMOIZE":
+            kept[len(kept)] = last
+        elif opcode.name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            kept[int(argument)] = last
+        elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
+            texts.append(kept.get(int(argument), ""))
+        if "UNICODE" not in opcode.name and "STRING" not in opcode.name:
+            last = ""
+        del texts[:-2]
+
+
+def _todays_name(module: str, name: str) -> str:
+    """Pickles of the old protocols hold Python 2's names: __builtin__.eval => builtins.eval."""
+    module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
+    return f"{_compat_pickle.IMPORT_MAPPING.get(module, module)}.{name}"
 
 
 def _stand_in(name: str) -> type:

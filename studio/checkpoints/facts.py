@@ -65,6 +65,7 @@ class Facts:
     metadata: tuple[tuple[str, str], ...] = ()
     has_picture: bool = False
     convertible: bool = False
+    needs_vae: bool = False  # a checkpoint without one: it runs with another's
     examples: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     vocabulary: tuple[tuple[str, ...], ...] = ()
@@ -124,7 +125,7 @@ def of_folder(folder: Path, kind: ModelKind | None) -> Facts:
 
 def _line(told: ModelFacts, folder_kind: ModelKind | None) -> Facts:
     kind = KINDS.get(told.kind)
-    reason = told.reason or _not_run(told)
+    reason = told.reason
     suits = FEW_STEPS.get(told.distillation or "") or SUITS.get(told.family or "") or SUITS["sd1"]
     steps, guidance_scale, scheduler, noise_schedule = suits
     label = told.title if told.form == "single_file" and kind == "checkpoint" else ""
@@ -150,12 +151,8 @@ def _line(told: ModelFacts, folder_kind: ModelKind | None) -> Facts:
         metadata=extra + told.metadata,
         has_picture=bool(told.thumbnail),
         note=" ".join(told.notes),
+        needs_vae=told.kind == "checkpoint" and "vae" not in told.parts,
     )
-
-
-def _not_run(told: ModelFacts) -> str:
-    """Why a checkpoint that is what it should be cannot be run as it lies there; empty when it can."""
-    return "" if told.kind != "checkpoint" or "vae" in told.parts else "There is no VAE with it."
 
 
 def _text(value: object) -> str:

@@ -247,7 +247,6 @@ def _as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts |
         precision=_precision(e for k, e in tensors.items() if k.startswith(prefix)),
         parts=tuple(part for part in PARTS if part in (*parts, "unet")),
         reason=reason,
-        notes=() if "vae" in parts or reason else ("There is no VAE in this file: choose one.",),
     )
     return _with_training(facts, tensors, header.metadata, name)
 
@@ -533,7 +532,6 @@ def _of_folder(folder: Path) -> ModelFacts:
         parts=parts,
         native_width=side,
         native_height=side,
-        notes=() if "vae" in parts else ("There is no VAE in this folder: choose one.",),
     )
 
 

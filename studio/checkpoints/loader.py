@@ -368,6 +368,8 @@ def _module_name(name: str, part: str) -> str:
 def vae_plan(path: Path, family: Family) -> Plan:
     """The plan of a VAE on its own: a diffusers folder, or a single file in the original or in diffusers' layout."""
     if path.is_dir():
+        if (path / "model_index.json").is_file():  # a whole checkpoint
+            return _folder_plan(path / "vae", "vae")
         return _folder_plan(path, "vae") if path.name == "vae" else _lone_vae_folder(path)
     facts = identify(path)
     if facts.kind not in ("vae", "checkpoint") or "vae" not in facts.parts or (facts.kind == "vae" and facts.reason):

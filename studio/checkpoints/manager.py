@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -84,7 +84,7 @@ class ModelManager:
         self._held: dict[str, Held] = {}
         self._hot: Held | None = None
         self._clock = 0
-        self._previews: dict[tuple[str, int, int], loader.FastPreview] = {}  # a fit takes many decodes, so once
+        self._previews: dict[Hashable, loader.FastPreview] = {}  # a fit takes many decodes, so once
         self.device_limit, self.ram_limit = _limits(device, self._options)
 
     # ------------------------------------------------------------------------------------------------- asking
@@ -110,7 +110,7 @@ class ModelManager:
         if entry is None:
             raise BadCheckpoint(f"The checkpoint {name[:80]} is not in the models folder any more.")
         held = self._held.get(name)
-        if held is not None and held.entry.identity != entry.identity:  # another file under the same name
+        if held is not None and held.entry.made_of != entry.made_of:  # another file under the same name, another VAE
             self.unload(name)
             held = None
         if held is None:
@@ -137,6 +137,11 @@ class ModelManager:
     def hash_of_hot(self) -> str | None:
         """sha256 of the hot checkpoint's weights; None until it is computed."""
         return self._hasher.get(self._hot.entry) if self._hot is not None else None
+
+    def vae_of_hot(self) -> tuple[str, str | None] | None:
+        """Name and sha256 of the file whose VAE was chosen for the hot checkpoint; None where it runs with its own."""
+        source = self._hot.entry.vae if self._hot is not None else None
+        return (source.name, self._hasher.get(source)) if source is not None else None
 
     def snapshot(self) -> tuple[dict[str, ModelPlace], int, int]:
         """Where the loaded checkpoints are, by id; bytes of weights on the device, and in RAM. From any thread."""
@@ -179,7 +184,8 @@ class ModelManager:
                 dtype=self._device.dtype,
                 progress=progress,
                 prediction_type=self._catalog.correction(entry),
-                fast_preview=self._previews.get(entry.identity),
+                vae=entry.vae.path if entry.vae is not None else None,
+                fast_preview=self._previews.get(entry.made_of),
             )
             fitting.apply(components, self._options, self._device)
             return components
@@ -193,8 +199,8 @@ class ModelManager:
         held = Held(entry, components, "device", device_bytes=on_device, ram_bytes=weights)
         self._held[entry.name] = held
         if components.fast_preview is not None:
-            self._previews[entry.identity] = components.fast_preview
-        self._hasher.want([entry], urgent=True)
+            self._previews[entry.made_of] = components.fast_preview
+        self._hasher.want([entry, *([entry.vae] if entry.vae is not None else [])], urgent=True)
         return held
 
     def _bring(self, held: Held, progress: loader.Progress) -> None:

@@ -110,6 +110,7 @@ class DiffusionEngine:
         self._tokenizer_lock = threading.Lock()
         self._closing = threading.Event()
         self._wake = threading.Event()
+        self._next: str | None = None  # the checkpoint to be loaded when nothing else is to be done
         self._thread: threading.Thread | None = None
         self._status = EngineStatus(state="starting", message="Starting PyTorch")
         self._shelf = Shelf(models_dirs, options, busy=lambda: bool(self._book.active()), wake=self._wake.set)
@@ -172,6 +173,12 @@ class DiffusionEngine:
         """Raises InvalidRequest, naming the field, for an unknown checkpoint; Refused when nothing is taken now."""
         known = self._entries()
         if request.checkpoint not in known:
+            lacking = next(
+                (e for e in self._shelf.catalog.entries() if e.name == request.checkpoint and e.problem), None
+            )
+            if lacking is not None:
+                allowed = "one that has a VAE: choose one for it on the Models tab"
+                raise InvalidRequest(Problem(field, shown(request.checkpoint), allowed))
             allowed = f"one of {', '.join(known)}" if known else "none: there is no checkpoint in the models folder"
             raise InvalidRequest(Problem(field, shown(request.checkpoint), allowed))
         status = self._status
@@ -260,7 +267,15 @@ class DiffusionEngine:
     def status(self) -> EngineStatus:
         """See `studio.events.Engine.status`."""
         states = [job.state for job in self._book.active()]
-        return replace(self._status, running=states.count("running"), queued=states.count("queued"))
+        coming = self._next if self._status.checkpoint != self._next else None
+        return replace(self._status, running=states.count("running"), queued=states.count("queued"), next=coming)
+
+    def prepare(self, checkpoint: str) -> None:
+        """See `studio.events.Engine.prepare`. A studio that was told to load nothing beforehand does not."""
+        if self._preload is None or checkpoint not in self._entries():
+            return
+        self._next = checkpoint
+        self._wake.set()
 
     @property
     def ticks(self) -> int:
@@ -450,6 +465,8 @@ class DiffusionEngine:
                         worker.rest()
                         shelf.carry_out(worker.preload)
                         loaded(manager.hot)
+                    elif self._next is not None and not busy and not self._book.active():
+                        self._load_next(worker)
                 except Closing:
                     raise
                 except Exception as error:  # a fault of ours: it may end these jobs, never the engine
@@ -464,6 +481,23 @@ class DiffusionEngine:
         finally:
             self._components = None
             manager.unload()
+
+    def _load_next(self, worker: Worker) -> None:
+        """Load what somebody will probably ask for. What cannot be loaded is told as it will be told again then."""
+        from studio.checkpoints.inspect import BadCheckpoint
+        from studio.checkpoints.manager import DoesNotFit
+
+        checkpoint, problem = self._next, ""
+        try:
+            if checkpoint is not None and checkpoint in self._entries():
+                worker.preload(checkpoint)
+        except (BadCheckpoint, DoesNotFit) as error:
+            problem = str(error)
+        finally:
+            if self._next == checkpoint:  # nobody has chosen another one meanwhile
+                self._next = None
+        if problem:
+            self._status = replace(self._status, message=problem)
 
 
 def _versions() -> dict[str, str]:

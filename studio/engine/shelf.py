@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from studio.checkpoints import thumbnail
 from studio.checkpoints.catalog import Catalog, Entry, memory_folder
+from studio.checkpoints.conversions import Conversions, target_of
 from studio.checkpoints.download import Hub
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.inspect import BadCheckpoint
@@ -23,6 +24,7 @@ from studio.checkpoints.memo import Memo
 from studio.checkpoints.options import ModelOptions
 from studio.engine.device import Device, total_ram_bytes
 from studio.events import (
+    Conversion,
     Download,
     HubFile,
     MemoryUse,
@@ -70,6 +72,7 @@ class Shelf:
         self.hasher = Hasher(Memo(folder / "hashes.json" if folder else None), busy)
         own = self.catalog.models_dirs[0] if self.catalog.models_dirs else Path("models")
         self._hub = Hub(own, arrived=lambda: self.catalog.entries(refresh=True))
+        self._conversions = Conversions(arrived=lambda: self.catalog.entries(refresh=True))
         self._wake = wake
         self._orders: deque[Order] = deque()
         self._lock = threading.Lock()
@@ -84,13 +87,14 @@ class Shelf:
         entries = self.catalog.entries(refresh=refresh)
         self.hasher.want(entries)
         places = self._manager.snapshot()[0] if self._manager is not None else {}
-        return tuple(self._model(entry, places) for entry in entries)
+        keys = {entry.found.key for entry in entries}
+        return tuple(self._model(entry, places, keys) for entry in entries)
 
     def load(self, model_id: str) -> None:
         """See `studio.events.Models.load`."""
         entry = self._entry(model_id)
         if not entry.usable:
-            raise Refused(entry.facts.reason or "Only a checkpoint can be loaded.")
+            raise Refused(entry.problem or entry.facts.reason or "Only a checkpoint can be loaded.")
         self._order(Order(entry, load=True))
 
     def unload(self, model_id: str) -> None:
@@ -142,6 +146,33 @@ class Shelf:
         self.catalog.remember(entry, prediction_type=prediction_type)
         if self._manager is not None and entry.id in self._manager.snapshot()[0]:
             self._order(Order(entry, load=False))
+
+    def choose_vae(self, model_id: str, source_id: str | None) -> None:
+        """See `studio.events.Models.choose_vae`."""
+        entry = self._entry(model_id)
+        if entry.facts.kind != "checkpoint" or entry.built_in:
+            raise InvalidRequest(Problem("model", shown(entry.name), "a checkpoint other than the built-in one"))
+        source = self._entry(source_id) if source_id else None
+        if source is not None and (source.id == entry.id or entry.facts.family not in source.lends_vae_to):
+            allowed = f"a VAE made for {entry.facts.family}, or another checkpoint that holds one"
+            raise InvalidRequest(Problem("vae", shown(source.name), allowed))
+        place = self._manager.snapshot()[0].get(entry.id) if self._manager is not None else None
+        self.catalog.choose_vae(entry, source)
+        if place is not None:
+            self._order(Order(entry, load=False))
+        if place == "device" and self._entry(model_id).usable:
+            self._order(Order(entry, load=True))
+
+    def convert(self, model_id: str) -> None:
+        """See `studio.events.Models.convert`."""
+        entry = self._entry(model_id)
+        if not entry.facts.convertible:
+            raise Refused("Only a pickle can be converted.")
+        self._conversions.add(entry)
+
+    def conversions(self) -> tuple[Conversion, ...]:
+        """See `studio.events.Models.conversions`."""
+        return self._conversions.shown()
 
     def picture(self, model_id: str) -> bytes | None:
         """See `studio.events.Models.picture`."""
@@ -205,6 +236,7 @@ class Shelf:
         """Let go of threads and of the loaded models."""
         self.hasher.close()
         self._hub.close()
+        self._conversions.close()
         self._manager = None
 
     # ------------------------------------------------------------------------------------------------- inside
@@ -221,7 +253,7 @@ class Shelf:
             raise NoSuchModel("This model is not in the models folders any more.")
         return entry
 
-    def _model(self, entry: Entry, places: dict[str, ModelPlace]) -> Model:
+    def _model(self, entry: Entry, places: dict[str, ModelPlace], keys: set[str]) -> Model:
         facts = entry.facts
         corrected = self.catalog.correction(entry)
         return Model(
@@ -230,8 +262,8 @@ class Shelf:
             name=entry.name,
             label=entry.checkpoint.label,
             where=entry.found.where,
-            state=facts.state,
-            reason=facts.reason,
+            state="incomplete" if entry.problem else facts.state,
+            reason=entry.problem or facts.reason,
             family=facts.family,
             form=facts.form,
             precision=facts.precision,
@@ -247,5 +279,7 @@ class Shelf:
             place=places.get(entry.id, "disk"),
             has_picture=facts.has_picture or bool(entry.found.picture),
             metadata=facts.metadata,
-            convertible=facts.convertible,
+            convertible=facts.convertible and target_of(entry.path).as_posix() not in keys,
+            vae=entry.vae.id if entry.vae is not None else "",
+            lends_vae_to=entry.lends_vae_to,
         )

@@ -577,6 +577,9 @@ class Worker:
         facts: dict[str, Any] = {}
         if self._hot.vae_dtype is not None:  # half precision overflowed
             facts["vae_dtype"] = "float32"
+        chosen = self.manager.vae_of_hot()
+        if chosen is not None:
+            facts["vae"], facts["vae_hash"] = chosen
         info = metadata.picture_info(
             run.asked(),
             seed=run.seeds[image],

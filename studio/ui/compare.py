@@ -21,7 +21,7 @@ from studio.events import Engine, UnknownJob
 from studio.gallery import Gallery, SaveFailed
 from studio.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, SCHEDULERS, InvalidRequest
 from studio.ui import controls as c
-from studio.ui import prompt_helper, session, surfaces
+from studio.ui import picker, prompt_helper, session, surfaces
 from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.text import say, words
 
@@ -250,6 +250,7 @@ def _connect_fields(engine: Engine, form: Form, opened: gr.UploadButton) -> None
             return *[gr.skip()] * len(f), {"message": say("compare.no_sheet")}
         return *_filled(form, found.link()), {"message": say("compare.opened")}
 
+    picker.aim(engine, TAB, f, next((entry.name for entry in engine.catalog()), None))
     for name in "xy":
         f[name].input(axis_chosen, [f[name]], [f[f"{name}_values"]], **QUIET)
     opened.upload(open_sheet, [opened], [*form.inputs, form.said], **QUIET)

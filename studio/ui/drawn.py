@@ -54,6 +54,7 @@ SCRIPTS = (
     "viewer/runs.js",
     "viewer/export.js",
     "hub.js",
+    "conversions.js",
     "models.js",
 )
 _HEAD = "".join(f'<script src="/studio-static/{name}"></script>' for name in SCRIPTS)

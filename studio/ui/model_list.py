@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from studio.events import Download, Engine, Model
+from studio.events import Conversion, Download, Engine, Model
 
 
 def viewed(engine: Engine, manages: bool, *, refresh: bool = False) -> dict[str, Any]:
@@ -19,6 +19,7 @@ def viewed(engine: Engine, manages: bool, *, refresh: bool = False) -> dict[str,
         "memory": asdict(engine.models.memory()),
         "message": engine.models.message(),
         "downloads": [_line(d) for d in engine.models.downloads()] if manages else [],
+        "conversions": [_line(c) for c in engine.models.conversions()] if manages else [],
         "loading": {"name": loading, "fraction": now.fraction} if loading else None,
         "manages": manages,
     }
@@ -27,6 +28,6 @@ def viewed(engine: Engine, manages: bool, *, refresh: bool = False) -> dict[str,
     return view | {"stamp": stamp}
 
 
-def _line(model: Model | Download) -> dict[str, Any]:
+def _line(model: Model | Download | Conversion) -> dict[str, Any]:
     """Only what is not empty: a folder of thousands is a long list."""
     return {name: value for name, value in asdict(model).items() if value not in ("", None, (), False)}

@@ -23,7 +23,7 @@ from studio.ui.text import say, words
 
 TAB = "models"
 # Not "load": that is an event of Gradio's own, fired when the page opens.
-EVENTS = ("bring", "release", "note", "correct", "look", "download", "cancel")
+EVENTS = ("bring", "release", "note", "correct", "lend", "convert", "look", "download", "cancel")
 
 
 def build(engine: Engine) -> gr.HTML:
@@ -60,6 +60,10 @@ def build(engine: Engine) -> gr.HTML:
         [show],
         **QUIET,
     )
+    show.lend(
+        order(lambda given: models.choose_vae(_text(given, "id"), _text(given, "vae") or None)), None, [show], **QUIET
+    )
+    show.convert(order(lambda given: models.convert(_text(given, "id"))), None, [show], **QUIET)
 
     def fetch(given: dict[str, Any]) -> None:
         files = given.get("files")

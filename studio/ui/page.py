@@ -24,6 +24,7 @@ from studio.ui import (
     inpaint,
     models,
     noise_viewer,
+    picker,
     session,
     text_to_image,
     theme,
@@ -55,15 +56,15 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
             elem_classes="ls-top",
         )
         with gr.Tabs(selected=text_to_image.TAB, elem_id="tabs") as tabs:
-            with gr.Tab(say("tab.text_to_image"), id=text_to_image.TAB):
+            with gr.Tab(say("tab.text_to_image"), id=text_to_image.TAB) as words_tab:
                 words_first = text_to_image.build(engine, gallery, _sample())
-            with gr.Tab(say("tab.image_to_image"), id=image_to_image.TAB):
+            with gr.Tab(say("tab.image_to_image"), id=image_to_image.TAB) as picture_tab:
                 picture_first = image_to_image.build(engine, gallery, uploads)
-            with gr.Tab(say("tab.inpaint"), id=inpaint.TAB):
+            with gr.Tab(say("tab.inpaint"), id=inpaint.TAB) as mask_tab:
                 mask_first = inpaint.build(engine, gallery, uploads)
             with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
                 viewer = noise_viewer.build(engine, gallery)
-            with gr.Tab(say("tab.compare"), id=compare.TAB):
+            with gr.Tab(say("tab.compare"), id=compare.TAB) as compare_tab:
                 comparison = compare.build(engine, gallery)
             with gr.Tab(say("tab.models"), id=models.TAB):
                 models.build(engine)
@@ -82,15 +83,13 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
             ready = now.state in ("ready", "failed")
             label = say("generate" if ready else "generate.loading")
             status = _status(engine) | {"leave": LOGGED_IN in request.headers}
-            return status, gr.update(active=not ready), *[label] * len(desks)
+            return status, gr.update(active=not ready or bool(now.next)), *[label] * len(desks)
 
-        gr.on(
-            [timer.tick, demo.load],
-            tick,
-            None,
-            [status, timer, *(made.controls.generate for made in desks)],
-            **QUIET,
-        )
+        told = [status, timer, *(made.controls.generate for made in desks)]
+        gr.on([timer.tick, demo.load], tick, None, told, **QUIET)
+        pickers = [made.controls.fields["checkpoint"] for made in desks] + [comparison.fields["checkpoint"]]
+        tabs_with_one = (words_tab, picture_tab, mask_tab, compare_tab)
+        picker.attach(engine, list(zip(tabs_with_one, pickers)), tick, told)
     demo.queue(default_concurrency_limit=None, max_size=64)  # admission is the engine's
     return demo, launch_arguments()
 
@@ -144,7 +143,8 @@ def _send(
 
 def _status(engine: Engine) -> dict[str, Any]:
     now = engine.status()
-    return {"state": now.state, "message": now.message, "fraction": now.fraction, "device": now.device}
+    message = say("header.next", name=now.next) if now.next and now.state == "ready" else now.message
+    return {"state": now.state, "message": message, "fraction": now.fraction, "device": now.device}
 
 
 def _sample() -> str | None:

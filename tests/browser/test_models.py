@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -53,9 +54,9 @@ def test_search_and_filters_narrow_the_list(visitor: Visitor) -> None:
     page.get_by_role("searchbox", name="Search models").fill("")
     page.locator(".ls-models-kinds").get_by_role("button", name="LoRAs 1").click()
     expect(page.locator(".ls-model-name")).to_have_text(["ink-lines"])
-    page.locator(".ls-models-kinds").get_by_role("button", name="Not usable 2").click()
-    expect(page.locator(".ls-model-name")).to_have_text(["old-model", "mystery"])
-    page.locator(".ls-models-kinds").get_by_role("button", name="All 7").click()
+    page.locator(".ls-models-kinds").get_by_role("button", name="Not usable 3").click()
+    expect(page.locator(".ls-model-name")).to_have_text(["old-model", "bare", "mystery"])
+    page.locator(".ls-models-kinds").get_by_role("button", name="All 8").click()
     page.get_by_label("Family").select_option("SDXL")
     expect(page.locator(".ls-model-name")).to_have_text(["dreamland-xl", "ink-lines"])
 
@@ -84,6 +85,37 @@ def test_details_notes_and_a_corrected_prediction_type(visitor: Visitor, studio:
     assert (model.note, model.prediction_type, model.prediction_corrected) == ("good for tests", "v_prediction", True)
     drawer.get_by_role("button", name="Close the details").click()
     expect(drawer).to_be_hidden()
+
+
+def test_a_checkpoint_without_a_vae_is_given_one(visitor: Visitor, studio: Studio) -> None:
+    page = opened(visitor)
+    expect(line(page, "bare")).to_contain_text("needs a VAE")
+    page.get_by_role("button", name="Choose a VAE for bare").click()
+    drawer = page.get_by_role("complementary", name="Details")
+    choice = drawer.get_by_label("VAE", exact=True)
+    expect(choice).to_be_focused()
+    expect(choice.locator("option")).to_have_text(["None: choose one", "soft-vae"])
+    choice.select_option("soft-vae")
+    expect(line(page, "bare").get_by_role("button", name="Load bare")).to_be_visible()
+    bare = next(m for m in studio.engine.models.all.values() if m.name == "bare")
+    assert studio.engine.models.all[bare.vae].name == "soft-vae"
+    page.get_by_role("button", name="dreamland-xl", exact=True).click()
+    expect(choice.locator("option")).to_have_text(["Its own"])
+
+
+def test_a_pickle_is_converted(visitor: Visitor, studio: Studio) -> None:
+    page = opened(visitor)
+    page.get_by_role("button", name="Convert old-model safely").click()
+    conversion = page.locator(".ls-conversion")
+    expect(conversion).to_contain_text("old-model.ckpt")
+    expect(conversion).to_contain_text("writing the safetensors file")
+    expect(conversion.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "50")
+    expect(page.get_by_role("button", name="Convert old-model safely")).to_have_count(0)
+    models = studio.engine.models
+    models.converted = [replace(models.converted[0], state="failed", message="It asks for os.system.")]
+    expect(conversion).to_contain_text("not converted")
+    expect(conversion).to_contain_text("It asks for os.system.")
+    expect(page.get_by_role("button", name="Convert old-model safely")).to_be_visible()
 
 
 def test_what_a_file_says_of_itself_is_text(visitor: Visitor) -> None:
@@ -136,6 +168,35 @@ def test_the_picker_aims_the_fields_at_the_models_kind_unless_they_were_changed(
     expect(steps).to_have_value("25")
     expect(page.locator("#text_to_image-scheduler input")).to_have_value("DPM++ 2M")
     expect(guidance).to_have_value("3")
+
+
+def test_what_is_chosen_is_loaded_at_once_and_the_page_says_so(visitor: Visitor, studio: Studio) -> None:
+    page = visitor()
+    engine = studio.engine
+    engine.switching.set()
+    try:
+        page.locator("#text_to_image-checkpoint input").click()
+        page.get_by_role("option", name=re.compile("Quick one")).click()
+        expect(page.locator(".ls-engine")).to_have_text("Loading quick 40 %")
+        expect(page.locator("#text_to_image-generate")).to_have_text("Generate when the model is loaded")
+        assert engine.prepared[-1] == "quick"
+        engine.switching.clear()
+        expect(page.locator(".ls-engine")).to_have_text("Small World is ready")
+        expect(page.locator("#text_to_image-generate")).to_have_text("Generate")
+    finally:
+        engine.switching.clear()
+
+
+def test_the_picker_of_compare_aims_its_fields_too(visitor: Visitor, studio: Studio) -> None:
+    page = visitor()
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare-desk").get_by_role("button", name="What stays the same").click()
+    page.locator("#compare-checkpoint input").click()
+    page.get_by_role("option", name=re.compile("Quick one")).click()
+    expect(page.locator("#compare-width input")).to_have_value("512")
+    expect(page.locator("#compare-num_inference_steps input[type=number]")).to_have_value("4")
+    expect(page.locator("#compare-scheduler input")).to_have_value("Euler a")
+    assert studio.engine.prepared[-1] == "quick"
 
 
 def test_a_repository_is_looked_at_and_fetched_from(visitor: Visitor) -> None:

@@ -14,6 +14,7 @@ import torch
 from studio.checkpoints.options import ModelOptions
 from studio.engine.engine import DiffusionEngine
 from studio.events import Failed, Finished, Model
+from studio.requests import InvalidRequest
 from tests.engine.conftest import Calls, EngineFactory, OneThread, ask, finish, outcome, run
 from tests.fake_device import FakeDevice
 
@@ -131,6 +132,69 @@ def test_a_corrected_prediction_type_counts_from_the_next_picture(make_engine: E
         assert engine._components.prediction_type == "v_prediction"
     finally:
         engine.models.correct(tiny.id, None)
+
+
+def test_a_chosen_vae_decodes_the_next_picture_and_is_named_in_it(make_engine: EngineFactory, models_dir: Path) -> None:
+    from tests.engine.conftest import pixels
+    from tests.tiny import tiny_vae
+
+    other = tiny_vae(seed=11)
+    other.save_pretrained(models_dir / "vae" / "other")
+    bare = models_dir / "checkpoints" / "bare"
+    shutil.copytree(models_dir / "checkpoints" / "tiny", bare)
+    shutil.rmtree(bare / "vae")
+    try:
+        engine = make_engine()
+        with pytest.raises(InvalidRequest, match=r"checkpoint: 'bare' is not allowed.*choose one for it on the Models"):
+            engine.submit(ask(checkpoint="bare"), owner="anna")
+        own = pixels(engine, finish(engine, ask()))
+        for name in ("tiny", "bare"):
+            engine.models.choose_vae(model(engine, name).id, model(engine, "other").id)
+        wait_for(lambda: model(engine, "tiny").place == "device" and not engine.models.has_orders)
+        finished = finish(engine, ask())
+        chosen = pixels(engine, finished)
+        assert (chosen != own).any()
+        assert (pixels(engine, finish(engine, ask(checkpoint="bare"))) == chosen).all()
+        assert finished.pictures[0].info["vae"] == "other"
+        assert "VAE: other" in finished.pictures[0].parameters
+        assert engine._components is not None
+        weights = dict(engine._components.vae.named_parameters())
+        assert all(torch.equal(weights[name], value) for name, value in other.named_parameters())
+        engine.models.choose_vae(model(engine, "tiny").id, None)
+        again = finish(engine, ask())
+        assert (pixels(engine, again) == own).all()
+        assert "vae" not in again.pictures[0].info
+    finally:
+        engine.models.choose_vae(model(engine, "tiny").id, None)
+        shutil.rmtree(bare)
+        shutil.rmtree(models_dir / "vae")
+
+
+def test_what_is_prepared_is_loaded_when_the_jobs_are_done(make_engine: EngineFactory, calls: Calls) -> None:
+    engine = make_engine(preload="tiny")
+    calls.gate.clear()
+    first = engine.submit(ask(), owner="anna")
+    calls.wait()
+    engine.prepare("absent")
+    assert engine.status().next is None
+    engine.prepare("tiny-v")
+    assert engine.status().next == "tiny-v"
+    second = engine.submit(ask(), owner="anna")
+    calls.gate.set()
+    assert isinstance(outcome(engine, first), Finished)
+    assert isinstance(outcome(engine, second), Finished)
+    wait_for(lambda: engine.status().checkpoint == "tiny-v" and engine.status().state == "ready")
+    assert engine.status().next is None
+    assert model(engine, "tiny-v").place == "device"
+    engine.prepare("tiny-v")
+    wait_for(lambda: engine._next is None)
+    assert isinstance(run(engine, ask())[-1], Finished)
+
+
+def test_a_studio_that_was_told_to_load_nothing_beforehand_does_not(make_engine: EngineFactory) -> None:
+    engine = make_engine()  # preload None
+    engine.prepare("tiny")
+    assert engine.status().next is None
 
 
 def test_offload_makes_the_same_picture(make_engine: EngineFactory) -> None:

@@ -137,6 +137,8 @@ class FakeEngine:
         self._closed = False
         self._ready_at = time.monotonic() + loading_seconds
         self._loading_seconds = loading_seconds
+        self.prepared: list[str] = []
+        self.switching = threading.Event()  # while set, the last prepared checkpoint is being loaded
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -264,6 +266,9 @@ class FakeEngine:
                 fraction=done,
                 device="CPU",
             )
+        if self.switching.is_set() and self.prepared:
+            name = self.prepared[-1]
+            return EngineStatus(state="loading", message=f"Loading {name}", checkpoint=name, fraction=0.4, device="CPU")
         running = sum(j.state == "running" for j in self._jobs.values())
         return EngineStatus(
             state="ready",
@@ -273,6 +278,9 @@ class FakeEngine:
             running=running,
             queued=len(self._waiting),
         )
+
+    def prepare(self, checkpoint: str) -> None:
+        self.prepared.append(checkpoint)
 
     async def ask(self, question: Tokens) -> TokensAnswer:
         pieces = tuple(question.text.split())

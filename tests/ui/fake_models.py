@@ -7,7 +7,17 @@ from dataclasses import replace
 
 from PIL import Image
 
-from studio.events import Download, HubFile, MemoryUse, Model, ModelKind, NoSuchModel, PredictionName, Refused
+from studio.events import (
+    Conversion,
+    Download,
+    HubFile,
+    MemoryUse,
+    Model,
+    ModelKind,
+    NoSuchModel,
+    PredictionName,
+    Refused,
+)
 from studio.requests import InvalidRequest, Problem
 
 GIB = 2**30
@@ -38,9 +48,12 @@ MODELS = (
         "old-model", kind="checkpoint", state="refused", form="pickle", size_bytes=4 * GIB, convertible=True,
         reason="old-model.ckpt is a pickle, which could run code when it is read. Only safetensors are loaded.",
     ),
+    _model("bare", kind="checkpoint", state="incomplete", family="SD 1", form="safetensors", size_bytes=2 * GIB,
+           parts=("U-Net", "text encoder"), reason="There is no VAE with it: choose one for it."),
     _model("mystery", kind=None, state="unknown", form="safetensors", size_bytes=5 * 2**20,
            reason="Its tensors belong to no kind of model that the studio knows."),
-    _model("soft-vae", kind="vae", state="usable", where="models/vae", family="SD 1", size_bytes=334 * 2**20),
+    _model("soft-vae", kind="vae", state="usable", where="models/vae", family="SD 1", size_bytes=334 * 2**20,
+           lends_vae_to=("SD 1", "SD 2")),
     _model("ink-lines", kind="lora", state="usable", where="models/loras", family="SDXL", size_bytes=218 * 2**20,
            metadata=(("trigger words", "ink lines"),)),
 )  # fmt: skip
@@ -56,6 +69,7 @@ class FakeModels:
         """As at the start."""
         self.all = {model.id: model for model in MODELS}
         self.fetched: list[Download] = []
+        self.converted: list[Conversion] = []
         self.told = ""
         self.refreshed = 0
 
@@ -94,6 +108,20 @@ class FakeModels:
         self._set(
             model_id, prediction_type=prediction_type or "epsilon", prediction_corrected=prediction_type is not None
         )
+
+    def choose_vae(self, model_id: str, source_id: str | None) -> None:
+        own = "VAE" in self._get(model_id).parts
+        state, reason = ("usable", "") if source_id or own else ("incomplete", "There is no VAE with it.")
+        self._set(model_id, vae=source_id or "", state=state, reason=reason)
+
+    def convert(self, model_id: str) -> None:
+        """To the middle of the way; a second time to its end."""
+        name = f"{self._get(model_id).name}.ckpt"
+        if not self.converted:
+            self.converted = [Conversion(id=model_id, name=name, state="running", fraction=0.5)]
+
+    def conversions(self) -> tuple[Conversion, ...]:
+        return tuple(self.converted)
 
     def picture(self, model_id: str) -> bytes | None:
         model = self.all.get(model_id)

@@ -21,6 +21,7 @@ PREFIXES = {
     "compare.js": "compare",
     "models.js": "models",
     "hub.js": "models",
+    "conversions.js": "models",
 }  # what a script's own texts begin with; the others are the viewer's
 SHOWN = {"label", "info", "placeholder", "title"}  # arguments of components whose value a visitor reads
 
@@ -126,6 +127,9 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "models.load.of",
         "models.hub.",
         "models.unload.of",
+        "models.vae.choose.of",
+        "models.convert.of",
+        "models.conversion.",
         "api.",
     )
     for key in text.COLUMNS["en"]:

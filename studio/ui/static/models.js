@@ -1,10 +1,12 @@
 /* The tab Models: a list of everything found, a drawer with the details of one, and what memory is taken. */
 "use strict";
 
-window.LatentStudio.models = ({ element, props, watch, trigger }) => {
+window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
   const { h, fill, icon, shown } = window.LatentStudio;
   const say = (key, values) => fill(props.words[key], values);
-  const NEWS_MILLISECONDS = 1500;
+  const LOOK_MILLISECONDS = 1000; // while something is under way, or was asked for just now
+  const IDLE_LOOKS = 5; // otherwise at every fifth look
+  const JUST_NOW_MILLISECONDS = 10_000;
   const ROWS = 200; // more are drawn on demand
   const KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder"];
   const GIB = 2 ** 30;
@@ -14,6 +16,11 @@ window.LatentStudio.models = ({ element, props, watch, trigger }) => {
   let found = {}; // the last answer of /models-found
   let etag = "";
   let asking = false;
+  let orderedAt = 0;
+  const trigger = (event, given) => {
+    orderedAt = Date.now();
+    send(event, given);
+  };
   const view = () => found;
   const all = () => view().models || [];
 
@@ -31,6 +38,7 @@ window.LatentStudio.models = ({ element, props, watch, trigger }) => {
   const none = h("div", { class: "ls-models-none" });
   const drawer = h("aside", { class: "ls-model-drawer", "aria-label": say("details"), hidden: true });
   const listeners = [];
+  const converted = window.LatentStudio.conversions({ say, told: (listener) => listeners.push(listener) });
   const extra = window.LatentStudio.hub({ say, trigger, bytes, watch, props, told: (listener) => listeners.push(listener) });
   element.replaceChildren(
     h(
@@ -39,6 +47,7 @@ window.LatentStudio.models = ({ element, props, watch, trigger }) => {
       memory,
       message,
       extra,
+      converted,
       tools,
       h("div", { class: "ls-models-body" }, h("div", { class: "ls-models-main" }, list, more, none), drawer),
     ),
@@ -70,9 +79,15 @@ window.LatentStudio.models = ({ element, props, watch, trigger }) => {
     await fetchList(true);
     again.removeAttribute("aria-busy");
   }
-  /** Ask for news while somebody looks; the same answer again is one short line. */
+  /** Ask for news while somebody looks, often where something moves; the same answer again is one short line. */
   const ask = () => !document.hidden && shown(element) && fetchList(false);
-  setInterval(ask, NEWS_MILLISECONDS);
+  const under = (each) => ["waiting", "running", "verifying"].includes(each.state);
+  const moving = () => view().loading || [...(view().downloads || []), ...(view().conversions || [])].some(under);
+  let looks = 0;
+  setInterval(() => {
+    looks = moving() || Date.now() - orderedAt < JUST_NOW_MILLISECONDS ? 0 : (looks + 1) % IDLE_LOOKS;
+    if (looks === 0) ask();
+  }, LOOK_MILLISECONDS);
   new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && ask()).observe(element);
 
   function tell(text) {
@@ -156,15 +171,30 @@ window.LatentStudio.models = ({ element, props, watch, trigger }) => {
     return model.place === "disk" ? null : badge(say(`place.${model.place}`), "ls-model-badge-hot");
   }
 
-  function action(model) {
-    if (!view().manages || model.kind !== "checkpoint" || model.state !== "usable") return null;
-    const [event, label] = model.place === "device" ? ["release", "unload"] : ["bring", "load"];
-    const go = (click) => {
+  /** A button of a model's line: does, and does not open the line. */
+  function doing(model, label, go) {
+    const press = (click) => {
       click.stopPropagation();
-      trigger(event, { id: model.id });
+      go();
     };
-    const name = say(`${label}.of`, { name: model.label });
-    return h("button", { type: "button", class: "ls-button", "aria-label": name, onclick: go }, say(label));
+    return h("button", { type: "button", class: "ls-button", "aria-label": say(`${label}.of`, { name: model.label }), onclick: press }, say(label));
+  }
+
+  function action(model) {
+    if (!view().manages) return null;
+    const converting = (view().conversions || []).some((c) => c.id === model.id && under(c));
+    if (model.convertible) return converting ? null : doing(model, "convert", () => trigger("convert", { id: model.id }));
+    if (model.kind !== "checkpoint") return null;
+    if (model.state === "incomplete" && state.open !== model.id) {
+      return doing(model, "vae.choose", () => {
+        state.open = model.id;
+        draw();
+        drawer.querySelector(".ls-model-vae")?.focus();
+      });
+    }
+    if (model.state !== "usable") return null;
+    const [event, label] = model.place === "device" ? ["release", "unload"] : ["bring", "load"];
+    return doing(model, label, () => trigger(event, { id: model.id }));
   }
 
   function row(model) {
@@ -210,6 +240,7 @@ window.LatentStudio.models = ({ element, props, watch, trigger }) => {
       ...pair(say("fact.hash"), hash),
       ...pair(say("fact.where"), model.where),
       ...(model.kind === "checkpoint" && model.state !== "refused" ? pair(say("fact.prediction"), prediction(model)) : []),
+      ...(runnable(model) && !model.built_in ? pair(say("fact.vae"), vae(model)) : []),
     ];
     const metadata = (model.metadata || []).flatMap(([term, value]) => pair(term, value));
     drawer.replaceChildren(
@@ -233,6 +264,25 @@ window.LatentStudio.models = ({ element, props, watch, trigger }) => {
     select.addEventListener("change", () => {
       select.blur();
       trigger("correct", { id: model.id, prediction_type: select.value });
+    });
+    return select;
+  }
+
+  const runnable = (model) => model.kind === "checkpoint" && ["usable", "incomplete"].includes(model.state);
+
+  /** Whose VAE it runs with: its own, a VAE file's, or, where it has none of its own, another checkpoint's. */
+  function vae(model) {
+    const own = (model.parts || []).includes("VAE");
+    const lenders = all().filter((m) => m.id !== model.id && (m.lends_vae_to || []).includes(model.family) && (m.kind === "vae" || !own || m.id === model.vae));
+    const label = (m) => (m.kind === "vae" ? m.label : say("vae.from", { name: m.label }));
+    const chosen = lenders.find((m) => m.id === model.vae);
+    if (!view().manages) return chosen ? label(chosen) : say(own ? "vae.own" : "vae.none");
+    if (!own && !lenders.length) return say("vae.nowhere");
+    const options = [["", say(own ? "vae.own" : "vae.none")], ...lenders.map((m) => [m.id, label(m)])];
+    const select = h("select", { class: "ls-model-vae", "aria-label": say("fact.vae") }, ...options.map(([value, text]) => h("option", { value, selected: value === (model.vae || "") }, text)));
+    select.addEventListener("change", () => {
+      select.blur();
+      trigger("lend", { id: model.id, vae: select.value });
     });
     return select;
   }

@@ -1,0 +1,47 @@
+"""The checkpoint pickers of all tabs: what they offer is as new as the models folders, and what is chosen is loaded at
+once, beside the page, so that the first picture need not wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from studio.events import Engine
+from studio.ui import controls as c
+from studio.ui.drawn import QUIET
+
+
+def attach(
+    engine: Engine, pickers: Sequence[tuple[gr.Tab, gr.Dropdown]], tell: Callable[[gr.Request], Any], told: list[Any]
+) -> None:
+    """`tell` says on the page what the engine is doing, by updates for `told`."""
+
+    def chosen(checkpoint: str, request: gr.Request) -> Any:
+        engine.prepare(checkpoint)
+        return tell(request)
+
+    def offered() -> Any:
+        return gr.update(choices=c.checkpoint_choices(engine.catalog()))
+
+    for tab, picker in pickers:
+        picker.input(chosen, [picker], told, **QUIET)
+        tab.select(offered, None, [picker], **QUIET)
+
+
+def aim(engine: Engine, tab: str, fields: Mapping[str, Any], first: str | None) -> None:
+    """Aim the fields of a tab at the checkpoint that is chosen in it, but for those that were changed."""
+    names = (*c.AIMED, "width", "height")
+    before = gr.State(first)
+
+    def chosen(values: dict[Any, Any]) -> dict[Any, Any]:
+        catalog = {one.name: one for one in engine.catalog()}
+        found, last = catalog.get(values[fields["checkpoint"]]), catalog.get(values[before])
+        if found is None:
+            return {}
+        aims = c.aimed(tab, found, last, {name: values[fields[name]] for name in names})
+        return {fields[name]: value for name, value in aims.items()} | {before: found.name}
+
+    aimed = [fields[name] for name in names]
+    fields["checkpoint"].input(chosen, {fields["checkpoint"], before, *aimed}, [*aimed, before], **QUIET)

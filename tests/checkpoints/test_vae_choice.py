@@ -1,0 +1,103 @@
+"""A checkpoint runs with the VAE that was chosen for it: its own, a file's, or, where it lacks one, another's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from studio.checkpoints.catalog import NO_VAE, VAE_GONE, Catalog, Entry
+from studio.engine.shelf import Shelf
+from studio.events import Model, NoSuchModel, Refused
+from studio.requests import InvalidRequest
+from tests.checkpoints.test_catalog import folder
+
+
+def without_vae(path: Path, width: int = 768) -> Path:
+    folder(path, width=width)
+    shutil.rmtree(path / "vae")
+    return path
+
+
+def vae(path: Path, scaling_factor: float) -> Path:
+    path.mkdir(parents=True)
+    config = {"_class_name": "AutoencoderKL", "scaling_factor": scaling_factor, "latent_channels": 4}
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    folder(tmp_path / "small-world-128")
+    folder(tmp_path / "checkpoints" / "whole")
+    without_vae(tmp_path / "checkpoints" / "bare")
+    without_vae(tmp_path / "checkpoints" / "bare-2", width=1024)
+    vae(tmp_path / "vae" / "soft", 0.18215)
+    vae(tmp_path / "vae" / "xl", 0.13025)
+    return tmp_path
+
+
+def by_name(shelf: Shelf) -> dict[str, Model]:
+    return {model.name: model for model in shelf.found()}
+
+
+def entry(catalog: Catalog, name: str) -> Entry:
+    return next(e for e in catalog.entries() if e.name == name)
+
+
+def test_a_checkpoint_without_one_says_so_and_is_offered_those_of_its_family(models: Path) -> None:
+    shelf = Shelf([models])
+    found = by_name(shelf)
+    assert (found["bare"].state, found["bare"].reason) == ("incomplete", NO_VAE)
+    assert "bare" not in shelf.catalog.checkpoints()
+    with pytest.raises(Refused, match="choose one"):
+        shelf.load(found["bare"].id)
+    lenders = {name: model.lends_vae_to for name, model in found.items() if model.lends_vae_to}
+    assert lenders == {"whole": ("SD 1", "SD 2"), "soft": ("SD 1", "SD 2"), "xl": ("SDXL", "SDXL refiner")}
+    shelf.close()
+
+
+@pytest.mark.parametrize(("checkpoint", "source"), [("bare", "soft"), ("bare", "whole"), ("bare-2", "soft")])
+def test_the_choice_makes_it_whole_and_is_remembered(models: Path, checkpoint: str, source: str) -> None:
+    shelf = Shelf([models])
+    found = by_name(shelf)
+    shelf.choose_vae(found[checkpoint].id, found[source].id)
+    shelf.close()
+    again = Shelf([models])
+    now = by_name(again)
+    assert (now[checkpoint].state, now[checkpoint].reason, now[checkpoint].vae) == ("usable", "", now[source].id)
+    chosen = again.catalog.checkpoints()[checkpoint].vae
+    assert chosen is not None
+    assert chosen.name == source
+    again.choose_vae(now[checkpoint].id, None)
+    assert by_name(again)[checkpoint].state == "incomplete"
+    again.close()
+
+
+def test_one_that_has_gone_is_told_and_not_replaced_in_silence(models: Path) -> None:
+    catalog = Catalog([models])
+    before = entry(catalog, "whole").made_of
+    catalog.choose_vae(entry(catalog, "whole"), entry(catalog, "soft"))
+    assert entry(catalog, "whole").made_of != before
+    shutil.rmtree(models / "vae" / "soft")
+    catalog.entries(refresh=True)
+    assert (entry(catalog, "whole").problem, entry(catalog, "whole").usable) == (VAE_GONE, False)
+    catalog.choose_vae(entry(catalog, "whole"), None)
+    assert entry(catalog, "whole").made_of == before
+
+
+def test_what_does_not_fit_is_refused(models: Path) -> None:
+    shelf = Shelf([models])
+    found = by_name(shelf)
+    for checkpoint, source in (("whole", "xl"), ("whole", "small-world-128"), ("whole", "whole"), ("whole", "bare")):
+        with pytest.raises(InvalidRequest, match=rf"vae: '{source}' is not allowed.*made for SD 1"):
+            shelf.choose_vae(found[checkpoint].id, found[source].id)
+    for other in ("soft", "small-world-128"):
+        with pytest.raises(InvalidRequest, match="a checkpoint other than the built-in one"):
+            shelf.choose_vae(found[other].id, found["soft"].id)
+    with pytest.raises(NoSuchModel):
+        shelf.choose_vae(found["whole"].id, "nothing")
+    assert all(model.vae == "" for model in shelf.found())
+    shelf.close()
