@@ -1,6 +1,7 @@
 """Runs => `models/small-world-128`: fp16 safetensors in diffusers layout, the fast preview, and world.json.
 
 python -m training.export                                 # the runs' state as it is, also in mid-run
+python -m training.export --tiny training/runs/tiny       # the tiny decoder alone
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
+from studio.checkpoints.identify import LATENTS_OF
+from studio.checkpoints.loader import TINY_VAE
 from studio.diffusion.preview import fit_fast_preview
 from training.encode_latents import encoder_misfit, load_latents, load_vae
+from training.schedule import SCHEDULER
 from training.state import load_state
 from training.tokenizer import load_tokenizer
 from training.train_autoencoder import RUNS, picture_batch
+from training.train_tiny import HeldOut, TinyConfig, load_tiny, make_tiny
 from training.train_unet import make_text_encoder, make_unet, read_config
 from training.world import (
     BACKGROUND_SYNONYMS,
@@ -38,24 +43,8 @@ NAME = "small-world-128"
 CHECKPOINT = Path("models") / NAME
 MAX_SHARD = "15MB"  # the U-Net is one file of 14.6 MB; no file may pass 15 MiB
 MISFIT = 0.1  # RMS of latents; the U-Net must be decoded by the autoencoder whose latents it has learned
+STRANGE = 18.0  # dB to the autoencoder's decoding, below which a tiny decoder knows other latents
 FIT_SEED, FIT_COUNT = 3, 128  # pictures that the fast preview is fitted on
-
-# Stable Diffusion 1.5's: all schedulers of the studio are made from these numbers.
-SCHEDULER = {
-    "_class_name": "PNDMScheduler",
-    "_diffusers_version": "0.42.1",
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "beta_start": 0.00085,
-    "num_train_timesteps": 1000,
-    "prediction_type": "epsilon",
-    "set_alpha_to_one": False,
-    "skip_prk_steps": True,
-    "steps_offset": 1,
-    "timestep_spacing": "leading",
-    "trained_betas": None,
-    "clip_sample": False,
-}
 
 MODEL_INDEX = {
     "_class_name": "StableDiffusionPipeline",
@@ -168,6 +157,42 @@ def export(
     save_file(preview, folder / "vae" / "fast_preview.safetensors")
 
 
+def export_tiny(run: Path, folder: Path) -> dict[str, float]:
+    """Writes a run's tiny decoder into the checkpoint `folder`, fp16, and its config; its PSNR.
+
+    Raises ValueError when it does not know the latents of the autoencoder there.
+    """
+    state = load_state(run / "state.pt")
+    if state is None:
+        raise FileNotFoundError(f"{run}/state.pt is missing: run python -m training.train_tiny first")
+    settings = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    tiny = make_tiny(TinyConfig(**settings))
+    tiny.load_state_dict(state["tiny"])
+    vae = load_vae(folder)
+    figures = HeldOut(vae, vae.config.scaling_factor).figures(tiny)
+    if figures["psnr"] < STRANGE:
+        raise ValueError(f"{run} knows other latents than those of {folder}: {figures['psnr']:.1f} dB")
+    out = folder / TINY_VAE
+    out.mkdir(parents=True, exist_ok=True)
+    tiny.save_config(out)
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    write_json(out / "config.json", config | {LATENTS_OF: folder.name})
+    weights = {name: value.half().contiguous() for name, value in tiny.state_dict().items()}
+    save_file(weights, out / "diffusion_pytorch_model.safetensors", metadata={"format": "pt", LATENTS_OF: folder.name})
+    write_json(out / "training_config.json", settings)
+    return figures
+
+
+def drop_strange_tiny(folder: Path, vae: AutoencoderKL) -> bool:
+    """Removes the tiny decoder of a checkpoint whose autoencoder has new latents. Whether there was such a one."""
+    if not (folder / TINY_VAE).is_dir():
+        return False
+    if HeldOut(vae, vae.config.scaling_factor, 8).figures(load_tiny(folder))["psnr"] >= STRANGE:
+        return False
+    shutil.rmtree(folder / TINY_VAE)
+    return True
+
+
 def export_runs(vae_from: Path, latents: Path, unet_run: Path, out: Path, fit_count: int = FIT_COUNT) -> int:
     """Writes what the runs have learned so far to `out`, vocabulary and scaling factor included; the U-Net's step.
 
@@ -191,6 +216,8 @@ def export_runs(vae_from: Path, latents: Path, unet_run: Path, out: Path, fit_co
     shutil.copytree(unet_run / "tokenizer", out / "tokenizer", dirs_exist_ok=True)
     export(out, vae, unet, text_encoder, fit_count)
     write_json(out / "training_config.json", json.loads((unet_run / "config.json").read_text(encoding="utf-8")))
+    if drop_strange_tiny(out, vae):
+        print(f"{out / TINY_VAE} knew other latents and is gone: run python -m training.train_tiny anew")
     return int(state["step"])
 
 
@@ -200,7 +227,11 @@ def main() -> None:
     parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt", help="knows the scaling factor")
     parser.add_argument("--unet", type=Path, default=RUNS / "unet", help="the run's folder")
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
+    parser.add_argument("--tiny", type=Path, help="a run of train_tiny, to export that alone")
     options = parser.parse_args()
+    if options.tiny is not None:
+        print(json.dumps(export_tiny(options.tiny, options.out)))
+        return
     step = export_runs(options.vae, options.latents, options.unet, options.out)
     print(f"step {step} => {options.out}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from studio.checkpoints.loader import load
 from studio.diffusion.families import Components
-from studio.diffusion.lane import start_lane
+from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.vae import decode, to_pictures
 from studio.requests import SchedulerName, TextToImage
@@ -37,8 +38,22 @@ def load_checkpoint(folder: Path) -> Components:
 
 
 @torch.inference_mode()
-def make_pictures(components: Components, asked: list[tuple[str, int]], settings: Settings) -> list[Image.Image]:
+def make_pictures(components: Components, asked: Sequence[tuple[str, int]], settings: Settings) -> list[Image.Image]:
     """One picture for each (prompt, seed), in their order."""
+    lanes = _lanes(components, asked, settings)
+    _run(components, lanes)
+    return [to_pictures(decode(components, lane.latents))[0] for lane in lanes]
+
+
+@torch.inference_mode()
+def denoised_latents(
+    components: Components, asked: Sequence[tuple[str, int]], settings: Settings
+) -> list[torch.Tensor]:
+    """Predicted x0 of each step of the runs of (prompt, seed), (runs, C, h, w) each: what previews show."""
+    return _run(components, _lanes(components, asked, settings))
+
+
+def _lanes(components: Components, asked: Sequence[tuple[str, int]], settings: Settings) -> list[Lane]:
     lanes = []
     for prompt, seed in asked:
         request = TextToImage(
@@ -52,14 +67,19 @@ def make_pictures(components: Components, asked: list[tuple[str, int]], settings
             components, prompt, "", num_steps=settings.steps, guidance_scale=settings.guidance_scale
         )
         lanes.append(start_lane(components, request, seed=seed, conditioning=conditioning))
+    return lanes
+
+
+def _run(components: Components, lanes: list[Lane]) -> list[torch.Tensor]:
+    denoised = []
     while not lanes[0].done:
         calls = [lane.call() for lane in lanes]
         answer = components.unet(
             torch.cat([call.sample for call in calls]),
-            torch.cat([torch.full((len(call.sample),), call.timestep) for call in calls]),
+            torch.cat([torch.full((len(call.sample),), call.timestep) for call in calls]).to(components.device),
             torch.cat([call.prompt_embeds for call in calls]),
             return_dict=False,
         )[0]
-        for lane, rows in zip(lanes, answer.split([len(call.sample) for call in calls]), strict=True):
-            lane.advance(rows)
-    return [to_pictures(decode(components, lane.latents))[0] for lane in lanes]
+        parts = answer.split([len(call.sample) for call in calls])
+        denoised.append(torch.stack([lane.advance(rows).denoised for lane, rows in zip(lanes, parts, strict=True)]))
+    return denoised

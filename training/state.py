@@ -26,7 +26,7 @@ def load_state(path: Path) -> dict[str, Any] | None:
     """The state of an interrupted run, or None when there is none."""
     if not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, weights_only=True)
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")  # a GPU's run goes on without one
     return state
 
 

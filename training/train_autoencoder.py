@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,12 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from studio.diffusion.vae import to_pictures
 from training.budget import Budget
+from training.feed import Feed
 from training.losses import gradient_loss, kl_loss, linear_decodability_loss, reconstruction_loss
+from training.options import PLAIN, RunOptions, add_run_arguments, read_run_options
+from training.samples import Timer, save_rows, sheet_path
 from training.state import FigureLog, generator_for, load_state, save_config, save_state
 from training.workers import Workers, randn_rows, run_workers
 from training.world import GRID, SIZE, draw_scene, render
@@ -52,7 +57,9 @@ class AutoencoderConfig:
     clip: float = 1.0
     # Once a U-Net knows the latents, only the decoder may go on learning.
     decoder_only: bool = False
-    latent_noise: float = 0.0  # standard deviation added to the latents: a decoder for a U-Net that is never exact
+    # Standard deviation added to the latents: the posterior's own and this; for the decoder alone only this, since the
+    # latents that a U-Net makes are like the posterior's means.
+    latent_noise: float = 0.0
 
 
 def make_autoencoder(config: AutoencoderConfig) -> AutoencoderKL:
@@ -76,8 +83,8 @@ def make_head(config: AutoencoderConfig) -> nn.Conv2d:
     return nn.Conv2d(config.latent_channels, 3 * GRID * GRID, 3, padding=1, padding_mode="replicate")
 
 
-def picture_batch(seed: int, indices: range, crop: int | None = None) -> Tensor:
-    """Samples of world `seed` as pixels in [-1, 1], (B, 3, H, W); random crops when `crop` is given."""
+def draw_pictures(seed: int, indices: Sequence[int], crop: int | None = None) -> np.ndarray:
+    """Samples of world `seed` as uint8 (B, H, W, 3); random crops when `crop` is given."""
     batch = np.empty((len(indices), crop or SIZE, crop or SIZE, 3), dtype=np.uint8)
     for row, index in enumerate(indices):
         picture = np.asarray(render(draw_scene(seed, index)))
@@ -85,7 +92,17 @@ def picture_batch(seed: int, indices: range, crop: int | None = None) -> Tensor:
             top, left = np.random.default_rng((seed, index, 7)).integers(0, SIZE - crop + 1, 2)
             picture = picture[top : top + crop, left : left + crop]
         batch[row] = picture
-    return torch.from_numpy(batch).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+    return batch
+
+
+def to_pixels(pictures: Tensor, device: torch.device | None = None) -> Tensor:
+    """uint8 pictures (B, H, W, 3) => pixels (B, 3, H, W) in [-1, 1], float32."""
+    return pictures.to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def picture_batch(seed: int, indices: Sequence[int], crop: int | None = None) -> Tensor:
+    """`draw_pictures` as pixels."""
+    return to_pixels(torch.from_numpy(draw_pictures(seed, indices, crop)))
 
 
 def autoencoder_loss(
@@ -94,7 +111,8 @@ def autoencoder_loss(
     """The whole loss and its terms. `noise` has the shape of the latents (the reparametrisation's epsilon)."""
     with torch.set_grad_enabled(not config.decoder_only):
         posterior = vae.encode(pixels).latent_dist  # pixels => latents (unscaled)
-    latents = posterior.mean + (posterior.var + config.latent_noise**2).sqrt() * noise
+    spread = 0.0 if config.decoder_only else posterior.var
+    latents = posterior.mean + (posterior.mean.new_tensor(config.latent_noise**2) + spread).sqrt() * noise
     decoded = vae.decode(latents).sample  # latents => pixels
     terms = {
         "reconstruction": reconstruction_loss(decoded, pixels),
@@ -117,7 +135,7 @@ def psnr(decoded: Tensor, pixels: Tensor) -> float:
 @torch.no_grad()
 def round_trip_psnr(vae: AutoencoderKL, head: nn.Conv2d, count: int = 32) -> dict[str, float]:
     """PSNR on held-out whole pictures: by the decoder, and by the linear head alone."""
-    pixels = picture_batch(HELD_OUT_SEED, range(count))
+    pixels = picture_batch(HELD_OUT_SEED, range(count)).to(vae.device)
     latents = torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(8)])
     decoded = torch.cat([vae.decode(part).sample for part in latents.split(8)])
     linear = F.pixel_shuffle(head(latents), GRID)
@@ -134,14 +152,17 @@ def train(
     budget: Budget,
     folder: Path,
     start: Path | None = None,
+    options: RunOptions = PLAIN,
     save_every: int = 200,
 ) -> None:
     """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`."""
+    hardware = options.hardware
     vae = make_autoencoder(config)
     if start is not None:
         vae = AutoencoderKL.from_pretrained(start, subfolder="vae", torch_dtype=torch.float32)
     head = make_head(config)
-    vae.train()
+    vae.to(hardware.device).train()
+    head.to(hardware.device)
     if config.decoder_only:
         parameters = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
     else:
@@ -170,57 +191,67 @@ def train(
             },
         )
 
+    def asked(number: int) -> tuple[int, range, int | None]:
+        """World, indices and crop of a step's rows. The last part of a run is on whole pictures."""
+        whole = budget.fraction(number, seconds) >= 1 - config.whole_share
+        rows = workers.rows(config.batch * config.crop**2 // SIZE**2 if whole else config.batch)
+        first = number * config.batch
+        return config.seed, range(first + rows.start, first + rows.stop), None if whole else config.crop
+
+    timer = Timer(options.sheet_minutes)
     then = time.monotonic()
-    while not budget.is_spent(step, seconds):
-        rate = budget.rate(step, seconds)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        whole = budget.fraction(step, seconds) >= 1 - config.whole_share
-        count = config.batch * config.crop**2 // SIZE**2 if whole else config.batch
-        rows = workers.rows(count)
-        first = step * config.batch
-        indices = range(first + rows.start, first + rows.stop)
-        pixels = picture_batch(config.seed, indices, None if whole else config.crop)
-        side = pixels.shape[-1] // GRID
-        shape = (count, config.latent_channels, side, side)
-        noise = randn_rows(shape, rows, generator_for(config.seed, step))
-        loss, terms = autoencoder_loss(vae, head, pixels, noise, config)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        # The clock goes round with the gradients, so that all processes stop at the same step.
-        now = time.monotonic()
-        spent, *values = workers.average(parameters, now - then, *terms.values())
-        then = now
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimizer.step()
-        step += 1
-        seconds += spent
-        if step % 20 == 0 and workers.is_first:
-            log.write(step, loss=sum(values), rate=rate, seconds=seconds, **dict(zip(terms, values, strict=True)))
-        if step % save_every == 0 and workers.is_first:
-            figures = round_trip_psnr(vae, head)
-            log.write(step, **figures)
-            minutes = budget.eta(step, seconds) / 60
-            print(
-                f"step {step}  loss {sum(values):.4f}  PSNR {figures['psnr']:.2f} dB (head {figures['head_psnr']:.2f})"
-                f"  latent std {figures['latent_std']:.2f}  {seconds / step:.2f} s/step  ETA {minutes:.0f} min",
-                flush=True,
-            )
-            save()
+    with Feed(draw_pictures, asked, options.feeders) as feed:
+        while not budget.is_spent(step, seconds):
+            rate = budget.rate(step, seconds)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            pixels = to_pixels(torch.from_numpy(feed.get(step)), hardware.device)
+            rows = workers.rows(len(pixels) * workers.size)
+            side = pixels.shape[-1] // GRID
+            shape = (len(pixels) * workers.size, config.latent_channels, side, side)
+            noise = randn_rows(shape, rows, generator_for(config.seed, step)).to(hardware.device)
+            with hardware.autocast():
+                loss, terms = autoencoder_loss(vae, head, pixels, noise, config)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            # The clock goes round with the gradients, so that all processes stop at the same step.
+            now = time.monotonic()
+            spent, *values = workers.average(parameters, now - then, *terms.values())
+            then = now
+            torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+            optimizer.step()
+            step += 1
+            seconds += spent
+            if step % 20 == 0 and workers.is_first:
+                log.write(step, loss=sum(values), rate=rate, seconds=seconds, **dict(zip(terms, values, strict=True)))
+            if step % save_every == 0 and workers.is_first:
+                figures = round_trip_psnr(vae, head)
+                log.write(step, **figures)
+                minutes = budget.eta(step, seconds) / 60
+                print(
+                    f"step {step}  loss {sum(values):.4f}  PSNR {figures['psnr']:.2f} dB "
+                    f"(head {figures['head_psnr']:.2f})  latent std {figures['latent_std']:.2f}  "
+                    f"{seconds / step:.2f} s/step  ETA {minutes:.0f} min",
+                    flush=True,
+                )
+                save()
+            if workers.is_first and timer.is_due():
+                save_round_trip(sheet_path(folder, step), vae)
     if workers.is_first:
         save()
 
 
-def add_budget_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that every trainer has."""
-    parser.add_argument("--steps", type=int, help="length of the run in steps")
-    parser.add_argument("--hours", type=float, help="length of the run in hours, pauses not counted")
-    parser.add_argument("--workers", type=int, default=2, help="single-threaded processes that share each batch")
+@torch.no_grad()
+def save_round_trip(path: Path, vae: AutoencoderKL, count: int = 8) -> None:
+    """Held-out pictures, and below them what the autoencoder makes of them."""
+    pixels = picture_batch(HELD_OUT_SEED, range(count))
+    decoded = vae.decode(vae.encode(pixels.to(vae.device)).latent_dist.mean).sample.float().cpu()
+    save_rows(path, [to_pictures(pixels), to_pictures(decoded)])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_budget_arguments(parser)
+    add_run_arguments(parser)
     parser.add_argument("--from", dest="start", type=Path, help="a checkpoint folder to start from")
     parser.add_argument("--learning-rate", type=float, default=AutoencoderConfig.learning_rate)
     parser.add_argument("--decoder-only", action="store_true", help="leave the latents as a trained U-Net knows them")
@@ -235,7 +266,8 @@ def main() -> None:
         whole_share=options.whole_share,
     )
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
-    run_workers(options.workers, train, config, budget, options.run, options.start)
+    run = read_run_options(parser, options)
+    run_workers(run.workers, train, config, budget, options.run, options.start, run)
 
 
 if __name__ == "__main__":

@@ -19,17 +19,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training.budget import Budget
 from training.ema import Average
-from training.encode_latents import CachedLatents, load_latents
+from training.encode_latents import load_latents, load_vae
+from training.feed import Feed
 from training.losses import conditional_ldm_loss, draw_timesteps, high_noise_weights, min_snr_weights
+from training.options import PLAIN, RunOptions, add_run_arguments, read_run_options
+from training.pictures import Settings
+from training.samples import Timer, UnetSamples, sheet_path
+from training.schedule import make_scheduler
 from training.state import FigureLog, generator_for, load_state, save_config, save_state
 from training.tokenizer import MODEL_MAX_LENGTH, carry_over, ensure_tokenizer, load_tokenizer
-from training.train_autoencoder import RUNS, add_budget_arguments
+from training.train_autoencoder import RUNS
 from training.workers import Workers, randn_rows, run_workers
 from training.world import SIZE, draw_scene, write_caption
 
@@ -64,13 +69,6 @@ class UnetConfig:
 def read_config(file: Path) -> UnetConfig:
     """What `save_config` wrote for a run or `export` for a checkpoint; numbers that it lacks are today's."""
     return UnetConfig(**json.loads(file.read_text(encoding="utf-8")))
-
-
-def make_scheduler() -> DDPMScheduler:
-    """Stable Diffusion's noise levels: T = 1000, scaled-linear betas from 0.00085 to 0.012."""
-    return DDPMScheduler(
-        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False
-    )
 
 
 def make_unet(config: UnetConfig) -> UNet2DConditionModel:
@@ -110,12 +108,12 @@ def make_text_encoder(config: UnetConfig, tokenizer: CLIPTokenizer) -> CLIPTextM
     )
 
 
-def batch_captions(config: UnetConfig, cached: CachedLatents, indices: np.ndarray, step: int) -> list[str]:
-    """A caption per picture, worded anew each time it is seen; some are empty."""
+def write_captions(config: UnetConfig, world: int, indices: list[int], step: int) -> list[str]:
+    """A caption per picture of a world, worded anew each time it is seen; some are empty."""
     captions = []
     for index in indices:
-        rng = np.random.default_rng((config.seed, step, int(index)))
-        scene = draw_scene(cached.seed, int(index))
+        rng = np.random.default_rng((config.seed, step, index))
+        scene = draw_scene(world, index)
         caption = write_caption(rng, scene.objects, scene.relation, scene.background, scene.style)
         captions.append("" if rng.random() < config.caption_dropout else caption)
     return captions
@@ -128,12 +126,15 @@ def train(
     folder: Path,
     latents_file: Path,
     start: Path | None = None,
+    options: RunOptions = PLAIN,
+    vae_from: Path | None = None,
     save_every: int = 200,
 ) -> None:
     """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`.
 
-    The vocabulary lies in `folder`/tokenizer (`ensure_tokenizer`).
+    The vocabulary lies in `folder`/tokenizer (`ensure_tokenizer`). `vae_from` decodes the sample sheets.
     """
+    hardware = options.hardware
     cached = load_latents(latents_file)
     tokenizer = load_tokenizer(folder / "tokenizer")
     if start is not None:
@@ -142,9 +143,7 @@ def train(
         text_encoder = carry_over(text_encoder, start / "tokenizer", folder / "tokenizer")
     else:
         unet, text_encoder = make_unet(config), make_text_encoder(config, tokenizer)
-    unet.train()
-    text_encoder.train()
-    both = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
+    both = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).to(hardware.device).train()
     parameters = list(both.parameters())
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
@@ -162,54 +161,71 @@ def train(
         log = FigureLog(folder / "figures.jsonl", step)
     alphas_cumprod = make_scheduler().alphas_cumprod
     weights = min_snr_weights(torch.arange(len(alphas_cumprod)), alphas_cumprod, config.snr_gamma)
+    alphas_cumprod, known_latents = alphas_cumprod.to(hardware.device), cached.latents.to(hardware.device)
 
     def denoiser(noisy_latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor) -> Tensor:
         prediction: Tensor = unet(noisy_latents, timesteps, prompt_embeds, return_dict=False)[0]
         return prediction
 
+    def asked(number: int) -> tuple[UnetConfig, int, list[int], int]:
+        """World and indices of a step's rows, for their captions."""
+        rows = workers.rows(config.batch)
+        indices = cached.draw(config.batch, number, config.seed)[rows.start : rows.stop].tolist()
+        return config, cached.seed, indices, number
+
+    samples, timer = None, Timer(options.sheet_minutes if vae_from is not None else 0)
     smooth = None
     then = time.monotonic()
-    while not budget.is_spent(step, seconds):
-        rate = budget.rate(step, seconds)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        rows = workers.rows(config.batch)
-        generator = generator_for(config.seed, step)
-        indices = cached.draw(config.batch, step, config.seed)[rows.start : rows.stop]
-        latents = cached.latents[torch.from_numpy(indices)].float()
-        timesteps = draw_timesteps(config.batch, weights, generator)[rows.start : rows.stop]
-        noise = randn_rows((config.batch, *latents.shape[1:]), rows, generator)
-        tokens = tokenizer(
-            batch_captions(config, cached, indices, step),
-            padding="max_length",  # as the shipping pipeline pads: the model learns to read the padding too
-            max_length=MODEL_MAX_LENGTH,
-            truncation=True,
-            return_tensors="pt",
-        )
-        prompt_embeds = text_encoder(tokens.input_ids)[0]  # (B, 77, dim)
-        balance = high_noise_weights(timesteps, alphas_cumprod)
-        loss = conditional_ldm_loss(denoiser, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        # The clock goes round with the gradients, so that all processes stop at the same step.
-        now = time.monotonic()
-        spent, value = workers.average(parameters, now - then, loss.item())
-        then = now
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimizer.step()
-        average.update(both)
-        step += 1
-        seconds += spent
-        smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
-        if step % 20 == 0 and workers.is_first:
-            log.write(step, loss=value, smooth=smooth, rate=rate, seconds=seconds)
-        if step % save_every == 0 and workers.is_first:
-            minutes = budget.eta(step, seconds) / 60
-            print(
-                f"step {step}  loss {smooth:.4f}  {seconds / step:.2f} s/step  ETA {minutes:.0f} min",
-                flush=True,
+    with Feed(write_captions, asked, options.feeders) as feed:
+        while not budget.is_spent(step, seconds):
+            rate = budget.rate(step, seconds)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            rows = workers.rows(config.batch)
+            generator = generator_for(config.seed, step)
+            indices = cached.draw(config.batch, step, config.seed)[rows.start : rows.stop]
+            latents = known_latents[torch.from_numpy(indices).to(hardware.device)].float()
+            timesteps = draw_timesteps(config.batch, weights, generator)[rows.start : rows.stop].to(hardware.device)
+            noise = randn_rows((config.batch, *latents.shape[1:]), rows, generator).to(hardware.device)
+            tokens = tokenizer(
+                feed.get(step),
+                padding="max_length",  # as the shipping pipeline pads: the model learns to read the padding too
+                max_length=MODEL_MAX_LENGTH,
+                truncation=True,
+                return_tensors="pt",
             )
-            _save(folder, both, average, optimizer, step, seconds)
+            balance = high_noise_weights(timesteps, alphas_cumprod)
+            with hardware.autocast():
+                prompt_embeds = text_encoder(tokens.input_ids.to(hardware.device))[0]  # (B, 77, dim)
+                loss = conditional_ldm_loss(denoiser, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            # The clock goes round with the gradients, so that all processes stop at the same step.
+            now = time.monotonic()
+            spent, value = workers.average(parameters, now - then, loss.item())
+            then = now
+            torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+            optimizer.step()
+            average.update(both)
+            step += 1
+            seconds += spent
+            smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
+            if step % 20 == 0 and workers.is_first:
+                log.write(step, loss=value, smooth=smooth, rate=rate, seconds=seconds)
+            if step % save_every == 0 and workers.is_first:
+                minutes = budget.eta(step, seconds) / 60
+                print(
+                    f"step {step}  loss {smooth:.4f}  {seconds / step:.2f} s/step  ETA {minutes:.0f} min",
+                    flush=True,
+                )
+                _save(folder, both, average, optimizer, step, seconds)
+            if workers.is_first and timer.is_due():
+                assert vae_from is not None
+                if samples is None:
+                    vae = load_vae(vae_from)
+                    vae.register_to_config(scaling_factor=cached.scaling_factor)
+                    samples = UnetSamples(vae, tokenizer, hardware)
+                samples.save(sheet_path(folder, step), both, average.weights, Settings())
     if workers.is_first:
         _save(folder, both, average, optimizer, step, seconds)
 
@@ -231,19 +247,26 @@ def _save(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_budget_arguments(parser)
+    add_run_arguments(parser)
     parser.add_argument("--from", dest="start", type=Path, help="a checkpoint folder to start from")
     parser.add_argument("--learning-rate", type=float, default=UnetConfig.learning_rate)
     parser.add_argument("--batch", type=int, default=UnetConfig.batch)
     parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
+    parser.add_argument("--vae", type=Path, help="decodes the sample sheets; else that of --from, or of the run")
     parser.add_argument("--run", type=Path, default=RUNS / "unet", help="folder of the run's state and figures")
     options = parser.parse_args()
     # A checkpoint's shape is kept: only what `--from` does not decide is read from the command line.
     shape = read_config(options.start / "training_config.json") if options.start else UnetConfig()
     config = replace(shape, learning_rate=options.learning_rate, batch=options.batch)
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
+    run = read_run_options(parser, options)
+    vae_from = options.vae or options.start or RUNS / "autoencoder"
+    if run.sheet_minutes and not vae_from.is_dir():
+        parser.error(
+            f"--vae {vae_from}: there is no such folder; sample sheets need it, --sheet-minutes 0 goes without"
+        )
     ensure_tokenizer(options.run / "tokenizer")
-    run_workers(options.workers, train, config, budget, options.run, options.latents, options.start)
+    run_workers(run.workers, train, config, budget, options.run, options.latents, options.start, run, vae_from)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from studio.requests import InvalidRequest, Problem, shown
 logger = logging.getLogger(__name__)
 
 KEPT = 16  # adapters on the device at once
+SCALING_FACTORS = {"sd1": 0.18215, "sdxl": 0.13025}  # what tells a family's latents from those of a VAE of its own
 
 
 class Extras:
@@ -69,8 +70,14 @@ class Extras:
         return Shelf({name: entry.identity for name, entry in entries.items()}, read)
 
     def tiny_vae(self, components: Components) -> Any:
-        """The small VAE for previews that is made for these components, or None; a damaged one only costs the rung."""
-        family = FAMILY_LABELS["sdxl" if components.is_xl else "sd1"]  # SD 2 has SD 1's latents
+        """The small VAE for previews that is made for these components, or None; a damaged one only costs the rung.
+
+        A checkpoint with a latent space of its own, as the built-in one, has no use for those of the families.
+        """
+        latents = "sdxl" if components.is_xl else "sd1"  # SD 2 has SD 1's latents
+        if abs(components.vae.config.scaling_factor - SCALING_FACTORS[latents]) > 1e-6:
+            return None
+        family = FAMILY_LABELS[latents]
         for entry in self._of("preview_decoder"):
             words = entry.path.stem.lower()
             if entry.facts.family != family or "encoder" in words.replace("decoder", ""):

@@ -45,6 +45,8 @@ def apply(components: Components, options: ModelOptions, device: Mover) -> None:
         if components.fast_preview is not None:
             weight, bias = components.fast_preview
             components.fast_preview = weight.to(device.torch_device), bias.to(device.torch_device)
+        if components.tiny_vae is not None:
+            device.to_device([components.tiny_vae])  # too small to be worth a visit
         place = _OnePlace(device)
         for module in _offloaded(components):
             add_hook_to_module(module, _Visit(place))

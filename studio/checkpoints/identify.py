@@ -34,6 +34,7 @@ PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 NATIVE_SIDE: Mapping[str, int] = {"sd1": 512, "sdxl": 1024, "sdxl_refiner": 1024}
 MAX_JSON_BYTES = 2**20
+LATENTS_OF = "latents_of"  # metadata of a tiny decoder that knows one checkpoint's latents and no family's
 MAX_TEXT = 2000  # characters of a metadata value that are kept, but for the thumbnail
 MAX_THUMBNAIL = 400_000
 
@@ -431,14 +432,23 @@ def _as_taesd(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None
     )
     if not tiny or not any(".conv." in k for k in keys):
         return None
-    words = _words(name)
-    sdxl = "xl" in words or any("xl" in word for word in words)
+    if whose := header.metadata.get(LATENTS_OF):
+        return replace(facts, kind="taesd", reason=_of_one_checkpoint(whose))
     decoder = [e for k, e in header.tensors.items() if re.search(r"(^|decoder\.(layers\.)?)[01]\.weight$", k)]
     if decoder and all(e.shape[1:2] not in ((4,), (3,)) for e in decoder if len(e.shape) == 4):
         return replace(
             facts, kind="taesd", reason="This small VAE is for latents of another kind than Stable Diffusion's."
         )
-    return replace(facts, kind="taesd", family="sdxl" if sdxl else "sd1", parts=("vae",))
+    return replace(facts, kind="taesd", family=_taesd_family(name), parts=("vae",))
+
+
+def _taesd_family(name: str) -> Family:
+    """Only the name tells the small VAE of SDXL from that of the others."""
+    return "sdxl" if any("xl" in word for word in _words(name)) else "sd1"
+
+
+def _of_one_checkpoint(name: str) -> str:
+    return f"This small VAE knows the latents of {_short(name)[:60]} only."
 
 
 def _as_embedding(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
@@ -571,6 +581,10 @@ def _part_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
     tiny = config.get("_class_name") == "AutoencoderTiny"
     scaling = config.get("scaling_factor")
     family: Family | None = "sd1" if scaling == 0.18215 else "sdxl" if scaling == 0.13025 else None
+    if tiny:  # its factor is 1: it takes latents at the U-Net's scale
+        family = _taesd_family(folder.name)
+        if whose := config.get(LATENTS_OF):
+            return replace(facts, kind="taesd", reason=_of_one_checkpoint(str(whose)))
     files = weights_files(folder)
     channels = config.get("latent_channels", 4)
     return replace(

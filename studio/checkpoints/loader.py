@@ -36,6 +36,7 @@ from studio.checkpoints.identify import (
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_header
 from studio.checkpoints.layout import Move, todays_name, translate, vae_levels, vae_name
 from studio.checkpoints.reader import WeightsFile
+from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.families import Components, size_numbers
 from studio.diffusion.vae import fitted_preview
 
@@ -65,6 +66,7 @@ MODULES: dict[str, Any] = {
     "unet": UNet2DConditionModel,
 }
 FAST_PREVIEW = "vae/fast_preview.safetensors"
+TINY_VAE = "vae_tiny"  # folder of the tiny decoder that was distilled from this checkpoint's own VAE
 # Buffers that older versions saved and newer ones compute; their presence says nothing about the weights.
 IGNORED_KEYS = ("position_ids",)
 READERS = 4  # threads that read one part: a copy out of the page cache keeps a core busy
@@ -134,7 +136,7 @@ def load(
 
     `prediction_type` is what the user says it is, where the file is wrong or silent. `vae` is another VAE to take, a
     file or a folder. The fast preview is the one given (fitted at an earlier load), else the file beside the VAE, else
-    fitted now.
+    fitted now. The tiny decoder is the one in the folder `vae_tiny`, if any: it knows the latents of the VAE there.
     Raises BadCheckpoint, one sentence that names the file or part, for anything missing, unexpected or mis-shaped
     (MissingVae where another VAE would help), before anything is put on the device.
     """
@@ -171,6 +173,7 @@ def load(
         native_height=native_height,
         zero_empty_negative=blueprint.index.get("force_zeros_for_empty_prompt") is True,
         fast_preview=fast_preview or (_fast_preview(path, modules["vae"], device) if vae is None else None),
+        tiny_vae=_tiny_vae(path, device, dtype) if vae is None else None,
         notes=blueprint.notes,
     )
     if facts.form != "folder" and facts.prediction_type is None:
@@ -542,6 +545,18 @@ def _fitted(components: Components) -> FastPreview | None:
         logger.warning("No fast preview could be fitted to this VAE", exc_info=True)
         return None
     return (weight, bias) if bool(torch.isfinite(weight).all()) and bool(torch.isfinite(bias).all()) else None
+
+
+def _tiny_vae(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
+    """The tiny decoder in the checkpoint's folder; None when there is none, or it is damaged: that costs one rung."""
+    if not (folder / TINY_VAE).is_dir():
+        return None
+    try:
+        tiny = load_tiny_vae(folder / TINY_VAE, device=device, dtype=dtype)
+        return tiny.to(memory_format=torch.channels_last)  # a fifth quicker on a CPU, at a width of 16
+    except (BadCheckpoint, OSError):
+        logger.warning("The tiny decoder in %s cannot be used", folder.name, exc_info=True)
+        return None
 
 
 def _fast_preview(folder: Path, vae: Any, device: torch.device) -> FastPreview | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from PIL import Image
 
 from studio.diffusion.families import Components
@@ -43,6 +45,35 @@ def test_one_lucky_measurement_does_not_decide(components: Components) -> None:
     once = ladder(components, step=1.0)
     once.record("full", SIZE, 0.001)
     assert once.choose("automatic", SIZE) == "fast"
+
+
+@pytest.fixture
+def with_tiny(components: Components) -> Components:
+    torch.manual_seed(0)
+    return replace(components, tiny_vae=AutoencoderTiny(decoder_block_out_channels=(8,) * 4).eval())
+
+
+def test_automatic_tries_a_tiny_decoder_twice_and_keeps_it_where_it_pays(with_tiny: Components) -> None:
+    for cost, kept in ((0.1, "tiny"), (0.2, "fast")):
+        found = ladder(with_tiny, step=1.0, full=0.5)
+        for _ in range(2):
+            assert found.choose("automatic", SIZE) == "tiny"
+            found.record("tiny", SIZE, cost)
+        assert found.choose("automatic", SIZE) == kept
+
+
+def test_no_tiny_frame_where_the_whole_vae_pays_or_no_step_is_measured(with_tiny: Components) -> None:
+    assert ladder(with_tiny, step=1.0, full=0.1).choose("automatic", SIZE) == "full"
+    assert Ladder(with_tiny).choose("automatic", SIZE) == "fast"
+
+
+def test_tiny_is_the_small_decoders_answer_to_the_latents_as_they_are(with_tiny: Components) -> None:
+    latents = torch.randn((2, 4, 8, 8), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        pictures = Ladder(with_tiny).decode("tiny", latents)
+        raw = with_tiny.tiny_vae.decode(latents).sample
+    expected = ((raw / 2 + 0.5).clamp(0, 1) * 255).round().permute(0, 2, 3, 1).numpy().astype(np.uint8)
+    assert (pictures == expected).all()
 
 
 def test_costs_are_kept_by_size(components: Components) -> None:

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from studio.diffusion.preview import decode_fast
 from training.export import world_words
 from training.losses import conditional_ldm_loss
+from training.schedule import make_scheduler
 from training.tokenizer import MODEL_MAX_LENGTH
 from training.train_autoencoder import HELD_OUT_SEED, picture_batch, psnr
-from training.train_unet import make_scheduler
 from training.world import draw_scene
 
 CHECKPOINT = Path("models/small-world-128")

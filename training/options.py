@@ -1,0 +1,57 @@
+"""How a run is run: for how long, on what, by how many processes, and how often it shows what it can do.
+
+Nothing of this changes what is learned, but for rounding; what does is in the run's own config.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from training.hardware import CPU, DEVICES, FEEDERS, Hardware, choose_hardware
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What all trainers are given beside their config and their budget."""
+
+    hardware: Hardware = CPU
+    workers: int = 1  # processes that share each batch; always 1 on a GPU
+    feeders: int = 0  # processes that draw the data ahead
+    sheet_minutes: float = 0.0  # between two sample sheets; 0: none
+
+
+PLAIN = RunOptions()
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that every trainer has."""
+    parser.add_argument("--steps", type=int, help="length of the run in steps")
+    parser.add_argument("--hours", type=float, help="length of the run in hours, pauses not counted")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="cpu: float32; cuda: bfloat16 autocast")
+    parser.add_argument(
+        "--workers", type=int, help="single-threaded processes that share each batch; 2 on a CPU, 1 on a GPU"
+    )
+    parser.add_argument(
+        "--feeders", type=int, help=f"processes that draw the data ahead; 0 on a CPU, {FEEDERS} on a GPU"
+    )
+    parser.add_argument("--sheet-minutes", type=float, default=10.0, help="between two sample sheets; 0: none")
+
+
+def read_run_options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> RunOptions:
+    """What `add_run_arguments` asked for. Ends the program with a sentence where that cannot be had."""
+    try:
+        hardware = choose_hardware(given.device)
+    except ValueError as error:
+        parser.error(str(error))
+    on_cpu = hardware.device.type == "cpu"
+    workers = given.workers if given.workers is not None else 2 if on_cpu else 1
+    feeders = given.feeders if given.feeders is not None else 0 if on_cpu else FEEDERS
+    if workers < 1 or feeders < 0 or given.sheet_minutes < 0:
+        parser.error(
+            f"--workers {workers} --feeders {feeders} --sheet-minutes {given.sheet_minutes}: allowed are at least 1, "
+            "at least 0 and at least 0"
+        )
+    if workers > 1 and not on_cpu:
+        parser.error(f"--workers {workers}: on a GPU one process has the whole batch, allowed is 1")
+    return RunOptions(hardware=hardware, workers=workers, feeders=feeders, sheet_minutes=given.sheet_minutes)

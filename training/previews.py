@@ -1,0 +1,112 @@
+"""What each rung of the preview ladder costs and how near it comes to the whole VAE, as JSON on the last line.
+
+    python -m training.previews --checkpoint models/small-world-128
+
+Frames of one picture, as a run shows them, JPEG included; medians. PSNR against the VAE's own decoding: of encodings of
+held-out pictures, and of the predicted x0 of real runs, early and late. Measure on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from studio.diffusion.families import Components
+from studio.engine.previews import SHARE, Frame, Ladder
+from studio.events import RungName
+from training.evaluation_prompts import draw_rows
+from training.pictures import Settings, denoised_latents, load_checkpoint
+from training.train_autoencoder import HELD_OUT_SEED, picture_batch
+
+PEAK = 255.0
+
+
+def pictures_psnr(shown: np.ndarray, wanted: np.ndarray) -> float:
+    """Mean PSNR in dB of uint8 pictures (B, H, W, 3)."""
+    error = np.square(shown.astype(np.float64) - wanted.astype(np.float64)).mean(axis=(1, 2, 3)).clip(1e-4)
+    return float((10 * np.log10(PEAK**2 / error)).mean())
+
+
+def frame_milliseconds(ladder: Ladder, rung: RungName, latents: Tensor, count: int) -> float:
+    """Median time of one frame of one picture, from latents (1, C, h, w) to JPEG."""
+    seconds = []
+    for _ in range(count + 3):  # the first ones pay for set-up
+        began = time.perf_counter()
+        Frame(ladder.decode(rung, latents)[0], rung).preview()
+        seconds.append(time.perf_counter() - began)
+    return 1000 * statistics.median(seconds[3:])
+
+
+@torch.inference_mode()
+def step_milliseconds(components: Components, count: int) -> float:
+    """Median time of one guided step's U-Net call for one picture."""
+    shape = (2, components.latent_channels, components.native_height // 8, components.native_width // 8)
+    sample, embeds = torch.zeros(shape), torch.zeros(2, 77, components.unet.config.cross_attention_dim)
+    seconds = []
+    for _ in range(count + 3):
+        began = time.perf_counter()
+        components.unet(sample, torch.tensor(500), embeds, return_dict=False)
+        seconds.append(time.perf_counter() - began)
+    return 1000 * statistics.median(seconds[3:])
+
+
+@torch.inference_mode()
+def measure(components: Components, pictures: int, runs: int, frames: int) -> dict[str, object]:
+    """Every rung's figures, and a step's time beside them."""
+    ladder = Ladder(components)
+    pixels = picture_batch(HELD_OUT_SEED, range(pictures))
+    means = torch.cat([components.vae.encode(part).latent_dist.mean for part in pixels.split(8)])
+    latents = means * components.vae.config.scaling_factor
+    truth = pixels.add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    asked = [(prompt.prompt, prompt.seed) for prompt in draw_rows(runs)["single"]]
+    settings = Settings()
+    steps = denoised_latents(components, asked, settings)  # one per step, (runs, C, h, w)
+    thirds = {"first third": steps[: len(steps) // 3], "last third": steps[-(len(steps) // 3) :]}
+    step = step_milliseconds(components, frames)
+    rungs: dict[str, object] = {}
+    for rung in ladder.rungs:
+        milliseconds = frame_milliseconds(ladder, rung, latents[:1], frames)
+        figures: dict[str, object] = {
+            "milliseconds": round(milliseconds, 2),
+            "of a step": round(milliseconds / step, 3),
+            "automatic may take it": milliseconds <= SHARE * step,
+            "PSNR to the picture": round(pictures_psnr(_decoded(ladder, rung, latents), truth), 2),
+        }
+        if rung != "full":
+            whole = _decoded(ladder, "full", latents)
+            figures["PSNR to full, of encodings"] = round(pictures_psnr(_decoded(ladder, rung, latents), whole), 2)
+            for name, part in thirds.items():
+                joined = torch.cat(part)
+                near = pictures_psnr(_decoded(ladder, rung, joined), _decoded(ladder, "full", joined))
+                figures[f"PSNR to full, of predicted x0, {name}"] = round(near, 2)
+        rungs[rung] = figures
+    return {"threads": torch.get_num_threads(), "step, milliseconds": round(step, 2), "rungs": rungs}
+
+
+def _decoded(ladder: Ladder, rung: RungName, latents: Tensor) -> np.ndarray:
+    return np.concatenate([ladder.decode(rung, part) for part in latents.split(8)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=Path("models/small-world-128"))
+    parser.add_argument("--pictures", type=int, default=64, help="held-out pictures")
+    parser.add_argument("--runs", type=int, default=16, help="runs whose predicted x0 are decoded")
+    parser.add_argument("--frames", type=int, default=30, help="frames per measured time")
+    parser.add_argument("--threads", type=int, help="of torch; else as many as it takes")
+    options = parser.parse_args()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    components = load_checkpoint(options.checkpoint)
+    print(json.dumps(measure(components, options.pictures, options.runs, options.frames)))
+
+
+if __name__ == "__main__":
+    main()
