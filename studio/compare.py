@@ -42,12 +42,12 @@ MAX_CELLS = 144
 MAX_VALUES_CHARACTERS = 20_000
 
 AxisField = Literal[
-    "num_inference_steps", "guidance_scale", "seed", "scheduler", "noise_schedule", "strength", "prompt", "size",
-    "checkpoint",
+    "num_inference_steps", "guidance_scale", "seed", "scheduler", "noise_schedule", "strength", "prompt", "lora_weight",
+    "size", "checkpoint",
 ]  # fmt: skip
 Value = int | float | str
 
-# AUTOMATIC1111's names of the same axes, for the sheet's `parameters` text.
+# AUTOMATIC1111's names of the same axes, for the sheet's `parameters` text. It has no axis for the weight of a LoRA.
 A1111_AXES: Mapping[AxisField, str] = {
     "num_inference_steps": "Steps",
     "guidance_scale": "CFG Scale",
@@ -56,6 +56,7 @@ A1111_AXES: Mapping[AxisField, str] = {
     "noise_schedule": "Schedule type",
     "strength": "Denoising",
     "prompt": "Prompt S/R",
+    "lora_weight": "LoRA weight",
     "size": "Size",
     "checkpoint": "Checkpoint name",
 }
@@ -64,11 +65,17 @@ _WHOLE: Mapping[str, Range] = {
     "num_inference_steps": RANGES["num_inference_steps"],
     "seed": Range(low=0, high=MAX_SEED, whole=True),
 }
-_NUMBERS: Mapping[str, Range] = {name: RANGES[name] for name in ("guidance_scale", "strength")}
+_NUMBERS: Mapping[str, Range] = {
+    **{name: RANGES[name] for name in ("guidance_scale", "strength")},
+    "lora_weight": Range(low=-4, high=4),  # the prompt's own tags may go further; beyond this pictures only break
+}
 _TABLES: Mapping[str, Mapping[str, str]] = {
     "scheduler": {name: facts.label for name, facts in SCHEDULERS.items()},
     "noise_schedule": NOISE_SCHEDULES,
 }
+
+_IN_THE_PROMPT: frozenset[AxisField] = frozenset({"prompt", "lora_weight"})  # axes that leave every field its own value
+_LORA = re.compile(r"<lora:([^<>:]+)(?::[^<>]*)?>", re.IGNORECASE)  # the first tag's weight is the axis
 
 # --------------------------------------------------------------------------------------------------- the grammar
 
@@ -197,7 +204,8 @@ def _size(text: str, where: str) -> str:
 @dataclass(frozen=True, kw_only=True)
 class Axis:
     """One axis: a field and its values, each once. `prompt` is search and replace: its first value is looked for in
-    both prompts and stands for itself, each other value takes its place."""
+    both prompts and stands for itself, each other value takes its place. `lora_weight` is the weight, in U-Net and text
+    encoders alike, of the first LoRA that the prompt names."""
 
     field: AxisField
     values: tuple[Value, ...]
@@ -215,6 +223,9 @@ class Axis:
         if self.field == "prompt":
             for name in ("prompt", "negative_prompt"):
                 values[name] = str(values[name]).replace(str(self.values[0]), str(value))
+        elif self.field == "lora_weight":
+            written = f":{float(value):g}>"
+            values["prompt"] = _LORA.sub(lambda tag: f"<lora:{tag[1]}{written}", str(values["prompt"]), count=1)
         elif self.field == "size":
             values["width"], values["height"] = (int(side) for side in str(value).split("x"))
         else:
@@ -271,6 +282,9 @@ class Surface:
             ):
                 allowed = "a first value that stands in the prompt or the negative prompt"
                 found.append(Problem(f"{name}_values", shown(axis.values[0]), allowed))
+            if axis.field == "lora_weight" and not _LORA.search(self.base.prompt):
+                allowed = "a prompt that names a LoRA, such as <lora:name:1>"
+                found.append(Problem(name, "lora_weight", allowed))
             if axis.field == "prompt" and not str(axis.values[0]):
                 found.append(Problem(f"{name}_values", "''", "a first value to look for"))
         if self.y is not None and self.y.field == self.x.field and self.x.field != "prompt":
@@ -393,7 +407,7 @@ class Surface:
         # An axis decides its field, so whatever stands in the form for it is not looked at. The defaults that remain
         # fit to everything: DPM++ 2M runs every noise schedule, and every scheduler knows Automatic and 25 steps.
         for axis in axes.values():
-            if axis.field != "prompt":
+            if axis.field not in _IN_THE_PROMPT:
                 for decided in ("width", "height") if axis.field == "size" else (axis.field,):
                     rest.pop(decided, None)
         kind = ImageToImage if rest.get("image") else TextToImage
@@ -417,7 +431,7 @@ class Surface:
     def link(self) -> dict[str, str]:
         """The surface as the parameters of a link: what differs from a request's defaults, nothing of a visitor."""
         plain = {f.name: f.default for f in dataclasses.fields(self.base)}
-        decided = {axis.field for axis in self.axes} - {"prompt"}
+        decided = {axis.field for axis in self.axes} - _IN_THE_PROMPT
         left_out = {"image", *decided, *(("width", "height") if "size" in decided else ())}
         kept = {
             name: value

@@ -140,6 +140,8 @@ def test_two_axes_that_only_fit_together_do_not_depend_on_their_order() -> None:
         ({"x": None}, "x"),
         ({"x": "guidance_scale", "x_values": "2"}, "y"),
         ({"x": "strength", "x_values": "0.5"}, "x"),
+        ({"x": "lora_weight", "x_values": "0.5"}, "x"),
+        ({"prompt": "a fox <lora:ink:1>", "x": "lora_weight", "x_values": "5"}, "x_values"),
         ({"num_images_per_prompt": 2}, "num_images_per_prompt"),
         ({"x_values": "1-20", "y_values": "1-20"}, "y_values"),
         ({"x_values": "0"}, "x_values"),
@@ -150,6 +152,20 @@ def test_a_bad_surface_is_refused_with_the_field_named(given: dict[str, object],
     with pytest.raises(InvalidRequest) as refused:
         surface(**given)
     assert field in [problem.field for problem in refused.value.problems]
+
+
+def test_the_weight_of_a_lora_is_that_of_the_first_one_the_prompt_names() -> None:
+    prompt = "a fox <lora:ink:0.3:0.9>, <LORA:snow:1>"
+    made = surface(prompt=prompt, x="LoRA weight", x_values="-1, 0, 0.5", y=None)
+    assert [made.request(k).prompt for k in range(3)] == [  # type: ignore[union-attr]
+        f"a fox <lora:ink:{weight}>, <LORA:snow:1>" for weight in ("-1", "0", "0.5")
+    ]
+    assert made.base.prompt == prompt
+    given = given_from_link(made.link())
+    assert given is not None
+    assert Surface.parse(given) == made
+    words = surface(prompt=prompt, x="prompt", x_values="fox, owl", y="lora_weight", y_values="0, 1")
+    assert words.request(3).prompt == "a owl <lora:ink:1>, <LORA:snow:1>"  # type: ignore[union-attr]
 
 
 def test_every_problem_is_told_at_once() -> None:

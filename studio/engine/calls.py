@@ -9,19 +9,24 @@ import torch
 from studio.diffusion.families import Components
 from studio.diffusion.lane import UnetCall
 from studio.diffusion.lora import applied
+from studio.diffusion.text_memory import TextMemory
 
 
-def call_unet(components: Components, calls: Sequence[UnetCall]) -> torch.Tensor:
-    """The calls of several lanes as one: rows (sum of branches, C, h, w), in the order of the calls."""
+def call_unet(components: Components, calls: Sequence[UnetCall], memory: TextMemory | None = None) -> torch.Tensor:
+    """The calls of several lanes as one: rows (sum of branches, C, h, w), in the order of the calls.
+
+    `memory` keeps what the U-Net makes of the text alone from one call to the next; the answer is the same without.
+    """
+    memory = memory or TextMemory()
     device = components.device
     timesteps = torch.tensor([c.timestep for c in calls for _ in range(len(c.sample))], device=device)
+    embeds = memory.joined([c.prompt_embeds for c in calls])
     if len(calls) == 1:
-        sample, embeds, added = calls[0].sample, calls[0].prompt_embeds, dict(calls[0].added)
+        sample, added = calls[0].sample, dict(calls[0].added)
     else:
         sample = torch.cat([c.sample for c in calls])
-        embeds = torch.cat([c.prompt_embeds for c in calls])
         added = {name: torch.cat([c.added[name] for c in calls]) for name in calls[0].added}
-    with applied(components, calls[0].adapters, ("unet",)):
+    with applied(components, calls[0].adapters, ("unet",)), memory.used(components.unet):
         answer: torch.Tensor = components.unet(
             sample, timesteps, embeds, added_cond_kwargs=added or None, return_dict=False
         )[0]

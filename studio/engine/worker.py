@@ -33,6 +33,7 @@ from studio.diffusion.latents import Variation
 from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning, encode_prompts, lora_tags
 from studio.diffusion.schedule import make_schedule
+from studio.diffusion.text_memory import TextMemory
 from studio.engine import answers, failures, looking, memory, recording
 from studio.engine.batching import Curve, Rota, Seat, waiting_order
 from studio.engine.branching import Fork, leave
@@ -92,6 +93,7 @@ class Worker:
         self._ladder: Ladder | None = None  # of the hot checkpoint
         self._ending_seconds: dict[Hashable, float] = {}  # decoding and saving a picture of a size
         self._prompts: OrderedDict[Hashable, Conditioning] = OrderedDict()
+        self._memory = TextMemory()  # of the running lanes
         self._extras = Extras(manager.catalog)  # LoRAs and embeddings that prompts name
         self._last_admitted: dict[str, int] = {}
         self._admitted = 0
@@ -115,6 +117,7 @@ class Worker:
             self._admit()
         answered = self._answer()
         if not len(self._rota):
+            self._memory.forget()
             return answered
         self._tick()
         return True
@@ -134,6 +137,7 @@ class Worker:
         self._ladder = None
         self._prompts.clear()
         self._extras.forget()
+        self._memory.forget()
         self._curves.clear()
 
     # --------------------------------------------------------------------------------------------- admission
@@ -327,7 +331,7 @@ class Worker:
             return
         try:
             with self._observed(asked[0], calls[0]) as maps:
-                answer = call_unet(self._hot, calls)
+                answer = call_unet(self._hot, calls, self._memory)
         except Exception as error:
             self._call_failed(asked, error)
             return
@@ -432,6 +436,7 @@ class Worker:
             return
         logger.warning("A U-Net call of %d lanes failed: %s", len(asked), error)
         error.__traceback__ = None  # its frames hold the tensors that did not fit
+        self._memory.forget()
         self.device.release()
         if not too_large:
             for running in asked:

@@ -21,16 +21,17 @@ from studio.events import Engine, UnknownJob
 from studio.gallery import Gallery, SaveFailed
 from studio.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, SCHEDULERS, InvalidRequest
 from studio.ui import controls as c
-from studio.ui import picker, prompt_helper, session, surfaces
+from studio.ui import picker, prompt_helper, session, starting, surfaces
 from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.text import say, words
 
 TAB = "compare"
-NOT_HERE = ("strength",)  # axes of a picture to start from, which this form does not take
 FIRST_AXES: tuple[AxisField, AxisField] = ("num_inference_steps", "guidance_scale")
 SUGGESTED: Mapping[str, str] = {
     "num_inference_steps": "5, 10, 20, 40",
     "guidance_scale": "1, 3, 5, 8",
+    "strength": "0.3, 0.5, 0.7, 0.9",
+    "lora_weight": "0, 0.5, 1",
     "seed": "1-4",
     "scheduler": "DPM++ 2M, Euler, Euler a, DDIM",
     "noise_schedule": "Normal, Karras, Exponential, Beta",
@@ -52,8 +53,13 @@ class Form:
     def inputs(self) -> list[gr.components.Component]:
         return list(self.fields.values())
 
+    @property
+    def kept(self) -> list[str]:
+        """The fields that a reload and a link bring back: all but the picture, which is the visitor's own to give."""
+        return [name for name in self.fields if name != "image"]
+
     def given(self, values: Mapping[Any, Any]) -> dict[str, Any]:
-        """What `Surface.parse` takes, as it was typed."""
+        """What `Surface.parse` takes, as it was typed; the picture as its file's name."""
         return {name: values[component] for name, component in self.fields.items()}
 
 
@@ -93,7 +99,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
     prompt_helper.build(TAB, chosen)
     for name, first in zip("xy", FIRST_AXES):
         with gr.Row(elem_classes="cmp-axis"):
-            choices = [(say(f"compare.axis.{field}"), field) for field in AXIS_FIELDS if field not in NOT_HERE]
+            choices = [(say(f"compare.axis.{field}"), field) for field in AXIS_FIELDS]
             made[name] = gr.Dropdown(
                 choices=choices if name == "x" else [*choices, (say("compare.axis.none"), "")],
                 value=first,
@@ -110,6 +116,9 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
                 elem_classes="cmp-values",
                 min_width=110,
             )
+    with gr.Accordion(say("compare.picture.label"), open=False, elem_classes="ls-fold cmp-picture"):
+        made["image"] = starting.upload(TAB)
+        made["strength"] = c.slider(TAB, "strength", 0.01)
     cost = drawn("sentence", value="", css="ls-sentence cmp-cost")
     with gr.Accordion(say("compare.rest.label"), open=False, elem_classes="ls-fold"):
         made["negative_prompt"] = gr.Textbox(
@@ -183,9 +192,11 @@ def _connect_start(engine: Engine, form: Form) -> None:
     async def start(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
         given, at = form.given(values), values[focus]
         owner = session.owner_of(request)
-        async for view in surfaces.run(
-            engine, owner, TAB, lambda: Surface.parse(given), at if isinstance(at, int) else 0
-        ):
+
+        def ask() -> Surface:
+            return Surface.parse(given | {"image": starting.file_of(given["image"])})
+
+        async for view in surfaces.run(engine, owner, TAB, ask, at if isinstance(at, int) else 0):
             yield view
 
     run = form.start.click(
@@ -201,7 +212,10 @@ def _connect_start(engine: Engine, form: Form) -> None:
 
 def _costs(engine: Engine, form: Form) -> Callable[[dict[Any, Any]], str]:
     def costs(values: dict[Any, Any]) -> str:
-        return surfaces.cost_line(engine, form.given(values))
+        given = form.given(values)
+        return surfaces.cost_line(
+            engine, given | {"image": b"?" if given["image"] else b""}
+        )  # any picture costs the same
 
     return costs
 
@@ -245,15 +259,15 @@ def _connect_fields(engine: Engine, form: Form, opened: gr.UploadButton) -> None
             with Path(path).open("rb") as file:
                 found = sheet.read(file.read(MAX_IMAGE_BYTES + 1))
         except (InvalidRequest, OSError) as error:
-            return *[gr.skip()] * len(f), {"message": str(error)}
+            return *[gr.skip()] * len(form.kept), {"message": str(error)}
         if found is None:
-            return *[gr.skip()] * len(f), {"message": say("compare.no_sheet")}
+            return *[gr.skip()] * len(form.kept), {"message": say("compare.no_sheet")}
         return *_filled(form, found.link()), {"message": say("compare.opened")}
 
     picker.aim(engine, TAB, f, next((entry.name for entry in engine.catalog()), None))
     for name in "xy":
         f[name].input(axis_chosen, [f[name]], [f[f"{name}_values"]], **QUIET)
-    opened.upload(open_sheet, [opened], [*form.inputs, form.said], **QUIET)
+    opened.upload(open_sheet, [opened], [*(f[name] for name in form.kept), form.said], **QUIET)
     changed = [field.change for field in form.inputs]
     gr.on(changed, _costs(engine, form), set(form.inputs), [form.cost], trigger_mode="always_last", **QUIET)
     gr.on(changed, **_keeper(form))
@@ -267,14 +281,15 @@ def attach(engine: Engine, form: Form, tabs: gr.Tabs, demo: gr.Blocks) -> None:
         if given is not None:
             return *_filled(form, {k: str(v) for k, v in given.items()}), gr.Tabs(selected=TAB)
         back = kept if isinstance(kept, Mapping) else {}
-        return *(back.get(name, gr.skip()) if _simple(back.get(name)) else gr.skip() for name in form.fields), gr.skip()
+        return *(back.get(name, gr.skip()) if _simple(back.get(name)) else gr.skip() for name in form.kept), gr.skip()
 
     async def surface_back(request: gr.Request) -> AsyncIterator[Any]:
         async for view in surfaces.attach(engine, session.owner_of(request), TAB):
             yield view
 
     kept = gr.JSON(visible=False)
-    demo.load(fields_back, [kept], [*form.inputs, tabs], js=_READER, **QUIET)
+    back = [form.fields[name] for name in form.kept]
+    demo.load(fields_back, [kept], [*back, tabs], js=_READER, **QUIET)
     demo.load(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)
     demo.load(surface_back, None, [form.show], **WATCHING)
 
@@ -282,9 +297,9 @@ def attach(engine: Engine, form: Form, tabs: gr.Tabs, demo: gr.Blocks) -> None:
 def _filled(form: Form, link: Mapping[str, str]) -> list[Any]:
     """Values for every field from a link's parameters; what a link leaves out has its default."""
     values: list[Any] = []
-    for name in form.fields:
+    for name in form.kept:
         given: Any = link.get(name)
-        if name in ("num_inference_steps", "guidance_scale", "width", "height") and given is not None:
+        if name in ("num_inference_steps", "guidance_scale", "strength", "width", "height") and given is not None:
             try:
                 given = float(given)
                 given = int(given) if given.is_integer() else given
@@ -293,7 +308,7 @@ def _filled(form: Form, link: Mapping[str, str]) -> list[Any]:
         if given is None:
             if name in ("width", "height", "checkpoint"):
                 given = gr.skip()
-            elif name in ("num_inference_steps", "guidance_scale", "scheduler", "noise_schedule"):
+            elif name in ("num_inference_steps", "guidance_scale", "strength", "scheduler", "noise_schedule"):
                 given = c.default_of(TAB, name)
             else:
                 given = ""
@@ -325,9 +340,9 @@ _READER = (
 def _keeper(form: Form) -> dict[str, Any]:
     """As `controls.keeper`: every field is kept in the browser's own storage, whenever one is changed."""
     key = json.dumps(_STORAGE)
-    pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(form.fields))
+    pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(form.kept))
     return {
         "fn": None,
         "js": f"(...v) => {{ if (window[{key}]) localStorage.setItem({key}, JSON.stringify({{{pairs}}})); }}",
-        "inputs": form.inputs,
+        "inputs": [form.fields[name] for name in form.kept],
     }

@@ -38,7 +38,7 @@ FILES = ("image", "mask")  # fields that hold a picture, not a setting
 def default_of(tab: str, name: str) -> Any:
     """What a field is when nobody has said anything; a tab is named after its kind of request,
     or (Compare) asks for text to image."""
-    return next(f.default for f in fields(KINDS.get(tab, KINDS["text_to_image"])) if f.name == name)
+    return next(f.default for f in fields(KINDS.get(tab, KINDS["image_to_image"])) if f.name == name)
 
 
 def slider(tab: str, name: str, step: float) -> gr.Slider:

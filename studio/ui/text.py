@@ -586,6 +586,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.axis.noise_schedule": "Noise schedule",
     "compare.axis.strength": "Strength",
     "compare.axis.prompt": "Prompt words",
+    "compare.axis.lora_weight": "LoRA weight",
     "compare.axis.size": "Size",
     "compare.axis.checkpoint": "Model",
     "compare.axis.none": "Nothing",
@@ -593,7 +594,9 @@ _ENGLISH: Mapping[str, str] = {
     "compare.y.label": "Down",
     "compare.values.label": "Values",
     "compare.values.help": "A list: 2, 4, 8. A range with a step: 1-20 (+3). A range with a count: 1-10 [5]. Prompt"
-    " words: the first is looked for in the prompt, the others take its place; quote what holds a comma.",
+    " words: the first is looked for in the prompt, the others take its place; quote what holds a comma. Strength needs"
+    " a picture to start from, LoRA weight a <lora:name> in the prompt.",
+    "compare.picture.label": "Start from a picture",
     "compare.rest.label": "What stays the same",
     "compare.seed.help": "Every picture starts from the same noise, unless the seed is one of the axes.",
     "compare.open": "Open a saved sheet",

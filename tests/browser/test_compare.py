@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from studio import sheet
 from studio.compare import Surface
 from tests.browser.conftest import Studio, quiet
+from tests.browser.test_other_tabs import png
 
 Visitor = Callable[..., Page]
 
@@ -251,3 +252,26 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(visitor: Visitor) ->
     page.locator(".cmp-slider-y input").focus()
     page.keyboard.press("ArrowDown")
     expect(page.locator(".cmp-slider-y input")).to_have_attribute("aria-valuetext", "Guidance 3")
+
+
+def test_strength_is_an_axis_once_there_is_a_picture_to_start_from(visitor: Visitor, studio: Studio) -> None:
+    page = visitor()
+    open_tab(page)
+    quiet(page)
+    page.get_by_label("Across").click()
+    page.get_by_role("option", name="Strength").click()
+    expect(field(page, "x_values")).to_have_value("0.3, 0.5, 0.7, 0.9")
+    expect(page.locator(".cmp-cost")).to_contain_text("a picture to start from")
+    page.locator("#compare-desk").get_by_role("button", name="Start from a picture").click()
+    page.locator("#compare-image input[type=file]").set_input_files(
+        {"name": "start.png", "mimeType": "image/png", "buffer": png(96, 64)}
+    )
+    field(page, "y_values").fill("1, 4")
+    expect(page.locator(".cmp-cost")).to_have_text(re.compile(r"8 pictures, "))
+    field(page, "prompt").fill("from a picture")
+    page.locator("#compare-generate").click()
+    finished(page)
+    expect(page.locator(".cmp-cell[data-state=finished]")).to_have_count(8)
+    surface = next(j.surface for j in studio.engine._jobs.values() if j.request.prompt == "from a picture")
+    assert isinstance(surface, Surface)
+    assert {surface.request(k).strength for k in range(4)} == {0.3, 0.5, 0.7, 0.9}  # type: ignore[union-attr]

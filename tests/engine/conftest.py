@@ -137,7 +137,7 @@ class Calls:
         self.entered = threading.Semaphore(0)
         self.before: Callable[[int], None] = lambda number: None
 
-    def __call__(self, components: Any, calls: Any) -> torch.Tensor:
+    def __call__(self, components: Any, calls: Any, *rest: Any) -> torch.Tensor:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -146,7 +146,7 @@ class Calls:
             self.lanes.append(len(calls))
             self.rows.append(sum(len(c.sample) for c in calls))
             self.before(len(self.rows) - 1)
-            return self._real(components, calls)
+            return self._real(components, calls, *rest)
         finally:
             self.at_once -= 1
 

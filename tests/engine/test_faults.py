@@ -120,8 +120,8 @@ def test_one_bad_lane_in_a_shared_call_fails_alone(
     alone = [pixels(engine, finish(engine, r)) for r in requests]
     real = calls._real
 
-    def choosy(components: Any, asked: Any) -> torch.Tensor:
-        answer = real(components, asked)
+    def choosy(components: Any, asked: Any, *rest: Any) -> torch.Tensor:
+        answer = real(components, asked, *rest)
         # The third visitor's noise: the model stumbles over it, in company and alone.
         noise = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(2))
         if any(torch.allclose(c.sample[0], noise[0], atol=0.01) for c in asked):
@@ -145,8 +145,8 @@ def test_a_model_that_answers_no_number_never_makes_a_picture(
 ) -> None:
     real = calls._real
 
-    def sick(components: Any, asked: Any) -> torch.Tensor:
-        answer = real(components, asked).clone()
+    def sick(components: Any, asked: Any, *rest: Any) -> torch.Tensor:
+        answer = real(components, asked, *rest).clone()
         if len(calls.rows) - 1 == number:
             answer[0, 0, 0, 0] = value
         return answer
@@ -172,8 +172,8 @@ def test_only_the_sick_lane_of_a_shared_call_fails(
 ) -> None:
     real = calls._real
 
-    def sick(components: Any, asked: Any) -> torch.Tensor:
-        answer = real(components, asked).clone()
+    def sick(components: Any, asked: Any, *rest: Any) -> torch.Tensor:
+        answer = real(components, asked, *rest).clone()
         if len(asked) == 3:
             answer[2] = float("nan")  # the second lane's first branch
         return answer

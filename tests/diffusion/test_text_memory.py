@@ -1,0 +1,97 @@
+"""Keys and values of the text are computed once for as long as the text stays, and nothing else changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+
+from studio.diffusion.families import Components
+from studio.diffusion.lane import UnetCall
+from studio.diffusion.text_memory import TextMemory
+from studio.engine.calls import call_unet
+
+
+@pytest.fixture
+def counted(components: Components, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each cross-attention layer of the text was really computed."""
+    seen: Counter[str] = Counter()
+    for name, module in components.unet.named_modules():
+        if name.endswith(("attn2.to_k", "attn2.to_v")):
+
+            def forward(text: torch.Tensor, name: str = name, compute: Any = module.forward) -> torch.Tensor:
+                seen[name] += 1
+                return compute(text)  # type: ignore[no-any-return]
+
+            monkeypatch.setattr(module, "forward", forward, raising=False)
+    return seen
+
+
+def a_call(components: Components, embeds: torch.Tensor, seed: int) -> UnetCall:
+    sample = torch.randn((2, 4, 8, 8), generator=torch.Generator().manual_seed(seed))
+    return UnetCall(sample, float(900 - 100 * seed), embeds, {})
+
+
+def some_text(components: Components, seed: int) -> torch.Tensor:
+    width = components.unet.config.cross_attention_dim
+    return torch.randn((2, 77, width), generator=torch.Generator().manual_seed(seed))
+
+
+@torch.inference_mode()
+def test_the_answers_are_those_without_a_memory_and_the_text_is_read_once(
+    components: Components, counted: Counter[str]
+) -> None:
+    first, second = some_text(components, 1), some_text(components, 2)
+    memory = TextMemory()
+    plan = [[(first, 1)], [(first, 2)], [(first, 3), (second, 3)], [(first, 4), (second, 4)], [(second, 5)]]
+    for step in plan:
+        calls = [a_call(components, text, seed) for text, seed in step]
+        assert torch.equal(call_unet(components, calls, memory), call_unet(components, calls))
+    assert len(counted) >= 2
+    assert set(counted.values()) == {len(plan) + 3}  # every time without the memory; with it once for each text
+
+
+@torch.inference_mode()
+def test_what_is_hooked_onto_a_layer_runs_at_every_call(components: Components) -> None:
+    memory, calls = TextMemory(), [a_call(components, some_text(components, 1), 1)]
+    plain = call_unet(components, calls, memory)
+    layer = next(m for n, m in components.unet.named_modules() if n.endswith("attn2.to_k"))
+    handle = layer.register_forward_hook(lambda module, inputs, output: output + inputs[0].mean())
+    try:
+        hooked = call_unet(components, calls, memory)
+        assert torch.equal(hooked, call_unet(components, calls))
+        assert not torch.equal(hooked, plain)
+    finally:
+        handle.remove()
+    assert torch.equal(call_unet(components, calls, memory), plain)
+
+
+@torch.inference_mode()
+def test_the_model_is_as_it_was_after_a_call_that_fails_too(
+    components: Components, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {name: module.__dict__.get("forward") for name, module in components.unet.named_modules()}
+    memory, calls = TextMemory(), [a_call(components, some_text(components, 1), 1)]
+    call_unet(components, calls, memory)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("in the U-Net")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(components.unet.conv_out, "forward", broken)
+        with pytest.raises(RuntimeError, match="in the U-Net"):
+            call_unet(components, calls, memory)
+    assert {name: module.__dict__.get("forward") for name, module in components.unet.named_modules()} == before
+
+
+@torch.inference_mode()
+def test_what_is_forgotten_is_freed(components: Components, counted: Counter[str]) -> None:
+    memory, calls = TextMemory(), [a_call(components, some_text(components, 1), 1)]
+    call_unet(components, calls, memory)
+    memory.forget()
+    assert not memory._kept
+    assert memory._text is None
+    call_unet(components, calls, memory)
+    assert set(counted.values()) == {2}
