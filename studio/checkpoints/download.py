@@ -48,6 +48,7 @@ TRIES = 6  # connections that bring not one byte, one after the other
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 LONGEST_WAIT = 120.0  # of what a busy hub may ask for
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
+STALL_SECONDS = 30.0  # without one byte of a file, and the connection counts as broken
 SPARE_BYTES = 256 * 2**20  # of the disk, that stay free
 RATE_SECONDS = 5.0  # the speed is the mean of this long
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
@@ -87,14 +88,16 @@ class Hub:
         arrived: Callable[[], object] = lambda: None,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
         wait: Callable[[threading.Event, float], object] = lambda event, seconds: event.wait(seconds),
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
         """`endpoint`: the hub's address, HF_ENDPOINT or huggingface.co if not given. `arrived` is called when a file is
-        in its place; `free_bytes` and `wait` are the disk and the clock, for tests."""
+        in its place; `free_bytes` and `wait` are the disk and the clock, for tests, as is `stall_seconds`."""
         self._models_dir = models_dir
         self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self._arrived = arrived
         self._free_bytes = free_bytes
         self._wait = wait
+        self._stall = httpx.Timeout(stall_seconds, connect=15.0)
         self._jobs: dict[str, _Job] = {}
         self._queue: list[_Job] = []
         self._condition = threading.Condition()
@@ -295,7 +298,7 @@ class Hub:
         """Read on from what is there. None: the file is at its end; else the seconds the hub asks to wait."""
         begin = _size(part)
         headers = {"range": f"bytes={begin}-"} if begin else {}
-        with client.stream("GET", address, headers=headers) as answer:
+        with client.stream("GET", address, headers=headers, timeout=self._stall) as answer:
             if answer.status_code == 429 or answer.status_code >= 500:
                 return _retry_after(answer)
             if answer.status_code == 416:  # begin is at or behind the end: what lies there is not this file

@@ -341,18 +341,27 @@ _LORA_MARKS = (
     ".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora.down.weight", ".lora_linear_layer.down.weight",
     ".lora_A.default.weight",
 )  # fmt: skip
-_OTHER_ADAPTERS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag", ".on_input", ".dora_scale")
+_KIN_MARKS = (".hada_w1_b", ".lokr_w1", ".lokr_w1_b", ".lokr_w2", ".lokr_w2_b")  # LoHa and LoKr
+_OTHER_ADAPTERS: Mapping[str, str] = {  # the studio has no use for these, but knows them by their name
+    ".oft_blocks": "OFT",
+    ".oft_diag": "OFT",
+    ".boft_blocks": "BOFT",
+    ".on_input": "(IA)³",
+    ".a1.weight": "GLoRA",
+    ".diff": "full differences",
+}
 
 
 def _as_lora(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
     downs = {k: e for k, e in header.tensors.items() if k.endswith(_LORA_MARKS)}
-    others = any(k.endswith(_OTHER_ADAPTERS) for k in header.tensors)
-    if not downs and not others:
+    downs |= {k: e for k, e in header.tensors.items() if k.endswith(_KIN_MARKS)}
+    other = next((form for end, form in _OTHER_ADAPTERS.items() for k in header.tensors if k.endswith(end)), "")
+    if not downs and not (other and any(k.startswith(("lora_", "lycoris_")) for k in header.tensors)):
         return None
     family = lora_family(header.tensors, header.metadata)
     reason = ""
-    if any(k.endswith(_OTHER_ADAPTERS) for k in header.tensors):
-        reason = "This is a LyCORIS file of another kind than LoRA and LoCon (LoHa, LoKr, DoRA or the like)."
+    if not downs:
+        reason = f"This is a LyCORIS file of the form {other}; LoRA, LoCon, LoHa, LoKr and DoRA are run."
     elif family is None:
         reason = "This LoRA is for a model of another family than SD 1, SD 2 and SDXL, or does not say for which."
     text = [k for k in downs if k.startswith(("lora_te", "text_encoder"))]
@@ -368,9 +377,11 @@ def lora_family(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str])
     """For which family a LoRA was made: by the width of the text embeddings its cross-attention takes, or its text
     encoder's, then by its metadata; None when neither says."""
     widths = Counter(
-        e.shape[1]
+        width
         for k, e in tensors.items()
-        if k.endswith(_LORA_MARKS) and len(e.shape) >= 2 and re.search(r"attn2[._](processor\.)?to_[kv]", k)
+        if len(e.shape) >= 2
+        and re.search(r"attn2[._](processor\.)?to_[kv]", k)
+        and (width := _input_width(tensors, k, e)) is not None
     )
     for width, family in ((768, "sd1"), (1024, "sd2"), (2048, "sdxl"), (1280, "sdxl_refiner")):
         if widths and widths.most_common(1)[0][0] == width:
@@ -392,6 +403,17 @@ def lora_family(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str])
     if any(k.startswith(("lora_te1_", "lora_te2_", "text_encoder_2.")) for k in tensors):
         return "sdxl"
     return {768: "sd1", 1024: "sd2"}.get(text.most_common(1)[0][0]) if text else None  # type: ignore[return-value]
+
+
+def _input_width(tensors: Mapping[str, TensorEntry], name: str, entry: TensorEntry) -> int | None:
+    """How wide the inputs of an adapted linear layer are, by the tensor of its adapter that shows it; else None."""
+    if name.endswith((*_LORA_MARKS, ".hada_w1_b")):
+        return entry.shape[1]
+    if not name.endswith((".lokr_w1", ".lokr_w1_b")):
+        return None
+    start = name.rpartition(".")[0]
+    right = tensors.get(f"{start}.lokr_w2") or tensors.get(f"{start}.lokr_w2_b")
+    return entry.shape[1] * right.shape[1] if right is not None and len(right.shape) >= 2 else None
 
 
 def _as_controlnet(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:

@@ -38,7 +38,6 @@ from studio.checkpoints.layout import Move, todays_name, translate, vae_levels, 
 from studio.checkpoints.reader import WeightsFile
 from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.families import Components, size_numbers
-from studio.diffusion.vae import fitted_preview
 
 logger = logging.getLogger(__name__)
 
@@ -135,8 +134,8 @@ def load(
     """Read every part of a single file or a diffusers folder, straight to the device in the target precision.
 
     `prediction_type` is what the user says it is, where the file is wrong or silent. `vae` is another VAE to take, a
-    file or a folder. The fast preview is the one given (fitted at an earlier load), else the file beside the VAE, else
-    fitted now. The tiny decoder is the one in the folder `vae_tiny`, if any: it knows the latents of the VAE there.
+    file or a folder. The fast preview is the one given, else the file beside the VAE, else None: it is fitted later.
+    The tiny decoder is the one in the folder `vae_tiny`, if any: it knows the latents of the VAE there.
     Raises BadCheckpoint, one sentence that names the file or part, for anything missing, unexpected or mis-shaped
     (MissingVae where another VAE would help), before anything is put on the device.
     """
@@ -184,9 +183,6 @@ def load(
         if facts.native_width is None:
             components.native_width = components.native_height = 768 if measured == "v_prediction" else 512
         components.notes += (f"{path.name} does not say what it predicts; measured: {MEANING[measured]}.",)
-    if components.fast_preview is None:
-        progress(f"Loading {name}: fitting the fast preview", 0.99)
-        components.fast_preview = _fitted(components)
     progress(f"Loading {name}: done", 1.0)
     return components
 
@@ -535,16 +531,6 @@ def _check_fit(modules: Mapping[str, Any], tokenizers: Mapping[str, Any]) -> Non
     for part, tokenizer in tokenizers.items():
         if len(tokenizer) > modules[part.replace("tokenizer", "text_encoder")].config.vocab_size:
             raise BadCheckpoint("The tokenizer does not fit the text encoder: it knows more tokens.")
-
-
-def _fitted(components: Components) -> FastPreview | None:
-    """A fast preview for a VAE that came without; a VAE that cannot be fitted only costs the preview."""
-    try:
-        weight, bias = fitted_preview(components)
-    except (RuntimeError, ArithmeticError):
-        logger.warning("No fast preview could be fitted to this VAE", exc_info=True)
-        return None
-    return (weight, bias) if bool(torch.isfinite(weight).all()) and bool(torch.isfinite(bias).all()) else None
 
 
 def _tiny_vae(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:

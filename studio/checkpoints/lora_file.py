@@ -1,10 +1,11 @@
-"""A LoRA or LoCon file => `Adapter`: kohya's and diffusers' names, resolved to the modules of the components at hand.
+"""A LoRA file or one of its LyCORIS kin => `Adapter`: kohya's and diffusers' names, resolved to the modules at hand.
 
 An adapter of another family is refused by name; what a file holds that no module wants is said, never passed over.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_whole_he
 from studio.checkpoints.layout import unet_name
 from studio.checkpoints.reader import WeightsFile
 from studio.diffusion.families import Components
-from studio.diffusion.lora import PARTS, Adapter, Factors
+from studio.diffusion.lora import PARTS, Adapter, Delta, Factors
+from studio.diffusion.lycoris import Decomposed, Kronecker, Pair, Product
 
 # Endings of a tensor's name, longest first, and which of an adapter's factors it is.
 _ENDINGS: tuple[tuple[str, str], ...] = (
@@ -33,6 +35,11 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     ("_lora.up.weight", "up"),
     (".lora_A.weight", "down"),
     (".lora_B.weight", "up"),
+    *((f".hada_{name}", name) for name in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")),  # LoHa
+    *((f".lokr_{name}", f"kr_{name}") for name in ("w1_a", "w1_b", "w1", "w2_a", "w2_b", "w2", "t2")),  # LoKr
+    (".lora_magnitude_vector.weight", "row_lengths"),  # DoRA as peft names it, and as kohya and LyCORIS do
+    (".lora_magnitude_vector", "row_lengths"),
+    (".dora_scale", "lengths"),
     (".alpha", "alpha"),
 )
 _PREFIXES: tuple[tuple[str, str], ...] = (  # kohya's with underscores, diffusers' with dots
@@ -56,7 +63,7 @@ def load_adapter(path: Path, components: Components, identity: Hashable = None) 
     if facts.kind != "lora":
         raise BadCheckpoint(f"{path.name} is no LoRA.")
     family = lora_family(header.tensors, header.metadata)
-    if facts.reason and family is not None:
+    if facts.reason and (family is not None or not facts.parts):  # without parts: of a form that is not run
         raise BadCheckpoint(f"{path.name}: {facts.reason}")
     if family is not None and family != components.family and not _narrow(components):
         made_for, is_here = FAMILY_LABELS[family], FAMILY_LABELS[components.family]
@@ -75,18 +82,22 @@ def load_adapter(path: Path, components: Components, identity: Hashable = None) 
             f"{path.name} does not fit {components.name}, which is {FAMILY_LABELS[components.family]}: "
             f"none of its {len(strangers)} tensors belongs to it."
         )
-    factors: dict[str, dict[str, Factors]] = {part: {} for part in PARTS}
+    factors: dict[str, dict[str, Delta]] = {part: {} for part in PARTS}
     with WeightsFile(path) as file:
 
         def read(entry: TensorEntry) -> torch.Tensor:
             return file.read(entry, device=components.device, dtype=components.dtype)
 
         for (part, name), entries in found.items():
-            if "down" not in entries or "up" not in entries:
+            module = getattr(components, part).get_submodule(name)
+            make = _maker(entries)
+            if make is None:
                 strangers.append(name)
                 continue
-            module = getattr(components, part).get_submodule(name)
-            factors[part][name] = _factors(path, name, entries, tuple(module.weight.shape), read)
+            delta = make(path, name, entries, tuple(module.weight.shape), read)
+            if "lengths" in entries or "row_lengths" in entries:
+                delta = _decomposed(path, name, entries, delta, module.weight, read)
+            factors[part][name] = delta
     notes: tuple[str, ...] = ()
     if strangers:
         shown = ", ".join(name[:60] for name in sorted(strangers)[:3])
@@ -136,12 +147,86 @@ def _dots(match: re.Match[str]) -> str:
     return ".".join(group for group in match.groups() if group is not None) + "."
 
 
+Read = Callable[[TensorEntry], torch.Tensor]
+Make = Callable[[Path, str, Mapping[str, TensorEntry], tuple[int, ...], Read], Delta]
+
+
+def _maker(entries: Mapping[str, TensorEntry]) -> Make | None:
+    """What makes a change of these tensors; None where some are missing."""
+    names = set(entries)
+    if {"down", "up"} <= names:
+        return _factors
+    if {"w1_a", "w1_b", "w2_a", "w2_b"} <= names and ("t1" in names) == ("t2" in names):
+        return _product
+    left = "kr_w1" in names or {"kr_w1_a", "kr_w1_b"} <= names
+    right = "kr_w2" in names or {"kr_w2_a", "kr_w2_b"} <= names
+    return _kronecker if left and right else None
+
+
+def _alpha(entries: Mapping[str, TensorEntry], rank: int, read: Read) -> float:
+    return float(read(entries["alpha"]).float().reshape(-1)[0]) if "alpha" in entries else float(rank)
+
+
+def _misfit(path: Path, name: str, weight: tuple[int, ...], made: tuple[int, ...]) -> BadCheckpoint:
+    needed, given = ("x".join(map(str, shape)) for shape in (weight, made))
+    return BadCheckpoint(f"{path.name} does not fit this model: {name} would need {needed}, the LoRA has {given}.")
+
+
+def _product(path: Path, name: str, entries: Mapping[str, TensorEntry], weight: tuple[int, ...], read: Read) -> Product:
+    """LoHa, its shapes compared with the module's weight."""
+    a, b, cored = entries["w1_a"].shape, entries["w1_b"].shape, "t1" in entries
+    made = (a[1], b[1], *entries["t1"].shape[2:]) if cored else (a[0], b[1])
+    rank = b[0]
+    alike = entries["w2_a"].shape == a and entries["w2_b"].shape == b and len(a) == len(b) == 2
+    cores = {entries[t].shape[:2] for t in ("t1", "t2")} == {(rank, rank)} if cored else a[1] == rank
+    if not alike or not cores or made != (weight if cored else (weight[0], math.prod(weight[1:]))):
+        raise _misfit(path, name, weight, made)
+    tensors = {key: read(entry) for key, entry in entries.items() if key != "alpha"}
+    first, second = (tensors["w1_a"], tensors["w1_b"]), (tensors["w2_a"], tensors["w2_b"])
+    pair = (tensors["t1"], tensors["t2"]) if cored else None
+    return Product(first, second, _alpha(entries, rank, read) / rank, weight, pair)
+
+
+def _kronecker(
+    path: Path, name: str, entries: Mapping[str, TensorEntry], weight: tuple[int, ...], read: Read
+) -> Kronecker:
+    """LoKr, its shapes compared with the module's weight. Where both factors are whole, alpha means nothing."""
+    tensors = {key: read(entry) for key, entry in entries.items() if key.startswith("kr_")}
+    core = tensors.get("kr_t2")
+
+    def side(which: str) -> torch.Tensor | Pair:
+        whole = tensors.get(f"kr_{which}")
+        return whole if whole is not None else (tensors[f"kr_{which}_a"], tensors[f"kr_{which}_b"])
+
+    left, right = side("w1"), side("w2")
+    ranks = [pair[1].shape[0] for pair in (left, right) if not isinstance(pair, torch.Tensor)]
+    scale = _alpha(entries, ranks[-1], read) / ranks[-1] if ranks else 1.0
+    made = Kronecker(left, right, scale, weight, core)
+    try:
+        made.dense()
+    except RuntimeError as error:
+        shapes = [entry.shape for key, entry in entries.items() if key.startswith("kr_w")]
+        raise _misfit(path, name, weight, tuple(math.prod(sides) for sides in zip(*shapes))) from error
+    return made
+
+
+def _decomposed(
+    path: Path, name: str, entries: Mapping[str, TensorEntry], delta: Delta, weight: torch.Tensor, read: Read
+) -> Decomposed:
+    """DoRA around any of the others: lengths of rows, or in older files of columns."""
+    entry = entries.get("row_lengths") or entries["lengths"]
+    by_row = "row_lengths" in entries or entry.shape[:1] == weight.shape[:1]
+    if math.prod(entry.shape) != weight.shape[0 if by_row else 1]:
+        raise _misfit(path, f"the lengths (dora_scale) of {name}", tuple(weight.shape[:2]), entry.shape)
+    return Decomposed.of(delta, weight, read(entry).flatten(), by_row=by_row)
+
+
 def _factors(
     path: Path,
     name: str,
     entries: Mapping[str, TensorEntry],
     weight: tuple[int, ...],
-    read: Callable[[TensorEntry], torch.Tensor],
+    read: Read,
 ) -> Factors:
     """The factors of one module, their shapes compared with its weight's (out, in[, k, k])."""
     down, up, mid = entries["down"].shape, entries["up"].shape, entries.get("mid")
@@ -155,11 +240,8 @@ def _factors(
         and (tuple(kernel) == weight[2:] or _all_one([*kernel, *weight[2:]]))
     )
     if not fits:
-        made = "x".join(map(str, (up[0], *down[1:])))
-        raise BadCheckpoint(
-            f"{path.name} does not fit this model: {name} would need {'x'.join(map(str, weight))}, the LoRA has {made}."
-        )
-    alpha = float(read(entries["alpha"]).float().reshape(-1)[0]) if "alpha" in entries else float(down[0])
+        raise _misfit(path, name, weight, (up[0], *down[1:]))
+    alpha = _alpha(entries, down[0], read)
 
     def shaped(tensor: torch.Tensor) -> torch.Tensor:
         if len(weight) == 2:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -84,7 +84,6 @@ class ModelManager:
         self._held: dict[str, Held] = {}
         self._hot: Held | None = None
         self._clock = 0
-        self._previews: dict[Hashable, loader.FastPreview] = {}  # a fit takes many decodes, so once
         self.device_limit, self.ram_limit = _limits(device, self._options)
 
     # ------------------------------------------------------------------------------------------------- asking
@@ -138,6 +137,12 @@ class ModelManager:
         """sha256 of the hot checkpoint's weights; None until it is computed."""
         return self._hasher.get(self._hot.entry) if self._hot is not None else None
 
+    @property
+    def vae_entry(self) -> Entry | None:
+        """The file or folder that holds the VAE of the hot checkpoint."""
+        entry = self._hot.entry if self._hot is not None else None
+        return entry.vae or entry if entry is not None else None
+
     def vae_of_hot(self) -> tuple[str, str | None] | None:
         """Name and sha256 of the file whose VAE was chosen for the hot checkpoint; None where it runs with its own."""
         source = self._hot.entry.vae if self._hot is not None else None
@@ -185,7 +190,6 @@ class ModelManager:
                 progress=progress,
                 prediction_type=self._catalog.correction(entry),
                 vae=entry.vae.path if entry.vae is not None else None,
-                fast_preview=self._previews.get(entry.made_of),
             )
             fitting.apply(components, self._options, self._device)
             return components
@@ -198,8 +202,6 @@ class ModelManager:
         on_device = max((_bytes(m) for m in modules(components)), default=0) if offloaded else weights
         held = Held(entry, components, "device", device_bytes=on_device, ram_bytes=weights)
         self._held[entry.name] = held
-        if components.fast_preview is not None:
-            self._previews[entry.made_of] = components.fast_preview
         self._hasher.want([entry, *([entry.vae] if entry.vae is not None else [])], urgent=True)
         return held
 

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, LoCon) added to a checkpoint's modules for the length of a `with` block.
+"""Low-rank adapters (LoRA and its LyCORIS kin) added to a checkpoint's modules for the length of a `with` block.
 
 The weights stay as they are: a hook on each adapted module adds its share to the module's answer and is gone with the
 block, so an adapter is taken off without a trace and changed between two calls. Knows no files.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as functional
@@ -19,10 +19,22 @@ from studio.diffusion.families import Components, FamilyName
 PARTS = ("unet", "text_encoder", "text_encoder_2")
 
 
+class Delta(Protocol):
+    """What an adapter adds to one module, a linear layer or a convolution."""
+
+    def dense(self) -> torch.Tensor:
+        """It as a change of the module's weight, (out, in[, k, k])."""
+        ...
+
+    def share(self, module: Any, x: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        """What it adds to the module's own `answer` to x, at full strength."""
+        ...
+
+
 @dataclass(frozen=True)
 class Factors:
-    """What one module gets: up @ down, times alpha / rank (Hu et al. 2021, section 4.1). Convolutions have their kernel
-    in `down` (LoCon), or in `mid` between two 1x1 convolutions."""
+    """LoRA: up @ down, times alpha / rank (Hu et al. 2021, section 4.1). Convolutions have their kernel in `down`
+    (LoCon), or in `mid` between two 1x1 convolutions."""
 
     down: torch.Tensor  # (rank, in[, k, k])
     up: torch.Tensor  # (out, rank[, 1, 1])
@@ -33,6 +45,24 @@ class Factors:
     def rank(self) -> int:
         return int(self.down.shape[0])
 
+    def dense(self) -> torch.Tensor:
+        """See `Delta.dense`."""
+        up = self.up.flatten(1)
+        if self.mid is not None:
+            return torch.einsum("or,rskl,si->oikl", up, self.mid, self.down.flatten(1)) * (self.alpha / self.rank)
+        return torch.tensordot(up, self.down, dims=1) * (self.alpha / self.rank)
+
+    def share(self, module: Any, x: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        """See `Delta.share`."""
+        x, scale = x.to(self.down.dtype), self.alpha / self.rank
+        if self.down.ndim == 2:
+            return functional.linear(functional.linear(x, self.down), self.up) * scale
+        if self.mid is not None:
+            x = functional.conv2d(functional.conv2d(x, self.down), self.mid, None, module.stride, module.padding)
+        else:
+            x = functional.conv2d(x, self.down, None, module.stride, module.padding, module.dilation)
+        return functional.conv2d(x, self.up) * scale
+
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
@@ -40,7 +70,7 @@ class Adapter:
 
     name: str
     family: FamilyName
-    factors: Mapping[str, Mapping[str, Factors]]  # "unet", "text_encoder", "text_encoder_2"
+    factors: Mapping[str, Mapping[str, Delta]]  # "unet", "text_encoder", "text_encoder_2"
     notes: tuple[str, ...] = field(default=())
     identity: Hashable = None  # of the file it was read from, for caches that outlive it
 
@@ -63,31 +93,22 @@ def applied(components: Components, adapters: Sequence[Applied], parts: Sequence
     with ExitStack() as stack:
         for part in parts:
             module = getattr(components, part)
-            shares: dict[str, list[tuple[Factors, float]]] = {}
+            shares: dict[str, list[tuple[Delta, float]]] = {}
             for one in adapters:
                 scale = one.scale(part)
-                for name, factors in one.adapter.factors.get(part, {}).items() if scale else ():
-                    shares.setdefault(name, []).append((factors, scale * factors.alpha / factors.rank))
+                for name, delta in one.adapter.factors.get(part, {}).items() if scale else ():
+                    shares.setdefault(name, []).append((delta, scale))
             for name, added in shares.items():
                 handle = module.get_submodule(name).register_forward_hook(_hook(added))
                 stack.callback(handle.remove)
         yield
 
 
-def _hook(added: Sequence[tuple[Factors, float]]) -> Any:
+def _hook(added: Sequence[tuple[Delta, float]]) -> Any:
     def add(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        for factors, scale in added:
-            output = output + _share(module, inputs[0].to(factors.down.dtype), factors) * scale
-        return output
+        total = output
+        for delta, scale in added:
+            total = total + delta.share(module, inputs[0], output) * scale
+        return total
 
     return add
-
-
-def _share(module: Any, x: torch.Tensor, factors: Factors) -> torch.Tensor:
-    if factors.down.ndim == 2:
-        return functional.linear(functional.linear(x, factors.down), factors.up)
-    if factors.mid is not None:
-        x = functional.conv2d(functional.conv2d(x, factors.down), factors.mid, None, module.stride, module.padding)
-    else:
-        x = functional.conv2d(x, factors.down, None, module.stride, module.padding, module.dilation)
-    return functional.conv2d(x, factors.up)

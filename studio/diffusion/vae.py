@@ -13,7 +13,6 @@ import torch.nn.functional as functional
 from PIL import Image
 
 from studio.diffusion.families import Components
-from studio.diffusion.preview import fit_fast_preview
 
 
 class NotFinite(ArithmeticError):
@@ -98,22 +97,6 @@ def from_picture(picture: Image.Image, width: int, height: int) -> torch.Tensor:
     array = np.asarray(picture.convert("RGB"), dtype=np.float32)[None] / 255  # (1, height, width, 3)
     pixels = torch.from_numpy(array.transpose(0, 3, 1, 2)) * 2 - 1
     return pixels.contiguous()  # convolutions round differently on other memory layouts; one layout, one picture
-
-
-@torch.inference_mode()
-def fitted_preview(components: Components, pictures: int = 12, side: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
-    """(weight, bias) of preview.decode_fast for a VAE that came without: fitted on pictures drawn here.
-
-    Encodes and decodes `pictures` squares of `side` pixels, one by one, so it costs about as much as that many decodes
-    of that size; always the same answer for the same VAE. The pair lies on the components' device.
-    """
-    latents, pixels = [], []
-    for drawn in drawn_pictures(pictures, side).split(1):
-        encoded = encode(components, drawn)
-        latents.append(encoded.float().cpu())
-        pixels.append(decode(components, encoded).clamp(-1, 1).cpu())
-    weight, bias = fit_fast_preview(torch.cat(latents), torch.cat(pixels))
-    return weight.to(components.device), bias.to(components.device)
 
 
 def drawn_pictures(count: int, side: int) -> torch.Tensor:

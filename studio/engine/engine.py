@@ -467,6 +467,8 @@ class DiffusionEngine:
                         loaded(manager.hot)
                     elif self._next is not None and not busy and not self._book.active():
                         self._load_next(worker)
+                    elif not busy and not self._book.active():
+                        busy = worker.idle()
                 except Closing:
                     raise
                 except Exception as error:  # a fault of ours: it may end these jobs, never the engine

@@ -6,7 +6,7 @@ Owns the measured costs and the choice `automatic`. Never touches a lane: it is 
 from __future__ import annotations
 
 import io
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from studio.requests import PreviewName
 SHARE = 0.15  # of a step: what `automatic` may cost
 JPEG_QUALITY = 78
 FILMSTRIP_SIDE = 128  # pixels, the longer side
+Learn = Callable[[Components, torch.Tensor, torch.Tensor], None]
 LADDER: tuple[RungName, ...] = ("full", "tiny", "fast")  # best first
 _MEMORY = 0.9  # of a running mean
 _TRIES = 2  # measurements before `automatic` trusts a rung's cost: the first pays for set-up
@@ -31,13 +32,20 @@ _TRIES = 2  # measurements before `automatic` trusts a rung's cost: the first pa
 class Ladder:
     """The rungs of one checkpoint, what each has cost so far per frame of a size, and the choice among them."""
 
-    def __init__(self, components: Components) -> None:
+    def __init__(self, components: Components, learn: Learn = lambda components, latents, pixels: None) -> None:
+        """`learn` is told what the whole VAE has made of which latents: a fitted preview grows better by it."""
         self._components = components
-        has = {"full": True, "tiny": components.tiny_vae is not None, "fast": components.fast_preview is not None}
-        self.rungs: tuple[RungName, ...] = tuple(rung for rung in LADDER if has[rung])
+        self._learn = learn
         self._means: dict[Hashable, float] = {}  # by (rung, size), and of a step by ("step", size)
         self._measured: dict[Hashable, int] = {}
         self._saved: dict[Hashable, float] = {}
+
+    @property
+    def rungs(self) -> tuple[RungName, ...]:
+        """Those that there are now, best first: a fast preview may be fitted while lanes run."""
+        parts = self._components
+        has = {"full": True, "tiny": parts.tiny_vae is not None, "fast": parts.fast_preview is not None}
+        return tuple(rung for rung in LADDER if has[rung])
 
     def record(self, rung: RungName, size: Hashable, seconds: float) -> None:
         """Take a measurement: seconds one frame of that size has cost, JPEG included."""
@@ -62,14 +70,15 @@ class Ladder:
         if choice != "automatic" and choice in self.rungs:
             return choice
         allowed = SHARE * self._means.get(("step", size), 0.0)
-        for rung in self.rungs:
+        rungs = self.rungs
+        for rung in rungs:
             cost, tries = self.seconds(rung, size), self._measured.get((rung, size), 0)
             if cost is not None and cost <= allowed and tries >= _TRIES:
                 return rung
             if rung == "tiny" and tries < _TRIES and allowed > 0:
                 return rung
-        if self.rungs[-1] != "full":
-            return self.rungs[-1]
+        if rungs[-1] != "full":
+            return rungs[-1]
         self._saved[size] = self._saved.get(size, 0.0) + allowed
         if self._saved[size] < (self.seconds("full", size) or 0.0):
             return None
@@ -89,7 +98,9 @@ class Ladder:
         if rung == "tiny":  # AutoencoderTiny takes latents at the U-Net's scale and answers in [-1, 1]
             tiny = self._components.tiny_vae
             return vae.to_uint8(tiny.decode(denoised.to(self._components.dtype)).sample.float())
-        return vae.to_uint8(vae.decode(self._components, denoised))
+        pixels = vae.decode(self._components, denoised)
+        self._learn(self._components, denoised, pixels)
+        return vae.to_uint8(pixels)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,10 @@ from typing import Any
 import torch
 
 from studio import metadata
+from studio.checkpoints.catalog import memory_folder
 from studio.checkpoints.extras import Extras
 from studio.checkpoints.manager import ModelManager
+from studio.checkpoints.preview_fits import PreviewFits
 from studio.diffusion import vae
 from studio.diffusion.attention import AttentionMaps, observed
 from studio.diffusion.damage import first_damaged
@@ -42,6 +44,7 @@ from studio.engine.device import Device
 from studio.engine.inquiries import Inquiries, Inquiry, Slices
 from studio.engine.jobs import Job, JobBook
 from studio.engine.pace import Paces
+from studio.engine.preview_fitter import PreviewFitter
 from studio.engine.previews import Frame, Ladder
 from studio.engine.recorder import Recorder
 from studio.engine.runs import Run, Running
@@ -95,6 +98,7 @@ class Worker:
         self._prompts: OrderedDict[Hashable, Conditioning] = OrderedDict()
         self._memory = TextMemory()  # of the running lanes
         self._extras = Extras(manager.catalog)  # LoRAs and embeddings that prompts name
+        self._fitter = PreviewFitter(PreviewFits(memory_folder(manager.catalog.models_dirs)), device)
         self._last_admitted: dict[str, int] = {}
         self._admitted = 0
         self._slice_began = 0.0
@@ -135,10 +139,16 @@ class Worker:
     def rest(self) -> None:
         """Let go of everything that holds the hot checkpoint; only while no lane runs."""
         self._ladder = None
+        self._fitter.rest()
         self._prompts.clear()
         self._extras.forget()
         self._memory.forget()
         self._curves.clear()
+
+    def idle(self) -> bool:
+        """Something of no hurry, in a slice as short as one decoding; only while no job is there. False when there is
+        nothing."""
+        return self._fitter.idle()
 
     # --------------------------------------------------------------------------------------------- admission
 
@@ -230,7 +240,7 @@ class Worker:
         hot = self.manager.hot
         if hot is not None and hot.name == checkpoint:
             if self._ladder is None:  # another checkpoint was to be loaded meanwhile, and could not be
-                self._ladder = Ladder(hot)
+                self._settle(hot)
             return hot
         hot = None
         self.rest()
@@ -250,9 +260,14 @@ class Worker:
             self._outside.loaded(self.manager.hot)
         if components.tiny_vae is None:
             components.tiny_vae = self._extras.tiny_vae(components)
-        self._ladder = Ladder(components)
+        self._settle(components)
         self._slice_began = time.monotonic()
         return components
+
+    def _settle(self, components: Components) -> None:
+        """What is kept of the hot checkpoint beside its components."""
+        self._ladder = Ladder(components, self._fitter.learn)
+        self._fitter.begin(components, self.manager.vae_entry)
 
     def _resolved(self, job: Job, components: Components) -> Run:
         """A run with everything random or automatic decided."""
@@ -575,6 +590,7 @@ class Worker:
         assert self._ladder is not None
         began = time.perf_counter()
         pixels = vae.decode(self._hot, running.lane.latents)
+        self._fitter.learn(self._hot, running.lane.latents, pixels)
         picture = vae.to_pictures(pixels)[0]
         self._ladder.record("full", _size(running), time.perf_counter() - began)
         if run.start is not None and run.start.paste is not None:

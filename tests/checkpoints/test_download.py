@@ -114,6 +114,24 @@ def test_a_hub_that_sends_nothing_is_given_up_and_what_came_is_kept(
     assert server.ranges[-1] == f"bytes={2**20}-"
 
 
+def test_a_hub_that_falls_silent_is_left_and_asked_again(server: HubServer, tmp_path: Path) -> None:
+    server.hold.clear()
+    server.hold_at = 2**21
+    said: list[str] = []
+
+    def woken(stop: threading.Event, seconds: float) -> None:
+        said.append(hub.downloads()[0].message)
+        server.hold.set()  # the next connection is a good one
+
+    hub = Hub(tmp_path, endpoint=server.url, wait=woken, stall_seconds=0.5)
+    try:
+        assert hub.fetch("owner/model", ("model.safetensors",)).read_bytes() == WEIGHTS
+    finally:
+        hub.close()
+    assert server.ranges[:2] == ["", f"bytes={2**21}-"]
+    assert said[0].startswith("The connection broke; going on in")
+
+
 def test_a_busy_hub_is_asked_again_when_it_says(hub: Hub, server: HubServer, waits: list[float]) -> None:
     server.statuses = [429, 503]
     assert hub.fetch("owner/model", ("model.safetensors",)).read_bytes() == WEIGHTS

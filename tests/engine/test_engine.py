@@ -232,9 +232,9 @@ def test_a_full_preview_is_the_vaes_own_picture(engine: DiffusionEngine) -> None
 def test_where_there_is_no_fast_decoder_the_vae_serves(
     make_engine: EngineFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.checkpoints import loader
+    from studio.engine.preview_fitter import PreviewFitter
 
-    monkeypatch.setattr(loader, "_fitted", lambda components: None)
+    monkeypatch.setattr(PreviewFitter, "begin", lambda *_: None)
     engine = make_engine()
     events = run(engine, ask(checkpoint="tiny-v", preview="fast", num_inference_steps=10))
     rungs = {e.preview.rung for e in events if isinstance(e, Step) and e.preview is not None}

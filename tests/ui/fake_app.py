@@ -19,11 +19,16 @@ from tests.ui.fake_engine import FakeEngine
 
 
 def launch(
-    engine: FakeEngine, gallery: Gallery, *, port: int | None = None, auth: tuple[str, str] | None = None
+    engine: FakeEngine,
+    gallery: Gallery,
+    *,
+    port: int | None = None,
+    auth: tuple[str, str] | None = None,
+    guest: tuple[str, str] | None = None,
 ) -> tuple[gr.Blocks, str]:
     """Serve the page in a thread of its own, behind all that app.py puts before it, and return it with its address."""
     demo, kwargs = build(engine, gallery)
-    app_kwargs = {"openapi_url": None, "middleware": middleware(engine, gallery, hosts=set(), auth=auth)}
+    app_kwargs = {"openapi_url": None, "middleware": middleware(engine, gallery, hosts=set(), auth=auth, guest=guest)}
     _, url, _ = demo.launch(
         server_name="127.0.0.1",
         server_port=port,

@@ -1,0 +1,116 @@
+"""The other forms of adapters (LyCORIS, Yeh et al. 2023; DoRA, Liu et al. 2024), each a `studio.diffusion.lora.Delta`.
+
+Their changes of a weight are put together from small factors at each call, so an adapter stays as small as its file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+
+from studio.diffusion.lora import Delta
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+def tucker(core: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """(rank, rank, k, k), (rank, out), (rank, in) => (out, in, k, k)."""
+    return torch.einsum("ijkl,jr,ip->prkl", core, b, a)
+
+
+@dataclass(frozen=True)
+class Product:
+    """LoHa: the element-wise product of two low-rank weights, (a1 @ b1) * (a2 @ b2), times `scale`; with `cores` each
+    of them by Tucker's decomposition of a convolution."""
+
+    first: Pair  # (out, rank) and (rank, in [k k]); with cores (rank, out) and (rank, in)
+    second: Pair
+    scale: float  # alpha / rank
+    shape: tuple[int, ...]  # of the module's weight
+    cores: Pair | None = None  # (rank, rank, k, k)
+
+    def dense(self) -> torch.Tensor:
+        """See `Delta.dense`."""
+        if self.cores is not None:
+            return tucker(self.cores[0], *self.first) * tucker(self.cores[1], *self.second) * self.scale
+        return ((self.first[0] @ self.first[1]) * (self.second[0] @ self.second[1]) * self.scale).reshape(self.shape)
+
+    def share(self, module: Any, x: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        """See `Delta.share`."""
+        return _answer(module, x.to(self.first[0].dtype), self.dense())
+
+
+@dataclass(frozen=True)
+class Kronecker:
+    """LoKr: the Kronecker product of two weights, each whole or of low rank, times `scale`."""
+
+    left: torch.Tensor | Pair  # (a, b), or (a, rank) and (rank, b)
+    right: torch.Tensor | Pair  # (c, d[, k, k]), or (c, rank) and (rank, d [k k]); with a core (rank, c) and (rank, d)
+    scale: float  # alpha / rank; 1 where both are whole
+    shape: tuple[int, ...]  # of the module's weight: (a c, b d[, k, k])
+    core: torch.Tensor | None = None  # (rank, rank, k, k)
+
+    def dense(self) -> torch.Tensor:
+        """See `Delta.dense`."""
+        left = self.left if isinstance(self.left, torch.Tensor) else self.left[0] @ self.left[1]
+        if isinstance(self.right, torch.Tensor):
+            right = self.right
+        else:
+            right = tucker(self.core, *self.right) if self.core is not None else self.right[0] @ self.right[1]
+        # Contiguous, since kron refuses what lies across memory.
+        return (torch.kron(left.contiguous(), right.flatten(1).contiguous()) * self.scale).reshape(self.shape)
+
+    def share(self, module: Any, x: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        """See `Delta.share`."""
+        dense = self.dense()
+        return _answer(module, x.to(dense.dtype), dense)
+
+
+@dataclass(frozen=True)
+class Decomposed:
+    """DoRA: weight and change together are brought to learned lengths, by row (output) or, in older files, by column
+    (input). `ratio` is the learned length over that of weight and change: (out,) or (in,). Less than full strength
+    goes that part of the way, as ComfyUI does."""
+
+    inner: Delta
+    ratio: torch.Tensor
+    by_row: bool
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, inner: Delta, weight: torch.Tensor, lengths: torch.Tensor, *, by_row: bool) -> Decomposed:
+        """For a module of this weight and these learned lengths, (out,) or (in,)."""
+        dense = inner.dense()
+        whole = weight.to(dense.device).float() + dense.float()
+        vectors = whole.flatten(1) if by_row else whole.transpose(0, 1).flatten(1)
+        ratio = lengths.float() / vectors.norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+        return cls(inner, ratio.to(dense.dtype), by_row)
+
+    def dense(self) -> torch.Tensor:
+        """Not a change of its own: it depends on the weight. Of what is inside."""
+        return self.inner.dense()
+
+    def share(self, module: Any, x: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        """See `Delta.share`."""
+        x = x.to(self.ratio.dtype)
+        if self.by_row:
+            own = answer if module.bias is None else answer - _along(module.bias.to(answer.dtype), module)
+            ratio = _along(self.ratio, module)
+            return (ratio - 1) * own + ratio * self.inner.share(module, x, answer)
+        scaled = x * _along(self.ratio, module)
+        return _answer(module, scaled - x, module.weight.to(x.dtype)) + self.inner.share(module, scaled, answer)
+
+
+def _answer(module: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The module's answer to x with another weight and no bias."""
+    if weight.ndim == 2:
+        return functional.linear(x, weight)
+    return functional.conv2d(x, weight, None, module.stride, module.padding, module.dilation)
+
+
+def _along(values: torch.Tensor, module: Any) -> torch.Tensor:
+    """One value per channel, as the module's inputs and answers have their channels: last, or of a picture second."""
+    return values if module.weight.ndim == 2 else values[:, None, None]
