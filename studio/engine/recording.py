@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -113,6 +114,11 @@ def source(run: Run, image: int) -> Source:
     return Source(request, run.start, run.job.attention, fork.renoised, fork.poked)
 
 
+def _plain(config: Mapping[str, object]) -> dict[str, object]:
+    """Of a checkpoint's scheduler configuration what has a plain value."""
+    return {k: v for k, v in config.items() if not k.startswith("_") and isinstance(v, bool | int | float | str)}
+
+
 def run_facts(run: Run, components: Components) -> dict[str, object]:
     """What the header of a recording says of the whole run, JSON-able. The caller holds the tokenizer."""
     request = run.request
@@ -150,6 +156,7 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
             "vae_scale_factor": components.vae_scale_factor,
             "scaling_factor": float(components.vae.config.scaling_factor),
             "shift_factor": float(getattr(components.vae.config, "shift_factor", None) or 0.0),
+            "scheduler_config": _plain(components.scheduler_config),
             "training_steps": int(components.scheduler_config.get("num_train_timesteps", 1000)),
         },
     }

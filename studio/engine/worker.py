@@ -522,7 +522,12 @@ class Worker:
         if run.facts is None:
             with self._outside.tokenizer_lock:
                 run.facts = recording.run_facts(run, self._hot)
-        facts = run.facts | {"seed": run.seeds[running.image], "total": running.lane.total}
+        facts = run.facts | {
+            "seed": run.seeds[running.image],
+            "total": running.lane.total,
+            "model_hash": self.manager.hash_of_hot(),
+            "versions": self._outside.versions,
+        }
         source = recording.source(run, running.image)
         preview = recording.fast_decoder(self._hot)
         self._outside.recorder.begin(run.job.id, running.image, facts, preview, source, owner=run.job.owner)

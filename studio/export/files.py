@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import save
 
-from studio.export import animation, scalars
+from studio.export import animation, attention, scalars
 from studio.export.replay import QUANTITIES, Replay
 from studio.requests import InvalidRequest, Problem, Range, shown
 
@@ -58,6 +58,8 @@ KINDS: Mapping[str, Kind] = {
     "gif": Kind("gif", "image/gif", animation.gif),
     "sheet": Kind("png", "image/png", _sheet),
     "tensors": Kind("safetensors", "application/octet-stream", tensors),
+    "attention": Kind("zip", "application/zip", attention.pictures),
+    "json": Kind("json", "application/json", lambda replay, *_: json.dumps(replay.run, indent=1).encode()),
     "csv": Kind("csv", "text/csv; charset=utf-8", lambda replay, *_: scalars.table(replay)),
 }
 

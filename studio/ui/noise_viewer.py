@@ -6,6 +6,7 @@ file in static/viewer/ and one name in PANELS.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import gradio as gr
 
 from studio.events import Engine, Finished, JobSummary
 from studio.gallery import Gallery
-from studio.requests import NOISE_SCHEDULES, SCHEDULERS, TextToImage
+from studio.requests import NOISE_SCHEDULES, SCHEDULERS, ImageToImage, TextToImage
 from studio.ui import render, session
 from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.text import VIEWER_CAPTIONS, say, words
@@ -68,7 +69,7 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
         show = drawn(
             "viewer",
             value=EMPTY,
-            events=("seen", "look"),
+            events=("seen", "look", "denoise"),
             **props(PANELS),
             elem_id=f"{TAB}-viewer",
         )
@@ -95,7 +96,33 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
         return await sent(engine, event, request)
 
     show.look(look, None, [show], **QUIET)
+
+    async def denoise(event: gr.EventData, request: gr.Request) -> AsyncIterator[Any]:
+        owner = session.owner_of(request)
+        ask = await asyncio.to_thread(_again, engine, gallery, owner, event._data)
+        async for view in session.run(engine, gallery, owner, TAB, lambda: ImageToImage.parse(ask), attention=True):
+            if view["state"] not in ("running",) or view["step"] is None:
+                yield viewed(view) | {"runs": runs(engine, owner)}
+
+    show.denoise(denoise, None, [show], trigger_mode="once", **WATCHING)
     return show
+
+
+def _again(engine: Engine, gallery: Gallery, owner: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an image to image run that noises a finished picture and goes on with the words, the guidance and
+    the scheduler of the run that it came from."""
+    path = gallery.path(str(given.get("picture")), owner)
+    job = next((one for one in engine.jobs(owner=owner) if one.job_id == given.get("job")), None)
+    fields: dict[str, Any] = {
+        "image": path.read_bytes() if path is not None else b"",
+        "strength": given.get("strength"),
+        "num_inference_steps": given.get("steps"),
+        "checkpoint": _checkpoint(engine),
+    }
+    if job is not None:
+        kept = ("prompt", "negative_prompt", "guidance_scale", "scheduler", "noise_schedule", "checkpoint")
+        fields |= {name: getattr(job.request, name) for name in kept}
+    return fields
 
 
 def props(panels: tuple[str, ...]) -> dict[str, Any]:

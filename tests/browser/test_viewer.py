@@ -207,10 +207,43 @@ def test_the_files_of_a_run_are_links_to_what_was_chosen(viewer: Page) -> None:
     viewer.get_by_role("button", name="Expert").click()
     viewer.get_by_role("tab", name="Export").click()
     panel = viewer.get_by_role("tabpanel", name="Export")
-    expect(panel.locator("a[download]")).to_have_count(7)
+    expect(panel.locator("a[download]:visible")).to_have_count(8)  # this engine records no attention
     panel.get_by_label("predicted noise").uncheck()
     panel.get_by_label("frames per second").fill("12")
     panel.get_by_label("frames per second").press("Tab")
     film = panel.get_by_role("link", name="Film (MP4)").get_attribute("href")
     assert film is not None
     assert film.endswith("?kind=mp4&image=0&fps=12&quantities=x_t%2Cdenoised")
+
+
+def test_a_run_is_watched_as_it_grows_until_somebody_goes_back(visitor: Visitor) -> None:
+    page = visitor(width=1440, height=900)
+    page.get_by_role("tab", name="Noise viewer").click()
+    page.evaluate(
+        """() => {
+          window.seen = [];
+          let last = "";
+          new MutationObserver(() => {
+            const where = document.querySelector(".ls-where");
+            const marker = document.querySelector(".ls-schedule .ls-marker");
+            if (!marker || where.textContent === last) return;
+            last = where.textContent;
+            const panes = [...document.querySelectorAll(".ls-pane canvas[data-quantity]")];
+            window.seen.push([Number(marker.getAttribute("cx")), ...panes.map((one) => one.toDataURL())]);
+          }).observe(document.body, { subtree: true, childList: true, characterData: true });
+        }"""
+    )
+    page.locator("#noise_viewer-prompt").locator("input, textarea").fill("slow and seen")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_function("window.seen.length >= 4", timeout=60_000)
+    live = page.get_by_role("button", name="Follow")
+    expect(live).to_have_attribute("aria-pressed", "true")
+    markers, *panes = zip(*page.evaluate("window.seen"))
+    assert list(markers) == sorted(set(markers)), "the marker of the schedule goes forward"
+    assert len(panes) == 3
+    assert len(set(panes[0])) == len(panes[0]), "x_t of each evaluation; this engine always predicts the same noise"
+    page.get_by_role("slider", name="Evaluations of this run").focus()
+    page.keyboard.press("Home")
+    expect(live).to_have_attribute("aria-pressed", "false")
+    page.wait_for_function("document.querySelector('.ls-viewer').record.ended", timeout=60_000)
+    expect(page.locator(".ls-where")).to_have_text("Evaluation 1 of 25")

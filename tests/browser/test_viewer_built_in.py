@@ -167,3 +167,117 @@ def test_schedules_are_compared_before_anything_is_run(visitor: Visitor, url: st
     expect(panel.locator(".ls-line-label", has_text="Heun")).to_have_count(1)
     panel.get_by_role("button", name="t", exact=True).click()
     expect(panel.locator(".ls-line-label", has_text="training")).to_have_count(1)
+
+
+def test_a_recorded_evaluation_is_looked_at_again_when_it_is_clicked(viewer: Page) -> None:
+    """The VAE at rest, self-attention of a place, single heads, contours; and what the whole run cost to fetch."""
+    asked: list[str] = []
+    viewer.on("request", lambda request: asked.append(request.url) if "/ask/" in request.url else None)
+    at(viewer, 20)
+    fast = drawn(viewer, ".ls-pane canvas[data-quantity=denoised]")
+    viewer.get_by_role("button", name="VAE", exact=True).click()
+    for pane in viewer.locator(".ls-panes figcaption > small:nth-of-type(1)").all():
+        expect(pane).to_have_text("the VAE itself", timeout=60_000)
+    assert drawn(viewer, ".ls-pane canvas[data-quantity=denoised]") != fast
+    assert len(asked) == 3
+    viewer.get_by_role("button", name="Fast decoder").click()
+    assert drawn(viewer, ".ls-pane canvas[data-quantity=denoised]") == fast
+    viewer.get_by_role("tab", name="Attention").click()
+    panel = viewer.get_by_role("tabpanel", name="Attention")
+    asked.clear()
+    colours = drawn(viewer, ".ls-attended .ls-heat")
+    panel.get_by_role("button", name="Contours").click()
+    assert drawn(viewer, ".ls-attended .ls-heat") != colours
+    assert asked == []
+    box = panel.locator(".ls-attended .ls-frame").bounding_box()
+    assert box
+    viewer.mouse.click(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.6)
+    expect(panel.locator("[data-places]")).to_be_visible(timeout=60_000)
+    expect(panel.locator(".ls-places small")).to_contain_text("from cell 9, 9: probability, 0")
+    here = drawn(viewer, "[data-places]")
+    viewer.mouse.click(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.1)
+    expect(panel.locator(".ls-places small")).to_contain_text("from cell 1, 1")
+    assert drawn(viewer, "[data-places]") != here
+    assert len(asked) == 1, "another place of the same evaluation is here already"
+    panel.get_by_role("button", name="Ask each head").click()
+    expect(panel.locator(".ls-heads canvas")).to_have_count(4, timeout=60_000)
+    at(viewer, 19)
+    expect(panel.get_by_role("button", name="Ask at this evaluation")).to_be_visible()
+    expect(panel.locator(".ls-heads")).to_be_hidden()
+    viewer.get_by_role("tab", name="Words").click()
+    words = viewer.get_by_role("tabpanel", name="Words")
+    expect(words.locator(".ls-matrix rect")).to_have_count(8 * 8, timeout=60_000)
+    expect(words.locator(".ls-plane circle")).to_have_count(8)
+    fetched = viewer.evaluate(
+        """performance.getEntriesByType('resource').filter((one) => one.name.includes('/record/'))
+          .reduce((sum, one) => sum + one.encodedBodySize, 0)"""
+    )
+    assert 100_000 < fetched < 1_000_000, "half of what fifty evaluations may cost"
+
+
+def test_a_run_is_left_unchanged_and_with_painted_latents_and_exported(viewer: Page) -> None:
+    viewer.get_by_role("tab", name="Branches").click()
+    panel = viewer.get_by_role("tabpanel", name="Branches")
+    viewer.evaluate("window.before = document.querySelector('.ls-viewer').record")
+    at(viewer, 12)
+    panel.get_by_role("button", name="Go on from evaluation 12").click()
+    expect(panel.locator(".ls-branch.ls-here")).to_contain_text("nothing changed", timeout=120_000)
+    viewer.wait_for_function("document.querySelector('.ls-viewer').record.ended", timeout=120_000)
+    same = f"""() => {{ {RECORD}
+      const equal = (one, other) => one.length === other.length && one.every((value, k) => value === other[k]);
+      return record !== window.before && record.evaluations.length === 25 && equal(record.clean, window.before.clean)
+        && record.evaluations.every((entry, k) => equal(entry.x_t, window.before.evaluations[k].x_t));
+    }}"""
+    assert viewer.evaluate(same)
+    viewer.get_by_role("tab", name="Latent space").click()
+    latent = viewer.get_by_role("tabpanel", name="Latent space")
+    at(viewer, 5)
+    latent.get_by_role("button", name="Paint on the latents").click()
+    expect(latent.get_by_role("button", name="Go on from evaluation 5 with it")).to_be_disabled()
+    before = drawn(viewer, "[data-latent=fast]")
+    box = latent.locator(".ls-channels .ls-frame").first.bounding_box()
+    assert box
+    viewer.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
+    viewer.mouse.down()
+    viewer.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.5, steps=6)
+    viewer.mouse.up()
+    assert drawn(viewer, "[data-latent=fast]") != before
+    latent.get_by_role("button", name="Clear").click()
+    assert drawn(viewer, "[data-latent=fast]") == before
+    viewer.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    latent.get_by_role("button", name="Go on from evaluation 5 with it").click()
+    viewer.get_by_role("tab", name="Branches").click()
+    expect(panel.locator(".ls-branch.ls-here")).to_contain_text("numbers painted", timeout=120_000)
+    viewer.wait_for_function("document.querySelector('.ls-viewer').record.ended", timeout=120_000)
+    assert not viewer.evaluate(same)
+    expect(panel.locator(".ls-branch")).to_have_count(3)
+    viewer.get_by_role("tab", name="Export").click()
+    links = viewer.get_by_role("tabpanel", name="Export").locator("a[download]")
+    begins = {
+        "mp4": b"ftyp",
+        "webp": b"RIFF",
+        "gif": b"GIF8",
+        "sheet": b"\x89PNG",
+        "csv": b"index,",
+        "html": b"<!doctype",
+    }
+    for kind, beginning in begins.items():
+        address = links.and_(viewer.locator(f"[data-kind={kind}]")).get_attribute("href")
+        answer = viewer.request.get(f"{viewer.evaluate('location.origin')}{address}", timeout=120_000)
+        assert answer.ok, kind
+        assert beginning in answer.body()[:12], kind
+
+
+def test_a_picture_that_was_noised_is_denoised_from_there(viewer: Page) -> None:
+    viewer.get_by_role("tab", name="Forward process").click()
+    slider = viewer.get_by_label("Noise it to t")
+    expect(slider).to_be_visible(timeout=60_000)
+    again = viewer.get_by_role("button", name=re.compile("Denoise from here"))
+    expect(again).to_be_visible(timeout=60_000)
+    slider.fill("400")
+    label = again.inner_text()
+    steps = int(re.sub(r"\D", "", label))
+    assert 1 < steps < 25
+    again.click()
+    expect(viewer.locator(".ls-where")).to_have_text(f"Evaluation {steps} of {steps}", timeout=120_000)
+    expect(viewer.locator(".ls-run")).to_have_text("a red apple in the snow")

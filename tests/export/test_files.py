@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from PIL import Image
 from safetensors.numpy import load
 
 from studio.diffusion.preview import decode_fast
-from studio.engine.recorder import Recorder
+from studio.engine.recorder import RecordedAttention, Recorder
+from studio.export.attention import OPACITY, words
 from studio.export.files import KINDS, export
 from studio.export.replay import Replay, decoded
 from studio.requests import InvalidRequest
 from tests.engine.test_recorder import evaluation
 
+SEEN = {"attention.down.3x2": (3, 2), "attention.up.6x4": (6, 4), "attention.mid.3x2": (3, 2)}
 FACTS: dict[str, Any] = {
     "total": 3, "width": 64, "height": 96, "seed": 5, "prompt": 'a "fox" </script>, snow', "scheduler_label": "Euler",
     "checkpoint": "tiny", "prediction_type": "epsilon",
@@ -127,6 +130,47 @@ def test_the_table_has_a_row_for_every_evaluation_and_empty_cells_for_what_has_n
     assert rows[0]["step_equation.x0_prev2"] == ""
 
 
+def test_the_settings_are_the_header_of_the_recording() -> None:
+    data = recording()
+    assert json.loads(export(data, "json", {}).content) == Replay(data).run
+
+
+def test_the_attention_of_each_word_is_a_picture() -> None:
+    """Two pieces of one word add up; groups count by their layers; padding and middle are no picture."""
+    text = {"kinds": ["begin", "content", "content", "content", "end"], "words": [None, 0, 0, 1, None]}
+    chunks = [text | {"text": ["", "f", "ox", "fox", ""]}]
+    rows = [{"chunk": 0, "position": k} for k in range(5)] + [{"chunk": 0, "position": None}]
+    layers = [{"place": p, "height": h, "width": w} for p, h, w in (("down", 3, 2), ("up", 6, 4), ("up", 6, 4))]
+    maps = {name: np.zeros((6, *size), np.float16) for name, size in SEEN.items()}
+    maps["attention.down.3x2"][1] = 0.25
+    maps["attention.down.3x2"][2, 0, 0] = 0.5
+    maps["attention.up.6x4"][3, 5, 3] = 0.75
+    maps["attention.mid.3x2"][:] = 1.0
+    recorder = Recorder()
+    tokens = {"prompt": [{"until": 9, "text": "fox fox", "chunks": chunks}]}
+    recorder.begin("a", 0, FACTS | {"tokens": tokens, "attention_rows": [rows]})
+    values = np.zeros((4, 12, 8), np.float32)
+    for index in range(2):
+        seen = RecordedAttention(maps, 0, tuple(layers))
+        one = evaluation(index, latents=values, outputs=values[None], attention=seen)
+        recorder.add("a", 0, one, values)
+    data = recorder.get("a", 0, 0, "finished")
+    assert data is not None
+    found = words(Replay(data))
+    assert list(found) == ["fox", "fox (2)"]
+    assert found["fox"].shape == (6, 4)
+    assert found["fox"][5, 3] == pytest.approx(0.25 / 3, abs=1e-3)
+    assert found["fox"][0, 0] == pytest.approx(0.75 / 3, abs=1e-3)
+    assert found["fox (2)"][5, 3] == pytest.approx(0.75 * 2 / 3, abs=1e-3)
+    with zipfile.ZipFile(io.BytesIO(export(data, "attention", {}).content)) as whole:
+        assert whole.namelist() == ["01-fox.png", "02-fox_2_.png", "scale.json"]
+        assert json.loads(whole.read("scale.json"))["scale"] == [0.0, pytest.approx(0.5, abs=1e-3)]
+        picture = np.asarray(Image.open(io.BytesIO(whole.read("02-fox_2_.png"))), float)
+    assert picture.shape == (96, 64, 3)
+    # The brightest colour of the scale is where the word was looked at, the darkest elsewhere.
+    assert picture[-4, -4, 0] - picture[4, 4, 0] > 0.5 * OPACITY * (253 - 68)
+
+
 def test_the_page_replays_without_a_studio_and_no_prompt_can_break_out() -> None:
     from studio.ui.replay_page import replay_page
 
@@ -151,6 +195,7 @@ def test_the_page_replays_without_a_studio_and_no_prompt_can_break_out() -> None
         ("mp4", {"quantities": "x_t,colour"}, "quantities"),
         ("gif", {"quantities": ""}, "quantities"),
         ("gif", {"size": "3"}, "size"),
+        ("attention", {}, "kind"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(kind: str, given: dict[str, str], field: str) -> None:
@@ -166,5 +211,5 @@ def test_every_kind_makes_a_file_where_x0_is_undefined() -> None:
     recorder.add("a", 0, evaluation(0, sigma=float("inf"), a=0.0, s=1.0, latents=values, outputs=values[None]), values)
     data = recorder.get("a", 0, 0, "finished")
     assert data is not None
-    for kind in KINDS:
+    for kind in KINDS.keys() - {"attention"}:
         assert len(export(data, kind, {}).content) > 100, kind

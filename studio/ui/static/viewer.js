@@ -18,6 +18,8 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   const MARK = "#viewer:"; // what the page's address begins with after its path while the viewer is open
   const KEPT = "latent-studio-viewer"; // mode and language of this browser
 
+  const HOWS = props.panels.includes("branches") ? ["fast", "vae", "channels", "cells"] : ["fast", "channels", "cells"]; // a replay has no VAE
+
   const first = {
     mode: "beginner",
     language: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en",
@@ -32,6 +34,8 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   const state = { ...first, ...kept(), ...addressed() };
   const context = { say, h, props, state, record: null, index: 0, cell: null, painter: new Painter(), go, set, draw, point, caption, trigger };
   context.show = show;
+  context.online = props.panels.includes("branches"); // a replay has no studio that could be asked
+  context.decodings = new window.LatentStudio.Decodings(context);
   context.checkpoint = () => context.record?.run?.checkpoint || value_().checkpoint || "";
 
   const panels = props.panels.map((name) => {
@@ -59,7 +63,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     set({ follow: !state.follow });
     if (state.follow) go(Infinity);
   });
-  const hows = picks("decoder", ["fast", "channels", "cells"], "how", (how) => set({ how }));
+  const hows = picks("decoder", HOWS, "how", (how) => set({ how }));
   const modes = picks("mode", ["beginner", "expert"], "mode", (mode) => set({ mode }));
   const languages = picks("language", Object.keys(props.captions), "language", (language) => set({ language }));
   const empty = h("p", { class: "ls-empty-note", role: "status" });
@@ -137,7 +141,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     const given = new URLSearchParams(location.hash.slice(MARK.length));
     const out = {};
     if (["beginner", "expert"].includes(given.get("mode"))) out.mode = given.get("mode");
-    if (["fast", "channels", "cells"].includes(given.get("how"))) out.how = given.get("how");
+    if (HOWS.includes(given.get("how"))) out.how = given.get("how");
     const panes = (given.get("panes") || "").split(",").filter((name) => name in quantities || name.startsWith("of_two."));
     if (panes.length >= 2 && panes.length <= 4) out.panes = panes;
     if (props.panels.includes(given.get("open"))) out.open = given.get("open");

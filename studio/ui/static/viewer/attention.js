@@ -7,7 +7,8 @@ window.LatentStudio.panels.push({
   place: "deeper",
   build(context) {
     const { h, say } = context;
-    const { number } = window.LatentStudio;
+    const { number, contours, places: placesOf, heads: headsOf, RAMPS } = window.LatentStudio;
+    const LEVELS = [0.25, 0.5, 0.75]; // of the scale, where contour lines are drawn
     const ALL = "all"; // the mean over down and up blocks, layer by layer
     const SHEET = 8; // evaluations on the sheet
     const NORMS = ["probability", "share", "relative"];
@@ -15,9 +16,12 @@ window.LatentStudio.panels.push({
     let norm = "probability";
     let chosen = null; // key of the word looked at
     let pinned = null; // a cell kept after the pointer has gone
+    let lines = false; // contour lines and not colours
 
     const places = h("select", { class: "ls-choice", "aria-label": say("attention.place"), onchange: () => ((group = places.value), context.draw()) });
     const norms = h("div", { class: "ls-picks", role: "group", "aria-label": say("attention.norm") }, h("span", {}, say("attention.norm")), ...NORMS.map((name) => h("button", { class: "ls-pick", type: "button", "data-norm": name, onclick: () => ((norm = name), context.draw()) }, say(`attention.norm.${name}`))));
+    const ways = h("div", { class: "ls-picks", role: "group", "aria-label": say("attention.as") }, h("span", {}, say("attention.as")), ...["colours", "lines"].map((name) => h("button", { class: "ls-pick", type: "button", "data-as": name, onclick: () => ((lines = name === "lines"), context.draw()) }, say(`attention.as.${name}`))));
+    const nearest = h("p", { class: "ls-note", hidden: true });
     const words = h("div", { class: "ls-words", role: "group", "aria-label": say("attention.words") });
     const picture = h("canvas", { role: "img" });
     const heat = h("canvas", { class: "ls-heat", "aria-hidden": "true" });
@@ -32,9 +36,12 @@ window.LatentStudio.panels.push({
     const sheet = h("div", { class: "ls-sheet" });
     const sheetBox = h("div", {}, h("h3", {}, say("attention.sheet")), sheet);
     const qkv = h("div", { class: "ls-qkv" });
+    const looks = placesOf(context);
+    const single = headsOf(context);
     const element = h("section", { class: "ls-panel" },
-      h("div", { class: "ls-panel-head" }, places, norms), words,
-      h("div", { class: "ls-attention" }, main, h("div", {}, h("h3", {}, say("attention.bars")), bars, barsNote), sheetBox), qkv);
+      h("div", { class: "ls-panel-head" }, places, norms, ways), nearest, words,
+      h("div", { class: "ls-attention" }, main, h("div", {}, h("h3", {}, say("attention.bars")), bars, barsNote), sheetBox),
+      h("div", { class: "ls-closer" }, looks.element, single.element), qkv);
 
     frame.addEventListener("pointermove", (event) => context.point(cellOf(event)));
     frame.addEventListener("pointerleave", () => context.point(pinned));
@@ -43,12 +50,21 @@ window.LatentStudio.panels.push({
       pinned = pinned && pinned.x === cell.x && pinned.y === cell.y ? null : cell;
       context.point(null);
       context.point(pinned || cell);
+      context.draw();
+      if (pinned && context.online) looks.clicked();
     });
     function cellOf(event) {
       const box = picture.getBoundingClientRect();
       const [, H, W] = context.record.shape;
       const to = (share, cells) => Math.min(cells - 1, Math.max(0, Math.floor(share * cells)));
       return { x: to((event.clientX - box.left) / box.width, W), y: to((event.clientY - box.top) / box.height, H) };
+    }
+
+    /** The evaluation whose attention is shown: this one, or the one before it that kept its own (docs/record.md). */
+    function seenAt() {
+      const { record, index } = context;
+      for (let k = index; k >= 0; k--) if (record.evaluations[k].attention) return k;
+      return record.evaluations.findIndex((entry) => entry.attention);
     }
 
     const textOf = (record, index) => record.evaluations[index].attention_text ?? 0;
@@ -150,7 +166,8 @@ window.LatentStudio.panels.push({
     }
 
     function drawBars() {
-      const { record, index } = context;
+      const { record } = context;
+      const index = seenAt();
       const cell = context.cell || pinned;
       const [, H, W] = record.shape;
       cross.hidden = !cell;
@@ -177,7 +194,7 @@ window.LatentStudio.panels.push({
           h("span", { class: "ls-sheet-word" }, word.label),
           ...columns.map((index) => {
             const canvas = h("canvas", { "aria-hidden": "true" });
-            const there = wordsAt(index).find((one) => one.key === word.key);
+            const there = record.evaluations[index].attention && wordsAt(index).find((one) => one.key === word.key);
             if (there) paint(canvas, index, there);
             return h("button", { type: "button", class: "ls-sheet-cell", "data-at": index, "aria-label": `${word.label}, ${say("evaluation", { index: index + 1, total })}`, onclick: () => ((chosen = word.key), context.walk(index), context.draw()) }, canvas);
           }),
@@ -203,7 +220,7 @@ window.LatentStudio.panels.push({
         return h("tr", {}, ...cells.map((cell) => h("td", {}, cell)));
       });
       const heads = ["place", "layers", "q", "k", "v", "heads", "weights"].map((one) => h("th", { scope: "col" }, say(`attention.qkv.${one}`)));
-      qkv.replaceChildren(h("h3", {}, say("attention.qkv")), h("p", { class: "ls-note" }, say("attention.qkv.how")), h("div", { class: "ls-scroll" }, h("table", { class: "ls-table-of" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows))));
+      qkv.replaceChildren(h("h3", {}, say("attention.qkv")), h("p", { class: "ls-note" }, [say("attention.qkv.how"), context.record.run.attention_most_places ? say("attention.qkv.fine", { count: context.record.run.attention_most_places }) : ""].filter(Boolean).join(" ")), h("div", { class: "ls-scroll" }, h("table", { class: "ls-table-of" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows))));
     }
     const placeName = (one) => {
       const [place, size] = one.split(".");
@@ -214,15 +231,19 @@ window.LatentStudio.panels.push({
       element,
       available: (record) => !!record?.evaluations.some((entry) => entry.attention),
       draw(at, total) {
-        const { record, index, painter } = context;
-        if (!at.attention) return;
-        const names = Object.keys(at.attention);
+        const { record, painter } = context;
+        const index = seenAt();
+        const entry = record.evaluations[index];
+        nearest.hidden = index === context.index;
+        nearest.textContent = say("attention.nearest", { index: index + 1 });
+        const names = Object.keys(entry.attention);
         if (group !== ALL && !names.includes(group)) group = ALL;
         if (places.dataset.names !== names.join()) {
           places.dataset.names = names.join();
           places.replaceChildren(h("option", { value: ALL }, say("attention.place.all")), ...names.map((one) => h("option", { value: one }, placeName(one))));
         }
         places.value = group;
+        for (const button of ways.querySelectorAll("button")) button.setAttribute("aria-pressed", String((button.dataset.as === "lines") === lines));
         for (const button of norms.querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.dataset.norm === norm));
         const all = wordsAt(index);
         const word = all.find((one) => one.key === chosen) || [...all].filter((one) => one.kind === "content").sort((p, q) => q.label.length - p.label.length)[0] || all[0];
@@ -232,17 +253,27 @@ window.LatentStudio.panels.push({
           paint(canvas, index, one);
           return h("button", { type: "button", class: "ls-word", "data-kind": one.kind, "aria-pressed": String(one.key === chosen), onclick: () => ((chosen = one.key), context.draw()) }, canvas, h("span", {}, one.label));
         }));
-        const x0 = record.latents(index, "denoised") || record.latents(index, "x_t");
-        if (record.decoder) painter.picture(picture, x0, record.shape, record.decoder);
-        else painter.tiles(picture, x0.subarray(0, record.shape[1] * record.shape[2]), [1, ...record.shape.slice(1)], 3);
-        const shown = paint(heat, index, word);
+        const drawn = (canvas) => {
+          const x0 = record.latents(index, "denoised") || record.latents(index, "x_t");
+          if (record.decoder) painter.picture(canvas, x0, record.shape, record.decoder);
+          else painter.tiles(canvas, x0.subarray(0, record.shape[1] * record.shape[2]), [1, ...record.shape.slice(1)], 3);
+        };
+        drawn(picture);
+        const shown = lines ? normed(index, word) : paint(heat, index, word);
+        heat.classList.toggle("ls-lines", lines);
+        if (lines) {
+          const colour = (share) => `rgb(${RAMPS.sequential.slice(Math.round(share * 255) * 4, Math.round(share * 255) * 4 + 3).join()})`;
+          contours(heat, shown.values, [shown.height, shown.width], LEVELS.map((share) => [share * shown.high, colour(share)]));
+        }
         picture.setAttribute("aria-label", say("attention.picture", { word: word.label }));
         name.textContent = word.label;
-        note.textContent = say(`attention.norm.${norm}.note`, { high: number(shown.high, 3) });
+        note.textContent = [say(`attention.norm.${norm}.note`, { high: number(shown.high, 3) }), lines ? say("attention.as.note") : ""].filter(Boolean).join("; ");
         scale.dataset.high = norm === "probability" ? number(shown.high, 3) : "1";
         drawBars();
         drawSheet(all, total);
-        drawShapes(at);
+        drawShapes(entry);
+        looks.draw(pinned, drawn);
+        single.draw(word);
       },
       pointed: drawBars,
     };

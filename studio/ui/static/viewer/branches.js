@@ -26,13 +26,14 @@ window.LatentStudio.panels.push({
     let filled = null; // the run the fields were filled from
     let known = null; // the state in which the tree was asked for
 
-    /** Make a new run that leaves this one at an evaluation, and look at it. `changes` are fields of docs/viewer.md. */
-    async function make(changes) {
+    /** Make a new run that leaves this one at an evaluation, and look at it. `changes` are fields of docs/viewer.md,
+        `painted` numbers for its body. */
+    async function make(changes, painted = null) {
       const { record } = context;
       said.textContent = say("branches.asking");
       const query = new URLSearchParams({ image: record.image, ...changes });
       try {
-        const answer = await fetch(`/branch/${encodeURIComponent(record.job)}?${query}`, { method: "POST" });
+        const answer = await fetch(`/branch/${encodeURIComponent(record.job)}?${query}`, { method: "POST", body: painted && new Blob([painted]) });
         if (!answer.ok) throw new Error(answer.status === 404 ? say("gone") : await answer.text());
         said.textContent = "";
         asked = null;
@@ -66,7 +67,7 @@ window.LatentStudio.panels.push({
 
     function told(node) {
       if (!node.changed) return say("branches.root");
-      const parts = Object.entries(node.changed).map(([name, value]) => (name === "noise_seed" ? say("branches.changed.noise_seed") : say(`branches.changed.${name}`, { value: typeof value === "number" ? number(value, 1) : value })));
+      const parts = Object.entries(node.changed).map(([name, value]) => (name === "noise_seed" ? say("branches.changed.noise_seed") : say(`branches.changed.${name}`, { value: typeof value === "number" ? number(value, Number.isInteger(value) ? 0 : 1) : value })));
       return parts.length ? parts.join(", ") : say("branches.changed.nothing");
     }
 

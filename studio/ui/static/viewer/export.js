@@ -6,7 +6,7 @@ window.LatentStudio.panels.push({
   place: "deeper",
   build(context) {
     const { h, say } = context;
-    const KINDS = ["mp4", "webp", "gif", "sheet", "html", "tensors", "csv"];
+    const KINDS = ["mp4", "webp", "gif", "sheet", "html", "attention", "tensors", "csv", "json"];
     const QUANTITIES = ["x_t", "denoised", "noise_pred"];
     const pace = h("input", { type: "number", class: "ls-text ls-steps-field", min: 1, max: 30, value: 8, onchange: () => context.draw() });
     const boxes = QUANTITIES.map((name) => h("input", { type: "checkbox", value: name, checked: true, onchange: () => context.draw() }));
@@ -24,6 +24,7 @@ window.LatentStudio.panels.push({
         if (!chosen().length) boxes[QUANTITIES.indexOf("denoised")].checked = true;
         const fps = Math.min(30, Math.max(1, Math.round(Number(pace.value)) || 8));
         for (const { kind, link } of links) {
+          if (kind === "attention") link.hidden = !record.evaluations.some((entry) => entry.attention);
           const query = { kind, image: record.image };
           if (["mp4", "webp", "gif", "sheet"].includes(kind)) Object.assign(query, { fps, quantities: chosen().join(",") });
           link.href = `/export/${encodeURIComponent(record.job)}?${new URLSearchParams(query)}`;

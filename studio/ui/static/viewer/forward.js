@@ -15,7 +15,7 @@ window.LatentStudio.panels.push({
     const pane = (name) => {
       const canvas = h("canvas", { role: "img", "aria-label": say(`forward.${name}`), "data-forward": name });
       const note = h("small", {});
-      const drawing = svg("svg", { viewBox: "0 0 160 44", class: "ls-chart ls-histogram", "aria-hidden": "true" });
+      const drawing = svg("svg", { viewBox: "0 0 160 44", preserveAspectRatio: "none", class: "ls-chart ls-histogram", "aria-hidden": "true" });
       const figure = h("figure", { class: "ls-pane" }, h("div", { class: "ls-pane-table" }, h("div", { class: "ls-frame" }, canvas)), h("figcaption", {}, h("span", { class: "ls-pane-name" }, say(`forward.${name}`)), note), drawing);
       return { canvas, note, drawing, figure };
     };
@@ -29,6 +29,7 @@ window.LatentStudio.panels.push({
     const slider = h("input", { type: "range", min: 0, max: 999, step: "any", value: 300, class: "ls-range", "aria-label": say("forward.t") });
     const level = h("output", { class: "ls-level" });
     const marks = h("div", { class: "ls-marks" });
+    const denoise = h("button", { class: "ls-button", type: "button", hidden: true, onclick: from });
     const status = h("p", { class: "ls-note", role: "status" });
     const caption = h("input", { type: "text", class: "ls-text", "aria-label": say("loss.right"), placeholder: say("loss.right") });
     const wrong = h("input", { type: "text", class: "ls-text", "aria-label": say("loss.wrong"), placeholder: say("loss.wrong"), value: say("loss.wrong.example") });
@@ -39,13 +40,14 @@ window.LatentStudio.panels.push({
       h("div", {}, h("h3", {}, say("loss")), h("p", { class: "ls-note" }, say("loss.what")), h("div", { class: "ls-fields" }, h("label", {}, say("loss.right"), caption), h("label", {}, say("loss.wrong"), wrong), measure), said),
       h("figure", {}, curve.element), error.figure);
     const body = h("div", {},
-      h("div", { class: "ls-whatif" }, h("label", {}, say("forward.t")), h("div", { class: "ls-track ls-long" }, slider, marks), level),
+      h("div", { class: "ls-whatif" }, h("label", {}, say("forward.t")), h("div", { class: "ls-track ls-long" }, slider, marks), level, denoise),
       h("div", { class: "ls-row-of ls-three" }, pixels.figure, latent.figure, tiles.figure), lossBox);
     const element = h("section", { class: "ls-panel" }, source.element, status, body);
     let asked = null; // the picture that is here or on its way
     let here = null; // {z0, noise, shape, pixels, size, abar, decoder, pixelNoise}
     let found = null; // the losses of that picture
     let mapped = null; // the error map
+    let timesteps = []; // of every step of this run's scheduler
     let starts = []; // where image to image begins
     let startsOf = null;
     let resting = null;
@@ -54,6 +56,7 @@ window.LatentStudio.panels.push({
 
     slider.addEventListener("input", () => {
       drawLevel();
+      drawDenoise();
       drawCurve();
       if (found) {
         clearTimeout(resting);
@@ -127,13 +130,15 @@ window.LatentStudio.panels.push({
       try {
         const answer = await ask("schedule", { checkpoint: run.checkpoint, scheduler: run.scheduler, noise_schedule: run.noise_schedule, num_inference_steps: run.steps });
         const steps = answer.evaluations.filter((e) => e.stage !== 2);
+        timesteps = steps.map((e) => e.timestep);
         starts = STRENGTHS.map((strength) => {
           const first = steps[steps.length - Math.floor(steps.length * strength)];
           return first && { strength, timestep: first.timestep };
         }).filter(Boolean);
         drawMarks();
+        drawDenoise();
       } catch {
-        starts = []; // marks are an extra: the slider works without them
+        starts = timesteps = []; // marks are an extra: the slider works without them
       }
     }
     function drawMarks() {
@@ -146,6 +151,25 @@ window.LatentStudio.panels.push({
         mark.style.left = `${(timestep / Number(slider.max)) * 100}%`;
         return mark;
       }));
+    }
+
+    /** Steps of this run's scheduler from the slider's t on. */
+    function stepsLeft() {
+      const first = timesteps.findIndex((timestep) => timestep <= Number(slider.value) + 0.5);
+      return first < 0 ? 0 : timesteps.length - first;
+    }
+    function drawDenoise() {
+      const left = stepsLeft();
+      denoise.hidden = !context.online || !timesteps.length || !!context.picture?.file;
+      denoise.disabled = !left;
+      denoise.textContent = say("forward.denoise", { steps: left });
+    }
+    /** Image to image from here: this run's words and scheduler on its own picture, a run of its own. */
+    function from() {
+      const many = timesteps.length;
+      // A quarter of a step more, so that no rounding loses one.
+      const strength = Math.min(1, (stepsLeft() + 0.25) / many);
+      context.trigger("denoise", { job: context.record.job, picture: context.picture.key, steps: many, strength });
     }
 
     async function losses() {
@@ -221,6 +245,7 @@ window.LatentStudio.panels.push({
         if (!here) return;
         strengths();
         drawMarks();
+        drawDenoise();
         drawLevel();
         drawCurve();
         drawError();

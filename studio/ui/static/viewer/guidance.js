@@ -55,13 +55,14 @@ window.LatentStudio.panels.push({
         none.hidden = !why;
         if (why) return;
         const [C, H, W] = record.shape;
+        const quick = record.decoder && ["fast", "vae"].includes(context.state.how); // another guidance has no picture by the VAE
         const draw = (pane, latents, words) => {
-          if (record.decoder && context.state.how === "fast") painter.picture(pane.canvas, latents, [C, H, W], record.decoder);
+          if (quick) painter.picture(pane.canvas, latents, [C, H, W], record.decoder);
           else painter.tiles(pane.canvas, latents, [C, H, W], 3);
-          pane.canvas.classList.toggle("ls-pixels", context.state.how !== "fast");
+          pane.canvas.classList.toggle("ls-pixels", !quick);
           pane.note.textContent = words;
         };
-        const how = context.state.how === "fast" ? say("how.fast") : say("how.channels", { channels: C, range: "3.0" });
+        const how = quick ? say("how.fast") : say("how.channels", { channels: C, range: "3.0" });
         draw(uncond, record.latents(index, "eps_uncond"), how);
         draw(cond, record.latents(index, "eps_cond"), how);
         const high = record.scale("guidance");

@@ -7,7 +7,8 @@ window.LatentStudio.panels.push({
   place: "deeper",
   build(context) {
     const { h, say } = context;
-    const { svg, chart, number, combine, histogram, moments } = window.LatentStudio;
+    const { svg, chart, number, combine, histogram, moments, brush: brushOf } = window.LatentStudio;
+    const brush = brushOf(context);
     let quantity = "denoised";
     const choice = h("select", { class: "ls-choice", "aria-label": say("latent.quantity"), onchange: () => ((quantity = choice.value), context.draw()) });
     for (const name of ["x_t", "denoised", "noise_pred"]) choice.append(h("option", { value: name }, say(`pane.${name}`)));
@@ -17,21 +18,36 @@ window.LatentStudio.panels.push({
     const picture = linked("fast");
     const colours = linked("pca");
     const spectrum = chart({ width: 420, height: 170, left: 40, label: say("latent.spectrum") });
-    const body = h("div", {}, tiles, h("div", { class: "ls-row-of ls-linked" }, picture.figure, colours.figure, h("figure", { class: "ls-wide" }, h("h3", {}, say("latent.spectrum")), spectrum.element, h("p", { class: "ls-note" }, say("latent.spectrum.note")))));
+    const body = h("div", {}, tiles, brush.element, h("div", { class: "ls-row-of ls-linked" }, picture.figure, colours.figure, h("figure", { class: "ls-wide" }, h("h3", {}, say("latent.spectrum")), spectrum.element, h("p", { class: "ls-note" }, say("latent.spectrum.note")))));
     const element = h("section", { class: "ls-panel" }, h("div", { class: "ls-panel-head" }, choice, fact), none, body);
     let channels = [];
 
-    /** A picture whose cells answer the pointer. */
-    function linked(kind) {
+    /** How much of a change of what is looked at is a change of x_t = a x0 + s noise; 0 for the noise, which the network
+        answers and nobody can paint on. */
+    const share = () => ({ x_t: 1, denoised: context.record.evaluations[context.index].a })[quantity] ?? 0;
+
+    /** A picture whose cells answer the pointer; that of a `channel` can be painted on. */
+    function linked(kind, channel = null) {
       const canvas = h("canvas", { role: "img", "aria-label": say(`latent.${kind}`), "data-latent": kind });
       const cross = h("i", { class: "ls-cross", hidden: true });
       const frame = h("div", { class: "ls-frame" }, canvas, cross);
       const note = h("small", {});
-      frame.addEventListener("pointermove", (event) => {
+      const cellOf = (event) => {
         const box = canvas.getBoundingClientRect();
         const [, H, W] = context.record.shape;
-        const to = (share, cells) => Math.min(cells - 1, Math.max(0, Math.floor(share * cells)));
-        context.point({ x: to((event.clientX - box.left) / box.width, W), y: to((event.clientY - box.top) / box.height, H) });
+        const to = (part, cells) => Math.min(cells - 1, Math.max(0, Math.floor(part * cells)));
+        return { x: to((event.clientX - box.left) / box.width, W), y: to((event.clientY - box.top) / box.height, H) };
+      };
+      const painting = () => channel !== null && brush.on && share() > 0;
+      frame.addEventListener("pointerdown", (event) => {
+        if (!painting() || event.button > 0) return;
+        event.preventDefault();
+        frame.setPointerCapture(event.pointerId);
+        brush.paint(channel, cellOf(event), share());
+      });
+      frame.addEventListener("pointermove", (event) => {
+        if (painting() && event.buttons & 1) brush.paint(channel, cellOf(event), share());
+        context.point(cellOf(event));
       });
       frame.addEventListener("pointerleave", () => context.point(null));
       const figure = h("figure", { class: "ls-pane" }, h("div", { class: "ls-pane-table" }, frame), h("figcaption", {}, h("span", { class: "ls-pane-name" }, say(`latent.${kind}`)), note));
@@ -40,11 +56,11 @@ window.LatentStudio.panels.push({
 
     function makeChannels(count) {
       channels = Array.from({ length: count }, (_, c) => {
-        const made = linked("channel");
+        const made = linked("channel", c);
         made.canvas.classList.add("ls-pixels");
         made.canvas.setAttribute("aria-label", say("latent.channel_of", { index: c + 1 }));
         made.figure.querySelector(".ls-pane-name").textContent = say("latent.channel_of", { index: c + 1 });
-        made.histogram = svg("svg", { viewBox: "0 0 160 44", class: "ls-chart", "aria-hidden": "true" });
+        made.histogram = svg("svg", { viewBox: "0 0 160 44", preserveAspectRatio: "none", class: "ls-chart ls-histogram", "aria-hidden": "true" });
         made.figure.append(made.histogram);
         return made;
       });
@@ -66,7 +82,9 @@ window.LatentStudio.panels.push({
         body.hidden = !!why;
         if (why) none.textContent = say(`undefined.${why}`);
         if (why) return;
-        const latents = record.latents(index, quantity);
+        brush.draw(share());
+        tiles.classList.toggle("ls-painting", brush.on && share() > 0);
+        const latents = brush.applied(record.latents(index, quantity), share());
         channels.forEach((channel, c) => {
           const values = latents.subarray(c * cells, (c + 1) * cells);
           painter.tiles(channel.canvas, values, [1, H, W], 3);
@@ -100,7 +118,7 @@ window.LatentStudio.panels.push({
     function pointed(cell) {
       const { record, index } = context;
       const [, H, W] = record.shape;
-      const latents = cell && record.latents(index, quantity);
+      const latents = cell && !record.why(index, quantity) && brush.applied(record.latents(index, quantity), share());
       for (const one of [...channels, picture, colours]) {
         one.cross.hidden = !latents;
         if (latents) Object.assign(one.cross.style, { left: `${(cell.x / W) * 100}%`, top: `${(cell.y / H) * 100}%`, width: `${100 / W}%`, height: `${100 / H}%` });

@@ -71,13 +71,24 @@ window.LatentStudio.panels.push({
       const { record, index } = context;
       const why = record.why(index, quantity);
       if (why) return { why };
-      return { latents: record.latents(index, quantity), kind: quantities[quantity].kind, scale: () => record.scale(quantity) };
+      return { name: quantity, latents: record.latents(index, quantity), kind: quantities[quantity].kind, scale: () => record.scale(quantity) };
     }
 
     /** Draw latents as the visitor chose; answers how it was done, in words. */
-    function paint(canvas, { latents, kind, scale }) {
+    function paint(canvas, { name, latents, kind, scale }) {
       const { record, painter, state } = context;
-      const how = kind === "change" && state.how === "fast" ? "cells" : state.how;
+      let how = kind === "change" && ["fast", "vae"].includes(state.how) ? "cells" : state.how;
+      let words = say("how.fast");
+      if (how === "vae") {
+        const made = context.decodings.get(name);
+        if (made?.bitmap) {
+          [canvas.width, canvas.height] = [made.bitmap.width, made.bitmap.height];
+          canvas.getContext("2d").drawImage(made.bitmap, 0, 0);
+          return { how: "fast", words: say("how.vae") };
+        }
+        how = record.decoder ? "fast" : "channels";
+        words = made?.failed || say("how.vae.waiting");
+      }
       if (how === "fast") painter.picture(canvas, latents, record.shape, record.decoder);
       else if (how === "channels") {
         const range = kind === "change" ? scale() * 2 : 3;
@@ -88,7 +99,7 @@ window.LatentStudio.panels.push({
         painter.heat(canvas, rmsOfCells(latents, record.shape), record.shape.slice(1), high);
         return { how, words: say("how.cells", { high: number(high, 2) }) };
       }
-      return { how, words: say("how.fast") };
+      return { how, words };
     }
 
     function drawPane(pane, k) {

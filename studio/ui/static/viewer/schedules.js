@@ -10,6 +10,7 @@ window.LatentStudio.panels.push({
     const { h, say, props } = context;
     const { chart, number, ask } = window.LatentStudio;
     const MOST = 5; // curves at once
+    const CLASSES = ["ls-noise", "ls-x0", "ls-guide", "ls-x", "ls-good"]; // the newest first
     const KINDS = {
       log_snr: (e) => e.log_snr,
       sigma: (e) => (Number.isFinite(e.sigma) ? Math.log10(e.sigma) : NaN),
@@ -95,10 +96,11 @@ window.LatentStudio.panels.push({
         const answer = answers.get(key(pair));
         if (!answer) return;
         const newest = k === wanted.length - 1;
+        const colour = CLASSES[wanted.length - 1 - k];
         const points = answer.evaluations.map((e) => [across === "timestep" ? e.timestep : e.index, value(e)]);
-        lines.push({ points, class: newest ? "ls-noise" : "ls-ghost", dots: newest || across === "timestep", bare: across === "timestep", label: label(pair, answer) });
+        lines.push({ points, class: newest ? colour : `${colour} ls-thin`, dots: newest || across === "timestep", bare: across === "timestep", label: label(pair, answer) });
       });
-      list.replaceChildren(...wanted.map((pair) => h("button", { class: "ls-chip", type: "button", title: say("schedules.remove"), onclick: () => ((wanted = wanted.filter((one) => one !== pair)), draw()) }, `${label(pair, answers.get(key(pair)))} ×`)));
+      list.replaceChildren(...wanted.map((pair, k) => h("button", { class: `ls-chip ${CLASSES[wanted.length - 1 - k]}`, type: "button", title: say("schedules.remove"), onclick: () => ((wanted = wanted.filter((one) => one !== pair)), draw()) }, `${label(pair, answers.get(key(pair)))} ×`)));
       const at = context.record?.evaluations[context.index];
       const same = run && wanted.length && wanted[wanted.length - 1][0] === run.scheduler && wanted[wanted.length - 1][1] === run.noise_schedule && steps === run.steps;
       curves.draw({

@@ -6,11 +6,12 @@ window.LatentStudio.panels.push({
   place: "deeper",
   build(context) {
     const { h, say } = context;
-    const { number } = window.LatentStudio;
+    const { number, embeddings } = window.LatentStudio;
+    const vectors = embeddings(context);
     const which = h("div", { class: "ls-picks", role: "group", "aria-label": say("words.which") });
     const strip = h("div", { class: "ls-tokens-strip" });
     const note = h("p", { class: "ls-note" });
-    const element = h("section", { class: "ls-panel" }, which, strip, note);
+    const element = h("section", { class: "ls-panel" }, which, strip, note, vectors.element);
     let text = "prompt";
     let padding = false;
 
@@ -42,6 +43,7 @@ window.LatentStudio.panels.push({
           return h("div", { class: "ls-chunk" }, now.chunks.length > 1 ? h("h3", {}, say("words.chunk", { index: c + 1, count: now.chunks.length })) : null, h("div", { class: "ls-token-row" }, ...real.map((k) => token(chunk, k)), hidden || padding ? more : null));
         });
         strip.replaceChildren(...rows);
+        vectors.draw(now.text);
         const count = now.chunks.reduce((sum, chunk) => sum + chunk.kinds.filter((kind) => kind === "content").length, 0);
         note.textContent = [say("words.count", { count, places: now.chunks.length * 77 }), say(now.chunks.length > 1 ? "words.long" : "words.short"), texts.length > 1 ? say("words.scheduled", { count: texts.length }) : ""].filter(Boolean).join(" ");
       },

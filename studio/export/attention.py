@@ -1,0 +1,102 @@
+"""Where the U-Net looked for each word of a run, as pictures: a ZIP of PNG files. NumPy and Pillow.
+
+One picture a word: the mean over evaluations and over the layers of the down and up blocks (Tang et al. 2023, DAAM,
+without its rescaling of each map), drawn over the last predicted x0; one colour scale for all words of the run.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from studio.export.replay import Replay
+from studio.requests import InvalidRequest, Problem
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+OPACITY = 0.62  # as on the page
+# viridis, Smith and van der Walt 2015, as on the page
+COLOURS = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
+
+
+def pictures(replay: Replay, *_: object) -> bytes:
+    """The ZIP. Raises InvalidRequest for a run that did not record where the U-Net looked."""
+    found = words(replay)
+    if not found:
+        raise InvalidRequest(Problem("kind", "attention", "a run of the noise viewer, which records it"))
+    width, height = replay.run["width"], replay.run["height"]
+    under = replay.picture(replay.of(len(replay) - 1, "denoised")).resize((width, height))
+    high = max(float(values.max()) for values in found.values()) or 1.0
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as whole:
+        for place, (word, values) in enumerate(found.items(), start=1):
+            large = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+            heat = Image.fromarray(coloured(np.asarray(large) / high))
+            file = io.BytesIO()
+            Image.blend(under, heat, OPACITY).save(file, "PNG")
+            name = re.sub(r"[^\w-]+", "_", word)[:40]
+            whole.writestr(f"{place:02d}-{name}.png", file.getvalue())
+        scale = {
+            "scale": [0.0, high],
+            "what": "probability, mean over evaluations, layers of down and up blocks, heads",
+        }
+        whole.writestr("scale.json", json.dumps(scale | {"words": list(found)}, indent=1))
+    return out.getvalue()
+
+
+def words(replay: Replay) -> dict[str, Array]:
+    """The mean map (h, w) of each word of the prompt on the finest grid, in the order of the prompt; where a prompt has
+    several texts, of the first one's words. Empty without attention."""
+    rows = replay.run.get("attention_rows")
+    groups = {
+        n: t for n, t in replay.tensors.items() if n.startswith("attention.") and not n.startswith("attention.mid")
+    }
+    seen = [e["attention_text"] for e in replay.evaluations if "attention_text" in e]
+    if not rows or not groups:
+        return {}
+    first = [place for place, text in enumerate(seen) if text == 0]
+    size = max((t.shape[2:] for t in groups.values()), key=lambda s: int(s[0] * s[1]))
+    layers = Counter(
+        f"attention.{one['place']}.{one['height']}x{one['width']}" for one in replay.run["attention_layers"]
+    )
+    total = sum(layers[name] for name in groups)
+    found: dict[str, Array] = {}
+    chunks = replay.run["tokens"]["prompt"][0]["chunks"]
+    for word, its in _rows_of_words(rows[0], chunks).items():
+        whole = np.zeros(size, np.float64)
+        for name, maps in groups.items():
+            mean = maps[first][:, its].astype(np.float64).sum(axis=1).mean(axis=0)
+            resized = Image.fromarray(mean.astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
+            whole += np.asarray(resized) * layers[name] / total
+        found[word] = whole
+    return found
+
+
+def _rows_of_words(rows: list[dict[str, Any]], chunks: list[dict[str, Any]]) -> dict[str, list[int]]:
+    """The rows of each word's pieces; a word that comes twice has its number behind it."""
+    pieces: dict[tuple[int, int], list[int]] = {}
+    for place, row in enumerate(rows):
+        chunk, position = row["chunk"], row["position"]
+        if position is not None and chunk < len(chunks) and chunks[chunk]["kinds"][position] == "content":
+            pieces.setdefault((chunk, chunks[chunk]["words"][position]), []).append(place)
+    found: dict[str, list[int]] = {}
+    for (chunk, _), its in pieces.items():
+        word = "".join(chunks[chunk]["text"][rows[place]["position"]] for place in its)
+        times = sum(name.split(" (")[0] == word for name in found)
+        found[f"{word} ({times + 1})" if times else word] = its
+    return found
+
+
+def coloured(values: Array) -> Array:
+    """Values 0 .. 1 (h, w) as colours, uint8 (h, w, 3); what a bicubic overshot is brought back."""
+    stops = np.array([[int(stop[at : at + 2], 16) for at in (0, 2, 4)] for stop in COLOURS], float)
+    along = np.clip(values, 0, 1) * (len(stops) - 1)
+    channels = [np.interp(along, np.arange(len(stops)), stops[:, c]) for c in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
