@@ -291,6 +291,10 @@ class Surface:
             found.append(Problem("y", self.y.field, "another axis than the first one"))
         if self.base.num_images_per_prompt != 1:
             found.append(Problem("num_images_per_prompt", shown(self.base.num_images_per_prompt), "1: a cell is one"))
+        if self.base.controls:
+            found.append(
+                Problem("controls", f"{len(self.base.controls)} controls", "none: a comparison has no controls")
+            )
         if len(self) > MAX_CELLS:
             sizes = f"{self.columns} × {self.rows} = {len(self)} cells"
             found.append(Problem("y_values", sizes, f"at most {MAX_CELLS} cells; take fewer values, or larger steps"))

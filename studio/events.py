@@ -225,6 +225,7 @@ class Checkpoint:
     # The same for the prompt helper: rows of group, label, phrase, other words (checkpoints/vocabulary.py).
     vocabulary: tuple[tuple[str, ...], ...] = ()
     note: str = ""
+    controlnets: tuple[str, ...] = ()  # that were found for its family, by the names that `Control.model` says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +280,7 @@ class JobSummary:
 
 # ------------------------------------------------------------------------------------- the models on this machine
 
-ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder"]
+ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"]
 ModelState = Literal[
     "usable", "incomplete", "unknown", "refused"
 ]  # incomplete: it lacks a VAE, and runs with a chosen one

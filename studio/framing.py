@@ -181,7 +181,7 @@ def _masked_start(request: Inpaint, picture: Image.Image, native: Size) -> Start
     else:
         reach = fade.getbbox() or painted
         region, size = _region_around(reach, canvas.size, request, native)
-    part, part_mask = _part(canvas, region, size), masks.part(mask, region, size)
+    part, part_mask = part_of(canvas, region, size), masks.part(mask, region, size)
     if request.mask_fill == "edges" or any(request.extensions):
         hole = (
             part_mask if request.mask_fill == "edges" else masks.part(_new_area(canvas.size, extensions), region, size)
@@ -252,7 +252,7 @@ def _slid(low: int, high: int, length: int, end: int) -> int:
     return max(0, min(begin, end - length)) if length <= end else (end - length) // 2
 
 
-def _part(canvas: Image.Image, region: Box, size: Size) -> Image.Image:
+def part_of(canvas: Image.Image, region: Box, size: Size) -> Image.Image:
     """The region of the canvas at the model's size; beyond the canvas its edges go on."""
     left, upper, right, lower = region
     inner = (max(0, left), max(0, upper), min(canvas.width, right), min(canvas.height, lower))

@@ -146,10 +146,23 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         "Inpaint area": INPAINT_AREAS[str(info["inpaint_area"])] if "inpaint_area" in info else "",
         "Masked area padding": str(info["padding"]) if info.get("inpaint_area") == "masked" else "",
         "Masked content": _A1111_FILLS.get(str(info.get("mask_fill")), ""),
+        **_control_pairs(info),
         "RNG": "CPU",
         "Version": f"Latent Studio {version}" if version else "Latent Studio",
     }
     return {key: value for key, value in pairs.items() if value}
+
+
+def _control_pairs(info: Mapping[str, object]) -> dict[str, str]:
+    """`ControlNet 0`, ... in the words of A1111's extension. They cannot be read back: their pictures are not there."""
+    given = info.get("controls")
+    return {
+        f"ControlNet {number}": f"Module: {one['preprocessor']}, Model: {_model_name(str(one['model']))}, "
+        f"Weight: {_short_number(one['scale'])}, Resize Mode: Crop and Resize, "
+        f"Guidance Start: {_short_number(one['start'])}, Guidance End: {_short_number(one['end'])}, "
+        "Control Mode: Balanced"
+        for number, one in enumerate(given if isinstance(given, list) else [])
+    }
 
 
 def _twice(info: Mapping[str, object]) -> bool:
@@ -187,27 +200,40 @@ def _quoted(value: str) -> str:
 # ------------------------------------------------------------------------------------------------------ reading
 
 
-def read_png(source: bytes | Path, *, image: bytes | None = None, mask: bytes | None = None) -> Request | None:
+def read_png(
+    source: bytes | Path,
+    *,
+    image: bytes | None = None,
+    mask: bytes | None = None,
+    control_images: Sequence[bytes] = (),
+) -> Request | None:
     """The request that a picture's file was made by, or None when the file says nothing that is understood.
 
-    Reads our own JSON first, then the A1111 text of a PNG, JPEG or WebP file (by us or another studio). `image` and
-    `mask`: the pictures that a run started from, which no file holds. Raises InvalidRequest for settings that the
-    studio would not run, from wherever they come.
+    Reads our own JSON first, then the A1111 text of a PNG, JPEG or WebP file (by us or another studio). `image`,
+    `mask` and `control_images`: the pictures that a run was given, which no file holds. Raises InvalidRequest for
+    settings that the studio would not run, from wherever they come.
     """
     texts = _texts(source)
     own = _json_object(texts.get(OWN_CHUNK, ""))
     if own is not None:
-        return request_from_info(own, image=image, mask=mask)
+        return request_from_info(own, image=image, mask=mask, control_images=control_images)
     return read_parameters(texts.get(A1111_CHUNK, ""), image=image, mask=mask)
 
 
-def request_from_info(info: Mapping[str, object], *, image: bytes | None = None, mask: bytes | None = None) -> Request:
-    """The request that asks for the picture of this info again. `image`, `mask` and errors as in `read_png`."""
+def request_from_info(
+    info: Mapping[str, object],
+    *,
+    image: bytes | None = None,
+    mask: bytes | None = None,
+    control_images: Sequence[bytes] = (),
+) -> Request:
+    """The request that asks for the picture of this info again. The pictures and errors as in `read_png`."""
     kind = KINDS.get(str(info.get("kind")), TextToImage)
     if issubclass(kind, ImageToImage) and image is None:
         raise InvalidRequest(Problem("image", "nothing", "the picture that this one was made from"))
     names = {"schema", "kind", *(field.name for field in fields(kind))} - {"image", "mask"}
-    return request_from_dict({name: info[name] for name in info if name in names}, image=image, mask=mask)
+    given = {name: info[name] for name in info if name in names}
+    return request_from_dict(given, image=image, mask=mask, control_images=control_images)
 
 
 def read_parameters(text: str, *, image: bytes | None = None, mask: bytes | None = None) -> Request | None:

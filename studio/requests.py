@@ -10,8 +10,8 @@ import hashlib
 import json
 import math
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import ClassVar, Literal, Self, get_args
 
 SCHEMA_VERSION = 1
@@ -81,6 +81,7 @@ ResizeModeName = Literal["crop", "pad", "stretch", "fit"]
 InpaintAreaName = Literal["whole", "masked"]
 HiresUpscalerName = Literal["lanczos", "latent"]
 MaskFillName = Literal["original", "noise", "edges"]
+PreprocessorName = Literal["none", "canny", "scribble"]
 
 NOISE_SCHEDULES: Mapping[str, str] = {
     "automatic": "Automatic",
@@ -102,6 +103,7 @@ PREVIEWS: Mapping[str, str] = {
 RESIZE_MODES: Mapping[str, str] = {"crop": "Crop", "pad": "Pad", "stretch": "Stretch", "fit": "Fit"}
 HIRES_UPSCALERS: Mapping[str, str] = {"lanczos": "Lanczos", "latent": "Latent"}
 INPAINT_AREAS: Mapping[str, str] = {"whole": "Whole picture", "masked": "Only masked"}
+PREPROCESSORS: Mapping[str, str] = {"none": "None, it is a map", "canny": "Canny edges", "scribble": "Scribble"}
 MASK_FILLS: Mapping[str, str] = {"original": "Original", "noise": "Noise", "edges": "Edge colours"}
 
 _EVERY_SCHEDULE: tuple[NoiseScheduleName, ...] = get_args(NoiseScheduleName)
@@ -208,6 +210,97 @@ def clean_text(text: str) -> str:
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
 
 
+# ------------------------------------------------------------------------------------------------- controls
+
+MAX_CONTROLS = 3
+CONTROL_RANGES: Mapping[str, Range] = {
+    "scale": Range(low=0, high=2),
+    "start": Range(low=0, high=1),
+    "end": Range(low=0, high=1),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A ControlNet (Zhang et al. 2023) and the picture that it holds the run to: bytes of a PNG, JPEG or WebP file.
+
+    `preprocessor` makes the map that the ControlNet was trained on out of the picture; "none": the picture is one.
+    `scale` is diffusers' controlnet_conditioning_scale; `start` and `end` are shares of the run between which it acts.
+    Whoever makes one by hand has it checked with the request that holds it.
+    """
+
+    model: str
+    image: bytes = b""
+    preprocessor: PreprocessorName = "none"
+    scale: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def problems(self, number: int) -> list[Problem]:
+        """What is wrong with it, as problems of the field `controls`; `number` counts from 1."""
+        found: list[Problem] = []
+
+        def wrong(name: str, value: str, allowed: str) -> None:
+            found.append(Problem("controls", f"{name} {value} of control {number}", allowed))
+
+        if not isinstance(self.model, str) or not 1 <= len(self.model) <= 300:
+            wrong("model", shown(self.model), "the name of an installed ControlNet")
+        if not isinstance(self.image, bytes) or not self.image:
+            wrong("image", "nothing" if not self.image else shown(self.image), "a PNG, JPEG or WebP file")
+        elif len(self.image) > MAX_IMAGE_BYTES:
+            allowed = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
+            wrong("image", f"a file of {len(self.image) / 2**20:.1f} MiB", allowed)
+        if not isinstance(self.preprocessor, str) or self.preprocessor not in PREPROCESSORS:
+            wrong("preprocessor", shown(self.preprocessor), one_of(PREPROCESSORS))
+        for name, allowed_range in CONTROL_RANGES.items():
+            if not allowed_range.holds(getattr(self, name)):
+                wrong(name, shown(getattr(self, name)), allowed_range.describe())
+        if not found and self.start >= self.end:
+            wrong("end", f"{self.end:g}", f"numbers above its start, {self.start:g}")
+        return found
+
+    def to_dict(self) -> dict[str, object]:
+        """As a request's: the picture is named by its hash."""
+        values: dict[str, object] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "image"}
+        return values | {"image_sha256": hashlib.sha256(self.image).hexdigest()}
+
+    @classmethod
+    def parse(cls, given: object, number: int, problems: list[Problem]) -> Self | None:
+        """Values from outside; None, with the reason in `problems`, for what is none. The request checks the rest."""
+        known = [f.name for f in fields(cls)]
+        if not isinstance(given, Mapping):
+            allowed = f"an object with the fields {', '.join(known)}"
+            problems.append(Problem("controls", f"{shown(given)} as control {number}", allowed))
+            return None
+        strangers = [name for name in given if name not in known]
+        for name in strangers:
+            problems.append(Problem("controls", f"{shown(name)} in control {number}", f"the fields {', '.join(known)}"))
+        values: dict[str, object] = {"model": given.get("model")} | {n: given[n] for n in known if n in given}
+        for name in CONTROL_RANGES:
+            if type(values.get(name)) is int:
+                values[name] = float(values[name])  # type: ignore[arg-type]
+        if isinstance(values.get("preprocessor"), str):
+            values["preprocessor"] = short_name(str(values["preprocessor"]), PREPROCESSORS)
+        return None if strangers else cls(**values)  # type: ignore[arg-type]
+
+
+def _parse_controls(given: object, problems: list[Problem]) -> tuple[Control, ...]:
+    """What `Making.controls` becomes: a list of controls or of objects; null is none. Problems are appended."""
+    if given is None:
+        return ()
+    if not isinstance(given, (list, tuple)):
+        problems.append(Problem("controls", shown(given), f"a list of at most {MAX_CONTROLS} controls"))
+        return ()
+    if len(given) > MAX_CONTROLS:
+        problems.append(Problem("controls", f"{len(given)} controls", f"at most {MAX_CONTROLS}"))
+        return ()
+    found = [
+        one if isinstance(one, Control) else Control.parse(one, number, problems)
+        for number, one in enumerate(given, start=1)
+    ]
+    return tuple(control for control in found if control is not None)
+
+
 # ------------------------------------------------------------------------------------------------- requests
 
 
@@ -221,9 +314,12 @@ class Making:
 
     `width`, `height` None: the checkpoint's native size. `seed` None: drawn by the engine before `Started`.
     `exact`: every lane runs alone, so that the picture is bit-equal whoever else is there.
+    `controls`: ControlNets, acting together. Their pictures are brought to the size that is made as its own picture is,
+    without one cropped.
     """
 
     kind: ClassVar[str] = ""
+    picture_fields: ClassVar[tuple[str, ...]] = ()  # bytes of files
 
     prompt: str
     negative_prompt: str = ""
@@ -240,6 +336,7 @@ class Making:
     num_images_per_prompt: int = 1
     preview: PreviewName = "automatic"
     exact: bool = False
+    controls: tuple[Control, ...] = ()
 
     def __post_init__(self) -> None:
         problems = self.problems()
@@ -272,7 +369,15 @@ class Making:
                 found.append(Problem(name, shown(value), one_of(table)))
         if type(self.exact) is not bool:
             found.append(Problem("exact", shown(self.exact), "true or false"))
-        return found
+        return found + self._control_problems()
+
+    def _control_problems(self) -> list[Problem]:
+        given = self.controls
+        if not isinstance(given, tuple) or not all(isinstance(control, Control) for control in given):
+            return [Problem("controls", shown(given), "a tuple of Control")]
+        if len(given) > MAX_CONTROLS:
+            return [Problem("controls", f"{len(given)} controls", f"at most {MAX_CONTROLS}")]
+        return [problem for number, control in enumerate(given, start=1) for problem in control.problems(number)]
 
     def _scheduler_problems(self, already: set[str]) -> list[Problem]:
         if not isinstance(self.scheduler, str) or self.scheduler not in SCHEDULERS:
@@ -330,6 +435,8 @@ class Making:
         ):
             if isinstance(values.get(name), str):
                 values[name] = short_name(str(values[name]), table)
+        if "controls" in values:
+            values["controls"] = _parse_controls(values["controls"], problems)
         for name in missing:
             values[name] = None
         shadow = object.__new__(cls)  # the fields without the check, to report all problems in one message
@@ -342,9 +449,36 @@ class Making:
         return cls(**values)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:
-        """Every field by name, with `kind` and `schema`; JSON-able, and `request_from_dict` reads it back equal."""
+        """Every field by name, with `kind` and `schema`; JSON-able, and `request_from_dict` reads it back equal.
+
+        A picture is named by its hash, since metadata should not hold a second picture. Without controls there is no
+        word of them.
+        """
         values: dict[str, object] = {"schema": SCHEMA_VERSION, "kind": self.kind}
-        return values | {f.name: getattr(self, f.name) for f in fields(self)}
+        without = (*self.picture_fields, "controls")
+        values |= {f.name: getattr(self, f.name) for f in fields(self) if f.name not in without}
+        if self.controls:
+            values["controls"] = [control.to_dict() for control in self.controls]
+        hashes = {f"{name}_sha256": hashlib.sha256(getattr(self, name)).hexdigest() for name in self.picture_fields}
+        return values | hashes
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the pictures that came with it."""
+        files = [getattr(self, name) for name in self.picture_fields] + [control.image for control in self.controls]
+        return sum(len(file) for file in files)
+
+    def without_pictures(self) -> Self:
+        """A copy that has forgotten its pictures, for the record of a run that is over; it could not be run again."""
+        if not self.picture_fields and not self.controls:
+            return self
+        copy = object.__new__(type(self))
+        for field in fields(self):
+            object.__setattr__(
+                copy, field.name, b"" if field.name in self.picture_fields else getattr(self, field.name)
+            )
+        object.__setattr__(copy, "controls", tuple(replace(control, image=b"") for control in self.controls))
+        return copy
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False)
@@ -423,7 +557,7 @@ class ImageToImage(Making):
     """
 
     kind: ClassVar[str] = "image_to_image"
-    picture_fields: ClassVar[tuple[str, ...]] = ("image",)  # bytes of files
+    picture_fields: ClassVar[tuple[str, ...]] = ("image",)
 
     image: bytes = b""
     strength: float = 0.6
@@ -443,21 +577,6 @@ class ImageToImage(Making):
             allowed = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
             return [Problem(name, f"a file of {len(data) / 2**20:.1f} MiB", allowed)]
         return []
-
-    def to_dict(self) -> dict[str, object]:
-        """As every request; a picture is named by its hash, since metadata should not hold a second picture."""
-        values = super().to_dict()
-        hashes = {f"{name}_sha256": hashlib.sha256(getattr(self, name)).hexdigest() for name in self.picture_fields}
-        return {name: value for name, value in values.items() if name not in self.picture_fields} | hashes
-
-    def without_pictures(self) -> Self:
-        """A copy that has forgotten its pictures, for the record of a run that is over; it could not be run again."""
-        copy = object.__new__(type(self))
-        for field in fields(self):
-            object.__setattr__(
-                copy, field.name, b"" if field.name in self.picture_fields else getattr(self, field.name)
-            )
-        return copy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -502,9 +621,14 @@ KINDS: Mapping[str, Kind] = {kind.kind: kind for kind in (TextToImage, ImageToIm
 
 
 def request_from_dict(
-    values: Mapping[str, object], *, image: bytes | None = None, mask: bytes | None = None
+    values: Mapping[str, object],
+    *,
+    image: bytes | None = None,
+    mask: bytes | None = None,
+    control_images: Sequence[bytes] = (),
 ) -> Request:
-    """Read `to_dict` back. A request that starts from a picture needs its bytes again, and those of its mask.
+    """Read `to_dict` back. A request that starts from a picture needs its bytes again, and those of its mask; one with
+    controls those of their pictures, in order.
 
     Raises InvalidRequest for an unknown schema or kind and for every bad field.
     """
@@ -520,7 +644,18 @@ def request_from_dict(
         for name in found.picture_fields:
             rest.pop(f"{name}_sha256", None)
             rest[name] = given[name]
+    controls = rest.get("controls")
+    if isinstance(controls, list):
+        rest["controls"] = [_with_image(one, control_images, number) for number, one in enumerate(controls)]
     return found.parse(rest)
+
+
+def _with_image(control: object, images: Sequence[bytes], number: int) -> object:
+    """What `Control.to_dict` gave, with its picture in the place of the hash."""
+    if not isinstance(control, Mapping):
+        return control
+    values = {name: value for name, value in control.items() if name != "image_sha256"}
+    return values | {"image": images[number] if number < len(images) else b""}
 
 
 def steps_run(num_inference_steps: int, strength: float) -> int:

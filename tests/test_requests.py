@@ -16,6 +16,7 @@ from studio.requests import (
     PREVIEWS,
     RANGES,
     SCHEDULERS,
+    Control,
     ImageToImage,
     Inpaint,
     InvalidRequest,
@@ -50,7 +51,8 @@ def refused(**given: object) -> dict[str, str]:
     + [("preview", v) for v in ("none", None, ["fast"])]
     + [("checkpoint", v) for v in ("", None, ["small-world-128"], 3, "x" * 301)]
     + [("prompt", v) for v in (None, 5, ["a"], "x" * 20_001)]
-    + [("exact", v) for v in (1, "yes", None)],
+    + [("exact", v) for v in (1, "yes", None)]
+    + [("controls", v) for v in (5, "canny", {"model": "x"}, [5], [None], [{}] * 4)],
 )
 def test_a_bad_value_is_refused_by_name_value_and_range(field: str, bad: object) -> None:
     message = refused(**{field: bad})[field]
@@ -193,3 +195,55 @@ def test_an_unknown_schema_or_kind_is_refused() -> None:
     for change in ({"schema": 99}, {"kind": "video"}, {"schema": None}):
         with pytest.raises(InvalidRequest):
             request_from_dict(values | change)
+
+
+GOOD_CONTROL = {"model": "lines", "image": b"map"}
+
+
+@pytest.mark.parametrize(
+    ("field", "bad", "allowed"),
+    [("scale", v, "numbers from 0 to 2") for v in (-0.1, 2.01, math.nan, math.inf, "1", None, True)]
+    + [("start", v, "numbers from 0 to 1") for v in (-0.1, 1.1, "0")]
+    + [("end", v, "numbers from 0 to 1") for v in (-0.1, 1.1, None)]
+    + [("end", 0.0, "numbers above its start, 0")]
+    + [("preprocessor", v, "Canny edges (canny)") for v in ("depth", "", None, ["canny"])]
+    + [("model", v, "the name of an installed ControlNet") for v in ("", None, 3, "x" * 301, ["lines"])]
+    + [("image", v, "a PNG, JPEG or WebP file") for v in (b"", None, "a path", 5)]
+    + [("image", b"x" * (20 * 2**20 + 1), "at most 20 MiB")]
+    + [("colour", "red", "the fields model, image, preprocessor, scale, start, end")],
+)
+def test_a_bad_control_is_refused_by_field_value_range_and_number(field: str, bad: object, allowed: str) -> None:
+    message = refused(controls=[GOOD_CONTROL, GOOD_CONTROL | {field: bad}])["controls"]
+    assert field in message
+    assert "control 2 is not allowed. Allowed: " in message
+    assert allowed in message
+
+
+def test_controls_are_read_as_the_page_and_the_api_send_them() -> None:
+    asked = TextToImage.parse(
+        {"prompt": "x", "controls": [GOOD_CONTROL | {"preprocessor": "Canny edges", "scale": 1, "end": 1}]}
+    )
+    assert asked.controls == (Control(model="lines", image=b"map", preprocessor="canny", scale=1.0, end=1.0),)
+    assert TextToImage.parse({"prompt": "x", "controls": None}).controls == ()
+    with pytest.raises(InvalidRequest, match="3"):
+        TextToImage(prompt="x", controls=asked.controls * 4)
+
+
+@pytest.mark.parametrize("kind", [TextToImage, ImageToImage, Inpaint])
+def test_controls_round_trip_with_their_pictures_and_are_forgotten_with_them(kind: type[TextToImage]) -> None:
+    files = {"image": b"i", "mask": b"m"} if kind is Inpaint else {"image": b"i"} if kind is ImageToImage else {}
+    controls = (
+        Control(model="a", image=b"1", scale=0.5),
+        Control(model="b", image=b"a second map", start=0.2, end=0.9),
+    )
+    asked = kind(prompt="x", controls=controls, **files)  # type: ignore[arg-type]
+    values = json.loads(asked.to_json())
+    assert "a second map" not in asked.to_json()
+    assert request_from_dict(values, **files, control_images=[b"1", b"a second map"]) == asked  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match="image nothing of control 2"):
+        request_from_dict(values, **files, control_images=[b"1"])  # type: ignore[arg-type]
+    assert asked.file_bytes == 13 + sum(map(len, files.values()))
+    forgotten = asked.without_pictures()
+    assert forgotten.file_bytes == 0
+    assert [control.model for control in forgotten.controls] == ["a", "b"]
+    assert "controls" not in kind(prompt="x", **files).to_dict()  # type: ignore[arg-type]

@@ -19,13 +19,13 @@ from studio.checkpoints.memo import FOLDER, Memo
 from studio.events import Checkpoint, PredictionName
 
 BUILT_IN = "small-world-128"
-LISTING_VERSION = 3  # of the facts; a number higher when `inspect` tells more than it did
+LISTING_VERSION = 4  # of the facts; a number higher when `inspect` tells more than it did
 SECONDS = 5.0  # the folders are walked anew after this, when somebody asks
 # Families whose U-Nets work on the latents of one kind of VAE.
 LATENT_SPACES = (("SD 1", "SD 2"), ("SDXL", "SDXL refiner"))
 NO_VAE = "There is no VAE with it: choose one for it."
 VAE_GONE = "The VAE that was chosen for it is not in the models folders any more: choose another."
-_ORDER = {"checkpoint": 0, "vae": 1, "lora": 2, "embedding": 3, "preview_decoder": 4, None: 5}
+_ORDER = {"checkpoint": 0, "vae": 1, "lora": 2, "embedding": 3, "preview_decoder": 4, "controlnet": 5, None: 6}
 
 
 @dataclass(frozen=True)

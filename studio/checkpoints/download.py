@@ -40,6 +40,7 @@ KIND_FOLDERS: Mapping[ModelKind, str] = {
     "lora": "loras",
     "embedding": "embeddings",
     "preview_decoder": "vae_approx",
+    "controlnet": "controlnet",
 }
 SUFFIXES = (".safetensors", ".json", ".txt")  # weights that are never run, and what describes them
 INDEX = "model_index.json"

@@ -1,5 +1,5 @@
-"""LoRA and embedding files of the models folders, by the names that prompts call them, and the small VAE for previews;
-read when first asked for."""
+"""LoRA, embedding and ControlNet files of the models folders, by the names that prompts and requests call them, and the
+small VAE for previews; read when first asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from studio.checkpoints.catalog import Catalog, Entry
+from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.embedding_file import load_embedding
 from studio.checkpoints.identify import FAMILY_LABELS
 from studio.checkpoints.inspect import BadCheckpoint
@@ -17,7 +18,7 @@ from studio.diffusion.embeddings import Embedding
 from studio.diffusion.families import Components
 from studio.diffusion.lora import Adapter, Applied
 from studio.diffusion.prompt import LoraTag
-from studio.requests import InvalidRequest, Problem, shown
+from studio.requests import MAX_CONTROLS, InvalidRequest, Problem, shown
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +33,13 @@ class Extras:
         self._catalog = catalog
         self._adapters: dict[tuple[str, int, int], Adapter] = {}
         self._embeddings: dict[tuple[str, int, int], Embedding] = {}
+        self._controlnets: dict[str, tuple[tuple[str, int, int], Any]] = {}  # by name: which file, and what was read
 
     def forget(self) -> None:
         """Let go of everything, before the components go."""
         self._adapters.clear()
         self._embeddings.clear()
+        self._controlnets.clear()
 
     def applied(self, components: Components, tags: Sequence[LoraTag]) -> tuple[Applied, ...]:
         """The adapters of a prompt's tags. Raises InvalidRequest for a name that no LoRA has, BadCheckpoint for one
@@ -55,6 +58,25 @@ class Extras:
                 adapter = self._adapters[entry.identity] = load_adapter(entry.path, components, entry.identity)
             found.append(Applied(adapter, tag.unet_scale, tag.text_scale))
         return tuple(found)
+
+    def has_controlnet(self, name: str) -> bool:
+        """Whether it is on the device already."""
+        return name in self._controlnets
+
+    def controlnet(self, components: Components, name: str) -> Any:
+        """The ControlNet of this name, on the components' device. Raises InvalidRequest for a name that none has,
+        BadCheckpoint for one that does not fit the components."""
+        entry = next((e for e in self._of("controlnet") if e.name == name), None)
+        if entry is None:
+            allowed = "the name of an installed ControlNet"
+            raise InvalidRequest(Problem("controls", f"model {shown(name)}", allowed))
+        held = self._controlnets.pop(name, None)
+        if held is None or held[0] != entry.identity:
+            while len(self._controlnets) >= MAX_CONTROLS:  # the one that was asked for longest ago
+                self._controlnets.pop(next(iter(self._controlnets)))
+            held = entry.identity, load_controlnet(entry.path, components)
+        self._controlnets[name] = held
+        return held[1]
 
     def words(self, components: Components) -> Shelf:
         """The embeddings that prompts of these components may name."""

@@ -23,8 +23,15 @@ KINDS: Mapping[str, ModelKind | None] = {
     "lora": "lora",
     "embedding": "embedding",
     "taesd": "preview_decoder",
+    "controlnet": "controlnet",
 }
-PART_LABELS = {"unet": "U-Net", "vae": "VAE", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
+PART_LABELS = {
+    "unet": "U-Net",
+    "vae": "VAE",
+    "text_encoder": "text encoder",
+    "text_encoder_2": "second text encoder",
+    "controlnet": "ControlNet",
+}
 FORM_LABELS = {"single_file": "safetensors", "folder": "diffusers folder", "pickle": "pickle"}
 # What suits a kind of model: steps, guidance scale, scheduler, noise schedule. Few-step models were trained with
 # trailing timesteps, which is what SGM uniform picks, and with guidance in them, so it is off (1).

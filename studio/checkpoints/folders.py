@@ -27,10 +27,11 @@ LAYOUT: Mapping[str, ModelKind] = {
     "embeddings": "embedding",
     "vae_approx": "preview_decoder",
     "vae-approx": "preview_decoder",
+    "controlnet": "controlnet",
 }
 # Folders of the same programs whose files nothing here uses; walking them would list hundreds of strangers.
 OTHERS = frozenset((
-    "clip", "clip_vision", "configs", "controlnet", "controlnetpreprocessor", "codeformer", "deepbooru",
+    "clip", "clip_vision", "configs", "controlnetpreprocessor", "codeformer", "deepbooru",
     "diffusion_models", "esrgan", "gfpgan", "gligen", "hypernetworks", "karlo", "ldsr", "photomaker", "realesrgan",
     "style_models", "swinir", "text_encoder", "text_encoders", "unet", "upscale_models", "upscalers",
 ))  # fmt: skip
@@ -38,7 +39,7 @@ SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
 MAX_DEPTH = 12
 PICTURES = (".preview.png", ".preview.jpg", ".preview.jpeg", ".preview.webp", ".png", ".jpg", ".jpeg", ".webp")
 INDEX = "model_index.json"  # what makes a folder a diffusers checkpoint
-COMPONENT = "config.json"  # what makes a folder in a vae folder a diffusers VAE
+COMPONENT = "config.json"  # what makes a folder in a vae or controlnet folder a diffusers VAE or ControlNet
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _walk(
     if INDEX in names:
         yield _folder(folder, root, "checkpoint", roots)
         return
-    if kind == "vae" and depth and COMPONENT in names:
+    if kind in ("vae", "controlnet") and depth and COMPONENT in names:
         yield _folder(folder, root, kind, roots)
         return
     for entry in entries:

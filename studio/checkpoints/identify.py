@@ -416,11 +416,28 @@ def _input_width(tensors: Mapping[str, TensorEntry], name: str, entry: TensorEnt
     return entry.shape[1] * right.shape[1] if right is not None and len(right.shape) >= 2 else None
 
 
+CONTROLNET_PREFIX = "control_model."
+_CONTROLNET_MARKS = (CONTROLNET_PREFIX, "controlnet_cond_embedding.", "input_hint_block.", "controlnet_down_blocks.")
+
+
 def _as_controlnet(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
-    marks = ("control_model.", "controlnet_cond_embedding.", "input_hint_block.", "controlnet_down_blocks.")
-    if not any(key.startswith(marks) for key in header.tensors):
+    """A ControlNet, in the original key layout or in diffusers'; its family by how its copy of the U-Net is built."""
+    if not any(key.startswith(_CONTROLNET_MARKS) for key in header.tensors):
         return None
-    return replace(facts, kind="controlnet", reason="ControlNets are not used by this studio yet.")
+    facts = replace(facts, kind="controlnet", parts=("controlnet",))
+    keys = {key.removeprefix(CONTROLNET_PREFIX): entry for key, entry in header.tensors.items()}
+    if any(key.startswith(("task_embedding", "control_add_embedding.", "transformer_layes.")) for key in keys):
+        return replace(facts, reason="This is a ControlNet of several kinds at once (Union), which is not run.")
+    if "lora_controlnet" in keys or any(key.endswith((".up", ".down")) for key in keys):
+        return replace(facts, reason="This is a Control-LoRA, which is not run; take the whole ControlNet.")
+    if any(key.startswith(("output_blocks.", "model.diffusion_model.")) for key in keys):
+        return replace(facts, reason="This holds a whole checkpoint beside a ControlNet; take the ControlNet alone.")
+    size_conditioned = {"label_emb.0.0.weight", "add_embedding.linear_1.weight"} & keys.keys()
+    joins = [e for key, e in keys.items() if re.search(r"(input_blocks|down_blocks)\..*\.proj_in\.weight$", key)]
+    if not joins or not {"conv_in.weight", "input_blocks.0.0.weight"} & keys.keys():
+        return replace(facts, reason="This ControlNet is for another family than SD 1, SD 2 and SDXL.")
+    family: Family = "sdxl" if size_conditioned else "sd1" if len(joins[0].shape) == 4 else "sd2"
+    return replace(facts, family=family)
 
 
 def _as_vae(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
@@ -598,6 +615,8 @@ def weights_files(part: Path) -> list[Path]:
 def _part_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
     """A folder without an index: a VAE on its own, or nothing we know."""
     config = read_json(folder / "config.json")
+    if config is not None and config.get("_class_name") == "ControlNetModel":
+        return _controlnet_folder(folder, facts)
     if config is None or config.get("_class_name") not in ("AutoencoderKL", "AutoencoderTiny"):
         return replace(facts, reason="This folder has no readable model_index.json, so it is no diffusers checkpoint.")
     tiny = config.get("_class_name") == "AutoencoderTiny"
@@ -617,6 +636,20 @@ def _part_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
         size_bytes=sum(_size(f) for f in files),
         reason="" if channels == 4 else "This VAE makes latents of another kind than Stable Diffusion's.",
     )
+
+
+def _controlnet_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
+    """What the headers of its files say, together."""
+    files = weights_files(folder)
+    try:
+        headers = [read_whole_header(file) for file in files]
+    except BadCheckpoint as error:
+        return replace(facts, kind="controlnet", reason=str(error))
+    tensors = {name: entry for header in headers for name, entry in header.tensors.items()}
+    found = _as_controlnet(replace(facts, precision=_precision(tensors.values())), Header(tensors, {}, 0), folder.name)
+    if found is None:
+        return replace(facts, kind="controlnet", reason="There is no .safetensors file of a ControlNet in this folder.")
+    return replace(found, size_bytes=sum(_size(f) for f in files))
 
 
 def _named(entry: object) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -51,6 +51,7 @@ PARTS: dict[str, tuple[str, frozenset[str]]] = {  # folder -> what it is, and th
     "tokenizer_2": ("second tokenizer", frozenset({"CLIPTokenizer", "CLIPTokenizerFast"})),
     "vae": ("VAE", frozenset({"AutoencoderKL"})),
     "unet": ("U-Net", frozenset({"UNet2DConditionModel"})),
+    "controlnet": ("ControlNet", frozenset({"ControlNetModel"})),
 }
 FAMILY_PARTS: dict[Family, tuple[str, ...]] = {
     "sd1": ("text_encoder", "tokenizer", "vae", "unet"),
@@ -63,6 +64,7 @@ MODULES: dict[str, Any] = {
     "text_encoder_2": CLIPTextModelWithProjection,
     "vae": AutoencoderKL,
     "unet": UNet2DConditionModel,
+    "controlnet": ControlNetModel,
 }
 FAST_PREVIEW = "vae/fast_preview.safetensors"
 TINY_VAE = "vae_tiny"  # folder of the tiny decoder that was distilled from this checkpoint's own VAE
@@ -146,13 +148,13 @@ def load(
     configured = blueprint.scheduler_config.get("prediction_type", "epsilon")
     if configured not in PREDICTIONS:
         raise BadCheckpoint(f"The scheduler's prediction_type is {str(configured)[:60]!r}, which is not known.")
-    modules = {part: _empty_module(plan) for part, plan in blueprint.plans.items()}
+    modules = {part: empty_module(plan) for part, plan in blueprint.plans.items()}
     tokenizers = {part: blueprint.tokenizers(part) for part in FAMILY_PARTS[blueprint.family] if part not in MODULES}
     _check_fit(modules, tokenizers)
     whole, done = max(1, sum(plan.size_bytes for plan in blueprint.plans.values())), 0
     for part, plan in blueprint.plans.items():
         progress(f"Loading {name}: {PARTS[part][0]}", done / whole)
-        _fill(modules[part], plan, device, dtype)
+        fill(modules[part], plan, device, dtype)
         done += plan.size_bytes
     native_width, native_height = _native_size(blueprint, modules)
     components = Components(
@@ -410,7 +412,7 @@ def _lone_vae_folder(folder: Path) -> Plan:
 # ---------------------------------------------------------------------------------------------------------- modules
 
 
-def _empty_module(plan: Plan) -> Any:
+def empty_module(plan: Plan) -> Any:
     """The part's module without memory, after every name and shape was compared with what the files hold."""
     label = PARTS[plan.part][0]
     try:
@@ -465,7 +467,7 @@ def _by(shape: tuple[int, ...]) -> str:
     return "x".join(str(side) for side in shape) or "one number"
 
 
-def _fill(module: Any, plan: Plan, device: torch.device, dtype: torch.dtype) -> None:
+def fill(module: Any, plan: Plan, device: torch.device, dtype: torch.dtype) -> None:
     """Read the weights into the module, each to its place on the device; several at once where there are cores."""
     empties = dict([*module.named_parameters(), *module.named_buffers()])
     local, opened = threading.local(), ExitStack()

@@ -18,6 +18,7 @@ from functools import cached_property
 import torch
 from PIL import Image
 
+from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.families import Components, size_conditioning
 from studio.diffusion.guidance import branches, guide
 from studio.diffusion.latents import (
@@ -45,6 +46,7 @@ class UnetCall:
     prompt_embeds: torch.Tensor  # (branches, tokens, dim)
     added: Mapping[str, torch.Tensor]  # added_cond_kwargs, each (branches, ...); empty but for SDXL
     adapters: tuple[Applied, ...] = ()  # LoRAs in the U-Net; lanes of one call have the same
+    controls: tuple[AppliedControl, ...] = ()  # ControlNets that have a say in this evaluation
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Lane:
     first latents left it. The latents stay float32 whatever the model's dtype is. `kept`: what stays of a masked
     picture. `added` are added_cond_kwargs that hold for the whole run (SDXL's time_ids), each (branches, ...).
     `extra_input` (1, C', h, w) is put behind the latents' channels in every U-Net call: an inpainting U-Net's mask and
-    masked picture.
+    masked picture. `controls` are its ControlNets, those that act at some time of the run.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Lane:
         added: Mapping[str, torch.Tensor] | None = None,
         extra_input: torch.Tensor | None = None,
         adapters: Sequence[Applied] = (),
+        controls: Sequence[AppliedControl] = (),
     ) -> None:
         self.schedule = schedule
         self.latents = latents
@@ -126,6 +129,7 @@ class Lane:
         self._added = dict(added or {})
         self._extra_input = extra_input
         self._adapters = tuple(adapters)
+        self._controls = tuple(controls)
         self._dtype = components.dtype
         self._prediction_type = components.prediction_type
         self._timesteps = [float(t) for t in schedule.timesteps]
@@ -152,7 +156,9 @@ class Lane:
         embeds, added = self._condition()
         shapes = tuple(sorted((name, tuple(value.shape[1:])) for name, value in added.items()))
         adapters = tuple((id(one.adapter), one.unet_scale) for one in self._adapters)
-        return tuple(self.latents.shape[1:]), tuple(embeds.shape[1:]), shapes, adapters
+        # Lanes of other ControlNets could share a call, but what a row of it costs would be no one number.
+        nets = tuple(id(one.net) for one in self._controls)
+        return tuple(self.latents.shape[1:]), tuple(embeds.shape[1:]), shapes, adapters, nets
 
     @torch.inference_mode()
     def call(self) -> UnetCall:
@@ -165,7 +171,8 @@ class Lane:
         embeds, added = self._condition()
         if self._branches > 1:
             sample = sample.expand(self._branches, -1, -1, -1)
-        return UnetCall(sample, self._timesteps[self.index], embeds, added, self._adapters)
+        controls = tuple(one for one in self._controls if one.acts(self.index, self.total))
+        return UnetCall(sample, self._timesteps[self.index], embeds, added, self._adapters, controls)
 
     @torch.inference_mode()
     def advance(self, model_output: torch.Tensor) -> Evaluation:
@@ -235,12 +242,14 @@ def start_lane(
     mask: Image.Image | None = None,
     variation: Variation | None = None,
     adapters: Sequence[Applied] = (),
+    controls: Sequence[AppliedControl] = (),
 ) -> Lane:
     """A lane for one image of a request. `picture` is the decoded input picture of a request that starts from one, as
     large as what is made, or its latents; `mask` (L, of its size) that of an Inpaint request.
 
     `width` and `height` None mean the picture's size, without one the checkpoint's native size. `conditioning` comes
-    from prompt.encode_prompts; `adapters` are the prompt's LoRAs.
+    from prompt.encode_prompts; `adapters` are the prompt's LoRAs, `controls` the request's ControlNets with their maps
+    at the size that is made.
     """
     schedule = make_schedule(
         request.scheduler,
@@ -285,4 +294,5 @@ def start_lane(
         added=size_conditioning(components, width, height, branches(request.guidance_scale)),
         extra_input=extra_input,
         adapters=adapters,
+        controls=controls,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,9 +33,7 @@ class Source:
     @property
     def size_bytes(self) -> int:
         """The pictures that it began with, as files and decoded."""
-        files: Any = getattr(self.request, "picture_fields", ())
-        kept = sum(len(getattr(self.request, name)) for name in files)
-        return kept + (self.start.size_bytes if self.start is not None else 0)
+        return self.request.file_bytes + (self.start.size_bytes if self.start is not None else 0)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from studio.diffusion.controlnet import residuals
 from studio.diffusion.families import Components
 from studio.diffusion.lane import UnetCall
 from studio.diffusion.lora import applied
@@ -26,8 +27,12 @@ def call_unet(components: Components, calls: Sequence[UnetCall], memory: TextMem
     else:
         sample = torch.cat([c.sample for c in calls])
         added = {name: torch.cat([c.added[name] for c in calls]) for name in calls[0].added}
+    given = residuals(calls, timesteps)
+    steered = {}
+    if given is not None:
+        steered = {"down_block_additional_residuals": given.down, "mid_block_additional_residual": given.mid}
     with applied(components, calls[0].adapters, ("unet",)), memory.used(components.unet):
         answer: torch.Tensor = components.unet(
-            sample, timesteps, embeds, added_cond_kwargs=added or None, return_dict=False
+            sample, timesteps, embeds, added_cond_kwargs=added or None, return_dict=False, **steered
         )[0]
     return answer

@@ -23,6 +23,7 @@ from studio.branch import Branch, BranchNode
 from studio.checkpoints.catalog import BUILT_IN, Entry
 from studio.checkpoints.options import ModelOptions
 from studio.compare import Surface
+from studio.control_maps import control_pictures
 from studio.engine.branching import Fork, fork
 from studio.engine.device import Device, check_dtype, check_name
 from studio.engine.inquiries import Inquiries, Inquiry
@@ -121,7 +122,8 @@ class DiffusionEngine:
         """See `studio.events.Engine.submit`. Decodes an uploaded picture on the caller's thread."""
         self._check(request, "checkpoint")
         start = self._start(request)
-        job = self._book.add(request, owner=owner, origin=origin, start=start, attention=attention)
+        controls = control_pictures(request)
+        job = self._book.add(request, owner=owner, origin=origin, start=start, attention=attention, controls=controls)
         self._announce(job)
         return job.id
 
@@ -141,6 +143,7 @@ class DiffusionEngine:
             start=leaving.source.start,
             attention=leaving.source.attention,
             fork=leaving,
+            controls=control_pictures(request),
         )
         self._announce(child)
         return child.id
@@ -181,11 +184,31 @@ class DiffusionEngine:
                 raise InvalidRequest(Problem(field, shown(request.checkpoint), allowed))
             allowed = f"one of {', '.join(known)}" if known else "none: there is no checkpoint in the models folder"
             raise InvalidRequest(Problem(field, shown(request.checkpoint), allowed))
+        self._check_controls(request, known[request.checkpoint])
         status = self._status
         if self._closing.is_set():
             raise Refused("The studio is closing.")
         if status.state == "failed" and self._thread is not None and not self._thread.is_alive():
             raise Refused(status.message)
+
+    def _check_controls(self, request: Request, checkpoint: Entry) -> None:
+        """Raises InvalidRequest for a ControlNet that is not there, or is for another family than the checkpoint."""
+        if not request.controls:
+            return
+        family = checkpoint.facts.family
+        nets = {e.name: e for e in self.models.catalog.entries() if e.facts.kind == "controlnet"}
+        fitting = [name for name, e in nets.items() if e.facts.state == "usable" and e.facts.family == family]
+        allowed = f"one of {', '.join(fitting[:20])}" if fitting else f"none: no ControlNet for {family} was found"
+        for number, control in enumerate(request.controls, start=1):
+            if control.model in fitting:
+                continue
+            value = f"model {shown(control.model)} of control {number}"
+            facts = nets[control.model].facts if control.model in nets else None
+            if facts is not None and facts.state != "usable":
+                value += f" ({facts.reason})"
+            elif facts is not None:
+                value += f", which is for {facts.family}, while {request.checkpoint} is {family},"
+            raise InvalidRequest(Problem("controls", value, allowed))
 
     def _start(self, request: Request) -> Start | None:
         """What a run from a picture begins with, decoded. Raises InvalidRequest for a file that is no picture."""
@@ -262,7 +285,12 @@ class DiffusionEngine:
 
     def catalog(self) -> tuple[Checkpoint, ...]:
         """See `studio.events.Engine.catalog`."""
-        return tuple(entry.checkpoint for entry in self._entries().values())
+        nets: dict[str, list[str]] = {}
+        for entry in self.models.catalog.entries():
+            if entry.facts.kind == "controlnet" and entry.facts.state == "usable":
+                nets.setdefault(entry.facts.family, []).append(entry.name)
+        known = [entry.checkpoint for entry in self._entries().values()]
+        return tuple(replace(one, controlnets=tuple(nets.get(one.family, ()))) for one in known)
 
     def status(self) -> EngineStatus:
         """See `studio.events.Engine.status`."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from studio.branch import BranchNode
+from studio.control_maps import ControlPicture
 from studio.engine.branching import Fork
 from studio.events import (
     TERMINAL,
@@ -36,7 +37,7 @@ from studio.events import (
 from studio.events import Loading as LoadingEvent
 from studio.events import UnknownJob as UnknownJob
 from studio.framing import Start
-from studio.requests import ImageToImage, Request
+from studio.requests import Request
 
 JobState = Literal["queued", "running", "finished", "stopped", "failed"]
 
@@ -59,6 +60,7 @@ class Job:
         start: Start | None = None,
         attention: bool = False,
         fork: Fork | None = None,
+        controls: Sequence[ControlPicture] = (),
     ) -> None:
         self.id = secrets.token_hex(16)  # 128 random bits
         self.request: Request = request
@@ -68,6 +70,7 @@ class Job:
         self.fork = fork  # where it leaves another run, for a branch; dropped at the end
         self.node = fork.node() if fork is not None else None  # the same in words, which stays
         self.start = start  # what a run from a picture begins with, decoded; dropped at the end, as the file is
+        self.controls = tuple(controls)  # the pictures of its ControlNets, decoded; dropped likewise
         self.created = clock()
         self.ended: float | None = None
         self.stop_reason: str | None = None  # set by `stop`; the engine looks at it between ticks
@@ -100,10 +103,8 @@ class Job:
     @property
     def size_bytes(self) -> int:
         """What the record keeps alive that can be large: the uploaded pictures, as files and decoded."""
-        files = 0
-        if isinstance(self.request, ImageToImage):
-            files = sum(len(getattr(self.request, name)) for name in self.request.picture_fields)
-        return files + (self.start.size_bytes if self.start is not None else 0)
+        kept = self.request.file_bytes + sum(control.size_bytes for control in self.controls)
+        return kept + (self.start.size_bytes if self.start is not None else 0)
 
     def publish(self, event: AnyEvent) -> bool:
         """Put an event into its slot and wake the watchers. False, and nothing happens, when the job has ended."""
@@ -120,8 +121,8 @@ class Job:
                 self._state = event.state if isinstance(event, SurfaceEnded) else _STATES[type(event)]
                 self.ended = self._clock()
                 self.start = self.fork = None
-                if isinstance(self.request, ImageToImage):  # nothing of an upload outlives its use
-                    self.request = self.request.without_pictures()
+                self.controls = ()
+                self.request = self.request.without_pictures()  # nothing of an upload outlives its use
                 self._slots.pop(Queued, None)
                 self._slots.pop(LoadingEvent, None)
             if isinstance(event, CellEvent) and isinstance(event.event, TERMINAL):
@@ -297,9 +298,19 @@ class JobBook:
         start: Start | None = None,
         attention: bool = False,
         fork: Fork | None = None,
+        controls: Sequence[ControlPicture] = (),
     ) -> Job:
         """Take a job in. Raises Refused, with what to do, when the queue or this owner's share of it is full."""
-        job = Job(request, owner=owner, origin=origin, clock=self.clock, start=start, attention=attention, fork=fork)
+        job = Job(
+            request,
+            owner=owner,
+            origin=origin,
+            clock=self.clock,
+            start=start,
+            attention=attention,
+            fork=fork,
+            controls=controls,
+        )
         self.take(job)
         return job
 

@@ -45,4 +45,6 @@ def rows_that_fit(components: Components, device: Device, request: Request) -> i
     free = device.free_bytes()
     if free is None or request.width is None or request.height is None:
         return None
-    return max(1, free // 2 // max(1, row_bytes(components, request.width, request.height)))
+    # A ControlNet is a copy of the U-Net's first half; what it answers is kept beside the U-Net's own.
+    row = row_bytes(components, request.width, request.height) * (1 + len(request.controls) / 2)
+    return max(1, int(free // 2 // max(1, row)))

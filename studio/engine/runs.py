@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from studio.diffusion.attention import AttentionMaps
+from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.latents import Variation
 from studio.diffusion.lora import Applied
@@ -18,7 +19,7 @@ from studio.diffusion.prompt import Conditioning
 from studio.engine.batching import Seat
 from studio.engine.jobs import Job
 from studio.events import Finished, Picture, Preview, Started, Step, Stopped
-from studio.framing import Start
+from studio.framing import Size, Start
 from studio.requests import ImageToImage, Inpaint, Request, TextToImage, steps_run
 
 _MEMORY = 0.8  # of a running mean
@@ -53,6 +54,7 @@ class Run:
     variation_seeds: tuple[int, ...] = ()  # of the images, where the request asks for variations
     notes: tuple[str, ...] = ()  # what the loader had to say of the checkpoint
     adapters: tuple[Applied, ...] = ()  # the prompt's LoRAs
+    controls: dict[Size, tuple[AppliedControl, ...]] = field(default_factory=dict)  # by the size that is made
     began: float = field(default_factory=time.monotonic)
     total: int = 0  # evaluations of one image
     facts: dict[str, object] | None = None  # what its recordings say of it

@@ -26,6 +26,7 @@ from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.preview_fits import PreviewFits
 from studio.diffusion import vae
 from studio.diffusion.attention import AttentionMaps, observed
+from studio.diffusion.controlnet import AppliedControl, applied_control
 from studio.diffusion.damage import first_damaged
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import branches
@@ -214,6 +215,7 @@ class Worker:
             mask=run.start.mask if run.start else None,
             variation=run.variation(image),
             adapters=run.adapters,
+            controls=self._controls(run, components),
         )
         if job.fork is not None:
             leave(lane, job.fork)
@@ -327,6 +329,25 @@ class Worker:
             self._prompts.popitem(last=False)
         return self._prompts[key]
 
+    def _controls(self, run: Run, components: Components, *, second: bool = False) -> tuple[AppliedControl, ...]:
+        """The ControlNets of a run with their maps at the size that is made, in its `second` pass the larger one."""
+        job = run.job
+        request = run.largest() if second else run.request
+        assert request.width is not None
+        assert request.height is not None
+        size = request.width, request.height
+        mode = request.resize_mode if isinstance(request, ImageToImage) else "crop"
+        if size not in run.controls:
+            found = []
+            for control, picture in zip(request.controls, job.controls):
+                if not self._extras.has_controlnet(control.model):
+                    message = f"Loading the ControlNet {control.model}"
+                    job.publish(Loading(job_id=job.id, checkpoint=components.name, message=message))
+                net = self._extras.controlnet(components, control.model)
+                found.append(applied_control(components, net, control, picture.map_at(size, mode, run.start)))
+            run.controls[size] = tuple(found)
+        return run.controls[size]
+
     # -------------------------------------------------------------------------------------------------- tick
 
     @torch.inference_mode()
@@ -418,6 +439,7 @@ class Worker:
             picture=scaled_up(components, running.lane.latents, hires),
             variation=run.variation(running.image),
             adapters=run.adapters,
+            controls=self._controls(run, components, second=True),
         )
         self._leave(running)
         running.before, running.lane = running.lane.total, lane

@@ -13,7 +13,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -22,11 +21,11 @@ from gradio.utils import get_upload_folder
 
 from studio.events import TERMINAL, Engine, Event, Failed, Finished, Loading, Picture, Queued, Refused, Started, Step
 from studio.gallery import Gallery
-from studio.requests import KINDS, MAX_IMAGE_BYTES, ImageToImage, InvalidRequest, Kind, Problem, shown
+from studio.requests import KINDS, ImageToImage, InvalidRequest, Kind, Problem, shown
 from studio.ui import session
 from studio.ui.render import data_uri
 from studio.ui.text import say
-from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads
+from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads, read_upload
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +52,7 @@ _TYPES: dict[str, Any] = {
     "num_images_per_prompt": int,
     "preview": str,
     "exact": bool,
+    "controls": list,
     "strength": float,
     "resize_mode": str,
     "mask_blur": int,
@@ -92,8 +92,9 @@ def parameters(kind: Kind) -> list[inspect.Parameter]:
         + [
             inspect.Parameter(f.name, positional, default=f.default, annotation=_TYPES[f.name])
             for f in asked
-            if f.default is not MISSING
+            if f.default is not MISSING and f.name != "controls"
         ]
+        + [inspect.Parameter("controls", positional, default=None, annotation=_TYPES["controls"])]
         + [
             # A canvas that is extended needs no mask.
             inspect.Parameter(name, positional, default=None, annotation=_TYPES[name])
@@ -116,6 +117,7 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, upl
                 if issubclass(kind, ImageToImage):
                     for name in kind.picture_fields:
                         given[name] = await asyncio.to_thread(_uploaded, uploads, this_call, name, given[name])
+                given["controls"] = await asyncio.to_thread(_controls, uploads, this_call, given["controls"])
                 job_id = engine.submit(kind.parse(given), owner=owner)
                 async for event in engine.watch(job_id, owner=owner):
                     ended = isinstance(event, TERMINAL)
@@ -208,16 +210,24 @@ def _uploaded(uploads: Uploads, call: str, field: str, image: object) -> bytes:
     if image is None:
         return b""
     name = image.get("path") if isinstance(image, dict) else None
-    folder = Path(get_upload_folder()).resolve()
     refused = InvalidRequest(Problem(field, shown(image), "an uploaded PNG, JPEG or WebP file"))
-    if not isinstance(name, str) or "\0" in name:
+    if not isinstance(name, str) or not name:
         raise refused
     try:
-        path = Path(name).resolve(strict=True)
-        if not path.is_relative_to(folder) or not path.is_file():
-            raise refused
-        uploads.hold(call, field, path)
-        with path.open("rb") as file:
-            return file.read(MAX_IMAGE_BYTES + 1)
-    except OSError as error:
+        data = read_upload(name)
+    except (OSError, ValueError) as error:
         raise refused from error
+    uploads.hold(call, field, name)
+    return data
+
+
+def _controls(uploads: Uploads, call: str, given: object) -> object:
+    """The argument `controls` with the bytes of its pictures; what is no list of objects is left for the gate."""
+    if not isinstance(given, list):
+        return given
+    return [
+        {**one, "image": _uploaded(uploads, call, f"controls[{n}].image", one.get("image"))}
+        if isinstance(one, dict)
+        else one
+        for n, one in enumerate(given)
+    ]

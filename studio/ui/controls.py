@@ -14,7 +14,7 @@ import gradio as gr
 
 from studio.events import Checkpoint, Engine, Refused, Tokens
 from studio.requests import CHOICES, KINDS, NOISE_SCHEDULES, PREVIEWS, RANGES, SCHEDULERS, InvalidRequest
-from studio.ui import prompt_helper
+from studio.ui import control, prompt_helper
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.render import strength_sentence
 from studio.ui.text import say, words
@@ -32,7 +32,7 @@ ASPECTS: Mapping[str, float] = {"square": 1, "landscape": 4 / 3, "portrait": 3 /
 EXAMPLES_SHOWN = 6
 AIMED = ("num_inference_steps", "guidance_scale", "scheduler", "noise_schedule")  # at what suits the checkpoint
 
-FILES = ("image", "mask")  # fields that hold a picture, not a setting
+FILES = ("image", "mask", "controls")  # fields that hold a picture, not a setting
 
 
 def default_of(tab: str, name: str) -> Any:
@@ -169,6 +169,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
             made["hires_upscaler"] = segments(tab, "hires_upscaler")
             made["hires_strength"] = slider(tab, "hires_strength", 0.01)
             made["hires_steps"] = slider(tab, "hires_steps", 1)
+    made["controls"] = control.build(engine, tab, chosen.name if chosen else None)
     with gr.Accordion(say("variation.label"), open=False, elem_classes="ls-fold"):
         made["variation_strength"] = slider(tab, "variation_strength", 0.01)
         made["variation_seed"] = gr.Textbox(
@@ -325,6 +326,7 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
     controls.aspect.input(aspect_chosen, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **QUIET)
     for name in ("width", "height"):
         f[name].input(lambda: None, None, [controls.aspect], **QUIET)
+    f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
     f["prompt"].change(
         prompt_typed, [f["prompt"], f["checkpoint"]], [controls.tokens], trigger_mode="always_last", **QUIET
     )
@@ -420,7 +422,7 @@ def _allowed(engine: Engine, name: str, value: object) -> bool:
     if name == "checkpoint":
         return value in {c.name for c in engine.catalog()}
     kind = next(k for k in KINDS.values() if name in {f.name for f in fields(k)})
-    files = {name: b"?" for name in FILES if name in {f.name for f in fields(kind)}}
+    files = {name: b"?" for name in getattr(kind, "picture_fields", ())}
     try:
         kind.parse({"prompt": ""} | files | {name: value})
     except InvalidRequest as error:

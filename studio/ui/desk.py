@@ -13,8 +13,8 @@ import gradio as gr
 
 from studio.events import Engine, UnknownJob
 from studio.gallery import Gallery
+from studio.ui import control, session
 from studio.ui import controls as c
-from studio.ui import session
 from studio.ui.drawn import QUIET, WATCHING
 
 
@@ -62,6 +62,8 @@ def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> Non
         if "image" in fields:  # empty, for the picture's own size: Gradio draws a number that starts as None as 0
             updates |= {fields["width"]: None, fields["height"]: None}
         back = c.restored(engine, desk.controls, kept)
+        chosen = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
+        updates[fields["controls"]] = control.offer(engine, chosen)
         if fields["checkpoint"] in back:
             updates[fields["checkpoint"]]["value"] = back.pop(fields["checkpoint"])
         return updates | back
@@ -74,7 +76,7 @@ def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> Non
     demo.load(
         fields_back,
         [kept],
-        c.reusable(desk.controls),
+        [*c.reusable(desk.controls), fields["controls"]],
         js=c.reader(desk.controls),
         **QUIET,
     )

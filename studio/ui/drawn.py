@@ -24,6 +24,7 @@ SCRIPTS = (
     "controls.js",
     "picture.js",
     "camera.js",
+    "control.js",
     "start.js",
     "mask.js",
     "helper.js",

@@ -10,8 +10,8 @@ import gradio as gr
 from studio.events import Engine
 from studio.gallery import Gallery
 from studio.requests import ImageToImage
+from studio.ui import control, render, session, starting
 from studio.ui import controls as c
-from studio.ui import render, session, starting
 from studio.ui.desk import Desk, connect
 from studio.ui.drawn import stage
 from studio.ui.uploads import Uploads
@@ -37,10 +37,14 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
         given = fields.given(values)
-        owner = session.owner_of(request)
+        owner, page = session.owner_of(request), str(request.session_hash)
 
         def ask() -> ImageToImage:
-            return ImageToImage.parse(given | starting.sizes(given) | {"image": starting.file_of(given["image"])})
+            files = {
+                "image": starting.file_of(given["image"]),
+                "controls": control.given(given["controls"], uploads, page, TAB),
+            }
+            return ImageToImage.parse(given | starting.sizes(given) | files)
 
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view

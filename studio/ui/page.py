@@ -57,7 +57,7 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
         )
         with gr.Tabs(selected=text_to_image.TAB, elem_id="tabs") as tabs:
             with gr.Tab(say("tab.text_to_image"), id=text_to_image.TAB) as words_tab:
-                words_first = text_to_image.build(engine, gallery, _sample())
+                words_first = text_to_image.build(engine, gallery, uploads, _sample())
             with gr.Tab(say("tab.image_to_image"), id=image_to_image.TAB) as picture_tab:
                 picture_first = image_to_image.build(engine, gallery, uploads)
             with gr.Tab(say("tab.inpaint"), id=inpaint.TAB) as mask_tab:

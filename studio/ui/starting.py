@@ -15,7 +15,7 @@ import gradio as gr
 
 from studio.events import Engine
 from studio.metadata import read_png
-from studio.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
+from studio.requests import MAX_CONTROLS, MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
 from studio.ui import controls as c
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.text import say, words
@@ -112,7 +112,7 @@ def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads:
     def look(path: str | None, request: gr.Request) -> dict[str, Any]:
         uploads.hold(str(request.session_hash), controls.tab, path)
         try:
-            found = read_png(file_of(path), image=b"?", mask=b"?")
+            found = read_png(file_of(path), image=b"?", mask=b"?", control_images=[b"?"] * MAX_CONTROLS)
         except InvalidRequest:  # settings that would not run here are no offer
             return {}
         if found is None:

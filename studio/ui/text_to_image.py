@@ -11,16 +11,17 @@ import gradio as gr
 from studio.events import Engine
 from studio.gallery import Gallery
 from studio.requests import RANDOM_SEEDS, TextToImage
+from studio.ui import control, render, session
 from studio.ui import controls as c
-from studio.ui import render, session
 from studio.ui.desk import Desk, connect
 from studio.ui.drawn import QUIET, WATCHING, stage
 from studio.ui.text import say
+from studio.ui.uploads import Uploads
 
 TAB = TextToImage.kind
 
 
-def build(engine: Engine, gallery: Gallery, sample: str | None) -> Desk:
+def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None) -> Desk:
     """Draw the tab; what leaves it for other tabs is connected by the page."""
     with gr.Row(elem_classes="ls-desk", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-controls"):
@@ -39,10 +40,14 @@ def build(engine: Engine, gallery: Gallery, sample: str | None) -> Desk:
             examples = c.example_prompts(engine, TAB)
     c.connect(engine, fields, examples)
 
+    def asked(given: dict[str, Any], request: gr.Request) -> TextToImage:
+        controls = control.given(given["controls"], uploads, str(request.session_hash), TAB)
+        return TextToImage.parse(given | {"controls": controls})
+
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
         given = fields.given(values)
         owner = session.owner_of(request)
-        async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(given)):
+        async for view in session.run(engine, gallery, owner, TAB, lambda: asked(given, request)):
             yield view
 
     async def follow_slider(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
@@ -52,7 +57,7 @@ def build(engine: Engine, gallery: Gallery, sample: str | None) -> Desk:
             given["seed"] = str(secrets.randbelow(RANDOM_SEEDS))
         seed = given["seed"] if drawn_now else gr.skip()
         async for view in session.run_live(
-            engine, gallery, session.owner_of(request), TAB, lambda: TextToImage.parse(given)
+            engine, gallery, session.owner_of(request), TAB, lambda: asked(given, request)
         ):
             yield view, seed
             seed = gr.skip()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-STYLES = ("studio.css", "picture.css", "viewer.css", "compare.css", "helper.css", "models.css")
+STYLES = ("studio.css", "picture.css", "control.css", "viewer.css", "compare.css", "helper.css", "models.css")
 _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 

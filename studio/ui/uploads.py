@@ -12,6 +12,8 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
+from studio.requests import MAX_IMAGE_BYTES
+
 # A program that uploads once may call again with the same file, and two that upload the same at once share it.
 SECONDS_AFTER_CALL = 60.0
 
@@ -68,6 +70,18 @@ class Uploads:
             upload.path.parent.rmdir()  # Gradio's folder of this content
         except OSError:  # gone already, or the folder has another file of the same content
             return
+
+
+def read_upload(path: object) -> bytes:
+    """The bytes of an uploaded file; b"" where none was given. Raises ValueError, saying what is allowed, for any other
+    path and for a file that is gone."""
+    if path in (None, ""):
+        return b""
+    upload = _upload(path) if isinstance(path, str) and "\0" not in path else None
+    if upload is None:
+        raise ValueError("an uploaded PNG, JPEG or WebP file, given less than an hour ago")
+    with upload.path.open("rb") as file:
+        return file.read(MAX_IMAGE_BYTES + 1)
 
 
 def _upload(path: str | Path | None) -> Upload | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -22,12 +23,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from studio import sheet
 from studio.branch import Branch
 from studio.compare import AXIS_FIELDS
+from studio.control_maps import preview
 from studio.events import CellEvent, Engine, Failed, Finished, Refused, UnknownJob
 from studio.export.files import File, export, name_of
 from studio.export.replay import Replay
 from studio.gallery import Gallery
 from studio.questions import parse
-from studio.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
+from studio.requests import (
+    MAX_IMAGE_BYTES,
+    PREPROCESSORS,
+    InvalidRequest,
+    PreprocessorName,
+    Problem,
+    one_of,
+    shown,
+)
 from studio.ui import model_list
 from studio.ui.text import say
 from studio.web.login import GUEST_HEADER
@@ -81,6 +91,7 @@ class Routes:
                 Route("/branches/{job_id}", self.branches),
                 Route("/sheet/{job_id}.png", self.compare_sheet),
                 Route("/sheet/{job_id}.csv", self.compare_timings),
+                Route("/ask/control-map", self.control_map, methods=["POST"]),
                 Route("/ask/{name}", self.ask, methods=["GET", "POST"]),
                 Route("/models-found", self.models_found),
                 Route("/model-picture/{model_id}", self.model_picture),
@@ -211,6 +222,23 @@ class Routes:
         except Refused as error:
             return PlainTextResponse(str(error), status_code=409)
         return Response(answer.content, media_type=answer.media_type, headers={"cache-control": "no-store"})
+
+    async def control_map(self, request: Request) -> Response:
+        """POST /ask/control-map?preprocessor=canny: what a ControlNet would be given of the picture in the body, a PNG
+        of at most 512 pixels a side."""
+        chosen = request.query_params.get("preprocessor", "none")
+        image = b""
+        async for part in request.stream():
+            image += part
+            if len(image) > MAX_IMAGE_BYTES:
+                break  # `read_picture` says what is allowed
+        try:
+            if chosen not in PREPROCESSORS:
+                raise InvalidRequest(Problem("preprocessor", shown(chosen), one_of(PREPROCESSORS)))
+            data = await run_in_threadpool(preview, image, cast(PreprocessorName, chosen))
+        except InvalidRequest as error:
+            return PlainTextResponse(str(error), status_code=400)
+        return Response(data, media_type="image/png", headers={"cache-control": "no-store"})
 
     async def compare_sheet(self, request: Request) -> Response:
         """GET /sheet/{job}.png: a comparison's cells so far as one labelled picture, with all settings in it."""

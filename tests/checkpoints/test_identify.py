@@ -187,7 +187,7 @@ def test_files_of_real_size_are_told_and_every_key_has_its_place(
     assert (facts.inpainting, facts.precision) == (channels == 9, "fp16")
     blueprint = loader.blueprint_of(path, facts)
     for plan in blueprint.plans.values():
-        loader._empty_module(plan)  # raises for a name or shape that does not fit
+        loader.empty_module(plan)  # raises for a name or shape that does not fit
     assert blueprint.notes == ()
     published = configs.family_config(family, "unet") | {"in_channels": channels}
     given = dict(blueprint.plans["unet"].config)

@@ -43,17 +43,23 @@ def by_name(catalog: Catalog, **refresh: bool) -> dict[str, Entry]:
     return {entry.name: entry for entry in catalog.entries(**refresh)}
 
 
-A1111 = ("models/Stable-diffusion/sub/deep", "models/VAE", "models/Lora", "embeddings", "models/VAE-approx")
-COMFY = ("models/checkpoints/sub/deep", "models/vae", "models/loras", "models/embeddings", "models/vae_approx")
+A1111 = (
+    "models/Stable-diffusion/sub/deep", "models/VAE", "models/Lora", "embeddings", "models/VAE-approx",
+    "models/ControlNet",
+)  # fmt: skip
+COMFY = (
+    "models/checkpoints/sub/deep", "models/vae", "models/loras", "models/embeddings", "models/vae_approx",
+    "models/controlnet",
+)  # fmt: skip
 OURS = tuple(name.removeprefix("models/") for name in COMFY)
-KINDS = ("checkpoint", "vae", "lora", "embedding", "preview_decoder")
+KINDS = ("checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet")
 
 
 @pytest.mark.parametrize("layout", [A1111, COMFY, OURS], ids=["a1111", "comfyui", "ours"])
 def test_every_layout_is_understood(tmp_path: Path, layout: tuple[str, ...]) -> None:
     for place, kind in zip(layout, KINDS):
         weights(tmp_path / "ui" / place / f"{kind}.safetensors")
-    weights(tmp_path / "ui" / "models" / "ControlNet" / "not-listed.safetensors")
+    weights(tmp_path / "ui" / "models" / "ESRGAN" / "not-listed.safetensors")
     (tmp_path / "ui" / "models" / "checkpoints" / "notes.txt").parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "ui" / "models" / "checkpoints" / "notes.txt").write_text("no model")
     found = by_name(Catalog([tmp_path / "ui"]))

@@ -247,7 +247,7 @@ class FakeEngine:
             ),
             Checkpoint(
                 name="tiny-test", label="Tiny <b>test</b>", family="SD 1", native_width=512, native_height=512,
-                size_bytes=2**20,
+                size_bytes=2**20, controlnets=("lines", "maps"),
             ),
             Checkpoint(
                 name="quick", label="Quick one", family="SD 1", native_width=512, native_height=512, size_bytes=2**20,

@@ -53,7 +53,7 @@ def component(demo: gr.Blocks, elem_id: str) -> Any:
 def test_every_field_of_a_request_has_its_control_with_its_default(demo: gr.Blocks, kind: Any) -> None:
     for field in fields(kind):
         block = component(demo, f"{kind.kind}-{field.name}")
-        if field.default not in (MISSING, None) and field.name not in ("image", "mask"):
+        if field.default not in (MISSING, None) and field.name not in controls.FILES:
             assert block.value == field.default, field.name
 
 
@@ -223,6 +223,28 @@ def test_addresses_and_data_urls_are_refused_before_anything_runs(
     with pytest.raises((AppError, httpx.HTTPStatusError)):
         client.predict(image=image, prompt="x", api_name="/image_to_image")
     assert len(served[2]._jobs) == jobs
+
+
+def test_controls_come_with_their_pictures(
+    served: tuple[gr.Blocks, str, FakeEngine], client: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "map.png"
+    Image.new("RGB", (64, 64), "teal").save(file)
+    lines = {"model": "lines", "image": handle_file(str(file)), "preprocessor": "canny", "scale": 0.5}
+    _, info = client.predict("steered", controls=[lines, lines | {"start": 0.5}], api_name="/text_to_image")
+    assert [one["start"] for one in info["controls"]] == [0.0, 0.5]
+    request = next(j.request for j in served[2]._jobs.values() if j.request.prompt == "steered")
+    assert [(c.model, c.preprocessor, c.scale) for c in request.controls] == [("lines", "canny", 0.5)] * 2
+    assert request.controls[0].image == file.read_bytes()
+    for bad, said in (
+        (lines | {"scale": 3}, "controls: scale 3.0 of control 1 is not allowed. Allowed: numbers from 0 to 2"),
+        (lines | {"image": {"path": "/etc/passwd"}}, "an uploaded PNG, JPEG or WebP file"),
+        (lines | {"image": None}, "image nothing of control 1"),
+        ("lines", "'lines' as control 1 is not allowed"),
+    ):
+        with pytest.raises(AppError) as caught:
+            client.predict("x", controls=[bad], api_name="/text_to_image")
+        assert said in str(caught.value)
 
 
 def test_a_call_that_is_given_up_stops_its_run(served: tuple[gr.Blocks, str, FakeEngine], client: Client) -> None:

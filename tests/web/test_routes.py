@@ -109,6 +109,21 @@ def test_a_record_says_which_number_was_wrong(studio: Studio, query: str) -> Non
     assert answer.body.decode().startswith(query.partition("=")[0])
 
 
+def test_a_map_is_made_of_a_picture_that_is_sent(studio: Studio) -> None:
+    file = io.BytesIO()
+    picture = Image.new("RGB", (1024, 256), "black")
+    picture.paste("white", (512, 0, 1024, 256))
+    picture.save(file, "PNG")
+    answer = studio.ann("/ask/control-map", query="preprocessor=canny", method="POST", body=file.getvalue())
+    assert (answer.status, answer.header("content-type")) == (200, "image/png")
+    with Image.open(io.BytesIO(answer.body)) as shown:
+        assert shown.size == (512, 128)
+        assert {shown.getpixel((x, 64)) for x in range(512)} == {(0, 0, 0), (255, 255, 255)}
+    refused = studio.ann("/ask/control-map", query="preprocessor=depth", method="POST", body=file.getvalue())
+    assert (refused.status, b"Canny edges (canny)" in refused.body) == (400, True)
+    assert studio.ann("/ask/control-map", method="POST", body=b"%PDF").status == 400
+
+
 def test_a_question_is_asked_with_a_picture_sent_or_named(studio: Studio) -> None:
     picture, saved = studio.picture(studio.ann)
     answer = studio.ann("/ask/losses", query=f"checkpoint=tiny&caption=a+fox&points=5&picture={picture}")

@@ -3,7 +3,7 @@
 
 window.LatentStudio.hub = ({ say, trigger, bytes, watch, props, told }) => {
   const { h } = window.LatentStudio;
-  const KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder"];
+  const KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"];
   const text = (key, type, extra = {}) => h("input", { type, placeholder: say(`hub.${key}`), "aria-label": say(`hub.${key}`), autocomplete: "off", spellcheck: "false", ...extra });
 
   const repository = text("repository", "text", { class: "ls-hub-repository" });

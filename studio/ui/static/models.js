@@ -8,7 +8,7 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
   const IDLE_LOOKS = 5; // otherwise at every fifth look
   const JUST_NOW_MILLISECONDS = 10_000;
   const ROWS = 200; // more are drawn on demand
-  const KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder"];
+  const KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"];
   const GIB = 2 ** 30;
   const state = { search: "", kind: "", family: "", rows: ROWS, open: null };
 

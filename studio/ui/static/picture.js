@@ -29,7 +29,9 @@ window.LatentStudio.drop = ({ props }) => {
     event.preventDefault();
     give(props.field, file);
   });
-  const over = (event) => desk() && desk().contains(event.target) && event.dataTransfer && [...event.dataTransfer.types].includes("Files");
+  // A control on the desk takes what is dropped on it itself.
+  const meant = (target) => desk() && desk().contains(target) && !target.closest(".ls-control-unit");
+  const over = (event) => meant(event.target) && event.dataTransfer && [...event.dataTransfer.types].includes("Files");
   document.addEventListener("dragover", (event) => {
     if (over(event)) event.preventDefault();
   }, true);

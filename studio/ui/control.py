@@ -1,0 +1,60 @@
+"""The section Control: up to three ControlNets with a picture each, drawn by static/control.js. Absent while there is
+no ControlNet for the chosen checkpoint.
+
+Its pictures are uploaded by the script, in the way of every upload; what comes back is where they lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from studio.events import Engine
+from studio.requests import CONTROL_RANGES, MAX_CONTROLS, PREPROCESSORS, InvalidRequest, Problem, shown
+from studio.ui.drawn import drawn
+from studio.ui.text import words
+from studio.ui.uploads import Uploads, read_upload
+
+
+def build(engine: Engine, tab: str, checkpoint: str | None) -> gr.HTML:
+    """Draw the section of a tab."""
+    return drawn(
+        "control",
+        value=offer(engine, checkpoint),
+        words=words("control"),
+        most=MAX_CONTROLS,
+        ranges={name: [allowed.low, allowed.high] for name, allowed in CONTROL_RANGES.items()},
+        preprocessors=[[name, label] for name, label in PREPROCESSORS.items()],
+        elem_id=f"{tab}-controls",
+        elem_classes="ls-control-block",
+    )
+
+
+def offer(engine: Engine, checkpoint: str | None) -> dict[str, Any]:
+    """The ControlNets that a checkpoint can have, as the section's value; it keeps its own settings."""
+    found = next((c for c in engine.catalog() if c.name == checkpoint), None)
+    return {"models": list(found.controlnets) if found is not None else []}
+
+
+def given(value: object, uploads: Uploads, page: str, tab: str) -> list[dict[str, Any]]:
+    """The section's value as `TextToImage.parse` takes it, its pictures read. Raises InvalidRequest.
+
+    `page`: whose uploads these are, until it takes others.
+    """
+    units = value.get("units") if isinstance(value, Mapping) and value.get("models") else None
+    units = units if isinstance(units, list) else []
+    found = []
+    for number in range(1, MAX_CONTROLS + 1):
+        unit = units[number - 1] if number <= len(units) else None
+        path = unit.get("path") if isinstance(unit, Mapping) else None
+        uploads.hold(page, f"{tab} control {number}", path if isinstance(path, str) else None)
+        if not isinstance(unit, Mapping):
+            continue
+        try:
+            image = read_upload(path)
+        except ValueError as error:
+            raise InvalidRequest(Problem("controls", f"image {shown(path)} of control {number}", str(error))) from error
+        found.append({name: unit[name] for name in unit if name not in ("path", "image")} | {"image": image})
+    return found + [dict(unit) for unit in units[MAX_CONTROLS:] if isinstance(unit, Mapping)]  # for the gate to count

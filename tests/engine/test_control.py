@@ -1,0 +1,126 @@
+"""ControlNets through the engine: a job with one, its second pass, its metadata, and what is refused at once."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+from studio.engine.engine import DiffusionEngine
+from studio.engine.jobs import Limits
+from studio.events import Failed
+from studio.gallery import Gallery
+from studio.metadata import request_from_info
+from studio.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
+from tests.checkpoints.original import tiny_family
+from tests.engine.conftest import OneThread, ask, finish, outcome, pixels
+from tests.tiny import save_tiny_checkpoint, tiny_components
+from tests.tiny_control import save_tiny_controlnet, tiny_controlnet
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint, two ControlNets for it, and one for SDXL."""
+    folder = tmp_path_factory.mktemp("models")
+    save_tiny_checkpoint(folder / "checkpoints" / "tiny", fast_preview=True)
+    unet = tiny_components().unet
+    save_tiny_controlnet(folder / "controlnet" / "lines", unet, 1)
+    net = tiny_controlnet(unet, 2)
+    save_file(net.state_dict(), folder / "controlnet" / "maps.safetensors")
+    save_tiny_controlnet(folder / "controlnet" / "large", tiny_family("sdxl")["unet"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> object:
+    limits = Limits(unwatched_seconds=None, per_owner=100)
+    gallery = Gallery(tmp_path_factory.mktemp("outputs"))
+    engine = DiffusionEngine([models], gallery, preload=None, make_device=OneThread, limits=limits)
+    engine.start()
+    yield engine
+    engine.close()
+
+
+def png(seed: int, size: tuple[int, int] = (64, 64)) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def control(model: str = "lines", seed: int = 1, **fields: object) -> Control:
+    return Control(model=model, image=png(seed), **fields)  # type: ignore[arg-type]
+
+
+def test_a_control_changes_the_picture_and_is_told_in_its_file(engine: DiffusionEngine) -> None:
+    plain, steered = finish(engine, ask()), finish(engine, ask(controls=(control(scale=1.5),)))
+    assert not (pixels(engine, plain) == pixels(engine, steered)).all()
+    info = steered.pictures[0].info
+    assert 'ControlNet 0: "Module: none, Model: lines, Weight: 1.5, ' in steered.pictures[0].parameters
+    with pytest.raises(InvalidRequest, match="image nothing of control 1"):
+        request_from_info(info)
+    again = request_from_info(info, control_images=[png(1)])
+    assert (pixels(engine, finish(engine, again)) == pixels(engine, steered)).all()
+    for other in (control(seed=2, scale=1.5), control(scale=0.5), control("maps", scale=1.5), control(end=0.5)):
+        assert not (pixels(engine, finish(engine, ask(controls=(other,)))) == pixels(engine, steered)).all()
+    silent = finish(engine, ask(controls=(control(scale=0.0),)))
+    assert (pixels(engine, silent) == pixels(engine, plain)).all()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        TextToImage(prompt="", checkpoint="tiny", num_inference_steps=3, seed=1, hires_scale=1.5, hires_strength=0.7),
+        ImageToImage(prompt="", checkpoint="tiny", num_inference_steps=4, seed=1, image=png(5, (96, 64))),
+        Inpaint(
+            prompt="", checkpoint="tiny", num_inference_steps=4, seed=1, image=png(5), mask=png(0, (1, 1)),
+            extend_left=16, inpaint_area="masked",
+        ),
+    ],
+    ids=["hires", "image to image", "inpaint"],
+)  # fmt: skip
+def test_every_kind_of_run_takes_controls(engine: DiffusionEngine, request_: Request) -> None:
+    import dataclasses
+
+    two = (control(preprocessor="canny"), control("maps", seed=3, preprocessor="scribble", start=0.25))
+    steered = finish(engine, dataclasses.replace(request_, controls=two))
+    plain = finish(engine, request_)
+    size = (plain.pictures[0].width, plain.pictures[0].height)
+    assert (steered.pictures[0].width, steered.pictures[0].height) == size
+    assert not (pixels(engine, plain) == pixels(engine, steered)).all()
+
+
+def test_what_cannot_be_is_refused_before_the_job_begins(engine: DiffusionEngine) -> None:
+    for bad, message in (
+        (control("large"), "model 'large' of control 1, which is for SDXL, while tiny is SD 1"),
+        (control("nothing"), "model 'nothing' of control 1 is not allowed. Allowed: one of lines, maps"),
+        (Control(model="lines", image=b"GIF89a"), "a GIF file in control 1"),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            engine.submit(ask(controls=(bad,)), owner="anna")
+        assert message in str(caught.value)
+        assert [problem.field for problem in caught.value.problems] == ["controls"]
+    assert finish(engine, ask()).pictures
+
+
+def test_one_that_is_damaged_ends_its_own_job_alone(models: Path, engine: DiffusionEngine) -> None:
+    net = tiny_controlnet(tiny_components().unet)
+    tensors = {name: value for name, value in net.state_dict().items() if name != "conv_in.bias"}
+    save_file(tensors, models / "controlnet" / "broken.safetensors")
+    engine.models.found(refresh=True)
+    ended = outcome(engine, engine.submit(ask(controls=(control("broken"),)), owner="anna"))
+    assert isinstance(ended, Failed)
+    assert (ended.kind, "conv_in.bias" in ended.message) == ("bad_checkpoint", True)
+    assert finish(engine, ask(controls=(control(),))).pictures
+
+
+def test_the_pictures_of_a_job_are_forgotten_with_its_end(engine: DiffusionEngine) -> None:
+    job_id = engine.submit(ask(controls=(control(),)), owner="anna")
+    job = engine._book.get(job_id, owner="anna")
+    outcome(engine, job_id)
+    assert job.request.file_bytes == 0
+    assert job.controls == ()
+    assert job.size_bytes == 0
