@@ -116,10 +116,10 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
                 elem_classes="cmp-values",
                 min_width=110,
             )
+    cost = drawn("sentence", value="", css="ls-sentence cmp-cost")
     with gr.Accordion(say("compare.picture.label"), open=False, elem_classes="ls-fold cmp-picture"):
         made["image"] = starting.upload(TAB)
         made["strength"] = c.slider(TAB, "strength", 0.01)
-    cost = drawn("sentence", value="", css="ls-sentence cmp-cost")
     with gr.Accordion(say("compare.rest.label"), open=False, elem_classes="ls-fold"):
         made["negative_prompt"] = gr.Textbox(
             value="",
