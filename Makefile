@@ -38,6 +38,8 @@ train: setup  ## the built-in model from nothing (hours; see training/README.md)
 	$(BIN)/python -m training.encode_latents --count 24000
 	$(BIN)/python -m training.train_unet --hours 8
 	$(BIN)/python -m training.export
+	$(BIN)/python -m training.train_tiny --hours 0.5
+	$(BIN)/python -m training.export --tiny training/runs/tiny
 	$(BIN)/python -m training.evaluate --contact-sheet
 	$(BIN)/python -m training.make_sample
 

@@ -1,4 +1,4 @@
-"""The figures of the runs as one SVG: loss of the autoencoder, its PSNR, and L_LDM of the U-Net.
+"""The figures of the runs as one SVG: every term of every loss, and the PSNR of what decodes.
 
 python -m training.curves --out docs/images/training-curves.svg
 """
@@ -13,18 +13,23 @@ from pathlib import Path
 from training.train_autoencoder import RUNS
 
 WIDTH, HEIGHT, MARGIN = 360, 220, 44  # of one panel
+ACROSS = 3  # panels in a row
+COLORS = ("#1f77b4", "#d95f02", "#2a9d4a", "#8856a7")
 
 Points = list[tuple[float, float]]
 
 
 def read_figure(file: Path, name: str) -> Points:
-    """(step, value) of every line of a figures.jsonl that has that figure."""
+    """(step, value) of every line of a figures.jsonl that has that figure; nothing where there is no such run."""
+    if not file.exists():
+        return []
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     return [(line["step"], line[name]) for line in lines if name in line]
 
 
 def panel(title: str, curves: dict[str, Points], left: int, logarithmic: bool = False) -> str:
     """One diagram: steps to the right, the figure upwards."""
+    curves = {name: points for name, points in curves.items() if points}
     every = [point for points in curves.values() for point in points]
     if not every:
         return ""
@@ -48,11 +53,50 @@ def panel(title: str, curves: dict[str, Points], left: int, logarithmic: bool = 
         y = HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (level - low) / ((high - low) or 1)
         parts.append(f'<text x="{left + MARGIN - 4}" y="{y + 4:.0f}" text-anchor="end">{value:.3g}</text>')
     for number, (name, points) in enumerate(curves.items()):
-        color = ("#1f77b4", "#d95f02", "#2a9d4a")[number % 3]
+        color = COLORS[number % len(COLORS)]
         line = " ".join(place(*point) for point in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.3"/>')
-        parts.append(f'<text x="{left + MARGIN + 6 + 110 * number}" y="{HEIGHT - 8}" fill="{color}">{name}</text>')
+        parts.append(f'<text x="{left + 10 + 88 * number}" y="{HEIGHT - 8}" fill="{color}">{name}</text>')
     return "\n".join(parts)
+
+
+def draw(runs: Path) -> str:
+    """The diagrams of all runs that lie in the folder, side by side, as one SVG."""
+    autoencoder, unet, tiny = (runs / name / "figures.jsonl" for name in ("autoencoder", "unet", "tiny"))
+    terms = ("reconstruction", "gradient", "kl", "head")
+    told = [
+        ("autoencoder: each term of its loss", {name: read_figure(autoencoder, name) for name in terms}, True),
+        (
+            "autoencoder: PSNR on held-out pictures, dB",
+            {"decoder": read_figure(autoencoder, "psnr"), "linear head": read_figure(autoencoder, "head_psnr")},
+            False,
+        ),
+        ("U-Net: L_LDM, mean of the last 50 steps", {"loss": read_figure(unet, "smooth")}, True),
+        (
+            "tiny decoder: each term of its loss",
+            {name: read_figure(tiny, name) for name in ("distillation", "truth")},
+            True,
+        ),
+        (
+            "tiny decoder: PSNR on held-out pictures, dB",
+            {"to the decoder": read_figure(tiny, "psnr"), "to the picture": read_figure(tiny, "truth_psnr")},
+            False,
+        ),
+    ]
+    shown = [(title, curves, scale) for title, curves, scale in told if any(curves.values())]
+    panels = [
+        f'<g transform="translate(0 {number // ACROSS * HEIGHT})">'
+        + panel(title, curves, number % ACROSS * WIDTH, logarithmic)
+        + "</g>"
+        for number, (title, curves, logarithmic) in enumerate(shown)
+    ]
+    width, height = min(len(shown), ACROSS) * WIDTH, -(-len(shown) // ACROSS) * HEIGHT
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        f'font-size="11" fill="#333"><rect width="100%" height="100%" fill="white"/>\n'
+        + "\n".join(panels)
+        + "\n</svg>\n"
+    )
 
 
 def main() -> None:
@@ -60,24 +104,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=RUNS)
     parser.add_argument("--out", type=Path, default=Path("docs/images/training-curves.svg"))
     options = parser.parse_args()
-    autoencoder, unet = options.runs / "autoencoder" / "figures.jsonl", options.runs / "unet" / "figures.jsonl"
-    panels = [
-        panel("autoencoder: loss", {"loss": read_figure(autoencoder, "loss")}, 0, logarithmic=True),
-        panel(
-            "autoencoder: PSNR on held-out pictures, dB",
-            {"decoder": read_figure(autoencoder, "psnr"), "linear head": read_figure(autoencoder, "head_psnr")},
-            WIDTH,
-        ),
-        panel("U-Net: L_LDM, mean of the last 50 steps", {"loss": read_figure(unet, "smooth")}, 2 * WIDTH, True),
-    ]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {3 * WIDTH} {HEIGHT}" font-family="sans-serif" '
-        f'font-size="11" fill="#333"><rect width="100%" height="100%" fill="white"/>\n'
-        + "\n".join(panels)
-        + "\n</svg>\n",
-        encoding="utf-8",
-    )
+    options.out.write_text(draw(options.runs), encoding="utf-8")
 
 
 if __name__ == "__main__":

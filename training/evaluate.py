@@ -135,6 +135,10 @@ def table(asked: dict[str, list[Prompt]], verdicts: dict[str, list[Verdict]]) ->
             round(seen_score - unseen_score, 1), 5, len(unseen), at_most=True, score=unseen_score, seen=seen_score
         ),
         # Not in the table: what the words for sizes and places are worth, given the object.
+        # And what the judge would say if "none" were not allowed: whether the model knows its words, however softly or
+        # crookedly it draws them.
+        "single object, without the right to say none": _named_at_all(single),
+        "two objects, without the right to say none": _named_at_all(pairs),
         "size, given the object": _given(sized, "size"),
         "place, given the object": _given(placed, "place"),
     }
@@ -156,6 +160,11 @@ def _row(figure: float | None, bar: float, count: int, *, at_most: bool = False,
 def _given(rows: list[tuple[Prompt, Verdict]], field: str) -> dict[str, object]:
     known = [(p, v) for p, v in rows if objects_right(p, v)]
     return {"figure": share(getattr(p, field) == getattr(v, field) for p, v in known), "prompts": len(known)}
+
+
+def _named_at_all(rows: list[tuple[Prompt, Verdict]]) -> dict[str, object]:
+    right = (sorted(one.name for one in v.found) == sorted(p.objects) for p, v in rows)
+    return {"figure": share(right), "prompts": len(rows)}
 
 
 def diversity(judged: Sequence[Judged]) -> dict[str, object]:

@@ -71,6 +71,7 @@ GROUNDS = tuple(
 # allowed for. Fitted by logistic regression (`calibrate`), not by any training run.
 WEIGHTS = (0.501, -3.461, -6.116, -1.621, 2.161, 4.996, 5.474, 7.401, -4.568, -1.023)
 BIAS = -0.32
+CLEARLY = 0.9  # pixel art must explain a picture so much better than a plain drawing
 MISFIT = 40.0  # a background is named when the best-explained two fifths differ by at most so much, RMS in 8-bit values
 
 
@@ -259,7 +260,7 @@ def _error(pixels: np.ndarray, guess: _Guess) -> float:
 def _soft_error(pixels: np.ndarray, guess: _Guess) -> float:
     """As `_error`, with the rendering as sharp as suits the picture best: softness must not decide a style."""
     drawn = np.asarray(guess.draw(), dtype=np.float32)
-    softened = (drawn, *(_blur(drawn, radius) for radius in (1.0, 1.5, 2.0)))
+    softened = (drawn, *(_blur(drawn, radius) for radius in (1.0, 1.5, 2.0, 3.0, 4.0)))
     return min(float(np.square(one - pixels).mean()) for one in softened)
 
 
@@ -347,9 +348,10 @@ def judge(picture: Image.Image) -> Verdict:
     moved = [_move(pixels, guess, error) for error, guess in measured[:4]]
     guess = min(moved, key=lambda pair: pair[0] * PAIR_PENALTY ** (len(pair[1].objects) - 1))[1]
     if guess.style in COLORED:
-        # Sharp squares against soft curves would decide for the wrong one where the picture is soft.
-        both = [replace(guess, style=style, objects=_on_grid(guess.objects, style)) for style in COLORED]
-        guess = min(both, key=lambda one: _soft_error(pixels, one))
+        # Sharp squares against soft curves would decide for the wrong one where the picture is soft. A picture whose
+        # details are wrong or missing fits squares, which have none, a little better: it must be clearly better.
+        plain, squares = (replace(guess, style=one, objects=_on_grid(guess.objects, one)) for one in COLORED)
+        guess = squares if _soft_error(pixels, squares) < CLEARLY * _soft_error(pixels, plain) else plain
     found = _examine(pixels, guess)
     named = all(one.score > 0 for one in found)
     bare = np.asarray(_Guess((), guess.ground, guess.style).draw(), dtype=np.float32)

@@ -23,7 +23,7 @@ from studio.engine.previews import SHARE, Frame, Ladder
 from studio.events import RungName
 from training.evaluation_prompts import draw_rows
 from training.pictures import Settings, denoised_latents, load_checkpoint
-from training.train_autoencoder import HELD_OUT_SEED, picture_batch
+from training.train_autoencoder import HELD_OUT_SEED, draw_pictures, to_pixels
 
 PEAK = 255.0
 
@@ -61,36 +61,38 @@ def step_milliseconds(components: Components, count: int) -> float:
 def measure(components: Components, pictures: int, runs: int, frames: int) -> dict[str, object]:
     """Every rung's figures, and a step's time beside them."""
     ladder = Ladder(components)
-    pixels = picture_batch(HELD_OUT_SEED, range(pictures))
+    truth = draw_pictures(HELD_OUT_SEED, range(pictures))
+    pixels = to_pixels(torch.from_numpy(truth))
     means = torch.cat([components.vae.encode(part).latent_dist.mean for part in pixels.split(8)])
     latents = means * components.vae.config.scaling_factor
-    truth = pixels.add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
     asked = [(prompt.prompt, prompt.seed) for prompt in draw_rows(runs)["single"]]
     settings = Settings()
     steps = denoised_latents(components, asked, settings)  # one per step, (runs, C, h, w)
     thirds = {"first third": steps[: len(steps) // 3], "last third": steps[-(len(steps) // 3) :]}
     step = step_milliseconds(components, frames)
+    whole = decoded(ladder, "full", latents)
     rungs: dict[str, object] = {}
     for rung in ladder.rungs:
         milliseconds = frame_milliseconds(ladder, rung, latents[:1], frames)
+        shown = decoded(ladder, rung, latents)
         figures: dict[str, object] = {
             "milliseconds": round(milliseconds, 2),
             "of a step": round(milliseconds / step, 3),
             "automatic may take it": milliseconds <= SHARE * step,
-            "PSNR to the picture": round(pictures_psnr(_decoded(ladder, rung, latents), truth), 2),
+            "PSNR to the picture": round(pictures_psnr(shown, truth), 2),
         }
         if rung != "full":
-            whole = _decoded(ladder, "full", latents)
-            figures["PSNR to full, of encodings"] = round(pictures_psnr(_decoded(ladder, rung, latents), whole), 2)
+            figures["PSNR to full, of encodings"] = round(pictures_psnr(shown, whole), 2)
             for name, part in thirds.items():
                 joined = torch.cat(part)
-                near = pictures_psnr(_decoded(ladder, rung, joined), _decoded(ladder, "full", joined))
+                near = pictures_psnr(decoded(ladder, rung, joined), decoded(ladder, "full", joined))
                 figures[f"PSNR to full, of predicted x0, {name}"] = round(near, 2)
         rungs[rung] = figures
     return {"threads": torch.get_num_threads(), "step, milliseconds": round(step, 2), "rungs": rungs}
 
 
-def _decoded(ladder: Ladder, rung: RungName, latents: Tensor) -> np.ndarray:
+def decoded(ladder: Ladder, rung: RungName, latents: Tensor) -> np.ndarray:
+    """Latents (B, C, h, w) => uint8 pictures (B, H, W, 3) by one rung."""
     return np.concatenate([ladder.decode(rung, part) for part in latents.split(8)])
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from torch import Tensor
 
-from studio.diffusion.preview import decode_fast
-from studio.diffusion.vae import to_pictures
-from training.encode_latents import load_vae
-from training.train_autoencoder import HELD_OUT_SEED, picture_batch, psnr
-from training.world import SIZE
+from studio.engine.previews import Ladder
+from training.pictures import load_checkpoint
+from training.previews import decoded, pictures_psnr
+from training.samples import save_rows
+from training.train_autoencoder import HELD_OUT_SEED, draw_pictures, to_pixels
 
 SHOWN = 8
 
@@ -29,20 +29,17 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--out", type=Path, default=Path("docs/images/round-trip.png"))
     options = parser.parse_args()
-    vae = load_vae(options.checkpoint)
-    preview = load_file(options.checkpoint / "vae" / "fast_preview.safetensors")
-    pixels = picture_batch(HELD_OUT_SEED, range(options.count))
-    latents = torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(8)])
-    decoded = torch.cat([vae.decode(part).sample for part in latents.split(8)])
-    fast = decode_fast(latents * vae.config.scaling_factor, preview["weight"].float(), preview["bias"].float())
-    rows = [to_pictures(batch[:SHOWN]) for batch in (pixels, decoded, fast)]
-    sheet = Image.new("RGB", (SHOWN * (SIZE + 4), len(rows) * (SIZE + 4)), "white")
-    for row, pictures in enumerate(rows):
-        for column, picture in enumerate(pictures):
-            sheet.paste(picture, (column * (SIZE + 4), row * (SIZE + 4)))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(options.out, optimize=True)
-    print(json.dumps({"pictures": options.count, "psnr": psnr(decoded, pixels), "fast_psnr": psnr(fast, pixels)}))
+    components = load_checkpoint(options.checkpoint)
+    ladder = Ladder(components)
+    truth = draw_pictures(HELD_OUT_SEED, range(options.count))
+    parts: list[Tensor] = [
+        components.vae.encode(part).latent_dist.mean for part in to_pixels(torch.from_numpy(truth)).split(8)
+    ]
+    latents = torch.cat(parts) * components.vae.config.scaling_factor
+    rows = {rung: decoded(ladder, rung, latents) for rung in ladder.rungs}
+    save_rows(options.out, [[Image.fromarray(one) for one in row[:SHOWN]] for row in (truth, *rows.values())])
+    figures = {f"{rung}, PSNR in dB": round(pictures_psnr(row, truth), 2) for rung, row in rows.items()}
+    print(json.dumps({"pictures": options.count, **figures}))
 
 
 if __name__ == "__main__":

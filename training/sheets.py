@@ -14,6 +14,7 @@ GAP = 6
 LINES = 3
 LETTERS = 27  # that fit a line
 LINE = 11
+QUALITY = 78  # of JPEG: all sheets of the docs together stay below 2 MB
 INK, QUIET, GOOD, BAD = "#222222", "#777777", "#2a9d4a", "#d0342c"
 
 
@@ -44,4 +45,4 @@ def save_sheet(path: Path, cells: Sequence[Cell], columns: int = 10) -> None:
             for part, words in enumerate(textwrap.wrap(text, LETTERS) or [""]):
                 draw.text((left, top + SIDE + 2 + (line + part) * LINE), words, fill=color, font=font)
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, quality=82, optimize=True)
+    sheet.save(path, quality=QUALITY, optimize=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from training import curves, evaluate
 from training.evaluate import Judged, diversity, is_right, objects_right, table, told
 from training.evaluation_prompts import Prompt, draw_rows
-from training.judge import Verdict, judge
+from training.judge import Seen, Verdict, judge
 from training.pictures import Settings, load_checkpoint, make_pictures
 from training.sheets import Cell, save_sheet
 
@@ -58,6 +60,12 @@ def test_each_row_counts_its_own_failures() -> None:
     assert rows["relation, given both objects"]["figure"] == 100.0
     assert rows["paraphrase, of the plain prompt's score"]["figure"] == 0.0
     assert rows["unknown word, points lost"]["figure"] == -25.0
+    assert rows["single object, without the right to say none"]["figure"] == 0.0, "nothing is found in made-up ones"
+    seen = [Seen(name=name, left=0, top=0, side=64, features=()) for name in asked["single"][3].objects]
+    verdicts["single"][3] = replace(verdicts["single"][3], objects=(), found=tuple(seen))
+    rows = table(asked, verdicts)
+    assert rows["single object, without the right to say none"]["figure"] == 12.5
+    assert rows["single object"]["figure"] == 87.5
     assert (rows["style"]["figure"], rows["style"]["reached"]) == (87.5, False)
 
 
@@ -77,6 +85,80 @@ def test_a_sheet_has_a_cell_for_each_picture(tmp_path: Path) -> None:
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         assert sheet.width > 5 * 128
         assert sheet.height > 3 * 128
+
+
+class KnowingStudio:
+    """Makes a blank picture of every prompt, and has a judge who sees in it what was asked, above guidance 2."""
+
+    def __init__(self, checkpoint: Path, workers: int) -> None:
+        rows = draw_rows(3)
+        self._asked = {(p.prompt, p.seed): p for prompts in rows.values() for p in prompts}
+
+    def judged(self, asked: list[tuple[str, int]], settings: Settings) -> list[Judged]:
+        shown = [self._asked.get(one, Prompt(prompt="", seed=0, objects=("fox",), background="red")) for one in asked]
+        verdicts = [perfect(prompt) for prompt in shown]
+        if settings.guidance_scale <= 2 or settings.scheduler == "ddim":
+            verdicts = [replace(verdict, objects=()) for verdict in verdicts]
+        return [Judged(Image.new("RGB", (128, 128), (len(told(v)), 80, 90)), v) for v in verdicts]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def knowing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "Studio", KnowingStudio)
+    monkeypatch.setattr(evaluate, "round_trip", lambda checkpoint: {"figure": 27.0})
+
+
+@pytest.mark.usefixtures("knowing")
+def test_the_table_comes_with_a_sheet_of_each_row(tmp_path: Path) -> None:
+    found = evaluate.evaluate(CHECKPOINT, 3, 1, tmp_path, Settings())
+    rows = found["rows"]
+    assert isinstance(rows, dict)
+    assert rows["single object"]["figure"] == 100.0
+    assert rows["autoencoder, PSNR in dB"] == {"figure": 27.0}
+    sheets = {path.stem for path in tmp_path.glob("*.jpg")}
+    assert sheets == {row.replace(" ", "-") for row in draw_rows(3)} | {"empty-prompt"}
+    json.dumps(found)
+
+
+@pytest.mark.usefixtures("knowing")
+def test_sweeps_go_over_guidance_1_to_15_and_1_to_50_steps_of_four_schedulers(tmp_path: Path) -> None:
+    found = evaluate.sweep(CHECKPOINT, 3, 1, tmp_path)
+    guidance, steps = found["guidance"], found["steps"]
+    assert isinstance(guidance, list)
+    assert isinstance(steps, dict)
+    assert [scale for scale, _ in guidance] == list(evaluate.GUIDANCE_SCALES)
+    assert (guidance[0], guidance[-1]) == ((1.0, 0.0), (15.0, 100.0))
+    assert {name: right[-1] for name, right in steps.items()} == {
+        "dpmpp_2m": (50.0, 100.0),
+        "euler": (50.0, 100.0),
+        "euler_a": (50.0, 100.0),
+        "ddim": (50.0, 0.0),
+    }
+    for name, lines in (("accuracy-guidance", 1), ("accuracy-steps", 4)):
+        drawn = (tmp_path / f"{name}.svg").read_text(encoding="utf-8")
+        ElementTree.fromstring(drawn)
+        assert drawn.count("<polyline") == lines
+
+
+def test_curves_of_every_loss_whose_run_is_there(tmp_path: Path) -> None:
+    figures = {
+        "autoencoder": {"reconstruction": 0.5, "gradient": 0.2, "kl": 0.1, "head": 0.05},
+        "unet": {"smooth": 0.06},
+        "tiny": {"distillation": 0.1, "truth": 0.02, "psnr": 25.0},
+    }
+    for run, values in figures.items():
+        (tmp_path / run).mkdir()
+        lines = [json.dumps({"step": step} | {k: v / step for k, v in values.items()}) for step in (1, 2, 3)]
+        (tmp_path / run / "figures.jsonl").write_text("\n".join(lines) + "\n")
+    drawn = curves.draw(tmp_path)
+    ElementTree.fromstring(drawn)
+    assert drawn.count("<polyline") == 4 + 1 + 2 + 1
+    assert all(f">{name}</text>" in drawn for name in ("reconstruction", "kl", "distillation", "to the decoder"))
+    (tmp_path / "tiny" / "figures.jsonl").unlink()
+    assert curves.draw(tmp_path).count("<polyline") == 4 + 1
 
 
 def test_the_shipped_model_is_far_above_chance() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from training.encode_latents import load_vae
 from training.judge import SPOILS, Verdict, acceptance, fresh_scenes, is_right, judge, spoiled_pictures
@@ -30,6 +30,13 @@ def test_it_says_none_of_spoiled_ones() -> None:
 @pytest.mark.parametrize("color", ["white", "black", (50, 100, 205)])
 def test_an_empty_picture_shows_nothing(color: str) -> None:
     assert judge(Image.new("RGB", (128, 128), color)).objects == ()
+
+
+def test_a_soft_plain_drawing_is_not_taken_for_pixel_art() -> None:
+    """Squares of 8 pixels have no details to be wrong: they fit a very soft drawing about as well as its own sprite."""
+    scenes = [scene for scene in fresh_scenes(79, 40) if scene.style == "plain" and len(scene.objects) == 1][:4]
+    soft = [render(scene).filter(ImageFilter.GaussianBlur(3)) for scene in scenes]
+    assert [judge(picture).styles[0] for picture in soft] == ["plain"] * 4
 
 
 def test_relations_hold_both_ways_round() -> None:
