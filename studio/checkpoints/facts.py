@@ -42,6 +42,7 @@ FEW_STEPS: Mapping[str, tuple[int, float, str, str]] = {
     "lcm": (6, 1.0, "lcm", "automatic"),
     "dmd2": (4, 1.0, "lcm", "automatic"),
 }
+EMBEDDED_GUIDANCE = 8.0  # where the scale is an input of the U-Net, it costs nothing
 SUITS: Mapping[str, tuple[int, float, str, str]] = {
     "sd1": (25, 7.0, "dpmpp_2m", "automatic"),
     "sd2": (25, 7.0, "dpmpp_2m", "automatic"),
@@ -135,6 +136,8 @@ def _line(told: ModelFacts, folder_kind: ModelKind | None) -> Facts:
     reason = told.reason
     suits = FEW_STEPS.get(told.distillation or "") or SUITS.get(told.family or "") or SUITS["sd1"]
     steps, guidance_scale, scheduler, noise_schedule = suits
+    if told.guidance_embedded:
+        guidance_scale = EMBEDDED_GUIDANCE
     label = told.title if told.form == "single_file" and kind == "checkpoint" else ""
     extra: tuple[tuple[str, str], ...] = (("distilled", told.distillation),) if told.distillation else ()
     extra += (("trigger words", told.trigger),) if told.trigger else ()

@@ -54,6 +54,7 @@ class ModelFacts:
     in_channels: int = 4  # of the U-Net: 9 for inpainting
     distillation: Distillation | None = None  # few-step model: trailing spacing, guidance off
     distillation_source: Source | None = None
+    guidance_embedded: bool = False  # the U-Net is told the guidance scale, which was distilled into it
     precision: str = ""  # "fp32", "fp16", "bf16", "fp8 (e4m3)", ...: of most of the bytes
     parts: tuple[str, ...] = ()  # of PARTS, those that are there
     native_width: int | None = None
@@ -577,6 +578,7 @@ def _of_folder(folder: Path) -> ModelFacts:
         in_channels=channels if isinstance(channels, int) else 0,
         distillation=distilled,
         distillation_source=source,
+        guidance_embedded=bool(unet.get("time_cond_proj_dim")),
         precision=_precision_label(precisions),
         parts=parts,
         native_width=side,

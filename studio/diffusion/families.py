@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from studio.diffusion.embeddings import Words
+from studio.diffusion.guidance import branches
 
 FamilyName = Literal["sd1", "sd2", "sdxl", "sdxl_refiner"]
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
@@ -82,6 +83,22 @@ class Components:
     def in_channels(self) -> int:
         """Channels of the U-Net's input: as many as the latents have, or 9 for inpainting (4 + mask + 4)."""
         return int(self.unet.config.in_channels)
+
+    @property
+    def is_inpainting(self) -> bool:
+        """Whether the U-Net is shown a mask and the masked picture beside the latents."""
+        return self.in_channels > self.latent_channels
+
+    @property
+    def guidance_width(self) -> int | None:
+        """Width of the embedding in which the U-Net is told the guidance scale, which was distilled into it (LCM: Luo
+        et al. 2023, section 4.1); None where guidance is made of two predictions."""
+        width = getattr(self.unet.config, "time_cond_proj_dim", None)
+        return int(width) if width else None
+
+    def branches(self, guidance_scale: float) -> int:
+        """Rows of the U-Net call that one image needs at this scale."""
+        return 1 if self.guidance_width else branches(guidance_scale)
 
     @property
     def encoders(self) -> tuple[tuple[Any, Any], ...]:

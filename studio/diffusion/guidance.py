@@ -16,3 +16,13 @@ def guide(model_output: torch.Tensor, guidance_scale: float) -> torch.Tensor:
         return model_output
     negative, positive = model_output.chunk(2)
     return negative + guidance_scale * (positive - negative)
+
+
+def guidance_embedding(guidance_scale: float, width: int) -> torch.Tensor:
+    """(1, width) float32: the guidance scale as a distilled U-Net is told it, diffusers' get_guidance_scale_embedding
+    of w = scale - 1, after VDM's 1000 w."""
+    half = width // 2
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(torch.log(torch.tensor(10000.0)) / (half - 1)))
+    angles = torch.tensor([(guidance_scale - 1) * 1000.0])[:, None] * frequencies[None]
+    embedding = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return torch.nn.functional.pad(embedding, (0, width % 2))

@@ -20,7 +20,7 @@ from PIL import Image
 
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.families import Components, size_conditioning
-from studio.diffusion.guidance import branches, guide
+from studio.diffusion.guidance import guidance_embedding, guide
 from studio.diffusion.latents import (
     Beginning,
     Kept,
@@ -47,6 +47,7 @@ class UnetCall:
     added: Mapping[str, torch.Tensor]  # added_cond_kwargs, each (branches, ...); empty but for SDXL
     adapters: tuple[Applied, ...] = ()  # LoRAs in the U-Net; lanes of one call have the same
     controls: tuple[AppliedControl, ...] = ()  # ControlNets that have a say in this evaluation
+    guidance: torch.Tensor | None = None  # (1, width): the guidance scale, for a U-Net that is told it
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,9 @@ class Lane:
         self._generator = generator
         self._kept = kept
         self._conditioning = conditioning
-        self._branches = branches(guidance_scale)
+        self._branches = components.branches(guidance_scale)
+        width = components.guidance_width
+        self._guidance = guidance_embedding(guidance_scale, width) if width else None
         self._added = dict(added or {})
         self._extra_input = extra_input
         self._adapters = tuple(adapters)
@@ -172,7 +175,7 @@ class Lane:
         if self._branches > 1:
             sample = sample.expand(self._branches, -1, -1, -1)
         controls = tuple(one for one in self._controls if one.acts(self.index, self.total))
-        return UnetCall(sample, self._timesteps[self.index], embeds, added, self._adapters, controls)
+        return UnetCall(sample, self._timesteps[self.index], embeds, added, self._adapters, controls, self._guidance)
 
     @torch.inference_mode()
     def advance(self, model_output: torch.Tensor) -> Evaluation:
@@ -276,7 +279,7 @@ def start_lane(
     factor = components.vae_scale_factor
     width, height = beginning.latents.shape[-1] * factor, beginning.latents.shape[-2] * factor
     kept, extra_input = beginning.kept, None
-    if components.in_channels > components.latent_channels:
+    if components.is_inpainting:
         if (
             isinstance(picture, Image.Image) and mask is not None
         ):  # the U-Net itself sees what is to stay: nothing is put back
@@ -291,7 +294,7 @@ def start_lane(
         conditioning=conditioning,
         guidance_scale=request.guidance_scale,
         kept=kept,
-        added=size_conditioning(components, width, height, branches(request.guidance_scale)),
+        added=size_conditioning(components, width, height, components.branches(request.guidance_scale)),
         extra_input=extra_input,
         adapters=adapters,
         controls=controls,

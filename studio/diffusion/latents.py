@@ -113,11 +113,15 @@ def beginning_from_picture(
     """Picture (and mask, L, of its size) => latents noised to the schedule's first evaluation. A tensor is taken for
     the picture's latents.
 
-    In diffusers' order of random draws. With no evaluation to run (strength 0, or so small that int(n * strength) is 0)
-    they are the picture's own latents. A masked run that takes all steps begins from pure noise, as diffusers' does.
+    In diffusers' order of random draws: an inpainting U-Net that begins from pure noise draws nothing for the picture,
+    which it is shown beside the latents. With no evaluation to run (strength 0, or so small that int(n * strength) is
+    0) they are the picture's own latents. A masked run that takes all steps begins from pure noise, as diffusers' does.
     """
     if isinstance(picture, torch.Tensor):
         latents = picture
+    elif mask is not None and schedule.complete and schedule.total and components.is_inpainting:
+        width, height = picture.size
+        return Beginning(first_latents(components, generator, width, height, schedule, variation))
     else:
         latents = vae.encode(components, vae.from_picture(picture, *picture.size), generator).float()
     noise = image_noise(tuple(latents.shape), generator, variation).to(latents.device)

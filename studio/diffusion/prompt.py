@@ -17,7 +17,6 @@ import torch
 
 from studio.diffusion.embeddings import Embedding, Placed, Words, put_in, split_by_words
 from studio.diffusion.families import Components
-from studio.diffusion.guidance import branches
 from studio.diffusion.lora import Applied, applied
 from studio.diffusion.vae import NotFinite
 from studio.requests import InvalidRequest, Problem
@@ -396,7 +395,7 @@ def encode_prompts(
     """
     prompt, negative_prompt = without_lora_tags(prompt), without_lora_tags(negative_prompt)
     texts = [prompt_schedule(prompt, num_steps)]
-    if branches(guidance_scale) == 2:
+    if components.branches(guidance_scale) == 2:
         texts.insert(0, prompt_schedule(negative_prompt, num_steps))
     chunked: dict[str, list[Chunk]] = {}
     most = 0

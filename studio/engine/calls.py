@@ -8,6 +8,7 @@ import torch
 
 from studio.diffusion.controlnet import residuals
 from studio.diffusion.families import Components
+from studio.diffusion.guidance import guidance_embedding
 from studio.diffusion.lane import UnetCall
 from studio.diffusion.lora import applied
 from studio.diffusion.text_memory import TextMemory
@@ -33,6 +34,22 @@ def call_unet(components: Components, calls: Sequence[UnetCall], memory: TextMem
         steered = {"down_block_additional_residuals": given.down, "mid_block_additional_residual": given.mid}
     with applied(components, calls[0].adapters, ("unet",)), memory.used(components.unet):
         answer: torch.Tensor = components.unet(
-            sample, timesteps, embeds, added_cond_kwargs=added or None, return_dict=False, **steered
+            sample,
+            timesteps,
+            embeds,
+            timestep_cond=_guidance(components, calls),
+            added_cond_kwargs=added or None,
+            return_dict=False,
+            **steered,
         )[0]
     return answer
+
+
+def _guidance(components: Components, calls: Sequence[UnetCall]) -> torch.Tensor | None:
+    """The guidance scale of each row, for a U-Net that is told it; a call that does not say is one without guidance."""
+    width = components.guidance_width
+    if width is None:
+        return None
+    none = guidance_embedding(1.0, width)
+    rows = [(c.guidance if c.guidance is not None else none).expand(len(c.sample), -1) for c in calls]
+    return torch.cat(rows).to(components.device, components.dtype)

@@ -11,7 +11,7 @@ import torch
 
 from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, merged, token_rows
 from studio.diffusion.families import Components
-from studio.diffusion.guidance import branches, guide
+from studio.diffusion.guidance import guide
 from studio.diffusion.lane import Evaluation
 from studio.diffusion.tokens import token_table
 from studio.engine.branching import Source
@@ -126,7 +126,7 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
     if isinstance(request, ImageToImage):
         steps = steps_run(steps, request.strength)
     tokens = {"prompt": token_table(components, request.prompt, steps)}
-    if branches(request.guidance_scale) == 2:
+    if components.branches(request.guidance_scale) == 2:
         tokens["negative_prompt"] = token_table(components, request.negative_prompt, steps)
     return {
         "format": 2,

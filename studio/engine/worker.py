@@ -29,7 +29,6 @@ from studio.diffusion.attention import AttentionMaps, observed
 from studio.diffusion.controlnet import AppliedControl, applied_control
 from studio.diffusion.damage import first_damaged
 from studio.diffusion.families import Components
-from studio.diffusion.guidance import branches
 from studio.diffusion.hires import scaled_up, second_request
 from studio.diffusion.lane import Evaluation, Lane, UnetCall, start_lane
 from studio.diffusion.latents import Variation
@@ -203,7 +202,7 @@ class Worker:
             return
         if run is None:
             run = self._runs[job.id] = self._resolved(job, components)
-        rows = branches(run.request.guidance_scale)
+        rows = components.branches(run.request.guidance_scale)
         memory.check(components, self.device, run.largest(), rows)
         image = run.waiting.pop(0)
         lane = start_lane(
@@ -308,7 +307,7 @@ class Worker:
             steps = request.num_inference_steps
             if isinstance(request, ImageToImage):
                 steps = steps_run(steps, request.strength)
-        guided = branches(request.guidance_scale) == 2
+        guided = components.branches(request.guidance_scale) == 2
         negative = request.negative_prompt if guided else ""
         scheduled = "[" in request.prompt or "[" in negative  # only prompt scheduling depends on the number of steps
         components.words = words = self._extras.words(components)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionInpaintPipeline
+from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
 from PIL import Image, ImageDraw
 
 from studio.diffusion import vae
@@ -81,6 +82,39 @@ def test_inpainting_is_bit_equal(components: Components, name: str, strength: fl
     ).images
     lane = masked_lane(components, asked(scheduler=name, strength=strength))
     run_lane(lane, lambda lane: ask_unet(components, lane))
+    assert torch.equal(lane.latents, reference)
+
+
+@pytest.fixture(scope="module")
+def nine(components: Components) -> Components:
+    """The same with an inpainting U-Net, which takes latents, mask and masked picture."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        unet = UNet2DConditionModel.from_config(dict(components.unet.config) | {"in_channels": 9}).eval()
+    return replace(components, unet=unet)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize("name", ["ddim", "euler", "dpmpp_2m", "euler_a"])
+def test_an_inpainting_unet_is_bit_equal(nine: Components, name: str, strength: float) -> None:
+    """The pipeline is handed the masked picture's latents without random numbers, as ours are (`inpainting_input`)."""
+    pipeline = StableDiffusionInpaintPipeline(
+        vae=nine.vae, text_encoder=nine.text_encoder, tokenizer=nine.tokenizer, unet=nine.unet,
+        scheduler=reference_scheduler(name, nine.scheduler_config, SEED), safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    embeds = conditioning(nine).at(0)[0]
+    pixels = vae.from_picture(start(), *SIZE)
+    white = torch.from_numpy(np.asarray(mask(), dtype=np.float32) / 255)[None, None] >= 0.5
+    reference = pipeline(
+        image=(pixels + 1) / 2, mask_image=mask(),
+        masked_image_latents=vae.encode(nine, pixels.masked_fill(white, 0.0)), width=64, height=64, strength=strength,
+        prompt_embeds=embeds[1:], negative_prompt_embeds=embeds[:1], generator=torch.Generator().manual_seed(SEED),
+        num_inference_steps=STEPS, guidance_scale=GUIDANCE, output_type="latent",
+    ).images  # fmt: skip
+    lane = masked_lane(nine, asked(scheduler=name, strength=strength))
+    run_lane(lane, lambda lane: ask_unet(nine, lane))
     assert torch.equal(lane.latents, reference)
 
 
