@@ -41,7 +41,7 @@ def load_checkpoint(folder: Path) -> Components:
 def make_pictures(components: Components, asked: Sequence[tuple[str, int]], settings: Settings) -> list[Image.Image]:
     """One picture for each (prompt, seed), in their order."""
     lanes = _lanes(components, asked, settings)
-    _run(components, lanes)
+    run_lanes(components, lanes)
     return [to_pictures(decode(components, lane.latents))[0] for lane in lanes]
 
 
@@ -50,7 +50,7 @@ def denoised_latents(
     components: Components, asked: Sequence[tuple[str, int]], settings: Settings
 ) -> list[torch.Tensor]:
     """Predicted x0 of each step of the runs of (prompt, seed), (runs, C, h, w) each: what previews show."""
-    return _run(components, _lanes(components, asked, settings))
+    return run_lanes(components, _lanes(components, asked, settings))
 
 
 def _lanes(components: Components, asked: Sequence[tuple[str, int]], settings: Settings) -> list[Lane]:
@@ -70,7 +70,8 @@ def _lanes(components: Components, asked: Sequence[tuple[str, int]], settings: S
     return lanes
 
 
-def _run(components: Components, lanes: list[Lane]) -> list[torch.Tensor]:
+def run_lanes(components: Components, lanes: list[Lane]) -> list[torch.Tensor]:
+    """Drive lanes of as many steps each to their end, all in one U-Net call a step; predicted x0 of each step."""
     denoised = []
     while not lanes[0].done:
         calls = [lane.call() for lane in lanes]

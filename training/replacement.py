@@ -1,0 +1,220 @@
+"""Paint a mask on the left object, type another: is it replaced? Read by the judge; JSON on the last line.
+
+    python -m training.replacement --checkpoint models/small-world-128           # 200 cases, some minutes
+
+Each case is a drawn picture of two objects side by side, of which the left one is masked; the prompt names another
+object in its place. The runs are the studio's own: the framing, the lanes and the pasting of an Inpaint request. A
+case is *replaced* when the judge sees the new object on the left of the old right one, and nothing else; that every
+pixel outside of the mask and its blur is the input's, to the last bit, is asserted for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from studio.diffusion.families import Components
+from studio.diffusion.lane import start_lane
+from studio.diffusion.prompt import encode_prompts
+from studio.diffusion.vae import decode, to_pictures
+from studio.framing import start_of
+from studio.requests import Inpaint, MaskFillName
+from training.evaluate import share
+from training.judge import Verdict, judge
+from training.pictures import load_checkpoint, run_lanes
+from training.sheets import Cell, save_sheet
+from training.world import (
+    BACKGROUNDS,
+    OBJECTS,
+    SCENE_VARIANTS,
+    SCENES,
+    SIZE,
+    Scene,
+    is_held_out,
+    pair_objects,
+    render,
+    with_article,
+)
+
+CASES = 200
+SEED = 77_000_000  # of the cases; no training picture is drawn from it
+BAR = 80  # percent replaced
+BATCH = 16  # cases that share a U-Net call
+MARGIN = 6  # pixels around the left object that are painted too, as a hand does
+SHOWN = 50  # on the sheet
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture, the object that is to be in the place of its left one, and the mask over that."""
+
+    scene: Scene
+    wanted: str
+    seed: int
+
+    @property
+    def left(self) -> str:
+        return self.scene.objects[0].name
+
+    @property
+    def right(self) -> str:
+        return self.scene.objects[1].name
+
+    @property
+    def prompt(self) -> str:
+        background = self.scene.background
+        subject = f"{with_article(self.wanted)} left of {with_article(self.right)}"
+        if background in SCENES:
+            return f"{subject} {SCENES[background][0]}"
+        return f"{subject} on {with_article(background)} background"
+
+    def mask(self) -> Image.Image:
+        """L, white over the left object's box and a margin, as far as the right object's box begins."""
+        left, right = self.scene.objects
+        drawn = Image.new("L", (SIZE, SIZE), 0)
+        box = (
+            left.left - MARGIN,
+            left.top - MARGIN,
+            min(left.left + left.side + MARGIN, right.left) - 1,
+            left.top + left.side + MARGIN - 1,
+        )
+        ImageDraw.Draw(drawn).rectangle(box, fill=255)
+        return drawn
+
+
+def draw_cases(count: int, seed: int = SEED) -> list[Case]:
+    """The first `count` cases, the same every time: pairs, backgrounds and new objects that training may have shown."""
+    rng = np.random.default_rng(seed)
+    names, grounds = sorted(OBJECTS), sorted([*BACKGROUNDS, *SCENES])
+    cases: list[Case] = []
+    while len(cases) < count:
+        old, right, wanted = (names[int(k)] for k in rng.choice(len(names), 3, replace=False))
+        background = grounds[int(rng.integers(len(grounds)))]
+        if is_held_out(old, right) or is_held_out(wanted, right):
+            continue
+        if any(is_held_out(name, background) for name in (old, right, wanted)):
+            continue
+        scene = Scene(
+            objects=pair_objects(old, right, "left of", rng),
+            relation="left of",
+            background=background,
+            variant=int(rng.integers(SCENE_VARIANTS)) if background in SCENES else 0,
+            style="plain",
+            caption="",
+        )
+        cases.append(Case(scene, wanted, seed + len(cases)))
+    return cases
+
+
+@torch.inference_mode()
+def repainted(components: Components, cases: Sequence[Case], asked: Inpaint) -> list[Image.Image]:
+    """Each case's picture with its masked part made anew; `asked` has the settings, all else is the case's own.
+
+    Raises AssertionError where a pixel outside of the mask and its blur is not the input's.
+    """
+    lanes, starts = [], []
+    for case in cases:
+        request = replace(asked, prompt=case.prompt, image=_png(render(case.scene)), mask=_png(case.mask()))
+        start = start_of(request, (components.native_width, components.native_height))
+        words = encode_prompts(
+            components,
+            case.prompt,
+            "",
+            num_steps=int(request.num_inference_steps * request.strength),
+            guidance_scale=request.guidance_scale,
+        )
+        lane = start_lane(
+            components, request, seed=case.seed, conditioning=words, picture=start.picture, mask=start.mask
+        )
+        lanes.append(lane)
+        starts.append(start)
+    run_lanes(components, lanes)
+    pictures = []
+    for case, lane, start in zip(cases, lanes, starts, strict=True):
+        assert start.paste is not None
+        made = start.paste.over(to_pictures(decode(components, lane.latents))[0])
+        outside = np.asarray(start.paste.fade) == 0
+        given = np.asarray(render(case.scene).convert("RGB"))
+        if given.shape != np.asarray(made).shape or not (np.asarray(made)[outside] == given[outside]).all():
+            raise AssertionError(f"{case.prompt}: pixels outside of the mask have changed")
+        pictures.append(made)
+    return pictures
+
+
+def is_replaced(case: Case, verdict: Verdict) -> bool:
+    """Whether the judge sees the new object on the left, the right one where it was, and nothing else."""
+    return verdict.holds("left of", case.wanted, case.right)
+
+
+def figures(cases: Sequence[Case], verdicts: Sequence[Verdict]) -> dict[str, object]:
+    """Percentages of the cases."""
+    pairs = list(zip(cases, verdicts, strict=True))
+    replaced = share(is_replaced(case, verdict) for case, verdict in pairs) or 0.0
+    return {
+        "cases": len(pairs),
+        "replaced": replaced,
+        "bar": BAR,
+        "reached": replaced >= BAR,
+        "still the old one": share(case.left in verdict.objects for case, verdict in pairs),
+        "right one kept": share(case.right in verdict.objects for case, verdict in pairs),
+        "background kept": share(case.scene.background == verdict.background for case, verdict in pairs),
+        "outside of the mask": "bit-identical in every case",
+    }
+
+
+def _png(picture: Image.Image) -> bytes:
+    encoded = io.BytesIO()
+    picture.save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def _cell(case: Case, picture: Image.Image, verdict: Verdict) -> Cell:
+    asked = f"{case.left} => {case.wanted}, beside {case.right}"
+    return Cell(picture, asked, " and ".join(verdict.objects) or "none", is_replaced(case, verdict))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=Path("models/small-world-128"))
+    parser.add_argument("--cases", type=int, default=CASES)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--fill", choices=("original", "noise", "edges"), default="original")
+    parser.add_argument("--sheet", type=Path, help="where to write the first pictures with their verdicts")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    components = load_checkpoint(given.checkpoint)
+    fill: MaskFillName = given.fill
+    asked = Inpaint(
+        prompt="",
+        image=b"of the case",
+        mask=b"of the case",
+        num_inference_steps=given.steps,
+        guidance_scale=given.guidance,
+        strength=given.strength,
+        mask_fill=fill,
+    )
+    cases = draw_cases(given.cases)
+    pictures: list[Image.Image] = []
+    for start in range(0, len(cases), BATCH):
+        pictures += repainted(components, cases[start : start + BATCH], asked)
+        print(f"{len(pictures)} of {len(cases)}", flush=True)
+    verdicts = [judge(picture) for picture in pictures]
+    if given.sheet is not None:
+        shown = list(zip(cases, pictures, verdicts, strict=True))[:SHOWN]
+        save_sheet(given.sheet, [_cell(*one) for one in shown])
+    settings = {"steps": given.steps, "guidance": given.guidance, "strength": given.strength, "fill": given.fill}
+    print(json.dumps({"replacement": figures(cases, verdicts), **settings, "checkpoint": given.checkpoint.name}))
+
+
+if __name__ == "__main__":
+    main()
