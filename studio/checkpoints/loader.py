@@ -530,6 +530,9 @@ def _check_fit(modules: Mapping[str, Any], tokenizers: Mapping[str, Any]) -> Non
     if unet.config.cross_attention_dim != width:
         given = f"{unet.config.cross_attention_dim} wide, the text encoder's are {width}"
         raise BadCheckpoint(f"The U-Net does not fit the text encoder: it takes embeddings {given}.")
+    vocabularies = [tokenizer.get_vocab() for tokenizer in tokenizers.values()]
+    if any(vocabulary != vocabularies[0] for vocabulary in vocabularies):  # prompts are cut by the first, for both
+        raise BadCheckpoint("The two tokenizers do not fit each other: they know different tokens.")
     for part, tokenizer in tokenizers.items():
         if len(tokenizer) > modules[part.replace("tokenizer", "text_encoder")].config.vocab_size:
             raise BadCheckpoint("The tokenizer does not fit the text encoder: it knows more tokens.")

@@ -23,6 +23,7 @@ from studio.ui import (
     image_to_image,
     inpaint,
     models,
+    models_api,
     noise_viewer,
     picker,
     session,
@@ -70,6 +71,7 @@ def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
                 models.build(engine)
         api.build(engine, gallery, demo, uploads)
         compare_api.build(engine, gallery, demo)
+        models_api.build(engine)
         desks = (words_first, picture_first, mask_first)
         compare.attach(engine, comparison, tabs, demo)
         demo.unload(gone)

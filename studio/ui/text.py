@@ -831,6 +831,10 @@ _ENGLISH: Mapping[str, str] = {
     "models.hub.cancel.of": "Cancel the download of {name}",
     "models.note": "Note",
     "models.note.empty": "What is worth remembering about it?",
+    "api.models": "Everything in the models folders: name, kind, state and why, family, precision, size, sha256, where"
+    " it is loaded, and the families whose checkpoints could run with its VAE.",
+    "api.choose_vae": "Lets `checkpoint` run with the VAE of `vae`, the name of a VAE or of a checkpoint that has one;"
+    " empty for its own. It is remembered. The owner's alone.",
     "models.state.incomplete": "needs a VAE",
     "models.fact.vae": "VAE",
     "models.vae.own": "Its own",

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 
 from studio.gallery import Gallery
 from studio.ui.models import EVENTS
@@ -126,6 +128,26 @@ def test_a_gated_repository_wants_a_token_on_the_page_too(engine: FakeEngine, ur
         assert len(owner.order("look")["repository"]["files"]) == 2
     finally:
         GIVEN["look"] = {"repository": "owner/model"}
+
+
+def test_the_api_lets_the_owner_choose_a_vae_and_nobody_else(engine: FakeEngine, url: str) -> None:
+    engine.models.reset()
+    owner, guest = (Client(url, auth=login, verbose=False) for login in (OWNER, GUEST))
+    lines = {line["name"]: line for line in owner.predict(api_name="/models")}
+    assert lines["bare"]["state"] == "incomplete"
+    assert lines["soft-vae"]["lends_vae_to"] == ["SD 1", "SD 2"]
+    with pytest.raises(AppError, match="Only the owner"):
+        guest.predict("bare", "soft-vae", api_name="/choose_vae")
+    with pytest.raises(AppError, match=r"vae: 'nothing' is not allowed\. Allowed: one of soft-vae"):
+        owner.predict("bare", "nothing", api_name="/choose_vae")
+    with pytest.raises(AppError, match="checkpoint: 'soft-vae' is not allowed"):
+        owner.predict("soft-vae", "soft-vae", api_name="/choose_vae")
+    assert engine.models.found() == MODELS
+    chosen = owner.predict("bare", "soft-vae", api_name="/choose_vae")
+    assert chosen == {"checkpoint": "bare", "vae": "soft-vae"}
+    assert {line["name"]: line["state"] for line in guest.predict(api_name="/models")}["bare"] == "usable"
+    owner.predict("bare", api_name="/choose_vae")
+    assert engine.models.all[MODELS[4].id].state == "incomplete"
 
 
 def test_without_a_login_nobody_is_in(url: str) -> None:
