@@ -1,7 +1,7 @@
 """Photographs of a page that is being served: `python -m tests.browser.make_screenshots --out docs/screenshots`.
 
 Desktop and phone, light and dark: a run under way, a finished one, image to image, and the noise viewer in its middle;
-then every panel of its expert mode (`--only viewer` for these alone), small: one pixel a pixel, 256 colours.
+then every panel of its expert mode (`--only viewer` for these alone), small: at most 1000 pixels wide, 96 colours.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.browser.conftest import FLAGS, quiet, ready
 from tests.browser.test_page import finished, generate, stage
 
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+WIDEST = 1000  # pixels of a panel's photograph
 VIEWER_SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 
 
@@ -75,7 +76,9 @@ def panels(browser: Browser, url: str, out: Path, *, size: str, theme: str, prom
         file = out / f"viewer-{name}-{size}-{theme}.png"
         file.write_bytes(what.screenshot())
         with Image.open(file) as picture:
-            picture.convert("RGB").quantize(256).save(file, optimize=True)
+            small = picture.convert("RGB")
+            small.thumbnail((WIDEST, 2 * small.height), Image.Resampling.LANCZOS)
+            small.quantize(96, dither=Image.Dither.NONE).save(file, optimize=True)
 
     def opened(tab: str) -> Locator:
         page.get_by_role("tab", name=tab, exact=True).click()
@@ -104,9 +107,7 @@ def panels(browser: Browser, url: str, out: Path, *, size: str, theme: str, prom
     shoot("latent", latent)
     attention = opened("Attention")
     attention.get_by_role("button", name="Ask each head").click()
-    box = attention.locator(".ls-attended .ls-frame").bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.6)
+    attention.locator(".ls-attended .ls-frame").click()
     expect(attention.locator("[data-places]")).to_be_visible(timeout=240_000)
     expect(attention.locator(".ls-heads canvas").first).to_be_visible(timeout=240_000)
     shoot("attention", attention)

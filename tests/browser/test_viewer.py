@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import quiet, ready
+from tests.browser.conftest import Studio, quiet, ready
 from tests.browser.test_page import finished, generate, stage
 
 Visitor = Callable[..., Page]
@@ -247,3 +248,21 @@ def test_a_run_is_watched_as_it_grows_until_somebody_goes_back(visitor: Visitor)
     expect(live).to_have_attribute("aria-pressed", "false")
     page.wait_for_function("document.querySelector('.ls-viewer').record.ended", timeout=60_000)
     expect(page.locator(".ls-where")).to_have_text("Evaluation 1 of 25")
+
+
+def test_the_studio_knows_when_a_visitor_opens_and_closes_the_page(visitor: Visitor, studio: Studio) -> None:
+    """What Gradio's page keeps open as long as it lives: without it recordings would go half an hour late."""
+
+    def told(visit: tuple[str, bool]) -> bool:
+        end = time.monotonic() + 60
+        while visit not in studio.engine.visits and time.monotonic() < end:
+            page.wait_for_timeout(100)
+        return visit in studio.engine.visits
+
+    page = visitor()
+    [cookie] = [one for one in page.context.cookies() if one.get("name") == "studio_owner"]
+    owner = cookie.get("value", "")
+    assert told((owner, True))
+    assert (owner, False) not in studio.engine.visits
+    page.goto("about:blank")
+    assert told((owner, False))

@@ -127,6 +127,7 @@ class FakeEngine:
     """One worker thread, first come first served."""
 
     def __init__(self, gallery: Gallery, *, seconds_per_step: float = 0.03, loading_seconds: float = 0.0) -> None:
+        self.visits: list[tuple[str, bool]] = []  # who opened (True) or closed the page
         self.gallery = gallery
         self.models = FakeModels()
         self.seconds_per_step = seconds_per_step
@@ -314,7 +315,8 @@ class FakeEngine:
         return _safetensors(job, since)
 
     def visitor(self, owner: str, *, here: bool) -> None:
-        """Recordings of this engine are drawn anew each time: there is nothing to let go of."""
+        """Recordings of this engine are drawn anew each time: there is nothing to let go of, only something to note."""
+        self.visits.append((owner, here))
 
     def close(self) -> None:
         with self._wake:

@@ -68,7 +68,8 @@ window.LatentStudio.header = ({ element, props, watch }) => {
     address names (`addresses`: what stands between # and : to the tab's label). */
 function keepTab(addresses) {
   const KEPT = "latent-studio-tab";
-  const tabs = () => [...document.querySelectorAll("#tabs [role=tab]")];
+  // On a phone those that have no room are in a menu of Gradio's, as buttons.
+  const tabs = () => [...document.querySelectorAll("#tabs [role=tab], #tabs .overflow-dropdown button")];
   const linked = Object.keys(addresses).find((name) => location.hash.startsWith(`#${name}:`));
   const kept = linked ? addresses[linked] : sessionStorage.getItem(KEPT);
   const open = (tries) => {
@@ -77,9 +78,9 @@ function keepTab(addresses) {
     if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
   };
   if (linked || (kept && !location.search && !location.hash)) open(300);
-  document.addEventListener("click", () =>
+  document.addEventListener("click", ({ target }) =>
     requestAnimationFrame(() => {
-      const chosen = tabs().find((one) => one.getAttribute("aria-selected") === "true");
+      const chosen = target.closest?.("#tabs .overflow-dropdown button") || tabs().find((one) => one.getAttribute("aria-selected") === "true");
       if (chosen) sessionStorage.setItem(KEPT, chosen.textContent.trim());
     }),
   );

@@ -7,7 +7,7 @@ window.LatentStudio.panels.push({
   build(context) {
     const { h, say } = context;
     const { svg, number } = window.LatentStudio;
-    const [ROW, LEFT, RIGHT, TOP] = [56, 16, 300, 28];
+    const [LEFT, TOP] = [16, 28];
     const prompt = h("input", { type: "text", class: "ls-text" });
     const negative = h("input", { type: "text", class: "ls-text" });
     const guidance = h("input", { type: "number", class: "ls-text", step: 0.5, min: 1, max: 30 });
@@ -75,10 +75,12 @@ window.LatentStudio.panels.push({
     function drawTree() {
       const { record, index } = context;
       const total = Math.max(record.run.total || 0, record.evaluations.length);
-      const width = 760;
-      const x = (k) => LEFT + ((width - LEFT - RIGHT) * k) / Math.max(1, total - 1);
-      const y = (row) => TOP + row * ROW;
-      const height = TOP + (nodes.length - 1) * ROW + 36;
+      // Where there is no room for the names beside the lines they stand below them.
+      const narrow = tree.parentElement.clientWidth > 0 && tree.parentElement.clientWidth < 600;
+      const [width, right, row_] = narrow ? [340, 24, 74] : [760, 300, 56];
+      const x = (k) => LEFT + ((width - LEFT - right) * k) / Math.max(1, total - 1);
+      const y = (row) => TOP + row * row_;
+      const height = TOP + (nodes.length - 1) * row_ + (narrow ? 48 : 36);
       tree.setAttribute("viewBox", `0 0 ${width} ${height}`);
       tree.style.minWidth = `${width}px`;
       const parts = [];
@@ -97,11 +99,12 @@ window.LatentStudio.panels.push({
           }
         });
         group.append(svg("path", { d: line, class: "ls-branch-line" }));
-        group.append(svg("rect", { x: x(total - 1) + 4, y: y(row) - 22, width: RIGHT - 8, height: 44, class: "ls-branch-hit" }));
+        const [left, top] = narrow ? [LEFT, y(row) + 22] : [x(total - 1) + 14, y(row) - 2];
+        group.append(svg("rect", { x: left - 10, y: narrow ? y(row) - 12 : y(row) - 22, width: narrow ? width - LEFT : right - 8, height: narrow ? 56 : 44, class: "ls-branch-hit" }));
         if (parent >= 0) group.append(svg("circle", { cx: x(from), cy: y(parent), r: 4, class: "ls-branch-from" }));
         group.append(svg("circle", { cx: x(total - 1), cy: y(row), r: 5, class: "ls-branch-end" }));
-        group.append(svg("text", { x: x(total - 1) + 14, y: y(row) - 2, class: "ls-branch-name" }, short(told(node), 40)));
-        group.append(svg("text", { x: x(total - 1) + 14, y: y(row) + 13 }, short([node.prompt, say("fact.guidance", { guidance: node.guidance_scale }), node.state === "finished" ? "" : say(`branches.state.${node.state}`)].filter(Boolean).join(" · "), 46)));
+        group.append(svg("text", { x: left, y: top, class: "ls-branch-name" }, short(told(node), 40)));
+        group.append(svg("text", { x: left, y: top + 15 }, short([node.prompt, say("fact.guidance", { guidance: node.guidance_scale }), node.state === "finished" ? "" : say(`branches.state.${node.state}`)].filter(Boolean).join(" · "), 46)));
         if (here) group.append(svg("line", { x1: x(index), x2: x(index), y1: y(row) - 10, y2: y(row) + 10, class: "ls-now" }));
         parts.push(group);
       });

@@ -10,6 +10,7 @@ window.LatentStudio.panels.push({
     const { h, say } = context;
     const { svg, chart, number, ask, latest, pictureSource, gaussians, histogram, moments, drawBytes, decoderOf, rmsOfCells } = window.LatentStudio;
     const STRENGTHS = [0.25, 0.5, 0.75];
+    const NARROW = matchMedia("(max-width: 599px)");
     const SETTLED = 350; // ms a slider must rest before the error map asks for a model call
     const source = pictureSource(context);
     const pane = (name) => {
@@ -147,7 +148,7 @@ window.LatentStudio.panels.push({
           slider.value = String(timestep);
           slider.dispatchEvent(new Event("input"));
         };
-        const mark = h("button", { type: "button", class: "ls-tick", onclick: to, title: say("forward.strength", { strength }) }, say("forward.strength.short", { strength }));
+        const mark = h("button", { type: "button", class: "ls-tick", onclick: to, title: say("forward.strength", { strength }) }, NARROW.matches ? String(strength) : say("forward.strength.short", { strength }));
         mark.style.left = `${(timestep / Number(slider.max)) * 100}%`;
         return mark;
       }));
