@@ -3,7 +3,7 @@
     python -m training.previews --checkpoint models/small-world-128
 
 Frames of one picture, as a run shows them, JPEG included; medians. PSNR against the VAE's own decoding: of encodings of
-held-out pictures, and of the predicted x0 of real runs, early and late. Measure on an idle machine.
+held-out pictures, and of the predicted x0 of real runs, early and late. Measure on an idle machine, or with --busy.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from training.pictures import Settings, denoised_latents, load_checkpoint
 from training.train_autoencoder import HELD_OUT_SEED, draw_pictures, to_pixels
 
 PEAK = 255.0
+Clock = Callable[[], float]  # seconds
 
 
 def pictures_psnr(shown: np.ndarray, wanted: np.ndarray) -> float:
@@ -34,32 +36,33 @@ def pictures_psnr(shown: np.ndarray, wanted: np.ndarray) -> float:
     return float((10 * np.log10(PEAK**2 / error)).mean())
 
 
-def frame_milliseconds(ladder: Ladder, rung: RungName, latents: Tensor, count: int) -> float:
+def frame_milliseconds(ladder: Ladder, rung: RungName, latents: Tensor, count: int, clock: Clock) -> float:
     """Median time of one frame of one picture, from latents (1, C, h, w) to JPEG."""
     seconds = []
     for _ in range(count + 3):  # the first ones pay for set-up
-        began = time.perf_counter()
+        began = clock()
         Frame(ladder.decode(rung, latents)[0], rung).preview()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(clock() - began)
     return 1000 * statistics.median(seconds[3:])
 
 
 @torch.inference_mode()
-def step_milliseconds(components: Components, count: int) -> float:
+def step_milliseconds(components: Components, count: int, clock: Clock) -> float:
     """Median time of one guided step's U-Net call for one picture."""
     shape = (2, components.latent_channels, components.native_height // 8, components.native_width // 8)
     sample, embeds = torch.zeros(shape), torch.zeros(2, 77, components.unet.config.cross_attention_dim)
     seconds = []
     for _ in range(count + 3):
-        began = time.perf_counter()
+        began = clock()
         components.unet(sample, torch.tensor(500), embeds, return_dict=False)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(clock() - began)
     return 1000 * statistics.median(seconds[3:])
 
 
 @torch.inference_mode()
-def measure(components: Components, pictures: int, runs: int, frames: int) -> dict[str, object]:
-    """Every rung's figures, and a step's time beside them."""
+def measure(components: Components, pictures: int, runs: int, frames: int, busy: bool = False) -> dict[str, object]:
+    """Every rung's figures, and a step's time beside them. `busy`: in CPU time, which other work hardly changes."""
+    clock = time.process_time if busy else time.perf_counter
     ladder = Ladder(components)
     truth = draw_pictures(HELD_OUT_SEED, range(pictures))
     pixels = to_pixels(torch.from_numpy(truth))
@@ -69,11 +72,11 @@ def measure(components: Components, pictures: int, runs: int, frames: int) -> di
     settings = Settings()
     steps = denoised_latents(components, asked, settings)  # one per step, (runs, C, h, w)
     thirds = {"first third": steps[: len(steps) // 3], "last third": steps[-(len(steps) // 3) :]}
-    step = step_milliseconds(components, frames)
+    step = step_milliseconds(components, frames, clock)
     whole = decoded(ladder, "full", latents)
     rungs: dict[str, object] = {}
     for rung in ladder.rungs:
-        milliseconds = frame_milliseconds(ladder, rung, latents[:1], frames)
+        milliseconds = frame_milliseconds(ladder, rung, latents[:1], frames, clock)
         shown = decoded(ladder, rung, latents)
         figures: dict[str, object] = {
             "milliseconds": round(milliseconds, 2),
@@ -88,7 +91,12 @@ def measure(components: Components, pictures: int, runs: int, frames: int) -> di
                 near = pictures_psnr(decoded(ladder, rung, joined), decoded(ladder, "full", joined))
                 figures[f"PSNR to full, of predicted x0, {name}"] = round(near, 2)
         rungs[rung] = figures
-    return {"threads": torch.get_num_threads(), "step, milliseconds": round(step, 2), "rungs": rungs}
+    return {
+        "clock": "CPU" if busy else "wall",
+        "threads": torch.get_num_threads(),
+        "step, milliseconds": round(step, 2),
+        "rungs": rungs,
+    }
 
 
 def decoded(ladder: Ladder, rung: RungName, latents: Tensor) -> np.ndarray:
@@ -103,11 +111,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=16, help="runs whose predicted x0 are decoded")
     parser.add_argument("--frames", type=int, default=30, help="frames per measured time")
     parser.add_argument("--threads", type=int, help="of torch; else as many as it takes")
+    parser.add_argument("--busy", action="store_true", help="CPU time instead of the clock's; take one thread")
     options = parser.parse_args()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     components = load_checkpoint(options.checkpoint)
-    print(json.dumps(measure(components, options.pictures, options.runs, options.frames)))
+    print(json.dumps(measure(components, options.pictures, options.runs, options.frames, options.busy)))
 
 
 if __name__ == "__main__":

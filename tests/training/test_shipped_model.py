@@ -10,12 +10,15 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
+from studio.checkpoints.loader import TINY_VAE
 from studio.diffusion.preview import decode_fast
 from training.export import world_words
 from training.losses import conditional_ldm_loss
+from training.pictures import load_checkpoint
 from training.schedule import make_scheduler
 from training.tokenizer import MODEL_MAX_LENGTH
 from training.train_autoencoder import HELD_OUT_SEED, picture_batch, psnr
+from training.train_tiny import HeldOut
 from training.world import draw_scene
 
 CHECKPOINT = Path("models/small-world-128")
@@ -76,6 +79,15 @@ def test_round_trip_and_fast_preview(
         fast = decode_fast(latents, preview["weight"].float(), preview["bias"].float())
     assert psnr(decoded, pixels) > 22
     assert psnr(fast, pixels) > 19
+
+
+def test_the_tiny_decoder_is_the_checkpoints_own_and_knows_its_latents() -> None:
+    components = load_checkpoint(CHECKPOINT)
+    assert components.tiny_vae is not None
+    figures = HeldOut(components.vae, components.vae.config.scaling_factor, 12).figures(components.tiny_vae)
+    assert figures["psnr"] > 24, "to the whole VAE's decoding"
+    files = [file for file in (CHECKPOINT / TINY_VAE).iterdir() if file.suffix == ".safetensors"]
+    assert sum(file.stat().st_size for file in files) < 2_000_000
 
 
 @pytest.mark.parametrize("count", [COUNT, pytest.param(200, marks=pytest.mark.slow)])

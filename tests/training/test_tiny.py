@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
@@ -12,6 +14,7 @@ from PIL import Image
 
 from studio.checkpoints.identify import LATENTS_OF
 from studio.checkpoints.loader import TINY_VAE
+from tests.tiny import tiny_components
 from tests.training.test_resume import TINY_AUTOENCODER, DyingWorkers, Killed
 from training import export
 from training.budget import Budget
@@ -19,8 +22,9 @@ from training.encode_latents import CachedLatents
 from training.export import drop_strange_tiny, export_tiny
 from training.hardware import Hardware
 from training.options import RunOptions
+from training.previews import measure, pictures_psnr
 from training.state import save_state
-from training.train_autoencoder import make_autoencoder
+from training.train_autoencoder import HELD_OUT_SEED, draw_pictures, make_autoencoder
 from training.train_tiny import HeldOut, Teacher, TinyConfig, load_tiny, softened, tiny_loss, train
 from training.workers import Workers
 
@@ -135,3 +139,24 @@ def test_it_is_exported_for_its_own_latents_only(folder: Path, monkeypatch: pyte
     assert drop_strange_tiny(small, vae)
     assert not (small / TINY_VAE).exists()
     assert not drop_strange_tiny(small, vae)
+
+
+def test_every_rung_is_measured_against_the_whole_vae() -> None:
+    components = tiny_components()
+    components.fast_preview = (torch.zeros(192, 4, 3, 3), torch.zeros(192))
+    found = measure(components, pictures=2, runs=1, frames=1, busy=True)
+    rungs = found["rungs"]
+    assert isinstance(rungs, dict)
+    assert list(rungs) == ["full", "fast"]
+    fast = rungs["fast"]
+    gray = pictures_psnr(np.full((2, 128, 128, 3), 128, np.uint8), draw_pictures(HELD_OUT_SEED, range(2)))
+    assert fast["PSNR to the picture"] == pytest.approx(gray, abs=0.01)
+    assert fast["PSNR to full, of encodings"] > 0
+    assert "PSNR to full, of encodings" not in rungs["full"]
+    assert {"milliseconds", "of a step", "automatic may take it"} <= rungs["full"].keys()
+    json.dumps(found)
+
+
+def test_psnr_by_hand() -> None:
+    shown, wanted = np.full((1, 4, 4, 3), 10, np.uint8), np.full((1, 4, 4, 3), 35, np.uint8)
+    assert pictures_psnr(shown, wanted) == pytest.approx(20 * math.log10(255 / 25))
