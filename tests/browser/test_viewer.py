@@ -250,6 +250,12 @@ def test_a_run_is_watched_as_it_grows_until_somebody_goes_back(visitor: Visitor)
     expect(page.locator(".ls-where")).to_have_text("Evaluation 1 of 25")
 
 
+def test_on_a_phone_the_address_opens_the_viewer_out_of_the_menu(visitor: Visitor, studio: Studio) -> None:
+    page = visitor(width=390, height=844)
+    page.goto(f"{studio.url}?again#viewer:mode=beginner")
+    expect(page.locator("#noise_viewer-prompt")).to_be_visible(timeout=60_000)
+
+
 def test_the_studio_knows_when_a_visitor_opens_and_closes_the_page(visitor: Visitor, studio: Studio) -> None:
     """What Gradio's page keeps open as long as it lives: without it recordings would go half an hour late."""
 
