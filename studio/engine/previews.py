@@ -86,9 +86,11 @@ class Ladder:
         return "full"
 
     def _keep(self, what: Hashable, seconds: float) -> None:
-        old = self._means.get(what)
-        self._means[what] = seconds if old is None else _MEMORY * old + (1 - _MEMORY) * seconds
-        self._measured[what] = self._measured.get(what, 0) + 1
+        times = self._measured.get(what, 0)
+        # The first measurements are dropped, not averaged in: a mean would remember their set-up for dozens of frames.
+        known = times >= _TRIES
+        self._means[what] = _MEMORY * self._means[what] + (1 - _MEMORY) * seconds if known else seconds
+        self._measured[what] = times + 1
 
     def decode(self, rung: RungName, denoised: torch.Tensor) -> np.ndarray[Any, Any]:
         """Predicted x0 (n, C, h, w) => uint8 pictures (n, H, W, 3) by one rung, in one call."""

@@ -62,6 +62,13 @@ def test_automatic_tries_a_tiny_decoder_twice_and_keeps_it_where_it_pays(with_ti
         assert found.choose("automatic", SIZE) == kept
 
 
+def test_what_setting_up_has_cost_is_forgotten(with_tiny: Components) -> None:
+    found = ladder(with_tiny, step=1.0)
+    for cost in (5.0, 0.1):
+        found.record("tiny", SIZE, cost)
+    assert found.choose("automatic", SIZE) == "tiny"
+
+
 def test_no_tiny_frame_where_the_whole_vae_pays_or_no_step_is_measured(with_tiny: Components) -> None:
     assert ladder(with_tiny, step=1.0, full=0.1).choose("automatic", SIZE) == "full"
     assert Ladder(with_tiny).choose("automatic", SIZE) == "fast"
