@@ -464,14 +464,14 @@ def test_stop_while_the_checkpoint_is_loading(make_engine: EngineFactory, monkey
     from studio.checkpoints import loader
 
     engine = make_engine(start=False)
-    real, job = loader._fill, engine.submit(ask(), owner="anna")
+    real, job = loader.fill, engine.submit(ask(), owner="anna")
     stops: list[bool] = []
 
     def slow(*arguments: Any) -> Any:
         stops.append(engine.cancel(job, owner="anna"))
         return real(*arguments)
 
-    monkeypatch.setattr(loader, "_fill", slow)
+    monkeypatch.setattr(loader, "fill", slow)
     engine.start()
     assert isinstance(outcome(engine, job), Stopped)
     assert isinstance(run(engine, ask())[-1], Finished)
