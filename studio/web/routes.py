@@ -87,6 +87,7 @@ class Routes:
                 Route("/thumbnail/{picture_id}", self.thumbnail),
                 Route("/record/{job_id}", self.record),
                 Route("/export/{job_id}", self.export),
+                Route("/stop/{job_id}", self.stop, methods=["POST"]),
                 Route("/branch/{job_id}", self.branch, methods=["POST"]),
                 Route("/branches/{job_id}", self.branches),
                 Route("/sheet/{job_id}.png", self.compare_sheet),
@@ -184,6 +185,15 @@ class Routes:
         except Refused as error:
             return PlainTextResponse(str(error), status_code=409)
         return JSONResponse({"job_id": job_id}, headers={"cache-control": "no-store"})
+
+    async def stop(self, request: Request) -> Response:
+        """POST /stop/{job}: ask a job to stop, as the page's Stop does but without the page's queue, for a slider that
+        has just been moved in live mode."""
+        try:
+            self.engine.cancel(request.path_params["job_id"], owner=request.headers[HEADER])
+        except UnknownJob:
+            return _nothing_here()
+        return Response(status_code=204)
 
     async def branches(self, request: Request) -> Response:
         """GET /branches/{job}: the tree of branches that it belongs to, a list of studio.branch.BranchNode."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
@@ -42,3 +43,35 @@ def test_letting_go_of_a_slider_makes_the_picture_again_from_the_same_noise(visi
     replaced = next(job for job in studio.engine._jobs.values() if job.id == second)
     assert replaced.end is not None
     assert replaced.state == "stopped"
+
+
+def test_a_run_is_stopped_as_soon_as_the_slider_moves_and_is_made_again_if_it_comes_back(
+    visitor: Visitor, studio: Studio
+) -> None:
+    page = visitor()
+    generate(page, "out of date")
+    finished(page)
+    first = str(desk(page).get_attribute("data-job"))
+    page.locator("#text_to_image-live input").check()
+    expect(page.locator("#text_to_image-seed :is(input, textarea)").first).to_have_value(re.compile(r"^\d+$"))
+    let_go(page, "num_inference_steps", 150)
+    expect(desk(page)).to_have_attribute("data-run", "running")
+    expect(desk(page)).not_to_have_attribute("data-job", first)
+    running = str(desk(page).get_attribute("data-job"))
+    slider = page.locator("#text_to_image-guidance_scale input[type=range]")
+    box = slider.bounding_box()
+    assert box is not None
+    at = slider.evaluate("s => (s.value - s.min) / (s.max - s.min)")
+    x, y = box["x"] + 8 + at * (box["width"] - 16), box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=4)
+    old = next(job for job in studio.engine._jobs.values() if job.id == running)
+    deadline = time.monotonic() + 15
+    while old.state != "stopped" and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    assert old.state == "stopped"
+    assert desk(page).get_attribute("data-job") == running  # nothing new before the slider is let go of
+    page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+    expect(desk(page)).not_to_have_attribute("data-job", running)

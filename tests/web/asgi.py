@@ -134,6 +134,13 @@ class Records:
         self.asked: list[tuple[Question, str]] = []
         self.refusal: Exception | None = None
         self.recording = b""
+        self.stopped: list[str] = []
+
+    def cancel(self, job_id: str, *, owner: str) -> bool:
+        if self.owners.get(job_id) != owner:
+            raise UnknownJob
+        self.stopped.append(job_id)
+        return True
 
     def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
         if self.owners.get(job_id) != owner:

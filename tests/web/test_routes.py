@@ -138,6 +138,16 @@ def test_a_question_is_asked_with_a_picture_sent_or_named(studio: Studio) -> Non
     assert len(studio.records.asked) == 2
 
 
+def test_a_job_is_stopped_by_its_owner_alone_and_by_no_link(studio: Studio) -> None:
+    studio.records.owners["job"] = studio.ann.cookies[COOKIE]
+    assert studio.bob("/stop/job", method="POST").status == 404
+    assert studio.ann("/stop/other", method="POST").status == 404
+    assert studio.ann("/stop/job").status == 405
+    assert studio.records.stopped == []
+    assert studio.ann("/stop/job", method="POST").status == 204
+    assert studio.records.stopped == ["job"]
+
+
 def test_a_branch_is_asked_for_and_its_tree_listed(studio: Studio) -> None:
     studio.records.owners["job"] = studio.ann.cookies[COOKIE]
     answer = studio.ann("/branch/job", query="image=1&evaluation=3&guidance_scale=2", method="POST")

@@ -1,5 +1,6 @@
 /* Live mode of Text to image: letting go of a slider makes the picture again. One wish at a time is on its way to the
-   studio, and the newest of those that came meanwhile follows it, so they cannot overtake each other. */
+   studio, and the newest of those that came meanwhile follows it, so they cannot overtake each other. The run before is
+   out of date as soon as the slider moves: it is stopped then, so that the machine is free when the slider is let go. */
 "use strict";
 
 (() => {
@@ -8,11 +9,13 @@
   let waiting = null; // the job that was shown when the wish on its way was sent
   let again = false;
   let timer = null;
+  let owed = false; // the run was stopped because a slider moved, and nothing was wished for since
 
   const desk = () => document.getElementById(`${TAB}-desk`);
   const isLive = () => !!document.querySelector(`#${TAB}-live input[type=checkbox]:checked`);
 
   function wish() {
+    owed = false;
     if (waiting !== null) {
       again = true;
       return;
@@ -30,6 +33,16 @@
     if (again) wish();
   }
 
+  document.addEventListener("input", (event) => {
+    const { job, run } = desk() ? desk().dataset : {};
+    if (!event.isTrusted || !event.target.matches("input[type=range]") || !event.target.closest(`#${TAB}-desk`)) return;
+    if (!isLive() || owed || run !== "running" || !job || waiting !== null) return;
+    owed = true;
+    desk().dispatchEvent(new CustomEvent("ls-leave", { detail: job }));
+    fetch(`/stop/${encodeURIComponent(job)}`, { method: "POST" }).catch(() => {}); // the wish stops it as well
+  });
+  // A slider that came back to where it was tells no change, but its run is gone.
+  document.addEventListener("pointerup", () => setTimeout(() => owed && isLive() && wish(), 60));
   document.addEventListener("change", (event) => {
     const field = event.target;
     if (!field.matches("input[type=range], .ls-slider input[type=number]") || !field.closest(`#${TAB}-desk`)) return;

@@ -422,11 +422,13 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
 
   // ------------------------------------------------------------------------------------------- a new view
 
+  root().addEventListener("ls-leave", (event) => left.add(event.detail));
+
   function receive() {
     const next = props.value;
     if (!next || !next.state) return;
     const newJob = next.job && next.job !== view.job;
-    if (newJob && left.has(next.job)) return; // the end of a run that live mode has replaced
+    if (left.has(next.job)) return; // the end of a run that live mode has replaced, or is about to
     if (newJob) {
       if (view.job) left.add(view.job);
       films = [];
