@@ -232,7 +232,7 @@ def test_out_of_memory_says_what_to_lower_and_the_next_job_works(
 
     engine = make_engine(make_device=SmallDevice)
     target, name = {
-        "load": (loader, "_fill"),
+        "load": (loader, "fill"),
         "call": (worker, "call_unet"),
         "decode": (vae, "decode"),
     }[place]
