@@ -145,7 +145,9 @@ def test_words_are_tokens_and_their_attention_adds_up_to_all_of_it(viewer: Page)
     box = viewer.locator(".ls-attended .ls-frame").bounding_box()
     assert box
     viewer.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    shares = viewer.eval_on_selector_all(".ls-bar-row small", "all => all.map((one) => Number(one.textContent))")
+    shares = viewer.eval_on_selector_all(
+        ".ls-bar-row[data-word] small", "all => all.map((one) => Number(one.textContent))"
+    )
     assert abs(sum(shares) - 100) < 1
     assert viewer.locator(".ls-bar-row[data-word=apple] small").inner_text() != before
     viewer.mouse.move(5, 5)
