@@ -74,7 +74,11 @@ async def run_live(
     engine: Engine, gallery: Gallery, owner: str, origin: str, ask: Callable[[], Request]
 ) -> AsyncIterator[View]:
     """As `run`, for a slider that was let go of: the tab's run before is stopped, and the new one is asked for before
-    anything else is looked up. Its views say `live`, so that the picture before stays until the first preview."""
+    anything else is looked up. Its views say `live`, so that the picture before stays until the first preview.
+
+    What would only say that it begins is left out while nobody waits before it: drawing that takes the browser's
+    time, and on two cores the U-Net's, just when the first preview is made.
+    """
     try:
         request = ask()
         for job in engine.jobs(owner=owner):
@@ -82,8 +86,13 @@ async def run_live(
                 engine.cancel(job.job_id, owner=owner)
         job_id = engine.submit(request, owner=owner, origin=origin)
         asked = render.asked_view(request, job_id, engine.catalog(), []) | {"live": True}
-        yield asked
+        at_once = engine.status().queued <= 1  # but for this one
+        if not at_once:
+            yield asked
         async for view in watch(engine, gallery, owner, asked):
+            if at_once and view["state"] in ("queued", "running") and not any(view.get("previews") or ()):
+                continue
+            at_once = False
             yield view
     except InvalidRequest as error:
         yield render.problems_view(error, await earlier(gallery, owner))
