@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
 
+from studio.lora_tags import lora_tags, with_lora_weight
 from studio.requests import (
     MAX_PROMPT_CHARACTERS,
     MAX_SEED,
@@ -75,7 +76,6 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
 }
 
 _IN_THE_PROMPT: frozenset[AxisField] = frozenset({"prompt", "lora_weight"})  # axes that leave every field its own value
-_LORA = re.compile(r"<lora:([^<>:]+)(?::[^<>]*)?>", re.IGNORECASE)  # the first tag's weight is the axis
 
 # --------------------------------------------------------------------------------------------------- the grammar
 
@@ -224,8 +224,7 @@ class Axis:
             for name in ("prompt", "negative_prompt"):
                 values[name] = str(values[name]).replace(str(self.values[0]), str(value))
         elif self.field == "lora_weight":
-            written = f":{float(value):g}>"
-            values["prompt"] = _LORA.sub(lambda tag: f"<lora:{tag[1]}{written}", str(values["prompt"]), count=1)
+            values["prompt"] = with_lora_weight(str(values["prompt"]), float(value))
         elif self.field == "size":
             values["width"], values["height"] = (int(side) for side in str(value).split("x"))
         else:
@@ -282,7 +281,7 @@ class Surface:
             ):
                 allowed = "a first value that stands in the prompt or the negative prompt"
                 found.append(Problem(f"{name}_values", shown(axis.values[0]), allowed))
-            if axis.field == "lora_weight" and not _LORA.search(self.base.prompt):
+            if axis.field == "lora_weight" and not lora_tags(self.base.prompt):
                 allowed = "a prompt that names a LoRA, such as <lora:name:1>"
                 found.append(Problem(name, "lora_weight", allowed))
             if axis.field == "prompt" and not str(axis.values[0]):

@@ -17,7 +17,7 @@ from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.embeddings import Embedding
 from studio.diffusion.families import Components
 from studio.diffusion.lora import Adapter, Applied
-from studio.diffusion.prompt import LoraTag
+from studio.lora_tags import LoraTag
 from studio.requests import MAX_CONTROLS, InvalidRequest, Problem, shown
 
 logger = logging.getLogger(__name__)

@@ -19,6 +19,7 @@ from studio.diffusion.embeddings import Embedding, Placed, Words, put_in, split_
 from studio.diffusion.families import Components
 from studio.diffusion.lora import Applied, applied
 from studio.diffusion.vae import NotFinite
+from studio.lora_tags import without_lora_tags
 from studio.requests import InvalidRequest, Problem
 
 PLACEHOLDER = 0  # the token whose embedding a learned vector replaces; which one it is does not matter
@@ -28,51 +29,6 @@ COMMA_BACKTRACK = 20  # a chunk that overflows ends at a comma this near its end
 # chunks long. Stable Diffusion's text encoder does so many in about a minute on two CPU cores.
 MAX_CHUNKS = 1200
 MAX_WEIGHT = 100.0  # of one span; brackets nested a thousand deep must not make infinities
-
-# ---------------------------------------------------------------------------------------------------------- LoRA tags
-
-
-@dataclass(frozen=True)
-class LoraTag:
-    """<lora:name:text:unet> of a prompt: a LoRA and how much of it in the text encoders and in the U-Net."""
-
-    name: str
-    text_scale: float = 1.0
-    unet_scale: float = 1.0
-
-
-MAX_LORA_TAGS = 16
-_LORA_TAG = re.compile(r"<lora:([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
-
-
-def lora_tags(prompt: str) -> tuple[LoraTag, ...]:
-    """The LoRA tags of a prompt, in order. Their grammar is A1111's: <lora:name>, <lora:name:0.8>, <lora:name:te:unet>
-    or named, <lora:name:te=0.5:unet=1>. The U-Net's weight is the text encoders' where it is not given; a weight that
-    is no number makes the tag plain text."""
-    return tuple(tag for match in _LORA_TAG.finditer(prompt) if (tag := _lora_tag(match)) is not None)
-
-
-def without_lora_tags(prompt: str) -> str:
-    """The prompt as the text encoder reads it."""
-    return _LORA_TAG.sub(lambda match: "" if _lora_tag(match) is not None else match.group(0), prompt)
-
-
-def _lora_tag(match: re.Match[str]) -> LoraTag | None:
-    given: dict[str, float] = {}
-    for position, text in enumerate(match.group(2).split(":")[1:]):
-        key, named, number = text.partition("=")
-        if not named:
-            key, number = ("te", "unet", "dyn")[min(position, 2)], text
-        try:
-            value = float(number)
-        except ValueError:
-            return None
-        if key.strip() not in ("te", "unet", "dyn") or not -MAX_WEIGHT <= value <= MAX_WEIGHT:
-            return None
-        given[key.strip()] = value
-    text_scale = given.get("te", 1.0)
-    return LoraTag(match.group(1).strip(), text_scale, given.get("unet", text_scale))
-
 
 # ------------------------------------------------------------------------------------------------ prompt scheduling
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from studio.diffusion.families import Components
-from studio.diffusion.prompt import CHUNK_TOKENS, Chunk, chunks_of, prompt_schedule, without_lora_tags
+from studio.diffusion.prompt import CHUNK_TOKENS, Chunk, chunks_of, prompt_schedule
+from studio.lora_tags import without_lora_tags
 
 
 def token_table(components: Components, text: str, num_steps: int) -> list[dict[str, Any]]:

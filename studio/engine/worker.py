@@ -33,7 +33,7 @@ from studio.diffusion.hires import scaled_up, second_request
 from studio.diffusion.lane import Evaluation, Lane, UnetCall, start_lane
 from studio.diffusion.latents import Variation
 from studio.diffusion.lora import Applied
-from studio.diffusion.prompt import Conditioning, encode_prompts, lora_tags
+from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.diffusion.schedule import make_schedule
 from studio.diffusion.text_memory import TextMemory
 from studio.engine import answers, failures, looking, memory, recording
@@ -50,6 +50,7 @@ from studio.engine.recorder import Recorder
 from studio.engine.runs import Run, Running
 from studio.events import Loading, Queued, Refused, RungName
 from studio.gallery import Gallery
+from studio.lora_tags import lora_tags
 from studio.questions import LookAgain
 from studio.requests import RANDOM_SEEDS, ImageToImage, Request, TextToImage, steps_run
 

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from studio.checkpoints.embedding_file import load_embedding
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.diffusion.embeddings import Embedding, split_by_words
-from studio.diffusion.prompt import LoraTag, chunks_of, encode_prompts, lora_tags, tokenize, without_lora_tags
+from studio.diffusion.prompt import chunks_of, encode_prompts, tokenize
+from studio.lora_tags import LoraTag, lora_tags, without_lora_tags
 from tests.checkpoints.test_lora import components
 
 

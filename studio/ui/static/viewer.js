@@ -262,9 +262,9 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   }
 
   function drawTabs() {
-    const before = front();
+    const inFront = front();
     for (const panel of deeper) {
-      const chosen = panel === before;
+      const chosen = panel === inFront;
       panel.tab.hidden = !usable(panel);
       panel.tab.setAttribute("aria-selected", String(chosen));
       panel.tab.tabIndex = chosen ? 0 : -1;
