@@ -16,7 +16,7 @@ import gradio as gr
 from studio.events import TERMINAL, Engine, Refused, Step, UnknownJob
 from studio.gallery import Gallery
 from studio.requests import InvalidRequest, Request
-from studio.ui import render
+from studio.ui import live, render
 from studio.ui.render import View
 from studio.ui.text import say
 
@@ -81,10 +81,7 @@ async def run_live(
     """
     try:
         request = ask()
-        for job in engine.jobs(owner=owner):
-            if job.origin == origin and job.state in ("queued", "running"):
-                engine.cancel(job.job_id, owner=owner)
-        job_id = engine.submit(request, owner=owner, origin=origin)
+        job_id = live.take_place(engine, request, owner=owner, origin=origin)
         asked = render.asked_view(request, job_id, engine.catalog(), []) | {"live": True}
         at_once = engine.status().queued <= 1  # but for this one
         if not at_once:

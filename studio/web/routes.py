@@ -38,7 +38,7 @@ from studio.requests import (
     one_of,
     shown,
 )
-from studio.ui import model_list
+from studio.ui import live, model_list
 from studio.ui.text import say
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
@@ -88,6 +88,7 @@ class Routes:
                 Route("/record/{job_id}", self.record),
                 Route("/export/{job_id}", self.export),
                 Route("/stop/{job_id}", self.stop, methods=["POST"]),
+                Route("/again/{job_id}", self.again, methods=["POST"]),
                 Route("/branch/{job_id}", self.branch, methods=["POST"]),
                 Route("/branches/{job_id}", self.branches),
                 Route("/sheet/{job_id}.png", self.compare_sheet),
@@ -194,6 +195,20 @@ class Routes:
         except UnknownJob:
             return _nothing_here()
         return Response(status_code=204)
+
+    async def again(self, request: Request) -> Response:
+        """POST /again/{job}?field=number...: the same run with other numbers, in its place; answers {"job_id"}. For
+        live mode, which begins here while the form is still on its way through the page's queue."""
+        changed = dict(request.query_params)
+        try:
+            job_id = live.again(self.engine, request.path_params["job_id"], changed, owner=request.headers[HEADER])
+        except UnknownJob:
+            return _nothing_here()
+        except InvalidRequest as error:
+            return PlainTextResponse(str(error), status_code=400)
+        except Refused as error:
+            return PlainTextResponse(str(error), status_code=409)
+        return JSONResponse({"job_id": job_id}, headers={"cache-control": "no-store"})
 
     async def branches(self, request: Request) -> Response:
         """GET /branches/{job}: the tree of branches that it belongs to, a list of studio.branch.BranchNode."""

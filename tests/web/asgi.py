@@ -14,9 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.branch import Branch, BranchNode
 from studio.events import Answer as EngineAnswer
-from studio.events import UnknownJob
+from studio.events import JobSummary, UnknownJob
 from studio.gallery import Gallery
 from studio.questions import Question
+from studio.requests import Request
 from studio.web import middleware
 
 HOST = "127.0.0.1:7860"
@@ -135,12 +136,23 @@ class Records:
         self.refusal: Exception | None = None
         self.recording = b""
         self.stopped: list[str] = []
+        self.known: list[JobSummary] = []
 
     def cancel(self, job_id: str, *, owner: str) -> bool:
         if self.owners.get(job_id) != owner:
             raise UnknownJob
         self.stopped.append(job_id)
         return True
+
+    def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
+        return tuple(job for job in self.known if self.owners.get(job.job_id) == owner)
+
+    def submit(self, request: Request, *, owner: str, origin: str) -> str:
+        if self.refusal is not None:
+            raise self.refusal
+        self.known.insert(0, JobSummary(job_id="new", request=request, state="queued", origin=origin))
+        self.owners["new"] = owner
+        return "new"
 
     def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
         if self.owners.get(job_id) != owner:

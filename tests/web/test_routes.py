@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.types import ASGIApp
 
-from studio.events import Refused
+from studio.events import JobSummary, Refused
 from studio.gallery import Gallery
 from studio.metadata import parameters_text, picture_info
 from studio.questions import LossCurve
@@ -146,6 +146,22 @@ def test_a_job_is_stopped_by_its_owner_alone_and_by_no_link(studio: Studio) -> N
     assert studio.records.stopped == []
     assert studio.ann("/stop/job", method="POST").status == 204
     assert studio.records.stopped == ["job"]
+
+
+def test_a_run_is_begun_again_with_another_number_by_its_owner_alone(studio: Studio) -> None:
+    studio.records.owners["job"] = studio.ann.cookies[COOKIE]
+    fox = TextToImage(prompt="a fox", seed=7)
+    studio.records.known = [JobSummary(job_id="job", request=fox, state="running", origin="text_to_image")]
+    assert studio.bob("/again/job", query="guidance_scale=3", method="POST").status == 404
+    assert studio.ann("/again/job", query="guidance_scale=3").status == 405, "a link does not start anything"
+    refused = studio.ann("/again/job", query="guidance_scale=99", method="POST")
+    assert (refused.status, refused.body.startswith(b"guidance_scale: ")) == (400, True)
+    studio.records.refusal = Refused("Later.")
+    assert studio.ann("/again/job", query="guidance_scale=3", method="POST").status == 409
+    studio.records.refusal, studio.records.stopped = None, []
+    assert studio.ann("/again/job", query="guidance_scale=3", method="POST").json() == {"job_id": "new"}
+    assert studio.records.stopped == ["job"]
+    assert studio.records.known[0].request == replace(fox, guidance_scale=3.0)
 
 
 def test_a_branch_is_asked_for_and_its_tree_listed(studio: Studio) -> None:

@@ -9,6 +9,8 @@
   let waiting = null; // the job that was shown when the wish on its way was sent
   let again = false;
   let timer = null;
+  const moved = new Map(); // field => value of the sliders let go of since the last wish was sent
+  let edited = false; // something else than a slider was touched since the shown run began
   let owed = false; // the run was stopped because a slider moved, and nothing was wished for since
 
   const desk = () => document.getElementById(`${TAB}-desk`);
@@ -24,6 +26,10 @@
     again = false;
     clearTimeout(timer);
     timer = setTimeout(answered, NO_ANSWER);
+    // What moved is told at once, past Gradio's queue, so that the run begins while the form is on its way; the form
+    // finds it, or replaces it when something else was changed too.
+    if (waiting && moved.size && !edited) fetch(`/again/${encodeURIComponent(waiting)}?${new URLSearchParams([...moved])}`, { method: "POST" }).catch(() => {});
+    moved.clear();
     // Gradio's sliders tell their value on input; a frame later the click carries it.
     requestAnimationFrame(() => document.getElementById(`${TAB}-live-go`).click());
   }
@@ -41,6 +47,11 @@
     desk().dispatchEvent(new CustomEvent("ls-leave", { detail: job }));
     fetch(`/stop/${encodeURIComponent(job)}`, { method: "POST" }).catch(() => {}); // the wish stops it as well
   });
+  for (const kind of ["input", "click"]) {
+    document.addEventListener(kind, ({ target }) => {
+      if (target instanceof Element && target.closest(`#${TAB}-desk .ls-controls`) && !target.closest(".ls-slider")) edited = true;
+    });
+  }
   // A slider that came back to where it was tells no change, but its run is gone.
   document.addEventListener("pointerup", () => setTimeout(() => owed && isLive() && wish(), 60));
   document.addEventListener("change", (event) => {
@@ -48,11 +59,15 @@
     if (!field.matches("input[type=range], .ls-slider input[type=number]") || !field.closest(`#${TAB}-desk`)) return;
     if (!isLive()) return;
     window.LatentStudio.letGo = performance.now(); // for the benchmark
+    const slider = field.closest(".ls-slider");
+    if (slider) moved.set(slider.id.slice(TAB.length + 1), field.value);
     wish();
   });
   new MutationObserver((changes) => {
     for (const { target } of changes) {
-      if (target.id === `${TAB}-desk` && waiting !== null && target.dataset.job && target.dataset.job !== waiting) answered();
+      if (target.id !== `${TAB}-desk`) continue;
+      edited = false;
+      if (waiting !== null && target.dataset.job && target.dataset.job !== waiting) answered();
     }
   }).observe(document.documentElement, { subtree: true, attributes: true, attributeFilter: ["data-job"] });
 })();
