@@ -14,15 +14,22 @@ from typing import Self
 from studio.requests import (
     MAX_PROMPT_CHARACTERS,
     MAX_SEED,
+    NOISE_SCHEDULES,
     RANGES,
+    SCHEDULERS,
     InvalidRequest,
+    NoiseScheduleName,
     Problem,
     Range,
+    SchedulerName,
     clean_text,
+    one_of,
     shown,
 )
 
 MOST_POKED = 20.0  # x_t has a standard deviation of about 1
+# Those that mean something for the rest of a run: a curve that begins at any level.
+SPACINGS = {name: label for name, label in NOISE_SCHEDULES.items() if name not in ("automatic", "as_configured")}
 _WHOLE = {
     "evaluation": Range(low=0, high=999, whole=True),
     "noise_seed": Range(low=0, high=MAX_SEED, whole=True),
@@ -38,6 +45,9 @@ class Branch:
 
     `poke` is added to x_t, as the U-Net is given it, before it is asked: float32 numbers, little-endian, of the
     latents' shape (C, h, w).
+
+    `scheduler` goes on in place of the run's own, over the levels that the run had left, or, with `noise_schedule`,
+    over as many of that curve, which begins at this evaluation's level. It begins anew: its first step is of order one.
     """
 
     evaluation: int
@@ -46,6 +56,13 @@ class Branch:
     guidance_scale: float | None = None
     noise_seed: int | None = None
     poke: bytes | None = None
+    scheduler: SchedulerName | None = None
+    noise_schedule: NoiseScheduleName | None = None
+
+    @property
+    def turns(self) -> bool:
+        """Whether another scheduler or noise schedule goes on."""
+        return self.scheduler is not None or self.noise_schedule is not None
 
     @property
     def changed(self) -> dict[str, object]:
@@ -67,6 +84,10 @@ class Branch:
                 if len(text) > MAX_PROMPT_CHARACTERS:
                     limit = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters"
                     problems.append(Problem(name, f"a text of {len(text):,} characters", limit))
+            elif name in _NAMES:
+                values[name] = text
+                if text not in _NAMES[name]:
+                    problems.append(Problem(name, shown(text), one_of(_NAMES[name])))
             elif name in known:
                 values[name] = _number(name, text, problems)
         if "evaluation" not in given:
@@ -79,6 +100,12 @@ class Branch:
         if problems:
             raise InvalidRequest(*problems)
         return cls(**values)  # type: ignore[arg-type]
+
+
+_NAMES: Mapping[str, Mapping[str, str]] = {
+    "scheduler": {name: facts.label for name, facts in SCHEDULERS.items()},
+    "noise_schedule": SPACINGS,
+}
 
 
 def _numbers(poke: bytes) -> array[float]:

@@ -34,6 +34,7 @@ from studio.diffusion.latents import (
 from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import Level, Schedule, make_schedule, predicted_noise, predicted_x0
+from studio.diffusion.turn import Turn, turned
 from studio.requests import ImageToImage, Inpaint, Request
 
 
@@ -123,6 +124,7 @@ class Lane:
         self.latents = latents
         self.guidance_scale = guidance_scale
         self.index = 0  # evaluations done
+        self.turns: dict[int, Turn] = {}  # where another scheduler took over, by evaluation
         self._generator = generator
         self._kept = kept
         self._conditioning = conditioning
@@ -135,6 +137,7 @@ class Lane:
         self._controls = tuple(controls)
         self._dtype = components.dtype
         self._prediction_type = components.prediction_type
+        self._scheduler_config = components.scheduler_config
         self._timesteps = [float(t) for t in schedule.timesteps]
         self._asked: torch.Tensor | None = None  # model input of the call that waits for its answer
 
@@ -227,6 +230,15 @@ class Lane:
         if latents is not None:
             self.latents = latents
         return noise
+
+    def turn(self, turn: Turn) -> None:
+        """From the next evaluation on go by another scheduler. x_t stays what it is; the latents are it in the new
+        scheduler's scale. Raises ValueError for a scheduler that cannot run what the checkpoint predicts."""
+        x_t = self.latents / self.schedule.scale(self.index)
+        self.schedule = turned(self.schedule, self.index, turn, self._scheduler_config, self._prediction_type)
+        self._timesteps = [float(t) for t in self.schedule.timesteps]
+        self.latents = x_t * self.schedule.scale(self.index)
+        self.turns[self.index] = turn
 
     def _condition(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         step = self.schedule.steps[min(self.index, self.total - 1)] if self.total else 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from studio.diffusion.lane import Lane
+from studio.diffusion.turn import Turn
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,23 @@ class Answered:
 
 @torch.inference_mode()
 def rewind(
-    lane: Lane, past: Sequence[Answered], renoised: Mapping[int, int], poked: Collection[int] = frozenset()
+    lane: Lane,
+    past: Sequence[Answered],
+    renoised: Mapping[int, int],
+    poked: Collection[int] = frozenset(),
+    turns: Mapping[int, Turn] | None = None,
 ) -> None:
     """Bring a new lane to where `past` ends. `renoised` are seeds by the evaluation before which noise was replaced,
-    `poked` the evaluations before which the latents were painted on."""
+    `poked` the evaluations before which the latents were painted on, `turns` those at which another scheduler took
+    over."""
     device = lane.latents.device
+    turns = turns or {}
     for index, answered in enumerate(past):
+        if index in turns:
+            lane.turn(turns[index])
         if index in renoised:
             lane.take_noise(renoised[index], answered.latents[None].to(device))
-        elif index in poked:
+        elif index in poked or index in turns:
             lane.latents = answered.latents[None].to(device)
         lane.replay(answered.outputs.to(device), answered.guidance_scale)
 

@@ -95,10 +95,11 @@ def sigma_to_timestep(sigmas: Array, training: Array) -> Array:
     return np.interp(np.log(sigmas), np.log(training), np.arange(len(training), dtype=np.float64))
 
 
-def noise_schedule_timesteps(noise_schedule: NoiseScheduleName, num_inference_steps: int, last: int) -> Array | None:
+def noise_schedule_timesteps(noise_schedule: NoiseScheduleName, num_inference_steps: int, last: float) -> Array | None:
     """Falling timesteps, first to last step, of the schedules that are defined by timesteps; None for the others.
 
-    `last` is the last training timestep, 999. Beta may give fewer steps than asked for: duplicates are dropped.
+    `last` is where the run begins: the last training timestep, 999, or any other when it goes on from mid-schedule.
+    Beta may give fewer steps than asked for: duplicates are dropped.
     """
     n = num_inference_steps
     if noise_schedule == "normal":
@@ -116,17 +117,23 @@ def noise_schedule_timesteps(noise_schedule: NoiseScheduleName, num_inference_st
 
 
 def noise_schedule_sigmas(
-    noise_schedule: NoiseScheduleName, num_inference_steps: int, training: Array, family: FamilyName
+    noise_schedule: NoiseScheduleName,
+    num_inference_steps: int,
+    training: Array,
+    family: FamilyName,
+    begins: float | None = None,
 ) -> Array:
     """Falling sigmas, first to last step and without the closing 0, of every noise schedule but "as configured".
 
-    `training` is the checkpoint's own sigma(t). schedules.md has the definitions in words.
+    `training` is the checkpoint's own sigma(t). `begins` is the sigma at which a run goes on from mid-schedule; without
+    it begins where training ends. schedulers.md has the definitions in words.
     """
     n = num_inference_steps
-    timesteps = noise_schedule_timesteps(noise_schedule, n, len(training) - 1)
+    last = len(training) - 1.0 if begins is None else float(sigma_to_timestep(np.array([begins]), training)[0])
+    timesteps = noise_schedule_timesteps(noise_schedule, n, last)
     if timesteps is not None:
         return np.interp(timesteps, np.arange(len(training)), training)
-    sigma_min, sigma_max = training[0], training[-1]
+    sigma_min, sigma_max = training[0], training[-1] if begins is None else begins
     ramp = np.linspace(0, 1, n)
     if noise_schedule == "karras":  # Karras et al. 2022, equation 5, rho = 7
         return (sigma_max ** (1 / 7) + ramp * (sigma_min ** (1 / 7) - sigma_max ** (1 / 7))) ** 7
@@ -134,8 +141,10 @@ def noise_schedule_sigmas(
         return np.exp(np.linspace(math.log(sigma_max), math.log(sigma_min), n))
     if noise_schedule == "ays":  # Sabour et al. 2024: ten optimal steps, log-linear between them
         table = np.array([*AYS_SIGMAS[family], sigma_min])
-        positions = np.linspace(0, 1, n + 1)[:-1]
-        return np.exp(np.interp(positions, np.linspace(0, 1, len(table)), np.log(table)))
+        places = np.linspace(0, 1, len(table))
+        first = 0.0 if begins is None else float(np.interp(-math.log(begins), -np.log(table), places))
+        positions = np.linspace(first, 1, n + 1)[:-1]
+        return np.exp(np.interp(positions, places, np.log(table)))
     raise ValueError(f"noise_schedule: {noise_schedule} has no formula of its own")
 
 
@@ -164,6 +173,7 @@ class Schedule:
     seed: int  # the image's
     strides: list[int] | None = None  # timesteps to the next evaluation, where the class would guess them evenly
     complete: bool = True  # whether it begins at the schedule's first step, at pure noise
+    begins: int = 0  # the first evaluation of `scheduler`, where another one made those before
 
     @property
     def total(self) -> int:
@@ -194,7 +204,7 @@ class Schedule:
         if self.name == "lms":
             # Its order grows with the position in the whole schedule, as if there were derivatives of evaluations
             # before a run that begins in mid-schedule.
-            arguments["order"] = min(index + 1, 4)
+            arguments["order"] = min(index - self.begins + 1, 4)
         if self.name == "dpmpp_sde" and self.scheduler.noise_sampler is None:
             self.scheduler.noise_sampler = _brownian_noise(self.scheduler.sigmas, latents, self.seed)
         if self.strides is not None:
@@ -259,7 +269,7 @@ def make_schedule(
     if not 1 <= num_inference_steps <= facts.max_steps:
         raise ValueError(f"num_inference_steps: {num_inference_steps}; {name} can run 1 to {facts.max_steps}")
     kind = _CLASSES[name]
-    if prediction_type == "sample" and (kind.kind == "scaled" or name == "pndm"):
+    if prediction_type is not None and not can_run(name, prediction_type):
         raise ValueError(f"scheduler: {name} cannot run a checkpoint that predicts samples; DDIM and DPM++ 2M can")
     scheduler = _new_scheduler(name, noise_schedule, scheduler_config, prediction_type)
     given: Array | None = None
@@ -270,6 +280,41 @@ def make_schedule(
     else:
         _write_sigmas(scheduler, name, noise_schedule, num_inference_steps, family)
     return _schedule_of(scheduler, name, num_inference_steps, strength, seed, given)
+
+
+def schedule_over(
+    name: SchedulerName,
+    sigmas: Array,
+    timesteps: Array,
+    scheduler_config: Mapping[str, Any],
+    *,
+    seed: int,
+    prediction_type: str,
+) -> Schedule:
+    """A scheduler that begins somewhere in the middle, over the steps that are given: falling sigmas without the
+    closing 0, and their timesteps, whole or not. A scheduler that works on whole timesteps takes the nearest ones."""
+    if not can_run(name, prediction_type):
+        raise ValueError(f"scheduler: {name} cannot run a checkpoint that predicts {prediction_type}")
+    scheduler = _new_scheduler(name, "karras", scheduler_config, prediction_type)  # any curve: it is written over
+    if name == "pndm":
+        whole = _write_whole_timesteps(scheduler, timesteps)
+        run = torch.from_numpy(whole.astype(np.int64))
+        return _pndm_over(scheduler, run, _strides(run), seed, complete=False)
+    given: Array | None = None
+    if _CLASSES[name].kind == "timesteps":
+        given = _write_whole_timesteps(scheduler, timesteps)
+    else:
+        # Pure noise is no sigma: with zero-terminal SNR these classes begin at a large one.
+        most = training_sigmas(scheduler.alphas_cumprod)[-1]
+        _write_curve(scheduler, name, "karras", np.minimum(sigmas, most), timesteps)
+    schedule = _schedule_of(scheduler, name, len(sigmas), 1.0, seed, given)
+    schedule.complete = False
+    return schedule
+
+
+def can_run(name: SchedulerName, prediction_type: str) -> bool:
+    """Whether a scheduler can run a checkpoint that predicts this."""
+    return prediction_type != "sample" or (_CLASSES[name].kind != "scaled" and name != "pndm")
 
 
 def _new_scheduler(
@@ -320,6 +365,11 @@ def _write_timesteps(
     if timesteps is None:
         sigmas = noise_schedule_sigmas(noise_schedule, num_inference_steps, training, family)
         timesteps = sigma_to_timestep(sigmas, training)
+    return _write_whole_timesteps(scheduler, timesteps)
+
+
+def _write_whole_timesteps(scheduler: Any, timesteps: Array) -> Array:
+    """Write timesteps into a scheduler that takes whole ones only; those that fall together are one."""
     timesteps = np.unique(timesteps.round())[::-1].copy()
     scheduler.set_timesteps(len(timesteps))
     scheduler.timesteps = torch.from_numpy(timesteps.astype(np.int64))
@@ -341,6 +391,14 @@ def _write_sigmas(
     training = training_sigmas(scheduler.alphas_cumprod)
     sigmas = noise_schedule_sigmas(noise_schedule, num_inference_steps, training, family)
     timesteps = noise_schedule_timesteps(noise_schedule, num_inference_steps, len(training) - 1)
+    _write_curve(scheduler, name, noise_schedule, sigmas, timesteps)
+
+
+def _write_curve(
+    scheduler: Any, name: SchedulerName, noise_schedule: NoiseScheduleName, sigmas: Array, timesteps: Array | None
+) -> None:
+    """Write falling sigmas, without the closing 0; their timesteps follow from them where they are not given."""
+    training = training_sigmas(scheduler.alphas_cumprod)
     if name == "euler_a":
         scheduler.set_timesteps(len(sigmas))
         scheduler.sigmas = torch.from_numpy(np.append(sigmas, 0).astype(np.float32))
@@ -404,6 +462,11 @@ def _pndm_schedule(scheduler: Any, num_inference_steps: int, strength: float, se
     steps = len(timesteps)
     run = timesteps[steps - steps_run(steps, strength) :]
     strides = _strides(run) if scheduler.config.timestep_spacing != "leading" else [stride] * len(run)
+    return _pndm_over(scheduler, run, strides, seed, complete=len(run) == steps)
+
+
+def _pndm_over(scheduler: Any, run: torch.Tensor, strides: list[int], seed: int, *, complete: bool) -> Schedule:
+    """PNDM over falling timesteps, the second of which it asks about twice."""
     doubled = list(range(len(run)))
     if len(run) > 1:
         doubled = [0, 1, *range(1, len(run))]
@@ -418,7 +481,7 @@ def _pndm_schedule(scheduler: Any, num_inference_steps: int, strength: float, se
         steps=[max(i - 1, 0) for i in range(len(timesteps))],
         seed=seed,
         strides=strides,
-        complete=len(run) == steps,
+        complete=complete,
     )
 
 

@@ -22,6 +22,13 @@ def model_input(evaluation: Recorded) -> Array:
     return evaluation.latents / np.float32(evaluation.scale)
 
 
+def in_scale_of(evaluation: Recorded, following: Recorded) -> Array:
+    """The latents (C, h, w) of the evaluation after this one in the scale of the scheduler that led to them, where
+    another one took over with it."""
+    scaled = evaluation.scale != 1.0  # x0 + sigma * noise, else a * x0 + s * noise
+    return model_input(following) / np.float32(following.a if scaled else 1.0)
+
+
 def guided_output(evaluation: Recorded) -> Array:
     """The model output (C, h, w) that the scheduler was given: u + w (c - u), unless it was captured."""
     if evaluation.guided is not None:

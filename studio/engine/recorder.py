@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from studio.engine.branching import Source
-from studio.engine.measures import measured
+from studio.engine.measures import in_scale_of, measured
 
 MAX_BYTES = 256 * 2**20
 MAX_RUNS = 512  # also bounds those that hold nothing yet
@@ -280,7 +280,19 @@ def _told(run: _Run, evaluations: list[Recorded], after: Array, index: int) -> d
     """The numbers of one evaluation, computed for the first reader."""
     if index not in run.told:
         following = evaluations[index + 1].latents if index + 1 < len(evaluations) else after
-        adds_noise = bool(run.facts.get("adds_noise", False))
-        run.told[index] = measured(evaluations[max(0, index - 2) : index + 1], following, adds_noise=adds_noise)
+        begun = [int(one["evaluation"]) for one in _schedulers(run.facts)]
+        if index + 1 in begun and index + 1 < len(evaluations):
+            following = in_scale_of(evaluations[index], evaluations[index + 1])
+        place = sum(first <= index for first in begun) - 1
+        adds_noise = bool(_schedulers(run.facts)[place]["adds_noise"])
+        # A scheduler that took over knows nothing of the evaluations before.
+        history = min(2, index - begun[place])
+        run.told[index] = measured(evaluations[index - history : index + 1], following, adds_noise=adds_noise)
     seen = evaluations[index].attention  # may have been let go of since the numbers were computed
     return run.told[index] if seen is None else run.told[index] | {"attention_text": seen.text}
+
+
+def _schedulers(facts: Mapping[str, object]) -> list[dict[str, Any]]:
+    """The header's `schedulers` (docs/record.md); what has no header to speak of adds no noise."""
+    known: Any = facts.get("schedulers", [{"evaluation": 0, "adds_noise": False}])
+    return list(known)

@@ -14,10 +14,11 @@ from studio.diffusion.families import Components
 from studio.diffusion.guidance import guide
 from studio.diffusion.lane import Evaluation
 from studio.diffusion.tokens import token_table
+from studio.diffusion.turn import Turn
 from studio.engine.branching import Source
 from studio.engine.recorder import Recorded, RecordedAttention
 from studio.engine.runs import Run
-from studio.requests import SCHEDULERS, ImageToImage, resolve_noise_schedule, steps_run
+from studio.requests import SCHEDULERS, ImageToImage, NoiseScheduleName, resolve_noise_schedule, steps_run
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -99,8 +100,8 @@ def fast_decoder(components: Components) -> tuple[Array, Array] | None:
     return (on_cpu(fast[0].float()), on_cpu(fast[1].float())) if fast is not None else None
 
 
-def source(run: Run, image: int) -> Source:
-    """What a branch of one image of a run begins with."""
+def source(run: Run, image: int, turns: Mapping[int, Turn]) -> Source:
+    """What a branch of one image of a run begins with. `turns` are its lane's."""
     variation = run.variation(image)
     request = replace(
         run.request,
@@ -111,7 +112,25 @@ def source(run: Run, image: int) -> Source:
     fork = run.job.fork
     if fork is None:
         return Source(request, run.start, run.job.attention)
-    return Source(request, run.start, run.job.attention, fork.renoised, fork.poked)
+    return Source(request, run.start, run.job.attention, fork.renoised, fork.poked, dict(turns), fork.began)
+
+
+def schedulers(run: Run, turns: Mapping[int, Turn]) -> list[dict[str, object]]:
+    """Which scheduler made which evaluations of an image: the first ones, and from each turn on another."""
+    fork = run.job.fork
+    began = fork.began if fork is not None else (run.request.scheduler, run.request.noise_schedule)
+    spaced: NoiseScheduleName | None = resolve_noise_schedule(*began)
+    taken = [(0, began[0], spaced), *((k, turns[k].scheduler, turns[k].noise_schedule) for k in sorted(turns))]
+    return [
+        {
+            "evaluation": evaluation,
+            "scheduler": name,
+            "scheduler_label": SCHEDULERS[name].label,
+            "noise_schedule": noise_schedule,
+            "adds_noise": SCHEDULERS[name].adds_noise,
+        }
+        for evaluation, name, noise_schedule in taken
+    ]
 
 
 def _plain(config: Mapping[str, object]) -> dict[str, object]:

@@ -208,7 +208,7 @@ class Worker:
         image = run.waiting.pop(0)
         lane = start_lane(
             components,
-            run.request,
+            run.request if job.fork is None else job.fork.beginning(run.request),
             seed=run.seeds[image],
             conditioning=run.conditioning,
             picture=run.start.picture if run.start else None,
@@ -218,7 +218,7 @@ class Worker:
             controls=self._controls(run, components),
         )
         if job.fork is not None:
-            leave(lane, job.fork)
+            leave(lane, job.fork, components)
             run.skip(lane.index)
         key = (components.name, lane.key)
         seat = Seat(owner=job.owner, job=job.part_of or job.id, key=key, rows=lane.branches, alone=run.exact)
@@ -547,10 +547,11 @@ class Worker:
         facts = run.facts | {
             "seed": run.seeds[running.image],
             "total": running.lane.total,
+            "schedulers": recording.schedulers(run, running.lane.turns),
             "model_hash": self.manager.hash_of_hot(),
             "versions": self._outside.versions,
         }
-        source = recording.source(run, running.image)
+        source = recording.source(run, running.image, running.lane.turns)
         preview = recording.fast_decoder(self._hot)
         self._outside.recorder.begin(run.job.id, running.image, facts, preview, source, owner=run.job.owner)
         if run.job.fork is not None:
@@ -588,7 +589,7 @@ class Worker:
     def _lane_of(self, fork: Fork) -> Lane:
         """A lane of its own that stands where a fork leaves its run, about to ask what the run asked there."""
         components, source = self._hot, fork.source
-        request = source.request
+        request = source.beginning(source.request)
         assert request.seed is not None
         variation = None
         if request.variation_strength > 0:
@@ -605,7 +606,7 @@ class Worker:
             variation=variation,
             adapters=adapters,
         )
-        leave(lane, fork)
+        leave(lane, fork, components)
         return lane
 
     # ------------------------------------------------------------------------------------------------ endings

@@ -41,7 +41,7 @@ def caption(replay: Replay, index: int) -> str:
     facts = replay.evaluations[index]
     total = max(len(replay), int(replay.run["total"] or 0))
     sigma = f"{facts['sigma']:.3f}" if facts["sigma"] is not None else "inf"
-    words = [f"{index + 1}/{total}", f"t {facts['timestep']:.0f}", f"sigma {sigma}", replay.run["scheduler_label"]]
+    words = [f"{index + 1}/{total}", f"t {facts['timestep']:.0f}", f"sigma {sigma}", replay.scheduler(index)]
     return "   ".join(words)
 
 

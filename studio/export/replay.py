@@ -46,6 +46,11 @@ class Replay:
         found: Array = np.float32(terms.of_input) * x_t + np.float32(terms.of_output) * self._guided(index)
         return found
 
+    def scheduler(self, index: int) -> str:
+        """The name of the scheduler that made an evaluation: in a branch another one may have taken over."""
+        made_by = [one for one in self.run["schedulers"] if one["evaluation"] <= index]
+        return str(made_by[-1]["scheduler_label"])
+
     def _guided(self, index: int) -> Array:
         if self.evaluations[index]["captured"]:
             place = sum(bool(e["captured"]) for e in self.evaluations[:index])

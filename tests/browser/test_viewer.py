@@ -171,11 +171,17 @@ def test_a_run_is_left_at_an_evaluation_and_gone_on_with_otherwise(viewer: Page)
     asked: list[str] = []
     viewer.on("request", lambda request: asked.append(request.url) if "/branch/" in request.url else None)
     panel.get_by_label("Prompt", exact=True).fill("another way")
+    levels = panel.get_by_label("Noise levels")
+    panel.get_by_label("Scheduler").select_option("ddim")
+    expect(levels.locator("option", has_text="Karras")).to_have_count(0)  # it works on whole timesteps
+    panel.get_by_label("Scheduler").select_option("heun")
+    expect(panel).to_contain_text("its first step is of order 1")
+    levels.select_option("karras")
     panel.get_by_role("button", name="Go on from evaluation 20").click()
     expect(viewer.locator(".ls-run")).to_have_text("another way")
     expect(viewer.locator(".ls-where")).to_have_text("Evaluation 25 of 25")
     assert len(asked) == 1
-    assert asked[0].endswith("?image=0&evaluation=19&prompt=another+way")
+    assert asked[0].endswith("?image=0&evaluation=19&prompt=another+way&scheduler=heun&noise_schedule=karras")
     expect(panel.locator(".ls-branch.ls-here")).to_have_count(1)
 
 

@@ -231,6 +231,16 @@ def test_a_run_is_left_unchanged_and_with_painted_latents_and_exported(viewer: P
         && record.evaluations.every((entry, k) => equal(entry.x_t, window.before.evaluations[k].x_t));
     }}"""
     assert viewer.evaluate(same)
+    at(viewer, 12)
+    panel.get_by_label("Scheduler").select_option("heun")
+    panel.get_by_role("button", name="Go on from evaluation 12").click()
+    expect(viewer.locator(".ls-run-facts")).to_contain_text("DPM++ 2M, from 12 on Heun", timeout=120_000)
+    viewer.wait_for_function("document.querySelector('.ls-viewer').record.ended", timeout=120_000)
+    expect(viewer.locator(".ls-where")).to_have_text("Evaluation 38 of 38")  # eleven, and two each for all but the last
+    assert not viewer.evaluate(same)
+    expect(panel.locator(".ls-branch.ls-here")).to_contain_text("Heun")
+    panel.locator(".ls-branch").first.click()
+    expect(viewer.locator(".ls-where")).to_have_text("Evaluation 25 of 25")
     viewer.get_by_role("tab", name="Latent space").click()
     latent = viewer.get_by_role("tabpanel", name="Latent space")
     at(viewer, 5)
@@ -252,7 +262,7 @@ def test_a_run_is_left_unchanged_and_with_painted_latents_and_exported(viewer: P
     expect(panel.locator(".ls-branch.ls-here")).to_contain_text("numbers painted", timeout=120_000)
     viewer.wait_for_function("document.querySelector('.ls-viewer').record.ended", timeout=120_000)
     assert not viewer.evaluate(same)
-    expect(panel.locator(".ls-branch")).to_have_count(3)
+    expect(panel.locator(".ls-branch")).to_have_count(4)
     viewer.get_by_role("tab", name="Export").click()
     links = viewer.get_by_role("tabpanel", name="Export").locator("a[download]")
     begins = {

@@ -113,6 +113,78 @@ def test_painted_latents_are_what_the_unet_is_given_and_a_branch_of_it_knows(eng
     assert Branch.parse({"evaluation": "1"}, poke.tobytes()).poke == poke.tobytes()
 
 
+@pytest.mark.parametrize(("scheduler", "noise_schedule"), [("euler", None), ("dpmpp_sde", None), (None, "karras")])
+def test_another_scheduler_goes_on_and_a_branch_of_it_knows(
+    engine: DiffusionEngine, scheduler: Any, noise_schedule: Any
+) -> None:
+    job = made(engine, ask(num_inference_steps=6, scheduler="euler_a", negative_prompt="cat", exact=True))
+    parent, run = recording(engine, job), header(engine.record(job, owner=OWNER))
+    child = branched(engine, job, 2, scheduler=scheduler, noise_schedule=noise_schedule)
+    other, facts = recording(engine, child), header(engine.record(child, owner=OWNER))
+    for name in ("x_t", "model_cond", "model_difference"):
+        assert np.abs(other[name][:3].astype(float) - parent[name][:3]).max() < 2e-3, "the same x_t is asked about"
+    assert not (other["latents"] == parent["latents"]).all()
+    assert facts["total"] == len(facts["evaluations"]) == (9 if scheduler == "dpmpp_sde" else 6)
+    name = scheduler or "euler_a"
+    assert facts["scheduler"] == name
+    assert [(one["evaluation"], one["scheduler"], one["noise_schedule"]) for one in facts["schedulers"]] == [
+        (0, "euler_a", "normal"),
+        (2, name, noise_schedule),
+    ]
+    changed = {k: v for k, v in (("scheduler", scheduler), ("noise_schedule", noise_schedule)) if v}
+    assert facts["branch"]["changed"] == changed
+    assert [e["sigma"] for e in facts["evaluations"][:3]] == pytest.approx(
+        [e["sigma"] for e in run["evaluations"][:3]], rel=1e-5
+    )
+    # The step before is still the first scheduler's, in its scale; the new one begins without a history.
+    before = [one["evaluations"][1]["step_equation"] for one in (run, facts)]
+    assert before[1]["x_t"] == pytest.approx(before[0]["x_t"], abs=1e-3)
+    assert before[1]["fresh_noise"] == pytest.approx(before[0]["fresh_noise"], rel=1e-2)
+    assert facts["evaluations"][2]["step_equation"]["x0_prev"] is None
+    if scheduler == "euler":
+        assert all(e["step_equation"]["fresh_noise"] is None for e in facts["evaluations"][2:])
+    for evaluation in (2, 4):
+        assert same(recording(engine, branched(engine, child, evaluation)), other)
+    # Before it took over, the run that it came from is in force.
+    early = branched(engine, child, 1)
+    assert header(engine.record(early, owner=OWNER))["scheduler"] == "euler_a"
+    assert same(recording(engine, early), parent)
+
+
+def test_one_scheduler_after_another_and_back(engine: DiffusionEngine) -> None:
+    job = made(engine, ask(num_inference_steps=6, scheduler="dpmpp_2m", exact=True))
+    second = branched(engine, job, 1, scheduler="heun")
+    third = branched(engine, second, 4, scheduler="ddim", noise_seed=3)
+    facts = header(engine.record(third, owner=OWNER))
+    assert [one["evaluation"] for one in facts["schedulers"]] == [0, 1, 4]
+    assert facts["evaluations"][4]["timestep"] == int(facts["evaluations"][4]["timestep"])
+    for evaluation in (4, 5):
+        assert same(recording(engine, branched(engine, third, evaluation)), recording(engine, third))
+    again = branched(engine, third, 4, scheduler="ddim")
+    assert header(engine.record(again, owner=OWNER))["scheduler"] == "ddim"
+
+
+def test_what_no_scheduler_can_do_is_refused(engine: DiffusionEngine) -> None:
+    job = made(engine, ask())
+    with pytest.raises(InvalidRequest, match=r"noise_schedule: Karras is not allowed\. Allowed: with DDIM one of"):
+        engine.branch(job, Branch(evaluation=1, scheduler="ddim", noise_schedule="karras"), owner=OWNER)
+    for given, field in (
+        ({"scheduler": "rk4"}, "scheduler"),
+        ({"noise_schedule": "as_configured"}, "noise_schedule"),
+        ({"noise_schedule": "automatic"}, "noise_schedule"),
+    ):
+        with pytest.raises(InvalidRequest, match=f"^{field}: '"):
+            Branch.parse({"evaluation": "1", **given})
+    parsed = Branch.parse({"evaluation": "1", "scheduler": "heun", "noise_schedule": "karras"})
+    assert parsed.changed == {"scheduler": "heun", "noise_schedule": "karras"}
+    from studio.engine.branching import Source, fork
+    from tests.engine.test_recorder import evaluation
+
+    samples = [evaluation(k, prediction_type="sample") for k in range(3)]
+    with pytest.raises(InvalidRequest, match=r"scheduler: Euler is not allowed\. Allowed: for a checkpoint"):
+        fork("a", 0, Branch(evaluation=1, scheduler="euler"), Source(ask()), samples)
+
+
 def test_a_run_from_a_picture_is_rewound_after_its_end(engine: DiffusionEngine) -> None:
     request = ImageToImage(
         prompt="a red fox", checkpoint="tiny", seed=5, image=png(), strength=0.7, num_inference_steps=6, exact=True

@@ -26,6 +26,7 @@ SEEN = {"attention.down.3x2": (3, 2), "attention.up.6x4": (6, 4), "attention.mid
 FACTS: dict[str, Any] = {
     "total": 3, "width": 64, "height": 96, "seed": 5, "prompt": 'a "fox" </script>, snow', "scheduler_label": "Euler",
     "checkpoint": "tiny", "prediction_type": "epsilon",
+    "schedulers": [{"evaluation": 0, "scheduler": "euler", "scheduler_label": "Euler", "adds_noise": False}],
 }  # fmt: skip
 
 

@@ -605,6 +605,9 @@ def _safetensors(job: Job, since: int) -> bytes:
         "seed": request.seed or 0,
         "guidance_scale": request.guidance_scale,
         "scheduler": request.scheduler,
+        "schedulers": [
+            {"evaluation": 0, "scheduler": request.scheduler, "scheduler_label": "Fake", "adds_noise": False}
+        ],
         "prediction_type": "epsilon",
         "evaluations": [numbers for _, _, _, numbers in steps],
     }

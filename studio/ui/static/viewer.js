@@ -281,7 +281,9 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     const facts = [];
     if (run.checkpoint) facts.push(run.checkpoint);
     if (run.seed !== undefined) facts.push(say("fact.seed", { seed: run.seed }));
-    if (run.scheduler) facts.push(run.scheduler_label || run.scheduler);
+    // One scheduler, or which others took over and where.
+    const [by, ...others] = run.schedulers || [{ scheduler_label: run.scheduler_label || run.scheduler }];
+    if (by.scheduler_label) facts.push([by.scheduler_label, ...others.map((one) => say("fact.then", { index: one.evaluation + 1, name: one.scheduler_label, levels: one.noise_schedule ? ` ${props.noise_schedules[one.noise_schedule]}` : "" }))].join(", "));
     if (run.guidance_scale !== undefined) facts.push(say("fact.guidance", { guidance: run.guidance_scale }));
     return facts.join(" · ");
   }

@@ -5,26 +5,51 @@ window.LatentStudio.panels.push({
   name: "branches",
   place: "deeper",
   build(context) {
-    const { h, say } = context;
+    const { h, say, props } = context;
     const { svg, number } = window.LatentStudio;
+    const SPACINGS = Object.keys(props.noise_schedules).filter((name) => !["automatic", "as_configured"].includes(name));
     const [LEFT, TOP] = [16, 28];
     const prompt = h("input", { type: "text", class: "ls-text" });
     const negative = h("input", { type: "text", class: "ls-text" });
     const guidance = h("input", { type: "number", class: "ls-text", step: 0.5, min: 1, max: 30 });
     const noise = h("input", { type: "checkbox" });
+    const scheduler = h("select", { class: "ls-choice", "aria-label": say("branches.scheduler"), onchange: fillSpacings });
+    const spacing = h("select", { class: "ls-choice", "aria-label": say("branches.noise_schedule"), onchange: drawWarm });
+    const warm = h("p", { class: "ls-note", hidden: true }, say("branches.warm"));
     const go = h("button", { class: "ls-button ls-primary", type: "button", onclick: leave });
     const said = h("p", { class: "ls-note", role: "status" });
     const tree = svg("svg", { class: "ls-tree", role: "group", "aria-label": say("branches.tree") });
     const form = h("div", { class: "ls-fields" },
       h("label", {}, say("branches.prompt"), prompt), h("label", {}, say("branches.negative"), negative),
-      h("label", {}, say("branches.guidance"), guidance), h("label", { class: "ls-check" }, noise, h("span", {}, say("branches.noise"))), go, said);
+      h("label", {}, say("branches.guidance"), guidance), h("label", {}, say("branches.scheduler"), scheduler), h("label", {}, say("branches.noise_schedule"), spacing), warm, h("label", { class: "ls-check" }, noise, h("span", {}, say("branches.noise"))), go, said);
     const element = h("section", { class: "ls-panel ls-branches" },
       h("div", {}, h("h3", {}, say("branches.leave")), h("p", { class: "ls-note" }, say("branches.what")), form),
       h("div", {}, h("h3", {}, say("branches.tree")), h("div", { class: "ls-scroll" }, tree), h("p", { class: "ls-note" }, say("branches.exact"))));
     let nodes = [];
     let asked = null; // the run whose tree is here or on its way
     let filled = null; // the run the fields were filled from
+    let of = null; // the scheduler that the choice was filled for
     let known = null; // the state in which the tree was asked for
+
+    /** Fill the choice of schedulers for a run: first the one that stays. */
+    function fillSchedulers() {
+      const { record, index } = context;
+      const by = window.LatentStudio.schedulerAt(record, index);
+      scheduler.replaceChildren(h("option", { value: "" }, say("branches.same", { name: by.scheduler_label })), ...Object.entries(props.schedulers).map(([name, facts]) => h("option", { value: name }, facts.label)));
+      spacing.value = "";
+      fillSpacings();
+    }
+    function fillSpacings() {
+      const by = window.LatentStudio.schedulerAt(context.record, context.index);
+      const able = props.schedulers[scheduler.value || by.scheduler]?.noise_schedules || [];
+      const before = spacing.value;
+      spacing.replaceChildren(h("option", { value: "" }, say("branches.levels")), ...SPACINGS.filter((name) => able.includes(name)).map((name) => h("option", { value: name }, props.noise_schedules[name])));
+      spacing.value = able.includes(before) ? before : "";
+      drawWarm();
+    }
+    function drawWarm() {
+      warm.hidden = !scheduler.value && !spacing.value;
+    }
 
     /** Make a new run that leaves this one at an evaluation, and look at it. `changes` are fields of docs/viewer.md,
         `painted` numbers for its body. */
@@ -50,6 +75,8 @@ window.LatentStudio.panels.push({
       if (prompt.value !== (run.prompt || "")) changes.prompt = prompt.value;
       if (negative.value !== (run.negative_prompt || "")) changes.negative_prompt = negative.value;
       if (Number(guidance.value) !== run.guidance_scale) changes.guidance_scale = guidance.value;
+      if (scheduler.value) changes.scheduler = scheduler.value;
+      if (spacing.value) changes.noise_schedule = spacing.value;
       if (noise.checked) changes.noise_seed = Math.floor(Math.random() * 2 ** 32);
       make(changes);
     }
@@ -67,7 +94,9 @@ window.LatentStudio.panels.push({
 
     function told(node) {
       if (!node.changed) return say("branches.root");
-      const parts = Object.entries(node.changed).map(([name, value]) => (name === "noise_seed" ? say("branches.changed.noise_seed") : say(`branches.changed.${name}`, { value: typeof value === "number" ? number(value, Number.isInteger(value) ? 0 : 1) : value })));
+      const named = { scheduler: (value) => props.schedulers[value]?.label || value, noise_schedule: (value) => props.noise_schedules[value] || value };
+      const shown = (name, value) => (named[name] ? named[name](value) : typeof value === "number" ? number(value, Number.isInteger(value) ? 0 : 1) : value);
+      const parts = Object.entries(node.changed).map(([name, value]) => (name === "noise_seed" ? say("branches.changed.noise_seed") : say(`branches.changed.${name}`, { value: shown(name, value) })));
       return parts.length ? parts.join(", ") : say("branches.changed.nothing");
     }
 
@@ -123,6 +152,13 @@ window.LatentStudio.panels.push({
           negative.value = run.negative_prompt || "";
           guidance.value = String(run.guidance_scale);
           noise.checked = false;
+          of = null;
+        }
+        // What "stays" means depends on where one is in a run of two schedulers.
+        const by = window.LatentStudio.schedulerAt(record, index).scheduler;
+        if (of !== by) {
+          of = by;
+          fillSchedulers();
         }
         go.textContent = say("branches.go", { index: index + 1 });
         fetchTree();

@@ -79,5 +79,11 @@ function predicted(formula, output, colour, otherwise) {
   };
 }
 
-Object.assign(window.LatentStudio, { quantities, combine, predictedX0, predictedNoise, guided });
+/** Which scheduler made an evaluation, as the header says (docs/record.md). */
+function schedulerAt({ run }, index) {
+  const all = run.schedulers || [{ evaluation: 0, scheduler: run.scheduler, scheduler_label: run.scheduler_label || run.scheduler, noise_schedule: run.noise_schedule }];
+  return all.findLast((one) => one.evaluation <= index) || all[0];
+}
+
+Object.assign(window.LatentStudio, { schedulerAt, quantities, combine, predictedX0, predictedNoise, guided });
 })();

@@ -1,0 +1,132 @@
+"""Another scheduler from an evaluation on: which steps are left to it, and the schedule that has them.
+
+A scheduler's history cannot be handed to another one, so the new one begins anew at the level where it takes over (a
+warm restart): its first step knows of no step before, and is of order one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from studio.diffusion.families import FamilyName
+from studio.diffusion.schedule import (
+    Array,
+    Schedule,
+    noise_schedule_sigmas,
+    noise_schedule_timesteps,
+    schedule_over,
+    sigma_to_timestep,
+    training_alphas_cumprod,
+    training_sigmas,
+)
+from studio.requests import NoiseScheduleName, SchedulerName
+
+SAME_LEVEL = 1e-5  # relative difference of two sigmas that are one
+
+
+@dataclass(frozen=True)
+class Turn:
+    """From an evaluation on `scheduler` goes on, over steps at falling `sigmas` (the first is where it takes over; the
+    closing 0 is left out) and `timesteps`. `noise_schedule` is how they were spaced, None: as the run had them."""
+
+    scheduler: SchedulerName
+    noise_schedule: NoiseScheduleName | None
+    sigmas: tuple[float, ...]
+    timesteps: tuple[float, ...]
+
+
+def turn_at(
+    schedule: Schedule,
+    index: int,
+    scheduler: SchedulerName,
+    noise_schedule: NoiseScheduleName | None,
+    scheduler_config: Mapping[str, Any],
+    family: FamilyName,
+) -> Turn:
+    """A turn at evaluation `index` of a run: as many steps as were left to it, at the levels that it had, or at those
+    of a noise schedule that begins there.
+
+    The second evaluation of a step is somewhere within it: from there the rest of the step is a step of its own.
+    """
+    left = [index]
+    for k in range(index + 1, schedule.total):
+        if schedule.stages[k] == 1 and schedule.levels[k].sigma < schedule.levels[left[-1]].sigma:
+            left.append(k)
+    sigmas = np.array([schedule.levels[k].sigma for k in left])
+    timesteps = np.array([float(schedule.timesteps[k]) for k in left])
+    if noise_schedule is not None:
+        training = _finite(training_sigmas(training_alphas_cumprod(scheduler_config)))
+        begins = min(sigmas[0], training[-1])
+        spaced = noise_schedule_timesteps(noise_schedule, len(left), timesteps[0])
+        sigmas = noise_schedule_sigmas(noise_schedule, len(left), training, family, begins)
+        spaced = sigma_to_timestep(sigmas, training) if spaced is None else spaced
+        # The formulas begin where they are told up to rounding; this begins where the run is.
+        sigmas[0], spaced[0] = schedule.levels[index].sigma, timesteps[0]
+        timesteps = spaced
+    return Turn(scheduler, noise_schedule, tuple(map(float, sigmas)), tuple(map(float, timesteps)))
+
+
+def turned(
+    schedule: Schedule, index: int, turn: Turn, scheduler_config: Mapping[str, Any], prediction_type: str
+) -> Schedule:
+    """A run's schedule up to evaluation `index`, and the turn's from there. Raises ValueError for a scheduler that
+    cannot run what the checkpoint predicts."""
+    rest = schedule_over(
+        turn.scheduler,
+        np.array(turn.sigmas),
+        np.array(turn.timesteps),
+        scheduler_config,
+        seed=schedule.seed,
+        prediction_type=prediction_type,
+    )
+    first = _step_at(schedule, index)
+    strides = None if rest.strides is None else [0] * index + rest.strides  # those before are not asked for any more
+    return replace(
+        rest,
+        timesteps=torch.cat([schedule.timesteps[:index].to(rest.timesteps), rest.timesteps]),
+        levels=schedule.levels[:index] + rest.levels,
+        stages=schedule.stages[:index] + rest.stages,
+        steps=schedule.steps[:index] + [first + step for step in rest.steps],
+        strides=strides,
+        complete=schedule.complete,
+        begins=index,
+    )
+
+
+def _step_at(schedule: Schedule, index: int) -> int:
+    """The step that a turn at an evaluation begins with. A second evaluation within a step begins in it; one at the
+    next step's level is that step."""
+    for k in range(index + 1, schedule.total):
+        if schedule.stages[index] == 2 and schedule.stages[k] == 1:
+            later = schedule.levels[k].sigma < schedule.levels[index].sigma * (1 - SAME_LEVEL)
+            return schedule.steps[k] - later
+    return schedule.steps[index]
+
+
+def at_level(
+    latents: torch.Tensor, denoised: torch.Tensor, before: Schedule, after: Schedule, index: int
+) -> torch.Tensor:
+    """x_t (1, C, h, w), in model-input coordinates, at the level that `after` gives evaluation `index` instead of that
+    of `before`, predicted x0 (1, C, h, w) being as it was: one small step straight along the noise.
+
+    Only schedulers of whole timesteps, which cannot begin between two of them, are at another level at all.
+    """
+    old, new = before.levels[index], after.levels[index]
+    if _same(old.sigma, new.sigma) or old.s == 0:
+        return latents
+    return new.a * denoised + new.s / old.s * (latents - old.a * denoised)
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or math.isclose(one, other, rel_tol=SAME_LEVEL)
+
+
+def _finite(sigmas: Array) -> Array:
+    """Training sigmas less the one that stands for pure noise."""
+    return sigmas[np.isfinite(sigmas)]
