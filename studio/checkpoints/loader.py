@@ -35,6 +35,7 @@ from studio.checkpoints.identify import (
 )
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_header
 from studio.checkpoints.layout import Move, todays_name, translate, vae_levels, vae_name
+from studio.checkpoints.leased_map import leased
 from studio.checkpoints.reader import WeightsFile
 from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.families import Components, size_numbers
@@ -468,8 +469,10 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def fill(module: Any, plan: Plan, device: torch.device, dtype: torch.dtype) -> None:
-    """Read the weights into the module, each to its place on the device; several at once where there are cores."""
+    """Read the weights into the module, each to its place on the device; several at once where there are cores. Where
+    a file's precision is the CPU's already they stay in the file, if it can be held (leased_map.py)."""
     empties = dict([*module.named_parameters(), *module.named_buffers()])
+    mapped = {file: leased(file) for file in {source.file for source in plan.sources.values()}}
     local, opened = threading.local(), ExitStack()
 
     def read(name: str) -> torch.Tensor | None:
@@ -479,7 +482,7 @@ def fill(module: Any, plan: Plan, device: torch.device, dtype: torch.dtype) -> N
         if not hasattr(local, "files"):
             local.files = {}
         if source.file not in local.files:
-            local.files[source.file] = opened.enter_context(WeightsFile(source.file))
+            local.files[source.file] = opened.enter_context(WeightsFile(source.file, mapped[source.file]))
         wanted = dtype if empties[name].is_floating_point() else None
         tensor = local.files[source.file].read(source.entry, device=device, dtype=wanted, third=source.third)
         return (tensor.T.contiguous() if source.transposed else tensor).reshape(empties[name].shape)

@@ -1,7 +1,8 @@
 """Tensors out of a checked .safetensors file, straight to where they shall be and in the precision they shall have.
 
-The file is read, not mapped: a mapped file that somebody truncates ends the whole process. What needs no change is
-read into its own memory; what is converted, or goes to another device, passes through one small buffer.
+Where the file can be mapped under a lease (leased_map.py), what needs no change stays where it lies in the file, and
+what is converted or goes to another device is copied from there. Else the file is read, since a mapped one that
+somebody truncates ends the whole process: what needs no change into its own memory, the rest through one small buffer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry
+from studio.checkpoints.leased_map import LeasedMap
 
 BUFFER_BYTES = 16 * 2**20
 
@@ -24,10 +26,11 @@ TORCH_DTYPES: dict[str, torch.dtype] = {
 
 
 class WeightsFile:
-    """An open weights file. Used as a `with` block, from one thread."""
+    """An open weights file. Used as a `with` block, from one thread; `mapped` may serve several."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mapped: LeasedMap | None = None) -> None:
         self.path = path
+        self._mapped = mapped
         self._file: Any = None
         self._buffer: torch.Tensor | None = None
 
@@ -64,11 +67,16 @@ class WeightsFile:
             shape, size = (shape[0] // 3, *shape[1:]), size // 3
             offset += third * size
         wanted = dtype if dtype is not None else stored
+        in_file = self._in_file(offset, shape, stored)
         if device.type == "cpu" and wanted == stored:
+            if in_file is not None:
+                return in_file
             tensor = torch.empty(shape, dtype=stored)
             self._fill(_bytes_of(tensor), offset)
             return tensor
         tensor = torch.empty(shape, dtype=wanted, device=device)
+        if in_file is not None:
+            return tensor.copy_(in_file)
         flat, step = tensor.view(-1), BUFFER_BYTES // stored.itemsize
         if self._buffer is None:
             self._buffer = torch.empty(BUFFER_BYTES, dtype=torch.uint8)
@@ -78,6 +86,12 @@ class WeightsFile:
             self._fill(_bytes_of(block), offset + begin * stored.itemsize)
             flat[begin : begin + count].copy_(block.view(stored))
         return tensor
+
+    def _in_file(self, offset: int, shape: tuple[int, ...], stored: torch.dtype) -> torch.Tensor | None:
+        try:
+            return self._mapped.tensor(offset, shape, stored) if self._mapped is not None else None
+        except OSError as error:
+            raise BadCheckpoint(f"{self.path.name} cannot be read: {error.strerror}.") from error
 
     def _fill(self, memory: memoryview, offset: int) -> None:
         self._file.seek(offset)
