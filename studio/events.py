@@ -225,7 +225,9 @@ class Checkpoint:
     # The same for the prompt helper: rows of group, label, phrase, other words (checkpoints/vocabulary.py).
     vocabulary: tuple[tuple[str, ...], ...] = ()
     note: str = ""
-    controlnets: tuple[str, ...] = ()  # that were found for its family, by the names that `Control.model` says
+    controlnets: tuple[str, ...] = ()  # that were found for it, by the names that `Control.model` says
+    # Those of them whose maps can be painted: (name, rows of (what, "#rrggbb")), see checkpoints/palette.py.
+    palettes: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

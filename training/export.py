@@ -2,6 +2,7 @@
 
 python -m training.export                                 # the runs' state as it is, also in mid-run
 python -m training.export --tiny training/runs/tiny       # the tiny decoder alone
+python -m training.export --control training/runs/control # the ControlNet alone
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from studio.checkpoints.loader import TINY_VAE
 from studio.diffusion.preview import fit_fast_preview
 from training.encode_latents import encoder_misfit, load_latents, load_vae
 from training.schedule import SCHEDULER
+from training.segmentation import ANYTHING, NOTHING, palette
 from training.state import load_state
 from training.tokenizer import load_tokenizer
 from training.train_autoencoder import RUNS, picture_batch
+from training.train_control import ControlConfig, make_control
 from training.train_tiny import HeldOut, TinyConfig, load_tiny, make_tiny
 from training.train_unet import make_text_encoder, make_unet, read_config
 from training.world import (
@@ -41,6 +44,7 @@ from training.world import (
 
 NAME = "small-world-128"
 CHECKPOINT = Path("models") / NAME
+CONTROL = "control-segmentation"  # folder of the ControlNet in the checkpoint's
 MAX_SHARD = "15MB"  # the U-Net is one file of 14.6 MB; no file may pass 15 MiB
 MISFIT = 0.1  # RMS of latents; the U-Net must be decoded by the autoencoder whose latents it has learned
 STRANGE = 18.0  # dB to the autoencoder's decoding, below which a tiny decoder knows other latents
@@ -183,6 +187,30 @@ def export_tiny(run: Path, folder: Path) -> dict[str, float]:
     return figures
 
 
+def export_control(run: Path, folder: Path) -> int:
+    """Writes a run's ControlNet (the averaged weights, fp16), the colours of its maps and its config into the
+    checkpoint `folder`; the run's step."""
+    state = load_state(run / "state.pt")
+    if state is None:
+        raise FileNotFoundError(f"{run}/state.pt is missing: run python -m training.train_control first")
+    settings = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=torch.float32)
+    control = make_control(unet, ControlConfig(**settings))
+    control.load_state_dict(state["average"]["weights"])
+    out = folder / CONTROL
+    control.half().save_pretrained(out)
+    write_json(out / "palette.json", map_colors())
+    write_json(out / "training_config.json", settings)
+    return int(state["step"])
+
+
+def map_colors() -> dict[str, object]:
+    """What palette.json says: the colours of the maps, as the studio reads them (studio/checkpoints/palette.py)."""
+    objects = {name: "#{:02x}{:02x}{:02x}".format(*color) for name, color in palette().items()}
+    nothing, anything = ("#{:02x}{:02x}{:02x}".format(*color) for color in (NOTHING, ANYTHING))
+    return {"nothing": nothing, "anything": anything, "objects": objects}
+
+
 def drop_strange_tiny(folder: Path, vae: AutoencoderKL) -> bool:
     """Removes the tiny decoder of a checkpoint whose autoencoder has new latents. Whether there was such a one."""
     if not (folder / TINY_VAE).is_dir():
@@ -228,7 +256,11 @@ def main() -> None:
     parser.add_argument("--unet", type=Path, default=RUNS / "unet", help="the run's folder")
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
     parser.add_argument("--tiny", type=Path, help="a run of train_tiny, to export that alone")
+    parser.add_argument("--control", type=Path, help="a run of train_control, to export that alone")
     options = parser.parse_args()
+    if options.control is not None:
+        print(f"step {export_control(options.control, options.out)} => {options.out / CONTROL}")
+        return
     if options.tiny is not None:
         print(json.dumps(export_tiny(options.tiny, options.out)))
         return

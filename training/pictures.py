@@ -14,6 +14,7 @@ from studio.diffusion.families import Components
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.vae import decode, to_pictures
+from studio.engine.calls import call_unet
 from studio.requests import SchedulerName, TextToImage
 
 
@@ -75,12 +76,7 @@ def run_lanes(components: Components, lanes: list[Lane]) -> list[torch.Tensor]:
     denoised = []
     while not lanes[0].done:
         calls = [lane.call() for lane in lanes]
-        answer = components.unet(
-            torch.cat([call.sample for call in calls]),
-            torch.cat([torch.full((len(call.sample),), call.timestep) for call in calls]).to(components.device),
-            torch.cat([call.prompt_embeds for call in calls]),
-            return_dict=False,
-        )[0]
+        answer = call_unet(components, calls)
         parts = answer.split([len(call.sample) for call in calls])
         denoised.append(torch.stack([lane.advance(rows).denoised for lane, rows in zip(lanes, parts, strict=True)]))
     return denoised

@@ -19,7 +19,7 @@ from studio.checkpoints.memo import FOLDER, Memo
 from studio.events import Checkpoint, PredictionName
 
 BUILT_IN = "small-world-128"
-LISTING_VERSION = 4  # of the facts; a number higher when `inspect` tells more than it did
+LISTING_VERSION = 5  # of the facts; a number higher when `inspect` tells more than it did
 SECONDS = 5.0  # the folders are walked anew after this, when somebody asks
 # Families whose U-Nets work on the latents of one kind of VAE.
 LATENT_SPACES = (("SD 1", "SD 2"), ("SDXL", "SDXL refiner"))
@@ -52,6 +52,15 @@ class Entry:
     @property
     def built_in(self) -> bool:
         return _is_built_in(self.found)
+
+    def controls(self, checkpoint: Entry) -> bool:
+        """Whether it is a ControlNet that this checkpoint can have. What lies in a checkpoint's own folder is for that
+        one alone, and the built-in one, whose U-Net has no other's shapes, has only what lies in its folder."""
+        if self.facts.kind != "controlnet" or self.facts.state != "usable":
+            return False
+        if self.found.owner or checkpoint.built_in:
+            return self.found.owner == checkpoint.found.key
+        return self.facts.family == checkpoint.facts.family
 
     @property
     def identity(self) -> tuple[str, int, int]:

@@ -13,9 +13,11 @@ from typing import Any
 from studio.checkpoints.folders import Found
 from studio.checkpoints.identify import ModelFacts, identify, of_header, read_json
 from studio.checkpoints.inspect import BadCheckpoint, PickleFile, read_whole_header
+from studio.checkpoints.palette import Row, palette
 from studio.checkpoints.vocabulary import vocabulary
 from studio.events import ModelKind, ModelState, PredictionName
 
+OWNED = "It came with {owner} and works with that alone."
 OUTSIDE = "It is a link to outside of the models folders. Name that folder with --models-dir to use what is in it."
 KINDS: Mapping[str, ModelKind | None] = {
     "checkpoint": "checkpoint",
@@ -77,6 +79,7 @@ class Facts:
     examples: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     vocabulary: tuple[tuple[str, ...], ...] = ()
+    palette: tuple[Row, ...] = ()  # of a ControlNet whose maps can be painted
     note: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -89,7 +92,9 @@ class Facts:
         tuples = {"parts", "examples", "words"} & values.keys()
         pairs = tuple((str(a), str(b)) for a, b in values.get("metadata", ()))
         rows = tuple(tuple(str(word) for word in row) for row in values.get("vocabulary", ()))
-        told = {name: tuple(values[name]) for name in tuples} | {"metadata": pairs, "vocabulary": rows}
+        colors = tuple((str(a), str(b)) for a, b in values.get("palette", ()))
+        told = {name: tuple(values[name]) for name in tuples}
+        told |= {"metadata": pairs, "vocabulary": rows, "palette": colors}
         return cls(**{**values, **told})
 
 
@@ -98,7 +103,8 @@ def read(found: Found) -> Facts:
     if found.outside:
         return Facts(kind=found.kind, state="refused", reason=OUTSIDE)
     if found.is_folder:
-        return of_folder(found.path, found.kind)
+        facts = of_folder(found.path, found.kind)
+        return replace(facts, note=OWNED.format(owner=Path(found.owner).name)) if found.owner else facts
     return of_file(found.path, found.kind)
 
 
@@ -114,8 +120,10 @@ def of_file(path: Path, kind: ModelKind | None) -> Facts:
 
 
 def of_folder(folder: Path, kind: ModelKind | None) -> Facts:
-    """The facts of a diffusers folder, and what its own world.json says to visitors."""
+    """The facts of a diffusers folder, and what its own world.json or palette.json says to visitors."""
     facts = _line(identify(folder), kind)
+    if facts.kind == "controlnet":
+        return replace(facts, palette=palette(read_json(folder / "palette.json") or {}))
     world = read_json(folder / "world.json")
     if world is None:
         return facts

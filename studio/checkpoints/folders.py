@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from studio.events import ModelKind
@@ -40,6 +40,7 @@ MAX_DEPTH = 12
 PICTURES = (".preview.png", ".preview.jpg", ".preview.jpeg", ".preview.webp", ".png", ".jpg", ".jpeg", ".webp")
 INDEX = "model_index.json"  # what makes a folder a diffusers checkpoint
 COMPONENT = "config.json"  # what makes a folder in a vae or controlnet folder a diffusers VAE or ControlNet
+OWN_CONTROL = "control-"  # how the folder of a ControlNet begins that lies in the built-in checkpoint's own folder
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Found:
     mtime_ns: int  # newest change
     outside: bool = False  # a link that leads out of every models folder
     picture: str = ""  # name of a preview picture that lies beside a file, as AUTOMATIC1111 puts it there
+    owner: str = ""  # key of the checkpoint that a ControlNet lies in and works with alone
 
     @property
     def key(self) -> str:
@@ -78,6 +80,7 @@ def walk(models_dirs: Sequence[Path], built_in: str) -> Iterator[Found]:
         folder = root / built_in
         if (folder / INDEX).is_file() and _entered(folder, seen):
             yield _folder(folder, root, "checkpoint", roots)
+            yield from _own_controls(folder, root, roots)
     for root in models_dirs:
         bases = [root, root / "models"]
         known = [child for base in bases for child in _children(base) if child.name.lower() in LAYOUT]
@@ -85,6 +88,14 @@ def walk(models_dirs: Sequence[Path], built_in: str) -> Iterator[Found]:
             yield from _walk(Path(child.path), root, LAYOUT[child.name.lower()], roots, seen, 0)
         if not known or root.name.lower() in LAYOUT:  # a folder of one's own, or one of the kinds itself
             yield from _walk(root, root, LAYOUT.get(root.name.lower()), roots, seen, 0)
+
+
+def _own_controls(checkpoint: Path, root: Path, roots: Sequence[Path]) -> Iterator[Found]:
+    """The ControlNets that a checkpoint's folder brings along."""
+    for entry in _children(checkpoint):
+        folder = Path(entry.path)
+        if entry.name.startswith(OWN_CONTROL) and (folder / COMPONENT).is_file():
+            yield replace(_folder(folder, root, "controlnet", roots), owner=checkpoint.as_posix())
 
 
 def _walk(
@@ -161,7 +172,7 @@ def _inside(path: Path, roots: Sequence[Path]) -> bool:
 def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) -> Found:
     """A diffusers folder; its weights and JSON files stand for it, so that a change of any of them is a change."""
     size, newest, outside = 0, 0, not _inside(folder, roots)
-    parts = [entry for entry in _children(folder) if entry.is_dir()]
+    parts = [entry for entry in _children(folder) if entry.is_dir() and not entry.name.startswith(OWN_CONTROL)]
     outside = outside or any(part.is_symlink() and not _inside(Path(part.path), roots) for part in parts)
     for part in [] if outside else [folder, *(Path(part.path) for part in parts)]:
         for entry in _children(part):

@@ -197,17 +197,19 @@ class DiffusionEngine:
             return
         family = checkpoint.facts.family
         nets = {e.name: e for e in self.models.catalog.entries() if e.facts.kind == "controlnet"}
-        fitting = [name for name, e in nets.items() if e.facts.state == "usable" and e.facts.family == family]
-        allowed = f"one of {', '.join(fitting[:20])}" if fitting else f"none: no ControlNet for {family} was found"
+        fitting = [name for name, e in nets.items() if e.controls(checkpoint)]
+        here = request.checkpoint if checkpoint.built_in else family
+        allowed = f"one of {', '.join(fitting[:20])}" if fitting else f"none: no ControlNet for {here} was found"
         for number, control in enumerate(request.controls, start=1):
             if control.model in fitting:
                 continue
             value = f"model {shown(control.model)} of control {number}"
-            facts = nets[control.model].facts if control.model in nets else None
-            if facts is not None and facts.state != "usable":
-                value += f" ({facts.reason})"
-            elif facts is not None:
-                value += f", which is for {facts.family}, while {request.checkpoint} is {family},"
+            net = nets.get(control.model)
+            if net is not None and net.facts.state != "usable":
+                value += f" ({net.facts.reason})"
+            elif net is not None:
+                made_for = Path(net.found.owner).name or net.facts.family
+                value += f", which is for {made_for}, while {request.checkpoint} is {family},"
             raise InvalidRequest(Problem("controls", value, allowed))
 
     def _start(self, request: Request) -> Start | None:
@@ -285,12 +287,14 @@ class DiffusionEngine:
 
     def catalog(self) -> tuple[Checkpoint, ...]:
         """See `studio.events.Engine.catalog`."""
-        nets: dict[str, list[str]] = {}
-        for entry in self.models.catalog.entries():
-            if entry.facts.kind == "controlnet" and entry.facts.state == "usable":
-                nets.setdefault(entry.facts.family, []).append(entry.name)
-        known = [entry.checkpoint for entry in self._entries().values()]
-        return tuple(replace(one, controlnets=tuple(nets.get(one.family, ()))) for one in known)
+        nets = [entry for entry in self.models.catalog.entries() if entry.facts.kind == "controlnet"]
+        known = []
+        for entry in self._entries().values():
+            fitting = [net for net in nets if net.controls(entry)]
+            palettes = tuple((net.name, net.facts.palette) for net in fitting if net.facts.palette)
+            names = tuple(net.name for net in fitting)
+            known.append(replace(entry.checkpoint, controlnets=names, palettes=palettes))
+        return tuple(known)
 
     def status(self) -> EngineStatus:
         """See `studio.events.Engine.status`."""

@@ -15,7 +15,7 @@ from studio.events import Engine
 from studio.requests import CONTROL_RANGES, MAX_CONTROLS, PREPROCESSORS, InvalidRequest, Problem, shown
 from studio.ui.drawn import drawn
 from studio.ui.text import words
-from studio.ui.uploads import Uploads, read_upload
+from studio.ui.uploads import Uploads, painted, read_upload
 
 
 def build(engine: Engine, tab: str, checkpoint: str | None) -> gr.HTML:
@@ -24,6 +24,7 @@ def build(engine: Engine, tab: str, checkpoint: str | None) -> gr.HTML:
         "control",
         value=offer(engine, checkpoint),
         words=words("control"),
+        tab=tab,
         most=MAX_CONTROLS,
         ranges={name: [allowed.low, allowed.high] for name, allowed in CONTROL_RANGES.items()},
         preprocessors=[[name, label] for name, label in PREPROCESSORS.items()],
@@ -35,11 +36,15 @@ def build(engine: Engine, tab: str, checkpoint: str | None) -> gr.HTML:
 def offer(engine: Engine, checkpoint: str | None) -> dict[str, Any]:
     """The ControlNets that a checkpoint can have, as the section's value; it keeps its own settings."""
     found = next((c for c in engine.catalog() if c.name == checkpoint), None)
-    return {"models": list(found.controlnets) if found is not None else []}
+    if found is None:
+        return {"models": []}
+    palettes = {name: [list(row) for row in rows] for name, rows in found.palettes}
+    return {"models": list(found.controlnets), "palettes": palettes, "size": [found.native_width, found.native_height]}
 
 
 def given(value: object, uploads: Uploads, page: str, tab: str) -> list[dict[str, Any]]:
-    """The section's value as `TextToImage.parse` takes it, its pictures read. Raises InvalidRequest.
+    """The section's value as `TextToImage.parse` takes it, its pictures read: uploads, or maps painted in the page.
+    Raises InvalidRequest.
 
     `page`: whose uploads these are, until it takes others.
     """
@@ -53,8 +58,9 @@ def given(value: object, uploads: Uploads, page: str, tab: str) -> list[dict[str
         if not isinstance(unit, Mapping):
             continue
         try:
-            image = read_upload(path)
+            image = painted(unit["png"]) if unit.get("png") else read_upload(path)
         except ValueError as error:
-            raise InvalidRequest(Problem("controls", f"image {shown(path)} of control {number}", str(error))) from error
-        found.append({name: unit[name] for name in unit if name not in ("path", "image")} | {"image": image})
+            value = shown(unit.get("png") or path)
+            raise InvalidRequest(Problem("controls", f"image {value} of control {number}", str(error))) from error
+        found.append({name: unit[name] for name in unit if name not in ("path", "png", "image")} | {"image": image})
     return found + [dict(unit) for unit in units[MAX_CONTROLS:] if isinstance(unit, Mapping)]  # for the gate to count

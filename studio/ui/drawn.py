@@ -24,6 +24,7 @@ SCRIPTS = (
     "controls.js",
     "picture.js",
     "camera.js",
+    "paint_map.js",
     "control.js",
     "start.js",
     "mask.js",

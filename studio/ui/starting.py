@@ -5,8 +5,6 @@ An upload stays a file until the engine's own safe reader decodes it; nothing he
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from studio.requests import MAX_CONTROLS, MAX_IMAGE_BYTES, InvalidRequest, Probl
 from studio.ui import controls as c
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.text import say, words
-from studio.ui.uploads import Uploads
+from studio.ui.uploads import Uploads, painted
 
 
 def upload(tab: str) -> gr.Image:
@@ -86,13 +84,10 @@ def mask_of(drawn_mask: object) -> bytes:
     """The bytes of the mask that the page has drawn, a PNG in base64; b"" where nothing is painted."""
     if not isinstance(drawn_mask, Mapping) or not drawn_mask.get("png"):
         return b""
-    text = drawn_mask["png"]
     try:
-        if isinstance(text, str) and len(text) <= MAX_IMAGE_BYTES:
-            return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        pass
-    raise InvalidRequest(Problem("mask", shown(text), "a PNG file in base64"))
+        return painted(drawn_mask["png"])
+    except ValueError as error:
+        raise InvalidRequest(Problem("mask", shown(drawn_mask["png"]), str(error))) from None
 
 
 def sizes(given: Mapping[str, Any]) -> dict[str, Any]:

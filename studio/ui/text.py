@@ -145,6 +145,22 @@ _ENGLISH: Mapping[str, str] = {
     "control.end": "End",
     "control.span.help": "The shares of the run between which it acts.",
     "control.map": "The map that the ControlNet is given",
+    "control.paint": "Paint a map",
+    "control.paint.instead": "Choose a file instead",
+    "control.paint.canvas": "The map: paint on it where each object is to be",
+    "control.paint.colors": "Objects and their colours",
+    "control.paint.anything": "whatever the prompt says",
+    "control.paint.brush": "Brush",
+    "control.paint.oval": "Oval",
+    "control.paint.eraser": "Eraser",
+    "control.paint.size": "Brush size",
+    "control.paint.undo": "Undo",
+    "control.paint.clear": "Clear",
+    "control.paint.example": "Example",
+    "control.paint.help": (
+        "Each object has its colour, and rough shapes will do. An example places the objects that the prompt names. "
+        "A map made elsewhere in these colours may be given as a file."
+    ),
     "control.unreadable": "This cannot be read as a picture.",
     "control.failed": "The picture could not be sent. Try again.",
     "camera.open": "Take a picture with the camera",

@@ -6,6 +6,8 @@ with the last of them. What is uploaded and never used goes with Gradio's own ho
 
 from __future__ import annotations
 
+import base64
+import binascii
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +84,17 @@ def read_upload(path: object) -> bytes:
         raise ValueError("an uploaded PNG, JPEG or WebP file, given less than an hour ago")
     with upload.path.open("rb") as file:
         return file.read(MAX_IMAGE_BYTES + 1)
+
+
+def painted(text: object) -> bytes:
+    """The bytes of a PNG that the page has painted itself and sends in base64. Raises ValueError, saying what is
+    allowed."""
+    try:
+        if isinstance(text, str) and len(text) <= MAX_IMAGE_BYTES:
+            return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    raise ValueError("a PNG file in base64")
 
 
 def _upload(path: str | Path | None) -> Upload | None:

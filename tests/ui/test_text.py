@@ -113,6 +113,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "viewer.words.",
         "viewer.attention.",
         "helper.",
+        "control.paint.",
         "compare.axis.",
         "compare.state.",
         "compare.mode.",

@@ -1,0 +1,242 @@
+"""Trains a small ControlNet for the built-in model on its world's own segmentation maps; the U-Net stays as it is.
+
+    python -m training.train_control --hours 1                # from models/small-world-128 and runs/latents.pt
+    python -m training.export --control training/runs/control
+
+Zhang, Rao & Agrawala 2023, "Adding Conditional Control to Text-to-Image Diffusion Models": for a frozen block
+F(x; Theta) of the U-Net, a trainable copy of it, and Z a 1x1 convolution that begins as zero,
+
+    y_c = F(x; Theta) + Z(F(x + Z(c; Theta_z1); Theta_c); Theta_z2)           (their eq. 2)
+
+so that the first step changes nothing, and the loss is L_LDM with the map c_f as one condition more (their eq. 5):
+
+    L = E ||eps - eps_theta(z_t, t, c_t, c_f)||^2.
+
+The class and the copying are diffusers' (`ControlNetModel.from_unet`). The map's own encoder is narrower than theirs:
+at 128x128 pixels it would cost more than the U-Net. The same command goes on where a run was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from training.budget import Budget
+from training.ema import Average
+from training.encode_latents import load_latents
+from training.feed import Feed
+from training.losses import conditional_ldm_loss, draw_timesteps, high_noise_weights, min_snr_weights
+from training.options import PLAIN, RunOptions, add_run_arguments, read_run_options
+from training.schedule import make_scheduler
+from training.segmentation import Shape, segmentation_map
+from training.state import FigureLog, generator_for, load_state, save_config, save_state
+from training.tokenizer import MODEL_MAX_LENGTH
+from training.train_autoencoder import RUNS
+from training.workers import Workers, randn_rows, run_workers
+from training.world import draw_scene, write_caption
+
+# How exactly a map is drawn, and how often: half of them as a hand paints, so that a painted one is understood.
+SHAPES: tuple[tuple[Shape, float], ...] = (("silhouette", 0.5), ("blob", 0.25), ("ellipse", 0.15), ("box", 0.1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlConfig:
+    """What is trained and how; saved beside the weights."""
+
+    seed: int = 1
+    map_channels: tuple[int, ...] = (8, 16, 32, 64)  # of the map's encoder at 128, 64, 32 and 16 pixels
+    batch: int = 16
+    learning_rate: float = 6e-4
+    warmup: int = 100
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    caption_dropout: float = 0.3  # Zhang et al. drop half: the map must be read where no words help
+    unsaid: float = 0.5  # share of captions that say neither place nor size: these are the map's to say
+    unnamed: float = 0.25  # share of maps in white, where the words say what it is
+    snr_gamma: float = 5.0
+    ema: float = 0.995
+
+
+def make_control(unet: UNet2DConditionModel, config: ControlConfig) -> ControlNetModel:
+    """A ControlNet whose blocks begin as the U-Net's own, and which answers zero."""
+    torch.manual_seed(config.seed)
+    return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=config.map_channels)
+
+
+def draw_conditions(config: ControlConfig, world: int, indices: list[int], step: int) -> tuple[list[str], np.ndarray]:
+    """Captions and maps (N, H, W, 3), 8 bits, for pictures of a world; worded and drawn anew each time."""
+    captions, maps = [], []
+    for index in indices:
+        rng = np.random.default_rng((config.seed, step, index))
+        scene = draw_scene(world, index)
+        objects, relation = scene.objects, scene.relation
+        if rng.random() < config.unsaid:
+            objects = tuple(replace(placed, size="normal", place="center") for placed in objects)
+            relation = relation and "and"
+        caption = write_caption(rng, objects, relation, scene.background, scene.style)
+        captions.append("" if rng.random() < config.caption_dropout else caption)
+        shape = SHAPES[int(rng.choice(len(SHAPES), p=[share for _, share in SHAPES]))][0]
+        maps.append(np.asarray(segmentation_map(scene, shape=shape, named=rng.random() >= config.unnamed)))
+    return captions, np.stack(maps)
+
+
+def train(
+    workers: Workers,
+    config: ControlConfig,
+    budget: Budget,
+    folder: Path,
+    latents_file: Path,
+    start: Path,
+    options: RunOptions = PLAIN,
+    save_every: int = 100,
+) -> None:
+    """Runs until the budget is spent, from the state in `folder` if there is one.
+
+    `start`: the checkpoint whose U-Net and text encoder it is for; neither is changed.
+    """
+    hardware = options.hardware
+    cached = load_latents(latents_file)
+    unet = UNet2DConditionModel.from_pretrained(start, subfolder="unet", torch_dtype=torch.float32)
+    control = make_control(unet, config).to(hardware.device).train()
+    unet = unet.to(hardware.device).eval().requires_grad_(False)
+    tokenizer = CLIPTokenizer.from_pretrained(start / "tokenizer")
+    text_encoder = CLIPTextModel.from_pretrained(start, subfolder="text_encoder", dtype=torch.float32)
+    text_encoder = text_encoder.to(hardware.device).eval().requires_grad_(False)
+    parameters = list(control.parameters())
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
+    )
+    average = Average(control, config.ema)
+    step, seconds = 0, 0.0
+    state = load_state(folder / "state.pt")
+    if state is not None:
+        control.load_state_dict(state["weights"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seconds = state["step"], state["seconds"]
+    if workers.is_first:
+        save_config(folder / "config.json", config)
+        log = FigureLog(folder / "figures.jsonl", step)
+    alphas_cumprod = make_scheduler().alphas_cumprod
+    weights = min_snr_weights(torch.arange(len(alphas_cumprod)), alphas_cumprod, config.snr_gamma)
+    alphas_cumprod, known_latents = alphas_cumprod.to(hardware.device), cached.latents.to(hardware.device)
+
+    def asked(number: int) -> tuple[ControlConfig, int, list[int], int]:
+        """World and indices of a step's rows, for their captions and maps."""
+        rows = workers.rows(config.batch)
+        indices = cached.draw(config.batch, number, config.seed)[rows.start : rows.stop].tolist()
+        return config, cached.seed, indices, number
+
+    def save() -> None:
+        save_state(
+            folder / "state.pt",
+            {
+                "weights": control.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step,
+                "seconds": seconds,
+            },
+        )
+
+    smooth = None
+    then = time.monotonic()
+    with Feed(draw_conditions, asked, options.feeders) as feed:
+        while not budget.is_spent(step, seconds):
+            rate = budget.rate(step, seconds)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            rows = workers.rows(config.batch)
+            generator = generator_for(config.seed, step)
+            indices = cached.draw(config.batch, step, config.seed)[rows.start : rows.stop]
+            latents = known_latents[torch.from_numpy(indices).to(hardware.device)].float()
+            timesteps = draw_timesteps(config.batch, weights, generator)[rows.start : rows.stop].to(hardware.device)
+            noise = randn_rows((config.batch, *latents.shape[1:]), rows, generator).to(hardware.device)
+            captions, maps = feed.get(step)
+            condition = torch.from_numpy(maps).to(hardware.device).permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
+            prompt_embeds = encode_captions(text_encoder, tokenizer, captions, hardware.device)
+
+            def controlled(
+                noisy_latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor, condition: Tensor = condition
+            ) -> Tensor:
+                down, mid = control(noisy_latents, timesteps, prompt_embeds, condition, return_dict=False)
+                prediction: Tensor = unet(
+                    noisy_latents,
+                    timesteps,
+                    prompt_embeds,
+                    down_block_additional_residuals=down,
+                    mid_block_additional_residual=mid,
+                    return_dict=False,
+                )[0]
+                return prediction
+
+            balance = high_noise_weights(timesteps, alphas_cumprod)
+            with hardware.autocast():
+                loss = conditional_ldm_loss(
+                    controlled, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            now = time.monotonic()
+            spent, value = workers.average(parameters, now - then, loss.item())
+            then = now
+            torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+            optimizer.step()
+            average.update(control)
+            step += 1
+            seconds += spent
+            smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
+            if step % 20 == 0 and workers.is_first:
+                log.write(step, loss=value, smooth=smooth, rate=rate, seconds=seconds)
+            if step % save_every == 0 and workers.is_first:
+                minutes = budget.eta(step, seconds) / 60
+                print(
+                    f"step {step}  loss {smooth:.4f}  {seconds / step:.2f} s/step  ETA {minutes:.0f} min",
+                    flush=True,
+                )
+                save()
+    if workers.is_first:
+        save()
+
+
+@torch.inference_mode()
+def _encode(text_encoder: CLIPTextModel, input_ids: Tensor) -> Tensor:
+    embeds: Tensor = text_encoder(input_ids)[0]
+    return embeds
+
+
+def encode_captions(
+    text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, captions: list[str], device: torch.device
+) -> Tensor:
+    """tau_theta of the captions, (N, 77, dim), padded as the shipping pipeline pads; no gradient goes through it."""
+    tokens = tokenizer(
+        captions, padding="max_length", max_length=MODEL_MAX_LENGTH, truncation=True, return_tensors="pt"
+    )
+    return _encode(text_encoder, tokens.input_ids.to(device)).clone()  # a clone may be kept for the backward pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_run_arguments(parser)
+    parser.add_argument("--from", dest="start", type=Path, default=Path("models/small-world-128"))
+    parser.add_argument("--learning-rate", type=float, default=ControlConfig.learning_rate)
+    parser.add_argument("--batch", type=int, default=ControlConfig.batch)
+    parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
+    parser.add_argument("--run", type=Path, default=RUNS / "control", help="folder of the run's state and figures")
+    options = parser.parse_args()
+    config = ControlConfig(learning_rate=options.learning_rate, batch=options.batch)
+    budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
+    run = read_run_options(parser, options)
+    run_workers(run.workers, train, config, budget, options.run, options.latents, options.start, run)
+
+
+if __name__ == "__main__":
+    main()
