@@ -210,6 +210,7 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
     from studio.gallery import Gallery
     from studio.ui.page import build
     from studio.ui.replay_page import replay_page
+    from studio.ui.uploads import Uploads
     from studio.web import middleware
 
     gallery = Gallery(flags.outputs_dir)
@@ -231,7 +232,8 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
             compile=flags.compile,
         ),
     )
-    page, launch = build(engine, gallery)
+    uploads = Uploads()
+    page, launch = build(engine, gallery, uploads)
     auth = tuple(flags.auth.split(":", 1)) if flags.auth else None
     guest = tuple(flags.guest.split(":", 1)) if flags.guest else None
     hosts = {*LOOPBACK, flags.host}
@@ -246,7 +248,15 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
             quiet=True,
             app_kwargs={
                 "openapi_url": None,
-                "middleware": middleware(engine, gallery, hosts=hosts, auth=auth, guest=guest, replay_page=replay_page),
+                "middleware": middleware(
+                    engine,
+                    gallery,
+                    hosts=hosts,
+                    auth=auth,
+                    guest=guest,
+                    replay_page=replay_page,
+                    uploads=uploads,
+                ),
             },
             **launch,
         )

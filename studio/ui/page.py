@@ -40,9 +40,10 @@ LOGGED_IN = "x-studio-login"  # set by studio/web/login.py for those who came in
 SECONDS_BETWEEN_STATUS = 1.0  # only while the model is not ready
 
 
-def build(engine: Engine, gallery: Gallery) -> tuple[gr.Blocks, dict[str, Any]]:
-    """The page and the arguments `launch` must be given for it (theme, head, and what is to stay off)."""
-    uploads = Uploads()
+def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> tuple[gr.Blocks, dict[str, Any]]:
+    """The page and the arguments `launch` must be given for it (theme, head, and what is to stay off). `uploads` is the
+    one that the middleware tells of arrivals and visitors."""
+    uploads = uploads or Uploads()
 
     def gone(request: gr.Request) -> None:
         uploads.leave(str(request.session_hash))

@@ -76,7 +76,7 @@ def file_of(path: object) -> bytes:
         with Path(str(path)).open("rb") as file:
             return file.read(MAX_IMAGE_BYTES + 1)
     except OSError:
-        allowed = "a picture that was given less than an hour ago; give it again"
+        allowed = "a picture that is still there; give it again"
         raise InvalidRequest(Problem("image", "a file that is gone", allowed)) from None
 
 

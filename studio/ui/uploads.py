@@ -1,7 +1,8 @@
 """How long an uploaded file lives: as long as a page shows it or a call reads it, and no longer.
 
 Gradio keeps uploads in a folder by their content, so two visitors who give the same picture share one file; it goes
-with the last of them. What is uploaded and never used goes with Gradio's own hourly sweep.
+with the last of them. What was uploaded and never used waits while its visitor has the page open, and goes some minutes
+after the last sign of them; a program has as long from its upload to its call.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,9 @@ from studio.requests import MAX_IMAGE_BYTES
 
 # A program that uploads once may call again with the same file, and two that upload the same at once share it.
 SECONDS_AFTER_CALL = 60.0
+# Of a file that nobody has used: as long as a page that is reloaded, or a phone in a tunnel, may be away.
+SECONDS_UNUSED = 300.0
+SECONDS_BETWEEN_SWEEPS = 60.0
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,60 @@ class Upload:
 
 
 class Uploads:
-    """Which uploads are in use, by whom (a page's session or a call's id) and in which field. Safe for any thread."""
+    """Which uploads are in use, by whom (a page's session or a call's id) and in which field; and which have come and
+    are used by nobody, from which visitor. Safe for any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], Upload] = {}
+        self._unused: dict[tuple[str, Upload], float] = {}  # by visitor and file: when it came
+        self._here: set[str] = set()  # visitors who have the page open
+        self._left: dict[str, float] = {}  # those with unused files who have closed it, and when
+        self._sweeper: threading.Timer | None = None
+
+    def arrived(self, owner: str, paths: Sequence[str]) -> None:
+        """A visitor has uploaded these; they are kept until they are used, or for `sweep`."""
+        uploads = [upload for upload in map(_upload, paths) if upload is not None]
+        with self._lock:
+            for upload in uploads:
+                self._unused[owner, upload] = self._clock()
+            self._sweep_later()
+
+    def visitor(self, owner: str, *, here: bool) -> None:
+        """Whether a visitor has the page open."""
+        with self._lock:
+            if here:
+                self._here.add(owner)
+                self._left.pop(owner, None)
+            else:
+                self._here.discard(owner)
+                if any(of == owner for of, _ in self._unused):
+                    self._left[owner] = self._clock()
+
+    def sweep(self) -> None:
+        """Delete what nobody has used and whose visitor has left, or never had a page open, SECONDS_UNUSED ago."""
+        with self._lock:
+            now = self._clock()
+            for (owner, upload), came in list(self._unused.items()):
+                if owner not in self._here and now - max(came, self._left.get(owner, came)) >= SECONDS_UNUSED:
+                    del self._unused[owner, upload]
+                    self._delete_unheld(upload)
+            owners = {owner for owner, _ in self._unused}
+            self._left = {owner: left for owner, left in self._left.items() if owner in owners}
+
+    def _sweep_later(self) -> None:
+        """One timer while there is something to sweep. The lock is held."""
+        if self._sweeper is None and self._unused:
+            self._sweeper = threading.Timer(SECONDS_BETWEEN_SWEEPS, self._sweep_again)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+    def _sweep_again(self) -> None:
+        self.sweep()
+        with self._lock:
+            self._sweeper = None
+            self._sweep_later()
 
     def hold(self, user: str, field: str, path: str | Path | None) -> None:
         """This field of this user now has this file, or none. What it had before goes, if nobody else has it."""
@@ -42,6 +97,7 @@ class Uploads:
             before = self._held.pop((user, field), None)
             if upload is not None:
                 self._held[user, field] = upload
+                self._unused = {key: came for key, came in self._unused.items() if key[1] != upload}
             if before is not None:
                 self._delete_unheld(before)
 
@@ -65,6 +121,8 @@ class Uploads:
     def _delete_unheld(self, upload: Upload) -> None:
         if any(held.path == upload.path for held in self._held.values()):
             return
+        if any(unused == upload for _, unused in self._unused):  # another visitor has given the same picture just now
+            return
         try:
             if upload.path.stat().st_ino != upload.inode:  # uploaded anew by somebody who has not used it yet
                 return
@@ -81,7 +139,7 @@ def read_upload(path: object) -> bytes:
         return b""
     upload = _upload(path) if isinstance(path, str) and "\0" not in path else None
     if upload is None:
-        raise ValueError("an uploaded PNG, JPEG or WebP file, given less than an hour ago")
+        raise ValueError("an uploaded PNG, JPEG or WebP file, given a few minutes ago")
     with upload.path.open("rb") as file:
         return file.read(MAX_IMAGE_BYTES + 1)
 

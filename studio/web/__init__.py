@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 
 from studio.events import Engine
 from studio.gallery import Gallery
+from studio.web.arrivals import Arrivals, Keeper
 from studio.web.guard import Guard
 from studio.web.login import Login
 from studio.web.owner import Owner
@@ -23,19 +24,21 @@ def middleware(
     auth: tuple[str, str] | None = None,
     replay_page: ReplayPage | None = None,
     guest: tuple[str, str] | None = None,
+    uploads: Keeper | None = None,
 ) -> list[Middleware]:
     """The middleware for `launch(app_kwargs={"middleware": ...})`, outermost first.
 
     `hosts`: names this server answers to besides the loopback ones, without port; kept as it is and looked up at each
     request, so that a tunnel's name can be added once it is known. `auth`: user and password; None opens the studio to
     everybody who can reach it. `guest`: a second login, for making pictures and nothing else. `replay_page` makes the
-    exported page of a recording.
+    exported page of a recording. `uploads` is told whose an uploaded file is, and when they have left.
     """
     login = [Middleware(Login, user=auth[0], password=auth[1], guest=guest)] if auth else []
     return [
         Middleware(Guard, hosts=hosts),
         *login,
         Middleware(Owner),
-        Middleware(Presence, engine=engine),
+        Middleware(Presence, engine=engine, keeper=uploads),
+        *([Middleware(Arrivals, keeper=uploads)] if uploads is not None else []),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),
     ]

@@ -12,17 +12,20 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.events import Engine
+from studio.web.arrivals import Keeper
 from studio.web.owner import HEADER
 
 _HEARTBEAT = re.compile(r"/gradio_api/heartbeat/[^/]+/?")
 
 
 class Presence:
-    """ASGI middleware: tells the engine when a visitor opens the first page and when the last one is closed."""
+    """ASGI middleware: tells the engine, and who keeps uploads, when a visitor opens the first page and when the last
+    one is closed."""
 
-    def __init__(self, app: ASGIApp, *, engine: Engine) -> None:
+    def __init__(self, app: ASGIApp, *, engine: Engine, keeper: Keeper | None = None) -> None:
         self.app = app
         self.engine = engine
+        self.keeper = keeper
         self._open: Counter[str] = Counter()  # pages by owner; touched by the event loop alone
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,11 +35,16 @@ class Presence:
         owner = Headers(scope=scope)[HEADER]
         self._open[owner] += 1
         if self._open[owner] == 1:
-            self.engine.visitor(owner, here=True)
+            self._tell(owner, here=True)
         try:
             await self.app(scope, receive, send)
         finally:
             self._open[owner] -= 1
             if not self._open[owner]:
                 del self._open[owner]
-                self.engine.visitor(owner, here=False)
+                self._tell(owner, here=False)
+
+    def _tell(self, owner: str, *, here: bool) -> None:
+        self.engine.visitor(owner, here=here)
+        if self.keeper is not None:
+            self.keeper.visitor(owner, here=here)

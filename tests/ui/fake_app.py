@@ -14,6 +14,7 @@ import gradio as gr
 
 from studio.gallery import Gallery
 from studio.ui.page import build
+from studio.ui.uploads import Uploads
 from studio.web import middleware
 from tests.ui.fake_engine import FakeEngine
 
@@ -27,8 +28,10 @@ def launch(
     guest: tuple[str, str] | None = None,
 ) -> tuple[gr.Blocks, str]:
     """Serve the page in a thread of its own, behind all that app.py puts before it, and return it with its address."""
-    demo, kwargs = build(engine, gallery)
-    app_kwargs = {"openapi_url": None, "middleware": middleware(engine, gallery, hosts=set(), auth=auth, guest=guest)}
+    uploads = Uploads()
+    demo, kwargs = build(engine, gallery, uploads)
+    layers = middleware(engine, gallery, hosts=set(), auth=auth, guest=guest, uploads=uploads)
+    app_kwargs = {"openapi_url": None, "middleware": layers}
     _, url, _ = demo.launch(
         server_name="127.0.0.1",
         server_port=port,

@@ -96,3 +96,87 @@ def test_a_call_keeps_its_upload_for_a_while(given: Callable[[str], Path], monke
     assert seconds == 60
     act()
     assert not file.exists()
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def no_timer(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """The sweeps that would come, instead of threads that wait for them."""
+    coming: list[Callable[[], None]] = []
+
+    class Timer:
+        def __init__(self, seconds: float, act: Callable[..., None]) -> None:
+            assert seconds == module.SECONDS_BETWEEN_SWEEPS
+            coming.append(act)
+
+        def start(self) -> None:
+            pass
+
+    monkeypatch.setattr(threading, "Timer", Timer)
+    return coming
+
+
+def test_an_upload_that_is_never_used_goes_minutes_after_its_visitor(
+    given: Callable[[str], Path], no_timer: list[Callable[[], None]]
+) -> None:
+    clock = Clock()
+    uploads, hers, his = Uploads(clock), given("a"), given("b")
+    uploads.visitor("ann", here=True)
+    uploads.arrived("ann", [str(hers), "/nowhere", "no path"])
+    uploads.arrived("a program", [str(his)])  # that has no page
+    assert len(no_timer) == 1, "one timer for all"
+    clock.now = module.SECONDS_UNUSED - 1
+    no_timer.pop()()
+    assert hers.exists()
+    assert his.exists()
+    clock.now += 1
+    no_timer.pop()()
+    assert hers.exists(), "her page shows it still"
+    assert not his.parent.exists()
+    uploads.visitor("ann", here=False)
+    clock.now += module.SECONDS_UNUSED - 1
+    uploads.visitor("ann", here=True)  # a reload
+    clock.now += 2 * module.SECONDS_UNUSED
+    no_timer.pop()()
+    assert hers.exists()
+    uploads.visitor("ann", here=False)
+    clock.now += module.SECONDS_UNUSED
+    no_timer.pop()()
+    assert not hers.parent.exists()
+    assert not no_timer, "nothing is left to sweep"
+
+
+def test_an_upload_that_is_used_goes_with_its_use_and_not_with_its_arrival(
+    given: Callable[[str], Path], no_timer: list[Callable[[], None]]
+) -> None:
+    clock = Clock()
+    uploads, file = Uploads(clock), given("a")
+    uploads.arrived("ann", [str(file)])
+    uploads.hold("page", "inpaint", file)
+    clock.now = 10 * module.SECONDS_UNUSED
+    uploads.sweep()
+    assert file.exists()
+    uploads.leave("page")
+    assert not file.exists()
+
+
+def test_the_same_picture_of_another_visitor_waits_for_his_own_use(
+    given: Callable[[str], Path], no_timer: list[Callable[[], None]]
+) -> None:
+    clock = Clock()
+    uploads, file = Uploads(clock), given("a")
+    uploads.hold("page", "inpaint", file)
+    uploads.arrived("ben", [str(file)])
+    uploads.leave("page")
+    assert file.exists()
+    clock.now = module.SECONDS_UNUSED
+    uploads.sweep()
+    assert not file.exists()

@@ -34,8 +34,8 @@ async def silent(message: Message) -> None:
 
 def test_the_first_page_and_the_last_one_are_told_of() -> None:
     async def visit() -> list[tuple[str, bool]]:
-        told = Told()
-        presence = Presence(lasting, engine=told)  # type: ignore[arg-type]
+        told, keeper = Told(), Told()
+        presence = Presence(lasting, engine=told, keeper=keeper)  # type: ignore[arg-type]
         pages = []
 
         async def opened(owner: str) -> asyncio.Event:
@@ -61,6 +61,7 @@ def test_the_first_page_and_the_last_one_are_told_of() -> None:
         await asyncio.gather(pages[2], return_exceptions=True)
         assert not other.is_set()
         assert not presence._open
+        assert keeper.said == told.said, "who keeps the uploads is told the same"
         return told.said
 
     assert asyncio.run(visit()) == [("ann", True), ("ben", True), ("ann", False), ("ben", False)]

@@ -1,0 +1,65 @@
+"""Whose an uploaded file is: reads, on its way out, Gradio's answer that says where the file lies.
+
+Gradio keeps no owner of an upload, and one that no page and no call ever uses would wait for its hourly sweep.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Protocol
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studio.web.owner import HEADER
+
+UPLOAD = "/gradio_api/upload"
+MAX_ANSWER_BYTES = 2**20  # a list of paths
+
+
+class Keeper(Protocol):
+    """Who lets uploads go (studio.ui.uploads)."""
+
+    def arrived(self, owner: str, paths: Sequence[str]) -> None:
+        """These files have come from this visitor."""
+
+    def visitor(self, owner: str, *, here: bool) -> None:
+        """Whether a visitor has the page open."""
+
+
+class Arrivals:
+    """ASGI middleware: tells the keeper of each file that has come."""
+
+    def __init__(self, app: ASGIApp, *, keeper: Keeper) -> None:
+        self.app = app
+        self.keeper = keeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"].rstrip("/") != UPLOAD:
+            await self.app(scope, receive, send)
+            return
+        answer = bytearray()
+        status = 0
+
+        async def heard(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif message["type"] == "http.response.body" and len(answer) <= MAX_ANSWER_BYTES:
+                answer.extend(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, heard)
+        finally:  # also where the visitor left before the answer was whole: the file is there
+            if status == 200:
+                self.keeper.arrived(Headers(scope=scope)[HEADER], _paths(bytes(answer)))
+
+
+def _paths(answer: bytes) -> list[str]:
+    try:
+        told = json.loads(answer)
+    except ValueError:
+        return []
+    return [path for path in told if isinstance(path, str)] if isinstance(told, list) else []
