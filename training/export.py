@@ -22,7 +22,7 @@ from studio.checkpoints.loader import TINY_VAE
 from studio.diffusion.preview import fit_fast_preview
 from training.encode_latents import encoder_misfit, load_latents, load_vae
 from training.schedule import SCHEDULER
-from training.segmentation import ANYTHING, NOTHING, palette
+from training.segmentation import ANYTHING, CONTROL, NOTHING, palette
 from training.state import load_state
 from training.tokenizer import load_tokenizer
 from training.train_autoencoder import RUNS, picture_batch
@@ -44,7 +44,6 @@ from training.world import (
 
 NAME = "small-world-128"
 CHECKPOINT = Path("models") / NAME
-CONTROL = "control-segmentation"  # folder of the ControlNet in the checkpoint's
 MAX_SHARD = "15MB"  # the U-Net is one file of 14.6 MB; no file may pass 15 MiB
 MISFIT = 0.1  # RMS of latents; the U-Net must be decoded by the autoencoder whose latents it has learned
 STRANGE = 18.0  # dB to the autoencoder's decoding, below which a tiny decoder knows other latents

@@ -30,10 +30,9 @@ from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.vae import decode, to_pictures
 from studio.requests import Control, TextToImage
 from training.evaluate import share
-from training.export import CONTROL
 from training.judge import Verdict, judge
 from training.pictures import Settings, load_checkpoint, run_lanes
-from training.segmentation import Shape, object_mask, segmentation_map
+from training.segmentation import CONTROL, Shape, object_mask, segmentation_map
 from training.sheets import Cell, save_sheet
 from training.world import (
     BACKGROUNDS,
@@ -41,6 +40,7 @@ from training.world import (
     RELATIONS,
     SCENE_VARIANTS,
     SCENES,
+    SIZE,
     PlacedObject,
     Scene,
     is_held_out,
@@ -121,6 +121,8 @@ def pictures_of(
             num_inference_steps=settings.steps,
             guidance_scale=settings.guidance_scale,
             scheduler=settings.scheduler,
+            width=SIZE,
+            height=SIZE,
         )
         words = encode_prompts(
             components, case.prompt, "", num_steps=settings.steps, guidance_scale=settings.guidance_scale

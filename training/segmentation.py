@@ -18,6 +18,7 @@ from training.world import OBJECTS, SIZE, PlacedObject, Scene, sprite_image
 Color = tuple[int, int, int]
 Shape = Literal["silhouette", "blob", "ellipse", "box"]
 
+CONTROL = "control-segmentation"  # folder of the ControlNet in the checkpoint's
 NOTHING: Color = (0, 0, 0)
 ANYTHING: Color = (255, 255, 255)  # an object, and the words say which
 LEVELS = (0, 64, 128, 192, 255)  # of each channel

@@ -30,11 +30,14 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.budget import Budget
+from training.control_samples import ControlSamples
 from training.ema import Average
 from training.encode_latents import load_latents
 from training.feed import Feed
 from training.losses import conditional_ldm_loss, draw_timesteps, high_noise_weights, min_snr_weights
 from training.options import PLAIN, RunOptions, add_run_arguments, read_run_options
+from training.pictures import Settings
+from training.samples import Timer, sheet_path
 from training.schedule import make_scheduler
 from training.segmentation import Shape, segmentation_map
 from training.state import FigureLog, generator_for, load_state, save_config, save_state
@@ -147,6 +150,7 @@ def train(
             },
         )
 
+    samples, timer = None, Timer(options.sheet_minutes)
     smooth = None
     then = time.monotonic()
     with Feed(draw_conditions, asked, options.feeders) as feed:
@@ -203,6 +207,9 @@ def train(
                     flush=True,
                 )
                 save()
+            if workers.is_first and timer.is_due():
+                samples = samples or ControlSamples(start, hardware)
+                samples.save(sheet_path(folder, step), control, average.weights, Settings())
     if workers.is_first:
         save()
 

@@ -21,10 +21,13 @@ from studio.checkpoints import thumbnail
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.memo import FOLDER, Memo
+from studio.checkpoints.palette import palette
 from studio.engine.shelf import Shelf
 from studio.events import NoSuchModel, Refused
 from studio.requests import InvalidRequest
 from tests.checkpoints.test_catalog import folder
+from tests.tiny import save_tiny_checkpoint, tiny_components
+from tests.tiny_control import save_tiny_controlnet
 
 UNKNOWN = {"mystery.weight": np.zeros((2, 2), np.float16)}
 LORA = {
@@ -305,3 +308,42 @@ def test_the_shelf_tells_what_is_there_and_takes_no_nonsense(tmp_path: Path) -> 
     assert shelf.has_orders
     assert woken
     shelf.close()
+
+
+def test_a_controlnet_in_the_built_in_folder_is_for_that_checkpoint_alone(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    unet = tiny_components().unet
+    save_tiny_checkpoint(models / "small-world-128")
+    whole = by_name(Catalog([models]))["small-world-128"].checkpoint.size_bytes
+    own = save_tiny_controlnet(models / "small-world-128" / "control-segmentation", unet)
+    told = {"nothing": "#000000", "anything": "#ffffff", "objects": {"fox": "#c000ff", "cat": "red"}}
+    (own / "palette.json").write_text(json.dumps(told))
+    save_tiny_checkpoint(models / "checkpoints" / "other")
+    save_tiny_controlnet(models / "controlnet" / "lines", unet)
+    found = by_name(Catalog([models]))
+    built_in, other, segmentation, lines = (
+        found[name] for name in ("small-world-128", "other", "control-segmentation", "lines")
+    )
+    assert built_in.checkpoint.size_bytes == whole, "it is no part of the checkpoint"
+    assert segmentation.facts.palette == (("", "#000000"), ("*", "#ffffff"), ("fox", "#c000ff"))
+    assert "small-world-128" in segmentation.facts.note
+    fits = {(net.name, one.name): net.controls(one) for net in (segmentation, lines) for one in (built_in, other)}
+    assert [pair for pair, fit in fits.items() if fit] == [
+        ("control-segmentation", "small-world-128"), ("lines", "other"),
+    ]  # fmt: skip
+    again = by_name(Catalog([models]))["control-segmentation"]  # as it was remembered
+    assert again.facts == segmentation.facts
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"nothing": "#000000"},
+        {"nothing": "#000000", "objects": []},
+        {"nothing": "#000", "objects": {"fox": "#c000ff"}},
+        {"nothing": "#000000", "objects": {"fox": "url(x)", "": "#ffffff", "x" * 61: "#ffffff"}},
+    ],
+)
+def test_a_palette_of_another_form_is_none(told: dict[str, object]) -> None:
+    assert palette(told) == ()

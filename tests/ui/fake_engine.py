@@ -80,6 +80,7 @@ EXAMPLES = (
 WORDS = ("fox", "apple", "rocket", "whale", "cactus", "pizza", "owl", "snow", "meadow", "sea", "desert", "sunset",
          "night sky", "small", "big", "left", "right", "pixel art", "black and white")  # fmt: skip
 OBJECTS = ("fox", "red apple", "rocket", "whale", "cactus", "pizza", "owl", "grapes")
+PALETTE = (("", "#000000"), ("*", "#ffffff"), ("fox", "#c000ff"), ("red apple", "#40ff00"), ("cat", "#00ffff"))
 VOCABULARY = (
     *(
         ("objects", name, name if name == "grapes" else f"{'an' if name[0] in 'aeiou' else 'a'} {name}")
@@ -244,7 +245,8 @@ class FakeEngine:
             Checkpoint(
                 name="small-world-128", label="Small World", family="SD 1", native_width=128, native_height=128,
                 size_bytes=30 * 2**20, built_in=True, examples=EXAMPLES, words=WORDS,
-                vocabulary=VOCABULARY, note="built in",
+                vocabulary=VOCABULARY, note="built in", controlnets=("control-segmentation",),
+                palettes=(("control-segmentation", PALETTE),),
             ),
             Checkpoint(
                 name="tiny-test", label="Tiny <b>test</b>", family="SD 1", native_width=512, native_height=512,

@@ -105,6 +105,7 @@ window.LatentStudio.paintMap = ({ tab, word, told }) => {
     const given = spoken();
     const shown = (given.length ? given : rows.filter(([name]) => name.length > 1)).slice(0, 2);
     const [w, hh] = [canvas.width, canvas.height];
+    offer(); // the prompt may have changed since
     clear();
     if (shown.length === 1) oval(0.34 * w, 0.34 * hh, 0.98 * w, 0.98 * hh, shown[0][1]);
     else shown.forEach(([, hex], k) => oval((0.02 + 0.5 * k) * w, 0.27 * hh, (0.48 + 0.5 * k) * w, 0.73 * hh, hex));
