@@ -536,11 +536,20 @@ class Engine(Protocol):
         """A short question, answered between ticks. Raises InvalidRequest, or Refused while the model is loading."""
         ...
 
-    def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
-        """The recorded evaluations `since`.. of one image as the bytes of a safetensors file.
+    def record(
+        self,
+        job_id: str,
+        *,
+        owner: str,
+        image: int = 0,
+        since: int = 0,
+        until: int | None = None,
+        lean: bool = False,
+    ) -> bytes:
+        """The recorded evaluations `since`.. (before `until`) of one image as the bytes of a safetensors file.
 
         What the model was given and what it answered in half precision, and the numbers of each evaluation:
-        docs/record.md.
+        docs/record.md. `lean` takes eight bits a number where the whole run is large.
         Raises UnknownJob (also when nothing was recorded).
         """
         ...

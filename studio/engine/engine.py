@@ -391,10 +391,19 @@ class DiffusionEngine:
         except ValueError as error:  # a scheduler that cannot run what this checkpoint predicts
             raise Refused(str(error)) from None
 
-    def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
+    def record(
+        self,
+        job_id: str,
+        *,
+        owner: str,
+        image: int = 0,
+        since: int = 0,
+        until: int | None = None,
+        lean: bool = False,
+    ) -> bytes:
         """See `studio.events.Engine.record`."""
         job, image = self._of_job(job_id, owner, image)
-        recording = self._recorder.get(job.id, image, since, job.state)
+        recording = self._recorder.get(job.id, image, since, job.state, until=until, lean=lean)
         if recording is None:
             raise UnknownJob(NOT_RECORDED)
         return recording
@@ -427,6 +436,7 @@ class DiffusionEngine:
         self._shelf.close()
         for job in self._book.active():  # the thread is stuck in a long call; nobody waits for it
             job.abandon()
+        self._recorder.close()
 
     def _run(self) -> None:
         try:

@@ -2,8 +2,9 @@
 
 Copies what the lanes have anyway: no hooks, nothing is asked of the model. What can be computed from that is computed
 when somebody reads, not while the lanes run. Bounded memory; the recording that was looked at or written to longest ago
-goes first, one that alone is too large keeps what fits, and a visitor who leaves takes theirs along. NumPy only, safe
-from any thread; ownership is checked by the caller. docs/record.md has the format.
+goes to disk first and comes back when it is asked for, one that alone is too large keeps what fits, and a visitor who
+leaves takes theirs along. NumPy only, safe from any thread; ownership is checked by the caller. docs/record.md has the
+format.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ import numpy as np
 
 from studio.engine.branching import Source
 from studio.engine.measures import in_scale_of, measured
+from studio.engine.overflow import Overflow
 
 MAX_BYTES = 256 * 2**20
 MAX_RUNS = 512  # also bounds those that hold nothing yet
 IDLE_SECONDS = 1800.0  # a recording that nobody has written to or read for so long is dropped
+GROWING_SECONDS = 10.0  # one that was written to so lately may go on growing, and is not put on disk
+LEAN_BYTES = 32 * 2**20  # of a run's latents in half precision: a reader who agrees is sent larger ones in eight bits
 AWAY_SECONDS = 300.0  # the same once its visitor has closed the page: long enough for a reload, or a tunnel that breaks
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -84,11 +88,23 @@ class _Run:
     used: float = 0.0  # when it was last written to or read
     looks_every: int = 1  # evaluations between two that keep their attention
     full: bool = False  # nothing more of it is kept: alone it takes all the memory there is
+    written: float = 0.0  # when it was last written to
+    away: bool = False  # its numbers are on disk alone
+    file: int | None = None  # where they are on disk
+    filed: int = -1  # evaluations in that file
+
+    @property
+    def array_bytes(self) -> int:
+        """Its numbers, which can go to disk."""
+        return sum(e.nbytes for e in self.evaluations) + (self.after.nbytes if self.after is not None else 0)
 
     @property
     def nbytes(self) -> int:
-        arrays = sum(e.nbytes for e in self.evaluations) + (self.after.nbytes if self.after is not None else 0)
-        return arrays + (self.source.size_bytes if self.source is not None else 0)
+        return self.array_bytes + (self.source.size_bytes if self.source is not None else 0)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.evaluations) == self.facts.get("total")
 
     @property
     def kept(self) -> dict[str, object]:
@@ -110,8 +126,14 @@ class _Run:
 class Recorder:
     """The recordings of recent images by (job id, image)."""
 
-    def __init__(self, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+        overflow: Overflow | None = None,
+    ) -> None:
         self._max_bytes = max_bytes
+        self._overflow = overflow if overflow is not None else Overflow()
         self._clock = clock
         self._bytes = 0
         self._lock = threading.Lock()
@@ -139,21 +161,22 @@ class Recorder:
         """Append an evaluation and the latents that its step led to; nothing happens when the recording has been
         dropped meanwhile, or is full.
 
-        The oldest recordings make room. One that is too large alone keeps the attention of every second evaluation, of
-        every fourth, ...; then it ends with the evaluation before this one, and its header says so.
+        The oldest recordings make room: on disk, where they can. One that is too large alone keeps the attention of
+        every second evaluation, of every fourth, ...; then it ends with the evaluation before this one, and its header
+        says so.
         """
         with self._lock:
-            run = self._runs.get((job_id, image))
+            run = self._here(job_id, image)
             if run is None or run.full:
                 return
+            run.written = self._clock()
             self._bytes -= run.nbytes
             before = run.after
             run.evaluations.append(run.fitting(evaluation))
             run.after = after
             self._bytes += run.nbytes
             self._use(job_id, image)
-            while self._bytes > self._max_bytes and len(self._runs) > 1:
-                self._drop_oldest()
+            self._make_room(run)
             if self._bytes > self._max_bytes:
                 self._keep_what_fits(run, before)
 
@@ -161,10 +184,11 @@ class Recorder:
         """What an image was made from and its evaluations so far, for a branch; None when that is not known (any
         more)."""
         with self._lock:
-            run = self._runs.get((job_id, image))
+            run = self._here(job_id, image)
             if run is None or run.source is None:
                 return None
             self._use(job_id, image)
+            self._make_room(run)
             return run.source, list(run.evaluations)
 
     def visitor(self, owner: str, *, here: bool) -> None:
@@ -186,6 +210,65 @@ class Recorder:
             owners = {run.owner for run in self._runs.values()}
             self._away = {owner: left for owner, left in self._away.items() if owner in owners}
 
+    def close(self) -> None:
+        """Let go of everything, on disk too."""
+        with self._lock:
+            self._runs.clear()
+            self._bytes = 0
+            self._overflow.close()
+
+    def _here(self, job_id: str, image: int) -> _Run | None:
+        """A recording with its numbers in memory, brought back from disk if they are there. The lock is held."""
+        run = self._runs.get((job_id, image))
+        if run is None or not run.away:
+            return run
+        assert run.file is not None
+        arrays = self._overflow.get(run.file)
+        if arrays is None:
+            self._drop((job_id, image))
+            return None
+        self._bytes -= run.nbytes
+        run.evaluations = [_filled(e, arrays) for e in run.evaluations]
+        run.after = arrays.get("after")
+        run.away = False
+        self._bytes += run.nbytes
+        return run
+
+    def _make_room(self, used: _Run) -> None:
+        """Put recordings on disk, those that were used longest ago first, until the others fit in memory; `used` stays.
+        Where that is not possible the oldest is dropped. The lock is held."""
+        while self._bytes > self._max_bytes:
+            others = [(key, run) for key, run in self._runs.items() if run is not used and run.array_bytes]
+            if not others:
+                break
+            now = self._clock()
+            settled = [one for one in others if one[1].complete or now - one[1].written > GROWING_SECONDS]
+            key, run = (settled or others)[0]
+            if not settled or not self._put_away(run):
+                self._drop(key)
+
+    def _put_away(self, run: _Run) -> bool:
+        """Move a recording's numbers to disk. The lock is held."""
+        if run.filed != len(run.evaluations):
+            if run.file is not None:
+                self._overflow.drop(run.file)
+            arrays = _arrays(run)
+            while not self._overflow.fits(sum(a.nbytes for a in arrays.values())):
+                filed = next((key for key, one in self._runs.items() if one.file is not None and one is not run), None)
+                if filed is None:
+                    break
+                self._drop(filed)
+            run.file = self._overflow.put(arrays)
+            if run.file is None:
+                return False
+            run.filed = len(run.evaluations)
+        self._bytes -= run.nbytes
+        run.evaluations = [_emptied(e) for e in run.evaluations]
+        run.after = None
+        run.away = True
+        self._bytes += run.nbytes
+        return True
+
     def _use(self, job_id: str, image: int) -> None:
         """Make a recording the one used last. The lock is held."""
         self._runs.move_to_end((job_id, image))
@@ -204,21 +287,28 @@ class Recorder:
         self._bytes += run.nbytes
 
     def _drop(self, key: tuple[str, int]) -> None:
-        self._bytes -= self._runs.pop(key).nbytes
+        run = self._runs.pop(key)
+        self._bytes -= run.nbytes
+        if run.file is not None:
+            self._overflow.drop(run.file)
 
     def _drop_oldest(self) -> None:
         self._drop(next(iter(self._runs)))
 
-    def get(self, job_id: str, image: int, since: int, state: str) -> bytes | None:
-        """The evaluations `since`.. as bytes of a safetensors file (docs/record.md); None when there are none.
+    def get(
+        self, job_id: str, image: int, since: int, state: str, *, until: int | None = None, lean: bool = False
+    ) -> bytes | None:
+        """The evaluations `since`.. (before `until`) as bytes of a safetensors file (docs/record.md); None when there
+        are none. `lean` takes eight bits a number of a large run.
 
         An answer without evaluations has arrays of length 0, so that a reader may ask again for what comes next.
         """
         with self._lock:
-            run = self._runs.get((job_id, image))
+            run = self._here(job_id, image)
             if run is None or not run.evaluations:
                 return None
             self._use(job_id, image)
+            self._make_room(run)
             evaluations = list(run.evaluations)
             after = run.after
             kept = run.kept
@@ -227,7 +317,11 @@ class Recorder:
         since = max(0, since)
         assert after is not None
         guided = any(len(e.outputs) == 2 for e in evaluations)  # of a branch maybe some only
-        tensors = _tensors(evaluations[0].latents.shape, guided, evaluations[since:])
+        taken = evaluations[since:until]
+        tensors = _tensors(evaluations[0].latents.shape, guided, taken)
+        large = 3 * 2 * evaluations[0].latents.size * int(str(run.facts.get("total") or 0)) > LEAN_BYTES
+        if lean and large:
+            tensors = in_eight_bits(tensors)
         header: dict[str, object] = {
             "job_id": job_id,
             "image": image,
@@ -235,7 +329,8 @@ class Recorder:
             "since": since,
             "total": run.facts.get("total"),
             "kept": kept,
-            "evaluations": [_told(run, evaluations, after, e.index) for e in evaluations[since:]],
+            "bits": 8 if lean and large else 16,
+            "evaluations": [_told(run, evaluations, after, e.index) for e in taken],
         }
         if since == 0:
             header = dict(run.facts) | header
@@ -243,7 +338,7 @@ class Recorder:
                 header["attention_layers"] = evaluations[0].attention.layers
             if run.preview is not None:
                 tensors["preview.weight"], tensors["preview.bias"] = run.preview
-        if len(evaluations) == run.facts.get("total"):
+        if len(evaluations) == run.facts.get("total") and until is None:
             tensors["latents"] = after.astype(np.float16)
         return bytes(save(tensors, metadata={"run": json.dumps(header, allow_nan=False)}))
 
@@ -274,6 +369,57 @@ def _attention(taken: list[RecordedAttention]) -> dict[str, Array]:
             stacked[place, : len(one)] = one
         tensors[name] = stacked
     return tensors
+
+
+def in_eight_bits(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Each tensor (n, C, h, w) as uint8 and its `.range` (n, C, 2): every channel of every evaluation between its own
+    least and greatest value."""
+    small = {}
+    for name, values in tensors.items():
+        wide = values.astype(np.float32)
+        if not len(wide):
+            small[name], small[f"{name}.range"] = wide.astype(np.uint8), np.zeros((*wide.shape[:2], 2), np.float32)
+            continue
+        low, high = wide.min(axis=(2, 3), keepdims=True), wide.max(axis=(2, 3), keepdims=True)
+        span = np.where(high > low, high - low, 1)
+        small[name] = ((wide - low) / span * 255).round().astype(np.uint8)
+        small[f"{name}.range"] = np.concatenate([low[..., 0], high[..., 0]], axis=-1)
+    return small
+
+
+_NOTHING = np.zeros(0, np.float32)
+
+
+def _arrays(run: _Run) -> dict[str, Array]:
+    """A recording's numbers by name, as `_filled` finds them."""
+    assert run.after is not None
+    found = {"after": run.after}
+    for e in run.evaluations:
+        found[f"{e.index}.latents"], found[f"{e.index}.outputs"] = e.latents, e.outputs
+        if e.guided is not None:
+            found[f"{e.index}.guided"] = e.guided
+        if e.attention is not None:
+            found |= {f"{e.index}.{name}": values for name, values in e.attention.groups.items()}
+    return found
+
+
+def _emptied(e: Recorded) -> Recorded:
+    """An evaluation while its numbers are on disk."""
+    attention = e.attention and replace(e.attention, groups=dict.fromkeys(e.attention.groups, _NOTHING))
+    guided = None if e.guided is None else _NOTHING
+    return replace(e, latents=_NOTHING, outputs=_NOTHING, guided=guided, attention=attention)
+
+
+def _filled(e: Recorded, arrays: Mapping[str, Array]) -> Recorded:
+    """An evaluation with its numbers again."""
+    groups = {name: arrays[f"{e.index}.{name}"] for name in (e.attention.groups if e.attention else ())}
+    return replace(
+        e,
+        latents=arrays[f"{e.index}.latents"],
+        outputs=arrays[f"{e.index}.outputs"],
+        guided=None if e.guided is None else arrays[f"{e.index}.guided"],
+        attention=e.attention and replace(e.attention, groups=groups),
+    )
 
 
 def _told(run: _Run, evaluations: list[Recorded], after: Array, index: int) -> dict[str, object]:

@@ -259,6 +259,8 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.waiting": "Waiting for the first evaluation…",
     "viewer.gone": "The record of this run is gone: only the newest runs are kept, and none for long once the page is"
     " closed. Run it again to look inside.",
+    "viewer.kept.rough": "This run is large: its numbers came in 8 bits each. The full ones come once you rest here.",
+    "viewer.kept.sharp": "This run is large: its numbers came in 8 bits each, those of this evaluation in full.",
     "viewer.kept.full": "This run is larger than the memory for recordings: its first {kept} of {total} evaluations are"
     " here. The picture is whole.",
     "viewer.kept.attention": "This run is large: attention is kept for every {every}th evaluation.",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -131,13 +131,16 @@ class Routes:
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
     async def record(self, request: Request) -> Response:
-        """GET /record/{job}?image=0&since=n: the recorded evaluations from n on, a safetensors file."""
-        numbers = {}
-        for name in ("image", "since"):
-            given = request.query_params.get(name, "0")
-            if not _WHOLE_NUMBER.fullmatch(given):
+        """GET /record/{job}?image=0&since=n&until=m&lean=1: the recorded evaluations from n on (before m), a
+        safetensors file, of a large run in eight bits a number where `lean` allows it."""
+        numbers: dict[str, Any] = {"image": 0, "since": 0, "lean": 0}
+        for name in ("image", "since", "until", "lean"):
+            given = request.query_params.get(name)
+            if given is not None and not _WHOLE_NUMBER.fullmatch(given):
                 return PlainTextResponse(f"{name}: allowed are whole numbers from 0 to 999999.", status_code=400)
-            numbers[name] = int(given)
+            if given is not None:
+                numbers[name] = int(given)
+        numbers["lean"] = bool(numbers["lean"])
         owner = request.headers[HEADER]
         try:
             data = await run_in_threadpool(self.engine.record, request.path_params["job_id"], owner=owner, **numbers)

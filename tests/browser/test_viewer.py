@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
+from safetensors.numpy import load
 
+from studio.engine import recorder
 from tests.browser.conftest import Studio, quiet, ready
 from tests.browser.test_page import finished, generate, stage
+from tests.engine.test_recorder import evaluation
 
 Visitor = Callable[..., Page]
 
@@ -221,6 +225,56 @@ def test_the_files_of_a_run_are_links_to_what_was_chosen(viewer: Page) -> None:
     film = panel.get_by_role("link", name="Film (MP4)").get_attribute("href")
     assert film is not None
     assert film.endswith("?kind=mp4&image=0&fps=12&quantities=x_t%2Cdenoised")
+
+
+def test_a_large_run_comes_in_eight_bits_and_in_full_where_one_rests(
+    viewer: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "LEAN_BYTES", 0)
+    kept = recorder.Recorder()
+    decoder = (np.random.default_rng(5).normal(size=(192, 4, 3, 3)).astype(np.float32) / 6, np.zeros(192, np.float32))
+    kept.begin("large", 0, {"total": 6, "prompt": "a large one", "prediction_type": "epsilon"}, decoder)
+    maps = {"attention.down.8x8": np.full((3, 8, 8), 1 / 3, np.float16)}
+    for index in range(6):
+        two = np.random.default_rng(90 + index).normal(size=(2, 4, 8, 8)).astype(np.float32)
+        seen = recorder.RecordedAttention(maps, 0, ())
+        kept.add("large", 0, evaluation(index, outputs=two, guidance_scale=3.0, attention=seen), two[0])
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        query = {
+            name: int(value) for name, value in (one.split("=") for one in route.request.url.split("?")[1].split("&"))
+        }
+        asked.append(route.request.url.split("?")[1])
+        data = kept.get("large", 0, query["since"], "finished", until=query.get("until"), lean="lean" in query)
+        route.fulfill(body=data, content_type="application/octet-stream")
+
+    viewer.route("**/record/**", answer)
+    found = viewer.evaluate(
+        """async () => {
+          const record = new window.LatentStudio.Record('large', 0);
+          await record.grow();
+          const take = (k) => [...record.latents(k, 'denoised')];
+          const rough = [2, 3, 4, 5].map((k) => record.evaluations[k].rough);
+          const before = [take(3), take(5)];
+          const maps = [...record.evaluations[3].attention['down.8x8'].values];
+          const there = await record.sharpen(3);
+          const after = [2, 3, 4, 5].map((k) => record.evaluations[k].rough);
+          return {rough, there, after, before, maps, full: [take(3), take(5)], many: record.evaluations.length,
+                  bits: record.run.bits, state: record.run.state};
+        }"""
+    )
+    assert asked == ["image=0&lean=1&since=0", "image=0&until=5&since=2"]
+    assert (found["rough"], found["after"]) == ([True] * 4, [False, False, False, True])
+    assert (found["there"], found["many"], found["bits"], found["state"]) == (True, 6, 8, "finished")
+    assert np.abs(np.array(found["maps"]) - 1 / 3).max() < 1e-3
+    exact = load(kept.get("large", 0, 0, "finished") or b"")
+    output = exact["model_cond"].astype(float) + 2 * exact["model_difference"]
+    for k, (before, full) in zip((3, 5), zip(found["before"], found["full"], strict=True), strict=True):
+        wanted = ((exact["x_t"][k] - 0.8 * output[k]) / 0.6).ravel()
+        assert 1e-4 < np.abs(before - wanted).max() < 0.2
+        if k == 3:
+            assert np.abs(full - wanted).max() < 1e-4
 
 
 def test_a_run_is_watched_as_it_grows_until_somebody_goes_back(visitor: Visitor) -> None:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load
 
+from studio.branch import Branch
 from studio.engine.engine import DiffusionEngine
-from studio.engine.recorder import AWAY_SECONDS, IDLE_SECONDS, Recorded, RecordedAttention, Recorder
+from studio.engine.overflow import Overflow
+from studio.engine.recorder import (
+    AWAY_SECONDS,
+    GROWING_SECONDS,
+    IDLE_SECONDS,
+    LEAN_BYTES,
+    Recorded,
+    RecordedAttention,
+    Recorder,
+)
 from studio.events import Finished, UnknownJob
-from tests.engine.conftest import ask, outcome
+from tests.engine.conftest import EngineFactory, ask, outcome
 
 FIELDS = {
     "index", "stage", "step", "timestep", "sigma", "a", "s", "log_snr", "scale", "guidance_scale", "captured", "ms",
@@ -131,9 +142,9 @@ def test_what_was_not_recorded_is_unknown(engine: DiffusionEngine) -> None:
             engine.record(job, **asked)  # type: ignore[arg-type]
 
 
-def test_the_longest_unused_recording_goes_first() -> None:
+def test_without_room_on_disk_the_longest_unused_recording_goes_first() -> None:
     size = evaluation(0).nbytes
-    recorder = Recorder(max_bytes=6 * size + 3 * AFTER.nbytes)
+    recorder = Recorder(max_bytes=6 * size + 3 * AFTER.nbytes, overflow=Overflow(max_bytes=0))
     for job in ("a", "b"):
         recorder.begin(job, 0, {})
         for index in range(3):
@@ -145,6 +156,159 @@ def test_the_longest_unused_recording_goes_first() -> None:
     assert recorder.get("a", 0, 0, "finished") is not None
     recorder.add("b", 0, evaluation(3), AFTER)
     assert recorder.get("b", 0, 0, "finished") is None, "a recording without its beginning would be a wrong one"
+
+
+def full_run(recorder: Recorder, job: str, owner: str = "", evaluations: int = 3) -> bytes:
+    """A complete recording with all that one can hold, as its reader gets it."""
+    maps = {"attention.down.8x8": np.random.default_rng(3).random((9, 8, 8)).astype(np.float16)}
+    recorder.begin(job, 0, {"total": evaluations}, owner=owner)
+    for index in range(evaluations):
+        guided = np.full((4, 8, 8), index, np.float32) if index % 2 else None
+        made = evaluation(index, attention=RecordedAttention(maps, 0, ()), guided=guided)
+        recorder.add(job, 0, made, AFTER)
+    data = recorder.get(job, 0, 0, "finished")
+    assert data is not None
+    return data
+
+
+def folder(overflow: Overflow) -> Path:
+    assert overflow._folder is not None
+    return Path(overflow._folder.name)
+
+
+def test_the_longest_unused_recording_goes_to_disk_and_comes_back_as_it_was() -> None:
+    overflow = Overflow(left_free=0)
+    whole = Recorder()
+    full_run(whole, "a")
+    recorder = Recorder(max_bytes=int(2.5 * whole._bytes), overflow=overflow)
+    known = {job: full_run(recorder, job) for job in ("a", "b", "c", "d")}
+    assert recorder._bytes <= recorder._max_bytes
+    assert [run.away for run in recorder._runs.values()] == [True, True, False, False]
+    assert len(list(folder(overflow).iterdir())) == 2
+    for job in ("a", "b", "c", "d", "a"):
+        assert recorder.get(job, 0, 0, "finished") == known[job]
+        assert recorder._bytes <= recorder._max_bytes
+    recorder.get("b", 0, 0, "finished")
+    written = sorted(one.stat().st_mtime_ns for one in folder(overflow).iterdir())
+    recorder.get("c", 0, 0, "finished")
+    assert sorted(one.stat().st_mtime_ns for one in folder(overflow).iterdir()) == written, "nothing is written twice"
+    place = folder(overflow)
+    recorder.close()
+    assert not place.exists()
+
+
+def test_a_branch_finds_its_run_on_disk(make_engine: EngineFactory) -> None:
+    engine = make_engine()
+    jobs = [engine.submit(ask(seed=seed, exact=True), owner="anna") for seed in (1, 2)]
+    for job in jobs:
+        assert isinstance(outcome(engine, job), Finished)
+    known = load(engine.record(jobs[0], owner="anna"))
+    engine.record(jobs[1], owner="anna")
+    with engine._recorder._lock:
+        assert engine._recorder._put_away(engine._recorder._runs[jobs[0], 0])
+    child = engine.branch(jobs[0], Branch(evaluation=2), owner="anna")
+    assert isinstance(outcome(engine, child), Finished)
+    again = load(engine.record(child, owner="anna"))
+    assert all((again[name] == values).all() for name, values in known.items())
+    place = folder(engine._recorder._overflow)
+    assert place.exists()
+    engine.close()
+    assert not place.exists()
+
+
+def test_what_is_on_disk_goes_with_its_visitor_and_is_bounded() -> None:
+    now = 0.0
+    probe = Recorder()
+    full_run(probe, "a")
+    size = probe._bytes
+    overflow = Overflow(max_bytes=2 * size + size // 2, left_free=0)
+    recorder = Recorder(max_bytes=int(1.5 * size), overflow=overflow, clock=lambda: now)
+    for job in ("a", "b", "c", "d"):
+        full_run(recorder, job, owner=job)
+    assert recorder.get("a", 0, 0, "finished") is None, "the oldest makes room on disk too"
+    assert overflow.bytes <= 2.5 * size
+    recorder.visitor("b", here=True)
+    recorder.visitor("b", here=False)
+    now = AWAY_SECONDS + 1
+    recorder.sweep()
+    assert recorder.get("b", 0, 0, "finished") is None
+    assert recorder.get("c", 0, 0, "finished") is not None
+    now += IDLE_SECONDS + 1
+    recorder.sweep()
+    assert not list(folder(overflow).iterdir())
+    assert (recorder._bytes, overflow.bytes) == (0, 0)
+
+
+def test_a_recording_that_grows_is_not_put_on_disk_at_every_step() -> None:
+    now = 0.0
+    size = evaluation(0).nbytes
+    recorder = Recorder(max_bytes=3 * size + 2 * AFTER.nbytes, overflow=Overflow(left_free=0), clock=lambda: now)
+    for job in ("a", "b"):
+        recorder.begin(job, 0, {"total": 9})
+    recorder.add("a", 0, evaluation(0), AFTER)
+    for index in range(4):
+        recorder.add("b", 0, evaluation(index), AFTER)
+    assert recorder.get("a", 0, 0, "running") is None
+    recorder.begin("c", 0, {"total": 9})
+    now += GROWING_SECONDS + 1
+    for index in range(3):
+        recorder.add("c", 0, evaluation(index), AFTER)
+    assert recorder._runs["b", 0].away, "it was stopped, or waits: it comes back when it goes on"
+    now += GROWING_SECONDS + 1
+    recorder.add("b", 0, evaluation(len(recorder._runs["b", 0].evaluations)), AFTER)
+    assert not recorder._runs["b", 0].away
+    recorder.close()
+
+
+@pytest.mark.parametrize("gone", ["deleted", "damaged"])
+def test_a_file_that_somebody_took_away_is_a_recording_that_is_gone(gone: str) -> None:
+    recorder = Recorder(overflow=Overflow(left_free=0))
+    full_run(recorder, "a")
+    assert recorder._put_away(recorder._runs["a", 0])
+    [file] = folder(recorder._overflow).iterdir()
+    if gone == "deleted":
+        file.unlink()
+    else:
+        file.write_bytes(b"nonsense")
+    assert recorder.get("a", 0, 0, "finished") is None
+    assert recorder._bytes == 0
+
+
+def test_a_large_run_is_sent_in_eight_bits_to_whoever_agrees_and_one_evaluation_in_full() -> None:
+    recorder = Recorder(max_bytes=2**30)
+    side = int((LEAN_BYTES / (3 * 2 * 4 * 60)) ** 0.5) + 2
+    recorder.begin("a", 0, {"total": 60})
+    after = np.zeros((4, side, side), np.float32)
+    maps = {"attention.down.8x8": np.random.default_rng(3).random((9, 8, 8)).astype(np.float16)}
+    for index in range(2):
+        two = np.random.default_rng(index).normal(size=(2, 4, side, side)).astype(np.float32)
+        seen = RecordedAttention(maps, 0, ())
+        recorder.add("a", 0, evaluation(index, side, outputs=two, guidance_scale=5.0, attention=seen), after)
+    full, lean = (recorder.get("a", 0, 0, "running", lean=lean) for lean in (False, True))
+    assert full is not None
+    assert lean is not None
+    assert (header(full)["bits"], header(lean)["bits"]) == (16, 8)
+    assert len(lean) < 0.52 * len(full)
+    exact, small = load(full), load(lean)
+    assert {name for name in small if not name.endswith(".range")} == set(exact)
+    for name, values in exact.items():
+        low, high = (small[f"{name}.range"][..., k][..., None, None] for k in (0, 1))
+        found = low + small[name] / 255 * (high - low)
+        wanted = values.astype(float)
+        error = np.sqrt(((found - wanted) ** 2).mean())
+        assert error < 1.2e-2 * wanted.std(), name  # a 255th of about eight standard deviations, over sqrt(12)
+    one = recorder.get("a", 0, 1, "running", until=2)
+    assert one is not None
+    assert [e["index"] for e in header(one)["evaluations"]] == [1]
+    assert (load(one)["x_t"][0] == exact["x_t"][1]).all()
+    empty = recorder.get("a", 0, 2, "running", lean=True)
+    assert empty is not None
+    assert load(empty)["x_t"].shape == (0, 4, side, side)
+    recorder.begin("b", 0, {"total": 2})
+    recorder.add("b", 0, evaluation(0), AFTER)
+    ordinary = recorder.get("b", 0, 0, "running", lean=True)
+    assert ordinary is not None
+    assert (header(ordinary)["bits"], load(ordinary)["x_t"].dtype) == (16, np.float16)
 
 
 def test_a_recording_goes_when_its_visitor_has_left() -> None:
@@ -194,7 +358,7 @@ def test_a_run_that_is_too_large_alone_keeps_what_fits_and_says_so() -> None:
     maps = {"attention.down.8x8": np.ones((9, 8, 8), np.float16)}
     looked = [evaluation(k, attention=RecordedAttention(maps, 0, ())) for k in range(20)]
     plain, whole = evaluation(0).nbytes, looked[0].nbytes
-    recorder = Recorder(max_bytes=2 * whole + 7 * plain + AFTER.nbytes)
+    recorder = Recorder(max_bytes=2 * whole + 7 * plain + AFTER.nbytes, overflow=Overflow(max_bytes=0))
     recorder.begin("other", 0, {"total": 1})
     recorder.add("other", 0, evaluation(0), AFTER)
     recorder.begin("a", 0, {"total": 20})

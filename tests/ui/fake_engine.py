@@ -308,7 +308,16 @@ class FakeEngine:
             return _noised_start(question)
         raise Refused("The fake engine has no model to ask.")
 
-    def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
+    def record(
+        self,
+        job_id: str,
+        *,
+        owner: str,
+        image: int = 0,
+        since: int = 0,
+        until: int | None = None,
+        lean: bool = False,
+    ) -> bytes:
         job = self._job(job_id, owner)
         if job.surface is not None:
             job = replace(job, record=job.records.get(image, []))

@@ -172,10 +172,20 @@ class Records:
             raise self.refusal
         return EngineAnswer(content=b"{}", media_type="application/json")
 
-    def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0) -> bytes:
+    def record(
+        self,
+        job_id: str,
+        *,
+        owner: str,
+        image: int = 0,
+        since: int = 0,
+        until: int | None = None,
+        lean: bool = False,
+    ) -> bytes:
         if self.owners.get(job_id) != owner:
             raise UnknownJob
-        return self.recording or f"image {image} since {since}".encode()
+        asked = f"image {image} since {since}" + (f" until {until}" if until is not None else "") + " lean" * lean
+        return self.recording or asked.encode()
 
 
 def studio(

@@ -97,10 +97,23 @@ def test_a_record_is_served_with_its_numbers(studio: Studio) -> None:
     assert answer.header("content-type") == "application/octet-stream"
     assert answer.header("cache-control") == "no-store"
     assert studio.ann("/record/job").body == b"image 0 since 0"
+    assert studio.ann("/record/job", query="since=3&until=4").body == b"image 0 since 3 until 4"
+    assert studio.ann("/record/job", query="lean=1").body == b"image 0 since 0 lean"
 
 
 @pytest.mark.parametrize(
-    "query", ["image=-1", "since=x", "since=1.5", "image=", "since=99999999", "image=%C2%B2", "image=1_0"]
+    "query",
+    [
+        "image=-1",
+        "until=-1",
+        "lean=yes",
+        "since=x",
+        "since=1.5",
+        "image=",
+        "since=99999999",
+        "image=%C2%B2",
+        "image=1_0",
+    ],
 )
 def test_a_record_says_which_number_was_wrong(studio: Studio, query: str) -> None:
     studio.records.owners["job"] = studio.ann.cookies[COOKIE]

@@ -2,19 +2,71 @@
 "use strict";
 
 (() => {
+const ROOM = 48 * 2 ** 20; // bytes of decoded and computed arrays; what was recorded itself is kept as it came
+
+/** One evaluation: what docs/record.md says of it, and as Float32Arrays (C h w) what was recorded - x_t, model_cond,
+    model_difference and model_uncond (both undefined without guidance), model (guided) - and what follows from it:
+    denoised, noise_pred. They are decoded when they are looked at. `rough`: it came in eight bits. */
+class Evaluation {
+  constructor(record, numbers, parts, rough) {
+    Object.assign(this, numbers);
+    Object.defineProperty(this, "held", { value: { record, parts } });
+    this.rough = rough;
+  }
+  part(name) {
+    const { record, parts } = this.held;
+    return parts[name] && record.remember(`part ${name} ${this.index}`, parts[name]);
+  }
+  derived(name, make) {
+    return this.held.record.remember(`part ${name} ${this.index}`, make);
+  }
+  get x_t() {
+    return this.part("x_t");
+  }
+  get model_cond() {
+    return this.part("model_cond");
+  }
+  get model_difference() {
+    return this.part("model_difference");
+  }
+  get model_uncond() {
+    return this.held.parts.model_difference && this.derived("model_uncond", () => window.LatentStudio.guided(this, 0));
+  }
+  get model() {
+    return this.held.parts.model_guided ? this.part("model_guided") : this.derived("model", () => window.LatentStudio.guided(this, this.guidance_scale));
+  }
+  get denoised() {
+    return this.derived("denoised", () => window.LatentStudio.predictedX0(this.held.record.run.prediction_type, this, this.model));
+  }
+  get noise_pred() {
+    return this.derived("noise_pred", () => window.LatentStudio.predictedNoise(this.held.record.run.prediction_type, this, this.model));
+  }
+}
+
+/** Where the U-Net looked in one group: (rows height width), decoded when it is looked at. */
+class Maps {
+  constructor(record, size, decode) {
+    Object.assign(this, size);
+    Object.defineProperty(this, "held", { value: { record, decode, key: `maps ${(Maps.made = (Maps.made || 0) + 1)}` } });
+  }
+  get values() {
+    const { record, decode, key } = this.held;
+    return record.remember(key, decode);
+  }
+}
+
 window.LatentStudio.Record = class {
   /** `job` and `image` name the run; nothing is fetched before `grow`. */
   constructor(job, image) {
     this.job = job;
     this.image = image;
     this.run = null; // what the file's header says of the run
-    // What docs/record.md says of each evaluation, with Float32Arrays (C h w): x_t, model_cond, model_difference and
-    // model_uncond (both absent without guidance), model (guided), and what follows from it: denoised, noise_pred.
-    this.evaluations = [];
+    this.evaluations = []; // of Evaluation
     this.clean = null; // the latents at the end, once the run is complete
     this.decoder = null; // {weight, bias, scale}
     this.shape = null; // [channels, height, width] of the latents
-    this.found = new Map(); // quantities computed so far
+    this.found = new Map(); // quantities computed so far, the one used longest ago first
+    this.bytes = 0; // of the arrays among them
   }
 
   get ended() {
@@ -33,57 +85,80 @@ window.LatentStudio.Record = class {
   }
 
   async fetched() {
+    // "lean": a run whose numbers are many comes in eight bits each, and in full where one rests (`sharpen`).
     const since = this.evaluations.length;
-    const answer = await fetch(`/record/${encodeURIComponent(this.job)}?image=${this.image}&since=${since}`);
+    const answer = await fetch(`/record/${encodeURIComponent(this.job)}?image=${this.image}&lean=1&since=${since}`);
     if (answer.status === 404) return "none";
     if (!answer.ok) throw new Error(String(answer.status));
     return this.take(await answer.arrayBuffer());
   }
 
+  /** Fetch an evaluation that came in eight bits in full, and its neighbours: changes are differences of the two.
+      Answers whether they are there now. */
+  async sharpen(index) {
+    const answer = await fetch(`/record/${encodeURIComponent(this.job)}?image=${this.image}&until=${index + 2}&since=${Math.max(0, index - 1)}`).catch(() => null);
+    if (!answer?.ok) return false;
+    const { kept, state, total } = this.run; // what the answer says of the run is said better by those that follow it
+    this.take(await answer.arrayBuffer());
+    Object.assign(this.run, { kept, state, total, bits: 8 });
+    this.found.clear();
+    this.bytes = 0;
+    return true;
+  }
+
   /** Append what a file of evaluations holds. */
   take(buffer) {
-    const { tensors, run } = window.LatentStudio.readTensors(buffer);
+    const { tensors, run } = readTensors(buffer, { lazy: true });
     this.run = { ...this.run, ...run }; // later answers say only what has changed
     if (tensors.latents) this.clean = tensors.latents.values;
     this.decoder = this.decoder || window.LatentStudio.decoderOf(tensors);
     const [count, ...shape] = tensors.x_t.shape;
     if (count) this.shape = shape;
-    const size = shape.reduce((a, b) => a * b, 1);
-    const part = (name, at) => tensors[name] && tensors[name].values.subarray(at * size, (at + 1) * size);
-    const { predictedX0, predictedNoise, guided } = window.LatentStudio;
-    const groups = Object.keys(tensors).filter((name) => name.startsWith("attention."));
+    const groups = Object.keys(tensors).filter((name) => name.startsWith("attention.") && !name.endsWith(".range"));
     let captured = 0;
     let looked = 0;
     run.evaluations.slice(0, count).forEach((numbers, k) => {
-      const entry = { ...numbers, x_t: part("x_t", k), model_cond: part("model_cond", k), model_difference: part("model_difference", k) };
-      entry.model_uncond = entry.model_difference && guided(entry, 0);
-      entry.model = numbers.captured ? part("model_guided", captured++) : guided(entry, numbers.guidance_scale);
-      entry.denoised = predictedX0(this.run.prediction_type, entry, entry.model);
-      entry.noise_pred = predictedNoise(this.run.prediction_type, entry, entry.model);
+      const parts = {};
+      for (const name of ["x_t", "model_cond", "model_difference"]) if (tensors[name]) parts[name] = tensors[name].row(k);
+      if (numbers.captured) parts.model_guided = tensors.model_guided.row(captured++);
+      const entry = new Evaluation(this, numbers, parts, run.bits === 8);
       if (numbers.attention_text !== undefined) {
         entry.attention = {};
         for (const name of groups) {
           const [, rows, height, width] = tensors[name].shape;
-          const many = rows * height * width;
-          entry.attention[name.slice("attention.".length)] = { rows, height, width, values: tensors[name].values.subarray(looked * many, (looked + 1) * many) };
+          entry.attention[name.slice("attention.".length)] = new Maps(this, { rows, height, width }, tensors[name].row(looked));
         }
         looked++;
       }
-      this.evaluations.push(entry);
+      this.evaluations[numbers.index] = entry;
     });
     if (count) {
       // A run's scale and its newest differences may be others now.
-      for (const key of [...this.found.keys()]) if (key.startsWith("scale ") || key.startsWith("change") || key.startsWith("left") || key.startsWith("attention scale")) this.found.delete(key);
+      for (const key of [...this.found.keys()]) if (key.startsWith("scale ") || key.startsWith("change") || key.startsWith("left") || key.startsWith("attention scale")) this.forget(key);
     }
     return count ? "new" : "same";
   }
 
   remember(key, make) {
-    if (!this.found.has(key)) {
-      if (this.found.size > 4000) this.found.clear();
-      this.found.set(key, make());
+    let value = this.found.get(key);
+    if (value === undefined) {
+      value = make();
+      this.bytes += value?.byteLength || 0;
+    } else this.found.delete(key);
+    this.found.set(key, value);
+    if (this.bytes > ROOM) {
+      for (const [oldest, one] of this.found) {
+        if (this.bytes <= ROOM / 2 || oldest === key) break;
+        if (!one?.byteLength) continue; // a number costs nothing
+        this.forget(oldest);
+      }
     }
-    return this.found.get(key);
+    return value;
+  }
+
+  forget(key) {
+    this.bytes -= this.found.get(key)?.byteLength || 0;
+    this.found.delete(key);
   }
 
   /** Why a quantity is not there at an evaluation: a key under `viewer.undefined`, or null where it is there. */
@@ -148,19 +223,43 @@ function rmsOfCells(latents, [C, H, W]) {
   return out.map(Math.sqrt);
 }
 
-/** A safetensors file => {run, tensors: {name: {shape, values}}}; F16 and F32 become Float32Array, U8 stays bytes. */
-function readTensors(buffer) {
+/** A safetensors file => {run, tensors: {name: {shape, values, row(k)}}}: `values` is a Float32Array for F16 and F32,
+    bytes for U8; `row(k)` answers a function that decodes entry k of the first axis alone. U8 with a tensor `<name>.range`
+    beside it stands for numbers between a least and a greatest one of each entry and channel (docs/record.md). `lazy`:
+    values are decoded when they are asked for. */
+function readTensors(buffer, { lazy = false } = {}) {
   const view = new DataView(buffer);
   const length = Number(view.getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
   const as = { F16: (bytes) => halves(new Uint16Array(bytes)), F32: (bytes) => new Float32Array(bytes), U8: (bytes) => new Uint8Array(bytes) };
   const tensors = {};
-  for (const [name, entry] of Object.entries(header)) {
-    if (name === "__metadata__" || !as[entry.dtype]) continue;
-    const bytes = buffer.slice(8 + length + entry.data_offsets[0], 8 + length + entry.data_offsets[1]);
-    tensors[name] = { shape: entry.shape, values: as[entry.dtype](bytes) };
+  for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
+    if (name === "__metadata__" || !as[dtype]) continue;
+    const bytes = buffer.slice(8 + length + data_offsets[0], 8 + length + data_offsets[1]);
+    const each = bytes.byteLength / Math.max(1, shape[0]);
+    const row = (k) => () => {
+      const values = as[dtype](bytes.slice(k * each, (k + 1) * each));
+      const range = tensors[`${name}.range`];
+      return range ? widened(values, range.row(k)()) : values;
+    };
+    const tensor = { shape, row };
+    if (lazy) Object.defineProperty(tensor, "values", { get: () => as[dtype](bytes) });
+    else tensor.values = as[dtype](bytes);
+    tensors[name] = tensor;
   }
   return { run: JSON.parse(header.__metadata__?.run ?? "{}"), tensors };
+}
+
+/** Bytes of C channels => numbers between each channel's least and greatest one, `range` (C 2). */
+function widened(bytes, range) {
+  const channels = range.length / 2;
+  const many = bytes.length / channels;
+  const out = new Float32Array(bytes.length);
+  for (let c = 0; c < channels; c++) {
+    const [low, step] = [range[2 * c], (range[2 * c + 1] - range[2 * c]) / 255];
+    for (let k = c * many; k < (c + 1) * many; k++) out[k] = low + bytes[k] * step;
+  }
+  return out;
 }
 
 /** IEEE half floats => floats. */

@@ -12,6 +12,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   const { h, fill, icon, shown, number, Record, Painter, quantities } = window.LatentStudio;
   const say = (key, values) => fill(props.words[key], values);
   const POLL = 200; // ms between looks at a growing record
+  const RESTED = 400; // ms without a move before an evaluation that came in eight bits is fetched in full
   const SENT = 5000; // ms in which a run that was sent here is not replaced by the newest
   const FRAME = 160; // ms per evaluation while playing at speed 1
   const SPEEDS = [0.25, 0.5, 1, 2, 4];
@@ -242,7 +243,10 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     drawTabs();
     for (const panel of visible()) panel.draw(now, total);
     drawCaptions();
-    if (record) remember();
+    if (record) {
+      remember();
+      sharpenAtRest(record, context.index);
+    }
   }
 
   function drawHead(record, now, total) {
@@ -272,10 +276,22 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     }
   }
 
+  /** An evaluation that came in eight bits is fetched in full once one rests at it. */
+  let sharpening = null;
+  function sharpenAtRest(record, index) {
+    clearTimeout(sharpening);
+    if (!record.evaluations[index].rough || !context.online) return;
+    sharpening = setTimeout(async () => {
+      if (playing || context.record !== record || context.index !== index || !shown(viewer)) return;
+      if ((await record.sharpen(index)) && context.record === record) draw();
+    }, RESTED);
+  }
+
   /** What is missing of a run that was too large to be kept whole; nothing of any other. */
   function keptOf(record) {
     const { full, attention_every: every } = record.run.kept || {};
-    return [full ? say("kept.full", { kept: record.evaluations.length, total: record.run.total }) : "", every > 1 ? say("kept.attention", { every }) : ""].filter(Boolean).join(" ");
+    const rough = record.run.bits === 8 ? say(record.evaluations[context.index].rough ? "kept.rough" : "kept.sharp") : "";
+    return [rough, full ? say("kept.full", { kept: record.evaluations.length, total: record.run.total }) : "", every > 1 ? say("kept.attention", { every }) : ""].filter(Boolean).join(" ");
   }
   function factsOf(run) {
     const facts = [];
