@@ -6,7 +6,7 @@ Knows the form of a listing's line and what suits a kind of model; what a header
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class Facts:
 
     def as_json(self) -> dict[str, Any]:
         """Only what differs from the defaults."""
-        return {f.name: value for f in fields(self) if (value := asdict(self)[f.name]) != f.default}
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Facts:

@@ -8,14 +8,16 @@ not show (prediction type of SD 2, distillation) comes from metadata, then from 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
-from studio.checkpoints.inspect import BadCheckpoint, Header, PickleFile, TensorEntry, read_whole_header
+from studio.checkpoints.inspect import DTYPE_BYTES, BadCheckpoint, Header, PickleFile, TensorEntry, read_whole_header
 
 Kind = Literal["checkpoint", "vae", "lora", "embedding", "taesd", "controlnet", "unknown"]
 Form = Literal["single_file", "folder", "pickle"]
@@ -343,6 +345,10 @@ _LORA_MARKS = (
     ".lora_A.default.weight",
 )  # fmt: skip
 _KIN_MARKS = (".hada_w1_b", ".lokr_w1", ".lokr_w1_b", ".lokr_w2", ".lokr_w2_b")  # LoHa and LoKr
+_PLAIN_MARKS = (*_LORA_MARKS, ".hada_w1_b")  # whose second side is as wide as what the layer takes
+VOTERS = 64  # layers that are asked for the family of a LoRA; the others say the same
+_ADAPTER_MARKS = (*_LORA_MARKS, *_KIN_MARKS)
+_TEXT_INPUT = re.compile(r"attn2[._](processor\.)?to_[kv]")  # of a cross-attention: what it makes of the text
 _OTHER_ADAPTERS: Mapping[str, str] = {  # the studio has no use for these, but knows them by their name
     ".oft_blocks": "OFT",
     ".oft_diag": "OFT",
@@ -354,13 +360,13 @@ _OTHER_ADAPTERS: Mapping[str, str] = {  # the studio has no use for these, but k
 
 
 def _as_lora(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
-    downs = {k: e for k, e in header.tensors.items() if k.endswith(_LORA_MARKS)}
-    downs |= {k: e for k, e in header.tensors.items() if k.endswith(_KIN_MARKS)}
-    other = next((form for end, form in _OTHER_ADAPTERS.items() for k in header.tensors if k.endswith(end)), "")
-    if not downs and not (other and any(k.startswith(("lora_", "lycoris_")) for k in header.tensors)):
-        return None
+    downs = [k for k in header.tensors if k.endswith(_ADAPTER_MARKS)]
+    reason, other = "", ""
+    if not downs:
+        other = next((form for end, form in _OTHER_ADAPTERS.items() for k in header.tensors if k.endswith(end)), "")
+        if not other or not any(k.startswith(("lora_", "lycoris_")) for k in header.tensors):
+            return None
     family = lora_family(header.tensors, header.metadata)
-    reason = ""
     if not downs:
         reason = f"This is a LyCORIS file of the form {other}; LoRA, LoCon, LoHa, LoKr and DoRA are run."
     elif family is None:
@@ -377,13 +383,15 @@ def _as_lora(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
 def lora_family(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str]) -> Family | None:
     """For which family a LoRA was made: by the width of the text embeddings its cross-attention takes, or its text
     encoder's, then by its metadata; None when neither says."""
-    widths = Counter(
+    wide = (
         width
         for k, e in tensors.items()
-        if len(e.shape) >= 2
-        and re.search(r"attn2[._](processor\.)?to_[kv]", k)
+        if "attn2" in k
+        and len(e.shape) >= 2
+        and _TEXT_INPUT.search(k)
         and (width := _input_width(tensors, k, e)) is not None
     )
+    widths = Counter(islice(wide, VOTERS))
     for width, family in ((768, "sd1"), (1024, "sd2"), (2048, "sdxl"), (1280, "sdxl_refiner")):
         if widths and widths.most_common(1)[0][0] == width:
             return family  # type: ignore[return-value]
@@ -408,7 +416,7 @@ def lora_family(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str])
 
 def _input_width(tensors: Mapping[str, TensorEntry], name: str, entry: TensorEntry) -> int | None:
     """How wide the inputs of an adapted linear layer are, by the tensor of its adapter that shows it; else None."""
-    if name.endswith((*_LORA_MARKS, ".hada_w1_b")):
+    if name.endswith(_PLAIN_MARKS):
         return entry.shape[1]
     if not name.endswith((".lokr_w1", ".lokr_w1_b")):
         return None
@@ -666,14 +674,17 @@ _PRECISIONS = {
 
 
 def _bytes_by_dtype(entries: Iterable[TensorEntry]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for entry in entries:
-        if entry.dtype in _PRECISIONS:
-            found[entry.dtype] += entry.size_bytes
-    return found
+    numbers: Counter[str] = Counter()
+    for dtype, shape, _ in entries:
+        numbers[dtype] += math.prod(shape)
+    return Counter({dtype: count * DTYPE_BYTES[dtype] for dtype, count in numbers.items() if dtype in _PRECISIONS})
 
 
 def _precision(entries: Iterable[TensorEntry]) -> str:
+    entries = list(entries)
+    kinds = {entry.dtype for entry in entries}
+    if len(kinds) == 1:  # of nearly every file
+        return _PRECISIONS.get(kinds.pop(), "")
     return _precision_label(_bytes_by_dtype(entries))
 
 

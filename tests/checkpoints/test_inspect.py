@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_header
+from studio.checkpoints.inspect import BadCheckpoint, read_header
 
 
 def written(path: Path, header: object, data: bytes = b"", length: int | None = None) -> Path:
@@ -32,7 +32,10 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_good_file_names_its_tensors(file: Path) -> None:
     save_file({"a": torch.zeros(2, 3), "b": torch.zeros((), dtype=torch.float16)}, file, metadata={"format": "pt"})
-    assert read_header(file) == {"a": TensorEntry("F32", (2, 3)), "b": TensorEntry("F16", ())}
+    found = read_header(file)
+    assert {name: entry[:2] for name, entry in found.items()} == {"a": ("F32", (2, 3)), "b": ("F16", ())}
+    assert [entry.size_bytes for entry in found.values()] == [24, 2]
+    assert found["b"].offset == found["a"].offset + 24 == file.stat().st_size - 2
 
 
 def test_names_are_never_paths(file: Path) -> None:
