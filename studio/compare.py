@@ -14,15 +14,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from studio.lora_tags import lora_tags, with_lora_weight
 from studio.requests import (
+    CONTROL_RANGES,
     MAX_PROMPT_CHARACTERS,
     MAX_SEED,
     NOISE_SCHEDULES,
     RANGES,
     SCHEDULERS,
+    Control,
     ImageToImage,
     InvalidRequest,
     Problem,
@@ -44,11 +46,12 @@ MAX_VALUES_CHARACTERS = 20_000
 
 AxisField = Literal[
     "num_inference_steps", "guidance_scale", "seed", "scheduler", "noise_schedule", "strength", "prompt", "lora_weight",
-    "size", "checkpoint",
+    "control_scale", "size", "checkpoint",
 ]  # fmt: skip
 Value = int | float | str
 
-# AUTOMATIC1111's names of the same axes, for the sheet's `parameters` text. It has no axis for the weight of a LoRA.
+# AUTOMATIC1111's names of the same axes, for the sheet's `parameters` text: of a ControlNet its extension's, and none
+# for the weight of a LoRA.
 A1111_AXES: Mapping[AxisField, str] = {
     "num_inference_steps": "Steps",
     "guidance_scale": "CFG Scale",
@@ -58,6 +61,7 @@ A1111_AXES: Mapping[AxisField, str] = {
     "strength": "Denoising",
     "prompt": "Prompt S/R",
     "lora_weight": "LoRA weight",
+    "control_scale": "[ControlNet] Weight",
     "size": "Size",
     "checkpoint": "Checkpoint name",
 }
@@ -69,13 +73,15 @@ _WHOLE: Mapping[str, Range] = {
 _NUMBERS: Mapping[str, Range] = {
     **{name: RANGES[name] for name in ("guidance_scale", "strength")},
     "lora_weight": Range(low=-4, high=4),  # the prompt's own tags may go further; beyond this pictures only break
+    "control_scale": CONTROL_RANGES["scale"],
 }
 _TABLES: Mapping[str, Mapping[str, str]] = {
     "scheduler": {name: facts.label for name, facts in SCHEDULERS.items()},
     "noise_schedule": NOISE_SCHEDULES,
 }
 
-_IN_THE_PROMPT: frozenset[AxisField] = frozenset({"prompt", "lora_weight"})  # axes that leave every field its own value
+# Axes that change a part of a field and leave the rest of it as it was given.
+_WITHIN_A_FIELD: frozenset[AxisField] = frozenset({"prompt", "lora_weight", "control_scale"})
 
 # --------------------------------------------------------------------------------------------------- the grammar
 
@@ -205,7 +211,7 @@ def _size(text: str, where: str) -> str:
 class Axis:
     """One axis: a field and its values, each once. `prompt` is search and replace: its first value is looked for in
     both prompts and stands for itself, each other value takes its place. `lora_weight` is the weight, in U-Net and text
-    encoders alike, of the first LoRA that the prompt names."""
+    encoders alike, of the first LoRA that the prompt names, `control_scale` that of the first control."""
 
     field: AxisField
     values: tuple[Value, ...]
@@ -218,13 +224,16 @@ class Axis:
         return f"{value:g}" if isinstance(value, float) else str(value)
 
     def change(self, values: dict[str, object], index: int) -> None:
-        """Write this axis' value into the fields of a cell; both prompts are there already."""
+        """Write this axis' value into the fields of a cell; both prompts and the controls are there already."""
         value = self.values[index]
         if self.field == "prompt":
             for name in ("prompt", "negative_prompt"):
                 values[name] = str(values[name]).replace(str(self.values[0]), str(value))
         elif self.field == "lora_weight":
             values["prompt"] = with_lora_weight(str(values["prompt"]), float(value))
+        elif self.field == "control_scale":
+            first, *others = cast("tuple[Control, ...]", values["controls"])
+            values["controls"] = (dataclasses.replace(first, scale=float(value)), *others)
         elif self.field == "size":
             values["width"], values["height"] = (int(side) for side in str(value).split("x"))
         else:
@@ -284,16 +293,14 @@ class Surface:
             if axis.field == "lora_weight" and not lora_tags(self.base.prompt):
                 allowed = "a prompt that names a LoRA, such as <lora:name:1>"
                 found.append(Problem(name, "lora_weight", allowed))
+            if axis.field == "control_scale" and not self.base.controls:
+                found.append(Problem(name, "control_scale", "a control whose scale is varied; add one"))
             if axis.field == "prompt" and not str(axis.values[0]):
                 found.append(Problem(f"{name}_values", "''", "a first value to look for"))
         if self.y is not None and self.y.field == self.x.field and self.x.field != "prompt":
             found.append(Problem("y", self.y.field, "another axis than the first one"))
         if self.base.num_images_per_prompt != 1:
             found.append(Problem("num_images_per_prompt", shown(self.base.num_images_per_prompt), "1: a cell is one"))
-        if self.base.controls:
-            found.append(
-                Problem("controls", f"{len(self.base.controls)} controls", "none: a comparison has no controls")
-            )
         if len(self) > MAX_CELLS:
             sizes = f"{self.columns} × {self.rows} = {len(self)} cells"
             found.append(Problem("y_values", sizes, f"at most {MAX_CELLS} cells; take fewer values, or larger steps"))
@@ -305,7 +312,11 @@ class Surface:
         return tuple(self._cell(index) for index in range(len(self)))
 
     def _cell(self, index: int) -> Request | str:
-        values: dict[str, object] = {"prompt": self.base.prompt, "negative_prompt": self.base.negative_prompt}
+        values: dict[str, object] = {
+            "prompt": self.base.prompt,
+            "negative_prompt": self.base.negative_prompt,
+            "controls": self.base.controls,
+        }
         for axis, place in zip(self.axes, self.place(index)):
             axis.change(values, place)
         try:
@@ -369,12 +380,12 @@ class Surface:
         return dataclasses.replace(self, base=dataclasses.replace(self.base, seed=seed))
 
     def without_pictures(self) -> Surface:
-        """A copy that has forgotten the picture its cells start from, for the record of a surface that is over."""
-        if not isinstance(self.base, ImageToImage):
+        """A copy that has forgotten the pictures its cells are made from, for the record of a surface that is over."""
+        if not isinstance(self.base, ImageToImage) and not self.base.controls:
             return self
         copy = object.__new__(Surface)
-        values = {"base": self.base.without_pictures(), "x": self.x, "y": self.y}
-        values["_cells"] = tuple(c.without_pictures() if isinstance(c, ImageToImage) else c for c in self._cells)
+        values: dict[str, object] = {"base": self.base.without_pictures(), "x": self.x, "y": self.y}
+        values["_cells"] = tuple(c if isinstance(c, str) else c.without_pictures() for c in self._cells)
         for name, value in values.items():
             object.__setattr__(copy, name, value)
         return copy
@@ -410,7 +421,7 @@ class Surface:
         # An axis decides its field, so whatever stands in the form for it is not looked at. The defaults that remain
         # fit to everything: DPM++ 2M runs every noise schedule, and every scheduler knows Automatic and 25 steps.
         for axis in axes.values():
-            if axis.field not in _IN_THE_PROMPT:
+            if axis.field not in _WITHIN_A_FIELD:
                 for decided in ("width", "height") if axis.field == "size" else (axis.field,):
                     rest.pop(decided, None)
         kind = ImageToImage if rest.get("image") else TextToImage
@@ -425,17 +436,18 @@ class Surface:
         return cls(base=base, x=axes["x"], y=axes.get("y"))
 
     def to_dict(self) -> dict[str, object]:
-        """The surface as JSON-able values; `surface_from_dict` reads it back equal (a picture must be given again)."""
+        """The surface as JSON-able values; `surface_from_dict` reads it back equal (pictures must be given again)."""
         values: dict[str, object] = {"schema": SURFACE_SCHEMA, "kind": "surface", "base": self.base.to_dict()}
         for name, axis in zip("xy", self.axes):
             values |= {name: axis.field, f"{name}_values": list(axis.values)}
         return values
 
     def link(self) -> dict[str, str]:
-        """The surface as the parameters of a link: what differs from a request's defaults, nothing of a visitor."""
+        """The surface as the parameters of a link: what differs from a request's defaults, nothing of a visitor, so no
+        picture and no control."""
         plain = {f.name: f.default for f in dataclasses.fields(self.base)}
-        decided = {axis.field for axis in self.axes} - _IN_THE_PROMPT
-        left_out = {"image", *decided, *(("width", "height") if "size" in decided else ())}
+        decided = {axis.field for axis in self.axes} - _WITHIN_A_FIELD
+        left_out = {"image", "controls", *decided, *(("width", "height") if "size" in decided else ())}
         kept = {
             name: value
             for name, value in ((f.name, getattr(self.base, f.name)) for f in dataclasses.fields(self.base))
@@ -457,7 +469,9 @@ def _word(value: object) -> str:
 _AXIS_KEYS = ("x", "x_values", "y", "y_values")
 
 
-def surface_from_dict(values: Mapping[str, object], *, image: bytes | None = None) -> Surface:
+def surface_from_dict(
+    values: Mapping[str, object], *, image: bytes | None = None, control_images: Sequence[bytes] = ()
+) -> Surface:
     """Read `Surface.to_dict` back. Raises InvalidRequest, as for any request."""
     base = values.get("base")
     if values.get("kind") != "surface" or values.get("schema") != SURFACE_SCHEMA or not isinstance(base, Mapping):
@@ -471,7 +485,8 @@ def surface_from_dict(values: Mapping[str, object], *, image: bytes | None = Non
             axes[name] = Axis(field=known, values=parse_values(known, values.get(f"{name}_values"), f"{name}_values"))
     if "x" not in axes:
         raise InvalidRequest(Problem("x", "nothing", _one_axis()))
-    return Surface(base=request_from_dict(base, image=image), x=axes["x"], y=axes.get("y"))
+    base_request = request_from_dict(base, image=image, control_images=control_images)
+    return Surface(base=base_request, x=axes["x"], y=axes.get("y"))
 
 
 _LINK_NUMBERS = {"width": int, "height": int, "num_inference_steps": int, "guidance_scale": float, "strength": float}
@@ -482,7 +497,7 @@ def given_from_link(query: Mapping[str, str]) -> dict[str, object] | None:
     stays text, so that the gate can name it; parameters of others are passed over."""
     if "x" not in query or "x_values" not in query:
         return None
-    known = {f.name for f in dataclasses.fields(ImageToImage)} - {"image"} | set(_AXIS_KEYS)
+    known = {f.name for f in dataclasses.fields(ImageToImage)} - {"image", "controls"} | set(_AXIS_KEYS)
     given: dict[str, object] = {}
     for name in known & set(query):
         value: object = query[name]

@@ -68,7 +68,7 @@ def png(surface: Surface, cells: Mapping[int, Shown], labels: Mapping[str, str])
 
 def read(data: bytes) -> Surface | None:
     """The surface that a sheet was made of; None for any other file. Raises InvalidRequest for settings that the studio
-    would not run, or that start from a picture, which no sheet holds."""
+    would not run, or that need a picture to start from or for a control, which no sheet holds."""
     if len(data) > MAX_IMAGE_BYTES or not data.startswith(png_chunks.SIGNATURE):
         return None
     try:

@@ -17,6 +17,8 @@ from studio.compare import MAX_CELLS, Axis, Surface, given_from_link, parse_valu
 from studio.events import Pace
 from studio.requests import ImageToImage, InvalidRequest, TextToImage
 
+CONTROLS = [{"model": "lines", "image": b"map", "scale": 0.75}, {"model": "maps", "image": b"other", "scale": 0.25}]
+
 
 def surface(**given: object) -> Surface:
     plain = {"prompt": "a red fox", "x": "num_inference_steps", "x_values": "5, 10, 20"}
@@ -141,6 +143,8 @@ def test_two_axes_that_only_fit_together_do_not_depend_on_their_order() -> None:
         ({"x": "guidance_scale", "x_values": "2"}, "y"),
         ({"x": "strength", "x_values": "0.5"}, "x"),
         ({"x": "lora_weight", "x_values": "0.5"}, "x"),
+        ({"x": "control_scale", "x_values": "0.5"}, "x"),
+        ({"x": "control_scale", "x_values": "3", "controls": CONTROLS}, "x_values"),
         ({"prompt": "a fox <lora:ink:1>", "x": "lora_weight", "x_values": "5"}, "x_values"),
         ({"prompt": "a fox <lora:ink:much>", "x": "lora_weight", "x_values": "0.5"}, "x"),  # no number: plain text
         ({"num_images_per_prompt": 2}, "num_images_per_prompt"),
@@ -167,6 +171,26 @@ def test_the_weight_of_a_lora_is_that_of_the_first_one_the_prompt_names() -> Non
     assert Surface.parse(given) == made
     words = surface(prompt=prompt, x="prompt", x_values="fox, owl", y="lora_weight", y_values="0, 1")
     assert words.request(3).prompt == "a owl <lora:ink:1>, <LORA:snow:1>"  # type: ignore[union-attr]
+
+
+def test_the_scale_of_the_first_control_is_an_axis_and_all_cells_have_the_same_maps() -> None:
+    made = surface(
+        controls=CONTROLS, x="[controlnet] weight", x_values="0, 0.5, 2", y="guidance_scale", y_values="1, 5"
+    )
+    for index in range(6):
+        first, second = made.request(index).controls  # type: ignore[union-attr]
+        assert (first.scale, second.scale) == ((0.0, 0.5, 2.0)[index % 3], 0.25)
+        assert (first.image, second.image) == (b"map", b"other")
+    assert made.base.controls[0].scale == 0.75
+    given = given_from_link({**made.link(), "controls": "[]"})
+    assert given is not None
+    assert "controls" not in given, "a link holds nothing of a visitor"
+    told = json.loads(json.dumps(made.to_dict()))
+    assert surface_from_dict(told, control_images=[b"map", b"other"]) == made
+    with pytest.raises(InvalidRequest, match="image nothing of control 1"):
+        surface_from_dict(told)
+    over = made.without_pictures()
+    assert [one.image for index in range(6) for one in over.request(index).controls] == [b""] * 12  # type: ignore[union-attr]
 
 
 def test_every_problem_is_told_at_once() -> None:

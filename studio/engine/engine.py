@@ -167,7 +167,15 @@ class DiffusionEngine:
                 assert start is not None
                 starts[start_key(cell)] = start
         focus = focus if 0 <= focus < len(surface) else 0
-        job = SurfaceJob(surface, owner=owner, origin=origin, clock=self._book.clock, focus=focus, starts=starts)
+        job = SurfaceJob(
+            surface,
+            owner=owner,
+            origin=origin,
+            clock=self._book.clock,
+            focus=focus,
+            starts=starts,
+            controls=control_pictures(surface.base),
+        )
         self._book.take(job)
         self._announce(job)
         return job.id

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from studio.compare import Surface
+from studio.control_maps import ControlPicture
 from studio.engine.jobs import AnyEvent, Job
 from studio.events import (
     CellEvent,
@@ -49,8 +50,11 @@ class Cell(Job):
         *,
         clock: Callable[[], float],
         start: Start | None,
+        controls: Sequence[ControlPicture],
     ) -> None:
-        super().__init__(request, owner=surface.owner, origin=surface.origin, clock=clock, start=start)
+        super().__init__(
+            request, owner=surface.owner, origin=surface.origin, clock=clock, start=start, controls=controls
+        )
         self.index = index
         self._surface = surface
 
@@ -60,7 +64,7 @@ class Cell(Job):
 
     @property
     def size_bytes(self) -> int:
-        """The strip of a finished cell; its picture to start from is the surface's."""
+        """The strip of a finished cell; the pictures it is made from are the surface's."""
         return self._strip_bytes
 
     _strip_bytes = 0
@@ -75,7 +79,8 @@ class Cell(Job):
 
 
 class SurfaceJob(Job):
-    """The job of a surface. `surface` has its seed decided; `starts`: what its cells begin with."""
+    """The job of a surface. `surface` has its seed decided; `starts`: what its cells begin with; `controls`: the
+    pictures of its controls, which all cells share."""
 
     def __init__(
         self,
@@ -86,8 +91,9 @@ class SurfaceJob(Job):
         clock: Callable[[], float],
         focus: int = 0,
         starts: Mapping[StartKey, Start] | None = None,
+        controls: Sequence[ControlPicture] = (),
     ) -> None:
-        super().__init__(surface.base, owner=owner, origin=origin, clock=clock)
+        super().__init__(surface.base, owner=owner, origin=origin, clock=clock, controls=controls)
         self.surface = surface
         self._starts = dict(starts or {})
         self._mutex = threading.Lock()  # of what follows
@@ -102,7 +108,9 @@ class SurfaceJob(Job):
     def _cell(self, index: int, clock: Callable[[], float]) -> Cell:
         request = self.surface.request(index)
         assert request is not None
-        return Cell(self, index, request, clock=clock, start=self._starts.get(start_key(request)))
+        return Cell(
+            self, index, request, clock=clock, start=self._starts.get(start_key(request)), controls=self.controls
+        )
 
     @property
     def size_bytes(self) -> int:

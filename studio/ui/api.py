@@ -117,7 +117,7 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, upl
                 if issubclass(kind, ImageToImage):
                     for name in kind.picture_fields:
                         given[name] = await asyncio.to_thread(_uploaded, uploads, this_call, name, given[name])
-                given["controls"] = await asyncio.to_thread(_controls, uploads, this_call, given["controls"])
+                given["controls"] = await asyncio.to_thread(controls_of, uploads, this_call, given["controls"])
                 job_id = engine.submit(kind.parse(given), owner=owner)
                 async for event in engine.watch(job_id, owner=owner):
                     ended = isinstance(event, TERMINAL)
@@ -221,7 +221,7 @@ def _uploaded(uploads: Uploads, call: str, field: str, image: object) -> bytes:
     return data
 
 
-def _controls(uploads: Uploads, call: str, given: object) -> object:
+def controls_of(uploads: Uploads, call: str, given: object) -> object:
     """The argument `controls` with the bytes of its pictures; what is no list of objects is left for the gate."""
     if not isinstance(given, list):
         return given

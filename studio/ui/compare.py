@@ -20,10 +20,11 @@ from studio.compare import AXIS_FIELDS, MAX_CELLS, AxisField, Surface, given_fro
 from studio.events import Engine, UnknownJob
 from studio.gallery import Gallery, SaveFailed
 from studio.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, SCHEDULERS, InvalidRequest
+from studio.ui import control, picker, prompt_helper, session, starting, surfaces
 from studio.ui import controls as c
-from studio.ui import picker, prompt_helper, session, starting, surfaces
 from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.text import say, words
+from studio.ui.uploads import Uploads
 
 TAB = "compare"
 FIRST_AXES: tuple[AxisField, AxisField] = ("num_inference_steps", "guidance_scale")
@@ -32,6 +33,7 @@ SUGGESTED: Mapping[str, str] = {
     "guidance_scale": "1, 3, 5, 8",
     "strength": "0.3, 0.5, 0.7, 0.9",
     "lora_weight": "0, 0.5, 1",
+    "control_scale": "0, 0.5, 1, 1.5",
     "seed": "1-4",
     "scheduler": "DPM++ 2M, Euler, Euler a, DDIM",
     "noise_schedule": "Normal, Karras, Exponential, Beta",
@@ -55,15 +57,15 @@ class Form:
 
     @property
     def kept(self) -> list[str]:
-        """The fields that a reload and a link bring back: all but the picture, which is the visitor's own to give."""
-        return [name for name in self.fields if name != "image"]
+        """The fields that a reload and a link bring back: all but the pictures, which are the visitor's own to give."""
+        return [name for name in self.fields if name not in ("image", "controls")]
 
     def given(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """What `Surface.parse` takes, as it was typed; the picture as its file's name."""
         return {name: values[component] for name, component in self.fields.items()}
 
 
-def build(engine: Engine, gallery: Gallery) -> Form:
+def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
     """Draw the tab and connect what stays within it."""
     with gr.Row(elem_classes="ls-desk cmp-desk", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-controls"):
@@ -79,7 +81,7 @@ def build(engine: Engine, gallery: Gallery) -> Form:
             )
             said = drawn("compareSaid", value={})
     form = Form(fields, cost, start, show, said)
-    _connect(engine, gallery, form, opened)
+    _connect(engine, gallery, uploads, form, opened)
     return form
 
 
@@ -120,6 +122,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
     with gr.Accordion(say("compare.picture.label"), open=False, elem_classes="ls-fold cmp-picture"):
         made["image"] = starting.upload(TAB)
         made["strength"] = c.slider(TAB, "strength", 0.01)
+    made["controls"] = control.build(engine, TAB, chosen.name if chosen else None)
     with gr.Accordion(say("compare.rest.label"), open=False, elem_classes="ls-fold"):
         made["negative_prompt"] = gr.Textbox(
             value="",
@@ -178,13 +181,13 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
 # ------------------------------------------------------------------------------------------------------ connecting
 
 
-def _connect(engine: Engine, gallery: Gallery, form: Form, opened: gr.UploadButton) -> None:
-    _connect_start(engine, form)
+def _connect(engine: Engine, gallery: Gallery, uploads: Uploads, form: Form, opened: gr.UploadButton) -> None:
+    _connect_start(engine, uploads, form)
     _connect_stage(engine, gallery, form)
     _connect_fields(engine, form, opened)
 
 
-def _connect_start(engine: Engine, form: Form) -> None:
+def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
     # Which cell is looked at is known to the page's script alone; it comes with the click. Gradio hands the components
     # of a set over in the order of their making, so this one is the last.
     focus = gr.JSON(visible=False)
@@ -194,7 +197,8 @@ def _connect_start(engine: Engine, form: Form) -> None:
         owner = session.owner_of(request)
 
         def ask() -> Surface:
-            return Surface.parse(given | {"image": starting.file_of(given["image"])})
+            controls = control.given(given["controls"], uploads, str(request.session_hash), TAB)
+            return Surface.parse(given | {"image": starting.file_of(given["image"]), "controls": controls})
 
         async for view in surfaces.run(engine, owner, TAB, ask, at if isinstance(at, int) else 0):
             yield view
@@ -212,10 +216,9 @@ def _connect_start(engine: Engine, form: Form) -> None:
 
 def _costs(engine: Engine, form: Form) -> Callable[[dict[Any, Any]], str]:
     def costs(values: dict[Any, Any]) -> str:
-        given = form.given(values)
-        return surfaces.cost_line(
-            engine, given | {"image": b"?" if given["image"] else b""}
-        )  # any picture costs the same
+        given = form.given(values)  # any picture and any map cost the same
+        controls = control.stand_ins(given["controls"])
+        return surfaces.cost_line(engine, given | {"image": b"?" if given["image"] else b"", "controls": controls})
 
     return costs
 
@@ -265,6 +268,7 @@ def _connect_fields(engine: Engine, form: Form, opened: gr.UploadButton) -> None
         return *_filled(form, found.link()), {"message": say("compare.opened")}
 
     picker.aim(engine, TAB, f, next((entry.name for entry in engine.catalog()), None))
+    f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
     for name in "xy":
         f[name].input(axis_chosen, [f[name]], [f[f"{name}_values"]], **QUIET)
     opened.upload(open_sheet, [opened], [*(f[name] for name in form.kept), form.said], **QUIET)

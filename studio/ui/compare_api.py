@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -20,16 +21,17 @@ from studio.events import CellEvent, Engine, Failed, Finished, SurfaceEnded
 from studio.gallery import Gallery
 from studio.requests import TextToImage
 from studio.ui import session
-from studio.ui.api import Answer, file_of, parameters, telling
+from studio.ui.api import Answer, controls_of, file_of, parameters, telling
 from studio.ui.text import say
+from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads
 
 NAME = "compare"
 
 
-def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> None:
+def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -> None:
     """Add the endpoint to the page that is being built."""
     gr.api(
-        _endpoint(engine, gallery, demo),
+        _endpoint(engine, gallery, demo, uploads),
         api_name=NAME,
         api_description=say("api.compare"),
         concurrency_limit=None,
@@ -45,16 +47,18 @@ def arguments() -> list[inspect.Parameter]:
     return [asked[0], *needed, *second, *asked[1:]]
 
 
-def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> Callable[..., Any]:
+def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -> Callable[..., Any]:
     asked = arguments()
     names = [p.name for p in asked]
 
     async def call(*values: Any) -> AsyncIterator[Answer]:
         owner = session.owner_of(values[-1])
+        given, this_call = dict(zip(names, values)), secrets.token_hex(8)
         job_id, ended = None, False
         with telling(NAME):
             try:
-                job_id = engine.submit_surface(Surface.parse(dict(zip(names, values))), owner=owner)
+                given["controls"] = await asyncio.to_thread(controls_of, uploads, this_call, given["controls"])
+                job_id = engine.submit_surface(Surface.parse(given), owner=owner)
                 async for event in engine.watch_surface(job_id, owner=owner):
                     ended = isinstance(event, SurfaceEnded)
                     if ended:
@@ -64,6 +68,7 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> Callable[...
                         done = sum(isinstance(c.event, Finished) for c in cells.values())
                         yield [], {"state": "running", "done": done, "count": len(surface.possible)}
             finally:
+                uploads.leave(this_call, after=SECONDS_AFTER_CALL)
                 # A caller that keeps no cookie can never come back to its job, so a call that was given up ends it.
                 if job_id is not None and not ended:
                     engine.cancel(job_id, owner=owner)

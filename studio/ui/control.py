@@ -42,6 +42,15 @@ def offer(engine: Engine, checkpoint: str | None) -> dict[str, Any]:
     return {"models": list(found.controlnets), "palettes": palettes, "size": [found.native_width, found.native_height]}
 
 
+def stand_ins(value: object) -> list[dict[str, Any]]:
+    """As `given`, with a byte for each picture: for whoever only counts what will be done."""
+    units = value.get("units") if isinstance(value, Mapping) and value.get("models") else None
+    found = [unit for unit in units if isinstance(unit, Mapping)] if isinstance(units, list) else []
+    return [
+        {name: unit[name] for name in unit if name not in ("path", "png", "image")} | {"image": b"?"} for unit in found
+    ]
+
+
 def given(value: object, uploads: Uploads, page: str, tab: str) -> list[dict[str, Any]]:
     """The section's value as `TextToImage.parse` takes it, its pictures read: uploads, or maps painted in the page.
     Raises InvalidRequest.

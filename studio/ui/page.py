@@ -67,11 +67,11 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
             with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
                 viewer = noise_viewer.build(engine, gallery)
             with gr.Tab(say("tab.compare"), id=compare.TAB) as compare_tab:
-                comparison = compare.build(engine, gallery)
+                comparison = compare.build(engine, gallery, uploads)
             with gr.Tab(say("tab.models"), id=models.TAB):
                 models.build(engine)
         api.build(engine, gallery, demo, uploads)
-        compare_api.build(engine, gallery, demo)
+        compare_api.build(engine, gallery, demo, uploads)
         models_api.build(engine)
         desks = (words_first, picture_first, mask_first)
         compare.attach(engine, comparison, tabs, demo)

@@ -680,6 +680,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.axis.strength": "Strength",
     "compare.axis.prompt": "Prompt words",
     "compare.axis.lora_weight": "LoRA weight",
+    "compare.axis.control_scale": "Control scale",
     "compare.axis.size": "Size",
     "compare.axis.checkpoint": "Model",
     "compare.axis.none": "Nothing",

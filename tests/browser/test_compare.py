@@ -275,3 +275,25 @@ def test_strength_is_an_axis_once_there_is_a_picture_to_start_from(visitor: Visi
     surface = next(j.surface for j in studio.engine._jobs.values() if j.request.prompt == "from a picture")
     assert isinstance(surface, Surface)
     assert {surface.request(k).strength for k in range(4)} == {0.3, 0.5, 0.7, 0.9}  # type: ignore[union-attr]
+
+
+def test_all_cells_are_held_to_a_painted_map_whose_scale_is_an_axis(visitor: Visitor, studio: Studio) -> None:
+    page = visitor(height=1200)
+    quiet(page)
+    open_tab(page)
+    section = page.locator("#compare-controls")
+    section.locator("summary").click()
+    section.get_by_role("button", name="Example").click()
+    expect(section.locator("fieldset")).to_have_attribute("data-painted", "true")
+    page.locator("#compare-x input").click()
+    page.get_by_role("option", name="Control scale").click()
+    expect(field(page, "x_values")).to_have_value("0, 0.5, 1, 1.5")
+    expect(page.locator(".cmp-cost")).to_have_text(re.compile("16 pictures"))
+    run(page, "a fox and a cat, compared", x="0, 1", y="3")
+    finished(page)
+    job = next(j for j in studio.engine._jobs.values() if j.request.prompt == "a fox and a cat, compared")
+    assert isinstance(job.surface, Surface)
+    cells = [job.surface.request(k) for k in range(2)]
+    assert [[(one.model, one.scale) for one in cell.controls] for cell in cells if cell] == [
+        [("control-segmentation", 0.0)], [("control-segmentation", 1.0)],
+    ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
+from studio.compare import Axis, Surface
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
-from studio.events import Failed
+from studio.events import Failed, Finished, SurfaceEnded
 from studio.gallery import Gallery
 from studio.metadata import request_from_info
 from studio.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
@@ -124,3 +126,33 @@ def test_the_pictures_of_a_job_are_forgotten_with_its_end(engine: DiffusionEngin
     assert job.request.file_bytes == 0
     assert job.controls == ()
     assert job.size_bytes == 0
+
+
+def test_the_cells_of_a_comparison_are_held_to_the_same_map_each_as_its_single_run(engine: DiffusionEngine) -> None:
+    base = ask(controls=(control(scale=1.5), control("maps", seed=2)), seed=5)
+    scales = Axis(field="control_scale", values=(0.0, 1.5))
+    surface = Surface(base=base, x=scales, y=Axis(field="guidance_scale", values=(1.0, 5.0)))
+    job_id = engine.submit_surface(surface, owner="anna")
+    job = engine._book.get(job_id, owner="anna")
+    assert job.size_bytes >= 2 * 3 * 64 * 64
+    done = asyncio.run(_to_the_end(engine, job_id))
+    assert sorted(done) == [0, 1, 2, 3]
+    for index, finished in done.items():
+        single = surface.request(index)
+        assert single is not None
+        alone = finish(engine, single)
+        difference = pixels(engine, finished).astype(int) - pixels(engine, alone).astype(int)
+        assert abs(difference).max() <= 1, index  # they shared U-Net calls
+        assert [one["scale"] for one in finished.pictures[0].info["controls"]] == [scales.values[index % 2], 1.0]
+    assert not (pixels(engine, done[0]) == pixels(engine, done[1])).all()
+    over, _ = engine.surface(job_id, owner="anna")
+    assert [one.image for one in over.base.controls] == [b"", b""]
+    assert job.controls == ()
+    assert all(cell.controls == () for cell in job.parts())
+
+
+async def _to_the_end(engine: DiffusionEngine, job_id: str) -> dict[int, Finished]:
+    events = [event async for event in engine.watch_surface(job_id, owner="anna")]
+    assert isinstance(events[-1], SurfaceEnded)
+    _, cells = engine.surface(job_id, owner="anna")
+    return {index: told.event for index, told in cells.items() if isinstance(told.event, Finished)}
