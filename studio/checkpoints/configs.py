@@ -75,6 +75,9 @@ def _unet(config: dict[str, Any], shapes: Shapes, facts: ModelFacts) -> dict[str
     added = shapes.get("add_embedding.linear_1.weight")
     if added is not None:
         found["projection_class_embeddings_input_dim"] = added[1]
+    told = shapes.get("time_embedding.cond_proj.weight")
+    if told is not None:  # the U-Net is told the guidance scale
+        found["time_cond_proj_dim"] = told[1]
     return found
 
 

@@ -281,6 +281,9 @@ def _with_training(
     if "edm_mean" in tensors or "edm_vpred.sigma_max" in tensors:
         return replace(facts, reason="This model was trained with EDM noise levels, which the studio does not run yet.")
     distilled, distilled_by = _distillation(metadata, words)
+    guidance_embedded = any(f"{UNET_PREFIX}{name}" in tensors for name in _GUIDANCE_EMBEDDING)
+    if guidance_embedded and distilled is None:
+        distilled, distilled_by = "lcm", "file"
     side = _resolution(metadata)
     if side is None and facts.family == "sd2":
         native = {"v_prediction": 768, "epsilon": 512}.get(prediction or "")
@@ -299,12 +302,14 @@ def _with_training(
         zero_terminal_snr=zero_snr and prediction == "v_prediction",
         distillation=distilled,
         distillation_source=distilled_by,
+        guidance_embedded=guidance_embedded,
         native_width=side[0] if side else None,
         native_height=side[1] if side else None,
         notes=tuple(notes),
     )
 
 
+_GUIDANCE_EMBEDDING = ("time_embedding.cond_proj.weight", "time_embed.cond_proj.weight")  # of LCM
 _DISTILLATIONS: tuple[Distillation, ...] = get_args(Distillation)
 
 

@@ -78,6 +78,9 @@ def translate(keys: Iterable[str], family: Family, *, layers_per_block: int = 2)
 _UNET_ENDS = {
     "time_embed.0": "time_embedding.linear_1",
     "time_embed.2": "time_embedding.linear_2",
+    # LCM's guidance embedding, younger than the layout: diffusers' own converter leaves its name as it is.
+    "time_embedding.cond_proj": "time_embedding.cond_proj",
+    "time_embed.cond_proj": "time_embedding.cond_proj",
     "label_emb.0.0": "add_embedding.linear_1",
     "label_emb.0.2": "add_embedding.linear_2",
     "input_blocks.0.0": "conv_in",

@@ -36,7 +36,9 @@ TIME_WIDTH = 32
 VAE = {"block_out_channels": [32, 32, 32, 64], "layers_per_block": 1}
 
 
-def part_configs(family: Family, *, in_channels: int = 4) -> dict[str, dict[str, Any]]:
+def part_configs(
+    family: Family, *, in_channels: int = 4, guidance_width: int | None = None
+) -> dict[str, dict[str, Any]]:
     """The family's configs, narrow."""
     found: dict[str, dict[str, Any]] = {}
     cross = 0
@@ -50,6 +52,7 @@ def part_configs(family: Family, *, in_channels: int = 4) -> dict[str, dict[str,
             cross += width
     unet = configs.family_config(family, "unet") | WIDTHS[family]
     unet |= {"cross_attention_dim": cross, "in_channels": in_channels, "sample_size": 8}
+    unet |= {"time_cond_proj_dim": guidance_width} if guidance_width else {}
     if "projection_class_embeddings_input_dim" in unet:
         numbers = 6 if family == "sdxl" else 5
         unet |= {
@@ -61,9 +64,11 @@ def part_configs(family: Family, *, in_channels: int = 4) -> dict[str, dict[str,
     return found
 
 
-def tiny_family(family: Family, *, in_channels: int = 4, seed: int = 0) -> dict[str, Any]:
+def tiny_family(
+    family: Family, *, in_channels: int = 4, seed: int = 0, guidance_width: int | None = None
+) -> dict[str, Any]:
     """Random modules by part, float32, in eval mode."""
-    given = part_configs(family, in_channels=in_channels)
+    given = part_configs(family, in_channels=in_channels, guidance_width=guidance_width)
     kinds = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -139,7 +144,8 @@ RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_
           "conv2": "out_layers.3", "conv_shortcut": "skip_connection"}  # fmt: skip
 ENDS = {"conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
         "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
-        "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2"}  # fmt: skip
+        "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
+        "time_embedding.cond_proj": "time_embedding.cond_proj"}  # fmt: skip
 
 
 def unet_to_original(unet: Any) -> dict[str, torch.Tensor]:

@@ -19,7 +19,8 @@ from studio.diffusion.families import Components, size_numbers
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.latents import repaint_everything
 from studio.diffusion.prompt import encode_prompts
-from studio.requests import ImageToImage, TextToImage
+from studio.engine.calls import call_unet
+from studio.requests import ImageToImage, Inpaint, TextToImage
 from tests.checkpoints.original import save_folder, save_original, tiny_family
 from tests.diffusion.helpers import REFERENCE
 
@@ -37,6 +38,7 @@ KINDS: dict[str, tuple[Family, str, int, dict[str, str]]] = {  # name -> family,
     "sd1 inpainting": ("sd1", "StableDiffusionInpaintPipeline", 9, {}),
     "sdxl": ("sdxl", "StableDiffusionXLPipeline", 4, {}),
     "sdxl v": ("sdxl", "StableDiffusionXLPipeline", 4, {"modelspec.prediction_type": "v"}),
+    "sdxl inpainting": ("sdxl", "StableDiffusionXLInpaintPipeline", 9, {}),
     "sdxl refiner": ("sdxl_refiner", "StableDiffusionXLImg2ImgPipeline", 4, {}),
 }
 
@@ -76,7 +78,7 @@ def load(path: Path, **given: Any) -> Components:
     )
 
 
-SLOW = ("sd2 epsilon", "sdxl v")  # as their neighbours but for the prediction type
+SLOW = ("sd2 epsilon", "sdxl v", "sdxl inpainting")  # as their neighbours but for the prediction type, or the channels
 
 
 @pytest.fixture(scope="module", params=[pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in KINDS])
@@ -164,6 +166,49 @@ def test_pictures_are_those_of_diffusers(pair: Pair, size: tuple[int, int], guid
             assert difference <= ROUNDING, f"{scheduler}, negative {negative!r}: {difference}"
 
 
+@pytest.fixture(scope="module")
+def nine(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return Pair(tmp_path_factory.mktemp("nine"), "sdxl inpainting")
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("strength", [1.0, 0.7])
+@pytest.mark.parametrize("scheduler", ["euler", pytest.param("ddim", marks=pytest.mark.slow)])
+def test_a_painted_part_is_that_of_diffusers_with_sdxls_inpainting_unet(
+    nine: Pair, strength: float, scheduler: str
+) -> None:
+    """Bit for bit. Its pipeline is handed the masked picture's latents without random numbers, as ours are."""
+    width, height = SIZES[1]
+    start, mask = picture(width, height), Image.new("L", (width, height), 0)
+    mask.paste(255, (16, 8, 64, 40))  # on the latents' grid: diffusers looks at a cell's first pixel alone
+    pixels, white = vae.from_picture(start, width, height), torch.zeros(1, 1, height, width, dtype=torch.bool)
+    white[..., 8:40, 16:64] = True
+    nine.theirs.scheduler = reference_scheduler(scheduler, nine.ours.scheduler_config)
+    expected = nine.theirs(
+        prompt=PROMPT, negative_prompt=NEGATIVE, image=(pixels + 1) / 2, mask_image=mask,
+        masked_image_latents=vae.encode(nine.ours, pixels.masked_fill(white, 0.0)), width=width, height=height,
+        strength=strength, generator=torch.Generator().manual_seed(SEED), num_inference_steps=4, guidance_scale=6.0,
+        output_type="latent",
+    ).images  # fmt: skip
+    request = Inpaint(
+        prompt=PROMPT, negative_prompt=NEGATIVE, image=b"above", mask=b"above", width=width, height=height,
+        strength=strength, scheduler=scheduler, noise_schedule="as_configured", num_inference_steps=4,
+        guidance_scale=6.0,
+    )  # type: ignore[arg-type]  # fmt: skip
+    steps = max(1, int(4 * strength))
+    said = encode_prompts(nine.ours, PROMPT, NEGATIVE, num_steps=steps, guidance_scale=6.0)
+    lane = start_lane(nine.ours, request, seed=SEED, conditioning=said, picture=start, mask=mask)
+    while not lane.done:
+        call = lane.call()
+        timestep = torch.full((len(call.sample),), call.timestep)
+        lane.advance(
+            nine.ours.unet(
+                call.sample, timestep, call.prompt_embeds, added_cond_kwargs=dict(call.added), return_dict=False
+            )[0]
+        )
+    assert torch.equal(lane.latents, expected), float((lane.latents - expected).abs().max())
+
+
 def test_a_folder_is_loaded_to_the_same_weights(pair: Pair, tmp_path: Path) -> None:
     folder = save_folder(tmp_path / "folder", pair.family, pair.modules, variant="fp16", shard="200KB")
     assert len(list((folder / "unet").glob("*.fp16-0000*-of-*.safetensors"))) > 1
@@ -220,6 +265,45 @@ def test_zero_terminal_snr_and_few_steps_begin_at_pure_noise(
     said = encode_prompts(ours, PROMPT, NEGATIVE, num_steps=4, guidance_scale=guidance)
     got = run(ours, start_lane(ours, request, seed=SEED, conditioning=said))
     assert float(((got * 0.5 + 0.5).clamp(0, 1) - expected).abs().max()) <= ROUNDING
+
+
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.slow)])
+def test_a_lone_file_whose_unet_is_told_the_guidance_scale(family: Family, tmp_path: Path) -> None:
+    """LCM as one file: diffusers' converter writes the embedding's name as it is, and its loader cannot read it back;
+    so the pipeline is made of the modules that the file was written from."""
+    modules = tiny_family(family, guidance_width=16)
+    path = save_original(tmp_path / "dreams.safetensors", family, modules)
+    facts = identify(path)
+    assert (facts.guidance_embedded, facts.distillation, facts.distillation_source) == (True, "lcm", "file")
+    ours = load(path)
+    assert ours.guidance_width == 16
+    assert torch.equal(ours.unet.time_embedding.cond_proj.weight, modules["unet"].time_embedding.cond_proj.weight)
+    reference = save_folder(tmp_path / "folder", family, modules)
+    kind = {"sd1": diffusers.StableDiffusionPipeline, "sdxl": diffusers.StableDiffusionXLPipeline}[family]
+    theirs = (
+        kind.from_pretrained(reference, safety_checker=None) if family == "sd1" else kind.from_pretrained(reference)
+    )
+    theirs.set_progress_bar_config(disable=True)
+    pictures = []
+    for guidance in (1.0, 8.5):
+        theirs.scheduler = reference_scheduler("euler", ours.scheduler_config)
+        generator = torch.Generator().manual_seed(SEED)
+        expected = theirs(
+            prompt=PROMPT, latents=torch.randn((1, 4, 8, 8), generator=generator), generator=generator, width=64,
+            height=64, num_inference_steps=STEPS, guidance_scale=guidance, output_type="pt",
+        ).images  # fmt: skip
+        request = TextToImage(
+            prompt=PROMPT, width=64, height=64, scheduler="euler", noise_schedule="as_configured",
+            num_inference_steps=STEPS, guidance_scale=guidance,
+        )  # fmt: skip
+        said = encode_prompts(ours, PROMPT, "", num_steps=STEPS, guidance_scale=guidance)
+        lane = start_lane(ours, request, seed=SEED, conditioning=said)
+        with torch.inference_mode():
+            while not lane.done:
+                lane.advance(call_unet(ours, [lane.call()]))
+        pictures.append((vae.decode(ours, lane.latents) * 0.5 + 0.5).clamp(0, 1))
+        assert float((pictures[-1] - expected).abs().max()) <= ROUNDING
+    assert not torch.equal(*pictures), "the scale is heard"
 
 
 def test_sdxl_is_told_the_sizes_and_the_refiner_a_score() -> None:

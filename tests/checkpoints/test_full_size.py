@@ -18,7 +18,7 @@ from studio.requests import TextToImage
 from tests.checkpoints.original import full_family, save_large
 
 PARAMETERS: dict[Family, int] = {"sd1": 1_066_235_307, "sdxl": 3_468_840_046}  # with text encoders and VAE
-NEEDED_GIB = {"sd1": 10, "sdxl": 20}
+NEEDED_GIB = {"sd1": 8, "sdxl": 12}
 
 
 @pytest.mark.slow
