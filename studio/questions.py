@@ -50,6 +50,7 @@ DECODABLE: Mapping[str, str] = {
     "eps_cond": "noise with the prompt",
     "eps_uncond": "noise without the prompt",
 }
+DECODERS: Mapping[str, str] = {"vae": "VAE", "tiny": "Tiny decoder"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,11 +174,12 @@ class LookAgain(Question):
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded(LookAgain):
-    """A quantity of an evaluation, decoded by the VAE and not by the fast decoder: a JPEG."""
+    """A quantity of an evaluation, decoded by the VAE, or by the tiny decoder, and not by the fast one: a JPEG."""
 
     name: ClassVar[str] = "decoded"
 
     quantity: str = "denoised"
+    decoder: str = "vae"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +262,7 @@ def _value(name: str, text: str, problems: list[Problem]) -> object:
         ("noise_schedule", dict(NOISE_SCHEDULES)),
         ("resize_mode", dict(RESIZE_MODES)),
         ("quantity", dict(DECODABLE)),
+        ("decoder", dict(DECODERS)),
     ):
         if name == field:
             text = short_name(text, table)

@@ -65,6 +65,14 @@ def decode(components: Components, latents: torch.Tensor) -> torch.Tensor:
     return pixels
 
 
+@torch.inference_mode()
+def decode_tiny(components: Components, latents: torch.Tensor) -> torch.Tensor:
+    """Latents => pixels by the checkpoint's tiny decoder, float32, unclamped. It takes latents at the U-Net's scale and
+    answers in [-1, 1]; the components must have one."""
+    pixels: torch.Tensor = components.tiny_vae.decode(latents.to(components.device, components.dtype)).sample.float()
+    return pixels
+
+
 def _dtype(components: Components) -> torch.dtype:
     return components.vae_dtype or components.dtype
 

@@ -227,11 +227,16 @@ def _round_trip(question: RoundTrip, picture: Image.Image, components: Component
     yield
     sample = mean + std * _noise(mean, question.seed)
     by_sample = vae.to_uint8(vae.decode(components, sample))[0]
+    by_tiny = None
+    if components.tiny_vae is not None:
+        yield
+        by_tiny = vae.to_uint8(vae.decode_tiny(components, mean))[0]
     pixels = np.asarray(picture)
     tensors = {
         "pixels": pixels,
         "reconstruction": by_mean,
         "reconstruction_of_sample": by_sample,
+        **({"reconstruction_by_tiny": by_tiny} if by_tiny is not None else {}),
         "mean": on_cpu(mean[0]),
         "std": on_cpu(std[0]),
     }
@@ -239,6 +244,7 @@ def _round_trip(question: RoundTrip, picture: Image.Image, components: Component
     facts = {
         "psnr": psnr(pixels, by_mean),
         "psnr_of_sample": psnr(pixels, by_sample),
+        "psnr_by_tiny": psnr(pixels, by_tiny) if by_tiny is not None else None,
         "ratio": pixels.size / channels.size,
         "channels": [
             {"mean": float(c.mean()), "std": float(c.std()), "min": float(c.min()), "max": float(c.max())}

@@ -76,7 +76,12 @@ def quantity_of(evaluation: Recorded, quantity: str) -> Array:
 
 def _decoded(question: Decoded, evaluation: Recorded, components: Components) -> Slices:
     latents = torch.tensor(quantity_of(evaluation, question.quantity))[None].to(components.device)
-    picture = vae.to_pictures(vae.decode(components, latents))[0]
+    if question.decoder == "tiny" and components.tiny_vae is None:
+        raise Refused(
+            "This checkpoint has no tiny decoder. A TAESD file for its latents is put into models/vae_approx."
+        )
+    decode = vae.decode_tiny if question.decoder == "tiny" else vae.decode
+    picture = vae.to_pictures(decode(components, latents))[0]
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     yield

@@ -97,9 +97,8 @@ class Ladder:
         if rung == "fast":
             assert self._components.fast_preview is not None
             return vae.to_uint8(decode_fast(denoised, *self._components.fast_preview))
-        if rung == "tiny":  # AutoencoderTiny takes latents at the U-Net's scale and answers in [-1, 1]
-            tiny = self._components.tiny_vae
-            return vae.to_uint8(tiny.decode(denoised.to(self._components.dtype)).sample.float())
+        if rung == "tiny":
+            return vae.to_uint8(vae.decode_tiny(self._components, denoised))
         pixels = vae.decode(self._components, denoised)
         self._learn(self._components, denoised, pixels)
         return vae.to_uint8(pixels)

@@ -13,7 +13,7 @@ from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, mer
 from studio.diffusion.families import Components
 from studio.diffusion.guidance import guide
 from studio.diffusion.lane import Evaluation
-from studio.diffusion.tokens import token_table
+from studio.diffusion.tokens import text_encoders, token_table
 from studio.diffusion.turn import Turn
 from studio.engine.branching import Source
 from studio.engine.recorder import Recorded, RecordedAttention
@@ -164,6 +164,7 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
         "exact": run.exact,
         "prediction_type": components.prediction_type,
         "tokens": tokens,
+        "text_encoders": text_encoders(components),
         "attention_rows": _rows(tokens["prompt"], run.conditioning.chunks) if run.job.attention else None,
         "attention_most_places": most_places(components) if run.job.attention else None,
         "branch": _branch(run),
@@ -174,6 +175,7 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
             "latent_channels": components.latent_channels,
             "vae_scale_factor": components.vae_scale_factor,
             "scaling_factor": float(components.vae.config.scaling_factor),
+            "tiny_decoder": components.tiny_vae is not None,
             "shift_factor": float(getattr(components.vae.config, "shift_factor", None) or 0.0),
             "scheduler_config": _plain(components.scheduler_config),
             "training_steps": int(components.scheduler_config.get("num_train_timesteps", 1000)),

@@ -15,12 +15,12 @@ from studio.export.replay import Replay
 HOLD = 1.5  # seconds that the last frame stands
 
 
-def mp4(replay: Replay, quantities: Sequence[str], fps: float) -> bytes:
+def mp4(replay: Replay, quantities: Sequence[str], fps: float, how: str = "fast") -> bytes:
     """H.264 in yuv420p; the last frame is repeated, so that players which stop at the end show the result."""
     import av  # the only user, and a large library
 
     out = io.BytesIO()
-    pictures = list(frames(replay, quantities))
+    pictures = list(frames(replay, quantities, how))
     with av.open(out, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
         stream.width, stream.height = pictures[0].size
@@ -32,18 +32,18 @@ def mp4(replay: Replay, quantities: Sequence[str], fps: float) -> bytes:
     return out.getvalue()
 
 
-def webp(replay: Replay, quantities: Sequence[str], fps: float) -> bytes:
+def webp(replay: Replay, quantities: Sequence[str], fps: float, how: str = "fast") -> bytes:
     """Animated, endless, lossy at a quality that keeps noise noisy."""
-    return _animated(replay, quantities, fps, "WEBP", quality=85, method=2)
+    return _animated(replay, quantities, fps, how, "WEBP", quality=85, method=2)
 
 
-def gif(replay: Replay, quantities: Sequence[str], fps: float) -> bytes:
+def gif(replay: Replay, quantities: Sequence[str], fps: float, how: str = "fast") -> bytes:
     """Endless, 256 colours a frame."""
-    return _animated(replay, quantities, fps, "GIF", optimize=False)
+    return _animated(replay, quantities, fps, how, "GIF", optimize=False)
 
 
-def _animated(replay: Replay, quantities: Sequence[str], fps: float, kind: str, **settings: object) -> bytes:
-    first, *others = frames(replay, quantities)
+def _animated(replay: Replay, quantities: Sequence[str], fps: float, how: str, kind: str, **settings: object) -> bytes:
+    first, *others = frames(replay, quantities, how)
     step = round(1000 / fps)
     durations = [step] * len(others) + [round(1000 * HOLD)]
     out = io.BytesIO()
@@ -51,9 +51,9 @@ def _animated(replay: Replay, quantities: Sequence[str], fps: float, kind: str, 
     return out.getvalue()
 
 
-def sheet(replay: Replay, quantity: str, columns: int = 5) -> Image.Image:
+def sheet(replay: Replay, quantity: str, how: str = "fast", columns: int = 5) -> Image.Image:
     """A contact sheet: one quantity of every evaluation, in reading order."""
-    pictures = [frame(replay, index, (quantity,)) for index in range(len(replay))]
+    pictures = [frame(replay, index, (quantity,), how) for index in range(len(replay))]
     width, height = pictures[0].size
     columns = min(columns, len(pictures))
     whole = Image.new("RGB", (columns * width, -(-len(pictures) // columns) * height), (250, 249, 246))

@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from studio.export.colours import coloured
 from studio.export.replay import Replay
 from studio.requests import InvalidRequest, Problem
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 OPACITY = 0.62  # as on the page
-# viridis, Smith and van der Walt 2015, as on the page
-COLOURS = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
 
 
 def pictures(replay: Replay, *_: object) -> bytes:
@@ -92,11 +91,3 @@ def _rows_of_words(rows: list[dict[str, Any]], chunks: list[dict[str, Any]]) -> 
         times = sum(name.split(" (")[0] == word for name in found)
         found[f"{word} ({times + 1})" if times else word] = its
     return found
-
-
-def coloured(values: Array) -> Array:
-    """Values 0 .. 1 (h, w) as colours, uint8 (h, w, 3); what a bicubic overshot is brought back."""
-    stops = np.array([[int(stop[at : at + 2], 16) for at in (0, 2, 4)] for stop in COLOURS], float)
-    along = np.clip(values, 0, 1) * (len(stops) - 1)
-    channels = [np.interp(along, np.arange(len(stops)), stops[:, c]) for c in range(3)]
-    return np.stack(channels, axis=-1).round().astype(np.uint8)

@@ -11,8 +11,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from studio.export import animation, attention, scalars
-from studio.export.replay import QUANTITIES, Replay
-from studio.requests import InvalidRequest, Problem, Range, shown
+from studio.export.replay import DEFAULT_QUANTITIES, HOWS, QUANTITIES, Replay
+from studio.requests import InvalidRequest, Problem, Range, one_of, shown
 
 FPS = Range(low=1, high=30)
 DEFAULT_FPS = 8.0
@@ -20,11 +20,12 @@ DEFAULT_FPS = 8.0
 
 @dataclass(frozen=True)
 class Kind:
-    """A file format: its name's ending, its media type, and what makes it of a replay, quantities and frame rate."""
+    """A file format: its name's ending, its media type, and what makes it of a replay, quantities, frame rate and how
+    they are drawn."""
 
     ending: str
     media_type: str
-    make: Callable[[Replay, Sequence[str], float], bytes]
+    make: Callable[[Replay, Sequence[str], float, str], bytes]
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ def tensors(replay: Replay, *_: object) -> bytes:
     return bytes(save({**replay.tensors, **derived}, metadata={"run": json.dumps(replay.run, allow_nan=False)}))
 
 
-def _sheet(replay: Replay, quantities: Sequence[str], _: float) -> bytes:
+def _sheet(replay: Replay, quantities: Sequence[str], _: float, how: str) -> bytes:
     out = io.BytesIO()
-    animation.sheet(replay, quantities[1] if len(quantities) > 1 else quantities[0]).save(out, "PNG")
+    animation.sheet(replay, quantities[1] if len(quantities) > 1 else quantities[0], how).save(out, "PNG")
     return out.getvalue()
 
 
@@ -65,16 +66,20 @@ KINDS: Mapping[str, Kind] = {
 
 
 def export(recording: bytes, kind: str, given: Mapping[str, str]) -> File:
-    """A recording as a file. `given` may hold `quantities` (names, commas between) and `fps`. Raises InvalidRequest.
+    """A recording as a file. `given` may hold `quantities` (names, commas between), `fps`, and `how` states are drawn.
+    Raises InvalidRequest.
 
     A contact sheet shows one quantity: the second of several, which by default is predicted x0.
     """
     problems = [
-        Problem(name, shown(given[name]), "the fields quantities, fps") for name in given if name not in _FIELDS
+        Problem(name, shown(given[name]), "the fields quantities, fps, how") for name in given if name not in _FIELDS
     ]
-    quantities = tuple(given["quantities"].split(",")) if "quantities" in given else tuple(QUANTITIES)
-    if not 1 <= len(quantities) <= 4 or any(name not in QUANTITIES for name in quantities):
-        problems.append(Problem("quantities", shown(given["quantities"]), f"1 to 4 of {', '.join(QUANTITIES)}"))
+    quantities = tuple(given["quantities"].split(",")) if "quantities" in given else DEFAULT_QUANTITIES
+    if len(set(quantities)) != len(quantities) or any(name not in QUANTITIES for name in quantities):
+        problems.append(Problem("quantities", shown(given["quantities"]), f"any of {', '.join(QUANTITIES)}, once each"))
+    how = given.get("how", "fast")
+    if how not in HOWS:
+        problems.append(Problem("how", shown(how), one_of(HOWS)))
     try:
         fps = float(given.get("fps", DEFAULT_FPS))
     except ValueError:
@@ -87,10 +92,10 @@ def export(recording: bytes, kind: str, given: Mapping[str, str]) -> File:
         raise InvalidRequest(*problems)
     replay = Replay(recording)
     made = KINDS[kind]
-    return File(name_of(replay.run, made.ending), made.media_type, made.make(replay, quantities, fps))
+    return File(name_of(replay.run, made.ending), made.media_type, made.make(replay, quantities, fps, how))
 
 
-_FIELDS = ("quantities", "fps")
+_FIELDS = ("quantities", "fps", "how")
 
 
 def name_of(run: Mapping[str, object], ending: str) -> str:

@@ -1,5 +1,5 @@
-"""One evaluation as a captioned picture: panes side by side with what they are, and a line of numbers under a bar that
-shows how far the run is."""
+"""One evaluation as a captioned picture: panes with what they are, a line of numbers, and the noise schedule with a
+cursor that shows how far the run is."""
 
 from __future__ import annotations
 
@@ -7,33 +7,65 @@ from collections.abc import Iterator, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from studio.export.replay import QUANTITIES, Replay
+from studio.export.replay import DEFAULT_QUANTITIES, QUANTITIES, Replay
 
 PANE = 256  # pixels, the shorter side at least
-_PAPER, _INK, _QUIET, _ACCENT = (250, 249, 246), (29, 29, 31), (110, 110, 115), (46, 110, 180)
-_GAP, _LINE = 12, 22
+COLUMNS = 4  # panes side by side
+_PAPER, _INK, _QUIET, _ACCENT, _LINE_COLOUR = (
+    (250, 249, 246),
+    (29, 29, 31),
+    (110, 110, 115),
+    (46, 110, 180),
+    (220, 219, 215),
+)
+_CURSOR = (233, 162, 59)
+_GAP, _LINE, _CURVE = 12, 22, 44
 
 
-def frame(replay: Replay, index: int, quantities: Sequence[str] = tuple(QUANTITIES)) -> Image.Image:
-    """Evaluation `index` as a picture with even sides, as video needs them."""
+def frame(replay: Replay, index: int, quantities: Sequence[str] = DEFAULT_QUANTITIES, how: str = "fast") -> Image.Image:
+    """Evaluation `index` as a picture with even sides, as video needs them. `how` as `Replay.shown`."""
     factor = max(1, -(-PANE // min(replay.run["width"], replay.run["height"])))
     width, height = replay.run["width"] * factor, replay.run["height"] * factor
-    whole = (len(quantities) * (width + _GAP) + _GAP, height + 3 * _LINE + 2 * _GAP)
+    columns = min(COLUMNS, len(quantities))
+    rows = -(-len(quantities) // columns)
+    each = height + 2 * _LINE + _GAP
+    whole = (columns * (width + _GAP) + _GAP, rows * each + _LINE + _CURVE + 2 * _GAP)
     sheet = Image.new("RGB", (whole[0] + whole[0] % 2, whole[1] + whole[1] % 2), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(14)
+    font, small = ImageFont.load_default(14), ImageFont.load_default(12)
     for place, quantity in enumerate(quantities):
-        pane = replay.picture(replay.of(index, quantity)).resize((width, height), Image.Resampling.NEAREST)
-        left = _GAP + place * (width + _GAP)
-        sheet.paste(pane, (left, _GAP + _LINE))
-        draw.text((left, _GAP), QUANTITIES[quantity], _INK, font)
-    top = height + _LINE + 2 * _GAP
+        left, top = _GAP + place % columns * (width + _GAP), _GAP + place // columns * each
+        draw.text((left, top), QUANTITIES[quantity].label, _INK, font)
+        picture, words = replay.shown(index, quantity, how)
+        if picture is None:
+            draw.rectangle((left, top + _LINE, left + width - 1, top + _LINE + height - 1), _LINE_COLOUR)
+        else:
+            smooth = Image.Resampling.NEAREST if words != "fast decoder" or factor == 1 else Image.Resampling.BICUBIC
+            sheet.paste(picture.resize((width, height), smooth), (left, top + _LINE))
+        draw.text((left, top + _LINE + height + 3), words, _QUIET, small)
+    top = rows * each + _GAP
     draw.text((_GAP, top), caption(replay, index), _QUIET, font)
-    total = max(len(replay), int(replay.run["total"] or 0))
-    bar = _GAP + (whole[0] - 2 * _GAP) * (index + 1) / total
-    draw.rectangle((_GAP, top + _LINE, whole[0] - _GAP, top + _LINE + 3), (220, 219, 215))
-    draw.rectangle((_GAP, top + _LINE, bar, top + _LINE + 3), _ACCENT)
+    _schedule(draw, replay, index, (_GAP, top + _LINE, whole[0] - _GAP, top + _LINE + _CURVE - 6))
     return sheet
+
+
+def _schedule(draw: ImageDraw.ImageDraw, replay: Replay, index: int, box: tuple[int, int, int, int]) -> None:
+    """log-SNR of every evaluation, rising from noise to picture, and a cursor where the run is."""
+    left, top, right, bottom = box
+    total = max(len(replay), int(replay.run["total"] or 0))
+    levels = [facts["log_snr"] for facts in replay.evaluations]
+    known = [level for level in levels if level is not None] or [0.0]
+    low, high = min(known), max(max(known), min(known) + 1e-6)
+    draw.line((left, bottom, right, bottom), _LINE_COLOUR)
+
+    def at(place: int) -> tuple[float, float]:
+        level = low if levels[place] is None else levels[place]  # pure noise has none: it stands at the lowest
+        return left + (right - left) * place / max(1, total - 1), bottom - (bottom - top) * (level - low) / (high - low)
+
+    draw.line([at(place) for place in range(len(levels))], _ACCENT, 2)
+    x, y = at(index)
+    draw.line((x, top, x, bottom), _CURSOR, 2)
+    draw.ellipse((x - 4, y - 4, x + 4, y + 4), _CURSOR)
 
 
 def caption(replay: Replay, index: int) -> str:
@@ -42,10 +74,12 @@ def caption(replay: Replay, index: int) -> str:
     total = max(len(replay), int(replay.run["total"] or 0))
     sigma = f"{facts['sigma']:.3f}" if facts["sigma"] is not None else "inf"
     words = [f"{index + 1}/{total}", f"t {facts['timestep']:.0f}", f"sigma {sigma}", replay.scheduler(index)]
+    if facts["log_snr"] is not None:
+        words.insert(3, f"log-SNR {facts['log_snr']:.2f}")
     return "   ".join(words)
 
 
-def frames(replay: Replay, quantities: Sequence[str] = tuple(QUANTITIES)) -> Iterator[Image.Image]:
+def frames(replay: Replay, quantities: Sequence[str] = DEFAULT_QUANTITIES, how: str = "fast") -> Iterator[Image.Image]:
     """Every evaluation in turn."""
     for index in range(len(replay)):
-        yield frame(replay, index, quantities)
+        yield frame(replay, index, quantities, how)

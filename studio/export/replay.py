@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from safetensors.numpy import load
 
-from studio.diffusion.quantities import Terms, noise_terms, x0_terms
+from studio.diffusion.quantities import noise_terms, x0_terms
+from studio.export.colours import SIGNED, coloured
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-QUANTITIES = {"x_t": "x_t", "denoised": "predicted x0", "noise_pred": "predicted noise"}
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that can be shown of an evaluation: a state, which goes through a decoder, or a change, which is a
+    field."""
+
+    label: str
+    change: bool = False
+
+
+QUANTITIES = {
+    "x_t": Quantity("x_t"),
+    "denoised": Quantity("predicted x0"),
+    "x0_cond": Quantity("x0 with the prompt"),
+    "x0_uncond": Quantity("x0 without the prompt"),
+    "noise_pred": Quantity("predicted noise"),
+    "eps_cond": Quantity("noise with the prompt"),
+    "eps_uncond": Quantity("noise without the prompt"),
+    "guidance": Quantity("guidance: with - without", change=True),
+    "change_x_t": Quantity("change of x_t by this step", change=True),
+    "change_x0": Quantity("change of x0 since the last", change=True),
+    "left_x0": Quantity("x0: what is left to the end", change=True),
+}
+DEFAULT_QUANTITIES = ("x_t", "denoised", "noise_pred")
+HOWS = {"fast": "Fast decoder", "channels": "Channels", "cells": "Size per cell"}
+_TILES = 3.0  # the channels of a state are shown from -3 to 3
 
 
 class Replay:
@@ -25,6 +52,7 @@ class Replay:
         self.run: dict[str, Any] = json.loads(json.loads(recording[8 : 8 + length])["__metadata__"]["run"])
         self.tensors: dict[str, Array] = load(recording)
         self.evaluations: list[dict[str, Any]] = self.run["evaluations"]
+        self._scales: dict[str, float] = {}
         if self.run["since"] != 0 or not self.evaluations:
             raise ValueError("a replay needs a recording from its first evaluation on")
 
@@ -32,19 +60,67 @@ class Replay:
         return len(self.evaluations)
 
     def of(self, index: int, quantity: str) -> Array | None:
-        """x_t, denoised (predicted x0) or noise_pred (predicted noise) of an evaluation, guidance applied: (C, h, w)
-        float32; None where it is undefined."""
+        """A quantity of `QUANTITIES` of an evaluation, (C, h, w) float32 in model-input coordinates; None where it is
+        undefined. `denoised` and `noise_pred` have guidance applied."""
+        if quantity == "guidance":
+            return _difference(self.of(index, "eps_cond"), self.of(index, "eps_uncond"))
+        if quantity == "change_x_t":
+            return _difference(self._following(index), self.of(index, "x_t"))
+        if quantity == "change_x0":
+            return _difference(self.of(index, "denoised"), self.of(index - 1, "denoised") if index else None)
+        if quantity == "left_x0":
+            return _difference(self.of(index, "denoised"), self.of(len(self) - 1, "denoised"))
         facts = self.evaluations[index]
         x_t: Array = self.tensors["x_t"][index].astype(np.float32)
         if quantity == "x_t":
             return x_t
-        terms: Terms | None = (x0_terms if quantity == "denoised" else noise_terms)(
-            facts["a"], facts["s"], self.run["prediction_type"]
-        )
-        if terms is None:
+        kind, _, branch = quantity.partition("_")
+        output = self._guided(index) if quantity in ("denoised", "noise_pred") else self._branch(index, branch)
+        of = x0_terms if kind in ("denoised", "x0") else noise_terms
+        terms = of(facts["a"], facts["s"], self.run["prediction_type"])
+        if terms is None or output is None:
             return None
-        found: Array = np.float32(terms.of_input) * x_t + np.float32(terms.of_output) * self._guided(index)
+        found: Array = np.float32(terms.of_input) * x_t + np.float32(terms.of_output) * output
         return found
+
+    def _following(self, index: int) -> Array | None:
+        """x_t of the next evaluation, after the last one the clean latents; None while those are not known."""
+        if index + 1 < len(self):
+            return self.of(index + 1, "x_t")
+        clean = self.tensors.get("latents")
+        return None if clean is None else clean.astype(np.float32)
+
+    def _branch(self, index: int, branch: str) -> Array | None:
+        """The model's answer for the prompt ("cond"), or for the negative one, which is not there without guidance."""
+        answer: Array = self.tensors["model_cond"][index].astype(np.float32)
+        if branch == "cond":
+            return answer
+        if "model_difference" not in self.tensors or self.evaluations[index]["guidance_scale"] == 1:
+            return None
+        without: Array = answer - self.tensors["model_difference"][index].astype(np.float32)
+        return without
+
+    def scale(self, quantity: str) -> float:
+        """The greatest cell of a quantity in the whole run: one colour scale for all its evaluations."""
+        if quantity not in self._scales:
+            found = [self.of(index, quantity) for index in range(len(self))]
+            self._scales[quantity] = max((float(cells(f).max()) for f in found if f is not None), default=0.0) or 1.0
+        return self._scales[quantity]
+
+    def shown(self, index: int, quantity: str, how: str = "fast") -> tuple[Image.Image | None, str]:
+        """A quantity as a picture, and in words how it was drawn: by the fast decoder, as its channels, or as the size
+        of each cell (changes always, by "fast"; channels without a decoder). No picture where it is undefined."""
+        latents = self.of(index, quantity)
+        if latents is None:
+            return None, "undefined here"
+        change = QUANTITIES[quantity].change
+        if how == "cells" or (change and how == "fast"):
+            high = self.scale(quantity)
+            return Image.fromarray(coloured(cells(latents) / high)), f"RMS per cell, 0 .. {high:.2f}"
+        if how == "channels" or "preview.weight" not in self.tensors:
+            span = 2 * self.scale(quantity) if change else _TILES
+            return tiles(latents, span), f"{len(latents)} channels, -{span:.2g} .. {span:.2g}"
+        return self.picture(latents), "fast decoder"
 
     def scheduler(self, index: int) -> str:
         """The name of the scheduler that made an evaluation: in a branch another one may have taken over."""
@@ -69,7 +145,7 @@ class Replay:
         if latents is None:
             return Image.new("RGB", size, (128, 128, 128))
         if "preview.weight" not in self.tensors:
-            return _tiles(latents).resize(size, Image.Resampling.NEAREST)
+            return tiles(latents, _TILES).resize(size, Image.Resampling.NEAREST)
         return decoded(latents, self.tensors["preview.weight"], self.tensors["preview.bias"])
 
 
@@ -86,13 +162,23 @@ def decoded(latents: Array, weight: Array, bias: Array) -> Image.Image:
     return Image.fromarray((np.clip(pixels * 0.5 + 0.5, 0, 1) * 255).round().astype(np.uint8))
 
 
-def _tiles(latents: Array) -> Image.Image:
-    """Channels as grey tiles, two a row, -3 .. 3 as black .. white."""
+def cells(latents: Array) -> Array:
+    """RMS over the channels of each cell, (h, w)."""
+    found: Array = np.sqrt((latents.astype(np.float32) ** 2).mean(axis=0))
+    return found
+
+
+def _difference(one: Array | None, other: Array | None) -> Array | None:
+    return None if one is None or other is None else one - other
+
+
+def tiles(latents: Array, span: float) -> Image.Image:
+    """Channels as tiles, two a row, -span .. span as blue .. amber."""
     channels, height, width = latents.shape
     rows = -(-channels // 2)
-    sheet = np.zeros((rows * height, 2 * width), np.uint8)
+    sheet = np.zeros((rows * height, 2 * width, 3), np.uint8)
     for c, channel in enumerate(latents):
         y, x = divmod(c, 2)
-        grey = np.clip((channel + 3) / 6, 0, 1) * 255
-        sheet[y * height : (y + 1) * height, x * width : (x + 1) * width] = grey.round()
-    return Image.fromarray(sheet).convert("RGB")
+        tile = coloured((channel + span) / (2 * span), SIGNED)
+        sheet[y * height : (y + 1) * height, x * width : (x + 1) * width] = tile
+    return Image.fromarray(sheet)

@@ -463,6 +463,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.vae.original": "Picture",
     "viewer.vae.reconstruction": "Encoded and decoded again",
     "viewer.vae.difference": "What was lost",
+    "viewer.vae.tiny": "By the tiny decoder",
     "viewer.vae.fast": "By the fast decoder",
     "viewer.vae.channel": "Channel",
     "viewer.vae.latents": "What is kept of it: the latents",
@@ -482,6 +483,10 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.words.begin": "begin",
     "viewer.words.end": "end",
     "viewer.words.padding": "padding",
+    "viewer.words.padding_with": "padding {piece}",
+    "viewer.words.encoder": "{name}, {layers} layers, {width} numbers a token",
+    "viewer.words.both": "Two text encoders read it, with one vocabulary but another padding; what they make of a token"
+    " is laid side by side.",
     "viewer.words.piece": "{piece}, id {id}, position {position}",
     "viewer.words.chunk": "Chunk {index} of {count}",
     "viewer.words.more_padding": "+ {count} × padding",
@@ -537,6 +542,10 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.runs.sizes": "Runs of another size are shown, but have no distance: their latents have other shapes.",
     # ---- files
     "viewer.tab.export": "Export",
+    "viewer.export.films": "Films and sheets",
+    "viewer.export.files": "Everything else",
+    "viewer.export.quantities": "What they show, side by side (a sheet: the second)",
+    "viewer.export.panes": "As in the panes above",
     "viewer.export.fps": "frames per second",
     "viewer.export.mp4": "Film (MP4)",
     "viewer.export.mp4.what": "Every evaluation a frame, its numbers under it",
@@ -621,6 +630,8 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.attention.qkv.heads": "heads × d",
     "viewer.attention.qkv.weights": "weights",
     # ---- looked at again
+    "viewer.decoder.tiny": "Tiny decoder",
+    "viewer.how.tiny": "tiny decoder",
     "viewer.decoder.vae": "VAE",
     "viewer.how.vae": "the VAE itself",
     "viewer.how.vae.waiting": "fast decoder, until it rests here",

@@ -218,13 +218,22 @@ def test_the_files_of_a_run_are_links_to_what_was_chosen(viewer: Page) -> None:
     viewer.get_by_role("button", name="Expert").click()
     viewer.get_by_role("tab", name="Export").click()
     panel = viewer.get_by_role("tabpanel", name="Export")
+    expect(panel.get_by_role("checkbox")).to_have_count(11)
     expect(panel.locator("a[download]:visible")).to_have_count(8)  # this engine records no attention
-    panel.get_by_label("predicted noise").uncheck()
+    panel.get_by_label("predicted noise", exact=True).uncheck()
     panel.get_by_label("frames per second").fill("12")
     panel.get_by_label("frames per second").press("Tab")
     film = panel.get_by_role("link", name="Film (MP4)").get_attribute("href")
     assert film is not None
-    assert film.endswith("?kind=mp4&image=0&fps=12&quantities=x_t%2Cdenoised")
+    assert film.endswith("?kind=mp4&image=0&fps=12&how=fast&quantities=x_t%2Cdenoised")
+    viewer.get_by_label("What pane 2 shows").select_option("change_x_t")
+    viewer.get_by_role("button", name="Channels").click()
+    panel.get_by_role("button", name="As in the panes above").click()
+    film = panel.get_by_role("link", name="Film (GIF)").get_attribute("href")
+    assert film is not None
+    assert film.endswith("&how=channels&quantities=x_t%2Cnoise_pred%2Cchange_x_t")
+    answer = viewer.request.get(f"{viewer.evaluate('location.origin')}{film}")
+    assert answer.body()[:4] == b"GIF8"
 
 
 def test_a_large_run_comes_in_eight_bits_and_in_full_where_one_rests(

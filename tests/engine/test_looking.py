@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from PIL import Image
 from safetensors.numpy import load
 
@@ -96,6 +97,37 @@ def test_a_quantity_is_decoded_by_the_vae_itself(engine: DiffusionEngine) -> Non
         whole = vae.to_uint8(vae.decode(components, torch.tensor(latents)[None]))[0]
         assert picture.shape == (64, 96, 3)
         assert np.abs(picture - whole).mean() < 8, quantity
+
+
+def test_the_tiny_decoder_draws_where_a_checkpoint_has_one(
+    engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = made(engine, ask(guidance_scale=1.0, scheduler="euler", width=96, height=64))
+    components = engine._components
+    assert components is not None
+    assert header(engine.record(job, owner=OWNER))["model"]["tiny_decoder"] is False
+    with pytest.raises(Refused, match="no tiny decoder"):
+        looked(engine, "decoded", job, evaluation=2, decoder="tiny")
+    with pytest.raises(InvalidRequest, match="decoder"):
+        looked(engine, "decoded", job, evaluation=2, decoder="large")
+    torch.manual_seed(4)
+    sizes, blocks = (8, 8, 8, 8), (1, 1, 1, 1)
+    tiny = AutoencoderTiny(
+        encoder_block_out_channels=sizes, decoder_block_out_channels=sizes, num_encoder_blocks=blocks,
+        num_decoder_blocks=blocks,
+    )  # fmt: skip
+    monkeypatch.setattr(components, "tiny_vae", tiny.eval())
+    answer = looked(engine, "decoded", job, evaluation=2, decoder="tiny")
+    picture = np.asarray(Image.open(io.BytesIO(answer.content)), float)
+    data = engine.record(job, owner=OWNER)
+    tensors, facts = load(data), header(data)["evaluations"][2]
+    x0 = (tensors["x_t"][2].astype(np.float32) - facts["s"] * tensors["model_cond"][2].astype(np.float32)) / facts["a"]
+    with torch.inference_mode():
+        whole = vae.to_uint8(tiny.decode(torch.tensor(x0)[None]).sample)[0]
+    assert picture.shape == (64, 96, 3)
+    assert np.abs(picture - whole).mean() < 8
+    again = made(engine, ask(guidance_scale=1.0))
+    assert header(engine.record(again, owner=OWNER))["model"]["tiny_decoder"] is True
 
 
 def test_what_cannot_be_looked_at_is_refused(engine: DiffusionEngine) -> None:

@@ -18,7 +18,8 @@ from studio.diffusion.preview import decode_fast
 from studio.engine.recorder import RecordedAttention, Recorder
 from studio.export.attention import OPACITY, words
 from studio.export.files import KINDS, export
-from studio.export.replay import Replay, decoded
+from studio.export.frames import frame
+from studio.export.replay import QUANTITIES, Replay, decoded
 from studio.requests import InvalidRequest
 from tests.engine.test_recorder import evaluation
 
@@ -80,6 +81,71 @@ def test_an_animation_has_a_frame_for_every_evaluation(kind: str, decoder: bool)
         seen = np.asarray(film.convert("RGB")).astype(float)
         film.seek(2)
         assert np.abs(np.asarray(film.convert("RGB")).astype(float) - seen).mean() > 1
+
+
+def test_every_quantity_of_the_panes_is_drawn_and_is_what_it_says() -> None:
+    data = recording(4, total=4)
+    replay = Replay(data)
+    tensors, facts = load(data), replay.evaluations[2]
+    x_t = tensors["x_t"].astype(np.float32)
+    cond, d = (tensors[name][2].astype(np.float32) for name in ("model_cond", "model_difference"))
+    x0 = {name: (x_t[2] - facts["s"] * m) / facts["a"] for name, m in (("x0_cond", cond), ("x0_uncond", cond - d))}
+    last = Replay(data).of(3, "denoised")
+    assert last is not None
+    wanted = x0 | {
+        "eps_cond": cond,
+        "eps_uncond": cond - d,
+        "guidance": d,
+        "change_x_t": x_t[3] - x_t[2],
+        "change_x0": replay.of(2, "denoised") - replay.of(1, "denoised"),  # type: ignore[operator]
+        "left_x0": replay.of(2, "denoised") - last,  # type: ignore[operator]
+    }
+    assert QUANTITIES.keys() == wanted.keys() | {"x_t", "denoised", "noise_pred"}
+    for name, values in wanted.items():
+        found = replay.of(2, name)
+        assert found is not None
+        assert np.abs(found - values).max() < 1e-3, name
+    assert replay.of(0, "change_x0") is None
+    after = replay.of(3, "change_x_t")
+    assert after is not None
+    assert np.abs(after - (tensors["latents"].astype(np.float32) - x_t[3])).max() < 1e-3
+    one = {"quantities": ",".join(QUANTITIES), "fps": "5"}
+    sizes = set()
+    for how in ("fast", "channels", "cells"):
+        with Image.open(io.BytesIO(export(data, "webp", one | {"how": how}).content)) as film:
+            assert film.n_frames == 4  # type: ignore[attr-defined]
+            sizes.add(film.size)
+            assert film.width < 5 * 300, "four side by side, the others below"
+    assert len(sizes) == 1
+    picture, words_ = replay.shown(2, "guidance")
+    assert picture is not None
+    assert words_.startswith("RMS per cell, 0 .. ")
+    heat = np.asarray(picture).astype(float)
+    sizes_of_cells = np.sqrt((d**2).mean(axis=0))
+    brightest = np.unravel_index(sizes_of_cells.argmax(), sizes_of_cells.shape)
+    assert heat[..., 1].max() == heat[brightest][1], "the largest cell is the brightest"
+    assert replay.shown(0, "change_x0") == (None, "undefined here")
+
+
+def test_without_guidance_there_is_no_answer_without_the_prompt() -> None:
+    recorder = Recorder()
+    recorder.begin("a", 0, FACTS | {"total": 1})
+    recorder.add("a", 0, evaluation(0), np.zeros((4, 8, 8), np.float32))
+    replay = Replay(recorder.get("a", 0, 0, "finished") or b"")
+    assert [name for name in QUANTITIES if replay.of(0, name) is None] == [
+        "x0_uncond", "eps_uncond", "guidance", "change_x0"
+    ]  # fmt: skip
+
+
+def test_the_cursor_moves_along_the_schedule() -> None:
+    replay = Replay(recording())
+    amber = []
+    for index in range(3):
+        pixels = np.asarray(frame(replay, index)).astype(int)
+        close = np.abs(pixels - (233, 162, 59)).sum(axis=-1) < 6
+        amber.append(float(np.nonzero(close[-60:])[1].mean()))
+    assert amber == sorted(set(amber))
+    assert amber[0] < 30
 
 
 def test_a_film_is_h264_that_every_player_takes() -> None:
@@ -196,6 +262,8 @@ def test_the_page_replays_without_a_studio_and_no_prompt_can_break_out() -> None
         ("mp4", {"quantities": "x_t,colour"}, "quantities"),
         ("gif", {"quantities": ""}, "quantities"),
         ("gif", {"size": "3"}, "size"),
+        ("gif", {"quantities": "x_t,x_t"}, "quantities"),
+        ("gif", {"how": "oil"}, "how"),
         ("attention", {}, "kind"),
     ],
 )

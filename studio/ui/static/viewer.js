@@ -19,7 +19,7 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
   const MARK = "#viewer:"; // what the page's address begins with after its path while the viewer is open
   const KEPT = "latent-studio-viewer"; // mode and language of this browser
 
-  const HOWS = props.panels.includes("branches") ? ["fast", "vae", "channels", "cells"] : ["fast", "channels", "cells"]; // a replay has no VAE
+  const HOWS = props.panels.includes("branches") ? ["fast", "tiny", "vae", "channels", "cells"] : ["fast", "channels", "cells"]; // a replay has the fast decoder alone
 
   const first = {
     mode: "beginner",
@@ -251,7 +251,9 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
 
   function drawHead(record, now, total) {
     if (!record.decoder && state.how === "fast") state.how = "channels";
+    if (!record.run.model?.tiny_decoder && state.how === "tiny") state.how = record.decoder ? "fast" : "channels";
     drawPicks(hows);
+    for (const button of hows.buttons) if (button.dataset.how === "tiny") button.hidden = !record.run.model?.tiny_decoder;
     hows.buttons[0].disabled = !record.decoder;
     whole.textContent = keptOf(record);
     whole.hidden = !whole.textContent;

@@ -1,4 +1,4 @@
-/* Pictures by the VAE itself, of the evaluation that one rests at. Moving through a run asks for nothing: only when nothing
+/* Pictures by the VAE itself or the tiny decoder, of the evaluation that one rests at. Moving through a run asks for nothing: only when nothing
    has moved for a moment the pictures that are missing come, one after the other, and are kept while there is room. */
 "use strict";
 
@@ -19,8 +19,8 @@ window.LatentStudio.Decodings = class {
   }
 
   key(quantity) {
-    const { record, index } = this.context;
-    return `${record.job} ${record.image} ${index} ${quantity}`;
+    const { record, index, state } = this.context;
+    return `${record.job} ${record.image} ${index} ${state.how} ${quantity}`;
   }
 
   /** The picture of a quantity of this evaluation, {bitmap} or {failed}; null while it is not here, and then it is asked
@@ -34,7 +34,7 @@ window.LatentStudio.Decodings = class {
       this.kept.set(key, found);
       return found;
     }
-    const at = `${record.job} ${record.image} ${index}`;
+    const at = `${record.job} ${record.image} ${index} ${this.context.state.how}`;
     if (this.at !== at) this.wanted.clear();
     this.at = at;
     if (this.asking === key) return null;
@@ -51,18 +51,19 @@ window.LatentStudio.Decodings = class {
     const { context } = this;
     while (this.wanted.size && this.rested === this.at) {
       const { record, index } = context;
+      const decoder = context.state.how === "tiny" ? "tiny" : "vae";
       const [quantity] = this.wanted;
       this.wanted.delete(quantity);
       this.asking = this.key(quantity);
-      const made = await this.ask(record, index, quantity);
+      const made = await this.ask(record, index, quantity, decoder);
       this.keep(this.asking, made);
       this.asking = null;
       if (context.record === record && context.index === index) context.draw();
     }
   }
 
-  async ask(record, index, quantity) {
-    const fields = { checkpoint: record.run.checkpoint, job: record.job, which: record.image, evaluation: index, quantity };
+  async ask(record, index, quantity, decoder) {
+    const fields = { checkpoint: record.run.checkpoint, job: record.job, which: record.image, evaluation: index, quantity, decoder };
     try {
       const answer = await fetch(`/ask/decoded?${new URLSearchParams(fields)}`);
       if (!answer.ok) return { failed: answer.status === 404 ? this.context.say("gone") : await answer.text() };

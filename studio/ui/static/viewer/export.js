@@ -7,14 +7,28 @@ window.LatentStudio.panels.push({
   build(context) {
     const { h, say } = context;
     const KINDS = ["mp4", "webp", "gif", "sheet", "html", "attention", "tensors", "csv", "json"];
-    const QUANTITIES = ["x_t", "denoised", "noise_pred"];
+    const QUANTITIES = Object.keys(window.LatentStudio.quantities);
+    const FILMS = ["mp4", "webp", "gif", "sheet"];
     const pace = h("input", { type: "number", class: "ls-text ls-steps-field", min: 1, max: 30, value: 8, onchange: () => context.draw() });
-    const boxes = QUANTITIES.map((name) => h("input", { type: "checkbox", value: name, checked: true, onchange: () => context.draw() }));
+    const how = h("select", { class: "ls-choice", "aria-label": say("decoder"), onchange: () => context.draw() }, ...["fast", "channels", "cells"].map((name) => h("option", { value: name }, say(`decoder.${name}`))));
+    const boxes = QUANTITIES.map((name) => h("input", { type: "checkbox", value: name, checked: ["x_t", "denoised", "noise_pred"].includes(name), onchange: () => context.draw() }));
     const chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
+    const panes = h("button", { class: "ls-button", type: "button", onclick: asPanes }, say("export.panes"));
     const links = KINDS.map((kind) => ({ kind, link: h("a", { class: "ls-export", download: "", "data-kind": kind }, h("b", {}, say(`export.${kind}`)), h("small", {}, say(`export.${kind}.what`))) }));
+    const row = (kinds) => h("div", { class: "ls-exports" }, ...links.filter(({ kind }) => kinds(kind)).map(({ link }) => link));
     const element = h("section", { class: "ls-panel" },
-      h("div", { class: "ls-panel-head" }, ...QUANTITIES.map((name, k) => h("label", { class: "ls-check" }, boxes[k], h("span", {}, say(`pane.${name}`)))), h("label", { class: "ls-inline" }, say("export.fps"), pace)),
-      h("div", { class: "ls-exports" }, ...links.map(({ link }) => link)));
+      h("h3", {}, say("export.films")),
+      h("fieldset", { class: "ls-quantities" }, h("legend", {}, say("export.quantities")), ...QUANTITIES.map((name, k) => h("label", { class: "ls-check" }, boxes[k], h("span", {}, say(`pane.${name}`))))),
+      h("div", { class: "ls-panel-head" }, panes, h("label", { class: "ls-inline" }, say("decoder"), how), h("label", { class: "ls-inline" }, say("export.fps"), pace)),
+      row((kind) => FILMS.includes(kind)), h("h3", { class: "ls-spaced" }, say("export.files")), row((kind) => !FILMS.includes(kind)));
+
+    /** Choose what the panes above show, as they show it; two against each other is no picture of its own. */
+    function asPanes() {
+      const { panes: shown, how: by } = context.state;
+      for (const box of boxes) box.checked = shown.includes(box.value);
+      how.value = ["channels", "cells"].includes(by) ? by : "fast";
+      context.draw();
+    }
     return {
       element,
       available: (record) => !!record?.ended,
@@ -26,7 +40,8 @@ window.LatentStudio.panels.push({
         for (const { kind, link } of links) {
           if (kind === "attention") link.hidden = !record.evaluations.some((entry) => entry.attention);
           const query = { kind, image: record.image };
-          if (["mp4", "webp", "gif", "sheet"].includes(kind)) Object.assign(query, { fps, quantities: chosen().join(",") });
+          // A contact sheet shows one: the second of several.
+          if (FILMS.includes(kind)) Object.assign(query, { fps, how: how.value, quantities: chosen().join(",") });
           link.href = `/export/${encodeURIComponent(record.job)}?${new URLSearchParams(query)}`;
         }
       },

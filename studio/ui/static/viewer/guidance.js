@@ -55,7 +55,7 @@ window.LatentStudio.panels.push({
         none.hidden = !why;
         if (why) return;
         const [C, H, W] = record.shape;
-        const quick = record.decoder && ["fast", "vae"].includes(context.state.how); // another guidance has no picture by the VAE
+        const quick = record.decoder && ["fast", "tiny", "vae"].includes(context.state.how); // another guidance has no picture by the VAE
         const draw = (pane, latents, words) => {
           if (quick) painter.picture(pane.canvas, latents, [C, H, W], record.decoder);
           else painter.tiles(pane.canvas, latents, [C, H, W], 3);

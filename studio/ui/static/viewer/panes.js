@@ -77,14 +77,14 @@ window.LatentStudio.panels.push({
     /** Draw latents as the visitor chose; answers how it was done, in words. */
     function paint(canvas, { name, latents, kind, scale }) {
       const { record, painter, state } = context;
-      let how = kind === "change" && ["fast", "vae"].includes(state.how) ? "cells" : state.how;
+      let how = kind === "change" && ["fast", "tiny", "vae"].includes(state.how) ? "cells" : state.how;
       let words = say("how.fast");
-      if (how === "vae") {
+      if (how === "vae" || how === "tiny") {
         const made = context.decodings.get(name);
         if (made?.bitmap) {
           [canvas.width, canvas.height] = [made.bitmap.width, made.bitmap.height];
           canvas.getContext("2d").drawImage(made.bitmap, 0, 0);
-          return { how: "fast", words: say("how.vae") };
+          return { how: "fast", words: say(`how.${how}`) };
         }
         how = record.decoder ? "fast" : "channels";
         words = made?.failed || say("how.vae.waiting");

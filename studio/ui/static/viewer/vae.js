@@ -31,13 +31,14 @@ window.LatentStudio.panels.push({
     const original = pane("original");
     const back = pane("reconstruction");
     const lost = pane("difference");
+    const tiny = pane("tiny");
     const fast = pane("fast");
     let channels = [];
     const row = h("div", { class: "ls-row-of ls-channels" });
     const sample = h("button", { class: "ls-pick", type: "button", onclick: () => ((sampled = !sampled), draw()) }, say("vae.sample"));
     const ratio = h("p", { class: "ls-note" });
     const linked = h("p", { class: "ls-values", role: "status" });
-    const body = h("div", {}, h("div", { class: "ls-panel-head" }, ratio, sample), h("div", { class: "ls-row-of ls-four" }, original.figure, back.figure, lost.figure, fast.figure), h("h3", { class: "ls-spaced" }, say("vae.latents")), row, linked);
+    const body = h("div", {}, h("div", { class: "ls-panel-head" }, ratio, sample), h("div", { class: "ls-row-of ls-five" }, original.figure, back.figure, lost.figure, tiny.figure, fast.figure), h("h3", { class: "ls-spaced" }, say("vae.latents")), row, linked);
     const element = h("section", { class: "ls-panel" }, source.element, status, body);
     let asked = null;
     let here = null;
@@ -78,6 +79,12 @@ window.LatentStudio.panels.push({
       back.note.textContent = psnr === null ? say("vae.equal") : say("vae.psnr", { value: number(psnr, 1) });
       lost.note.textContent = say("vae.difference.how", { gain: GAIN });
       ratio.textContent = say("latent.ratio", { width: W, height: H, latent: `${tensors.mean.shape[2]} × ${tensors.mean.shape[1]} × ${tensors.mean.shape[0]}`, ratio: number(run.ratio, 0) });
+      const small = tensors.reconstruction_by_tiny?.values;
+      tiny.figure.hidden = !small;
+      if (small) {
+        drawBytes(tiny.canvas, small, [H, W]);
+        tiny.note.textContent = say("vae.psnr", { value: number(run.psnr_by_tiny, 1) });
+      }
       const decoder = decoderOf(tensors) || context.record?.decoder;
       fast.figure.hidden = !decoder;
       if (decoder) {
@@ -104,7 +111,7 @@ window.LatentStudio.panels.push({
     function link(cell) {
       if (!here) return;
       const [C, H, W] = here.tensors.mean.shape;
-      for (const one of [original, back, lost, fast, ...channels]) {
+      for (const one of [original, back, lost, tiny, fast, ...channels]) {
         one.cross.hidden = !cell;
         if (cell) Object.assign(one.cross.style, { left: `${(cell.x / W) * 100}%`, top: `${(cell.y / H) * 100}%`, width: `${100 / W}%`, height: `${100 / H}%` });
       }

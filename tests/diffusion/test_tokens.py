@@ -1,0 +1,36 @@
+"""A prompt as one or two text encoders are given it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from studio.diffusion.prompt import _with_ends, chunks_of
+from studio.diffusion.tokens import text_encoders, token_table
+from tests.tiny import tiny_components, tiny_text_encoder, tiny_tokenizer
+
+
+def test_both_encoders_of_sdxl_are_told_with_what_each_is_given() -> None:
+    components = tiny_components()
+    second = tiny_tokenizer()
+    second.pad_token = "a</w>"  # as SDXL's second pads with "!" where the first pads with its end
+    both = replace(components, tokenizer_2=second, text_encoder_2=tiny_text_encoder(second))
+    [entry] = token_table(both, "a (red:1.3) fox", 4)
+    [chunk] = entry["chunks"]
+    [other] = chunk["others"]
+    [parsed] = chunks_of(components.tokenizer, "a (red:1.3) fox")
+    assert chunk["ids"] == _with_ends(parsed.tokens, components.tokenizer), "as the encoder is given them"
+    assert other["ids"] == _with_ends(parsed.tokens, second)
+    assert chunk["ids"][:5] == other["ids"][:5]
+    assert {*other["pieces"][5:]} == {"a</w>"}
+    assert chunk["pieces"][:5] == other["pieces"][:5]
+    assert chunk["pieces"][5:] != other["pieces"][5:]
+    told = text_encoders(both)
+    assert [one["width"] for one in told] == [8, 8]
+    assert all(one["layers"] >= 1 for one in told)
+
+
+def test_one_encoder_has_no_others() -> None:
+    components = tiny_components()
+    [entry] = token_table(components, "fox", 4)
+    assert entry["chunks"][0]["others"] == []
+    assert len(text_encoders(components)) == 1
