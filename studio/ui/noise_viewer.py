@@ -7,6 +7,7 @@ file in static/viewer/ and one name in PANELS.
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -109,12 +110,13 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
 
 
 def _again(engine: Engine, gallery: Gallery, owner: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an image to image run that noises a finished picture and goes on with the words, the guidance and
-    the scheduler of the run that it came from."""
+    """The fields of an image to image run that noises a finished picture, or one that the page sends as a data URL, and
+    goes on with the guidance and the scheduler of the run that is looked at, and the words that are given."""
     path = gallery.path(str(given.get("picture")), owner)
+    sent = _data_url(given.get("file"))
     job = next((one for one in engine.jobs(owner=owner) if one.job_id == given.get("job")), None)
     fields: dict[str, Any] = {
-        "image": path.read_bytes() if path is not None else b"",
+        "image": sent or (path.read_bytes() if path is not None else b""),
         "strength": given.get("strength"),
         "num_inference_steps": given.get("steps"),
         "checkpoint": _checkpoint(engine),
@@ -122,7 +124,21 @@ def _again(engine: Engine, gallery: Gallery, owner: str, given: dict[str, Any]) 
     if job is not None:
         kept = ("prompt", "negative_prompt", "guidance_scale", "scheduler", "noise_schedule", "checkpoint")
         fields |= {name: getattr(job.request, name) for name in kept}
+    if isinstance(given.get("prompt"), str):
+        fields["prompt"] = given["prompt"]
     return fields
+
+
+def _data_url(given: object) -> bytes:
+    """The bytes of a PNG that came as a data URL; nothing for anything else. What is in them is checked as that of any
+    upload."""
+    beginning = "data:image/png;base64,"
+    if not isinstance(given, str) or not given.startswith(beginning):
+        return b""
+    try:
+        return base64.b64decode(given[len(beginning) :], validate=True)
+    except ValueError:
+        return b""
 
 
 def props(panels: tuple[str, ...]) -> dict[str, Any]:

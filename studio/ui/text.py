@@ -676,6 +676,8 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.brush.other": "Choose x_t or predicted x0 to paint on: the noise is what the network answers.",
     "viewer.brush.elsewhere": "What was painted belongs to another evaluation, and waits there.",
     "viewer.branches.changed.poke": "{value} numbers painted",
+    "viewer.forward.denoise.how": "It goes on with the right caption below and the scheduler of the run that is looked"
+    " at.",
     "viewer.forward.denoise": "Denoise from here ({steps} steps)",
     "viewer.words.scheduled": "Prompt scheduling: {count} texts take turns, this one holds at this step.",
     # ------------------------------------------------------------------------------------------------------ live

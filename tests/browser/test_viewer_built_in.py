@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import quiet
@@ -293,3 +295,29 @@ def test_a_picture_that_was_noised_is_denoised_from_there(viewer: Page) -> None:
     again.click()
     expect(viewer.locator(".ls-where")).to_have_text(f"Evaluation {steps} of {steps}", timeout=120_000)
     expect(viewer.locator(".ls-run")).to_have_text("a red apple in the snow")
+    # The same with a picture from disk, larger than the model's own size, and other words.
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((400, 400)).convert("RGB").save(file, "PNG")
+    viewer.locator("#ls-room-forward input[type=file]").set_input_files(
+        {"name": "grey.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    )
+    panel = viewer.get_by_role("tabpanel", name="Forward process")
+    expect(panel).to_contain_text("grey.png")
+    expect(again).to_be_visible(timeout=60_000)
+    panel.get_by_label("Right caption").first.fill("a blue house")
+    slider.fill("300")
+    fewer = int(re.sub(r"\D", "", again.inner_text()))
+    again.click()
+    expect(viewer.locator(".ls-run")).to_have_text("a blue house", timeout=120_000)
+    expect(viewer.locator(".ls-where")).to_have_text(f"Evaluation {fewer} of {fewer}", timeout=120_000)
+    # It began at that picture: its first prediction is a grey gradient, darker above than below.
+    top, bottom = viewer.evaluate(
+        f"""() => {{ {RECORD}
+          const canvas = document.querySelector('.ls-pane canvas[data-quantity=denoised]');
+          document.querySelector('.ls-viewer').dispatchEvent(new KeyboardEvent('keydown', {{key: 'Home'}}));
+          const pen = canvas.getContext('2d');
+          const mean = (y) => pen.getImageData(0, y, canvas.width, 8).data.reduce((a, b) => a + b) / canvas.width / 8;
+          return [mean(0), mean(canvas.height - 8)];
+        }}"""
+    )
+    assert bottom - top > 60

@@ -11,6 +11,7 @@ window.LatentStudio.panels.push({
     const { svg, chart, number, ask, latest, pictureSource, gaussians, histogram, moments, drawBytes, decoderOf, rmsOfCells } = window.LatentStudio;
     const STRENGTHS = [0.25, 0.5, 0.75];
     const NARROW = matchMedia("(max-width: 599px)");
+    const DEFAULT = { scheduler: "dpmpp_2m", noise_schedule: "karras", steps: 25 }; // where there is no run whose ways to go
     const SETTLED = 350; // ms a slider must rest before the error map asks for a model call
     const source = pictureSource(context);
     const pane = (name) => {
@@ -31,6 +32,7 @@ window.LatentStudio.panels.push({
     const level = h("output", { class: "ls-level" });
     const marks = h("div", { class: "ls-marks" });
     const denoise = h("button", { class: "ls-button", type: "button", hidden: true, onclick: from });
+    const how = h("p", { class: "ls-note", hidden: true }, say("forward.denoise.how"));
     const status = h("p", { class: "ls-note", role: "status" });
     const caption = h("input", { type: "text", class: "ls-text", "aria-label": say("loss.right"), placeholder: say("loss.right") });
     const wrong = h("input", { type: "text", class: "ls-text", "aria-label": say("loss.wrong"), placeholder: say("loss.wrong"), value: say("loss.wrong.example") });
@@ -41,7 +43,7 @@ window.LatentStudio.panels.push({
       h("div", {}, h("h3", {}, say("loss")), h("p", { class: "ls-note" }, say("loss.what")), h("div", { class: "ls-fields" }, h("label", {}, say("loss.right"), caption), h("label", {}, say("loss.wrong"), wrong), measure), said),
       h("figure", {}, curve.element), error.figure);
     const body = h("div", {},
-      h("div", { class: "ls-whatif" }, h("label", {}, say("forward.t")), h("div", { class: "ls-track ls-long" }, slider, marks), level, denoise),
+      h("div", { class: "ls-whatif" }, h("label", {}, say("forward.t")), h("div", { class: "ls-track ls-long" }, slider, marks), level, denoise), how,
       h("div", { class: "ls-row-of ls-three" }, pixels.figure, latent.figure, tiles.figure), lossBox);
     const element = h("section", { class: "ls-panel" }, source.element, status, body);
     let asked = null; // the picture that is here or on its way
@@ -51,6 +53,7 @@ window.LatentStudio.panels.push({
     let timesteps = []; // of every step of this run's scheduler
     let starts = []; // where image to image begins
     let startsOf = null;
+    let captionOf = null; // the run whose words the right caption was filled with; then it is the visitor's
     let resting = null;
     const newest = latest();
     const newestError = latest();
@@ -123,8 +126,7 @@ window.LatentStudio.panels.push({
 
     /** Where image to image would begin with this run's scheduler, at a few strengths. */
     async function strengths() {
-      const run = context.record?.run;
-      if (!run?.scheduler) return;
+      const run = context.record?.run?.scheduler ? context.record.run : { ...DEFAULT, checkpoint: checkpoint() };
       const key = `${run.scheduler} ${run.noise_schedule} ${run.steps}`;
       if (startsOf === key) return;
       startsOf = key;
@@ -161,16 +163,21 @@ window.LatentStudio.panels.push({
     }
     function drawDenoise() {
       const left = stepsLeft();
-      denoise.hidden = !context.online || !timesteps.length || !!context.picture?.file;
+      denoise.hidden = how.hidden = !context.online || !timesteps.length;
       denoise.disabled = !left;
       denoise.textContent = say("forward.denoise", { steps: left });
     }
-    /** Image to image from here: this run's words and scheduler on its own picture, a run of its own. */
+    /** Image to image from here: the right caption and this run's scheduler on the picture, a run of its own. A picture
+        from disk is sent as it is shown here, brought to the size that the checkpoint is used to. */
     function from() {
       const many = timesteps.length;
       // A quarter of a step more, so that no rounding loses one.
       const strength = Math.min(1, (stepsLeft() + 0.25) / many);
-      context.trigger("denoise", { job: context.record.job, picture: context.picture.key, steps: many, strength });
+      const asked = { job: context.record?.job, prompt: caption.value, steps: many, strength };
+      if (!context.picture.file) return context.trigger("denoise", { ...asked, picture: context.picture.key });
+      const whole = document.createElement("canvas");
+      drawBytes(whole, here.pixels, here.size);
+      context.trigger("denoise", { ...asked, file: whole.toDataURL("image/png") });
     }
 
     async function losses() {
@@ -240,7 +247,10 @@ window.LatentStudio.panels.push({
           status.textContent = "";
           return;
         }
-        if (!caption.dataset.touched && context.record) caption.value = context.record.run.prompt || "";
+        if (captionOf !== context.record && context.record) {
+          captionOf = context.record;
+          caption.value = captionOf.run.prompt || "";
+        }
         if (asked !== picture.key) load(picture);
         body.hidden = !here;
         if (!here) return;
