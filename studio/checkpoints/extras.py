@@ -13,12 +13,13 @@ from studio.checkpoints.embedding_file import load_embedding
 from studio.checkpoints.identify import FAMILY_LABELS
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lora_file import load_adapter
+from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.embeddings import Embedding
 from studio.diffusion.families import Components
 from studio.diffusion.lora import Adapter, Applied
 from studio.lora_tags import LoraTag
-from studio.requests import MAX_CONTROLS, InvalidRequest, Problem, shown
+from studio.requests import InvalidRequest, Problem, shown
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +30,19 @@ SCALING_FACTORS = {"sd1": 0.18215, "sdxl": 0.13025}  # what tells a family's lat
 class Extras:
     """What prompts may name beside words. Holds what was read for one set of components, until `forget`."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, manager: ModelManager | None = None) -> None:
+        """`manager` counts ControlNets, which are as large as half a checkpoint."""
         self._catalog = catalog
+        self._manager = manager
         self._adapters: dict[tuple[str, int, int], Adapter] = {}
         self._embeddings: dict[tuple[str, int, int], Embedding] = {}
-        self._controlnets: dict[str, tuple[tuple[str, int, int], Any]] = {}  # by name: which file, and what was read
 
     def forget(self) -> None:
         """Let go of everything, before the components go."""
         self._adapters.clear()
         self._embeddings.clear()
-        self._controlnets.clear()
+        if self._manager is not None:
+            self._manager.leave()
 
     def applied(self, components: Components, tags: Sequence[LoraTag]) -> tuple[Applied, ...]:
         """The adapters of a prompt's tags. Raises InvalidRequest for a name that no LoRA has, BadCheckpoint for one
@@ -61,22 +64,20 @@ class Extras:
 
     def has_controlnet(self, name: str) -> bool:
         """Whether it is on the device already."""
-        return name in self._controlnets
+        entry = self._controlnet_entry(name)
+        return entry is not None and self._manager is not None and self._manager.is_beside(entry)
 
     def controlnet(self, components: Components, name: str) -> Any:
         """The ControlNet of this name, on the components' device. Raises InvalidRequest for a name that none has,
-        BadCheckpoint for one that does not fit the components."""
-        entry = next((e for e in self._of("controlnet") if e.name == name), None)
-        if entry is None:
+        BadCheckpoint for one that does not fit the components, DoesNotFit for one that is too large."""
+        entry = self._controlnet_entry(name)
+        if entry is None or self._manager is None:
             allowed = "the name of an installed ControlNet"
             raise InvalidRequest(Problem("controls", f"model {shown(name)}", allowed))
-        held = self._controlnets.pop(name, None)
-        if held is None or held[0] != entry.identity:
-            while len(self._controlnets) >= MAX_CONTROLS:  # the one that was asked for longest ago
-                self._controlnets.pop(next(iter(self._controlnets)))
-            held = entry.identity, load_controlnet(entry.path, components)
-        self._controlnets[name] = held
-        return held[1]
+        return self._manager.beside(entry, lambda: load_controlnet(entry.path, components))
+
+    def _controlnet_entry(self, name: str) -> Entry | None:
+        return next((e for e in self._of("controlnet") if e.name == name), None)
 
     def words(self, components: Components) -> Shelf:
         """The embeddings that prompts of these components may name."""

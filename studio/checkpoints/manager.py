@@ -21,6 +21,7 @@ from studio.checkpoints.inspect import BadCheckpoint, read_header
 from studio.checkpoints.options import ModelOptions
 from studio.diffusion.families import Components
 from studio.events import ModelPlace
+from studio.requests import MAX_CONTROLS
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,15 @@ class Held:
     used: int = field(default=0)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A module that runs beside the hot checkpoint: a ControlNet."""
+
+    entry: Entry
+    module: Any
+    bytes: int
+
+
 class ModelManager:
     """The loaded checkpoints of one device. At most one is `hot`: the one whose lanes run."""
 
@@ -83,6 +93,7 @@ class ModelManager:
         self._load = load
         self._held: dict[str, Held] = {}
         self._hot: Held | None = None
+        self._beside: dict[str, Beside] = {}  # by id, the one that was asked for longest ago first
         self._clock = 0
         self.device_limit, self.ram_limit = _limits(device, self._options)
 
@@ -125,13 +136,52 @@ class ModelManager:
             self._drop(held)
         self._device.release()
 
+    def is_beside(self, entry: Entry) -> bool:
+        """Whether it is on the device already."""
+        held = self._beside.get(entry.id)
+        return held is not None and held.entry.identity == entry.identity
+
+    def beside(self, entry: Entry, read: Callable[[], Any]) -> Any:
+        """A module that runs beside the hot checkpoint, kept within the same limits until another one is hot: other
+        checkpoints make room for it, the hot one does not. Raises what `read` does, or DoesNotFit."""
+        if not self.is_beside(entry):
+            self.leave(entry.id)
+            while len(self._beside) >= MAX_CONTROLS:
+                self._beside.pop(next(iter(self._beside)))
+            needed = weights_bytes(entry, self._device.dtype)
+            self._make_room(needed, keep=self._hot)
+            free = self._device.free_bytes()
+            if free is not None and needed > free:
+                raise self._too_large(entry, needed)
+            try:
+                module = read()
+            except Exception as error:
+                if not self._device.is_out_of_memory(error):
+                    raise
+                error.__traceback__ = None
+                if not self.spare():
+                    raise self._too_large(entry, needed) from error
+                module = read()
+            held = Beside(entry, module, _bytes(module))
+        else:
+            held = self._beside.pop(entry.id)
+        self._beside[entry.id] = held
+        return held.module
+
+    def leave(self, entry_id: str | None = None) -> None:
+        """Let what runs beside the hot checkpoint go: one module, or all."""
+        for known in [i for i in self._beside if entry_id in (None, i)]:
+            del self._beside[known]
+
     def spare(self) -> bool:
         """Move everything but the hot checkpoint off the device, after it ran out of memory. Whether that was any."""
         others = [h for h in self._held.values() if h is not self._hot and h.place == "device"]
         for held in others:
             self._off(held)
+        found = bool(others or self._beside)
+        self.leave()
         self._device.release()
-        return bool(others)
+        return found
 
     def hash_of_hot(self) -> str | None:
         """sha256 of the hot checkpoint's weights; None until it is computed."""
@@ -150,10 +200,13 @@ class ModelManager:
 
     def snapshot(self) -> tuple[dict[str, ModelPlace], int, int]:
         """Where the loaded checkpoints are, by id; bytes of weights on the device, and in RAM. From any thread."""
-        held = list(self._held.values())
-        on_device = sum(h.device_bytes for h in held if h.place == "device")
+        held, beside = list(self._held.values()), list(self._beside.values())
+        places: dict[str, ModelPlace] = {h.entry.id: h.place for h in held} | {b.entry.id: "device" for b in beside}
+        on_device = sum(h.device_bytes for h in held if h.place == "device") + sum(b.bytes for b in beside)
         in_ram = sum(h.ram_bytes for h in held if h.place == "ram" or self._options.offload or self._device.is_cpu)
-        return {h.entry.id: h.place for h in held}, 0 if self._device.is_cpu else on_device, in_ram
+        if self._device.is_cpu:
+            return places, 0, in_ram + sum(b.bytes for b in beside)
+        return places, on_device, in_ram
 
     # ------------------------------------------------------------------------------------------------ loading
 
@@ -228,6 +281,8 @@ class ModelManager:
             self._held[held.entry.name] = held
 
     def _use(self, held: Held) -> None:
+        if held is not self._hot:
+            self.leave()
         self._clock += 1
         held.used = self._clock
         held.place = "device"
@@ -235,22 +290,26 @@ class ModelManager:
 
     # ----------------------------------------------------------------------------------------------- making room
 
-    def _make_room(self, needed: int) -> None:
-        """Move the least recently used off the device, and out of RAM, until `needed` bytes are within the limits."""
+    def _make_room(self, needed: int, keep: Held | None = None) -> None:
+        """Move the least recently used but `keep` off the device, and out of RAM, until `needed` bytes are within the
+        limits. What runs beside a hot checkpoint that is to go has gone before."""
+        if keep is None:
+            self.leave()
         free = self._device.free_bytes()
         limit = self.ram_limit if self._device.is_cpu else self.device_limit
-        while (oldest := self._oldest("device")) and self._over(needed, limit, free):
+        while (oldest := self._oldest("device", but=keep)) and self._over(needed, limit, free):
             self._off(oldest)
             self._device.release()
             free = self._device.free_bytes()
 
     def _over(self, needed: int, limit: int | None, free: int | None) -> bool:
         kept = sum(h.device_bytes for h in self._held.values() if h.place == "device")
+        kept += sum(b.bytes for b in self._beside.values())
         over = limit is not None and kept + needed > limit
         return over or (free is not None and needed > free)
 
-    def _oldest(self, place: ModelPlace) -> Held | None:
-        held = [h for h in self._held.values() if h.place == place]
+    def _oldest(self, place: ModelPlace, but: Held | None = None) -> Held | None:
+        held = [h for h in self._held.values() if h.place == place and h is not but]
         return min(held, key=lambda h: h.used, default=None)
 
     def _off(self, held: Held) -> None:
@@ -278,6 +337,7 @@ class ModelManager:
         self._held.pop(held.entry.name, None)
         if self._hot is held:
             self._hot = None
+            self.leave()
 
     def _empty(self) -> bool:
         """Off the device with everything. Whether there was anything."""
@@ -291,9 +351,10 @@ class ModelManager:
         where = f"the free memory of this device ({self._device.label})"
         half = " with --dtype fp16 or bf16," if self._device.dtype == torch.float32 else " with --fp8,"
         advice = " with --offload," if not self._device.is_cpu and not self._options.offload else ""
+        kind = "ControlNet" if entry.facts.kind == "controlnet" else "checkpoint"
         return DoesNotFit(
-            f"The checkpoint {entry.name[:80]} needs about {needed / 2**30:.1f} GiB, more than fits into {where}. "
-            f"Start the studio{advice}{half} choose a smaller checkpoint, or close other programs that use the memory."
+            f"The {kind} {entry.name[:80]} needs about {needed / 2**30:.1f} GiB, more than fits into {where}. "
+            f"Start the studio{advice}{half} choose a smaller {kind}, or close other programs that use the memory."
         )
 
 

@@ -224,6 +224,8 @@ class Shelf:
             try:
                 if order.load:
                     load(order.entry.name)
+                elif order.entry.facts.kind == "controlnet":
+                    self._manager.leave(order.entry.id)
                 else:
                     self._manager.unload(order.entry.name)
                 self._message = ""

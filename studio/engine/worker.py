@@ -98,7 +98,7 @@ class Worker:
         self._ending_seconds: dict[Hashable, float] = {}  # decoding and saving a picture of a size
         self._prompts: OrderedDict[Hashable, Conditioning] = OrderedDict()
         self._memory = TextMemory()  # of the running lanes
-        self._extras = Extras(manager.catalog)  # LoRAs and embeddings that prompts name
+        self._extras = Extras(manager.catalog, manager)  # LoRAs and embeddings that prompts name, ControlNets
         self._fitter = PreviewFitter(PreviewFits(memory_folder(manager.catalog.models_dirs)), device)
         self._last_admitted: dict[str, int] = {}
         self._admitted = 0

@@ -268,6 +268,17 @@ def full_family(family: Family, *, dtype: torch.dtype = torch.float16) -> dict[s
 
 
 def save_large(path: Path, family: Family, modules: dict[str, Any]) -> Path:
-    """As `save_original`, without a copy of every tensor."""
-    save_file({k: v.contiguous() for k, v in original_tensors(family, modules).items()}, path)
+    """As `save_original`, one tensor behind the other: safetensors' own writer would hold a copy of them all."""
+    names = {torch.float16: "F16", torch.float32: "F32", torch.int64: "I64"}
+    tensors, entries, position = original_tensors(family, modules), {}, 0
+    for key, value in tensors.items():
+        end = position + value.numel() * value.element_size()
+        entries[key] = {"dtype": names[value.dtype], "shape": list(value.shape), "data_offsets": [position, end]}
+        position = end
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for value in tensors.values():
+            file.write(value.contiguous().reshape(-1).view(torch.uint8).numpy())
     return path

@@ -21,7 +21,8 @@ import torch
 
 from studio.checkpoints import loader
 from studio.checkpoints import manager as manager_module
-from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.catalog import Catalog, Entry
+from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.manager import DoesNotFit, ModelManager
@@ -31,6 +32,7 @@ from studio.diffusion.families import Components
 from studio.engine.device import Device
 from tests.fake_device import FakeDevice
 from tests.tiny import save_medium_checkpoint, save_tiny_checkpoint, tiny_components
+from tests.tiny_control import save_tiny_controlnet
 
 NAMES = ("one", "two", "three")
 STATM = Path("/proc/self/statm")
@@ -50,6 +52,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bad = folder / "checkpoints" / "bad"
     shutil.copytree(first, bad)
     shutil.rmtree(bad / "tokenizer")
+    save_tiny_controlnet(folder / "controlnet" / "lines", template().unet)
     return folder
 
 
@@ -308,6 +311,89 @@ def wait_for(done: Callable[[], bool], seconds: float = 60.0) -> None:
             return
         tick.wait(0.02)
     raise AssertionError("it did not come to be")
+
+
+# ---------------------------------------------------------------------------------------------------- ControlNets
+
+
+class Net:
+    """The ControlNet of the models folder, read for the hot checkpoint of a manager; counts how often."""
+
+    def __init__(self, manager: ModelManager, device: Device) -> None:
+        self.manager, self.device, self.reads = manager, device, 0
+        self.entry: Entry = next(e for e in manager.catalog.entries() if e.facts.kind == "controlnet")
+        self.bytes = manager_module.weights_bytes(self.entry, torch.float32)
+
+    def get(self) -> Any:
+        return self.manager.beside(self.entry, self._read)
+
+    def _read(self) -> Any:
+        self.reads += 1
+        assert self.manager.hot is not None
+        module = load_controlnet(self.entry.path, self.manager.hot)
+        if isinstance(self.device, FakeDevice):
+            self.device.allocate([module])
+        return module
+
+
+def test_a_controlnet_is_counted_and_goes_with_its_checkpoint(models: Path, device: Device) -> None:
+    manager, _ = make(models, device)
+    manager.get("one", quiet)
+    _, *before = manager.snapshot()
+    net = Net(manager, device)
+    module = net.get()
+    assert net.get() is module
+    assert net.reads == 1
+    assert manager.is_beside(net.entry)
+    places, *after = manager.snapshot()
+    assert places[net.entry.id] == "device"
+    assert sum(after) - sum(before) == pytest.approx(net.bytes, rel=0.02)
+    gone = weakref.ref(module)
+    del module
+    manager.get("two", quiet)
+    gc.collect()
+    assert gone() is None, "it was read for another checkpoint's U-Net"
+    assert net.entry.id not in manager.snapshot()[0]
+    net.get()
+    manager.leave(net.entry.id)
+    assert not manager.is_beside(net.entry)
+    assert manager.hot is not None
+
+
+def test_others_make_room_for_a_controlnet_but_the_hot_checkpoint_stays(
+    models: Path, device: Device, weights: int
+) -> None:
+    room = int(2.1 * weights)
+    manager, _ = make(models, device, device_limit=room, ram_limit=room if device.is_cpu else 0)
+    manager.get("one", quiet)
+    hot = manager.get("two", quiet)
+    net = Net(manager, device)
+    net.get()
+    held = {manager._catalog.entry(model_id).name for model_id in manager.snapshot()[0]}  # type: ignore[union-attr]
+    assert held == {"two", "lines"}
+    assert manager.hot is hot
+    tight, _ = make(models, device, device_limit=1, ram_limit=1)
+    hot = tight.get("one", quiet)
+    Net(tight, device).get()
+    assert tight.hot is hot
+
+
+def test_a_controlnet_that_does_not_fit_is_told_and_the_checkpoint_goes_on(models: Path, weights: int) -> None:
+    device = FakeDevice()
+    manager, _ = make(models, device)
+    hot = manager.get("one", quiet)
+    net = Net(manager, device)
+    device.capacity = device.used_bytes() + net.bytes // 2
+    with pytest.raises(DoesNotFit, match=r"The ControlNet lines needs about .* choose a smaller ControlNet"):
+        net.get()
+    assert manager.hot is hot
+    assert net.reads == 0, "asked before it is read"
+    device.capacity = 4 * 2**30
+    manager.get("two", quiet)
+    device.fail_next = 1
+    net.get()
+    assert net.reads == 2, "others are moved to RAM, then it is read once more"
+    assert sorted(manager.snapshot()[0].values()) == ["device", "device", "ram"]
 
 
 # ------------------------------------------------------------------------------------------------------- options

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from safetensors.torch import save_file
 from studio.compare import Axis, Surface
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
-from studio.events import Failed, Finished, SurfaceEnded
+from studio.events import Failed, Finished, Model, SurfaceEnded
 from studio.gallery import Gallery
 from studio.metadata import request_from_info
 from studio.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
@@ -70,6 +72,32 @@ def test_a_control_changes_the_picture_and_is_told_in_its_file(engine: Diffusion
         assert not (pixels(engine, finish(engine, ask(controls=(other,)))) == pixels(engine, steered)).all()
     silent = finish(engine, ask(controls=(control(scale=0.0),)))
     assert (pixels(engine, silent) == pixels(engine, plain)).all()
+
+
+def test_it_is_listed_as_loaded_and_can_be_let_go(engine: DiffusionEngine) -> None:
+    def lines() -> Model:
+        return next(model for model in engine.models.found() if model.name == "lines")
+
+    engine.models.unload(lines().id)
+    wait_for(lambda: lines().place == "disk")
+    finish(engine, ask())
+    before = engine.models.memory().ram_models
+    finish(engine, ask(controls=(control(),)))
+    assert lines().place == "device"
+    assert engine.models.memory().ram_models > before
+    engine.models.unload(lines().id)
+    wait_for(lambda: lines().place == "disk")
+    assert engine.models.memory().ram_models == before
+    assert next(model for model in engine.models.found() if model.name == "tiny").place == "device"
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    tick = threading.Event()
+    for _ in range(3000):
+        if done():
+            return
+        tick.wait(0.02)
+    raise AssertionError("it did not come to be")
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,7 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
     if (!view().manages) return null;
     const converting = (view().conversions || []).some((c) => c.id === model.id && under(c));
     if (model.convertible) return converting ? null : doing(model, "convert", () => trigger("convert", { id: model.id }));
+    if (model.place === "device") return doing(model, "unload", () => trigger("release", { id: model.id }));
     if (model.kind !== "checkpoint") return null;
     if (model.state === "incomplete" && state.open !== model.id) {
       return doing(model, "vae.choose", () => {
@@ -193,8 +194,7 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
       });
     }
     if (model.state !== "usable") return null;
-    const [event, label] = model.place === "device" ? ["release", "unload"] : ["bring", "load"];
-    return doing(model, label, () => trigger(event, { id: model.id }));
+    return doing(model, "load", () => trigger("bring", { id: model.id }));
   }
 
   function row(model) {
