@@ -18,7 +18,14 @@ from studio.diffusion.turn import Turn
 from studio.engine.branching import Source
 from studio.engine.recorder import Recorded, RecordedAttention
 from studio.engine.runs import Run
-from studio.requests import SCHEDULERS, ImageToImage, NoiseScheduleName, resolve_noise_schedule, steps_run
+from studio.requests import (
+    SCHEDULERS,
+    ImageToImage,
+    NoiseScheduleName,
+    TextToImage,
+    resolve_noise_schedule,
+    steps_run,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -138,6 +145,18 @@ def _plain(config: Mapping[str, object]) -> dict[str, object]:
     return {k: v for k, v in config.items() if not k.startswith("_") and isinstance(v, bool | int | float | str)}
 
 
+def _second_pass(run: Run) -> dict[str, object] | None:
+    """Of a picture that is made twice, what its second pass makes: it is not recorded, since a recording has one size,
+    and one request that can be branched from."""
+    request = run.request
+    hires = request.hires if isinstance(request, TextToImage) else None
+    if hires is None:
+        return None
+    largest = run.largest()
+    steps = steps_run(hires.num_inference_steps, hires.strength)
+    return {"width": largest.width, "height": largest.height, "steps": steps, "strength": hires.strength}
+
+
 def run_facts(run: Run, components: Components) -> dict[str, object]:
     """What the header of a recording says of the whole run, JSON-able. The caller holds the tokenizer."""
     request = run.request
@@ -161,6 +180,7 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
         "noise_schedule": resolve_noise_schedule(request.scheduler, request.noise_schedule),
         "adds_noise": SCHEDULERS[request.scheduler].adds_noise,
         "checkpoint": request.checkpoint,
+        "second_pass": _second_pass(run),
         "exact": run.exact,
         "prediction_type": components.prediction_type,
         "tokens": tokens,

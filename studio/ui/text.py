@@ -263,6 +263,10 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.kept.sharp": "This run is large: its numbers came in 8 bits each, those of this evaluation in full.",
     "viewer.kept.full": "This run is larger than the memory for recordings: its first {kept} of {total} evaluations are"
     " here. The picture is whole.",
+    "viewer.kept.second": (
+        "This picture was made twice (hires fix): what is shown is the first pass. The second, {steps} steps at "
+        "{width} × {height}, is not recorded."
+    ),
     "viewer.kept.attention": "This run is large: attention is kept for every {every}th evaluation.",
     "viewer.no_prompt": "(no prompt)",
     "viewer.fact.seed": "seed {seed}",

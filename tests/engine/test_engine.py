@@ -19,6 +19,7 @@ from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.engine.previews import JPEG_QUALITY
 from studio.events import Event, Finished, Loading, Queued, Refused, Started, Step, Stopped, Tokens, UnknownJob
+from studio.export.replay import Replay
 from studio.gallery import Gallery
 from studio.metadata import read_png, request_from_info
 from studio.requests import SCHEDULERS, ImageToImage, Inpaint, InvalidRequest, TextToImage
@@ -356,6 +357,9 @@ def test_hires_is_one_job_of_two_passes_with_previews_throughout(engine: Diffusi
     [picture] = finished.pictures
     assert (picture.width, picture.height) == (96, 96)
     assert len(picture.filmstrip) == 7
+    recorded = Replay(engine.record(finished.job_id, owner="anna")).run
+    assert (recorded["total"], recorded["width"]) == (4, 64), "the viewer looks at the first pass, and says so"
+    assert recorded["second_pass"] == {"width": 96, "height": 96, "steps": 3, "strength": 0.5}
     assert "Hires upscale: 1.5, Hires steps: 6, Hires upscaler: " in picture.parameters
     assert "Size: 64x64" in picture.parameters
     again = request_from_info(picture.info)

@@ -289,11 +289,12 @@ window.LatentStudio.viewer = ({ element, props, watch, trigger }) => {
     }, RESTED);
   }
 
-  /** What is missing of a run that was too large to be kept whole; nothing of any other. */
+  /** What is missing of a run that was too large to be kept whole, or is made twice; nothing of any other. */
   function keptOf(record) {
     const { full, attention_every: every } = record.run.kept || {};
     const rough = record.run.bits === 8 ? say(record.evaluations[context.index].rough ? "kept.rough" : "kept.sharp") : "";
-    return [rough, full ? say("kept.full", { kept: record.evaluations.length, total: record.run.total }) : "", every > 1 ? say("kept.attention", { every }) : ""].filter(Boolean).join(" ");
+    const second = record.run.second_pass;
+    return [rough, second ? say("kept.second", second) : "", full ? say("kept.full", { kept: record.evaluations.length, total: record.run.total }) : "", every > 1 ? say("kept.attention", { every }) : ""].filter(Boolean).join(" ");
   }
   function factsOf(run) {
     const facts = [];
