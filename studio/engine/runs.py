@@ -99,7 +99,8 @@ class Run:
         if isinstance(self.request, ImageToImage):
             asked = self.request.num_inference_steps
             run = steps_run(asked, self.request.strength)
-            notes.append(f"Runs {run} of {asked} steps." if run else NO_STEPS)
+            if run < asked:
+                notes.append(f"Runs {run} of {asked} steps." if run else NO_STEPS)
         assert self.request.width is not None
         assert self.request.height is not None
         return Started(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from gradio.utils import get_upload_folder
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -105,3 +107,21 @@ def test_an_upload_is_deleted_when_it_is_removed_and_when_its_visitor_leaves(vis
     other = visitor()
     page.close()
     gone(other, second)
+
+
+@pytest.mark.parametrize(("tab", "name"), [("image_to_image", "Image to image"), ("inpaint", "Inpaint")])
+def test_what_is_wrong_with_a_picture_stands_in_sight_below_it(visitor: Visitor, tab: str, name: str) -> None:
+    page = visitor(width=1440, height=900)
+    page.get_by_role("tab", name=name).click()
+    quiet(page)
+    page.locator(f"#{tab}-generate").click()
+    problem = page.locator(f"#{tab}-image .ls-problem")
+    expect(problem).to_have_text("A picture is needed: a PNG, JPEG or WebP file.")
+    expect(problem).to_be_in_viewport(ratio=1)  # a box of fixed height had cut it off
+
+    if tab == "inpaint":  # a file that no browser shows is nothing to paint on
+        file = {"name": "m.png", "mimeType": "image/png", "buffer": b"<svg/>"}
+        page.locator(f"#{tab}-image input[type=file]").set_input_files(file)
+        expect(page.locator(f"#{tab}-image img")).to_have_count(1)
+        expect(page.locator(f"#{tab}-mask .ls-mask")).to_be_hidden()
+        expect(page.locator(f"#{tab}-image")).not_to_have_class(re.compile("ls-covered"))

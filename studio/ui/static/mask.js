@@ -69,6 +69,12 @@ window.LatentStudio.mask = ({ element, props }) => {
     seeThrough = Array.from({ length: shown.length / 4 }, (_, k) => shown[k * 4 + 3] < 128);
     transparent.hidden = !seeThrough.includes(true);
   });
+  picture.addEventListener("error", () => {
+    if (!source) return; // what no browser shows is no picture to paint on; what is wrong with it is said at its field
+    editor.hidden = true;
+    field("image").classList.remove("ls-covered");
+    forget();
+  });
   /** A picture's pixels at the mask's size, four bytes each. */
   function pixelsOf(source) {
     const scratch = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height }).getContext("2d");

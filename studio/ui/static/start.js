@@ -65,12 +65,14 @@ window.LatentStudio.start = ({ element, props, watch }) => {
       const { tensors, run } = answer;
       here = { latents: tensors.latents.values, noise: tensors.noise.values, shape: tensors.latents.shape, decoder: decoderOf(tensors), ...run };
       note.textContent = "";
+      figure.classList.remove("ls-failed");
       draw();
       settle();
     } catch (failure) {
       here = null;
       meaning.textContent = "";
       note.textContent = failure.message || word("failed");
+      figure.classList.add("ls-failed");
     }
   }
 
