@@ -315,6 +315,7 @@ class Model:
     note: str = ""  # what the owner wrote
     place: ModelPlace = "disk"
     has_picture: bool = False  # an embedded or neighbouring preview picture; `Models.picture`
+    origin: str = ""  # the hub's repository that it was fetched from, where this studio did that
     metadata: tuple[tuple[str, str], ...] = ()  # title, author, licence, trigger words, ... in words
     convertible: bool = False  # a pickle that "convert safely" may turn into safetensors
     vae: str = ""  # id of the model whose VAE was chosen for this checkpoint; "" for its own

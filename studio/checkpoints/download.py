@@ -27,7 +27,7 @@ from urllib.parse import quote
 import httpx
 from huggingface_hub import constants, get_token
 
-from studio.checkpoints.memo import FOLDER
+from studio.checkpoints.memo import FOLDER, Memo
 from studio.events import Download, HubFile, ModelKind, NoSuchModel, Refused
 from studio.requests import InvalidRequest, Problem, shown
 
@@ -94,6 +94,7 @@ class Hub:
         """`endpoint`: the hub's address, HF_ENDPOINT or huggingface.co if not given. `arrived` is called when a file is
         in its place; `free_bytes` and `wait` are the disk and the clock, for tests, as is `stall_seconds`."""
         self._models_dir = models_dir
+        self._origins = Memo(models_dir / FOLDER / "origins.json")
         self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self._arrived = arrived
         self._free_bytes = free_bytes
@@ -104,6 +105,13 @@ class Hub:
         self._condition = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
+
+    def origin(self, key: str, size: int) -> str:
+        """The repository that a model was fetched from, by the catalogue's key and size of it, with the revision where
+        that was not the main one; "" for one that came another way, or is another one by now."""
+        kept = self._origins.get(key)
+        fits = isinstance(kept, dict) and kept.get("size") == size
+        return str(kept.get("from", "")) if fits else ""
 
     # -------------------------------------------------------------------------------------------------- asking
 
@@ -254,6 +262,9 @@ class Hub:
         else:
             os.replace(staging / job.files[0].path, target)
             shutil.rmtree(staging, ignore_errors=True)
+        size = sum(_size(path) for path in [target, *target.rglob("*.safetensors")] if path.suffix == ".safetensors")
+        source = job.shown.repository + (f" @ {job.revision}" if job.revision != "main" else "")
+        self._origins.update({target.as_posix(): {"from": source, "size": size}})
 
     def _check_disk(self, job: _Job, have: int) -> None:
         needed = sum(file.size or 0 for file in job.files) - have

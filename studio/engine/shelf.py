@@ -280,6 +280,7 @@ class Shelf:
             note=self.catalog.note(entry) or facts.note,
             place=places.get(entry.id, "disk"),
             has_picture=facts.has_picture or bool(entry.found.picture),
+            origin=self._hub.origin(entry.found.key, entry.found.size),
             metadata=facts.metadata,
             convertible=facts.convertible and target_of(entry.path).as_posix() not in keys,
             vae=entry.vae.id if entry.vae is not None else "",

@@ -18,7 +18,7 @@ from studio.requests import TextToImage
 from tests.checkpoints.original import full_family, save_large
 
 PARAMETERS: dict[Family, int] = {"sd1": 1_066_235_307, "sdxl": 3_468_840_046}  # with text encoders and VAE
-NEEDED_GIB = {"sd1": 8, "sdxl": 12}
+NEEDED_GIB = {"sd1": 8, "sdxl": 17}
 
 
 @pytest.mark.slow
@@ -35,9 +35,8 @@ def test_a_file_of_real_size_is_loaded_and_run(family: Family, tmp_path: Path) -
     expected = {part: {n: p.double().sum() for n, p in m.named_parameters()} for part, m in modules.items()}
     del modules
     Device("cpu").release()  # glibc keeps what was freed, and two models would be in memory
-    dtype = torch.float32 if family == "sd1" else torch.bfloat16
-    components = loader.load(
-        path, name="full", device=torch.device("cpu"), dtype=dtype, progress=lambda message, fraction: None,
+    components = loader.load(  # float32: half precision's convolutions take a hundred times as long on most CPUs
+        path, name="full", device=torch.device("cpu"), dtype=torch.float32, progress=lambda message, fraction: None,
         fast_preview=(torch.zeros(192, 4, 3, 3), torch.zeros(192)),
     )  # fmt: skip
     count = 0

@@ -273,6 +273,33 @@ def test_there_and_back_ten_times_costs_nothing(tmp_path: Path) -> None:
     assert after <= 1.05 * baseline, f"{baseline / 2**20:.0f} MB before, {after / 2**20:.0f} MB after"
 
 
+def test_there_and_back_ten_times_costs_a_device_nothing(models: Path, device: Device, weights: int) -> None:
+    """What is taken of its memory after ten switches is what was taken after the first, within 1 %; and nothing is left
+    when both are let go."""
+    if device.is_cpu:
+        pytest.skip("the test above")
+    total = device.total_bytes()
+    assert total is not None
+
+    def taken() -> int:
+        device.release()
+        free = device.free_bytes()
+        assert free is not None
+        return total - free
+
+    before = taken()
+    manager, loads = make(models, device, device_limit=int(1.5 * weights), ram_limit=0)
+    baseline = 0
+    for turn in range(10):
+        for name in ("one", "two", "one"):
+            manager.get(name, quiet)
+        baseline = baseline or taken()
+        assert abs(taken() - baseline) <= 0.01 * (baseline - before), f"after {turn + 1} turns"
+    assert len(loads.names) == 21, "each switch read it anew: there was no RAM for it"
+    manager.unload()
+    assert taken() - before <= 0.01 * (baseline - before)
+
+
 def there_and_back(folder: Path, times: int) -> tuple[int, int, int]:
     """Loads made, RSS before and after switching between the checkpoints one and two so many times."""
     device = Device("cpu")

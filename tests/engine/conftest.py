@@ -31,6 +31,23 @@ class OneThread(Device):
         torch.set_num_threads(1)
 
 
+MakeDevice = Callable[..., Device]
+
+
+def cuda(*_: object) -> Device:
+    """The GPU, in the precision that the references are in."""
+    return Device("cuda", "fp32")
+
+
+DEVICES: dict[str, MakeDevice] = {"cpu": OneThread} | ({"cuda": cuda} if torch.cuda.is_available() else {})
+
+
+@pytest.fixture(scope="session", params=DEVICES)
+def make_device(request: pytest.FixtureRequest) -> MakeDevice:
+    """What engines run on here: the CPU, and the GPU where there is one."""
+    return DEVICES[request.param]
+
+
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with `tiny` (epsilon, with a fast preview) and `tiny-v` (v-prediction, without)."""
@@ -47,7 +64,7 @@ EngineFactory = Callable[..., DiffusionEngine]
 
 
 @pytest.fixture
-def make_engine(models_dir: Path, tmp_path: Path) -> Iterator[EngineFactory]:
+def make_engine(models_dir: Path, tmp_path: Path, make_device: MakeDevice) -> Iterator[EngineFactory]:
     """Makes started engines; every one is closed at the end of the test."""
     made: list[DiffusionEngine] = []
 
@@ -55,7 +72,7 @@ def make_engine(models_dir: Path, tmp_path: Path) -> Iterator[EngineFactory]:
         settings.setdefault("models_dirs", [models_dir])
         settings.setdefault("gallery", Gallery(tmp_path / "outputs"))
         settings.setdefault("preload", None)
-        settings.setdefault("make_device", OneThread)
+        settings.setdefault("make_device", make_device)
         settings.setdefault("limits", Limits(unwatched_seconds=None, per_owner=100))
         engine = DiffusionEngine(**settings)
         made.append(engine)
@@ -69,11 +86,13 @@ def make_engine(models_dir: Path, tmp_path: Path) -> Iterator[EngineFactory]:
 
 
 @pytest.fixture(scope="session")
-def engine(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiffusionEngine]:
+def engine(
+    models_dir: Path, tmp_path_factory: pytest.TempPathFactory, make_device: MakeDevice
+) -> Iterator[DiffusionEngine]:
     """One engine for all tests that do not ask for more: it has to survive them anyway, and loading takes time."""
     gallery = Gallery(tmp_path_factory.mktemp("outputs"))
     limits = Limits(unwatched_seconds=None, per_owner=100)
-    engine = DiffusionEngine([models_dir], gallery, preload=None, make_device=OneThread, limits=limits)
+    engine = DiffusionEngine([models_dir], gallery, preload=None, make_device=make_device, limits=limits)
     engine.start()
     yield engine
     engine.close()

@@ -21,7 +21,7 @@ from studio.gallery import Gallery
 from studio.metadata import request_from_info
 from studio.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
 from tests.checkpoints.original import tiny_family
-from tests.engine.conftest import OneThread, ask, finish, outcome, pixels
+from tests.engine.conftest import MakeDevice, ask, finish, outcome, pixels
 from tests.tiny import save_tiny_checkpoint, tiny_components
 from tests.tiny_control import save_tiny_controlnet, tiny_controlnet
 
@@ -40,10 +40,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> object:
+def engine(models: Path, tmp_path_factory: pytest.TempPathFactory, make_device: MakeDevice) -> object:
     limits = Limits(unwatched_seconds=None, per_owner=100)
     gallery = Gallery(tmp_path_factory.mktemp("outputs"))
-    engine = DiffusionEngine([models], gallery, preload=None, make_device=OneThread, limits=limits)
+    engine = DiffusionEngine([models], gallery, preload=None, make_device=make_device, limits=limits)
     engine.start()
     yield engine
     engine.close()

@@ -15,7 +15,7 @@ from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.events import Failed, Finished, Step
 from studio.gallery import Gallery
-from tests.engine.conftest import OneThread, ask, finish, outcome, pixels, run
+from tests.engine.conftest import MakeDevice, ask, finish, outcome, pixels, run
 from tests.tiny import save_tiny_checkpoint, tiny_unet
 
 CROSS = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
@@ -55,10 +55,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiffusionEngine]:
+def engine(
+    models: Path, tmp_path_factory: pytest.TempPathFactory, make_device: MakeDevice
+) -> Iterator[DiffusionEngine]:
     gallery = Gallery(tmp_path_factory.mktemp("outputs"))
     limits = Limits(unwatched_seconds=None, per_owner=100)
-    engine = DiffusionEngine([models], gallery, preload=None, make_device=OneThread, limits=limits)
+    engine = DiffusionEngine([models], gallery, preload=None, make_device=make_device, limits=limits)
     engine.start()
     yield engine
     engine.close()

@@ -15,7 +15,7 @@ from studio.checkpoints.options import ModelOptions
 from studio.engine.engine import DiffusionEngine
 from studio.events import Failed, Finished, Model
 from studio.requests import InvalidRequest
-from tests.engine.conftest import Calls, EngineFactory, OneThread, ask, finish, outcome, run
+from tests.engine.conftest import DEVICES, Calls, EngineFactory, ask, finish, outcome, run
 from tests.fake_device import FakeDevice
 
 
@@ -102,16 +102,9 @@ class Small(FakeDevice):
         super().__init__(name, dtype)
 
 
-DEVICES = {"cpu": OneThread, "fake": Small}
-if torch.cuda.is_available():
-    from studio.engine.device import Device
-
-    DEVICES["cuda"] = lambda name, dtype: Device("cuda", "fp32")  # type: ignore[assignment]
-
-
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", [*DEVICES, "fake"])
 def test_pictures_of_two_models_in_turn_on_every_device(make_engine: EngineFactory, device: str) -> None:
-    engine = make_engine(make_device=DEVICES[device], options=ModelOptions(device_limit=0))
+    engine = make_engine(make_device=DEVICES.get(device, Small), options=ModelOptions(device_limit=0))
     for checkpoint in ("tiny", "tiny-v", "tiny"):
         finish(engine, ask(checkpoint=checkpoint, num_inference_steps=2))
     places = {m.name: m.place for m in engine.models.found()}

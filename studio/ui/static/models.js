@@ -239,6 +239,7 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
       ...pair(say("fact.size"), model.size_bytes ? bytes(model.size_bytes) : "0 MB"),
       ...pair(say("fact.hash"), hash),
       ...pair(say("fact.where"), model.where),
+      ...(model.origin ? pair(say("fact.origin"), model.origin) : []),
       ...(model.kind === "checkpoint" && model.state !== "refused" ? pair(say("fact.prediction"), prediction(model)) : []),
       ...(runnable(model) && !model.built_in ? pair(say("fact.vae"), vae(model)) : []),
     ];
