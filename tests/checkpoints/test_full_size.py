@@ -32,7 +32,7 @@ def test_a_file_of_real_size_is_loaded_and_run(family: Family, tmp_path: Path) -
     facts = identify(path)
     assert (facts.family, facts.precision, facts.prediction_type) == (family, "fp16", "epsilon")
     assert facts.native_width == {"sd1": 512, "sdxl": 1024}[family]
-    expected = {part: {n: p.double().sum() for n, p in m.named_parameters()} for part, m in modules.items()}
+    expected = {part: {n: p.sum(dtype=torch.float64) for n, p in m.named_parameters()} for part, m in modules.items()}
     del modules
     Device("cpu").release()  # glibc keeps what was freed, and two models would be in memory
     components = loader.load(  # float32: half precision's convolutions take a hundred times as long on most CPUs
@@ -43,7 +43,7 @@ def test_a_file_of_real_size_is_loaded_and_run(family: Family, tmp_path: Path) -
     for part, sums in expected.items():
         for name, weight in getattr(components, part).named_parameters():
             count += weight.numel()
-            assert torch.isclose(weight.double().sum(), sums[name], rtol=1e-2, atol=1.0), name
+            assert torch.isclose(weight.sum(dtype=torch.float64), sums[name], rtol=1e-2, atol=1.0), name
     assert abs(count - PARAMETERS[family]) < 0.001 * PARAMETERS[family]
     request = TextToImage(prompt="a red apple", num_inference_steps=2, width=128, height=128, guidance_scale=5.0)
     said = encode_prompts(components, "a red apple", "", num_steps=2, guidance_scale=5.0)
