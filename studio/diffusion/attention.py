@@ -62,10 +62,13 @@ class AttentionMaps:
 
 @dataclass
 class HeadMaps:
-    """What one layer's heads have seen: `weights` (heads, tokens, height, width) float32; None before its call."""
+    """What one layer's heads have seen: `weights` (heads, tokens, height, width) float32; None before its call. `rms`
+    is that of the layer's Q, K and V, `scale` what q k is multiplied by before the softmax."""
 
     weights: torch.Tensor | None = None
     layer: LayerShape | None = None
+    rms: dict[str, float] = field(default_factory=dict)
+    scale: float = 1.0
 
 
 Take = Callable[[LayerShape, torch.Tensor], None]  # a layer and its weights (heads, height * width, tokens) float32
@@ -99,14 +102,26 @@ def observed(
 @contextmanager
 def observed_heads(unet: torch.nn.Module, name: str, row: int, latent_size: tuple[int, int]) -> Iterator[HeadMaps]:
     """Observe one layer head by head, in the U-Net call inside. Raises KeyError for a layer that is not there."""
-    maps = HeadMaps()
+    module = dict(attentions(unet))[name]
+    maps = HeadMaps(scale=float(module.scale))
+
+    def measure(which: str) -> Any:
+        def hook(_: Any, inputs: Any, output: torch.Tensor) -> None:
+            maps.rms[which] = float(output[row].detach().float().square().mean().sqrt())
+
+        return hook
 
     def take(layer: LayerShape, weights: torch.Tensor) -> None:
         maps.layer = layer
         maps.weights = weights.transpose(1, 2).unflatten(2, (layer.height, layer.width))
 
-    with _watching({name: dict(attentions(unet))[name]}, row, latent_size, None, take):
-        yield maps
+    hooks = [getattr(module, f"to_{which}").register_forward_hook(measure(which)) for which in "qkv"]
+    try:
+        with _watching({name: module}, row, latent_size, None, take):
+            yield maps
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def attentions(unet: torch.nn.Module) -> Iterator[tuple[str, Attention]]:

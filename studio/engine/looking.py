@@ -145,4 +145,5 @@ def _heads(
     assert seen.weights is not None
     assert seen.layer is not None
     tensors = {"heads": on_cpu(torch.stack([merged(head, rows) for head in seen.weights]).half())}
-    return safetensors(tensors, _facts(question, fork) | {"attention_text": text, "layer": asdict(seen.layer)})
+    facts = {"attention_text": text, "layer": asdict(seen.layer), "rms": seen.rms, "scale": seen.scale}
+    return safetensors(tensors, _facts(question, fork) | facts)

@@ -77,6 +77,7 @@ def measured(last: Sequence[Recorded], after: Array, *, adds_noise: bool) -> dic
         "norm_noise_pred": _norm(noise),
         "mean": {name: _per_channel(array, np.mean) for name, array in _named(x_t, x0, noise)},
         "std": {name: _per_channel(array, np.std) for name, array in _named(x_t, x0, noise)},
+        "spectrum": {name: spectrum(array) for name, array in _named(x_t, x0, noise)},
     }
     if len(e.outputs) == 2 and noises:
         told |= _guidance(noises[0], noises[1])
@@ -122,6 +123,22 @@ def _apply(terms: Terms, x_t: Array, output: Array) -> Array:
 
 def _named(x_t: Array, x0: Array | None, noise: Array | None) -> list[tuple[str, Array | None]]:
     return [("x_t", x_t), ("denoised", x0), ("noise_pred", noise)]
+
+
+def spectrum(array: Array | None) -> list[float] | None:
+    """Power at 1, 2, ... cycles along the shorter side, up to half its cells, mean over directions and channels of
+    (C, h, w): 1 everywhere for white noise of variance 1. None for nothing."""
+    if array is None:
+        return None
+    _, height, width = array.shape
+    short = min(height, width)
+    power = (np.abs(np.fft.fft2(array.astype(np.float64))) ** 2).mean(axis=0) / (height * width)
+    rows, columns = np.abs(np.fft.fftfreq(height)), np.abs(np.fft.fftfreq(width))
+    ring = np.floor(short * np.hypot(rows[:, None], columns[None, :]) + 0.5).astype(int).ravel()
+    many = short // 2
+    totals = np.bincount(ring, power.ravel(), minlength=many + 1)
+    found = totals / np.maximum(np.bincount(ring, minlength=many + 1), 1)
+    return [float(f"{value:.4g}") for value in found[1 : many + 1]]
 
 
 def _norm(array: Array | None) -> float | None:

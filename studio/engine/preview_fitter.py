@@ -86,6 +86,11 @@ class PreviewFitter:
         if components.fast_preview is not None or self._decodings >= ENOUGH:
             self._show()
 
+    @property
+    def vae_hash(self) -> str | None:
+        """The hash of the VAE that is being fitted or has been; None until it is known."""
+        return self._hash
+
     def rest(self) -> None:
         """Let go of the components; what was learned is kept."""
         self._keep()

@@ -549,6 +549,7 @@ class Worker:
             "total": running.lane.total,
             "schedulers": recording.schedulers(run, running.lane.turns),
             "model_hash": self.manager.hash_of_hot(),
+            "vae_hash": self._fitter.vae_hash,
             "versions": self._outside.versions,
         }
         source = recording.source(run, running.image, running.lane.turns)

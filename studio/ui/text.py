@@ -377,6 +377,7 @@ _ENGLISH: Mapping[str, str] = {
     # ---- guidance
     "viewer.tab.guidance": "Guidance",
     "viewer.guidance.sizes": "RMS of the predicted noise, and of d",
+    "viewer.guidance.ratio": "Size of d, as a share of the noise without the prompt",
     "viewer.guidance.cosine": "Cosine between noise with and without the prompt",
     "viewer.guidance.without": "without",
     "viewer.guidance.with": "with",
@@ -520,6 +521,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.branches.asking": "Going back to that evaluation…",
     "viewer.branches.tree": "Runs that came of this one",
     "viewer.branches.exact": "With nothing changed the branch ends in the same picture, to the last bit.",
+    "viewer.branches.child": "A run left this one at evaluation {index}: {words}",
     "viewer.branches.left": "Here this run left the one it comes from",
     "viewer.branches.root": "The first run",
     "viewer.branches.changed.prompt": "“{value}”",
@@ -660,6 +662,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.heads.what": "The maps above are means over heads and layers. This asks the network once more and shows"
     " each head of one layer by itself.",
     "viewer.heads.one": "Head {index}: attention to “{word}”",
+    "viewer.heads.numbers": "RMS of Q {q}, K {k}, V {v}; q · k × {scale} goes into the softmax.",
     "viewer.heads.note": "“{word}”, probability, 0 … {high}: one scale for all heads of this layer",
     "viewer.embeddings.lengths": "How long each token's vector is",
     "viewer.embeddings.cosine": "How alike two tokens are (cosine)",

@@ -9,7 +9,12 @@ from __future__ import annotations
 import gradio as gr
 
 STYLES = ("studio.css", "picture.css", "control.css", "viewer.css", "compare.css", "helper.css", "models.css")
-_SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+# Latin first, then Chinese by its simplified forms, as --ls-chinese of the style sheet.
+_CHINESE = (
+    "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC",
+    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei",
+)  # fmt: skip
+_SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", *_CHINESE, "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
 # Gradio's variable -> our token; `_dark` is set alike, since the token itself changes with the theme.

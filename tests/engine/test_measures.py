@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from studio.diffusion.lane import Lane
-from studio.engine.measures import denoised, guided_output, model_input
+from studio.engine.measures import denoised, guided_output, model_input, spectrum
 from studio.engine.recorder import Recorded
 from studio.engine.recording import on_cpu, recorded
 from studio.requests import SCHEDULERS
@@ -54,6 +54,23 @@ def test_the_scale_leads_from_the_models_input_to_the_schedulers_latents(name: s
         latents = lane.latents[0]
         evaluation = lane.advance(nonlinear(lane))
         assert torch.allclose(evaluation.x_t * evaluation.scale, latents, rtol=1e-5, atol=1e-5)
+
+
+def test_the_spectrum_finds_a_wave_and_is_flat_for_white_noise() -> None:
+    y, x = np.mgrid[0:32, 0:48]
+    wave = np.stack([np.cos(2 * np.pi * 5 * y / 32)] * 4)
+    found = spectrum(wave)
+    assert found is not None
+    assert len(found) == 16
+    assert int(np.argmax(found)) == 5 - 1
+    assert spectrum(np.stack([np.cos(2 * np.pi * 9 * x / 48)])) is not None  # 6 cycles along 32
+    across = spectrum(np.stack([np.cos(2 * np.pi * 9 * x / 48)]))
+    assert across is not None
+    assert int(np.argmax(across)) == 6 - 1
+    white = spectrum(np.random.default_rng(1).normal(size=(4, 64, 64)))
+    assert white is not None
+    assert np.abs(np.log10(white)).max() < 0.3
+    assert spectrum(None) is None
 
 
 def test_a_copy_shares_no_memory() -> None:

@@ -27,7 +27,7 @@ from tests.engine.conftest import EngineFactory, ask, outcome
 
 FIELDS = {
     "index", "stage", "step", "timestep", "sigma", "a", "s", "log_snr", "scale", "guidance_scale", "captured", "ms",
-    "rows", "x0_defined", "norm_x_t", "norm_denoised", "norm_noise_pred", "mean", "std", "step_equation",
+    "rows", "x0_defined", "norm_x_t", "norm_denoised", "norm_noise_pred", "mean", "std", "spectrum", "step_equation",
 }  # fmt: skip
 GUIDANCE = {"norm_uncond", "norm_cond", "norm_difference", "cosine", "guidance_ratio"}
 EQUATION = {"x_t", "x0", "x0_prev", "x0_prev2", "residual", "relative_residual", "fresh_noise", "exact"}

@@ -122,7 +122,8 @@ function heads(context) {
         return h("figure", {}, canvas, h("figcaption", {}, String(head + 1)));
       }));
       status.hidden = false;
-      status.textContent = say("heads.note", { word: word.label, high: number(high, 3) });
+      const { rms, scale } = found.answer.run;
+      status.textContent = [say("heads.note", { word: word.label, high: number(high, 3) }), say("heads.numbers", { q: number(rms.q, 2), k: number(rms.k, 2), v: number(rms.v, 2), scale: number(scale, 3) })].join(". ");
     },
   };
 }

@@ -89,8 +89,15 @@ window.LatentStudio.panels.push({
       const answer = await fetch(`/branches/${encodeURIComponent(record.job)}`).catch(() => null);
       if (!answer || !answer.ok || asked !== record.job) return;
       nodes = await answer.json();
-      drawTree();
+      context.children = nodes.filter((node) => node.parent === record.job && node.image === record.image).map((node) => ({ job: node.job_id, evaluation: node.evaluation, words: told(node) }));
+      context.draw();
     }
+    /** The runs that left this one, for the timeline; empty until they are known. */
+    context.childrenOf = () => {
+      if (asked !== context.record.job) context.children = [];
+      fetchTree();
+      return context.children || [];
+    };
 
     function told(node) {
       if (!node.changed) return say("branches.root");

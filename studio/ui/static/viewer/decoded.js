@@ -60,6 +60,23 @@ window.LatentStudio.Decodings = class {
       this.asking = null;
       if (context.record === record && context.index === index) context.draw();
     }
+    if (this.rested === this.at) this.ahead(at);
+  }
+
+  /** While one rests: the neighbours' predicted pictures by the tiny decoder, which is cheap enough for a guess. */
+  async ahead(at) {
+    const { context } = this;
+    const { record, index } = context;
+    if (context.state.how !== "tiny") return;
+    for (const near of [index + 1, index - 1]) {
+      const key = `${record.job} ${record.image} ${near} tiny denoised`;
+      if (!record.evaluations[near] || this.kept.has(key) || this.asking || this.rested !== this.at || this.at !== at) continue;
+      this.asking = key;
+      const made = await this.ask(record, near, "denoised", "tiny");
+      this.asking = null;
+      if (!made.failed) this.keep(key, made);
+      if (this.wanted.size) return this.fetch(this.at); // one has moved meanwhile
+    }
   }
 
   async ask(record, index, quantity, decoder) {

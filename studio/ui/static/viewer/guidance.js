@@ -27,12 +27,13 @@ window.LatentStudio.panels.push({
     const moved = h("p", { class: "ls-note" });
     const sizes = chart({ width: 420, height: 150, label: say("guidance.sizes") });
     const angle = chart({ width: 420, height: 150, label: say("guidance.cosine") });
+    const ratio = chart({ width: 420, height: 150, label: say("guidance.ratio") });
     const none = h("p", { class: "ls-note" });
     const body = h("div", {},
       h("div", { class: "ls-row-of", "data-many": "5" }, uncond.figure, cond.figure, difference.figure, real.figure, what.figure),
       h("div", { class: "ls-whatif" }, h("label", {}, say("whatif")), track, value, again),
       moved,
-      h("div", { class: "ls-charts" }, h("figure", {}, h("h3", {}, say("guidance.sizes")), sizes.element), h("figure", {}, h("h3", {}, say("guidance.cosine")), angle.element)),
+      h("div", { class: "ls-charts" }, h("figure", {}, h("h3", {}, say("guidance.sizes")), sizes.element), h("figure", {}, h("h3", {}, say("guidance.ratio")), ratio.element), h("figure", {}, h("h3", {}, say("guidance.cosine")), angle.element)),
     );
     const element = h("section", { class: "ls-panel" }, none, body);
 
@@ -96,6 +97,18 @@ window.LatentStudio.panels.push({
           x: axis,
           y: { low: 0, high: Math.max(1.2, ...per("eps_cond").map((p) => p[1])) },
           marker: { x: index, points: [record.rms(index, "guidance")] },
+          pick: (x) => context.walk(Math.round(x)),
+        });
+        const ratioAt = (k) => {
+          const [d, u] = [record.rms(k, "guidance"), record.rms(k, "eps_uncond")];
+          return d === null || !u ? null : d / u;
+        };
+        const ratios = all.map((e, k) => [k, ratioAt(k)]).filter((point) => point[1] !== null);
+        ratio.draw({
+          lines: [{ points: ratios, class: "ls-guide" }],
+          x: axis,
+          y: { low: 0 },
+          marker: { x: index, points: [ratioAt(index)] },
           pick: (x) => context.walk(Math.round(x)),
         });
         const cosines = all.map((e, k) => [k, record.cosine(k, "eps_cond", "eps_uncond")]).filter((point) => point[1] !== null);

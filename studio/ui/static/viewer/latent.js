@@ -100,13 +100,13 @@ window.LatentStudio.panels.push({
         paintColours(colours.canvas, main.values, H, W);
         colours.canvas.classList.add("ls-pixels");
         colours.note.textContent = say("latent.pca.note", { share: number(main.share * 100, 0) });
+        const told = (k) => record.evaluations[k].spectrum?.[quantity]; // the studio has those of the three main quantities
         const lines = [[index, "x0"], [0, "ghost"]].filter(([k], n) => n === 0 || k !== index).map(([k, name]) => {
           const other = record.latents(k, quantity);
-          return other && { points: record.remember(`spectrum ${quantity} ${k}`, () => radial(other, C, H, W)), class: `ls-${name}`, dots: name === "x0", label: say("latent.spectrum.at", { index: k + 1 }) };
+          return other && { points: told(k) ? told(k).map((power, n) => [n + 1, power]) : record.remember(`spectrum ${quantity} ${k}`, () => radial(other, C, H, W)), class: `ls-${name}`, dots: name === "x0", label: say("latent.spectrum.at", { index: k + 1 }) };
         }).filter(Boolean);
-        const noise = Math.log10(1 / (H * W)) ;
         spectrum.draw({
-          lines: lines.map((line) => ({ ...line, points: line.points.map(([f, p]) => [f, Math.log10(p + 1e-12) - noise]) })),
+          lines: lines.map((line) => ({ ...line, points: line.points.map(([f, p]) => [f, Math.log10(p + 1e-12)]) })),
           x: { low: 0, label: say("latent.spectrum.x"), from: say("latent.coarse"), to: say("latent.fine") },
           y: { low: -3, high: 3 },
         });
@@ -199,7 +199,7 @@ window.LatentStudio.panels.push({
           }
           const r = Math.round(Math.hypot(Math.min(u, W - u) * (Math.min(H, W) / W), Math.min(v, H - v) * (Math.min(H, W) / H)));
           if (r > many) continue;
-          sums[r] += (a * a + b * b) / (H * W) ** 2 / C;
+          sums[r] += (a * a + b * b) / (H * W) / C; // 1 for white noise of variance 1
           counts[r]++;
         }
       }

@@ -10,7 +10,8 @@ window.LatentStudio.panels.push({
     const cursor = h("b", { class: "ls-cursor" });
     const left = h("b", { class: "ls-left-at", hidden: true, title: say("branches.left") });
     const film = h("div", { class: "ls-film ls-timeline", role: "slider", tabindex: 0, "aria-label": say("timeline"), "aria-valuemin": 1, title: say("timeline.help") }, cells, left, cursor);
-    const element = h("div", {}, film, context.caption("timeline"));
+    const ways = h("div", { class: "ls-ways" }); // where other runs left this one
+    const element = h("div", {}, film, ways, context.caption("timeline"));
     let drawn = null;
 
     const point = (event) => {
@@ -53,6 +54,17 @@ window.LatentStudio.panels.push({
         const from = record.run.branch && record.run.branch.evaluation;
         left.hidden = !from;
         if (from) left.style.left = `${(from / total) * 100}%`;
+        const children = context.childrenOf?.() || [];
+        const key = children.map(({ job, evaluation }) => `${job} ${evaluation} ${total}`).join();
+        if (ways.dataset.key !== key) {
+          ways.dataset.key = key;
+          ways.replaceChildren(...children.map(({ job, evaluation, words }) => {
+            const word = say("branches.child", { index: evaluation + 1, words });
+            const way = h("button", { class: "ls-way", type: "button", title: word, "aria-label": word, onclick: () => context.open(job, 0) });
+            way.style.left = `${(evaluation / total) * 100}%`;
+            return way;
+          }));
+        }
         cursor.style.left = `${((context.index + 0.5) / total) * 100}%`;
         film.setAttribute("aria-valuemax", total);
         film.setAttribute("aria-valuenow", context.index + 1);
