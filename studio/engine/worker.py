@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 
 from studio import metadata
 from studio.checkpoints.catalog import memory_folder
 from studio.checkpoints.extras import Extras
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.preview_fits import PreviewFits
+from studio.control_maps import control_pictures
 from studio.diffusion import vae
 from studio.diffusion.attention import AttentionMaps, observed
 from studio.diffusion.controlnet import AppliedControl, applied_control
@@ -52,7 +54,7 @@ from studio.events import Loading, Queued, Refused, RungName
 from studio.gallery import Gallery
 from studio.lora_tags import lora_tags
 from studio.questions import LookAgain
-from studio.requests import RANDOM_SEEDS, ImageToImage, Request, TextToImage, steps_run
+from studio.requests import RANDOM_SEEDS, Control, ImageToImage, Request, TextToImage, steps_run
 
 logger = logging.getLogger(__name__)
 
@@ -343,10 +345,13 @@ class Worker:
                 if not self._extras.has_controlnet(control.model):
                     message = f"Loading the ControlNet {control.model}"
                     job.publish(Loading(job_id=job.id, checkpoint=components.name, message=message))
-                net = self._extras.controlnet(components, control.model)
-                found.append(applied_control(components, net, control, picture.map_at(size, mode, run.start)))
+                found.append(self._control(components, control, picture.map_at(size, mode, run.start)))
             run.controls[size] = tuple(found)
         return run.controls[size]
+
+    def _control(self, components: Components, control: Control, guide: Image.Image) -> AppliedControl:
+        """A ControlNet with its map at the size that is made."""
+        return applied_control(components, self._extras.controlnet(components, control.model), control, guide)
 
     # -------------------------------------------------------------------------------------------------- tick
 
@@ -597,6 +602,11 @@ class Worker:
             assert request.variation_seed is not None
             variation = Variation(request.variation_seed, request.variation_strength)
         adapters = self._extras.applied(components, lora_tags(request.prompt))
+        assert request.width is not None
+        assert request.height is not None
+        size = request.width, request.height
+        mode = request.resize_mode if isinstance(request, ImageToImage) else "crop"
+        maps = [picture.map_at(size, mode, source.start) for picture in control_pictures(request)]
         lane = start_lane(
             components,
             request,
@@ -606,6 +616,7 @@ class Worker:
             mask=source.start.mask if source.start else None,
             variation=variation,
             adapters=adapters,
+            controls=[self._control(components, one, guide) for one, guide in zip(request.controls, maps)],
         )
         leave(lane, fork, components)
         return lane

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load
 from safetensors.torch import save_file
 
 from studio.compare import Axis, Surface
@@ -22,6 +23,8 @@ from studio.metadata import request_from_info
 from studio.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
 from tests.checkpoints.original import tiny_family
 from tests.engine.conftest import MakeDevice, ask, finish, outcome, pixels
+from tests.engine.test_answers import inquire
+from tests.engine.test_recorder import header
 from tests.tiny import save_tiny_checkpoint, tiny_components
 from tests.tiny_control import save_tiny_controlnet, tiny_controlnet
 
@@ -184,3 +187,18 @@ async def _to_the_end(engine: DiffusionEngine, job_id: str) -> dict[int, Finishe
     assert isinstance(events[-1], SurfaceEnded)
     _, cells = engine.surface(job_id, owner="anna")
     return {index: told.event for index, told in cells.items() if isinstance(told.event, Finished)}
+
+
+def test_a_recorded_call_with_a_control_is_made_again_with_it(engine: DiffusionEngine) -> None:
+    request = ask(controls=(control(scale=2.0),), width=96, height=64)
+    job = engine.submit(request, owner="anna", attention=True)
+    assert isinstance(outcome(engine, job), Finished)
+    data = engine.record(job, owner="anna")
+    maps = load(data)["attention.up.4x6"][2].astype(float)
+    names = [one["name"] for one in header(data)["attention_layers"] if one["place"] == "up"]
+    answers = [inquire(engine, "heads", owner="anna", job=job, evaluation=2, layer=name) for name in names]
+    again = np.mean([load(one.content)["heads"].astype(float).mean(axis=0) for one in answers], axis=0)
+    assert np.abs(again - maps[: len(again)]).max() < 2e-3
+    rms = header(answers[0].content)["rms"]
+    assert sorted(rms) == ["k", "q", "v"]
+    assert all(value > 0 for value in rms.values())
