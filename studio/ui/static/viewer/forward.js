@@ -247,7 +247,7 @@ window.LatentStudio.panels.push({
           status.textContent = "";
           return;
         }
-        if (captionOf !== context.record && context.record) {
+        if (captionOf !== context.record && context.record?.run) {
           captionOf = context.record;
           caption.value = captionOf.run.prompt || "";
         }

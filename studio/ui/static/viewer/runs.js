@@ -66,7 +66,7 @@ window.LatentStudio.panels.push({
       else if (x0) context.painter.tiles(canvas, x0, record.shape, 3);
       const entry = record.evaluations[index];
       const { run } = record;
-      const facts = [say("fact.seed", { seed: run.seed }), run.scheduler_label, say("fact.guidance", { guidance: run.guidance_scale }), say("runs.steps", { count: run.steps })].join(" · ");
+      const facts = [say("fact.seed", { seed: run.seed }), (run.schedulers || [run]).map((one) => one.scheduler_label).join(" → "), say("fact.guidance", { guidance: run.guidance_scale }), say("runs.steps", { count: run.steps })].join(" · ");
       const level = Number.isFinite(entry.log_snr) ? say("runs.at", { index: index + 1, value: number(entry.log_snr, 2) }) : say("evaluation", { index: index + 1, total: record.evaluations.length });
       const remove = record === context.record ? null : h("button", { class: "ls-pick", type: "button", onclick: () => ((others = others.filter((one) => one !== record.job)), context.draw()) }, say("runs.remove"));
       return h("figure", { class: "ls-pane" }, h("div", { class: "ls-pane-table" }, h("div", { class: "ls-frame" }, canvas)), h("figcaption", {}, h("span", { class: `ls-pane-name ${colour}`, dir: "auto" }, run.prompt || say("no_prompt")), h("small", {}, level), h("small", {}, facts), remove));
