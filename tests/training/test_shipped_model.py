@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
+from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.loader import TINY_VAE
 from studio.diffusion.preview import decode_fast
-from training.export import world_words
+from training.export import map_colors, world_words
 from training.losses import conditional_ldm_loss
-from training.pictures import load_checkpoint
+from training.pictures import Settings, load_checkpoint
+from training.placement import draw_cases, pictures_of
 from training.schedule import make_scheduler
+from training.segmentation import CONTROL
 from training.tokenizer import MODEL_MAX_LENGTH
 from training.train_autoencoder import HELD_OUT_SEED, picture_batch, psnr
 from training.train_tiny import HeldOut
-from training.world import draw_scene
+from training.world import SIZE, draw_scene
 
 CHECKPOINT = Path("models/small-world-128")
 COUNT = 32
@@ -50,7 +55,7 @@ def encode(pipeline: StableDiffusionPipeline, pixels: torch.Tensor) -> torch.Ten
 def test_sizes() -> None:
     files = [file for file in CHECKPOINT.rglob("*") if file.is_file()]
     assert max(file.stat().st_size for file in files) <= 15 * 2**20
-    assert sum(file.stat().st_size for file in files) <= 24_000_000
+    assert sum(file.stat().st_size for file in files) <= 30_000_000
 
 
 def test_world_json_says_nothing_that_the_code_does_not() -> None:
@@ -116,3 +121,33 @@ def test_the_right_caption_helps_and_the_wrong_one_harms(pipeline: StableDiffusi
 
     right, empty, wrong = loss(captions), loss([""] * count), loss(captions[1:] + captions[:1])
     assert right < empty < wrong
+
+
+def test_the_controlnet_that_comes_with_it_knows_the_colours_of_the_code() -> None:
+    told = json.loads((CHECKPOINT / CONTROL / "palette.json").read_text(encoding="utf-8"))
+    code = map_colors()
+    assert (told["nothing"], told["anything"]) == (code["nothing"], code["anything"])
+    assert told["objects"].items() <= code["objects"].items()  # type: ignore[attr-defined]
+
+
+def test_its_controlnet_puts_an_object_where_the_map_says() -> None:
+    components = load_checkpoint(CHECKPOINT)
+    control = load_controlnet(CHECKPOINT / CONTROL, components)
+    case = next(c for c in draw_cases(30) if len(c.scene.objects) == 1)
+    (placed,) = case.scene.objects
+    placed = replace(placed, name="fox", side=56)
+    places = [(0, 8), (72, 64)]  # left and top of its box
+    scenes = [
+        replace(case.scene, background="white", objects=(replace(placed, left=left, top=top),)) for left, top in places
+    ]
+    pictures = pictures_of(
+        components, [replace(case, scene=scene, seed=5) for scene in scenes], Settings(steps=10), control, 1.0
+    )
+    centers = []
+    for picture in pictures:
+        dark = (255 - np.asarray(picture.convert("L"), dtype=float)).clip(60) - 60  # what is not background
+        ys, xs = np.mgrid[:SIZE, :SIZE]
+        centers.append((float((dark * xs).sum() / dark.sum()), float((dark * ys).sum() / dark.sum())))
+    for (x, y), (left, top) in zip(centers, places, strict=True):
+        assert abs(x - (left + 28)) < 16
+        assert abs(y - (top + 28)) < 16
