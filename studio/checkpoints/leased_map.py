@@ -11,7 +11,9 @@ lives as long as it is mapped.
 
 Only on Linux, on local file systems that are known to keep this promise, and for files of some size. Everywhere else,
 or where the lease is refused (another user's file, one that is being written), `leased` says None: the file is read.
-Nothing here writes to the weights and nothing else in the studio does; a write between the copy of a piece and its move
+
+Weights lie where the file has them, at multiples of 8 bytes and not of 64, as with diffusers: matrix products are
+rounded in another order than those of weights that were read. Nothing here writes to the weights and nothing else in the studio does; a write between the copy of a piece and its move
 would be lost.
 """
 

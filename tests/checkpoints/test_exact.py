@@ -56,7 +56,8 @@ class Pair:
         self.theirs = kind_of.from_single_file(str(path), config=str(reference), local_files_only=True)
         self.theirs.set_progress_bar_config(disable=True)
         # diffusers' weights are pages of the file, wherever in it they lie; matrices that do not begin at a multiple of
-        # 64 bytes are multiplied by other kernels, which round differently. Ours always do.
+        # 64 bytes are multiplied by other kernels, which round differently. Ours do in files as
+        # small as these, which are read and not mapped.
         align(self.theirs)
 
 

@@ -22,6 +22,7 @@ NEEDED_GIB = {"sd1": 8, "sdxl": 17}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)  # SDXL's took a quarter of an hour on two busy cores
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
 def test_a_file_of_real_size_is_loaded_and_run(family: Family, tmp_path: Path) -> None:
     free = Device("cpu").free_bytes()
