@@ -13,8 +13,8 @@ Only on Linux, on local file systems that are known to keep this promise, and fo
 or where the lease is refused (another user's file, one that is being written), `leased` says None: the file is read.
 
 Weights lie where the file has them, at multiples of 8 bytes and not of 64, as with diffusers: matrix products are
-rounded in another order than those of weights that were read. Nothing here writes to the weights and nothing else in the studio does; a write between the copy of a piece and its move
-would be lost.
+rounded in another order than those of weights that were read. Nothing here writes to the weights and nothing else in
+the studio does; a write between the copy of a piece and its move would be lost.
 """
 
 from __future__ import annotations
