@@ -44,6 +44,7 @@ def test_a_text_is_filled_and_an_unknown_one_is_an_error() -> None:
         text.say("no.such.text")
     assert text.words("viewer.decoder") == {
         "fast": text.say("viewer.decoder.fast"),
+        "tiny": text.say("viewer.decoder.tiny"),
         "vae": text.say("viewer.decoder.vae"),
         "channels": text.say("viewer.decoder.channels"),
         "cells": text.say("viewer.decoder.cells"),
