@@ -114,7 +114,9 @@ def test_a_reload_finds_the_run_again(visitor: Visitor, url: str) -> None:
     generate(page, "a whale in the sea")
     expect(stage(page).locator(".ls-status")).to_have_text(re.compile(r"Step \d+ of 150"), timeout=30_000)
     page.reload()
-    expect(stage(page).locator(".ls-film .ls-cells span")).to_have_count(150, timeout=30_000)
+    expect(stage(page).locator(".ls-film .ls-cells span")).to_have_count(
+        150, timeout=180_000
+    )  # the whole run, on a busy machine
     expect(prompt(page)).to_have_value("a whale in the sea")
     page.wait_for_function(
         "['finished', 'running'].includes(document.querySelector('#text_to_image-stage .ls-stage').dataset.state)"
