@@ -82,6 +82,10 @@ def settings_line(picture: Picture) -> str:
     if isinstance(info.get("variation_strength"), (int, float)) and info["variation_strength"]:
         share = f"{info['variation_strength']:g}"
         parts.append(say("line.variation", strength=share, seed=info.get("variation_seed")))
+    controls = info.get("controls")
+    for control in controls if isinstance(controls, list) else []:
+        if isinstance(control, Mapping):  # a file may have been written by others
+            parts.append(say("line.control", model=control.get("model"), scale=control.get("scale")))
     parts.append(say("line.size", width=picture.width, height=picture.height))
     return " · ".join(parts)
 

@@ -244,6 +244,7 @@ _ENGLISH: Mapping[str, str] = {
     "line.strength": "strength {strength}",
     "line.hires": "hires × {scale} at {strength}",
     "line.variation": "{strength} towards seed {seed}",
+    "line.control": "{model} at {scale}",
     "line.size": "{width} × {height}",
     # ------------------------------------------------------------------------------------------------- messages
     "problem": "{value} is not allowed here. Allowed: {allowed}.",

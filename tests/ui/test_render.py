@@ -81,6 +81,12 @@ def test_steps_keep_the_newest_preview_of_each_image_and_change_no_earlier_view(
     assert later["previews"] == after["previews"]
 
 
+def test_the_line_names_what_held_the_picture() -> None:
+    control = {"model": "control-segmentation", "scale": 0.75}
+    info = REQUEST.to_dict() | {"controls": [control, "no control"]}
+    assert render.settings_line(picture(info=info)).endswith(" · control-segmentation at 0.75 · 144 × 112")
+
+
 def test_a_finished_view_has_line_settings_and_a_thinned_strip() -> None:
     event = Finished(job_id="job", pictures=(picture(),), seconds=1.26, exact=False)
     view = render.follow(render.follow(asked(), started()), event)
