@@ -15,7 +15,7 @@ from PIL import Image
 from studio import png_chunks
 from studio.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
 
-FORMATS = ("PNG", "JPEG", "WEBP")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 MAX_PIXELS = 25_000_000  # decoded; Pillow needs 4 bytes for each, and a few copies on the way to RGB
 MAX_JPEG_PIXELS = 50_000_000  # phones write such JPEGs; they can be decoded at half size, which costs a quarter
 MAX_SIDE = 16_384  # pixels
@@ -24,14 +24,14 @@ MAX_ASPECT = 32  # longer side / shorter side: that of the longest picture the s
 # What is needed to see a PNG. Texts, colour profiles and animation frames are never looked at, so none can be a bomb.
 _PNG_KINDS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"))
 
-_ALLOWED = f"a PNG, JPEG or WebP file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
+_ALLOWED = f"a PNG, JPEG, WebP or GIF file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
 _ALLOWED_SIZE = (
     f"pictures of at most {MAX_PIXELS // 10**6} million pixels ({MAX_JPEG_PIXELS // 10**6} million in a JPEG), "
     f"{MAX_SIDE:,} a side, and at most {MAX_ASPECT} times as long as wide"
 )
 # First bytes of what people try, to call it by its name.
 _OTHER_FILES = {
-    b"GIF8": "a GIF file",
+    b"GIF8": "a broken GIF file",
     b"BM": "a BMP file",
     b"II*\0": "a TIFF file",
     b"MM\0*": "a TIFF file",

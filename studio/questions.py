@@ -56,7 +56,7 @@ DECODERS: Mapping[str, str] = {"vae": "VAE", "tiny": "Tiny decoder"}
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """Something about a checkpoint, which must be the loaded one. Questions that `needs_image` come with the bytes of a
-    PNG, JPEG or WebP file."""
+    PNG, JPEG, WebP or GIF file."""
 
     name: ClassVar[str]
     needs_image: ClassVar[bool] = False
@@ -232,7 +232,7 @@ def parse(name: str, given: Mapping[str, str], image: bytes = b"") -> Question:
             problems.append(Problem(field_name, "nothing", "this field is needed"))
     if kind.needs_image and not 0 < len(image) <= MAX_IMAGE_BYTES:
         size = f"a file of {len(image) / 2**20:.1f} MiB" if image else "nothing"
-        allowed = f"a PNG, JPEG or WebP file of at most {MAX_IMAGE_BYTES // 2**20} MiB, or the id of a picture"
+        allowed = f"a PNG, JPEG, WebP or GIF file of at most {MAX_IMAGE_BYTES // 2**20} MiB, or the id of a picture"
         problems.append(Problem("image", size, allowed))
     if problems:
         raise InvalidRequest(*problems)

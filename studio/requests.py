@@ -222,7 +222,7 @@ CONTROL_RANGES: Mapping[str, Range] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """A ControlNet (Zhang et al. 2023) and the picture that it holds the run to: bytes of a PNG, JPEG or WebP file.
+    """A ControlNet (Zhang et al. 2023) and the picture that it holds the run to: bytes of a PNG, JPEG, WebP or GIF.
 
     `preprocessor` makes the map that the ControlNet was trained on out of the picture; "none": the picture is one.
     `scale` is diffusers' controlnet_conditioning_scale; `start` and `end` are shares of the run between which it acts.
@@ -246,7 +246,7 @@ class Control:
         if not isinstance(self.model, str) or not 1 <= len(self.model) <= 300:
             wrong("model", shown(self.model), "the name of an installed ControlNet")
         if not isinstance(self.image, bytes) or not self.image:
-            wrong("image", "nothing" if not self.image else shown(self.image), "a PNG, JPEG or WebP file")
+            wrong("image", "nothing" if not self.image else shown(self.image), "a PNG, JPEG, WebP or GIF file")
         elif len(self.image) > MAX_IMAGE_BYTES:
             allowed = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
             wrong("image", f"a file of {len(self.image) / 2**20:.1f} MiB", allowed)
@@ -549,7 +549,7 @@ class HiresPass:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageToImage(Making):
-    """A picture to start from: `image` holds the bytes of a PNG, JPEG or WebP file (it is decoded by the engine).
+    """A picture to start from: `image` holds the bytes of a PNG, JPEG, WebP or GIF file (it is decoded by the engine).
 
     Runs int(num_inference_steps * strength) steps, as diffusers does; strength 0 gives the picture back through the
     VAE.
@@ -572,7 +572,7 @@ class ImageToImage(Making):
     def _file_problems(self, name: str) -> list[Problem]:
         data = getattr(self, name)
         if not isinstance(data, bytes) or not data:
-            return [Problem(name, shown(data), "a PNG, JPEG or WebP file")]
+            return [Problem(name, shown(data), "a PNG, JPEG, WebP or GIF file")]
         if len(data) > MAX_IMAGE_BYTES:
             allowed = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
             return [Problem(name, f"a file of {len(data) / 2**20:.1f} MiB", allowed)]

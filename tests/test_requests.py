@@ -208,7 +208,7 @@ GOOD_CONTROL = {"model": "lines", "image": b"map"}
     + [("end", 0.0, "numbers above its start, 0")]
     + [("preprocessor", v, "Canny edges (canny)") for v in ("depth", "", None, ["canny"])]
     + [("model", v, "the name of an installed ControlNet") for v in ("", None, 3, "x" * 301, ["lines"])]
-    + [("image", v, "a PNG, JPEG or WebP file") for v in (b"", None, "a path", 5)]
+    + [("image", v, "a PNG, JPEG, WebP or GIF file") for v in (b"", None, "a path", 5)]
     + [("image", b"x" * (20 * 2**20 + 1), "at most 20 MiB")]
     + [("colour", "red", "the fields model, image, preprocessor, scale, start, end")],
 )

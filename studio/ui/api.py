@@ -210,7 +210,7 @@ def _uploaded(uploads: Uploads, call: str, field: str, image: object) -> bytes:
     if image is None:
         return b""
     name = image.get("path") if isinstance(image, dict) else None
-    refused = InvalidRequest(Problem(field, shown(image), "an uploaded PNG, JPEG or WebP file"))
+    refused = InvalidRequest(Problem(field, shown(image), "an uploaded PNG, JPEG, WebP or GIF file"))
     if not isinstance(name, str) or not name:
         raise refused
     try:

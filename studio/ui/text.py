@@ -438,7 +438,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.source": "Picture to look at",
     "viewer.source.run": "This run's picture",
     "viewer.source.file": "Open a picture…",
-    "viewer.source.none": "Open a picture, or make one: PNG, JPEG or WebP.",
+    "viewer.source.none": "Open a picture, or make one: PNG, JPEG, WebP or GIF.",
     "viewer.ask.failed": "The studio does not answer. Try again.",
     # ---- forward process
     "viewer.tab.forward": "Forward process",
@@ -915,7 +915,7 @@ _ENGLISH: Mapping[str, str] = {
     "api.text_to_image": "A prompt becomes pictures. Streams {files: [], info: {state, index, total, ...}} while it"
     " runs and ends with the PNG files and an info record that holds everything needed to make them again. All but the"
     " prompt is optional; schedulers and noise schedules by the page's name or short form, in any case.",
-    "api.image_to_image": "As /text_to_image, from a picture (PNG, JPEG or WebP) and a strength from 0 to 1:"
+    "api.image_to_image": "As /text_to_image, from a picture (PNG, JPEG, WebP or GIF) and a strength from 0 to 1:"
     " int(num_inference_steps * strength) steps are run.",
     "api.inpaint": "As /image_to_image; only what is white in the mask (a picture of the same shape), and what the"
     " canvas is extended by, is made anew. The rest stays as it was to the last bit but for mask_blur pixels.",

@@ -139,7 +139,7 @@ def read_upload(path: object) -> bytes:
         return b""
     upload = _upload(path) if isinstance(path, str) and "\0" not in path else None
     if upload is None:
-        raise ValueError("an uploaded PNG, JPEG or WebP file, given a few minutes ago")
+        raise ValueError("an uploaded PNG, JPEG, WebP or GIF file, given a few minutes ago")
     with upload.path.open("rb") as file:
         return file.read(MAX_IMAGE_BYTES + 1)
 

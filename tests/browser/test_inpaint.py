@@ -224,7 +224,7 @@ def test_a_file_that_is_no_picture_is_refused_beside_its_field(visitor: Visitor,
     expect(page.locator("#image_to_image-image img")).to_have_count(1)
     jobs = len(studio.engine._jobs)
     page.locator("#image_to_image-desk").get_by_role("button", name="Generate").click()
-    expect(page.locator("#image_to_image-image").get_by_role("alert")).to_contain_text("PNG, JPEG or WebP file")
+    expect(page.locator("#image_to_image-image").get_by_role("alert")).to_contain_text("PNG, JPEG, WebP or GIF file")
     assert len(studio.engine._jobs) == jobs
 
 

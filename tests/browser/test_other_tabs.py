@@ -48,7 +48,7 @@ def test_without_a_picture_the_field_says_what_is_needed(visitor: Visitor) -> No
     page = visitor()
     page.get_by_role("tab", name="Image to image").click()
     page.locator("#image_to_image-desk").get_by_role("button", name="Generate").click()
-    expect(page.locator("#image_to_image-image").get_by_role("alert")).to_contain_text("a PNG, JPEG or WebP file")
+    expect(page.locator("#image_to_image-image").get_by_role("alert")).to_contain_text("a PNG, JPEG, WebP or GIF file")
 
 
 def test_a_finished_picture_goes_to_image_to_image_by_one_click(visitor: Visitor) -> None:

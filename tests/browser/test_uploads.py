@@ -116,7 +116,7 @@ def test_what_is_wrong_with_a_picture_stands_in_sight_below_it(visitor: Visitor,
     quiet(page)
     page.locator(f"#{tab}-generate").click()
     problem = page.locator(f"#{tab}-image .ls-problem")
-    expect(problem).to_have_text("A picture is needed: a PNG, JPEG or WebP file.")
+    expect(problem).to_have_text("A picture is needed: a PNG, JPEG, WebP or GIF file.")
     expect(problem).to_be_in_viewport(ratio=1)  # a box of fixed height had cut it off
 
     if tab == "inpaint":  # a file that no browser shows is nothing to paint on

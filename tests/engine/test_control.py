@@ -130,7 +130,7 @@ def test_what_cannot_be_is_refused_before_the_job_begins(engine: DiffusionEngine
     for bad, message in (
         (control("large"), "model 'large' of control 1, which is for SDXL, while tiny is SD 1"),
         (control("nothing"), "model 'nothing' of control 1 is not allowed. Allowed: one of lines, maps"),
-        (Control(model="lines", image=b"GIF89a"), "a GIF file in control 1"),
+        (Control(model="lines", image=b"GIF89a"), "a broken GIF file in control 1"),
     ):
         with pytest.raises(InvalidRequest) as caught:
             engine.submit(ask(controls=(bad,)), owner="anna")

@@ -159,6 +159,22 @@ def test_only_the_first_frame_of_an_animation_is_read(kind: str) -> None:
     assert tuple(pixels(data)[0, 0]) == (0, 90, 30)
 
 
+def test_a_gif_is_its_first_frame() -> None:
+    frames = [Image.new("RGB", (8, 8), (k % 250, 90, 30)) for k in range(300)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert tuple(pixels(data)[0, 0]) == (0, 90, 30)
+    assert refusal(data[:12]) == "a broken GIF file"
+    see_through = Image.new("P", (4, 4), 0)
+    see_through.putpalette([10, 20, 30])
+    assert tuple(pixels(encoded(see_through, "GIF", transparency=0))[0, 0]) == (255, 255, 255)
+
+
+def test_a_gif_whose_frame_is_larger_than_its_screen_is_refused_by_the_frame() -> None:
+    screen = b"GIF89a" + struct.pack("<HHBBB", 16, 16, 0x80, 0, 0) + bytes(6)
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 6000, 6000, 0) + b"\x02\x02\x4c\x01\x00\x3b"
+    assert refusal(screen + frame) == "a picture of 6000x6000 pixels"
+
+
 def test_metadata_is_dropped_and_metadata_bombs_are_never_inflated() -> None:
     bomb = zlib.compress(bytes(64 * 2**20), 9)
     extra = chunk(b"zTXt", b"parameters\0\0" + bomb) + chunk(b"iCCP", b"profile\0\0" + bomb)
@@ -222,7 +238,7 @@ def test_a_file_over_the_limit_is_refused_unread() -> None:
     [
         (b"", "an empty file"),
         (b"hello", "a file that begins with b'hello'"),
-        (b"GIF89a\1\0\1\0", "a GIF file"),
+        (b"GIF89a\1\0\1\0", "a broken GIF file"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "a PostScript file"),
         (b"%PDF-1.7", "a PDF file"),
         (b"  <svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG file"),

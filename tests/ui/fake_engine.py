@@ -153,7 +153,7 @@ class FakeEngine:
             try:
                 Image.open(io.BytesIO(request.image)).load()
             except Exception as error:
-                raise InvalidRequest(Problem("image", "this file", "a PNG, JPEG or WebP file")) from error
+                raise InvalidRequest(Problem("image", "this file", "a PNG, JPEG, WebP or GIF file")) from error
         mine = [j for j in self._jobs.values() if j.owner == owner and j.end is None]
         if len(mine) >= self.max_jobs_of_one_owner:
             raise Refused("You have 8 runs waiting already. Stop one of them, or wait until one is done.")

@@ -212,7 +212,7 @@ def test_errors_name_field_value_and_what_is_allowed(client: Client, bad: dict[s
 def test_only_an_upload_can_be_the_start(client: Client, image: object) -> None:
     with pytest.raises(AppError) as caught:
         client.predict(image=image, prompt="x", api_name="/image_to_image")
-    assert "an uploaded PNG, JPEG or WebP file" in str(caught.value)
+    assert "an uploaded PNG, JPEG, WebP or GIF file" in str(caught.value)
 
 
 @pytest.mark.parametrize("image", [{"path": "http://127.0.0.1/x.png"}, {"url": "data:,"}])
@@ -238,7 +238,7 @@ def test_controls_come_with_their_pictures(
     assert request.controls[0].image == file.read_bytes()
     for bad, said in (
         (lines | {"scale": 3}, "controls: scale 3.0 of control 1 is not allowed. Allowed: numbers from 0 to 2"),
-        (lines | {"image": {"path": "/etc/passwd"}}, "an uploaded PNG, JPEG or WebP file"),
+        (lines | {"image": {"path": "/etc/passwd"}}, "an uploaded PNG, JPEG, WebP or GIF file"),
         (lines | {"image": None}, "image nothing of control 1"),
         ("lines", "'lines' as control 1 is not allowed"),
     ):

@@ -47,7 +47,7 @@ window.LatentStudio.control = ({ element, props, watch }) => {
     const remove = h("button", { class: "ls-pick", type: "button", title: word("remove"), "aria-label": word("remove"), onclick: gone }, "×");
     const model = h("select", { "aria-label": word("model"), onchange: () => ((unit.model = model.value), suit(), tell()) });
     const made = h("select", { "aria-label": word("preprocessor"), onchange: () => ((unit.preprocessor = made.value), tell(), look()) }, ...props.preprocessors.map(([name, label]) => h("option", { value: name }, label)));
-    unit.file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp", class: "ls-file", "aria-label": word("picture"), onchange: () => unit.file.files[0] && choose(unit.file.files[0]) });
+    unit.file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/gif", class: "ls-file", "aria-label": word("picture"), onchange: () => unit.file.files[0] && choose(unit.file.files[0]) });
     const name = h("span", {}, word("picture"));
     const map = h("img", { class: "ls-control-map", alt: word("map"), hidden: true });
     const note = h("p", { class: "ls-control-note", role: "status" });

@@ -16,7 +16,7 @@ window.LatentStudio.mask = ({ element, props }) => {
   const cursor = h("i", { class: "ls-mask-cursor", hidden: true, "aria-hidden": "true" });
   const sheet = h("div", { class: "ls-mask-sheet" }, picture, canvas, cursor);
   const size = h("input", { type: "range", min: 1, max: 100, value: 28, class: "ls-mask-size", "aria-label": word("size"), title: word("size") });
-  const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp", hidden: true });
+  const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/gif", hidden: true });
   const note = h("p", { class: "ls-mask-note", role: "status" }, word("hint"));
   const button = (name, press, drawn) => h("button", { class: "ls-pick", type: "button", onclick: press, title: word(name) }, drawn ? icon(drawn) : null, word(name));
   const brush = button("brush", () => choose(false), "inpaint");

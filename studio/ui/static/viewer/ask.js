@@ -25,7 +25,7 @@ function latest() {
 function pictureSource(context) {
   const { h, say } = context;
   const own = h("button", { class: "ls-pick", type: "button", onclick: () => choose(null) }, say("source.run"));
-  const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp", class: "ls-file", onchange: () => file.files[0] && choose(file.files[0]) });
+  const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/gif", class: "ls-file", onchange: () => file.files[0] && choose(file.files[0]) });
   const open = h("label", { class: "ls-pick" }, say("source.file"), file);
   const name = h("span", { class: "ls-note" });
   const element = h("div", { class: "ls-source", role: "group", "aria-label": say("source") }, own, open, name);
