@@ -103,6 +103,7 @@ def measured(url: str, steps: int, releases: int) -> list[float]:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(url)
         page.get_by_role("button", name="Generate").first.wait_for(timeout=120_000)
+        page.wait_for_function("document.querySelector('.ls-dot')?.dataset.state === 'ready'")
         page.locator("#text_to_image-prompt textarea").fill("a fox in the snow")
         page.locator("#text_to_image-seed :is(input, textarea)").first.fill("7")
         page.evaluate("window.LatentStudio.letGo = 0")

@@ -6,10 +6,11 @@ A run lives in the engine; what stands here only watches it, so a closed tab end
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import gradio as gr
 
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 OWNER_HEADER = "x-studio-owner"  # set by the studio's own middleware, never by the browser
 GUEST_HEADER = "x-studio-guest"  # set by the studio's own middleware for those who came in with the guests' password
 EARLIER = 24  # pictures in the strip
+FIRST_FRAME_SECONDS = 0.25  # after which live mode's page sends its form and follows the run like any other
 SECONDS_BETWEEN_FRAMES = 0.05  # the engine keeps only the newest frame, so waiting here drops frames and delays nothing
 
 
@@ -99,7 +101,25 @@ async def run_live(
         return
 
 
-async def watch(engine: Engine, gallery: Gallery, owner: str, view: View) -> AsyncIterator[View]:
+async def first_frame(engine: Engine, gallery: Gallery, owner: str, job_id: str) -> View | None:
+    """The view of a job that has its first frame, for a stage in live mode; None when there is none at once, or the
+    job is gone."""
+    job = next((job for job in engine.jobs(owner=owner) if job.job_id == job_id), None)
+    if job is None:
+        return None
+    asked = render.asked_view(job.request, job_id, engine.catalog(), []) | {"live": True}
+    with contextlib.suppress(UnknownJob, TimeoutError):
+        async with (
+            asyncio.timeout(FIRST_FRAME_SECONDS),
+            contextlib.aclosing(watch(engine, gallery, owner, asked)) as views,
+        ):
+            async for view in views:
+                if view["state"] == "running" and any(view["previews"]):
+                    return view
+    return None
+
+
+async def watch(engine: Engine, gallery: Gallery, owner: str, view: View) -> AsyncGenerator[View, None]:
     """The views of a known job from where it is now, ending with its end. Raises UnknownJob."""
     last_frame = 0.0
     async for event in engine.watch(view["job"], owner=owner):

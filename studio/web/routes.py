@@ -38,7 +38,7 @@ from studio.requests import (
     one_of,
     shown,
 )
-from studio.ui import live, model_list
+from studio.ui import live, model_list, session
 from studio.ui.text import say
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
@@ -200,18 +200,21 @@ class Routes:
         return Response(status_code=204)
 
     async def again(self, request: Request) -> Response:
-        """POST /again/{job}?field=number...: the same run with other numbers, in its place; answers {"job_id"}. For
-        live mode, which begins here while the form is still on its way through the page's queue."""
-        changed = dict(request.query_params)
+        """POST /again/{job}?field=number...: the same run with other numbers, in its place; answers with the view that
+        has its first frame, or 204 when that is not there at once. For live mode (static/live.js)."""
+        changed, owner = dict(request.query_params), request.headers[HEADER]
         try:
-            job_id = live.again(self.engine, request.path_params["job_id"], changed, owner=request.headers[HEADER])
+            job_id = live.again(self.engine, request.path_params["job_id"], changed, owner=owner)
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
             return PlainTextResponse(str(error), status_code=400)
         except Refused as error:
             return PlainTextResponse(str(error), status_code=409)
-        return JSONResponse({"job_id": job_id}, headers={"cache-control": "no-store"})
+        view = await session.first_frame(self.engine, self.gallery, owner, job_id)
+        if view is None:
+            return Response(status_code=204)
+        return JSONResponse(view, headers={"cache-control": "no-store"})
 
     async def branches(self, request: Request) -> Response:
         """GET /branches/{job}: the tree of branches that it belongs to, a list of studio.branch.BranchNode."""

@@ -45,6 +45,49 @@ def test_letting_go_of_a_slider_makes_the_picture_again_from_the_same_noise(visi
     assert replaced.state == "stopped"
 
 
+def test_a_slider_begins_the_run_that_its_form_then_finds(visitor: Visitor, studio: Studio) -> None:
+    page = visitor()
+    page.locator("#text_to_image-seed :is(input, textarea)").first.fill("7")
+    generate(page)
+    finished(page)
+    page.locator("#text_to_image-live input").check()
+    before = str(desk(page).get_attribute("data-job"))
+    let_go(page, "guidance_scale", 4)  # the box was touched: this one waits for the form
+    expect(desk(page)).not_to_have_attribute("data-job", before)
+    finished(page)
+    first = str(desk(page).get_attribute("data-job"))
+    asked: list[str] = []
+    page.on("request", lambda r: asked.append(r.url))
+    let_go(page, "guidance_scale", 13.7)
+    expect(desk(page)).not_to_have_attribute("data-job", first)
+    finished(page)
+    expect(stage(page).locator(".ls-caption")).to_contain_text("guidance 13.7")
+    assert any(f"/again/{first}?guidance_scale=13.7" in url for url in asked)
+    jobs = [
+        job for job in studio.engine._jobs.values() if getattr(job.request, "guidance_scale", 0) == 13.7
+    ]  # no other test's
+    assert len(jobs) == 1, "the form found the run that the slider had begun"
+
+
+def test_a_changed_prompt_is_not_forgotten_by_a_slider(visitor: Visitor) -> None:
+    page = visitor()
+    page.locator("#text_to_image-seed :is(input, textarea)").first.fill("7")
+    generate(page)
+    finished(page)
+    page.locator("#text_to_image-live input").check()
+    before = str(desk(page).get_attribute("data-job"))
+    let_go(page, "guidance_scale", 4)
+    expect(desk(page)).not_to_have_attribute("data-job", before)
+    finished(page)
+    first = str(desk(page).get_attribute("data-job"))
+    page.locator("#text_to_image-prompt textarea").fill("something else")
+    let_go(page, "guidance_scale", 9)
+    expect(desk(page)).not_to_have_attribute("data-job", first)
+    finished(page)
+    page.reload()
+    expect(stage(page).locator("img.ls-picture")).to_have_attribute("alt", re.compile("something else"))
+
+
 def test_a_run_is_stopped_as_soon_as_the_slider_moves_and_is_made_again_if_it_comes_back(
     visitor: Visitor, studio: Studio
 ) -> None:

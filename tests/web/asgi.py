@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.branch import Branch, BranchNode
 from studio.events import Answer as EngineAnswer
-from studio.events import JobSummary, UnknownJob
+from studio.events import Checkpoint, Event, JobSummary, UnknownJob
 from studio.gallery import Gallery
 from studio.questions import Question
 from studio.requests import Request
@@ -137,6 +137,7 @@ class Records:
         self.recording = b""
         self.stopped: list[str] = []
         self.known: list[JobSummary] = []
+        self.events: list[Event] = []
 
     def cancel(self, job_id: str, *, owner: str) -> bool:
         if self.owners.get(job_id) != owner:
@@ -153,6 +154,13 @@ class Records:
         self.known.insert(0, JobSummary(job_id="new", request=request, state="queued", origin=origin))
         self.owners["new"] = owner
         return "new"
+
+    def catalog(self) -> tuple[Checkpoint, ...]:
+        return ()
+
+    async def watch(self, job_id: str, *, owner: str) -> AsyncGenerator[Event, None]:
+        for event in self.events:
+            yield event
 
     def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
         if self.owners.get(job_id) != owner:

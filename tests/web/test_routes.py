@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.types import ASGIApp
 
-from studio.events import JobSummary, Refused
+from studio.events import JobSummary, Preview, Refused, Started, Step
 from studio.gallery import Gallery
 from studio.metadata import parameters_text, picture_info
 from studio.questions import LossCurve
@@ -172,9 +172,34 @@ def test_a_run_is_begun_again_with_another_number_by_its_owner_alone(studio: Stu
     studio.records.refusal = Refused("Later.")
     assert studio.ann("/again/job", query="guidance_scale=3", method="POST").status == 409
     studio.records.refusal, studio.records.stopped = None, []
-    assert studio.ann("/again/job", query="guidance_scale=3", method="POST").json() == {"job_id": "new"}
+    assert studio.ann("/again/job", query="guidance_scale=3", method="POST").status == 204, "no frame yet"
     assert studio.records.stopped == ["job"]
     assert studio.records.known[0].request == replace(fox, guidance_scale=3.0)
+
+
+def test_a_run_that_is_begun_again_answers_with_its_first_frame(studio: Studio) -> None:
+    studio.records.owners["job"] = studio.ann.cookies[COOKIE]
+    studio.records.known = [
+        JobSummary(
+            job_id="job",
+            request=TextToImage(prompt="a fox", seed=7),
+            state="running",
+            origin="text_to_image",
+        )
+    ]
+    started = Started(
+        job_id="new", seeds=(7,), width=64, height=32, total=9, prompt_tokens=2, negative_prompt_tokens=0, chunks=1
+    )
+    step = Step(
+        job_id="new", image=0, index=0, total=9, timestep=999.0, sigma=14.0, seconds_per_step=0.1, seconds_left=0.9,
+        images_done=0,
+    )  # fmt: skip
+    drawn = Preview(jpeg=b"frame", width=64, height=32, rung="fast")
+    studio.records.events = [started, step, replace(step, index=1, preview=drawn), replace(step, index=2)]
+    view = studio.ann("/again/job", query="guidance_scale=3", method="POST").json()
+    assert (view["job"], view["state"], view["live"], view["step"]["index"]) == ("new", "running", True, 1)
+    assert view["previews"] == ["data:image/jpeg;base64,ZnJhbWU="]
+    assert (view["width"], view["height"], view["total"]) == (64, 32, 9)
 
 
 def test_a_branch_is_asked_for_and_its_tree_listed(studio: Studio) -> None:

@@ -1,14 +1,20 @@
 /* Live mode of Text to image: letting go of a slider makes the picture again. One wish at a time is on its way to the
    studio, and the newest of those that came meanwhile follows it, so they cannot overtake each other. The run before is
-   out of date as soon as the slider moves: it is stopped then, so that the machine is free when the slider is let go. */
+   out of date as soon as the slider moves: it is stopped then, so that the machine is free when the slider is let go.
+
+   Gradio takes some 80 ms of the browser's time to send the form, and on two cores the U-Net's as well. So what moved is
+   told in a request of its own, which answers with the new run's first frame; the form is sent when that is drawn, or
+   after a moment without. The form has the last word: it finds this very run, or replaces it. */
 "use strict";
 
 (() => {
   const TAB = "text_to_image";
+  const FORM_WAITS = 250; // ms for the first frame; a slower model does not notice
   const NO_ANSWER = 5000; // ms after which the next wish no longer waits for the one before
   let waiting = null; // the job that was shown when the wish on its way was sent
   let again = false;
   let timer = null;
+  let wishes = 0;
   const moved = new Map(); // field => value of the sliders let go of since the last wish was sent
   let edited = false; // something else than a slider was touched since the shown run began
   let owed = false; // the run was stopped because a slider moved, and nothing was wished for since
@@ -26,12 +32,23 @@
     again = false;
     clearTimeout(timer);
     timer = setTimeout(answered, NO_ANSWER);
-    // What moved is told at once, past Gradio's queue, so that the run begins while the form is on its way; the form
-    // finds it, or replaces it when something else was changed too.
-    if (waiting && moved.size && !edited) fetch(`/again/${encodeURIComponent(waiting)}?${new URLSearchParams([...moved])}`, { method: "POST" }).catch(() => {});
+    const number = ++wishes;
+    // Gradio's sliders tell their value on input; a frame later the click carries it. A newer wish sends its own form.
+    const send = () => requestAnimationFrame(() => number === wishes && document.getElementById(`${TAB}-live-go`).click());
+    const told = waiting && moved.size && !edited ? `/again/${encodeURIComponent(waiting)}?${new URLSearchParams([...moved])}` : "";
     moved.clear();
-    // Gradio's sliders tell their value on input; a frame later the click carries it.
-    requestAnimationFrame(() => document.getElementById(`${TAB}-live-go`).click());
+    if (told) firstFrame(told, number, send);
+    else send();
+  }
+  async function firstFrame(address, number, send) {
+    let sent = false;
+    const once = () => sent || ((sent = true), send());
+    setTimeout(once, FORM_WAITS);
+    const view = await fetch(address, { method: "POST" })
+      .then((answer) => (answer.status === 200 ? answer.json() : null))
+      .catch(() => null);
+    if (view && number === wishes) desk().dispatchEvent(new CustomEvent("ls-view", { detail: view }));
+    requestAnimationFrame(() => setTimeout(once)); // when the frame is on the screen
   }
   function answered() {
     clearTimeout(timer);

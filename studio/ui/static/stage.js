@@ -423,9 +423,10 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   // ------------------------------------------------------------------------------------------- a new view
 
   root().addEventListener("ls-leave", (event) => left.add(event.detail));
+  root().addEventListener("ls-view", (event) => take(event.detail)); // live mode's first frame, which comes past Gradio
 
-  function receive() {
-    const next = props.value;
+  const receive = () => take(props.value);
+  function take(next) {
     if (!next || !next.state) return;
     const newJob = next.job && next.job !== view.job;
     if (left.has(next.job)) return; // the end of a run that live mode has replaced, or is about to
