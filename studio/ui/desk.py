@@ -13,7 +13,7 @@ import gradio as gr
 
 from studio.events import Engine, UnknownJob
 from studio.gallery import Gallery
-from studio.ui import control, session
+from studio.ui import control, session, watching
 from studio.ui import controls as c
 from studio.ui.drawn import QUIET, WATCHING
 
@@ -41,7 +41,7 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
         return c.restored(engine, desk.controls, event._data.get("settings"))
 
     async def last_seed(request: gr.Request) -> Any:
-        past = await session.earlier(gallery, session.owner_of(request))
+        past = await watching.earlier(gallery, session.owner_of(request))
         return past[0]["settings"]["seed"] if past else gr.skip()
 
     # "multiple", since Gradio's "once" swallows a click that comes while the end of the last run is still on its way.

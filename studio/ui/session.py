@@ -6,28 +6,24 @@ A run lives in the engine; what stands here only watches it, so a closed tab end
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 
 import gradio as gr
 
-from studio.events import TERMINAL, Engine, Refused, Step, UnknownJob
+from studio.events import Engine, Refused, UnknownJob
 from studio.gallery import Gallery
 from studio.requests import InvalidRequest, Request
 from studio.ui import live, render
 from studio.ui.render import View
 from studio.ui.text import say
+from studio.ui.watching import EARLIER, earlier, watch
 
 logger = logging.getLogger(__name__)
 
 OWNER_HEADER = "x-studio-owner"  # set by the studio's own middleware, never by the browser
 GUEST_HEADER = "x-studio-guest"  # set by the studio's own middleware for those who came in with the guests' password
-EARLIER = 24  # pictures in the strip
-FIRST_FRAME_SECONDS = 0.25  # after which live mode's page sends its form and follows the run like any other
-SECONDS_BETWEEN_FRAMES = 0.05  # the engine keeps only the newest frame, so waiting here drops frames and delays nothing
 
 
 def owner_of(request: gr.Request) -> str:
@@ -39,12 +35,6 @@ def may_manage(request: gr.Request) -> bool:
     """Whether this visitor may load, download and annotate models: everybody on this machine, and whoever came in with
     the owner's password; a guest may not."""
     return request.headers.get(GUEST_HEADER) is None
-
-
-async def earlier(gallery: Gallery, owner: str) -> list[View]:
-    """This visitor's newest pictures, ready for the strip."""
-    pictures = await asyncio.to_thread(gallery.earlier, owner, EARLIER)
-    return [render.picture_view(p) for p in pictures]
 
 
 async def run(
@@ -99,37 +89,6 @@ async def run_live(
         yield render.refused_view(str(error), await earlier(gallery, owner))
     except UnknownJob:  # it ended, and was forgotten, between two looks
         return
-
-
-async def first_frame(engine: Engine, gallery: Gallery, owner: str, job_id: str) -> View | None:
-    """The view of a job that has its first frame, for a stage in live mode; None when there is none at once, or the
-    job is gone."""
-    job = next((job for job in engine.jobs(owner=owner) if job.job_id == job_id), None)
-    if job is None:
-        return None
-    asked = render.asked_view(job.request, job_id, engine.catalog(), []) | {"live": True}
-    with contextlib.suppress(UnknownJob, TimeoutError):
-        async with (
-            asyncio.timeout(FIRST_FRAME_SECONDS),
-            contextlib.aclosing(watch(engine, gallery, owner, asked)) as views,
-        ):
-            async for view in views:
-                if view["state"] == "running" and any(view["previews"]):
-                    return view
-    return None
-
-
-async def watch(engine: Engine, gallery: Gallery, owner: str, view: View) -> AsyncGenerator[View, None]:
-    """The views of a known job from where it is now, ending with its end. Raises UnknownJob."""
-    last_frame = 0.0
-    async for event in engine.watch(view["job"], owner=owner):
-        view = render.follow(view, event)
-        if isinstance(event, Step):
-            await asyncio.sleep(max(0.0, last_frame + SECONDS_BETWEEN_FRAMES - time.monotonic()))
-            last_frame = time.monotonic()
-        if isinstance(event, TERMINAL) and view["pictures"]:
-            view = view | {"earlier": await earlier(gallery, owner)}
-        yield view
 
 
 async def attach(engine: Engine, gallery: Gallery, owner: str, origin: str) -> AsyncIterator[View]:

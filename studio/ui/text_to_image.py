@@ -11,7 +11,7 @@ import gradio as gr
 from studio.events import Engine
 from studio.gallery import Gallery
 from studio.requests import RANDOM_SEEDS, TextToImage
-from studio.ui import control, render, session
+from studio.ui import control, render, session, watching
 from studio.ui import controls as c
 from studio.ui.desk import Desk, connect
 from studio.ui.drawn import QUIET, WATCHING, stage
@@ -65,7 +65,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None
     async def same_seed(on: bool, seed: str, request: gr.Request) -> Any:
         if not on or str(seed or "").strip():
             return gr.skip()
-        past = await session.earlier(gallery, session.owner_of(request))
+        past = await watching.earlier(gallery, session.owner_of(request))
         return past[0]["settings"]["seed"] if past else gr.skip()
 
     live.input(same_seed, [live, fields.fields["seed"]], [fields.fields["seed"]], **QUIET)

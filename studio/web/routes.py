@@ -38,7 +38,7 @@ from studio.requests import (
     one_of,
     shown,
 )
-from studio.ui import live, model_list, session
+from studio.ui import live, model_list, watching
 from studio.ui.text import say
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
@@ -211,7 +211,7 @@ class Routes:
             return PlainTextResponse(str(error), status_code=400)
         except Refused as error:
             return PlainTextResponse(str(error), status_code=409)
-        view = await session.first_frame(self.engine, self.gallery, owner, job_id)
+        view = await watching.first_frame(self.engine, self.gallery, owner, job_id)
         if view is None:
             return Response(status_code=204)
         return JSONResponse(view, headers={"cache-control": "no-store"})

@@ -1,0 +1,55 @@
+"""Watching a run: its events as views, and a visitor's earlier pictures. Knows no page, so that our own addresses may
+ask for a view too."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+
+from studio.events import TERMINAL, Engine, Step, UnknownJob
+from studio.gallery import Gallery
+from studio.ui import render
+from studio.ui.render import View
+
+EARLIER = 24  # pictures in the strip
+FIRST_FRAME_SECONDS = 0.25  # after which live mode's page sends its form and follows the run like any other
+SECONDS_BETWEEN_FRAMES = 0.05  # the engine keeps only the newest frame, so waiting here drops frames and delays nothing
+
+
+async def earlier(gallery: Gallery, owner: str) -> list[View]:
+    """This visitor's newest pictures, ready for the strip."""
+    pictures = await asyncio.to_thread(gallery.earlier, owner, EARLIER)
+    return [render.picture_view(p) for p in pictures]
+
+
+async def first_frame(engine: Engine, gallery: Gallery, owner: str, job_id: str) -> View | None:
+    """The view of a job that has its first frame, for a stage in live mode; None when there is none at once, or the
+    job is gone."""
+    job = next((job for job in engine.jobs(owner=owner) if job.job_id == job_id), None)
+    if job is None:
+        return None
+    asked = render.asked_view(job.request, job_id, engine.catalog(), []) | {"live": True}
+    with contextlib.suppress(UnknownJob, TimeoutError):
+        async with (
+            asyncio.timeout(FIRST_FRAME_SECONDS),
+            contextlib.aclosing(watch(engine, gallery, owner, asked)) as views,
+        ):
+            async for view in views:
+                if view["state"] == "running" and any(view["previews"]):
+                    return view
+    return None
+
+
+async def watch(engine: Engine, gallery: Gallery, owner: str, view: View) -> AsyncGenerator[View, None]:
+    """The views of a known job from where it is now, ending with its end. Raises UnknownJob."""
+    last_frame = 0.0
+    async for event in engine.watch(view["job"], owner=owner):
+        view = render.follow(view, event)
+        if isinstance(event, Step):
+            await asyncio.sleep(max(0.0, last_frame + SECONDS_BETWEEN_FRAMES - time.monotonic()))
+            last_frame = time.monotonic()
+        if isinstance(event, TERMINAL) and view["pictures"]:
+            view = view | {"earlier": await earlier(gallery, owner)}
+        yield view
