@@ -19,6 +19,7 @@ class RunOptions:
     workers: int = 1  # processes that share each batch; always 1 on a GPU
     feeders: int = 0  # processes that draw the data ahead
     sheet_minutes: float = 0.0  # between two sample sheets; 0: none
+    compile: bool = False  # whether torch.compile goes over the U-Net and the text encoder first
 
 
 PLAIN = RunOptions()
