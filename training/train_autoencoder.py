@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from studio.diffusion.vae import to_pictures
 from training.budget import Budget
+from training.denoised import Denoiser, draw_level
 from training.feed import Feed
 from training.losses import gradient_loss, kl_loss, linear_decodability_loss, reconstruction_loss
 from training.options import PLAIN, RunOptions, add_run_arguments, read_run_options
@@ -60,6 +62,10 @@ class AutoencoderConfig:
     # Standard deviation added to the latents: the posterior's own and this; for the decoder alone only this, since the
     # latents that a U-Net makes are like the posterior's means.
     latent_noise: float = 0.0
+    # Share of the pictures whose latents are what the U-Net of `denoiser`, a checkpoint's folder, makes of them
+    # (denoised.py). For the decoder alone, and whole pictures.
+    denoised_share: float = 0.0
+    denoiser: str = ""
 
 
 def make_autoencoder(config: AutoencoderConfig) -> AutoencoderKL:
@@ -106,14 +112,22 @@ def picture_batch(seed: int, indices: Sequence[int], crop: int | None = None) ->
 
 
 def autoencoder_loss(
-    vae: AutoencoderKL, head: nn.Conv2d, pixels: Tensor, noise: Tensor, config: AutoencoderConfig
+    vae: AutoencoderKL,
+    head: nn.Conv2d,
+    pixels: Tensor,
+    noise: Tensor,
+    config: AutoencoderConfig,
+    denoised: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The whole loss and its terms. `noise` has the shape of the latents (the reparametrisation's epsilon)."""
+    """The whole loss and its terms. `noise` has the shape of the latents (the reparametrisation's epsilon).
+
+    `denoised`: what the decoder is given instead of the latents, of the same shape and unscaled as they are.
+    """
     with torch.set_grad_enabled(not config.decoder_only):
         posterior = vae.encode(pixels).latent_dist  # pixels => latents (unscaled)
     spread = 0.0 if config.decoder_only else posterior.var
     latents = posterior.mean + (posterior.mean.new_tensor(config.latent_noise**2) + spread).sqrt() * noise
-    decoded = vae.decode(latents).sample  # latents => pixels
+    decoded = vae.decode(latents if denoised is None else denoised(latents)).sample  # latents => pixels
     terms = {
         "reconstruction": reconstruction_loss(decoded, pixels),
         "gradient": config.gradient_weight * gradient_loss(decoded, pixels),
@@ -198,6 +212,21 @@ def train(
         first = number * config.batch
         return config.seed, range(first + rows.start, first + rows.stop), None if whole else config.crop
 
+    denoiser = Denoiser(Path(config.denoiser), hardware.device) if config.denoised_share else None
+
+    def denoised(latents: Tensor, number: int) -> Tensor:
+        """The latents of a step, this process' share of them as the U-Net leaves them."""
+        assert denoiser is not None
+        seed, indices, _ = asked(number)
+        count = round(config.denoised_share * len(latents))
+        captions = [draw_scene(seed, index).caption for index in indices[:count]]
+        generator = generator_for(config.seed + 1 + workers.rank, number)
+        level = draw_level(generator)
+        noise = torch.randn(latents[:count].shape, generator=generator).to(latents)
+        scale = float(vae.config.scaling_factor)
+        left = denoiser.leave(latents[:count] * scale, captions, level, noise) / scale
+        return torch.cat([left, latents[count:]])
+
     timer = Timer(options.sheet_minutes)
     then = time.monotonic()
     with Feed(draw_pictures, asked, options.feeders) as feed:
@@ -211,7 +240,8 @@ def train(
             shape = (len(pixels) * workers.size, config.latent_channels, side, side)
             noise = randn_rows(shape, rows, generator_for(config.seed, step)).to(hardware.device)
             with hardware.autocast():
-                loss, terms = autoencoder_loss(vae, head, pixels, noise, config)
+                left = None if denoiser is None else partial(denoised, number=step)
+                loss, terms = autoencoder_loss(vae, head, pixels, noise, config, left)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             # The clock goes round with the gradients, so that all processes stop at the same step.
@@ -256,14 +286,26 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=AutoencoderConfig.learning_rate)
     parser.add_argument("--decoder-only", action="store_true", help="leave the latents as a trained U-Net knows them")
     parser.add_argument("--latent-noise", type=float, default=0.0)
+    parser.add_argument(
+        "--denoised-share",
+        type=float,
+        default=0.0,
+        help="with --decoder-only: share of the pictures as the U-Net of --from leaves them; wants --whole-share 1",
+    )
     parser.add_argument("--whole-share", type=float, default=AutoencoderConfig.whole_share)
     parser.add_argument("--run", type=Path, default=RUNS / "autoencoder", help="folder of the run's state and figures")
     options = parser.parse_args()
+    if options.denoised_share and not (options.decoder_only and options.start and options.whole_share == 1):
+        parser.error(
+            f"--denoised-share {options.denoised_share}: it goes with --decoder-only, --from and --whole-share 1"
+        )
     config = AutoencoderConfig(
         learning_rate=options.learning_rate,
         decoder_only=options.decoder_only,
         latent_noise=options.latent_noise,
         whole_share=options.whole_share,
+        denoised_share=options.denoised_share,
+        denoiser=str(options.start) if options.denoised_share else "",
     )
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
     run = read_run_options(parser, options)
