@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 from studio import sheet
 from studio.compare import Surface
@@ -100,5 +101,32 @@ def test_the_endpoint_gives_the_sheet_and_every_picture(engine: FakeEngine) -> N
         assert info["cells"][3]["info"]["guidance_scale"] == 5
         with pytest.raises(AppError, match=r"x_values: 'ten' is not allowed\. Allowed: whole numbers from 1 to 150"):
             client.predict("a fox", "Steps", "ten", api_name="/compare")
+    finally:
+        demo.close()
+
+
+def test_the_endpoint_takes_maps_and_varies_their_scale(engine: FakeEngine, tmp_path: Path) -> None:
+    file = tmp_path / "map.png"
+    Image.new("RGB", (64, 64), "teal").save(file)
+    held = {"model": "lines", "image": handle_file(str(file)), "preprocessor": "none"}
+    demo, url = launch(engine, engine.gallery)
+    try:
+        client = Client(url, verbose=False)
+        files, info = client.predict(
+            "held", "control_scale", "0, 0.5, 1.5", controls=[held, held | {"scale": 0.25}], api_name="/compare"
+        )
+        assert len(files) == 4
+        told = [cell["info"]["controls"] for cell in info["cells"]]
+        assert [[one["scale"] for one in row] for row in told] == [[0.0, 0.25], [0.5, 0.25], [1.5, 0.25]]
+        jobs = len(engine._jobs)
+        for controls, said in (
+            ([held | {"image": {"path": "/etc/passwd"}}], "an uploaded PNG, JPEG, WebP or GIF file"),
+            ([held | {"scale": 3}], "controls: scale 3.0 of control 1 is not allowed. Allowed: numbers from 0 to 2"),
+            ([], "a control whose scale is varied; add one"),
+        ):
+            with pytest.raises(AppError) as caught:
+                client.predict("held", "control_scale", "0, 1", controls=controls, api_name="/compare")
+            assert said in str(caught.value)
+        assert len(engine._jobs) == jobs
     finally:
         demo.close()
