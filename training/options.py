@@ -19,7 +19,7 @@ class RunOptions:
     workers: int = 1  # processes that share each batch; always 1 on a GPU
     feeders: int = 0  # processes that draw the data ahead
     sheet_minutes: float = 0.0  # between two sample sheets; 0: none
-    compile: bool = False  # whether torch.compile goes over the U-Net and the text encoder first
+    compile: bool = False  # whether torch.compile goes over the network first
 
 
 PLAIN = RunOptions()
@@ -39,6 +39,15 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet-minutes", type=float, default=10.0, help="between two sample sheets; 0: none")
 
 
+def add_compile_argument(parser: argparse.ArgumentParser) -> None:
+    """For the trainers that can be compiled."""
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="takes some minutes at first and a C++ compiler; on a CPU a step then takes four fifths of its time",
+    )
+
+
 def read_run_options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> RunOptions:
     """What `add_run_arguments` asked for. Ends the program with a sentence where that cannot be had."""
     try:
@@ -55,4 +64,10 @@ def read_run_options(parser: argparse.ArgumentParser, given: argparse.Namespace)
         )
     if workers > 1 and not on_cpu:
         parser.error(f"--workers {workers}: on a GPU one process has the whole batch, allowed is 1")
-    return RunOptions(hardware=hardware, workers=workers, feeders=feeders, sheet_minutes=given.sheet_minutes)
+    return RunOptions(
+        hardware=hardware,
+        workers=workers,
+        feeders=feeders,
+        sheet_minutes=given.sheet_minutes,
+        compile=getattr(given, "compile", False),
+    )

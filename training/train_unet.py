@@ -28,7 +28,7 @@ from training.ema import Average
 from training.encode_latents import load_latents, load_vae
 from training.feed import Feed
 from training.losses import conditional_ldm_loss, draw_timesteps, high_noise_weights, min_snr_weights
-from training.options import PLAIN, RunOptions, add_run_arguments, read_run_options
+from training.options import PLAIN, RunOptions, add_compile_argument, add_run_arguments, read_run_options
 from training.pictures import Settings
 from training.samples import Timer, UnetSamples, sheet_path
 from training.schedule import make_scheduler
@@ -255,15 +255,11 @@ def _save(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_arguments(parser)
+    add_compile_argument(parser)
     parser.add_argument("--from", dest="start", type=Path, help="a checkpoint folder to start from")
     parser.add_argument("--learning-rate", type=float, default=UnetConfig.learning_rate)
     parser.add_argument("--batch", type=int, default=UnetConfig.batch)
     parser.add_argument("--warmup", type=int, default=UnetConfig.warmup, help="steps until the rate is whole")
-    parser.add_argument(
-        "--compile",
-        action="store_true",
-        help="takes some minutes at first and a C++ compiler; on a CPU a step then takes four fifths of its time",
-    )
     parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
     parser.add_argument("--vae", type=Path, help="decodes the sample sheets; else that of --from, or of the run")
     parser.add_argument("--run", type=Path, default=RUNS / "unet", help="folder of the run's state and figures")
@@ -277,7 +273,7 @@ def main() -> None:
         warmup=options.warmup,
     )
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
-    run = replace(read_run_options(parser, options), compile=options.compile)
+    run = read_run_options(parser, options)
     vae_from = options.vae or options.start or RUNS / "autoencoder"
     if run.sheet_minutes and not vae_from.is_dir():
         parser.error(
