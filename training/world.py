@@ -163,7 +163,7 @@ STYLE_ENDINGS: dict[str, tuple[str, ...]] = {
 MEDIA = ("a picture of", "an image of", "a photo of", "an illustration of")  # mean nothing here
 # Words that say nothing about the picture: the model learns that a word it does not know does no harm.
 FILLERS = ("nice", "lovely", "beautiful", "cute", "shiny", "detailed", "amazing", "funny", "great", "simple")
-# How often an object stands where its place says, to the pixel; else a latent beside it, in either direction or both.
+# Share of objects that are not moved from where their place says, per direction; the others by -1, 0 or 1 latents.
 # A sprite that moves over the grid is as many pictures to learn as it has places: at 0.4 all of them were drawn softly.
 STILL = 0.8
 HELD_OUT_SHARE = 10  # one combination in so many is never drawn for training
