@@ -1,4 +1,4 @@
-"""Order of the whole suite: browser tests last.
+"""What the whole suite needs: arithmetic that can be compared bit for bit, and browser tests last.
 
 Playwright's synchronous driver leaves an event loop running on the main thread until its session ends, and no test
 after it could call `asyncio.run`.
@@ -6,7 +6,14 @@ after it could call `asyncio.run`.
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# On processors with AVX-512 the matrix library rounds a product of a few rows by the addresses where its matrices
+# happen to lie, so equal weights gave unequal last bits. Strict reproducibility makes it forget the addresses; it
+# must be asked for before torch is imported. The studio itself does not: it costs speed and nobody sees 1e-6.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 
 @pytest.hookimpl(trylast=True)

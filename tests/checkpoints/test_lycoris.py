@@ -93,7 +93,8 @@ def test_a_file_does_what_peft_does(tiny: Components, tmp_path: Path, form: str)
     with applied(tiny, [Applied(adapter)]):
         ours = answer(tiny.unet)
     assert float((wanted - before).abs().max()) > 0.01, "it changes something"
-    assert torch.allclose(ours, wanted, atol=1e-5, rtol=1e-4), float((ours - wanted).abs().max())
+    # DoRA's division by lengths is done here on weights and in peft on activations: 2e-5 apart on some processors.
+    assert torch.allclose(ours, wanted, atol=1e-4, rtol=1e-4), float((ours - wanted).abs().max())
     assert torch.equal(answer(tiny.unet), before), "and is gone without a trace"
 
 

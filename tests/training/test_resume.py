@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ import torch
 
 from training.budget import Budget
 from training.encode_latents import load_latents
+from training.options import RunOptions
 from training.state import save_state
 from training.tokenizer import ensure_tokenizer
 from training.train_autoencoder import AutoencoderConfig
 from training.train_autoencoder import train as train_autoencoder
-from training.train_unet import UnetConfig
+from training.train_unet import UnetConfig, make_unet
 from training.train_unet import train as train_unet
 from training.workers import Workers
 
@@ -83,6 +85,22 @@ def test_unet_run_killed_in_the_middle_gives_the_same_weights(tmp_path: Path, bu
             _weights(tmp_path / "broken", key), _weights(tmp_path / "whole", key), rtol=0, atol=0
         )
     assert _weights(tmp_path / "broken", "average")["updates"] == 6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_run_learns_what_an_eager_one_does(tmp_path: Path, budget: Budget) -> None:
+    latents = _latents_file(tmp_path)
+    for name, compiled in (("eager", False), ("compiled", True)):
+        ensure_tokenizer(tmp_path / name / "tokenizer")
+        train_unet(Workers(), TINY_UNET, budget, tmp_path / name, latents, options=RunOptions(compile=compiled))
+    eager, compiled_weights = (_weights(tmp_path / name, "weights") for name in ("eager", "compiled"))
+    assert eager.keys() == compiled_weights.keys(), "no names of the compiler's"
+    for name, value in eager.items():
+        assert torch.allclose(value, compiled_weights[name], atol=1e-3), name  # six steps of at most 1e-3 each
+    started = make_unet(TINY_UNET).state_dict()
+    moved = max(float((eager[f"unet.{name}"] - value).abs().max()) for name, value in started.items())
+    assert moved > 3e-3, "six steps go further than they may differ"
 
 
 def test_autoencoder_run_killed_in_the_middle_gives_the_same_weights(tmp_path: Path, budget: Budget) -> None:
