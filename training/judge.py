@@ -71,9 +71,9 @@ GROUNDS = tuple(
 # allowed for. Fitted by logistic regression (`calibrate`), not by any training run.
 WEIGHTS = (0.399, -3.792, -7.774, -3.449, 3.69, 3.924, 6.017, 5.498, -4.826, -1.265)
 BIAS = 2.78
-# Pixel art must explain a picture so much better than a plain drawing: the ratio of their squared errors, squared, times
-# the picture's `_squareness`. Between the two kinds of 500 renders, all but two of them. Straight edges on the grid, as a
-# robot has, look square, but its plain rendering fits better by far.
+# Pixel art must explain a picture so much better than a plain drawing: the ratio of their squared errors, squared,
+# times the picture's `_squareness`. It parts all but two of 500 renders. A robot's straight edges on the grid look
+# square as well, but its plain rendering fits better by far.
 CLEARLY = 1.5
 MISFIT = 40.0  # a background is named when the best-explained two fifths differ by at most so much, RMS in 8-bit values
 
