@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from studio.diffusion.vae import to_pictures
 from training.budget import Budget
+from training.compiled import compile_in_place
 from training.feed import Feed
 from training.losses import gradient_loss, kl_loss, linear_decodability_loss, reconstruction_loss
 from training.options import PLAIN, RunOptions, add_compile_argument, add_run_arguments, read_run_options
@@ -166,8 +167,8 @@ def train(
     vae.to(hardware.device, memory_format=torch.channels_last).train()
     head.to(hardware.device)
     if options.compile:
-        vae.encoder.compile()
-        vae.decoder.compile()
+        compile_in_place(vae.encoder)
+        compile_in_place(vae.decoder)
     if config.decoder_only:
         parameters = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
     else:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training.budget import Budget
+from training.compiled import compile_in_place
 from training.ema import Average
 from training.encode_latents import load_latents, load_vae
 from training.feed import Feed
@@ -164,14 +165,11 @@ def train(
     alphas_cumprod, known_latents = alphas_cumprod.to(hardware.device), cached.latents.to(hardware.device)
 
     if options.compile:
-        # Channels last is what oneDNN's convolutions are fastest in; compiled, the rest keeps up with them.
-        unet.to(memory_format=torch.channels_last)
-        run_unet, run_text_encoder = torch.compile(unet), torch.compile(text_encoder)
-    else:
-        run_unet, run_text_encoder = unet, text_encoder
+        compile_in_place(unet)
+        compile_in_place(text_encoder)
 
     def denoiser(noisy_latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor) -> Tensor:
-        prediction: Tensor = run_unet(noisy_latents, timesteps, prompt_embeds, return_dict=False)[0]
+        prediction: Tensor = unet(noisy_latents, timesteps, prompt_embeds, return_dict=False)[0]
         return prediction
 
     def asked(number: int) -> tuple[UnetConfig, int, list[int], int]:
@@ -203,7 +201,7 @@ def train(
             )
             balance = high_noise_weights(timesteps, alphas_cumprod)
             with hardware.autocast():
-                prompt_embeds = run_text_encoder(tokens.input_ids.to(hardware.device))[0]  # (B, 77, dim)
+                prompt_embeds = text_encoder(tokens.input_ids.to(hardware.device))[0]  # (B, 77, dim)
                 loss = conditional_ldm_loss(denoiser, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

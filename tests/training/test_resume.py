@@ -94,13 +94,13 @@ def test_a_compiled_run_learns_what_an_eager_one_does(tmp_path: Path, budget: Bu
     for name, compiled in (("eager", False), ("compiled", True)):
         ensure_tokenizer(tmp_path / name / "tokenizer")
         train_unet(Workers(), TINY_UNET, budget, tmp_path / name, latents, options=RunOptions(compile=compiled))
-    eager, compiled_weights = (_weights(tmp_path / name, "weights") for name in ("eager", "compiled"))
-    assert eager.keys() == compiled_weights.keys(), "no names of the compiler's"
-    for name, value in eager.items():
-        assert torch.allclose(value, compiled_weights[name], atol=1e-3), name  # six steps of at most 1e-3 each
-    started = make_unet(TINY_UNET).state_dict()
-    moved = max(float((eager[f"unet.{name}"] - value).abs().max()) for name, value in started.items())
-    assert moved > 3e-3, "six steps go further than they may differ"
+    eager, other = (_weights(tmp_path / name, "weights") for name in ("eager", "compiled"))
+    assert eager.keys() == other.keys(), "no names of the compiler's"
+    # Adam's first steps are as long for a gradient of nothing but rounding, so single weights may differ.
+    start = make_unet(TINY_UNET).state_dict()
+    apart = sum(float((eager[f"unet.{name}"] - other[f"unet.{name}"]).square().sum()) for name in start)
+    moved = sum(float((eager[f"unet.{name}"] - value).square().sum()) for name, value in start.items())
+    assert apart < 0.05 * moved, (apart, moved)
 
 
 def test_autoencoder_run_killed_in_the_middle_gives_the_same_weights(tmp_path: Path, budget: Budget) -> None:
