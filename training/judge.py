@@ -9,7 +9,8 @@ explains the picture best, then asks whether it explains the picture well enough
        sum a^2 |S - x|^2 + 2 a (1-a) (S - x)(B - x) + (1-a)^2 |B - x|^2,
 
    which is linear in (x, |x|^2, B - x, x (B - x), |B - x|^2): one convolution gives it for all places at once.
-2. The best few are drawn in full, moved about by a few pixels, and compared pixel by pixel.
+2. The best few are drawn in full, moved about by a few pixels, and compared pixel by pixel, each rendering as soft as
+   suits the picture. Whether it is pixel art is told by the edges on the grid as well.
 3. Each object of the winner must be there whole: how much of its contrast is left unexplained, how much of its fine,
    middle and coarse detail is found and how soft it looks give a score, weighed by a logistic regression on renders
    passed through the autoencoder against spoiled ones (`--calibrate`). One score below zero, and the verdict is "none".
@@ -355,8 +356,8 @@ def judge(picture: Image.Image) -> Verdict:
         # A picture whose details are wrong or missing fits squares, which have none, a little better: the edges of
         # squares must be seen as well.
         plain, squares = (replace(guess, style=one, objects=_on_grid(guess.objects, one)) for one in COLORED)
-        errors = (_soft_error(pixels, plain) ** 2, _soft_error(pixels, squares) ** 2)
-        guess = squares if _squareness(pixels) * errors[0] > CLEARLY * errors[1] else plain
+        errors = _soft_error(pixels, plain), _soft_error(pixels, squares)
+        guess = squares if _squareness(pixels) * errors[0] ** 2 > CLEARLY * errors[1] ** 2 else plain
     found = _examine(pixels, guess)
     named = all(one.score > 0 for one in found)
     bare = np.asarray(_Guess((), guess.ground, guess.style).draw(), dtype=np.float32)
