@@ -10,7 +10,7 @@ import json
 import math
 from pathlib import Path
 
-from training.train_autoencoder import RUNS
+from training.drawn import RUNS
 
 WIDTH, HEIGHT, MARGIN = 360, 220, 44  # of one panel
 ACROSS = 3  # panels in a row

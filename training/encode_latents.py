@@ -1,18 +1,22 @@
 """Pixels => latents once, so that the U-Net's training neither draws nor encodes.
 
     python -m training.encode_latents --count 24000
+    python -m training.encode_latents --drawn training/runs/drawn   # what training.drawn has drawn or is drawing
 
-Written in parts; run it again and it goes on after the last whole part. Parts of another autoencoder are made anew.
+The captions' tokens are kept with the latents. Written in parts; run it again and it goes on after the last whole part.
+Parts of another autoencoder or vocabulary are made anew.
 The scaling factor of a run's autoencoder is measured; a checkpoint's stays the one that its U-Net knows.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,27 +24,40 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from training.drawn import PART, RUNS, Drawn, caption_tokens, draw_pictures, picture_batch, to_pixels
+from training.hardware import CPU, DEVICES, choose_hardware
 from training.state import load_state, save_state
-from training.train_autoencoder import RUNS, AutoencoderConfig, make_autoencoder, picture_batch
+from training.tokenizer import load_tokenizer, save_tokenizer, vocabulary_checksum
+from training.train_autoencoder import AutoencoderConfig, make_autoencoder
 from training.workers import Workers, run_workers
 
-PART = 500  # pictures
+ENCODED_AT_ONCE = {"cpu": 20, "cuda": 250}  # pictures
 
 
 @dataclass(frozen=True)
 class CachedLatents:
-    """Latents (N, 4, 16, 16) at the U-Net's scale, fp16, of samples 0 ... N-1 of world `seed`."""
+    """Latents (N, 4, 16, 16) at the U-Net's scale, fp16, of samples 0 ... N-1 of world `seed`.
+
+    `tokens`: the captions of each, int16 (N, WORDINGS, 77); the U-Net's training alone needs them.
+    """
 
     latents: Tensor
     seed: int
     scaling_factor: float
+    tokens: Tensor | None = None
+    vocabulary: int = 0  # `vocabulary_checksum` of the tokens
 
     def draw(self, count: int, step: int, seed: int) -> np.ndarray:
         """Indices of the pictures of batch number `step`: each epoch goes once through all, in its own order."""
         size = len(self.latents)
         places = np.arange(step * count, (step + 1) * count)
-        orders = {epoch: np.random.default_rng((seed, epoch)).permutation(size) for epoch in set(places // size)}
-        return np.array([orders[place // size][place % size] for place in places])
+        return np.array([_order(seed, int(place) // size, size)[int(place) % size] for place in places])
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, size: int) -> np.ndarray:
+    """In which order an epoch goes through all pictures."""
+    return np.random.default_rng((seed, epoch)).permutation(size)
 
 
 def load_latents(file: Path) -> CachedLatents:
@@ -48,7 +65,9 @@ def load_latents(file: Path) -> CachedLatents:
     state = load_state(file)
     if state is None:
         raise FileNotFoundError(f"{file} is missing: run python -m training.encode_latents first")
-    return CachedLatents(state["latents"], state["seed"], state["scaling_factor"])
+    return CachedLatents(
+        state["latents"], state["seed"], state["scaling_factor"], state.get("tokens"), state.get("vocabulary", 0)
+    )
 
 
 def load_trained(run: Path) -> AutoencoderKL:
@@ -62,21 +81,32 @@ def load_trained(run: Path) -> AutoencoderKL:
 
 
 @torch.inference_mode()
-def encode_parts(workers: Workers, vae_from: Path, parts: Path, seed: int, count: int) -> None:
+def encode_parts(
+    workers: Workers, vae_from: Path, parts: Path, seed: int, count: int, device: torch.device, drawn_in: Path | None
+) -> None:
     """Encodes this process's parts that are not on disk yet. Latents unscaled: the posterior's mean."""
     vae = load_vae(vae_from)
-    mark = checksum(vae)
+    mark = {"vae": checksum(vae), "vocabulary": vocabulary_checksum(parts / "tokenizer")}
+    vae.to(device)
+    at_once = ENCODED_AT_ONCE[device.type]
+    drawn = None if drawn_in is None else Drawn(drawn_in)
+    tokenizer = load_tokenizer(parts / "tokenizer")
     began = time.monotonic()
     for number in range(workers.rank, count // PART, workers.size):
         file = parts / f"{number:04}.pt"
         made_by = load_state(file)
-        if made_by is not None and made_by.get("vae") == mark:
+        if made_by is not None and mark.items() <= made_by.items():
             continue
+        if drawn is not None:
+            pictures, tokens = drawn.part(number)
+        else:
+            indices = range(number * PART, (number + 1) * PART)
+            pictures, tokens = draw_pictures(seed, indices), caption_tokens(tokenizer, seed, indices)
         chunks = [
-            vae.encode(picture_batch(seed, range(first, first + 20))).latent_dist.mean
-            for first in range(number * PART, (number + 1) * PART, 20)
+            vae.encode(to_pixels(torch.from_numpy(pictures[first : first + at_once]), device)).latent_dist.mean.cpu()
+            for first in range(0, PART, at_once)
         ]
-        save_state(file, {"latents": torch.cat(chunks).half(), "vae": mark})
+        save_state(file, {"latents": torch.cat(chunks).half(), "tokens": torch.from_numpy(tokens), **mark})
         if workers.is_first:
             print(f"part {number} of {count // PART}, {time.monotonic() - began:.0f} s", flush=True)
 
@@ -112,17 +142,33 @@ def measure_scaling_factor(latents: Tensor) -> float:
     return float(1.0 / latents.float().std())
 
 
-def encode(vae_from: Path, out: Path, count: int, seed: int, workers: int) -> CachedLatents:
-    """Encodes samples 0 ... count-1 (whole parts only) and writes them to `out`, at the U-Net's scale."""
+def encode(
+    vae_from: Path,
+    out: Path,
+    count: int,
+    seed: int,
+    workers: int,
+    device: torch.device = CPU.device,
+    drawn_in: Path | None = None,
+) -> CachedLatents:
+    """Encodes samples 0 ... count-1 (whole parts only) and writes them to `out`, at the U-Net's scale.
+
+    They are those of the folder `drawn_in`, if one is given, whose seed must be this one. Raises ValueError when its
+    captions are in another vocabulary than today's.
+    """
     parts = out.with_suffix(".parts")
-    run_workers(workers, encode_parts, vae_from, parts, seed, count)
-    files = [parts / f"{number:04}.pt" for number in range(count // PART)]
-    latents = torch.cat([torch.load(file, weights_only=True)["latents"] for file in files])
+    save_tokenizer(parts / "tokenizer")
+    vocabulary = vocabulary_checksum(parts / "tokenizer")
+    if drawn_in is not None and vocabulary_checksum(drawn_in / "tokenizer") != vocabulary:
+        raise ValueError(f"{drawn_in} has captions in another vocabulary: run python -m training.drawn anew")
+    run_workers(workers, encode_parts, vae_from, parts, seed, count, device, drawn_in)
+    found = [torch.load(parts / f"{number:04}.pt", weights_only=True) for number in range(count // PART)]
+    latents, tokens = (torch.cat([part[key] for part in found]) for key in ("latents", "tokens"))
     # A checkpoint's U-Net knows the factor it was trained with; only a new autoencoder is measured.
     known = (vae_from / "vae" / "config.json").exists()
     factor = float(load_vae(vae_from).config.scaling_factor) if known else measure_scaling_factor(latents)
-    cached = CachedLatents((latents.float() * factor).half(), seed, factor)
-    save_state(out, {"latents": cached.latents, "seed": seed, "scaling_factor": factor})
+    cached = CachedLatents((latents.float() * factor).half(), seed, factor, tokens, vocabulary)
+    save_state(out, dataclasses.asdict(cached))
     return cached
 
 
@@ -131,10 +177,18 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, default=RUNS / "autoencoder", help="a run's folder or a checkpoint's")
     parser.add_argument("--count", type=int, default=24_000)
     parser.add_argument("--seed", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--drawn", type=Path, help="a folder of training.drawn; it decides about --count and --seed")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--workers", type=int, help="single-threaded processes; 2 on a CPU, 1 on a GPU")
     parser.add_argument("--out", type=Path, default=RUNS / "latents.pt")
     options = parser.parse_args()
-    cached = encode(options.vae, options.out, options.count, options.seed, options.workers)
+    device = choose_hardware(options.device).device
+    workers = options.workers or (2 if device.type == "cpu" else 1)
+    count, seed = options.count, options.seed
+    if options.drawn is not None:
+        drawn = Drawn(options.drawn)
+        count, seed = drawn.count, drawn.seed
+    cached = encode(options.vae, options.out, count, seed, workers, device, options.drawn)
     print(f"{len(cached.latents)} latents, scaling factor {cached.scaling_factor:.5f}")
 
 

@@ -24,12 +24,13 @@ import torch
 from PIL import Image
 
 from training.charts import line_chart
+from training.drawn import HELD_OUT_SEED, picture_batch
 from training.encode_latents import load_vae
 from training.evaluation_prompts import PER_ROW, Prompt, draw_rows
 from training.judge import Verdict, judge
 from training.pictures import Settings, load_checkpoint, make_pictures
 from training.sheets import Cell, save_sheet
-from training.train_autoencoder import HELD_OUT_SEED, picture_batch, psnr
+from training.train_autoencoder import psnr
 from training.world import BACKGROUNDS, draw_scene
 
 BATCH = 16  # pictures that share a U-Net call

@@ -20,12 +20,12 @@ from transformers import CLIPTextModel
 from studio.checkpoints.identify import LATENTS_OF
 from studio.checkpoints.loader import TINY_VAE
 from studio.diffusion.preview import fit_fast_preview
+from training.drawn import RUNS, picture_batch
 from training.encode_latents import encoder_misfit, load_latents, load_vae
 from training.schedule import SCHEDULER
 from training.segmentation import ANYTHING, CONTROL, NOTHING, palette
 from training.state import load_state
 from training.tokenizer import load_tokenizer
-from training.train_autoencoder import RUNS, picture_batch
 from training.train_control import ControlConfig, make_control
 from training.train_tiny import HeldOut, TinyConfig, load_tiny, make_tiny
 from training.train_unet import make_text_encoder, make_unet, read_config

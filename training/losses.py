@@ -19,9 +19,9 @@ ConditionalDenoiser = Callable[[Tensor, Tensor, Tensor], Tensor]  # (z_t, t, tau
 # ------------------------------------------------------------------------------------------------ autoencoder
 
 
-def reconstruction_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
+def reconstruction_loss(decoded: Tensor, pixels: Tensor, l2_weight: float = 1.0) -> Tensor:
     """L1 + L2 over pixels in [-1, 1], (B, 3, H, W): L1 keeps edges, L2 keeps colours and the PSNR honest."""
-    return F.l1_loss(decoded, pixels) + F.mse_loss(decoded, pixels)
+    return F.l1_loss(decoded, pixels) + l2_weight * F.mse_loss(decoded, pixels)
 
 
 def gradient_loss(decoded: Tensor, pixels: Tensor, scales: int = 2) -> Tensor:
@@ -88,7 +88,9 @@ def draw_timesteps(count: int, weights: Tensor, generator: torch.Generator) -> T
     step on timesteps that hardly count. Slices, because losses differ a hundredfold between timesteps: an uneven draw
     would be noise in the gradient.
     """
-    place = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
+    device = generator.device  # that of the weights too
+    order = torch.randperm(count, generator=generator, device=device)
+    place = (order + torch.rand(count, generator=generator, device=device)) / count
     cumulative = torch.cumsum(weights.double(), 0)
     return torch.searchsorted(cumulative / cumulative[-1], place.double()).clamp(max=len(weights) - 1)
 

@@ -23,6 +23,7 @@ class RunOptions:
 
 
 PLAIN = RunOptions()
+SAVE_EVERY = 200  # steps
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--feeders", type=int, help=f"processes that draw the data ahead; 0 on a CPU, {FEEDERS} on a GPU"
     )
+    parser.add_argument("--save-every", type=int, default=SAVE_EVERY, help="steps between two states on disk")
     parser.add_argument("--sheet-minutes", type=float, default=10.0, help="between two sample sheets; 0: none")
 
 
@@ -57,6 +59,8 @@ def read_run_options(parser: argparse.ArgumentParser, given: argparse.Namespace)
     on_cpu = hardware.device.type == "cpu"
     workers = given.workers if given.workers is not None else 2 if on_cpu else 1
     feeders = given.feeders if given.feeders is not None else 0 if on_cpu else FEEDERS
+    if given.save_every < 1:
+        parser.error(f"--save-every {given.save_every}: allowed is at least 1")
     if workers < 1 or feeders < 0 or given.sheet_minutes < 0:
         parser.error(
             f"--workers {workers} --feeders {feeders} --sheet-minutes {given.sheet_minutes}: allowed are at least 1, "

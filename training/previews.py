@@ -22,9 +22,9 @@ from torch import Tensor
 from studio.diffusion.families import Components
 from studio.engine.previews import SHARE, Frame, Ladder
 from studio.events import RungName
+from training.drawn import HELD_OUT_SEED, draw_pictures, to_pixels
 from training.evaluation_prompts import draw_rows
 from training.pictures import Settings, denoised_latents, load_checkpoint
-from training.train_autoencoder import HELD_OUT_SEED, draw_pictures, to_pixels
 
 PEAK = 255.0
 Clock = Callable[[], float]  # seconds

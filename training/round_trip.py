@@ -14,10 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from studio.engine.previews import Ladder
+from training.drawn import HELD_OUT_SEED, draw_pictures, to_pixels
 from training.pictures import load_checkpoint
 from training.previews import decoded, pictures_psnr
 from training.samples import save_rows
-from training.train_autoencoder import HELD_OUT_SEED, draw_pictures, to_pixels
 
 SHOWN = 8
 

@@ -33,7 +33,9 @@ def load_state(path: Path) -> dict[str, Any] | None:
 def save_config(path: Path, config: Any) -> None:
     """A dataclass as JSON beside the weights."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
+    partial = path.with_suffix(".partial")  # another process may be waiting for the file
+    partial.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
 
 
 class FigureLog:
@@ -52,6 +54,9 @@ class FigureLog:
             file.write(json.dumps({"step": step, **{name: round(value, 7) for name, value in figures.items()}}) + "\n")
 
 
-def generator_for(seed: int, step: int) -> torch.Generator:
-    """Randomness that depends on (seed, step) alone: a resumed run draws what the unbroken one would have drawn."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+def generator_for(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Randomness that depends on (seed, step) alone: a resumed run draws what the unbroken one would have drawn.
+
+    On a GPU the numbers are others than on a CPU, but then no step waits for them.
+    """
+    return torch.Generator(device).manual_seed(seed * 1_000_003 + step)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import zlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -116,6 +117,11 @@ def ensure_tokenizer(folder: Path) -> None:
     """Learns the vocabulary into `folder` unless a whole one lies there: a run keeps the vocabulary it began with."""
     if not (folder / "tokenizer_config.json").exists():
         save_tokenizer(folder)
+
+
+def vocabulary_checksum(folder: Path) -> int:
+    """CRC-32 of the vocabulary in `folder`: tells whose token ids a file has."""
+    return zlib.crc32((folder / "vocab.json").read_bytes())
 
 
 def split_token(token: str, merges: list[tuple[str, str]]) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ committed weights instead of from nothing.
 from __future__ import annotations
 
 import argparse
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,21 +20,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from studio.diffusion.vae import to_pictures
 from training.budget import Budget
 from training.compiled import compile_in_place
+from training.drawn import HELD_OUT_SEED, RUNS, Drawn, draw_pictures, picture_batch, to_pixels
 from training.feed import Feed
 from training.losses import gradient_loss, kl_loss, linear_decodability_loss, reconstruction_loss
-from training.options import PLAIN, RunOptions, add_compile_argument, add_run_arguments, read_run_options
+from training.options import PLAIN, SAVE_EVERY, RunOptions, add_compile_argument, add_run_arguments, read_run_options
 from training.samples import Timer, save_rows, sheet_path
 from training.state import FigureLog, generator_for, load_state, save_config, save_state
 from training.workers import Workers, randn_rows, run_workers
-from training.world import GRID, SIZE, draw_scene, render
-
-HELD_OUT_SEED = 990_000  # pictures that no training run draws
-RUNS = Path(__file__).parent / "runs"
+from training.world import GRID, SIZE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,11 @@ class AutoencoderConfig:
     # Attention sees 8x8 positions in the crops and 16x16 in whole pictures; without it there is no such gap.
     mid_block_add_attention: bool = False
     crop: int = 64  # pixels; a crop costs a quarter of a picture
-    batch: int = 16  # crops per step
-    whole_share: float = 0.3  # last share of the run on whole pictures (a quarter as many: the same pixels)
+    batch: int = 16  # crops per step; of whole pictures a quarter as many, which are the same pixels
+    whole_share: float = 0.3  # last share of the run on whole pictures
     learning_rate: float = 8e-4  # 2e-3 was unstable
     warmup: int = 100
+    l2_weight: float = 1.0  # of L2 against L1 in the reconstruction
     gradient_weight: float = 0.5
     kl_weight: float = 1e-4
     head_weight: float = 0.2
@@ -79,44 +80,31 @@ def make_autoencoder(config: AutoencoderConfig) -> AutoencoderKL:
     )
 
 
-def make_head(config: AutoencoderConfig) -> nn.Conv2d:
-    """The 3x3 convolution of `linear_decodability_loss`: latents (B, 4, h, w) -> 8x8 pixel patches (B, 192, h, w)."""
-    return nn.Conv2d(config.latent_channels, 3 * GRID * GRID, 3, padding=1, padding_mode="replicate")
+def make_head(config: AutoencoderConfig, start: Path | None = None) -> nn.Conv2d:
+    """The 3x3 convolution of `linear_decodability_loss`: latents (B, 4, h, w) -> 8x8 pixel patches (B, 192, h, w).
 
-
-def draw_pictures(seed: int, indices: Sequence[int], crop: int | None = None) -> np.ndarray:
-    """Samples of world `seed` as uint8 (B, H, W, 3); random crops when `crop` is given."""
-    batch = np.empty((len(indices), crop or SIZE, crop or SIZE, 3), dtype=np.uint8)
-    for row, index in enumerate(indices):
-        picture = np.asarray(render(draw_scene(seed, index)))
-        if crop is not None:
-            top, left = np.random.default_rng((seed, index, 7)).integers(0, SIZE - crop + 1, 2)
-            picture = picture[top : top + crop, left : left + crop]
-        batch[row] = picture
-    return batch
-
-
-def to_pixels(pictures: Tensor, device: torch.device | None = None) -> Tensor:
-    """uint8 pictures (B, H, W, 3) => pixels (B, 3, H, W) in [-1, 1], float32."""
-    return pictures.to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
-
-
-def picture_batch(seed: int, indices: Sequence[int], crop: int | None = None) -> Tensor:
-    """`draw_pictures` as pixels."""
-    return to_pixels(torch.from_numpy(draw_pictures(seed, indices, crop)))
+    Random, or what the checkpoint `start` has as its fast preview, whose latents are at the U-Net's scale.
+    """
+    head = nn.Conv2d(config.latent_channels, 3 * GRID * GRID, 3, padding=1, padding_mode="replicate")
+    if start is not None:
+        preview = load_file(start / "vae" / "fast_preview.safetensors")
+        settings = json.loads((start / "vae" / "config.json").read_text(encoding="utf-8"))
+        weight = preview["weight"].float() * settings["scaling_factor"]
+        head.load_state_dict({"weight": weight, "bias": preview["bias"].float()})
+    return head
 
 
 def autoencoder_loss(
     vae: AutoencoderKL, head: nn.Conv2d, pixels: Tensor, noise: Tensor, config: AutoencoderConfig
-) -> tuple[Tensor, dict[str, float]]:
-    """The whole loss and its terms. `noise` has the shape of the latents (the reparametrisation's epsilon)."""
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The whole loss and its terms, detached. `noise`, like the latents: the reparametrisation's epsilon."""
     with torch.set_grad_enabled(not config.decoder_only):
         posterior = vae.encode(pixels).latent_dist  # pixels => latents (unscaled)
     spread = 0.0 if config.decoder_only else posterior.var
     latents = posterior.mean + (posterior.mean.new_tensor(config.latent_noise**2) + spread).sqrt() * noise
     decoded = vae.decode(latents).sample  # latents => pixels
     terms = {
-        "reconstruction": reconstruction_loss(decoded, pixels),
+        "reconstruction": reconstruction_loss(decoded, pixels, config.l2_weight),
         "gradient": config.gradient_weight * gradient_loss(decoded, pixels),
     }
     if not config.decoder_only:
@@ -124,7 +112,7 @@ def autoencoder_loss(
         terms["kl"] = config.kl_weight * kl_loss(posterior.mean, posterior.logvar)
         terms["head"] = config.head_weight * linear_decodability_loss(linear, pixels)
     total = torch.stack(list(terms.values())).sum()
-    return total, {name: term.item() for name, term in terms.items()}
+    return total, {name: term.detach() for name, term in terms.items()}
 
 
 def psnr(decoded: Tensor, pixels: Tensor) -> float:
@@ -148,6 +136,16 @@ def round_trip_psnr(vae: AutoencoderKL, head: nn.Conv2d, count: int = 32) -> dic
     }
 
 
+def _picture_feed(
+    asked: Callable[[int], tuple[int, range, int | None]], feeders: int, drawn_in: Path | None
+) -> Feed[np.ndarray]:
+    """Pictures for one step after the other: drawn ahead by `feeders` processes, or read from a folder."""
+    if drawn_in is None:
+        return Feed(draw_pictures, asked, feeders)
+    drawn = Drawn(drawn_in)
+    return Feed(lambda seed, indices, crop: drawn.pictures(indices, crop), asked)
+
+
 def train(
     workers: Workers,
     config: AutoencoderConfig,
@@ -155,14 +153,18 @@ def train(
     folder: Path,
     start: Path | None = None,
     options: RunOptions = PLAIN,
-    save_every: int = 200,
+    save_every: int = SAVE_EVERY,
+    drawn_in: Path | None = None,
 ) -> None:
-    """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`."""
+    """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`.
+
+    Pictures come from the folder `drawn_in`, if one is given, else they are drawn for each step.
+    """
     hardware = options.hardware
     vae = make_autoencoder(config)
     if start is not None:
         vae = AutoencoderKL.from_pretrained(start, subfolder="vae", torch_dtype=torch.float32)
-    head = make_head(config)
+    head = make_head(config, start)
     # Channels last is what oneDNN's convolutions are fastest in: two thirds of the decoder's time.
     vae.to(hardware.device, memory_format=torch.channels_last).train()
     head.to(hardware.device)
@@ -173,7 +175,7 @@ def train(
         parameters = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
     else:
         parameters = [*vae.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     step, seconds = 0, 0.0
     state = load_state(folder / "state.pt")
     if state is not None:
@@ -201,12 +203,12 @@ def train(
         """World, indices and crop of a step's rows. The last part of a run is on whole pictures."""
         whole = budget.fraction(number, seconds) >= 1 - config.whole_share
         rows = workers.rows(config.batch * config.crop**2 // SIZE**2 if whole else config.batch)
-        first = number * config.batch
+        first = number * (rows.stop - rows.start) * workers.size
         return config.seed, range(first + rows.start, first + rows.stop), None if whole else config.crop
 
     timer = Timer(options.sheet_minutes)
     then = time.monotonic()
-    with Feed(draw_pictures, asked, options.feeders) as feed:
+    with _picture_feed(asked, options.feeders, drawn_in) as feed:
         while not budget.is_spent(step, seconds):
             rate = budget.rate(step, seconds)
             for group in optimizer.param_groups:
@@ -215,7 +217,7 @@ def train(
             rows = workers.rows(len(pixels) * workers.size)
             side = pixels.shape[-1] // GRID
             shape = (len(pixels) * workers.size, config.latent_channels, side, side)
-            noise = randn_rows(shape, rows, generator_for(config.seed, step)).to(hardware.device)
+            noise = randn_rows(shape, rows, generator_for(config.seed, step, hardware.device))
             with hardware.autocast():
                 loss, terms = autoencoder_loss(vae, head, pixels, noise, config)
             optimizer.zero_grad(set_to_none=True)
@@ -229,13 +231,14 @@ def train(
             step += 1
             seconds += spent
             if step % 20 == 0 and workers.is_first:
+                values = [float(value) for value in values]
                 log.write(step, loss=sum(values), rate=rate, seconds=seconds, **dict(zip(terms, values, strict=True)))
             if step % save_every == 0 and workers.is_first:
                 figures = round_trip_psnr(vae, head)
                 log.write(step, **figures)
                 minutes = budget.eta(step, seconds) / 60
                 print(
-                    f"step {step}  loss {sum(values):.4f}  PSNR {figures['psnr']:.2f} dB "
+                    f"step {step}  loss {float(sum(values)):.4f}  PSNR {figures['psnr']:.2f} dB "
                     f"(head {figures['head_psnr']:.2f})  latent std {figures['latent_std']:.2f}  "
                     f"{seconds / step:.2f} s/step  ETA {minutes:.0f} min",
                     flush=True,
@@ -265,9 +268,14 @@ def main() -> None:
     parser.add_argument("--decoder-only", action="store_true", help="leave the latents as a trained U-Net knows them")
     parser.add_argument("--latent-noise", type=float, default=0.0)
     parser.add_argument("--whole-share", type=float, default=AutoencoderConfig.whole_share)
+    parser.add_argument("--batch", type=int, default=AutoencoderConfig.batch, help="crops per step")
+    parser.add_argument("--l2-weight", type=float, default=AutoencoderConfig.l2_weight)
+    parser.add_argument("--drawn", type=Path, help="a folder of training.drawn, instead of drawing for each step")
     parser.add_argument("--run", type=Path, default=RUNS / "autoencoder", help="folder of the run's state and figures")
     options = parser.parse_args()
     config = AutoencoderConfig(
+        batch=options.batch,
+        l2_weight=options.l2_weight,
         learning_rate=options.learning_rate,
         decoder_only=options.decoder_only,
         latent_noise=options.latent_noise,
@@ -275,7 +283,7 @@ def main() -> None:
     )
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
     run = read_run_options(parser, options)
-    run_workers(run.workers, train, config, budget, options.run, options.start, run)
+    run_workers(run.workers, train, config, budget, options.run, options.start, run, options.save_every, options.drawn)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.budget import Budget
 from training.control_samples import ControlSamples
+from training.drawn import RUNS, tokenize
 from training.ema import Average
 from training.encode_latents import load_latents
 from training.feed import Feed
@@ -41,8 +42,6 @@ from training.samples import Timer, sheet_path
 from training.schedule import make_scheduler
 from training.segmentation import Shape, segmentation_map
 from training.state import FigureLog, generator_for, load_state, save_config, save_state
-from training.tokenizer import MODEL_MAX_LENGTH
-from training.train_autoencoder import RUNS
 from training.workers import Workers, randn_rows, run_workers
 from training.world import draw_scene, write_caption
 
@@ -130,7 +129,8 @@ def train(
         log = FigureLog(folder / "figures.jsonl", step)
     alphas_cumprod = make_scheduler().alphas_cumprod
     weights = min_snr_weights(torch.arange(len(alphas_cumprod)), alphas_cumprod, config.snr_gamma)
-    alphas_cumprod, known_latents = alphas_cumprod.to(hardware.device), cached.latents.to(hardware.device)
+    alphas_cumprod, weights = alphas_cumprod.to(hardware.device), weights.to(hardware.device)
+    known_latents = cached.latents.to(hardware.device)
 
     def asked(number: int) -> tuple[ControlConfig, int, list[int], int]:
         """World and indices of a step's rows, for their captions and maps."""
@@ -159,11 +159,11 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             rows = workers.rows(config.batch)
-            generator = generator_for(config.seed, step)
+            generator = generator_for(config.seed, step, hardware.device)
             indices = cached.draw(config.batch, step, config.seed)[rows.start : rows.stop]
             latents = known_latents[torch.from_numpy(indices).to(hardware.device)].float()
-            timesteps = draw_timesteps(config.batch, weights, generator)[rows.start : rows.stop].to(hardware.device)
-            noise = randn_rows((config.batch, *latents.shape[1:]), rows, generator).to(hardware.device)
+            timesteps = draw_timesteps(config.batch, weights, generator)[rows.start : rows.stop]
+            noise = randn_rows((config.batch, *latents.shape[1:]), rows, generator)
             captions, maps = feed.get(step)
             condition = torch.from_numpy(maps).to(hardware.device).permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
             prompt_embeds = encode_captions(text_encoder, tokenizer, captions, hardware.device)
@@ -224,10 +224,9 @@ def encode_captions(
     text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, captions: list[str], device: torch.device
 ) -> Tensor:
     """tau_theta of the captions, (N, 77, dim), padded as the shipping pipeline pads; no gradient goes through it."""
-    tokens = tokenizer(
-        captions, padding="max_length", max_length=MODEL_MAX_LENGTH, truncation=True, return_tensors="pt"
-    )
-    return _encode(text_encoder, tokens.input_ids.to(device)).clone()  # a clone may be kept for the backward pass
+    return _encode(
+        text_encoder, tokenize(tokenizer, captions).to(device)
+    ).clone()  # a clone may be kept for the backward pass
 
 
 def main() -> None:

@@ -26,12 +26,13 @@ from studio.checkpoints.loader import TINY_VAE
 from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.vae import to_pictures
 from training.budget import Budget
+from training.drawn import HELD_OUT_SEED, RUNS, draw_pictures, to_pixels
 from training.encode_latents import CachedLatents, load_latents, load_vae
 from training.losses import gradient_loss, reconstruction_loss
 from training.options import PLAIN, RunOptions, add_run_arguments, read_run_options
 from training.samples import Timer, save_rows, sheet_path
 from training.state import FigureLog, load_state, save_config, save_state
-from training.train_autoencoder import HELD_OUT_SEED, RUNS, draw_pictures, psnr, to_pixels
+from training.train_autoencoder import psnr
 from training.workers import Workers, run_workers
 
 CHECKPOINT = Path("models/small-world-128")

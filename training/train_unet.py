@@ -17,7 +17,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
@@ -25,19 +24,18 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training.budget import Budget
 from training.compiled import compile_in_place
+from training.drawn import RUNS, tokenize
 from training.ema import Average
 from training.encode_latents import load_latents, load_vae
-from training.feed import Feed
 from training.losses import conditional_ldm_loss, draw_timesteps, high_noise_weights, min_snr_weights
-from training.options import PLAIN, RunOptions, add_compile_argument, add_run_arguments, read_run_options
+from training.options import PLAIN, SAVE_EVERY, RunOptions, add_compile_argument, add_run_arguments, read_run_options
 from training.pictures import Settings
 from training.samples import Timer, UnetSamples, sheet_path
 from training.schedule import make_scheduler
 from training.state import FigureLog, generator_for, load_state, save_config, save_state
-from training.tokenizer import MODEL_MAX_LENGTH, carry_over, ensure_tokenizer, load_tokenizer
-from training.train_autoencoder import RUNS
+from training.tokenizer import MODEL_MAX_LENGTH, carry_over, ensure_tokenizer, load_tokenizer, vocabulary_checksum
 from training.workers import Workers, randn_rows, run_workers
-from training.world import SIZE, draw_scene, write_caption
+from training.world import SIZE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,8 @@ class UnetConfig:
     warmup: int = 200
     weight_decay: float = 0.0
     clip: float = 1.0
-    caption_dropout: float = 0.12  # share of empty captions, which classifier-free guidance needs
+    # Share of empty captions, which classifier-free guidance needs. At 0.12 the empty prompt drew blends of objects.
+    caption_dropout: float = 0.15
     snr_gamma: float = 5.0
     ema: float = 0.998
 
@@ -109,15 +108,13 @@ def make_text_encoder(config: UnetConfig, tokenizer: CLIPTokenizer) -> CLIPTextM
     )
 
 
-def write_captions(config: UnetConfig, world: int, indices: list[int], step: int) -> list[str]:
-    """A caption per picture of a world, worded anew each time it is seen; some are empty."""
-    captions = []
-    for index in indices:
-        rng = np.random.default_rng((config.seed, step, index))
-        scene = draw_scene(world, index)
-        caption = write_caption(rng, scene.objects, scene.relation, scene.background, scene.style)
-        captions.append("" if rng.random() < config.caption_dropout else caption)
-    return captions
+def choose_tokens(config: UnetConfig, tokens: Tensor, empty: Tensor, generator: torch.Generator) -> Tensor:
+    """One wording of each caption, or none: int16 (B, WORDINGS, 77), (77,) => int64 (B, 77)."""
+    device = generator.device
+    wording = torch.randint(tokens.shape[1], (len(tokens),), generator=generator, device=device)
+    dropped = torch.rand(len(tokens), generator=generator, device=device) < config.caption_dropout
+    chosen = tokens[torch.arange(len(tokens), device=device), wording]
+    return torch.where(dropped[:, None], empty, chosen).long()
 
 
 def train(
@@ -129,15 +126,20 @@ def train(
     start: Path | None = None,
     options: RunOptions = PLAIN,
     vae_from: Path | None = None,
-    save_every: int = 200,
+    save_every: int = SAVE_EVERY,
 ) -> None:
     """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`.
 
-    The vocabulary lies in `folder`/tokenizer (`ensure_tokenizer`). `vae_from` decodes the sample sheets.
+    The vocabulary lies in `folder`/tokenizer (`ensure_tokenizer`). `vae_from` decodes the sample sheets. Raises
+    ValueError when the latents have no captions in this vocabulary.
     """
     hardware = options.hardware
     cached = load_latents(latents_file)
     tokenizer = load_tokenizer(folder / "tokenizer")
+    if cached.tokens is None or cached.vocabulary != vocabulary_checksum(folder / "tokenizer"):
+        raise ValueError(
+            f"{latents_file} has no captions in this vocabulary: run python -m training.encode_latents anew"
+        )
     if start is not None:
         unet = UNet2DConditionModel.from_pretrained(start, subfolder="unet", torch_dtype=torch.float32)
         text_encoder = CLIPTextModel.from_pretrained(start, subfolder="text_encoder", dtype=torch.float32)
@@ -162,7 +164,9 @@ def train(
         log = FigureLog(folder / "figures.jsonl", step)
     alphas_cumprod = make_scheduler().alphas_cumprod
     weights = min_snr_weights(torch.arange(len(alphas_cumprod)), alphas_cumprod, config.snr_gamma)
-    alphas_cumprod, known_latents = alphas_cumprod.to(hardware.device), cached.latents.to(hardware.device)
+    alphas_cumprod, weights = alphas_cumprod.to(hardware.device), weights.to(hardware.device)
+    known_latents, known_tokens = cached.latents.to(hardware.device), cached.tokens.to(hardware.device)
+    empty = tokenize(tokenizer, [""])[0].to(hardware.device, known_tokens.dtype)
 
     if options.compile:
         compile_in_place(unet)
@@ -172,65 +176,52 @@ def train(
         prediction: Tensor = unet(noisy_latents, timesteps, prompt_embeds, return_dict=False)[0]
         return prediction
 
-    def asked(number: int) -> tuple[UnetConfig, int, list[int], int]:
-        """World and indices of a step's rows, for their captions."""
-        rows = workers.rows(config.batch)
-        indices = cached.draw(config.batch, number, config.seed)[rows.start : rows.stop].tolist()
-        return config, cached.seed, indices, number
-
     samples, timer = None, Timer(options.sheet_minutes if vae_from is not None else 0)
     smooth = None
     then = time.monotonic()
-    with Feed(write_captions, asked, options.feeders) as feed:
-        while not budget.is_spent(step, seconds):
-            rate = budget.rate(step, seconds)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            rows = workers.rows(config.batch)
-            generator = generator_for(config.seed, step)
-            indices = cached.draw(config.batch, step, config.seed)[rows.start : rows.stop]
-            latents = known_latents[torch.from_numpy(indices).to(hardware.device)].float()
-            timesteps = draw_timesteps(config.batch, weights, generator)[rows.start : rows.stop].to(hardware.device)
-            noise = randn_rows((config.batch, *latents.shape[1:]), rows, generator).to(hardware.device)
-            tokens = tokenizer(
-                feed.get(step),
-                padding="max_length",  # as the shipping pipeline pads: the model learns to read the padding too
-                max_length=MODEL_MAX_LENGTH,
-                truncation=True,
-                return_tensors="pt",
+    while not budget.is_spent(step, seconds):
+        rate = budget.rate(step, seconds)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        rows = workers.rows(config.batch)
+        generator = generator_for(config.seed, step, hardware.device)
+        indices = torch.from_numpy(cached.draw(config.batch, step, config.seed)).to(hardware.device, non_blocking=True)
+        tokens = choose_tokens(config, known_tokens[indices], empty, generator)[rows.start : rows.stop]
+        latents = known_latents[indices[rows.start : rows.stop]].float()
+        timesteps = draw_timesteps(config.batch, weights, generator)[rows.start : rows.stop]
+        noise = randn_rows((config.batch, *latents.shape[1:]), rows, generator)
+        balance = high_noise_weights(timesteps, alphas_cumprod)
+        with hardware.autocast():
+            prompt_embeds = text_encoder(tokens)[0]  # (B, 77, dim)
+            loss = conditional_ldm_loss(denoiser, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        # The clock goes round with the gradients, so that all processes stop at the same step.
+        now = time.monotonic()
+        spent, value = workers.average(parameters, now - then, loss.detach())
+        then = now
+        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimizer.step()
+        average.update(both)
+        step += 1
+        seconds += spent
+        smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
+        if step % 20 == 0 and workers.is_first:
+            log.write(step, loss=float(value), smooth=float(smooth), rate=rate, seconds=seconds)
+        if step % save_every == 0 and workers.is_first:
+            minutes = budget.eta(step, seconds) / 60
+            print(
+                f"step {step}  loss {float(smooth):.4f}  {seconds / step:.2f} s/step  ETA {minutes:.0f} min",
+                flush=True,
             )
-            balance = high_noise_weights(timesteps, alphas_cumprod)
-            with hardware.autocast():
-                prompt_embeds = text_encoder(tokens.input_ids.to(hardware.device))[0]  # (B, 77, dim)
-                loss = conditional_ldm_loss(denoiser, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            # The clock goes round with the gradients, so that all processes stop at the same step.
-            now = time.monotonic()
-            spent, value = workers.average(parameters, now - then, loss.item())
-            then = now
-            torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-            optimizer.step()
-            average.update(both)
-            step += 1
-            seconds += spent
-            smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
-            if step % 20 == 0 and workers.is_first:
-                log.write(step, loss=value, smooth=smooth, rate=rate, seconds=seconds)
-            if step % save_every == 0 and workers.is_first:
-                minutes = budget.eta(step, seconds) / 60
-                print(
-                    f"step {step}  loss {smooth:.4f}  {seconds / step:.2f} s/step  ETA {minutes:.0f} min",
-                    flush=True,
-                )
-                _save(folder, both, average, optimizer, step, seconds)
-            if workers.is_first and timer.is_due():
-                assert vae_from is not None
-                if samples is None:
-                    vae = load_vae(vae_from)
-                    vae.register_to_config(scaling_factor=cached.scaling_factor)
-                    samples = UnetSamples(vae, tokenizer, hardware)
-                samples.save(sheet_path(folder, step), both, average.weights, Settings())
+            _save(folder, both, average, optimizer, step, seconds)
+        if workers.is_first and timer.is_due():
+            assert vae_from is not None
+            if samples is None:
+                vae = load_vae(vae_from)
+                vae.register_to_config(scaling_factor=cached.scaling_factor)
+                samples = UnetSamples(vae, tokenizer, hardware)
+            samples.save(sheet_path(folder, step), both, average.weights, Settings())
     if workers.is_first:
         _save(folder, both, average, optimizer, step, seconds)
 
@@ -258,6 +249,8 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=UnetConfig.learning_rate)
     parser.add_argument("--batch", type=int, default=UnetConfig.batch)
     parser.add_argument("--warmup", type=int, default=UnetConfig.warmup, help="steps until the rate is whole")
+    parser.add_argument("--caption-dropout", type=float, default=UnetConfig.caption_dropout)
+    parser.add_argument("--ema", type=float, default=UnetConfig.ema, help="decay of the average that ships")
     parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
     parser.add_argument("--vae", type=Path, help="decodes the sample sheets; else that of --from, or of the run")
     parser.add_argument("--run", type=Path, default=RUNS / "unet", help="folder of the run's state and figures")
@@ -269,6 +262,8 @@ def main() -> None:
         learning_rate=options.learning_rate,
         batch=options.batch,
         warmup=options.warmup,
+        caption_dropout=options.caption_dropout,
+        ema=options.ema,
     )
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
     run = read_run_options(parser, options)
@@ -278,7 +273,18 @@ def main() -> None:
             f"--vae {vae_from}: there is no such folder; sample sheets need it, --sheet-minutes 0 goes without"
         )
     ensure_tokenizer(options.run / "tokenizer")
-    run_workers(run.workers, train, config, budget, options.run, options.latents, options.start, run, vae_from)
+    run_workers(
+        run.workers,
+        train,
+        config,
+        budget,
+        options.run,
+        options.latents,
+        options.start,
+        run,
+        vae_from,
+        options.save_every,
+    )
 
 
 if __name__ == "__main__":

@@ -36,15 +36,16 @@ class Workers:
         share = count // self.size
         return range(self.rank * share, (self.rank + 1) * share)
 
-    def average(self, parameters: Sequence[nn.Parameter], *numbers: float) -> list[float]:
+    def average(self, parameters: Sequence[nn.Parameter], *numbers: float | Tensor) -> list[Any]:
         """Averages the gradients over all processes, in place, and returns the averages of `numbers`.
 
-        Numbers that decisions hang on (the clock, the loss) go this way, so that all processes decide alike.
+        Numbers that decisions hang on (the clock, the loss) go this way, so that all processes decide alike. A process
+        alone gets back what it gave: a GPU's losses stay tensors, since reading each would make it wait.
         """
         if self.size == 1:
             return list(numbers)
         grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([torch.tensor(numbers, dtype=torch.float32), *(grad.reshape(-1) for grad in grads)])
+        flat = torch.cat([torch.tensor([float(number) for number in numbers]), *(grad.reshape(-1) for grad in grads)])
         torch.distributed.all_reduce(flat)
         flat /= self.size
         start = len(numbers)
@@ -80,4 +81,4 @@ def run_workers(size: int, work: Callable[..., None], *arguments: Any) -> None:
 
 def randn_rows(shape: tuple[int, ...], rows: range, generator: torch.Generator) -> Tensor:
     """Normal noise for the whole batch, of which this process keeps its rows: the same for any number of workers."""
-    return torch.randn(shape, generator=generator)[rows.start : rows.stop]
+    return torch.randn(shape, generator=generator, device=generator.device)[rows.start : rows.stop]

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.test_resume import TINY_AUTOENCODER, TINY_UNET, latents_file, state_weights
+from tests.training.latents_files import save_some_latents
+from tests.training.test_resume import TINY_AUTOENCODER, TINY_UNET, state_weights
 from training.budget import Budget
 from training.compiled import compile_in_place
 from training.options import RunOptions
@@ -75,7 +76,7 @@ def test_of_the_autoencoder() -> None:
 
 
 def test_a_compiled_run_learns_what_an_eager_one_does(tmp_path: Path) -> None:
-    latents = latents_file(tmp_path)
+    latents = save_some_latents(tmp_path)
     budget = Budget(learning_rate=1e-3, warmup=2, steps=6)
     for name, compiled in (("eager", False), ("compiled", True)):
         ensure_tokenizer(tmp_path / name / "tokenizer")

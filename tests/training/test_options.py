@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.training.latents_files import save_some_latents
 from tests.training.test_resume import TINY_AUTOENCODER, TINY_UNET
 from training.budget import Budget
 from training.feed import Feed
@@ -17,7 +18,6 @@ from training.hardware import CPU, FEEDERS, Hardware, choose_hardware
 from training.options import RunOptions, add_run_arguments, read_run_options
 from training.pictures import Settings
 from training.samples import Timer, UnetSamples, sheet_path
-from training.state import save_state
 from training.tokenizer import ensure_tokenizer
 from training.train_autoencoder import make_autoencoder
 from training.train_autoencoder import train as train_autoencoder
@@ -111,7 +111,7 @@ def test_a_unet_run_in_half_precision_shows_its_averaged_weights(
     monkeypatch.setattr("training.train_unet.Settings", partial(Settings, steps=1))
     monkeypatch.setattr("training.train_unet.UnetSamples", partial(UnetSamples, count=2))
     make_autoencoder(TINY_AUTOENCODER).save_pretrained(tmp_path / "small" / "vae")
-    save_state(tmp_path / "latents.pt", {"latents": torch.randn(8, 4, 16, 16).half(), "seed": 2, "scaling_factor": 0.5})
+    save_some_latents(tmp_path, 8)
     weights = {}
     for name, minutes in (("shown", 1e-6), ("quiet", 0.0)):
         ensure_tokenizer(tmp_path / name / "tokenizer")

@@ -58,11 +58,11 @@ def test_from_a_checkpoint_its_shape_and_its_factor_are_kept(runs: Path, monkeyp
     """Latents of the checkpoint keep its factor; the U-Net goes on from its weights, with another vocabulary."""
     monkeypatch.setattr(training.encode_latents, "PART", COUNT)
     factor = json.loads((runs / "small" / "vae" / "config.json").read_text())["scaling_factor"]
+    monkeypatch.setattr("training.tokenizer.vocabulary_words", lambda: ["a", "fox", "in", "the", "snow", "zebras"])
     again = encode(runs / "small", runs / "again.pt", COUNT, seed=3, workers=1)
     assert again.scaling_factor == factor
     config = read_config(runs / "small" / "training_config.json")
     assert list(config.block_out_channels) == list(TINY_UNET.block_out_channels)
-    monkeypatch.setattr("training.tokenizer.vocabulary_words", lambda: ["a", "fox", "in", "the", "snow", "zebras"])
     ensure_tokenizer(runs / "on" / "tokenizer")
     nothing = Budget(learning_rate=1e-9, warmup=1, steps=1)
     train_unet(Workers(), config, nothing, runs / "on", runs / "again.pt", start=runs / "small")

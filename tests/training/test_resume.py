@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training.latents_files import save_some_latents
 from training.budget import Budget
 from training.encode_latents import load_latents
 from training.state import save_state
@@ -62,13 +63,8 @@ def state_weights(folder: Path, key: str) -> dict[str, torch.Tensor]:
     return weights
 
 
-def latents_file(folder: Path) -> Path:
-    save_state(folder / "latents.pt", {"latents": torch.randn(12, 4, 16, 16).half(), "seed": 2, "scaling_factor": 0.5})
-    return folder / "latents.pt"
-
-
 def test_unet_run_killed_in_the_middle_gives_the_samestate_weights(tmp_path: Path, budget: Budget) -> None:
-    latents = latents_file(tmp_path)
+    latents = save_some_latents(tmp_path)
 
     def run(workers: Workers, name: str) -> None:
         ensure_tokenizer(tmp_path / name / "tokenizer")
@@ -108,7 +104,7 @@ def test_two_workers_together_take_the_rows_of_one() -> None:
 
 
 def test_every_epoch_goes_once_through_all_pictures(tmp_path: Path) -> None:
-    cached = load_latents(latents_file(tmp_path))
+    cached = load_latents(save_some_latents(tmp_path))
     drawn = [index for step in range(3) for index in cached.draw(4, step, seed=1)]
     assert sorted(drawn) == list(range(12))
 

@@ -18,13 +18,14 @@ from tests.tiny import tiny_components
 from tests.training.test_resume import TINY_AUTOENCODER, DyingWorkers, Killed
 from training import export
 from training.budget import Budget
+from training.drawn import HELD_OUT_SEED, draw_pictures
 from training.encode_latents import CachedLatents
 from training.export import drop_strange_tiny, export_tiny
 from training.hardware import Hardware
 from training.options import RunOptions
 from training.previews import measure, pictures_psnr
 from training.state import save_state
-from training.train_autoencoder import HELD_OUT_SEED, draw_pictures, make_autoencoder
+from training.train_autoencoder import make_autoencoder
 from training.train_tiny import HeldOut, Teacher, TinyConfig, load_tiny, softened, tiny_loss, train
 from training.workers import Workers
 
