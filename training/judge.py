@@ -70,8 +70,8 @@ GROUNDS = tuple(
 # How much each feature of `_examine` speaks for an object: log of the unexplained share, log of the size, then gain and
 # correlation of fine, middle and coarse detail, then how soft the picture looks, and the unexplained share when that is
 # allowed for. Fitted by logistic regression (`calibrate`), not by any training run.
-WEIGHTS = (0.399, -3.792, -7.774, -3.449, 3.69, 3.924, 6.017, 5.498, -4.826, -1.265)
-BIAS = 2.78
+WEIGHTS = (1.299, -2.856, -3.349, 0.666, 4.705, 4.982, 5.464, 5.207, -2.797, -1.209)
+BIAS = -9.386
 # Pixel art must explain a picture so much better than a plain drawing: the ratio of their squared errors, squared,
 # times the picture's `_squareness`. It parts all but two of 500 renders. A robot's straight edges on the grid look
 # square as well, but its plain rendering fits better by far.

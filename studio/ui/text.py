@@ -198,7 +198,7 @@ _ENGLISH: Mapping[str, str] = {
     "stage.keys.stop": "Esc",
     "stage.first": "Your picture appears here, step by step out of noise.",
     "stage.first.image": "Give a picture, say what it should become, and watch.",
-    "stage.sample": "A sample. Move over the strip below to see how it was made.",
+    "stage.sample": "A sample. Move over the strip to see it made.",
     "stage.sending": "Sending…",
     "stage.next": "Next in line.",
     "stage.ahead.one": "Waiting: 1 run is ahead of yours.",
