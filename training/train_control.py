@@ -36,7 +36,7 @@ from training.ema import Average
 from training.encode_latents import load_latents
 from training.feed import Feed
 from training.losses import conditional_ldm_loss, draw_timesteps, high_noise_weights, min_snr_weights
-from training.options import PLAIN, RunOptions, add_run_arguments, read_run_options
+from training.options import PLAIN, SAVE_EVERY, RunOptions, add_run_arguments, read_run_options
 from training.pictures import Settings
 from training.samples import Timer, sheet_path
 from training.schedule import make_scheduler
@@ -98,7 +98,7 @@ def train(
     latents_file: Path,
     start: Path,
     options: RunOptions = PLAIN,
-    save_every: int = 100,
+    save_every: int = SAVE_EVERY,
 ) -> None:
     """Runs until the budget is spent, from the state in `folder` if there is one.
 
@@ -224,9 +224,8 @@ def encode_captions(
     text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, captions: list[str], device: torch.device
 ) -> Tensor:
     """tau_theta of the captions, (N, 77, dim), padded as the shipping pipeline pads; no gradient goes through it."""
-    return _encode(
-        text_encoder, tokenize(tokenizer, captions).to(device)
-    ).clone()  # a clone may be kept for the backward pass
+    input_ids = tokenize(tokenizer, captions).to(device)
+    return _encode(text_encoder, input_ids).clone()  # a clone may be kept for the backward pass
 
 
 def main() -> None:
@@ -241,7 +240,9 @@ def main() -> None:
     config = ControlConfig(learning_rate=options.learning_rate, batch=options.batch)
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
     run = read_run_options(parser, options)
-    run_workers(run.workers, train, config, budget, options.run, options.latents, options.start, run)
+    run_workers(
+        run.workers, train, config, budget, options.run, options.latents, options.start, run, options.save_every
+    )
 
 
 if __name__ == "__main__":

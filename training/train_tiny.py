@@ -29,7 +29,7 @@ from training.budget import Budget
 from training.drawn import HELD_OUT_SEED, RUNS, draw_pictures, to_pixels
 from training.encode_latents import CachedLatents, load_latents, load_vae
 from training.losses import gradient_loss, reconstruction_loss
-from training.options import PLAIN, RunOptions, add_run_arguments, read_run_options
+from training.options import PLAIN, SAVE_EVERY, RunOptions, add_run_arguments, read_run_options
 from training.samples import Timer, save_rows, sheet_path
 from training.state import FigureLog, load_state, save_config, save_state
 from training.train_autoencoder import psnr
@@ -184,7 +184,7 @@ def train(
     latents_file: Path,
     start: Path | None = None,
     options: RunOptions = PLAIN,
-    save_every: int = 200,
+    save_every: int = SAVE_EVERY,
 ) -> None:
     """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`."""
     hardware = options.hardware
@@ -262,7 +262,8 @@ def main() -> None:
     config = TinyConfig(learning_rate=options.learning_rate, batch=options.batch, pictures=options.pictures)
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
     run = read_run_options(parser, options)
-    run_workers(run.workers, train, config, budget, options.run, options.vae, options.latents, options.start, run)
+    folders = (options.run, options.vae, options.latents, options.start)
+    run_workers(run.workers, train, config, budget, *folders, run, options.save_every)
 
 
 if __name__ == "__main__":
