@@ -143,8 +143,7 @@ def check(flags: argparse.Namespace) -> None:
         flags.outputs_dir.mkdir(exist_ok=True)
     except OSError as error:
         stop(f"--outputs-dir {flags.outputs_dir}: cannot be made ({error.strerror}); choose another folder.")
-    if port_in_use(flags.host, flags.port):
-        stop(f"Port {flags.port} is in use, perhaps by another studio: open it, or start with --port {flags.port + 1}.")
+    check_port(flags.host, flags.port)
     if flags.device not in ("auto", "cpu"):
         check_device(flags.device)
 
@@ -157,6 +156,12 @@ def check_device(name: str) -> None:
         Device(name)
     except ValueError as error:
         stop(f"--{error}")
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises SystemExit when something else listens there."""
+    if port_in_use(host, port):
+        stop(f"Port {port} is in use, perhaps by another studio: open it, or start with --port {port + 1}.")
 
 
 def port_in_use(host: str, port: int) -> bool:
@@ -240,26 +245,30 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     try:
-        _, url, shared = page.launch(
-            server_name=flags.host,
-            server_port=flags.port,
-            share=flags.share,
-            prevent_thread_lock=True,
-            quiet=True,
-            app_kwargs={
-                "openapi_url": None,
-                "middleware": middleware(
-                    engine,
-                    gallery,
-                    hosts=hosts,
-                    auth=auth,
-                    guest=guest,
-                    replay_page=replay_page,
-                    uploads=uploads,
-                ),
-            },
-            **launch,
-        )
+        try:
+            _, url, shared = page.launch(
+                server_name=flags.host,
+                server_port=flags.port,
+                share=flags.share,
+                prevent_thread_lock=True,
+                quiet=True,
+                app_kwargs={
+                    "openapi_url": None,
+                    "middleware": middleware(
+                        engine,
+                        gallery,
+                        hosts=hosts,
+                        auth=auth,
+                        guest=guest,
+                        replay_page=replay_page,
+                        uploads=uploads,
+                    ),
+                },
+                **launch,
+            )
+        except OSError:
+            check_port(flags.host, flags.port)  # taken since `check`, by a studio started in the same seconds
+            raise
         engine.start()  # after the page answers: importing torch holds Python's lock in long bursts
         print(f"Latent Studio is open at {url}", flush=True)
         if flags.share:

@@ -60,6 +60,22 @@ def test_a_port_in_use_is_one_line() -> None:
     assert f"--port {port + 1}" in done.stderr
 
 
+def test_a_port_taken_after_the_check_is_one_line(tmp_path: Path) -> None:
+    """Two studios started in the same seconds: both find the port free, one gets it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        flags = ["--no-preload", "--port", str(port), "--outputs-dir", str(tmp_path)]
+        code = (
+            f"import app, pathlib; app.serve(app.parser().parse_args({flags!r}), pathlib.Path({str(tmp_path)!r}, 't'))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=ROOT)
+    assert done.returncode != 0
+    assert f"Port {port} is in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_an_outputs_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
