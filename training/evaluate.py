@@ -143,6 +143,12 @@ def table(asked: dict[str, list[Prompt]], verdicts: dict[str, list[Verdict]]) ->
         "size, given the object": _given(sized, "size"),
         "place, given the object": _given(placed, "place"),
     }
+    # What is asked for in a small size or at a side is drawn worst, and the whole figure does not say so.
+    kinds = [p.size or p.place or "neither size nor place" for p, _ in single]
+    rows["single object"]["by what is asked"] = {
+        kind: share(objects_right(p, v) for (p, v), of in zip(single, kinds, strict=True) if of == kind)
+        for kind in dict.fromkeys(kinds)
+    }
     for style in dict.fromkeys(p.style for p, _ in together["style"]):
         rows["style"][style] = share(style in v.styles for p, v in together["style"] if p.style == style)
     return rows

@@ -66,6 +66,8 @@ def test_each_row_counts_its_own_failures() -> None:
     rows = table(asked, verdicts)
     assert rows["single object, without the right to say none"]["figure"] == 12.5
     assert rows["single object"]["figure"] == 87.5
+    by_kind = rows["single object"]["by what is asked"]
+    assert (by_kind[asked["single"][3].place], by_kind["neither size nor place"]) == (0.0, 100.0)
     assert (rows["style"]["figure"], rows["style"]["reached"]) == (87.5, False)
 
 
