@@ -236,7 +236,7 @@ def _background(rng: np.random.Generator) -> str:
 
 
 def _single(rng: np.random.Generator) -> PlacedObject:
-    # Small ones and those at the left and the right have more than their share of what is asked: they were learned last.
+    # Small ones and those at the left and the right have more than their share: they were learned last.
     draw = rng.random()
     size = "normal" if draw < 0.54 else "big" if draw < 0.70 else "small"
     place = (
