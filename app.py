@@ -242,6 +242,7 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
     auth = tuple(flags.auth.split(":", 1)) if flags.auth else None
     guest = tuple(flags.guest.split(":", 1)) if flags.guest else None
     hosts = {*LOOPBACK, flags.host}
+    guards = middleware(engine, gallery, hosts=hosts, auth=auth, guest=guest, replay_page=replay_page, uploads=uploads)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     try:
@@ -252,18 +253,7 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
                 share=flags.share,
                 prevent_thread_lock=True,
                 quiet=True,
-                app_kwargs={
-                    "openapi_url": None,
-                    "middleware": middleware(
-                        engine,
-                        gallery,
-                        hosts=hosts,
-                        auth=auth,
-                        guest=guest,
-                        replay_page=replay_page,
-                        uploads=uploads,
-                    ),
-                },
+                app_kwargs={"openapi_url": None, "middleware": guards},
                 **launch,
             )
         except OSError:

@@ -141,6 +141,8 @@ PLACES: dict[str, tuple[str, ...]] = {
     "top": ("at the top", "in the upper half"),
     "bottom": ("at the bottom", "in the lower half"),
 }
+# Where a single object is drawn that is not in the middle; what is named twice is twice as likely.
+OFF_CENTER = ("left", "left", "right", "right", "top", "bottom")
 RELATIONS: dict[str, tuple[str, ...]] = {
     "left of": ("left of", "to the left of"),
     "right of": ("right of", "to the right of"),
@@ -239,11 +241,7 @@ def _single(rng: np.random.Generator) -> PlacedObject:
     # Small ones and those at the left and the right have more than their share: they were learned last.
     draw = rng.random()
     size = "normal" if draw < 0.54 else "big" if draw < 0.70 else "small"
-    place = (
-        "center"
-        if size == "big" or rng.random() < 0.5
-        else _pick(rng, ("left", "left", "right", "right", "top", "bottom"))
-    )
+    place = "center" if size == "big" or rng.random() < 0.5 else _pick(rng, OFF_CENTER)
     return place_object(_pick(rng, OBJECTS), size, place, rng)
 
 
