@@ -35,7 +35,7 @@ from training.schedule import make_scheduler
 from training.state import FigureLog, generator_for, load_state, save_config, save_state
 from training.tokenizer import MODEL_MAX_LENGTH, carry_over, ensure_tokenizer, load_tokenizer, vocabulary_checksum
 from training.workers import Workers, randn_rows, run_workers
-from training.world import SIZE
+from training.world import SIZE, draw_scene, is_plain_single
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,11 @@ class UnetConfig:
     warmup: int = 200
     weight_decay: float = 0.0
     clip: float = 1.0
-    # Share of empty captions, which classifier-free guidance needs. At 0.12 the empty prompt drew blends of objects.
+    # Share of empty captions, which classifier-free guidance needs.
     caption_dropout: float = 0.15
+    # The same of pictures of one plain object, which is what the empty prompt should draw. None: as all others. With
+    # every kind of picture alike the empty prompt had to hold the whole world at once, and drew blends of objects.
+    plain_single_dropout: float | None = None
     snr_gamma: float = 5.0
     ema: float = 0.998
 
@@ -108,11 +111,22 @@ def make_text_encoder(config: UnetConfig, tokenizer: CLIPTokenizer) -> CLIPTextM
     )
 
 
-def choose_tokens(config: UnetConfig, tokens: Tensor, empty: Tensor, generator: torch.Generator) -> Tensor:
-    """One wording of each caption, or none: int16 (B, WORDINGS, 77), (77,) => int64 (B, 77)."""
+def dropout_shares(config: UnetConfig, seed: int, count: int) -> Tensor:
+    """How likely each of the samples 0 ... count-1 of the world `seed` loses its caption, (count,)."""
+    if config.plain_single_dropout is None:
+        return torch.full((count,), config.caption_dropout)
+    single = torch.tensor([is_plain_single(draw_scene(seed, index)) for index in range(count)])
+    return torch.where(single, config.plain_single_dropout, config.caption_dropout)
+
+
+def choose_tokens(tokens: Tensor, empty: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
+    """One wording of each caption, or none: int16 (B, WORDINGS, 77), (77,), (B,) => int64 (B, 77).
+
+    `shares`: how likely each caption is dropped (`dropout_shares`).
+    """
     device = generator.device
     wording = torch.randint(tokens.shape[1], (len(tokens),), generator=generator, device=device)
-    dropped = torch.rand(len(tokens), generator=generator, device=device) < config.caption_dropout
+    dropped = torch.rand(len(tokens), generator=generator, device=device) < shares
     chosen = tokens[torch.arange(len(tokens), device=device), wording]
     return torch.where(dropped[:, None], empty, chosen).long()
 
@@ -166,6 +180,7 @@ def train(
     weights = min_snr_weights(torch.arange(len(alphas_cumprod)), alphas_cumprod, config.snr_gamma)
     alphas_cumprod, weights = alphas_cumprod.to(hardware.device), weights.to(hardware.device)
     known_latents, known_tokens = cached.latents.to(hardware.device), cached.tokens.to(hardware.device)
+    shares = dropout_shares(config, cached.seed, len(cached.latents)).to(hardware.device)
     empty = tokenize(tokenizer, [""])[0].to(hardware.device, known_tokens.dtype)
 
     if options.compile:
@@ -186,7 +201,7 @@ def train(
         rows = workers.rows(config.batch)
         generator = generator_for(config.seed, step, hardware.device)
         indices = torch.from_numpy(cached.draw(config.batch, step, config.seed)).to(hardware.device, non_blocking=True)
-        tokens = choose_tokens(config, known_tokens[indices], empty, generator)[rows.start : rows.stop]
+        tokens = choose_tokens(known_tokens[indices], empty, shares[indices], generator)[rows.start : rows.stop]
         latents = known_latents[indices[rows.start : rows.stop]].float()
         timesteps = draw_timesteps(config.batch, weights, generator)[rows.start : rows.stop]
         noise = randn_rows((config.batch, *latents.shape[1:]), rows, generator)
@@ -250,6 +265,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=UnetConfig.batch)
     parser.add_argument("--warmup", type=int, default=UnetConfig.warmup, help="steps until the rate is whole")
     parser.add_argument("--caption-dropout", type=float, default=UnetConfig.caption_dropout)
+    parser.add_argument("--plain-single-dropout", type=float, help="the same of pictures of one plain object")
     parser.add_argument("--ema", type=float, default=UnetConfig.ema, help="decay of the average that ships")
     parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
     parser.add_argument("--vae", type=Path, help="decodes the sample sheets; else that of --from, or of the run")
@@ -263,6 +279,7 @@ def main() -> None:
         batch=options.batch,
         warmup=options.warmup,
         caption_dropout=options.caption_dropout,
+        plain_single_dropout=options.plain_single_dropout,
         ema=options.ema,
     )
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)

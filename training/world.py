@@ -228,6 +228,11 @@ def draw_scene(seed: int, index: int) -> Scene:
     )
 
 
+def is_plain_single(scene: Scene) -> bool:
+    """Whether it shows one object, normal or big, in no particular style: the picture that no words ask for."""
+    return len(scene.objects) == 1 and scene.objects[0].size != "small" and scene.style == "plain"
+
+
 def _pick(rng: np.random.Generator, choices: object) -> str:
     names = list(choices)  # type: ignore[call-overload]
     return str(names[int(rng.integers(len(names)))])
