@@ -112,7 +112,10 @@ def make_text_encoder(config: UnetConfig, tokenizer: CLIPTokenizer) -> CLIPTextM
 
 
 def dropout_shares(config: UnetConfig, seed: int, count: int) -> Tensor:
-    """How likely each of the samples 0 ... count-1 of the world `seed` loses its caption, (count,)."""
+    """How likely each of the samples 0 ... count-1 of the world `seed` loses its caption, (count,).
+
+    The samples are drawn up again, not rendered: `world.py` must be as it was when their latents were made.
+    """
     if config.plain_single_dropout is None:
         return torch.full((count,), config.caption_dropout)
     single = torch.tensor([is_plain_single(draw_scene(seed, index)) for index in range(count)])
@@ -264,8 +267,10 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=UnetConfig.learning_rate)
     parser.add_argument("--batch", type=int, default=UnetConfig.batch)
     parser.add_argument("--warmup", type=int, default=UnetConfig.warmup, help="steps until the rate is whole")
-    parser.add_argument("--caption-dropout", type=float, default=UnetConfig.caption_dropout)
-    parser.add_argument("--plain-single-dropout", type=float, help="the same of pictures of one plain object")
+    parser.add_argument(
+        "--caption-dropout", type=float, default=UnetConfig.caption_dropout, help="share of captions left empty"
+    )
+    parser.add_argument("--plain-single-dropout", type=float, help="the same share for pictures of one plain object")
     parser.add_argument("--ema", type=float, default=UnetConfig.ema, help="decay of the average that ships")
     parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
     parser.add_argument("--vae", type=Path, help="decodes the sample sheets; else that of --from, or of the run")
