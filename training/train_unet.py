@@ -27,15 +27,16 @@ from training.compiled import compile_in_place
 from training.drawn import RUNS, tokenize
 from training.ema import Average
 from training.encode_latents import load_latents, load_vae
-from training.losses import conditional_ldm_loss, draw_timesteps, high_noise_weights, min_snr_weights
+from training.losses import conditional_ldm_loss, high_noise_weights, min_snr_weights
 from training.options import PLAIN, SAVE_EVERY, RunOptions, add_compile_argument, add_run_arguments, read_run_options
 from training.pictures import Settings
 from training.samples import Timer, UnetSamples, sheet_path
 from training.schedule import make_scheduler
-from training.state import FigureLog, generator_for, load_state, save_config, save_state
+from training.state import FigureLog, load_state, save_config, save_state
 from training.tokenizer import MODEL_MAX_LENGTH, carry_over, ensure_tokenizer, load_tokenizer, vocabulary_checksum
-from training.workers import Workers, randn_rows, run_workers
-from training.world import SIZE, draw_scene, is_plain_single
+from training.unet_batches import UnetBatches
+from training.workers import Workers, run_workers
+from training.world import SIZE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +63,9 @@ class UnetConfig:
     clip: float = 1.0
     # Share of empty captions, which classifier-free guidance needs.
     caption_dropout: float = 0.15
-    # The same of pictures of one plain object, which is what the empty prompt should draw. None: as all others. With
-    # every kind of picture alike the empty prompt had to hold the whole world at once, and drew blends of objects.
-    plain_single_dropout: float | None = None
+    # Share of each batch that is pictures of one plain object without a caption, their noise coupled to the object:
+    # what the empty prompt should draw. Drawn for this alone, so that no kind of picture loses more of its captions.
+    unprompted: float = 0.0
     snr_gamma: float = 5.0
     ema: float = 0.998
 
@@ -109,29 +110,6 @@ def make_text_encoder(config: UnetConfig, tokenizer: CLIPTokenizer) -> CLIPTextM
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-
-
-def dropout_shares(config: UnetConfig, seed: int, count: int) -> Tensor:
-    """How likely each of the samples 0 ... count-1 of the world `seed` loses its caption, (count,).
-
-    The samples are drawn up again, not rendered: `world.py` must be as it was when their latents were made.
-    """
-    if config.plain_single_dropout is None:
-        return torch.full((count,), config.caption_dropout)
-    single = torch.tensor([is_plain_single(draw_scene(seed, index)) for index in range(count)])
-    return torch.where(single, config.plain_single_dropout, config.caption_dropout)
-
-
-def choose_tokens(tokens: Tensor, empty: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
-    """One wording of each caption, or none: int16 (B, WORDINGS, 77), (77,), (B,) => int64 (B, 77).
-
-    `shares`: how likely each caption is dropped (`dropout_shares`).
-    """
-    device = generator.device
-    wording = torch.randint(tokens.shape[1], (len(tokens),), generator=generator, device=device)
-    dropped = torch.rand(len(tokens), generator=generator, device=device) < shares
-    chosen = tokens[torch.arange(len(tokens), device=device), wording]
-    return torch.where(dropped[:, None], empty, chosen).long()
 
 
 def train(
@@ -182,9 +160,7 @@ def train(
     alphas_cumprod = make_scheduler().alphas_cumprod
     weights = min_snr_weights(torch.arange(len(alphas_cumprod)), alphas_cumprod, config.snr_gamma)
     alphas_cumprod, weights = alphas_cumprod.to(hardware.device), weights.to(hardware.device)
-    known_latents, known_tokens = cached.latents.to(hardware.device), cached.tokens.to(hardware.device)
-    shares = dropout_shares(config, cached.seed, len(cached.latents)).to(hardware.device)
-    empty = tokenize(tokenizer, [""])[0].to(hardware.device, known_tokens.dtype)
+    batches = UnetBatches(cached, tokenize(tokenizer, [""])[0], weights, config, hardware.device)
 
     if options.compile:
         compile_in_place(unet)
@@ -202,12 +178,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         rows = workers.rows(config.batch)
-        generator = generator_for(config.seed, step, hardware.device)
-        indices = torch.from_numpy(cached.draw(config.batch, step, config.seed)).to(hardware.device, non_blocking=True)
-        tokens = choose_tokens(known_tokens[indices], empty, shares[indices], generator)[rows.start : rows.stop]
-        latents = known_latents[indices[rows.start : rows.stop]].float()
-        timesteps = draw_timesteps(config.batch, weights, generator)[rows.start : rows.stop]
-        noise = randn_rows((config.batch, *latents.shape[1:]), rows, generator)
+        latents, tokens, timesteps, noise = batches.draw(step, rows)
         balance = high_noise_weights(timesteps, alphas_cumprod)
         with hardware.autocast():
             prompt_embeds = text_encoder(tokens)[0]  # (B, 77, dim)
@@ -270,7 +241,12 @@ def main() -> None:
     parser.add_argument(
         "--caption-dropout", type=float, default=UnetConfig.caption_dropout, help="share of captions left empty"
     )
-    parser.add_argument("--plain-single-dropout", type=float, help="the same share for pictures of one plain object")
+    parser.add_argument(
+        "--unprompted",
+        type=float,
+        default=UnetConfig.unprompted,
+        help="share of each batch that is plain single objects without a caption, their noise coupled to the object",
+    )
     parser.add_argument("--ema", type=float, default=UnetConfig.ema, help="decay of the average that ships")
     parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
     parser.add_argument("--vae", type=Path, help="decodes the sample sheets; else that of --from, or of the run")
@@ -284,7 +260,7 @@ def main() -> None:
         batch=options.batch,
         warmup=options.warmup,
         caption_dropout=options.caption_dropout,
-        plain_single_dropout=options.plain_single_dropout,
+        unprompted=options.unprompted,
         ema=options.ema,
     )
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)

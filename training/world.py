@@ -228,9 +228,15 @@ def draw_scene(seed: int, index: int) -> Scene:
     )
 
 
-def is_plain_single(scene: Scene) -> bool:
-    """Whether it shows one object, normal or big, in no particular style: the picture that no words ask for."""
-    return len(scene.objects) == 1 and scene.objects[0].size != "small" and scene.style == "plain"
+def plain_single(scene: Scene) -> int | None:
+    """The number of its object in `OBJECTS` when it shows one, normal or big, in the middle, in no particular style.
+
+    That is the picture that no words ask for. None for all others.
+    """
+    if len(scene.objects) != 1 or scene.style != "plain":
+        return None
+    only = scene.objects[0]
+    return list(OBJECTS).index(only.name) if only.size != "small" and only.place == "center" else None
 
 
 def _pick(rng: np.random.Generator, choices: object) -> str:

@@ -1,0 +1,105 @@
+"""What the U-Net's training shows: some captions dropped, as guidance needs; plain objects for the empty prompt."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from training.coupling import ALONE, couple, object_directions
+from training.encode_latents import CachedLatents
+from training.train_unet import UnetConfig
+from training.unet_batches import UnetBatch, UnetBatches, choose_tokens, plain_objects
+from training.world import OBJECTS, draw_scene
+
+SEED, COUNT = 3, 2000
+EMPTY = torch.full((77,), -1, dtype=torch.int16)
+
+
+def wordings(count: int) -> torch.Tensor:
+    """Captions that tell whose they are: row r's are filled with 10 r, 10 r + 1, ... (the empty one with -1)."""
+    numbers = torch.arange(4)[None, :, None] + 10 * torch.arange(count)[:, None, None]
+    return numbers.expand(count, 4, 77).to(torch.int16)
+
+
+def batches(**shares: float) -> UnetBatches:
+    """Batches of 256 of pictures whose latents are, on the average, their own number."""
+    latents = torch.randn(COUNT, 4, 16, 16) * 0.1 + torch.arange(COUNT).view(-1, 1, 1, 1)
+    cached = CachedLatents(latents, SEED, 1.0, wordings(COUNT))
+    config = UnetConfig(batch=256, **shares)  # type: ignore[arg-type]
+    return UnetBatches(cached, EMPTY, torch.ones(1000), config, torch.device("cpu"))
+
+
+def pictures(batch: UnetBatch) -> torch.Tensor:
+    """Their numbers, (B,)."""
+    return batch.latents.mean(dim=(1, 2, 3)).round().long()
+
+
+def test_what_is_dropped_is_the_empty_caption_and_the_rest_are_wordings_of_their_own_picture() -> None:
+    shares = torch.cat([torch.zeros(100), torch.full((50,), 0.5), torch.ones(50)])
+    chosen = choose_tokens(wordings(200), EMPTY, shares, torch.Generator().manual_seed(1))
+    assert chosen.dtype == torch.int64
+    first = chosen[:, 0]
+    assert (chosen == first[:, None]).all()
+    assert (first[:100] // 10 == torch.arange(100)).all()
+    assert set((first[:100] % 10).tolist()) == {0, 1, 2, 3}
+    assert 10 < int((first[100:150] == -1).sum()) < 40
+    assert (first[150:] == -1).all()
+
+
+def test_plain_objects_are_single_ones_in_the_middle_in_no_style() -> None:
+    names = list(OBJECTS)
+    for index, number in enumerate(plain_objects(SEED, 300).tolist()):
+        scene = draw_scene(SEED, index)
+        middle = [one for one in scene.objects if one.size in ("normal", "big") and one.place == "center"]
+        if len(scene.objects) == 1 and middle and scene.style == "plain":
+            assert names[number] == middle[0].name
+        else:
+            assert number == ALONE
+
+
+def test_a_share_of_a_batch_is_plain_objects_without_a_caption() -> None:
+    plain = plain_objects(SEED, COUNT) != ALONE
+    batch = batches(unprompted=0.5, caption_dropout=0.0).draw(0, range(256))
+    shown = pictures(batch)
+    empty = batch.tokens[:, 0] == -1
+    assert 90 < int(empty.sum()) < 166
+    assert plain[shown[empty]].all()
+    assert (batch.tokens[~empty, 0] // 10 == shown[~empty]).all()
+
+
+def test_rows_are_the_same_for_any_number_of_processes() -> None:
+    some = batches(unprompted=0.5)
+    whole, half = some.draw(3, range(256)), some.draw(3, range(128, 256))
+    for all_rows, later_rows in zip(whole, half, strict=True):
+        assert torch.equal(all_rows[128:], later_rows)
+
+
+def test_without_a_share_each_epoch_shows_every_picture_once() -> None:
+    shown = torch.cat([pictures(batches().draw(step, range(256))) for step in range(COUNT // 256)])
+    assert len(set(shown.tolist())) == len(shown)
+
+
+def test_coupled_noise_points_along_its_object_and_stays_normal() -> None:
+    generator = torch.Generator().manual_seed(1)
+    objects = torch.arange(400) % 5 - 1  # four objects, and pictures with none
+    latents = torch.randn(400, 4, 8, 8, generator=generator) + objects.view(-1, 1, 1, 1)
+    directions = object_directions(latents, objects, 4)
+    flat = directions.flatten(1)
+    assert torch.allclose(flat @ flat.T, torch.eye(4), atol=1e-5)
+    noise = torch.randn(20000, 4, 8, 8, generator=generator)
+    asked = torch.arange(20000) % 5 - 1
+    coupled = couple(noise, asked, directions)
+    components = coupled.flatten(1) @ flat.T
+    some = asked != ALONE
+    assert (components.argmax(dim=1) == asked)[some].all()
+    assert torch.equal(coupled[~some], noise[~some])
+    # Of all pictures together the noise is still N(0, I), along the directions as well as across them.
+    assert components[some].mean(dim=0).abs().max() < 0.04
+    assert (components[some].std(dim=0) - 1).abs().max() < 0.03
+    assert (coupled.std() - 1).abs() < 0.01
+    assert torch.allclose(coupled.flatten(1).norm(dim=1), noise.flatten(1).norm(dim=1), atol=1e-3)
+
+
+def test_directions_need_a_picture_of_every_object() -> None:
+    with pytest.raises(ValueError, match="pictures of each of 3"):
+        object_directions(torch.randn(4, 4, 2, 2), torch.tensor([0, 1, 1, ALONE]), 3)

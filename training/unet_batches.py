@@ -1,0 +1,119 @@
+"""What the U-Net is shown in each step: latents, captions or none, timesteps and noise."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from training.coupling import ALONE, couple, object_directions
+from training.encode_latents import CachedLatents
+from training.losses import draw_timesteps
+from training.state import generator_for
+from training.workers import randn_rows
+from training.world import OBJECTS, draw_scene, plain_single
+
+
+def plain_objects(seed: int, count: int) -> Tensor:
+    """Which object each of the samples 0 ... count-1 of the world `seed` shows plainly, or `ALONE`; int64 (count,).
+
+    The samples are drawn up again, not rendered: `world.py` must be as it was when their latents were made.
+    """
+    shown = [plain_single(draw_scene(seed, index)) for index in range(count)]
+    return torch.tensor([ALONE if number is None else number for number in shown])
+
+
+def choose_tokens(tokens: Tensor, empty: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
+    """One wording of each caption, or none: int16 (B, WORDINGS, 77), (77,), (B,) => int64 (B, 77).
+
+    `shares`: how likely each caption is dropped.
+    """
+    device = generator.device
+    wording = torch.randint(tokens.shape[1], (len(tokens),), generator=generator, device=device)
+    dropped = torch.rand(len(tokens), generator=generator, device=device) < shares
+    chosen = tokens[torch.arange(len(tokens), device=device), wording]
+    return torch.where(dropped[:, None], empty, chosen).long()
+
+
+class Unprompted:
+    """Puts pictures of one plain object in the place of a share of each batch, to be shown without a caption."""
+
+    def __init__(self, latents: Tensor, objects: Tensor, share: float) -> None:
+        """latents: (N, 4, 16, 16), all that there are; objects: (N,) of `plain_objects`. Raises ValueError when some
+        object is shown plainly by none of them."""
+        self.share = share
+        self._objects = objects
+        self._plain = torch.nonzero(objects != ALONE).flatten()
+        self._directions = object_directions(latents, objects, len(OBJECTS))
+
+    def replace(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A batch's indices (B,) with some replaced, and which these are, bool (B,)."""
+        count, device = len(indices), generator.device
+        chosen = torch.rand(count, generator=generator, device=device) < self.share
+        others = self._plain[torch.randint(len(self._plain), (count,), generator=generator, device=device)]
+        return torch.where(chosen, others, indices), chosen
+
+    def couple(self, noise: Tensor, indices: Tensor, chosen: Tensor) -> Tensor:
+        """The noise (B, 4, 16, 16) of pictures `indices`, that of the `chosen` ones coupled to their objects."""
+        return couple(noise, torch.where(chosen, self._objects[indices], ALONE), self._directions)
+
+
+class Shares(Protocol):
+    """What of the U-Net's configuration decides over its batches."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def caption_dropout(self) -> float: ...
+    @property
+    def unprompted(self) -> float: ...
+
+
+class UnetBatch(NamedTuple):
+    """The rows of one process: latents and noise (B, 4, 16, 16), tokens (B, 77), timesteps (B,)."""
+
+    latents: Tensor
+    tokens: Tensor
+    timesteps: Tensor
+    noise: Tensor
+
+
+class UnetBatches:
+    """Draws every batch of a run anew from its seed and the number of the step."""
+
+    def __init__(
+        self, cached: CachedLatents, empty: Tensor, weights: Tensor, shares: Shares, device: torch.device
+    ) -> None:
+        """empty: tokens of the empty caption, (77,); weights: how often each timestep is drawn, (T,)."""
+        assert cached.tokens is not None
+        self._cached = cached
+        self._latents, self._tokens = cached.latents.to(device), cached.tokens.to(device)
+        self._empty = empty.to(device, self._tokens.dtype)
+        self._weights = weights
+        self._shares = shares
+        self._device = device
+        self._unprompted = None
+        if shares.unprompted:
+            objects = plain_objects(cached.seed, len(cached.latents)).to(device)
+            self._unprompted = Unprompted(self._latents, objects, shares.unprompted)
+
+    def draw(self, step: int, rows: range) -> UnetBatch:
+        """Those `rows` of batch number `step`; all random numbers are drawn for the whole batch, so any process may."""
+        shares, device, mine = self._shares, self._device, slice(rows.start, rows.stop)
+        generator = generator_for(shares.seed, step, device)
+        indices = torch.from_numpy(self._cached.draw(shares.batch, step, shares.seed)).to(device, non_blocking=True)
+        dropout = torch.full((shares.batch,), shares.caption_dropout, device=device)
+        chosen = torch.zeros(shares.batch, dtype=torch.bool, device=device)
+        if self._unprompted is not None:
+            indices, chosen = self._unprompted.replace(indices, generator)
+            dropout[chosen] = 1.0
+        tokens = choose_tokens(self._tokens[indices], self._empty, dropout, generator)[mine]
+        latents = self._latents[indices[mine]].float()
+        timesteps = draw_timesteps(shares.batch, self._weights, generator)[mine]
+        noise = randn_rows((shares.batch, *latents.shape[1:]), rows, generator)
+        if self._unprompted is not None:
+            noise = self._unprompted.couple(noise, indices[mine], chosen[mine])
+        return UnetBatch(latents, tokens, timesteps, noise)
