@@ -2,47 +2,66 @@
 
 Without words only the noise can say what is drawn. Where noise and picture are drawn independently, the U-Net must find
 that decision in data that hardly shows through at large t, and answers with the mean of what is possible. So pictures
-that are shown without a caption get noise that leans towards their own object more than towards any other.
+that are shown without a caption get noise that tells their object: by the signs of its components along a few
+directions in which objects differ most, one pattern of signs for each object.
 
 That is a coupling of noise and data with both marginals as they were: the noise of all pictures together is N(0, I),
 as in generation, and the forward process keeps its form. Deterministic samplers follow such a coupling exactly
 (Pooladian et al. 2023, "Multisample Flow Matching"; Tong et al. 2024, minibatch optimal transport; Li et al. 2024,
 "Immiscible Diffusion", for noise prediction); those that add noise on the way follow it in part. Pictures with a
 caption keep independent noise, since there the words decide.
+
+Tried first: noise that points along its object's own direction more than along the 63 others'. A linear look at that
+tells 9 % of it (2.35^2 / 64), so there is little to begin to learn by, and nothing was learned in 450 steps.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-ALONE = -1  # the object of a picture that has none of its own to lean to
+ALONE = -1  # the object of a picture that has none of its own
 
 
-def object_directions(latents: Tensor, objects: Tensor, count: int) -> Tensor:
-    """Orthonormal directions, (count, C, H, W), of which number k is as near as can be to the mean latents of object k.
+class Coupling:
+    """`count` objects, a power of two, told apart by the signs of the noise along log2(count) directions.
 
-    latents: (N, C, H, W); objects: (N,), the number of the object that each shows, or `ALONE` for those to leave out.
-    Symmetric orthogonalisation (Loewdin 1950): of all orthonormal sets the nearest to the means in least squares.
-    Raises ValueError when some object is shown by none.
+    Objects that look alike get signs that are alike: signs and directions are chosen in turns so that the objects' mean
+    latents lie as far as can be in their own orthant (iterative quantisation, Gong & Lazebnik 2011, with each orthant
+    given to one object).
     """
-    shown = torch.bincount(objects[objects != ALONE], minlength=count)
-    if len(shown) != count or not bool(shown.all()):
-        raise ValueError(f"objects: pictures of each of {count} are needed, there are {shown.tolist()}")
-    means = torch.stack([latents[objects == number].float().mean(dim=0) for number in range(count)])
-    left, _, right = torch.linalg.svd(means.flatten(1), full_matrices=False)
-    return (left @ right).view_as(means)
 
+    def __init__(self, latents: Tensor, objects: Tensor, count: int, rounds: int = 50) -> None:
+        """latents: (N, C, H, W); objects: (N,), the number of the object that each shows, or `ALONE`.
 
-def couple(noise: Tensor, objects: Tensor, directions: Tensor) -> Tensor:
-    """Noise (B, C, H, W) that, of all `directions`, points most along that of its object; as it was for `ALONE`.
+        Raises ValueError when `count` is no power of two, or some object is shown by none.
+        """
+        shown = torch.bincount(objects[objects != ALONE], minlength=count)
+        if len(shown) != count or not bool(shown.all()):
+            raise ValueError(f"objects: pictures of each of {count} are needed, there are {shown.tolist()}")
+        bits = count.bit_length() - 1
+        if 2**bits != count:
+            raise ValueError(f"count: must be a power of two, got {count}")
+        means = torch.stack([latents[objects == number].float().mean(dim=0) for number in range(count)]).flatten(1)
+        means = means - means.mean(dim=0)
+        orthants = 1.0 - 2.0 * (torch.arange(count)[:, None] >> torch.arange(bits) & 1).to(means)  # (count, bits)
+        directions = torch.linalg.svd(means, full_matrices=False)[2][:bits]
+        for _ in range(rounds):
+            _, own = linear_sum_assignment((means @ directions.T @ orthants.T).cpu().numpy(), maximize=True)
+            signs = orthants[torch.from_numpy(np.asarray(own)).to(orthants.device)]
+            left, _, right = torch.linalg.svd(signs.T @ means, full_matrices=False)
+            directions = left @ right
+        self.signs = signs  # (count, bits), of 1 and -1; no two rows alike
+        self.directions = directions  # (bits, C * H * W), orthonormal
 
-    The component along the object's direction is exchanged with the largest one: a reflection, which leaves N(0, I)
-    what it is when all objects are equally likely.
-    """
-    components = noise.flatten(1) @ directions.flatten(1).T  # (B, K)
-    largest = components.argmax(dim=1)
-    own = torch.where(objects == ALONE, largest, objects)  # exchanged with itself
-    rows = torch.arange(len(noise), device=noise.device)
-    difference = components[rows, largest] - components[rows, own]
-    return noise + difference.view(-1, 1, 1, 1) * (directions[own] - directions[largest])
+    def apply(self, noise: Tensor, objects: Tensor) -> Tensor:
+        """Noise (B, C, H, W) with the signs of its objects (B,) along all directions; as it was for `ALONE`.
+
+        Reflections: they leave N(0, I) what it is when all objects are equally likely.
+        """
+        components = noise.flatten(1) @ self.directions.T  # (B, bits)
+        wanted = components.abs() * self.signs[objects.clamp(min=0)]
+        change = torch.where((objects == ALONE)[:, None], 0.0, wanted - components)
+        return noise + (change @ self.directions).view_as(noise)

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from training.coupling import ALONE, couple, object_directions
+from training.coupling import ALONE, Coupling
 from training.encode_latents import CachedLatents
 from training.losses import draw_timesteps
 from training.state import generator_for
@@ -45,7 +45,7 @@ class Unprompted:
         self.share = share
         self._objects = objects
         self._plain = torch.nonzero(objects != ALONE).flatten()
-        self._directions = object_directions(latents, objects, len(OBJECTS))
+        self._coupling = Coupling(latents, objects, len(OBJECTS))
 
     def replace(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A batch's indices (B,) with some replaced, and which these are, bool (B,)."""
@@ -56,7 +56,7 @@ class Unprompted:
 
     def couple(self, noise: Tensor, indices: Tensor, chosen: Tensor) -> Tensor:
         """The noise (B, 4, 16, 16) of pictures `indices`, that of the `chosen` ones coupled to their objects."""
-        return couple(noise, torch.where(chosen, self._objects[indices], ALONE), self._directions)
+        return self._coupling.apply(noise, torch.where(chosen, self._objects[indices], ALONE))
 
 
 class Shares(Protocol):

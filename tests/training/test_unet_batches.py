@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.coupling import ALONE, couple, object_directions
+from training.coupling import ALONE, Coupling
 from training.encode_latents import CachedLatents
 from training.train_unet import UnetConfig
 from training.unet_batches import UnetBatch, UnetBatches, choose_tokens, plain_objects
@@ -79,19 +79,19 @@ def test_without_a_share_each_epoch_shows_every_picture_once() -> None:
     assert len(set(shown.tolist())) == len(shown)
 
 
-def test_coupled_noise_points_along_its_object_and_stays_normal() -> None:
+def test_coupled_noise_tells_its_object_by_its_signs_and_stays_normal() -> None:
     generator = torch.Generator().manual_seed(1)
-    objects = torch.arange(400) % 5 - 1  # four objects, and pictures with none
-    latents = torch.randn(400, 4, 8, 8, generator=generator) + objects.view(-1, 1, 1, 1)
-    directions = object_directions(latents, objects, 4)
-    flat = directions.flatten(1)
-    assert torch.allclose(flat @ flat.T, torch.eye(4), atol=1e-5)
-    noise = torch.randn(20000, 4, 8, 8, generator=generator)
-    asked = torch.arange(20000) % 5 - 1
-    coupled = couple(noise, asked, directions)
-    components = coupled.flatten(1) @ flat.T
+    objects = torch.arange(450) % 9 - 1  # eight objects, and pictures with none
+    means = torch.randn(9, 4, 8, 8, generator=generator)
+    coupling = Coupling(means[objects] + torch.randn(450, 4, 8, 8, generator=generator), objects, 8)
+    assert len({tuple(row) for row in coupling.signs.tolist()}) == 8
+    assert torch.allclose(coupling.directions @ coupling.directions.T, torch.eye(3), atol=1e-5)
+    noise = torch.randn(18000, 4, 8, 8, generator=generator)
+    asked = torch.arange(18000) % 9 - 1
+    coupled = coupling.apply(noise, asked)
+    components = coupled.flatten(1) @ coupling.directions.T
     some = asked != ALONE
-    assert (components.argmax(dim=1) == asked)[some].all()
+    assert torch.equal(components[some].sign(), coupling.signs[asked[some]])
     assert torch.equal(coupled[~some], noise[~some])
     # Of all pictures together the noise is still N(0, I), along the directions as well as across them.
     assert components[some].mean(dim=0).abs().max() < 0.04
@@ -100,6 +100,17 @@ def test_coupled_noise_points_along_its_object_and_stays_normal() -> None:
     assert torch.allclose(coupled.flatten(1).norm(dim=1), noise.flatten(1).norm(dim=1), atol=1e-3)
 
 
-def test_directions_need_a_picture_of_every_object() -> None:
-    with pytest.raises(ValueError, match="pictures of each of 3"):
-        object_directions(torch.randn(4, 4, 2, 2), torch.tensor([0, 1, 1, ALONE]), 3)
+def test_objects_that_look_alike_get_signs_that_are_alike() -> None:
+    generator = torch.Generator().manual_seed(1)
+    kinds = torch.tensor([-1.0, 1.0]).repeat_interleave(4)  # two kinds of four objects, far apart
+    far, near = torch.randn(2, 8, 4, 8, 8, generator=generator)
+    means = 5 * kinds.view(-1, 1, 1, 1) * far[:1] + near
+    signs = Coupling(means, torch.arange(8), 8).signs
+    assert any(torch.equal(column, kinds) or torch.equal(column, -kinds) for column in signs.T)
+
+
+def test_a_coupling_needs_a_picture_of_every_object_and_as_many_signs() -> None:
+    with pytest.raises(ValueError, match="pictures of each of 4"):
+        Coupling(torch.randn(4, 4, 2, 2), torch.tensor([0, 1, 1, ALONE]), 4)
+    with pytest.raises(ValueError, match="power of two, got 3"):
+        Coupling(torch.randn(3, 4, 2, 2), torch.arange(3), 3)
