@@ -20,6 +20,7 @@ from transformers import CLIPTextModel
 from studio.checkpoints.identify import LATENTS_OF
 from studio.checkpoints.loader import TINY_VAE
 from studio.diffusion.preview import fit_fast_preview
+from training.coupling import load_coupling, save_coupling
 from training.drawn import RUNS, picture_batch
 from training.encode_latents import encoder_misfit, load_latents, load_vae
 from training.schedule import SCHEDULER
@@ -243,6 +244,7 @@ def export_runs(vae_from: Path, latents: Path, unet_run: Path, out: Path, fit_co
     shutil.copytree(unet_run / "tokenizer", out / "tokenizer", dirs_exist_ok=True)
     export(out, vae, unet, text_encoder, fit_count)
     write_json(out / "training_config.json", json.loads((unet_run / "config.json").read_text(encoding="utf-8")))
+    save_coupling(load_coupling(unet_run), out)  # a later run must go on with it
     if drop_strange_tiny(out, vae):
         print(f"{out / TINY_VAE} knew other latents and is gone: run python -m training.train_tiny anew")
     return int(state["step"])

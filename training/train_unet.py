@@ -24,6 +24,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training.budget import Budget
 from training.compiled import compile_in_place
+from training.coupling import load_coupling, save_coupling
 from training.drawn import RUNS, tokenize
 from training.ema import Average
 from training.encode_latents import load_latents, load_vae
@@ -154,13 +155,16 @@ def train(
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds = state["step"], state["seconds"]
-    if workers.is_first:
-        save_config(folder / "config.json", config)
-        log = FigureLog(folder / "figures.jsonl", step)
     alphas_cumprod = make_scheduler().alphas_cumprod
     weights = min_snr_weights(torch.arange(len(alphas_cumprod)), alphas_cumprod, config.snr_gamma)
     alphas_cumprod, weights = alphas_cumprod.to(hardware.device), weights.to(hardware.device)
-    batches = UnetBatches(cached, tokenize(tokenizer, [""])[0], weights, config, hardware.device)
+    batches = UnetBatches(
+        cached, tokenize(tokenizer, [""])[0], weights, config, hardware.device, load_coupling(folder, start)
+    )
+    if workers.is_first:
+        save_config(folder / "config.json", config)
+        save_coupling(batches.coupling, folder)
+        log = FigureLog(folder / "figures.jsonl", step)
 
     if options.compile:
         compile_in_place(unet)

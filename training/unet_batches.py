@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from training.coupling import ALONE, Coupling
+from training.coupling import ALONE, Coupling, make_coupling
 from training.encode_latents import CachedLatents
 from training.losses import draw_timesteps
 from training.state import generator_for
@@ -39,24 +39,23 @@ def choose_tokens(tokens: Tensor, empty: Tensor, shares: Tensor, generator: torc
 class Unprompted:
     """Puts pictures of one plain object in the place of a share of each batch, to be shown without a caption."""
 
-    def __init__(self, latents: Tensor, objects: Tensor, share: float) -> None:
-        """latents: (N, 4, 16, 16), all that there are; objects: (N,) of `plain_objects`. Raises ValueError when some
-        object is shown plainly by none of them."""
-        self.share = share
+    def __init__(self, coupling: Coupling, objects: Tensor, share: float) -> None:
+        """objects: (N,) of `plain_objects`, of all pictures that there are."""
+        self.coupling = coupling
         self._objects = objects
         self._plain = torch.nonzero(objects != ALONE).flatten()
-        self._coupling = Coupling(latents, objects, len(OBJECTS))
+        self._share = share
 
     def replace(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A batch's indices (B,) with some replaced, and which these are, bool (B,)."""
         count, device = len(indices), generator.device
-        chosen = torch.rand(count, generator=generator, device=device) < self.share
+        chosen = torch.rand(count, generator=generator, device=device) < self._share
         others = self._plain[torch.randint(len(self._plain), (count,), generator=generator, device=device)]
         return torch.where(chosen, others, indices), chosen
 
     def couple(self, noise: Tensor, indices: Tensor, chosen: Tensor) -> Tensor:
         """The noise (B, 4, 16, 16) of pictures `indices`, that of the `chosen` ones coupled to their objects."""
-        return self._coupling.apply(noise, torch.where(chosen, self._objects[indices], ALONE))
+        return self.coupling.apply(noise, torch.where(chosen, self._objects[indices], ALONE))
 
 
 class Shares(Protocol):
@@ -85,9 +84,19 @@ class UnetBatches:
     """Draws every batch of a run anew from its seed and the number of the step."""
 
     def __init__(
-        self, cached: CachedLatents, empty: Tensor, weights: Tensor, shares: Shares, device: torch.device
+        self,
+        cached: CachedLatents,
+        empty: Tensor,
+        weights: Tensor,
+        shares: Shares,
+        device: torch.device,
+        coupling: Coupling | None = None,
     ) -> None:
-        """empty: tokens of the empty caption, (77,); weights: how often each timestep is drawn, (T,)."""
+        """empty: tokens of the empty caption, (77,); weights: how often each timestep is drawn, (T,).
+
+        coupling: the one to go on with, else one is made of these latents, if the shares ask for any. Raises ValueError
+        when these latents do not show every object plainly.
+        """
         assert cached.tokens is not None
         self._cached = cached
         self._latents, self._tokens = cached.latents.to(device), cached.tokens.to(device)
@@ -98,7 +107,11 @@ class UnetBatches:
         self._unprompted = None
         if shares.unprompted:
             objects = plain_objects(cached.seed, len(cached.latents)).to(device)
-            self._unprompted = Unprompted(self._latents, objects, shares.unprompted)
+            if coupling is None:
+                coupling = make_coupling(self._latents, objects, len(OBJECTS))
+            coupling = Coupling(coupling.signs.to(device), coupling.directions.to(device))
+            self._unprompted = Unprompted(coupling, objects, shares.unprompted)
+        self.coupling = coupling
 
     def draw(self, step: int, rows: range) -> UnetBatch:
         """Those `rows` of batch number `step`; all random numbers are drawn for the whole batch, so any process may."""

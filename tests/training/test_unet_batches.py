@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from training.coupling import ALONE, Coupling
+from training.coupling import ALONE, load_coupling, make_coupling, save_coupling
 from training.encode_latents import CachedLatents
 from training.train_unet import UnetConfig
 from training.unet_batches import UnetBatch, UnetBatches, choose_tokens, plain_objects
@@ -83,7 +85,7 @@ def test_coupled_noise_tells_its_object_by_its_signs_and_stays_normal() -> None:
     generator = torch.Generator().manual_seed(1)
     objects = torch.arange(450) % 9 - 1  # eight objects, and pictures with none
     means = torch.randn(9, 4, 8, 8, generator=generator)
-    coupling = Coupling(means[objects] + torch.randn(450, 4, 8, 8, generator=generator), objects, 8)
+    coupling = make_coupling(means[objects] + torch.randn(450, 4, 8, 8, generator=generator), objects, 8)
     assert len({tuple(row) for row in coupling.signs.tolist()}) == 8
     assert torch.allclose(coupling.directions @ coupling.directions.T, torch.eye(3), atol=1e-5)
     noise = torch.randn(18000, 4, 8, 8, generator=generator)
@@ -105,12 +107,24 @@ def test_objects_that_look_alike_get_signs_that_are_alike() -> None:
     kinds = torch.tensor([-1.0, 1.0]).repeat_interleave(4)  # two kinds of four objects, far apart
     far, near = torch.randn(2, 8, 4, 8, 8, generator=generator)
     means = 5 * kinds.view(-1, 1, 1, 1) * far[:1] + near
-    signs = Coupling(means, torch.arange(8), 8).signs
+    signs = make_coupling(means, torch.arange(8), 8).signs
     assert any(torch.equal(column, kinds) or torch.equal(column, -kinds) for column in signs.T)
+
+
+def test_a_coupling_is_kept_with_the_weights_that_learned_it(tmp_path: Path) -> None:
+    made = batches(unprompted=0.5).coupling
+    assert made is not None
+    (tmp_path / "run").mkdir()
+    save_coupling(made, tmp_path / "run")
+    kept = load_coupling(tmp_path / "none", None, tmp_path / "run")
+    assert kept is not None
+    assert torch.equal(kept.signs, made.signs)
+    assert torch.equal(kept.directions, made.directions)
+    assert load_coupling(tmp_path / "none") is None
 
 
 def test_a_coupling_needs_a_picture_of_every_object_and_as_many_signs() -> None:
     with pytest.raises(ValueError, match="pictures of each of 4"):
-        Coupling(torch.randn(4, 4, 2, 2), torch.tensor([0, 1, 1, ALONE]), 4)
+        make_coupling(torch.randn(4, 4, 2, 2), torch.tensor([0, 1, 1, ALONE]), 4)
     with pytest.raises(ValueError, match="power of two, got 3"):
-        Coupling(torch.randn(3, 4, 2, 2), torch.arange(3), 3)
+        make_coupling(torch.randn(3, 4, 2, 2), torch.arange(3), 3)
