@@ -48,10 +48,14 @@ class CachedLatents:
     vocabulary: int = 0  # `vocabulary_checksum` of the tokens
 
     def draw(self, count: int, step: int, seed: int) -> np.ndarray:
-        """Indices of the pictures of batch number `step`: each epoch goes once through all, in its own order."""
-        size = len(self.latents)
-        places = np.arange(step * count, (step + 1) * count)
-        return np.array([_order(seed, int(place) // size, size)[int(place) % size] for place in places])
+        """Indices of the pictures of batch number `step` (`draw_indices`)."""
+        return draw_indices(len(self.latents), count, step, seed)
+
+
+def draw_indices(size: int, count: int, step: int, seed: int) -> np.ndarray:
+    """Which of `size` pictures are batch number `step`: each epoch goes once through all, in its own order."""
+    places = np.arange(step * count, (step + 1) * count)
+    return np.array([_order(seed, int(place) // size, size)[int(place) % size] for place in places])
 
 
 @lru_cache(maxsize=2)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from training.compiled import compile_in_place
 from training.coupling import load_coupling, save_coupling
 from training.drawn import RUNS, tokenize
 from training.ema import Average
-from training.encode_latents import load_latents, load_vae
+from training.encode_latents import CachedLatents, load_latents, load_vae
 from training.losses import conditional_ldm_loss, high_noise_weights, min_snr_weights
 from training.options import PLAIN, SAVE_EVERY, RunOptions, add_compile_argument, add_run_arguments, read_run_options
 from training.pictures import Settings
@@ -113,12 +114,26 @@ def make_text_encoder(config: UnetConfig, tokenizer: CLIPTokenizer) -> CLIPTextM
     )
 
 
+def load_all_latents(files: Sequence[Path], vocabulary: Path) -> list[CachedLatents]:
+    """Raises ValueError for one without captions in this vocabulary, or of another autoencoder than the first."""
+    all_latents = [load_latents(file) for file in files]
+    for file, cached in zip(files, all_latents, strict=True):
+        if cached.tokens is None or cached.vocabulary != vocabulary_checksum(vocabulary):
+            raise ValueError(f"{file} has no captions in this vocabulary: run python -m training.encode_latents anew")
+        if cached.scaling_factor != all_latents[0].scaling_factor:
+            raise ValueError(
+                f"{file} is of another autoencoder than {files[0]}: its scaling factor is {cached.scaling_factor}, "
+                f"not {all_latents[0].scaling_factor}"
+            )
+    return all_latents
+
+
 def train(
     workers: Workers,
     config: UnetConfig,
     budget: Budget,
     folder: Path,
-    latents_file: Path,
+    latents_files: Sequence[Path],
     start: Path | None = None,
     options: RunOptions = PLAIN,
     vae_from: Path | None = None,
@@ -127,15 +142,11 @@ def train(
     """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`.
 
     The vocabulary lies in `folder`/tokenizer (`ensure_tokenizer`). `vae_from` decodes the sample sheets. Raises
-    ValueError when the latents have no captions in this vocabulary.
+    ValueError for latents that `load_all_latents` refuses.
     """
     hardware = options.hardware
-    cached = load_latents(latents_file)
+    cached = load_all_latents(latents_files, folder / "tokenizer")
     tokenizer = load_tokenizer(folder / "tokenizer")
-    if cached.tokens is None or cached.vocabulary != vocabulary_checksum(folder / "tokenizer"):
-        raise ValueError(
-            f"{latents_file} has no captions in this vocabulary: run python -m training.encode_latents anew"
-        )
     if start is not None:
         unet = UNet2DConditionModel.from_pretrained(start, subfolder="unet", torch_dtype=torch.float32)
         text_encoder = CLIPTextModel.from_pretrained(start, subfolder="text_encoder", dtype=torch.float32)
@@ -212,7 +223,7 @@ def train(
             assert vae_from is not None
             if samples is None:
                 vae = load_vae(vae_from)
-                vae.register_to_config(scaling_factor=cached.scaling_factor)
+                vae.register_to_config(scaling_factor=cached[0].scaling_factor)
                 samples = UnetSamples(vae, tokenizer, hardware)
             samples.save(sheet_path(folder, step), both, average.weights, Settings())
     if workers.is_first:
@@ -252,7 +263,9 @@ def main() -> None:
         help="share of each batch that is plain single objects without a caption, their noise coupled to the object",
     )
     parser.add_argument("--ema", type=float, default=UnetConfig.ema, help="decay of the average that ships")
-    parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
+    parser.add_argument(
+        "--latents", type=Path, nargs="+", default=[RUNS / "latents.pt"], help="one file or more, of different seeds"
+    )
     parser.add_argument("--vae", type=Path, help="decodes the sample sheets; else that of --from, or of the run")
     parser.add_argument("--run", type=Path, default=RUNS / "unet", help="folder of the run's state and figures")
     options = parser.parse_args()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from training.coupling import ALONE, Coupling, make_coupling
-from training.encode_latents import CachedLatents
+from training.encode_latents import CachedLatents, draw_indices
 from training.losses import draw_timesteps
 from training.state import generator_for
 from training.workers import randn_rows
@@ -85,28 +86,27 @@ class UnetBatches:
 
     def __init__(
         self,
-        cached: CachedLatents,
+        cached: Sequence[CachedLatents],
         empty: Tensor,
         weights: Tensor,
         shares: Shares,
         device: torch.device,
         coupling: Coupling | None = None,
     ) -> None:
-        """empty: tokens of the empty caption, (77,); weights: how often each timestep is drawn, (T,).
-
+        """cached: of one autoencoder, with captions in one vocabulary, shown as if they were one.
+        empty: tokens of the empty caption, (77,); weights: how often each timestep is drawn, (T,).
         coupling: the one to go on with, else one is made of these latents, if the shares ask for any. Raises ValueError
         when these latents do not show every object plainly.
         """
-        assert cached.tokens is not None
-        self._cached = cached
-        self._latents, self._tokens = cached.latents.to(device), cached.tokens.to(device)
+        self._latents = torch.cat([one.latents for one in cached]).to(device)
+        self._tokens = torch.cat([one.tokens for one in cached if one.tokens is not None]).to(device)
         self._empty = empty.to(device, self._tokens.dtype)
         self._weights = weights
         self._shares = shares
         self._device = device
         self._unprompted = None
         if shares.unprompted:
-            objects = plain_objects(cached.seed, len(cached.latents)).to(device)
+            objects = torch.cat([plain_objects(one.seed, len(one.latents)) for one in cached]).to(device)
             if coupling is None:
                 coupling = make_coupling(self._latents, objects, len(OBJECTS))
             coupling = Coupling(coupling.signs.to(device), coupling.directions.to(device))
@@ -117,7 +117,8 @@ class UnetBatches:
         """Those `rows` of batch number `step`; all random numbers are drawn for the whole batch, so any process may."""
         shares, device, mine = self._shares, self._device, slice(rows.start, rows.stop)
         generator = generator_for(shares.seed, step, device)
-        indices = torch.from_numpy(self._cached.draw(shares.batch, step, shares.seed)).to(device, non_blocking=True)
+        drawn = draw_indices(len(self._latents), shares.batch, step, shares.seed)
+        indices = torch.from_numpy(drawn).to(device, non_blocking=True)
         dropout = torch.full((shares.batch,), shares.caption_dropout, device=device)
         chosen = torch.zeros(shares.batch, dtype=torch.bool, device=device)
         if self._unprompted is not None:

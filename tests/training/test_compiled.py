@@ -80,7 +80,7 @@ def test_a_compiled_run_learns_what_an_eager_one_does(tmp_path: Path) -> None:
     budget = Budget(learning_rate=1e-3, warmup=2, steps=6)
     for name, compiled in (("eager", False), ("compiled", True)):
         ensure_tokenizer(tmp_path / name / "tokenizer")
-        train_unet(Workers(), TINY_UNET, budget, tmp_path / name, latents, options=RunOptions(compile=compiled))
+        train_unet(Workers(), TINY_UNET, budget, tmp_path / name, [latents], options=RunOptions(compile=compiled))
     eager, other = (state_weights(tmp_path / name, "weights") for name in ("eager", "compiled"))
     assert eager.keys() == other.keys(), "no names of the compiler's"
     # Adam's first steps are as long for a gradient of nothing but rounding, so single weights may differ.

@@ -117,7 +117,7 @@ def test_a_unet_run_in_half_precision_shows_its_averaged_weights(
         ensure_tokenizer(tmp_path / name / "tokenizer")
         options = RunOptions(hardware=HALF, sheet_minutes=minutes)
         latents, small = tmp_path / "latents.pt", tmp_path / "small"
-        train_unet(Workers(), TINY_UNET, BUDGET, tmp_path / name, latents, options=options, vae_from=small)
+        train_unet(Workers(), TINY_UNET, BUDGET, tmp_path / name, [latents], options=options, vae_from=small)
         weights[name] = torch.load(tmp_path / name / "state.pt", weights_only=True)["weights"]
     torch.testing.assert_close(weights["shown"], weights["quiet"], rtol=0, atol=0)
     assert {value.dtype for value in weights["shown"].values() if value.is_floating_point()} == {torch.float32}

@@ -33,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train_autoencoder(Workers(), TINY_AUTOENCODER, BUDGET, folder / "autoencoder")
         encode(folder / "autoencoder", folder / "latents.pt", COUNT, seed=2, workers=1)
     ensure_tokenizer(folder / "unet" / "tokenizer")
-    train_unet(Workers(), TINY_UNET, BUDGET, folder / "unet", folder / "latents.pt")
+    train_unet(Workers(), TINY_UNET, BUDGET, folder / "unet", [folder / "latents.pt"])
     assert export_runs(folder / "autoencoder", folder / "latents.pt", folder / "unet", folder / "small", 8) == 2
     return folder
 
@@ -65,7 +65,7 @@ def test_from_a_checkpoint_its_shape_and_its_factor_are_kept(runs: Path, monkeyp
     assert list(config.block_out_channels) == list(TINY_UNET.block_out_channels)
     ensure_tokenizer(runs / "on" / "tokenizer")
     nothing = Budget(learning_rate=1e-9, warmup=1, steps=1)
-    train_unet(Workers(), config, nothing, runs / "on", runs / "again.pt", start=runs / "small")
+    train_unet(Workers(), config, nothing, runs / "on", [runs / "again.pt"], start=runs / "small")
     weights = torch.load(runs / "on" / "state.pt", weights_only=True)["weights"]
     before = torch.load(runs / "unet" / "state.pt", weights_only=True)["average"]["weights"]
     torch.testing.assert_close(weights["unet.conv_in.weight"], before["unet.conv_in.weight"], atol=1e-3, rtol=0)

@@ -68,7 +68,7 @@ def test_unet_run_killed_in_the_middle_gives_the_samestate_weights(tmp_path: Pat
 
     def run(workers: Workers, name: str) -> None:
         ensure_tokenizer(tmp_path / name / "tokenizer")
-        train_unet(workers, TINY_UNET, budget, tmp_path / name, latents, save_every=2)
+        train_unet(workers, TINY_UNET, budget, tmp_path / name, [latents], save_every=2)
 
     run(Workers(), "whole")
     with pytest.raises(Killed):

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training.latents_files import save_some_latents
 from training.coupling import ALONE, load_coupling, make_coupling, save_coupling
 from training.encode_latents import CachedLatents
-from training.train_unet import UnetConfig
+from training.state import save_state
+from training.train_unet import UnetConfig, load_all_latents
 from training.unet_batches import UnetBatch, UnetBatches, choose_tokens, plain_objects
 from training.world import OBJECTS, draw_scene
 
@@ -28,7 +30,7 @@ def batches(**shares: float) -> UnetBatches:
     latents = torch.randn(COUNT, 4, 16, 16) * 0.1 + torch.arange(COUNT).view(-1, 1, 1, 1)
     cached = CachedLatents(latents, SEED, 1.0, wordings(COUNT))
     config = UnetConfig(batch=256, **shares)  # type: ignore[arg-type]
-    return UnetBatches(cached, EMPTY, torch.ones(1000), config, torch.device("cpu"))
+    return UnetBatches([cached], EMPTY, torch.ones(1000), config, torch.device("cpu"))
 
 
 def pictures(batch: UnetBatch) -> torch.Tensor:
@@ -79,6 +81,27 @@ def test_rows_are_the_same_for_any_number_of_processes() -> None:
 def test_without_a_share_each_epoch_shows_every_picture_once() -> None:
     shown = torch.cat([pictures(batches().draw(step, range(256))) for step in range(COUNT // 256)])
     assert len(set(shown.tolist())) == len(shown)
+
+
+def test_several_files_are_shown_as_one_each_with_its_own_world() -> None:
+    halves = [
+        CachedLatents(torch.full((60, 4, 16, 16), float(seed)), seed, 1.0, torch.full((60, 4, 77), seed).short())
+        for seed in (3, 4)
+    ]
+    config = UnetConfig(batch=120, caption_dropout=0.0)
+    batch = UnetBatches(halves, EMPTY, torch.ones(1000), config, torch.device("cpu")).draw(0, range(120))
+    assert torch.equal(batch.latents[:, 0, 0, 0], batch.tokens[:, 0].float())
+    assert int((batch.tokens[:, 0] == 4).sum()) == 60
+
+
+def test_latents_of_two_autoencoders_are_refused(tmp_path: Path) -> None:
+    first = save_some_latents(tmp_path / "first")
+    other = tmp_path / "other.pt"
+    state = torch.load(first, weights_only=True)
+    save_state(other, {**state, "scaling_factor": 0.25})
+    assert len(load_all_latents([first, first], tmp_path / "first" / "vocabulary")) == 2
+    with pytest.raises(ValueError, match="another autoencoder"):
+        load_all_latents([first, other], tmp_path / "first" / "vocabulary")
 
 
 def test_coupled_noise_tells_its_object_by_its_signs_and_stays_normal() -> None:
