@@ -1,4 +1,4 @@
-"""Noise that goes with its picture: what lets the empty prompt decide on one object instead of blending several.
+"""Noise that goes with its picture: meant to let the empty prompt decide on one object instead of blending several.
 
 Without words only the noise can say what is drawn. Where noise and picture are drawn independently, the U-Net must find
 that decision in data that hardly shows through at large t, and answers with the mean of what is possible. So pictures
@@ -12,7 +12,8 @@ as in generation, and the forward process keeps its form. Deterministic samplers
 caption keep independent noise, since there the words decide.
 
 Tried first: noise that points along its object's own direction more than along the 63 others'. A linear look at that
-tells 9 % of it (2.35^2 / 64), so there is little to begin to learn by, and nothing was learned in 450 steps.
+tells 9 % of it (2.35^2 / 64), so there is little to begin to learn by, and nothing was learned in 450 steps. How much
+the signs do is not known either: no run without them was made to compare (training/README.md).
 """
 
 from __future__ import annotations
