@@ -1,19 +1,17 @@
-"""Noise that goes with its picture: meant to let the empty prompt decide on one object instead of blending several.
+"""Noise that goes with its picture, so that the empty prompt decides on one object instead of blending several.
 
-Without words only the noise can say what is drawn. Where noise and picture are drawn independently, the U-Net must find
-that decision in data that hardly shows through at large t, and answers with the mean of what is possible. So pictures
-that are shown without a caption get noise that tells their object: by the signs of its components along a few
-directions in which objects differ most, one pattern of signs for each object.
+Without words only the noise can say what is drawn. Where noise and picture are drawn independently, the paths of all
+objects cross at large t: the U-Net must find the decision in data that hardly shows through, and answers with a mean of
+what is possible. So pictures that are shown without a caption get noise that lies nearest to their own object: optimal
+transport between N(0, I) and the objects' mean latents, where no two paths cross. Each object k owns the noises with
+the largest <mean_k, noise> - price_k, and the prices are such that all own as many (semi-discrete optimal transport,
+e.g. Peyre & Cuturi 2019, section 5.2).
 
-That is a coupling of noise and data with both marginals as they were: the noise of all pictures together is N(0, I),
-as in generation, and the forward process keeps its form. Deterministic samplers follow such a coupling exactly
-(Pooladian et al. 2023, "Multisample Flow Matching"; Tong et al. 2024, minibatch optimal transport; Li et al. 2024,
-"Immiscible Diffusion", for noise prediction); those that add noise on the way follow it in part. Pictures with a
-caption keep independent noise, since there the words decide.
-
-Tried first: noise that points along its object's own direction more than along the 63 others'. A linear look at that
-tells 9 % of it (2.35^2 / 64), so there is little to begin to learn by, and nothing was learned in 450 steps. How much
-the signs do is not known either: no run without them was made to compare (training/README.md).
+Both marginals are as they were: the noise of all pictures together is N(0, I), as in generation, and the forward
+process keeps its form. Deterministic samplers follow such a coupling exactly (Pooladian et al. 2023, "Multisample Flow
+Matching"; Tong et al. 2024, minibatch optimal transport; Li et al. 2024, "Immiscible Diffusion", for noise
+prediction); those that add noise on the way follow it in part. Pictures with a caption keep independent noise, since
+there the words decide.
 """
 
 from __future__ import annotations
@@ -21,62 +19,72 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 COUPLING_FILE = "coupling.safetensors"
 ALONE = -1  # the object of a picture that has none of its own
+POOL = 32  # noises that are drawn for each object, on the average, before one is chosen
 
 
 class Coupling(NamedTuple):
-    """K objects, each with a pattern of signs of the noise along log2(K) directions."""
+    """K objects, each with the noises that are its own."""
 
-    signs: Tensor  # (K, log2(K)), of 1 and -1; no two rows alike
-    directions: Tensor  # (log2(K), C * H * W), orthonormal
+    means: Tensor  # (K, C * H * W): the objects' mean latents, less the mean of all
+    prices: Tensor  # (K,)
 
-    def apply(self, noise: Tensor, objects: Tensor) -> Tensor:
-        """Noise (B, C, H, W) with the signs of its objects (B,) along all directions; as it was for `ALONE`.
+    def owners(self, noise: Tensor) -> Tensor:
+        """Noise (B, C, H, W) => the object that owns each, (B,)."""
+        return (noise.flatten(1) @ self.means.T - self.prices).argmax(dim=1)
 
-        Reflections: they leave N(0, I) what it is when all objects are equally likely.
+    def apply(self, noise: Tensor, objects: Tensor, generator: torch.Generator) -> Tensor:
+        """Noise (B, C, H, W) with that of every object's picture replaced by noise of the object's own; objects: (B,).
+
+        As it was for `ALONE`. A noise that nobody found in `POOL` draws for each object (none in 10^14) stays too.
         """
-        components = noise.flatten(1) @ self.directions.T  # (B, log2(K))
-        wanted = components.abs() * self.signs[objects.clamp(min=0)]
-        change = torch.where((objects == ALONE)[:, None], 0.0, wanted - components)
-        return noise + (change @ self.directions).view_as(noise)
+        pool = torch.randn(
+            (POOL * len(self.means), *noise.shape[1:]), generator=generator, device=noise.device, dtype=noise.dtype
+        )
+        owners = self.owners(pool)
+        order = torch.argsort(owners, stable=True)
+        begin = torch.searchsorted(owners[order], torch.arange(len(self.means), device=noise.device))
+        taken = torch.zeros_like(begin)
+        result = noise.clone()
+        for row in torch.nonzero(objects != ALONE).flatten().tolist():
+            number = int(objects[row])
+            place = int(begin[number] + taken[number])
+            if place < len(order) and int(owners[order[place]]) == number:
+                result[row] = pool[order[place]]
+                taken[number] += 1
+        return result
 
 
-def make_coupling(latents: Tensor, objects: Tensor, count: int, rounds: int = 50) -> Coupling:
-    """For `count` objects, a power of two: those that look alike get signs that are alike.
-
-    Signs and directions are chosen in turns so that the objects' mean latents lie as far as can be in their own orthant
-    (iterative quantisation, Gong & Lazebnik 2011, with each orthant given to one object).
+def make_coupling(latents: Tensor, objects: Tensor, count: int, draws: int = 1 << 15, rounds: int = 150) -> Coupling:
+    """For `count` objects. The prices are found by `rounds` rounds over `draws` noises, to a fifth of a share at worst.
 
     latents: (N, C, H, W); objects: (N,), the number of the object that each shows, or `ALONE`. Raises ValueError when
-    `count` is no power of two, or some object is shown by none.
+    some object is shown by none.
     """
     shown = torch.bincount(objects[objects != ALONE], minlength=count)
     if len(shown) != count or not bool(shown.all()):
         raise ValueError(f"objects: pictures of each of {count} are needed, there are {shown.tolist()}")
-    bits = count.bit_length() - 1
-    if 2**bits != count:
-        raise ValueError(f"count: must be a power of two, got {count}")
     means = torch.stack([latents[objects == number].float().mean(dim=0) for number in range(count)]).flatten(1)
     means = means - means.mean(dim=0)
-    orthants = 1.0 - 2.0 * (torch.arange(count)[:, None] >> torch.arange(bits) & 1).to(means)  # (count, bits)
-    directions = torch.linalg.svd(means, full_matrices=False)[2][:bits]
-    for _ in range(rounds):
-        _, own = linear_sum_assignment((means @ directions.T @ orthants.T).cpu().numpy(), maximize=True)
-        signs = orthants[torch.from_numpy(np.asarray(own)).to(orthants.device)]
-        left, _, right = torch.linalg.svd(signs.T @ means, full_matrices=False)
-        directions = left @ right
-    return Coupling(signs, directions)
+    # <mean_k, noise> of all k together is N(0, means means^T): there is no need to draw the noises themselves.
+    vectors, spread, _ = torch.linalg.svd(means.cpu(), full_matrices=False)
+    generator = torch.Generator().manual_seed(0)
+    scores = (torch.randn(draws, len(spread), generator=generator) * spread) @ vectors.T
+    prices = torch.zeros(count)
+    for number in range(rounds):
+        owned = torch.bincount((scores - prices).argmax(dim=1), minlength=count) / draws
+        # The gain falls with the rounds: at first prices have far to go, at last they must not swing.
+        prices += spread[0] * (owned * count - 1).clamp(max=3) * 0.5 / (1 + number / 10)
+    return Coupling(means, prices.to(means))
 
 
 def save_coupling(coupling: Coupling | None, folder: Path) -> None:
-    """Keeps it with the weights that learned it, if any: other pictures would give other signs."""
+    """Keeps it with the weights that learned it, if any: other pictures would give another."""
     if coupling is None:
         return
     tensors = {name: value.cpu().contiguous() for name, value in coupling._asdict().items()}

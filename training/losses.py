@@ -81,6 +81,16 @@ def high_noise_weights(timesteps: Tensor, alphas_cumprod: Tensor) -> Tensor:
     return ((1 - abar) / abar).sqrt().clamp_min(1.0)
 
 
+def decision_weights(timesteps: Tensor, alphas_cumprod: Tensor, gain: float = 0.25) -> Tensor:
+    """max(1, gain SNR^-1/2), (B,): with `high_noise_weights`, the loss where the noise is strongest is one on x0.
+
+    The error of the noise is that of the predicted x0 times SNR, so 1 / SNR is what weighs x0 alike at all timesteps.
+    What the empty prompt draws is decided there, and counted as noise it is 1 / 200 of what it is to the picture.
+    """
+    abar = alphas_cumprod[timesteps]
+    return (gain * ((1 - abar) / abar).sqrt()).clamp_min(1.0)
+
+
 def draw_timesteps(count: int, weights: Tensor, generator: torch.Generator) -> Tensor:
     """Timesteps (count,) with probability proportional to `weights` (T,), one from each of `count` equal slices.
 

@@ -29,7 +29,7 @@ from training.coupling import load_coupling, save_coupling
 from training.drawn import RUNS, tokenize
 from training.ema import Average
 from training.encode_latents import CachedLatents, load_latents, load_vae
-from training.losses import conditional_ldm_loss, high_noise_weights, min_snr_weights
+from training.losses import conditional_ldm_loss, decision_weights, high_noise_weights, min_snr_weights
 from training.options import PLAIN, SAVE_EVERY, RunOptions, add_compile_argument, add_run_arguments, read_run_options
 from training.pictures import Settings
 from training.samples import Timer, UnetSamples, sheet_path
@@ -193,8 +193,9 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         rows = workers.rows(config.batch)
-        latents, tokens, timesteps, noise = batches.draw(step, rows)
+        latents, tokens, timesteps, noise, unprompted = batches.draw(step, rows)
         balance = high_noise_weights(timesteps, alphas_cumprod)
+        balance = balance * torch.where(unprompted, decision_weights(timesteps, alphas_cumprod), 1.0)
         with hardware.autocast():
             prompt_embeds = text_encoder(tokens)[0]  # (B, 77, dim)
             loss = conditional_ldm_loss(denoiser, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance)

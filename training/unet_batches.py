@@ -15,6 +15,11 @@ from training.state import generator_for
 from training.workers import randn_rows
 from training.world import OBJECTS, draw_scene, plain_single
 
+# Below this timestep the noisy latents themselves show what they are of, and whatever is drawn serves as an example.
+# Above it the empty prompt must decide, and sees plain objects with coupled noise alone. Measured: where words led the
+# first ten of 25 Karras steps (to t of about 530), the empty prompt finished 89 % of the objects rightly.
+DECIDED = 400
+
 
 def plain_objects(seed: int, count: int) -> Tensor:
     """Which object each of the samples 0 ... count-1 of the world `seed` shows plainly, or `ALONE`; int64 (count,).
@@ -54,9 +59,9 @@ class Unprompted:
         others = self._plain[torch.randint(len(self._plain), (count,), generator=generator, device=device)]
         return torch.where(chosen, others, indices), chosen
 
-    def couple(self, noise: Tensor, indices: Tensor, chosen: Tensor) -> Tensor:
+    def couple(self, noise: Tensor, indices: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
         """The noise (B, 4, 16, 16) of pictures `indices`, that of the `chosen` ones coupled to their objects."""
-        return self.coupling.apply(noise, torch.where(chosen, self._objects[indices], ALONE))
+        return self.coupling.apply(noise, torch.where(chosen, self._objects[indices], ALONE), generator)
 
 
 class Shares(Protocol):
@@ -73,12 +78,13 @@ class Shares(Protocol):
 
 
 class UnetBatch(NamedTuple):
-    """The rows of one process: latents and noise (B, 4, 16, 16), tokens (B, 77), timesteps (B,)."""
+    """The rows of one process: latents and noise (B, 4, 16, 16), tokens (B, 77), timesteps (B,), unprompted (B,)."""
 
     latents: Tensor
     tokens: Tensor
     timesteps: Tensor
     noise: Tensor
+    unprompted: Tensor  # which rows are plain objects with coupled noise
 
 
 class UnetBatches:
@@ -109,7 +115,7 @@ class UnetBatches:
             objects = torch.cat([plain_objects(one.seed, len(one.latents)) for one in cached]).to(device)
             if coupling is None:
                 coupling = make_coupling(self._latents, objects, len(OBJECTS))
-            coupling = Coupling(coupling.signs.to(device), coupling.directions.to(device))
+            coupling = Coupling(*(part.to(device) for part in coupling))
             self._unprompted = Unprompted(coupling, objects, shares.unprompted)
         self.coupling = coupling
 
@@ -119,15 +125,19 @@ class UnetBatches:
         generator = generator_for(shares.seed, step, device)
         drawn = draw_indices(len(self._latents), shares.batch, step, shares.seed)
         indices = torch.from_numpy(drawn).to(device, non_blocking=True)
+        timesteps = draw_timesteps(shares.batch, self._weights, generator)
         dropout = torch.full((shares.batch,), shares.caption_dropout, device=device)
         chosen = torch.zeros(shares.batch, dtype=torch.bool, device=device)
         if self._unprompted is not None:
             indices, chosen = self._unprompted.replace(indices, generator)
-            dropout[chosen] = 1.0
+            deciding = torch.randint(DECIDED, len(self._weights), timesteps.shape, generator=generator, device=device)
+            timesteps = torch.where(chosen, deciding, timesteps)
+            dropout = torch.where(timesteps < DECIDED, dropout, 0.0).masked_fill(chosen, 1.0)
         tokens = choose_tokens(self._tokens[indices], self._empty, dropout, generator)[mine]
         latents = self._latents[indices[mine]].float()
-        timesteps = draw_timesteps(shares.batch, self._weights, generator)[mine]
-        noise = randn_rows((shares.batch, *latents.shape[1:]), rows, generator)
-        if self._unprompted is not None:
-            noise = self._unprompted.couple(noise, indices[mine], chosen[mine])
-        return UnetBatch(latents, tokens, timesteps, noise)
+        if self._unprompted is None:
+            noise = randn_rows((shares.batch, *latents.shape[1:]), rows, generator)
+        else:  # for the whole batch: two rows of one object must not get the same noise
+            whole = torch.randn(shares.batch, *latents.shape[1:], generator=generator, device=device)
+            noise = self._unprompted.couple(whole, indices, chosen, generator)[mine]
+        return UnetBatch(latents, tokens, timesteps[mine], noise, chosen[mine])

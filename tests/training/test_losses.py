@@ -9,6 +9,7 @@ import torch
 
 from training.losses import (
     conditional_ldm_loss,
+    decision_weights,
     dm_loss,
     draw_timesteps,
     forward_process,
@@ -89,6 +90,12 @@ def test_high_noise_weights_by_hand() -> None:
     # SNR = 99, 16/9, 1/24.
     weights = high_noise_weights(torch.tensor([0, 1, 2]), ABAR)
     assert weights.tolist() == pytest.approx([1.0, 1.0, math.sqrt(24)], rel=1e-4)
+
+
+def test_decision_weights_by_hand() -> None:
+    # With the weight above they make 1 / SNR, times the gain, where that is more.
+    weights = decision_weights(torch.tensor([0, 1, 2]), ABAR, gain=0.5)
+    assert weights.tolist() == pytest.approx([1.0, 1.0, 0.5 * math.sqrt(24)], rel=1e-4)
 
 
 def test_timesteps_are_drawn_in_proportion_to_their_weights() -> None:
