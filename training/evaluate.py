@@ -300,7 +300,8 @@ def sweep(checkpoint: Path, count: int, workers: int, out: Path) -> dict[str, ob
     finally:
         studio.close()
     line_chart(out / "accuracy-guidance.svg", "right, % against guidance scale", {"DPM++ 2M, 25 steps": guidance})
-    line_chart(out / "accuracy-steps.svg", "right, % against number of steps, guidance 5", steps)
+    at = f"guidance {Settings.guidance_scale:g}"
+    line_chart(out / "accuracy-steps.svg", f"right, % against number of steps, {at}", steps)
     return {"prompts": count, "guidance": guidance, "steps": steps}
 
 
@@ -322,7 +323,7 @@ def main() -> None:
     parser.add_argument("--per-row", type=int, default=PER_ROW, help="prompts per row, or per point of a sweep")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--guidance-scale", type=float, default=5.0)
+    parser.add_argument("--guidance-scale", type=float, default=Settings.guidance_scale)
     parser.add_argument("--sheets", type=Path, help="folder for the first 50 pictures of each row")
     parser.add_argument(
         "--sweeps", action="store_true", help="accuracy against guidance and steps instead of the table"

@@ -23,6 +23,7 @@ from studio.diffusion.preview import fit_fast_preview
 from training.coupling import load_coupling, save_coupling
 from training.drawn import RUNS, picture_batch
 from training.encode_latents import encoder_misfit, load_latents, load_vae
+from training.pictures import Settings
 from training.schedule import SCHEDULER
 from training.segmentation import ANYTHING, CONTROL, NOTHING, palette
 from training.state import load_state
@@ -113,8 +114,8 @@ def world_words() -> dict[str, object]:
         "label": "Small World 128",
         "note": f"Drawn objects on flat colours and in six scenes. It knows {len(OBJECTS)} objects and nothing else.",
         "native_size": SIZE,
-        "num_inference_steps": 25,
-        "guidance_scale": 5.0,
+        "num_inference_steps": Settings.steps,
+        "guidance_scale": Settings.guidance_scale,
         "examples": EXAMPLES,
         "words": flat,
         "objects": [{"name": name, "synonyms": list(words)} for name, words in OBJECTS.items()],

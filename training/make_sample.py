@@ -20,6 +20,7 @@ from studio.gallery import Gallery
 from studio.requests import TextToImage
 from studio.ui.page import SAMPLE, STATIC
 from studio.ui.render import picture_view
+from training.pictures import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 OWNER = "sample"
@@ -56,9 +57,10 @@ def main() -> None:
             exact=True,
             preload="small-world-128",
         )
+        request = TextToImage(prompt=given.prompt, seed=given.seed, guidance_scale=Settings.guidance_scale)
         engine.start()
         try:
-            asyncio.run(make(engine, gallery, TextToImage(prompt=given.prompt, seed=given.seed)))
+            asyncio.run(make(engine, gallery, request))
         finally:
             engine.close()
 

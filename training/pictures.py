@@ -23,7 +23,7 @@ class Settings:
     """How all pictures of a batch are made; the same steps for all, so that they share every U-Net call."""
 
     steps: int = 25
-    guidance_scale: float = 5.0
+    guidance_scale: float = 3.0  # the better default: docs/built-in-model.md, "Guidance and steps"
     scheduler: SchedulerName = "dpmpp_2m"
 
 

@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--control", type=Path, help="folder of the ControlNet; else the checkpoint's own")
     parser.add_argument("--cases", type=int, default=CASES)
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--guidance", type=float, default=Settings.guidance_scale)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--sheet", type=Path, help="where to write the first pictures with their verdicts")
     given = parser.parse_args()

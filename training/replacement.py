@@ -29,7 +29,7 @@ from studio.framing import start_of
 from studio.requests import Inpaint, MaskFillName
 from training.evaluate import share
 from training.judge import Verdict, judge
-from training.pictures import load_checkpoint, run_lanes
+from training.pictures import Settings, load_checkpoint, run_lanes
 from training.sheets import Cell, save_sheet
 from training.world import (
     BACKGROUNDS,
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("models/small-world-128"))
     parser.add_argument("--cases", type=int, default=CASES)
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--guidance", type=float, default=Settings.guidance_scale)
     parser.add_argument("--strength", type=float, default=1.0)
     parser.add_argument("--fill", choices=("original", "noise", "edges"), default="original")
     parser.add_argument("--sheet", type=Path, help="where to write the first pictures with their verdicts")

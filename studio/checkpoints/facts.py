@@ -16,6 +16,7 @@ from studio.checkpoints.inspect import BadCheckpoint, PickleFile, read_whole_hea
 from studio.checkpoints.palette import Row, palette
 from studio.checkpoints.vocabulary import vocabulary
 from studio.events import ModelKind, ModelState, PredictionName
+from studio.requests import RANGES
 
 OWNED = "It came with {owner} and works with that alone."
 OUTSIDE = "It is a link to outside of the models folders. Name that folder with --models-dir to use what is in it."
@@ -134,8 +135,8 @@ def of_folder(folder: Path, kind: ModelKind | None) -> Facts:
         words=_texts(world.get("words")),
         vocabulary=vocabulary(world),
         note=_text(world.get("note")),
-        num_inference_steps=25,
-        guidance_scale=5.0,
+        num_inference_steps=int(_number(world, "num_inference_steps", 25)),
+        guidance_scale=_number(world, "guidance_scale", 5.0),
     )
 
 
@@ -175,6 +176,12 @@ def _line(told: ModelFacts, folder_kind: ModelKind | None) -> Facts:
 
 def _text(value: object) -> str:
     return value[:2000] if isinstance(value, str) else ""
+
+
+def _number(world: Mapping[str, Any], name: str, default: float) -> float:
+    """What a folder says of a request's field, if a request may ask for it."""
+    value = world.get(name, default)
+    return float(value) if RANGES[name].holds(value) else default
 
 
 def _texts(value: object) -> tuple[str, ...]:
