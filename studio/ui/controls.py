@@ -41,14 +41,15 @@ def default_of(tab: str, name: str) -> Any:
     return next(f.default for f in fields(KINDS.get(tab, KINDS["image_to_image"])) if f.name == name)
 
 
-def slider(tab: str, name: str, step: float) -> gr.Slider:
-    """A slider with its landmarks. What was typed is handed over as it is, so that a bad number is marked beside its
-    field by the one gate, like all others, and not by a message of Gradio's own."""
+def slider(tab: str, name: str, step: float, chosen: Checkpoint | None = None) -> gr.Slider:
+    """A slider with its landmarks, at what suits the chosen checkpoint, if that is given, else at the field's default.
+    What was typed is handed over as it is, so that a bad number is marked beside its field by the one gate, like all
+    others, and not by a message of Gradio's own."""
     allowed = RANGES[name]
     block = gr.Slider(
         minimum=allowed.low,
         maximum=allowed.high,
-        value=default_of(tab, name),
+        value=default_of(tab, name) if chosen is None else getattr(chosen, name),
         step=step,
         label=say(f"{name}.label"),
         info=say(f"{name}.help"),
@@ -149,8 +150,8 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
                 min_width=64,
                 elem_classes="ls-number",
             )
-    made["num_inference_steps"] = slider(tab, "num_inference_steps", 1)
-    made["guidance_scale"] = slider(tab, "guidance_scale", 0.1)
+    made["num_inference_steps"] = slider(tab, "num_inference_steps", 1, chosen)
+    made["guidance_scale"] = slider(tab, "guidance_scale", 0.1, chosen)
     with gr.Row(elem_classes="ls-seed"):
         made["seed"] = gr.Textbox(
             value="",
