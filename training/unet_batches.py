@@ -12,7 +12,6 @@ from training.coupling import ALONE, Coupling, make_coupling
 from training.encode_latents import CachedLatents, draw_indices
 from training.losses import draw_timesteps
 from training.state import generator_for
-from training.workers import randn_rows
 from training.world import OBJECTS, draw_scene, plain_single
 
 # Below this timestep the noisy latents themselves show what they are of, and whatever is drawn serves as an example.
@@ -135,9 +134,7 @@ class UnetBatches:
             dropout = torch.where(timesteps < DECIDED, dropout, 0.0).masked_fill(chosen, 1.0)
         tokens = choose_tokens(self._tokens[indices], self._empty, dropout, generator)[mine]
         latents = self._latents[indices[mine]].float()
-        if self._unprompted is None:
-            noise = randn_rows((shares.batch, *latents.shape[1:]), rows, generator)
-        else:  # for the whole batch: two rows of one object must not get the same noise
-            whole = torch.randn(shares.batch, *latents.shape[1:], generator=generator, device=device)
-            noise = self._unprompted.couple(whole, indices, chosen, generator)[mine]
-        return UnetBatch(latents, tokens, timesteps[mine], noise, chosen[mine])
+        noise = torch.randn(shares.batch, *latents.shape[1:], generator=generator, device=device)
+        if self._unprompted is not None:  # for the whole batch: two rows of one object must not get the same noise
+            noise = self._unprompted.couple(noise, indices, chosen, generator)
+        return UnetBatch(latents, tokens, timesteps[mine], noise[mine], chosen[mine])

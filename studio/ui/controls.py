@@ -41,15 +41,21 @@ def default_of(tab: str, name: str) -> Any:
     return next(f.default for f in fields(KINDS.get(tab, KINDS["image_to_image"])) if f.name == name)
 
 
+def begins_at(tab: str, name: str, chosen: Checkpoint | None) -> Any:
+    """What suits the chosen checkpoint, if there is one, else the field's default."""
+    return default_of(tab, name) if chosen is None else getattr(chosen, name)
+
+
 def slider(tab: str, name: str, step: float, chosen: Checkpoint | None = None) -> gr.Slider:
-    """A slider with its landmarks, at what suits the chosen checkpoint, if that is given, else at the field's default.
+    """A slider with its landmarks, at what suits the checkpoint if one is given.
+
     What was typed is handed over as it is, so that a bad number is marked beside its field by the one gate, like all
     others, and not by a message of Gradio's own."""
     allowed = RANGES[name]
     block = gr.Slider(
         minimum=allowed.low,
         maximum=allowed.high,
-        value=default_of(tab, name) if chosen is None else getattr(chosen, name),
+        value=begins_at(tab, name, chosen),
         step=step,
         label=say(f"{name}.label"),
         info=say(f"{name}.help"),
@@ -123,7 +129,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         made |= _mask_fields(tab)
     if image is not None:
         made["strength"] = slider(tab, "strength", 0.01)
-        sentence = strength_sentence(default_of(tab, "num_inference_steps"), default_of(tab, "strength"))
+        sentence = strength_sentence(begins_at(tab, "num_inference_steps", chosen), default_of(tab, "strength"))
         note = drawn("sentence", value=sentence, css="ls-sentence")
     made["checkpoint"] = gr.Dropdown(
         choices=checkpoint_choices(catalog),
