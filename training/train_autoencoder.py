@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +25,13 @@ from torch import Tensor, nn
 from studio.diffusion.vae import to_pictures
 from training.budget import Budget
 from training.compiled import compile_in_place
+from training.descent import Descent
 from training.drawn import HELD_OUT_SEED, RUNS, Drawn, draw_pictures, picture_batch, to_pixels
 from training.feed import Feed
 from training.losses import gradient_loss, kl_loss, linear_decodability_loss, reconstruction_loss
 from training.options import PLAIN, SAVE_EVERY, RunOptions, add_compile_argument, add_run_arguments, read_run_options
 from training.samples import Timer, save_rows, sheet_path
-from training.state import FigureLog, generator_for, load_state, save_config, save_state
+from training.state import generator_for
 from training.workers import Workers, randn_rows, run_workers
 from training.world import GRID, SIZE
 
@@ -175,44 +175,18 @@ def train(
         parameters = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
     else:
         parameters = [*vae.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-    step, seconds = 0, 0.0
-    state = load_state(folder / "state.pt")
-    if state is not None:
-        vae.load_state_dict(state["vae"])
-        head.load_state_dict(state["head"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds = state["step"], state["seconds"]
-    if workers.is_first:
-        save_config(folder / "config.json", config)
-        log = FigureLog(folder / "figures.jsonl", step)
-
-    def save() -> None:
-        save_state(
-            folder / "state.pt",
-            {
-                "vae": vae.state_dict(),
-                "head": head.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-                "seconds": seconds,
-            },
-        )
+    descent = Descent(workers, config, budget, folder, parameters, {"vae": vae, "head": head}, save_every)
 
     def asked(number: int) -> tuple[int, range, int | None]:
         """World, indices and crop of a step's rows. The last part of a run is on whole pictures."""
-        whole = budget.fraction(number, seconds) >= 1 - config.whole_share
+        whole = budget.fraction(number, descent.seconds) >= 1 - config.whole_share
         rows = workers.rows(config.batch * config.crop**2 // SIZE**2 if whole else config.batch)
         first = number * (rows.stop - rows.start) * workers.size
         return config.seed, range(first + rows.start, first + rows.stop), None if whole else config.crop
 
     timer = Timer(options.sheet_minutes)
-    then = time.monotonic()
     with _picture_feed(asked, options.feeders, drawn_in) as feed:
-        while not budget.is_spent(step, seconds):
-            rate = budget.rate(step, seconds)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        for step in descent.steps():
             pixels = to_pixels(torch.from_numpy(feed.get(step)), hardware.device)
             rows = workers.rows(len(pixels) * workers.size)
             side = pixels.shape[-1] // GRID
@@ -220,34 +194,17 @@ def train(
             noise = randn_rows(shape, rows, generator_for(config.seed, step, hardware.device))
             with hardware.autocast():
                 loss, terms = autoencoder_loss(vae, head, pixels, noise, config)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            # The clock goes round with the gradients, so that all processes stop at the same step.
-            now = time.monotonic()
-            spent, *values = workers.average(parameters, now - then, *terms.values())
-            then = now
-            torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-            optimizer.step()
-            step += 1
-            seconds += spent
-            if step % 20 == 0 and workers.is_first:
-                values = [float(value) for value in values]
-                log.write(step, loss=sum(values), rate=rate, seconds=seconds, **dict(zip(terms, values, strict=True)))
-            if step % save_every == 0 and workers.is_first:
+            values = descent.down(loss, *terms.values())
+            descent.log(loss=sum(values), **dict(zip(terms, values, strict=True)))
+            if descent.is_due_to_save:
                 figures = round_trip_psnr(vae, head)
-                log.write(step, **figures)
-                minutes = budget.eta(step, seconds) / 60
-                print(
-                    f"step {step}  loss {float(sum(values)):.4f}  PSNR {figures['psnr']:.2f} dB "
-                    f"(head {figures['head_psnr']:.2f})  latent std {figures['latent_std']:.2f}  "
-                    f"{seconds / step:.2f} s/step  ETA {minutes:.0f} min",
-                    flush=True,
+                descent.log(every=1, **figures)
+                descent.tell(
+                    f"loss {float(sum(values)):.4f}  PSNR {figures['psnr']:.2f} dB "
+                    f"(head {figures['head_psnr']:.2f})  latent std {figures['latent_std']:.2f}"
                 )
-                save()
             if workers.is_first and timer.is_due():
-                save_round_trip(sheet_path(folder, step), vae)
-    if workers.is_first:
-        save()
+                save_round_trip(sheet_path(folder, descent.step), vae)
 
 
 @torch.compiler.set_stance("force_eager")

@@ -19,7 +19,6 @@ at 128x128 pixels it would cost more than the U-Net. The same command goes on wh
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.budget import Budget
 from training.control_samples import ControlSamples
+from training.descent import Descent
 from training.drawn import RUNS, tokenize
 from training.ema import Average
 from training.encode_latents import load_latents
@@ -41,7 +41,7 @@ from training.pictures import Settings
 from training.samples import Timer, sheet_path
 from training.schedule import make_scheduler
 from training.segmentation import Shape, segmentation_map
-from training.state import FigureLog, generator_for, load_state, save_config, save_state
+from training.state import generator_for
 from training.workers import Workers, randn_rows, run_workers
 from training.world import draw_scene, write_caption
 
@@ -112,21 +112,11 @@ def train(
     tokenizer = CLIPTokenizer.from_pretrained(start / "tokenizer")
     text_encoder = CLIPTextModel.from_pretrained(start, subfolder="text_encoder", dtype=torch.float32)
     text_encoder = text_encoder.to(hardware.device).eval().requires_grad_(False)
-    parameters = list(control.parameters())
-    optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
-    )
     average = Average(control, config.ema)
-    step, seconds = 0, 0.0
-    state = load_state(folder / "state.pt")
-    if state is not None:
-        control.load_state_dict(state["weights"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds = state["step"], state["seconds"]
-    if workers.is_first:
-        save_config(folder / "config.json", config)
-        log = FigureLog(folder / "figures.jsonl", step)
+    kept = {"weights": control, "average": average}
+    descent = Descent(
+        workers, config, budget, folder, control.parameters(), kept, save_every, weight_decay=config.weight_decay
+    )
     alphas_cumprod = make_scheduler().alphas_cumprod
     weights = min_snr_weights(torch.arange(len(alphas_cumprod)), alphas_cumprod, config.snr_gamma)
     alphas_cumprod, weights = alphas_cumprod.to(hardware.device), weights.to(hardware.device)
@@ -138,26 +128,10 @@ def train(
         indices = cached.draw(config.batch, number, config.seed)[rows.start : rows.stop].tolist()
         return config, cached.seed, indices, number
 
-    def save() -> None:
-        save_state(
-            folder / "state.pt",
-            {
-                "weights": control.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-                "seconds": seconds,
-            },
-        )
-
     samples, timer = None, Timer(options.sheet_minutes)
     smooth = None
-    then = time.monotonic()
     with Feed(draw_conditions, asked, options.feeders) as feed:
-        while not budget.is_spent(step, seconds):
-            rate = budget.rate(step, seconds)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        for step in descent.steps():
             rows = workers.rows(config.batch)
             generator = generator_for(config.seed, step, hardware.device)
             indices = cached.draw(config.batch, step, config.seed)[rows.start : rows.stop]
@@ -187,31 +161,15 @@ def train(
                 loss = conditional_ldm_loss(
                     controlled, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance
                 )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            now = time.monotonic()
-            spent, value = workers.average(parameters, now - then, loss.item())
-            then = now
-            torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-            optimizer.step()
+            (value,) = descent.down(loss, loss.detach())
             average.update(control)
-            step += 1
-            seconds += spent
             smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
-            if step % 20 == 0 and workers.is_first:
-                log.write(step, loss=value, smooth=smooth, rate=rate, seconds=seconds)
-            if step % save_every == 0 and workers.is_first:
-                minutes = budget.eta(step, seconds) / 60
-                print(
-                    f"step {step}  loss {smooth:.4f}  {seconds / step:.2f} s/step  ETA {minutes:.0f} min",
-                    flush=True,
-                )
-                save()
+            descent.log(loss=value, smooth=smooth)
+            if descent.is_due_to_save:
+                descent.tell(f"loss {float(smooth):.4f}")
             if workers.is_first and timer.is_due():
                 samples = samples or ControlSamples(start, hardware)
-                samples.save(sheet_path(folder, step), control, average.weights, Settings())
-    if workers.is_first:
-        save()
+                samples.save(sheet_path(folder, descent.step), control, average.weights, Settings())
 
 
 @torch.inference_mode()

@@ -12,26 +12,24 @@ and noisy ones, as predicted x0 is in the first steps of a run. Run it again and
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
-from torch import Tensor, nn
+from torch import Tensor
 
 from studio.checkpoints.loader import TINY_VAE
 from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.vae import to_pictures
 from training.budget import Budget
+from training.descent import Descent
 from training.drawn import HELD_OUT_SEED, RUNS, draw_pictures, to_pixels
 from training.encode_latents import CachedLatents, load_latents, load_vae
 from training.losses import gradient_loss, reconstruction_loss
 from training.options import PLAIN, SAVE_EVERY, RunOptions, add_run_arguments, read_run_options
 from training.samples import Timer, save_rows, sheet_path
-from training.state import FigureLog, load_state, save_config, save_state
 from training.train_autoencoder import psnr
 from training.workers import Workers, run_workers
 
@@ -195,57 +193,23 @@ def train(
     if start is not None:
         tiny.load_state_dict(load_tiny(start).state_dict())
     tiny.to(hardware.device, memory_format=torch.channels_last).train()  # a quarter quicker at a width of 16
-    parameters: list[nn.Parameter] = list(tiny.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
-    step, seconds = 0, 0.0
-    state = load_state(folder / "state.pt")
-    if state is not None:
-        tiny.load_state_dict(state["tiny"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds = state["step"], state["seconds"]
-    if workers.is_first:
-        save_config(folder / "config.json", config)
-        log = FigureLog(folder / "figures.jsonl", step)
-
-    def save() -> None:
-        values: dict[str, Any] = {"tiny": tiny.state_dict(), "optimizer": optimizer.state_dict()}
-        save_state(folder / "state.pt", values | {"step": step, "seconds": seconds})
-
+    descent = Descent(workers, config, budget, folder, tiny.parameters(), {"tiny": tiny}, save_every)
     timer = Timer(options.sheet_minutes)
-    then = time.monotonic()
-    while not budget.is_spent(step, seconds):
-        rate = budget.rate(step, seconds)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+    for step in descent.steps():
         latents, decoded, truth, has_truth = teacher.batch(config, step, workers.rows(config.batch))
         with hardware.autocast():
             loss, terms = tiny_loss(tiny.decode(latents).sample, decoded, truth, has_truth, config)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        # The clock goes round with the gradients, so that all processes stop at the same step.
-        now = time.monotonic()
-        spent, value = workers.average(parameters, now - then, sum(terms.values()))
-        then = now
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimizer.step()
-        step += 1
-        seconds += spent
-        if step % 20 == 0 and workers.is_first:
-            log.write(step, loss=value, rate=rate, seconds=seconds, **terms)
-        if step % save_every == 0 and held_out is not None:
+        (value,) = descent.down(loss, sum(terms.values()))
+        descent.log(loss=value, **terms)
+        if held_out is not None and descent.is_due_to_save:
             figures = held_out.figures(tiny)
-            log.write(step, **figures)
-            print(
-                f"step {step}  loss {value:.4f}  PSNR {figures['psnr']:.2f} dB to the autoencoder, "
-                f"{figures['truth_psnr']:.2f} to the picture  {seconds / step:.2f} s/step  "
-                f"ETA {budget.eta(step, seconds) / 60:.0f} min",
-                flush=True,
+            descent.log(every=1, **figures)
+            descent.tell(
+                f"loss {float(value):.4f}  PSNR {figures['psnr']:.2f} dB to the autoencoder, "
+                f"{figures['truth_psnr']:.2f} to the picture"
             )
-            save()
         if held_out is not None and timer.is_due():
-            held_out.save_sheet(sheet_path(folder, step), tiny)
-    if workers.is_first:
-        save()
+            held_out.save_sheet(sheet_path(folder, descent.step), tiny)
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from training.budget import Budget
 from training.compiled import compile_in_place
 from training.coupling import load_coupling, save_coupling
+from training.descent import Descent
 from training.drawn import RUNS, tokenize
 from training.ema import Average
 from training.encode_latents import CachedLatents, load_latents, load_vae
@@ -34,7 +34,6 @@ from training.options import PLAIN, SAVE_EVERY, RunOptions, add_compile_argument
 from training.pictures import Settings
 from training.samples import Timer, UnetSamples, sheet_path
 from training.schedule import make_scheduler
-from training.state import FigureLog, load_state, save_config, save_state
 from training.tokenizer import MODEL_MAX_LENGTH, carry_over, ensure_tokenizer, load_tokenizer, vocabulary_checksum
 from training.unet_batches import UnetBatches
 from training.workers import Workers, run_workers
@@ -115,7 +114,7 @@ def make_text_encoder(config: UnetConfig, tokenizer: CLIPTokenizer) -> CLIPTextM
 
 
 def load_all_latents(files: Sequence[Path], vocabulary: Path) -> list[CachedLatents]:
-    """Raises ValueError for one without captions in this vocabulary, or of another autoencoder than the first."""
+    """Raises ValueError for one without captions in this vocabulary, of another autoencoder, or given twice."""
     all_latents = [load_latents(file) for file in files]
     for file, cached in zip(files, all_latents, strict=True):
         if cached.tokens is None or cached.vocabulary != vocabulary_checksum(vocabulary):
@@ -125,6 +124,9 @@ def load_all_latents(files: Sequence[Path], vocabulary: Path) -> list[CachedLate
                 f"{file} is of another autoencoder than {files[0]}: its scaling factor is {cached.scaling_factor}, "
                 f"not {all_latents[0].scaling_factor}"
             )
+    seeds = [cached.seed for cached in all_latents]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--latents: the same pictures twice; the files' seeds are {seeds}, and must differ")
     return all_latents
 
 
@@ -154,18 +156,11 @@ def train(
     else:
         unet, text_encoder = make_unet(config), make_text_encoder(config, tokenizer)
     both = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).to(hardware.device).train()
-    parameters = list(both.parameters())
-    optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
-    )
     average = Average(both, config.ema)
-    step, seconds = 0, 0.0
-    state = load_state(folder / "state.pt")
-    if state is not None:
-        both.load_state_dict(state["weights"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds = state["step"], state["seconds"]
+    kept = {"weights": both, "average": average}
+    descent = Descent(
+        workers, config, budget, folder, both.parameters(), kept, save_every, weight_decay=config.weight_decay
+    )
     alphas_cumprod = make_scheduler().alphas_cumprod
     weights = min_snr_weights(torch.arange(len(alphas_cumprod)), alphas_cumprod, config.snr_gamma)
     alphas_cumprod, weights = alphas_cumprod.to(hardware.device), weights.to(hardware.device)
@@ -173,10 +168,7 @@ def train(
         cached, tokenize(tokenizer, [""])[0], weights, config, hardware.device, load_coupling(folder, start)
     )
     if workers.is_first:
-        save_config(folder / "config.json", config)
         save_coupling(batches.coupling, folder)
-        log = FigureLog(folder / "figures.jsonl", step)
-
     if options.compile:
         compile_in_place(unet)
         compile_in_place(text_encoder)
@@ -187,11 +179,7 @@ def train(
 
     samples, timer = None, Timer(options.sheet_minutes if vae_from is not None else 0)
     smooth = None
-    then = time.monotonic()
-    while not budget.is_spent(step, seconds):
-        rate = budget.rate(step, seconds)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+    for step in descent.steps():
         rows = workers.rows(config.batch)
         latents, tokens, timesteps, noise, unprompted = batches.draw(step, rows)
         balance = high_noise_weights(timesteps, alphas_cumprod)
@@ -199,51 +187,19 @@ def train(
         with hardware.autocast():
             prompt_embeds = text_encoder(tokens)[0]  # (B, 77, dim)
             loss = conditional_ldm_loss(denoiser, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        # The clock goes round with the gradients, so that all processes stop at the same step.
-        now = time.monotonic()
-        spent, value = workers.average(parameters, now - then, loss.detach())
-        then = now
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimizer.step()
+        (value,) = descent.down(loss, loss.detach())
         average.update(both)
-        step += 1
-        seconds += spent
         smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
-        if step % 20 == 0 and workers.is_first:
-            log.write(step, loss=float(value), smooth=float(smooth), rate=rate, seconds=seconds)
-        if step % save_every == 0 and workers.is_first:
-            minutes = budget.eta(step, seconds) / 60
-            print(
-                f"step {step}  loss {float(smooth):.4f}  {seconds / step:.2f} s/step  ETA {minutes:.0f} min",
-                flush=True,
-            )
-            _save(folder, both, average, optimizer, step, seconds)
+        descent.log(loss=value, smooth=smooth)
+        if descent.is_due_to_save:
+            descent.tell(f"loss {float(smooth):.4f}")
         if workers.is_first and timer.is_due():
             assert vae_from is not None
             if samples is None:
                 vae = load_vae(vae_from)
                 vae.register_to_config(scaling_factor=cached[0].scaling_factor)
                 samples = UnetSamples(vae, tokenizer, hardware)
-            samples.save(sheet_path(folder, step), both, average.weights, Settings())
-    if workers.is_first:
-        _save(folder, both, average, optimizer, step, seconds)
-
-
-def _save(
-    folder: Path, both: nn.Module, average: Average, optimizer: torch.optim.Optimizer, step: int, seconds: float
-) -> None:
-    save_state(
-        folder / "state.pt",
-        {
-            "weights": both.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-            "seconds": seconds,
-        },
-    )
+            samples.save(sheet_path(folder, descent.step), both, average.weights, Settings())
 
 
 def main() -> None:

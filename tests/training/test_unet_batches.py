@@ -106,14 +106,18 @@ def test_several_files_are_shown_as_one_each_with_its_own_world() -> None:
     assert int((batch.tokens[:, 0] == 4).sum()) == 60
 
 
-def test_latents_of_two_autoencoders_are_refused(tmp_path: Path) -> None:
+def test_latents_of_two_autoencoders_or_of_the_same_pictures_are_refused(tmp_path: Path) -> None:
     first = save_some_latents(tmp_path / "first")
-    other = tmp_path / "other.pt"
+    other, next_world = tmp_path / "other.pt", tmp_path / "next.pt"
     state = torch.load(first, weights_only=True)
     save_state(other, {**state, "scaling_factor": 0.25})
-    assert len(load_all_latents([first, first], tmp_path / "first" / "vocabulary")) == 2
+    save_state(next_world, {**state, "seed": state["seed"] + 1})
+    vocabulary = tmp_path / "first" / "vocabulary"
+    assert len(load_all_latents([first, next_world], vocabulary)) == 2
     with pytest.raises(ValueError, match="another autoencoder"):
-        load_all_latents([first, other], tmp_path / "first" / "vocabulary")
+        load_all_latents([first, other], vocabulary)
+    with pytest.raises(ValueError, match="the same pictures twice"):
+        load_all_latents([first, first], vocabulary)
 
 
 def test_coupled_noise_is_its_objects_own_and_stays_normal() -> None:
