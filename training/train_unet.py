@@ -35,7 +35,7 @@ from training.pictures import Settings
 from training.samples import Timer, UnetSamples, sheet_path
 from training.schedule import make_scheduler
 from training.tokenizer import MODEL_MAX_LENGTH, carry_over, ensure_tokenizer, load_tokenizer, vocabulary_checksum
-from training.unet_batches import UnetBatches
+from training.unet_batches import DECIDED, UnetBatches
 from training.workers import Workers, run_workers
 from training.world import SIZE
 
@@ -67,6 +67,8 @@ class UnetConfig:
     # Share of each batch that is pictures of one plain object without a caption, their noise coupled to the object:
     # what the empty prompt should draw. Drawn for this alone, so that no kind of picture loses more of its captions.
     unprompted: float = 0.0
+    # The least timestep at which these are shown: below `DECIDED` they teach outlines and not what to draw.
+    unprompted_from: int = DECIDED
     snr_gamma: float = 5.0
     ema: float = 0.998
 
@@ -219,6 +221,12 @@ def main() -> None:
         default=UnetConfig.unprompted,
         help="share of each batch that is plain single objects without a caption, their noise coupled to the object",
     )
+    parser.add_argument(
+        "--unprompted-from",
+        type=int,
+        default=UnetConfig.unprompted_from,
+        help="the least timestep, of 0 to 999, at which these are shown",
+    )
     parser.add_argument("--ema", type=float, default=UnetConfig.ema, help="decay of the average that ships")
     parser.add_argument(
         "--latents", type=Path, nargs="+", default=[RUNS / "latents.pt"], help="one file or more, of different seeds"
@@ -226,6 +234,8 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, help="decodes the sample sheets; else that of --from, or of the run")
     parser.add_argument("--run", type=Path, default=RUNS / "unet", help="folder of the run's state and figures")
     options = parser.parse_args()
+    if not 0 <= options.unprompted_from < len(make_scheduler()):
+        parser.error(f"--unprompted-from {options.unprompted_from}: must be from 0 to {len(make_scheduler()) - 1}")
     # A checkpoint's shape is kept: only what `--from` does not decide is read from the command line.
     shape = read_config(options.start / "training_config.json") if options.start else UnetConfig()
     config = replace(
@@ -235,6 +245,7 @@ def main() -> None:
         warmup=options.warmup,
         caption_dropout=options.caption_dropout,
         unprompted=options.unprompted,
+        unprompted_from=options.unprompted_from,
         ema=options.ema,
     )
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)

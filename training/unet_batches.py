@@ -74,6 +74,8 @@ class Shares(Protocol):
     def caption_dropout(self) -> float: ...
     @property
     def unprompted(self) -> float: ...
+    @property
+    def unprompted_from(self) -> int: ...
 
 
 class UnetBatch(NamedTuple):
@@ -129,8 +131,10 @@ class UnetBatches:
         chosen = torch.zeros(shares.batch, dtype=torch.bool, device=device)
         if self._unprompted is not None:
             indices, chosen = self._unprompted.replace(indices, generator)
-            deciding = torch.randint(DECIDED, len(self._weights), timesteps.shape, generator=generator, device=device)
-            timesteps = torch.where(chosen, deciding, timesteps)
+            even = torch.randint(
+                shares.unprompted_from, len(self._weights), timesteps.shape, generator=generator, device=device
+            )
+            timesteps = torch.where(chosen, even, timesteps)
             dropout = torch.where(timesteps < DECIDED, dropout, 0.0).masked_fill(chosen, 1.0)
         tokens = choose_tokens(self._tokens[indices], self._empty, dropout, generator)[mine]
         latents = self._latents[indices[mine]].float()

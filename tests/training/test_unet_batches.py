@@ -83,6 +83,14 @@ def test_where_the_empty_prompt_decides_it_sees_plain_objects_with_coupled_noise
     assert 10 < int(others.sum()) < 50  # below, any picture may go without its caption
 
 
+def test_plain_objects_may_be_shown_below_that_as_well() -> None:
+    batch = batches(unprompted=0.5, caption_dropout=0.0, unprompted_from=100).draw(0, range(256))
+    low = batch.timesteps < DECIDED
+    assert 20 < int((low & batch.unprompted).sum()) < 64  # a third of about 128
+    assert (batch.timesteps[batch.unprompted] >= 100).all()
+    assert torch.equal(batch.tokens[:, 0] == -1, batch.unprompted)
+
+
 def test_rows_are_the_same_for_any_number_of_processes() -> None:
     some = batches(unprompted=0.5)
     whole, half = some.draw(3, range(256)), some.draw(3, range(128, 256))
