@@ -138,8 +138,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
             label=say("checkpoint.label"),
             elem_id=f"{TAB}-checkpoint",
         )
-        made["num_inference_steps"] = c.slider(TAB, "num_inference_steps", 1, chosen)
-        made["guidance_scale"] = c.slider(TAB, "guidance_scale", 0.1, chosen)
+        made |= c.suited_sliders(engine, TAB, made["checkpoint"], chosen)
         made["seed"] = gr.Textbox(
             value="",
             label=say("seed.label"),

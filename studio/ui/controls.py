@@ -19,10 +19,9 @@ from studio.ui.drawn import QUIET, drawn
 from studio.ui.render import strength_sentence
 from studio.ui.text import say, words
 
-# Landmarks under the sliders: value and key of the catalogue.
-LANDMARKS: Mapping[str, tuple[tuple[float, str], ...]] = {
-    "num_inference_steps": ((10, "draft"), (25, "good"), (50, "fine")),
-    "guidance_scale": ((1, "free"), (5, "balanced"), (12, "strict")),
+Marks = tuple[tuple[float, str], ...]  # landmarks under a slider: value and key of the catalogue
+
+LANDMARKS: Mapping[str, Marks] = {
     "strength": ((0.3, "touch"), (0.6, "half"), (0.9, "anew")),
     "hires_scale": ((1, "off"), (1.5, "some"), (2, "double")),
     "hires_strength": ((0.3, "touch"), (0.6, "half"), (0.9, "anew")),
@@ -64,9 +63,46 @@ def slider(tab: str, name: str, step: float, chosen: Checkpoint | None = None) -
     )
     block.preprocess = lambda payload: payload
     if name in LANDMARKS:
-        marks = [(value, say(f"landmark.{key}")) for value, key in LANDMARKS[name]]
-        drawn("landmarks", field=f"{tab}-{name}", marks=marks)
+        landmarks(tab, name, LANDMARKS[name])
     return block
+
+
+def landmarks(tab: str, name: str, marks: Marks) -> gr.HTML:
+    """Words under a slider for values worth knowing; a click goes there."""
+    return drawn("landmarks", value=told_marks(marks), field=f"{tab}-{name}")
+
+
+def told_marks(marks: Marks) -> list[tuple[float, str]]:
+    """Value and word of each, as `landmarks` shows them."""
+    return [(value, say(f"landmark.{key}")) for value, key in marks]
+
+
+def suited_marks(chosen: Checkpoint | None) -> dict[str, Marks]:
+    """Landmarks for steps and guidance scale around what suits the checkpoint: a few-step model is "good" at 4 steps,
+    where 25 would be a waste, and harsh at a scale that others need."""
+    steps, scale = (begins_at("text_to_image", name, chosen) for name in ("num_inference_steps", "guidance_scale"))
+    free: Marks = ((1, "free"),)
+    return {
+        "num_inference_steps": ((max(1, round(0.4 * steps)), "draft"), (steps, "good"), (2 * steps, "fine")),
+        "guidance_scale": (*free, (scale, "balanced"), (round(2.4 * scale), "strict")) if scale > 1 else free,
+    }
+
+
+def suited_sliders(
+    engine: Engine, tab: str, checkpoint: gr.Dropdown, chosen: Checkpoint | None
+) -> dict[str, gr.Slider]:
+    """Steps and guidance scale at what suits `chosen`, and landmarks that follow whatever is chosen later."""
+    made, marks = {}, {}
+    for (name, first), step in zip(suited_marks(chosen).items(), (1, 0.1), strict=True):
+        made[name] = slider(tab, name, step, chosen)
+        marks[name] = landmarks(tab, name, first)
+
+    def follow(name: str) -> Any:
+        found = next((one for one in engine.catalog() if one.name == name), None)
+        return tuple(told_marks(one) for one in suited_marks(found).values())
+
+    checkpoint.change(follow, [checkpoint], list(marks.values()), **QUIET)
+    return made
 
 
 @dataclass(frozen=True)
@@ -156,8 +192,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
                 min_width=64,
                 elem_classes="ls-number",
             )
-    made["num_inference_steps"] = slider(tab, "num_inference_steps", 1, chosen)
-    made["guidance_scale"] = slider(tab, "guidance_scale", 0.1, chosen)
+    made |= suited_sliders(engine, tab, made["checkpoint"], chosen)
     with gr.Row(elem_classes="ls-seed"):
         made["seed"] = gr.Textbox(
             value="",

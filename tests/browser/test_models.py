@@ -166,6 +166,9 @@ def test_the_picker_aims_the_fields_at_the_models_kind_unless_they_were_changed(
     expect(steps).to_have_value("4")
     expect(guidance).to_have_value("1")
     expect(page.locator("#text_to_image-scheduler input")).to_have_value("Euler a")
+    landmarks = page.locator("#text_to_image-desk .ls-landmarks button")
+    expect(landmarks.filter(has_text="good")).to_have_text("good 4")
+    expect(landmarks.filter(has_text="balanced")).to_have_count(0)
     guidance.fill("3")
     guidance.blur()
     choose("Small World")
@@ -173,6 +176,9 @@ def test_the_picker_aims_the_fields_at_the_models_kind_unless_they_were_changed(
     expect(steps).to_have_value("25")
     expect(page.locator("#text_to_image-scheduler input")).to_have_value("DPM++ 2M")
     expect(guidance).to_have_value("3")
+    expect(landmarks.filter(has_text="good")).to_have_text("good 25")
+    landmarks.filter(has_text="balanced").click()
+    expect(guidance).not_to_have_value("3")
 
 
 def test_what_is_chosen_is_loaded_at_once_and_the_page_says_so(visitor: Visitor, studio: Studio) -> None:

@@ -17,6 +17,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from studio.events import Checkpoint
 from studio.gallery import Gallery
 from studio.requests import KINDS, PREVIEWS, RANGES, SCHEDULERS, TextToImage
 from studio.ui import api, controls, drawn, theme
@@ -66,6 +67,33 @@ def test_sliders_have_the_ranges_of_the_one_table(demo: gr.Blocks, kind: Any) ->
         assert (block.minimum, block.maximum) == (allowed.low, allowed.high)
         for value, _ in controls.LANDMARKS.get(name, ()):
             assert allowed.holds(value), (name, value)
+
+
+@pytest.mark.parametrize(
+    ("steps", "scale", "marked"),
+    [
+        (25, 5.0, ([(10, "draft"), (25, "good"), (50, "fine")], [(1, "free"), (5, "balanced"), (12, "strict")])),
+        (25, 3.0, ([(10, "draft"), (25, "good"), (50, "fine")], [(1, "free"), (3, "balanced"), (7, "strict")])),
+        (4, 1.0, ([(2, "draft"), (4, "good"), (8, "fine")], [(1, "free")])),
+    ],
+)
+def test_landmarks_of_steps_and_guidance_stand_around_what_suits_the_checkpoint(
+    steps: int, scale: float, marked: Any
+) -> None:
+    suited = Checkpoint(
+        name="x",
+        label="x",
+        family="SD 1",
+        native_width=512,
+        native_height=512,
+        size_bytes=1,
+        num_inference_steps=steps,
+        guidance_scale=scale,
+    )
+    marks = controls.suited_marks(suited)
+    assert ([*marks["num_inference_steps"]], [*marks["guidance_scale"]]) == marked
+    for name, points in marks.items():
+        assert all(RANGES[name].holds(value) for value, _ in points)
 
 
 def test_bad_numbers_reach_the_gate_as_they_were_typed(demo: gr.Blocks) -> None:

@@ -1,19 +1,19 @@
 /* What Gradio's fields lack: landmarks under a slider, words to put into the prompt, the line above the page. */
 "use strict";
 
-/** Landmarks: words under a slider for values worth knowing; a click goes there. */
-window.LatentStudio.landmarks = ({ element, props }) => {
+/** Landmarks: words under a slider for values worth knowing; a click goes there. Those of steps and guidance scale
+ * follow the checkpoint. */
+window.LatentStudio.landmarks = ({ element, props, watch }) => {
   const { h, type } = window.LatentStudio;
-  const { field, marks } = props;
   const go = (value) => {
-    const slider = document.querySelector(`#${field} input[type=range]`);
+    const slider = document.querySelector(`#${props.field} input[type=range]`);
     if (slider) type(slider, value);
   };
-  const row = h("div", { class: "ls-landmarks" });
-  for (const [value, label] of marks) {
-    row.append(h("button", { type: "button", onclick: () => go(value) }, `${label} `, h("b", {}, String(value))));
-  }
-  element.replaceChildren(row);
+  const mark = ([value, label]) =>
+    h("button", { type: "button", onclick: () => go(value) }, `${label} `, h("b", {}, String(value)));
+  const draw = () => element.replaceChildren(h("div", { class: "ls-landmarks" }, ...(props.value || []).map(mark)));
+  watch("value", draw);
+  draw();
 };
 
 /** Example prompts: a click types one. */
