@@ -4,10 +4,10 @@
 
 Engine: from `submit` to `Finished`, with a preview at every step, a recording for the noise viewer, the PNG with its
 metadata on disk. diffusers: one call of `StableDiffusionPipeline` without any preview, giving a PIL picture that
-nobody saves. The bare loop is the same U-Net 25 times with nothing around it. All run in this process in turn, round
-after round; a ratio is the median over the rounds, so a machine that is busy for a while does not decide it. Prompts
-are known to the engine, as when somebody tries another seed, but for "new prompt", which it has to encode. The last
-line is JSON.
+nobody saves. The bare loop is the same U-Net 25 times with nothing around it. All run in this process in turn, on the
+engine's thread (`on_engine_thread`), round after round; a ratio is the median over the rounds, so a machine that is
+busy for a while does not decide it. Prompts are known to the engine, as when somebody tries another seed, but for "new
+prompt", which it has to encode. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import loaded_engine, native_settings, peak_rss_mib
+from benchmarks.common import loaded_engine, native_settings, on_engine_thread, peak_rss_mib
 from studio.engine.engine import DiffusionEngine
 from studio.events import Finished
 from studio.requests import PreviewName, TextToImage
@@ -102,7 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
-        pipe = pipeline(options.checkpoint, engine)
+        pipe = on_engine_thread(engine, lambda: pipeline(options.checkpoint, engine))
         result = measured(engine, pipe, options.steps, options.rounds)
         engine.close()
     result["peak_rss_mib_with_both"] = peak_rss_mib()
@@ -116,7 +116,7 @@ def measured(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dic
     assert engine._components is not None
     ways: dict[str, PreviewName] = {"fast": "fast", "automatic": "automatic", "full": "full"}
     seconds: dict[str, list[float]] = {name: [] for name in ["diffusers", "bare loop", "fast, new prompt", *ways]}
-    embeds = torch.cat(pipe.encode_prompt(PROMPTS[0], pipe.device, 1, True)[::-1])
+    embeds = torch.cat(on_engine_thread(engine, lambda: pipe.encode_prompt(PROMPTS[0], pipe.device, 1, True))[::-1])
     for number in range(rounds + 1):
         settings: dict[str, Any] = {
             "prompt": PROMPTS[number % len(PROMPTS)],
@@ -127,8 +127,8 @@ def measured(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dic
         known = TextToImage(**settings)
         new = TextToImage(**settings | {"prompt": f"{known.prompt} {number}", "preview": "fast"})
         engine_seconds(engine, known) if number < len(PROMPTS) else None  # from now on this prompt is known
-        turns = {"diffusers": lambda known=known: diffusers_seconds(pipe, known)}
-        turns["bare loop"] = lambda known=known: bare_seconds(pipe, known, embeds)
+        turns = {"diffusers": lambda known=known: on_engine_thread(engine, lambda: diffusers_seconds(pipe, known))}
+        turns["bare loop"] = lambda known=known: on_engine_thread(engine, lambda: bare_seconds(pipe, known, embeds))
         turns["fast, new prompt"] = lambda new=new: engine_seconds(engine, new)
         for name, preview in ways.items():
             request = TextToImage(**settings | {"preview": preview})

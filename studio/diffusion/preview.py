@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -81,8 +82,27 @@ def fit_fast_preview(
 def decode_fast(latents: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Latents (B, C, h, w) => pixels (B, 3, s h, s w) in [-1, 1], clamped, by the fitted convolution."""
     weight, bias = weight.to(latents), bias.to(latents)
-    scale = round((len(bias) / 3) ** 0.5)
-    return F.pixel_shuffle(F.conv2d(_padded(latents), weight, bias), scale).clamp(-1, 1)
+    return F.pixel_shuffle(F.conv2d(_padded(latents), weight, bias), _scale(bias)).clamp(-1, 1)
+
+
+@torch.inference_mode()
+def picture_fast(latents: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> np.ndarray:
+    """Latents (B, C, h, w) => uint8 (B, s h, s w, 3), contiguous: `vae.to_uint8` of `decode_fast`, to the bit.
+
+    For the frames of a run. Bytes are shuffled into their places instead of floats, in one copy instead of three: two
+    thirds of the time.
+    """
+    weight, bias = weight.to(latents), bias.to(latents)
+    patches = F.conv2d(_padded(latents), weight, bias)  # (B, 3 s s, h, w)
+    levels = patches.mul_(0.5).add_(0.5).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+    scale, (batch, _, height, width) = _scale(bias), levels.shape
+    placed = levels.view(batch, 3, scale, scale, height, width).permute(0, 4, 2, 5, 3, 1)
+    return placed.reshape(batch, height * scale, width * scale, 3).cpu().numpy()
+
+
+def _scale(bias: torch.Tensor) -> int:
+    """Pixels a side of the patch that one latent becomes."""
+    return round((len(bias) / 3) ** 0.5)
 
 
 def _padded(latents: torch.Tensor) -> torch.Tensor:

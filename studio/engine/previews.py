@@ -16,7 +16,7 @@ from PIL import Image
 
 from studio.diffusion import vae
 from studio.diffusion.families import Components
-from studio.diffusion.preview import decode_fast
+from studio.diffusion.preview import picture_fast
 from studio.events import Preview, RungName
 from studio.requests import PreviewName
 
@@ -96,7 +96,7 @@ class Ladder:
         """Predicted x0 (n, C, h, w) => uint8 pictures (n, H, W, 3) by one rung, in one call."""
         if rung == "fast":
             assert self._components.fast_preview is not None
-            return vae.to_uint8(decode_fast(denoised, *self._components.fast_preview))
+            return picture_fast(denoised, *self._components.fast_preview)
         if rung == "tiny":
             return vae.to_uint8(vae.decode_tiny(self._components, denoised))
         pixels = vae.decode(self._components, denoised)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 
-from studio.diffusion.preview import MEMORY_ROWS, FastFit, decode_fast, fit_fast_preview
+from studio.diffusion.preview import MEMORY_ROWS, FastFit, decode_fast, fit_fast_preview, picture_fast
+from studio.diffusion.vae import to_uint8
 
 
 def test_fit_recovers_a_linear_decoder() -> None:
@@ -70,3 +73,14 @@ def test_what_is_new_outweighs_what_is_old() -> None:
     heavy = fit.rows
     fit.add(latents, torch.full((6, 3, 64, 64), 0.5))
     assert fit.rows == heavy / 2 + 6 * 64
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 16, 16), (3, 4, 5, 7)])
+def test_the_frames_of_a_run_are_what_the_pixels_are_rounded_to(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(shape, generator=generator)
+    weight, bias = torch.randn(192, 4, 3, 3, generator=generator) * 0.1, torch.randn(192, generator=generator)
+    frames = picture_fast(latents, weight, bias)
+    np.testing.assert_array_equal(frames, to_uint8(decode_fast(latents, weight, bias)))
+    assert frames.flags.c_contiguous
+    assert frames.std() > 0
