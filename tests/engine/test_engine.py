@@ -634,7 +634,7 @@ def test_checkpoints_take_turns_in_the_middle_of_a_request(
 ) -> None:
     from studio.engine import worker
 
-    # Exact: three lanes in one call may end one 8-bit level apart from each alone, on some CPUs, and here they take turns.
+    # Exact: on some CPUs three lanes in one call end one 8-bit level apart from each alone, and here they take turns.
     many = ask(num_images_per_prompt=3, num_inference_steps=2, exact=True)
     golden = {
         "tiny": [pixels(engine, finish(engine, many), k) for k in range(3)],
