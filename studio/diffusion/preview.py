@@ -81,8 +81,7 @@ def fit_fast_preview(
 @torch.inference_mode()
 def decode_fast(latents: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Latents (B, C, h, w) => pixels (B, 3, s h, s w) in [-1, 1], clamped, by the fitted convolution."""
-    weight, bias = weight.to(latents), bias.to(latents)
-    return F.pixel_shuffle(F.conv2d(_padded(latents), weight, bias), _scale(bias)).clamp(-1, 1)
+    return F.pixel_shuffle(_patches(latents, weight, bias), _scale(bias)).clamp(-1, 1)
 
 
 @torch.inference_mode()
@@ -92,12 +91,15 @@ def picture_fast(latents: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
     For the frames of a run. Bytes are shuffled into their places instead of floats, in one copy instead of three: two
     thirds of the time.
     """
-    weight, bias = weight.to(latents), bias.to(latents)
-    patches = F.conv2d(_padded(latents), weight, bias)  # (B, 3 s s, h, w)
-    levels = patches.mul_(0.5).add_(0.5).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+    levels = _patches(latents, weight, bias).mul_(0.5).add_(0.5).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
     scale, (batch, _, height, width) = _scale(bias), levels.shape
     placed = levels.view(batch, 3, scale, scale, height, width).permute(0, 4, 2, 5, 3, 1)
     return placed.reshape(batch, height * scale, width * scale, 3).cpu().numpy()
+
+
+def _patches(latents: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """(B, 3 s s, h, w): the pixels of each latent's patch as channels, not yet clamped."""
+    return F.conv2d(_padded(latents), weight.to(latents), bias.to(latents))
 
 
 def _scale(bias: torch.Tensor) -> int:

@@ -6,7 +6,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from studio.events import Checkpoint
 from studio.gallery import Gallery
 from studio.requests import KINDS, PREVIEWS, RANGES, SCHEDULERS, TextToImage
 from studio.ui import api, controls, drawn, theme
@@ -80,16 +79,7 @@ def test_sliders_have_the_ranges_of_the_one_table(demo: gr.Blocks, kind: Any) ->
 def test_landmarks_of_steps_and_guidance_stand_around_what_suits_the_checkpoint(
     steps: int, scale: float, marked: Any
 ) -> None:
-    suited = Checkpoint(
-        name="x",
-        label="x",
-        family="SD 1",
-        native_width=512,
-        native_height=512,
-        size_bytes=1,
-        num_inference_steps=steps,
-        guidance_scale=scale,
-    )
+    suited = replace(FakeEngine().catalog()[0], num_inference_steps=steps, guidance_scale=scale)
     marks = controls.suited_marks(suited)
     assert ([*marks["num_inference_steps"]], [*marks["guidance_scale"]]) == marked
     for name, points in marks.items():
