@@ -77,9 +77,9 @@ def test_sliders_have_the_ranges_of_the_one_table(demo: gr.Blocks, kind: Any) ->
     ],
 )
 def test_landmarks_of_steps_and_guidance_stand_around_what_suits_the_checkpoint(
-    steps: int, scale: float, marked: Any
+    tmp_path: Path, steps: int, scale: float, marked: Any
 ) -> None:
-    suited = replace(FakeEngine().catalog()[0], num_inference_steps=steps, guidance_scale=scale)
+    suited = replace(FakeEngine(Gallery(tmp_path)).catalog()[0], num_inference_steps=steps, guidance_scale=scale)
     marks = controls.suited_marks(suited)
     assert ([*marks["num_inference_steps"]], [*marks["guidance_scale"]]) == marked
     for name, points in marks.items():
