@@ -13,7 +13,6 @@ prompt", which it has to encode. The last line is JSON.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import tempfile
@@ -21,27 +20,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import loaded_engine, native_settings, on_engine_thread, peak_rss_mib
+from benchmarks.common import engine_seconds, loaded_engine, native_settings, on_engine_thread, peak_rss_mib
 from studio.engine.engine import DiffusionEngine
-from studio.events import Finished
 from studio.requests import PreviewName, TextToImage
 
 PROMPTS = ("a fox in the snow", "a pizza on a blue background", "two cats in the desert", "a rocket at night")
-OWNER = "bench"
-
-
-def engine_seconds(engine: DiffusionEngine, request: TextToImage) -> float:
-    """Seconds from `submit` to `Finished`."""
-
-    async def wait(job: str) -> None:
-        async for event in engine.watch(job, owner=OWNER):
-            last = event
-        if not isinstance(last, Finished):
-            raise SystemExit(f"The engine did not finish: {last}")
-
-    began = time.perf_counter()
-    asyncio.run(wait(engine.submit(request, owner=OWNER)))
-    return time.perf_counter() - began
 
 
 def diffusers_seconds(pipe: Any, request: TextToImage) -> float:

@@ -4,14 +4,13 @@
 
 Engine: from `submit` of the uploaded file's bytes (decoded and fitted there) to `Finished`, with a preview at every
 step and the PNG on disk. diffusers: one call of the pipeline with the decoded picture, nothing shown, nothing saved.
-Both run in this process in turn, round after round; a ratio is the median over the rounds of engine / diffusers. The
-last line is JSON.
+Both run in this process in turn, on the engine's thread (`on_engine_thread`), round after round; a ratio is the median
+over the rounds of engine / diffusers. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import io
 import json
 import statistics
@@ -23,12 +22,10 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from benchmarks.common import loaded_engine, native_settings, peak_rss_mib
+from benchmarks.common import engine_seconds, loaded_engine, native_settings, on_engine_thread, peak_rss_mib
 from studio.engine.engine import DiffusionEngine
-from studio.events import Finished
 from studio.requests import ImageToImage, Inpaint, Request
 
-OWNER = "bench"
 PROMPT = "a fox in the snow"
 STRENGTHS = {"image_to_image": 0.6, "inpaint": 1.0}
 
@@ -38,20 +35,6 @@ def file_of(picture: Image.Image) -> bytes:
     encoded = io.BytesIO()
     picture.save(encoded, "PNG")
     return encoded.getvalue()
-
-
-def engine_seconds(engine: DiffusionEngine, request: Request) -> float:
-    """Seconds from `submit` to `Finished`."""
-
-    async def wait(job: str) -> None:
-        async for event in engine.watch(job, owner=OWNER):
-            last = event
-        if not isinstance(last, Finished):
-            raise SystemExit(f"The engine did not finish: {last}")
-
-    began = time.perf_counter()
-    asyncio.run(wait(engine.submit(request, owner=OWNER)))
-    return time.perf_counter() - began
 
 
 def pipelines(folder: Path, engine: DiffusionEngine) -> dict[str, Any]:
@@ -91,7 +74,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
-        result = measured(engine, pipelines(options.checkpoint, engine), options.steps, options.rounds)
+        pipes = on_engine_thread(engine, lambda: pipelines(options.checkpoint, engine))
+        result = measured(engine, pipes, options.steps, options.rounds)
         engine.close()
     result["peak_rss_mib_with_all"] = peak_rss_mib()
     print(json.dumps(result))
@@ -125,8 +109,8 @@ def measured(engine: DiffusionEngine, pipes: dict[str, Any], steps: int, rounds:
             asked = request(number)
             turns = {
                 f"engine {way}": lambda r=asked: engine_seconds(engine, r),
-                f"diffusers {way}": lambda p=pipes[way], g=given, s=generator: timed(
-                    lambda: p(PROMPT, guidance_scale=5.0, generator=s, **g)
+                f"diffusers {way}": lambda p=pipes[way], g=given, s=generator: on_engine_thread(
+                    engine, lambda: timed(lambda: p(PROMPT, guidance_scale=5.0, generator=s, **g))
                 ),
             }
             for name in list(turns) if number % 2 else list(turns)[::-1]:

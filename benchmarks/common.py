@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import shutil
 import sys
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
+from studio.events import Finished
 from studio.gallery import Gallery
+from studio.requests import Request
 
 if TYPE_CHECKING:
     from studio.diffusion.families import Components
 
 LOAD_SECONDS = 600
+OWNER = "bench"
 Result = TypeVar("Result")
 
 
@@ -43,6 +47,20 @@ def loaded_engine(checkpoint: Path, scratch: Path, device: str = "auto") -> Diff
             raise SystemExit(f"The checkpoint was not loaded: {status.message}")
         time.sleep(0.05)
     return engine
+
+
+def engine_seconds(engine: DiffusionEngine, request: Request) -> float:
+    """Seconds from `submit` to `Finished`."""
+
+    async def wait(job: str) -> None:
+        async for event in engine.watch(job, owner=OWNER):
+            last = event
+        if not isinstance(last, Finished):
+            raise SystemExit(f"The engine did not finish: {last}")
+
+    began = time.perf_counter()
+    asyncio.run(wait(engine.submit(request, owner=OWNER)))
+    return time.perf_counter() - began
 
 
 def on_engine_thread(engine: DiffusionEngine, work: Callable[[], Result]) -> Result:

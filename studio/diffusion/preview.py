@@ -81,25 +81,35 @@ def fit_fast_preview(
 @torch.inference_mode()
 def decode_fast(latents: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Latents (B, C, h, w) => pixels (B, 3, s h, s w) in [-1, 1], clamped, by the fitted convolution."""
-    return F.pixel_shuffle(_patches(latents, weight, bias), _scale(bias)).clamp(-1, 1)
+    patches = F.conv2d(_padded(latents), weight.to(latents), bias.to(latents))
+    return F.pixel_shuffle(patches, _scale(bias)).clamp(-1, 1)
 
 
-@torch.inference_mode()
-def picture_fast(latents: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> np.ndarray:
-    """Latents (B, C, h, w) => uint8 (B, s h, s w, 3), contiguous: `vae.to_uint8` of `decode_fast`, to the bit.
-
-    For the frames of a run. Bytes are shuffled into their places instead of floats, in one copy instead of three: two
-    thirds of the time.
+class FastFrames:
+    """The fitted convolution for the frames of a run: latents to bytes, as one matrix product whose answer is in levels
+    of 0 to 255 already and has each row of a patch in one piece. Against `decode_fast` and `to_uint8` a frame of 128
+    pixels takes a little more than half the time on a CPU, one of 1024 a quarter.
     """
-    levels = _patches(latents, weight, bias).mul_(0.5).add_(0.5).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
-    scale, (batch, _, height, width) = _scale(bias), levels.shape
-    placed = levels.view(batch, 3, scale, scale, height, width).permute(0, 4, 2, 5, 3, 1)
-    return placed.reshape(batch, height * scale, width * scale, 3).cpu().numpy()
 
+    @torch.inference_mode()
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """`weight` (3 s^2, C, 3, 3) and `bias` (3 s^2,) of `decode_fast`."""
+        self._scale = _scale(bias)
+        colours, places = 3, self._scale**2  # the order that pixel_shuffle takes, and here the colour comes last
+        by_place = weight.float().view(colours, places, -1).transpose(0, 1).reshape(len(bias), -1)
+        self._matrix = by_place.T.contiguous() * 127.5  # (9 C, s s 3)
+        # Rounding to the nearest is cutting off what half a level was added to.
+        self._shift = bias.float().view(colours, places).T.flatten() * 127.5 + 128
 
-def _patches(latents: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """(B, 3 s s, h, w): the pixels of each latent's patch as channels, not yet clamped."""
-    return F.conv2d(_padded(latents), weight.to(latents), bias.to(latents))
+    @torch.inference_mode()
+    def __call__(self, latents: torch.Tensor) -> np.ndarray:
+        """Latents (B, C, h, w) => uint8 (B, s h, s w, 3), contiguous: `vae.to_uint8` of `decode_fast`, but for pixels
+        that are halfway between two levels."""
+        (batch, _, height, width), scale = latents.shape, self._scale
+        inputs = F.unfold(_padded(latents), 3).transpose(1, 2).flatten(0, 1)  # (B h w, 9 C)
+        levels = torch.addmm(self._shift, inputs, self._matrix).clamp_(0, 255).to(torch.uint8)
+        rows = levels.view(batch, height, width, scale, 3 * scale).transpose(2, 3)
+        return rows.reshape(batch, height * scale, width * scale, 3).cpu().numpy()
 
 
 def _scale(bias: torch.Tensor) -> int:

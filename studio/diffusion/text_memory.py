@@ -14,6 +14,8 @@ from weakref import WeakKeyDictionary
 import torch
 from diffusers.models.attention_processor import Attention
 
+from studio.diffusion.stand_in import is_compiled, standing_in
+
 Answer = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -41,22 +43,13 @@ class TextMemory:
 
     @contextmanager
     def used(self, unet: torch.nn.Module) -> Iterator[None]:
-        """The U-Net answers from memory inside. Hooks on its layers (a LoRA, the attention's observer) run as ever,
-        since only the layers' own `forward` is stood in for; a compiled U-Net is left alone."""
+        """The U-Net answers from memory inside; a compiled one is left alone."""
         layers = self._layers.get(unet)
         if layers is None:
             layers = self._layers[unet] = _text_layers(unet)
             self._kept.clear()
-        replaced = {layer: layer.__dict__.get("forward") for layer in layers}  # set by whoever moves or casts weights
-        for layer in layers:
-            layer.forward = partial(self._answer, layer, layer.forward)
-        try:
+        with standing_in({layer: partial(self._answer, layer, layer.forward) for layer in layers}):
             yield
-        finally:
-            for layer, before in replaced.items():
-                del layer.forward
-                if before is not None:
-                    layer.forward = before
 
     def _answer(self, layer: torch.nn.Module, compute: Answer, text: torch.Tensor) -> torch.Tensor:
         if text is not self._text:  # something else is asked of this layer: a model that projects its text anew
@@ -69,7 +62,7 @@ class TextMemory:
 
 def _text_layers(unet: torch.nn.Module) -> list[torch.nn.Module]:
     """`to_k` and `to_v` of every cross-attention."""
-    if hasattr(unet, "_orig_mod"):
+    if is_compiled(unet):
         return []
     found = [m for name, m in unet.named_modules() if isinstance(m, Attention) and name.endswith("attn2")]
     return [layer for attention in found for layer in (attention.to_k, attention.to_v)]

@@ -5,6 +5,7 @@ Pixels are (B, 3, H, W) in [-1, 1]; latents are (B, C, H/8, W/8) at the U-Net's 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ class NotFinite(ArithmeticError):
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """True when every value is a number. One reduction; on a GPU it waits for the device."""
-    return bool(torch.isfinite(tensor).all())
+    """True when every value is a number. On a GPU it waits for the device."""
+    # One that is not makes the sum what is not; only of huge values the sum alone overflows, and each is looked at.
+    return math.isfinite(float(tensor.sum(dtype=torch.float32))) or bool(torch.isfinite(tensor).all())
 
 
 @torch.inference_mode()

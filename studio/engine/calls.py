@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -12,12 +13,19 @@ from studio.diffusion.guidance import guidance_embedding
 from studio.diffusion.lane import UnetCall
 from studio.diffusion.lora import applied
 from studio.diffusion.text_memory import TextMemory
+from studio.diffusion.time_memory import TimeMemory
 
 
-def call_unet(components: Components, calls: Sequence[UnetCall], memory: TextMemory | None = None) -> torch.Tensor:
+def call_unet(
+    components: Components,
+    calls: Sequence[UnetCall],
+    memory: TextMemory | None = None,
+    times: TimeMemory | None = None,
+) -> torch.Tensor:
     """The calls of several lanes as one: rows (sum of branches, C, h, w), in the order of the calls.
 
-    `memory` keeps what the U-Net makes of the text alone from one call to the next; the answer is the same without.
+    `memory` keeps what the U-Net makes of the text alone from one call to the next, `times` what it makes of the
+    timestep of a lone lane from one picture to the next; the answer is the same without.
     """
     memory = memory or TextMemory()
     device = components.device
@@ -32,12 +40,17 @@ def call_unet(components: Components, calls: Sequence[UnetCall], memory: TextMem
     steered = {}
     if given is not None:
         steered = {"down_block_additional_residuals": given.down, "mid_block_additional_residual": given.mid}
-    with applied(components, calls[0].adapters, ("unet",)), memory.used(components.unet):
+    guidance = _guidance(components, calls)
+    first = calls[0]
+    remembered: AbstractContextManager[None] = nullcontext()
+    if times is not None and len(calls) == 1 and not first.adapters and not added and guidance is None:
+        remembered = times.used(components.unet, first.timestep, len(sample))
+    with applied(components, first.adapters, ("unet",)), memory.used(components.unet), remembered:
         answer: torch.Tensor = components.unet(
             sample,
             timesteps,
             embeds,
-            timestep_cond=_guidance(components, calls),
+            timestep_cond=guidance,
             added_cond_kwargs=added or None,
             return_dict=False,
             **steered,

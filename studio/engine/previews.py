@@ -16,7 +16,7 @@ from PIL import Image
 
 from studio.diffusion import vae
 from studio.diffusion.families import Components
-from studio.diffusion.preview import picture_fast
+from studio.diffusion.preview import FastFrames
 from studio.events import Preview, RungName
 from studio.requests import PreviewName
 
@@ -39,6 +39,7 @@ class Ladder:
         self._means: dict[Hashable, float] = {}  # by (rung, size), and of a step by ("step", size)
         self._measured: dict[Hashable, int] = {}
         self._saved: dict[Hashable, float] = {}
+        self._frames: tuple[Any, FastFrames] | None = None  # of the fast preview beside it
 
     @property
     def rungs(self) -> tuple[RungName, ...]:
@@ -95,13 +96,19 @@ class Ladder:
     def decode(self, rung: RungName, denoised: torch.Tensor) -> np.ndarray[Any, Any]:
         """Predicted x0 (n, C, h, w) => uint8 pictures (n, H, W, 3) by one rung, in one call."""
         if rung == "fast":
-            assert self._components.fast_preview is not None
-            return picture_fast(denoised, *self._components.fast_preview)
+            return self._fast_frames()(denoised)
         if rung == "tiny":
             return vae.to_uint8(vae.decode_tiny(self._components, denoised))
         pixels = vae.decode(self._components, denoised)
         self._learn(self._components, denoised, pixels)
         return vae.to_uint8(pixels)
+
+    def _fast_frames(self) -> FastFrames:
+        fitted = self._components.fast_preview
+        assert fitted is not None
+        if self._frames is None or self._frames[0] is not fitted:  # a fit grows better while lanes run
+            self._frames = fitted, FastFrames(*fitted)
+        return self._frames[1]
 
 
 @dataclass(frozen=True)
@@ -111,21 +118,27 @@ class Frame:
     pixels: np.ndarray[Any, Any]  # uint8 (H, W, 3)
     rung: RungName
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
     def preview(self) -> Preview:
         """At the picture's full size, for the live view."""
-        height, width = self.pixels.shape[:2]
+        width, height = self.size
         return Preview(jpeg=_jpeg(Image.fromarray(self.pixels)), width=width, height=height, rung=self.rung)
-
-    def is_small(self) -> bool:
-        """Whether the live view's frame can stand in the filmstrip as it is."""
-        return max(self.pixels.shape[:2]) <= FILMSTRIP_SIDE
 
     def small(self) -> bytes:
         """A JPEG of at most FILMSTRIP_SIDE pixels a side, for the filmstrip."""
         picture = Image.fromarray(self.pixels)
-        if not self.is_small():
+        if not is_small(self.size):
             picture.thumbnail((FILMSTRIP_SIDE, FILMSTRIP_SIDE), Image.Resampling.BOX, reducing_gap=None)
         return _jpeg(picture)
+
+
+def is_small(size: tuple[int, int]) -> bool:
+    """Whether the live view's frame of that size can stand in the filmstrip as it is."""
+    return max(size) <= FILMSTRIP_SIDE
 
 
 def _jpeg(picture: Image.Image) -> bytes:

@@ -170,11 +170,11 @@ class Recorder:
             if run is None or run.full:
                 return
             run.written = self._clock()
-            self._bytes -= run.nbytes
             before = run.after
-            run.evaluations.append(run.fitting(evaluation))
+            kept = run.fitting(evaluation)
+            run.evaluations.append(kept)
             run.after = after
-            self._bytes += run.nbytes
+            self._bytes += kept.nbytes + after.nbytes - (before.nbytes if before is not None else 0)
             self._use(job_id, image)
             self._make_room(run)
             if self._bytes > self._max_bytes:

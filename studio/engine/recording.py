@@ -11,11 +11,11 @@ import torch
 
 from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, merged, token_rows
 from studio.diffusion.families import Components
-from studio.diffusion.guidance import guide
 from studio.diffusion.lane import Evaluation
 from studio.diffusion.tokens import text_encoders, token_table
 from studio.diffusion.turn import Turn
 from studio.engine.branching import Source
+from studio.engine.measures import guided_output
 from studio.engine.recorder import Recorded, RecordedAttention
 from studio.engine.runs import Run
 from studio.requests import (
@@ -38,9 +38,7 @@ def on_cpu(tensor: torch.Tensor) -> Array:
 
 def recorded(evaluation: Evaluation, seconds: float, rows: int, attention: RecordedAttention | None = None) -> Recorded:
     """One evaluation as it is kept. `seconds` is the time of its U-Net call, `rows` all the rows that shared it."""
-    plain = guide(evaluation.outputs.float(), evaluation.guidance_scale)[0]
-    captured = None if torch.equal(plain, evaluation.model_output) else on_cpu(evaluation.model_output)
-    return Recorded(
+    kept = Recorded(
         index=evaluation.index,
         stage=evaluation.stage,
         step=evaluation.step,
@@ -53,11 +51,12 @@ def recorded(evaluation: Evaluation, seconds: float, rows: int, attention: Recor
         guidance_scale=evaluation.guidance_scale,
         latents=on_cpu(evaluation.latents),
         outputs=on_cpu(evaluation.outputs),
-        guided=captured,
         seconds=seconds,
         rows=rows,
         attention=attention,
     )
+    given = on_cpu(evaluation.model_output)
+    return kept if np.array_equal(given, guided_output(kept)) else replace(kept, guided=given)
 
 
 def _branch(run: Run) -> dict[str, object] | None:

@@ -39,6 +39,7 @@ class Running:
     last_shown: float = -1.0  # when its last live preview was sent
     maps: AttentionMaps | None = None  # where the U-Net looked in the last call, when the job asks for it
     unseen: torch.Tensor | None = None  # predicted x0 (C, h, w) of the last evaluation while no preview shows it
+    undrawn: list[torch.Tensor] = field(default_factory=list)  # predicted x0 that its filmstrip has no frame of yet
 
 
 @dataclass(eq=False)

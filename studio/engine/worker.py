@@ -38,6 +38,7 @@ from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.diffusion.schedule import make_schedule
 from studio.diffusion.text_memory import TextMemory
+from studio.diffusion.time_memory import TimeMemory
 from studio.engine import answers, failures, looking, memory, recording
 from studio.engine.batching import Curve, Rota, Seat, waiting_order
 from studio.engine.branching import Fork, leave
@@ -47,7 +48,7 @@ from studio.engine.inquiries import Inquiries, Inquiry, Slices
 from studio.engine.jobs import Job, JobBook
 from studio.engine.pace import Paces
 from studio.engine.preview_fitter import PreviewFitter
-from studio.engine.previews import Frame, Ladder
+from studio.engine.previews import Frame, Ladder, is_small
 from studio.engine.recorder import Recorder
 from studio.engine.runs import Run, Running
 from studio.events import Loading, Queued, Refused, RungName
@@ -100,6 +101,7 @@ class Worker:
         self._ending_seconds: dict[Hashable, float] = {}  # decoding and saving a picture of a size
         self._prompts: OrderedDict[Hashable, Conditioning] = OrderedDict()
         self._memory = TextMemory()  # of the running lanes
+        self._times = TimeMemory()  # of the hot checkpoint
         self._extras = Extras(manager.catalog, manager)  # LoRAs and embeddings that prompts name, ControlNets
         self._fitter = PreviewFitter(PreviewFits(memory_folder(manager.catalog.models_dirs)), device)
         self._last_admitted: dict[str, int] = {}
@@ -146,6 +148,7 @@ class Worker:
         self._prompts.clear()
         self._extras.forget()
         self._memory.forget()
+        self._times.forget()
         self._curves.clear()
 
     def idle(self) -> bool:
@@ -372,7 +375,7 @@ class Worker:
             return
         try:
             with self._observed(asked[0], calls[0]) as maps:
-                answer = call_unet(self._hot, calls, self._memory)
+                answer = call_unet(self._hot, calls, self._memory, self._times)
         except Exception as error:
             self._call_failed(asked, error)
             return
@@ -479,6 +482,7 @@ class Worker:
         logger.warning("A U-Net call of %d lanes failed: %s", len(asked), error)
         error.__traceback__ = None  # its frames hold the tensors that did not fit
         self._memory.forget()
+        self._times.forget()
         self.device.release()
         if not too_large:
             for running in asked:
@@ -507,40 +511,56 @@ class Worker:
                 run.job.publish(run.step(running, evaluation, self._ending_seconds.get(_size(running), 0.0)))
 
     def _preview(self, lanes: list[Running], now: float) -> None:
-        """Decode the lanes' predicted x0 in as few calls as there are rungs; a lane that was shown has no `unseen`."""
+        """Decode the lanes' predicted x0 in as few calls as there are rungs; a lane that was shown has no `unseen`.
+
+        Small frames that the live view has no time for wait for the next one that it shows: beside their pixels the
+        call costs more, and a filmstrip is asked for when the picture is there.
+        """
         assert self._ladder is not None
         by_rung: dict[tuple[RungName, Hashable], list[Running]] = {}
         for running in lanes:
             rung = self._ladder.choose(running.run.request.preview, _size(running))
             if rung is None:
                 running.unseen = None  # the step is told all the same, with the frame before
-            else:
+                continue
+            assert running.unseen is not None
+            running.undrawn.append(running.unseen)
+            if self._due(running, now) or rung == "full" or not self._is_small(running):
                 by_rung.setdefault((rung, _size(running)), []).append(running)
         for (rung, size), group in by_rung.items():
             began = time.perf_counter()
             try:
-                denoised = torch.stack([r.unseen for r in group if r.unseen is not None])
-                frames = [Frame(pixels, rung) for pixels in self._ladder.decode(rung, denoised)]
+                denoised = torch.stack([x0 for running in group for x0 in running.undrawn])
+                frames = iter([Frame(pixels, rung) for pixels in self._ladder.decode(rung, denoised)])
             except Exception as error:
                 for running in group:
                     self._fail(running.run.job, error)
                 continue
-            for running, frame in zip(group, frames):
+            for running in group:
+                drawn = [next(frames) for _ in running.undrawn]
+                running.undrawn.clear()
                 with failures.ending(running.run.job, self._fail):
-                    self._keep_frame(running, frame, now)
-            self._ladder.record(rung, size, (time.perf_counter() - began) / len(group))
+                    self._keep_frames(running, drawn, now)
+            self._ladder.record(rung, size, (time.perf_counter() - began) / len(denoised))
 
-    def _keep_frame(self, running: Running, frame: Frame, now: float) -> None:
-        """Into the filmstrip always, to the live view at most once in PREVIEW_SECONDS."""
-        run, image = running.run, running.image
-        due = running.lane.done or now - running.last_shown >= PREVIEW_SECONDS
-        if due or frame.is_small():
-            run.previews[image] = frame.preview()
-        small = run.previews[image].jpeg if frame.is_small() else frame.small()
-        run.filmstrips.setdefault(image, []).append(small)
+    def _due(self, running: Running, now: float) -> bool:
+        return running.lane.done or now - running.last_shown >= PREVIEW_SECONDS
+
+    def _is_small(self, running: Running) -> bool:
+        height, width = running.lane.latents.shape[2:]
+        return is_small((width * self._hot.vae_scale_factor, height * self._hot.vae_scale_factor))
+
+    def _keep_frames(self, running: Running, frames: Sequence[Frame], now: float) -> None:
+        """Into the filmstrip always, to the live view the last one and at most once in PREVIEW_SECONDS."""
+        run, image, last = running.run, running.image, frames[-1]
+        due = self._due(running, now)
         if due:
+            run.previews[image] = last.preview()
             running.last_shown = now
             running.unseen = None
+        strip = run.filmstrips.setdefault(image, [])
+        strip += [frame.small() for frame in frames[:-1]]
+        strip.append(run.previews[image].jpeg if due and is_small(last.size) else last.small())
 
     # ---------------------------------------------------------------------------------------------- recording
 

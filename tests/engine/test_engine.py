@@ -251,6 +251,36 @@ def test_large_previews_are_full_size_and_the_filmstrip_is_small(engine: Diffusi
             assert image.size == (128, 96)
 
 
+def test_small_frames_that_the_live_view_has_no_time_for_wait_and_none_is_lost(
+    engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from studio.engine import worker
+    from studio.engine.previews import Ladder
+
+    decoded: list[int] = []
+    decode = Ladder.decode
+
+    def seen(ladder: Ladder, rung: Any, denoised: Any) -> Any:
+        decoded.append(len(denoised))
+        return decode(ladder, rung, denoised)
+
+    monkeypatch.setattr(Ladder, "decode", seen)
+    strips = []
+    for seconds, expected in ((0.0, [1] * 9), (1e9, [9])):  # every frame is due; the last alone
+        monkeypatch.setattr(worker, "PREVIEW_SECONDS", seconds)
+        decoded.clear()
+        events = run(engine, ask(preview="fast", num_inference_steps=9))
+        assert decoded == expected
+        assert [e for e in events if isinstance(e, Step)][-1].index == 8
+        strips.append(events[-1].pictures[0].filmstrip)  # type: ignore[union-attr]
+    assert len(strips[0]) == 9
+    assert len(set(strips[0])) > 5
+    assert strips[0] == strips[1]
+    large = run(engine, ask(preview="fast", width=256, height=192, num_inference_steps=4))
+    assert decoded[1:] == [1] * 4  # large ones would be many at once in memory
+    assert len(large[-1].pictures[0].filmstrip) == 4  # type: ignore[union-attr]
+
+
 # ------------------------------------------------------------------------------------------------ image to image
 
 

@@ -73,6 +73,7 @@ def test_an_error_at_any_stage_fails_that_job_alone(
     name: str,
     number: int,
 ) -> None:
+    monkeypatch.setattr(worker, "PREVIEW_SECONDS", 0.0)  # a frame at a time: none waits for the next
     golden = pixels(engine, finish(engine, ask(seed=77)))
     engine_prompts = ask(prompt=f"a fox {name} {number}", num_images_per_prompt=3)  # not in the prompt cache
     broken = raising(Broken(f"in {name}"), lambda call: call == number)(getattr(owner, name))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from studio.diffusion.preview import MEMORY_ROWS, FastFit, decode_fast, fit_fast_preview, picture_fast
+from studio.diffusion.preview import MEMORY_ROWS, FastFit, FastFrames, decode_fast, fit_fast_preview
 from studio.diffusion.vae import to_uint8
 
 
@@ -80,7 +80,9 @@ def test_the_frames_of_a_run_are_what_the_pixels_are_rounded_to(shape: tuple[int
     generator = torch.Generator().manual_seed(1)
     latents = torch.randn(shape, generator=generator)
     weight, bias = torch.randn(192, 4, 3, 3, generator=generator) * 0.1, torch.randn(192, generator=generator)
-    frames = picture_fast(latents, weight, bias)
-    np.testing.assert_array_equal(frames, to_uint8(decode_fast(latents, weight, bias)))
+    frames = FastFrames(weight, bias)(latents)
+    difference = frames.astype(int) - to_uint8(decode_fast(latents, weight, bias))
+    assert np.abs(difference).max() <= 1  # of pixels halfway between two levels
+    assert np.count_nonzero(difference) <= 1e-3 * difference.size
     assert frames.flags.c_contiguous
     assert frames.std() > 0
