@@ -20,7 +20,9 @@ from studio.diffusion.preview import FastFrames
 from studio.events import Preview, RungName
 from studio.requests import PreviewName
 
+PREVIEW_SECONDS = 0.05  # between two live previews of one image
 SHARE = 0.15  # of a step: what `automatic` may cost
+QUICK_SHARE = 0.04  # the same of steps that come faster than the live view shows them: nobody sees each, all wait
 JPEG_QUALITY = 78
 FILMSTRIP_SIDE = 128  # pixels, the longer side
 Learn = Callable[[Components, torch.Tensor, torch.Tensor], None]
@@ -64,13 +66,15 @@ class Ladder:
         """The rung for the next frame of an image of that size; None: no frame this time.
 
         A rung asked for by name is taken whatever it costs. `automatic`, and a rung this checkpoint lacks, is the best
-        one known to cost at most 15 % of the step, else the cheapest. A tiny decoder is tried for two frames of each
-        size, since nothing else tells what it costs on this machine (the VAE is measured when a picture ends). Where
-        the cheapest is the whole VAE, there is a frame whenever 15 % of the steps since the last one have paid for it.
+        one known to cost at most 15 % of the step (4 % where steps are shorter than PREVIEW_SECONDS), else the
+        cheapest. A tiny decoder is tried for two frames of each size, since nothing else tells what it costs on this
+        machine (the VAE is measured when a picture ends). Where the cheapest is the whole VAE, there is a frame
+        whenever that share of the steps since the last one has paid for it.
         """
         if choice != "automatic" and choice in self.rungs:
             return choice
-        allowed = SHARE * self._means.get(("step", size), 0.0)
+        step = self._means.get(("step", size), 0.0)
+        allowed = step * (SHARE if step >= PREVIEW_SECONDS else QUICK_SHARE)
         rungs = self.rungs
         for rung in rungs:
             cost, tries = self.seconds(rung, size), self._measured.get((rung, size), 0)

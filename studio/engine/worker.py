@@ -48,7 +48,7 @@ from studio.engine.inquiries import Inquiries, Inquiry, Slices
 from studio.engine.jobs import Job, JobBook
 from studio.engine.pace import Paces
 from studio.engine.preview_fitter import PreviewFitter
-from studio.engine.previews import Frame, Ladder, is_small
+from studio.engine.previews import PREVIEW_SECONDS, Frame, Ladder, is_small
 from studio.engine.recorder import Recorder
 from studio.engine.runs import Run, Running
 from studio.events import Loading, Queued, Refused, RungName
@@ -64,7 +64,6 @@ LANES = 32  # admitted at once, but every active owner has one
 KEPT_LANES = 4  # of these, not for the cells of a comparison: for its owner's other jobs, and a cell that is asked for
 ADMIT_SECONDS = 0.1  # spent per tick on encoding prompts and first latents while lanes wait
 SLICE_SECONDS = 30.0  # a checkpoint's turn while jobs wait for another one
-PREVIEW_SECONDS = 0.05  # between two live previews of one image
 CACHED_PROMPTS = 64
 
 
@@ -513,8 +512,8 @@ class Worker:
     def _preview(self, lanes: list[Running], now: float) -> None:
         """Decode the lanes' predicted x0 in as few calls as there are rungs; a lane that was shown has no `unseen`.
 
-        Small frames that the live view has no time for wait for the next one that it shows: beside their pixels the
-        call costs more, and a filmstrip is asked for when the picture is there.
+        Small fast frames that the live view has no time for wait for the next one that it shows: the call costs more
+        than their pixels, and a filmstrip is asked for when the picture is there.
         """
         assert self._ladder is not None
         by_rung: dict[tuple[RungName, Hashable], list[Running]] = {}
@@ -525,7 +524,7 @@ class Worker:
                 continue
             assert running.unseen is not None
             running.undrawn.append(running.unseen)
-            if self._due(running, now) or rung == "full" or not self._is_small(running):
+            if self._due(running, now) or rung != "fast" or not self._is_small(running):
                 by_rung.setdefault((rung, _size(running)), []).append(running)
         for (rung, size), group in by_rung.items():
             began = time.perf_counter()

@@ -41,6 +41,12 @@ def test_automatic_is_the_best_rung_that_costs_at_most_15_percent_of_a_step(comp
     assert ladder(components, step=1.0).choose("automatic", SIZE) == "fast", "the cost of full is not known yet"
 
 
+def test_of_steps_that_come_faster_than_they_are_shown_it_may_cost_less(components: Components) -> None:
+    assert ladder(components, step=0.05, full=0.007).choose("automatic", SIZE) == "full"
+    assert ladder(components, step=0.049, full=0.007).choose("automatic", SIZE) == "fast"
+    assert ladder(components, step=0.04, full=0.0015).choose("automatic", SIZE) == "full"
+
+
 def test_one_lucky_measurement_does_not_decide(components: Components) -> None:
     once = ladder(components, step=1.0)
     once.record("full", SIZE, 0.001)
