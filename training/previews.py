@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from studio.diffusion.families import Components
-from studio.engine.previews import SHARE, Frame, Ladder
+from studio.engine.previews import Frame, Ladder, allowed_seconds
 from studio.events import RungName
 from training.drawn import HELD_OUT_SEED, draw_pictures, to_pixels
 from training.evaluation_prompts import draw_rows
@@ -81,7 +81,7 @@ def measure(components: Components, pictures: int, runs: int, frames: int, busy:
         figures: dict[str, object] = {
             "milliseconds": round(milliseconds, 2),
             "of a step": round(milliseconds / step, 3),
-            "automatic may take it": milliseconds <= SHARE * step,
+            "automatic may take it": milliseconds <= 1000 * allowed_seconds(step / 1000),
             "PSNR to the picture": round(pictures_psnr(shown, truth), 2),
         }
         if rung != "full":

@@ -74,7 +74,7 @@ class Ladder:
         if choice != "automatic" and choice in self.rungs:
             return choice
         step = self._means.get(("step", size), 0.0)
-        allowed = step * (SHARE if step >= PREVIEW_SECONDS else QUICK_SHARE)
+        allowed = allowed_seconds(step)
         rungs = self.rungs
         for rung in rungs:
             cost, tries = self.seconds(rung, size), self._measured.get((rung, size), 0)
@@ -113,6 +113,11 @@ class Ladder:
         if self._frames is None or self._frames[0] is not fitted:  # a fit grows better while lanes run
             self._frames = fitted, FastFrames(*fitted)
         return self._frames[1]
+
+
+def allowed_seconds(step: float) -> float:
+    """What a frame may cost that `automatic` takes, where a step of one image takes so many seconds."""
+    return step * (SHARE if step >= PREVIEW_SECONDS else QUICK_SHARE)
 
 
 @dataclass(frozen=True)
