@@ -67,8 +67,10 @@ class ControlConfig:
     ema: float = 0.995
 
 
-def make_control(unet: UNet2DConditionModel, config: ControlConfig) -> ControlNetModel:
-    """A ControlNet whose blocks begin as the U-Net's own, and which answers zero."""
+def make_control(unet: UNet2DConditionModel, config: ControlConfig, begun: Path | None = None) -> ControlNetModel:
+    """A ControlNet whose blocks begin as the U-Net's own, and which answers zero; or the one in the folder `begun`."""
+    if begun is not None:
+        return ControlNetModel.from_pretrained(begun, torch_dtype=torch.float32)
     torch.manual_seed(config.seed)
     return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=config.map_channels)
 
@@ -99,15 +101,17 @@ def train(
     start: Path,
     options: RunOptions = PLAIN,
     save_every: int = SAVE_EVERY,
+    begun: Path | None = None,
 ) -> None:
     """Runs until the budget is spent, from the state in `folder` if there is one.
 
-    `start`: the checkpoint whose U-Net and text encoder it is for; neither is changed.
+    `start`: the checkpoint whose U-Net and text encoder it is for; neither is changed. `begun`: the folder of a
+    ControlNet that is to be trained on, of the same shape.
     """
     hardware = options.hardware
     cached = load_latents(latents_file)
     unet = UNet2DConditionModel.from_pretrained(start, subfolder="unet", torch_dtype=torch.float32)
-    control = make_control(unet, config).to(hardware.device).train()
+    control = make_control(unet, config, begun).to(hardware.device).train()
     unet = unet.to(hardware.device).eval().requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(start / "tokenizer")
     text_encoder = CLIPTextModel.from_pretrained(start, subfolder="text_encoder", dtype=torch.float32)
@@ -190,6 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_arguments(parser)
     parser.add_argument("--from", dest="start", type=Path, default=Path("models/small-world-128"))
+    parser.add_argument("--begun", type=Path, help="folder of a ControlNet to train on, instead of a new one")
     parser.add_argument("--learning-rate", type=float, default=ControlConfig.learning_rate)
     parser.add_argument("--batch", type=int, default=ControlConfig.batch)
     parser.add_argument("--latents", type=Path, default=RUNS / "latents.pt")
@@ -198,9 +203,8 @@ def main() -> None:
     config = ControlConfig(learning_rate=options.learning_rate, batch=options.batch)
     budget = Budget(learning_rate=config.learning_rate, warmup=config.warmup, steps=options.steps, hours=options.hours)
     run = read_run_options(parser, options)
-    run_workers(
-        run.workers, train, config, budget, options.run, options.latents, options.start, run, options.save_every
-    )
+    where = options.run, options.latents, options.start
+    run_workers(run.workers, train, config, budget, *where, run, options.save_every, options.begun)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,8 @@ def standing_in(forwards: Mapping[torch.nn.Module, Forward]) -> Iterator[None]:
     as ever."""
     before = {module: module.__dict__.get("forward") for module in forwards}  # set by whoever moves or casts weights
     for module, forward in forwards.items():
-        module.__dict__["forward"] = (
-            forward  # not by setattr, which first looks for parameters in it: ten times as long
-        )
+        # Not by setattr, which looks for parameters and buffers first and takes ten times as long.
+        module.__dict__["forward"] = forward
     try:
         yield
     finally:

@@ -24,7 +24,7 @@ class NotFinite(ArithmeticError):
 
 def is_finite(tensor: torch.Tensor) -> bool:
     """True when every value is a number. On a GPU it waits for the device."""
-    # One that is not makes the sum what is not; only of huge values the sum alone overflows, and each is looked at.
+    # One that is none makes the sum none. Huge values alone overflow a sum as well, so then each is looked at.
     return math.isfinite(float(tensor.sum(dtype=torch.float32))) or bool(torch.isfinite(tensor).all())
 
 

@@ -124,6 +124,13 @@ def test_a_run_killed_in_the_middle_gives_the_same_weights_and_leaves_the_unet_a
     averaged = weights(tmp_path / "whole", "average")["weights"]
     torch.testing.assert_close(net.conv_in.weight, averaged["conv_in.weight"], rtol=1e-3, atol=1e-3)  # type: ignore[index]
 
+    still = Budget(learning_rate=0.0, warmup=1, steps=1)
+    begun = checkpoint / "control-segmentation"
+    train(Workers(), TINY, still, tmp_path / "on", latents, checkpoint, begun=begun)
+    went_on = weights(tmp_path / "on", "weights")["controlnet_mid_block.weight"]
+    torch.testing.assert_close(went_on, net.controlnet_mid_block.weight, rtol=0, atol=0)
+    assert went_on.any()
+
 
 def test_a_sheet_shows_maps_and_what_is_made_of_them(
     checkpoint: Path, latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
