@@ -7,9 +7,11 @@ save_tiny_checkpoint(tmp_path / "tiny") # the same as a diffusers folder
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
@@ -183,3 +185,17 @@ def save_medium_checkpoint(folder: Path) -> Path:
             attention_head_dim=8,
         ).save_pretrained(folder / "unet")
     return folder
+
+
+def counted_forwards(components: Components, monkeypatch: pytest.MonkeyPatch, endings: tuple[str, ...]) -> Counter[str]:
+    """How often each layer of the U-Net whose name ends so is really computed from now on."""
+    seen: Counter[str] = Counter()
+    for name, module in components.unet.named_modules():
+        if name.endswith(endings):
+
+            def forward(*given: Any, name: str = name, compute: Any = module.forward) -> torch.Tensor:
+                seen[name] += 1
+                return compute(*given)  # type: ignore[no-any-return]
+
+            monkeypatch.setattr(module, "forward", forward, raising=False)
+    return seen

@@ -73,8 +73,7 @@ class Ladder:
         """
         if choice != "automatic" and choice in self.rungs:
             return choice
-        step = self._means.get(("step", size), 0.0)
-        allowed = allowed_seconds(step)
+        allowed = allowed_seconds(self._means.get(("step", size), 0.0))
         rungs = self.rungs
         for rung in rungs:
             cost, tries = self.seconds(rung, size), self._measured.get((rung, size), 0)
@@ -111,7 +110,9 @@ class Ladder:
         fitted = self._components.fast_preview
         assert fitted is not None
         if self._frames is None or self._frames[0] is not fitted:  # a fit grows better while lanes run
-            self._frames = fitted, FastFrames(*fitted)
+            weight, bias = fitted
+            device = self._components.device
+            self._frames = fitted, FastFrames(weight.to(device), bias.to(device))
         return self._frames[1]
 
 

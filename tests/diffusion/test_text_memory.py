@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pytest
 import torch
@@ -12,21 +11,13 @@ from studio.diffusion.families import Components
 from studio.diffusion.lane import UnetCall
 from studio.diffusion.text_memory import TextMemory
 from studio.engine.calls import call_unet
+from tests.tiny import counted_forwards
 
 
 @pytest.fixture
 def counted(components: Components, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each cross-attention layer of the text was really computed."""
-    seen: Counter[str] = Counter()
-    for name, module in components.unet.named_modules():
-        if name.endswith(("attn2.to_k", "attn2.to_v")):
-
-            def forward(text: torch.Tensor, name: str = name, compute: Any = module.forward) -> torch.Tensor:
-                seen[name] += 1
-                return compute(text)  # type: ignore[no-any-return]
-
-            monkeypatch.setattr(module, "forward", forward, raising=False)
-    return seen
+    return counted_forwards(components, monkeypatch, ("attn2.to_k", "attn2.to_v"))
 
 
 def a_call(components: Components, embeds: torch.Tensor, seed: int) -> UnetCall:

@@ -17,23 +17,13 @@ from studio.diffusion.lora import Adapter, Applied, Factors
 from studio.diffusion.text_memory import TextMemory
 from studio.diffusion.time_memory import TimeMemory
 from studio.engine.calls import call_unet
-
-TIME = ("time_proj", "time_embedding", "time_emb_proj")
+from tests.tiny import counted_forwards
 
 
 @pytest.fixture
 def counted(components: Components, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each layer that sees the timestep alone was really computed."""
-    seen: Counter[str] = Counter()
-    for name, module in components.unet.named_modules():
-        if name.endswith(TIME):
-
-            def forward(*given: Any, name: str = name, compute: Any = module.forward) -> torch.Tensor:
-                seen[name] += 1
-                return compute(*given)  # type: ignore[no-any-return]
-
-            monkeypatch.setattr(module, "forward", forward, raising=False)
-    return seen
+    return counted_forwards(components, monkeypatch, ("time_proj", "time_embedding", "time_emb_proj"))
 
 
 def a_call(components: Components, timestep: float, seed: int = 1, rows: int = 2, **more: Any) -> UnetCall:

@@ -108,3 +108,11 @@ def test_a_preview_can_be_fitted_to_any_vae(components: Components) -> None:
     assert found.shape == wanted.shape
     constant = wanted.mean(dim=(0, 2, 3), keepdim=True)
     assert float((found - wanted).square().mean()) < 0.8 * float((constant - wanted).square().mean())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_finite_is_what_holds_numbers_alone_however_large_their_sum(dtype: torch.dtype) -> None:
+    largest = torch.finfo(dtype).max
+    assert vae.is_finite(torch.full((2, 3, 40), largest, dtype=dtype))
+    for wrong in ([float("nan")], [float("inf")], [float("inf"), -float("inf")]):
+        assert not vae.is_finite(torch.tensor([1.0, *wrong, 2.0], dtype=dtype))
