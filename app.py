@@ -212,10 +212,10 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
     """Engine and page, until Ctrl+C or a termination signal."""
     from studio.checkpoints.options import ModelOptions
     from studio.engine.engine import DiffusionEngine
-    from studio.gallery import Gallery
+    from studio.picture.gallery import Gallery
     from studio.ui.page import build
-    from studio.ui.replay_page import replay_page
     from studio.ui.uploads import Uploads
+    from studio.ui.viewer.replay_page import replay_page
     from studio.web import middleware
 
     gallery = Gallery(flags.outputs_dir)

@@ -22,10 +22,10 @@ from typing import Any
 
 from benchmarks.bench_engine import pipeline
 from benchmarks.common import OWNER, loaded_engine, native_settings, on_engine_thread, peak_rss_mib
-from studio.compare import Surface
+from studio.answered.events import SurfaceEnded
+from studio.asked.compare import Surface
+from studio.asked.requests import TextToImage
 from studio.engine.engine import DiffusionEngine
-from studio.events import SurfaceEnded
-from studio.requests import TextToImage
 
 STEPS, GUIDANCE = (5, 10, 20, 40), (1, 3, 5, 8)
 BARS = {"cpu": 0.65, "cuda": 0.35}

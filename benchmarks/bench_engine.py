@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import engine_seconds, loaded_engine, native_settings, on_engine_thread, peak_rss_mib
+from studio.asked.requests import PreviewName, TextToImage
 from studio.engine.engine import DiffusionEngine
-from studio.requests import PreviewName, TextToImage
 
 PROMPTS = ("a fox in the snow", "a pizza on a blue background", "two cats in the desert", "a rocket at night")
 

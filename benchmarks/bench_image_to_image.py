@@ -23,8 +23,8 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from benchmarks.common import engine_seconds, loaded_engine, native_settings, on_engine_thread, peak_rss_mib
+from studio.asked.requests import ImageToImage, Inpaint, Request
 from studio.engine.engine import DiffusionEngine
-from studio.requests import ImageToImage, Inpaint, Request
 
 PROMPT = "a fox in the snow"
 STRENGTHS = {"image_to_image": 0.6, "inpaint": 1.0}

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import loaded_engine, native_settings, peak_rss_mib
+from studio.answered.events import Finished, UnknownJob
+from studio.asked.requests import TextToImage
 from studio.engine.engine import DiffusionEngine
-from studio.events import Finished, UnknownJob
-from studio.requests import TextToImage
 
 OWNER = "bench"
 POLL_SECONDS = 0.2  # as the page's

@@ -12,14 +12,14 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from studio.answered.events import Finished
+from studio.asked.requests import Request
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
-from studio.events import Finished
-from studio.gallery import Gallery
-from studio.requests import Request
+from studio.picture.gallery import Gallery
 
 if TYPE_CHECKING:
-    from studio.diffusion.families import Components
+    from studio.diffusion.components import Components
 
 LOAD_SECONDS = 600
 OWNER = "bench"

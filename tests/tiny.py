@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from studio.diffusion.families import Components, PredictionType
+from studio.diffusion.components import Components, PredictionType
 
 SCHEDULER_CONFIG: dict[str, Any] = {
     "_class_name": "PNDMScheduler",

@@ -14,10 +14,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from studio.answered.events import Finished
+from studio.asked.requests import TextToImage
 from studio.engine.engine import DiffusionEngine
-from studio.events import Finished
-from studio.gallery import Gallery
-from studio.requests import TextToImage
+from studio.picture.gallery import Gallery
 from studio.ui.page import SAMPLE, STATIC
 from studio.ui.render import picture_view
 from training.pictures import Settings

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from studio.asked.requests import SchedulerName, TextToImage
 from studio.checkpoints.loader import load
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.vae import decode, to_pictures
 from studio.engine.calls import call_unet
-from studio.requests import SchedulerName, TextToImage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from studio.asked.requests import Control, TextToImage
 from studio.checkpoints.controlnet_file import load_controlnet
+from studio.diffusion.components import Components
 from studio.diffusion.controlnet import applied_control
-from studio.diffusion.families import Components
 from studio.diffusion.lane import start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.vae import decode, to_pictures
-from studio.requests import Control, TextToImage
 from training.evaluate import share
 from training.judge import Verdict, judge
 from training.pictures import Settings, load_checkpoint, run_lanes

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from studio.diffusion.families import Components
+from studio.answered.events import RungName
+from studio.diffusion.components import Components
 from studio.engine.previews import Frame, Ladder, allowed_seconds
-from studio.events import RungName
 from training.drawn import HELD_OUT_SEED, draw_pictures, to_pixels
 from training.evaluation_prompts import draw_rows
 from training.pictures import Settings, denoised_latents, load_checkpoint

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from studio.diffusion.families import Components
+from studio.asked.requests import Inpaint, MaskFillName
+from studio.diffusion.components import Components
 from studio.diffusion.lane import start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.vae import decode, to_pictures
-from studio.framing import start_of
-from studio.requests import Inpaint, MaskFillName
+from studio.picture.framing import start_of
 from training.evaluate import share
 from training.judge import Verdict, judge
 from training.pictures import Settings, load_checkpoint, run_lanes

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 from transformers import CLIPTokenizer
 
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from training.hardware import Hardware
 from training.pictures import Settings, make_pictures
 from training.schedule import SCHEDULER

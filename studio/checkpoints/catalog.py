@@ -12,11 +12,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from studio.answered.events import Checkpoint, PredictionName
 from studio.checkpoints import facts
 from studio.checkpoints.facts import Facts
 from studio.checkpoints.folders import Found, walk
 from studio.checkpoints.memo import FOLDER, Memo
-from studio.events import Checkpoint, PredictionName
 
 BUILT_IN = "small-world-128"
 LISTING_VERSION = 5  # of the facts; a number higher when `inspect` tells more than it did

@@ -23,7 +23,7 @@ from studio.checkpoints.identify import (
 from studio.checkpoints.inspect import BadCheckpoint, read_header
 from studio.checkpoints.layout import unet_name
 from studio.checkpoints.loader import Plan, Source, empty_module, fill
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 
 PART = "controlnet"
 # What a ControlNet's config has of the U-Net that it is a copy of, beside what its own shapes say.

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from studio.answered.events import Conversion, Refused
 from studio.checkpoints.catalog import Entry
 from studio.checkpoints.convert import convert
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.events import Conversion, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Conversions:
             self._condition.notify_all()
 
     def shown(self) -> tuple[Conversion, ...]:
-        """See `studio.events.Models.conversions`."""
+        """See `studio.answered.events.Models.conversions`."""
         with self._condition:
             return tuple(reversed(self._all.values()))
 

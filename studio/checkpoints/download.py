@@ -27,9 +27,9 @@ from urllib.parse import quote
 import httpx
 from huggingface_hub import constants, get_token
 
+from studio.answered.events import Download, HubFile, ModelKind, NoSuchModel, Refused
+from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.checkpoints.memo import FOLDER, Memo
-from studio.events import Download, HubFile, ModelKind, NoSuchModel, Refused
-from studio.requests import InvalidRequest, Problem, shown
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Hub:
     # -------------------------------------------------------------------------------------------------- asking
 
     def repository(self, repository: str, *, revision: str = "main", token: str | None = None) -> tuple[HubFile, ...]:
-        """See `studio.events.Models.repository`."""
+        """See `studio.answered.events.Models.repository`."""
         name, revision = _checked(repository, revision)
         path = f"/api/models/{name}/revision/{quote(revision, safe='')}"
         try:
@@ -142,7 +142,7 @@ class Hub:
         revision: str = "main",
         token: str | None = None,
     ) -> str:
-        """See `studio.events.Models.download`. Asks the hub for sizes and hashes before it returns."""
+        """See `studio.answered.events.Models.download`. Asks the hub for sizes and hashes before it returns."""
         name, revision = _checked(repository, revision)
         if kind not in KIND_FOLDERS:
             raise InvalidRequest(Problem("kind", shown(kind), f"one of {', '.join(KIND_FOLDERS)}"))
@@ -192,11 +192,11 @@ class Hub:
         return self._target(job.shown.repository, job.files, job.shown.kind)
 
     def downloads(self) -> tuple[Download, ...]:
-        """See `studio.events.Models.downloads`."""
+        """See `studio.answered.events.Models.downloads`."""
         return tuple(job.shown for job in reversed(list(self._jobs.values())))
 
     def cancel(self, download_id: str) -> None:
-        """See `studio.events.Models.cancel_download`."""
+        """See `studio.answered.events.Models.cancel_download`."""
         job = self._jobs.get(download_id)
         if job is None:
             raise NoSuchModel("There is no such download.")

@@ -10,8 +10,8 @@ import torch
 from studio.checkpoints.identify import FAMILY_LABELS, of_header
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_whole_header
 from studio.checkpoints.reader import WeightsFile
+from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding
-from studio.diffusion.families import Components
 from studio.diffusion.prompt import CHUNK_TOKENS
 
 _BY_NAME = ("clip_l", "clip_g")  # SDXL: first and second encoder

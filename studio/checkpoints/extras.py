@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+from studio.asked.lora_tags import LoraTag
+from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.embedding_file import load_embedding
@@ -15,11 +17,9 @@ from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lora_file import load_adapter
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.tiny_vae import load_tiny_vae
+from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding
-from studio.diffusion.families import Components
 from studio.diffusion.lora import Adapter, Applied
-from studio.lora_tags import LoraTag
-from studio.requests import InvalidRequest, Problem, shown
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from studio.answered.events import ModelKind, ModelState, PredictionName
+from studio.asked.requests import RANGES
 from studio.checkpoints.folders import Found
 from studio.checkpoints.identify import ModelFacts, identify, of_header, read_json
 from studio.checkpoints.inspect import BadCheckpoint, PickleFile, read_whole_header
 from studio.checkpoints.palette import Row, palette
 from studio.checkpoints.vocabulary import vocabulary
-from studio.events import ModelKind, ModelState, PredictionName
-from studio.requests import RANGES
 
 OWNED = "It came with {owner} and works with that alone."
 OUTSIDE = "It is a link to outside of the models folders. Name that folder with --models-dir to use what is in it."

@@ -12,7 +12,7 @@ import torch
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
 
 from studio.checkpoints.options import ModelOptions
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 
 
 class Mover(Protocol):

@@ -38,7 +38,7 @@ from studio.checkpoints.layout import Move, todays_name, translate, vae_levels, 
 from studio.checkpoints.leased_map import leased
 from studio.checkpoints.reader import WeightsFile
 from studio.checkpoints.tiny_vae import load_tiny_vae
-from studio.diffusion.families import Components, size_numbers
+from studio.diffusion.components import Components, size_numbers
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from studio.checkpoints.identify import FAMILY_LABELS, lora_family, of_header
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_whole_header
 from studio.checkpoints.layout import unet_name
 from studio.checkpoints.reader import WeightsFile
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.lora import PARTS, Adapter, Delta, Factors
 from studio.diffusion.lycoris import Decomposed, Kronecker, Pair, Product
 

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 
 import torch
 
+from studio.answered.events import ModelPlace
+from studio.asked.requests import MAX_CONTROLS
 from studio.checkpoints import fitting, identify, loader
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.inspect import BadCheckpoint, read_header
 from studio.checkpoints.options import ModelOptions
-from studio.diffusion.families import Components
-from studio.events import ModelPlace
-from studio.requests import MAX_CONTROLS
+from studio.diffusion.components import Components
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ import logging
 
 from PIL import Image
 
+from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest
 from studio.checkpoints.catalog import Entry
 from studio.checkpoints.inspect import MAX_HEADER_BYTES
-from studio.pictures import read_picture
-from studio.requests import MAX_IMAGE_BYTES, InvalidRequest
+from studio.picture.decode import read_picture
 
 logger = logging.getLogger(__name__)
 

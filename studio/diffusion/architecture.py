@@ -15,7 +15,7 @@ import torch
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """ControlNets (Zhang et al. 2023): what they add to the U-Net's skip connections, for the lanes of one call together.
 
-Knows no files and no pictures: studio.checkpoints reads the modules, studio.control_maps makes the maps.
+Knows no files and no pictures: studio.checkpoints reads the modules, studio.picture.control_maps makes the maps.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from studio.diffusion.families import Components
-from studio.requests import Control
+from studio.asked.requests import Control
+from studio.diffusion.components import Components
 
 if TYPE_CHECKING:
     from studio.diffusion.lane import UnetCall

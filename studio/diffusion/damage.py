@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 
 
 @torch.inference_mode()

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as functional
 from PIL import Image
 
+from studio.asked.requests import HiresPass, ImageToImage, TextToImage
 from studio.diffusion import vae
-from studio.diffusion.families import Components
-from studio.requests import HiresPass, ImageToImage, TextToImage
+from studio.diffusion.components import Components
 
 
 @torch.inference_mode()

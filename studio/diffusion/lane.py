@@ -18,8 +18,9 @@ from functools import cached_property
 import torch
 from PIL import Image
 
+from studio.asked.requests import ImageToImage, Inpaint, Request
+from studio.diffusion.components import Components, size_conditioning
 from studio.diffusion.controlnet import AppliedControl
-from studio.diffusion.families import Components, size_conditioning
 from studio.diffusion.guidance import guidance_embedding, guide
 from studio.diffusion.latents import (
     Beginning,
@@ -35,7 +36,6 @@ from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import Level, Schedule, make_schedule, predicted_noise, predicted_x0
 from studio.diffusion.turn import Turn, turned
-from studio.requests import ImageToImage, Inpaint, Request
 
 
 @dataclass(frozen=True)

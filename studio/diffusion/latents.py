@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as functional
 from PIL import Image
 
+from studio.asked.requests import MaskFillName
 from studio.diffusion import vae
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.schedule import Schedule
-from studio.requests import MaskFillName
 
 PARALLEL = 0.9995  # cosine from which two noises are mixed along the chord, as A1111 does
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as functional
 
-from studio.diffusion.families import Components, FamilyName
+from studio.diffusion.components import Components, FamilyName
 
 PARTS = ("unet", "text_encoder", "text_encoder_2")
 

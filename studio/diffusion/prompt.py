@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from studio.asked.lora_tags import without_lora_tags
+from studio.asked.requests import InvalidRequest, Problem
+from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding, Placed, Words, put_in, split_by_words
-from studio.diffusion.families import Components
 from studio.diffusion.lora import Applied, applied
 from studio.diffusion.vae import NotFinite
-from studio.lora_tags import without_lora_tags
-from studio.requests import InvalidRequest, Problem
 
 PLACEHOLDER = 0  # the token whose embedding a learned vector replaces; which one it is does not matter
 CHUNK_TOKENS = 75  # content tokens of a chunk; begin and end make 77

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
-from studio.diffusion.families import AYS_SIGMAS, FamilyName
-from studio.requests import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
+from studio.asked.requests import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
+from studio.diffusion.components import AYS_SIGMAS, FamilyName
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from studio.diffusion.families import Components
+from studio.asked.lora_tags import without_lora_tags
+from studio.diffusion.components import Components
 from studio.diffusion.prompt import CHUNK_TOKENS, Chunk, chunks_of, prompt_schedule
-from studio.lora_tags import without_lora_tags
 
 
 def token_table(components: Components, text: str, num_steps: int) -> list[dict[str, Any]]:

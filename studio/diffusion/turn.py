@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from studio.diffusion.families import FamilyName
+from studio.asked.requests import NoiseScheduleName, SchedulerName
+from studio.diffusion.components import FamilyName
 from studio.diffusion.schedule import (
     Array,
     Schedule,
@@ -25,7 +26,6 @@ from studio.diffusion.schedule import (
     training_alphas_cumprod,
     training_sigmas,
 )
-from studio.requests import NoiseScheduleName, SchedulerName
 
 SAME_LEVEL = 1e-5  # relative difference of two sigmas that are one
 

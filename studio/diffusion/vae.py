@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as functional
 from PIL import Image
 
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 
 
 class NotFinite(ArithmeticError):

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from studio.diffusion.components import Components
 from studio.diffusion.controlnet import residuals
-from studio.diffusion.families import Components
 from studio.diffusion.guidance import guidance_embedding
 from studio.diffusion.lane import UnetCall
 from studio.diffusion.lora import applied

@@ -18,21 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from PIL import Image
 
-from studio import pictures
-from studio.branch import Branch, BranchNode
-from studio.checkpoints.catalog import BUILT_IN, Entry
-from studio.checkpoints.options import ModelOptions
-from studio.compare import Surface
-from studio.control_maps import control_pictures
-from studio.engine.branching import Fork, fork
-from studio.engine.device import Device, check_dtype, check_name
-from studio.engine.inquiries import Inquiries, Inquiry
-from studio.engine.jobs import Job, JobBook, Limits, Watcher
-from studio.engine.pace import Paces
-from studio.engine.recorder import Recorder
-from studio.engine.shelf import Shelf
-from studio.engine.surfaces import StartKey, SurfaceJob, start_key
-from studio.events import (
+from studio.answered.events import (
     Answer,
     CellEvent,
     Checkpoint,
@@ -48,10 +34,10 @@ from studio.events import (
     TokensAnswer,
     UnknownJob,
 )
-from studio.framing import Start, made, start_of
-from studio.gallery import Gallery
-from studio.questions import LookAgain, NoisedStart, Question, ScheduleCurves
-from studio.requests import (
+from studio.asked.branch import Branch, BranchNode
+from studio.asked.compare import Surface
+from studio.asked.questions import LookAgain, NoisedStart, Question, ScheduleCurves
+from studio.asked.requests import (
     MAX_PROMPT_CHARACTERS,
     RANDOM_SEEDS,
     ImageToImage,
@@ -61,9 +47,23 @@ from studio.requests import (
     clean_text,
     shown,
 )
+from studio.checkpoints.catalog import BUILT_IN, Entry
+from studio.checkpoints.options import ModelOptions
+from studio.engine.device import Device, check_dtype, check_name
+from studio.engine.jobs import Job, JobBook, Limits, Watcher
+from studio.engine.pace import Paces
+from studio.engine.shelf import Shelf
+from studio.engine.surfaces import StartKey, SurfaceJob, start_key
+from studio.engine.viewer.branching import Fork, fork
+from studio.engine.viewer.inquiries import Inquiries, Inquiry
+from studio.engine.viewer.recorder import Recorder
+from studio.picture import decode
+from studio.picture.control_maps import control_pictures
+from studio.picture.framing import Start, made, start_of
+from studio.picture.gallery import Gallery
 
 if TYPE_CHECKING:
-    from studio.diffusion.families import Components
+    from studio.diffusion.components import Components
     from studio.engine.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ SWITCH_SECONDS = (
 
 
 class DiffusionEngine:
-    """Implements `studio.events.Engine` on one device of this machine."""
+    """Implements `studio.answered.events.Engine` on one device of this machine."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class DiffusionEngine:
     # ------------------------------------------------------------------------------------------------- jobs
 
     def submit(self, request: Request, *, owner: str, origin: str = "api", attention: bool = False) -> str:
-        """See `studio.events.Engine.submit`. Decodes an uploaded picture on the caller's thread."""
+        """See `Engine.submit`. Decodes an uploaded picture on the caller's thread."""
         self._check(request, "checkpoint")
         start = self._start(request)
         controls = control_pictures(request)
@@ -128,7 +128,7 @@ class DiffusionEngine:
         return job.id
 
     def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
-        """See `studio.events.Engine.branch`."""
+        """See `Engine.branch`."""
         job = self._book.get(job_id, owner=owner)
         past = self._recorder.past(job.id, image)
         if past is None:
@@ -149,11 +149,11 @@ class DiffusionEngine:
         return child.id
 
     def branches(self, job_id: str, *, owner: str) -> tuple[BranchNode, ...]:
-        """See `studio.events.Engine.branches`."""
+        """See `Engine.branches`."""
         return self._book.branches(job_id, owner=owner)
 
     def submit_surface(self, surface: Surface, *, owner: str, origin: str = "api", focus: int = 0) -> str:
-        """See `studio.events.Engine.submit_surface`. Decodes an uploaded picture on the caller's thread."""
+        """See `Engine.submit_surface`. Decodes an uploaded picture on the caller's thread."""
         if surface.base.seed is None:
             surface = surface.with_seed(secrets.randbelow(RANDOM_SEEDS))
         cells = [cell for cell in map(surface.request, range(len(surface))) if cell is not None]
@@ -243,28 +243,28 @@ class DiffusionEngine:
         self._wake.set()
 
     def watch(self, job_id: str, *, owner: str) -> AsyncIterator[Event]:
-        """See `studio.events.Engine.watch`. May be read on any event loop."""
+        """See `Engine.watch`. May be read on any event loop."""
         job = self._book.get(job_id, owner=owner)
         if isinstance(job, SurfaceJob):
             raise UnknownJob("This job is a comparison.")
         return cast(AsyncIterator[Event], Watcher(job))
 
     def watch_surface(self, job_id: str, *, owner: str) -> AsyncIterator[SurfaceEvent]:
-        """See `studio.events.Engine.watch_surface`. May be read on any event loop."""
+        """See `Engine.watch_surface`. May be read on any event loop."""
         return cast(AsyncIterator[SurfaceEvent], Watcher(self._surface(job_id, owner)))
 
     def surface(self, job_id: str, *, owner: str) -> tuple[Surface, dict[int, CellEvent]]:
-        """See `studio.events.Engine.surface`."""
+        """See `Engine.surface`."""
         return self._surface(job_id, owner).now()
 
     def hurry(self, job_id: str, cell: int, *, owner: str) -> bool:
-        """See `studio.events.Engine.hurry`."""
+        """See `Engine.hurry`."""
         hurried = self._surface(job_id, owner).hurry_cell(cell)
         self._wake.set()
         return hurried
 
     def pace(self, checkpoint: str, width: int | None = None, height: int | None = None) -> Pace | None:
-        """See `studio.events.Engine.pace`."""
+        """See `Engine.pace`."""
         entry = self._entries().get(checkpoint)
         if entry is not None and (width is None or height is None):
             width, height = width or entry.checkpoint.native_width, height or entry.checkpoint.native_height
@@ -277,24 +277,24 @@ class DiffusionEngine:
         return job
 
     def cancel(self, job_id: str, *, owner: str) -> bool:
-        """See `studio.events.Engine.cancel`."""
+        """See `Engine.cancel`."""
         stopping = self._book.get(job_id, owner=owner).stop()
         self._wake.set()
         return stopping
 
     def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
-        """See `studio.events.Engine.jobs`."""
+        """See `Engine.jobs`."""
         return self._book.of(owner)
 
     # ------------------------------------------------------------------------------------- models, questions
 
     @property
     def models(self) -> Shelf:
-        """See `studio.events.Engine.models`."""
+        """See `Engine.models`."""
         return self._shelf
 
     def catalog(self) -> tuple[Checkpoint, ...]:
-        """See `studio.events.Engine.catalog`."""
+        """See `Engine.catalog`."""
         nets = [entry for entry in self.models.catalog.entries() if entry.facts.kind == "controlnet"]
         known = []
         for entry in self._entries().values():
@@ -305,13 +305,13 @@ class DiffusionEngine:
         return tuple(known)
 
     def status(self) -> EngineStatus:
-        """See `studio.events.Engine.status`."""
+        """See `Engine.status`."""
         states = [job.state for job in self._book.active()]
         coming = self._next if self._status.checkpoint != self._next else None
         return replace(self._status, running=states.count("running"), queued=states.count("queued"), next=coming)
 
     def prepare(self, checkpoint: str) -> None:
-        """See `studio.events.Engine.prepare`. A studio that was told to load nothing beforehand does not."""
+        """See `Engine.prepare`. A studio that was told to load nothing beforehand does not."""
         if self._preload is None or checkpoint not in self._entries():
             return
         self._next = checkpoint
@@ -323,7 +323,7 @@ class DiffusionEngine:
         return self._worker.ticks if self._worker is not None else 0
 
     async def ask(self, question: Tokens) -> TokensAnswer:
-        """See `studio.events.Engine.ask`. Answered beside the ticks: a tokenizer needs no device."""
+        """See `Engine.ask`. Answered beside the ticks: a tokenizer needs no device."""
         text = question.text
         if not isinstance(text, str) or text != clean_text(text) or len(text) > MAX_PROMPT_CHARACTERS:
             allowed = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters, without control characters"
@@ -343,7 +343,7 @@ class DiffusionEngine:
         return TokensAnswer(count=answer.count, chunks=answer.chunks, pieces=answer.pieces)
 
     async def inquire(self, question: Question, *, owner: str) -> Answer:
-        """See `studio.events.Engine.inquire`. An uploaded picture is decoded on a thread of its own."""
+        """See `Engine.inquire`. An uploaded picture is decoded on a thread of its own."""
         if question.checkpoint not in self._entries():
             raise InvalidRequest(Problem("checkpoint", shown(question.checkpoint), "an installed checkpoint"))
         picture = await asyncio.to_thread(self._picture_of, question) if question.needs_image else None
@@ -384,7 +384,7 @@ class DiffusionEngine:
         return cell, 0
 
     def _picture_of(self, question: Question) -> Image.Image:
-        picture = pictures.read_picture(question.image)
+        picture = decode.read_picture(question.image)
         if not isinstance(question, NoisedStart):
             return picture
         chosen = self._entries()[question.checkpoint].checkpoint
@@ -392,7 +392,7 @@ class DiffusionEngine:
         return made(picture, question.resize_mode, question.width, question.height, native)
 
     def _schedule(self, question: ScheduleCurves, components: Components) -> Answer:
-        from studio.engine.answers import schedule_answer  # torch: there already, since components are
+        from studio.engine.viewer.answers import schedule_answer  # torch: there already, since components are
 
         try:
             return schedule_answer(question, components)
@@ -409,7 +409,7 @@ class DiffusionEngine:
         until: int | None = None,
         lean: bool = False,
     ) -> bytes:
-        """See `studio.events.Engine.record`."""
+        """See `Engine.record`."""
         job, image = self._of_job(job_id, owner, image)
         recording = self._recorder.get(job.id, image, since, job.state, until=until, lean=lean)
         if recording is None:
@@ -417,7 +417,7 @@ class DiffusionEngine:
         return recording
 
     def visitor(self, owner: str, *, here: bool) -> None:
-        """See `studio.events.Engine.visitor`."""
+        """See `Engine.visitor`."""
         self._recorder.visitor(owner, here=here)
 
     def _entries(self) -> Mapping[str, Entry]:
@@ -433,7 +433,7 @@ class DiffusionEngine:
         self._thread.start()
 
     def close(self) -> None:
-        """See `studio.events.Engine.close`. Every job that has not ended is stopped, and its watchers are told."""
+        """See `Engine.close`. Every job that has not ended is stopped, and its watchers are told."""
         self._closing.set()
         self._wake.set()
         self._inquiries.close()

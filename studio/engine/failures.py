@@ -7,14 +7,14 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from studio.answered.events import Failed, FailureKind, Refused
+from studio.asked.requests import InvalidRequest, Request
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.manager import DoesNotFit
 from studio.diffusion.vae import NotFinite
 from studio.engine.device import Device
 from studio.engine.jobs import Job
-from studio.events import Failed, FailureKind, Refused
-from studio.gallery import SaveFailed
-from studio.requests import InvalidRequest, Request
+from studio.picture.gallery import SaveFailed
 
 logger = logging.getLogger(__name__)
 

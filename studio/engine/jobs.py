@@ -16,10 +16,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from studio.branch import BranchNode
-from studio.control_maps import ControlPicture
-from studio.engine.branching import Fork
-from studio.events import (
+from studio.answered.events import (
     TERMINAL,
     CellEvent,
     Event,
@@ -34,10 +31,13 @@ from studio.events import (
     SurfaceEnded,
     SurfaceEvent,
 )
-from studio.events import Loading as LoadingEvent
-from studio.events import UnknownJob as UnknownJob
-from studio.framing import Start
-from studio.requests import Request
+from studio.answered.events import Loading as LoadingEvent
+from studio.answered.events import UnknownJob as UnknownJob
+from studio.asked.branch import BranchNode
+from studio.asked.requests import Request
+from studio.engine.viewer.branching import Fork
+from studio.picture.control_maps import ControlPicture
+from studio.picture.framing import Start
 
 JobState = Literal["queued", "running", "finished", "stopped", "failed"]
 

@@ -6,9 +6,9 @@ that will not fit is refused beforehand. The estimates count the largest activat
 
 from __future__ import annotations
 
-from studio.diffusion.families import Components
+from studio.asked.requests import Request
+from studio.diffusion.components import Components
 from studio.engine.device import Device
-from studio.requests import Request
 
 # Activations of a U-Net call that are alive at once, in units of its first level's feature map: the skip connections
 # (three to four per level, each level a quarter of the pixels and twice the channels) and what a block works on.

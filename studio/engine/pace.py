@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+from studio.answered.events import Pace
 from studio.engine.batching import BUCKETS
-from studio.events import Pace
 
 _MEMORY = 0.8  # of a running mean
 _MAX_SIZES = 256

@@ -14,7 +14,7 @@ import torch
 from studio.checkpoints.catalog import Entry
 from studio.checkpoints.preview_fits import PreviewFits, hashing
 from studio.diffusion import vae
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.preview import FastFit
 from studio.engine.device import Device
 

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from studio.answered.events import Preview, RungName
+from studio.asked.requests import PreviewName
 from studio.diffusion import vae
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.preview import FastFrames
-from studio.events import Preview, RungName
-from studio.requests import PreviewName
 
 PREVIEW_SECONDS = 0.05  # between two live previews of one image
 SHARE = 0.15  # of a step: what `automatic` may cost

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from studio.answered.events import Finished, Picture, Preview, Started, Step, Stopped
+from studio.asked.requests import ImageToImage, Inpaint, Request, TextToImage, steps_run
 from studio.diffusion.attention import AttentionMaps
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.lane import Evaluation, Lane
@@ -18,9 +20,7 @@ from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
 from studio.engine.batching import Seat
 from studio.engine.jobs import Job
-from studio.events import Finished, Picture, Preview, Started, Step, Stopped
-from studio.framing import Size, Start
-from studio.requests import ImageToImage, Inpaint, Request, TextToImage, steps_run
+from studio.picture.framing import Size, Start
 
 _MEMORY = 0.8  # of a running mean
 NO_STEPS = "Runs no step: the result is the picture as the VAE gives it back."

@@ -1,7 +1,8 @@
 """The models of this machine as the page may ask for them: what is there, what is loaded, what is to be done.
 
-Implements `studio.events.Models`. Imports no torch: the listing is there before PyTorch is. Orders (load, unload) wait
-until no lane runs; meanwhile no new lane is admitted, so they do not wait longer than the pictures under way take.
+Implements `studio.answered.events.Models`. Imports no torch: the listing is there before PyTorch is.
+Orders (load, unload) wait until no lane runs; meanwhile no new lane is admitted, so they do not wait longer than the
+pictures under way take.
 """
 
 from __future__ import annotations
@@ -14,16 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.checkpoints import thumbnail
-from studio.checkpoints.catalog import Catalog, Entry, memory_folder
-from studio.checkpoints.conversions import Conversions, target_of
-from studio.checkpoints.download import Hub
-from studio.checkpoints.hashes import Hasher
-from studio.checkpoints.inspect import BadCheckpoint
-from studio.checkpoints.memo import Memo
-from studio.checkpoints.options import ModelOptions
-from studio.engine.device import Device, total_ram_bytes
-from studio.events import (
+from studio.answered.events import (
     Conversion,
     Download,
     HubFile,
@@ -35,7 +27,16 @@ from studio.events import (
     PredictionName,
     Refused,
 )
-from studio.requests import InvalidRequest, Problem, clean_text, shown
+from studio.asked.requests import InvalidRequest, Problem, clean_text, shown
+from studio.checkpoints import thumbnail
+from studio.checkpoints.catalog import Catalog, Entry, memory_folder
+from studio.checkpoints.conversions import Conversions, target_of
+from studio.checkpoints.download import Hub
+from studio.checkpoints.hashes import Hasher
+from studio.checkpoints.inspect import BadCheckpoint
+from studio.checkpoints.memo import Memo
+from studio.checkpoints.options import ModelOptions
+from studio.engine.device import Device, total_ram_bytes
 
 if TYPE_CHECKING:
     from studio.checkpoints.manager import ModelManager
@@ -55,7 +56,7 @@ class Order:
 
 
 class Shelf:
-    """See `studio.events.Models`."""
+    """See `studio.answered.events.Models`."""
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class Shelf:
     # ------------------------------------------------------------------------------------------- for the page
 
     def found(self, *, refresh: bool = False) -> tuple[Model, ...]:
-        """See `studio.events.Models.found`."""
+        """See `Models.found`."""
         entries = self.catalog.entries(refresh=refresh)
         self.hasher.want(entries)
         places = self._manager.snapshot()[0] if self._manager is not None else {}
@@ -91,18 +92,18 @@ class Shelf:
         return tuple(self._model(entry, places, keys) for entry in entries)
 
     def load(self, model_id: str) -> None:
-        """See `studio.events.Models.load`."""
+        """See `Models.load`."""
         entry = self._entry(model_id)
         if not entry.usable:
             raise Refused(entry.problem or entry.facts.reason or "Only a checkpoint can be loaded.")
         self._order(Order(entry, load=True))
 
     def unload(self, model_id: str) -> None:
-        """See `studio.events.Models.unload`."""
+        """See `Models.unload`."""
         self._order(Order(self._entry(model_id), load=False))
 
     def memory(self) -> MemoryUse:
-        """See `studio.events.Models.memory`."""
+        """See `Models.memory`."""
         device, manager = self._device, self._manager
         if device is None or manager is None:
             return MemoryUse(ram_total=total_ram_bytes())
@@ -125,18 +126,18 @@ class Shelf:
         )
 
     def message(self) -> str:
-        """See `studio.events.Models.message`."""
+        """See `Models.message`."""
         return self._message
 
     def annotate(self, model_id: str, note: str) -> None:
-        """See `studio.events.Models.annotate`."""
+        """See `Models.annotate`."""
         if not isinstance(note, str) or note != clean_text(note) or len(note) > MAX_NOTE_CHARACTERS:
             allowed = f"text of at most {MAX_NOTE_CHARACTERS:,} characters, without control characters"
             raise InvalidRequest(Problem("note", shown(note), allowed))
         self.catalog.remember(self._entry(model_id), note=note)
 
     def correct(self, model_id: str, prediction_type: PredictionName | None) -> None:
-        """See `studio.events.Models.correct`. A loaded checkpoint is let go, so that the next use loads it anew."""
+        """See `Models.correct`. A loaded checkpoint is let go, so that the next use loads it anew."""
         if prediction_type is not None and prediction_type not in PREDICTION_TYPES:
             allowed = f"one of {', '.join(PREDICTION_TYPES)}"
             raise InvalidRequest(Problem("prediction_type", shown(prediction_type), allowed))
@@ -148,7 +149,7 @@ class Shelf:
             self._order(Order(entry, load=False))
 
     def choose_vae(self, model_id: str, source_id: str | None) -> None:
-        """See `studio.events.Models.choose_vae`."""
+        """See `Models.choose_vae`."""
         entry = self._entry(model_id)
         if entry.facts.kind != "checkpoint" or entry.built_in:
             raise InvalidRequest(Problem("model", shown(entry.name), "a checkpoint other than the built-in one"))
@@ -164,23 +165,23 @@ class Shelf:
             self._order(Order(entry, load=True))
 
     def convert(self, model_id: str) -> None:
-        """See `studio.events.Models.convert`."""
+        """See `Models.convert`."""
         entry = self._entry(model_id)
         if not entry.facts.convertible:
             raise Refused("Only a pickle can be converted.")
         self._conversions.add(entry)
 
     def conversions(self) -> tuple[Conversion, ...]:
-        """See `studio.events.Models.conversions`."""
+        """See `Models.conversions`."""
         return self._conversions.shown()
 
     def picture(self, model_id: str) -> bytes | None:
-        """See `studio.events.Models.picture`."""
+        """See `Models.picture`."""
         entry = self.catalog.entry(model_id)
         return thumbnail.of(entry) if entry is not None else None
 
     def repository(self, repository: str, *, revision: str = "main", token: str | None = None) -> tuple[HubFile, ...]:
-        """See `studio.events.Models.repository`."""
+        """See `Models.repository`."""
         return self._hub.repository(repository, revision=revision, token=token)
 
     def download(
@@ -192,15 +193,15 @@ class Shelf:
         revision: str = "main",
         token: str | None = None,
     ) -> str:
-        """See `studio.events.Models.download`."""
+        """See `Models.download`."""
         return self._hub.download(repository, files, kind=kind, revision=revision, token=token)
 
     def downloads(self) -> tuple[Download, ...]:
-        """See `studio.events.Models.downloads`."""
+        """See `Models.downloads`."""
         return self._hub.downloads()
 
     def cancel_download(self, download_id: str) -> None:
-        """See `studio.events.Models.cancel_download`."""
+        """See `Models.cancel_download`."""
         self._hub.cancel(download_id)
 
     # ------------------------------------------------------------------------------------------ for the engine

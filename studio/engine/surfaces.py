@@ -11,10 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from studio.compare import Surface
-from studio.control_maps import ControlPicture
-from studio.engine.jobs import AnyEvent, Job
-from studio.events import (
+from studio.answered.events import (
     CellEvent,
     Failed,
     Finished,
@@ -27,8 +24,11 @@ from studio.events import (
     Stopped,
     SurfaceEnded,
 )
-from studio.framing import Start
-from studio.requests import Request
+from studio.asked.compare import Surface
+from studio.asked.requests import Request
+from studio.engine.jobs import AnyEvent, Job
+from studio.picture.control_maps import ControlPicture
+from studio.picture.framing import Start
 
 # What a start from a picture depends on beside the picture: checkpoint (its native size), width, height.
 StartKey = tuple[str, int | None, int | None]

@@ -20,17 +20,19 @@ from typing import Any
 import torch
 from PIL import Image
 
-from studio import metadata
+from studio.answered.events import Loading, Queued, Refused, RungName
+from studio.asked.lora_tags import lora_tags
+from studio.asked.questions import LookAgain
+from studio.asked.requests import RANDOM_SEEDS, Control, ImageToImage, Request, TextToImage, steps_run
 from studio.checkpoints.catalog import memory_folder
 from studio.checkpoints.extras import Extras
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.preview_fits import PreviewFits
-from studio.control_maps import control_pictures
 from studio.diffusion import vae
 from studio.diffusion.attention import AttentionMaps, observed
+from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl, applied_control
 from studio.diffusion.damage import first_damaged
-from studio.diffusion.families import Components
 from studio.diffusion.hires import scaled_up, second_request
 from studio.diffusion.lane import Evaluation, Lane, UnetCall, start_lane
 from studio.diffusion.latents import Variation
@@ -39,23 +41,22 @@ from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.diffusion.schedule import make_schedule
 from studio.diffusion.text_memory import TextMemory
 from studio.diffusion.time_memory import TimeMemory
-from studio.engine import answers, failures, looking, memory, recording
+from studio.engine import failures, memory
 from studio.engine.batching import Curve, Rota, Seat, waiting_order
-from studio.engine.branching import Fork, leave
 from studio.engine.calls import call_unet
 from studio.engine.device import Device
-from studio.engine.inquiries import Inquiries, Inquiry, Slices
 from studio.engine.jobs import Job, JobBook
 from studio.engine.pace import Paces
 from studio.engine.preview_fitter import PreviewFitter
 from studio.engine.previews import PREVIEW_SECONDS, Frame, Ladder, is_small
-from studio.engine.recorder import Recorder
 from studio.engine.runs import Run, Running
-from studio.events import Loading, Queued, Refused, RungName
-from studio.gallery import Gallery
-from studio.lora_tags import lora_tags
-from studio.questions import LookAgain
-from studio.requests import RANDOM_SEEDS, Control, ImageToImage, Request, TextToImage, steps_run
+from studio.engine.viewer import answers, looking, recording
+from studio.engine.viewer.branching import Fork, leave
+from studio.engine.viewer.inquiries import Inquiries, Inquiry, Slices
+from studio.engine.viewer.recorder import Recorder
+from studio.picture import metadata
+from studio.picture.control_maps import control_pictures
+from studio.picture.gallery import Gallery
 
 logger = logging.getLogger(__name__)
 

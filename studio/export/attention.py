@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from studio.asked.requests import InvalidRequest, Problem
 from studio.export.colours import coloured
 from studio.export.replay import Replay
-from studio.requests import InvalidRequest, Problem
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

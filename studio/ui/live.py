@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
-from studio.events import Engine, Refused, UnknownJob
-from studio.requests import InvalidRequest, Problem, Request, TextToImage, shown
+from studio.answered.events import Engine, Refused, UnknownJob
+from studio.asked.requests import InvalidRequest, Problem, Request, TextToImage, shown
 
 
 def take_place(engine: Engine, request: Request, *, owner: str, origin: str) -> str:

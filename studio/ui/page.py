@@ -13,26 +13,18 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from studio.events import Engine
-from studio.gallery import Gallery
-from studio.ui import (
-    api,
-    compare,
-    compare_api,
-    desk,
-    image_to_image,
-    inpaint,
-    models,
-    models_api,
-    noise_viewer,
-    picker,
-    session,
-    text_to_image,
-    theme,
-)
+from studio.answered.events import Engine
+from studio.picture.gallery import Gallery
+from studio.ui import picker, session, theme
+from studio.ui.compare import api as compare_api
+from studio.ui.compare import tab as compare_tab
 from studio.ui.drawn import QUIET, drawn
+from studio.ui.generate import api, desk, image_to_image, inpaint, text_to_image
+from studio.ui.models import api as models_api
+from studio.ui.models import tab as models_tab
 from studio.ui.text import say, words
 from studio.ui.uploads import Uploads
+from studio.ui.viewer import noise_viewer
 
 STATIC = Path(__file__).parent / "static"
 SAMPLE = "sample.json"  # made by training/make_sample.py
@@ -66,15 +58,15 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
                 mask_first = inpaint.build(engine, gallery, uploads)
             with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
                 viewer = noise_viewer.build(engine, gallery)
-            with gr.Tab(say("tab.compare"), id=compare.TAB) as compare_tab:
-                comparison = compare.build(engine, gallery, uploads)
-            with gr.Tab(say("tab.models"), id=models.TAB):
-                models.build(engine)
+            with gr.Tab(say("tab.compare"), id=compare_tab.TAB) as comparing:
+                comparison = compare_tab.build(engine, gallery, uploads)
+            with gr.Tab(say("tab.models"), id=models_tab.TAB):
+                models_tab.build(engine)
         api.build(engine, gallery, demo, uploads)
         compare_api.build(engine, gallery, demo, uploads)
         models_api.build(engine)
         desks = (words_first, picture_first, mask_first)
-        compare.attach(engine, comparison, tabs, demo)
+        compare_tab.attach(engine, comparison, tabs, demo)
         demo.unload(gone)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
         for made in desks:
@@ -91,7 +83,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         told = [status, timer, *(made.controls.generate for made in desks)]
         gr.on([timer.tick, demo.load], tick, None, told, **QUIET)
         pickers = [made.controls.fields["checkpoint"] for made in desks] + [comparison.fields["checkpoint"]]
-        tabs_with_one = (words_tab, picture_tab, mask_tab, compare_tab)
+        tabs_with_one = (words_tab, picture_tab, mask_tab, comparing)
         picker.attach(engine, list(zip(tabs_with_one, pickers)), tick, told)
     demo.queue(default_concurrency_limit=None, max_size=64)  # admission is the engine's
     return demo, launch_arguments()

@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from studio.events import Engine
-from studio.ui import controls as c
+from studio.answered.events import Engine
 from studio.ui.drawn import QUIET
+from studio.ui.generate import controls as c
 
 
 def attach(

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable
 
 import gradio as gr
 
-from studio.events import Engine, Refused, UnknownJob
-from studio.gallery import Gallery
-from studio.requests import InvalidRequest, Request
+from studio.answered.events import Engine, Refused, UnknownJob
+from studio.asked.requests import InvalidRequest, Request
+from studio.picture.gallery import Gallery
 from studio.ui import live, render
 from studio.ui.render import View
 from studio.ui.text import say

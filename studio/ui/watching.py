@@ -8,8 +8,8 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from studio.events import TERMINAL, Engine, Step, UnknownJob
-from studio.gallery import Gallery
+from studio.answered.events import TERMINAL, Engine, Step, UnknownJob
+from studio.picture.gallery import Gallery
 from studio.ui import render
 from studio.ui.render import View
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from starlette.middleware import Middleware
 
-from studio.events import Engine
-from studio.gallery import Gallery
+from studio.answered.events import Engine
+from studio.picture.gallery import Gallery
 from studio.web.arrivals import Arrivals, Keeper
 from studio.web.guard import Guard
 from studio.web.login import Login

@@ -20,16 +20,11 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio import sheet
-from studio.branch import Branch
-from studio.compare import AXIS_FIELDS
-from studio.control_maps import preview
-from studio.events import CellEvent, Engine, Failed, Finished, Refused, UnknownJob
-from studio.export.files import File, export, name_of
-from studio.export.replay import Replay
-from studio.gallery import Gallery
-from studio.questions import parse
-from studio.requests import (
+from studio.answered.events import CellEvent, Engine, Failed, Finished, Refused, UnknownJob
+from studio.asked.branch import Branch
+from studio.asked.compare import AXIS_FIELDS
+from studio.asked.questions import parse
+from studio.asked.requests import (
     MAX_IMAGE_BYTES,
     PREPROCESSORS,
     InvalidRequest,
@@ -38,7 +33,13 @@ from studio.requests import (
     one_of,
     shown,
 )
-from studio.ui import live, model_list, watching
+from studio.export.files import File, export, name_of
+from studio.export.replay import Replay
+from studio.picture import sheet
+from studio.picture.control_maps import preview
+from studio.picture.gallery import Gallery
+from studio.ui import live, watching
+from studio.ui.models import model_list
 from studio.ui.text import say
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
@@ -217,7 +218,7 @@ class Routes:
         return JSONResponse(view, headers={"cache-control": "no-store"})
 
     async def branches(self, request: Request) -> Response:
-        """GET /branches/{job}: the tree of branches that it belongs to, a list of studio.branch.BranchNode."""
+        """GET /branches/{job}: the tree of branches that it belongs to, a list of studio.asked.branch.BranchNode."""
         find = partial(self.engine.branches, request.path_params["job_id"], owner=request.headers[HEADER])
         try:
             nodes = await run_in_threadpool(find)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from studio.gallery import Gallery
+from studio.picture.gallery import Gallery
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from studio import sheet
-from studio.compare import Surface
+from studio.asked.compare import Surface
+from studio.picture import sheet
 from tests.browser.conftest import Studio, quiet
 from tests.browser.test_other_tabs import png
 

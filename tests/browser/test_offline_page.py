@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 from studio.export.replay import Replay
-from studio.ui.replay_page import replay_page
+from studio.ui.viewer.replay_page import replay_page
 from tests.export.test_files import recording
 
 

@@ -15,7 +15,7 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from studio.gallery import Gallery
+from studio.picture.gallery import Gallery
 from tests.browser.conftest import FLAGS, Studio
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine

@@ -12,7 +12,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from studio.requests import ImageToImage
+from studio.asked.requests import ImageToImage
 from tests.browser.conftest import Studio, quiet
 from tests.browser.test_other_tabs import png
 

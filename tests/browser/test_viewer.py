@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from safetensors.numpy import load
 
-from studio.engine import recorder
+from studio.engine.viewer import recorder
 from tests.browser.conftest import Studio, quiet, ready
 from tests.browser.test_page import finished, generate, stage
 from tests.engine.test_recorder import evaluation

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from studio.checkpoints import leased_map, loader
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from tests.checkpoints.original import save_original, tiny_family
 
 WRITERS = {  # what another program does to the file at argv[1]

@@ -16,7 +16,7 @@ from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.identify import Family, identify
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from tests.checkpoints.original import part_configs, tiny_family, unet_to_original
 from tests.tiny import tiny_components
 from tests.tiny_control import save_tiny_controlnet, tiny_controlnet

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from studio.answered.events import Conversion, Refused
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.conversions import Conversions, target_of
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.engine.shelf import Shelf
-from studio.events import Conversion, Refused
 
 
 def entries(folder: Path, *names: str) -> list[Entry]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from studio.answered.events import Download, HubFile, NoSuchModel, Refused
+from studio.asked.requests import InvalidRequest
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.download import Hub, suggested
-from studio.events import Download, HubFile, NoSuchModel, Refused
-from studio.requests import InvalidRequest
 from tests.checkpoints.hub_server import HubServer
 
 WEIGHTS = bytes(range(256)) * 12_000  # 3 MB: three blocks

@@ -10,11 +10,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
+from studio.asked.lora_tags import LoraTag, lora_tags, without_lora_tags
 from studio.checkpoints.embedding_file import load_embedding
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.diffusion.embeddings import Embedding, split_by_words
 from studio.diffusion.prompt import chunks_of, encode_prompts, tokenize
-from studio.lora_tags import LoraTag, lora_tags, without_lora_tags
 from tests.checkpoints.test_lora import components
 
 

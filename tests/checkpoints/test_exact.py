@@ -12,15 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
+from studio.asked.requests import ImageToImage, Inpaint, TextToImage
 from studio.checkpoints import configs, loader
 from studio.checkpoints.identify import Family, identify
 from studio.diffusion import vae
-from studio.diffusion.families import Components, size_numbers
+from studio.diffusion.components import Components, size_numbers
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.latents import repaint_everything
 from studio.diffusion.prompt import encode_prompts
 from studio.engine.calls import call_unet
-from studio.requests import ImageToImage, Inpaint, TextToImage
 from tests.checkpoints.original import save_folder, save_original, tiny_family
 from tests.diffusion.helpers import REFERENCE
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from studio.asked.requests import TextToImage
 from studio.checkpoints import loader
 from studio.checkpoints.identify import Family, identify
 from studio.diffusion import vae
 from studio.diffusion.lane import start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.engine.device import Device
-from studio.requests import TextToImage
 from tests.checkpoints.original import full_family, save_large
 
 PARAMETERS: dict[Family, int] = {"sd1": 1_066_235_307, "sdxl": 3_468_840_046}  # with text encoders and VAE

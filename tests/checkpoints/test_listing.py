@@ -17,14 +17,14 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from studio.answered.events import NoSuchModel, Refused
+from studio.asked.requests import InvalidRequest
 from studio.checkpoints import thumbnail
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.memo import FOLDER, Memo
 from studio.checkpoints.palette import palette
 from studio.engine.shelf import Shelf
-from studio.events import NoSuchModel, Refused
-from studio.requests import InvalidRequest
 from tests.checkpoints.test_catalog import folder
 from tests.tiny import save_tiny_checkpoint, tiny_components
 from tests.tiny_control import save_tiny_controlnet

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from studio.checkpoints import loader
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from tests.tiny import save_tiny_checkpoint, tiny_components
 
 WEIGHTS = {

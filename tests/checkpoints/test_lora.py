@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from studio.checkpoints import configs
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lora_file import load_adapter
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.lora import Applied, applied
 from tests.checkpoints.original import tiny_family, unet_to_original
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lora_file import load_adapter
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.lora import Applied, applied
 from studio.diffusion.lycoris import Decomposed, Kronecker, Product
 from tests.checkpoints.test_lora import CONV, CROSS, OUT, components

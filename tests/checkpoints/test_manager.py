@@ -28,7 +28,7 @@ from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.manager import DoesNotFit, ModelManager
 from studio.checkpoints.memo import Memo
 from studio.checkpoints.options import ModelOptions
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.engine.device import Device
 from tests.fake_device import FakeDevice
 from tests.tiny import save_medium_checkpoint, save_tiny_checkpoint, tiny_components

@@ -19,7 +19,7 @@ from studio.checkpoints.identify import LATENTS_OF, identify
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.loader import TINY_VAE, load
 from studio.checkpoints.tiny_vae import load_tiny_vae
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from tests.tiny import save_tiny_checkpoint, tiny_components, tiny_vae
 
 

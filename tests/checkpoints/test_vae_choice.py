@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from studio.answered.events import Model, NoSuchModel, Refused
+from studio.asked.requests import InvalidRequest
 from studio.checkpoints.catalog import NO_VAE, VAE_GONE, Catalog, Entry
 from studio.engine.shelf import Shelf
-from studio.events import Model, NoSuchModel, Refused
-from studio.requests import InvalidRequest
 from tests.checkpoints.test_catalog import folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from tests.tiny import tiny_components
 
 

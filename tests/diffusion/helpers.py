@@ -8,7 +8,7 @@ from typing import Any
 import diffusers
 import torch
 
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation, Lane
 
 # The class and settings each of our names stands for, written down a second time on purpose.

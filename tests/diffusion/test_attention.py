@@ -17,7 +17,7 @@ from studio.diffusion.attention import (
     observed_heads,
     token_rows,
 )
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 
 
 def ask(components: Components, latents: tuple[int, int], tokens: int = 77) -> torch.Tensor:

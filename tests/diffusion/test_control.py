@@ -15,14 +15,14 @@ from diffusers import (
 )
 from PIL import Image
 
+from studio.asked.requests import Control, ImageToImage, TextToImage
 from studio.checkpoints import configs
+from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl, applied_control
-from studio.diffusion.families import Components
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.vae import from_picture
 from studio.engine.calls import call_unet
-from studio.requests import Control, ImageToImage, TextToImage
 from tests.checkpoints.original import tiny_family
 from tests.diffusion.helpers import ask_unet, reference_scheduler, run_lane
 from tests.diffusion.test_equals_diffusers import GUIDANCE, SEED, STEPS, conditioning, picture

@@ -8,11 +8,11 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
-from studio.diffusion.families import Components
+from studio.asked.requests import TextToImage
+from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.engine.calls import call_unet
-from studio.requests import TextToImage
 from tests.diffusion.helpers import reference_scheduler, run_lane
 
 SEED, STEPS = 7, 3

@@ -8,11 +8,11 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
-from studio.diffusion.families import Components
+from studio.asked.requests import SCHEDULERS, ImageToImage, TextToImage
+from studio.diffusion.components import Components
 from studio.diffusion.lane import start_lane
 from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.diffusion.vae import from_picture
-from studio.requests import SCHEDULERS, ImageToImage, TextToImage
 from tests.diffusion.helpers import ask_unet, reference_scheduler, run_lane
 
 SEED = 1234

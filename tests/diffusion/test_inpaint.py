@@ -11,11 +11,11 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
 from PIL import Image, ImageDraw
 
+from studio.asked.requests import SCHEDULERS, Inpaint, TextToImage
 from studio.diffusion import vae
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.latents import Variation, image_generator, image_noise, mask_cells, slerp
-from studio.requests import SCHEDULERS, Inpaint, TextToImage
 from tests.diffusion.helpers import ask_unet, reference_scheduler, run_lane
 from tests.diffusion.test_equals_diffusers import GUIDANCE, SEED, STEPS, conditioning, picture
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from studio.diffusion.families import Components
+from studio.asked.requests import SCHEDULERS
+from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.latents import image_generator
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import Level, make_schedule, predicted_noise, predicted_x0
-from studio.requests import SCHEDULERS
 from tests.diffusion.helpers import run_lane
 from tests.tiny import SCHEDULER_CONFIG, tiny_components
 

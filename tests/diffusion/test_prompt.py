@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio.diffusion.families import Components
+from studio.asked.requests import InvalidRequest
+from studio.diffusion.components import Components
 from studio.diffusion.prompt import (
     CHUNK_TOKENS,
     Conditioning,
@@ -19,7 +20,6 @@ from studio.diffusion.prompt import (
     tokenize,
     weighted_spans,
 )
-from studio.requests import InvalidRequest
 
 BREAK = Span("", is_break=True)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from studio.asked.requests import SCHEDULERS
 from studio.diffusion.lane import Lane
 from studio.diffusion.rewind import Answered, renoise, rewind
-from studio.requests import SCHEDULERS
 from tests.diffusion.test_predicted_x0 import lane_of, nonlinear
 
 

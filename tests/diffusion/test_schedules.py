@@ -12,9 +12,9 @@ from diffusers import DDPMScheduler
 from diffusers.schedulers import AysSchedules
 from scipy.stats import beta
 
+from studio.asked.requests import SCHEDULERS, evaluations, steps_run
 from studio.diffusion.latents import image_generator
 from studio.diffusion.schedule import Schedule, make_schedule
-from studio.requests import SCHEDULERS, evaluations, steps_run
 from tests.tiny import SCHEDULER_CONFIG
 
 SIGMA_SCHEDULERS = [name for name, facts in SCHEDULERS.items() if "karras" in facts.noise_schedules]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from studio.asked.requests import SCHEDULERS
 from studio.diffusion.lane import Evaluation
 from studio.diffusion.step_equation import StepEquation, step_equation
-from studio.requests import SCHEDULERS
 from tests.diffusion.test_predicted_x0 import lane_of, nonlinear
 
 EXACT = ("ddim", "euler", "dpmpp_2m", "unipc", "heun", "dpm2", "tcd")

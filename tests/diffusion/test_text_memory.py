@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.lane import UnetCall
 from studio.diffusion.text_memory import TextMemory
 from studio.engine.calls import call_unet

@@ -11,7 +11,7 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from studio.diffusion import time_memory
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.lane import UnetCall
 from studio.diffusion.lora import Adapter, Applied, Factors
 from studio.diffusion.text_memory import TextMemory

@@ -8,10 +8,10 @@ import math
 import pytest
 import torch
 
+from studio.asked.requests import SCHEDULERS
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.rewind import Answered, rewind
 from studio.diffusion.turn import Turn, at_level, turn_at
-from studio.requests import SCHEDULERS
 from tests.diffusion.test_predicted_x0 import lane_of, nonlinear
 from tests.tiny import SCHEDULER_CONFIG
 
@@ -40,7 +40,7 @@ def run_to(lane: Lane, index: int) -> list[Evaluation]:
 
 
 def follow(lane: Lane, name: str, noise_schedule: str | None = None) -> None:
-    """What `studio.engine.branching.leave` does: a turn, and x_t at the level that the new scheduler can begin at."""
+    """What `branching.leave` does: a turn, and x_t at the level that the new scheduler can begin at."""
     before, x_t = lane.schedule, lane.latents / lane.schedule.scale(lane.index)
     lane.turn(turning(lane, name, noise_schedule))
     scale = lane.schedule.scale(lane.index)

@@ -11,7 +11,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from studio.diffusion import vae
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.preview import FastFit, decode_fast
 from tests.tiny import tiny_components
 

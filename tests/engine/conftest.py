@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from studio.answered.events import Event, Finished, Stopped
+from studio.asked.requests import Request, TextToImage
 from studio.engine.device import Device
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
-from studio.events import Event, Finished, Stopped
-from studio.gallery import Gallery
-from studio.requests import Request, TextToImage
+from studio.picture.gallery import Gallery
 from tests.tiny import save_tiny_checkpoint
 
 SECONDS = 120  # nothing here takes long; this only ends a test that hangs

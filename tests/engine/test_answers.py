@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load
 
+from studio.answered.events import Answer, Finished, Refused
+from studio.asked.questions import Question, parse
+from studio.asked.requests import SCHEDULERS, ImageToImage, InvalidRequest
 from studio.engine.engine import DiffusionEngine
-from studio.engine.inquiries import WAITING_OF_ONE, Inquiries, Inquiry, Slices
-from studio.events import Answer, Finished, Refused
-from studio.questions import Question, parse
-from studio.requests import SCHEDULERS, ImageToImage, InvalidRequest
+from studio.engine.viewer.inquiries import WAITING_OF_ONE, Inquiries, Inquiry, Slices
 from tests.engine.conftest import Calls, ask, events_of, finish
 from tests.engine.test_recorder import header
 
@@ -163,7 +163,7 @@ def test_what_cannot_be_answered_is_refused(loaded: DiffusionEngine) -> None:
 def test_a_fault_in_an_answer_is_refused_and_the_next_one_comes(
     loaded: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.engine import answers
+    from studio.engine.viewer import answers
 
     def broken(*_: object) -> None:
         raise RuntimeError("nobody expects this one")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from studio.branch import Branch
+from studio.answered.events import Finished, UnknownJob
+from studio.asked.branch import Branch
+from studio.asked.requests import ImageToImage, InvalidRequest, Request
 from studio.engine.engine import DiffusionEngine
-from studio.events import Finished, UnknownJob
-from studio.requests import ImageToImage, InvalidRequest, Request
 from tests.engine.conftest import ask, outcome, pixels
 from tests.engine.test_answers import png
 from tests.engine.test_recorder import header
@@ -177,7 +177,7 @@ def test_what_no_scheduler_can_do_is_refused(engine: DiffusionEngine) -> None:
             Branch.parse({"evaluation": "1", **given})
     parsed = Branch.parse({"evaluation": "1", "scheduler": "heun", "noise_schedule": "karras"})
     assert parsed.changed == {"scheduler": "heun", "noise_schedule": "karras"}
-    from studio.engine.branching import Source, fork
+    from studio.engine.viewer.branching import Source, fork
     from tests.engine.test_recorder import evaluation
 
     samples = [evaluation(k, prediction_type="sample") for k in range(3)]

@@ -14,13 +14,13 @@ from PIL import Image
 from safetensors.numpy import load
 from safetensors.torch import save_file
 
-from studio.compare import Axis, Surface
+from studio.answered.events import Failed, Finished, Model, SurfaceEnded
+from studio.asked.compare import Axis, Surface
+from studio.asked.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
-from studio.events import Failed, Finished, Model, SurfaceEnded
-from studio.gallery import Gallery
-from studio.metadata import request_from_info
-from studio.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
+from studio.picture.gallery import Gallery
+from studio.picture.metadata import request_from_info
 from tests.checkpoints.original import tiny_family
 from tests.engine.conftest import MakeDevice, ask, finish, outcome, pixels
 from tests.engine.test_answers import inquire

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from studio.answered.events import Event, Finished, Loading, Queued, Refused, Started, Step, Stopped, Tokens, UnknownJob
+from studio.asked.requests import SCHEDULERS, ImageToImage, Inpaint, InvalidRequest, TextToImage
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.engine.previews import JPEG_QUALITY
-from studio.events import Event, Finished, Loading, Queued, Refused, Started, Step, Stopped, Tokens, UnknownJob
 from studio.export.replay import Replay
-from studio.gallery import Gallery
-from studio.metadata import read_png, request_from_info
-from studio.requests import SCHEDULERS, ImageToImage, Inpaint, InvalidRequest, TextToImage
+from studio.picture.gallery import Gallery
+from studio.picture.metadata import read_png, request_from_info
 from tests.engine.conftest import Calls, EngineFactory, ask, events_of, finish, outcome, pixels, run
 
 MIXED: list[dict[str, Any]] = [

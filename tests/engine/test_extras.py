@@ -11,10 +11,10 @@ import torch
 from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
+from studio.answered.events import Failed, Finished, Step
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
-from studio.events import Failed, Finished, Step
-from studio.gallery import Gallery
+from studio.picture.gallery import Gallery
 from tests.engine.conftest import MakeDevice, ask, finish, outcome, pixels, run
 from tests.tiny import save_tiny_checkpoint, tiny_unet
 

@@ -16,14 +16,14 @@ import pytest
 import torch
 from PIL import Image
 
+from studio.answered.events import Event, Failed, Finished
 from studio.diffusion import vae
 from studio.diffusion.lane import Lane
 from studio.engine import worker
 from studio.engine.engine import DiffusionEngine
 from studio.engine.previews import Frame, Ladder
-from studio.engine.recorder import Recorder
-from studio.events import Event, Failed, Finished
-from studio.gallery import Gallery
+from studio.engine.viewer.recorder import Recorder
+from studio.picture.gallery import Gallery
 from tests.engine.conftest import Calls, EngineFactory, OneThread, ask, finish, outcome, pixels, run
 from tests.engine.test_engine import together
 
@@ -278,7 +278,7 @@ def assert_no_leftovers(outputs: Path) -> None:
 def test_a_full_disk_is_told_and_leaves_no_file(make_engine: EngineFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = make_engine()
     with monkeypatch.context() as patch:
-        patch.setattr("studio.gallery.os.fsync", raising(OSError(errno.ENOSPC, "No space left"))(os.fsync))
+        patch.setattr("studio.picture.gallery.os.fsync", raising(OSError(errno.ENOSPC, "No space left"))(os.fsync))
         last = run(engine, ask())[-1]
     assert isinstance(last, Failed)
     assert last.kind == "disk"
@@ -301,16 +301,16 @@ def test_an_outputs_folder_that_is_none_is_told(make_engine: EngineFactory, tmp_
 SAVES_SLOWLY = """
 import os, sys, time
 from pathlib import Path
-import studio.gallery
+import studio.picture.gallery
 from studio.engine.engine import DiffusionEngine
-from studio.gallery import Gallery
-from studio.requests import TextToImage
+from studio.picture.gallery import Gallery
+from studio.asked.requests import TextToImage
 
 def slow(descriptor):
     print("saving", flush=True)
     time.sleep(600)
 
-studio.gallery.os.fsync = slow
+studio.picture.gallery.os.fsync = slow
 engine = DiffusionEngine([Path(sys.argv[1])], Gallery(sys.argv[2]), preload=None)
 engine.start()
 engine.submit(TextToImage(prompt="", checkpoint="tiny", num_inference_steps=1), owner="anna")

@@ -9,8 +9,7 @@ import threading
 import pytest
 from PIL import Image
 
-from studio.engine.jobs import Job, JobBook, Limits, Watcher
-from studio.events import (
+from studio.answered.events import (
     TERMINAL,
     Event,
     Failed,
@@ -25,8 +24,9 @@ from studio.events import (
     Stopped,
     UnknownJob,
 )
-from studio.framing import Start
-from studio.requests import ImageToImage, Inpaint, TextToImage
+from studio.asked.requests import ImageToImage, Inpaint, TextToImage
+from studio.engine.jobs import Job, JobBook, Limits, Watcher
+from studio.picture.framing import Start
 
 
 class Clock:
@@ -343,7 +343,7 @@ def test_a_job_that_nobody_watches_for_ten_minutes_is_stopped() -> None:
 
 
 def test_finished_comparisons_that_are_too_large_together_are_forgotten_oldest_first() -> None:
-    from studio.compare import Surface
+    from studio.asked.compare import Surface
     from studio.engine.surfaces import SurfaceJob
 
     book = JobBook(Limits(finished_bytes=250))

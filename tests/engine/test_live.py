@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from studio.answered.events import Step
 from studio.engine.engine import DiffusionEngine
-from studio.events import Step
 from tests.engine.conftest import Calls, ask, outcome
 
 

@@ -12,11 +12,11 @@ from diffusers import AutoencoderTiny
 from PIL import Image
 from safetensors.numpy import load
 
+from studio.answered.events import Refused, UnknownJob
+from studio.asked.questions import DECODABLE
+from studio.asked.requests import ImageToImage, InvalidRequest
 from studio.diffusion import vae
 from studio.engine.engine import DiffusionEngine
-from studio.events import Refused, UnknownJob
-from studio.questions import DECODABLE
-from studio.requests import ImageToImage, InvalidRequest
 from tests.engine.conftest import ask, outcome
 from tests.engine.test_answers import inquire, png
 from tests.engine.test_branching import OWNER, branched, made

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from studio.asked.requests import SCHEDULERS
 from studio.diffusion.lane import Lane
-from studio.engine.measures import denoised, guided_output, model_input, spectrum
-from studio.engine.recorder import Recorded
-from studio.engine.recording import on_cpu, recorded
-from studio.requests import SCHEDULERS
+from studio.engine.viewer.measures import denoised, guided_output, model_input, spectrum
+from studio.engine.viewer.recorder import Recorded
+from studio.engine.viewer.recording import on_cpu, recorded
 from tests.diffusion.test_predicted_x0 import KINDS, lane_of, nonlinear
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from studio.answered.events import Failed, Finished, Model
+from studio.asked.requests import InvalidRequest
 from studio.checkpoints.options import ModelOptions
 from studio.engine.engine import DiffusionEngine
-from studio.events import Failed, Finished, Model
-from studio.requests import InvalidRequest
 from tests.engine.conftest import DEVICES, Calls, EngineFactory, ask, finish, outcome, run
 from tests.fake_device import FakeDevice
 

@@ -13,7 +13,7 @@ import torch
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.preview_fits import FOLDER, PreviewFits, hashing
 from studio.diffusion import vae
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.diffusion.preview import FastFit, decode_fast
 from studio.engine import preview_fitter
 from studio.engine.device import Device
@@ -243,7 +243,7 @@ def test_a_vae_that_cannot_be_fitted_costs_only_the_preview(
 def test_an_engine_without_jobs_fits_and_then_shows_fast_previews(
     make_engine: EngineFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.events import Step
+    from studio.answered.events import Step
     from tests.engine.conftest import run
     from tests.engine.test_models import wait_for
 

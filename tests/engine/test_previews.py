@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderTiny
 from PIL import Image
 
-from studio.diffusion.families import Components
+from studio.diffusion.components import Components
 from studio.engine.previews import Frame, Ladder
 from tests.tiny import tiny_components
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from studio.branch import Branch
+from studio.answered.events import Finished, UnknownJob
+from studio.asked.branch import Branch
 from studio.engine.engine import DiffusionEngine
-from studio.engine.overflow import Overflow
-from studio.engine.recorder import (
+from studio.engine.viewer.overflow import Overflow
+from studio.engine.viewer.recorder import (
     AWAY_SECONDS,
     GROWING_SECONDS,
     IDLE_SECONDS,
@@ -22,7 +23,6 @@ from studio.engine.recorder import (
     RecordedAttention,
     Recorder,
 )
-from studio.events import Finished, UnknownJob
 from tests.engine.conftest import EngineFactory, ask, outcome
 
 FIELDS = {

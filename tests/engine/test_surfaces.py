@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from studio.compare import Surface
-from studio.engine.engine import DiffusionEngine
-from studio.events import (
+from studio.answered.events import (
     CellEvent,
     Event,
     Failed,
@@ -23,7 +21,9 @@ from studio.events import (
     SurfaceEvent,
     UnknownJob,
 )
-from studio.requests import InvalidRequest
+from studio.asked.compare import Surface
+from studio.asked.requests import InvalidRequest
+from studio.engine.engine import DiffusionEngine
 from tests.engine.conftest import SECONDS, Calls, EngineFactory, ask, finish, pixels
 from tests.engine.test_engine import agree, png
 

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from safetensors.numpy import load
 
+from studio.asked.requests import InvalidRequest
 from studio.diffusion.preview import decode_fast
-from studio.engine.recorder import RecordedAttention, Recorder
+from studio.engine.viewer.recorder import RecordedAttention, Recorder
 from studio.export.attention import OPACITY, words
 from studio.export.files import KINDS, export
 from studio.export.frames import frame
 from studio.export.replay import QUANTITIES, Replay, decoded
-from studio.requests import InvalidRequest
 from tests.engine.test_recorder import evaluation
 
 SEEN = {"attention.down.3x2": (3, 2), "attention.up.6x4": (6, 4), "attention.mid.3x2": (3, 2)}
@@ -239,7 +239,7 @@ def test_the_attention_of_each_word_is_a_picture() -> None:
 
 
 def test_the_page_replays_without_a_studio_and_no_prompt_can_break_out() -> None:
-    from studio.ui.replay_page import replay_page
+    from studio.ui.viewer.replay_page import replay_page
 
     data = recording()
     page = replay_page(data, Replay(data).run).decode()

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from studio.framing import Paste
-from studio.requests import Inpaint
+from studio.asked.requests import Inpaint
+from studio.picture.framing import Paste
 from tests.tiny import tiny_components
 from training.judge import judge
 from training.pictures import load_checkpoint

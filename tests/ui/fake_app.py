@@ -12,7 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import gradio as gr
 
-from studio.gallery import Gallery
+from studio.picture.gallery import Gallery
 from studio.ui.page import build
 from studio.ui.uploads import Uploads
 from studio.web import middleware

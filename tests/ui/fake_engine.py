@@ -1,7 +1,7 @@
 """An engine without a model: a thread that draws a disc out of noise, one step after the other.
 
-It keeps every promise of `studio.events.Engine` that the page relies on, so the page can be tested without torch.
-The prompt steers it: "fail: oom" fails, "slow" takes longer, anything else picks the colour.
+It keeps every promise of `studio.answered.events.Engine` that the page relies on, so the page can be tested
+without torch. The prompt steers it: "fail: oom" fails, "slow" takes longer, anything else picks the colour.
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from safetensors.numpy import save
 
-from studio import metadata
-from studio.branch import Branch, BranchNode
-from studio.compare import Surface
-from studio.events import (
+from studio.answered.events import (
     Answer,
     CellEvent,
     Checkpoint,
@@ -52,9 +49,10 @@ from studio.events import (
     TokensAnswer,
     UnknownJob,
 )
-from studio.gallery import Gallery
-from studio.questions import DecodedStart, NoisedStart, Question
-from studio.requests import (
+from studio.asked.branch import Branch, BranchNode
+from studio.asked.compare import Surface
+from studio.asked.questions import DecodedStart, NoisedStart, Question
+from studio.asked.requests import (
     ImageToImage,
     InvalidRequest,
     Problem,
@@ -63,6 +61,8 @@ from studio.requests import (
     resolve_noise_schedule,
     steps_run,
 )
+from studio.picture import metadata
+from studio.picture.gallery import Gallery
 from tests.ui.fake_models import FakeModels
 
 FAILURES: dict[str, tuple[FailureKind, str]] = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from studio.events import (
+from studio.answered.events import (
     Conversion,
     Download,
     HubFile,
@@ -18,7 +18,7 @@ from studio.events import (
     PredictionName,
     Refused,
 )
-from studio.requests import InvalidRequest, Problem
+from studio.asked.requests import InvalidRequest, Problem
 
 GIB = 2**30
 
@@ -60,7 +60,7 @@ MODELS = (
 
 
 class FakeModels:
-    """Implements `studio.events.Models`."""
+    """Implements `studio.answered.events.Models`."""
 
     def __init__(self) -> None:
         self.reset()

@@ -10,8 +10,8 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from studio.gallery import Gallery
-from studio.ui.models import EVENTS
+from studio.picture.gallery import Gallery
+from studio.ui.models.tab import EVENTS
 from studio.ui.text import say
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine

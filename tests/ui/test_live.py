@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from studio.events import JobSummary, Refused, UnknownJob
-from studio.requests import Control, ImageToImage, InvalidRequest, Request, TextToImage
+from studio.answered.events import JobSummary, Refused, UnknownJob
+from studio.asked.requests import Control, ImageToImage, InvalidRequest, Request, TextToImage
 from studio.ui import live
 
 FOX = TextToImage(prompt="a fox", seed=7, num_inference_steps=20)

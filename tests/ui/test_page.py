@@ -17,9 +17,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from studio.gallery import Gallery
-from studio.requests import KINDS, PREVIEWS, RANGES, SCHEDULERS, TextToImage
-from studio.ui import api, controls, drawn, theme
+from studio.asked.requests import KINDS, PREVIEWS, RANGES, SCHEDULERS, TextToImage
+from studio.picture.gallery import Gallery
+from studio.ui import drawn, theme
+from studio.ui.generate import api, controls
 from studio.ui.page import build
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from studio.events import Failed, Finished, Loading, Picture, Preview, Queued, Started, Step, Stopped
-from studio.requests import ImageToImage, InvalidRequest, Problem, TextToImage
+from studio.answered.events import Failed, Finished, Loading, Picture, Preview, Queued, Started, Step, Stopped
+from studio.asked.requests import ImageToImage, InvalidRequest, Problem, TextToImage
 from studio.ui import render
 from tests.ui.fake_engine import FakeEngine
 

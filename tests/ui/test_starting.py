@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from studio.requests import MAX_IMAGE_BYTES, InvalidRequest
-from studio.ui import starting
+from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest
+from studio.ui.generate import starting
 
 
 def test_a_drawn_mask_is_base64_or_nothing() -> None:

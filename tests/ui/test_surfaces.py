@@ -11,10 +11,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from studio import sheet
-from studio.compare import Surface
-from studio.gallery import Gallery
-from studio.ui import surfaces
+from studio.asked.compare import Surface
+from studio.picture import sheet
+from studio.picture.gallery import Gallery
+from studio.ui.compare import surfaces
 from studio.ui.render import View
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine

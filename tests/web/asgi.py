@@ -12,12 +12,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.branch import Branch, BranchNode
-from studio.events import Answer as EngineAnswer
-from studio.events import Checkpoint, Event, JobSummary, UnknownJob
-from studio.gallery import Gallery
-from studio.questions import Question
-from studio.requests import Request
+from studio.answered.events import Answer as EngineAnswer
+from studio.answered.events import Checkpoint, Event, JobSummary, UnknownJob
+from studio.asked.branch import Branch, BranchNode
+from studio.asked.questions import Question
+from studio.asked.requests import Request
+from studio.picture.gallery import Gallery
 from studio.web import middleware
 
 HOST = "127.0.0.1:7860"

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.types import ASGIApp
 
-from studio.events import JobSummary, Preview, Refused, Started, Step
-from studio.gallery import Gallery
-from studio.metadata import parameters_text, picture_info
-from studio.questions import LossCurve
-from studio.requests import MAX_IMAGE_BYTES, TextToImage
+from studio.answered.events import JobSummary, Preview, Refused, Started, Step
+from studio.asked.questions import LossCurve
+from studio.asked.requests import MAX_IMAGE_BYTES, TextToImage
+from studio.picture.gallery import Gallery
+from studio.picture.metadata import parameters_text, picture_info
 from studio.web.owner import COOKIE, HEADER, Owner
 from studio.web.routes import Routes
 from tests.export.test_files import recording

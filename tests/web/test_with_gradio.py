@@ -23,9 +23,9 @@ from gradio.routes import App
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AuthenticationError
 
-from studio.gallery import Gallery
-from studio.metadata import parameters_text, picture_info
-from studio.requests import TextToImage
+from studio.asked.requests import TextToImage
+from studio.picture.gallery import Gallery
+from studio.picture.metadata import parameters_text, picture_info
 from studio.web import middleware
 from studio.web.login import PUBLIC
 from studio.web.owner import COOKIE, HEADER

@@ -1,0 +1,1 @@
+"""What is answered: the typed events of a job, and the protocol between the page and an engine."""

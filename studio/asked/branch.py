@@ -1,0 +1,140 @@
+"""Rewind a recorded run to one of its evaluations, change something, go on: what is asked, and the tree of it.
+
+Plain data: no torch, no page. A branch is a job like any other; this says where it comes from.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+from studio.asked.requests import (
+    MAX_PROMPT_CHARACTERS,
+    MAX_SEED,
+    NOISE_SCHEDULES,
+    RANGES,
+    SCHEDULERS,
+    InvalidRequest,
+    NoiseScheduleName,
+    Problem,
+    Range,
+    SchedulerName,
+    clean_text,
+    one_of,
+    shown,
+)
+
+MOST_POKED = 20.0  # x_t has a standard deviation of about 1
+# Those that mean something for the rest of a run: a curve that begins at any level.
+SPACINGS = {name: label for name, label in NOISE_SCHEDULES.items() if name not in ("automatic", "as_configured")}
+_WHOLE = {
+    "evaluation": Range(low=0, high=999, whole=True),
+    "noise_seed": Range(low=0, high=MAX_SEED, whole=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """`evaluation` (0-based) is the first one that is made anew; None leaves as it was.
+
+    `noise_seed` gives it other noise: predicted x0 stays where the run had it before, the noise around it is drawn
+    anew, and so is all that the scheduler adds from there on. At evaluation 0 it is simply another seed.
+
+    `poke` is added to x_t, as the U-Net is given it, before it is asked: float32 numbers, little-endian, of the
+    latents' shape (C, h, w).
+
+    `scheduler` goes on in place of the run's own, over the levels that the run had left, or, with `noise_schedule`,
+    over as many of that curve, which begins at this evaluation's level. It begins anew: its first step is of order one.
+    """
+
+    evaluation: int
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    guidance_scale: float | None = None
+    noise_seed: int | None = None
+    poke: bytes | None = None
+    scheduler: SchedulerName | None = None
+    noise_schedule: NoiseScheduleName | None = None
+
+    @property
+    def turns(self) -> bool:
+        """Whether another scheduler or noise schedule goes on."""
+        return self.scheduler is not None or self.noise_schedule is not None
+
+    @property
+    def changed(self) -> dict[str, object]:
+        """What is not as it was, by name; of a poke how many numbers it changes."""
+        found = {f.name: v for f in fields(self)[1:] if (v := getattr(self, f.name)) is not None}
+        return found | ({"poke": sum(value != 0 for value in _numbers(self.poke))} if self.poke is not None else {})
+
+    @classmethod
+    def parse(cls, given: Mapping[str, str], poke: bytes = b"") -> Self:
+        """From a query string and the body of the request. Raises InvalidRequest with every problem."""
+        known = [f.name for f in fields(cls) if f.name != "poke"]
+        problems = [
+            Problem(name, shown(given[name]), f"the fields {', '.join(known)}") for name in given if name not in known
+        ]
+        values: dict[str, object] = {}
+        for name, text in given.items():
+            if name in ("prompt", "negative_prompt"):
+                values[name] = clean_text(text)
+                if len(text) > MAX_PROMPT_CHARACTERS:
+                    limit = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters"
+                    problems.append(Problem(name, f"a text of {len(text):,} characters", limit))
+            elif name in _NAMES:
+                values[name] = text
+                if text not in _NAMES[name]:
+                    problems.append(Problem(name, shown(text), one_of(_NAMES[name])))
+            elif name in known:
+                values[name] = _number(name, text, problems)
+        if "evaluation" not in given:
+            problems.append(Problem("evaluation", "nothing", _WHOLE["evaluation"].describe()))
+        if poke:
+            values["poke"] = poke
+            if len(poke) % 4 or any(not abs(value) <= MOST_POKED for value in _numbers(poke)):
+                allowed = f"float32 numbers from -{MOST_POKED:g} to {MOST_POKED:g}"
+                problems.append(Problem("poke", f"{len(poke):,} bytes", allowed))
+        if problems:
+            raise InvalidRequest(*problems)
+        return cls(**values)  # type: ignore[arg-type]
+
+
+_NAMES: Mapping[str, Mapping[str, str]] = {
+    "scheduler": {name: facts.label for name, facts in SCHEDULERS.items()},
+    "noise_schedule": SPACINGS,
+}
+
+
+def _numbers(poke: bytes) -> array[float]:
+    values = array("f", poke[: len(poke) - len(poke) % 4])
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+def _number(name: str, text: str, problems: list[Problem]) -> float | None:
+    allowed = _WHOLE.get(name) or RANGES[name]
+    try:
+        number = int(text) if allowed.whole else float(text)
+    except ValueError:
+        number = None
+    if number is None or len(text) > 30 or not allowed.holds(number):
+        problems.append(Problem(name, shown(text), allowed.describe()))
+    return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchNode:
+    """One run of a tree of branches: where it comes from (None: a run of its own, the root) and how it stands."""
+
+    job_id: str
+    state: str
+    prompt: str
+    guidance_scale: float
+    parent: str | None = None
+    image: int = 0  # of the parent
+    evaluation: int = 0
+    changed: Mapping[str, object] | None = None

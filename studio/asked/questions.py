@@ -1,0 +1,283 @@
+"""What the noise viewer asks beside a run: frozen, validated questions about the loaded checkpoint and a picture.
+
+Plain data: no torch, no page. `parse` is the gate for the query string of `/ask/<name>`; the answers: docs/viewer.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import ClassVar
+
+from studio.asked.requests import (
+    MAX_IMAGE_BYTES,
+    MAX_PROMPT_CHARACTERS,
+    MAX_SEED,
+    NOISE_SCHEDULES,
+    RANGES,
+    RESIZE_MODES,
+    SCHEDULERS,
+    InvalidRequest,
+    NoiseScheduleName,
+    Problem,
+    Range,
+    ResizeModeName,
+    SchedulerName,
+    clean_text,
+    one_of,
+    short_name,
+    shown,
+)
+
+_RANGES: Mapping[str, Range] = {
+    "num_inference_steps": RANGES["num_inference_steps"],
+    "strength": RANGES["strength"],
+    "seed": Range(low=0, high=MAX_SEED, whole=True),
+    "points": Range(low=2, high=20, whole=True),
+    "timestep": Range(low=0, high=999, whole=True),
+    "which": Range(low=0, high=999_999, whole=True),
+    "evaluation": Range(low=0, high=999, whole=True),
+    "width": RANGES["width"],
+    "height": RANGES["height"],
+}
+_TEXTS = ("caption", "wrong_caption", "prompt")
+DECODABLE: Mapping[str, str] = {
+    "x_t": "noisy latents",
+    "denoised": "predicted x0",
+    "x0_cond": "x0 with the prompt alone",
+    "x0_uncond": "x0 without the prompt",
+    "noise_pred": "predicted noise",
+    "eps_cond": "noise with the prompt",
+    "eps_uncond": "noise without the prompt",
+}
+DECODERS: Mapping[str, str] = {"vae": "VAE", "tiny": "Tiny decoder"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Something about a checkpoint, which must be the loaded one. Questions that `needs_image` come with the bytes of a
+    PNG, JPEG, WebP or GIF file."""
+
+    name: ClassVar[str]
+    needs_image: ClassVar[bool] = False
+
+    checkpoint: str
+    image: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleCurves(Question):
+    """Where would this scheduler evaluate the U-Net? Answered without a model call."""
+
+    name: ClassVar[str] = "schedule"
+
+    scheduler: SchedulerName = "dpmpp_2m"
+    noise_schedule: NoiseScheduleName = "automatic"
+    num_inference_steps: int = 25
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardProcess(Question):
+    """The clean latents of a picture, one fixed noise, and the training curve, to noise it in the browser."""
+
+    name: ClassVar[str] = "forward"
+    needs_image: ClassVar[bool] = True
+
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisedStart(Question):
+    """Where image to image begins: the picture's latents at the size that is made, the noise of a seed, and the level
+    of every number of steps that may be run, to noise it in the browser."""
+
+    name: ClassVar[str] = "start"
+    needs_image: ClassVar[bool] = True
+
+    scheduler: SchedulerName = "dpmpp_2m"
+    noise_schedule: NoiseScheduleName = "automatic"
+    num_inference_steps: int = 25
+    strength: float = 0.6
+    seed: int = 0
+    width: int | None = None
+    height: int | None = None
+    resize_mode: ResizeModeName = "crop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedStart(NoisedStart):
+    """The same beginning at one strength, decoded by the VAE: a JPEG."""
+
+    name: ClassVar[str] = "decoded-start"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossCurve(Question):
+    """The training loss over t, with the right caption, none, and a wrong one."""
+
+    name: ClassVar[str] = "losses"
+    needs_image: ClassVar[bool] = True
+
+    caption: str = ""
+    wrong_caption: str = ""
+    points: int = 12
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorMap(Question):
+    """Noise minus predicted noise at one t."""
+
+    name: ClassVar[str] = "error"
+    needs_image: ClassVar[bool] = True
+
+    caption: str = ""
+    timestep: int = 500
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundTrip(Question):
+    """A picture through the VAE and back."""
+
+    name: ClassVar[str] = "vae"
+    needs_image: ClassVar[bool] = True
+
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture(Question):
+    """The parts of the loaded model: blocks, shapes, parameters, and the milliseconds of one pass."""
+
+    name: ClassVar[str] = "architecture"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings(Question):
+    """What the text encoder makes of each token of a prompt: lengths, angles between them, and a map of them."""
+
+    name: ClassVar[str] = "embeddings"
+
+    prompt: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookAgain(Question):
+    """Something about one evaluation (0-based) of a recorded run of this visitor; `which` image of the job."""
+
+    job: str
+    which: int = 0
+    evaluation: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded(LookAgain):
+    """A quantity of an evaluation, decoded by the VAE, or by the tiny decoder, and not by the fast one: a JPEG."""
+
+    name: ClassVar[str] = "decoded"
+
+    quantity: str = "denoised"
+    decoder: str = "vae"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfAttention(LookAgain):
+    """Which places each place of the picture looked at: the U-Net call is made once more, for the prompt's half."""
+
+    name: ClassVar[str] = "self-attention"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads(LookAgain):
+    """Where each head of one cross-attention layer looked, by the same way."""
+
+    name: ClassVar[str] = "heads"
+
+    layer: str
+
+
+KINDS: Mapping[str, type[Question]] = {
+    kind.name: kind
+    for kind in (
+        ScheduleCurves,
+        ForwardProcess,
+        NoisedStart,
+        DecodedStart,
+        LossCurve,
+        ErrorMap,
+        RoundTrip,
+        Architecture,
+        Embeddings,
+        Decoded,
+        SelfAttention,
+        Heads,
+    )
+}
+
+
+def parse(name: str, given: Mapping[str, str], image: bytes = b"") -> Question:
+    """A question from its name, its values as text, and a picture's bytes. Raises InvalidRequest with every problem."""
+    kind = KINDS.get(name)
+    if kind is None:
+        raise InvalidRequest(Problem("question", shown(name), ", ".join(KINDS)))
+    known = {f.name: f for f in fields(kind) if f.name != "image"}
+    problems = [Problem(n, shown(given[n]), f"the fields {', '.join(known)}") for n in given if n not in known]
+    values: dict[str, object] = {"image": image} if kind.needs_image else {}
+    for field_name, field in known.items():
+        if field_name in given:
+            values[field_name] = _value(field_name, given[field_name], problems)
+        elif field.default is MISSING:
+            problems.append(Problem(field_name, "nothing", "this field is needed"))
+    if kind.needs_image and not 0 < len(image) <= MAX_IMAGE_BYTES:
+        size = f"a file of {len(image) / 2**20:.1f} MiB" if image else "nothing"
+        allowed = f"a PNG, JPEG, WebP or GIF file of at most {MAX_IMAGE_BYTES // 2**20} MiB, or the id of a picture"
+        problems.append(Problem("image", size, allowed))
+    if problems:
+        raise InvalidRequest(*problems)
+    question = kind(**values)  # type: ignore[arg-type]
+    if isinstance(question, (ScheduleCurves, NoisedStart)) and (problems := _curve_problems(question)):
+        raise InvalidRequest(*problems)
+    return question
+
+
+def _value(name: str, text: str, problems: list[Problem]) -> object:
+    if name in _RANGES:
+        allowed = _RANGES[name]
+        try:
+            number = int(text) if allowed.whole else float(text)
+        except ValueError:
+            number = None
+        if number is None or len(text) > 30 or not allowed.holds(number):
+            problems.append(Problem(name, shown(text), allowed.describe()))
+        return number
+    if name in _TEXTS:
+        if len(text) > MAX_PROMPT_CHARACTERS:
+            allowed_text = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters"
+            problems.append(Problem(name, f"a text of {len(text):,} characters", allowed_text))
+        return clean_text(text)
+    for field, table in (
+        ("scheduler", {k: v.label for k, v in SCHEDULERS.items()}),
+        ("noise_schedule", dict(NOISE_SCHEDULES)),
+        ("resize_mode", dict(RESIZE_MODES)),
+        ("quantity", dict(DECODABLE)),
+        ("decoder", dict(DECODERS)),
+    ):
+        if name == field:
+            text = short_name(text, table)
+            if text not in table:
+                problems.append(Problem(name, shown(text), one_of(table)))
+    return text
+
+
+def _curve_problems(question: ScheduleCurves | NoisedStart) -> list[Problem]:
+    facts = SCHEDULERS[question.scheduler]
+    found = []
+    if question.noise_schedule not in facts.noise_schedules:
+        able = one_of({s: NOISE_SCHEDULES[s] for s in facts.noise_schedules})
+        found.append(Problem("noise_schedule", NOISE_SCHEDULES[question.noise_schedule], f"with {facts.label} {able}"))
+    if question.num_inference_steps > facts.max_steps:
+        allowed = f"with {facts.label} whole numbers from 1 to {facts.max_steps}"
+        found.append(Problem("num_inference_steps", str(question.num_inference_steps), allowed))
+    return found

@@ -1,0 +1,1 @@
+"""What the noise viewer reads of a run: recordings, the numbers of each evaluation, branches and questions."""

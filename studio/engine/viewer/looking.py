@@ -1,0 +1,150 @@
+"""Questions about one recorded evaluation: answered from its recording, or by making its U-Net call once more.
+
+The call is made by a lane that was brought back to where the recorded one stood, so it is the same call; its answer is
+thrown away, and only where it looked is kept. Formats: docs/viewer.md.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from studio.answered.events import Answer, Refused
+from studio.asked.questions import Decoded, Heads, LookAgain, SelfAttention
+from studio.asked.requests import ImageToImage, InvalidRequest, Problem, shown, steps_run
+from studio.diffusion import vae
+from studio.diffusion.attention import CROSS, FINE_PLACES, SELF, attentions, merged, observed, observed_heads
+from studio.diffusion.components import Components
+from studio.diffusion.lane import Lane, UnetCall
+from studio.diffusion.quantities import noise_terms, x0_terms
+from studio.diffusion.tokens import token_table
+from studio.engine.calls import call_unet
+from studio.engine.viewer.answers import safetensors
+from studio.engine.viewer.branching import Fork
+from studio.engine.viewer.inquiries import Inquiry, Slices
+from studio.engine.viewer.measures import guided_output, model_input
+from studio.engine.viewer.recorder import Recorded
+from studio.engine.viewer.recording import on_cpu, rows_at
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+JPEG_QUALITY = 92
+
+
+def slices(
+    inquiry: Inquiry,
+    components: Components,
+    lane_of: Callable[[Fork], Lane],
+    tokenizer_lock: AbstractContextManager[Any],
+) -> Slices:
+    """The work of a question about a recorded evaluation. `lane_of` makes a lane that stands where a fork leaves its
+    run."""
+    question, fork = inquiry.question, inquiry.fork
+    assert fork is not None
+    if isinstance(question, Decoded):
+        return _decoded(question, fork.left, components)
+    if isinstance(question, SelfAttention):
+        return _self_attention(question, fork, components, lane_of)
+    if isinstance(question, Heads):
+        return _heads(question, fork, components, lane_of, tokenizer_lock)
+    raise TypeError(f"nobody answers {type(question).__name__}")
+
+
+def quantity_of(evaluation: Recorded, quantity: str) -> Array:
+    """A quantity of `studio.asked.questions.DECODABLE` (C, h, w) float32, in model-input coordinates.
+
+    Raises Refused where it has no value."""
+    if quantity == "x_t":
+        return model_input(evaluation)
+    kind, _, branch = quantity.partition("_")
+    if quantity in ("denoised", "noise_pred"):
+        kind, output = "x0" if quantity == "denoised" else "eps", guided_output(evaluation)
+    elif branch == "uncond" and len(evaluation.outputs) < 2:
+        raise Refused("Not there: with guidance 1 the network is asked once only, with the prompt.")
+    else:
+        output = evaluation.outputs[0 if branch == "uncond" else -1].astype(np.float32)
+    terms = (x0_terms if kind == "x0" else noise_terms)(evaluation.a, evaluation.s, evaluation.prediction_type)
+    if terms is None:
+        raise Refused("Undefined here: there is no signal in x_t, or no noise.")
+    return np.asarray(np.float32(terms.of_input) * model_input(evaluation) + np.float32(terms.of_output) * output)
+
+
+def _decoded(question: Decoded, evaluation: Recorded, components: Components) -> Slices:
+    latents = torch.tensor(quantity_of(evaluation, question.quantity))[None].to(components.device)
+    if question.decoder == "tiny" and components.tiny_vae is None:
+        raise Refused(
+            "This checkpoint has no tiny decoder. A TAESD file for its latents is put into models/vae_approx."
+        )
+    decode = vae.decode_tiny if question.decoder == "tiny" else vae.decode
+    picture = vae.to_pictures(decode(components, latents))[0]
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    yield
+    return Answer(content=file.getvalue(), media_type="image/jpeg")
+
+
+def _again(call: UnetCall) -> tuple[int, tuple[int, int]]:
+    """The row of the prompt in a call, and the latents' height and width."""
+    height, width = call.sample.shape[2:]
+    return len(call.sample) - 1, (height, width)
+
+
+def _facts(question: LookAgain, fork: Fork) -> dict[str, object]:
+    return {
+        "job": fork.parent,
+        "which": fork.image,
+        "evaluation": question.evaluation,
+        "checkpoint": question.checkpoint,
+    }
+
+
+def _self_attention(
+    question: SelfAttention, fork: Fork, components: Components, lane_of: Callable[[Fork], Lane]
+) -> Slices:
+    call = lane_of(fork).call()
+    yield
+    row, size = _again(call)
+    with observed(components.unet, row, size, which=SELF, most_places=FINE_PLACES) as maps:
+        call_unet(components, [call])
+    tensors = {}
+    for (place, height, width), weights in maps.groups.items():  # (places looked at, h, w): one row for each that looks
+        tensors[f"self.{place}.{height}x{width}"] = on_cpu(weights.flatten(1).T.unflatten(1, (height, width)).half())
+    if not tensors:
+        raise Refused("This checkpoint has no self-attention on a grid of at most 32 × 32 places.")
+    return safetensors(tensors, _facts(question, fork) | {"layers": [asdict(layer) for layer in maps.layers]})
+
+
+def _heads(
+    question: Heads,
+    fork: Fork,
+    components: Components,
+    lane_of: Callable[[Fork], Lane],
+    tokenizer_lock: AbstractContextManager[Any],
+) -> Slices:
+    known = [name for name, _ in attentions(components.unet) if name.endswith(CROSS)]
+    if question.layer not in known:
+        raise InvalidRequest(Problem("layer", shown(question.layer), f"one of {', '.join(known)}"))
+    request = fork.source.request
+    steps = request.num_inference_steps
+    if isinstance(request, ImageToImage):
+        steps = steps_run(steps, request.strength)
+    lane = lane_of(fork)
+    call = lane.call()
+    yield
+    with tokenizer_lock:
+        table = token_table(components, request.prompt, steps)
+    text, rows = rows_at(table, call.prompt_embeds.shape[1] // 77, fork.left.step)
+    row, size = _again(call)
+    with observed_heads(components.unet, question.layer, row, size) as seen:
+        call_unet(components, [call])
+    assert seen.weights is not None
+    assert seen.layer is not None
+    tensors = {"heads": on_cpu(torch.stack([merged(head, rows) for head in seen.weights]).half())}
+    facts = {"attention_text": text, "layer": asdict(seen.layer), "rms": seen.rms, "scale": seen.scale}
+    return safetensors(tensors, _facts(question, fork) | facts)

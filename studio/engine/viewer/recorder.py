@@ -1,0 +1,444 @@
+"""What the noise viewer reads: what the U-Net was given and what it answered, at every evaluation of recent images.
+
+Copies what the lanes have anyway: no hooks, nothing is asked of the model. What can be computed from that is computed
+when somebody reads, not while the lanes run. Bounded memory; the recording that was looked at or written to longest ago
+goes to disk first and comes back when it is asked for, one that alone is too large keeps what fits, and a visitor who
+leaves takes theirs along. NumPy only, safe from any thread; ownership is checked by the caller. docs/record.md has the
+format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from studio.engine.viewer.branching import Source
+from studio.engine.viewer.measures import in_scale_of, measured
+from studio.engine.viewer.overflow import Overflow
+
+MAX_BYTES = 256 * 2**20
+MAX_RUNS = 512  # also bounds those that hold nothing yet
+IDLE_SECONDS = 1800.0  # a recording that nobody has written to or read for so long is dropped
+GROWING_SECONDS = 10.0  # one that was written to so lately may go on growing, and is not put on disk
+LEAN_BYTES = 32 * 2**20  # of a run's latents in half precision: a reader who agrees is sent larger ones in eight bits
+AWAY_SECONDS = 300.0  # the same once its visitor has closed the page: long enough for a reload, or a tunnel that breaks
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class RecordedAttention:
+    """Where the U-Net looked: `groups` (rows, h, w) float16 by tensor name, of the prompt's text number `text`;
+    `layers` are the shapes of its cross-attention layers."""
+
+    groups: Mapping[str, Array]
+    text: int
+    layers: tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One evaluation as the lane had it. `latents` (C, h, w) float32 in the scheduler's scale, `scale` times the
+    model's input; `outputs` (branches, C, h, w), the negative prompt's first, float32 or float16.
+
+    `guided` is the model output that the scheduler was given, where it is not u + w (c - u). `seconds` is the time of
+    the U-Net call, which `rows` rows shared.
+    """
+
+    index: int
+    stage: int
+    step: int
+    timestep: float
+    sigma: float
+    a: float
+    s: float
+    scale: float
+    prediction_type: str
+    guidance_scale: float
+    latents: Array
+    outputs: Array
+    guided: Array | None = None
+    seconds: float = 0.0
+    rows: int = 1
+    attention: RecordedAttention | None = None
+
+    @property
+    def nbytes(self) -> int:
+        arrays = [self.latents, self.outputs, *([self.guided] if self.guided is not None else [])]
+        return sum(array.nbytes for array in (*arrays, *(self.attention.groups.values() if self.attention else ())))
+
+
+@dataclass
+class _Run:
+    facts: Mapping[str, object]
+    preview: tuple[Array, Array] | None
+    source: Source | None = None
+    evaluations: list[Recorded] = field(default_factory=list)
+    after: Array | None = None  # latents after the newest evaluation, as Recorded.latents
+    told: dict[int, dict[str, object]] = field(default_factory=dict)  # what was computed for readers, by index
+    owner: str = ""
+    used: float = 0.0  # when it was last written to or read
+    looks_every: int = 1  # evaluations between two that keep their attention
+    full: bool = False  # nothing more of it is kept: alone it takes all the memory there is
+    written: float = 0.0  # when it was last written to
+    away: bool = False  # its numbers are on disk alone
+    file: int | None = None  # where they are on disk
+    filed: int = -1  # evaluations in that file
+
+    @property
+    def array_bytes(self) -> int:
+        """Its numbers, which can go to disk."""
+        return sum(e.nbytes for e in self.evaluations) + (self.after.nbytes if self.after is not None else 0)
+
+    @property
+    def nbytes(self) -> int:
+        return self.array_bytes + (self.source.size_bytes if self.source is not None else 0)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.evaluations) == self.facts.get("total")
+
+    @property
+    def kept(self) -> dict[str, object]:
+        """What the header says of a recording that was too large to be kept whole."""
+        return {"evaluations": len(self.evaluations), "attention_every": self.looks_every, "full": self.full}
+
+    def thin(self) -> bool:
+        """Keep the attention of half as many evaluations; False when there is none left to let go of."""
+        if not any(e.attention is not None for e in self.evaluations[1:]):
+            return False
+        self.looks_every *= 2
+        self.evaluations = [self.fitting(e) for e in self.evaluations]
+        return True
+
+    def fitting(self, evaluation: Recorded) -> Recorded:
+        return evaluation if evaluation.index % self.looks_every == 0 else replace(evaluation, attention=None)
+
+
+class Recorder:
+    """The recordings of recent images by (job id, image)."""
+
+    def __init__(
+        self,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+        overflow: Overflow | None = None,
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._overflow = overflow if overflow is not None else Overflow()
+        self._clock = clock
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._runs: OrderedDict[tuple[str, int], _Run] = OrderedDict()
+        self._away: dict[str, float] = {}  # visitors who have closed the page, and when
+
+    def begin(
+        self,
+        job_id: str,
+        image: int,
+        facts: Mapping[str, object],
+        preview: tuple[Array, Array] | None = None,
+        source: Source | None = None,
+        owner: str = "",
+    ) -> None:
+        """Open a recording. `facts` goes into the header: total, width, height, prompt, seed, ... `preview` is the
+        fast decoder's (weight, bias); `source` what a branch needs to begin as this image did."""
+        with self._lock:
+            self._runs[job_id, image] = run = _Run(facts, preview, source, owner=owner, used=self._clock())
+            self._bytes += run.nbytes
+            while len(self._runs) > MAX_RUNS:
+                self._drop_oldest()
+
+    def add(self, job_id: str, image: int, evaluation: Recorded, after: Array) -> None:
+        """Append an evaluation and the latents that its step led to; nothing happens when the recording has been
+        dropped meanwhile, or is full.
+
+        The oldest recordings make room: on disk, where they can. One that is too large alone keeps the attention of
+        every second evaluation, of every fourth, ...; then it ends with the evaluation before this one, and its header
+        says so.
+        """
+        with self._lock:
+            run = self._here(job_id, image)
+            if run is None or run.full:
+                return
+            run.written = self._clock()
+            before = run.after
+            kept = run.fitting(evaluation)
+            run.evaluations.append(kept)
+            run.after = after
+            self._bytes += kept.nbytes + after.nbytes - (before.nbytes if before is not None else 0)
+            self._use(job_id, image)
+            self._make_room(run)
+            if self._bytes > self._max_bytes:
+                self._keep_what_fits(run, before)
+
+    def past(self, job_id: str, image: int) -> tuple[Source, list[Recorded]] | None:
+        """What an image was made from and its evaluations so far, for a branch; None when that is not known (any
+        more)."""
+        with self._lock:
+            run = self._here(job_id, image)
+            if run is None or run.source is None:
+                return None
+            self._use(job_id, image)
+            self._make_room(run)
+            return run.source, list(run.evaluations)
+
+    def visitor(self, owner: str, *, here: bool) -> None:
+        """Whether a visitor has the page open. One of whom nothing was ever said (an API has no page) is not away."""
+        with self._lock:
+            if here:
+                self._away.pop(owner, None)
+            else:
+                self._away[owner] = self._clock()
+
+    def sweep(self) -> None:
+        """Drop the recordings that nobody has used for long, or whose visitors have left."""
+        with self._lock:
+            now = self._clock()
+            for key, run in list(self._runs.items()):
+                left = self._away.get(run.owner, math.inf)
+                if now - run.used > IDLE_SECONDS or now - max(left, run.used) > AWAY_SECONDS:
+                    self._drop(key)
+            owners = {run.owner for run in self._runs.values()}
+            self._away = {owner: left for owner, left in self._away.items() if owner in owners}
+
+    def close(self) -> None:
+        """Let go of everything, on disk too."""
+        with self._lock:
+            self._runs.clear()
+            self._bytes = 0
+            self._overflow.close()
+
+    def _here(self, job_id: str, image: int) -> _Run | None:
+        """A recording with its numbers in memory, brought back from disk if they are there. The lock is held."""
+        run = self._runs.get((job_id, image))
+        if run is None or not run.away:
+            return run
+        assert run.file is not None
+        arrays = self._overflow.get(run.file)
+        if arrays is None:
+            self._drop((job_id, image))
+            return None
+        self._bytes -= run.nbytes
+        run.evaluations = [_filled(e, arrays) for e in run.evaluations]
+        run.after = arrays.get("after")
+        run.away = False
+        self._bytes += run.nbytes
+        return run
+
+    def _make_room(self, used: _Run) -> None:
+        """Put recordings on disk, those that were used longest ago first, until the others fit in memory; `used` stays.
+        Where that is not possible the oldest is dropped. The lock is held."""
+        while self._bytes > self._max_bytes:
+            others = [(key, run) for key, run in self._runs.items() if run is not used and run.array_bytes]
+            if not others:
+                break
+            now = self._clock()
+            settled = [one for one in others if one[1].complete or now - one[1].written > GROWING_SECONDS]
+            key, run = (settled or others)[0]
+            if not settled or not self._put_away(run):
+                self._drop(key)
+
+    def _put_away(self, run: _Run) -> bool:
+        """Move a recording's numbers to disk. The lock is held."""
+        if run.filed != len(run.evaluations):
+            if run.file is not None:
+                self._overflow.drop(run.file)
+            arrays = _arrays(run)
+            while not self._overflow.fits(sum(a.nbytes for a in arrays.values())):
+                filed = next((key for key, one in self._runs.items() if one.file is not None and one is not run), None)
+                if filed is None:
+                    break
+                self._drop(filed)
+            run.file = self._overflow.put(arrays)
+            if run.file is None:
+                return False
+            run.filed = len(run.evaluations)
+        self._bytes -= run.nbytes
+        run.evaluations = [_emptied(e) for e in run.evaluations]
+        run.after = None
+        run.away = True
+        self._bytes += run.nbytes
+        return True
+
+    def _use(self, job_id: str, image: int) -> None:
+        """Make a recording the one used last. The lock is held."""
+        self._runs.move_to_end((job_id, image))
+        self._runs[job_id, image].used = self._clock()
+
+    def _keep_what_fits(self, run: _Run, before: Array | None) -> None:
+        """Make a recording that is too large alone smaller. `before` are the latents that its newest evaluation began
+        with, None when it is its first. The lock is held."""
+        self._bytes -= run.nbytes
+        while run.nbytes > self._max_bytes and run.thin():
+            pass
+        if run.nbytes > self._max_bytes:
+            run.evaluations.pop()
+            run.after, run.full = before, True
+            run.told.pop(len(run.evaluations) - 1, None)
+        self._bytes += run.nbytes
+
+    def _drop(self, key: tuple[str, int]) -> None:
+        run = self._runs.pop(key)
+        self._bytes -= run.nbytes
+        if run.file is not None:
+            self._overflow.drop(run.file)
+
+    def _drop_oldest(self) -> None:
+        self._drop(next(iter(self._runs)))
+
+    def get(
+        self, job_id: str, image: int, since: int, state: str, *, until: int | None = None, lean: bool = False
+    ) -> bytes | None:
+        """The evaluations `since`.. (before `until`) as bytes of a safetensors file (docs/record.md); None when there
+        are none. `lean` takes eight bits a number of a large run.
+
+        An answer without evaluations has arrays of length 0, so that a reader may ask again for what comes next.
+        """
+        with self._lock:
+            run = self._here(job_id, image)
+            if run is None or not run.evaluations:
+                return None
+            self._use(job_id, image)
+            self._make_room(run)
+            evaluations = list(run.evaluations)
+            after = run.after
+            kept = run.kept
+        from safetensors.numpy import save  # imports no torch; here because the page's start should not wait for it
+
+        since = max(0, since)
+        assert after is not None
+        guided = any(len(e.outputs) == 2 for e in evaluations)  # of a branch maybe some only
+        taken = evaluations[since:until]
+        tensors = _tensors(evaluations[0].latents.shape, guided, taken)
+        large = 3 * 2 * evaluations[0].latents.size * int(str(run.facts.get("total") or 0)) > LEAN_BYTES
+        if lean and large:
+            tensors = in_eight_bits(tensors)
+        header: dict[str, object] = {
+            "job_id": job_id,
+            "image": image,
+            "state": state,
+            "since": since,
+            "total": run.facts.get("total"),
+            "kept": kept,
+            "bits": 8 if lean and large else 16,
+            "evaluations": [_told(run, evaluations, after, e.index) for e in taken],
+        }
+        if since == 0:
+            header = dict(run.facts) | header
+            if evaluations[0].attention is not None:
+                header["attention_layers"] = evaluations[0].attention.layers
+            if run.preview is not None:
+                tensors["preview.weight"], tensors["preview.bias"] = run.preview
+        if len(evaluations) == run.facts.get("total") and until is None:
+            tensors["latents"] = after.astype(np.float16)
+        return bytes(save(tensors, metadata={"run": json.dumps(header, allow_nan=False)}))
+
+
+def _tensors(shape: tuple[int, ...], guided: bool, taken: list[Recorded]) -> dict[str, Array]:
+    empty = np.zeros((0, *shape), np.float16)
+
+    def stacked(arrays: list[Array]) -> Array:
+        return np.stack(arrays).astype(np.float16) if arrays else empty
+
+    tensors = {"x_t": stacked([e.latents / np.float32(e.scale) for e in taken])}
+    tensors["model_cond"] = stacked([e.outputs[-1] for e in taken])
+    if guided:  # the difference and not the other answer: it is small, and would drown in rounding
+        tensors["model_difference"] = stacked([e.outputs[-1].astype(np.float32) - e.outputs[0] for e in taken])
+    captured = [e.guided for e in taken if e.guided is not None]
+    if captured:
+        tensors["model_guided"] = stacked(captured)
+    return tensors | _attention([e.attention for e in taken if e.attention is not None])
+
+
+def _attention(taken: list[RecordedAttention]) -> dict[str, Array]:
+    """Each group's maps (n, rows, h, w); where texts of a prompt differ in rows, the shorter ones end in zeros."""
+    tensors = {}
+    for name in taken[0].groups if taken else ():
+        maps = [attention.groups[name] for attention in taken]
+        stacked = np.zeros((len(maps), max(len(m) for m in maps), *maps[0].shape[1:]), np.float16)
+        for place, one in enumerate(maps):
+            stacked[place, : len(one)] = one
+        tensors[name] = stacked
+    return tensors
+
+
+def in_eight_bits(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Each tensor (n, C, h, w) as uint8 and its `.range` (n, C, 2): every channel of every evaluation between its own
+    least and greatest value."""
+    small = {}
+    for name, values in tensors.items():
+        wide = values.astype(np.float32)
+        if not len(wide):
+            small[name], small[f"{name}.range"] = wide.astype(np.uint8), np.zeros((*wide.shape[:2], 2), np.float32)
+            continue
+        low, high = wide.min(axis=(2, 3), keepdims=True), wide.max(axis=(2, 3), keepdims=True)
+        span = np.where(high > low, high - low, 1)
+        small[name] = ((wide - low) / span * 255).round().astype(np.uint8)
+        small[f"{name}.range"] = np.concatenate([low[..., 0], high[..., 0]], axis=-1)
+    return small
+
+
+_NOTHING = np.zeros(0, np.float32)
+
+
+def _arrays(run: _Run) -> dict[str, Array]:
+    """A recording's numbers by name, as `_filled` finds them."""
+    assert run.after is not None
+    found = {"after": run.after}
+    for e in run.evaluations:
+        found[f"{e.index}.latents"], found[f"{e.index}.outputs"] = e.latents, e.outputs
+        if e.guided is not None:
+            found[f"{e.index}.guided"] = e.guided
+        if e.attention is not None:
+            found |= {f"{e.index}.{name}": values for name, values in e.attention.groups.items()}
+    return found
+
+
+def _emptied(e: Recorded) -> Recorded:
+    """An evaluation while its numbers are on disk."""
+    attention = e.attention and replace(e.attention, groups=dict.fromkeys(e.attention.groups, _NOTHING))
+    guided = None if e.guided is None else _NOTHING
+    return replace(e, latents=_NOTHING, outputs=_NOTHING, guided=guided, attention=attention)
+
+
+def _filled(e: Recorded, arrays: Mapping[str, Array]) -> Recorded:
+    """An evaluation with its numbers again."""
+    groups = {name: arrays[f"{e.index}.{name}"] for name in (e.attention.groups if e.attention else ())}
+    return replace(
+        e,
+        latents=arrays[f"{e.index}.latents"],
+        outputs=arrays[f"{e.index}.outputs"],
+        guided=None if e.guided is None else arrays[f"{e.index}.guided"],
+        attention=e.attention and replace(e.attention, groups=groups),
+    )
+
+
+def _told(run: _Run, evaluations: list[Recorded], after: Array, index: int) -> dict[str, object]:
+    """The numbers of one evaluation, computed for the first reader."""
+    if index not in run.told:
+        following = evaluations[index + 1].latents if index + 1 < len(evaluations) else after
+        begun = [int(one["evaluation"]) for one in _schedulers(run.facts)]
+        if index + 1 in begun and index + 1 < len(evaluations):
+            following = in_scale_of(evaluations[index], evaluations[index + 1])
+        place = sum(first <= index for first in begun) - 1
+        adds_noise = bool(_schedulers(run.facts)[place]["adds_noise"])
+        # A scheduler that took over knows nothing of the evaluations before.
+        history = min(2, index - begun[place])
+        run.told[index] = measured(evaluations[index - history : index + 1], following, adds_noise=adds_noise)
+    seen = evaluations[index].attention  # may have been let go of since the numbers were computed
+    return run.told[index] if seen is None else run.told[index] | {"attention_text": seen.text}
+
+
+def _schedulers(facts: Mapping[str, object]) -> list[dict[str, Any]]:
+    """The header's `schedulers` (docs/record.md); what has no header to speak of adds no noise."""
+    known: Any = facts.get("schedulers", [{"evaluation": 0, "adds_noise": False}])
+    return list(known)

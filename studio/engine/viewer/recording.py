@@ -1,0 +1,202 @@
+"""From a lane to its recording: the tensors brought to the CPU, and what is said of the run as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from studio.asked.requests import (
+    SCHEDULERS,
+    ImageToImage,
+    NoiseScheduleName,
+    TextToImage,
+    resolve_noise_schedule,
+    steps_run,
+)
+from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, merged, token_rows
+from studio.diffusion.components import Components
+from studio.diffusion.lane import Evaluation
+from studio.diffusion.tokens import text_encoders, token_table
+from studio.diffusion.turn import Turn
+from studio.engine.runs import Run
+from studio.engine.viewer.branching import Source
+from studio.engine.viewer.measures import guided_output
+from studio.engine.viewer.recorder import Recorded, RecordedAttention
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def on_cpu(tensor: torch.Tensor) -> Array:
+    """A copy that shares no memory with what goes on being used, float32 or float16."""
+    exact = tensor.float() if tensor.dtype == torch.bfloat16 else tensor  # NumPy has no bfloat16
+    return np.array(exact.cpu().numpy())
+
+
+def recorded(evaluation: Evaluation, seconds: float, rows: int, attention: RecordedAttention | None = None) -> Recorded:
+    """One evaluation as it is kept. `seconds` is the time of its U-Net call, `rows` all the rows that shared it."""
+    kept = Recorded(
+        index=evaluation.index,
+        stage=evaluation.stage,
+        step=evaluation.step,
+        timestep=evaluation.timestep,
+        sigma=evaluation.sigma,
+        a=evaluation.a,
+        s=evaluation.s,
+        scale=evaluation.scale,
+        prediction_type=evaluation.prediction_type,
+        guidance_scale=evaluation.guidance_scale,
+        latents=on_cpu(evaluation.latents),
+        outputs=on_cpu(evaluation.outputs),
+        seconds=seconds,
+        rows=rows,
+        attention=attention,
+    )
+    given = on_cpu(evaluation.model_output)
+    return kept if np.array_equal(given, guided_output(kept)) else replace(kept, guided=given)
+
+
+def _branch(run: Run) -> dict[str, object] | None:
+    node = run.job.node
+    if node is None:
+        return None
+    return {"job_id": node.parent, "image": node.image, "evaluation": node.evaluation, "changed": node.changed}
+
+
+def most_places(components: Components) -> int | None:
+    """Of the layers where it is recorded where the U-Net looks. On a CPU the layers of many places would take most of
+    the time that looking takes; elsewhere there is no limit."""
+    return FINE_PLACES if components.device.type == "cpu" else None
+
+
+def attention(run: Run, step: int, maps: AttentionMaps) -> RecordedAttention:
+    """Where the U-Net looked in one call, the padding of each chunk summed into one row."""
+    assert run.facts is not None
+    tokens: Any = run.facts["tokens"]
+    text, rows = rows_at(tokens["prompt"], run.conditioning.chunks, step)
+    groups = {
+        f"attention.{place}.{height}x{width}": on_cpu(merged(weights, rows).half())
+        for (place, height, width), weights in maps.groups.items()
+    }
+    return RecordedAttention(groups, text, tuple(asdict(layer) for layer in maps.layers))
+
+
+def rows_at(prompt: list[dict[str, Any]], chunks: int, step: int) -> tuple[int, list[TokenRow]]:
+    """Which text of a prompt (a `token_table`) holds at a 0-based step, and what the rows of its maps stand for."""
+    text = next((place for place, entry in enumerate(prompt) if step < entry["until"]), len(prompt) - 1)
+    return text, token_rows(_content(prompt[text]), chunks)
+
+
+def _content(entry: dict[str, Any]) -> list[int]:
+    """Content tokens of each chunk of a text."""
+    return [chunk["kinds"].count("content") for chunk in entry["chunks"]]
+
+
+def _rows(prompt: list[dict[str, Any]], chunks: int) -> list[list[dict[str, int | None]]]:
+    """What the rows of the attention maps stand for, for each text of the prompt."""
+    return [[asdict(row) for row in token_rows(_content(entry), chunks)] for entry in prompt]
+
+
+def fast_decoder(components: Components) -> tuple[Array, Array] | None:
+    """The fast preview's (weight, bias), for a reader that decodes by itself."""
+    fast = components.fast_preview
+    return (on_cpu(fast[0].float()), on_cpu(fast[1].float())) if fast is not None else None
+
+
+def source(run: Run, image: int, turns: Mapping[int, Turn]) -> Source:
+    """What a branch of one image of a run begins with. `turns` are its lane's."""
+    variation = run.variation(image)
+    request = replace(
+        run.request,
+        seed=run.seeds[image],
+        num_images_per_prompt=1,
+        variation_seed=variation.seed if variation is not None else run.request.variation_seed,
+    )
+    fork = run.job.fork
+    if fork is None:
+        return Source(request, run.start, run.job.attention)
+    return Source(request, run.start, run.job.attention, fork.renoised, fork.poked, dict(turns), fork.began)
+
+
+def schedulers(run: Run, turns: Mapping[int, Turn]) -> list[dict[str, object]]:
+    """Which scheduler made which evaluations of an image: the first ones, and from each turn on another."""
+    fork = run.job.fork
+    began = fork.began if fork is not None else (run.request.scheduler, run.request.noise_schedule)
+    spaced: NoiseScheduleName | None = resolve_noise_schedule(*began)
+    taken = [(0, began[0], spaced), *((k, turns[k].scheduler, turns[k].noise_schedule) for k in sorted(turns))]
+    return [
+        {
+            "evaluation": evaluation,
+            "scheduler": name,
+            "scheduler_label": SCHEDULERS[name].label,
+            "noise_schedule": noise_schedule,
+            "adds_noise": SCHEDULERS[name].adds_noise,
+        }
+        for evaluation, name, noise_schedule in taken
+    ]
+
+
+def _plain(config: Mapping[str, object]) -> dict[str, object]:
+    """Of a checkpoint's scheduler configuration what has a plain value."""
+    return {k: v for k, v in config.items() if not k.startswith("_") and isinstance(v, bool | int | float | str)}
+
+
+def _second_pass(run: Run) -> dict[str, object] | None:
+    """Of a picture that is made twice, what its second pass makes: it is not recorded, since a recording has one size,
+    and one request that can be branched from."""
+    request = run.request
+    hires = request.hires if isinstance(request, TextToImage) else None
+    if hires is None:
+        return None
+    largest = run.largest()
+    steps = steps_run(hires.num_inference_steps, hires.strength)
+    return {"width": largest.width, "height": largest.height, "steps": steps, "strength": hires.strength}
+
+
+def run_facts(run: Run, components: Components) -> dict[str, object]:
+    """What the header of a recording says of the whole run, JSON-able. The caller holds the tokenizer."""
+    request = run.request
+    steps = request.num_inference_steps
+    if isinstance(request, ImageToImage):
+        steps = steps_run(steps, request.strength)
+    tokens = {"prompt": token_table(components, request.prompt, steps)}
+    if components.branches(request.guidance_scale) == 2:
+        tokens["negative_prompt"] = token_table(components, request.negative_prompt, steps)
+    return {
+        "format": 2,
+        "total": run.total,
+        "steps": steps,
+        "width": request.width,
+        "height": request.height,
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "guidance_scale": request.guidance_scale,
+        "scheduler": request.scheduler,
+        "scheduler_label": SCHEDULERS[request.scheduler].label,
+        "noise_schedule": resolve_noise_schedule(request.scheduler, request.noise_schedule),
+        "adds_noise": SCHEDULERS[request.scheduler].adds_noise,
+        "checkpoint": request.checkpoint,
+        "second_pass": _second_pass(run),
+        "exact": run.exact,
+        "prediction_type": components.prediction_type,
+        "tokens": tokens,
+        "text_encoders": text_encoders(components),
+        "attention_rows": _rows(tokens["prompt"], run.conditioning.chunks) if run.job.attention else None,
+        "attention_most_places": most_places(components) if run.job.attention else None,
+        "branch": _branch(run),
+        "model": {
+            "family": components.family,
+            "dtype": str(components.dtype).removeprefix("torch."),
+            "device": components.device.type,
+            "latent_channels": components.latent_channels,
+            "vae_scale_factor": components.vae_scale_factor,
+            "scaling_factor": float(components.vae.config.scaling_factor),
+            "tiny_decoder": components.tiny_vae is not None,
+            "shift_factor": float(getattr(components.vae.config, "shift_factor", None) or 0.0),
+            "scheduler_config": _plain(components.scheduler_config),
+            "training_steps": int(components.scheduler_config.get("num_train_timesteps", 1000)),
+        },
+    }

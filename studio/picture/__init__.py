@@ -1,0 +1,1 @@
+"""A picture as a file: decoded, framed, masked, described and kept. PIL, no torch."""

@@ -1,0 +1,105 @@
+"""Masks: L pictures, 255 where the picture is to be made anew, 0 where it stays. Reading, fading, filling.
+
+Pillow and NumPy only. A mask is hard, 0 or 255; soft is only the fade by which the result is pasted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from studio.asked.requests import InvalidRequest, Problem
+from studio.picture.decode import read_picture
+
+MAX_ASPECT_ERROR = 0.02  # of a mask's aspect against its picture's: what rounding to a smaller drawing costs
+
+
+def read_mask(data: bytes, size: tuple[int, int]) -> Image.Image:
+    """An uploaded or drawn mask at its picture's size, decoded by the rules for pictures. Light is white, from 128 on.
+
+    Raises InvalidRequest with a Problem of the field `mask`.
+    """
+    try:
+        mask = read_picture(data).convert("L")
+    except InvalidRequest as error:
+        raise InvalidRequest(*(Problem("mask", p.value, p.allowed) for p in error.problems)) from None
+    aspects = mask.width / mask.height, size[0] / size[1]
+    if abs(aspects[0] / aspects[1] - 1) > MAX_ASPECT_ERROR:
+        value = f"a mask of {mask.width}x{mask.height} pixels"
+        raise InvalidRequest(Problem("mask", value, f"a mask of the picture's shape, {size[0]}x{size[1]} pixels"))
+    return resized(mask, size)
+
+
+def resized(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The mask at another size, hard again."""
+    return binary(mask if mask.size == size else mask.resize(size, Image.Resampling.BILINEAR))
+
+
+def binary(mask: Image.Image) -> Image.Image:
+    """255 from 128 on, else 0: diffusers' rule for masks."""
+    return mask.point(lambda value: 255 * (value >= 128))
+
+
+def part(mask: Image.Image, region: tuple[int, int, int, int], size: tuple[int, int]) -> Image.Image:
+    """A region of the mask at the model's size, where the finest stroke still counts; the fade keeps to the strokes.
+    What lies beyond the mask is black: it is cut off in the end."""
+    cut = mask.crop(region)
+    return (cut if cut.size == size else cut.resize(size, Image.Resampling.BOX)).point(lambda value: 255 * (value > 0))
+
+
+def fade(mask: Image.Image, blur: int) -> Image.Image:
+    """How much of the made picture is seen at each pixel, L: all of it under the mask, and over `blur` pixels around it
+    less and less. Further away it is exactly 0, so there the picture stays as it was to the last bit.
+
+    The fade lies outside the mask, so that what was painted over does not shine through at its rim.
+    """
+    box = mask.getbbox()
+    if blur == 0 or box is None:
+        return mask
+    from scipy.ndimage import distance_transform_edt  # slow to import and needed by masked runs alone
+
+    around = (
+        max(0, box[0] - blur),
+        max(0, box[1] - blur),
+        min(mask.width, box[2] + blur),
+        min(mask.height, box[3] + blur),
+    )
+    distance = distance_transform_edt(np.asarray(mask.crop(around)) == 0)
+    share = np.where(distance <= blur, 0.5 + 0.5 * np.cos(np.pi * distance / (blur + 1)), 0)
+    faded = Image.new("L", mask.size, 0)
+    faded.paste(Image.fromarray(np.round(255 * share).astype(np.uint8)), around[:2])
+    return faded
+
+
+def filled_from_edges(picture: Image.Image, mask: Image.Image) -> Image.Image:
+    """The picture with its masked part filled by the colours around it, smoothly: what is known is averaged into
+    smaller and smaller pictures (pull), and each hole takes the next smaller one's colours (push)."""
+    known = (np.asarray(mask) == 0).astype(np.float32)[..., None]
+    if not known.any():
+        return picture
+    pixels = np.asarray(picture).astype(np.float32)
+    filled = np.where(known > 0, pixels, _push_pull(pixels, known))
+    return Image.fromarray(np.clip(np.round(filled), 0, 255).astype(np.uint8))
+
+
+def _push_pull(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Colours (H, W, 3) everywhere, from those that are known as far as `weight` (H, W, 1), 0 to 1, says."""
+    height, width = weight.shape[:2]
+    if weight.min() >= 1 or (height == 1 and width == 1):
+        return colours
+    sums, weights = _summed(colours * weight), _summed(weight)
+    smaller = _push_pull(sums / np.maximum(weights, 1e-6), np.minimum(weights, 1))
+    rows, columns = (np.clip((np.arange(n) - 0.5) / 2, 0, None) for n in (height, width))
+    above, beside = rows.astype(int), columns.astype(int)
+    below, next_to = np.minimum(above + 1, smaller.shape[0] - 1), np.minimum(beside + 1, smaller.shape[1] - 1)
+    down, along = (rows - above)[:, None, None], (columns - beside)[None, :, None]
+    upper = smaller[above][:, beside] * (1 - along) + smaller[above][:, next_to] * along
+    lower = smaller[below][:, beside] * (1 - along) + smaller[below][:, next_to] * along
+    blended = colours * weight + (upper * (1 - down) + lower * down) * (1 - weight)
+    return np.asarray(blended, dtype=np.float32)
+
+
+def _summed(array: np.ndarray) -> np.ndarray:
+    """Sums of 2x2 pixels; an odd row or column is counted twice."""
+    padded = np.pad(array, ((0, array.shape[0] % 2), (0, array.shape[1] % 2), (0, 0)), mode="edge")
+    return np.asarray(padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2])

@@ -1,0 +1,221 @@
+"""A comparison to take away: one labelled picture that holds every setting, and a table of timings.
+
+Pillow only. The sheet's metadata is the whole surface as JSON, so that it can be made again, and AUTOMATIC1111's words
+for the same grid in its `parameters`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from studio.answered.events import CellEvent, Failed, Finished, Picture
+from studio.asked.compare import A1111_AXES, Axis, Surface, surface_from_dict, values_text
+from studio.asked.requests import MAX_IMAGE_BYTES
+from studio.picture import chunks, metadata
+
+MAX_SIDE = 12_000  # pixels of the sheet; larger grids are made smaller
+LARGEST_CELL = 512
+SMALLEST_CELL = 96  # below, nobody could read the labels
+_INK, _QUIET, _PAPER, _EMPTY, _BAD = "#1b1b1f", "#5c5c66", "#ffffff", "#f1f0ec", "#b3261e"
+_GAP = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a cell has come to: its picture and that picture's file, or a sentence."""
+
+    picture: Picture | None = None
+    file: Path | None = None
+    message: str = ""
+
+
+def png(surface: Surface, cells: Mapping[int, Shown], labels: Mapping[str, str]) -> bytes:
+    """The sheet as the bytes of a PNG file. `labels` are the axes' names as the page says them, by field."""
+    side = _cell_size(surface, cells)
+    font, small = _font(max(13, side[0] // 14)), _font(max(11, side[0] // 18))
+    line = font.size + 8
+    left = _GAP + (_width(_axis_labels(surface.y, labels), font) + _GAP * 2 if surface.y is not None else 0)
+    width = left + surface.columns * (side[0] + _GAP)
+    header = _wrapped(_header(surface), small, width - 2 * _GAP)
+    top = _GAP + len(header) * (small.size + 5) + _GAP + line
+    height = top + surface.rows * (side[1] + _GAP)
+    sheet = Image.new("RGB", (int(width), int(height)), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for number, text in enumerate(header):
+        pen.text((_GAP, _GAP + number * (small.size + 5)), text, _QUIET, small)
+    for column, text in enumerate(_axis_labels(surface.x, labels)):
+        x = left + column * (side[0] + _GAP)
+        pen.text((x, top - line), _shortened(text, font, side[0]), _INK, font)
+    if surface.y is not None:
+        for row, text in enumerate(_axis_labels(surface.y, labels)):
+            pen.text((_GAP, top + row * (side[1] + _GAP) + 2), text, _INK, font)
+    for index in range(len(surface)):
+        column, row = surface.place(index)
+        corner = (int(left + column * (side[0] + _GAP)), int(top + row * (side[1] + _GAP)))
+        _draw_cell(sheet, pen, corner, side, cells.get(index, Shown()), small)
+    encoded = io.BytesIO()
+    sheet.save(encoded, "PNG", pnginfo=_info(surface), compress_level=6)
+    return encoded.getvalue()
+
+
+def read(data: bytes) -> Surface | None:
+    """The surface that a sheet was made of; None for any other file. Raises InvalidRequest for settings that the studio
+    would not run, or that need a picture to start from or for a control, which no sheet holds."""
+    if len(data) > MAX_IMAGE_BYTES or not data.startswith(chunks.SIGNATURE):
+        return None
+    try:
+        values = json.loads(chunks.texts(data, limit=metadata.MAX_TEXT_BYTES).get(metadata.OWN_CHUNK, ""))
+    except (ValueError, RecursionError, chunks.BrokenPng):
+        return None
+    if not isinstance(values, dict) or values.get("kind") != "surface":
+        return None
+    return surface_from_dict(values)
+
+
+def timings(surface: Surface, cells: Mapping[int, CellEvent]) -> str:
+    """A CSV table: one line a cell with its settings, what became of it and how long it took."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    axes = [axis.field for axis in surface.axes]
+    table.writerow(
+        ["cell", *[f"{k}_{f}" for k, f in zip("xy", axes)], "state", "seed", "evaluations", "seconds", "error"]
+    )
+    for index in range(len(surface)):
+        values = [_safe(axis.label(place)) for axis, place in zip(surface.axes, surface.place(index))]
+        event = cells[index].event if index in cells else None
+        seed: object = ""
+        evaluations: object = ""
+        seconds: object = ""
+        error = surface.refusal(index) or ""
+        if isinstance(event, Finished):
+            info = event.pictures[0].info
+            seed, evaluations, seconds = event.pictures[0].seed, info.get("evaluations", ""), info.get("seconds", "")
+        elif isinstance(event, Failed):
+            error = event.message
+        state = "impossible" if surface.refusal(index) else type(event).__name__.lower() if event else "waiting"
+        table.writerow([index, *values, state, seed, evaluations, seconds, _safe(error)])
+    return out.getvalue()
+
+
+def _safe(text: str) -> str:
+    """Spreadsheets take a cell that begins like a formula for one; a quote in front keeps it text."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+# ------------------------------------------------------------------------------------------------------- drawing
+
+
+def _cell_size(surface: Surface, cells: Mapping[int, Shown]) -> tuple[int, int]:
+    """Width and height of every cell: the largest picture's, within what the whole sheet may be."""
+    sizes = [(c.picture.width, c.picture.height) for c in cells.values() if c.picture is not None] or [(128, 128)]
+    width, height = max(w for w, _ in sizes), max(h for _, h in sizes)
+    most = min(LARGEST_CELL, MAX_SIDE // surface.columns - _GAP, MAX_SIDE // surface.rows - _GAP)
+    scale = max(min(1.0, most / max(width, height)), SMALLEST_CELL / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _draw_cell(
+    sheet: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    side: tuple[int, int],
+    cell: Shown,
+    font: ImageFont.FreeTypeFont,
+) -> None:
+    if cell.file is not None:
+        try:
+            with Image.open(cell.file, formats=["PNG"]) as opened:
+                picture = opened.convert("RGB")
+        except (OSError, ValueError, SyntaxError):
+            picture = Image.new("RGB", side, _EMPTY)
+        scale = min(side[0] / picture.width, side[1] / picture.height)
+        if scale != 1:
+            size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+            picture = picture.resize(size, Image.Resampling.LANCZOS)
+        place = (corner[0] + (side[0] - picture.width) // 2, corner[1] + (side[1] - picture.height) // 2)
+        sheet.paste(picture, place)
+        return
+    pen.rectangle((*corner, corner[0] + side[0] - 1, corner[1] + side[1] - 1), fill=_EMPTY)
+    for number, text in enumerate(_wrapped(cell.message, font, side[0] - 2 * _GAP)[: side[1] // (font.size + 4)]):
+        pen.text((corner[0] + _GAP, corner[1] + _GAP + number * (font.size + 4)), text, _BAD, font)
+
+
+def _axis_labels(axis: Axis | None, labels: Mapping[str, str]) -> list[str]:
+    if axis is None:
+        return []
+    return [f"{labels.get(axis.field, axis.field)} {axis.label(k)}" for k in range(len(axis.values))]
+
+
+def _header(surface: Surface) -> str:
+    base, decided = surface.base, {axis.field for axis in surface.axes}
+    facts: dict[str, object] = {
+        "seed": base.seed,
+        "num_inference_steps": f"{base.num_inference_steps} steps",
+        "guidance_scale": f"guidance {base.guidance_scale:g}",
+        "scheduler": base.scheduler,
+        "checkpoint": base.checkpoint,
+    }
+    facts["seed"] = f"seed {base.seed}"
+    told = [str(text) for name, text in facts.items() if name not in decided]
+    return "  ·  ".join([base.prompt.replace("\n", " ") or "(no prompt)", *told])
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
+
+
+def _width(texts: list[str], font: ImageFont.FreeTypeFont) -> float:
+    return max((font.getlength(text) for text in texts), default=0)
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    """The text in lines of at most this width; a word that is too long is shortened."""
+    lines = [""]
+    for word in text[:2000].split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(_shortened(word, font, width))
+    return [line for line in lines if line] or [""]
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+# ------------------------------------------------------------------------------------------------------ metadata
+
+
+def _info(surface: Surface) -> PngInfo:
+    first = next(cell for cell in map(surface.request, range(len(surface))) if cell is not None)
+    info = metadata.picture_info(
+        surface.base, seed=surface.base.seed or 0, width=first.width or 0, height=first.height or 0
+    )
+    script = {"Script": "X/Y/Z plot"}
+    for name, axis in zip("XY", surface.axes):
+        script |= {f"{name} Type": A1111_AXES[axis.field], f"{name} Values": json.dumps(values_text(axis.values))}
+    pairs = ", ".join(f"{key}: {value}" for key, value in script.items())
+    return metadata.png_info(surface.to_dict(), f"{metadata.parameters_text(info)}, {pairs}")

@@ -1,0 +1,109 @@
+"""The public endpoint `/compare`: a surface of pictures for gradio_client and everything that speaks it.
+
+Its arguments are those of `/text_to_image` and the two axes; `Surface.parse` is the gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+
+from studio.answered.events import CellEvent, Engine, Failed, Finished, SurfaceEnded
+from studio.asked.compare import AXIS_FIELDS, Surface
+from studio.asked.requests import TextToImage
+from studio.picture import sheet
+from studio.picture.gallery import Gallery
+from studio.ui import session
+from studio.ui.generate.api import Answer, controls_of, file_of, parameters, telling
+from studio.ui.text import say
+from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads
+
+NAME = "compare"
+
+
+def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -> None:
+    """Add the endpoint to the page that is being built."""
+    gr.api(
+        _endpoint(engine, gallery, demo, uploads),
+        api_name=NAME,
+        api_description=say("api.compare"),
+        concurrency_limit=None,
+    )
+
+
+def arguments() -> list[inspect.Parameter]:
+    """What is needed first: the prompt and the first axis; then the second axis and the rest with its defaults."""
+    asked = [p for p in parameters(TextToImage) if p.name != "num_images_per_prompt"]
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    needed = [inspect.Parameter(name, positional, annotation=str) for name in ("x", "x_values")]
+    second = [inspect.Parameter(n, positional, default="", annotation=str) for n in ("y", "y_values")]
+    return [asked[0], *needed, *second, *asked[1:]]
+
+
+def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -> Callable[..., Any]:
+    asked = arguments()
+    names = [p.name for p in asked]
+
+    async def call(*values: Any) -> AsyncIterator[Answer]:
+        owner = session.owner_of(values[-1])
+        given, this_call = dict(zip(names, values)), secrets.token_hex(8)
+        job_id, ended = None, False
+        with telling(NAME):
+            try:
+                given["controls"] = await asyncio.to_thread(controls_of, uploads, this_call, given["controls"])
+                job_id = engine.submit_surface(Surface.parse(given), owner=owner)
+                async for event in engine.watch_surface(job_id, owner=owner):
+                    ended = isinstance(event, SurfaceEnded)
+                    if ended:
+                        yield await asyncio.to_thread(_answer, engine, gallery, demo, owner, job_id)
+                    elif isinstance(event, CellEvent) and isinstance(event.event, (Finished, Failed)):
+                        surface, cells = engine.surface(job_id, owner=owner)
+                        done = sum(isinstance(c.event, Finished) for c in cells.values())
+                        yield [], {"state": "running", "done": done, "count": len(surface.possible)}
+            finally:
+                uploads.leave(this_call, after=SECONDS_AFTER_CALL)
+                # A caller that keeps no cookie can never come back to its job, so a call that was given up ends it.
+                if job_id is not None and not ended:
+                    engine.cancel(job_id, owner=owner)
+
+    request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
+    call.__signature__ = inspect.Signature([*asked, request], return_annotation=Answer)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in [*asked, request]} | {"return": Answer}
+    call.__name__ = NAME
+    return call
+
+
+def _answer(engine: Engine, gallery: Gallery, demo: gr.Blocks, owner: str, job_id: str) -> Answer:
+    """The sheet, then every finished picture, and what became of each cell."""
+    surface, events = engine.surface(job_id, owner=owner)
+    shown: dict[int, sheet.Shown] = {}
+    cells: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
+    for index in range(len(surface)):
+        event = events[index].event if index in events else None
+        told: dict[str, Any] = {a.field: a.values[p] for a, p in zip(surface.axes, surface.place(index))}
+        if isinstance(event, Finished):
+            picture = event.pictures[0]
+            shown[index] = sheet.Shown(picture=picture, file=gallery.path(picture.id, owner))
+            files.append(file_of(gallery, demo, owner, picture))
+            told |= {"state": "finished", "file": len(files), "info": dict(picture.info)}
+        elif isinstance(event, Failed):
+            shown[index] = sheet.Shown(message=event.message)
+            told |= {"state": "failed", "message": event.message, "error_id": event.error_id}
+        else:
+            told |= {"state": "impossible" if surface.refusal(index) else "stopped", "message": surface.refusal(index)}
+        cells.append(told)
+    labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
+    name = f"compare-{job_id[:8]}.png"
+    copy = save_bytes_to_cache(sheet.png(surface, shown, labels), name, get_upload_folder())
+    demo.upload_file_set.add(copy)  # so that it is deleted with Gradio's other files
+    first = {"path": copy, "orig_name": name, "mime_type": "image/png", "meta": {"_type": "gradio.FileData"}}
+    info = {"state": "finished", "surface": surface.to_dict(), "cells": cells, "done": len(files)}
+    return [first, *files], info

@@ -1,0 +1,232 @@
+"""A comparison as the page sees it: events to one view, its cost in words, watching it and finding it again.
+
+Knows neither gradio nor how a picture is made; what a script draws from the view stands in static/compare.js.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from PIL import Image
+
+from studio.answered.events import (
+    CellEvent,
+    Engine,
+    Failed,
+    Finished,
+    Loading,
+    Planned,
+    Queued,
+    Refused,
+    Started,
+    Step,
+    Stopped,
+    SurfaceEnded,
+    SurfaceEvent,
+    UnknownJob,
+)
+from studio.asked.compare import Axis, Surface
+from studio.asked.requests import InvalidRequest
+from studio.ui.render import View, data_uri, problem_text, settings_line
+from studio.ui.text import say
+
+logger = logging.getLogger(__name__)
+
+EMPTY: View = {"state": "first", "job": None, "message": "", "cells": []}
+SECONDS_BETWEEN_VIEWS = 0.1  # many cells move at once; the engine keeps the newest look of each
+PREVIEW_SIDE = 192  # pixels of a live preview; the finished picture is shown at its full size
+
+
+async def run(engine: Engine, owner: str, origin: str, ask: Callable[[], Surface], focus: int) -> AsyncIterator[View]:
+    """Ask for a surface and yield its views, the first at once and the last when every cell has ended. Never raises."""
+    try:
+        job_id = engine.submit_surface(ask(), owner=owner, origin=origin, focus=focus)
+        async for view in watch(engine, owner, job_id):
+            yield view
+    except InvalidRequest as error:
+        yield EMPTY | {
+            "state": "invalid",
+            "message": say("compare.invalid"),
+            "problems": [{"field": p.field, "message": problem_text(p)} for p in error.problems],
+        }
+    except Refused as error:
+        yield EMPTY | {"state": "refused", "message": str(error)}
+    except Exception:
+        error_id = secrets.token_hex(4)
+        logger.exception("The page failed (%s)", error_id)
+        yield EMPTY | {"state": "failed", "message": say("failed.unexpected", error_id=error_id)}
+
+
+async def watch(engine: Engine, owner: str, job_id: str) -> AsyncIterator[View]:
+    """The views of a surface from where it is now; what happens within a tenth of a second is one view."""
+    view = EMPTY | {"state": "queued", "job": job_id}
+    events = engine.watch_surface(job_id, owner=owner)
+    pending: asyncio.Future[SurfaceEvent] | None = None
+    shown = 0.0
+    dirty = False
+    try:
+        while True:
+            if pending is None:
+                pending = asyncio.ensure_future(anext(events))
+            wait = max(0.0, shown + SECONDS_BETWEEN_VIEWS - time.monotonic()) if dirty else None
+            await asyncio.wait([pending], timeout=wait)
+            if pending.done():
+                event = pending.result()
+                pending = None
+                view, dirty = await asyncio.to_thread(follow, view, event), True
+                if isinstance(event, SurfaceEnded):
+                    yield view
+                    return
+            if dirty and time.monotonic() - shown >= SECONDS_BETWEEN_VIEWS:
+                yield view
+                shown, dirty = time.monotonic(), False
+    finally:
+        if pending is not None:
+            pending.cancel()
+
+
+async def attach(engine: Engine, owner: str, origin: str) -> AsyncIterator[View]:
+    """What this tab showed before a reload: the visitor's newest surface that was asked from here, running or ended."""
+    job = next((j for j in engine.jobs(owner=owner) if j.origin == origin and j.surface is not None), None)
+    if job is None:
+        yield EMPTY
+        return
+    try:
+        async for view in watch(engine, owner, job.job_id):
+            yield view
+    except UnknownJob:
+        yield EMPTY
+
+
+# --------------------------------------------------------------------------------------------------------- views
+
+
+def planned(surface: Surface, job_id: str) -> View:
+    """The view of a surface of which no cell has begun."""
+    refusals = [surface.refusal(k) for k in range(len(surface))]
+    return EMPTY | {
+        "state": "queued",
+        "job": job_id,
+        "prompt": surface.base.prompt,
+        "x": _axis(surface.x),
+        "y": _axis(surface.y) if surface.y is not None else None,
+        "columns": surface.columns,
+        "rows": surface.rows,
+        "possible": len(surface.possible),
+        "began": time.monotonic(),
+        "link": surface.link(),
+        "cells": [{"state": "impossible", "message": r} if r else {"state": "waiting"} for r in refusals],
+        "left": "",
+    }
+
+
+def follow(view: View, event: SurfaceEvent) -> View:
+    """The view after one more event. The given view is left as it was."""
+    match event:
+        case Planned():
+            return planned(event.surface, event.job_id)
+        case Loading():
+            return view | {"state": "loading", "message": event.message, "fraction": event.fraction}
+        case Queued():
+            ahead = say("stage.ahead.one") if event.ahead == 1 else say("stage.ahead", count=event.ahead)
+            return view | {"state": "queued", "message": ahead if event.ahead else say("stage.next")}
+        case CellEvent():
+            cells = list(view["cells"])
+            cells[event.cell] = _cell(cells[event.cell], event.event)
+            return view | {"state": "running", "message": "", "cells": cells, "left": _left(view, cells)}
+        case SurfaceEnded():
+            return view | {"state": event.state, "message": _ended(view, event), "left": ""}
+
+
+def _axis(axis: Axis) -> View:
+    return {
+        "field": axis.field,
+        "name": say(f"compare.axis.{axis.field}"),
+        "labels": [axis.label(k) for k in range(len(axis.values))],
+    }
+
+
+def _cell(cell: View, event: Started | Step | Finished | Stopped | Failed) -> View:
+    match event:
+        case Started():
+            return cell | {"state": "running", "index": 0, "total": event.total}
+        case Step():
+            seen = {"preview": _small(event.preview.jpeg)} if event.preview is not None else {}
+            return cell | {"state": "running", "index": event.index + 1, "total": event.total} | seen
+        case Finished():
+            picture = event.pictures[0]
+            return {
+                "state": "finished",
+                "id": picture.id,
+                "width": picture.width,
+                "height": picture.height,
+                "line": settings_line(picture),
+                "seconds": picture.info.get("seconds"),
+                "total": picture.info.get("evaluations", 0),
+            }
+        case Stopped():
+            last = {"preview": _small(event.last[0].jpeg)} if event.last else {}
+            return cell | {"state": "stopped"} | last
+        case Failed():
+            return {"state": "failed", "message": event.message, "error_id": event.error_id}
+
+
+def _small(jpeg: bytes) -> str:
+    """A preview small enough that all cells' together pass through the page's stream."""
+    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:
+        if max(picture.size) <= PREVIEW_SIDE:
+            return data_uri(jpeg)
+        picture.draft("RGB", (PREVIEW_SIDE, PREVIEW_SIDE))
+        picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+        encoded = io.BytesIO()
+        picture.save(encoded, "JPEG", quality=75)
+    return data_uri(encoded.getvalue())
+
+
+def _left(view: View, cells: list[View]) -> str:
+    """Seconds left in words, from the share of evaluations done; empty before the first few are."""
+    done = sum(_share(cell) for cell in cells)
+    if done < 0.05 * view["possible"]:
+        return ""
+    elapsed = time.monotonic() - view["began"]
+    seconds = elapsed * (view["possible"] - done) / done
+    return say("stage.left", seconds=f"{seconds:.0f}" if seconds >= 1 else "< 1")
+
+
+def _share(cell: View) -> float:
+    if cell["state"] in ("finished", "failed", "stopped"):
+        return 1.0
+    return float(cell.get("index", 0) / max(1, cell.get("total", 1)))
+
+
+def _ended(view: View, event: SurfaceEnded) -> str:
+    key = "compare.finished" if event.state == "finished" else "compare.stopped"
+    told = say(key, done=event.done, count=view["possible"], seconds=f"{event.seconds:.1f}")
+    return told + (" " + say("compare.failed", count=event.failed) if event.failed else "")
+
+
+def cost_line(engine: Engine, given: Mapping[str, Any]) -> str:
+    """What the form as it stands would cost, or what is wrong with its axes, in one line."""
+    try:
+        surface = Surface.parse(given)
+    except InvalidRequest as error:
+        return str(error.problems[0])
+    cost = surface.cost
+    told = say("compare.cost", cells=cost.cells, evaluations=f"{cost.evaluations:,}")
+    skipped = len(surface) - cost.cells
+    if skipped:
+        told += " " + say("compare.cost.impossible", count=skipped)
+    pace = engine.pace(surface.base.checkpoint, surface.base.width, surface.base.height)
+    return told + " " + (_about(pace.seconds(surface)) if pace is not None else say("compare.cost.unknown"))
+
+
+def _about(seconds: float) -> str:
+    if seconds < 90:
+        return say("compare.cost.seconds", seconds=max(1, round(seconds)))
+    return say("compare.cost.minutes", minutes=f"{seconds / 60:.0f}" if seconds >= 600 else f"{seconds / 60:.1f}")

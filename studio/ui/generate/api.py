@@ -1,0 +1,245 @@
+"""The public endpoints, `/text_to_image`, `/image_to_image` and `/inpaint`, for gradio_client and its like.
+
+Their arguments are the fields of the requests, so names, defaults and order cannot drift apart. The values come as
+they were sent; `parse` is the gate, and every error is a sentence that names field, value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
+
+from studio.answered.events import (
+    TERMINAL,
+    Engine,
+    Event,
+    Failed,
+    Finished,
+    Loading,
+    Picture,
+    Queued,
+    Refused,
+    Started,
+    Step,
+)
+from studio.asked.requests import KINDS, ImageToImage, InvalidRequest, Kind, Problem, shown
+from studio.picture.gallery import Gallery
+from studio.ui import session
+from studio.ui.render import data_uri
+from studio.ui.text import say
+from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads, read_upload
+
+logger = logging.getLogger(__name__)
+
+Answer = tuple[list[dict[str, Any]], dict[str, Any]]  # files, info
+
+# What the generated documentation says of an argument; what is allowed is said by `parse`.
+_TYPES: dict[str, Any] = {
+    "prompt": str,
+    "negative_prompt": str,
+    "checkpoint": str,
+    "width": int | None,
+    "height": int | None,
+    "num_inference_steps": int,
+    "guidance_scale": float,
+    "seed": int | str | None,
+    "variation_seed": int | str | None,
+    "variation_strength": float,
+    "hires_scale": float,
+    "hires_upscaler": str,
+    "hires_steps": int,
+    "hires_strength": float,
+    "scheduler": str,
+    "noise_schedule": str,
+    "num_images_per_prompt": int,
+    "preview": str,
+    "exact": bool,
+    "controls": list,
+    "strength": float,
+    "resize_mode": str,
+    "mask_blur": int,
+    "mask_fill": str,
+    "inpaint_area": str,
+    "padding": int,
+    "extend_left": int,
+    "extend_right": int,
+    "extend_up": int,
+    "extend_down": int,
+    "image": dict,
+    "mask": dict | None,
+}
+
+
+def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -> None:
+    """Add the endpoints to the page that is being built."""
+    for kind in KINDS.values():
+        gr.api(
+            _endpoint(engine, gallery, demo, kind, uploads),
+            api_name=kind.kind,
+            api_description=say(f"api.{kind.kind}"),
+            concurrency_limit=None,
+        )
+
+
+def parameters(kind: Kind) -> list[inspect.Parameter]:
+    """The arguments of an endpoint: what is needed first, then the optional ones with the request's own defaults."""
+    files = kind.picture_fields if issubclass(kind, ImageToImage) else ()
+    asked = [f for f in fields(kind) if f.name not in files]
+    needed = [f.name for f in asked if f.default is MISSING]
+    if files:
+        needed.insert(0, "image")
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return (
+        [inspect.Parameter(name, positional, annotation=_TYPES[name]) for name in needed]
+        + [
+            inspect.Parameter(f.name, positional, default=f.default, annotation=_TYPES[f.name])
+            for f in asked
+            if f.default is not MISSING and f.name != "controls"
+        ]
+        + [inspect.Parameter("controls", positional, default=None, annotation=_TYPES["controls"])]
+        + [
+            # A canvas that is extended needs no mask.
+            inspect.Parameter(name, positional, default=None, annotation=_TYPES[name])
+            for name in files
+            if name != "image"
+        ]
+    )
+
+
+def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, uploads: Uploads) -> Callable[..., Any]:
+    arguments = parameters(kind)
+    names = [p.name for p in arguments]
+
+    async def call(*values: Any) -> AsyncIterator[Answer]:
+        given, owner = dict(zip(names, values)), session.owner_of(values[-1])
+        job_id, ended = None, False
+        this_call = secrets.token_hex(8)
+        with telling(kind.kind):
+            try:
+                if issubclass(kind, ImageToImage):
+                    for name in kind.picture_fields:
+                        given[name] = await asyncio.to_thread(_uploaded, uploads, this_call, name, given[name])
+                given["controls"] = await asyncio.to_thread(controls_of, uploads, this_call, given["controls"])
+                job_id = engine.submit(kind.parse(given), owner=owner)
+                async for event in engine.watch(job_id, owner=owner):
+                    ended = isinstance(event, TERMINAL)
+                    yield await asyncio.to_thread(_answer, gallery, demo, owner, event)
+            finally:
+                uploads.leave(this_call, after=SECONDS_AFTER_CALL)
+                # A caller that keeps no cookie can never come back to its job, so a call that was given up ends it.
+                if job_id is not None and not ended:
+                    engine.cancel(job_id, owner=owner)
+
+    request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
+    call.__signature__ = inspect.Signature([*arguments, request], return_annotation=Answer)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in [*arguments, request]} | {"return": Answer}
+    call.__name__ = kind.kind
+    return call
+
+
+@contextmanager
+def telling(endpoint: str) -> Iterator[None]:
+    """Every error becomes a sentence for the caller; what nobody foresaw goes into the log under an id."""
+    try:
+        yield
+    except (InvalidRequest, Refused) as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    except (gr.Error, GeneratorExit, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        error_id = secrets.token_hex(4)
+        logger.exception("A call of /%s failed (%s)", endpoint, error_id)
+        raise gr.Error(say("failed.unexpected", error_id=error_id), print_exception=False) from error
+
+
+def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, event: Event) -> Answer:
+    match event:
+        case Failed():
+            raise gr.Error(say("api.error", message=event.message, error_id=event.error_id), print_exception=False)
+        case Loading():
+            return [], {"state": "loading", "message": event.message, "fraction": event.fraction}
+        case Queued():
+            return [], {"state": "queued", "ahead": event.ahead}
+        case Started():
+            return [], {
+                "state": "started",
+                "seeds": list(event.seeds),
+                "width": event.width,
+                "height": event.height,
+                "total": event.total,
+                "prompt_tokens": event.prompt_tokens,
+                "chunks": event.chunks,
+                "notes": list(event.notes),
+            }
+        case Step():
+            return [], {
+                "state": "running",
+                "image": event.image,
+                "index": event.index,
+                "total": event.total,
+                "timestep": event.timestep,
+                "sigma": event.sigma,
+                "seconds_per_step": event.seconds_per_step,
+                "seconds_left": event.seconds_left,
+                "preview": data_uri(event.preview.jpeg) if event.preview else None,
+            }
+    ending: dict[str, Any] = {"state": "finished" if isinstance(event, Finished) else "stopped"}
+    if isinstance(event, Finished):
+        ending |= {"seconds": event.seconds, "exact": event.exact}
+    infos = [dict(picture.info) for picture in event.pictures]
+    info = (infos[0] if infos else {}) | ending | {"seeds": [p.seed for p in event.pictures], "images": infos}
+    return [file_of(gallery, demo, owner, picture) for picture in event.pictures], info
+
+
+def file_of(gallery: Gallery, demo: gr.Blocks, owner: str, picture: Picture) -> dict[str, Any]:
+    """A copy of the picture where Gradio serves files from, since a caller without a cookie could not fetch ours."""
+    path = gallery.path(picture.id, owner)
+    if path is None:
+        raise gr.Error(say("stage.gone"), print_exception=False)
+    copy = save_file_to_cache(path, get_upload_folder())
+    demo.upload_file_set.add(copy)  # so that it is deleted with Gradio's other files
+    return {
+        "path": copy,
+        "orig_name": path.name,
+        "mime_type": "image/png",
+        "meta": {"_type": "gradio.FileData"},
+    }
+
+
+def _uploaded(uploads: Uploads, call: str, field: str, image: object) -> bytes:
+    """The bytes of an uploaded file, which this call has from now on; b"" where none was given. Any path but an
+    upload's is refused."""
+    if image is None:
+        return b""
+    name = image.get("path") if isinstance(image, dict) else None
+    refused = InvalidRequest(Problem(field, shown(image), "an uploaded PNG, JPEG, WebP or GIF file"))
+    if not isinstance(name, str) or not name:
+        raise refused
+    try:
+        data = read_upload(name)
+    except (OSError, ValueError) as error:
+        raise refused from error
+    uploads.hold(call, field, name)
+    return data
+
+
+def controls_of(uploads: Uploads, call: str, given: object) -> object:
+    """The argument `controls` with the bytes of its pictures; what is no list of objects is left for the gate."""
+    if not isinstance(given, list):
+        return given
+    return [
+        {**one, "image": _uploaded(uploads, call, f"controls[{n}].image", one.get("image"))}
+        if isinstance(one, dict)
+        else one
+        for n, one in enumerate(given)
+    ]

@@ -1,0 +1,75 @@
+"""The section Control: up to three ControlNets with a picture each, drawn by static/control.js. Absent while there is
+no ControlNet for the chosen checkpoint.
+
+Its pictures are uploaded by the script, in the way of every upload; what comes back is where they lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.events import Engine
+from studio.asked.requests import CONTROL_RANGES, MAX_CONTROLS, PREPROCESSORS, InvalidRequest, Problem, shown
+from studio.ui.drawn import drawn
+from studio.ui.text import words
+from studio.ui.uploads import Uploads, painted, read_upload
+
+
+def build(engine: Engine, tab: str, checkpoint: str | None) -> gr.HTML:
+    """Draw the section of a tab."""
+    return drawn(
+        "control",
+        value=offer(engine, checkpoint),
+        words=words("control"),
+        tab=tab,
+        most=MAX_CONTROLS,
+        ranges={name: [allowed.low, allowed.high] for name, allowed in CONTROL_RANGES.items()},
+        preprocessors=[[name, label] for name, label in PREPROCESSORS.items()],
+        elem_id=f"{tab}-controls",
+        elem_classes="ls-control-block",
+    )
+
+
+def offer(engine: Engine, checkpoint: str | None) -> dict[str, Any]:
+    """The ControlNets that a checkpoint can have, as the section's value; it keeps its own settings."""
+    found = next((c for c in engine.catalog() if c.name == checkpoint), None)
+    if found is None:
+        return {"models": []}
+    palettes = {name: [list(row) for row in rows] for name, rows in found.palettes}
+    return {"models": list(found.controlnets), "palettes": palettes, "size": [found.native_width, found.native_height]}
+
+
+def stand_ins(value: object) -> list[dict[str, Any]]:
+    """As `given`, with a byte for each picture: for whoever only counts what will be done."""
+    units = value.get("units") if isinstance(value, Mapping) and value.get("models") else None
+    found = [unit for unit in units if isinstance(unit, Mapping)] if isinstance(units, list) else []
+    return [
+        {name: unit[name] for name in unit if name not in ("path", "png", "image")} | {"image": b"?"} for unit in found
+    ]
+
+
+def given(value: object, uploads: Uploads, page: str, tab: str) -> list[dict[str, Any]]:
+    """The section's value as `TextToImage.parse` takes it, its pictures read: uploads, or maps painted in the page.
+    Raises InvalidRequest.
+
+    `page`: whose uploads these are, until it takes others.
+    """
+    units = value.get("units") if isinstance(value, Mapping) and value.get("models") else None
+    units = units if isinstance(units, list) else []
+    found = []
+    for number in range(1, MAX_CONTROLS + 1):
+        unit = units[number - 1] if number <= len(units) else None
+        path = unit.get("path") if isinstance(unit, Mapping) else None
+        uploads.hold(page, f"{tab} control {number}", path if isinstance(path, str) else None)
+        if not isinstance(unit, Mapping):
+            continue
+        try:
+            image = painted(unit["png"]) if unit.get("png") else read_upload(path)
+        except ValueError as error:
+            value = shown(unit.get("png") or path)
+            raise InvalidRequest(Problem("controls", f"image {value} of control {number}", str(error))) from error
+        found.append({name: unit[name] for name in unit if name not in ("path", "png", "image")} | {"image": image})
+    return found + [dict(unit) for unit in units[MAX_CONTROLS:] if isinstance(unit, Mapping)]  # for the gate to count

@@ -1,0 +1,84 @@
+"""What both making tabs share: controls beside a stage, and the events between them.
+
+Knows which button starts, stops, reuses; what a request is made of is each tab's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.events import Engine, UnknownJob
+from studio.picture.gallery import Gallery
+from studio.ui import session, watching
+from studio.ui.drawn import QUIET, WATCHING
+from studio.ui.generate import control
+from studio.ui.generate import controls as c
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One making tab: its name, its fields, its stage."""
+
+    tab: str
+    controls: c.Controls
+    stage: gr.HTML
+
+
+def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[..., AsyncIterator[Any]]) -> None:
+    """Generate, Stop, Reuse settings, Reuse last seed. Streaming events have no limit: they only watch."""
+    fields = desk.controls.fields
+
+    def stop(event: gr.EventData, request: gr.Request) -> None:
+        try:
+            engine.cancel(str(event._data.get("job")), owner=session.owner_of(request))
+        except UnknownJob:
+            return
+
+    def reuse(event: gr.EventData) -> dict[Any, Any]:
+        return c.restored(engine, desk.controls, event._data.get("settings"))
+
+    async def last_seed(request: gr.Request) -> Any:
+        past = await watching.earlier(gallery, session.owner_of(request))
+        return past[0]["settings"]["seed"] if past else gr.skip()
+
+    # "multiple", since Gradio's "once" swallows a click that comes while the end of the last run is still on its way.
+    # That a double click makes one run is the stage's doing: it lets no click through while a run is under way.
+    desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], trigger_mode="multiple", **WATCHING)
+    desk.stage.stop(stop, None, None, **QUIET)
+    desk.stage.reuse(reuse, None, c.reusable(desk.controls), **QUIET)
+    desk.controls.seed_last.click(last_seed, None, [fields["seed"]], **QUIET)
+
+
+def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> None:
+    """After a (re)load: the fields as they were, then the run as it is now."""
+    fields = desk.controls.fields
+
+    def fields_back(kept: object) -> dict[Any, Any]:
+        catalog = engine.catalog()
+        updates = {fields["checkpoint"]: gr.update(choices=c.checkpoint_choices(catalog))}
+        if "image" in fields:  # empty, for the picture's own size: Gradio draws a number that starts as None as 0
+            updates |= {fields["width"]: None, fields["height"]: None}
+        back = c.restored(engine, desk.controls, kept)
+        chosen = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
+        updates[fields["controls"]] = control.offer(engine, chosen)
+        if fields["checkpoint"] in back:
+            updates[fields["checkpoint"]]["value"] = back.pop(fields["checkpoint"])
+        return updates | back
+
+    async def run_back(request: gr.Request) -> AsyncIterator[Any]:
+        async for view in session.attach(engine, gallery, session.owner_of(request), desk.tab):
+            yield view
+
+    kept = gr.JSON(visible=False)  # carries what the browser's script reads to the handler
+    demo.load(
+        fields_back,
+        [kept],
+        [*c.reusable(desk.controls), fields["controls"]],
+        js=c.reader(desk.controls),
+        **QUIET,
+    )
+    demo.load(run_back, None, [desk.stage], **WATCHING)

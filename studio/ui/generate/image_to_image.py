@@ -1,0 +1,55 @@
+"""The tab Image to image: a picture and words in, the same stage, the picture made partly anew."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.events import Engine
+from studio.asked.requests import ImageToImage
+from studio.picture.gallery import Gallery
+from studio.ui import render, session
+from studio.ui.drawn import stage
+from studio.ui.generate import control, starting
+from studio.ui.generate import controls as c
+from studio.ui.generate.desk import Desk, connect
+from studio.ui.uploads import Uploads
+
+TAB = ImageToImage.kind
+
+
+def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
+    """Draw the tab: words and numbers, the picture to start from, the stage."""
+    with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
+        with gr.Column(elem_classes="ls-start"):
+            image = starting.upload(TAB)
+            shown_start = starting.view(TAB)
+            shown_offer = starting.offer()
+        with gr.Column(elem_classes="ls-controls"):
+            fields = c.build(engine, TAB, starting={"image": image})
+        with gr.Column(elem_classes="ls-show"):
+            show = stage(TAB, render.first_view([], attached=False))
+            examples = c.example_prompts(engine, TAB)
+    c.connect(engine, fields, examples)
+    starting.connect(engine, fields, shown_offer, uploads)
+    starting.show_beginning(fields, shown_start)
+
+    async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
+        given = fields.given(values)
+        owner, page = session.owner_of(request), str(request.session_hash)
+
+        def ask() -> ImageToImage:
+            files = {
+                "image": starting.file_of(given["image"]),
+                "controls": control.given(given["controls"], uploads, page, TAB),
+            }
+            return ImageToImage.parse(given | starting.sizes(given) | files)
+
+        async for view in session.run(engine, gallery, owner, TAB, ask):
+            yield view
+
+    desk = Desk(TAB, fields, show)
+    connect(engine, gallery, desk, generate)
+    return desk

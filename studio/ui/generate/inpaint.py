@@ -1,0 +1,54 @@
+"""The tab Inpaint: a picture, a mask painted on it or a canvas made larger, and words for what is to be there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.events import Engine
+from studio.asked.requests import Inpaint
+from studio.picture.gallery import Gallery
+from studio.ui import render, session
+from studio.ui.drawn import drawn, stage
+from studio.ui.generate import control, starting
+from studio.ui.generate import controls as c
+from studio.ui.generate.desk import Desk, connect
+from studio.ui.text import words
+from studio.ui.uploads import Uploads
+
+TAB = Inpaint.kind
+
+
+def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
+    """Draw the tab. The mask is painted in the browser on a canvas of our own and sent as a PNG of one channel; the
+    picture under it is uploaded once and never comes back."""
+    with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
+        with gr.Column(elem_classes="ls-start"):
+            image = starting.upload(TAB)
+            mask = drawn("mask", value={}, tab=TAB, words=words("mask"), elem_id=f"{TAB}-mask")
+            shown_offer = starting.offer()
+        with gr.Column(elem_classes="ls-controls"):
+            fields = c.build(engine, TAB, starting={"image": image, "mask": mask})
+        with gr.Column(elem_classes="ls-show"):
+            show = stage(TAB, render.first_view([], attached=False))
+            examples = c.example_prompts(engine, TAB)
+    c.connect(engine, fields, examples)
+    starting.connect(engine, fields, shown_offer, uploads)
+
+    async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
+        given = fields.given(values)
+        owner, page = session.owner_of(request), str(request.session_hash)
+
+        def ask() -> Inpaint:
+            files: dict[str, Any] = {"image": starting.file_of(given["image"]), "mask": starting.mask_of(given["mask"])}
+            files |= {"controls": control.given(given["controls"], uploads, page, TAB)}
+            return Inpaint.parse(given | starting.sizes(given) | files)
+
+        async for view in session.run(engine, gallery, owner, TAB, ask):
+            yield view
+
+    desk = Desk(TAB, fields, show)
+    connect(engine, gallery, desk, generate)
+    return desk

@@ -1,0 +1,123 @@
+"""What the tabs that start from a picture share: the upload, reading it back, and the settings it carries.
+
+An upload stays a file until the engine's own safe reader decodes it; nothing here looks inside but for its texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.events import Engine
+from studio.asked.requests import MAX_CONTROLS, MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
+from studio.picture.metadata import read_png
+from studio.ui.drawn import QUIET, drawn
+from studio.ui.generate import controls as c
+from studio.ui.text import say, words
+from studio.ui.uploads import Uploads, painted
+
+
+def upload(tab: str) -> gr.Image:
+    """Where a picture is dropped, pasted or chosen. Gradio would open the file before we may say why it will not do, so
+    its reading is left out."""
+    image = gr.Image(
+        type="filepath",
+        image_mode=None,
+        format="png",
+        sources=["upload"],
+        label=say("image.label"),
+        show_label=False,
+        placeholder=say("image.placeholder"),
+        buttons=[],
+        elem_id=f"{tab}-image",
+        elem_classes="ls-upload",
+    )
+    image.preprocess = lambda payload: payload.path if payload is not None else None
+    drawn("drop", field=f"{tab}-image", desk=f"{tab}-desk")
+    drawn("camera", field=f"{tab}-image", words=words("camera"))
+    return image
+
+
+# What decides where a run begins, and so what is shown of it before it is run.
+_BEGINNING = (
+    "checkpoint", "scheduler", "noise_schedule", "num_inference_steps", "strength", "seed", "width", "height",
+    "resize_mode",
+)  # fmt: skip
+
+
+def view(tab: str) -> gr.HTML:
+    """The noised picture that the U-Net starts from, while the strength slider moves."""
+    return drawn("start", value={}, tab=tab, words=words("start"), elem_id=f"{tab}-start")
+
+
+def show_beginning(controls: c.Controls, shown_start: gr.HTML) -> None:
+    """Tell the view every setting that decides where the run begins; it runs in the browser alone."""
+    fields = [controls.fields[name] for name in _BEGINNING]
+    pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(_BEGINNING))
+    gr.on(
+        [*(field.change for field in fields), controls.fields["image"].change],
+        None,
+        fields,
+        [shown_start],
+        js=f"(...v) => [{{{pairs}}}]",
+        **QUIET,
+    )
+
+
+def file_of(path: object) -> bytes:
+    """The bytes of an uploaded picture; b"" where none was given, for the gate to name. Raises InvalidRequest when the
+    file has been swept meanwhile."""
+    if not path:
+        return b""
+    try:
+        with Path(str(path)).open("rb") as file:
+            return file.read(MAX_IMAGE_BYTES + 1)
+    except OSError:
+        allowed = "a picture that is still there; give it again"
+        raise InvalidRequest(Problem("image", "a file that is gone", allowed)) from None
+
+
+def mask_of(drawn_mask: object) -> bytes:
+    """The bytes of the mask that the page has drawn, a PNG in base64; b"" where nothing is painted."""
+    if not isinstance(drawn_mask, Mapping) or not drawn_mask.get("png"):
+        return b""
+    try:
+        return painted(drawn_mask["png"])
+    except ValueError as error:
+        raise InvalidRequest(Problem("mask", shown(drawn_mask["png"]), str(error))) from None
+
+
+def sizes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Width and height; Gradio sends a number field that was never filled in as 0."""
+    return {name: given[name] or None for name in ("width", "height")}
+
+
+def offer() -> gr.HTML:
+    """Where a picture's own settings are offered: one line with a button, empty for a picture that has none."""
+    return drawn("offer", value={}, events=("take",), words=words("offer"))
+
+
+def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads: Uploads) -> None:
+    """When a picture says how it was made, offer these settings; when they are wanted, take them over. A picture that
+    another takes the place of is deleted."""
+
+    def look(path: str | None, request: gr.Request) -> dict[str, Any]:
+        uploads.hold(str(request.session_hash), controls.tab, path)
+        try:
+            found = read_png(file_of(path), image=b"?", mask=b"?", control_images=[b"?"] * MAX_CONTROLS)
+        except InvalidRequest:  # settings that would not run here are no offer
+            return {}
+        if found is None:
+            return {}
+        # The size that was made is another picture's; this one has its own.
+        told = {k: v for k, v in found.to_dict().items() if v is not None and k not in ("width", "height")}
+        return {"prompt": found.prompt, "settings": told}
+
+    def take(event: gr.EventData) -> dict[Any, Any]:
+        return c.restored(engine, controls, event._data.get("settings"))
+
+    controls.fields["image"].change(look, [controls.fields["image"]], [shown_offer], **QUIET)
+    shown_offer.take(take, None, c.reusable(controls), **QUIET)

@@ -1,0 +1,76 @@
+"""The tab Text to image: words in, a stage that shows every step, pictures out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.events import Engine
+from studio.asked.requests import RANDOM_SEEDS, TextToImage
+from studio.picture.gallery import Gallery
+from studio.ui import render, session, watching
+from studio.ui.drawn import QUIET, WATCHING, stage
+from studio.ui.generate import control
+from studio.ui.generate import controls as c
+from studio.ui.generate.desk import Desk, connect
+from studio.ui.text import say
+from studio.ui.uploads import Uploads
+
+TAB = TextToImage.kind
+
+
+def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None) -> Desk:
+    """Draw the tab; what leaves it for other tabs is connected by the page."""
+    with gr.Row(elem_classes="ls-desk", elem_id=f"{TAB}-desk"):
+        with gr.Column(elem_classes="ls-controls"):
+            fields = c.build(engine, TAB)
+            live = gr.Checkbox(
+                value=False,
+                label=say("live.label"),
+                info=say("live.help"),
+                elem_id=f"{TAB}-live",
+                elem_classes="ls-live",
+            )
+            # Pressed by the page's script (static/live.js) when a slider is let go of, in order, the newest last.
+            go = gr.Button(say("live.label"), elem_id=f"{TAB}-live-go", elem_classes="ls-unseen")
+        with gr.Column(elem_classes="ls-show"):
+            show = stage(TAB, render.first_view([], attached=False), sample)
+            examples = c.example_prompts(engine, TAB)
+    c.connect(engine, fields, examples)
+
+    def asked(given: dict[str, Any], request: gr.Request) -> TextToImage:
+        controls = control.given(given["controls"], uploads, str(request.session_hash), TAB)
+        return TextToImage.parse(given | {"controls": controls})
+
+    async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
+        given = fields.given(values)
+        owner = session.owner_of(request)
+        async for view in session.run(engine, gallery, owner, TAB, lambda: asked(given, request)):
+            yield view
+
+    async def follow_slider(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
+        given = fields.given(values)
+        drawn_now = not str(given["seed"] or "").strip()
+        if drawn_now:  # from now on the same noise, so that only what the slider does is seen
+            given["seed"] = str(secrets.randbelow(RANDOM_SEEDS))
+        seed = given["seed"] if drawn_now else gr.skip()
+        async for view in session.run_live(
+            engine, gallery, session.owner_of(request), TAB, lambda: asked(given, request)
+        ):
+            yield view, seed
+            seed = gr.skip()
+
+    async def same_seed(on: bool, seed: str, request: gr.Request) -> Any:
+        if not on or str(seed or "").strip():
+            return gr.skip()
+        past = await watching.earlier(gallery, session.owner_of(request))
+        return past[0]["settings"]["seed"] if past else gr.skip()
+
+    live.input(same_seed, [live, fields.fields["seed"]], [fields.fields["seed"]], **QUIET)
+    go.click(follow_slider, fields.inputs, [show, fields.fields["seed"]], trigger_mode="multiple", **WATCHING)
+    desk = Desk(TAB, fields, show)
+    connect(engine, gallery, desk, generate)
+    return desk

@@ -1,0 +1,57 @@
+"""The public endpoints `/models` and `/choose_vae`: what is there, and whose VAE a checkpoint runs with.
+
+For gradio_client and its like; the second is the owner's alone, as on the page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.events import Engine, Model, NoSuchModel, Refused
+from studio.asked.requests import InvalidRequest, Problem, shown
+from studio.ui import session
+from studio.ui.generate.api import telling
+from studio.ui.text import say
+
+SHOWN = ("name", "kind", "state", "reason", "family", "precision", "size_bytes", "sha256", "place")
+
+
+def build(engine: Engine) -> None:
+    """Add the endpoints to the page that is being built."""
+    models = engine.models
+
+    async def found() -> list[dict[str, Any]]:
+        with telling("models"):
+            return [_line(model) for model in await asyncio.to_thread(models.found)]
+
+    async def choose_vae(checkpoint: str, vae: str = "", request: gr.Request = None) -> dict[str, Any]:
+        with telling("choose_vae"):
+            if not session.may_manage(request):
+                raise Refused(say("models.guest"))
+            everything = await asyncio.to_thread(models.found)
+            target = _named(everything, "checkpoint", checkpoint, lambda m: m.kind == "checkpoint")
+            source = _named(everything, "vae", vae, lambda m: bool(m.lends_vae_to)) if vae else None
+            try:
+                await asyncio.to_thread(models.choose_vae, target.id, source.id if source is not None else None)
+            except NoSuchModel as error:
+                raise Refused(str(error)) from error
+            return {"checkpoint": target.name, "vae": source.name if source is not None else ""}
+
+    for name, endpoint in (("models", found), ("choose_vae", choose_vae)):
+        gr.api(endpoint, api_name=name, api_description=say(f"api.{name}"), concurrency_limit=None)
+
+
+def _line(model: Model) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in SHOWN} | {"lends_vae_to": list(model.lends_vae_to)}
+
+
+def _named(everything: tuple[Model, ...], field: str, name: object, fits: Any) -> Model:
+    """The model of this name. Raises InvalidRequest with those there are."""
+    choice = {model.name: model for model in everything if fits(model)}
+    if not isinstance(name, str) or name not in choice:
+        allowed = f"one of {', '.join(list(choice)[:20])}" if choice else "none: there is none in the models folders"
+        raise InvalidRequest(Problem(field, shown(name), allowed))
+    return choice[name]

@@ -1,0 +1,33 @@
+"""What the tab Models shows, as plain values: served by `studio.web.routes`, drawn by static/models.js. No gradio."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from studio.answered.events import Conversion, Download, Engine, Model
+
+
+def viewed(engine: Engine, manages: bool, *, refresh: bool = False) -> dict[str, Any]:
+    """Everything the list shows, with a stamp that changes when any of it does."""
+    now = engine.status()
+    loading = now.checkpoint if now.state == "loading" else None
+    view: dict[str, Any] = {
+        "models": [_line(model) for model in engine.models.found(refresh=refresh)],
+        "memory": asdict(engine.models.memory()),
+        "message": engine.models.message(),
+        "downloads": [_line(d) for d in engine.models.downloads()] if manages else [],
+        "conversions": [_line(c) for c in engine.models.conversions()] if manages else [],
+        "loading": {"name": loading, "fraction": now.fraction} if loading else None,
+        "manages": manages,
+    }
+    steady = view | {"memory": {k: v for k, v in view["memory"].items() if not k.endswith("_free")}}  # always moving
+    stamp = hashlib.sha256(json.dumps(steady, sort_keys=True).encode()).hexdigest()[:16]
+    return view | {"stamp": stamp}
+
+
+def _line(model: Model | Download | Conversion) -> dict[str, Any]:
+    """Only what is not empty: a folder of thousands is a long list."""
+    return {name: value for name, value in asdict(model).items() if value not in ("", None, (), False)}

@@ -1,0 +1,1 @@
+"""The tab Noise viewer, and its page without a studio."""

@@ -1,0 +1,212 @@
+"""The tab Noise viewer: the record of one run, moved through in the browser.
+
+Starts a run or names one; the record itself is fetched by the viewer's script from `/record/<job>`. A panel is one
+file in static/viewer/ and one name in PANELS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.events import Engine, Finished, JobSummary
+from studio.asked.requests import NOISE_SCHEDULES, SCHEDULERS, ImageToImage, TextToImage
+from studio.picture.gallery import Gallery
+from studio.ui import render, session
+from studio.ui.drawn import QUIET, WATCHING, drawn
+from studio.ui.text import VIEWER_CAPTIONS, say, words
+
+TAB = "noise_viewer"
+ADDRESS = "viewer"  # what viewer.js writes between # and : while its tab is open
+PANELS = (
+    "timeline",
+    "panes",
+    "schedule",
+    "numbers",
+    "equation",
+    "guidance",
+    "schedules",
+    "forward",
+    "latent",
+    "vae",
+    "words",
+    "attention",
+    "branches",
+    "runs",
+    "architecture",
+    "export",
+)
+RUNS = 12  # to choose from
+EMPTY: dict[str, Any] = {
+    "job": None,
+    "image": 0,
+    "ended": True,
+    "message": "",
+    "picture": None,
+    "checkpoint": "",
+    "runs": [],
+}
+
+
+def build(engine: Engine, gallery: Gallery) -> gr.HTML:
+    """Draw the tab and connect it. Returns the viewer, for other tabs to send a run to."""
+    with gr.Column(elem_classes="ls-viewer-tab"):
+        with gr.Row(elem_classes="ls-ask"):
+            prompt = gr.Textbox(
+                value="",
+                label=say("prompt.label"),
+                placeholder=say("prompt.placeholder"),
+                show_label=False,
+                max_lines=1,
+                elem_id=f"{TAB}-prompt",
+                scale=1,
+            )
+            run = gr.Button(say("viewer.run"), variant="primary", elem_id=f"{TAB}-run", min_width=96)
+            last = gr.Button(say("viewer.last"), elem_id=f"{TAB}-last", min_width=120)
+        show = drawn(
+            "viewer",
+            value=EMPTY,
+            events=("seen", "look", "denoise"),
+            **props(PANELS),
+            elem_id=f"{TAB}-viewer",
+        )
+
+    async def start(prompt: str, request: gr.Request) -> AsyncIterator[Any]:
+        owner = session.owner_of(request)
+        ask = {"prompt": prompt, "checkpoint": _checkpoint(engine)}
+        async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(ask), attention=True):
+            if view["state"] not in ("running",) or view["step"] is None:
+                yield viewed(view) | {"runs": runs(engine, owner)}
+
+    async def newest(request: gr.Request) -> Any:
+        owner = session.owner_of(request)
+        job = next(iter(engine.jobs(owner=owner)), None)
+        if job is None:
+            return {**EMPTY, "checkpoint": _checkpoint(engine)}
+        return await named(engine, owner, job.job_id, 0)
+
+    gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="once", **WATCHING)
+    last.click(newest, None, [show], **QUIET)
+    show.seen(newest, None, [show], **QUIET)
+
+    async def look(event: gr.EventData, request: gr.Request) -> Any:
+        return await sent(engine, event, request)
+
+    show.look(look, None, [show], **QUIET)
+
+    async def denoise(event: gr.EventData, request: gr.Request) -> AsyncIterator[Any]:
+        owner = session.owner_of(request)
+        ask = await asyncio.to_thread(_again, engine, gallery, owner, event._data)
+        async for view in session.run(engine, gallery, owner, TAB, lambda: ImageToImage.parse(ask), attention=True):
+            if view["state"] not in ("running",) or view["step"] is None:
+                yield viewed(view) | {"runs": runs(engine, owner)}
+
+    show.denoise(denoise, None, [show], trigger_mode="once", **WATCHING)
+    return show
+
+
+def _again(engine: Engine, gallery: Gallery, owner: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an image to image run that noises a finished picture, or one that the page sends as a data URL, and
+    goes on with the guidance and the scheduler of the run that is looked at, and the words that are given."""
+    path = gallery.path(str(given.get("picture")), owner)
+    sent = _data_url(given.get("file"))
+    job = next((one for one in engine.jobs(owner=owner) if one.job_id == given.get("job")), None)
+    fields: dict[str, Any] = {
+        "image": sent or (path.read_bytes() if path is not None else b""),
+        "strength": given.get("strength"),
+        "num_inference_steps": given.get("steps"),
+        "checkpoint": _checkpoint(engine),
+    }
+    if job is not None:
+        kept = ("prompt", "negative_prompt", "guidance_scale", "scheduler", "noise_schedule", "checkpoint")
+        fields |= {name: getattr(job.request, name) for name in kept}
+    if isinstance(given.get("prompt"), str):
+        fields["prompt"] = given["prompt"]
+    return fields
+
+
+def _data_url(given: object) -> bytes:
+    """The bytes of a PNG that came as a data URL; nothing for anything else. What is in them is checked as that of any
+    upload."""
+    beginning = "data:image/png;base64,"
+    if not isinstance(given, str) or not given.startswith(beginning):
+        return b""
+    try:
+        return base64.b64decode(given[len(beginning) :], validate=True)
+    except ValueError:
+        return b""
+
+
+def props(panels: tuple[str, ...]) -> dict[str, Any]:
+    """What the viewer's script is told once: its panels, words and the names of schedulers."""
+    return {
+        "panels": panels,
+        "words": words("viewer"),
+        "captions": VIEWER_CAPTIONS,
+        "schedulers": {
+            name: {"label": facts.label, "noise_schedules": facts.noise_schedules} for name, facts in SCHEDULERS.items()
+        },
+        "noise_schedules": dict(NOISE_SCHEDULES),
+    }
+
+
+def viewed(view: render.View) -> dict[str, Any]:
+    """A run's view as the viewer needs it: which record to fetch, and what to say while there is none."""
+    ended = view["state"] not in ("queued", "loading", "running")
+    message = " ".join([view.get("message") or "", *(p["message"] for p in view.get("problems", []))]).strip()
+    pictures = view.get("pictures") or []
+    return {
+        **EMPTY,
+        "job": view["job"],
+        "ended": ended,
+        "message": "" if view["state"] == "finished" else message,
+        "picture": pictures[0]["id"] if pictures else None,
+    }
+
+
+async def sent(engine: Engine, event: gr.EventData, request: gr.Request) -> dict[str, Any]:
+    """The run whose "Noise viewer" button was pressed on a stage; the empty viewer when it is not this visitor's."""
+    job_id, image = event._data.get("job"), event._data.get("image")
+    return await named(engine, session.owner_of(request), str(job_id), image if isinstance(image, int) else 0)
+
+
+async def named(engine: Engine, owner: str, job_id: str, image: int) -> dict[str, Any]:
+    """One image of a visitor's own run, with its finished picture where there is one; else that it is gone."""
+    job = next((one for one in engine.jobs(owner=owner) if one.job_id == job_id), None)
+    if job is None:
+        return {**EMPTY, "message": say("viewer.gone"), "checkpoint": _checkpoint(engine)}
+    ended = job.state not in ("queued", "running")
+    value: dict[str, Any] = {**EMPTY, "job": job_id, "image": image, "ended": ended, "runs": runs(engine, owner)}
+    value["checkpoint"] = job.request.checkpoint
+    if job.state == "finished":
+        async for event in engine.watch(job_id, owner=owner):
+            if isinstance(event, Finished) and image < len(event.pictures):
+                value["picture"] = event.pictures[image].id
+    return value
+
+
+def runs(engine: Engine, owner: str) -> list[dict[str, str]]:
+    """This visitor's newest finished runs, to be put side by side: each with a line that tells it from the others."""
+    done = [job for job in engine.jobs(owner=owner) if job.state == "finished"]
+    return [{"job": job.job_id, "label": _line(job)} for job in done[:RUNS]]
+
+
+def _line(job: JobSummary) -> str:
+    request = job.request
+    return " · ".join(
+        [
+            request.prompt or say("viewer.no_prompt"),
+            SCHEDULERS[request.scheduler].label,
+            say("viewer.runs.steps", count=request.num_inference_steps),
+            say("viewer.fact.guidance", guidance=f"{request.guidance_scale:g}"),
+        ]
+    )
+
+
+def _checkpoint(engine: Engine) -> str:
+    catalog = engine.catalog()
+    return catalog[0].name if catalog else ""
