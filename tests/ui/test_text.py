@@ -12,8 +12,8 @@ import pytest
 from studio.ui import text
 
 UI = Path(text.__file__).parent
-PYTHON = sorted(p for p in UI.glob("*.py") if p.name != "text.py")
-SCRIPTS = sorted((UI / "static").rglob("*.js"))
+PYTHON = sorted(p for p in UI.rglob("*.py") if p.name != "text.py")
+SCRIPTS = sorted(UI.rglob("*.js"))
 WEB = sorted((UI.parent / "web").glob("*.py"))  # the login page speaks from the same catalogue
 PREFIXES = {
     "stage.js": "stage",
