@@ -36,19 +36,7 @@ from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import Level, Schedule, make_schedule, predicted_noise, predicted_x0
 from studio.diffusion.turn import Turn, turned
-
-
-@dataclass(frozen=True)
-class UnetCall:
-    """What one lane asks of the U-Net: one row per branch, the negative prompt's first."""
-
-    sample: torch.Tensor  # (branches, C, h, w), model input, in the components' dtype
-    timestep: float
-    prompt_embeds: torch.Tensor  # (branches, tokens, dim)
-    added: Mapping[str, torch.Tensor]  # added_cond_kwargs, each (branches, ...); empty but for SDXL
-    adapters: tuple[Applied, ...] = ()  # LoRAs in the U-Net; lanes of one call have the same
-    controls: tuple[AppliedControl, ...] = ()  # ControlNets that have a say in this evaluation
-    guidance: torch.Tensor | None = None  # (1, width): the guidance scale, for a U-Net that is told it
+from studio.diffusion.unet_call import UnetCall
 
 
 @dataclass(frozen=True)

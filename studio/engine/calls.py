@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from studio.diffusion.components import Components
-from studio.diffusion.controlnet import residuals
+from studio.diffusion.control_residuals import residuals
 from studio.diffusion.guidance import guidance_embedding
-from studio.diffusion.lane import UnetCall
 from studio.diffusion.lora import applied
 from studio.diffusion.text_memory import TextMemory
 from studio.diffusion.time_memory import TimeMemory
+from studio.diffusion.unet_call import UnetCall
 
 
 def call_unet(

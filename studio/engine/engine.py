@@ -50,11 +50,11 @@ from studio.asked.requests import (
 from studio.checkpoints.catalog import BUILT_IN, Entry
 from studio.checkpoints.options import ModelOptions
 from studio.engine.device import Device, check_dtype, check_name
+from studio.engine.forks import Fork, fork
 from studio.engine.jobs import Job, JobBook, Limits, Watcher
 from studio.engine.pace import Paces
 from studio.engine.shelf import Shelf
 from studio.engine.surfaces import StartKey, SurfaceJob, start_key
-from studio.engine.viewer.branching import Fork, fork
 from studio.engine.viewer.inquiries import Inquiries, Inquiry
 from studio.engine.viewer.recorder import Recorder
 from studio.picture import decode
@@ -140,8 +140,8 @@ class DiffusionEngine:
             request,
             owner=owner,
             origin=origin,
-            start=leaving.source.start,
-            attention=leaving.source.attention,
+            start=leaving.recipe.start,
+            attention=leaving.recipe.attention,
             fork=leaving,
             controls=control_pictures(request),
         )
@@ -368,8 +368,8 @@ class DiffusionEngine:
         if past is None:
             raise UnknownJob(NOT_RECORDED)
         found = fork(job.id, image, Branch(evaluation=question.evaluation), *past)
-        if found.source.request.checkpoint != question.checkpoint:
-            allowed = f"the run's own, {found.source.request.checkpoint}"
+        if found.recipe.request.checkpoint != question.checkpoint:
+            allowed = f"the run's own, {found.recipe.request.checkpoint}"
             raise InvalidRequest(Problem("checkpoint", shown(question.checkpoint), allowed))
         return found
 

@@ -35,7 +35,7 @@ from studio.answered.events import Loading as LoadingEvent
 from studio.answered.events import UnknownJob as UnknownJob
 from studio.asked.branch import BranchNode
 from studio.asked.requests import Request
-from studio.engine.viewer.branching import Fork
+from studio.engine.forks import Fork
 from studio.picture.control_maps import ControlPicture
 from studio.picture.framing import Start
 

@@ -34,24 +34,26 @@ from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl, applied_control
 from studio.diffusion.damage import first_damaged
 from studio.diffusion.hires import scaled_up, second_request
-from studio.diffusion.lane import Evaluation, Lane, UnetCall, start_lane
+from studio.diffusion.lane import Evaluation, Lane, start_lane
 from studio.diffusion.latents import Variation
 from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.diffusion.schedule import make_schedule
 from studio.diffusion.text_memory import TextMemory
 from studio.diffusion.time_memory import TimeMemory
+from studio.diffusion.unet_call import UnetCall
 from studio.engine import failures, memory
 from studio.engine.batching import Curve, Rota, Seat, waiting_order
 from studio.engine.calls import call_unet
 from studio.engine.device import Device
+from studio.engine.forks import Fork
 from studio.engine.jobs import Job, JobBook
 from studio.engine.pace import Paces
 from studio.engine.preview_fitter import PreviewFitter
 from studio.engine.previews import PREVIEW_SECONDS, Frame, Ladder, is_small
 from studio.engine.runs import Run, Running
 from studio.engine.viewer import answers, looking, recording
-from studio.engine.viewer.branching import Fork, leave
+from studio.engine.viewer.branching import leave
 from studio.engine.viewer.inquiries import Inquiries, Inquiry, Slices
 from studio.engine.viewer.recorder import Recorder
 from studio.picture import metadata
@@ -577,9 +579,9 @@ class Worker:
             "vae_hash": self._fitter.vae_hash,
             "versions": self._outside.versions,
         }
-        source = recording.source(run, running.image, running.lane.turns)
+        recipe = recording.recipe(run, running.image, running.lane.turns)
         preview = recording.fast_decoder(self._hot)
-        self._outside.recorder.begin(run.job.id, running.image, facts, preview, source, owner=run.job.owner)
+        self._outside.recorder.begin(run.job.id, running.image, facts, preview, recipe, owner=run.job.owner)
         if run.job.fork is not None:
             past = run.job.fork.past
             last = recording.on_cpu(running.lane.latents[0])
@@ -614,8 +616,8 @@ class Worker:
 
     def _lane_of(self, fork: Fork) -> Lane:
         """A lane of its own that stands where a fork leaves its run, about to ask what the run asked there."""
-        components, source = self._hot, fork.source
-        request = source.beginning(source.request)
+        components, recipe = self._hot, fork.recipe
+        request = recipe.beginning(recipe.request)
         assert request.seed is not None
         variation = None
         if request.variation_strength > 0:
@@ -626,14 +628,14 @@ class Worker:
         assert request.height is not None
         size = request.width, request.height
         mode = request.resize_mode if isinstance(request, ImageToImage) else "crop"
-        maps = [picture.map_at(size, mode, source.start) for picture in control_pictures(request)]
+        maps = [picture.map_at(size, mode, recipe.start) for picture in control_pictures(request)]
         lane = start_lane(
             components,
             request,
             seed=request.seed,
             conditioning=self._encoded(request, components, adapters),
-            picture=source.start.picture if source.start else None,
-            mask=source.start.mask if source.start else None,
+            picture=recipe.start.picture if recipe.start else None,
+            mask=recipe.start.mask if recipe.start else None,
             variation=variation,
             adapters=adapters,
             controls=[self._control(components, one, guide) for one, guide in zip(request.controls, maps)],

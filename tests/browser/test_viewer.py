@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from safetensors.numpy import load
 
-from studio.engine.viewer import recorder
+from studio.engine.recorded import RecordedAttention
+from studio.engine.viewer import record_format, recorder
 from tests.browser.conftest import Studio, quiet, ready
 from tests.browser.test_page import finished, generate, stage
 from tests.engine.test_recorder import evaluation
@@ -239,14 +240,14 @@ def test_the_files_of_a_run_are_links_to_what_was_chosen(viewer: Page) -> None:
 def test_a_large_run_comes_in_eight_bits_and_in_full_where_one_rests(
     viewer: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "LEAN_BYTES", 0)
+    monkeypatch.setattr(record_format, "LEAN_BYTES", 0)
     kept = recorder.Recorder()
     decoder = (np.random.default_rng(5).normal(size=(192, 4, 3, 3)).astype(np.float32) / 6, np.zeros(192, np.float32))
     kept.begin("large", 0, {"total": 6, "prompt": "a large one", "prediction_type": "epsilon"}, decoder)
     maps = {"attention.down.8x8": np.full((3, 8, 8), 1 / 3, np.float16)}
     for index in range(6):
         two = np.random.default_rng(90 + index).normal(size=(2, 4, 8, 8)).astype(np.float32)
-        seen = recorder.RecordedAttention(maps, 0, ())
+        seen = RecordedAttention(maps, 0, ())
         kept.add("large", 0, evaluation(index, outputs=two, guidance_scale=3.0, attention=seen), two[0])
     asked: list[str] = []
 

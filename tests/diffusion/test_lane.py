@@ -12,8 +12,9 @@ from PIL import Image
 from studio.asked.requests import SCHEDULERS, ImageToImage, TextToImage, steps_run
 from studio.diffusion import vae
 from studio.diffusion.components import Components
-from studio.diffusion.lane import Lane, UnetCall, start_lane
+from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
+from studio.diffusion.unet_call import UnetCall
 from tests.diffusion.helpers import ask_unet, run_lane
 from tests.tiny import tiny_components
 

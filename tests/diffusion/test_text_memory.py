@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from studio.diffusion.components import Components
-from studio.diffusion.lane import UnetCall
 from studio.diffusion.text_memory import TextMemory
+from studio.diffusion.unet_call import UnetCall
 from studio.engine.calls import call_unet
 from tests.tiny import counted_forwards
 

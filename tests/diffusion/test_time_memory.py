@@ -12,10 +12,10 @@ from torch._dynamo.testing import CompileCounter
 
 from studio.diffusion import time_memory
 from studio.diffusion.components import Components
-from studio.diffusion.lane import UnetCall
 from studio.diffusion.lora import Adapter, Applied, Factors
 from studio.diffusion.text_memory import TextMemory
 from studio.diffusion.time_memory import TimeMemory
+from studio.diffusion.unet_call import UnetCall
 from studio.engine.calls import call_unet
 from tests.tiny import counted_forwards
 

@@ -177,12 +177,12 @@ def test_what_no_scheduler_can_do_is_refused(engine: DiffusionEngine) -> None:
             Branch.parse({"evaluation": "1", **given})
     parsed = Branch.parse({"evaluation": "1", "scheduler": "heun", "noise_schedule": "karras"})
     assert parsed.changed == {"scheduler": "heun", "noise_schedule": "karras"}
-    from studio.engine.viewer.branching import Source, fork
+    from studio.engine.forks import ImageRecipe, fork
     from tests.engine.test_recorder import evaluation
 
     samples = [evaluation(k, prediction_type="sample") for k in range(3)]
     with pytest.raises(InvalidRequest, match=r"scheduler: Euler is not allowed\. Allowed: for a checkpoint"):
-        fork("a", 0, Branch(evaluation=1, scheduler="euler"), Source(ask()), samples)
+        fork("a", 0, Branch(evaluation=1, scheduler="euler"), ImageRecipe(ask()), samples)
 
 
 def test_a_run_from_a_picture_is_rewound_after_its_end(engine: DiffusionEngine) -> None:

@@ -8,8 +8,8 @@ import torch
 
 from studio.asked.requests import SCHEDULERS
 from studio.diffusion.lane import Lane
+from studio.engine.recorded import Recorded
 from studio.engine.viewer.measures import denoised, guided_output, model_input, spectrum
-from studio.engine.viewer.recorder import Recorded
 from studio.engine.viewer.recording import on_cpu, recorded
 from tests.diffusion.test_predicted_x0 import KINDS, lane_of, nonlinear
 

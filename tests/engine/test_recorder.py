@@ -13,14 +13,13 @@ from safetensors.numpy import load
 from studio.answered.events import Finished, UnknownJob
 from studio.asked.branch import Branch
 from studio.engine.engine import DiffusionEngine
+from studio.engine.recorded import Recorded, RecordedAttention
 from studio.engine.viewer.overflow import Overflow
+from studio.engine.viewer.record_format import LEAN_BYTES
 from studio.engine.viewer.recorder import (
     AWAY_SECONDS,
     GROWING_SECONDS,
     IDLE_SECONDS,
-    LEAN_BYTES,
-    Recorded,
-    RecordedAttention,
     Recorder,
 )
 from tests.engine.conftest import EngineFactory, ask, outcome

@@ -16,7 +16,8 @@ from safetensors.numpy import load
 
 from studio.asked.requests import InvalidRequest
 from studio.diffusion.preview import decode_fast
-from studio.engine.viewer.recorder import RecordedAttention, Recorder
+from studio.engine.recorded import RecordedAttention
+from studio.engine.viewer.recorder import Recorder
 from studio.export.attention import OPACITY, words
 from studio.export.files import KINDS, export
 from studio.export.frames import frame

@@ -28,11 +28,11 @@ from studio.asked.questions import (
 from studio.asked.requests import resolve_noise_schedule
 from studio.diffusion import architecture, forward, vae
 from studio.diffusion.components import Components
-from studio.diffusion.lane import UnetCall
 from studio.diffusion.latents import image_generator
 from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.diffusion.schedule import Level, make_schedule
 from studio.diffusion.tokens import token_table
+from studio.diffusion.unet_call import UnetCall
 from studio.engine.calls import call_unet
 from studio.engine.viewer import noised_start
 from studio.engine.viewer.inquiries import Inquiry, Slices

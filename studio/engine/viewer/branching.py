@@ -1,186 +1,23 @@
-"""From a recorded run to a job that goes on from one of its evaluations. docs/viewer.md has it in words."""
+"""Brings a new lane to the evaluation at which its job leaves a recorded run. docs/viewer.md has it in words."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, get_args
-
 import numpy as np
+import torch
 
-from studio.asked.branch import SPACINGS, Branch, BranchNode
-from studio.asked.requests import (
-    SCHEDULERS,
-    InvalidRequest,
-    NoiseScheduleName,
-    Problem,
-    Request,
-    SchedulerName,
-    one_of,
-    resolve_noise_schedule,
-)
-from studio.picture.framing import Start
-
-if TYPE_CHECKING:
-    from studio.diffusion.components import Components
-    from studio.diffusion.lane import Lane
-    from studio.diffusion.turn import Turn
-    from studio.engine.viewer.recorder import Recorded
-
-
-@dataclass(frozen=True)
-class Source:
-    """All that one recorded image was made from, besides the checkpoint. `request` is for that image alone, with size
-    and seeds resolved; `renoised` are the seeds of replaced noise by evaluation, `poked` the evaluations whose latents
-    were painted on. `turns` are those at which another scheduler took over, `began` what it began with where there are
-    any: the request names the last one."""
-
-    request: Request
-    start: Start | None = None
-    attention: bool = False
-    renoised: Mapping[int, int] = field(default_factory=dict)
-    poked: frozenset[int] = frozenset()
-    turns: Mapping[int, Turn] = field(default_factory=dict)
-    began: tuple[SchedulerName, NoiseScheduleName] | None = None
-
-    def scheduling(self, evaluation: int = 0) -> tuple[SchedulerName, NoiseScheduleName]:
-        """The scheduler and the noise schedule that are in force at an evaluation, as far as the latter has a name."""
-        found = self.began or (self.request.scheduler, self.request.noise_schedule)
-        for index, turn in sorted(self.turns.items()):
-            if index <= evaluation:
-                found = (turn.scheduler, turn.noise_schedule or _same_levels(found, turn.scheduler))
-        return found
-
-    def beginning(self, request: Request) -> Request:
-        """A request of this run as its lane begins with it, before it is brought to where it is: by the first
-        scheduler."""
-        scheduler, noise_schedule = self.began or (request.scheduler, request.noise_schedule)
-        return replace(request, scheduler=scheduler, noise_schedule=noise_schedule)
-
-    @property
-    def size_bytes(self) -> int:
-        """The pictures that it began with, as files and decoded."""
-        return self.request.file_bytes + (self.start.size_bytes if self.start is not None else 0)
-
-
-def _same_levels(former: tuple[SchedulerName, NoiseScheduleName], scheduler: SchedulerName) -> NoiseScheduleName:
-    """What to call the noise schedule of a scheduler that goes on at another one's levels: as before, or where it has
-    none of that name, nothing in particular."""
-    name = resolve_noise_schedule(*former)
-    return name if name in SCHEDULERS[scheduler].noise_schedules else "automatic"
-
-
-@dataclass(frozen=True)
-class Fork:
-    """Where a job leaves the run it comes from: `past` are the evaluations that it shares, `left` the first one that it
-    makes anew, as it was."""
-
-    parent: str  # job id
-    image: int
-    branch: Branch
-    source: Source
-    past: Sequence[Recorded]
-    left: Recorded
-
-    @property
-    def renoised(self) -> dict[int, int]:
-        """The seeds of replaced noise of the new run, by evaluation."""
-        found = {k: seed for k, seed in self.source.renoised.items() if k <= self.branch.evaluation}
-        if self.branch.noise_seed is not None and self.branch.evaluation > 0:
-            found[self.branch.evaluation] = self.branch.noise_seed
-        return found
-
-    @property
-    def poked(self) -> frozenset[int]:
-        """The evaluations of the new run whose latents were painted on."""
-        here = self.branch.evaluation
-        own = {here} if self.branch.poke is not None else set()
-        return frozenset({k for k in self.source.poked if k <= here} | own)
-
-    @property
-    def turns(self) -> dict[int, Turn]:
-        """Where another scheduler took over in what the new run shares with the old one, its first own evaluation
-        included."""
-        return {k: turn for k, turn in self.source.turns.items() if k <= self.branch.evaluation}
-
-    @property
-    def began(self) -> tuple[SchedulerName, NoiseScheduleName]:
-        """The scheduler and the noise schedule that the new run begins with."""
-        return self.source.scheduling(-1)
-
-    def beginning(self, request: Request) -> Request:
-        """The new run's request as its lane begins, before it is brought to the fork."""
-        return replace(request, scheduler=self.began[0], noise_schedule=self.began[1])
-
-    def node(self) -> BranchNode:
-        """Its place in the tree; job id and state are for the job to say."""
-        branch = self.branch
-        return BranchNode(
-            job_id="",
-            state="",
-            prompt=self.source.request.prompt,
-            guidance_scale=self.source.request.guidance_scale,
-            parent=self.parent,
-            image=self.image,
-            evaluation=branch.evaluation,
-            changed=branch.changed,
-        )
-
-    def request(self) -> Request:
-        """The branch as a request of one image, in calls of its own. Raises InvalidRequest."""
-        changed = {k: v for k, v in self.branch.changed.items() if k not in ("noise_seed", "poke")}
-        former = self.source.scheduling(self.branch.evaluation)
-        scheduler = self.branch.scheduler or former[0]
-        spaced = former[1] if self.branch.scheduler is None else _same_levels(former, scheduler)
-        changed |= {"scheduler": scheduler, "noise_schedule": self.branch.noise_schedule or spaced}
-        if self.branch.noise_seed is not None and self.branch.evaluation == 0:
-            changed["seed"] = self.branch.noise_seed
-        return replace(self.source.request, exact=True, **changed)  # type: ignore[arg-type]
-
-
-def fork(parent: str, image: int, branch: Branch, source: Source, evaluations: Sequence[Recorded]) -> Fork:
-    """A fork of a recorded run. Raises InvalidRequest for an evaluation that it has not (yet), a poke of another shape
-    than its latents, or a scheduler that cannot go on with it."""
-    if branch.evaluation >= len(evaluations):
-        allowed = f"whole numbers from 0 to {len(evaluations) - 1}"
-        raise InvalidRequest(Problem("evaluation", str(branch.evaluation), allowed))
-    shape = evaluations[branch.evaluation].latents.shape
-    if branch.poke is not None and len(branch.poke) != 4 * math.prod(shape):
-        allowed = f"{math.prod(shape)} float32 numbers, {' × '.join(map(str, shape))}"
-        raise InvalidRequest(Problem("poke", f"{len(branch.poke):,} bytes", allowed))
-    if branch.turns:
-        scheduler = branch.scheduler or source.scheduling(branch.evaluation)[0]
-        _check_turn(branch, scheduler, evaluations[0].prediction_type)
-    past = tuple(evaluations[: branch.evaluation])
-    return Fork(parent, image, branch, source, past, evaluations[branch.evaluation])
-
-
-def _check_turn(branch: Branch, name: SchedulerName, prediction_type: str) -> None:
-    """Raises InvalidRequest where a scheduler has no such noise schedule, or cannot run what the model predicts."""
-    from studio.diffusion.schedule import can_run  # torch: there already, since something was recorded
-
-    facts = SCHEDULERS[name]
-    if branch.noise_schedule is not None and branch.noise_schedule not in facts.noise_schedules:
-        able = one_of({s: label for s, label in SPACINGS.items() if s in facts.noise_schedules})
-        raise InvalidRequest(Problem("noise_schedule", SPACINGS[branch.noise_schedule], f"with {facts.label} {able}"))
-    if not can_run(name, prediction_type):
-        names = get_args(SchedulerName)
-        able = one_of({s: SCHEDULERS[s].label for s in names if can_run(s, prediction_type)})
-        raise InvalidRequest(Problem("scheduler", facts.label, f"for a checkpoint that predicts x0 itself {able}"))
+from studio.diffusion.components import Components
+from studio.diffusion.lane import Lane
+from studio.diffusion.rewind import Answered, renoise, rewind
+from studio.diffusion.turn import at_level, turn_at
+from studio.engine.forks import Fork
+from studio.engine.viewer.measures import denoised
 
 
 def leave(lane: Lane, fork: Fork, components: Components) -> None:
     """Bring a new lane to the fork, change its noise where that is asked for, and give it another scheduler."""
-    import torch
-
-    from studio.diffusion.rewind import Answered, renoise, rewind
-    from studio.diffusion.turn import at_level, turn_at
-    from studio.engine.viewer.measures import denoised
-
     past = [Answered(torch.tensor(e.latents), torch.tensor(e.outputs), e.guidance_scale) for e in fork.past]
-    inherited, turns = dict(fork.source.renoised), fork.turns
-    rewind(lane, past, inherited, fork.source.poked, turns)
+    inherited, turns = dict(fork.recipe.renoised), fork.turns
+    rewind(lane, past, inherited, fork.recipe.poked, turns)
     here, seed = fork.branch.evaluation, fork.branch.noise_seed
     x0 = denoised(fork.left)
     if here in turns:
@@ -190,14 +27,14 @@ def leave(lane: Lane, fork: Fork, components: Components) -> None:
         renoise(lane, seed, torch.tensor(x0) if x0 is not None else torch.zeros_like(lane.latents[0]))
     elif here in inherited:  # the parent's own noise began here
         lane.take_noise(inherited[here], torch.tensor(fork.left.latents)[None].to(lane.latents.device))
-    elif here in fork.source.poked:
+    elif here in fork.recipe.poked:
         lane.latents = torch.tensor(fork.left.latents)[None].to(lane.latents.device)
     if fork.branch.poke is not None:
         poke = np.frombuffer(fork.branch.poke, "<f4").astype(np.float32).reshape(fork.left.latents.shape)
         lane.latents = lane.latents + fork.left.scale * torch.from_numpy(poke)[None].to(lane.latents.device)
     if fork.branch.turns:
         before, spacing = lane.schedule, fork.branch.noise_schedule
-        name = fork.branch.scheduler or fork.source.scheduling(here)[0]
+        name = fork.branch.scheduler or fork.recipe.scheduling(here)[0]
         lane.turn(turn_at(before, here, name, spacing, components.scheduler_config, components.family))
         if x0 is not None:
             scale, x0_here = lane.schedule.scale(here), torch.tensor(x0)[None].to(lane.latents.device)

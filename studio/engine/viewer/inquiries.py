@@ -17,7 +17,7 @@ from PIL import Image
 
 from studio.answered.events import Answer, Refused
 from studio.asked.questions import Question
-from studio.engine.viewer.branching import Fork
+from studio.engine.forks import Fork
 
 logger = logging.getLogger(__name__)
 

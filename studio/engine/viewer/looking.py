@@ -21,15 +21,16 @@ from studio.asked.requests import ImageToImage, InvalidRequest, Problem, shown, 
 from studio.diffusion import vae
 from studio.diffusion.attention import CROSS, FINE_PLACES, SELF, attentions, merged, observed, observed_heads
 from studio.diffusion.components import Components
-from studio.diffusion.lane import Lane, UnetCall
+from studio.diffusion.lane import Lane
 from studio.diffusion.quantities import noise_terms, x0_terms
 from studio.diffusion.tokens import token_table
+from studio.diffusion.unet_call import UnetCall
 from studio.engine.calls import call_unet
+from studio.engine.forks import Fork
+from studio.engine.recorded import Recorded
 from studio.engine.viewer.answers import safetensors
-from studio.engine.viewer.branching import Fork
 from studio.engine.viewer.inquiries import Inquiry, Slices
 from studio.engine.viewer.measures import guided_output, model_input
-from studio.engine.viewer.recorder import Recorded
 from studio.engine.viewer.recording import on_cpu, rows_at
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -130,7 +131,7 @@ def _heads(
     known = [name for name, _ in attentions(components.unet) if name.endswith(CROSS)]
     if question.layer not in known:
         raise InvalidRequest(Problem("layer", shown(question.layer), f"one of {', '.join(known)}"))
-    request = fork.source.request
+    request = fork.recipe.request
     steps = request.num_inference_steps
     if isinstance(request, ImageToImage):
         steps = steps_run(steps, request.strength)

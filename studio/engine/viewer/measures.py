@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from studio.diffusion.quantities import Terms, noise_terms, x0_terms
 from studio.diffusion.step_equation import NAMES, step_equation
-
-if TYPE_CHECKING:
-    from studio.engine.viewer.recorder import Recorded
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from studio.engine.recorded import Array, Recorded
 
 
 def model_input(evaluation: Recorded) -> Array:

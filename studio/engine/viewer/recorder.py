@@ -9,7 +9,6 @@ format.
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
@@ -20,70 +19,27 @@ from typing import Any
 
 import numpy as np
 
-from studio.engine.viewer.branching import Source
+from studio.engine.forks import ImageRecipe
+from studio.engine.recorded import Array, Recorded
 from studio.engine.viewer.measures import in_scale_of, measured
 from studio.engine.viewer.overflow import Overflow
+from studio.engine.viewer.record_format import Recording, to_bytes
 
 MAX_BYTES = 256 * 2**20
 MAX_RUNS = 512  # also bounds those that hold nothing yet
 IDLE_SECONDS = 1800.0  # a recording that nobody has written to or read for so long is dropped
 GROWING_SECONDS = 10.0  # one that was written to so lately may go on growing, and is not put on disk
-LEAN_BYTES = 32 * 2**20  # of a run's latents in half precision: a reader who agrees is sent larger ones in eight bits
 AWAY_SECONDS = 300.0  # the same once its visitor has closed the page: long enough for a reload, or a tunnel that breaks
-
-Array = np.ndarray[Any, np.dtype[Any]]
-
-
-@dataclass(frozen=True)
-class RecordedAttention:
-    """Where the U-Net looked: `groups` (rows, h, w) float16 by tensor name, of the prompt's text number `text`;
-    `layers` are the shapes of its cross-attention layers."""
-
-    groups: Mapping[str, Array]
-    text: int
-    layers: tuple[Mapping[str, object], ...]
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """One evaluation as the lane had it. `latents` (C, h, w) float32 in the scheduler's scale, `scale` times the
-    model's input; `outputs` (branches, C, h, w), the negative prompt's first, float32 or float16.
-
-    `guided` is the model output that the scheduler was given, where it is not u + w (c - u). `seconds` is the time of
-    the U-Net call, which `rows` rows shared.
-    """
-
-    index: int
-    stage: int
-    step: int
-    timestep: float
-    sigma: float
-    a: float
-    s: float
-    scale: float
-    prediction_type: str
-    guidance_scale: float
-    latents: Array
-    outputs: Array
-    guided: Array | None = None
-    seconds: float = 0.0
-    rows: int = 1
-    attention: RecordedAttention | None = None
-
-    @property
-    def nbytes(self) -> int:
-        arrays = [self.latents, self.outputs, *([self.guided] if self.guided is not None else [])]
-        return sum(array.nbytes for array in (*arrays, *(self.attention.groups.values() if self.attention else ())))
 
 
 @dataclass
 class _Run:
     facts: Mapping[str, object]
     preview: tuple[Array, Array] | None
-    source: Source | None = None
+    recipe: ImageRecipe | None = None
     evaluations: list[Recorded] = field(default_factory=list)
     after: Array | None = None  # latents after the newest evaluation, as Recorded.latents
-    told: dict[int, dict[str, object]] = field(default_factory=dict)  # what was computed for readers, by index
+    measured: dict[int, dict[str, object]] = field(default_factory=dict)  # what was computed for readers, by index
     owner: str = ""
     used: float = 0.0  # when it was last written to or read
     looks_every: int = 1  # evaluations between two that keep their attention
@@ -100,14 +56,14 @@ class _Run:
 
     @property
     def nbytes(self) -> int:
-        return self.array_bytes + (self.source.size_bytes if self.source is not None else 0)
+        return self.array_bytes + (self.recipe.size_bytes if self.recipe is not None else 0)
 
     @property
     def complete(self) -> bool:
         return len(self.evaluations) == self.facts.get("total")
 
     @property
-    def kept(self) -> dict[str, object]:
+    def limits(self) -> dict[str, object]:
         """What the header says of a recording that was too large to be kept whole."""
         return {"evaluations": len(self.evaluations), "attention_every": self.looks_every, "full": self.full}
 
@@ -146,13 +102,13 @@ class Recorder:
         image: int,
         facts: Mapping[str, object],
         preview: tuple[Array, Array] | None = None,
-        source: Source | None = None,
+        recipe: ImageRecipe | None = None,
         owner: str = "",
     ) -> None:
         """Open a recording. `facts` goes into the header: total, width, height, prompt, seed, ... `preview` is the
-        fast decoder's (weight, bias); `source` what a branch needs to begin as this image did."""
+        fast decoder's (weight, bias); `recipe` what a branch needs to begin as this image did."""
         with self._lock:
-            self._runs[job_id, image] = run = _Run(facts, preview, source, owner=owner, used=self._clock())
+            self._runs[job_id, image] = run = _Run(facts, preview, recipe, owner=owner, used=self._clock())
             self._bytes += run.nbytes
             while len(self._runs) > MAX_RUNS:
                 self._drop_oldest()
@@ -180,16 +136,16 @@ class Recorder:
             if self._bytes > self._max_bytes:
                 self._keep_what_fits(run, before)
 
-    def past(self, job_id: str, image: int) -> tuple[Source, list[Recorded]] | None:
+    def past(self, job_id: str, image: int) -> tuple[ImageRecipe, list[Recorded]] | None:
         """What an image was made from and its evaluations so far, for a branch; None when that is not known (any
         more)."""
         with self._lock:
             run = self._here(job_id, image)
-            if run is None or run.source is None:
+            if run is None or run.recipe is None:
                 return None
             self._use(job_id, image)
             self._make_room(run)
-            return run.source, list(run.evaluations)
+            return run.recipe, list(run.evaluations)
 
     def visitor(self, owner: str, *, here: bool) -> None:
         """Whether a visitor has the page open. One of whom nothing was ever said (an API has no page) is not away."""
@@ -283,7 +239,7 @@ class Recorder:
         if run.nbytes > self._max_bytes:
             run.evaluations.pop()
             run.after, run.full = before, True
-            run.told.pop(len(run.evaluations) - 1, None)
+            run.measured.pop(len(run.evaluations) - 1, None)
         self._bytes += run.nbytes
 
     def _drop(self, key: tuple[str, int]) -> None:
@@ -309,82 +265,14 @@ class Recorder:
                 return None
             self._use(job_id, image)
             self._make_room(run)
-            evaluations = list(run.evaluations)
-            after = run.after
-            kept = run.kept
-        from safetensors.numpy import save  # imports no torch; here because the page's start should not wait for it
-
+            assert run.after is not None
+            evaluations, after, limits = list(run.evaluations), run.after, run.limits
         since = max(0, since)
-        assert after is not None
-        guided = any(len(e.outputs) == 2 for e in evaluations)  # of a branch maybe some only
-        taken = evaluations[since:until]
-        tensors = _tensors(evaluations[0].latents.shape, guided, taken)
-        large = 3 * 2 * evaluations[0].latents.size * int(str(run.facts.get("total") or 0)) > LEAN_BYTES
-        if lean and large:
-            tensors = in_eight_bits(tensors)
-        header: dict[str, object] = {
-            "job_id": job_id,
-            "image": image,
-            "state": state,
-            "since": since,
-            "total": run.facts.get("total"),
-            "kept": kept,
-            "bits": 8 if lean and large else 16,
-            "evaluations": [_told(run, evaluations, after, e.index) for e in taken],
-        }
-        if since == 0:
-            header = dict(run.facts) | header
-            if evaluations[0].attention is not None:
-                header["attention_layers"] = evaluations[0].attention.layers
-            if run.preview is not None:
-                tensors["preview.weight"], tensors["preview.bias"] = run.preview
-        if len(evaluations) == run.facts.get("total") and until is None:
-            tensors["latents"] = after.astype(np.float16)
-        return bytes(save(tensors, metadata={"run": json.dumps(header, allow_nan=False)}))
-
-
-def _tensors(shape: tuple[int, ...], guided: bool, taken: list[Recorded]) -> dict[str, Array]:
-    empty = np.zeros((0, *shape), np.float16)
-
-    def stacked(arrays: list[Array]) -> Array:
-        return np.stack(arrays).astype(np.float16) if arrays else empty
-
-    tensors = {"x_t": stacked([e.latents / np.float32(e.scale) for e in taken])}
-    tensors["model_cond"] = stacked([e.outputs[-1] for e in taken])
-    if guided:  # the difference and not the other answer: it is small, and would drown in rounding
-        tensors["model_difference"] = stacked([e.outputs[-1].astype(np.float32) - e.outputs[0] for e in taken])
-    captured = [e.guided for e in taken if e.guided is not None]
-    if captured:
-        tensors["model_guided"] = stacked(captured)
-    return tensors | _attention([e.attention for e in taken if e.attention is not None])
-
-
-def _attention(taken: list[RecordedAttention]) -> dict[str, Array]:
-    """Each group's maps (n, rows, h, w); where texts of a prompt differ in rows, the shorter ones end in zeros."""
-    tensors = {}
-    for name in taken[0].groups if taken else ():
-        maps = [attention.groups[name] for attention in taken]
-        stacked = np.zeros((len(maps), max(len(m) for m in maps), *maps[0].shape[1:]), np.float16)
-        for place, one in enumerate(maps):
-            stacked[place, : len(one)] = one
-        tensors[name] = stacked
-    return tensors
-
-
-def in_eight_bits(tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """Each tensor (n, C, h, w) as uint8 and its `.range` (n, C, 2): every channel of every evaluation between its own
-    least and greatest value."""
-    small = {}
-    for name, values in tensors.items():
-        wide = values.astype(np.float32)
-        if not len(wide):
-            small[name], small[f"{name}.range"] = wide.astype(np.uint8), np.zeros((*wide.shape[:2], 2), np.float32)
-            continue
-        low, high = wide.min(axis=(2, 3), keepdims=True), wide.max(axis=(2, 3), keepdims=True)
-        span = np.where(high > low, high - low, 1)
-        small[name] = ((wide - low) / span * 255).round().astype(np.uint8)
-        small[f"{name}.range"] = np.concatenate([low[..., 0], high[..., 0]], axis=-1)
-    return small
+        numbers = [_measured(run, evaluations, after, e.index) for e in evaluations[since:until]]
+        recording = Recording(run.facts, evaluations, after, limits, run.preview)
+        return to_bytes(
+            recording, numbers, job_id=job_id, image=image, state=state, since=since, until=until, lean=lean
+        )
 
 
 _NOTHING = np.zeros(0, np.float32)
@@ -422,9 +310,9 @@ def _filled(e: Recorded, arrays: Mapping[str, Array]) -> Recorded:
     )
 
 
-def _told(run: _Run, evaluations: list[Recorded], after: Array, index: int) -> dict[str, object]:
+def _measured(run: _Run, evaluations: list[Recorded], after: Array, index: int) -> dict[str, object]:
     """The numbers of one evaluation, computed for the first reader."""
-    if index not in run.told:
+    if index not in run.measured:
         following = evaluations[index + 1].latents if index + 1 < len(evaluations) else after
         begun = [int(one["evaluation"]) for one in _schedulers(run.facts)]
         if index + 1 in begun and index + 1 < len(evaluations):
@@ -433,9 +321,9 @@ def _told(run: _Run, evaluations: list[Recorded], after: Array, index: int) -> d
         adds_noise = bool(_schedulers(run.facts)[place]["adds_noise"])
         # A scheduler that took over knows nothing of the evaluations before.
         history = min(2, index - begun[place])
-        run.told[index] = measured(evaluations[index - history : index + 1], following, adds_noise=adds_noise)
+        run.measured[index] = measured(evaluations[index - history : index + 1], following, adds_noise=adds_noise)
     seen = evaluations[index].attention  # may have been let go of since the numbers were computed
-    return run.told[index] if seen is None else run.told[index] | {"attention_text": seen.text}
+    return run.measured[index] if seen is None else run.measured[index] | {"attention_text": seen.text}
 
 
 def _schedulers(facts: Mapping[str, object]) -> list[dict[str, Any]]:

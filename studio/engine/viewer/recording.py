@@ -22,10 +22,10 @@ from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation
 from studio.diffusion.tokens import text_encoders, token_table
 from studio.diffusion.turn import Turn
+from studio.engine.forks import ImageRecipe
+from studio.engine.recorded import Recorded, RecordedAttention
 from studio.engine.runs import Run
-from studio.engine.viewer.branching import Source
 from studio.engine.viewer.measures import guided_output
-from studio.engine.viewer.recorder import Recorded, RecordedAttention
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -106,7 +106,7 @@ def fast_decoder(components: Components) -> tuple[Array, Array] | None:
     return (on_cpu(fast[0].float()), on_cpu(fast[1].float())) if fast is not None else None
 
 
-def source(run: Run, image: int, turns: Mapping[int, Turn]) -> Source:
+def recipe(run: Run, image: int, turns: Mapping[int, Turn]) -> ImageRecipe:
     """What a branch of one image of a run begins with. `turns` are its lane's."""
     variation = run.variation(image)
     request = replace(
@@ -117,8 +117,8 @@ def source(run: Run, image: int, turns: Mapping[int, Turn]) -> Source:
     )
     fork = run.job.fork
     if fork is None:
-        return Source(request, run.start, run.job.attention)
-    return Source(request, run.start, run.job.attention, fork.renoised, fork.poked, dict(turns), fork.began)
+        return ImageRecipe(request, run.start, run.job.attention)
+    return ImageRecipe(request, run.start, run.job.attention, fork.renoised, fork.poked, dict(turns), fork.began)
 
 
 def schedulers(run: Run, turns: Mapping[int, Turn]) -> list[dict[str, object]]:

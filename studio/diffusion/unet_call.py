@@ -1,0 +1,24 @@
+"""What one lane asks of the U-Net."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from studio.diffusion.controlnet import AppliedControl
+from studio.diffusion.lora import Applied
+
+
+@dataclass(frozen=True)
+class UnetCall:
+    """What one lane asks of the U-Net: one row per branch, the negative prompt's first."""
+
+    sample: torch.Tensor  # (branches, C, h, w), model input, in the components' dtype
+    timestep: float
+    prompt_embeds: torch.Tensor  # (branches, tokens, dim)
+    added: Mapping[str, torch.Tensor]  # added_cond_kwargs, each (branches, ...); empty but for SDXL
+    adapters: tuple[Applied, ...] = ()  # LoRAs in the U-Net; lanes of one call have the same
+    controls: tuple[AppliedControl, ...] = ()  # ControlNets that have a say in this evaluation
+    guidance: torch.Tensor | None = None  # (1, width): the guidance scale, for a U-Net that is told it
