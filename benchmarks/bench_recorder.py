@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import loaded_engine, native_settings, peak_rss_mib
-from studio.answered.events import Finished, UnknownJob
+from studio.answered.engine import UnknownJob
+from studio.answered.events import Finished
 from studio.asked.requests import TextToImage
 from studio.engine.engine import DiffusionEngine
 

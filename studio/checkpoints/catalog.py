@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from studio.answered.events import Checkpoint, PredictionName
+from studio.answered.models import Checkpoint, PredictionName
 from studio.checkpoints import facts
 from studio.checkpoints.facts import Facts
 from studio.checkpoints.folders import Found, walk

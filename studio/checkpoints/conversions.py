@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from studio.answered.events import Conversion, Refused
+from studio.answered.engine import Refused
+from studio.answered.models import Conversion
 from studio.checkpoints.catalog import Entry
 from studio.checkpoints.convert import convert
 from studio.checkpoints.inspect import BadCheckpoint
@@ -53,7 +54,7 @@ class Conversions:
             self._condition.notify_all()
 
     def shown(self) -> tuple[Conversion, ...]:
-        """See `studio.answered.events.Models.conversions`."""
+        """See `studio.answered.models.Models.conversions`."""
         with self._condition:
             return tuple(reversed(self._all.values()))
 

@@ -27,7 +27,8 @@ from urllib.parse import quote
 import httpx
 from huggingface_hub import constants, get_token
 
-from studio.answered.events import Download, HubFile, ModelKind, NoSuchModel, Refused
+from studio.answered.engine import Refused
+from studio.answered.models import Download, HubFile, ModelKind, NoSuchModel
 from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.checkpoints.memo import FOLDER, Memo
 
@@ -116,7 +117,7 @@ class Hub:
     # -------------------------------------------------------------------------------------------------- asking
 
     def repository(self, repository: str, *, revision: str = "main", token: str | None = None) -> tuple[HubFile, ...]:
-        """See `studio.answered.events.Models.repository`."""
+        """See `studio.answered.models.Models.repository`."""
         name, revision = _checked(repository, revision)
         path = f"/api/models/{name}/revision/{quote(revision, safe='')}"
         try:
@@ -142,7 +143,7 @@ class Hub:
         revision: str = "main",
         token: str | None = None,
     ) -> str:
-        """See `studio.answered.events.Models.download`. Asks the hub for sizes and hashes before it returns."""
+        """See `studio.answered.models.Models.download`. Asks the hub for sizes and hashes before it returns."""
         name, revision = _checked(repository, revision)
         if kind not in KIND_FOLDERS:
             raise InvalidRequest(Problem("kind", shown(kind), f"one of {', '.join(KIND_FOLDERS)}"))
@@ -192,11 +193,11 @@ class Hub:
         return self._target(job.shown.repository, job.files, job.shown.kind)
 
     def downloads(self) -> tuple[Download, ...]:
-        """See `studio.answered.events.Models.downloads`."""
+        """See `studio.answered.models.Models.downloads`."""
         return tuple(job.shown for job in reversed(list(self._jobs.values())))
 
     def cancel(self, download_id: str) -> None:
-        """See `studio.answered.events.Models.cancel_download`."""
+        """See `studio.answered.models.Models.cancel_download`."""
         job = self._jobs.get(download_id)
         if job is None:
             raise NoSuchModel("There is no such download.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from studio.answered.events import ModelKind, ModelState, PredictionName
+from studio.answered.models import ModelKind, ModelState, PredictionName
 from studio.asked.requests import RANGES
 from studio.checkpoints.folders import Found
 from studio.checkpoints.identify import ModelFacts, identify, of_header, read_json

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from studio.answered.events import ModelPlace
+from studio.answered.models import ModelPlace
 from studio.asked.requests import MAX_CONTROLS
 from studio.checkpoints import fitting, identify, loader
 from studio.checkpoints.catalog import Catalog, Entry

@@ -18,22 +18,9 @@ from typing import TYPE_CHECKING, cast
 
 from PIL import Image
 
-from studio.answered.events import (
-    Answer,
-    CellEvent,
-    Checkpoint,
-    EngineStatus,
-    Event,
-    JobSummary,
-    Loading,
-    Pace,
-    Queued,
-    Refused,
-    SurfaceEvent,
-    Tokens,
-    TokensAnswer,
-    UnknownJob,
-)
+from studio.answered.engine import Answer, EngineStatus, Pace, Refused, Tokens, TokensAnswer, UnknownJob
+from studio.answered.events import CellEvent, Event, JobSummary, Loading, Queued, SurfaceEvent
+from studio.answered.models import Checkpoint
 from studio.asked.branch import Branch, BranchNode
 from studio.asked.compare import Surface
 from studio.asked.questions import LookAgain, NoisedStart, Question, ScheduleCurves
@@ -77,7 +64,7 @@ SWITCH_SECONDS = (
 
 
 class DiffusionEngine:
-    """Implements `studio.answered.events.Engine` on one device of this machine."""
+    """Implements `studio.answered.engine.Engine` on one device of this machine."""
 
     def __init__(
         self,

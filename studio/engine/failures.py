@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from studio.answered.events import Failed, FailureKind, Refused
+from studio.answered.engine import Refused
+from studio.answered.events import Failed, FailureKind
 from studio.asked.requests import InvalidRequest, Request
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.manager import DoesNotFit

@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from studio.answered.engine import Refused
+from studio.answered.engine import UnknownJob as UnknownJob
 from studio.answered.events import (
     TERMINAL,
     CellEvent,
@@ -24,7 +26,6 @@ from studio.answered.events import (
     Finished,
     JobSummary,
     Queued,
-    Refused,
     Started,
     Step,
     Stopped,
@@ -32,7 +33,6 @@ from studio.answered.events import (
     SurfaceEvent,
 )
 from studio.answered.events import Loading as LoadingEvent
-from studio.answered.events import UnknownJob as UnknownJob
 from studio.asked.branch import BranchNode
 from studio.asked.requests import Request
 from studio.engine.forks import Fork

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from studio.answered.events import Pace
+from studio.answered.engine import Pace
 from studio.engine.batching import BUCKETS
 
 _MEMORY = 0.8  # of a running mean

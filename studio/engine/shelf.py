@@ -1,6 +1,6 @@
 """The models of this machine as the page may ask for them: what is there, what is loaded, what is to be done.
 
-Implements `studio.answered.events.Models`. Imports no torch: the listing is there before PyTorch is.
+Implements `studio.answered.models.Models`. Imports no torch: the listing is there before PyTorch is.
 Orders (load, unload) wait until no lane runs; meanwhile no new lane is admitted, so they do not wait longer than the
 pictures under way take.
 """
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.answered.events import (
+from studio.answered.engine import Refused
+from studio.answered.models import (
     Conversion,
     Download,
     HubFile,
@@ -25,7 +26,6 @@ from studio.answered.events import (
     ModelPlace,
     NoSuchModel,
     PredictionName,
-    Refused,
 )
 from studio.asked.requests import InvalidRequest, Problem, clean_text, shown
 from studio.checkpoints import thumbnail
@@ -56,7 +56,7 @@ class Order:
 
 
 class Shelf:
-    """See `studio.answered.events.Models`."""
+    """See `studio.answered.models.Models`."""
 
     def __init__(
         self,

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from studio.answered.events import Loading, Queued, Refused, RungName
+from studio.answered.engine import Refused
+from studio.answered.events import Loading, Queued, RungName
 from studio.asked.lora_tags import lora_tags
 from studio.asked.questions import LookAgain
 from studio.asked.requests import RANDOM_SEEDS, Control, ImageToImage, Request, TextToImage, steps_run

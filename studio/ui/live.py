@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
-from studio.answered.events import Engine, Refused, UnknownJob
+from studio.answered.engine import Engine, Refused, UnknownJob
 from studio.asked.requests import InvalidRequest, Problem, Request, TextToImage, shown
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from studio.answered.events import Engine
+from studio.answered.engine import Engine
 from studio.picture.gallery import Gallery
 from studio.ui import picker, session, theme
 from studio.ui.compare import api as compare_api

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.events import Engine
+from studio.answered.engine import Engine
 from studio.ui.drawn import QUIET
 from studio.ui.generate import controls as c
 

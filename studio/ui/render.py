@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, assert_never
 
-from studio.answered.events import Checkpoint, Event, Failed, Finished, Loading, Picture, Queued, Started, Step, Stopped
+from studio.answered.events import Event, Failed, Finished, Loading, Picture, Queued, Started, Step, Stopped
+from studio.answered.models import Checkpoint
 from studio.asked.requests import (
     NOISE_SCHEDULES,
     SCHEDULERS,

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 
 import gradio as gr
 
-from studio.answered.events import Engine, Refused, UnknownJob
+from studio.answered.engine import Engine, Refused, UnknownJob
 from studio.asked.requests import InvalidRequest, Request
 from studio.picture.gallery import Gallery
 from studio.ui import live, render

@@ -8,7 +8,8 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from studio.answered.events import TERMINAL, Engine, Step, UnknownJob
+from studio.answered.engine import Engine, UnknownJob
+from studio.answered.events import TERMINAL, Step
 from studio.picture.gallery import Gallery
 from studio.ui import render
 from studio.ui.render import View

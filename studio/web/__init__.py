@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from starlette.middleware import Middleware
 
-from studio.answered.events import Engine
+from studio.answered.engine import Engine
 from studio.picture.gallery import Gallery
 from studio.web.arrivals import Arrivals, Keeper
 from studio.web.guard import Guard

@@ -11,7 +11,7 @@ from collections import Counter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.answered.events import Engine
+from studio.answered.engine import Engine
 from studio.web.arrivals import Keeper
 from studio.web.owner import HEADER
 

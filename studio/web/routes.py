@@ -20,7 +20,8 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.answered.events import CellEvent, Engine, Failed, Finished, Refused, UnknownJob
+from studio.answered.engine import Engine, Refused, UnknownJob
+from studio.answered.events import CellEvent, Failed, Finished
 from studio.asked.branch import Branch
 from studio.asked.compare import AXIS_FIELDS
 from studio.asked.questions import parse

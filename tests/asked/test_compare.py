@@ -12,7 +12,7 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from studio.answered.events import Pace
+from studio.answered.engine import Pace
 from studio.asked import compare
 from studio.asked.compare import MAX_CELLS, Axis, Surface, given_from_link, parse_values, surface_from_dict, values_text
 from studio.asked.requests import ImageToImage, InvalidRequest, TextToImage

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from studio.answered.events import Conversion, Refused
+from studio.answered.engine import Refused
+from studio.answered.models import Conversion
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.conversions import Conversions, target_of
 from studio.checkpoints.inspect import BadCheckpoint

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from studio.answered.events import Download, HubFile, NoSuchModel, Refused
+from studio.answered.engine import Refused
+from studio.answered.models import Download, HubFile, NoSuchModel
 from studio.asked.requests import InvalidRequest
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.download import Hub, suggested

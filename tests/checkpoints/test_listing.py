@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from studio.answered.events import NoSuchModel, Refused
+from studio.answered.engine import Refused
+from studio.answered.models import NoSuchModel
 from studio.asked.requests import InvalidRequest
 from studio.checkpoints import thumbnail
 from studio.checkpoints.catalog import Catalog, Entry

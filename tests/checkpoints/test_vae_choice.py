@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from studio.answered.events import Model, NoSuchModel, Refused
+from studio.answered.engine import Refused
+from studio.answered.models import Model, NoSuchModel
 from studio.asked.requests import InvalidRequest
 from studio.checkpoints.catalog import NO_VAE, VAE_GONE, Catalog, Entry
 from studio.engine.shelf import Shelf

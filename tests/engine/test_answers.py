@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load
 
-from studio.answered.events import Answer, Finished, Refused
+from studio.answered.engine import Answer, Refused
+from studio.answered.events import Finished
 from studio.asked.questions import Question, parse
 from studio.asked.requests import SCHEDULERS, ImageToImage, InvalidRequest
 from studio.engine.engine import DiffusionEngine

@@ -14,7 +14,8 @@ from PIL import Image
 from safetensors.numpy import load
 from safetensors.torch import save_file
 
-from studio.answered.events import Failed, Finished, Model, SurfaceEnded
+from studio.answered.events import Failed, Finished, SurfaceEnded
+from studio.answered.models import Model
 from studio.asked.compare import Axis, Surface
 from studio.asked.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
 from studio.engine.engine import DiffusionEngine

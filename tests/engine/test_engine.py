@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from studio.answered.events import Event, Finished, Loading, Queued, Refused, Started, Step, Stopped, Tokens, UnknownJob
+from studio.answered.engine import Refused, Tokens, UnknownJob
+from studio.answered.events import Event, Finished, Loading, Queued, Started, Step, Stopped
 from studio.asked.requests import SCHEDULERS, ImageToImage, Inpaint, InvalidRequest, TextToImage
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits

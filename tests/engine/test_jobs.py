@@ -9,6 +9,7 @@ import threading
 import pytest
 from PIL import Image
 
+from studio.answered.engine import Refused, UnknownJob
 from studio.answered.events import (
     TERMINAL,
     Event,
@@ -18,11 +19,9 @@ from studio.answered.events import (
     Picture,
     Preview,
     Queued,
-    Refused,
     Started,
     Step,
     Stopped,
-    UnknownJob,
 )
 from studio.asked.requests import ImageToImage, Inpaint, TextToImage
 from studio.engine.jobs import Job, JobBook, Limits, Watcher

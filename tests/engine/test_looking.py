@@ -12,7 +12,7 @@ from diffusers import AutoencoderTiny
 from PIL import Image
 from safetensors.numpy import load
 
-from studio.answered.events import Refused, UnknownJob
+from studio.answered.engine import Refused, UnknownJob
 from studio.asked.questions import DECODABLE
 from studio.asked.requests import ImageToImage, InvalidRequest
 from studio.diffusion import vae

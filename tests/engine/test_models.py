@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from studio.answered.events import Failed, Finished, Model
+from studio.answered.events import Failed, Finished
+from studio.answered.models import Model
 from studio.asked.requests import InvalidRequest
 from studio.checkpoints.options import ModelOptions
 from studio.engine.engine import DiffusionEngine

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from studio.answered.events import Finished, UnknownJob
+from studio.answered.engine import UnknownJob
+from studio.answered.events import Finished
 from studio.asked.branch import Branch
 from studio.engine.engine import DiffusionEngine
 from studio.engine.recorded import Recorded, RecordedAttention

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from studio.answered.engine import Refused, UnknownJob
 from studio.answered.events import (
     CellEvent,
     Event,
@@ -14,12 +15,10 @@ from studio.answered.events import (
     Finished,
     Loading,
     Planned,
-    Refused,
     Step,
     Stopped,
     SurfaceEnded,
     SurfaceEvent,
-    UnknownJob,
 )
 from studio.asked.compare import Surface
 from studio.asked.requests import InvalidRequest

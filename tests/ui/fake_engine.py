@@ -1,6 +1,6 @@
 """An engine without a model: a thread that draws a disc out of noise, one step after the other.
 
-It keeps every promise of `studio.answered.events.Engine` that the page relies on, so the page can be tested
+It keeps every promise of `studio.answered.engine.Engine` that the page relies on, so the page can be tested
 without torch. The prompt steers it: "fail: oom" fails, "slow" takes longer, anything else picks the colour.
 """
 
@@ -23,32 +23,26 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from safetensors.numpy import save
 
+from studio.answered.engine import Answer, EngineStatus, Pace, Refused, Tokens, TokensAnswer, UnknownJob
 from studio.answered.events import (
-    Answer,
     CellEvent,
-    Checkpoint,
-    EngineStatus,
     Event,
     Failed,
     FailureKind,
     Finished,
     JobSummary,
     Loading,
-    Pace,
     Picture,
     Planned,
     Preview,
     Queued,
-    Refused,
     Started,
     Step,
     Stopped,
     SurfaceEnded,
     SurfaceEvent,
-    Tokens,
-    TokensAnswer,
-    UnknownJob,
 )
+from studio.answered.models import Checkpoint
 from studio.asked.branch import Branch, BranchNode
 from studio.asked.compare import Surface
 from studio.asked.questions import DecodedStart, NoisedStart, Question

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from PIL import Image
 
-from studio.answered.events import (
+from studio.answered.engine import Refused
+from studio.answered.models import (
     Conversion,
     Download,
     HubFile,
@@ -16,7 +17,6 @@ from studio.answered.events import (
     ModelKind,
     NoSuchModel,
     PredictionName,
-    Refused,
 )
 from studio.asked.requests import InvalidRequest, Problem
 
@@ -60,7 +60,7 @@ MODELS = (
 
 
 class FakeModels:
-    """Implements `studio.answered.events.Models`."""
+    """Implements `studio.answered.models.Models`."""
 
     def __init__(self) -> None:
         self.reset()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from studio.answered.events import JobSummary, Refused, UnknownJob
+from studio.answered.engine import Refused, UnknownJob
+from studio.answered.events import JobSummary
 from studio.asked.requests import Control, ImageToImage, InvalidRequest, Request, TextToImage
 from studio.ui import live
 

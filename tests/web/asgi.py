@@ -12,8 +12,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.answered.events import Answer as EngineAnswer
-from studio.answered.events import Checkpoint, Event, JobSummary, UnknownJob
+from studio.answered.engine import Answer as EngineAnswer
+from studio.answered.engine import UnknownJob
+from studio.answered.events import Event, JobSummary
+from studio.answered.models import Checkpoint
 from studio.asked.branch import Branch, BranchNode
 from studio.asked.questions import Question
 from studio.asked.requests import Request

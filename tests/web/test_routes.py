@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.types import ASGIApp
 
-from studio.answered.events import JobSummary, Preview, Refused, Started, Step
+from studio.answered.engine import Refused
+from studio.answered.events import JobSummary, Preview, Started, Step
 from studio.asked.questions import LossCurve
 from studio.asked.requests import MAX_IMAGE_BYTES, TextToImage
 from studio.picture.gallery import Gallery

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import save
 
-from studio.answered.events import Answer
+from studio.answered.engine import Answer
 from studio.asked.questions import (
     Architecture,
     Embeddings,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from studio.answered.events import Answer, Refused
+from studio.answered.engine import Answer, Refused
 from studio.asked.questions import Question
 from studio.engine.forks import Fork
 

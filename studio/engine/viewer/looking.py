@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from studio.answered.events import Answer, Refused
+from studio.answered.engine import Answer, Refused
 from studio.asked.questions import Decoded, Heads, LookAgain, SelfAttention
 from studio.asked.requests import ImageToImage, InvalidRequest, Problem, shown, steps_run
 from studio.diffusion import vae

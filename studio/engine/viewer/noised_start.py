@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save
 
-from studio.answered.events import Answer, Refused
+from studio.answered.engine import Answer, Refused
 from studio.asked.questions import DecodedStart, NoisedStart
 from studio.asked.requests import steps_run
 from studio.diffusion import vae

@@ -15,7 +15,8 @@ import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from studio.answered.events import CellEvent, Engine, Failed, Finished, SurfaceEnded
+from studio.answered.engine import Engine
+from studio.answered.events import CellEvent, Failed, Finished, SurfaceEnded
 from studio.asked.compare import AXIS_FIELDS, Surface
 from studio.asked.requests import TextToImage
 from studio.picture import sheet

@@ -15,21 +15,19 @@ from typing import Any
 
 from PIL import Image
 
+from studio.answered.engine import Engine, Refused, UnknownJob
 from studio.answered.events import (
     CellEvent,
-    Engine,
     Failed,
     Finished,
     Loading,
     Planned,
     Queued,
-    Refused,
     Started,
     Step,
     Stopped,
     SurfaceEnded,
     SurfaceEvent,
-    UnknownJob,
 )
 from studio.asked.compare import Axis, Surface
 from studio.asked.requests import InvalidRequest

@@ -15,7 +15,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.events import Engine, UnknownJob
+from studio.answered.engine import Engine, UnknownJob
 from studio.asked.compare import AXIS_FIELDS, MAX_CELLS, AxisField, Surface, given_from_link
 from studio.asked.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, SCHEDULERS, InvalidRequest
 from studio.picture import sheet

@@ -19,19 +19,8 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
-from studio.answered.events import (
-    TERMINAL,
-    Engine,
-    Event,
-    Failed,
-    Finished,
-    Loading,
-    Picture,
-    Queued,
-    Refused,
-    Started,
-    Step,
-)
+from studio.answered.engine import Engine, Refused
+from studio.answered.events import TERMINAL, Event, Failed, Finished, Loading, Picture, Queued, Started, Step
 from studio.asked.requests import KINDS, ImageToImage, InvalidRequest, Kind, Problem, shown
 from studio.picture.gallery import Gallery
 from studio.ui import session

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.events import Engine
+from studio.answered.engine import Engine
 from studio.asked.requests import CONTROL_RANGES, MAX_CONTROLS, PREPROCESSORS, InvalidRequest, Problem, shown
 from studio.ui.drawn import drawn
 from studio.ui.text import words

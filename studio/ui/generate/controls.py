@@ -12,7 +12,8 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.events import Checkpoint, Engine, Refused, Tokens
+from studio.answered.engine import Engine, Refused, Tokens
+from studio.answered.models import Checkpoint
 from studio.asked.requests import CHOICES, KINDS, NOISE_SCHEDULES, PREVIEWS, RANGES, SCHEDULERS, InvalidRequest
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.generate import control, prompt_helper

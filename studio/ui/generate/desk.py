@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.events import Engine, UnknownJob
+from studio.answered.engine import Engine, UnknownJob
 from studio.picture.gallery import Gallery
 from studio.ui import session, watching
 from studio.ui.drawn import QUIET, WATCHING

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.events import Engine
+from studio.answered.engine import Engine
 from studio.asked.requests import Inpaint
 from studio.picture.gallery import Gallery
 from studio.ui import render, session

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.events import Checkpoint
+from studio.answered.models import Checkpoint
 from studio.ui.drawn import drawn
 from studio.ui.text import words
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.events import Engine
+from studio.answered.engine import Engine
 from studio.asked.requests import MAX_CONTROLS, MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
 from studio.picture.metadata import read_png
 from studio.ui.drawn import QUIET, drawn

@@ -10,7 +10,8 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.events import Engine, Model, NoSuchModel, Refused
+from studio.answered.engine import Engine, Refused
+from studio.answered.models import Model, NoSuchModel
 from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.ui import session
 from studio.ui.generate.api import telling

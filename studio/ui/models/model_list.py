@@ -7,7 +7,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from studio.answered.events import Conversion, Download, Engine, Model
+from studio.answered.engine import Engine
+from studio.answered.models import Conversion, Download, Model
 
 
 def viewed(engine: Engine, manages: bool, *, refresh: bool = False) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.events import Engine, NoSuchModel, Refused
+from studio.answered.engine import Engine, Refused
+from studio.answered.models import NoSuchModel
 from studio.asked.requests import InvalidRequest
 from studio.ui import session
 from studio.ui.drawn import QUIET, drawn

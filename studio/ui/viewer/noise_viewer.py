@@ -13,7 +13,8 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.events import Engine, Finished, JobSummary
+from studio.answered.engine import Engine
+from studio.answered.events import Finished, JobSummary
 from studio.asked.requests import NOISE_SCHEDULES, SCHEDULERS, ImageToImage, TextToImage
 from studio.picture.gallery import Gallery
 from studio.ui import render, session

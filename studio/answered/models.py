@@ -1,0 +1,213 @@
+"""The models on this machine: what the catalogue and the Models tab know of them, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One entry of the catalogue; no tensor has been read for it."""
+
+    name: str  # what a request's `checkpoint` says
+    label: str
+    family: str  # "SD 1", "SD 2", "SDXL", ...
+    native_width: int
+    native_height: int
+    size_bytes: int
+    built_in: bool = False
+    num_inference_steps: int = 25  # what suits its kind, as are the next three; the page aims its fields at them
+    guidance_scale: float = 5.0
+    scheduler: str = "dpmpp_2m"
+    noise_schedule: str = "automatic"
+    examples: tuple[str, ...] = ()  # prompts that work well with it
+    words: tuple[str, ...] = ()  # words it knows
+    # The same for the prompt helper: rows of group, label, phrase, other words (checkpoints/vocabulary.py).
+    vocabulary: tuple[tuple[str, ...], ...] = ()
+    note: str = ""
+    controlnets: tuple[str, ...] = ()  # that were found for it, by the names that `Control.model` says
+    # Those of them whose maps can be painted: (name, rows of (what, "#rrggbb")), see checkpoints/palette.py.
+    palettes: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+
+
+ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"]
+
+
+ModelState = Literal[
+    "usable", "incomplete", "unknown", "refused"
+]  # incomplete: it lacks a VAE, and runs with a chosen one
+
+
+ModelPlace = Literal["disk", "ram", "device"]
+
+
+PredictionName = Literal["epsilon", "v_prediction", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One file or diffusers folder of the models folders, as its header tells it; no tensor has been read."""
+
+    id: str  # names it in every call below; says nothing of where it lies
+    kind: ModelKind | None  # None: neither its folder nor its header says
+    name: str  # a checkpoint's is what a request's `checkpoint` says
+    label: str
+    where: str  # the models folder's name and the folders below it, never a whole path
+    state: ModelState
+    reason: str = ""  # why it is incomplete, unknown or refused, one sentence
+    family: str = ""  # "SD 1", "SD 2", "SDXL", ...; "" where it is not known
+    form: str = ""  # "safetensors", "diffusers folder", "pickle", ...
+    precision: str = ""  # "fp16", "fp32 and fp16", ...
+    parts: tuple[str, ...] = ()  # "U-Net", "VAE", "text encoder", ...
+    prediction_type: PredictionName | None = None  # as the file says, or as it was corrected
+    prediction_corrected: bool = False
+    native_width: int | None = None
+    native_height: int | None = None
+    size_bytes: int = 0
+    built_in: bool = False
+    sha256: str | None = None  # None until it has been hashed in the background
+    note: str = ""  # what the owner wrote
+    place: ModelPlace = "disk"
+    has_picture: bool = False  # an embedded or neighbouring preview picture; `Models.picture`
+    origin: str = ""  # the hub's repository that it was fetched from, where this studio did that
+    metadata: tuple[tuple[str, str], ...] = ()  # title, author, licence, trigger words, ... in words
+    convertible: bool = False  # a pickle that "convert safely" may turn into safetensors
+    vae: str = ""  # id of the model whose VAE was chosen for this checkpoint; "" for its own
+    lends_vae_to: tuple[str, ...] = ()  # families whose checkpoints could run with the VAE in it
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryUse:
+    """What the loaded models take, in bytes. On a CPU there is one memory, so `device_*` are None."""
+
+    device_label: str = ""
+    device_models: int | None = None  # weights on the device
+    device_limit: int | None = None  # what they may take before the least recently used is moved to RAM
+    device_free: int | None = None
+    device_total: int | None = None
+    ram_models: int = 0  # weights in RAM
+    ram_limit: int | None = None
+    ram_free: int | None = None
+    ram_total: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubFile:
+    """One file of a repository on the hub."""
+
+    path: str
+    size: int | None
+    sha256: str | None = None  # of large files; the hub knows none for small ones
+    suggested: bool = False  # part of what this studio would need of the repository
+
+
+DownloadState = Literal["waiting", "running", "verifying", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """One download from the hub, from request to end."""
+
+    id: str
+    repository: str
+    files: tuple[str, ...]
+    kind: ModelKind
+    state: DownloadState
+    done_bytes: int = 0
+    total_bytes: int | None = None
+    bytes_per_second: float = 0.0
+    seconds_left: float | None = None
+    message: str = ""  # one sentence: what it is doing, or why it failed and what to do
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """A pickle on its way to a safetensors file beside it."""
+
+    id: str  # the model's
+    name: str  # of the file
+    state: Literal["waiting", "running", "done", "failed"]
+    fraction: float | None = None  # of the new file, None while the old one is read
+    message: str = ""  # where the new file is, or why there is none: the class it names that could run code, ...
+
+
+class NoSuchModel(LookupError):
+    """No model, order or download of this id."""
+
+
+class Models(Protocol):
+    """What the page may ask of the models on this machine. `load` and `unload` only ask: what became of it is told by
+    `found`, `message` and `EngineStatus`. Who may ask is for `studio.web` and the page to say."""
+
+    def found(self, *, refresh: bool = False) -> tuple[Model, ...]:
+        """Everything found, checkpoints first; with `refresh` the folders are looked at anew now. May read headers of
+        new files, so call it off the event loop."""
+        ...
+
+    def load(self, model_id: str) -> None:
+        """Bring a checkpoint to the device as soon as no lane runs. Raises NoSuchModel, or Refused with the reason."""
+        ...
+
+    def unload(self, model_id: str) -> None:
+        """Let a loaded checkpoint go from device and RAM as soon as no lane needs it. Raises NoSuchModel."""
+        ...
+
+    def memory(self) -> MemoryUse:
+        """What the loaded models take and what is free."""
+        ...
+
+    def message(self) -> str:
+        """What became of the last order that failed, one sentence; empty when the last one went well."""
+        ...
+
+    def annotate(self, model_id: str, note: str) -> None:
+        """Remember a note of at most 2,000 characters. Raises NoSuchModel or InvalidRequest."""
+        ...
+
+    def correct(self, model_id: str, prediction_type: PredictionName | None) -> None:
+        """Remember another prediction type than the file says; None forgets it. It counts from the next load on.
+        Raises NoSuchModel or InvalidRequest."""
+        ...
+
+    def choose_vae(self, model_id: str, source_id: str | None) -> None:
+        """Let a checkpoint run with the VAE of another file (a VAE, or a checkpoint that has one), from its next load
+        on; None: its own again. A loaded one is loaded anew. It is remembered. Raises NoSuchModel or InvalidRequest."""
+        ...
+
+    def convert(self, model_id: str) -> None:
+        """Write a safetensors file beside a pickle, in the background, in a process that runs nothing of it. Raises
+        NoSuchModel, or Refused for what is no such file."""
+        ...
+
+    def conversions(self) -> tuple[Conversion, ...]:
+        """Every conversion since the start, newest first."""
+        ...
+
+    def picture(self, model_id: str) -> bytes | None:
+        """A JPEG of at most 512 pixels a side, of the embedded or neighbouring preview; None when there is none."""
+        ...
+
+    def repository(self, repository: str, *, revision: str = "main", token: str | None = None) -> tuple[HubFile, ...]:
+        """What lies in a repository of the hub. Waits for the hub. Raises InvalidRequest or Refused in one sentence."""
+        ...
+
+    def download(
+        self,
+        repository: str,
+        files: tuple[str, ...],
+        *,
+        kind: ModelKind = "checkpoint",
+        revision: str = "main",
+        token: str | None = None,
+    ) -> str:
+        """Fetch files into the models folder; returns the download's id at once. Raises InvalidRequest or Refused."""
+        ...
+
+    def downloads(self) -> tuple[Download, ...]:
+        """Every download since the start, newest first."""
+        ...
+
+    def cancel_download(self, download_id: str) -> None:
+        """Stop a download; what has come is kept for resuming and never listed. Raises NoSuchModel."""
+        ...
