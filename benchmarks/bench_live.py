@@ -22,6 +22,7 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 from benchmarks.common import loaded_engine, native_settings
+from studio.ui import assets
 from studio.ui.page import build
 from studio.web import middleware
 
@@ -37,7 +38,8 @@ RELEASE = """() => {
     const watcher = new MutationObserver(() => {
       if (desk.dataset.job === before || picture.src === shown || !picture.src.startsWith('data:')) return;
       watcher.disconnect();
-      requestAnimationFrame(() => resolve(performance.now() - window.LatentStudio.letGo));
+      const letGo = performance.getEntriesByName('ls-let-go').at(-1).startTime;
+      requestAnimationFrame(() => resolve(performance.now() - letGo));
     });
     watcher.observe(desk, { subtree: true, attributes: true, attributeFilter: ['src', 'data-job'] });
     setTimeout(() => reject(new Error('no preview within 20 s')), 20000);
@@ -106,10 +108,10 @@ def measured(url: str, steps: int, releases: int) -> list[float]:
         page.wait_for_function("document.querySelector('.ls-dot')?.dataset.state === 'ready'")
         page.locator("#text_to_image-prompt textarea").fill("a fox in the snow")
         page.locator("#text_to_image-seed :is(input, textarea)").first.fill("7")
-        page.evaluate("window.LatentStudio.letGo = 0")
         page.locator("#text_to_image-live input").check()
         slider = "document.querySelector('#text_to_image-num_inference_steps input[type=range]')"
-        page.evaluate(f"window.LatentStudio.type({slider}, {steps})")
+        modules = f"(await import('{assets.script().address}')).modules"
+        page.evaluate(f"async () => {modules}['elements.js'].type({slider}, {steps})")
         page.wait_for_function("document.querySelector('#text_to_image-desk').dataset.run === 'running'")
         for number in range(releases + 1):
             page.wait_for_function("document.querySelector('#text_to_image-desk').dataset.run === 'running'")

@@ -2,86 +2,60 @@
 page's events are to behave.
 
 A component's value is data (a view, a list, a status); its script makes elements from it and parses nothing. The
-scripts are served by the studio itself from studio/ui/static.
+scripts are ES modules in studio/ui/static, served as one (studio/ui/assets.py).
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
 
-from studio.ui.text import words
+from studio.ui import assets
+from studio.ui.text import say, words
 
 # Arguments of an event that asks something short, and of one that watches a run. Watching has no limit: it costs next
 # to nothing, and what is watched is admitted by the engine.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 WATCHING: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
-SCRIPTS = (
-    "studio.js",
-    "stage.js",
-    "controls.js",
-    "picture.js",
-    "camera.js",
-    "paint_map.js",
-    "control.js",
-    "start.js",
-    "mask.js",
-    "helper.js",
-    "record.js",
-    "viewer.js",
-    "viewer/painter.js",
-    "viewer/quantities.js",
-    "viewer/chart.js",
-    "viewer/ask.js",
-    "viewer/decoded.js",
-    "viewer/contours.js",
-    "viewer/again.js",
-    "viewer/embeddings.js",
-    "viewer/brush.js",
-    "viewer/timeline.js",
-    "viewer/panes.js",
-    "viewer/schedule.js",
-    "viewer/numbers.js",
-    "viewer/equation.js",
-    "viewer/guidance.js",
-    "viewer/schedules.js",
-    "viewer/forward.js",
-    "viewer/latent.js",
-    "viewer/vae.js",
-    "viewer/words.js",
-    "viewer/attention.js",
-    "live.js",
-    "compare/look.js",
-    "compare/curve.js",
-    "compare/compare.js",
-    "viewer/branches.js",
-    "viewer/architecture.js",
-    "viewer/runs.js",
-    "viewer/export.js",
-    "hub.js",
-    "conversions.js",
-    "models.js",
-)
-_HEAD = "".join(f'<script src="/studio-static/{name}"></script>' for name in SCRIPTS)
+SECONDS_UNTIL_LATE = 10  # after which a block whose script has not come says so
 
 
-def drawn(script: str, *, value: Any = None, events: tuple[str, ...] = (), **props: Any) -> gr.HTML:
-    """An HTML block whose content is drawn by `window.LatentStudio.<script>`; `events` are those it may trigger."""
-    # Gradio finds the events a block may trigger by their quoted names in this text.
-    names = ", ".join(f"'{event}'" for event in events)
-    start = f"window.LatentStudio.{script}({{ element, props, watch, trigger, events: [{names}] }});"
+def drawn(block: str, *, value: Any = None, events: tuple[str, ...] = (), **props: Any) -> gr.HTML:
+    """An HTML block whose content is drawn by the function `block` of static/page.js; `events` are those it may
+    trigger."""
     return gr.HTML(
         value=value if value is not None else {},
         html_template='<div class="ls-mount"></div>',
-        js_on_load=start,
-        head=_HEAD,
+        js_on_load=_start(block, events),
         apply_default_css=False,
         container=False,
         padding=False,
         **props,
     )
+
+
+def _start(block: str, events: tuple[str, ...]) -> str:
+    """The code that Gradio runs once the block is in the page. The script comes as a module, in its own time; a block
+    whose script does not come says so in its place."""
+    # Gradio finds the events a block may trigger by their quoted names in this text.
+    names = ", ".join(f"'{event}'" for event in events)
+    late, absent, failed = (_quoted(text) for text in (say("page.late"), say("page.absent"), say("page.failed")))
+    return (
+        "const say = (text) => element.replaceChildren(Object.assign(document.createElement('p'), "
+        "{ className: 'ls-broken', textContent: text })); "
+        f"const late = setTimeout(() => say({late}), {SECONDS_UNTIL_LATE * 1000}); "
+        f"import('{assets.script().address}').then(({{ mount }}) => mount('{block}', "
+        f"{{ element, props, watch, trigger, events: [{names}], words: {{ failed: {failed} }} }}))"
+        f".catch((error) => {{ console.error(error); say({absent}); }}).finally(() => clearTimeout(late));"
+    )
+
+
+def _quoted(text: str) -> str:
+    """A text as a string of JavaScript."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def stage(tab: str, first: dict[str, Any], sample: str | None = None) -> gr.HTML:

@@ -13,6 +13,9 @@ DEFAULT_LANGUAGE = "en"
 _ENGLISH: Mapping[str, str] = {
     # ------------------------------------------------------------------------------------------------ the frame
     "page.title": "Latent Studio",
+    "page.late": "This part of the page is still on its way from the studio.",
+    "page.absent": "This part of the page did not arrive. Reload the page to try again.",
+    "page.failed": "This part of the page has failed. Reload the page to try again.",
     "tab.text_to_image": "Text to image",
     "tab.image_to_image": "Image to image",
     "tab.inpaint": "Inpaint",
@@ -439,6 +442,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.source.run": "This run's picture",
     "viewer.source.file": "Open a picture…",
     "viewer.source.none": "Open a picture, or make one: PNG, JPEG, WebP or GIF.",
+    "viewer.panel.failed": "This panel has failed. Reload the page to try again.",
     "viewer.ask.failed": "The studio does not answer. Try again.",
     # ---- forward process
     "viewer.tab.forward": "Forward process",

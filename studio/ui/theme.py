@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gradio as gr
 
-STYLES = ("studio.css", "picture.css", "control.css", "viewer.css", "compare.css", "helper.css", "models.css")
+from studio.ui import assets
+
 # Latin first, then Chinese by its simplified forms, as --ls-chinese of the style sheet.
 _CHINESE = (
     "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC",
@@ -93,5 +94,5 @@ def theme() -> gr.themes.Base:
 
 
 def head() -> str:
-    """What stands in the page's head: our style sheets, so that the first paint is already ours."""
-    return "".join(f'<link rel="stylesheet" href="/studio-static/{name}">' for name in STYLES)
+    """What stands in the page's head: our style sheet, so that the first paint is already ours."""
+    return f'<link rel="stylesheet" href="{assets.styles().address}">'

@@ -39,7 +39,7 @@ from studio.export.replay import Replay
 from studio.picture import sheet
 from studio.picture.control_maps import preview
 from studio.picture.gallery import Gallery
-from studio.ui import live, watching
+from studio.ui import assets, live, watching
 from studio.ui.models import model_list
 from studio.ui.text import say
 from studio.web.login import GUEST_HEADER
@@ -327,19 +327,27 @@ class Routes:
         return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=300"})
 
     async def static(self, request: Request) -> Response:
-        """GET /studio-static/{file}: a file of studio/ui/static, revalidated by its etag."""
+        """GET /studio-static/{file}: the page's script and style sheet, which a browser keeps for good (their names
+        change with their content); any other file of studio/ui/static, revalidated by its etag."""
         name = request.path_params["name"]
+        asset = assets.named(name)
+        if asset:
+            content, encoding = await run_in_threadpool(asset.encoded, request.headers.get("accept-encoding", ""))
+            headers = {"cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}
+            headers |= {"content-encoding": encoding} if encoding else {}
+            headers |= {"x-content-type-options": "nosniff"}
+            return Response(content, media_type=asset.media_type, headers=headers)
         media_type = TYPES.get(Path(name).suffix)
         if media_type is None or not _STATIC_NAME.fullmatch(name):
             return _nothing_here()
-        content = await run_in_threadpool(_read, self.static_dir, name)
-        if content is None:
+        file = await run_in_threadpool(_read, self.static_dir, name)
+        if file is None:
             return _nothing_here()
-        etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        etag = f'"{hashlib.sha256(file).hexdigest()[:32]}"'
         headers = {"etag": etag, "cache-control": "no-cache", "x-content-type-options": "nosniff"}
         if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return Response(content, media_type=media_type, headers=headers)
+        return Response(file, media_type=media_type, headers=headers)
 
 
 def _read(folder: Path, name: str) -> bytes | None:

@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from studio.picture.gallery import Gallery
+from studio.ui import assets
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine
 
@@ -29,6 +30,8 @@ FLAGS = [
     "--use-fake-device-for-media-stream",  # a camera that shows a test card
 ]
 
+# In an async function of the page: what the page's modules export, by the names of their files.
+MODULES = f"(await import('{assets.script().address}')).modules"
 
 expect.set_options(timeout=15_000)  # a busy machine is no fault of the page
 

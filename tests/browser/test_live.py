@@ -8,16 +8,15 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Studio
+from tests.browser.conftest import MODULES, Studio
 from tests.browser.test_page import desk, finished, generate, stage
 
 Visitor = Callable[..., Page]
 
 
 def let_go(page: Page, field: str, value: float) -> None:
-    page.evaluate(
-        f"window.LatentStudio.type(document.querySelector('#text_to_image-{field} input[type=range]'), {value})"
-    )
+    slider = f"document.querySelector('#text_to_image-{field} input[type=range]')"
+    page.evaluate(f"async () => {MODULES}['elements.js'].type({slider}, {value})")
 
 
 def test_letting_go_of_a_slider_makes_the_picture_again_from_the_same_noise(visitor: Visitor, studio: Studio) -> None:

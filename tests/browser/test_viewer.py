@@ -13,7 +13,7 @@ from safetensors.numpy import load
 
 from studio.engine.recorded import RecordedAttention
 from studio.engine.viewer import record_format, recorder
-from tests.browser.conftest import Studio, quiet, ready
+from tests.browser.conftest import MODULES, Studio, quiet, ready
 from tests.browser.test_page import finished, generate, stage
 from tests.engine.test_recorder import evaluation
 
@@ -58,8 +58,8 @@ def test_a_key_press_changes_the_picture_before_the_next_frame_and_asks_the_serv
 def test_shaders_and_plain_code_draw_the_same_pictures(viewer: Page) -> None:
     """The two are separate programs; they may differ by the rounding of one grey level."""
     found: dict[str, Any] = viewer.evaluate(
-        """() => {
-          const { Painter } = window.LatentStudio;
+        f"async () => {{ const {{ Painter }} = {MODULES}['viewer/painter.js'];"
+        """
           const [C, H, W] = [4, 7, 5];
           let seed = 1;
           const random = () => { seed = (seed * 16807) % 2147483647; return seed / 1073741823.5 - 1; };
@@ -261,8 +261,9 @@ def test_a_large_run_comes_in_eight_bits_and_in_full_where_one_rests(
 
     viewer.route("**/record/**", answer)
     found = viewer.evaluate(
-        """async () => {
-          const record = new window.LatentStudio.Record('large', 0);
+        f"async () => {{ const {{ Record }} = {MODULES}['record.js'];"
+        """
+          const record = new Record('large', 0);
           await record.grow();
           const take = (k) => [...record.latents(k, 'denoised')];
           const rough = [2, 3, 4, 5].map((k) => record.evaluations[k].rough);

@@ -19,7 +19,7 @@ from PIL import Image
 
 from studio.asked.requests import KINDS, PREVIEWS, RANGES, SCHEDULERS, TextToImage
 from studio.picture.gallery import Gallery
-from studio.ui import drawn, theme
+from studio.ui import assets, drawn, theme
 from studio.ui.generate import api, controls
 from studio.ui.page import build
 from tests.ui.fake_app import launch
@@ -284,9 +284,11 @@ def test_a_broken_upload_is_named(client: Client, tmp_path: Path) -> None:
         client.predict(image=handle_file(str(broken)), prompt="x", api_name="/image_to_image")
 
 
-def test_every_style_sheet_and_script_of_the_page_is_linked() -> None:
-    static = Path(theme.__file__).parent / "static"
-    assert sorted(theme.STYLES) == sorted(path.name for path in static.glob("*.css"))
-    assert sorted(drawn.SCRIPTS) == sorted(path.relative_to(static).as_posix() for path in static.rglob("*.js"))
-    for name in theme.STYLES:
-        assert f"/studio-static/{name}" in theme.head()
+def test_every_style_sheet_and_script_of_the_page_is_in_what_it_loads() -> None:
+    page, replay = assets.source("page.js"), assets.source("replay.js")
+    for path in assets.STATIC.rglob("*.js"):
+        name = path.relative_to(assets.STATIC).as_posix()
+        assert f"// {name}\n" in (replay if name == "replay.js" else page), name
+    assert sorted(assets.STYLES) == sorted(path.name for path in assets.STATIC.glob("*.css"))
+    assert assets.styles().address in theme.head()
+    assert assets.script().address in drawn.drawn("sentence").js_on_load

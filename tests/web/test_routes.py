@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from studio.asked.questions import LossCurve
 from studio.asked.requests import MAX_IMAGE_BYTES, TextToImage
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import parameters_text, picture_info
+from studio.ui import assets
 from studio.web.owner import COOKIE, HEADER, Owner
 from studio.web.routes import Routes
 from tests.export.test_files import recording
@@ -295,6 +297,19 @@ def test_static_files_have_a_type_and_an_etag(studio: Studio, name: str, kind: s
     (studio.static / name).write_text("changed")
     changed = call(studio.app, f"/studio-static/{name}", headers=[("if-none-match", etag)])
     assert (changed.status, changed.body) == (200, b"changed")
+
+
+@pytest.mark.parametrize("asset", [assets.script(), assets.styles()], ids=lambda asset: asset.media_type)
+def test_the_pages_script_and_style_sheet_are_compressed_and_kept_for_good(studio: Studio, asset: assets.Asset) -> None:
+    answer = call(studio.app, asset.address, headers=[("accept-encoding", "gzip")])
+    assert (answer.status, gzip.decompress(answer.body)) == (200, asset.content)
+    assert answer.header("content-encoding") == "gzip"
+    assert answer.header("content-type") == asset.media_type
+    assert answer.header("cache-control") == "public, max-age=31536000, immutable"
+    assert answer.header("vary") == "accept-encoding"
+    plain = call(studio.app, asset.address)
+    assert (plain.body, plain.header("content-encoding")) == (asset.content, None)
+    assert call(studio.app, asset.address.replace("page.", "page.0")).status == 404
 
 
 @pytest.mark.parametrize("name", ["absent.js", "notes.txt", "secret", "viewer", "viewer/", "", "STUDIO.CSS/", ".css"])

@@ -208,7 +208,7 @@ def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
         start,
         {*form.inputs, focus},
         [form.show],
-        js="(...v) => [...v.slice(0, -1), window.LatentStudio.compareFocus || 0]",
+        js="(...v) => [...v.slice(0, -1), Number(document.querySelector('.cmp')?.dataset.focus || 0)]",
         trigger_mode="multiple",
         **WATCHING,
     )

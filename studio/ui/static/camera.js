@@ -1,12 +1,13 @@
 /* A picture from the camera, as a file that goes the way of an upload. Where the browser has no camera to offer (no
    device, or a page that is not served from this machine or by https) there is no button. */
-"use strict";
 
-window.LatentStudio.camera = ({ element, props }) => {
-  const { h, give } = window.LatentStudio;
+import { h } from "./elements.js";
+import { give } from "./picture.js";
+
+export function camera({ element, props }) {
   const LONGEST = 2048; // pixels of the picture's longer side: a larger one is made smaller before it is sent
   const devices = navigator.mediaDevices;
-  if (!devices || !devices.getUserMedia || !devices.enumerateDevices) return;
+  if (!devices?.getUserMedia || !devices.enumerateDevices) return;
   const word = (key) => props.words[key];
 
   const open = h("button", { class: "ls-button ls-camera-open", type: "button", onclick: begin }, word("open"));
@@ -14,7 +15,13 @@ window.LatentStudio.camera = ({ element, props }) => {
   const note = h("p", { class: "ls-camera-note", role: "status" });
   const take = h("button", { class: "ls-button", type: "button", onclick: shoot, disabled: true }, word("take"));
   const away = h("button", { class: "ls-button", type: "button", onclick: () => dialog.close() }, word("cancel"));
-  const dialog = h("dialog", { class: "ls-camera", "aria-label": word("label") }, video, note, h("div", { class: "ls-camera-tools" }, take, away));
+  const dialog = h(
+    "dialog",
+    { class: "ls-camera", "aria-label": word("label") },
+    video,
+    note,
+    h("div", { class: "ls-camera-tools" }, take, away),
+  );
   video.muted = true; // the attribute alone does not count for an element that a script has made
   let stream = null;
 
@@ -31,7 +38,10 @@ window.LatentStudio.camera = ({ element, props }) => {
     take.disabled = true;
     dialog.showModal();
     try {
-      const got = await devices.getUserMedia({ video: { width: { ideal: LONGEST }, facingMode: "environment" }, audio: false });
+      const got = await devices.getUserMedia({
+        video: { width: { ideal: LONGEST }, facingMode: "environment" },
+        audio: false,
+      });
       if (!dialog.open) return stop(got); // closed while the visitor was asked
       stream = got;
       video.srcObject = stream;
@@ -44,7 +54,7 @@ window.LatentStudio.camera = ({ element, props }) => {
     }
   }
 
-  const stop = (one) => one && one.getTracks().forEach((track) => track.stop());
+  const stop = (one) => one?.getTracks().forEach((track) => track.stop());
   dialog.addEventListener("close", () => {
     stop(stream);
     stream = video.srcObject = null;
@@ -61,4 +71,4 @@ window.LatentStudio.camera = ({ element, props }) => {
       dialog.close();
     }, "image/png");
   }
-};
+}

@@ -1,13 +1,21 @@
 /* The section Control: ControlNets with a picture each. Absent while the chosen checkpoint has none. Its pictures are
    uploaded here, once each; the value that Generate sends says where they lie. */
-"use strict";
 
-window.LatentStudio.control = ({ element, props, watch }) => {
-  const { h, fill } = window.LatentStudio;
+import { fill, h } from "./elements.js";
+import { paintMap } from "./paint_map.js";
+
+export function control({ element, props, watch }) {
   const word = (key, values) => fill(props.words[key], values);
   const list = h("div", { class: "ls-control-list" });
   const add = h("button", { class: "ls-button", type: "button", onclick: () => more() }, word("add"));
-  const fold = h("details", { class: "ls-control" }, h("summary", {}, h("i", { "aria-hidden": "true" }), word("label")), h("p", { class: "ls-control-help" }, word("help")), list, add);
+  const fold = h(
+    "details",
+    { class: "ls-control" },
+    h("summary", {}, h("i", { "aria-hidden": "true" }), word("label")),
+    h("p", { class: "ls-control-help" }, word("help")),
+    list,
+    add,
+  );
   let models = [];
   let palettes = {}; // by model: the colours of its maps, where they can be painted
   let native = [512, 512];
@@ -15,7 +23,7 @@ window.LatentStudio.control = ({ element, props, watch }) => {
 
   /** What the server says: which ControlNets there are. */
   function offered() {
-    const now = (props.value && props.value.models) || [];
+    const now = props.value?.models || [];
     if (now.join("\n") === models.join("\n") && props.value && props.value.units) return;
     models = now;
     ({ palettes = {}, size: native = native } = props.value || {});
@@ -25,7 +33,15 @@ window.LatentStudio.control = ({ element, props, watch }) => {
     tell();
   }
   function tell() {
-    const keep = ({ model, path, png, preprocessor, scale, start, end }) => ({ model, path, png, preprocessor, scale, start, end });
+    const keep = ({ model, path, png, preprocessor, scale, start, end }) => ({
+      model,
+      path,
+      png,
+      preprocessor,
+      scale,
+      start,
+      end,
+    });
     props.value = { models, palettes, size: native, units: units.map(keep) };
     add.hidden = units.length >= props.most;
     units.forEach((unit, k) => (unit.title.textContent = word("one", { number: k + 1 })));
@@ -40,14 +56,39 @@ window.LatentStudio.control = ({ element, props, watch }) => {
   }
 
   function drawn() {
-    const unit = { model: models[0], path: "", png: "", preprocessor: props.preprocessors[0][0], scale: 1, start: 0, end: 1 };
+    const unit = {
+      model: models[0],
+      path: "",
+      png: "",
+      preprocessor: props.preprocessors[0][0],
+      scale: 1,
+      start: 0,
+      end: 1,
+    };
     let blob = null;
     let turn = 0;
     unit.title = h("strong", {});
-    const remove = h("button", { class: "ls-pick", type: "button", title: word("remove"), "aria-label": word("remove"), onclick: gone }, "×");
-    const model = h("select", { "aria-label": word("model"), onchange: () => ((unit.model = model.value), suit(), tell()) });
-    const made = h("select", { "aria-label": word("preprocessor"), onchange: () => ((unit.preprocessor = made.value), tell(), look()) }, ...props.preprocessors.map(([name, label]) => h("option", { value: name }, label)));
-    unit.file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/gif", class: "ls-file", "aria-label": word("picture"), onchange: () => unit.file.files[0] && choose(unit.file.files[0]) });
+    const remove = h(
+      "button",
+      { class: "ls-pick", type: "button", title: word("remove"), "aria-label": word("remove"), onclick: gone },
+      "×",
+    );
+    const model = h("select", {
+      "aria-label": word("model"),
+      onchange: () => ((unit.model = model.value), suit(), tell()),
+    });
+    const made = h(
+      "select",
+      { "aria-label": word("preprocessor"), onchange: () => ((unit.preprocessor = made.value), tell(), look()) },
+      ...props.preprocessors.map(([name, label]) => h("option", { value: name }, label)),
+    );
+    unit.file = h("input", {
+      type: "file",
+      accept: "image/png,image/jpeg,image/webp,image/gif",
+      class: "ls-file",
+      "aria-label": word("picture"),
+      onchange: () => unit.file.files[0] && choose(unit.file.files[0]),
+    });
     const name = h("span", {}, word("picture"));
     const map = h("img", { class: "ls-control-map", alt: word("map"), hidden: true });
     const note = h("p", { class: "ls-control-note", role: "status" });
@@ -57,8 +98,21 @@ window.LatentStudio.control = ({ element, props, watch }) => {
       model.replaceChildren(...models.map((one) => h("option", { value: one, selected: one === unit.model }, one)));
       suit();
     };
-    const painter = window.LatentStudio.paintMap({ tab: props.tab, word, told: (png) => ((unit.png = png), (unit.element.dataset.painted = String(!!png)), tell()) });
-    const paint = h("button", { class: "ls-button ls-control-paint", type: "button", "aria-expanded": "false", onclick: () => (painter.element.hidden ? open() : shut()) }, word("paint"));
+    const painter = paintMap({
+      tab: props.tab,
+      word,
+      told: (png) => ((unit.png = png), (unit.element.dataset.painted = String(!!png)), tell()),
+    });
+    const paint = h(
+      "button",
+      {
+        class: "ls-button ls-control-paint",
+        type: "button",
+        "aria-expanded": "false",
+        onclick: () => (painter.element.hidden ? open() : shut()),
+      },
+      word("paint"),
+    );
     const chosen = h("label", { class: "ls-control-made" }, h("span", {}, word("preprocessor")), made);
 
     /** A model with colours of its own is given maps in these colours, painted or not; any other edges or strokes too. */
@@ -70,7 +124,7 @@ window.LatentStudio.control = ({ element, props, watch }) => {
       else if (unit.preprocessor !== "none") made.value = unit.preprocessor = "none";
     }
     function open() {
-      const field = (name) => Number((document.querySelector(`#${props.tab}-${name} input`) || {}).value) || 0;
+      const field = (name) => Number(document.querySelector(`#${props.tab}-${name} input`)?.value) || 0;
       painter.open(palettes[unit.model], [field("width") || native[0], field("height") || native[1]], blob);
       forget();
       drop.hidden = true;
@@ -100,15 +154,41 @@ window.LatentStudio.control = ({ element, props, watch }) => {
     function number(key) {
       const [low, high] = props.ranges[key];
       const shown = h("output", {}, unit[key].toFixed(2));
-      const slider = h("input", { type: "range", min: low, max: high, step: 0.05, value: unit[key], "aria-label": word(key) });
+      const slider = h("input", {
+        type: "range",
+        min: low,
+        max: high,
+        step: 0.05,
+        value: unit[key],
+        "aria-label": word(key),
+      });
       slider.addEventListener("input", () => {
         unit[key] = Number(slider.value);
         shown.textContent = unit[key].toFixed(2);
         tell();
       });
-      return h("label", { class: "ls-control-number", title: word(key === "scale" ? "scale.help" : "span.help") }, h("span", {}, word(key)), slider, shown);
+      return h(
+        "label",
+        { class: "ls-control-number", title: word(key === "scale" ? "scale.help" : "span.help") },
+        h("span", {}, word(key)),
+        slider,
+        shown,
+      );
     }
-    unit.element = h("fieldset", { class: "ls-control-unit" }, h("div", { class: "ls-control-head" }, unit.title, remove), model, drop, paint, painter.element, chosen, note, number("scale"), number("start"), number("end"));
+    unit.element = h(
+      "fieldset",
+      { class: "ls-control-unit" },
+      h("div", { class: "ls-control-head" }, unit.title, remove),
+      model,
+      drop,
+      paint,
+      painter.element,
+      chosen,
+      note,
+      number("scale"),
+      number("start"),
+      number("end"),
+    );
 
     function gone() {
       turn++;
@@ -143,9 +223,12 @@ window.LatentStudio.control = ({ element, props, watch }) => {
     async function look() {
       if (!blob) return;
       const mine = ++turn;
-      const answer = await fetch(`/ask/control-map?preprocessor=${unit.preprocessor}`, { method: "POST", body: blob }).catch(() => null);
+      const answer = await fetch(`/ask/control-map?preprocessor=${unit.preprocessor}`, {
+        method: "POST",
+        body: blob,
+      }).catch(() => null);
       if (mine !== turn) return;
-      const good = answer && answer.ok;
+      const good = answer?.ok;
       note.textContent = good ? "" : answer && answer.status === 400 ? word("unreadable") : word("failed");
       if (good) {
         const shown = await answer.blob();
@@ -171,4 +254,4 @@ window.LatentStudio.control = ({ element, props, watch }) => {
   fold.addEventListener("toggle", () => fold.open && !units.length && more());
   watch("value", offered);
   offered();
-};
+}

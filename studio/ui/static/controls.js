@@ -1,10 +1,10 @@
 /* What Gradio's fields lack: landmarks under a slider, words to put into the prompt, the line above the page. */
-"use strict";
+
+import { fieldIn, h, icon, type } from "./elements.js";
 
 /** Landmarks: words under a slider for values worth knowing; a click goes there. Those of steps and guidance scale
  * follow the checkpoint. */
-window.LatentStudio.landmarks = ({ element, props, watch }) => {
-  const { h, type } = window.LatentStudio;
+export function landmarks({ element, props, watch }) {
   const go = (value) => {
     const slider = document.querySelector(`#${props.field} input[type=range]`);
     if (slider) type(slider, value);
@@ -14,11 +14,10 @@ window.LatentStudio.landmarks = ({ element, props, watch }) => {
   const draw = () => element.replaceChildren(h("div", { class: "ls-landmarks" }, ...(props.value || []).map(mark)));
   watch("value", draw);
   draw();
-};
+}
 
 /** Example prompts: a click types one. */
-window.LatentStudio.examples = ({ element, props, watch }) => {
-  const { h, type, fieldIn } = window.LatentStudio;
+export function examples({ element, props, watch }) {
   function draw() {
     const examples = props.value || [];
     if (!examples.length) return element.replaceChildren();
@@ -28,16 +27,19 @@ window.LatentStudio.examples = ({ element, props, watch }) => {
       type(field, text);
       field.focus();
     };
-    const cards = examples.map((text) => h("button", { class: "ls-example", type: "button", onclick: () => choose(text) }, text));
-    element.replaceChildren(h("div", { class: "ls-examples" }, h("h2", {}, props.words.examples), h("div", {}, ...cards)));
+    const cards = examples.map((text) =>
+      h("button", { class: "ls-example", type: "button", onclick: () => choose(text) }, text),
+    );
+    element.replaceChildren(
+      h("div", { class: "ls-examples" }, h("h2", {}, props.words.examples), h("div", {}, ...cards)),
+    );
   }
   watch("value", draw);
   draw();
-};
+}
 
 /** The line above the page: the name, what the engine is doing, light or dark. */
-window.LatentStudio.header = ({ element, props, watch }) => {
-  const { h, icon } = window.LatentStudio;
+export function header({ element, props, watch }) {
   const dot = h("i", { class: "ls-dot" });
   const text = h("span", {});
   const state = h("p", { class: "ls-engine", role: "status" }, dot, text);
@@ -45,14 +47,21 @@ window.LatentStudio.header = ({ element, props, watch }) => {
     const dark = document.body.classList.toggle("dark");
     localStorage.setItem("latent-studio-theme", dark ? "dark" : "light");
   };
-  const theme = h("button", { class: "ls-round", type: "button", onclick: turn, "aria-label": props.words.theme, title: props.words.theme }, icon("theme"));
+  const theme = h(
+    "button",
+    { class: "ls-round", type: "button", onclick: turn, "aria-label": props.words.theme, title: props.words.theme },
+    icon("theme"),
+  );
   const leave = h("a", { class: "ls-leave", href: "/logout", hidden: true }, props.words.leave);
   const mark = h("span", { class: "ls-mark", "aria-hidden": "true" });
   element.replaceChildren(h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, leave, theme));
   function draw() {
     const status = props.value || {};
     dot.dataset.state = status.state || "starting";
-    const share = status.state === "loading" && typeof status.fraction === "number" ? ` ${Math.round(status.fraction * 100)} %` : "";
+    const share =
+      status.state === "loading" && typeof status.fraction === "number"
+        ? ` ${Math.round(status.fraction * 100)} %`
+        : "";
     text.textContent = (status.message || props.words.starting) + share;
     state.title = status.device || "";
     leave.hidden = !status.leave;
@@ -61,8 +70,9 @@ window.LatentStudio.header = ({ element, props, watch }) => {
   watch("value", draw);
   draw();
   const chosen = localStorage.getItem("latent-studio-theme");
-  if (chosen && !new URLSearchParams(location.search).has("__theme")) document.body.classList.toggle("dark", chosen === "dark");
-};
+  if (chosen && !new URLSearchParams(location.search).has("__theme"))
+    document.body.classList.toggle("dark", chosen === "dark");
+}
 
 /** The tab somebody was in is the one a reload opens; a new browser tab begins with the first, or with the one that its
     address names (`addresses`: what stands between # and : to the tab's label). */
@@ -80,15 +90,16 @@ function keepTab(addresses) {
   if (linked || (kept && !location.search && !location.hash)) open(300);
   document.addEventListener("click", ({ target }) =>
     requestAnimationFrame(() => {
-      const chosen = target.closest?.("#tabs .overflow-dropdown button") || tabs().find((one) => one.getAttribute("aria-selected") === "true");
+      const chosen =
+        target.closest?.("#tabs .overflow-dropdown button") ||
+        tabs().find((one) => one.getAttribute("aria-selected") === "true");
       if (chosen) sessionStorage.setItem(KEPT, chosen.textContent.trim());
     }),
   );
 }
 
 /** One quiet sentence. */
-window.LatentStudio.sentence = ({ element, props, watch }) => {
-  const { h } = window.LatentStudio;
+export function sentence({ element, props, watch }) {
   const line = h("p", { class: props.css, role: "status" });
   element.replaceChildren(line);
   const draw = () => {
@@ -96,4 +107,4 @@ window.LatentStudio.sentence = ({ element, props, watch }) => {
   };
   watch("value", draw);
   draw();
-};
+}

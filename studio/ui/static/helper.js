@@ -1,25 +1,44 @@
 /* The prompt helper: words the model knows as chips that go where they belong in the prompt, a prompt by chance, and a
    kind word when the prompt has none of them. Folded until somebody opens it. */
-"use strict";
+
+import { fieldIn, fill, h, type } from "./elements.js";
 
 /** What the prompt becomes when a word is chosen. `world`: groups as the helper is given them. Pure. */
-window.LatentStudio.compose = (() => {
+export const compose = (() => {
   const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
   const whole = (text) => new RegExp(`(?<![\\p{L}\\p{N}])${escaped(text)}(?![\\p{L}\\p{N}])`, "iu");
-  const tidy = (text) => text.replace(/\s+,/g, ",").replace(/\s{2,}/g, " ").trim();
+  const tidy = (text) =>
+    text
+      .replace(/\s+,/g, ",")
+      .replace(/\s{2,}/g, " ")
+      .trim();
   const rowsOf = (world, key) => world.groups.find((group) => group.key === key)?.words || [];
   const namesOf = (row) => [row.phrase, row.label, ...row.others];
 
   /** Every way a prompt names a flat colour behind, longest first. */
   const grounds = (world) => [
-    ...rowsOf(world, "backgrounds").flatMap((row) => [row.label, ...row.others].flatMap((name) => [row.phrase.replace(row.label, name), `on a ${name} background`, `, ${name} background`, `on ${name}`])),
+    ...rowsOf(world, "backgrounds").flatMap((row) =>
+      [row.label, ...row.others].flatMap((name) => [
+        row.phrase.replace(row.label, name),
+        `on a ${name} background`,
+        `, ${name} background`,
+        `on ${name}`,
+      ]),
+    ),
     ...rowsOf(world, "scenes").flatMap((row) => [row.phrase, ...row.others]),
   ];
 
   function find(text, phrases) {
     for (const phrase of [...phrases].sort((a, b) => b.length - a.length)) {
       const found = whole(phrase.replace(/^, /, "")).exec(text);
-      if (found) return { start: phrase.startsWith(", ") && text.slice(found.index - 2, found.index) === ", " ? found.index - 2 : found.index, end: found.index + found[0].length };
+      if (found)
+        return {
+          start:
+            phrase.startsWith(", ") && text.slice(found.index - 2, found.index) === ", "
+              ? found.index - 2
+              : found.index,
+          end: found.index + found[0].length,
+        };
     }
     return null;
   }
@@ -40,7 +59,9 @@ window.LatentStudio.compose = (() => {
       const head = text.slice(0, at).trimEnd();
       const relations = rowsOf(world, "relations").flatMap(namesOf);
       const open = !head || relations.some((name) => new RegExp(`${escaped(name)}$`, "i").test(head));
-      const size = rowsOf(world, "sizes").flatMap(namesOf).find((name) => new RegExp(`(^|\\s)${escaped(name)}$`, "i").test(head));
+      const size = rowsOf(world, "sizes")
+        .flatMap(namesOf)
+        .find((name) => new RegExp(`(^|\\s)${escaped(name)}$`, "i").test(head));
       if (size) return put(text, at, row.label);
       if (open) return put(text, at, row.phrase);
       const and = rowsOf(world, "relations").find((one) => one.label === "and");
@@ -62,7 +83,10 @@ window.LatentStudio.compose = (() => {
       return tidy(`${head} ${row.label} ${text.slice(first.start)}`);
     },
     places(text, row, world) {
-      const there = find(text, rowsOf(world, "places").flatMap((one) => [one.phrase, ...one.others]));
+      const there = find(
+        text,
+        rowsOf(world, "places").flatMap((one) => [one.phrase, ...one.others]),
+      );
       return there ? swap(text, there, row.phrase) : put(text, beforeGround(text, world), row.phrase);
     },
     relations(text, row, world) {
@@ -78,9 +102,16 @@ window.LatentStudio.compose = (() => {
 
   return {
     /** The prompt with the word of a group in it. */
-    insert: (text, group, row, world) => (ways[group === "backgrounds" || group === "scenes" ? "ground" : group] || ((t, r) => put(t, t.length, r.phrase)))(text, row, world),
+    insert: (text, group, row, world) =>
+      (
+        ways[group === "backgrounds" || group === "scenes" ? "ground" : group] || ((t, r) => put(t, t.length, r.phrase))
+      )(text, row, world),
     /** Whether a prompt has any word the model knows. */
-    knows: (text, world) => world.groups.some(({ key, words }) => key !== "relations" && words.some((row) => [...new Set(namesOf(row))].some((name) => whole(name).test(text)))),
+    knows: (text, world) =>
+      world.groups.some(
+        ({ key, words }) =>
+          key !== "relations" && words.some((row) => [...new Set(namesOf(row))].some((name) => whole(name).test(text))),
+      ),
     /** A prompt by chance. `random()` is in [0, 1). */
     surprise(world, random) {
       const pick = (key) => {
@@ -102,8 +133,7 @@ window.LatentStudio.compose = (() => {
 })();
 
 /** The helper of one prompt field. */
-window.LatentStudio.helper = ({ element, props, watch }) => {
-  const { h, fill, type, fieldIn, compose } = window.LatentStudio;
+export function helper({ element, props, watch }) {
   let open = false;
   let wanted = "";
   const say = (key, values) => fill(props.words[key], values);
@@ -119,18 +149,36 @@ window.LatentStudio.helper = ({ element, props, watch }) => {
   const insert = (group, row) => set(compose.insert(fieldIn(props.field)?.value || "", group, row, world()));
 
   const chip = (group, row) => {
-    const swatch = group === "backgrounds" ? h("i", { class: "ls-swatch", style: `background: ${CSS.supports("color", row.label) ? row.label : "transparent"}` }) : null;
-    return h("button", { class: "ls-chip", type: "button", title: row.phrase, onclick: () => insert(group, row) }, swatch, row.label);
+    const swatch =
+      group === "backgrounds"
+        ? h("i", {
+            class: "ls-swatch",
+            style: `background: ${CSS.supports("color", row.label) ? row.label : "transparent"}`,
+          })
+        : null;
+    return h(
+      "button",
+      { class: "ls-chip", type: "button", title: row.phrase, onclick: () => insert(group, row) },
+      swatch,
+      row.label,
+    );
   };
   const note = h("p", { class: "ls-helper-note", role: "status", hidden: true });
   const list = h("div", { class: "ls-helper-groups" });
 
   function fillList() {
     const rows = world().groups.map(({ key, words }) => {
-      const fitting = words.filter((row) => [row.label, ...row.others].some((name) => name.toLowerCase().includes(wanted)));
+      const fitting = words.filter((row) =>
+        [row.label, ...row.others].some((name) => name.toLowerCase().includes(wanted)),
+      );
       if (!fitting.length) return null;
       const title = `${props.field}-${key}`;
-      return h("div", { class: "ls-helper-group", role: "group", "aria-labelledby": title }, h("h3", { id: title }, say(`group.${key}`)), h("div", { class: "ls-chips" }, ...fitting.map((row) => chip(key, row))));
+      return h(
+        "div",
+        { class: "ls-helper-group", role: "group", "aria-labelledby": title },
+        h("h3", { id: title }, say(`group.${key}`)),
+        h("div", { class: "ls-chips" }, ...fitting.map((row) => chip(key, row))),
+      );
     });
     const found = rows.filter(Boolean);
     list.replaceChildren(...(found.length ? found : [h("p", { class: "ls-helper-none" }, say("nothing"))]));
@@ -147,9 +195,29 @@ window.LatentStudio.helper = ({ element, props, watch }) => {
       draw();
       element.querySelector(".ls-helper-open").focus();
     };
-    const fold = h("button", { class: "ls-helper-open", type: "button", "aria-expanded": String(open), onclick: turn }, h("i", { "aria-hidden": "true" }), say("open", { label }));
-    const surprise = h("button", { class: "ls-helper-surprise", type: "button", title: say("surprise.title"), onclick: () => set(compose.surprise(world(), Math.random)) }, say("surprise"));
-    const find = h("input", { class: "ls-helper-find", type: "search", value: wanted, placeholder: say("find"), "aria-label": say("find") });
+    const fold = h(
+      "button",
+      { class: "ls-helper-open", type: "button", "aria-expanded": String(open), onclick: turn },
+      h("i", { "aria-hidden": "true" }),
+      say("open", { label }),
+    );
+    const surprise = h(
+      "button",
+      {
+        class: "ls-helper-surprise",
+        type: "button",
+        title: say("surprise.title"),
+        onclick: () => set(compose.surprise(world(), Math.random)),
+      },
+      say("surprise"),
+    );
+    const find = h("input", {
+      class: "ls-helper-find",
+      type: "search",
+      value: wanted,
+      placeholder: say("find"),
+      "aria-label": say("find"),
+    });
     find.addEventListener("input", () => {
       wanted = find.value.trim().toLowerCase();
       fillList();
@@ -175,4 +243,4 @@ window.LatentStudio.helper = ({ element, props, watch }) => {
   document.addEventListener("change", (event) => event.target === fieldIn(props.field) && look());
   watch("value", draw);
   draw();
-};
+}

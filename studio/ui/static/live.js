@@ -5,9 +5,8 @@
    Gradio takes some 80 ms of the browser's time to send the form, and on two cores the U-Net's as well. So what moved is
    told in a request of its own, which answers with the new run's first frame; the form is sent when that is drawn, or
    after a moment without. The form has the last word: it finds this very run, or replaces it. */
-"use strict";
 
-(() => {
+export function liveMode() {
   const TAB = "text_to_image";
   const FORM_WAITS = 250; // ms for the first frame; a slower model does not notice
   const NO_ANSWER = 5000; // ms after which the next wish no longer waits for the one before
@@ -34,8 +33,12 @@
     timer = setTimeout(answered, NO_ANSWER);
     const number = ++wishes;
     // Gradio's sliders tell their value on input; a frame later the click carries it. A newer wish sends its own form.
-    const send = () => requestAnimationFrame(() => number === wishes && document.getElementById(`${TAB}-live-go`).click());
-    const told = waiting && moved.size && !edited ? `/again/${encodeURIComponent(waiting)}?${new URLSearchParams([...moved])}` : "";
+    const send = () =>
+      requestAnimationFrame(() => number === wishes && document.getElementById(`${TAB}-live-go`).click());
+    const told =
+      waiting && moved.size && !edited
+        ? `/again/${encodeURIComponent(waiting)}?${new URLSearchParams([...moved])}`
+        : "";
     moved.clear();
     if (told) firstFrame(told, number, send);
     else send();
@@ -66,7 +69,8 @@
   });
   for (const kind of ["input", "click"]) {
     document.addEventListener(kind, ({ target }) => {
-      if (target instanceof Element && target.closest(`#${TAB}-desk .ls-controls`) && !target.closest(".ls-slider")) edited = true;
+      if (target instanceof Element && target.closest(`#${TAB}-desk .ls-controls`) && !target.closest(".ls-slider"))
+        edited = true;
     });
   }
   // A slider that came back to where it was tells no change, but its run is gone.
@@ -75,7 +79,7 @@
     const field = event.target;
     if (!field.matches("input[type=range], .ls-slider input[type=number]") || !field.closest(`#${TAB}-desk`)) return;
     if (!isLive()) return;
-    window.LatentStudio.letGo = performance.now(); // for the benchmark
+    performance.mark("ls-let-go"); // for the benchmark
     const slider = field.closest(".ls-slider");
     if (slider) moved.set(slider.id.slice(TAB.length + 1), field.value);
     wish();
@@ -87,4 +91,4 @@
       if (waiting !== null && target.dataset.job && target.dataset.job !== waiting) answered();
     }
   }).observe(document.documentElement, { subtree: true, attributes: true, attributeFilter: ["data-job"] });
-})();
+}

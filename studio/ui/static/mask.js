@@ -1,13 +1,12 @@
 /* A mask, painted over the uploaded picture on a canvas of our own. The picture never leaves the page again: what is sent
    is a PNG of one channel, made here. */
-"use strict";
 
-(() => {
+import { h, icon, shown } from "./elements.js";
+
 const LONGEST = 1024; // pixels of the mask's longer side; a finer one is of no use to latents of 8 x 8 pixels
 const UNDO = 24;
 
-window.LatentStudio.mask = ({ element, props }) => {
-  const { h, icon, shown } = window.LatentStudio;
+export function mask({ element, props }) {
   const word = (key) => props.words[key];
   const field = (name) => document.getElementById(`${props.tab}-${name}`);
 
@@ -15,10 +14,24 @@ window.LatentStudio.mask = ({ element, props }) => {
   const canvas = h("canvas", { class: "ls-mask-canvas", tabindex: 0, role: "img", "aria-label": word("canvas") });
   const cursor = h("i", { class: "ls-mask-cursor", hidden: true, "aria-hidden": "true" });
   const sheet = h("div", { class: "ls-mask-sheet" }, picture, canvas, cursor);
-  const size = h("input", { type: "range", min: 1, max: 100, value: 28, class: "ls-mask-size", "aria-label": word("size"), title: word("size") });
+  const size = h("input", {
+    type: "range",
+    min: 1,
+    max: 100,
+    value: 28,
+    class: "ls-mask-size",
+    "aria-label": word("size"),
+    title: word("size"),
+  });
   const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/gif", hidden: true });
   const note = h("p", { class: "ls-mask-note", role: "status" }, word("hint"));
-  const button = (name, press, drawn) => h("button", { class: "ls-pick", type: "button", onclick: press, title: word(name) }, drawn ? icon(drawn) : null, word(name));
+  const button = (name, press, drawn) =>
+    h(
+      "button",
+      { class: "ls-pick", type: "button", onclick: press, title: word(name) },
+      drawn ? icon(drawn) : null,
+      word(name),
+    );
   const brush = button("brush", () => choose(false), "inpaint");
   const eraser = button("eraser", () => choose(true), "eraser");
   const undoButton = button("undo", undo, "undo");
@@ -27,7 +40,10 @@ window.LatentStudio.mask = ({ element, props }) => {
   const tools = h(
     "div",
     { class: "ls-mask-tools", role: "toolbar", "aria-label": word("canvas") },
-    brush, eraser, size, undoButton,
+    brush,
+    eraser,
+    size,
+    undoButton,
     button("invert", () => change(() => paintAll((alpha) => 255 - alpha))),
     button("clear", () => change(() => paintAll(() => 0))),
     button("upload", () => file.click()),
@@ -50,7 +66,7 @@ window.LatentStudio.mask = ({ element, props }) => {
 
   /** Gradio's upload field shows the picture; where it has one, the editor takes its place. */
   function look() {
-    const given = field("image") && field("image").querySelector("img");
+    const given = field("image")?.querySelector("img");
     const now = given ? given.src : "";
     if (now === source) return;
     source = now;
@@ -77,7 +93,10 @@ window.LatentStudio.mask = ({ element, props }) => {
   });
   /** A picture's pixels at the mask's size, four bytes each. */
   function pixelsOf(source) {
-    const scratch = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height }).getContext("2d");
+    const scratch = Object.assign(document.createElement("canvas"), {
+      width: canvas.width,
+      height: canvas.height,
+    }).getContext("2d");
     scratch.drawImage(source, 0, 0, canvas.width, canvas.height);
     return scratch.getImageData(0, 0, canvas.width, canvas.height).data;
   }
@@ -93,10 +112,12 @@ window.LatentStudio.mask = ({ element, props }) => {
 
   /** The sheet has the shape of the canvas that is to be made: the picture, and what it is extended by. */
   function place() {
-    const by = Object.fromEntries(["left", "right", "up", "down"].map((side) => {
-      const input = field(`extend_${side}`) && field(`extend_${side}`).querySelector("input");
-      return [side, Math.min(1024, Math.max(0, (input && Number(input.value)) || 0))];
-    }));
+    const by = Object.fromEntries(
+      ["left", "right", "up", "down"].map((side) => {
+        const input = field(`extend_${side}`)?.querySelector("input");
+        return [side, Math.min(1024, Math.max(0, (input && Number(input.value)) || 0))];
+      }),
+    );
     const [w, hh] = [picture.naturalWidth || 1, picture.naturalHeight || 1];
     const [width, height] = [w + by.left + by.right, hh + by.up + by.down];
     sheet.style.aspectRatio = `${width} / ${height}`;
@@ -121,7 +142,10 @@ window.LatentStudio.mask = ({ element, props }) => {
 
   function at(event) {
     const box = canvas.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * canvas.width, ((event.clientY - box.top) / box.height) * canvas.height];
+    return [
+      ((event.clientX - box.left) / box.width) * canvas.width,
+      ((event.clientY - box.top) / box.height) * canvas.height,
+    ];
   }
   function line(from, to) {
     pen.globalCompositeOperation = erasing ? "destination-out" : "source-over";
@@ -238,13 +262,18 @@ window.LatentStudio.mask = ({ element, props }) => {
     if (mine === sending) props.value = png ? { png } : {};
   }
 
-  new MutationObserver(look).observe(field("image") || document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ["src"] });
+  new MutationObserver(look).observe(field("image") || document.body, {
+    subtree: true,
+    childList: true,
+    attributes: true,
+    attributeFilter: ["src"],
+  });
   document.addEventListener("input", (event) => {
-    if (event.target.closest && event.target.closest(".ls-extend") && shown(editor)) place();
+    if (event.target.closest?.(".ls-extend") && shown(editor)) place();
   });
   choose(false);
   look();
-};
+}
 
 /** Values from 0 to 255 => a grey PNG of one channel, in base64; 128 and more is white, the rest black. */
 async function encoded(values, width, height) {
@@ -252,12 +281,19 @@ async function encoded(values, width, height) {
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) rows[y * (width + 1) + 1 + x] = values[y * width + x] >= 128 ? 255 : 0;
   }
-  const packed = new Uint8Array(await new Response(new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"))).arrayBuffer());
+  const packed = new Uint8Array(
+    await new Response(new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"))).arrayBuffer(),
+  );
   const header = new DataView(new ArrayBuffer(13));
   header.setUint32(0, width);
   header.setUint32(4, height);
   header.setUint8(8, 8); // bits a pixel, then colour type 0: grey
-  const parts = [new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]), chunk("IHDR", new Uint8Array(header.buffer)), chunk("IDAT", packed), chunk("IEND", new Uint8Array())];
+  const parts = [
+    new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]),
+    chunk("IHDR", new Uint8Array(header.buffer)),
+    chunk("IDAT", packed),
+    chunk("IEND", new Uint8Array()),
+  ];
   const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
   let text = "";
   for (let k = 0; k < bytes.length; k += 32768) text += String.fromCharCode(...bytes.subarray(k, k + 32768));
@@ -268,7 +304,10 @@ function chunk(kind, body) {
   const out = new DataView(new ArrayBuffer(body.length + 12));
   const bytes = new Uint8Array(out.buffer);
   out.setUint32(0, body.length);
-  bytes.set([...kind].map((letter) => letter.charCodeAt(0)), 4);
+  bytes.set(
+    [...kind].map((letter) => letter.charCodeAt(0)),
+    4,
+  );
   bytes.set(body, 8);
   out.setUint32(8 + body.length, crc32(bytes.subarray(4, 8 + body.length)));
   return bytes;
@@ -282,4 +321,3 @@ function crc32(bytes) {
   }
   return ~crc >>> 0;
 }
-})();

@@ -1,8 +1,10 @@
 /* The tab Models: a list of everything found, a drawer with the details of one, and what memory is taken. */
-"use strict";
 
-window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
-  const { h, fill, icon, shown } = window.LatentStudio;
+import { conversions } from "./conversions.js";
+import { fill, h, icon, shown } from "./elements.js";
+import { hub } from "./hub.js";
+
+export function models({ element, props, watch, trigger: send }) {
   const say = (key, values) => fill(props.words[key], values);
   const LOOK_MILLISECONDS = 1000; // while something is under way, or was asked for just now
   const IDLE_LOOKS = 5; // otherwise at every fifth look
@@ -12,7 +14,8 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
   const GIB = 2 ** 30;
   const state = { search: "", kind: "", family: "", rows: ROWS, open: null };
 
-  const bytes = (n) => (n >= GIB ? `${(n / GIB).toFixed(n >= 10 * GIB ? 0 : 1)} GB` : `${Math.max(1, Math.round(n / 2 ** 20))} MB`);
+  const bytes = (n) =>
+    n >= GIB ? `${(n / GIB).toFixed(n >= 10 * GIB ? 0 : 1)} GB` : `${Math.max(1, Math.round(n / 2 ** 20))} MB`;
   let found = {}; // the last answer of /models-found
   let etag = "";
   let asking = false;
@@ -28,18 +31,32 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
 
   const memory = h("div", { class: "ls-memory" });
   const message = h("p", { class: "ls-models-message", role: "status", hidden: true });
-  const search = h("input", { type: "search", class: "ls-models-search", placeholder: say("search"), "aria-label": say("search") });
+  const search = h("input", {
+    type: "search",
+    class: "ls-models-search",
+    placeholder: say("search"),
+    "aria-label": say("search"),
+  });
   const kinds = h("div", { class: "ls-models-kinds", role: "group", "aria-label": say("kinds") });
   const families = h("select", { class: "ls-models-family", "aria-label": say("families") });
-  const again = h("button", { type: "button", class: "ls-button", onclick: () => refresh() }, icon("reuse"), say("refresh"));
+  const again = h(
+    "button",
+    { type: "button", class: "ls-button", onclick: () => refresh() },
+    icon("reuse"),
+    say("refresh"),
+  );
   const tools = h("div", { class: "ls-models-tools" }, search, kinds, families, again);
   const list = h("ul", { class: "ls-models-list", "aria-label": say("list") });
-  const more = h("button", { type: "button", class: "ls-button ls-models-more", onclick: () => ((state.rows += ROWS), draw()) }, say("more"));
+  const more = h(
+    "button",
+    { type: "button", class: "ls-button ls-models-more", onclick: () => ((state.rows += ROWS), draw()) },
+    say("more"),
+  );
   const none = h("div", { class: "ls-models-none" });
   const drawer = h("aside", { class: "ls-model-drawer", "aria-label": say("details"), hidden: true });
   const listeners = [];
-  const converted = window.LatentStudio.conversions({ say, told: (listener) => listeners.push(listener) });
-  const extra = window.LatentStudio.hub({ say, trigger, bytes, watch, props, told: (listener) => listeners.push(listener) });
+  const converted = conversions({ say, told: (listener) => listeners.push(listener) });
+  const extra = hub({ say, trigger, bytes, watch, props, told: (listener) => listeners.push(listener) });
   element.replaceChildren(
     h(
       "div",
@@ -52,7 +69,10 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
       h("div", { class: "ls-models-body" }, h("div", { class: "ls-models-main" }, list, more, none), drawer),
     ),
   );
-  search.addEventListener("input", () => ((state.search = search.value.trim().toLowerCase()), (state.rows = ROWS), draw()));
+  search.addEventListener(
+    "input",
+    () => ((state.search = search.value.trim().toLowerCase()), (state.rows = ROWS), draw()),
+  );
   families.addEventListener("change", () => ((state.family = families.value), (state.rows = ROWS), draw()));
 
   /* -------------------------------------------------------------------------------------------------- news */
@@ -102,7 +122,10 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
     const others = free === null || free === undefined ? 0 : Math.max(0, whole - used - free);
     const share = (n) => `${Math.min(100, (100 * n) / whole).toFixed(2)}%`;
     const track = h("div", { class: "ls-memory-track", "aria-hidden": "true" });
-    for (const [name, n] of [["models", used], ["others", others]]) {
+    for (const [name, n] of [
+      ["models", used],
+      ["others", others],
+    ]) {
       const piece = h("i", { class: `ls-memory-${name}` });
       piece.style.width = share(n);
       track.append(piece);
@@ -114,7 +137,12 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
     }
     const told = say("memory.used", { used: used ? bytes(used) : "0 MB", total: total ? bytes(total) : "?" });
     const left = free === null || free === undefined ? "" : say("memory.free", { free: bytes(free) });
-    return h("div", { class: "ls-memory-bar" }, h("p", {}, h("strong", {}, label), h("span", {}, told), h("span", {}, left)), track);
+    return h(
+      "div",
+      { class: "ls-memory-bar" },
+      h("p", {}, h("strong", {}, label), h("span", {}, told), h("span", {}, left)),
+      track,
+    );
   }
 
   function drawMemory() {
@@ -123,7 +151,9 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
     if (m.device_models !== null && m.device_models !== undefined) {
       bars.push(bar(m.device_label, m.device_models, m.device_limit, m.device_free, m.device_total));
     }
-    bars.push(bar(say(bars.length ? "memory.ram" : "memory.only"), m.ram_models || 0, m.ram_limit, m.ram_free, m.ram_total));
+    bars.push(
+      bar(say(bars.length ? "memory.ram" : "memory.only"), m.ram_models || 0, m.ram_limit, m.ram_free, m.ram_total),
+    );
     memory.replaceChildren(...bars);
   }
 
@@ -134,15 +164,28 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
         const choose = () => ((state.kind = kind), (state.rows = ROWS), draw());
         const label = say(`kind.${kind || "all"}`);
         const count = kind ? counts[kind] : all().length;
-        const attributes = { type: "button", class: "ls-pick", "aria-pressed": String(state.kind === kind), onclick: choose };
+        const attributes = {
+          type: "button",
+          class: "ls-pick",
+          "aria-pressed": String(state.kind === kind),
+          onclick: choose,
+        };
         return h("button", attributes, `${label} `, h("b", {}, String(count)));
       }),
     );
   }
 
   function drawFamilies() {
-    const found = [...new Set(all().map((model) => model.family).filter(Boolean))].sort();
-    const options = ["", ...found].map((f) => h("option", { value: f, selected: f === state.family }, f || say("family.all")));
+    const found = [
+      ...new Set(
+        all()
+          .map((model) => model.family)
+          .filter(Boolean),
+      ),
+    ].sort();
+    const options = ["", ...found].map((f) =>
+      h("option", { value: f, selected: f === state.family }, f || say("family.all")),
+    );
     families.replaceChildren(...options);
     families.hidden = found.length < 2;
   }
@@ -177,13 +220,18 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
       click.stopPropagation();
       go();
     };
-    return h("button", { type: "button", class: "ls-button", "aria-label": say(`${label}.of`, { name: model.label }), onclick: press }, say(label));
+    return h(
+      "button",
+      { type: "button", class: "ls-button", "aria-label": say(`${label}.of`, { name: model.label }), onclick: press },
+      say(label),
+    );
   }
 
   function action(model) {
     if (!view().manages) return null;
     const converting = (view().conversions || []).some((c) => c.id === model.id && under(c));
-    if (model.convertible) return converting ? null : doing(model, "convert", () => trigger("convert", { id: model.id }));
+    if (model.convertible)
+      return converting ? null : doing(model, "convert", () => trigger("convert", { id: model.id }));
     if (model.place === "device") return doing(model, "unload", () => trigger("release", { id: model.id }));
     if (model.kind !== "checkpoint") return null;
     if (model.state === "incomplete" && state.open !== model.id) {
@@ -203,13 +251,25 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
       draw();
       if (state.open) drawer.querySelector("button")?.focus();
     };
-    const facts = [model.family, model.precision, model.size_bytes ? bytes(model.size_bytes) : "", model.where].filter(Boolean);
-    const name = h("button", { type: "button", class: "ls-model-name", "aria-expanded": String(state.open === model.id), onclick: open }, model.label);
+    const facts = [model.family, model.precision, model.size_bytes ? bytes(model.size_bytes) : "", model.where].filter(
+      Boolean,
+    );
+    const name = h(
+      "button",
+      { type: "button", class: "ls-model-name", "aria-expanded": String(state.open === model.id), onclick: open },
+      model.label,
+    );
     const line = h("span", { class: "ls-model-facts" }, facts.join(" · "));
     const why = model.reason ? h("span", { class: "ls-model-why" }, model.reason) : null;
     const about = h("div", { class: "ls-model-about" }, name, line, why);
     const end = h("div", { class: "ls-model-end" }, place(model), action(model));
-    return h("li", { class: "ls-model", "data-id": model.id, "data-state": model.state, "data-open": state.open === model.id }, tile(model), about, end);
+    return h(
+      "li",
+      { class: "ls-model", "data-id": model.id, "data-state": model.state, "data-open": state.open === model.id },
+      tile(model),
+      about,
+      end,
+    );
   }
 
   /* ------------------------------------------------------------------------------------------------ details */
@@ -226,8 +286,18 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
       return;
     }
     if (drawer.contains(document.activeElement) && document.activeElement.matches("textarea, select")) return;
-    const close = h("button", { type: "button", class: "ls-round", "aria-label": say("close"), onclick: () => ((state.open = null), draw()) }, "×");
-    const picture = model.has_picture ? h("img", { class: "ls-model-picture", src: `/model-picture/${model.id}`, alt: say("picture", { name: model.label }) }) : null;
+    const close = h(
+      "button",
+      { type: "button", class: "ls-round", "aria-label": say("close"), onclick: () => ((state.open = null), draw()) },
+      "×",
+    );
+    const picture = model.has_picture
+      ? h("img", {
+          class: "ls-model-picture",
+          src: `/model-picture/${model.id}`,
+          alt: say("picture", { name: model.label }),
+        })
+      : null;
     const size = model.native_width ? `${model.native_width} × ${model.native_height}` : "";
     const hash = model.sha256 ? h("code", { title: model.sha256 }, model.sha256.slice(0, 10)) : say("hash.later");
     const facts = [
@@ -240,7 +310,9 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
       ...pair(say("fact.hash"), hash),
       ...pair(say("fact.where"), model.where),
       ...(model.origin ? pair(say("fact.origin"), model.origin) : []),
-      ...(model.kind === "checkpoint" && model.state !== "refused" ? pair(say("fact.prediction"), prediction(model)) : []),
+      ...(model.kind === "checkpoint" && model.state !== "refused"
+        ? pair(say("fact.prediction"), prediction(model))
+        : []),
       ...(runnable(model) && !model.built_in ? pair(say("fact.vae"), vae(model)) : []),
     ];
     const metadata = (model.metadata || []).flatMap(([term, value]) => pair(term, value));
@@ -257,11 +329,18 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
 
   function prediction(model) {
     const names = ["epsilon", "v_prediction", "sample"];
-    if (!view().manages) return model.prediction_type ? say(`prediction.${model.prediction_type}`) : say("prediction.unknown");
-    const own = model.prediction_corrected ? say("prediction.file") : say("prediction.as", { type: say(`prediction.${model.prediction_type || "unknown"}`) });
+    if (!view().manages)
+      return model.prediction_type ? say(`prediction.${model.prediction_type}`) : say("prediction.unknown");
+    const own = model.prediction_corrected
+      ? say("prediction.file")
+      : say("prediction.as", { type: say(`prediction.${model.prediction_type || "unknown"}`) });
     const chosen = model.prediction_corrected ? model.prediction_type : "";
     const options = [["", own], ...names.map((name) => [name, say(`prediction.${name}`)])];
-    const select = h("select", { "aria-label": say("fact.prediction") }, ...options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
+    const select = h(
+      "select",
+      { "aria-label": say("fact.prediction") },
+      ...options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)),
+    );
     select.addEventListener("change", () => {
       select.blur();
       trigger("correct", { id: model.id, prediction_type: select.value });
@@ -274,13 +353,22 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
   /** Whose VAE it runs with: its own, a VAE file's, or, where it has none of its own, another checkpoint's. */
   function vae(model) {
     const own = (model.parts || []).includes("VAE");
-    const lenders = all().filter((m) => m.id !== model.id && (m.lends_vae_to || []).includes(model.family) && (m.kind === "vae" || !own || m.id === model.vae));
+    const lenders = all().filter(
+      (m) =>
+        m.id !== model.id &&
+        (m.lends_vae_to || []).includes(model.family) &&
+        (m.kind === "vae" || !own || m.id === model.vae),
+    );
     const label = (m) => (m.kind === "vae" ? m.label : say("vae.from", { name: m.label }));
     const chosen = lenders.find((m) => m.id === model.vae);
     if (!view().manages) return chosen ? label(chosen) : say(own ? "vae.own" : "vae.none");
     if (!own && !lenders.length) return say("vae.nowhere");
     const options = [["", say(own ? "vae.own" : "vae.none")], ...lenders.map((m) => [m.id, label(m)])];
-    const select = h("select", { class: "ls-model-vae", "aria-label": say("fact.vae") }, ...options.map(([value, text]) => h("option", { value, selected: value === (model.vae || "") }, text)));
+    const select = h(
+      "select",
+      { class: "ls-model-vae", "aria-label": say("fact.vae") },
+      ...options.map(([value, text]) => h("option", { value, selected: value === (model.vae || "") }, text)),
+    );
     select.addEventListener("change", () => {
       select.blur();
       trigger("lend", { id: model.id, vae: select.value });
@@ -290,7 +378,12 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
 
   function note(model) {
     if (!view().manages) return model.note ? h("p", { class: "ls-model-note" }, model.note) : "";
-    const field = h("textarea", { rows: 2, maxlength: 2000, placeholder: say("note.empty"), "aria-label": say("note") });
+    const field = h("textarea", {
+      rows: 2,
+      maxlength: 2000,
+      placeholder: say("note.empty"),
+      "aria-label": say("note"),
+    });
     field.value = model.note || "";
     field.addEventListener("change", () => trigger("note", { id: model.id, note: field.value }));
     return h("label", { class: "ls-model-note" }, h("span", {}, say("note")), field);
@@ -321,12 +414,12 @@ window.LatentStudio.models = ({ element, props, watch, trigger: send }) => {
     none.hidden = wanted.length > 0;
     none.textContent = !ready ? say("reading") : all().length ? say("none.fits") : say("none");
     drawDrawer();
-    tell(view().message || (props.value || {}).problem || "");
+    tell(view().message || props.value?.problem || "");
     for (const each of listeners) each(view());
   }
   watch("value", () => {
-    tell((props.value || {}).problem || "");
+    tell(props.value?.problem || "");
     fetchList(false);
   });
   draw();
-};
+}

@@ -1,19 +1,57 @@
 /* A segmentation map, painted in a ControlNet's own colours on a canvas as large as what is made: hard edges, one colour
    per kind of object. Drawn inside the section Control; what is painted is a PNG, made here. */
-"use strict";
 
-window.LatentStudio.paintMap = ({ tab, word, told }) => {
-  const { h, icon } = window.LatentStudio;
+import { h, icon } from "./elements.js";
+
+export function paintMap({ tab, word, told }) {
   const UNDO = 24;
-  const canvas = h("canvas", { class: "ls-paint-canvas", tabindex: 0, role: "img", "aria-label": word("paint.canvas") });
+  const canvas = h("canvas", {
+    class: "ls-paint-canvas",
+    tabindex: 0,
+    role: "img",
+    "aria-label": word("paint.canvas"),
+  });
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   const colors = h("div", { class: "ls-paint-colors", role: "group", "aria-label": word("paint.colors") });
-  const size = h("input", { type: "range", min: 2, max: 60, value: 16, class: "ls-mask-size", "aria-label": word("paint.size"), title: word("paint.size") });
-  const button = (name, press, drawn) => h("button", { class: "ls-pick", type: "button", onclick: press, title: word(`paint.${name}`) }, drawn ? icon(drawn) : null, word(`paint.${name}`));
-  const tools = { brush: button("brush", () => choose("brush"), "inpaint"), oval: button("oval", () => choose("oval")), eraser: button("eraser", () => choose("eraser"), "eraser") };
+  const size = h("input", {
+    type: "range",
+    min: 2,
+    max: 60,
+    value: 16,
+    class: "ls-mask-size",
+    "aria-label": word("paint.size"),
+    title: word("paint.size"),
+  });
+  const button = (name, press, drawn) =>
+    h(
+      "button",
+      { class: "ls-pick", type: "button", onclick: press, title: word(`paint.${name}`) },
+      drawn ? icon(drawn) : null,
+      word(`paint.${name}`),
+    );
+  const tools = {
+    brush: button("brush", () => choose("brush"), "inpaint"),
+    oval: button("oval", () => choose("oval")),
+    eraser: button("eraser", () => choose("eraser"), "eraser"),
+  };
   const undoButton = button("undo", undo, "undo");
-  const bar = h("div", { class: "ls-mask-tools", role: "toolbar", "aria-label": word("paint.canvas") }, ...Object.values(tools), size, undoButton, button("clear", () => change(clear)), button("example", () => change(example)));
-  const element = h("div", { class: "ls-paint", hidden: true }, canvas, bar, colors, h("p", { class: "ls-control-help" }, word("paint.help")));
+  const bar = h(
+    "div",
+    { class: "ls-mask-tools", role: "toolbar", "aria-label": word("paint.canvas") },
+    ...Object.values(tools),
+    size,
+    undoButton,
+    button("clear", () => change(clear)),
+    button("example", () => change(example)),
+  );
+  const element = h(
+    "div",
+    { class: "ls-paint", hidden: true },
+    canvas,
+    bar,
+    colors,
+    h("p", { class: "ls-control-help" }, word("paint.help")),
+  );
 
   let rows = []; // [name, "#rrggbb"], the first is what is where nothing is
   let color = "";
@@ -26,7 +64,11 @@ window.LatentStudio.paintMap = ({ tab, word, told }) => {
   const named = (name) => (name === "*" ? word("paint.anything") : name);
   const prompt = () => (document.querySelector(`#${tab}-prompt textarea`) || { value: "" }).value.toLowerCase();
   /** Rows whose object the prompt names, in its order. */
-  const spoken = () => rows.slice(1).filter(([name]) => name.length > 1 && prompt().includes(name)).sort((a, b) => prompt().indexOf(a[0]) - prompt().indexOf(b[0]));
+  const spoken = () =>
+    rows
+      .slice(1)
+      .filter(([name]) => name.length > 1 && prompt().includes(name))
+      .sort((a, b) => prompt().indexOf(a[0]) - prompt().indexOf(b[0]));
 
   function choose(chosen) {
     tool = chosen;
@@ -41,13 +83,20 @@ window.LatentStudio.paintMap = ({ tab, word, told }) => {
   function offer() {
     const first = spoken();
     const ordered = [...first, ...rows.slice(1).filter((row) => !first.includes(row))];
-    colors.replaceChildren(...ordered.map(([name, hex]) => {
-      const swatch = h("i", { "aria-hidden": "true" });
-      swatch.style.background = hex;
-      const one = h("button", { type: "button", class: "ls-paint-color", title: `${named(name)}: ${hex}`, onclick: () => pick(hex) }, swatch, named(name));
-      one.dataset.color = hex;
-      return one;
-    }));
+    colors.replaceChildren(
+      ...ordered.map(([name, hex]) => {
+        const swatch = h("i", { "aria-hidden": "true" });
+        swatch.style.background = hex;
+        const one = h(
+          "button",
+          { type: "button", class: "ls-paint-color", title: `${named(name)}: ${hex}`, onclick: () => pick(hex) },
+          swatch,
+          named(name),
+        );
+        one.dataset.color = hex;
+        return one;
+      }),
+    );
     pick(ordered.some(([, hex]) => hex === color) ? color : ordered[0][1]);
   }
 
@@ -69,17 +118,29 @@ window.LatentStudio.paintMap = ({ tab, word, told }) => {
     }
   }
   function oval(left, top, right, bottom, hex) {
-    const [cx, cy, rx, ry] = [(left + right) / 2, (top + bottom) / 2, Math.abs(right - left) / 2, Math.abs(bottom - top) / 2];
+    const [cx, cy, rx, ry] = [
+      (left + right) / 2,
+      (top + bottom) / 2,
+      Math.abs(right - left) / 2,
+      Math.abs(bottom - top) / 2,
+    ];
     paint(cx - rx, cy - ry, cx + rx, cy + ry, (x, y) => ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1, hex);
   }
   function stroke([ax, ay], [bx, by], hex) {
     const r = (Math.max(canvas.width, canvas.height) * size.value) / 200;
     const [dx, dy] = [bx - ax, by - ay];
     const length = dx * dx + dy * dy || 1;
-    paint(Math.min(ax, bx) - r, Math.min(ay, by) - r, Math.max(ax, bx) + r, Math.max(ay, by) + r, (x, y) => {
-      const t = Math.min(1, Math.max(0, ((x - ax) * dx + (y - ay) * dy) / length));
-      return (x - ax - t * dx) ** 2 + (y - ay - t * dy) ** 2 <= r * r;
-    }, hex);
+    paint(
+      Math.min(ax, bx) - r,
+      Math.min(ay, by) - r,
+      Math.max(ax, bx) + r,
+      Math.max(ay, by) + r,
+      (x, y) => {
+        const t = Math.min(1, Math.max(0, ((x - ax) * dx + (y - ay) * dy) / length));
+        return (x - ax - t * dx) ** 2 + (y - ay - t * dy) ** 2 <= r * r;
+      },
+      hex,
+    );
   }
   const kept = () => pen.getImageData(0, 0, canvas.width, canvas.height);
   function remember() {
@@ -115,14 +176,18 @@ window.LatentStudio.paintMap = ({ tab, word, told }) => {
     const { data } = kept();
     const [r, g, b] = [1, 3, 5].map((k) => parseInt(nothing().slice(k, k + 2), 16));
     let painted = false;
-    for (let k = 0; k < data.length && !painted; k += 4) painted = data[k] !== r || data[k + 1] !== g || data[k + 2] !== b;
+    for (let k = 0; k < data.length && !painted; k += 4)
+      painted = data[k] !== r || data[k + 1] !== g || data[k + 2] !== b;
     element.dataset.painted = String(painted);
     told(painted ? canvas.toDataURL("image/png").split(",")[1] : "");
   }
 
   function at(event) {
     const box = canvas.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * canvas.width, ((event.clientY - box.top) / box.height) * canvas.height];
+    return [
+      ((event.clientX - box.left) / box.width) * canvas.width,
+      ((event.clientY - box.top) / box.height) * canvas.height,
+    ];
   }
   function draw(to) {
     if (tool === "oval") {
@@ -184,4 +249,4 @@ window.LatentStudio.paintMap = ({ tab, word, told }) => {
       element.hidden = true;
     },
   };
-};
+}

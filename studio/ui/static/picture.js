@@ -1,8 +1,9 @@
 /* The picture a run starts from: dropped or pasted anywhere on its desk, and what it says of how it was made. */
-"use strict";
+
+import { h, shown } from "./elements.js";
 
 /** Put a file into one of Gradio's upload fields, as if it had been chosen there. */
-window.LatentStudio.give = (field, file) => {
+export function give(field, file) {
   const block = document.getElementById(field);
   const remove = block.querySelector('button[aria-label="Clear"], button[aria-label="Remove Image"]');
   if (remove && !block.querySelector("input[type=file]")) remove.click(); // a field that is full takes no other
@@ -15,13 +16,12 @@ window.LatentStudio.give = (field, file) => {
     input.files = transfer.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
   })(120);
-};
+}
 
 /** A picture file dropped or pasted on the desk goes into its upload field. */
-window.LatentStudio.drop = ({ props }) => {
-  const { give, shown } = window.LatentStudio;
+export function drop({ props }) {
   const desk = () => document.getElementById(props.desk);
-  const pictureOf = (transfer) => [...((transfer && transfer.files) || [])].find((file) => file.type.startsWith("image/"));
+  const pictureOf = (transfer) => [...(transfer?.files || [])].find((file) => file.type.startsWith("image/"));
 
   document.addEventListener("paste", (event) => {
     const file = pictureOf(event.clipboardData);
@@ -30,33 +30,47 @@ window.LatentStudio.drop = ({ props }) => {
     give(props.field, file);
   });
   // A control on the desk takes what is dropped on it itself.
-  const meant = (target) => desk() && desk().contains(target) && !target.closest(".ls-control-unit");
+  const meant = (target) => desk()?.contains(target) && !target.closest(".ls-control-unit");
   const over = (event) => meant(event.target) && event.dataTransfer && [...event.dataTransfer.types].includes("Files");
-  document.addEventListener("dragover", (event) => {
-    if (over(event)) event.preventDefault();
-  }, true);
-  document.addEventListener("drop", (event) => {
-    const file = over(event) && pictureOf(event.dataTransfer);
-    if (!file) return;
-    event.preventDefault();
-    event.stopPropagation();
-    give(props.field, file);
-  }, true);
-};
+  document.addEventListener(
+    "dragover",
+    (event) => {
+      if (over(event)) event.preventDefault();
+    },
+    true,
+  );
+  document.addEventListener(
+    "drop",
+    (event) => {
+      const file = over(event) && pictureOf(event.dataTransfer);
+      if (!file) return;
+      event.preventDefault();
+      event.stopPropagation();
+      give(props.field, file);
+    },
+    true,
+  );
+}
 
 /** "This picture says how it was made", and a button that takes its settings over. */
-window.LatentStudio.offer = ({ element, props, watch, trigger }) => {
-  const { h } = window.LatentStudio;
+export function offer({ element, props, watch, trigger }) {
   function draw() {
-    const found = props.value && props.value.settings ? props.value : null;
+    const found = props.value?.settings ? props.value : null;
     if (!found) return element.replaceChildren();
     const take = () => {
       trigger("take", { settings: found.settings });
       element.replaceChildren();
     };
     const text = h("p", {}, props.words.found, " ", h("q", { dir: "auto" }, found.prompt || "…"));
-    element.replaceChildren(h("div", { class: "ls-offer", role: "status" }, text, h("button", { class: "ls-button", type: "button", onclick: take }, props.words.take)));
+    element.replaceChildren(
+      h(
+        "div",
+        { class: "ls-offer", role: "status" },
+        text,
+        h("button", { class: "ls-button", type: "button", onclick: take }, props.words.take),
+      ),
+    );
   }
   watch("value", draw);
   draw();
-};
+}

@@ -1,7 +1,8 @@
 /* A recorded run: fetched once, kept here, and every quantity of it computed without asking the server again. */
-"use strict";
 
-(() => {
+import { decoderOf, readTensors } from "./tensors.js";
+import { guided, predictedNoise, predictedX0, quantities } from "./viewer/quantities.js";
+
 const ROOM = 48 * 2 ** 20; // bytes of decoded and computed arrays; what was recorded itself is kept as it came
 
 /** One evaluation: what docs/record.md says of it, and as Float32Arrays (C h w) what was recorded - x_t, model_cond,
@@ -30,16 +31,18 @@ class Evaluation {
     return this.part("model_difference");
   }
   get model_uncond() {
-    return this.held.parts.model_difference && this.derived("model_uncond", () => window.LatentStudio.guided(this, 0));
+    return this.held.parts.model_difference && this.derived("model_uncond", () => guided(this, 0));
   }
   get model() {
-    return this.held.parts.model_guided ? this.part("model_guided") : this.derived("model", () => window.LatentStudio.guided(this, this.guidance_scale));
+    return this.held.parts.model_guided
+      ? this.part("model_guided")
+      : this.derived("model", () => guided(this, this.guidance_scale));
   }
   get denoised() {
-    return this.derived("denoised", () => window.LatentStudio.predictedX0(this.held.record.run.prediction_type, this, this.model));
+    return this.derived("denoised", () => predictedX0(this.held.record.run.prediction_type, this, this.model));
   }
   get noise_pred() {
-    return this.derived("noise_pred", () => window.LatentStudio.predictedNoise(this.held.record.run.prediction_type, this, this.model));
+    return this.derived("noise_pred", () => predictedNoise(this.held.record.run.prediction_type, this, this.model));
   }
 }
 
@@ -47,7 +50,9 @@ class Evaluation {
 class Maps {
   constructor(record, size, decode) {
     Object.assign(this, size);
-    Object.defineProperty(this, "held", { value: { record, decode, key: `maps ${(Maps.made = (Maps.made || 0) + 1)}` } });
+    Object.defineProperty(this, "held", {
+      value: { record, decode, key: `maps ${(Maps.made = (Maps.made || 0) + 1)}` },
+    });
   }
   get values() {
     const { record, decode, key } = this.held;
@@ -55,7 +60,7 @@ class Maps {
   }
 }
 
-window.LatentStudio.Record = class {
+export class Record {
   /** `job` and `image` name the run; nothing is fetched before `grow`. */
   constructor(job, image) {
     this.job = job;
@@ -96,7 +101,9 @@ window.LatentStudio.Record = class {
   /** Fetch an evaluation that came in eight bits in full, and its neighbours: changes are differences of the two.
       Answers whether they are there now. */
   async sharpen(index) {
-    const answer = await fetch(`/record/${encodeURIComponent(this.job)}?image=${this.image}&until=${index + 2}&since=${Math.max(0, index - 1)}`).catch(() => null);
+    const answer = await fetch(
+      `/record/${encodeURIComponent(this.job)}?image=${this.image}&until=${index + 2}&since=${Math.max(0, index - 1)}`,
+    ).catch(() => null);
     if (!answer?.ok) return false;
     const { kept, state, total } = this.run; // what the answer says of the run is said better by those that follow it
     this.take(await answer.arrayBuffer());
@@ -111,7 +118,7 @@ window.LatentStudio.Record = class {
     const { tensors, run } = readTensors(buffer, { lazy: true });
     this.run = { ...this.run, ...run }; // later answers say only what has changed
     if (tensors.latents) this.clean = tensors.latents.values;
-    this.decoder = this.decoder || window.LatentStudio.decoderOf(tensors);
+    this.decoder = this.decoder || decoderOf(tensors);
     const [count, ...shape] = tensors.x_t.shape;
     if (count) this.shape = shape;
     const groups = Object.keys(tensors).filter((name) => name.startsWith("attention.") && !name.endsWith(".range"));
@@ -119,14 +126,19 @@ window.LatentStudio.Record = class {
     let looked = 0;
     run.evaluations.slice(0, count).forEach((numbers, k) => {
       const parts = {};
-      for (const name of ["x_t", "model_cond", "model_difference"]) if (tensors[name]) parts[name] = tensors[name].row(k);
+      for (const name of ["x_t", "model_cond", "model_difference"])
+        if (tensors[name]) parts[name] = tensors[name].row(k);
       if (numbers.captured) parts.model_guided = tensors.model_guided.row(captured++);
       const entry = new Evaluation(this, numbers, parts, run.bits === 8);
       if (numbers.attention_text !== undefined) {
         entry.attention = {};
         for (const name of groups) {
           const [, rows, height, width] = tensors[name].shape;
-          entry.attention[name.slice("attention.".length)] = new Maps(this, { rows, height, width }, tensors[name].row(looked));
+          entry.attention[name.slice("attention.".length)] = new Maps(
+            this,
+            { rows, height, width },
+            tensors[name].row(looked),
+          );
         }
         looked++;
       }
@@ -134,7 +146,14 @@ window.LatentStudio.Record = class {
     });
     if (count) {
       // A run's scale and its newest differences may be others now.
-      for (const key of [...this.found.keys()]) if (key.startsWith("scale ") || key.startsWith("change") || key.startsWith("left") || key.startsWith("attention scale")) this.forget(key);
+      for (const key of [...this.found.keys()])
+        if (
+          key.startsWith("scale ") ||
+          key.startsWith("change") ||
+          key.startsWith("left") ||
+          key.startsWith("attention scale")
+        )
+          this.forget(key);
     }
     return count ? "new" : "same";
   }
@@ -163,20 +182,20 @@ window.LatentStudio.Record = class {
 
   /** Why a quantity is not there at an evaluation: a key under `viewer.undefined`, or null where it is there. */
   why(index, quantity) {
-    return window.LatentStudio.quantities[quantity].why(this, index);
+    return quantities[quantity].why(this, index);
   }
 
   /** A quantity of one evaluation (Float32Array, C h w), or null where it is undefined. */
   latents(index, quantity) {
     if (!this.evaluations[index] || this.why(index, quantity)) return null;
-    return this.remember(`${quantity} ${index}`, () => window.LatentStudio.quantities[quantity].of(this, index));
+    return this.remember(`${quantity} ${index}`, () => quantities[quantity].of(this, index));
   }
 
   /** Predicted x0 as it would be with another guidance scale, from the same x_t; null without both branches. */
   whatIf(index, guidance) {
     if (this.why(index, "x0_uncond")) return null;
     const entry = this.evaluations[index];
-    return window.LatentStudio.predictedX0(this.run.prediction_type, entry, window.LatentStudio.guided(entry, guidance));
+    return predictedX0(this.run.prediction_type, entry, guided(entry, guidance));
   }
 
   /** RMS over the channels at each cell (Float32Array, h w). */
@@ -194,85 +213,36 @@ window.LatentStudio.Record = class {
   /** Cosine of the angle between two quantities of one evaluation; null where one is undefined. */
   cosine(index, one, other) {
     const [p, q] = [this.latents(index, one), this.latents(index, other)];
-    return p && q && this.remember(`cosine ${one} ${other} ${index}`, () => {
-      let dot = 0;
-      for (let k = 0; k < p.length; k++) dot += p[k] * q[k];
-      return dot / (p.length * rmsOf(p) * rmsOf(q) || 1);
-    });
+    return (
+      p &&
+      q &&
+      this.remember(`cosine ${one} ${other} ${index}`, () => {
+        let dot = 0;
+        for (let k = 0; k < p.length; k++) dot += p[k] * q[k];
+        return dot / (p.length * rmsOf(p) * rmsOf(q) || 1);
+      })
+    );
   }
 
   /** The greatest cell of a quantity in the whole run so far: one colour scale for all its evaluations. */
   scale(quantity) {
     return this.remember(`scale ${quantity}`, () => {
       let high = 0;
-      for (let k = 0; k < this.evaluations.length; k++) for (const value of this.cells(k, quantity) || []) if (value > high) high = value;
+      for (let k = 0; k < this.evaluations.length; k++)
+        for (const value of this.cells(k, quantity) || []) if (value > high) high = value;
       return high;
     });
   }
-};
+}
 
-function rmsOf(values) {
+export function rmsOf(values) {
   let sum = 0;
   for (const value of values) sum += value * value;
   return Math.sqrt(sum / values.length);
 }
 
-function rmsOfCells(latents, [C, H, W]) {
+export function rmsOfCells(latents, [C, H, W]) {
   const out = new Float32Array(H * W);
   for (let c = 0; c < C; c++) for (let k = 0; k < out.length; k++) out[k] += latents[c * out.length + k] ** 2 / C;
   return out.map(Math.sqrt);
 }
-
-/** A safetensors file => {run, tensors: {name: {shape, values, row(k)}}}: `values` is a Float32Array for F16 and F32,
-    bytes for U8; `row(k)` answers a function that decodes entry k of the first axis alone. U8 with a tensor `<name>.range`
-    beside it stands for numbers between a least and a greatest one of each entry and channel (docs/record.md). `lazy`:
-    values are decoded when they are asked for. */
-function readTensors(buffer, { lazy = false } = {}) {
-  const view = new DataView(buffer);
-  const length = Number(view.getBigUint64(0, true));
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
-  const as = { F16: (bytes) => halves(new Uint16Array(bytes)), F32: (bytes) => new Float32Array(bytes), U8: (bytes) => new Uint8Array(bytes) };
-  const tensors = {};
-  for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
-    if (name === "__metadata__" || !as[dtype]) continue;
-    const bytes = buffer.slice(8 + length + data_offsets[0], 8 + length + data_offsets[1]);
-    const each = bytes.byteLength / Math.max(1, shape[0]);
-    const row = (k) => () => {
-      const values = as[dtype](bytes.slice(k * each, (k + 1) * each));
-      const range = tensors[`${name}.range`];
-      return range ? widened(values, range.row(k)()) : values;
-    };
-    const tensor = { shape, row };
-    if (lazy) Object.defineProperty(tensor, "values", { get: () => as[dtype](bytes) });
-    else tensor.values = as[dtype](bytes);
-    tensors[name] = tensor;
-  }
-  return { run: JSON.parse(header.__metadata__?.run ?? "{}"), tensors };
-}
-
-/** Bytes of C channels => numbers between each channel's least and greatest one, `range` (C 2). */
-function widened(bytes, range) {
-  const channels = range.length / 2;
-  const many = bytes.length / channels;
-  const out = new Float32Array(bytes.length);
-  for (let c = 0; c < channels; c++) {
-    const [low, step] = [range[2 * c], (range[2 * c + 1] - range[2 * c]) / 255];
-    for (let k = c * many; k < (c + 1) * many; k++) out[k] = low + bytes[k] * step;
-  }
-  return out;
-}
-
-/** IEEE half floats => floats. */
-function halves(bits) {
-  const out = new Float32Array(bits.length);
-  for (let k = 0; k < bits.length; k++) {
-    const exponent = (bits[k] >> 10) & 31;
-    const fraction = bits[k] & 1023;
-    const size = exponent === 0 ? fraction * 2 ** -24 : exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15);
-    out[k] = bits[k] & 32768 ? -size : size;
-  }
-  return out;
-}
-
-Object.assign(window.LatentStudio, { readTensors, rmsOf, rmsOfCells });
-})();

@@ -1,9 +1,10 @@
 /* The stage: the picture, the strip of its steps, and what can be done with it. Draws one view (see render.py) after
    the other; scrubbing asks the server nothing. */
-"use strict";
 
-window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
-  const { h, fill, show, shown, icon } = window.LatentStudio;
+import { fill, h, icon, show, shown } from "./elements.js";
+import { journey } from "./journey.js";
+
+export function stage({ element, props, watch, trigger }) {
   const say = (key, values) => fill(props.words[key], values);
   const tab = props.tab;
   const WORKING = new Set(["sending", "queued", "loading", "running"]);
@@ -18,19 +19,44 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   const status = h("span", { class: "ls-status" });
   const pace = h("span", { class: "ls-pace" });
   const bar = h("i");
-  const progress = h("div", { class: "ls-bar", role: "progressbar", "aria-valuemin": 0, "aria-label": say("label") }, bar);
+  const progress = h(
+    "div",
+    { class: "ls-bar", role: "progressbar", "aria-valuemin": 0, "aria-label": say("label") },
+    bar,
+  );
   const cursor = h("b", { class: "ls-cursor", hidden: true });
   const cells = h("div", { class: "ls-cells" });
-  const film = h("div", { class: "ls-film", role: "slider", tabindex: 0, "aria-label": say("film"), "aria-valuemin": 1 });
+  const film = h("div", {
+    class: "ls-film",
+    role: "slider",
+    tabindex: 0,
+    "aria-label": say("film"),
+    "aria-valuemin": 1,
+  });
   film.append(cells, cursor);
   const caption = h("p", { class: "ls-caption", dir: "auto" });
   const notes = h("p", { class: "ls-notes", hidden: true });
   const buttons = {
     save: h("a", { class: "ls-button", role: "button" }, icon("save"), say("save")),
     edit: h("button", { class: "ls-button", type: "button", onclick: () => act("edit") }, icon("edit"), say("edit")),
-    inpaint: h("button", { class: "ls-button", type: "button", onclick: () => act("inpaint") }, icon("inpaint"), say("inpaint")),
-    noise: h("button", { class: "ls-button", type: "button", onclick: () => act("noise") }, icon("noise"), say("noise")),
-    reuse: h("button", { class: "ls-button", type: "button", onclick: () => act("reuse") }, icon("reuse"), say("reuse")),
+    inpaint: h(
+      "button",
+      { class: "ls-button", type: "button", onclick: () => act("inpaint") },
+      icon("inpaint"),
+      say("inpaint"),
+    ),
+    noise: h(
+      "button",
+      { class: "ls-button", type: "button", onclick: () => act("noise") },
+      icon("noise"),
+      say("noise"),
+    ),
+    reuse: h(
+      "button",
+      { class: "ls-button", type: "button", onclick: () => act("reuse") },
+      icon("reuse"),
+      say("reuse"),
+    ),
   };
   const actions = h("div", { class: "ls-actions" }, ...Object.values(buttons));
   const strip = h("div", { class: "ls-strip" });
@@ -61,10 +87,10 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
 
   const sampleOrNewest = () => {
     if (!["first", "invalid", "refused"].includes(view.state) || tab !== "text_to_image") return null;
-    return (view.earlier && view.earlier[0]) || sample;
+    return view.earlier?.[0] || sample;
   };
   /** The finished picture that is shown; null while there is none (then it is the preview of that image). */
-  const current = () => opened || (view.pictures && view.pictures.length ? view.pictures[selected] || null : sampleOrNewest());
+  const current = () => opened || (view.pictures?.length ? view.pictures[selected] || null : sampleOrNewest());
   const working = () => WORKING.has(view.state) && !opened;
   const source = (p) => p.src || `/picture/${p.id}`;
 
@@ -72,8 +98,8 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   function filmNow() {
     const done = current();
     if (done) {
-      const kept = done.film && done.film.length ? done.film : (remembered.get(done.id) || {}).film || [];
-      const all = (done.film && done.film.length ? done.evaluations : (remembered.get(done.id) || {}).evaluations) || kept.length;
+      const kept = done.film?.length ? done.film : remembered.get(done.id)?.film || [];
+      const all = (done.film?.length ? done.evaluations : remembered.get(done.id)?.evaluations) || kept.length;
       return { frames: kept, total: kept.length, evaluations: all };
     }
     const frames = films[selected] || [];
@@ -108,8 +134,8 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   }
 
   function drawPicture(done, filmed) {
-    const width = (done && done.width) || view.width || 1;
-    const height = (done && done.height) || view.height || 1;
+    const width = done?.width || view.width || 1;
+    const height = done?.height || view.height || 1;
     picture.style.aspectRatio = `${width} / ${height}`;
     frame.style.setProperty("--ratio", width / height);
     badge.hidden = !(view.state === "stopped" && !opened);
@@ -167,7 +193,13 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
         draw();
       };
       const label = say("tile", { index: k + 1, count });
-      tiles.append(h("button", { class: "ls-tile", type: "button", onclick: choose, "aria-label": label }, h("img", { class: "ls-small", alt: "", hidden: true })));
+      tiles.append(
+        h(
+          "button",
+          { class: "ls-tile", type: "button", onclick: choose, "aria-label": label },
+          h("img", { class: "ls-small", alt: "", hidden: true }),
+        ),
+      );
     }
     [...tiles.children].forEach((tile, k) => {
       const done = (view.pictures || [])[k];
@@ -193,8 +225,11 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
       else if (view.state === "running" && step) {
         const last = step.index + 1 >= step.total;
         left = say("step", { index: step.index + 1, total: step.total });
-        const parts = last ? [say("decoding")] : [say("pace", { seconds: step.pace }), say("left", { seconds: step.left })];
-        if (view.images > 1 && step.images_done) parts.unshift(say("images_done", { done: step.images_done, count: view.images }));
+        const parts = last
+          ? [say("decoding")]
+          : [say("pace", { seconds: step.pace }), say("left", { seconds: step.left })];
+        if (view.images > 1 && step.images_done)
+          parts.unshift(say("images_done", { done: step.images_done, count: view.images }));
         if (step.rung) parts.push(say(`rung.${step.rung}`));
         right = parts.join(" · ");
         share = (step.index + 1) / step.total;
@@ -240,10 +275,10 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     caption.textContent = done ? done.line || "" : working() || view.state === "stopped" ? view.prompt || "" : "";
     notes.textContent = (view.notes || []).join(" ");
     notes.hidden = !notes.textContent || !!opened;
-    const saved = done && done.id;
+    const saved = done?.id;
     buttons.save.hidden = buttons.edit.hidden = buttons.inpaint.hidden = !saved;
     if (saved) buttons.save.href = `/picture/${done.id}?download=1`;
-    buttons.reuse.hidden = !(done && done.settings);
+    buttons.reuse.hidden = !done?.settings;
     buttons.noise.hidden = opened !== null || !view.job || !["finished", "stopped"].includes(view.state);
   }
 
@@ -257,14 +292,22 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
         ...all.map((p) =>
           h(
             "button",
-            { class: "ls-thumb", type: "button", "data-id": p.id, "aria-label": say("earlier.open", { prompt: p.prompt }), title: p.prompt, onclick: () => open(p) },
+            {
+              class: "ls-thumb",
+              type: "button",
+              "data-id": p.id,
+              "aria-label": say("earlier.open", { prompt: p.prompt }),
+              title: p.prompt,
+              onclick: () => open(p),
+            },
             h("img", { class: "ls-small", src: `/thumbnail/${p.id}`, alt: "", loading: "lazy" }),
           ),
         ),
       );
     }
     const here = current();
-    for (const thumb of strip.children) thumb.setAttribute("aria-pressed", String(!!here && thumb.dataset.id === here.id));
+    for (const thumb of strip.children)
+      thumb.setAttribute("aria-pressed", String(!!here && thumb.dataset.id === here.id));
   }
 
   // ------------------------------------------------------------------------------------------------ doing
@@ -282,7 +325,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   function act(what) {
     const done = current();
     if (what === "noise") {
-      window.LatentStudio.sentToViewer = performance.now();
+      journey.sentToViewer = performance.now();
       trigger("noise", { job: view.job, image: selected });
     } else if (done) trigger(what, { id: done.id || "", settings: done.settings || {} });
   }
@@ -302,7 +345,18 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     scrub = null;
     selected = 0;
     clearProblems();
-    view = { ...view, state: "sending", step: null, pictures: [], previews: [], job: null, message: "", notes: [], error_id: null, total: 0 };
+    view = {
+      ...view,
+      state: "sending",
+      step: null,
+      pictures: [],
+      previews: [],
+      job: null,
+      message: "",
+      notes: [],
+      error_id: null,
+      total: 0,
+    };
     films = [];
     const mine = view;
     setTimeout(() => {
@@ -341,7 +395,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
         field.setAttribute("aria-describedby", id);
       }
       const fold = block.closest(".ls-fold");
-      const switcher = fold && fold.querySelector("button.label-wrap:not(.open)");
+      const switcher = fold?.querySelector("button.label-wrap:not(.open)");
       if (switcher) switcher.click();
     }
     const first = root().querySelector(".ls-has-problem input, .ls-has-problem textarea");
@@ -350,20 +404,25 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
 
   function clearProblems(within = root()) {
     for (const note of within.querySelectorAll(".ls-problem")) note.remove();
-    for (const block of [within, ...within.querySelectorAll(".ls-has-problem")]) block.classList.remove("ls-has-problem");
+    for (const block of [within, ...within.querySelectorAll(".ls-has-problem")])
+      block.classList.remove("ls-has-problem");
     for (const field of within.querySelectorAll("[aria-invalid]")) {
       field.removeAttribute("aria-invalid");
       field.removeAttribute("aria-describedby");
     }
   }
 
-  document.addEventListener("click", (event) => {
-    if (event.target.closest(`#${tab}-generate`)) {
-      if (WORKING.has(view.state)) event.stopImmediatePropagation();
-      else sending();
-    }
-    if (event.target.closest(`#${tab}-stop`)) stop();
-  }, true);
+  document.addEventListener(
+    "click",
+    (event) => {
+      if (event.target.closest(`#${tab}-generate`)) {
+        if (WORKING.has(view.state)) event.stopImmediatePropagation();
+        else sending();
+      }
+      if (event.target.closest(`#${tab}-stop`)) stop();
+    },
+    true,
+  );
   document.addEventListener("input", (event) => {
     const block = event.target.closest(".ls-has-problem");
     if (block && root().contains(block)) clearProblems(block);
@@ -413,7 +472,16 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     if (!frames.length) return;
     const last = frames.length - 1;
     const at = scrub === null ? last : scrub;
-    const to = { ArrowLeft: at - 1, ArrowDown: at - 1, ArrowRight: at + 1, ArrowUp: at + 1, Home: 0, End: last, PageUp: at + 5, PageDown: at - 5 }[event.key];
+    const to = {
+      ArrowLeft: at - 1,
+      ArrowDown: at - 1,
+      ArrowRight: at + 1,
+      ArrowUp: at + 1,
+      Home: 0,
+      End: last,
+      PageUp: at + 5,
+      PageDown: at - 5,
+    }[event.key];
     if (event.key === "Escape" && !WORKING.has(view.state)) scrubTo(null);
     if (to === undefined) return;
     event.preventDefault();
@@ -427,7 +495,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
 
   const receive = () => take(props.value);
   function take(next) {
-    if (!next || !next.state) return;
+    if (!next?.state) return;
     const newJob = next.job && next.job !== view.job;
     if (left.has(next.job)) return; // the end of a run that live mode has replaced, or is about to
     if (newJob) {
@@ -439,7 +507,7 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
     }
     const previous = view;
     view = next.live && !next.earlier.length ? { ...next, earlier: view.earlier || [] } : next;
-    if (view.step && view.previews && view.previews[view.step.image]) {
+    if (view.step && view.previews?.[view.step.image]) {
       const strip = (films[view.step.image] = films[view.step.image] || []);
       strip[view.step.index] = view.previews[view.step.image];
       for (let k = view.step.index - 1; k >= 0 && !strip[k]; k--) strip[k] = strip[view.step.index];
@@ -466,4 +534,4 @@ window.LatentStudio.stage = ({ element, props, watch, trigger }) => {
   watch("value", receive);
   receive();
   draw();
-};
+}

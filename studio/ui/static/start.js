@@ -1,10 +1,13 @@
 /* What strength means: the noised picture that the U-Net starts from, while the slider moves. The latents and one fixed
    noise are fetched once for a picture and its settings; noising and the fast decoder run here. When the slider rests the
    VAE's own picture of the same latents takes its place. */
-"use strict";
 
-window.LatentStudio.start = ({ element, props, watch }) => {
-  const { h, fill, shown, ask, latest, decoderOf, Painter } = window.LatentStudio;
+import { fill, h, shown } from "./elements.js";
+import { decoderOf } from "./tensors.js";
+import { ask, latest } from "./viewer/ask.js";
+import { Painter } from "./viewer/painter.js";
+
+export function start({ element, props, watch }) {
   const word = (key, values) => fill(props.words[key], values);
   const SETTLED = 300; // ms before a changed setting is asked about
   const canvas = h("canvas", { role: "img", "aria-label": word("label") });
@@ -12,7 +15,12 @@ window.LatentStudio.start = ({ element, props, watch }) => {
   const title = h("strong", {}, word("label"));
   const meaning = h("span", {});
   const note = h("small", { role: "status" });
-  const figure = h("figure", { class: "ls-start-view", hidden: true }, h("div", { class: "ls-start-frame" }, canvas, exact), h("figcaption", {}, title, meaning, note));
+  const figure = h(
+    "figure",
+    { class: "ls-start-view", hidden: true },
+    h("div", { class: "ls-start-frame" }, canvas, exact),
+    h("figcaption", {}, title, meaning, note),
+  );
   element.replaceChildren(figure);
 
   const newest = latest();
@@ -63,7 +71,13 @@ window.LatentStudio.start = ({ element, props, watch }) => {
       const answer = await newest(() => ask("start", fields(), file.blob));
       if (!answer) return;
       const { tensors, run } = answer;
-      here = { latents: tensors.latents.values, noise: tensors.noise.values, shape: tensors.latents.shape, decoder: decoderOf(tensors), ...run };
+      here = {
+        latents: tensors.latents.values,
+        noise: tensors.noise.values,
+        shape: tensors.latents.shape,
+        decoder: decoderOf(tensors),
+        ...run,
+      };
       note.textContent = "";
       figure.classList.remove("ls-failed");
       draw();
@@ -89,7 +103,13 @@ window.LatentStudio.start = ({ element, props, watch }) => {
     figure.style.setProperty("--ratio", here.width / here.height);
     figure.dataset.steps = String(run);
     meaning.textContent = run
-      ? word("meaning", { run, steps: here.levels.length - 1, noise: Math.round(s * s * 100), width: here.width, height: here.height })
+      ? word("meaning", {
+          run,
+          steps: here.levels.length - 1,
+          noise: Math.round(s * s * 100),
+          width: here.width,
+          height: here.height,
+        })
       : word("none", { width: here.width, height: here.height });
     figure.dataset.how = "fast";
   }
@@ -100,8 +120,13 @@ window.LatentStudio.start = ({ element, props, watch }) => {
     const mine = asked;
     const at = strengthNow();
     try {
-      const answer = await newestExact(() => fetch(`/ask/decoded-start?${new URLSearchParams({ ...fields(), strength: at })}`, { method: "POST", body: file.blob }));
-      if (!answer || !answer.ok || asked !== mine || strengthNow() !== at) return;
+      const answer = await newestExact(() =>
+        fetch(`/ask/decoded-start?${new URLSearchParams({ ...fields(), strength: at })}`, {
+          method: "POST",
+          body: file.blob,
+        }),
+      );
+      if (!answer?.ok || asked !== mine || strengthNow() !== at) return;
       const url = URL.createObjectURL(await answer.blob());
       exact.onload = () => URL.revokeObjectURL(url);
       exact.src = url;
@@ -115,17 +140,23 @@ window.LatentStudio.start = ({ element, props, watch }) => {
   }
 
   document.addEventListener("input", (event) => {
-    if (!event.target.closest || !event.target.closest(`#${props.tab}-strength`)) return;
+    if (!event.target.closest?.(`#${props.tab}-strength`)) return;
     const typed = Number(event.target.value);
     if (!(typed >= 0 && typed <= 1)) return;
     strength = typed;
     draw();
   });
   document.addEventListener("change", (event) => {
-    if (event.target.closest && event.target.closest(`#${props.tab}-strength`)) settle();
+    if (event.target.closest?.(`#${props.tab}-strength`)) settle();
   });
   const block = document.getElementById(`${props.tab}-image`);
-  if (block) new MutationObserver(changed).observe(block, { subtree: true, childList: true, attributes: true, attributeFilter: ["src"] });
+  if (block)
+    new MutationObserver(changed).observe(block, {
+      subtree: true,
+      childList: true,
+      attributes: true,
+      attributeFilter: ["src"],
+    });
   new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && changed()).observe(element);
   watch("value", () => {
     const before = strength;
@@ -134,4 +165,4 @@ window.LatentStudio.start = ({ element, props, watch }) => {
     if (before !== strengthNow()) settle(); // a landmark was clicked, or settings came back
   });
   changed();
-};
+}

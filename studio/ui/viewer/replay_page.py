@@ -9,31 +9,13 @@ import base64
 import html
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
-from studio.ui.drawn import SCRIPTS
+from studio.ui import assets
 from studio.ui.text import say
-from studio.ui.theme import STYLES
 from studio.ui.viewer import noise_viewer
 
-STATIC = Path(__file__).parents[1] / "static"
 # What stands on the record alone.
 OFFLINE = ("timeline", "panes", "schedule", "numbers", "equation", "guidance", "latent", "words", "attention")
-_NEEDED = ("studio.js", "record.js", "viewer.js")
-# The record is the only thing that is fetched, and it is in the file.
-_START = """
-{
-  const bytes = Uint8Array.from(atob(document.getElementById("record").textContent), (c) => c.charCodeAt(0));
-  window.fetch = async (address) => {
-    const there = String(address).startsWith("/record/") && String(address).endsWith("since=0");
-    return there ? new Response(bytes.slice()) : new Response("", { status: 404 });
-  };
-  document.body.classList.toggle("dark", matchMedia("(prefers-color-scheme: dark)").matches);
-  const props = JSON.parse(document.getElementById("props").textContent);
-  const element = document.getElementById("viewer");
-  window.LatentStudio.viewer({ element, props, watch: () => {}, trigger: () => {}, events: [] });
-}
-"""
 
 
 def replay_page(recording: bytes, run: Mapping[str, object]) -> bytes:
@@ -41,27 +23,24 @@ def replay_page(recording: bytes, run: Mapping[str, object]) -> bytes:
     value = {**noise_viewer.EMPTY, "job": "record", "checkpoint": run["checkpoint"]}
     panels = tuple(name for name in noise_viewer.PANELS if name in OFFLINE)
     props = {**noise_viewer.props(panels), "value": value}
-    scripts = [name for name in SCRIPTS if name in _NEEDED or name.startswith("viewer/")]
     title = html.escape(f"{run['prompt'] or say('tab.noise_viewer')} · {say('page.title')}")
     parts = [
         "<!doctype html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        *(f"<style>{_read(name)}</style>" for name in STYLES),
+        *(f"<style>{_safe(name, assets.read(name))}</style>" for name in assets.STYLES),
         "<style>body { margin: 0; padding: 16px; background: var(--ls-surface); color: var(--ls-ink); "
         "font-family: var(--ls-sans); }</style></head>",
         f'<body class="gradio-container"><main id="viewer" class="ls-mount" aria-label="{title}"></main>',
         f'<script type="application/json" id="props">{_json(props)}</script>',
         f'<script type="text/plain" id="record">{base64.b64encode(recording).decode()}</script>',
-        *(f"<script>{_read(name)}</script>" for name in scripts),
-        f"<script>{_START}</script></body></html>",
+        f'<script type="module">{_safe("replay.js", assets.source("replay.js"))}</script></body></html>',
     ]
     return "\n".join(parts).encode()
 
 
-def _read(name: str) -> str:
-    """A file of ours, which must not end the element that it is put into."""
-    text = (STATIC / name).read_text(encoding="utf-8")
+def _safe(name: str, text: str) -> str:
+    """A text of ours, which must not end the element that it is put into."""
     if "</script" in text.lower() or "</style" in text.lower():
         raise ValueError(f"{name} cannot be put into a page")
     return text

@@ -1,9 +1,13 @@
 /* The comparison: a surface of pictures, two sliders and a pad that move over it, and what can be done with two of its
    cells. Finished cells are held by the page, so moving asks the server nothing; nothing in between is made up. */
-"use strict";
 
-window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
-  const { h, fill, shown, icon } = window.LatentStudio;
+import { fill, h, icon, shown } from "../elements.js";
+import { compareCurve } from "./curve.js";
+import { compareLook } from "./look.js";
+
+let hearOn = null; // the stage's ear for what the server answers to a wish
+
+export function compare({ element, props, watch, trigger }) {
   const words = props.words;
   const say = (key, values) => fill(words[key], values);
   const tab = "compare";
@@ -14,7 +18,7 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
   const DOUBLE_CLICK = 600; // ms during which the button that became Stop takes no click
   const HURRY = 150; // ms on an unfinished cell before it is asked for: sliding past it is no wish
 
-  const look = window.LatentStudio.compareLook({ words });
+  const look = compareLook({ words });
   let view = { state: "first", cells: [] };
   let at = { x: 0, y: 0 };
   let held = null; // A: a cell's index; B is the one under the sliders
@@ -35,7 +39,11 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
   const status = h("span", { class: "ls-status", role: "status", "aria-live": "polite" });
   const right = h("span", { class: "ls-pace" });
   const bar = h("i");
-  const progress = h("div", { class: "ls-bar", role: "progressbar", "aria-valuemin": 0, "aria-label": words.label }, bar);
+  const progress = h(
+    "div",
+    { class: "ls-bar", role: "progressbar", "aria-valuemin": 0, "aria-label": words.label },
+    bar,
+  );
   const message = h("p", { class: "ls-message cmp-message" });
   const table = h("div", { class: "cmp-table" }, look.view, message);
 
@@ -44,29 +52,60 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     const title = h("span", { class: "cmp-axis-name" });
     const value = h("output", { class: "cmp-axis-value" });
     const ticks = h("div", { class: "cmp-ticks", "aria-hidden": "true" });
-    range.addEventListener("input", () => go(name === "x" ? { x: +range.value, y: at.y } : { x: at.x, y: +range.value }));
-    return { range, title, value, ticks, node: h("div", { class: `cmp-slider cmp-slider-${name}` }, h("label", {}, title, value), h("div", { class: "cmp-track" }, range, ticks)) };
+    range.addEventListener("input", () =>
+      go(name === "x" ? { x: +range.value, y: at.y } : { x: at.x, y: +range.value }),
+    );
+    return {
+      range,
+      title,
+      value,
+      ticks,
+      node: h(
+        "div",
+        { class: `cmp-slider cmp-slider-${name}` },
+        h("label", {}, title, value),
+        h("div", { class: "cmp-track" }, range, ticks),
+      ),
+    };
   }
   const sliders = { x: axisSlider("x"), y: axisSlider("y") };
   const pad = h("div", { class: "cmp-pad", role: "group", tabindex: 0, "aria-label": words.pad });
   const caption = h("p", { class: "ls-caption", dir: "auto" });
 
-  const modes = h("div", { class: "cmp-modes", role: "group", "aria-label": words["mode.label"] },
-    ...MODES.map((name) => h("button", { type: "button", "data-mode": name, onclick: () => setMode(name) }, words[`mode.${name}`])));
-  const gains = h("div", { class: "cmp-modes cmp-gains", role: "group", "aria-label": words["mode.difference"] },
-    ...GAINS.map((gain) => h("button", { type: "button", "data-gain": gain, "aria-label": say("gain", { gain }), onclick: () => setGain(gain) }, `×${gain}`)));
+  const modes = h(
+    "div",
+    { class: "cmp-modes", role: "group", "aria-label": words["mode.label"] },
+    ...MODES.map((name) =>
+      h("button", { type: "button", "data-mode": name, onclick: () => setMode(name) }, words[`mode.${name}`]),
+    ),
+  );
+  const gains = h(
+    "div",
+    { class: "cmp-modes cmp-gains", role: "group", "aria-label": words["mode.difference"] },
+    ...GAINS.map((gain) =>
+      h(
+        "button",
+        { type: "button", "data-gain": gain, "aria-label": say("gain", { gain }), onclick: () => setGain(gain) },
+        `×${gain}`,
+      ),
+    ),
+  );
   const hold = button("hold", words.pin, () => holdAt(index()));
   const swap = button("swap", words.swap, swapAB);
-  const zooms = h("div", { class: "cmp-zooms" },
+  const zooms = h(
+    "div",
+    { class: "cmp-zooms" },
     button("out", "−", () => look.zoomBy(0.5), { "aria-label": words["zoom.out"] }),
     button("fit", words["zoom.fit"], () => look.fit()),
-    button("in", "+", () => look.zoomBy(2), { "aria-label": words["zoom.in"] }));
+    button("in", "+", () => look.zoomBy(2), { "aria-label": words["zoom.in"] }),
+  );
   const differ = h("p", { class: "cmp-differ", role: "status" });
   const chart = h("div", { class: "cmp-curve", hidden: true });
   const curve = button("curve", words.curve, showCurve);
   const tools = h("div", { class: "cmp-tools" }, modes, gains, hold, swap, zooms);
 
-  const link = (name, text, name_of_icon) => h("a", { class: "ls-button", role: "button", "data-act": name }, icon(name_of_icon), text);
+  const link = (name, text, name_of_icon) =>
+    h("a", { class: "ls-button", role: "button", "data-act": name }, icon(name_of_icon), text);
   const save = link("save", words.save, "save");
   const sheet = link("sheet", words.sheet, "save");
   const csv = link("csv", words.csv, "save");
@@ -76,14 +115,22 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
   const said = h("p", { class: "cmp-said", role: "status", "aria-live": "polite" });
   const actions = h("div", { class: "ls-actions" }, save, keep, keepAll, sheet, csv, copy);
 
-  const stage = h("section", { class: "cmp", "aria-label": words.label },
-    h("div", { class: "cmp-main" },
-      sliders.y.node, table, sliders.x.node,
-      h("div", { class: "cmp-side" }, pad, h("div", { class: "ls-line" }, status, right), progress)),
+  const stage = h(
+    "section",
+    { class: "cmp", "aria-label": words.label },
+    h(
+      "div",
+      { class: "cmp-main" },
+      sliders.y.node,
+      table,
+      sliders.x.node,
+      h("div", { class: "cmp-side" }, pad, h("div", { class: "ls-line" }, status, right), progress),
+    ),
     tools,
     h("div", { class: "cmp-told" }, differ, curve),
     chart,
-    h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, caption, said), actions));
+    h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, caption, said), actions),
+  );
   element.replaceChildren(stage);
 
   // ------------------------------------------------------------------------------------------------ places
@@ -104,7 +151,7 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     if (x === at.x && y === at.y) return;
     if (pictures.has(index())) before = index();
     at = { x, y };
-    window.LatentStudio.compareFocus = index();
+    stage.dataset.focus = index();
     draw();
     wish();
   }
@@ -128,11 +175,18 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     const cell = cellAt(k);
     const done = pictures.get(k);
     const tag = mode === "single" ? "" : `${words[letter]} · ${settings(k)}`;
-    if (done && done.ready) return { id: done.id, image: done.image, width: done.image.naturalWidth, height: done.image.naturalHeight, tag };
+    if (done?.ready)
+      return { id: done.id, image: done.image, width: done.image.naturalWidth, height: done.image.naturalHeight, tag };
     const preview = previews.get(k);
-    const image = preview && preview.ready ? preview.image : null;
+    const image = preview?.ready ? preview.image : null;
     const size = image ? { width: image.naturalWidth, height: image.naturalHeight } : {};
-    return { image, ...size, tag, live: cell.state === "running", note: image && cell.state !== "stopped" ? "" : note(cell) };
+    return {
+      image,
+      ...size,
+      tag,
+      live: cell.state === "running",
+      note: image && cell.state !== "stopped" ? "" : note(cell),
+    };
   }
   function note(cell) {
     if (cell.state === "impossible") return `${words.impossible}. ${cell.message}`;
@@ -148,7 +202,13 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     if (desk) desk.dataset.run = WORKING.has(view.state) ? (stopWanted ? "stopping" : "running") : "idle";
     const there = view.cells.length > 0;
     stage.classList.toggle("cmp-empty", !there);
-    const text = !there ? (view.state === "first" ? words.first : view.state === "sending" ? words.sending : view.message) : "";
+    const text = !there
+      ? view.state === "first"
+        ? words.first
+        : view.state === "sending"
+          ? words.sending
+          : view.message
+      : "";
     message.textContent = text;
     message.hidden = !text;
     look.view.hidden = !there;
@@ -188,7 +248,8 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     pad.style.setProperty("--columns", view.columns || 1);
     pad.style.setProperty("--rows", view.rows || 1);
     while (pad.children.length > count) pad.lastChild.remove();
-    while (pad.children.length < count) pad.append(h("span", { class: "cmp-cell" }, h("img", { alt: "", hidden: true, draggable: "false" }), h("i")));
+    while (pad.children.length < count)
+      pad.append(h("span", { class: "cmp-cell" }, h("img", { alt: "", hidden: true, draggable: "false" }), h("i")));
     view.cells.forEach((cell, k) => {
       const node = pad.children[k];
       const image = node.firstChild;
@@ -201,10 +262,16 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
       node.dataset.state = cell.state;
       node.classList.toggle("cmp-here", k === index());
       node.classList.toggle("cmp-held", k === held);
-      node.style.setProperty("--share", cell.state === "running" ? (cell.index || 0) / Math.max(1, cell.total || 1) : 0);
+      node.style.setProperty(
+        "--share",
+        cell.state === "running" ? (cell.index || 0) / Math.max(1, cell.total || 1) : 0,
+      );
       node.title = say("cell", { settings: settings(k), state: words[`state.${cell.state}`] });
     });
-    pad.setAttribute("aria-description", count ? say("cell", { settings: settings(index()), state: words[`state.${cellAt(index()).state}`] }) : "");
+    pad.setAttribute(
+      "aria-description",
+      count ? say("cell", { settings: settings(index()), state: words[`state.${cellAt(index()).state}`] }) : "",
+    );
   }
 
   function drawLine() {
@@ -215,7 +282,21 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     else if (view.state === "running") status.textContent = say("ready", { done, count });
     else status.textContent = view.cells.length || ended ? view.message || "" : "";
     right.textContent = view.state === "running" ? view.left || "" : "";
-    const share = view.state === "loading" ? view.fraction || 0 : count ? view.cells.reduce((sum, cell) => sum + (cell.state === "running" ? (cell.index || 0) / Math.max(1, cell.total || 1) : ["finished", "failed"].includes(cell.state) ? 1 : 0), 0) / count : 0;
+    const share =
+      view.state === "loading"
+        ? view.fraction || 0
+        : count
+          ? view.cells.reduce(
+              (sum, cell) =>
+                sum +
+                (cell.state === "running"
+                  ? (cell.index || 0) / Math.max(1, cell.total || 1)
+                  : ["finished", "failed"].includes(cell.state)
+                    ? 1
+                    : 0),
+              0,
+            ) / count
+          : 0;
     bar.style.transform = `scaleX(${share})`;
     progress.setAttribute("aria-valuemax", Math.max(1, count));
     progress.setAttribute("aria-valuenow", done);
@@ -242,9 +323,13 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     const k = index();
     if (k === held) return words.same;
     const parts = [];
-    for (const [name, of] of [["x", (c) => c % view.columns], ["y", (c) => Math.floor(c / view.columns)]]) {
+    for (const [name, of] of [
+      ["x", (c) => c % view.columns],
+      ["y", (c) => Math.floor(c / view.columns)],
+    ]) {
       const axis = view[name];
-      if (axis && of(held) !== of(k)) parts.push(say("differ", { name: axis.name, a: axis.labels[of(held)], b: axis.labels[of(k)] }));
+      if (axis && of(held) !== of(k))
+        parts.push(say("differ", { name: axis.name, a: axis.labels[of(held)], b: axis.labels[of(k)] }));
     }
     const apart = look.apart();
     if (apart) parts.push(say("mean", { mean: apart.mean.toFixed(1), most: apart.most }));
@@ -291,7 +376,7 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     const k = held;
     held = index();
     at = { x: k % view.columns, y: Math.floor(k / view.columns) };
-    window.LatentStudio.compareFocus = k;
+    stage.dataset.focus = k;
     draw();
   }
   function showCurve() {
@@ -299,7 +384,7 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     curve.setAttribute("aria-expanded", String(!chart.hidden));
     if (chart.hidden) return;
     chart.dataset.pair = `${held} ${index()}`;
-    window.LatentStudio.compareCurve(chart, { job: view.job, cells: [held, index()], keep: records, words });
+    compareCurve(chart, { job: view.job, cells: [held, index()], keep: records, words });
   }
 
   // --------------------------------------------------------------------------------------------- taking away
@@ -309,7 +394,7 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     const ids = cells.map((k) => cellAt(k).id).filter((id) => id && !kept.has(id));
     if (ids.length) trigger("keep", { pictures: ids });
   }
-  window.LatentStudio.compareHear = (answer) => {
+  hearOn = (answer) => {
     for (const id of answer.kept || []) kept.add(id);
     if (answer.message) said.textContent = answer.message;
     draw();
@@ -335,7 +420,13 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
       event.preventDefault();
       return go({ x: at.x + step[0], y: at.y + step[1] });
     }
-    const act = { "+": () => look.zoomBy(2), "=": () => look.zoomBy(2), "-": () => look.zoomBy(0.5), 0: () => look.fit(), a: () => held !== null && holdAt(index()) }[event.key];
+    const act = {
+      "+": () => look.zoomBy(2),
+      "=": () => look.zoomBy(2),
+      "-": () => look.zoomBy(0.5),
+      0: () => look.fit(),
+      a: () => held !== null && holdAt(index()),
+    }[event.key];
     if (act && event.target.tagName !== "INPUT") act();
     if (event.key === "Home" || event.key === "End") {
       event.preventDefault();
@@ -345,7 +436,10 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
   });
   function padAt(event) {
     const box = pad.getBoundingClientRect();
-    go({ x: Math.floor(((event.clientX - box.left) / box.width) * view.columns), y: Math.floor(((event.clientY - box.top) / box.height) * view.rows) });
+    go({
+      x: Math.floor(((event.clientX - box.left) / box.width) * view.columns),
+      y: Math.floor(((event.clientY - box.top) / box.height) * view.rows),
+    });
   }
   pad.addEventListener("pointerdown", (event) => {
     pad.setPointerCapture(event.pointerId);
@@ -413,13 +507,17 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
     }
     if (rest.length) message.append(h("span", { class: "ls-also" }, rest.join(" ")));
   }
-  document.addEventListener("click", (event) => {
-    if (event.target.closest(`#${tab}-generate`)) {
-      if (WORKING.has(view.state)) event.stopImmediatePropagation();
-      else sending();
-    }
-    if (event.target.closest(`#${tab}-stop`)) stop();
-  }, true);
+  document.addEventListener(
+    "click",
+    (event) => {
+      if (event.target.closest(`#${tab}-generate`)) {
+        if (WORKING.has(view.state)) event.stopImmediatePropagation();
+        else sending();
+      }
+      if (event.target.closest(`#${tab}-stop`)) stop();
+    },
+    true,
+  );
   document.addEventListener("keydown", (event) => {
     if (!shown(stage)) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
@@ -454,17 +552,19 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
 
   function receive() {
     const next = props.value;
-    if (!next || !next.state) return;
+    if (!next?.state) return;
     if (next.job && next.job !== view.job) {
       forget();
       at = { x: Math.min(at.x, (next.columns || 1) - 1), y: Math.min(at.y, (next.rows || 1) - 1) };
-      window.LatentStudio.compareFocus = at.y * (next.columns || 1) + at.x;
+      stage.dataset.focus = at.y * (next.columns || 1) + at.x;
     }
     const previous = view;
     view = next;
     view.cells.forEach((cell, k) => {
-      if (cell.id && (!pictures.has(k) || pictures.get(k).id !== cell.id)) load(pictures, k, `/picture/${cell.id}`, cell.id);
-      else if (cell.preview && (!previews.has(k) || previews.get(k).src !== cell.preview)) load(previews, k, cell.preview);
+      if (cell.id && (!pictures.has(k) || pictures.get(k).id !== cell.id))
+        load(pictures, k, `/picture/${cell.id}`, cell.id);
+      else if (cell.preview && (!previews.has(k) || previews.get(k).src !== cell.preview))
+        load(previews, k, cell.preview);
     });
     if (!WORKING.has(view.state)) stopWanted = false;
     else if (stopWanted && !previous.job && view.job) trigger("stop", { job: view.job });
@@ -476,10 +576,10 @@ window.LatentStudio.compare = ({ element, props, watch, trigger }) => {
   watch("value", receive);
   receive();
   draw();
-};
+}
 
 /** What the server answers to a wish (kept, opened): said on the stage. Draws nothing itself. */
-window.LatentStudio.compareSaid = ({ props, watch }) => {
-  const hear = () => props.value && window.LatentStudio.compareHear && window.LatentStudio.compareHear(props.value);
+export function compareSaid({ props, watch }) {
+  const hear = () => props.value && hearOn?.(props.value);
   watch("value", hear);
-};
+}

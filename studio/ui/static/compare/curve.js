@@ -1,7 +1,8 @@
 /* Where two cells part: the distance of their predicted pictures at each moment of the way, from both recordings. */
-"use strict";
 
-(() => {
+import { fill, h } from "../elements.js";
+import { Record } from "../record.js";
+
 const NOISE = -12; // log-SNR that stands for pure noise, which has none
 
 const level = (evaluation) => (evaluation.log_snr === null ? NOISE : Math.max(NOISE, evaluation.log_snr));
@@ -12,7 +13,9 @@ function pointsOf(one, other) {
   const [short, long] = one.evaluations.length <= other.evaluations.length ? [one, other] : [other, one];
   return short.evaluations.map((evaluation) => {
     const at = level(evaluation);
-    const near = long.evaluations.reduce((best, e) => (Math.abs(level(e) - at) < Math.abs(level(best) - at) ? e : best));
+    const near = long.evaluations.reduce((best, e) =>
+      Math.abs(level(e) - at) < Math.abs(level(best) - at) ? e : best,
+    );
     let sum = 0;
     for (let i = 0; i < evaluation.denoised.length; i++) sum += (evaluation.denoised[i] - near.denoised[i]) ** 2;
     return { level: at, value: Math.sqrt(sum / evaluation.denoised.length) };
@@ -20,8 +23,7 @@ function pointsOf(one, other) {
 }
 
 /** Draws the curve of two cells of a job into `into`. `keep` holds the records read so far, by cell. */
-window.LatentStudio.compareCurve = async (into, { job, cells, keep, words }) => {
-  const { h, fill, Record } = window.LatentStudio;
+export async function compareCurve(into, { job, cells, keep, words }) {
   const said = (text) => into.replaceChildren(h("p", { class: "cmp-curve-said" }, text));
   said(words["curve.wait"]);
   const records = [];
@@ -57,8 +59,18 @@ window.LatentStudio.compareCurve = async (into, { job, cells, keep, words }) => 
     svg(
       "svg",
       { viewBox: `0 0 ${W} ${H}`, class: "cmp-chart", role: "img", "aria-label": sentence },
-      ...[0, 0.5, 1].map((part) => svg("line", { x1: L, x2: W - 12, y1: y({ value: most * part }), y2: y({ value: most * part }), class: "ls-grid" })),
-      ...[0, 1].map((part) => svg("text", { x: L - 6, y: y({ value: most * part }) + 4, "text-anchor": "end" }, (most * part).toPrecision(2))),
+      ...[0, 0.5, 1].map((part) =>
+        svg("line", {
+          x1: L,
+          x2: W - 12,
+          y1: y({ value: most * part }),
+          y2: y({ value: most * part }),
+          class: "ls-grid",
+        }),
+      ),
+      ...[0, 1].map((part) =>
+        svg("text", { x: L - 6, y: y({ value: most * part }) + 4, "text-anchor": "end" }, (most * part).toPrecision(2)),
+      ),
       svg("polyline", { points: points.map((p) => `${x(p)},${y(p)}`).join(" "), class: "ls-curve" }),
       ...points.map((p) => svg("circle", { cx: x(p), cy: y(p), r: 2.5, class: "ls-point" })),
       svg("text", { x: L, y: H - 4 }, words["curve.axis"]),
@@ -66,5 +78,4 @@ window.LatentStudio.compareCurve = async (into, { job, cells, keep, words }) => 
     ),
     h("p", { class: "cmp-curve-said" }, sentence),
   );
-};
-})();
+}

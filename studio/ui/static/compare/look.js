@@ -1,9 +1,9 @@
 /* Two pictures looked at closely: one of them, divided, side by side, in turn, or their difference. One zoom and one pan
    for both. Knows pictures, not comparisons: whoever uses it says what A and B are. */
-"use strict";
 
-window.LatentStudio.compareLook = ({ words }) => {
-  const { h } = window.LatentStudio;
+import { h } from "../elements.js";
+
+export function compareLook({ words }) {
   const MOST = 32; // zoom
   const BLINK = 700; // ms
 
@@ -12,12 +12,35 @@ window.LatentStudio.compareLook = ({ words }) => {
     const tag = h("span", { class: "cmp-tag" });
     const note = h("p", { class: "cmp-note", hidden: true });
     const light = h("i", { class: "cmp-live", hidden: true });
-    return { canvas, tag, note, light, node: h("div", { class: "cmp-pane", "data-pane": name }, canvas, note, tag, light) };
+    return {
+      canvas,
+      tag,
+      note,
+      light,
+      node: h("div", { class: "cmp-pane", "data-pane": name }, canvas, note, tag, light),
+    };
   };
   const a = pane("a");
   const b = pane("b");
-  const divider = h("div", { class: "cmp-divider", role: "slider", tabindex: 0, "aria-label": words.divider, "aria-valuemin": 0, "aria-valuemax": 100 }, h("i"));
-  const view = h("div", { class: "cmp-view", tabindex: 0, role: "group", "aria-label": words.view }, a.node, b.node, divider);
+  const divider = h(
+    "div",
+    {
+      class: "cmp-divider",
+      role: "slider",
+      tabindex: 0,
+      "aria-label": words.divider,
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+    },
+    h("i"),
+  );
+  const view = h(
+    "div",
+    { class: "cmp-view", tabindex: 0, role: "group", "aria-label": words.view },
+    a.node,
+    b.node,
+    divider,
+  );
 
   let mode = "single";
   let gain = 1;
@@ -34,8 +57,8 @@ window.LatentStudio.compareLook = ({ words }) => {
     tag.hidden = !tag.textContent;
     note.textContent = what ? what.note || "" : "";
     note.hidden = !note.textContent;
-    light.hidden = !(what && what.live);
-    const image = what && what.image;
+    light.hidden = !what?.live;
+    const image = what?.image;
     canvas.hidden = !image;
     if (!image) return;
     if (canvas.width !== what.width || canvas.height !== what.height) {
@@ -131,11 +154,15 @@ window.LatentStudio.compareLook = ({ words }) => {
   const fingers = new Map();
   let dividing = false;
 
-  view.addEventListener("wheel", (event) => {
-    if (!event.ctrlKey && zoom.k === 1 && event.deltaY > 0) return; // nothing to zoom out of: the page scrolls
-    event.preventDefault();
-    zoomBy(Math.exp(-event.deltaY / 300), where(event, paneAt(event)));
-  }, { passive: false });
+  view.addEventListener(
+    "wheel",
+    (event) => {
+      if (!event.ctrlKey && zoom.k === 1 && event.deltaY > 0) return; // nothing to zoom out of: the page scrolls
+      event.preventDefault();
+      zoomBy(Math.exp(-event.deltaY / 300), where(event, paneAt(event)));
+    },
+    { passive: false },
+  );
   view.addEventListener("pointerdown", (event) => {
     const handle = event.target.closest(".cmp-divider");
     dividing = mode === "divider" && (!!handle || zoom.k === 1);
@@ -153,9 +180,16 @@ window.LatentStudio.compareLook = ({ words }) => {
       const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
       const before = Math.hypot(finger.x - other.x, finger.y - other.y);
       const now = Math.hypot(event.clientX - other.x, event.clientY - other.y);
-      zoomBy(now / Math.max(1, before), { x: ((event.clientX + other.x) / 2 - box.left) / box.width, y: ((event.clientY + other.y) / 2 - box.top) / box.height });
+      zoomBy(now / Math.max(1, before), {
+        x: ((event.clientX + other.x) / 2 - box.left) / box.width,
+        y: ((event.clientY + other.y) / 2 - box.top) / box.height,
+      });
     } else if (zoom.k > 1) {
-      zoom = within({ k: zoom.k, x: zoom.x + (event.clientX - finger.x) / box.width, y: zoom.y + (event.clientY - finger.y) / box.height });
+      zoom = within({
+        k: zoom.k,
+        x: zoom.x + (event.clientX - finger.x) / box.width,
+        y: zoom.y + (event.clientY - finger.y) / box.height,
+      });
       place();
     }
     fingers.set(event.pointerId, { ...finger, x: event.clientX, y: event.clientY });
@@ -195,7 +229,8 @@ window.LatentStudio.compareLook = ({ words }) => {
       mode = next;
       clearInterval(blinking);
       view.dataset.turn = "b";
-      if (mode === "blink") blinking = setInterval(() => (view.dataset.turn = view.dataset.turn === "a" ? "b" : "a"), BLINK);
+      if (mode === "blink")
+        blinking = setInterval(() => (view.dataset.turn = view.dataset.turn === "a" ? "b" : "a"), BLINK);
       draw();
     },
     gain(next) {
@@ -203,8 +238,11 @@ window.LatentStudio.compareLook = ({ words }) => {
       draw();
     },
     /** How far A and B are apart: {mean, most} in 0 .. 255, null while one of them is not finished. */
-    apart: () => (shown.a && shown.b && shown.a.id && shown.b.id && shown.a.image && shown.b.image ? difference(shown.a, shown.b) : null),
+    apart: () =>
+      shown.a && shown.b && shown.a.id && shown.b.id && shown.a.image && shown.b.image
+        ? difference(shown.a, shown.b)
+        : null,
     zoomBy,
     fit,
   };
-};
+}

@@ -1,8 +1,9 @@
 /* Parts of the panel Attention that have a recorded call made once more: where a place of the picture looks at the others
    (self-attention), and what each head of one layer does. Nothing is asked before a click. */
-"use strict";
 
-(() => {
+import { ask } from "./ask.js";
+import { number } from "./chart.js";
+
 /** Answers about single evaluations by key, the few newest; `ask` draws when one has come. */
 function answers(context, question) {
   const MOST = 12;
@@ -20,9 +21,15 @@ function answers(context, question) {
       kept.delete(mine);
       kept.set(mine, { asking: true });
       context.draw();
-      const fields = { checkpoint: record.run.checkpoint, job: record.job, which: record.image, evaluation: index, ...more };
+      const fields = {
+        checkpoint: record.run.checkpoint,
+        job: record.job,
+        which: record.image,
+        evaluation: index,
+        ...more,
+      };
       try {
-        kept.set(mine, { answer: await window.LatentStudio.ask(question, fields) });
+        kept.set(mine, { answer: await ask(question, fields) });
       } catch (failure) {
         kept.set(mine, { failed: failure.message || context.say("ask.failed") });
       }
@@ -33,17 +40,25 @@ function answers(context, question) {
 }
 
 /** Where a place of the picture looks at other places. `draw(cell)`: the cell that was clicked, or null. */
-function places(context) {
+export function places(context) {
   const { h, say } = context;
-  const { number } = window.LatentStudio;
   const known = answers(context, "self-attention");
   let group = null;
-  const choice = h("select", { class: "ls-choice", "aria-label": say("attention.place"), onchange: () => ((group = choice.value), context.draw()) });
+  const choice = h("select", {
+    class: "ls-choice",
+    "aria-label": say("attention.place"),
+    onchange: () => ((group = choice.value), context.draw()),
+  });
   const picture = h("canvas", { role: "img", "aria-label": say("places.picture") });
   const heat = h("canvas", { class: "ls-heat", "data-places": "", "aria-hidden": "true" });
   const cross = h("i", { class: "ls-cross" });
   const note = h("small", {});
-  const figure = h("figure", { class: "ls-pane" }, h("div", { class: "ls-pane-table" }, h("div", { class: "ls-frame" }, picture, heat, cross)), h("figcaption", {}, note));
+  const figure = h(
+    "figure",
+    { class: "ls-pane" },
+    h("div", { class: "ls-pane-table" }, h("div", { class: "ls-frame" }, picture, heat, cross)),
+    h("figcaption", {}, note),
+  );
   const status = h("p", { class: "ls-note", role: "status" });
   const button = h("button", { class: "ls-button", type: "button", onclick: () => known.ask() }, say("places.ask"));
   const element = h("div", { class: "ls-places" }, h("h3", {}, say("places")), choice, figure, status, button);
@@ -62,34 +77,61 @@ function places(context) {
       status.textContent = !cell ? say("places.none") : found?.asking ? say("places.asking") : found?.failed || "";
       if (!groups.length) return;
       if (!groups.includes(group)) group = groups[groups.length - 1];
-      choice.replaceChildren(...groups.map((name) => {
-        const [, place, size] = name.split(".");
-        return h("option", { value: name, selected: name === group ? "" : null }, say(`attention.place.${place}`, { size: size.replace("x", " × ") }));
-      }));
-      const { shape: [, height, width], values } = found.answer.tensors[group];
+      choice.replaceChildren(
+        ...groups.map((name) => {
+          const [, place, size] = name.split(".");
+          return h(
+            "option",
+            { value: name, selected: name === group ? "" : null },
+            say(`attention.place.${place}`, { size: size.replace("x", " × ") }),
+          );
+        }),
+      );
+      const {
+        shape: [, height, width],
+        values,
+      } = found.answer.tensors[group];
       const [, H, W] = context.record.shape;
-      const [x, y] = [Math.min(width - 1, Math.floor((cell.x * width) / W)), Math.min(height - 1, Math.floor((cell.y * height) / H))];
+      const [x, y] = [
+        Math.min(width - 1, Math.floor((cell.x * width) / W)),
+        Math.min(height - 1, Math.floor((cell.y * height) / H)),
+      ];
       const many = height * width;
       const row = values.subarray((y * width + x) * many, (y * width + x + 1) * many);
       const high = row.reduce((most, value) => Math.max(most, value), 0);
       paint(picture);
       context.painter.heat(heat, row, [height, width], high);
-      Object.assign(cross.style, { left: `${(x / width) * 100}%`, top: `${(y / height) * 100}%`, width: `${100 / width}%`, height: `${100 / height}%` });
+      Object.assign(cross.style, {
+        left: `${(x / width) * 100}%`,
+        top: `${(y / height) * 100}%`,
+        width: `${100 / width}%`,
+        height: `${100 / height}%`,
+      });
       note.textContent = say("places.note", { x: cell.x, y: cell.y, high: number(high, 3), even: number(1 / many, 4) });
     },
   };
 }
 
 /** Each head of one cross-attention layer. `draw(rows)`: the rows of the chosen word. */
-function heads(context) {
+export function heads(context) {
   const { h, say } = context;
-  const { number } = window.LatentStudio;
   const known = answers(context, "heads");
   const choice = h("select", { class: "ls-choice", "aria-label": say("heads.layer"), onchange: () => context.draw() });
-  const button = h("button", { class: "ls-button", type: "button", onclick: () => known.ask({ layer: choice.value }) }, say("heads.ask"));
+  const button = h(
+    "button",
+    { class: "ls-button", type: "button", onclick: () => known.ask({ layer: choice.value }) },
+    say("heads.ask"),
+  );
   const status = h("p", { class: "ls-note", role: "status" });
   const grid = h("div", { class: "ls-heads" });
-  const element = h("div", { class: "ls-head-by-head" }, h("h3", {}, say("heads")), h("div", { class: "ls-panel-head" }, choice, button), status, grid);
+  const element = h(
+    "div",
+    { class: "ls-head-by-head" },
+    h("h3", {}, say("heads")),
+    h("div", { class: "ls-panel-head" }, choice, button),
+    status,
+    grid,
+  );
 
   return {
     element,
@@ -100,15 +142,28 @@ function heads(context) {
       const names = layers.map((layer) => layer.name).join();
       if (choice.dataset.names !== names) {
         choice.dataset.names = names;
-        choice.replaceChildren(...layers.map((layer) => h("option", { value: layer.name }, `${say(`attention.place.${layer.place}`, { size: `${layer.height} × ${layer.width}` })} · ${layer.name.replace(/\.transformer_blocks/, "").replace(/\.attn2$/, "")}`)));
+        choice.replaceChildren(
+          ...layers.map((layer) =>
+            h(
+              "option",
+              { value: layer.name },
+              `${say(`attention.place.${layer.place}`, { size: `${layer.height} × ${layer.width}` })} · ${layer.name.replace(/\.transformer_blocks/, "").replace(/\.attn2$/, "")}`,
+            ),
+          ),
+        );
       }
       const found = known.get({ layer: choice.value });
       button.hidden = !!found?.answer || !!found?.asking;
       status.hidden = !!found?.answer && !found.failed;
-      status.textContent = found?.asking ? say("heads.asking") : found?.failed || (found?.answer ? "" : say("heads.what"));
+      status.textContent = found?.asking
+        ? say("heads.asking")
+        : found?.failed || (found?.answer ? "" : say("heads.what"));
       grid.hidden = !found?.answer;
       if (!found?.answer) return;
-      const { shape: [many, rows, height, width], values } = found.answer.tensors.heads;
+      const {
+        shape: [many, rows, height, width],
+        values,
+      } = found.answer.tensors.heads;
       const cells = height * width;
       const maps = Array.from({ length: many }, (_, head) => {
         const map = new Float32Array(cells);
@@ -116,17 +171,27 @@ function heads(context) {
         return map;
       });
       const high = maps.reduce((most, map) => map.reduce((one, value) => Math.max(one, value), most), 0);
-      grid.replaceChildren(...maps.map((map, head) => {
-        const canvas = h("canvas", { role: "img", "aria-label": say("heads.one", { index: head + 1, word: word.label }) });
-        context.painter.heat(canvas, map, [height, width], high);
-        return h("figure", {}, canvas, h("figcaption", {}, String(head + 1)));
-      }));
+      grid.replaceChildren(
+        ...maps.map((map, head) => {
+          const canvas = h("canvas", {
+            role: "img",
+            "aria-label": say("heads.one", { index: head + 1, word: word.label }),
+          });
+          context.painter.heat(canvas, map, [height, width], high);
+          return h("figure", {}, canvas, h("figcaption", {}, String(head + 1)));
+        }),
+      );
       status.hidden = false;
       const { rms, scale } = found.answer.run;
-      status.textContent = [say("heads.note", { word: word.label, high: number(high, 3) }), say("heads.numbers", { q: number(rms.q, 2), k: number(rms.k, 2), v: number(rms.v, 2), scale: number(scale, 3) })].join(". ");
+      status.textContent = [
+        say("heads.note", { word: word.label, high: number(high, 3) }),
+        say("heads.numbers", {
+          q: number(rms.q, 2),
+          k: number(rms.k, 2),
+          v: number(rms.v, 2),
+          scale: number(scale, 3),
+        }),
+      ].join(". ");
     },
   };
 }
-
-Object.assign(window.LatentStudio, { places, heads });
-})();

@@ -1,40 +1,82 @@
 /* Panel: the loaded model as it is: its parts and blocks with shapes, parameters and milliseconds, lit as data passes. A
    block opens the panel that shows what it does. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { ask } from "./ask.js";
+import { number } from "./chart.js";
+
+export const panel = {
   name: "architecture",
   place: "deeper",
   alone: true,
   build(context) {
     const { h, say } = context;
-    const { number, ask } = window.LatentStudio;
     const PASS = 700; // ms that one pass of light takes
     const status = h("p", { class: "ls-note", role: "status" });
     const facts = h("p", { class: "ls-note" });
     const plan = h("div", { class: "ls-plan" });
-    const element = h("section", { class: "ls-panel" }, h("div", { class: "ls-panel-head" }, facts), status, h("div", { class: "ls-scroll" }, plan), h("p", { class: "ls-note" }, say("architecture.note")));
+    const element = h(
+      "section",
+      { class: "ls-panel" },
+      h("div", { class: "ls-panel-head" }, facts),
+      status,
+      h("div", { class: "ls-scroll" }, plan),
+      h("p", { class: "ls-note" }, say("architecture.note")),
+    );
     let asked = null;
     let lit = -1;
 
     const shape = (numbers) => (numbers ? numbers.join(" × ") : "");
-    const counted = (count) => (count >= 1e6 ? say("architecture.millions", { count: number(count / 1e6, count >= 1e7 ? 0 : 1) }) : count >= 1e3 ? say("architecture.thousands", { count: number(count / 1e3, 0) }) : String(count));
+    const counted = (count) =>
+      count >= 1e6
+        ? say("architecture.millions", { count: number(count / 1e6, count >= 1e7 ? 0 : 1) })
+        : count >= 1e3
+          ? say("architecture.thousands", { count: number(count / 1e3, 0) })
+          : String(count);
     const timed = (ms) => (typeof ms === "number" ? say("architecture.ms", { ms: number(ms, ms < 10 ? 1 : 0) }) : "");
 
     /** A box that opens a panel; `order` is when the light reaches it (0 .. 1), `when` which evaluations light it. */
     function box({ symbol, title, lines, opens, place, when = "all", order = 0 }) {
-      const button = h("button", { type: "button", class: "ls-box", "data-place": place, "data-when": when, title: say("architecture.open", { panel: say(`tab.${opens}`) }), onclick: () => context.show(opens) },
-        symbol ? h("b", {}, symbol) : null, h("span", {}, title), ...lines.filter(Boolean).map((line) => h("small", {}, line)));
+      const button = h(
+        "button",
+        {
+          type: "button",
+          class: "ls-box",
+          "data-place": place,
+          "data-when": when,
+          title: say("architecture.open", { panel: say(`tab.${opens}`) }),
+          onclick: () => context.show(opens),
+        },
+        symbol ? h("b", {}, symbol) : null,
+        h("span", {}, title),
+        ...lines.filter(Boolean).map((line) => h("small", {}, line)),
+      );
       button.style.setProperty("--ls-delay", `${Math.round(order * PASS)}ms`);
       return button;
     }
-    const data = (symbol, words, numbers, opens) => h("button", { type: "button", class: "ls-datum", onclick: () => context.show(opens), title: say("architecture.open", { panel: say(`tab.${opens}`) }) }, h("b", {}, symbol), h("span", {}, words), h("small", {}, numbers));
+    const data = (symbol, words, numbers, opens) =>
+      h(
+        "button",
+        {
+          type: "button",
+          class: "ls-datum",
+          onclick: () => context.show(opens),
+          title: say("architecture.open", { panel: say(`tab.${opens}`) }),
+        },
+        h("b", {}, symbol),
+        h("span", {}, words),
+        h("small", {}, numbers),
+      );
     const arrow = () => h("i", { class: "ls-arrow", "aria-hidden": "true" }, "→");
 
     function draw(answer) {
       const parts = Object.fromEntries(Object.entries(answer.parts));
       const { shapes } = answer;
-      facts.textContent = [answer.family, say(`architecture.predicts.${answer.prediction_type}`), answer.dtype, answer.device].join(" · ");
+      facts.textContent = [
+        answer.family,
+        say(`architecture.predicts.${answer.prediction_type}`),
+        answer.dtype,
+        answer.device,
+      ].join(" · ");
       const unet = answer.blocks.filter((block) => block.part === "unet");
       const time = unet.reduce((sum, block) => sum + (block.milliseconds || 0), 0) || 1;
       let passed = 0;
@@ -46,17 +88,30 @@ window.LatentStudio.panels.push({
       const depth = (list) => list.map((block, k) => ({ block, row: k }));
       const down = depth(blocks.filter((block) => block.place === "down"));
       const up = blocks.filter((block) => block.place === "up");
-      const boxOf = (block) => box({
-        title: say(`architecture.place.${block.place}`),
-        lines: [
-          [block.resnets ? say("architecture.resnets", { count: block.resnets }) : "", block.self_attentions ? say("architecture.self", { count: block.self_attentions }) : "", block.cross_attentions ? say("architecture.cross", { count: block.cross_attentions }) : ""].filter(Boolean).join(", "),
-          block.output ? `→ ${shape(block.output)}` : "",
-          [counted(block.parameters), timed(block.milliseconds)].filter(Boolean).join(" · "),
-        ],
-        opens: block.cross_attentions ? "attention" : block.place === "time" ? "schedules" : block.place === "out" ? "guidance" : "latent",
-        place: block.cross_attentions ? "attended" : block.place,
-        order: block.order,
-      });
+      const boxOf = (block) =>
+        box({
+          title: say(`architecture.place.${block.place}`),
+          lines: [
+            [
+              block.resnets ? say("architecture.resnets", { count: block.resnets }) : "",
+              block.self_attentions ? say("architecture.self", { count: block.self_attentions }) : "",
+              block.cross_attentions ? say("architecture.cross", { count: block.cross_attentions }) : "",
+            ]
+              .filter(Boolean)
+              .join(", "),
+            block.output ? `→ ${shape(block.output)}` : "",
+            [counted(block.parameters), timed(block.milliseconds)].filter(Boolean).join(" · "),
+          ],
+          opens: block.cross_attentions
+            ? "attention"
+            : block.place === "time"
+              ? "schedules"
+              : block.place === "out"
+                ? "guidance"
+                : "latent",
+          place: block.cross_attentions ? "attended" : block.place,
+          order: block.order,
+        });
       const ways = h("div", { class: "ls-unet" });
       const columns = [
         ...blocks.filter((block) => ["time", "in"].includes(block.place)).map((block) => ({ block, row: 0 })),
@@ -69,18 +124,73 @@ window.LatentStudio.panels.push({
       let column = 0;
       columns.forEach(({ block, row }, k) => {
         const cell = boxOf(block);
-        if (!(k > 0 && ["time", "in"].includes(block.place) && ["time", "in"].includes(columns[k - 1].block.place))) column += 1;
+        if (!(k > 0 && ["time", "in"].includes(block.place) && ["time", "in"].includes(columns[k - 1].block.place)))
+          column += 1;
         else row = 1;
         cell.style.gridColumn = String(column);
         cell.style.gridRow = String(row + 1);
         ways.append(cell);
       });
-      const part = (name, symbol, when, opens) => parts[name] && box({ symbol, title: say(`architecture.part.${name}`), lines: [parts[name].kind, [counted(parts[name].parameters), timed(parts[name].milliseconds)].filter(Boolean).join(" · ")], opens, place: name, when });
-      const text = [part("text_encoder", "τ_θ", "first", "words"), part("text_encoder_2", "τ_θ,2", "first", "words")].filter(Boolean);
+      const part = (name, symbol, when, opens) =>
+        parts[name] &&
+        box({
+          symbol,
+          title: say(`architecture.part.${name}`),
+          lines: [
+            parts[name].kind,
+            [counted(parts[name].parameters), timed(parts[name].milliseconds)].filter(Boolean).join(" · "),
+          ],
+          opens,
+          place: name,
+          when,
+        });
+      const text = [
+        part("text_encoder", "τ_θ", "first", "words"),
+        part("text_encoder_2", "τ_θ,2", "first", "words"),
+      ].filter(Boolean);
       plan.replaceChildren(
-        h("div", { class: "ls-line-of" }, data("x", say("architecture.picture"), shape(shapes.picture), "forward"), arrow(), part("encoder", "E", "never", "vae"), arrow(), data("z", say("architecture.latents"), shape(shapes.latents), "latent"), arrow(), data("z_T", say("architecture.noised"), shape(shapes.latents), "forward"), arrow(), h("span", { class: "ls-round-trip" }, say("architecture.steps", { count: context.record?.run.steps ?? "T" })), arrow(), data("z_0", say("architecture.latents"), shape(shapes.latents), "latent"), arrow(), part("decoder", "D", "last", "vae"), arrow(), data("x̃", say("architecture.picture"), shape(shapes.picture), "vae")),
-        h("div", { class: "ls-line-of" }, data("y", say("architecture.prompt"), "", "words"), arrow(), ...text, arrow(), data("τ_θ(y)", say("architecture.context"), shape(shapes.context), "attention"), h("span", { class: "ls-note" }, say("architecture.to_cross"))),
-        h("div", { class: "ls-unet-head" }, h("b", {}, "ε_θ(z_t, t, τ_θ(y))"), h("span", {}, say("architecture.part.unet")), h("small", {}, [parts.unet.kind, counted(parts.unet.parameters), timed(parts.unet.milliseconds)].filter(Boolean).join(" · "))),
+        h(
+          "div",
+          { class: "ls-line-of" },
+          data("x", say("architecture.picture"), shape(shapes.picture), "forward"),
+          arrow(),
+          part("encoder", "E", "never", "vae"),
+          arrow(),
+          data("z", say("architecture.latents"), shape(shapes.latents), "latent"),
+          arrow(),
+          data("z_T", say("architecture.noised"), shape(shapes.latents), "forward"),
+          arrow(),
+          h("span", { class: "ls-round-trip" }, say("architecture.steps", { count: context.record?.run.steps ?? "T" })),
+          arrow(),
+          data("z_0", say("architecture.latents"), shape(shapes.latents), "latent"),
+          arrow(),
+          part("decoder", "D", "last", "vae"),
+          arrow(),
+          data("x̃", say("architecture.picture"), shape(shapes.picture), "vae"),
+        ),
+        h(
+          "div",
+          { class: "ls-line-of" },
+          data("y", say("architecture.prompt"), "", "words"),
+          arrow(),
+          ...text,
+          arrow(),
+          data("τ_θ(y)", say("architecture.context"), shape(shapes.context), "attention"),
+          h("span", { class: "ls-note" }, say("architecture.to_cross")),
+        ),
+        h(
+          "div",
+          { class: "ls-unet-head" },
+          h("b", {}, "ε_θ(z_t, t, τ_θ(y))"),
+          h("span", {}, say("architecture.part.unet")),
+          h(
+            "small",
+            {},
+            [parts.unet.kind, counted(parts.unet.parameters), timed(parts.unet.milliseconds)]
+              .filter(Boolean)
+              .join(" · "),
+          ),
+        ),
         ways,
       );
     }
@@ -109,7 +219,8 @@ window.LatentStudio.panels.push({
         // One pass of light through what works at this evaluation.
         for (const one of plan.querySelectorAll(".ls-box")) {
           const { when } = one.dataset;
-          const works = when === "all" || (when === "first" && at.index === 0) || (when === "last" && at.index === total - 1);
+          const works =
+            when === "all" || (when === "first" && at.index === 0) || (when === "last" && at.index === total - 1);
           one.classList.remove("ls-lit");
           if (works) {
             void one.offsetWidth; // so that the animation begins anew
@@ -119,4 +230,4 @@ window.LatentStudio.panels.push({
       },
     };
   },
-});
+};

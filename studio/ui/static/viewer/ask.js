@@ -1,17 +1,18 @@
 /* What panels ask the studio beside a run (docs/viewer.md), and the picture they ask about. */
-"use strict";
 
-(() => {
+import { readTensors } from "../tensors.js";
+import { svg } from "./chart.js";
+
 /** The answer to a question: parsed JSON, or {tensors, run} of a safetensors file. Raises with a sentence to show. */
-async function ask(name, fields, file = null) {
+export async function ask(name, fields, file = null) {
   const answer = await fetch(`/ask/${name}?${new URLSearchParams(fields)}`, file ? { method: "POST", body: file } : {});
   if (!answer.ok) throw new Error(await answer.text());
   const json = (answer.headers.get("content-type") || "").includes("json");
-  return json ? answer.json() : window.LatentStudio.readTensors(await answer.arrayBuffer());
+  return json ? answer.json() : readTensors(await answer.arrayBuffer());
 }
 
 /** The newest answer wins: `latest(job)` runs an async job and answers undefined for one that was overtaken. */
-function latest() {
+export function latest() {
   let turn = 0;
   return async (job) => {
     const mine = ++turn;
@@ -22,10 +23,15 @@ function latest() {
 
 /** The picture that the panels look at: this run's, or one from disk. One choice for all panels, kept in `context.picture`
     as {key, fields, file, name}, null while there is none. */
-function pictureSource(context) {
+export function pictureSource(context) {
   const { h, say } = context;
   const own = h("button", { class: "ls-pick", type: "button", onclick: () => choose(null) }, say("source.run"));
-  const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/gif", class: "ls-file", onchange: () => file.files[0] && choose(file.files[0]) });
+  const file = h("input", {
+    type: "file",
+    accept: "image/png,image/jpeg,image/webp,image/gif",
+    class: "ls-file",
+    onchange: () => file.files[0] && choose(file.files[0]),
+  });
   const open = h("label", { class: "ls-pick" }, say("source.file"), file);
   const name = h("span", { class: "ls-note" });
   const element = h("div", { class: "ls-source", role: "group", "aria-label": say("source") }, own, open, name);
@@ -45,7 +51,13 @@ function pictureSource(context) {
     draw() {
       const id = context.value().picture;
       const chosen = context.file;
-      if (chosen) context.picture = { key: `${chosen.name} ${chosen.size} ${chosen.lastModified}`, fields: {}, file: chosen, name: chosen.name };
+      if (chosen)
+        context.picture = {
+          key: `${chosen.name} ${chosen.size} ${chosen.lastModified}`,
+          fields: {},
+          file: chosen,
+          name: chosen.name,
+        };
       else context.picture = id ? { key: id, fields: { picture: id }, file: null, name: "" } : null;
       own.setAttribute("aria-pressed", String(!chosen && !!id));
       own.disabled = !id;
@@ -57,7 +69,7 @@ function pictureSource(context) {
 }
 
 /** Standard normal numbers, always the same for a seed: mulberry32 and Box-Muller. */
-function gaussians(count, seed) {
+export function gaussians(count, seed) {
   let state = seed >>> 0;
   const uniform = () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -76,8 +88,7 @@ function gaussians(count, seed) {
 }
 
 /** Bars of values over -span .. span with the standard normal as a line, drawn into an SVG of 160 x 44. */
-function histogram(drawing, values, { bins = 41, span = 4 } = {}) {
-  const { svg } = window.LatentStudio;
+export function histogram(drawing, values, { bins = 41, span = 4 } = {}) {
   const bars = new Array(bins).fill(0);
   for (const value of values) bars[Math.min(bins - 1, Math.max(0, Math.floor(((value + span) / (2 * span)) * bins)))]++;
   const width = (2 * span) / bins;
@@ -87,13 +98,21 @@ function histogram(drawing, values, { bins = 41, span = 4 } = {}) {
     const tall = (bar / values.length / width / peak) * 40;
     return svg("rect", { x: (k * 160) / bins, width: 160 / bins - 0.5, y: 44 - tall, height: tall, class: "ls-hist" });
   });
-  const points = Array.from({ length: 81 }, (_, k) => [(k / 80) * 160, 44 - (density(-span + (k / 80) * 2 * span) / peak) * 40]);
-  parts.push(svg("polyline", { points: points.map((p) => p.map((n) => n.toFixed(1)).join(",")).join(" "), class: "ls-curve ls-normal" }));
+  const points = Array.from({ length: 81 }, (_, k) => [
+    (k / 80) * 160,
+    44 - (density(-span + (k / 80) * 2 * span) / peak) * 40,
+  ]);
+  parts.push(
+    svg("polyline", {
+      points: points.map((p) => p.map((n) => n.toFixed(1)).join(",")).join(" "),
+      class: "ls-curve ls-normal",
+    }),
+  );
   drawing.replaceChildren(...parts);
 }
 
 /** Mean and standard deviation. */
-function moments(values) {
+export function moments(values) {
   let [sum, squares] = [0, 0];
   for (const value of values) {
     sum += value;
@@ -104,7 +123,7 @@ function moments(values) {
 }
 
 /** RGB bytes (H, W, 3) into a canvas. */
-function drawBytes(canvas, bytes, [H, W]) {
+export function drawBytes(canvas, bytes, [H, W]) {
   const image = new ImageData(W, H);
   for (let k = 0; k < H * W; k++) {
     for (let c = 0; c < 3; c++) image.data[k * 4 + c] = bytes[k * 3 + c];
@@ -113,12 +132,3 @@ function drawBytes(canvas, bytes, [H, W]) {
   if (canvas.width !== W || canvas.height !== H) [canvas.width, canvas.height] = [W, H];
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
-
-/** The fast decoder of an answer that carries one, or null. */
-function decoderOf(tensors) {
-  const weight = tensors["preview.weight"];
-  return weight ? { weight: weight.values, bias: tensors["preview.bias"].values, scale: Math.round(Math.sqrt(weight.shape[0] / 3)) } : null;
-}
-
-Object.assign(window.LatentStudio, { ask, latest, pictureSource, gaussians, histogram, moments, drawBytes, decoderOf });
-})();

@@ -1,13 +1,16 @@
 /* Panel: where the U-Net looks for each word, and which words a place looks at. Probabilities as they were, on one colour
    scale for all words and evaluations, unless another normalisation is chosen, which then is named. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { heads as headsOf, places as placesOf } from "./again.js";
+import { number } from "./chart.js";
+import { contours } from "./contours.js";
+import { RAMPS } from "./painter.js";
+
+export const panel = {
   name: "attention",
   place: "deeper",
   build(context) {
     const { h, say } = context;
-    const { number, contours, places: placesOf, heads: headsOf, RAMPS } = window.LatentStudio;
     const LEVELS = [0.25, 0.5, 0.75]; // of the scale, where contour lines are drawn
     const ALL = "all"; // the mean over down and up blocks, layer by layer
     const SHEET = 8; // evaluations on the sheet
@@ -18,9 +21,40 @@ window.LatentStudio.panels.push({
     let pinned = null; // a cell kept after the pointer has gone
     let lines = false; // contour lines and not colours
 
-    const places = h("select", { class: "ls-choice", "aria-label": say("attention.place"), onchange: () => ((group = places.value), context.draw()) });
-    const norms = h("div", { class: "ls-picks", role: "group", "aria-label": say("attention.norm") }, h("span", {}, say("attention.norm")), ...NORMS.map((name) => h("button", { class: "ls-pick", type: "button", "data-norm": name, onclick: () => ((norm = name), context.draw()) }, say(`attention.norm.${name}`))));
-    const ways = h("div", { class: "ls-picks", role: "group", "aria-label": say("attention.as") }, h("span", {}, say("attention.as")), ...["colours", "lines"].map((name) => h("button", { class: "ls-pick", type: "button", "data-as": name, onclick: () => ((lines = name === "lines"), context.draw()) }, say(`attention.as.${name}`))));
+    const places = h("select", {
+      class: "ls-choice",
+      "aria-label": say("attention.place"),
+      onchange: () => ((group = places.value), context.draw()),
+    });
+    const norms = h(
+      "div",
+      { class: "ls-picks", role: "group", "aria-label": say("attention.norm") },
+      h("span", {}, say("attention.norm")),
+      ...NORMS.map((name) =>
+        h(
+          "button",
+          { class: "ls-pick", type: "button", "data-norm": name, onclick: () => ((norm = name), context.draw()) },
+          say(`attention.norm.${name}`),
+        ),
+      ),
+    );
+    const ways = h(
+      "div",
+      { class: "ls-picks", role: "group", "aria-label": say("attention.as") },
+      h("span", {}, say("attention.as")),
+      ...["colours", "lines"].map((name) =>
+        h(
+          "button",
+          {
+            class: "ls-pick",
+            type: "button",
+            "data-as": name,
+            onclick: () => ((lines = name === "lines"), context.draw()),
+          },
+          say(`attention.as.${name}`),
+        ),
+      ),
+    );
     const nearest = h("p", { class: "ls-note", hidden: true });
     const words = h("div", { class: "ls-words", role: "group", "aria-label": say("attention.words") });
     const picture = h("canvas", { role: "img" });
@@ -30,7 +64,12 @@ window.LatentStudio.panels.push({
     const note = h("small", {});
     const name = h("span", { class: "ls-pane-name" });
     const scale = h("div", { class: "ls-colours" });
-    const main = h("figure", { class: "ls-pane ls-attended" }, h("div", { class: "ls-pane-table" }, frame), h("figcaption", {}, name, note, scale));
+    const main = h(
+      "figure",
+      { class: "ls-pane ls-attended" },
+      h("div", { class: "ls-pane-table" }, frame),
+      h("figcaption", {}, name, note, scale),
+    );
     const bars = h("div", { class: "ls-bars", role: "img", "aria-label": say("attention.bars") });
     const barsNote = h("p", { class: "ls-note" });
     const sheet = h("div", { class: "ls-sheet" });
@@ -38,10 +77,22 @@ window.LatentStudio.panels.push({
     const qkv = h("div", { class: "ls-qkv" });
     const looks = placesOf(context);
     const single = headsOf(context);
-    const element = h("section", { class: "ls-panel" },
-      h("div", { class: "ls-panel-head" }, places, norms, ways), nearest, words,
-      h("div", { class: "ls-attention" }, main, h("div", {}, h("h3", {}, say("attention.bars")), bars, barsNote), sheetBox),
-      h("div", { class: "ls-closer" }, looks.element, single.element), qkv);
+    const element = h(
+      "section",
+      { class: "ls-panel" },
+      h("div", { class: "ls-panel-head" }, places, norms, ways),
+      nearest,
+      words,
+      h(
+        "div",
+        { class: "ls-attention" },
+        main,
+        h("div", {}, h("h3", {}, say("attention.bars")), bars, barsNote),
+        sheetBox,
+      ),
+      h("div", { class: "ls-closer" }, looks.element, single.element),
+      qkv,
+    );
 
     frame.addEventListener("pointermove", (event) => context.point(cellOf(event)));
     frame.addEventListener("pointerleave", () => context.point(pinned));
@@ -95,7 +146,12 @@ window.LatentStudio.panels.push({
       const names = Object.keys(entry.attention);
       if (group !== ALL) return [[group, 1]];
       const layers = context.record.run.attention_layers;
-      const counted = names.filter((one) => !one.startsWith("mid.")).map((one) => [one, layers.filter((layer) => `${layer.place}.${layer.height}x${layer.width}` === one).length || 1]);
+      const counted = names
+        .filter((one) => !one.startsWith("mid."))
+        .map((one) => [
+          one,
+          layers.filter((layer) => `${layer.place}.${layer.height}x${layer.width}` === one).length || 1,
+        ]);
       const total = counted.reduce((sum, [, many]) => sum + many, 0);
       return counted.map(([one, many]) => [one, many / total]);
     }
@@ -140,8 +196,14 @@ window.LatentStudio.panels.push({
       const raw = map(index, word);
       if (norm === "probability") return { ...raw, high: highest() };
       if (norm === "share") {
-        const content = wordsAt(index).filter((one) => one.kind === "content").map((one) => map(index, one).values);
-        return { ...raw, values: raw.values.map((value, k) => value / (content.reduce((sum, one) => sum + one[k], 0) || 1)), high: 1 };
+        const content = wordsAt(index)
+          .filter((one) => one.kind === "content")
+          .map((one) => map(index, one).values);
+        return {
+          ...raw,
+          values: raw.values.map((value, k) => value / (content.reduce((sum, one) => sum + one[k], 0) || 1)),
+          high: 1,
+        };
       }
       const [low, high] = [Math.min(...raw.values), Math.max(...raw.values)];
       return { ...raw, values: raw.values.map((value) => (value - low) / (high - low || 1)), high: 1 };
@@ -153,7 +215,9 @@ window.LatentStudio.panels.push({
       return record.remember(`attention scale ${group}`, () => {
         let high = 0;
         record.evaluations.forEach((entry, k) => {
-          if (entry.attention) for (const word of wordsAt(k)) if (word.kind === "content") for (const value of map(k, word).values) if (value > high) high = value;
+          if (entry.attention)
+            for (const word of wordsAt(k))
+              if (word.kind === "content") for (const value of map(k, word).values) if (value > high) high = value;
         });
         return high;
       });
@@ -171,13 +235,34 @@ window.LatentStudio.panels.push({
       const cell = context.cell || pinned;
       const [, H, W] = record.shape;
       cross.hidden = !cell;
-      if (cell) Object.assign(cross.style, { left: `${(cell.x / W) * 100}%`, top: `${(cell.y / H) * 100}%`, width: `${100 / W}%`, height: `${100 / H}%` });
+      if (cell)
+        Object.assign(cross.style, {
+          left: `${(cell.x / W) * 100}%`,
+          top: `${(cell.y / H) * 100}%`,
+          width: `${100 / W}%`,
+          height: `${100 / H}%`,
+        });
       const rows = wordsAt(index).map((word) => {
         const { values, height, width } = map(index, word);
-        const value = cell ? values[Math.min(height - 1, Math.floor((cell.y * height) / H)) * width + Math.min(width - 1, Math.floor((cell.x * width) / W))] : values.reduce((sum, one) => sum + one, 0) / values.length;
+        const value = cell
+          ? values[
+              Math.min(height - 1, Math.floor((cell.y * height) / H)) * width +
+                Math.min(width - 1, Math.floor((cell.x * width) / W))
+            ]
+          : values.reduce((sum, one) => sum + one, 0) / values.length;
         return { word, value };
       });
-      bars.replaceChildren(...rows.map(({ word, value }) => h("div", { class: "ls-bar-row", "data-kind": word.kind, "data-word": word.label }, h("span", {}, word.label), h("b", {}, h("i", { style: `width: ${(value * 100).toFixed(2)}%` })), h("small", {}, number(value * 100, 1)))));
+      bars.replaceChildren(
+        ...rows.map(({ word, value }) =>
+          h(
+            "div",
+            { class: "ls-bar-row", "data-kind": word.kind, "data-word": word.label },
+            h("span", {}, word.label),
+            h("b", {}, h("i", { style: `width: ${(value * 100).toFixed(2)}%` })),
+            h("small", {}, number(value * 100, 1)),
+          ),
+        ),
+      );
       barsNote.textContent = cell ? say("attention.bars.cell", { x: cell.x, y: cell.y }) : say("attention.bars.mean");
     }
 
@@ -186,22 +271,37 @@ window.LatentStudio.panels.push({
       const last = record.evaluations.length - 1;
       const many = Math.min(SHEET, last + 1);
       const columns = Array.from({ length: many }, (_, k) => (many > 1 ? Math.round((k * last) / (many - 1)) : 0));
-      const key = [record.job, record.image, last, group, norm, columns.join(), textOf(record, context.index)].join(" ");
+      const key = [record.job, record.image, last, group, norm, columns.join(), textOf(record, context.index)].join(
+        " ",
+      );
       if (sheet.dataset.key !== key) {
         sheet.dataset.key = key;
         sheet.style.setProperty("--ls-columns", many);
-        const rows = all.filter((word) => word.kind === "content").flatMap((word) => [
-          h("span", { class: "ls-sheet-word" }, word.label),
-          ...columns.map((index) => {
-            const canvas = h("canvas", { "aria-hidden": "true" });
-            const there = record.evaluations[index].attention && wordsAt(index).find((one) => one.key === word.key);
-            if (there) paint(canvas, index, there);
-            return h("button", { type: "button", class: "ls-sheet-cell", "data-at": index, "aria-label": `${word.label}, ${say("evaluation", { index: index + 1, total })}`, onclick: () => ((chosen = word.key), context.walk(index), context.draw()) }, canvas);
-          }),
-        ]);
+        const rows = all
+          .filter((word) => word.kind === "content")
+          .flatMap((word) => [
+            h("span", { class: "ls-sheet-word" }, word.label),
+            ...columns.map((index) => {
+              const canvas = h("canvas", { "aria-hidden": "true" });
+              const there = record.evaluations[index].attention && wordsAt(index).find((one) => one.key === word.key);
+              if (there) paint(canvas, index, there);
+              return h(
+                "button",
+                {
+                  type: "button",
+                  class: "ls-sheet-cell",
+                  "data-at": index,
+                  "aria-label": `${word.label}, ${say("evaluation", { index: index + 1, total })}`,
+                  onclick: () => ((chosen = word.key), context.walk(index), context.draw()),
+                },
+                canvas,
+              );
+            }),
+          ]);
         sheet.replaceChildren(h("span", {}), ...columns.map((index) => h("small", {}, String(index + 1))), ...rows);
       }
-      for (const cell of sheet.querySelectorAll("[data-at]")) cell.toggleAttribute("data-now", Number(cell.dataset.at) === context.index);
+      for (const cell of sheet.querySelectorAll("[data-at]"))
+        cell.toggleAttribute("data-now", Number(cell.dataset.at) === context.index);
     }
 
     function drawShapes(entry) {
@@ -216,11 +316,40 @@ window.LatentStudio.panels.push({
       }
       const rows = [...seen.values()].map((layer) => {
         const wide = layer.heads * layer.head_dim;
-        const cells = [placeName(`${layer.place}.${layer.height}x${layer.width}`), String(layer.many), `${layer.height}·${layer.width} × ${wide}`, `${layer.tokens} × ${wide}`, `${layer.tokens} × ${wide}`, `${layer.heads} × ${layer.head_dim}`, `${layer.heads} × ${layer.height * layer.width} × ${layer.tokens}`];
+        const cells = [
+          placeName(`${layer.place}.${layer.height}x${layer.width}`),
+          String(layer.many),
+          `${layer.height}·${layer.width} × ${wide}`,
+          `${layer.tokens} × ${wide}`,
+          `${layer.tokens} × ${wide}`,
+          `${layer.heads} × ${layer.head_dim}`,
+          `${layer.heads} × ${layer.height * layer.width} × ${layer.tokens}`,
+        ];
         return h("tr", {}, ...cells.map((cell) => h("td", {}, cell)));
       });
-      const heads = ["place", "layers", "q", "k", "v", "heads", "weights"].map((one) => h("th", { scope: "col" }, say(`attention.qkv.${one}`)));
-      qkv.replaceChildren(h("h3", {}, say("attention.qkv")), h("p", { class: "ls-note" }, [say("attention.qkv.how"), context.record.run.attention_most_places ? say("attention.qkv.fine", { count: context.record.run.attention_most_places }) : ""].filter(Boolean).join(" ")), h("div", { class: "ls-scroll" }, h("table", { class: "ls-table-of" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows))));
+      const heads = ["place", "layers", "q", "k", "v", "heads", "weights"].map((one) =>
+        h("th", { scope: "col" }, say(`attention.qkv.${one}`)),
+      );
+      qkv.replaceChildren(
+        h("h3", {}, say("attention.qkv")),
+        h(
+          "p",
+          { class: "ls-note" },
+          [
+            say("attention.qkv.how"),
+            context.record.run.attention_most_places
+              ? say("attention.qkv.fine", { count: context.record.run.attention_most_places })
+              : "",
+          ]
+            .filter(Boolean)
+            .join(" "),
+        ),
+        h(
+          "div",
+          { class: "ls-scroll" },
+          h("table", { class: "ls-table-of" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows)),
+        ),
+      );
     }
     const placeName = (one) => {
       const [place, size] = one.split(".");
@@ -230,7 +359,7 @@ window.LatentStudio.panels.push({
     return {
       element,
       available: (record) => !!record?.evaluations.some((entry) => entry.attention),
-      draw(at, total) {
+      draw(_at, total) {
         const { record, painter } = context;
         const index = seenAt();
         const entry = record.evaluations[index];
@@ -240,34 +369,67 @@ window.LatentStudio.panels.push({
         if (group !== ALL && !names.includes(group)) group = ALL;
         if (places.dataset.names !== names.join()) {
           places.dataset.names = names.join();
-          places.replaceChildren(h("option", { value: ALL }, say("attention.place.all")), ...names.map((one) => h("option", { value: one }, placeName(one))));
+          places.replaceChildren(
+            h("option", { value: ALL }, say("attention.place.all")),
+            ...names.map((one) => h("option", { value: one }, placeName(one))),
+          );
         }
         places.value = group;
-        for (const button of ways.querySelectorAll("button")) button.setAttribute("aria-pressed", String((button.dataset.as === "lines") === lines));
-        for (const button of norms.querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.dataset.norm === norm));
+        for (const button of ways.querySelectorAll("button"))
+          button.setAttribute("aria-pressed", String((button.dataset.as === "lines") === lines));
+        for (const button of norms.querySelectorAll("button"))
+          button.setAttribute("aria-pressed", String(button.dataset.norm === norm));
         const all = wordsAt(index);
-        const word = all.find((one) => one.key === chosen) || [...all].filter((one) => one.kind === "content").sort((p, q) => q.label.length - p.label.length)[0] || all[0];
+        const word =
+          all.find((one) => one.key === chosen) ||
+          [...all].filter((one) => one.kind === "content").sort((p, q) => q.label.length - p.label.length)[0] ||
+          all[0];
         chosen = word.key;
-        words.replaceChildren(...all.map((one) => {
-          const canvas = h("canvas", { "aria-hidden": "true" });
-          paint(canvas, index, one);
-          return h("button", { type: "button", class: "ls-word", "data-kind": one.kind, "aria-pressed": String(one.key === chosen), onclick: () => ((chosen = one.key), context.draw()) }, canvas, h("span", {}, one.label));
-        }));
+        words.replaceChildren(
+          ...all.map((one) => {
+            const canvas = h("canvas", { "aria-hidden": "true" });
+            paint(canvas, index, one);
+            return h(
+              "button",
+              {
+                type: "button",
+                class: "ls-word",
+                "data-kind": one.kind,
+                "aria-pressed": String(one.key === chosen),
+                onclick: () => ((chosen = one.key), context.draw()),
+              },
+              canvas,
+              h("span", {}, one.label),
+            );
+          }),
+        );
         const drawn = (canvas) => {
           const x0 = record.latents(index, "denoised") || record.latents(index, "x_t");
           if (record.decoder) painter.picture(canvas, x0, record.shape, record.decoder);
-          else painter.tiles(canvas, x0.subarray(0, record.shape[1] * record.shape[2]), [1, ...record.shape.slice(1)], 3);
+          else
+            painter.tiles(canvas, x0.subarray(0, record.shape[1] * record.shape[2]), [1, ...record.shape.slice(1)], 3);
         };
         drawn(picture);
         const shown = lines ? normed(index, word) : paint(heat, index, word);
         heat.classList.toggle("ls-lines", lines);
         if (lines) {
-          const colour = (share) => `rgb(${RAMPS.sequential.slice(Math.round(share * 255) * 4, Math.round(share * 255) * 4 + 3).join()})`;
-          contours(heat, shown.values, [shown.height, shown.width], LEVELS.map((share) => [share * shown.high, colour(share)]));
+          const colour = (share) =>
+            `rgb(${RAMPS.sequential.slice(Math.round(share * 255) * 4, Math.round(share * 255) * 4 + 3).join()})`;
+          contours(
+            heat,
+            shown.values,
+            [shown.height, shown.width],
+            LEVELS.map((share) => [share * shown.high, colour(share)]),
+          );
         }
         picture.setAttribute("aria-label", say("attention.picture", { word: word.label }));
         name.textContent = word.label;
-        note.textContent = [say(`attention.norm.${norm}.note`, { high: number(shown.high, 3) }), lines ? say("attention.as.note") : ""].filter(Boolean).join("; ");
+        note.textContent = [
+          say(`attention.norm.${norm}.note`, { high: number(shown.high, 3) }),
+          lines ? say("attention.as.note") : "",
+        ]
+          .filter(Boolean)
+          .join("; ");
         scale.dataset.high = norm === "probability" ? number(shown.high, 3) : "1";
         drawBars();
         drawSheet(all, total);
@@ -278,4 +440,4 @@ window.LatentStudio.panels.push({
       pointed: drawBars,
     };
   },
-});
+};

@@ -1,30 +1,60 @@
 /* Panel: leave a run at any evaluation and go on otherwise; and the tree of the runs that came of it. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { number, svg } from "./chart.js";
+import { schedulerAt } from "./quantities.js";
+
+export const panel = {
   name: "branches",
   place: "deeper",
   build(context) {
     const { h, say, props } = context;
-    const { svg, number } = window.LatentStudio;
-    const SPACINGS = Object.keys(props.noise_schedules).filter((name) => !["automatic", "as_configured"].includes(name));
+    const SPACINGS = Object.keys(props.noise_schedules).filter(
+      (name) => !["automatic", "as_configured"].includes(name),
+    );
     const [LEFT, TOP] = [16, 28];
     const prompt = h("input", { type: "text", class: "ls-text" });
     const negative = h("input", { type: "text", class: "ls-text" });
     const guidance = h("input", { type: "number", class: "ls-text", step: 0.5, min: 1, max: 30 });
     const noise = h("input", { type: "checkbox" });
-    const scheduler = h("select", { class: "ls-choice", "aria-label": say("branches.scheduler"), onchange: fillSpacings });
-    const spacing = h("select", { class: "ls-choice", "aria-label": say("branches.noise_schedule"), onchange: drawWarm });
+    const scheduler = h("select", {
+      class: "ls-choice",
+      "aria-label": say("branches.scheduler"),
+      onchange: fillSpacings,
+    });
+    const spacing = h("select", {
+      class: "ls-choice",
+      "aria-label": say("branches.noise_schedule"),
+      onchange: drawWarm,
+    });
     const warm = h("p", { class: "ls-note", hidden: true }, say("branches.warm"));
     const go = h("button", { class: "ls-button ls-primary", type: "button", onclick: leave });
     const said = h("p", { class: "ls-note", role: "status" });
     const tree = svg("svg", { class: "ls-tree", role: "group", "aria-label": say("branches.tree") });
-    const form = h("div", { class: "ls-fields" },
-      h("label", {}, say("branches.prompt"), prompt), h("label", {}, say("branches.negative"), negative),
-      h("label", {}, say("branches.guidance"), guidance), h("label", {}, say("branches.scheduler"), scheduler), h("label", {}, say("branches.noise_schedule"), spacing), warm, h("label", { class: "ls-check" }, noise, h("span", {}, say("branches.noise"))), go, said);
-    const element = h("section", { class: "ls-panel ls-branches" },
+    const form = h(
+      "div",
+      { class: "ls-fields" },
+      h("label", {}, say("branches.prompt"), prompt),
+      h("label", {}, say("branches.negative"), negative),
+      h("label", {}, say("branches.guidance"), guidance),
+      h("label", {}, say("branches.scheduler"), scheduler),
+      h("label", {}, say("branches.noise_schedule"), spacing),
+      warm,
+      h("label", { class: "ls-check" }, noise, h("span", {}, say("branches.noise"))),
+      go,
+      said,
+    );
+    const element = h(
+      "section",
+      { class: "ls-panel ls-branches" },
       h("div", {}, h("h3", {}, say("branches.leave")), h("p", { class: "ls-note" }, say("branches.what")), form),
-      h("div", {}, h("h3", {}, say("branches.tree")), h("div", { class: "ls-scroll" }, tree), h("p", { class: "ls-note" }, say("branches.exact"))));
+      h(
+        "div",
+        {},
+        h("h3", {}, say("branches.tree")),
+        h("div", { class: "ls-scroll" }, tree),
+        h("p", { class: "ls-note" }, say("branches.exact")),
+      ),
+    );
     let nodes = [];
     let asked = null; // the run whose tree is here or on its way
     let filled = null; // the run the fields were filled from
@@ -34,16 +64,24 @@ window.LatentStudio.panels.push({
     /** Fill the choice of schedulers for a run: first the one that stays. */
     function fillSchedulers() {
       const { record, index } = context;
-      const by = window.LatentStudio.schedulerAt(record, index);
-      scheduler.replaceChildren(h("option", { value: "" }, say("branches.same", { name: by.scheduler_label })), ...Object.entries(props.schedulers).map(([name, facts]) => h("option", { value: name }, facts.label)));
+      const by = schedulerAt(record, index);
+      scheduler.replaceChildren(
+        h("option", { value: "" }, say("branches.same", { name: by.scheduler_label })),
+        ...Object.entries(props.schedulers).map(([name, facts]) => h("option", { value: name }, facts.label)),
+      );
       spacing.value = "";
       fillSpacings();
     }
     function fillSpacings() {
-      const by = window.LatentStudio.schedulerAt(context.record, context.index);
+      const by = schedulerAt(context.record, context.index);
       const able = props.schedulers[scheduler.value || by.scheduler]?.noise_schedules || [];
       const before = spacing.value;
-      spacing.replaceChildren(h("option", { value: "" }, say("branches.levels")), ...SPACINGS.filter((name) => able.includes(name)).map((name) => h("option", { value: name }, props.noise_schedules[name])));
+      spacing.replaceChildren(
+        h("option", { value: "" }, say("branches.levels")),
+        ...SPACINGS.filter((name) => able.includes(name)).map((name) =>
+          h("option", { value: name }, props.noise_schedules[name]),
+        ),
+      );
       spacing.value = able.includes(before) ? before : "";
       drawWarm();
     }
@@ -58,7 +96,10 @@ window.LatentStudio.panels.push({
       said.textContent = say("branches.asking");
       const query = new URLSearchParams({ image: record.image, ...changes });
       try {
-        const answer = await fetch(`/branch/${encodeURIComponent(record.job)}?${query}`, { method: "POST", body: painted && new Blob([painted]) });
+        const answer = await fetch(`/branch/${encodeURIComponent(record.job)}?${query}`, {
+          method: "POST",
+          body: painted && new Blob([painted]),
+        });
         if (!answer.ok) throw new Error(answer.status === 404 ? say("gone") : await answer.text());
         said.textContent = "";
         asked = null;
@@ -87,9 +128,11 @@ window.LatentStudio.panels.push({
       if (asked === record.job && known === state) return;
       [asked, known] = [record.job, state];
       const answer = await fetch(`/branches/${encodeURIComponent(record.job)}`).catch(() => null);
-      if (!answer || !answer.ok || asked !== record.job) return;
+      if (!answer?.ok || asked !== record.job) return;
       nodes = await answer.json();
-      context.children = nodes.filter((node) => node.parent === record.job && node.image === record.image).map((node) => ({ job: node.job_id, evaluation: node.evaluation, words: told(node) }));
+      context.children = nodes
+        .filter((node) => node.parent === record.job && node.image === record.image)
+        .map((node) => ({ job: node.job_id, evaluation: node.evaluation, words: told(node) }));
       context.draw();
     }
     /** The runs that left this one, for the timeline; empty until they are known. */
@@ -101,9 +144,21 @@ window.LatentStudio.panels.push({
 
     function told(node) {
       if (!node.changed) return say("branches.root");
-      const named = { scheduler: (value) => props.schedulers[value]?.label || value, noise_schedule: (value) => props.noise_schedules[value] || value };
-      const shown = (name, value) => (named[name] ? named[name](value) : typeof value === "number" ? number(value, Number.isInteger(value) ? 0 : 1) : value);
-      const parts = Object.entries(node.changed).map(([name, value]) => (name === "noise_seed" ? say("branches.changed.noise_seed") : say(`branches.changed.${name}`, { value: shown(name, value) })));
+      const named = {
+        scheduler: (value) => props.schedulers[value]?.label || value,
+        noise_schedule: (value) => props.noise_schedules[value] || value,
+      };
+      const shown = (name, value) =>
+        named[name]
+          ? named[name](value)
+          : typeof value === "number"
+            ? number(value, Number.isInteger(value) ? 0 : 1)
+            : value;
+      const parts = Object.entries(node.changed).map(([name, value]) =>
+        name === "noise_seed"
+          ? say("branches.changed.noise_seed")
+          : say(`branches.changed.${name}`, { value: shown(name, value) }),
+      );
       return parts.length ? parts.join(", ") : say("branches.changed.nothing");
     }
 
@@ -124,9 +179,17 @@ window.LatentStudio.panels.push({
         const parent = nodes.findIndex((one) => one.job_id === node.parent);
         const from = node.evaluation ?? 0;
         const here = node.job_id === record.job;
-        const line = parent >= 0 ? `M ${x(from)} ${y(parent)} V ${y(row) - 8} Q ${x(from)} ${y(row)} ${x(from) + 8} ${y(row)} H ${x(total - 1)}` : `M ${x(0)} ${y(row)} H ${x(total - 1)}`;
+        const line =
+          parent >= 0
+            ? `M ${x(from)} ${y(parent)} V ${y(row) - 8} Q ${x(from)} ${y(row)} ${x(from) + 8} ${y(row)} H ${x(total - 1)}`
+            : `M ${x(0)} ${y(row)} H ${x(total - 1)}`;
         const open = () => !here && context.open(node.job_id, 0);
-        const group = svg("g", { class: `ls-branch${here ? " ls-here" : ""}`, tabindex: here ? -1 : 0, role: "button", "aria-label": `${told(node)}: ${node.prompt}` });
+        const group = svg("g", {
+          class: `ls-branch${here ? " ls-here" : ""}`,
+          tabindex: here ? -1 : 0,
+          role: "button",
+          "aria-label": `${told(node)}: ${node.prompt}`,
+        });
         group.addEventListener("click", open);
         group.addEventListener("keydown", (event) => {
           if (event.key === "Enter" || event.key === " ") {
@@ -136,12 +199,36 @@ window.LatentStudio.panels.push({
         });
         group.append(svg("path", { d: line, class: "ls-branch-line" }));
         const [left, top] = narrow ? [LEFT, y(row) + 22] : [x(total - 1) + 14, y(row) - 2];
-        group.append(svg("rect", { x: left - 10, y: narrow ? y(row) - 12 : y(row) - 22, width: narrow ? width - LEFT : right - 8, height: narrow ? 56 : 44, class: "ls-branch-hit" }));
+        group.append(
+          svg("rect", {
+            x: left - 10,
+            y: narrow ? y(row) - 12 : y(row) - 22,
+            width: narrow ? width - LEFT : right - 8,
+            height: narrow ? 56 : 44,
+            class: "ls-branch-hit",
+          }),
+        );
         if (parent >= 0) group.append(svg("circle", { cx: x(from), cy: y(parent), r: 4, class: "ls-branch-from" }));
         group.append(svg("circle", { cx: x(total - 1), cy: y(row), r: 5, class: "ls-branch-end" }));
         group.append(svg("text", { x: left, y: top, class: "ls-branch-name" }, short(told(node), 40)));
-        group.append(svg("text", { x: left, y: top + 15 }, short([node.prompt, say("fact.guidance", { guidance: node.guidance_scale }), node.state === "finished" ? "" : say(`branches.state.${node.state}`)].filter(Boolean).join(" · "), 46)));
-        if (here) group.append(svg("line", { x1: x(index), x2: x(index), y1: y(row) - 10, y2: y(row) + 10, class: "ls-now" }));
+        group.append(
+          svg(
+            "text",
+            { x: left, y: top + 15 },
+            short(
+              [
+                node.prompt,
+                say("fact.guidance", { guidance: node.guidance_scale }),
+                node.state === "finished" ? "" : say(`branches.state.${node.state}`),
+              ]
+                .filter(Boolean)
+                .join(" · "),
+              46,
+            ),
+          ),
+        );
+        if (here)
+          group.append(svg("line", { x1: x(index), x2: x(index), y1: y(row) - 10, y2: y(row) + 10, class: "ls-now" }));
         parts.push(group);
       });
       tree.replaceChildren(...parts);
@@ -162,7 +249,7 @@ window.LatentStudio.panels.push({
           of = null;
         }
         // What "stays" means depends on where one is in a run of two schedulers.
-        const by = window.LatentStudio.schedulerAt(record, index).scheduler;
+        const by = schedulerAt(record, index).scheduler;
         if (of !== by) {
           of = by;
           fillSchedulers();
@@ -173,4 +260,4 @@ window.LatentStudio.panels.push({
       },
     };
   },
-});
+};

@@ -1,24 +1,55 @@
 /* Part of the panel Latent space: paint on the latents of one evaluation, see what that makes of the picture at once, and go
    on from there as a branch. */
-"use strict";
 
-window.LatentStudio.brush = (context) => {
+import { number } from "./chart.js";
+
+export function brush(context) {
   const { h, say } = context;
-  const { number } = window.LatentStudio;
   const MOST = 20; // what the studio takes (docs/viewer.md)
   let on = false;
   let painted = null; // what is added to x_t, (C h w); null while nothing is
   let of = null; // the evaluation that it belongs to
-  const toggle = h("button", { class: "ls-pick", type: "button", onclick: () => ((on = !on), context.draw()) }, say("brush"));
-  const strength = h("input", { type: "range", min: -4, max: 4, step: 0.1, value: 2, class: "ls-range", "aria-label": say("brush.strength"), oninput: () => drawNumbers() });
-  const size = h("input", { type: "range", min: 1, max: 5, step: 1, value: 2, class: "ls-range", "aria-label": say("brush.size"), oninput: () => drawNumbers() });
+  const toggle = h(
+    "button",
+    { class: "ls-pick", type: "button", onclick: () => ((on = !on), context.draw()) },
+    say("brush"),
+  );
+  const strength = h("input", {
+    type: "range",
+    min: -4,
+    max: 4,
+    step: 0.1,
+    value: 2,
+    class: "ls-range",
+    "aria-label": say("brush.strength"),
+    oninput: () => drawNumbers(),
+  });
+  const size = h("input", {
+    type: "range",
+    min: 1,
+    max: 5,
+    step: 1,
+    value: 2,
+    class: "ls-range",
+    "aria-label": say("brush.size"),
+    oninput: () => drawNumbers(),
+  });
   const numbers = { strength: h("output", { class: "ls-level" }), size: h("output", { class: "ls-level" }) };
-  const clear = h("button", { class: "ls-button", type: "button", onclick: () => ((painted = null), context.draw()) }, say("brush.clear"));
+  const clear = h(
+    "button",
+    { class: "ls-button", type: "button", onclick: () => ((painted = null), context.draw()) },
+    say("brush.clear"),
+  );
   const go = h("button", { class: "ls-button ls-primary", type: "button", onclick: leave });
   const note = h("p", { class: "ls-note" });
-  const tools = h("div", { class: "ls-brush-tools" },
+  const tools = h(
+    "div",
+    { class: "ls-brush-tools" },
     h("label", { class: "ls-inline" }, say("brush.strength"), strength, numbers.strength),
-    h("label", { class: "ls-inline" }, say("brush.size"), size, numbers.size), clear, go);
+    h("label", { class: "ls-inline" }, say("brush.size"), size, numbers.size),
+    clear,
+    go,
+  );
   const element = h("div", { class: "ls-brush" }, toggle, tools, note);
 
   function drawNumbers() {
@@ -72,4 +103,4 @@ window.LatentStudio.brush = (context) => {
       drawNumbers();
     },
   };
-};
+}

@@ -1,10 +1,7 @@
 /* Thin lines with direct labels: the one kind of chart the viewer has. Elements only, no library. */
-"use strict";
-
-(() => {
 const SPACE = "http://www.w3.org/2000/svg";
 
-function svg(tag, attributes = {}, text = null) {
+export function svg(tag, attributes = {}, text = null) {
   const element = document.createElementNS(SPACE, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   if (text !== null) element.textContent = text;
@@ -13,7 +10,7 @@ function svg(tag, attributes = {}, text = null) {
 
 const LINE = 12; // px between two labels
 
-const number = (value, digits = 0) => value.toFixed(digits).replace("-", "−");
+export const number = (value, digits = 0) => value.toFixed(digits).replace("-", "−");
 
 /** Round values between low and high, about `count` of them. */
 function ticks(low, high, count = 4) {
@@ -21,7 +18,8 @@ function ticks(low, high, count = 4) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= rough);
   const out = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) out.push(Math.abs(value) < step * 1e-6 ? 0 : value);
+  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step)
+    out.push(Math.abs(value) < step * 1e-6 ? 0 : value);
   return { values: out, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
@@ -30,7 +28,7 @@ function ticks(low, high, count = 4) {
     or beside the chart where `gutter` was asked for and there is room;
     x, y: {low, high, label, from, to, log}: the axis, its name and what its two ends mean;
     marker: {x, points: [y]}: where we are; marks: [{x, label}]: thin lines up; pick(x): called with a clicked x. */
-function chart({ width = 360, height = 150, left = 36, right = 12, gutter = false, label }) {
+export function chart({ width = 360, height = 150, left = 36, right = 12, gutter = false, label }) {
   const [top, bottom] = [10, 34];
   const LETTER = 6.1; // px, of the labels' font
   const margin = right;
@@ -68,7 +66,10 @@ function chart({ width = 360, height = 150, left = 36, right = 12, gutter = fals
       const [x0, x1] = span(x, 0);
       const [y0, y1] = span(y, 1);
       const beside = gutter && width >= 560;
-      const longest = Math.max(0, ...lines.filter((line) => line.label && line.label_at !== "start").map((line) => line.label.length));
+      const longest = Math.max(
+        0,
+        ...lines.filter((line) => line.label && line.label_at !== "start").map((line) => line.label.length),
+      );
       const right = beside && longest ? margin + 12 + Math.ceil(longest * LETTER) : margin;
       const inner = width - left - right;
       const px = (value) => left + (inner * (value - x0)) / (x1 - x0);
@@ -83,26 +84,49 @@ function chart({ width = 360, height = 150, left = 36, right = 12, gutter = fals
       }
       const floor = height - bottom + 13;
       const columns = ticks(x0, x1, 5);
-      if (!x.bare) for (const value of columns.values) parts.push(svg("text", { x: px(value), y: floor, "text-anchor": "middle" }, number(value + (x.from_one ? 1 : 0), columns.digits)));
+      if (!x.bare)
+        for (const value of columns.values)
+          parts.push(
+            svg(
+              "text",
+              { x: px(value), y: floor, "text-anchor": "middle" },
+              number(value + (x.from_one ? 1 : 0), columns.digits),
+            ),
+          );
       if (x.from) parts.push(svg("text", { x: left, y: height - 5, "text-anchor": "start" }, x.from));
       if (x.to) parts.push(svg("text", { x: width - right, y: height - 5, "text-anchor": "end" }, x.to));
       if (x.label) parts.push(svg("text", { x: left + inner / 2, y: height - 5, "text-anchor": "middle" }, x.label));
       for (const mark of marks) {
         if (mark.x < x0 || mark.x > x1) continue;
-        parts.push(svg("line", { x1: px(mark.x), x2: px(mark.x), y1: top, y2: height - bottom, class: mark.class || "ls-grid" }));
+        parts.push(
+          svg("line", { x1: px(mark.x), x2: px(mark.x), y1: top, y2: height - bottom, class: mark.class || "ls-grid" }),
+        );
         if (mark.label) parts.push(svg("text", { x: px(mark.x) + 4, y: top + 8, "text-anchor": "start" }, mark.label));
       }
       const labels = [];
       for (const line of lines) {
         const points = line.points.filter((point) => point.every(Number.isFinite));
         if (!points.length) continue;
-        if (!line.bare) parts.push(svg("polyline", { points: points.map(([a, b]) => `${px(a).toFixed(2)},${py(b).toFixed(2)}`).join(" "), class: `ls-curve ${line.class || ""}` }));
-        if (line.dots) for (const [a, b] of points) parts.push(svg("circle", { cx: px(a), cy: py(b), r: 1.8, class: `ls-point ${line.class || ""}` }));
+        if (!line.bare)
+          parts.push(
+            svg("polyline", {
+              points: points.map(([a, b]) => `${px(a).toFixed(2)},${py(b).toFixed(2)}`).join(" "),
+              class: `ls-curve ${line.class || ""}`,
+            }),
+          );
+        if (line.dots)
+          for (const [a, b] of points)
+            parts.push(svg("circle", { cx: px(a), cy: py(b), r: 1.8, class: `ls-point ${line.class || ""}` }));
         if (line.label) labels.push({ line, at: points[line.label_at === "start" ? 0 : points.length - 1] });
       }
       // Labels at the ends of their lines, moved apart where they would lie on each other.
       const floor_ = height - bottom - 3;
-      const placed = labels.map(({ line, at }) => ({ line, x: px(at[0]), y: py(at[1]), aside: beside && line.label_at !== "start" }));
+      const placed = labels.map(({ line, at }) => ({
+        line,
+        x: px(at[0]),
+        y: py(at[1]),
+        aside: beside && line.label_at !== "start",
+      }));
       for (const one of placed) one.at = Math.min(floor_, Math.max(top + 8, one.aside ? one.y + 3 : one.y - 5));
       for (const column of [placed.filter((one) => one.aside), placed.filter((one) => !one.aside)]) {
         column.sort((p, q) => p.at - q.at);
@@ -117,16 +141,32 @@ function chart({ width = 360, height = 150, left = 36, right = 12, gutter = fals
         const named = `ls-line-label ${line.class || ""}`;
         if (aside) {
           const to = width - right;
-          if (Math.abs(at - 3 - y_) > 2) parts.push(svg("path", { d: `M ${x_ + 3} ${y_} L ${to + 9} ${at - 3}`, class: "ls-leader" }));
+          if (Math.abs(at - 3 - y_) > 2)
+            parts.push(svg("path", { d: `M ${x_ + 3} ${y_} L ${to + 9} ${at - 3}`, class: "ls-leader" }));
           parts.push(svg("text", { x: to + 12, y: at, "text-anchor": "start", class: named }, line.label));
         } else {
           const end = x_ > left + inner / 2;
-          parts.push(svg("text", { x: x_ + (end ? -2 : 2), y: at, "text-anchor": end ? "end" : "start", class: named }, line.label));
+          parts.push(
+            svg(
+              "text",
+              { x: x_ + (end ? -2 : 2), y: at, "text-anchor": end ? "end" : "start", class: named },
+              line.label,
+            ),
+          );
         }
       }
       if (marker && Number.isFinite(marker.x)) {
         parts.push(svg("line", { x1: px(marker.x), x2: px(marker.x), y1: top, y2: height - bottom, class: "ls-now" }));
-        for (const value of marker.points || []) if (Number.isFinite(value)) parts.push(svg("circle", { cx: px(marker.x), cy: py(Math.min(y1, Math.max(y0, value))), r: 4.5, class: "ls-marker" }));
+        for (const value of marker.points || [])
+          if (Number.isFinite(value))
+            parts.push(
+              svg("circle", {
+                cx: px(marker.x),
+                cy: py(Math.min(y1, Math.max(y0, value))),
+                r: 4.5,
+                class: "ls-marker",
+              }),
+            );
       }
       drawing.replaceChildren(...parts);
       drawing.setAttribute("aria-label", [label, said].filter(Boolean).join(": "));
@@ -135,6 +175,3 @@ function chart({ width = 360, height = 150, left = 36, right = 12, gutter = fals
   };
   return made;
 }
-
-Object.assign(window.LatentStudio, { svg, chart, number });
-})();

@@ -1,7 +1,4 @@
 /* Lines of equal value over a picture (marching squares), for a field that would hide the picture as colours. */
-"use strict";
-
-(() => {
 const SIDE = 320; // pixels of the drawing's longer side
 
 /** A field's value between its cells' centres, repeated beyond the outermost ones. */
@@ -17,14 +14,19 @@ function sampler(values, H, W) {
 }
 
 /** The segments [x, y, x', y'] where a field (H, W) has a value, in shares of its width and height. */
-function segments(values, [H, W], level, fine = 4) {
+export function segments(values, [H, W], level, fine = 4) {
   const at = sampler(values, H, W);
   const [rows, columns] = [H * fine, W * fine];
-  const value = (i, j) => at((j / fine) - 0.5, (i / fine) - 0.5);
+  const value = (i, j) => at(j / fine - 0.5, i / fine - 0.5);
   const out = [];
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < columns; j++) {
-      const corners = [[j, i, value(i, j)], [j + 1, i, value(i, j + 1)], [j + 1, i + 1, value(i + 1, j + 1)], [j, i + 1, value(i + 1, j)]];
+      const corners = [
+        [j, i, value(i, j)],
+        [j + 1, i, value(i, j + 1)],
+        [j + 1, i + 1, value(i + 1, j + 1)],
+        [j, i + 1, value(i + 1, j)],
+      ];
       const cuts = [];
       corners.forEach(([x, y, v], k) => {
         const [x_, y_, v_] = corners[(k + 1) % 4];
@@ -39,7 +41,7 @@ function segments(values, [H, W], level, fine = 4) {
 }
 
 /** Draw the lines of several levels, each [value, colour], over nothing. */
-function contours(canvas, values, [H, W], levels) {
+export function contours(canvas, values, [H, W], levels) {
   const scale = SIDE / Math.max(H, W);
   [canvas.width, canvas.height] = [Math.round(W * scale), Math.round(H * scale)];
   const pen = canvas.getContext("2d");
@@ -50,12 +52,12 @@ function contours(canvas, values, [H, W], levels) {
       path.moveTo(x * canvas.width, y * canvas.height);
       path.lineTo(x_ * canvas.width, y_ * canvas.height);
     }
-    for (const [width, style] of [[4.5, "rgb(0 0 0 / 55%)"], [2.25, colour]]) {
+    for (const [width, style] of [
+      [4.5, "rgb(0 0 0 / 55%)"],
+      [2.25, colour],
+    ]) {
       [pen.lineWidth, pen.strokeStyle] = [width, style];
       pen.stroke(path);
     }
   }
 }
-
-Object.assign(window.LatentStudio, { contours, segments });
-})();

@@ -1,12 +1,9 @@
 /* Pictures by the VAE itself or the tiny decoder, of the evaluation that one rests at. Moving through a run asks for nothing: only when nothing
    has moved for a moment the pictures that are missing come, one after the other, and are kept while there is room. */
-"use strict";
-
-(() => {
 const SETTLED = 350; // ms without a move
 const ROOM = 64 * 2 ** 20; // bytes of decoded pictures
 
-window.LatentStudio.Decodings = class {
+export class Decodings {
   constructor(context) {
     this.context = context;
     this.kept = new Map(); // key => {bitmap} or {failed}, the one used longest ago first
@@ -70,7 +67,8 @@ window.LatentStudio.Decodings = class {
     if (context.state.how !== "tiny") return;
     for (const near of [index + 1, index - 1]) {
       const key = `${record.job} ${record.image} ${near} tiny denoised`;
-      if (!record.evaluations[near] || this.kept.has(key) || this.asking || this.rested !== this.at || this.at !== at) continue;
+      if (!record.evaluations[near] || this.kept.has(key) || this.asking || this.rested !== this.at || this.at !== at)
+        continue;
       this.asking = key;
       const made = await this.ask(record, near, "denoised", "tiny");
       this.asking = null;
@@ -80,7 +78,14 @@ window.LatentStudio.Decodings = class {
   }
 
   async ask(record, index, quantity, decoder) {
-    const fields = { checkpoint: record.run.checkpoint, job: record.job, which: record.image, evaluation: index, quantity, decoder };
+    const fields = {
+      checkpoint: record.run.checkpoint,
+      job: record.job,
+      which: record.image,
+      evaluation: index,
+      quantity,
+      decoder,
+    };
     try {
       const answer = await fetch(`/ask/decoded?${new URLSearchParams(fields)}`);
       if (!answer.ok) return { failed: answer.status === 404 ? this.context.say("gone") : await answer.text() };
@@ -103,5 +108,4 @@ window.LatentStudio.Decodings = class {
     // A failure is shown once; the next look asks again.
     if (made.failed) setTimeout(() => this.kept.delete(key), 5000);
   }
-};
-})();
+}

@@ -1,10 +1,11 @@
 /* Part of the panel Words: what the text encoder makes of each token. Lengths, the cosine between any two, and the tokens on
    a plane. Asked for once a prompt, when the panel is looked at. */
-"use strict";
 
-window.LatentStudio.embeddings = (context) => {
+import { number, svg } from "./chart.js";
+import { RAMPS } from "./painter.js";
+
+export function embeddings(context) {
   const { h, say } = context;
-  const { svg, number, RAMPS } = window.LatentStudio;
   const [WIDE, TALL, EDGE] = [420, 300, 44]; // of the plane
   const SIDE = 320; // of the matrix
   const LETTER = 6.1; // wide, of the labels' font
@@ -13,12 +14,20 @@ window.LatentStudio.embeddings = (context) => {
   const lengths = h("div", { class: "ls-bars" });
   const matrix = svg("svg", { class: "ls-matrix", role: "img", "aria-label": say("embeddings.cosine") });
   const read = h("p", { class: "ls-values ls-note" });
-  const plane = svg("svg", { viewBox: `0 0 ${WIDE} ${TALL}`, class: "ls-chart ls-plane", role: "img", "aria-label": say("embeddings.plane") });
+  const plane = svg("svg", {
+    viewBox: `0 0 ${WIDE} ${TALL}`,
+    class: "ls-chart ls-plane",
+    role: "img",
+    "aria-label": say("embeddings.plane"),
+  });
   const planeNote = h("p", { class: "ls-note" });
-  const body = h("div", { class: "ls-three-of" },
+  const body = h(
+    "div",
+    { class: "ls-three-of" },
     h("div", {}, h("h3", {}, say("embeddings.lengths")), lengths),
     h("div", {}, h("h3", {}, say("embeddings.cosine")), matrix, read),
-    h("div", {}, h("h3", {}, say("embeddings.plane")), plane, planeNote));
+    h("div", {}, h("h3", {}, say("embeddings.plane")), plane, planeNote),
+  );
   const element = h("div", { class: "ls-embeddings" }, status, body);
   let drawn = null;
 
@@ -27,7 +36,7 @@ window.LatentStudio.embeddings = (context) => {
   async function ask(key, prompt) {
     known.set(key, "asking");
     try {
-      known.set(key, await window.LatentStudio.ask("embeddings", { checkpoint: context.checkpoint(), prompt }));
+      known.set(key, await ask("embeddings", { checkpoint: context.checkpoint(), prompt }));
     } catch (failure) {
       known.set(key, failure);
     }
@@ -36,7 +45,17 @@ window.LatentStudio.embeddings = (context) => {
 
   function drawLengths({ tokens }) {
     const most = Math.max(...tokens.map((token) => token.norm), 1e-9);
-    lengths.replaceChildren(...tokens.map((token) => h("div", { class: "ls-bar-row", "data-kind": token.kind }, h("span", {}, named(token)), h("b", {}, h("i", { style: `width: ${((token.norm / most) * 100).toFixed(2)}%` })), h("small", {}, number(token.norm, 1)))));
+    lengths.replaceChildren(
+      ...tokens.map((token) =>
+        h(
+          "div",
+          { class: "ls-bar-row", "data-kind": token.kind },
+          h("span", {}, named(token)),
+          h("b", {}, h("i", { style: `width: ${((token.norm / most) * 100).toFixed(2)}%` })),
+          h("small", {}, number(token.norm, 1)),
+        ),
+      ),
+    );
   }
 
   function drawMatrix({ tokens, cosine }) {
@@ -46,18 +65,43 @@ window.LatentStudio.embeddings = (context) => {
     const margin = label ? 64 : 4;
     matrix.setAttribute("viewBox", `0 0 ${SIDE + margin} ${SIDE + margin}`);
     const parts = [];
-    cosine.forEach((row, i) => row.forEach((value, j) => {
-      const at = Math.round(Math.min(1, Math.max(0, (value + 1) / 2)) * 255) * 4;
-      const one = svg("rect", { x: margin + j * cell, y: i * cell, width: cell + 0.3, height: cell + 0.3, fill: `rgb(${RAMPS.signed.slice(at, at + 3).join()})` });
-      one.addEventListener("pointerenter", () => {
-        read.textContent = say("embeddings.pair", { one: named(tokens[i]), other: named(tokens[j]), value: number(value, 3) });
-      });
-      parts.push(one);
-    }));
+    cosine.forEach((row, i) =>
+      row.forEach((value, j) => {
+        const at = Math.round(Math.min(1, Math.max(0, (value + 1) / 2)) * 255) * 4;
+        const one = svg("rect", {
+          x: margin + j * cell,
+          y: i * cell,
+          width: cell + 0.3,
+          height: cell + 0.3,
+          fill: `rgb(${RAMPS.signed.slice(at, at + 3).join()})`,
+        });
+        one.addEventListener("pointerenter", () => {
+          read.textContent = say("embeddings.pair", {
+            one: named(tokens[i]),
+            other: named(tokens[j]),
+            value: number(value, 3),
+          });
+        });
+        parts.push(one);
+      }),
+    );
     if (label) {
       tokens.forEach((token, k) => {
-        parts.push(svg("text", { x: margin - 6, y: (k + 0.5) * cell + 3.5, "text-anchor": "end" }, short(named(token))));
-        parts.push(svg("text", { x: margin + (k + 0.5) * cell, y: SIDE + 8, "text-anchor": "end", transform: `rotate(-45 ${margin + (k + 0.5) * cell} ${SIDE + 8})` }, short(named(token))));
+        parts.push(
+          svg("text", { x: margin - 6, y: (k + 0.5) * cell + 3.5, "text-anchor": "end" }, short(named(token))),
+        );
+        parts.push(
+          svg(
+            "text",
+            {
+              x: margin + (k + 0.5) * cell,
+              y: SIDE + 8,
+              "text-anchor": "end",
+              transform: `rotate(-45 ${margin + (k + 0.5) * cell} ${SIDE + 8})`,
+            },
+            short(named(token)),
+          ),
+        );
       });
     }
     matrix.replaceChildren(...parts);
@@ -73,17 +117,47 @@ window.LatentStudio.embeddings = (context) => {
     });
     const x = (value) => EDGE + ((WIDE - 2 * EDGE) * (value - spans[0][0])) / (spans[0][1] - spans[0][0]);
     const y = (value) => TALL - 24 - ((TALL - 48) * (value - spans[1][0])) / (spans[1][1] - spans[1][0]);
-    const points = tokens.map((token) => ({ x: x(token.at[0]), y: y(token.at[1]), name: short(named(token)), kind: token.kind }));
+    const points = tokens.map((token) => ({
+      x: x(token.at[0]),
+      y: y(token.at[1]),
+      name: short(named(token)),
+      kind: token.kind,
+    }));
     const taken = points.map((one) => [one.x - 4, one.y - 4, one.x + 4, one.y + 4]); // boxes that no label may lie on
     const labels = points.map((one) => {
       const wide = one.name.length * LETTER;
-      const boxes = [[-wide / 2, -16], [-wide / 2, 6], [8, -5], [-8 - wide, -5], [8, -17], [8, 7], [-8 - wide, -17], [-8 - wide, 7], [-wide / 2, -28], [-wide / 2, 18]].map(([dx, dy]) => [one.x + dx, one.y + dy, one.x + dx + wide, one.y + dy + 10]);
-      const free = boxes.find(([a, b, c, d]) => a > 2 && c < WIDE - 2 && b > 2 && d < TALL - 2 && taken.every(([p, q, r, s]) => c < p || a > r || d < q || b > s)) || boxes[0];
+      const boxes = [
+        [-wide / 2, -16],
+        [-wide / 2, 6],
+        [8, -5],
+        [-8 - wide, -5],
+        [8, -17],
+        [8, 7],
+        [-8 - wide, -17],
+        [-8 - wide, 7],
+        [-wide / 2, -28],
+        [-wide / 2, 18],
+      ].map(([dx, dy]) => [one.x + dx, one.y + dy, one.x + dx + wide, one.y + dy + 10]);
+      const free =
+        boxes.find(
+          ([a, b, c, d]) =>
+            a > 2 &&
+            c < WIDE - 2 &&
+            b > 2 &&
+            d < TALL - 2 &&
+            taken.every(([p, q, r, s]) => c < p || a > r || d < q || b > s),
+        ) || boxes[0];
       taken.push(free);
       return svg("text", { x: free[0], y: free[1] + 9, class: "ls-line-label" }, one.name);
     });
-    const dots = points.map((one) => svg("circle", { cx: one.x, cy: one.y, r: 3.5, class: one.kind === "content" ? "ls-point" : "ls-point ls-ghost" }));
-    plane.replaceChildren(svg("rect", { x: 0.5, y: 0.5, width: WIDE - 1, height: TALL - 1, rx: 10, class: "ls-plane-table" }), ...labels, ...dots);
+    const dots = points.map((one) =>
+      svg("circle", { cx: one.x, cy: one.y, r: 3.5, class: one.kind === "content" ? "ls-point" : "ls-point ls-ghost" }),
+    );
+    plane.replaceChildren(
+      svg("rect", { x: 0.5, y: 0.5, width: WIDE - 1, height: TALL - 1, rx: 10, class: "ls-plane-table" }),
+      ...labels,
+      ...dots,
+    );
     planeNote.textContent = say("embeddings.share", { share: number(share * 100, 0) });
   }
 
@@ -99,7 +173,11 @@ window.LatentStudio.embeddings = (context) => {
       const there = found && found !== "asking" && !(found instanceof Error);
       body.hidden = !there;
       status.hidden = there && !found.left_out;
-      status.textContent = there ? say("embeddings.left_out", { count: found.left_out }) : found instanceof Error ? found.message || say("ask.failed") : say("embeddings.asking");
+      status.textContent = there
+        ? say("embeddings.left_out", { count: found.left_out })
+        : found instanceof Error
+          ? found.message || say("ask.failed")
+          : say("embeddings.asking");
       if (!there || drawn === key) return;
       drawn = key;
       drawLengths(found);
@@ -107,4 +185,4 @@ window.LatentStudio.embeddings = (context) => {
       drawPlane(found);
     },
   };
-};
+}

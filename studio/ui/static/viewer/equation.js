@@ -1,18 +1,25 @@
 /* Panel: the step as an equation with its real coefficients, its operands as pictures; and how predicted x0 follows from
    what the model answered. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { number } from "./chart.js";
+
+export const panel = {
   name: "equation",
   place: "under",
   build(context) {
     const { h, say } = context;
-    const { number } = window.LatentStudio;
     const step = h("div", { class: "ls-equation", role: "math" });
     const kept = h("div", { class: "ls-kept" });
     const formula = h("p", { class: "ls-formula" });
     const how = h("p", { class: "ls-note" });
-    const element = h("section", { class: "ls-equation-strip", "aria-label": say("equation") }, h("h3", {}, say("equation")), step, context.caption("equation"), h("div", { class: "ls-expert" }, kept, formula, how));
+    const element = h(
+      "section",
+      { class: "ls-equation-strip", "aria-label": say("equation") },
+      h("h3", {}, say("equation")),
+      step,
+      context.caption("equation"),
+      h("div", { class: "ls-expert" }, kept, formula, how),
+    );
     const EARLIER = { x0_prev: 1, x0_prev2: 2 };
 
     function operand(symbol, latents, colour, word) {
@@ -20,7 +27,12 @@ window.LatentStudio.panels.push({
       const { record, painter } = context;
       if (latents && record.decoder) painter.picture(canvas, latents, record.shape, record.decoder);
       else if (latents) painter.tiles(canvas, latents, record.shape, 3);
-      return h("span", { class: "ls-operand", "data-colour": colour, title: word }, latents ? canvas : h("span", { class: "ls-dice" }), h("i", {}, symbol));
+      return h(
+        "span",
+        { class: "ls-operand", "data-colour": colour, title: word },
+        latents ? canvas : h("span", { class: "ls-dice" }),
+        h("i", {}, symbol),
+      );
     }
     const sign = (value, first) => (first ? (value < 0 ? "−" : "") : value < 0 ? "−" : "+");
     const amount = (value) => number(Math.abs(value), 3);
@@ -44,24 +56,40 @@ window.LatentStudio.panels.push({
         const terms = [
           ["x_t", "x_t", record.latents(index, "x_t"), "x"],
           ["x0", "x0", record.latents(index, "denoised"), "x0"],
-          ...Object.entries(EARLIER).map(([name, back]) => [name, name, index >= back ? record.latents(index - back, "denoised") : null, "x0"]),
+          ...Object.entries(EARLIER).map(([name, back]) => [
+            name,
+            name,
+            index >= back ? record.latents(index - back, "denoised") : null,
+            "x0",
+          ]),
         ].filter(([name]) => typeof found[name] === "number" && Math.abs(found[name]) > 5e-7);
-        const parts = [operand(say("symbol.next"), after, "x", say("pane.x_t")), h("span", { class: "ls-sign" }, found.exact || found.fresh_noise != null ? "=" : "≈")];
+        const parts = [
+          operand(say("symbol.next"), after, "x", say("pane.x_t")),
+          h("span", { class: "ls-sign" }, found.exact || found.fresh_noise != null ? "=" : "≈"),
+        ];
         terms.forEach(([name, symbol, latents, colour], k) => {
           const value = found[name];
           const sign_ = sign(value, k === 0);
           if (sign_) parts.push(h("span", { class: "ls-sign" }, sign_));
-          parts.push(h("span", { class: "ls-coefficient", "data-term": name }, amount(value)), operand(say(`symbol.${symbol}`), latents, colour, say(`symbol.${symbol}`)));
+          parts.push(
+            h("span", { class: "ls-coefficient", "data-term": name }, amount(value)),
+            operand(say(`symbol.${symbol}`), latents, colour, say(`symbol.${symbol}`)),
+          );
         });
         if (typeof found.fresh_noise === "number" && found.fresh_noise > 5e-7) {
-          parts.push(h("span", { class: "ls-sign" }, "+"), h("span", { class: "ls-coefficient", "data-term": "fresh_noise" }, amount(found.fresh_noise)), operand(say("symbol.fresh_noise"), null, "none", say("symbol.fresh_noise")));
+          parts.push(
+            h("span", { class: "ls-sign" }, "+"),
+            h("span", { class: "ls-coefficient", "data-term": "fresh_noise" }, amount(found.fresh_noise)),
+            operand(say("symbol.fresh_noise"), null, "none", say("symbol.fresh_noise")),
+          );
         }
         step.replaceChildren(...parts);
         drawKept(at, next);
         const scaled = at.scale && Math.abs(at.scale - 1) > 1e-6;
         const notes = [say("equation.how")];
         if (scaled) notes.push(say("equation.scaled", { scale: number(at.scale, 3) }));
-        if (!found.exact && found.fresh_noise == null) notes.push(say("equation.rest", { value: number(found.relative_residual * 100, 2) }));
+        if (!found.exact && found.fresh_noise == null)
+          notes.push(say("equation.rest", { value: number(found.relative_residual * 100, 2) }));
         how.textContent = notes.join(" ");
       },
     };
@@ -70,8 +98,16 @@ window.LatentStudio.panels.push({
     function drawKept(at, next) {
       const after = next ? next.s : 0;
       const share = at.s > 0 ? Math.max(0, Math.min(1, 1 - after / at.s)) : 1;
-      const bar = h("span", { class: "ls-share", "aria-hidden": "true" }, h("b", { style: `width: ${(share * 100).toFixed(2)}%` }));
-      const text = say(next ? "equation.kept" : "equation.kept_last", { share: number(share * 100, share < 0.1 ? 1 : 0), before: number(at.s, 3), after: number(after, 3) });
+      const bar = h(
+        "span",
+        { class: "ls-share", "aria-hidden": "true" },
+        h("b", { style: `width: ${(share * 100).toFixed(2)}%` }),
+      );
+      const text = say(next ? "equation.kept" : "equation.kept_last", {
+        share: number(share * 100, share < 0.1 ? 1 : 0),
+        before: number(at.s, 3),
+        after: number(after, 3),
+      });
       kept.replaceChildren(bar, h("span", {}, text));
     }
 
@@ -80,8 +116,12 @@ window.LatentStudio.panels.push({
       const [a, s] = [number(at.a, 4), number(at.s, 4)];
       const type = context.record.run.prediction_type;
       if (at.x0_defined === false) return [h("span", {}, say("undefined.pure_noise"))];
-      const sides = { epsilon: say("formula.epsilon", { a, s }), v_prediction: say("formula.v_prediction", { a, s }), sample: say("formula.sample") };
+      const sides = {
+        epsilon: say("formula.epsilon", { a, s }),
+        v_prediction: say("formula.v_prediction", { a, s }),
+        sample: say("formula.sample"),
+      };
       return [h("code", {}, sides[type]), h("small", {}, say(`formula.type.${type}`))];
     }
   },
-});
+};

@@ -1,26 +1,70 @@
 /* Panel: the run as files. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { quantities } from "./quantities.js";
+
+export const panel = {
   name: "export",
   place: "deeper",
   build(context) {
     const { h, say } = context;
     const KINDS = ["mp4", "webp", "gif", "sheet", "html", "attention", "tensors", "csv", "json"];
-    const QUANTITIES = Object.keys(window.LatentStudio.quantities);
+    const QUANTITIES = Object.keys(quantities);
     const FILMS = ["mp4", "webp", "gif", "sheet"];
-    const pace = h("input", { type: "number", class: "ls-text ls-steps-field", min: 1, max: 30, value: 8, onchange: () => context.draw() });
-    const how = h("select", { class: "ls-choice", "aria-label": say("decoder"), onchange: () => context.draw() }, ...["fast", "channels", "cells"].map((name) => h("option", { value: name }, say(`decoder.${name}`))));
-    const boxes = QUANTITIES.map((name) => h("input", { type: "checkbox", value: name, checked: ["x_t", "denoised", "noise_pred"].includes(name), onchange: () => context.draw() }));
+    const pace = h("input", {
+      type: "number",
+      class: "ls-text ls-steps-field",
+      min: 1,
+      max: 30,
+      value: 8,
+      onchange: () => context.draw(),
+    });
+    const how = h(
+      "select",
+      { class: "ls-choice", "aria-label": say("decoder"), onchange: () => context.draw() },
+      ...["fast", "channels", "cells"].map((name) => h("option", { value: name }, say(`decoder.${name}`))),
+    );
+    const boxes = QUANTITIES.map((name) =>
+      h("input", {
+        type: "checkbox",
+        value: name,
+        checked: ["x_t", "denoised", "noise_pred"].includes(name),
+        onchange: () => context.draw(),
+      }),
+    );
     const chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
     const panes = h("button", { class: "ls-button", type: "button", onclick: asPanes }, say("export.panes"));
-    const links = KINDS.map((kind) => ({ kind, link: h("a", { class: "ls-export", download: "", "data-kind": kind }, h("b", {}, say(`export.${kind}`)), h("small", {}, say(`export.${kind}.what`))) }));
-    const row = (kinds) => h("div", { class: "ls-exports" }, ...links.filter(({ kind }) => kinds(kind)).map(({ link }) => link));
-    const element = h("section", { class: "ls-panel" },
+    const links = KINDS.map((kind) => ({
+      kind,
+      link: h(
+        "a",
+        { class: "ls-export", download: "", "data-kind": kind },
+        h("b", {}, say(`export.${kind}`)),
+        h("small", {}, say(`export.${kind}.what`)),
+      ),
+    }));
+    const row = (kinds) =>
+      h("div", { class: "ls-exports" }, ...links.filter(({ kind }) => kinds(kind)).map(({ link }) => link));
+    const element = h(
+      "section",
+      { class: "ls-panel" },
       h("h3", {}, say("export.films")),
-      h("fieldset", { class: "ls-quantities" }, h("legend", {}, say("export.quantities")), ...QUANTITIES.map((name, k) => h("label", { class: "ls-check" }, boxes[k], h("span", {}, say(`pane.${name}`))))),
-      h("div", { class: "ls-panel-head" }, panes, h("label", { class: "ls-inline" }, say("decoder"), how), h("label", { class: "ls-inline" }, say("export.fps"), pace)),
-      row((kind) => FILMS.includes(kind)), h("h3", { class: "ls-spaced" }, say("export.files")), row((kind) => !FILMS.includes(kind)));
+      h(
+        "fieldset",
+        { class: "ls-quantities" },
+        h("legend", {}, say("export.quantities")),
+        ...QUANTITIES.map((name, k) => h("label", { class: "ls-check" }, boxes[k], h("span", {}, say(`pane.${name}`)))),
+      ),
+      h(
+        "div",
+        { class: "ls-panel-head" },
+        panes,
+        h("label", { class: "ls-inline" }, say("decoder"), how),
+        h("label", { class: "ls-inline" }, say("export.fps"), pace),
+      ),
+      row((kind) => FILMS.includes(kind)),
+      h("h3", { class: "ls-spaced" }, say("export.files")),
+      row((kind) => !FILMS.includes(kind)),
+    );
 
     /** Choose what the panes above show, as they show it; two against each other is no picture of its own. */
     function asPanes() {
@@ -47,4 +91,4 @@ window.LatentStudio.panels.push({
       },
     };
   },
-});
+};

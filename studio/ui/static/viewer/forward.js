@@ -1,14 +1,17 @@
 /* Panel: the forward process. A picture is noised to any t in the space of pixels and in latent space, with one fixed noise
    each, so that the slider is continuous; the checkpoint's own training loss on it, as a curve and as a map. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { rmsOfCells } from "../record.js";
+import { decoderOf } from "../tensors.js";
+import { ask, drawBytes, gaussians, histogram, latest, moments, pictureSource } from "./ask.js";
+import { chart, number, svg } from "./chart.js";
+
+export const panel = {
   name: "forward",
   place: "deeper",
   alone: true,
   build(context) {
     const { h, say } = context;
-    const { svg, chart, number, ask, latest, pictureSource, gaussians, histogram, moments, drawBytes, decoderOf, rmsOfCells } = window.LatentStudio;
     const STRENGTHS = [0.25, 0.5, 0.75];
     const NARROW = matchMedia("(max-width: 599px)");
     const DEFAULT = { scheduler: "dpmpp_2m", noise_schedule: "karras", steps: 25 }; // where there is no run whose ways to go
@@ -17,8 +20,19 @@ window.LatentStudio.panels.push({
     const pane = (name) => {
       const canvas = h("canvas", { role: "img", "aria-label": say(`forward.${name}`), "data-forward": name });
       const note = h("small", {});
-      const drawing = svg("svg", { viewBox: "0 0 160 44", preserveAspectRatio: "none", class: "ls-chart ls-histogram", "aria-hidden": "true" });
-      const figure = h("figure", { class: "ls-pane" }, h("div", { class: "ls-pane-table" }, h("div", { class: "ls-frame" }, canvas)), h("figcaption", {}, h("span", { class: "ls-pane-name" }, say(`forward.${name}`)), note), drawing);
+      const drawing = svg("svg", {
+        viewBox: "0 0 160 44",
+        preserveAspectRatio: "none",
+        class: "ls-chart ls-histogram",
+        "aria-hidden": "true",
+      });
+      const figure = h(
+        "figure",
+        { class: "ls-pane" },
+        h("div", { class: "ls-pane-table" }, h("div", { class: "ls-frame" }, canvas)),
+        h("figcaption", {}, h("span", { class: "ls-pane-name" }, say(`forward.${name}`)), note),
+        drawing,
+      );
       return { canvas, note, drawing, figure };
     };
     const pixels = pane("pixels");
@@ -28,23 +42,71 @@ window.LatentStudio.panels.push({
     tiles.canvas.classList.add("ls-pixels");
     error.canvas.classList.add("ls-pixels");
     for (const one of [tiles, error]) one.drawing.remove();
-    const slider = h("input", { type: "range", min: 0, max: 999, step: "any", value: 300, class: "ls-range", "aria-label": say("forward.t") });
+    const slider = h("input", {
+      type: "range",
+      min: 0,
+      max: 999,
+      step: "any",
+      value: 300,
+      class: "ls-range",
+      "aria-label": say("forward.t"),
+    });
     const level = h("output", { class: "ls-level" });
     const marks = h("div", { class: "ls-marks" });
     const denoise = h("button", { class: "ls-button", type: "button", hidden: true, onclick: from });
     const how = h("p", { class: "ls-note", hidden: true }, say("forward.denoise.how"));
     const status = h("p", { class: "ls-note", role: "status" });
-    const caption = h("input", { type: "text", class: "ls-text", "aria-label": say("loss.right"), placeholder: say("loss.right") });
-    const wrong = h("input", { type: "text", class: "ls-text", "aria-label": say("loss.wrong"), placeholder: say("loss.wrong"), value: say("loss.wrong.example") });
+    const caption = h("input", {
+      type: "text",
+      class: "ls-text",
+      "aria-label": say("loss.right"),
+      placeholder: say("loss.right"),
+    });
+    const wrong = h("input", {
+      type: "text",
+      class: "ls-text",
+      "aria-label": say("loss.wrong"),
+      placeholder: say("loss.wrong"),
+      value: say("loss.wrong.example"),
+    });
     const measure = h("button", { class: "ls-button", type: "button", onclick: losses }, say("loss.measure"));
     const said = h("p", { class: "ls-note", role: "status" });
     const curve = chart({ width: 520, height: 200, left: 44, label: say("loss.curve") });
-    const lossBox = h("div", { class: "ls-loss" },
-      h("div", {}, h("h3", {}, say("loss")), h("p", { class: "ls-note" }, say("loss.what")), h("div", { class: "ls-fields" }, h("label", {}, say("loss.right"), caption), h("label", {}, say("loss.wrong"), wrong), measure), said),
-      h("figure", {}, curve.element), error.figure);
-    const body = h("div", {},
-      h("div", { class: "ls-whatif" }, h("label", {}, say("forward.t")), h("div", { class: "ls-track ls-long" }, slider, marks), level, denoise), how,
-      h("div", { class: "ls-row-of ls-three" }, pixels.figure, latent.figure, tiles.figure), lossBox);
+    const lossBox = h(
+      "div",
+      { class: "ls-loss" },
+      h(
+        "div",
+        {},
+        h("h3", {}, say("loss")),
+        h("p", { class: "ls-note" }, say("loss.what")),
+        h(
+          "div",
+          { class: "ls-fields" },
+          h("label", {}, say("loss.right"), caption),
+          h("label", {}, say("loss.wrong"), wrong),
+          measure,
+        ),
+        said,
+      ),
+      h("figure", {}, curve.element),
+      error.figure,
+    );
+    const body = h(
+      "div",
+      {},
+      h(
+        "div",
+        { class: "ls-whatif" },
+        h("label", {}, say("forward.t")),
+        h("div", { class: "ls-track ls-long" }, slider, marks),
+        level,
+        denoise,
+      ),
+      how,
+      h("div", { class: "ls-row-of ls-three" }, pixels.figure, latent.figure, tiles.figure),
+      lossBox,
+    );
     const element = h("section", { class: "ls-panel" }, source.element, status, body);
     let asked = null; // the picture that is here or on its way
     let here = null; // {z0, noise, shape, pixels, size, abar, decoder, pixelNoise}
@@ -75,13 +137,21 @@ window.LatentStudio.panels.push({
       status.textContent = say("forward.encoding");
       body.hidden = true;
       try {
-        const answer = await newest(() => ask("forward", { ...picture.fields, checkpoint: checkpoint() }, picture.file));
+        const answer = await newest(() =>
+          ask("forward", { ...picture.fields, checkpoint: checkpoint() }, picture.file),
+        );
         if (!answer) return;
         const { tensors } = answer;
         const [H, W] = tensors.pixels.shape;
         here = {
-          z0: tensors.z0.values, noise: tensors.noise.values, shape: tensors.z0.shape, pixels: tensors.pixels.values, size: [H, W],
-          abar: tensors.training_abar.values, decoder: decoderOf(tensors) || context.record?.decoder || null, pixelNoise: gaussians(H * W * 3, 1),
+          z0: tensors.z0.values,
+          noise: tensors.noise.values,
+          shape: tensors.z0.shape,
+          pixels: tensors.pixels.values,
+          size: [H, W],
+          abar: tensors.training_abar.values,
+          decoder: decoderOf(tensors) || context.record?.decoder || null,
+          pixelNoise: gaussians(H * W * 3, 1),
         };
         slider.max = here.abar.length - 1;
         status.textContent = "";
@@ -102,9 +172,21 @@ window.LatentStudio.panels.push({
       const t = Number(slider.value);
       const abar = abarAt(t);
       const [a, s] = [Math.sqrt(abar), Math.sqrt(1 - abar)];
-      level.textContent = [say("level.timestep", { value: number(t) }), `a = ${number(a, 3)}`, `s = ${number(s, 3)}`, abar > 0 ? say("level.snr", { value: number(10 * Math.log10(abar / (1 - abar)), 1) }) : say("level.no_snr")].join("   ");
+      level.textContent = [
+        say("level.timestep", { value: number(t) }),
+        `a = ${number(a, 3)}`,
+        `s = ${number(s, 3)}`,
+        abar > 0 ? say("level.snr", { value: number(10 * Math.log10(abar / (1 - abar)), 1) }) : say("level.no_snr"),
+      ].join("   ");
       // Pixel space: the picture in -1 .. 1, noised as latents are; shown clipped to what a screen can show.
-      const { size: [H, W], pixels: bytes, pixelNoise, z0, noise, shape } = here;
+      const {
+        size: [H, W],
+        pixels: bytes,
+        pixelNoise,
+        z0,
+        noise,
+        shape,
+      } = here;
       const noisy = new Float32Array(bytes.length);
       const shown = new Uint8ClampedArray(bytes.length);
       for (let k = 0; k < bytes.length; k++) {
@@ -116,7 +198,10 @@ window.LatentStudio.panels.push({
       if (here.decoder) context.painter.picture(latent.canvas, z, shape, here.decoder);
       latent.figure.hidden = !here.decoder;
       context.painter.tiles(tiles.canvas, z, shape, 3);
-      for (const [one, values, how] of [[pixels, noisy, say("forward.pixels.how")], [latent, z, say("how.fast")]]) {
+      for (const [one, values, how] of [
+        [pixels, noisy, say("forward.pixels.how")],
+        [latent, z, say("how.fast")],
+      ]) {
         const { mean, std } = moments(values);
         one.note.textContent = `${how}; ${say("latent.moments", { mean: number(mean, 2), std: number(std, 2) })}`;
         histogram(one.drawing, values);
@@ -131,7 +216,12 @@ window.LatentStudio.panels.push({
       if (startsOf === key) return;
       startsOf = key;
       try {
-        const answer = await ask("schedule", { checkpoint: run.checkpoint, scheduler: run.scheduler, noise_schedule: run.noise_schedule, num_inference_steps: run.steps });
+        const answer = await ask("schedule", {
+          checkpoint: run.checkpoint,
+          scheduler: run.scheduler,
+          noise_schedule: run.noise_schedule,
+          num_inference_steps: run.steps,
+        });
         const steps = answer.evaluations.filter((e) => e.stage !== 2);
         timesteps = steps.map((e) => e.timestep);
         starts = STRENGTHS.map((strength) => {
@@ -145,15 +235,21 @@ window.LatentStudio.panels.push({
       }
     }
     function drawMarks() {
-      marks.replaceChildren(...starts.map(({ strength, timestep }) => {
-        const to = () => {
-          slider.value = String(timestep);
-          slider.dispatchEvent(new Event("input"));
-        };
-        const mark = h("button", { type: "button", class: "ls-tick", onclick: to, title: say("forward.strength", { strength }) }, NARROW.matches ? String(strength) : say("forward.strength.short", { strength }));
-        mark.style.left = `${(timestep / Number(slider.max)) * 100}%`;
-        return mark;
-      }));
+      marks.replaceChildren(
+        ...starts.map(({ strength, timestep }) => {
+          const to = () => {
+            slider.value = String(timestep);
+            slider.dispatchEvent(new Event("input"));
+          };
+          const mark = h(
+            "button",
+            { type: "button", class: "ls-tick", onclick: to, title: say("forward.strength", { strength }) },
+            NARROW.matches ? String(strength) : say("forward.strength.short", { strength }),
+          );
+          mark.style.left = `${(timestep / Number(slider.max)) * 100}%`;
+          return mark;
+        }),
+      );
     }
 
     /** Steps of this run's scheduler from the slider's t on. */
@@ -185,7 +281,11 @@ window.LatentStudio.panels.push({
       said.textContent = say("loss.measuring");
       measure.disabled = true;
       try {
-        const answer = await ask("losses", { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, wrong_caption: wrong.value }, picture.file);
+        const answer = await ask(
+          "losses",
+          { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, wrong_caption: wrong.value },
+          picture.file,
+        );
         if (picture.key !== asked) return;
         found = answer;
         said.textContent = "";
@@ -203,7 +303,9 @@ window.LatentStudio.panels.push({
       const timestep = Math.round(Number(slider.value));
       error.note.textContent = say("loss.measuring");
       try {
-        const answer = await newestError(() => ask("error", { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, timestep }, picture.file));
+        const answer = await newestError(() =>
+          ask("error", { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, timestep }, picture.file),
+        );
         if (!answer || picture.key !== asked) return;
         mapped = answer;
         drawError();
@@ -225,7 +327,13 @@ window.LatentStudio.panels.push({
       const classes = { right: "ls-x0", empty: "ls-ghost", wrong: "ls-guide" };
       const t = Number(slider.value);
       curve.draw({
-        lines: ["empty", "wrong", "right"].map((name) => ({ points: found.timesteps.map((at, k) => [at, found.losses[name][k]]), class: classes[name], dots: true, label: say(`loss.line.${name}`), label_at: "start" })),
+        lines: ["empty", "wrong", "right"].map((name) => ({
+          points: found.timesteps.map((at, k) => [at, found.losses[name][k]]),
+          class: classes[name],
+          dots: true,
+          label: say(`loss.line.${name}`),
+          label_at: "start",
+        })),
         x: { low: 0, high: Number(slider.max), label: "t" },
         y: { low: 0 },
         marker: { x: t, points: [] },
@@ -263,4 +371,4 @@ window.LatentStudio.panels.push({
       },
     };
   },
-});
+};

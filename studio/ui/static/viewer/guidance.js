@@ -1,25 +1,52 @@
 /* Panel: what the prompt adds. Noise predicted without and with it, the difference between the two, and what another
    guidance scale would have made of this one evaluation: computed here, at once, from what was recorded. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { chart, number } from "./chart.js";
+
+export const panel = {
   name: "guidance",
   place: "deeper",
   build(context) {
     const { h, say, state } = context;
-    const { number, chart } = window.LatentStudio;
     const [LOW, HIGH] = [-2, 20];
     const shown = (name, colour, word) => {
       const canvas = h("canvas", { role: "img", class: "ls-pixels", "aria-label": word, "data-guidance": name });
       const note = h("small", {});
-      return { canvas, note, figure: h("figure", { class: "ls-pane", "data-colour": colour }, h("div", { class: "ls-pane-table" }, h("div", { class: "ls-frame" }, canvas)), h("figcaption", {}, h("div", { class: "ls-pane-head" }, h("i", { class: "ls-key" }), h("span", { class: "ls-pane-name" }, word)), note)) };
+      return {
+        canvas,
+        note,
+        figure: h(
+          "figure",
+          { class: "ls-pane", "data-colour": colour },
+          h("div", { class: "ls-pane-table" }, h("div", { class: "ls-frame" }, canvas)),
+          h(
+            "figcaption",
+            {},
+            h(
+              "div",
+              { class: "ls-pane-head" },
+              h("i", { class: "ls-key" }),
+              h("span", { class: "ls-pane-name" }, word),
+            ),
+            note,
+          ),
+        ),
+      };
     };
     const uncond = shown("eps_uncond", "noise", say("pane.eps_uncond"));
     const cond = shown("eps_cond", "noise", say("pane.eps_cond"));
     const difference = shown("guidance", "guidance", say("pane.guidance"));
     const what = shown("what_if", "x0", say("whatif.picture"));
     const real = shown("real", "x0", say("pane.denoised"));
-    const slider = h("input", { type: "range", min: LOW, max: HIGH, step: 0.1, "aria-label": say("whatif"), class: "ls-range", oninput: () => choose(Number(slider.value)) });
+    const slider = h("input", {
+      type: "range",
+      min: LOW,
+      max: HIGH,
+      step: 0.1,
+      "aria-label": say("whatif"),
+      class: "ls-range",
+      oninput: () => choose(Number(slider.value)),
+    });
     const value = h("output", { class: "ls-output" });
     const tick = h("button", { type: "button", class: "ls-tick", onclick: () => choose(null) });
     const track = h("div", { class: "ls-track" }, slider, tick);
@@ -29,11 +56,27 @@ window.LatentStudio.panels.push({
     const angle = chart({ width: 420, height: 150, label: say("guidance.cosine") });
     const ratio = chart({ width: 420, height: 150, label: say("guidance.ratio") });
     const none = h("p", { class: "ls-note" });
-    const body = h("div", {},
-      h("div", { class: "ls-row-of", "data-many": "5" }, uncond.figure, cond.figure, difference.figure, real.figure, what.figure),
+    const body = h(
+      "div",
+      {},
+      h(
+        "div",
+        { class: "ls-row-of", "data-many": "5" },
+        uncond.figure,
+        cond.figure,
+        difference.figure,
+        real.figure,
+        what.figure,
+      ),
       h("div", { class: "ls-whatif" }, h("label", {}, say("whatif")), track, value, again),
       moved,
-      h("div", { class: "ls-charts" }, h("figure", {}, h("h3", {}, say("guidance.sizes")), sizes.element), h("figure", {}, h("h3", {}, say("guidance.ratio")), ratio.element), h("figure", {}, h("h3", {}, say("guidance.cosine")), angle.element)),
+      h(
+        "div",
+        { class: "ls-charts" },
+        h("figure", {}, h("h3", {}, say("guidance.sizes")), sizes.element),
+        h("figure", {}, h("h3", {}, say("guidance.ratio")), ratio.element),
+        h("figure", {}, h("h3", {}, say("guidance.cosine")), angle.element),
+      ),
     );
     const element = h("section", { class: "ls-panel" }, none, body);
 
@@ -86,7 +129,7 @@ window.LatentStudio.panels.push({
         again.disabled = w < 1 || Math.abs(w - own()) < 1e-9;
         moved.textContent = say(at.captured ? "whatif.captured" : "whatif.warning");
         const all = record.evaluations;
-        const per = (name) => all.map((e, k) => [k, record.rms(k, name)]).filter((point) => point[1] !== null);
+        const per = (name) => all.map((_e, k) => [k, record.rms(k, name)]).filter((point) => point[1] !== null);
         const axis = { low: 0, high: total - 1, from_one: true, label: say("schedule.evaluations") };
         sizes.draw({
           lines: [
@@ -103,7 +146,7 @@ window.LatentStudio.panels.push({
           const [d, u] = [record.rms(k, "guidance"), record.rms(k, "eps_uncond")];
           return d === null || !u ? null : d / u;
         };
-        const ratios = all.map((e, k) => [k, ratioAt(k)]).filter((point) => point[1] !== null);
+        const ratios = all.map((_e, k) => [k, ratioAt(k)]).filter((point) => point[1] !== null);
         ratio.draw({
           lines: [{ points: ratios, class: "ls-guide" }],
           x: axis,
@@ -111,7 +154,9 @@ window.LatentStudio.panels.push({
           marker: { x: index, points: [ratioAt(index)] },
           pick: (x) => context.walk(Math.round(x)),
         });
-        const cosines = all.map((e, k) => [k, record.cosine(k, "eps_cond", "eps_uncond")]).filter((point) => point[1] !== null);
+        const cosines = all
+          .map((_e, k) => [k, record.cosine(k, "eps_cond", "eps_uncond")])
+          .filter((point) => point[1] !== null);
         angle.draw({
           lines: [{ points: cosines, class: "ls-guide" }],
           x: axis,
@@ -122,4 +167,4 @@ window.LatentStudio.panels.push({
       },
     };
   },
-});
+};

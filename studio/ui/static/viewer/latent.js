@@ -1,24 +1,50 @@
 /* Panel: the latent space. The channels of the quantity of choice with their statistics and histograms, its three main
    directions as colours, how coarse and fine it is, and which 8 x 8 pixels a cell stands for. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { histogram, moments } from "./ask.js";
+import { brush as brushOf } from "./brush.js";
+import { chart, number, svg } from "./chart.js";
+import { combine } from "./quantities.js";
+
+export const panel = {
   name: "latent",
   place: "deeper",
   build(context) {
     const { h, say } = context;
-    const { svg, chart, number, combine, histogram, moments, brush: brushOf } = window.LatentStudio;
     const brush = brushOf(context);
     let quantity = "denoised";
-    const choice = h("select", { class: "ls-choice", "aria-label": say("latent.quantity"), onchange: () => ((quantity = choice.value), context.draw()) });
-    for (const name of ["x_t", "denoised", "noise_pred"]) choice.append(h("option", { value: name }, say(`pane.${name}`)));
+    const choice = h("select", {
+      class: "ls-choice",
+      "aria-label": say("latent.quantity"),
+      onchange: () => ((quantity = choice.value), context.draw()),
+    });
+    for (const name of ["x_t", "denoised", "noise_pred"])
+      choice.append(h("option", { value: name }, say(`pane.${name}`)));
     const fact = h("p", { class: "ls-note" });
     const none = h("p", { class: "ls-note", hidden: true });
     const tiles = h("div", { class: "ls-row-of ls-channels" });
     const picture = linked("fast");
     const colours = linked("pca");
     const spectrum = chart({ width: 420, height: 170, left: 40, label: say("latent.spectrum") });
-    const body = h("div", {}, tiles, brush.element, h("div", { class: "ls-row-of ls-linked" }, picture.figure, colours.figure, h("figure", { class: "ls-wide" }, h("h3", {}, say("latent.spectrum")), spectrum.element, h("p", { class: "ls-note" }, say("latent.spectrum.note")))));
+    const body = h(
+      "div",
+      {},
+      tiles,
+      brush.element,
+      h(
+        "div",
+        { class: "ls-row-of ls-linked" },
+        picture.figure,
+        colours.figure,
+        h(
+          "figure",
+          { class: "ls-wide" },
+          h("h3", {}, say("latent.spectrum")),
+          spectrum.element,
+          h("p", { class: "ls-note" }, say("latent.spectrum.note")),
+        ),
+      ),
+    );
     const element = h("section", { class: "ls-panel" }, h("div", { class: "ls-panel-head" }, choice, fact), none, body);
     let channels = [];
 
@@ -50,7 +76,12 @@ window.LatentStudio.panels.push({
         context.point(cellOf(event));
       });
       frame.addEventListener("pointerleave", () => context.point(null));
-      const figure = h("figure", { class: "ls-pane" }, h("div", { class: "ls-pane-table" }, frame), h("figcaption", {}, h("span", { class: "ls-pane-name" }, say(`latent.${kind}`)), note));
+      const figure = h(
+        "figure",
+        { class: "ls-pane" },
+        h("div", { class: "ls-pane-table" }, frame),
+        h("figcaption", {}, h("span", { class: "ls-pane-name" }, say(`latent.${kind}`)), note),
+      );
       return { canvas, cross, note, figure };
     }
 
@@ -60,7 +91,12 @@ window.LatentStudio.panels.push({
         made.canvas.classList.add("ls-pixels");
         made.canvas.setAttribute("aria-label", say("latent.channel_of", { index: c + 1 }));
         made.figure.querySelector(".ls-pane-name").textContent = say("latent.channel_of", { index: c + 1 });
-        made.histogram = svg("svg", { viewBox: "0 0 160 44", preserveAspectRatio: "none", class: "ls-chart ls-histogram", "aria-hidden": "true" });
+        made.histogram = svg("svg", {
+          viewBox: "0 0 160 44",
+          preserveAspectRatio: "none",
+          class: "ls-chart ls-histogram",
+          "aria-hidden": "true",
+        });
         made.figure.append(made.histogram);
         return made;
       });
@@ -76,7 +112,12 @@ window.LatentStudio.panels.push({
         if (channels.length !== C) makeChannels(C);
         choice.value = quantity;
         const pixels = record.run.width && record.run.height ? [record.run.width, record.run.height] : [W * 8, H * 8];
-        fact.textContent = say("latent.ratio", { width: pixels[0], height: pixels[1], latent: `${W} × ${H} × ${C}`, ratio: number((pixels[0] * pixels[1] * 3) / (cells * C), 0) });
+        fact.textContent = say("latent.ratio", {
+          width: pixels[0],
+          height: pixels[1],
+          latent: `${W} × ${H} × ${C}`,
+          ratio: number((pixels[0] * pixels[1] * 3) / (cells * C), 0),
+        });
         const why = record.why(index, quantity);
         none.hidden = !why;
         body.hidden = !!why;
@@ -101,10 +142,25 @@ window.LatentStudio.panels.push({
         colours.canvas.classList.add("ls-pixels");
         colours.note.textContent = say("latent.pca.note", { share: number(main.share * 100, 0) });
         const told = (k) => record.evaluations[k].spectrum?.[quantity]; // the studio has those of the three main quantities
-        const lines = [[index, "x0"], [0, "ghost"]].filter(([k], n) => n === 0 || k !== index).map(([k, name]) => {
-          const other = record.latents(k, quantity);
-          return other && { points: told(k) ? told(k).map((power, n) => [n + 1, power]) : record.remember(`spectrum ${quantity} ${k}`, () => radial(other, C, H, W)), class: `ls-${name}`, dots: name === "x0", label: say("latent.spectrum.at", { index: k + 1 }) };
-        }).filter(Boolean);
+        const lines = [
+          [index, "x0"],
+          [0, "ghost"],
+        ]
+          .filter(([k], n) => n === 0 || k !== index)
+          .map(([k, name]) => {
+            const other = record.latents(k, quantity);
+            return (
+              other && {
+                points: told(k)
+                  ? told(k).map((power, n) => [n + 1, power])
+                  : record.remember(`spectrum ${quantity} ${k}`, () => radial(other, C, H, W)),
+                class: `ls-${name}`,
+                dots: name === "x0",
+                label: say("latent.spectrum.at", { index: k + 1 }),
+              }
+            );
+          })
+          .filter(Boolean);
         spectrum.draw({
           lines: lines.map((line) => ({ ...line, points: line.points.map(([f, p]) => [f, Math.log10(p + 1e-12)]) })),
           x: { low: 0, label: say("latent.spectrum.x"), from: say("latent.coarse"), to: say("latent.fine") },
@@ -121,23 +177,39 @@ window.LatentStudio.panels.push({
       const latents = cell && !record.why(index, quantity) && brush.applied(record.latents(index, quantity), share());
       for (const one of [...channels, picture, colours]) {
         one.cross.hidden = !latents;
-        if (latents) Object.assign(one.cross.style, { left: `${(cell.x / W) * 100}%`, top: `${(cell.y / H) * 100}%`, width: `${100 / W}%`, height: `${100 / H}%` });
+        if (latents)
+          Object.assign(one.cross.style, {
+            left: `${(cell.x / W) * 100}%`,
+            top: `${(cell.y / H) * 100}%`,
+            width: `${100 / W}%`,
+            height: `${100 / H}%`,
+          });
       }
       channels.forEach((channel, c) => {
-        channel.note.textContent = latents ? say("latent.cell", { x: cell.x, y: cell.y, value: number(latents[(c * H + cell.y) * W + cell.x], 3) }) : channel.words;
+        channel.note.textContent = latents
+          ? say("latent.cell", { x: cell.x, y: cell.y, value: number(latents[(c * H + cell.y) * W + cell.x], 3) })
+          : channel.words;
       });
       const scale = record.decoder ? record.decoder.scale : 8;
-      picture.note.textContent = latents ? say("latent.patch", { x: cell.x * scale, y: cell.y * scale, size: scale }) : say("how.fast");
+      picture.note.textContent = latents
+        ? say("latent.patch", { x: cell.x * scale, y: cell.y * scale, size: scale })
+        : say("how.fast");
     }
 
     /** The three directions of greatest variance over the cells, and the share of the variance they hold. */
     function principal(latents, C, cells) {
-      const mean = Array.from({ length: C }, (_, c) => latents.subarray(c * cells, (c + 1) * cells).reduce((sum, value) => sum + value, 0) / cells);
-      const covariance = Array.from({ length: C }, (_, i) => Array.from({ length: C }, (__, j) => {
-        let sum = 0;
-        for (let k = 0; k < cells; k++) sum += (latents[i * cells + k] - mean[i]) * (latents[j * cells + k] - mean[j]);
-        return sum / cells;
-      }));
+      const mean = Array.from(
+        { length: C },
+        (_, c) => latents.subarray(c * cells, (c + 1) * cells).reduce((sum, value) => sum + value, 0) / cells,
+      );
+      const covariance = Array.from({ length: C }, (_, i) =>
+        Array.from({ length: C }, (__, j) => {
+          let sum = 0;
+          for (let k = 0; k < cells; k++)
+            sum += (latents[i * cells + k] - mean[i]) * (latents[j * cells + k] - mean[j]);
+          return sum / cells;
+        }),
+      );
       const trace = covariance.reduce((sum, row, k) => sum + row[k], 0);
       const values = [];
       let held = 0;
@@ -156,7 +228,11 @@ window.LatentStudio.panels.push({
         if (greatest < 0) vector = vector.map((value) => -value);
         held += size;
         let one = new Float32Array(cells);
-        for (let c = 0; c < C; c++) one = combine([1, one], [vector[c], latents.subarray(c * cells, (c + 1) * cells).map((value) => value - mean[c])]);
+        for (let c = 0; c < C; c++)
+          one = combine(
+            [1, one],
+            [vector[c], latents.subarray(c * cells, (c + 1) * cells).map((value) => value - mean[c])],
+          );
         values.push({ one, deviation: Math.sqrt(size) || 1 });
         for (let i = 0; i < C; i++) for (let j = 0; j < C; j++) covariance[i][j] -= size * vector[i] * vector[j];
       }
@@ -166,7 +242,8 @@ window.LatentStudio.panels.push({
     function paintColours(canvas, values, H, W) {
       const image = new ImageData(W, H);
       for (let k = 0; k < H * W; k++) {
-        for (let c = 0; c < 3; c++) image.data[k * 4 + c] = values[c] ? 127.5 + (127.5 * values[c].one[k]) / (2.5 * values[c].deviation) : 127;
+        for (let c = 0; c < 3; c++)
+          image.data[k * 4 + c] = values[c] ? 127.5 + (127.5 * values[c].one[k]) / (2.5 * values[c].deviation) : 127;
         image.data[k * 4 + 3] = 255;
       }
       [canvas.width, canvas.height] = [W, H];
@@ -185,25 +262,30 @@ window.LatentStudio.panels.push({
       for (let c = 0; c < C; c++) {
         const re = new Float64Array(H * W);
         const im = new Float64Array(H * W);
-        for (let y = 0; y < H; y++) for (let u = 0; u < W; u++) for (let x = 0; x < W; x++) {
-          const value = latents[(c * H + y) * W + x];
-          re[y * W + u] += value * cw[(u * x) % W];
-          im[y * W + u] -= value * sw[(u * x) % W];
-        }
-        for (let u = 0; u < W; u++) for (let v = 0; v < H; v++) {
-          let [a, b] = [0, 0];
-          for (let y = 0; y < H; y++) {
-            const [p, q] = [ch[(v * y) % H], sh[(v * y) % H]];
-            a += re[y * W + u] * p + im[y * W + u] * q;
-            b += im[y * W + u] * p - re[y * W + u] * q;
+        for (let y = 0; y < H; y++)
+          for (let u = 0; u < W; u++)
+            for (let x = 0; x < W; x++) {
+              const value = latents[(c * H + y) * W + x];
+              re[y * W + u] += value * cw[(u * x) % W];
+              im[y * W + u] -= value * sw[(u * x) % W];
+            }
+        for (let u = 0; u < W; u++)
+          for (let v = 0; v < H; v++) {
+            let [a, b] = [0, 0];
+            for (let y = 0; y < H; y++) {
+              const [p, q] = [ch[(v * y) % H], sh[(v * y) % H]];
+              a += re[y * W + u] * p + im[y * W + u] * q;
+              b += im[y * W + u] * p - re[y * W + u] * q;
+            }
+            const r = Math.round(
+              Math.hypot(Math.min(u, W - u) * (Math.min(H, W) / W), Math.min(v, H - v) * (Math.min(H, W) / H)),
+            );
+            if (r > many) continue;
+            sums[r] += (a * a + b * b) / (H * W) / C; // 1 for white noise of variance 1
+            counts[r]++;
           }
-          const r = Math.round(Math.hypot(Math.min(u, W - u) * (Math.min(H, W) / W), Math.min(v, H - v) * (Math.min(H, W) / H)));
-          if (r > many) continue;
-          sums[r] += (a * a + b * b) / (H * W) / C; // 1 for white noise of variance 1
-          counts[r]++;
-        }
       }
       return Array.from({ length: many + 1 }, (_, r) => [r, sums[r] / (counts[r] || 1)]).slice(1);
     }
   },
-});
+};

@@ -1,12 +1,12 @@
 /* Panel: the numbers of one evaluation. What is undefined says so. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { number } from "./chart.js";
+
+export const panel = {
   name: "numbers",
   place: "aside",
   build(context) {
     const { h, say } = context;
-    const { number } = window.LatentStudio;
     const rms = (quantity) => () => {
       const value = context.record.rms(context.index, quantity);
       return value === null ? "–" : number(value, 3);
@@ -14,7 +14,10 @@ window.LatentStudio.panels.push({
     const numbers = {
       timestep: (at) => number(at.timestep),
       sigma: (at) => (Number.isFinite(at.sigma) ? number(at.sigma, 3) : "∞"),
-      snr: (at) => (Number.isFinite(at.log_snr) ? say("number.decibel", { value: number((at.log_snr * 10) / Math.LN10, 1) }) : say("number.no_signal")),
+      snr: (at) =>
+        Number.isFinite(at.log_snr)
+          ? say("number.decibel", { value: number((at.log_snr * 10) / Math.LN10, 1) })
+          : say("number.no_signal"),
       abar: (at) => number(at.a ** 2, 4),
       a: (at) => number(at.a, 4),
       s: (at) => number(at.s, 4),
@@ -23,7 +26,9 @@ window.LatentStudio.panels.push({
       rms_noise_pred: rms("noise_pred"),
     };
     const cells = Object.keys(numbers).map((name) => [name, h("dd", {})]);
-    const rows = cells.map(([name, cell]) => h("div", { "data-number": name }, h("dt", {}, say(`number.${name}`)), cell));
+    const rows = cells.map(([name, cell]) =>
+      h("div", { "data-number": name }, h("dt", {}, say(`number.${name}`)), cell),
+    );
     return {
       element: h("dl", { class: "ls-numbers" }, ...rows),
       draw(at) {
@@ -31,4 +36,4 @@ window.LatentStudio.panels.push({
       },
     };
   },
-});
+};

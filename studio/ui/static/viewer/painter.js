@@ -5,9 +5,6 @@
    picture(canvas, latents, [C, H, W], decoder, {stride, gain, biased})  the fast decoder; stride n takes every n-th pixel
    tiles(canvas, latents, [C, H, W], range)                              channels side by side, -range .. range
    heat(canvas, values, [H, W], high)                                    one number per cell, 0 .. high */
-"use strict";
-
-(() => {
 /* A signed field: blue below, amber above, pale at zero; and a sequential one (viridis, Smith and van der Walt 2015).
    Both can be told apart with any colour vision. */
 const SIGNED = ["#12306f", "#3a67b5", "#93b4dc", "#f2f1ec", "#edb877", "#c26d1f", "#6f3307"];
@@ -20,14 +17,15 @@ function ramp(stops) {
   for (let k = 0; k < 256; k++) {
     const at = (k / 255) * (parts.length - 1);
     const low = Math.min(parts.length - 2, Math.floor(at));
-    for (let c = 0; c < 3; c++) out[k * 4 + c] = Math.round(parts[low][c] + (parts[low + 1][c] - parts[low][c]) * (at - low));
+    for (let c = 0; c < 3; c++)
+      out[k * 4 + c] = Math.round(parts[low][c] + (parts[low + 1][c] - parts[low][c]) * (at - low));
     out[k * 4 + 3] = 255;
   }
   return out;
 }
-const RAMPS = { signed: ramp(SIGNED), sequential: ramp(VIRIDIS) };
+export const RAMPS = { signed: ramp(SIGNED), sequential: ramp(VIRIDIS) };
 
-const columnsOf = (channels) => Math.min(2, channels);
+export const columnsOf = (channels) => Math.min(2, channels);
 
 function sized(canvas, width, height) {
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
@@ -85,7 +83,12 @@ class Shaders {
   /** Raises where there is no WebGL 2. */
   constructor() {
     this.canvas = document.createElement("canvas");
-    const gl = this.canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true });
+    const gl = this.canvas.getContext("webgl2", {
+      alpha: false,
+      antialias: false,
+      depth: false,
+      preserveDrawingBuffer: true,
+    });
     if (!gl) throw new Error("no WebGL 2");
     this.gl = gl;
     this.decode = this.program(DECODE);
@@ -109,7 +112,10 @@ class Shaders {
   program(fragment) {
     const { gl } = this;
     const program = gl.createProgram();
-    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]]) {
+    for (const [kind, source] of [
+      [gl.VERTEX_SHADER, VERTEX],
+      [gl.FRAGMENT_SHADER, fragment],
+    ]) {
       const shader = gl.createShader(kind);
       gl.shaderSource(shader, source);
       gl.compileShader(shader);
@@ -124,7 +130,8 @@ class Shaders {
     const { gl } = this;
     const texture = gl.createTexture();
     gl.bindTexture(gl.TEXTURE_2D, texture);
-    for (const side of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, side, gl.NEAREST);
+    for (const side of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
+      gl.texParameteri(gl.TEXTURE_2D, side, gl.NEAREST);
     return texture;
   }
 
@@ -154,7 +161,17 @@ class Shaders {
     gl.uniform1i(place("height"), height);
     for (const [name, [kind, ...values]] of Object.entries(uniforms)) gl[`uniform${kind}`](place(name), ...values);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
-    sized(canvas, width, height).drawImage(this.canvas, 0, this.canvas.height - height, width, height, 0, 0, width, height);
+    sized(canvas, width, height).drawImage(
+      this.canvas,
+      0,
+      this.canvas.height - height,
+      width,
+      height,
+      0,
+      0,
+      width,
+      height,
+    );
   }
 
   picture(canvas, latents, [C, H, W], decoder, { stride = 1, gain = 1, biased = true } = {}) {
@@ -163,7 +180,8 @@ class Shaders {
       const rows = decoder.bias.length;
       const packed = new Float32Array(rows * 10 * 4);
       for (let row = 0; row < rows; row++) {
-        for (let c = 0; c < C; c++) for (let k = 0; k < 9; k++) packed[(row * 10 + k) * 4 + c] = decoder.weight[(row * C + c) * 9 + k];
+        for (let c = 0; c < C; c++)
+          for (let k = 0; k < 9; k++) packed[(row * 10 + k) * 4 + c] = decoder.weight[(row * C + c) * 9 + k];
         packed[(row * 10 + 9) * 4] = decoder.bias[row];
       }
       gl.activeTexture(gl.TEXTURE1);
@@ -260,7 +278,7 @@ class Plain {
 }
 
 /** Shaders where they can be had and suffice (up to four channels), plain code elsewhere and after a lost context. */
-class Painter {
+export class Painter {
   constructor() {
     this.plain = new Plain();
     try {
@@ -283,6 +301,3 @@ class Painter {
     this.with(1).heat(canvas, values, shape, Math.max(high, 1e-9));
   }
 }
-
-Object.assign(window.LatentStudio, { Painter, RAMPS, columnsOf });
-})();

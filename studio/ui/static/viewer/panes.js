@@ -1,14 +1,16 @@
 /* Panel: two to four pictures of one evaluation, each a quantity of choice, under one crosshair.
 
    A pane may also show two others against each other: their difference, one wiped over the other, or both in turn. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { rmsOf, rmsOfCells } from "../record.js";
+import { number } from "./chart.js";
+import { combine, quantities } from "./quantities.js";
+
+export const panel = {
   name: "panes",
   place: "stage",
   build(context) {
     const { h, say } = context;
-    const { quantities, number, rmsOf, rmsOfCells, combine } = window.LatentStudio;
     const GROUPS = {
       states: ["x_t", "denoised", "x0_cond", "x0_uncond", "noise_pred", "eps_cond", "eps_uncond"],
       changes: ["guidance", "change_x_t", "change_x0", "left_x0"],
@@ -18,7 +20,11 @@ window.LatentStudio.panels.push({
     const LOUPE = 5; // cells a side
     const still = matchMedia("(prefers-reduced-motion: reduce)");
     const grid = h("div", { class: "ls-panes" });
-    const count = h("div", { class: "ls-picks ls-pane-count", role: "group", "aria-label": say("panes") }, h("span", {}, say("panes")));
+    const count = h(
+      "div",
+      { class: "ls-picks ls-pane-count", role: "group", "aria-label": say("panes") },
+      h("span", {}, say("panes")),
+    );
     for (const many of [2, 3, 4]) {
       const choose = () => context.set({ panes: [...context.state.panes, "guidance", "change_x_t"].slice(0, many) });
       count.append(h("button", { class: "ls-pick", type: "button", "data-many": many, onclick: choose }, String(many)));
@@ -41,15 +47,26 @@ window.LatentStudio.panels.push({
       const name = h("strong", {});
       const choice = h("select", { class: "ls-choice ls-quantity", "aria-label": say("pane", { index: k + 1 }) });
       for (const [group, names] of Object.entries(GROUPS)) {
-        const options = names.filter((one) => group !== "two" || k >= 2).map((one) => h("option", { value: one }, say(`pane.${one}`)));
+        const options = names
+          .filter((_one) => group !== "two" || k >= 2)
+          .map((one) => h("option", { value: one }, say(`pane.${one}`)));
         if (options.length) choice.append(h("optgroup", { label: say(`group.${group}`) }, ...options));
       }
-      choice.addEventListener("change", () => context.set({ panes: context.state.panes.map((one, at) => (at === k ? choice.value : one)) }));
+      choice.addEventListener("change", () =>
+        context.set({ panes: context.state.panes.map((one, at) => (at === k ? choice.value : one)) }),
+      );
       const size = h("span", { class: "ls-size-of" });
       const how = h("small", {});
       const values = h("small", { class: "ls-values" });
       const gloss = context.caption("pane.x_t");
-      const label = h("figcaption", {}, h("div", { class: "ls-pane-head" }, h("i", { class: "ls-key" }), name, choice, size), how, values, gloss);
+      const label = h(
+        "figcaption",
+        {},
+        h("div", { class: "ls-pane-head" }, h("i", { class: "ls-key" }), name, choice, size),
+        how,
+        values,
+        gloss,
+      );
       frame.addEventListener("pointermove", (event) => {
         const box = canvas.getBoundingClientRect();
         const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
@@ -59,10 +76,28 @@ window.LatentStudio.panels.push({
         }
         const [, H, W] = context.record.shape;
         const [columns, rows] = pane.tiled ? [2, Math.ceil(context.record.shape[0] / 2)] : [1, 1];
-        context.point({ x: Math.min(W - 1, Math.max(0, Math.floor(((x * columns) % 1) * W))), y: Math.min(H - 1, Math.max(0, Math.floor(((y * rows) % 1) * H))) });
+        context.point({
+          x: Math.min(W - 1, Math.max(0, Math.floor(((x * columns) % 1) * W))),
+          y: Math.min(H - 1, Math.max(0, Math.floor(((y * rows) % 1) * H))),
+        });
       });
       frame.addEventListener("pointerleave", () => context.point(null));
-      const pane = { canvas, loupe, cross, none, frame, name, choice, size, how, values, gloss, label, figure: h("figure", { class: "ls-pane" }, table, label), tiled: false };
+      const pane = {
+        canvas,
+        loupe,
+        cross,
+        none,
+        frame,
+        name,
+        choice,
+        size,
+        how,
+        values,
+        gloss,
+        label,
+        figure: h("figure", { class: "ls-pane" }, table, label),
+        tiled: false,
+      };
       return pane;
     }
 
@@ -71,7 +106,12 @@ window.LatentStudio.panels.push({
       const { record, index } = context;
       const why = record.why(index, quantity);
       if (why) return { why };
-      return { name: quantity, latents: record.latents(index, quantity), kind: quantities[quantity].kind, scale: () => record.scale(quantity) };
+      return {
+        name: quantity,
+        latents: record.latents(index, quantity),
+        kind: quantities[quantity].kind,
+        scale: () => record.scale(quantity),
+      };
     }
 
     /** Draw latents as the visitor chose; answers how it was done, in words. */
@@ -93,7 +133,10 @@ window.LatentStudio.panels.push({
       else if (how === "channels") {
         const range = kind === "change" ? scale() * 2 : 3;
         painter.tiles(canvas, latents, record.shape, range);
-        return { how, words: say("how.channels", { channels: record.shape[0], range: number(range, range < 1 ? 2 : 1) }) };
+        return {
+          how,
+          words: say("how.channels", { channels: record.shape[0], range: number(range, range < 1 ? 2 : 1) }),
+        };
       } else {
         const high = scale();
         painter.heat(canvas, rmsOfCells(latents, record.shape), record.shape.slice(1), high);
@@ -133,7 +176,9 @@ window.LatentStudio.panels.push({
 
     /** The first two panes against each other. */
     function ofTwo(how) {
-      const [one, other] = names.slice(0, 2).map((name) => (name.startsWith("of_two.") ? { why: "of_two" } : content(name)));
+      const [one, other] = names
+        .slice(0, 2)
+        .map((name) => (name.startsWith("of_two.") ? { why: "of_two" } : content(name)));
       if (one.why || other.why) return { why: one.why || other.why };
       if (how === "difference") {
         const { record } = context;
@@ -149,7 +194,17 @@ window.LatentStudio.panels.push({
           paint(under, other);
           const from = Math.round(wiped * canvas.width);
           const pen = canvas.getContext("2d");
-          pen.drawImage(under, from, 0, canvas.width - from, canvas.height, from, 0, canvas.width - from, canvas.height);
+          pen.drawImage(
+            under,
+            from,
+            0,
+            canvas.width - from,
+            canvas.height,
+            from,
+            0,
+            canvas.width - from,
+            canvas.height,
+          );
           pen.fillStyle = "#e9a23b";
           pen.fillRect(from, 0, Math.max(1, canvas.width / 160), canvas.height);
           return done;
@@ -167,13 +222,28 @@ window.LatentStudio.panels.push({
       const [C, H, W] = record.shape;
       const columns = pane.tiled ? 2 : 1;
       const rows = pane.tiled ? Math.ceil(C / 2) : 1;
-      Object.assign(pane.cross.style, { left: `${(cell.x / W / columns) * 100}%`, top: `${(cell.y / H / rows) * 100}%`, width: `${100 / W / columns}%`, height: `${100 / H / rows}%` });
+      Object.assign(pane.cross.style, {
+        left: `${(cell.x / W / columns) * 100}%`,
+        top: `${(cell.y / H / rows) * 100}%`,
+        width: `${100 / W / columns}%`,
+        height: `${100 / H / rows}%`,
+      });
       const [side, tall] = [pane.canvas.width / columns / W, pane.canvas.height / rows / H];
       const pen = pane.loupe.getContext("2d");
       const half = (LOUPE - 1) / 2;
       pen.imageSmoothingEnabled = false;
       pen.clearRect(0, 0, 120, 120);
-      pen.drawImage(pane.canvas, (cell.x - half) * side, (cell.y - half) * tall, LOUPE * side, LOUPE * tall, 0, 0, 120, 120);
+      pen.drawImage(
+        pane.canvas,
+        (cell.x - half) * side,
+        (cell.y - half) * tall,
+        LOUPE * side,
+        LOUPE * tall,
+        0,
+        0,
+        120,
+        120,
+      );
       pen.strokeStyle = "#e9a23b";
       pen.strokeRect((half / LOUPE) * 120 + 0.5, (half / LOUPE) * 120 + 0.5, 120 / LOUPE - 1, 120 / LOUPE - 1);
       pane.loupe.classList.toggle("ls-left", cell.x > W / 2);
@@ -209,7 +279,8 @@ window.LatentStudio.panels.push({
           grid.replaceChildren(...panes.map((pane) => pane.figure));
           grid.dataset.many = wanted;
         }
-        for (const button of count.querySelectorAll("button")) button.setAttribute("aria-pressed", String(Number(button.dataset.many) === wanted));
+        for (const button of count.querySelectorAll("button"))
+          button.setAttribute("aria-pressed", String(Number(button.dataset.many) === wanted));
         blink(names.includes("of_two.blink"));
         panes.forEach(drawPane);
       },
@@ -218,4 +289,4 @@ window.LatentStudio.panels.push({
       },
     };
   },
-});
+};

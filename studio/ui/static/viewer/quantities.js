@@ -2,29 +2,26 @@
 
    why(record, index) names the reason (under `viewer.undefined`) where a quantity does not exist; of(record, index)
    gives it (Float32Array, C h w). `kind` says how it is drawn: a state goes through the decoder, a change is a field. */
-"use strict";
-
-(() => {
 /** The sum of factor * values. */
-function combine(...terms) {
+export function combine(...terms) {
   const out = new Float32Array(terms[0][1].length);
   for (const [factor, values] of terms) for (let k = 0; k < out.length; k++) out[k] += factor * values[k];
   return out;
 }
 /** Predicted x0 from a model's output for an evaluation's x_t; undefined (infinite) where a = 0 and it predicts noise. */
-function predictedX0(type, { x_t, a, s }, model) {
+export function predictedX0(type, { x_t, a, s }, model) {
   if (type === "epsilon") return combine([1 / a, x_t], [-s / a, model]);
   return type === "v_prediction" ? combine([a, x_t], [-s, model]) : model;
 }
 
 /** Predicted noise alike, so that a x0 + s noise is x_t again. */
-function predictedNoise(type, { x_t, a, s }, model) {
+export function predictedNoise(type, { x_t, a, s }, model) {
   if (type === "epsilon") return model;
   return type === "v_prediction" ? combine([s, x_t], [a, model]) : combine([1 / s, x_t], [-a / s, model]);
 }
 
 /** The model's output at guidance scale w: u + w (c - u) = c + (w - 1) (c - u). */
-function guided({ model_cond, model_difference }, w) {
+export function guided({ model_cond, model_difference }, w) {
   return model_difference ? combine([1, model_cond], [w - 1, model_difference]) : model_cond;
 }
 
@@ -35,7 +32,7 @@ const at = (record, index) => record.evaluations[index];
 const pureNoise = (record, index) => (at(record, index).x0_defined === false ? "pure_noise" : null);
 const branch = (name) => (record, index) => (at(record, index)[name] ? null : "guidance_off");
 
-const quantities = {
+export const quantities = {
   x_t: { kind: "state", colour: "x", why: () => null, of: (record, index) => at(record, index).x_t },
   denoised: { kind: "state", colour: "x0", why: pureNoise, of: (record, index) => at(record, index).denoised },
   x0_uncond: predicted(predictedX0, "model_uncond", "x0", pureNoise),
@@ -53,7 +50,14 @@ const quantities = {
     kind: "change",
     colour: "x",
     // After the last evaluation come the clean latents (a = 1).
-    why: (record, index) => (at(record, index + 1) || record.clean ? null : record.run.kept?.full ? "full" : record.ended ? "stopped" : "not_yet"),
+    why: (record, index) =>
+      at(record, index + 1) || record.clean
+        ? null
+        : record.run.kept?.full
+          ? "full"
+          : record.ended
+            ? "stopped"
+            : "not_yet",
     of: (record, index) => difference(at(record, index + 1)?.x_t ?? record.clean, at(record, index).x_t),
   },
   change_x0: {
@@ -80,10 +84,14 @@ function predicted(formula, output, colour, otherwise) {
 }
 
 /** Which scheduler made an evaluation, as the header says (docs/record.md). */
-function schedulerAt({ run }, index) {
-  const all = run.schedulers || [{ evaluation: 0, scheduler: run.scheduler, scheduler_label: run.scheduler_label || run.scheduler, noise_schedule: run.noise_schedule }];
+export function schedulerAt({ run }, index) {
+  const all = run.schedulers || [
+    {
+      evaluation: 0,
+      scheduler: run.scheduler,
+      scheduler_label: run.scheduler_label || run.scheduler,
+      noise_schedule: run.noise_schedule,
+    },
+  ];
   return all.findLast((one) => one.evaluation <= index) || all[0];
 }
-
-Object.assign(window.LatentStudio, { schedulerAt, quantities, combine, predictedX0, predictedNoise, guided });
-})();

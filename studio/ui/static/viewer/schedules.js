@@ -1,14 +1,15 @@
 /* Panel: where schedulers evaluate the network, on the curve the network was trained with; any of them, before anything
    is run. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { ask } from "./ask.js";
+import { chart } from "./chart.js";
+
+export const panel = {
   name: "schedules",
   place: "deeper",
   alone: true,
   build(context) {
     const { h, say, props } = context;
-    const { chart, number, ask } = window.LatentStudio;
     const MOST = 5; // curves at once
     const CLASSES = ["ls-noise", "ls-x0", "ls-guide", "ls-x", "ls-good"]; // the newest first
     const KINDS = {
@@ -22,32 +23,90 @@ window.LatentStudio.panels.push({
     let wanted = null; // [[scheduler, noise schedule]], the first is the one that is looked at
     const answers = new Map();
     const group = (word, names, get, choose) => {
-      const buttons = names.map((name) => h("button", { class: "ls-pick", type: "button", onclick: () => (choose(name), draw()) }, say(`${word}.${name}`)));
-      return { element: h("div", { class: "ls-picks", role: "group", "aria-label": say(word) }, h("span", {}, say(word)), ...buttons), draw: () => buttons.forEach((button, k) => button.setAttribute("aria-pressed", String(names[k] === get()))) };
+      const buttons = names.map((name) =>
+        h(
+          "button",
+          { class: "ls-pick", type: "button", onclick: () => (choose(name), draw()) },
+          say(`${word}.${name}`),
+        ),
+      );
+      return {
+        element: h(
+          "div",
+          { class: "ls-picks", role: "group", "aria-label": say(word) },
+          h("span", {}, say(word)),
+          ...buttons,
+        ),
+        draw: () => buttons.forEach((button, k) => button.setAttribute("aria-pressed", String(names[k] === get()))),
+      };
     };
-    const kinds = group("schedules.kind", Object.keys(KINDS), () => kind, (name) => (kind = name));
-    const axes = group("schedules.across", ["evaluation", "timestep"], () => across, (name) => (across = name));
+    const kinds = group(
+      "schedules.kind",
+      Object.keys(KINDS),
+      () => kind,
+      (name) => (kind = name),
+    );
+    const axes = group(
+      "schedules.across",
+      ["evaluation", "timestep"],
+      () => across,
+      (name) => (across = name),
+    );
     const scheduler = h("select", { class: "ls-choice", "aria-label": say("schedules.scheduler") });
-    for (const [name, facts] of Object.entries(props.schedulers)) scheduler.append(h("option", { value: name }, facts.label));
+    for (const [name, facts] of Object.entries(props.schedulers))
+      scheduler.append(h("option", { value: name }, facts.label));
     const spacing = h("select", { class: "ls-choice", "aria-label": say("schedules.noise_schedule") });
-    const many = h("input", { type: "number", class: "ls-text ls-steps-field", min: 1, max: 150, value: steps, "aria-label": say("schedules.steps"), onchange: () => ((steps = Math.min(150, Math.max(1, Math.round(Number(many.value)) || 25))), draw()) });
-    const add = h("button", { class: "ls-button", type: "button", onclick: () => insert([scheduler.value, spacing.value]) }, say("schedules.add"));
+    const many = h("input", {
+      type: "number",
+      class: "ls-text ls-steps-field",
+      min: 1,
+      max: 150,
+      value: steps,
+      "aria-label": say("schedules.steps"),
+      onchange: () => ((steps = Math.min(150, Math.max(1, Math.round(Number(many.value)) || 25))), draw()),
+    });
+    const add = h(
+      "button",
+      { class: "ls-button", type: "button", onclick: () => insert([scheduler.value, spacing.value]) },
+      say("schedules.add"),
+    );
     const list = h("div", { class: "ls-chips" });
     const said = h("p", { class: "ls-note", role: "status" });
     const curves = chart({ width: 900, height: 300, left: 44, right: 16, gutter: true, label: say("tab.schedules") });
     const words = h("p", { class: "ls-note" });
-    const element = h("section", { class: "ls-panel" }, h("div", { class: "ls-panel-head" }, kinds.element, axes.element), h("div", { class: "ls-panel-head" }, scheduler, spacing, h("label", { class: "ls-inline" }, say("schedules.steps"), many), add), list, curves.element, said, words);
+    const element = h(
+      "section",
+      { class: "ls-panel" },
+      h("div", { class: "ls-panel-head" }, kinds.element, axes.element),
+      h(
+        "div",
+        { class: "ls-panel-head" },
+        scheduler,
+        spacing,
+        h("label", { class: "ls-inline" }, say("schedules.steps"), many),
+        add,
+      ),
+      list,
+      curves.element,
+      said,
+      words,
+    );
     scheduler.addEventListener("change", fillSpacings);
     fillSpacings();
 
     function fillSpacings() {
-      spacing.replaceChildren(...props.schedulers[scheduler.value].noise_schedules.map((name) => h("option", { value: name }, props.noise_schedules[name])));
+      spacing.replaceChildren(
+        ...props.schedulers[scheduler.value].noise_schedules.map((name) =>
+          h("option", { value: name }, props.noise_schedules[name]),
+        ),
+      );
     }
     function insert(pair) {
       wanted = [...wanted.filter((one) => one.join() !== pair.join()), pair].slice(-MOST);
       draw();
     }
-    const label = ([name, schedule], answer) => `${props.schedulers[name].label} ${props.noise_schedules[(answer && answer.noise_schedule) || schedule]}`;
+    const label = ([name, schedule], answer) =>
+      `${props.schedulers[name].label} ${props.noise_schedules[(answer?.noise_schedule) || schedule]}`;
     const key = (pair) => `${context.checkpoint()} ${pair.join()} ${steps}`;
 
     async function fetchAll() {
@@ -56,7 +115,12 @@ window.LatentStudio.panels.push({
       for (const pair of missing) {
         const mine = key(pair);
         answers.set(mine, null);
-        ask("schedule", { checkpoint: context.checkpoint(), scheduler: pair[0], noise_schedule: pair[1], num_inference_steps: steps }).then(
+        ask("schedule", {
+          checkpoint: context.checkpoint(),
+          scheduler: pair[0],
+          noise_schedule: pair[1],
+          num_inference_steps: steps,
+        }).then(
           (answer) => {
             answers.set(mine, answer);
             said.textContent = "";
@@ -79,7 +143,12 @@ window.LatentStudio.panels.push({
         const first = run?.scheduler in props.schedulers ? [run.scheduler, run.noise_schedule] : ["dpmpp_2m", "karras"];
         if (run?.steps) steps = run.steps;
         const able = props.schedulers[first[0]].noise_schedules;
-        wanted = [...["exponential", "normal"].filter((name) => able.includes(name) && name !== first[1]).map((name) => [first[0], name]), first];
+        wanted = [
+          ...["exponential", "normal"]
+            .filter((name) => able.includes(name) && name !== first[1])
+            .map((name) => [first[0], name]),
+          first,
+        ];
         [scheduler.value, many.value] = [first[0], String(steps)];
         fillSpacings();
       }
@@ -89,7 +158,10 @@ window.LatentStudio.panels.push({
       const lines = [];
       const first = wanted.map((pair) => answers.get(key(pair))).find(Boolean);
       if (first && across === "timestep") {
-        const training = first.training_abar.map((abar, t) => [t, value({ a: Math.sqrt(abar), sigma: Math.sqrt((1 - abar) / abar), log_snr: Math.log(abar / (1 - abar)) })]);
+        const training = first.training_abar.map((abar, t) => [
+          t,
+          value({ a: Math.sqrt(abar), sigma: Math.sqrt((1 - abar) / abar), log_snr: Math.log(abar / (1 - abar)) }),
+        ]);
         lines.push({ points: training, class: "ls-thick", label: say("schedules.training"), label_at: "start" });
       }
       wanted.forEach((pair, k) => {
@@ -98,20 +170,51 @@ window.LatentStudio.panels.push({
         const newest = k === wanted.length - 1;
         const colour = CLASSES[wanted.length - 1 - k];
         const points = answer.evaluations.map((e) => [across === "timestep" ? e.timestep : e.index, value(e)]);
-        lines.push({ points, class: newest ? colour : `${colour} ls-thin`, dots: newest || across === "timestep", bare: across === "timestep", label: label(pair, answer) });
+        lines.push({
+          points,
+          class: newest ? colour : `${colour} ls-thin`,
+          dots: newest || across === "timestep",
+          bare: across === "timestep",
+          label: label(pair, answer),
+        });
       });
-      list.replaceChildren(...wanted.map((pair, k) => h("button", { class: `ls-chip ${CLASSES[wanted.length - 1 - k]}`, type: "button", title: say("schedules.remove"), onclick: () => ((wanted = wanted.filter((one) => one !== pair)), draw()) }, `${label(pair, answers.get(key(pair)))} ×`)));
+      list.replaceChildren(
+        ...wanted.map((pair, k) =>
+          h(
+            "button",
+            {
+              class: `ls-chip ${CLASSES[wanted.length - 1 - k]}`,
+              type: "button",
+              title: say("schedules.remove"),
+              onclick: () => ((wanted = wanted.filter((one) => one !== pair)), draw()),
+            },
+            `${label(pair, answers.get(key(pair)))} ×`,
+          ),
+        ),
+      );
       const at = context.record?.evaluations[context.index];
-      const same = run && wanted.length && wanted[wanted.length - 1][0] === run.scheduler && wanted[wanted.length - 1][1] === run.noise_schedule && steps === run.steps;
+      const same =
+        run &&
+        wanted.length &&
+        wanted[wanted.length - 1][0] === run.scheduler &&
+        wanted[wanted.length - 1][1] === run.noise_schedule &&
+        steps === run.steps;
       curves.draw({
         lines,
-        x: { low: 0, label: say(across === "timestep" ? "schedules.timestep" : "schedule.evaluations"), from_one: across !== "timestep" },
+        x: {
+          low: 0,
+          label: say(across === "timestep" ? "schedules.timestep" : "schedule.evaluations"),
+          from_one: across !== "timestep",
+        },
         y: kind === "abar" ? { low: 0, high: 1 } : {},
-        marker: at && (same || across === "timestep") ? { x: across === "timestep" ? at.timestep : at.index, points: [value(at)] } : null,
+        marker:
+          at && (same || across === "timestep")
+            ? { x: across === "timestep" ? at.timestep : at.index, points: [value(at)] }
+            : null,
         pick: same && across === "evaluation" ? (x) => context.walk(Math.round(x)) : null,
       });
       words.textContent = say(`schedules.words.${kind}`);
     }
     return { element, draw };
   },
-});
+};

@@ -1,7 +1,5 @@
 /* Panel: the predicted picture of every evaluation in a row; mouse, touch and keys move through it. */
-"use strict";
-
-window.LatentStudio.panels.push({
+export const panel = {
   name: "timeline",
   place: "way",
   build(context) {
@@ -9,7 +7,20 @@ window.LatentStudio.panels.push({
     const cells = h("div", { class: "ls-cells" });
     const cursor = h("b", { class: "ls-cursor" });
     const left = h("b", { class: "ls-left-at", hidden: true, title: say("branches.left") });
-    const film = h("div", { class: "ls-film ls-timeline", role: "slider", tabindex: 0, "aria-label": say("timeline"), "aria-valuemin": 1, title: say("timeline.help") }, cells, left, cursor);
+    const film = h(
+      "div",
+      {
+        class: "ls-film ls-timeline",
+        role: "slider",
+        tabindex: 0,
+        "aria-label": say("timeline"),
+        "aria-valuemin": 1,
+        title: say("timeline.help"),
+      },
+      cells,
+      left,
+      cursor,
+    );
     const ways = h("div", { class: "ls-ways" }); // where other runs left this one
     const element = h("div", {}, film, ways, context.caption("timeline"));
     let drawn = null;
@@ -31,13 +42,20 @@ window.LatentStudio.panels.push({
       const canvas = h("canvas", { "aria-hidden": "true" });
       const latents = record.latents(index, "denoised");
       if (!latents) return canvas;
-      if (record.decoder) context.painter.picture(canvas, latents, record.shape, record.decoder, { stride: record.decoder.scale });
-      else context.painter.tiles(canvas, latents.subarray(0, record.shape[1] * record.shape[2]), [1, ...record.shape.slice(1)], 3);
+      if (record.decoder)
+        context.painter.picture(canvas, latents, record.shape, record.decoder, { stride: record.decoder.scale });
+      else
+        context.painter.tiles(
+          canvas,
+          latents.subarray(0, record.shape[1] * record.shape[2]),
+          [1, ...record.shape.slice(1)],
+          3,
+        );
       return canvas;
     }
     return {
       element,
-      draw(at, total) {
+      draw(_at, total) {
         const { record } = context;
         if (drawn !== record) {
           drawn = record;
@@ -51,19 +69,27 @@ window.LatentStudio.panels.push({
           if (record.evaluations[k].stage === 2) cell.append(h("i", { class: "ls-second", title: say("second") }));
           cell.append(thumbnail(record, k));
         });
-        const from = record.run.branch && record.run.branch.evaluation;
+        const from = record.run.branch?.evaluation;
         left.hidden = !from;
         if (from) left.style.left = `${(from / total) * 100}%`;
         const children = context.childrenOf?.() || [];
         const key = children.map(({ job, evaluation }) => `${job} ${evaluation} ${total}`).join();
         if (ways.dataset.key !== key) {
           ways.dataset.key = key;
-          ways.replaceChildren(...children.map(({ job, evaluation, words }) => {
-            const word = say("branches.child", { index: evaluation + 1, words });
-            const way = h("button", { class: "ls-way", type: "button", title: word, "aria-label": word, onclick: () => context.open(job, 0) });
-            way.style.left = `${(evaluation / total) * 100}%`;
-            return way;
-          }));
+          ways.replaceChildren(
+            ...children.map(({ job, evaluation, words }) => {
+              const word = say("branches.child", { index: evaluation + 1, words });
+              const way = h("button", {
+                class: "ls-way",
+                type: "button",
+                title: word,
+                "aria-label": word,
+                onclick: () => context.open(job, 0),
+              });
+              way.style.left = `${(evaluation / total) * 100}%`;
+              return way;
+            }),
+          );
         }
         cursor.style.left = `${((context.index + 0.5) / total) * 100}%`;
         film.setAttribute("aria-valuemax", total);
@@ -72,4 +98,4 @@ window.LatentStudio.panels.push({
       },
     };
   },
-});
+};

@@ -1,19 +1,26 @@
 /* Panel: a picture through the VAE and back. What is lost, how much smaller it became, and which pixels a cell holds. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { decoderOf } from "../tensors.js";
+import { ask, drawBytes, latest, pictureSource } from "./ask.js";
+import { number } from "./chart.js";
+
+export const panel = {
   name: "vae",
   place: "deeper",
   alone: true,
   build(context) {
     const { h, say } = context;
-    const { number, ask, latest, pictureSource, drawBytes, decoderOf } = window.LatentStudio;
     const FACTOR = 8; // pixels a cell stands for, each way
     const GAIN = 8; // how much the difference is raised
     const source = pictureSource(context);
     const status = h("p", { class: "ls-note", role: "status" });
     const pane = (name, cells) => {
-      const canvas = h("canvas", { role: "img", "aria-label": say(`vae.${name}`), "data-vae": name, class: cells ? "ls-pixels" : "" });
+      const canvas = h("canvas", {
+        role: "img",
+        "aria-label": say(`vae.${name}`),
+        "data-vae": name,
+        class: cells ? "ls-pixels" : "",
+      });
       const cross = h("i", { class: "ls-cross", hidden: true });
       const note = h("small", {});
       const frame = h("div", { class: "ls-frame" }, canvas, cross);
@@ -25,7 +32,12 @@ window.LatentStudio.panels.push({
         link({ x: to((event.clientX - box.left) / box.width, W), y: to((event.clientY - box.top) / box.height, H) });
       });
       frame.addEventListener("pointerleave", () => link(null));
-      const figure = h("figure", { class: "ls-pane" }, h("div", { class: "ls-pane-table" }, frame), h("figcaption", {}, h("span", { class: "ls-pane-name" }, say(`vae.${name}`)), note));
+      const figure = h(
+        "figure",
+        { class: "ls-pane" },
+        h("div", { class: "ls-pane-table" }, frame),
+        h("figcaption", {}, h("span", { class: "ls-pane-name" }, say(`vae.${name}`)), note),
+      );
       return { name, canvas, cross, note, figure };
     };
     const original = pane("original");
@@ -35,10 +47,22 @@ window.LatentStudio.panels.push({
     const fast = pane("fast");
     let channels = [];
     const row = h("div", { class: "ls-row-of ls-channels" });
-    const sample = h("button", { class: "ls-pick", type: "button", onclick: () => ((sampled = !sampled), draw()) }, say("vae.sample"));
+    const sample = h(
+      "button",
+      { class: "ls-pick", type: "button", onclick: () => ((sampled = !sampled), draw()) },
+      say("vae.sample"),
+    );
     const ratio = h("p", { class: "ls-note" });
     const linked = h("p", { class: "ls-values", role: "status" });
-    const body = h("div", {}, h("div", { class: "ls-panel-head" }, ratio, sample), h("div", { class: "ls-row-of ls-five" }, original.figure, back.figure, lost.figure, tiny.figure, fast.figure), h("h3", { class: "ls-spaced" }, say("vae.latents")), row, linked);
+    const body = h(
+      "div",
+      {},
+      h("div", { class: "ls-panel-head" }, ratio, sample),
+      h("div", { class: "ls-row-of ls-five" }, original.figure, back.figure, lost.figure, tiny.figure, fast.figure),
+      h("h3", { class: "ls-spaced" }, say("vae.latents")),
+      row,
+      linked,
+    );
     const element = h("section", { class: "ls-panel" }, source.element, status, body);
     let asked = null;
     let here = null;
@@ -51,7 +75,9 @@ window.LatentStudio.panels.push({
       body.hidden = true;
       status.textContent = say("vae.asking");
       try {
-        const answer = await newest(() => ask("vae", { ...picture.fields, checkpoint: context.checkpoint() }, picture.file));
+        const answer = await newest(() =>
+          ask("vae", { ...picture.fields, checkpoint: context.checkpoint() }, picture.file),
+        );
         if (!answer) return;
         const [H, W] = answer.tensors.pixels.shape;
         here = { ...answer, H, W };
@@ -78,7 +104,12 @@ window.LatentStudio.panels.push({
       original.note.textContent = `${W} × ${H}`;
       back.note.textContent = psnr === null ? say("vae.equal") : say("vae.psnr", { value: number(psnr, 1) });
       lost.note.textContent = say("vae.difference.how", { gain: GAIN });
-      ratio.textContent = say("latent.ratio", { width: W, height: H, latent: `${tensors.mean.shape[2]} × ${tensors.mean.shape[1]} × ${tensors.mean.shape[0]}`, ratio: number(run.ratio, 0) });
+      ratio.textContent = say("latent.ratio", {
+        width: W,
+        height: H,
+        latent: `${tensors.mean.shape[2]} × ${tensors.mean.shape[1]} × ${tensors.mean.shape[0]}`,
+        ratio: number(run.ratio, 0),
+      });
       const small = tensors.reconstruction_by_tiny?.values;
       tiny.figure.hidden = !small;
       if (small) {
@@ -92,7 +123,9 @@ window.LatentStudio.panels.push({
         const seen = fast.canvas.getContext("2d").getImageData(0, 0, W, H).data;
         let sum = 0;
         for (let k = 0; k < H * W; k++) for (let c = 0; c < 3; c++) sum += (seen[k * 4 + c] - pixels[k * 3 + c]) ** 2;
-        fast.note.textContent = say("vae.psnr", { value: number(10 * Math.log10((255 * 255) / (sum / (H * W * 3))), 1) });
+        fast.note.textContent = say("vae.psnr", {
+          value: number(10 * Math.log10((255 * 255) / (sum / (H * W * 3))), 1),
+        });
       }
       const [C, h_, w_] = tensors.mean.shape;
       if (channels.length !== C) {
@@ -100,10 +133,19 @@ window.LatentStudio.panels.push({
         row.replaceChildren(...channels.map((channel) => channel.figure));
       }
       channels.forEach((channel, c) => {
-        context.painter.tiles(channel.canvas, tensors.mean.values.subarray(c * h_ * w_, (c + 1) * h_ * w_), [1, h_, w_], 3);
+        context.painter.tiles(
+          channel.canvas,
+          tensors.mean.values.subarray(c * h_ * w_, (c + 1) * h_ * w_),
+          [1, h_, w_],
+          3,
+        );
         channel.figure.querySelector(".ls-pane-name").textContent = say("latent.channel_of", { index: c + 1 });
         const facts = run.channels[c];
-        channel.note.textContent = say("vae.moments", { mean: number(facts.mean, 2), std: number(facts.std, 2), posterior: number(run.posterior_std[c], 4) });
+        channel.note.textContent = say("vae.moments", {
+          mean: number(facts.mean, 2),
+          std: number(facts.std, 2),
+          posterior: number(run.posterior_std[c], 4),
+        });
       });
     }
 
@@ -113,10 +155,24 @@ window.LatentStudio.panels.push({
       const [C, H, W] = here.tensors.mean.shape;
       for (const one of [original, back, lost, tiny, fast, ...channels]) {
         one.cross.hidden = !cell;
-        if (cell) Object.assign(one.cross.style, { left: `${(cell.x / W) * 100}%`, top: `${(cell.y / H) * 100}%`, width: `${100 / W}%`, height: `${100 / H}%` });
+        if (cell)
+          Object.assign(one.cross.style, {
+            left: `${(cell.x / W) * 100}%`,
+            top: `${(cell.y / H) * 100}%`,
+            width: `${100 / W}%`,
+            height: `${100 / H}%`,
+          });
       }
       linked.textContent = cell
-        ? say("vae.linked", { x: cell.x * FACTOR, y: cell.y * FACTOR, size: FACTOR, count: FACTOR * FACTOR * 3, values: Array.from({ length: C }, (_, c) => number(here.tensors.mean.values[(c * H + cell.y) * W + cell.x], 2)).join("  ") })
+        ? say("vae.linked", {
+            x: cell.x * FACTOR,
+            y: cell.y * FACTOR,
+            size: FACTOR,
+            count: FACTOR * FACTOR * 3,
+            values: Array.from({ length: C }, (_, c) =>
+              number(here.tensors.mean.values[(c * H + cell.y) * W + cell.x], 2),
+            ).join("  "),
+          })
         : say("vae.link");
     }
 
@@ -136,4 +192,4 @@ window.LatentStudio.panels.push({
       },
     };
   },
-});
+};

@@ -1,12 +1,13 @@
 /* Panel: the prompt as CLIP sees it. */
-"use strict";
 
-window.LatentStudio.panels.push({
+import { number } from "./chart.js";
+import { embeddings } from "./embeddings.js";
+
+export const panel = {
   name: "words",
   place: "deeper",
   build(context) {
     const { h, say } = context;
-    const { number, embeddings } = window.LatentStudio;
     const vectors = embeddings(context);
     const which = h("div", { class: "ls-picks", role: "group", "aria-label": say("words.which") });
     const strip = h("div", { class: "ls-tokens-strip" });
@@ -18,12 +19,28 @@ window.LatentStudio.panels.push({
     /** One place as a text encoder is given it; `read` are its ids and pieces. */
     function token(chunk, k, read) {
       const kind = chunk.kinds[k];
-      const shown = kind === "begin" ? say("words.begin") : kind === "end" ? say("words.end") : kind === "padding" ? say("words.padding_with", { piece: read.pieces[k].replace("</w>", "") }) : chunk.text[k];
+      const shown =
+        kind === "begin"
+          ? say("words.begin")
+          : kind === "end"
+            ? say("words.end")
+            : kind === "padding"
+              ? say("words.padding_with", { piece: read.pieces[k].replace("</w>", "") })
+              : chunk.text[k];
       const weight = chunk.weights[k];
       const parts = [h("b", {}, shown), h("small", {}, String(read.ids[k]))];
       if (Math.abs(weight - 1) > 1e-6) parts.push(h("small", { class: "ls-weight" }, `× ${number(weight, 2)}`));
       const joined = kind === "content" && k > 0 && chunk.words[k] === chunk.words[k - 1];
-      return h("span", { class: "ls-token", "data-kind": kind, "data-joined": joined ? "" : null, title: say("words.piece", { piece: read.pieces[k], id: read.ids[k], position: k }) }, ...parts);
+      return h(
+        "span",
+        {
+          class: "ls-token",
+          "data-kind": kind,
+          "data-joined": joined ? "" : null,
+          title: say("words.piece", { piece: read.pieces[k], id: read.ids[k], position: k }),
+        },
+        ...parts,
+      );
     }
 
     return {
@@ -33,25 +50,67 @@ window.LatentStudio.panels.push({
         const { run } = context.record;
         const names = Object.keys(run.tokens);
         if (!names.includes(text)) text = names[0];
-        which.replaceChildren(...names.map((name) => h("button", { class: "ls-pick", type: "button", "aria-pressed": String(name === text), onclick: () => ((text = name), context.draw()) }, say(`words.${name}`))));
+        which.replaceChildren(
+          ...names.map((name) =>
+            h(
+              "button",
+              {
+                class: "ls-pick",
+                type: "button",
+                "aria-pressed": String(name === text),
+                onclick: () => ((text = name), context.draw()),
+              },
+              say(`words.${name}`),
+            ),
+          ),
+        );
         const texts = run.tokens[text];
         // Prompt scheduling gives several texts; the one that holds at this step.
-        const now = texts.find((one) => one.until == null || (at.step ?? at.index) < one.until) || texts[texts.length - 1];
+        const now =
+          texts.find((one) => one.until == null || (at.step ?? at.index) < one.until) || texts[texts.length - 1];
         const encoders = run.text_encoders || [];
         const rows = now.chunks.map((chunk, c) => {
-          const real = chunk.kinds.map((kind, k) => k).filter((k) => padding || chunk.kinds[k] !== "padding");
+          const real = chunk.kinds.map((_kind, k) => k).filter((k) => padding || chunk.kinds[k] !== "padding");
           const hidden = chunk.kinds.length - real.length;
-          const more = () => h("button", { class: "ls-pick", type: "button", onclick: () => ((padding = !padding), context.draw()) }, padding ? say("words.fold") : say("words.more_padding", { count: hidden }));
-          const reads = [chunk, ...(chunk.others || [])].map((read, e) => h("div", { class: "ls-token-row", "data-encoder": e },
-            encoders.length > 1 ? h("small", { class: "ls-note ls-encoder" }, say("words.encoder", encoders[e])) : null,
-            ...real.map((k) => token(chunk, k, read)), hidden || padding ? more() : null));
-          return h("div", { class: "ls-chunk" }, now.chunks.length > 1 ? h("h3", {}, say("words.chunk", { index: c + 1, count: now.chunks.length })) : null, ...reads);
+          const more = () =>
+            h(
+              "button",
+              { class: "ls-pick", type: "button", onclick: () => ((padding = !padding), context.draw()) },
+              padding ? say("words.fold") : say("words.more_padding", { count: hidden }),
+            );
+          const reads = [chunk, ...(chunk.others || [])].map((read, e) =>
+            h(
+              "div",
+              { class: "ls-token-row", "data-encoder": e },
+              encoders.length > 1
+                ? h("small", { class: "ls-note ls-encoder" }, say("words.encoder", encoders[e]))
+                : null,
+              ...real.map((k) => token(chunk, k, read)),
+              hidden || padding ? more() : null,
+            ),
+          );
+          return h(
+            "div",
+            { class: "ls-chunk" },
+            now.chunks.length > 1 ? h("h3", {}, say("words.chunk", { index: c + 1, count: now.chunks.length })) : null,
+            ...reads,
+          );
         });
         strip.replaceChildren(...rows);
         vectors.draw(now.text);
-        const count = now.chunks.reduce((sum, chunk) => sum + chunk.kinds.filter((kind) => kind === "content").length, 0);
-        note.textContent = [say("words.count", { count, places: now.chunks.length * 77 }), say(now.chunks.length > 1 ? "words.long" : "words.short"), encoders.length > 1 ? say("words.both") : "", texts.length > 1 ? say("words.scheduled", { count: texts.length }) : ""].filter(Boolean).join(" ");
+        const count = now.chunks.reduce(
+          (sum, chunk) => sum + chunk.kinds.filter((kind) => kind === "content").length,
+          0,
+        );
+        note.textContent = [
+          say("words.count", { count, places: now.chunks.length * 77 }),
+          say(now.chunks.length > 1 ? "words.long" : "words.short"),
+          encoders.length > 1 ? say("words.both") : "",
+          texts.length > 1 ? say("words.scheduled", { count: texts.length }) : "",
+        ]
+          .filter(Boolean)
+          .join(" ");
       },
     };
   },
-});
+};

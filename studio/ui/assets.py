@@ -1,0 +1,82 @@
+"""What the page loads of ours besides Gradio's own files: one script and one style sheet, each joined from the files in
+`static`, with a name that holds a hash of the content, so that a browser keeps it for good.
+
+Knows files and bytes; no gradio.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import brotli
+
+from studio.ui.bundle import bundle
+
+STATIC = Path(__file__).parent / "static"
+ADDRESS = "/studio-static/"  # answered by studio/web/routes.py
+STYLES = ("studio.css", "picture.css", "control.css", "viewer.css", "compare.css", "helper.css", "models.css")
+_ENCODINGS: dict[str, Callable[[bytes], bytes]] = {  # the smallest first
+    "br": lambda content: brotli.compress(content, quality=9),
+    "gzip": lambda content: gzip.compress(content, 9, mtime=0),
+}
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file as it is served. `name` ends like its kind, "page.0123456789abcdef.js", and changes with `content`."""
+
+    name: str
+    media_type: str
+    content: bytes
+    _compressed: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def address(self) -> str:
+        return ADDRESS + self.name
+
+    def encoded(self, accepted: str) -> tuple[bytes, str | None]:
+        """(the bytes to send, their content-encoding or None) for a request's `accept-encoding`."""
+        offers = {part.split(";")[0].strip(): part.replace(" ", "") for part in accepted.lower().split(",")}
+        for encoding, compress in _ENCODINGS.items():
+            if encoding in offers and not offers[encoding].endswith((";q=0", ";q=0.0", ";q=0.00", ";q=0.000")):
+                if encoding not in self._compressed:
+                    self._compressed[encoding] = compress(self.content)
+                return self._compressed[encoding], encoding
+        return self.content, None
+
+
+@cache
+def script() -> Asset:
+    """The page's script: an ES module with `mount` (static/page.js)."""
+    return _asset("page", ".js", "text/javascript; charset=utf-8", source("page.js"))
+
+
+@cache
+def styles() -> Asset:
+    """The page's style sheet."""
+    return _asset("page", ".css", "text/css; charset=utf-8", "\n".join(read(name) for name in STYLES))
+
+
+def named(name: str) -> Asset | None:
+    """The asset that is served by this name now; None for any other, also for one of an earlier version."""
+    return next((asset for asset in (script(), styles()) if asset.name == name), None)
+
+
+def source(entry: str) -> str:
+    """The module `entry` of `static` and all that it imports, as one module."""
+    return bundle(entry, read)
+
+
+def read(name: str) -> str:
+    """A text file of `static`."""
+    return (STATIC / name).read_text(encoding="utf-8")
+
+
+def _asset(stem: str, suffix: str, media_type: str, text: str) -> Asset:
+    content = text.encode()
+    return Asset(f"{stem}.{hashlib.sha256(content).hexdigest()[:16]}{suffix}", media_type, content)
