@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from studio.asked.requests import SchedulerName, TextToImage
+from studio.asked.resolved import resolve
 from studio.checkpoints.loader import load
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane
@@ -67,7 +68,7 @@ def _lanes(components: Components, asked: Sequence[tuple[str, int]], settings: S
         conditioning = encode_prompts(
             components, prompt, "", num_steps=settings.steps, guidance_scale=settings.guidance_scale
         )
-        lanes.append(start_lane(components, request, seed=seed, conditioning=conditioning))
+        lanes.append(start_lane(components, resolve(request, components.suits), seed=seed, conditioning=conditioning))
     return lanes
 
 

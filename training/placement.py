@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from studio.asked.requests import Control, TextToImage
+from studio.asked.resolved import resolve
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.diffusion.components import Components
 from studio.diffusion.controlnet import applied_control
@@ -129,7 +130,11 @@ def pictures_of(
         )
         asked = Control(model=CONTROL, image=b"of the case", scale=scale)
         held = () if control is None else (applied_control(components, control, asked, case.map()),)
-        lanes.append(start_lane(components, request, seed=case.seed, conditioning=words, controls=held))
+        lanes.append(
+            start_lane(
+                components, resolve(request, components.suits), seed=case.seed, conditioning=words, controls=held
+            )
+        )
     run_lanes(components, lanes)
     return [to_pictures(decode(components, lane.latents))[0] for lane in lanes]
 

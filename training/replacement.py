@@ -22,6 +22,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from studio.asked.requests import Inpaint, MaskFillName
+from studio.asked.resolved import resolve
 from studio.diffusion.components import Components
 from studio.diffusion.lane import start_lane
 from studio.diffusion.prompt import encode_prompts
@@ -132,7 +133,12 @@ def repainted(components: Components, cases: Sequence[Case], asked: Inpaint) -> 
             guidance_scale=request.guidance_scale,
         )
         lane = start_lane(
-            components, request, seed=case.seed, conditioning=words, picture=start.picture, mask=start.mask
+            components,
+            resolve(request, components.suits),
+            seed=case.seed,
+            conditioning=words,
+            picture=start.picture,
+            mask=start.mask,
         )
         lanes.append(lane)
         starts.append(start)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from studio.asked.resolved import Suits
 from studio.diffusion.embeddings import Words
 from studio.diffusion.guidance import branches
 
@@ -63,6 +64,11 @@ class Components:
     words: Words | None = None  # embeddings that prompts may name
     vae_dtype: torch.dtype | None = None  # where the VAE's differs: float32 once half precision has overflowed
     notes: tuple[str, ...] = field(default=())  # what the loader had to say
+
+    @property
+    def suits(self) -> Suits:
+        """What a request may leave to it."""
+        return Suits(width=self.native_width, height=self.native_height)
 
     @property
     def vae_scale_factor(self) -> int:

@@ -18,7 +18,8 @@ from functools import cached_property
 import torch
 from PIL import Image
 
-from studio.asked.requests import ImageToImage, Inpaint, Request
+from studio.asked.requests import ImageToImage, Inpaint
+from studio.asked.resolved import Resolved
 from studio.diffusion.components import Components, size_conditioning
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.guidance import guidance_embedding, guide
@@ -237,7 +238,7 @@ class Lane:
 @torch.inference_mode()
 def start_lane(
     components: Components,
-    request: Request,
+    resolved: Resolved,
     *,
     seed: int,
     conditioning: Conditioning,
@@ -247,19 +248,19 @@ def start_lane(
     adapters: Sequence[Applied] = (),
     controls: Sequence[AppliedControl] = (),
 ) -> Lane:
-    """A lane for one image of a request. `picture` is the decoded input picture of a request that starts from one, as
+    """A lane for one image of a run. `picture` is the decoded input picture of a request that starts from one, as
     large as what is made, or its latents; `mask` (L, of its size) that of an Inpaint request.
 
-    `width` and `height` None mean the picture's size, without one the checkpoint's native size. `conditioning` comes
-    from prompt.encode_prompts; `adapters` are the prompt's LoRAs, `controls` the request's ControlNets with their maps
-    at the size that is made.
+    `conditioning` comes from prompt.encode_prompts; `adapters` are the prompt's LoRAs, `controls` the request's
+    ControlNets with their maps at the size that is made.
     """
+    request = resolved.request
     schedule = make_schedule(
-        request.scheduler,
-        request.noise_schedule,
-        request.num_inference_steps,
+        resolved.scheduler,
+        resolved.noise_schedule,
+        resolved.num_inference_steps,
         components.scheduler_config,
-        strength=request.strength if isinstance(request, ImageToImage) else 1.0,
+        strength=resolved.strength,
         seed=seed,
         prediction_type=components.prediction_type,
         family=components.family,
@@ -273,9 +274,9 @@ def start_lane(
             components, generator, picture, schedule, mask=mask, mask_fill=fill, variation=variation
         )
     else:
-        width = request.width or components.native_width
-        height = request.height or components.native_height
-        beginning = Beginning(first_latents(components, generator, width, height, schedule, variation))
+        beginning = Beginning(
+            first_latents(components, generator, resolved.width, resolved.height, schedule, variation)
+        )
     factor = components.vae_scale_factor
     width, height = beginning.latents.shape[-1] * factor, beginning.latents.shape[-2] * factor
     kept, extra_input = beginning.kept, None
@@ -292,9 +293,9 @@ def start_lane(
         latents=beginning.latents,
         generator=generator,
         conditioning=conditioning,
-        guidance_scale=request.guidance_scale,
+        guidance_scale=resolved.guidance_scale,
         kept=kept,
-        added=size_conditioning(components, width, height, components.branches(request.guidance_scale)),
+        added=size_conditioning(components, width, height, components.branches(resolved.guidance_scale)),
         extra_input=extra_input,
         adapters=adapters,
         controls=controls,

@@ -355,8 +355,8 @@ class DiffusionEngine:
         if past is None:
             raise UnknownJob(NOT_RECORDED)
         found = fork(job.id, image, Branch(evaluation=question.evaluation), *past)
-        if found.recipe.request.checkpoint != question.checkpoint:
-            allowed = f"the run's own, {found.recipe.request.checkpoint}"
+        if found.recipe.resolved.request.checkpoint != question.checkpoint:
+            allowed = f"the run's own, {found.recipe.resolved.request.checkpoint}"
             raise InvalidRequest(Problem("checkpoint", shown(question.checkpoint), allowed))
         return found
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from studio.answered.engine import Refused
 from studio.answered.events import Failed, FailureKind
-from studio.asked.requests import InvalidRequest, Request
+from studio.asked.requests import InvalidRequest
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.manager import DoesNotFit
 from studio.diffusion.vae import NotFinite
@@ -35,9 +35,12 @@ def ending(job: Job, fail: Callable[[Job, Exception], None]) -> Iterator[None]:
         fail(job, error)
 
 
-def failed(job_id: str, request: Request, error: Exception, device: Device) -> Failed:
-    """The terminal event of an error; writes the traceback to the log and lets go of what its frames hold."""
-    kind, message = _explained(request, error, device)
+def failed(
+    job_id: str, checkpoint: str, error: Exception, device: Device, size: tuple[int, int] | None = None
+) -> Failed:
+    """The terminal event of an error; writes the traceback to the log and lets go of what its frames hold. `size`: of
+    the picture, where it is known already."""
+    kind, message = _explained(checkpoint, size, error, device)
     error_id = secrets.token_hex(4)
     expected = kind in ("bad_request", "bad_checkpoint", "disk")
     logger.error("Job failed (%s, error id %s): %s", kind, error_id, error, exc_info=None if expected else error)
@@ -45,13 +48,15 @@ def failed(job_id: str, request: Request, error: Exception, device: Device) -> F
     return Failed(job_id=job_id, kind=kind, message=message, error_id=error_id)
 
 
-def _explained(request: Request, error: Exception, device: Device) -> tuple[FailureKind, str]:
-    size = f"{request.width}x{request.height}" if request.width and request.height else "this size"
+def _explained(
+    checkpoint: str, size: tuple[int, int] | None, error: Exception, device: Device
+) -> tuple[FailureKind, str]:
     if isinstance(error, DoesNotFit):
         return "out_of_memory", str(error)
     if device.is_out_of_memory(error):
+        described = f"{size[0]}x{size[1]}" if size is not None else "this size"
         return "out_of_memory", (
-            f"A picture of {size} does not fit into the free memory of this device ({device.label}). "
+            f"A picture of {described} does not fit into the free memory of this device ({device.label}). "
             "Lower the width and height, shorten a very long prompt, or close other programs that use it."
         )
     if isinstance(error, InvalidRequest):  # what only the loaded model's tokenizer could tell
@@ -62,7 +67,7 @@ def _explained(request: Request, error: Exception, device: Device) -> tuple[Fail
         return "disk", str(error)
     if isinstance(error, NotFinite) and error.damaged:
         return "bad_checkpoint", (
-            f"The checkpoint {request.checkpoint} is damaged: {error.damaged} holds values that are not numbers. "
+            f"The checkpoint {checkpoint} is damaged: {error.damaged} holds values that are not numbers. "
             "Get the file again, or choose another checkpoint."
         )
     if isinstance(error, NotFinite):

@@ -21,6 +21,7 @@ from studio.asked.requests import (
     one_of,
     resolve_noise_schedule,
 )
+from studio.asked.resolved import Resolved
 from studio.engine.recorded import Recorded
 from studio.picture.framing import Start
 
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """All that one recorded image was made from, besides the checkpoint. `request` is for that image alone, with size
-    and seeds resolved; `renoised` are the seeds of replaced noise by evaluation, `poked` the evaluations whose latents
-    were painted on. `turns` are those at which another scheduler took over, `began` what it began with where there are
-    any: the request names the last one."""
+    """All that one recorded image was made from, besides the checkpoint. `resolved` is for that image alone;
+    `renoised` are the seeds of replaced noise by evaluation, `poked` the evaluations whose latents were painted on.
+    `turns` are those at which another scheduler took over, `began` what it began with where there are any: the request
+    names the last one."""
 
-    request: Request
+    resolved: Resolved
     start: Start | None = None
     attention: bool = False
     renoised: Mapping[int, int] = field(default_factory=dict)
@@ -45,22 +46,20 @@ class ImageRecipe:
 
     def scheduling(self, evaluation: int = 0) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that are in force at an evaluation, as far as the latter has a name."""
-        found = self.began or (self.request.scheduler, self.request.noise_schedule)
+        found = self.began or (self.resolved.request.scheduler, self.resolved.request.noise_schedule)
         for index, turn in sorted(self.turns.items()):
             if index <= evaluation:
                 found = (turn.scheduler, turn.noise_schedule or _same_levels(found, turn.scheduler))
         return found
 
-    def beginning(self, request: Request) -> Request:
-        """A request of this run as its lane begins with it, before it is brought to where it is: by the first
-        scheduler."""
-        scheduler, noise_schedule = self.began or (request.scheduler, request.noise_schedule)
-        return replace(request, scheduler=scheduler, noise_schedule=noise_schedule)
+    def beginning(self, resolved: Resolved) -> Resolved:
+        """A run as its lane begins, before it is brought to where it is: by the first scheduler."""
+        return resolved if self.began is None else resolved.with_scheduler(*self.began)
 
     @property
     def size_bytes(self) -> int:
         """The pictures that it began with, as files and decoded."""
-        return self.request.file_bytes + (self.start.size_bytes if self.start is not None else 0)
+        return self.resolved.request.file_bytes + (self.start.size_bytes if self.start is not None else 0)
 
 
 def _same_levels(former: tuple[SchedulerName, NoiseScheduleName], scheduler: SchedulerName) -> NoiseScheduleName:
@@ -108,9 +107,9 @@ class Fork:
         """The scheduler and the noise schedule that the new run begins with."""
         return self.recipe.scheduling(-1)
 
-    def beginning(self, request: Request) -> Request:
-        """The new run's request as its lane begins, before it is brought to the fork."""
-        return replace(request, scheduler=self.began[0], noise_schedule=self.began[1])
+    def beginning(self, resolved: Resolved) -> Resolved:
+        """The new run as its lane begins, before it is brought to the fork."""
+        return resolved.with_scheduler(*self.began)
 
     def node(self) -> BranchNode:
         """Its place in the tree; job id and state are for the job to say."""
@@ -118,8 +117,8 @@ class Fork:
         return BranchNode(
             job_id="",
             state="",
-            prompt=self.recipe.request.prompt,
-            guidance_scale=self.recipe.request.guidance_scale,
+            prompt=self.recipe.resolved.request.prompt,
+            guidance_scale=self.recipe.resolved.guidance_scale,
             parent=self.parent,
             image=self.image,
             evaluation=branch.evaluation,
@@ -135,7 +134,7 @@ class Fork:
         changed |= {"scheduler": scheduler, "noise_schedule": self.branch.noise_schedule or spaced}
         if self.branch.noise_seed is not None and self.branch.evaluation == 0:
             changed["seed"] = self.branch.noise_seed
-        return replace(self.recipe.request, exact=True, **changed)  # type: ignore[arg-type]
+        return replace(self.recipe.resolved.request, exact=True, **changed)  # type: ignore[arg-type]
 
 
 def fork(parent: str, image: int, branch: Branch, recipe: ImageRecipe, evaluations: Sequence[Recorded]) -> Fork:

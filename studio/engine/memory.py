@@ -6,7 +6,7 @@ that will not fit is refused beforehand. The estimates count the largest activat
 
 from __future__ import annotations
 
-from studio.asked.requests import Request
+from studio.asked.resolved import Resolved
 from studio.diffusion.components import Components
 from studio.engine.device import Device
 
@@ -29,22 +29,22 @@ def row_bytes(components: Components, width: int, height: int) -> int:
     return pixels * components.unet.config.block_out_channels[0] * _UNET_MAPS * components.dtype.itemsize
 
 
-def check(components: Components, device: Device, request: Request, rows: int) -> None:
+def check(components: Components, device: Device, resolved: Resolved, rows: int) -> None:
     """Raises MemoryError when one image of this size will not fit into what the CPU has free."""
     free = device.free_bytes() if device.is_cpu else None
-    if free is None or request.width is None or request.height is None:
+    if free is None:
         return
-    unet = rows * row_bytes(components, request.width, request.height)
-    needed = max(unet, decode_bytes(components, request.width, request.height))
+    unet = rows * row_bytes(components, resolved.width, resolved.height)
+    needed = max(unet, decode_bytes(components, resolved.width, resolved.height))
     if needed > free:
         raise MemoryError(f"{needed / 2**30:.1f} GiB are needed, {free / 2**30:.1f} GiB are free")
 
 
-def rows_that_fit(components: Components, device: Device, request: Request) -> int | None:
+def rows_that_fit(components: Components, device: Device, resolved: Resolved) -> int | None:
     """Rows of this size one call may have, of half of what is free; None where nobody can say."""
     free = device.free_bytes()
-    if free is None or request.width is None or request.height is None:
+    if free is None:
         return None
     # A ControlNet is a copy of the U-Net's first half; what it answers is kept beside the U-Net's own.
-    row = row_bytes(components, request.width, request.height) * (1 + len(request.controls) / 2)
+    row = row_bytes(components, resolved.width, resolved.height) * (1 + len(resolved.request.controls) / 2)
     return max(1, int(free // 2 // max(1, row)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from studio.answered.events import Finished, Picture, Preview, Started, Step, Stopped
-from studio.asked.requests import ImageToImage, Inpaint, Request, TextToImage, steps_run
+from studio.asked.resolved import Resolved
 from studio.diffusion.attention import AttentionMaps
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.lane import Evaluation, Lane
@@ -44,15 +44,12 @@ class Running:
 
 @dataclass(eq=False)
 class Run:
-    """A job at work. `request` has its size and seed resolved; `waiting` are the images that have no lane yet."""
+    """A job at work. `waiting` are the images that have no lane yet."""
 
     job: Job
-    request: Request
+    resolved: Resolved
     conditioning: Conditioning
-    seeds: tuple[int, ...]
-    exact: bool
     start: Start | None = None  # what a run from a picture begins with
-    variation_seeds: tuple[int, ...] = ()  # of the images, where the request asks for variations
     notes: tuple[str, ...] = ()  # what the loader had to say of the checkpoint
     adapters: tuple[Applied, ...] = ()  # the prompt's LoRAs
     controls: dict[Size, tuple[AppliedControl, ...]] = field(default_factory=dict)  # by the size that is made
@@ -71,25 +68,17 @@ class Run:
 
     def variation(self, image: int) -> Variation | None:
         """On the way to which other noise an image begins; None where no variations are asked for."""
-        if not self.variation_seeds:
-            return None
-        return Variation(self.variation_seeds[image], self.request.variation_strength)
+        return variation_of(self.resolved, image)
 
-    def largest(self) -> Request:
-        """The request with the largest size that is made on its way, for those who count memory."""
-        request = self.request
-        hires = request.hires if isinstance(request, TextToImage) else None
-        if hires is None or request.width is None or request.height is None:
-            return request
-        width, height = hires.size(request.width, request.height)
-        return replace(request, width=width, height=height)
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One for each image."""
+        return self.resolved.seeds
 
-    def asked(self) -> Request:
-        """The request as the picture's metadata is to have it: with the size that was asked for, where the size that
-        the model was given is not the picture's."""
-        if not isinstance(self.request, Inpaint):
-            return self.request
-        return replace(self.request, width=self.job.request.width, height=self.job.request.height)
+    @property
+    def exact(self) -> bool:
+        """Whether its lanes run alone."""
+        return self.resolved.request.exact
 
     def started(self) -> Started:
         """What was resolved, and sentences worth knowing."""
@@ -97,18 +86,14 @@ class Run:
         notes = list(self.notes)
         if conditioning.chunks > 1:
             notes.append(f"The prompt was encoded in {conditioning.chunks} chunks of 77 tokens; nothing was cut off.")
-        if isinstance(self.request, ImageToImage):
-            asked = self.request.num_inference_steps
-            run = steps_run(asked, self.request.strength)
-            if run < asked:
-                notes.append(f"Runs {run} of {asked} steps." if run else NO_STEPS)
-        assert self.request.width is not None
-        assert self.request.height is not None
+        asked, run = self.resolved.num_inference_steps, self.resolved.steps
+        if run < asked:
+            notes.append(f"Runs {run} of {asked} steps." if run else NO_STEPS)
         return Started(
             job_id=self.job.id,
             seeds=self.seeds,
-            width=self.request.width,
-            height=self.request.height,
+            width=self.resolved.width,
+            height=self.resolved.height,
             total=self.total,
             prompt_tokens=conditioning.prompt_tokens,
             negative_prompt_tokens=conditioning.negative_prompt_tokens,
@@ -172,6 +157,13 @@ class Run:
             replace(self.pictures[image], filmstrip=tuple(self.filmstrips.get(image, ())))
             for image in sorted(self.pictures)
         )
+
+
+def variation_of(resolved: Resolved, image: int) -> Variation | None:
+    """On the way to which other noise an image of a run begins; None where no variations are asked for."""
+    if not resolved.variation_seeds:
+        return None
+    return Variation(resolved.variation_seeds[image], resolved.request.variation_strength)
 
 
 def _mean(old: float | None, new: float) -> float:

@@ -6,9 +6,7 @@ stopped jobs, the checkpoint whose turn it is. Every error ends at the job it be
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -24,7 +22,8 @@ from studio.answered.engine import Refused
 from studio.answered.events import Loading, Queued, RungName
 from studio.asked.lora_tags import lora_tags
 from studio.asked.questions import LookAgain
-from studio.asked.requests import RANDOM_SEEDS, Control, ImageToImage, Request, TextToImage, steps_run
+from studio.asked.requests import Control
+from studio.asked.resolved import Resolved, resolve
 from studio.checkpoints.catalog import memory_folder
 from studio.checkpoints.extras import Extras
 from studio.checkpoints.manager import ModelManager
@@ -34,9 +33,8 @@ from studio.diffusion.attention import AttentionMaps, observed
 from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl, applied_control
 from studio.diffusion.damage import first_damaged
-from studio.diffusion.hires import scaled_up, second_request
+from studio.diffusion.hires import scaled_up
 from studio.diffusion.lane import Evaluation, Lane, start_lane
-from studio.diffusion.latents import Variation
 from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.diffusion.schedule import make_schedule
@@ -52,7 +50,7 @@ from studio.engine.jobs import Job, JobBook
 from studio.engine.pace import Paces
 from studio.engine.preview_fitter import PreviewFitter
 from studio.engine.previews import PREVIEW_SECONDS, Frame, Ladder, is_small
-from studio.engine.runs import Run, Running
+from studio.engine.runs import Run, Running, variation_of
 from studio.engine.viewer import answers, looking, recording
 from studio.engine.viewer.branching import leave
 from studio.engine.viewer.inquiries import Inquiries, Inquiry, Slices
@@ -211,19 +209,19 @@ class Worker:
             return
         if run is None:
             run = self._runs[job.id] = self._resolved(job, components)
-        rows = components.branches(run.request.guidance_scale)
-        memory.check(components, self.device, run.largest(), rows)
+        rows = components.branches(run.resolved.guidance_scale)
+        memory.check(components, self.device, run.resolved.largest, rows)
         image = run.waiting.pop(0)
         lane = start_lane(
             components,
-            run.request if job.fork is None else job.fork.beginning(run.request),
+            run.resolved if job.fork is None else job.fork.beginning(run.resolved),
             seed=run.seeds[image],
             conditioning=run.conditioning,
             picture=run.start.picture if run.start else None,
             mask=run.start.mask if run.start else None,
             variation=run.variation(image),
             adapters=run.adapters,
-            controls=self._controls(run, components),
+            controls=self._controls(run, run.resolved, components),
         )
         if job.fork is not None:
             leave(lane, job.fork, components)
@@ -243,7 +241,7 @@ class Worker:
             return
         self._running[id(seat)] = running
         self._rota.enter(seat)
-        self._curves.setdefault(key, Curve()).fit(memory.rows_that_fit(components, self.device, run.request))
+        self._curves.setdefault(key, Curve()).fit(memory.rows_that_fit(components, self.device, run.resolved))
 
     def _load(self, checkpoint: str) -> Components:
         """The checkpoint's components, hot or loaded now; everybody who waits for it is told how far it is."""
@@ -281,42 +279,27 @@ class Worker:
 
     def _resolved(self, job: Job, components: Components) -> Run:
         """A run with everything random or automatic decided."""
-        request = job.request
-        seed = secrets.randbelow(RANDOM_SEEDS) if request.seed is None else request.seed
-        asked = (request.width or components.native_width, request.height or components.native_height)
-        size = job.start.picture.size if job.start is not None else asked
-        request = dataclasses.replace(
-            request, width=size[0], height=size[1], exact=request.exact or self._outside.exact or job.attention
+        resolved = resolve(
+            job.request,
+            components.suits,
+            size=job.start.picture.size if job.start is not None else None,
+            exact=self._outside.exact or job.attention,
         )
-        images = range(request.num_images_per_prompt)
-        variations: tuple[int, ...] = ()
-        if request.variation_strength > 0:
-            first = request.variation_seed
-            first = secrets.randbelow(RANDOM_SEEDS) if first is None else first
-            variations = tuple(first + k for k in images)
-        adapters = self._extras.applied(components, lora_tags(request.prompt))
+        adapters = self._extras.applied(components, lora_tags(job.request.prompt))
         return Run(
             job=job,
-            request=request,
+            resolved=resolved,
             notes=(*components.notes, *(note for one in adapters for note in one.adapter.notes)),
             adapters=adapters,
-            conditioning=self._encoded(job.request, components, adapters),
-            seeds=tuple(seed if variations else seed + k for k in images),
+            conditioning=self._encoded(resolved, components, adapters),
             start=job.start,
-            variation_seeds=variations,
-            exact=request.exact,
-            waiting=list(images),
+            waiting=list(range(len(resolved.seeds))),
         )
 
-    def _encoded(
-        self, request: Request, components: Components, adapters: Sequence[Applied], steps: int | None = None
-    ) -> Conditioning:
-        """The prompts encoded, from the cache where the same words were encoded before; for a run of so many steps."""
-        if steps is None:
-            steps = request.num_inference_steps
-            if isinstance(request, ImageToImage):
-                steps = steps_run(steps, request.strength)
-        guided = components.branches(request.guidance_scale) == 2
+    def _encoded(self, resolved: Resolved, components: Components, adapters: Sequence[Applied]) -> Conditioning:
+        """The prompts encoded, from the cache where the same words were encoded before."""
+        request, steps = resolved.request, resolved.steps
+        guided = components.branches(resolved.guidance_scale) == 2
         negative = request.negative_prompt if guided else ""
         scheduled = "[" in request.prompt or "[" in negative  # only prompt scheduling depends on the number of steps
         components.words = words = self._extras.words(components)
@@ -329,7 +312,7 @@ class Worker:
                     request.prompt,
                     negative,
                     num_steps=steps,
-                    guidance_scale=request.guidance_scale,
+                    guidance_scale=resolved.guidance_scale,
                     adapters=adapters,
                 )
         self._prompts.move_to_end(key)
@@ -337,21 +320,16 @@ class Worker:
             self._prompts.popitem(last=False)
         return self._prompts[key]
 
-    def _controls(self, run: Run, components: Components, *, second: bool = False) -> tuple[AppliedControl, ...]:
-        """The ControlNets of a run with their maps at the size that is made, in its `second` pass the larger one."""
-        job = run.job
-        request = run.largest() if second else run.request
-        assert request.width is not None
-        assert request.height is not None
-        size = request.width, request.height
-        mode = request.resize_mode if isinstance(request, ImageToImage) else "crop"
+    def _controls(self, run: Run, part: Resolved, components: Components) -> tuple[AppliedControl, ...]:
+        """The ControlNets of a run with their maps at the size that one of its passes makes."""
+        job, size = run.job, part.size
         if size not in run.controls:
             found = []
-            for control, picture in zip(request.controls, job.controls):
+            for control, picture in zip(part.request.controls, job.controls):
                 if not self._extras.has_controlnet(control.model):
                     message = f"Loading the ControlNet {control.model}"
                     job.publish(Loading(job_id=job.id, checkpoint=components.name, message=message))
-                found.append(self._control(components, control, picture.map_at(size, mode, run.start)))
+                found.append(self._control(components, control, picture.map_at(size, part.resize_mode, run.start)))
             run.controls[size] = tuple(found)
         return run.controls[size]
 
@@ -399,10 +377,8 @@ class Worker:
         self._show(advanced, seconds, rows)
         taken = time.perf_counter() - began
         self._rota.charge([r.seat for r in asked if id(r.seat) in self._running], taken)
-        request = asked[0].run.request
-        assert request.width is not None
-        assert request.height is not None
-        self._outside.paces.record_call(request.checkpoint, request.width, request.height, rows, taken)
+        resolved = asked[0].run.resolved
+        self._outside.paces.record_call(resolved.request.checkpoint, resolved.width, resolved.height, rows, taken)
         for running, _ in advanced:
             if running.lane.done and self._goes_on(running):
                 with failures.ending(running.run.job, self._fail):
@@ -416,16 +392,15 @@ class Worker:
 
     def _second_total(self, run: Run, components: Components) -> int:
         """Evaluations of the second pass of one image."""
-        request = run.request
-        hires = request.hires if isinstance(request, TextToImage) else None
-        if hires is None:
+        second = run.resolved.second_pass
+        if second is None:
             return 0
         return make_schedule(
-            request.scheduler,
-            request.noise_schedule,
-            hires.num_inference_steps,
+            second.scheduler,
+            second.noise_schedule,
+            second.num_inference_steps,
             components.scheduler_config,
-            strength=hires.strength,
+            strength=second.strength,
             prediction_type=components.prediction_type,
             family=components.family,
         ).total
@@ -434,23 +409,19 @@ class Worker:
         """Scale a picture up that is to be made twice, and give it the lane of its second pass. False when the picture
         is done, also where the second pass has no step to run and its scaled picture is the result."""
         run = running.run
-        request = run.request
-        hires = request.hires if isinstance(request, TextToImage) else None
-        if hires is None or running.before:
+        second = run.resolved.second_pass
+        if second is None or running.before:
             return False
-        assert isinstance(request, TextToImage)
         components = self._hot
-        asked = second_request(request, hires)
-        steps = steps_run(hires.num_inference_steps, hires.strength)
         lane = start_lane(
             components,
-            asked,
+            second,
             seed=run.seeds[running.image],
-            conditioning=self._encoded(run.job.request, components, run.adapters, steps=steps),
-            picture=scaled_up(components, running.lane.latents, hires),
+            conditioning=self._encoded(second, components, run.adapters),
+            picture=scaled_up(components, running.lane.latents, second.size, run.resolved.hires_upscaler),
             variation=run.variation(running.image),
             adapters=run.adapters,
-            controls=self._controls(run, components, second=True),
+            controls=self._controls(run, second, components),
         )
         self._leave(running)
         running.before, running.lane = running.lane.total, lane
@@ -461,7 +432,7 @@ class Worker:
         running.seat.key = (components.name, lane.key)
         self._running[id(running.seat)] = running
         self._rota.enter(running.seat)
-        fits = memory.rows_that_fit(components, self.device, run.largest())
+        fits = memory.rows_that_fit(components, self.device, second)
         self._curves.setdefault(running.seat.key, Curve()).fit(fits)
         return True
 
@@ -522,7 +493,7 @@ class Worker:
         assert self._ladder is not None
         by_rung: dict[tuple[RungName, Hashable], list[Running]] = {}
         for running in lanes:
-            rung = self._ladder.choose(running.run.request.preview, _size(running))
+            rung = self._ladder.choose(running.run.resolved.request.preview, _size(running))
             if rung is None:
                 running.unseen = None  # the step is told all the same, with the frame before
                 continue
@@ -618,26 +589,20 @@ class Worker:
     def _lane_of(self, fork: Fork) -> Lane:
         """A lane of its own that stands where a fork leaves its run, about to ask what the run asked there."""
         components, recipe = self._hot, fork.recipe
-        request = recipe.beginning(recipe.request)
-        assert request.seed is not None
-        variation = None
-        if request.variation_strength > 0:
-            assert request.variation_seed is not None
-            variation = Variation(request.variation_seed, request.variation_strength)
+        resolved = recipe.beginning(recipe.resolved)
+        request = resolved.request
         adapters = self._extras.applied(components, lora_tags(request.prompt))
-        assert request.width is not None
-        assert request.height is not None
-        size = request.width, request.height
-        mode = request.resize_mode if isinstance(request, ImageToImage) else "crop"
-        maps = [picture.map_at(size, mode, recipe.start) for picture in control_pictures(request)]
+        maps = [
+            picture.map_at(resolved.size, resolved.resize_mode, recipe.start) for picture in control_pictures(request)
+        ]
         lane = start_lane(
             components,
-            request,
-            seed=request.seed,
-            conditioning=self._encoded(request, components, adapters),
+            resolved,
+            seed=resolved.seeds[0],
+            conditioning=self._encoded(resolved, components, adapters),
             picture=recipe.start.picture if recipe.start else None,
             mask=recipe.start.mask if recipe.start else None,
-            variation=variation,
+            variation=variation_of(resolved, 0),
             adapters=adapters,
             controls=[self._control(components, one, guide) for one, guide in zip(request.controls, maps)],
         )
@@ -665,9 +630,9 @@ class Worker:
         if chosen is not None:
             facts["vae"], facts["vae_hash"] = chosen
         info = metadata.picture_info(
-            run.asked(),
+            run.resolved.request,
             seed=run.seeds[image],
-            variation_seed=run.variation_seeds[image] if run.variation_seeds else None,
+            variation_seed=run.resolved.variation_seeds[image] if run.resolved.variation_seeds else None,
             width=picture.width,
             height=picture.height,
             image=image,
@@ -685,9 +650,8 @@ class Worker:
             part_of=run.job.part_of,
         )
         seconds = self._ending_seconds[_size(running)] = time.perf_counter() - began
-        assert run.request.width is not None
-        assert run.request.height is not None
-        self._outside.paces.record_picture(run.request.checkpoint, run.request.width, run.request.height, seconds)
+        resolved = run.resolved
+        self._outside.paces.record_picture(resolved.request.checkpoint, resolved.width, resolved.height, seconds)
         del run.lanes[image]
         if len(run.pictures) == len(run.seeds):
             run.job.publish(run.finished())
@@ -718,8 +682,8 @@ class Worker:
         if isinstance(error, vae.NotFinite) and not error.damaged and self.manager.hot is not None:
             error.damaged = first_damaged(self.manager.hot)
         if job.ended is None:  # of several lanes that fail together the first one speaks
-            request = run.request if run is not None else job.request
-            job.publish(failures.failed(job.id, request, error, self.device))
+            size = run.resolved.size if run is not None else None
+            job.publish(failures.failed(job.id, job.request.checkpoint, error, self.device, size))
         if run is not None:
             self._drop(run)
         if self.device.is_out_of_memory(error):

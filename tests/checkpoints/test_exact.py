@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from studio.asked.requests import ImageToImage, Inpaint, TextToImage
+from studio.asked.resolved import resolve
 from studio.checkpoints import configs, loader
 from studio.checkpoints.identify import Family, identify
 from studio.diffusion import vae
@@ -162,7 +163,10 @@ def test_pictures_are_those_of_diffusers(pair: Pair, size: tuple[int, int], guid
                 given["picture"] = picture(width, height)
             steps = STEPS if not refiner else int(STEPS * 0.9)
             said = encode_prompts(pair.ours, PROMPT, negative, num_steps=steps, guidance_scale=guidance)
-            ours = run(pair.ours, start_lane(pair.ours, request, seed=SEED, conditioning=said, **given))
+            ours = run(
+                pair.ours,
+                start_lane(pair.ours, resolve(request, pair.ours.suits), seed=SEED, conditioning=said, **given),
+            )
             difference = ((ours * 0.5 + 0.5).clamp(0, 1) - theirs).abs().max().item()
             assert difference <= ROUNDING, f"{scheduler}, negative {negative!r}: {difference}"
 
@@ -198,7 +202,9 @@ def test_a_painted_part_is_that_of_diffusers_with_sdxls_inpainting_unet(
     )  # type: ignore[arg-type]  # fmt: skip
     steps = max(1, int(4 * strength))
     said = encode_prompts(nine.ours, PROMPT, NEGATIVE, num_steps=steps, guidance_scale=6.0)
-    lane = start_lane(nine.ours, request, seed=SEED, conditioning=said, picture=start, mask=mask)
+    lane = start_lane(
+        nine.ours, resolve(request, nine.ours.suits), seed=SEED, conditioning=said, picture=start, mask=mask
+    )
     while not lane.done:
         call = lane.call()
         timestep = torch.full((len(call.sample),), call.timestep)
@@ -264,7 +270,7 @@ def test_zero_terminal_snr_and_few_steps_begin_at_pure_noise(
         noise_schedule="as_configured", num_inference_steps=4, guidance_scale=guidance,
     )  # type: ignore[arg-type]  # fmt: skip
     said = encode_prompts(ours, PROMPT, NEGATIVE, num_steps=4, guidance_scale=guidance)
-    got = run(ours, start_lane(ours, request, seed=SEED, conditioning=said))
+    got = run(ours, start_lane(ours, resolve(request, ours.suits), seed=SEED, conditioning=said))
     assert float(((got * 0.5 + 0.5).clamp(0, 1) - expected).abs().max()) <= ROUNDING
 
 
@@ -298,7 +304,7 @@ def test_a_lone_file_whose_unet_is_told_the_guidance_scale(family: Family, tmp_p
             num_inference_steps=STEPS, guidance_scale=guidance,
         )  # fmt: skip
         said = encode_prompts(ours, PROMPT, "", num_steps=STEPS, guidance_scale=guidance)
-        lane = start_lane(ours, request, seed=SEED, conditioning=said)
+        lane = start_lane(ours, resolve(request, ours.suits), seed=SEED, conditioning=said)
         with torch.inference_mode():
             while not lane.done:
                 lane.advance(call_unet(ours, [lane.call()]))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from studio.asked.requests import TextToImage
+from studio.asked.resolved import resolve
 from studio.checkpoints import loader
 from studio.checkpoints.identify import Family, identify
 from studio.diffusion import vae
@@ -48,7 +49,7 @@ def test_a_file_of_real_size_is_loaded_and_run(family: Family, tmp_path: Path) -
     assert abs(count - PARAMETERS[family]) < 0.001 * PARAMETERS[family]
     request = TextToImage(prompt="a red apple", num_inference_steps=2, width=128, height=128, guidance_scale=5.0)
     said = encode_prompts(components, "a red apple", "", num_steps=2, guidance_scale=5.0)
-    lane = start_lane(components, request, seed=1, conditioning=said)
+    lane = start_lane(components, resolve(request, components.suits), seed=1, conditioning=said)
     with torch.inference_mode():
         while not lane.done:
             call = lane.call()

@@ -16,6 +16,7 @@ from diffusers import (
 from PIL import Image
 
 from studio.asked.requests import Control, ImageToImage, TextToImage
+from studio.asked.resolved import resolve
 from studio.checkpoints import configs
 from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl, applied_control
@@ -117,7 +118,7 @@ def test_text_to_image_is_bit_equal(
     ).images
     lane = start_lane(
         components,
-        asked(scheduler=scheduler, guidance_scale=guidance),
+        resolve(asked(scheduler=scheduler, guidance_scale=guidance), components.suits),
         seed=SEED,
         conditioning=conditioning(components, guidance),
         controls=controls_of(components, used, given),
@@ -125,7 +126,7 @@ def test_text_to_image_is_bit_equal(
     assert torch.equal(run_with(components, lane), reference)
     plain = start_lane(
         components,
-        asked(scheduler=scheduler, guidance_scale=guidance),
+        resolve(asked(scheduler=scheduler, guidance_scale=guidance), components.suits),
         seed=SEED,
         conditioning=conditioning(components, guidance),
     )
@@ -157,7 +158,7 @@ def test_image_to_image_is_bit_equal(components: Components, nets: list[Any]) ->
     )
     lane = start_lane(
         components,
-        request,
+        resolve(request, components.suits),
         seed=SEED,
         conditioning=conditioning(components),
         picture=start,
@@ -215,7 +216,9 @@ def test_sdxl_is_bit_equal(sdxl: Components) -> None:
         output_type="latent",
     ).images
     request = asked(scheduler="euler", num_inference_steps=4)
-    lane = start_lane(sdxl, request, seed=SEED, conditioning=words, controls=controls_of(sdxl, used, TWO))
+    lane = start_lane(
+        sdxl, resolve(request, sdxl.suits), seed=SEED, conditioning=words, controls=controls_of(sdxl, used, TWO)
+    )
     assert torch.equal(run_with(sdxl, lane), reference)
 
 
@@ -239,7 +242,13 @@ def test_lanes_of_one_controlnet_share_its_call_and_others_are_left_alone(
 
     def lane(seed: int, nets: Sequence[Any], given: Given) -> Lane:
         controls = controls_of(components, nets, given)
-        return start_lane(components, asked(), seed=seed, conditioning=conditioning(components), controls=controls)
+        return start_lane(
+            components,
+            resolve(asked(), components.suits),
+            seed=seed,
+            conditioning=conditioning(components),
+            controls=controls,
+        )
 
     lanes = [lane(1, (), ()), lane(2, counted[:1], ONE), lane(3, counted, [(0.4, 0.0, 1.0), (1.2, 0.0, 1.0)])]
     lanes.append(lane(4, counted[:1], [(1.0, 0.5, 1.0)]))  # not yet

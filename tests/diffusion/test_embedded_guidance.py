@@ -9,6 +9,7 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from studio.asked.requests import TextToImage
+from studio.asked.resolved import resolve
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
@@ -33,7 +34,7 @@ def lane_of(told: Components, guidance_scale: float) -> Lane:
         num_inference_steps=STEPS, guidance_scale=guidance_scale,
     )  # fmt: skip
     said = encode_prompts(told, "a red fox", "", num_steps=STEPS, guidance_scale=guidance_scale)
-    return start_lane(told, request, seed=SEED, conditioning=said)
+    return start_lane(told, resolve(request, told.suits), seed=SEED, conditioning=said)
 
 
 @torch.inference_mode()

@@ -9,6 +9,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from studio.asked.requests import SCHEDULERS, ImageToImage, TextToImage
+from studio.asked.resolved import resolve
 from studio.diffusion.components import Components
 from studio.diffusion.lane import start_lane
 from studio.diffusion.prompt import Conditioning, encode_prompts
@@ -56,7 +57,12 @@ def pipeline_latents(components: Components, scheduler: object, guidance: float 
 
 
 def our_latents(components: Components, request: TextToImage) -> torch.Tensor:
-    lane = start_lane(components, request, seed=SEED, conditioning=conditioning(components, request.guidance_scale))
+    lane = start_lane(
+        components,
+        resolve(request, components.suits),
+        seed=SEED,
+        conditioning=conditioning(components, request.guidance_scale),
+    )
     run_lane(lane, lambda lane: ask_unet(components, lane))
     return lane.latents
 
@@ -146,7 +152,13 @@ def test_image_to_image_is_bit_equal(components: Components, name: str, strength
         guidance_scale=GUIDANCE,
     )
     resized = picture().resize((64, 64), Image.Resampling.LANCZOS)
-    lane = start_lane(components, request, seed=SEED, conditioning=conditioning(components), picture=resized)
+    lane = start_lane(
+        components,
+        resolve(request, components.suits),
+        seed=SEED,
+        conditioning=conditioning(components),
+        picture=resized,
+    )
     run_lane(lane, lambda lane: ask_unet(components, lane))
     assert torch.equal(lane.latents, reference) == (name not in ("pndm", "lms") or strength == 1)
 

@@ -12,6 +12,7 @@ from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
 from PIL import Image, ImageDraw
 
 from studio.asked.requests import SCHEDULERS, Inpaint, TextToImage
+from studio.asked.resolved import resolve
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane
@@ -40,7 +41,12 @@ def asked(**fields: object) -> Inpaint:
 
 def masked_lane(components: Components, request: Inpaint) -> Lane:
     return start_lane(
-        components, request, seed=SEED, conditioning=conditioning(components), picture=start(), mask=mask()
+        components,
+        resolve(request, components.suits),
+        seed=SEED,
+        conditioning=conditioning(components),
+        picture=start(),
+        mask=mask(),
     )
 
 
@@ -203,7 +209,13 @@ def test_a_variation_lies_between_two_seeds_and_its_ends_are_they(components: Co
 
     def first(variation: Variation | None) -> torch.Tensor:
         request = TextToImage(prompt="", scheduler="euler", num_inference_steps=STEPS)
-        lane = start_lane(components, request, seed=1, conditioning=conditioning(components), variation=variation)
+        lane = start_lane(
+            components,
+            resolve(request, components.suits),
+            seed=1,
+            conditioning=conditioning(components),
+            variation=variation,
+        )
         return lane.latents
 
     assert torch.equal(first(None), first(Variation(2, 0.0)))

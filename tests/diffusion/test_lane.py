@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from studio.asked.requests import SCHEDULERS, ImageToImage, TextToImage, steps_run
+from studio.asked.resolved import resolve
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane
@@ -30,7 +31,9 @@ def lane_for(components: Components, request: TextToImage, seed: int, picture: I
         num_steps=steps,
         guidance_scale=request.guidance_scale,
     )
-    return start_lane(components, request, seed=seed, conditioning=conditioning, picture=picture)
+    return start_lane(
+        components, resolve(request, components.suits), seed=seed, conditioning=conditioning, picture=picture
+    )
 
 
 @torch.inference_mode()

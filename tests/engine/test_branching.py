@@ -12,6 +12,7 @@ from studio.answered.engine import UnknownJob
 from studio.answered.events import Finished
 from studio.asked.branch import Branch
 from studio.asked.requests import ImageToImage, InvalidRequest, Request
+from studio.asked.resolved import Suits, resolve
 from studio.engine.engine import DiffusionEngine
 from tests.engine.conftest import ask, outcome, pixels
 from tests.engine.test_answers import png
@@ -183,7 +184,7 @@ def test_what_no_scheduler_can_do_is_refused(engine: DiffusionEngine) -> None:
 
     samples = [evaluation(k, prediction_type="sample") for k in range(3)]
     with pytest.raises(InvalidRequest, match=r"scheduler: Euler is not allowed\. Allowed: for a checkpoint"):
-        fork("a", 0, Branch(evaluation=1, scheduler="euler"), ImageRecipe(ask()), samples)
+        fork("a", 0, Branch(evaluation=1, scheduler="euler"), ImageRecipe(resolve(ask(), Suits())), samples)
 
 
 def test_a_run_from_a_picture_is_rewound_after_its_end(engine: DiffusionEngine) -> None:

@@ -17,7 +17,7 @@ import torch
 
 from studio.answered.engine import Answer, Refused
 from studio.asked.questions import Decoded, Heads, LookAgain, SelfAttention
-from studio.asked.requests import ImageToImage, InvalidRequest, Problem, shown, steps_run
+from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.diffusion import vae
 from studio.diffusion.attention import CROSS, FINE_PLACES, SELF, attentions, merged, observed, observed_heads
 from studio.diffusion.components import Components
@@ -131,15 +131,12 @@ def _heads(
     known = [name for name, _ in attentions(components.unet) if name.endswith(CROSS)]
     if question.layer not in known:
         raise InvalidRequest(Problem("layer", shown(question.layer), f"one of {', '.join(known)}"))
-    request = fork.recipe.request
-    steps = request.num_inference_steps
-    if isinstance(request, ImageToImage):
-        steps = steps_run(steps, request.strength)
+    resolved = fork.recipe.resolved
     lane = lane_of(fork)
     call = lane.call()
     yield
     with tokenizer_lock:
-        table = token_table(components, request.prompt, steps)
+        table = token_table(components, resolved.request.prompt, resolved.steps)
     text, rows = rows_at(table, call.prompt_embeds.shape[1] // 77, fork.left.step)
     row, size = _again(call)
     with observed_heads(components.unet, question.layer, row, size) as seen:

@@ -9,14 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from studio.asked.requests import (
-    SCHEDULERS,
-    ImageToImage,
-    NoiseScheduleName,
-    TextToImage,
-    resolve_noise_schedule,
-    steps_run,
-)
+from studio.asked.requests import SCHEDULERS, NoiseScheduleName, resolve_noise_schedule
 from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, merged, token_rows
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation
@@ -108,23 +101,17 @@ def fast_decoder(components: Components) -> tuple[Array, Array] | None:
 
 def recipe(run: Run, image: int, turns: Mapping[int, Turn]) -> ImageRecipe:
     """What a branch of one image of a run begins with. `turns` are its lane's."""
-    variation = run.variation(image)
-    request = replace(
-        run.request,
-        seed=run.seeds[image],
-        num_images_per_prompt=1,
-        variation_seed=variation.seed if variation is not None else run.request.variation_seed,
-    )
+    resolved = run.resolved.of_image(image)
     fork = run.job.fork
     if fork is None:
-        return ImageRecipe(request, run.start, run.job.attention)
-    return ImageRecipe(request, run.start, run.job.attention, fork.renoised, fork.poked, dict(turns), fork.began)
+        return ImageRecipe(resolved, run.start, run.job.attention)
+    return ImageRecipe(resolved, run.start, run.job.attention, fork.renoised, fork.poked, dict(turns), fork.began)
 
 
 def schedulers(run: Run, turns: Mapping[int, Turn]) -> list[dict[str, object]]:
     """Which scheduler made which evaluations of an image: the first ones, and from each turn on another."""
     fork = run.job.fork
-    began = fork.began if fork is not None else (run.request.scheduler, run.request.noise_schedule)
+    began = fork.began if fork is not None else (run.resolved.scheduler, run.resolved.noise_schedule)
     spaced: NoiseScheduleName | None = resolve_noise_schedule(*began)
     taken = [(0, began[0], spaced), *((k, turns[k].scheduler, turns[k].noise_schedule) for k in sorted(turns))]
     return [
@@ -147,37 +134,32 @@ def _plain(config: Mapping[str, object]) -> dict[str, object]:
 def _second_pass(run: Run) -> dict[str, object] | None:
     """Of a picture that is made twice, what its second pass makes: it is not recorded, since a recording has one size,
     and one request that can be branched from."""
-    request = run.request
-    hires = request.hires if isinstance(request, TextToImage) else None
-    if hires is None:
+    second = run.resolved.second_pass
+    if second is None:
         return None
-    largest = run.largest()
-    steps = steps_run(hires.num_inference_steps, hires.strength)
-    return {"width": largest.width, "height": largest.height, "steps": steps, "strength": hires.strength}
+    return {"width": second.width, "height": second.height, "steps": second.steps, "strength": second.strength}
 
 
 def run_facts(run: Run, components: Components) -> dict[str, object]:
     """What the header of a recording says of the whole run, JSON-able. The caller holds the tokenizer."""
-    request = run.request
-    steps = request.num_inference_steps
-    if isinstance(request, ImageToImage):
-        steps = steps_run(steps, request.strength)
+    resolved = run.resolved
+    request, steps = resolved.request, resolved.steps
     tokens = {"prompt": token_table(components, request.prompt, steps)}
-    if components.branches(request.guidance_scale) == 2:
+    if components.branches(resolved.guidance_scale) == 2:
         tokens["negative_prompt"] = token_table(components, request.negative_prompt, steps)
     return {
         "format": 2,
         "total": run.total,
         "steps": steps,
-        "width": request.width,
-        "height": request.height,
+        "width": resolved.width,
+        "height": resolved.height,
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
-        "guidance_scale": request.guidance_scale,
-        "scheduler": request.scheduler,
-        "scheduler_label": SCHEDULERS[request.scheduler].label,
-        "noise_schedule": resolve_noise_schedule(request.scheduler, request.noise_schedule),
-        "adds_noise": SCHEDULERS[request.scheduler].adds_noise,
+        "guidance_scale": resolved.guidance_scale,
+        "scheduler": resolved.scheduler,
+        "scheduler_label": SCHEDULERS[resolved.scheduler].label,
+        "noise_schedule": resolved.noise_schedule,
+        "adds_noise": SCHEDULERS[resolved.scheduler].adds_noise,
         "checkpoint": request.checkpoint,
         "second_pass": _second_pass(run),
         "exact": run.exact,

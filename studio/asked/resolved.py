@@ -1,0 +1,150 @@
+"""What is run: a request with everything decided that it may leave open, as one value in which nothing is None.
+
+A request says what is asked; `resolve` turns it into what a checkpoint runs. Plain data: no torch, no page, no disk.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+from studio.asked.requests import (
+    RANDOM_SEEDS,
+    HiresUpscalerName,
+    ImageToImage,
+    Inpaint,
+    NoiseScheduleName,
+    Request,
+    ResizeModeName,
+    SchedulerName,
+    TextToImage,
+    resolve_noise_schedule,
+    steps_run,
+)
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suits:
+    """What suits a checkpoint: the values of the fields that a request may leave to it."""
+
+    width: int = 512
+    height: int = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What is run. `width` and `height` are the size that the model makes, in pixels. `strength` is 1 for words alone.
+    `noise_schedule` is the one that runs, never "automatic".
+
+    `request` is what was asked with its open fields filled in, so that asking it again gives the same pictures. A
+    masked one keeps the size that was asked for, since the model may be given a part of the picture only. `seeds` has
+    one for each image, and `variation_seeds` too, or none where no variations are asked for.
+    """
+
+    request: Request
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: SchedulerName
+    noise_schedule: NoiseScheduleName
+    strength: float
+    seeds: tuple[int, ...]
+    variation_seeds: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels."""
+        return self.width, self.height
+
+    @property
+    def steps(self) -> int:
+        """The steps of the scheduler that run: from a picture only the last int(n * strength)."""
+        return steps_run(self.num_inference_steps, self.strength)
+
+    @property
+    def resize_mode(self) -> ResizeModeName:
+        """How a picture is brought to the size that is made; a ControlNet's map follows it."""
+        return self.request.resize_mode if isinstance(self.request, ImageToImage) else "crop"
+
+    @property
+    def hires_upscaler(self) -> HiresUpscalerName:
+        """How a picture that is made twice is scaled up in between."""
+        return self.request.hires_upscaler if isinstance(self.request, TextToImage) else "lanczos"
+
+    @property
+    def second_pass(self) -> Resolved | None:
+        """The second pass of a picture that is made twice, as a run from a picture; None where there is none."""
+        hires = self.request.hires if isinstance(self.request, TextToImage) else None
+        if hires is None:
+            return None
+        shared = {f.name: getattr(self.request, f.name) for f in fields(ImageToImage) if hasattr(self.request, f.name)}
+        width, height = hires.size(self.width, self.height)
+        shared |= {"width": width, "height": height, "num_inference_steps": hires.num_inference_steps}
+        request = ImageToImage(**shared, image=b"the first pass", strength=hires.strength)
+        return replace(
+            self,
+            request=request,
+            width=width,
+            height=height,
+            num_inference_steps=hires.num_inference_steps,
+            strength=hires.strength,
+        )
+
+    @property
+    def largest(self) -> Resolved:
+        """The pass with the largest picture."""
+        return self.second_pass or self
+
+    def with_scheduler(self, scheduler: SchedulerName, noise_schedule: NoiseScheduleName) -> Resolved:
+        """The same run by another scheduler."""
+        spaced = resolve_noise_schedule(scheduler, noise_schedule)
+        return replace(self, scheduler=scheduler, noise_schedule=spaced)
+
+    def of_image(self, image: int) -> Resolved:
+        """The run of one of its images alone."""
+        variations = self.variation_seeds[image : image + 1]
+        request = replace(
+            self.request,
+            seed=self.seeds[image],
+            num_images_per_prompt=1,
+            variation_seed=variations[0] if variations else self.request.variation_seed,
+        )
+        return replace(self, request=request, seeds=(self.seeds[image],), variation_seeds=variations)
+
+
+def resolve(
+    request: Request,
+    suits: Suits,
+    *,
+    size: Size | None = None,
+    exact: bool = False,
+    random_seed: Callable[[], int] = lambda: secrets.randbelow(RANDOM_SEEDS),
+) -> Resolved:
+    """Decide everything that a request leaves open. `size`: of the picture that the model is given, for a run from one;
+    without it what was asked, or what suits. `exact`: its lanes run alone, also where that was not asked."""
+    width, height = size or (request.width or suits.width, request.height or suits.height)
+    seed = random_seed() if request.seed is None else request.seed
+    images = range(request.num_images_per_prompt)
+    variations: tuple[int, ...] = ()
+    if request.variation_strength > 0:
+        first = random_seed() if request.variation_seed is None else request.variation_seed
+        variations = tuple(first + k for k in images)
+    request = replace(request, exact=request.exact or exact)
+    if not isinstance(request, Inpaint):
+        request = replace(request, width=width, height=height)
+    return Resolved(
+        request=request,
+        width=width,
+        height=height,
+        num_inference_steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+        scheduler=request.scheduler,
+        noise_schedule=resolve_noise_schedule(request.scheduler, request.noise_schedule),
+        strength=request.strength if isinstance(request, ImageToImage) else 1.0,
+        seeds=tuple(seed if variations else seed + k for k in images),
+        variation_seeds=variations,
+    )
