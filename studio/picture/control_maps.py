@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from studio.asked.requests import InvalidRequest, PreprocessorName, Problem, Request, ResizeModeName
-from studio.picture.decode import read_picture
+from studio.picture.decode import read_layer, read_picture
 from studio.picture.framing import Size, Start, framed, part_of
+from studio.picture.masks import BLACK_BELOW
 
 # The thresholds of most pictures that ControlNets for Canny edges were trained on, in Sobel's units (Canny 1986).
 CANNY_LOW, CANNY_HIGH = 100, 200
@@ -53,16 +54,31 @@ def control_pictures(request: Request) -> tuple[ControlPicture, ...]:
     found = []
     for number, control in enumerate(request.controls, start=1):
         try:
-            found.append(ControlPicture(read_picture(control.image), control.preprocessor))
+            found.append(ControlPicture(_read(control.image, control.preprocessor), control.preprocessor))
         except InvalidRequest as error:
             problems = (Problem("controls", f"{p.value} in control {number}", p.allowed) for p in error.problems)
             raise InvalidRequest(*problems) from None
     return tuple(found)
 
 
+def _read(data: bytes, preprocessor: PreprocessorName) -> Image.Image:
+    """A control's picture, RGB. Transparent ground is white paper under a picture, and black, where nothing is drawn,
+    under a finished map. Raises InvalidRequest."""
+    if preprocessor != "none":
+        return read_picture(data)
+    layer = read_layer(data)
+    shades = Image.alpha_composite(Image.new("RGBA", layer.size, "black"), layer).convert("RGB")
+    opacity = layer.getchannel("A").getextrema()
+    if opacity[0] < 128 <= opacity[1] and max(high for _, high in shades.getextrema()) < BLACK_BELOW:
+        value = "a map of black strokes on transparent ground, of which nothing is left on black,"
+        allowed = "light strokes on black or on transparent ground; the preprocessor Scribble reads dark ones"
+        raise InvalidRequest(Problem("controls", value, allowed))
+    return shades
+
+
 def preview(image: bytes, preprocessor: PreprocessorName) -> bytes:
     """The map of a picture's file, a PNG of at most PREVIEW_SIDE pixels a side. Raises InvalidRequest."""
-    picture = read_picture(image)
+    picture = _read(image, preprocessor)
     picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
     encoded = io.BytesIO()
     PREPROCESSORS[preprocessor](picture).save(encoded, "PNG")

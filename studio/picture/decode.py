@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 from PIL import Image
 
@@ -63,13 +64,23 @@ _BROKEN = (
 )  # fmt: skip
 
 
-def read_picture(data: bytes) -> Image.Image:
-    """Decode an uploaded picture: RGB, 8 bits, upright, first frame, transparency over white, without any metadata.
+def read_picture(data: bytes, ground: str = "white") -> Image.Image:
+    """Decode an uploaded picture: RGB, 8 bits, upright, first frame, transparency over `ground`, without any metadata.
 
     The format is told by the bytes. 16-bit values are scaled (v / 257), not cut. A JPEG of 25 to 50 million pixels
     comes at half its size. Raises InvalidRequest with a Problem of the field `image`; nothing is decoded before
     the size that the header states has been found acceptable.
     """
+    return _decoded(data, lambda image: _to_rgb(image, ground))
+
+
+def read_layer(data: bytes) -> Image.Image:
+    """Decode a drawing that may lie on transparent ground, by the same rules: RGBA, opaque where the file has no
+    transparency. Raises InvalidRequest with a Problem of the field `image`."""
+    return _decoded(data, lambda image: image.convert("RGBA") if _has_alpha(image) else _to_rgb(image).convert("RGBA"))
+
+
+def _decoded(data: bytes, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     if not data:
         raise _refused("an empty file")
     if len(data) > MAX_IMAGE_BYTES:
@@ -93,7 +104,7 @@ def read_picture(data: bytes) -> Image.Image:
             image.load()
         except _BROKEN:
             raise _refused(f"a broken or cut-off {image.format} file") from None
-        upright = _upright(_to_rgb(image), orientation)
+        upright = _upright(convert(image), orientation)
     upright.info = {}
     return upright
 
@@ -118,14 +129,17 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+
+
+def _to_rgb(image: Image.Image, ground: str = "white") -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own convert would clip it to white
         grey = image.convert("I").point(lambda value: value * (1 / 257) + 0.5)
         return grey.convert("L").convert("RGB")
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+    if _has_alpha(image):
         pixels = image.convert("RGBA")
-        white = Image.new("RGBA", pixels.size, "white")
-        return Image.alpha_composite(white, pixels).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", pixels.size, ground), pixels).convert("RGB")
     return image.convert("RGB")
 
 

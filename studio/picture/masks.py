@@ -6,21 +6,23 @@ Pillow and NumPy only. A mask is hard, 0 or 255; soft is only the fade by which 
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from studio.asked.requests import InvalidRequest, Problem
-from studio.picture.decode import read_picture
+from studio.picture.decode import read_layer
 
 MAX_ASPECT_ERROR = 0.02  # of a mask's aspect against its picture's: what rounding to a smaller drawing costs
+BLACK_BELOW = 32  # of 255: what is black in a mask that is drawn in black and white on transparent ground
 
 
 def read_mask(data: bytes, size: tuple[int, int]) -> Image.Image:
     """An uploaded or drawn mask at its picture's size, decoded by the rules for pictures. Light is white, from 128 on.
 
-    Raises InvalidRequest with a Problem of the field `mask`.
+    On transparent ground the strokes are the mask, whatever their colour; transparent is not painted. Raises
+    InvalidRequest with a Problem of the field `mask`.
     """
     try:
-        mask = read_picture(data).convert("L")
+        mask = _painted(read_layer(data))
     except InvalidRequest as error:
         raise InvalidRequest(*(Problem("mask", p.value, p.allowed) for p in error.problems)) from None
     aspects = mask.width / mask.height, size[0] / size[1]
@@ -28,6 +30,19 @@ def read_mask(data: bytes, size: tuple[int, int]) -> Image.Image:
         value = f"a mask of {mask.width}x{mask.height} pixels"
         raise InvalidRequest(Problem("mask", value, f"a mask of the picture's shape, {size[0]}x{size[1]} pixels"))
     return resized(mask, size)
+
+
+def _painted(drawing: Image.Image) -> Image.Image:
+    """RGBA => L: how far each pixel is painted."""
+    alpha = drawing.getchannel("A")
+    light = drawing.convert("RGB").convert("L")
+    opaque = np.asarray(alpha) >= 128
+    if opaque.all():
+        return light
+    values = np.asarray(light)[opaque]
+    # A drawing in black and white that has transparent ground around it says by its light what is painted.
+    black_and_white = bool((values < BLACK_BELOW).any() and (values >= 128).any())
+    return ImageChops.multiply(light, alpha) if black_and_white else alpha
 
 
 def resized(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
