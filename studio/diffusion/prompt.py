@@ -420,7 +420,7 @@ def _encode(components: Components, chunks: Sequence[Chunk], length: int) -> _En
         found.append(apply_weights(embeds, torch.tensor(weights, device=embeds.device)))
     joined = torch.cat(found, dim=-1).to(components.dtype)
     if not bool(torch.isfinite(joined).all()):
-        raise NotFinite("the prompt's embeddings hold values that are not numbers")
+        raise NotFinite("the prompt's embeddings hold values that are not numbers", "text encoder")
     return _Encoded(joined.reshape(1, -1, joined.shape[-1]), pooled)
 
 

@@ -23,6 +23,7 @@ import torch
 from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
 from studio.asked.requests import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
+from studio.diffusion.ancestral import mend_ancestral_steps
 from studio.diffusion.components import AYS_SIGMAS, FamilyName
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -432,6 +433,7 @@ def _schedule_of(
     if name == "pndm":
         return _pndm_schedule(scheduler, num_inference_steps, strength, seed)
     order = kind.order
+    mend_ancestral_steps(scheduler, name)
     steps = (len(scheduler.timesteps) + order - 1) // order
     begin = (steps - steps_run(steps, strength)) * order
     if hasattr(scheduler, "set_begin_index"):

@@ -6,7 +6,7 @@ Pixels are (B, 3, H, W) in [-1, 1]; latents are (B, C, H/8, W/8) at the U-Net's 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,11 +15,18 @@ from PIL import Image
 
 from studio.diffusion.components import Components
 
+Part = Literal["text encoder", "model", "scheduler", "vae"]
+
 
 class NotFinite(ArithmeticError):
-    """A tensor that becomes a picture holds NaN or infinity. `damaged` names the weight that does too, if one does."""
+    """A tensor that becomes a picture holds NaN or infinity. `part` is whose answer it is; `damaged` names the weight
+    that does too, if one does."""
 
     damaged: str = ""
+
+    def __init__(self, message: str, part: Part) -> None:
+        super().__init__(message)
+        self.part = part
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
@@ -63,7 +70,7 @@ def decode(components: Components, latents: torch.Tensor) -> torch.Tensor:
         _stay_in_float32(components)
         pixels = vae.decode(scaled.float(), return_dict=False)[0]
     if not is_finite(pixels):
-        raise NotFinite("the decoded picture holds values that are not numbers")
+        raise NotFinite("the decoded picture holds values that are not numbers", "vae")
     return pixels
 
 

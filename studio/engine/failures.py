@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 from studio.answered.engine import Refused
 from studio.answered.events import Failed, FailureKind
-from studio.asked.requests import InvalidRequest
+from studio.asked.requests import SCHEDULERS, InvalidRequest
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.manager import DoesNotFit
-from studio.diffusion.vae import NotFinite
+from studio.diffusion.lane import Evaluation, Lane
+from studio.diffusion.vae import NotFinite, is_finite
 from studio.engine.device import Device
 from studio.engine.jobs import Job
 from studio.picture.gallery import SaveFailed
@@ -33,6 +34,17 @@ def ending(job: Job, fail: Callable[[Job, Exception], None]) -> Iterator[None]:
         raise
     except Exception as error:
         fail(job, error)
+
+
+def check_finite(lane: Lane, evaluation: Evaluation) -> None:
+    """Raise NotFinite, naming the part at fault, where an evaluation has left the range of numbers. Where the model's
+    answer itself is finite, it is the scheduler."""
+    if is_finite(lane.latents) and is_finite(evaluation.denoised):
+        return
+    place = f"evaluation {evaluation.index + 1} of {evaluation.total}"
+    if not is_finite(evaluation.outputs):
+        raise NotFinite(place, "model")
+    raise NotFinite(f"{place} by {SCHEDULERS[lane.schedule.name].label}", "scheduler")
 
 
 def failed(
@@ -71,14 +83,33 @@ def _explained(
             "Get the file again, or choose another checkpoint."
         )
     if isinstance(error, NotFinite):
-        return "not_finite", (
-            "The model's answer was not a number, so there is no picture. Lower the guidance, choose another "
-            "scheduler, or start the studio with --dtype fp32."
-        )
+        return "not_finite", _no_number(error)
     return "internal", (
         "Something went wrong in the studio while this picture was made. Try again; if it happens again, the log has "
         "the cause under the error id."
     )
+
+
+def _no_number(error: NotFinite) -> str:
+    """Whose values are not numbers, and what to do."""
+    return {
+        "text encoder": (
+            "The text encoder's answer to the prompt was not a number, so there is no picture. Lower the weights in "
+            "the prompt and those of its LoRAs, or start the studio with --dtype fp32."
+        ),
+        "model": (
+            "The model's answer was not a number, so there is no picture. Lower the guidance, choose another "
+            "scheduler, or start the studio with --dtype fp32."
+        ),
+        "scheduler": (
+            f"The model's answers were finite, but the scheduler left the range of numbers in {error}, so "
+            "there is no picture. Choose another scheduler, noise schedule or number of steps, or lower the guidance."
+        ),
+        "vae": (
+            "The picture that the VAE decoded was not of numbers, so there is no picture. Choose another VAE on the "
+            "Models tab, lower the guidance, or start the studio with --dtype fp32."
+        ),
+    }[error.part]
 
 
 def refused(error: Exception, device: Device) -> Exception:

@@ -371,8 +371,7 @@ class Worker:
         for running, rows_of_lane in zip(asked, answer.split([len(c.sample) for c in calls])):
             with failures.ending(running.run.job, self._fail):
                 evaluation = running.lane.advance(rows_of_lane)
-                if not vae.is_finite(running.lane.latents) or not vae.is_finite(evaluation.denoised):
-                    raise vae.NotFinite(f"evaluation {evaluation.index + 1} of {evaluation.total}")
+                failures.check_finite(running.lane, evaluation)
                 advanced.append((running, evaluation))
         self._show(advanced, seconds, rows)
         taken = time.perf_counter() - began

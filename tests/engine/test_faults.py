@@ -159,6 +159,21 @@ def test_a_model_that_answers_no_number_never_makes_a_picture(
     assert "--dtype fp32" in last.message
 
 
+def test_a_scheduler_that_leaves_the_range_of_numbers_is_named_and_not_the_model(
+    engine: DiffusionEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = calls._real
+    with monkeypatch.context() as patch:
+        patch.setattr(calls, "_real", lambda *asked: real(*asked) * 0 + 3e38)  # finite, and times sigma it is not
+        last = run(engine, ask(scheduler="euler", guidance_scale=1.0))[-1]
+    assert isinstance(last, Failed)
+    assert last.kind == "not_finite"
+    assert "Euler" in last.message
+    assert "evaluation 1 of" in last.message
+    assert "--dtype" not in last.message
+    finish(engine, ask(seed=2))
+
+
 def test_prompt_scheduling_beyond_all_measure_is_the_visitors_error(engine: DiffusionEngine) -> None:
     prompt = " ".join(f"[x:y:{k}]" for k in range(1, 150)) + "red fox snow " * 500
     last = run(engine, ask(prompt=prompt, num_inference_steps=150))[-1]
@@ -186,13 +201,14 @@ def test_only_the_sick_lane_of_a_shared_call_fails(
 
 def test_a_vae_that_answers_no_number_is_told(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     def sick(*_: Any) -> torch.Tensor:
-        raise vae.NotFinite("the decoded picture holds values that are not numbers")
+        raise vae.NotFinite("the decoded picture holds values that are not numbers", "vae")
 
     with monkeypatch.context() as patch:
         patch.setattr(vae, "decode", sick)
         last = run(engine, ask())[-1]
     assert isinstance(last, Failed)
     assert last.kind == "not_finite"
+    assert "VAE" in last.message
     finish(engine, ask())
 
 

@@ -227,7 +227,7 @@ def fails(error: Exception) -> Callable[..., Any]:
     return failing
 
 
-@pytest.mark.parametrize("error", [RuntimeError("cudnn"), vae.NotFinite("nan"), torch.OutOfMemoryError("CUDA")])
+@pytest.mark.parametrize("error", [RuntimeError("cudnn"), vae.NotFinite("nan", "vae"), torch.OutOfMemoryError("CUDA")])
 def test_a_vae_that_cannot_be_fitted_costs_only_the_preview(
     components: Components, entries: dict[str, Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

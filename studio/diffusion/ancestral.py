@@ -1,0 +1,62 @@
+"""The ancestral step of Euler a and DPM2 a, made right where float32 loses it.
+
+A step from sigma to the next one goes down to sigma_down = next^2 / sigma, and fresh noise of sigma_up brings it back
+to the next one: next^2 = sigma_down^2 + sigma_up^2. diffusers takes sigma_down from the difference of the two squares.
+Where a step is very long (20,000 down to 3, as few steps over `squaredcos_cap_v2` betas have it) they agree in every
+bit of float32, and what is left is 0, or the root of something below it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from studio.asked.requests import SchedulerName
+
+MAX_ERROR = 0.1  # relative, of sigma_down: up to there the steps are diffusers' own, bit for bit
+
+
+def mend_ancestral_steps(scheduler: Any, name: SchedulerName) -> None:
+    """Give a scheduler whose timesteps are set exact ancestral steps, if float32 has lost one of them."""
+    if name == "euler_a":
+        sigmas = scheduler.sigmas
+        if _lost(sigmas[:-1], _down(sigmas[:-1], sigmas[1:])).any():
+            scheduler.sigmas = sigmas.double()  # `step` computes in the precision it finds here
+    elif name == "dpm2_a":
+        _mend_dpm2_a(scheduler)
+
+
+def _mend_dpm2_a(scheduler: Any) -> None:
+    """Its lists hold the first value once, each further one twice, and a closing 0 once more."""
+    sigmas = torch.cat([scheduler.sigmas[:1], scheduler.sigmas[1:-1:2]])  # of n steps, and 0
+    sigma, following = sigmas[:-1].double(), sigmas[1:].double()
+    theirs = torch.cat([scheduler.sigmas_down[:1], scheduler.sigmas_down[1:-1:2]])[:-1]
+    lost = _lost(sigmas[:-1], theirs)
+    if not lost.any():
+        return
+    down = following**2 / sigma
+    up = (following**2 - down**2).clamp(min=0).sqrt()
+    middle = (sigma * down).sqrt()
+    for step in torch.nonzero(lost).flatten().tolist():
+        places = [0] if step == 0 else [2 * step - 1, 2 * step]
+        timestep = scheduler._sigma_to_t(np.array([float(middle[step])]), scheduler.log_sigmas.cpu().numpy())[0]
+        for place in places:
+            scheduler.sigmas_down[place] = down[step]
+            scheduler.sigmas_up[place] = up[step]
+            scheduler.sigmas_interpol[place] = middle[step]
+        scheduler.timesteps[2 * step + 1] = float(timestep)
+
+
+def _down(sigma: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    """sigma_down as diffusers computes it."""
+    up = (following**2 * (sigma**2 - following**2) / sigma**2) ** 0.5
+    return (following**2 - up**2) ** 0.5
+
+
+def _lost(sigmas: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+    """Which steps, but the last one to 0, have no sigma_down in float32 that is near the exact one."""
+    exact = sigmas[1:].double() ** 2 / sigmas[:-1].double()
+    near = (down[:-1].double() / exact - 1).abs() <= MAX_ERROR
+    return torch.cat([~near, torch.zeros(1, dtype=torch.bool)])
