@@ -379,6 +379,20 @@ class Surface:
         """The same surface with the seed decided: every cell starts from the same noise unless the seed is an axis."""
         return dataclasses.replace(self, base=dataclasses.replace(self.base, seed=seed))
 
+    def with_names(self, names: Mapping[str, str], controls: tuple[Control, ...]) -> Surface:
+        """The same surface with other names for its checkpoints, and these controls, which differ in names alone."""
+        base = dataclasses.replace(
+            self.base, checkpoint=names.get(self.base.checkpoint, self.base.checkpoint), controls=controls
+        )
+        x, y = (
+            dataclasses.replace(axis, values=tuple(names.get(str(value), value) for value in axis.values))
+            if axis is not None and axis.field == "checkpoint"
+            else axis
+            for axis in (self.x, self.y)
+        )
+        assert x is not None
+        return dataclasses.replace(self, base=base, x=x, y=y)
+
     def without_pictures(self) -> Surface:
         """A copy that has forgotten the pictures its cells are made from, for the record of a surface that is over."""
         if not isinstance(self.base, ImageToImage) and not self.base.controls:

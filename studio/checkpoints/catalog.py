@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from studio.answered.models import Checkpoint, PredictionName
+from studio.asked.names import composed, short_names
 from studio.checkpoints import facts
 from studio.checkpoints.facts import Facts
-from studio.checkpoints.folders import Found, walk
+from studio.checkpoints.folders import Found, now, walk
 from studio.checkpoints.memo import FOLDER, Memo
 
 BUILT_IN = "small-world-128"
-LISTING_VERSION = 5  # of the facts; a number higher when `inspect` tells more than it did
+LISTING_VERSION = 6  # of the facts; a number higher when `inspect` tells more than it did
 SECONDS = 5.0  # the folders are walked anew after this, when somebody asks
 # Families whose U-Nets work on the latents of one kind of VAE.
 LATENT_SPACES = (("SD 1", "SD 2"), ("SDXL", "SDXL refiner"))
@@ -45,6 +46,11 @@ class Entry:
         return self.found.path
 
     @property
+    def called(self) -> tuple[str, ...]:
+        """What it is called with all its folders from the models folder on, without and with its file's ending."""
+        return _called(self.found)
+
+    @property
     def usable(self) -> bool:
         """Whether it is a checkpoint that can be run."""
         return self.facts.kind == "checkpoint" and self.facts.state == "usable" and not self.problem
@@ -63,9 +69,9 @@ class Entry:
         return self.facts.family == checkpoint.facts.family
 
     @property
-    def identity(self) -> tuple[str, int, int]:
-        """What changes when the file or one of the folder's weights changes."""
-        return self.found.key, self.found.size, self.found.mtime_ns
+    def identity(self) -> Hashable:
+        """What changes when the file or one of the folder's weights changes or is replaced."""
+        return self.found.key, self.found.size, self.found.mtime_ns, self.found.changed_ns
 
     @property
     def made_of(self) -> Hashable:
@@ -126,6 +132,19 @@ class Catalog:
         """The line with this id."""
         return next((entry for entry in self.entries() if entry.id == model_id), None)
 
+    def latest(self, entry: Entry) -> Entry | None:
+        """The line of the same file as it is on disk at this moment, with the VAE that is chosen for it now; None when
+        the file is gone. Walks the folders only where one of them has changed since the last walk."""
+        for refresh in (False, True):
+            listed = next((e for e in self.entries(refresh=refresh) if e.id == entry.id), None)
+            if listed is not None and self._as_on_disk(listed):
+                return listed
+        return listed
+
+    def _as_on_disk(self, entry: Entry) -> bool:
+        same = now(entry.found, self._models_dirs) == entry.found
+        return same and (entry.vae is None or now(entry.vae.found, self._models_dirs) == entry.vae.found)
+
     def note(self, entry: Entry) -> str:
         """What the owner wrote about it."""
         return str((self._notes.get(entry.found.key) or {}).get("note", ""))
@@ -149,7 +168,7 @@ class Catalog:
         lines: list[tuple[Found, Facts]] = []
         new: dict[str, object] = {}
         for found in walk(self._models_dirs, BUILT_IN):
-            stamp = (found.size, found.mtime_ns, found.outside, found.kind)
+            stamp = (found.size, found.mtime_ns, found.changed_ns, found.outside, found.kind)
             told = self._known(found.key, stamp)
             if told is None:
                 told = self._read(found)
@@ -159,8 +178,8 @@ class Catalog:
         gone = frozenset(self._listing.keys() - {found.key for found, _ in lines})
         self._listing.update(new, drop=gone)
         lines.sort(key=lambda line: _ORDER[line[1].kind])  # stable: the walk's order within a kind
-        names: set[tuple[str | None, str]] = set()
-        entries = [self._entry(found, told, names) for found, told in lines]
+        names = _names(lines)
+        entries = [self._entry(found, told, name) for (found, told), name in zip(lines, names)]
         by_key = {entry.found.key: entry for entry in entries}
         return tuple(self._with_vae(entry, by_key) for entry in entries)
 
@@ -187,15 +206,10 @@ class Catalog:
         except (KeyError, TypeError):  # written by hand, or by another studio
             return None
 
-    def _entry(self, found: Found, told: Facts, names: set[tuple[str | None, str]]) -> Entry:
-        stem = found.path.name if found.is_folder else found.path.stem
-        name, copies = stem, 1
-        while (told.kind, name) in names:
-            copies += 1
-            name = f"{stem} ({copies})"
-        names.add((told.kind, name))
-        model_id = hashlib.sha256(found.key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        label = (told.label or stem) + (f" ({copies})" if copies > 1 else "")
+    def _entry(self, found: Found, told: Facts, name: str) -> Entry:
+        label = told.label or name
+        if "/" in name and told.label:  # another file has the same short name, and may have the same title
+            label = f"{told.label} ({name})"
         checkpoint = Checkpoint(
             name=name,
             label=label,
@@ -213,12 +227,42 @@ class Catalog:
             vocabulary=told.vocabulary,
             note=told.note,
         )
-        return Entry(model_id, name, found, told, checkpoint)
+        return Entry(_id(found), name, found, told, checkpoint)
 
 
 def memory_folder(models_dirs: Sequence[Path]) -> Path | None:
     """Where the studio remembers what it found out about models; None where there is no models folder."""
     return Path(models_dirs[0]) / FOLDER if models_dirs and Path(models_dirs[0]).is_dir() else None
+
+
+def _id(found: Found) -> str:
+    return hashlib.sha256(found.key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _called(found: Found) -> tuple[str, ...]:
+    name = found.path.name if found.is_folder else found.path.stem
+    return (f"{found.where}/{name}", *([] if found.is_folder else [f"{found.where}/{found.path.name}"]))
+
+
+def _names(lines: Sequence[tuple[Found, Facts]]) -> list[str]:
+    """A name for every line that no other of its kind has. Files that can be used have the shorter ones; the built-in
+    checkpoint has its own whatever lies beside it."""
+    built_in = next((found for found, _ in lines if _is_built_in(found)), None)
+    groups: dict[tuple[str | None, bool], list[int]] = {}
+    for index, (found, told) in enumerate(lines):
+        if found is not built_in:
+            groups.setdefault((told.kind, told.state == "usable"), []).append(index)
+    names = [BUILT_IN] * len(lines)
+    for (kind, usable), members in groups.items():
+        rivals = [] if usable else groups.get((kind, True), [])
+        around = [lines[k][0] for k in (*members, *rivals)]
+        if kind == "checkpoint" and built_in is not None:
+            around.append(built_in)
+        chosen = short_names(around, lambda f: _called(f)[0], lambda f: "" if f.is_folder else f.path.suffix)
+        for index, name in zip(members, chosen):
+            found = lines[index][0]  # the same path in two models folders of one name
+            names[index] = name or f"{composed(found.path.stem)} ({_id(found)[:6]})"
+    return names
 
 
 def _is_built_in(found: Found) -> bool:

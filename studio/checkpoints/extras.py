@@ -1,19 +1,22 @@
 """LoRA, embedding and ControlNet files of the models folders, by the names that prompts and requests call them, and the
-small VAE for previews; read when first asked for."""
+small VAE for previews; read when first asked for, and anew when the file has been replaced."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from studio.answered.models import ModelKind
 from studio.asked.lora_tags import LoraTag
+from studio.asked.names import split_at_names
 from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.embedding_file import load_embedding
 from studio.checkpoints.identify import FAMILY_LABELS
 from studio.checkpoints.inspect import BadCheckpoint
+from studio.checkpoints.lookup import matching, the_one
 from studio.checkpoints.lora_file import load_adapter
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.tiny_vae import load_tiny_vae
@@ -23,19 +26,19 @@ from studio.diffusion.lora import Adapter, Applied
 
 logger = logging.getLogger(__name__)
 
-KEPT = 16  # adapters on the device at once
+LOADED_ADAPTERS = 16  # on the device at once
 SCALING_FACTORS = {"sd1": 0.18215, "sdxl": 0.13025}  # what tells a family's latents from those of a VAE of its own
 
 
 class Extras:
-    """What prompts may name beside words. Holds what was read for one set of components, until `forget`."""
+    """What prompts and requests may name. Holds what was read for one set of components, until `forget`."""
 
     def __init__(self, catalog: Catalog, manager: ModelManager | None = None) -> None:
         """`manager` counts ControlNets, which are as large as half a checkpoint."""
         self._catalog = catalog
         self._manager = manager
-        self._adapters: dict[tuple[str, int, int], Adapter] = {}
-        self._embeddings: dict[tuple[str, int, int], Embedding] = {}
+        self._adapters: dict[Hashable, Adapter] = {}  # by the file's id and what changes with the file
+        self._embeddings: dict[Hashable, Embedding] = {}
 
     def forget(self) -> None:
         """Let go of everything, before the components go."""
@@ -45,55 +48,56 @@ class Extras:
             self._manager.leave()
 
     def applied(self, components: Components, tags: Sequence[LoraTag]) -> tuple[Applied, ...]:
-        """The adapters of a prompt's tags. Raises InvalidRequest for a name that no LoRA has, BadCheckpoint for one
-        that does not fit the components."""
-        found = []
+        """The adapters of a prompt's tags. Raises InvalidRequest for a name that no LoRA has, or several have;
+        BadCheckpoint for a LoRA that does not fit the components."""
+        family = FAMILY_LABELS[components.family]
+        adapters = []
         for tag in tags:
-            entry = next((e for e in self._of("lora") if tag.name.casefold() == e.name.casefold()), None)
-            if entry is None:
-                names = [e.name for e in self._of("lora")]
-                allowed = f"one of {', '.join(names[:20])}" if names else "none: there is no LoRA in the models folders"
-                raise InvalidRequest(Problem("prompt", f"the LoRA {shown(tag.name)}", allowed))
-            adapter = self._adapters.get(entry.identity)
-            if adapter is None:
-                while len(self._adapters) >= KEPT:
-                    self._adapters.pop(next(iter(self._adapters)))
-                adapter = self._adapters[entry.identity] = load_adapter(entry.path, components, entry.identity)
-            found.append(Applied(adapter, tag.unet_scale, tag.text_scale))
-        return tuple(found)
+            entry = self._named("lora", tag.name, field="prompt", what="LoRA", family=family)
+            adapters.append(Applied(self._adapter(entry, components), tag.unet_scale, tag.text_scale, tag.name))
+        return tuple(adapters)
+
+    def _adapter(self, entry: Entry, components: Components) -> Adapter:
+        adapter = self._adapters.get(entry.identity)
+        if adapter is None:
+            while len(self._adapters) >= LOADED_ADAPTERS:
+                self._adapters.pop(next(iter(self._adapters)))
+            adapter = self._adapters[entry.identity] = load_adapter(entry.path, components, entry.identity)
+        return adapter
 
     def has_controlnet(self, name: str) -> bool:
         """Whether it is on the device already."""
-        entry = self._controlnet_entry(name)
-        return entry is not None and self._manager is not None and self._manager.is_beside(entry)
+        try:
+            entry = self._named("controlnet", name, field="controls", what="ControlNet")
+        except InvalidRequest:
+            return False
+        return self._manager is not None and self._manager.is_beside(entry)
 
     def controlnet(self, components: Components, name: str) -> Any:
         """The ControlNet of this name, on the components' device. Raises InvalidRequest for a name that none has,
         BadCheckpoint for one that does not fit the components, DoesNotFit for one that is too large."""
-        entry = self._controlnet_entry(name)
-        if entry is None or self._manager is None:
-            allowed = "the name of an installed ControlNet"
-            raise InvalidRequest(Problem("controls", f"model {shown(name)}", allowed))
+        entry = self._named("controlnet", name, field="controls", what="ControlNet")
+        assert self._manager is not None
         return self._manager.beside(entry, lambda: load_controlnet(entry.path, components))
 
-    def _controlnet_entry(self, name: str) -> Entry | None:
-        return next((e for e in self._of("controlnet") if e.name == name), None)
+    def words(self, components: Components, texts: Sequence[str] = ()) -> EmbeddingFiles:
+        """The embeddings that prompts of these components may name. The files of those that `texts` name are looked at
+        anew."""
+        family = FAMILY_LABELS[components.family]
 
-    def words(self, components: Components) -> Shelf:
-        """The embeddings that prompts of these components may name."""
-        here = ("", FAMILY_LABELS[components.family])  # a word may be another family's embedding by chance
-        entries = {e.name: e for e in self._of("embedding") if e.facts.family in here}
-
-        def read(name: str) -> Embedding:
-            entry = entries[name]
+        def read(entry: Entry) -> Embedding:
             if entry.identity not in self._embeddings:
                 self._embeddings[entry.identity] = load_embedding(entry.path, components)
             return self._embeddings[entry.identity]
 
-        return Shelf({name: entry.identity for name, entry in entries.items()}, read)
+        files = EmbeddingFiles(self._catalog.entries(), family, read)
+        named = [e for text in texts for e in files.named_in(text)]
+        if any(self._catalog.latest(entry) is not entry for entry in named):
+            files = EmbeddingFiles(self._catalog.entries(), family, read)
+        return files
 
     def tiny_vae(self, components: Components) -> Any:
-        """The small VAE for previews that is made for these components, or None; a damaged one only costs the rung.
+        """The small VAE for previews that is made for these components, or None; a damaged one only costs its preview.
 
         A checkpoint with a latent space of its own, as the built-in one, has no use for those of the families.
         """
@@ -101,7 +105,9 @@ class Extras:
         if abs(components.vae.config.scaling_factor - SCALING_FACTORS[latents]) > 1e-6:
             return None
         family = FAMILY_LABELS[latents]
-        for entry in self._of("preview_decoder"):
+        for entry in self._catalog.entries():
+            if entry.facts.kind != "preview_decoder" or entry.facts.state == "refused":
+                continue
             words = entry.path.stem.lower()
             if entry.facts.family != family or "encoder" in words.replace("decoder", ""):
                 continue
@@ -111,31 +117,57 @@ class Extras:
                 logger.warning("The small VAE %s cannot be used", entry.name, exc_info=True)
         return None
 
-    def _of(self, kind: str) -> list[Entry]:
-        return [e for e in self._catalog.entries() if e.facts.kind == kind and e.facts.state != "refused"]
+    def _named(self, kind: ModelKind, name: str, *, field: str, what: str, family: str = "") -> Entry:
+        """The file that a name means, as it is on disk now. Raises InvalidRequest."""
+        entry = the_one(self._catalog.entries(), kind, name, field=field, what=what, family=family)
+        if self._catalog.latest(entry) is entry:
+            return entry
+        return the_one(self._catalog.entries(), kind, name, field=field, what=what, family=family)
 
 
-class Shelf:
+class EmbeddingFiles:
     """Implements `studio.diffusion.embeddings.Words` over files."""
 
-    def __init__(self, identities: Mapping[str, Hashable], read: Callable[[str], Embedding]) -> None:
-        self._identities = identities
+    def __init__(self, entries: Sequence[Entry], family: str, read: Callable[[Entry], Embedding]) -> None:
+        """Of `entries` those that are embeddings for `family`: a word may be another family's embedding by chance."""
+        self._entries = [
+            e for e in entries if e.facts.kind == "embedding" and e.facts.family in ("", family) and _readable(e)
+        ]
         self._read = read
+        folders = {end for e in self._entries for end in _ends(e.called[0])}
+        self._names = tuple(folders | {e.name for e in self._entries})
 
     @property
     def version(self) -> Hashable:
         """Differs when a word or its file does."""
-        return tuple(self._identities.items())
+        return tuple((entry.name, entry.identity) for entry in self._entries)
 
     @property
     def names(self) -> Sequence[str]:
-        return tuple(self._identities)
+        """With and without folders; a name may be that of several files."""
+        return self._names
 
     def embedding(self, name: str) -> Embedding:
-        """Raises InvalidRequest for a file that does not fit the components."""
+        """See `Words.embedding`."""
+        entry = the_one(self._entries, "embedding", name, field="prompt", what="embedding")
         try:
-            return self._read(name)
+            return self._read(entry)
         except BadCheckpoint as error:
             raise InvalidRequest(
                 Problem("prompt", f"the embedding {shown(name)}", f"one that fits ({error})")
             ) from error
+
+    def named_in(self, text: str) -> list[Entry]:
+        """The files whose names stand in a prompt."""
+        pieces = split_at_names(text.replace("\\", ""), self._names, prefix="embedding:")
+        return [entry for piece, key in pieces if key for entry in matching(self._entries, "embedding", piece)]
+
+
+def _readable(entry: Entry) -> bool:
+    return entry.facts.state != "refused"
+
+
+def _ends(path: str) -> list[str]:
+    """The name alone, and with the folders before it."""
+    parts = path.split("/")
+    return ["/".join(parts[-count:]) for count in range(1, len(parts) + 1)]

@@ -82,6 +82,7 @@ class Facts:
     vocabulary: tuple[tuple[str, ...], ...] = ()
     palette: tuple[Row, ...] = ()  # of a ControlNet whose maps can be painted
     note: str = ""
+    alias: str = ""  # another name of a LoRA: what its trainer called it
 
     def as_json(self) -> dict[str, Any]:
         """Only what differs from the defaults."""
@@ -117,7 +118,8 @@ def of_file(path: Path, kind: ModelKind | None) -> Facts:
         return Facts(kind=kind, state="refused", reason=str(error), form=FORM_LABELS["pickle"], convertible=True)
     except BadCheckpoint as error:
         return Facts(kind=kind, state="refused", reason=str(error))
-    return _line(of_header(header, path.stem), kind)
+    facts = _line(of_header(header, path.stem), kind)
+    return replace(facts, alias=header.metadata.get("ss_output_name", "")[:200]) if facts.kind == "lora" else facts
 
 
 def of_folder(folder: Path, kind: ModelKind | None) -> Facts:

@@ -56,6 +56,9 @@ class Found:
     outside: bool = False  # a link that leads out of every models folder
     picture: str = ""  # name of a preview picture that lies beside a file, as AUTOMATIC1111 puts it there
     owner: str = ""  # key of the checkpoint that a ControlNet lies in and works with alone
+    changed_ns: int = (
+        0  # newest change of a file's place too: a copy may carry the time of its original (not on Windows)
+    )
 
     @property
     def key(self) -> str:
@@ -131,6 +134,7 @@ def _walk(
                     is_folder=False,
                     size=0 if outside else stat.st_size,
                     mtime_ns=stat.st_mtime_ns,
+                    changed_ns=stat.st_ctime_ns,
                     outside=outside,
                     picture=picture if picture and _inside(folder / picture, roots) else "",
                 )
@@ -171,7 +175,7 @@ def _inside(path: Path, roots: Sequence[Path]) -> bool:
 
 def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) -> Found:
     """A diffusers folder; its weights and JSON files stand for it, so that a change of any of them is a change."""
-    size, newest, outside = 0, 0, not _inside(folder, roots)
+    size, newest, changed, outside = 0, 0, 0, not _inside(folder, roots)
     parts = [entry for entry in _children(folder) if entry.is_dir() and not entry.name.startswith(OWN_CONTROL)]
     outside = outside or any(part.is_symlink() and not _inside(Path(part.path), roots) for part in parts)
     for part in [] if outside else [folder, *(Path(part.path) for part in parts)]:
@@ -179,9 +183,26 @@ def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) ->
             try:
                 if entry.name.endswith((".safetensors", ".json", ".bin")) and entry.is_file():
                     stat = entry.stat()
-                    newest = max(newest, stat.st_mtime_ns)
+                    newest, changed = max(newest, stat.st_mtime_ns), max(changed, stat.st_ctime_ns)
                     size += stat.st_size if not entry.name.endswith(".json") else 0
                     outside = outside or (entry.is_symlink() and not _inside(Path(entry.path), roots))
             except OSError:
                 continue
-    return Found(folder, root, kind, is_folder=True, size=size, mtime_ns=newest, outside=outside)
+    return Found(folder, root, kind, is_folder=True, size=size, mtime_ns=newest, changed_ns=changed, outside=outside)
+
+
+def now(found: Found, models_dirs: Sequence[Path]) -> Found | None:
+    """The same file or folder as it is on disk now; None when it is gone. Looks at nothing else."""
+    roots = [d.resolve() for d in models_dirs]
+    if found.is_folder:
+        if not found.path.is_dir():
+            return None
+        folder = _folder(found.path, found.root, found.kind or "checkpoint", roots)
+        return replace(folder, kind=found.kind, owner=found.owner)
+    try:
+        stat = found.path.stat()
+        outside = found.path.is_symlink() and not _inside(found.path, roots)
+    except OSError:
+        return None
+    size = 0 if outside else stat.st_size
+    return replace(found, size=size, mtime_ns=stat.st_mtime_ns, changed_ns=stat.st_ctime_ns, outside=outside)

@@ -1,6 +1,7 @@
-"""The sha256 of every model file, counted in the background and remembered by path, size and time of change.
+"""The hashes of every model file, counted in the background and remembered by path, size and time of change.
 
-One thread, one file at a time, what is loaded first; while jobs run it waits with everything else. Blocks nobody.
+One thread, one file at a time, what is loaded first; while jobs run it waits with everything else. Blocks nobody but
+who calls `now`.
 """
 
 from __future__ import annotations
@@ -8,16 +9,26 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from studio.checkpoints.catalog import Entry
+from studio.checkpoints.inspect import BadCheckpoint, read_whole_header
 from studio.checkpoints.memo import Memo
 
 logger = logging.getLogger(__name__)
 
 BLOCK = 8 * 2**20
 BUSY_SECONDS = 0.5  # how long it waits before it looks again whether the studio is idle
+SHORT_DIGITS = 12  # of the hashes that A1111 writes of LoRAs and embeddings
+
+
+class FileHashes(NamedTuple):
+    """What tells a file from others of its name."""
+
+    sha256: str  # of the whole file, 64 hexadecimal digits
+    short: str  # as A1111 writes it of a LoRA or an embedding, 12 hexadecimal digits; "" of other kinds
 
 
 def weights_files(entry: Entry) -> list[Path]:
@@ -28,30 +39,52 @@ def weights_files(entry: Entry) -> list[Path]:
 
 
 class Hasher:
-    """Hashes what it is given. `busy` says whether jobs run; what was asked for urgently does not wait for them."""
+    """Hashes the files of entries. `busy` says whether jobs run; what was asked for urgently does not wait for them."""
 
     def __init__(self, memo: Memo, busy: Callable[[], bool] = lambda: False) -> None:
         self._memo = memo
         self._busy = busy
         self._condition = threading.Condition()
-        self._waiting: dict[tuple[str, int, int], Entry] = {}
-        self._urgent: dict[tuple[str, int, int], Entry] = {}
-        self._failed: set[tuple[str, int, int]] = set()
+        self._waiting: dict[Hashable, Entry] = {}
+        self._urgent: dict[Hashable, Entry] = {}
+        self._failed: set[Hashable] = set()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
     def get(self, entry: Entry) -> str | None:
-        """64 hexadecimal digits; None until they are counted."""
-        kept = self._memo.get(entry.found.key)
-        known = isinstance(kept, list) and kept[:2] == [entry.found.size, entry.found.mtime_ns]
-        return str(kept[2]) if known else None
+        """The sha256, 64 hexadecimal digits; None until it is counted."""
+        known = self.both(entry)
+        return known.sha256 if known is not None else None
+
+    def both(self, entry: Entry) -> FileHashes | None:
+        """The sha256 and A1111's short hash; None until they are counted."""
+        values = self._memo.get(entry.found.key)
+        if not isinstance(values, list) or values[:2] != [entry.found.size, entry.found.mtime_ns]:
+            return None
+        sha256, *more = [str(value) for value in values[2:]]
+        short, changed = (more + ["", ""])[:2]  # an earlier studio wrote neither
+        if changed not in ("", str(entry.found.changed_ns)) or (entry.facts.kind == "lora" and not short):
+            return None
+        return FileHashes(sha256, short or (sha256[:SHORT_DIGITS] if entry.facts.kind == "embedding" else ""))
+
+    def now(self, entry: Entry) -> FileHashes | None:
+        """The hashes, counted on the caller's thread where they are not known; None for a file that cannot be read or
+        changes meanwhile."""
+        known = self.both(entry)
+        if known is None:
+            try:
+                self._remember(entry, urgent=True)
+            except (_Later, OSError, BadCheckpoint) as error:
+                logger.warning("%s could not be hashed: %s", entry.name, error)
+            known = self.both(entry)
+        return known
 
     def want(self, entries: Iterable[Entry], *, urgent: bool = False) -> None:
         """Hash these when there is time; with `urgent` next, even while jobs run."""
         with self._condition:
             for entry in entries:
                 key = entry.identity
-                if entry.found.outside or not entry.found.size or key in self._failed or self.get(entry) is not None:
+                if entry.found.outside or not entry.found.size or key in self._failed or self.both(entry) is not None:
                     continue
                 (self._urgent if urgent else self._waiting).setdefault(key, entry)
             if (self._urgent or self._waiting) and self._thread is None and not self._closed.is_set():
@@ -76,30 +109,53 @@ class Hasher:
                 key, entry = next(iter(queue.items()))
                 urgent = queue is self._urgent
             try:
-                digest = self._digest(entry, urgent)
+                self._remember(entry, urgent=urgent)
             except _Later:
                 continue
-            except OSError as error:
+            except (OSError, BadCheckpoint) as error:
                 logger.warning("%s could not be hashed: %s", entry.name, error)
                 self._failed.add(key)
-            else:
-                self._memo.update({entry.found.key: [entry.found.size, entry.found.mtime_ns, digest]})
             with self._condition:
                 self._urgent.pop(key, None)
                 self._waiting.pop(key, None)
 
-    def _digest(self, entry: Entry, urgent: bool) -> str:
-        digest = hashlib.sha256()
+    def _remember(self, entry: Entry, *, urgent: bool) -> None:
+        """Hash a file and remember it. Raises OSError for one that is replaced meanwhile."""
+        hashes = self._digest(entry, urgent)
+        if not _as_listed(entry):
+            raise OSError("it has been replaced meanwhile")
+        self._memo.update({entry.found.key: [entry.found.size, entry.found.mtime_ns, *hashes, entry.found.changed_ns]})
+
+    def _digest(self, entry: Entry, urgent: bool) -> FileHashes:
+        whole, behind_header = hashlib.sha256(), hashlib.sha256()
+        lora = entry.facts.kind == "lora" and not entry.found.is_folder
+        named = read_whole_header(entry.path).metadata.get("sshs_model_hash", "") if lora else ""
         for file in weights_files(entry):
             with file.open("rb", buffering=0) as data:
+                header_left = 8 + int.from_bytes(data.read(8), "little") if lora else 0
+                data.seek(0)
                 while block := data.read(BLOCK):
-                    digest.update(block)
+                    whole.update(block)
+                    if lora:
+                        behind_header.update(memoryview(block)[header_left:])
+                        header_left = max(0, header_left - len(block))
                     while not urgent and self._busy() and not self._closed.wait(BUSY_SECONDS):
                         if self._urgent:
                             raise _Later
                     if self._closed.is_set():
                         raise _Later
-        return digest.hexdigest()
+        short = (named or behind_header.hexdigest())[:SHORT_DIGITS] if lora else ""
+        return FileHashes(whole.hexdigest(), short)
+
+
+def _as_listed(entry: Entry) -> bool:
+    """Whether the files are those of the listing: none has been replaced or written to since."""
+    found, stats = entry.found, [file.stat() for file in weights_files(entry)]
+    if found.is_folder:  # whose time is that of its newest file, a config's perhaps
+        return all(stat.st_mtime_ns <= found.mtime_ns and stat.st_ctime_ns <= found.changed_ns for stat in stats)
+    return [(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats] == [
+        (found.size, found.mtime_ns, found.changed_ns)
+    ]
 
 
 class _Later(Exception):

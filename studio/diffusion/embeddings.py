@@ -6,13 +6,14 @@ are, so end-of-text remains the highest token and nothing has to be taken back.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+
+from studio.asked.names import name_key, split_at_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class Words(Protocol):
     def names(self) -> Sequence[str]: ...
 
     def embedding(self, name: str) -> Embedding:
-        """The vectors of one of `names`."""
+        """The vectors of one of `names`, in any spelling. Raises InvalidRequest for a name that several files have, and
+        for a file that does not fit the checkpoint."""
         ...
 
 
@@ -48,19 +50,19 @@ class Placed:
 
 
 def split_by_words(text: str, words: Words | None) -> list[str | Embedding]:
-    """The text cut where an embedding's name stands as a word of its own, in any case; "embedding:name" too."""
-    if words is None or not words.names:
-        return [text]
-    by_name = {name.casefold(): name for name in words.names}
-    longest_first = sorted(by_name, key=len, reverse=True)
-    pattern = rf"(?<![\w-])(?:embedding:)?({'|'.join(re.escape(name) for name in longest_first)})(?![\w-])"
-    found: list[str | Embedding] = []
-    for index, piece in enumerate(re.split(pattern, text, flags=re.IGNORECASE)):
-        if index % 2 == 0:
-            found.append(piece)
-        else:
-            found.append(words.embedding(by_name[piece.casefold()]))
-    return [piece for piece in found if piece != ""]
+    """The text cut where an embedding's name stands as a word of its own, in any spelling; "embedding:name" too."""
+    if words is None:
+        return [text] if text else []
+    spellings: dict[str, list[str]] = {}
+    for name in words.names:
+        spellings.setdefault(name_key(name), []).append(name)
+    pieces = split_at_names(text, words.names, prefix="embedding:")
+    return [words.embedding(_spelled(piece, spellings[key])) if key else piece for piece, key in pieces]
+
+
+def _spelled(piece: str, names: Sequence[str]) -> str:
+    """The name that is meant by a piece of text; where several differ in their spelling alone, as it is written."""
+    return names[0] if len(names) == 1 else piece
 
 
 @contextmanager

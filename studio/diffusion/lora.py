@@ -82,6 +82,7 @@ class Applied:
     adapter: Adapter
     unet_scale: float = 1.0
     text_scale: float = 1.0
+    name: str = ""  # as the prompt calls it
 
     def scale(self, part: str) -> float:
         return self.unet_scale if part == "unet" else self.text_scale

@@ -35,6 +35,7 @@ from studio.asked.requests import (
     shown,
 )
 from studio.checkpoints.catalog import BUILT_IN, Entry
+from studio.checkpoints.lookup import in_listing
 from studio.checkpoints.options import ModelOptions
 from studio.engine.device import Device, check_dtype, check_name
 from studio.engine.forks import Fork, fork
@@ -107,7 +108,7 @@ class DiffusionEngine:
 
     def submit(self, request: Request, *, owner: str, origin: str = "api", attention: bool = False) -> str:
         """See `Engine.submit`. Decodes an uploaded picture on the caller's thread."""
-        self._check(request, "checkpoint")
+        request = self._check(request, "checkpoint")
         start = self._start(request)
         controls = control_pictures(request)
         job = self._book.add(request, owner=owner, origin=origin, start=start, attention=attention, controls=controls)
@@ -121,8 +122,7 @@ class DiffusionEngine:
         if past is None:
             raise UnknownJob(NOT_RECORDED)
         leaving = fork(job.id, image, branch, *past)
-        request = leaving.request()
-        self._check(request, "checkpoint")
+        request = self._check(leaving.request(), "checkpoint")
         child = self._book.add(
             request,
             owner=owner,
@@ -145,8 +145,10 @@ class DiffusionEngine:
             surface = surface.with_seed(secrets.randbelow(RANDOM_SEEDS))
         cells = [cell for cell in map(surface.request, range(len(surface))) if cell is not None]
         on_axis = [name for name, axis in zip(("x_values", "y_values"), surface.axes) if axis.field == "checkpoint"]
-        for cell in cells:
-            self._check(cell, on_axis[0] if on_axis else "checkpoint")
+        known = [(cell, self._check(cell, on_axis[0] if on_axis else "checkpoint")) for cell in cells]
+        checkpoints = {cell.checkpoint: listed.checkpoint for cell, listed in known}
+        surface = surface.with_names(checkpoints, known[0][1].controls)
+        cells = [cell for cell in map(surface.request, range(len(surface))) if cell is not None]
         starts: dict[StartKey, Start] = {}
         for cell in cells:
             if isinstance(cell, ImageToImage) and start_key(cell) not in starts:
@@ -167,45 +169,16 @@ class DiffusionEngine:
         self._announce(job)
         return job.id
 
-    def _check(self, request: Request, field: str) -> None:
-        """Raises InvalidRequest, naming the field, for an unknown checkpoint; Refused when nothing is taken now."""
-        known = self._entries()
-        if request.checkpoint not in known:
-            lacking = next(
-                (e for e in self._shelf.catalog.entries() if e.name == request.checkpoint and e.problem), None
-            )
-            if lacking is not None:
-                allowed = "one that has a VAE: choose one for it on the Models tab"
-                raise InvalidRequest(Problem(field, shown(request.checkpoint), allowed))
-            allowed = f"one of {', '.join(known)}" if known else "none: there is no checkpoint in the models folder"
-            raise InvalidRequest(Problem(field, shown(request.checkpoint), allowed))
-        self._check_controls(request, known[request.checkpoint])
+    def _check(self, request: Request, field: str) -> Request:
+        """The request with the listing's names of its checkpoint and ControlNets. Raises InvalidRequest, naming the
+        field, for an unknown one; Refused when nothing is taken now."""
+        request = in_listing(request, self._shelf.catalog.entries(), field=field)
         status = self._status
         if self._closing.is_set():
             raise Refused("The studio is closing.")
         if status.state == "failed" and self._thread is not None and not self._thread.is_alive():
             raise Refused(status.message)
-
-    def _check_controls(self, request: Request, checkpoint: Entry) -> None:
-        """Raises InvalidRequest for a ControlNet that is not there, or is for another family than the checkpoint."""
-        if not request.controls:
-            return
-        family = checkpoint.facts.family
-        nets = {e.name: e for e in self.models.catalog.entries() if e.facts.kind == "controlnet"}
-        fitting = [name for name, e in nets.items() if e.controls(checkpoint)]
-        here = request.checkpoint if checkpoint.built_in else family
-        allowed = f"one of {', '.join(fitting[:20])}" if fitting else f"none: no ControlNet for {here} was found"
-        for number, control in enumerate(request.controls, start=1):
-            if control.model in fitting:
-                continue
-            value = f"model {shown(control.model)} of control {number}"
-            net = nets.get(control.model)
-            if net is not None and net.facts.state != "usable":
-                value += f" ({net.facts.reason})"
-            elif net is not None:
-                made_for = Path(net.found.owner).name or net.facts.family
-                value += f", which is for {made_for}, while {request.checkpoint} is {family},"
-            raise InvalidRequest(Problem("controls", value, allowed))
+        return request
 
     def _start(self, request: Request) -> Start | None:
         """What a run from a picture begins with, decoded. Raises InvalidRequest for a file that is no picture."""

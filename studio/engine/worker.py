@@ -302,7 +302,7 @@ class Worker:
         guided = components.branches(resolved.guidance_scale) == 2
         negative = request.negative_prompt if guided else ""
         scheduled = "[" in request.prompt or "[" in negative  # only prompt scheduling depends on the number of steps
-        components.words = words = self._extras.words(components)
+        components.words = words = self._extras.words(components, (request.prompt, negative))
         parts = tuple((one.adapter.identity, one.text_scale) for one in adapters)
         key = (components.name, request.prompt, negative, guided, steps if scheduled else None, parts, words.version)
         if key not in self._prompts:

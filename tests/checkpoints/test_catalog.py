@@ -65,9 +65,9 @@ def test_several_models_folders_and_equal_names(tmp_path: Path) -> None:
     for models in ("one", "two"):
         folder(tmp_path / models / "checkpoints" / "fox")
     found = scan([tmp_path / "one", tmp_path / "two", tmp_path / "absent"])
-    assert list(found) == ["fox", "fox (2)"]
-    assert found["fox (2)"].path == tmp_path / "two" / "checkpoints" / "fox"
-    assert found["fox (2)"].checkpoint.label == "fox (2)"
+    assert list(found) == ["one/checkpoints/fox", "two/checkpoints/fox"]
+    assert found["two/checkpoints/fox"].path == tmp_path / "two" / "checkpoints" / "fox"
+    assert found["two/checkpoints/fox"].checkpoint.label == "two/checkpoints/fox"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"_class_name": ["x"]}', "[" * 100_000, "x" * 2**21])

@@ -18,7 +18,7 @@ from studio.diffusion.prompt import chunks_of, encode_prompts, tokenize
 from tests.checkpoints.test_lora import components
 
 
-class Shelf:
+class Embeddings:
     def __init__(self, *embeddings: Embedding) -> None:
         self._by_name: Mapping[str, Embedding] = {e.word: e for e in embeddings}
 
@@ -40,7 +40,7 @@ def test_sd1_embeddings_do_what_diffusers_does_with_them(tmp_path: Path, form: s
     vectors = torch.randn(3 if form == "a1111" else 1, 64, generator=torch.Generator().manual_seed(1))
     path = tmp_path / "mytoy.safetensors"
     save_file({"emb_params": vectors} if form == "a1111" else {"<mytoy>": vectors[0].clone()}, path)
-    tiny.words = Shelf(load_embedding(path, tiny))
+    tiny.words = Embeddings(load_embedding(path, tiny))
     said = encode_prompts(tiny, "a photo of mytoy in the snow, mytoy", "", num_steps=2, guidance_scale=1.0)
     pipeline = StableDiffusionPipeline(
         vae=tiny.vae, text_encoder=tiny.text_encoder, tokenizer=tiny.tokenizer, unet=tiny.unet, scheduler=None,
@@ -56,7 +56,7 @@ def test_sdxl_has_a_set_for_each_encoder(tmp_path: Path) -> None:
     xl = components("sdxl")
     both = {"clip_l": torch.randn(2, 64), "clip_g": torch.randn(2, 128)}
     save_file(both, tmp_path / "style.safetensors")
-    xl.words = Shelf(load_embedding(tmp_path / "style.safetensors", xl))
+    xl.words = Embeddings(load_embedding(tmp_path / "style.safetensors", xl))
     with_word = encode_prompts(xl, "a style fox", "", num_steps=2, guidance_scale=1.0)
     xl.words = None
     without = encode_prompts(xl, "a style fox", "", num_steps=2, guidance_scale=1.0)
@@ -81,20 +81,20 @@ def test_sdxl_has_a_set_for_each_encoder(tmp_path: Path) -> None:
     ],
 )
 def test_names_are_words_of_their_own_and_the_longest_wins(text: str, pieces: list[str]) -> None:
-    shelf = Shelf(a_word("toy", 1), a_word("toy two", 2))
-    found = [piece.word if isinstance(piece, Embedding) else piece for piece in split_by_words(text, shelf)]
+    known = Embeddings(a_word("toy", 1), a_word("toy two", 2))
+    found = [piece.word if isinstance(piece, Embedding) else piece for piece in split_by_words(text, known)]
     assert found == pieces
 
 
 def test_an_embedding_is_never_torn_apart() -> None:
     tiny = components()
-    shelf = Shelf(a_word("toy", 6))
-    chunks = chunks_of(tiny.tokenizer, "cat " * 72 + "toy dog", shelf)
+    known = Embeddings(a_word("toy", 6))
+    chunks = chunks_of(tiny.tokenizer, "cat " * 72 + "toy dog", known)
     assert [len(chunk.tokens) for chunk in chunks] == [72, 7]
     assert [p.position for p in chunks[1].placed] == [0, 1, 2, 3, 4, 5]
-    weighted = chunks_of(tiny.tokenizer, "a (toy:1.3) dog", shelf)[0]
+    weighted = chunks_of(tiny.tokenizer, "a (toy:1.3) dog", known)[0]
     assert weighted.weights == (1.0, *[1.3] * 6, 1.0)
-    tiny.words = shelf
+    tiny.words = known
     told = tokenize(tiny, "a toy dog")
     assert (told.count, told.pieces[:2]) == (8, ("a", "toy"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,19 +13,21 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
 from studio.answered.events import Failed, Finished, Step
+from studio.asked.compare import Axis, Surface
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.picture.gallery import Gallery
 from tests.engine.conftest import MakeDevice, ask, finish, outcome, pixels, run
 from tests.tiny import save_tiny_checkpoint, tiny_unet
 
+DECOMPOSED = unicodedata.normalize("NFD", "Pokémon")  # as a file copied from a Mac has it
 CROSS = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = tmp_path_factory.mktemp("models")
-    for name in ("tiny", "broken"):
+    for name in ("tiny", "broken", DECOMPOSED):
         save_tiny_checkpoint(models / "checkpoints" / name)
     broken = models / "checkpoints" / "broken" / "unet" / "diffusion_pytorch_model.safetensors"
     weights = load_file(broken)
@@ -51,6 +54,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(tiny_vae, models / "vae_approx" / "taesd_decoder.safetensors")
     (models / "embeddings").mkdir()
     save_file({"emb_params": torch.randn(3, 8, generator=generator) * 5}, models / "embeddings" / "mytoy.safetensors")
+    save_file({"emb_params": torch.randn(2, 8, generator=generator) * 5}, models / "embeddings" / "Straße.safetensors")
+    save_file({"emb_params": torch.randn(1, 8, generator=generator) * 5}, models / "embeddings" / "i.safetensors")
+    save_file(style, models / "loras" / f"{DECOMPOSED}.safetensors", metadata={"ss_base_model_version": "sd_v1"})
     return models
 
 
@@ -115,6 +121,25 @@ def test_an_embeddings_name_stands_for_its_vectors(engine: DiffusionEngine) -> N
     assert np.array_equal(picture(engine, "a MyToy fox"), named)
     assert np.array_equal(picture(engine, "a embedding:mytoy fox"), named)
     assert not np.array_equal(picture(engine, "a (mytoy:0.5) fox"), named)
+
+
+def test_names_are_found_in_any_spelling(engine: DiffusionEngine) -> None:
+    assert np.array_equal(picture(engine, "a STRASSE fox"), picture(engine, "a Straße fox"))
+    assert not np.array_equal(picture(engine, "a STRASSE fox"), picture(engine, "a STRASSES fox"))
+    styled = picture(engine, "a fox<lora:Pokémon>")
+    assert np.array_equal(styled, picture(engine, f"a fox<lora:{DECOMPOSED.upper()}>"))
+    assert np.array_equal(styled, picture(engine, "a fox<lora:style>"))
+    picture(engine, "İ ı fox")  # beside an embedding "i", whose name these are not
+    for name in ("Pokémon", "POKÉMON", DECOMPOSED):
+        assert finish(engine, ask(checkpoint=name)).pictures[0].info["checkpoint"] == "Pokémon"
+
+
+def test_a_comparison_takes_names_in_any_spelling(engine: DiffusionEngine) -> None:
+    surface = Surface(base=ask(), x=Axis(field="checkpoint", values=("TINY", DECOMPOSED)))
+    engine.submit_surface(surface, owner="anna")
+    job = next(j for j in engine.jobs(owner="anna") if j.surface is not None)
+    assert job.surface is not None
+    assert job.surface.x.values == ("tiny", "Pokémon")
 
 
 def test_weights_that_are_no_numbers_are_named_at_the_first_step(engine: DiffusionEngine) -> None:

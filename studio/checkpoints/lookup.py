@@ -1,0 +1,109 @@
+"""Which file a name in a request means: a checkpoint's, a LoRA's, an embedding's or a ControlNet's.
+
+A name that several files have is refused with the names that tell them apart: it must not become another file's because
+a folder got one. No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from studio.answered.models import ModelKind
+from studio.asked.names import best_matches, composed
+from studio.asked.requests import InvalidRequest, Problem, Request, shown
+from studio.checkpoints.catalog import Entry
+
+NAMES_SHOWN = 20
+
+
+def matching(entries: Iterable[Entry], kind: ModelKind, name: str, family: str = "") -> list[Entry]:
+    """The files of a kind that a name may mean: none, one, or several among which it does not choose.
+
+    By its name with or without folders, in any spelling, then by a LoRA's alias. Files that can be used come first;
+    among several of one name those for another `family` are left out.
+    """
+    of_kind = [e for e in entries if e.facts.kind == kind]
+    for pool in ([e for e in of_kind if _ready(e)], [e for e in of_kind if not _ready(e)]):
+        found = [e for e in pool if e.name == composed(name)]
+        found = found or best_matches(name, pool, lambda e: e.called)
+        found = found or best_matches(name, pool, lambda e: (e.facts.alias,) if e.facts.alias else ())
+        if len(found) > 1 and family:
+            found = [e for e in found if e.facts.family in ("", family)] or found
+        if found:
+            return found
+    return []
+
+
+def the_one(entries: Sequence[Entry], kind: ModelKind, name: str, *, field: str, what: str, family: str = "") -> Entry:
+    """The file that a name means. Raises InvalidRequest for `field`, which says what there is or which names tell the
+    files of this name apart; `what` is its kind in words ("LoRA")."""
+    found = matching(entries, kind, name, family)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InvalidRequest(Problem(field, f"the {what} {shown(name)}, a name of {len(found)} files,", one_of(found)))
+    there = [e for e in entries if e.facts.kind == kind and _ready(e)]
+    allowed = one_of(there) if there else f"none: there is no {what} in the models folders"
+    raise InvalidRequest(Problem(field, f"the {what} {shown(name)}", allowed))
+
+
+def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpoint") -> Entry:
+    """The checkpoint that a name means. Raises InvalidRequest for `field`, with the reason where it cannot be run."""
+    found = matching(entries, "checkpoint", name)
+    if len(found) == 1 and found[0].usable:
+        return found[0]
+    if len(found) == 1 and found[0].problem:
+        allowed = "one that has a VAE: choose one for it on the Models tab"
+        raise InvalidRequest(Problem(field, shown(name), allowed))
+    if len(found) > 1:
+        raise InvalidRequest(Problem(field, f"{shown(name)}, a name of {len(found)} checkpoints,", one_of(found)))
+    there = [e for e in entries if e.usable]
+    value = f"{shown(name)} ({found[0].facts.reason})" if found else shown(name)
+    allowed = one_of(there) if there else "none: there is no checkpoint in the models folder"
+    raise InvalidRequest(Problem(field, value, allowed))
+
+
+def in_listing(request: Request, entries: Sequence[Entry], *, field: str = "checkpoint") -> Request:
+    """The request with the listing's names of its checkpoint and its ControlNets. Raises InvalidRequest, naming
+    `field` or "controls", for one that is not there, that several files are called, or that cannot be run here."""
+    checkpoint = the_checkpoint(entries, request.checkpoint, field=field)
+    controls = [
+        replace(control, model=_the_controlnet(entries, control.model, number, checkpoint).name)
+        for number, control in enumerate(request.controls, start=1)
+    ]
+    return replace(request, checkpoint=checkpoint.name, controls=tuple(controls))
+
+
+def _the_controlnet(entries: Sequence[Entry], name: str, number: int, checkpoint: Entry) -> Entry:
+    nets = [e for e in entries if e.facts.kind == "controlnet"]
+    fitting = [e for e in nets if e.controls(checkpoint)]
+    found = matching(fitting, "controlnet", name)
+    if len(found) == 1:
+        return found[0]
+    value = f"model {shown(name)} of control {number}"
+    if found:
+        raise InvalidRequest(Problem("controls", f"{value}, a name of {len(found)} files,", one_of(found)))
+    family = checkpoint.facts.family
+    for net in matching(nets, "controlnet", name)[:1]:
+        made_for = Path(net.found.owner).name or net.facts.family
+        is_here = f", which is for {made_for}, while {checkpoint.name} is {family},"
+        value += is_here if net.facts.state == "usable" else f" ({net.facts.reason})"
+    here = checkpoint.name if checkpoint.built_in else family
+    allowed = one_of(fitting) if fitting else f"none: no ControlNet for {here} was found"
+    raise InvalidRequest(Problem("controls", value, allowed))
+
+
+def one_of(entries: Sequence[Entry]) -> str:
+    """The names of these files, for a message."""
+    more = f" and {len(entries) - NAMES_SHOWN} more" if len(entries) > NAMES_SHOWN else ""
+    return f"one of {', '.join(_printable(e.name) for e in entries[:NAMES_SHOWN])}{more}"
+
+
+def _printable(name: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+
+
+def _ready(entry: Entry) -> bool:
+    return entry.facts.state == "usable" and not entry.problem
