@@ -67,6 +67,7 @@ class Model:
     size_bytes: int = 0
     built_in: bool = False
     sha256: str | None = None  # None until it has been hashed in the background
+    short_hash: str | None = None  # of a LoRA or an embedding, as A1111 writes it: 12 digits
     note: str = ""  # what the owner wrote
     place: ModelPlace = "disk"
     has_picture: bool = False  # an embedded or neighbouring preview picture; `Models.picture`

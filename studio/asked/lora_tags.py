@@ -6,7 +6,10 @@ Plain data: what runs a LoRA, what tokenizes a prompt and what compares weights 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from studio.asked.names import name_key
 
 MAX_LORA_WEIGHT = 100.0  # either way; far beyond any use, and far from an infinity
 
@@ -40,6 +43,17 @@ def with_lora_weight(prompt: str, weight: float) -> str:
         if (tag := _tag(match)) is not None:
             return f"{prompt[: match.start()]}<lora:{tag.name}:{weight:g}>{prompt[match.end() :]}"
     return prompt
+
+
+def with_lora_names(prompt: str, names: Mapping[str, str]) -> str:
+    """The prompt with other names in its LoRA tags, by the `name_key` of those that stand there; all else stays."""
+
+    def renamed(match: re.Match[str]) -> str:
+        tag = _tag(match)
+        name = names.get(name_key(tag.name)) if tag is not None else None
+        return match.group(0) if name is None else f"<lora:{name}{match.group(2)}>"
+
+    return _TAG.sub(renamed, prompt)
 
 
 def _tag(match: re.Match[str]) -> LoraTag | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from studio.answered.models import ModelKind
@@ -14,6 +15,7 @@ from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.embedding_file import load_embedding
+from studio.checkpoints.hashes import FileHashes
 from studio.checkpoints.identify import FAMILY_LABELS
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lookup import matching, the_one
@@ -62,8 +64,16 @@ class Extras:
         if adapter is None:
             while len(self._adapters) >= LOADED_ADAPTERS:
                 self._adapters.pop(next(iter(self._adapters)))
-            adapter = self._adapters[entry.identity] = load_adapter(entry.path, components, entry.identity)
+            adapter = load_adapter(entry.path, components, entry.identity)
+            hashes = self._hashes(entry)
+            adapter = replace(adapter, sha256=hashes.sha256, short_hash=hashes.short)
+            self._adapters[entry.identity] = adapter
         return adapter
+
+    def _hashes(self, entry: Entry) -> FileHashes:
+        """Counted now where they are not known: the pictures carry them. Empty for a file that changes meanwhile."""
+        hashes = self._manager.hasher.now(entry) if self._manager is not None else None
+        return hashes or FileHashes("", "")
 
     def has_controlnet(self, name: str) -> bool:
         """Whether it is on the device already."""
@@ -87,7 +97,10 @@ class Extras:
 
         def read(entry: Entry) -> Embedding:
             if entry.identity not in self._embeddings:
-                self._embeddings[entry.identity] = load_embedding(entry.path, components)
+                embedding = load_embedding(entry.path, components)
+                self._embeddings[entry.identity] = replace(
+                    embedding, word=entry.name, sha256=self._hashes(entry).sha256
+                )
             return self._embeddings[entry.identity]
 
         files = EmbeddingFiles(self._catalog.entries(), family, read)
@@ -123,6 +136,17 @@ class Extras:
         if self._catalog.latest(entry) is entry:
             return entry
         return the_one(self._catalog.entries(), kind, name, field=field, what=what, family=family)
+
+
+def file_hashes(adapters: Sequence[Applied], embeddings: Sequence[Embedding]) -> dict[str, object]:
+    """What a picture says of the files that its prompt names, by the names in the prompt: facts for
+    `studio.picture.metadata`."""
+    facts = {
+        "lora_hashes": {one.name: one.adapter.sha256 for one in adapters if one.adapter.sha256},
+        "lora_short_hashes": {one.name: one.adapter.short_hash for one in adapters if one.adapter.short_hash},
+        "embedding_hashes": {one.word: one.sha256 for one in embeddings if one.sha256},
+    }
+    return {name: hashes for name, hashes in facts.items() if hashes}
 
 
 class EmbeddingFiles:

@@ -105,6 +105,11 @@ class ModelManager:
         return self._catalog
 
     @property
+    def hasher(self) -> Hasher:
+        """What counts the hashes of files."""
+        return self._hasher
+
+    @property
     def hot(self) -> Components | None:
         """The checkpoint in use, on the device."""
         return self._hot.components if self._hot is not None else None

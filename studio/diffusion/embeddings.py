@@ -22,6 +22,7 @@ class Embedding:
 
     word: str
     vectors: tuple[torch.Tensor, ...]
+    sha256: str = ""  # of the file it was read from, 64 hexadecimal digits
 
     @property
     def count(self) -> int:

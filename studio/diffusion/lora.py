@@ -73,6 +73,8 @@ class Adapter:
     factors: Mapping[str, Mapping[str, Delta]]  # "unet", "text_encoder", "text_encoder_2"
     notes: tuple[str, ...] = field(default=())
     identity: Hashable = None  # of the file it was read from, for caches that outlive it
+    sha256: str = ""  # of that file, 64 hexadecimal digits
+    short_hash: str = ""  # of that file as A1111 writes it, 12 hexadecimal digits
 
 
 @dataclass(frozen=True)

@@ -324,6 +324,7 @@ class Conditioning:
     prompt_tokens: int
     negative_prompt_tokens: int
     chunks: int
+    embeddings: tuple[Embedding, ...] = ()  # textual inversions that the prompts name, each once
 
     def at(self, step: int) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """(prompt_embeds, added) of a 0-based step."""
@@ -381,7 +382,9 @@ def encode_prompts(
         added = {"text_embeds": torch.cat(pooled)} if pooled else {}
         entries.append((until, torch.cat([row.embeds for row in rows]), added))
     counts = [max(sum(len(c.tokens) for c in chunked[text]) for _, text in schedule) for schedule in texts]
-    return Conditioning(tuple(entries), counts[-1], counts[0] if len(texts) == 2 else 0, most)
+    placed = (one.embedding for chunks in chunked.values() for chunk in chunks for one in chunk.placed)
+    embeddings = tuple(dict.fromkeys(placed))
+    return Conditioning(tuple(entries), counts[-1], counts[0] if len(texts) == 2 else 0, most, embeddings)
 
 
 _NOTHING = "\0"  # no prompt holds it: requests refuse control characters

@@ -259,6 +259,7 @@ class Shelf:
     def _model(self, entry: Entry, places: dict[str, ModelPlace], keys: set[str]) -> Model:
         facts = entry.facts
         corrected = self.catalog.correction(entry)
+        hashes = self.hasher.both(entry)
         return Model(
             id=entry.id,
             kind=facts.kind,
@@ -277,7 +278,8 @@ class Shelf:
             native_height=facts.native_height,
             size_bytes=entry.found.size,
             built_in=entry.built_in,
-            sha256=self.hasher.get(entry),
+            sha256=hashes.sha256 if hashes is not None else None,
+            short_hash=hashes.short or None if hashes is not None else None,
             note=self.catalog.note(entry) or facts.note,
             place=places.get(entry.id, "disk"),
             has_picture=facts.has_picture or bool(entry.found.picture),

@@ -25,7 +25,7 @@ from studio.asked.questions import LookAgain
 from studio.asked.requests import Control
 from studio.asked.resolved import Resolved, resolve
 from studio.checkpoints.catalog import memory_folder
-from studio.checkpoints.extras import Extras
+from studio.checkpoints.extras import Extras, file_hashes
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.preview_fits import PreviewFits
 from studio.diffusion import vae
@@ -628,6 +628,7 @@ class Worker:
         chosen = self.manager.vae_of_hot()
         if chosen is not None:
             facts["vae"], facts["vae_hash"] = chosen
+        facts |= file_hashes(run.adapters, run.conditioning.embeddings)
         info = metadata.picture_info(
             run.resolved.request,
             seed=run.seeds[image],

@@ -4,8 +4,9 @@ Plain values and Pillow's containers: no torch, no page. Whatever is read back g
 
 `info` is one finished picture as a flat dict: `Request.to_dict()` with everything resolved (`picture_info` below), plus
 facts about the run. Facts that are understood here, all optional: `model_hash` (hex SHA-256 of the weights, 10 shown),
-`vae` and `vae_hash` (name and SHA-256 of the file whose VAE was chosen instead of the checkpoint's own) and `versions`
-(name -> version; the studio's own is added). Others (evaluations, seconds, ...) are kept as they are.
+`vae` and `vae_hash` (name and SHA-256 of the file whose VAE was chosen instead of the checkpoint's own), `lora_hashes`
+and `embedding_hashes` (name in the prompt -> SHA-256 of the file), `lora_short_hashes` (the same as A1111 counts them)
+and `versions` (name -> version; the studio's own is added). Others (evaluations, seconds, ...) are kept as they are.
 """
 
 from __future__ import annotations
@@ -149,6 +150,8 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         "Masked content": _A1111_FILLS.get(str(info.get("mask_fill")), ""),
         **_control_pairs(info),
         "RNG": "CPU",
+        "Lora hashes": _hash_list(info.get("lora_short_hashes")),
+        "TI hashes": _hash_list(info.get("embedding_hashes")),
         "Version": f"Latent Studio {version}" if version else "Latent Studio",
     }
     return {key: value for key, value in pairs.items() if value}
@@ -164,6 +167,12 @@ def _control_pairs(info: Mapping[str, object]) -> dict[str, str]:
         "Control Mode: Balanced"
         for number, one in enumerate(given if isinstance(given, list) else [])
     }
+
+
+def _hash_list(hashes: object) -> str:
+    """`name: hash, name: hash` with hashes of 12 digits, as A1111 writes the files that a prompt names."""
+    pairs = hashes.items() if isinstance(hashes, Mapping) else ()
+    return ", ".join(f"{re.sub('[:,]', '', str(name))}: {str(value)[:12]}" for name, value in pairs)
 
 
 def _twice(info: Mapping[str, object]) -> bool:

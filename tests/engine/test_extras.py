@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from studio.asked.compare import Axis, Surface
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.picture.gallery import Gallery
+from studio.picture.metadata import parameters_text, parse_parameters
+from studio.picture.named_files import compared
 from tests.engine.conftest import MakeDevice, ask, finish, outcome, pixels, run
 from tests.tiny import save_tiny_checkpoint, tiny_unet
 
@@ -140,6 +143,31 @@ def test_a_comparison_takes_names_in_any_spelling(engine: DiffusionEngine) -> No
     job = next(j for j in engine.jobs(owner="anna") if j.surface is not None)
     assert job.surface is not None
     assert job.surface.x.values == ("tiny", "Pokémon")
+
+
+def test_pictures_carry_the_hashes_of_the_files_that_the_prompt_names(models: Path, engine: DiffusionEngine) -> None:
+    picture = finish(engine, ask(prompt="a Mytoy fox<lora:Style:1>")).pictures[0]
+    file = (models / "loras" / "style.safetensors").read_bytes()
+    behind_header = sha256(file[8 + int.from_bytes(file[:8], "little") :]).hexdigest()[:12]  # as A1111 counts it
+    toy = sha256((models / "embeddings" / "mytoy.safetensors").read_bytes()).hexdigest()
+    assert picture.info["lora_hashes"] == {"Style": sha256(file).hexdigest()}
+    assert picture.info["lora_short_hashes"] == {"Style": behind_header}
+    assert picture.info["embedding_hashes"] == {"mytoy": toy}
+    pairs = parse_parameters(parameters_text(picture.info))[2]
+    assert (pairs["Lora hashes"], pairs["TI hashes"]) == (f"Style: {behind_header}", f"mytoy: {toy[:12]}")
+    there = {model.name: model for model in engine.models.found()}
+    assert compared(picture.info, "a Mytoy fox<lora:Style:1>", "", tuple(there.values())).notes == ()
+    assert (there["style"].short_hash, there["mytoy"].short_hash) == (behind_header, toy[:12])
+    assert "lora_hashes" not in finish(engine, ask()).pictures[0].info
+
+
+def test_a_loras_own_short_hash_is_the_one_in_its_metadata(models: Path, engine: DiffusionEngine) -> None:
+    file = models / "loras" / "style.safetensors"
+    claims = {"ss_base_model_version": "sd_v1", "sshs_model_hash": "00112233445566778899"}
+    save_file(load_file(file), models / "loras" / "named.safetensors", metadata=claims)
+    engine.models.found(refresh=True)
+    picture = finish(engine, ask(prompt="a fox<lora:named:1>")).pictures[0]
+    assert picture.info["lora_short_hashes"] == {"named": "001122334455"}
 
 
 def test_weights_that_are_no_numbers_are_named_at_the_first_step(engine: DiffusionEngine) -> None:
