@@ -137,13 +137,17 @@ class Catalog:
         the file is gone. Walks the folders only where one of them has changed since the last walk."""
         for refresh in (False, True):
             listed = next((e for e in self.entries(refresh=refresh) if e.id == entry.id), None)
-            if listed is not None and self._as_on_disk(listed):
+            if listed is not None and self.as_on_disk(listed):
                 return listed
         return listed
 
-    def _as_on_disk(self, entry: Entry) -> bool:
-        same = now(entry.found, self._models_dirs) == entry.found
-        return same and (entry.vae is None or now(entry.vae.found, self._models_dirs) == entry.vae.found)
+    def as_on_disk(self, entry: Entry) -> bool:
+        """Whether the file of a line, and that of the VAE chosen for it, are as they were listed. Walks no folder."""
+        chosen = (self._notes.get(entry.found.key) or {}).get("vae")
+        if entry.vae is not None and entry.vae.found.key != chosen:
+            return False
+        files = [entry.found] if entry.vae is None else [entry.found, entry.vae.found]
+        return all(now(found, self._models_dirs) == found for found in files)
 
     def note(self, entry: Entry) -> str:
         """What the owner wrote about it."""

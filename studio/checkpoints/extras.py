@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from studio.answered.models import ModelKind
 from studio.asked.lora_tags import LoraTag
@@ -26,6 +26,7 @@ from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding
 from studio.diffusion.lora import Adapter, Applied
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 LOADED_ADAPTERS = 16  # on the device at once
@@ -64,11 +65,18 @@ class Extras:
         if adapter is None:
             while len(self._adapters) >= LOADED_ADAPTERS:
                 self._adapters.pop(next(iter(self._adapters)))
-            adapter = load_adapter(entry.path, components, entry.identity)
+            adapter = self._whole(entry, lambda: load_adapter(entry.path, components, entry.identity))
             hashes = self._hashes(entry)
             adapter = replace(adapter, sha256=hashes.sha256, short_hash=hashes.short)
             self._adapters[entry.identity] = adapter
         return adapter
+
+    def _whole(self, entry: Entry, read: Callable[[], T]) -> T:
+        """What is read of a file. Raises BadCheckpoint for one that is replaced meanwhile: it may be half of each."""
+        value = read()
+        if not self._catalog.as_on_disk(entry):
+            raise BadCheckpoint(f"{entry.path.name} is written to while it is read. Try again later.")
+        return value
 
     def _hashes(self, entry: Entry) -> FileHashes:
         """Counted now where they are not known: the pictures carry them. Empty for a file that changes meanwhile."""
@@ -88,7 +96,7 @@ class Extras:
         BadCheckpoint for one that does not fit the components, DoesNotFit for one that is too large."""
         entry = self._named("controlnet", name, field="controls", what="ControlNet")
         assert self._manager is not None
-        return self._manager.beside(entry, lambda: load_controlnet(entry.path, components))
+        return self._manager.beside(entry, lambda: self._whole(entry, lambda: load_controlnet(entry.path, components)))
 
     def words(self, components: Components, texts: Sequence[str] = ()) -> EmbeddingFiles:
         """The embeddings that prompts of these components may name. The files of those that `texts` name are looked at
@@ -97,7 +105,7 @@ class Extras:
 
         def read(entry: Entry) -> Embedding:
             if entry.identity not in self._embeddings:
-                embedding = load_embedding(entry.path, components)
+                embedding = self._whole(entry, lambda: load_embedding(entry.path, components))
                 self._embeddings[entry.identity] = replace(
                     embedding, word=entry.name, sha256=self._hashes(entry).sha256
                 )

@@ -7,19 +7,18 @@ Knows no job. Names come from the catalogue, never paths from outside. Used from
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 
 from studio.answered.models import ModelPlace
 from studio.asked.requests import MAX_CONTROLS
-from studio.checkpoints import fitting, identify, loader
+from studio.checkpoints import fitting, loader
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.hashes import Hasher
-from studio.checkpoints.inspect import BadCheckpoint, read_header
+from studio.checkpoints.held import Beside, Held, module_bytes, modules, weights_bytes
+from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.options import ModelOptions
 from studio.diffusion.components import Components
 
@@ -51,27 +50,6 @@ class Device(Protocol):
     def release(self) -> None: ...
     def to_device(self, modules: Iterable[Any]) -> None: ...
     def to_ram(self, modules: Iterable[Any]) -> None: ...
-
-
-@dataclass
-class Held:
-    """A loaded checkpoint: where its weights are, how many bytes, and when it was last used."""
-
-    entry: Entry
-    components: Components
-    place: ModelPlace
-    device_bytes: int  # while it is on the device
-    ram_bytes: int  # while it is in RAM; with offload its parts wait there even when it is in use
-    used: int = field(default=0)
-
-
-@dataclass(frozen=True)
-class Beside:
-    """A module that runs beside the hot checkpoint: a ControlNet."""
-
-    entry: Entry
-    module: Any
-    bytes: int
 
 
 class ModelManager:
@@ -119,10 +97,11 @@ class ModelManager:
 
         Raises BadCheckpoint or DoesNotFit; what was loaded before is then as usable as it was.
         """
-        if self._hot is not None and self._hot.components.name == name:
+        if self._hot is not None and self._hot.components.name == name and not self.replaced():
             return self._hot.components
         entry = self._catalog.checkpoints().get(name)
-        if entry is None:
+        entry = self._catalog.latest(entry) if entry is not None else None
+        if entry is None or not entry.usable:
             raise BadCheckpoint(f"The checkpoint {name[:80]} is not in the models folder any more.")
         held = self._held.get(name)
         if held is not None and held.entry.made_of != entry.made_of:  # another file under the same name, another VAE
@@ -130,10 +109,23 @@ class ModelManager:
             held = None
         if held is None:
             held = self._loaded(entry, progress)
+            if not self._catalog.as_on_disk(entry):  # replaced while it was read: it may be half of each
+                self.unload(name)
+                entry = self._catalog.latest(entry)
+                if entry is None:
+                    raise BadCheckpoint(f"The checkpoint {name[:80]} is not in the models folder any more.")
+                held = self._loaded(entry, progress)
+                if not self._catalog.as_on_disk(entry):
+                    self.unload(name)
+                    raise BadCheckpoint(f"The checkpoint {name[:80]} is written to while it is read. Try again later.")
         elif held.place == "ram" and not self._options.offload:
             self._bring(held, progress)
         self._use(held)
         return held.components
+
+    def replaced(self) -> bool:
+        """Whether the hot checkpoint's file, or that of the VAE chosen for it, is another one now than was loaded."""
+        return self._hot is not None and not self._catalog.as_on_disk(self._hot.entry)
 
     def unload(self, name: str | None = None) -> None:
         """Let one checkpoint go, or all of them, and their memory with it. The caller holds no components any more."""
@@ -167,7 +159,7 @@ class ModelManager:
                 if not self.spare():
                     raise self._too_large(entry, needed) from error
                 module = read()
-            held = Beside(entry, module, _bytes(module))
+            held = Beside(entry, module, module_bytes(module))
         else:
             held = self._beside.pop(entry.id)
         self._beside[entry.id] = held
@@ -189,8 +181,12 @@ class ModelManager:
         return found
 
     def hash_of_hot(self) -> str | None:
-        """sha256 of the hot checkpoint's weights; None until it is computed."""
-        return self._hasher.get(self._hot.entry) if self._hot is not None else None
+        """sha256 of the hot checkpoint's weights as they were loaded; None until it is counted."""
+        hot = self._hot
+        if hot is None:
+            return None
+        hot.sha256 = hot.sha256 or self._hasher.get(hot.entry)
+        return hot.sha256
 
     @property
     def vae_entry(self) -> Entry | None:
@@ -255,9 +251,9 @@ class ModelManager:
             self._device.release()
 
     def _hold(self, entry: Entry, components: Components) -> Held:
-        weights = sum(_bytes(m) for m in modules(components))
+        weights = sum(module_bytes(m) for m in modules(components))
         offloaded = self._options.offload and not self._device.is_cpu
-        on_device = max((_bytes(m) for m in modules(components)), default=0) if offloaded else weights
+        on_device = max((module_bytes(m) for m in modules(components)), default=0) if offloaded else weights
         held = Held(entry, components, "device", device_bytes=on_device, ram_bytes=weights)
         self._held[entry.name] = held
         self._hasher.want([entry, *([entry.vae] if entry.vae is not None else [])], urgent=True)
@@ -361,28 +357,6 @@ class ModelManager:
             f"The {kind} {entry.name[:80]} needs about {needed / 2**30:.1f} GiB, more than fits into {where}. "
             f"Start the studio{advice}{half} choose a smaller {kind}, or close other programs that use the memory."
         )
-
-
-def modules(components: Components) -> list[Any]:
-    """The modules of a checkpoint that hold weights."""
-    parts = (components.unet, components.vae, components.text_encoder, components.text_encoder_2, components.tiny_vae)
-    return [part for part in parts if part is not None]
-
-
-def weights_bytes(entry: Entry, dtype: torch.dtype) -> int:
-    """What the weights of an entry take in this precision, by its headers; its size where they cannot be read."""
-    try:
-        parts = [entry.path / part for part in identify.PARTS if (entry.path / part).is_dir()] or [entry.path]
-        files = [f for part in parts for f in identify.weights_files(part)] if entry.found.is_folder else [entry.path]
-        headers = [read_header(file) for file in files]
-    except (BadCheckpoint, OSError):
-        return entry.found.size
-    return sum(math.prod(tensor.shape) for header in headers for tensor in header.values()) * dtype.itemsize
-
-
-def _bytes(module: Any) -> int:
-    tensors = {id(t): t for t in [*module.parameters(), *module.buffers()]}
-    return sum(t.numel() * t.element_size() for t in tensors.values())
 
 
 def _limits(device: Device, options: ModelOptions) -> tuple[int | None, int | None]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from studio.checkpoints import loader
 from studio.checkpoints import manager as manager_module
@@ -246,6 +247,89 @@ def test_a_file_that_was_replaced_is_read_anew(models: Path, tmp_path: Path, dev
     manager._catalog.entries(refresh=True)
     assert manager.get("one", quiet) is not old
     assert loads.names == ["one", "two", "one"]
+
+
+def replace_weights(folder: Path, value: float, *, keep_time: bool = False) -> str:
+    """Other weights of the same size in the place of a checkpoint's U-Net; their hash, as the manager counts it."""
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    before = file.stat()
+    weights = {name: torch.full_like(tensor, value) for name, tensor in load_file(file).items()}
+    save_file(weights, file.with_suffix(".part"), metadata={"format": "pt"})
+    if keep_time:  # as cp -p and archives do
+        os.utime(file.with_suffix(".part"), ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.replace(file.with_suffix(".part"), file)
+    files = sorted(folder.glob("*/*.safetensors"))
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+
+
+@pytest.mark.parametrize("keep_time", [False, True])
+def test_a_hot_checkpoint_that_is_replaced_on_disk_is_read_anew(
+    models: Path, tmp_path: Path, device: Device, keep_time: bool
+) -> None:
+    folder = tmp_path / "checkpoints" / "one"
+    shutil.copytree(models / "checkpoints" / "one", folder)
+    manager, loads = make(tmp_path, device, real=True)
+    old = manager.get("one", quiet)
+    wait_for(lambda: manager.hash_of_hot() is not None)
+    hash_before = manager.hash_of_hot()
+    assert not manager.replaced()
+    expected = replace_weights(folder, 0.25, keep_time=keep_time)
+    assert manager.replaced()
+    assert manager.hot is old, "lanes that run go on with it"
+    assert manager.hash_of_hot() == hash_before, "and say what they were made with"
+    new = manager.get("one", quiet)
+    assert new is not old
+    assert float(new.unet.conv_in.weight.mean()) == 0.25
+    wait_for(lambda: manager.hash_of_hot() not in (None, hash_before))
+    assert manager.hash_of_hot() == expected
+    assert not manager.replaced()
+    assert manager.get("one", quiet) is new
+    assert loads.names == ["one", "one"]
+
+
+def test_a_checkpoint_that_changes_while_it_is_read_is_read_again(models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "one"
+    shutil.copytree(models / "checkpoints" / "one", folder)
+    manager, _ = make(tmp_path, FakeDevice(), real=True)
+    load = manager._load
+    changes = iter([0.5])
+
+    def changing(*args: Any, **options: Any) -> Components:
+        components = load(*args, **options)
+        for value in changes:
+            replace_weights(folder, value)
+        return components
+
+    manager._load = changing  # type: ignore[method-assign]
+    assert float(manager.get("one", quiet).unet.conv_in.weight.mean()) == 0.5
+    manager.unload()
+    endless = (0.1 * k for k in range(1, 100))
+
+    def restless(*args: Any, **options: Any) -> Components:
+        components = load(*args, **options)
+        replace_weights(folder, next(endless))
+        return components
+
+    manager._load = restless  # type: ignore[method-assign]
+    with pytest.raises(BadCheckpoint, match="one is written to while it is read"):
+        manager.get("one", quiet)
+    assert manager.hot is None
+
+
+def test_the_hash_of_a_file_that_is_replaced_while_it_is_counted_is_nobodys(tmp_path: Path) -> None:
+    file = tmp_path / "loras" / "style.safetensors"
+    file.parent.mkdir()
+    save_file({"lora_unet_conv_in.lora_down.weight": torch.zeros(4, 4)}, file)
+    catalog, memo = Catalog([tmp_path]), Memo(None)
+    (old,) = catalog.entries()
+    save_file({"lora_unet_conv_in.lora_down.weight": torch.ones(4, 4)}, file)
+    assert Hasher(memo).now(old) is None
+    assert memo.keys() == frozenset()
+    (new,) = catalog.entries(refresh=True)
+    hashes = Hasher(memo).now(new)
+    assert hashes is not None
+    assert hashes.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert Hasher(memo).both(old) is None
 
 
 def test_unloading_gives_the_memory_back(models: Path, weights: int) -> None:

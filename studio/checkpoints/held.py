@@ -1,0 +1,59 @@
+"""What is loaded: a checkpoint, or a ControlNet beside it, and how much memory its weights take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from studio.answered.models import ModelPlace
+from studio.checkpoints import identify
+from studio.checkpoints.catalog import Entry
+from studio.checkpoints.inspect import BadCheckpoint, read_header
+from studio.diffusion.components import Components
+
+
+@dataclass
+class Held:
+    """A loaded checkpoint: where its weights are, how many bytes, and when it was last used."""
+
+    entry: Entry
+    components: Components
+    place: ModelPlace
+    device_bytes: int  # while it is on the device
+    ram_bytes: int  # while it is in RAM; with offload its parts wait there even when it is in use
+    used: int = field(default=0)
+    sha256: str | None = None  # of its file as it was loaded, once it is counted
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A module that runs beside the hot checkpoint: a ControlNet."""
+
+    entry: Entry
+    module: Any
+    bytes: int
+
+
+def modules(components: Components) -> list[Any]:
+    """The modules of a checkpoint that hold weights."""
+    parts = (components.unet, components.vae, components.text_encoder, components.text_encoder_2, components.tiny_vae)
+    return [part for part in parts if part is not None]
+
+
+def weights_bytes(entry: Entry, dtype: torch.dtype) -> int:
+    """What the weights of an entry take in this precision, by its headers; its size where they cannot be read."""
+    try:
+        parts = [entry.path / part for part in identify.PARTS if (entry.path / part).is_dir()] or [entry.path]
+        files = [f for part in parts for f in identify.weights_files(part)] if entry.found.is_folder else [entry.path]
+        headers = [read_header(file) for file in files]
+    except (BadCheckpoint, OSError):
+        return entry.found.size
+    return sum(math.prod(tensor.shape) for header in headers for tensor in header.values()) * dtype.itemsize
+
+
+def module_bytes(module: Any) -> int:
+    tensors = {id(t): t for t in [*module.parameters(), *module.buffers()]}
+    return sum(t.numel() * t.element_size() for t in tensors.values())
