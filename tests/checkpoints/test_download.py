@@ -12,7 +12,8 @@ from studio.answered.engine import Refused
 from studio.answered.models import Download, HubFile, NoSuchModel
 from studio.asked.requests import InvalidRequest
 from studio.checkpoints.catalog import Catalog
-from studio.checkpoints.download import Hub, suggested
+from studio.checkpoints.download import Hub
+from studio.checkpoints.repository import suggested
 from tests.checkpoints.hub_server import HubServer
 
 WEIGHTS = bytes(range(256)) * 12_000  # 3 MB: three blocks

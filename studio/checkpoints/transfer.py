@@ -1,0 +1,216 @@
+"""One file of the hub => the disk: in as many connections as it takes, resumed where one broke, compared with the
+hub's sha256, and only then under its own name."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+
+from studio.answered.models import Download, HubFile
+from studio.checkpoints.repository import refusal
+
+logger = logging.getLogger(__name__)
+
+BLOCK = 2**20
+TRIES = 6  # connections that bring not one byte, one after the other
+RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+LONGEST_WAIT = 120.0  # of what a busy hub may ask for
+RATE_SECONDS = 5.0  # the speed is the mean of this long
+
+
+class Cancelled(Exception):
+    """The owner has stopped the download, or the studio is closing."""
+
+
+class Failed(Exception):
+    """The download cannot go on; the text is for the page."""
+
+
+@dataclass
+class Job:
+    """A download and what must not be shown of it."""
+
+    shown: Download
+    revision: str
+    token: str | None = field(repr=False)
+    files: tuple[HubFile, ...]
+    stop: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+class Progress:
+    """Counts bytes of a job and tells its speed, the mean of the last seconds."""
+
+    def __init__(self, job: Job, done: int) -> None:
+        self._job = job
+        self._done = done
+        self._marks: list[tuple[float, int]] = [(time.monotonic(), done)]
+        self.add(0)
+
+    def add(self, count: int) -> None:
+        self._done += count
+        now = time.monotonic()
+        if now - self._marks[-1][0] > 0.25:
+            self._marks.append((now, self._done))
+            while now - self._marks[0][0] > RATE_SECONDS:
+                self._marks.pop(0)
+        began, before = self._marks[0]
+        speed = max(0.0, (self._done - before) / max(now - began, 0.25))
+        total = self._job.shown.total_bytes
+        left = (total - self._done) / speed if total is not None and speed > 0 else None
+        self._job.shown = replace(
+            self._job.shown, state="running", done_bytes=self._done, bytes_per_second=speed, seconds_left=left
+        )
+
+    def say(self, message: str) -> None:
+        self._job.shown = replace(self._job.shown, message=message)
+
+    def verifying(self) -> None:
+        self._job.shown = replace(self._job.shown, state="verifying", message="Comparing its sha256 with the hub's.")
+
+
+class Transfer:
+    """The files of one download, one after the other, into its staging folder."""
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        job: Job,
+        staging: Path,
+        *,
+        endpoint: str,
+        arrived_bytes: int,
+        stall: httpx.Timeout,
+        wait: Callable[[threading.Event, float], object],
+    ) -> None:
+        """`arrived_bytes` lie in `staging` from an earlier try; `stall` bounds the time without one byte."""
+        self._client = client
+        self._job = job
+        self._staging = staging
+        self._endpoint = endpoint
+        self._stall = stall
+        self._wait = wait
+        self._progress = Progress(job, arrived_bytes)
+
+    def fetch(self, file: HubFile) -> None:
+        """One file, in as many connections as it takes as long as each brings something."""
+        whole, part = self._staging / file.path, partial(self._staging, file)
+        if whole.exists():  # of an earlier try, verified then
+            return
+        part.parent.mkdir(parents=True, exist_ok=True)
+        revision = quote(self._job.revision, safe="")
+        address = f"{self._endpoint}/{self._job.shown.repository}/resolve/{revision}/{quote(file.path)}"
+        fruitless = 0
+        while file.size is None or size_on_disk(part) < file.size or not part.exists():
+            before = size_on_disk(part)
+            try:
+                wait = self._connect(address, file, part)
+            except httpx.HTTPError as error:
+                logger.info("The connection to the hub broke: %s", cause(error))
+                wait = None
+            else:
+                if wait is None:
+                    break
+            fruitless = 0 if size_on_disk(part) > before else fruitless + 1
+            if fruitless >= TRIES:
+                raise Failed("The hub does not answer any more. What has come is kept: try again later.")
+            seconds = RETRY_SECONDS[min(fruitless, len(RETRY_SECONDS) - 1)] if wait is None else wait
+            broken = f"The connection broke; going on in {seconds:.0f} s."
+            self._progress.say(broken if wait is None else "The hub is busy.")
+            self._wait(self._job.stop, seconds)
+            if self._job.stop.is_set():
+                raise Cancelled
+        self._verify(file, part)
+        os.replace(part, whole)
+
+    def _connect(self, address: str, file: HubFile, part: Path) -> float | None:
+        """Read on from what is there. None: the file is at its end; else the seconds the hub asks to wait."""
+        begin = size_on_disk(part)
+        headers = {"range": f"bytes={begin}-"} if begin else {}
+        with self._client.stream("GET", address, headers=headers, timeout=self._stall) as answer:
+            if answer.status_code == 429 or answer.status_code >= 500:
+                return _retry_after(answer)
+            if answer.status_code == 416:  # begin is at or behind the end: what lies there is not this file
+                self._progress.add(-begin)
+                part.unlink()
+                return 0.0
+            if answer.status_code not in (200, 206):
+                raise Failed(refusal(answer.status_code, self._job.shown.repository, file.path))
+            resumed = answer.status_code == 206 and _range_begin(answer) == begin
+            if begin and not resumed:  # the hub sends it from the beginning
+                self._progress.add(-begin)
+                begin = 0
+            self._progress.say("")
+            with part.open("ab" if resumed else "wb") as out:
+                for block in answer.iter_bytes(BLOCK):
+                    out.write(block)
+                    self._progress.add(len(block))
+                    begin += len(block)
+                    if file.size is not None and begin > file.size:
+                        raise Failed(f"The hub sends more than {file.path} has. Nothing of it is kept.")
+                    if self._job.stop.is_set():
+                        raise Cancelled
+                out.flush()
+                os.fsync(out.fileno())
+            said = answer.headers.get("content-length")
+        complete = file.size == begin if file.size is not None else said is not None
+        return None if complete else 0.0
+
+    def _verify(self, file: HubFile, part: Path) -> None:
+        """The sha256 that the hub gave for the file, where it knows one. What is wrong is thrown away."""
+        if file.size is not None and size_on_disk(part) != file.size:
+            part.unlink(missing_ok=True)
+            raise Failed(f"{file.path} came with another length than the hub says. Try again.")
+        if file.sha256 is None:
+            return
+        self._progress.verifying()
+        digest = hashlib.sha256()
+        with part.open("rb") as data:
+            while block := data.read(8 * BLOCK):
+                digest.update(block)
+                if self._job.stop.is_set():
+                    raise Cancelled
+        if digest.hexdigest() != file.sha256:
+            part.unlink()
+            raise Failed(f"{file.path} is not what the hub says it is (its sha256 is another). It was thrown away.")
+
+
+def _retry_after(answer: httpx.Response) -> float:
+    try:
+        return min(LONGEST_WAIT, max(0.5, float(answer.headers.get("retry-after", "2"))))
+    except ValueError:
+        return 5.0
+
+
+def _range_begin(answer: httpx.Response) -> int | None:
+    match = re.match(r"bytes (\d+)-", answer.headers.get("content-range", ""))
+    return int(match[1]) if match else None
+
+
+def cause(error: Exception) -> str:
+    """The first line of an error, shortened, for a message."""
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+
+
+def partial(staging: Path, file: HubFile) -> Path:
+    """Where a file lies while it is not whole."""
+    whole = staging / file.path
+    return whole.with_name(whole.name + ".part")
+
+
+def size_on_disk(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
