@@ -36,16 +36,16 @@ BARS = {"recorder": 1.10, "attention": 1.20, "megabytes": 2.0}
 @contextmanager
 def without_recording(engine: DiffusionEngine) -> Iterator[None]:
     """The engine as if there were no recorder: nothing is copied, nothing kept."""
-    worker = engine._worker
-    assert worker is not None
+    assert engine._worker is not None
+    presenter = engine._worker._presenter
     names = ("_begin_recording", "_record")
     for name in names:
-        setattr(worker, name, lambda *_: None)
+        setattr(presenter, name, lambda *_: None)
     try:
         yield
     finally:
         for name in names:
-            delattr(worker, name)
+            delattr(presenter, name)
 
 
 def run(

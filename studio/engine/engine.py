@@ -219,7 +219,7 @@ class DiffusionEngine:
 
     def hurry(self, job_id: str, cell: int, *, owner: str) -> bool:
         """See `Engine.hurry`."""
-        hurried = self._surface(job_id, owner).hurry_cell(cell)
+        hurried = self._surface(job_id, owner).raise_priority(cell)
         self._wake.set()
         return hurried
 
@@ -425,7 +425,8 @@ class DiffusionEngine:
             from studio.checkpoints.inspect import BadCheckpoint
             from studio.checkpoints.manager import DoesNotFit, ModelManager
             from studio.engine.failures import Closing
-            from studio.engine.worker import Outside, Worker
+            from studio.engine.outside import Outside
+            from studio.engine.worker import Worker
 
             device = self._make_device(self._device_name, self._dtype)
         finally:

@@ -74,7 +74,7 @@ class Job:
         self.created = clock()
         self.ended: float | None = None
         self.stop_reason: str | None = None  # set by `stop`; the engine looks at it between ticks
-        self.hurry = 0  # a cell that was asked for: the latest goes before its owner's other lanes
+        self.priority = 0  # the larger goes first among its owner's jobs: a cell that was asked for
         self._clock = clock
         self._lock = threading.Lock()
         self._state: JobState = "queued"
@@ -364,7 +364,7 @@ class JobBook:
             return [j for j in self._jobs.values() if j.ended is None]
 
     def runnable(self) -> list[Job]:
-        """What may be given lanes, in order: an owner's cells come after all else of his."""
+        """What may be given lanes, in order: an owner's cells come after all their other jobs."""
         jobs = self.active()
         return [part for job in sorted(jobs, key=lambda job: bool(job.parts())) for part in job.runnable()]
 

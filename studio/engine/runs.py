@@ -1,6 +1,6 @@
-"""A job that has started: its lanes, what they have shown so far, and the events that say so.
+"""A job that has started: its images, what they have shown so far, and the events that say so.
 
-Knows no thread, device or queue. The worker advances the lanes; everything a visitor is told of them is made here.
+Knows no thread, device or queue. The executor advances the lanes; what a visitor is told of them is counted here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.latents import Variation
 from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
-from studio.engine.batching import Seat
+from studio.engine.fairness import RunningLane
 from studio.engine.jobs import Job
 from studio.picture.framing import Size, Start
 
@@ -27,24 +27,34 @@ NO_STEPS = "Runs no step: the result is the picture as the VAE gives it back."
 
 
 @dataclass(eq=False)
-class Running:
-    """One lane, and what its job needs to know of it."""
+class ActiveImage:
+    """One image of a run that has a lane."""
 
     run: Run
-    image: int
+    image: int  # its number within the run
     lane: Lane
-    seat: Seat
-    last_step: float  # when its last evaluation was done, or when it was admitted
+    scheduled: RunningLane  # the same lane as the scheduler knows it
+    last_step: float = field(default_factory=time.monotonic)  # when its last evaluation was done, or it was admitted
     before: int = 0  # evaluations of its first pass, once it is in its second
     last_shown: float = -1.0  # when its last live preview was sent
     maps: AttentionMaps | None = None  # where the U-Net looked in the last call, when the job asks for it
-    unseen: torch.Tensor | None = None  # predicted x0 (C, h, w) of the last evaluation while no preview shows it
-    undrawn: list[torch.Tensor] = field(default_factory=list)  # predicted x0 that its filmstrip has no frame of yet
+    unshown: torch.Tensor | None = None  # predicted x0 (C, h, w) of the last evaluation while no preview shows it
+    pending: list[torch.Tensor] = field(default_factory=list)  # predicted x0 that its filmstrip has no frame of yet
+
+    @property
+    def at_work(self) -> bool:
+        """Whether its job has not ended."""
+        return self.run.job.ended is None
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """(C, h, w) of its latents."""
+        return tuple(self.lane.latents.shape[1:])
 
 
 @dataclass(eq=False)
 class Run:
-    """A job at work. `waiting` are the images that have no lane yet."""
+    """A job at work."""
 
     job: Job
     resolved: Resolved
@@ -56,8 +66,7 @@ class Run:
     began: float = field(default_factory=time.monotonic)
     total: int = 0  # evaluations of one image
     facts: dict[str, object] | None = None  # what its recordings say of it
-    waiting: list[int] = field(default_factory=list)
-    lanes: dict[int, Running] = field(default_factory=dict)
+    active: dict[int, ActiveImage] = field(default_factory=dict)
     pictures: dict[int, Picture] = field(default_factory=dict)
     previews: dict[int, Preview] = field(default_factory=dict)
     filmstrips: dict[int, list[bytes]] = field(default_factory=dict)
@@ -65,6 +74,11 @@ class Run:
     _step_seconds: float | None = None
     _evaluation_seconds: float | None = None  # of the whole job: less than a step where images share a call
     _last_tick: float | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image is a picture."""
+        return len(self.pictures) == len(self.seeds)
 
     def variation(self, image: int) -> Variation | None:
         """On the way to which other noise an image begins; None where no variations are asked for."""
@@ -101,35 +115,46 @@ class Run:
             notes=tuple(notes),
         )
 
-    def skip(self, evaluations: int) -> None:
-        """Count evaluations that need not be made."""
-        self._evaluations += evaluations
+    def begin(self, image: int, lane: Lane) -> ActiveImage:
+        """An image has its lane; the evaluations that a branch shares with its run need not be made."""
+        job = self.job
+        self._evaluations += lane.index
+        scheduled = RunningLane(
+            owner=job.owner,
+            job=job.id,
+            key=None,  # decided when it joins the others
+            rows=lane.branches,
+            alone=self.exact,
+            comparison=job.part_of or "",
+        )
+        active = self.active[image] = ActiveImage(self, image, lane, scheduled)
+        return active
 
-    def count(self, advanced: list[Running], now: float) -> None:
-        """Keep the running means after a tick that advanced these lanes of the run."""
-        for running in advanced:
-            self._step_seconds = _mean(self._step_seconds, now - running.last_step)
-            running.last_step = now
+    def count(self, advanced: list[ActiveImage], now: float) -> None:
+        """Keep the running means after a tick that advanced these images of the run."""
+        for active in advanced:
+            self._step_seconds = _mean(self._step_seconds, now - active.last_step)
+            active.last_step = now
         since = now - (self._last_tick if self._last_tick is not None else self.began)
         self._evaluation_seconds = _mean(self._evaluation_seconds, since / len(advanced))
         self._last_tick = now
         self._evaluations += len(advanced)
 
-    def step(self, running: Running, evaluation: Evaluation, ending_seconds: float) -> Step:
+    def step(self, active: ActiveImage, evaluation: Evaluation, ending_seconds: float) -> Step:
         """The event of one evaluation. `ending_seconds` is what decoding and saving one picture has cost so far."""
         images = len(self.seeds)
         left = (self.total * images - self._evaluations) * (self._evaluation_seconds or 0.0)
         return Step(
             job_id=self.job.id,
-            image=running.image,
-            index=running.before + evaluation.index,
+            image=active.image,
+            index=active.before + evaluation.index,
             total=self.total,
             timestep=evaluation.timestep,
             sigma=evaluation.sigma,
             seconds_per_step=self._step_seconds or 0.0,
             seconds_left=max(0.0, left) + (images - len(self.pictures)) * ending_seconds,
             images_done=len(self.pictures),
-            preview=self.previews.get(running.image),
+            preview=self.previews.get(active.image),
         )
 
     def finished(self) -> Finished:
@@ -142,7 +167,7 @@ class Run:
 
     def stopped(self, reason: str) -> Stopped:
         """The pictures that were done, and the last look of those that were not."""
-        unfinished = [self.lanes[image] for image in sorted(self.lanes)]
+        unfinished = [self.active[image] for image in sorted(self.active)]
         return Stopped(
             job_id=self.job.id,
             pictures=self._pictures(),

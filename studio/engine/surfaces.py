@@ -101,7 +101,7 @@ class SurfaceJob(Job):
         self._cells = {k: self._cell(k, clock) for k in self._order}
         self._open = set(self._order)  # cells that have not ended
         self._checkpoint = self._cells[self._order[0]].request.checkpoint
-        self._hurries = itertools.count(1)
+        self._priorities = itertools.count(1)
         self._done = self._failed = 0
         self.publish(Planned(job_id=self.id, surface=surface))
 
@@ -133,14 +133,14 @@ class SurfaceJob(Job):
                 self._checkpoint = waiting[0].request.checkpoint
             return [cell for cell in waiting if cell.request.checkpoint == self._checkpoint]
 
-    def hurry_cell(self, index: int) -> bool:
+    def raise_priority(self, index: int) -> bool:
         """Let a cell go before those that wait, and its lane before the others. False when it has ended."""
         with self._mutex:
             if index not in self._open:
                 return False
             self._order.remove(index)
             self._order.insert(0, index)
-            self._cells[index].hurry = next(self._hurries)
+            self._cells[index].priority = next(self._priorities)
             return True
 
     def now(self) -> tuple[Surface, dict[int, CellEvent]]:

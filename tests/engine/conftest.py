@@ -177,11 +177,11 @@ class Calls:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Every U-Net call, seen; lanes share whenever they can, whatever the clock of a busy machine says of it."""
-    from studio.engine import batching, worker
+    from studio.engine import batching, executor, scheduler
 
     monkeypatch.setattr(batching, "PAYS", 1e9)
     monkeypatch.setattr(batching, "TICK_SECONDS", 1e9)
-    monkeypatch.setattr(worker, "ADMIT_SECONDS", 60.0)
-    seen = Calls(worker.call_unet)
-    monkeypatch.setattr(worker, "call_unet", seen)
+    monkeypatch.setattr(scheduler, "ADMIT_SECONDS", 60.0)
+    seen = Calls(executor.call_unet)
+    monkeypatch.setattr(executor, "call_unet", seen)
     return seen

@@ -206,10 +206,10 @@ def test_prompts_of_different_length_do_not_share_a_call(engine: DiffusionEngine
 def test_previews_never_change_the_picture(
     engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch, preview: str
 ) -> None:
-    from studio.engine.worker import Worker
+    from studio.engine.live_previews import LivePreviews
 
     shown = finish(engine, ask(preview=preview, num_inference_steps=8, scheduler="euler_a"))
-    monkeypatch.setattr(Worker, "_preview", lambda *_: None)
+    monkeypatch.setattr(LivePreviews, "show", lambda *_: None)
     hidden = finish(engine, ask(preview=preview, num_inference_steps=8, scheduler="euler_a"))
     assert len(shown.pictures[0].filmstrip) == 8
     assert hidden.pictures[0].filmstrip == ()
@@ -255,7 +255,7 @@ def test_large_previews_are_full_size_and_the_filmstrip_is_small(engine: Diffusi
 def test_small_frames_that_the_live_view_has_no_time_for_wait_and_none_is_lost(
     engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.engine import worker
+    from studio.engine import live_previews
     from studio.engine.previews import Ladder
 
     decoded: list[int] = []
@@ -268,7 +268,7 @@ def test_small_frames_that_the_live_view_has_no_time_for_wait_and_none_is_lost(
     monkeypatch.setattr(Ladder, "decode", seen)
     strips = []
     for seconds, expected in ((0.0, [1] * 9), (1e9, [9])):  # every frame is due; the last alone
-        monkeypatch.setattr(worker, "PREVIEW_SECONDS", seconds)
+        monkeypatch.setattr(live_previews, "PREVIEW_SECONDS", seconds)
         decoded.clear()
         events = run(engine, ask(preview="fast", num_inference_steps=9))
         assert decoded == expected
@@ -663,7 +663,8 @@ def test_a_checkpoint_switch_waits_for_the_lanes_that_run(engine: DiffusionEngin
 def test_checkpoints_take_turns_in_the_middle_of_a_request(
     engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.engine import worker
+    from studio.checkpoints.manager import ModelManager
+    from studio.engine import scheduler
 
     # Exact: on some CPUs three lanes in one call end one 8-bit level apart from each alone, and here they take turns.
     many = ask(num_images_per_prompt=3, num_inference_steps=2, exact=True)
@@ -671,12 +672,12 @@ def test_checkpoints_take_turns_in_the_middle_of_a_request(
         "tiny": [pixels(engine, finish(engine, many), k) for k in range(3)],
         "tiny-v": [pixels(engine, finish(engine, ask(checkpoint="tiny-v", num_inference_steps=2)))],
     }
-    monkeypatch.setattr(worker, "LANES", 1)
-    monkeypatch.setattr(worker, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(scheduler, "LANES", 1)
+    monkeypatch.setattr(scheduler, "SLICE_SECONDS", 0.0)
     loads: list[str] = []
-    real = worker.ModelManager.get
+    real = ModelManager.get
     monkeypatch.setattr(
-        worker.ModelManager, "get", lambda self, name, progress: loads.append(name) or real(self, name, progress)
+        ModelManager, "get", lambda self, name, progress: loads.append(name) or real(self, name, progress)
     )
     here = engine.submit(many, owner="anna")
     there = engine.submit(ask(checkpoint="tiny-v", num_inference_steps=2), owner="ben")

@@ -19,7 +19,7 @@ from PIL import Image
 from studio.answered.events import Event, Failed, Finished
 from studio.diffusion import vae
 from studio.diffusion.lane import Lane
-from studio.engine import worker
+from studio.engine import conditioning, executor, live_previews, presenter
 from studio.engine.engine import DiffusionEngine
 from studio.engine.previews import Frame, Ladder
 from studio.engine.viewer.recorder import Recorder
@@ -48,9 +48,9 @@ def raising(error: BaseException, when: Callable[[int], bool] = lambda number: T
 
 
 PLACES: list[tuple[object, str]] = [
-    (worker, "encode_prompts"),
-    (worker, "start_lane"),
-    (worker, "call_unet"),
+    (conditioning, "encode_prompts"),
+    (executor, "start_lane"),
+    (executor, "call_unet"),
     (Lane, "call"),
     (Lane, "advance"),
     (Ladder, "decode"),
@@ -58,7 +58,7 @@ PLACES: list[tuple[object, str]] = [
     (Recorder, "begin"),
     (Recorder, "add"),
     (vae, "to_pictures"),
-    (worker.metadata, "picture_info"),
+    (presenter.metadata, "picture_info"),
     (Gallery, "save"),
 ]
 
@@ -73,7 +73,7 @@ def test_an_error_at_any_stage_fails_that_job_alone(
     name: str,
     number: int,
 ) -> None:
-    monkeypatch.setattr(worker, "PREVIEW_SECONDS", 0.0)  # a frame at a time: none waits for the next
+    monkeypatch.setattr(live_previews, "PREVIEW_SECONDS", 0.0)  # a frame at a time: none waits for the next
     golden = pixels(engine, finish(engine, ask(seed=77)))
     engine_prompts = ask(prompt=f"a fox {name} {number}", num_images_per_prompt=3)  # not in the prompt cache
     broken = raising(Broken(f"in {name}"), lambda call: call == number)(getattr(owner, name))
@@ -250,7 +250,7 @@ def test_out_of_memory_says_what_to_lower_and_the_next_job_works(
     engine = make_engine(make_device=SmallDevice)
     target, name = {
         "load": (loader, "fill"),
-        "call": (worker, "call_unet"),
+        "call": (executor, "call_unet"),
         "decode": (vae, "decode"),
     }[place]
     with monkeypatch.context() as patch:
@@ -374,10 +374,10 @@ def test_a_broken_checkpoint_fails_its_jobs_with_its_reason(make_engine: EngineF
 
 
 def test_a_fault_of_the_engine_itself_does_not_end_it(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from studio.engine.batching import Rota
+    from studio.engine.fairness import FairShare
 
     with monkeypatch.context() as patch:
-        patch.setattr(Rota, "next_tick", raising(Broken(), lambda number: number == 1)(Rota.next_tick))
+        patch.setattr(FairShare, "next_tick", raising(Broken(), lambda number: number == 1)(FairShare.next_tick))
         last: Event = run(engine, ask())[-1]
     assert isinstance(last, Failed)
     assert last.kind == "internal"

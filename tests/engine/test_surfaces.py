@@ -107,10 +107,10 @@ def test_the_watcher_hears_the_plan_then_every_cell_to_its_end(engine: Diffusion
 def test_the_focus_comes_first_and_a_cell_that_is_asked_for_jumps_the_queue(
     make_engine: EngineFactory, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.engine import batching, worker
+    from studio.engine import batching, scheduler
 
-    monkeypatch.setattr(worker, "LANES", 3)
-    monkeypatch.setattr(worker, "KEPT_LANES", 1)
+    monkeypatch.setattr(scheduler, "LANES", 3)
+    monkeypatch.setattr(scheduler, "RESERVED_LANES", 1)
     monkeypatch.setattr(batching, "MAX_ROWS", 1)
     engine = make_engine()
     calls.gate.clear()
@@ -130,16 +130,16 @@ def test_the_focus_comes_first_and_a_cell_that_is_asked_for_jumps_the_queue(
 def test_a_failed_cell_tells_why_and_the_others_go_on(
     engine: DiffusionEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.engine import worker
+    from studio.engine import executor
 
-    real = worker.start_lane
+    real = executor.start_lane
 
     def broken(components: Any, request: Any, **rest: Any) -> Any:
         if request.num_inference_steps == 3 and request.guidance_scale == 4:
             raise MemoryError("9.9 GiB are needed")
         return real(components, request, **rest)
 
-    monkeypatch.setattr(worker, "start_lane", broken)
+    monkeypatch.setattr(executor, "start_lane", broken)
     events = run(engine, surface())
     cells = ends(events)
     assert isinstance(cells[4], Failed)
@@ -215,10 +215,10 @@ def test_a_surface_is_one_job_of_its_owner_and_of_nobody_else(make_engine: Engin
 def test_an_owners_other_job_does_not_wait_for_all_his_cells(
     make_engine: EngineFactory, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.engine import worker
+    from studio.engine import scheduler
 
-    monkeypatch.setattr(worker, "LANES", 3)
-    monkeypatch.setattr(worker, "KEPT_LANES", 1)
+    monkeypatch.setattr(scheduler, "LANES", 3)
+    monkeypatch.setattr(scheduler, "RESERVED_LANES", 1)
     engine = make_engine()
     calls.gate.clear()
     job = engine.submit_surface(surface(x_values="30-40", y=None), owner="anna")

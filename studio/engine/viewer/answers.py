@@ -33,9 +33,8 @@ from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.diffusion.schedule import Level, make_schedule
 from studio.diffusion.tokens import token_table
 from studio.diffusion.unet_call import UnetCall
-from studio.engine.calls import call_unet
 from studio.engine.viewer import noised_start
-from studio.engine.viewer.inquiries import Inquiry, Slices
+from studio.engine.viewer.inquiries import Denoise, Inquiry, Slices
 from studio.engine.viewer.recording import fast_decoder, on_cpu
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -47,11 +46,12 @@ SIDE_GRID = 64  # pixels: a U-Net of four levels halves the latents three times
 def slices(
     inquiry: Inquiry,
     components: Components,
+    denoise: Denoise,
     tokenizer_lock: AbstractContextManager[Any],
     synchronize: Callable[[], None],
 ) -> Slices:
-    """The work of a question about the loaded checkpoint; the lock is held while a caption is encoded, `synchronize`
-    waits for the device."""
+    """The work of a question about the loaded checkpoint. `denoise` calls the U-Net, the lock is held while a caption
+    is encoded, `synchronize` waits for the device."""
     question = inquiry.question
     if isinstance(question, ForwardProcess):
         return _forward(question, _fitted(inquiry, components), components)
@@ -59,13 +59,13 @@ def slices(
         assert inquiry.picture is not None
         return noised_start.slices(question, inquiry.picture, components)
     if isinstance(question, LossCurve):
-        return _losses(question, _fitted(inquiry, components), components, tokenizer_lock)
+        return _losses(question, _fitted(inquiry, components), components, denoise, tokenizer_lock)
     if isinstance(question, ErrorMap):
-        return _error_map(question, _fitted(inquiry, components), components, tokenizer_lock)
+        return _error_map(question, _fitted(inquiry, components), components, denoise, tokenizer_lock)
     if isinstance(question, RoundTrip):
         return _round_trip(question, _fitted(inquiry, components), components)
     if isinstance(question, Architecture):
-        return _architecture(components, tokenizer_lock, synchronize)
+        return _architecture(components, denoise, tokenizer_lock, synchronize)
     if isinstance(question, Embeddings):
         return _embeddings(question, components, tokenizer_lock)
     raise TypeError(f"nobody answers {type(question).__name__}")
@@ -142,7 +142,11 @@ def _forward(question: ForwardProcess, picture: Image.Image, components: Compone
 
 
 def _losses(
-    question: LossCurve, picture: Image.Image, components: Components, tokenizer_lock: AbstractContextManager[Any]
+    question: LossCurve,
+    picture: Image.Image,
+    components: Components,
+    denoise: Denoise,
+    tokenizer_lock: AbstractContextManager[Any],
 ) -> Slices:
     z0 = _encoded(picture, components)
     noise = _noise(z0, question.seed)
@@ -156,7 +160,7 @@ def _losses(
     for timestep in timesteps:
         level = forward.level_at(abar, timestep)
         z_t = forward.noised(z0, noise, level)
-        for name, output in _asked(z_t, timestep, conditions, components):
+        for name, output in _asked(z_t, timestep, conditions, components, denoise):
             difference = forward.error(z_t, output, noise, level, components.prediction_type)
             curves[name].append(float(difference.square().mean()))
         yield
@@ -166,7 +170,11 @@ def _losses(
 
 
 def _error_map(
-    question: ErrorMap, picture: Image.Image, components: Components, tokenizer_lock: AbstractContextManager[Any]
+    question: ErrorMap,
+    picture: Image.Image,
+    components: Components,
+    denoise: Denoise,
+    tokenizer_lock: AbstractContextManager[Any],
 ) -> Slices:
     z0 = _encoded(picture, components)
     noise = _noise(z0, question.seed)
@@ -177,7 +185,7 @@ def _error_map(
     timestep = min(question.timestep, len(abar) - 1)
     level = forward.level_at(abar, timestep)
     z_t = forward.noised(z0, noise, level)
-    [(_, output)] = _asked(z_t, timestep, conditions, components)
+    [(_, output)] = _asked(z_t, timestep, conditions, components, denoise)
     difference = forward.error(z_t, output, noise, level, components.prediction_type)
     tensors = {"z_t": z_t, "noise": noise, "noise_pred": noise - difference, "error": difference}
     facts: dict[str, object] = {
@@ -191,7 +199,11 @@ def _error_map(
 
 
 def _asked(
-    z_t: torch.Tensor, timestep: int, conditions: Mapping[str, Conditioning], components: Components
+    z_t: torch.Tensor,
+    timestep: int,
+    conditions: Mapping[str, Conditioning],
+    components: Components,
+    denoise: Denoise,
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """The U-Net's answer (1, C, h, w) under each condition; captions of one length share a call."""
     by_shape: dict[object, list[tuple[str, UnetCall]]] = {}
@@ -200,7 +212,7 @@ def _asked(
         call = UnetCall(z_t.to(components.dtype), float(timestep), embeds, added)
         by_shape.setdefault(tuple(embeds.shape), []).append((name, call))
     for group in by_shape.values():
-        answer = call_unet(components, [call for _, call in group])
+        answer = denoise([call for _, call in group])
         yield from zip([name for name, _ in group], answer.split(1))
 
 
@@ -317,7 +329,10 @@ def _flat(directions: Array) -> tuple[Array, float]:
 
 
 def _architecture(
-    components: Components, tokenizer_lock: AbstractContextManager[Any], synchronize: Callable[[], None]
+    components: Components,
+    denoise: Denoise,
+    tokenizer_lock: AbstractContextManager[Any],
+    synchronize: Callable[[], None],
 ) -> Slices:
     """One pass through every part at the native size; the U-Net's second call is the one that counts."""
     blocks = architecture.blocks_of(components)
@@ -330,7 +345,7 @@ def _architecture(
     yield
     for _ in range(2):
         with architecture.watched(blocks, synchronize):
-            call_unet(components, [UnetCall(z0.to(components.dtype), 500.0, embeds, added)])
+            denoise([UnetCall(z0.to(components.dtype), 500.0, embeds, added)])
         yield
     with architecture.watched(blocks, synchronize):
         vae.decode(components, z0)

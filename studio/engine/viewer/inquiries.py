@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -19,12 +20,18 @@ from studio.answered.engine import Answer, Refused
 from studio.asked.questions import Question
 from studio.engine.forks import Fork
 
+if TYPE_CHECKING:
+    import torch
+
+    from studio.diffusion.unet_call import UnetCall
+
 logger = logging.getLogger(__name__)
 
 WAITING = 32
 WAITING_OF_ONE = 4
 
 Slices = Generator[None, None, Answer]
+Denoise = Callable[[Sequence["UnetCall"]], "torch.Tensor"]  # the calls of several lanes as one: a row per row of them
 
 
 @dataclass(eq=False)

@@ -25,11 +25,10 @@ from studio.diffusion.lane import Lane
 from studio.diffusion.quantities import noise_terms, x0_terms
 from studio.diffusion.tokens import token_table
 from studio.diffusion.unet_call import UnetCall
-from studio.engine.calls import call_unet
 from studio.engine.forks import Fork
 from studio.engine.recorded import Recorded
 from studio.engine.viewer.answers import safetensors
-from studio.engine.viewer.inquiries import Inquiry, Slices
+from studio.engine.viewer.inquiries import Denoise, Inquiry, Slices
 from studio.engine.viewer.measures import guided_output, model_input
 from studio.engine.viewer.recording import on_cpu, rows_at
 
@@ -42,18 +41,19 @@ def slices(
     inquiry: Inquiry,
     components: Components,
     lane_of: Callable[[Fork], Lane],
+    denoise: Denoise,
     tokenizer_lock: AbstractContextManager[Any],
 ) -> Slices:
     """The work of a question about a recorded evaluation. `lane_of` makes a lane that stands where a fork leaves its
-    run."""
+    run, `denoise` calls the U-Net."""
     question, fork = inquiry.question, inquiry.fork
     assert fork is not None
     if isinstance(question, Decoded):
         return _decoded(question, fork.left, components)
     if isinstance(question, SelfAttention):
-        return _self_attention(question, fork, components, lane_of)
+        return _self_attention(question, fork, components, lane_of, denoise)
     if isinstance(question, Heads):
-        return _heads(question, fork, components, lane_of, tokenizer_lock)
+        return _heads(question, fork, components, lane_of, denoise, tokenizer_lock)
     raise TypeError(f"nobody answers {type(question).__name__}")
 
 
@@ -106,13 +106,17 @@ def _facts(question: LookAgain, fork: Fork) -> dict[str, object]:
 
 
 def _self_attention(
-    question: SelfAttention, fork: Fork, components: Components, lane_of: Callable[[Fork], Lane]
+    question: SelfAttention,
+    fork: Fork,
+    components: Components,
+    lane_of: Callable[[Fork], Lane],
+    denoise: Denoise,
 ) -> Slices:
     call = lane_of(fork).call()
     yield
     row, size = _again(call)
     with observed(components.unet, row, size, which=SELF, most_places=FINE_PLACES) as maps:
-        call_unet(components, [call])
+        denoise([call])
     tensors = {}
     for (place, height, width), weights in maps.groups.items():  # (places looked at, h, w): one row for each that looks
         tensors[f"self.{place}.{height}x{width}"] = on_cpu(weights.flatten(1).T.unflatten(1, (height, width)).half())
@@ -126,6 +130,7 @@ def _heads(
     fork: Fork,
     components: Components,
     lane_of: Callable[[Fork], Lane],
+    denoise: Denoise,
     tokenizer_lock: AbstractContextManager[Any],
 ) -> Slices:
     known = [name for name, _ in attentions(components.unet) if name.endswith(CROSS)]
@@ -140,7 +145,7 @@ def _heads(
     text, rows = rows_at(table, call.prompt_embeds.shape[1] // 77, fork.left.step)
     row, size = _again(call)
     with observed_heads(components.unet, question.layer, row, size) as seen:
-        call_unet(components, [call])
+        denoise([call])
     assert seen.weights is not None
     assert seen.layer is not None
     tensors = {"heads": on_cpu(torch.stack([merged(head, rows) for head in seen.weights]).half())}

@@ -1,0 +1,45 @@
+"""Another checkpoint comes to the device: all that holds the former one lets go first, and who waits is told how far
+it is."""
+
+from __future__ import annotations
+
+from studio.engine import failures
+from studio.engine.executor import Executor
+from studio.engine.outside import Outside
+from studio.engine.presenter import Presenter
+from studio.engine.scheduler import Scheduler
+
+
+class CheckpointSwitch:
+    """Switches for the three parts of the engine together; only while no lane runs."""
+
+    def __init__(self, scheduler: Scheduler, executor: Executor, presenter: Presenter, outside: Outside) -> None:
+        self._scheduler = scheduler
+        self._executor = executor
+        self._presenter = presenter
+        self._outside = outside
+
+    def load(self, checkpoint: str) -> None:
+        """Bring a checkpoint to the device, if it is not there. Raises BadCheckpoint, DoesNotFit."""
+        if self._executor.loaded != checkpoint:
+            self.release()
+            self._outside.loading(checkpoint, f"Loading {checkpoint}", 0.0)
+            try:
+                self._executor.load(checkpoint, lambda message, fraction: self._tell(checkpoint, message, fraction))
+            finally:
+                self._outside.loaded(self._executor.manager.hot)
+            self._scheduler.switched()
+        # Released for another checkpoint that could not be loaded, the former one is looked after again.
+        self._executor.settle()
+        self._presenter.settle()
+
+    def release(self) -> None:
+        """Let go of everything that holds the loaded checkpoint."""
+        self._presenter.release()
+        self._executor.release()
+
+    def _tell(self, checkpoint: str, message: str, fraction: float) -> None:
+        if self._outside.closing.is_set():
+            raise failures.Closing
+        self._outside.loading(checkpoint, message, fraction)
+        self._presenter.loading(checkpoint, message, fraction)

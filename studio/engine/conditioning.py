@@ -1,0 +1,87 @@
+"""What steers a run beside its noise: encoded prompts, the LoRAs that they name, and ControlNets with their maps.
+
+Prompts are kept encoded, so that the same words are not encoded twice for one checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from studio.asked.lora_tags import lora_tags
+from studio.asked.resolved import Resolved
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.extras import Extras
+from studio.checkpoints.manager import ModelManager
+from studio.diffusion.components import Components
+from studio.diffusion.controlnet import AppliedControl, applied_control
+from studio.diffusion.lora import Applied
+from studio.diffusion.prompt import Conditioning, encode_prompts
+from studio.picture.control_maps import ControlPicture
+from studio.picture.framing import Start
+
+CACHED_PROMPTS = 64
+
+
+class Conditioner:
+    """Makes conditioning for the loaded checkpoint, and keeps what it has read and encoded until `forget`."""
+
+    def __init__(self, catalog: Catalog, manager: ModelManager, tokenizer_lock: AbstractContextManager[Any]) -> None:
+        """The lock is held while a prompt is encoded."""
+        self.extras = Extras(catalog, manager)
+        self._tokenizer_lock = tokenizer_lock
+        self._prompts: OrderedDict[Hashable, Conditioning] = OrderedDict()
+
+    def forget(self) -> None:
+        """Let go of everything that belongs to the checkpoint."""
+        self._prompts.clear()
+        self.extras.forget()
+
+    def adapters(self, components: Components, prompt: str) -> tuple[Applied, ...]:
+        """The LoRAs that a prompt names. Raises as `Extras.applied`."""
+        return self.extras.applied(components, lora_tags(prompt))
+
+    def encoded(self, components: Components, resolved: Resolved, adapters: Sequence[Applied]) -> Conditioning:
+        """The prompts of a run encoded."""
+        request, steps = resolved.request, resolved.steps
+        guided = components.branches(resolved.guidance_scale) == 2
+        negative = request.negative_prompt if guided else ""
+        scheduled = "[" in request.prompt or "[" in negative  # only prompt scheduling depends on the number of steps
+        components.words = words = self.extras.words(components, (request.prompt, negative))
+        parts = tuple((one.adapter.identity, one.text_scale) for one in adapters)
+        key = (components.name, request.prompt, negative, guided, steps if scheduled else None, parts, words.version)
+        if key not in self._prompts:
+            with self._tokenizer_lock:
+                self._prompts[key] = encode_prompts(
+                    components,
+                    request.prompt,
+                    negative,
+                    num_steps=steps,
+                    guidance_scale=resolved.guidance_scale,
+                    adapters=adapters,
+                )
+        self._prompts.move_to_end(key)
+        while len(self._prompts) > CACHED_PROMPTS:
+            self._prompts.popitem(last=False)
+        return self._prompts[key]
+
+    def controls(
+        self,
+        components: Components,
+        resolved: Resolved,
+        pictures: Sequence[ControlPicture],
+        start: Start | None,
+        loading: Callable[[str], None] = lambda message: None,
+    ) -> tuple[AppliedControl, ...]:
+        """The ControlNets of a run with their maps at the size that is made. `start` is what a run from a picture
+        begins with; `loading` is told of a ControlNet that has to be read first. Raises as `Extras.controlnet`."""
+        applied = []
+        for control, picture in zip(resolved.request.controls, pictures):
+            if not self.extras.has_controlnet(control.model):
+                loading(f"Loading the ControlNet {control.model}")
+            condition = picture.map_at(resolved.size, resolved.resize_mode, start)
+            net = self.extras.controlnet(components, control.model)
+            applied.append(applied_control(components, net, control, condition))
+        return tuple(applied)

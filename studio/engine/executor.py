@@ -1,0 +1,312 @@
+"""What computes: the loaded components and what is kept beside them. The one place where a lane is started, and the one
+where the U-Net is called.
+
+Knows no queue and no page; decides nothing about whose turn it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+
+from studio.answered.events import Loading
+from studio.asked.resolved import Resolved, resolve
+from studio.checkpoints.catalog import memory_folder
+from studio.checkpoints.manager import ModelManager
+from studio.checkpoints.preview_fits import PreviewFits
+from studio.diffusion import vae
+from studio.diffusion.attention import AttentionMaps, observed
+from studio.diffusion.components import Components
+from studio.diffusion.controlnet import AppliedControl
+from studio.diffusion.hires import scaled_up
+from studio.diffusion.lane import Evaluation, Lane, start_lane
+from studio.diffusion.latents import Variation
+from studio.diffusion.lora import Applied
+from studio.diffusion.prompt import Conditioning
+from studio.diffusion.schedule import make_schedule
+from studio.diffusion.text_memory import TextMemory
+from studio.diffusion.time_memory import TimeMemory
+from studio.diffusion.unet_call import UnetCall
+from studio.engine import failures, memory
+from studio.engine.calls import call_unet
+from studio.engine.conditioning import Conditioner
+from studio.engine.device import Device
+from studio.engine.forks import Fork
+from studio.engine.jobs import Job
+from studio.engine.preview_fitter import PreviewFitter
+from studio.engine.runs import ActiveImage, Run, variation_of
+from studio.engine.viewer import recording
+from studio.engine.viewer.branching import leave
+from studio.picture.control_maps import control_pictures
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Answered:
+    """What one U-Net call has led to. Where the call itself failed for several images (`call_failed`), each has to be
+    asked again; where it failed for one, that image is among the `failed`."""
+
+    asked: list[ActiveImage] = field(default_factory=list)
+    advanced: list[tuple[ActiveImage, Evaluation]] = field(default_factory=list)
+    failed: list[tuple[ActiveImage, Exception]] = field(default_factory=list)
+    call_failed: bool = False
+    out_of_memory: bool = False
+    rows: int = 0
+    seconds: float = 0.0  # of the call alone
+
+
+class Executor:
+    """The components on one device. Used from the engine's thread alone."""
+
+    def __init__(self, device: Device, manager: ModelManager, tokenizer_lock: AbstractContextManager[Any]) -> None:
+        self.device = device
+        self.manager = manager
+        self.conditioner = Conditioner(manager.catalog, manager, tokenizer_lock)
+        self.fitter = PreviewFitter(PreviewFits(memory_folder(manager.catalog.models_dirs)), device)
+        self._memory = TextMemory()  # of the running lanes
+        self._times = TimeMemory()  # of the loaded checkpoint
+
+    # ------------------------------------------------------------------------------------------ the checkpoint
+
+    @property
+    def components(self) -> Components:
+        """What is on the device. Lanes that run are always of this checkpoint: it is never switched under them."""
+        assert self.manager.hot is not None
+        return self.manager.hot
+
+    @property
+    def loaded(self) -> str | None:
+        """The name of the checkpoint on the device."""
+        return self.manager.hot.name if self.manager.hot is not None else None
+
+    def load(self, checkpoint: str, progress: Callable[[str, float], None]) -> None:
+        """Bring a checkpoint to the device. Raises BadCheckpoint, DoesNotFit."""
+        components = self.manager.get(checkpoint, progress)
+        if components.tiny_vae is None:
+            components.tiny_vae = self.conditioner.extras.tiny_vae(components)
+
+    def settle(self) -> None:
+        """Look after the fast preview of what is on the device."""
+        self.fitter.begin(self.components, self.manager.vae_entry)
+
+    def release(self) -> None:
+        """Let go of everything that holds the components; only while no lane runs."""
+        self.fitter.rest()
+        self.conditioner.forget()
+        self._times.forget()
+        self.forget_texts()
+
+    def forget_texts(self) -> None:
+        """Free what is kept of the running lanes' texts: none runs."""
+        self._memory.forget()
+
+    # ------------------------------------------------------------------------------------- the start of a lane
+
+    def begin(self, job: Job, *, exact: bool) -> Run:
+        """The run of a job: everything random or automatic decided, the prompts encoded. `exact`: its lanes run alone,
+        even where the request does not ask for it. Raises what the prompts' encoding does."""
+        components = self.components
+        resolved = resolve(
+            job.request,
+            components.suits,
+            size=job.start.picture.size if job.start is not None else None,
+            exact=exact or job.attention,
+        )
+        adapters = self.conditioner.adapters(components, job.request.prompt)
+        return Run(
+            job=job,
+            resolved=resolved,
+            notes=(*components.notes, *(note for one in adapters for note in one.adapter.notes)),
+            adapters=adapters,
+            conditioning=self.conditioner.encoded(components, resolved, adapters),
+            start=job.start,
+        )
+
+    def check_memory(self, run: Run) -> None:
+        """Raises MemoryError when an image of a run will not fit into what a CPU has free."""
+        rows = self.components.branches(run.resolved.guidance_scale)
+        memory.check(self.components, self.device, run.resolved.largest, rows)
+
+    def rows_that_fit(self, resolved: Resolved) -> int | None:
+        """Rows of a run's size that one call may have; None where nobody can say."""
+        return memory.rows_that_fit(self.components, self.device, resolved)
+
+    def first_pass(self, run: Run, image: int) -> Lane:
+        """The lane of an image, which a branch begins where it leaves its run."""
+        fork = run.job.fork
+        return self._start(
+            run.resolved if fork is None else fork.beginning(run.resolved),
+            seed=run.seeds[image],
+            conditioning=run.conditioning,
+            picture=run.start.picture if run.start else None,
+            mask=run.start.mask if run.start else None,
+            variation=run.variation(image),
+            adapters=run.adapters,
+            controls=self._controls(run, run.resolved),
+            fork=fork,
+        )
+
+    def second_pass(self, active: ActiveImage) -> Lane | None:
+        """The lane that makes an image anew, larger, from its first pass; None where it is not made twice or has been
+        already."""
+        run, second = active.run, active.run.resolved.second_pass
+        if second is None or active.before:
+            return None
+        return self._start(
+            second,
+            seed=run.seeds[active.image],
+            conditioning=self.conditioner.encoded(self.components, second, run.adapters),
+            picture=scaled_up(self.components, active.lane.latents, second.size, run.resolved.hires_upscaler),
+            variation=run.variation(active.image),
+            adapters=run.adapters,
+            controls=self._controls(run, second),
+        )
+
+    def lane_at(self, fork: Fork) -> Lane:
+        """A lane of its own that stands where a fork leaves its run, about to ask what the run asked there."""
+        components, recipe = self.components, fork.recipe
+        resolved = recipe.beginning(recipe.resolved)
+        request = resolved.request
+        adapters = self.conditioner.adapters(components, request.prompt)
+        return self._start(
+            resolved,
+            seed=resolved.seeds[0],
+            conditioning=self.conditioner.encoded(components, resolved, adapters),
+            picture=recipe.start.picture if recipe.start else None,
+            mask=recipe.start.mask if recipe.start else None,
+            variation=variation_of(resolved, 0),
+            adapters=adapters,
+            controls=self.conditioner.controls(components, resolved, control_pictures(request), recipe.start),
+            fork=fork,
+        )
+
+    def _start(
+        self,
+        resolved: Resolved,
+        *,
+        seed: int,
+        conditioning: Conditioning,
+        picture: Image.Image | torch.Tensor | None,
+        mask: Image.Image | None = None,
+        variation: Variation | None,
+        adapters: tuple[Applied, ...],
+        controls: tuple[AppliedControl, ...],
+        fork: Fork | None = None,
+    ) -> Lane:
+        lane = start_lane(
+            self.components,
+            resolved,
+            seed=seed,
+            conditioning=conditioning,
+            picture=picture,
+            mask=mask,
+            variation=variation,
+            adapters=adapters,
+            controls=controls,
+        )
+        if fork is not None:
+            leave(lane, fork, self.components)
+        return lane
+
+    def _controls(self, run: Run, one_pass: Resolved) -> tuple[AppliedControl, ...]:
+        """The ControlNets of a run with their maps at the size that one of its passes makes."""
+        size, job = one_pass.size, run.job
+
+        def loading(message: str) -> None:
+            job.publish(Loading(job_id=job.id, checkpoint=self.components.name, message=message))
+
+        if size not in run.controls:
+            run.controls[size] = self.conditioner.controls(self.components, one_pass, job.controls, run.start, loading)
+        return run.controls[size]
+
+    def second_evaluations(self, run: Run) -> int:
+        """Evaluations of the second pass of one image; 0 where there is none."""
+        second = run.resolved.second_pass
+        if second is None:
+            return 0
+        return make_schedule(
+            second.scheduler,
+            second.noise_schedule,
+            second.num_inference_steps,
+            self.components.scheduler_config,
+            strength=second.strength,
+            prediction_type=self.components.prediction_type,
+            family=self.components.family,
+        ).total
+
+    # --------------------------------------------------------------------------------------------------- calls
+
+    @torch.inference_mode()
+    def evaluate(self, images: Sequence[ActiveImage]) -> Answered:
+        """One U-Net call for the lanes of these images, each of which goes one evaluation on."""
+        began = time.perf_counter()
+        answered = Answered()
+        calls: list[UnetCall] = []
+        for active in images:
+            try:
+                calls.append(active.lane.call())
+                answered.asked.append(active)
+            except Exception as error:
+                answered.failed.append((active, error))
+        if not calls:
+            return answered
+        try:
+            with self._observed(answered.asked[0], calls[0]) as maps:
+                outputs = call_unet(self.components, calls, self._memory, self._times)
+        except Exception as error:
+            self._call_failed(answered, error)
+            return answered
+        answered.asked[0].maps = maps
+        self.device.synchronize()
+        answered.seconds, answered.rows = time.perf_counter() - began, len(outputs)
+        for active, rows in zip(answered.asked, outputs.split([len(call.sample) for call in calls])):
+            try:
+                answered.advanced.append((active, _advanced(active.lane, rows)))
+            except Exception as error:
+                answered.failed.append((active, error))
+        return answered
+
+    def denoise(self, calls: Sequence[UnetCall]) -> torch.Tensor:
+        """Rows (sum of branches, C, h, w) in the order of the calls, for who asks beside the lanes that run."""
+        return call_unet(self.components, calls)
+
+    def _call_failed(self, answered: Answered, error: Exception) -> None:
+        answered.call_failed, answered.out_of_memory = True, self.device.is_out_of_memory(error)
+        if len(answered.asked) == 1:
+            answered.failed.append((answered.asked[0], error))
+            return
+        logger.warning("A U-Net call of %d lanes failed: %s", len(answered.asked), error)
+        error.__traceback__ = None  # its frames hold the tensors that did not fit
+        self._memory.forget()
+        self._times.forget()
+        self.device.release()
+
+    @torch.inference_mode()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Clean latents (1, C, h, w) => pixels (1, 3, H, W) in [-1, 1] by the VAE."""
+        pixels = vae.decode(self.components, latents)
+        self.fitter.learn(self.components, latents, pixels)
+        return pixels
+
+    def _observed(self, active: ActiveImage, call: UnetCall) -> AbstractContextManager[AttentionMaps | None]:
+        """Hooks for this call when its job asks where the U-Net looks; such a lane has the call for itself."""
+        if not active.run.job.attention:
+            return nullcontext()
+        height, width = call.sample.shape[2:]
+        most = recording.most_places(self.components)
+        return observed(self.components.unet, len(call.sample) - 1, (height, width), most_places=most)
+
+
+def _advanced(lane: Lane, outputs: torch.Tensor) -> Evaluation:
+    """The next evaluation of a lane. Raises NotFinite where it holds no numbers."""
+    evaluation = lane.advance(outputs)
+    failures.check_finite(lane, evaluation)
+    return evaluation

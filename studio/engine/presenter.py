@@ -1,0 +1,196 @@
+"""What tells: starts, evaluations and endings become previews, steps, recordings, files and events.
+
+Reads the executor's components and changes none of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from studio.answered.events import Loading, Queued
+from studio.checkpoints.extras import file_hashes
+from studio.diffusion import vae
+from studio.diffusion.damage import first_damaged
+from studio.diffusion.lane import Evaluation
+from studio.engine import failures
+from studio.engine.executor import Answered, Executor
+from studio.engine.jobs import Job
+from studio.engine.live_previews import LivePreviews
+from studio.engine.outside import Outside
+from studio.engine.runs import ActiveImage, Run
+from studio.engine.viewer import recording
+from studio.picture import metadata
+
+
+class Presenter:
+    """Tells of the jobs at work. Used from the engine's thread alone."""
+
+    def __init__(self, executor: Executor, outside: Outside, fail: Callable[[Job, Exception], None]) -> None:
+        """`fail` ends a job with an error that it alone is to hear of."""
+        self._executor = executor
+        self._outside = outside
+        self._fail = fail
+        self._previews: LivePreviews | None = None
+        self._ending_seconds: dict[tuple[int, ...], float] = {}  # decoding and saving a picture, by latent size
+
+    # ------------------------------------------------------------------------------------------ the checkpoint
+
+    def settle(self) -> None:
+        """Show previews by the decoders of the checkpoint that is on the device."""
+        components = self._executor.components
+        if self._previews is None or self._previews.components is not components:
+            self._previews = LivePreviews(components, self._executor.fitter.learn, self._fail)
+
+    def release(self) -> None:
+        """Let go of the components."""
+        self._previews = None
+
+    def loading(self, checkpoint: str, message: str, fraction: float) -> None:
+        """Tell every job that waits for a checkpoint how far its loading is."""
+        for job in self._outside.book.runnable():
+            if job.request.checkpoint == checkpoint and job.state == "queued":
+                job.publish(Loading(job_id=job.id, checkpoint=checkpoint, message=message, fraction=fraction))
+
+    def queued(self, places: Sequence[tuple[Job, int]]) -> None:
+        """Tell jobs how many stand before them."""
+        for job, ahead in places:
+            job.publish(Queued(job_id=job.id, ahead=ahead))
+
+    # ---------------------------------------------------------------------------------------------- on the way
+
+    def begin(self, active: ActiveImage) -> None:
+        """An image has its lane: its recording begins, and its job with the first one."""
+        run = active.run
+        if active.image == 0:
+            run.total = active.lane.total + self._executor.second_evaluations(run)
+            run.job.publish(run.started())
+        self._begin_recording(active)
+
+    def _begin_recording(self, active: ActiveImage) -> None:
+        run, image, components = active.run, active.image, self._executor.components
+        if run.facts is None:
+            with self._outside.tokenizer_lock:
+                run.facts = recording.run_facts(run, components)
+        facts = run.facts | {
+            "seed": run.seeds[image],
+            "total": active.lane.total,
+            "schedulers": recording.schedulers(run, active.lane.turns),
+            "model_hash": self._executor.manager.hash_of_hot(),
+            "vae_hash": self._executor.fitter.vae_hash,
+            "versions": self._outside.versions,
+        }
+        recipe = recording.recipe(run, image, active.lane.turns)
+        preview = recording.fast_decoder(components)
+        self._outside.recorder.begin(run.job.id, image, facts, preview, recipe, owner=run.job.owner)
+        if run.job.fork is not None:
+            past = run.job.fork.past
+            last = recording.on_cpu(active.lane.latents[0])
+            for evaluation, after in zip(past, [*(e.latents for e in past[1:]), last]):
+                self._outside.recorder.add(run.job.id, image, evaluation, after)
+
+    def show(self, answered: Answered) -> None:
+        """Record and publish what these evaluations have shown."""
+        now = time.monotonic()
+        by_run: dict[str, list[ActiveImage]] = {}
+        for active, _ in answered.advanced:
+            by_run.setdefault(active.run.job.id, []).append(active)
+        for images in by_run.values():
+            images[0].run.count(images, now)
+        for active, evaluation in answered.advanced:
+            active.unshown = evaluation.denoised
+            with failures.ending(active.run.job, self._fail):
+                self._record(active, evaluation, answered.seconds, answered.rows)
+        shown = [active for active, _ in answered.advanced if active.at_work]
+        assert self._previews is not None
+        for active in shown:
+            self._previews.ladder.record_step(active.size, answered.seconds / len(shown))
+        self._previews.show(shown, now)
+        for active, evaluation in answered.advanced:
+            if active.at_work and active.unshown is None:
+                run = active.run
+                run.job.publish(run.step(active, evaluation, self._ending_seconds.get(active.size, 0.0)))
+
+    def measure(self, active: ActiveImage, rows: int, seconds: float) -> None:
+        """Remember what a call of so many rows of this image's kind has cost."""
+        resolved = active.run.resolved
+        self._outside.paces.record_call(resolved.request.checkpoint, resolved.width, resolved.height, rows, seconds)
+
+    def _record(self, active: ActiveImage, evaluation: Evaluation, seconds: float, rows: int) -> None:
+        maps, active.maps = active.maps, None
+        if active.before:  # the viewer looks at the first pass: one recording has one size
+            return
+        attention = recording.attention(active.run, evaluation.step, maps) if maps else None
+        recorded = recording.recorded(evaluation, seconds, rows, attention)
+        after = recording.on_cpu(active.lane.latents[0])
+        self._outside.recorder.add(active.run.job.id, active.image, recorded, after)
+
+    # ------------------------------------------------------------------------------------------------- endings
+
+    @torch.inference_mode()
+    def finish(self, active: ActiveImage) -> None:
+        """Clean latents => picture on disk; the job is finished with its last picture."""
+        run, image = active.run, active.image
+        assert self._previews is not None
+        began = time.perf_counter()
+        picture = vae.to_pictures(self._executor.decode(active.lane.latents))[0]
+        self._previews.ladder.record("full", active.size, time.perf_counter() - began)
+        if run.start is not None and run.start.paste is not None:
+            picture = run.start.paste.over(picture)
+        info = metadata.picture_info(
+            run.resolved.request,
+            seed=run.seeds[image],
+            variation_seed=run.resolved.variation_seeds[image] if run.resolved.variation_seeds else None,
+            width=picture.width,
+            height=picture.height,
+            image=image,
+            evaluations=run.total,
+            seconds=round(time.monotonic() - run.began, 3),
+            model_hash=self._executor.manager.hash_of_hot(),
+            versions=self._outside.versions,
+            **self._file_facts(run),
+        )
+        run.pictures[image] = self._outside.gallery.save(
+            picture,
+            info=info,
+            parameters=metadata.parameters_text(info),
+            owner=run.job.owner,
+            part_of=run.job.part_of,
+        )
+        seconds = self._ending_seconds[active.size] = time.perf_counter() - began
+        resolved = run.resolved
+        self._outside.paces.record_picture(resolved.request.checkpoint, resolved.width, resolved.height, seconds)
+        del run.active[image]
+        if run.complete:
+            run.job.publish(run.finished())
+
+    @torch.inference_mode()
+    def stop(self, run: Run) -> None:
+        """End a run where it is, with the newest look of every unfinished image."""
+        if self._previews is not None:
+            for active in run.active.values():
+                self._previews.last_look(active)
+        run.job.publish(run.stopped(run.job.stop_reason or ""))
+
+    def fail(self, job: Job, run: Run | None, error: Exception) -> None:
+        """End a job with what went wrong in one sentence; the log has the rest under the same id. Of several errors of
+        one job the first is told."""
+        if isinstance(error, vae.NotFinite) and not error.damaged and self._executor.loaded is not None:
+            error.damaged = first_damaged(self._executor.components)
+        if job.ended is None:
+            size = run.resolved.size if run is not None else None
+            job.publish(failures.failed(job.id, job.request.checkpoint, error, self._executor.device, size))
+
+    def _file_facts(self, run: Run) -> dict[str, Any]:
+        """What a picture says of the LoRAs and embeddings that it is made with, and of a VAE that is not the
+        checkpoint's own, or not in its precision."""
+        facts: dict[str, Any] = dict(file_hashes(run.adapters, run.conditioning.embeddings))
+        if self._executor.components.vae_dtype is not None:  # half precision overflowed
+            facts["vae_dtype"] = "float32"
+        chosen = self._executor.manager.vae_of_hot()
+        if chosen is not None:
+            facts["vae"], facts["vae_hash"] = chosen
+        return facts

@@ -1,0 +1,30 @@
+"""The noise viewer's questions, one slice of work at a time between the ticks."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from studio.answered.engine import Refused
+from studio.asked.questions import LookAgain
+from studio.engine import failures
+from studio.engine.executor import Executor
+from studio.engine.viewer import answers, looking
+from studio.engine.viewer.inquiries import Inquiries, Inquiry, Slices
+
+
+@torch.inference_mode()
+def answer_one_slice(inquiries: Inquiries, executor: Executor, tokenizer_lock: AbstractContextManager[Any]) -> bool:
+    """Work on the question whose turn it is. False when there was none."""
+
+    def begin(inquiry: Inquiry) -> Slices:
+        if executor.loaded != inquiry.question.checkpoint:
+            raise Refused("Another checkpoint has been loaded meanwhile. Ask again.")
+        components = executor.components
+        if isinstance(inquiry.question, LookAgain):
+            return looking.slices(inquiry, components, executor.lane_at, executor.denoise, tokenizer_lock)
+        return answers.slices(inquiry, components, executor.denoise, tokenizer_lock, executor.device.synchronize)
+
+    return inquiries.work(begin, lambda error: failures.refused(error, executor.device))

@@ -1,0 +1,152 @@
+"""What to do next: which image gets a lane, which lanes share the next U-Net call, when another checkpoint is loaded.
+
+Jobs and running lanes in, a plan out. Decides and computes nothing; no torch. The worker carries the plan out and says
+how long it took.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+from studio.engine.batching import Curve
+from studio.engine.fairness import FairShare, RunningLane, waiting_order
+from studio.engine.jobs import Job
+
+ACTIVE_OWNERS = 16  # visitors whose lanes take turns; the next ones wait, or nobody's picture would ever be done
+LANES = 32  # admitted at once, but every active owner has one
+RESERVED_LANES = 4  # of these, not for the cells of a comparison: for its owner's other jobs, and a cell with priority
+ADMIT_SECONDS = 0.1  # spent per tick on encoding prompts and first latents while lanes wait
+SLICE_SECONDS = 30.0  # a checkpoint's turn while jobs wait for another one
+
+
+@dataclass(frozen=True)
+class Admission:
+    """The next image of a job gets its lane. `switch`: the job's checkpoint is loaded first, in place of the one that
+    is on the device."""
+
+    job: Job
+    image: int
+    switch: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do next: an admission, and then to plan again; or a U-Net call for the lanes of `tick`, none where no
+    lane runs. `places` are the jobs that have not started, each with how many stand before it."""
+
+    admit: Admission | None = None
+    tick: tuple[RunningLane, ...] = ()
+    places: tuple[tuple[Job, int], ...] = ()
+
+
+class Scheduler:
+    """Knows which images have been admitted, which lanes run and what their calls have cost."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lanes = FairShare()
+        self._curves: dict[Hashable, Curve] = {}
+        self._images: dict[str, int] = {}  # admitted of each job, by its id
+        self._last_admitted: dict[str, int] = {}  # by owner
+        self._admissions = 0
+        self._admitting_since: float | None = None  # when the admissions before the next tick began
+        self._slice_began = 0.0
+
+    @property
+    def lanes(self) -> Sequence[RunningLane]:
+        """Those that run, in the order of their admission."""
+        return self._lanes.lanes
+
+    def schedule(self, jobs: Sequence[Job], loaded: str | None, *, admit: bool = True) -> Plan:
+        """The next plan. `jobs` are those that may have lanes, as they came; `loaded` is the checkpoint on the device.
+        Without `admit` the lanes that run go on and no new one joins them."""
+        self._forget_ended(jobs)
+        waiting = self._waiting(jobs)
+        now = self._clock()
+        if admit and not self._admitted_long_enough(now):
+            job = next((job for job in waiting if self._may_start(job, waiting, loaded, now)), None)
+            if job is not None:
+                self._admitting_since = now if self._admitting_since is None else self._admitting_since
+                return Plan(admit=self._admission(job, loaded))
+        self._admitting_since = None
+        limits = {key: curve.paying_rows() for key, curve in self._curves.items()}
+        return Plan(tick=tuple(self._lanes.next_tick(limits)), places=self._places(waiting) if admit else ())
+
+    def enter(self, lane: RunningLane, rows_that_fit: int | None) -> None:
+        """A lane has been started; a call of its key may have so many rows by the free memory (None: unknown)."""
+        self._lanes.enter(lane)
+        self._curve(lane).fit(rows_that_fit)
+
+    def leave(self, lane: RunningLane) -> None:
+        """A lane is done or gone."""
+        self._lanes.leave(lane)
+
+    def update(self, plan: Plan, *, rows: int, call_seconds: float, seconds: float) -> None:
+        """A plan's call has been made, of so many rows. `call_seconds` is the time of the call alone, `seconds` with
+        everything that followed from it; those lanes pay for it that still run."""
+        if not plan.tick[0].alone:
+            self._curve(plan.tick[0]).record(rows, call_seconds)
+        self._lanes.charge([lane for lane in plan.tick if lane in self._lanes.lanes], seconds)
+
+    def call_failed(self, plan: Plan, *, out_of_memory: bool) -> None:
+        """A plan's call has failed. Calls of its key become smaller where it ran out of memory; where it did not, each
+        of its lanes is asked again alone, so that the one at fault is found."""
+        if out_of_memory:
+            self._curve(plan.tick[0]).ran_out_of_memory(sum(lane.rows for lane in plan.tick))
+        elif len(plan.tick) > 1:
+            for lane in plan.tick:
+                lane.alone = True
+
+    def switched(self) -> None:
+        """Another checkpoint is on the device: its turn begins, and nothing is known of what its calls cost."""
+        self._curves.clear()
+        self._slice_began = self._clock()
+
+    def _curve(self, lane: RunningLane) -> Curve:
+        return self._curves.setdefault(lane.key, Curve())
+
+    def _forget_ended(self, jobs: Sequence[Job]) -> None:
+        ids, owners = {job.id for job in jobs}, {job.owner for job in jobs} | self._lanes.owners()
+        self._images = {job_id: images for job_id, images in self._images.items() if job_id in ids}
+        self._last_admitted = {owner: n for owner, n in self._last_admitted.items() if owner in owners}
+        priorities = {job.id: job.priority for job in jobs}
+        for lane in self._lanes.lanes:
+            lane.priority = priorities.get(lane.job, lane.priority)
+
+    def _waiting(self, jobs: Sequence[Job]) -> list[Job]:
+        """Jobs with images that have no lane yet, in the order of admission."""
+        waiting = {j.id: j for j in jobs if self._images.get(j.id, 0) < j.request.num_images_per_prompt}
+        order = waiting_order([(job.id, job.owner) for job in waiting.values()], self._last_admitted)
+        return [waiting[job_id] for job_id in order]
+
+    def _admitted_long_enough(self, now: float) -> bool:
+        since = self._admitting_since
+        return since is not None and len(self._lanes) > 0 and now - since > ADMIT_SECONDS
+
+    def _may_start(self, job: Job, waiting: Sequence[Job], loaded: str | None, now: float) -> bool:
+        over = now - self._slice_began > SLICE_SECONDS
+        if job.request.checkpoint != loaded:  # never a switch under running lanes, nor within the loaded one's turn
+            return not len(self._lanes) and (over or all(j.request.checkpoint != loaded for j in waiting))
+        if over and any(j.request.checkpoint != loaded for j in waiting):
+            return False  # the lanes that run end, then it is the other checkpoint's turn
+        owners = self._lanes.owners()
+        if job.owner not in owners:
+            return len(owners) < ACTIVE_OWNERS
+        crowded = len(owners) >= ACTIVE_OWNERS and any(j.owner not in owners for j in waiting)
+        is_cell = job.part_of is not None and not job.priority
+        return len(self._lanes) < (LANES - RESERVED_LANES if is_cell else LANES) and not crowded
+
+    def _admission(self, job: Job, loaded: str | None) -> Admission:
+        image = self._images.get(job.id, 0)
+        self._images[job.id] = image + 1
+        self._admissions += 1
+        self._last_admitted[job.owner] = self._admissions
+        return Admission(job, image, switch=job.request.checkpoint != loaded)
+
+    def _places(self, waiting: Sequence[Job]) -> tuple[tuple[Job, int], ...]:
+        """The jobs that have not started, and how many stand before each; a comparison's cells stand in one place."""
+        places: dict[str, int] = {}
+        unstarted = [job for job in waiting if job.id not in self._images]
+        return tuple((job, places.setdefault(job.part_of or job.id, len(places))) for job in unstarted)
