@@ -1,6 +1,7 @@
 /* Part of the panel Words: what the text encoder makes of each token. Lengths, the cosine between any two, and the tokens on
    a plane. Asked for once a prompt, when the panel is looked at. */
 
+import { ask } from "./ask.js";
 import { number, svg } from "./chart.js";
 import { RAMPS } from "./painter.js";
 
@@ -33,7 +34,7 @@ export function embeddings(context) {
 
   const named = (token) => (token.kind === "content" ? token.text : say(`words.${token.kind}`));
 
-  async function ask(key, prompt) {
+  async function fetchVectors(key, prompt) {
     known.set(key, "asking");
     try {
       known.set(key, await ask("embeddings", { checkpoint: context.checkpoint(), prompt }));
@@ -169,7 +170,7 @@ export function embeddings(context) {
       if (!context.online) return;
       const key = `${context.checkpoint()} ${prompt}`;
       const found = known.get(key);
-      if (!found) ask(key, prompt);
+      if (!found) fetchVectors(key, prompt);
       const there = found && found !== "asking" && !(found instanceof Error);
       body.hidden = !there;
       status.hidden = there && !found.left_out;
