@@ -120,7 +120,7 @@ def main() -> None:
             return tensors
 
         components = ours()
-        modules = (components.unet, components.vae, components.text_encoder)
+        modules = tuple(components.parts.values())
         wanted = sum(p.numel() for m in modules for p in m.parameters()) * dtype.itemsize
         del components, modules
         theirs()

@@ -17,7 +17,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from studio.diffusion.components import Components, PredictionType
+from studio.diffusion.components import Components, PredictionType, TextEncoder
+from studio.families.registry import FAMILIES
 
 SCHEDULER_CONFIG: dict[str, Any] = {
     "_class_name": "PNDMScheduler",
@@ -115,11 +116,10 @@ def tiny_components(
 
         return Components(
             name=name,
-            family="sd1" if prediction_type == "epsilon" else "sd2",
+            family=FAMILIES["sd1" if prediction_type == "epsilon" else "sd2"],
             unet=in_dtype(tiny_unet()),
             vae=in_dtype(tiny_vae()),
-            text_encoder=in_dtype(tiny_text_encoder(tokenizer)),
-            tokenizer=tokenizer,
+            text_encoders=(TextEncoder("text_encoder", tokenizer, in_dtype(tiny_text_encoder(tokenizer))),),
             scheduler_config=SCHEDULER_CONFIG | {"prediction_type": prediction_type},
             prediction_type=prediction_type,
             device=torch.device("cpu"),
@@ -143,8 +143,8 @@ def save_tiny_checkpoint(
     components = tiny_components(prediction_type)
     components.unet.save_pretrained(folder / "unet")
     components.vae.save_pretrained(folder / "vae")
-    components.text_encoder.save_pretrained(folder / "text_encoder")
-    components.tokenizer.save_pretrained(folder / "tokenizer")
+    components.part("text_encoder").save_pretrained(folder / "text_encoder")
+    components.text_encoders[0].tokenizer.save_pretrained(folder / "tokenizer")
     (folder / "scheduler").mkdir(parents=True, exist_ok=True)
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(components.scheduler_config, indent=2))
     index = {

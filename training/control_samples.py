@@ -21,7 +21,7 @@ class ControlSamples:
 
     def __init__(self, checkpoint: Path, hardware: Hardware, count: int = SHOWN) -> None:
         self._components = load_checkpoint(checkpoint)
-        for module in (self._components.unet, self._components.vae, self._components.text_encoder):
+        for module in self._components.parts.values():
             module.to(hardware.device)
         self._components.device = hardware.device
         self._cases = draw_cases(count)

@@ -17,8 +17,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
-from studio.checkpoints.identify import LATENTS_OF
 from studio.checkpoints.loader import TINY_VAE
+from studio.checkpoints.other_headers import LATENTS_OF
 from studio.diffusion.preview import fit_fast_preview
 from training.coupling import load_coupling, save_coupling
 from training.drawn import RUNS, picture_batch

@@ -16,7 +16,8 @@ from PIL import Image
 from torch import nn
 from transformers import CLIPTokenizer
 
-from studio.diffusion.components import Components
+from studio.diffusion.components import Components, TextEncoder
+from studio.families.sd1 import FAMILY as SD1
 from training.hardware import Hardware
 from training.pictures import Settings, make_pictures
 from training.schedule import SCHEDULER
@@ -66,11 +67,10 @@ class UnetSamples:
         averaged.eval().requires_grad_(False)
         components = Components(
             name="in training",
-            family="sd1",
+            family=SD1,
             unet=averaged["unet"],
             vae=self._vae,
-            text_encoder=averaged["text_encoder"],
-            tokenizer=self._tokenizer,
+            text_encoders=(TextEncoder("text_encoder", self._tokenizer, averaged["text_encoder"]),),
             scheduler_config=dict(SCHEDULER),
             prediction_type="epsilon",
             device=self._device,

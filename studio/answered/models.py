@@ -42,7 +42,7 @@ ModelState = Literal[
 ModelPlace = Literal["disk", "ram", "device"]
 
 
-PredictionName = Literal["epsilon", "v_prediction", "sample"]
+PredictionName = Literal["epsilon", "v_prediction", "sample", "flow_prediction", "edm_epsilon", "edm_v_prediction"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -159,9 +159,15 @@ def evaluations(scheduler: SchedulerName, num_inference_steps: int) -> int:
     return num_inference_steps + (scheduler == "pndm" and num_inference_steps > 1)
 
 
-def resolve_noise_schedule(scheduler: SchedulerName, noise_schedule: NoiseScheduleName) -> NoiseScheduleName:
-    """The schedule that really runs: `automatic` becomes the scheduler's own choice."""
-    return SCHEDULERS[scheduler].automatic if noise_schedule == "automatic" else noise_schedule
+def resolve_noise_schedule(
+    scheduler: SchedulerName, noise_schedule: NoiseScheduleName, prediction_type: str = "epsilon"
+) -> NoiseScheduleName:
+    """The schedule that really runs: `automatic` becomes the scheduler's own choice, or, for a checkpoint whose path of
+    noise is not Stable Diffusion's (EDM, a rectified flow), the checkpoint's own."""
+    if noise_schedule != "automatic":
+        return noise_schedule
+    own_path = prediction_type not in ("epsilon", "v_prediction", "sample")
+    return "as_configured" if own_path else SCHEDULERS[scheduler].automatic
 
 
 # Fields that take one of a table's names, beside the scheduler and its schedule, which depend on each other.

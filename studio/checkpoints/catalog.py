@@ -18,12 +18,12 @@ from studio.checkpoints import facts
 from studio.checkpoints.facts import Facts
 from studio.checkpoints.folders import Found, now, walk
 from studio.checkpoints.memo import FOLDER, Memo
+from studio.families.base import PREDICTION_CHOICES
+from studio.families.registry import same_latents
 
 BUILT_IN = "small-world-128"
 LISTING_VERSION = 6  # of the facts; a number higher when `inspect` tells more than it did
 SECONDS = 5.0  # the folders are walked anew after this, when somebody asks
-# Families whose U-Nets work on the latents of one kind of VAE.
-LATENT_SPACES = (("SD 1", "SD 2"), ("SDXL", "SDXL refiner"))
 NO_VAE = "There is no VAE with it: choose one for it."
 VAE_GONE = "The VAE that was chosen for it is not in the models folders any more: choose another."
 _ORDER = {"checkpoint": 0, "vae": 1, "lora": 2, "embedding": 3, "preview_decoder": 4, "controlnet": 5, None: 6}
@@ -84,8 +84,7 @@ class Entry:
         has = self.facts.kind == "vae" or (self.facts.kind == "checkpoint" and "VAE" in self.facts.parts)
         if not has or self.facts.state != "usable" or self.built_in:
             return ()
-        families = [space for space in LATENT_SPACES if self.facts.family in ("", *space)]
-        return tuple(family for space in families for family in space)
+        return same_latents(self.facts.family)
 
 
 class Catalog:
@@ -156,7 +155,7 @@ class Catalog:
     def correction(self, entry: Entry) -> PredictionName | None:
         """The prediction type the owner has put right."""
         kept = (self._notes.get(entry.found.key) or {}).get("prediction_type")
-        return kept if kept in ("epsilon", "v_prediction", "sample") else None
+        return kept if kept in PREDICTION_CHOICES else None
 
     def choose_vae(self, entry: Entry, source: Entry | None) -> None:
         """Remember whose VAE a checkpoint runs with; None: its own."""

@@ -13,19 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from studio.checkpoints.identify import (
-    CONTROLNET_PREFIX,
-    FAMILY_LABELS,
-    identify,
-    read_json,
-    weights_files,
-)
+from studio.checkpoints.details import read_json, weights_files
+from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, read_header
-from studio.checkpoints.layout import unet_name
-from studio.checkpoints.loader import Plan, Source, empty_module, fill
+from studio.checkpoints.other_headers import CONTROLNET_PREFIX
+from studio.checkpoints.plans import Plan, Source, empty_module, fill
 from studio.diffusion.components import Components
+from studio.families.layout import unet_name
+from studio.families.registry import label_of
 
-PART = "controlnet"
+PART, LABEL, CLASS_NAME = "controlnet", "ControlNet", "ControlNetModel"
 # What a ControlNet's config has of the U-Net that it is a copy of, beside what its own shapes say.
 _FROM_UNET = (
     "act_fn", "addition_embed_type", "addition_time_embed_dim", "attention_head_dim", "downsample_padding",
@@ -40,8 +37,8 @@ def load_controlnet(path: Path, components: Components) -> Any:
     facts = identify(path)
     if facts.kind != "controlnet" or facts.reason:
         raise BadCheckpoint(f"{path.name}: {facts.reason}" if facts.reason else f"{path.name} is no ControlNet.")
-    if facts.family is not None and facts.family != components.family:
-        made_for, is_here = FAMILY_LABELS[facts.family], FAMILY_LABELS[components.family]
+    if facts.family is not None and facts.family != components.family.name:
+        made_for, is_here = label_of(facts.family), label_of(components.family.name)
         raise BadCheckpoint(f"{path.name} is a ControlNet for {made_for}; {components.name} is {is_here}.")
     plan = _folder_plan(path) if path.is_dir() else _file_plan(path, components.unet.config)
     module = empty_module(plan)
@@ -82,7 +79,7 @@ def _file_plan(path: Path, unet: Mapping[str, Any]) -> Plan:
         config = config_of({name: source.shape for name, source in sources.items()}, unet)
     except (KeyError, IndexError, ValueError, StopIteration) as error:
         raise BadCheckpoint(f"{path.name} is no ControlNet that is whole: tensors are missing ({error}).") from error
-    return Plan(PART, config, sources, strangers)
+    return Plan(PART, LABEL, CLASS_NAME, config, sources, strangers)
 
 
 def _folder_plan(folder: Path) -> Plan:
@@ -91,7 +88,7 @@ def _folder_plan(folder: Path) -> Plan:
     if config is None or not files:
         raise BadCheckpoint(f"The ControlNet folder {folder.name} has no readable config.json or no .safetensors file.")
     sources = {name: Source(file, entry) for file in files for name, entry in read_header(file).items()}
-    return Plan(PART, config, sources)
+    return Plan(PART, LABEL, CLASS_NAME, config, sources)
 
 
 def config_of(shapes: Mapping[str, tuple[int, ...]], unet: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from studio.checkpoints.identify import FAMILY_LABELS, of_header
+from studio.checkpoints.identify import of_header
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_whole_header
 from studio.checkpoints.reader import WeightsFile
 from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding
-from studio.diffusion.prompt import CHUNK_TOKENS
+from studio.families.registry import label_of
 
 _BY_NAME = ("clip_l", "clip_g")  # SDXL: first and second encoder
 
@@ -30,15 +30,17 @@ def load_embedding(path: Path, components: Components) -> Embedding:
     widths = [int(encoder.config.hidden_size) for _, encoder in components.encoders]
     if len(names) != len(widths) or [tensors[name].shape[-1] for name in names] != widths:
         raise BadCheckpoint(
-            f"The embedding {path.name} does not fit {components.name}, which is {FAMILY_LABELS[components.family]}: "
+            f"The embedding {path.name} does not fit {components.name}, which is {label_of(components.family.name)}: "
             f"its vectors are {' and '.join(str(tensors[name].shape[-1]) for name in names)} wide, "
             f"{' and '.join(map(str, widths))} are needed."
         )
     with WeightsFile(path) as file:
         found = [file.read(tensors[name], device=components.device, dtype=torch.float32) for name in names]
     vectors = tuple(tensor if tensor.ndim == 2 else tensor.reshape(1, -1) for tensor in found)
-    if len({len(v) for v in vectors}) != 1 or not 1 <= len(vectors[0]) <= CHUNK_TOKENS:
-        raise BadCheckpoint(f"The embedding {path.name} should have 1 to {CHUNK_TOKENS} vectors for each text encoder.")
+    if len({len(v) for v in vectors}) != 1 or not 1 <= len(vectors[0]) <= components.chunk_tokens:
+        raise BadCheckpoint(
+            f"The embedding {path.name} should have 1 to {components.chunk_tokens} vectors for each text encoder."
+        )
     return Embedding(path.stem, vectors)
 
 

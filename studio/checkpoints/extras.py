@@ -16,7 +16,6 @@ from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.embedding_file import load_embedding
 from studio.checkpoints.hashes import FileHashes
-from studio.checkpoints.identify import FAMILY_LABELS
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lookup import matching, the_one
 from studio.checkpoints.lora_file import load_adapter
@@ -25,12 +24,12 @@ from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding
 from studio.diffusion.lora import Adapter, Applied
+from studio.families.registry import FAMILIES, label_of, preview_family
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 LOADED_ADAPTERS = 16  # on the device at once
-SCALING_FACTORS = {"sd1": 0.18215, "sdxl": 0.13025}  # what tells a family's latents from those of a VAE of its own
 
 
 class Extras:
@@ -53,7 +52,7 @@ class Extras:
     def applied(self, components: Components, tags: Sequence[LoraTag]) -> tuple[Applied, ...]:
         """The adapters of a prompt's tags. Raises InvalidRequest for a name that no LoRA has, or several have;
         BadCheckpoint for a LoRA that does not fit the components."""
-        family = FAMILY_LABELS[components.family]
+        family = label_of(components.family.name)
         adapters = []
         for tag in tags:
             entry = self._named("lora", tag.name, field="prompt", what="LoRA", family=family)
@@ -101,7 +100,7 @@ class Extras:
     def words(self, components: Components, texts: Sequence[str] = ()) -> EmbeddingFiles:
         """The embeddings that prompts of these components may name. The files of those that `texts` name are looked at
         anew."""
-        family = FAMILY_LABELS[components.family]
+        family = label_of(components.family.name)
 
         def read(entry: Entry) -> Embedding:
             if entry.identity not in self._embeddings:
@@ -122,10 +121,10 @@ class Extras:
 
         A checkpoint with a latent space of its own, as the built-in one, has no use for those of the families.
         """
-        latents = "sdxl" if components.is_xl else "sd1"  # SD 2 has SD 1's latents
-        if abs(components.vae.config.scaling_factor - SCALING_FACTORS[latents]) > 1e-6:
+        here = FAMILIES[components.family.name]
+        if abs(components.vae.config.scaling_factor - here.latents.scale) > 1e-6:
             return None
-        family = FAMILY_LABELS[latents]
+        family = preview_family(here).label
         for entry in self._catalog.entries():
             if entry.facts.kind != "preview_decoder" or entry.facts.state == "refused":
                 continue

@@ -12,11 +12,16 @@ from typing import Any
 
 from studio.answered.models import ModelKind, ModelState, PredictionName
 from studio.asked.requests import RANGES
+from studio.checkpoints.details import read_json
 from studio.checkpoints.folders import Found
-from studio.checkpoints.identify import ModelFacts, identify, of_header, read_json
+from studio.checkpoints.identify import identify, of_header
 from studio.checkpoints.inspect import BadCheckpoint, PickleFile, read_whole_header
+from studio.checkpoints.model_facts import ModelFacts
 from studio.checkpoints.palette import Row, palette
 from studio.checkpoints.vocabulary import vocabulary
+from studio.families.base import EMBEDDED_GUIDANCE, FEW_STEPS, Defaults
+from studio.families.registry import FAMILIES
+from studio.families.training import defaults_on_path
 
 OWNED = "It came with {owner} and works with that alone."
 OUTSIDE = "It is a link to outside of the models folders. Name that folder with --models-dir to use what is in it."
@@ -36,22 +41,6 @@ PART_LABELS = {
     "controlnet": "ControlNet",
 }
 FORM_LABELS = {"single_file": "safetensors", "folder": "diffusers folder", "pickle": "pickle"}
-# What suits a kind of model: steps, guidance scale, scheduler, noise schedule. Few-step models were trained with
-# trailing timesteps, which is what SGM uniform picks, and with guidance in them, so it is off (1).
-FEW_STEPS: Mapping[str, tuple[int, float, str, str]] = {
-    "turbo": (4, 1.0, "euler_a", "sgm_uniform"),
-    "lightning": (8, 1.0, "euler", "sgm_uniform"),
-    "hyper": (8, 1.0, "euler", "sgm_uniform"),
-    "lcm": (6, 1.0, "lcm", "automatic"),
-    "dmd2": (4, 1.0, "lcm", "automatic"),
-}
-EMBEDDED_GUIDANCE = 8.0  # where the scale is an input of the U-Net, it costs nothing
-SUITS: Mapping[str, tuple[int, float, str, str]] = {
-    "sd1": (25, 7.0, "dpmpp_2m", "automatic"),
-    "sd2": (25, 7.0, "dpmpp_2m", "automatic"),
-    "sdxl": (30, 6.0, "dpmpp_2m", "automatic"),
-    "sdxl_refiner": (30, 6.0, "dpmpp_2m", "automatic"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +134,7 @@ def of_folder(folder: Path, kind: ModelKind | None) -> Facts:
 def _line(told: ModelFacts, folder_kind: ModelKind | None) -> Facts:
     kind = KINDS.get(told.kind)
     reason = told.reason
-    suits = FEW_STEPS.get(told.distillation or "") or SUITS.get(told.family or "") or SUITS["sd1"]
-    steps, guidance_scale, scheduler, noise_schedule = suits
-    if told.guidance_embedded:
-        guidance_scale = EMBEDDED_GUIDANCE
+    steps, guidance_scale, scheduler, noise_schedule = defaults(told)
     label = told.title if told.form == "single_file" and kind == "checkpoint" else ""
     extra: tuple[tuple[str, str], ...] = (("distilled", told.distillation),) if told.distillation else ()
     extra += (("trigger words", told.trigger),) if told.trigger else ()
@@ -174,6 +160,14 @@ def _line(told: ModelFacts, folder_kind: ModelKind | None) -> Facts:
         note=" ".join(told.notes),
         needs_vae=told.kind == "checkpoint" and "vae" not in told.parts,
     )
+
+
+def defaults(told: ModelFacts) -> Defaults:
+    """What suits a model: how its family was trained, and how it was distilled."""
+    family = FAMILIES.get(told.family or "") or FAMILIES["sd1"]
+    few_steps = FEW_STEPS.get(told.distillation) if told.distillation is not None else None
+    found = few_steps or defaults_on_path(family, told.prediction_type)
+    return found._replace(guidance_scale=EMBEDDED_GUIDANCE) if told.guidance_embedded else found
 
 
 def _text(value: object) -> str:

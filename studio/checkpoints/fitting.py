@@ -93,5 +93,4 @@ class _Visit(ModelHook):
 
 
 def _offloaded(components: Components) -> list[Any]:
-    parts = (components.text_encoder, components.text_encoder_2, components.unet, components.vae)
-    return [part for part in parts if part is not None]
+    return list(components.parts.values())

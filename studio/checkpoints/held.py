@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from studio.answered.models import ModelPlace
-from studio.checkpoints import identify
 from studio.checkpoints.catalog import Entry
+from studio.checkpoints.details import weights_files
 from studio.checkpoints.inspect import BadCheckpoint, read_header
+from studio.checkpoints.model_facts import PARTS
 from studio.diffusion.components import Components
 
 
@@ -39,15 +40,14 @@ class Beside:
 
 def modules(components: Components) -> list[Any]:
     """The modules of a checkpoint that hold weights."""
-    parts = (components.unet, components.vae, components.text_encoder, components.text_encoder_2, components.tiny_vae)
-    return [part for part in parts if part is not None]
+    return [part for part in (*components.parts.values(), components.tiny_vae) if part is not None]
 
 
 def weights_bytes(entry: Entry, dtype: torch.dtype) -> int:
     """What the weights of an entry take in this precision, by its headers; its size where they cannot be read."""
     try:
-        parts = [entry.path / part for part in identify.PARTS if (entry.path / part).is_dir()] or [entry.path]
-        files = [f for part in parts for f in identify.weights_files(part)] if entry.found.is_folder else [entry.path]
+        parts = [entry.path / part for part in PARTS if (entry.path / part).is_dir()] or [entry.path]
+        files = [f for part in parts for f in weights_files(part)] if entry.found.is_folder else [entry.path]
         headers = [read_header(file) for file in files]
     except (BadCheckpoint, OSError):
         return entry.found.size

@@ -9,16 +9,19 @@ import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from studio.checkpoints.identify import FAMILY_LABELS, lora_family, of_header
+from studio.checkpoints.adapter_header import lora_family
+from studio.checkpoints.identify import of_header
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_whole_header
-from studio.checkpoints.layout import unet_name
 from studio.checkpoints.reader import WeightsFile
-from studio.diffusion.components import Components
-from studio.diffusion.lora import PARTS, Adapter, Delta, Factors
+from studio.diffusion.components import VAE, Components
+from studio.diffusion.lora import Adapter, Delta, Factors
 from studio.diffusion.lycoris import Decomposed, Kronecker, Pair, Product
+from studio.families.layout import unet_name
+from studio.families.registry import FAMILIES, label_of
 
 # Endings of a tensor's name, longest first, and which of an adapter's factors it is.
 _ENDINGS: tuple[tuple[str, str], ...] = (
@@ -65,10 +68,11 @@ def load_adapter(path: Path, components: Components, identity: Hashable = None) 
     family = lora_family(header.tensors, header.metadata)
     if facts.reason and (family is not None or not facts.parts):  # without parts: of a form that is not run
         raise BadCheckpoint(f"{path.name}: {facts.reason}")
-    if family is not None and family != components.family and not _narrow(components):
-        made_for, is_here = FAMILY_LABELS[family], FAMILY_LABELS[components.family]
+    here = FAMILIES[components.family.name]
+    if family is not None and family not in (here.name, *here.runs_adapters_of) and not _narrow(components):
+        made_for, is_here = label_of(family), here.label
         raise BadCheckpoint(f"{path.name} is a LoRA for {made_for}; {components.name} is {is_here}.")
-    modules = {part: _modules(components, part) for part in PARTS}
+    modules = {part: _modules(module) for part, module in components.parts.items() if part != VAE}
     found: dict[tuple[str, str], dict[str, TensorEntry]] = {}
     strangers: list[str] = []
     for key, entry in header.tensors.items():
@@ -79,17 +83,17 @@ def load_adapter(path: Path, components: Components, identity: Hashable = None) 
             found.setdefault(place[:2], {})[place[2]] = entry
     if not found:
         raise BadCheckpoint(
-            f"{path.name} does not fit {components.name}, which is {FAMILY_LABELS[components.family]}: "
+            f"{path.name} does not fit {components.name}, which is {here.label}: "
             f"none of its {len(strangers)} tensors belongs to it."
         )
-    factors: dict[str, dict[str, Delta]] = {part: {} for part in PARTS}
+    factors: dict[str, dict[str, Delta]] = {part: {} for part in modules}
     with WeightsFile(path) as file:
 
         def read(entry: TensorEntry) -> torch.Tensor:
             return file.read(entry, device=components.device, dtype=components.dtype)
 
         for (part, name), entries in found.items():
-            module = getattr(components, part).get_submodule(name)
+            module = components.part(part).get_submodule(name)
             make = _maker(entries)
             if make is None:
                 strangers.append(name)
@@ -102,20 +106,16 @@ def load_adapter(path: Path, components: Components, identity: Hashable = None) 
     if strangers:
         shown = ", ".join(name[:60] for name in sorted(strangers)[:3])
         notes = (f"{len(strangers)} tensors of the LoRA {path.name} fit nothing in the model ({shown}).",)
-    return Adapter(path.stem, components.family, {p: f for p, f in factors.items() if f}, notes, identity)
+    return Adapter(path.stem, here.name, {p: f for p, f in factors.items() if f}, notes, identity)
 
 
 def _narrow(components: Components) -> bool:
     """A model of other widths than its family's (the built-in one, tests): shapes alone say what fits."""
-    widths = {"sd1": 768, "sd2": 1024, "sdxl": 2048, "sdxl_refiner": 1280}
-    return bool(components.unet.config.cross_attention_dim != widths[components.family])
+    return bool(components.unet.config.cross_attention_dim != FAMILIES[components.family.name].context_width)
 
 
-def _modules(components: Components, part: str) -> dict[str, str]:
-    """Names of the part's modules that have weights, by the name without dots that kohya's files use."""
-    module = getattr(components, part)
-    if module is None:
-        return {}
+def _modules(module: Any) -> dict[str, str]:
+    """Names of a part's modules that have weights, by the name without dots that kohya's files use."""
     names = [n for n, m in module.named_modules() if isinstance(m, (torch.nn.Linear, torch.nn.Conv2d))]
     return {name.removeprefix("text_model.").replace(".", "_"): name for name in names}
 
@@ -130,7 +130,7 @@ def _place(key: str, modules: Mapping[str, Mapping[str, str]]) -> tuple[str, str
     name = key[len(prefix[0]) : -len(ending[0])].replace(".processor.", ".").replace("base_model.model.", "")
     flat = name.replace(".", "_").removeprefix("text_model_")
     for candidate in (flat, f"{flat}_0", _todays(flat) if part == "unet" else ""):
-        if candidate in modules[part]:
+        if candidate in modules.get(part, {}):
             return part, modules[part][candidate], ending[1]
     return None
 

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 import torch
 from diffusers import AutoencoderTiny
 
-from studio.checkpoints.identify import read_json, weights_files
+from studio.checkpoints.details import read_json, weights_files
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_header
 from studio.checkpoints.reader import WeightsFile
 

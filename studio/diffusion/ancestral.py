@@ -13,23 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from studio.asked.requests import SchedulerName
-
 MAX_ERROR = 0.1  # relative, of sigma_down: up to there the steps are diffusers' own, bit for bit
 
 
-def mend_ancestral_steps(scheduler: Any, name: SchedulerName) -> None:
-    """Give a scheduler whose timesteps are set exact ancestral steps, if float32 has lost one of them."""
-    if name == "euler_a":
-        sigmas = scheduler.sigmas
-        if _lost(sigmas[:-1], _down(sigmas[:-1], sigmas[1:])).any():
-            scheduler.sigmas = sigmas.double()  # `step` computes in the precision it finds here
-    elif name == "dpm2_a":
-        _mend_dpm2_a(scheduler)
+def mend_euler_a(scheduler: Any) -> None:
+    """Give Euler a, whose timesteps are set, exact ancestral steps, if float32 has lost one of them."""
+    sigmas = scheduler.sigmas
+    if _lost(sigmas[:-1], _down(sigmas[:-1], sigmas[1:])).any():
+        scheduler.sigmas = sigmas.double()  # `step` computes in the precision it finds here
 
 
-def _mend_dpm2_a(scheduler: Any) -> None:
-    """Its lists hold the first value once, each further one twice, and a closing 0 once more."""
+def mend_dpm2_a(scheduler: Any) -> None:
+    """The same for DPM2 a. Its lists hold the first value once, each further one twice, and a closing 0 once more."""
     sigmas = torch.cat([scheduler.sigmas[:1], scheduler.sigmas[1:-1:2]])  # of n steps, and 0
     sigma, following = sigmas[:-1].double(), sigmas[1:].double()
     theirs = torch.cat([scheduler.sigmas_down[:1], scheduler.sigmas_down[1:-1:2]])[:-1]

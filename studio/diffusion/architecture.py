@@ -22,7 +22,7 @@ from studio.diffusion.components import Components
 class Block:
     """One block. `input` and `output` are shapes without the batch, `milliseconds` of its pass: None before it is seen.
 
-    `part` is "text_encoder", "text_encoder_2", "unet", "encoder" or "decoder"; `place` "in", "time", "down", "mid",
+    `part` is a text encoder's, "unet", "encoder" or "decoder"; `place` "in", "time", "down", "mid",
     "up", "out" or "whole".
     """
 
@@ -55,9 +55,9 @@ _PLACES = {
 def blocks_of(components: Components) -> dict[str, tuple[Block, torch.nn.Module]]:
     """Every block of the checkpoint with its module, by name, in the order in which data passes within a part."""
     vae = components.vae
-    modules: list[tuple[str, str, str, Any]] = [("text_encoder", "text_encoder", "whole", components.text_encoder)]
-    if components.text_encoder_2 is not None:
-        modules.append(("text_encoder_2", "text_encoder_2", "whole", components.text_encoder_2))
+    modules: list[tuple[str, str, str, Any]] = [
+        (one.part, one.part, "whole", one.module) for one in components.text_encoders
+    ]
     for part, parent in (("unet", components.unet), ("encoder", vae.encoder), ("decoder", vae.decoder)):
         before = [("post_quant_conv", vae)] if part == "decoder" else []
         after = [("quant_conv", vae)] if part == "encoder" else []

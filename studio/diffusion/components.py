@@ -1,13 +1,13 @@
-"""Model families and `Components`: the parts of one loaded checkpoint and the facts the denoising loop needs of them.
+"""`Components`: the parts of one loaded checkpoint, and what the denoising loop needs to know of its model family.
 
-Knows no files: studio.checkpoints reads them and fills a `Components`.
+Knows no files and no family by name: studio.families describes them, studio.checkpoints reads a `Components`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 
@@ -15,41 +15,64 @@ from studio.asked.resolved import Suits
 from studio.diffusion.embeddings import Words
 from studio.diffusion.guidance import branches
 
-FamilyName = Literal["sd1", "sd2", "sdxl", "sdxl_refiner"]
-PredictionType = Literal["epsilon", "v_prediction", "sample"]
+# studio.diffusion.quantities says what each of them means.
+PredictionType = Literal["epsilon", "v_prediction", "sample", "flow_prediction", "edm_epsilon", "edm_v_prediction"]
+UNET, VAE = "unet", "vae"  # names of parts; text encoders have their own
 
 
-# Align Your Steps (Sabour et al. 2024): the sigmas of the ten best steps, as in diffusers' AysSchedules, without the
-# closing 0. SD 2 has no table; it shares SD 1's latent space and training curve.
-_AYS_SD = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152)
-_AYS_SDXL = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113)
-AYS_SIGMAS: Mapping[FamilyName, tuple[float, ...]] = {
-    "sd1": _AYS_SD,
-    "sd2": _AYS_SD,
-    "sdxl": _AYS_SDXL,
-    "sdxl_refiner": _AYS_SDXL,
-}
+class FamilyTraits(Protocol):
+    """What the denoising loop needs to know of a model family; studio.families.base implements it."""
 
-# What the refiner is told of a picture's beauty (diffusers' defaults): of the prompt's, and of the negative prompt's.
-AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
+    @property
+    def name(self) -> str:
+        """Such as "sdxl"."""
+        ...
+
+    @property
+    def ays_sigmas(self) -> Sequence[float]:
+        """Ten sigmas of the noise schedule AYS."""
+        ...
+
+    @property
+    def is_size_conditioned(self) -> bool:
+        """Whether the U-Net wants pooled embeddings and numbers about the picture's size beside the prompt's
+        embeddings; such families read the last layer but one of each text encoder, without the final norm."""
+        ...
+
+    def size_numbers(self, width: int, height: int, *, negative: bool = False) -> tuple[float, ...]:
+        """Those numbers for a picture of this size; `negative`: what goes with the negative prompt."""
+        ...
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """One of a checkpoint's text encoders with its tokenizer. `part` is its name in diffusers' folders."""
+
+    part: str
+    tokenizer: Any
+    module: Any
+
+    @property
+    def positions(self) -> int:
+        """Tokens that it reads at once, those of begin and end included."""
+        return int(self.module.config.max_position_embeddings)
 
 
 @dataclass(kw_only=True)
 class Components:
     """The parts of one loaded checkpoint, on one device, in one dtype, in eval mode.
 
-    `unet`, `vae`, `text_encoder`, `tokenizer` are diffusers' and transformers' modules; SDXL has a second text encoder
-    and tokenizer, its refiner has only these (the first are None). `scheduler_config` is the checkpoint's
-    scheduler_config.json as it stands. `fast_preview` is (weight, bias) of studio.diffusion.preview.
-    `zero_empty_negative`: an empty negative prompt stands for embeddings of zeros (SDXL), not for those of "".
+    `unet`, `vae` and the text encoders' modules are diffusers' and transformers'; `text_encoders` stand in the order in
+    which their embeddings are joined. `scheduler_config` is the checkpoint's scheduler_config.json as it stands.
+    `fast_preview` is (weight, bias) of studio.diffusion.preview. `zero_empty_negative`: an empty negative prompt stands
+    for embeddings of zeros (SDXL), not for those of "".
     """
 
     name: str
-    family: FamilyName
+    family: FamilyTraits
     unet: Any
     vae: Any
-    text_encoder: Any
-    tokenizer: Any
+    text_encoders: tuple[TextEncoder, ...]
     scheduler_config: dict[str, Any]
     prediction_type: PredictionType
     device: torch.device
@@ -58,8 +81,6 @@ class Components:
     native_height: int
     fast_preview: tuple[torch.Tensor, torch.Tensor] | None = None
     tiny_vae: Any = None  # AutoencoderTiny, when there is one
-    text_encoder_2: Any = None
-    tokenizer_2: Any = None
     zero_empty_negative: bool = False
     words: Words | None = None  # embeddings that prompts may name
     vae_dtype: torch.dtype | None = None  # where the VAE's differs: float32 once half precision has overflowed
@@ -83,7 +104,7 @@ class Components:
     @property
     def is_xl(self) -> bool:
         """Whether the U-Net wants pooled embeddings and size conditioning beside the prompt's."""
-        return self.family in ("sdxl", "sdxl_refiner")
+        return self.family.is_size_conditioned
 
     @property
     def in_channels(self) -> int:
@@ -109,21 +130,32 @@ class Components:
     @property
     def encoders(self) -> tuple[tuple[Any, Any], ...]:
         """(tokenizer, text encoder) in the order in which their embeddings are joined."""
-        pairs = ((self.tokenizer, self.text_encoder), (self.tokenizer_2, self.text_encoder_2))
-        return tuple(pair for pair in pairs if pair[1] is not None)
+        return tuple((one.tokenizer, one.module) for one in self.text_encoders)
 
+    @property
+    def positions(self) -> int:
+        """Tokens of a chunk, those of begin and end included: what the shortest text encoder reads at once."""
+        return min(one.positions for one in self.text_encoders)
 
-def size_numbers(family: FamilyName, width: int, height: int, *, negative: bool = False) -> tuple[float, ...]:
-    """SDXL's micro-conditioning (Podell et al. 2023, section 2.2): original size, crop corner, and target size, or for
-    the refiner an aesthetic score. All for an uncropped picture of the size that is made."""
-    if family == "sdxl_refiner":
-        return (height, width, 0, 0, NEGATIVE_AESTHETIC_SCORE if negative else AESTHETIC_SCORE)
-    return (height, width, 0, 0, height, width)
+    @property
+    def chunk_tokens(self) -> int:
+        """Content tokens of a chunk."""
+        return self.positions - 2
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Every part that holds weights, by its name in diffusers' folders: text encoders, U-Net, VAE."""
+        return {one.part: one.module for one in self.text_encoders} | {UNET: self.unet, VAE: self.vae}
+
+    def part(self, name: str) -> Any:
+        """The module of a part. Raises KeyError for one that this checkpoint has not."""
+        return self.parts[name]
 
 
 def size_conditioning(components: Components, width: int, height: int, rows: int) -> dict[str, torch.Tensor]:
     """`time_ids` (rows, 6 or 5) of added_cond_kwargs, the negative prompt's row first; empty where none are wanted."""
     if not components.is_xl:
         return {}
-    numbers = [size_numbers(components.family, width, height, negative=rows == 2 and k == 0) for k in range(rows)]
+    family = components.family
+    numbers = [family.size_numbers(width, height, negative=rows == 2 and k == 0) for k in range(rows)]
     return {"time_ids": torch.tensor(numbers, dtype=components.dtype, device=components.device)}

@@ -3,8 +3,6 @@ cost as much as the load."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from studio.diffusion.components import Components
@@ -13,13 +11,9 @@ from studio.diffusion.components import Components
 @torch.inference_mode()
 def first_damaged(components: Components) -> str:
     """The first weight that holds NaN or infinity, such as "the U-Net (conv_in.weight)"; empty for none."""
-    parts: tuple[tuple[str, Any], ...] = (
-        ("text encoder", components.text_encoder),
-        ("second text encoder", components.text_encoder_2),
-        ("U-Net", components.unet),
-        ("VAE", components.vae),
-    )
-    for label, module in parts:
+    names = [f"text encoder {k + 1}" for k in range(len(components.text_encoders))]
+    labels = names if len(names) > 1 else ["text encoder"]
+    for label, module in zip([*labels, "U-Net", "VAE"], components.parts.values()):
         if not isinstance(module, torch.nn.Module):
             continue
         for name, value in module.state_dict().items():

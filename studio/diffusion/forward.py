@@ -1,27 +1,40 @@
 """The forward process, z_t = a z0 + s noise, and the training loss at any t, on a checkpoint's own curve.
 
-Ho et al. 2020, equations 4 and 14. A checkpoint that predicts v or x0 is asked for its noise first, so that losses of
-different checkpoints mean the same.
+Ho et al. 2020, equations 4 and 14. A checkpoint that predicts v, x0 or a flow is asked for its noise first, so that
+losses of different checkpoints mean the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from studio.diffusion.schedule import Level, level_of, predicted_noise, training_alphas_cumprod
+from studio.diffusion.levels import Level, predicted_noise
+from studio.diffusion.paths import path_of
 
 
-def training_abar(scheduler_config: Mapping[str, Any]) -> torch.Tensor:
-    """alpha-bar of every training timestep, falling from nearly 1, (T,), float32."""
-    return training_alphas_cumprod(scheduler_config)
+@dataclass(frozen=True)
+class TrainingCurve:
+    """A checkpoint's training timesteps, T of them from nearly clean to noise: level, and what the model is told."""
+
+    levels: list[Level]
+    timesteps: list[float]
+
+    def __len__(self) -> int:
+        return len(self.levels)
 
 
-def level_at(abar: torch.Tensor, timestep: int) -> Level:
-    """Level of a training timestep."""
-    return level_of(float(abar[timestep]))
+def training_curve(scheduler_config: Mapping[str, Any]) -> TrainingCurve:
+    """The curve that a checkpoint's scheduler_config.json describes."""
+    path = path_of(scheduler_config)
+    levels = path.training_levels()
+    if path.name == "preserving":
+        return TrainingCurve(levels, [float(t) for t in range(len(levels))])
+    return TrainingCurve(levels, path.model_timesteps(np.array([path.sigma(level) for level in levels])).tolist())
 
 
 def noised(z0: torch.Tensor, noise: torch.Tensor, level: Level) -> torch.Tensor:

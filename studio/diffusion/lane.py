@@ -33,9 +33,10 @@ from studio.diffusion.latents import (
     inpainting_input,
     repaint_everything,
 )
+from studio.diffusion.levels import Level, predicted_noise, predicted_x0
 from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
-from studio.diffusion.schedule import Level, Schedule, make_schedule, predicted_noise, predicted_x0
+from studio.diffusion.schedule import Schedule, make_schedule
 from studio.diffusion.turn import Turn, turned
 from studio.diffusion.unet_call import UnetCall
 
@@ -158,8 +159,7 @@ class Lane:
     @torch.inference_mode()
     def call(self) -> UnetCall:
         """The next U-Net call. Asking twice gives the same call."""
-        timestep = self.schedule.timesteps[self.index]
-        self._asked = self.schedule.scheduler.scale_model_input(self.latents, timestep)
+        self._asked = self.schedule.model_input(self.index, self.latents)
         sample = self._asked.to(self._dtype)
         if self._extra_input is not None:
             sample = torch.cat([sample, self._extra_input.to(sample)], dim=1)

@@ -97,7 +97,7 @@ def first_latents(
     factor = components.vae_scale_factor
     shape = (1, components.latent_channels, height // factor, width // factor)
     noise = image_noise(shape, generator, variation).to(components.device)
-    return noise * schedule.scheduler.init_noise_sigma
+    return noise * schedule.first_scale
 
 
 def beginning_from_picture(
@@ -132,7 +132,7 @@ def beginning_from_picture(
     if schedule.total == 0:
         return Beginning(latents, kept)
     if schedule.complete:
-        return Beginning(noise * schedule.scheduler.init_noise_sigma, kept)
+        return Beginning(noise * schedule.first_scale, kept)
     inside = latents
     if mask_fill == "noise":
         other = torch.randn(latents.shape, generator=generator).to(latents.device)

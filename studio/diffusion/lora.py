@@ -14,9 +14,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as functional
 
-from studio.diffusion.components import Components, FamilyName
-
-PARTS = ("unet", "text_encoder", "text_encoder_2")
+from studio.diffusion.components import Components
 
 
 class Delta(Protocol):
@@ -69,7 +67,7 @@ class Adapter:
     """One adapter, on the device of the components it was made for: factors by part and module name."""
 
     name: str
-    family: FamilyName
+    family: str  # its name
     factors: Mapping[str, Mapping[str, Delta]]  # "unet", "text_encoder", "text_encoder_2"
     notes: tuple[str, ...] = field(default=())
     identity: Hashable = None  # of the file it was read from, for caches that outlive it
@@ -91,11 +89,12 @@ class Applied:
 
 
 @contextmanager
-def applied(components: Components, adapters: Sequence[Applied], parts: Sequence[str] = PARTS) -> Iterator[None]:
-    """The components' modules with these adapters added, until the block ends."""
+def applied(components: Components, adapters: Sequence[Applied], parts: Sequence[str] | None = None) -> Iterator[None]:
+    """The components' modules with these adapters added, until the block ends; all of them, or those of `parts`."""
     with ExitStack() as stack:
-        for part in parts:
-            module = getattr(components, part)
+        for part, module in components.parts.items():
+            if parts is not None and part not in parts:
+                continue
             shares: dict[str, list[tuple[Delta, float]]] = {}
             for one in adapters:
                 scale = one.scale(part)

@@ -367,7 +367,7 @@ def encode_prompts(
                     f"at most {MAX_CHUNKS} chunks in all: fewer steps, fewer [a|b] and [a:b:when], or a shorter prompt",
                 )
             )
-    with applied(components, adapters, ("text_encoder", "text_encoder_2")):
+    with applied(components, adapters, [one.part for one in components.text_encoders]):
         encoded = {text: _encode(components, chunks, most) for text, chunks in chunked.items()}
     if components.zero_empty_negative and len(texts) == 2 and not negative_prompt:
         # The same words may be the prompt's too, so the zeros have a key that no text has.

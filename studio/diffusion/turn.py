@@ -15,25 +15,18 @@ import numpy as np
 import torch
 
 from studio.asked.requests import NoiseScheduleName, SchedulerName
-from studio.diffusion.components import FamilyName
-from studio.diffusion.schedule import (
-    Array,
-    Schedule,
-    noise_schedule_sigmas,
-    noise_schedule_timesteps,
-    schedule_over,
-    sigma_to_timestep,
-    training_alphas_cumprod,
-    training_sigmas,
-)
+from studio.diffusion.noise_schedules import noise_schedule_sigmas, noise_schedule_timesteps
+from studio.diffusion.paths import path_of
+from studio.diffusion.schedule import HasAys, Schedule, schedule_over
 
 SAME_LEVEL = 1e-5  # relative difference of two sigmas that are one
 
 
 @dataclass(frozen=True)
 class Turn:
-    """From an evaluation on `scheduler` goes on, over steps at falling `sigmas` (the first is where it takes over; the
-    closing 0 is left out) and `timesteps`. `noise_schedule` is how they were spaced, None: as the run had them."""
+    """From an evaluation on `scheduler` goes on, over steps at falling `sigmas` of the checkpoint's path (the first is
+    where it takes over; the closing 0 is left out) and the model's `timesteps`. `noise_schedule` is how they were
+    spaced, None: as the run had them."""
 
     scheduler: SchedulerName
     noise_schedule: NoiseScheduleName | None
@@ -47,7 +40,7 @@ def turn_at(
     scheduler: SchedulerName,
     noise_schedule: NoiseScheduleName | None,
     scheduler_config: Mapping[str, Any],
-    family: FamilyName,
+    family: HasAys,
 ) -> Turn:
     """A turn at evaluation `index` of a run: as many steps as were left to it, at the levels that it had, or at those
     of a noise schedule that begins there.
@@ -58,16 +51,20 @@ def turn_at(
     for k in range(index + 1, schedule.total):
         if schedule.stages[k] == 1 and schedule.levels[k].sigma < schedule.levels[left[-1]].sigma:
             left.append(k)
-    sigmas = np.array([schedule.levels[k].sigma for k in left])
+    path = path_of(scheduler_config)
+    sigmas = np.array([path.sigma(schedule.levels[k]) for k in left])
     timesteps = np.array([float(schedule.timesteps[k]) for k in left])
     if noise_schedule is not None:
-        training = _finite(training_sigmas(training_alphas_cumprod(scheduler_config)))
+        training = path.training()
         begins = min(sigmas[0], training[-1])
-        spaced = noise_schedule_timesteps(noise_schedule, len(left), timesteps[0])
-        sigmas = noise_schedule_sigmas(noise_schedule, len(left), training, family, begins)
-        spaced = sigma_to_timestep(sigmas, training) if spaced is None else spaced
+        # Where the model is told training timesteps themselves, those that the schedule is defined by are kept as
+        # they are.
+        by_timestep = path.name == "preserving"
+        spaced = noise_schedule_timesteps(noise_schedule, len(left), timesteps[0]) if by_timestep else None
+        sigmas = noise_schedule_sigmas(noise_schedule, len(left), training, family.ays_sigmas, begins)
+        spaced = path.model_timesteps(sigmas) if spaced is None else spaced
         # The formulas begin where they are told up to rounding; this begins where the run is.
-        sigmas[0], spaced[0] = schedule.levels[index].sigma, timesteps[0]
+        sigmas[0], spaced[0] = path.sigma(schedule.levels[index]), timesteps[0]
         timesteps = spaced
     return Turn(scheduler, noise_schedule, tuple(map(float, sigmas)), tuple(map(float, timesteps)))
 
@@ -125,8 +122,3 @@ def at_level(
 
 def _same(one: float, other: float) -> bool:
     return one == other or math.isclose(one, other, rel_tol=SAME_LEVEL)
-
-
-def _finite(sigmas: Array) -> Array:
-    """Training sigmas less the one that stands for pure noise."""
-    return sigmas[np.isfinite(sigmas)]

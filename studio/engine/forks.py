@@ -156,7 +156,7 @@ def fork(parent: str, image: int, branch: Branch, recipe: ImageRecipe, evaluatio
 
 def _check_turn(branch: Branch, name: SchedulerName, prediction_type: str) -> None:
     """Raises InvalidRequest where a scheduler has no such noise schedule, or cannot run what the model predicts."""
-    from studio.diffusion.schedule import can_run  # torch: there already, since something was recorded
+    from studio.diffusion.schedulers import can_run  # torch: there already, since something was recorded
 
     facts = SCHEDULERS[name]
     if branch.noise_schedule is not None and branch.noise_schedule not in facts.noise_schedules:

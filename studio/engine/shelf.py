@@ -37,6 +37,7 @@ from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.memo import Memo
 from studio.checkpoints.options import ModelOptions
 from studio.engine.device import Device, total_ram_bytes
+from studio.families.base import PREDICTION_CHOICES
 
 if TYPE_CHECKING:
     from studio.checkpoints.manager import ModelManager
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_NOTE_CHARACTERS = 2000
-PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ class Shelf:
 
     def correct(self, model_id: str, prediction_type: PredictionName | None) -> None:
         """See `Models.correct`. A loaded checkpoint is let go, so that the next use loads it anew."""
-        if prediction_type is not None and prediction_type not in PREDICTION_TYPES:
-            allowed = f"one of {', '.join(PREDICTION_TYPES)}"
+        if prediction_type is not None and prediction_type not in PREDICTION_CHOICES:
+            allowed = f"one of {', '.join(PREDICTION_CHOICES)}"
             raise InvalidRequest(Problem("prediction_type", shown(prediction_type), allowed))
         entry = self._entry(model_id)
         if entry.facts.kind != "checkpoint":

@@ -16,8 +16,12 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from studio.checkpoints import configs
-from studio.checkpoints.identify import Family
+from studio.diffusion.components import TextEncoder
+from studio.families import configs
+from studio.families.base import Family as FamilyFacts
+from studio.families.registry import FAMILIES
+
+Family = str  # a family's name
 
 WIDTHS = {
     "sd1": {"block_out_channels": [32, 32, 64, 64]},
@@ -48,9 +52,9 @@ def part_configs(
                       "num_hidden_layers": layers}  # fmt: skip
             if part == "text_encoder_2":
                 narrow["projection_dim"] = width
-            found[part] = configs.family_config(family, part) | narrow
+            found[part] = configs.family_config(FAMILIES[family], part) | narrow
             cross += width
-    unet = configs.family_config(family, "unet") | WIDTHS[family]
+    unet = configs.family_config(FAMILIES[family], "unet") | WIDTHS[family]
     unet |= {"cross_attention_dim": cross, "in_channels": in_channels, "sample_size": 8}
     unet |= {"time_cond_proj_dim": guidance_width} if guidance_width else {}
     if "projection_class_embeddings_input_dim" in unet:
@@ -60,7 +64,7 @@ def part_configs(
             "projection_class_embeddings_input_dim": 128 + numbers * TIME_WIDTH,
         }
     found["unet"] = unet
-    found["vae"] = configs.family_config(family, "vae") | VAE
+    found["vae"] = configs.family_config(FAMILIES[family], "vae") | VAE
     return found
 
 
@@ -78,6 +82,13 @@ def tiny_family(
     return {part: module.eval().requires_grad_(False) for part, module in modules.items()}
 
 
+def text_encoders(family: FamilyFacts, modules: dict[str, Any]) -> tuple[TextEncoder, ...]:
+    """The modules' text encoders with their tokenizers, as `Components` hold them."""
+    return tuple(
+        TextEncoder(one.part, configs.clip_tokenizer(one.pad_token), modules[one.part]) for one in family.text_encoders
+    )
+
+
 # ---------------------------------------------------------------------------------------------------------- folders
 
 
@@ -91,15 +102,15 @@ def save_folder(
             module.save_pretrained(folder / part)
             if variant:
                 (folder / part / "model.safetensors").rename(folder / part / f"model.{variant}.safetensors")
-            pad = configs.PAD_TOKENS[family, part.replace("text_encoder", "tokenizer")]
-            configs.clip_tokenizer(pad).save_pretrained(folder / part.replace("text_encoder", "tokenizer"))
+            spec = next(one for one in FAMILIES[family].text_encoders if one.part == part)
+            configs.clip_tokenizer(spec.pad_token).save_pretrained(folder / spec.tokenizer)
         else:
             module.save_pretrained(folder / part, variant=variant, max_shard_size=shard)
     (folder / "scheduler").mkdir(exist_ok=True)
     (folder / "scheduler" / "scheduler_config.json").write_text(
-        json.dumps(configs.family_config(family, "scheduler") | (scheduler or {}))
+        json.dumps(configs.family_config(FAMILIES[family], "scheduler") | (scheduler or {}))
     )
-    (folder / "model_index.json").write_text(json.dumps(configs.pipeline_index(family)))
+    (folder / "model_index.json").write_text(json.dumps(configs.pipeline_index(FAMILIES[family])))
     return folder
 
 
@@ -243,10 +254,10 @@ def full_meta(family: Family, *, in_channels: int = 4) -> dict[str, Any]:
     modules: dict[str, Any] = {}
     with torch.device("meta"):
         for part in (part for of, part in TEXT if of == family):
-            modules[part] = kinds[part](CLIPTextConfig(**configs.family_config(family, part)))
-        unet = configs.family_config(family, "unet") | {"in_channels": in_channels}
+            modules[part] = kinds[part](CLIPTextConfig(**configs.family_config(FAMILIES[family], part)))
+        unet = configs.family_config(FAMILIES[family], "unet") | {"in_channels": in_channels}
         modules["unet"] = UNet2DConditionModel.from_config(unet)
-        modules["vae"] = AutoencoderKL.from_config(configs.family_config(family, "vae"))
+        modules["vae"] = AutoencoderKL.from_config(configs.family_config(FAMILIES[family], "vae"))
     return modules
 
 

@@ -43,7 +43,7 @@ def load(path: Path, dtype: torch.dtype = torch.float32) -> Components:
 
 
 def weights(components: Components) -> dict[str, torch.Tensor]:
-    parts = {"unet": components.unet, "vae": components.vae, "text_encoder": components.text_encoder}
+    parts = {"unet": components.unet, "vae": components.vae, "text_encoder": components.part("text_encoder")}
     return {f"{part}.{name}": value for part, module in parts.items() for name, value in module.named_parameters()}
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from studio.checkpoints.configs import PAD_TOKENS, clip_tokenizer
+from studio.families.configs import clip_tokenizer
+from studio.families.registry import FAMILIES
 
 
 def test_the_vocabulary_is_clips() -> None:
@@ -39,4 +40,5 @@ def test_it_tokenises_as_a_saved_clip_tokenizer(tmp_path: Path, text: str) -> No
     ],
 )
 def test_each_encoder_is_padded_as_it_was_trained(family: str, part: str, pad: int) -> None:
-    assert clip_tokenizer(PAD_TOKENS[family, part]).pad_token_id == pad  # type: ignore[index]
+    encoder = next(one for one in FAMILIES[family].text_encoders if one.tokenizer == part)
+    assert clip_tokenizer(encoder.pad_token).pad_token_id == pad

@@ -43,7 +43,8 @@ def test_sd1_embeddings_do_what_diffusers_does_with_them(tmp_path: Path, form: s
     tiny.words = Embeddings(load_embedding(path, tiny))
     said = encode_prompts(tiny, "a photo of mytoy in the snow, mytoy", "", num_steps=2, guidance_scale=1.0)
     pipeline = StableDiffusionPipeline(
-        vae=tiny.vae, text_encoder=tiny.text_encoder, tokenizer=tiny.tokenizer, unet=tiny.unet, scheduler=None,
+        vae=tiny.vae, text_encoder=tiny.part("text_encoder"),
+        tokenizer=tiny.text_encoders[0].tokenizer, unet=tiny.unet, scheduler=None,
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     tiny.words = None
@@ -89,10 +90,10 @@ def test_names_are_words_of_their_own_and_the_longest_wins(text: str, pieces: li
 def test_an_embedding_is_never_torn_apart() -> None:
     tiny = components()
     known = Embeddings(a_word("toy", 6))
-    chunks = chunks_of(tiny.tokenizer, "cat " * 72 + "toy dog", known)
+    chunks = chunks_of(tiny.text_encoders[0].tokenizer, "cat " * 72 + "toy dog", known)
     assert [len(chunk.tokens) for chunk in chunks] == [72, 7]
     assert [p.position for p in chunks[1].placed] == [0, 1, 2, 3, 4, 5]
-    weighted = chunks_of(tiny.tokenizer, "a (toy:1.3) dog", known)[0]
+    weighted = chunks_of(tiny.text_encoders[0].tokenizer, "a (toy:1.3) dog", known)[0]
     assert weighted.weights == (1.0, *[1.3] * 6, 1.0)
     tiny.words = known
     told = tokenize(tiny, "a toy dog")

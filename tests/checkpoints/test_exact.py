@@ -14,14 +14,16 @@ from PIL import Image
 
 from studio.asked.requests import ImageToImage, Inpaint, TextToImage
 from studio.asked.resolved import resolve
-from studio.checkpoints import configs, loader
-from studio.checkpoints.identify import Family, identify
+from studio.checkpoints import loader
+from studio.checkpoints.identify import identify
 from studio.diffusion import vae
-from studio.diffusion.components import Components, size_numbers
+from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.latents import repaint_everything
 from studio.diffusion.prompt import encode_prompts
 from studio.engine.calls import call_unet
+from studio.families import configs
+from studio.families.registry import FAMILIES
 from tests.checkpoints.original import save_folder, save_original, tiny_family
 from tests.diffusion.helpers import REFERENCE
 
@@ -32,7 +34,7 @@ ROUNDING = 5e-5
 PROMPT, NEGATIVE = "a red apple, café 🍎 in the snow", "blurry"
 SCHEDULERS = ("euler", "ddim", "dpmpp_2m")
 SIZES = ((64, 64), (96, 64))
-KINDS: dict[str, tuple[Family, str, int, dict[str, str]]] = {  # name -> family, pipeline, channels, metadata
+KINDS: dict[str, tuple[str, str, int, dict[str, str]]] = {  # name -> family, pipeline, channels, metadata
     "sd1": ("sd1", "StableDiffusionPipeline", 4, {}),
     "sd2 v": ("sd2", "StableDiffusionPipeline", 4, {"modelspec.prediction_type": "v"}),
     "sd2 epsilon": ("sd2", "StableDiffusionPipeline", 4, {"modelspec.architecture": "stable-diffusion-v2-512"}),
@@ -111,7 +113,7 @@ def picture(width: int, height: int) -> Image.Image:
 
 def test_every_weight_is_where_it_belongs(pair: Pair) -> None:
     for part, module in pair.modules.items():
-        loaded = dict(getattr(pair.ours, part).named_parameters())
+        loaded = dict(pair.ours.part(part).named_parameters())
         assert set(loaded) == {name for name, _ in module.named_parameters()}
         for name, value in module.named_parameters():
             assert torch.equal(loaded[name], value), name
@@ -222,7 +224,7 @@ def test_a_folder_is_loaded_to_the_same_weights(pair: Pair, tmp_path: Path) -> N
     assert identify(folder).family == pair.family
     components = load(folder)
     for part, module in pair.modules.items():
-        loaded = dict(getattr(components, part).named_parameters())
+        loaded = dict(components.part(part).named_parameters())
         for name, value in module.named_parameters():
             assert torch.equal(loaded[name], value), name
 
@@ -255,7 +257,7 @@ def test_zero_terminal_snr_and_few_steps_begin_at_pure_noise(
     )
     theirs.set_progress_bar_config(disable=True)
     align(theirs)
-    config = configs.family_config("sdxl", "scheduler") | settings
+    config = configs.family_config(FAMILIES["sdxl"], "scheduler") | settings
     assert {k: ours.scheduler_config[k] for k in settings} == settings
     theirs.scheduler = reference_scheduler(scheduler, config)
     generator = torch.Generator().manual_seed(SEED)
@@ -275,7 +277,7 @@ def test_zero_terminal_snr_and_few_steps_begin_at_pure_noise(
 
 
 @pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.slow)])
-def test_a_lone_file_whose_unet_is_told_the_guidance_scale(family: Family, tmp_path: Path) -> None:
+def test_a_lone_file_whose_unet_is_told_the_guidance_scale(family: str, tmp_path: Path) -> None:
     """LCM as one file: diffusers' converter writes the embedding's name as it is, and its loader cannot read it back;
     so the pipeline is made of the modules that the file was written from."""
     modules = tiny_family(family, guidance_width=16)
@@ -314,6 +316,6 @@ def test_a_lone_file_whose_unet_is_told_the_guidance_scale(family: Family, tmp_p
 
 
 def test_sdxl_is_told_the_sizes_and_the_refiner_a_score() -> None:
-    assert size_numbers("sdxl", 96, 64) == (64, 96, 0, 0, 64, 96)
-    assert size_numbers("sdxl_refiner", 96, 64) == (64, 96, 0, 0, 6.0)
-    assert size_numbers("sdxl_refiner", 96, 64, negative=True) == (64, 96, 0, 0, 2.5)
+    assert FAMILIES["sdxl"].size_numbers(96, 64) == (64, 96, 0, 0, 64, 96)
+    assert FAMILIES["sdxl_refiner"].size_numbers(96, 64) == (64, 96, 0, 0, 6.0)
+    assert FAMILIES["sdxl_refiner"].size_numbers(96, 64, negative=True) == (64, 96, 0, 0, 2.5)

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from studio.checkpoints import configs, loader
-from studio.checkpoints.identify import Family, ModelFacts, facts_from_dict, identify
+from studio.checkpoints.blueprints import blueprint_of
+from studio.checkpoints.identify import identify
+from studio.checkpoints.model_facts import ModelFacts, facts_from_dict
+from studio.checkpoints.plans import empty_module
+from studio.families import configs
+from studio.families.registry import FAMILIES
 from tests.checkpoints.original import full_meta, original_tensors
 from tests.tiny import save_tiny_checkpoint
 
@@ -143,7 +147,7 @@ def test_a_vae_folder(tmp_path: Path) -> None:
 
 
 def full_file(
-    path: Path, family: Family, channels: int = 4, metadata: dict[str, str] | None = None, vae: bool = True
+    path: Path, family: str, channels: int = 4, metadata: dict[str, str] | None = None, vae: bool = True
 ) -> Path:
     """A file of a family's real names and shapes, whose data is a hole."""
     tensors = original_tensors(family, full_meta(family, in_channels=channels), vae=vae)
@@ -176,7 +180,7 @@ V, SMALL = "v_prediction", {"modelspec.resolution": "512x512"}
     ],
 )
 def test_files_of_real_size_are_told_and_every_key_has_its_place(
-    tmp_path: Path, name: str, family: Family, channels: int, metadata: dict[str, str], expected: tuple[object, ...]
+    tmp_path: Path, name: str, family: str, channels: int, metadata: dict[str, str], expected: tuple[object, ...]
 ) -> None:
     path = full_file(tmp_path / f"{name}.safetensors", family, channels, metadata)
     facts = identify(path)
@@ -185,11 +189,11 @@ def test_files_of_real_size_are_told_and_every_key_has_its_place(
     assert told == expected
     assert facts.distillation_source == (expected[4] and ("metadata" if "modelspec.title" in metadata else "name"))
     assert (facts.inpainting, facts.precision) == (channels == 9, "fp16")
-    blueprint = loader.blueprint_of(path, facts)
+    blueprint = blueprint_of(path, facts)
     for plan in blueprint.plans.values():
-        loader.empty_module(plan)  # raises for a name or shape that does not fit
+        empty_module(plan)  # raises for a name or shape that does not fit
     assert blueprint.notes == ()
-    published = configs.family_config(family, "unet") | {"in_channels": channels}
+    published = configs.family_config(FAMILIES[family], "unet") | {"in_channels": channels}
     given = dict(blueprint.plans["unet"].config)
     for key in (
         "block_out_channels",
@@ -201,7 +205,7 @@ def test_files_of_real_size_are_told_and_every_key_has_its_place(
         assert given.get(key) == published.get(key), key
     for part in ("text_encoder", "text_encoder_2"):
         if part in blueprint.plans and family != "sd2":
-            assert dict(blueprint.plans[part].config) == configs.family_config(family, part)
+            assert dict(blueprint.plans[part].config) == configs.family_config(FAMILIES[family], part)
 
 
 def test_a_header_of_real_size_is_told_without_reading_a_tensor(tmp_path: Path) -> None:

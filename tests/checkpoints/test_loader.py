@@ -57,7 +57,7 @@ def edit_weights(folder: Path, part: str, change: Callable[[dict[str, torch.Tens
 def test_every_weight_arrives_in_the_target_precision(pristine: Path, dtype: torch.dtype) -> None:
     components, reference = loaded(pristine, dtype), tiny_components()
     for part in ("unet", "vae", "text_encoder"):
-        here, there = getattr(components, part), getattr(reference, part)
+        here, there = components.part(part), reference.part(part)
         assert not here.training
         expected = dict(there.named_parameters())
         assert {name for name, _ in here.named_parameters()} == set(expected)

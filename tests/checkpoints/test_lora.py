@@ -10,12 +10,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
-from studio.checkpoints import configs
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lora_file import load_adapter
 from studio.diffusion.components import Components
 from studio.diffusion.lora import Applied, applied
-from tests.checkpoints.original import tiny_family, unet_to_original
+from studio.families import configs
+from studio.families.registry import FAMILIES
+from tests.checkpoints.original import text_encoders, tiny_family, unet_to_original
 
 CROSS = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
 OUT = "mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0"
@@ -25,17 +26,13 @@ TEXT = "encoder.layers.0.self_attn.q_proj"
 
 def components(family: Any = "sd1") -> Components:
     modules = tiny_family(family)
-    has_first = "text_encoder" in modules
     return Components(
         name="tiny",
-        family=family,
+        family=FAMILIES[family],
         unet=modules["unet"],
         vae=modules["vae"],
-        text_encoder=modules.get("text_encoder"),
-        tokenizer=configs.clip_tokenizer("<|endoftext|>") if has_first else None,
-        text_encoder_2=modules.get("text_encoder_2"),
-        tokenizer_2=configs.clip_tokenizer("!") if "text_encoder_2" in modules else None,
-        scheduler_config=configs.family_config(family, "scheduler"),
+        text_encoders=text_encoders(FAMILIES[family], modules),
+        scheduler_config=configs.family_config(FAMILIES[family], "scheduler"),
         prediction_type="epsilon",
         device=torch.device("cpu"),
         dtype=torch.float32,
@@ -75,7 +72,7 @@ def answers(c: Components) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(5)
     sample, embeds = torch.randn(1, 4, 8, 8, generator=generator), torch.randn(1, 77, 64, generator=generator)
     ids = torch.arange(77)[None]
-    return [c.unet(sample, torch.tensor(500), embeds)[0], c.text_encoder(ids)[0]]
+    return [c.unet(sample, torch.tensor(500), embeds)[0], c.part("text_encoder")(ids)[0]]
 
 
 def some_kohya(c: Components) -> dict[str, torch.Tensor]:
@@ -84,7 +81,7 @@ def some_kohya(c: Components) -> dict[str, torch.Tensor]:
             CROSS: (f"lora_unet_{CROSS.replace('.', '_')}", factors(c.unet.get_submodule(CROSS))),
             OUT: (f"lora_unet_{OUT.replace('.', '_')}", factors(c.unet.get_submodule(OUT))),
             CONV: (f"lora_unet_{CONV.replace('.', '_')}", factors(c.unet.get_submodule(CONV))),
-            TEXT: (f"lora_te_text_model_{TEXT.replace('.', '_')}", factors(c.text_encoder.get_submodule(TEXT))),
+            TEXT: (f"lora_te_text_model_{TEXT.replace('.', '_')}", factors(c.part("text_encoder").get_submodule(TEXT))),
         },
         alpha=1.0,
     )
@@ -98,13 +95,14 @@ def test_a_kohya_file_does_what_diffusers_does_with_it(tiny: Components, tmp_pat
     with applied(tiny, [Applied(adapter, 0.7, 0.4)]):
         ours = answers(tiny)
     pipeline = StableDiffusionPipeline(
-        vae=tiny.vae, text_encoder=tiny.text_encoder, tokenizer=tiny.tokenizer, unet=tiny.unet, scheduler=None,
+        vae=tiny.vae, text_encoder=tiny.part("text_encoder"),
+        tokenizer=tiny.text_encoders[0].tokenizer, unet=tiny.unet, scheduler=None,
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.load_lora_weights({k: v for k, v in tensors.items() if "unet" in k}, adapter_name="style")
     pipeline.set_adapters(["style"], [0.7])
     assert torch.allclose(ours[0], answers(tiny)[0], atol=2e-6), (ours[0] - answers(tiny)[0]).abs().max()
-    q, given = tiny.text_encoder.get_submodule(TEXT), adapter.factors["text_encoder"][TEXT]
+    q, given = tiny.part("text_encoder").get_submodule(TEXT), adapter.factors["text_encoder"][TEXT]
     q.weight.data += 0.4 * 1.0 / 2 * given.up @ given.down  # diffusers does not know transformers' new names here
     assert torch.allclose(ours[1], answers(tiny)[1], atol=1e-5)
 
@@ -139,7 +137,7 @@ def test_several_add_up(tiny: Components, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["peft", "attention processor", "linear layer"])
 def test_diffusers_names(tiny: Components, tmp_path: Path, form: str) -> None:
-    given, text = factors(tiny.unet.get_submodule(CROSS)), factors(tiny.text_encoder.get_submodule(TEXT))
+    given, text = factors(tiny.unet.get_submodule(CROSS)), factors(tiny.part("text_encoder").get_submodule(TEXT))
     down, up = given["down"], given["up"]
     if form == "peft":
         tensors = {f"unet.{CROSS}.lora_A.weight": down, f"unet.{CROSS}.lora_B.weight": up}

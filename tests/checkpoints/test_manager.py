@@ -105,8 +105,16 @@ def template() -> Components:
 
 
 def copied(name: str, device: torch.device) -> Components:
-    parts = {part: copy.deepcopy(getattr(template(), part)).to(device) for part in ("unet", "vae", "text_encoder")}
-    return dataclasses.replace(template(), name=name, device=device, **parts)
+    parts = {part: copy.deepcopy(module).to(device) for part, module in template().parts.items()}
+    [encoder] = template().text_encoders
+    return dataclasses.replace(
+        template(),
+        name=name,
+        device=device,
+        unet=parts["unet"],
+        vae=parts["vae"],
+        text_encoders=(dataclasses.replace(encoder, module=parts[encoder.part]),),
+    )
 
 
 def make(models: Path, device: Device, *, real: bool = False, **options: Any) -> tuple[ModelManager, Loads]:

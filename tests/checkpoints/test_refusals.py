@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from studio.checkpoints import loader, reader
+from studio.checkpoints.blueprints import MissingVae
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, read_header
 from studio.checkpoints.reader import WeightsFile
@@ -73,7 +75,7 @@ def test_a_missing_vae_is_told_and_another_one_can_be_taken(
 ) -> None:
     path = save_original(tmp_path / "no_vae.safetensors", "sd1", modules, vae=False)
     assert identify(path).parts == ("unet", "text_encoder")
-    with pytest.raises(loader.MissingVae, match=r"There is no VAE in no_vae\.safetensors\. Choose one.*SD 1"):
+    with pytest.raises(MissingVae, match=r"There is no VAE in no_vae\.safetensors\. Choose one.*SD 1"):
         load(path)
     modules["vae"].save_pretrained(tmp_path / "a vae")
     alone = {k.removeprefix("first_stage_model."): v for k, v in load_file(pristine).items() if "first_stage" in k}
@@ -158,14 +160,14 @@ def test_what_sd2_predicts_is_measured_where_the_file_is_silent(
     }
     for expected, (answer, side) in answers.items():
         monkeypatch.setattr(
-            loader.UNet2DConditionModel, "forward", lambda self, x, t, e, return_dict, answer=answer: (answer(x),)
+            UNet2DConditionModel, "forward", lambda self, x, t, e, return_dict, answer=answer: (answer(x),)
         )
         components = load(path)
         assert components.prediction_type == components.scheduler_config["prediction_type"] == expected
         assert components.native_width == side
         assert "measured" in components.notes[-1]
     monkeypatch.setattr(
-        loader.UNet2DConditionModel, "forward", lambda self, x, t, e, return_dict: (x + 1.6 * torch.roll(x, 7, -1),)
+        UNet2DConditionModel, "forward", lambda self, x, t, e, return_dict: (x + 1.6 * torch.roll(x, 7, -1),)
     )
     with pytest.raises(BadCheckpoint, match="choose its prediction type"):
         load(path)

@@ -49,7 +49,7 @@ def test_two_tokenizers_of_different_words_are_refused(tmp_path: Path) -> None:
     words = values["model"]["vocab"]
     words["fox</w>"], words["cat</w>"] = words["cat</w>"], words["fox</w>"]
     file.write_text(json.dumps(values), encoding="utf-8")
-    with pytest.raises(BadCheckpoint, match="two tokenizers do not fit each other"):
+    with pytest.raises(BadCheckpoint, match="The tokenizers do not fit each other"):
         loader.load(
             folder, name="xl", device=torch.device("cpu"), dtype=torch.float32, progress=lambda message, fraction: None
         )

@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 
 from studio.checkpoints.extras import Extras
 from studio.checkpoints.facts import of_file, of_folder
-from studio.checkpoints.identify import LATENTS_OF, identify
+from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.loader import TINY_VAE, load
+from studio.checkpoints.other_headers import LATENTS_OF
 from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.components import Components
 from tests.tiny import save_tiny_checkpoint, tiny_components, tiny_vae

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from studio.asked.requests import SCHEDULERS
+from studio.diffusion import schedulers
 from studio.diffusion.latents import image_generator
 from studio.diffusion.schedule import Schedule, make_schedule
 from tests.tiny import SCHEDULER_CONFIG
@@ -69,7 +71,8 @@ def test_an_ancestral_step_ends_at_the_next_level() -> None:
 @pytest.mark.parametrize("name", ["euler_a", "dpm2_a"])
 def test_stable_diffusions_own_steps_stay_diffusers_to_the_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mended = [make_schedule(name, "automatic", n, SCHEDULER_CONFIG) for n in (1, 2, 3, 4, 25)]  # type: ignore[arg-type]
-    monkeypatch.setattr("studio.diffusion.schedule.mend_ancestral_steps", lambda *_: None)
+    unmended = {name: replace(row, mend=None) for name, row in schedulers.ROWS["preserving"].items()}
+    monkeypatch.setitem(schedulers.ROWS, "preserving", unmended)
     for found in mended:
         plain = make_schedule(name, "automatic", found.steps[-1] + 1, SCHEDULER_CONFIG)  # type: ignore[arg-type]
         for values in ("sigmas", "timesteps"):

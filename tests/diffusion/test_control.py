@@ -17,14 +17,15 @@ from PIL import Image
 
 from studio.asked.requests import Control, ImageToImage, TextToImage
 from studio.asked.resolved import resolve
-from studio.checkpoints import configs
 from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl, applied_control
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.vae import from_picture
 from studio.engine.calls import call_unet
-from tests.checkpoints.original import tiny_family
+from studio.families import configs
+from studio.families.registry import FAMILIES
+from tests.checkpoints.original import text_encoders, tiny_family
 from tests.diffusion.helpers import ask_unet, reference_scheduler, run_lane
 from tests.diffusion.test_equals_diffusers import GUIDANCE, SEED, STEPS, conditioning, picture
 from tests.tiny_control import tiny_controlnet
@@ -77,8 +78,8 @@ def run_with(components: Components, lane: Lane) -> torch.Tensor:
 def sd1(cls: Any, components: Components, nets: Sequence[Any], scheduler: str) -> Any:
     pipeline = cls(
         vae=components.vae,
-        text_encoder=components.text_encoder,
-        tokenizer=components.tokenizer,
+        text_encoder=components.part("text_encoder"),
+        tokenizer=components.text_encoders[0].tokenizer,
         unet=components.unet,
         controlnet=list(nets) if len(nets) > 1 else nets[0],
         scheduler=reference_scheduler(scheduler, components.scheduler_config, SEED),
@@ -170,13 +171,13 @@ def test_image_to_image_is_bit_equal(components: Components, nets: list[Any]) ->
 @pytest.fixture(scope="module")
 def sdxl() -> Components:
     modules = tiny_family("sdxl")
-    scheduler = configs.family_config("sdxl", "scheduler")
+    scheduler = configs.family_config(FAMILIES["sdxl"], "scheduler")
     return Components(
         name="tiny-xl",
-        family="sdxl",
-        **modules,
-        tokenizer=configs.clip_tokenizer(configs.PAD_TOKENS["sdxl", "tokenizer"]),
-        tokenizer_2=configs.clip_tokenizer(configs.PAD_TOKENS["sdxl", "tokenizer_2"]),
+        family=FAMILIES["sdxl"],
+        unet=modules["unet"],
+        vae=modules["vae"],
+        text_encoders=text_encoders(FAMILIES["sdxl"], modules),
         scheduler_config=scheduler,
         prediction_type="epsilon",
         device=torch.device("cpu"),
@@ -193,10 +194,10 @@ def test_sdxl_is_bit_equal(sdxl: Components) -> None:
     generator = torch.Generator().manual_seed(SEED)
     pipeline = StableDiffusionXLControlNetPipeline(
         vae=sdxl.vae,
-        text_encoder=sdxl.text_encoder,
-        text_encoder_2=sdxl.text_encoder_2,
-        tokenizer=sdxl.tokenizer,
-        tokenizer_2=sdxl.tokenizer_2,
+        text_encoder=sdxl.part("text_encoder"),
+        text_encoder_2=sdxl.part("text_encoder_2"),
+        tokenizer=sdxl.text_encoders[0].tokenizer,
+        tokenizer_2=sdxl.text_encoders[1].tokenizer,
         unet=sdxl.unet,
         controlnet=used,
         scheduler=reference_scheduler("euler", sdxl.scheduler_config, SEED),

@@ -41,7 +41,7 @@ def lane_of(told: Components, guidance_scale: float) -> Lane:
 @pytest.mark.parametrize("guidance_scale", [1.0, 8.5])
 def test_its_latents_are_those_of_diffusers(told: Components, guidance_scale: float) -> None:
     pipeline = StableDiffusionPipeline(
-        vae=told.vae, text_encoder=told.text_encoder, tokenizer=told.tokenizer, unet=told.unet,
+        vae=told.vae, text_encoder=told.part("text_encoder"), tokenizer=told.text_encoders[0].tokenizer, unet=told.unet,
         scheduler=reference_scheduler("euler", told.scheduler_config, SEED), safety_checker=None,
         feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip

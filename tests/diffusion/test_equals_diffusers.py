@@ -32,8 +32,8 @@ def pipeline_latents(components: Components, scheduler: object, guidance: float 
     """diffusers' final latents (1, 4, 8, 8) for SEED, our embeddings and guidance."""
     pipeline = StableDiffusionPipeline(
         vae=components.vae,
-        text_encoder=components.text_encoder,
-        tokenizer=components.tokenizer,
+        text_encoder=components.part("text_encoder"),
+        tokenizer=components.text_encoders[0].tokenizer,
         unet=components.unet,
         scheduler=scheduler,
         safety_checker=None,
@@ -122,8 +122,8 @@ def test_image_to_image_is_bit_equal(components: Components, name: str, strength
     """
     pipeline = StableDiffusionImg2ImgPipeline(
         vae=components.vae,
-        text_encoder=components.text_encoder,
-        tokenizer=components.tokenizer,
+        text_encoder=components.part("text_encoder"),
+        tokenizer=components.text_encoders[0].tokenizer,
         unet=components.unet,
         scheduler=reference_scheduler(name, components.scheduler_config, SEED),
         safety_checker=None,

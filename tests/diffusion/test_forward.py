@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from studio.diffusion.forward import error, level_at, noised, training_abar
-from studio.diffusion.schedule import predicted_x0
+from studio.diffusion.forward import error, noised, training_curve
+from studio.diffusion.levels import predicted_x0
 from tests.tiny import SCHEDULER_CONFIG
 
 ANSWERS = {
@@ -24,16 +24,18 @@ def latents_and_noise() -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_training_curve_is_ddpms_own() -> None:
     from diffusers import DDPMScheduler
 
-    abar = training_abar(SCHEDULER_CONFIG)
-    assert torch.equal(abar, DDPMScheduler.from_config(SCHEDULER_CONFIG).alphas_cumprod)
-    ends_in_noise = training_abar(SCHEDULER_CONFIG | {"rescale_betas_zero_snr": True})
-    assert level_at(ends_in_noise, 999).a == 0
+    curve = training_curve(SCHEDULER_CONFIG)
+    abar = DDPMScheduler.from_config(SCHEDULER_CONFIG).alphas_cumprod
+    assert [level.a**2 for level in curve.levels] == pytest.approx(abar.double().tolist(), rel=1e-6)
+    assert curve.timesteps == list(range(1000))
+    ends_in_noise = training_curve(SCHEDULER_CONFIG | {"rescale_betas_zero_snr": True})
+    assert ends_in_noise.levels[999].a == 0
 
 
 @pytest.mark.parametrize("timestep", [0, 10, 250, 500, 999])
 def test_variances_add(timestep: int) -> None:
     z0, noise = latents_and_noise()
-    level = level_at(training_abar(SCHEDULER_CONFIG), timestep)
+    level = training_curve(SCHEDULER_CONFIG).levels[timestep]
     assert level.a**2 + level.s**2 == pytest.approx(1)
     expected = level.a**2 * float(z0.var()) + level.s**2
     assert float(noised(z0, noise, level).var()) == pytest.approx(expected, rel=0.02)
@@ -43,7 +45,7 @@ def test_variances_add(timestep: int) -> None:
 @pytest.mark.parametrize("timestep", [0, 250, 999])
 def test_a_model_that_knows_the_noise_has_no_loss_and_gives_z0_back(prediction_type: str, timestep: int) -> None:
     z0, noise = latents_and_noise()
-    level = level_at(training_abar(SCHEDULER_CONFIG), timestep)
+    level = training_curve(SCHEDULER_CONFIG).levels[timestep]
     z_t = noised(z0, noise, level)
     answer = ANSWERS[prediction_type](z0, noise, level)
     again = predicted_x0(z_t, answer, level, prediction_type)

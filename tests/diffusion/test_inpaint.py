@@ -62,8 +62,8 @@ def test_inpainting_is_bit_equal(components: Components, name: str, strength: fl
     would take random numbers to make them."""
     pipeline = StableDiffusionInpaintPipeline(
         vae=components.vae,
-        text_encoder=components.text_encoder,
-        tokenizer=components.tokenizer,
+        text_encoder=components.part("text_encoder"),
+        tokenizer=components.text_encoders[0].tokenizer,
         unet=components.unet,
         scheduler=reference_scheduler(name, components.scheduler_config, SEED),
         safety_checker=None,
@@ -105,7 +105,7 @@ def nine(components: Components) -> Components:
 def test_an_inpainting_unet_is_bit_equal(nine: Components, name: str, strength: float) -> None:
     """The pipeline is handed the masked picture's latents without random numbers, as ours are (`inpainting_input`)."""
     pipeline = StableDiffusionInpaintPipeline(
-        vae=nine.vae, text_encoder=nine.text_encoder, tokenizer=nine.tokenizer, unet=nine.unet,
+        vae=nine.vae, text_encoder=nine.part("text_encoder"), tokenizer=nine.text_encoders[0].tokenizer, unet=nine.unet,
         scheduler=reference_scheduler(name, nine.scheduler_config, SEED), safety_checker=None, feature_extractor=None,
         requires_safety_checker=False,
     )  # fmt: skip

@@ -13,8 +13,9 @@ from studio.asked.requests import SCHEDULERS
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.latents import image_generator
+from studio.diffusion.levels import Level, predicted_noise, predicted_x0
 from studio.diffusion.prompt import Conditioning
-from studio.diffusion.schedule import Level, make_schedule, predicted_noise, predicted_x0
+from studio.diffusion.schedule import make_schedule
 from tests.diffusion.helpers import run_lane
 from tests.tiny import SCHEDULER_CONFIG, tiny_components
 
@@ -36,7 +37,7 @@ def lane_of(name: str, prediction_type: Any, noise_schedule: str = "automatic", 
     components = checkpoint(prediction_type)
     generator = image_generator(3)
     schedule = make_schedule(name, noise_schedule, 6, SCHEDULER_CONFIG, seed=3, prediction_type=prediction_type)
-    noise = torch.randn((1, 4, 8, 8), generator=generator) * schedule.scheduler.init_noise_sigma
+    noise = torch.randn((1, 4, 8, 8), generator=generator) * schedule.first_scale
     branches = 2 if guidance_scale > 1 else 1
     return Lane(
         components=components,
@@ -138,7 +139,7 @@ def test_zero_terminal_snr_checkpoints_run(name: str) -> None:
     lane = Lane(
         components=components,
         schedule=schedule,
-        latents=torch.randn((1, 4, 8, 8), generator=generator) * schedule.scheduler.init_noise_sigma,
+        latents=torch.randn((1, 4, 8, 8), generator=generator) * schedule.first_scale,
         generator=generator,
         conditioning=Conditioning(((99, torch.zeros(1, 77, 8), {}),), 0, 0, 1),
         guidance_scale=1.0,

@@ -140,7 +140,7 @@ def test_deep_nesting_is_read_without_recursion(prompt: str) -> None:
 
 
 def sizes(components: Components, text: str) -> list[int]:
-    return [len(chunk.tokens) for chunk in chunks_of(components.tokenizer, text)]
+    return [len(chunk.tokens) for chunk in chunks_of(components.text_encoders[0].tokenizer, text)]
 
 
 def test_a_chunk_has_75_tokens_and_nothing_is_cut_off(components: Components) -> None:
@@ -165,7 +165,7 @@ def test_break_closes_a_chunk(components: Components) -> None:
 
 
 def test_weights_follow_their_tokens(components: Components) -> None:
-    (chunk,) = chunks_of(components.tokenizer, "a (red fox:1.5), [snow]")
+    (chunk,) = chunks_of(components.text_encoders[0].tokenizer, "a (red fox:1.5), [snow]")
     assert chunk.weights == pytest.approx((1, 1.5, 1.5, 1, 1 / 1.1))
 
 
@@ -187,10 +187,12 @@ def encode(components: Components, prompt: str, negative: str = "", steps: int =
 @torch.inference_mode()
 def encoded_plainly(components: Components, text: str) -> torch.Tensor:
     """(1, 77, dim) as diffusers' pipeline encodes a prompt."""
-    ids = components.tokenizer(
-        text, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-    ).input_ids
-    result: torch.Tensor = components.text_encoder(ids)[0]
+    ids = (
+        components.text_encoders[0]
+        .tokenizer(text, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+        .input_ids
+    )
+    result: torch.Tensor = components.part("text_encoder")(ids)[0]
     return result
 
 
@@ -263,4 +265,4 @@ def test_weights_of_nothing_stay_finite(components: Components) -> None:
 
 
 def test_a_tokenizer_of_a_whole_chunk_knows_its_length(components: Components) -> None:
-    assert components.tokenizer.model_max_length == CHUNK_TOKENS + 2
+    assert components.text_encoders[0].tokenizer.model_max_length == CHUNK_TOKENS + 2

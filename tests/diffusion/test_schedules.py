@@ -140,7 +140,7 @@ def run_with_oracle(run: Schedule, strength: float = 1.0, prediction_type: str =
     generator = image_generator(SEED)
     noise = torch.randn(CLEAN.shape, generator=generator)
     if strength == 1:
-        latents = noise * run.scheduler.init_noise_sigma
+        latents = noise * run.first_scale
     else:
         latents = run.scheduler.add_noise(CLEAN, noise, run.timesteps[:1]) if run.total else CLEAN
     for index, level in enumerate(run.levels):

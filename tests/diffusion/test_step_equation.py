@@ -26,7 +26,7 @@ def told(name: str) -> list[tuple[Evaluation, torch.Tensor, StepEquation]]:
     """Each evaluation of a run of six steps on latents of 64 x 64, the latents after it, and its equation."""
     lane = lane_of(name, "epsilon")
     larger = torch.randn((1, 4, 64, 64), generator=torch.Generator().manual_seed(1))
-    lane.latents = larger * lane.schedule.scheduler.init_noise_sigma
+    lane.latents = larger * lane.schedule.first_scale
     found = []
     history: list[np.ndarray] = []
     while not lane.done:

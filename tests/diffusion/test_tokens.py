@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from studio.diffusion.components import TextEncoder
 from studio.diffusion.prompt import _with_ends, chunks_of
 from studio.diffusion.tokens import text_encoders, token_table
 from tests.tiny import tiny_components, tiny_text_encoder, tiny_tokenizer
@@ -13,12 +14,15 @@ def test_both_encoders_of_sdxl_are_told_with_what_each_is_given() -> None:
     components = tiny_components()
     second = tiny_tokenizer()
     second.pad_token = "a</w>"  # as SDXL's second pads with "!" where the first pads with its end
-    both = replace(components, tokenizer_2=second, text_encoder_2=tiny_text_encoder(second))
+    added = TextEncoder("text_encoder_2", second, tiny_text_encoder(second))
+    both = replace(components, text_encoders=(*components.text_encoders, added))
     [entry] = token_table(both, "a (red:1.3) fox", 4)
     [chunk] = entry["chunks"]
     [other] = chunk["others"]
-    [parsed] = chunks_of(components.tokenizer, "a (red:1.3) fox")
-    assert chunk["ids"] == _with_ends(parsed.tokens, components.tokenizer), "as the encoder is given them"
+    [parsed] = chunks_of(components.text_encoders[0].tokenizer, "a (red:1.3) fox")
+    assert chunk["ids"] == _with_ends(parsed.tokens, components.text_encoders[0].tokenizer), (
+        "as the encoder is given them"
+    )
     assert other["ids"] == _with_ends(parsed.tokens, second)
     assert chunk["ids"][:5] == other["ids"][:5]
     assert {*other["pieces"][5:]} == {"a</w>"}

@@ -12,6 +12,7 @@ from studio.asked.requests import SCHEDULERS
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.rewind import Answered, rewind
 from studio.diffusion.turn import Turn, at_level, turn_at
+from studio.families.sd1 import FAMILY as SD1
 from tests.diffusion.test_predicted_x0 import lane_of, nonlinear
 from tests.tiny import SCHEDULER_CONFIG
 
@@ -32,7 +33,7 @@ FIRST_ORDER = (
 
 def turning(lane: Lane, name: str, noise_schedule: str | None = None) -> Turn:
     """A turn to another scheduler where a lane stands."""
-    return turn_at(lane.schedule, lane.index, name, noise_schedule, SCHEDULER_CONFIG, "sd1")
+    return turn_at(lane.schedule, lane.index, name, noise_schedule, SCHEDULER_CONFIG, SD1)
 
 
 def run_to(lane: Lane, index: int) -> list[Evaluation]:
@@ -202,11 +203,11 @@ def test_zero_terminal_snr_is_left_and_met() -> None:
 
     ddim = make_schedule("ddim", "sgm_uniform", 6, config, prediction_type="v_prediction")
     assert ddim.levels[0].a == 0
-    euler = turned(ddim, 0, turn_at(ddim, 0, "euler", None, config, "sd1"), config, "v_prediction")
+    euler = turned(ddim, 0, turn_at(ddim, 0, "euler", None, config, SD1), config, "v_prediction")
     assert euler.levels[0].sigma > 1000
-    back = turned(euler, 0, turn_at(euler, 0, "ddim", None, config, "sd1"), config, "v_prediction")
+    back = turned(euler, 0, turn_at(euler, 0, "ddim", None, config, SD1), config, "v_prediction")
     assert back.levels[0].a == 0
-    spaced = turn_at(ddim, 0, "dpmpp_2m", "karras", config, "sd1")
+    spaced = turn_at(ddim, 0, "dpmpp_2m", "karras", config, SD1)
     found = turned(ddim, 0, spaced, config, "v_prediction")
     assert all(math.isfinite(level.sigma) for level in found.levels)
     with pytest.raises(ValueError, match="predicts sample"):

@@ -12,8 +12,8 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from studio.checkpoints.identify import LATENTS_OF
 from studio.checkpoints.loader import TINY_VAE
+from studio.checkpoints.other_headers import LATENTS_OF
 from tests.tiny import tiny_components
 from tests.training.test_resume import TINY_AUTOENCODER, DyingWorkers, Killed
 from training import export

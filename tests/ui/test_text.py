@@ -6,9 +6,11 @@ import ast
 import re
 import string
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from studio.answered.models import PredictionName
 from studio.ui import text
 
 UI = Path(text.__file__).parent
@@ -88,6 +90,12 @@ def test_scripts_say_only_what_is_in_the_catalogue_and_write_no_markup(path: Pat
         assert parser not in script
 
 
+@pytest.mark.parametrize("prediction", get_args(PredictionName))
+def test_every_prediction_has_its_words(prediction: str) -> None:
+    for prefix in ("viewer.formula", "viewer.formula.type", "viewer.architecture.predicts", "models.prediction"):
+        assert f"{prefix}.{prediction}" in text.COLUMNS["en"]
+
+
 def test_no_text_is_left_that_nobody_says() -> None:
     sources = "\n".join(p.read_text(encoding="utf-8") for p in [*PYTHON, *SCRIPTS, *WEB])
     dynamic = (
@@ -103,7 +111,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "viewer.language.",
         "viewer.group.",
         "viewer.symbol.",
-        "viewer.formula.type.",
+        "viewer.formula.",
         "viewer.undefined.",
         "viewer.tab.",
         "viewer.latent.",

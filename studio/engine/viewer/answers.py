@@ -27,10 +27,12 @@ from studio.asked.questions import (
 )
 from studio.asked.requests import resolve_noise_schedule
 from studio.diffusion import architecture, forward, vae
-from studio.diffusion.components import Components
-from studio.diffusion.latents import image_generator
+from studio.diffusion.components import Components, size_conditioning
+from studio.diffusion.latents import image_generator, repaint_everything
+from studio.diffusion.levels import Level
+from studio.diffusion.paths import path_of
 from studio.diffusion.prompt import Conditioning, encode_prompts
-from studio.diffusion.schedule import Level, make_schedule
+from studio.diffusion.schedule import make_schedule
 from studio.diffusion.tokens import token_table
 from studio.diffusion.unet_call import UnetCall
 from studio.engine.viewer import noised_start
@@ -95,20 +97,35 @@ def schedule_answer(question: ScheduleCurves, components: Components) -> Answer:
         prediction_type=components.prediction_type,
         family=components.family,
     )
+    positions = path_of(components.scheduler_config).positions(schedule.levels)
     evaluations = [
-        {"index": index, "step": step, "stage": stage, "timestep": float(timestep), **_level_facts(level)}
-        for index, (step, stage, timestep, level) in enumerate(
-            zip(schedule.steps, schedule.stages, schedule.timesteps, schedule.levels)
+        {
+            "index": index,
+            "step": step,
+            "stage": stage,
+            "timestep": float(timestep),
+            "position": round(position, 4),
+            **_level_facts(level),
+        }
+        for index, (step, stage, timestep, level, position) in enumerate(
+            zip(schedule.steps, schedule.stages, schedule.timesteps, schedule.levels, positions)
         )
     ]
+    training = forward.training_curve(components.scheduler_config)
     return _json(
         {
             "scheduler": question.scheduler,
-            "noise_schedule": resolve_noise_schedule(question.scheduler, question.noise_schedule),
+            "noise_schedule": resolve_noise_schedule(
+                question.scheduler, question.noise_schedule, components.prediction_type
+            ),
             "steps": len(set(schedule.steps)),
             "total": schedule.total,
             "evaluations": evaluations,
-            "training_abar": [round(float(v), 8) for v in forward.training_abar(components.scheduler_config)],
+            "training": {
+                "a": [round(level.a, 8) for level in training.levels],
+                "s": [round(level.s, 8) for level in training.levels],
+                "timesteps": [round(timestep, 6) for timestep in training.timesteps],
+            },
         }
     )
 
@@ -119,7 +136,7 @@ def _level_facts(level: Level) -> dict[str, float | None]:
         "sigma": level.sigma if finite else None,
         "a": level.a,
         "s": level.s,
-        "abar": level.a**2,
+        "abar": 1 / (1 + level.sigma**2) if finite else 0.0,
         "log_snr": -2 * math.log(level.sigma) if finite and level.sigma > 0 else None,
     }
 
@@ -128,12 +145,14 @@ def _forward(question: ForwardProcess, picture: Image.Image, components: Compone
     z0 = _encoded(picture, components)
     yield
     noise = _noise(z0, question.seed)
-    abar = forward.training_abar(components.scheduler_config)
+    training = forward.training_curve(components.scheduler_config)
     tensors = {
         "z0": on_cpu(z0[0]),
         "noise": on_cpu(noise[0]),
         "pixels": np.asarray(picture),
-        "training_abar": on_cpu(abar),
+        "training_a": np.array([level.a for level in training.levels], dtype=np.float32),
+        "training_s": np.array([level.s for level in training.levels], dtype=np.float32),
+        "training_timesteps": np.array(training.timesteps, dtype=np.float32),
     }
     decoder = fast_decoder(components)
     if decoder is not None:
@@ -154,17 +173,17 @@ def _losses(
     with tokenizer_lock:
         conditions = {name: _conditioning(caption, components) for name, caption in captions.items()}
     yield
-    abar = forward.training_abar(components.scheduler_config)
-    timesteps = np.linspace(0, len(abar) - 1, question.points + 1)[1:].round().astype(int).tolist()
+    training = forward.training_curve(components.scheduler_config)
+    timesteps = np.linspace(0, len(training) - 1, question.points + 1)[1:].round().astype(int).tolist()
     curves: dict[str, list[float]] = {name: [] for name in captions}
     for timestep in timesteps:
-        level = forward.level_at(abar, timestep)
+        level = training.levels[timestep]
         z_t = forward.noised(z0, noise, level)
-        for name, output in _asked(z_t, timestep, conditions, components, denoise):
+        for name, output in _asked(z_t, training.timesteps[timestep], conditions, components, denoise):
             difference = forward.error(z_t, output, noise, level, components.prediction_type)
             curves[name].append(float(difference.square().mean()))
         yield
-    levels = [_level_facts(forward.level_at(abar, t)) for t in timesteps]
+    levels = [_level_facts(training.levels[t]) for t in timesteps]
     facts = {"timesteps": timesteps, "levels": levels, "captions": captions, "seed": question.seed}
     return _json(facts | {"losses": curves} | _picture_facts(picture, components))
 
@@ -181,11 +200,11 @@ def _error_map(
     with tokenizer_lock:
         conditions = {"caption": _conditioning(question.caption, components)}
     yield
-    abar = forward.training_abar(components.scheduler_config)
-    timestep = min(question.timestep, len(abar) - 1)
-    level = forward.level_at(abar, timestep)
+    training = forward.training_curve(components.scheduler_config)
+    timestep = min(question.timestep, len(training) - 1)
+    level = training.levels[timestep]
     z_t = forward.noised(z0, noise, level)
-    [(_, output)] = _asked(z_t, timestep, conditions, components, denoise)
+    [(_, output)] = _asked(z_t, training.timesteps[timestep], conditions, components, denoise)
     difference = forward.error(z_t, output, noise, level, components.prediction_type)
     tensors = {"z_t": z_t, "noise": noise, "noise_pred": noise - difference, "error": difference}
     facts: dict[str, object] = {
@@ -200,7 +219,7 @@ def _error_map(
 
 def _asked(
     z_t: torch.Tensor,
-    timestep: int,
+    timestep: float,
     conditions: Mapping[str, Conditioning],
     components: Components,
     denoise: Denoise,
@@ -208,12 +227,22 @@ def _asked(
     """The U-Net's answer (1, C, h, w) under each condition; captions of one length share a call."""
     by_shape: dict[object, list[tuple[str, UnetCall]]] = {}
     for name, conditioning in conditions.items():
-        embeds, added = conditioning.at(0)
-        call = UnetCall(z_t.to(components.dtype), float(timestep), embeds, added)
-        by_shape.setdefault(tuple(embeds.shape), []).append((name, call))
+        call = _call(z_t, timestep, conditioning, components)
+        by_shape.setdefault(tuple(call.prompt_embeds.shape), []).append((name, call))
     for group in by_shape.values():
         answer = denoise([call for _, call in group])
         yield from zip([name for name, _ in group], answer.split(1))
+
+
+def _call(z_t: torch.Tensor, timestep: float, conditioning: Conditioning, components: Components) -> UnetCall:
+    """The U-Net call of latents (1, C, h, w) at a timestep that the model knows, without guidance; an inpainting U-Net
+    is shown a mask that is white everywhere."""
+    embeds, added = conditioning.at(0)
+    height, width = (side * components.vae_scale_factor for side in z_t.shape[2:])
+    sample = z_t.to(components.dtype)
+    if components.is_inpainting:
+        sample = torch.cat([sample, repaint_everything(components, width, height).to(sample)], dim=1)
+    return UnetCall(sample, float(timestep), embeds, {**added, **size_conditioning(components, width, height, 1)})
 
 
 def _encoded(picture: Image.Image, components: Components) -> torch.Tensor:
@@ -285,7 +314,9 @@ def _embeddings(question: Embeddings, components: Components, tokenizer_lock: Ab
         embeds = _conditioning(question.prompt, components).at(0)[0][0].float()
     yield
     places = [(c, position) for c, chunk in enumerate(table) for position in range(chunk["kinds"].count("content") + 2)]
-    vectors = on_cpu(embeds)[[77 * c + position for c, position in places[:MOST_TOKENS]]].astype(np.float64)
+    vectors = on_cpu(embeds)[[components.positions * c + position for c, position in places[:MOST_TOKENS]]].astype(
+        np.float64
+    )
     lengths = np.linalg.norm(vectors, axis=1)
     directions = vectors / np.maximum(lengths, 1e-12)[:, None]
     flat, share = _flat(directions)
@@ -338,20 +369,20 @@ def _architecture(
     blocks = architecture.blocks_of(components)
     picture = Image.new("RGB", (components.native_width, components.native_height), "grey")
     with architecture.watched(blocks, synchronize), tokenizer_lock:
-        embeds, added = _conditioning("", components).at(0)
+        conditioning = _conditioning("", components)
     yield
     with architecture.watched(blocks, synchronize):
         z0 = _encoded(picture, components)
     yield
+    training = forward.training_curve(components.scheduler_config)
+    middle = training.timesteps[len(training) // 2]
     for _ in range(2):
         with architecture.watched(blocks, synchronize):
-            denoise([UnetCall(z0.to(components.dtype), 500.0, embeds, added)])
+            denoise([_call(z0, middle, conditioning, components)])
         yield
     with architecture.watched(blocks, synchronize):
         vae.decode(components, z0)
-    whole = {
-        "text_encoder": components.text_encoder,
-        "text_encoder_2": components.text_encoder_2,
+    whole = {one.part: one.module for one in components.text_encoders} | {
         "unet": components.unet,
         "encoder": components.vae.encoder,
         "decoder": components.vae.decoder,
@@ -364,18 +395,17 @@ def _architecture(
             "milliseconds": round(sum(b.milliseconds or 0.0 for b in told if b.part == name), 3),
         }
         for name, module in whole.items()
-        if module is not None
     }
-    text = components.text_encoder.config
+    text = components.text_encoders[0].module.config
     shapes = {
         "picture": [3, picture.height, picture.width],
         "latents": list(z0.shape[1:]),
-        "context": list(embeds.shape[1:]),
+        "context": list(conditioning.at(0)[0].shape[1:]),
     }
     return _json(
         {
             "checkpoint": components.name,
-            "family": components.family,
+            "family": components.family.name,
             "prediction_type": components.prediction_type,
             "dtype": str(components.dtype).removeprefix("torch."),
             "device": components.device.type,

@@ -170,7 +170,7 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
         "attention_most_places": most_places(components) if run.job.attention else None,
         "branch": _branch(run),
         "model": {
-            "family": components.family,
+            "family": components.family.name,
             "dtype": str(components.dtype).removeprefix("torch."),
             "device": components.device.type,
             "latent_channels": components.latent_channels,

@@ -328,7 +328,7 @@ export function models({ element, props, watch, trigger: send }) {
   }
 
   function prediction(model) {
-    const names = ["epsilon", "v_prediction", "sample"];
+    const names = ["epsilon", "v_prediction", "sample", "flow_prediction"];
     if (!view().manages)
       return model.prediction_type ? say(`prediction.${model.prediction_type}`) : say("prediction.unknown");
     const own = model.prediction_corrected

@@ -116,12 +116,8 @@ export const panel = {
       const [a, s] = [number(at.a, 4), number(at.s, 4)];
       const type = context.record.run.prediction_type;
       if (at.x0_defined === false) return [h("span", {}, say("undefined.pure_noise"))];
-      const sides = {
-        epsilon: say("formula.epsilon", { a, s }),
-        v_prediction: say("formula.v_prediction", { a, s }),
-        sample: say("formula.sample"),
-      };
-      return [h("code", {}, sides[type]), h("small", {}, say(`formula.type.${type}`))];
+      const c = number(Math.sqrt(Math.max(0, 1 - at.s * at.s)), 4);
+      return [h("code", {}, say(`formula.${type}`, { a, s, c })), h("small", {}, say(`formula.type.${type}`))];
     }
   },
 };

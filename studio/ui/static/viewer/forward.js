@@ -109,10 +109,10 @@ export const panel = {
     );
     const element = h("section", { class: "ls-panel" }, source.element, status, body);
     let asked = null; // the picture that is here or on its way
-    let here = null; // {z0, noise, shape, pixels, size, abar, decoder, pixelNoise}
+    let here = null; // {z0, noise, shape, pixels, size, a, s, timesteps, decoder, pixelNoise}
     let found = null; // the losses of that picture
     let mapped = null; // the error map
-    let timesteps = []; // of every step of this run's scheduler
+    let positions = []; // of every step of this run's scheduler on the training curve
     let starts = []; // where image to image begins
     let startsOf = null;
     let captionOf = null; // the run whose words the right caption was filled with; then it is the visitor's
@@ -149,11 +149,13 @@ export const panel = {
           shape: tensors.z0.shape,
           pixels: tensors.pixels.values,
           size: [H, W],
-          abar: tensors.training_abar.values,
+          a: tensors.training_a.values,
+          s: tensors.training_s.values,
+          timesteps: tensors.training_timesteps.values,
           decoder: decoderOf(tensors) || context.record?.decoder || null,
           pixelNoise: gaussians(H * W * 3, 1),
         };
-        slider.max = here.abar.length - 1;
+        slider.max = here.a.length - 1;
         status.textContent = "";
         context.draw();
       } catch (failure) {
@@ -161,22 +163,23 @@ export const panel = {
       }
     }
 
-    /** alpha-bar at a t between two training timesteps. */
-    function abarAt(t) {
-      const low = Math.min(here.abar.length - 1, Math.floor(t));
-      const high = Math.min(here.abar.length - 1, low + 1);
-      return here.abar[low] + (here.abar[high] - here.abar[low]) * (t - low);
+    /** A value of the training curve at a t between two training timesteps. */
+    function between(values, t) {
+      const low = Math.min(values.length - 1, Math.floor(t));
+      const high = Math.min(values.length - 1, low + 1);
+      return values[low] + (values[high] - values[low]) * (t - low);
     }
+    /** a or s there: their squares go straight from one timestep to the next. */
+    const share = (values, t) => Math.sqrt(between(values.map((one) => one * one), t));
 
     function drawLevel() {
       const t = Number(slider.value);
-      const abar = abarAt(t);
-      const [a, s] = [Math.sqrt(abar), Math.sqrt(1 - abar)];
+      const [a, s] = [share(here.a, t), share(here.s, t)];
       level.textContent = [
-        say("level.timestep", { value: number(t) }),
+        say("level.timestep", { value: number(between(here.timesteps, t)) }),
         `a = ${number(a, 3)}`,
         `s = ${number(s, 3)}`,
-        abar > 0 ? say("level.snr", { value: number(10 * Math.log10(abar / (1 - abar)), 1) }) : say("level.no_snr"),
+        a > 0 ? say("level.snr", { value: number(20 * Math.log10(a / s), 1) }) : say("level.no_snr"),
       ].join("   ");
       // Pixel space: the picture in -1 .. 1, noised as latents are; shown clipped to what a screen can show.
       const {
@@ -223,22 +226,22 @@ export const panel = {
           num_inference_steps: run.steps,
         });
         const steps = answer.evaluations.filter((e) => e.stage !== 2);
-        timesteps = steps.map((e) => e.timestep);
+        positions = steps.map((e) => e.position);
         starts = STRENGTHS.map((strength) => {
           const first = steps[steps.length - Math.floor(steps.length * strength)];
-          return first && { strength, timestep: first.timestep };
+          return first && { strength, position: first.position };
         }).filter(Boolean);
         drawMarks();
         drawDenoise();
       } catch {
-        starts = timesteps = []; // marks are an extra: the slider works without them
+        starts = positions = []; // marks are an extra: the slider works without them
       }
     }
     function drawMarks() {
       marks.replaceChildren(
-        ...starts.map(({ strength, timestep }) => {
+        ...starts.map(({ strength, position }) => {
           const to = () => {
-            slider.value = String(timestep);
+            slider.value = String(position);
             slider.dispatchEvent(new Event("input"));
           };
           const mark = h(
@@ -246,7 +249,7 @@ export const panel = {
             { type: "button", class: "ls-tick", onclick: to, title: say("forward.strength", { strength }) },
             NARROW.matches ? String(strength) : say("forward.strength.short", { strength }),
           );
-          mark.style.left = `${(timestep / Number(slider.max)) * 100}%`;
+          mark.style.left = `${(position / Number(slider.max)) * 100}%`;
           return mark;
         }),
       );
@@ -254,19 +257,19 @@ export const panel = {
 
     /** Steps of this run's scheduler from the slider's t on. */
     function stepsLeft() {
-      const first = timesteps.findIndex((timestep) => timestep <= Number(slider.value) + 0.5);
-      return first < 0 ? 0 : timesteps.length - first;
+      const first = positions.findIndex((position) => position <= Number(slider.value) + 0.5);
+      return first < 0 ? 0 : positions.length - first;
     }
     function drawDenoise() {
       const left = stepsLeft();
-      denoise.hidden = how.hidden = !context.online || !timesteps.length;
+      denoise.hidden = how.hidden = !context.online || !positions.length;
       denoise.disabled = !left;
       denoise.textContent = say("forward.denoise", { steps: left });
     }
     /** Image to image from here: the right caption and this run's scheduler on the picture, a run of its own. A picture
         from disk is sent as it is shown here, brought to the size that the checkpoint is used to. */
     function from() {
-      const many = timesteps.length;
+      const many = positions.length;
       // A quarter of a step more, so that no rounding loses one.
       const strength = Math.min(1, (stepsLeft() + 0.25) / many);
       const asked = { job: context.record?.job, prompt: caption.value, steps: many, strength };

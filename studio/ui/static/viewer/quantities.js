@@ -8,16 +8,40 @@ export function combine(...terms) {
   for (const [factor, values] of terms) for (let k = 0; k < out.length; k++) out[k] += factor * values[k];
   return out;
 }
-/** Predicted x0 from a model's output for an evaluation's x_t; undefined (infinite) where a = 0 and it predicts noise. */
-export function predictedX0(type, { x_t, a, s }, model) {
-  if (type === "epsilon") return combine([1 / a, x_t], [-s / a, model]);
-  return type === "v_prediction" ? combine([a, x_t], [-s, model]) : model;
+/** Predicted x0 by what the model predicts, as [of x_t, of the model's output]: the formulas of
+    studio/diffusion/quantities.py. Undefined (infinite) where a = 0 and it predicts noise. */
+const X0_TERMS = {
+  epsilon: ({ a, s }) => [1 / a, -s / a],
+  v_prediction: ({ a, s }) => [a, -s],
+  sample: () => [0, 1],
+  flow_prediction: ({ a, s }) => [1 / (a + s), -s / (a + s)],
+  edm_epsilon: ({ a, s }) => [dataShare(s) ** 2 / a, (s * dataShare(s)) / a],
+  edm_v_prediction: ({ a, s }) => [dataShare(s) ** 2 / a, (-s * dataShare(s)) / a],
+};
+/** Predicted noise alike, so that a x0 + s noise is x_t again. */
+const NOISE_TERMS = {
+  epsilon: () => [0, 1],
+  v_prediction: ({ a, s }) => [s, a],
+  sample: ({ a, s }) => [1 / s, -a / s],
+  flow_prediction: ({ a, s }) => [1 / (a + s), a / (a + s)],
+  edm_epsilon: ({ s }) => [s, -dataShare(s)],
+  edm_v_prediction: ({ s }) => [s, dataShare(s)],
+};
+/** Standard deviation that the data has in x_t of an EDM model, whose own is 1. */
+const dataShare = (s) => Math.sqrt(Math.max(0, 1 - s * s));
+
+/** Predicted x0 from a model's output for an evaluation's x_t. */
+export function predictedX0(type, evaluation, model) {
+  return applied(X0_TERMS[type](evaluation), evaluation.x_t, model);
 }
 
-/** Predicted noise alike, so that a x0 + s noise is x_t again. */
-export function predictedNoise(type, { x_t, a, s }, model) {
-  if (type === "epsilon") return model;
-  return type === "v_prediction" ? combine([s, x_t], [a, model]) : combine([1 / s, x_t], [-a / s, model]);
+/** Predicted noise from a model's output for an evaluation's x_t. */
+export function predictedNoise(type, evaluation, model) {
+  return applied(NOISE_TERMS[type](evaluation), evaluation.x_t, model);
+}
+
+function applied([ofInput, ofOutput], x_t, model) {
+  return ofInput === 0 && ofOutput === 1 ? model : combine([ofInput, x_t], [ofOutput, model]);
 }
 
 /** The model's output at guidance scale w: u + w (c - u) = c + (w - 1) (c - u). */

@@ -15,7 +15,7 @@ export const panel = {
     const KINDS = {
       log_snr: (e) => e.log_snr,
       sigma: (e) => (Number.isFinite(e.sigma) ? Math.log10(e.sigma) : NaN),
-      abar: (e) => e.a ** 2,
+      abar: (e) => e.a ** 2 / (e.a ** 2 + e.s ** 2),
     };
     let kind = "log_snr";
     let across = "evaluation";
@@ -109,6 +109,12 @@ export const panel = {
       `${props.schedulers[name].label} ${props.noise_schedules[(answer?.noise_schedule) || schedule]}`;
     const key = (pair) => `${context.checkpoint()} ${pair.join()} ${steps}`;
 
+    /** Where an evaluation of the record lies on the training curve: the first timestep with as much noise. */
+    function positionOf(answer, { a, s }) {
+      const position = answer ? answer.training.a.findIndex((share, t) => answer.training.s[t] * a >= share * s) : -1;
+      return position < 0 ? NaN : position;
+    }
+
     async function fetchAll() {
       const missing = wanted.filter((pair) => !answers.has(key(pair)));
       if (!missing.length) return;
@@ -158,9 +164,10 @@ export const panel = {
       const lines = [];
       const first = wanted.map((pair) => answers.get(key(pair))).find(Boolean);
       if (first && across === "timestep") {
-        const training = first.training_abar.map((abar, t) => [
+        const { a, s } = first.training;
+        const training = a.map((share, t) => [
           t,
-          value({ a: Math.sqrt(abar), sigma: Math.sqrt((1 - abar) / abar), log_snr: Math.log(abar / (1 - abar)) }),
+          value({ a: share, s: s[t], sigma: share > 0 ? s[t] / share : NaN, log_snr: 2 * Math.log(share / s[t]) }),
         ]);
         lines.push({ points: training, class: "ls-thick", label: say("schedules.training"), label_at: "start" });
       }
@@ -169,7 +176,7 @@ export const panel = {
         if (!answer) return;
         const newest = k === wanted.length - 1;
         const colour = CLASSES[wanted.length - 1 - k];
-        const points = answer.evaluations.map((e) => [across === "timestep" ? e.timestep : e.index, value(e)]);
+        const points = answer.evaluations.map((e) => [across === "timestep" ? e.position : e.index, value(e)]);
         lines.push({
           points,
           class: newest ? colour : `${colour} ls-thin`,
@@ -209,7 +216,7 @@ export const panel = {
         y: kind === "abar" ? { low: 0, high: 1 } : {},
         marker:
           at && (same || across === "timestep")
-            ? { x: across === "timestep" ? at.timestep : at.index, points: [value(at)] }
+            ? { x: across === "timestep" ? positionOf(first, at) : at.index, points: [value(at)] }
             : null,
         pick: same && across === "evaluation" ? (x) => context.walk(Math.round(x)) : null,
       });

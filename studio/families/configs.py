@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from studio.checkpoints.identify import Family, ModelFacts
+from studio.families.base import Family
 
 DATA = Path(__file__).parent / "data"
 CLIP_HEAD_WIDTH = 64  # of one attention head, in every family but SD 1's U-Net, which has 8 heads at any width
@@ -23,44 +23,30 @@ Shapes = Mapping[str, tuple[int, ...]]  # of the translated names
 def family_config(family: Family, part: str) -> dict[str, Any]:
     """The config.json (or scheduler_config.json) of a family's part, as published."""
     file = "scheduler_config.json" if part == "scheduler" else "config.json"
-    return dict(json.loads((DATA / family / part / file).read_text(encoding="utf-8")))
+    return dict(json.loads((DATA / _folder(family) / part / file).read_text(encoding="utf-8")))
 
 
 def pipeline_index(family: Family) -> dict[str, Any]:
     """The family's model_index.json."""
-    return dict(json.loads((DATA / family / "model_index.json").read_text(encoding="utf-8")))
+    return dict(json.loads((DATA / _folder(family) / "model_index.json").read_text(encoding="utf-8")))
 
 
-def part_config(family: Family, part: str, shapes: Shapes, facts: ModelFacts) -> dict[str, Any]:
+def _folder(family: Family) -> str:
+    return family.configs or family.name
+
+
+def part_config(family: Family, part: str, shapes: Shapes, *, native_width: int | None = None) -> dict[str, Any]:
     """The config of a part whose tensors have these shapes. Raises KeyError or IndexError where one that is needed to
     say so is missing."""
     config = family_config(family, part)
     if part == "unet":
-        return config | _unet(config, shapes, facts)
+        return config | _unet(family, config, shapes, native_width)
     if part == "vae":
         return config | vae_widths(shapes)
     return config | _text_encoder(shapes)
 
 
-def scheduler_config(facts: ModelFacts) -> dict[str, Any]:
-    """The family's scheduler config with what is known of the model's training."""
-    config = family_config(facts.family or "sd1", "scheduler")
-    if facts.prediction_type is not None:
-        config["prediction_type"] = facts.prediction_type
-    return config | few_step_settings(facts)
-
-
-def few_step_settings(facts: ModelFacts) -> dict[str, Any]:
-    """What few-step and zero-terminal-SNR models need: timesteps that begin at pure noise."""
-    found: dict[str, Any] = {}
-    if facts.zero_terminal_snr:
-        found |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    if facts.distillation is not None:
-        found |= {"timestep_spacing": "trailing"}
-    return found
-
-
-def _unet(config: dict[str, Any], shapes: Shapes, facts: ModelFacts) -> dict[str, Any]:
+def _unet(family: Family, config: dict[str, Any], shapes: Shapes, native_width: int | None) -> dict[str, Any]:
     levels = len(config["block_out_channels"])
     widths = [shapes[f"down_blocks.{level}.resnets.0.conv2.weight"][0] for level in range(levels)]
     found: dict[str, Any] = {
@@ -70,8 +56,10 @@ def _unet(config: dict[str, Any], shapes: Shapes, facts: ModelFacts) -> dict[str
     }
     if isinstance(config["attention_head_dim"], list):
         found["attention_head_dim"] = [max(1, width // CLIP_HEAD_WIDTH) for width in widths]
-    if facts.native_width:
-        found["sample_size"] = facts.native_width // 8
+    if native_width:
+        found["sample_size"] = native_width // 8
+    if family.configs:  # another depth than that of the family whose configs it has
+        found |= _depths(config, shapes)
     added = shapes.get("add_embedding.linear_1.weight")
     if added is not None:
         found["projection_class_embeddings_input_dim"] = added[1]
@@ -79,6 +67,26 @@ def _unet(config: dict[str, Any], shapes: Shapes, facts: ModelFacts) -> dict[str
     if told is not None:  # the U-Net is told the guidance scale
         found["time_cond_proj_dim"] = told[1]
     return found
+
+
+def _depths(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    """Transformer layers of every block, where a U-Net is not as deep on its way up as on its way down."""
+    levels, layers = len(config["block_out_channels"]), int(config["layers_per_block"])
+    down = [[_depth(shapes, f"down_blocks.{k}.attentions.{i}") for i in range(layers)] for k in range(levels)]
+    up = [[_depth(shapes, f"up_blocks.{k}.attentions.{i}") for i in range(layers + 1)] for k in range(levels)]
+    middle = _depth(shapes, "mid_block.attentions.0")
+    return {
+        "transformer_layers_per_block": [depths if any(depths) else 1 for depths in down],
+        "reverse_transformer_layers_per_block": [depths if any(depths) else 1 for depths in up],
+        "mid_block_type": "UNetMidBlock2DCrossAttn" if middle else "UNetMidBlock2D",
+    }
+
+
+def _depth(shapes: Shapes, block: str) -> int:
+    depth = 0
+    while f"{block}.transformer_blocks.{depth}.attn1.to_q.weight" in shapes:
+        depth += 1
+    return depth
 
 
 def size_embedding_width(unet: Mapping[str, Any], pooled: int, numbers: int) -> int:
@@ -116,23 +124,13 @@ def _text_encoder(shapes: Shapes) -> dict[str, Any]:
     return found
 
 
-def clip_tokenizer(pad_token: str) -> Any:
-    """A CLIPTokenizer of OpenAI's 49,408 entries, which SD 1, SD 2 and both of SDXL's encoders share."""
+def clip_tokenizer(pad_token: str, positions: int = 77) -> Any:
+    """A CLIPTokenizer of OpenAI's 49,408 entries, which SD 1, SD 2 and both of SDXL's encoders share, for a text
+    encoder that reads so many tokens."""
     from transformers import CLIPTokenizer
 
     folder = DATA / "clip_tokenizer"
     vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")[1:]
     merges = [tuple(line.split()) for line in lines if line]
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad_token, model_max_length=77)
-
-
-# As in the published folders. Where "!" pads, transformers reads every "!" of a prompt as padding; SDXL's prompts are
-# cut into tokens by its first tokenizer alone, as its authors' code does, so there this quirk has no effect.
-PAD_TOKENS: Mapping[tuple[Family, str], str] = {
-    ("sd1", "tokenizer"): "<|endoftext|>",
-    ("sd2", "tokenizer"): "!",
-    ("sdxl", "tokenizer"): "<|endoftext|>",
-    ("sdxl", "tokenizer_2"): "!",
-    ("sdxl_refiner", "tokenizer_2"): "!",
-}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad_token, model_max_length=positions)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from studio.checkpoints.identify import TEXT_ENCODERS, UNET_PREFIX, VAE_PREFIX, Family
+from studio.families.base import UNET_PREFIX, VAE_PREFIX, Family, TextEncoderSpec
 
 # What training leaves in a file and a picture needs nothing of.
 _LEFTOVERS = re.compile(
@@ -41,12 +41,13 @@ class Translation:
 def translate(keys: Iterable[str], family: Family, *, layers_per_block: int = 2) -> Translation:
     """Sort every name of a single-file checkpoint."""
     names = list(keys)
-    prefixes = [(UNET_PREFIX, "unet"), (VAE_PREFIX, "vae"), *TEXT_ENCODERS[family]]
+    encoders = {one.part: one for one in family.text_encoders}
+    prefixes = [(UNET_PREFIX, "unet"), (VAE_PREFIX, "vae"), *((one.prefix, one.part) for one in family.text_encoders)]
     moves: dict[str, list[Move]] = {part: [] for _, part in prefixes}
     strangers: dict[str, list[str]] = {part: [] for _, part in prefixes}
     unused: list[str] = []
     levels = vae_levels(name.removeprefix(VAE_PREFIX) for name in names if name.startswith(VAE_PREFIX))
-    dropped = _dropped_layer(names) if family == "sd2" else None
+    dropped = {part: _dropped_layer(names, one) for part, one in encoders.items()}
     for name in names:
         if _LEFTOVERS.match(name):
             continue
@@ -61,14 +62,13 @@ def translate(keys: Iterable[str], family: Family, *, layers_per_block: int = 2)
         elif part == "vae":
             target = vae_name(rest, levels)
             found = [Move(name, target)] if target else []
-        elif rest.startswith(
-            ("transformer.", "token_embedding", "positional_embedding", "ln_final", "text_projection")
-        ):
-            if dropped is not None and rest.startswith(dropped):
-                continue  # SD 2 listens to the last layer but one, so diffusers leaves the last one out
-            found = open_clip_moves(name, rest, with_projection=part == "text_encoder_2")
         else:
-            found = [Move(name, rest.removeprefix("text_model."))]
+            start = dropped[part]
+            if start is not None and rest.startswith(start):
+                continue  # the model listens to the last layer but one, so diffusers leaves the last one out
+            found = text_encoder_moves(name, rest, encoders[part])
+            if not found and _is_projection(rest) and not encoders[part].projects:
+                continue  # CLIP's way out of its text encoder, which no family takes from this one
         (moves[part].extend(found) if found else strangers[part].append(name))
     return Translation(moves, strangers, unused)
 
@@ -207,8 +207,23 @@ def open_clip_moves(source: str, name: str, *, with_projection: bool) -> list[Mo
     return [Move(source, f"{layer}.{inner}")] if inner else []
 
 
-def _dropped_layer(names: Iterable[str]) -> str | None:
-    found = [
-        int(m[1]) for n in names if (m := re.match(r"cond_stage_model\.model\.transformer\.resblocks\.(\d+)\.", n))
-    ]
-    return f"transformer.resblocks.{max(found)}." if found else None
+def text_encoder_moves(source: str, name: str, encoder: TextEncoderSpec) -> list[Move]:
+    """Where a tensor of a text encoder goes; empty for a stranger. `name` is `source` without its prefix. Files that
+    were converted have transformers' names where their family has OpenCLIP's."""
+    if name == "text_projection.weight":  # as a linear layer has it, untransposed
+        return [Move(source, name)] if encoder.projects else []
+    if name.startswith(_OPEN_CLIP_STARTS):
+        return open_clip_moves(source, name, with_projection=encoder.projects)
+    return [] if _is_projection(name) else [Move(source, name.removeprefix("text_model."))]
+
+
+def _is_projection(name: str) -> bool:
+    return name in ("text_projection", "text_projection.weight")
+
+
+def _dropped_layer(names: Iterable[str], encoder: TextEncoderSpec) -> str | None:
+    """How the names of the layer begin that is left out; None where the file has left it out already."""
+    if encoder.full_layers is None:
+        return None
+    start = f"transformer.resblocks.{encoder.full_layers - 1}."
+    return start if any(name.startswith(encoder.prefix + start) for name in names) else None

@@ -1,0 +1,108 @@
+"""A checkpoint as its header shows it: which family, which parts, how it was trained. No tensor is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from studio.checkpoints.details import precision
+from studio.checkpoints.inspect import Header, TensorEntry
+from studio.checkpoints.model_facts import PARTS, ModelFacts
+from studio.families.base import UNET_PREFIX, VAE_PREFIX, Family, UnetShape, unet_shape
+from studio.families.registry import recognised
+from studio.families.training import training_of
+
+UNUSABLE_CHANNELS = {
+    5: "a depth-guided model, which needs a depth map",
+    7: "a latent upscaler",
+    8: "an InstructPix2Pix model, which needs a second picture",
+}
+_DIFFUSERS_UNET = {"down_blocks.0.resnets.0.norm1.weight", "mid_block.resnets.0.norm1.weight", "conv_in.weight"}
+
+
+def unusable_channels(channels: int) -> str:
+    """Why a U-Net with so many input channels is not run; "" for one that is."""
+    if channels in (4, 9):
+        return ""
+    what = UNUSABLE_CHANNELS.get(channels, f"of another kind: its U-Net takes {channels} channels")
+    return f"This is {what}; the studio cannot run it."
+
+
+def _unknown_structure(unet: UnetShape) -> str:
+    if not unet.size_conditioned:
+        return "Its U-Net has blocks of none of the families SD 1, SD 2 and SDXL."
+    if unet.depths[:1] != (0,) or not any(unet.depths):
+        return "This is an unCLIP model, which needs a picture; the studio cannot run it."
+    return "This is an SDXL of another depth than those that are known; it is not run."
+
+
+def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
+    """The facts of a checkpoint, or of a U-Net alone; None for what has no U-Net."""
+    tensors = header.tensors
+    prefix = UNET_PREFIX if f"{UNET_PREFIX}input_blocks.0.0.weight" in tensors else ""
+    unet = unet_shape(tensors, prefix)
+    if unet is None:
+        if tensors.keys() >= _DIFFUSERS_UNET:
+            reason = "This is a U-Net alone in diffusers' layout: put it into the unet folder of a checkpoint."
+            return replace(facts, kind="unknown", parts=("unet",), reason=reason)
+        return None
+    facts = replace(facts, kind="checkpoint", in_channels=unet.in_channels)
+    reason = unusable_channels(unet.in_channels)
+    family = recognised(unet)
+    if reason or family is None:
+        return replace(facts, kind="unknown", reason=reason or _unknown_structure(unet))
+    parts = _parts(tensors, family)
+    if any(one.part not in parts for one in family.text_encoders):
+        reason = "This file holds no text encoder: it is a U-Net alone, and cannot be run on its own."
+    if not prefix:
+        reason = "This file holds a U-Net alone, and cannot be run on its own."
+    facts = replace(
+        facts,
+        family=family.name,
+        precision=precision(e for k, e in tensors.items() if k.startswith(prefix)),
+        parts=tuple(part for part in PARTS if part in parts),
+        reason=reason,
+    )
+    return _with_training(facts, family, tensors, header.metadata, name)
+
+
+def _parts(tensors: Mapping[str, TensorEntry], family: Family) -> set[str]:
+    parts = {one.part for one in family.text_encoders if any(key.startswith(one.prefix) for key in tensors)}
+    parts |= {"vae"} if any(key.startswith(VAE_PREFIX + "decoder.") for key in tensors) else set()
+    return parts | {"unet"}
+
+
+def _with_training(
+    facts: ModelFacts, family: Family, tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str], name: str
+) -> ModelFacts:
+    training = training_of(family, tensors.keys(), metadata, name)
+    side = _resolution(metadata)
+    native = family.native(training.prediction)
+    if side is None and native is not None:
+        side = (native, native)
+    notes = list(facts.notes)
+    if training.prediction is None:
+        notes.append("The file does not say whether it predicts noise or v; that is measured when it is loaded.")
+    return replace(
+        facts,
+        prediction_type=training.prediction,
+        prediction_source=training.prediction_source,
+        zero_terminal_snr=training.zero_terminal_snr,
+        distillation=training.distillation,
+        distillation_source=training.distillation_source,
+        guidance_embedded=training.guidance_embedded,
+        native_width=side[0] if side else None,
+        native_height=side[1] if side else None,
+        notes=tuple(notes),
+    )
+
+
+def _resolution(metadata: Mapping[str, str]) -> tuple[int, int] | None:
+    match = re.fullmatch(
+        r"\s*(\d{2,4})\s*[x,]\s*(\d{2,4})\s*|\s*(\d{2,4})\s*", metadata.get("modelspec.resolution", "")
+    )
+    if match is None:
+        return None
+    width, height = int(match[1] or match[3]), int(match[2] or match[3])
+    return (width, height) if min(width, height) >= 64 and max(width, height) <= 2048 else None

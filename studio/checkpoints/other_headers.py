@@ -1,0 +1,107 @@
+"""What is neither checkpoint nor LoRA, as its header shows it: ControlNet, VAE, small VAE for previews, embedding."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from studio.checkpoints.details import short
+from studio.checkpoints.inspect import Header
+from studio.checkpoints.model_facts import ModelFacts
+from studio.families.base import VAE_PREFIX, words_of
+
+LATENTS_OF = "latents_of"  # metadata of a tiny decoder that knows one checkpoint's latents and no family's
+CONTROLNET_PREFIX = "control_model."
+_CONTROLNET_MARKS = (CONTROLNET_PREFIX, "controlnet_cond_embedding.", "input_hint_block.", "controlnet_down_blocks.")
+
+
+def as_controlnet(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
+    """A ControlNet, in the original key layout or in diffusers'; its family by how its copy of the U-Net is built."""
+    if not any(key.startswith(_CONTROLNET_MARKS) for key in header.tensors):
+        return None
+    facts = replace(facts, kind="controlnet", parts=("controlnet",))
+    keys = {key.removeprefix(CONTROLNET_PREFIX): entry for key, entry in header.tensors.items()}
+    if any(key.startswith(("task_embedding", "control_add_embedding.", "transformer_layes.")) for key in keys):
+        return replace(facts, reason="This is a ControlNet of several kinds at once (Union), which is not run.")
+    if "lora_controlnet" in keys or any(key.endswith((".up", ".down")) for key in keys):
+        return replace(facts, reason="This is a Control-LoRA, which is not run; take the whole ControlNet.")
+    if any(key.startswith(("output_blocks.", "model.diffusion_model.")) for key in keys):
+        return replace(facts, reason="This holds a whole checkpoint beside a ControlNet; take the ControlNet alone.")
+    size_conditioned = {"label_emb.0.0.weight", "add_embedding.linear_1.weight"} & keys.keys()
+    joins = [e for key, e in keys.items() if re.search(r"(input_blocks|down_blocks)\..*\.proj_in\.weight$", key)]
+    if not joins or not {"conv_in.weight", "input_blocks.0.0.weight"} & keys.keys():
+        return replace(facts, reason="This ControlNet is for another family than SD 1, SD 2 and SDXL.")
+    family: str = "sdxl" if size_conditioned else "sd1" if len(joins[0].shape) == 4 else "sd2"
+    return replace(facts, family=family)
+
+
+def as_vae(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
+    tensors = header.tensors
+    for prefix in ("", VAE_PREFIX, "vae."):
+        conv_in = tensors.get(f"{prefix}decoder.conv_in.weight")
+        if conv_in is None or len(conv_in.shape) != 4:
+            continue
+        if not any(
+            f"{prefix}decoder.{k}" in tensors for k in ("mid.block_1.norm1.weight", "mid_block.resnets.0.norm1.weight")
+        ):
+            continue  # fmt: skip
+        if f"{prefix}encoder.conv_in.weight" not in tensors:
+            return replace(facts, reason="This is a VAE's decoder without its encoder.")
+        if conv_in.shape[1] != 4:
+            what = f"This VAE makes latents of {conv_in.shape[1]} channels, those of Stable Diffusion have 4."
+            return replace(facts, kind="vae", reason=what, parts=("vae",))
+        told = header.metadata.get("modelspec.architecture", "").lower()
+        family: str | None = "sdxl" if "xl" in told else "sd1" if "v1" in told else "sd2" if "v2" in told else None
+        return replace(facts, kind="vae", family=family, parts=("vae",))
+    return None
+
+
+def as_taesd(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
+    """The small VAE for previews: diffusers' AutoencoderTiny, or the original encoder or decoder on its own."""
+    keys = list(header.tensors)
+    if not keys:
+        return None
+    tiny = all(
+        re.fullmatch(r"(taesd_)?((de|en)coder\.)?(layers\.)?\d+\.(conv\.\d+\.|skip\.)?(weight|bias)", k) for k in keys
+    )
+    if not tiny or not any(".conv." in k for k in keys):
+        return None
+    if whose := header.metadata.get(LATENTS_OF):
+        return replace(facts, kind="taesd", reason=of_one_checkpoint(whose))
+    decoder = [e for k, e in header.tensors.items() if re.search(r"(^|decoder\.(layers\.)?)[01]\.weight$", k)]
+    if decoder and all(e.shape[1:2] not in ((4,), (3,)) for e in decoder if len(e.shape) == 4):
+        return replace(
+            facts, kind="taesd", reason="This small VAE is for latents of another kind than Stable Diffusion's."
+        )
+    return replace(facts, kind="taesd", family=taesd_family(name), parts=("vae",))
+
+
+def taesd_family(name: str) -> str:
+    """Only the name tells the small VAE of SDXL from that of the others."""
+    return "sdxl" if any("xl" in word for word in words_of(name)) else "sd1"
+
+
+def of_one_checkpoint(name: str) -> str:
+    return f"This small VAE knows the latents of {short(name)[:60]} only."
+
+
+def as_embedding(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
+    """Textual inversion: A1111's `emb_params`, SDXL's `clip_l` and `clip_g`, or diffusers' one tensor by its word."""
+    tensors = header.tensors
+    if "clip_l" in tensors and "clip_g" in tensors:
+        return replace(facts, kind="embedding", family="sdxl", trigger=facts.trigger or name)
+    if not 1 <= len(tensors) <= 3:
+        return None
+    key = "emb_params" if "emb_params" in tensors else next(iter(tensors))
+    entry = tensors[key]
+    if len(entry.shape) not in (1, 2) or ("." in key.strip(".") and not key.startswith("<")):
+        return None
+    family = {768: "sd1", 1024: "sd2"}.get(entry.shape[-1])
+    if family is None:
+        if entry.shape[-1] == 1280:
+            return replace(
+                facts, kind="embedding", family="sdxl", reason="Only one of SDXL's two embeddings is in this file."
+            )
+        return None
+    word = name if key == "emb_params" else key
+    return replace(facts, kind="embedding", family=family, trigger=facts.trigger or word)
