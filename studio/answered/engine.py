@@ -58,19 +58,22 @@ class EngineStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """How does this checkpoint's tokenizer see the text?"""
+    """How does this checkpoint's tokenizer see a prompt, or a negative prompt?"""
 
     checkpoint: str
     text: str
+    negative: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokensAnswer:
-    """`pieces` are the content tokens of the text, prompt grammar applied; begin, end and padding are not counted."""
+    """`pieces` are the content tokens of the text, prompt grammar applied; begin, end and padding are not counted.
+    `notices` are sentences about what is left out, or read in another way than it may be meant."""
 
     count: int
     chunks: int
     pieces: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, cast, get_args
 
-from studio.asked.lora_tags import lora_tags, with_lora_weight
+from studio.asked.prompt import parse_prompt, with_lora_weight
 from studio.asked.requests import (
     CONTROL_RANGES,
     MAX_PROMPT_CHARACTERS,
@@ -290,7 +290,7 @@ class Surface:
             ):
                 allowed = "a first value that stands in the prompt or the negative prompt"
                 found.append(Problem(f"{name}_values", shown(axis.values[0]), allowed))
-            if axis.field == "lora_weight" and not lora_tags(self.base.prompt):
+            if axis.field == "lora_weight" and not parse_prompt(self.base.prompt).loras:
                 allowed = "a prompt that names a LoRA, such as <lora:name:1>"
                 found.append(Problem(name, "lora_weight", allowed))
             if axis.field == "control_scale" and not self.base.controls:

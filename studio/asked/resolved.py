@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
+from studio.asked.prompt import Prompt, parse_prompt
 from studio.asked.requests import (
     RANDOM_SEEDS,
     HiresUpscalerName,
@@ -54,6 +55,17 @@ class Resolved:
     strength: float
     seeds: tuple[int, ...]
     variation_seeds: tuple[int, ...] = ()
+    steps_before: int | None = None  # of the pass before, in the second pass of a picture that is made twice
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt, parsed."""
+        return parse_prompt(self.request.prompt)
+
+    @property
+    def negative_prompt(self) -> Prompt:
+        """The negative prompt, parsed."""
+        return parse_prompt(self.request.negative_prompt, negative=True)
 
     @property
     def size(self) -> Size:
@@ -92,12 +104,23 @@ class Resolved:
             height=height,
             num_inference_steps=hires.num_inference_steps,
             strength=hires.strength,
+            steps_before=self.steps,
         )
 
     @property
     def largest(self) -> Resolved:
         """The pass with the largest picture."""
         return self.second_pass or self
+
+    def idle_switches(self) -> list[str]:
+        """Switches of the prompts, [before:after:when], that come after the last step of every pass."""
+        passes = [one for one in (self, self.second_pass) if one is not None]
+        return [
+            switch.text
+            for prompt in (self.prompt, self.negative_prompt)
+            for switch in prompt.schedule.switches
+            if all(switch.last_step(one.steps, one.steps_before) >= one.steps for one in passes)
+        ]
 
     def with_scheduler(self, scheduler: SchedulerName, noise_schedule: NoiseScheduleName) -> Resolved:
         """The same run by another scheduler."""

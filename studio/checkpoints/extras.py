@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from studio.answered.models import ModelKind
-from studio.asked.lora_tags import LoraTag
-from studio.asked.names import split_at_names
+from studio.asked.names import name_key, split_at_names
+from studio.asked.prompt import LoraTag
 from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.controlnet_file import load_controlnet
@@ -161,9 +161,9 @@ class EmbeddingFiles:
 
     def __init__(self, entries: Sequence[Entry], family: str, read: Callable[[Entry], Embedding]) -> None:
         """Of `entries` those that are embeddings for `family`: a word may be another family's embedding by chance."""
-        self._entries = [
-            e for e in entries if e.facts.kind == "embedding" and e.facts.family in ("", family) and _readable(e)
-        ]
+        readable = [e for e in entries if e.facts.kind == "embedding" and _readable(e)]
+        self._entries = [e for e in readable if e.facts.family in ("", family)]
+        self._others = {e.name: e.facts.family for e in readable if e.facts.family not in ("", family)}
         self._read = read
         folders = {end for e in self._entries for end in _ends(e.called[0])}
         self._names = tuple(folders | {e.name for e in self._entries})
@@ -187,6 +187,13 @@ class EmbeddingFiles:
             raise InvalidRequest(
                 Problem("prompt", f"the embedding {shown(name)}", f"one that fits ({error})")
             ) from error
+
+    def of_others(self, text: str) -> list[tuple[str, str]]:
+        """See `Words.of_others`."""
+        here = {name_key(name) for name in self._names}
+        families = {name_key(name): family for name, family in self._others.items() if name_key(name) not in here}
+        pieces = split_at_names(text, tuple(self._others), prefix="embedding:")
+        return [(piece, families[key]) for piece, key in pieces if key in families]
 
     def named_in(self, text: str) -> list[Entry]:
         """The files whose names stand in a prompt."""

@@ -6,6 +6,7 @@ are, so end-of-text remains the highest token and nothing has to be taken back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,10 @@ class Words(Protocol):
         for a file that does not fit the checkpoint."""
         ...
 
+    def of_others(self, text: str) -> Sequence[tuple[str, str]]:
+        """What stands in a text and names an embedding for another family of models, and that family's name."""
+        ...
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -59,6 +64,23 @@ def split_by_words(text: str, words: Words | None) -> list[str | Embedding]:
         spellings.setdefault(name_key(name), []).append(name)
     pieces = split_at_names(text, words.names, prefix="embedding:")
     return [words.embedding(_spelled(piece, spellings[key])) if key else piece for piece, key in pieces]
+
+
+def unread_names(text: str, words: Words | None) -> list[str]:
+    """Sentences about what looks like an embedding's name in a prompt and stands for no vectors here."""
+    between = [text] if words is None else [p for p, key in split_at_names(text, words.names, "embedding:") if not key]
+    unknown = dict.fromkeys(match.group() for piece in between for match in _LIKE_A_NAME.finditer(piece))
+    notices = [f'"{name}" is read as words: there is no embedding of this name here.' for name in unknown]
+    if words is not None:
+        notices += [
+            f'"{name}" is read as words: the embedding of this name is for {family}.'
+            for name, family in dict.fromkeys(words.of_others(text))
+        ]
+    return notices
+
+
+# ComfyUI's form of an embedding's name, and that of diffusers' placeholders.
+_LIKE_A_NAME = re.compile(r"\bembedding:[\w./-]+|<[a-zA-Z][\w-]*>")
 
 
 def _spelled(piece: str, names: Sequence[str]) -> str:

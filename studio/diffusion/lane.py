@@ -90,9 +90,10 @@ class Lane:
 
     `latents` are (1, C, h, w) float32 in the scheduler's scale; `generator` is the image's own and goes on where the
     first latents left it. The latents stay float32 whatever the model's dtype is. `kept`: what stays of a masked
-    picture. `added` are added_cond_kwargs that hold for the whole run (SDXL's time_ids), each (branches, ...).
-    `extra_input` (1, C', h, w) is put behind the latents' channels in every U-Net call: an inpainting U-Net's mask and
-    masked picture. `controls` are its ControlNets, those that act at some time of the run.
+    picture. `conditioning` is what the prompts are encoded to. `added` are added_cond_kwargs that hold for the whole
+    run (SDXL's time_ids), each (branches, ...). `extra_input` (1, C', h, w) is put behind the latents' channels in
+    every U-Net call: an inpainting U-Net's mask and masked picture. `controls` are its ControlNets, those that act at
+    some time of the run.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class Lane:
         self.turns: dict[int, Turn] = {}  # where another scheduler took over, by evaluation
         self._generator = generator
         self._kept = kept
-        self._conditioning = conditioning
+        self.conditioning = conditioning
         self._branches = components.branches(guidance_scale)
         width = components.guidance_width
         self._guidance = guidance_embedding(guidance_scale, width) if width else None
@@ -231,7 +232,7 @@ class Lane:
 
     def _condition(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         step = self.schedule.steps[min(self.index, self.total - 1)] if self.total else 0
-        embeds, added = self._conditioning.at(step)
+        embeds, added = self.conditioning.at(step)
         return embeds, {**added, **self._added}
 
 

@@ -6,15 +6,45 @@ For showing; the same chunks are encoded by studio.diffusion.prompt.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from studio.asked.lora_tags import without_lora_tags
+from studio.asked.prompt import Prompt, parse_prompt
+from studio.diffusion.chunks import CHUNK_TOKENS, Chunk, ChunkedPrompt, chunks_of, with_ends
 from studio.diffusion.components import Components
-from studio.diffusion.prompt import CHUNK_TOKENS, Chunk, chunks_of, prompt_schedule
+from studio.diffusion.embeddings import unread_names
 
 
-def token_table(components: Components, text: str, num_steps: int) -> list[dict[str, Any]]:
-    """One entry per text of a prompt (prompt scheduling makes several), JSON-able.
+@dataclass(frozen=True)
+class Tokenized:
+    """How a tokenizer sees a prompt: content tokens, the chunks they are encoded in, and the tokens as text.
+    `notices`: what is read in another way than it may be meant."""
+
+    count: int
+    chunks: int
+    pieces: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+
+
+def tokenize(components: Components, prompt: Prompt | str) -> Tokenized:
+    """Count and show the tokens of a prompt with its grammar applied; of prompt scheduling, the first text."""
+    prompt = parse_prompt(prompt) if isinstance(prompt, str) else prompt
+    text = prompt.texts(1000)[0][1]
+    tokenizer = components.encoders[0][0]
+    chunks = chunks_of(tokenizer, text, components.words)
+    ids = [token for chunk in chunks for token in chunk.tokens]
+    pieces = [tokenizer.decode([token]).strip() for token in ids]
+    position = 0
+    for chunk in chunks:
+        for one in chunk.placed:
+            pieces[position + one.position] = one.embedding.word
+        position += len(chunk.tokens)
+    notices = (*prompt.notices, *unread_names(prompt.words, components.words))
+    return Tokenized(len(ids), len(chunks), tuple(pieces), notices)
+
+
+def token_table(components: Components, prompt: ChunkedPrompt, num_steps: int) -> list[dict[str, Any]]:
+    """One entry per text of a prompt (prompt scheduling makes several) in a run of `num_steps` steps, JSON-able.
 
     {"until": steps it holds for, counted from 1, "text", "chunks": [...]}; each chunk has lists of 77: `ids`, `pieces`
     (as in the vocabulary, `</w>` ends a word), `text` (the same, readable), `weights`, `kinds` (begin, content, end,
@@ -22,13 +52,14 @@ def token_table(components: Components, text: str, num_steps: int) -> list[dict[
     `ids` and `pieces` for each further text encoder: SDXL's two read the same tokens, but pad with others.
     """
     tokenizer, *others = [one for one, _ in components.encoders]
+    untils = [*(part.until for part in prompt.texts[:-1]), num_steps]  # chunks of one text may be another run's
     return [
         {
             "until": until,
-            "text": part,
-            "chunks": [_chunk(tokenizer, others, chunk) for chunk in chunks_of(tokenizer, part, components.words)],
+            "text": part.text,
+            "chunks": [_chunk(tokenizer, others, chunk) for chunk in part.chunks],
         }
-        for until, part in prompt_schedule(without_lora_tags(text), num_steps)
+        for until, part in zip(untils, prompt.texts)
     ]
 
 
@@ -48,8 +79,7 @@ _ENCODERS = {768: "CLIP ViT-L/14", 1024: "OpenCLIP ViT-H/14", 1280: "OpenCLIP Vi
 
 def _read(tokenizer: Any, chunk: Chunk) -> tuple[list[int], list[str]]:
     """The 77 ids of a chunk as one text encoder is given them, and their pieces."""
-    padding = CHUNK_TOKENS - len(chunk.tokens)
-    ids = [tokenizer.bos_token_id, *chunk.tokens, tokenizer.eos_token_id, *[tokenizer.pad_token_id] * padding]
+    ids = with_ends(chunk.tokens, tokenizer)
     pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(ids)]
     for one in chunk.placed:  # a learned vector instead of a token
         pieces[1 + one.position] = f"{one.embedding.word}</w>"

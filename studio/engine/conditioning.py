@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from studio.asked.lora_tags import lora_tags
+from studio.asked.prompt import Prompt
 from studio.asked.resolved import Resolved
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.extras import Extras
@@ -39,28 +39,30 @@ class Conditioner:
         self._prompts.clear()
         self.extras.forget()
 
-    def adapters(self, components: Components, prompt: str) -> tuple[Applied, ...]:
+    def adapters(self, components: Components, prompt: Prompt) -> tuple[Applied, ...]:
         """The LoRAs that a prompt names. Raises as `Extras.applied`."""
-        return self.extras.applied(components, lora_tags(prompt))
+        return self.extras.applied(components, prompt.loras)
 
     def encoded(self, components: Components, resolved: Resolved, adapters: Sequence[Applied]) -> Conditioning:
         """The prompts of a run encoded."""
-        request, steps = resolved.request, resolved.steps
         guided = components.branches(resolved.guidance_scale) == 2
-        negative = request.negative_prompt if guided else ""
-        scheduled = "[" in request.prompt or "[" in negative  # only prompt scheduling depends on the number of steps
-        components.words = words = self.extras.words(components, (request.prompt, negative))
+        prompts = (resolved.prompt, resolved.negative_prompt) if guided else (resolved.prompt,)
+        components.words = words = self.extras.words(components, [prompt.words for prompt in prompts])
         parts = tuple((one.adapter.identity, one.text_scale) for one in adapters)
-        key = (components.name, request.prompt, negative, guided, steps if scheduled else None, parts, words.version)
+        # Only prompt scheduling depends on the steps.
+        plain = all(prompt.schedule.is_plain for prompt in prompts)
+        steps = None if plain else (resolved.steps, resolved.steps_before)
+        key = (components.name, prompts, steps, parts, words.version)
         if key not in self._prompts:
             with self._tokenizer_lock:
                 self._prompts[key] = encode_prompts(
                     components,
-                    request.prompt,
-                    negative,
-                    num_steps=steps,
+                    resolved.prompt,
+                    resolved.negative_prompt,
+                    num_steps=resolved.steps,
                     guidance_scale=resolved.guidance_scale,
                     adapters=adapters,
+                    steps_before=resolved.steps_before,
                 )
         self._prompts.move_to_end(key)
         while len(self._prompts) > CACHED_PROMPTS:

@@ -6,6 +6,7 @@ Imports no torch: the page answers before torch is there. The thread imports it,
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import secrets
 import sys
@@ -23,6 +24,7 @@ from studio.answered.events import CellEvent, Event, JobSummary, Loading, Queued
 from studio.answered.models import Checkpoint
 from studio.asked.branch import Branch, BranchNode
 from studio.asked.compare import Surface
+from studio.asked.prompt import parse_prompt
 from studio.asked.questions import LookAgain, NoisedStart, Question, ScheduleCurves
 from studio.asked.requests import (
     MAX_PROMPT_CHARACTERS,
@@ -293,14 +295,14 @@ class DiffusionEngine:
         components = self._components
         if components is None or components.name != question.checkpoint:
             raise Refused("Tokens are counted once the checkpoint is loaded.")
-        return await asyncio.to_thread(self._tokens, components, text)
+        return await asyncio.to_thread(self._tokens, components, question)
 
-    def _tokens(self, components: Components, text: str) -> TokensAnswer:
-        from studio.diffusion.prompt import tokenize  # torch: there already, since components are
+    def _tokens(self, components: Components, question: Tokens) -> TokensAnswer:
+        from studio.diffusion.tokens import tokenize  # torch: there already, since components are
 
         with self._tokenizer_lock:
-            answer = tokenize(components, text)
-        return TokensAnswer(count=answer.count, chunks=answer.chunks, pieces=answer.pieces)
+            answer = tokenize(components, parse_prompt(question.text, negative=question.negative))
+        return TokensAnswer(**dataclasses.asdict(answer))
 
     async def inquire(self, question: Question, *, owner: str) -> Answer:
         """See `Engine.inquire`. An uploaded picture is decoded on a thread of its own."""

@@ -120,7 +120,7 @@ class Executor:
             size=job.start.picture.size if job.start is not None else None,
             exact=exact or job.attention,
         )
-        adapters = self.conditioner.adapters(components, job.request.prompt)
+        adapters = self.conditioner.adapters(components, resolved.prompt)
         return Run(
             job=job,
             resolved=resolved,
@@ -175,7 +175,7 @@ class Executor:
         components, recipe = self.components, fork.recipe
         resolved = recipe.beginning(recipe.resolved)
         request = resolved.request
-        adapters = self.conditioner.adapters(components, request.prompt)
+        adapters = self.conditioner.adapters(components, resolved.prompt)
         return self._start(
             resolved,
             seed=resolved.seeds[0],

@@ -100,6 +100,7 @@ class Run:
         notes = list(self.notes)
         if conditioning.chunks > 1:
             notes.append(f"The prompt was encoded in {conditioning.chunks} chunks of 77 tokens; nothing was cut off.")
+        notes += self._prompt_notes()
         asked, run = self.resolved.num_inference_steps, self.resolved.steps
         if run < asked:
             notes.append(f"Runs {run} of {asked} steps." if run else NO_STEPS)
@@ -109,11 +110,26 @@ class Run:
             width=self.resolved.width,
             height=self.resolved.height,
             total=self.total,
-            prompt_tokens=conditioning.prompt_tokens,
-            negative_prompt_tokens=conditioning.negative_prompt_tokens,
+            prompt_tokens=conditioning.prompt.count,
+            negative_prompt_tokens=conditioning.negative_prompt.count if conditioning.negative_prompt else 0,
             chunks=conditioning.chunks,
             notes=tuple(notes),
         )
+
+    def _prompt_notes(self) -> list[str]:
+        """What of the prompts is left out, does nothing, or is read in another way than it may be meant."""
+        prompt, negative = self.conditioning.prompt, self.conditioning.negative_prompt
+        notes = list(prompt.notices)
+        notes += [f"In the negative prompt, {notice}" for notice in negative.notices] if negative else []
+        notes += [
+            f'"{switch}" does not switch: that is after the last step.' for switch in self.resolved.idle_switches()
+        ]
+        if negative is None and self.resolved.negative_prompt.words.strip():
+            notes.append(
+                "The negative prompt does nothing here: guidance scale 1, or a model that is told its guidance, asks "
+                "with the prompt alone."
+            )
+        return notes
 
     def begin(self, image: int, lane: Lane) -> ActiveImage:
         """An image has its lane; the evaluations that a branch shares with its run need not be made."""

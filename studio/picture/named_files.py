@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from studio.answered.models import Model
-from studio.asked.lora_tags import lora_tags, with_lora_names
 from studio.asked.names import best_matches, name_key, split_at_names
+from studio.asked.prompt import parse_prompt, with_lora_names
 
 SHORT_DIGITS = 12
 
@@ -66,7 +66,7 @@ def compared(info: Mapping[str, object], prompt: str, negative_prompt: str, mode
     """Compare the files that a picture was made with (its `info`, or `hashes_of_pairs`) with those that lie here, and
     give the prompts the names that these have."""
     notes: list[FileNote] = []
-    names = {name_key(tag.name): tag.name for tag in lora_tags(prompt)}
+    names = {name_key(tag.name): tag.name for tag in parse_prompt(prompt).loras}
     whole, short = _table(info, "lora_hashes"), _table(info, "lora_short_hashes")
     loras = [m for m in models if m.kind == "lora"]
     renamed: dict[str, str] = {}

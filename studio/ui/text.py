@@ -179,6 +179,7 @@ _ENGLISH: Mapping[str, str] = {
     "prompts.tokens.one": "{count} token, {chunks} chunk",
     "prompts.tokens": "{count} tokens, {chunks} chunk",
     "prompts.chunks": "{count} tokens, {chunks} chunks",
+    "prompts.negative": "negative prompt: {words}",
     "prompts.examples": "Try one",
     # --------------------------------------------------------------------------------------------- prompt helper
     "helper.open": "Words {label} knows",

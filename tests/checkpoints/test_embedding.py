@@ -1,4 +1,4 @@
-"""Embeddings of every form stand in prompts as diffusers' own do; grammar of their names and of LoRA tags."""
+"""Embeddings of every form stand in prompts as diffusers' own do; the grammar of their names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
-from studio.asked.lora_tags import LoraTag, lora_tags, without_lora_tags
 from studio.checkpoints.embedding_file import load_embedding
 from studio.checkpoints.inspect import BadCheckpoint
+from studio.diffusion.chunks import chunks_of
 from studio.diffusion.embeddings import Embedding, split_by_words
-from studio.diffusion.prompt import chunks_of, encode_prompts, tokenize
+from studio.diffusion.prompt import encode_prompts
+from studio.diffusion.tokens import tokenize
 from tests.checkpoints.test_lora import components
 
 
@@ -28,6 +29,9 @@ class Embeddings:
 
     def embedding(self, name: str) -> Embedding:
         return self._by_name[name]
+
+    def of_others(self, text: str) -> Sequence[tuple[str, str]]:
+        return ()
 
 
 def a_word(word: str, count: int, width: int = 64) -> Embedding:
@@ -98,22 +102,3 @@ def test_an_embedding_is_never_torn_apart() -> None:
     tiny.words = known
     told = tokenize(tiny, "a toy dog")
     assert (told.count, told.pieces[:2]) == (8, ("a", "toy"))
-
-
-@pytest.mark.parametrize(
-    ("prompt", "tags", "rest"),
-    [
-        ("a fox", [], "a fox"),
-        ("a <lora:style> fox", [LoraTag("style", 1.0, 1.0)], "a  fox"),
-        ("<lora:a b:0.5>x<LORA:c:.5:-1>", [LoraTag("a b", 0.5, 0.5), LoraTag("c", 0.5, -1.0)], "x"),
-        ("<lora:c:te=0.2:unet=0.9:dyn=4>", [LoraTag("c", 0.2, 0.9)], ""),
-        ("<lora:c:0.3:dyn=4>", [LoraTag("c", 0.3, 0.3)], ""),
-        ("<lora:c:unet=0.9>", [LoraTag("c", 1.0, 0.9)], ""),
-        ("<lora:c:many>", [], "<lora:c:many>"),
-        ("<lora:c:nan> <lora:> <lora:c", [], "<lora:c:nan> <lora:> <lora:c"),
-        ("<hypernet:c:1>", [], "<hypernet:c:1>"),
-    ],
-)
-def test_lora_tags(prompt: str, tags: list[LoraTag], rest: str) -> None:
-    assert list(lora_tags(prompt)) == tags
-    assert without_lora_tags(prompt) == rest

@@ -10,7 +10,9 @@ import torch
 
 from studio.checkpoints import loader
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.diffusion.prompt import chunks_of, encode_prompts, tokenize
+from studio.diffusion.chunks import chunks_of
+from studio.diffusion.prompt import encode_prompts
+from studio.diffusion.tokens import tokenize
 from tests.checkpoints.original import save_folder, tiny_family
 from tests.checkpoints.test_lora import components
 
@@ -35,7 +37,7 @@ def test_both_encoders_see_the_same_chunks() -> None:
     assert embeds.shape == (2, 77 * chunks, widths)
     assert added["text_embeds"].shape[0] == 2
     assert said.chunks == tokenize(xl, LONG).chunks == chunks
-    assert said.prompt_tokens == tokenize(xl, LONG).count
+    assert said.prompt.count == tokenize(xl, LONG).count
     for one, other in zip(asked[::2], asked[1::2]):  # the same but for the padding behind the end of the text
         end = torch.cumsum(one == first.eos_token_id, dim=1) > 0
         assert one.shape == other.shape

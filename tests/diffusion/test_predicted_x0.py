@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from studio.asked.prompt import parse_prompt
 from studio.asked.requests import SCHEDULERS
+from studio.diffusion.chunks import ChunkedPrompt
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.latents import image_generator
@@ -26,6 +28,7 @@ KINDS = [
     for kind in ("epsilon", "v_prediction", "sample")
     if kind != "sample" or name not in NO_SAMPLE
 ]
+NO_WORDS = ChunkedPrompt(parse_prompt(""))
 RETURNS_X0 = ("ddim", "ddpm", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_sde")
 CONVERTS = ("dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc")
 
@@ -44,7 +47,7 @@ def lane_of(name: str, prediction_type: Any, noise_schedule: str = "automatic", 
         schedule=schedule,
         latents=noise,
         generator=generator,
-        conditioning=Conditioning(((99, torch.zeros(branches, 77, 8), {}),), 0, 0, 1),
+        conditioning=Conditioning(((99, torch.zeros(branches, 77, 8), {}),), NO_WORDS),
         guidance_scale=guidance_scale,
     )
 
@@ -141,7 +144,7 @@ def test_zero_terminal_snr_checkpoints_run(name: str) -> None:
         schedule=schedule,
         latents=torch.randn((1, 4, 8, 8), generator=generator) * schedule.first_scale,
         generator=generator,
-        conditioning=Conditioning(((99, torch.zeros(1, 77, 8), {}),), 0, 0, 1),
+        conditioning=Conditioning(((99, torch.zeros(1, 77, 8), {}),), NO_WORDS),
         guidance_scale=1.0,
     )
     for evaluation in run_lane(lane, nonlinear):

@@ -1,140 +1,15 @@
-"""The prompt grammar by the vectors of the interface that prompts are pasted from; chunks; what the encoder gives."""
+"""The chunks of a prompt, and what the text encoder gives for them."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from studio.asked.requests import InvalidRequest
+from studio.diffusion.chunks import CHUNK_TOKENS, chunks_of
 from studio.diffusion.components import Components
-from studio.diffusion.prompt import (
-    CHUNK_TOKENS,
-    Conditioning,
-    Span,
-    apply_weights,
-    chunks_of,
-    encode_prompts,
-    prompt_schedule,
-    tokenize,
-    weighted_spans,
-)
-
-BREAK = Span("", is_break=True)
-
-
-def spans(*pairs: tuple[str, float]) -> list[Span]:
-    return [Span(text, pytest.approx(weight, rel=1e-6)) for text, weight in pairs]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("((a))", [("a", 1.21)]),
-        ("(a:1.3)", [("a", 1.3)]),
-        ("(a: 1.3 )", [("a", 1.3)]),
-        ("(a :1.3)", [("a ", 1.3)]),
-        ("(a:+1.3)", [("a", 1.3)]),
-        ("(a:-.5)", [("a", -0.5)]),
-        ("(a:0)", [("a", 0.0)]),
-        ("((a:1.5))", [("a", 1.65)]),
-        ("((a:1.5):1.2)", [("a", 1.8)]),
-        ("(a (b:2) c:1.5)", [("a ", 1.5), ("b", 3.0), (" c", 1.5)]),
-        ("[a]", [("a", 1 / 1.1)]),
-        ("[a:1.3]", [("a:1.3", 1 / 1.1)]),
-        ("(a:b)", [("a:b", 1.1)]),
-        ("(a:b:1.5)", [("a:b", 1.5)]),
-        ("(a:1e2)", [("a:1e2", 1.1)]),
-        ("(a:1.2 b)", [("a:1.2 b", 1.1)]),
-        ("(a:1.2.3)", [("a:1.2.3", 1.1)]),
-        ("(a", [("a", 1.1)]),
-        ("(a:1.3", [("a:1.3", 1.1)]),
-        ("a]", [("a]", 1.0)]),
-        ("(a]", [("a]", 1.1)]),
-        (r"\(a\)", [("(a)", 1.0)]),
-        (r"(a\):1.2)", [("a)", 1.2)]),
-        (r"\n", [("n", 1.0)]),
-        (r"\\", [("\\", 1.0)]),
-        ("()", [("", 1.0)]),
-        ("(:1.2)", [("", 1.0)]),
-        ("", [("", 1.0)]),
-        ("aBREAKb", [("aBREAKb", 1.0)]),
-        ("a: b", [("a: b", 1.0)]),
-    ],
-)
-def test_weights(text: str, expected: list[tuple[str, float]]) -> None:
-    assert weighted_spans(text) == spans(*expected)
-
-
-def test_break_is_a_word_of_its_own() -> None:
-    assert weighted_spans("a, BREAK, b") == [Span("a,"), BREAK, Span(", b")]
-    # Where the original reads the word BREAK here, by an oversight, a break is what was meant.
-    assert weighted_spans("(a BREAK b:1.2)") == [Span("a", 1.2), BREAK, Span("b", 1.2)]
-
-
-def in_turn(until: int, *texts: str) -> list[tuple[int, str]]:
-    return [(step + 1, texts[step % len(texts)]) for step in range(until)]
-
-
-@pytest.mark.parametrize(
-    ("prompt", "expected"),
-    [
-        ("a", [(10, "a")]),
-        ("[a:b:0.5]", [(5, "a"), (10, "b")]),
-        ("[a:b:.5]", [(5, "a"), (10, "b")]),
-        ("[a:b:5]", [(5, "a"), (10, "b")]),
-        ("[a:b: 5 ]", [(5, "a"), (10, "b")]),
-        ("[a:b:1]", [(1, "a"), (10, "b")]),
-        ("[a:b:1.0]", [(10, "a")]),
-        ("[a:b:0]", [(10, "b")]),
-        ("[a:b:-1]", [(10, "b")]),
-        ("[a:b:15]", [(10, "a")]),
-        ("[a:b:" + "9" * 400 + "]", [(10, "a")]),
-        ("[a:b:-" + "9" * 400 + "]", [(10, "b")]),
-        ("[b:0.5]", [(5, ""), (10, "b")]),
-        ("[a::0.5]", [(5, "a"), (10, "")]),
-        ("[a:[b:c:7]:3]", [(3, "a"), (7, "b"), (10, "c")]),
-        ("[[a|b]:c:5]", [*in_turn(5, "a", "b"), (10, "c")]),
-        ("[fe|]male", in_turn(10, "female", "male")),
-        ("[(a:1.3):(b:0.8):5]", [(5, "(a:1.3)"), (10, "(b:0.8)")]),
-        ("([a:b:5]:1.2)", [(5, "(a:1.2)"), (10, "(b:1.2)")]),
-        ("x [a:b:5] [y]", [(5, "x a [y]"), (10, "x b [y]")]),
-        *[(p, [(10, p)]) for p in ("[a]", "[a:b]", "[a:b:c]", "[a|b:0.5]", "[a:b:c:5]", "[a:b:0.5", "a|b", "a:b:5]")],
-        (r"\[a:b:5\]", [(10, r"\[a:b:5\]")]),
-        ("[a:b:[c:5]", [(5, "[a:b:"), (10, "[a:b:c")]),
-        ("[a (b:c:5]", [(10, "[a (b:c:5]")]),
-    ],
-)
-def test_prompt_scheduling(prompt: str, expected: list[tuple[int, str]]) -> None:
-    assert prompt_schedule(prompt, 10) == expected
-
-
-@given(st.text(alphabet="ab ,:|.5()[]\\BREAK", max_size=60), st.integers(1, 7))
-@settings(max_examples=300, deadline=None)
-def test_nothing_a_visitor_types_is_an_error(prompt: str, num_steps: int) -> None:
-    schedule = prompt_schedule(prompt, num_steps)
-    assert schedule[-1][0] == num_steps
-    assert [until for until, _ in schedule] == sorted({until for until, _ in schedule})
-    for _, text in schedule:
-        assert all(abs(span.weight) <= 100 for span in weighted_spans(text))
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        "(" * 20000,
-        "[" * 20000,
-        "(a" * 6000,
-        "[a:" * 3000 + "b" + ":5]" * 3000,
-        "[a|" * 3000 + "b" + "]" * 3000,
-        ")" * 9000,
-    ],
-)
-def test_deep_nesting_is_read_without_recursion(prompt: str) -> None:
-    for _, text in prompt_schedule(prompt, 5):
-        assert all(abs(span.weight) <= 100 for span in weighted_spans(text))
-
+from studio.diffusion.prompt import Conditioning, apply_weights, encode_prompts
+from studio.diffusion.tokens import tokenize
 
 # ---------------------------------------------------------------------------------------------------------- chunks
 
@@ -180,6 +55,10 @@ def test_tokens_are_shown_as_text(components: Components) -> None:
 # -------------------------------------------------------------------------------------------------------- encoding
 
 
+def negative_count(found: Conditioning) -> int:
+    return found.negative_prompt.count if found.negative_prompt is not None else 0
+
+
 def encode(components: Components, prompt: str, negative: str = "", steps: int = 10, scale: float = 5) -> Conditioning:
     return encode_prompts(components, prompt, negative, num_steps=steps, guidance_scale=scale)
 
@@ -206,7 +85,7 @@ def test_a_plain_prompt_is_encoded_as_diffusers_encodes_it(components: Component
 def test_without_guidance_there_is_one_branch(components: Components) -> None:
     found = encode(components, "a red fox", "never read", scale=1.0)
     assert torch.equal(found.at(0)[0], encoded_plainly(components, "a red fox"))
-    assert (found.prompt_tokens, found.negative_prompt_tokens) == (3, 0)
+    assert (found.prompt.count, negative_count(found)) == (3, 0)
 
 
 def test_the_shorter_prompt_is_filled_up_with_empty_chunks(components: Components) -> None:
@@ -214,7 +93,7 @@ def test_the_shorter_prompt_is_filled_up_with_empty_chunks(components: Component
     embeds, _ = found.at(0)
     assert embeds.shape[:2] == (2, 154)
     assert torch.equal(embeds[:1, 77:], encoded_plainly(components, ""))
-    assert (found.prompt_tokens, found.negative_prompt_tokens, found.chunks) == (100, 1, 2)
+    assert (found.prompt.count, negative_count(found), found.chunks) == (100, 1, 2)
 
 
 def test_long_prompts_are_chunks_side_by_side(components: Components) -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from studio.diffusion.components import TextEncoder
-from studio.diffusion.prompt import _with_ends, chunks_of
+from studio.asked.prompt import parse_prompt
+from studio.diffusion.chunks import ChunkedPrompt, ChunkedText, chunks_of, with_ends
+from studio.diffusion.components import Components, TextEncoder
 from studio.diffusion.tokens import text_encoders, token_table
 from tests.tiny import tiny_components, tiny_text_encoder, tiny_tokenizer
+
+
+def table(components: Components, text: str, num_steps: int = 4) -> list[dict[str, Any]]:
+    chunks = tuple(chunks_of(components.text_encoders[0].tokenizer, text, components.words))
+    return token_table(components, ChunkedPrompt(parse_prompt(text), (ChunkedText(4, text, chunks),)), num_steps)
 
 
 def test_both_encoders_of_sdxl_are_told_with_what_each_is_given() -> None:
@@ -16,14 +23,14 @@ def test_both_encoders_of_sdxl_are_told_with_what_each_is_given() -> None:
     second.pad_token = "a</w>"  # as SDXL's second pads with "!" where the first pads with its end
     added = TextEncoder("text_encoder_2", second, tiny_text_encoder(second))
     both = replace(components, text_encoders=(*components.text_encoders, added))
-    [entry] = token_table(both, "a (red:1.3) fox", 4)
+    [entry] = table(both, "a (red:1.3) fox")
     [chunk] = entry["chunks"]
     [other] = chunk["others"]
     [parsed] = chunks_of(components.text_encoders[0].tokenizer, "a (red:1.3) fox")
-    assert chunk["ids"] == _with_ends(parsed.tokens, components.text_encoders[0].tokenizer), (
+    assert chunk["ids"] == with_ends(parsed.tokens, components.text_encoders[0].tokenizer), (
         "as the encoder is given them"
     )
-    assert other["ids"] == _with_ends(parsed.tokens, second)
+    assert other["ids"] == with_ends(parsed.tokens, second)
     assert chunk["ids"][:5] == other["ids"][:5]
     assert {*other["pieces"][5:]} == {"a</w>"}
     assert chunk["pieces"][:5] == other["pieces"][:5]
@@ -35,6 +42,12 @@ def test_both_encoders_of_sdxl_are_told_with_what_each_is_given() -> None:
 
 def test_one_encoder_has_no_others() -> None:
     components = tiny_components()
-    [entry] = token_table(components, "fox", 4)
+    [entry] = table(components, "fox")
     assert entry["chunks"][0]["others"] == []
     assert len(text_encoders(components)) == 1
+
+
+def test_chunks_that_another_run_has_made_hold_to_the_end_of_this_one() -> None:
+    components = tiny_components()
+    assert table(components, "fox", 4)[0]["until"] == 4
+    assert table(components, "fox", 25)[0]["until"] == 25

@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
-from studio.answered.events import Failed, Finished, Step
+from studio.answered.events import Failed, Finished, Started, Step
 from studio.asked.compare import Axis, Surface
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
@@ -59,6 +59,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file({"emb_params": torch.randn(3, 8, generator=generator) * 5}, models / "embeddings" / "mytoy.safetensors")
     save_file({"emb_params": torch.randn(2, 8, generator=generator) * 5}, models / "embeddings" / "Straße.safetensors")
     save_file({"emb_params": torch.randn(1, 8, generator=generator) * 5}, models / "embeddings" / "i.safetensors")
+    larger = {"clip_l": torch.zeros(2, 768), "clip_g": torch.zeros(2, 1280)}
+    save_file(larger, models / "embeddings" / "xltoy.safetensors")
     save_file(style, models / "loras" / f"{DECOMPOSED}.safetensors", metadata={"ss_base_model_version": "sd_v1"})
     return models
 
@@ -124,6 +126,14 @@ def test_an_embeddings_name_stands_for_its_vectors(engine: DiffusionEngine) -> N
     assert np.array_equal(picture(engine, "a MyToy fox"), named)
     assert np.array_equal(picture(engine, "a embedding:mytoy fox"), named)
     assert not np.array_equal(picture(engine, "a (mytoy:0.5) fox"), named)
+
+
+def test_an_embedding_of_another_family_is_words_and_that_is_said(engine: DiffusionEngine) -> None:
+    [started] = [e for e in run(engine, ask(prompt="a XLToy fox, mytoy, embedding:myto")) if isinstance(e, Started)]
+    assert started.notes == (
+        '"embedding:myto" is read as words: there is no embedding of this name here.',
+        '"XLToy" is read as words: the embedding of this name is for SDXL.',
+    )
 
 
 def test_names_are_found_in_any_spelling(engine: DiffusionEngine) -> None:

@@ -45,6 +45,7 @@ from studio.answered.events import (
 from studio.answered.models import Checkpoint
 from studio.asked.branch import Branch, BranchNode
 from studio.asked.compare import Surface
+from studio.asked.prompt import parse_prompt
 from studio.asked.questions import DecodedStart, NoisedStart, Question
 from studio.asked.requests import (
     ImageToImage,
@@ -281,7 +282,8 @@ class FakeEngine:
 
     async def ask(self, question: Tokens) -> TokensAnswer:
         pieces = tuple(question.text.split())
-        return TokensAnswer(count=len(pieces), chunks=max(1, -(-len(pieces) // 75)), pieces=pieces)
+        notices = parse_prompt(question.text, negative=question.negative).notices
+        return TokensAnswer(count=len(pieces), chunks=max(1, -(-len(pieces) // 75)), pieces=pieces, notices=notices)
 
     def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
         parent = self._job(job_id, owner)
@@ -387,6 +389,7 @@ class FakeEngine:
             prompt_tokens=words,
             negative_prompt_tokens=0,
             chunks=max(1, -(-words // 75)),
+            notes=parse_prompt(request.prompt).notices,
         )
         began = time.monotonic()
         strips: list[list[bytes]] = [[] for _ in range(images)]

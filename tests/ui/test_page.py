@@ -177,6 +177,13 @@ def test_a_call_streams_steps_and_ends_with_files_and_everything_needed_to_make_
     assert Image.open(second[0]).tobytes() == Image.open(files[1]).tobytes()
 
 
+def test_a_calls_result_says_what_of_the_prompt_was_not_understood(client: Client) -> None:
+    _, info = client.predict("a fox AND a cat", num_inference_steps=2, api_name="/text_to_image")
+    assert info["state"] == "finished"
+    assert [note[:5] for note in info["notes"]] == ['"AND"']
+    assert client.predict("a fox", num_inference_steps=2, api_name="/text_to_image")[1]["notes"] == []
+
+
 def test_a_picture_can_be_the_start(client: Client, tmp_path: Path) -> None:
     start = tmp_path / "start.png"
     Image.new("RGB", (64, 64), "teal").save(start)

@@ -310,8 +310,9 @@ def psnr(picture: Array, other: Array) -> float | None:
 def _embeddings(question: Embeddings, components: Components, tokenizer_lock: AbstractContextManager[Any]) -> Slices:
     """Begin, content tokens and end of each chunk, as the U-Net is given them; padding is left out."""
     with tokenizer_lock:
-        table = token_table(components, question.prompt, 1)[0]["chunks"]
-        embeds = _conditioning(question.prompt, components).at(0)[0][0].float()
+        conditioning = _conditioning(question.prompt, components)
+        table = token_table(components, conditioning.prompt, 1)[0]["chunks"]
+        embeds = conditioning.at(0)[0][0].float()
     yield
     places = [(c, position) for c, chunk in enumerate(table) for position in range(chunk["kinds"].count("content") + 2)]
     vectors = on_cpu(embeds)[[components.positions * c + position for c, position in places[:MOST_TOKENS]]].astype(

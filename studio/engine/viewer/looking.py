@@ -136,12 +136,11 @@ def _heads(
     known = [name for name, _ in attentions(components.unet) if name.endswith(CROSS)]
     if question.layer not in known:
         raise InvalidRequest(Problem("layer", shown(question.layer), f"one of {', '.join(known)}"))
-    resolved = fork.recipe.resolved
     lane = lane_of(fork)
     call = lane.call()
     yield
     with tokenizer_lock:
-        table = token_table(components, resolved.request.prompt, resolved.steps)
+        table = token_table(components, lane.conditioning.prompt, fork.recipe.resolved.steps)
     text, rows = rows_at(table, call.prompt_embeds.shape[1] // 77, fork.left.step)
     row, size = _again(call)
     with observed_heads(components.unet, question.layer, row, size) as seen:

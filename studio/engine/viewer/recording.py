@@ -144,9 +144,10 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
     """What the header of a recording says of the whole run, JSON-able. The caller holds the tokenizer."""
     resolved = run.resolved
     request, steps = resolved.request, resolved.steps
-    tokens = {"prompt": token_table(components, request.prompt, steps)}
-    if components.branches(resolved.guidance_scale) == 2:
-        tokens["negative_prompt"] = token_table(components, request.negative_prompt, steps)
+    conditioning = run.conditioning
+    tokens = {"prompt": token_table(components, conditioning.prompt, steps)}
+    if conditioning.negative_prompt is not None:
+        tokens["negative_prompt"] = token_table(components, conditioning.negative_prompt, steps)
     return {
         "format": 2,
         "total": run.total,

@@ -112,6 +112,7 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, upl
     async def call(*values: Any) -> AsyncIterator[Answer]:
         given, owner = dict(zip(names, values)), session.owner_of(values[-1])
         job_id, ended = None, False
+        notes: tuple[str, ...] = ()
         this_call = secrets.token_hex(8)
         with telling(kind.kind):
             try:
@@ -122,7 +123,9 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, upl
                 job_id = engine.submit(kind.parse(given), owner=owner)
                 async for event in engine.watch(job_id, owner=owner):
                     ended = isinstance(event, TERMINAL)
-                    yield await asyncio.to_thread(_answer, gallery, demo, owner, event)
+                    notes = event.notes if isinstance(event, Started) else notes
+                    files, info = await asyncio.to_thread(_answer, gallery, demo, owner, event)
+                    yield files, info | {"notes": list(notes)} if ended else info
             finally:
                 uploads.leave(this_call, after=SECONDS_AFTER_CALL)
                 # A caller that keeps no cookie can never come back to its job, so a call that was given up ends it.

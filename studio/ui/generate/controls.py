@@ -12,11 +12,12 @@ from typing import Any
 
 import gradio as gr
 
-from studio.answered.engine import Engine, Refused, Tokens
+from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
 from studio.asked.requests import CHOICES, KINDS, NOISE_SCHEDULES, PREVIEWS, RANGES, SCHEDULERS, InvalidRequest
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.generate import control, prompt_helper
+from studio.ui.generate.token_line import token_line
 from studio.ui.render import strength_sentence
 from studio.ui.text import say, words
 
@@ -350,8 +351,8 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
             return gr.skip(), gr.skip()
         return size_for(aspect, found.native_width, found.native_height)
 
-    async def prompt_typed(prompt: str, checkpoint: str) -> str:
-        return await token_line(engine, checkpoint, prompt)
+    async def prompt_typed(checkpoint: str, prompt: str, negative_prompt: str) -> str:
+        return await token_line(engine, checkpoint, prompt, negative_prompt)
 
     f["scheduler"].input(
         scheduler_chosen,
@@ -370,8 +371,13 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
     for name in ("width", "height"):
         f[name].input(lambda: None, None, [controls.aspect], **QUIET)
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
-    f["prompt"].change(
-        prompt_typed, [f["prompt"], f["checkpoint"]], [controls.tokens], trigger_mode="always_last", **QUIET
+    gr.on(
+        [f["prompt"].change, f["negative_prompt"].change],
+        prompt_typed,
+        [f["checkpoint"], f["prompt"], f["negative_prompt"]],
+        [controls.tokens],
+        trigger_mode="always_last",
+        **QUIET,
     )
     controls.seed_random.click(lambda: "", None, [f["seed"]], **QUIET)
     if controls.strength_note is not None:
@@ -384,18 +390,6 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
             **QUIET,
         )
     gr.on([f[name].change for name in kept_names(controls)], **keeper(controls))
-
-
-async def token_line(engine: Engine, checkpoint: str, prompt: str) -> str:
-    """How many tokens the prompt has, in words; empty while nobody can say (the model is loading)."""
-    if not isinstance(prompt, str) or not prompt.strip():
-        return ""
-    try:
-        answer = await engine.ask(Tokens(checkpoint=checkpoint, text=prompt))
-    except (InvalidRequest, Refused):
-        return ""
-    key = "prompts.tokens.one" if answer.count == 1 else "prompts.tokens" if answer.chunks == 1 else "prompts.chunks"
-    return say(key, count=answer.count, chunks=answer.chunks)
 
 
 # ---------------------------------------------------------------------------------------- keeping and giving back

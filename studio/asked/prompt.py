@@ -1,0 +1,172 @@
+"""A prompt, parsed once: its words, its LoRA tags, its schedule, and what looks like an instruction and is none.
+
+Plain data: knows no tokenizer, no file and no model. The grammar is A1111's, the one prompts are pasted in everywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from studio.asked.names import name_key
+from studio.asked.prompt_notices import notices_of
+from studio.asked.prompt_schedule import PromptSchedule, parse_schedule
+from studio.asked.requests import Problem, shown
+
+MAX_LORA_WEIGHT = 100.0  # either way; far beyond any use, and far from an infinity
+PARSED_PROMPTS = 256  # kept parsed
+
+
+@dataclass(frozen=True)
+class LoraTag:
+    """<lora:name:text:unet> of a prompt: a LoRA and how much of it in the text encoders and in the U-Net."""
+
+    name: str
+    text_scale: float = 1.0
+    unet_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt, parsed. Two of the same text are equal.
+
+    `text` is what was typed, `words` what is left for the text encoder without tags, `loras` the LoRA tags in order.
+    `notices` are sentences about what is left out, or read in another way than it may be meant. `problems` are what a
+    run is refused for.
+    """
+
+    text: str
+    words: str = field(compare=False)
+    loras: tuple[LoraTag, ...] = field(compare=False)
+    schedule: PromptSchedule = field(compare=False, repr=False)
+    notices: tuple[str, ...] = field(compare=False, repr=False)
+    problems: tuple[Problem, ...] = field(compare=False, repr=False)
+
+    def texts(self, num_steps: int, steps_before: int | None = None) -> list[tuple[int, str]]:
+        """The texts of a pass of `num_steps` steps: see `PromptSchedule.texts`."""
+        return self.schedule.texts(num_steps, steps_before)
+
+
+@functools.lru_cache(maxsize=PARSED_PROMPTS)
+def parse_prompt(text: str, *, negative: bool = False) -> Prompt:
+    """Parse a prompt, or a negative prompt, in which A1111 reads neither LoRA tags nor AND. Nothing that is typed is an
+    error here; see `Prompt.problems`."""
+    loras: list[LoraTag] = []
+    notices: list[str] = []
+    problems: list[Problem] = []
+    words: list[str] = []
+    end = 0
+    for tag in _TAG.finditer(text):
+        words.append(text[end : tag.start()])
+        end = tag.end()
+        kind, body = (tag["known"] or tag["other"]).lower(), tag["body"] or ""
+        if kind not in _LORA_KINDS:
+            notices.append(_left_out(tag.group(), kind))
+        elif negative:
+            notices.append(f"{_short(tag.group())} does nothing in the negative prompt and is left out.")
+        else:
+            _read_lora(tag.group(), body, loras, notices, problems)
+    words.append(text[end:])
+    joined = "".join(words)
+    schedule = parse_schedule(joined)
+    notices += notices_of(joined, schedule, negative=negative)
+    return Prompt(text, joined, tuple(loras), schedule, tuple(dict.fromkeys(notices)), tuple(problems))
+
+
+def with_lora_names(prompt: str, names: Mapping[str, str]) -> str:
+    """The prompt with other names in its LoRA tags, by the `name_key` of those that stand there; all else stays."""
+
+    def renamed(tag: re.Match[str]) -> str:
+        if (tag["known"] or "").lower() not in _LORA_KINDS:
+            return tag.group()
+        name, arguments = _parts(tag["body"])
+        other = names.get(name_key(name))
+        return tag.group() if other is None else f"<lora:{':'.join((other, *arguments))}>"
+
+    return _TAG.sub(renamed, prompt)
+
+
+def with_lora_weight(prompt: str, weight: float) -> str:
+    """The prompt with its first LoRA tag at this weight, in the text encoders and in the U-Net."""
+    for tag in _TAG.finditer(prompt):
+        loras: list[LoraTag] = []
+        if (tag["known"] or "").lower() in _LORA_KINDS:
+            _read_lora(tag.group(), tag["body"] or "", loras, [], [])
+        if loras:
+            return f"{prompt[: tag.start()]}<lora:{loras[0].name}:{weight:g}>{prompt[tag.end() :]}"
+    return prompt
+
+
+# ----------------------------------------------------------------------------------------------------------- tags
+
+_LORA_KINDS = ("lora", "lyco", "lycoris")  # A1111 reads all of them as one
+# <kind:...>. A tag whose kind is known may have "<" in its name, but no other tag.
+_TAG = re.compile(
+    r"<(?:(?P<known>lora|lyco|lycoris|hypernet):(?P<body>(?:(?!<(?:lora|lyco|lycoris|hypernet):)[^>])*)"
+    r"|(?P<other>\w+(?:\[[^\[\]<>]*\])?):[^<>]*)>",
+    re.IGNORECASE,
+)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:58]}…>"
+
+
+def _left_out(tag: str, kind: str) -> str:
+    what = "hypernetworks are not run here" if kind == "hypernet" else f'there is no tag "{kind}" here'
+    return f"{_short(tag)} is left out: {what}."
+
+
+def _read_lora(tag: str, body: str, loras: list[LoraTag], notices: list[str], problems: list[Problem]) -> None:
+    """<lora:name>, <lora:name:0.8>, <lora:name:te:unet> or named, <lora:name:te=0.5:unet=1>, as A1111 reads it.
+
+    The U-Net's weight is the text encoders' where it is not given. A name may hold ":"; what follows its last part that
+    is no argument are arguments.
+    """
+    name, arguments = _parts(body)
+    if not name:
+        notices.append(f"{_short(tag)} names no LoRA and is left out.")
+        return
+    weights: dict[str, float] = {}
+    for position, argument in enumerate(arguments):
+        key, named, number = (part.strip() for part in argument.partition("="))
+        if not named:
+            key, number = _POSITIONS[position] if position < len(_POSITIONS) else "", key
+        if key not in ("te", "unet"):
+            notices.append(f'{_short(tag)}: "{argument.strip()}" is not obeyed; the weights before it are.')
+            continue
+        value = float(number) if number and _is_number(number) else math.nan
+        if not -MAX_LORA_WEIGHT <= value <= MAX_LORA_WEIGHT:
+            value_shown = f"the weight {shown(number)} of the LoRA {shown(name)}"
+            problems.append(
+                Problem("prompt", value_shown, f"a number from -{MAX_LORA_WEIGHT:g} to {MAX_LORA_WEIGHT:g}")
+            )
+            return
+        weights[key] = value
+    text_scale = weights.get("te", 1.0)
+    loras.append(LoraTag(name, text_scale, weights.get("unet", text_scale)))
+
+
+_POSITIONS = ("te", "unet", "dyn")
+_NAMED = re.compile(r"\s*\w+\s*=")
+
+
+def _parts(body: str) -> tuple[str, list[str]]:
+    """The name of a LoRA tag, and its arguments."""
+    parts = body.split(":")
+    arguments: list[str] = []
+    while len(parts) > 1 and (_NAMED.match(parts[-1]) or _is_number(parts[-1])):
+        arguments.insert(0, parts.pop())
+    return ":".join(parts).strip(), arguments
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is one as Python reads it, infinities included, or nothing, which is a number that is missing."""
+    try:
+        float(text)
+    except ValueError:
+        return not text.strip()
+    return True

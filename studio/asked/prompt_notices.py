@@ -1,0 +1,120 @@
+"""What looks like an instruction in a prompt and is none here, as sentences: syntax of other programs, and brackets
+that do not do what they seem to.
+
+Each form is one row of a table. The words stay in the prompt as they are; what is left out is said by the parser.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from studio.asked.emphasis import MAX_WEIGHT, excerpt, read_weights
+from studio.asked.prompt_schedule import PromptSchedule
+
+MAX_NOTICES = 12  # of one prompt; more help nobody
+
+
+@dataclass(frozen=True)
+class Form:
+    """Syntax that is read as words. `sentence` follows what stands in the prompt."""
+
+    pattern: re.Pattern[str]
+    sentence: str
+    in_negative: bool = True
+
+
+def _form(pattern: str, sentence: str, *, in_negative: bool = True, flags: int = 0) -> Form:
+    return Form(re.compile(pattern, flags), sentence, in_negative)
+
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+
+FORMS: tuple[Form, ...] = (
+    _form(
+        r"<(?:lora|lyco|lycoris|hypernet):[^<>]*",
+        'has no ">" at its end, so it is read as words.',
+        flags=re.IGNORECASE,
+    ),
+    _form(
+        r"\bAND\b",
+        "is read as the word: prompts are not composed here, and a weight behind a colon is words too.",
+        in_negative=False,
+    ),
+    _form(r"BREAK[a-z0-9]\w*|(?<=[a-z0-9])BREAK\w*", "is read as a word: BREAK stands between spaces or commas."),
+    _form(
+        r"(?<=[,\n])[ \t]*[Bb]reak[ \t]*(?=[,\n])",
+        "is read as a word: only BREAK in capitals begins a new chunk.",
+    ),
+    _form(r"\bADD(?:BASE|COMM|COL|ROW)\b", "is read as a word: regions of the Regional Prompter are not known here."),
+    _form(r"\[\[[^\[\]:|,]*,[^\[\]:|]*\]\]", "only lowers the weight twice: it is no list of variants, as in Fooocus."),
+    _form(r"__[\w/*-]+?__", "is read as words: wildcard files are not read here."),
+    _form(r"(?:\$|\bwildcard:)\{[^{}]*\}", "is read as words: variables of dynamic prompts are not known here."),
+    _form(r"(?<!\$)\{[^{}|]*\|[^{}]*\}", "is read as words: nothing is chosen from it, as dynamic prompts would."),
+    _form(r"(?<!\$)\{[^{}|]+\}", "is read as words: curly brackets have no meaning here and change no weight."),
+    _form(
+        rf"(?<![\w.:]){_NUMBER}::[^:]+?::",
+        "is read as words: weights of NovelAI are not known here, write (words:1.3).",
+    ),
+    _form(
+        rf"\w::{_NUMBER}(?![\d.]*\s*\])",
+        "is read as words: weights of Midjourney are not known here, write (words:1.3).",
+    ),
+    _form(
+        r"(?<![\w-])--(?:ar|v|niji|no|stylize|s|chaos|c|q|quality|seed|style|iw|sref|cref|tile|raw|weird|w)\b[^,\n-]*",
+        "is read as words: options of Midjourney have fields of their own here.",
+    ),
+    _form(
+        rf"\)(?:{_NUMBER}|\++|--+)(?=[\s,.)]|$)", "is read as words: weights of InvokeAI are written (words:1.3) here."
+    ),
+    _form(r"\b\w{2,}(?:\+\++|--+)(?=[\s,)]|$)", "is read as words: weights of InvokeAI are written (words:1.3) here."),
+    _form(r"\.(?:blend|and|swap)\([^()]*\)", "is read as words: blends and swaps of InvokeAI are not known here."),
+    _form(r"^[ \t]*#[^\n]*", "is read as words: there are no comments in prompts.", flags=re.MULTILINE),
+    _form(
+        r"^[ \t]*(?:Negative prompt:|Steps: \d+, (?:Sampler|CFG scale|Size|Seed):?)[^\n]*",
+        "is read as words: settings are taken from a picture or a link, not from the prompt.",
+        flags=re.MULTILINE,
+    ),
+    _form(r"\[(?:SEP|SKIP|PROMPT)\]", "is read as a word: it is a mark of ADetailer."),
+)
+
+
+def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) -> list[str]:
+    """The sentences about a prompt's words, tags left out; at most MAX_NOTICES and a count of the others."""
+    notices = []
+    for form in FORMS:
+        places = [match for match in form.pattern.finditer(words) if not _escaped(words, match.start())]
+        if places and (form.in_negative or not negative):
+            notices.append(_sentence([match.group().strip() for match in places], form.sentence))
+    if schedule.unread:
+        notices.append(
+            _sentence(
+                schedule.unread,
+                "is no prompt scheduling, which is [before:after:when] or [a|b]; the brackets only lower the weight.",
+            )
+        )
+    weighted = read_weights(words)
+    if weighted.bad_weights:
+        notices.append(_sentence(weighted.bad_weights, "has no weight of its own: a weight is a number such as 1.3."))
+    if weighted.unclosed:
+        notices.append(_sentence(weighted.unclosed, "has no closing bracket, so its weight holds to the end."))
+    if weighted.stray:
+        notices.append(_sentence(weighted.stray, "closes no bracket and is read as text."))
+    if weighted.limited:
+        notices.append(f"A weight is beyond {MAX_WEIGHT:g} and is taken as {MAX_WEIGHT:g}.")
+    more = len(notices) - MAX_NOTICES
+    return notices if more <= 0 else [*notices[:MAX_NOTICES], f"And {more} more remarks of this kind."]
+
+
+def _escaped(text: str, place: int) -> bool:
+    """Whether a backslash takes the meaning from what stands here."""
+    before = place
+    while before > 0 and text[before - 1] == "\\":
+        before -= 1
+    return (place - before) % 2 == 1
+
+
+def _sentence(texts: list[str] | tuple[str, ...], sentence: str) -> str:
+    first = excerpt(texts[0], 0)
+    more = len(set(texts)) - 1
+    return f'"{first}" {sentence}' if not more else f'"{first}" (and {more} more) {sentence}'

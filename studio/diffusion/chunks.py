@@ -1,0 +1,119 @@
+"""The words of a prompt => weighted chunks of tokens. A prompt is never cut off: it has as many chunks as it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from studio.asked.emphasis import weighted_spans
+from studio.asked.prompt import Prompt
+from studio.diffusion.embeddings import Embedding, Placed, Words, split_by_words
+
+PLACEHOLDER = 0  # the token whose embedding a learned vector replaces; which one it is does not matter
+CHUNK_TOKENS = 75  # content tokens of a chunk; begin and end make 77
+COMMA_BACKTRACK = 20  # a chunk that overflows ends at a comma this near its end, so that no phrase is torn
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Up to 75 content tokens and their weights. `placed`: where a learned vector stands instead of the token."""
+
+    tokens: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+    placed: tuple[Placed, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChunkedText:
+    """One text of a prompt's schedule, which holds up to and with step `until`, counted from 1."""
+
+    until: int
+    text: str
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def count(self) -> int:
+        """Its content tokens."""
+        return sum(len(chunk.tokens) for chunk in self.chunks)
+
+
+@dataclass(frozen=True)
+class ChunkedPrompt:
+    """A parsed prompt with the chunks of each of its texts, for one pass. `notices`: the prompt's own, and those about
+    embeddings that it names and that are not here."""
+
+    prompt: Prompt
+    texts: tuple[ChunkedText, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Content tokens of its longest text."""
+        return max((text.count for text in self.texts), default=0)
+
+    @property
+    def embeddings(self) -> tuple[Embedding, ...]:
+        """The embeddings that stand in it, each once."""
+        placed = (one.embedding for text in self.texts for chunk in text.chunks for one in chunk.placed)
+        return tuple(dict.fromkeys(placed))
+
+
+def chunks_of(tokenizer: Any, text: str, words: Words | None = None) -> list[Chunk]:
+    """Weighted chunks of one text; at least one, which is empty for an empty text. `words` stand for learned vectors,
+    which are never torn apart."""
+    comma = _ids(tokenizer, ",")
+    chunks: list[Chunk] = []
+    tokens: list[int] = []
+    weights: list[float] = []
+    placed: list[Placed] = []
+    after_comma = 0  # tokens up to and with the chunk's last comma, 0 without one
+
+    def close(end: int) -> None:
+        nonlocal after_comma
+        here = tuple(p for p in placed if p.position < end)
+        chunks.append(Chunk(tuple(tokens[:end]), tuple(weights[:end]), here))
+        placed[:] = [Placed(p.position - end, p.embedding, p.index) for p in placed if p.position >= end]
+        del tokens[:end], weights[:end]
+        after_comma = 0
+
+    for span in weighted_spans(text):
+        if span.is_break:
+            close(len(tokens))
+            continue
+        for token in _tokens(tokenizer, split_by_words(span.text, words)):
+            if isinstance(token, Embedding):
+                if len(tokens) + token.count > CHUNK_TOKENS:
+                    close(len(tokens))
+                placed += [Placed(len(tokens) + k, token, k) for k in range(token.count)]
+                tokens += [PLACEHOLDER] * token.count
+                weights += [span.weight] * token.count
+                continue
+            if len(tokens) == CHUNK_TOKENS:
+                near = after_comma and CHUNK_TOKENS - after_comma < COMMA_BACKTRACK and [token] != comma
+                close(after_comma if near else CHUNK_TOKENS)
+            tokens.append(token)
+            weights.append(span.weight)
+            if [token] == comma:
+                after_comma = len(tokens)
+    if tokens or not chunks:
+        close(len(tokens))
+    return chunks
+
+
+def with_ends(tokens: Sequence[int], tokenizer: Any) -> list[int]:
+    """The 77 ids that a text encoder is given for a chunk: begin, content, end, padding."""
+    padding = CHUNK_TOKENS - len(tokens)
+    return [tokenizer.bos_token_id, *tokens, tokenizer.eos_token_id, *[tokenizer.pad_token_id] * padding]
+
+
+def _tokens(tokenizer: Any, pieces: Sequence[str | Embedding]) -> Iterator[int | Embedding]:
+    for piece in pieces:
+        if isinstance(piece, Embedding):
+            yield piece
+        else:
+            yield from _ids(tokenizer, piece)
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids)

@@ -1,0 +1,36 @@
+"""The line under the prompts: how many tokens they have, and what in them is read otherwise than it may be meant."""
+
+from __future__ import annotations
+
+from studio.answered.engine import Engine, Refused, Tokens, TokensAnswer
+from studio.asked.prompt import parse_prompt
+from studio.asked.requests import InvalidRequest
+from studio.ui.text import say
+
+
+async def token_line(engine: Engine, checkpoint: str, prompt: str, negative_prompt: str = "") -> str:
+    """The count of each prompt that has words, then a line for each remark. While nobody can count, since the model is
+    being loaded, only the remarks."""
+    counts, remarks = [], []
+    for text, negative in ((prompt, False), (negative_prompt, True)):
+        if not isinstance(text, str) or not text.strip():
+            continue
+        try:
+            answer = await engine.ask(Tokens(checkpoint=checkpoint, text=text, negative=negative))
+        except (InvalidRequest, Refused):
+            notices = parse_prompt(text, negative=negative).notices
+        else:
+            count = _count(answer)
+            counts.append(say("prompts.negative", words=count) if negative else count)
+            notices = answer.notices
+        problems = [str(problem) for problem in parse_prompt(text, negative=negative).problems]
+        remarks += [say("prompts.negative", words=words) if negative else words for words in (*notices, *problems)]
+    return "\n".join([" · ".join(counts), *remarks]).strip()
+
+
+def _count(answer: TokensAnswer) -> str:
+    if answer.count == 1:
+        return say("prompts.tokens.one", count=answer.count, chunks=answer.chunks)
+    if answer.chunks == 1:
+        return say("prompts.tokens", count=answer.count, chunks=answer.chunks)
+    return say("prompts.chunks", count=answer.count, chunks=answer.chunks)

@@ -1,0 +1,60 @@
+"""The line under the prompts: counts of both, and what is not understood, also while nobody can count."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from studio.answered.engine import Refused, Tokens, TokensAnswer
+from studio.asked.prompt import parse_prompt
+from studio.ui.generate.token_line import token_line
+
+
+class Counting:
+    """An engine that counts words, or is still loading."""
+
+    def __init__(self, *, loading: bool = False) -> None:
+        self.loading = loading
+
+    async def ask(self, question: Tokens) -> TokensAnswer:
+        if self.loading:
+            raise Refused("Tokens are counted once the checkpoint is loaded.")
+        pieces = tuple(question.text.split())
+        notices = parse_prompt(question.text, negative=question.negative).notices
+        return TokensAnswer(count=len(pieces), chunks=1 + len(pieces) // 75, pieces=pieces, notices=notices)
+
+
+def line(prompt: str, negative_prompt: str = "", *, loading: bool = False) -> list[str]:
+    engine = Counting(loading=loading)
+    return asyncio.run(token_line(engine, "tiny", prompt, negative_prompt)).split("\n")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "negative_prompt", "said"),
+    [
+        ("", " ", ""),
+        ("fox", "", "1 token, 1 chunk"),
+        ("a red fox", "bad, ugly", "3 tokens, 1 chunk · negative prompt: 2 tokens, 1 chunk"),
+        ("", "bad", "negative prompt: 1 token, 1 chunk"),
+        ("fox " * 80, "", "80 tokens, 2 chunks"),
+    ],
+)
+def test_both_prompts_are_counted(prompt: str, negative_prompt: str, said: str) -> None:
+    assert line(prompt, negative_prompt) == [said]
+
+
+def test_what_is_not_understood_has_a_line_each() -> None:
+    said = line("a fox AND a __beast__", "{ugly|bad} <lora:x:1>")
+    assert said[0] == "5 tokens, 1 chunk · negative prompt: 2 tokens, 1 chunk"
+    assert [words[:40] for words in said[1:]] == [
+        '"AND" is read as the word: prompts are n',
+        '"__beast__" is read as words: wildcard f',
+        "negative prompt: <lora:x:1> does nothing",
+        'negative prompt: "{ugly|bad}" is read as',
+    ]
+    assert line("a fox AND a __beast__", "{ugly|bad} <lora:x:1>", loading=True) == said[1:]
+
+
+def test_what_would_be_refused_is_said_while_it_is_typed() -> None:
+    assert "prompt: the weight '1000' of the LoRA 'x' is not allowed" in line("<lora:x:1000>")[1]
