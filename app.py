@@ -11,8 +11,6 @@ import argparse
 import logging
 import os
 import re
-import shutil
-import signal
 import socket
 import sys
 import tempfile
@@ -20,11 +18,16 @@ import threading
 import time
 import urllib.parse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the checks and --help need nothing but Python itself
+    from studio.web.process import Ending, TemporaryFolder
 
 ROOT = Path(__file__).resolve().parent
 BUILT_IN = "small-world-128"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-DAY = 24 * 3600.0
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+CLOSE_SECONDS = 2.3  # of the three that ending may take
 
 
 def parser() -> argparse.ArgumentParser:
@@ -188,17 +191,9 @@ def stop(line: str) -> None:
     sys.exit(f"latent-studio: {line}")
 
 
-def own_temporary_folder() -> Path:
-    """A temporary folder for Gradio's uploads, ours alone; what a killed studio left more than a day ago is swept."""
-    base = Path(tempfile.gettempdir())
-    for old in base.glob("latent-studio-*"):
-        if old.is_dir() and time.time() - old.stat().st_mtime > DAY:
-            shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix="latent-studio-"))
-
-
 def quiet_environment(temporary: Path) -> None:
-    """No telemetry, no code from a hub, uploads in our own folder. Runs before gradio or diffusers is imported."""
+    """No telemetry, no code from a hub, no proxy between this machine and itself, temporary files in our own folder.
+    Runs before gradio or diffusers is imported. Raises SystemExit for proxy settings that nothing could use."""
     os.environ.update(
         GRADIO_ANALYTICS_ENABLED="False",
         GRADIO_TEMP_DIR=str(temporary),
@@ -206,17 +201,32 @@ def quiet_environment(temporary: Path) -> None:
         DIFFUSERS_DISABLE_REMOTE_CODE="1",
         DO_NOT_TRACK="1",
     )
+    # What torch compiles is kept from one start to the next, so it stays outside.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / "latent-studio.torchinductor"))
+    tempfile.tempdir = str(temporary)
+    for name in ("NO_PROXY", "no_proxy"):
+        past = [host.strip() for host in os.environ.get(name, "").split(",")]
+        os.environ[name] = ",".join(dict.fromkeys([*filter(None, past), *sorted(LOOPBACK)]))
+    if any(os.environ.get(name) for name in (*PROXIES, *map(str.lower, PROXIES))):
+        import httpx
+
+        try:
+            httpx.Client().close()
+        except Exception as error:
+            stop(f"The proxy settings cannot be used ({error}): correct or unset {', '.join(PROXIES)} and NO_PROXY.")
 
 
-def serve(flags: argparse.Namespace, temporary: Path) -> None:
-    """Engine and page, until Ctrl+C or a termination signal."""
+def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending) -> None:
+    """Engine and page, until the end is asked for."""
     from studio.checkpoints.options import ModelOptions
     from studio.engine.engine import DiffusionEngine
     from studio.picture.gallery import Gallery
+    from studio.ui import application
     from studio.ui.page import build
     from studio.ui.uploads import Uploads
     from studio.ui.viewer.replay_page import replay_page
     from studio.web import middleware
+    from studio.web.server import Server
 
     gallery = Gallery(flags.outputs_dir)
     engine = DiffusionEngine(
@@ -239,56 +249,75 @@ def serve(flags: argparse.Namespace, temporary: Path) -> None:
     )
     uploads = Uploads()
     page, launch = build(engine, gallery, uploads)
-    auth = tuple(flags.auth.split(":", 1)) if flags.auth else None
-    guest = tuple(flags.guest.split(":", 1)) if flags.guest else None
     hosts = {*LOOPBACK, flags.host}
-    guards = middleware(engine, gallery, hosts=hosts, auth=auth, guest=guest, replay_page=replay_page, uploads=uploads)
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    layers = middleware(
+        engine,
+        gallery,
+        hosts=hosts,
+        auth=tuple(flags.auth.split(":", 1)) if flags.auth else None,
+        guest=tuple(flags.guest.split(":", 1)) if flags.guest else None,
+        replay_page=replay_page,
+        uploads=uploads,
+        functions=application.functions(page),
+    )
+    site = application.application(page, launch, layers)
     try:
+        server = Server(site, host=flags.host, port=flags.port)
+    except OSError:
+        check_port(flags.host, flags.port)  # taken since `check`, by a studio started in the same seconds
+        raise
+
+    def share() -> None:
         try:
-            _, url, shared = page.launch(
-                server_name=flags.host,
-                server_port=flags.port,
-                share=flags.share,
-                prevent_thread_lock=True,
-                quiet=True,
-                app_kwargs={"openapi_url": None, "middleware": guards},
-                **launch,
-            )
-        except OSError:
-            check_port(flags.host, flags.port)  # taken since `check`, by a studio started in the same seconds
-            raise
-        engine.start()  # after the page answers: importing torch holds Python's lock in long bursts
-        print(f"Latent Studio is open at {url}", flush=True)
-        if flags.share:
-            if (
-                shared
-            ):  # the guard learns its new name; our own scripts go on coming from here, not from Gradio's bucket
-                hosts.add(str(urllib.parse.urlsplit(shared).hostname))
-            page.share = False
-            print(f"Public link: {shared}" if shared else "The public link could not be made; the studio runs locally.")
-        print("Stop it with Ctrl+C.", flush=True)
-        while not ended.wait(1):  # waits in slices, so that Ctrl+C is heard on Windows too
-            pass
-    except KeyboardInterrupt:
-        print("\nClosing.", flush=True)
-    finally:
-        engine.close()
-        page.close(verbose=False)
-        shutil.rmtree(temporary, ignore_errors=True)
+            link = application.public_link(page, server.host, server.port)
+        except Exception as error:
+            print(f"The public link could not be made ({error}); the studio runs locally.", flush=True)
+            return
+        hosts.add(str(urllib.parse.urlsplit(link).hostname))  # the guard learns its new name
+        print(f"Public link: {link}", flush=True)
+
+    server.start()
+    engine.start()  # after the page answers: importing torch holds Python's lock in long bursts
+    print(f"Latent Studio is open at {server.url}", flush=True)
+    if flags.share:
+        threading.Thread(target=share, name="public-link", daemon=True).start()
+    print("Stop it with Ctrl+C.", flush=True)
+    ending.wait()
+    print("\nClosing. (Ctrl+C again ends it at once.)", flush=True)
+    deadline = time.monotonic() + CLOSE_SECONDS
+    server.stop()
+    application.close(page, site)
+    closing = threading.Thread(target=engine.close, name="closing", daemon=True)
+    closing.start()
+    server.close(CLOSE_SECONDS)
+    closing.join(max(0.0, deadline - time.monotonic()))
 
 
 def main() -> None:
     """Parse, check, serve."""
     flags = parser().parse_args()
     check(flags)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    from studio.ui.log import BriefFormatter
+    from studio.web.process import Ending, TemporaryFolder, leave
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(BriefFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("httpx", "httpcore", "urllib3", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    temporary = own_temporary_folder()
-    quiet_environment(temporary)
-    serve(flags, temporary)
+    ending = Ending()
+    temporary = TemporaryFolder()
+    try:
+        quiet_environment(temporary.path)
+        serve(flags, temporary, ending)
+    except KeyboardInterrupt:  # before the page was there
+        temporary.remove()
+        leave(130)
+    except BaseException:
+        temporary.remove()
+        raise
+    temporary.remove()
+    leave()
 
 
 if __name__ == "__main__":

@@ -23,8 +23,10 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 from benchmarks.common import loaded_engine, native_settings
 from studio.ui import assets
+from studio.ui.application import application, close
 from studio.ui.page import build
 from studio.web import middleware
+from studio.web.server import Server
 
 BAR_MS = 250
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -76,18 +78,14 @@ def main() -> None:
         engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
         gallery = engine._gallery
         demo, launch = build(engine, gallery)
-        _, url, _ = demo.launch(
-            server_name="127.0.0.1",
-            share=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            app_kwargs={"openapi_url": None, "middleware": middleware(engine, gallery, hosts=set(), auth=None)},
-            **launch,
-        )
-        taken = measured(url, options.steps, options.releases)
+        site = application(demo, launch, middleware(engine, gallery, hosts=set(), auth=None))
+        server = Server(site, host="127.0.0.1", port=0)
+        server.start()
+        taken = measured(server.url, options.steps, options.releases)
         assert engine._components is not None
         result: dict[str, Any] = {"bench": "live", **native_settings(engine._components), "releases": len(taken)}
-        demo.close()
+        close(demo, site)
+        server.close()
         engine.close()
     result |= {"median_ms": round(statistics.median(taken)), "worst_ms": round(max(taken)), "bar_ms": BAR_MS}
     print(f"first preview after {result['median_ms']} ms (median), {result['worst_ms']} ms (worst)")

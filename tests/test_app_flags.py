@@ -67,9 +67,7 @@ def test_a_port_taken_after_the_check_is_one_line(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         flags = ["--no-preload", "--port", str(port), "--outputs-dir", str(tmp_path)]
-        code = (
-            f"import app, pathlib; app.serve(app.parser().parse_args({flags!r}), pathlib.Path({str(tmp_path)!r}, 't'))"
-        )
+        code = f"import sys, app; sys.argv[1:] = {flags!r}; app.check = lambda flags: None; app.main()"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=ROOT)
     assert done.returncode != 0
     assert f"Port {port} is in use" in done.stderr

@@ -103,7 +103,6 @@ def launch_arguments() -> dict[str, Any]:
         "mcp_server": False,
         "max_file_size": "20mb",
         "allowed_paths": [],
-        "state_session_capacity": 500,
     }
 
 

@@ -255,6 +255,8 @@ _ENGLISH: Mapping[str, str] = {
     "problem.needed": "A picture is needed: {allowed}.",
     "failed.unexpected": "Something went wrong inside the studio. Its log has the details under {error_id}.",
     "api.error": "{message} ({error_id})",
+    "api.unreadable": "This call could not be run: a value is not what belongs there. The studio's log has the details"
+    " under {error_id}.",
     # ---------------------------------------------------------------------------------------------- noise viewer
     "viewer.intro": "One run, evaluation by evaluation: what the network was given, what it saw in it, and what it"
     " took for noise.",

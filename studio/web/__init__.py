@@ -8,7 +8,10 @@ from starlette.middleware import Middleware
 
 from studio.answered.engine import Engine
 from studio.picture.gallery import Gallery
+from studio.ui.functions import Functions
 from studio.web.arrivals import Arrivals, Keeper
+from studio.web.calls import Calls
+from studio.web.faults import Faults
 from studio.web.guard import Guard
 from studio.web.login import Login
 from studio.web.owner import Owner
@@ -25,20 +28,25 @@ def middleware(
     replay_page: ReplayPage | None = None,
     guest: tuple[str, str] | None = None,
     uploads: Keeper | None = None,
+    functions: Functions | None = None,
 ) -> list[Middleware]:
-    """The middleware for `launch(app_kwargs={"middleware": ...})`, outermost first.
+    """The middleware around the page's application, outermost first.
 
     `hosts`: names this server answers to besides the loopback ones, without port; kept as it is and looked up at each
     request, so that a tunnel's name can be added once it is known. `auth`: user and password; None opens the studio to
     everybody who can reach it. `guest`: a second login, for making pictures and nothing else. `replay_page` makes the
     exported page of a recording. `uploads` is told whose an uploaded file is, and when they have left.
+    `functions`: what can be called on the page.
     """
     login = [Middleware(Login, user=auth[0], password=auth[1], guest=guest)] if auth else []
     return [
         Middleware(Guard, hosts=hosts),
+        Middleware(Faults),
         *login,
         Middleware(Owner),
         Middleware(Presence, engine=engine, keeper=uploads),
         *([Middleware(Arrivals, keeper=uploads)] if uploads is not None else []),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),
+        *([Middleware(Calls, functions=functions)] if functions is not None else []),
+        Middleware(Faults, foreign=True),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import re
 from collections.abc import Collection
 
@@ -219,7 +220,7 @@ def check_json(body: bytes) -> None:
     anything. Raises Refusal.
     """
     try:
-        waiting = [json.loads(body)]
+        waiting = [json.loads(body, parse_constant=_not_a_number, parse_float=_finite)]
     except (ValueError, RecursionError):
         raise Refusal(400, "The body of this request is not JSON.") from None
     while waiting:
@@ -235,9 +236,23 @@ def check_json(body: bytes) -> None:
             waiting.extend(value)
 
 
+def _not_a_number(word: str) -> float:
+    raise Refusal(400, f"The body of this request is not JSON: it has no {word}.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise Refusal(400, f"The body of this request has a number that is too large: {shown(text)}.")
+    return number
+
+
 def add_headers(message: Message) -> None:
-    """Security headers on every answer; event streams say that nobody between may hold them back."""
+    """Security headers on every answer, and none that lets another page read it; event streams say that nobody between
+    may hold them back."""
     headers = MutableHeaders(scope=message)
+    for name in [name for name in headers if name.startswith("access-control-")]:  # Gradio's
+        del headers[name]
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     if headers.get("content-type", "").startswith("text/event-stream"):

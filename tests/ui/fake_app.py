@@ -5,18 +5,36 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import gradio as gr
+from starlette.applications import Starlette
 
 from studio.picture.gallery import Gallery
+from studio.ui.application import application, close, functions
 from studio.ui.page import build
 from studio.ui.uploads import Uploads
 from studio.web import middleware
+from studio.web.server import Server
 from tests.ui.fake_engine import FakeEngine
+
+
+@dataclass
+class Served:
+    """A page that is being served."""
+
+    page: gr.Blocks
+    app: Starlette
+    server: Server
+
+    def close(self, verbose: bool = False) -> None:
+        close(self.page, self.app)
+        self.server.close()
 
 
 def launch(
@@ -26,22 +44,17 @@ def launch(
     port: int | None = None,
     auth: tuple[str, str] | None = None,
     guest: tuple[str, str] | None = None,
-) -> tuple[gr.Blocks, str]:
+) -> tuple[Served, str]:
     """Serve the page in a thread of its own, behind all that app.py puts before it, and return it with its address."""
     uploads = Uploads()
     demo, kwargs = build(engine, gallery, uploads)
-    layers = middleware(engine, gallery, hosts=set(), auth=auth, guest=guest, uploads=uploads)
-    app_kwargs = {"openapi_url": None, "middleware": layers}
-    _, url, _ = demo.launch(
-        server_name="127.0.0.1",
-        server_port=port,
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        app_kwargs=app_kwargs,
-        **kwargs,
+    layers = middleware(
+        engine, gallery, hosts=set(), auth=auth, guest=guest, uploads=uploads, functions=functions(demo)
     )
-    return demo, url
+    app = application(demo, kwargs, layers)
+    server = Server(app, host="127.0.0.1", port=port or 0)
+    server.start()
+    return Served(demo, app, server), server.url
 
 
 def main() -> None:
@@ -55,7 +68,10 @@ def main() -> None:
     engine = FakeEngine(gallery, seconds_per_step=given.pace, loading_seconds=given.loading)
     demo, url = launch(engine, gallery, port=given.port)
     print(url, flush=True)
-    demo.block_thread()
+    try:
+        time.sleep(1e9)
+    except KeyboardInterrupt:
+        demo.close()
 
 
 if __name__ == "__main__":

@@ -30,9 +30,9 @@ from tests.ui.fake_engine import FakeEngine
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[gr.Blocks, str, FakeEngine]]:
     gallery = Gallery(tmp_path_factory.mktemp("outputs"))
     engine = FakeEngine(gallery, seconds_per_step=0.005)
-    demo, url = launch(engine, gallery)
-    yield demo, url, engine
-    demo.close()
+    site, url = launch(engine, gallery)
+    yield site.page, url, engine
+    site.close()
     engine.close()
 
 

@@ -19,19 +19,21 @@ from PIL import Image
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
-from gradio.routes import App
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AuthenticationError
 
 from studio.asked.requests import TextToImage
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import parameters_text, picture_info
+from studio.ui.application import application, close, functions
 from studio.web import middleware
 from studio.web.login import PUBLIC
 from studio.web.owner import COOKIE, HEADER
+from studio.web.server import Server
 from tests.web.asgi import Records, call
 
 AUTH = ("ann", "correct horse")
+LAUNCH = {"ssr_mode": False, "run_history": False, "enable_monitoring": False, "show_error": False}
 
 
 @dataclass
@@ -78,16 +80,17 @@ def blocks(steps: threading.Semaphore) -> gr.Blocks:
 
 def serve(folder: Path, auth: tuple[str, str] | None) -> Iterator[Served]:
     gallery, records, steps = Gallery(folder / "outputs"), Records(), threading.Semaphore(0)
-    layers = middleware(records, gallery, hosts=set(), auth=auth)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder / "uploads"))
         page = blocks(steps)
-        _, url, _ = page.launch(
-            server_name="127.0.0.1", share=False, quiet=True, prevent_thread_lock=True, ssr_mode=False,
-            run_history=False, enable_monitoring=False, app_kwargs={"openapi_url": None, "middleware": layers},
-        )  # fmt: skip
-        yield Served(url, gallery, records, steps)
-        page.close(verbose=False)
+        called = functions(page)
+        layers = middleware(records, gallery, hosts=set(), auth=auth, functions=called)  # type: ignore[arg-type]
+        site = application(page, LAUNCH, layers)
+        server = Server(site, host="127.0.0.1", port=0)
+        server.start()
+        yield Served(server.url, gallery, records, steps)
+        close(page, site)
+        server.close()
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +213,75 @@ def test_another_page_in_the_same_browser_gets_nothing(served: Served) -> None:
         assert client.get(f"{served.url}config", headers={"host": "rebind.example"}).status_code == 421
 
 
+@pytest.mark.parametrize(
+    ("path", "request_", "status"),
+    [
+        ("gradio_api/call/nothing", {"json": {"data": []}}, 404),
+        ("gradio_api/call/v2/nothing", {"json": {}}, 404),
+        ("gradio_api/call/size", {"json": {"data": []}}, 422),
+        ("gradio_api/call/size", {"json": {"data": [1, 2, 3]}}, 422),
+        ("gradio_api/call/size", {"content": b'{"data":[NaN]}', "headers": {"content-type": "application/json"}}, 400),
+        ("gradio_api/queue/join", {"json": {"data": [], "fn_index": 99, "session_hash": "s"}}, 404),
+        ("gradio_api/run/size", {"json": {"data": []}}, 422),
+        ("gradio_api/upload", {"files": {"files": (None, b"abc")}}, 400),
+        ("gradio_api/component_server", {"files": {"files": (None, b"abc")}}, 400),
+        ("gradio_api/cancel", {"json": {}}, 422),
+    ],
+)  # fmt: skip
+def test_what_gradio_does_not_understand_is_refused_in_a_sentence(
+    served: Served, path: str, request_: dict[str, Any], status: int, capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    with browser(served) as client:
+        caplog.clear()
+        answer = client.post(served.url + path, **request_)
+    assert answer.status_code == status
+    assert len(answer.text) > 20
+    assert "null" not in answer.text.replace("null byte", "")
+    assert sum(record.levelno >= 30 for record in caplog.records) <= 1
+    assert "Traceback" not in caplog.text
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_value_that_a_component_cannot_take_is_a_sentence_too(
+    served: Served, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with browser(served) as client:
+        event = served.post(client, "size", [7]).json()["event_id"]
+        lines = client.get(f"{served.url}gradio_api/call/size/{event}").text
+    assert "event: error" in lines
+    assert "a value is not what belongs there" in lines
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_unknown_call_is_404(served: Served) -> None:
+    with browser(served) as client:
+        for path in ("call/size/nothing", "call/v2/size/nothing"):
+            answer = client.get(f"{served.url}gradio_api/{path}")
+            assert answer.status_code == 404
+            assert "no call of this id" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["", "config", "gradio_api/queue/join", "picture/x", "studio-static/studio.css"])
+@pytest.mark.parametrize("host", ["evil.example", None])
+def test_preflights_meet_the_guard_before_gradio(served: Served, path: str, host: str | None) -> None:
+    headers = {"origin": "http://evil.example", "access-control-request-method": "POST"}
+    headers |= {"access-control-request-headers": "x-y"} | ({"host": host} if host else {})
+    answer = httpx.options(served.url + path, headers=headers)
+    assert answer.status_code == (421 if host else 403)
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize("origin", ["own", None])
+def test_no_answer_lets_other_pages_in(served: Served, origin: str | None) -> None:
+    headers = {"origin": served.url.rstrip("/")} if origin else {}
+    for method, path in (("GET", "config"), ("GET", "nothing"), ("OPTIONS", "config"), ("POST", "gradio_api/cancel")):
+        answer = httpx.request(method, served.url + path, headers=headers | {"access-control-request-method": "GET"})
+        assert "access-control-allow-credentials" not in answer.headers
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 # ------------------------------------------------------------------------------------------------------- with a login
 
 
@@ -238,10 +310,9 @@ def test_a_browser_logs_in_through_the_form(locked: Served) -> None:
 
 def test_no_route_but_the_public_ones_answers_without_a_login(tmp_path: Path) -> None:
     page = blocks(threading.Semaphore())
-    page.config = page.get_config_file()
     layers = middleware(Records(), Gallery(tmp_path), hosts=(), auth=AUTH)  # type: ignore[arg-type]
-    app = App.create_app(page, app_kwargs={"openapi_url": None, "middleware": layers})
-    paths = {re.sub(r"\{[^}]*\}", "x", path) for path in walk(app.routes)}
+    app = application(page, LAUNCH, layers)
+    paths = {re.sub(r"\{[^}]*\}", "x", path) for path in walk(app.routes[-1].app.routes)}
     assert {"/", "/config", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/info", "/login"} <= paths
     assert len(paths) > 40
     paths |= {"/picture/x", "/thumbnail/x", "/record/x", "/studio-static/studio.css"}

@@ -1,0 +1,93 @@
+"""The page as an application that a web server can run, and what can be called on it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import gradio as gr
+from gradio import networking
+from gradio.tunneling import CURRENT_TUNNELS
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from studio.ui.functions import Function, Functions
+from studio.ui.log import in_one_line
+from studio.ui.text import say
+
+logger = logging.getLogger(__name__)
+
+MAX_SESSIONS = 500  # whose state Gradio keeps
+
+
+def functions(page: gr.Blocks) -> Functions:
+    """What can be called on a page, by the number that the page uses; looked up at the first call."""
+
+    @cache
+    def listed() -> Mapping[int, Function]:
+        described = page.get_api_info()["named_endpoints"]
+        everything = {}
+        for number, fn in page.fns.items():
+            endpoint = described.get(f"/{fn.api_name}") if fn.api_visibility == "public" else None
+            parameters = endpoint["parameters"] if endpoint is not None else []
+            everything[number] = Function(
+                name=str(fn.api_name) if endpoint is not None else "",
+                arguments=tuple(str(p["parameter_name"]) for p in parameters),
+                required=frozenset(str(p["parameter_name"]) for p in parameters if not p["parameter_has_default"]),
+                inputs=len(fn.inputs),
+            )
+        return everything
+
+    return listed
+
+
+def application(page: gr.Blocks, arguments: dict[str, Any], layers: Sequence[Middleware]) -> Starlette:
+    """The page with `layers` around all of it, Gradio's own middleware too: nothing answers before them.
+
+    `arguments`: what `studio.ui.page.build` returned with the page.
+    """
+    page.state_session_capacity = MAX_SESSIONS
+    page.process_api = _in_sentences(page.process_api)
+    outer = Starlette(middleware=layers)
+    gr.mount_gradio_app(outer, page, path="/", app_kwargs={"openapi_url": None}, **arguments)
+    return outer
+
+
+def public_link(page: gr.Blocks, host: str, port: int) -> str:
+    """Open Gradio's tunnel to this server and return its public address. Takes up to a minute; raises whatever went
+    wrong with the network."""
+    address = networking.setup_tunnel(host, port, page.share_token, None, None)
+    return urllib.parse.urlunsplit(("https", *urllib.parse.urlsplit(address)[1:]))
+
+
+def close(page: gr.Blocks, outer: Starlette) -> None:
+    """End the tunnel, the connections that Gradio's pages keep open, and its queue."""
+    for tunnel in CURRENT_TUNNELS:
+        if tunnel.proc is not None:
+            tunnel.proc.terminate()
+    page.app = outer.routes[-1].app  # type: ignore[attr-defined]  # `close` looks for the one that is served here
+    page.close(verbose=False)
+
+
+def _in_sentences(process: Callable[..., Any]) -> Callable[..., Any]:
+    """Gradio's way of running a function, but that an error is one line of the log and a sentence for the caller.
+
+    Gradio writes twenty lines of traceback for a value that a component cannot take, and answers `{"error": null}`.
+    """
+
+    async def run(*arguments: Any, **named: Any) -> Any:
+        try:
+            return await process(*arguments, **named)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:
+            error_id = secrets.token_hex(4)
+            logger.error("A call failed (error id %s): %s", error_id, in_one_line(error))
+            raise gr.Error(say("api.unreadable", error_id=error_id), print_exception=False) from None
+
+    return run

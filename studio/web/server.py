@@ -1,0 +1,96 @@
+"""The web server: one thread of this process that answers for the page, bound to its port before it says where it is.
+
+Gradio's own `launch` is not used: it answers preflights before every guard, asks its own address through the system's
+proxy before it calls itself started, and takes as many seconds to close as a visitor's connection likes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+
+import uvicorn
+from starlette.types import ASGIApp
+
+START_SECONDS = 60.0  # of the application's own start; a busy machine is no fault
+CLOSE_SECONDS = 1  # connections that last get this long, then their tasks are cancelled
+_LOGGERS = ("uvicorn.error", "uvicorn.asgi")
+
+
+class Server:
+    """Serves `app` at `host` and `port` (0: any free one). Raises OSError, at once, when the address cannot be had."""
+
+    def __init__(self, app: ASGIApp, *, host: str, port: int) -> None:
+        self._sockets = _bound(host, port)
+        self.host = host
+        self.port = int(self._sockets[0].getsockname()[1])
+        config = uvicorn.Config(
+            app,
+            log_config=None,  # its warnings go where the studio's do
+            log_level="warning",
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=CLOSE_SECONDS,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": self._sockets}, name="web-server", daemon=True
+        )
+
+    @property
+    def url(self) -> str:
+        """The address for a browser on this machine, with a slash at its end."""
+        name = {"0.0.0.0": "localhost", "::": "[::1]"}.get(
+            self.host, f"[{self.host}]" if ":" in self.host else self.host
+        )
+        return f"http://{name}:{self.port}/"
+
+    def start(self) -> None:
+        """Returns when requests are answered. Raises RuntimeError when the application does not start."""
+        self._thread.start()
+        patience = time.monotonic() + START_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > patience:
+                raise RuntimeError("The web server did not start; the log has the cause.")
+            time.sleep(0.002)
+
+    def stop(self) -> None:
+        """Begin to close: no new connections, a second for those that are open. Returns at once."""
+        for name in _LOGGERS:  # every connection that is cut off would be a traceback
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        self._server.should_exit = True
+
+    def close(self, seconds: float = CLOSE_SECONDS + 4.0) -> None:
+        """Close, and wait at most so long for it."""
+        self.stop()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        for one in self._sockets:
+            one.close()
+
+
+def _bound(host: str, port: int) -> list[socket.socket]:
+    """A listening socket for each address of the name: `localhost` has two."""
+    sockets: list[socket.socket] = []
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(addresses):
+            if sockets and port == 0:  # one free port is enough
+                break
+            one = socket.socket(family, kind, protocol)
+            sockets.append(one)
+            if os.name != "nt":  # on Windows this option would let two servers share a port
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind(address)
+            one.listen(2048)
+            one.setblocking(False)
+    except OSError:
+        for one in sockets:
+            one.close()
+        raise
+    return sockets
