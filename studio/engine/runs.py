@@ -100,7 +100,7 @@ class Run:
         notes = list(self.notes)
         if conditioning.chunks > 1:
             notes.append(f"The prompt was encoded in {conditioning.chunks} chunks of 77 tokens; nothing was cut off.")
-        notes += self._prompt_notes()
+        notes += self.prompt_notes()
         asked, run = self.resolved.num_inference_steps, self.resolved.steps
         if run < asked:
             notes.append(f"Runs {run} of {asked} steps." if run else NO_STEPS)
@@ -116,7 +116,7 @@ class Run:
             notes=tuple(notes),
         )
 
-    def _prompt_notes(self) -> list[str]:
+    def prompt_notes(self) -> list[str]:
         """What of the prompts is left out, does nothing, or is read in another way than it may be meant."""
         prompt, negative = self.conditioning.prompt, self.conditioning.negative_prompt
         notes = list(prompt.notices)

@@ -55,6 +55,15 @@ def test_the_views_tell_of_every_cell_to_its_end(engine: FakeEngine) -> None:
     assert len(seen[-1]["cells"][0]["id"]) == 32
 
 
+def test_what_of_the_prompts_is_not_understood_is_said_once(engine: FakeEngine) -> None:
+    asked = surface(prompt="a fox AND a cat", negative_prompt="__bad__", x="Prompt S/R", x_values="fox, {dog|owl}")
+    last = views(engine, asked)[-1]
+    assert last["state"] == "finished"
+    assert [note.split(" ")[0] for note in last["notes"]] == ['"AND"', '"__bad__"', '"{dog|owl}"']
+    assert last["message"].endswith(" ".join(last["notes"]))
+    assert views(engine, surface())[-1]["notes"] == []
+
+
 def test_a_failed_cell_and_a_refused_surface_are_said(engine: FakeEngine) -> None:
     last = views(engine, surface(prompt="fail: oom", y=None))[-1]
     assert [cell["state"] for cell in last["cells"]] == ["failed", "failed"]
@@ -91,12 +100,13 @@ def test_the_endpoint_gives_the_sheet_and_every_picture(engine: FakeEngine) -> N
     try:
         client = Client(url, verbose=False)
         files, info = client.predict(
-            "a fox", "Steps", "2, 3", "guidance_scale", "1, 5", "a tail", seed=7, api_name="/compare"
+            "a fox", "Steps", "2, 3", "guidance_scale", "1, 5", "a {tail}", seed=7, api_name="/compare"
         )
         assert len(files) == 5
         made = sheet.read(Path(files[0]).read_bytes())
         assert made is not None
-        assert (made.base.prompt, made.base.negative_prompt, made.base.seed) == ("a fox", "a tail", 7)
+        assert (made.base.prompt, made.base.negative_prompt, made.base.seed) == ("a fox", "a {tail}", 7)
+        assert [note.split(" ")[0] for note in info["notes"]] == ['"{tail}"']
         assert [cell["state"] for cell in info["cells"]] == ["finished"] * 4
         assert info["cells"][3]["info"]["guidance_scale"] == 5
         with pytest.raises(AppError, match=r"x_values: 'ten' is not allowed\. Allowed: whole numbers from 1 to 150"):

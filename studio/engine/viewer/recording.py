@@ -166,6 +166,7 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
         "exact": run.exact,
         "prediction_type": components.prediction_type,
         "tokens": tokens,
+        "prompt_notes": run.prompt_notes(),
         "text_encoders": text_encoders(components),
         "attention_rows": _rows(tokens["prompt"], run.conditioning.chunks) if run.job.attention else None,
         "attention_most_places": most_places(components) if run.job.attention else None,

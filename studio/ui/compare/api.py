@@ -22,6 +22,7 @@ from studio.asked.requests import TextToImage
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
 from studio.ui import session
+from studio.ui.compare.surfaces import prompt_notices
 from studio.ui.generate.api import Answer, controls_of, file_of, parameters, telling
 from studio.ui.text import say
 from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads
@@ -107,4 +108,5 @@ def _answer(engine: Engine, gallery: Gallery, demo: gr.Blocks, owner: str, job_i
     demo.upload_file_set.add(copy)  # so that it is deleted with Gradio's other files
     first = {"path": copy, "orig_name": name, "mime_type": "image/png", "meta": {"_type": "gradio.FileData"}}
     info = {"state": "finished", "surface": surface.to_dict(), "cells": cells, "done": len(files)}
+    info["notes"] = prompt_notices(surface)
     return [first, *files], info

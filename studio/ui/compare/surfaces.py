@@ -30,6 +30,7 @@ from studio.answered.events import (
     SurfaceEvent,
 )
 from studio.asked.compare import Axis, Surface
+from studio.asked.prompt import parse_prompt
 from studio.asked.requests import InvalidRequest
 from studio.ui.render import View, data_uri, problem_text, settings_line
 from studio.ui.text import say
@@ -121,7 +122,20 @@ def planned(surface: Surface, job_id: str) -> View:
         "link": surface.link(),
         "cells": [{"state": "impossible", "message": r} if r else {"state": "waiting"} for r in refusals],
         "left": "",
+        "notes": prompt_notices(surface),
     }
+
+
+def prompt_notices(surface: Surface) -> list[str]:
+    """What in the prompts of a surface's cells is read otherwise than it may be meant, each once."""
+    requests = [request for k in range(len(surface)) if (request := surface.request(k)) is not None]
+    prompts = dict.fromkeys(
+        (text, negative)
+        for request in requests
+        for text, negative in ((request.prompt, False), (request.negative_prompt, True))
+    )
+    notices = (notice for text, negative in prompts for notice in parse_prompt(text, negative=negative).notices)
+    return list(dict.fromkeys(notices))
 
 
 def follow(view: View, event: SurfaceEvent) -> View:
@@ -206,7 +220,8 @@ def _share(cell: View) -> float:
 def _ended(view: View, event: SurfaceEnded) -> str:
     key = "compare.finished" if event.state == "finished" else "compare.stopped"
     told = say(key, done=event.done, count=view["possible"], seconds=f"{event.seconds:.1f}")
-    return told + (" " + say("compare.failed", count=event.failed) if event.failed else "")
+    failed = [say("compare.failed", count=event.failed)] if event.failed else []
+    return " ".join([told, *failed, *view["notes"]])
 
 
 def cost_line(engine: Engine, given: Mapping[str, Any]) -> str:

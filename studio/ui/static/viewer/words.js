@@ -107,6 +107,7 @@ export const panel = {
           say(now.chunks.length > 1 ? "words.long" : "words.short"),
           encoders.length > 1 ? say("words.both") : "",
           texts.length > 1 ? say("words.scheduled", { count: texts.length }) : "",
+          ...(run.prompt_notes || []),
         ]
           .filter(Boolean)
           .join(" ");
