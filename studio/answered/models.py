@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
+
+from studio.asked.resolved import Suits
+from studio.asked.schedulers import NoiseScheduleName, SchedulerName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,18 @@ class Checkpoint:
     controlnets: tuple[str, ...] = ()  # that were found for it, by the names that `Control.model` says
     # Those of them whose maps can be painted: (name, rows of (what, "#rrggbb")), see checkpoints/palette.py.
     palettes: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+
+    @property
+    def suits(self) -> Suits:
+        """What a request may leave to it."""
+        return Suits(
+            width=self.native_width,
+            height=self.native_height,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            scheduler=cast(SchedulerName, self.scheduler),
+            noise_schedule=cast(NoiseScheduleName, self.noise_schedule),
+        )
 
 
 ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"]

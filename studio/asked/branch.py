@@ -133,7 +133,7 @@ class BranchNode:
     job_id: str
     state: str
     prompt: str
-    guidance_scale: float
+    guidance_scale: float | None  # None while it is left to the checkpoint
     parent: str | None = None
     image: int = 0  # of the parent
     evaluation: int = 0

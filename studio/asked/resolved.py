@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from studio.asked.prompt import Prompt, parse_prompt
 from studio.asked.requests import (
@@ -29,10 +29,16 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Suits:
-    """What suits a checkpoint: the values of the fields that a request may leave to it."""
+    """What suits a checkpoint: the values of the fields that a request may leave to it, by the fields' own names. The
+    defaults are for a checkpoint of which nothing is known."""
 
     width: int = 512
     height: int = 512
+    num_inference_steps: int = 25
+    guidance_scale: float = 5.0
+    scheduler: SchedulerName = "dpmpp_2m"
+    noise_schedule: NoiseScheduleName = "automatic"
+    prediction_type: str = "epsilon"  # decides what the noise schedule Automatic is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,7 @@ class Resolved:
     strength: float
     seeds: tuple[int, ...]
     variation_seeds: tuple[int, ...] = ()
+    prediction_type: str = "epsilon"  # of the checkpoint
     steps_before: int | None = None  # of the pass before, in the second pass of a picture that is made twice
 
     @property
@@ -90,20 +97,21 @@ class Resolved:
     @property
     def second_pass(self) -> Resolved | None:
         """The second pass of a picture that is made twice, as a run from a picture; None where there is none."""
-        hires = self.request.hires if isinstance(self.request, TextToImage) else None
-        if hires is None:
+        asked = self.request
+        if not isinstance(asked, TextToImage) or not asked.made_twice:
             return None
-        shared = {f.name: getattr(self.request, f.name) for f in fields(ImageToImage) if hasattr(self.request, f.name)}
-        width, height = hires.size(self.width, self.height)
-        shared |= {"width": width, "height": height, "num_inference_steps": hires.num_inference_steps}
-        request = ImageToImage(**shared, image=b"the first pass", strength=hires.strength)
+        width, height = asked.hires_size(self.width, self.height)
+        steps, strength = asked.hires_steps or self.num_inference_steps, asked.hires_strength
+        values = {name: getattr(asked, name) for name in ImageToImage.rows() if name in asked.rows()}
+        values |= {"width": width, "height": height, "num_inference_steps": steps, "strength": strength}
+        request = ImageToImage(**values, image=b"the first pass")
         return replace(
             self,
             request=request,
             width=width,
             height=height,
-            num_inference_steps=hires.num_inference_steps,
-            strength=hires.strength,
+            num_inference_steps=steps,
+            strength=strength,
             steps_before=self.steps,
         )
 
@@ -124,7 +132,7 @@ class Resolved:
 
     def with_scheduler(self, scheduler: SchedulerName, noise_schedule: NoiseScheduleName) -> Resolved:
         """The same run by another scheduler."""
-        spaced = resolve_noise_schedule(scheduler, noise_schedule)
+        spaced = resolve_noise_schedule(scheduler, noise_schedule, self.prediction_type)
         return replace(self, scheduler=scheduler, noise_schedule=spaced)
 
     def of_image(self, image: int) -> Resolved:
@@ -139,6 +147,20 @@ class Resolved:
         return replace(self, request=request, seeds=(self.seeds[image],), variation_seeds=variations)
 
 
+def suited(request: Request, suits: Suits) -> Request:
+    """The request with every open field as it suits a checkpoint, but for the seeds, and for the size of one that
+    starts from a picture, which follows the picture. Raises InvalidRequest where that does not fit to the rest."""
+    from_picture = isinstance(request, ImageToImage)
+    values: dict[str, object] = {
+        name: getattr(suits, name)
+        for name, row in request.rows().items()
+        if row.suits and getattr(request, name) is None and not (from_picture and row.place == "size")
+    }
+    if "noise_schedule" in values and request.scheduler not in (None, suits.scheduler):
+        values["noise_schedule"] = "automatic"  # that of the checkpoint belongs to its scheduler
+    return replace(request, **values) if values else request  # type: ignore[arg-type]
+
+
 def resolve(
     request: Request,
     suits: Suits,
@@ -148,7 +170,9 @@ def resolve(
     random_seed: Callable[[], int] = lambda: secrets.randbelow(RANDOM_SEEDS),
 ) -> Resolved:
     """Decide everything that a request leaves open. `size`: of the picture that the model is given, for a run from one;
-    without it what was asked, or what suits. `exact`: its lanes run alone, also where that was not asked."""
+    without it what was asked, or what suits. `exact`: its lanes run alone, also where that was not asked. Raises
+    InvalidRequest where what suits the checkpoint does not fit to what was asked."""
+    request = suited(request, suits)
     width, height = size or (request.width or suits.width, request.height or suits.height)
     seed = random_seed() if request.seed is None else request.seed
     images = range(request.num_images_per_prompt)
@@ -156,18 +180,22 @@ def resolve(
     if request.variation_strength > 0:
         first = random_seed() if request.variation_seed is None else request.variation_seed
         variations = tuple(first + k for k in images)
-    request = replace(request, exact=request.exact or exact)
+        request = replace(request, variation_seed=first)
+    request = replace(request, exact=request.exact or exact, seed=seed)
     if not isinstance(request, Inpaint):
         request = replace(request, width=width, height=height)
+    scheduler = request.scheduler or suits.scheduler
+    schedule = request.noise_schedule or suits.noise_schedule
     return Resolved(
         request=request,
         width=width,
         height=height,
-        num_inference_steps=request.num_inference_steps,
-        guidance_scale=request.guidance_scale,
-        scheduler=request.scheduler,
-        noise_schedule=resolve_noise_schedule(request.scheduler, request.noise_schedule),
+        num_inference_steps=request.num_inference_steps or suits.num_inference_steps,
+        guidance_scale=request.guidance_scale or suits.guidance_scale,
+        scheduler=scheduler,
+        noise_schedule=resolve_noise_schedule(scheduler, schedule, suits.prediction_type),
         strength=request.strength if isinstance(request, ImageToImage) else 1.0,
         seeds=tuple(seed if variations else seed + k for k in images),
         variation_seeds=variations,
+        prediction_type=suits.prediction_type,
     )

@@ -88,8 +88,8 @@ class Components:
 
     @property
     def suits(self) -> Suits:
-        """What a request may leave to it."""
-        return Suits(width=self.native_width, height=self.native_height)
+        """Its native size, and what suits a checkpoint of which nothing else is known."""
+        return Suits(width=self.native_width, height=self.native_height, prediction_type=self.prediction_type)
 
     @property
     def vae_scale_factor(self) -> int:

@@ -36,6 +36,7 @@ from studio.asked.requests import (
     clean_text,
     shown,
 )
+from studio.asked.resolved import suited
 from studio.checkpoints.catalog import BUILT_IN, Entry
 from studio.checkpoints.lookup import in_listing
 from studio.checkpoints.options import ModelOptions
@@ -111,6 +112,7 @@ class DiffusionEngine:
     def submit(self, request: Request, *, owner: str, origin: str = "api", attention: bool = False) -> str:
         """See `Engine.submit`. Decodes an uploaded picture on the caller's thread."""
         request = self._check(request, "checkpoint")
+        request = suited(request, self._entries()[request.checkpoint].checkpoint.suits)
         start = self._start(request)
         controls = control_pictures(request)
         job = self._book.add(request, owner=owner, origin=origin, start=start, attention=attention, controls=controls)
@@ -150,6 +152,7 @@ class DiffusionEngine:
         known = [(cell, self._check(cell, on_axis[0] if on_axis else "checkpoint")) for cell in cells]
         checkpoints = {cell.checkpoint: listed.checkpoint for cell, listed in known}
         surface = surface.with_names(checkpoints, known[0][1].controls)
+        surface = surface.with_suits({name: entry.checkpoint.suits for name, entry in self._entries().items()})
         cells = [cell for cell in map(surface.request, range(len(surface))) if cell is not None]
         starts: dict[StartKey, Start] = {}
         for cell in cells:

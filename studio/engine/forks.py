@@ -46,7 +46,7 @@ class ImageRecipe:
 
     def scheduling(self, evaluation: int = 0) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that are in force at an evaluation, as far as the latter has a name."""
-        found = self.began or (self.resolved.request.scheduler, self.resolved.request.noise_schedule)
+        found = self.began or (self.resolved.scheduler, self.resolved.noise_schedule)
         for index, turn in sorted(self.turns.items()):
             if index <= evaluation:
                 found = (turn.scheduler, turn.noise_schedule or _same_levels(found, turn.scheduler))

@@ -141,9 +141,7 @@ class Presenter:
         if run.start is not None and run.start.paste is not None:
             picture = run.start.paste.over(picture)
         info = metadata.picture_info(
-            run.resolved.request,
-            seed=run.seeds[image],
-            variation_seed=run.resolved.variation_seeds[image] if run.resolved.variation_seeds else None,
+            run.resolved.of_image(image),
             width=picture.width,
             height=picture.height,
             image=image,

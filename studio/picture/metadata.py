@@ -33,14 +33,13 @@ from studio.asked.requests import (
     Inpaint,
     InvalidRequest,
     Kind,
-    NoiseScheduleName,
     Problem,
     Request,
     TextToImage,
     clean_text,
     request_from_dict,
-    resolve_noise_schedule,
 )
+from studio.asked.resolved import Resolved
 from studio.picture import chunks
 
 OWN_CHUNK = "latent-studio"
@@ -69,36 +68,28 @@ _READ_SCHEDULES = {"sgmuniform": "sgm_uniform", "align your steps": "ays", "unif
 
 
 def picture_info(
-    request: Request,
+    resolved: Resolved,
     *,
-    seed: int,
     width: int,
     height: int,
-    noise_schedule: NoiseScheduleName | None = None,
-    variation_seed: int | None = None,
     **facts: object,
 ) -> dict[str, object]:
-    """The info of one picture of a request: what has to be asked to get this picture again, and facts about its run.
+    """The info of the picture of a run of one image: what has to be asked to get this picture again, and facts about
+    its run.
 
-    `seed` is this picture's own (request seed + k), so `num_images_per_prompt` becomes 1, and so is `variation_seed`.
-    `noise_schedule` None: resolved from the scheduler here. The picture of a masked run, or of one that is made twice,
+    `width` and `height` are the picture's, in pixels. The picture of a masked run, or of one that is made twice,
     may have another size than the one that was asked for; then the latter stays, and `picture_size` is the former.
     `facts`: see the module docstring; JSON-able, no name of a request's field.
     """
-    resolved: dict[str, object] = {
-        "seed": seed,
-        "width": width,
-        "height": height,
-        "noise_schedule": noise_schedule or resolve_noise_schedule(request.scheduler, request.noise_schedule),
-        "num_images_per_prompt": 1,
-        "variation_seed": variation_seed,
-    }
-    twice = isinstance(request, TextToImage) and request.hires is not None
-    if isinstance(request, Inpaint) or twice:
-        resolved |= {"width": request.width, "height": request.height, "picture_size": [width, height]}
+    request = resolved.request
+    values: dict[str, object] = {"width": width, "height": height, "noise_schedule": resolved.noise_schedule}
+    if not resolved.variation_seeds:
+        values["variation_seed"] = None
+    if isinstance(request, Inpaint) or resolved.second_pass is not None:
+        values |= {"width": request.width, "height": request.height, "picture_size": [width, height]}
     given = facts.get("versions")
     versions = {"Latent Studio": __version__} | (dict(given) if isinstance(given, Mapping) else {})
-    return request.to_dict() | resolved | facts | {"versions": versions}
+    return request.to_dict() | values | facts | {"versions": versions}
 
 
 def png_info(info: Mapping[str, object], parameters: str) -> PngInfo:
@@ -267,7 +258,8 @@ def read_parameters(text: str, *, image: bytes | None = None, mask: bytes | None
         "negative_prompt": negative_prompt,
         "num_inference_steps": _number(pairs["Steps"]),
         "scheduler": _READ_SAMPLERS.get(sampler.casefold(), sampler) if sampler else None,
-        "noise_schedule": _READ_SCHEDULES.get(schedule.casefold(), schedule) if schedule else None,
+        # A text that names a sampler and no schedule means the sampler's own.
+        "noise_schedule": _READ_SCHEDULES.get(schedule.casefold(), schedule) or ("automatic" if sampler else None),
         "guidance_scale": _number(pairs.get("CFG scale", "")),
         "seed": pairs.get("Seed"),
         "width": _number(pairs.get("Size-1", "")),

@@ -164,15 +164,15 @@ def _axis_labels(axis: Axis | None, labels: Mapping[str, str]) -> list[str]:
 
 def _header(surface: Surface) -> str:
     base, decided = surface.base, {axis.field for axis in surface.axes}
-    facts: dict[str, object] = {
-        "seed": base.seed,
-        "num_inference_steps": f"{base.num_inference_steps} steps",
-        "guidance_scale": f"guidance {base.guidance_scale:g}",
-        "scheduler": base.scheduler,
-        "checkpoint": base.checkpoint,
+    facts = {
+        "seed": "seed {}",
+        "num_inference_steps": "{} steps",
+        "guidance_scale": "guidance {:g}",
+        "scheduler": "{}",
+        "checkpoint": "{}",
     }
-    facts["seed"] = f"seed {base.seed}"
-    told = [str(text) for name, text in facts.items() if name not in decided]
+    values = {name: getattr(base, name) for name in facts if name not in decided}
+    told = [facts[name].format(value) for name, value in values.items() if value is not None]
     return "  ·  ".join([base.prompt.replace("\n", " ") or "(no prompt)", *told])
 
 
@@ -210,10 +210,8 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 
 def _info(surface: Surface) -> PngInfo:
-    first = next(cell for cell in map(surface.request, range(len(surface))) if cell is not None)
-    info = metadata.picture_info(
-        surface.base, seed=surface.base.seed or 0, width=first.width or 0, height=first.height or 0
-    )
+    first = surface.resolved(surface.possible[0])
+    info = metadata.picture_info(first, width=first.width, height=first.height)
     script = {"Script": "X/Y/Z plot"}
     for name, axis in zip("XY", surface.axes):
         script |= {f"{name} Type": A1111_AXES[axis.field], f"{name} Values": json.dumps(values_text(axis.values))}

@@ -7,7 +7,7 @@ Two ways lead here, and the second finds what the first has begun. The page says
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from studio.answered.engine import Engine, Refused, UnknownJob
 from studio.asked.requests import InvalidRequest, Problem, Request, TextToImage, shown
@@ -17,12 +17,20 @@ def take_place(engine: Engine, request: Request, *, owner: str, origin: str) -> 
     """The job of this request: the tab's newest if it asks the very same (and was not stopped, and did not fail), else
     a new one, for which those still under way are stopped. Raises InvalidRequest or Refused as `Engine.submit`."""
     jobs = [job for job in engine.jobs(owner=owner) if job.origin == origin]
-    if jobs and jobs[0].request == request and jobs[0].state in ("queued", "running", "finished"):
+    if jobs and _asks_the_same(request, jobs[0].request) and jobs[0].state in ("queued", "running", "finished"):
         return jobs[0].job_id
     for job in jobs:
         if job.state in ("queued", "running"):
             engine.cancel(job.job_id, owner=owner)
     return engine.submit(request, owner=owner, origin=origin)
+
+
+def _asks_the_same(request: Request, running: Request) -> bool:
+    """Whether a request asks for what is running; what it leaves open is filled in there."""
+    if type(request) is not type(running):
+        return False
+    left_open = {name: getattr(running, name) for name, row in request.rows().items() if row.suits}
+    return replace(request, **{n: v for n, v in left_open.items() if getattr(request, n) is None}) == running
 
 
 def again(engine: Engine, job_id: str, changed: Mapping[str, str], *, owner: str) -> str:

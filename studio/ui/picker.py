@@ -10,7 +10,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.ui.drawn import QUIET
-from studio.ui.generate import controls as c
+from studio.ui.generate import following, widgets
 
 
 def attach(
@@ -23,7 +23,7 @@ def attach(
         return tell(request)
 
     def offered() -> Any:
-        return gr.update(choices=c.checkpoint_choices(engine.catalog()))
+        return gr.update(choices=widgets.checkpoint_choices(engine.catalog()))
 
     for tab, picker in pickers:
         picker.input(chosen, [picker], told, **QUIET)
@@ -32,7 +32,7 @@ def attach(
 
 def aim(engine: Engine, tab: str, fields: Mapping[str, Any], first: str | None) -> None:
     """Aim the fields of a tab at the checkpoint that is chosen in it, but for those that were changed."""
-    names = (*c.AIMED, "width", "height")
+    names = (*following.AIMED, "width", "height")
     before = gr.State(first)
 
     def chosen(values: dict[Any, Any]) -> dict[Any, Any]:
@@ -40,7 +40,7 @@ def aim(engine: Engine, tab: str, fields: Mapping[str, Any], first: str | None) 
         found, last = catalog.get(values[fields["checkpoint"]]), catalog.get(values[before])
         if found is None:
             return {}
-        aims = c.aimed(tab, found, last, {name: values[fields[name]] for name in names})
+        aims = following.aimed(tab, found, last, {name: values[fields[name]] for name in names})
         return {fields[name]: value for name, value in aims.items()} | {before: found.name}
 
     aimed = [fields[name] for name in names]

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, assert_never
 
 from studio.answered.events import Event, Failed, Finished, Loading, Picture, Queued, Started, Step, Stopped
 from studio.answered.models import Checkpoint
 from studio.asked.requests import (
     NOISE_SCHEDULES,
+    ROWS,
     SCHEDULERS,
-    Inpaint,
     InvalidRequest,
     Problem,
     Request,
-    TextToImage,
     steps_run,
 )
+from studio.asked.resolved import Suits, resolve
 from studio.ui.text import say
 
 View = dict[str, Any]
@@ -31,8 +30,7 @@ View = dict[str, Any]
 # within what a browser takes in one message without a hitch.
 FRAMES_PER_RUN = 320
 FRAMES_PER_PICTURE = 80
-_FIELDS = {f.name: None for kind in (TextToImage, Inpaint) for f in fields(kind)}  # as a set that keeps its order
-_SETTINGS = tuple(name for name in _FIELDS if name not in Inpaint.picture_fields)
+_SETTINGS = tuple(name for name, row in ROWS.items() if row.kind != "file")
 
 
 def data_uri(jpeg: bytes) -> str:
@@ -109,16 +107,17 @@ def first_view(earlier: Iterable[Picture], *, attached: bool = True) -> View:
 
 def asked_view(request: Request, job_id: str, catalog: Iterable[Checkpoint], earlier: list[View]) -> View:
     """A job has been taken; nothing is known of it but what was asked."""
-    native = {c.name: (c.native_width, c.native_height) for c in catalog}.get(request.checkpoint, (1, 1))
+    suits = {c.name: c.suits for c in catalog}.get(request.checkpoint, Suits(width=1, height=1))
+    run = resolve(request, suits)
     return {
         "state": "queued",
         "job": job_id,
         "prompt": request.prompt,
-        "width": request.width or native[0],
-        "height": request.height or native[1],
+        "width": run.width,
+        "height": run.height,
         "images": request.num_images_per_prompt,
-        "total": request.num_inference_steps,
-        "steps": request.num_inference_steps,
+        "total": run.num_inference_steps,
+        "steps": run.num_inference_steps,
         "step": None,
         "message": "",
         "notes": [],

@@ -25,6 +25,8 @@ _ENGLISH: Mapping[str, str] = {
     "header.leave": "Log out",
     "header.next": "{name} is loaded when the pictures under way are done",
     # ------------------------------------------------------------------------------------------------- controls
+    "controls.label": "Controls",
+    "mask.label": "Mask",
     "prompt.label": "Prompt",
     "prompt.placeholder": "What should the picture show?",
     "negative_prompt.label": "Negative prompt",
@@ -801,6 +803,8 @@ _ENGLISH: Mapping[str, str] = {
     "compare.keep_all": "Keep all",
     "compare.kept": "Kept: {count} in your pictures.",
     "compare.gone": "This picture is gone: old comparisons are removed. Make it again.",
+    "api.allowed": "{allowed}.",
+    "api.suits": "{allowed}; null for what suits the checkpoint.",
     "api.compare": "A prompt over one axis or two becomes a surface of pictures. `x`, `y`: num_inference_steps,"
     " guidance_scale, seed, scheduler, noise_schedule, prompt (search and replace), size or checkpoint; `x_values`,"
     " `y_values`: '2, 4, 8', '1-20 (+3)' or '1-10 [5]'. Streams {files: [], info: {state, done, count}} and ends with"

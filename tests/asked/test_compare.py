@@ -16,6 +16,7 @@ from studio.answered.engine import Pace
 from studio.asked import compare
 from studio.asked.compare import MAX_CELLS, Axis, Surface, given_from_link, parse_values, surface_from_dict, values_text
 from studio.asked.requests import ImageToImage, InvalidRequest, TextToImage
+from studio.asked.resolved import Suits
 
 CONTROLS = [{"model": "lines", "image": b"map", "scale": 0.75}, {"model": "maps", "image": b"other", "scale": 0.25}]
 
@@ -253,10 +254,43 @@ def test_a_surface_reads_back_equal_from_json_and_from_its_link() -> None:
     assert "image" not in picture.link()
 
 
+# What a link of the first version meant by a field that it left out.
+FIRST_DEFAULTS = {
+    "num_inference_steps": 25, "guidance_scale": 5.0, "scheduler": "dpmpp_2m", "noise_schedule": "automatic",
+}  # fmt: skip
+
+
+def test_a_link_says_its_version_and_a_newer_one_is_refused() -> None:
+    link = surface().link()
+    assert link["v"] == "2"
+    given = given_from_link(link)
+    assert given is not None
+    assert "guidance_scale" not in given or given["guidance_scale"] == surface().base.guidance_scale
+    for version in ("3", "0", "-1", "two", ""):
+        with pytest.raises(InvalidRequest, match=r"^v: .* is not allowed\. Allowed: links of the versions 1 to 2"):
+            given_from_link(link | {"v": version})
+
+
+def test_what_is_left_open_is_what_suits_each_checkpoint() -> None:
+    suits = {
+        "small-world-128": Suits(width=128, height=128, guidance_scale=3.0),
+        "turbo": Suits(num_inference_steps=4, guidance_scale=1.0, scheduler="lcm"),
+    }
+    made = Surface.parse({"prompt": "a fox", "x": "checkpoint", "x_values": "small-world-128, turbo"}).with_suits(suits)
+    assert [made.resolved(k).steps for k in range(2)] == [25, 4]
+    assert [made.resolved(k).guidance_scale for k in range(2)] == [3.0, 1.0]
+    assert made.cost.rows == 2 * 25 + 4
+    assert made.base.guidance_scale is None
+    plain = Surface.parse({"prompt": "a fox", "x": "scheduler", "x_values": "Euler, LCM"}).with_suits(suits)
+    assert (plain.base.guidance_scale, plain.base.scheduler, plain.base.noise_schedule) == (3.0, None, None)
+    assert [plain.resolved(k).noise_schedule for k in range(2)] == ["normal", "sgm_uniform"]
+    assert surface_from_dict(plain.to_dict()) == plain
+
+
 def test_a_link_of_somebody_else_is_none_and_a_bad_one_goes_to_the_gate() -> None:
     assert given_from_link({"prompt": "fox", "__theme": "dark"}) is None
     given = given_from_link({"x": "seed", "x_values": "1", "width": "wide", "__theme": "dark", "image": "/etc/passwd"})
-    assert given == {"x": "seed", "x_values": "1", "width": "wide"}
+    assert given == {"x": "seed", "x_values": "1", "width": "wide"} | FIRST_DEFAULTS
     with pytest.raises(InvalidRequest, match="width"):
         Surface.parse(given | {"prompt": ""})
     assert not set(surface().link()) & {"owner", "job", "session"}
@@ -273,4 +307,4 @@ def test_compare_imports_plain_data_alone() -> None:
     ours = {
         n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module and n.module.startswith("studio")
     }
-    assert ours == {"studio.asked.requests", "studio.asked.prompt"}
+    assert all(name.startswith("studio.asked.") for name in ours if name is not None)

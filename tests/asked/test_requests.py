@@ -15,6 +15,7 @@ from studio.asked.requests import (
     NOISE_SCHEDULES,
     PREVIEWS,
     RANGES,
+    ROWS,
     SCHEDULERS,
     Control,
     ImageToImage,
@@ -39,15 +40,15 @@ def refused(**given: object) -> dict[str, str]:
     ("field", "bad"),
     [
         ("num_inference_steps", v)
-        for v in (0, -3, 2.5, 151, 1001, True, None, "20", "abc", math.nan, math.inf, [20], {"a": 1}, 2**70)
+        for v in (0, -3, 2.5, 151, 1001, True, "20", "abc", math.nan, math.inf, [20], {"a": 1}, 2**70)
     ]
-    + [("guidance_scale", v) for v in (0.99, 30.01, 1e9, -5, math.nan, math.inf, -math.inf, None, "5", True, [5])]
+    + [("guidance_scale", v) for v in (0.99, 30.01, 1e9, -5, math.nan, math.inf, -math.inf, "5", True, [5])]
     + [("width", v) for v in (0, 56, -64, 513, 2056, 10**6, 64.5, math.nan, math.inf, "128", [128], True)]
     + [("height", v) for v in (0, 56, 2056, 100, "abc", [])]
     + [("num_images_per_prompt", v) for v in (0, 17, 10**6, 1.5, None, "2", False)]
     + [("seed", v) for v in (-2, 2**63, 2**70, 1.5, "abc", "-7", "1.5", [7], True, "9" * 30, math.nan)]
-    + [("scheduler", v) for v in ("ddimm", "", None, ["ddim"], 7, "../../etc/passwd")]
-    + [("noise_schedule", v) for v in ("karas", None, ["karras"], 0)]
+    + [("scheduler", v) for v in ("ddimm", "", ["ddim"], 7, "../../etc/passwd")]
+    + [("noise_schedule", v) for v in ("karas", ["karras"], 0)]
     + [("preview", v) for v in ("none", None, ["fast"])]
     + [("checkpoint", v) for v in ("", None, ["small-world-128"], 3, "x" * 301)]
     + [("prompt", v) for v in (None, 5, ["a"], "x" * 20_001)]
@@ -60,6 +61,13 @@ def test_a_bad_value_is_refused_by_name_value_and_range(field: str, bad: object)
     assert "is not allowed. Allowed: " in message
     if field in RANGES and field not in ("width", "height"):
         assert RANGES[field].describe() in message
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.suits])
+def test_null_asks_for_what_suits_the_checkpoint(name: str) -> None:
+    asked = TextToImage.parse({"prompt": "", name: None})
+    assert getattr(asked, name) is None
+    assert asked == TextToImage(prompt="")
 
 
 @pytest.mark.parametrize("name", RANGES)

@@ -22,6 +22,7 @@ from PIL import Image
 
 from studio.answered.events import Picture
 from studio.asked.requests import TextToImage
+from studio.asked.resolved import Suits, resolve
 from studio.picture import gallery as gallery_module
 from studio.picture.gallery import INDEX_NAME, LEFTOVER_AGE, THUMBNAIL_SIDE, Gallery, SaveFailed
 from studio.picture.metadata import parameters_text, picture_info, read_png, request_from_info
@@ -32,7 +33,7 @@ ANN, BOB = "a" * 32, "b" * 32
 def save(gallery: Gallery, owner: str = ANN, *, seed: int = 7, size: tuple[int, int] = (24, 16)) -> Picture:
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     request = TextToImage(prompt="a fox, <b>é</b> 🍎", seed=seed, width=64, height=64)
-    info = picture_info(request, seed=seed, width=64, height=64, seconds=1.25)
+    info = picture_info(resolve(request, Suits()), width=64, height=64, seconds=1.25)
     return gallery.save(Image.fromarray(noise), info=info, parameters=parameters_text(info), owner=owner)
 
 

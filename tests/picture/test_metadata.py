@@ -25,6 +25,7 @@ from studio.asked.requests import (
     TextToImage,
     clean_text,
 )
+from studio.asked.resolved import Suits, resolve
 from studio.picture import chunks
 from studio.picture.metadata import (
     OWN_CHUNK,
@@ -42,8 +43,9 @@ PROMPTS = WORDS.map(clean_text)
 
 
 def info_of(request: TextToImage, **facts: object) -> dict[str, object]:
-    width, height = request.width or 128, request.height or 128
-    return picture_info(request, seed=request.seed or 0, width=width, height=height, **facts)
+    size = (request.width or 128, request.height or 128) if isinstance(request, ImageToImage) else None
+    run = resolve(request, Suits(width=128, height=128), size=size, random_seed=lambda: 0)
+    return picture_info(run, width=run.width, height=run.height, **facts)
 
 
 def png_of(info: dict[str, object], parameters: str | None = None) -> bytes:
@@ -87,7 +89,9 @@ def test_the_text_is_a1111s_to_the_letter() -> None:
 
 
 def test_what_is_empty_is_left_out() -> None:
-    info = info_of(TextToImage(prompt="", scheduler="euler", guidance_scale=7.5, noise_schedule="as_configured"))
+    info = info_of(
+        TextToImage(prompt="", scheduler="euler", guidance_scale=7.5, noise_schedule="as_configured", seed=0)
+    )
     assert parameters_text(info) == (
         "Steps: 25, Sampler: Euler, CFG scale: 7.5, Seed: 0, Size: 128x128, Model: small-world-128, "
         f"RNG: CPU, Version: Latent Studio {__version__}"
@@ -140,7 +144,10 @@ def test_every_choice_of_the_studio_is_read_back_from_the_text() -> None:
 
 
 # A picture's text names its size and its resolved schedule, and its checkpoint without the folder.
-RESOLVED = {"width": 128, "height": 256, "noise_schedule": "karras", "seed": 5}
+RESOLVED = {
+    "width": 128, "height": 256, "num_inference_steps": 25, "guidance_scale": 5.0, "scheduler": "dpmpp_2m",
+    "noise_schedule": "karras", "seed": 5,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -164,7 +171,7 @@ RESOLVED = {"width": 128, "height": 256, "noise_schedule": "karras", "seed": 5}
     ids=repr,
 )
 def test_variations_second_passes_and_masks_are_read_back_from_the_text(asked: TextToImage | ImageToImage) -> None:
-    info = picture_info(asked, seed=5, width=128, height=256, variation_seed=asked.variation_seed)
+    info = picture_info(resolve(asked, Suits()), width=128, height=256)
     assert read_parameters(parameters_text(info), image=b"i", mask=b"m") == asked
 
 
@@ -213,8 +220,12 @@ def test_our_own_json_gives_back_the_request_exactly(values: dict[str, object]) 
 
 def test_the_picture_k_of_a_request_is_asked_for_alone() -> None:
     request = TextToImage(prompt="x", seed=40, num_images_per_prompt=4, exact=True)
-    found = read_png(png_of(picture_info(request, seed=42, width=128, height=256)))
-    assert found == TextToImage(prompt="x", seed=42, width=128, height=256, noise_schedule="karras", exact=True)
+    run = resolve(request, Suits(width=128, height=256)).of_image(2)
+    found = read_png(png_of(picture_info(run, width=128, height=256)))
+    assert found == TextToImage(
+        prompt="x", seed=42, width=128, height=256, num_inference_steps=25, guidance_scale=5.0, scheduler="dpmpp_2m",
+        noise_schedule="karras", exact=True,
+    )  # fmt: skip
 
 
 def test_an_image_to_image_picture_needs_the_picture_it_began_with() -> None:
@@ -234,7 +245,9 @@ def test_ours_is_read_before_the_text_and_the_text_where_ours_is_no_json(tmp_pat
     file.write_bytes(png_of(info, text))
     assert read_png(file) == request_from_info(info)
     broken = png_with((b"tEXt", b"parameters\0" + text.encode()), (b"tEXt", OWN_CHUNK.encode() + b'\0{"schema": 1,'))
-    assert read_png(broken) == TextToImage(prompt="theirs", num_inference_steps=9, scheduler="euler", seed=2)
+    assert read_png(broken) == TextToImage(
+        prompt="theirs", num_inference_steps=9, scheduler="euler", noise_schedule="automatic", seed=2
+    )
 
 
 # ---------------------------------------------------------------------------------- the A1111 text, from others
@@ -256,7 +269,7 @@ def lines_survive(prompt: str) -> bool:
 @example("one\n\n\ntwo", "three\n\nfour", 7)
 def test_a_text_of_ours_is_read_back(prompt: str, negative_prompt: str, seed: int) -> None:
     request = TextToImage(
-        prompt=prompt, negative_prompt=negative_prompt, seed=seed, width=64, height=128, noise_schedule="beta"
+        prompt=prompt, negative_prompt=negative_prompt, **RESOLVED | {"seed": seed, "noise_schedule": "beta"}
     )
     assert read_parameters(parameters_text(info_of(request))) == request
 
@@ -332,7 +345,14 @@ def test_the_text_in_exif_is_read(kind: str, prefix: bytes, encoding: str, promp
     Image.new("RGB", (8, 8)).save(file, kind, exif=exif)
     found = read_png(file.getvalue())
     assert found == TextToImage(
-        prompt=prompt, num_inference_steps=20, scheduler="euler_a", guidance_scale=7.0, seed=1, width=512, height=768
+        prompt=prompt,
+        num_inference_steps=20,
+        scheduler="euler_a",
+        guidance_scale=7.0,
+        seed=1,
+        width=512,
+        height=768,
+        noise_schedule="automatic",
     )
 
 

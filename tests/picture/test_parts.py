@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from studio.answered.events import Picture
 from studio.asked.requests import TextToImage
+from studio.asked.resolved import Suits, resolve, suited
 from studio.picture import gallery as gallery_module
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import parameters_text, picture_info, read_png
@@ -19,7 +21,7 @@ def part(gallery: Gallery, job: str, owner: str = ANN, seed: int = 7) -> Picture
     from PIL import Image
 
     request = TextToImage(prompt="a fox", seed=seed, width=64, height=64)
-    info = picture_info(request, seed=seed, width=64, height=64)
+    info = picture_info(resolve(request, Suits()), width=64, height=64)
     picture = Image.frombytes("RGB", (64, 64), os.urandom(64 * 64 * 3))
     return gallery.save(picture, info=info, parameters=parameters_text(info), owner=owner, part_of=job)
 
@@ -48,7 +50,9 @@ def test_keep_puts_the_same_picture_among_the_others(tmp_path: Path) -> None:
     assert ours is not None
     assert theirs is not None
     assert ours.read_bytes() == theirs.read_bytes()
-    assert read_png(ours) == TextToImage(prompt="a fox", seed=7, width=64, height=64, noise_schedule="karras")
+    assert read_png(ours) == replace(
+        suited(TextToImage(prompt="a fox", seed=7, width=64, height=64), Suits()), noise_schedule="karras"
+    )
 
 
 def test_the_oldest_comparisons_go_when_all_together_are_too_large(

@@ -11,6 +11,7 @@ from PIL import Image
 from studio.answered.events import CellEvent, Failed, Finished, Picture
 from studio.asked.compare import Surface
 from studio.asked.requests import TextToImage
+from studio.asked.resolved import Suits, resolve
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import parameters_text, parse_parameters, picture_info
@@ -22,7 +23,7 @@ def surface(**given: object) -> Surface:
 
 
 def finished(gallery: Gallery, request: TextToImage, colour: str) -> Picture:
-    info = picture_info(request, seed=3, width=96, height=64, evaluations=25, seconds=1.5)
+    info = picture_info(resolve(request, Suits()), width=96, height=64, evaluations=25, seconds=1.5)
     picture = Image.new("RGB", (96, 64), colour)
     return gallery.save(picture, info=info, parameters=parameters_text(info), owner="anna", part_of="job")
 

@@ -56,6 +56,7 @@ from studio.asked.requests import (
     resolve_noise_schedule,
     steps_run,
 )
+from studio.asked.resolved import Suits, suited
 from studio.picture import metadata
 from studio.picture.gallery import Gallery
 from tests.ui.fake_models import FakeModels
@@ -141,6 +142,9 @@ class FakeEngine:
 
     # ------------------------------------------------------------------------------------------- the protocol
 
+    def _suits(self) -> dict[str, Suits]:
+        return {checkpoint.name: checkpoint.suits for checkpoint in self.catalog()}
+
     def submit(self, request: Request, *, owner: str, origin: str = "api", attention: bool = False) -> str:
         if request.checkpoint not in {c.name for c in self.catalog()}:
             raise InvalidRequest(Problem("checkpoint", repr(request.checkpoint), "small-world-128 or tiny-test"))
@@ -152,6 +156,7 @@ class FakeEngine:
         mine = [j for j in self._jobs.values() if j.owner == owner and j.end is None]
         if len(mine) >= self.max_jobs_of_one_owner:
             raise Refused("You have 8 runs waiting already. Stop one of them, or wait until one is done.")
+        request = suited(request, self._suits()[request.checkpoint])
         job = Job(id=secrets.token_hex(16), request=request, owner=owner, origin=origin)
         with self._wake:
             self._jobs[job.id] = job
@@ -166,6 +171,7 @@ class FakeEngine:
                 raise InvalidRequest(Problem("checkpoint", repr(cell.checkpoint), "small-world-128 or tiny-test"))
         if surface.base.seed is None:
             surface = surface.with_seed(random.randrange(2**32))
+        surface = surface.with_suits(self._suits())
         job = Job(id=secrets.token_hex(16), request=surface.base, owner=owner, origin=origin, surface=surface)
         job.order = list(surface.order(focus))
         with self._wake:
@@ -474,7 +480,7 @@ class FakeEngine:
             kind, message = FAILURES[request.prompt]
             end = Failed(job_id="cell", kind=kind, message=message, error_id="0a1b2c3d")
         elif index + 1 == total:
-            info = metadata.picture_info(request, seed=request.seed or 0, width=width, height=height, evaluations=total,
+            info = metadata.picture_info(surface.resolved(cell), width=width, height=height, evaluations=total,
                                          seconds=round(time.monotonic() - began, 3))  # fmt: skip
             picture = self.gallery.save(frame, info=info, parameters=metadata.parameters_text(info), owner=job.owner,
                                         part_of=job.id)  # fmt: skip

@@ -20,7 +20,7 @@ from PIL import Image
 from studio.asked.requests import KINDS, PREVIEWS, RANGES, SCHEDULERS, TextToImage
 from studio.picture.gallery import Gallery
 from studio.ui import assets, drawn, theme
-from studio.ui.generate import api, controls
+from studio.ui.generate import api, controls, following, kept_fields, widgets
 from studio.ui.page import build
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine
@@ -65,7 +65,7 @@ def test_sliders_have_the_ranges_of_the_one_table(demo: gr.Blocks, kind: Any) ->
             continue
         block = component(demo, f"{kind.kind}-{name}")
         assert (block.minimum, block.maximum) == (allowed.low, allowed.high)
-        for value, _ in controls.LANDMARKS.get(name, ()):
+        for value, _ in widgets.LANDMARKS.get(name, ()):
             assert allowed.holds(value), (name, value)
 
 
@@ -81,7 +81,7 @@ def test_landmarks_of_steps_and_guidance_stand_around_what_suits_the_checkpoint(
     tmp_path: Path, steps: int, scale: float, marked: Any
 ) -> None:
     suited = replace(FakeEngine(Gallery(tmp_path)).catalog()[0], num_inference_steps=steps, guidance_scale=scale)
-    marks = controls.suited_marks(suited)
+    marks = widgets.suited_marks(suited)
     assert ([*marks["num_inference_steps"]], [*marks["guidance_scale"]]) == marked
     for name, points in marks.items():
         assert all(RANGES[name].holds(value) for value, _ in points)
@@ -97,13 +97,13 @@ def test_choices_are_those_of_the_tables(demo: gr.Blocks) -> None:
     assert [name for _, name in component(demo, "text_to_image-scheduler").choices] == list(SCHEDULERS)
     assert [name for _, name in component(demo, "text_to_image-preview").choices] == list(PREVIEWS)
     for scheduler, facts in SCHEDULERS.items():
-        assert tuple(name for _, name in controls.schedule_choices(scheduler)) == facts.noise_schedules
+        assert tuple(name for _, name in widgets.schedule_choices(scheduler)) == facts.noise_schedules
 
 
 @pytest.mark.parametrize("native", [(128, 128), (512, 512), (1024, 1024), (768, 512)])
 @pytest.mark.parametrize("aspect", controls.ASPECTS)
 def test_preset_sizes_are_allowed_and_keep_the_area(aspect: str, native: tuple[int, int]) -> None:
-    width, height = controls.size_for(aspect, *native)
+    width, height = following.size_for(aspect, *native)
     assert RANGES["width"].holds(width)
     assert RANGES["height"].holds(height)
     assert width * height == pytest.approx(native[0] * native[1], rel=0.2)
@@ -139,14 +139,14 @@ def test_kept_settings_come_back_and_bad_ones_do_not(demo: gr.Blocks, tmp_path: 
     with gr.Blocks():
         made = controls.build(engine, "text_to_image")
     kept = {"prompt": "a fox", "width": 168, "height": 96, "scheduler": "ddim", "noise_schedule": "karras", "seed": "7"}
-    updates = controls.restored(engine, made, kept | {"num_inference_steps": 9999, "checkpoint": "gone", "x": 1})
+    updates = kept_fields.restored(engine, made, kept | {"num_inference_steps": 9999, "checkpoint": "gone", "x": 1})
     engine.close()
     by_name = {name: updates[block] for name, block in made.fields.items() if block in updates}
     assert by_name["prompt"] == "a fox"
     assert by_name["noise_schedule"]["value"] == "automatic"  # DDIM cannot run Karras
     assert "num_inference_steps" not in by_name
     assert "checkpoint" not in by_name
-    assert controls.restored(engine, made, "nonsense") == {}
+    assert kept_fields.restored(engine, made, "nonsense") == {}
 
 
 # ---------------------------------------------------------------------------------------------------- endpoints
@@ -220,7 +220,7 @@ def test_a_mask_or_a_larger_canvas_is_inpainted(
     [
         ({"width": 513}, "width: 513 is not allowed. Allowed: whole numbers from 64 to 2048 in multiples of 8"),
         ({"num_inference_steps": 2.5}, "num_inference_steps: 2.5 is not allowed"),
-        ({"num_inference_steps": None}, "num_inference_steps: None is not allowed"),
+        ({"variation_strength": None}, "variation_strength: None is not allowed"),
         ({"guidance_scale": [5]}, "guidance_scale: [5] is not allowed"),
         ({"scheduler": "foo", "seed": -7}, "seed: -7 is not allowed"),
         ({"checkpoint": "nowhere"}, "checkpoint: 'nowhere' is not allowed"),

@@ -8,6 +8,7 @@ import pytest
 
 from studio.answered.events import Failed, Finished, Loading, Picture, Preview, Queued, Started, Step, Stopped
 from studio.asked.requests import ImageToImage, InvalidRequest, Problem, TextToImage
+from studio.asked.resolved import Suits, resolve
 from studio.ui import render
 from tests.ui.fake_engine import FakeEngine
 
@@ -27,7 +28,7 @@ def picture(**changes: object) -> Picture:
         "width": 144,
         "height": 112,
         "seed": 7,
-        "info": REQUEST.to_dict() | {"noise_schedule": "karras"},
+        "info": resolve(REQUEST, Suits(width=128, height=128)).request.to_dict() | {"noise_schedule": "karras"},
         "parameters": "a fox",
         "filmstrip": tuple(bytes([k]) for k in range(100)),
     }

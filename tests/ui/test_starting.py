@@ -9,6 +9,7 @@ import pytest
 
 from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest
 from studio.ui.generate import starting
+from studio.ui.generate.controls import Controls
 
 
 def test_a_drawn_mask_is_base64_or_nothing() -> None:
@@ -33,5 +34,8 @@ def test_a_file_is_read_to_just_beyond_the_limit_and_one_that_is_gone_is_named(t
         starting.file_of(str(tmp_path / "swept.png"))
 
 
-def test_a_size_that_was_never_typed_is_none() -> None:
-    assert starting.sizes({"width": 0, "height": 64, "x": 1}) == {"width": None, "height": 64}
+def test_a_number_that_was_never_typed_is_open() -> None:
+    """Gradio sends it as 0; where the checkpoint decides, that is no value."""
+    fields = {"width": "w", "height": "h", "extend_left": "e"}
+    controls = Controls("inpaint", fields, *[None] * 7)  # type: ignore[arg-type]
+    assert controls.given({"w": 0, "h": 64, "e": 0}) == {"width": None, "height": 64, "extend_left": 0}

@@ -17,6 +17,7 @@ from studio.answered.engine import Refused
 from studio.answered.events import JobSummary, Preview, Started, Step
 from studio.asked.questions import LossCurve
 from studio.asked.requests import MAX_IMAGE_BYTES, TextToImage
+from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import parameters_text, picture_info
 from studio.ui import assets
@@ -40,7 +41,7 @@ class Studio:
 
     def picture(self, visitor: Visitor) -> tuple[str, bytes]:
         """A picture of this visitor's: its id and its bytes."""
-        info = picture_info(TextToImage(prompt="x"), seed=3, width=64, height=64)
+        info = picture_info(resolve(TextToImage(prompt="x", seed=3), Suits()), width=64, height=64)
         image, text = Image.new("RGB", (600, 300), "teal"), parameters_text(info)
         saved = self.gallery.save(image, info=info, parameters=text, owner=visitor.cookies[COOKIE])
         return saved.id, (self.gallery.outputs_dir / saved.file_name).read_bytes()

@@ -23,6 +23,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AuthenticationError
 
 from studio.asked.requests import TextToImage
+from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import parameters_text, picture_info
 from studio.ui.application import application, close, functions
@@ -138,7 +139,7 @@ def test_two_browsers_are_two_owners_and_each_stays_one(served: Served) -> None:
 
 def test_a_picture_is_shown_to_its_owner_alone(served: Served) -> None:
     with browser(served) as ann, browser(served) as bob:
-        info = picture_info(TextToImage(prompt="x"), seed=1, width=64, height=64)
+        info = picture_info(resolve(TextToImage(prompt="x", seed=1), Suits()), width=64, height=64)
         owner = ann.cookies[COOKIE]
         saved = served.gallery.save(
             Image.new("RGB", (64, 64)), info=info, parameters=parameters_text(info), owner=owner

@@ -227,7 +227,7 @@ def _ended(view: View, event: SurfaceEnded) -> str:
 def cost_line(engine: Engine, given: Mapping[str, Any]) -> str:
     """What the form as it stands would cost, or what is wrong with its axes, in one line."""
     try:
-        surface = Surface.parse(given)
+        surface = Surface.parse(given).with_suits({entry.name: entry.suits for entry in engine.catalog()})
     except InvalidRequest as error:
         return str(error.problems[0])
     cost = surface.cost

@@ -24,7 +24,7 @@ from studio.ui import picker, session
 from studio.ui.compare import surfaces
 from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.generate import control, prompt_helper, starting
-from studio.ui.generate import controls as c
+from studio.ui.generate import widgets as w
 from studio.ui.text import say, words
 from studio.ui.uploads import Uploads
 
@@ -123,7 +123,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
     cost = drawn("sentence", value="", css="ls-sentence cmp-cost")
     with gr.Accordion(say("compare.picture.label"), open=False, elem_classes="ls-fold cmp-picture"):
         made["image"] = starting.upload(TAB)
-        made["strength"] = c.slider(TAB, "strength", 0.01)
+        made["strength"] = w.slider(TAB, "strength")
     made["controls"] = control.build(engine, TAB, chosen.name if chosen else None)
     with gr.Accordion(say("compare.rest.label"), open=False, elem_classes="ls-fold"):
         made["negative_prompt"] = gr.Textbox(
@@ -135,12 +135,12 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
             elem_id=f"{TAB}-negative_prompt",
         )
         made["checkpoint"] = gr.Dropdown(
-            choices=c.checkpoint_choices(catalog),
+            choices=w.checkpoint_choices(catalog),
             value=chosen.name if chosen else None,
             label=say("checkpoint.label"),
             elem_id=f"{TAB}-checkpoint",
         )
-        made |= c.suited_sliders(engine, TAB, made["checkpoint"], chosen)
+        made |= w.suited_sliders(engine, TAB, made["checkpoint"], chosen)
         made["seed"] = gr.Textbox(
             value="",
             label=say("seed.label"),
@@ -155,7 +155,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
         ):
             made[name] = gr.Dropdown(
                 choices=[(label, key) for key, label in table.items()],
-                value=c.default_of(TAB, name),
+                value=w.begins_at(TAB, name),
                 label=say(f"{name}.label"),
                 elem_id=f"{TAB}-{name}",
             )
@@ -314,7 +314,7 @@ def _filled(form: Form, link: Mapping[str, str]) -> list[Any]:
             if name in ("width", "height", "checkpoint"):
                 given = gr.skip()
             elif name in ("num_inference_steps", "guidance_scale", "strength", "scheduler", "noise_schedule"):
-                given = c.default_of(TAB, name)
+                given = w.begins_at(TAB, name)
             else:
                 given = ""
         values.append(given)

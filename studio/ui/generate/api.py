@@ -12,7 +12,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
 from typing import Any
 
 import gradio as gr
@@ -21,7 +20,8 @@ from gradio.utils import get_upload_folder
 
 from studio.answered.engine import Engine, Refused
 from studio.answered.events import TERMINAL, Event, Failed, Finished, Loading, Picture, Queued, Started, Step
-from studio.asked.requests import KINDS, ImageToImage, InvalidRequest, Kind, Problem, shown
+from studio.asked.requests import KINDS, InvalidRequest, Kind, Problem, shown
+from studio.asked.rows import Row
 from studio.picture.gallery import Gallery
 from studio.ui import session
 from studio.ui.render import data_uri
@@ -32,42 +32,6 @@ logger = logging.getLogger(__name__)
 
 Answer = tuple[list[dict[str, Any]], dict[str, Any]]  # files, info
 
-# What the generated documentation says of an argument; what is allowed is said by `parse`.
-_TYPES: dict[str, Any] = {
-    "prompt": str,
-    "negative_prompt": str,
-    "checkpoint": str,
-    "width": int | None,
-    "height": int | None,
-    "num_inference_steps": int,
-    "guidance_scale": float,
-    "seed": int | str | None,
-    "variation_seed": int | str | None,
-    "variation_strength": float,
-    "hires_scale": float,
-    "hires_upscaler": str,
-    "hires_steps": int,
-    "hires_strength": float,
-    "scheduler": str,
-    "noise_schedule": str,
-    "num_images_per_prompt": int,
-    "preview": str,
-    "exact": bool,
-    "controls": list,
-    "strength": float,
-    "resize_mode": str,
-    "mask_blur": int,
-    "mask_fill": str,
-    "inpaint_area": str,
-    "padding": int,
-    "extend_left": int,
-    "extend_right": int,
-    "extend_up": int,
-    "extend_down": int,
-    "image": dict,
-    "mask": dict | None,
-}
-
 
 def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -> None:
     """Add the endpoints to the page that is being built."""
@@ -75,34 +39,43 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -
         gr.api(
             _endpoint(engine, gallery, demo, kind, uploads),
             api_name=kind.kind,
-            api_description=say(f"api.{kind.kind}"),
+            api_description=description(kind),
             concurrency_limit=None,
         )
 
 
 def parameters(kind: Kind) -> list[inspect.Parameter]:
-    """The arguments of an endpoint: what is needed first, then the optional ones with the request's own defaults."""
-    files = kind.picture_fields if issubclass(kind, ImageToImage) else ()
-    asked = [f for f in fields(kind) if f.name not in files]
-    needed = [f.name for f in asked if f.default is MISSING]
-    if files:
-        needed.insert(0, "image")
+    """The arguments of an endpoint, as the table of fields has them: what is needed first, pictures before words, then
+    the optional ones with the request's own defaults; null asks for what suits the checkpoint."""
+    rows = sorted(kind.rows().values(), key=_rank)
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return (
-        [inspect.Parameter(name, positional, annotation=_TYPES[name]) for name in needed]
-        + [
-            inspect.Parameter(f.name, positional, default=f.default, annotation=_TYPES[f.name])
-            for f in asked
-            if f.default is not MISSING and f.name != "controls"
-        ]
-        + [inspect.Parameter("controls", positional, default=None, annotation=_TYPES["controls"])]
-        + [
-            # A canvas that is extended needs no mask.
-            inspect.Parameter(name, positional, default=None, annotation=_TYPES[name])
-            for name in files
-            if name != "image"
-        ]
-    )
+    return [
+        inspect.Parameter(row.name, positional, annotation=row.annotation)
+        if row.needed
+        else inspect.Parameter(row.name, positional, annotation=row.annotation, default=_default(row))
+        for row in rows
+    ]
+
+
+def _rank(row: Row) -> int:
+    if row.needed:
+        return 0 if row.kind == "file" else 1
+    return {"controls": 3, "file": 4}.get(row.kind, 2)
+
+
+def _default(row: Row) -> object:
+    return None if row.kind in ("controls", "file") else row.default
+
+
+def description(kind: Kind) -> str:
+    """What the API's documentation says of an endpoint: its sentence, and what every argument allows."""
+    lines = [f"{row.name}: {say(row.label)}. {_allowed(row)}" for row in sorted(kind.rows().values(), key=_rank)]
+    return "\n".join([say(f"api.{kind.kind}"), *lines])
+
+
+def _allowed(row: Row) -> str:
+    allowed = row.described()
+    return say("api.suits", allowed=allowed) if row.suits else say("api.allowed", allowed=allowed)
 
 
 def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, uploads: Uploads) -> Callable[..., Any]:
@@ -116,9 +89,8 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, upl
         this_call = secrets.token_hex(8)
         with telling(kind.kind):
             try:
-                if issubclass(kind, ImageToImage):
-                    for name in kind.picture_fields:
-                        given[name] = await asyncio.to_thread(_uploaded, uploads, this_call, name, given[name])
+                for name in kind.files():
+                    given[name] = await asyncio.to_thread(_uploaded, uploads, this_call, name, given[name])
                 given["controls"] = await asyncio.to_thread(controls_of, uploads, this_call, given["controls"])
                 job_id = engine.submit(kind.parse(given), owner=owner)
                 async for event in engine.watch(job_id, owner=owner):

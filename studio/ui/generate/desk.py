@@ -15,7 +15,7 @@ from studio.answered.engine import Engine, UnknownJob
 from studio.picture.gallery import Gallery
 from studio.ui import session, watching
 from studio.ui.drawn import QUIET, WATCHING
-from studio.ui.generate import control
+from studio.ui.generate import control, kept_fields, widgets
 from studio.ui.generate import controls as c
 
 
@@ -39,7 +39,7 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
             return
 
     def reuse(event: gr.EventData) -> dict[Any, Any]:
-        return c.restored(engine, desk.controls, event._data.get("settings"))
+        return kept_fields.restored(engine, desk.controls, event._data.get("settings"))
 
     async def last_seed(request: gr.Request) -> Any:
         past = await watching.earlier(gallery, session.owner_of(request))
@@ -49,7 +49,7 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
     # That a double click makes one run is the stage's doing: it lets no click through while a run is under way.
     desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], trigger_mode="multiple", **WATCHING)
     desk.stage.stop(stop, None, None, **QUIET)
-    desk.stage.reuse(reuse, None, c.reusable(desk.controls), **QUIET)
+    desk.stage.reuse(reuse, None, kept_fields.reusable(desk.controls), **QUIET)
     desk.controls.seed_last.click(last_seed, None, [fields["seed"]], **QUIET)
 
 
@@ -59,10 +59,10 @@ def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> Non
 
     def fields_back(kept: object) -> dict[Any, Any]:
         catalog = engine.catalog()
-        updates = {fields["checkpoint"]: gr.update(choices=c.checkpoint_choices(catalog))}
+        updates = {fields["checkpoint"]: gr.update(choices=widgets.checkpoint_choices(catalog))}
         if "image" in fields:  # empty, for the picture's own size: Gradio draws a number that starts as None as 0
             updates |= {fields["width"]: None, fields["height"]: None}
-        back = c.restored(engine, desk.controls, kept)
+        back = kept_fields.restored(engine, desk.controls, kept)
         chosen = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
         updates[fields["controls"]] = control.offer(engine, chosen)
         if fields["checkpoint"] in back:
@@ -77,8 +77,8 @@ def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> Non
     demo.load(
         fields_back,
         [kept],
-        [*c.reusable(desk.controls), fields["controls"]],
-        js=c.reader(desk.controls),
+        [*kept_fields.reusable(desk.controls), fields["controls"]],
+        js=kept_fields.reader(desk.controls),
         **QUIET,
     )
     demo.load(run_back, None, [desk.stage], **WATCHING)

@@ -12,7 +12,7 @@ from studio.asked.requests import ImageToImage
 from studio.picture.gallery import Gallery
 from studio.ui import render, session
 from studio.ui.drawn import stage
-from studio.ui.generate import control, starting
+from studio.ui.generate import control, following, kept_fields, starting
 from studio.ui.generate import controls as c
 from studio.ui.generate.desk import Desk, connect
 from studio.ui.uploads import Uploads
@@ -32,7 +32,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([], attached=False))
             examples = c.example_prompts(engine, TAB)
-    c.connect(engine, fields, examples)
+    following.connect(engine, fields, examples)
+    kept_fields.connect(fields)
     starting.connect(engine, fields, shown_offer, uploads)
     starting.show_beginning(fields, shown_start)
 
@@ -45,7 +46,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
                 "image": starting.file_of(given["image"]),
                 "controls": control.given(given["controls"], uploads, page, TAB),
             }
-            return ImageToImage.parse(given | starting.sizes(given) | files)
+            return ImageToImage.parse(given | files)
 
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view

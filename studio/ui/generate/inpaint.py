@@ -12,7 +12,7 @@ from studio.asked.requests import Inpaint
 from studio.picture.gallery import Gallery
 from studio.ui import render, session
 from studio.ui.drawn import drawn, stage
-from studio.ui.generate import control, starting
+from studio.ui.generate import control, following, kept_fields, starting
 from studio.ui.generate import controls as c
 from studio.ui.generate.desk import Desk, connect
 from studio.ui.text import words
@@ -34,7 +34,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([], attached=False))
             examples = c.example_prompts(engine, TAB)
-    c.connect(engine, fields, examples)
+    following.connect(engine, fields, examples)
+    kept_fields.connect(fields)
     starting.connect(engine, fields, shown_offer, uploads)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
@@ -44,7 +45,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
         def ask() -> Inpaint:
             files: dict[str, Any] = {"image": starting.file_of(given["image"]), "mask": starting.mask_of(given["mask"])}
             files |= {"controls": control.given(given["controls"], uploads, page, TAB)}
-            return Inpaint.parse(given | starting.sizes(given) | files)
+            return Inpaint.parse(given | files)
 
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view

@@ -16,6 +16,7 @@ from studio.asked.requests import MAX_CONTROLS, MAX_IMAGE_BYTES, InvalidRequest,
 from studio.picture.metadata import read_png
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.generate import controls as c
+from studio.ui.generate import kept_fields
 from studio.ui.text import say, words
 from studio.ui.uploads import Uploads, painted
 
@@ -90,11 +91,6 @@ def mask_of(drawn_mask: object) -> bytes:
         raise InvalidRequest(Problem("mask", shown(drawn_mask["png"]), str(error))) from None
 
 
-def sizes(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Width and height; Gradio sends a number field that was never filled in as 0."""
-    return {name: given[name] or None for name in ("width", "height")}
-
-
 def offer() -> gr.HTML:
     """Where a picture's own settings are offered: one line with a button, empty for a picture that has none."""
     return drawn("offer", value={}, events=("take",), words=words("offer"))
@@ -117,7 +113,7 @@ def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads:
         return {"prompt": found.prompt, "settings": told}
 
     def take(event: gr.EventData) -> dict[Any, Any]:
-        return c.restored(engine, controls, event._data.get("settings"))
+        return kept_fields.restored(engine, controls, event._data.get("settings"))
 
     controls.fields["image"].change(look, [controls.fields["image"]], [shown_offer], **QUIET)
-    shown_offer.take(take, None, c.reusable(controls), **QUIET)
+    shown_offer.take(take, None, kept_fields.reusable(controls), **QUIET)

@@ -13,7 +13,7 @@ from studio.asked.requests import RANDOM_SEEDS, TextToImage
 from studio.picture.gallery import Gallery
 from studio.ui import render, session, watching
 from studio.ui.drawn import QUIET, WATCHING, stage
-from studio.ui.generate import control
+from studio.ui.generate import control, following, kept_fields
 from studio.ui.generate import controls as c
 from studio.ui.generate.desk import Desk, connect
 from studio.ui.text import say
@@ -39,7 +39,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([], attached=False), sample)
             examples = c.example_prompts(engine, TAB)
-    c.connect(engine, fields, examples)
+    following.connect(engine, fields, examples)
+    kept_fields.connect(fields)
 
     def asked(given: dict[str, Any], request: gr.Request) -> TextToImage:
         controls = control.given(given["controls"], uploads, str(request.session_hash), TAB)

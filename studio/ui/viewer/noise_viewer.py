@@ -16,6 +16,7 @@ import gradio as gr
 from studio.answered.engine import Engine
 from studio.answered.events import Finished, JobSummary
 from studio.asked.requests import NOISE_SCHEDULES, SCHEDULERS, ImageToImage, TextToImage
+from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
 from studio.ui import render, session
 from studio.ui.drawn import QUIET, WATCHING, drawn
@@ -197,13 +198,13 @@ def runs(engine: Engine, owner: str) -> list[dict[str, str]]:
 
 
 def _line(job: JobSummary) -> str:
-    request = job.request
+    request, run = job.request, resolve(job.request, Suits())
     return " · ".join(
         [
             request.prompt or say("viewer.no_prompt"),
-            SCHEDULERS[request.scheduler].label,
-            say("viewer.runs.steps", count=request.num_inference_steps),
-            say("viewer.fact.guidance", guidance=f"{request.guidance_scale:g}"),
+            SCHEDULERS[run.scheduler].label,
+            say("viewer.runs.steps", count=run.num_inference_steps),
+            say("viewer.fact.guidance", guidance=f"{run.guidance_scale:g}"),
         ]
     )
 

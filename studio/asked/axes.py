@@ -1,0 +1,220 @@
+"""The axes of a comparison: which fields can be one, the grammar of their values, and how a value changes a request."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from studio.asked.control import CONTROL_RANGES, Control
+from studio.asked.problems import InvalidRequest, Problem, Range, clean_text, one_of, short_name, shown
+from studio.asked.prompt import with_lora_weight
+from studio.asked.requests import CHOICES, RANGES
+from studio.asked.rows import MAX_NAME_CHARACTERS, MAX_PROMPT_CHARACTERS, MAX_SEED
+
+MAX_CELLS = 144
+MAX_VALUES_CHARACTERS = 20_000
+
+AxisField = Literal[
+    "num_inference_steps", "guidance_scale", "seed", "scheduler", "noise_schedule", "strength", "prompt", "lora_weight",
+    "control_scale", "size", "checkpoint",
+]  # fmt: skip
+Value = int | float | str
+
+# AUTOMATIC1111's names of the same axes, for the sheet's `parameters` text: of a ControlNet its extension's, and none
+# for the weight of a LoRA.
+A1111_AXES: Mapping[AxisField, str] = {
+    "num_inference_steps": "Steps",
+    "guidance_scale": "CFG Scale",
+    "seed": "Seed",
+    "scheduler": "Sampler",
+    "noise_schedule": "Schedule type",
+    "strength": "Denoising",
+    "prompt": "Prompt S/R",
+    "lora_weight": "LoRA weight",
+    "control_scale": "[ControlNet] Weight",
+    "size": "Size",
+    "checkpoint": "Checkpoint name",
+}
+AXIS_FIELDS: tuple[AxisField, ...] = get_args(AxisField)
+_WHOLE: Mapping[str, Range] = {
+    "num_inference_steps": RANGES["num_inference_steps"],
+    "seed": Range(low=0, high=MAX_SEED, whole=True),
+}
+_NUMBERS: Mapping[str, Range] = {
+    **{name: RANGES[name] for name in ("guidance_scale", "strength")},
+    "lora_weight": Range(low=-4, high=4),  # the prompt's own tags may go further; beyond this pictures only break
+    "control_scale": CONTROL_RANGES["scale"],
+}
+_TABLES: Mapping[str, Mapping[str, str]] = {name: CHOICES[name] for name in ("scheduler", "noise_schedule")}
+
+# Axes that change a part of a field and leave the rest of it as it was given.
+WITHIN_A_FIELD: frozenset[AxisField] = frozenset({"prompt", "lora_weight", "control_scale"})
+
+
+_NUMBER = r"[+-]?\s*(?:\d+(?:\.\d*)?|\.\d+)"
+_RANGE = re.compile(
+    rf"\s*({_NUMBER})\s*-\s*({_NUMBER})\s*(?:\(\s*({_NUMBER})\s*\)|\[\s*(\d{{1,9}})\s*\])?\s*", re.ASCII
+)
+GRAMMAR = "a list (2, 4, 8), a range with a step (1-20 (+3)) or a range with a count (1-10 [5])"
+
+
+def parse_values(axis: AxisField, given: object, where: str) -> tuple[Value, ...]:
+    """The values of an axis as they were typed ("1-20 (+3), 30") or as a list; each once, in the order given.
+
+    The forms are AUTOMATIC1111's: commas between values, quotes around a value that holds one, `first-last`,
+    `first-last (+step)`, `first-last [count]`. A range never goes past its last number (theirs does for decimals).
+    `where` names the field in messages. Raises InvalidRequest.
+    """
+    if isinstance(given, str):
+        if len(given) > MAX_VALUES_CHARACTERS:
+            raise InvalidRequest(Problem(where, f"a text of {len(given):,} characters", "a shorter list"))
+        parts: list[object] = [part for part in _split(given) if part]
+    elif isinstance(given, Sequence):
+        parts = list(given)
+    else:
+        raise InvalidRequest(Problem(where, shown(given), GRAMMAR))
+    values: list[Value] = []
+    for part in parts:
+        for value in _expanded(axis, part, where):
+            if value not in values:
+                values.append(value)
+            if len(values) > MAX_CELLS:
+                raise InvalidRequest(Problem(where, shown(given), f"at most {MAX_CELLS} values"))
+    if not values:
+        raise InvalidRequest(Problem(where, shown(given), f"at least one value: {GRAMMAR}"))
+    return tuple(values)
+
+
+def values_text(values: Iterable[Value]) -> str:
+    """The values as text that `parse_values` reads back equal."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow([f"{v:g}" if isinstance(v, float) else v for v in values])
+    return out.getvalue().replace(",", ", ") if '"' not in out.getvalue() else out.getvalue()
+
+
+def _split(text: str) -> list[str]:
+    """The comma-separated values of a text; a value may be quoted, and hold commas and newlines then."""
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True))
+    except csv.Error:  # a newline outside of quotes, and the like
+        rows = [text.replace("\n", ",").split(",")]
+    return [part.strip() for row in rows for part in row]
+
+
+def _expanded(axis: AxisField, part: object, where: str) -> Iterable[Value]:
+    """One part of the list: a value, or the values of a range."""
+    if axis in _WHOLE or axis in _NUMBERS:
+        allowed = _WHOLE.get(axis) or _NUMBERS[axis]
+        return [_number(v, allowed, where) for v in _range(part, allowed, where)]
+    if not isinstance(part, str):
+        raise InvalidRequest(Problem(where, shown(part), "text"))
+    if axis in _TABLES:
+        name = short_name(part, _TABLES[axis])
+        if name not in _TABLES[axis]:
+            raise InvalidRequest(Problem(where, shown(part), one_of(_TABLES[axis])))
+        return [name]
+    if axis == "size":
+        return [_size(part, where)]
+    if part != clean_text(part) or len(part) > (MAX_NAME_CHARACTERS if axis == "checkpoint" else MAX_PROMPT_CHARACTERS):
+        raise InvalidRequest(Problem(where, shown(part), "text without control characters"))
+    return [part]
+
+
+def _range(part: object, allowed: Range, where: str) -> Sequence[int | float]:
+    """The numbers of "a-b", "a-b (+s)" and "a-b [n]"; a plain number is itself."""
+    if isinstance(part, (int, float)) and not isinstance(part, bool):
+        return [part]
+    text = part if isinstance(part, str) else ""
+    plain = re.fullmatch(rf"\s*({_NUMBER})\s*", text, re.ASCII)
+    if plain:
+        return [_read(plain[1])]
+    found = _RANGE.fullmatch(text)
+    if not found:
+        raise InvalidRequest(Problem(where, shown(part), f"{allowed.describe()}, as {GRAMMAR}"))
+    first, last = _read(found[1]), _read(found[2])
+    if found[4]:
+        count = int(found[4])
+        if not 1 <= count <= MAX_CELLS:
+            raise InvalidRequest(Problem(where, shown(part), f"a count from 1 to {MAX_CELLS} in the brackets"))
+        spread = [first + (last - first) * k / max(1, count - 1) for k in range(count)]
+        return [int(v) for v in spread] if allowed.whole else [round(v, 6) for v in spread]
+    step = _read(found[3]) if found[3] else (1 if last >= first else -1)
+    if not step or (last - first) * step < 0:
+        raise InvalidRequest(Problem(where, shown(part), "a step that leads from the first number to the last"))
+    count = math.floor((last - first) / step + 1e-9) + 1
+    if count > MAX_CELLS:
+        raise InvalidRequest(Problem(where, shown(part), f"at most {MAX_CELLS} values; a larger step, or a count [n]"))
+    return [first + k * step if allowed.whole else round(first + k * step, 6) for k in range(count)]
+
+
+def _read(text: str) -> int | float:
+    digits = re.sub(r"\s", "", text)
+    if re.fullmatch(r"[+-]?\d+", digits):
+        return int(digits) if len(digits) <= 20 else math.inf
+    return float(digits)
+
+
+def _number(value: int | float, allowed: Range, where: str) -> int | float:
+    if isinstance(value, float) and value.is_integer() and allowed.whole:
+        value = int(value)
+    if not allowed.holds(value):
+        raise InvalidRequest(Problem(where, shown(value), allowed.describe()))
+    return value if allowed.whole else float(value)
+
+
+def _size(text: str, where: str) -> str:
+    found = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", text, re.ASCII | re.IGNORECASE)
+    if not found or not (RANGES["width"].holds(int(found[1])) and RANGES["height"].holds(int(found[2]))):
+        allowed = f"width x height such as 128x128, each {RANGES['width'].describe()}"
+        raise InvalidRequest(Problem(where, shown(text), allowed))
+    return f"{int(found[1])}x{int(found[2])}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One axis: a field and its values, each once. `prompt` is search and replace: its first value is looked for in
+    both prompts and stands for itself, each other value takes its place. `lora_weight` is the weight, in U-Net and text
+    encoders alike, of the first LoRA that the prompt names, `control_scale` that of the first control."""
+
+    field: AxisField
+    values: tuple[Value, ...]
+
+    def label(self, index: int) -> str:
+        """A value as it is read: names in full, whole decimals without a point."""
+        value = self.values[index]
+        if self.field in _TABLES:
+            return _TABLES[self.field][str(value)]
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    def change(self, values: dict[str, object], index: int) -> None:
+        """Write this axis' value into the fields of a cell; both prompts and the controls are there already."""
+        value = self.values[index]
+        if self.field == "prompt":
+            for name in ("prompt", "negative_prompt"):
+                values[name] = str(values[name]).replace(str(self.values[0]), str(value))
+        elif self.field == "lora_weight":
+            values["prompt"] = with_lora_weight(str(values["prompt"]), float(value))
+        elif self.field == "control_scale":
+            first, *others = cast("tuple[Control, ...]", values["controls"])
+            values["controls"] = (dataclasses.replace(first, scale=float(value)), *others)
+        elif self.field == "size":
+            values["width"], values["height"] = (int(side) for side in str(value).split("x"))
+        else:
+            values[self.field] = value
+
+
+def axis_field(given: object) -> AxisField | None:
+    """An axis by its name or A1111's, in any case."""
+    wanted = str(given).strip().casefold()
+    return next((name for name in AXIS_FIELDS if wanted in (name, A1111_AXES[name].casefold())), None)
+
+
+def one_axis() -> str:
+    """The axes in words, for messages."""
+    return one_of({name: A1111_AXES[name] for name in AXIS_FIELDS})

@@ -1,0 +1,110 @@
+"""A control: a ControlNet and the picture that it holds a run to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, Self
+
+from studio.asked.problems import MAX_IMAGE_BYTES, Problem, Range, one_of, short_name, shown
+
+PreprocessorName = Literal["none", "canny", "scribble"]
+
+PREPROCESSORS: Mapping[str, str] = {"none": "None, it is a map", "canny": "Canny edges", "scribble": "Scribble"}
+MAX_CONTROLS = 3
+CONTROL_RANGES: Mapping[str, Range] = {
+    "scale": Range(low=0, high=2),
+    "start": Range(low=0, high=1),
+    "end": Range(low=0, high=1),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A ControlNet (Zhang et al. 2023) and the picture that it holds the run to: bytes of a PNG, JPEG, WebP or GIF.
+
+    `preprocessor` makes the map that the ControlNet was trained on out of the picture; "none": the picture is one.
+    `scale` is diffusers' controlnet_conditioning_scale; `start` and `end` are shares of the run between which it acts.
+    Whoever makes one by hand has it checked with the request that holds it.
+    """
+
+    model: str
+    image: bytes = b""
+    preprocessor: PreprocessorName = "none"
+    scale: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def problems(self, number: int) -> list[Problem]:
+        """What is wrong with it, as problems of the field `controls`; `number` counts from 1."""
+        found: list[Problem] = []
+
+        def wrong(name: str, value: str, allowed: str) -> None:
+            found.append(Problem("controls", f"{name} {value} of control {number}", allowed))
+
+        if not isinstance(self.model, str) or not 1 <= len(self.model) <= 300:
+            wrong("model", shown(self.model), "the name of an installed ControlNet")
+        if not isinstance(self.image, bytes) or not self.image:
+            wrong("image", "nothing" if not self.image else shown(self.image), "a PNG, JPEG, WebP or GIF file")
+        elif len(self.image) > MAX_IMAGE_BYTES:
+            allowed = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
+            wrong("image", f"a file of {len(self.image) / 2**20:.1f} MiB", allowed)
+        if not isinstance(self.preprocessor, str) or self.preprocessor not in PREPROCESSORS:
+            wrong("preprocessor", shown(self.preprocessor), one_of(PREPROCESSORS))
+        for name, allowed_range in CONTROL_RANGES.items():
+            if not allowed_range.holds(getattr(self, name)):
+                wrong(name, shown(getattr(self, name)), allowed_range.describe())
+        if not found and self.start >= self.end:
+            wrong("end", f"{self.end:g}", f"numbers above its start, {self.start:g}")
+        return found
+
+    @classmethod
+    def all_problems(cls, controls: object) -> list[Problem]:
+        """What is wrong with the controls of a request."""
+        if not isinstance(controls, tuple) or not all(isinstance(control, cls) for control in controls):
+            return [Problem("controls", shown(controls), "a tuple of Control")]
+        if len(controls) > MAX_CONTROLS:
+            return [Problem("controls", f"{len(controls)} controls", f"at most {MAX_CONTROLS}")]
+        return [problem for number, control in enumerate(controls, start=1) for problem in control.problems(number)]
+
+    def to_dict(self) -> dict[str, object]:
+        """As a request's: the picture is named by its hash."""
+        values: dict[str, object] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "image"}
+        return values | {"image_sha256": hashlib.sha256(self.image).hexdigest()}
+
+    @classmethod
+    def parse(cls, given: object, number: int, problems: list[Problem]) -> Self | None:
+        """Values from outside; None, with the reason in `problems`, for what is none. The request checks the rest."""
+        known = [f.name for f in fields(cls)]
+        if not isinstance(given, Mapping):
+            allowed = f"an object with the fields {', '.join(known)}"
+            problems.append(Problem("controls", f"{shown(given)} as control {number}", allowed))
+            return None
+        strangers = [name for name in given if name not in known]
+        for name in strangers:
+            problems.append(Problem("controls", f"{shown(name)} in control {number}", f"the fields {', '.join(known)}"))
+        values: dict[str, object] = {"model": given.get("model")} | {n: given[n] for n in known if n in given}
+        for name in CONTROL_RANGES:
+            if type(values.get(name)) is int:
+                values[name] = float(values[name])  # type: ignore[arg-type]
+        if isinstance(values.get("preprocessor"), str):
+            values["preprocessor"] = short_name(str(values["preprocessor"]), PREPROCESSORS)
+        return None if strangers else cls(**values)  # type: ignore[arg-type]
+
+
+def parse_controls(given: object, problems: list[Problem]) -> tuple[Control, ...]:
+    """What `controls` becomes: a list of controls or of objects; null is none. Problems are appended."""
+    if given is None:
+        return ()
+    if not isinstance(given, (list, tuple)):
+        problems.append(Problem("controls", shown(given), f"a list of at most {MAX_CONTROLS} controls"))
+        return ()
+    if len(given) > MAX_CONTROLS:
+        problems.append(Problem("controls", f"{len(given)} controls", f"at most {MAX_CONTROLS}"))
+        return ()
+    found = [
+        one if isinstance(one, Control) else Control.parse(one, number, problems)
+        for number, one in enumerate(given, start=1)
+    ]
+    return tuple(control for control in found if control is not None)

@@ -1,0 +1,298 @@
+"""The table of fields: one row for each field of a request, and what must fit together between them.
+
+Parsing, the page's controls, the API's arguments, metadata, links, the header of a recording and the key of encoded
+prompts are derived from these rows. Names are diffusers'. A new field is a new row here, and the code that obeys it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Literal, Self, cast
+
+from studio.asked.control import Control
+from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.rows import MAX_SEED, Row, Values, number, row, rows_of
+from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
+
+SCHEMA_VERSION = 2  # of what `to_dict` writes; 1 knew no open fields
+
+PreviewName = Literal["automatic", "fast", "tiny", "full"]
+ResizeModeName = Literal["crop", "pad", "stretch", "fit"]
+InpaintAreaName = Literal["whole", "masked"]
+HiresUpscalerName = Literal["lanczos", "latent"]
+MaskFillName = Literal["original", "noise", "edges"]
+
+PREVIEWS: Mapping[str, str] = {"automatic": "Automatic", "fast": "Fast", "tiny": "Tiny", "full": "Full VAE"}
+RESIZE_MODES: Mapping[str, str] = {"crop": "Crop", "pad": "Pad", "stretch": "Stretch", "fit": "Fit"}
+HIRES_UPSCALERS: Mapping[str, str] = {"lanczos": "Lanczos", "latent": "Latent"}
+INPAINT_AREAS: Mapping[str, str] = {"whole": "Whole picture", "masked": "Only masked"}
+MASK_FILLS: Mapping[str, str] = {"original": "Original", "noise": "Noise", "edges": "Edge colours"}
+SAMPLERS: Mapping[str, str] = {name: facts.label for name, facts in SCHEDULERS.items()}
+
+MOST_PIXELS = 2048  # of a side
+DEEPEST_ENCODER = 32  # layers of SDXL's second text encoder
+
+
+def _varied(values: Values) -> bool:
+    return bool(values.get("variation_strength"))
+
+
+def _twice(values: Values) -> bool:
+    scale = values.get("hires_scale")
+    return isinstance(scale, (int, float)) and scale > 1
+
+
+def _only_masked(values: Values) -> bool:
+    return values.get("inpaint_area") == "masked"
+
+
+def _skips(values: Values) -> bool:
+    return values.get("clip_skip") not in (None, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """What every request has: a prompt to be made into pictures. Image k has seed + k.
+
+    A field that is None is open: `seed` and `variation_seed` are drawn by the engine before `Started`, the others are
+    what suits the checkpoint (`studio.asked.resolved`). With `variation_strength` v > 0 the noise of image k lies v of
+    the way from that of `seed` to that of `variation_seed` + k (slerp, as A1111's "Extra"); all images then share
+    `seed`. `exact`: every lane runs alone, so that the picture is bit-equal whoever else is there. `clip_skip`: the
+    layer of the text encoders that is listened to, counted from the last one, which is 1. `controls`: ControlNets,
+    acting together; their pictures are brought to the size that is made as the request's own is, without one cropped.
+    """
+
+    kind: ClassVar[str] = ""
+
+    prompt: str = row("text", encodes=True, recorded=True, place="prompt")
+    negative_prompt: str = row("text", "", encodes=True, recorded=True, place="negative_prompt")
+    checkpoint: str = row("name", "small-world-128", a1111="Model", recorded=True, place="checkpoint")
+    width: int | None = number(
+        64, MOST_PIXELS, None, whole=True, grid=8, suits=True, a1111="Size-1", recorded=True, place="size", step=0
+    )
+    height: int | None = number(
+        64, MOST_PIXELS, None, whole=True, grid=8, suits=True, a1111="Size-2", recorded=True, place="size", step=0
+    )
+    num_inference_steps: int | None = number(1, 150, None, whole=True, suits=True, a1111="Steps", place="steps")
+    guidance_scale: float | None = number(
+        1, 30, None, suits=True, a1111="CFG scale", recorded=True, place="steps", step=0.1
+    )
+    seed: int | None = row("seed", None, a1111="Seed", place="seed")
+    variation_strength: float = number(
+        0, 1, 0.0, a1111="Variation seed strength", acts=_varied, place="variation", step=0.01
+    )
+    variation_seed: int | None = row("seed", None, a1111="Variation seed", acts=_varied, place="variation")
+    scheduler: SchedulerName | None = row(
+        "choice", None, choices=SAMPLERS, suits=True, a1111="Sampler", recorded=True, place="more"
+    )
+    noise_schedule: NoiseScheduleName | None = row(
+        "choice", None, choices=NOISE_SCHEDULES, suits=True, a1111="Schedule type", recorded=True, place="more"
+    )
+    num_images_per_prompt: int = number(1, 16, 1, whole=True, effect="picture", place="more")
+    preview: PreviewName = row("choice", "automatic", choices=PREVIEWS, effect="cosmetic", place="more")
+    exact: bool = row("flag", False, recorded=True, effect="cosmetic", place="more")
+    controls: tuple[Control, ...] = row("controls", (), place="controls")
+
+    def __post_init__(self) -> None:
+        problems = self.problems()
+        if problems:
+            raise InvalidRequest(*problems)
+
+    @classmethod
+    def rows(cls) -> Mapping[str, Row]:
+        """The rows of this kind of request, by name."""
+        return rows_of(cast(Hashable, cls))
+
+    @classmethod
+    def files(cls) -> tuple[str, ...]:
+        """The fields that hold the bytes of a picture's file."""
+        return tuple(name for name, one in cls.rows().items() if one.kind == "file")
+
+    def problems(self) -> list[Problem]:
+        """Everything that is wrong with the fields, in their order; empty when the request is valid."""
+        found = [problem for name, one in self.rows().items() for problem in one.problems(getattr(self, name))]
+        marked = {problem.field for problem in found}
+        found += [p for p in (*self._scheduler_problems(), *self._seed_problems()) if p.field not in marked]
+        return found
+
+    def _scheduler_problems(self) -> list[Problem]:
+        facts = SCHEDULERS.get(self.scheduler) if isinstance(self.scheduler, str) else None
+        if facts is None:
+            return []
+        found = []
+        label = NOISE_SCHEDULES.get(str(self.noise_schedule))
+        if label is not None and self.noise_schedule not in facts.noise_schedules:
+            able = self.rows()["noise_schedule"].one_of(facts.noise_schedules)
+            found.append(Problem("noise_schedule", label, f"with {facts.label} {able}"))
+        if isinstance(self.num_inference_steps, int) and self.num_inference_steps > facts.max_steps:
+            allowed = f"with {facts.label} whole numbers from 1 to {facts.max_steps}"
+            found.append(Problem("num_inference_steps", str(self.num_inference_steps), allowed))
+        return found
+
+    def _seed_problems(self) -> list[Problem]:
+        images = self.num_images_per_prompt
+        last = MAX_SEED - (images - 1 if not self.rows()["num_images_per_prompt"].problems(images) else 0)
+        allowed = f"whole numbers from 0 to {last}, or -1 or nothing for a random one"
+        seeds = {"seed": self.seed, "variation_seed": self.variation_seed}
+        return [
+            Problem(name, shown(seed), allowed)
+            for name, seed in seeds.items()
+            if seed is not None and (type(seed) is not int or not 0 <= seed <= last)
+        ]
+
+    @classmethod
+    def parse(cls, given: Mapping[str, object]) -> Self:
+        """The gate for values from outside: names, unset fields and text seeds are understood, the rest is refused.
+
+        Strings for numbers ("20" steps), fractions of whole numbers, null for a field that has no empty meaning and
+        unknown fields are refused. Raises InvalidRequest with every problem found.
+        """
+        rows = cls.rows()
+        problems = [
+            Problem(name, shown(given[name]), f"the fields {', '.join(rows)}") for name in given if name not in rows
+        ]
+        values: dict[str, object] = {}
+        for name, one in rows.items():
+            if name in given:
+                values[name] = one.read(given[name], problems)
+            elif one.needed and one.kind != "file":
+                problems.append(Problem(name, "nothing", "this field is needed"))
+                values[name] = None
+        shadow = object.__new__(cls)  # the fields without the check, to report all problems in one message
+        for name, one in rows.items():
+            object.__setattr__(shadow, name, values.get(name, one.default))
+        marked = {p.field for p in problems}
+        problems += [p for p in shadow.problems() if p.field not in marked]
+        if problems:
+            raise InvalidRequest(*problems)
+        return cls(**values)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, object]:
+        """Every field by name, with `kind` and `schema`; JSON-able, and `request_from_dict` reads it back equal.
+
+        A picture is named by its hash, since metadata should not hold a second picture. Without controls there is no
+        word of them.
+        """
+        values: dict[str, object] = {"schema": SCHEMA_VERSION, "kind": self.kind}
+        without = (*self.files(), "controls")
+        values |= {name: getattr(self, name) for name in self.rows() if name not in without}
+        if self.controls:
+            values["controls"] = [control.to_dict() for control in self.controls]
+        hashes = {f"{name}_sha256": hashlib.sha256(getattr(self, name)).hexdigest() for name in self.files()}
+        return values | hashes
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the pictures that came with it."""
+        files = [getattr(self, name) for name in self.files()] + [control.image for control in self.controls]
+        return sum(len(file) for file in files)
+
+    def without_pictures(self) -> Self:
+        """A copy that has forgotten its pictures, for the record of a run that is over; it could not be run again."""
+        if not self.files() and not self.controls:
+            return self
+        copy = object.__new__(type(self))
+        for field in fields(self):
+            object.__setattr__(copy, field.name, b"" if field.name in self.files() else getattr(self, field.name))
+        object.__setattr__(copy, "controls", tuple(replace(control, image=b"") for control in self.controls))
+        return copy
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextToImage(Making):
+    """Pictures from words alone.
+
+    `hires_scale` above 1: the picture is made at `width` x `height`, scaled up in the way of `hires_upscaler` and made
+    anew from there at `hires_strength`, in `hires_steps` steps (0: as many as before) of which that share is run.
+    """
+
+    kind: ClassVar[str] = "text_to_image"
+
+    hires_scale: float = number(1, 4, 1.0, a1111="Hires upscale", acts=_twice, place="hires", step=0.25)
+    hires_upscaler: HiresUpscalerName = row(
+        "choice", "lanczos", choices=HIRES_UPSCALERS, a1111="Hires upscaler", acts=_twice, place="hires"
+    )
+    hires_strength: float = number(0, 1, 0.6, a1111="Denoising strength", acts=_twice, place="hires", step=0.01)
+    hires_steps: int = number(0, 150, 0, whole=True, a1111="Hires steps", acts=_twice, place="hires")
+
+    def problems(self) -> list[Problem]:
+        found = super().problems()
+        if found:
+            return found
+        facts = SCHEDULERS[self.scheduler] if self.scheduler is not None else None
+        if facts is not None and self.hires_steps > facts.max_steps:
+            allowed = f"with {facts.label} whole numbers from 0 to {facts.max_steps}"
+            found.append(Problem("hires_steps", str(self.hires_steps), allowed))
+        largest = max(self.width or 0, self.height or 0)
+        if self.made_twice and largest * self.hires_scale > MOST_PIXELS:
+            allowed = f"with a side of {largest} pixels numbers from 1 to {MOST_PIXELS / largest:.3g}"
+            found.append(Problem("hires_scale", f"{self.hires_scale:g}", allowed))
+        return found
+
+    @property
+    def made_twice(self) -> bool:
+        """Whether there is a second pass."""
+        return self.hires_scale > 1
+
+    def hires_size(self, width: int, height: int) -> tuple[int, int]:
+        """The size of the second pass, on the grid and within the range."""
+        sides = (round(side * self.hires_scale / 8) * 8 for side in (width, height))
+        width, height = (min(side, MOST_PIXELS) for side in sides)
+        return width, height
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageToImage(Making):
+    """A picture to start from: `image` holds the bytes of a PNG, JPEG, WebP or GIF file (it is decoded by the engine).
+
+    Runs int(num_inference_steps * strength) steps, as diffusers does; strength 0 gives the picture back through the
+    VAE.
+    `width`, `height` and `resize_mode` say what size is made of it, in which way, by the rule in
+    studio/picture/framing.py.
+    """
+
+    kind: ClassVar[str] = "image_to_image"
+
+    image: bytes = row("file", b"", place="picture")
+    strength: float = number(0, 1, 0.6, a1111="Denoising strength", place="strength", step=0.01)
+    resize_mode: ResizeModeName = row("choice", "crop", choices=RESIZE_MODES, effect="picture", place="resize")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inpaint(ImageToImage):
+    """A picture of which one part is made anew: where `mask` (a picture of its aspect) is white, and where the canvas
+    is extended. Everything further than `mask_blur` pixels from there comes out as it went in, to the last bit.
+
+    `mask` may be empty when the canvas is extended. `inpaint_area` "masked" gives the model only the painted part with
+    `padding` pixels around it, at its full size. `mask_fill`: what lies under the mask when the run begins.
+    """
+
+    kind: ClassVar[str] = "inpaint"
+
+    mask: bytes = row("file", b"", optional=True, place="picture")
+    strength: float = number(0, 1, 1.0, a1111="Denoising strength", place="strength", step=0.01)
+    mask_blur: int = number(0, 128, 4, whole=True, a1111="Mask blur", effect="picture", place="seam")
+    inpaint_area: InpaintAreaName = row("choice", "whole", choices=INPAINT_AREAS, a1111="Inpaint area", place="mask")
+    mask_fill: MaskFillName = row("choice", "original", choices=MASK_FILLS, a1111="Masked content", place="mask")
+    padding: int = number(0, 512, 32, whole=True, a1111="Masked area padding", acts=_only_masked, place="seam")
+    extend_left: int = number(0, 1024, 0, whole=True, place="extend", step=0)
+    extend_right: int = number(0, 1024, 0, whole=True, place="extend", step=0)
+    extend_up: int = number(0, 1024, 0, whole=True, place="extend", step=0)
+    extend_down: int = number(0, 1024, 0, whole=True, place="extend", step=0)
+
+    def problems(self) -> list[Problem]:
+        found = super().problems()
+        if self.mask == b"" and not any(self.extensions):
+            found.append(Problem("mask", "nothing", "a painted mask, or an extended canvas"))
+        return found
+
+    @property
+    def extensions(self) -> tuple[int, int, int, int]:
+        """Pixels added on the left, above, on the right, below (in the order of a box)."""
+        return self.extend_left, self.extend_up, self.extend_right, self.extend_down

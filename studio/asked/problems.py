@@ -1,0 +1,82 @@
+"""Why a request is refused: the bad field, the value that came, and what is allowed, in words."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MAX_IMAGE_BYTES = 20 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Inclusive range of a number field; `step` is the grid it must lie on (counted from zero), None for any."""
+
+    low: float
+    high: float
+    step: int | None = None
+    whole: bool = False
+
+    def describe(self) -> str:
+        """The allowed values in words, for messages and help texts."""
+        kind = "whole numbers" if self.whole else "numbers"
+        grid = f" in multiples of {self.step}" if self.step not in (None, 1) else ""
+        return f"{kind} from {self.low:g} to {self.high:g}{grid}"
+
+    def holds(self, value: object) -> bool:
+        """True for a finite number inside the range; bool is not a number here, and NaN is nowhere."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+            return False
+        if not math.isfinite(value) or not self.low <= value <= self.high:
+            return False
+        return self.step is None or value % self.step == 0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One bad field: its name, the value that came (shortened), and what is allowed, in words."""
+
+    field: str
+    value: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.value} is not allowed. Allowed: {self.allowed}."
+
+
+class InvalidRequest(ValueError):
+    """The only way a request is refused. Carries every problem, so that the page can mark every field."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(" ".join(str(p) for p in problems))
+        self.problems = problems
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value as it may stand in a message: printable, on one line, shortened."""
+    text = repr(value[: limit * 2]) if isinstance(value, str) else repr(value)
+    text = text.encode("ascii", "backslashreplace").decode() if any(0xD800 <= ord(c) <= 0xDFFF for c in text) else text
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def clean_text(text: str) -> str:
+    """Prompt text without what no tokenizer, log or PNG can hold: control characters (but newline and tab) and lone
+    surrogates go; everything else, emoji and right-to-left text included, stays as typed."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+def short_name(given: str, table: Mapping[str, str]) -> str:
+    """The short form of a name given as short form or label, in any case; the text unchanged where it is neither."""
+    wanted = given.strip().casefold()
+    for short, label in table.items():
+        if wanted in (short.casefold(), label.casefold()):
+            return short
+    return given
+
+
+def one_of(table: Mapping[str, str]) -> str:
+    """A list of choices for a message: label and short form."""
+    return "one of " + ", ".join(f"{label} ({short})" for short, label in table.items())

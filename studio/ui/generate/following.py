@@ -1,0 +1,126 @@
+"""What one field asks of others: the checkpoint of steps and size, the scheduler of its noise schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.engine import Engine
+from studio.answered.models import Checkpoint
+from studio.asked.requests import RANGES, ROWS
+from studio.asked.schedulers import SCHEDULERS
+from studio.ui.drawn import QUIET
+from studio.ui.generate import control, prompt_helper
+from studio.ui.generate.controls import ASPECTS, EXAMPLES_SHOWN, Controls
+from studio.ui.generate.token_line import token_line
+from studio.ui.generate.widgets import begins_at, schedule_choices
+from studio.ui.render import strength_sentence
+
+# The fields that are aimed at what suits the checkpoint; a typed number is left empty for that instead.
+AIMED = tuple(name for name, row in ROWS.items() if row.suits and row.step)
+
+
+def size_for(aspect: str, native_width: int, native_height: int) -> tuple[int, int]:
+    """Width and height of this aspect with about as many pixels as the native size, on the grid of the ranges."""
+    grid = 64 if native_width * native_height >= 512 * 512 else 8
+    area, ratio = native_width * native_height, ASPECTS[aspect] * native_width / native_height
+    allowed = RANGES["width"]
+    size = (round((area * ratio) ** 0.5 / grid) * grid, round((area / ratio) ** 0.5 / grid) * grid)
+    return tuple(int(min(max(side, allowed.low), allowed.high)) for side in size)  # type: ignore[return-value]
+
+
+def aimed(tab: str, found: Checkpoint, before: Checkpoint | None, now: Mapping[str, Any]) -> dict[str, Any]:
+    """What the fields should become when `found` is chosen after `before`: a field that still stands where `before`
+    aimed it, or where every field begins, goes to what suits `found`; one that was changed stays."""
+    untouched = {name: {begins_at(tab, name)} for name in AIMED}
+    for name in AIMED if before is not None else ():
+        untouched[name].add(getattr(before, name))
+    aims = {name: getattr(found, name) for name in AIMED if now[name] in untouched[name]}
+    if "scheduler" not in aims or "noise_schedule" not in aims:  # the two belong together
+        aims = {name: value for name, value in aims.items() if name not in ("scheduler", "noise_schedule")}
+    size = now["width"], now["height"]
+    presets = {size_for(a, before.native_width, before.native_height): a for a in ASPECTS} if before else {}
+    if size in presets:
+        aims["width"], aims["height"] = size_for(presets[size], found.native_width, found.native_height)
+    return aims
+
+
+def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
+    """Let the fields answer each other."""
+    f = controls.fields
+
+    def scheduler_chosen(scheduler: str, noise_schedule: str) -> Any:
+        fits = noise_schedule in SCHEDULERS[scheduler].noise_schedules
+        return gr.update(choices=schedule_choices(scheduler), value=noise_schedule if fits else "automatic")
+
+    def checkpoint_chosen(values: dict[Any, Any]) -> dict[Any, Any]:
+        now = {name: values[f[name]] for name in ("checkpoint", *AIMED, "width", "height")}
+        catalog = {c.name: c for c in engine.catalog()}
+        found, before = catalog.get(now["checkpoint"]), catalog.get(values[controls.before])
+        if found is None:
+            return {}
+        aims = aimed(controls.tab, found, before, now)
+        if "image" in f:  # a picture's own size is what image to image starts from
+            aims = {name: value for name, value in aims.items() if name in AIMED}
+        updates = {f[name]: value for name, value in aims.items()}
+        if "scheduler" in aims:
+            schedules = schedule_choices(found.scheduler)
+            updates[f["noise_schedule"]] = gr.update(choices=schedules, value=found.noise_schedule)
+        if "width" in aims:
+            updates[controls.aspect] = aspect_of(aims["width"], aims["height"])
+        shown = {controls.known: prompt_helper.offer(found), examples: list(found.examples[:EXAMPLES_SHOWN])}
+        return updates | shown | {controls.before: found.name}
+
+    def aspect_chosen(aspect: str | None, checkpoint: str) -> tuple[Any, Any]:
+        found = next((c for c in engine.catalog() if c.name == checkpoint), None)
+        if aspect is None or found is None:
+            return gr.skip(), gr.skip()
+        return size_for(aspect, found.native_width, found.native_height)
+
+    async def prompt_typed(checkpoint: str, prompt: str, negative_prompt: str) -> str:
+        return await token_line(engine, checkpoint, prompt, negative_prompt)
+
+    f["scheduler"].input(
+        scheduler_chosen,
+        [f["scheduler"], f["noise_schedule"]],
+        [f["noise_schedule"]],
+        **QUIET,
+    )
+    sizes = [f[name] for name in ("width", "height")]
+    f["checkpoint"].input(
+        checkpoint_chosen,
+        {f["checkpoint"], *(f[name] for name in AIMED), *sizes, controls.before},
+        [*(f[name] for name in AIMED), *sizes, controls.aspect, controls.known, examples, controls.before],
+        **QUIET,
+    )
+    controls.aspect.input(aspect_chosen, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **QUIET)
+    for name in ("width", "height"):
+        f[name].input(lambda: None, None, [controls.aspect], **QUIET)
+    f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
+    gr.on(
+        [f["prompt"].change, f["negative_prompt"].change],
+        prompt_typed,
+        [f["checkpoint"], f["prompt"], f["negative_prompt"]],
+        [controls.tokens],
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    controls.seed_random.click(lambda: "", None, [f["seed"]], **QUIET)
+    if controls.strength_note is not None:
+        gr.on(
+            [f["strength"].change, f["num_inference_steps"].change],
+            strength_sentence,
+            [f["num_inference_steps"], f["strength"]],
+            [controls.strength_note],
+            trigger_mode="always_last",
+            **QUIET,
+        )
+
+
+def aspect_of(width: object, height: object) -> str | None:
+    """The aspect that a size has, by name; None for another."""
+    if not isinstance(width, (int, float)) or not isinstance(height, (int, float)) or not height:
+        return None
+    return next((name for name, ratio in ASPECTS.items() if abs(width / height - ratio) < 0.001), None)

@@ -1,0 +1,91 @@
+"""The fields that survive a reload: kept in the browser, given back, and filled from a picture's settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.engine import Engine
+from studio.asked.problems import Problem
+from studio.asked.requests import ROWS
+from studio.asked.schedulers import SCHEDULERS
+from studio.ui.generate.controls import FILES, Controls
+from studio.ui.generate.following import aspect_of
+from studio.ui.generate.widgets import schedule_choices
+
+
+def kept_names(controls: Controls) -> list[str]:
+    """The fields that survive a reload: all but the uploaded pictures."""
+    return [name for name in controls.fields if name not in FILES]
+
+
+def connect(controls: Controls) -> None:
+    """Keep the fields in the browser whenever one is changed."""
+    gr.on([controls.fields[name].change for name in kept_names(controls)], **keeper(controls))
+
+
+def keeper(controls: Controls) -> dict[str, Any]:
+    """Arguments of an event that keeps every field in the browser's own storage; it runs there alone.
+
+    Not gr.BrowserState: in 6.31 it loses the first value that is set after the page has loaded (measured).
+    """
+    names = kept_names(controls)
+    pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(names))
+    key = json.dumps(storage_key(controls))
+    return {
+        "fn": None,
+        # What changes before the kept fields have been read back is not a visitor's doing.
+        "js": f"(...v) => {{ if (window[{key}]) localStorage.setItem({key}, JSON.stringify({{{pairs}}})); }}",
+        "inputs": [controls.fields[name] for name in names],
+    }
+
+
+def reader(controls: Controls) -> str:
+    """The script that reads what `keeper` kept; null where there is nothing."""
+    key = json.dumps(storage_key(controls))
+    parse = f"try {{ return JSON.parse(localStorage.getItem({key})); }} catch {{ return null; }}"
+    return f"() => {{ window[{key}] = true; {parse} }}"
+
+
+def storage_key(controls: Controls) -> str:
+    """Where the browser keeps this tab's fields."""
+    return f"latent-studio-{controls.tab}"
+
+
+def reusable(controls: Controls) -> list[Any]:
+    """Everything `restored` may update: the outputs of whatever calls it."""
+    return [*(controls.fields[name] for name in kept_names(controls)), controls.aspect, controls.before]
+
+
+def restored(engine: Engine, controls: Controls, given: object) -> dict[Any, Any]:
+    """Updates for the fields from kept or reused settings. What is not allowed any more keeps its present value."""
+    if not isinstance(given, Mapping):
+        return {}
+    f = controls.fields
+    updates: dict[Any, Any] = {}
+    for name in kept_names(controls):
+        if name in given and _allowed(engine, name, given[name]):
+            updates[f[name]] = given[name]
+    scheduler = updates.get(f["scheduler"])
+    if scheduler is not None:
+        schedule = updates.get(f["noise_schedule"], "automatic")
+        fits = schedule in SCHEDULERS[scheduler].noise_schedules
+        choices = schedule_choices(scheduler)
+        updates[f["noise_schedule"]] = gr.update(choices=choices, value=schedule if fits else "automatic")
+    if f["width"] in updates and f["height"] in updates:
+        updates[controls.aspect] = aspect_of(updates[f["width"]], updates[f["height"]])
+    if f["checkpoint"] in updates:
+        updates[controls.before] = updates[f["checkpoint"]]
+    return updates
+
+
+def _allowed(engine: Engine, name: str, value: object) -> bool:
+    """Whether a field may have a value; a pair that does not fit is for the next Generate to say."""
+    if name == "checkpoint":
+        return value in {c.name for c in engine.catalog()}
+    problems: list[Problem] = []
+    value = ROWS[name].read(value, problems)
+    return not problems and not ROWS[name].problems(value)

@@ -1,0 +1,163 @@
+"""A row of the table of fields as a component of the page: which one, with which label, range and beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.engine import Engine
+from studio.answered.models import Checkpoint
+from studio.asked.requests import KINDS, ROWS
+from studio.asked.resolved import Suits
+from studio.asked.rows import Row
+from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
+from studio.ui.drawn import QUIET, drawn
+from studio.ui.text import say
+
+Marks = tuple[tuple[float, str], ...]  # landmarks under a slider: value and key of the catalogue
+
+LANDMARKS: Mapping[str, Marks] = {
+    "strength": ((0.3, "touch"), (0.6, "half"), (0.9, "anew")),
+    "hires_scale": ((1, "off"), (1.5, "some"), (2, "double")),
+    "hires_strength": ((0.3, "touch"), (0.6, "half"), (0.9, "anew")),
+    "variation_strength": ((0, "same"), (0.15, "close"), (0.5, "far")),
+}
+
+
+def rows_of_tab(tab: str) -> Mapping[str, Row]:
+    """The rows of a tab, which is named after its kind of request; Compare asks from words or from a picture."""
+    return KINDS[tab].rows() if tab in KINDS else ROWS
+
+
+def begins_at(tab: str, name: str, chosen: Checkpoint | None = None) -> Any:
+    """What a field is when nobody has said anything: what suits the chosen checkpoint, or the row's default."""
+    row = rows_of_tab(tab)[name]
+    return getattr(chosen.suits if chosen is not None else Suits(), name) if row.suits else row.default
+
+
+def section(tab: str, place: str, chosen: Checkpoint | None = None) -> dict[str, Any]:
+    """The components of all rows that stand at one place of the page, drawn in the table's order."""
+    return {name: component(tab, row, chosen) for name, row in rows_of_tab(tab).items() if row.place == place}
+
+
+def component(tab: str, row: Row, chosen: Checkpoint | None = None) -> Any:
+    """The component of a row. A typed number that may be left to the checkpoint begins empty."""
+    name, elem_id = row.name, f"{tab}-{row.name}"
+    if row.kind == "number" and row.step:
+        return slider(tab, name, chosen)
+    if row.kind == "number":
+        return gr.Number(
+            value=None if row.suits else row.default,
+            label=say(row.label),
+            elem_id=elem_id,
+            min_width=64,
+            elem_classes="ls-number",
+        )
+    if row.kind == "flag":
+        return gr.Checkbox(value=row.default, label=say(row.label), elem_id=elem_id)
+    if row.kind == "seed":
+        return gr.Textbox(
+            value="",
+            label=say(row.label),
+            info=say(row.help),
+            placeholder=say("seed.placeholder"),
+            max_lines=1,
+            elem_id=elem_id,
+            min_width=120,
+        )
+    if row.kind != "choice":
+        raise ValueError(f"no component is made of a row for itself: {name}")
+    if row.place != "more":
+        return segments(tab, name)
+    value = begins_at(tab, name)  # the scheduler of the checkpoint is chosen when it is (`following.aimed`)
+    choices = [(label, short) for short, label in row.choices.items()]
+    if name == "noise_schedule":
+        choices = schedule_choices(begins_at(tab, "scheduler"))
+    return gr.Dropdown(choices=choices, value=value, label=say(row.label), info=say(row.help), elem_id=elem_id)
+
+
+def slider(tab: str, name: str, chosen: Checkpoint | None = None) -> gr.Slider:
+    """A slider with its landmarks, at what suits the checkpoint if one is given.
+
+    What was typed is handed over as it is, so that a bad number is marked beside its field by the one gate, like all
+    others, and not by a message of Gradio's own."""
+    row = rows_of_tab(tab)[name]
+    assert row.allowed is not None
+    block = gr.Slider(
+        minimum=row.allowed.low,
+        maximum=row.allowed.high,
+        value=begins_at(tab, name, chosen),
+        step=row.step,
+        label=say(row.label),
+        info=say(row.help),
+        elem_id=f"{tab}-{name}",
+        elem_classes="ls-slider",
+    )
+    block.preprocess = lambda payload: payload
+    if name in LANDMARKS:
+        landmarks(tab, name, LANDMARKS[name])
+    return block
+
+
+def landmarks(tab: str, name: str, marks: Marks) -> gr.HTML:
+    """Words under a slider for values worth knowing; a click goes there."""
+    return drawn("landmarks", value=told_marks(marks), field=f"{tab}-{name}")
+
+
+def told_marks(marks: Marks) -> list[tuple[float, str]]:
+    """Value and word of each, as `landmarks` shows them."""
+    return [(value, say(f"landmark.{key}")) for value, key in marks]
+
+
+def suited_marks(chosen: Checkpoint | None) -> dict[str, Marks]:
+    """Landmarks for steps and guidance scale around what suits the checkpoint: a few-step model is "good" at 4 steps,
+    where 25 would be a waste, and harsh at a scale that others need."""
+    steps, scale = (begins_at("text_to_image", name, chosen) for name in ("num_inference_steps", "guidance_scale"))
+    free: Marks = ((1, "free"),)
+    return {
+        "num_inference_steps": ((max(1, round(0.4 * steps)), "draft"), (steps, "good"), (2 * steps, "fine")),
+        "guidance_scale": (*free, (scale, "balanced"), (round(2.4 * scale), "strict")) if scale > 1 else free,
+    }
+
+
+def suited_sliders(
+    engine: Engine, tab: str, checkpoint: gr.Dropdown, chosen: Checkpoint | None
+) -> dict[str, gr.Slider]:
+    """Steps and guidance scale at what suits `chosen`, and landmarks that follow whatever is chosen later."""
+    made: dict[str, gr.Slider] = {}
+    marks: dict[str, gr.HTML] = {}
+    for name, first in suited_marks(chosen).items():
+        made[name] = slider(tab, name, chosen)
+        marks[name] = landmarks(tab, name, first)
+
+    def follow(name: str) -> Any:
+        found = next((one for one in engine.catalog() if one.name == name), None)
+        return tuple(told_marks(one) for one in suited_marks(found).values())
+
+    checkpoint.change(follow, [checkpoint], list(marks.values()), **QUIET)
+    return made
+
+
+def segments(tab: str, name: str) -> gr.Radio:
+    """A field that takes one of a few names, all in sight."""
+    row = rows_of_tab(tab)[name]
+    return gr.Radio(
+        choices=[(label, short) for short, label in row.choices.items()],
+        value=row.default,
+        label=say(row.label),
+        info=say(row.help),
+        elem_id=f"{tab}-{name}",
+        elem_classes="ls-segments",
+    )
+
+
+def checkpoint_choices(catalog: tuple[Checkpoint, ...]) -> list[tuple[str, str]]:
+    """Label and name of every installed checkpoint."""
+    return [(f"{c.label} · {c.family}", c.name) for c in catalog]
+
+
+def schedule_choices(scheduler: str) -> list[tuple[str, str]]:
+    """The noise schedules this scheduler can run."""
+    return [(NOISE_SCHEDULES[name], name) for name in SCHEDULERS[scheduler].noise_schedules]
