@@ -74,7 +74,7 @@ def test_a_change_begins_where_it_was_asked_for(engine: DiffusionEngine) -> None
     assert not (changed["model_cond"][3] == parent["model_cond"][3]).all()
     assert not (changed["latents"] == parent["latents"]).all()
     scales = [e["guidance_scale"] for e in header(engine.record(child, owner=OWNER))["evaluations"]]
-    assert scales == [5.0] * 3 + [1.5] * 3
+    assert scales == [7.0] * 3 + [1.5] * 3
     assert "attention.down.4x4" in changed
 
 
@@ -199,7 +199,7 @@ def test_guidance_can_be_taken_away_and_come_back(engine: DiffusionEngine) -> No
     job = made(engine, ask(exact=True))
     without = branched(engine, job, 2, guidance_scale=1.0)
     scales = [e["guidance_scale"] for e in header(engine.record(without, owner=OWNER))["evaluations"]]
-    assert scales == [5.0, 5.0, 1.0, 1.0]
+    assert scales == [7.0, 7.0, 1.0, 1.0]
     data = recording(engine, without)
     assert data["model_difference"].shape == data["model_cond"].shape
     assert not data["model_difference"][2:].any()

@@ -18,6 +18,7 @@ from PIL import Image
 from studio.answered.engine import Refused, Tokens, UnknownJob
 from studio.answered.events import Event, Finished, Loading, Queued, Started, Step, Stopped
 from studio.asked.requests import SCHEDULERS, ImageToImage, Inpaint, InvalidRequest, TextToImage
+from studio.asked.resolved import suited
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.engine.previews import JPEG_QUALITY
@@ -394,7 +395,8 @@ def test_hires_is_one_job_of_two_passes_with_previews_throughout(engine: Diffusi
     assert "Hires upscale: 1.5, Hires steps: 6, Hires upscaler: " in picture.parameters
     assert "Size: 64x64" in picture.parameters
     again = request_from_info(picture.info)
-    assert again == dataclasses.replace(request, width=64, height=64, noise_schedule="karras")
+    filled = suited(request, engine.catalog()[0].suits)
+    assert again == dataclasses.replace(filled, width=64, height=64, noise_schedule="karras")
     assert (pixels(engine, finish(engine, again)) == pixels(engine, finished)).all()
 
 

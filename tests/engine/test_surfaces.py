@@ -203,7 +203,7 @@ def test_a_surface_is_one_job_of_its_owner_and_of_nobody_else(make_engine: Engin
         engine.submit_surface(surface(), owner="anna")
     found = engine.jobs(owner="anna")[1]
     assert (found.job_id, found.origin, found.state) == (job, "compare", "queued")
-    assert found.surface == surface()
+    assert found.surface == surface().with_suits({entry.name: entry.suits for entry in engine.catalog()})
     assert engine.jobs(owner="bob") == ()
     for ask_for in (engine.watch_surface, engine.cancel):
         with pytest.raises(UnknownJob):
