@@ -107,7 +107,7 @@ def first_view(earlier: Iterable[Picture], *, attached: bool = True) -> View:
 
 def asked_view(request: Request, job_id: str, catalog: Iterable[Checkpoint], earlier: list[View]) -> View:
     """A job has been taken; nothing is known of it but what was asked."""
-    suits = {c.name: c.suits for c in catalog}.get(request.checkpoint, Suits(width=1, height=1))
+    suits = {c.name: c.suits for c in catalog}.get(request.checkpoint, Suits())
     run = resolve(request, suits)
     return {
         "state": "queued",
