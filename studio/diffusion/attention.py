@@ -1,25 +1,18 @@
-"""Where the U-Net looks: attention weights of one call, observed from beside. Cross-attention (the places of the
-picture at the tokens of the prompt), or self-attention (at each other).
+"""Where the U-Net looks: attention weights of one call, recorded or replayed.
 
-Hooks keep what `to_q` and `to_k` gave and compute softmax(q k^T * scale) a second time; the model's own way to its
-answer stays as it is, so the answer is the same to the last bit, whatever attention processor is set. There are no
-hooks outside of an `observed` block.
+Cross-attention is the places of the picture at the tokens of the prompt, self-attention at each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from diffusers.models.attention_processor import Attention
+
+from studio.diffusion.attention_edits import CROSS, AttentionEdit, AttentionLayer, heads_of
 
 _PLACES = {"down_blocks": "down", "mid_block": "mid", "up_blocks": "up"}
-
-
-CROSS, SELF = "attn2", "attn1"  # how diffusers calls the two in a transformer block
 FINE_PLACES = 32 * 32  # layers of more places take most of the time, and self-attention of them most of the memory
 
 
@@ -40,10 +33,10 @@ class LayerShape:
 
 @dataclass
 class AttentionMaps:
-    """What an `observed` block has seen: the mean over heads and layers of each group, and every layer's shape.
+    """What `RecordMaps` has seen: the mean over heads and layers of each group, and every layer's shape.
 
     `groups` maps (place, height, width) to weights (tokens, height, width) float32: for each pixel a probability over
-    all tokens. One image: that of the `row` which was observed.
+    all tokens. One image: the prompt's row of one lane.
     """
 
     groups: dict[tuple[str, int, int], torch.Tensor] = field(default_factory=dict)
@@ -71,112 +64,112 @@ class HeadMaps:
     scale: float = 1.0
 
 
-Take = Callable[[LayerShape, torch.Tensor], None]  # a layer and its weights (heads, height * width, tokens) float32
+class RecordMaps(AttentionEdit):
+    """Looks where the prompt's row of a lane attends, in the layers of one kind and of at most `most_places` places.
+
+    The weights are computed a second time, softmax(q k^T * scale), beside the model's own way to its answer, which
+    stays as it is to the last bit."""
+
+    prompt_only = True
+
+    def __init__(self, which: str = CROSS, most_places: int | None = None) -> None:
+        self.maps = AttentionMaps()
+        self._which = which
+        self._most_places = most_places
+
+    @property
+    def shape(self) -> Hashable:
+        """See `AttentionEdit.shape`."""
+        return type(self).__name__, self._which, self._most_places
+
+    def touches(self, layer: str) -> bool:
+        """See `AttentionEdit.touches`."""
+        return layer.endswith(self._which)
+
+    def take(self) -> AttentionMaps:
+        """What has been seen since the last time."""
+        maps, self.maps = self.maps, AttentionMaps()
+        return maps
+
+    def look(
+        self, layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, text: torch.Tensor
+    ) -> None:
+        """See `AttentionEdit.look`."""
+        if self._most_places is None or queries.shape[1] <= self._most_places:
+            weights = attention_weights(queries[0], keys[0], layer.module.heads, layer.module.scale)
+            self.maps.add(shape_of(layer, queries, keys, text), weights.mean(0))
 
 
-@contextmanager
-def observed(
-    unet: torch.nn.Module,
-    row: int,
-    latent_size: tuple[int, int],
-    *,
-    which: str = CROSS,
-    most_places: int | None = None,
-) -> Iterator[AttentionMaps]:
-    """Observe the attention of the U-Net calls inside, for one row of the call.
+class RecordHeads(AttentionEdit):
+    """Looks at one layer head by head, for the prompt's row of a lane."""
 
-    `row` is that of the prompt (with guidance the negative prompt's row comes first). `latent_size` is (h, w) of the
-    latents: a layer's own height and width follow from it and its number of queries, never from a square root. Layers
-    of more than `most_places` places are left alone.
-    """
-    maps = AttentionMaps()
+    prompt_only = True
 
-    def take(layer: LayerShape, weights: torch.Tensor) -> None:
-        maps.add(layer, weights.mean(0))
+    def __init__(self, name: str) -> None:
+        self.maps = HeadMaps()
+        self._name = name
 
-    watched = {name: module for name, module in attentions(unet) if name.endswith(which)}
-    with _watching(watched, row, latent_size, most_places, take):
-        yield maps
+    @property
+    def shape(self) -> Hashable:
+        """See `AttentionEdit.shape`."""
+        return type(self).__name__, self._name
 
+    def touches(self, layer: str) -> bool:
+        """See `AttentionEdit.touches`."""
+        return layer == self._name
 
-@contextmanager
-def observed_heads(unet: torch.nn.Module, name: str, row: int, latent_size: tuple[int, int]) -> Iterator[HeadMaps]:
-    """Observe one layer head by head, in the U-Net call inside. Raises KeyError for a layer that is not there."""
-    module = dict(attentions(unet))[name]
-    maps = HeadMaps(scale=float(module.scale))
-
-    def measure(which: str) -> Any:
-        def hook(_: Any, inputs: Any, output: torch.Tensor) -> None:
-            maps.rms[which] = float(output[row].detach().float().square().mean().sqrt())
-
-        return hook
-
-    def take(layer: LayerShape, weights: torch.Tensor) -> None:
-        maps.layer = layer
-        maps.weights = weights.transpose(1, 2).unflatten(2, (layer.height, layer.width))
-
-    hooks = [getattr(module, f"to_{which}").register_forward_hook(measure(which)) for which in "qkv"]
-    try:
-        with _watching({name: module}, row, latent_size, None, take):
-            yield maps
-    finally:
-        for hook in hooks:
-            hook.remove()
+    def look(
+        self, layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, text: torch.Tensor
+    ) -> None:
+        """See `AttentionEdit.look`."""
+        seen = self.maps.layer = shape_of(layer, queries, keys, text)
+        weights = attention_weights(queries[0], keys[0], layer.module.heads, layer.module.scale)
+        self.maps.weights = weights.transpose(1, 2).unflatten(2, (seen.height, seen.width))
+        self.maps.scale = float(layer.module.scale)
+        for which, tensor in zip("qkv", (queries, keys, values)):
+            self.maps.rms[which] = float(tensor[0].float().square().mean().sqrt())
 
 
-def attentions(unet: torch.nn.Module) -> Iterator[tuple[str, Attention]]:
-    """Every attention layer by its name, in the order of the modules."""
-    return ((name, module) for name, module in unet.named_modules() if isinstance(module, Attention))
+class ReplayMaps(AttentionEdit):
+    """Attends by given weights instead of its own: `maps` (rows or 1, heads, places, tokens) by layer name, each place
+    a probability over the tokens (Hertz et al. 2022, section 3.2). All rows of its lane, or the prompt's alone."""
+
+    def __init__(self, maps: Mapping[str, torch.Tensor], *, prompt_only: bool = True) -> None:
+        self.prompt_only = prompt_only
+        self._maps = maps
+
+    @property
+    def shape(self) -> Hashable:
+        """See `AttentionEdit.shape`."""
+        return type(self).__name__, self.prompt_only, tuple(sorted(self._maps))
+
+    def touches(self, layer: str) -> bool:
+        """See `AttentionEdit.touches`."""
+        return layer in self._maps
+
+    def answer(
+        self, layer: AttentionLayer, queries: torch.Tensor, values: torch.Tensor, answer: torch.Tensor
+    ) -> torch.Tensor:
+        """See `AttentionEdit.answer`. Raises ValueError for maps of another shape than the layer's."""
+        maps = self._maps[layer.name].to(answer)
+        shape = (layer.module.heads, queries.shape[1], values.shape[1])
+        if tuple(maps.shape[1:]) != shape:
+            raise ValueError(f"{layer.name}: maps of shape {tuple(maps.shape[1:])} are not of its own, {shape}")
+        return (maps @ heads_of(values, layer.module.heads)).transpose(1, 2).flatten(2)
 
 
-@contextmanager
-def _watching(
-    modules: Mapping[str, Attention], row: int, latent_size: tuple[int, int], most_places: int | None, take: Take
-) -> Iterator[None]:
-    handles: list[Any] = []
-    try:
-        for name, module in modules.items():
-            handles += _watch(name, module, row, latent_size, most_places, take)
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _watch(
-    name: str, module: Attention, row: int, latent_size: tuple[int, int], most_places: int | None, take: Take
-) -> Sequence[Any]:
-    kept: dict[str, torch.Tensor] = {}
-
-    def keep(which: str) -> Any:
-        def hook(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            kept[which] = output[row].detach()
-            if which == "k":
-                kept["text"] = inputs[0]
-
-        return hook
-
-    def finish(*_: Any) -> None:
-        queries, keys, text = kept.pop("q"), kept.pop("k"), kept.pop("text")
-        if most_places is not None and len(queries) > most_places:
-            return
-        height, width = grid_of(queries.shape[0], latent_size)
-        layer = LayerShape(
-            name=name,
-            place=_PLACES.get(name.partition(".")[0], "other"),
-            height=height,
-            width=width,
-            tokens=keys.shape[0],
-            heads=module.heads,
-            head_dim=queries.shape[1] // module.heads,
-            text_width=text.shape[-1],
-        )
-        take(layer, attention_weights(queries, keys, module.heads, module.scale))
-
-    return (
-        module.to_q.register_forward_hook(keep("q")),
-        module.to_k.register_forward_hook(keep("k")),
-        module.register_forward_hook(finish),
+def shape_of(layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, text: torch.Tensor) -> LayerShape:
+    """The shape of a layer by what it attends with, each (rows, N, width)."""
+    height, width = layer.grid(queries.shape[1])
+    return LayerShape(
+        name=layer.name,
+        place=_PLACES.get(layer.name.partition(".")[0], "other"),
+        height=height,
+        width=width,
+        tokens=keys.shape[1],
+        heads=layer.module.heads,
+        head_dim=queries.shape[2] // layer.module.heads,
+        text_width=text.shape[-1],
     )
 
 
@@ -185,16 +178,6 @@ def attention_weights(queries: torch.Tensor, keys: torch.Tensor, heads: int, sca
     q = queries.float().unflatten(1, (heads, -1)).transpose(0, 1)  # (heads, N, head_dim)
     k = keys.float().unflatten(1, (heads, -1)).transpose(0, 1)
     return torch.baddbmm(torch.zeros((), device=q.device), q, k.transpose(1, 2), beta=0, alpha=scale).softmax(-1)
-
-
-def grid_of(queries: int, latent_size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of a layer with so many queries: the latents' size halved, rounding up, until it fits."""
-    height, width = latent_size
-    while height * width > queries:
-        height, width = -(-height // 2), -(-width // 2)
-    if height * width != queries:
-        raise ValueError(f"no level of latents {latent_size[0]}x{latent_size[1]} has {queries} pixels")
-    return height, width
 
 
 # ----------------------------------------------------------------------------------------------- tokens to rows

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import torch
 
 from studio.asked.resolved import Suits
+from studio.diffusion.attention_edits import attentions
 from studio.diffusion.embeddings import Words
 from studio.diffusion.guidance import branches
 
@@ -126,6 +128,11 @@ class Components:
     def branches(self, guidance_scale: float) -> int:
         """Rows of the U-Net call that one image needs at this scale."""
         return 1 if self.guidance_width else branches(guidance_scale)
+
+    @cached_property
+    def attention_layers(self) -> tuple[tuple[str, Any], ...]:
+        """Every attention layer of the U-Net with its name."""
+        return attentions(self.unet)
 
     @property
     def encoders(self) -> tuple[tuple[Any, Any], ...]:

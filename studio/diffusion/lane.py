@@ -20,6 +20,8 @@ from PIL import Image
 
 from studio.asked.requests import ImageToImage, Inpaint
 from studio.asked.resolved import Resolved
+from studio.diffusion.attention import AttentionMaps, RecordMaps
+from studio.diffusion.attention_edits import AttentionEdit
 from studio.diffusion.components import Components, size_conditioning
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.guidance import guidance_embedding, guide
@@ -93,7 +95,7 @@ class Lane:
     picture. `conditioning` is what the prompts are encoded to. `added` are added_cond_kwargs that hold for the whole
     run (SDXL's time_ids), each (branches, ...). `extra_input` (1, C', h, w) is put behind the latents' channels in
     every U-Net call: an inpainting U-Net's mask and masked picture. `controls` are its ControlNets, those that act at
-    some time of the run.
+    some time of the run; `edits` change its attention or look at it.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Lane:
         extra_input: torch.Tensor | None = None,
         adapters: Sequence[Applied] = (),
         controls: Sequence[AppliedControl] = (),
+        edits: Sequence[AttentionEdit] = (),
     ) -> None:
         self.schedule = schedule
         self.latents = latents
@@ -126,6 +129,7 @@ class Lane:
         self._extra_input = extra_input
         self._adapters = tuple(adapters)
         self._controls = tuple(controls)
+        self._edits = tuple(edits)
         self._dtype = components.dtype
         self._prediction_type = components.prediction_type
         self._scheduler_config = components.scheduler_config
@@ -155,7 +159,8 @@ class Lane:
         adapters = tuple((id(one.adapter), one.unet_scale) for one in self._adapters)
         # Lanes of other ControlNets could share a call, but what a row of it costs would be no one number.
         nets = tuple(id(one.net) for one in self._controls)
-        return tuple(self.latents.shape[1:]), tuple(embeds.shape[1:]), shapes, adapters, nets
+        edits = tuple(edit.shape for edit in self._edits)
+        return tuple(self.latents.shape[1:]), tuple(embeds.shape[1:]), shapes, adapters, nets, edits
 
     @torch.inference_mode()
     def call(self) -> UnetCall:
@@ -168,7 +173,16 @@ class Lane:
         if self._branches > 1:
             sample = sample.expand(self._branches, -1, -1, -1)
         controls = tuple(one for one in self._controls if one.acts(self.index, self.total))
-        return UnetCall(sample, self._timesteps[self.index], embeds, added, self._adapters, controls, self._guidance)
+        return UnetCall(
+            sample,
+            self._timesteps[self.index],
+            embeds,
+            added,
+            adapters=self._adapters,
+            controls=controls,
+            edits=self._edits,
+            guidance=self._guidance,
+        )
 
     @torch.inference_mode()
     def advance(self, model_output: torch.Tensor) -> Evaluation:
@@ -211,6 +225,10 @@ class Lane:
         finally:
             self.guidance_scale = own
 
+    def recorded_maps(self) -> AttentionMaps | None:
+        """Where the U-Net looked since this was asked the last time; None for a lane that records no maps."""
+        return next((edit.take() for edit in self._edits if isinstance(edit, RecordMaps)), None)
+
     def take_noise(self, seed: int, latents: torch.Tensor | None = None) -> torch.Tensor:
         """Draw a noise (1, C, h, w) by another seed, from which all noise comes from now on; `latents` replace the
         lane's when given."""
@@ -248,12 +266,13 @@ def start_lane(
     variation: Variation | None = None,
     adapters: Sequence[Applied] = (),
     controls: Sequence[AppliedControl] = (),
+    edits: Sequence[AttentionEdit] = (),
 ) -> Lane:
     """A lane for one image of a run. `picture` is the decoded input picture of a request that starts from one, as
     large as what is made, or its latents; `mask` (L, of its size) that of an Inpaint request.
 
     `conditioning` comes from prompt.encode_prompts; `adapters` are the prompt's LoRAs, `controls` the request's
-    ControlNets with their maps at the size that is made.
+    ControlNets with their maps at the size that is made, `edits` those of its attention.
     """
     request = resolved.request
     schedule = make_schedule(
@@ -300,4 +319,5 @@ def start_lane(
         extra_input=extra_input,
         adapters=adapters,
         controls=controls,
+        edits=edits,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from studio.diffusion.attention_edits import AttentionEdit
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.lora import Applied
 
@@ -21,4 +22,5 @@ class UnetCall:
     added: Mapping[str, torch.Tensor]  # added_cond_kwargs, each (branches, ...); empty but for SDXL
     adapters: tuple[Applied, ...] = ()  # LoRAs in the U-Net; lanes of one call have the same
     controls: tuple[AppliedControl, ...] = ()  # ControlNets that have a say in this evaluation
+    edits: tuple[AttentionEdit, ...] = ()  # of its attention; lanes of one call have edits of equal shapes
     guidance: torch.Tensor | None = None  # (1, width): the guidance scale, for a U-Net that is told it

@@ -3,59 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from studio.diffusion.attention_edits import edited, placed_edits
 from studio.diffusion.components import Components
 from studio.diffusion.control_residuals import residuals
 from studio.diffusion.guidance import guidance_embedding
 from studio.diffusion.lora import applied
 from studio.diffusion.text_memory import TextMemory
-from studio.diffusion.time_memory import TimeMemory
 from studio.diffusion.unet_call import UnetCall
 
 
-def call_unet(
-    components: Components,
-    calls: Sequence[UnetCall],
-    memory: TextMemory | None = None,
-    times: TimeMemory | None = None,
-) -> torch.Tensor:
+def call_unet(components: Components, calls: Sequence[UnetCall], memory: TextMemory | None = None) -> torch.Tensor:
     """The calls of several lanes as one: rows (sum of branches, C, h, w), in the order of the calls.
 
-    `memory` keeps what the U-Net makes of the text alone from one call to the next, `times` what it makes of the
-    timestep of a lone lane from one picture to the next; the answer is the same without.
+    `memory` keeps what the U-Net makes of the text alone from one call to the next; the answer is the same without. A
+    compiled U-Net does without, and answers uncompiled where a lane has edits of its attention: it would be compiled
+    anew for each.
     """
     memory = memory or TextMemory()
-    device = components.device
-    timesteps = torch.tensor([c.timestep for c in calls for _ in range(len(c.sample))], device=device)
-    embeds = memory.joined([c.prompt_embeds for c in calls])
+    first, rows = calls[0], [len(c.sample) for c in calls]
+    timesteps = torch.tensor([c.timestep for c, n in zip(calls, rows) for _ in range(n)], device=components.device)
+    embeds = memory.joined([c.prompt_embeds for c in calls], first.adapters)
     if len(calls) == 1:
-        sample, added = calls[0].sample, dict(calls[0].added)
+        sample, added = first.sample, dict(first.added)
     else:
         sample = torch.cat([c.sample for c in calls])
-        added = {name: torch.cat([c.added[name] for c in calls]) for name in calls[0].added}
+        added = {name: torch.cat([c.added[name] for c in calls]) for name in first.added}
     given = residuals(calls, timesteps)
     steered = {}
     if given is not None:
         steered = {"down_block_additional_residuals": given.down, "mid_block_additional_residual": given.mid}
-    guidance = _guidance(components, calls)
-    first = calls[0]
-    remembered: AbstractContextManager[None] = nullcontext()
-    if times is not None and len(calls) == 1 and not first.adapters and not added and guidance is None:
-        remembered = times.used(components.unet, first.timestep, len(sample))
-    with applied(components, first.adapters, ("unet",)), memory.used(components.unet), remembered:
-        answer: torch.Tensor = components.unet(
+    edits = placed_edits([c.edits for c in calls], rows)
+    network, compiled = components.unet, is_compiled(components.unet)
+    if compiled and edits:
+        network = getattr(network, "_orig_mod", network).forward
+    height, width = sample.shape[2:]
+    with (
+        applied(components, first.adapters, ("unet",)),
+        edited(components.attention_layers, edits, (height, width), None if compiled else memory),
+    ):
+        answer: torch.Tensor = network(
             sample,
             timesteps,
             embeds,
-            timestep_cond=guidance,
+            timestep_cond=_guidance(components, calls),
             added_cond_kwargs=added or None,
             return_dict=False,
             **steered,
         )[0]
     return answer
+
+
+def is_compiled(network: torch.nn.Module) -> bool:
+    """Whether torch.compile has been asked for it, by either of its two ways."""
+    return hasattr(network, "_orig_mod") or getattr(network, "_compiled_call_impl", None) is not None
 
 
 def _guidance(components: Components, calls: Sequence[UnetCall]) -> torch.Tensor | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,8 @@ from studio.checkpoints.catalog import memory_folder
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.preview_fits import PreviewFits
 from studio.diffusion import vae
-from studio.diffusion.attention import AttentionMaps, observed
+from studio.diffusion.attention import RecordMaps
+from studio.diffusion.attention_edits import AttentionEdit
 from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.hires import scaled_up
@@ -32,7 +33,6 @@ from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import make_schedule
 from studio.diffusion.text_memory import TextMemory
-from studio.diffusion.time_memory import TimeMemory
 from studio.diffusion.unet_call import UnetCall
 from studio.engine import failures, memory
 from studio.engine.calls import call_unet
@@ -72,7 +72,6 @@ class Executor:
         self.conditioner = Conditioner(manager.catalog, manager, tokenizer_lock)
         self.fitter = PreviewFitter(PreviewFits(memory_folder(manager.catalog.models_dirs)), device)
         self._memory = TextMemory()  # of the running lanes
-        self._times = TimeMemory()  # of the loaded checkpoint
 
     # ------------------------------------------------------------------------------------------ the checkpoint
 
@@ -101,7 +100,6 @@ class Executor:
         """Let go of everything that holds the components; only while no lane runs."""
         self.fitter.rest()
         self.conditioner.forget()
-        self._times.forget()
         self.forget_texts()
 
     def forget_texts(self) -> None:
@@ -151,6 +149,7 @@ class Executor:
             variation=run.variation(image),
             adapters=run.adapters,
             controls=self._controls(run, run.resolved),
+            edits=self._edits(run),
             fork=fork,
         )
 
@@ -199,6 +198,7 @@ class Executor:
         variation: Variation | None,
         adapters: tuple[Applied, ...],
         controls: tuple[AppliedControl, ...],
+        edits: Sequence[AttentionEdit] = (),
         fork: Fork | None = None,
     ) -> Lane:
         lane = start_lane(
@@ -211,6 +211,7 @@ class Executor:
             variation=variation,
             adapters=adapters,
             controls=controls,
+            edits=edits,
         )
         if fork is not None:
             leave(lane, fork, self.components)
@@ -226,6 +227,10 @@ class Executor:
         if size not in run.controls:
             run.controls[size] = self.conditioner.controls(self.components, one_pass, job.controls, run.start, loading)
         return run.controls[size]
+
+    def _edits(self, run: Run) -> tuple[AttentionEdit, ...]:
+        """What the lanes of a run change in their attention, or look at: a record of it, if the job asks for one."""
+        return (RecordMaps(most_places=recording.most_places(self.components)),) if run.job.attention else ()
 
     def second_evaluations(self, run: Run) -> int:
         """Evaluations of the second pass of one image; 0 where there is none."""
@@ -259,12 +264,10 @@ class Executor:
         if not calls:
             return answered
         try:
-            with self._observed(answered.asked[0], calls[0]) as maps:
-                outputs = call_unet(self.components, calls, self._memory, self._times)
+            outputs = call_unet(self.components, calls, self._memory)
         except Exception as error:
             self._call_failed(answered, error)
             return answered
-        answered.asked[0].maps = maps
         self.device.synchronize()
         answered.seconds, answered.rows = time.perf_counter() - began, len(outputs)
         for active, rows in zip(answered.asked, outputs.split([len(call.sample) for call in calls])):
@@ -286,7 +289,6 @@ class Executor:
         logger.warning("A U-Net call of %d lanes failed: %s", len(answered.asked), error)
         error.__traceback__ = None  # its frames hold the tensors that did not fit
         self._memory.forget()
-        self._times.forget()
         self.device.release()
 
     @torch.inference_mode()
@@ -295,14 +297,6 @@ class Executor:
         pixels = vae.decode(self.components, latents)
         self.fitter.learn(self.components, latents, pixels)
         return pixels
-
-    def _observed(self, active: ActiveImage, call: UnetCall) -> AbstractContextManager[AttentionMaps | None]:
-        """Hooks for this call when its job asks where the U-Net looks; such a lane has the call for itself."""
-        if not active.run.job.attention:
-            return nullcontext()
-        height, width = call.sample.shape[2:]
-        most = recording.most_places(self.components)
-        return observed(self.components.unet, len(call.sample) - 1, (height, width), most_places=most)
 
 
 def _advanced(lane: Lane, outputs: torch.Tensor) -> Evaluation:

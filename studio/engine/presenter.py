@@ -120,10 +120,10 @@ class Presenter:
         self._outside.paces.record_call(resolved.request.checkpoint, resolved.width, resolved.height, rows, seconds)
 
     def _record(self, active: ActiveImage, evaluation: Evaluation, seconds: float, rows: int) -> None:
-        maps, active.maps = active.maps, None
         if active.before:  # the viewer looks at the first pass: one recording has one size
             return
-        attention = recording.attention(active.run, evaluation.step, maps) if maps else None
+        maps = active.lane.recorded_maps()
+        attention = recording.attention(active.run, evaluation.step, maps) if maps is not None else None
         recorded = recording.recorded(evaluation, seconds, rows, attention)
         after = recording.on_cpu(active.lane.latents[0])
         self._outside.recorder.add(active.run.job.id, active.image, recorded, after)

@@ -12,7 +12,6 @@ import torch
 
 from studio.answered.events import Finished, Picture, Preview, Started, Step, Stopped
 from studio.asked.resolved import Resolved
-from studio.diffusion.attention import AttentionMaps
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.latents import Variation
@@ -37,7 +36,6 @@ class ActiveImage:
     last_step: float = field(default_factory=time.monotonic)  # when its last evaluation was done, or it was admitted
     before: int = 0  # evaluations of its first pass, once it is in its second
     last_shown: float = -1.0  # when its last live preview was sent
-    maps: AttentionMaps | None = None  # where the U-Net looked in the last call, when the job asks for it
     unshown: torch.Tensor | None = None  # predicted x0 (C, h, w) of the last evaluation while no preview shows it
     pending: list[torch.Tensor] = field(default_factory=list)  # predicted x0 that its filmstrip has no frame of yet
 

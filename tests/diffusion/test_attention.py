@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor
 
-from studio.diffusion.attention import (
-    SELF,
-    AttentionMaps,
-    grid_of,
-    merged,
-    observed,
-    observed_heads,
-    token_rows,
-)
+from studio.diffusion.attention import AttentionMaps, HeadMaps, RecordHeads, RecordMaps, merged, token_rows
+from studio.diffusion.attention_edits import CROSS, SELF, AttentionEdit, PlacedEdit, edited, grid_of
 from studio.diffusion.components import Components
 
 
@@ -27,6 +22,36 @@ def ask(components: Components, latents: tuple[int, int], tokens: int = 77) -> t
     with torch.inference_mode():
         answer: torch.Tensor = components.unet(sample, torch.tensor([500.0, 500.0]), embeds, return_dict=False)[0]
     return answer
+
+
+@contextmanager
+def editing(components: Components, edit: AttentionEdit, latents: tuple[int, int]) -> Iterator[None]:
+    """An edit of the second row of what is asked inside."""
+    with edited(components.attention_layers, [PlacedEdit(edit, slice(1, 2))], latents):
+        yield
+
+
+@contextmanager
+def observed(
+    components: Components, latents: tuple[int, int], which: str = CROSS, most_places: int | None = None
+) -> Iterator[AttentionMaps]:
+    record = RecordMaps(which, most_places)
+    with editing(components, record, latents):
+        yield record.maps
+
+
+@contextmanager
+def observed_heads(components: Components, name: str, latents: tuple[int, int]) -> Iterator[HeadMaps]:
+    record = RecordHeads(name)
+    with editing(components, record, latents):
+        yield record.maps
+
+
+def untouched(components: Components) -> bool:
+    """Whether no hook and no processor of ours is left."""
+    processors = {type(p).__name__ for p in components.unet.attn_processors.values()}
+    hooks = any(m._forward_hooks for m in components.unet.modules())
+    return processors == {"AttnProcessor2_0"} and not hooks
 
 
 class Explicit(AttnProcessor):  # type: ignore[misc]
@@ -58,10 +83,10 @@ def test_the_answer_is_the_same_to_the_last_bit_and_no_hook_stays(
     components: Components, latents: tuple[int, int], tokens: int
 ) -> None:
     plain = ask(components, latents, tokens)
-    with observed(components.unet, 1, latents) as maps:
+    with observed(components, latents) as maps:
         watched = ask(components, latents, tokens)
     assert torch.equal(plain, watched)
-    assert not any(m._forward_hooks for m in components.unet.modules())
+    assert untouched(components)
     for (_, height, width), weights in maps.groups.items():
         assert weights.shape == (tokens, height, width)
         assert float((weights.sum(0) - 1).abs().max()) < 1e-6
@@ -71,7 +96,7 @@ def test_the_answer_is_the_same_to_the_last_bit_and_no_hook_stays(
 def test_the_weights_are_those_of_the_explicit_softmax(
     components: Components, latents: tuple[int, int], tokens: int
 ) -> None:
-    with observed(components.unet, 1, latents) as maps:
+    with observed(components, latents) as maps:
         ask(components, latents, tokens)
     before = components.unet.attn_processors
     explicit = {name: Explicit() for name in before}
@@ -96,7 +121,7 @@ def test_self_attention_is_that_of_the_explicit_softmax_and_too_fine_layers_are_
     components: Components,
 ) -> None:
     plain = ask(components, (6, 10))
-    with observed(components.unet, 1, (6, 10), which=SELF) as maps:
+    with observed(components, (6, 10), which=SELF) as maps:
         watched = ask(components, (6, 10))
     assert torch.equal(plain, watched)
     assert all(layer.name.endswith("attn1") for layer in maps.layers)
@@ -112,19 +137,19 @@ def test_self_attention_is_that_of_the_explicit_softmax_and_too_fine_layers_are_
     for layer in maps.layers:
         [weights] = explicit[f"{layer.name}.processor"].kept
         assert weights.shape == (layer.height * layer.width, layer.height * layer.width)
-        with observed_heads(components.unet, layer.name, 1, (6, 10)) as heads:
+        with observed_heads(components, layer.name, (6, 10)) as heads:
             ask(components, (6, 10))
         assert heads.weights is not None
         assert heads.weights.shape == (layer.heads, layer.tokens, layer.height, layer.width)
         assert float((heads.weights.mean(0).flatten(1).T - weights).abs().max()) < 1e-6
     places = maps.layers[0].height * maps.layers[0].width
-    with observed(components.unet, 1, (6, 10), most_places=places - 1) as none:
+    with observed(components, (6, 10), most_places=places - 1) as none:
         ask(components, (6, 10))
     assert not none.groups
 
 
 def test_layers_say_their_shapes(components: Components) -> None:
-    with observed(components.unet, 1, (6, 10)) as maps:
+    with observed(components, (6, 10)) as maps:
         ask(components, (6, 10), 154)
     assert {layer.place for layer in maps.layers} == {"down", "mid", "up"}
     assert {(layer.height, layer.width) for layer in maps.layers} == {(3, 5)}
@@ -132,9 +157,9 @@ def test_layers_say_their_shapes(components: Components) -> None:
 
 
 def test_hooks_go_when_the_call_fails(components: Components) -> None:
-    with pytest.raises(RuntimeError), observed(components.unet, 1, (8, 8)):
+    with pytest.raises(RuntimeError), observed(components, (8, 8)):
         components.unet(torch.zeros(2, 4, 8, 8), torch.tensor([1.0, 1.0]), torch.zeros(2, 77, 3))
-    assert not any(m._forward_hooks for m in components.unet.modules())
+    assert untouched(components)
 
 
 def test_a_grid_comes_from_the_latents_and_not_from_a_root() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,12 @@ from studio.answered.engine import Answer, Refused
 from studio.asked.questions import Decoded, Heads, LookAgain, SelfAttention
 from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.diffusion import vae
-from studio.diffusion.attention import CROSS, FINE_PLACES, SELF, attentions, merged, observed, observed_heads
+from studio.diffusion.attention import FINE_PLACES, RecordHeads, RecordMaps, merged
+from studio.diffusion.attention_edits import CROSS, SELF
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane
 from studio.diffusion.quantities import noise_terms, x0_terms
 from studio.diffusion.tokens import token_table
-from studio.diffusion.unet_call import UnetCall
 from studio.engine.forks import Fork
 from studio.engine.recorded import Recorded
 from studio.engine.viewer.answers import safetensors
@@ -90,12 +90,6 @@ def _decoded(question: Decoded, evaluation: Recorded, components: Components) ->
     return Answer(content=file.getvalue(), media_type="image/jpeg")
 
 
-def _again(call: UnetCall) -> tuple[int, tuple[int, int]]:
-    """The row of the prompt in a call, and the latents' height and width."""
-    height, width = call.sample.shape[2:]
-    return len(call.sample) - 1, (height, width)
-
-
 def _facts(question: LookAgain, fork: Fork) -> dict[str, object]:
     return {
         "job": fork.parent,
@@ -114,10 +108,9 @@ def _self_attention(
 ) -> Slices:
     call = lane_of(fork).call()
     yield
-    row, size = _again(call)
-    with observed(components.unet, row, size, which=SELF, most_places=FINE_PLACES) as maps:
-        denoise([call])
-    tensors = {}
+    record = RecordMaps(SELF, most_places=FINE_PLACES)
+    denoise([replace(call, edits=(*call.edits, record))])
+    maps, tensors = record.take(), {}
     for (place, height, width), weights in maps.groups.items():  # (places looked at, h, w): one row for each that looks
         tensors[f"self.{place}.{height}x{width}"] = on_cpu(weights.flatten(1).T.unflatten(1, (height, width)).half())
     if not tensors:
@@ -133,7 +126,7 @@ def _heads(
     denoise: Denoise,
     tokenizer_lock: AbstractContextManager[Any],
 ) -> Slices:
-    known = [name for name, _ in attentions(components.unet) if name.endswith(CROSS)]
+    known = [name for name, _ in components.attention_layers if name.endswith(CROSS)]
     if question.layer not in known:
         raise InvalidRequest(Problem("layer", shown(question.layer), f"one of {', '.join(known)}"))
     lane = lane_of(fork)
@@ -142,9 +135,9 @@ def _heads(
     with tokenizer_lock:
         table = token_table(components, lane.conditioning.prompt, fork.recipe.resolved.steps)
     text, rows = rows_at(table, call.prompt_embeds.shape[1] // 77, fork.left.step)
-    row, size = _again(call)
-    with observed_heads(components.unet, question.layer, row, size) as seen:
-        denoise([call])
+    record = RecordHeads(question.layer)
+    denoise([replace(call, edits=(*call.edits, record))])
+    seen = record.maps
     assert seen.weights is not None
     assert seen.layer is not None
     tensors = {"heads": on_cpu(torch.stack([merged(head, rows) for head in seen.weights]).half())}

@@ -1,0 +1,278 @@
+"""The one seam for attention: what a lane changes in the attention of its rows, or looks at, as a list of edits.
+
+`edited` puts one processor before diffusers' own for the length of a U-Net call. The layer's own processor still does
+the computation, on a layer whose keys, values, mask and answer are those of the edits; so with edits that change
+nothing, or none, the answer is the same to the last bit, whatever processor the model runs with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import Attention
+
+CROSS, SELF = "attn2", "attn1"  # how diffusers calls the two in a transformer block
+Compute = Callable[[], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class AttentionLayer:
+    """One attention layer as edits see it. `latent_size` is (h, w) of the latents of the call."""
+
+    name: str
+    module: Attention
+    latent_size: tuple[int, int]
+
+    @property
+    def is_cross(self) -> bool:
+        """Whether it looks at the text; else at the picture itself."""
+        return self.name.endswith(CROSS)
+
+    def grid(self, places: int) -> tuple[int, int]:
+        """(height, width) of its `places`. Raises ValueError as `grid_of`."""
+        return grid_of(places, self.latent_size)
+
+
+class AttentionEdit:
+    """A change of the attention of some rows of a call, or a look at it. Tensors are those of these rows alone: queries
+    (rows, places, heads * head_dim), keys and values (rows, tokens, heads * head_dim), before heads are split.
+
+    A kind overrides what it needs. `prompt_only`: its rows are the prompt's, else those of the negative prompt too.
+    """
+
+    prompt_only = False
+
+    @property
+    def shape(self) -> Hashable:
+        """Lanes whose edits have equal shapes can share a call."""
+        return type(self).__name__
+
+    def touches(self, layer: str) -> bool:
+        """Whether it has something to do in the layer of this name."""
+        return layer.endswith(CROSS)
+
+    def keys(self, layer: AttentionLayer, keys: torch.Tensor) -> torch.Tensor:
+        """The keys instead of these; with another number of tokens only where every row of the call has so many."""
+        return keys
+
+    def values(self, layer: AttentionLayer, values: torch.Tensor) -> torch.Tensor:
+        """The values instead of these."""
+        return values
+
+    def mask(self, layer: AttentionLayer, places: int, tokens: int) -> torch.Tensor | None:
+        """What is added to the scores before the softmax, (rows or 1, places, tokens); None for nothing."""
+        return None
+
+    def look(
+        self, layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, text: torch.Tensor
+    ) -> None:
+        """See what the layer attends with. `text` is what keys and values were projected from."""
+
+    def answer(
+        self, layer: AttentionLayer, queries: torch.Tensor, values: torch.Tensor, answer: torch.Tensor
+    ) -> torch.Tensor:
+        """What was attended to (rows, places, heads * head_dim), before the layer's last projection, instead of
+        `answer`."""
+        return answer
+
+
+class CallEdit:
+    """An edit of a whole call: its keys and values are computed elsewhere, or were before."""
+
+    def touches(self, layer: str) -> bool:
+        """Whether it has something to do in the layer of this name."""
+        return layer.endswith(CROSS)
+
+    def projected(self, projection: Any, text: torch.Tensor, compute: Compute) -> torch.Tensor:
+        """What a layer's `to_k` or `to_v` makes of the text (rows, tokens, dim); `compute` asks it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PlacedEdit:
+    """An edit and the rows of the call that are its lane's."""
+
+    edit: AttentionEdit
+    rows: slice
+
+
+def placed_edits(edits: Sequence[Sequence[AttentionEdit]], rows: Sequence[int]) -> list[PlacedEdit]:
+    """The edits of several lanes, of which each has so many rows in a call, one after the other."""
+    placed, begin = [], 0
+    for own, count in zip(edits, rows):
+        end = begin + count
+        placed += [PlacedEdit(edit, slice(end - 1 if edit.prompt_only else begin, end)) for edit in own]
+        begin = end
+    return placed
+
+
+@contextmanager
+def edited(
+    layers: Sequence[tuple[str, Attention]],
+    edits: Sequence[PlacedEdit],
+    latent_size: tuple[int, int],
+    call_edit: CallEdit | None = None,
+) -> Iterator[None]:
+    """These layers, of one U-Net, attend with edits inside. They are as they were afterwards, also after an error."""
+    before: list[tuple[Attention, Any]] = []
+    try:
+        for name, module in layers:
+            own = [placed for placed in edits if placed.edit.touches(name)]
+            whole = call_edit if call_edit is not None and call_edit.touches(name) else None
+            if own or whole is not None:
+                before.append((module, module.processor))
+                layer = AttentionLayer(name, module, latent_size)
+                module.set_processor(EditingProcessor(module.processor, layer, own, whole))
+        yield
+    finally:
+        for module, processor in before:
+            module.set_processor(processor)
+
+
+def attentions(unet: torch.nn.Module) -> tuple[tuple[str, Attention], ...]:
+    """Every attention layer by its name, in the order of the modules."""
+    return tuple((name, module) for name, module in unet.named_modules() if isinstance(module, Attention))
+
+
+class EditingProcessor:
+    """The one attention processor: the layer's own one, on a layer with edits."""
+
+    def __init__(
+        self, own: Any, layer: AttentionLayer, edits: Sequence[PlacedEdit], call_edit: CallEdit | None
+    ) -> None:
+        self._own = own
+        self._layer = layer
+        self._edits = edits
+        self._call_edit = call_edit
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **more: Any,
+    ) -> torch.Tensor:
+        seen = _EditedLayer(self._layer, self._edits, self._call_edit)
+        if self._edits:
+            if encoder_hidden_states is not None and not attn.norm_cross:
+                # Of what is in its place the layer's own processor takes nothing but the number of tokens.
+                encoder_hidden_states = seen.project(encoder_hidden_states)
+            looked_at = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+            attention_mask = seen.mask(attention_mask, hidden_states, looked_at.shape[1])
+        answer: torch.Tensor = self._own(
+            seen, hidden_states, encoder_hidden_states=encoder_hidden_states, attention_mask=attention_mask, **more
+        )
+        return answer
+
+
+class _EditedLayer:
+    """A layer during one call as its processor sees it: an `Attention` whose projections are those of the edits."""
+
+    def __init__(self, layer: AttentionLayer, edits: Sequence[PlacedEdit], call_edit: CallEdit | None) -> None:
+        self._layer = layer
+        self._edits = edits
+        self._call_edit = call_edit
+        self._keys: torch.Tensor | None = None
+        self._values: torch.Tensor | None = None
+        self.to_k = self._to_k
+        self.to_v = self._to_v
+        if edits:
+            self.to_q = self._to_q
+            self.to_out = (self._to_out, layer.module.to_out[1])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layer.module, name)
+
+    def project(self, text: torch.Tensor) -> torch.Tensor:
+        """Keys (rows, tokens, heads * head_dim) of the text, and values, with the edits; before its mask is made."""
+        keys, self._values = self._to_k(text), self._to_v(text)
+        return keys
+
+    def mask(self, given: torch.Tensor | None, hidden_states: torch.Tensor, tokens: int) -> torch.Tensor | None:
+        """The edits' masks together (rows, places, tokens), added to what was given; None for none."""
+        rows, places = hidden_states.shape[:2]
+        whole: torch.Tensor | None = None
+        for placed in self._edits:
+            own = placed.edit.mask(self._layer, places, tokens)
+            if own is not None:
+                whole = hidden_states.new_zeros((rows, places, tokens)) if whole is None else whole
+                whole[placed.rows] += own.to(whole)
+        return given if whole is None else whole if given is None else whole + given
+
+    def _to_q(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        self._queries: torch.Tensor = self._layer.module.to_q(hidden_states)
+        return self._queries
+
+    def _to_k(self, text: torch.Tensor) -> torch.Tensor:
+        if self._keys is None:
+            self._text = text
+            keys = self._projected(self._layer.module.to_k, text)
+            self._keys = self._by_row(keys, lambda edit, rows: edit.keys(self._layer, rows))
+        return self._keys
+
+    def _to_v(self, text: torch.Tensor) -> torch.Tensor:
+        if self._values is None:
+            values = self._projected(self._layer.module.to_v, text)
+            self._values = self._by_row(values, lambda edit, rows: edit.values(self._layer, rows))
+        return self._values
+
+    def _projected(self, projection: Any, text: torch.Tensor) -> torch.Tensor:
+        if self._call_edit is None:
+            return projection(text)
+        return self._call_edit.projected(projection, text, partial(projection, text))
+
+    def _by_row(
+        self, whole: torch.Tensor, change: Callable[[AttentionEdit, torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """A tensor with the rows of each edit changed; the same one where nothing changes. Raises ValueError where its
+        rows would have different numbers of tokens."""
+        if not self._edits:
+            return whole
+        rows = list(whole.split(1))
+        changed = False
+        for placed in self._edits:
+            before = torch.cat(rows[placed.rows]) if changed else whole[placed.rows]
+            after = change(placed.edit, before)
+            if after is not before:
+                rows[placed.rows] = after.split(1)
+                changed = True
+        tokens = {row.shape[1] for row in rows}
+        if len(tokens) > 1:
+            raise ValueError(f"{self._layer.name}: rows of {sorted(tokens)} tokens cannot share a call")
+        return torch.cat(rows) if changed else whole
+
+    def _to_out(self, answer: torch.Tensor) -> torch.Tensor:
+        """The layer's last projection, after the edits have seen and changed what was attended to."""
+        assert self._keys is not None
+        assert self._values is not None
+        queries, keys, values, text = self._queries, self._keys, self._values, self._text
+        for placed in self._edits:
+            rows = placed.rows
+            placed.edit.look(self._layer, queries[rows], keys[rows], values[rows], text[rows])
+            before = answer[rows]
+            after = placed.edit.answer(self._layer, queries[rows], values[rows], before)
+            if after is not before:
+                answer = answer.clone()
+                answer[rows] = after
+        return self._layer.module.to_out[0](answer)
+
+
+def grid_of(queries: int, latent_size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a layer with so many queries: the latents' size halved, rounding up, until it fits."""
+    height, width = latent_size
+    while height * width > queries:
+        height, width = -(-height // 2), -(-width // 2)
+    if height * width != queries:
+        raise ValueError(f"no level of latents {latent_size[0]}x{latent_size[1]} has {queries} pixels")
+    return height, width
+
+
+def heads_of(tensor: torch.Tensor, heads: int) -> torch.Tensor:
+    """(rows, N, heads * head_dim) => (rows, heads, N, head_dim)."""
+    return tensor.unflatten(-1, (heads, -1)).transpose(1, 2)
