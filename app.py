@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     device.add_argument(
         "--device",
         default="auto",
-        metavar="auto|cpu|cuda[:n]|mps",
+        metavar="auto|cpu|cuda[:n]|xpu|mps",
         help="what computes; auto takes a GPU if there is one",
     )
     device.add_argument(
@@ -133,8 +133,8 @@ def check(flags: argparse.Namespace) -> None:
     if flags.auth is None and (flags.share or flags.host not in LOOPBACK):
         asked = "--share" if flags.share else f"--host {flags.host}"
         stop(f"{asked} lets others in, so it needs a login: add --auth user:password.")
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", flags.device):
-        stop(f"--device {flags.device}: choose auto, cpu, cuda, cuda:0 (or another number) or mps.")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|xpu|mps", flags.device):
+        stop(f"--device {flags.device}: choose auto, cpu, cuda, cuda:0 (or another number), xpu or mps.")
     for folder in flags.models_dir or ():
         if not folder.is_dir():
             stop(f"--models-dir {folder}: there is no such folder; make it or correct the path.")

@@ -2,6 +2,8 @@
 """Latent Studio in one command. Standard library only: any Python from 3.11 on runs it, on Linux, macOS and Windows.
 
 python3 start.py [flags of app.py]    make the environment, install the packages, open the studio
+python3 start.py --torch BUILD ...    the same with another build of PyTorch (cpu, cu126, cu130, rocm or xpu), which
+                                      is then kept
 python3 start.py test [pytest args]   the same for the tests, browser tests included
 python3 start.py setup                make the developer's environment and stop (used by the Makefile)
 """
@@ -11,7 +13,9 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -23,7 +27,16 @@ ENVIRONMENT = ROOT / ".venv"
 OLDEST_PYTHON = (3, 11)
 PYTORCH_INDEX = "https://download.pytorch.org/whl/"
 # Fetched bytes, rounded up, measured with the pinned versions: PyTorch by kind of build, then everything else.
-PYTORCH_MEGABYTES = {"cpu": 220, "cuda": 2900, "mac": 110}
+# Those of rocm and xpu are estimates: neither has been tried.
+PYTORCH_MEGABYTES = {"cpu": 220, "cuda": 2900, "mac": 110, "rocm": 5000, "xpu": 3000}
+# The folders of PyTorch's index by what `--torch` takes; of several the first that has the pinned version.
+BUILDS = {
+    "cpu": ("cpu",),
+    "cu126": ("cu126",),
+    "cu130": ("cu130",),
+    "rocm": ("rocm7.2", "rocm7.1", "rocm7.0", "rocm6.4"),
+    "xpu": ("xpu",),
+}
 OTHER_MEGABYTES = {"requirements.txt": 260, "requirements-dev.txt": 340}
 
 
@@ -32,18 +45,19 @@ class Trouble(Exception):
 
 
 def main(arguments: Sequence[str]) -> int:
-    word, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
     try:
+        chosen, arguments = take_torch(arguments)
+        word, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
         if sys.version_info < OLDEST_PYTHON:
             raise Trouble(f"Python {platform.python_version()} is too old: install 3.11 or newer and run it with that.")
         if word == "setup":
-            make_environment("requirements-dev.txt")
+            make_environment("requirements-dev.txt", chosen)
             return 0
         if word == "test":
-            make_environment("requirements-dev.txt")
+            make_environment("requirements-dev.txt", chosen)
             return run_tests(rest)
         if not set(arguments) & {"-h", "--help"}:
-            make_environment("requirements.txt")
+            make_environment("requirements.txt", chosen)
         elif not environment_python().exists():  # help needs no packages
             return run([sys.executable, str(ROOT / "app.py"), *arguments])
         return run([str(environment_python()), str(ROOT / "app.py"), *arguments])
@@ -62,18 +76,37 @@ def environment_python() -> Path:
     return ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def make_environment(requirements: str) -> None:
-    """Make `.venv` and install `requirements` into it, unless a finished run of the same has left its mark."""
-    mark = ENVIRONMENT / f".installed-{requirements}"
-    wanted = fingerprint(requirements)
+def take_torch(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The build that `--torch` names, None without it, and the arguments that are left."""
+    left, chosen = list(arguments), None
+    for k, word in enumerate(arguments):
+        if word == "--torch" or word.startswith("--torch="):
+            value = word.partition("=")[2] if "=" in word else "".join(arguments[k + 1 : k + 2])
+            if value not in BUILDS:
+                raise Trouble(f"--torch {value or '(nothing)'}: choose {', '.join(BUILDS)}.")
+            chosen = value
+            del left[k : k + (1 if "=" in word else 2)]
+            break
+    return chosen, left
+
+
+def make_environment(requirements: str, chosen: str | None = None) -> None:
+    """Make `.venv` and install `requirements` into it, unless a finished run of the same has left its mark. `chosen`: a
+    build of PyTorch that was asked for; it stays until another is."""
+    mark, kept = ENVIRONMENT / f".installed-{requirements}", ENVIRONMENT / ".torch-build"
+    before = kept.read_text(encoding="utf-8") if kept.exists() else None
+    chosen = chosen or before
+    wanted = fingerprint(requirements) + (chosen or "")
     if environment_python().exists() and mark.exists() and mark.read_text(encoding="utf-8") == wanted:
         return
     if not pip_works():
         create_environment()
-    index, build = pytorch_source()
+    index, build = chosen_source(chosen) if chosen else pytorch_source()
     say_how_much(requirements, build)
-    install(requirements, index)
+    install(requirements, index, replace=chosen != before)
     mark.write_text(wanted, encoding="utf-8")
+    if chosen:
+        kept.write_text(chosen, encoding="utf-8")
 
 
 def fingerprint(requirements: str) -> str:
@@ -123,6 +156,32 @@ def pytorch_source() -> tuple[str | None, str]:
     return None, "cuda"
 
 
+def chosen_source(chosen: str) -> tuple[str, str]:
+    """(index, kind of build) of a build that was asked for by name."""
+    version = torch_pin().partition("==")[2]
+    for folder in BUILDS[chosen]:
+        if offers(f"{PYTORCH_INDEX}{folder}/torch/", version):
+            return PYTORCH_INDEX + folder, "cuda" if chosen.startswith("cu") else chosen
+    raise Trouble(f"PyTorch's index has no build {chosen} of version {version}, or cannot be reached: {PYTORCH_INDEX}")
+
+
+def offers(url: str, version: str) -> bool:
+    """Whether a page of an index lists a wheel of this version."""
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return bool(
+                re.search(rf"torch-{re.escape(version)}(%2B|\+|-)", answer.read(2**24).decode("utf-8", "replace"))
+            )
+    except (OSError, ValueError):
+        return False
+
+
+def torch_pin() -> str:
+    """The requirement of PyTorch, such as torch==2.13.0."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return next(line.split("#")[0].strip() for line in lines if line.startswith("torch=="))
+
+
 def has_nvidia_gpu() -> bool:
     """Whether NVIDIA's driver is here and sees a GPU."""
     return bool(shutil.which("nvidia-smi")) and quiet(["nvidia-smi", "-L"])
@@ -145,7 +204,16 @@ def local_wheels() -> bool:
 def say_how_much(requirements: str, build: str) -> None:
     megabytes = PYTORCH_MEGABYTES[build] + OTHER_MEGABYTES[requirements]
     free = shutil.disk_usage(ROOT).free // 2**20
-    what = {"cpu": "PyTorch for the CPU", "cuda": "PyTorch with CUDA", "mac": "PyTorch for the Mac"}[build]
+    what = (
+        "PyTorch "
+        + {
+            "cpu": "for the CPU",
+            "mac": "for the Mac",
+            "cuda": "with CUDA",
+            "rocm": "for AMD GPUs",
+            "xpu": "for Intel GPUs",
+        }[build]
+    )
     size = f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes} MB"
     print(f"Installing the packages: about {size} to fetch the first time ({what} and the rest).", flush=True)
     if free < 4 * megabytes:
@@ -154,14 +222,14 @@ def say_how_much(requirements: str, build: str) -> None:
         )
 
 
-def install(requirements: str, index: str | None) -> None:
-    """pip, quietly but not silently. PyTorch first where it comes from an index of its own."""
+def install(requirements: str, index: str | None, *, replace: bool = False) -> None:
+    """pip, quietly but not silently. PyTorch first where it comes from an index of its own; `replace` where another
+    build of the same version may be there, which pip takes for the same."""
     pip = [str(environment_python()), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     steps = [[*pip, "-r", str(ROOT / requirements)]]
     if index:
-        lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-        pin = next(line.split("#")[0].strip() for line in lines if line.startswith("torch=="))
-        steps.insert(0, [*pip, pin, "--index-url", index])
+        again = ["--force-reinstall"] if replace else []
+        steps.insert(0, [*pip, *again, torch_pin(), "--index-url", index])
     for step in steps:
         if run(with_quiet(step)) != 0:
             raise Trouble("The packages could not be installed; pip says above why. Start again to go on from here.")
@@ -231,8 +299,10 @@ def apt_install(package: str) -> None:
 
 
 def run(command: Sequence[str], environment: dict[str, str] | None = None) -> int:
-    """Run to the end and pass Ctrl+C on: the child gets it from the terminal too, so wait for its own goodbye."""
+    """Run to the end and wait for its own goodbye: Ctrl+C the child gets from the terminal too, a termination signal
+    is passed on to it."""
     process = subprocess.Popen(list(command), cwd=None, env=environment)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
         try:
             return process.wait()

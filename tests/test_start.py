@@ -121,7 +121,7 @@ def test_without_any_browser_the_message_says_three_ways_out(
 def test_trouble_is_one_line_and_no_traceback(
     machine: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(requirements: str) -> None:
+    def fail(requirements: str, chosen: str | None) -> None:
         raise start.Trouble("Do this and that.")
 
     monkeypatch.setattr(start, "make_environment", fail)
@@ -130,6 +130,58 @@ def test_trouble_is_one_line_and_no_traceback(
 
 
 def test_flags_reach_the_app(machine: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start, "make_environment", lambda requirements: None)
+    monkeypatch.setattr(start, "make_environment", lambda requirements, chosen: None)
     assert start.main(["--port", "7999"]) == 0
     assert machine[-1][1:] == [str(start.ROOT / "app.py"), "--port", "7999"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "build", "left"),
+    [
+        (["--torch", "rocm", "--port", "1"], "rocm", ["--port", "1"]),
+        (["--torch=cu126"], "cu126", []),
+        (["test", "--torch", "xpu", "-k", "x"], "xpu", ["test", "-k", "x"]),
+        (["--port", "1"], None, ["--port", "1"]),
+    ],
+)
+def test_a_build_of_pytorch_is_asked_for_by_name(arguments: list[str], build: str | None, left: list[str]) -> None:
+    assert start.take_torch(arguments) == (build, left)
+
+
+@pytest.mark.parametrize("arguments", [["--torch"], ["--torch", "cuda"], ["--torch="], ["--torch", "--port"]])
+def test_another_build_is_refused_with_those_there_are(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start.main(arguments) == 1
+    assert "choose cpu, cu126, cu130, rocm, xpu." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("build", ["cpu", "cu126", "cu130", "rocm", "xpu"])
+def test_the_named_build_replaces_the_installed_one_and_stays(
+    machine: list[list[str]], monkeypatch: pytest.MonkeyPatch, build: str
+) -> None:
+    version = start.torch_pin().partition("==")[2]
+    monkeypatch.setattr(start, "offers", lambda url, wanted: wanted == version and "rocm7.2" not in url)
+    make_python(start.ENVIRONMENT)
+    start.make_environment("requirements.txt")
+    machine.clear()
+    start.make_environment("requirements.txt", build)
+    torch = next(command for command in machine if "--index-url" in command)
+    folder = "rocm7.1" if build == "rocm" else build
+    assert torch[torch.index("--index-url") + 1] == f"https://download.pytorch.org/whl/{folder}"
+    assert "--force-reinstall" in torch  # pip takes two builds of a version for the same
+    machine.clear()
+    start.make_environment("requirements.txt")
+    assert machine == []  # it is kept without being named again
+    monkeypatch.setattr(start, "fingerprint", lambda requirements: "another")
+    start.make_environment("requirements.txt")
+    torch = next(command for command in machine if "--index-url" in command)
+    assert torch[-1].endswith(folder) or folder in torch[torch.index("--index-url") + 1]
+    assert "--force-reinstall" not in torch
+
+
+def test_a_build_that_is_not_offered_is_said(machine: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "offers", lambda url, version: False)
+    make_python(start.ENVIRONMENT)
+    with pytest.raises(start.Trouble, match="no build xpu of version"):
+        start.make_environment("requirements.txt", "xpu")

@@ -1,4 +1,4 @@
-"""The only file that asks torch.cuda or torch.mps anything: which device, its name, free memory, what its errors mean.
+"""The only file that computes with torch.cuda, torch.xpu or torch.mps: which device, its name, its memory, its errors.
 
 `check_name` is plain Python, so that a wrong --device is told before torch is there; `Device` imports torch when made.
 Tests put a device of a few bytes in its place.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import logging
 import os
 import re
 import sys
@@ -16,17 +17,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.engine import builds
+
 if TYPE_CHECKING:
     import torch
 
-NAMES = "auto, cpu, cuda, cuda:<number> or mps"
+logger = logging.getLogger(__name__)
+
+NAMES = "auto, cpu, cuda, cuda:<number>, xpu or mps"
 DTYPES = {"auto": None, "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+# What PyTorch says where a backend has no such operator: MPS in the first form, XPU in the second.
+_NO_OPERATOR = re.compile(r"operator '([\w:.]+)' is not currently (?:implemented|supported)|Could not run '([\w:.]+)'")
 MAX_CPU_THREADS = 16  # more cost more in waiting for each other than they compute, at these sizes
 
 
 def check_name(name: str) -> None:
     """Raises ValueError, in one sentence, for what is no device's name. Whether the device exists is asked later."""
-    if not isinstance(name, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+    if not isinstance(name, str) or not re.fullmatch(r"auto|cpu|mps|xpu|cuda(:\d{1,3})?", name):
         raise ValueError(f"device: {name!r} is not allowed. Allowed: {NAMES}.")
 
 
@@ -45,21 +52,66 @@ class Device:
         import torch  # seconds: only the engine's thread makes a Device
 
         self._torch = torch
-        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        self.note = ""  # why a GPU of this machine is not used, and what would help
         if name == "auto":
-            name = "cuda" if cuda else "mps" if mps else "cpu"
-        if name.startswith("cuda") and not cuda:
-            raise ValueError(f"device: {name} is not there: PyTorch finds no NVIDIA GPU. Use --device cpu.")
-        if name == "mps" and not mps:
-            raise ValueError("device: mps is not there: PyTorch finds no Apple GPU. Use --device cpu.")
+            name = self._best()
+            if self.note:
+                logger.warning("%s", self.note)
+        else:
+            self._check_there(name)
         self.torch_device = torch.device(name)
-        if self.torch_device.type == "cuda" and (self.torch_device.index or 0) >= torch.cuda.device_count():
-            raise ValueError(
-                f"device: {name} is not there: this machine has {torch.cuda.device_count()} NVIDIA GPU(s)."
-            )
         self.dtype = self._dtype(dtype)
         if self.torch_device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, min(torch.get_num_threads(), usable_cores(), MAX_CPU_THREADS)))
+
+    def _best(self) -> str:
+        """The first accelerator that computes, or the CPU with a note on the one that does not."""
+        torch = self._torch
+        there = {
+            "cuda": torch.cuda.is_available(),
+            "xpu": torch.xpu.is_available(),
+            "mps": torch.backends.mps.is_available(),
+        }
+        for name in (name for name, is_there in there.items() if is_there):
+            reason = self._why_not(name)
+            if reason is None:
+                return name
+            self.note = f"{reason} The CPU is used."
+        if not any(there.values()):
+            reason = builds.unseen(torch, builds.gpu_vendors())
+            self.note = f"{reason} The CPU is used." if reason else ""
+        return "cpu"
+
+    def _check_there(self, name: str) -> None:
+        """Raises ValueError, in one sentence, when this machine has no such device or the build cannot run it."""
+        kind, _, number = name.partition(":")
+        if kind == "cpu":
+            return
+        torch = self._torch
+        there = {"cuda": torch.cuda, "xpu": torch.xpu, "mps": torch.backends.mps}[kind].is_available()
+        if not there:
+            vendor = {"cuda": "NVIDIA or AMD", "xpu": "Intel", "mps": "Apple"}[kind]
+            hint = builds.unseen(torch, builds.gpu_vendors()) or "Use --device cpu."
+            raise ValueError(f"device: {name} is not there: PyTorch finds no {vendor} GPU. {hint}")
+        if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+            raise ValueError(f"device: {name} is not there: this machine has {torch.cuda.device_count()} such GPU(s).")
+        reason = self._why_not(name)
+        if reason is not None:
+            raise ValueError(f"device: {name}: {reason}")
+
+    def _why_not(self, name: str) -> str | None:
+        """Why an accelerator that torch sees cannot be used: it is not of this build, or its first sum fails."""
+        torch = self._torch
+        if name.startswith("cuda"):
+            reason = builds.problem(torch, int(name.partition(":")[2] or 0))
+            if reason is not None:
+                return reason
+        try:
+            right = float((torch.ones(2, device=name) * 2).sum()) == 4
+        except (RuntimeError, AssertionError) as error:
+            said = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(". ")
+            return f"The GPU {name} does not compute ({said})."
+        return None if right else f"The GPU {name} computes wrongly: two and two are not four."
 
     def _dtype(self, choice: str) -> torch.dtype:
         if choice == "auto":
@@ -77,8 +129,11 @@ class Device:
             return str(self._torch.cuda.get_device_name(self.torch_device))
         if self.torch_device.type == "mps":
             return "Apple GPU"
+        if self.torch_device.type == "xpu":
+            return str(self._torch.xpu.get_device_name(self.torch_device))
         threads = self._torch.get_num_threads()
-        return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+        label = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+        return f"{label}; the GPU cannot be used, the log says why" if self.note else label
 
     def free_bytes(self) -> int | None:
         """Memory a new tensor could take now; None where nobody can say."""
@@ -86,6 +141,10 @@ class Device:
             free, _ = self._torch.cuda.mem_get_info(self.torch_device)
             reserved = self._torch.cuda.memory_reserved(self.torch_device)
             return int(free + reserved - self._torch.cuda.memory_allocated(self.torch_device))
+        if self.torch_device.type == "xpu":
+            free, _ = self._torch.xpu.mem_get_info(self.torch_device)
+            reserved = self._torch.xpu.memory_reserved(self.torch_device)
+            return int(free + reserved - self._torch.xpu.memory_allocated(self.torch_device))
         if self.torch_device.type == "mps":
             return int(self._torch.mps.recommended_max_memory() - self._torch.mps.driver_allocated_memory())
         return _free_ram_bytes()
@@ -94,6 +153,8 @@ class Device:
         """All the memory the device has; None where nobody can say."""
         if self.torch_device.type == "cuda":
             return int(self._torch.cuda.mem_get_info(self.torch_device)[1])
+        if self.torch_device.type == "xpu":
+            return int(self._torch.xpu.mem_get_info(self.torch_device)[1])
         if self.torch_device.type == "mps":
             return int(self._torch.mps.recommended_max_memory())
         return total_ram_bytes()
@@ -119,12 +180,22 @@ class Device:
         text = str(error)
         return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
 
+    def lacks(self, error: BaseException) -> str | None:
+        """What of this device an error says is missing: an operator or a kind of number; None for any other error."""
+        text = str(error)
+        operator = _NO_OPERATOR.search(text)
+        if operator:
+            return f"the operator {operator[1] or operator[2]}"
+        return "numbers of 64 bits" if "float64" in text and "MPS" in text else None
+
     def release(self) -> None:
         """Give back what nobody uses: the collector's cycles, the allocator's cache, and glibc's."""
         gc.collect()
         _trim()
         if self.torch_device.type == "cuda":
             self._torch.cuda.empty_cache()
+        elif self.torch_device.type == "xpu":
+            self._torch.xpu.empty_cache()
         elif self.torch_device.type == "mps":
             self._torch.mps.empty_cache()
 
@@ -132,6 +203,8 @@ class Device:
         """Wait until everything asked of the device is done, so that a clock tells the truth."""
         if self.torch_device.type == "cuda":
             self._torch.cuda.synchronize(self.torch_device)
+        elif self.torch_device.type == "xpu":
+            self._torch.xpu.synchronize(self.torch_device)
         elif self.torch_device.type == "mps":
             self._torch.mps.synchronize()
 

@@ -84,6 +84,12 @@ def _explained(
         )
     if isinstance(error, NotFinite):
         return "not_finite", _no_number(error)
+    missing = device.lacks(error)
+    if missing is not None:
+        return "internal", (
+            f"This device ({device.label}) lacks {missing}, which this picture needs. Start the studio with --device "
+            "cpu; on an Apple GPU, PYTORCH_ENABLE_MPS_FALLBACK=1 in the environment has the CPU compute that part."
+        )
     return "internal", (
         "Something went wrong in the studio while this picture was made. Try again; if it happens again, the log has "
         "the cause under the error id."
