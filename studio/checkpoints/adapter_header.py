@@ -9,47 +9,65 @@ from dataclasses import replace
 from itertools import islice
 
 from studio.checkpoints.inspect import Header, TensorEntry
+from studio.checkpoints.lora_names import BEGINNINGS, split_part
 from studio.checkpoints.model_facts import ModelFacts
 from studio.families.registry import FAMILIES, of_context_width
 
 _LORA_MARKS = (
     ".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora.down.weight", ".lora_linear_layer.down.weight",
-    ".lora_A.default.weight",
 )  # fmt: skip
+_NAMED = ".lora_A."  # peft, whose adapters may have a name: .lora_A.style.weight
 _KIN_MARKS = (".hada_w1_b", ".lokr_w1", ".lokr_w1_b", ".lokr_w2", ".lokr_w2_b")  # LoHa and LoKr
+_ROTATION_MARKS = (".oft_blocks", ".oft_diag")  # OFT and BOFT
+_DIFFERENCE_MARKS = (".diff", ".diff_b")
 _PLAIN_MARKS = (*_LORA_MARKS, ".hada_w1_b")  # whose second side is as wide as what the layer takes
+_ADAPTER_MARKS = (*_LORA_MARKS, *_KIN_MARKS, *_ROTATION_MARKS)
 VOTERS = 64  # layers that are asked for the family of a LoRA; the others say the same
-_ADAPTER_MARKS = (*_LORA_MARKS, *_KIN_MARKS)
 _TEXT_INPUT = re.compile(r"attn2[._](processor\.)?to_[kv]")  # of a cross-attention: what it makes of the text
-_OTHER_ADAPTERS: Mapping[str, str] = {  # the studio has no use for these, but knows them by their name
-    ".oft_blocks": "OFT",
-    ".oft_diag": "OFT",
-    ".boft_blocks": "BOFT",
+_TEXT_MODULE = re.compile(r"self_attn|text_model|(^|[._])mlp[._]fc\d|text_projection")  # of a text encoder
+_OTHER_FORMS: Mapping[str, str] = {  # the studio does not run these, but knows them by their name
+    ".oft_R.weight": "OFT of peft",
+    ".oft_R.default.weight": "OFT of peft",
+    ".oft_r": "OFT of peft",
+    ".boft_R": "BOFT of peft",
+    ".boft_blocks": "BOFT of another layout",
     ".on_input": "(IA)³",
+    ".ia3_l": "(IA)³ of peft",
     ".a1.weight": "GLoRA",
-    ".diff": "full differences",
+    ".vera_lambda_d": "VeRA",
+    ".w_norm": "changes of norms alone",
 }
+_OF_SDXL = ("lora_te1_", *(beginning for beginning, part in BEGINNINGS if part == "text_encoder_2"))
+_BEGINNINGS = tuple(beginning for beginning, _ in BEGINNINGS if beginning)
+RUN = "LoRA, LoCon, LoHa, LoKr, DoRA, OFT, BOFT and full differences are run"
 
 
 def as_lora(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
-    downs = [k for k in header.tensors if k.endswith(_ADAPTER_MARKS)]
-    reason, other = "", ""
-    if not downs:
-        other = next((form for end, form in _OTHER_ADAPTERS.items() for k in header.tensors if k.endswith(end)), "")
-        if not other or not any(k.startswith(("lora_", "lycoris_")) for k in header.tensors):
-            return None
+    """What a file is as an adapter; None where it is none."""
+    marks = [k for k in header.tensors if k.endswith(_ADAPTER_MARKS) or _NAMED in k]
+    begins = [k for k in header.tensors if k.startswith(_BEGINNINGS)] if not marks else []
+    marks = marks or [k for k in begins if k.endswith(_DIFFERENCE_MARKS)]
     family = lora_family(header.tensors, header.metadata)
-    if not downs:
-        reason = f"This is a LyCORIS file of the form {other}; LoRA, LoCon, LoHa, LoKr and DoRA are run."
-    elif family is None:
+    if not marks:
+        forms = (form for end, form in _OTHER_FORMS.items() for k in header.tensors if k.endswith(end))
+        other = next(forms, "")
+        if not other or not (begins or any("base_model.model." in k for k in header.tensors)):
+            return None
+        return replace(facts, kind="lora", family=family, reason=f"This adapter is of the form {other}; {RUN}.")
+    reason = ""
+    if family is None:
         reason = "This LoRA is for a model of another family than SD 1, SD 2 and SDXL, or does not say for which."
-    text = [k for k in downs if k.startswith(("lora_te", "text_encoder"))]
-    parts = ["unet"] if len(text) < len(downs) else []
-    if any(not k.startswith(("lora_te2_", "text_encoder_2.")) for k in text):
-        parts.append("text_encoder")
-    if any(k.startswith(("lora_te2_", "text_encoder_2.")) for k in text):
-        parts.append("text_encoder_2")
-    return replace(facts, kind="lora", family=family, parts=tuple(parts), reason=reason)
+    named = {part_of(key) for key in marks}
+    parts = tuple(part for part in ("unet", "text_encoder", "text_encoder_2") if part in named)
+    return replace(facts, kind="lora", family=family, parts=parts, reason=reason)
+
+
+def part_of(key: str) -> str:
+    """The part that a tensor is for, by its name alone."""
+    part, rest = split_part(key)
+    if part != "module":
+        return part
+    return "text_encoder" if _TEXT_MODULE.search(rest) else "unet"
 
 
 def lora_family(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str]) -> str | None:
@@ -77,17 +95,21 @@ def lora_family(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str])
     text = Counter(
         e.shape[1]
         for k, e in tensors.items()
-        if k.endswith(_LORA_MARKS) and len(e.shape) == 2 and re.match(r"lora_te\d?_.*q_proj|text_encoder.*q_proj", k)
+        if "q_proj" in k and _is_down(k) and len(e.shape) == 2 and part_of(k) != "unet"
     )
-    if any(k.startswith(("lora_te1_", "lora_te2_", "text_encoder_2.")) for k in tensors):
+    if any(k.startswith(_OF_SDXL) for k in tensors) or 1280 in text:
         return "sdxl"
     by_width = of_context_width(text.most_common(1)[0][0]) if text else None
     return by_width.name if by_width is not None else None
 
 
+def _is_down(name: str) -> bool:
+    return name.endswith(_LORA_MARKS) or _NAMED in name
+
+
 def _input_width(tensors: Mapping[str, TensorEntry], name: str, entry: TensorEntry) -> int | None:
     """How wide the inputs of an adapted linear layer are, by the tensor of its adapter that shows it; else None."""
-    if name.endswith(_PLAIN_MARKS):
+    if name.endswith((*_PLAIN_MARKS, ".diff")) or _NAMED in name:
         return entry.shape[1]
     if not name.endswith((".lokr_w1", ".lokr_w1_b")):
         return None

@@ -17,15 +17,19 @@ import torch.nn.functional as functional
 from studio.diffusion.components import Components
 
 
-class Delta(Protocol):
+class Change(Protocol):
     """What an adapter adds to one module, a linear layer or a convolution."""
-
-    def dense(self) -> torch.Tensor:
-        """It as a change of the module's weight, (out, in[, k, k])."""
-        ...
 
     def share(self, module: Any, x: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
         """What it adds to the module's own `answer` to x, at full strength."""
+        ...
+
+
+class Delta(Change, Protocol):
+    """A change that does not depend on the module's weight."""
+
+    def dense(self) -> torch.Tensor:
+        """It as a change of the module's weight, (out, in[, k, k])."""
         ...
 
 
@@ -68,7 +72,7 @@ class Adapter:
 
     name: str
     family: str  # its name
-    factors: Mapping[str, Mapping[str, Delta]]  # "unet", "text_encoder", "text_encoder_2"
+    factors: Mapping[str, Mapping[str, Change]]  # "unet", "text_encoder", "text_encoder_2"
     notes: tuple[str, ...] = field(default=())
     identity: Hashable = None  # of the file it was read from, for caches that outlive it
     sha256: str = ""  # of that file, 64 hexadecimal digits
@@ -95,22 +99,22 @@ def applied(components: Components, adapters: Sequence[Applied], parts: Sequence
         for part, module in components.parts.items():
             if parts is not None and part not in parts:
                 continue
-            shares: dict[str, list[tuple[Delta, float]]] = {}
+            shares: dict[str, list[tuple[Change, float]]] = {}
             for one in adapters:
                 scale = one.scale(part)
-                for name, delta in one.adapter.factors.get(part, {}).items() if scale else ():
-                    shares.setdefault(name, []).append((delta, scale))
+                for name, change in one.adapter.factors.get(part, {}).items() if scale else ():
+                    shares.setdefault(name, []).append((change, scale))
             for name, added in shares.items():
                 handle = module.get_submodule(name).register_forward_hook(_hook(added))
                 stack.callback(handle.remove)
         yield
 
 
-def _hook(added: Sequence[tuple[Delta, float]]) -> Any:
+def _hook(added: Sequence[tuple[Change, float]]) -> Any:
     def add(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         total = output
-        for delta, scale in added:
-            total = total + delta.share(module, inputs[0], output) * scale
+        for change, scale in added:
+            total = total + change.share(module, inputs[0], output) * scale
         return total
 
     return add

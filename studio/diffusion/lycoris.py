@@ -104,6 +104,83 @@ class Decomposed:
         return _answer(module, scaled - x, module.weight.to(x.dtype)) + self.inner.share(module, scaled, answer)
 
 
+@dataclass(frozen=True)
+class Rotation:
+    """OFT (Qiu et al. 2023) and BOFT (Liu et al. 2024): the module's answer is rotated, W' = R W, and each of its
+    channels times `rescale`. One stage of blocks along the diagonal, or several whose blocks take turns as in a
+    butterfly. Less than full strength goes that part of the way, as A1111 does."""
+
+    rotations: torch.Tensor  # (stages, blocks, size, size) float32
+    butterfly: bool
+    rescale: torch.Tensor | None = None  # (out,)
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, blocks: torch.Tensor, constraint: float = 0.0, rescale: torch.Tensor | None = None) -> Rotation:
+        """Of learned blocks, (blocks, size, size) for OFT or with stages before them for BOFT, by Cayley's transform
+        (I + Q)(I - Q)^-1 of their skew-symmetric part Q, whose norm is at most `constraint` (0: any)."""
+        skew = blocks.float() - blocks.float().transpose(-1, -2)
+        norm = skew.norm() + 1e-8
+        if 0 < constraint < norm:
+            skew = skew * (constraint / norm)
+        one = torch.eye(skew.shape[-1], device=skew.device)
+        rotations = (one + skew) @ torch.linalg.inv(one - skew)
+        if blocks.ndim == 4:
+            return cls(rotations, True, rescale)
+        return cls(rotations.transpose(-1, -2)[None], False, rescale)  # OFT's files turn the other way round
+
+    @classmethod
+    def whole(cls, rotations: torch.Tensor) -> Rotation:
+        """Of rotations (blocks, size, size) that a file holds as they are: OFT of the first LyCORIS."""
+        return cls(rotations.float().transpose(-1, -2)[None], False)
+
+    @property
+    def channels(self) -> int:
+        return int(self.rotations.shape[1] * self.rotations.shape[2])
+
+    def share(self, module: Any, x: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        """See `Delta.share`."""
+        own = answer if module.bias is None else answer - _along(module.bias.to(answer.dtype), module)
+        channels_last = own if module.weight.ndim == 2 else own.movedim(1, -1)
+        turned = self._turned(channels_last.float())
+        if self.rescale is not None:
+            turned = turned * self.rescale.float()
+        change = turned - channels_last.float()
+        return (change if module.weight.ndim == 2 else change.movedim(-1, 1)).to(answer.dtype)
+
+    def _turned(self, y: torch.Tensor) -> torch.Tensor:
+        """R y along the last dimension."""
+        _, blocks, size, _ = self.rotations.shape
+        for stage, rotation in enumerate(self.rotations):
+            stride = 2**stage * (size // 2)  # in a butterfly the two halves that a block mixes lie so far apart
+            if self.butterfly:
+                y = y.unflatten(-1, (-1, 2, stride)).transpose(-2, -1).flatten(-3)
+            y = torch.einsum("bij,...bj->...bi", rotation, y.unflatten(-1, (blocks, size))).flatten(-2)
+            if self.butterfly:
+                y = y.unflatten(-1, (-1, stride, 2)).transpose(-2, -1).flatten(-3)
+        return y
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The whole change of a module's weight, and of its bias."""
+
+    weight: torch.Tensor | None  # (out, in[, k, k])
+    bias: torch.Tensor | None = None  # (out,)
+
+    def dense(self) -> torch.Tensor:
+        """See `Delta.dense`. Zero where only the bias changes."""
+        assert self.weight is not None
+        return self.weight
+
+    def share(self, module: Any, x: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        """See `Delta.share`."""
+        bias = _along(self.bias.to(answer.dtype), module) if self.bias is not None else torch.zeros_like(answer[:1])
+        if self.weight is None:
+            return bias.expand_as(answer)
+        return _answer(module, x.to(self.weight.dtype), self.weight) + bias
+
+
 def _answer(module: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The module's answer to x with another weight and no bias."""
     if weight.ndim == 2:

@@ -182,7 +182,123 @@ def test_half_a_module_is_told_and_not_used(tiny: Components, tmp_path: Path) ->
     assert "fit nothing" in adapter.notes[0]
 
 
-@pytest.mark.parametrize(("ending", "form"), [("oft_blocks", "OFT"), ("on_input", "(IA)³"), ("diff", "full diff")])
+# ----------------------------------------------------------------------------- rotations and whole differences
+
+
+def cayley(blocks: torch.Tensor, constraint: float) -> torch.Tensor:
+    """Rotations of blocks (..., size, size), one after the other, as LyCORIS 4.1 and kohya's scripts make them."""
+    skew = blocks - blocks.transpose(-1, -2)
+    if constraint and skew.norm() > constraint:
+        skew = skew * constraint / skew.norm()
+    one = torch.eye(skew.shape[-1])
+    return (one + skew) @ torch.linalg.inv(one - skew)
+
+
+def oft(weight: torch.Tensor, blocks: torch.Tensor, constraint: float) -> torch.Tensor:
+    """The weight that a module has with OFT: block k of its outputs times the transposed rotation k."""
+    count, size, _ = blocks.shape
+    rows = weight.reshape(count, size, -1)
+    turned = torch.stack([r.T @ w for r, w in zip(cayley(blocks, constraint), rows)])
+    return turned.reshape(weight.shape)
+
+
+def boft(weight: torch.Tensor, blocks: torch.Tensor, constraint: float) -> torch.Tensor:
+    """The weight that a module has with BOFT: in stage i the rotations turn rows that lie 2^i half blocks apart."""
+    _, count, size, _ = blocks.shape
+    rows = weight.flatten(1)
+    for stage, rotations in enumerate(cayley(blocks, constraint)):
+        stride = 2**stage * (size // 2)
+        order = torch.arange(len(rows)).reshape(-1, 2, stride).transpose(1, 2).flatten()
+        mixed = rows[order].reshape(count, size, -1)
+        turned = torch.stack([r @ m for r, m in zip(rotations, mixed)]).flatten(0, 1)
+        back = torch.arange(len(rows)).reshape(-1, stride, 2).transpose(1, 2).flatten()
+        rows = turned[back]
+    return rows.reshape(weight.shape)
+
+
+@pytest.mark.parametrize("form", ["OFT", "OFT of the first LyCORIS", "BOFT", "difference"])
+@pytest.mark.parametrize("constraint", [0.0, 1e-4, 0.05])
+@pytest.mark.parametrize("rescaled", [False, True])
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_rotations_and_differences_do_what_their_weights_do(
+    tiny: Components, tmp_path: Path, form: str, constraint: float, rescaled: bool, strength: float
+) -> None:
+    generator = torch.Generator().manual_seed(5)
+    tensors: dict[str, torch.Tensor] = {}
+    unet = copy.deepcopy(tiny.unet)
+    for name in TARGETS:
+        weight = unet.get_submodule(name).weight.data
+        begin, outputs = f"lora_unet_{name.replace('.', '_')}", len(weight)
+        rescale = 0.5 + torch.rand(outputs, *[1] * (weight.ndim - 1), generator=generator) if rescaled else 1.0
+        if form == "difference":
+            whole = weight + torch.randn(weight.shape, generator=generator) * 0.1
+            tensors[f"{begin}.diff"] = whole - weight
+        elif form == "BOFT":
+            blocks = torch.randn(2, outputs // 8, 8, 8, generator=generator) * 0.3
+            whole = boft(weight, blocks, constraint * outputs) * rescale
+            tensors |= {f"{begin}.oft_blocks": blocks, f"{begin}.alpha": torch.tensor(constraint)}
+        else:
+            blocks = torch.randn(4, outputs // 4, outputs // 4, generator=generator) * 0.3
+            whole = oft(weight, blocks, constraint * outputs) * rescale
+            if form == "OFT":
+                tensors |= {f"{begin}.oft_blocks": blocks, f"{begin}.alpha": torch.tensor(constraint)}
+            else:
+                rescale = 1.0
+                rotations = cayley(blocks, 0.0)
+                whole = oft(weight, blocks, 0.0)
+                tensors[f"{begin}.oft_diag"] = rotations
+        if rescaled and form in ("OFT", "BOFT"):
+            tensors[f"{begin}.rescale"] = torch.as_tensor(rescale)
+        unet.get_submodule(name).weight.data = weight + strength * (whole - weight)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tmp_path / "x.safetensors")
+    adapter = load_adapter(tmp_path / "x.safetensors", tiny)
+    assert adapter.notes == ()
+    for name in TARGETS:
+        module, with_weight = tiny.unet.get_submodule(name), unet.get_submodule(name)
+        inputs = module.weight.shape[1]
+        x = torch.randn(2, inputs, 6, 6, generator=generator) if module.weight.ndim == 4 else torch.randn(2, 5, inputs)
+        with torch.inference_mode(), applied(tiny, [Applied(adapter, strength)]):
+            ours = module(x)
+        theirs = with_weight(x)
+        assert (theirs - module(x)).abs().max() > 1e-3
+        assert torch.allclose(ours, theirs, atol=1e-5), (name, (ours - theirs).abs().max())
+
+
+def test_kohyas_own_beginning_of_oft_files(tiny: Components, tmp_path: Path) -> None:
+    save_file({f"oft_unet_{CROSS.replace('.', '_')}.oft_blocks": torch.zeros(4, 8, 8)}, tmp_path / "x.safetensors")
+    assert identify(tmp_path / "x.safetensors").kind == "lora"
+    assert set(load_adapter(tmp_path / "x.safetensors", tiny).factors["unet"]) == {CROSS}
+
+
+def test_the_difference_of_a_bias_is_added(tiny: Components, tmp_path: Path) -> None:
+    bias = torch.linspace(-1, 1, len(tiny.unet.get_submodule(CONV).bias))
+    save_file({"diffusion_model.input_blocks.1.0.in_layers.2.diff_b": bias}, tmp_path / "x.safetensors")
+    adapter = load_adapter(tmp_path / "x.safetensors", tiny)
+    module, x = tiny.unet.get_submodule(CONV), torch.randn(1, 32, 4, 4)
+    with applied(tiny, [Applied(adapter, 0.5)]):
+        changed = module(x)
+    assert torch.allclose(changed - module(x), 0.5 * bias[:, None, None], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ending", "shape"),
+    [
+        ("oft_blocks", (3, 8, 8)), ("oft_blocks", (4, 8, 7)), ("oft_blocks", (32, 32)), ("oft_blocks", (9, 4, 8, 8)),
+        ("oft_diag", (2, 8, 8)), ("diff", (32, 63)), ("diff_b", (31,)),
+    ],
+)  # fmt: skip
+def test_rotations_and_differences_of_other_shapes_are_refused(
+    tiny: Components, tmp_path: Path, ending: str, shape: tuple[int, ...]
+) -> None:
+    save_file({f"lora_unet_{CROSS.replace('.', '_')}.{ending}": torch.zeros(shape)}, tmp_path / "x.safetensors")
+    with pytest.raises(BadCheckpoint, match="does not fit this model"):
+        load_adapter(tmp_path / "x.safetensors", tiny)
+
+
+@pytest.mark.parametrize(
+    ("ending", "form"),
+    [("on_input", "(IA)³"), ("a1.weight", "GLoRA"), ("oft_R.weight", "OFT of peft"), ("boft_R", "BOFT of peft")],
+)
 def test_forms_that_are_not_run_are_called_by_their_name(
     tiny: Components, tmp_path: Path, ending: str, form: str
 ) -> None:
@@ -191,5 +307,5 @@ def test_forms_that_are_not_run_are_called_by_their_name(
     facts = identify(file)
     assert facts.kind == "lora"
     assert f"of the form {form}" in facts.reason
-    with pytest.raises(BadCheckpoint, match="LyCORIS file of the form"):
+    with pytest.raises(BadCheckpoint, match="This adapter is of the form"):
         load_adapter(file, tiny)

@@ -1,0 +1,101 @@
+"""How trainers name the tensors of an adapter (a LoRA or one of its kin): one table of beginnings, one of endings.
+
+A name is a beginning that says for which part the tensor is, a module's name in diffusers' layout or in the original
+one, with dots or underscores, and an ending that says which factor of the adapter it is. No torch.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+# "module": the name does not say; the module that it names does.
+PartName = Literal["unet", "text_encoder", "text_encoder_2", "module"]
+
+# Beginning, and the part it means. The first that fits counts, so a longer one stands before what it begins with.
+BEGINNINGS: tuple[tuple[str, PartName], ...] = (
+    ("lora_unet_", "unet"),  # kohya
+    ("lora_te1_", "text_encoder"),
+    ("lora_te2_", "text_encoder_2"),
+    ("lora_te_", "text_encoder"),
+    ("oft_unet_", "unet"),  # kohya's OFT
+    ("lora_unet.", "unet"),  # the same with dots
+    ("lora_te1.", "text_encoder"),
+    ("lora_te2.", "text_encoder_2"),
+    ("lora_te.", "text_encoder"),
+    ("unet.", "unet"),  # diffusers
+    ("text_encoder_2.", "text_encoder_2"),
+    ("text_encoder.", "text_encoder"),
+    ("model.diffusion_model.", "unet"),  # ComfyUI, as in a checkpoint
+    ("diffusion_model.", "unet"),
+    ("text_encoders.clip_l.", "text_encoder"),
+    ("text_encoders.clip_h.", "text_encoder"),
+    ("text_encoders.clip_g.", "text_encoder_2"),
+    ("clip_l.", "text_encoder"),  # OneTrainer
+    ("clip_h.", "text_encoder"),
+    ("clip_g.", "text_encoder_2"),
+    ("lycoris_unet_", "unet"),
+    ("lycoris_te1_", "text_encoder"),
+    ("lycoris_te2_", "text_encoder_2"),
+    ("lycoris_te_", "text_encoder"),
+    ("lycoris_", "module"),  # SimpleTuner
+    ("", "module"),  # peft, which saves one module at a time
+)
+# What libraries put around a module; it may stand before the beginning and behind it.
+_WRAPPERS = ("base_model.model.", "module.", "_orig_mod.")
+
+_ENDINGS: tuple[tuple[str, str], ...] = (
+    (r"[._]lora(?:_linear_layer)?\.down\.weight", "down"),
+    (r"[._]lora(?:_linear_layer)?\.up\.weight", "up"),
+    (r"\.lora_down\.weight", "down"),
+    (r"\.lora_up\.weight", "up"),
+    (r"\.lora_mid\.weight", "mid"),
+    (r"\.lora_A(?:\.[^.]+)?\.weight", "down"),  # peft, whose adapters may have a name
+    (r"\.lora_B(?:\.[^.]+)?\.weight", "up"),
+    (r"\.hada_(?P<loha>w1_a|w1_b|w2_a|w2_b|t1|t2)(?:\.[^.]+)?", ""),
+    (r"\.lokr_(?P<lokr>w1_a|w1_b|w1|w2_a|w2_b|w2|t2)(?:\.[^.]+)?", "kr_"),
+    (r"\.lora_magnitude_vector(?:\.[^.]+)?", "row_lengths"),  # DoRA as peft names it, and as kohya and LyCORIS do
+    (r"\.dora_scale", "lengths"),
+    (r"\.oft_blocks", "oft_blocks"),  # OFT and, with one dimension more, BOFT
+    (r"\.oft_diag", "oft_diag"),  # OFT of the first LyCORIS
+    (r"\.rescale", "rescale"),
+    (r"\.diff", "diff"),  # the whole change of a weight, and of a bias
+    (r"\.diff_b", "diff_b"),
+    (r"\.alpha", "alpha"),
+)
+_ENDING = re.compile("(?:" + "|".join(f"(?P<e{k}>{pattern})" for k, (pattern, _) in enumerate(_ENDINGS)) + ")$")
+
+
+class AdapterKey(NamedTuple):
+    """What the name of a tensor says."""
+
+    part: PartName
+    module: str  # without dots, as kohya's files have it: "down_blocks_0_attentions_0_proj_in"
+    factor: str  # "down", "up", "alpha", "w1_a", ...
+
+
+def parse_key(key: str) -> AdapterKey | None:
+    """What the name of an adapter's tensor says; None for one of no known ending."""
+    ending = _ENDING.search(key)
+    if ending is None:
+        return None
+    which = next(k for k in range(len(_ENDINGS)) if ending[f"e{k}"] is not None)
+    factor = _ENDINGS[which][1] + (ending["loha"] or ending["lokr"] or "")
+    part, name = split_part(key[: ending.start()])
+    flat = name.replace(".processor.", ".").replace(".", "_")
+    if part != "unet":
+        flat = flat.removeprefix("transformer_").removeprefix("text_model_")
+    return AdapterKey(part, flat, factor)
+
+
+def split_part(name: str) -> tuple[PartName, str]:
+    """The part that the beginning of a name means, and the rest."""
+    name = _unwrapped(name)
+    beginning, part = next((b, p) for b, p in BEGINNINGS if name.startswith(b))
+    return part, _unwrapped(name[len(beginning) :])
+
+
+def _unwrapped(name: str) -> str:
+    while any(name.startswith(wrapper) for wrapper in _WRAPPERS):
+        name = next(name.removeprefix(wrapper) for wrapper in _WRAPPERS if name.startswith(wrapper))
+    return name
