@@ -96,18 +96,21 @@ def test_without_a_mask_the_page_says_what_is_needed(visitor: Visitor) -> None:
     expect(page.locator("#inpaint-mask").get_by_role("alert")).to_contain_text("a painted mask, or an extended canvas")
 
 
-def test_an_uploaded_mask_is_taken_over_at_the_pictures_size(visitor: Visitor, studio: Studio) -> None:
+@pytest.mark.parametrize(("ground", "stroke"), [("black", "white"), ("#00000000", "red"), ("#ffffff00", "black")])
+def test_an_uploaded_mask_is_taken_over_at_the_pictures_size(
+    visitor: Visitor, studio: Studio, ground: str, stroke: str
+) -> None:
     page = visitor()
     opened(page)
-    drawn = Image.new("RGBA", (192, 128), (0, 0, 0, 255))
-    ImageDraw.Draw(drawn).rectangle((0, 0, 95, 127), fill="white")
+    drawn = Image.new("RGBA", (192, 128), ground)
+    ImageDraw.Draw(drawn).rectangle((0, 0, 95, 127), fill=stroke)
     file = io.BytesIO()
     drawn.save(file, "PNG")
     page.locator("#inpaint-mask input[type=file]").set_input_files(
         {"name": "mask.png", "mimeType": "image/png", "buffer": file.getvalue()}
     )
     painted(page)
-    mask = mask_of(asked(page, studio, "uploaded mask"))
+    mask = mask_of(asked(page, studio, f"uploaded mask {stroke} on {ground}"))
     assert mask[:, :47].all()
     assert not mask[:, 49:].any()
     page.locator("#inpaint-mask input[type=file]").set_input_files(

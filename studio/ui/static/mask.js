@@ -4,6 +4,7 @@
 import { h, icon, shown } from "./elements.js";
 
 const LONGEST = 1024; // pixels of the mask's longer side; a finer one is of no use to latents of 8 x 8 pixels
+const BLACK_BELOW = 32; // of 255, as in studio/picture/masks.py
 const UNDO = 24;
 
 export function mask({ element, props }) {
@@ -240,9 +241,8 @@ export function mask({ element, props }) {
     file.value = "";
     if (!given) return;
     try {
-      const data = pixelsOf(await createImageBitmap(given));
-      const light = (k) => 0.299 * data[k * 4] + 0.587 * data[k * 4 + 1] + 0.114 * data[k * 4 + 2];
-      change(() => paintAll((_, k) => (light(k) >= 128 ? 255 : 0)));
+      const painted = paintedIn(pixelsOf(await createImageBitmap(given)));
+      change(() => paintAll((_, k) => (painted(k) ? 255 : 0)));
       note.textContent = word("hint");
     } catch {
       note.textContent = word("unreadable");
@@ -273,6 +273,26 @@ export function mask({ element, props }) {
   });
   choose(false);
   look();
+}
+
+/**
+ * Which pixels of an uploaded mask are painted, as the studio reads one that comes through the API
+ * (studio/picture/masks.py): the light ones; on transparent ground the strokes, whatever their colour, unless they are
+ * black and white.
+ */
+function paintedIn(data) {
+  const light = (k) => 0.299 * data[k * 4] + 0.587 * data[k * 4 + 1] + 0.114 * data[k * 4 + 2];
+  const opaque = (k) => data[k * 4 + 3] >= 128;
+  let black = false;
+  let white = false;
+  let transparent = false;
+  for (let k = 0; k < data.length / 4; k++) {
+    if (!opaque(k)) transparent = true;
+    else if (light(k) >= 128) white = true;
+    else if (light(k) < BLACK_BELOW) black = true;
+  }
+  if (!transparent) return (k) => light(k) >= 128;
+  return black && white ? (k) => opaque(k) && light(k) >= 128 : opaque;
 }
 
 /** Values from 0 to 255 => a grey PNG of one channel, in base64; 128 and more is white, the rest black. */
