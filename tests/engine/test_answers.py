@@ -170,13 +170,13 @@ def test_what_cannot_be_answered_is_refused(loaded: DiffusionEngine) -> None:
 def test_a_fault_in_an_answer_is_refused_and_the_next_one_comes(
     loaded: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.engine.viewer import answers
+    from studio.engine.viewer import part_answers
 
     def broken(*_: object) -> None:
         raise RuntimeError("nobody expects this one")
 
     with monkeypatch.context() as patch:
-        patch.setattr(answers, "psnr", broken)
+        patch.setattr(part_answers, "psnr", broken)
         with pytest.raises(Refused, match="error id"):
             inquire(loaded, "vae", png())
     inquire(loaded, "vae", png())

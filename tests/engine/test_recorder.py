@@ -53,7 +53,8 @@ AFTER = np.zeros((4, 8, 8), np.float32)
 
 
 def test_a_run_is_recorded_evaluation_by_evaluation(engine: DiffusionEngine) -> None:
-    job = engine.submit(ask(num_images_per_prompt=2, num_inference_steps=5, scheduler="euler"), owner="anna")
+    request = ask(num_images_per_prompt=2, num_inference_steps=5, scheduler="euler", guidance_scale=5.0)
+    job = engine.submit(request, owner="anna")
     outcome(engine, job)
     data = engine.record(job, owner="anna", image=1)
     tensors, run = load(data), header(data)

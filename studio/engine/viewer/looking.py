@@ -27,7 +27,7 @@ from studio.diffusion.quantities import noise_terms, x0_terms
 from studio.diffusion.tokens import token_table
 from studio.engine.forks import Fork
 from studio.engine.recorded import Recorded
-from studio.engine.viewer.answers import safetensors
+from studio.engine.viewer.answer_format import safetensors
 from studio.engine.viewer.inquiries import Denoise, Inquiry, Slices
 from studio.engine.viewer.measures import guided_output, model_input
 from studio.engine.viewer.recording import on_cpu, rows_at
