@@ -22,7 +22,7 @@ from studio.engine.jobs import Job
 from studio.picture.framing import Size, Start
 
 _MEMORY = 0.8  # of a running mean
-NO_STEPS = "Runs no step: the result is the picture as the VAE gives it back."
+NO_STEPS = "Runs no steps: the result is the picture, encoded and decoded by the VAE."
 
 
 @dataclass(eq=False)

@@ -23,7 +23,7 @@ _ENGLISH: Mapping[str, str] = {
     "header.theme": "Light or dark",
     "header.starting": "Starting…",
     "header.leave": "Log out",
-    "header.next": "{name} is loaded when the pictures under way are done",
+    "header.next": "{name} is loaded when the running pictures are done",
     # ------------------------------------------------------------------------------------------------- controls
     "controls.label": "Controls",
     "mask.label": "Mask",
@@ -68,11 +68,11 @@ _ENGLISH: Mapping[str, str] = {
     "num_images_per_prompt.help": "Image k has the seed plus k.",
     "preview.label": "Preview",
     "preview.help": "How each step is made visible: a fast estimate, or the full decoder.",
-    "exact.label": "Exact: run alone, for a bit-equal picture whoever else is here",
+    "exact.label": "Exact: run alone, so that the picture is bit-identical whoever else uses the studio",
     "strength.label": "Strength",
-    "strength.help": "How much of the picture is made anew. 1 ignores it, 0 gives it back.",
+    "strength.help": "How much of the picture is remade. 1 ignores it, 0 returns it unchanged.",
     "strength.runs": "Runs {run} of {steps} steps.",
-    "strength.runs_none": "Runs no step: the result is the picture as the VAE gives it back.",
+    "strength.runs_none": "Runs no steps: the result is the picture, encoded and decoded by the VAE.",
     "image.label": "Picture to start from",
     "image.placeholder": "# Picture to start from\nDrop or paste it here, or click to choose one",
     "generate": "Generate",
@@ -81,8 +81,8 @@ _ENGLISH: Mapping[str, str] = {
     # ------------------------------------------------------------------------------- variations, starting pictures
     "variation.label": "Variation",
     "variation_strength.label": "Variation strength",
-    "variation_strength.help": "How far the noise goes from this seed towards the variation seed. The images of one"
-    " run then share the seed, and image k has the variation seed plus k.",
+    "variation_strength.help": "How far to move from this seed's noise towards the variation seed's. The images of one"
+    " run then share the seed, and image k uses the variation seed plus k.",
     "variation_seed.label": "Variation seed",
     "variation_seed.help": "The number that the other noise is drawn from.",
     "landmark.same": "same",
@@ -90,21 +90,22 @@ _ENGLISH: Mapping[str, str] = {
     "landmark.far": "far",
     "hires.label": "Hires fix",
     "hires_scale.label": "Scale",
-    "hires_scale.help": "The picture is made at its size, scaled up by this, and made anew from there. 1 is off.",
-    "hires_upscaler.label": "Scaled up as",
-    "hires_upscaler.help": "Lanczos scales the decoded picture; Latent scales its latents, and needs more strength.",
+    "hires_scale.help": "The picture is made at its own size, enlarged by this factor, and refined in a second pass. 1"
+    " is off.",
+    "hires_upscaler.label": "Upscaler",
+    "hires_upscaler.help": "Lanczos enlarges the decoded picture. Latent enlarges the latents and needs more strength.",
     "hires_steps.label": "Steps of the second pass",
-    "hires_steps.help": "0 means as many as before. The strength says which share of them is run.",
+    "hires_steps.help": "0 means as many as in the first pass. The strength decides how many of them run.",
     "hires_strength.label": "Strength of the second pass",
-    "hires_strength.help": "How much of the scaled picture is made anew.",
+    "hires_strength.help": "How much of the enlarged picture is remade.",
     "landmark.off": "off",
     "landmark.some": "some",
     "landmark.double": "double",
     "resize_mode.label": "Resize",
-    "resize_mode.help": "What happens when the picture has another shape than width and height say: crop it, pad it"
-    " with its edge colours, stretch it, or fit it inside and keep all of it.",
-    "mask.canvas": "Mask: paint where the picture is to be made anew",
-    "mask.hint": "Paint over what is to be made anew.",
+    "resize_mode.help": "What to do when the picture's shape differs from width and height: crop it, pad it with its"
+    " edge colours, stretch it, or fit it inside and keep all of it.",
+    "mask.canvas": "Mask: paint over what is to be remade",
+    "mask.hint": "Paint over what is to be remade.",
     "mask.brush": "Brush",
     "mask.eraser": "Eraser",
     "mask.size": "Brush size",
@@ -116,11 +117,11 @@ _ENGLISH: Mapping[str, str] = {
     "mask.other": "Other picture",
     "mask.unreadable": "This file could not be read as a picture.",
     "inpaint_area.label": "Work on",
-    "inpaint_area.help": "The whole picture at once, or only the masked part with some padding, at the model's full"
-    " size, pasted back where it was.",
-    "mask_fill.label": "Under the mask at first",
-    "mask_fill.help": "What the run begins with where the mask is: the picture itself, noise, or the colours around it."
-    " At strength 1 it makes no difference.",
+    "inpaint_area.help": "Work on the whole picture at once, or only on the masked part with some padding, at the"
+    " model's full size; the result is pasted back.",
+    "mask_fill.label": "Start the masked part from",
+    "mask_fill.help": "What the run begins with under the mask: the picture itself, noise, or the colours around it. At"
+    " strength 1 it makes no difference.",
     "extend.label": "Extend the canvas",
     "extend_left.label": "Left",
     "extend_right.label": "Right",
@@ -131,28 +132,28 @@ _ENGLISH: Mapping[str, str] = {
     "mask_blur.help": "Over how many pixels around the mask the new part fades into the picture. Everything further"
     " away stays as it is.",
     "padding.label": "Padding",
-    "padding.help": "How many pixels around the masked part the model is shown when it works on that alone.",
+    "padding.help": "How many pixels around the masked part the model also sees when it works on that part alone.",
     "start.label": "Where the run begins",
-    "start.meaning": "{run} of {steps} steps to go from here, {noise} % noise, {width} × {height}.",
-    "start.none": "No step to go: the picture as the VAE gives it back, {width} × {height}.",
+    "start.meaning": "Runs {run} of {steps} steps from here: {noise} % noise, {width} × {height}.",
+    "start.none": "Runs no steps: the picture, encoded and decoded by the VAE, {width} × {height}.",
     "start.failed": "This cannot be shown now.",
     "control.label": "Control",
-    "control.help": "Hold the picture to a drawing, to edges or to a map, by a ControlNet.",
+    "control.help": "Make the picture follow a drawing, edges or a map, with a ControlNet.",
     "control.add": "Add a control",
     "control.remove": "Remove this control",
     "control.one": "Control {number}",
     "control.model": "ControlNet",
     "control.picture": "Choose a picture or a map",
-    "control.preprocessor": "Made into a map as",
+    "control.preprocessor": "Turn it into a map by",
     "control.scale": "Scale",
-    "control.scale.help": "How strongly it holds. 1 is as trained.",
+    "control.scale.help": "How closely the picture follows it. 1 is what it was trained with.",
     "control.start": "Start",
     "control.end": "End",
-    "control.span.help": "The shares of the run between which it acts.",
+    "control.span.help": "The part of the run in which it acts: 0 is the beginning, 1 the end.",
     "control.map": "The map that the ControlNet is given",
     "control.paint": "Paint a map",
     "control.paint.instead": "Choose a file instead",
-    "control.paint.canvas": "The map: paint on it where each object is to be",
+    "control.paint.canvas": "Map: paint where each object should be",
     "control.paint.colors": "Objects and their colours",
     "control.paint.anything": "whatever the prompt says",
     "control.paint.brush": "Brush",
@@ -162,10 +163,8 @@ _ENGLISH: Mapping[str, str] = {
     "control.paint.undo": "Undo",
     "control.paint.clear": "Clear",
     "control.paint.example": "Example",
-    "control.paint.help": (
-        "Each object has its colour, and rough shapes will do. An example places the objects that the prompt names. "
-        "A map made elsewhere in these colours may be given as a file."
-    ),
+    "control.paint.help": "Each object has its own colour, and rough shapes are enough. “Example” places the objects"
+    " that the prompt names. You can also choose a file with a map in these colours.",
     "control.unreadable": "This cannot be read as a picture.",
     "control.failed": "The picture could not be sent. Try again.",
     "camera.open": "Take a picture with the camera",
@@ -173,7 +172,7 @@ _ENGLISH: Mapping[str, str] = {
     "camera.take": "Take picture",
     "camera.cancel": "Cancel",
     "camera.waiting": "Waiting for the camera…",
-    "camera.refused": "The browser was told not to give the camera to this page.",
+    "camera.refused": "The browser does not let this page use the camera.",
     "camera.failed": "The camera cannot be used now.",
     "offer.found": "This picture says how it was made.",
     "offer.take": "Use its settings",
@@ -186,9 +185,9 @@ _ENGLISH: Mapping[str, str] = {
     # --------------------------------------------------------------------------------------------- prompt helper
     "helper.open": "Words {label} knows",
     "helper.surprise": "Surprise me",
-    "helper.surprise.title": "A prompt by chance, of words this model knows",
-    "helper.unknown": "{label} knows none of these words. It will draw something all the same; for something"
-    " you choose, try {examples}.",
+    "helper.surprise.title": "A random prompt, from words this model knows",
+    "helper.unknown": "{label} knows none of these words, so it will draw something else. Words that it knows:"
+    " {examples}.",
     "helper.find": "Find a word",
     "helper.nothing": "No word like that.",
     "helper.group.objects": "Objects",
@@ -203,8 +202,8 @@ _ENGLISH: Mapping[str, str] = {
     "stage.keys.generate": "Ctrl+Enter",
     "stage.keys.stop": "Esc",
     "stage.first": "Your picture appears here, step by step out of noise.",
-    "stage.first.image": "Give a picture, say what it should become, and watch.",
-    "stage.sample": "A sample. Move over the strip to see it made.",
+    "stage.first.image": "Choose a picture, say what it should become, and watch.",
+    "stage.sample": "A sample. Move along the strip to see how it was made.",
     "stage.sending": "Sending…",
     "stage.next": "Next in line.",
     "stage.ahead.one": "Waiting: 1 run is ahead of yours.",
@@ -224,7 +223,7 @@ _ENGLISH: Mapping[str, str] = {
     "stage.refused": "Not now",
     "stage.invalid": "Please look at the marked fields.",
     "stage.error_id": "Error {id}",
-    "stage.lost": "The studio does not answer. Look whether it is still running, then try again.",
+    "stage.lost": "The studio does not answer. Check that it is still running, then try again.",
     "stage.gone": "The picture's file is gone.",
     "stage.film": "Steps of this picture, from noise to the end",
     "stage.scrub": "Step {index} of {total}, predicted picture",
@@ -257,26 +256,28 @@ _ENGLISH: Mapping[str, str] = {
     "problem.needed": "A picture is needed: {allowed}.",
     "failed.unexpected": "Something went wrong inside the studio. Its log has the details under {error_id}.",
     "api.error": "{message} ({error_id})",
-    "api.unreadable": "This call could not be run: a value is not what belongs there. The studio's log has the details"
-    " under {error_id}.",
+    "api.unreadable": "This call could not run: a value is of the wrong type. The studio's log has the details under"
+    " {error_id}.",
     # ---------------------------------------------------------------------------------------------- noise viewer
-    "viewer.intro": "One run, evaluation by evaluation: what the network was given, what it saw in it, and what it"
-    " took for noise.",
+    "viewer.intro": "One run, evaluation by evaluation: what the network was given, what picture it saw in it, and what"
+    " it took for noise.",
     "viewer.run": "Run",
     "viewer.last": "Show the last run",
     "viewer.empty": "No run yet. Type a prompt and press Run, or make a picture first.",
     "viewer.waiting": "Waiting for the first evaluation…",
     "viewer.gone": "The record of this run is gone: only the newest runs are kept, and none for long once the page is"
     " closed. Run it again to look inside.",
-    "viewer.kept.rough": "This run is large: its numbers came in 8 bits each. The full ones come once you rest here.",
-    "viewer.kept.sharp": "This run is large: its numbers came in 8 bits each, those of this evaluation in full.",
-    "viewer.kept.full": "This run is larger than the memory for recordings: its first {kept} of {total} evaluations are"
-    " here. The picture is whole.",
+    "viewer.kept.rough": "This run is large, so its numbers were sent with 8 bits each. Full precision follows when you"
+    " stay at one evaluation.",
+    "viewer.kept.sharp": "This run is large: the numbers of this evaluation have full precision, all others have 8"
+    " bits.",
+    "viewer.kept.full": "This run is larger than the memory for recordings: only its first {kept} of {total}"
+    " evaluations were recorded. The picture is complete.",
     "viewer.kept.second": (
         "This picture was made twice (hires fix): what is shown is the first pass. The second, {steps} steps at "
         "{width} × {height}, is not recorded."
     ),
-    "viewer.kept.attention": "This run is large: attention is kept for every {every}th evaluation.",
+    "viewer.kept.attention": "This run is large: attention is kept for one evaluation in {every}.",
     "viewer.no_prompt": "(no prompt)",
     "viewer.fact.seed": "seed {seed}",
     "viewer.fact.guidance": "guidance {guidance}",
@@ -331,12 +332,12 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.pane.of_two.blink": "1 ↔ 2, blink",
     "viewer.undefined.pure_noise": "Undefined here: x_t is pure noise (SNR 0), and a prediction of noise says nothing"
     " about the picture.",
-    "viewer.undefined.guidance_off": "Not there: with guidance 1 the network is asked once only, with the prompt.",
+    "viewer.undefined.guidance_off": "Not available: with guidance 1 the network is called once, with the prompt.",
     "viewer.undefined.first": "Undefined at the first evaluation: there is nothing before it.",
     "viewer.undefined.stopped": "Undefined: the run was stopped here.",
-    "viewer.undefined.full": "Not there: the recording was full here.",
-    "viewer.undefined.not_yet": "Not yet: it is known when the run has gone on.",
-    "viewer.undefined.of_two": "Panes 1 and 2 must show a quantity each.",
+    "viewer.undefined.full": "Not recorded: the memory for recordings was full.",
+    "viewer.undefined.not_yet": "Not known yet: it needs the next evaluation.",
+    "viewer.undefined.of_two": "Panes 1 and 2 must each show a quantity.",
     "viewer.how.fast": "fast decoder, as is",
     "viewer.how.channels": "{channels} channels, −{range} … {range} as blue … amber",
     "viewer.how.cells": "RMS per cell, 0 … {high}, one scale for the whole run",
@@ -371,12 +372,12 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.symbol.x0_prev": "x0, one before",
     "viewer.symbol.x0_prev2": "x0, two before",
     "viewer.symbol.fresh_noise": "fresh noise",
-    "viewer.equation.kept": "This step takes away {share} % of the noise in x_t (s from {before} to {after}); the rest"
-    " stays for the steps that follow.",
-    "viewer.equation.kept_last": "The last step takes away all the noise that is left (s from {before} to 0).",
+    "viewer.equation.kept": "This step removes {share} % of the noise in x_t (s from {before} to {after}); the rest is"
+    " left to the steps that follow.",
+    "viewer.equation.kept_last": "The last step removes all the noise that is left (s from {before} to 0).",
     "viewer.equation.how": "Coefficients by least squares over the recorded latents: the same for every scheduler.",
     "viewer.equation.scaled": "In the scheduler's own scale, {scale} times the x_t of the panes.",
-    "viewer.equation.rest": "≈: this scheduler looks further back; {value} % is left over.",
+    "viewer.equation.rest": "≈: this scheduler also uses earlier steps; these terms leave {value} % unexplained.",
     "viewer.formula.epsilon": "x0 = (x_t − s · ε) / a = (x_t − {s} ε) / {a}",
     "viewer.formula.v_prediction": "x0 = a · x_t − s · v = {a} x_t − {s} v",
     "viewer.formula.sample": "x0 = what the network answers",
@@ -406,7 +407,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.whatif.reset": "Back to {guidance}, as it was run",
     "viewer.whatif.again": "Run again from here with it",
     "viewer.whatif.warning": "x0(w) from ε(w) = ε_u + w (ε_c − ε_u) at this evaluation alone, from the same x_t. A real"
-    " run with another guidance would have come here by another way.",
+    " run with another guidance would have arrived at another x_t.",
     "viewer.whatif.captured": "Something beyond plain guidance was applied in this run: the slider shows plain"
     " guidance, the picture beside it what was really used.",
     # ---- latent space
@@ -441,7 +442,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.schedules.noise_schedule": "Noise schedule",
     "viewer.schedules.steps": "Steps",
     "viewer.schedules.add": "Draw",
-    "viewer.schedules.remove": "Take it away",
+    "viewer.schedules.remove": "Remove",
     "viewer.schedules.training": "training",
     "viewer.schedules.timestep": "t, timestep of training",
     "viewer.schedules.words.log_snr": "log-SNR = ln(a² / s²): the one axis on which every scheduler and step count can"
@@ -475,7 +476,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.loss.wrong": "Wrong caption",
     "viewer.loss.wrong.example": "a blue whale in the sea",
     "viewer.loss.measure": "Measure",
-    "viewer.loss.measuring": "Asking the network…",
+    "viewer.loss.measuring": "Calling the network…",
     "viewer.loss.curve": "Loss against t",
     "viewer.loss.line.right": "right caption",
     "viewer.loss.line.empty": "no caption",
@@ -508,20 +509,20 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.words.padding": "padding",
     "viewer.words.padding_with": "padding {piece}",
     "viewer.words.encoder": "{name}, {layers} layers, {width} numbers a token",
-    "viewer.words.both": "Two text encoders read it, with one vocabulary but another padding; what they make of a token"
-    " is laid side by side.",
+    "viewer.words.both": "Two text encoders read it, with the same vocabulary but different padding; their vectors for"
+    " a token are joined.",
     "viewer.words.piece": "{piece}, id {id}, position {position}",
     "viewer.words.chunk": "Chunk {index} of {count}",
     "viewer.words.more_padding": "+ {count} × padding",
     "viewer.words.fold": "Hide padding",
     "viewer.words.count": "{count} tokens in {places} places.",
     "viewer.words.short": "CLIP always reads 77 places: begin, up to 75 tokens, end, and padding.",
-    "viewer.words.long": "CLIP reads 77 places at once, so a long prompt is read in chunks and the results are laid end"
-    " to end; nothing is cut off.",
+    "viewer.words.long": "CLIP reads 77 places at once, so a long prompt is read in chunks and the results are joined;"
+    " nothing is cut off.",
     # ---- branches
     "viewer.tab.branches": "Branches",
-    "viewer.branches.leave": "Go another way from here",
-    "viewer.branches.what": "x_t stays as it is at this evaluation; from here on the run goes by what you change.",
+    "viewer.branches.leave": "Branch from here",
+    "viewer.branches.what": "x_t stays as it is at this evaluation; from here on the run uses what you change.",
     "viewer.branches.prompt": "Prompt",
     "viewer.branches.negative": "Negative prompt",
     "viewer.branches.guidance": "Guidance",
@@ -529,18 +530,18 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.branches.scheduler": "Scheduler",
     "viewer.branches.noise_schedule": "Noise levels",
     "viewer.branches.same": "As it was: {name}",
-    "viewer.branches.levels": "Those that are left",
-    "viewer.branches.warm": "It begins anew at this noise level: it knows nothing of the steps before, and its first"
-    " step is of order 1. A scheduler of whole timesteps begins at the nearest one.",
+    "viewer.branches.levels": "The remaining ones",
+    "viewer.branches.warm": "The new scheduler starts fresh at this noise level: it has no earlier steps, so its first"
+    " step is of order 1. A scheduler that works on whole timesteps starts at the nearest one.",
     "viewer.branches.changed.scheduler": "{value}",
     "viewer.branches.changed.noise_schedule": "{value} levels",
     "viewer.fact.then": "from {index} on {name}{levels}",
     "viewer.branches.go": "Go on from evaluation {index}",
     "viewer.branches.asking": "Going back to that evaluation…",
-    "viewer.branches.tree": "Runs that came of this one",
+    "viewer.branches.tree": "Runs that branched from this one",
     "viewer.branches.exact": "With nothing changed the branch ends in the same picture, to the last bit.",
-    "viewer.branches.child": "A run left this one at evaluation {index}: {words}",
-    "viewer.branches.left": "Here this run left the one it comes from",
+    "viewer.branches.child": "A run branched off at evaluation {index}: {words}",
+    "viewer.branches.left": "Here this run branched off from its parent",
     "viewer.branches.root": "The first run",
     "viewer.branches.changed.prompt": "“{value}”",
     "viewer.branches.changed.negative_prompt": "not “{value}”",
@@ -554,16 +555,16 @@ _ENGLISH: Mapping[str, str] = {
     # ---- other runs
     "viewer.tab.runs": "Side by side",
     "viewer.runs.add": "Add another of your runs…",
-    "viewer.runs.swap": "Put another of your runs in…",
+    "viewer.runs.swap": "Replace it by another of your runs…",
     "viewer.runs.remove": "Remove",
     "viewer.runs.steps": "{count} steps",
     "viewer.runs.at": "evaluation {index}, log-SNR {value}",
-    "viewer.runs.apart": "How far their predicted pictures are apart (RMS of x0)",
+    "viewer.runs.apart": "How far apart their predicted pictures are (RMS of x0)",
     "viewer.runs.other": "run {index}",
     "viewer.runs.none": "Up to four runs are shown at the same log-SNR, whatever their schedulers and step counts.",
-    "viewer.runs.note": "Each run at the evaluation nearest to this log-SNR; distances between evaluations by straight"
-    " lines.",
-    "viewer.runs.sizes": "Runs of another size are shown, but have no distance: their latents have other shapes.",
+    "viewer.runs.note": "Each run is shown at the evaluation nearest to this log-SNR. Distances between evaluations are"
+    " interpolated linearly.",
+    "viewer.runs.sizes": "Runs of another size are shown without a distance, since their latents have another shape.",
     # ---- files
     "viewer.tab.export": "Export",
     "viewer.export.films": "Films and sheets",
@@ -572,28 +573,28 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.export.panes": "As in the panes above",
     "viewer.export.fps": "frames per second",
     "viewer.export.mp4": "Film (MP4)",
-    "viewer.export.mp4.what": "Every evaluation a frame, its numbers under it",
+    "viewer.export.mp4.what": "One frame per evaluation, with its numbers below",
     "viewer.export.webp": "Film (animated WebP)",
-    "viewer.export.webp.what": "The same, endless, for pages and messages",
+    "viewer.export.webp.what": "The same as a loop, for web pages and messages",
     "viewer.export.gif": "Film (GIF)",
-    "viewer.export.gif.what": "The same, for where nothing else plays",
+    "viewer.export.gif.what": "The same, for programs that play nothing else",
     "viewer.export.sheet": "Contact sheet (PNG)",
     "viewer.export.sheet.what": "All evaluations on one sheet",
     "viewer.export.html": "This viewer, offline (HTML)",
-    "viewer.export.html.what": "One file that replays the run in any browser, without a studio",
+    "viewer.export.html.what": "One file that replays the run in any browser, without the studio",
     "viewer.export.tensors": "Tensors (.safetensors)",
-    "viewer.export.tensors.what": "The whole recording, predicted x0 and noise written out",
+    "viewer.export.tensors.what": "The whole recording, with predicted x0 and noise",
     "viewer.export.attention": "Attention (ZIP of PNG)",
-    "viewer.export.attention.what": "Where the network looked for each word, one picture a word",
+    "viewer.export.attention.what": "Where the network looked for each word: one picture per word",
     "viewer.export.json": "Settings and numbers (JSON)",
-    "viewer.export.json.what": "All that is needed to make the run again, and every number of it",
+    "viewer.export.json.what": "Everything needed to repeat the run, and all of its numbers",
     "viewer.export.csv": "Numbers (CSV)",
-    "viewer.export.csv.what": "A row for each evaluation",
+    "viewer.export.csv.what": "One row per evaluation",
     # ---- architecture
     "viewer.tab.architecture": "Architecture",
     "viewer.architecture.asking": "Measuring one pass through the model…",
-    "viewer.architecture.note": "Shapes without the batch; milliseconds of one pass with a batch of one on this"
-    " machine. The light is one evaluation. A click opens the panel of that part.",
+    "viewer.architecture.note": "Shapes leave out the batch. Times are milliseconds of one pass with a batch of one on"
+    " this machine. The light is one evaluation. Click a part to open its panel.",
     "viewer.architecture.open": "Open: {panel}",
     "viewer.architecture.millions": "{count} M",
     "viewer.architecture.thousands": "{count} k",
@@ -639,12 +640,14 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.attention.norm.relative": "Relative",
     "viewer.attention.norm.probability.note": "probability, 0 … {high}: one scale for all words and evaluations",
     "viewer.attention.norm.share.note": "share among the words (begin, end and padding left out), 0 … 1",
-    "viewer.attention.norm.relative.note": "relative: this map's own least … greatest, not to be compared with others",
+    "viewer.attention.norm.relative.note": "relative: from this map's own minimum to its maximum; not comparable with"
+    " others",
     "viewer.attention.words": "Words",
     "viewer.attention.picture": "Predicted x0 under the attention to “{word}”",
     "viewer.attention.bars": "Which words a place looks at",
-    "viewer.attention.bars.cell": "Cell {x}, {y}, in percent; together 100. Click keeps it.",
-    "viewer.attention.bars.mean": "Mean over the picture, in percent. Point at a place to see its own; click keeps it.",
+    "viewer.attention.bars.cell": "Cell {x}, {y}, in percent, adding up to 100. Click to keep it.",
+    "viewer.attention.bars.mean": "Mean over the picture, in percent. Point at a place to see its own; click to keep"
+    " it.",
     "viewer.attention.sheet": "Each word through the run",
     "viewer.attention.qkv": "Q, K, V",
     "viewer.attention.qkv.how": "softmax(Q Kᵀ / √d) V: each place of the picture asks (Q), each token answers (K) and"
@@ -662,25 +665,26 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.decoder.vae": "VAE",
     "viewer.how.vae": "the VAE itself",
     "viewer.how.vae.waiting": "fast decoder, until it rests here",
-    "viewer.attention.nearest": "Kept of evaluation {index}: this run is too large for the attention of every one.",
+    "viewer.attention.nearest": "From evaluation {index}: this run is too large to keep the attention of every"
+    " evaluation.",
     "viewer.attention.as": "Drawn as",
     "viewer.attention.as.colours": "Colours",
     "viewer.attention.as.lines": "Contours",
-    "viewer.attention.as.note": "lines at 25, 50 and 75 % of it",
+    "viewer.attention.as.note": "lines at 25, 50 and 75 % of its maximum",
     "viewer.attention.qkv.fine": "Layers of more than {count} places are left out on this device: they would take"
     " most of the time.",
     "viewer.places": "Where this place looks (self-attention)",
-    "viewer.places.none": "Click a place of the picture: the network is asked once more, and shows at which other"
-    " places it looked.",
+    "viewer.places.none": "Click a place in the picture: the network is called once more and shows which other places"
+    " it looked at.",
     "viewer.places.ask": "Ask at this evaluation",
-    "viewer.places.asking": "Asking the network once more…",
+    "viewer.places.asking": "Calling the network once more…",
     "viewer.places.picture": "Predicted x0 under the attention of the chosen place",
-    "viewer.places.note": "from cell {x}, {y}: probability, 0 … {high}; {even} would be everywhere alike",
+    "viewer.places.note": "from cell {x}, {y}: probability, 0 … {high}; an even spread would be {even}",
     "viewer.heads": "One layer, head by head",
     "viewer.heads.layer": "Layer",
     "viewer.heads.ask": "Ask each head",
-    "viewer.heads.asking": "Asking the network once more…",
-    "viewer.heads.what": "The maps above are means over heads and layers. This asks the network once more and shows"
+    "viewer.heads.asking": "Calling the network once more…",
+    "viewer.heads.what": "The maps above are means over heads and layers. This calls the network once more and shows"
     " each head of one layer by itself.",
     "viewer.heads.one": "Head {index}: attention to “{word}”",
     "viewer.heads.numbers": "RMS of Q {q}, K {k}, V {v}; q · k × {scale} goes into the softmax.",
@@ -689,11 +693,11 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.embeddings.cosine": "How alike two tokens are (cosine)",
     "viewer.embeddings.plane": "The tokens on a plane",
     "viewer.embeddings.share": "The two main directions of the tokens' vectors, all scaled to length 1; they hold"
-    " {share} % of what tells them apart.",
+    " {share} % of the variance.",
     "viewer.embeddings.pair": "{one} · {other}: {value}",
     "viewer.embeddings.point": "−1 … 1 as blue … amber. Point at a square to read it.",
     "viewer.embeddings.asking": "Asking the text encoder…",
-    "viewer.embeddings.left_out": "{count} more tokens are left out here.",
+    "viewer.embeddings.left_out": "{count} more tokens are not shown.",
     "viewer.brush": "Paint on the latents",
     "viewer.brush.strength": "Add",
     "viewer.brush.size": "Size",
@@ -701,16 +705,16 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.brush.go": "Go on from evaluation {index} with it",
     "viewer.brush.what": "Drag over a channel. The picture below shows it at once; going on makes a branch that begins"
     " with the painted latents.",
-    "viewer.brush.other": "Choose x_t or predicted x0 to paint on: the noise is what the network answers.",
-    "viewer.brush.elsewhere": "What was painted belongs to another evaluation, and waits there.",
+    "viewer.brush.other": "Choose x_t or predicted x0 to paint on. Predicted noise cannot be painted: the network"
+    " computes it.",
+    "viewer.brush.elsewhere": "Your painting belongs to another evaluation and is kept there.",
     "viewer.branches.changed.poke": "{value} numbers painted",
-    "viewer.forward.denoise.how": "It goes on with the right caption below and the scheduler of the run that is looked"
-    " at.",
+    "viewer.forward.denoise.how": "This uses the right caption below and the scheduler of the run that is shown.",
     "viewer.forward.denoise": "Denoise from here ({steps} steps)",
     "viewer.words.scheduled": "Prompt scheduling: {count} texts take turns, this one holds at this step.",
     # ------------------------------------------------------------------------------------------------------ live
     "live.label": "Live",
-    "live.help": "Let go of a slider and the picture is made again, from the same noise.",
+    "live.help": "When you release a slider, the picture is made again from the same noise.",
     # --------------------------------------------------------------------------------------------------- compare
     "tab.compare": "Compare",
     "compare.axis.num_inference_steps": "Steps",
@@ -736,7 +740,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.seed.help": "Every picture starts from the same noise, unless the seed is one of the axes.",
     "compare.open": "Open a saved sheet",
     "compare.opened": "The sheet's settings are in the form. Press Compare to make it again.",
-    "compare.no_sheet": "This file is no sheet of a comparison.",
+    "compare.no_sheet": "This file is not a comparison sheet.",
     "compare.start": "Compare",
     "compare.cost": "{cells} pictures, {evaluations} U-Net evaluations.",
     "compare.cost.impossible": "Pairs that cannot be run: {count}.",
@@ -812,7 +816,7 @@ _ENGLISH: Mapping[str, str] = {
     # ---------------------------------------------------------------------------------------------------- models
     "tab.models": "Models",
     "models.guest": "Only the owner of this studio may do that.",
-    "models.lost": "The studio does not answer. Look whether it is still running.",
+    "models.lost": "The studio does not answer. Check that it is still running.",
     "models.search": "Search models",
     "models.kinds": "Kind",
     "models.families": "Family",
@@ -823,7 +827,7 @@ _ENGLISH: Mapping[str, str] = {
     "models.close": "Close the details",
     "models.reading": "Looking through the models folders…",
     "models.none": "No models yet.\nPut files into the models folder, or start with --models-dir.",
-    "models.none.fits": "Nothing here fits the search.",
+    "models.none.fits": "No model matches the search.",
     "models.kind.all": "All",
     "models.kind.checkpoint": "Checkpoints",
     "models.kind.vae": "VAEs",
@@ -861,7 +865,7 @@ _ENGLISH: Mapping[str, str] = {
     "models.load.of": "Load {name}",
     "models.unload.of": "Unload {name}",
     "models.picture": "Preview of {name}",
-    "models.hash.later": "not counted yet",
+    "models.hash.later": "not computed yet",
     "models.fact.kind": "Kind",
     "models.fact.family": "Family",
     "models.fact.form": "Format",
@@ -886,7 +890,7 @@ _ENGLISH: Mapping[str, str] = {
     " only then put into the models folder.",
     "models.hub.repository": "owner/model, or its address",
     "models.hub.token": "Token, for gated models",
-    "models.hub.kind": "Kind of what is fetched",
+    "models.hub.kind": "Kind of model",
     "models.hub.look": "Show files",
     "models.hub.files": "Files of the repository",
     "models.hub.none": "This repository has no files that the studio could use.",
@@ -909,7 +913,7 @@ _ENGLISH: Mapping[str, str] = {
     "api.models": "Everything in the models folders: name, kind, state and why, family, precision, size, sha256, where"
     " it is loaded, and the families whose checkpoints could run with its VAE.",
     "api.choose_vae": "Lets `checkpoint` run with the VAE of `vae`, the name of a VAE or of a checkpoint that has one;"
-    " empty for its own. It is remembered. The owner's alone.",
+    " empty for its own. The choice is remembered. Only the owner may do this.",
     "models.state.incomplete": "needs a VAE",
     "models.fact.vae": "VAE",
     "models.vae.own": "Its own",
@@ -922,11 +926,11 @@ _ENGLISH: Mapping[str, str] = {
     "models.convert.of": "Convert {name} safely",
     "models.conversions": "Conversions",
     "models.conversion.waiting": "waiting",
-    "models.conversion.reading": "reading, in a process that runs nothing of it",
+    "models.conversion.reading": "reading, in a process that executes nothing from it",
     "models.conversion.writing": "writing the safetensors file",
     "models.conversion.done": "converted",
     "models.conversion.failed": "not converted",
-    "models.metadata": "What the file says of itself",
+    "models.metadata": "The file's own metadata",
     # ----------------------------------------------------------------------------------------------------- login
     "login.title": "Latent Studio",
     "login.user": "Name",
@@ -938,25 +942,26 @@ _ENGLISH: Mapping[str, str] = {
     "login.needed": "Log in first.",
     # ------------------------------------------------------------------------------------------------------- api
     "api.text_to_image": "A prompt becomes pictures. Streams {files: [], info: {state, index, total, ...}} while it"
-    " runs and ends with the PNG files and an info record that holds everything needed to make them again. All but the"
-    " prompt is optional; schedulers and noise schedules by the page's name or short form, in any case.",
-    "api.image_to_image": "As /text_to_image, from a picture (PNG, JPEG, WebP or GIF) and a strength from 0 to 1:"
-    " int(num_inference_steps * strength) steps are run.",
-    "api.inpaint": "As /image_to_image; only what is white in the mask (a picture of the same shape), and what the"
-    " canvas is extended by, is made anew. The rest stays as it was to the last bit but for mask_blur pixels.",
+    " runs and ends with the PNG files and an info record that holds everything needed to make them again. Only the"
+    " prompt is required; schedulers and noise schedules go by the page's name or the short form, in any case.",
+    "api.image_to_image": "Like /text_to_image, from a picture (PNG, JPEG, WebP or GIF) and a strength from 0 to 1:"
+    " int(num_inference_steps * strength) steps run.",
+    "api.inpaint": "Like /image_to_image, but only what is white in the mask (a picture of the same shape) and what the"
+    " canvas is extended by is remade; on transparent ground the strokes are the mask. The rest stays bit-identical,"
+    " except for mask_blur pixels around the mask.",
 }
 
 # The noise viewer explains itself to newcomers, one sentence each, in the language they choose there.
 VIEWER_CAPTIONS: Mapping[str, Mapping[str, str]] = {
     "en": {
-        "timeline": "Each little picture is what the network takes the finished one to be at that moment; move over"
+        "timeline": "Each small picture is what the network expects the finished one to be at that moment. Move over"
         " them.",
         "pane.x_t": "The noisy latents the network is given. They begin as pure noise.",
         "pane.denoised": "The finished picture as the network imagines it from this noise alone.",
-        "pane.noise_pred": "What the network takes for noise in x_t. Take it away and the guess is left.",
+        "pane.noise_pred": "What the network takes for noise in x_t. Remove it and the guess is left.",
         "pane.other": "Another view of the same moment.",
         "schedule": "Every evaluation raises the share of picture and lowers the share of noise.",
-        "equation": "The next latents are a mix of the present ones and the guess: a step takes away only part of the"
+        "equation": "The next latents are a mix of the current ones and the guess: a step removes only part of the"
         " noise, so that the next guess can be better.",
         "more": "There is more to see: guidance, the latent space, the words, the network itself.",
     },

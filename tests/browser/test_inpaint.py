@@ -241,7 +241,7 @@ def test_strength_shows_where_the_run_begins_while_it_moves_and_when_it_rests(vi
     )
     expect(view).to_be_visible()
     expect(view).to_have_attribute("data-steps", "15")
-    expect(view).to_contain_text("15 of 25 steps to go from here, 36 % noise, 128 × 96.")
+    expect(view).to_contain_text("Runs 15 of 25 steps from here: 36 % noise, 128 × 96.")
     expect(view).to_have_attribute("data-how", "vae")  # the slider rests: the VAE's own picture
 
     def looks() -> float:
@@ -268,6 +268,6 @@ def test_strength_shows_where_the_run_begins_while_it_moves_and_when_it_rests(vi
         noise[value] = looks()
     assert noise["1"] > noise["0.2"] > noise["0"] == 0
     assert asked == [], "nothing is asked while it moves"
-    expect(view).to_contain_text("No step to go: the picture as the VAE gives it back, 128 × 96.")
+    expect(view).to_contain_text("Runs no steps: the picture, encoded and decoded by the VAE, 128 × 96.")
     slider.dispatch_event("change")
     expect(view).to_have_attribute("data-how", "vae")

@@ -50,7 +50,7 @@ def test_search_and_filters_narrow_the_list(visitor: Visitor) -> None:
     page.get_by_role("searchbox", name="Search models").fill("xl webui")
     expect(page.locator(".ls-model")).to_have_count(1)
     page.get_by_role("searchbox", name="Search models").fill("nothing like this")
-    expect(page.locator(".ls-models-none")).to_have_text("Nothing here fits the search.")
+    expect(page.locator(".ls-models-none")).to_have_text("No model matches the search.")
     page.get_by_role("searchbox", name="Search models").fill("")
     page.locator(".ls-models-kinds").get_by_role("button", name="LoRAs 1").click()
     expect(page.locator(".ls-model-name")).to_have_text(["ink-lines"])
@@ -123,7 +123,7 @@ def test_what_a_file_says_of_itself_is_text(visitor: Visitor) -> None:
     page.get_by_role("button", name="Tiny <b>test</b>", exact=True).click()
     drawer = page.get_by_role("complementary", name="Details")
     expect(drawer.locator(".ls-model-picture")).to_have_js_property("naturalWidth", 96)
-    drawer.get_by_text("What the file says of itself").click()
+    drawer.get_by_text("The file's own metadata").click()
     expect(drawer).to_contain_text("<img src=x onerror=window.__xss=1>")
     assert not page.evaluate("window.__xss")
 

@@ -51,7 +51,7 @@ def test_a_camera_that_is_refused_says_so_and_leaves_no_trace(visitor: Visitor) 
     open_button = page.locator("#image_to_image-desk").get_by_role("button", name="Take a picture with the camera")
     open_button.click()  # nobody has allowed it
     dialog = page.get_by_role("dialog", name="Camera")
-    expect(dialog).to_contain_text("The browser was told not to give the camera to this page.")
+    expect(dialog).to_contain_text("The browser does not let this page use the camera.")
     expect(dialog.get_by_role("button", name="Take picture")).to_be_disabled()
     dialog.get_by_role("button", name="Cancel").click()
     expect(open_button).to_be_visible()

@@ -131,7 +131,7 @@ def test_a_pane_shows_any_quantity_and_says_why_one_is_not_there(viewer: Page) -
     viewer.get_by_role("button", name="Expert").click()
     third = viewer.get_by_label("What pane 3 shows")
     third.select_option("guidance")
-    expect(viewer.locator(".ls-none").nth(2)).to_contain_text("with guidance 1 the network is asked once only")
+    expect(viewer.locator(".ls-none").nth(2)).to_contain_text("with guidance 1 the network is called once")
     viewer.get_by_role("slider", name="Evaluations of this run").focus()
     viewer.keyboard.press("Home")
     third.select_option("change_x_t")

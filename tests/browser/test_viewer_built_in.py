@@ -89,7 +89,7 @@ def test_the_equation_rebuilds_the_next_latents_from_what_the_page_shows(viewer:
         }}"""
     )
     assert worst < 0.01  # the record is in half precision
-    expect(viewer.locator(".ls-kept")).to_contain_text(re.compile(r"takes away \d+(\.\d)? % of the noise"))
+    expect(viewer.locator(".ls-kept")).to_contain_text(re.compile(r"removes \d+(\.\d)? % of the noise"))
 
 
 def test_a_picture_is_noised_to_any_t_without_asking_and_its_losses_are_measured(viewer: Page) -> None:

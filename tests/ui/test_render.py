@@ -153,7 +153,7 @@ def test_views_are_json() -> None:
     ("steps", "strength", "sentence"),
     [
         (25, 0.6, "Runs 15 of 25 steps."),
-        (25, 0, "Runs no step: the result is the picture as the VAE gives it back."),
+        (25, 0, "Runs no steps: the result is the picture, encoded and decoded by the VAE."),
         (50, 1, "Runs 50 of 50 steps."),
         (2.5, 0.5, ""),
         (None, 0.5, ""),

@@ -251,7 +251,7 @@ def test_a_value_that_a_component_cannot_take_is_a_sentence_too(
         event = served.post(client, "size", [7]).json()["event_id"]
         lines = client.get(f"{served.url}gradio_api/call/size/{event}").text
     assert "event: error" in lines
-    assert "a value is not what belongs there" in lines
+    assert "a value is of the wrong type" in lines
     assert "Traceback" not in capfd.readouterr().err
 
 

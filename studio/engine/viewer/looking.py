@@ -67,7 +67,7 @@ def quantity_of(evaluation: Recorded, quantity: str) -> Array:
     if quantity in ("denoised", "noise_pred"):
         kind, output = "x0" if quantity == "denoised" else "eps", guided_output(evaluation)
     elif branch == "uncond" and len(evaluation.outputs) < 2:
-        raise Refused("Not there: with guidance 1 the network is asked once only, with the prompt.")
+        raise Refused("Not available: with guidance 1 the network is called once, with the prompt.")
     else:
         output = evaluation.outputs[0 if branch == "uncond" else -1].astype(np.float32)
     terms = (x0_terms if kind == "x0" else noise_terms)(evaluation.a, evaluation.s, evaluation.prediction_type)
