@@ -2,8 +2,8 @@
 
 A step from sigma to the next one goes down to sigma_down = next^2 / sigma, and fresh noise of sigma_up brings it back
 to the next one: next^2 = sigma_down^2 + sigma_up^2. diffusers takes sigma_down from the difference of the two squares.
-Where a step is very long (20,000 down to 3, as few steps over `squaredcos_cap_v2` betas have it) they agree in every
-bit of float32, and what is left is 0, or the root of something below it.
+Where a step is very long (from 20,000 down to 3, when few steps run over `squaredcos_cap_v2` betas), the two squares
+are equal in float32, and the difference is 0 or negative.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ MAX_ERROR = 0.1  # relative, of sigma_down: up to there the steps are diffusers'
 
 
 def mend_euler_a(scheduler: Any) -> None:
-    """Give Euler a, whose timesteps are set, exact ancestral steps, if float32 has lost one of them."""
+    """Give Euler a exact ancestral steps where float32 has lost one. Its timesteps must be set."""
     sigmas = scheduler.sigmas
     if _lost(sigmas[:-1], _down(sigmas[:-1], sigmas[1:])).any():
         scheduler.sigmas = sigmas.double()  # `step` computes in the precision it finds here
 
 
 def mend_dpm2_a(scheduler: Any) -> None:
-    """The same for DPM2 a. Its lists hold the first value once, each further one twice, and a closing 0 once more."""
+    """The same for DPM2 a. Its lists hold the first value once and every later one twice, and end with one more 0."""
     sigmas = torch.cat([scheduler.sigmas[:1], scheduler.sigmas[1:-1:2]])  # of n steps, and 0
     sigma, following = sigmas[:-1].double(), sigmas[1:].double()
     theirs = torch.cat([scheduler.sigmas_down[:1], scheduler.sigmas_down[1:-1:2]])[:-1]
@@ -51,7 +51,7 @@ def _down(sigma: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
 
 
 def _lost(sigmas: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
-    """Which steps, but the last one to 0, have no sigma_down in float32 that is near the exact one."""
+    """Which steps have a sigma_down in float32 that is far from the exact one. The last step, to 0, never has."""
     exact = sigmas[1:].double() ** 2 / sigmas[:-1].double()
     near = (down[:-1].double() / exact - 1).abs() <= MAX_ERROR
     return torch.cat([~near, torch.zeros(1, dtype=torch.bool)])

@@ -1,6 +1,6 @@
-"""The loaded model as a list of its blocks: what kind, how many parameters, and, seen in one pass, shapes and times.
+"""The loaded model as a list of its blocks: their kind and parameters, and their shapes and times in one pass.
 
-Hooks are there only inside a `watched` block.
+Hooks exist only inside a `watched` block.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from studio.diffusion.components import Components
 
 @dataclass
 class Block:
-    """One block. `input` and `output` are shapes without the batch, `milliseconds` of its pass: None before it is seen.
+    """One block. `input` and `output` are shapes without the batch, `milliseconds` is the time of its pass; all are
+    None until it has run.
 
     `part` is a text encoder's, "unet", "encoder" or "decoder"; `place` "in", "time", "down", "mid",
     "up", "out" or "whole".
@@ -53,7 +54,7 @@ _PLACES = {
 
 
 def blocks_of(components: Components) -> dict[str, tuple[Block, torch.nn.Module]]:
-    """Every block of the checkpoint with its module, by name, in the order in which data passes within a part."""
+    """Every block of the checkpoint with its module, by name. Within a part they follow the data flow."""
     vae = components.vae
     modules: list[tuple[str, str, str, Any]] = [
         (one.part, one.part, "whole", one.module) for one in components.text_encoders
@@ -89,13 +90,13 @@ def _block(name: str, part: str, place: str, module: torch.nn.Module) -> Block:
 
 
 def parameters(module: torch.nn.Module) -> int:
-    """How many numbers it has learnt."""
+    """The number of its parameters."""
     return sum(p.numel() for p in module.parameters())
 
 
 @contextmanager
 def watched(blocks: Mapping[str, tuple[Block, torch.nn.Module]], synchronize: Callable[[], None]) -> Iterator[None]:
-    """Fill in shapes and times of the blocks that are passed inside; `synchronize` waits for the device."""
+    """Fill in shapes and times of the blocks that run inside; `synchronize` waits for the device."""
     handles: list[Any] = []
 
     def begin(block: Block) -> Any:

@@ -1,6 +1,6 @@
 """Where the U-Net looks: attention weights of one call, recorded or replayed.
 
-Cross-attention is the places of the picture at the tokens of the prompt, self-attention at each other.
+In cross-attention the places of the picture look at the tokens of the prompt, in self-attention at each other.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class AttentionMaps:
     _layers_of: dict[tuple[str, int, int], int] = field(default_factory=dict)
 
     def add(self, layer: LayerShape, weights: torch.Tensor) -> None:
-        """Take one layer's weights (height * width, tokens), mean over heads, into its group."""
+        """Add one layer's weights (height * width, tokens), the mean over its heads, to its group."""
         group = layer.place, layer.height, layer.width
         maps = weights.T.reshape(-1, layer.height, layer.width)
         seen = self._layers_of.get(group, 0)
@@ -65,10 +65,11 @@ class HeadMaps:
 
 
 class RecordMaps(AttentionEdit):
-    """Looks where the prompt's row of a lane attends, in the layers of one kind and of at most `most_places` places.
+    """Records where the prompt's row of a lane attends, in the layers of one kind with at most `most_places` places.
 
-    The weights are computed a second time, softmax(q k^T * scale), beside the model's own way to its answer, which
-    stays as it is to the last bit."""
+    The weights are computed a second time, softmax(q k^T * scale), beside the model's own computation, whose answer
+    stays bit-identical.
+    """
 
     prompt_only = True
 
@@ -87,7 +88,7 @@ class RecordMaps(AttentionEdit):
         return layer.endswith(self._which)
 
     def take(self) -> AttentionMaps:
-        """What has been seen since the last time."""
+        """What was recorded since the last call of this."""
         maps, self.maps = self.maps, AttentionMaps()
         return maps
 
@@ -101,7 +102,7 @@ class RecordMaps(AttentionEdit):
 
 
 class RecordHeads(AttentionEdit):
-    """Looks at one layer head by head, for the prompt's row of a lane."""
+    """Records one layer head by head, for the prompt's row of a lane."""
 
     prompt_only = True
 
@@ -132,7 +133,8 @@ class RecordHeads(AttentionEdit):
 
 class ReplayMaps(AttentionEdit):
     """Attends by given weights instead of its own: `maps` (rows or 1, heads, places, tokens) by layer name, each place
-    a probability over the tokens (Hertz et al. 2022, section 3.2). All rows of its lane, or the prompt's alone."""
+    a probability over the tokens (Hertz et al. 2022, section 3.2). It acts on all rows of its lane, or on the prompt's
+    alone."""
 
     def __init__(self, maps: Mapping[str, torch.Tensor], *, prompt_only: bool = True) -> None:
         self.prompt_only = prompt_only

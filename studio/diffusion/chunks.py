@@ -41,7 +41,7 @@ class ChunkedText:
 @dataclass(frozen=True)
 class ChunkedPrompt:
     """A parsed prompt with the chunks of each of its texts, for one pass. `notices`: the prompt's own, and those about
-    embeddings that it names and that are not here."""
+    embeddings that it names but that are not installed."""
 
     prompt: Prompt
     texts: tuple[ChunkedText, ...] = ()

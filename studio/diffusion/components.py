@@ -1,6 +1,7 @@
 """`Components`: the parts of one loaded checkpoint, and what the denoising loop needs to know of its model family.
 
-Knows no files and no family by name: studio.families describes them, studio.checkpoints reads a `Components`.
+Knows no files and no family by name: studio.families describes families, studio.checkpoints reads the files into a
+`Components`.
 """
 
 from __future__ import annotations
@@ -86,11 +87,11 @@ class Components:
     zero_empty_negative: bool = False
     words: Words | None = None  # embeddings that prompts may name
     vae_dtype: torch.dtype | None = None  # where the VAE's differs: float32 once half precision has overflowed
-    notes: tuple[str, ...] = field(default=())  # what the loader had to say
+    notes: tuple[str, ...] = field(default=())  # remarks of the loader
 
     @property
     def suits(self) -> Suits:
-        """Its native size, and what suits a checkpoint of which nothing else is known."""
+        """Its native size, and defaults for a checkpoint of which nothing else is known."""
         return Suits(width=self.native_width, height=self.native_height, prediction_type=self.prediction_type)
 
     @property
@@ -115,13 +116,13 @@ class Components:
 
     @property
     def is_inpainting(self) -> bool:
-        """Whether the U-Net is shown a mask and the masked picture beside the latents."""
+        """Whether the U-Net also takes a mask and the masked picture as input."""
         return self.in_channels > self.latent_channels
 
     @property
     def guidance_width(self) -> int | None:
-        """Width of the embedding in which the U-Net is told the guidance scale, which was distilled into it (LCM: Luo
-        et al. 2023, section 4.1); None where guidance is made of two predictions."""
+        """Width of the embedding of the guidance scale, for a U-Net into which guidance was distilled (LCM: Luo et al.
+        2023, section 4.1). None where guidance combines two predictions."""
         width = getattr(self.unet.config, "time_cond_proj_dim", None)
         return int(width) if width else None
 
@@ -155,12 +156,13 @@ class Components:
         return {one.part: one.module for one in self.text_encoders} | {UNET: self.unet, VAE: self.vae}
 
     def part(self, name: str) -> Any:
-        """The module of a part. Raises KeyError for one that this checkpoint has not."""
+        """The module of a part. Raises KeyError for a part that this checkpoint does not have."""
         return self.parts[name]
 
 
 def size_conditioning(components: Components, width: int, height: int, rows: int) -> dict[str, torch.Tensor]:
-    """`time_ids` (rows, 6 or 5) of added_cond_kwargs, the negative prompt's row first; empty where none are wanted."""
+    """`time_ids` (rows, 6 or 5) of added_cond_kwargs, the negative prompt's row first; empty where the U-Net takes
+    none."""
     if not components.is_xl:
         return {}
     family = components.family

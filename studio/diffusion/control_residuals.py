@@ -15,15 +15,15 @@ from studio.diffusion.unet_call import UnetCall
 
 @dataclass(frozen=True)
 class Residuals:
-    """What is added to the U-Net's skip connections and to its middle block, a row per row of the call."""
+    """What is added to the U-Net's skip connections and to its middle block, one row for each row of the call."""
 
     down: tuple[torch.Tensor, ...]
     mid: torch.Tensor
 
 
 def residuals(calls: Sequence[UnetCall], timesteps: torch.Tensor) -> Residuals | None:
-    """What the ControlNets of these calls add, each ControlNet asked once for all lanes that have it; None where there
-    are none. `timesteps` has one number per row of all the calls. Lanes without a ControlNet get zeros."""
+    """What the ControlNets of these calls add; None where there are none. Each ControlNet is called once for all lanes
+    that use it. `timesteps` has one number per row of all the calls. Lanes without a ControlNet get zeros."""
     if not any(call.controls for call in calls):
         return None
     ends = np.cumsum([len(call.sample) for call in calls])

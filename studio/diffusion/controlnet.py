@@ -1,4 +1,4 @@
-"""A ControlNet (Zhang et al. 2023) at work in one lane, and the map that it is given.
+"""A ControlNet (Zhang et al. 2023) in one lane, and its map.
 
 Knows no files and no pictures: studio.checkpoints reads the modules, studio.picture.control_maps makes the maps.
 """
@@ -18,7 +18,7 @@ from studio.diffusion.components import Components
 
 @dataclass(frozen=True, eq=False)
 class AppliedControl:
-    """A ControlNet at work in one lane, between two shares of its run."""
+    """A ControlNet in one lane, and the part of the run in which it acts."""
 
     net: Any  # diffusers' ControlNetModel
     condition: torch.Tensor  # (1, 3, H, W), the map in [0, 1], in the components' dtype
@@ -27,8 +27,8 @@ class AppliedControl:
     end: float
 
     def acts(self, index: int, total: int) -> bool:
-        """Whether it has a say in this evaluation of so many: diffusers' rule (controlnet_keep). At scale 0 it adds
-        nothing, so it need not be asked."""
+        """Whether it acts in this evaluation of `total`: diffusers' rule (controlnet_keep). At scale 0 it adds nothing
+        and is not called."""
         return self.scale > 0 and index / total >= self.start and (index + 1) / total <= self.end
 
 

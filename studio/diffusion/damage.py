@@ -1,5 +1,5 @@
-"""Which weight of a checkpoint is no number. Asked only when a picture came out as none: a scan at every load would
-cost as much as the load."""
+"""Finds the weight of a checkpoint that holds NaN or infinity. Used only after a run has failed with such values: a
+scan at every load would cost as much as the load."""
 
 from __future__ import annotations
 

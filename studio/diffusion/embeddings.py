@@ -1,7 +1,7 @@
 """Textual inversion (Gal et al. 2022): words of a prompt that stand for learned vectors instead of tokens.
 
 The vectors take the place of a token's embedding for one call of a text encoder; vocabulary and weights stay as they
-are, so end-of-text remains the highest token and nothing has to be taken back.
+are, so end-of-text remains the highest token and nothing has to be undone.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Words(Protocol):
         ...
 
     def of_others(self, text: str) -> Sequence[tuple[str, str]]:
-        """What stands in a text and names an embedding for another family of models, and that family's name."""
+        """Names in a text of embeddings for another model family, each with the family's name."""
         ...
 
 
@@ -67,7 +67,7 @@ def split_by_words(text: str, words: Words | None) -> list[str | Embedding]:
 
 
 def unread_names(text: str, words: Words | None) -> list[str]:
-    """Sentences about what looks like an embedding's name in a prompt and stands for no vectors here."""
+    """Sentences about what looks like an embedding's name in a prompt but stands for no vectors."""
     between = [text] if words is None else [p for p, key in split_at_names(text, words.names, "embedding:") if not key]
     unknown = dict.fromkeys(match.group() for piece in between for match in _LIKE_A_NAME.finditer(piece))
     notices = [f'"{name}" is read as words: there is no embedding of this name here.' for name in unknown]
@@ -84,7 +84,7 @@ _LIKE_A_NAME = re.compile(r"\bembedding:[\w./-]+|<[a-zA-Z][\w-]*>")
 
 
 def _spelled(piece: str, names: Sequence[str]) -> str:
-    """The name that is meant by a piece of text; where several differ in their spelling alone, as it is written."""
+    """The name that a piece of text means. Where names differ only in spelling, the text as it is written."""
     return names[0] if len(names) == 1 else piece
 
 
@@ -92,7 +92,7 @@ def _spelled(piece: str, names: Sequence[str]) -> str:
 def put_in(encoder: Any, which: int, rows: Sequence[Sequence[Placed]]) -> Iterator[None]:
     """The text encoder with vectors in the place of tokens, for one call with `rows` of 77 ids until the block ends.
 
-    `which` encoder of the checkpoint it is, counted from 0. Positions are behind the begin token.
+    `which` encoder of the checkpoint it is, counted from 0. Positions count from the token after the begin token.
     """
     places: Mapping[tuple[int, int], torch.Tensor] = {
         (row, 1 + placed.position): placed.embedding.vectors[which][placed.index]

@@ -1,7 +1,7 @@
 """The forward process, z_t = a z0 + s noise, and the training loss at any t, on a checkpoint's own curve.
 
-Ho et al. 2020, equations 4 and 14. A checkpoint that predicts v, x0 or a flow is asked for its noise first, so that
-losses of different checkpoints mean the same.
+Ho et al. 2020, equations 4 and 14. For a checkpoint that predicts v, x0 or a flow, the predicted noise is computed
+first, so that the losses of different checkpoints are comparable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from studio.diffusion.paths import path_of
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """A checkpoint's training timesteps, T of them from nearly clean to noise: level, and what the model is told."""
+    """A checkpoint's training timesteps, T of them from nearly clean to noise: the level of each, and the timestep that
+    the model is given."""
 
     levels: list[Level]
     timesteps: list[float]

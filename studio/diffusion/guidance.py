@@ -6,7 +6,8 @@ import torch
 
 
 def branches(guidance_scale: float) -> int:
-    """How many rows of the U-Net call one image needs: at scale 1 the negative prompt has no say and is not asked."""
+    """How many rows of the U-Net call one image needs. At scale 1 the negative prompt has no effect, so its row is left
+    out."""
     return 2 if guidance_scale > 1 else 1
 
 
@@ -19,7 +20,7 @@ def guide(model_output: torch.Tensor, guidance_scale: float) -> torch.Tensor:
 
 
 def guidance_embedding(guidance_scale: float, width: int) -> torch.Tensor:
-    """(1, width) float32: the guidance scale as a distilled U-Net is told it, diffusers' get_guidance_scale_embedding
+    """(1, width) float32: the guidance scale as the input of a distilled U-Net, diffusers' get_guidance_scale_embedding
     of w = scale - 1, after VDM's 1000 w."""
     half = width // 2
     frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(torch.log(torch.tensor(10000.0)) / (half - 1)))

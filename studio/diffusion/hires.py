@@ -1,6 +1,7 @@
-"""The second pass of a picture that is made twice: the first one scaled up, noised again, and made anew from there.
+"""The second pass of a picture that is made twice: the first result is enlarged, noised again and denoised.
 
-A model at a size it was not trained for repeats itself; at its own size it composes, and image to image keeps that.
+At a size that it was not trained for, a model repeats objects. At its own size it composes well, and image to image
+keeps the composition.
 """
 
 from __future__ import annotations

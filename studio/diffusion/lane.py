@@ -1,4 +1,4 @@
-"""One image being denoised. A lane says which U-Net call it needs next and is advanced by the answer.
+"""One image being denoised. A lane gives the U-Net call that it needs next, and the answer advances it.
 
 It never calls the U-Net itself and knows no engine, job or page; five lines drive it:
 
@@ -117,7 +117,7 @@ class Lane:
         self.schedule = schedule
         self.latents = latents
         self.guidance_scale = guidance_scale
-        self.index = 0  # evaluations done
+        self.index = 0  # number of evaluations done
         self.turns: dict[int, Turn] = {}  # where another scheduler took over, by evaluation
         self._generator = generator
         self._kept = kept
@@ -157,7 +157,7 @@ class Lane:
         embeds, added = self._condition()
         shapes = tuple(sorted((name, tuple(value.shape[1:])) for name, value in added.items()))
         adapters = tuple((id(one.adapter), one.unet_scale) for one in self._adapters)
-        # Lanes of other ControlNets could share a call, but what a row of it costs would be no one number.
+        # Lanes with different ControlNets could share a call, but then its cost per row would not be one number.
         nets = tuple(id(one.net) for one in self._controls)
         edits = tuple(edit.shape for edit in self._edits)
         return tuple(self.latents.shape[1:]), tuple(embeds.shape[1:]), shapes, adapters, nets, edits
@@ -186,9 +186,9 @@ class Lane:
 
     @torch.inference_mode()
     def advance(self, model_output: torch.Tensor) -> Evaluation:
-        """Take the U-Net's answer (branches, C, h, w) to the last `call` and go one evaluation on.
+        """Take the U-Net's answer (branches, C, h, w) to the last `call` and advance by one evaluation.
 
-        Raises RuntimeError when nothing was asked since the last answer.
+        Raises RuntimeError without a `call` since the last answer.
         """
         if self._asked is None:
             raise RuntimeError("a lane was given an answer that it had not asked for")
@@ -217,7 +217,7 @@ class Lane:
         return evaluation
 
     def replay(self, model_output: torch.Tensor, guidance_scale: float) -> None:
-        """Go one evaluation on with an answer that was given before; the lane's own guidance and prompt have no say."""
+        """Advance by one evaluation with an earlier answer. The lane's own guidance and prompt have no effect."""
         own, self.guidance_scale = self.guidance_scale, guidance_scale
         try:
             self.call()
@@ -226,12 +226,12 @@ class Lane:
             self.guidance_scale = own
 
     def recorded_maps(self) -> AttentionMaps | None:
-        """Where the U-Net looked since this was asked the last time; None for a lane that records no maps."""
+        """Where the U-Net looked since the last call of this; None for a lane that records no maps."""
         return next((edit.take() for edit in self._edits if isinstance(edit, RecordMaps)), None)
 
     def take_noise(self, seed: int, latents: torch.Tensor | None = None) -> torch.Tensor:
-        """Draw a noise (1, C, h, w) by another seed, from which all noise comes from now on; `latents` replace the
-        lane's when given."""
+        """Draw a noise (1, C, h, w) from another seed, and take all later noise from that seed as well. `latents`, if
+        any, replace the lane's."""
         self._generator = image_generator(seed)
         noise = torch.randn(self.latents.shape, generator=self._generator).to(self.latents.device)
         self.schedule.reseed(seed)
@@ -240,7 +240,7 @@ class Lane:
         return noise
 
     def turn(self, turn: Turn) -> None:
-        """From the next evaluation on go by another scheduler. x_t stays what it is; the latents are it in the new
+        """Use another scheduler from the next evaluation on. x_t stays the same; the latents are rescaled to the new
         scheduler's scale. Raises ValueError for a scheduler that cannot run what the checkpoint predicts."""
         x_t = self.latents / self.schedule.scale(self.index)
         self.schedule = turned(self.schedule, self.index, turn, self._scheduler_config, self._prediction_type)
@@ -303,7 +303,7 @@ def start_lane(
     if components.is_inpainting:
         if (
             isinstance(picture, Image.Image) and mask is not None
-        ):  # the U-Net itself sees what is to stay: nothing is put back
+        ):  # the U-Net itself sees what stays: nothing is put back
             extra_input, kept = inpainting_input(components, picture, mask), None
         else:
             extra_input = repaint_everything(components, width, height)

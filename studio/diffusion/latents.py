@@ -1,4 +1,4 @@
-"""First latents: pure noise, or a picture's latents noised to where its run begins; and the part of them that stays.
+"""First latents: pure noise, or a picture's latents noised to the level where its run begins; and the part that stays.
 
 One CPU generator per image: the same seed gives the same noise on every device, alone or in a batch.
 """
@@ -30,9 +30,9 @@ class Variation:
 
 @dataclass(frozen=True)
 class Kept:
-    """What stays of a masked picture: outside the mask the latents are put back to the picture's after each step.
+    """What stays of a masked picture: after each step the latents outside the mask are set back to the picture's.
 
-    `mask` is (1, 1, h, w), 1 where it is made anew; `latents` and `noise` (1, C, h, w) are those the run began with.
+    `mask` is (1, 1, h, w), 1 where it is repainted; `latents` and `noise` (1, C, h, w) are those the run began with.
     """
 
     latents: torch.Tensor
@@ -40,7 +40,7 @@ class Kept:
     mask: torch.Tensor
 
     def put_back(self, latents: torch.Tensor, schedule: Schedule, index: int) -> torch.Tensor:
-        """Latents before evaluation `index` (or clean ones, behind the last) with the kept part in its place.
+        """Latents before evaluation `index` (or clean ones, after the last) with the kept part in its place.
 
         RePaint's idea (Lugmayr et al. 2022, equation 8), once a step as in diffusers' inpaint pipeline.
         """
@@ -72,8 +72,8 @@ def image_noise(shape: tuple[int, ...], generator: torch.Generator, variation: V
 def slerp(share: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     """Spherical interpolation, `share` of the way from `low` to `high`, both (1, C, h, w).
 
-    Shoemake 1985, in A1111's form: the angle is taken per column of each channel, so that its pictures of a variation
-    seed are met. Along a chord the noise would lose its variance, and the picture its contrast.
+    Shoemake 1985, in A1111's form: the angle is taken per column of each channel, so that pictures of a variation seed
+    equal A1111's. Along a chord the noise would lose its variance, and the picture its contrast.
     """
     dim = -2
     unit_low, unit_high = (noise / noise.norm(dim=dim, keepdim=True) for noise in (low, high))
@@ -110,12 +110,13 @@ def beginning_from_picture(
     mask_fill: MaskFillName = "original",
     variation: Variation | None = None,
 ) -> Beginning:
-    """Picture (and mask, L, of its size) => latents noised to the schedule's first evaluation. A tensor is taken for
-    the picture's latents.
+    """Picture (and mask, L, of its size) => latents noised to the schedule's first evaluation. A tensor is taken as the
+    picture's latents.
 
     In diffusers' order of random draws: an inpainting U-Net that begins from pure noise draws nothing for the picture,
-    which it is shown beside the latents. With no evaluation to run (strength 0, or so small that int(n * strength) is
-    0) they are the picture's own latents. A masked run that takes all steps begins from pure noise, as diffusers' does.
+    since the picture is an input of its own. With no evaluation to run (strength 0, or so small that int(n * strength)
+    is 0) they are the picture's own latents. A masked run that takes all steps begins from pure noise, as diffusers'
+    does.
     """
     if isinstance(picture, torch.Tensor):
         latents = picture
@@ -156,10 +157,10 @@ def repaint_everything(components: Components, width: int, height: int) -> torch
 
 
 def inpainting_input(components: Components, picture: Image.Image, mask: Image.Image) -> torch.Tensor:
-    """What a U-Net of 9 channels is shown beside the latents: mask and masked picture => (1, 5, h, w) float32.
+    """What a U-Net of 9 channels takes beside the latents: mask and masked picture => (1, 5, h, w) float32.
 
-    The mask (L, of the picture's size) is white where the picture is repainted, and there the U-Net is shown grey, as
-    in diffusers' StableDiffusionInpaintPipeline; the latents are the mode of the posterior, not a sample of it, so that
+    The mask (L, of the picture's size) is white where the picture is repainted, and there the U-Net sees grey, as in
+    diffusers' StableDiffusionInpaintPipeline; the latents are the mode of the posterior, not a sample of it, so that
     the extra input needs no random numbers.
     """
     white = torch.from_numpy(np.asarray(mask, dtype=np.float32) / 255)[None, None] >= 0.5

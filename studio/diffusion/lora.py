@@ -1,7 +1,7 @@
 """Low-rank adapters (LoRA and its LyCORIS kin) added to a checkpoint's modules for the length of a `with` block.
 
-The weights stay as they are: a hook on each adapted module adds its share to the module's answer and is gone with the
-block, so an adapter is taken off without a trace and changed between two calls. Knows no files.
+The weights stay as they are: a hook on each adapted module adds the adapter's share to the module's answer. The hooks
+end with the block, so that an adapter leaves no trace and can change between two calls. Knows no files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Delta(Change, Protocol):
     """A change that does not depend on the module's weight."""
 
     def dense(self) -> torch.Tensor:
-        """It as a change of the module's weight, (out, in[, k, k])."""
+        """The same as a change of the module's weight, (out, in[, k, k])."""
         ...
 
 
@@ -81,7 +81,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Applied:
-    """An adapter and how much of it: 0 is nothing, 1 as trained, less than 0 the opposite."""
+    """An adapter and its strength: 0 is nothing, 1 is as trained, a negative one the opposite."""
 
     adapter: Adapter
     unet_scale: float = 1.0

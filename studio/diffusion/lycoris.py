@@ -90,7 +90,7 @@ class Decomposed:
         return cls(inner, ratio.to(dense.dtype), by_row)
 
     def dense(self) -> torch.Tensor:
-        """Not a change of its own: it depends on the weight. Of what is inside."""
+        """Only of the change inside it: its own depends on the module's weight."""
         return self.inner.dense()
 
     def share(self, module: Any, x: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:

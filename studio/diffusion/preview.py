@@ -1,7 +1,7 @@
 """The *fast* preview: one 3x3 convolution from latents to 8x8 patches of pixels, fitted by least squares.
 
-It works for any VAE: show it encodings of some pictures and it finds the best linear decoder there is. Latents are at
-the U-Net's scale (already times scaling_factor), pixels (B, 3, H, W) in [-1, 1].
+It works for any VAE: from the encodings of some pictures it finds the best linear decoder. Latents are at the U-Net's
+scale (already times scaling_factor), pixels (B, 3, H, W) in [-1, 1].
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MEMORY_ROWS = 2**18  # patches after which older pictures count half
 
 @dataclass
 class FastFit:
-    """Least squares by its running sums, so that each new picture costs the same and the sums of two fits add up.
+    """Least squares by running sums: each new picture costs the same, and the sums of two fits can be added.
 
     With A the inputs of all patches seen (9 C values and a 1 each) and b their pixels, `normal` is A^T A and `moment`
     is A^T b.
@@ -29,13 +29,14 @@ class FastFit:
 
     @classmethod
     def empty(cls, channels: int, scale: int) -> FastFit:
-        """Nothing seen yet: latents of so many channels, `scale` pixels to a latent cell and side."""
+        """A fit of nothing yet, for latents of so many channels and `scale` pixels per cell and side."""
         inputs = 9 * channels + 1
         return cls(torch.zeros(inputs, inputs).double(), torch.zeros(inputs, 3 * scale * scale).double())
 
     @torch.inference_mode()
     def add(self, latents: torch.Tensor, pixels: torch.Tensor, most: int | None = None) -> None:
-        """Take latents (B, C, h, w) and their pixels (B, 3, H, W) in; of more than `most` patches, some of all."""
+        """Add latents (B, C, h, w) and their pixels (B, 3, H, W). Of more than `most` patches, an even selection is
+        used."""
         scale = pixels.shape[-1] // latents.shape[-1]
         inputs = F.unfold(_padded(latents), 3).transpose(1, 2).flatten(0, 1)  # (B h w, 9 C)
         targets = F.pixel_unshuffle(pixels.float(), scale).flatten(2).transpose(1, 2).flatten(0, 1)  # (B h w, 3 s^2)
@@ -51,7 +52,7 @@ class FastFit:
         self.rows += len(inputs)
 
     def __iadd__(self, other: FastFit) -> FastFit:
-        """What another fit of the same shape has seen, too."""
+        """Add what another fit of the same shape has seen."""
         self.normal, self.moment = self.normal + other.normal, self.moment + other.moment
         self.rows += other.rows
         return self
@@ -98,7 +99,7 @@ class FastFrames:
         colours, places = 3, self._scale**2  # the order that pixel_shuffle takes, and here the colour comes last
         by_place = weight.float().view(colours, places, -1).transpose(0, 1).reshape(len(bias), -1)
         self._matrix = by_place.T.contiguous() * 127.5  # (9 C, s s 3)
-        # Rounding to the nearest is cutting off what half a level was added to.
+        # Adding half a level and cutting off rounds to the nearest level.
         self._shift = bias.float().view(colours, places).T.flatten() * 127.5 + 128
 
     @torch.inference_mode()

@@ -22,11 +22,11 @@ MAX_CHUNKS = 1200
 
 @dataclass(frozen=True)
 class Conditioning:
-    """A prompt and a negative prompt, encoded: what the U-Net is told at each step.
+    """A prompt and a negative prompt, encoded: what the U-Net is given at each step.
 
     Each entry is (until, prompt_embeds (branches, tokens, dim), added), for steps below `until`, counted from 0.
     Branches: the negative prompt's first, or the prompt's alone without guidance. `negative_prompt` is None there.
-    `chunks`: into how many each text was filled up.
+    `chunks`: the number of chunks to which each text was filled up.
     """
 
     entries: tuple[tuple[int, torch.Tensor, Mapping[str, torch.Tensor]], ...]
@@ -126,8 +126,8 @@ def _zeros_like(encoded: _Encoded) -> _Encoded:
 def _encode(components: Components, chunks: Sequence[Chunk], length: int) -> _Encoded:
     """Chunks, filled up with empty ones to `length` => prompt_embeds (1, length * 77, dim).
 
-    SDXL listens to the last layer but one of each encoder, without the final norm, one beside the other; the pooled
-    embedding is the second encoder's.
+    SDXL uses the last layer but one of each encoder, without the final norm, and joins the two. The pooled embedding is
+    the second encoder's.
     """
     padded = [*chunks, *[Chunk()] * (length - len(chunks))]
     weights = [[1.0, *chunk.weights, *[1.0] * (CHUNK_TOKENS + 1 - len(chunk.weights))] for chunk in padded]
@@ -148,7 +148,7 @@ def _encode(components: Components, chunks: Sequence[Chunk], length: int) -> _En
 
 
 def apply_weights(embeds: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weight each token's embedding and scale each chunk back to its former mean, as prompts in the wild expect.
+    """Weight each token's embedding and scale each chunk back to its former mean, as A1111 does.
 
     `embeds` (chunks, 77, dim), `weights` (chunks, 77). Chunks whose weights are all 1 stay bit for bit as they are.
     """

@@ -1,7 +1,7 @@
-"""Back to an evaluation of a run that was recorded, bit for bit, without asking the U-Net again.
+"""Return to an evaluation of a recorded run, bit for bit, without calling the U-Net again.
 
-A scheduler's state, the generator and a Brownian tree cannot all be copied, but they can be made again: a new lane of
-the same request is given the same answers, and then is where the old one was, whatever the scheduler is.
+A scheduler's state, the generator and a Brownian tree cannot all be copied, but they can be rebuilt: a new lane of the
+same request takes the same answers, and then stands where the old one stood, with any scheduler.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from studio.diffusion.turn import Turn
 
 @dataclass(frozen=True)
 class Answered:
-    """One evaluation of the past: the latents before it (C, h, w) float32 in the scheduler's scale, what the U-Net
-    answered (branches, C, h, w), and the guidance scale."""
+    """One earlier evaluation: the latents before it (C, h, w) float32 in the scheduler's scale, what the U-Net answered
+    (branches, C, h, w), and the guidance scale."""
 
     latents: torch.Tensor
     outputs: torch.Tensor
@@ -33,9 +33,8 @@ def rewind(
     poked: Collection[int] = frozenset(),
     turns: Mapping[int, Turn] | None = None,
 ) -> None:
-    """Bring a new lane to where `past` ends. `renoised` are seeds by the evaluation before which noise was replaced,
-    `poked` the evaluations before which the latents were painted on, `turns` those at which another scheduler took
-    over."""
+    """Bring a new lane to where `past` ends. `renoised`: seeds, by the evaluation before which the noise was replaced.
+    `poked`: the evaluations before which the latents were painted on. `turns`: where another scheduler took over."""
     device = lane.latents.device
     turns = turns or {}
     for index, answered in enumerate(past):

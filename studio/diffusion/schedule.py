@@ -135,7 +135,7 @@ class Schedule:
 def _brownian_noise(sigmas: torch.Tensor, latents: torch.Tensor, seed: int) -> Callable[[Any, Any], torch.Tensor]:
     """The noise of DPM++ SDE between any two sigmas, as its class makes it, but on the CPU and by the image's seed: the
     same on every device."""
-    # torchsde reports float32's last bit at the ends of its interval, at every new value: no news to anybody.
+    # torchsde warns of float32's last bit at the ends of its interval, at every new value: that is expected here.
     warnings.filterwarnings("ignore", message="Should have t[ab]", module="torchsde")
     sampler = BrownianTreeNoiseSampler(latents.cpu(), sigmas[sigmas > 0].min().item(), sigmas.max().item(), seed)
     return lambda sigma, sigma_next: sampler(sigma, sigma_next).to(latents.device)
@@ -193,9 +193,9 @@ def schedule_over(
     seed: int,
     prediction_type: str,
 ) -> Schedule:
-    """A scheduler that begins somewhere in the middle, over the steps that are given: falling sigmas of the
-    checkpoint's path without the closing 0, and the model's timesteps, whole or not. A scheduler that works on whole
-    timesteps takes the nearest ones. Raises ValueError for one that cannot run what the checkpoint predicts."""
+    """A scheduler that begins in the middle, over these steps: falling sigmas of the checkpoint's path without the
+    closing 0, and the model's timesteps, whole or not. A scheduler that works on whole timesteps takes the nearest
+    ones. Raises ValueError for one that cannot run what the checkpoint predicts."""
     row = row_of(name, prediction_type)
     # Any curve does: it is written over.
     scheduler = new_scheduler(row, "karras", scheduler_config, prediction_type)
@@ -207,7 +207,7 @@ def schedule_over(
         _write_whole_timesteps(scheduler, timesteps)
     else:
         path = path_of(scheduler_config)
-        # Pure noise is no sigma: with zero-terminal SNR these classes begin at a large one.
+        # Pure noise has no finite sigma: with zero-terminal SNR these classes begin at a large one.
         sigmas = np.minimum(sigmas, _training(scheduler, row, path)[-1])
         _write_curve(scheduler, row, path, "karras", sigmas, timesteps)
     schedule = _schedule_of(scheduler, name, row, len(sigmas), 1.0, seed, own_strides=row.writing == "timesteps")
@@ -241,7 +241,7 @@ def _write_timesteps(
 
 
 def _write_whole_timesteps(scheduler: Any, timesteps: Array) -> Array:
-    """Write timesteps into a scheduler that takes whole ones only; those that fall together are one."""
+    """Write timesteps into a scheduler that takes only whole ones; equal ones are merged."""
     timesteps = np.unique(timesteps.round())[::-1].copy()
     scheduler.set_timesteps(len(timesteps))
     scheduler.timesteps = torch.from_numpy(timesteps.astype(np.int64))
@@ -336,8 +336,8 @@ def _schedule_of(
 def _twice(
     scheduler: Any, name: SchedulerName, row: SchedulerRow, num_inference_steps: int, strength: float, seed: int
 ) -> Schedule:
-    """PNDM asks the model twice at its second timestep, also when it begins in mid-schedule (diffusers' img2img forgets
-    the second time and then is one step off)."""
+    """PNDM evaluates its second timestep twice, also when it begins in mid-schedule (diffusers' img2img forgets the
+    second time and then is one step off)."""
     timesteps = torch.unique(scheduler.timesteps).flip(0)
     stride = scheduler.config.num_train_timesteps // num_inference_steps
     steps = len(timesteps)
@@ -356,7 +356,7 @@ def _twice_over(
     *,
     complete: bool,
 ) -> Schedule:
-    """PNDM over falling timesteps, the second of which it asks about twice."""
+    """PNDM over falling timesteps, with two evaluations at the second one."""
     doubled = list(range(len(run)))
     if len(run) > 1:
         doubled = [0, 1, *range(1, len(run))]

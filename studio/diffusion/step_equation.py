@@ -39,8 +39,8 @@ def step_equation(after: Array, operands: Sequence[Array]) -> StepEquation:
     """The equation of one step: `after` is x_{t-1}, `operands` are x_t, x0 and as many predicted x0 before as there are
     (at most two), all of one shape.
 
-    A term of the history is taken in only when it explains more than chance: a step without history has two terms,
-    and fresh noise is not explained by accident.
+    A term of the history is included only when it explains more than chance: a step without history has two terms, and
+    fresh noise is not explained by accident.
     """
     size = after.size
     columns = np.stack([operand.reshape(-1) for operand in operands], axis=1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What the U-Net makes of the text alone is the same at every step: its keys and values are computed once.
+"""The U-Net's keys and values of the text are the same at every step, so they are computed once.
 
 Cross-attention takes K = W_K tau(y) and V = W_V tau(y) (Rombach et al. 2022, section 3.3). Neither depends on z_t or t,
 so between two calls with the same text and the same LoRAs they stay, bit for bit; only the queries are new.
@@ -16,10 +16,11 @@ from studio.diffusion.lora import Applied
 
 
 class TextMemory(CallEdit):
-    """Keys and values of the last text that a U-Net was called with. Not safe across threads: the executor's own."""
+    """Keys and values of the last text that a U-Net was called with. Not safe across threads: only the executor uses
+    it."""
 
     def __init__(self) -> None:
-        self._parts: tuple[torch.Tensor, ...] = ()  # held, so that no other tensor can come to stand in their place
+        self._parts: tuple[torch.Tensor, ...] = ()  # held, so that no other tensor gets their address
         self._adapters: tuple[Applied, ...] = ()
         self._text: torch.Tensor | None = None
         self._known: dict[Hashable, torch.Tensor] = {}  # by the layer that projects the text
@@ -35,7 +36,7 @@ class TextMemory(CallEdit):
         return self._text
 
     def forget(self) -> None:
-        """Free what is held: the texts change, or nobody is being served."""
+        """Free the memory: the texts have changed, or no lane runs."""
         self._parts, self._adapters, self._text = (), (), None
         self._known.clear()
 

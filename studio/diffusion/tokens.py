@@ -17,8 +17,8 @@ from studio.diffusion.embeddings import unread_names
 
 @dataclass(frozen=True)
 class Tokenized:
-    """How a tokenizer sees a prompt: content tokens, the chunks they are encoded in, and the tokens as text.
-    `notices`: what is read in another way than it may be meant."""
+    """How a tokenizer sees a prompt: content tokens, the chunks they are encoded in, and the tokens as text. `notices`:
+    sentences about what may be meant otherwise than it is read."""
 
     count: int
     chunks: int
@@ -64,7 +64,7 @@ def token_table(components: Components, prompt: ChunkedPrompt, num_steps: int) -
 
 
 def text_encoders(components: Components) -> list[dict[str, Any]]:
-    """The text encoders that read a prompt, in the order in which their answers are laid side by side, JSON-able."""
+    """The text encoders that read a prompt, in the order in which their answers are joined, JSON-able."""
     found = []
     for _, encoder in components.encoders:
         width = int(encoder.config.hidden_size)
@@ -78,7 +78,7 @@ _ENCODERS = {768: "CLIP ViT-L/14", 1024: "OpenCLIP ViT-H/14", 1280: "OpenCLIP Vi
 
 
 def _read(tokenizer: Any, chunk: Chunk) -> tuple[list[int], list[str]]:
-    """The 77 ids of a chunk as one text encoder is given them, and their pieces."""
+    """The 77 ids of a chunk for one text encoder, and their pieces."""
     ids = with_ends(chunk.tokens, tokenizer)
     pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(ids)]
     for one in chunk.placed:  # a learned vector instead of a token

@@ -1,7 +1,7 @@
-"""Another scheduler from an evaluation on: which steps are left to it, and the schedule that has them.
+"""Another scheduler from an evaluation on: the steps that are left, and a schedule over them.
 
-A scheduler's history cannot be handed to another one, so the new one begins anew at the level where it takes over (a
-warm restart): its first step knows of no step before, and is of order one.
+A scheduler's history is of no use to another one, so the new one starts fresh at the level where it takes over (a warm
+restart): its first step has no earlier ones and is of order one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SAME_LEVEL = 1e-5  # relative difference of two sigmas that are one
 
 @dataclass(frozen=True)
 class Turn:
-    """From an evaluation on `scheduler` goes on, over steps at falling `sigmas` of the checkpoint's path (the first is
-    where it takes over; the closing 0 is left out) and the model's `timesteps`. `noise_schedule` is how they were
+    """From an evaluation on, `scheduler` continues over steps at falling `sigmas` of the checkpoint's path (the first
+    is where it takes over; the closing 0 is left out) and the model's `timesteps`. `noise_schedule` is how they were
     spaced, None: as the run had them."""
 
     scheduler: SchedulerName
@@ -63,7 +63,7 @@ def turn_at(
         spaced = noise_schedule_timesteps(noise_schedule, len(left), timesteps[0]) if by_timestep else None
         sigmas = noise_schedule_sigmas(noise_schedule, len(left), training, family.ays_sigmas, begins)
         spaced = path.model_timesteps(sigmas) if spaced is None else spaced
-        # The formulas begin where they are told up to rounding; this begins where the run is.
+        # The formulas begin at the given level up to rounding; this begins exactly where the run is.
         sigmas[0], spaced[0] = path.sigma(schedule.levels[index]), timesteps[0]
         timesteps = spaced
     return Turn(scheduler, noise_schedule, tuple(map(float, sigmas)), tuple(map(float, timesteps)))
@@ -83,7 +83,7 @@ def turned(
         prediction_type=prediction_type,
     )
     first = _step_at(schedule, index)
-    strides = None if rest.strides is None else [0] * index + rest.strides  # those before are not asked for any more
+    strides = None if rest.strides is None else [0] * index + rest.strides  # earlier ones are not used any more
     return replace(
         rest,
         timesteps=torch.cat([schedule.timesteps[:index].to(rest.timesteps), rest.timesteps]),
@@ -109,8 +109,8 @@ def _step_at(schedule: Schedule, index: int) -> int:
 def at_level(
     latents: torch.Tensor, denoised: torch.Tensor, before: Schedule, after: Schedule, index: int
 ) -> torch.Tensor:
-    """x_t (1, C, h, w), in model-input coordinates, at the level that `after` gives evaluation `index` instead of that
-    of `before`, predicted x0 (1, C, h, w) being as it was: one small step straight along the noise.
+    """x_t (1, C, h, w), in model-input coordinates, moved from the level that `before` gives evaluation `index` to that
+    of `after`, with the same predicted x0 (1, C, h, w): one small step along the noise.
 
     Only schedulers of whole timesteps, which cannot begin between two of them, are at another level at all.
     """

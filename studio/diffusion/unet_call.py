@@ -21,6 +21,6 @@ class UnetCall:
     prompt_embeds: torch.Tensor  # (branches, tokens, dim)
     added: Mapping[str, torch.Tensor]  # added_cond_kwargs, each (branches, ...); empty but for SDXL
     adapters: tuple[Applied, ...] = ()  # LoRAs in the U-Net; lanes of one call have the same
-    controls: tuple[AppliedControl, ...] = ()  # ControlNets that have a say in this evaluation
+    controls: tuple[AppliedControl, ...] = ()  # ControlNets that act in this evaluation
     edits: tuple[AttentionEdit, ...] = ()  # of its attention; lanes of one call have edits of equal shapes
-    guidance: torch.Tensor | None = None  # (1, width): the guidance scale, for a U-Net that is told it
+    guidance: torch.Tensor | None = None  # (1, width): the guidance scale, for a U-Net that takes it as an input

@@ -19,8 +19,8 @@ Part = Literal["text encoder", "model", "scheduler", "vae"]
 
 
 class NotFinite(ArithmeticError):
-    """A tensor that becomes a picture holds NaN or infinity. `part` is whose answer it is; `damaged` names the weight
-    that does too, if one does."""
+    """A tensor that becomes a picture holds NaN or infinity. `part` is the part that computed it; `damaged` names a
+    weight that holds NaN or infinity itself, if there is one."""
 
     damaged: str = ""
 
@@ -31,7 +31,8 @@ class NotFinite(ArithmeticError):
 
 def is_finite(tensor: torch.Tensor) -> bool:
     """True when every value is a number. On a GPU it waits for the device."""
-    # One that is none makes the sum none. Huge values alone overflow a sum as well, so then each is looked at.
+    # A single NaN or infinity makes the sum NaN or infinite. Huge finite values can overflow the sum as well, so then
+    # every value is checked.
     return math.isfinite(float(tensor.sum(dtype=torch.float32))) or bool(torch.isfinite(tensor).all())
 
 
@@ -93,7 +94,7 @@ def _stay_in_float32(components: Components) -> None:
 
 @torch.inference_mode(mode=False)
 def _cast(vae: Any, dtype: torch.dtype) -> None:
-    vae.to(dtype)  # outside inference mode, in which weights would become tensors that nothing may change any more
+    vae.to(dtype)  # outside inference mode: weights moved inside it could never be changed again
 
 
 def to_uint8(pixels: torch.Tensor) -> np.ndarray:
