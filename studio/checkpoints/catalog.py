@@ -22,7 +22,7 @@ from studio.families.base import PREDICTION_CHOICES
 from studio.families.registry import same_latents
 
 BUILT_IN = "small-world-128"
-LISTING_VERSION = 6  # of the facts; a number higher when `inspect` tells more than it did
+LISTING_VERSION = 8  # of the facts; a number higher when `inspect` tells more than it did
 SECONDS = 5.0  # the folders are walked anew after this, when somebody asks
 NO_VAE = "There is no VAE with it: choose one for it."
 VAE_GONE = "The VAE that was chosen for it is not in the models folders any more: choose another."

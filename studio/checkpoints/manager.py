@@ -7,7 +7,7 @@ Knows no job. Names come from the catalogue, never paths from outside. Used from
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Protocol
 
 import torch
@@ -122,6 +122,11 @@ class ModelManager:
             self._bring(held, progress)
         self._use(held)
         return held.components
+
+    @property
+    def made_of(self) -> Hashable:
+        """What changes when the hot checkpoint's file does, or that of its VAE."""
+        return self._hot.entry.made_of if self._hot is not None else None
 
     def replaced(self) -> bool:
         """Whether the hot checkpoint's file, or that of the VAE chosen for it, is another one now than was loaded."""

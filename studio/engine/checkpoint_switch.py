@@ -19,9 +19,10 @@ class CheckpointSwitch:
         self._presenter = presenter
         self._outside = outside
 
-    def load(self, checkpoint: str) -> None:
-        """Bring a checkpoint to the device, if it is not there. Raises BadCheckpoint, DoesNotFit."""
-        if self._executor.loaded != checkpoint:
+    def load(self, checkpoint: str, *, anew: bool = False) -> None:
+        """Bring a checkpoint to the device, if it is not there, or `anew`: its file has been replaced. Raises
+        BadCheckpoint, DoesNotFit."""
+        if anew or self._executor.loaded != checkpoint:
             self.release()
             self._outside.loading(checkpoint, f"Loading {checkpoint}", 0.0)
             try:

@@ -38,6 +38,7 @@ from studio.engine import failures, memory
 from studio.engine.calls import call_unet
 from studio.engine.conditioning import Conditioner
 from studio.engine.device import Device
+from studio.engine.files_used import FilesUsed, check_unchanged, files_used
 from studio.engine.forks import Fork
 from studio.engine.jobs import Job
 from studio.engine.preview_fitter import PreviewFitter
@@ -119,14 +120,26 @@ class Executor:
             exact=exact or job.attention,
         )
         adapters = self.conditioner.adapters(components, resolved.prompt)
+        conditioning = self.conditioner.encoded(components, resolved, adapters)
+        files = self._files(adapters, conditioning)
+        if job.fork is not None:
+            check_unchanged(job.fork.recipe.files, files)
         return Run(
             job=job,
             resolved=resolved,
             notes=(*components.notes, *(note for one in adapters for note in one.adapter.notes)),
             adapters=adapters,
-            conditioning=self.conditioner.encoded(components, resolved, adapters),
+            conditioning=conditioning,
             start=job.start,
+            files=files,
         )
+
+    def _files(self, adapters: Sequence[Applied], conditioning: Conditioning) -> FilesUsed:
+        return files_used(self.components.name, self.manager.made_of, adapters, conditioning.embeddings)
+
+    def check_weights(self, fork: Fork) -> None:
+        """Raises BadCheckpoint where a recorded run was made with other weights than those on the device."""
+        check_unchanged(fork.recipe.files, files_used(self.components.name, self.manager.made_of, (), ()))
 
     def check_memory(self, run: Run) -> None:
         """Raises MemoryError when an image of a run will not fit into what a CPU has free."""
@@ -138,7 +151,9 @@ class Executor:
         return memory.rows_that_fit(self.components, self.device, resolved)
 
     def first_pass(self, run: Run, image: int) -> Lane:
-        """The lane of an image, which a branch begins where it leaves its run."""
+        """The lane of an image, which a branch begins where it leaves its run. Raises BadCheckpoint where the weights
+        have been replaced since."""
+        check_unchanged(run.files, self._files(run.adapters, run.conditioning))
         fork = run.job.fork
         return self._start(
             run.resolved if fork is None else fork.beginning(run.resolved),
@@ -159,10 +174,12 @@ class Executor:
         run, second = active.run, active.run.resolved.second_pass
         if second is None or active.before:
             return None
+        conditioning = self.conditioner.encoded(self.components, second, run.adapters)
+        check_unchanged(run.files, self._files(run.adapters, conditioning))
         return self._start(
             second,
             seed=run.seeds[active.image],
-            conditioning=self.conditioner.encoded(self.components, second, run.adapters),
+            conditioning=conditioning,
             picture=scaled_up(self.components, active.lane.latents, second.size, run.resolved.hires_upscaler),
             variation=run.variation(active.image),
             adapters=run.adapters,
@@ -175,10 +192,12 @@ class Executor:
         resolved = recipe.beginning(recipe.resolved)
         request = resolved.request
         adapters = self.conditioner.adapters(components, resolved.prompt)
+        conditioning = self.conditioner.encoded(components, resolved, adapters)
+        check_unchanged(recipe.files, self._files(adapters, conditioning))
         return self._start(
             resolved,
             seed=resolved.seeds[0],
-            conditioning=self.conditioner.encoded(components, resolved, adapters),
+            conditioning=conditioning,
             picture=recipe.start.picture if recipe.start else None,
             mask=recipe.start.mask if recipe.start else None,
             variation=variation_of(resolved, 0),

@@ -122,6 +122,8 @@ def refused(error: Exception, device: Device) -> Exception:
     """What whoever asked a question is told of its error; what is not his doing goes to the log with an id."""
     if isinstance(error, (Refused, InvalidRequest)):
         return error
+    if isinstance(error, BadCheckpoint):
+        return Refused(str(error))
     if device.is_out_of_memory(error):
         error.__traceback__ = None
         device.release()

@@ -6,7 +6,7 @@ docs/viewer.md has it in words.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
@@ -43,6 +43,7 @@ class ImageRecipe:
     poked: frozenset[int] = frozenset()
     turns: Mapping[int, Turn] = field(default_factory=dict)
     began: tuple[SchedulerName, NoiseScheduleName] | None = None
+    files: Mapping[str, Hashable] = field(default_factory=dict)  # studio.engine.files_used
 
     def scheduling(self, evaluation: int = 0) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that are in force at an evaluation, as far as the latter has a name."""

@@ -24,6 +24,8 @@ def answer_one_slice(inquiries: Inquiries, executor: Executor, tokenizer_lock: A
             raise Refused("Another checkpoint has been loaded meanwhile. Ask again.")
         components = executor.components
         if isinstance(inquiry.question, LookAgain):
+            assert inquiry.fork is not None
+            executor.check_weights(inquiry.fork)
             return looking.slices(inquiry, components, executor.lane_at, executor.denoise, tokenizer_lock)
         return answers.slices(inquiry, components, executor.denoise, tokenizer_lock, executor.device.synchronize)
 

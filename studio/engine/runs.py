@@ -18,6 +18,7 @@ from studio.diffusion.latents import Variation
 from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
 from studio.engine.fairness import RunningLane
+from studio.engine.files_used import FilesUsed
 from studio.engine.jobs import Job
 from studio.picture.framing import Size, Start
 
@@ -60,6 +61,7 @@ class Run:
     start: Start | None = None  # what a run from a picture begins with
     notes: tuple[str, ...] = ()  # what the loader had to say of the checkpoint
     adapters: tuple[Applied, ...] = ()  # the prompt's LoRAs
+    files: FilesUsed = field(default_factory=dict)
     controls: dict[Size, tuple[AppliedControl, ...]] = field(default_factory=dict)  # by the size that is made
     began: float = field(default_factory=time.monotonic)
     total: int = 0  # evaluations of one image

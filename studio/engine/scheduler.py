@@ -7,7 +7,7 @@ how long it took.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence, Set
 from dataclasses import dataclass
 
 from studio.engine.batching import Curve
@@ -59,17 +59,28 @@ class Scheduler:
         """Those that run, in the order of their admission."""
         return self._lanes.lanes
 
-    def schedule(self, jobs: Sequence[Job], loaded: str | None, *, admit: bool = True) -> Plan:
+    def schedule(
+        self,
+        jobs: Sequence[Job],
+        loaded: str | None,
+        *,
+        admit: bool = True,
+        replaced: Callable[[], bool] = lambda: False,
+    ) -> Plan:
         """The next plan. `jobs` are those that may have lanes, as they came; `loaded` is the checkpoint on the device.
-        Without `admit` the lanes that run go on and no new one joins them."""
+        Without `admit` the lanes that run go on and no new one joins them. Where the file of the loaded checkpoint has
+        been `replaced`, jobs that have begun go on with what is loaded; the others wait until it is loaded anew."""
         self._forget_ended(jobs)
         waiting = self._waiting(jobs)
         now = self._clock()
         if admit and not self._admitted_long_enough(now):
-            job = next((job for job in waiting if self._may_start(job, waiting, loaded, now)), None)
+            new = [job.id for job in waiting if job.id not in self._images and job.request.checkpoint == loaded]
+            stale = set(new) if new and replaced() else set()
+            switching = {job.id for job in waiting if job.request.checkpoint != loaded} | stale
+            job = next((job for job in waiting if self._may_start(job, waiting, switching, now)), None)
             if job is not None:
                 self._admitting_since = now if self._admitting_since is None else self._admitting_since
-                return Plan(admit=self._admission(job, loaded))
+                return Plan(admit=self._admission(job, switch=job.id in switching))
         self._admitting_since = None
         limits = {key: curve.paying_rows() for key, curve in self._curves.items()}
         return Plan(tick=tuple(self._lanes.next_tick(limits)), places=self._places(waiting) if admit else ())
@@ -125,11 +136,12 @@ class Scheduler:
         since = self._admitting_since
         return since is not None and len(self._lanes) > 0 and now - since > ADMIT_SECONDS
 
-    def _may_start(self, job: Job, waiting: Sequence[Job], loaded: str | None, now: float) -> bool:
+    def _may_start(self, job: Job, waiting: Sequence[Job], switching: Set[str], now: float) -> bool:
+        """`switching` are the jobs for which a checkpoint is loaded first."""
         over = now - self._slice_began > SLICE_SECONDS
-        if job.request.checkpoint != loaded:  # never a switch under running lanes, nor within the loaded one's turn
-            return not len(self._lanes) and (over or all(j.request.checkpoint != loaded for j in waiting))
-        if over and any(j.request.checkpoint != loaded for j in waiting):
+        if job.id in switching:  # never a switch under running lanes, nor within the loaded one's turn
+            return not len(self._lanes) and (over or all(j.id in switching for j in waiting))
+        if over and any(j.id in switching for j in waiting):
             return False  # the lanes that run end, then it is the other checkpoint's turn
         owners = self._lanes.owners()
         if job.owner not in owners:
@@ -138,12 +150,12 @@ class Scheduler:
         is_cell = job.part_of is not None and not job.priority
         return len(self._lanes) < (LANES - RESERVED_LANES if is_cell else LANES) and not crowded
 
-    def _admission(self, job: Job, loaded: str | None) -> Admission:
+    def _admission(self, job: Job, *, switch: bool) -> Admission:
         image = self._images.get(job.id, 0)
         self._images[job.id] = image + 1
         self._admissions += 1
         self._last_admitted[job.owner] = self._admissions
-        return Admission(job, image, switch=job.request.checkpoint != loaded)
+        return Admission(job, image, switch=switch)
 
     def _places(self, waiting: Sequence[Job]) -> tuple[tuple[Job, int], ...]:
         """The jobs that have not started, and how many stand before each; a comparison's cells stand in one place."""

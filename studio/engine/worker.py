@@ -58,7 +58,7 @@ class Worker:
 
     def preload(self, checkpoint: str) -> None:
         """Load a checkpoint before anybody asks for it. Raises BadCheckpoint, DoesNotFit."""
-        self._checkpoint.load(checkpoint)
+        self._checkpoint.load(checkpoint, anew=self._executor.manager.replaced())
 
     def rest(self) -> None:
         """Let go of everything that holds the loaded checkpoint; only while no lane runs."""
@@ -75,7 +75,9 @@ class Worker:
 
     def _plan(self, admit: bool) -> Plan:
         jobs = [job for job in self._outside.book.runnable() if job.stop_reason is None]
-        return self._scheduler.schedule(jobs, self._executor.loaded, admit=admit and not self._outside.closing.is_set())
+        admit = admit and not self._outside.closing.is_set()
+        replaced = self._executor.manager.replaced
+        return self._scheduler.schedule(jobs, self._executor.loaded, admit=admit, replaced=replaced)
 
     def _sweep(self) -> None:
         if time.monotonic() - self._swept > 1.0:
@@ -85,7 +87,7 @@ class Worker:
 
     def _admit(self, admission: Admission) -> None:
         job, image, executor = admission.job, admission.image, self._executor
-        self._checkpoint.load(job.request.checkpoint)
+        self._checkpoint.load(job.request.checkpoint, anew=admission.switch)
         if job.ended is not None or job.stop_reason is not None:  # stopped while its checkpoint was loaded
             return
         run = self._runs.get(job.id)

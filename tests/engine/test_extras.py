@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,8 +16,11 @@ import torch
 from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
+from studio.answered.engine import Refused
 from studio.answered.events import Failed, Finished, Started, Step
+from studio.asked.branch import Branch
 from studio.asked.compare import Axis, Surface
+from studio.asked.questions import Decoded
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.picture.gallery import Gallery
@@ -178,6 +184,98 @@ def test_a_loras_own_short_hash_is_the_one_in_its_metadata(models: Path, engine:
     engine.models.found(refresh=True)
     picture = finish(engine, ask(prompt="a fox<lora:named:1>")).pictures[0]
     assert picture.info["lora_short_hashes"] == {"named": "001122334455"}
+
+
+@pytest.fixture
+def own_models(models: Path, tmp_path: Path) -> Path:
+    """A models folder whose files a test may replace."""
+    for name in ("checkpoints/tiny", "loras", "embeddings"):
+        shutil.copytree(models / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def own_engine(own_models: Path, make_device: MakeDevice) -> Iterator[DiffusionEngine]:
+    limits = Limits(unwatched_seconds=None, per_owner=100)
+    gallery = Gallery(own_models / "outputs")
+    engine = DiffusionEngine([own_models], gallery, preload=None, make_device=make_device, limits=limits)
+    engine.start()
+    yield engine
+    engine.close()
+
+
+def replace(file: Path, change: Callable[[torch.Tensor], torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Other weights in a file of the same size, as a finished download or a copy puts them there."""
+    weights = {name: change(tensor).contiguous() for name, tensor in load_file(file).items()}
+    save_file(weights, file.with_suffix(".part"), metadata=metadata or {"format": "pt"})
+    os.replace(file.with_suffix(".part"), file)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "replaced"),
+    [
+        ("a fox", "checkpoints/tiny/unet/diffusion_pytorch_model.safetensors"),
+        ("a fox", "checkpoints/tiny/vae/diffusion_pytorch_model.safetensors"),
+        ("a fox<lora:style:1>", "loras/style.safetensors"),
+        ("a mytoy fox", "embeddings/mytoy.safetensors"),
+    ],
+)
+def test_a_file_that_is_replaced_while_it_is_loaded_is_used_at_once(
+    own_models: Path, own_engine: DiffusionEngine, prompt: str, replaced: str
+) -> None:
+    before = picture(own_engine, prompt)
+    assert np.array_equal(picture(own_engine, prompt), before)
+    family = {"ss_base_model_version": "sd_v1"} if "loras" in replaced else None
+    replace(own_models / replaced, lambda tensor: tensor * 0.5 if tensor.is_floating_point() else tensor, family)
+    after = picture(own_engine, prompt)
+    assert not np.array_equal(after, before)
+    fresh = DiffusionEngine(
+        [own_models], Gallery(own_models / "fresh"), preload=None, make_device=own_engine._make_device
+    )
+    fresh.start()
+    try:
+        assert np.array_equal(picture(fresh, prompt), after), "all of it is new"
+    finally:
+        fresh.close()
+
+
+def test_a_picture_says_the_hash_of_the_weights_it_was_made_with(own_models: Path, own_engine: DiffusionEngine) -> None:
+    file = own_models / "checkpoints" / "tiny" / "unet" / "diffusion_pytorch_model.safetensors"
+    finish(own_engine, ask())
+    hashes = []
+    for _ in range(2):
+        for _ in range(200):  # counted in the background
+            picture = finish(own_engine, ask()).pictures[0]
+            if picture.info["model_hash"] is not None:
+                break
+        parts = sorted((own_models / "checkpoints" / "tiny").rglob("*.safetensors"), key=lambda f: f.as_posix())
+        hashes.append((picture.info["model_hash"], sha256(b"".join(f.read_bytes() for f in parts)).hexdigest()))
+        replace(file, lambda tensor: tensor * 0.5)
+    assert hashes[0][0] == hashes[0][1]
+    assert hashes[1][0] == hashes[1][1] != hashes[0][0]
+
+
+def test_a_branch_is_not_made_of_two_files(own_models: Path, own_engine: DiffusionEngine) -> None:
+    """Its first evaluations are the old weights', so the new ones must not go on with them."""
+    job = own_engine.submit(ask(prompt="a fox<lora:style:1>"), owner="anna")
+    outcome(own_engine, job)
+    branch = own_engine.branch(job, Branch(evaluation=1, guidance_scale=2.0), owner="anna")
+    assert isinstance(outcome(own_engine, branch), Finished)
+    replace(own_models / "loras" / "style.safetensors", lambda t: t * 0.5, {"ss_base_model_version": "sd_v1"})
+    branch = own_engine.branch(job, Branch(evaluation=1, guidance_scale=2.0), owner="anna")
+    last = outcome(own_engine, branch)
+    assert isinstance(last, Failed)
+    assert "The LoRA style has been replaced on disk since this run began" in last.message
+    unet = own_models / "checkpoints" / "tiny" / "unet" / "diffusion_pytorch_model.safetensors"
+    job = own_engine.submit(ask(), owner="anna")
+    outcome(own_engine, job)
+    replace(unet, lambda tensor: tensor * 0.5)
+    last = outcome(own_engine, own_engine.branch(job, Branch(evaluation=1, guidance_scale=2.0), owner="anna"))
+    assert isinstance(last, Failed)
+    assert "The checkpoint tiny has been replaced on disk" in last.message
+    question = Decoded(checkpoint="tiny", job=job, evaluation=1, quantity="x_t")
+    with pytest.raises(Refused, match="The checkpoint tiny has been replaced on disk"):
+        asyncio.run(own_engine.inquire(question, owner="anna"))
 
 
 def test_weights_that_are_no_numbers_are_named_at_the_first_step(engine: DiffusionEngine) -> None:

@@ -264,3 +264,39 @@ def test_a_call_that_fails_is_made_again_lane_by_lane_and_one_without_memory_sma
     assert 1 <= len(machine.plan().tick) <= 2
     machine.scheduler.call_failed(plan, out_of_memory=False)
     assert [len(machine.plan().tick) for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_job_waits_until_its_replaced_checkpoint_is_loaded_anew_and_what_has_begun_goes_on() -> None:
+    machine = Machine()
+    first = machine.job(images=2)
+    plan = machine.plan()
+    assert plan.admit is not None
+    assert not plan.admit.switch
+    machine.scheduler.enter(RunningLane(owner="anna", job=first.id, key="fox", rows=2, comparison=""), None)
+    second = machine.job("bob")
+    replaced = {"replaced": lambda: True}
+    plan = machine.plan(**replaced)
+    assert plan.admit is not None
+    assert (plan.admit.job, plan.admit.image, plan.admit.switch) == (first, 1, False)
+    machine.scheduler.enter(RunningLane(owner="anna", job=first.id, key="fox", rows=2, comparison=""), None)
+    assert machine.plan(**replaced).admit is None, "no switch under running lanes"
+    for lane in list(machine.scheduler.lanes):
+        machine.scheduler.leave(lane)
+    plan = machine.plan(**replaced)
+    assert plan.admit is not None
+    assert (plan.admit.job, plan.admit.switch) == (second, True)
+
+
+def test_nobody_looks_at_the_file_while_nothing_new_waits() -> None:
+    machine = Machine()
+    machine.job()
+    looked = []
+
+    def replaced() -> bool:
+        looked.append(True)
+        return False
+
+    machine.plan(replaced=replaced)
+    assert looked == [True]
+    machine.plan(replaced=replaced)
+    assert looked == [True]

@@ -104,8 +104,10 @@ def recipe(run: Run, image: int, turns: Mapping[int, Turn]) -> ImageRecipe:
     resolved = run.resolved.of_image(image)
     fork = run.job.fork
     if fork is None:
-        return ImageRecipe(resolved, run.start, run.job.attention)
-    return ImageRecipe(resolved, run.start, run.job.attention, fork.renoised, fork.poked, dict(turns), fork.began)
+        return ImageRecipe(resolved, run.start, run.job.attention, files=run.files)
+    return ImageRecipe(
+        resolved, run.start, run.job.attention, fork.renoised, fork.poked, dict(turns), fork.began, run.files
+    )
 
 
 def schedulers(run: Run, turns: Mapping[int, Turn]) -> list[dict[str, object]]:

@@ -1,0 +1,31 @@
+"""Which files a run is made of, so that what goes on with it later is made of the same: its other images, its second
+pass, its branches, and questions about it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+from studio.checkpoints.inspect import BadCheckpoint
+from studio.diffusion.embeddings import Embedding
+from studio.diffusion.lora import Applied
+
+FilesUsed = Mapping[str, Hashable]  # by what people call a file; the value changes with the file
+
+
+def files_used(
+    checkpoint: str, made_of: Hashable, adapters: Sequence[Applied], embeddings: Sequence[Embedding]
+) -> FilesUsed:
+    """The files of a run: of its checkpoint and VAE, of the LoRAs and the embeddings that its prompts name."""
+    files = {f"checkpoint {checkpoint}": made_of}
+    files |= {f"LoRA {one.adapter.name}": one.adapter.identity for one in adapters}
+    return files | {f"embedding {one.word}": one.sha256 for one in embeddings}
+
+
+def check_unchanged(before: FilesUsed, now: FilesUsed) -> None:
+    """Raises BadCheckpoint where a file that both have has been replaced."""
+    replaced = [name for name, value in now.items() if name in before and before[name] != value]
+    if replaced:
+        raise BadCheckpoint(
+            f"The {replaced[0][:90]} has been replaced on disk since this run began, so it cannot go on as it was. "
+            "Start it again."
+        )
