@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -49,3 +50,26 @@ def test_every_layer_has_a_module_docstring() -> None:
     for path in (ROOT / "studio").rglob("*.py"):
         first = path.read_text(encoding="utf-8").lstrip()
         assert first.startswith(('"""', 'r"""')), f"{path.relative_to(ROOT)} does not say what it owns"
+
+
+def calls_of(name: str) -> set[str]:
+    """The modules of the studio that call a function of this name."""
+    found = set()
+    for path in (ROOT / "studio").rglob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        called = {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+        if name in called:
+            found.add(path.relative_to(ROOT).as_posix())
+    return found
+
+
+def test_one_place_starts_a_lane_and_one_calls_the_denoiser() -> None:
+    assert calls_of("start_lane") == {"studio/engine/executor.py"}
+    assert calls_of("call_unet") == {"studio/engine/executor.py"}
+    assert len((ROOT / "studio/engine/worker.py").read_text(encoding="utf-8").splitlines()) < 150
+
+
+def test_the_scheduler_needs_no_torch() -> None:
+    command = "import studio.engine.scheduler, sys; print(sorted({'torch', 'diffusers'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

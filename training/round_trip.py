@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from studio.engine.previews import Ladder
+from studio.engine.previews import PreviewDecoders
 from training.drawn import HELD_OUT_SEED, draw_pictures, to_pixels
 from training.pictures import load_checkpoint
 from training.previews import decoded, pictures_psnr
@@ -30,15 +30,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/images/round-trip.png"))
     options = parser.parse_args()
     components = load_checkpoint(options.checkpoint)
-    ladder = Ladder(components)
+    decoders = PreviewDecoders(components)
     truth = draw_pictures(HELD_OUT_SEED, range(options.count))
     parts: list[Tensor] = [
         components.vae.encode(part).latent_dist.mean for part in to_pixels(torch.from_numpy(truth)).split(8)
     ]
     latents = torch.cat(parts) * components.vae.config.scaling_factor
-    rows = {rung: decoded(ladder, rung, latents) for rung in ladder.rungs}
+    rows = {name: decoded(decoders, name, latents) for name in decoders.available}
     save_rows(options.out, [[Image.fromarray(one) for one in row[:SHOWN]] for row in (truth, *rows.values())])
-    figures = {f"{rung}, PSNR in dB": round(pictures_psnr(row, truth), 2) for rung, row in rows.items()}
+    figures = {f"{name}, PSNR in dB": round(pictures_psnr(row, truth), 2) for name, row in rows.items()}
     print(json.dumps({"pictures": options.count, **figures}))
 
 

@@ -119,7 +119,7 @@ def _no_number(error: NotFinite) -> str:
 
 
 def refused(error: Exception, device: Device) -> Exception:
-    """What whoever asked a question is told of its error; what is not his doing goes to the log with an id."""
+    """What whoever asked a question hears of its error; what is not their doing goes to the log with an id."""
     if isinstance(error, (Refused, InvalidRequest)):
         return error
     if isinstance(error, BadCheckpoint):

@@ -16,7 +16,7 @@ from studio.answered.events import RungName
 from studio.diffusion.components import Components
 from studio.engine import failures
 from studio.engine.jobs import Job
-from studio.engine.previews import PREVIEW_SECONDS, Frame, Ladder, Learn, is_small
+from studio.engine.previews import PREVIEW_SECONDS, Frame, Learn, PreviewDecoders, is_small
 from studio.engine.runs import ActiveImage
 
 logger = logging.getLogger(__name__)
@@ -26,9 +26,9 @@ class LivePreviews:
     """The previews of one checkpoint's images."""
 
     def __init__(self, components: Components, learn: Learn, fail: Callable[[Job, Exception], None]) -> None:
-        """`learn` as for `Ladder`; `fail` ends a job with an error."""
+        """`learn` as for `PreviewDecoders`; `fail` ends a job with an error."""
         self.components = components
-        self.ladder = Ladder(components, learn)
+        self.decoders = PreviewDecoders(components, learn)
         self._fail = fail
 
     def show(self, images: Sequence[ActiveImage], now: float) -> None:
@@ -40,7 +40,7 @@ class LivePreviews:
         """
         groups: dict[tuple[RungName, tuple[int, ...]], list[ActiveImage]] = {}
         for active in images:
-            decoder = self.ladder.choose(active.run.resolved.request.preview, active.size)
+            decoder = self.decoders.choose(active.run.resolved.request.preview, active.size)
             if decoder is None:
                 active.unshown = None  # the step is told all the same, with the frame before
                 continue
@@ -58,7 +58,7 @@ class LivePreviews:
             return
         decoder = previews[active.image].rung
         try:
-            pixels = self.ladder.decode(decoder, active.unshown[None])[0]
+            pixels = self.decoders.decode(decoder, active.unshown[None])[0]
         except Exception:
             logger.warning("The last preview of a stopped job could not be made", exc_info=True)
             return
@@ -69,7 +69,7 @@ class LivePreviews:
         size = group[0].size
         try:
             denoised = torch.stack([x0 for active in group for x0 in active.pending])
-            frames = iter([Frame(pixels, decoder) for pixels in self.ladder.decode(decoder, denoised)])
+            frames = iter([Frame(pixels, decoder) for pixels in self.decoders.decode(decoder, denoised)])
         except Exception as error:
             for active in group:
                 self._fail(active.run.job, error)
@@ -79,7 +79,7 @@ class LivePreviews:
             active.pending.clear()
             with failures.ending(active.run.job, self._fail):
                 _keep(active, own, now)
-        self.ladder.record(decoder, size, (time.perf_counter() - began) / len(denoised))
+        self.decoders.record(decoder, size, (time.perf_counter() - began) / len(denoised))
 
     def _is_small(self, active: ActiveImage) -> bool:
         _, height, width = active.size

@@ -107,7 +107,7 @@ class Presenter:
         shown = [active for active, _ in answered.advanced if active.at_work]
         assert self._previews is not None
         for active in shown:
-            self._previews.ladder.record_step(active.size, answered.seconds / len(shown))
+            self._previews.decoders.record_step(active.size, answered.seconds / len(shown))
         self._previews.show(shown, now)
         for active, evaluation in answered.advanced:
             if active.at_work and active.unshown is None:
@@ -137,7 +137,7 @@ class Presenter:
         assert self._previews is not None
         began = time.perf_counter()
         picture = vae.to_pictures(self._executor.decode(active.lane.latents))[0]
-        self._previews.ladder.record("full", active.size, time.perf_counter() - began)
+        self._previews.decoders.record("full", active.size, time.perf_counter() - began)
         if run.start is not None and run.start.paste is not None:
             picture = run.start.paste.over(picture)
         info = metadata.picture_info(
@@ -175,7 +175,7 @@ class Presenter:
 
     def fail(self, job: Job, run: Run | None, error: Exception) -> None:
         """End a job with what went wrong in one sentence; the log has the rest under the same id. Of several errors of
-        one job the first is told."""
+        one job the first counts."""
         if isinstance(error, vae.NotFinite) and not error.damaged and self._executor.loaded is not None:
             error.damaged = first_damaged(self._executor.components)
         if job.ended is None:

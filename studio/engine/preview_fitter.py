@@ -20,14 +20,14 @@ from studio.engine.device import Device
 
 logger = logging.getLogger(__name__)
 
-SIDE = 256  # pixels of a drawn picture
+SIDE = 256  # pixels of a picture that is fitted to
 PICTURES, PICTURES_ON_CPU = 8, 2
 PATCHES = 1024  # of one decoded picture that are learned from
 ENOUGH = 4  # decodings that make a preview worth showing before the drawn pictures were looked at
 
 
 class PreviewFitter:
-    """Looks after the hot checkpoint's fast preview from `begin` to `rest`. Used from the engine's thread alone."""
+    """Looks after the loaded checkpoint's fast preview from `begin` to `rest`. Used from the engine's thread alone."""
 
     def __init__(self, fits: PreviewFits, device: Device) -> None:
         self._fits = fits
@@ -108,8 +108,8 @@ class PreviewFitter:
             if self._take_kept():
                 return
         count = PICTURES_ON_CPU if self._device.is_cpu else PICTURES
-        for drawn in vae.drawn_pictures(count, SIDE).split(1):
-            latents = vae.encode(components, drawn)
+        for picture in vae.drawn_pictures(count, SIDE).split(1):
+            latents = vae.encode(components, picture)
             yield
             self._fit.add(latents, vae.decode(components, latents).clamp(-1, 1))
             yield

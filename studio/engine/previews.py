@@ -1,4 +1,4 @@
-"""Predicted x0 => small pictures while the lanes run: which rung of the ladder, decoding in one batch, JPEG.
+"""Predicted x0 => small pictures while the lanes run: which decoder, decoding in one batch, JPEG.
 
 Owns the measured costs and the choice `automatic`. Never touches a lane: it is given tensors and decodes copies.
 """
@@ -26,63 +26,64 @@ QUICK_SHARE = 0.04  # the same of steps that come faster than the live view show
 JPEG_QUALITY = 78
 FILMSTRIP_SIDE = 128  # pixels, the longer side
 Learn = Callable[[Components, torch.Tensor, torch.Tensor], None]
-LADDER: tuple[RungName, ...] = ("full", "tiny", "fast")  # best first
+BEST_FIRST: tuple[RungName, ...] = ("full", "tiny", "fast")
 _MEMORY = 0.9  # of a running mean
-_TRIES = 2  # measurements before `automatic` trusts a rung's cost: the first pays for set-up
+_TRIES = 2  # measurements before `automatic` trusts a decoder's cost: the first pays for set-up
 
 
-class Ladder:
-    """The rungs of one checkpoint, what each has cost so far per frame of a size, and the choice among them."""
+class PreviewDecoders:
+    """What one checkpoint decodes previews with, what each has cost so far per frame of a size, and the choice among
+    them."""
 
     def __init__(self, components: Components, learn: Learn = lambda components, latents, pixels: None) -> None:
         """`learn` is told what the whole VAE has made of which latents: a fitted preview grows better by it."""
         self._components = components
         self._learn = learn
-        self._means: dict[Hashable, float] = {}  # by (rung, size), and of a step by ("step", size)
+        self._means: dict[Hashable, float] = {}  # by (decoder, size), and of a step by ("step", size)
         self._measured: dict[Hashable, int] = {}
         self._saved: dict[Hashable, float] = {}
         self._frames: tuple[Any, FastFrames] | None = None  # of the fast preview beside it
 
     @property
-    def rungs(self) -> tuple[RungName, ...]:
+    def available(self) -> tuple[RungName, ...]:
         """Those that there are now, best first: a fast preview may be fitted while lanes run."""
         parts = self._components
         has = {"full": True, "tiny": parts.tiny_vae is not None, "fast": parts.fast_preview is not None}
-        return tuple(rung for rung in LADDER if has[rung])
+        return tuple(decoder for decoder in BEST_FIRST if has[decoder])
 
-    def record(self, rung: RungName, size: Hashable, seconds: float) -> None:
+    def record(self, decoder: RungName, size: Hashable, seconds: float) -> None:
         """Take a measurement: seconds one frame of that size has cost, JPEG included."""
-        self._keep((rung, size), seconds)
+        self._keep((decoder, size), seconds)
 
     def record_step(self, size: Hashable, seconds: float) -> None:
         """Take a measurement: seconds one step of one image of that size has cost, its share of a shared call."""
         self._keep(("step", size), seconds)
 
-    def seconds(self, rung: RungName, size: Hashable) -> float | None:
+    def seconds(self, decoder: RungName, size: Hashable) -> float | None:
         """Running mean of one frame's cost, None while unknown."""
-        return self._means.get((rung, size))
+        return self._means.get((decoder, size))
 
     def choose(self, choice: PreviewName, size: Hashable) -> RungName | None:
-        """The rung for the next frame of an image of that size; None: no frame this time.
+        """The decoder for the next frame of an image of that size; None: no frame this time.
 
-        A rung asked for by name is taken whatever it costs. `automatic`, and a rung this checkpoint lacks, is the best
-        one known to cost at most 15 % of the step (4 % where steps are shorter than PREVIEW_SECONDS), else the
+        A decoder asked for by name is taken whatever it costs. `automatic`, and one that this checkpoint lacks, is the
+        best one known to cost at most 15 % of the step (4 % where steps are shorter than PREVIEW_SECONDS), else the
         cheapest. A tiny decoder is tried for two frames of each size, since nothing else tells what it costs on this
         machine (the VAE is measured when a picture ends). Where the cheapest is the whole VAE, there is a frame
         whenever that share of the steps since the last one has paid for it.
         """
-        if choice != "automatic" and choice in self.rungs:
+        if choice != "automatic" and choice in self.available:
             return choice
         allowed = allowed_seconds(self._means.get(("step", size), 0.0))
-        rungs = self.rungs
-        for rung in rungs:
-            cost, tries = self.seconds(rung, size), self._measured.get((rung, size), 0)
+        available = self.available
+        for decoder in available:
+            cost, tries = self.seconds(decoder, size), self._measured.get((decoder, size), 0)
             if cost is not None and cost <= allowed and tries >= _TRIES:
-                return rung
-            if rung == "tiny" and tries < _TRIES and allowed > 0:
-                return rung
-        if rungs[-1] != "full":
-            return rungs[-1]
+                return decoder
+            if decoder == "tiny" and tries < _TRIES and allowed > 0:
+                return decoder
+        if available[-1] != "full":
+            return available[-1]
         self._saved[size] = self._saved.get(size, 0.0) + allowed
         if self._saved[size] < (self.seconds("full", size) or 0.0):
             return None
@@ -96,11 +97,11 @@ class Ladder:
         self._means[what] = _MEMORY * self._means[what] + (1 - _MEMORY) * seconds if known else seconds
         self._measured[what] = times + 1
 
-    def decode(self, rung: RungName, denoised: torch.Tensor) -> np.ndarray[Any, Any]:
-        """Predicted x0 (n, C, h, w) => uint8 pictures (n, H, W, 3) by one rung, in one call."""
-        if rung == "fast":
+    def decode(self, decoder: RungName, denoised: torch.Tensor) -> np.ndarray[Any, Any]:
+        """Predicted x0 (n, C, h, w) => uint8 pictures (n, H, W, 3) by one decoder, in one call."""
+        if decoder == "fast":
             return self._fast_frames()(denoised)
-        if rung == "tiny":
+        if decoder == "tiny":
             return vae.to_uint8(vae.decode_tiny(self._components, denoised))
         pixels = vae.decode(self._components, denoised)
         self._learn(self._components, denoised, pixels)
@@ -126,7 +127,7 @@ class Frame:
     """One decoded predicted x0, not yet encoded."""
 
     pixels: np.ndarray[Any, Any]  # uint8 (H, W, 3)
-    rung: RungName
+    decoder: RungName
 
     @property
     def size(self) -> tuple[int, int]:
@@ -136,7 +137,7 @@ class Frame:
     def preview(self) -> Preview:
         """At the picture's full size, for the live view."""
         width, height = self.size
-        return Preview(jpeg=_jpeg(Image.fromarray(self.pixels)), width=width, height=height, rung=self.rung)
+        return Preview(jpeg=_jpeg(Image.fromarray(self.pixels)), width=width, height=height, rung=self.decoder)
 
     def small(self) -> bytes:
         """A JPEG of at most FILMSTRIP_SIDE pixels a side, for the filmstrip."""

@@ -257,16 +257,16 @@ def test_small_frames_that_the_live_view_has_no_time_for_wait_and_none_is_lost(
     engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from studio.engine import live_previews
-    from studio.engine.previews import Ladder
+    from studio.engine.previews import PreviewDecoders
 
     decoded: list[int] = []
-    decode = Ladder.decode
+    decode = PreviewDecoders.decode
 
-    def seen(ladder: Ladder, rung: Any, denoised: Any) -> Any:
+    def seen(decoders: PreviewDecoders, decoder: Any, denoised: Any) -> Any:
         decoded.append(len(denoised))
-        return decode(ladder, rung, denoised)
+        return decode(decoders, decoder, denoised)
 
-    monkeypatch.setattr(Ladder, "decode", seen)
+    monkeypatch.setattr(PreviewDecoders, "decode", seen)
     strips = []
     for seconds, expected in ((0.0, [1] * 9), (1e9, [9])):  # every frame is due; the last alone
         monkeypatch.setattr(live_previews, "PREVIEW_SECONDS", seconds)

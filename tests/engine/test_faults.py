@@ -21,7 +21,7 @@ from studio.diffusion import vae
 from studio.diffusion.lane import Lane
 from studio.engine import conditioning, executor, live_previews, presenter
 from studio.engine.engine import DiffusionEngine
-from studio.engine.previews import Frame, Ladder
+from studio.engine.previews import Frame, PreviewDecoders
 from studio.engine.viewer.recorder import Recorder
 from studio.picture.gallery import Gallery
 from tests.engine.conftest import Calls, EngineFactory, OneThread, ask, finish, outcome, pixels, run
@@ -53,7 +53,7 @@ PLACES: list[tuple[object, str]] = [
     (executor, "call_unet"),
     (Lane, "call"),
     (Lane, "advance"),
-    (Ladder, "decode"),
+    (PreviewDecoders, "decode"),
     (Frame, "preview"),
     (Recorder, "begin"),
     (Recorder, "add"),

@@ -1,4 +1,4 @@
-"""Which rung of the ladder a frame is decoded by, and what becomes of the frame."""
+"""Which decoder a frame is decoded by, and what becomes of the frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffusers import AutoencoderTiny
 from PIL import Image
 
 from studio.diffusion.components import Components
-from studio.engine.previews import Frame, Ladder
+from studio.engine.previews import Frame, PreviewDecoders
 from tests.tiny import tiny_components
 
 SIZE = (4, 8, 8)
@@ -25,8 +25,8 @@ def components() -> Components:
     return components
 
 
-def ladder(components: Components, *, step: float, full: float | None = None, fast: float = 0.001) -> Ladder:
-    found = Ladder(components)
+def decoders(components: Components, *, step: float, full: float | None = None, fast: float = 0.001) -> PreviewDecoders:
+    found = PreviewDecoders(components)
     found.record_step(SIZE, step)
     for _ in range(3):
         found.record("fast", SIZE, fast)
@@ -35,20 +35,20 @@ def ladder(components: Components, *, step: float, full: float | None = None, fa
     return found
 
 
-def test_automatic_is_the_best_rung_that_costs_at_most_15_percent_of_a_step(components: Components) -> None:
-    assert ladder(components, step=1.0, full=0.149).choose("automatic", SIZE) == "full"
-    assert ladder(components, step=1.0, full=0.151).choose("automatic", SIZE) == "fast"
-    assert ladder(components, step=1.0).choose("automatic", SIZE) == "fast", "the cost of full is not known yet"
+def test_automatic_is_the_best_decoder_that_costs_at_most_15_percent_of_a_step(components: Components) -> None:
+    assert decoders(components, step=1.0, full=0.149).choose("automatic", SIZE) == "full"
+    assert decoders(components, step=1.0, full=0.151).choose("automatic", SIZE) == "fast"
+    assert decoders(components, step=1.0).choose("automatic", SIZE) == "fast", "the cost of full is not known yet"
 
 
 def test_of_steps_that_come_faster_than_they_are_shown_it_may_cost_less(components: Components) -> None:
-    assert ladder(components, step=0.05, full=0.007).choose("automatic", SIZE) == "full"
-    assert ladder(components, step=0.049, full=0.007).choose("automatic", SIZE) == "fast"
-    assert ladder(components, step=0.04, full=0.0015).choose("automatic", SIZE) == "full"
+    assert decoders(components, step=0.05, full=0.007).choose("automatic", SIZE) == "full"
+    assert decoders(components, step=0.049, full=0.007).choose("automatic", SIZE) == "fast"
+    assert decoders(components, step=0.04, full=0.0015).choose("automatic", SIZE) == "full"
 
 
 def test_one_lucky_measurement_does_not_decide(components: Components) -> None:
-    once = ladder(components, step=1.0)
+    once = decoders(components, step=1.0)
     once.record("full", SIZE, 0.001)
     assert once.choose("automatic", SIZE) == "fast"
 
@@ -61,7 +61,7 @@ def with_tiny(components: Components) -> Components:
 
 def test_automatic_tries_a_tiny_decoder_twice_and_keeps_it_where_it_pays(with_tiny: Components) -> None:
     for cost, kept in ((0.1, "tiny"), (0.2, "fast")):
-        found = ladder(with_tiny, step=1.0, full=0.5)
+        found = decoders(with_tiny, step=1.0, full=0.5)
         for _ in range(2):
             assert found.choose("automatic", SIZE) == "tiny"
             found.record("tiny", SIZE, cost)
@@ -69,41 +69,41 @@ def test_automatic_tries_a_tiny_decoder_twice_and_keeps_it_where_it_pays(with_ti
 
 
 def test_what_setting_up_has_cost_is_forgotten(with_tiny: Components) -> None:
-    found = ladder(with_tiny, step=1.0)
+    found = decoders(with_tiny, step=1.0)
     for cost in (5.0, 0.1):
         found.record("tiny", SIZE, cost)
     assert found.choose("automatic", SIZE) == "tiny"
 
 
 def test_no_tiny_frame_where_the_whole_vae_pays_or_no_step_is_measured(with_tiny: Components) -> None:
-    assert ladder(with_tiny, step=1.0, full=0.1).choose("automatic", SIZE) == "full"
-    assert Ladder(with_tiny).choose("automatic", SIZE) == "fast"
+    assert decoders(with_tiny, step=1.0, full=0.1).choose("automatic", SIZE) == "full"
+    assert PreviewDecoders(with_tiny).choose("automatic", SIZE) == "fast"
 
 
 def test_tiny_is_the_small_decoders_answer_to_the_latents_as_they_are(with_tiny: Components) -> None:
     latents = torch.randn((2, 4, 8, 8), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        pictures = Ladder(with_tiny).decode("tiny", latents)
+        pictures = PreviewDecoders(with_tiny).decode("tiny", latents)
         raw = with_tiny.tiny_vae.decode(latents).sample
     expected = ((raw / 2 + 0.5).clamp(0, 1) * 255).round().permute(0, 2, 3, 1).numpy().astype(np.uint8)
     assert (pictures == expected).all()
 
 
 def test_costs_are_kept_by_size(components: Components) -> None:
-    small = ladder(components, step=1.0, full=0.1)
+    small = decoders(components, step=1.0, full=0.1)
     assert small.choose("automatic", SIZE) == "full"
     assert small.choose("automatic", (4, 64, 64)) == "fast"
 
 
-def test_a_rung_asked_for_is_taken_whatever_it_costs(components: Components) -> None:
-    dear = ladder(components, step=0.01, full=10.0)
+def test_a_decoder_asked_for_is_taken_whatever_it_costs(components: Components) -> None:
+    dear = decoders(components, step=0.01, full=10.0)
     assert dear.choose("full", SIZE) == "full"
     assert dear.choose("fast", SIZE) == "fast"
     assert dear.choose("tiny", SIZE) == "fast", "there is no tiny decoder, so as automatic"
 
 
 def test_where_the_vae_is_all_there_is_it_shows_a_frame_when_the_steps_have_paid_for_it() -> None:
-    only_full = ladder(tiny_components(), step=1.0, full=0.6)
+    only_full = decoders(tiny_components(), step=1.0, full=0.6)
     shown = [only_full.choose("automatic", SIZE) for _ in range(12)]
     assert shown == [None, None, None, "full"] * 3
 
@@ -111,7 +111,7 @@ def test_where_the_vae_is_all_there_is_it_shows_a_frame_when_the_steps_have_paid
 def test_full_is_the_vaes_decoding(components: Components) -> None:
     latents = torch.randn((2, 4, 8, 8), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        pictures = Ladder(components).decode("full", latents)
+        pictures = PreviewDecoders(components).decode("full", latents)
         raw = components.vae.decode(latents / components.vae.config.scaling_factor).sample
     assert pictures.shape == (2, 64, 64, 3)
     expected = ((raw / 2 + 0.5).clamp(0, 1) * 255).round().permute(0, 2, 3, 1).numpy().astype(np.uint8)

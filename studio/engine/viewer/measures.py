@@ -45,7 +45,7 @@ def denoised(evaluation: Recorded) -> Array | None:
 def measured(last: Sequence[Recorded], after: Array, *, adds_noise: bool) -> dict[str, object]:
     """What docs/record.md calls the evaluation's numbers, JSON-able: null for what has no value.
 
-    `last` are up to three evaluations, the newest of which is told of; `after` the latents that its step led to.
+    `last` are up to three evaluations, the newest of which is measured; `after` the latents that its step led to.
     """
     e = last[-1]
     x_t = model_input(e)
@@ -53,7 +53,7 @@ def measured(last: Sequence[Recorded], after: Array, *, adds_noise: bool) -> dic
     terms = noise_terms(e.a, e.s, e.prediction_type)
     noises = [] if terms is None else [_apply(terms, x_t, output) for output in (*e.outputs, guided_output(e))]
     noise = noises[-1] if noises else None
-    told: dict[str, object] = {
+    numbers: dict[str, object] = {
         "index": e.index,
         "stage": e.stage,
         "step": e.step,
@@ -76,9 +76,9 @@ def measured(last: Sequence[Recorded], after: Array, *, adds_noise: bool) -> dic
         "spectrum": {name: spectrum(array) for name, array in _named(x_t, x0, noise)},
     }
     if len(e.outputs) == 2 and noises:
-        told |= _guidance(noises[0], noises[1])
-    told["step_equation"] = _step(last, after, adds_noise)
-    return told
+        numbers |= _guidance(noises[0], noises[1])
+    numbers["step_equation"] = _step(last, after, adds_noise)
+    return numbers
 
 
 def _guidance(uncond: Array, cond: Array) -> dict[str, object]:
@@ -103,9 +103,9 @@ def _step(last: Sequence[Recorded], after: Array, adds_noise: bool) -> dict[str,
     if predicted[0] is None:
         return None
     equation = step_equation(after, [last[-1].latents, *history])
-    told: dict[str, object] = dict.fromkeys(NAMES)
-    told |= {name: _finite(value) for name, value in zip(NAMES, equation.coefficients)}
-    return told | {
+    numbers: dict[str, object] = dict.fromkeys(NAMES)
+    numbers |= {name: _finite(value) for name, value in zip(NAMES, equation.coefficients)}
+    return numbers | {
         "residual": _finite(equation.residual),
         "relative_residual": _finite(equation.relative_residual),
         "fresh_noise": _finite(equation.residual) if adds_noise and not equation.exact else None,

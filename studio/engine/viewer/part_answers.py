@@ -148,12 +148,12 @@ def architecture_answer(
         "encoder": components.vae.encoder,
         "decoder": components.vae.decoder,
     }
-    told = [block for block, _ in blocks.values()]
+    seen = [block for block, _ in blocks.values()]
     parts = {
         name: {
             "kind": type(module).__name__,
             "parameters": architecture.parameters(module),
-            "milliseconds": round(sum(b.milliseconds or 0.0 for b in told if b.part == name), 3),
+            "milliseconds": round(sum(b.milliseconds or 0.0 for b in seen if b.part == name), 3),
         }
         for name, module in whole.items()
     }
@@ -179,6 +179,6 @@ def architecture_answer(
                 "positions": text.max_position_embeddings,
             },
             "parts": parts,
-            "blocks": [{k: v for k, v in asdict(b).items() if not k.startswith("_")} for b in told],
+            "blocks": [{k: v for k, v in asdict(b).items() if not k.startswith("_")} for b in seen],
         }
     )
