@@ -28,11 +28,6 @@ class AttentionLayer:
     module: Attention
     latent_size: tuple[int, int]
 
-    @property
-    def is_cross(self) -> bool:
-        """Whether it looks at the text; else at the picture itself."""
-        return self.name.endswith(CROSS)
-
     def grid(self, places: int) -> tuple[int, int]:
         """(height, width) of its `places`. Raises ValueError as `grid_of`."""
         return grid_of(places, self.latent_size)

@@ -112,6 +112,21 @@ def test_without_edits_and_with_those_that_only_look_the_answer_is_the_same_to_t
 
 
 @torch.inference_mode()
+def test_maps_are_of_the_lanes_own_prompt_whoever_shares_the_call(components: Components) -> None:
+    records = [RecordMaps(), RecordMaps(), RecordMaps()]
+    calls = [a_call(components, seed, record) for seed, record in enumerate(records)]
+    call_unet(components, calls, TextMemory())
+    together = [record.take() for record in records]
+    for call, record, maps in zip(calls, records, together):
+        call_unet(components, [call])
+        alone = record.take()
+        assert alone.layers == maps.layers
+        for group, weights in alone.groups.items():
+            assert torch.allclose(weights, maps.groups[group], atol=1e-6)
+    assert not torch.allclose(*(next(iter(maps.groups.values())) for maps in together[:2]))
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("processor", [AttnProcessor(), SlicedAttnProcessor(1)], ids=["explicit", "sliced"])
 def test_whatever_processor_the_model_runs_with_computes(components: Components, processor: Any) -> None:
     before = components.unet.attn_processors
