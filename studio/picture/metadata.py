@@ -41,6 +41,7 @@ from studio.asked.requests import (
 )
 from studio.asked.resolved import Resolved
 from studio.picture import chunks
+from studio.picture.named_files import hashes_of_pairs
 
 OWN_CHUNK = "latent-studio"
 A1111_CHUNK = "parameters"
@@ -219,6 +220,14 @@ def read_png(
     if own is not None:
         return request_from_info(own, image=image, mask=mask, control_images=control_images)
     return read_parameters(texts.get(A1111_CHUNK, ""), image=image, mask=mask)
+
+
+def file_hashes(source: bytes | Path) -> Mapping[str, object]:
+    """What a picture's file says of the LoRAs and embeddings that its prompt names, for `named_files.compared`; empty
+    where it says nothing."""
+    texts = _texts(source)
+    own = _json_object(texts.get(OWN_CHUNK, ""))
+    return own if own is not None else hashes_of_pairs(parse_parameters(texts.get(A1111_CHUNK, ""))[2])
 
 
 def request_from_info(

@@ -176,6 +176,13 @@ _ENGLISH: Mapping[str, str] = {
     "camera.failed": "The camera cannot be used now.",
     "offer.found": "This picture says how it was made.",
     "offer.take": "Use its settings",
+    "offer.file.another": "The {kind} {name} here is another file than the picture's: its hash is {hash_here},"
+    " the picture's was {hash}.",
+    "offer.file.renamed": "The {kind} {name} is called {here} here, and the prompt calls it so.",
+    "offer.file.absent": "The {kind} {name} is not installed.",
+    "offer.file.unclear": "Several files are called {name} here: the prompt has to say which {kind} it means.",
+    "offer.file.unhashed": "The {kind} {name} here has no hash yet, so it may be another file than the picture's.",
+    "offer.file.unknown": "The picture does not say which file its {kind} {name} was.",
     # -------------------------------------------------------------------------------------------------- prompts
     "prompts.tokens.one": "{count} token, {chunks} chunk",
     "prompts.tokens": "{count} tokens, {chunks} chunk",

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import base64
+import io
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from PIL import Image
 
-from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest
+from studio.answered.models import Model
+from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest, TextToImage
+from studio.asked.resolved import Suits, resolve
+from studio.picture.metadata import parameters_text, picture_info, png_info
+from studio.picture.named_files import FileNote, Finding, NamedKind
 from studio.ui.generate import starting
 from studio.ui.generate.controls import Controls
 
@@ -39,3 +46,35 @@ def test_a_number_that_was_never_typed_is_open() -> None:
     fields = {"width": "w", "height": "h", "extend_left": "e"}
     controls = Controls("inpaint", fields, *[None] * 7)  # type: ignore[arg-type]
     assert controls.given({"w": 0, "h": 64, "e": 0}) == {"width": None, "height": 64, "extend_left": 0}
+
+
+def a_picture(prompt: str, **facts: object) -> bytes:
+    info = picture_info(resolve(TextToImage(prompt=prompt), Suits()), width=64, height=64, **facts)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=png_info(info, parameters_text(info)))
+    return file.getvalue()
+
+
+def a_lora(name: str, sha256: str) -> Model:
+    return Model(id=name, kind="lora", name=name, label=name, where="models/loras", state="usable", sha256=sha256)
+
+
+def test_the_files_that_a_prompt_names_are_compared_when_its_settings_are_offered() -> None:
+    picture = a_picture("a fox <lora:style:0.5>", lora_hashes={"style": "a1" * 32})
+    assert starting.offered(picture, [a_lora("style", "a1" * 32)])["notes"] == []
+    other = starting.offered(picture, [a_lora("style", "b2" * 32)])
+    assert other["notes"] == [
+        "The LoRA style here is another file than the picture's:"
+        " its hash is b2b2b2b2b2b2, the picture's was a1a1a1a1a1a1."
+    ]
+    moved = starting.offered(picture, [a_lora("my style", "a1" * 32)])
+    assert moved["notes"] == ["The LoRA style is called my style here, and the prompt calls it so."]
+    assert moved["settings"]["prompt"] == "a fox <lora:my style:0.5>"
+    assert starting.offered(picture, [])["notes"] == ["The LoRA style is not installed."]
+    assert starting.offered(b"", []) == {}
+
+
+@pytest.mark.parametrize("finding", get_args(Finding))
+@pytest.mark.parametrize("kind", get_args(NamedKind))
+def test_every_finding_has_a_sentence(kind: NamedKind, finding: Finding) -> None:
+    assert "toy" in starting.file_note(FileNote(kind, finding, "toy", "here", "a1", "b2"))

@@ -5,15 +5,17 @@ An upload stays a file until the engine's own safe reader decodes it; nothing he
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from studio.answered.engine import Engine
+from studio.answered.models import Model
 from studio.asked.requests import MAX_CONTROLS, MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
-from studio.picture.metadata import read_png
+from studio.picture.metadata import file_hashes, read_png
+from studio.picture.named_files import FileNote, compared
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.generate import controls as c
 from studio.ui.generate import kept_fields
@@ -96,6 +98,31 @@ def offer() -> gr.HTML:
     return drawn("offer", value={}, events=("take",), words=words("offer"))
 
 
+def file_note(note: FileNote) -> str:
+    """What is to be said of a LoRA or an embedding of a picture, in one sentence."""
+    return say(
+        f"offer.file.{note.finding}",
+        kind=say(f"models.one.{note.kind}"),
+        name=note.name,
+        here=note.here,
+        hash=note.hash,
+        hash_here=note.hash_here,
+    )
+
+
+def offered(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
+    """What the line offers of a picture's file: its prompt, its settings, and what differs of the files that the prompt
+    names; {} for a picture that says nothing. Raises InvalidRequest for settings that would not run here."""
+    request = read_png(file, image=b"?", mask=b"?", control_images=[b"?"] * MAX_CONTROLS)
+    if request is None:
+        return {}
+    # The size that was made is another picture's; this one has its own.
+    settings = {k: v for k, v in request.to_dict().items() if v is not None and k not in ("width", "height")}
+    files = compared(file_hashes(file), request.prompt, request.negative_prompt, models)
+    settings |= {"prompt": files.prompt, "negative_prompt": files.negative_prompt}
+    return {"prompt": request.prompt, "settings": settings, "notes": [file_note(note) for note in files.notes]}
+
+
 def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads: Uploads) -> None:
     """When a picture says how it was made, offer these settings; when they are wanted, take them over. A picture that
     another takes the place of is deleted."""
@@ -103,14 +130,9 @@ def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads:
     def look(path: str | None, request: gr.Request) -> dict[str, Any]:
         uploads.hold(str(request.session_hash), controls.tab, path)
         try:
-            found = read_png(file_of(path), image=b"?", mask=b"?", control_images=[b"?"] * MAX_CONTROLS)
+            return offered(file_of(path), engine.models.found())
         except InvalidRequest:  # settings that would not run here are no offer
             return {}
-        if found is None:
-            return {}
-        # The size that was made is another picture's; this one has its own.
-        told = {k: v for k, v in found.to_dict().items() if v is not None and k not in ("width", "height")}
-        return {"prompt": found.prompt, "settings": told}
 
     def take(event: gr.EventData) -> dict[Any, Any]:
         return kept_fields.restored(engine, controls, event._data.get("settings"))

@@ -67,6 +67,7 @@ export function offer({ element, props, watch, trigger }) {
         "div",
         { class: "ls-offer", role: "status" },
         text,
+        ...(found.notes || []).map((note) => h("p", { class: "ls-offer-note", dir: "auto" }, note)),
         h("button", { class: "ls-button", type: "button", onclick: take }, props.words.take),
       ),
     );
