@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class Blueprint:
     tokenizers: Callable[[TextEncoderSpec], Any]
     index: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    latents: Mapping[str, Any] = field(default_factory=dict)  # of a VAE's config: what the U-Net was trained on
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def blueprint_of(path: Path, facts: ModelFacts, *, vae: Path | None = None) -> B
         blueprint = _of_file(path, facts, own_vae=vae is None)
     if vae is not None:
         plan = vae_plan(vae, blueprint.family)
+        plan = replace(plan, config=_with_latents(plan.config, blueprint))
         plans = {part: plan if part == "vae" else own for part, own in blueprint.plans.items()}
         blueprint = replace(blueprint, plans=plans, notes=(*blueprint.notes, f"The VAE is {vae.name}."))
     return blueprint
@@ -140,8 +142,16 @@ def _of_file(path: Path, facts: ModelFacts, *, own_vae: bool) -> Blueprint:
     def tokenizer(encoder: TextEncoderSpec) -> Any:
         return configs.clip_tokenizer(encoder.pad_token, plans[encoder.part].config["max_position_embeddings"])
 
-    config = scheduler_config(facts, family, numbers)
-    return Blueprint(facts, family, plans, config, tokenizer, configs.pipeline_index(family), tuple(notes))
+    return Blueprint(
+        facts,
+        family,
+        plans,
+        scheduler_config(facts, family, numbers),
+        tokenizer,
+        configs.pipeline_index(family),
+        tuple(notes),
+        edm.vae_config(numbers),
+    )
 
 
 def _with_size_embedding(family: Family, plans: Mapping[str, Plan]) -> Plan:
@@ -215,7 +225,33 @@ def _of_folder(folder: Path, facts: ModelFacts, *, own_vae: bool) -> Blueprint:
         else _folder_plan(folder / part, part, kind)
         for part, kind in weighted_parts(family).items()
     }
-    return Blueprint(facts, family, plans, config, lambda encoder: _tokenizer(folder, encoder.tokenizer, kinds), index)
+    return Blueprint(
+        facts,
+        family,
+        plans,
+        config,
+        lambda encoder: _tokenizer(folder, encoder.tokenizer, kinds),
+        index,
+        latents=_latents_of(folder),
+    )
+
+
+def _with_latents(config: Mapping[str, Any], blueprint: Blueprint) -> dict[str, Any]:
+    """A chosen VAE's config with the latents that the U-Net was trained on: their scale is the checkpoint's own."""
+    if blueprint.latents or config.get("latents_mean") is None:
+        return {**config, **blueprint.latents}
+    return {**config, "latents_mean": None, "latents_std": None, "scaling_factor": blueprint.family.latents.scale}
+
+
+_LATENTS = ("latents_mean", "latents_std", "scaling_factor")
+
+
+def _latents_of(folder: Path) -> dict[str, Any]:
+    """What a checkpoint's own VAE says of the latents' mean and standard deviation, which hold for its U-Net whatever
+    VAE is chosen for it; nothing where it says nothing."""
+    config = read_json(folder / "vae" / "config.json") or {}
+    normed = all(config.get(name) is not None for name in _LATENTS[:2])
+    return {name: config[name] for name in _LATENTS if name in config} if normed else {}
 
 
 def _check_class(index: Mapping[str, Any], part: str, kind: PartKind, *, required: bool) -> None:
@@ -315,7 +351,6 @@ def vae_plan(path: Path, family: Family) -> Plan:
         config |= configs.vae_widths({k: s.shape for k, s in sources.items()})
     except (KeyError, IndexError, ValueError) as error:
         raise BadCheckpoint(f"{path.name} is no VAE that the studio knows: tensors are missing ({error}).") from error
-    config |= edm.vae_config(_numbers(path, tensors))
     return Plan("vae", _VAE.label, _VAE.class_name, config, sources, tuple(strangers))
 
 

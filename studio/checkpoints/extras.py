@@ -122,7 +122,8 @@ class Extras:
         A checkpoint with a latent space of its own, as the built-in one, has no use for those of the families.
         """
         here = FAMILIES[components.family.name]
-        if abs(components.vae.config.scaling_factor - here.latents.scale) > 1e-6:
+        config = components.vae.config
+        if abs(config.scaling_factor - here.latents.scale) > 1e-6 or getattr(config, "latents_mean", None) is not None:
             return None
         family = preview_family(here).label
         for entry in self._catalog.entries():

@@ -16,7 +16,15 @@ import numpy as np
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
-from studio.asked.requests import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
+from studio.asked.requests import (
+    SCHEDULERS,
+    InvalidRequest,
+    NoiseScheduleName,
+    Problem,
+    SchedulerName,
+    resolve_noise_schedule,
+    steps_run,
+)
 from studio.diffusion.levels import Level, level_of
 from studio.diffusion.noise_schedules import (
     AYS_SD,
@@ -27,7 +35,7 @@ from studio.diffusion.noise_schedules import (
 )
 from studio.diffusion.paths import Flow, NoisePath, path_of, training_sigmas
 from studio.diffusion.predictions import prediction_of
-from studio.diffusion.schedulers import SchedulerRow, new_scheduler, row_of
+from studio.diffusion.schedulers import SchedulerRow, kind_of_checkpoint, new_scheduler, row_of
 
 NEARLY_NOISE = 1 - 1e-6  # time of a flow at which multistep classes begin: at 1 their log-SNR is infinite
 
@@ -156,7 +164,7 @@ def make_schedule(
 
     `scheduler_config` is the checkpoint's scheduler_config.json. `strength` < 1 runs int(n * strength) steps, the last
     ones. `seed` is the image's: DPM++ SDE takes its noise from a Brownian tree with it. Raises ValueError for a
-    combination that requests.SCHEDULERS does not list, or a scheduler that cannot run what the checkpoint predicts.
+    combination that requests.SCHEDULERS does not list, InvalidRequest for what cannot run what the checkpoint predicts.
     """
     prediction = prediction_type or prediction_of(scheduler_config)
     noise_schedule = resolve_noise_schedule(name, noise_schedule, prediction)
@@ -167,7 +175,7 @@ def make_schedule(
         raise ValueError(f"num_inference_steps: {num_inference_steps}; {name} can run 1 to {facts.max_steps}")
     row = row_of(name, prediction)
     if noise_schedule == "ays" and row.scale in ("edm", "flow"):
-        raise ValueError(f"noise_schedule: ays; its table is for Stable Diffusion's noise levels, not for {row.scale}")
+        raise InvalidRequest(Problem("noise_schedule", "AYS", f"for {kind_of_checkpoint(prediction)} any other"))
     scheduler = new_scheduler(row, noise_schedule, scheduler_config, prediction_type)
     path = path_of(scheduler_config)
     ays_sigmas = family.ays_sigmas if family is not None else AYS_SD

@@ -17,7 +17,14 @@ from typing import Any, Literal
 
 import diffusers
 
-from studio.asked.requests import SCHEDULERS, NoiseScheduleName, SchedulerName
+from studio.asked.requests import (
+    SCHEDULERS,
+    InvalidRequest,
+    NoiseScheduleName,
+    Problem,
+    SchedulerName,
+    one_of,
+)
 from studio.diffusion.ancestral import mend_dpm2_a, mend_euler_a
 from studio.diffusion.levels import Level, edm_level, flow_level, level_of, preserving_level
 from studio.diffusion.paths import flow_shift
@@ -153,11 +160,10 @@ _PRESERVING: Mapping[SchedulerName, SchedulerRow] = {
         ends_at_first=True,
     ),
 }
-_EDM: Mapping[SchedulerName, SchedulerRow] = {
+_EDM: Mapping[SchedulerName, SchedulerRow] = {  # the class has no third order of the SDE: it raises an error
     "euler": SchedulerRow(class_name="EDMEulerScheduler", scale="edm", writing="edm", takes_generator=True),
     "dpmpp_2m": _multistep("dpmsolver++", 2, "edm"),
     "dpmpp_2m_sde": _multistep("sde-dpmsolver++", 2, "edm"),
-    "dpmpp_3m_sde": _multistep("sde-dpmsolver++", 3, "edm"),
 }
 _FLOW: Mapping[SchedulerName, SchedulerRow] = {
     "euler": SchedulerRow(
@@ -184,6 +190,11 @@ _KIND_OF_CHECKPOINT: Mapping[str, str] = {
 }
 
 
+def kind_of_checkpoint(prediction_type: str) -> str:
+    """What to call a checkpoint that predicts this, in a sentence."""
+    return _KIND_OF_CHECKPOINT.get(prediction_type, f"a checkpoint that predicts {prediction_type}")
+
+
 def able(prediction_type: str) -> tuple[SchedulerName, ...]:
     """The schedulers that can run a checkpoint that predicts this, in the order of SCHEDULERS."""
     rows = ROWS[path_of_prediction(prediction_type)]
@@ -197,12 +208,12 @@ def can_run(name: SchedulerName, prediction_type: str) -> bool:
 
 
 def row_of(name: SchedulerName, prediction_type: str) -> SchedulerRow:
-    """The row of a scheduler for a checkpoint that predicts this. Raises ValueError where it cannot run one."""
+    """The row of a scheduler for a checkpoint that predicts this. Raises InvalidRequest where it cannot run one."""
     names = able(prediction_type)
     if name not in names:
-        kind = _KIND_OF_CHECKPOINT.get(prediction_type, f"a checkpoint that predicts {prediction_type}")
-        labels = ", ".join(SCHEDULERS[one].label for one in names)
-        raise ValueError(f"scheduler: {name} cannot run {kind}; these can: {labels}")
+        allowed = one_of({one: SCHEDULERS[one].label for one in names})
+        kind = kind_of_checkpoint(prediction_type)
+        raise InvalidRequest(Problem("scheduler", SCHEDULERS[name].label, f"for {kind} {allowed}"))
     return ROWS[path_of_prediction(prediction_type)][name]
 
 

@@ -1,4 +1,4 @@
-"""Latents <-> pixels <-> pictures, and the preview ladder. The only file that knows the VAE's scaling factor.
+"""Latents <-> pixels <-> pictures, and the preview ladder. The only file that knows the VAE's scaling.
 
 Pixels are (B, 3, H, W) in [-1, 1]; latents are (B, C, H/8, W/8) at the U-Net's scale; pictures are uint8 (H, W, 3).
 """
@@ -6,6 +6,7 @@ Pixels are (B, 3, H, W) in [-1, 1]; latents are (B, C, H/8, W/8) at the U-Net's 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +37,46 @@ def is_finite(tensor: torch.Tensor) -> bool:
     return math.isfinite(float(tensor.sum(dtype=torch.float32))) or bool(torch.isfinite(tensor).all())
 
 
+@dataclass(frozen=True)
+class LatentScale:
+    """Between a VAE's own latents and those at the U-Net's scale, as its config.json says: (z - shift) * factor, or per
+    channel (z - mean) * factor / std. In the order of operations of diffusers' pipelines, to the last bit."""
+
+    factor: float
+    shift: float = 0.0
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, config: Any) -> LatentScale:
+        """The scale of a VAE with this config."""
+        mean, std = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
+        if mean is not None and std is not None:
+            return cls(config.scaling_factor, 0.0, tuple(mean), tuple(std))
+        return cls(config.scaling_factor, float(getattr(config, "shift_factor", None) or 0.0))
+
+    def to_unet(self, latents: torch.Tensor) -> torch.Tensor:
+        """The VAE's latents => those at the U-Net's scale."""
+        if self.mean is not None and self.std is not None:
+            return (latents - _channels(self.mean, latents)) * self.factor / _channels(self.std, latents)
+        return self.factor * (latents - self.shift if self.shift else latents)
+
+    def to_vae(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents at the U-Net's scale => the VAE's own."""
+        if self.mean is not None and self.std is not None:
+            return latents * _channels(self.std, latents) / self.factor + _channels(self.mean, latents)
+        return latents / self.factor + self.shift if self.shift else latents / self.factor
+
+    def spread(self, deviation: torch.Tensor) -> torch.Tensor:
+        """A standard deviation of the VAE's latents => the same at the U-Net's scale."""
+        scaled = self.factor * deviation
+        return scaled if self.std is None else scaled / _channels(self.std, deviation)
+
+
+def _channels(values: tuple[float, ...], like: torch.Tensor) -> torch.Tensor:
+    return torch.tensor(values).view(1, -1, 1, 1).to(like.device, like.dtype)
+
+
 @torch.inference_mode()
 def encode(components: Components, pixels: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Pixels => latents: a sample of the posterior by `generator` (its mode without one), as diffusers' img2img."""
@@ -45,15 +86,15 @@ def encode(components: Components, pixels: torch.Tensor, generator: torch.Genera
         _stay_in_float32(components)
         posterior = components.vae.encode(pixels.float()).latent_dist
     latents = posterior.mode() if generator is None else posterior.sample(generator)
-    return components.vae.config.scaling_factor * latents
+    return LatentScale.of(components.vae.config).to_unet(latents)
 
 
 @torch.inference_mode()
 def posterior(components: Components, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels => mean and standard deviation of the latents' normal distribution, float32, at the U-Net's scale."""
     found = components.vae.encode(pixels.to(components.device, components.dtype)).latent_dist
-    scale = components.vae.config.scaling_factor
-    return scale * found.mean.float(), scale * found.std.float()
+    scale = LatentScale.of(components.vae.config)
+    return scale.to_unet(found.mean.float()), scale.spread(found.std.float())
 
 
 @torch.inference_mode()
@@ -65,7 +106,7 @@ def decode(components: Components, latents: torch.Tensor) -> torch.Tensor:
     Raises NotFinite when the picture is not finite in float32 either.
     """
     vae = components.vae
-    scaled = latents.to(components.device) / vae.config.scaling_factor
+    scaled = LatentScale.of(vae.config).to_vae(latents.to(components.device))
     pixels = vae.decode(scaled.to(_dtype(components)), return_dict=False)[0].float()
     if _dtype(components) != torch.float32 and not is_finite(pixels):
         _stay_in_float32(components)

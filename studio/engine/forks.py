@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from studio.asked.branch import SPACINGS, Branch, BranchNode
 from studio.asked.requests import (
@@ -50,8 +50,16 @@ class ImageRecipe:
         found = self.began or (self.resolved.scheduler, self.resolved.noise_schedule)
         for index, turn in sorted(self.turns.items()):
             if index <= evaluation:
-                found = (turn.scheduler, turn.noise_schedule or _same_levels(found, turn.scheduler))
+                found = (turn.scheduler, turn.noise_schedule or self.same_levels(found, turn.scheduler))
         return found
+
+    def same_levels(
+        self, former: tuple[SchedulerName, NoiseScheduleName], scheduler: SchedulerName
+    ) -> NoiseScheduleName:
+        """What to call the noise schedule of a scheduler that goes on at another one's levels: as before, or where it
+        has none of that name, nothing in particular."""
+        name = resolve_noise_schedule(*former, self.resolved.prediction_type)
+        return name if name in SCHEDULERS[scheduler].noise_schedules else "automatic"
 
     def beginning(self, resolved: Resolved) -> Resolved:
         """A run as its lane begins, before it is brought to where it is: by the first scheduler."""
@@ -61,13 +69,6 @@ class ImageRecipe:
     def size_bytes(self) -> int:
         """The pictures that it began with, as files and decoded."""
         return self.resolved.request.file_bytes + (self.start.size_bytes if self.start is not None else 0)
-
-
-def _same_levels(former: tuple[SchedulerName, NoiseScheduleName], scheduler: SchedulerName) -> NoiseScheduleName:
-    """What to call the noise schedule of a scheduler that goes on at another one's levels: as before, or where it has
-    none of that name, nothing in particular."""
-    name = resolve_noise_schedule(*former)
-    return name if name in SCHEDULERS[scheduler].noise_schedules else "automatic"
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Fork:
         changed = {k: v for k, v in self.branch.changed.items() if k not in ("noise_seed", "poke")}
         former = self.recipe.scheduling(self.branch.evaluation)
         scheduler = self.branch.scheduler or former[0]
-        spaced = former[1] if self.branch.scheduler is None else _same_levels(former, scheduler)
+        spaced = former[1] if self.branch.scheduler is None else self.recipe.same_levels(former, scheduler)
         changed |= {"scheduler": scheduler, "noise_schedule": self.branch.noise_schedule or spaced}
         if self.branch.noise_seed is not None and self.branch.evaluation == 0:
             changed["seed"] = self.branch.noise_seed
@@ -157,13 +158,20 @@ def fork(parent: str, image: int, branch: Branch, recipe: ImageRecipe, evaluatio
 
 def _check_turn(branch: Branch, name: SchedulerName, prediction_type: str) -> None:
     """Raises InvalidRequest where a scheduler has no such noise schedule, or cannot run what the model predicts."""
-    from studio.diffusion.schedulers import can_run  # torch: there already, since something was recorded
+    from studio.diffusion.predictions import path_of_prediction
+    from studio.diffusion.schedulers import (  # torch: there already, since something was recorded
+        able,
+        kind_of_checkpoint,
+    )
 
-    facts = SCHEDULERS[name]
+    facts, names = SCHEDULERS[name], able(prediction_type)
     if branch.noise_schedule is not None and branch.noise_schedule not in facts.noise_schedules:
-        able = one_of({s: label for s, label in SPACINGS.items() if s in facts.noise_schedules})
-        raise InvalidRequest(Problem("noise_schedule", SPACINGS[branch.noise_schedule], f"with {facts.label} {able}"))
-    if not can_run(name, prediction_type):
-        names = get_args(SchedulerName)
-        able = one_of({s: SCHEDULERS[s].label for s in names if can_run(s, prediction_type)})
-        raise InvalidRequest(Problem("scheduler", facts.label, f"for a checkpoint that predicts x0 itself {able}"))
+        allowed = one_of({s: label for s, label in SPACINGS.items() if s in facts.noise_schedules})
+        raise InvalidRequest(
+            Problem("noise_schedule", SPACINGS[branch.noise_schedule], f"with {facts.label} {allowed}")
+        )
+    if name not in names:
+        allowed = one_of({s: SCHEDULERS[s].label for s in names})
+        raise InvalidRequest(Problem("scheduler", facts.label, f"for {kind_of_checkpoint(prediction_type)} {allowed}"))
+    if branch.noise_schedule == "ays" and path_of_prediction(prediction_type) != "preserving":
+        raise InvalidRequest(Problem("noise_schedule", "AYS", f"for {kind_of_checkpoint(prediction_type)} any other"))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from studio.families import refiner, sd1, sd2, sdxl
+from studio.families import refiner, sd1, sd2, sdxl, segmind
 from studio.families.base import Family, UnetShape
 
-FAMILIES: Mapping[str, Family] = {one.FAMILY.name: one.FAMILY for one in (sd1, sd2, sdxl, refiner)}
+_ALL = (sd1.FAMILY, sd2.FAMILY, sdxl.FAMILY, refiner.FAMILY, segmind.SSD_1B, segmind.VEGA)
+FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
 
 
 def recognised(unet: UnetShape) -> Family | None:

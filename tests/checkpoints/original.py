@@ -36,6 +36,21 @@ TEXT = {  # part -> width, layers
     ("sdxl", "text_encoder_2"): (128, 2),
     ("sdxl_refiner", "text_encoder_2"): (128, 2),
 }
+for name in ("ssd_1b", "vega"):
+    WIDTHS[name] = WIDTHS["sdxl"]
+    TEXT |= {(name, part): TEXT["sdxl", part] for part in ("text_encoder", "text_encoder_2")}
+DEPTHS: dict[str, dict[str, Any]] = {  # as published in the folders of SSD-1B and Segmind Vega
+    "ssd_1b": {
+        "transformer_layers_per_block": [1, [2, 2], [4, 4]],
+        "reverse_transformer_layers_per_block": [[4, 4, 10], [2, 1, 1], 1],
+        "mid_block_type": "UNetMidBlock2D",
+    },
+    "vega": {
+        "transformer_layers_per_block": [1, [1, 1], [2, 2]],
+        "reverse_transformer_layers_per_block": [[2, 2, 2], [1, 1, 1], 1],
+        "mid_block_type": "UNetMidBlock2D",
+    },
+}
 TIME_WIDTH = 32
 VAE = {"block_out_channels": [32, 32, 32, 64], "layers_per_block": 1}
 
@@ -54,11 +69,11 @@ def part_configs(
                 narrow["projection_dim"] = width
             found[part] = configs.family_config(FAMILIES[family], part) | narrow
             cross += width
-    unet = configs.family_config(FAMILIES[family], "unet") | WIDTHS[family]
+    unet = configs.family_config(FAMILIES[family], "unet") | WIDTHS[family] | DEPTHS.get(family, {})
     unet |= {"cross_attention_dim": cross, "in_channels": in_channels, "sample_size": 8}
     unet |= {"time_cond_proj_dim": guidance_width} if guidance_width else {}
     if "projection_class_embeddings_input_dim" in unet:
-        numbers = 6 if family == "sdxl" else 5
+        numbers = 5 if family == "sdxl_refiner" else 6
         unet |= {
             "addition_time_embed_dim": TIME_WIDTH,
             "projection_class_embeddings_input_dim": 128 + numbers * TIME_WIDTH,
@@ -132,7 +147,7 @@ def original_tensors(family: Family, modules: dict[str, Any], *, vae: bool = Tru
         last = {k: v for k, v in found.items() if k.startswith(f"{prefix}transformer.resblocks.22.")}
         found |= {k.replace("resblocks.22", "resblocks.23"): v + 1 for k, v in last.items()}
         found |= {f"{prefix}text_projection": torch.ones(width, width), f"{prefix}logit_scale": torch.zeros(())}
-    elif family == "sdxl":
+    elif family in ("sdxl", "ssd_1b", "vega"):
         found |= clip_to_original(modules["text_encoder"], "conditioner.embedders.0.transformer.")
         found |= open_clip_to_original(modules["text_encoder_2"], "conditioner.embedders.1.model.")
         found["conditioner.embedders.1.model.logit_scale"] = torch.zeros(())

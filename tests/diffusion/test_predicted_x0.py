@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from typing import Any
 
 import pytest
 import torch
 
 from studio.asked.prompt import parse_prompt
-from studio.asked.requests import SCHEDULERS
+from studio.asked.requests import SCHEDULERS, InvalidRequest
 from studio.diffusion.chunks import ChunkedPrompt
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation, Lane
@@ -154,7 +155,9 @@ def test_zero_terminal_snr_checkpoints_run(name: str) -> None:
 
 @pytest.mark.parametrize("name", NO_SAMPLE)
 def test_sample_prediction_is_refused_where_the_class_cannot(name: str) -> None:
-    with pytest.raises(ValueError, match=f"scheduler: {name} cannot run"):
+    label = re.escape(SCHEDULERS[name].label)
+    refused = f"scheduler: {label} is not allowed. Allowed: for a checkpoint that predicts samples .*DPM"
+    with pytest.raises(InvalidRequest, match=refused):
         make_schedule(name, "automatic", 5, SCHEDULER_CONFIG, prediction_type="sample")
 
 

@@ -114,7 +114,7 @@ def schedulers(run: Run, turns: Mapping[int, Turn]) -> list[dict[str, object]]:
     """Which scheduler made which evaluations of an image: the first ones, and from each turn on another."""
     fork = run.job.fork
     began = fork.began if fork is not None else (run.resolved.scheduler, run.resolved.noise_schedule)
-    spaced: NoiseScheduleName | None = resolve_noise_schedule(*began)
+    spaced: NoiseScheduleName | None = resolve_noise_schedule(*began, run.resolved.prediction_type)
     taken = [(0, began[0], spaced), *((k, turns[k].scheduler, turns[k].noise_schedule) for k in sorted(turns))]
     return [
         {
