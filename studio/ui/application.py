@@ -21,7 +21,7 @@ from studio.ui.text import say
 
 logger = logging.getLogger(__name__)
 
-MAX_SESSIONS = 500  # whose state Gradio keeps
+MAX_SESSIONS = 500  # sessions whose state Gradio keeps
 
 
 def functions(page: gr.Blocks) -> Functions:
@@ -46,7 +46,7 @@ def functions(page: gr.Blocks) -> Functions:
 
 
 def application(page: gr.Blocks, arguments: dict[str, Any], layers: Sequence[Middleware]) -> Starlette:
-    """The page with `layers` around all of it, Gradio's own middleware too: nothing answers before them.
+    """The page with `layers` around all of it, Gradio's own middleware included: nothing answers before them.
 
     `arguments`: what `studio.ui.page.build` returned with the page.
     """
@@ -74,9 +74,9 @@ def close(page: gr.Blocks, outer: Starlette) -> None:
 
 
 def _in_sentences(process: Callable[..., Any]) -> Callable[..., Any]:
-    """Gradio's way of running a function, but that an error is one line of the log and a sentence for the caller.
+    """Runs a function as Gradio does, but turns an error into one line of the log and a sentence for the caller.
 
-    Gradio writes twenty lines of traceback for a value that a component cannot take, and answers `{"error": null}`.
+    Gradio writes twenty lines of traceback for a value that a component does not accept, and answers `{"error": null}`.
     """
 
     async def run(*arguments: Any, **named: Any) -> Any:

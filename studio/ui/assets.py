@@ -1,5 +1,5 @@
-"""What the page loads of ours besides Gradio's own files: one script and one style sheet, each joined from the files in
-`static`, with a name that holds a hash of the content, so that a browser keeps it for good.
+"""The page's own script and style sheet, which it loads besides Gradio's files. Each is joined from the files in
+`static`, and its name holds a hash of the content, so that a browser can cache it forever.
 
 Knows files and bytes; no gradio.
 """
@@ -28,7 +28,7 @@ _ENCODINGS: dict[str, Callable[[bytes], bytes]] = {  # the smallest first
 
 @dataclass(frozen=True)
 class Asset:
-    """A file as it is served. `name` ends like its kind, "page.0123456789abcdef.js", and changes with `content`."""
+    """A file as it is served. `name`, such as "page.0123456789abcdef.js", changes with `content`."""
 
     name: str
     media_type: str
@@ -63,7 +63,7 @@ def styles() -> Asset:
 
 
 def named(name: str) -> Asset | None:
-    """The asset that is served by this name now; None for any other, also for one of an earlier version."""
+    """The asset with this name; None for any other name, also for an earlier version's."""
     return next((asset for asset in (script(), styles()) if asset.name == name), None)
 
 

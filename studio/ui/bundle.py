@@ -1,8 +1,8 @@
 """ES modules of the page joined into one: fewer requests for the page, and a replay page that is one file.
 
 Only the plain forms are read, each on lines of its own: `import { a, b as c } from "./x.js";` and `export` before a
-function, a class or a `const`. Anything else, and a circle of imports, is an error, so that a bundle means what its
-modules mean.
+function, a class or a `const`. Anything else, and a circle of imports, is an error, so that a bundle does the same as
+its modules.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def bundle(entry: str, read: Callable[[str], str]) -> str:
     """The source of one module that does what `entry` does and exports what `entry` exports.
 
     `read` gives the source of a module by its name (a path with "/", relative to one root). Each module becomes a
-    function that is called once, those it imports before it. The export `modules` holds what every module exports, by
-    name, for tests.
+    function that is called once, after the modules that it imports. The export `modules` holds what every module
+    exports, by name, for tests.
     """
     parts: dict[str, tuple[str, list[str]]] = {}  # name -> (its joined source, what it exports), in order
     _add(entry, read, parts, ())

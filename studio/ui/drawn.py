@@ -1,5 +1,5 @@
-"""Our own components: pieces of the page that Gradio lacks, each an HTML block drawn by a script of ours; and how the
-page's events are to behave.
+"""Our own components, which Gradio lacks: each is an HTML block that a script of ours draws. And how the page's events
+behave.
 
 A component's value is data (a view, a list, a status); its script makes elements from it and parses nothing. The
 scripts are ES modules in studio/ui/static, served as one (studio/ui/assets.py).
@@ -15,12 +15,12 @@ import gradio as gr
 from studio.ui import assets
 from studio.ui.text import say, words
 
-# Arguments of an event that asks something short, and of one that watches a run. Watching has no limit: it costs next
-# to nothing, and what is watched is admitted by the engine.
+# Arguments of an event with a short answer, and of one that watches a run. Any number may watch: that costs almost
+# nothing, and the engine limits the runs.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 WATCHING: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
-SECONDS_UNTIL_LATE = 10  # after which a block whose script has not come says so
+SECONDS_UNTIL_LATE = 10  # after which a block without its script says so
 
 
 def drawn(block: str, *, value: Any = None, events: tuple[str, ...] = (), **props: Any) -> gr.HTML:
@@ -38,8 +38,8 @@ def drawn(block: str, *, value: Any = None, events: tuple[str, ...] = (), **prop
 
 
 def _start(block: str, events: tuple[str, ...]) -> str:
-    """The code that Gradio runs once the block is in the page. The script comes as a module, in its own time; a block
-    whose script does not come says so in its place."""
+    """The code that Gradio runs once the block is in the page. The script is a module and may arrive late; a block
+    whose script does not arrive says so in its place."""
     # Gradio finds the events a block may trigger by their quoted names in this text.
     names = ", ".join(f"'{event}'" for event in events)
     late, absent, failed = (_quoted(text) for text in (say("page.late"), say("page.absent"), say("page.failed")))

@@ -1,4 +1,4 @@
-"""What can be called on the page, in plain data: known to the page, asked by what stands before it."""
+"""The page's functions as plain data, for the middleware that checks calls before they reach the page."""
 
 from __future__ import annotations
 

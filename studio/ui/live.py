@@ -1,7 +1,7 @@
-"""Live mode's runs: a slider that was let go of has the newest run of its tab take the place of the one before.
+"""Live mode: when a slider is released, a new run replaces the newest run of its tab.
 
-Two ways lead here, and the second finds what the first has begun. The page says at once which slider moved (POST
-/again), which needs neither the form nor its queue; then the form comes whole, as for every run, and has the last word.
+The page asks twice, and the second request finds the run that the first has begun. First it says which slider has moved
+(POST /again), without the form or its queue. Then the whole form follows, as for every run, and decides.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from studio.asked.requests import InvalidRequest, Problem, Request, TextToImage,
 
 
 def take_place(engine: Engine, request: Request, *, owner: str, origin: str) -> str:
-    """The job of this request: the tab's newest if it asks the very same (and was not stopped, and did not fail), else
-    a new one, for which those still under way are stopped. Raises InvalidRequest or Refused as `Engine.submit`."""
+    """The job of this request: the tab's newest if it asks for the same and was neither stopped nor failed; else a new
+    one, and the tab's running jobs are stopped. Raises InvalidRequest or Refused as `Engine.submit`."""
     jobs = [job for job in engine.jobs(owner=owner) if job.origin == origin]
     if jobs and _asks_the_same(request, jobs[0].request) and jobs[0].state in ("queued", "running", "finished"):
         return jobs[0].job_id
@@ -26,7 +26,7 @@ def take_place(engine: Engine, request: Request, *, owner: str, origin: str) -> 
 
 
 def _asks_the_same(request: Request, running: Request) -> bool:
-    """Whether a request asks for what is running; what it leaves open is filled in there."""
+    """Whether a request asks for what already runs. Fields that it leaves open may have any value there."""
     if type(request) is not type(running):
         return False
     left_open = {name: getattr(running, name) for name, row in request.rows().items() if row.suits}
@@ -34,10 +34,10 @@ def _asks_the_same(request: Request, running: Request) -> bool:
 
 
 def again(engine: Engine, job_id: str, changed: Mapping[str, str], *, owner: str) -> str:
-    """The id of the run that takes the place of this one, with the numbers in `changed` (field => as it is written).
+    """The id of a run that replaces this one, with the numbers in `changed` (field => its text).
 
-    Raises UnknownJob; InvalidRequest for what is no field with a number, or out of its range; Refused for a run that
-    cannot be told again from what is kept of it: random noise, or pictures to start from.
+    Raises UnknownJob; InvalidRequest for a field that takes no number, or a number out of its range; Refused for a run
+    that cannot be repeated from its record, since its noise was random or it started from pictures.
     """
     job = next((job for job in engine.jobs(owner=owner) if job.job_id == job_id), None)
     if job is None:

@@ -1,4 +1,4 @@
-"""How an error stands in the log: briefly, so that no visitor can fill it."""
+"""Errors in the log are short, so that no visitor can fill it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 import traceback
 from types import TracebackType
 
-MAX_LINES = 12  # of a traceback: what was tried last, and what it said
+MAX_LINES = 12  # of a traceback: the last calls, and the message
 MAX_MESSAGE = 200  # characters
 _ErrorInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def in_one_line(error: BaseException) -> str:
-    """The error's kind, what it says (printable, cut short) and the last places that it came through."""
+    """The error's type, its message (printable, shortened) and the last places of its traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "site-packages" not in frame.filename]
     places = [f"{_short(frame.filename)}:{frame.lineno}" for frame in (*frames[-1:], *reversed(own[-2:]))]

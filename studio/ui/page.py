@@ -1,7 +1,7 @@
-"""The page as a whole: header, tabs, and what must be told to Gradio when it is launched.
+"""The whole page: header, tabs, and the arguments that Gradio needs at launch.
 
-`build` takes an engine and a gallery and returns the page with its launch arguments; whoever launches it adds host,
-port, sharing and middleware. Nothing here knows how a picture is made or who may see it.
+`build` takes an engine and a gallery and returns the page with its launch arguments; the caller adds host, port,
+sharing and middleware. Knows neither how a picture is made nor who may see it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ SECONDS_BETWEEN_STATUS = 1.0  # only while the model is not ready
 
 
 def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> tuple[gr.Blocks, dict[str, Any]]:
-    """The page and the arguments `launch` must be given for it (theme, head, and what is to stay off). `uploads` is the
-    one that the middleware tells of arrivals and visitors."""
+    """The page and its arguments for `launch` (theme, head, and what stays off). The middleware reports arrivals and
+    visitors to `uploads`."""
     uploads = uploads or Uploads()
 
     def gone(request: gr.Request) -> None:
@@ -90,7 +90,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
 
 
 def launch_arguments() -> dict[str, Any]:
-    """What the page asks of `launch`: its looks, and everything off that would leave this machine or this visitor."""
+    """The page's arguments for `launch`: its looks, and everything switched off that would reach beyond this machine or
+    this visitor."""
     return {
         "theme": theme.theme(),
         "head": theme.head(),
@@ -114,14 +115,14 @@ def _send(
     viewer: gr.HTML,
     tabs: gr.Tabs,
 ) -> None:
-    """The ways from a stage to another tab: this picture to image to image or to inpaint, this run to the viewer."""
+    """Send a picture from a stage to Image to image or Inpaint, or its run to the noise viewer."""
 
     def sender(target: desk.Desk) -> Callable[..., tuple[Any, Any]]:
         def send(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
             path = gallery.path(str(event._data.get("id")), session.owner_of(request))
             if path is None:
                 return gr.skip(), gr.skip()
-            # Read here because Gradio shows no file from outside its own folders; it is a picture of our own making.
+            # Read here because Gradio serves no file from outside its own folders. The picture is one of our own.
             with Image.open(path, formats=["PNG"]) as picture:
                 return gr.Tabs(selected=target.tab), picture.convert("RGB")
 
@@ -142,5 +143,5 @@ def _status(engine: Engine) -> dict[str, Any]:
 
 
 def _sample() -> str | None:
-    """Where the page finds the finished picture of a first visit; None where none has been made yet."""
+    """The address of the sample picture for a first visit; None where there is none."""
     return f"/studio-static/{SAMPLE}" if (STATIC / SAMPLE).is_file() else None

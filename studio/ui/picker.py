@@ -1,5 +1,5 @@
-"""The checkpoint pickers of all tabs: what they offer is as new as the models folders, and what is chosen is loaded at
-once, beside the page, so that the first picture need not wait for it."""
+"""The checkpoint pickers of all tabs. They offer what is in the models folders now, and load the chosen checkpoint at
+once, in the background, so that the first picture need not wait for it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Events to views: what the stage shows, as plain data.
 
-A view is JSON that the stage's script draws with text nodes and image sources; nothing here is markup, so nothing a
-visitor typed can become any. Knows neither gradio nor the engine.
+A view is JSON that the stage's script draws as text nodes and image sources. No view holds markup, so nothing that a
+visitor types can become markup. Knows neither gradio nor the engine.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def settings_of(info: Mapping[str, object]) -> dict[str, object]:
 
 
 def settings_line(picture: Picture) -> str:
-    """Seed, steps, scheduler, guidance and size in one quiet line."""
+    """Seed, steps, scheduler, guidance and size in one line."""
     info = picture.info
     parts = [say("line.seed", seed=picture.seed)]
     scheduler, schedule = str(info.get("scheduler", "")), str(info.get("noise_schedule", ""))
@@ -83,7 +83,7 @@ def settings_line(picture: Picture) -> str:
         parts.append(say("line.variation", strength=share, seed=info.get("variation_seed")))
     controls = info.get("controls")
     for control in controls if isinstance(controls, list) else []:
-        if isinstance(control, Mapping):  # a file may have been written by others
+        if isinstance(control, Mapping):  # the file may come from another program
             parts.append(say("line.control", model=control.get("model"), scale=control.get("scale")))
     parts.append(say("line.size", width=picture.width, height=picture.height))
     return " · ".join(parts)
@@ -100,13 +100,13 @@ def thinned(frames: Sequence[bytes], at_most: int) -> list[bytes]:
 
 
 def first_view(earlier: Iterable[Picture], *, attached: bool = True) -> View:
-    """Nothing has been asked in this tab: the stage shows the newest earlier picture, or the sample. `attached` False:
-    it is not known yet whether there is a run or a picture of this visitor."""
+    """The view of a tab without a run: the newest earlier picture, or the sample. `attached` is False while it is not
+    yet known whether this visitor has a run or a picture."""
     return {"state": "first", "job": None, "attached": attached, "earlier": [picture_view(p) for p in earlier]}
 
 
 def asked_view(request: Request, job_id: str, catalog: Iterable[Checkpoint], earlier: list[View]) -> View:
-    """A job has been taken; nothing is known of it but what was asked."""
+    """The view of a job that was accepted and of which nothing else is known yet."""
     suits = {c.name: c.suits for c in catalog}.get(request.checkpoint, Suits())
     run = resolve(request, suits)
     return {
@@ -128,7 +128,7 @@ def asked_view(request: Request, job_id: str, catalog: Iterable[Checkpoint], ear
 
 
 def problems_view(error: InvalidRequest, earlier: list[View]) -> View:
-    """The request was refused for its fields: each is marked beside the field itself."""
+    """The view of a request with bad fields; each is marked beside the field itself."""
     return {
         "state": "invalid",
         "job": None,
@@ -139,24 +139,24 @@ def problems_view(error: InvalidRequest, earlier: list[View]) -> View:
 
 
 def problem_text(problem: Problem) -> str:
-    """A problem as it stands beside its field, whose name the reader sees already."""
+    """The text of a problem beside its field, without the field's name."""
     if problem.field == "image" and problem.value in ("b''", "None"):
         return say("problem.needed", allowed=problem.allowed)
     return say("problem", value=problem.value, allowed=problem.allowed)
 
 
 def refused_view(sentence: str, earlier: list[View]) -> View:
-    """The engine does not take the job now; its sentence says what to do."""
+    """The view of a job that the engine does not accept now; its sentence says what to do."""
     return {"state": "refused", "job": None, "message": sentence, "earlier": earlier}
 
 
 def failed_view(sentence: str, error_id: str, earlier: list[View]) -> View:
-    """Something nobody foresaw: a plain sentence, and the id under which the log has the rest."""
+    """The view of an unexpected error: a sentence, and the id under which the log has the details."""
     return {"state": "failed", "job": None, "message": sentence, "error_id": error_id, "earlier": earlier}
 
 
 def follow(view: View, event: Event) -> View:
-    """The view after one more event. The given view is left as it was."""
+    """The view after one more event. The given view is not changed."""
     match event:
         case Loading():
             return view | {"state": "loading", "message": event.message, "fraction": event.fraction}
@@ -195,7 +195,7 @@ def follow(view: View, event: Event) -> View:
 
 
 def strength_sentence(num_inference_steps: object, strength: object) -> str:
-    """How many steps image to image really runs; empty while a field holds something else than a number."""
+    """How many steps image to image really runs; empty while a field does not hold a number."""
     if not isinstance(num_inference_steps, (int, float)) or not isinstance(strength, (int, float)):
         return ""
     if not 0 <= strength <= 1 or num_inference_steps != int(num_inference_steps):

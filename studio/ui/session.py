@@ -1,6 +1,6 @@
-"""One visitor's tab: who is asking, watching a run, and finding it again after a reload.
+"""One visitor's tab: whose request it is, watching a run, and finding it again after a reload.
 
-A run lives in the engine; what stands here only watches it, so a closed tab ends a generator and nothing else.
+A run lives in the engine and is only watched here, so a closed tab ends a generator and nothing else.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def owner_of(request: gr.Request) -> str:
 
 
 def may_manage(request: gr.Request) -> bool:
-    """Whether this visitor may load, download and annotate models: everybody on this machine, and whoever came in with
-    the owner's password; a guest may not."""
+    """Whether this visitor may load, download and annotate models: everybody on this machine, and whoever logged in
+    with the owner's password; guests may not."""
     return request.headers.get(GUEST_HEADER) is None
 
 
@@ -42,7 +42,8 @@ async def run(
 ) -> AsyncIterator[View]:
     """Ask for a job and yield every view of it, the first at once and the last when it has ended. Never raises.
 
-    `attention` has the recording say where the U-Net looks."""
+    With `attention` the recording holds the attention maps.
+    """
     past: list[View] = []
     try:
         past = await earlier(gallery, owner)
@@ -65,11 +66,11 @@ async def run(
 async def run_live(
     engine: Engine, gallery: Gallery, owner: str, origin: str, ask: Callable[[], Request]
 ) -> AsyncIterator[View]:
-    """As `run`, for a slider that was let go of: the tab's run before is stopped, and the new one is asked for before
-    anything else is looked up. Its views say `live`, so that the picture before stays until the first preview.
+    """Like `run`, after a slider was released: the tab's earlier run is stopped and the new one submitted before
+    anything else is looked up. Its views say `live`, so that the earlier picture stays until the first preview.
 
-    What would only say that it begins is left out while nobody waits before it: drawing that takes the browser's
-    time, and on two cores the U-Net's, just when the first preview is made.
+    Views that only say that it begins are left out unless other jobs are ahead: drawing them takes the browser's time,
+    and on two cores the U-Net's, just when the first preview is made.
     """
     try:
         request = ask()
@@ -87,12 +88,12 @@ async def run_live(
         yield render.problems_view(error, await earlier(gallery, owner))
     except Refused as error:
         yield render.refused_view(str(error), await earlier(gallery, owner))
-    except UnknownJob:  # it ended, and was forgotten, between two looks
+    except UnknownJob:  # it ended and was forgotten meanwhile
         return
 
 
 async def attach(engine: Engine, gallery: Gallery, owner: str, origin: str) -> AsyncIterator[View]:
-    """What this tab showed before a reload: the visitor's newest job that was asked from here, running or ended."""
+    """What this tab showed before a reload: the visitor's newest job from this tab, running or ended."""
     past = await asyncio.to_thread(gallery.earlier, owner, EARLIER)
     first = render.first_view(past)
     job = next((j for j in engine.jobs(owner=owner) if j.origin == origin), None)

@@ -1,7 +1,7 @@
 """Every word of the page, in one catalogue: a column per language, a key per text.
 
-Knows nothing of components. Python asks with `say(key, ...)`; the page's scripts are handed the keys under a prefix
-with `words(prefix)`. A second language is a second column with the same keys (a test compares them).
+Knows nothing of components. Python reads a text with `say(key, ...)`; `words(prefix)` gives the page's scripts all keys
+under a prefix. A second language is a second column with the same keys (a test compares them).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Colours, type and space: Gradio's own theme variables, set from the same tokens as studio/ui/static/studio.css.
 
-The tokens themselves stand in the style sheet, light and dark; here they are only pointed at. System fonts, no request
-to anybody else.
+The tokens themselves are in the style sheet, light and dark; here they are only referred to. System fonts, so no
+request to another host.
 """
 
 from __future__ import annotations

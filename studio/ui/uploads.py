@@ -1,8 +1,8 @@
 """How long an uploaded file lives: as long as a page shows it or a call reads it, and no longer.
 
-Gradio keeps uploads in a folder by their content, so two visitors who give the same picture share one file; it goes
-with the last of them. What was uploaded and never used waits while its visitor has the page open, and goes some minutes
-after the last sign of them; a program has as long from its upload to its call.
+Gradio stores uploads by their content, so two visitors who upload the same picture share one file; it is deleted when
+the last of them needs it no more. An upload that is never used stays while its visitor has the page open, and is
+deleted some minutes after their last request. A program has the same time between its upload and its call.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from studio.asked.requests import MAX_IMAGE_BYTES
 
 # A program that uploads once may call again with the same file, and two that upload the same at once share it.
 SECONDS_AFTER_CALL = 60.0
-# Of a file that nobody has used: as long as a page that is reloaded, or a phone in a tunnel, may be away.
+# For a file that nobody has used: as long as a reloading page, or a phone without reception, may be away.
 SECONDS_UNUSED = 300.0
 SECONDS_BETWEEN_SWEEPS = 60.0
 
@@ -35,8 +35,8 @@ class Upload:
 
 
 class Uploads:
-    """Which uploads are in use, by whom (a page's session or a call's id) and in which field; and which have come and
-    are used by nobody, from which visitor. Safe for any thread."""
+    """Which uploads are in use, by whom (a page's session or a call's id) and in which field; and which are not used
+    yet, and by which visitor they were sent. Safe for any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -48,7 +48,7 @@ class Uploads:
         self._sweeper: threading.Timer | None = None
 
     def arrived(self, owner: str, paths: Sequence[str]) -> None:
-        """A visitor has uploaded these; they are kept until they are used, or for `sweep`."""
+        """A visitor has uploaded these. They stay until they are used, or until `sweep` deletes them."""
         uploads = [upload for upload in map(_upload, paths) if upload is not None]
         with self._lock:
             for upload in uploads:
@@ -91,7 +91,8 @@ class Uploads:
             self._sweep_later()
 
     def hold(self, user: str, field: str, path: str | Path | None) -> None:
-        """This field of this user now has this file, or none. What it had before goes, if nobody else has it."""
+        """This field of this user now holds this file, or none. The file it held before is deleted if nobody else holds
+        it."""
         upload = _upload(path)
         with self._lock:
             before = self._held.pop((user, field), None)
@@ -102,7 +103,7 @@ class Uploads:
                 self._delete_unheld(before)
 
     def leave(self, user: str, *, after: float = 0.0) -> None:
-        """This user is gone: what only he had goes, at once or after so many seconds."""
+        """This user is gone: files that only they held are deleted, at once or after so many seconds."""
         with self._lock:
             left = [self._held.pop(key) for key in list(self._held) if key[0] == user]
             if not after:
@@ -121,14 +122,14 @@ class Uploads:
     def _delete_unheld(self, upload: Upload) -> None:
         if any(held.path == upload.path for held in self._held.values()):
             return
-        if any(unused == upload for _, unused in self._unused):  # another visitor has given the same picture just now
+        if any(unused == upload for _, unused in self._unused):  # another visitor has just uploaded the same picture
             return
         try:
-            if upload.path.stat().st_ino != upload.inode:  # uploaded anew by somebody who has not used it yet
+            if upload.path.stat().st_ino != upload.inode:  # uploaded again by somebody who has not used it yet
                 return
             upload.path.unlink()
             upload.path.parent.rmdir()  # Gradio's folder of this content
-        except OSError:  # gone already, or the folder has another file of the same content
+        except OSError:  # already gone, or the folder holds another file of the same content
             return
 
 
@@ -156,7 +157,7 @@ def painted(text: object) -> bytes:
 
 
 def _upload(path: str | Path | None) -> Upload | None:
-    """The file as one that may be deleted; None for what does not lie in the folder of uploads."""
+    """The file, which may be deleted; None for a path outside the folder of uploads."""
     if not path:
         return None
     try:

@@ -1,5 +1,5 @@
-"""Watching a run: its events as views, and a visitor's earlier pictures. Knows no page, so that our own addresses may
-ask for a view too."""
+"""Watching a run: its events as views, and a visitor's earlier pictures. Knows no page, so that the studio's own
+addresses can use it too."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def first_frame(engine: Engine, gallery: Gallery, owner: str, job_id: str)
 
 
 async def watch(engine: Engine, gallery: Gallery, owner: str, view: View) -> AsyncGenerator[View, None]:
-    """The views of a known job from where it is now, ending with its end. Raises UnknownJob."""
+    """The views of a job from where it is now to its end. Raises UnknownJob."""
     last_frame = 0.0
     async for event in engine.watch(view["job"], owner=owner):
         view = render.follow(view, event)

@@ -1,4 +1,5 @@
-"""What stands before the page: who may come in, whose request it is, and the studio's own addresses. Starlette only."""
+"""What a request passes before the page: who may enter, whose request it is, and the studio's own addresses. Starlette
+only."""
 
 from __future__ import annotations
 
@@ -32,11 +33,11 @@ def middleware(
 ) -> list[Middleware]:
     """The middleware around the page's application, outermost first.
 
-    `hosts`: names this server answers to besides the loopback ones, without port; kept as it is and looked up at each
-    request, so that a tunnel's name can be added once it is known. `auth`: user and password; None opens the studio to
-    everybody who can reach it. `guest`: a second login, for making pictures and nothing else. `replay_page` makes the
-    exported page of a recording. `uploads` is told whose an uploaded file is, and when they have left.
-    `functions`: what can be called on the page.
+    `hosts`: names this server answers to besides the loopback ones, without port; the same object is read at each
+    request, so that a tunnel's name can be added later. `auth`: user and password; None opens the studio to everybody
+    who can reach it. `guest`: a second login, for making pictures and nothing else. `replay_page` makes the exported
+    page of a recording. `uploads` learns who sent an uploaded file, and when they leave. `functions`: what can be
+    called on the page.
     """
     login = [Middleware(Login, user=auth[0], password=auth[1], guest=guest)] if auth else []
     return [

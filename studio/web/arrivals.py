@@ -1,6 +1,6 @@
-"""Whose an uploaded file is: reads, on its way out, Gradio's answer that says where the file lies.
+"""Finds out who sent an uploaded file, by reading Gradio's answer, which holds the file's path.
 
-Gradio keeps no owner of an upload, and one that no page and no call ever uses would wait for its hourly sweep.
+Gradio stores no owner of an upload, and an upload that no page and no call uses would stay until its hourly sweep.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_ANSWER_BYTES = 2**20  # a list of paths
 
 
 class Keeper(Protocol):
-    """Who lets uploads go (studio.ui.uploads)."""
+    """What deletes uploads (studio.ui.uploads)."""
 
     def arrived(self, owner: str, paths: Sequence[str]) -> None:
         """These files have come from this visitor."""
@@ -52,7 +52,7 @@ class Arrivals:
 
         try:
             await self.app(scope, receive, heard)
-        finally:  # also where the visitor left before the answer was whole: the file is there
+        finally:  # also when the visitor left before the end of the answer: the file exists
             if status == 200:
                 self.keeper.arrived(Headers(scope=scope)[HEADER], _paths(bytes(answer)))
 

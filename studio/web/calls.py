@@ -1,7 +1,7 @@
-"""A call of the page's functions, looked at before Gradio is asked to run it: the name, the arguments, their number.
+"""Checks a call of the page's functions before Gradio runs it: the name, the arguments, their number.
 
-Gradio answers what does not fit with a traceback in the log and `{"error": null}`. What an argument may be is said by
-the function itself (studio.asked).
+Gradio answers a bad call with a traceback in the log and `{"error": null}`. The function itself checks the values
+(studio.asked).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _listed(names: Any) -> str:
 
 
 async def _read(receive: Receive) -> tuple[Any, Receive]:
-    """The body as JSON (None for what is none), and a `receive` that gives it once more. The guard has limited it."""
+    """The body as JSON (None if it is none), and a `receive` that returns it again. The guard has limited its size."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -143,8 +143,8 @@ async def _read(receive: Receive) -> tuple[Any, Receive]:
 
 
 class _Stream:
-    """The answer to a call, on its way. Gradio begins one for every id, known or not; of an unknown one nothing is
-    sent on."""
+    """The answer to a call, on its way. Gradio begins one for every id, known or not; for an unknown one nothing is
+    passed on."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -1,4 +1,4 @@
-"""What a request gets when something goes wrong with it: a sentence, never a traceback; the log gets one line."""
+"""A request that fails gets a sentence, never a traceback, and the log gets one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ METHODS = "This address takes {allow}, not {method}."
 
 
 class Faults:
-    """ASGI middleware: answers in place of whatever is raised inside.
+    """ASGI middleware: answers when something inside raises.
 
     `foreign`: what lies inside is not the studio's own code but Gradio's, which fails on requests that it does not
     expect; then the answer is a 400 and not a 500.
@@ -53,7 +53,7 @@ class Faults:
             await answer.finish()
         elif not answer.begun:
             await response(scope, receive, send)
-        elif not answer.ended:  # what came so far is all that comes
+        elif not answer.ended:  # what was sent so far is all there is
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -1,7 +1,7 @@
-"""The first thing a request meets: whom the studio answers, how much it reads, and what it tells browsers to forbid.
+"""The first check of every request: whom the studio answers, how much it reads, and what browsers must forbid.
 
-Knows nothing of logins, owners or pictures. Stands there on loopback too, because a page from anywhere can make the
-visitor's own browser ask 127.0.0.1; all of this was measured with real pages in Chromium.
+Knows nothing of logins, owners or pictures. Active on loopback too, because any web page can make the visitor's own
+browser call 127.0.0.1. All of this was measured with real pages in Chromium.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_UPLOAD_BYTES = 25 * 2**20  # a picture of 20 MiB in its multipart wrapping
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 # What Gradio 6.31 needs to work (its page has inline scripts and styles, and its compiled components use eval), and
-# nothing from any other host: a text that became markup can load nothing and call nobody.
+# nothing from any other host: injected markup can load nothing and contact nobody.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -67,7 +67,7 @@ class Guard:
 
     `hosts`: names the studio answers to besides the loopback ones, without port; looked up at each request, so a
     tunnel's name may be added later. "0.0.0.0" or "::" among them (listening everywhere) admits every address written
-    in numbers, since only names can be rebound to another machine.
+    in numbers, since only names can be rebound to another address.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
@@ -136,7 +136,7 @@ def _is_address(name: str) -> bool:
 
 
 def _is_navigation(scope: Scope, headers: Headers) -> bool:
-    """A link that a person followed from another page, into a window of its own."""
+    """Whether a person followed a link from another page."""
     asked = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
     return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and asked == ("navigate", "document")
 
@@ -152,7 +152,7 @@ class _Exchange:
             raise Refusal(400, "Content-Length must be a number.")
         self.is_json = content_type == "application/json" or content_type.endswith("+json")
         multipart = content_type == "multipart/form-data" and scope["path"].rstrip("/").endswith("/upload")
-        # A picture that is asked about is the whole body, read by a route of ours that knows when to stop.
+        # Here the whole body is a picture, and our own route limits what it reads.
         self.is_upload = multipart or (content_type.startswith("image/") and scope["path"].startswith("/ask/"))
         self.is_empty = "transfer-encoding" not in headers and int(stated) == 0
         self.limit = MAX_UPLOAD_BYTES if self.is_upload else MAX_BODY_BYTES
@@ -168,9 +168,9 @@ class _Exchange:
         return Refusal(413, f"This request is too large: at most {self.limit // 2**20} MiB are read.")
 
     async def read_ahead(self) -> bool:
-        """Read the whole body, unless it is an upload, and look at what it asks the server to open.
+        """Read the whole body, unless it is an upload, and check what it would make the server open.
 
-        False when the visitor left in the middle of it: then there is nobody to answer.
+        False when the visitor left meanwhile: then there is nobody to answer.
         """
         if self.is_empty or self.is_upload:
             return True
@@ -198,13 +198,13 @@ class _Exchange:
             self._count += len(message.get("body", b""))
             if self._count > self.limit:
                 self._refusal = self._too_large()
-                if self._answered:  # too late for another answer: the app sees the visitor go
+                if self._answered:  # too late for another answer: the app sees a disconnect
                     return {"type": "http.disconnect"}
                 raise self._refusal
         return message
 
     async def send(self, message: Message) -> None:
-        """The app's `send`: adds the headers. An app that took the cut-off upload for a broken one is not believed."""
+        """The app's `send`: adds the headers. The app's answer to an upload that was cut off is replaced."""
         if self._refusal and not self._answered:
             raise self._refusal
         self._answered = True
@@ -216,7 +216,7 @@ class _Exchange:
 def check_json(body: bytes) -> None:
     """Refuse JSON that would make Gradio open something: a picture written as `data:` text, or an address to fetch.
 
-    Both are what its file fields (`path`, `url`) take, past the limits of an upload. Texts such as prompts may say
+    Its file fields (`path`, `url`) accept both, without the limits of an upload. Texts such as prompts may hold
     anything. Raises Refusal.
     """
     try:
@@ -248,8 +248,8 @@ def _finite(text: str) -> float:
 
 
 def add_headers(message: Message) -> None:
-    """Security headers on every answer, and none that lets another page read it; event streams say that nobody between
-    may hold them back."""
+    """Security headers on every answer, and none that lets another page read it; event streams also tell proxies not to
+    buffer them."""
     headers = MutableHeaders(scope=message)
     for name in [name for name in headers if name.startswith("access-control-")]:  # Gradio's
         del headers[name]
@@ -264,7 +264,7 @@ async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) 
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    # The rest of a body that is not wanted stays unread, so the connection cannot be used again.
+    # The rest of a refused body stays unread, so the connection cannot be reused.
     headers = (
         SECURITY_HEADERS | {"cache-control": "no-store"} | ({"connection": "close"} if refusal.status == 413 else {})
     )

@@ -1,8 +1,8 @@
 """Name and password before anything else, when the studio was started with a login.
 
-Owns the sessions, the login page and the count of failures; knows nothing of owners, pictures or what lies behind.
-Gradio's own `auth=` is not used: it lets its open routes and the page's own description out before the login, covers no
-route of ours, and takes 321 guesses a second.
+Owns the sessions, the login page and the count of failures; knows nothing of owners, pictures or the page. Gradio's own
+`auth=` is not used: it serves some routes and the page's description before the login, covers none of our routes, and
+accepts 321 guesses a second.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from studio.ui.text import say
 
 COOKIE = "studio_login"
-GUEST_HEADER = "x-studio-guest"  # of those who came in with the guests' password: what the page keeps from them
-HEADER = "x-studio-login"  # what the page sees of somebody who has logged in
+GUEST_HEADER = "x-studio-guest"  # set for guests, who may not do everything
+HEADER = "x-studio-login"  # set for everybody who has logged in
 SESSION_SECONDS = 7 * 24 * 3600.0
 MAX_SESSIONS = 10_000
 MAX_FORM_BYTES = 8192
@@ -34,8 +34,8 @@ WINDOW_SECONDS = 60.0
 FAILURES_PER_NAME = 5  # within the window
 FAILURES_IN_ALL = 15  # within the window, whatever names were tried
 
-# Open without a login, and all that is: the form, and Gradio's own start signal, which it sends itself before anybody
-# could have logged in (it says only whether it had been sent before).
+# All that is open without a login: the form, and Gradio's own start signal, which it sends to itself before anybody can
+# log in (the answer says only whether it was sent before).
 PUBLIC = frozenset({"/login", "/login/", "/gradio_api/startup-events"})
 
 
@@ -109,7 +109,7 @@ class Login:
             answer = self._logout(Request(scope), token)
         elif not known and path not in PUBLIC:
             answer = _stranger(Request(scope))
-        if known:  # so that the page offers the way out
+        if known:  # so that the page offers to log out
             mark = [(GUEST_HEADER.encode(), b"1")] if _digest(token) in self._guests else []
             scope = dict(scope, headers=[*scope["headers"], (HEADER.encode(), b"1"), *mark])
         await (answer or self.app)(scope, receive, send)
@@ -188,7 +188,7 @@ def _is_browser(request: Request) -> bool:
 
 
 def _stranger(request: Request) -> Response:
-    """A person who opens a page is led to the form; anything else is refused."""
+    """A person who opens a page is redirected to the form; anything else is refused."""
     if request.method in ("GET", "HEAD") and _is_browser(request):
         return _private(RedirectResponse("/login", 303))
     return _private(PlainTextResponse(say("login.needed"), status_code=401))
@@ -209,7 +209,7 @@ def _private(response: Response) -> Response:
 
 
 def _page(problem: str = "", status: int = 200, *, leaving: bool = False) -> Response:
-    """The form. It holds the studio's name and these words, and nothing of what lies behind."""
+    """The form. It holds the studio's name and these words, and nothing of the page."""
     problem = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
     words = {key: html.escape(say(f"login.{key}")) for key in ("title", "user", "password", "enter", "leave")}
     fields = _LEAVE if leaving else _ENTER

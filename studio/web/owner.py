@@ -1,4 +1,4 @@
-"""Whose request is this: a random id in a cookie, handed inwards as a request header.
+"""Whose request it is: a random id in a cookie, passed on as a request header.
 
 Owns the cookie and the header; knows nothing of logins, jobs or pictures. Not Gradio's session hash (guessable, new
 after a reload) and not the address (everybody behind a tunnel has the same one).

@@ -1,4 +1,4 @@
-"""Who has the page open: counts, for each visitor, the connection that Gradio's page keeps as long as it lives.
+"""Who has the page open: counts each visitor's connections, one of which Gradio keeps for each open page.
 
 Not Gradio's `unload` event: it comes for each tab and each reload, and knows a session where we know an owner.
 """
@@ -19,8 +19,8 @@ _HEARTBEAT = re.compile(r"/gradio_api/heartbeat/[^/]+/?")
 
 
 class Presence:
-    """ASGI middleware: tells the engine, and who keeps uploads, when a visitor opens the first page and when the last
-    one is closed."""
+    """ASGI middleware: tells the engine and the uploads when a visitor opens a first page and when they close the last
+    one."""
 
     def __init__(self, app: ASGIApp, *, engine: Engine, keeper: Keeper | None = None) -> None:
         self.app = app

@@ -24,10 +24,11 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # those that this system 
 
 
 class TemporaryFolder:
-    """A folder for uploads and what else is short-lived, this process' alone. What a killed studio left is swept."""
+    """A folder of this process for uploads and other short-lived files. Folders that a killed studio has left are
+    deleted."""
 
     def __init__(self, parent: Path | None = None) -> None:
-        """Makes the folder in `parent`, the system's own place for such things without one."""
+        """Creates the folder in `parent`, or in the system's temporary folder."""
         parent = parent or Path(tempfile.gettempdir())
         for old in parent.glob(f"{PREFIX}*"):
             _sweep(old)
@@ -37,17 +38,17 @@ class TemporaryFolder:
             try:
                 self._lock.acquire(timeout=0)
                 return
-            except Timeout:  # another studio has begun to sweep it in this very moment
+            except Timeout:  # another studio is deleting it at this moment
                 continue
 
     def remove(self) -> None:
-        """Delete the folder with what is in it."""
+        """Delete the folder and its files."""
         self._lock.release()
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _sweep(folder: Path) -> None:
-    """Delete a folder whose process is gone. One without a lock, of an older studio, goes after a day."""
+    """Delete a folder whose process is gone. One without a lock, from an older studio, is deleted after a day."""
     with contextlib.suppress(OSError):
         if not folder.is_dir() or folder.is_symlink():
             return
@@ -60,21 +61,21 @@ def _sweep(folder: Path) -> None:
 
 
 class Ending:
-    """Ctrl+C and its like: the first asks the studio to end, the second ends the process in that moment."""
+    """Ctrl+C and similar signals: the first asks the studio to end, the second ends the process at once."""
 
     def __init__(self) -> None:
-        """Listens from now on. Until `wait` is called the first signal raises KeyboardInterrupt as well: there is
-        nothing yet that must be ended in order."""
+        """Handles signals from now on. Until `wait` is called, the first one also raises KeyboardInterrupt, since
+        nothing needs an orderly end yet."""
         self._asked = threading.Event()
         self._waiting = False
         for name in SIGNALS:
             number = getattr(signal, name, None)
-            # A signal that whoever started the process has switched off stays off, as nohup does with SIGHUP.
+            # A signal that was ignored when the process started stays ignored, as nohup does with SIGHUP.
             if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 signal.signal(number, self._heard)
 
     def wait(self) -> None:
-        """Returns when the end was asked for."""
+        """Returns when a signal has asked for the end."""
         self._waiting = True
         while not self._asked.wait(0.5):  # in slices, so that Ctrl+C is heard on Windows too
             pass

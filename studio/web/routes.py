@@ -1,7 +1,7 @@
 """The studio's own addresses: pictures, thumbnails and records for their owner, and the page's static files.
 
-Answers what the gallery and the engine give; knows nothing of how a picture is made. Whoever asks for what is not his
-gets the same 404 as for what does not exist.
+Serves what the gallery and the engine hold; knows nothing of how a picture is made. A request for somebody else's
+picture gets the same 404 as one for a picture that does not exist.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 
 
 class Routes:
-    """ASGI middleware: answers our own addresses and hands everything else to the page."""
+    """ASGI middleware: answers our own addresses and passes everything else to the page."""
 
     def __init__(
         self,
@@ -174,8 +174,8 @@ class Routes:
         return File(name_of(run, "html"), "text/html; charset=utf-8", self.replay_page(recording, run))
 
     async def branch(self, request: Request) -> Response:
-        """POST /branch/{job}?image=0&evaluation=k&field=value...: go on from there; answers {"job_id"}. A body is
-        what is to be painted on x_t (docs/viewer.md)."""
+        """POST /branch/{job}?image=0&evaluation=k&field=value...: branch from there; answers {"job_id"}. A body holds
+        what is painted on x_t (docs/viewer.md)."""
         given = dict(request.query_params)
         image = given.pop("image", "0")
         try:
@@ -202,8 +202,8 @@ class Routes:
         return Response(status_code=204)
 
     async def again(self, request: Request) -> Response:
-        """POST /again/{job}?field=number...: the same run with other numbers, in its place; answers with the view that
-        has its first frame, or 204 when that is not there at once. For live mode (static/live.js)."""
+        """POST /again/{job}?field=number...: the same run with other numbers replaces this one; answers with the view
+        of its first frame, or 204 when there is none at once. For live mode (static/live.js)."""
         changed, owner = dict(request.query_params), request.headers[HEADER]
         try:
             job_id = live.again(self.engine, request.path_params["job_id"], changed, owner=owner)
@@ -351,7 +351,7 @@ class Routes:
 
 
 def _read(folder: Path, name: str) -> bytes | None:
-    """A file below the folder; None when there is none, or only by way of a link."""
+    """A file below the folder; None if there is none, or if the path goes through a link."""
     file = folder.resolve() / name
     try:
         return file.read_bytes() if file.resolve() == file else None

@@ -1,7 +1,7 @@
-"""The web server: one thread of this process that answers for the page, bound to its port before it says where it is.
+"""The web server: one thread of this process that serves the page. It binds its port before it gives its address.
 
-Gradio's own `launch` is not used: it answers preflights before every guard, asks its own address through the system's
-proxy before it calls itself started, and takes as many seconds to close as a visitor's connection likes.
+Gradio's own `launch` is not used: it answers preflights before every guard, requests its own address through the
+system's proxy at the start, and waits at its end for as long as visitors stay connected.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 START_SECONDS = 60.0  # of the application's own start; a busy machine is no fault
-CLOSE_SECONDS = 1  # connections that last get this long, then their tasks are cancelled
+CLOSE_SECONDS = 1  # time for open connections to end, then their tasks are cancelled
 _LOGGERS = ("uvicorn.error", "uvicorn.asgi")
 
 
@@ -29,7 +29,7 @@ class Server:
         self.port = int(self._sockets[0].getsockname()[1])
         config = uvicorn.Config(
             app,
-            log_config=None,  # its warnings go where the studio's do
+            log_config=None,  # its warnings go to the studio's log
             log_level="warning",
             access_log=False,
             lifespan="on",
@@ -58,8 +58,8 @@ class Server:
             time.sleep(0.002)
 
     def stop(self) -> None:
-        """Begin to close: no new connections, a second for those that are open. Returns at once."""
-        for name in _LOGGERS:  # every connection that is cut off would be a traceback
+        """Begin to close: accept no new connections and give open ones a second. Returns at once."""
+        for name in _LOGGERS:  # every cut connection would log a traceback
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._server.should_exit = True
 

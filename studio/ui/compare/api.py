@@ -1,4 +1,4 @@
-"""The public endpoint `/compare`: a surface of pictures for gradio_client and everything that speaks it.
+"""The public endpoint `/compare`: a grid of pictures for gradio_client and compatible programs.
 
 Its arguments are those of `/text_to_image` and the two axes; `Surface.parse` is the gate.
 """
@@ -41,7 +41,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -
 
 
 def arguments() -> list[inspect.Parameter]:
-    """What is needed first: the prompt and the first axis; then the second axis and the rest with its defaults."""
+    """Required arguments first: the prompt and the first axis; then the second axis, and the rest with its defaults."""
     asked = [p for p in parameters(TextToImage) if p.name != "num_images_per_prompt"]
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     needed = [inspect.Parameter(name, positional, annotation=str) for name in ("x", "x_values")]
@@ -71,7 +71,7 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Upload
                         yield [], {"state": "running", "done": done, "count": len(surface.possible)}
             finally:
                 uploads.leave(this_call, after=SECONDS_AFTER_CALL)
-                # A caller that keeps no cookie can never come back to its job, so a call that was given up ends it.
+                # A caller without a cookie can never find its job again, so a cancelled call stops it.
                 if job_id is not None and not ended:
                     engine.cancel(job_id, owner=owner)
 

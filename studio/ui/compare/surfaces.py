@@ -1,6 +1,6 @@
 """A comparison as the page sees it: events to one view, its cost in words, watching it and finding it again.
 
-Knows neither gradio nor how a picture is made; what a script draws from the view stands in static/compare.js.
+Knows neither gradio nor how a picture is made; static/compare draws the view.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from studio.ui.text import say
 logger = logging.getLogger(__name__)
 
 EMPTY: View = {"state": "first", "job": None, "message": "", "cells": []}
-SECONDS_BETWEEN_VIEWS = 0.1  # many cells move at once; the engine keeps the newest look of each
+SECONDS_BETWEEN_VIEWS = 0.1  # many cells change at once; the engine keeps the newest preview of each
 PREVIEW_SIDE = 192  # pixels of a live preview; the finished picture is shown at its full size
 
 
@@ -127,7 +127,7 @@ def planned(surface: Surface, job_id: str) -> View:
 
 
 def prompt_notices(surface: Surface) -> list[str]:
-    """What in the prompts of a surface's cells is read otherwise than it may be meant, each once."""
+    """Sentences about the prompts of all cells that may be meant otherwise than they are read, each once."""
     requests = [request for k in range(len(surface)) if (request := surface.request(k)) is not None]
     prompts = dict.fromkeys(
         (text, negative)
@@ -139,7 +139,7 @@ def prompt_notices(surface: Surface) -> list[str]:
 
 
 def follow(view: View, event: SurfaceEvent) -> View:
-    """The view after one more event. The given view is left as it was."""
+    """The view after one more event. The given view is not changed."""
     match event:
         case Planned():
             return planned(event.surface, event.job_id)
@@ -190,7 +190,7 @@ def _cell(cell: View, event: Started | Step | Finished | Stopped | Failed) -> Vi
 
 
 def _small(jpeg: bytes) -> str:
-    """A preview small enough that all cells' together pass through the page's stream."""
+    """A preview so small that those of all cells fit through the page's stream."""
     with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:
         if max(picture.size) <= PREVIEW_SIDE:
             return data_uri(jpeg)

@@ -1,7 +1,7 @@
 """The tab Compare: two axes, a surface of pictures that appears live, and sliders that answer at once.
 
-The form asks for a surface; what has come of it is moved over, held side by side and taken away in the browser
-(static/compare.js), which asks the server only for a cell that is not done, and to keep one.
+The form asks for a comparison. Moving over its pictures, comparing two of them and saving them happens in the browser
+(static/compare), which asks the server only for a cell that is not done, and to keep one.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Form:
 
     @property
     def kept(self) -> list[str]:
-        """The fields that a reload and a link bring back: all but the pictures, which are the visitor's own to give."""
+        """The fields that a reload and a link bring back: all but the pictures, which a visitor chooses themselves."""
         return [name for name in self.fields if name not in ("image", "controls")]
 
     def given(self, values: Mapping[Any, Any]) -> dict[str, Any]:
-        """What `Surface.parse` takes, as it was typed; the picture as its file's name."""
+        """What `Surface.parse` takes, as it was typed; the picture as its file name."""
         return {name: values[component] for name, component in self.fields.items()}
 
 
@@ -189,8 +189,8 @@ def _connect(engine: Engine, gallery: Gallery, uploads: Uploads, form: Form, ope
 
 
 def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
-    # Which cell is looked at is known to the page's script alone; it comes with the click. Gradio hands the components
-    # of a set over in the order of their making, so this one is the last.
+    # Only the page's script knows which cell is shown; the click says so. Gradio passes the components of a set in the
+    # order of their creation, so this one is the last.
     focus = gr.JSON(visible=False)
 
     async def start(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
@@ -212,12 +212,12 @@ def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
         trigger_mode="multiple",
         **WATCHING,
     )
-    run.then(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)  # the model's pace is known now
+    run.then(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)  # now the model's speed is known
 
 
 def _costs(engine: Engine, form: Form) -> Callable[[dict[Any, Any]], str]:
     def costs(values: dict[Any, Any]) -> str:
-        given = form.given(values)  # any picture and any map cost the same
+        given = form.given(values)  # the cost does not depend on the picture or the map
         controls = control.stand_ins(given["controls"])
         return surfaces.cost_line(engine, given | {"image": b"?" if given["image"] else b"", "controls": controls})
 
@@ -279,7 +279,7 @@ def _connect_fields(engine: Engine, form: Form, opened: gr.UploadButton) -> None
 
 
 def attach(engine: Engine, form: Form, tabs: gr.Tabs, demo: gr.Blocks) -> None:
-    """After a (re)load: the fields of a link if there is one, else as they were; then the surface as it is now."""
+    """After a (re)load: the fields of a link, or else the stored ones; then the comparison as it is now."""
 
     def fields_back(kept: object, request: gr.Request) -> tuple[Any, ...]:
         given = given_from_link(dict(request.query_params))
@@ -300,7 +300,7 @@ def attach(engine: Engine, form: Form, tabs: gr.Tabs, demo: gr.Blocks) -> None:
 
 
 def _filled(form: Form, link: Mapping[str, str]) -> list[Any]:
-    """Values for every field from a link's parameters; what a link leaves out has its default."""
+    """Values for every field from a link's parameters; fields that the link leaves out get their default."""
     values: list[Any] = []
     for name in form.kept:
         given: Any = link.get(name)

@@ -1,7 +1,7 @@
-"""The public endpoints, `/text_to_image`, `/image_to_image` and `/inpaint`, for gradio_client and its like.
+"""The public endpoints, `/text_to_image`, `/image_to_image` and `/inpaint`, for gradio_client and compatible programs.
 
-Their arguments are the fields of the requests, so names, defaults and order cannot drift apart. The values come as
-they were sent; `parse` is the gate, and every error is a sentence that names field, value and what is allowed.
+Their arguments are the fields of the requests, so names, defaults and order cannot drift apart. `parse` checks the
+values, and every error is a sentence that names field, value and what is allowed.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -
 
 
 def parameters(kind: Kind) -> list[inspect.Parameter]:
-    """The arguments of an endpoint, as the table of fields has them: what is needed first, pictures before words, then
-    the optional ones with the request's own defaults; null asks for what suits the checkpoint."""
+    """The arguments of an endpoint, as the table of fields has them: required ones first, pictures before words, then
+    the optional ones with the request's own defaults. null stands for what suits the checkpoint."""
     rows = sorted(kind.rows().values(), key=_rank)
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return [
@@ -100,7 +100,7 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, upl
                     yield files, info | {"notes": list(notes)} if ended else info
             finally:
                 uploads.leave(this_call, after=SECONDS_AFTER_CALL)
-                # A caller that keeps no cookie can never come back to its job, so a call that was given up ends it.
+                # A caller without a cookie can never find its job again, so a cancelled call stops it.
                 if job_id is not None and not ended:
                     engine.cancel(job_id, owner=owner)
 
@@ -113,7 +113,7 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, upl
 
 @contextmanager
 def telling(endpoint: str) -> Iterator[None]:
-    """Every error becomes a sentence for the caller; what nobody foresaw goes into the log under an id."""
+    """Turns every error into a sentence for the caller; an unexpected one is logged under an id."""
     try:
         yield
     except (InvalidRequest, Refused) as error:
@@ -166,7 +166,7 @@ def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, event: Event) -> Answ
 
 
 def file_of(gallery: Gallery, demo: gr.Blocks, owner: str, picture: Picture) -> dict[str, Any]:
-    """A copy of the picture where Gradio serves files from, since a caller without a cookie could not fetch ours."""
+    """A copy of the picture in a folder that Gradio serves, since a caller without a cookie could not fetch ours."""
     path = gallery.path(picture.id, owner)
     if path is None:
         raise gr.Error(say("stage.gone"), print_exception=False)
@@ -181,8 +181,7 @@ def file_of(gallery: Gallery, demo: gr.Blocks, owner: str, picture: Picture) -> 
 
 
 def _uploaded(uploads: Uploads, call: str, field: str, image: object) -> bytes:
-    """The bytes of an uploaded file, which this call has from now on; b"" where none was given. Any path but an
-    upload's is refused."""
+    """The bytes of an uploaded file, which this call holds from now on; b"" without one. Refuses any other path."""
     if image is None:
         return b""
     name = image.get("path") if isinstance(image, dict) else None
@@ -198,7 +197,8 @@ def _uploaded(uploads: Uploads, call: str, field: str, image: object) -> bytes:
 
 
 def controls_of(uploads: Uploads, call: str, given: object) -> object:
-    """The argument `controls` with the bytes of its pictures; what is no list of objects is left for the gate."""
+    """The argument `controls` with the bytes of its pictures; anything but a list of objects is left for `parse` to
+    refuse."""
     if not isinstance(given, list):
         return given
     return [

@@ -1,7 +1,7 @@
 """The section Control: up to three ControlNets with a picture each, drawn by static/control.js. Absent while there is
 no ControlNet for the chosen checkpoint.
 
-Its pictures are uploaded by the script, in the way of every upload; what comes back is where they lie.
+Its script uploads the pictures like any upload and sends their paths.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def build(engine: Engine, tab: str, checkpoint: str | None) -> gr.HTML:
 
 
 def offer(engine: Engine, checkpoint: str | None) -> dict[str, Any]:
-    """The ControlNets that a checkpoint can have, as the section's value; it keeps its own settings."""
+    """The ControlNets that fit a checkpoint, as the section's value. The section keeps its own settings."""
     found = next((c for c in engine.catalog() if c.name == checkpoint), None)
     if found is None:
         return {"models": []}
@@ -43,7 +43,7 @@ def offer(engine: Engine, checkpoint: str | None) -> dict[str, Any]:
 
 
 def stand_ins(value: object) -> list[dict[str, Any]]:
-    """As `given`, with a byte for each picture: for whoever only counts what will be done."""
+    """Like `given`, with one byte in place of each picture: enough to compute the cost of a run."""
     units = value.get("units") if isinstance(value, Mapping) and value.get("models") else None
     found = [unit for unit in units if isinstance(unit, Mapping)] if isinstance(units, list) else []
     return [
@@ -72,4 +72,4 @@ def given(value: object, uploads: Uploads, page: str, tab: str) -> list[dict[str
             value = shown(unit.get("png") or path)
             raise InvalidRequest(Problem("controls", f"image {value} of control {number}", str(error))) from error
         found.append({name: unit[name] for name in unit if name not in ("path", "png", "image")} | {"image": image})
-    return found + [dict(unit) for unit in units[MAX_CONTROLS:] if isinstance(unit, Mapping)]  # for the gate to count
+    return found + [dict(unit) for unit in units[MAX_CONTROLS:] if isinstance(unit, Mapping)]  # for `parse` to count

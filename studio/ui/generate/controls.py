@@ -1,6 +1,6 @@
 """The fields of a request on the page: one component per row of the table, each at its place.
 
-A tab gets `Controls`; its handler reads them back with `Controls.given` and hands that to `parse`, the only gate.
+A tab gets `Controls`; its handler reads them with `Controls.given` and passes the values to `parse`, which checks them.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Controls:
     seed_random: gr.Button
     seed_last: gr.Button
     generate: gr.Button
-    before: gr.State  # the checkpoint that the fields were aimed at last
+    before: gr.State  # the checkpoint whose defaults the fields got last
     strength_note: gr.HTML | None = None
 
     @property
     def inputs(self) -> set[Any]:
-        """What a handler must be given to read every field."""
+        """The components that a handler needs to read every field."""
         return set(self.fields.values())
 
     def given(self, values: Mapping[Any, Any]) -> dict[str, Any]:
@@ -123,14 +123,14 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         made |= section(tab, "more")
     with gr.Row(elem_classes="ls-go"):
         generate = gr.Button(say("generate"), variant="primary", elem_id=f"{tab}-generate", elem_classes="ls-generate")
-        # Its clicks are the stage's (stage.js): which run is meant is known there alone.
+        # The stage (stage.js) handles its clicks: only it knows which run is meant.
         gr.Button(say("stop"), elem_id=f"{tab}-stop", elem_classes="ls-stop")
     before = gr.State(chosen.name if chosen else None)
     return Controls(tab, made, aspect, tokens, known, seed_random, seed_last, generate, before, note)
 
 
 def _mask_fields(tab: str) -> dict[str, Any]:
-    """What a masked run asks for beside the mask itself."""
+    """The fields of a masked run beside the mask itself."""
     made = section(tab, "mask")
     with gr.Accordion(say("extend.label"), open=False, elem_classes="ls-fold"), gr.Row(elem_classes="ls-extend"):
         made |= section(tab, "extend")
@@ -140,7 +140,7 @@ def _mask_fields(tab: str) -> dict[str, Any]:
 
 
 def example_prompts(engine: Engine, tab: str) -> gr.HTML:
-    """Prompts that work well with the first checkpoint; a click types one."""
+    """Prompts that work well with the first checkpoint; a click inserts one."""
     catalog = engine.catalog()
     shown = list(catalog[0].examples[:EXAMPLES_SHOWN]) if catalog else []
     return drawn("examples", value=shown, field=f"{tab}-prompt", words=words("prompts"))

@@ -1,6 +1,6 @@
-"""What both making tabs share: controls beside a stage, and the events between them.
+"""What the tabs that make pictures share: controls beside a stage, and the events between them.
 
-Knows which button starts, stops, reuses; what a request is made of is each tab's own.
+Knows which button starts, stops and reuses; each tab builds its own request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from studio.ui.generate import controls as c
 
 @dataclass(frozen=True)
 class Desk:
-    """One making tab: its name, its fields, its stage."""
+    """One tab that makes pictures: its name, its fields, its stage."""
 
     tab: str
     controls: c.Controls
@@ -29,7 +29,7 @@ class Desk:
 
 
 def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[..., AsyncIterator[Any]]) -> None:
-    """Generate, Stop, Reuse settings, Reuse last seed. Streaming events have no limit: they only watch."""
+    """Generate, Stop, Reuse settings, Reuse last seed. Any number of streaming events may run: they only watch."""
     fields = desk.controls.fields
 
     def stop(event: gr.EventData, request: gr.Request) -> None:
@@ -45,8 +45,8 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
         past = await watching.earlier(gallery, session.owner_of(request))
         return past[0]["settings"]["seed"] if past else gr.skip()
 
-    # "multiple", since Gradio's "once" swallows a click that comes while the end of the last run is still on its way.
-    # That a double click makes one run is the stage's doing: it lets no click through while a run is under way.
+    # "multiple", since Gradio's "once" ignores a click that comes before the end of the last run has arrived. A double
+    # click still makes one run: the stage ignores clicks while a run goes on.
     desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], trigger_mode="multiple", **WATCHING)
     desk.stage.stop(stop, None, None, **QUIET)
     desk.stage.reuse(reuse, None, kept_fields.reusable(desk.controls), **QUIET)
@@ -60,7 +60,7 @@ def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> Non
     def fields_back(kept: object) -> dict[Any, Any]:
         catalog = engine.catalog()
         updates = {fields["checkpoint"]: gr.update(choices=widgets.checkpoint_choices(catalog))}
-        if "image" in fields:  # empty, for the picture's own size: Gradio draws a number that starts as None as 0
+        if "image" in fields:  # empty, for the picture's own size: Gradio shows a number that starts as None as 0
             updates |= {fields["width"]: None, fields["height"]: None}
         back = kept_fields.restored(engine, desk.controls, kept)
         chosen = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
@@ -73,7 +73,7 @@ def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> Non
         async for view in session.attach(engine, gallery, session.owner_of(request), desk.tab):
             yield view
 
-    kept = gr.JSON(visible=False)  # carries what the browser's script reads to the handler
+    kept = gr.JSON(visible=False)  # carries what the browser's script has read to the handler
     demo.load(
         fields_back,
         [kept],

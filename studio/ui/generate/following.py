@@ -1,4 +1,4 @@
-"""What one field asks of others: the checkpoint of steps and size, the scheduler of its noise schedules."""
+"""Fields that follow others: steps and size follow the checkpoint, noise schedules the scheduler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from studio.ui.generate.token_line import token_line
 from studio.ui.generate.widgets import begins_at, schedule_choices
 from studio.ui.render import strength_sentence
 
-# The fields that are aimed at what suits the checkpoint; a typed number is left empty for that instead.
+# The fields that get the checkpoint's defaults; a typed number is left empty for that instead.
 AIMED = tuple(name for name, row in ROWS.items() if row.suits and row.step)
 
 
@@ -32,8 +32,8 @@ def size_for(aspect: str, native_width: int, native_height: int) -> tuple[int, i
 
 
 def aimed(tab: str, found: Checkpoint, before: Checkpoint | None, now: Mapping[str, Any]) -> dict[str, Any]:
-    """What the fields should become when `found` is chosen after `before`: a field that still stands where `before`
-    aimed it, or where every field begins, goes to what suits `found`; one that was changed stays."""
+    """New values of the fields when `found` is chosen after `before`. A field that still has the default of `before`,
+    or the general default, gets that of `found`; a field that was changed stays."""
     untouched = {name: {begins_at(tab, name)} for name in AIMED}
     for name in AIMED if before is not None else ():
         untouched[name].add(getattr(before, name))
@@ -48,7 +48,7 @@ def aimed(tab: str, found: Checkpoint, before: Checkpoint | None, now: Mapping[s
 
 
 def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
-    """Let the fields answer each other."""
+    """Let the fields follow each other."""
     f = controls.fields
 
     def scheduler_chosen(scheduler: str, noise_schedule: str) -> Any:
@@ -62,7 +62,7 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
         if found is None:
             return {}
         aims = aimed(controls.tab, found, before, now)
-        if "image" in f:  # a picture's own size is what image to image starts from
+        if "image" in f:  # image to image starts from the picture's own size
             aims = {name: value for name, value in aims.items() if name in AIMED}
         updates = {f[name]: value for name, value in aims.items()}
         if "scheduler" in aims:
@@ -120,7 +120,7 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
 
 
 def aspect_of(width: object, height: object) -> str | None:
-    """The aspect that a size has, by name; None for another."""
+    """The name of a size's aspect; None for a size that has none of them."""
     if not isinstance(width, (int, float)) or not isinstance(height, (int, float)) or not height:
         return None
     return next((name for name, ratio in ASPECTS.items() if abs(width / height - ratio) < 0.001), None)

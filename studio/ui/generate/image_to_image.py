@@ -1,4 +1,4 @@
-"""The tab Image to image: a picture and words in, the same stage, the picture made partly anew."""
+"""The tab Image to image: a picture and words in, the same stage, the picture partly remade."""
 
 from __future__ import annotations
 

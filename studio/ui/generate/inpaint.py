@@ -1,4 +1,4 @@
-"""The tab Inpaint: a picture, a mask painted on it or a canvas made larger, and words for what is to be there."""
+"""The tab Inpaint: a picture, a mask painted on it or a canvas made larger, and words for what should be there."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TAB = Inpaint.kind
 
 
 def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
-    """Draw the tab. The mask is painted in the browser on a canvas of our own and sent as a PNG of one channel; the
-    picture under it is uploaded once and never comes back."""
+    """Draw the tab. The mask is painted in the browser on our own canvas and sent as a PNG of one channel. The picture
+    under it is uploaded once."""
     with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-start"):
             image = starting.upload(TAB)

@@ -1,4 +1,4 @@
-"""The fields that survive a reload: kept in the browser, given back, and filled from a picture's settings."""
+"""The fields that survive a reload: stored in the browser, restored, and filled from a picture's settings."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def kept_names(controls: Controls) -> list[str]:
 
 
 def connect(controls: Controls) -> None:
-    """Keep the fields in the browser whenever one is changed."""
+    """Store the fields in the browser whenever one changes."""
     gr.on([controls.fields[name].change for name in kept_names(controls)], **keeper(controls))
 
 
 def keeper(controls: Controls) -> dict[str, Any]:
-    """Arguments of an event that keeps every field in the browser's own storage; it runs there alone.
+    """Arguments of an event that stores every field in the browser; it runs only there.
 
     Not gr.BrowserState: in 6.31 it loses the first value that is set after the page has loaded (measured).
     """
@@ -37,7 +37,7 @@ def keeper(controls: Controls) -> dict[str, Any]:
     key = json.dumps(storage_key(controls))
     return {
         "fn": None,
-        # What changes before the kept fields have been read back is not a visitor's doing.
+        # A change before the stored fields are restored is not the visitor's.
         "js": f"(...v) => {{ if (window[{key}]) localStorage.setItem({key}, JSON.stringify({{{pairs}}})); }}",
         "inputs": [controls.fields[name] for name in names],
     }
@@ -61,7 +61,8 @@ def reusable(controls: Controls) -> list[Any]:
 
 
 def restored(engine: Engine, controls: Controls, given: object) -> dict[Any, Any]:
-    """Updates for the fields from kept or reused settings. What is not allowed any more keeps its present value."""
+    """Updates for the fields from kept or reused settings. A field whose value is no longer allowed keeps its present
+    one."""
     if not isinstance(given, Mapping):
         return {}
     f = controls.fields
@@ -83,7 +84,7 @@ def restored(engine: Engine, controls: Controls, given: object) -> dict[Any, Any
 
 
 def _allowed(engine: Engine, name: str, value: object) -> bool:
-    """Whether a field may have a value; a pair that does not fit is for the next Generate to say."""
+    """Whether a field may have a value. Pairs that do not fit are reported by the next Generate."""
     if name == "checkpoint":
         return value in {c.name for c in engine.catalog()}
     problems: list[Problem] = []

@@ -1,6 +1,7 @@
-"""The prompt helper: the words a checkpoint knows as chips that go where they belong, and a prompt by chance.
+"""The prompt helper: the words that a checkpoint knows, as chips that insert themselves where they belong, and a random
+prompt.
 
-Drawn by static/helper.js. Only a checkpoint that says what it knows has one.
+Drawn by static/helper.js. Only a checkpoint with a vocabulary has one.
 """
 
 from __future__ import annotations

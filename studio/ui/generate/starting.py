@@ -1,6 +1,6 @@
-"""What the tabs that start from a picture share: the upload, reading it back, and the settings it carries.
+"""What the tabs that start from a picture share: the upload, reading it, and the settings it carries.
 
-An upload stays a file until the engine's own safe reader decodes it; nothing here looks inside but for its texts.
+An upload stays a file until the engine's safe reader decodes it; only its texts are read here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from studio.ui.uploads import Uploads, painted
 
 
 def upload(tab: str) -> gr.Image:
-    """Where a picture is dropped, pasted or chosen. Gradio would open the file before we may say why it will not do, so
-    its reading is left out."""
+    """Where a picture is dropped, pasted or chosen. Gradio's own reading is left out: it would open the file before we
+    can say why it is refused."""
     image = gr.Image(
         type="filepath",
         image_mode=None,
@@ -44,7 +44,7 @@ def upload(tab: str) -> gr.Image:
     return image
 
 
-# What decides where a run begins, and so what is shown of it before it is run.
+# What decides where a run begins, and so what is shown before it runs.
 _BEGINNING = (
     "checkpoint", "scheduler", "noise_schedule", "num_inference_steps", "strength", "seed", "width", "height",
     "resize_mode",
@@ -57,7 +57,7 @@ def view(tab: str) -> gr.HTML:
 
 
 def show_beginning(controls: c.Controls, shown_start: gr.HTML) -> None:
-    """Tell the view every setting that decides where the run begins; it runs in the browser alone."""
+    """Send the view every setting that decides where the run begins. This runs only in the browser."""
     fields = [controls.fields[name] for name in _BEGINNING]
     pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(_BEGINNING))
     gr.on(
@@ -71,7 +71,7 @@ def show_beginning(controls: c.Controls, shown_start: gr.HTML) -> None:
 
 
 def file_of(path: object) -> bytes:
-    """The bytes of an uploaded picture; b"" where none was given, for the gate to name. Raises InvalidRequest when the
+    """The bytes of an uploaded picture; b"" without one, which `parse` then refuses. Raises InvalidRequest when the
     file has been swept meanwhile."""
     if not path:
         return b""
@@ -94,12 +94,12 @@ def mask_of(drawn_mask: object) -> bytes:
 
 
 def offer() -> gr.HTML:
-    """Where a picture's own settings are offered: one line with a button, empty for a picture that has none."""
+    """The line that offers a picture's own settings with a button; empty for a picture without settings."""
     return drawn("offer", value={}, events=("take",), words=words("offer"))
 
 
 def file_note(note: FileNote) -> str:
-    """What is to be said of a LoRA or an embedding of a picture, in one sentence."""
+    """A sentence about a LoRA or an embedding of a picture."""
     return say(
         f"offer.file.{note.finding}",
         kind=say(f"models.one.{note.kind}"),
@@ -111,12 +111,13 @@ def file_note(note: FileNote) -> str:
 
 
 def offered(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
-    """What the line offers of a picture's file: its prompt, its settings, and what differs of the files that the prompt
-    names; {} for a picture that says nothing. Raises InvalidRequest for settings that would not run here."""
+    """What the line offers from a picture's file: its prompt, its settings, and how the files that the prompt names
+    differ from those here; {} for a picture without settings. Raises InvalidRequest for settings that
+    would not run here."""
     request = read_png(file, image=b"?", mask=b"?", control_images=[b"?"] * MAX_CONTROLS)
     if request is None:
         return {}
-    # The size that was made is another picture's; this one has its own.
+    # The size in the settings is another picture's; this one has its own.
     settings = {k: v for k, v in request.to_dict().items() if v is not None and k not in ("width", "height")}
     files = compared(file_hashes(file), request.prompt, request.negative_prompt, models)
     settings |= {"prompt": files.prompt, "negative_prompt": files.negative_prompt}
@@ -124,14 +125,14 @@ def offered(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
 
 
 def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads: Uploads) -> None:
-    """When a picture says how it was made, offer these settings; when they are wanted, take them over. A picture that
-    another takes the place of is deleted."""
+    """When a picture says how it was made, offer its settings, and use them on a click. A picture that is replaced by
+    another is deleted."""
 
     def look(path: str | None, request: gr.Request) -> dict[str, Any]:
         uploads.hold(str(request.session_hash), controls.tab, path)
         try:
             return offered(file_of(path), engine.models.found())
-        except InvalidRequest:  # settings that would not run here are no offer
+        except InvalidRequest:  # settings that would not run here are not offered
             return {}
 
     def take(event: gr.EventData) -> dict[Any, Any]:

@@ -23,7 +23,7 @@ TAB = TextToImage.kind
 
 
 def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None) -> Desk:
-    """Draw the tab; what leaves it for other tabs is connected by the page."""
+    """Draw the tab. The page connects what goes to other tabs."""
     with gr.Row(elem_classes="ls-desk", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-controls"):
             fields = c.build(engine, TAB)
@@ -34,7 +34,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None
                 elem_id=f"{TAB}-live",
                 elem_classes="ls-live",
             )
-            # Pressed by the page's script (static/live.js) when a slider is let go of, in order, the newest last.
+            # Pressed by the page's script (static/live.js) when a slider is released, in order, the newest last.
             go = gr.Button(say("live.label"), elem_id=f"{TAB}-live-go", elem_classes="ls-unseen")
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([], attached=False), sample)
@@ -55,7 +55,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None
     async def follow_slider(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
         given = fields.given(values)
         drawn_now = not str(given["seed"] or "").strip()
-        if drawn_now:  # from now on the same noise, so that only what the slider does is seen
+        if drawn_now:  # the same noise from now on, so that only the slider's effect is seen
             given["seed"] = str(secrets.randbelow(RANDOM_SEEDS))
         seed = given["seed"] if drawn_now else gr.skip()
         async for view in session.run_live(

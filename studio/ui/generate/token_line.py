@@ -1,4 +1,4 @@
-"""The line under the prompts: how many tokens they have, and what in them is read otherwise than it may be meant."""
+"""The line under the prompts: how many tokens they have, and remarks on what may be meant otherwise than it is read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from studio.ui.text import say
 
 
 async def token_line(engine: Engine, checkpoint: str, prompt: str, negative_prompt: str = "") -> str:
-    """The count of each prompt that has words, then a line for each remark. While nobody can count, since the model is
-    being loaded, only the remarks."""
+    """The count of each prompt that has words, then a line for each remark. Only the remarks while the model is being
+    loaded, since nothing can count then."""
     counts, remarks = [], []
     for text, negative in ((prompt, False), (negative_prompt, True)):
         if not isinstance(text, str) or not text.strip():

@@ -1,4 +1,4 @@
-"""A row of the table of fields as a component of the page: which one, with which label, range and beginning."""
+"""A row of the table of fields as a component of the page: its kind, label, range and first value."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ LANDMARKS: Mapping[str, Marks] = {
 
 
 def rows_of_tab(tab: str) -> Mapping[str, Row]:
-    """The rows of a tab, which is named after its kind of request; Compare asks from words or from a picture."""
+    """The rows of a tab, which is named after its kind of request. Compare starts from words or from a picture."""
     return KINDS[tab].rows() if tab in KINDS else ROWS
 
 
 def begins_at(tab: str, name: str, chosen: Checkpoint | None = None) -> Any:
-    """What a field is when nobody has said anything: what suits the chosen checkpoint, or the row's default."""
+    """The first value of a field: what suits the chosen checkpoint, or the row's default."""
     row = rows_of_tab(tab)[name]
     return getattr(chosen.suits if chosen is not None else Suits(), name) if row.suits else row.default
 
 
 def section(tab: str, place: str, chosen: Checkpoint | None = None) -> dict[str, Any]:
-    """The components of all rows that stand at one place of the page, drawn in the table's order."""
+    """The components of all rows at one place of the page, in the table's order."""
     return {name: component(tab, row, chosen) for name, row in rows_of_tab(tab).items() if row.place == place}
 
 
 def component(tab: str, row: Row, chosen: Checkpoint | None = None) -> Any:
-    """The component of a row. A typed number that may be left to the checkpoint begins empty."""
+    """The component of a row. A number field that may be left to the checkpoint starts empty."""
     name, elem_id = row.name, f"{tab}-{row.name}"
     if row.kind == "number" and row.step:
         return slider(tab, name, chosen)
@@ -79,10 +79,11 @@ def component(tab: str, row: Row, chosen: Checkpoint | None = None) -> Any:
 
 
 def slider(tab: str, name: str, chosen: Checkpoint | None = None) -> gr.Slider:
-    """A slider with its landmarks, at what suits the checkpoint if one is given.
+    """A slider with its landmarks, starting at what suits the checkpoint, if there is one.
 
-    What was typed is handed over as it is, so that a bad number is marked beside its field by the one gate, like all
-    others, and not by a message of Gradio's own."""
+    A typed value is passed on unchanged, so that `parse` marks a bad number beside its field like any other, instead of
+    a message of Gradio's.
+    """
     row = rows_of_tab(tab)[name]
     assert row.allowed is not None
     block = gr.Slider(
@@ -102,18 +103,18 @@ def slider(tab: str, name: str, chosen: Checkpoint | None = None) -> gr.Slider:
 
 
 def landmarks(tab: str, name: str, marks: Marks) -> gr.HTML:
-    """Words under a slider for values worth knowing; a click goes there."""
+    """Words under a slider for notable values; a click sets one."""
     return drawn("landmarks", value=told_marks(marks), field=f"{tab}-{name}")
 
 
 def told_marks(marks: Marks) -> list[tuple[float, str]]:
-    """Value and word of each, as `landmarks` shows them."""
+    """Value and word of each, as `landmarks` draws them."""
     return [(value, say(f"landmark.{key}")) for value, key in marks]
 
 
 def suited_marks(chosen: Checkpoint | None) -> dict[str, Marks]:
     """Landmarks for steps and guidance scale around what suits the checkpoint: a few-step model is "good" at 4 steps,
-    where 25 would be a waste, and harsh at a scale that others need."""
+    wastes time at 25, and looks harsh at a scale that others need."""
     steps, scale = (begins_at("text_to_image", name, chosen) for name in ("num_inference_steps", "guidance_scale"))
     free: Marks = ((1, "free"),)
     return {
@@ -141,7 +142,7 @@ def suited_sliders(
 
 
 def segments(tab: str, name: str) -> gr.Radio:
-    """A field that takes one of a few names, all in sight."""
+    """A field that takes one of a few names, all visible."""
     row = rows_of_tab(tab)[name]
     return gr.Radio(
         choices=[(label, short) for short, label in row.choices.items()],

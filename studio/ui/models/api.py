@@ -1,6 +1,6 @@
 """The public endpoints `/models` and `/choose_vae`: what is there, and whose VAE a checkpoint runs with.
 
-For gradio_client and its like; the second is the owner's alone, as on the page.
+For gradio_client and compatible programs. Only the owner may use the second, as on the page.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _line(model: Model) -> dict[str, Any]:
 
 
 def _named(everything: tuple[Model, ...], field: str, name: object, fits: Any) -> Model:
-    """The model of this name. Raises InvalidRequest with those there are."""
+    """The model of this name. Raises InvalidRequest, listing the names there are."""
     choice = {model.name: model for model in everything if fits(model)}
     if not isinstance(name, str) or name not in choice:
         allowed = f"one of {', '.join(list(choice)[:20])}" if choice else "none: there is none in the models folders"

@@ -24,11 +24,11 @@ def viewed(engine: Engine, manages: bool, *, refresh: bool = False) -> dict[str,
         "loading": {"name": loading, "fraction": now.fraction} if loading else None,
         "manages": manages,
     }
-    steady = view | {"memory": {k: v for k, v in view["memory"].items() if not k.endswith("_free")}}  # always moving
+    steady = view | {"memory": {k: v for k, v in view["memory"].items() if not k.endswith("_free")}}  # changes all the time
     stamp = hashlib.sha256(json.dumps(steady, sort_keys=True).encode()).hexdigest()[:16]
     return view | {"stamp": stamp}
 
 
 def _line(model: Model | Download | Conversion) -> dict[str, Any]:
-    """Only what is not empty: a folder of thousands is a long list."""
+    """The fields that are not empty, since a folder of thousands makes a long list."""
     return {name: value for name, value in asdict(model).items() if value not in ("", None, (), False)}

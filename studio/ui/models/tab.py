@@ -1,8 +1,8 @@
 """The tab Models: everything found in the models folders, what is loaded, and what the owner may do with it.
 
-The list is drawn by static/models.js, which fetches it from `/models-found` (web/routes.py) while it can be seen:
-not by an event, since `gr.skip()` for a gr.HTML makes Gradio 6.31 forget its other properties, for every visitor
-(measured). Orders are events. Whoever may not manage (a guest) sees the same list without its buttons.
+The list is drawn by static/models.js, which fetches it from `/models-found` (web/routes.py) while it can be seen: not
+by an event, since `gr.skip()` for a gr.HTML makes Gradio 6.31 forget its other properties, for every visitor
+(measured). Commands are events. A visitor who may not manage models (a guest) sees the same list without its buttons.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def build(engine: Engine) -> gr.HTML:
 
 
 def _told(problem: str) -> dict[str, Any]:
-    """What became of an order: empty when it was taken. Two are never equal, so that each is noticed."""
+    """The answer to a command: empty when it was accepted. No two are equal, so that the page notices each."""
     return {"problem": problem, "order": secrets.token_hex(4)}
 
 

@@ -113,7 +113,7 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
 
 def _again(engine: Engine, gallery: Gallery, owner: str, given: dict[str, Any]) -> dict[str, Any]:
     """The fields of an image to image run that noises a finished picture, or one that the page sends as a data URL, and
-    goes on with the guidance and the scheduler of the run that is looked at, and the words that are given."""
+    denoises it with the guidance and scheduler of the run that is shown, and with the given words."""
     path = gallery.path(str(given.get("picture")), owner)
     sent = _data_url(given.get("file"))
     job = next((one for one in engine.jobs(owner=owner) if one.job_id == given.get("job")), None)
@@ -132,8 +132,7 @@ def _again(engine: Engine, gallery: Gallery, owner: str, given: dict[str, Any]) 
 
 
 def _data_url(given: object) -> bytes:
-    """The bytes of a PNG that came as a data URL; nothing for anything else. What is in them is checked as that of any
-    upload."""
+    """The bytes of a PNG in a data URL; b"" for anything else. They are checked like any upload."""
     beginning = "data:image/png;base64,"
     if not isinstance(given, str) or not given.startswith(beginning):
         return b""
@@ -144,7 +143,7 @@ def _data_url(given: object) -> bytes:
 
 
 def props(panels: tuple[str, ...]) -> dict[str, Any]:
-    """What the viewer's script is told once: its panels, words and the names of schedulers."""
+    """What the viewer's script gets once: its panels, words and the names of schedulers."""
     return {
         "panels": panels,
         "words": words("viewer"),
@@ -157,7 +156,7 @@ def props(panels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def viewed(view: render.View) -> dict[str, Any]:
-    """A run's view as the viewer needs it: which record to fetch, and what to say while there is none."""
+    """A run's view for the viewer: which record to fetch, and what to say until there is one."""
     ended = view["state"] not in ("queued", "loading", "running")
     message = " ".join([view.get("message") or "", *(p["message"] for p in view.get("problems", []))]).strip()
     pictures = view.get("pictures") or []
@@ -177,7 +176,7 @@ async def sent(engine: Engine, event: gr.EventData, request: gr.Request) -> dict
 
 
 async def named(engine: Engine, owner: str, job_id: str, image: int) -> dict[str, Any]:
-    """One image of a visitor's own run, with its finished picture where there is one; else that it is gone."""
+    """One image of a visitor's own run, with its finished picture if there is one; else the message that it is gone."""
     job = next((one for one in engine.jobs(owner=owner) if one.job_id == job_id), None)
     if job is None:
         return {**EMPTY, "message": say("viewer.gone"), "checkpoint": _checkpoint(engine)}
@@ -192,7 +191,7 @@ async def named(engine: Engine, owner: str, job_id: str, image: int) -> dict[str
 
 
 def runs(engine: Engine, owner: str) -> list[dict[str, str]]:
-    """This visitor's newest finished runs, to be put side by side: each with a line that tells it from the others."""
+    """This visitor's newest finished runs, for the comparison side by side, each with a line that identifies it."""
     done = [job for job in engine.jobs(owner=owner) if job.state == "finished"]
     return [{"job": job.job_id, "label": _line(job)} for job in done[:RUNS]]
 

@@ -1,6 +1,6 @@
 """One HTML file that replays a recorded run without a studio: the viewer's own scripts, styles, words, and the record.
 
-Opens from a disk, asks nobody anything. Panels that need a model are left out of it.
+It opens from a disk and makes no requests. Panels that need a model are left out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from studio.ui import assets
 from studio.ui.text import say
 from studio.ui.viewer import noise_viewer
 
-# What stands on the record alone.
+# Panels that need only the record.
 OFFLINE = ("timeline", "panes", "schedule", "numbers", "equation", "guidance", "latent", "words", "attention")
 
 
@@ -40,7 +40,7 @@ def replay_page(recording: bytes, run: Mapping[str, object]) -> bytes:
 
 
 def _safe(name: str, text: str) -> str:
-    """A text of ours, which must not end the element that it is put into."""
+    """A text of ours, checked not to end the element that it is put into."""
     if "</script" in text.lower() or "</style" in text.lower():
         raise ValueError(f"{name} cannot be put into a page")
     return text
