@@ -7,8 +7,8 @@ Knows no job. Names come from the catalogue, never paths from outside. Used from
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 
@@ -16,6 +16,7 @@ from studio.answered.models import ModelPlace
 from studio.asked.requests import MAX_CONTROLS
 from studio.checkpoints import fitting, loader
 from studio.checkpoints.catalog import Catalog, Entry
+from studio.checkpoints.device_memory import Device, memory_limits, too_large
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.held import Beside, Held, module_bytes, modules, weights_bytes
 from studio.checkpoints.inspect import BadCheckpoint
@@ -23,33 +24,6 @@ from studio.checkpoints.options import ModelOptions
 from studio.diffusion.components import Components
 
 logger = logging.getLogger(__name__)
-
-# Of the device's free memory at the start, what stays free for pictures: this share, and never less than this.
-WORK_SHARE = 0.3
-WORK_BYTES = 1536 * 2**20
-RAM_SHARE = 0.5  # of the free RAM at the start, what models may keep
-
-
-class DoesNotFit(MemoryError):
-    """A checkpoint that does not fit into the memory there is. The text says what to change."""
-
-
-class Device(Protocol):
-    """What the manager asks of `studio.engine.device.Device`."""
-
-    torch_device: torch.device
-    dtype: torch.dtype
-
-    @property
-    def is_cpu(self) -> bool: ...
-    @property
-    def label(self) -> str: ...
-    def free_bytes(self) -> int | None: ...
-    def free_ram_bytes(self) -> int | None: ...
-    def is_out_of_memory(self, error: BaseException) -> bool: ...
-    def release(self) -> None: ...
-    def to_device(self, modules: Iterable[Any]) -> None: ...
-    def to_ram(self, modules: Iterable[Any]) -> None: ...
 
 
 class ModelManager:
@@ -73,7 +47,7 @@ class ModelManager:
         self._hot: Held | None = None
         self._beside: dict[str, Beside] = {}  # by id, the one that was asked for longest ago first
         self._clock = 0
-        self.device_limit, self.ram_limit = _limits(device, self._options)
+        self.device_limit, self.ram_limit = memory_limits(device, self._options)
 
     # ------------------------------------------------------------------------------------------------- asking
 
@@ -154,7 +128,7 @@ class ModelManager:
             self._make_room(needed, keep=self._hot)
             free = self._device.free_bytes()
             if free is not None and needed > free:
-                raise self._too_large(entry, needed)
+                raise too_large(entry, needed, self._device, self._options)
             try:
                 module = read()
             except Exception as error:
@@ -162,7 +136,7 @@ class ModelManager:
                     raise
                 error.__traceback__ = None
                 if not self.spare():
-                    raise self._too_large(entry, needed) from error
+                    raise too_large(entry, needed, self._device, self._options) from error
                 module = read()
             held = Beside(entry, module, module_bytes(module))
         else:
@@ -226,7 +200,7 @@ class ModelManager:
                 raise
             error.__traceback__ = None  # its frames hold the half that did fit
             if not self._empty():
-                raise self._too_large(entry, needed) from error
+                raise too_large(entry, needed, self._device, self._options) from error
         else:
             return self._hold(entry, components)
         logger.info("%s did not fit beside the others; they were let go", entry.name)
@@ -237,7 +211,7 @@ class ModelManager:
                 raise
             error.__traceback__ = None
             self._device.release()
-            raise self._too_large(entry, needed) from error
+            raise too_large(entry, needed, self._device, self._options) from error
 
     def _read(self, entry: Entry, progress: loader.Progress) -> Components:
         try:
@@ -277,7 +251,7 @@ class ModelManager:
                     raise
                 error.__traceback__ = None
                 if not self._empty():
-                    raise self._too_large(held.entry, held.device_bytes) from error
+                    raise too_large(held.entry, held.device_bytes, self._device, self._options) from error
                 self._device.to_device(modules(held.components))
         except Exception:
             self._device.to_ram(modules(held.components))  # what had got there already
@@ -352,24 +326,3 @@ class ModelManager:
             self._off(one)
         self._device.release()
         return bool(held)
-
-    def _too_large(self, entry: Entry, needed: int) -> DoesNotFit:
-        where = f"the free memory of this device ({self._device.label})"
-        half = " with --dtype fp16 or bf16," if self._device.dtype == torch.float32 else " with --fp8,"
-        advice = " with --offload," if not self._device.is_cpu and not self._options.offload else ""
-        kind = "ControlNet" if entry.facts.kind == "controlnet" else "checkpoint"
-        return DoesNotFit(
-            f"The {kind} {entry.name[:80]} needs about {needed / 2**30:.1f} GiB, more than fits into {where}. "
-            f"Start the studio{advice}{half} choose a smaller {kind}, or close other programs that use the memory."
-        )
-
-
-def _limits(device: Device, options: ModelOptions) -> tuple[int | None, int | None]:
-    """What models may keep on the device, and in RAM, in bytes."""
-    on_device, in_ram = options.device_limit, options.ram_limit
-    free, free_ram = device.free_bytes(), device.free_ram_bytes()
-    if on_device is None and free is not None:
-        on_device = max(0, free - max(WORK_BYTES, int(free * WORK_SHARE)))
-    if in_ram is None and free_ram is not None:
-        in_ram = int(free_ram * RAM_SHARE)
-    return on_device, in_ram

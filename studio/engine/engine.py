@@ -427,8 +427,9 @@ class DiffusionEngine:
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_SECONDS)  # the import runs Python for seconds; the page must get its turns
         try:
+            from studio.checkpoints.device_memory import DoesNotFit
             from studio.checkpoints.inspect import BadCheckpoint
-            from studio.checkpoints.manager import DoesNotFit, ModelManager
+            from studio.checkpoints.manager import ModelManager
             from studio.engine.failures import Closing
             from studio.engine.outside import Outside
             from studio.engine.worker import Worker
@@ -502,8 +503,8 @@ class DiffusionEngine:
 
     def _load_next(self, worker: Worker) -> None:
         """Load what somebody will probably ask for. What cannot be loaded is told as it will be told again then."""
+        from studio.checkpoints.device_memory import DoesNotFit
         from studio.checkpoints.inspect import BadCheckpoint
-        from studio.checkpoints.manager import DoesNotFit
 
         checkpoint, problem = self._next, ""
         try:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from studio.answered.engine import Refused
 from studio.answered.events import Failed, FailureKind
 from studio.asked.requests import SCHEDULERS, InvalidRequest
+from studio.checkpoints.device_memory import DoesNotFit
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.checkpoints.manager import DoesNotFit
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.vae import NotFinite, is_finite
 from studio.engine.device import Device

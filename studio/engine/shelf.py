@@ -217,7 +217,7 @@ class Shelf:
 
     def carry_out(self, load: Callable[[str], object]) -> None:
         """Do what was ordered, now that no lane runs. `load` makes a checkpoint the hot one."""
-        from studio.checkpoints.manager import DoesNotFit
+        from studio.checkpoints.device_memory import DoesNotFit
 
         assert self._manager is not None
         while self._orders:

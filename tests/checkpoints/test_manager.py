@@ -24,9 +24,10 @@ from studio.checkpoints import loader
 from studio.checkpoints import manager as manager_module
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.controlnet_file import load_controlnet
+from studio.checkpoints.device_memory import DoesNotFit, memory_limits
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.checkpoints.manager import DoesNotFit, ModelManager
+from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.memo import Memo
 from studio.checkpoints.options import ModelOptions
 from studio.diffusion.components import Components
@@ -519,11 +520,11 @@ def test_a_controlnet_that_does_not_fit_is_told_and_the_checkpoint_goes_on(model
 
 
 def test_limits_leave_room_for_pictures() -> None:
-    small = manager_module._limits(FakeDevice(), ModelOptions())
+    small = memory_limits(FakeDevice(), ModelOptions())
     assert small == (4 * 2**30 - 1536 * 2**20, 32 * 2**30)
-    large = manager_module._limits(FakeDevice(capacity=24 * 2**30), ModelOptions())
+    large = memory_limits(FakeDevice(capacity=24 * 2**30), ModelOptions())
     assert large[0] == pytest.approx(0.7 * 24 * 2**30, rel=0.01)
-    assert manager_module._limits(FakeDevice(), ModelOptions(device_limit=7, ram_limit=8)) == (7, 8)
+    assert memory_limits(FakeDevice(), ModelOptions(device_limit=7, ram_limit=8)) == (7, 8)
 
 
 def test_offload_keeps_one_part_at_a_time_on_the_device_and_makes_the_same_picture(models: Path) -> None:

@@ -1,0 +1,61 @@
+"""The memory that models may take: what is asked of the device, how much there is for them, and what is too large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import torch
+
+from studio.checkpoints.catalog import Entry
+from studio.checkpoints.options import ModelOptions
+
+# Of the device's free memory at the start, what stays free for pictures: this share, and never less than this.
+WORK_SHARE = 0.3
+WORK_BYTES = 1536 * 2**20
+RAM_SHARE = 0.5  # of the free RAM at the start, what models may keep
+
+
+class DoesNotFit(MemoryError):
+    """A checkpoint that does not fit into the memory there is. The text says what to change."""
+
+
+class Device(Protocol):
+    """What the manager asks of `studio.engine.device.Device`."""
+
+    torch_device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def is_cpu(self) -> bool: ...
+    @property
+    def label(self) -> str: ...
+    def free_bytes(self) -> int | None: ...
+    def free_ram_bytes(self) -> int | None: ...
+    def is_out_of_memory(self, error: BaseException) -> bool: ...
+    def release(self) -> None: ...
+    def to_device(self, modules: Iterable[Any]) -> None: ...
+    def to_ram(self, modules: Iterable[Any]) -> None: ...
+
+
+def memory_limits(device: Device, options: ModelOptions) -> tuple[int | None, int | None]:
+    """What models may keep on the device, and in RAM, in bytes."""
+    on_device, in_ram = options.device_limit, options.ram_limit
+    free, free_ram = device.free_bytes(), device.free_ram_bytes()
+    if on_device is None and free is not None:
+        on_device = max(0, free - max(WORK_BYTES, int(free * WORK_SHARE)))
+    if in_ram is None and free_ram is not None:
+        in_ram = int(free_ram * RAM_SHARE)
+    return on_device, in_ram
+
+
+def too_large(entry: Entry, needed: int, device: Device, options: ModelOptions) -> DoesNotFit:
+    """For an entry that needs so many bytes: what it is too large for, and what to change."""
+    where = f"the free memory of this device ({device.label})"
+    half = " with --dtype fp16 or bf16," if device.dtype == torch.float32 else " with --fp8,"
+    advice = " with --offload," if not device.is_cpu and not options.offload else ""
+    kind = "ControlNet" if entry.facts.kind == "controlnet" else "checkpoint"
+    return DoesNotFit(
+        f"The {kind} {entry.name[:80]} needs about {needed / 2**30:.1f} GiB, more than fits into {where}. "
+        f"Start the studio{advice}{half} choose a smaller {kind}, or close other programs that use the memory."
+    )
