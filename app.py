@@ -220,6 +220,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     """Engine and page, until the end is asked for."""
     from studio.checkpoints.options import ModelOptions
     from studio.engine.engine import DiffusionEngine
+    from studio.engine.local import LocalEngine
     from studio.picture.gallery import Gallery
     from studio.ui import application
     from studio.ui.page import build
@@ -229,7 +230,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     from studio.web.server import Server
 
     gallery = Gallery(flags.outputs_dir)
-    engine = DiffusionEngine(
+    machine = DiffusionEngine(
         models_dirs=[ROOT / "models", *(flags.models_dir or ())],
         gallery=gallery,
         device=flags.device,
@@ -247,6 +248,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
             compile=flags.compile,
         ),
     )
+    engine = LocalEngine(machine)
     uploads = Uploads()
     page, launch = build(engine, gallery, uploads)
     hosts = {*LOOPBACK, flags.host}

@@ -85,9 +85,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
         pipe = on_engine_thread(engine, lambda: pipeline(options.checkpoint, engine))
-        assert engine._components is not None
-        result: dict[str, Any] = {"bench": "compare", "rounds": options.rounds, **native_settings(engine._components)}
-        name = engine._components.name
+        assert engine.components is not None
+        result: dict[str, Any] = {"bench": "compare", "rounds": options.rounds, **native_settings(engine.components)}
+        name = engine.components.name
         surface_seconds(engine, surface(name, 0))  # both are warm from here on
         short = Surface.parse({"prompt": "a fox", "x": "num_inference_steps", "x_values": "5"})
         on_engine_thread(engine, lambda: diffusers_seconds(pipe, short))

@@ -67,7 +67,7 @@ def pipeline(folder: Path, engine: DiffusionEngine) -> Any:
     import torch
     from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
-    components = engine._components
+    components = engine.components
     assert components is not None
     pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, dtype=components.dtype)
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, use_karras_sigmas=True)
@@ -96,14 +96,14 @@ def measured(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dic
     """Ratios and medians of all ways; the first round warms up and is not counted."""
     import torch
 
-    assert engine._components is not None
+    assert engine.components is not None
     ways: dict[str, PreviewName] = {"fast": "fast", "automatic": "automatic", "full": "full"}
     seconds: dict[str, list[float]] = {name: [] for name in ["diffusers", "bare loop", "fast, new prompt", *ways]}
     embeds = torch.cat(on_engine_thread(engine, lambda: pipe.encode_prompt(PROMPTS[0], pipe.device, 1, True))[::-1])
     for number in range(rounds + 1):
         settings: dict[str, Any] = {
             "prompt": PROMPTS[number % len(PROMPTS)],
-            "checkpoint": engine._components.name,
+            "checkpoint": engine.components.name,
             "num_inference_steps": steps,
             "seed": number,
         }
@@ -125,7 +125,7 @@ def measured(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dic
         "bench": "engine",
         "steps": steps,
         "rounds": rounds,
-        **native_settings(engine._components),
+        **native_settings(engine.components),
     }
     for name, values in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(values, seconds["diffusers"]))

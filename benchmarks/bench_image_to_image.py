@@ -46,7 +46,7 @@ def pipelines(folder: Path, engine: DiffusionEngine) -> dict[str, Any]:
         StableDiffusionInpaintPipeline,
     )
 
-    components = engine._components
+    components = engine.components
     assert components is not None
     torch.set_num_threads(native_settings(components)["threads"])
     made = {}
@@ -85,14 +85,14 @@ def measured(engine: DiffusionEngine, pipes: dict[str, Any], steps: int, rounds:
     """Ratios and medians of both ways; the first round warms up and is not counted."""
     import torch
 
-    assert engine._components is not None
-    size = engine._components.native_width, engine._components.native_height
+    assert engine.components is not None
+    size = engine.components.native_width, engine.components.native_height
     picture = Image.linear_gradient("L").resize(size).convert("RGB")
     mask = Image.new("L", size, 0)
     ImageDraw.Draw(mask).rectangle((size[0] // 8, size[1] // 4, size[0] // 2, size[1] * 3 // 4), fill=255)
     common: dict[str, Any] = {
         "prompt": PROMPT,
-        "checkpoint": engine._components.name,
+        "checkpoint": engine.components.name,
         "num_inference_steps": steps,
         "image": file_of(picture),
     }
@@ -122,7 +122,7 @@ def measured(engine: DiffusionEngine, pipes: dict[str, Any], steps: int, rounds:
         "steps": steps,
         "strengths": STRENGTHS,
         "rounds": rounds,
-        **native_settings(engine._components),
+        **native_settings(engine.components),
     }
     for way in requests:
         pairs = zip(seconds[f"engine {way}"], seconds[f"diffusers {way}"])

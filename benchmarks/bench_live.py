@@ -22,6 +22,7 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 from benchmarks.common import loaded_engine, native_settings
+from studio.engine.local import LocalEngine
 from studio.ui import assets
 from studio.ui.application import application, close
 from studio.ui.page import build
@@ -77,13 +78,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
         gallery = engine._gallery
-        demo, launch = build(engine, gallery)
-        site = application(demo, launch, middleware(engine, gallery, hosts=set(), auth=None))
+        door = LocalEngine(engine)
+        demo, launch = build(door, gallery)
+        site = application(demo, launch, middleware(door, gallery, hosts=set(), auth=None))
         server = Server(site, host="127.0.0.1", port=0)
         server.start()
         taken = measured(server.url, options.steps, options.releases)
-        assert engine._components is not None
-        result: dict[str, Any] = {"bench": "live", **native_settings(engine._components), "releases": len(taken)}
+        assert engine.components is not None
+        result: dict[str, Any] = {"bench": "live", **native_settings(engine.components), "releases": len(taken)}
         close(demo, site)
         server.close()
         engine.close()

@@ -36,8 +36,8 @@ BARS = {"recorder": 1.10, "attention": 1.20, "megabytes": 2.0}
 @contextmanager
 def without_recording(engine: DiffusionEngine) -> Iterator[None]:
     """The engine as if there were no recorder: nothing is copied, nothing kept."""
-    assert engine._worker is not None
-    presenter = engine._worker._presenter
+    assert engine._thread.worker is not None
+    presenter = engine._thread.worker._presenter
     names = ("_begin_recording", "_record")
     for name in names:
         setattr(presenter, name, lambda *_: None)
@@ -122,8 +122,8 @@ def main() -> None:
             "megabytes": round(size, 3),
         }
         passed = all(found[name] <= bar for name, bar in BARS.items())
-        assert engine._components is not None
-        settings = native_settings(engine._components) | {"steps": flags.steps, "rounds": flags.rounds}
+        assert engine.components is not None
+        settings = native_settings(engine.components) | {"steps": flags.steps, "rounds": flags.rounds}
         medians = {name: round(statistics.median(values), 4) for name, values in seconds.items()}
         engine.close()
     print(f"recorder {found['recorder']}, read {found['recorder_read']}, attention {found['attention']} (bars {BARS})")

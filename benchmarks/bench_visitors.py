@@ -94,8 +94,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
-        assert engine._components is not None
-        wishes = requests(engine._components.name, options.steps)
+        assert engine.components is not None
+        wishes = requests(engine.components.name, options.steps)
         asyncio.run(shared(engine, wishes))  # warms up, and encodes the prompts
         together, alone, ticks = [], [], []
         for _ in range(options.rounds):
@@ -107,7 +107,7 @@ def main() -> None:
             "visitors": len(wishes),
             "steps": options.steps,
             "rounds": options.rounds,
-            **native_settings(engine._components),
+            **native_settings(engine.components),
             "seconds_shared": round(statistics.median(together), 3),
             "seconds_in_turn": round(statistics.median(alone), 3),
             "ratio": round(statistics.median(a / b for a, b in zip(together, alone)), 3),

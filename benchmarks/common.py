@@ -41,7 +41,7 @@ def loaded_engine(checkpoint: Path, scratch: Path, device: str = "auto") -> Diff
     )
     engine.start()
     deadline = time.monotonic() + LOAD_SECONDS
-    while engine.status().state in ("starting", "loading") or engine._components is None:
+    while engine.status().state in ("starting", "loading") or engine.components is None:
         status = engine.status()
         if status.state == "failed" or time.monotonic() > deadline:
             raise SystemExit(f"The checkpoint was not loaded: {status.message}")
@@ -71,7 +71,7 @@ def on_engine_thread(engine: DiffusionEngine, work: Callable[[], Result]) -> Res
     runs where the engine does, or neither is what somebody has who starts the studio.
     """
     done: Future[Result] = Future()
-    worker, idle = engine._worker, engine._worker.idle
+    worker, idle = engine._thread.worker, engine._thread.worker.idle
 
     def once() -> bool:
         worker.idle = idle  # type: ignore[method-assign]
@@ -82,7 +82,7 @@ def on_engine_thread(engine: DiffusionEngine, work: Callable[[], Result]) -> Res
         return True
 
     worker.idle = once  # type: ignore[method-assign]
-    engine._wake.set()
+    engine._thread.wake.set()
     return done.result()
 
 

@@ -1,17 +1,36 @@
-"""What the page may ask of an engine: the `Engine` protocol, and the values of its answers."""
+"""What the page may ask of an engine: the `Engine` protocol, and the values of its answers.
+
+An engine may live in this process, in a child process or on another machine. So everything that crosses is plain data
+(`studio.answered.codec` turns it into bytes and back), a call that has to reach the engine is asynchronous, and what a
+page needs at once is a snapshot that lies on the page's side.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, overload
 
-from studio.answered.events import CellEvent, Event, JobSummary, SurfaceEvent
-from studio.answered.models import Checkpoint, Models
-from studio.asked.branch import Branch, BranchNode
+from studio.answered.events import (
+    AnyEvent,
+    CellEvent,
+    Event,
+    Failed,
+    Finished,
+    JobSummary,
+    Planned,
+    Started,
+    Step,
+    Stopped,
+    SurfaceEnded,
+    SurfaceEvent,
+)
+from studio.answered.models import Checkpoint, HubFile, ModelsNow
+from studio.asked import orders
+from studio.asked.branch import BranchNode
 from studio.asked.compare import Surface
 from studio.asked.questions import Question
-from studio.asked.requests import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +72,7 @@ class EngineStatus:
     device: str = ""
     running: int = 0  # jobs
     queued: int = 0
-    next: str | None = None  # the checkpoint that is loaded when nothing else is to be done (`Engine.prepare`)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """How does this checkpoint's tokenizer see a prompt, or a negative prompt?"""
-
-    checkpoint: str
-    text: str
-    negative: bool = False
+    next: str | None = None  # the checkpoint that is loaded when nothing else is to be done (`PrepareCheckpoint`)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +94,14 @@ class Answer:
     media_type: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ComparisonNow:
+    """A comparison as it is now, with the newest event of every cell that has begun."""
+
+    surface: Surface
+    cells: Mapping[int, CellEvent] = field(default_factory=dict)
+
+
 class UnknownJob(LookupError):
     """No such job, or not this owner's: the two are not told apart."""
 
@@ -92,75 +110,73 @@ class Refused(RuntimeError):
     """The engine does not take the job now (queue full, too many jobs of one visitor). The text says what to do."""
 
 
+class Events(Protocol):
+    """What a watcher reads, an asynchronous iterator; closing it ends the watching, not the job."""
+
+    def __aiter__(self) -> Events: ...
+
+    async def __anext__(self) -> AnyEvent: ...
+
+    async def aclose(self) -> None: ...
+
+
 class Engine(Protocol):
-    """What the page may ask. Every call returns at once; nothing here imports torch in the caller."""
+    """What the page may ask of an engine.
+
+    An asynchronous call may be awaited on any event loop, and takes no thread while it waits. `owner` is whose job it
+    is: nobody else's job is seen, watched or stopped, and an unknown job is not told from somebody else's.
+    """
 
     @property
-    def models(self) -> Models:
-        """The models on this machine: list, load, unload, download."""
+    def id(self) -> str:
+        """A short name. Ids of jobs, models and downloads begin with it: `studio.answered.ids`."""
         ...
 
-    def submit(self, request: Request, *, owner: str, origin: str = "api", attention: bool = False) -> str:
-        """Take a job and return its random id. `attention` records where the U-Net looks, in calls of its own.
-
-        Raises InvalidRequest (unknown checkpoint, unreadable picture, ...)
-        or Refused. Nothing else ever raises for what a visitor typed."""
+    def start(self) -> None:
+        """Begin to work, once; returns at once. `status` says how far it is."""
         ...
 
-    def watch(self, job_id: str, *, owner: str) -> AsyncIterator[Event]:
-        """Events of a job from where it is now: the state so far in short (Loading/Queued/Started, newest Step), then
-        live ones, ending with exactly one terminal event. Any number of watchers. Raises UnknownJob."""
+    def close(self) -> None:
+        """Stop running jobs and release the device. Returns within three seconds."""
         ...
 
-    def cancel(self, job_id: str, *, owner: str) -> bool:
-        """Ask a job to stop; it does within one step. False when it had ended already. Raises UnknownJob."""
-        ...
-
-    def submit_surface(self, surface: Surface, *, owner: str, origin: str = "api", focus: int = 0) -> str:
-        """Take a comparison as one job: its cells are made side by side, the one at `focus` first. Raises as `submit`.
-        `cancel`, `jobs` and `record` (its `image` is the cell) take the id like any other."""
-        ...
-
-    def watch_surface(self, job_id: str, *, owner: str) -> AsyncIterator[SurfaceEvent]:
-        """Events of a comparison from where it is now, as `watch`: the newest of every cell, then live ones, ending
-        with exactly one SurfaceEnded. Raises UnknownJob."""
-        ...
-
-    def surface(self, job_id: str, *, owner: str) -> tuple[Surface, dict[int, CellEvent]]:
-        """A comparison as it is now, with the newest event of every cell that has begun. Raises UnknownJob."""
-        ...
-
-    def hurry(self, job_id: str, cell: int, *, owner: str) -> bool:
-        """Let a cell go before the others of its surface. False when it has ended. Raises UnknownJob."""
-        ...
-
-    def pace(self, checkpoint: str, width: int | None = None, height: int | None = None) -> Pace | None:
-        """The measured speed of a checkpoint at this size if it was used, else at another; None before any run."""
-        ...
-
-    def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
-        """This owner's jobs, newest first, for re-attaching after a reload."""
-        ...
-
-    def catalog(self) -> tuple[Checkpoint, ...]:
-        """Installed checkpoints, the built-in one first. Cheap: reads folder names and headers only."""
-        ...
+    # ------------------------------------------------------------------------------------- snapshots, at no cost
 
     def status(self) -> EngineStatus:
         """What the engine is doing now."""
         ...
 
-    def prepare(self, checkpoint: str) -> None:
-        """Load this checkpoint when nothing else is to be done, so that the first picture with it need not wait.
-
-        Only a hint: the last one counts, jobs go first, and a name that is unknown or loaded already asks nothing."""
+    def catalog(self) -> tuple[Checkpoint, ...]:
+        """Installed checkpoints, the built-in one first, as of the last look through the models folders."""
         ...
 
-    async def ask(self, question: Tokens) -> TokensAnswer:
-        """A short question, answered between ticks. Raises InvalidRequest, or Refused while the model is loading."""
+    # ---------------------------------------------------------------------------------------------------- jobs
+
+    async def submit(self, job: orders.Submission, *, owner: str, origin: str = "api") -> str:
+        """Take a job and return its random id. Raises InvalidRequest (unknown checkpoint, unreadable picture, ...),
+        Refused, or UnknownJob for a branch of a run that is not recorded any more."""
         ...
 
-    def record(
+    def watch(self, job_id: str, *, owner: str) -> Events:
+        """Events of a job from where it is now: the state so far in short, then live ones, ending with exactly one
+        terminal event (SurfaceEnded for a comparison). A slow watcher skips previews. Any number of watchers.
+
+        Raises UnknownJob when it is called or first read."""
+        ...
+
+    async def cancel(self, job_id: str, *, owner: str) -> bool:
+        """Ask a job to stop; it does within one step. False when it had ended already. Raises UnknownJob."""
+        ...
+
+    async def prioritize(self, job_id: str, cell: int, *, owner: str) -> bool:
+        """Make a cell of a comparison before the others. False when it has ended. Raises UnknownJob."""
+        ...
+
+    async def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
+        """This owner's jobs, newest first, for finding them again after a reload."""
+        ...
+
+    async def record(
         self,
         job_id: str,
         *,
@@ -172,32 +188,59 @@ class Engine(Protocol):
     ) -> bytes:
         """The recorded evaluations `since`.. (before `until`) of one image as the bytes of a safetensors file.
 
-        What the model was given and what it answered in half precision, and the numbers of each evaluation:
-        docs/record.md. `lean` takes eight bits a number where the whole run is large.
-        Raises UnknownJob (also when nothing was recorded).
-        """
+        `image` of a comparison is the cell. What the model was given and what it answered in half precision, and the
+        numbers of each evaluation: docs/record.md. `lean` takes eight bits a number where the whole run is large.
+        Raises UnknownJob (also when nothing was recorded)."""
         ...
 
-    def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
-        """Go on from an evaluation of a recorded run with something changed: a new job, whose id is returned. Nothing
-        changed gives the same picture to the last bit when the run had `exact` or `attention`. Raises UnknownJob
-        (also when it is not recorded any more), InvalidRequest or Refused."""
+    # ----------------------------------------------------------------------------------------- questions, models
+
+    @overload
+    async def ask(self, question: Question, *, owner: str = "") -> Answer: ...
+    @overload
+    async def ask(self, question: orders.Tokens, *, owner: str = "") -> TokensAnswer: ...
+    @overload
+    async def ask(self, question: orders.Speed, *, owner: str = "") -> Pace | None: ...
+    @overload
+    async def ask(self, question: orders.Cells, *, owner: str = "") -> ComparisonNow: ...
+    @overload
+    async def ask(self, question: orders.BranchTree, *, owner: str = "") -> tuple[BranchNode, ...]: ...
+    @overload
+    async def ask(self, question: orders.ModelList, *, owner: str = "") -> ModelsNow: ...
+    @overload
+    async def ask(self, question: orders.ModelPicture, *, owner: str = "") -> bytes | None: ...
+    @overload
+    async def ask(self, question: orders.RepositoryFiles, *, owner: str = "") -> tuple[HubFile, ...]: ...
+    async def ask(self, question: object, *, owner: str = "") -> object:
+        """A question that changes nothing; those of the noise viewer are worked on between ticks.
+
+        Raises InvalidRequest, UnknownJob, or Refused: the checkpoint is not loaded, too many questions wait, ..."""
         ...
 
-    def branches(self, job_id: str, *, owner: str) -> tuple[BranchNode, ...]:
-        """The tree of branches that this job belongs to, its root first. Raises UnknownJob."""
-        ...
-
-    async def inquire(self, question: Question, *, owner: str) -> Answer:
-        """A question of the noise viewer, worked on between ticks. Raises InvalidRequest (no picture, ...), or Refused:
-        the checkpoint is not the loaded one, too many questions wait, or the answer cannot be computed."""
+    async def order(self, order: orders.ModelOrder) -> None:
+        """Take an order about a model. What becomes of it is told by `ModelList` and `status`; who may give orders is
+        for `studio.web` and the page to say. Raises NoSuchModel, InvalidRequest or Refused."""
         ...
 
     def visitor(self, owner: str, *, here: bool) -> None:
-        """This visitor has opened the page (`here`), or closed it: what is only kept to be looked at (recordings, with
+        """This visitor has opened the page (`here`) or closed it. What is only kept to be looked at (recordings, with
         the pictures that their runs began with) is let go of a few minutes later. Runs go on, pictures stay."""
         ...
 
-    def close(self) -> None:
-        """Stop running jobs, end the thread, release the device. Returns within three seconds."""
-        ...
+
+async def run_events(engine: Engine, job_id: str, *, owner: str) -> AsyncGenerator[Event, None]:
+    """The events of a run. Raises UnknownJob, also for a comparison."""
+    async with aclosing(engine.watch(job_id, owner=owner)) as events:
+        async for event in events:
+            if isinstance(event, (Planned, CellEvent, SurfaceEnded)):
+                raise UnknownJob("This job is a comparison.")
+            yield event
+
+
+async def comparison_events(engine: Engine, job_id: str, *, owner: str) -> AsyncGenerator[SurfaceEvent, None]:
+    """The events of a comparison. Raises UnknownJob, also for a run."""
+    async with aclosing(engine.watch(job_id, owner=owner)) as events:
+        async for event in events:
+            if isinstance(event, (Started, Step, Finished, Stopped, Failed)):
+                raise UnknownJob("This job is no comparison.")
+            yield event

@@ -163,6 +163,8 @@ class SurfaceEnded:
 
 
 SurfaceEvent = Loading | Queued | Planned | CellEvent | SurfaceEnded
+AnyEvent = Event | SurfaceEvent
+ENDS = (*TERMINAL, SurfaceEnded)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
+from studio.asked.orders import ModelKind, PredictionName
 from studio.asked.resolved import Suits
 from studio.asked.schedulers import NoiseScheduleName, SchedulerName
 
@@ -46,18 +47,12 @@ class Checkpoint:
         )
 
 
-ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"]
-
-
 ModelState = Literal[
     "usable", "incomplete", "unknown", "refused"
 ]  # incomplete: it lacks a VAE, and runs with a chosen one
 
 
 ModelPlace = Literal["disk", "ram", "device"]
-
-
-PredictionName = Literal["epsilon", "v_prediction", "sample", "flow_prediction", "edm_epsilon", "edm_v_prediction"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +80,7 @@ class Model:
     short_hash: str | None = None  # of a LoRA or an embedding, as A1111 writes it: 12 digits
     note: str = ""  # what the owner wrote
     place: ModelPlace = "disk"
-    has_picture: bool = False  # an embedded or neighbouring preview picture; `Models.picture`
+    has_picture: bool = False  # an embedded or neighbouring preview picture; `ModelPicture`
     origin: str = ""  # the hub's repository that it was fetched from, where this studio did that
     metadata: tuple[tuple[str, str], ...] = ()  # title, author, licence, trigger words, ... in words
     convertible: bool = False  # a pickle that "convert safely" may turn into safetensors
@@ -152,78 +147,12 @@ class NoSuchModel(LookupError):
     """No model, order or download of this id."""
 
 
-class Models(Protocol):
-    """What the page may ask of the models on this machine. `load` and `unload` only ask: what became of it is told by
-    `found`, `message` and `EngineStatus`. Who may ask is for `studio.web` and the page to say."""
+@dataclass(frozen=True, kw_only=True)
+class ModelsNow:
+    """Everything that the Models tab shows."""
 
-    def found(self, *, refresh: bool = False) -> tuple[Model, ...]:
-        """Everything found, checkpoints first; with `refresh` the folders are looked at anew now. May read headers of
-        new files, so call it off the event loop."""
-        ...
-
-    def load(self, model_id: str) -> None:
-        """Bring a checkpoint to the device as soon as no lane runs. Raises NoSuchModel, or Refused with the reason."""
-        ...
-
-    def unload(self, model_id: str) -> None:
-        """Let a loaded checkpoint go from device and RAM as soon as no lane needs it. Raises NoSuchModel."""
-        ...
-
-    def memory(self) -> MemoryUse:
-        """What the loaded models take and what is free."""
-        ...
-
-    def message(self) -> str:
-        """What became of the last order that failed, one sentence; empty when the last one went well."""
-        ...
-
-    def annotate(self, model_id: str, note: str) -> None:
-        """Remember a note of at most 2,000 characters. Raises NoSuchModel or InvalidRequest."""
-        ...
-
-    def correct(self, model_id: str, prediction_type: PredictionName | None) -> None:
-        """Remember another prediction type than the file says; None forgets it. It counts from the next load on.
-        Raises NoSuchModel or InvalidRequest."""
-        ...
-
-    def choose_vae(self, model_id: str, source_id: str | None) -> None:
-        """Let a checkpoint run with the VAE of another file (a VAE, or a checkpoint that has one), from its next load
-        on; None: its own again. A loaded one is loaded anew. It is remembered. Raises NoSuchModel or InvalidRequest."""
-        ...
-
-    def convert(self, model_id: str) -> None:
-        """Write a safetensors file beside a pickle, in the background, in a process that runs nothing of it. Raises
-        NoSuchModel, or Refused for what is no such file."""
-        ...
-
-    def conversions(self) -> tuple[Conversion, ...]:
-        """Every conversion since the start, newest first."""
-        ...
-
-    def picture(self, model_id: str) -> bytes | None:
-        """A JPEG of at most 512 pixels a side, of the embedded or neighbouring preview; None when there is none."""
-        ...
-
-    def repository(self, repository: str, *, revision: str = "main", token: str | None = None) -> tuple[HubFile, ...]:
-        """What lies in a repository of the hub. Waits for the hub. Raises InvalidRequest or Refused in one sentence."""
-        ...
-
-    def download(
-        self,
-        repository: str,
-        files: tuple[str, ...],
-        *,
-        kind: ModelKind = "checkpoint",
-        revision: str = "main",
-        token: str | None = None,
-    ) -> str:
-        """Fetch files into the models folder; returns the download's id at once. Raises InvalidRequest or Refused."""
-        ...
-
-    def downloads(self) -> tuple[Download, ...]:
-        """Every download since the start, newest first."""
-        ...
-
-    def cancel_download(self, download_id: str) -> None:
-        """Stop a download; what has come is kept for resuming and never listed. Raises NoSuchModel."""
-        ...
+    models: tuple[Model, ...]  # checkpoints first
+    memory: MemoryUse
+    message: str = ""  # what became of the last order that failed, one sentence; empty when the last one went well
+    downloads: tuple[Download, ...] = ()  # since the start, newest first
+    conversions: tuple[Conversion, ...] = ()  # since the start, newest first

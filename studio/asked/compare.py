@@ -226,17 +226,7 @@ class Surface:
         """A copy that has forgotten the pictures its cells are made from, for the record of a surface that is over."""
         if not isinstance(self.base, ImageToImage) and not self.base.controls:
             return self
-        copy = object.__new__(Surface)
-        values: dict[str, object] = {
-            "base": self.base.without_pictures(),
-            "x": self.x,
-            "y": self.y,
-            "suits": self.suits,
-        }
-        values["_cells"] = tuple(c if isinstance(c, str) else c.without_pictures() for c in self._cells)
-        for name, value in values.items():
-            object.__setattr__(copy, name, value)
-        return copy
+        return dataclasses.replace(self, base=self.base.without_pictures())
 
     # ------------------------------------------------------------------------------------------- out and back
 

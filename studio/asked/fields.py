@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, cast
 
 from studio.asked.control import Control
@@ -51,6 +51,9 @@ def _only_masked(values: Values) -> bool:
 
 def _skips(values: Values) -> bool:
     return values.get("clip_skip") not in (None, 1)
+
+
+FORGOTTEN = b"forgotten"  # stands where the file of a picture was
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,17 +191,16 @@ class Making:
     def file_bytes(self) -> int:
         """Of the pictures that came with it."""
         files = [getattr(self, name) for name in self.files()] + [control.image for control in self.controls]
-        return sum(len(file) for file in files)
+        return sum(len(file) for file in files if file != FORGOTTEN)
 
     def without_pictures(self) -> Self:
-        """A copy that has forgotten its pictures, for the record of a run that is over; it could not be run again."""
+        """A copy that has forgotten its pictures, for the record of a run that is over: it is as valid as before, and
+        could not be run again."""
         if not self.files() and not self.controls:
             return self
-        copy = object.__new__(type(self))
-        for field in fields(self):
-            object.__setattr__(copy, field.name, b"" if field.name in self.files() else getattr(self, field.name))
-        object.__setattr__(copy, "controls", tuple(replace(control, image=b"") for control in self.controls))
-        return copy
+        files = {name: FORGOTTEN for name in self.files() if getattr(self, name)}
+        controls = tuple(replace(control, image=FORGOTTEN) for control in self.controls)
+        return replace(self, controls=controls, **files)  # type: ignore[arg-type]
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from studio.answered.models import Checkpoint, PredictionName
+from studio.answered.models import Checkpoint
 from studio.asked.names import composed, short_names
+from studio.asked.orders import PredictionName
 from studio.checkpoints import facts
 from studio.checkpoints.facts import Facts
 from studio.checkpoints.folders import Found, now, walk

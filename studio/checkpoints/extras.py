@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from studio.answered.models import ModelKind
 from studio.asked.names import name_key, split_at_names
+from studio.asked.orders import ModelKind
 from studio.asked.prompt import LoraTag
 from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.checkpoints.catalog import Catalog, Entry

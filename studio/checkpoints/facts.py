@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from studio.answered.models import ModelKind, ModelState, PredictionName
+from studio.answered.models import ModelState
+from studio.asked.orders import ModelKind, PredictionName
 from studio.asked.requests import RANGES
 from studio.checkpoints.details import read_json
 from studio.checkpoints.folders import Found

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from studio.answered.models import ModelKind
+from studio.asked.orders import ModelKind
 
 # Lower-case folder name -> what lies in it. Below one of these everything is of that kind, however deep.
 LAYOUT: Mapping[str, ModelKind] = {

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from studio.answered.models import ModelKind
 from studio.asked.names import best_matches, composed
+from studio.asked.orders import ModelKind
 from studio.asked.requests import InvalidRequest, Problem, Request, shown
 from studio.checkpoints.catalog import Entry
 

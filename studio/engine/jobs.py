@@ -7,21 +7,19 @@ a slow watcher skips frames and never slows the engine, and a late one gets the 
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 import threading
 import time
-import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from studio.answered.engine import Refused
 from studio.answered.engine import UnknownJob as UnknownJob
 from studio.answered.events import (
+    ENDS,
     TERMINAL,
+    AnyEvent,
     CellEvent,
-    Event,
     Failed,
     Finished,
     JobSummary,
@@ -30,20 +28,18 @@ from studio.answered.events import (
     Step,
     Stopped,
     SurfaceEnded,
-    SurfaceEvent,
 )
 from studio.answered.events import Loading as LoadingEvent
+from studio.answered.ids import HERE, new_id
 from studio.asked.branch import BranchNode
 from studio.asked.requests import Request
 from studio.engine.forks import Fork
+from studio.engine.mailbox import Mailbox
 from studio.picture.control_maps import ControlPicture
 from studio.picture.framing import Start
 
 JobState = Literal["queued", "running", "finished", "stopped", "failed"]
 
-AnyEvent = Event | SurfaceEvent
-
-_ENDS = (*TERMINAL, SurfaceEnded)
 _STATES: dict[type, JobState] = {Finished: "finished", Stopped: "stopped", Failed: "failed"}
 
 
@@ -57,12 +53,13 @@ class Job:
         owner: str,
         origin: str,
         clock: Callable[[], float],
+        engine: str = HERE,
         start: Start | None = None,
         attention: bool = False,
         fork: Fork | None = None,
         controls: Sequence[ControlPicture] = (),
     ) -> None:
-        self.id = secrets.token_hex(16)  # 128 random bits
+        self.id = new_id(engine)
         self.request: Request = request
         self.owner = owner
         self.origin = origin
@@ -78,10 +75,7 @@ class Job:
         self._clock = clock
         self._lock = threading.Lock()
         self._state: JobState = "queued"
-        self._slots: dict[object, tuple[int, AnyEvent]] = {}
-        self._sequence = 0
-        self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
-        self._last_watched = self.created
+        self.mailbox = Mailbox(clock)
 
     @property
     def state(self) -> JobState:
@@ -111,28 +105,21 @@ class Job:
         with self._lock:
             if self.ended is not None:
                 return False
-            if isinstance(event, Queued) and self._holds(Queued, event):
+            if isinstance(event, Queued) and self.mailbox.get(Queued) == event:
                 return True
             if isinstance(event, Started):
                 self._state = "running"
-                self._slots.pop(Queued, None)  # what was true before the start is no news any more
-                self._slots.pop(LoadingEvent, None)
-            if isinstance(event, _ENDS):
+                self.mailbox.drop(Queued, LoadingEvent)  # what was true before the start
+            if isinstance(event, ENDS):
                 self._state = event.state if isinstance(event, SurfaceEnded) else _STATES[type(event)]
                 self.ended = self._clock()
                 self.start = self.fork = None
                 self.controls = ()
                 self.request = self.request.without_pictures()  # nothing of an upload outlives its use
-                self._slots.pop(Queued, None)
-                self._slots.pop(LoadingEvent, None)
+                self.mailbox.drop(Queued, LoadingEvent)
             if isinstance(event, CellEvent) and isinstance(event.event, TERMINAL):
-                for kind in (Started, Step):
-                    self._slots.pop((kind, event.cell), None)
-            self._sequence += 1
-            self._slots[_slot(event)] = (self._sequence, event)
-            watchers = tuple(self._watchers)
-        for watcher in watchers:
-            watcher.wake()
+                self.mailbox.drop((Started, event.cell), (Step, event.cell))
+            self.mailbox.put(event)
         return True
 
     def stop(self, reason: str = "Stopped.") -> bool:
@@ -151,33 +138,6 @@ class Job:
         self.stop()
         self.publish(Stopped(job_id=self.id, pictures=(), last=(), index=0, total=0, reason=str(self.stop_reason)))
 
-    def after(self, seen: int) -> tuple[int, AnyEvent] | None:
-        """The oldest event still in its slot that is newer than `seen`, with its number; None when there is none."""
-        with self._lock:
-            newer = [entry for entry in self._slots.values() if entry[0] > seen]
-        return min(newer, key=lambda entry: entry[0]) if newer else None
-
-    def unwatched_for(self) -> float:
-        """Seconds since somebody last waited for this job's events; 0 while somebody does."""
-        with self._lock:
-            if any(w.is_waiting() for w in self._watchers):
-                return 0.0
-            return self._clock() - self._last_watched
-
-    def enter(self, watcher: Watcher) -> None:
-        """Count a watcher in."""
-        with self._lock:
-            self._watchers.add(watcher)
-            self._last_watched = self._clock()
-
-    def leave(self, watcher: Watcher) -> None:
-        """Count a watcher out; one that was merely forgotten leaves when it is collected."""
-        with self._lock:
-            self._watchers.discard(watcher)
-
-    def watcher_count(self) -> int:
-        return len(self._watchers)
-
     def branch_node(self) -> BranchNode:
         """This job's place in a tree of branches."""
         node = self.node or BranchNode(job_id=self.id, state="", prompt="", guidance_scale=0.0)
@@ -191,80 +151,6 @@ class Job:
 
     def summary(self) -> JobSummary:
         return JobSummary(job_id=self.id, request=self.request, state=self._state, origin=self.origin)
-
-    def _holds(self, kind: type, event: AnyEvent) -> bool:
-        held = self._slots.get(kind)
-        return held is not None and held[1] == event
-
-
-def _slot(event: AnyEvent) -> object:
-    if isinstance(event, CellEvent):
-        return type(event.event), event.cell
-    return (Step, event.image) if isinstance(event, Step) else type(event)
-
-
-class Watcher(AsyncIterator[AnyEvent]):
-    """Reads one job's events, each slot's newest, in the order they were published, ending after the terminal one.
-
-    Holds nothing but its place, so a watcher that is dropped without a goodbye costs nothing.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._seen = 0
-        self._over = False
-        self._lock = threading.Lock()
-        self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
-        job.enter(self)
-
-    def __aiter__(self) -> Watcher:
-        return self
-
-    async def __anext__(self) -> AnyEvent:
-        while not self._over:
-            loop = asyncio.get_running_loop()
-            future: asyncio.Future[None] = loop.create_future()
-            with self._lock:
-                self._waiting = (loop, future)  # before looking, so that no event falls between look and wait
-            found = self._job.after(self._seen)
-            if found is None:
-                self._job.enter(self)
-                await future
-                continue
-            with self._lock:
-                self._waiting = None
-            self._seen, event = found
-            if isinstance(event, _ENDS):
-                await self.aclose()
-            return event
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Stop watching; the job goes on."""
-        self._over = True
-        self._job.leave(self)
-
-    def is_waiting(self) -> bool:
-        """Whether somebody really waits: a watcher left over on a loop that is gone does not count."""
-        waiting = self._waiting
-        return waiting is not None and not waiting[0].is_closed() and not waiting[1].cancelled()
-
-    def wake(self) -> None:
-        """Called from the engine's thread when there is something to see."""
-        with self._lock:
-            waiting, self._waiting = self._waiting, None
-        if waiting is None:
-            return
-        loop, future = waiting
-        try:
-            loop.call_soon_threadsafe(_resolve, future)
-        except RuntimeError:  # that loop is closed: nobody is there to be told
-            self._job.leave(self)
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,9 +169,13 @@ class Limits:
 class JobBook:
     """Every job the engine knows, by random id, each visible to its owner alone."""
 
-    def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic, engine: str = HERE
+    ) -> None:
+        """`engine`: whose jobs these are; their ids begin with it."""
         self.limits = limits or Limits()
         self.clock = clock
+        self._engine = engine
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}  # in the order they came; the cells of a comparison are found through it
 
@@ -306,6 +196,7 @@ class JobBook:
             owner=owner,
             origin=origin,
             clock=self.clock,
+            engine=self._engine,
             start=start,
             attention=attention,
             fork=fork,
@@ -373,7 +264,7 @@ class JobBook:
         stopped = []
         seconds = self.limits.unwatched_seconds
         for job in self.active():
-            if seconds is not None and job.unwatched_for() > seconds:
+            if seconds is not None and job.mailbox.unwatched_for() > seconds:
                 job.stop(f"Stopped: nobody watched it for {seconds / 60:g} minutes.")
                 stopped.append(job)
         with self._lock:

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from studio.answered.engine import ComparisonNow
 from studio.answered.events import (
+    AnyEvent,
     CellEvent,
     Failed,
     Finished,
@@ -24,9 +26,10 @@ from studio.answered.events import (
     Stopped,
     SurfaceEnded,
 )
+from studio.answered.ids import HERE, engine_of
 from studio.asked.compare import Surface
 from studio.asked.requests import Request
-from studio.engine.jobs import AnyEvent, Job
+from studio.engine.jobs import Job
 from studio.picture.control_maps import ControlPicture
 from studio.picture.framing import Start
 
@@ -53,7 +56,13 @@ class Cell(Job):
         controls: Sequence[ControlPicture],
     ) -> None:
         super().__init__(
-            request, owner=surface.owner, origin=surface.origin, clock=clock, start=start, controls=controls
+            request,
+            owner=surface.owner,
+            origin=surface.origin,
+            clock=clock,
+            engine=engine_of(surface.id),
+            start=start,
+            controls=controls,
         )
         self.index = index
         self._surface = surface
@@ -89,11 +98,12 @@ class SurfaceJob(Job):
         owner: str,
         origin: str,
         clock: Callable[[], float],
+        engine: str = HERE,
         focus: int = 0,
         starts: Mapping[StartKey, Start] | None = None,
         controls: Sequence[ControlPicture] = (),
     ) -> None:
-        super().__init__(surface.base, owner=owner, origin=origin, clock=clock, controls=controls)
+        super().__init__(surface.base, owner=owner, origin=origin, clock=clock, engine=engine, controls=controls)
         self.surface = surface
         self._starts = dict(starts or {})
         self._mutex = threading.Lock()  # of what follows
@@ -143,11 +153,10 @@ class SurfaceJob(Job):
             self._cells[index].priority = next(self._priorities)
             return True
 
-    def now(self) -> tuple[Surface, dict[int, CellEvent]]:
+    def now(self) -> ComparisonNow:
         """What the surface is, and the newest event of every cell that has begun."""
-        with self._lock:
-            events = sorted(self._slots.values(), key=lambda entry: entry[0])
-        return self.surface, {event.cell: event for _, event in events if isinstance(event, CellEvent)}
+        cells = {event.cell: event for event in self.mailbox.events() if isinstance(event, CellEvent)}
+        return ComparisonNow(surface=self.surface, cells=cells)
 
     def summary(self) -> JobSummary:
         return replace(super().summary(), surface=self.surface)
@@ -183,10 +192,9 @@ class SurfaceJob(Job):
         if isinstance(event, (Started, Step)) and self._state == "queued":
             with self._lock:
                 self._state = "running"
-                self._slots.pop(Queued, None)
+                self.mailbox.drop(Queued)
         if isinstance(event, Started):
-            with self._lock:
-                self._slots.pop(Loading, None)
+            self.mailbox.drop(Loading)
 
     def _end(self, cell: Cell, event: Finished | Stopped | Failed) -> None:
         with self._mutex:
@@ -219,6 +227,4 @@ class SurfaceJob(Job):
     def _forget_pictures(self) -> None:
         """Nothing of an upload outlives its use."""
         self.surface = self.surface.without_pictures()
-        with self._lock:
-            number, _ = self._slots[Planned]
-            self._slots[Planned] = number, Planned(job_id=self.id, surface=self.surface)
+        self.mailbox.exchange(Planned(job_id=self.id, surface=self.surface))

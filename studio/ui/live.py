@@ -10,19 +10,20 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 
 from studio.answered.engine import Engine, Refused, UnknownJob
+from studio.asked.orders import SubmitRun
 from studio.asked.requests import InvalidRequest, Problem, Request, TextToImage, shown
 
 
-def take_place(engine: Engine, request: Request, *, owner: str, origin: str) -> str:
+async def take_place(engine: Engine, request: Request, *, owner: str, origin: str) -> str:
     """The job of this request: the tab's newest if it asks for the same and was neither stopped nor failed; else a new
     one, and the tab's running jobs are stopped. Raises InvalidRequest or Refused as `Engine.submit`."""
-    jobs = [job for job in engine.jobs(owner=owner) if job.origin == origin]
+    jobs = [job for job in await engine.jobs(owner=owner) if job.origin == origin]
     if jobs and _asks_the_same(request, jobs[0].request) and jobs[0].state in ("queued", "running", "finished"):
         return jobs[0].job_id
     for job in jobs:
         if job.state in ("queued", "running"):
-            engine.cancel(job.job_id, owner=owner)
-    return engine.submit(request, owner=owner, origin=origin)
+            await engine.cancel(job.job_id, owner=owner)
+    return await engine.submit(SubmitRun(request=request), owner=owner, origin=origin)
 
 
 def _asks_the_same(request: Request, running: Request) -> bool:
@@ -33,20 +34,20 @@ def _asks_the_same(request: Request, running: Request) -> bool:
     return replace(request, **{n: v for n, v in left_open.items() if getattr(request, n) is None}) == running
 
 
-def again(engine: Engine, job_id: str, changed: Mapping[str, str], *, owner: str) -> str:
+async def again(engine: Engine, job_id: str, changed: Mapping[str, str], *, owner: str) -> str:
     """The id of a run that replaces this one, with the numbers in `changed` (field => its text).
 
     Raises UnknownJob; InvalidRequest for a field that takes no number, or a number out of its range; Refused for a run
     that cannot be repeated from its record, since its noise was random or it started from pictures.
     """
-    job = next((job for job in engine.jobs(owner=owner) if job.job_id == job_id), None)
+    job = next((job for job in await engine.jobs(owner=owner) if job.job_id == job_id), None)
     if job is None:
         raise UnknownJob
     if not isinstance(job.request, TextToImage) or job.request.controls or job.request.seed is None or job.surface:
         raise Refused("Only a run from words and a given seed is begun again by its sliders.")
     values = {field.name: getattr(job.request, field.name) for field in fields(job.request)}
     values |= {name: _number(name, text) for name, text in changed.items()}
-    return take_place(engine, TextToImage.parse(values), owner=owner, origin=job.origin)
+    return await take_place(engine, TextToImage.parse(values), owner=owner, origin=job.origin)
 
 
 def _number(name: str, text: str) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine
+from studio.asked.orders import PrepareCheckpoint
 from studio.ui.drawn import QUIET
 from studio.ui.generate import following, widgets
 
@@ -18,8 +19,8 @@ def attach(
 ) -> None:
     """`tell` says on the page what the engine is doing, by updates for `told`."""
 
-    def chosen(checkpoint: str, request: gr.Request) -> Any:
-        engine.prepare(checkpoint)
+    async def chosen(checkpoint: str, request: gr.Request) -> Any:
+        await engine.order(PrepareCheckpoint(checkpoint=checkpoint))
         return tell(request)
 
     def offered() -> Any:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 import gradio as gr
 
 from studio.answered.engine import Engine, Refused, UnknownJob
+from studio.asked.orders import SubmitRun
 from studio.asked.requests import InvalidRequest, Request
 from studio.picture.gallery import Gallery
 from studio.ui import live, render
@@ -48,7 +49,7 @@ async def run(
     try:
         past = await earlier(gallery, owner)
         request = ask()
-        job_id = engine.submit(request, owner=owner, origin=origin, attention=attention)
+        job_id = await engine.submit(SubmitRun(request=request, attention=attention), owner=owner, origin=origin)
         asked = render.asked_view(request, job_id, engine.catalog(), past)
         yield asked
         async for view in watch(engine, gallery, owner, asked):
@@ -74,7 +75,7 @@ async def run_live(
     """
     try:
         request = ask()
-        job_id = live.take_place(engine, request, owner=owner, origin=origin)
+        job_id = await live.take_place(engine, request, owner=owner, origin=origin)
         asked = render.asked_view(request, job_id, engine.catalog(), []) | {"live": True}
         at_once = engine.status().queued <= 1  # but for this one
         if not at_once:
@@ -96,7 +97,7 @@ async def attach(engine: Engine, gallery: Gallery, owner: str, origin: str) -> A
     """What this tab showed before a reload: the visitor's newest job from this tab, running or ended."""
     past = await asyncio.to_thread(gallery.earlier, owner, EARLIER)
     first = render.first_view(past)
-    job = next((j for j in engine.jobs(owner=owner) if j.origin == origin), None)
+    job = next((j for j in await engine.jobs(owner=owner) if j.origin == origin), None)
     if job is None:
         none = not engine.catalog()
         yield render.refused_view(say("checkpoint.none"), first["earlier"]) if none else first

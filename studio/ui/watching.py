@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from studio.answered.engine import Engine, UnknownJob
+from studio.answered.engine import Engine, UnknownJob, run_events
 from studio.answered.events import TERMINAL, Step
 from studio.picture.gallery import Gallery
 from studio.ui import render
@@ -28,7 +28,7 @@ async def earlier(gallery: Gallery, owner: str) -> list[View]:
 async def first_frame(engine: Engine, gallery: Gallery, owner: str, job_id: str) -> View | None:
     """The view of a job that has its first frame, for a stage in live mode; None when there is none at once, or the
     job is gone."""
-    job = next((job for job in engine.jobs(owner=owner) if job.job_id == job_id), None)
+    job = next((job for job in await engine.jobs(owner=owner) if job.job_id == job_id), None)
     if job is None:
         return None
     asked = render.asked_view(job.request, job_id, engine.catalog(), []) | {"live": True}
@@ -46,7 +46,7 @@ async def first_frame(engine: Engine, gallery: Gallery, owner: str, job_id: str)
 async def watch(engine: Engine, gallery: Gallery, owner: str, view: View) -> AsyncGenerator[View, None]:
     """The views of a job from where it is now to its end. Raises UnknownJob."""
     last_frame = 0.0
-    async for event in engine.watch(view["job"], owner=owner):
+    async for event in run_events(engine, view["job"], owner=owner):
         view = render.follow(view, event)
         if isinstance(event, Step):
             await asyncio.sleep(max(0.0, last_frame + SECONDS_BETWEEN_FRAMES - time.monotonic()))

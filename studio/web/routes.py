@@ -20,10 +20,11 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.answered.engine import Engine, Refused, UnknownJob
+from studio.answered.engine import ComparisonNow, Engine, Refused, UnknownJob
 from studio.answered.events import CellEvent, Failed, Finished
 from studio.asked.branch import Branch
 from studio.asked.compare import AXIS_FIELDS
+from studio.asked.orders import BranchTree, Cells, ModelList, ModelPicture, SubmitBranch
 from studio.asked.questions import parse
 from studio.asked.requests import (
     MAX_IMAGE_BYTES,
@@ -145,7 +146,7 @@ class Routes:
         numbers["lean"] = bool(numbers["lean"])
         owner = request.headers[HEADER]
         try:
-            data = await run_in_threadpool(self.engine.record, request.path_params["job_id"], owner=owner, **numbers)
+            data = await self.engine.record(request.path_params["job_id"], owner=owner, **numbers)
         except UnknownJob:
             return _nothing_here()
         return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
@@ -154,11 +155,11 @@ class Routes:
         """GET /export/{job}?kind=mp4&image=0...: a recording as a file to be saved (docs/viewer.md)."""
         given = dict(request.query_params)
         image, kind = given.pop("image", "0"), given.pop("kind", "")
-        find = partial(self.engine.record, request.path_params["job_id"], owner=request.headers[HEADER])
+        job_id, owner = request.path_params["job_id"], request.headers[HEADER]
         try:
             if not _WHOLE_NUMBER.fullmatch(image):
                 raise InvalidRequest(Problem("image", shown(image), "whole numbers from 0 to 999999"))
-            recording = await run_in_threadpool(find, image=int(image))
+            recording = await self.engine.record(job_id, owner=owner, image=int(image))
             file = await run_in_threadpool(self._exported, recording, kind, given)
         except UnknownJob:
             return _nothing_here()
@@ -182,8 +183,8 @@ class Routes:
             if not _WHOLE_NUMBER.fullmatch(image):
                 raise InvalidRequest(Problem("image", shown(image), "whole numbers from 0 to 999999"))
             branch = Branch.parse(given, await request.body())
-            make = partial(self.engine.branch, request.path_params["job_id"], branch, image=int(image))
-            job_id = await run_in_threadpool(make, owner=request.headers[HEADER], origin="noise_viewer")
+            asked = SubmitBranch(job_id=request.path_params["job_id"], branch=branch, image=int(image))
+            job_id = await self.engine.submit(asked, owner=request.headers[HEADER], origin="noise_viewer")
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
@@ -196,7 +197,7 @@ class Routes:
         """POST /stop/{job}: ask a job to stop, as the page's Stop does but without the page's queue, for a slider that
         has just been moved in live mode."""
         try:
-            self.engine.cancel(request.path_params["job_id"], owner=request.headers[HEADER])
+            await self.engine.cancel(request.path_params["job_id"], owner=request.headers[HEADER])
         except UnknownJob:
             return _nothing_here()
         return Response(status_code=204)
@@ -206,7 +207,7 @@ class Routes:
         of its first frame, or 204 when there is none at once. For live mode (static/live.js)."""
         changed, owner = dict(request.query_params), request.headers[HEADER]
         try:
-            job_id = live.again(self.engine, request.path_params["job_id"], changed, owner=owner)
+            job_id = await live.again(self.engine, request.path_params["job_id"], changed, owner=owner)
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
@@ -220,9 +221,9 @@ class Routes:
 
     async def branches(self, request: Request) -> Response:
         """GET /branches/{job}: the tree of branches that it belongs to, a list of studio.asked.branch.BranchNode."""
-        find = partial(self.engine.branches, request.path_params["job_id"], owner=request.headers[HEADER])
+        tree = BranchTree(job_id=request.path_params["job_id"])
         try:
-            nodes = await run_in_threadpool(find)
+            nodes = await self.engine.ask(tree, owner=request.headers[HEADER])
         except UnknownJob:
             return _nothing_here()
         return JSONResponse([asdict(node) for node in nodes], headers={"cache-control": "no-store"})
@@ -247,7 +248,7 @@ class Routes:
                 if len(image) > MAX_IMAGE_BYTES:
                     break  # `parse` says what is allowed
         try:
-            answer = await self.engine.inquire(parse(request.path_params["name"], given, image), owner=owner)
+            answer = await self.engine.ask(parse(request.path_params["name"], given, image), owner=owner)
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
@@ -277,21 +278,21 @@ class Routes:
         """GET /sheet/{job}.png: a comparison's cells so far as one labelled picture, with all settings in it."""
         owner, job_id = request.headers[HEADER], request.path_params["job_id"]
 
-        def made() -> bytes:
-            surface, cells = self.engine.surface(job_id, owner=owner)
+        def made(now: ComparisonNow) -> bytes:
+            surface, cells = now.surface, now.cells
             labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
             return sheet.png(surface, {k: self._cell(cells.get(k), owner) for k in range(len(surface))}, labels)
 
-        return await self._download(made, f"compare-{job_id[:8]}.png", "image/png")
+        return await self._download(job_id, owner, made, "png", "image/png")
 
     async def compare_timings(self, request: Request) -> Response:
         """GET /sheet/{job}.csv: one line a cell, with its settings and seconds."""
         owner, job_id = request.headers[HEADER], request.path_params["job_id"]
 
-        def made() -> bytes:
-            return sheet.timings(*self.engine.surface(job_id, owner=owner)).encode()
+        def made(now: ComparisonNow) -> bytes:
+            return sheet.timings(now.surface, now.cells).encode()
 
-        return await self._download(made, f"compare-{job_id[:8]}.csv", "text/csv; charset=utf-8")
+        return await self._download(job_id, owner, made, "csv", "text/csv; charset=utf-8")
 
     def _cell(self, event: CellEvent | None, owner: str) -> sheet.Shown:
         if event is None or not isinstance(event.event, (Finished, Failed)):
@@ -301,11 +302,14 @@ class Routes:
         picture = event.event.pictures[0]
         return sheet.Shown(picture=picture, file=self.gallery.path(picture.id, owner))
 
-    async def _download(self, make: Callable[[], bytes], name: str, media_type: str) -> Response:
+    async def _download(
+        self, job_id: str, owner: str, make: Callable[[ComparisonNow], bytes], ending: str, media_type: str
+    ) -> Response:
         try:
-            data = await run_in_threadpool(make)
+            data = await run_in_threadpool(make, await self.engine.ask(Cells(job_id=job_id), owner=owner))
         except UnknownJob:
             return _nothing_here()
+        name = f"compare-{job_id[-8:]}.{ending}"
         headers = {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}"'}
         return Response(data, media_type=media_type, headers=headers)
 
@@ -313,7 +317,8 @@ class Routes:
         """GET /models-found: what the tab Models shows, with an etag; ?refresh=1 looks through the folders now."""
         manages = request.headers.get(GUEST_HEADER) is None
         refresh = request.query_params.get("refresh") == "1" and manages
-        view = await run_in_threadpool(model_list.viewed, self.engine, manages, refresh=refresh)
+        listed = await self.engine.ask(ModelList(refresh=refresh))
+        view = await run_in_threadpool(model_list.viewed, listed, self.engine.status(), manages)
         headers = {"etag": f'"{view["stamp"]}"', "cache-control": "no-cache"}
         if headers["etag"] in request.headers.get("if-none-match", "") and not refresh:
             return Response(status_code=304, headers=headers)
@@ -321,7 +326,7 @@ class Routes:
 
     async def model_picture(self, request: Request) -> Response:
         """GET /model-picture/{id}: the preview that came with a model, a JPEG of at most 512 pixels a side."""
-        jpeg = await run_in_threadpool(self.engine.models.picture, request.path_params["model_id"])
+        jpeg = await self.engine.ask(ModelPicture(model_id=request.path_params["model_id"]))
         if jpeg is None:
             return _nothing_here()
         return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=300"})

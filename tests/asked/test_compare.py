@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from studio.answered.engine import Pace
 from studio.asked import compare
 from studio.asked.compare import MAX_CELLS, Axis, Surface, given_from_link, parse_values, surface_from_dict, values_text
+from studio.asked.fields import FORGOTTEN
 from studio.asked.requests import ImageToImage, InvalidRequest, TextToImage
 from studio.asked.resolved import Suits
 
@@ -191,7 +192,8 @@ def test_the_scale_of_the_first_control_is_an_axis_and_all_cells_have_the_same_m
     with pytest.raises(InvalidRequest, match="image nothing of control 1"):
         surface_from_dict(told)
     over = made.without_pictures()
-    assert [one.image for index in range(6) for one in over.request(index).controls] == [b""] * 12  # type: ignore[union-attr]
+    assert over.resolved(0).request.prompt == made.base.prompt, "its sheet says what was run"
+    assert [one.image for index in range(6) for one in over.request(index).controls] == [FORGOTTEN] * 12  # type: ignore[union-attr]
 
 
 def test_every_problem_is_told_at_once() -> None:

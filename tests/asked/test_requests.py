@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from studio.asked.fields import FORGOTTEN
 from studio.asked.requests import (
     MAX_SEED,
     NOISE_SCHEDULES,
@@ -253,5 +254,8 @@ def test_controls_round_trip_with_their_pictures_and_are_forgotten_with_them(kin
     assert asked.file_bytes == 13 + sum(map(len, files.values()))
     forgotten = asked.without_pictures()
     assert forgotten.file_bytes == 0
+    assert {control.image for control in forgotten.controls} == {FORGOTTEN}
+    assert {getattr(forgotten, name) for name in files} <= {FORGOTTEN}
+    assert forgotten.problems() == [], "what is read of a run that is over is as valid as before"
     assert [control.model for control in forgotten.controls] == ["a", "b"]
     assert "controls" not in kind(prompt="x", **files).to_dict()  # type: ignore[arg-type]

@@ -272,7 +272,7 @@ def test_strength_is_an_axis_once_there_is_a_picture_to_start_from(visitor: Visi
     page.locator("#compare-generate").click()
     finished(page)
     expect(page.locator(".cmp-cell[data-state=finished]")).to_have_count(8)
-    surface = next(j.surface for j in studio.engine._jobs.values() if j.request.prompt == "from a picture")
+    surface = next(j.surface for j in studio.engine.asked if j.request.prompt == "from a picture")
     assert isinstance(surface, Surface)
     assert {surface.request(k).strength for k in range(4)} == {0.3, 0.5, 0.7, 0.9}  # type: ignore[union-attr]
 
@@ -291,7 +291,7 @@ def test_all_cells_are_held_to_a_painted_map_whose_scale_is_an_axis(visitor: Vis
     expect(page.locator(".cmp-cost")).to_have_text(re.compile("16 pictures"))
     run(page, "a fox and a cat, compared", x="0, 1", y="3")
     finished(page)
-    job = next(j for j in studio.engine._jobs.values() if j.request.prompt == "a fox and a cat, compared")
+    job = next(j for j in studio.engine.asked if j.request.prompt == "a fox and a cat, compared")
     assert isinstance(job.surface, Surface)
     cells = [job.surface.request(k) for k in range(2)]
     assert [[(one.model, one.scale) for one in cell.controls] for cell in cells if cell] == [

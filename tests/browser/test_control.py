@@ -55,14 +55,14 @@ def test_controls_are_offered_where_there_are_controlnets_and_are_asked_for(visi
 
     generate(page, "held to a map")
     finished(page)
-    request = next(j.request for j in studio.engine._jobs.values() if j.request.prompt == "held to a map")
+    request = next(j.request for j in studio.engine.asked if j.request.prompt == "held to a map")
     assert request.controls == (Control(model="maps", image=picture, preprocessor="canny", scale=0.75, end=0.5),)
 
     choose(page, "Quick")
     expect(section.locator("details")).to_have_count(0)
     generate(page, "held to nothing")
     finished(page)
-    request = next(j.request for j in studio.engine._jobs.values() if j.request.prompt == "held to nothing")
+    request = next(j.request for j in studio.engine.asked if j.request.prompt == "held to nothing")
     assert request.controls == ()
 
 
@@ -133,7 +133,7 @@ def test_a_map_is_painted_in_the_controlnets_own_colours(visitor: Visitor, studi
 
     generate(page, "a cat held to a painted map")
     finished(page)
-    request = next(j.request for j in studio.engine._jobs.values() if j.request.prompt == "a cat held to a painted map")
+    request = next(j.request for j in studio.engine.asked if j.request.prompt == "a cat held to a painted map")
     (control,) = request.controls
     assert (control.model, control.preprocessor) == ("control-segmentation", "none")
     with Image.open(io.BytesIO(control.image)) as image:
@@ -151,5 +151,5 @@ def test_a_map_is_painted_in_the_controlnets_own_colours(visitor: Visitor, studi
     expect(unit).to_have_attribute("data-map", "none")
     generate(page, "held to a map from a file")
     finished(page)
-    request = next(j.request for j in studio.engine._jobs.values() if j.request.prompt == "held to a map from a file")
+    request = next(j.request for j in studio.engine.asked if j.request.prompt == "held to a map from a file")
     assert request.controls[0].image == given

@@ -52,7 +52,7 @@ def asked(page: Page, studio: Studio, prompt: str) -> Inpaint:
     show = page.locator("#inpaint-stage .ls-stage")
     expect(show.locator("img.ls-picture")).to_have_attribute("alt", prompt, timeout=30_000)
     expect(show).to_have_attribute("data-state", "finished", timeout=30_000)
-    request = next(j.request for j in studio.engine._jobs.values() if j.request.prompt == prompt)
+    request = next(j.request for j in studio.engine.asked if j.request.prompt == prompt)
     assert isinstance(request, Inpaint)
     return request
 
@@ -225,10 +225,10 @@ def test_a_file_that_is_no_picture_is_refused_beside_its_field(visitor: Visitor,
         {"name": "start.png", "mimeType": "image/png", "buffer": data}
     )
     expect(page.locator("#image_to_image-image img")).to_have_count(1)
-    jobs = len(studio.engine._jobs)
+    jobs = len(studio.engine.asked)
     page.locator("#image_to_image-desk").get_by_role("button", name="Generate").click()
     expect(page.locator("#image_to_image-image").get_by_role("alert")).to_contain_text("PNG, JPEG, WebP or GIF file")
-    assert len(studio.engine._jobs) == jobs
+    assert len(studio.engine.asked) == jobs
 
 
 def test_strength_shows_where_the_run_begins_while_it_moves_and_when_it_rests(visitor: Visitor) -> None:

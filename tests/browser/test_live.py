@@ -39,9 +39,9 @@ def test_letting_go_of_a_slider_makes_the_picture_again_from_the_same_noise(visi
     finished(page)
     expect(stage(page).locator(".ls-caption")).to_contain_text(f"seed {drawn} ")
     expect(stage(page).locator(".ls-caption")).to_contain_text("guidance 12")
-    replaced = next(job for job in studio.engine._jobs.values() if job.id == second)
-    assert replaced.end is not None
-    assert replaced.state == "stopped"
+    replaced = next(job for job in studio.engine.asked if job.job.id == second)
+    assert replaced.job.ended is not None
+    assert replaced.job.state == "stopped"
 
 
 def test_a_slider_begins_the_run_that_its_form_then_finds(visitor: Visitor, studio: Studio) -> None:
@@ -62,9 +62,7 @@ def test_a_slider_begins_the_run_that_its_form_then_finds(visitor: Visitor, stud
     finished(page)
     expect(stage(page).locator(".ls-caption")).to_contain_text("guidance 13.7")
     assert any(f"/again/{first}?guidance_scale=13.7" in url for url in asked)
-    jobs = [
-        job for job in studio.engine._jobs.values() if getattr(job.request, "guidance_scale", 0) == 13.7
-    ]  # no other test's
+    jobs = [job for job in studio.engine.asked if getattr(job.request, "guidance_scale", 0) == 13.7]  # no other test's
     assert len(jobs) == 1, "the form found the run that the slider had begun"
 
 
@@ -108,11 +106,11 @@ def test_a_run_is_stopped_as_soon_as_the_slider_moves_and_is_made_again_if_it_co
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 60, y, steps=4)
-    old = next(job for job in studio.engine._jobs.values() if job.id == running)
+    old = next(job for job in studio.engine.asked if job.job.id == running)
     deadline = time.monotonic() + 15
-    while old.state != "stopped" and time.monotonic() < deadline:
+    while old.job.state != "stopped" and time.monotonic() < deadline:
         page.wait_for_timeout(50)
-    assert old.state == "stopped"
+    assert old.job.state == "stopped"
     assert desk(page).get_attribute("data-job") == running  # nothing new before the slider is let go of
     page.mouse.move(x, y, steps=4)
     page.mouse.up()

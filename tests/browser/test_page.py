@@ -118,11 +118,11 @@ def test_stop_by_button_and_by_escape_keeps_the_picture_so_far(visitor: Visitor)
 
 def test_a_double_click_makes_one_run_and_does_not_stop_it(visitor: Visitor, studio: Studio) -> None:
     page = visitor()
-    before = len(studio.engine._jobs)
+    before = len(studio.engine.asked)
     prompt(page).fill("double")
     desk(page).get_by_role("button", name="Generate").dblclick()
     finished(page)
-    assert len(studio.engine._jobs) == before + 1
+    assert len(studio.engine.asked) == before + 1
 
 
 def test_control_enter_generates(visitor: Visitor) -> None:

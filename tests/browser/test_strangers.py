@@ -103,7 +103,7 @@ def test_another_page_can_neither_read_nor_start_nor_upload(
     found = stranger.evaluate(ATTACK, studio.url)
     assert found == {"read": False, "start": False, "plain": False, "upload": False, "script": False}
     assert planted() == []
-    assert not [job for job in studio.engine._jobs.values() if job.request.prompt == "planted"]
+    assert not [job for job in studio.engine.asked if job.request.prompt == "planted"]
 
 
 def test_another_page_cannot_frame_the_studio(studio: Studio, stranger: Page, hostile: str) -> None:

@@ -39,7 +39,7 @@ def test_a_picture_is_taken_with_the_camera_and_started_from(visitor: Visitor, s
     page.locator("#image_to_image-prompt textarea").fill("from the camera")
     page.locator("#image_to_image-desk").get_by_role("button", name="Generate").click()
     expect(page.locator("#image_to_image-stage .ls-stage")).to_have_attribute("data-state", "finished", timeout=30_000)
-    request = next(j.request for j in studio.engine._jobs.values() if j.request.prompt == "from the camera")
+    request = next(j.request for j in studio.engine.asked if j.request.prompt == "from the camera")
     assert isinstance(request, ImageToImage)
     with Image.open(io.BytesIO(request.image)) as taken:
         assert taken.format == "PNG"

@@ -14,7 +14,7 @@ from studio.answered.models import Conversion
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.conversions import Conversions, target_of
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.engine.shelf import Shelf
+from studio.engine.models import ModelService
 
 
 def entries(folder: Path, *names: str) -> list[Entry]:
@@ -124,13 +124,13 @@ def test_the_new_file_lies_beside_the_old_one_and_replaces_nothing(name: str, ta
     assert target_of(Path("models") / name) == Path("models") / target
 
 
-def test_the_shelf_offers_it_for_pickles_that_have_not_been_converted(tmp_path: Path) -> None:
+def test_the_list_offers_it_for_pickles_that_have_not_been_converted(tmp_path: Path) -> None:
     entries(tmp_path, "old.ckpt", "done.ckpt")
     (tmp_path / "checkpoints" / "done.safetensors").write_bytes(b"not empty")
-    shelf = Shelf([tmp_path])
-    found: dict[Any, bool] = {(m.name, m.form): m.convertible for m in shelf.found()}
+    service = ModelService([tmp_path])
+    found: dict[Any, bool] = {(m.name, m.form): m.convertible for m in service.found()}
     assert found == {("old", "pickle"): True, ("done", "pickle"): False, ("done (2)", ""): False}
-    other = next(m for m in shelf.found() if m.form == "")
+    other = next(m for m in service.found() if m.form == "")
     with pytest.raises(Refused, match="Only a pickle"):
-        shelf.convert(other.id)
-    shelf.close()
+        service.convert(other.id)
+    service.close()

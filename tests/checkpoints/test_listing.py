@@ -25,7 +25,7 @@ from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.memo import FOLDER, Memo
 from studio.checkpoints.palette import palette
-from studio.engine.shelf import Shelf
+from studio.engine.models import ModelService
 from tests.checkpoints.test_catalog import folder
 from tests.tiny import save_tiny_checkpoint, tiny_components
 from tests.tiny_control import save_tiny_controlnet
@@ -279,36 +279,36 @@ def test_the_picture_in_a_header_and_the_one_beside_the_file(tmp_path: Path) -> 
     assert sizes == {"in": (512, 256), "by": (64, 64), "none": None, "bad": None}
 
 
-# ------------------------------------------------------------------------------------------------------------ shelf
+# ------------------------------------------------------------------------------------------------------------ models
 
 
-def test_the_shelf_tells_what_is_there_and_takes_no_nonsense(tmp_path: Path) -> None:
+def test_the_model_service_tells_what_is_there_and_takes_no_nonsense(tmp_path: Path) -> None:
     folder(tmp_path / "checkpoints" / "fox")
     weights(tmp_path / "loras" / "lines.safetensors", LORA)
     woken: list[bool] = []
-    shelf = Shelf([tmp_path], wake=lambda: woken.append(True))
-    fox, lines = shelf.found()
+    service = ModelService([tmp_path], wake=lambda: woken.append(True))
+    fox, lines = service.found()
     assert (fox.name, fox.kind, fox.state, fox.place, fox.where) == (
         "fox", "checkpoint", "usable", "disk", f"{tmp_path.name}/checkpoints",
     )  # fmt: skip
     with pytest.raises(Refused):
-        shelf.load(lines.id)
-    for call in (shelf.load, shelf.unload):
+        service.load(lines.id)
+    for call in (service.load, service.unload):
         with pytest.raises(NoSuchModel):
             call("nothing")
     with pytest.raises(InvalidRequest, match=r"^note: "):
-        shelf.annotate(fox.id, "x\0y")
+        service.annotate(fox.id, "x\0y")
     with pytest.raises(InvalidRequest, match=r"^prediction_type: 'x'"):
-        shelf.correct(fox.id, "x")  # type: ignore[arg-type]
-    shelf.annotate(fox.id, "a note")
-    shelf.correct(fox.id, "v_prediction")
-    fox = shelf.found()[0]
+        service.correct(fox.id, "x")  # type: ignore[arg-type]
+    service.annotate(fox.id, "a note")
+    service.correct(fox.id, "v_prediction")
+    fox = service.found()[0]
     assert (fox.note, fox.prediction_type, fox.prediction_corrected) == ("a note", "v_prediction", True)
-    assert not shelf.has_orders
-    shelf.load(fox.id)
-    assert shelf.has_orders
+    assert not service.has_orders
+    service.load(fox.id)
+    assert service.has_orders
     assert woken
-    shelf.close()
+    service.close()
 
 
 def test_a_controlnet_in_the_built_in_folder_is_for_that_checkpoint_alone(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from studio.answered.engine import Refused
 from studio.answered.models import Model, NoSuchModel
 from studio.asked.requests import InvalidRequest
 from studio.checkpoints.catalog import NO_VAE, VAE_GONE, Catalog, Entry
-from studio.engine.shelf import Shelf
+from studio.engine.models import ModelService
 from tests.checkpoints.test_catalog import folder
 
 
@@ -40,8 +40,8 @@ def models(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def by_name(shelf: Shelf) -> dict[str, Model]:
-    return {model.name: model for model in shelf.found()}
+def by_name(models: ModelService) -> dict[str, Model]:
+    return {model.name: model for model in models.found()}
 
 
 def entry(catalog: Catalog, name: str) -> Entry:
@@ -49,24 +49,24 @@ def entry(catalog: Catalog, name: str) -> Entry:
 
 
 def test_a_checkpoint_without_one_says_so_and_is_offered_those_of_its_family(models: Path) -> None:
-    shelf = Shelf([models])
-    found = by_name(shelf)
+    service = ModelService([models])
+    found = by_name(service)
     assert (found["bare"].state, found["bare"].reason) == ("incomplete", NO_VAE)
-    assert "bare" not in shelf.catalog.checkpoints()
+    assert "bare" not in service.catalog.checkpoints()
     with pytest.raises(Refused, match="choose one"):
-        shelf.load(found["bare"].id)
+        service.load(found["bare"].id)
     lenders = {name: model.lends_vae_to for name, model in found.items() if model.lends_vae_to}
     assert lenders == {"whole": ("SD 1", "SD 2"), "soft": ("SD 1", "SD 2"), "xl": ("SDXL", "SDXL refiner")}
-    shelf.close()
+    service.close()
 
 
 @pytest.mark.parametrize(("checkpoint", "source"), [("bare", "soft"), ("bare", "whole"), ("bare-2", "soft")])
 def test_the_choice_makes_it_whole_and_is_remembered(models: Path, checkpoint: str, source: str) -> None:
-    shelf = Shelf([models])
-    found = by_name(shelf)
-    shelf.choose_vae(found[checkpoint].id, found[source].id)
-    shelf.close()
-    again = Shelf([models])
+    service = ModelService([models])
+    found = by_name(service)
+    service.choose_vae(found[checkpoint].id, found[source].id)
+    service.close()
+    again = ModelService([models])
     now = by_name(again)
     assert (now[checkpoint].state, now[checkpoint].reason, now[checkpoint].vae) == ("usable", "", now[source].id)
     chosen = again.catalog.checkpoints()[checkpoint].vae
@@ -90,15 +90,15 @@ def test_one_that_has_gone_is_told_and_not_replaced_in_silence(models: Path) -> 
 
 
 def test_what_does_not_fit_is_refused(models: Path) -> None:
-    shelf = Shelf([models])
-    found = by_name(shelf)
+    service = ModelService([models])
+    found = by_name(service)
     for checkpoint, source in (("whole", "xl"), ("whole", "small-world-128"), ("whole", "whole"), ("whole", "bare")):
         with pytest.raises(InvalidRequest, match=rf"vae: '{source}' is not allowed.*made for SD 1"):
-            shelf.choose_vae(found[checkpoint].id, found[source].id)
+            service.choose_vae(found[checkpoint].id, found[source].id)
     for other in ("soft", "small-world-128"):
         with pytest.raises(InvalidRequest, match="a checkpoint other than the built-in one"):
-            shelf.choose_vae(found[other].id, found["soft"].id)
+            service.choose_vae(found[other].id, found["soft"].id)
     with pytest.raises(NoSuchModel):
-        shelf.choose_vae(found["whole"].id, "nothing")
-    assert all(model.vae == "" for model in shelf.found())
-    shelf.close()
+        service.choose_vae(found["whole"].id, "nothing")
+    assert all(model.vae == "" for model in service.found())
+    service.close()

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from studio.answered.events import Failed, Finished, SurfaceEnded
 from studio.answered.models import Model
 from studio.asked.compare import Axis, Surface
+from studio.asked.fields import FORGOTTEN
 from studio.asked.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
@@ -177,8 +178,8 @@ def test_the_cells_of_a_comparison_are_held_to_the_same_map_each_as_its_single_r
         assert abs(difference).max() <= 1, index  # they shared U-Net calls
         assert [one["scale"] for one in finished.pictures[0].info["controls"]] == [scales.values[index % 2], 1.0]
     assert not (pixels(engine, done[0]) == pixels(engine, done[1])).all()
-    over, _ = engine.surface(job_id, owner="anna")
-    assert [one.image for one in over.base.controls] == [b"", b""]
+    over = engine.surface(job_id, owner="anna").surface
+    assert [one.image for one in over.base.controls] == [FORGOTTEN, FORGOTTEN]
     assert job.controls == ()
     assert all(cell.controls == () for cell in job.parts())
 
@@ -186,7 +187,7 @@ def test_the_cells_of_a_comparison_are_held_to_the_same_map_each_as_its_single_r
 async def _to_the_end(engine: DiffusionEngine, job_id: str) -> dict[int, Finished]:
     events = [event async for event in engine.watch_surface(job_id, owner="anna")]
     assert isinstance(events[-1], SurfaceEnded)
-    _, cells = engine.surface(job_id, owner="anna")
+    cells = engine.surface(job_id, owner="anna").cells
     return {index: told.event for index, told in cells.items() if isinstance(told.event, Finished)}
 
 

@@ -27,7 +27,7 @@ def test_the_first_preview_comes_within_two_and_a_half_ticks(
     job = engine._book.get(after, owner="anna")
 
     def look(number: int) -> None:
-        entry = job._slots.get((Step, 0))
+        entry = job.mailbox._slots.get((Step, 0))
         if entry is not None and isinstance(entry[1], Step) and entry[1].preview is not None:
             seen_at.append(engine.ticks)
 

@@ -88,7 +88,7 @@ def test_a_quantity_is_decoded_by_the_vae_itself(engine: DiffusionEngine) -> Non
     }.items():  # fmt: skip
         expected |= {x0: (x_t - facts["s"] * outputs[branch]) / facts["a"], eps: outputs[branch]}
     assert expected.keys() == DECODABLE.keys()
-    components = engine._components
+    components = engine.components
     assert components is not None
     for quantity, latents in expected.items():
         answer = looked(engine, "decoded", job, evaluation=2, quantity=quantity)
@@ -103,7 +103,7 @@ def test_the_tiny_decoder_draws_where_a_checkpoint_has_one(
     engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = made(engine, ask(guidance_scale=1.0, scheduler="euler", width=96, height=64))
-    components = engine._components
+    components = engine.components
     assert components is not None
     assert header(engine.record(job, owner=OWNER))["model"]["tiny_decoder"] is False
     with pytest.raises(Refused, match="no tiny decoder"):

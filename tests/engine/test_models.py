@@ -122,8 +122,8 @@ def test_a_corrected_prediction_type_counts_from_the_next_picture(make_engine: E
         engine.models.correct(tiny.id, "v_prediction")
         wait_for(lambda: model(engine, "tiny").place == "disk")
         finish(engine, ask())
-        assert engine._components is not None
-        assert engine._components.prediction_type == "v_prediction"
+        assert engine.components is not None
+        assert engine.components.prediction_type == "v_prediction"
     finally:
         engine.models.correct(tiny.id, None)
 
@@ -151,8 +151,8 @@ def test_a_chosen_vae_decodes_the_next_picture_and_is_named_in_it(make_engine: E
         assert (pixels(engine, finish(engine, ask(checkpoint="bare"))) == chosen).all()
         assert finished.pictures[0].info["vae"] == "other"
         assert "VAE: other" in finished.pictures[0].parameters
-        assert engine._components is not None
-        weights = dict(engine._components.vae.named_parameters())
+        assert engine.components is not None
+        weights = dict(engine.components.vae.named_parameters())
         assert all(torch.equal(weights[name], value) for name, value in other.named_parameters())
         engine.models.choose_vae(model(engine, "tiny").id, None)
         again = finish(engine, ask())
@@ -181,7 +181,7 @@ def test_what_is_prepared_is_loaded_when_the_jobs_are_done(make_engine: EngineFa
     assert engine.status().next is None
     assert model(engine, "tiny-v").place == "device"
     engine.prepare("tiny-v")
-    wait_for(lambda: engine._next is None)
+    wait_for(lambda: engine._thread.next is None)
     assert isinstance(run(engine, ask())[-1], Finished)
 
 

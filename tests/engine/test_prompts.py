@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from studio.answered.engine import Tokens
 from studio.answered.events import Failed, Finished, Started
+from studio.asked.orders import Tokens
 from studio.engine.engine import DiffusionEngine
 from tests.engine.conftest import Calls, ask, finish, pixels, run
 

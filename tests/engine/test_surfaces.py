@@ -21,6 +21,7 @@ from studio.answered.events import (
     SurfaceEvent,
 )
 from studio.asked.compare import Surface
+from studio.asked.fields import FORGOTTEN
 from studio.asked.requests import InvalidRequest
 from studio.engine.engine import DiffusionEngine
 from tests.engine.conftest import SECONDS, Calls, EngineFactory, ask, finish, pixels
@@ -116,15 +117,15 @@ def test_the_focus_comes_first_and_a_cell_that_is_asked_for_jumps_the_queue(
     calls.gate.clear()
     job = engine.submit_surface(surface(x_values="2-9", y=None, guidance_scale=1.0), owner="anna", focus=4)
     calls.wait()
-    assert engine.hurry(job, 7, owner="anna")
+    assert engine.prioritize(job, 7, owner="anna")
     calls.gate.set()
     events = asyncio.run(events_of(engine, job))
     order = [e.cell for e in events if isinstance(e, CellEvent) and isinstance(e.event, Finished)]
     assert order[0] == 7  # one row a call: it had to wait neither for a lane nor for the others' calls
     assert order[1] == 4
-    assert not engine.hurry(job, 7, owner="anna")
+    assert not engine.prioritize(job, 7, owner="anna")
     with pytest.raises(UnknownJob):
-        engine.hurry(job, 3, owner="bob")
+        engine.prioritize(job, 3, owner="bob")
 
 
 def test_a_failed_cell_tells_why_and_the_others_go_on(
@@ -240,9 +241,9 @@ def test_a_checkpoint_on_an_axis_is_loaded_once(make_engine: EngineFactory) -> N
     engine = make_engine()
     asked = surface(y="checkpoint", y_values="tiny, tiny-v", x_values="2, 3")
     job = engine.submit_surface(asked, owner="anna")
-    engine.hurry(job, 3, owner="anna")  # of the other checkpoint: its turn comes after this one's
+    engine.prioritize(job, 3, owner="anna")  # of the other checkpoint: its turn comes after this one's
     loads: list[str] = []
-    assert engine._thread is not None
+    assert engine._thread.is_alive()
 
     async def read() -> list[SurfaceEvent]:
         seen = []
@@ -277,7 +278,7 @@ def test_strength_varies_a_picture_to_start_from(engine: DiffusionEngine) -> Non
     assert agree(pixels(engine, cells[1]), pixels(engine, finish(engine, request)))
     done = next(job for job in engine.jobs(owner="anna") if job.surface is not None)
     assert done.surface is not None
-    assert done.surface.base.image == b""  # type: ignore[union-attr]  # nothing of an upload outlives its use
+    assert done.surface.base.image == FORGOTTEN  # type: ignore[union-attr]  # nothing of an upload outlives its use
     assert len(done.surface.possible) == 3
 
 

@@ -7,20 +7,74 @@ from dataclasses import replace
 
 from PIL import Image
 
-from studio.answered.engine import Refused
+from studio.answered.engine import Pace, Refused, TokensAnswer
 from studio.answered.models import (
+    Checkpoint,
     Conversion,
     Download,
     HubFile,
     MemoryUse,
     Model,
-    ModelKind,
+    ModelsNow,
     NoSuchModel,
-    PredictionName,
 )
+from studio.asked import orders
+from studio.asked.prompt import parse_prompt
 from studio.asked.requests import InvalidRequest, Problem
 
 GIB = 2**30
+EXAMPLES = (
+    "a red apple in the snow",
+    "a fox in the meadow",
+    "a rocket in the night sky",
+    "a small whale in the sea",
+    "a cactus in the desert, pixel art",
+    "two mushrooms at sunset",
+)
+WORDS = ("fox", "apple", "rocket", "whale", "cactus", "pizza", "owl", "snow", "meadow", "sea", "desert", "sunset",
+         "night sky", "small", "big", "left", "right", "pixel art", "black and white")  # fmt: skip
+OBJECTS = ("fox", "red apple", "rocket", "whale", "cactus", "pizza", "owl", "grapes")
+PALETTE = (("", "#000000"), ("*", "#ffffff"), ("fox", "#c000ff"), ("red apple", "#40ff00"), ("cat", "#00ffff"))
+VOCABULARY = (
+    *(
+        ("objects", name, name if name == "grapes" else f"{'an' if name[0] in 'aeiou' else 'a'} {name}")
+        for name in OBJECTS
+    ),
+    *(
+        ("backgrounds", name, f"on {'an' if name[0] == 'o' else 'a'} {name} background")
+        for name in ("red", "blue", "orange")
+    ),
+    ("backgrounds", "gray", "on a gray background", "grey"),
+    ("scenes", "meadow", "in a meadow", "in the meadow", "on the grass"),
+    ("scenes", "snow", "in the snow", "in winter"),
+    ("sizes", "small", "small", "little", "tiny"),
+    ("sizes", "big", "big", "large"),
+    ("places", "left", "on the left"),
+    ("places", "right", "on the right"),
+    ("relations", "left of", "left of", "to the left of"),
+    ("relations", "above", "above", "over"),
+    ("relations", "and", "and"),
+    ("styles", "pixel art", "pixel art"),
+    ("styles", "black and white", "black and white", "monochrome"),
+)
+CATALOG = (
+    Checkpoint(
+        name="small-world-128", label="Small World", family="SD 1", native_width=128, native_height=128,
+        size_bytes=30 * 2**20, built_in=True, examples=EXAMPLES, words=WORDS,
+        vocabulary=VOCABULARY, note="built in", controlnets=("control-segmentation",),
+        palettes=(("control-segmentation", PALETTE),),
+    ),
+    Checkpoint(
+        name="tiny-test", label="Tiny <b>test</b>", family="SD 1", native_width=512, native_height=512,
+        size_bytes=2**20, controlnets=("lines", "maps"),
+    ),
+    Checkpoint(
+        name="quick", label="Quick one", family="SD 1", native_width=512, native_height=512, size_bytes=2**20,
+        num_inference_steps=4, guidance_scale=1.0, scheduler="euler_a", noise_schedule="sgm_uniform",
+    ),
+)  # fmt: skip
+
+SUITS = {one.name: one.suits for one in CATALOG}
 
 
 def _model(name: str, **facts: object) -> Model:
@@ -60,7 +114,7 @@ MODELS = (
 
 
 class FakeModels:
-    """Implements `studio.answered.models.Models`."""
+    """What is asked about models, and ordered."""
 
     def __init__(self) -> None:
         self.reset()
@@ -70,23 +124,58 @@ class FakeModels:
         self.all = {model.id: model for model in MODELS}
         self.fetched: list[Download] = []
         self.converted: list[Conversion] = []
-        self.told = ""
         self.refreshed = 0
 
-    def found(self, *, refresh: bool = False) -> tuple[Model, ...]:
-        self.refreshed += refresh
-        return tuple(self.all.values())
+    def ask(self, question: object) -> object:
+        match question:
+            case orders.Tokens():
+                pieces = tuple(question.text.split())
+                notices = parse_prompt(question.text, negative=question.negative).notices
+                chunks = max(1, -(-len(pieces) // 75))
+                return TokensAnswer(count=len(pieces), chunks=chunks, pieces=pieces, notices=notices)
+            case orders.Speed():
+                return Pace(width=128, height=128, seconds_per_row={8: 0.02}, seconds_per_picture=0.05)
+            case orders.ModelList():
+                self.refreshed += question.refresh
+                return self.now()
+            case orders.ModelPicture():
+                return self.picture(question.model_id)
+            case orders.RepositoryFiles():
+                return self.repository(question.repository, token=question.token)
+        raise Refused("The fake engine does not know this question.")
+
+    def now(self) -> ModelsNow:
+        models, fetched, converted = tuple(self.all.values()), tuple(self.fetched), tuple(self.converted)
+        return ModelsNow(models=models, memory=self.memory(), downloads=fetched, conversions=converted)
+
+    def order(self, order: orders.ModelOrder) -> None:
+        match order:
+            case orders.LoadModel():
+                self.load(order.model_id)
+            case orders.UnloadModel():
+                self._set(order.model_id, place="disk")
+            case orders.Annotate():
+                if "\x00" in order.note:
+                    raise InvalidRequest(Problem("note", repr(order.note), "text"))
+                self._set(order.model_id, note=order.note)
+            case orders.CorrectPrediction():
+                kind = order.prediction_type
+                self._set(order.model_id, prediction_type=kind or "epsilon", prediction_corrected=kind is not None)
+            case orders.ChooseVae():
+                self.choose_vae(order.model_id, order.source_id)
+            case orders.ConvertModel():
+                self.convert(order.model_id)
+            case orders.DownloadFiles():
+                self.download(order)
+            case orders.CancelDownload():
+                self.fetched = [replace(d, state="cancelled", message="Cancelled.") for d in self.fetched]
 
     def load(self, model_id: str) -> None:
         if self._get(model_id).state != "usable":
             raise Refused(self._get(model_id).reason)
-        self.told = ""
         for other in [m for m in self.all.values() if m.place == "device"]:
             self._set(other.id, place="ram")
         self._set(model_id, place="device")
-
-    def unload(self, model_id: str) -> None:
-        self._set(model_id, place="disk")
 
     def memory(self) -> MemoryUse:
         on_device = sum(m.size_bytes for m in self.all.values() if m.place == "device")
@@ -95,19 +184,6 @@ class FakeModels:
             device_label="Fake 24 GB", device_models=on_device, device_limit=16 * GIB, device_free=20 * GIB,
             device_total=24 * GIB, ram_models=in_ram, ram_limit=32 * GIB, ram_free=40 * GIB, ram_total=64 * GIB,
         )  # fmt: skip
-
-    def message(self) -> str:
-        return self.told
-
-    def annotate(self, model_id: str, note: str) -> None:
-        if "\x00" in note:
-            raise InvalidRequest(Problem("note", repr(note), "text"))
-        self._set(model_id, note=note)
-
-    def correct(self, model_id: str, prediction_type: PredictionName | None) -> None:
-        self._set(
-            model_id, prediction_type=prediction_type or "epsilon", prediction_corrected=prediction_type is not None
-        )
 
     def choose_vae(self, model_id: str, source_id: str | None) -> None:
         own = "VAE" in self._get(model_id).parts
@@ -120,9 +196,6 @@ class FakeModels:
         if not self.converted:
             self.converted = [Conversion(id=model_id, name=name, state="running", fraction=0.5)]
 
-    def conversions(self) -> tuple[Conversion, ...]:
-        return tuple(self.converted)
-
     def picture(self, model_id: str) -> bytes | None:
         model = self.all.get(model_id)
         if model is None or not model.has_picture:
@@ -131,7 +204,7 @@ class FakeModels:
         Image.linear_gradient("L").resize((96, 96)).convert("RGB").save(out, "JPEG")
         return out.getvalue()
 
-    def repository(self, repository: str, *, revision: str = "main", token: str | None = None) -> tuple[HubFile, ...]:
+    def repository(self, repository: str, *, token: str | None = None) -> tuple[HubFile, ...]:
         if repository == "gated/one" and token != "secret":
             raise Refused("gated/one is gated. Give a token.")
         return (
@@ -139,24 +212,14 @@ class FakeModels:
             HubFile(path="big.safetensors", size=4 * GIB),
         )
 
-    def download(
-        self, repository: str, files: tuple[str, ...], *, kind: ModelKind = "checkpoint", revision: str = "main",
-        token: str | None = None,
-    ) -> str:  # fmt: skip
+    def download(self, order: orders.DownloadFiles) -> None:
         self.fetched.insert(
             0,
             Download(
-                id="d1", repository=repository, files=files, kind=kind, state="running", done_bytes=GIB,
-                total_bytes=2 * GIB, bytes_per_second=50 * 2**20, seconds_left=20.5,
+                id="d1", repository=order.repository, files=order.files, kind=order.kind, state="running",
+                done_bytes=GIB, total_bytes=2 * GIB, bytes_per_second=50 * 2**20, seconds_left=20.5,
             ),
         )  # fmt: skip
-        return "d1"
-
-    def downloads(self) -> tuple[Download, ...]:
-        return tuple(self.fetched)
-
-    def cancel_download(self, download_id: str) -> None:
-        self.fetched = [replace(d, state="cancelled", message="Cancelled.") for d in self.fetched]
 
     def _get(self, model_id: str) -> Model:
         if model_id not in self.all:

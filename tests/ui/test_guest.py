@@ -10,6 +10,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
+from studio.asked.orders import Annotate
 from studio.picture.gallery import Gallery
 from studio.ui.models.tab import EVENTS
 from studio.ui.text import say
@@ -76,11 +77,11 @@ def test_every_order_is_known_here() -> None:
 @pytest.mark.parametrize("event", EVENTS)
 def test_no_order_of_a_guest_is_carried_out(engine: FakeEngine, url: str, event: str) -> None:
     engine.models.reset()
-    before = (engine.models.found(), engine.models.downloads(), engine.models.conversions())
+    before = engine.models.now()
     guest = Caller(url, GUEST)
     for lie in ({}, {"x-studio-guest": ""}):
         assert guest.order(event, **lie)["problem"] == say("models.guest")
-    assert (engine.models.found(), engine.models.downloads(), engine.models.conversions()) == before
+    assert engine.models.now() == before
 
 
 def test_the_owners_orders_are_carried_out(engine: FakeEngine, url: str) -> None:
@@ -92,7 +93,7 @@ def test_the_owners_orders_are_carried_out(engine: FakeEngine, url: str) -> None
     assert models[MODELS[2].id].place == "device"
     assert models[MODELS[0].id].note == "mine now"
     assert models[MODELS[4].id].vae == MODELS[6].id
-    assert len(engine.models.downloads()) == len(engine.models.conversions()) == 1
+    assert len(engine.models.now().downloads) == len(engine.models.now().conversions) == 1
     assert owner.order("look")["repository"]["files"]
 
 
@@ -115,7 +116,7 @@ def test_the_same_list_again_is_one_short_line(engine: FakeEngine, url: str) -> 
     first = owner.http.get("/models-found")
     again = owner.http.get("/models-found", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    engine.models.annotate(MODELS[0].id, "changed")
+    engine.models.order(Annotate(model_id=MODELS[0].id, note="changed"))
     assert owner.http.get("/models-found", headers={"if-none-match": first.headers["etag"]}).status_code == 200
 
 
@@ -142,7 +143,7 @@ def test_the_api_lets_the_owner_choose_a_vae_and_nobody_else(engine: FakeEngine,
         owner.predict("bare", "nothing", api_name="/choose_vae")
     with pytest.raises(AppError, match="checkpoint: 'soft-vae' is not allowed"):
         owner.predict("soft-vae", "soft-vae", api_name="/choose_vae")
-    assert engine.models.found() == MODELS
+    assert engine.models.now().models == MODELS
     chosen = owner.predict("bare", "soft-vae", api_name="/choose_vae")
     assert chosen == {"checkpoint": "bare", "vae": "soft-vae"}
     assert {line["name"]: line["state"] for line in guest.predict(api_name="/models")}["bare"] == "usable"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +10,17 @@ import pytest
 
 from studio.answered.engine import Refused, UnknownJob
 from studio.answered.events import JobSummary
+from studio.asked.orders import SubmitRun
 from studio.asked.requests import Control, ImageToImage, InvalidRequest, Request, TextToImage
 from studio.ui import live
 
 FOX = TextToImage(prompt="a fox", seed=7, num_inference_steps=20)
 OWNER = {"owner": "ann", "origin": "text_to_image"}
+
+
+def run(call: Any) -> Any:
+    """The coroutine function as a plain one."""
+    return lambda *given, **named: asyncio.run(call(*given, **named))
 
 
 class Jobs:
@@ -23,18 +30,18 @@ class Jobs:
         self.known = list(jobs)  # newest first
         self.cancelled: list[str] = []
 
-    def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
+    async def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
         return tuple(self.known) if owner == "ann" else ()
 
-    def cancel(self, job_id: str, *, owner: str) -> bool:
+    async def cancel(self, job_id: str, *, owner: str) -> bool:
         assert owner == "ann"
         self.cancelled.append(job_id)
         return True
 
-    def submit(self, request: Request, *, owner: str, origin: str) -> str:
+    async def submit(self, job: SubmitRun, *, owner: str, origin: str) -> str:
         assert owner == "ann"
         self.known.insert(
-            0, JobSummary(job_id=f"new {len(self.known)}", request=request, state="queued", origin=origin)
+            0, JobSummary(job_id=f"new {len(self.known)}", request=job.request, state="queued", origin=origin)
         )
         return self.known[0].job_id
 
@@ -45,30 +52,30 @@ def job(job_id: str, request: Request = FOX, state: Any = "running", origin: str
 
 def test_what_runs_in_the_tab_is_stopped_and_nothing_else() -> None:
     engine: Any = Jobs(job("a"), job("b", state="finished"), job("c", origin="api"), job("d", state="queued"))
-    assert live.take_place(engine, replace(FOX, guidance_scale=3.0), **OWNER) == "new 4"
+    assert run(live.take_place)(engine, replace(FOX, guidance_scale=3.0), **OWNER) == "new 4"
     assert engine.cancelled == ["a", "d"]
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "finished"])
 def test_the_very_same_run_is_not_begun_twice(state: str) -> None:
     engine: Any = Jobs(job("api", origin="api"), job("a", state=state), job("b"))
-    assert live.take_place(engine, replace(FOX), **OWNER) == "a"
+    assert run(live.take_place)(engine, replace(FOX), **OWNER) == "a"
     assert engine.cancelled == []
 
 
 @pytest.mark.parametrize("state", ["stopped", "failed"])
 def test_a_run_that_was_stopped_is_made_again(state: str) -> None:
     engine: Any = Jobs(job("a", state=state))
-    assert live.take_place(engine, replace(FOX), **OWNER) == "new 1"
+    assert run(live.take_place)(engine, replace(FOX), **OWNER) == "new 1"
 
 
 def test_a_slider_that_moved_begins_the_run_which_the_form_then_finds() -> None:
     engine: Any = Jobs(job("a"))
-    begun = live.again(engine, "a", {"guidance_scale": "3", "num_inference_steps": "30"}, owner="ann")
+    begun = run(live.again)(engine, "a", {"guidance_scale": "3", "num_inference_steps": "30"}, owner="ann")
     asked = replace(FOX, guidance_scale=3.0, num_inference_steps=30)
     assert engine.known[0] == JobSummary(job_id=begun, request=asked, state="queued", origin="text_to_image")
     form = TextToImage.parse({"prompt": "a fox", "seed": "7", "guidance_scale": 3, "num_inference_steps": 30.0})
-    assert live.take_place(engine, form, **OWNER) == begun
+    assert run(live.take_place)(engine, form, **OWNER) == begun
     assert engine.cancelled == ["a"]
 
 
@@ -85,7 +92,7 @@ def test_a_slider_that_moved_begins_the_run_which_the_form_then_finds() -> None:
 def test_a_bad_number_is_refused_and_what_runs_goes_on(changed: dict[str, str], field: str) -> None:
     engine: Any = Jobs(job("a"))
     with pytest.raises(InvalidRequest) as refused:
-        live.again(engine, "a", changed, owner="ann")
+        run(live.again)(engine, "a", changed, owner="ann")
     assert field in [problem.field for problem in refused.value.problems]
     assert engine.cancelled == []
 
@@ -101,7 +108,7 @@ def test_a_bad_number_is_refused_and_what_runs_goes_on(changed: dict[str, str], 
 def test_what_cannot_be_told_again_waits_for_the_form(request_: Request) -> None:
     engine: Any = Jobs(job("a", request_))
     with pytest.raises(Refused):
-        live.again(engine, "a", {"guidance_scale": "3"}, owner="ann")
+        run(live.again)(engine, "a", {"guidance_scale": "3"}, owner="ann")
     assert engine.cancelled == []
 
 
@@ -109,5 +116,5 @@ def test_nobody_begins_a_run_of_somebody_else() -> None:
     engine: Any = Jobs(job("a"))
     for visitor, job_id in (("bob", "a"), ("ann", "other")):
         with pytest.raises(UnknownJob):
-            live.again(engine, job_id, {"guidance_scale": "3"}, owner=visitor)
+            run(live.again)(engine, job_id, {"guidance_scale": "3"}, owner=visitor)
     assert engine.cancelled == []

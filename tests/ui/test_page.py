@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from studio.ui.generate import api, controls, following, kept_fields, widgets
 from studio.ui.page import build
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine
+from tests.ui.fake_models import CATALOG
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def test_sliders_have_the_ranges_of_the_one_table(demo: gr.Blocks, kind: Any) ->
 def test_landmarks_of_steps_and_guidance_stand_around_what_suits_the_checkpoint(
     tmp_path: Path, steps: int, scale: float, marked: Any
 ) -> None:
-    suited = replace(FakeEngine(Gallery(tmp_path)).catalog()[0], num_inference_steps=steps, guidance_scale=scale)
+    suited = replace(CATALOG[0], num_inference_steps=steps, guidance_scale=scale)
     marks = widgets.suited_marks(suited)
     assert ([*marks["num_inference_steps"]], [*marks["guidance_scale"]]) == marked
     for name, points in marks.items():
@@ -245,10 +247,10 @@ def test_only_an_upload_can_be_the_start(client: Client, image: object) -> None:
 def test_addresses_and_data_urls_are_refused_before_anything_runs(
     served: tuple[gr.Blocks, str, FakeEngine], client: Client, image: object
 ) -> None:
-    jobs = len(served[2]._jobs)
+    jobs = len(served[2].asked)
     with pytest.raises((AppError, httpx.HTTPStatusError)):
         client.predict(image=image, prompt="x", api_name="/image_to_image")
-    assert len(served[2]._jobs) == jobs
+    assert len(served[2].asked) == jobs
 
 
 def test_controls_come_with_their_pictures(
@@ -259,7 +261,7 @@ def test_controls_come_with_their_pictures(
     lines = {"model": "lines", "image": handle_file(str(file)), "preprocessor": "canny", "scale": 0.5}
     _, info = client.predict("steered", controls=[lines, lines | {"start": 0.5}], api_name="/text_to_image")
     assert [one["start"] for one in info["controls"]] == [0.0, 0.5]
-    request = next(j.request for j in served[2]._jobs.values() if j.request.prompt == "steered")
+    request = next(j.request for j in served[2].asked if j.request.prompt == "steered")
     assert [(c.model, c.preprocessor, c.scale) for c in request.controls] == [("lines", "canny", 0.5)] * 2
     assert request.controls[0].image == file.read_bytes()
     for bad, said in (
@@ -280,14 +282,17 @@ def test_a_call_that_is_given_up_stops_its_run(served: tuple[gr.Blocks, str, Fak
         if len(job.outputs()) > 4:
             break
     job.cancel()
-    mine = next(j for j in engine._jobs.values() if j.request.prompt == "slow given up")
-    assert mine.stop.wait(10)
+    mine = next(j for j in engine.asked if j.request.prompt == "slow given up")
+    until = time.monotonic() + 10
+    while mine.job.stop_reason is None and time.monotonic() < until:
+        time.sleep(0.05)
+    assert mine.job.stop_reason is not None
 
 
 def test_a_broken_upload_is_named(client: Client, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(io.BytesIO(b"no picture").read())
-    with pytest.raises(AppError, match="image: this file is not allowed"):
+    with pytest.raises(AppError, match=r"image: a file that begins with .* is not allowed\. Allowed: a PNG"):
         client.predict(image=handle_file(str(broken)), prompt="x", api_name="/image_to_image")
 
 

@@ -10,14 +10,14 @@ from studio.answered.events import Failed, Finished, Loading, Picture, Preview, 
 from studio.asked.requests import ImageToImage, InvalidRequest, Problem, TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.ui import render
-from tests.ui.fake_engine import FakeEngine
+from tests.ui.fake_models import CATALOG
 
 REQUEST = TextToImage(prompt="a fox", num_images_per_prompt=2, width=144, height=112)
 JPEG = Preview(jpeg=b"\xff\xd8", width=144, height=112, rung="fast")
 
 
 def asked() -> render.View:
-    catalog = FakeEngine.catalog(None)  # type: ignore[arg-type]
+    catalog = CATALOG
     return render.asked_view(REQUEST, "job", catalog, [])
 
 
@@ -59,7 +59,7 @@ def step(index: int, image: int = 0, preview: Preview | None = JPEG) -> Step:
 def test_an_asked_view_has_the_size_before_anything_is_known() -> None:
     view = asked()
     assert (view["width"], view["height"], view["images"], view["state"]) == (144, 112, 2, "queued")
-    native = render.asked_view(TextToImage(prompt=""), "job", FakeEngine.catalog(None), [])  # type: ignore[arg-type]
+    native = render.asked_view(TextToImage(prompt=""), "job", CATALOG, [])
     assert (native["width"], native["height"]) == (128, 128)
 
 

@@ -12,6 +12,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from studio.asked.compare import Surface
+from studio.asked.orders import SubmitComparison
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
 from studio.ui.compare import surfaces
@@ -79,7 +80,7 @@ def test_a_failed_cell_and_a_refused_surface_are_said(engine: FakeEngine) -> Non
 
 
 def test_what_a_tab_showed_is_found_again_by_its_owner_alone(engine: FakeEngine) -> None:
-    job = engine.submit_surface(surface(), owner="anna", origin="compare")
+    job = asyncio.run(engine.submit(SubmitComparison(surface=surface()), owner="anna", origin="compare"))
 
     async def found(owner: str) -> View:
         return [view async for view in surfaces.attach(engine, owner, "compare")][-1]
@@ -90,9 +91,9 @@ def test_what_a_tab_showed_is_found_again_by_its_owner_alone(engine: FakeEngine)
 
 def test_the_cost_is_one_line(engine: FakeEngine) -> None:
     given = {"prompt": "", "x": "num_inference_steps", "x_values": "10, 60", "y": "scheduler", "y_values": "euler, lcm"}
-    line = surfaces.cost_line(engine, given)
+    line = asyncio.run(surfaces.cost_line(engine, given))
     assert line.startswith("3 pictures, 80 U-Net evaluations. Pairs that cannot be run: 1. About ")
-    assert "y_values" in surfaces.cost_line(engine, given | {"y_values": "nothing"})
+    assert "y_values" in asyncio.run(surfaces.cost_line(engine, given | {"y_values": "nothing"}))
 
 
 def test_the_endpoint_gives_the_sheet_and_every_picture(engine: FakeEngine) -> None:
@@ -128,7 +129,7 @@ def test_the_endpoint_takes_maps_and_varies_their_scale(engine: FakeEngine, tmp_
         assert len(files) == 4
         told = [cell["info"]["controls"] for cell in info["cells"]]
         assert [[one["scale"] for one in row] for row in told] == [[0.0, 0.25], [0.5, 0.25], [1.5, 0.25]]
-        jobs = len(engine._jobs)
+        jobs = len(engine.asked)
         for controls, said in (
             ([held | {"image": {"path": "/etc/passwd"}}], "an uploaded PNG, JPEG, WebP or GIF file"),
             ([held | {"scale": 3}], "controls: scale 3.0 of control 1 is not allowed. Allowed: numbers from 0 to 2"),
@@ -137,6 +138,6 @@ def test_the_endpoint_takes_maps_and_varies_their_scale(engine: FakeEngine, tmp_
             with pytest.raises(AppError) as caught:
                 client.predict("held", "control_scale", "0, 1", controls=controls, api_name="/compare")
             assert said in str(caught.value)
-        assert len(engine._jobs) == jobs
+        assert len(engine.asked) == jobs
     finally:
         demo.close()

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from studio.answered.engine import Refused, Tokens, TokensAnswer
+from studio.answered.engine import Refused, TokensAnswer
+from studio.asked.orders import Tokens
 from studio.asked.prompt import parse_prompt
 from studio.ui.generate.token_line import token_line
 

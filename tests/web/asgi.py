@@ -16,9 +16,9 @@ from studio.answered.engine import Answer as EngineAnswer
 from studio.answered.engine import UnknownJob
 from studio.answered.events import Event, JobSummary
 from studio.answered.models import Checkpoint
-from studio.asked.branch import Branch, BranchNode
+from studio.asked.branch import BranchNode
+from studio.asked.orders import BranchTree, Cells, ModelPicture, Submission, SubmitBranch, SubmitRun
 from studio.asked.questions import Question
-from studio.asked.requests import Request
 from studio.picture.gallery import Gallery
 from studio.web import middleware
 
@@ -141,19 +141,24 @@ class Records:
         self.known: list[JobSummary] = []
         self.events: list[Event] = []
 
-    def cancel(self, job_id: str, *, owner: str) -> bool:
+    async def cancel(self, job_id: str, *, owner: str) -> bool:
         if self.owners.get(job_id) != owner:
             raise UnknownJob
         self.stopped.append(job_id)
         return True
 
-    def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
+    async def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
         return tuple(job for job in self.known if self.owners.get(job.job_id) == owner)
 
-    def submit(self, request: Request, *, owner: str, origin: str) -> str:
+    async def submit(self, job: Submission, *, owner: str, origin: str) -> str:
+        if isinstance(job, SubmitBranch) and self.owners.get(job.job_id) != owner:
+            raise UnknownJob
         if self.refusal is not None:
             raise self.refusal
-        self.known.insert(0, JobSummary(job_id="new", request=request, state="queued", origin=origin))
+        if isinstance(job, SubmitBranch):
+            return f"{job.job_id} {job.image} {job.branch.evaluation} {job.branch.changed} {origin}"
+        assert isinstance(job, SubmitRun)
+        self.known.insert(0, JobSummary(job_id="new", request=job.request, state="queued", origin=origin))
         self.owners["new"] = owner
         return "new"
 
@@ -164,25 +169,19 @@ class Records:
         for event in self.events:
             yield event
 
-    def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
-        if self.owners.get(job_id) != owner:
+    async def ask(self, question: Any, *, owner: str = "") -> Any:
+        if isinstance(question, BranchTree):
+            if self.owners.get(question.job_id) != owner:
+                raise UnknownJob
+            return (BranchNode(job_id=question.job_id, state="finished", prompt="x", guidance_scale=5.0),)
+        if isinstance(question, (Cells, ModelPicture)):
             raise UnknownJob
-        if self.refusal is not None:
-            raise self.refusal
-        return f"{job_id} {image} {branch.evaluation} {branch.changed} {origin}"
-
-    def branches(self, job_id: str, *, owner: str) -> tuple[BranchNode, ...]:
-        if self.owners.get(job_id) != owner:
-            raise UnknownJob
-        return (BranchNode(job_id=job_id, state="finished", prompt="x", guidance_scale=5.0),)
-
-    async def inquire(self, question: Question, *, owner: str) -> EngineAnswer:
         self.asked.append((question, owner))
         if self.refusal is not None:
             raise self.refusal
         return EngineAnswer(content=b"{}", media_type="application/json")
 
-    def record(
+    async def record(
         self,
         job_id: str,
         *,

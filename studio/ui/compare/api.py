@@ -15,9 +15,10 @@ import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from studio.answered.engine import Engine
+from studio.answered.engine import ComparisonNow, Engine, comparison_events
 from studio.answered.events import CellEvent, Failed, Finished, SurfaceEnded
 from studio.asked.compare import AXIS_FIELDS, Surface
+from studio.asked.orders import Cells, SubmitComparison
 from studio.asked.requests import TextToImage
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
@@ -60,20 +61,21 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Upload
         with telling(NAME):
             try:
                 given["controls"] = await asyncio.to_thread(controls_of, uploads, this_call, given["controls"])
-                job_id = engine.submit_surface(Surface.parse(given), owner=owner)
-                async for event in engine.watch_surface(job_id, owner=owner):
+                job_id = await engine.submit(SubmitComparison(surface=Surface.parse(given)), owner=owner)
+                async for event in comparison_events(engine, job_id, owner=owner):
                     ended = isinstance(event, SurfaceEnded)
                     if ended:
-                        yield await asyncio.to_thread(_answer, engine, gallery, demo, owner, job_id)
+                        now = await engine.ask(Cells(job_id=job_id), owner=owner)
+                        yield await asyncio.to_thread(_answer, gallery, demo, owner, job_id, now)
                     elif isinstance(event, CellEvent) and isinstance(event.event, (Finished, Failed)):
-                        surface, cells = engine.surface(job_id, owner=owner)
-                        done = sum(isinstance(c.event, Finished) for c in cells.values())
-                        yield [], {"state": "running", "done": done, "count": len(surface.possible)}
+                        now = await engine.ask(Cells(job_id=job_id), owner=owner)
+                        done = sum(isinstance(c.event, Finished) for c in now.cells.values())
+                        yield [], {"state": "running", "done": done, "count": len(now.surface.possible)}
             finally:
                 uploads.leave(this_call, after=SECONDS_AFTER_CALL)
                 # A caller without a cookie can never find its job again, so a cancelled call stops it.
                 if job_id is not None and not ended:
-                    engine.cancel(job_id, owner=owner)
+                    await engine.cancel(job_id, owner=owner)
 
     request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
     call.__signature__ = inspect.Signature([*asked, request], return_annotation=Answer)  # type: ignore[attr-defined]
@@ -82,9 +84,9 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Upload
     return call
 
 
-def _answer(engine: Engine, gallery: Gallery, demo: gr.Blocks, owner: str, job_id: str) -> Answer:
+def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, job_id: str, now: ComparisonNow) -> Answer:
     """The sheet, then every finished picture, and what became of each cell."""
-    surface, events = engine.surface(job_id, owner=owner)
+    surface, events = now.surface, now.cells
     shown: dict[int, sheet.Shown] = {}
     cells: list[dict[str, Any]] = []
     files: list[dict[str, Any]] = []
@@ -103,7 +105,7 @@ def _answer(engine: Engine, gallery: Gallery, demo: gr.Blocks, owner: str, job_i
             told |= {"state": "impossible" if surface.refusal(index) else "stopped", "message": surface.refusal(index)}
         cells.append(told)
     labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
-    name = f"compare-{job_id[:8]}.png"
+    name = f"compare-{job_id[-8:]}.png"
     copy = save_bytes_to_cache(sheet.png(surface, shown, labels), name, get_upload_folder())
     demo.upload_file_set.add(copy)  # so that it is deleted with Gradio's other files
     first = {"path": copy, "orig_name": name, "mime_type": "image/png", "meta": {"_type": "gradio.FileData"}}

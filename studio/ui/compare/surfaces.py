@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from studio.answered.engine import Engine, Refused, UnknownJob
+from studio.answered.engine import Engine, Refused, UnknownJob, comparison_events
 from studio.answered.events import (
     CellEvent,
     Failed,
@@ -30,6 +30,7 @@ from studio.answered.events import (
     SurfaceEvent,
 )
 from studio.asked.compare import Axis, Surface
+from studio.asked.orders import Speed, SubmitComparison
 from studio.asked.prompt import parse_prompt
 from studio.asked.requests import InvalidRequest
 from studio.ui.render import View, data_uri, problem_text, settings_line
@@ -45,7 +46,7 @@ PREVIEW_SIDE = 192  # pixels of a live preview; the finished picture is shown at
 async def run(engine: Engine, owner: str, origin: str, ask: Callable[[], Surface], focus: int) -> AsyncIterator[View]:
     """Ask for a surface and yield its views, the first at once and the last when every cell has ended. Never raises."""
     try:
-        job_id = engine.submit_surface(ask(), owner=owner, origin=origin, focus=focus)
+        job_id = await engine.submit(SubmitComparison(surface=ask(), focus=focus), owner=owner, origin=origin)
         async for view in watch(engine, owner, job_id):
             yield view
     except InvalidRequest as error:
@@ -65,7 +66,7 @@ async def run(engine: Engine, owner: str, origin: str, ask: Callable[[], Surface
 async def watch(engine: Engine, owner: str, job_id: str) -> AsyncIterator[View]:
     """The views of a surface from where it is now; what happens within a tenth of a second is one view."""
     view = EMPTY | {"state": "queued", "job": job_id}
-    events = engine.watch_surface(job_id, owner=owner)
+    events = comparison_events(engine, job_id, owner=owner)
     pending: asyncio.Future[SurfaceEvent] | None = None
     shown = 0.0
     dirty = False
@@ -92,7 +93,7 @@ async def watch(engine: Engine, owner: str, job_id: str) -> AsyncIterator[View]:
 
 async def attach(engine: Engine, owner: str, origin: str) -> AsyncIterator[View]:
     """What this tab showed before a reload: the visitor's newest surface that was asked from here, running or ended."""
-    job = next((j for j in engine.jobs(owner=owner) if j.origin == origin and j.surface is not None), None)
+    job = next((j for j in await engine.jobs(owner=owner) if j.origin == origin and j.surface is not None), None)
     if job is None:
         yield EMPTY
         return
@@ -224,7 +225,7 @@ def _ended(view: View, event: SurfaceEnded) -> str:
     return " ".join([told, *failed, *view["notes"]])
 
 
-def cost_line(engine: Engine, given: Mapping[str, Any]) -> str:
+async def cost_line(engine: Engine, given: Mapping[str, Any]) -> str:
     """What the form as it stands would cost, or what is wrong with its axes, in one line."""
     try:
         surface = Surface.parse(given).with_suits({entry.name: entry.suits for entry in engine.catalog()})
@@ -235,7 +236,8 @@ def cost_line(engine: Engine, given: Mapping[str, Any]) -> str:
     skipped = len(surface) - cost.cells
     if skipped:
         told += " " + say("compare.cost.impossible", count=skipped)
-    pace = engine.pace(surface.base.checkpoint, surface.base.width, surface.base.height)
+    base = surface.base
+    pace = await engine.ask(Speed(checkpoint=base.checkpoint, width=base.width, height=base.height))
     return told + " " + (_about(pace.seconds(surface)) if pace is not None else say("compare.cost.unknown"))
 
 

@@ -7,7 +7,7 @@ The form asks for a comparison. Moving over its pictures, comparing two of them 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,25 +215,27 @@ def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
     run.then(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)  # now the model's speed is known
 
 
-def _costs(engine: Engine, form: Form) -> Callable[[dict[Any, Any]], str]:
-    def costs(values: dict[Any, Any]) -> str:
+def _costs(engine: Engine, form: Form) -> Callable[[dict[Any, Any]], Awaitable[str]]:
+    async def costs(values: dict[Any, Any]) -> str:
         given = form.given(values)  # the cost does not depend on the picture or the map
         controls = control.stand_ins(given["controls"])
-        return surfaces.cost_line(engine, given | {"image": b"?" if given["image"] else b"", "controls": controls})
+        return await surfaces.cost_line(
+            engine, given | {"image": b"?" if given["image"] else b"", "controls": controls}
+        )
 
     return costs
 
 
 def _connect_stage(engine: Engine, gallery: Gallery, form: Form) -> None:
-    def stop(event: gr.EventData, request: gr.Request) -> None:
+    async def stop(event: gr.EventData, request: gr.Request) -> None:
         with suppress(UnknownJob):
-            engine.cancel(str(event._data.get("job")), owner=session.owner_of(request))
+            await engine.cancel(str(event._data.get("job")), owner=session.owner_of(request))
 
-    def hurry(event: gr.EventData, request: gr.Request) -> None:
+    async def hurry(event: gr.EventData, request: gr.Request) -> None:
         cell = event._data.get("cell")
         with suppress(UnknownJob):
             if isinstance(cell, int):
-                engine.hurry(str(event._data.get("job")), cell, owner=session.owner_of(request))
+                await engine.prioritize(str(event._data.get("job")), cell, owner=session.owner_of(request))
 
     def keep(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
         ids = event._data.get("pictures")

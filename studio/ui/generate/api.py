@@ -18,8 +18,9 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
-from studio.answered.engine import Engine, Refused
+from studio.answered.engine import Engine, Refused, run_events
 from studio.answered.events import TERMINAL, Event, Failed, Finished, Loading, Picture, Queued, Started, Step
+from studio.asked.orders import SubmitRun
 from studio.asked.requests import KINDS, InvalidRequest, Kind, Problem, shown
 from studio.asked.rows import Row
 from studio.picture.gallery import Gallery
@@ -92,8 +93,8 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, upl
                 for name in kind.files():
                     given[name] = await asyncio.to_thread(_uploaded, uploads, this_call, name, given[name])
                 given["controls"] = await asyncio.to_thread(controls_of, uploads, this_call, given["controls"])
-                job_id = engine.submit(kind.parse(given), owner=owner)
-                async for event in engine.watch(job_id, owner=owner):
+                job_id = await engine.submit(SubmitRun(request=kind.parse(given)), owner=owner)
+                async for event in run_events(engine, job_id, owner=owner):
                     ended = isinstance(event, TERMINAL)
                     notes = event.notes if isinstance(event, Started) else notes
                     files, info = await asyncio.to_thread(_answer, gallery, demo, owner, event)
@@ -102,7 +103,7 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, upl
                 uploads.leave(this_call, after=SECONDS_AFTER_CALL)
                 # A caller without a cookie can never find its job again, so a cancelled call stops it.
                 if job_id is not None and not ended:
-                    engine.cancel(job_id, owner=owner)
+                    await engine.cancel(job_id, owner=owner)
 
     request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
     call.__signature__ = inspect.Signature([*arguments, request], return_annotation=Answer)  # type: ignore[attr-defined]

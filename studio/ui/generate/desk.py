@@ -32,9 +32,9 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
     """Generate, Stop, Reuse settings, Reuse last seed. Any number of streaming events may run: they only watch."""
     fields = desk.controls.fields
 
-    def stop(event: gr.EventData, request: gr.Request) -> None:
+    async def stop(event: gr.EventData, request: gr.Request) -> None:
         try:
-            engine.cancel(str(event._data.get("job")), owner=session.owner_of(request))
+            await engine.cancel(str(event._data.get("job")), owner=session.owner_of(request))
         except UnknownJob:
             return
 

@@ -5,6 +5,7 @@ An upload stays a file until the engine's safe reader decodes it; only its texts
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.answered.models import Model
+from studio.asked.orders import ModelList
 from studio.asked.requests import MAX_CONTROLS, MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
 from studio.picture.metadata import file_hashes, read_png
 from studio.picture.named_files import FileNote, compared
@@ -128,10 +130,11 @@ def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads:
     """When a picture says how it was made, offer its settings, and use them on a click. A picture that is replaced by
     another is deleted."""
 
-    def look(path: str | None, request: gr.Request) -> dict[str, Any]:
+    async def look(path: str | None, request: gr.Request) -> dict[str, Any]:
         uploads.hold(str(request.session_hash), controls.tab, path)
         try:
-            return offered(file_of(path), engine.models.found())
+            models = (await engine.ask(ModelList())).models
+            return await asyncio.to_thread(lambda: offered(file_of(path), models))
         except InvalidRequest:  # settings that would not run here are not offered
             return {}
 

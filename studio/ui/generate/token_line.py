@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from studio.answered.engine import Engine, Refused, Tokens, TokensAnswer
+from studio.answered.engine import Engine, Refused, TokensAnswer
+from studio.asked.orders import Tokens
 from studio.asked.prompt import parse_prompt
 from studio.asked.requests import InvalidRequest
 from studio.ui.text import say

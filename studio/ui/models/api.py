@@ -5,13 +5,13 @@ For gradio_client and compatible programs. Only the owner may use the second, as
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import gradio as gr
 
 from studio.answered.engine import Engine, Refused
 from studio.answered.models import Model, NoSuchModel
+from studio.asked.orders import ChooseVae, ModelList
 from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.ui import session
 from studio.ui.generate.api import telling
@@ -22,21 +22,20 @@ SHOWN = ("name", "kind", "state", "reason", "family", "precision", "size_bytes",
 
 def build(engine: Engine) -> None:
     """Add the endpoints to the page that is being built."""
-    models = engine.models
 
     async def found() -> list[dict[str, Any]]:
         with telling("models"):
-            return [_line(model) for model in await asyncio.to_thread(models.found)]
+            return [_line(model) for model in (await engine.ask(ModelList())).models]
 
     async def choose_vae(checkpoint: str, vae: str = "", request: gr.Request = None) -> dict[str, Any]:
         with telling("choose_vae"):
             if not session.may_manage(request):
                 raise Refused(say("models.guest"))
-            everything = await asyncio.to_thread(models.found)
+            everything = (await engine.ask(ModelList())).models
             target = _named(everything, "checkpoint", checkpoint, lambda m: m.kind == "checkpoint")
             source = _named(everything, "vae", vae, lambda m: bool(m.lends_vae_to)) if vae else None
             try:
-                await asyncio.to_thread(models.choose_vae, target.id, source.id if source is not None else None)
+                await engine.order(ChooseVae(model_id=target.id, source_id=source.id if source is not None else None))
             except NoSuchModel as error:
                 raise Refused(str(error)) from error
             return {"checkpoint": target.name, "vae": source.name if source is not None else ""}

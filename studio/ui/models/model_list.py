@@ -7,20 +7,19 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from studio.answered.engine import Engine
-from studio.answered.models import Conversion, Download, Model
+from studio.answered.engine import EngineStatus
+from studio.answered.models import Conversion, Download, Model, ModelsNow
 
 
-def viewed(engine: Engine, manages: bool, *, refresh: bool = False) -> dict[str, Any]:
+def viewed(listed: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, Any]:
     """Everything the list shows, with a stamp that changes when any of it does."""
-    now = engine.status()
     loading = now.checkpoint if now.state == "loading" else None
     view: dict[str, Any] = {
-        "models": [_line(model) for model in engine.models.found(refresh=refresh)],
-        "memory": asdict(engine.models.memory()),
-        "message": engine.models.message(),
-        "downloads": [_line(d) for d in engine.models.downloads()] if manages else [],
-        "conversions": [_line(c) for c in engine.models.conversions()] if manages else [],
+        "models": [_line(model) for model in listed.models],
+        "memory": asdict(listed.memory),
+        "message": listed.message,
+        "downloads": [_line(d) for d in listed.downloads] if manages else [],
+        "conversions": [_line(c) for c in listed.conversions] if manages else [],
         "loading": {"name": loading, "fraction": now.fraction} if loading else None,
         "manages": manages,
     }

@@ -7,7 +7,6 @@ by an event, since `gr.skip()` for a gr.HTML makes Gradio 6.31 forget its other 
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,6 +16,18 @@ import gradio as gr
 
 from studio.answered.engine import Engine, Refused
 from studio.answered.models import NoSuchModel
+from studio.asked.orders import (
+    Annotate,
+    CancelDownload,
+    ChooseVae,
+    ConvertModel,
+    CorrectPrediction,
+    DownloadFiles,
+    LoadModel,
+    ModelOrder,
+    RepositoryFiles,
+    UnloadModel,
+)
 from studio.asked.requests import InvalidRequest
 from studio.ui import session
 from studio.ui.drawn import QUIET, drawn
@@ -38,39 +49,48 @@ def build(engine: Engine) -> gr.HTML:
         elem_classes="ls-models-tab",
     )
 
-    def order(do: Callable[[dict[str, Any]], None]) -> Callable[..., Any]:
+    def order(asked: Callable[[dict[str, Any]], ModelOrder]) -> Callable[..., Any]:
         async def handler(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
             given = event._data
             if not session.may_manage(request) or not isinstance(given, dict):
                 return _told(say("models.guest"))
             try:
-                await asyncio.to_thread(do, given)
+                await engine.order(asked(given))
             except (NoSuchModel, Refused, InvalidRequest) as error:
                 return _told(str(error))
             return _told("")
 
         return handler
 
-    models = engine.models
-    show.bring(order(lambda given: models.load(_text(given, "id"))), None, [show], **QUIET)
-    show.release(order(lambda given: models.unload(_text(given, "id"))), None, [show], **QUIET)
-    show.note(order(lambda given: models.annotate(_text(given, "id"), _text(given, "note"))), None, [show], **QUIET)
+    show.bring(order(lambda given: LoadModel(model_id=_text(given, "id"))), None, [show], **QUIET)
+    show.release(order(lambda given: UnloadModel(model_id=_text(given, "id"))), None, [show], **QUIET)
+    show.note(order(lambda given: Annotate(model_id=_text(given, "id"), note=_text(given, "note"))), None, [show], **QUIET)
     show.correct(
-        order(lambda given: models.correct(_text(given, "id"), _text(given, "prediction_type") or None)),  # type: ignore[arg-type]
+        order(
+            lambda given: CorrectPrediction(
+                model_id=_text(given, "id"),
+                prediction_type=_text(given, "prediction_type") or None,  # type: ignore[arg-type]
+            )
+        ),
         None,
         [show],
         **QUIET,
     )
     show.lend(
-        order(lambda given: models.choose_vae(_text(given, "id"), _text(given, "vae") or None)), None, [show], **QUIET
+        order(lambda given: ChooseVae(model_id=_text(given, "id"), source_id=_text(given, "vae") or None)), None, [show], **QUIET
     )
-    show.convert(order(lambda given: models.convert(_text(given, "id"))), None, [show], **QUIET)
+    show.convert(order(lambda given: ConvertModel(model_id=_text(given, "id"))), None, [show], **QUIET)
 
-    def fetch(given: dict[str, Any]) -> None:
+    def fetch(given: dict[str, Any]) -> ModelOrder:
         files = given.get("files")
         names = tuple(name for name in files if isinstance(name, str)) if isinstance(files, list) else ()
         kind = _text(given, "kind") or "checkpoint"
-        models.download(_text(given, "repository"), names, kind=kind, token=_text(given, "token") or None)  # type: ignore[arg-type]
+        return DownloadFiles(
+            repository=_text(given, "repository"),
+            files=names,
+            kind=kind,  # type: ignore[arg-type]
+            token=_text(given, "token") or None,
+        )
 
     async def look(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
         given = event._data
@@ -78,7 +98,7 @@ def build(engine: Engine) -> gr.HTML:
             return _told(say("models.guest"))
         name = _text(given, "repository")
         try:
-            files = await asyncio.to_thread(models.repository, name, token=_text(given, "token") or None)
+            files = await engine.ask(RepositoryFiles(repository=name, token=_text(given, "token") or None))
         except (Refused, InvalidRequest) as error:
             return _told(str(error))
         if not files:
@@ -87,7 +107,7 @@ def build(engine: Engine) -> gr.HTML:
 
     show.look(look, None, [show], **QUIET)
     show.download(order(fetch), None, [show], **QUIET)
-    show.cancel(order(lambda given: models.cancel_download(_text(given, "id"))), None, [show], **QUIET)
+    show.cancel(order(lambda given: CancelDownload(download_id=_text(given, "id"))), None, [show], **QUIET)
     return show
 
 

@@ -82,11 +82,11 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
         ask = {"prompt": prompt, "checkpoint": _checkpoint(engine)}
         async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(ask), attention=True):
             if view["state"] not in ("running",) or view["step"] is None:
-                yield viewed(view) | {"runs": runs(engine, owner)}
+                yield viewed(view) | {"runs": await runs(engine, owner)}
 
     async def newest(request: gr.Request) -> Any:
         owner = session.owner_of(request)
-        job = next(iter(engine.jobs(owner=owner)), None)
+        job = next(iter(await engine.jobs(owner=owner)), None)
         if job is None:
             return {**EMPTY, "checkpoint": _checkpoint(engine)}
         return await named(engine, owner, job.job_id, 0)
@@ -102,26 +102,29 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
 
     async def denoise(event: gr.EventData, request: gr.Request) -> AsyncIterator[Any]:
         owner = session.owner_of(request)
-        ask = await asyncio.to_thread(_again, engine, gallery, owner, event._data)
+        job_id = event._data.get("job")
+        job = next((one for one in await engine.jobs(owner=owner) if one.job_id == job_id), None)
+        ask = await asyncio.to_thread(_again, job, _checkpoint(engine), gallery, owner, event._data)
         async for view in session.run(engine, gallery, owner, TAB, lambda: ImageToImage.parse(ask), attention=True):
             if view["state"] not in ("running",) or view["step"] is None:
-                yield viewed(view) | {"runs": runs(engine, owner)}
+                yield viewed(view) | {"runs": await runs(engine, owner)}
 
     show.denoise(denoise, None, [show], trigger_mode="once", **WATCHING)
     return show
 
 
-def _again(engine: Engine, gallery: Gallery, owner: str, given: dict[str, Any]) -> dict[str, Any]:
+def _again(
+    job: JobSummary | None, checkpoint: str, gallery: Gallery, owner: str, given: dict[str, Any]
+) -> dict[str, Any]:
     """The fields of an image to image run that noises a finished picture, or one that the page sends as a data URL, and
     denoises it with the guidance and scheduler of the run that is shown, and with the given words."""
     path = gallery.path(str(given.get("picture")), owner)
     sent = _data_url(given.get("file"))
-    job = next((one for one in engine.jobs(owner=owner) if one.job_id == given.get("job")), None)
     fields: dict[str, Any] = {
         "image": sent or (path.read_bytes() if path is not None else b""),
         "strength": given.get("strength"),
         "num_inference_steps": given.get("steps"),
-        "checkpoint": _checkpoint(engine),
+        "checkpoint": checkpoint,
     }
     if job is not None:
         kept = ("prompt", "negative_prompt", "guidance_scale", "scheduler", "noise_schedule", "checkpoint")
@@ -177,11 +180,11 @@ async def sent(engine: Engine, event: gr.EventData, request: gr.Request) -> dict
 
 async def named(engine: Engine, owner: str, job_id: str, image: int) -> dict[str, Any]:
     """One image of a visitor's own run, with its finished picture if there is one; else the message that it is gone."""
-    job = next((one for one in engine.jobs(owner=owner) if one.job_id == job_id), None)
+    job = next((one for one in await engine.jobs(owner=owner) if one.job_id == job_id), None)
     if job is None:
         return {**EMPTY, "message": say("viewer.gone"), "checkpoint": _checkpoint(engine)}
     ended = job.state not in ("queued", "running")
-    value: dict[str, Any] = {**EMPTY, "job": job_id, "image": image, "ended": ended, "runs": runs(engine, owner)}
+    value: dict[str, Any] = {**EMPTY, "job": job_id, "image": image, "ended": ended, "runs": await runs(engine, owner)}
     value["checkpoint"] = job.request.checkpoint
     if job.state == "finished":
         async for event in engine.watch(job_id, owner=owner):
@@ -190,9 +193,9 @@ async def named(engine: Engine, owner: str, job_id: str, image: int) -> dict[str
     return value
 
 
-def runs(engine: Engine, owner: str) -> list[dict[str, str]]:
+async def runs(engine: Engine, owner: str) -> list[dict[str, str]]:
     """This visitor's newest finished runs, for the comparison side by side, each with a line that identifies it."""
-    done = [job for job in engine.jobs(owner=owner) if job.state == "finished"]
+    done = [job for job in await engine.jobs(owner=owner) if job.state == "finished"]
     return [{"job": job.job_id, "label": _line(job)} for job in done[:RUNS]]
 
 

@@ -1,6 +1,6 @@
 """The models of this machine as the page may ask for them: what is there, what is loaded, what is to be done.
 
-Implements `studio.answered.models.Models`. Imports no torch: the listing is there before PyTorch is.
+Imports no torch: the listing is there before PyTorch is.
 Orders (load, unload) wait until no lane runs; meanwhile no new lane is admitted, so they do not wait longer than the
 pictures under way take.
 """
@@ -11,22 +11,25 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.answered.engine import Refused
+from studio.answered.ids import HERE, name_in, of_engine
 from studio.answered.models import (
+    Checkpoint,
     Conversion,
     Download,
     HubFile,
     MemoryUse,
     Model,
-    ModelKind,
     ModelPlace,
+    ModelsNow,
     NoSuchModel,
-    PredictionName,
 )
+from studio.asked import orders
+from studio.asked.orders import ModelKind, PredictionName
 from studio.asked.requests import InvalidRequest, Problem, clean_text, shown
 from studio.checkpoints import thumbnail
 from studio.checkpoints.catalog import Catalog, Entry, memory_folder
@@ -48,15 +51,15 @@ MAX_NOTE_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
-class Order:
+class PendingOrder:
     """Something to do on the engine's thread while no lane runs."""
 
     entry: Entry
     load: bool
 
 
-class Shelf:
-    """See `studio.answered.models.Models`."""
+class ModelService:
+    """Lists, loads, downloads and converts models. Ids begin with the engine's name."""
 
     def __init__(
         self,
@@ -65,8 +68,10 @@ class Shelf:
         *,
         busy: Callable[[], bool] = lambda: False,
         wake: Callable[[], None] = lambda: None,
+        engine: str = HERE,
     ) -> None:
-        """`busy`: whether jobs run, so that hashing waits; `wake`: an order is there."""
+        """`busy`: whether jobs run, so that hashing waits; `wake`: an order is there; `engine`: whose ids these are."""
+        self._engine = engine
         self.options = options or ModelOptions()
         self.catalog = Catalog(models_dirs)
         folder = memory_folder(self.catalog.models_dirs)
@@ -75,7 +80,7 @@ class Shelf:
         self._hub = Hub(own, arrived=lambda: self.catalog.entries(refresh=True))
         self._conversions = Conversions(arrived=lambda: self.catalog.entries(refresh=True))
         self._wake = wake
-        self._orders: deque[Order] = deque()
+        self._orders: deque[PendingOrder] = deque()
         self._lock = threading.Lock()
         self._message = ""
         self._device: Device | None = None
@@ -83,8 +88,55 @@ class Shelf:
 
     # ------------------------------------------------------------------------------------------- for the page
 
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Usable checkpoints with the ControlNets that fit them, the built-in one first."""
+        nets = [entry for entry in self.catalog.entries() if entry.facts.kind == "controlnet"]
+        known = []
+        for entry in self.catalog.checkpoints().values():
+            fitting = [net for net in nets if net.controls(entry)]
+            palettes = tuple((net.name, net.facts.palette) for net in fitting if net.facts.palette)
+            names = tuple(net.name for net in fitting)
+            known.append(replace(entry.checkpoint, controlnets=names, palettes=palettes))
+        return tuple(known)
+
+    def now(self, *, refresh: bool = False) -> ModelsNow:
+        """Everything that the Models tab shows. As `found`."""
+        return ModelsNow(
+            models=self.found(refresh=refresh),
+            memory=self.memory(),
+            message=self.message(),
+            downloads=self.downloads(),
+            conversions=self.conversions(),
+        )
+
+    def order(self, order: orders.ModelOrder) -> None:
+        """Carry out an order, or take it in for when no lane runs. May ask disk and hub, so call it off the event loop.
+        Raises NoSuchModel, InvalidRequest or Refused."""
+        match order:
+            case orders.LoadModel():
+                self.load(order.model_id)
+            case orders.UnloadModel():
+                self.unload(order.model_id)
+            case orders.Annotate():
+                self.annotate(order.model_id, order.note)
+            case orders.CorrectPrediction():
+                self.correct(order.model_id, order.prediction_type)
+            case orders.ChooseVae():
+                self.choose_vae(order.model_id, order.source_id)
+            case orders.ConvertModel():
+                self.convert(order.model_id)
+            case orders.DownloadFiles():
+                self.download(
+                    order.repository, order.files, kind=order.kind, revision=order.revision, token=order.token
+                )
+            case orders.CancelDownload():
+                self.cancel_download(order.download_id)
+            case _:
+                raise TypeError(f"{type(order).__name__} is no order about a model")
+
     def found(self, *, refresh: bool = False) -> tuple[Model, ...]:
-        """See `Models.found`."""
+        """Everything found, checkpoints first; with `refresh` the folders are looked at anew now. May read headers of
+        new files, so call it off the event loop."""
         entries = self.catalog.entries(refresh=refresh)
         self.hasher.want(entries)
         places = self._manager.snapshot()[0] if self._manager is not None else {}
@@ -92,18 +144,18 @@ class Shelf:
         return tuple(self._model(entry, places, keys) for entry in entries)
 
     def load(self, model_id: str) -> None:
-        """See `Models.load`."""
+        """Bring a checkpoint to the device as soon as no lane runs. Raises NoSuchModel, or Refused with the reason."""
         entry = self._entry(model_id)
         if not entry.usable:
             raise Refused(entry.problem or entry.facts.reason or "Only a checkpoint can be loaded.")
-        self._order(Order(entry, load=True))
+        self._order(PendingOrder(entry, load=True))
 
     def unload(self, model_id: str) -> None:
-        """See `Models.unload`."""
-        self._order(Order(self._entry(model_id), load=False))
+        """Let a loaded model go as soon as no lane needs it. Raises NoSuchModel."""
+        self._order(PendingOrder(self._entry(model_id), load=False))
 
     def memory(self) -> MemoryUse:
-        """See `Models.memory`."""
+        """What the loaded models take and what is free."""
         device, manager = self._device, self._manager
         if device is None or manager is None:
             return MemoryUse(ram_total=total_ram_bytes())
@@ -126,18 +178,19 @@ class Shelf:
         )
 
     def message(self) -> str:
-        """See `Models.message`."""
+        """What became of the last order that failed, one sentence; empty when the last one went well."""
         return self._message
 
     def annotate(self, model_id: str, note: str) -> None:
-        """See `Models.annotate`."""
+        """Remember a note of at most 2,000 characters. Raises NoSuchModel or InvalidRequest."""
         if not isinstance(note, str) or note != clean_text(note) or len(note) > MAX_NOTE_CHARACTERS:
             allowed = f"text of at most {MAX_NOTE_CHARACTERS:,} characters, without control characters"
             raise InvalidRequest(Problem("note", shown(note), allowed))
         self.catalog.remember(self._entry(model_id), note=note)
 
     def correct(self, model_id: str, prediction_type: PredictionName | None) -> None:
-        """See `Models.correct`. A loaded checkpoint is let go, so that the next use loads it anew."""
+        """Remember another prediction type than the file says; None forgets it. A loaded checkpoint is let go, so
+        that the next use loads it anew."""
         if prediction_type is not None and prediction_type not in PREDICTION_CHOICES:
             allowed = f"one of {', '.join(PREDICTION_CHOICES)}"
             raise InvalidRequest(Problem("prediction_type", shown(prediction_type), allowed))
@@ -146,10 +199,10 @@ class Shelf:
             raise InvalidRequest(Problem("model", shown(entry.name), "a checkpoint"))
         self.catalog.remember(entry, prediction_type=prediction_type)
         if self._manager is not None and entry.id in self._manager.snapshot()[0]:
-            self._order(Order(entry, load=False))
+            self._order(PendingOrder(entry, load=False))
 
     def choose_vae(self, model_id: str, source_id: str | None) -> None:
-        """See `Models.choose_vae`."""
+        """Let a checkpoint run with another model's VAE; None: with its own. Raises NoSuchModel or InvalidRequest."""
         entry = self._entry(model_id)
         if entry.facts.kind != "checkpoint" or entry.built_in:
             raise InvalidRequest(Problem("model", shown(entry.name), "a checkpoint other than the built-in one"))
@@ -160,28 +213,28 @@ class Shelf:
         place = self._manager.snapshot()[0].get(entry.id) if self._manager is not None else None
         self.catalog.choose_vae(entry, source)
         if place is not None:
-            self._order(Order(entry, load=False))
+            self._order(PendingOrder(entry, load=False))
         if place == "device" and self._entry(model_id).usable:
-            self._order(Order(entry, load=True))
+            self._order(PendingOrder(entry, load=True))
 
     def convert(self, model_id: str) -> None:
-        """See `Models.convert`."""
+        """Write a safetensors file beside a pickle, in the background. Raises NoSuchModel or Refused."""
         entry = self._entry(model_id)
         if not entry.facts.convertible:
             raise Refused("Only a pickle can be converted.")
         self._conversions.add(entry)
 
     def conversions(self) -> tuple[Conversion, ...]:
-        """See `Models.conversions`."""
-        return self._conversions.shown()
+        """Every conversion since the start, newest first."""
+        return tuple(replace(one, id=self._id(one.id)) for one in self._conversions.shown())
 
     def picture(self, model_id: str) -> bytes | None:
-        """See `Models.picture`."""
-        entry = self.catalog.entry(model_id)
+        """A JPEG of at most 512 pixels a side, of the embedded or neighbouring preview; None when there is none."""
+        entry = self.catalog.entry(name_in(self._engine, model_id))
         return thumbnail.of(entry) if entry is not None else None
 
     def repository(self, repository: str, *, revision: str = "main", token: str | None = None) -> tuple[HubFile, ...]:
-        """See `Models.repository`."""
+        """What lies in a repository of the hub. Waits for the hub. Raises InvalidRequest or Refused in one sentence."""
         return self._hub.repository(repository, revision=revision, token=token)
 
     def download(
@@ -193,16 +246,16 @@ class Shelf:
         revision: str = "main",
         token: str | None = None,
     ) -> str:
-        """See `Models.download`."""
-        return self._hub.download(repository, files, kind=kind, revision=revision, token=token)
+        """Fetch files into the models folder; returns the download's id at once. Raises InvalidRequest or Refused."""
+        return self._id(self._hub.download(repository, files, kind=kind, revision=revision, token=token))
 
     def downloads(self) -> tuple[Download, ...]:
-        """See `Models.downloads`."""
-        return self._hub.downloads()
+        """Every download since the start, newest first."""
+        return tuple(replace(one, id=self._id(one.id)) for one in self._hub.downloads())
 
     def cancel_download(self, download_id: str) -> None:
-        """See `Models.cancel_download`."""
-        self._hub.cancel(download_id)
+        """Stop a download; what has come is kept for resuming and never listed. Raises NoSuchModel."""
+        self._hub.cancel(name_in(self._engine, download_id))
 
     # ------------------------------------------------------------------------------------------ for the engine
 
@@ -244,14 +297,17 @@ class Shelf:
 
     # ------------------------------------------------------------------------------------------------- inside
 
-    def _order(self, order: Order) -> None:
+    def _order(self, order: PendingOrder) -> None:
         with self._lock:
             if order not in self._orders:
                 self._orders.append(order)
         self._wake()
 
+    def _id(self, name: str) -> str:
+        return of_engine(self._engine, name)
+
     def _entry(self, model_id: str) -> Entry:
-        entry = self.catalog.entry(model_id)
+        entry = self.catalog.entry(name_in(self._engine, model_id))
         if entry is None:
             raise NoSuchModel("This model is not in the models folders any more.")
         return entry
@@ -261,7 +317,7 @@ class Shelf:
         corrected = self.catalog.correction(entry)
         hashes = self.hasher.both(entry)
         return Model(
-            id=entry.id,
+            id=self._id(entry.id),
             kind=facts.kind,
             name=entry.name,
             label=entry.checkpoint.label,
@@ -286,6 +342,6 @@ class Shelf:
             origin=self._hub.origin(entry.found.key, entry.found.size),
             metadata=facts.metadata,
             convertible=facts.convertible and target_of(entry.path).as_posix() not in keys,
-            vae=entry.vae.id if entry.vae is not None else "",
+            vae=self._id(entry.vae.id) if entry.vae is not None else "",
             lends_vae_to=entry.lends_vae_to,
         )

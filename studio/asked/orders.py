@@ -1,0 +1,197 @@
+"""What is asked of an engine as a whole: jobs to take, orders about its models, and short questions about both.
+
+Plain data, like everything that crosses to an engine: `studio.answered.codec` turns it into bytes and back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from studio.asked.branch import Branch
+from studio.asked.compare import Surface
+from studio.asked.requests import Request
+
+ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"]
+PredictionName = Literal["epsilon", "v_prediction", "sample", "flow_prediction", "edm_epsilon", "edm_v_prediction"]
+
+# --------------------------------------------------------------------------------------------------- jobs to take
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitRun:
+    """Make the pictures of a request. `attention`: record where the U-Net looks, in calls of the job's own."""
+
+    request: Request
+    attention: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitComparison:
+    """Make a comparison as one job. Its cells are made side by side, the one at `focus` first."""
+
+    surface: Surface
+    focus: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitBranch:
+    """Go on from an evaluation of a recorded run, `image` of the job `job_id`, with something changed.
+
+    With nothing changed the picture is the same to the last bit when the run had `exact` or `attention`.
+    """
+
+    job_id: str
+    branch: Branch
+    image: int = 0
+
+
+Submission = SubmitRun | SubmitComparison | SubmitBranch
+
+# --------------------------------------------------------------------------------------------- orders about models
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareCheckpoint:
+    """Load this checkpoint when nothing else is to be done, so that the first picture with it need not wait.
+
+    Only a hint: the last one counts, jobs go first, and a name that is unknown or loaded already changes nothing.
+    """
+
+    checkpoint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadModel:
+    """Bring a checkpoint to the device as soon as no lane runs."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnloadModel:
+    """Let a loaded model go from device and RAM as soon as no lane needs it."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotate:
+    """Remember a note of at most 2,000 characters."""
+
+    model_id: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectPrediction:
+    """Remember another prediction type than the file says, from the next load on; None forgets it."""
+
+    model_id: str
+    prediction_type: PredictionName | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChooseVae:
+    """Let a checkpoint run with the VAE of another model from its next load on; None: with its own again.
+
+    A loaded checkpoint is loaded anew. The choice is remembered.
+    """
+
+    model_id: str
+    source_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertModel:
+    """Write a safetensors file beside a pickle, in the background, in a process that runs nothing of it."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadFiles:
+    """Fetch files of a repository of the hub into the models folder."""
+
+    repository: str
+    files: tuple[str, ...]
+    kind: ModelKind = "checkpoint"
+    revision: str = "main"
+    token: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelDownload:
+    """Stop a download. What has come is kept for resuming and never listed."""
+
+    download_id: str
+
+
+ModelOrder = (
+    PrepareCheckpoint
+    | LoadModel
+    | UnloadModel
+    | Annotate
+    | CorrectPrediction
+    | ChooseVae
+    | ConvertModel
+    | DownloadFiles
+    | CancelDownload
+)
+
+# ------------------------------------------------------------------------------------------------ short questions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """How does this checkpoint's tokenizer see a prompt, or a negative prompt? Answered by `TokensAnswer`."""
+
+    checkpoint: str
+    text: str
+    negative: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast is this checkpoint at this size, else at another? Answered by `Pace`, or None before any run."""
+
+    checkpoint: str
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """How does a comparison stand? Answered by `ComparisonNow`."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchTree:
+    """To which tree of branches does a job belong? Answered by its `BranchNode`s, the root first."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelList:
+    """What models are on the engine's machine? Answered by `ModelsNow`. `refresh` looks through the folders now."""
+
+    refresh: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPicture:
+    """The preview that came with a model: a JPEG of at most 512 pixels a side, or None."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryFiles:
+    """What lies in a repository of the hub? Answered by `HubFile`s; waits for the hub."""
+
+    repository: str
+    revision: str = "main"
+    token: str | None = None

@@ -1,0 +1,60 @@
+"""What is checked of a request before it becomes a job, and what it begins with, decoded. On the caller's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from studio.asked.compare import Surface
+from studio.asked.requests import ImageToImage, Request
+from studio.asked.resolved import suited
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.lookup import in_listing
+from studio.engine.surfaces import StartKey, start_key
+from studio.picture.framing import Start, start_of
+
+
+class Intake:
+    """Knows from the catalogue what can be run here."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def surface_in_listing(self, surface: Surface) -> Surface:
+        """A comparison with the listing's names, and what suits its checkpoints. Raises as `in_listing`, for the axis
+        if the checkpoints are on one."""
+        on_axis = [name for name, axis in zip(("x_values", "y_values"), surface.axes) if axis.field == "checkpoint"]
+        field = on_axis[0] if on_axis else "checkpoint"
+        known = [(cell, self.in_listing(cell, field)) for cell in cells_of(surface)]
+        checkpoints = {cell.checkpoint: listed.checkpoint for cell, listed in known}
+        surface = surface.with_names(checkpoints, known[0][1].controls)
+        return surface.with_suits({name: entry.checkpoint.suits for name, entry in self._catalog.checkpoints().items()})
+
+    def in_listing(self, request: Request, field: str = "checkpoint") -> Request:
+        """The request with the listing's names of its checkpoint and ControlNets. Raises InvalidRequest, naming the
+        field, for one that cannot be used."""
+        return in_listing(request, self._catalog.entries(), field=field)
+
+    def suited(self, request: Request) -> Request:
+        """The request with what it leaves open as it suits its checkpoint. Raises InvalidRequest where that does not
+        fit to the rest."""
+        return suited(request, self._catalog.checkpoints()[request.checkpoint].checkpoint.suits)
+
+    def start(self, request: Request) -> Start | None:
+        """What a run from a picture begins with, decoded. Raises InvalidRequest for a file that is no picture."""
+        if not isinstance(request, ImageToImage):
+            return None
+        chosen = self._catalog.checkpoints()[request.checkpoint].checkpoint
+        return start_of(request, (chosen.native_width, chosen.native_height))
+
+    def starts(self, cells: Sequence[Request]) -> dict[StartKey, Start]:
+        """The same for the cells of a comparison, which share the pictures that are alike. Raises as `start`."""
+        found: dict[StartKey, Start] = {}
+        for cell in cells:
+            if start_key(cell) not in found and (start := self.start(cell)) is not None:
+                found[start_key(cell)] = start
+        return found
+
+
+def cells_of(surface: Surface) -> list[Request]:
+    """The cells of a comparison that can be run."""
+    return [cell for cell in map(surface.request, range(len(surface))) if cell is not None]
