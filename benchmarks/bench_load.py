@@ -84,7 +84,8 @@ def main() -> None:
     from diffusers import StableDiffusionPipeline
     from safetensors.torch import load_file
 
-    from studio.checkpoints import configs, loader
+    from studio.checkpoints import loader
+    from studio.families import configs
     from tests.checkpoints.original import full_family, save_large
 
     device, dtype = torch.device(flags.device), getattr(torch, DTYPES[flags.dtype])
