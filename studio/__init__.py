@@ -1,3 +1,3 @@
 """Latent Studio: make pictures with Stable Diffusion and see how it works."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
