@@ -11,6 +11,7 @@ from itertools import islice
 from studio.checkpoints.inspect import Header, TensorEntry
 from studio.checkpoints.lora_names import BEGINNINGS, split_part
 from studio.checkpoints.model_facts import ModelFacts
+from studio.families.base import UNET_PREFIX
 from studio.families.registry import FAMILIES, of_context_width
 
 _LORA_MARKS = (
@@ -43,7 +44,10 @@ RUN = "LoRA, LoCon, LoHa, LoKr, DoRA, OFT, BOFT and full differences are run"
 
 
 def as_lora(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
-    """What a file is as an adapter; None where it is none."""
+    """What a file is as an adapter; None where it is none, and for a checkpoint into which one was merged, but not
+    well: its tensors are strays there."""
+    if f"{UNET_PREFIX}input_blocks.0.0.weight" in header.tensors:
+        return None
     marks = [k for k in header.tensors if k.endswith(_ADAPTER_MARKS) or _NAMED in k]
     begins = [k for k in header.tensors if k.startswith(_BEGINNINGS)] if not marks else []
     marks = marks or [k for k in begins if k.endswith(_DIFFERENCE_MARKS)]

@@ -23,6 +23,7 @@ from studio.families.base import Family, TextEncoderSpec
 from studio.families.folders import family_of_folder, scheduler_problem
 from studio.families.layout import Move, todays_name, translate, vae_levels, vae_name
 from studio.families.registry import FAMILIES
+from studio.families.storage import scales_of, with_names
 from studio.families.training import few_step_settings, scheduler_settings
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def _of_file(path: Path, facts: ModelFacts, *, own_vae: bool) -> Blueprint:
     if facts.reason:
         raise BadCheckpoint(_about(path, facts.reason))
     family = FAMILIES[facts.family]
-    tensors = read_header(path)
+    tensors = with_names(read_header(path))
     translation = translate((name for name in tensors if name not in edm.NUMBERS), family)
     if own_vae and not translation.moves["vae"]:
         raise MissingVae(f"There is no VAE in {path.name}. Choose one for it, such as the one made for {family.label}.")
@@ -189,8 +190,15 @@ def _about(path: Path, reason: str) -> str:
 
 
 def _sources(moves: Iterable[Move], tensors: Mapping[str, TensorEntry], path: Path) -> dict[str, Source]:
+    scales = scales_of(tensors)
     return {
-        move.target: Source(path, tensors[move.source], move.third, move.transposed)
+        move.target: Source(
+            path,
+            tensors[move.source],
+            move.third,
+            move.transposed,
+            tensors[scales[move.source]] if move.source in scales else None,
+        )
         for move in moves
         if not move.target.endswith(IGNORED_KEYS)
     }

@@ -6,6 +6,7 @@ Reads headers and small JSON of new and changed files only, so a second listing 
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -23,7 +24,7 @@ from studio.families.base import PREDICTION_CHOICES
 from studio.families.registry import same_latents
 
 BUILT_IN = "small-world-128"
-LISTING_VERSION = 8  # of the facts; a number higher when `inspect` tells more than it did
+LISTING_VERSION = 9  # of the facts; a number higher when `inspect` tells more than it did
 SECONDS = 5.0  # the folders are walked anew after this, when somebody asks
 NO_VAE = "There is no VAE with it: choose one for it."
 VAE_GONE = "The VAE that was chosen for it is not in the models folders any more: choose another."
@@ -245,7 +246,12 @@ def _id(found: Found) -> str:
 
 def _called(found: Found) -> tuple[str, ...]:
     name = found.path.name if found.is_folder else found.path.stem
-    return (f"{found.where}/{name}", *([] if found.is_folder else [f"{found.where}/{found.path.name}"]))
+    paths = (f"{found.where}/{name}", *([] if found.is_folder else [f"{found.where}/{found.path.name}"]))
+    return tuple(_HUB_CACHE.sub(r"\1/\2", path) for path in paths)
+
+
+# The hub's own cache calls a model by the hash of its commit; people call it owner/name.
+_HUB_CACHE = re.compile(r"models--([^/]+?)--([^/]+)/snapshots/[0-9a-f]{7,64}(?=/|$)")
 
 
 def _names(lines: Sequence[tuple[Found, Facts]]) -> list[str]:

@@ -9,8 +9,11 @@ from dataclasses import replace
 from studio.checkpoints.details import precision
 from studio.checkpoints.inspect import Header, TensorEntry
 from studio.checkpoints.model_facts import PARTS, ModelFacts
+from studio.families import edm
 from studio.families.base import UNET_PREFIX, VAE_PREFIX, Family, UnetShape, unet_shape
+from studio.families.layout import translate
 from studio.families.registry import recognised
+from studio.families.storage import is_stray, type_problem, with_names
 from studio.families.training import training_of
 
 UNUSABLE_CHANNELS = {
@@ -39,9 +42,11 @@ def _unknown_structure(unet: UnetShape) -> str:
 
 def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
     """The facts of a checkpoint, or of a U-Net alone; None for what has no U-Net."""
-    tensors = header.tensors
+    tensors = with_names(header.tensors)
     prefix = UNET_PREFIX if f"{UNET_PREFIX}input_blocks.0.0.weight" in tensors else ""
     unet = unet_shape(tensors, prefix)
+    if any(".time_stack." in key for key in tensors):  # of a video: called by its name
+        return None
     if unet is None:
         if tensors.keys() >= _DIFFUSERS_UNET:
             reason = "This is a U-Net alone in diffusers' layout: put it into the unet folder of a checkpoint."
@@ -57,14 +62,33 @@ def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | 
         reason = "This file holds no text encoder: it is a U-Net alone, and cannot be run on its own."
     if not prefix:
         reason = "This file holds a U-Net alone, and cannot be run on its own."
+    notes: tuple[str, ...] = ()
+    if not reason:
+        reason, notes = _weights(tensors, family)
     facts = replace(
         facts,
         family=family.name,
         precision=precision(e for k, e in tensors.items() if k.startswith(prefix)),
         parts=tuple(part for part in PARTS if part in parts),
         reason=reason,
+        notes=notes,
     )
     return _with_training(facts, family, tensors, header.metadata, name)
+
+
+def _weights(tensors: Mapping[str, TensorEntry], family: Family) -> tuple[str, tuple[str, ...]]:
+    """Why the file's weights cannot be loaded, and what is worth saying of them: the loader's own judgement."""
+    translation = translate((name for name in tensors if name not in edm.NUMBERS), family)
+    labels = {"unet": "U-Net", "vae": "VAE"} | {one.part: one.label for one in family.text_encoders}
+    for part, names in translation.strangers.items():
+        if names:
+            shown = ", ".join(name[:80] for name in names[:3])
+            label = labels[part]
+            return f"These are no weights of this {label}: {len(names)} tensors do not belong there ({shown}).", ()
+    weights = {move.source for moves in translation.moves.values() for move in moves}
+    problem = type_problem(tensors, weights)
+    strays = sum(map(is_stray, translation.unused))
+    return problem, (f"{strays} tensors of a LoRA in it are not used.",) if strays and not problem else ()
 
 
 def _parts(tensors: Mapping[str, TensorEntry], family: Family) -> set[str]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from studio.checkpoints.inspect import DTYPE_BYTES, TensorEntry
+from studio.checkpoints.inspect import DTYPE_BITS, TensorEntry
 
 MAX_JSON_BYTES = 2**20
 MAX_TEXT = 2000  # characters of a metadata value that are kept, but for the thumbnail
@@ -24,7 +24,7 @@ def bytes_by_dtype(entries: Iterable[TensorEntry]) -> Counter[str]:
     numbers: Counter[str] = Counter()
     for dtype, shape, _ in entries:
         numbers[dtype] += math.prod(shape)
-    return Counter({dtype: count * DTYPE_BYTES[dtype] for dtype, count in numbers.items() if dtype in PRECISIONS})
+    return Counter({dtype: count * DTYPE_BITS[dtype] // 8 for dtype, count in numbers.items() if dtype in PRECISIONS})
 
 
 def precision(entries: Iterable[TensorEntry]) -> str:
@@ -79,7 +79,9 @@ def weights_files(part: Path) -> list[Path]:
     Without an index file, everything that is no known variant belongs to the part.
     """
     try:
-        files = sorted(f for f in part.iterdir() if f.suffix == ".safetensors" and f.name != "fast_preview.safetensors")
+        files = sorted(
+            f for f in part.iterdir() if f.suffix in (".safetensors", ".sft") and f.name != "fast_preview.safetensors"
+        )
     except OSError:
         return []
     standard = ("diffusion_pytorch_model.", "diffusion_pytorch_model-", "model.", "model-")

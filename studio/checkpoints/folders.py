@@ -35,7 +35,7 @@ OTHERS = frozenset((
     "diffusion_models", "esrgan", "gfpgan", "gligen", "hypernetworks", "karlo", "ldsr", "photomaker", "realesrgan",
     "style_models", "swinir", "text_encoder", "text_encoders", "unet", "upscale_models", "upscalers",
 ))  # fmt: skip
-SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
+SUFFIXES = frozenset({".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
 MAX_DEPTH = 12
 PICTURES = (".preview.png", ".preview.jpg", ".preview.jpeg", ".preview.webp", ".png", ".jpg", ".jpeg", ".webp")
 INDEX = "model_index.json"  # what makes a folder a diffusers checkpoint
@@ -181,7 +181,7 @@ def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) ->
     for part in [] if outside else [folder, *(Path(part.path) for part in parts)]:
         for entry in _children(part):
             try:
-                if entry.name.endswith((".safetensors", ".json", ".bin")) and entry.is_file():
+                if entry.name.endswith((".safetensors", ".sft", ".json", ".bin")) and entry.is_file():
                     stat = entry.stat()
                     newest, changed = max(newest, stat.st_mtime_ns), max(changed, stat.st_ctime_ns)
                     size += stat.st_size if not entry.name.endswith(".json") else 0

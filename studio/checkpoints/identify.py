@@ -17,8 +17,9 @@ from studio.checkpoints.folder_facts import of_folder
 from studio.checkpoints.inspect import BadCheckpoint, Header, PickleFile, read_whole_header
 from studio.checkpoints.model_facts import ModelFacts
 from studio.checkpoints.other_headers import as_controlnet, as_embedding, as_taesd, as_vae
+from studio.checkpoints.other_models import as_other_model
 
-_RULES = (as_lora, as_controlnet, as_checkpoint, as_vae, as_taesd, as_embedding)
+_RULES = (as_lora, as_controlnet, as_checkpoint, as_other_model, as_vae, as_taesd, as_embedding)
 
 
 def identify(path: Path) -> ModelFacts:
@@ -37,12 +38,11 @@ def identify(path: Path) -> ModelFacts:
 
 def of_header(header: Header, name: str) -> ModelFacts:
     """What a single file of this header is; `name` without its ending gives hints, labelled as such."""
-    tensors = header.tensors
     facts = ModelFacts(
         kind="unknown",
         form="single_file",
         size_bytes=header.size_bytes,
-        precision=precision(tensors.values()),
+        precision=precision(header.tensors.values()),
         title=short(header.metadata.get("modelspec.title") or header.metadata.get("ss_output_name") or ""),
         trigger=short(header.metadata.get("modelspec.trigger_phrase") or ""),
         metadata=kept(header.metadata),
@@ -52,24 +52,4 @@ def of_header(header: Header, name: str) -> ModelFacts:
         found = rule(facts, header, name)
         if found is not None:
             return found
-    other = next((label for mark, label in _OTHER_MODELS if any(mark in key for key in tensors)), None)
-    if other is not None:
-        return replace(facts, reason=f"This is a {other}; the studio runs the Stable Diffusion families with a U-Net.")
     return replace(facts, reason="Its tensors belong to no kind of model that the studio knows.")
-
-
-# Parts of tensor names of other architectures, to call them by their name.
-_OTHER_MODELS = (
-    ("double_blocks.", "Flux model"),
-    ("joint_blocks.", "Stable Diffusion 3 model"),
-    ("single_transformer_blocks.", "Flux model"),
-    ("clip_txt_mapper.", "Stable Cascade model"),
-    ("caption_projection.", "PixArt or Sana model"),
-    ("double_layers.", "AuraFlow model"),
-    ("cap_embedder.", "Lumina model"),
-    ("RRDB_trunk.", "picture upscaler"),
-    ("body.0.rdb1.", "picture upscaler"),
-    ("model.1.sub.", "picture upscaler"),
-    ("text_model.encoder.layers.", "text encoder on its own"),
-    ("visual.", "CLIP model"),
-)

@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-MAX_HEADER_BYTES = 8 * 2**20  # SDXL's is 0.35 MB; an 80 MB header costs the safetensors library 8 s and 1 GB
+MAX_HEADER_BYTES = 100_000_000  # as the safetensors library has it: trainers put whole tables into the metadata
+MAX_STRUCTURE_BYTES = 8 * 2**20  # of it without its texts; SDXL's is 0.35 MB, and small values cost most to read
 MAX_TENSORS = 65_536
 
-DTYPE_BYTES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
-    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+DTYPE_BITS = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "C64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
+    "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8,
 }  # fmt: skip
 
 
@@ -45,7 +48,7 @@ class TensorEntry(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        return math.prod(self.shape) * DTYPE_BYTES[self.dtype]
+        return math.prod(self.shape) * DTYPE_BITS[self.dtype] // 8
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def is_pickle(start: bytes) -> bool:
 
 
 def _parse(name: str, header: bytes) -> dict[str, object]:
+    if len(header) > MAX_STRUCTURE_BYTES and len(_TEXT.sub(b"", header)) > MAX_STRUCTURE_BYTES:
+        raise BadCheckpoint(f"{name} is damaged: its header is no table of tensors.")
     if header.count(b'"dtype"') > MAX_TENSORS:  # before parsing: a million small entries cost seconds and a gigabyte
         raise BadCheckpoint(f"{name} claims more than {MAX_TENSORS:,} tensors.")
 
@@ -134,6 +139,9 @@ def _parse(name: str, header: bytes) -> dict[str, object]:
             raise
         raise BadCheckpoint(f"{name} is damaged: its header cannot be read.") from error
     return parsed
+
+
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
 def _strings_written(header: bytes) -> int:
@@ -165,11 +173,14 @@ def _checked(name: str, entries: dict[str, object], size: int, data_start: int) 
         try:
             dtype, shape = entry["dtype"], tuple(entry["shape"])  # type: ignore[index]
             begin, end = entry["data_offsets"]  # type: ignore[index]
-            length = DTYPE_BYTES[dtype]
+            bits = DTYPE_BITS[dtype]
             for side in shape:
                 if type(side) is not int or side < 0:
                     raise ValueError
-                length *= side
+                bits *= side
+            length, rest = divmod(bits, 8)
+            if rest:
+                raise ValueError
             if type(begin) is not int or type(end) is not int or begin < 0 or end - begin != length:
                 raise ValueError
         except (KeyError, TypeError, ValueError) as error:

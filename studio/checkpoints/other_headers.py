@@ -68,8 +68,12 @@ def as_taesd(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
         return None
     if whose := header.metadata.get(LATENTS_OF):
         return replace(facts, kind="taesd", reason=of_one_checkpoint(whose))
-    decoder = [e for k, e in header.tensors.items() if re.search(r"(^|decoder\.(layers\.)?)[01]\.weight$", k)]
-    if decoder and all(e.shape[1:2] not in ((4,), (3,)) for e in decoder if len(e.shape) == 4):
+    own = {k: e for k, e in header.tensors.items() if "encoder." not in k}
+    first = [e for k, e in own.items() if re.search(r"(^|decoder\.(layers\.)?)[01]\.weight$", k) and len(e.shape) == 4]
+    if not own or {e.shape[1] for e in first} == {3}:  # what begins with three colours makes latents
+        reason = "This is the encoder of a small VAE; previews are made by a decoder."
+        return replace(facts, kind="taesd", family=taesd_family(name), reason=reason)
+    if first and all(e.shape[1] not in (3, 4) for e in first):
         return replace(
             facts, kind="taesd", reason="This small VAE is for latents of another kind than Stable Diffusion's."
         )

@@ -45,6 +45,7 @@ class Source:
     entry: TensorEntry
     third: int | None = None
     transposed: bool = False
+    scale: TensorEntry | None = None  # one number by which the stored values are multiplied
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -141,7 +142,14 @@ def fill(module: Any, plan: Plan, device: torch.device, dtype: torch.dtype) -> N
         if source.file not in local.files:
             local.files[source.file] = opened.enter_context(WeightsFile(source.file, mapped[source.file]))
         wanted = dtype if empties[name].is_floating_point() else None
-        tensor = local.files[source.file].read(source.entry, device=device, dtype=wanted, third=source.third)
+        file = local.files[source.file]
+        if source.scale is None:
+            tensor = file.read(source.entry, device=device, dtype=wanted, third=source.third)
+        else:  # the product is rounded once, to the target precision
+            exact = file.read(source.entry, device=device, dtype=torch.float32, third=source.third)
+            scale = file.read(source.scale, device=device, dtype=torch.float32).reshape(-1)
+            factor = scale if len(scale) == 1 else scale.reshape(-1, *[1] * (exact.ndim - 1))
+            tensor = (exact * factor).to(wanted)
         return (tensor.T.contiguous() if source.transposed else tensor).reshape(empties[name].shape)
 
     with opened, ThreadPoolExecutor(max(1, min(READERS, torch.get_num_threads()))) as pool:

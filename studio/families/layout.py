@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from studio.families.base import UNET_PREFIX, VAE_PREFIX, Family, TextEncoderSpec
+from studio.families.storage import is_companion, is_stray
 
 # What training leaves in a file and a picture needs nothing of.
 _LEFTOVERS = re.compile(
@@ -49,7 +50,10 @@ def translate(keys: Iterable[str], family: Family, *, layers_per_block: int = 2)
     levels = vae_levels(name.removeprefix(VAE_PREFIX) for name in names if name.startswith(VAE_PREFIX))
     dropped = {part: _dropped_layer(names, one) for part, one in encoders.items()}
     for name in names:
-        if _LEFTOVERS.match(name):
+        if _LEFTOVERS.match(name) or is_companion(name):
+            continue
+        if is_stray(name):
+            unused.append(name)
             continue
         prefix, part = next(((p, part) for p, part in prefixes if name.startswith(p)), ("", ""))
         rest = name[len(prefix) :]
@@ -210,15 +214,15 @@ def open_clip_moves(source: str, name: str, *, with_projection: bool) -> list[Mo
 def text_encoder_moves(source: str, name: str, encoder: TextEncoderSpec) -> list[Move]:
     """Where a tensor of a text encoder goes; empty for a stranger. `name` is `source` without its prefix. Files that
     were converted have transformers' names where their family has OpenCLIP's."""
-    if name == "text_projection.weight":  # as a linear layer has it, untransposed
-        return [Move(source, name)] if encoder.projects else []
+    if name.removeprefix("text_model.") == "text_projection.weight":  # as a linear layer has it, untransposed
+        return [Move(source, "text_projection.weight")] if encoder.projects else []
     if name.startswith(_OPEN_CLIP_STARTS):
         return open_clip_moves(source, name, with_projection=encoder.projects)
     return [] if _is_projection(name) else [Move(source, name.removeprefix("text_model."))]
 
 
 def _is_projection(name: str) -> bool:
-    return name in ("text_projection", "text_projection.weight")
+    return name.removeprefix("text_model.") in ("text_projection", "text_projection.weight")
 
 
 def _dropped_layer(names: Iterable[str], encoder: TextEncoderSpec) -> str | None:

@@ -5,6 +5,7 @@ Told by marker tensors, then metadata, then the name, then what its family alway
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,7 +31,7 @@ class Training:
 def training_of(family: Family, names: Collection[str], metadata: Mapping[str, str], name: str) -> Training:
     """How a single file was trained. `names` are those of its tensors, `name` is the file's without its ending."""
     words = words_of(name)
-    prediction, source = _prediction(family, names, metadata, words)
+    prediction, source = _prediction(family, names, metadata, name)
     distillation, distilled_by = distillation_of(metadata, words)
     embedded = any(f"{UNET_PREFIX}{one}" in names for one in _GUIDANCE_EMBEDDING)
     if embedded and distillation is None:
@@ -50,7 +51,7 @@ _GUIDANCE_EMBEDDING = ("time_embedding.cond_proj.weight", "time_embed.cond_proj.
 
 
 def _prediction(
-    family: Family, names: Collection[str], metadata: Mapping[str, str], words: Collection[str]
+    family: Family, names: Collection[str], metadata: Mapping[str, str], name: str
 ) -> tuple[Prediction | None, Source | None]:
     by_tensors = edm.prediction_of(names)
     if by_tensors is not None:
@@ -69,11 +70,19 @@ def _prediction(
         return "v_prediction", "metadata"
     if architecture.startswith("stable-diffusion-v2-512"):
         return "epsilon", "metadata"
-    if flow.in_name(words):
+    if flow.in_name(words_of(name)):
         return "flow_prediction", "name"
-    if set(words) & {"vpred", "vprediction"} or {"v", "pred"} <= set(words) or {"v", "prediction"} <= set(words):
+    if _V_NAME.search(name):
         return "v_prediction", "name"
+    if _EPSILON_NAME.search(name):
+        return "epsilon", "name"
     return family.prediction, "family" if family.prediction is not None else None
+
+
+# "noob_vPred10Version", "model-vpred65s", "AIvPred", "v_prediction", "epsPred11"; not "vpredator".
+_WORD_END = r"(?:iction|icted)?(?![a-z])"
+_V_NAME = re.compile(rf"(?:(?<![A-Za-z])[vV]|(?<=[a-zA-Z])v(?=P))[-_ ]?[pP](?:red|RED){_WORD_END}|(?<![A-Z])VPRED")
+_EPSILON_NAME = re.compile(rf"(?<![a-z])[eE]ps(?:ilon)?[-_ ]?[pP]red{_WORD_END}")
 
 
 def distillation_of(metadata: Mapping[str, str], words: Collection[str]) -> tuple[Distillation | None, Source | None]:
@@ -82,9 +91,15 @@ def distillation_of(metadata: Mapping[str, str], words: Collection[str]) -> tupl
     sources: tuple[tuple[Collection[str], Source], ...] = ((words_of(notes), "metadata"), (words, "name"))
     for heard, source in sources:
         for distillation in DISTILLATIONS:
-            if distillation in heard:
+            if any(_names(word, distillation) for word in heard):
                 return distillation, source
     return None, None
+
+
+def _names(word: str, distillation: Distillation) -> bool:
+    """Whether a word names a distillation, also with a number of steps: "lightning4step", "hyper8", "dmd"."""
+    stem = distillation.rstrip("2")
+    return re.fullmatch(rf"{stem}\d*(steps?)?", word) is not None
 
 
 def scheduler_settings(

@@ -56,7 +56,8 @@ def test_a_checkpoint_without_one_says_so_and_is_offered_those_of_its_family(mod
     with pytest.raises(Refused, match="choose one"):
         service.load(found["bare"].id)
     lenders = {name: model.lends_vae_to for name, model in found.items() if model.lends_vae_to}
-    assert lenders == {"whole": ("SD 1", "SD 2"), "soft": ("SD 1", "SD 2"), "xl": ("SDXL", "SDXL refiner")}
+    xl = ("SDXL", "SDXL refiner", "SSD-1B", "Segmind Vega")
+    assert lenders == {"whole": ("SD 1", "SD 2"), "soft": ("SD 1", "SD 2"), "xl": xl}
     service.close()
 
 
