@@ -73,3 +73,9 @@ def test_the_scheduler_needs_no_torch() -> None:
     command = "import studio.engine.scheduler, sys; print(sorted({'torch', 'diffusers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_no_file_holds_the_marks_of_a_merge() -> None:
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    texts = [path for path in tracked() if path.suffix in (".py", ".md", ".txt", ".toml", ".js", ".css", ".json")]
+    assert [p.name for p in texts if any(line.startswith(marks) for line in p.read_text("utf-8").splitlines())] == []
