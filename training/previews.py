@@ -1,4 +1,4 @@
-"""What each rung of the preview ladder costs and how near it comes to the whole VAE, as JSON on the last line.
+"""What each preview decoder costs and how near it comes to the whole VAE, as JSON on the last line.
 
     python -m training.previews --checkpoint models/small-world-128
 
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from studio.answered.events import RungName
 from studio.diffusion.components import Components
-from studio.engine.previews import Frame, Ladder, allowed_seconds
+from studio.engine.previews import Frame, PreviewDecoders, allowed_seconds
 from training.drawn import HELD_OUT_SEED, draw_pictures, to_pixels
 from training.evaluation_prompts import draw_rows
 from training.pictures import Settings, denoised_latents, load_checkpoint
@@ -36,12 +36,14 @@ def pictures_psnr(shown: np.ndarray, wanted: np.ndarray) -> float:
     return float((10 * np.log10(PEAK**2 / error)).mean())
 
 
-def frame_milliseconds(ladder: Ladder, rung: RungName, latents: Tensor, count: int, clock: Clock) -> float:
+def frame_milliseconds(
+    decoders: PreviewDecoders, decoder: RungName, latents: Tensor, count: int, clock: Clock
+) -> float:
     """Median time of one frame of one picture, from latents (1, C, h, w) to JPEG."""
     seconds = []
     for _ in range(count + 3):  # the first ones pay for set-up
         began = clock()
-        Frame(ladder.decode(rung, latents)[0], rung).preview()
+        Frame(decoders.decode(decoder, latents)[0], decoder).preview()
         seconds.append(clock() - began)
     return 1000 * statistics.median(seconds[3:])
 
@@ -61,9 +63,9 @@ def step_milliseconds(components: Components, count: int, clock: Clock) -> float
 
 @torch.inference_mode()
 def measure(components: Components, pictures: int, runs: int, frames: int, busy: bool = False) -> dict[str, object]:
-    """Every rung's figures, and a step's time beside them. `busy`: in CPU time, which other work hardly changes."""
+    """Every decoder's figures, and a step's time beside them. `busy`: in CPU time, which other work hardly changes."""
     clock = time.process_time if busy else time.perf_counter
-    ladder = Ladder(components)
+    decoders = PreviewDecoders(components)
     truth = draw_pictures(HELD_OUT_SEED, range(pictures))
     pixels = to_pixels(torch.from_numpy(truth))
     means = torch.cat([components.vae.encode(part).latent_dist.mean for part in pixels.split(8)])
@@ -73,35 +75,35 @@ def measure(components: Components, pictures: int, runs: int, frames: int, busy:
     steps = denoised_latents(components, asked, settings)  # one per step, (runs, C, h, w)
     thirds = {"first third": steps[: len(steps) // 3], "last third": steps[-(len(steps) // 3) :]}
     step = step_milliseconds(components, frames, clock)
-    whole = decoded(ladder, "full", latents)
-    rungs: dict[str, object] = {}
-    for rung in ladder.rungs:
-        milliseconds = frame_milliseconds(ladder, rung, latents[:1], frames, clock)
-        shown = decoded(ladder, rung, latents)
+    whole = decoded(decoders, "full", latents)
+    by_decoder: dict[str, object] = {}
+    for decoder in decoders.available:
+        milliseconds = frame_milliseconds(decoders, decoder, latents[:1], frames, clock)
+        shown = decoded(decoders, decoder, latents)
         figures: dict[str, object] = {
             "milliseconds": round(milliseconds, 2),
             "of a step": round(milliseconds / step, 3),
             "automatic may take it": milliseconds <= 1000 * allowed_seconds(step / 1000),
             "PSNR to the picture": round(pictures_psnr(shown, truth), 2),
         }
-        if rung != "full":
+        if decoder != "full":
             figures["PSNR to full, of encodings"] = round(pictures_psnr(shown, whole), 2)
             for name, part in thirds.items():
                 joined = torch.cat(part)
-                near = pictures_psnr(decoded(ladder, rung, joined), decoded(ladder, "full", joined))
+                near = pictures_psnr(decoded(decoders, decoder, joined), decoded(decoders, "full", joined))
                 figures[f"PSNR to full, of predicted x0, {name}"] = round(near, 2)
-        rungs[rung] = figures
+        by_decoder[decoder] = figures
     return {
         "clock": "CPU" if busy else "wall",
         "threads": torch.get_num_threads(),
         "step, milliseconds": round(step, 2),
-        "rungs": rungs,
+        "decoders": by_decoder,
     }
 
 
-def decoded(ladder: Ladder, rung: RungName, latents: Tensor) -> np.ndarray:
-    """Latents (B, C, h, w) => uint8 pictures (B, H, W, 3) by one rung."""
-    return np.concatenate([ladder.decode(rung, part) for part in latents.split(8)])
+def decoded(decoders: PreviewDecoders, decoder: RungName, latents: Tensor) -> np.ndarray:
+    """Latents (B, C, h, w) => uint8 pictures (B, H, W, 3) by one decoder."""
+    return np.concatenate([decoders.decode(decoder, part) for part in latents.split(8)])
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Distils the tiny decoder, latents => pixels, from the autoencoder's own: the *tiny* rung of the preview ladder.
+"""Distils the tiny decoder, latents => pixels, from the autoencoder's own: the preview decoder *tiny*.
 
     python -m training.train_tiny --hours 0.5                 # from the cached latents and the committed autoencoder
     python -m training.train_tiny --steps 4000 --vae training/runs/autoencoder
