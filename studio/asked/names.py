@@ -32,6 +32,13 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def listed_name(name: str, listing: Iterable[str]) -> str | None:
+    """The name of a listing that this is a spelling of: in the same letters, else the only one in any spelling."""
+    names = list(listing)
+    alike = [listed for listed in names if same_name(listed, name)]
+    return next((listed for listed in names if listed == name), alike[0] if len(alike) == 1 else None)
+
+
 def best_matches(name: str, items: Iterable[T], paths: Callable[[T], Sequence[str]]) -> list[T]:
     """The items that a name may mean: none, one, or several among which it does not choose.
 

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from studio.asked.names import best_matches, name_key, same_name, short_names, split_at_names
+from studio.asked.names import best_matches, listed_name, name_key, same_name, short_names, split_at_names
 
 PATHS = ["models/loras/same", "models/loras/anime/same", "models/loras/Straße", "models/loras/cafe\u0301", "a/b/other"]
 
@@ -53,6 +53,14 @@ def test_two_spellings_of_one_name(one: str, other: str, same: bool) -> None:
 )
 def test_a_name_is_the_end_of_a_path_at_a_folders_border(name: str, found: list[str]) -> None:
     assert named(name) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [("Fox", "Fox"), ("FOX", None), ("POKÉMON", "Poke\u0301mon"), ("wolf", None), ("fox", "fox")],
+)
+def test_a_spelling_of_a_listed_name(name: str, listed: str | None) -> None:
+    assert listed_name(name, ["Fox", "fox", "Poke\u0301mon"]) == listed
 
 
 def test_the_same_letters_come_before_another_spelling() -> None:

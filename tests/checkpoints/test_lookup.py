@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from studio.asked.requests import InvalidRequest, TextToImage
+from studio.asked.requests import Control, InvalidRequest, TextToImage
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.lookup import in_listing, matching, the_checkpoint, the_one
-from tests.tiny import save_tiny_checkpoint
+from tests.tiny import save_tiny_checkpoint, tiny_unet
+from tests.tiny_control import save_tiny_controlnet
 
 CROSS = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
 
@@ -94,6 +95,25 @@ def test_names_are_found_however_their_letters_are_stored(tmp_path: Path, name: 
                 continue  # Python's lower case of it is the same name; nothing more to see
             assert lora(tmp_path, unicodedata.normalize(typed, spelled(name))).startswith("loras/")
     assert Catalog([tmp_path]).entries()[0].name == unicodedata.normalize("NFC", name)
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("typed", ["NFC", "NFD"])
+def test_a_request_gets_the_listings_names_of_its_checkpoint_and_controlnets(
+    tmp_path: Path, on_disk: str, typed: str
+) -> None:
+    checkpoint = unicodedata.normalize(on_disk, "Pokémon")
+    save_tiny_checkpoint(tmp_path / "checkpoints" / checkpoint)
+    net = tmp_path / "controlnet" / unicodedata.normalize(on_disk, "Straße é")
+    save_tiny_controlnet(net, tiny_unet())
+    control = Control(model=unicodedata.normalize(typed, "STRASSE É"), image=b"x")
+    asked = TextToImage(prompt="x", checkpoint=unicodedata.normalize(typed, "pokémon"), controls=(control,))
+    listed = in_listing(asked, Catalog([tmp_path]).entries())
+    assert listed.checkpoint == "Pokémon"
+    assert listed.controls[0].model == "Straße é"
+    save_tiny_controlnet(tmp_path / "controlnet" / "a" / net.name, tiny_unet())
+    with pytest.raises(InvalidRequest, match=r"a name of 2 files, is not .*one of a/Straße é, controlnet/Straße é"):
+        in_listing(asked, Catalog([tmp_path]).entries())
 
 
 def test_an_alias_is_found_when_only_one_file_has_it(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from studio.checkpoints import manager as manager_module
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.device_memory import DoesNotFit, memory_limits
+from studio.checkpoints.extras import Extras
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.manager import ModelManager
@@ -575,3 +576,20 @@ def test_the_other_options_reach_the_modules(models: Path, monkeypatch: pytest.M
     assert components.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     processors = {type(p).__name__ for p in components.unet.attn_processors.values()}
     assert processors == {"SlicedAttnProcessor"}
+
+
+def test_a_controlnet_that_is_replaced_is_read_anew(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models / "checkpoints" / "one", tmp_path / "checkpoints" / "one")
+    save_tiny_controlnet(tmp_path / "controlnet" / "lines", template().unet)
+    manager, _ = make(tmp_path, FakeDevice(), real=True)
+    components = manager.get("one", quiet)
+    extras = Extras(manager.catalog, manager)
+    first = extras.controlnet(components, "lines")
+    assert extras.controlnet(components, "LINES") is first
+    file = next((tmp_path / "controlnet" / "lines").glob("*.safetensors"))
+    weights = {name: tensor * 0 + 0.25 for name, tensor in load_file(file).items()}
+    save_file(weights, file.with_suffix(".part"), metadata={"format": "pt"})
+    os.replace(file.with_suffix(".part"), file)
+    assert not extras.has_controlnet("lines")
+    second = extras.controlnet(components, "lines")
+    assert float(second.conv_in.weight.mean()) == 0.25

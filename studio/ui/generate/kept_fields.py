@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine
+from studio.asked.names import listed_name
 from studio.asked.problems import Problem
 from studio.asked.requests import ROWS
 from studio.asked.schedulers import SCHEDULERS
@@ -68,8 +69,11 @@ def restored(engine: Engine, controls: Controls, given: object) -> dict[Any, Any
     f = controls.fields
     updates: dict[Any, Any] = {}
     for name in kept_names(controls):
-        if name in given and _allowed(engine, name, given[name]):
-            updates[f[name]] = given[name]
+        value = given.get(name)
+        if name == "checkpoint" and isinstance(value, str):  # perhaps by another spelling of its name
+            value = listed_name(value, [checkpoint.name for checkpoint in engine.catalog()])
+        if name in given and _allowed(engine, name, value):
+            updates[f[name]] = value
     scheduler = updates.get(f["scheduler"])
     if scheduler is not None:
         schedule = updates.get(f["noise_schedule"], "automatic")

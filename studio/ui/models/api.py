@@ -5,12 +5,14 @@ For gradio_client and compatible programs. Only the owner may use the second, as
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from studio.answered.engine import Engine, Refused
 from studio.answered.models import Model, NoSuchModel
+from studio.asked.names import best_matches
 from studio.asked.orders import ChooseVae, ModelList
 from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.ui import session
@@ -48,10 +50,18 @@ def _line(model: Model) -> dict[str, Any]:
     return {name: getattr(model, name) for name in SHOWN} | {"lends_vae_to": list(model.lends_vae_to)}
 
 
-def _named(everything: tuple[Model, ...], field: str, name: object, fits: Any) -> Model:
-    """The model of this name. Raises InvalidRequest, listing the names there are."""
-    choice = {model.name: model for model in everything if fits(model)}
-    if not isinstance(name, str) or name not in choice:
-        allowed = f"one of {', '.join(list(choice)[:20])}" if choice else "none: there is none in the models folders"
-        raise InvalidRequest(Problem(field, shown(name), allowed))
-    return choice[name]
+def _named(everything: tuple[Model, ...], field: str, name: object, fits: Callable[[Model], bool]) -> Model:
+    """The model of this name, with or without its folders, in any spelling. Raises InvalidRequest with the names there
+    are, or with those that tell several apart: a VAE and a checkpoint may have the same."""
+    choice = [model for model in everything if fits(model)]
+    found = best_matches(str(name), choice, lambda model: (_path(model),)) if isinstance(name, str) else []
+    if len(found) == 1:
+        return found[0]
+    names = [_path(model) for model in found] if found else [model.name for model in choice]
+    allowed = f"one of {', '.join(names[:20])}" if names else "none: there is none in the models folders"
+    value = f"{shown(name)}, a name of {len(found)} files," if found else shown(name)
+    raise InvalidRequest(Problem(field, value, allowed))
+
+
+def _path(model: Model) -> str:
+    return f"{model.where}/{model.name.rpartition('/')[2]}"
