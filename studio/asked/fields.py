@@ -95,6 +95,10 @@ class Making:
         "choice", None, choices=NOISE_SCHEDULES, suits=True, a1111="Schedule type", recorded=True, place="more"
     )
     num_images_per_prompt: int = number(1, 16, 1, whole=True, effect="picture", place="more")
+    clip_skip: int | None = number(
+        1, DEEPEST_ENCODER, None, whole=True, suits=True, stays_open=True, a1111="Clip skip", acts=_skips, encodes=True,
+        recorded=True, place="more", step=0,
+    )  # fmt: skip
     preview: PreviewName = row("choice", "automatic", choices=PREVIEWS, effect="cosmetic", place="more")
     exact: bool = row("flag", False, recorded=True, effect="cosmetic", place="more")
     controls: tuple[Control, ...] = row("controls", (), place="controls")

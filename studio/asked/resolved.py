@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from studio.asked.prompt import Prompt, parse_prompt
 from studio.asked.requests import (
@@ -38,6 +38,7 @@ class Suits:
     guidance_scale: float = 5.0
     scheduler: SchedulerName = "dpmpp_2m"
     noise_schedule: NoiseScheduleName = "automatic"
+    clip_skip: int = 1
     prediction_type: str = "epsilon"  # decides what the noise schedule Automatic is
 
 
@@ -61,6 +62,7 @@ class Resolved:
     strength: float
     seeds: tuple[int, ...]
     variation_seeds: tuple[int, ...] = ()
+    clip_skip: int = 1  # the layer of the text encoders that is listened to, counted from the last one
     prediction_type: str = "epsilon"  # of the checkpoint
     steps_before: int | None = None  # of the pass before, in the second pass of a picture that is made twice
 
@@ -73,6 +75,20 @@ class Resolved:
     def negative_prompt(self) -> Prompt:
         """The negative prompt, parsed."""
         return parse_prompt(self.request.negative_prompt, negative=True)
+
+    def value(self, name: str) -> object:
+        """What a field of the request is in this run."""
+        return getattr(self if name in _OWN_FIELDS else self.request, name)
+
+    def encoding_key(self, *, guided: bool) -> tuple[object, ...]:
+        """Encoded prompts of runs with equal keys are equal, as far as it is up to the fields of the request. Without
+        guidance the negative prompt has no say."""
+        names = (name for name, row in self.request.rows().items() if row.encodes)
+        return tuple(self.value(name) for name in names if guided or name != "negative_prompt")
+
+    def recorded(self) -> dict[str, object]:
+        """The fields that a recording says of its run, by name."""
+        return {name: self.value(name) for name, row in self.request.rows().items() if row.recorded}
 
     @property
     def size(self) -> Size:
@@ -147,6 +163,9 @@ class Resolved:
         return replace(self, request=request, seeds=(self.seeds[image],), variation_seeds=variations)
 
 
+_OWN_FIELDS = frozenset(field.name for field in fields(Resolved))
+
+
 def suited(request: Request, suits: Suits) -> Request:
     """The request with every open field as it suits a checkpoint, but for the seeds, and for the size of one that
     starts from a picture, which follows the picture. Raises InvalidRequest where that does not fit to the rest."""
@@ -154,7 +173,10 @@ def suited(request: Request, suits: Suits) -> Request:
     values: dict[str, object] = {
         name: getattr(suits, name)
         for name, row in request.rows().items()
-        if row.suits and getattr(request, name) is None and not (from_picture and row.place == "size")
+        if row.suits
+        and not row.stays_open
+        and getattr(request, name) is None
+        and not (from_picture and row.place == "size")
     }
     if "noise_schedule" in values and request.scheduler not in (None, suits.scheduler):
         values["noise_schedule"] = "automatic"  # that of the checkpoint belongs to its scheduler
@@ -197,5 +219,6 @@ def resolve(
         strength=request.strength if isinstance(request, ImageToImage) else 1.0,
         seeds=tuple(seed if variations else seed + k for k in images),
         variation_seeds=variations,
+        clip_skip=request.clip_skip or suits.clip_skip,
         prediction_type=suits.prediction_type,
     )

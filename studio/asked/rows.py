@@ -52,6 +52,7 @@ class Row:
     place: str = ""
     step: float = 1  # of its slider; 0: no slider, a number is typed
     optional: bool = False  # a file that may be left out
+    stays_open: bool = False  # where it was left open, what is written of the run leaves it open too
 
     @property
     def needed(self) -> bool:

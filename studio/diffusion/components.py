@@ -91,8 +91,19 @@ class Components:
 
     @property
     def suits(self) -> Suits:
-        """Its native size, and defaults for a checkpoint of which nothing else is known."""
-        return Suits(width=self.native_width, height=self.native_height, prediction_type=self.prediction_type)
+        """Its native size, the layer of its text encoders that it was trained with, and what suits a checkpoint of
+        which nothing else is known."""
+        return Suits(
+            width=self.native_width,
+            height=self.native_height,
+            clip_skip=2 if self.is_xl else 1,
+            prediction_type=self.prediction_type,
+        )
+
+    @property
+    def encoder_depth(self) -> int:
+        """Layers of its text encoders, of the shallowest where there are several."""
+        return min(int(one.module.config.num_hidden_layers) for one in self.text_encoders)
 
     @property
     def vae_scale_factor(self) -> int:

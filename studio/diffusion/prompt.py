@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -58,12 +59,16 @@ def encode_prompts(
     guidance_scale: float,
     adapters: Sequence[Applied] = (),
     steps_before: int | None = None,
+    clip_skip: int | None = None,
 ) -> Conditioning:
     """Encode a prompt and a negative prompt for a pass of `num_steps` steps (those that run), with these adapters in
     the text encoders. `steps_before`: the steps of the pass before, in the second pass of a picture made twice.
+    `clip_skip`: the layer of every text encoder that is listened to, counted from the last one, which is 1; None: the
+    one that the checkpoint was trained with.
 
     Both are encoded in the same number of chunks: the shorter one gets empty chunks. Raises InvalidRequest when prompt
-    scheduling asks for more than MAX_CHUNKS chunks in all, and for the problems of a prompt.
+    scheduling asks for more than MAX_CHUNKS chunks in all, for a layer that is not there, and for the problems of a
+    prompt.
     """
     prompts = [parse_prompt(prompt) if isinstance(prompt, str) else prompt]
     if components.branches(guidance_scale) == 2:
@@ -72,6 +77,10 @@ def encode_prompts(
     problems = [problem for one in prompts for problem in one.problems]
     if problems:
         raise InvalidRequest(*problems)
+    clip_skip = components.suits.clip_skip if clip_skip is None else clip_skip
+    if not 1 <= clip_skip <= components.encoder_depth:
+        allowed = f"with this checkpoint whole numbers from 1 to {components.encoder_depth}, its text encoder's layers"
+        raise InvalidRequest(Problem("clip_skip", str(clip_skip), allowed))
     schedules = [one.texts(num_steps, steps_before) for one in prompts]
     chunked: dict[str, tuple[Chunk, ...]] = {}
     most = 0
@@ -87,7 +96,7 @@ def encode_prompts(
                 )
             )
     with applied(components, adapters, [one.part for one in components.text_encoders]):
-        encoded = {text: _encode(components, chunks, most) for text, chunks in chunked.items()}
+        encoded = {text: _encode(components, chunks, most, clip_skip) for text, chunks in chunked.items()}
     read = []
     for one, schedule in zip(prompts, schedules):
         chunked_texts = tuple(ChunkedText(until, text, chunked[text]) for until, text in schedule)
@@ -123,11 +132,12 @@ def _zeros_like(encoded: _Encoded) -> _Encoded:
     return _Encoded(torch.zeros_like(encoded.embeds), pooled)
 
 
-def _encode(components: Components, chunks: Sequence[Chunk], length: int) -> _Encoded:
+def _encode(components: Components, chunks: Sequence[Chunk], length: int, clip_skip: int) -> _Encoded:
     """Chunks, filled up with empty ones to `length` => prompt_embeds (1, length * 77, dim).
 
-    SDXL uses the last layer but one of each encoder, without the final norm, and joins the two. The pooled embedding is
-    the second encoder's.
+    SD 1 and SD 2 use the last layer with the final norm, SDXL the last but one of each encoder without it, and joins
+    the two; an earlier layer is treated alike (diffusers' clip_skip). The pooled embedding is the second
+    encoder's, always of its last layer.
     """
     padded = [*chunks, *[Chunk()] * (length - len(chunks))]
     weights = [[1.0, *chunk.weights, *[1.0] * (CHUNK_TOKENS + 1 - len(chunk.weights))] for chunk in padded]
@@ -136,8 +146,11 @@ def _encode(components: Components, chunks: Sequence[Chunk], length: int) -> _En
     for which, (tokenizer, encoder) in enumerate(components.encoders):
         ids = torch.tensor([with_ends(chunk.tokens, tokenizer) for chunk in padded], device=components.device)
         with put_in(encoder, which, [chunk.placed for chunk in padded]):
-            answer = encoder(ids, output_hidden_states=True) if components.is_xl else encoder(ids)
-        embeds = answer.hidden_states[-2] if components.is_xl else answer[0]
+            layers = components.is_xl or clip_skip > 1
+            answer = encoder(ids, output_hidden_states=True) if layers else encoder(ids)
+            embeds = answer.hidden_states[-clip_skip] if layers else answer[0]
+            if layers and not components.is_xl:
+                embeds = _final_norm(encoder)(embeds)
         if components.is_xl and hasattr(answer, "text_embeds"):
             pooled = answer.text_embeds[:1].to(components.dtype)
         parts.append(apply_weights(embeds, torch.tensor(weights, device=embeds.device)))
@@ -145,6 +158,11 @@ def _encode(components: Components, chunks: Sequence[Chunk], length: int) -> _En
     if not bool(torch.isfinite(joined).all()):
         raise NotFinite("the prompt's embeddings hold values that are not numbers", "text encoder")
     return _Encoded(joined.reshape(1, -1, joined.shape[-1]), pooled)
+
+
+def _final_norm(encoder: Any) -> Any:
+    """A text encoder's last layer norm; with a projection the model lies one level deeper."""
+    return getattr(encoder, "text_model", encoder).final_layer_norm
 
 
 def apply_weights(embeds: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

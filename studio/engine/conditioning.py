@@ -52,7 +52,7 @@ class Conditioner:
         # Only prompt scheduling depends on the steps.
         plain = all(prompt.schedule.is_plain for prompt in prompts)
         steps = None if plain else (resolved.steps, resolved.steps_before)
-        key = (components.name, prompts, steps, parts, words.version)
+        key = (components.name, resolved.encoding_key(guided=guided), steps, parts, words.version)
         if key not in self._prompts:
             with self._tokenizer_lock:
                 self._prompts[key] = encode_prompts(
@@ -63,6 +63,7 @@ class Conditioner:
                     guidance_scale=resolved.guidance_scale,
                     adapters=adapters,
                     steps_before=resolved.steps_before,
+                    clip_skip=resolved.clip_skip,
                 )
         self._prompts.move_to_end(key)
         while len(self._prompts) > CACHED_PROMPTS:

@@ -136,6 +136,7 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         "Hires upscale": _short_number(info["hires_scale"]) if _twice(info) else "",
         "Hires steps": str(info["hires_steps"]) if _twice(info) and info["hires_steps"] else "",
         "Hires upscaler": HIRES_UPSCALERS[str(info["hires_upscaler"])] if _twice(info) else "",
+        "Clip skip": str(info["clip_skip"]) if info.get("clip_skip") not in (None, 1) else "",
         "Mask blur": str(info["mask_blur"]) if "mask_blur" in info else "",
         "Inpaint area": INPAINT_AREAS[str(info["inpaint_area"])] if "inpaint_area" in info else "",
         "Masked area padding": str(info["padding"]) if info.get("inpaint_area") == "masked" else "",

@@ -66,6 +66,9 @@ _ENGLISH: Mapping[str, str] = {
     "noise_schedule.help": "Where on the way from noise to picture the steps are spent.",
     "num_images_per_prompt.label": "Number of images",
     "num_images_per_prompt.help": "Image k has the seed plus k.",
+    "clip_skip.label": "Clip skip",
+    "clip_skip.help": "Which layer of the text encoder is listened to, counted from the last one, which is 1."
+    " Empty: the one that the model was trained with.",
     "preview.label": "Preview",
     "preview.help": "How each step is made visible: a fast estimate, or the full decoder.",
     "exact.label": "Exact: run alone, so that the picture is bit-identical whoever else uses the studio",

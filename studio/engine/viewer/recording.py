@@ -145,7 +145,7 @@ def _second_pass(run: Run) -> dict[str, object] | None:
 def run_facts(run: Run, components: Components) -> dict[str, object]:
     """What the header of a recording says of the whole run, JSON-able. The caller holds the tokenizer."""
     resolved = run.resolved
-    request, steps = resolved.request, resolved.steps
+    steps = resolved.steps
     conditioning = run.conditioning
     tokens = {"prompt": token_table(components, conditioning.prompt, steps)}
     if conditioning.negative_prompt is not None:
@@ -154,18 +154,10 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
         "format": 2,
         "total": run.total,
         "steps": steps,
-        "width": resolved.width,
-        "height": resolved.height,
-        "prompt": request.prompt,
-        "negative_prompt": request.negative_prompt,
-        "guidance_scale": resolved.guidance_scale,
-        "scheduler": resolved.scheduler,
+        **resolved.recorded(),
         "scheduler_label": SCHEDULERS[resolved.scheduler].label,
-        "noise_schedule": resolved.noise_schedule,
         "adds_noise": SCHEDULERS[resolved.scheduler].adds_noise,
-        "checkpoint": request.checkpoint,
         "second_pass": _second_pass(run),
-        "exact": run.exact,
         "prediction_type": components.prediction_type,
         "tokens": tokens,
         "prompt_notes": run.prompt_notes(),

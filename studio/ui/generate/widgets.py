@@ -51,6 +51,7 @@ def component(tab: str, row: Row, chosen: Checkpoint | None = None) -> Any:
         return gr.Number(
             value=None if row.suits else row.default,
             label=say(row.label),
+            info=say(row.help) if row.place == "more" else None,
             elem_id=elem_id,
             min_width=64,
             elem_classes="ls-number",
