@@ -263,7 +263,8 @@ class Surface:
                     rest.pop(decided, None)
         kind = ImageToImage if rest.get("image") else TextToImage
         if kind is TextToImage:
-            rest = {name: value for name, value in rest.items() if name not in ("image", "strength")}
+            of_pictures = ImageToImage.rows().keys() - TextToImage.rows().keys()
+            rest = {name: value for name, value in rest.items() if name not in of_pictures}
         try:
             base = kind.parse(rest)
         except InvalidRequest as error:
@@ -331,7 +332,7 @@ def given_from_link(query: Mapping[str, str]) -> dict[str, object] | None:
     if not version.isascii() or not version.isdigit() or not 1 <= int(version[:9]) <= LINK_VERSION:
         raise InvalidRequest(Problem("v", shown(version), f"links of the versions 1 to {LINK_VERSION}"))
     given: dict[str, object] = {name: query[name] for name in _AXIS_KEYS if name in query}
-    for name, row in ImageToImage.rows().items():
+    for name, row in {**ImageToImage.rows(), **TextToImage.rows()}.items():
         if name in query and row.kind not in ("file", "controls"):
             given[name] = row.read_text(query[name])
     return given if version != "1" else dict(_OPEN_IN_1) | given

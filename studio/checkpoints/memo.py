@@ -1,6 +1,7 @@
 """Small JSON files that remember: what was listed, hashed, noted and corrected. Written whole or not at all.
 
-A studio that may not write beside its models remembers in memory alone; one that finds a damaged file begins anew.
+A studio that may not write beside its models remembers in memory alone; one that finds a damaged file begins anew, and
+one that finds the file of a newer version leaves it as it is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Memo:
     """A table of JSON values by text, kept in one file. Safe for several threads."""
 
     def __init__(self, file: Path | None, version: int = 1) -> None:
-        """`file` None: in memory alone. A file of another `version` is not read."""
+        """`file` None: in memory alone. A file of an older `version` is not read and is replaced by the first write;
+        one of a newer version is neither read nor written."""
         self._file = file
         self._version = version
         self._lock = threading.Lock()
@@ -30,16 +32,21 @@ class Memo:
         self._warned = False
 
     def _read(self) -> dict[str, Any]:
-        if self._file is None:
+        file = self._file
+        if file is None:
             return {}
         try:
-            kept = json.loads(self._file.read_bytes())
+            kept = json.loads(file.read_bytes())
+            if kept["version"] > self._version:
+                logger.warning("%s is of a newer version of the studio, and is left as it is", file.name)
+                self._file = None
+                return {}
             fits = kept["version"] == self._version and isinstance(kept["values"], dict)
             return dict(kept["values"]) if fits else {}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            logger.warning("%s cannot be read; what it remembered is found out anew", self._file.name)
+            logger.warning("%s cannot be read; what it remembered is found out anew", file.name)
             return {}
 
     def get(self, key: str) -> Any:
