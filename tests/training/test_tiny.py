@@ -146,15 +146,15 @@ def test_every_rung_is_measured_against_the_whole_vae() -> None:
     components = tiny_components()
     components.fast_preview = (torch.zeros(192, 4, 3, 3), torch.zeros(192))
     found = measure(components, pictures=2, runs=1, frames=1, busy=True)
-    rungs = found["rungs"]
-    assert isinstance(rungs, dict)
-    assert list(rungs) == ["full", "fast"]
-    fast = rungs["fast"]
+    decoders = found["decoders"]
+    assert isinstance(decoders, dict)
+    assert list(decoders) == ["full", "fast"]
+    fast = decoders["fast"]
     gray = pictures_psnr(np.full((2, 128, 128, 3), 128, np.uint8), draw_pictures(HELD_OUT_SEED, range(2)))
     assert fast["PSNR to the picture"] == pytest.approx(gray, abs=0.01)
     assert fast["PSNR to full, of encodings"] > 0
-    assert "PSNR to full, of encodings" not in rungs["full"]
-    assert {"milliseconds", "of a step", "automatic may take it"} <= rungs["full"].keys()
+    assert "PSNR to full, of encodings" not in decoders["full"]
+    assert {"milliseconds", "of a step", "automatic may take it"} <= decoders["full"].keys()
     json.dumps(found)
 
 
