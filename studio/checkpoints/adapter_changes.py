@@ -22,6 +22,8 @@ def change_of(
 ) -> Change | None:
     """What the tensors of one module make of it; None where some are missing. `alpha` counts where no tensor says it.
     Raises BadCheckpoint for shapes that do not fit the module's weight."""
+    if any(0 in entry.shape for entry in entries.values()):
+        raise BadCheckpoint(f"{path.name} is damaged: a tensor of {name} is empty.")
     make = _maker(entries)
     weight = module.weight
     assert isinstance(weight, torch.Tensor)

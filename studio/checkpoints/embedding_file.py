@@ -9,7 +9,7 @@ import torch
 
 from studio.checkpoints.identify import of_header
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_whole_header
-from studio.checkpoints.reader import WeightsFile
+from studio.checkpoints.reader import WeightsFile, finite
 from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding
 from studio.families.registry import label_of
@@ -35,7 +35,9 @@ def load_embedding(path: Path, components: Components) -> Embedding:
             f"{' and '.join(map(str, widths))} are needed."
         )
     with WeightsFile(path) as file:
-        found = [file.read(tensors[name], device=components.device, dtype=torch.float32) for name in names]
+        found = [
+            finite(path, file.read(tensors[name], device=components.device, dtype=torch.float32)) for name in names
+        ]
     vectors = tuple(tensor if tensor.ndim == 2 else tensor.reshape(1, -1) for tensor in found)
     if len({len(v) for v in vectors}) != 1 or not 1 <= len(vectors[0]) <= components.chunk_tokens:
         raise BadCheckpoint(

@@ -18,7 +18,7 @@ from studio.checkpoints.adapter_scale import adapter_scales
 from studio.checkpoints.identify import of_header
 from studio.checkpoints.inspect import BadCheckpoint, Header, TensorEntry, read_whole_header
 from studio.checkpoints.lora_names import AdapterKey, parse_key
-from studio.checkpoints.reader import WeightsFile
+from studio.checkpoints.reader import WeightsFile, finite
 from studio.diffusion.components import VAE, Components
 from studio.diffusion.lora import Adapter, Change
 from studio.families.layout import unet_name
@@ -52,7 +52,8 @@ def load_adapter(path: Path, components: Components, identity: Hashable = None) 
     with WeightsFile(path) as file:
 
         def read(entry: TensorEntry) -> torch.Tensor:
-            return file.read(entry, device=components.device, dtype=components.dtype)
+            tensor = file.read(entry, device=components.device, dtype=components.dtype)
+            return finite(path, tensor)
 
         for (part, name), entries in by_module.items():
             module = components.part(part).get_submodule(name)

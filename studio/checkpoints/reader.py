@@ -105,3 +105,12 @@ class WeightsFile:
 def _bytes_of(tensor: torch.Tensor) -> memoryview:
     """The memory of a contiguous CPU tensor."""
     return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+
+
+def finite(path: Path, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor. Raises BadCheckpoint, naming the file, where it holds a value that is no number: at the end of a run
+    the model would be blamed for it."""
+    if not bool(torch.isfinite(tensor).all()):
+        precision = str(tensor.dtype).removeprefix("torch.")
+        raise BadCheckpoint(f"{path.name} holds values that are not numbers, or too large for {precision}.")
+    return tensor

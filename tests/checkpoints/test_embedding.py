@@ -102,3 +102,9 @@ def test_an_embedding_is_never_torn_apart() -> None:
     tiny.words = known
     told = tokenize(tiny, "a toy dog")
     assert (told.count, told.pieces[:2]) == (8, ("a", "toy"))
+
+
+def test_vectors_that_are_no_numbers_are_named_before_a_run(tmp_path: Path) -> None:
+    save_file({"emb_params": torch.full((2, 64), float("nan"))}, tmp_path / "toy.safetensors")
+    with pytest.raises(BadCheckpoint, match=r"toy\.safetensors holds values that are not numbers"):
+        load_embedding(tmp_path / "toy.safetensors", components())

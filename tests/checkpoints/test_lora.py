@@ -231,3 +231,28 @@ def test_a_wrong_shape_and_what_fits_nothing_are_told(tiny: Components, tmp_path
     save_file({"something": torch.zeros(2, 2, 2)}, tmp_path / "z.safetensors")
     with pytest.raises(BadCheckpoint, match=r"z\.safetensors is no LoRA"):
         load_adapter(tmp_path / "z.safetensors", tiny)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t | {"down": torch.full((2, 64), float("nan"))}, "x.safetensors holds values that are not numbers"),
+        (lambda t: t | {"up": torch.full((32, 2), float("inf"))}, "x.safetensors holds values that are not numbers"),
+        (lambda t: {"down": torch.zeros(0, 64), "up": torch.zeros(32, 0)}, "a tensor of down_blocks.* is empty"),
+    ],
+)
+def test_damaged_factors_are_named_before_a_run(tiny: Components, tmp_path: Path, change: Any, said: str) -> None:
+    """At the end of a run the model would be blamed for them."""
+    tensors = change({"down": torch.zeros(2, 64), "up": torch.zeros(32, 2)})
+    begin = f"lora_unet_{CROSS.replace('.', '_')}"
+    save_file({f"{begin}.lora_{what}.weight": t for what, t in tensors.items()}, tmp_path / "x.safetensors")
+    with pytest.raises(BadCheckpoint, match=said):
+        load_adapter(tmp_path / "x.safetensors", tiny)
+
+
+def test_an_alpha_that_is_no_number_is_named(tiny: Components, tmp_path: Path) -> None:
+    begin = f"lora_unet_{CROSS.replace('.', '_')}"
+    tensors = {f"{begin}.lora_down.weight": torch.zeros(2, 64), f"{begin}.lora_up.weight": torch.zeros(32, 2)}
+    save_file(tensors | {f"{begin}.alpha": torch.tensor(float("nan"))}, tmp_path / "x.safetensors")
+    with pytest.raises(BadCheckpoint, match="holds values that are not numbers"):
+        load_adapter(tmp_path / "x.safetensors", tiny)
