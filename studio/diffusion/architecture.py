@@ -66,11 +66,11 @@ def blocks_of(components: Components) -> dict[str, tuple[Block, torch.nn.Module]
         if part == "unet":
             names = ["time_embedding", "conv_in", "down_blocks", "mid_block", "up_blocks", "conv_out"]
         for name, owner in [*before, *((n, parent) for n in names), *after]:
-            found: Any = getattr(owner, name, None)
-            if isinstance(found, torch.nn.ModuleList):
-                modules += [(f"{part}.{name}.{i}", part, _PLACES[name], module) for i, module in enumerate(found)]
-            elif found is not None:
-                modules.append((f"{part}.{name}", part, _PLACES[name], found))
+            blocks: Any = getattr(owner, name, None)
+            if isinstance(blocks, torch.nn.ModuleList):
+                modules += [(f"{part}.{name}.{i}", part, _PLACES[name], module) for i, module in enumerate(blocks)]
+            elif blocks is not None:
+                modules.append((f"{part}.{name}", part, _PLACES[name], blocks))
     return {name: (_block(name, part, place, module), module) for name, part, place, module in modules}
 
 

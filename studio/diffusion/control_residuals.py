@@ -31,11 +31,11 @@ def residuals(calls: Sequence[UnetCall], timesteps: torch.Tensor) -> Residuals |
     answers: dict[tuple[int, int], list[torch.Tensor]] = {}  # by call and control: the down residuals, then the middle
     nets = {id(control.net): control.net for call in calls for control in call.controls}
     for net in nets.values():
-        asked = [(n, k) for n, call in enumerate(calls) for k, c in enumerate(call.controls) if c.net is net]
-        answer = _asked(net, [(calls[n], calls[n].controls[k], steps[n]) for n, k in asked])
-        rows = [len(calls[n].sample) for n, _ in asked]
+        pairs = [(n, k) for n, call in enumerate(calls) for k, c in enumerate(call.controls) if c.net is net]
+        answer = _asked(net, [(calls[n], calls[n].controls[k], steps[n]) for n, k in pairs])
+        rows = [len(calls[n].sample) for n, _ in pairs]
         parts = zip(*(tensor.split(rows) for tensor in answer))
-        for (n, k), part in zip(asked, parts):
+        for (n, k), part in zip(pairs, parts):
             answers[n, k] = [tensor * calls[n].controls[k].scale for tensor in part]
     shapes = [tensor.shape[1:] for tensor in next(iter(answers.values()))]
     columns = []

@@ -164,6 +164,6 @@ def inpainting_input(components: Components, picture: Image.Image, mask: Image.I
     the extra input needs no random numbers.
     """
     white = torch.from_numpy(np.asarray(mask, dtype=np.float32) / 255)[None, None] >= 0.5
-    shown = vae.from_picture(picture, *picture.size).masked_fill(white, 0.0)
-    latents = vae.encode(components, shown).float()
+    visible = vae.from_picture(picture, *picture.size).masked_fill(white, 0.0)
+    latents = vae.encode(components, visible).float()
     return torch.cat([mask_cells(mask, components.vae_scale_factor).to(latents), latents], dim=1)

@@ -55,13 +55,13 @@ class Kronecker:
 
     def dense(self) -> torch.Tensor:
         """See `Delta.dense`."""
-        left = self.left if isinstance(self.left, torch.Tensor) else self.left[0] @ self.left[1]
+        left_factor = self.left if isinstance(self.left, torch.Tensor) else self.left[0] @ self.left[1]
         if isinstance(self.right, torch.Tensor):
             right = self.right
         else:
             right = tucker(self.core, *self.right) if self.core is not None else self.right[0] @ self.right[1]
         # Contiguous, since kron refuses what lies across memory.
-        return (torch.kron(left.contiguous(), right.flatten(1).contiguous()) * self.scale).reshape(self.shape)
+        return (torch.kron(left_factor.contiguous(), right.flatten(1).contiguous()) * self.scale).reshape(self.shape)
 
     def share(self, module: Any, x: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
         """See `Delta.share`."""

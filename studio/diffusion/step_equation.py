@@ -45,15 +45,15 @@ def step_equation(after: Array, operands: Sequence[Array]) -> StepEquation:
     size = after.size
     columns = np.stack([operand.reshape(-1) for operand in operands], axis=1).astype(np.float64)
     target = after.reshape(-1).astype(np.float64)
-    found = _fit(columns[:, :2], target)
+    equation = _fit(columns[:, :2], target)
     for terms in range(3, columns.shape[1] + 1):
-        if found.exact:
+        if equation.exact:
             break
         better = _fit(columns[:, :terms], target)
-        spared = _CHANCE * (terms - len(found.coefficients)) / size
-        if better.residual**2 < found.residual**2 * (1 - min(spared, 0.5)):
-            found = better
-    return found
+        spared = _CHANCE * (terms - len(equation.coefficients)) / size
+        if better.residual**2 < equation.residual**2 * (1 - min(spared, 0.5)):
+            equation = better
+    return equation
 
 
 def _fit(columns: Array, target: Array) -> StepEquation:

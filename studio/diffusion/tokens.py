@@ -65,12 +65,12 @@ def token_table(components: Components, prompt: ChunkedPrompt, num_steps: int) -
 
 def text_encoders(components: Components) -> list[dict[str, Any]]:
     """The text encoders that read a prompt, in the order in which their answers are joined, JSON-able."""
-    found = []
+    encoders = []
     for _, encoder in components.encoders:
         width = int(encoder.config.hidden_size)
         name = _ENCODERS.get(width, "text encoder")
-        found.append({"name": name, "width": width, "layers": int(encoder.config.num_hidden_layers)})
-    return found
+        encoders.append({"name": name, "width": width, "layers": int(encoder.config.num_hidden_layers)})
+    return encoders
 
 
 # By their width: what the families' text encoders are called.

@@ -47,21 +47,21 @@ def turn_at(
 
     The second evaluation of a step is somewhere within it: from there the rest of the step is a step of its own.
     """
-    left = [index]
+    remaining = [index]
     for k in range(index + 1, schedule.total):
-        if schedule.stages[k] == 1 and schedule.levels[k].sigma < schedule.levels[left[-1]].sigma:
-            left.append(k)
+        if schedule.stages[k] == 1 and schedule.levels[k].sigma < schedule.levels[remaining[-1]].sigma:
+            remaining.append(k)
     path = path_of(scheduler_config)
-    sigmas = np.array([path.sigma(schedule.levels[k]) for k in left])
-    timesteps = np.array([float(schedule.timesteps[k]) for k in left])
+    sigmas = np.array([path.sigma(schedule.levels[k]) for k in remaining])
+    timesteps = np.array([float(schedule.timesteps[k]) for k in remaining])
     if noise_schedule is not None:
         training = path.training()
         begins = min(sigmas[0], training[-1])
         # Where the model is told training timesteps themselves, those that the schedule is defined by are kept as
         # they are.
         by_timestep = path.name == "preserving"
-        spaced = noise_schedule_timesteps(noise_schedule, len(left), timesteps[0]) if by_timestep else None
-        sigmas = noise_schedule_sigmas(noise_schedule, len(left), training, family.ays_sigmas, begins)
+        spaced = noise_schedule_timesteps(noise_schedule, len(remaining), timesteps[0]) if by_timestep else None
+        sigmas = noise_schedule_sigmas(noise_schedule, len(remaining), training, family.ays_sigmas, begins)
         spaced = path.model_timesteps(sigmas) if spaced is None else spaced
         # The formulas begin at the given level up to rounding; this begins exactly where the run is.
         sigmas[0], spaced[0] = path.sigma(schedule.levels[index]), timesteps[0]

@@ -92,9 +92,9 @@ def encode(components: Components, pixels: torch.Tensor, generator: torch.Genera
 @torch.inference_mode()
 def posterior(components: Components, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels => mean and standard deviation of the latents' normal distribution, float32, at the U-Net's scale."""
-    found = components.vae.encode(pixels.to(components.device, components.dtype)).latent_dist
+    distribution = components.vae.encode(pixels.to(components.device, components.dtype)).latent_dist
     scale = LatentScale.of(components.vae.config)
-    return scale.to_unet(found.mean.float()), scale.spread(found.std.float())
+    return scale.to_unet(distribution.mean.float()), scale.spread(distribution.std.float())
 
 
 @torch.inference_mode()

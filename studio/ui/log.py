@@ -16,8 +16,8 @@ def in_one_line(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "site-packages" not in frame.filename]
     places = [f"{_short(frame.filename)}:{frame.lineno}" for frame in (*frames[-1:], *reversed(own[-2:]))]
-    said = ascii(str(error)[:MAX_MESSAGE])
-    return f"{type(error).__name__} {said} at {' < '.join(dict.fromkeys(places))}"
+    message = ascii(str(error)[:MAX_MESSAGE])
+    return f"{type(error).__name__} {message} at {' < '.join(dict.fromkeys(places))}"
 
 
 class BriefFormatter(logging.Formatter):

@@ -57,8 +57,8 @@ def picture_view(picture: Picture, frames: int = FRAMES_PER_PICTURE) -> View:
 
 def settings_of(info: Mapping[str, object]) -> dict[str, object]:
     """The fields of a request that a picture's info holds, for "reuse these settings"."""
-    known = {name: info[name] for name in _SETTINGS if info.get(name) is not None}
-    return known | {"num_images_per_prompt": 1, "kind": info.get("kind", "text_to_image")}
+    settings = {name: info[name] for name in _SETTINGS if info.get(name) is not None}
+    return settings | {"num_images_per_prompt": 1, "kind": info.get("kind", "text_to_image")}
 
 
 def settings_line(picture: Picture) -> str:

@@ -105,12 +105,12 @@ class Uploads:
     def leave(self, user: str, *, after: float = 0.0) -> None:
         """This user is gone: files that only they held are deleted, at once or after so many seconds."""
         with self._lock:
-            left = [self._held.pop(key) for key in list(self._held) if key[0] == user]
+            held = [self._held.pop(key) for key in list(self._held) if key[0] == user]
             if not after:
-                for upload in left:
+                for upload in held:
                     self._delete_unheld(upload)
-        if after and left:
-            timer = threading.Timer(after, self._delete_all_unheld, [left])
+        if after and held:
+            timer = threading.Timer(after, self._delete_all_unheld, [held])
             timer.daemon = True
             timer.start()
 
@@ -161,8 +161,8 @@ def _upload(path: str | Path | None) -> Upload | None:
     if not path:
         return None
     try:
-        found = Path(path).resolve(strict=True)
-        inside = found.is_relative_to(Path(get_upload_folder()).resolve()) and found.is_file()
-        return Upload(found, found.stat().st_ino) if inside else None
+        file = Path(path).resolve(strict=True)
+        inside = file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
+        return Upload(file, file.stat().st_ino) if inside else None
     except OSError:
         return None

@@ -59,7 +59,7 @@ class Arrivals:
 
 def _paths(answer: bytes) -> list[str]:
     try:
-        told = json.loads(answer)
+        paths = json.loads(answer)
     except ValueError:
         return []
-    return [path for path in told if isinstance(path, str)] if isinstance(told, list) else []
+    return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []

@@ -121,10 +121,10 @@ def _split_host(netloc: str, standard_port: str = "") -> tuple[str, str]:
     """Host and port of a Host header or an origin, in small letters; without a port, the standard one."""
     bracketed = re.fullmatch(r"\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?", netloc)
     plain = re.fullmatch(r"([A-Za-z0-9._-]+)(?::(\d{1,5}))?", netloc)
-    found = bracketed or plain
-    if found is None:
+    match = bracketed or plain
+    if match is None:
         return "", ""
-    return found[1].lower().rstrip("."), found[2] or standard_port
+    return match[1].lower().rstrip("."), match[2] or standard_port
 
 
 def _is_address(name: str) -> bool:

@@ -138,11 +138,11 @@ class Routes:
         safetensors file, of a large run in eight bits a number where `lean` allows it."""
         numbers: dict[str, Any] = {"image": 0, "since": 0, "lean": 0}
         for name in ("image", "since", "until", "lean"):
-            given = request.query_params.get(name)
-            if given is not None and not _WHOLE_NUMBER.fullmatch(given):
+            text = request.query_params.get(name)
+            if text is not None and not _WHOLE_NUMBER.fullmatch(text):
                 return PlainTextResponse(f"{name}: allowed are whole numbers from 0 to 999999.", status_code=400)
-            if given is not None:
-                numbers[name] = int(given)
+            if text is not None:
+                numbers[name] = int(text)
         numbers["lean"] = bool(numbers["lean"])
         owner = request.headers[HEADER]
         try:
@@ -260,16 +260,16 @@ class Routes:
     async def control_map(self, request: Request) -> Response:
         """POST /ask/control-map?preprocessor=canny: what a ControlNet would be given of the picture in the body, a PNG
         of at most 512 pixels a side."""
-        chosen = request.query_params.get("preprocessor", "none")
+        preprocessor = request.query_params.get("preprocessor", "none")
         image = b""
         async for part in request.stream():
             image += part
             if len(image) > MAX_IMAGE_BYTES:
                 break  # `read_picture` says what is allowed
         try:
-            if chosen not in PREPROCESSORS:
-                raise InvalidRequest(Problem("preprocessor", shown(chosen), one_of(PREPROCESSORS)))
-            data = await run_in_threadpool(preview, image, cast(PreprocessorName, chosen))
+            if preprocessor not in PREPROCESSORS:
+                raise InvalidRequest(Problem("preprocessor", shown(preprocessor), one_of(PREPROCESSORS)))
+            data = await run_in_threadpool(preview, image, cast(PreprocessorName, preprocessor))
         except InvalidRequest as error:
             return PlainTextResponse(str(error), status_code=400)
         return Response(data, media_type="image/png", headers={"cache-control": "no-store"})

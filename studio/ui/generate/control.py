@@ -35,19 +35,24 @@ def build(engine: Engine, tab: str, checkpoint: str | None) -> gr.HTML:
 
 def offer(engine: Engine, checkpoint: str | None) -> dict[str, Any]:
     """The ControlNets that fit a checkpoint, as the section's value. The section keeps its own settings."""
-    found = next((c for c in engine.catalog() if c.name == checkpoint), None)
-    if found is None:
+    chosen_checkpoint = next((c for c in engine.catalog() if c.name == checkpoint), None)
+    if chosen_checkpoint is None:
         return {"models": []}
-    palettes = {name: [list(row) for row in rows] for name, rows in found.palettes}
-    return {"models": list(found.controlnets), "palettes": palettes, "size": [found.native_width, found.native_height]}
+    palettes = {name: [list(row) for row in rows] for name, rows in chosen_checkpoint.palettes}
+    return {
+        "models": list(chosen_checkpoint.controlnets),
+        "palettes": palettes,
+        "size": [chosen_checkpoint.native_width, chosen_checkpoint.native_height],
+    }
 
 
 def stand_ins(value: object) -> list[dict[str, Any]]:
     """Like `given`, with one byte in place of each picture: enough to compute the cost of a run."""
     units = value.get("units") if isinstance(value, Mapping) and value.get("models") else None
-    found = [unit for unit in units if isinstance(unit, Mapping)] if isinstance(units, list) else []
+    mappings = [unit for unit in units if isinstance(unit, Mapping)] if isinstance(units, list) else []
     return [
-        {name: unit[name] for name in unit if name not in ("path", "png", "image")} | {"image": b"?"} for unit in found
+        {name: unit[name] for name in unit if name not in ("path", "png", "image")} | {"image": b"?"}
+        for unit in mappings
     ]
 
 
@@ -59,7 +64,7 @@ def given(value: object, uploads: Uploads, page: str, tab: str) -> list[dict[str
     """
     units = value.get("units") if isinstance(value, Mapping) and value.get("models") else None
     units = units if isinstance(units, list) else []
-    found = []
+    controls = []
     for number in range(1, MAX_CONTROLS + 1):
         unit = units[number - 1] if number <= len(units) else None
         path = unit.get("path") if isinstance(unit, Mapping) else None
@@ -71,5 +76,5 @@ def given(value: object, uploads: Uploads, page: str, tab: str) -> list[dict[str
         except ValueError as error:
             value = shown(unit.get("png") or path)
             raise InvalidRequest(Problem("controls", f"image {value} of control {number}", str(error))) from error
-        found.append({name: unit[name] for name in unit if name not in ("path", "png", "image")} | {"image": image})
-    return found + [dict(unit) for unit in units[MAX_CONTROLS:] if isinstance(unit, Mapping)]  # for `parse` to count
+        controls.append({name: unit[name] for name in unit if name not in ("path", "png", "image")} | {"image": image})
+    return controls + [dict(unit) for unit in units[MAX_CONTROLS:] if isinstance(unit, Mapping)]  # for `parse` to count

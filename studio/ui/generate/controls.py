@@ -56,11 +56,11 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
     """Draw the controls of a tab into the current column. `starting`: the components of the pictures it starts from, by
     the name of the field."""
     catalog = engine.catalog()
-    chosen = catalog[0] if catalog else None
-    made: dict[str, Any] = dict(starting or {})
-    image = made.get("image")
+    checkpoint = catalog[0] if catalog else None
+    components: dict[str, Any] = dict(starting or {})
+    image = components.get("image")
 
-    made["prompt"] = gr.Textbox(
+    components["prompt"] = gr.Textbox(
         value="",
         label=say("prompt.label"),
         placeholder=say("prompt.placeholder"),
@@ -71,9 +71,9 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         elem_classes="ls-prompt",
     )
     tokens = drawn("sentence", value="", css="ls-tokens")
-    known = prompt_helper.build(tab, chosen)
+    known = prompt_helper.build(tab, checkpoint)
     with gr.Accordion(say("negative_prompt.label"), open=False, elem_classes="ls-fold"):
-        made["negative_prompt"] = gr.Textbox(
+        components["negative_prompt"] = gr.Textbox(
             value="",
             show_label=False,
             label=say("negative_prompt.label"),
@@ -83,64 +83,64 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
             elem_id=f"{tab}-negative_prompt",
         )
     note = None
-    if "mask" in made:
-        made |= _mask_fields(tab)
+    if "mask" in components:
+        components |= _mask_fields(tab)
     if image is not None:
-        made |= section(tab, "strength")
-        sentence = strength_sentence(begins_at(tab, "num_inference_steps", chosen), begins_at(tab, "strength"))
+        components |= section(tab, "strength")
+        sentence = strength_sentence(begins_at(tab, "num_inference_steps", checkpoint), begins_at(tab, "strength"))
         note = drawn("sentence", value=sentence, css="ls-sentence")
-    made["checkpoint"] = gr.Dropdown(
+    components["checkpoint"] = gr.Dropdown(
         choices=checkpoint_choices(catalog),
-        value=chosen.name if chosen else None,
+        value=checkpoint.name if checkpoint else None,
         label=say("checkpoint.label"),
         elem_id=f"{tab}-checkpoint",
     )
     if image is not None:
-        made |= section(tab, "resize")
+        components |= section(tab, "resize")
     with gr.Row(elem_classes="ls-size"):
         aspect = gr.Radio(
             choices=[(say(f"aspect.{key}"), key) for key in ASPECTS],
-            value="square" if chosen and image is None else None,
+            value="square" if checkpoint and image is None else None,
             label=say("aspect.label"),
             elem_id=f"{tab}-aspect",
             elem_classes="ls-segments",
         )
-        made |= section(tab, "size")
+        components |= section(tab, "size")
         for name in ("width", "height"):
-            made[name].value = begins_at(tab, name, chosen) if chosen and image is None else None
-    made |= suited_sliders(engine, tab, made["checkpoint"], chosen)
+            components[name].value = begins_at(tab, name, checkpoint) if checkpoint and image is None else None
+    components |= suited_sliders(engine, tab, components["checkpoint"], checkpoint)
     with gr.Row(elem_classes="ls-seed"):
-        made |= section(tab, "seed")
+        components |= section(tab, "seed")
         seed_random = gr.Button(say("seed.random"), size="sm", min_width=72, elem_id=f"{tab}-seed-random")
         seed_last = gr.Button(say("seed.last"), size="sm", min_width=90, elem_id=f"{tab}-seed-last")
     if image is None:
         with gr.Accordion(say("hires.label"), open=False, elem_classes="ls-fold"):
-            made |= section(tab, "hires")
-    made["controls"] = control.build(engine, tab, chosen.name if chosen else None)
+            components |= section(tab, "hires")
+    components["controls"] = control.build(engine, tab, checkpoint.name if checkpoint else None)
     with gr.Accordion(say("variation.label"), open=False, elem_classes="ls-fold"):
-        made |= section(tab, "variation")
+        components |= section(tab, "variation")
     with gr.Accordion(say("more.label"), open=False, elem_classes="ls-fold"):
-        made |= section(tab, "more")
+        components |= section(tab, "more")
     with gr.Row(elem_classes="ls-go"):
         generate = gr.Button(say("generate"), variant="primary", elem_id=f"{tab}-generate", elem_classes="ls-generate")
         # The stage (stage.js) handles its clicks: only it knows which run is meant.
         gr.Button(say("stop"), elem_id=f"{tab}-stop", elem_classes="ls-stop")
-    before = gr.State(chosen.name if chosen else None)
-    return Controls(tab, made, aspect, tokens, known, seed_random, seed_last, generate, before, note)
+    before = gr.State(checkpoint.name if checkpoint else None)
+    return Controls(tab, components, aspect, tokens, known, seed_random, seed_last, generate, before, note)
 
 
 def _mask_fields(tab: str) -> dict[str, Any]:
     """The fields of a masked run beside the mask itself."""
-    made = section(tab, "mask")
+    components = section(tab, "mask")
     with gr.Accordion(say("extend.label"), open=False, elem_classes="ls-fold"), gr.Row(elem_classes="ls-extend"):
-        made |= section(tab, "extend")
+        components |= section(tab, "extend")
     with gr.Accordion(say("seam.label"), open=False, elem_classes="ls-fold"):
-        made |= section(tab, "seam")
-    return made
+        components |= section(tab, "seam")
+    return components
 
 
 def example_prompts(engine: Engine, tab: str) -> gr.HTML:
     """Prompts that work well with the first checkpoint; a click inserts one."""
     catalog = engine.catalog()
-    shown = list(catalog[0].examples[:EXAMPLES_SHOWN]) if catalog else []
-    return drawn("examples", value=shown, field=f"{tab}-prompt", words=words("prompts"))
+    prompts = list(catalog[0].examples[:EXAMPLES_SHOWN]) if catalog else []
+    return drawn("examples", value=prompts, field=f"{tab}-prompt", words=words("prompts"))

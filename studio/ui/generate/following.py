@@ -31,19 +31,19 @@ def size_for(aspect: str, native_width: int, native_height: int) -> tuple[int, i
     return tuple(int(min(max(side, allowed.low), allowed.high)) for side in size)  # type: ignore[return-value]
 
 
-def aimed(tab: str, found: Checkpoint, before: Checkpoint | None, now: Mapping[str, Any]) -> dict[str, Any]:
-    """New values of the fields when `found` is chosen after `before`. A field that still has the default of `before`,
-    or the general default, gets that of `found`; a field that was changed stays."""
+def aimed(tab: str, checkpoint: Checkpoint, before: Checkpoint | None, now: Mapping[str, Any]) -> dict[str, Any]:
+    """New values of the fields when `checkpoint` is chosen after `before`. A field that still has the default of
+    `before`, or the general default, gets that of `checkpoint`; a field that was changed stays."""
     untouched = {name: {begins_at(tab, name)} for name in AIMED}
     for name in AIMED if before is not None else ():
         untouched[name].add(getattr(before, name))
-    aims = {name: getattr(found, name) for name in AIMED if now[name] in untouched[name]}
+    aims = {name: getattr(checkpoint, name) for name in AIMED if now[name] in untouched[name]}
     if "scheduler" not in aims or "noise_schedule" not in aims:  # the two belong together
         aims = {name: value for name, value in aims.items() if name not in ("scheduler", "noise_schedule")}
     size = now["width"], now["height"]
     presets = {size_for(a, before.native_width, before.native_height): a for a in ASPECTS} if before else {}
     if size in presets:
-        aims["width"], aims["height"] = size_for(presets[size], found.native_width, found.native_height)
+        aims["width"], aims["height"] = size_for(presets[size], checkpoint.native_width, checkpoint.native_height)
     return aims
 
 

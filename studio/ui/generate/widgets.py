@@ -128,10 +128,10 @@ def suited_sliders(
     engine: Engine, tab: str, checkpoint: gr.Dropdown, chosen: Checkpoint | None
 ) -> dict[str, gr.Slider]:
     """Steps and guidance scale at what suits `chosen`, and landmarks that follow whatever is chosen later."""
-    made: dict[str, gr.Slider] = {}
+    sliders: dict[str, gr.Slider] = {}
     marks: dict[str, gr.HTML] = {}
     for name, first in suited_marks(chosen).items():
-        made[name] = slider(tab, name, chosen)
+        sliders[name] = slider(tab, name, chosen)
         marks[name] = landmarks(tab, name, first)
 
     def follow(name: str) -> Any:
@@ -139,7 +139,7 @@ def suited_sliders(
         return tuple(told_marks(one) for one in suited_marks(found).values())
 
     checkpoint.change(follow, [checkpoint], list(marks.values()), **QUIET)
-    return made
+    return sliders
 
 
 def segments(tab: str, name: str) -> gr.Radio:
