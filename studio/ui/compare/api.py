@@ -43,11 +43,11 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -
 
 def arguments() -> list[inspect.Parameter]:
     """Required arguments first: the prompt and the first axis; then the second axis, and the rest with its defaults."""
-    asked = [p for p in parameters(TextToImage) if p.name != "num_images_per_prompt"]
+    all_parameters = [p for p in parameters(TextToImage) if p.name != "num_images_per_prompt"]
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     needed = [inspect.Parameter(name, positional, annotation=str) for name in ("x", "x_values")]
     second = [inspect.Parameter(n, positional, default="", annotation=str) for n in ("y", "y_values")]
-    return [asked[0], *needed, *second, *asked[1:]]
+    return [all_parameters[0], *needed, *second, *all_parameters[1:]]
 
 
 def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -> Callable[..., Any]:
@@ -56,12 +56,14 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Upload
 
     async def call(*values: Any) -> AsyncIterator[Answer]:
         owner = session.owner_of(values[-1])
-        given, this_call = dict(zip(names, values)), secrets.token_hex(8)
+        values_by_name, this_call = dict(zip(names, values)), secrets.token_hex(8)
         job_id, ended = None, False
         with telling(NAME):
             try:
-                given["controls"] = await asyncio.to_thread(controls_of, uploads, this_call, given["controls"])
-                job_id = await engine.submit(SubmitComparison(surface=Surface.parse(given)), owner=owner)
+                values_by_name["controls"] = await asyncio.to_thread(
+                    controls_of, uploads, this_call, values_by_name["controls"]
+                )
+                job_id = await engine.submit(SubmitComparison(surface=Surface.parse(values_by_name)), owner=owner)
                 async for event in comparison_events(engine, job_id, owner=owner):
                     ended = isinstance(event, SurfaceEnded)
                     if ended:
@@ -87,26 +89,26 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Upload
 def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, job_id: str, now: ComparisonNow) -> Answer:
     """The sheet, then every finished picture, and what became of each cell."""
     surface, events = now.surface, now.cells
-    shown: dict[int, sheet.Shown] = {}
+    entries: dict[int, sheet.Shown] = {}
     cells: list[dict[str, Any]] = []
     files: list[dict[str, Any]] = []
     for index in range(len(surface)):
         event = events[index].event if index in events else None
-        told: dict[str, Any] = {a.field: a.values[p] for a, p in zip(surface.axes, surface.place(index))}
+        cell: dict[str, Any] = {a.field: a.values[p] for a, p in zip(surface.axes, surface.place(index))}
         if isinstance(event, Finished):
             picture = event.pictures[0]
-            shown[index] = sheet.Shown(picture=picture, file=gallery.path(picture.id, owner))
+            entries[index] = sheet.Shown(picture=picture, file=gallery.path(picture.id, owner))
             files.append(file_of(gallery, demo, owner, picture))
-            told |= {"state": "finished", "file": len(files), "info": dict(picture.info)}
+            cell |= {"state": "finished", "file": len(files), "info": dict(picture.info)}
         elif isinstance(event, Failed):
-            shown[index] = sheet.Shown(message=event.message)
-            told |= {"state": "failed", "message": event.message, "error_id": event.error_id}
+            entries[index] = sheet.Shown(message=event.message)
+            cell |= {"state": "failed", "message": event.message, "error_id": event.error_id}
         else:
-            told |= {"state": "impossible" if surface.refusal(index) else "stopped", "message": surface.refusal(index)}
-        cells.append(told)
+            cell |= {"state": "impossible" if surface.refusal(index) else "stopped", "message": surface.refusal(index)}
+        cells.append(cell)
     labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
     name = f"compare-{job_id[-8:]}.png"
-    copy = save_bytes_to_cache(sheet.png(surface, shown, labels), name, get_upload_folder())
+    copy = save_bytes_to_cache(sheet.png(surface, entries, labels), name, get_upload_folder())
     demo.upload_file_set.add(copy)  # so that it is deleted with Gradio's other files
     first = {"path": copy, "orig_name": name, "mime_type": "image/png", "meta": {"_type": "gradio.FileData"}}
     info = {"state": "finished", "surface": surface.to_dict(), "cells": cells, "done": len(files)}

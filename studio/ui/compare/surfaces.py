@@ -170,8 +170,8 @@ def _cell(cell: View, event: Started | Step | Finished | Stopped | Failed) -> Vi
         case Started():
             return cell | {"state": "running", "index": 0, "total": event.total}
         case Step():
-            seen = {"preview": _small(event.preview.jpeg)} if event.preview is not None else {}
-            return cell | {"state": "running", "index": event.index + 1, "total": event.total} | seen
+            preview = {"preview": _small(event.preview.jpeg)} if event.preview is not None else {}
+            return cell | {"state": "running", "index": event.index + 1, "total": event.total} | preview
         case Finished():
             picture = event.pictures[0]
             return {
@@ -220,25 +220,25 @@ def _share(cell: View) -> float:
 
 def _ended(view: View, event: SurfaceEnded) -> str:
     key = "compare.finished" if event.state == "finished" else "compare.stopped"
-    told = say(key, done=event.done, count=view["possible"], seconds=f"{event.seconds:.1f}")
+    sentence = say(key, done=event.done, count=view["possible"], seconds=f"{event.seconds:.1f}")
     failed = [say("compare.failed", count=event.failed)] if event.failed else []
-    return " ".join([told, *failed, *view["notes"]])
+    return " ".join([sentence, *failed, *view["notes"]])
 
 
-async def cost_line(engine: Engine, given: Mapping[str, Any]) -> str:
+async def cost_line(engine: Engine, values: Mapping[str, Any]) -> str:
     """What the form as it stands would cost, or what is wrong with its axes, in one line."""
     try:
-        surface = Surface.parse(given).with_suits({entry.name: entry.suits for entry in engine.catalog()})
+        surface = Surface.parse(values).with_suits({entry.name: entry.suits for entry in engine.catalog()})
     except InvalidRequest as error:
         return str(error.problems[0])
     cost = surface.cost
-    told = say("compare.cost", cells=cost.cells, evaluations=f"{cost.evaluations:,}")
+    line = say("compare.cost", cells=cost.cells, evaluations=f"{cost.evaluations:,}")
     skipped = len(surface) - cost.cells
     if skipped:
-        told += " " + say("compare.cost.impossible", count=skipped)
+        line += " " + say("compare.cost.impossible", count=skipped)
     base = surface.base
     pace = await engine.ask(Speed(checkpoint=base.checkpoint, width=base.width, height=base.height))
-    return told + " " + (_about(pace.seconds(surface)) if pace is not None else say("compare.cost.unknown"))
+    return line + " " + (_about(pace.seconds(surface)) if pace is not None else say("compare.cost.unknown"))
 
 
 def _about(seconds: float) -> str:

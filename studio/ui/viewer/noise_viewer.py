@@ -114,33 +114,33 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
 
 
 def _again(
-    job: JobSummary | None, checkpoint: str, gallery: Gallery, owner: str, given: dict[str, Any]
+    job: JobSummary | None, checkpoint: str, gallery: Gallery, owner: str, values: dict[str, Any]
 ) -> dict[str, Any]:
     """The fields of an image to image run that noises a finished picture, or one that the page sends as a data URL, and
     denoises it with the guidance and scheduler of the run that is shown, and with the given words."""
-    path = gallery.path(str(given.get("picture")), owner)
-    sent = _data_url(given.get("file"))
+    path = gallery.path(str(values.get("picture")), owner)
+    file = _data_url(values.get("file"))
     fields: dict[str, Any] = {
-        "image": sent or (path.read_bytes() if path is not None else b""),
-        "strength": given.get("strength"),
-        "num_inference_steps": given.get("steps"),
+        "image": file or (path.read_bytes() if path is not None else b""),
+        "strength": values.get("strength"),
+        "num_inference_steps": values.get("steps"),
         "checkpoint": checkpoint,
     }
     if job is not None:
-        kept = ("prompt", "negative_prompt", "guidance_scale", "scheduler", "noise_schedule", "checkpoint")
-        fields |= {name: getattr(job.request, name) for name in kept}
-    if isinstance(given.get("prompt"), str):
-        fields["prompt"] = given["prompt"]
+        names = ("prompt", "negative_prompt", "guidance_scale", "scheduler", "noise_schedule", "checkpoint")
+        fields |= {name: getattr(job.request, name) for name in names}
+    if isinstance(values.get("prompt"), str):
+        fields["prompt"] = values["prompt"]
     return fields
 
 
-def _data_url(given: object) -> bytes:
+def _data_url(text: object) -> bytes:
     """The bytes of a PNG in a data URL; b"" for anything else. They are checked like any upload."""
     beginning = "data:image/png;base64,"
-    if not isinstance(given, str) or not given.startswith(beginning):
+    if not isinstance(text, str) or not text.startswith(beginning):
         return b""
     try:
-        return base64.b64decode(given[len(beginning) :], validate=True)
+        return base64.b64decode(text[len(beginning) :], validate=True)
     except ValueError:
         return b""
 
@@ -195,8 +195,8 @@ async def named(engine: Engine, owner: str, job_id: str, image: int) -> dict[str
 
 async def runs(engine: Engine, owner: str) -> list[dict[str, str]]:
     """This visitor's newest finished runs, for the comparison side by side, each with a line that identifies it."""
-    done = [job for job in await engine.jobs(owner=owner) if job.state == "finished"]
-    return [{"job": job.job_id, "label": _line(job)} for job in done[:RUNS]]
+    jobs = [job for job in await engine.jobs(owner=owner) if job.state == "finished"]
+    return [{"job": job.job_id, "label": _line(job)} for job in jobs[:RUNS]]
 
 
 def _line(job: JobSummary) -> str:
