@@ -105,6 +105,7 @@ def measured(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dic
             "prompt": PROMPTS[number % len(PROMPTS)],
             "checkpoint": engine.components.name,
             "num_inference_steps": steps,
+            "guidance_scale": 5.0,
             "seed": number,
         }
         known = TextToImage(**settings)

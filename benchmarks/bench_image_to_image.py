@@ -94,6 +94,7 @@ def measured(engine: DiffusionEngine, pipes: dict[str, Any], steps: int, rounds:
         "prompt": PROMPT,
         "checkpoint": engine.components.name,
         "num_inference_steps": steps,
+        "guidance_scale": 5.0,
         "image": file_of(picture),
     }
     requests: dict[str, Callable[[int], Request]] = {
