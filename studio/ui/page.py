@@ -85,7 +85,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         pickers = [made.controls.fields["checkpoint"] for made in desks] + [comparison.fields["checkpoint"]]
         tabs_with_one = (words_tab, picture_tab, mask_tab, comparing)
         picker.attach(engine, list(zip(tabs_with_one, pickers)), tick, told)
-    demo.queue(default_concurrency_limit=None, max_size=64)  # admission is the engine's
+    demo.queue(default_concurrency_limit=None, max_size=64, api_open=False)  # admission is the engine's
     return demo, launch_arguments()
 
 

@@ -304,3 +304,12 @@ def test_every_style_sheet_and_script_of_the_page_is_in_what_it_loads() -> None:
     assert sorted(assets.STYLES) == sorted(path.name for path in assets.STATIC.glob("*.css"))
     assert assets.styles().address in theme.head()
     assert assets.script().address in drawn.drawn("sentence").js_on_load
+
+
+def test_no_endpoint_runs_past_the_queue(served: tuple[gr.Blocks, str, FakeEngine]) -> None:
+    demo, url, _ = served
+    count = next(len(fn.inputs) for fn in demo.fns.values() if fn.api_name == "text_to_image")
+    for way in ("run", "api"):
+        answer = httpx.post(f"{url}gradio_api/{way}/text_to_image", json={"data": ["x", *[None] * (count - 1)]})
+        assert answer.status_code == 404
+        assert "join the queue" in answer.json()["detail"]
