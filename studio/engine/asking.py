@@ -17,9 +17,9 @@ from studio.asked.prompt import parse_prompt
 from studio.asked.questions import LookAgain, NoisedStart, Question, ScheduleCurves
 from studio.asked.requests import MAX_PROMPT_CHARACTERS, InvalidRequest, Problem, clean_text, shown
 from studio.checkpoints.catalog import Catalog
+from studio.engine.comparisons import ComparisonJob
 from studio.engine.forks import Fork, fork
 from studio.engine.jobs import Job, JobBook
-from studio.engine.surfaces import SurfaceJob
 from studio.engine.viewer.inquiries import Inquiries, Inquiry
 from studio.engine.viewer.recorder import Recorder
 from studio.picture import decode
@@ -91,7 +91,7 @@ class Asking:
     def image_of(self, job_id: str, owner: str, image: int) -> tuple[Job, int]:
         """The job that made an image, and which of its images: the image of a comparison is a job of its own."""
         job = self._book.get(job_id, owner=owner)
-        if not isinstance(job, SurfaceJob):
+        if not isinstance(job, ComparisonJob):
             return job, image
         cell = job.cell(image)
         if cell is None:

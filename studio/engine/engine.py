@@ -25,6 +25,7 @@ from studio.asked.requests import RANDOM_SEEDS, Request
 from studio.checkpoints.catalog import BUILT_IN
 from studio.checkpoints.options import ModelOptions
 from studio.engine.asking import NOT_RECORDED, Asking
+from studio.engine.comparisons import ComparisonJob
 from studio.engine.device import Device, check_dtype, check_name
 from studio.engine.device_thread import CLOSING, DeviceThread, Surroundings
 from studio.engine.forks import fork
@@ -33,7 +34,6 @@ from studio.engine.jobs import Job, JobBook, Limits
 from studio.engine.mailbox import Watcher
 from studio.engine.models import ModelService
 from studio.engine.pace import Paces
-from studio.engine.surfaces import SurfaceJob
 from studio.engine.viewer.inquiries import Inquiries
 from studio.engine.viewer.recorder import Recorder
 from studio.picture.control_maps import control_pictures
@@ -137,7 +137,7 @@ class DiffusionEngine:
             surface = surface.with_seed(secrets.randbelow(RANDOM_SEEDS))
         self._check_open()
         surface = self._intake.surface_in_listing(surface)
-        job = SurfaceJob(
+        job = ComparisonJob(
             surface,
             owner=owner,
             origin=origin,
@@ -182,27 +182,27 @@ class DiffusionEngine:
     def watch(self, job_id: str, *, owner: str) -> AsyncIterator[Event]:
         """Events of a run. Raises UnknownJob, also for a comparison."""
         job = self._book.get(job_id, owner=owner)
-        if isinstance(job, SurfaceJob):
+        if isinstance(job, ComparisonJob):
             raise UnknownJob("This job is a comparison.")
         return cast(AsyncIterator[Event], Watcher(job.mailbox))
 
     def watch_surface(self, job_id: str, *, owner: str) -> AsyncIterator[SurfaceEvent]:
         """Events of a comparison. Raises UnknownJob, also for a run."""
-        return cast(AsyncIterator[SurfaceEvent], Watcher(self._surface(job_id, owner).mailbox))
+        return cast(AsyncIterator[SurfaceEvent], Watcher(self._comparison(job_id, owner).mailbox))
 
     def surface(self, job_id: str, *, owner: str) -> ComparisonNow:
         """A comparison as it is now. Raises UnknownJob."""
-        return self._surface(job_id, owner).now()
+        return self._comparison(job_id, owner).now()
 
     def prioritize(self, job_id: str, cell: int, *, owner: str) -> bool:
         """Make a cell before the others. False when it has ended. Raises UnknownJob."""
-        first = self._surface(job_id, owner).raise_priority(cell)
+        first = self._comparison(job_id, owner).raise_priority(cell)
         self._thread.wake.set()
         return first
 
-    def _surface(self, job_id: str, owner: str) -> SurfaceJob:
+    def _comparison(self, job_id: str, owner: str) -> ComparisonJob:
         job = self._book.get(job_id, owner=owner)
-        if not isinstance(job, SurfaceJob):
+        if not isinstance(job, ComparisonJob):
             raise UnknownJob("This job is no comparison.")
         return job
 

@@ -9,7 +9,7 @@ from studio.asked.requests import ImageToImage, Request
 from studio.asked.resolved import suited
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.lookup import in_listing
-from studio.engine.surfaces import StartKey, start_key
+from studio.engine.comparisons import StartKey, start_key
 from studio.picture.framing import Start, start_of
 
 

@@ -11,10 +11,10 @@ from studio.asked.compare import Surface
 from studio.asked.requests import TextToImage
 from studio.engine import batching
 from studio.engine import scheduler as limits
+from studio.engine.comparisons import ComparisonJob
 from studio.engine.fairness import RunningLane
 from studio.engine.jobs import Job
 from studio.engine.scheduler import Plan, Scheduler
-from studio.engine.surfaces import SurfaceJob
 
 
 class Clock:
@@ -216,9 +216,9 @@ def test_a_loaded_checkpoint_does_not_wait_for_one_that_nobody_asks_for_any_more
     assert machine.switches == []
 
 
-def comparison(machine: Machine, values: str = "1-9") -> SurfaceJob:
+def comparison(machine: Machine, values: str = "1-9") -> ComparisonJob:
     given = {"prompt": "", "checkpoint": "fox", "seed": 1, "x": "guidance_scale", "x_values": values}
-    job = SurfaceJob(Surface.parse(given), owner="anna", origin="page", clock=machine.clock)
+    job = ComparisonJob(Surface.parse(given), owner="anna", origin="page", clock=machine.clock)
     machine.jobs += job.runnable()
     return job
 

@@ -21,9 +21,9 @@ from studio.asked.compare import Surface
 from studio.asked.questions import Question
 from studio.asked.requests import ImageToImage, InvalidRequest, Problem, Request
 from studio.asked.resolved import suited
+from studio.engine.comparisons import ComparisonJob
 from studio.engine.jobs import Job, JobBook, Limits
 from studio.engine.mailbox import Watcher
-from studio.engine.surfaces import SurfaceJob
 from studio.picture import decode
 from studio.picture.gallery import Gallery
 from tests.ui.fake_models import CATALOG, SUITS, FakeModels
@@ -88,7 +88,9 @@ class FakeEngine:
             surface = job.surface if seed is not None else job.surface.with_seed(random.randrange(2**32))
             surface = surface.with_suits(SUITS)
             self._check(*filter(None, map(surface.request, range(len(surface)))))
-            taken: Job = SurfaceJob(surface, owner=owner, origin=origin, clock=clock, engine=self.id, focus=job.focus)
+            taken: Job = ComparisonJob(
+                surface, owner=owner, origin=origin, clock=clock, engine=self.id, focus=job.focus
+            )
             self._book.take(taken)
             self.asked.append(Asked(surface.base, taken, surface))
         elif isinstance(job, orders.SubmitBranch):
@@ -125,8 +127,8 @@ class FakeEngine:
     async def prioritize(self, job_id: str, cell: int, *, owner: str) -> bool:
         return self._comparison(job_id, owner).raise_priority(cell)
 
-    def _comparison(self, job_id: str, owner: str) -> SurfaceJob:
-        if not isinstance(job := self._book.get(job_id, owner=owner), SurfaceJob):
+    def _comparison(self, job_id: str, owner: str) -> ComparisonJob:
+        if not isinstance(job := self._book.get(job_id, owner=owner), ComparisonJob):
             raise UnknownJob("This job is no comparison.")
         return job
 
@@ -135,7 +137,7 @@ class FakeEngine:
 
     async def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0, **_: Any) -> bytes:
         job: Job | None = self._book.get(job_id, owner=owner)
-        if isinstance(job, SurfaceJob):
+        if isinstance(job, ComparisonJob):
             job, image = job.cell(image), 0
         if job is None or (job.id, image) not in self._records:
             raise UnknownJob("Nothing was recorded of this image.")

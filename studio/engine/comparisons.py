@@ -1,7 +1,7 @@
-"""A comparison as one job: its cells are small jobs of its own, made side by side, told of in one place.
+"""A comparison as one job: its cells are small jobs of its own, made side by side and watched in one place.
 
-Each cell is an ordinary job, so it equals its single run, fails alone and is recorded like any other; only the surface
-stands in the book, counts as one job of its owner, and is watched, stopped and found again. Plain Python, no torch.
+Each cell is an ordinary job, so it equals its single run, fails alone and is recorded like any other. Only the
+comparison stands in the book, counts as one job of its owner, and is watched, stopped and found again. No torch.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def start_key(request: Request) -> StartKey:
 
 
 class Cell(Job):
-    """One cell: an ordinary job whose surface hears what happens to it."""
+    """One cell: an ordinary job whose comparison hears what happens to it."""
 
     def __init__(
         self,
-        surface: SurfaceJob,
+        comparison: ComparisonJob,
         index: int,
         request: Request,
         *,
@@ -57,23 +57,23 @@ class Cell(Job):
     ) -> None:
         super().__init__(
             request,
-            owner=surface.owner,
-            origin=surface.origin,
+            owner=comparison.owner,
+            origin=comparison.origin,
             clock=clock,
-            engine=engine_of(surface.id),
+            engine=engine_of(comparison.id),
             start=start,
             controls=controls,
         )
         self.index = index
-        self._surface = surface
+        self._comparison = comparison
 
     @property
     def part_of(self) -> str:
-        return self._surface.id
+        return self._comparison.id
 
     @property
     def size_bytes(self) -> int:
-        """The strip of a finished cell; the pictures it is made from are the surface's."""
+        """The strip of a finished cell; the pictures it is made from are the comparison's."""
         return self._strip_bytes
 
     _strip_bytes = 0
@@ -83,13 +83,13 @@ class Cell(Job):
             return False
         if isinstance(event, Finished):
             self._strip_bytes = sum(len(jpeg) for picture in event.pictures for jpeg in picture.filmstrip)
-        self._surface.hear(self, event)
+        self._comparison.hear(self, event)
         return True
 
 
-class SurfaceJob(Job):
-    """The job of a surface. `surface` has its seed decided; `starts`: what its cells begin with; `controls`: the
-    pictures of its controls, which all cells share."""
+class ComparisonJob(Job):
+    """The job of a comparison. `surface` is what is compared, its seed decided; `starts` what its cells begin with;
+    `controls` the pictures of its controls, which all cells share."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class SurfaceJob(Job):
             return True
 
     def now(self) -> ComparisonNow:
-        """What the surface is, and the newest event of every cell that has begun."""
+        """What is compared, and the newest event of every cell that has begun."""
         cells = {event.cell: event for event in self.mailbox.events() if isinstance(event, CellEvent)}
         return ComparisonNow(surface=self.surface, cells=cells)
 
@@ -176,7 +176,7 @@ class SurfaceJob(Job):
             cell.abandon()
 
     def hear(self, cell: Cell, event: AnyEvent) -> None:
-        """Tell the surface's watchers what has happened to a cell, and that all is over after the last one."""
+        """Tell the comparison's watchers what has happened to a cell, and that all is over after the last one."""
         if isinstance(event, Queued):
             if self.state == "queued" and cell.index == self._order[0]:
                 self.publish(replace(event, job_id=self.id))
