@@ -221,7 +221,7 @@ def replace(file: Path, change: Callable[[torch.Tensor], torch.Tensor], metadata
     ],
 )
 def test_a_file_that_is_replaced_while_it_is_loaded_is_used_at_once(
-    own_models: Path, own_engine: DiffusionEngine, prompt: str, replaced: str
+    own_models: Path, own_engine: DiffusionEngine, make_device: MakeDevice, prompt: str, replaced: str
 ) -> None:
     before = picture(own_engine, prompt)
     assert np.array_equal(picture(own_engine, prompt), before)
@@ -229,9 +229,7 @@ def test_a_file_that_is_replaced_while_it_is_loaded_is_used_at_once(
     replace(own_models / replaced, lambda tensor: tensor * 0.5 if tensor.is_floating_point() else tensor, family)
     after = picture(own_engine, prompt)
     assert not np.array_equal(after, before)
-    fresh = DiffusionEngine(
-        [own_models], Gallery(own_models / "fresh"), preload=None, make_device=own_engine._make_device
-    )
+    fresh = DiffusionEngine([own_models], Gallery(own_models / "fresh"), preload=None, make_device=make_device)
     fresh.start()
     try:
         assert np.array_equal(picture(fresh, prompt), after), "all of it is new"
