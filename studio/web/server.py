@@ -6,11 +6,13 @@ system's proxy at the start, and waits at its end for as long as visitors stay c
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
 import threading
 import time
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -75,22 +77,38 @@ class Server:
 def _bound(host: str, port: int) -> list[socket.socket]:
     """A listening socket for each address of the name: `localhost` has two."""
     sockets: list[socket.socket] = []
+    absent: OSError | None = None
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     try:
         for family, kind, protocol, _, address in dict.fromkeys(addresses):
             if sockets and port == 0:  # one free port is enough
                 break
-            one = socket.socket(family, kind, protocol)
-            sockets.append(one)
-            if os.name != "nt":  # on Windows this option would let two servers share a port
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            one.bind(address)
-            one.listen(2048)
-            one.setblocking(False)
+            try:
+                sockets.append(_listening(family, kind, protocol, address))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                absent = error  # such as ::1 where IPv6 is switched off
+        if not sockets and absent is not None:
+            raise absent
     except OSError:
         for one in sockets:
             one.close()
         raise
     return sockets
+
+
+def _listening(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    one = socket.socket(family, kind, protocol)
+    try:
+        if os.name != "nt":  # on Windows this option would let two servers share a port
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+        one.listen(2048)
+        one.setblocking(False)
+    except OSError:
+        one.close()
+        raise
+    return one
