@@ -19,12 +19,14 @@ run: setup  ## open the studio
 format: setup  ## let ruff format and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	@$(PYTHON) start.py scripts --write
 
-check: setup  ## format, lint, types, layers, fast tests
+check: setup  ## format, lint, types, layers, the page's scripts, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(PYTHON) start.py scripts
 	$(BIN)/pytest -q -m "not slow and not gpu and not browser" tests
 
 check-all: check  ## check, and the slow and the browser tests

@@ -6,6 +6,7 @@ python3 start.py --torch BUILD ...    the same with another build of PyTorch (cp
                                       is then kept
 python3 start.py test [pytest args]   the same for the tests, browser tests included
 python3 start.py setup                make the developer's environment and stop (used by the Makefile)
+python3 start.py scripts [--write]    check the form of the page's scripts and styles, or mend it (needs node)
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ BUILDS = {
     "xpu": ("xpu",),
 }
 OTHER_MEGABYTES = {"requirements.txt": 260, "requirements-dev.txt": 340}
+# Engines that the browser tests run in besides Chromium: a command, and the Debian package that brings it.
+OTHER_ENGINES = {
+    "Firefox": {"firefox-esr": "firefox-esr"},
+    "WebKit": {"WebKitWebDriver": "webkit2gtk-driver", "Xvfb": "xvfb"},
+}
 
 
 class Trouble(Exception):
@@ -53,6 +59,8 @@ def main(arguments: Sequence[str]) -> int:
         if word == "setup":
             make_environment("requirements-dev.txt", chosen)
             return 0
+        if word == "scripts":
+            return check_scripts(rest)
         if word == "test":
             make_environment("requirements-dev.txt", chosen)
             return run_tests(rest)
@@ -246,6 +254,7 @@ def with_quiet(command: list[str]) -> list[str]:
 def run_tests(arguments: list[str]) -> int:
     """Everything not marked slow or gpu, browser tests included."""
     browser = find_browser() or get_browser()
+    get_other_engines()
     environment = dict(os.environ)
     if browser:
         environment["STUDIO_CHROMIUM"] = browser
@@ -279,6 +288,46 @@ def get_browser() -> str | None:
     )
 
 
+def get_other_engines() -> None:
+    """What the tour of tests/browser needs for Firefox and WebKit: Debian's packages as root, and npm's where node is.
+    An engine that cannot be had is left out, and said."""
+    for engine, packages in OTHER_ENGINES.items():
+        missing = [package for command, package in packages.items() if not shutil.which(command)]
+        if missing and shutil.which("apt-get") and is_root():
+            try:
+                apt_install(*missing)
+            except Trouble as trouble:
+                print(trouble, flush=True)
+        still = [package for command, package in packages.items() if not shutil.which(command)]
+        if still:
+            print(f"{engine} is left out of the browser tests: {', '.join(still)} is not installed.", flush=True)
+    if not get_node_tools():
+        print(
+            "Firefox is left out of the browser tests: its driver needs node and npm (version 18 or newer).", flush=True
+        )
+
+
+def get_node_tools() -> bool:
+    """The pinned tools of package.json: the formatter of the page's scripts, and the driver of Firefox. False where
+    there is no node, or npm could not fetch them."""
+    if (ROOT / "node_modules" / "puppeteer-core").is_dir():
+        return True
+    npm = shutil.which("npm")
+    if not npm:
+        return False
+    print("Fetching the tools of package.json (about 60 MB) ...", flush=True)
+    return run([npm, "ci", "--no-audit", "--no-fund", "--prefix", str(ROOT)]) == 0
+
+
+def check_scripts(arguments: Sequence[str]) -> int:
+    """Biome on the page's scripts and styles (biome.json). Where there is no node it is skipped, and said."""
+    if not get_node_tools():
+        print("The page's scripts are not checked: that needs node and npm (version 18 or newer).", flush=True)
+        return 0
+    biome = ROOT / "node_modules" / "@biomejs" / "biome" / "bin" / "biome"
+    return run(["node", str(biome), "check", *arguments])
+
+
 # -------------------------------------------------------------------------------------------- small operations
 
 
@@ -286,15 +335,16 @@ def is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def apt_install(package: str) -> None:
+def apt_install(*packages: str) -> None:
     """Debian's package manager, as root, without questions."""
-    print(f"Installing Debian's {package} ...", flush=True)
+    names = ", ".join(packages)
+    print(f"Installing Debian's {names} ...", flush=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", package]):
+    for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", *packages]):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Trouble(
-            f"{done.stdout[-1500:]}{done.stderr[-1500:]}\napt-get could not install {package}; it says above why."
+            f"{done.stdout[-1500:]}{done.stderr[-1500:]}\napt-get could not install {names}; it says above why."
         )
 
 

@@ -118,6 +118,30 @@ def test_without_any_browser_the_message_says_three_ways_out(
         start.get_browser()
 
 
+def test_an_engine_that_cannot_be_had_is_named(
+    machine: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(start, "ROOT", tmp_path)
+    monkeypatch.setattr(start.shutil, "which", lambda name: "/usr/bin/Xvfb" if name == "Xvfb" else None)
+    start.get_other_engines()
+    said = capsys.readouterr().out
+    assert "Firefox is left out of the browser tests: firefox-esr is not installed." in said
+    assert "WebKit is left out of the browser tests: webkit2gtk-driver is not installed." in said
+    assert "its driver needs node" in said
+    assert start.check_scripts([]) == 0
+    assert "The page's scripts are not checked" in capsys.readouterr().out
+    assert machine == []
+
+
+def test_debian_installs_the_other_engines_as_root(machine: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"apt-get": "/usr/bin/apt-get", "Xvfb": "/usr/bin/Xvfb"}
+    monkeypatch.setattr(start.shutil, "which", here.get)
+    monkeypatch.setattr(start, "is_root", lambda: True)
+    start.get_other_engines()
+    installed = [command[4:] for command in machine if command[:2] == ["apt-get", "install"]]
+    assert installed == [["firefox-esr"], ["webkit2gtk-driver"]]
+
+
 def test_trouble_is_one_line_and_no_traceback(
     machine: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

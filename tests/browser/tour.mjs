@@ -1,0 +1,187 @@
+/* A walk through the whole page that any browser can take: run in the page, by tests/browser/test_engines.py.
+
+   `tour()` answers an async iterator. It gives {drag: [x, y, x', y']} (pixels of the window) where a real pointer is
+   needed, and ends with {problems, seen}: what went wrong, in words, and what was looked at. */
+
+const PATIENCE = 60000; // ms
+const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+const find = (selector) => document.querySelector(selector);
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+/** What `look` answers once that is something; an error that names `what` if it never is. */
+async function until(what, look) {
+  const end = performance.now() + PATIENCE;
+  while (performance.now() < end) {
+    const answer = look();
+    if (answer) return answer;
+    await wait(50);
+  }
+  const said = all(".ls-message, .ls-problem, .ls-status").map((one) => one.textContent.trim());
+  throw new Error(`${what}: not within ${PATIENCE / 1000} s; the page says ${said.filter(Boolean).join(" | ")}`);
+}
+
+function type(field, text) {
+  const prototype = field instanceof HTMLTextAreaElement ? HTMLTextAreaElement.prototype : HTMLInputElement.prototype;
+  Object.getOwnPropertyDescriptor(prototype, "value").set.call(field, text);
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+  field.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+/** The number of colours in a drawing, at most 100: one colour alone is an empty picture. */
+function colours(drawing) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 32 });
+  const pen = canvas.getContext("2d");
+  pen.drawImage(drawing, 0, 0, 32, 32);
+  const { data } = pen.getImageData(0, 0, 32, 32);
+  const seen = new Set();
+  for (let k = 0; k < data.length && seen.size < 100; k += 4) seen.add(`${data[k]} ${data[k + 1]} ${data[k + 2]}`);
+  return seen.size;
+}
+
+async function open(tab) {
+  const named = () =>
+    all("#tabs [role=tab], #tabs .overflow-dropdown button").find((one) => one.textContent.trim() === tab);
+  (await until(`the tab ${tab}`, named)).click();
+}
+
+async function firstPicture(seen) {
+  type(find("#text_to_image-prompt textarea"), "a red apple in the snow");
+  await wait(50);
+  find("#text_to_image-generate").click();
+  const stage = () => find("#text_to_image-stage .ls-stage");
+  await until(
+    "the first picture",
+    () => stage().dataset.state === "finished" && find("#text_to_image-stage img.ls-picture").src.includes("/picture/"),
+  );
+  seen.picture = colours(find("#text_to_image-stage img.ls-picture"));
+}
+
+async function scrub(seen) {
+  const film = find("#text_to_image-stage .ls-film");
+  const picture = find("#text_to_image-stage img.ls-picture");
+  const [last, words] = [picture.src, picture.alt];
+  film.focus();
+  for (let k = 0; k < 5; k++) film.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true }));
+  await until("an earlier step", () => picture.src !== last && picture.alt !== words);
+  seen.frames = film.querySelector(".ls-cells").children.length;
+  film.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+  await until("the finished picture again", () => picture.alt === words);
+}
+
+/** A run of the viewer's own, which records where the U-Net looked, so that every panel has something to show. */
+async function viewerPanels(seen) {
+  await open("Noise viewer");
+  type(await until("the viewer's prompt", () => find("#noise_viewer-prompt :is(input, textarea)")), "a blue boat");
+  await wait(50);
+  find("#noise_viewer-run").click();
+  const record = () => find(".ls-viewer")?.record;
+  await until("a whole run in the viewer", () => record()?.ended && record().run.prompt === "a blue boat");
+  all(".ls-viewer button[data-mode=expert]")[0].click();
+  seen.evaluations = record().evaluations.length;
+  seen.timeline = all(".ls-timeline canvas").length;
+  seen.panes = all(".ls-pane canvas[data-quantity]").map(colours);
+  seen.panels = {};
+  for (const tab of all(".ls-viewer .ls-tabs [role=tab]")) {
+    const name = tab.id.replace("ls-tab-", "");
+    if (tab.hidden) continue;
+    tab.click();
+    const room = find(`#ls-room-${name}`);
+    const content = () =>
+      all("canvas, svg, .ls-box, .ls-token, .ls-pick, a.ls-export", room).filter((one) => one.getClientRects().length);
+    await until(
+      `the panel ${name}`,
+      () => content().length > 0 && all("[role=status]", room).every((one) => !/…$/.test(one.textContent.trim())),
+    );
+    seen.panels[name] = content().length;
+    if (/does not answer/.test(room.textContent))
+      throw new Error(`the panel ${name}: ${room.textContent.slice(0, 200)}`);
+  }
+}
+
+async function comparison(seen) {
+  await open("Compare");
+  const field = (name) => find(`#compare-${name} :is(input, textarea)`);
+  await until("the form of a comparison", () => field("x_values"));
+  const form = { prompt: "a green tree", x_values: "4, 6", y_values: "1, 4" };
+  for (const [name, text] of Object.entries(form)) type(field(name), text);
+  await until("the cost of four pictures", () => find(".cmp-cost")?.textContent.startsWith("4 pictures"));
+  find("#compare-generate").click();
+  await until(
+    "a comparison of four",
+    () => find(".cmp")?.dataset.state === "finished" && all(".cmp-cell[data-state=finished]").length === 4,
+  );
+  await until("its picture", () => colours(find(".cmp-pane[data-pane=b] canvas")) > 20);
+  seen.cells = all(".cmp-cell").length;
+}
+
+async function* mask(seen) {
+  await open("Inpaint");
+  const input = await until("the field of the picture", () => find("#inpaint-image input[type=file]"));
+  const canvas = Object.assign(document.createElement("canvas"), { width: 96, height: 64 });
+  canvas.getContext("2d").fillRect(0, 0, 40, 40);
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([blob], "start.png", { type: "image/png" }));
+  input.files = transfer.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+  const sheet = await until("the mask's sheet", () => {
+    const drawn = find(".ls-mask-canvas");
+    return drawn?.width === 96 && drawn.getClientRects().length ? drawn : null;
+  });
+  sheet.scrollIntoView({ block: "center" });
+  await wait(300);
+  const { left, top, width, height } = sheet.getBoundingClientRect();
+  const at = (x, y) => [Math.round(left + x * width), Math.round(top + y * height)];
+  yield { drag: [...at(0.2, 0.5), ...at(0.6, 0.5)] };
+  await until("paint on the mask", () => find(".ls-mask").dataset.painted === "true");
+  await wait(500); // the mask becomes a PNG in its own time
+  type(find("#inpaint-prompt textarea"), "a red apple");
+  await wait(50);
+  find("#inpaint-generate").click();
+  await until("a picture made anew under a mask", () => find("#inpaint-stage .ls-stage").dataset.state === "finished");
+  seen.inpainted = colours(find("#inpaint-stage img.ls-picture"));
+}
+
+async function models(seen) {
+  await open("Models");
+  const rows = () => all(".ls-models-list .ls-model").filter((one) => one.getClientRects().length);
+  await until("the list of models", () => rows().length > 0);
+  seen.models = rows()[0].textContent.length;
+}
+
+/** The lines of the page that must not be empty, and what no part of it may say. */
+function wholePage(seen) {
+  seen.landmarks = all(".ls-landmarks button").length;
+  seen.header = find(".ls-header h1").textContent;
+  seen.examples = all(".ls-example").length;
+  const broken = all(".ls-broken").map((one) => `${one.closest("[id]")?.id}: ${one.textContent}`);
+  const unmounted = all(".ls-mount").map((one) => `${one.closest("[id]")?.id} was never drawn`);
+  return [...broken, ...unmounted];
+}
+
+async function* walk() {
+  const seen = {};
+  const problems = [];
+  await until("the page", () => find(".ls-dot")?.dataset.state === "ready");
+  for (const part of [firstPicture, scrub, viewerPanels, comparison, mask, models]) {
+    const began = performance.now();
+    try {
+      const steps = part(seen);
+      if (steps[Symbol.asyncIterator]) yield* steps;
+      else await steps;
+    } catch (error) {
+      problems.push(`${part.name}: ${error.message}`);
+    }
+    seen[`${part.name}Seconds`] = Math.round((performance.now() - began) / 100) / 10;
+  }
+  problems.push(...wholePage(seen), ...window.tourErrors);
+  yield { problems, seen };
+}
+
+let steps = null;
+
+/** The next thing that the driver of the browser has to know. */
+export async function next() {
+  steps ??= walk();
+  return (await steps.next()).value;
+}
