@@ -19,7 +19,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     monkeypatch.setattr(start, "ENVIRONMENT", tmp_path / ".venv")
     monkeypatch.setattr(start, "quiet", lambda command: ran.append(list(command)) or True)
     monkeypatch.setattr(start, "run", lambda command, environment=None: ran.append(list(command)) or 0)
-    monkeypatch.setattr(start, "apt_install", lambda package: ran.append(["apt-get", "install", package]))
+    monkeypatch.setattr(start, "apt_install", lambda *packages: ran.append(["apt-get", "install", *packages]))
     monkeypatch.setattr(start, "answers", lambda url: False)
     monkeypatch.setattr(start.shutil, "which", lambda name: None)
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
@@ -138,7 +138,7 @@ def test_debian_installs_the_other_engines_as_root(machine: list[list[str]], mon
     monkeypatch.setattr(start.shutil, "which", here.get)
     monkeypatch.setattr(start, "is_root", lambda: True)
     start.get_other_engines()
-    installed = [command[4:] for command in machine if command[:2] == ["apt-get", "install"]]
+    installed = [command[2:] for command in machine if command[:2] == ["apt-get", "install"]]
     assert installed == [["firefox-esr"], ["webkit2gtk-driver"]]
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
@@ -53,6 +52,8 @@ _NUMBERS: Mapping[str, Range] = {
 }
 _TABLES: Mapping[str, Mapping[str, str]] = {name: CHOICES[name] for name in ("scheduler", "noise_schedule")}
 
+# Axes whose values are somebody's own words, in which a full-width comma is a comma of the text.
+_AS_TYPED: frozenset[AxisField] = frozenset({"prompt", "checkpoint"})
 # Axes that change a part of a field and leave the rest of it as it was given.
 WITHIN_A_FIELD: frozenset[AxisField] = frozenset({"prompt", "lora_weight", "control_scale"})
 
@@ -69,12 +70,14 @@ def parse_values(axis: AxisField, given: object, where: str) -> tuple[Value, ...
 
     The forms are AUTOMATIC1111's: commas between values, quotes around a value that holds one, `first-last`,
     `first-last (+step)`, `first-last [count]`. A range never goes past its last number (theirs does for decimals).
+    Nothing between two commas is no value; "" in quotes is the empty text. Numbers and names may be typed as a Chinese
+    or Japanese keyboard writes them (3，6、９).
     `where` names the field in messages. Raises InvalidRequest.
     """
     if isinstance(given, str):
         if len(given) > MAX_VALUES_CHARACTERS:
             raise InvalidRequest(Problem(where, f"a text of {len(given):,} characters", "a shorter list"))
-        parts: list[object] = [part for part in _split(given) if part]
+        parts: list[object] = list(_split(given if axis in _AS_TYPED else _narrow(given)))
     elif isinstance(given, Sequence):
         parts = list(given)
     else:
@@ -93,18 +96,35 @@ def parse_values(axis: AxisField, given: object, where: str) -> tuple[Value, ...
 
 def values_text(values: Iterable[Value]) -> str:
     """The values as text that `parse_values` reads back equal."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow([f"{v:g}" if isinstance(v, float) else v for v in values])
-    return out.getvalue().replace(",", ", ") if '"' not in out.getvalue() else out.getvalue()
+    return ", ".join(_typed(value) for value in values)
+
+
+def _typed(value: Value) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    plain = text and text == text.strip() and not re.search('[,"\\r\\n]', text)
+    return text if plain else '"{}"'.format(text.replace('"', '""'))
+
+
+# One value: in quotes (a quote within is written twice), or up to the next comma or line break.
+_VALUE = re.compile(r'[^\S\n]*(?:"((?:[^"]|"")*)"[^\S\n]*(?=[,\n]|\Z)|([^,\n]*))(?:[,\n]|\Z)')
 
 
 def _split(text: str) -> list[str]:
-    """The comma-separated values of a text; a value may be quoted, and hold commas and newlines then."""
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True))
-    except csv.Error:  # a newline outside of quotes, and the like
-        rows = [text.replace("\n", ",").split(",")]
-    return [part.strip() for row in rows for part in row]
+    """The values of a text, which commas and line breaks divide. One in quotes may hold commas and line breaks, or be
+    empty; an empty place without quotes is no value."""
+    values = []
+    for found in _VALUE.finditer(text.replace("\r\n", "\n").replace("\r", "\n")):
+        quoted, plain = found.groups()
+        if quoted is not None:
+            values.append(quoted.replace('""', '"').strip())
+        elif plain.strip():
+            values.append(plain.strip())
+    return values
+
+
+def _narrow(text: str) -> str:
+    """Full-width digits, signs and commas as the plain ones, and the ideographic comma as a comma."""
+    return unicodedata.normalize("NFKC", text).replace("、", ",").replace("､", ",")
 
 
 def _expanded(axis: AxisField, part: object, where: str) -> Iterable[Value]:

@@ -22,20 +22,34 @@ _CURSOR = (233, 162, 59)
 _GAP, _LINE, _CURVE = 12, 22, 44
 
 
-def frame(replay: Replay, index: int, quantities: Sequence[str] = DEFAULT_QUANTITIES, how: str = "fast") -> Image.Image:
-    """Evaluation `index` as a picture with even sides, as video needs them. `how` as `Replay.shown`."""
+def frames(replay: Replay, quantities: Sequence[str] = DEFAULT_QUANTITIES, how: str = "fast") -> Iterator[Image.Image]:
+    """Every evaluation in turn as a picture, all of one size, with even sides, as video needs them. `how` as
+    `Replay.shown`. A caption that is wider than the picture takes more lines."""
     factor = max(1, -(-PANE // min(replay.run["width"], replay.run["height"])))
+    columns = min(COLUMNS, len(quantities))
+    font = _font(14)
+    across = columns * (replay.run["width"] * factor + _GAP) - _GAP
+    captions = [_lines(caption(replay, index), font, across) for index in range(len(replay))]
+    most = max((len(lines) for lines in captions), default=1)
+    for index, lines in enumerate(captions):
+        yield _frame(replay, index, quantities, how, factor, lines + [""] * (most - len(lines)))
+
+
+def _frame(
+    replay: Replay, index: int, quantities: Sequence[str], how: str, factor: int, lines: Sequence[str]
+) -> Image.Image:
+    """Evaluation `index`, each pixel of the picture as `factor` by `factor`, with the lines of its caption."""
     width, height = replay.run["width"] * factor, replay.run["height"] * factor
     columns = min(COLUMNS, len(quantities))
     rows = -(-len(quantities) // columns)
     each = height + 2 * _LINE + _GAP
-    whole = (columns * (width + _GAP) + _GAP, rows * each + _LINE + _CURVE + 2 * _GAP)
+    whole = (columns * (width + _GAP) + _GAP, rows * each + len(lines) * _LINE + _CURVE + 2 * _GAP)
     sheet = Image.new("RGB", (whole[0] + whole[0] % 2, whole[1] + whole[1] % 2), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    font, small = ImageFont.load_default(14), ImageFont.load_default(12)
+    font, small = _font(14), _font(12)
     for place, quantity in enumerate(quantities):
         left, top = _GAP + place % columns * (width + _GAP), _GAP + place // columns * each
-        draw.text((left, top), QUANTITIES[quantity].label, _INK, font)
+        draw.text((left, top), _lines(QUANTITIES[quantity].label, font, width)[0], _INK, font)
         picture, words = replay.shown(index, quantity, how)
         if picture is None:
             draw.rectangle((left, top + _LINE, left + width - 1, top + _LINE + height - 1), _LINE_COLOUR)
@@ -44,9 +58,34 @@ def frame(replay: Replay, index: int, quantities: Sequence[str] = DEFAULT_QUANTI
             sheet.paste(picture.resize((width, height), smooth), (left, top + _LINE))
         draw.text((left, top + _LINE + height + 3), words, _QUIET, small)
     top = rows * each + _GAP
-    draw.text((_GAP, top), caption(replay, index), _QUIET, font)
-    _schedule(draw, replay, index, (_GAP, top + _LINE, whole[0] - _GAP, top + _LINE + _CURVE - 6))
+    for number, line in enumerate(lines):
+        draw.text((_GAP, top + number * _LINE), line, _QUIET, font)
+    top += len(lines) * _LINE
+    _schedule(draw, replay, index, (_GAP, top, whole[0] - _GAP, top + _CURVE - 6))
     return sheet
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
+
+
+def _lines(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """The text in lines of at most `width` pixels, broken where it has three spaces, else where it has one."""
+    lines = [""]
+    for part in text.split("   "):
+        longer = f"{lines[-1]}   {part}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        for word in part.split():
+            longer = f"{lines[-1]} {word}".strip() if lines[-1] and word != part.split()[0] else word
+            if longer != word and font.getlength(longer) <= width:
+                lines[-1] = longer
+            else:
+                lines.append(word)
+    return [line for line in lines if line] or [""]
 
 
 def _schedule(draw: ImageDraw.ImageDraw, replay: Replay, index: int, box: tuple[int, int, int, int]) -> None:
@@ -77,9 +116,3 @@ def caption(replay: Replay, index: int) -> str:
     if facts["log_snr"] is not None:
         words.insert(3, f"log-SNR {facts['log_snr']:.2f}")
     return "   ".join(words)
-
-
-def frames(replay: Replay, quantities: Sequence[str] = DEFAULT_QUANTITIES, how: str = "fast") -> Iterator[Image.Image]:
-    """Every evaluation in turn."""
-    for index in range(len(replay)):
-        yield frame(replay, index, quantities, how)

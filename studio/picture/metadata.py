@@ -107,13 +107,15 @@ def png_info(info: Mapping[str, object], parameters: str) -> PngInfo:
 def parameters_text(info: Mapping[str, object]) -> str:
     """The A1111 infotext of a picture: prompt, `Negative prompt:` line if any, and one line of `key: value` pairs.
 
-    Keys and their order are those of AUTOMATIC1111 1.10 (`create_infotext`); the noise schedule is written resolved.
+    Keys and their order are those of AUTOMATIC1111 1.10 (`create_infotext`); the noise schedule is written resolved. An
+    empty prompt is an empty first line: other readers look for a line break before "Negative prompt:" and "Steps:", and
+    take a text that begins with one of them for the prompt.
     """
-    lines = [str(info["prompt"])]
+    lines = [str(info["prompt"]).lstrip()]
     if info.get("negative_prompt"):
         lines.append(f"Negative prompt: {info['negative_prompt']}")
     lines.append(", ".join(k if k == v else f"{k}: {_quoted(v)}" for k, v in _pairs(info).items()))
-    return "\n".join(lines).strip()
+    return "\n".join(lines).rstrip()
 
 
 def _pairs(info: Mapping[str, object]) -> dict[str, str]:

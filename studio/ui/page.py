@@ -22,7 +22,7 @@ from studio.ui.drawn import QUIET, drawn
 from studio.ui.generate import api, desk, image_to_image, inpaint, text_to_image
 from studio.ui.models import api as models_api
 from studio.ui.models import tab as models_tab
-from studio.ui.text import say, words
+from studio.ui.text import DEFAULT_LANGUAGE, say, words
 from studio.ui.uploads import Uploads
 from studio.ui.viewer import noise_viewer
 
@@ -46,6 +46,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
             value=_status(engine),
             title=say("page.title"),
             words=words("header"),
+            language=DEFAULT_LANGUAGE,
             addresses={noise_viewer.ADDRESS: say("tab.noise_viewer")},
             elem_classes="ls-top",
         )
@@ -57,7 +58,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
             with gr.Tab(say("tab.inpaint"), id=inpaint.TAB) as mask_tab:
                 mask_first = inpaint.build(engine, gallery, uploads)
             with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
-                viewer = noise_viewer.build(engine, gallery)
+                viewer = noise_viewer.build(engine, gallery, demo)
             with gr.Tab(say("tab.compare"), id=compare_tab.TAB) as comparing:
                 comparison = compare_tab.build(engine, gallery, uploads)
             with gr.Tab(say("tab.models"), id=models_tab.TAB):

@@ -13,6 +13,7 @@ from studio.ui.functions import Functions
 from studio.web.arrivals import Arrivals, Keeper
 from studio.web.calls import Calls
 from studio.web.faults import Faults
+from studio.web.front import Front
 from studio.web.guard import Guard
 from studio.web.login import Login
 from studio.web.owner import Owner
@@ -47,6 +48,7 @@ def middleware(
         Middleware(Owner),
         Middleware(Presence, engine=engine, keeper=uploads),
         *([Middleware(Arrivals, keeper=uploads)] if uploads is not None else []),
+        Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),
         *([Middleware(Calls, functions=functions)] if functions is not None else []),
         Middleware(Faults, foreign=True),

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from studio.answered.engine import Pace
 from studio.asked import compare
-from studio.asked.compare import MAX_CELLS, Axis, Surface, given_from_link, parse_values, surface_from_dict, values_text
+from studio.asked.compare import (
+    MAX_CELLS,
+    Axis,
+    AxisField,
+    Surface,
+    Value,
+    given_from_link,
+    parse_values,
+    surface_from_dict,
+    values_text,
+)
 from studio.asked.fields import FORGOTTEN
 from studio.asked.requests import ImageToImage, InvalidRequest, TextToImage
 from studio.asked.resolved import Suits
@@ -310,3 +320,24 @@ def test_compare_imports_plain_data_alone() -> None:
         n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module and n.module.startswith("studio")
     }
     assert all(name.startswith("studio.asked.") for name in ours if name is not None)
+
+
+@pytest.mark.parametrize(
+    ("axis", "typed", "values"),
+    [
+        ("prompt", '"a",""', ("a", "")),
+        ("prompt", 'a, "", b,', ("a", "", "b")),
+        ("prompt", "a, , b,", ("a", "b")),
+        ("prompt", 'red，ripe, "say ""hi"", twice"', ("red，ripe", 'say "hi", twice')),
+        ("prompt", 'a "b" c\nd', ('a "b" c', "d")),
+        ("num_inference_steps", "3，6，9", (3, 6, 9)),
+        ("num_inference_steps", "3、6､９", (3, 6, 9)),
+        ("guidance_scale", "１－５（＋2）", (1.0, 3.0, 5.0)),
+        ("seed", "1－3", (1, 2, 3)),
+        ("scheduler", "ddim、euler", ("ddim", "euler")),
+        ("size", "128x128，64×64", ("128x128", "64x64")),
+    ],
+)
+def test_empty_texts_and_the_commas_of_other_keyboards(axis: AxisField, typed: str, values: tuple[Value, ...]) -> None:
+    assert parse_values(axis, typed, "x_values") == values
+    assert parse_values(axis, values_text(values), "x_values") == values

@@ -148,7 +148,7 @@ def test_a_and_b_are_divided_set_side_by_side_and_subtracted(visitor: Visitor) -
         expect(page.locator(".cmp-view")).to_have_attribute("data-turn", turn)
     page.get_by_role("button", name="Where do they part?").click()
     expect(page.locator(".cmp-chart circle")).to_have_count(6)
-    expect(page.locator(".cmp-curve-said")).to_contain_text("At the first step they differ by")
+    expect(page.locator(".cmp-curve-said")).to_contain_text("They end alike")  # what only draws
 
 
 def test_an_unfinished_cell_jumps_the_queue_and_stop_keeps_what_is_done(visitor: Visitor) -> None:
@@ -259,14 +259,17 @@ def test_strength_is_an_axis_once_there_is_a_picture_to_start_from(visitor: Visi
     open_tab(page)
     quiet(page)
     page.get_by_label("Across").click()
-    page.get_by_role("option", name="Strength").click()
-    expect(field(page, "x_values")).to_have_value("0.3, 0.5, 0.7, 0.9")
-    expect(page.locator(".cmp-cost")).to_contain_text("a picture to start from")
+    expect(page.get_by_role("option", name="Strength")).to_contain_text("needs a picture to start from")
+    page.keyboard.press("Escape")
     page.locator("#compare-desk").get_by_role("button", name="Start from a picture").click()
     page.locator("#compare-image input[type=file]").set_input_files(
         {"name": "start.png", "mimeType": "image/png", "buffer": png(96, 64)}
     )
     field(page, "y_values").fill("1, 4")
+    quiet(page)
+    page.get_by_label("Across").click()
+    page.get_by_role("option", name="Strength", exact=True).click()
+    expect(field(page, "x_values")).to_have_value("0.3, 0.5, 0.7, 0.9")
     expect(page.locator(".cmp-cost")).to_have_text(re.compile(r"8 pictures, "))
     field(page, "prompt").fill("from a picture")
     page.locator("#compare-generate").click()
@@ -297,3 +300,64 @@ def test_all_cells_are_held_to_a_painted_map_whose_scale_is_an_axis(visitor: Vis
     assert [[(one.model, one.scale) for one in cell.controls] for cell in cells if cell] == [
         [("control-segmentation", 0.0)], [("control-segmentation", 1.0)],
     ]  # fmt: skip
+
+
+def test_an_axis_that_is_passed_keeps_the_values_beside_it(visitor: Visitor) -> None:
+    page = visitor()
+    open_tab(page)
+    field(page, "y_values").fill("2, 7")
+    page.locator("#compare-y input").focus()
+    page.keyboard.press("Tab")
+    page.locator("#compare-y input").click()
+    page.locator("#compare-prompt textarea").click()
+    quiet(page)
+    expect(field(page, "y_values")).to_have_value("2, 7")
+    page.locator("#compare-y input").click()
+    page.get_by_role("option", name="Seed", exact=True).click()
+    expect(field(page, "y_values")).to_have_value("1-4")  # another axis has other values
+
+
+def test_one_bad_value_leaves_the_finished_comparison_where_it_is(visitor: Visitor) -> None:
+    page = visitor()
+    run(page, x="3, 6", y="1, 8")
+    finished(page)
+    before = big_picture(page)
+    field(page, "x_values").fill("3, many")
+    page.locator("#compare-generate").click()
+    expect(page.locator("#compare-x_values").get_by_role("alert")).to_contain_text("'many' is not allowed")
+    expect(page.locator(".cmp-cell[data-state=finished]")).to_have_count(4)
+    expect(page.locator(".cmp-said")).to_contain_text("of the comparison before")
+    assert big_picture(page) == before
+    expect(comparison(page)).to_have_attribute("data-state", "finished")
+
+
+def test_axes_that_cannot_be_used_say_what_they_need(visitor: Visitor) -> None:
+    page = visitor()
+    open_tab(page)
+    page.locator("#compare-x input").click()
+    options = page.locator("#compare-x li")
+    expect(options.filter(has_text="Strength")).to_contain_text("Strength — needs a picture to start from")
+    expect(options.filter(has_text="Prompt words")).to_contain_text("needs a prompt")
+    expect(options.filter(has_text="Strength")).to_have_css("pointer-events", "none")
+    page.keyboard.press("Escape")
+    field(page, "prompt").fill("an apple")
+    quiet(page)
+    page.locator("#compare-x input").click()
+    options.filter(has_text="Prompt words").click()
+    expect(page.locator("#compare-x_values")).to_contain_text("First a word or phrase of the prompt")
+    expect(page.locator("#compare-x_values")).not_to_contain_text("range")
+
+
+def test_a_link_is_not_shown_beside_an_older_comparison_of_other_settings(visitor: Visitor, studio: Studio) -> None:
+    page = visitor()
+    run(page, x="3, 6", y="1, 8")
+    finished(page)
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator(".cmp-said")).to_have_attribute("data-address", re.compile("^http"))
+    address = page.locator(".cmp-said").get_attribute("data-address") or ""
+    page.goto(address)
+    expect(page.locator(".cmp-cell[data-state=finished]")).to_have_count(4)  # the link's own
+    page.goto(address.replace("apple", "pear"))
+    expect(field(page, "prompt")).to_have_value("a red pear")
+    quiet(page)
+    expect(page.locator(".cmp-cell")).to_have_count(0)

@@ -11,8 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,8 @@ def test_webkit_takes_the_tour(address: str, display: str, monkeypatch: pytest.M
             drag(webdriver, driver, said["drag"])
             said = driver.execute_async_script(ask)
         overlap = driver.execute_script(
-            """[...document.querySelectorAll("#tabs [role=tab]")].find((tab) => tab.textContent.includes("Noise")).click();
+            """const tabs = [...document.querySelectorAll("#tabs [role=tab]")];
+            tabs.find((tab) => tab.textContent.includes("Noise")).click();
             const [run, last] = ["run", "last"].map((name) => document.getElementById(`noise_viewer-${name}`));
             return run.getBoundingClientRect().right > last.getBoundingClientRect().left;"""
         )

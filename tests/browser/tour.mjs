@@ -70,11 +70,12 @@ async function scrub(seen) {
 
 /** A run of the viewer's own, which records where the U-Net looked, so that every panel has something to show. */
 async function viewerPanels(seen) {
+  const record = () => find(".ls-viewer")?.record;
   await open("Noise viewer");
+  await until("the newest run in the viewer", () => record()?.ended);
   type(await until("the viewer's prompt", () => find("#noise_viewer-prompt :is(input, textarea)")), "a blue boat");
   await wait(50);
   find("#noise_viewer-run").click();
-  const record = () => find(".ls-viewer")?.record;
   await until("a whole run in the viewer", () => record()?.ended && record().run.prompt === "a blue boat");
   all(".ls-viewer button[data-mode=expert]")[0].click();
   seen.evaluations = record().evaluations.length;

@@ -1,5 +1,5 @@
-"""The studio as somebody sees it at the end of a slow tunnel: `python -m tests.browser.tunnel FOLDER` serves the built-in
-model, sends every script and style sheet after a delay of its own, and has the page note its script errors.
+"""The studio at the end of a slow tunnel: `python -m tests.browser.tunnel FOLDER` serves the built-in model, sends
+every script and style sheet after a delay of its own, and has the page note its script errors.
 
 Prints the address once the model is loaded.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 import zipfile
 from typing import Any
 
@@ -20,7 +21,7 @@ from studio.engine.recorded import RecordedAttention
 from studio.engine.viewer.recorder import Recorder
 from studio.export.attention import OPACITY, words
 from studio.export.files import KINDS, export
-from studio.export.frames import frame
+from studio.export.frames import caption, frames
 from studio.export.replay import QUANTITIES, Replay, decoded
 from tests.engine.test_recorder import evaluation
 
@@ -142,7 +143,7 @@ def test_the_cursor_moves_along_the_schedule() -> None:
     replay = Replay(recording())
     amber = []
     for index in range(3):
-        pixels = np.asarray(frame(replay, index)).astype(int)
+        pixels = np.asarray(list(frames(replay))[index]).astype(int)
         close = np.abs(pixels - (233, 162, 59)).sum(axis=-1) < 6
         amber.append(float(np.nonzero(close[-60:])[1].mean()))
     assert amber == sorted(set(amber))
@@ -283,3 +284,33 @@ def test_every_kind_makes_a_file_where_x0_is_undefined() -> None:
     assert data is not None
     for kind in KINDS.keys() - {"attention"}:
         assert len(export(data, kind, {}).content) > 100, kind
+
+
+def test_no_caption_of_a_contact_sheet_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import ImageDraw
+
+    drawn: list[tuple[float, str, float]] = []
+    text = ImageDraw.ImageDraw.text
+
+    def note(self: ImageDraw.ImageDraw, place: tuple[float, float], words: str, fill: object, font: Any) -> None:
+        drawn.append((place[0] + font.getlength(words), words, self.im.size[0]))
+        text(self, place, words, fill, font)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", note)
+    replay = Replay(recording())
+    pictures = list(frames(replay, ("denoised",)))
+    assert len({picture.size for picture in pictures}) == 1
+    assert all(end <= width for end, _, width in drawn), [words for end, words, width in drawn if end > width]
+    said = " ".join(words for _, words, _ in drawn)
+    for index in range(len(replay)):
+        assert all(word in said for word in caption(replay, index).split())
+
+
+def test_a_gif_takes_no_longer_than_twice_an_mp4() -> None:
+    data = recording(12, total=12)
+    seconds = {}
+    for kind in ("mp4", "gif"):
+        began = time.process_time()
+        export(data, kind, {})
+        seconds[kind] = time.process_time() - began
+    assert seconds["gif"] < 2 * seconds["mp4"]

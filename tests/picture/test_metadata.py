@@ -93,7 +93,7 @@ def test_what_is_empty_is_left_out() -> None:
         TextToImage(prompt="", scheduler="euler", guidance_scale=7.5, noise_schedule="as_configured", seed=0)
     )
     assert parameters_text(info) == (
-        "Steps: 25, Sampler: Euler, CFG scale: 7.5, Seed: 0, Size: 128x128, Model: small-world-128, "
+        "\nSteps: 25, Sampler: Euler, CFG scale: 7.5, Seed: 0, Size: 128x128, Model: small-world-128, "
         f"RNG: CPU, Version: Latent Studio {__version__}"
     )
 
@@ -468,3 +468,13 @@ def test_no_text_breaks_the_reader(text: str) -> None:
         found = None
         assert error.problems  # noqa: PT017 - both outcomes are right, a third is not
     assert found is None or found.num_inference_steps == 20
+
+
+@pytest.mark.parametrize("negative", ["", "a negative"])
+def test_an_empty_prompt_is_an_empty_first_line_as_other_readers_look_for_it(negative: str) -> None:
+    request = TextToImage(prompt="", negative_prompt=negative)
+    text = parameters_text(picture_info(request, seed=1, width=64, height=64))
+    head, _, rest = text.partition("\nSteps: ")
+    assert rest
+    assert head.partition("\nNegative prompt: ")[::2] == ("", negative)
+    assert parse_parameters(text)[:2] == ("", negative)

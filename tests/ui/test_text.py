@@ -124,6 +124,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "helper.",
         "control.paint.",
         "compare.axis.",
+        "compare.values.help.",
         "compare.state.",
         "compare.mode.",
         "viewer.branches.",

@@ -91,10 +91,13 @@ async def watch(engine: Engine, owner: str, job_id: str) -> AsyncIterator[View]:
             pending.cancel()
 
 
-async def attach(engine: Engine, owner: str, origin: str) -> AsyncIterator[View]:
-    """What this tab showed before a reload: the visitor's newest surface that was asked from here, running or ended."""
+async def attach(
+    engine: Engine, owner: str, origin: str, link: Mapping[str, object] | None = None
+) -> AsyncIterator[View]:
+    """What this tab showed before a reload: the visitor's newest surface that was asked from here, running or ended.
+    Where the page was opened by a `link`, only a surface of its very settings belongs beside them."""
     job = next((j for j in await engine.jobs(owner=owner) if j.origin == origin and j.surface is not None), None)
-    if job is None:
+    if job is None or (link is not None and not _of_link(job.surface, link)):
         yield EMPTY
         return
     try:
@@ -102,6 +105,13 @@ async def attach(engine: Engine, owner: str, origin: str) -> AsyncIterator[View]
             yield view
     except UnknownJob:
         yield EMPTY
+
+
+def _of_link(surface: Surface | None, link: Mapping[str, object]) -> bool:
+    try:
+        return surface is not None and Surface.parse(link).link() == surface.link()
+    except InvalidRequest:
+        return False
 
 
 # --------------------------------------------------------------------------------------------------------- views

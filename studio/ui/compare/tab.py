@@ -6,7 +6,6 @@ The form asks for a comparison. Moving over its pictures, comparing two of them 
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine, UnknownJob
-from studio.asked.compare import AXIS_FIELDS, MAX_CELLS, AxisField, Surface, given_from_link
+from studio.asked.compare import MAX_CELLS, AxisField, Surface, given_from_link
 from studio.asked.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, SCHEDULERS, InvalidRequest
 from studio.picture import sheet
 from studio.picture.gallery import Gallery, SaveFailed
-from studio.ui import picker, session
-from studio.ui.compare import surfaces
+from studio.ui import keeping, picker, session
+from studio.ui.compare import axes, surfaces
 from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.generate import control, prompt_helper, starting
 from studio.ui.generate import widgets as w
@@ -29,25 +28,17 @@ from studio.ui.text import say, words
 from studio.ui.uploads import Uploads
 
 TAB = "compare"
+_STORAGE = f"latent-studio-{TAB}"  # where the browser keeps the fields
 FIRST_AXES: tuple[AxisField, AxisField] = ("num_inference_steps", "guidance_scale")
-SUGGESTED: Mapping[str, str] = {
-    "num_inference_steps": "5, 10, 20, 40",
-    "guidance_scale": "1, 3, 5, 8",
-    "strength": "0.3, 0.5, 0.7, 0.9",
-    "lora_weight": "0, 0.5, 1",
-    "control_scale": "0, 0.5, 1, 1.5",
-    "seed": "1-4",
-    "scheduler": "DPM++ 2M, Euler, Euler a, DDIM",
-    "noise_schedule": "Normal, Karras, Exponential, Beta",
-    "prompt": "",
-}
 
 
 @dataclass(frozen=True)
 class Form:
-    """The fields of the tab by name: those of a request that the tab offers, and the two axes."""
+    """The fields of the tab by name: those of a request that the tab offers, and the two axes. `before`: by axis, which
+    field it varied when its values were written."""
 
     fields: Mapping[str, gr.components.Component]
+    before: Mapping[str, gr.State]
     cost: gr.HTML
     start: gr.Button
     show: gr.HTML
@@ -61,6 +52,11 @@ class Form:
     def kept(self) -> list[str]:
         """The fields that a reload and a link bring back: all but the pictures, which a visitor chooses themselves."""
         return [name for name in self.fields if name not in ("image", "controls")]
+
+    @property
+    def filled(self) -> list[gr.components.Component]:
+        """The outputs of whatever writes settings into the form."""
+        return [*(self.fields[name] for name in self.kept), *self.before.values()]
 
     def given(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """What `Surface.parse` takes, as it was typed; the picture as its file name."""
@@ -82,7 +78,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
                 elem_classes="ls-block",
             )
             said = drawn("compareSaid", value={})
-    form = Form(fields, cost, start, show, said)
+    form = Form(fields, {name: gr.State(first) for name, first in zip("xy", FIRST_AXES)}, cost, start, show, said)
     _connect(engine, gallery, uploads, form, opened)
     return form
 
@@ -101,20 +97,20 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
         elem_classes="ls-prompt",
     )
     prompt_helper.build(TAB, chosen)
+    choices = axes.choices(prompts="", picture=False, controls=False, models=len(catalog))
     for name, first in zip("xy", FIRST_AXES):
         with gr.Row(elem_classes="cmp-axis"):
-            choices = [(say(f"compare.axis.{field}"), field) for field in AXIS_FIELDS]
             made[name] = gr.Dropdown(
-                choices=choices if name == "x" else [*choices, (say("compare.axis.none"), "")],
+                choices=choices if name == "x" else [*choices, _nothing()],
                 value=first,
                 label=say(f"compare.{name}.label"),
                 elem_id=f"{TAB}-{name}",
                 min_width=110,
             )
             made[f"{name}_values"] = gr.Textbox(
-                value=SUGGESTED[first],
+                value=axes.SUGGESTED[first],
                 label=say("compare.values.label"),
-                info=say("compare.values.help"),
+                info=axes.help_of(first),
                 max_lines=1,
                 elem_id=f"{TAB}-{name}_values",
                 elem_classes="cmp-values",
@@ -257,53 +253,79 @@ def _connect_stage(engine: Engine, gallery: Gallery, form: Form) -> None:
 def _connect_fields(engine: Engine, form: Form, opened: gr.UploadButton) -> None:
     f = form.fields
 
-    def axis_chosen(axis: str) -> Any:
-        return SUGGESTED[axis] if axis in SUGGESTED else _suggested(engine, axis)
+    def axis_chosen(axis: str, before: str) -> tuple[Any, Any]:
+        if axis == before:  # Gradio's list tells an input whenever it is left, chosen from or not
+            return gr.skip(), gr.skip()
+        return gr.update(value=axes.suggested(engine, axis), info=axes.help_of(axis)), axis
 
-    def open_sheet(path: str) -> tuple[Any, ...]:
+    def axes_offered(values: dict[Any, Any]) -> tuple[Any, Any]:
+        given = form.given(values)
+        choices = axes.choices(
+            prompts=f"{given['prompt'] or ''}\n{given['negative_prompt'] or ''}",
+            picture=bool(given["image"]),
+            controls=bool(control.stand_ins(given["controls"])),
+            models=len(engine.catalog()),
+        )
+        return gr.update(choices=choices), gr.update(choices=[*choices, _nothing()])
+
+    def open_sheet(path: str) -> dict[Any, Any]:
         try:
             with Path(path).open("rb") as file:
                 found = sheet.read(file.read(MAX_IMAGE_BYTES + 1))
         except (InvalidRequest, OSError) as error:
-            return *[gr.skip()] * len(form.kept), {"message": str(error)}
+            return {form.said: {"message": str(error)}}
         if found is None:
-            return *[gr.skip()] * len(form.kept), {"message": say("compare.no_sheet")}
-        return *_filled(form, found.link()), {"message": say("compare.opened")}
+            return {form.said: {"message": say("compare.no_sheet")}}
+        return _updates(form, _filled(form, found.link())) | {form.said: {"message": say("compare.opened")}}
 
     picker.aim(engine, TAB, f, next((entry.name for entry in engine.catalog()), None))
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
     for name in "xy":
-        f[name].input(axis_chosen, [f[name]], [f[f"{name}_values"]], **QUIET)
-    opened.upload(open_sheet, [opened], [*(f[name] for name in form.kept), form.said], **QUIET)
+        f[name].input(axis_chosen, [f[name], form.before[name]], [f[f"{name}_values"], form.before[name]], **QUIET)
+    opened.upload(open_sheet, [opened], [*form.filled, form.said], **QUIET)
+    needed = [f[name].change for name in ("prompt", "negative_prompt", "image", "controls", "checkpoint")]
+    gr.on(needed, axes_offered, set(form.inputs), [f["x"], f["y"]], trigger_mode="always_last", **QUIET)
     changed = [field.change for field in form.inputs]
     gr.on(changed, _costs(engine, form), set(form.inputs), [form.cost], trigger_mode="always_last", **QUIET)
-    gr.on(changed, **_keeper(form))
+    gr.on(changed, **keeping.keeper(_STORAGE, {name: f[name] for name in form.kept}))
 
 
 def attach(engine: Engine, form: Form, tabs: gr.Tabs, demo: gr.Blocks) -> None:
     """After a (re)load: the fields of a link, or else the stored ones; then the comparison as it is now."""
 
-    def fields_back(kept: object, request: gr.Request) -> tuple[Any, ...]:
-        given = given_from_link(dict(request.query_params))
-        if given is not None:
-            return *_filled(form, {k: str(v) for k, v in given.items()}), gr.Tabs(selected=TAB)
+    def fields_back(kept: object, request: gr.Request) -> dict[Any, Any]:
+        link = given_from_link(dict(request.query_params))
+        if link is not None:
+            return _updates(form, _filled(form, {k: str(v) for k, v in link.items()})) | {tabs: gr.Tabs(selected=TAB)}
         back = kept if isinstance(kept, Mapping) else {}
-        return *(back.get(name, gr.skip()) if _simple(back.get(name)) else gr.skip() for name in form.kept), gr.skip()
+        back = {name: back[name] for name in form.kept if _simple(back.get(name))}
+        return _updates(form, back) | {tabs: gr.skip()}
 
     async def surface_back(request: gr.Request) -> AsyncIterator[Any]:
-        async for view in surfaces.attach(engine, session.owner_of(request), TAB):
+        link = given_from_link(dict(request.query_params))
+        async for view in surfaces.attach(engine, session.owner_of(request), TAB, link):
             yield view
 
     kept = gr.JSON(visible=False)
-    back = [form.fields[name] for name in form.kept]
-    demo.load(fields_back, [kept], [*back, tabs], js=_READER, **QUIET)
+    demo.load(fields_back, [kept], [*form.filled, tabs], js=keeping.reader(_STORAGE), **QUIET)
     demo.load(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)
     demo.load(surface_back, None, [form.show], **WATCHING)
 
 
-def _filled(form: Form, link: Mapping[str, str]) -> list[Any]:
+def _updates(form: Form, values: Mapping[str, Any]) -> dict[Any, Any]:
+    """Updates that write `values` into the fields, with what belongs to the axes that they name."""
+    updates: dict[Any, Any] = {form.fields[name]: value for name, value in values.items()}
+    for name in "xy":
+        if isinstance(values.get(name), str):
+            updates[form.before[name]] = values[name]
+            typed = {"value": values[f"{name}_values"]} if f"{name}_values" in values else {}
+            updates[form.fields[f"{name}_values"]] = gr.update(info=axes.help_of(values[name]), **typed)
+    return updates
+
+
+def _filled(form: Form, link: Mapping[str, str]) -> dict[str, Any]:
     """Values for every field from a link's parameters; fields that the link leaves out get their default."""
-    values: list[Any] = []
+    values: dict[str, Any] = {}
     for name in form.kept:
         given: Any = link.get(name)
         if name in ("num_inference_steps", "guidance_scale", "strength", "width", "height") and given is not None:
@@ -319,37 +341,14 @@ def _filled(form: Form, link: Mapping[str, str]) -> list[Any]:
                 given = w.begins_at(TAB, name)
             else:
                 given = ""
-        values.append(given)
+        values[name] = given
     return values
+
+
+def _nothing() -> tuple[str, str]:
+    """What the second axis offers besides the fields: none."""
+    return say("compare.axis.none"), ""
 
 
 def _simple(value: object) -> bool:
     return isinstance(value, (str, int, float)) and not isinstance(value, bool)
-
-
-def _suggested(engine: Engine, axis: str) -> str:
-    catalog = engine.catalog()
-    if axis == "checkpoint":
-        return ", ".join(entry.name for entry in catalog[:4])
-    if axis == "size" and catalog:
-        width, height = catalog[0].native_width, catalog[0].native_height
-        return f"{width}x{height}, {width}x{height * 3 // 4 // 8 * 8}, {width * 3 // 4 // 8 * 8}x{height}"
-    return ""
-
-
-_STORAGE = "latent-studio-compare"
-_READER = (
-    f"() => {{ window[{json.dumps(_STORAGE)}] = true; "
-    f"try {{ return JSON.parse(localStorage.getItem({json.dumps(_STORAGE)})); }} catch {{ return null; }} }}"
-)
-
-
-def _keeper(form: Form) -> dict[str, Any]:
-    """As `controls.keeper`: every field is kept in the browser's own storage, whenever one is changed."""
-    key = json.dumps(_STORAGE)
-    pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(form.kept))
-    return {
-        "fn": None,
-        "js": f"(...v) => {{ if (window[{key}]) localStorage.setItem({key}, JSON.stringify({{{pairs}}})); }}",
-        "inputs": [form.fields[name] for name in form.kept],
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from studio.asked.names import listed_name
 from studio.asked.problems import Problem
 from studio.asked.requests import ROWS
 from studio.asked.schedulers import SCHEDULERS
+from studio.ui import keeping
 from studio.ui.generate.controls import FILES, Controls
 from studio.ui.generate.following import aspect_of
 from studio.ui.generate.widgets import schedule_choices
@@ -25,30 +25,13 @@ def kept_names(controls: Controls) -> list[str]:
 
 def connect(controls: Controls) -> None:
     """Store the fields in the browser whenever one changes."""
-    gr.on([controls.fields[name].change for name in kept_names(controls)], **keeper(controls))
-
-
-def keeper(controls: Controls) -> dict[str, Any]:
-    """Arguments of an event that stores every field in the browser; it runs only there.
-
-    Not gr.BrowserState: in 6.31 it loses the first value that is set after the page has loaded (measured).
-    """
-    names = kept_names(controls)
-    pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(names))
-    key = json.dumps(storage_key(controls))
-    return {
-        "fn": None,
-        # A change before the stored fields are restored is not the visitor's.
-        "js": f"(...v) => {{ if (window[{key}]) localStorage.setItem({key}, JSON.stringify({{{pairs}}})); }}",
-        "inputs": [controls.fields[name] for name in names],
-    }
+    stored = {name: controls.fields[name] for name in kept_names(controls)}
+    gr.on([field.change for field in stored.values()], **keeping.keeper(storage_key(controls), stored))
 
 
 def reader(controls: Controls) -> str:
-    """The script that reads what `keeper` kept; null where there is nothing."""
-    key = json.dumps(storage_key(controls))
-    parse = f"try {{ return JSON.parse(localStorage.getItem({key})); }} catch {{ return null; }}"
-    return f"() => {{ window[{key}] = true; {parse} }}"
+    """The script that reads the stored fields; null where there are none."""
+    return keeping.reader(storage_key(controls))
 
 
 def storage_key(controls: Controls) -> str:

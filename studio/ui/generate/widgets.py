@@ -15,6 +15,7 @@ from studio.asked.rows import Row
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.text import say
+from studio.ui.visible import visible
 
 Marks = tuple[tuple[float, str], ...]  # landmarks under a slider: value and key of the catalogue
 
@@ -157,7 +158,7 @@ def segments(tab: str, name: str) -> gr.Radio:
 
 def checkpoint_choices(catalog: tuple[Checkpoint, ...]) -> list[tuple[str, str]]:
     """Label and name of every installed checkpoint."""
-    return [(f"{c.label} · {c.family}", c.name) for c in catalog]
+    return [(visible(f"{c.label} · {c.family}"), c.name) for c in catalog]
 
 
 def schedule_choices(scheduler: str) -> list[tuple[str, str]]:

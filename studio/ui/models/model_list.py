@@ -9,6 +9,7 @@ from typing import Any
 
 from studio.answered.engine import EngineStatus
 from studio.answered.models import Conversion, Download, Model, ModelsNow
+from studio.ui.visible import visible
 
 
 def viewed(listed: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def viewed(listed: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, Any
         "message": listed.message,
         "downloads": [_line(d) for d in listed.downloads] if manages else [],
         "conversions": [_line(c) for c in listed.conversions] if manages else [],
-        "loading": {"name": loading, "fraction": now.fraction} if loading else None,
+        "loading": {"name": visible(loading), "fraction": now.fraction} if loading else None,
         "manages": manages,
     }
     steady = view | {"memory": {k: v for k, v in view["memory"].items() if not k.endswith("_free")}}  # changes all the time
@@ -29,5 +30,16 @@ def viewed(listed: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, Any
 
 
 def _line(model: Model | Download | Conversion) -> dict[str, Any]:
-    """The fields that are not empty, since a folder of thousands makes a long list."""
-    return {name: value for name, value in asdict(model).items() if value not in ("", None, (), False)}
+    """The fields that are not empty, since a folder of thousands makes a long list. What cannot be seen in a text is
+    written as its number; a line break is allowed in sentences, and never in a name."""
+    kept = {name: value for name, value in asdict(model).items() if value not in ("", None, (), False)}
+    return {name: _seen(value, "" if name in _NAMES else "\n\t") for name, value in kept.items()}
+
+
+_NAMES = ("name", "label", "where", "repository", "current")
+
+
+def _seen(value: Any, keep: str) -> Any:
+    if isinstance(value, str):
+        return visible(value, keep)
+    return [_seen(one, keep) for one in value] if isinstance(value, (list, tuple)) else value

@@ -67,11 +67,20 @@ export function header({ element, props, watch }) {
     leave.hidden = !status.leave;
   }
   keepTab(props.addresses);
+  keepLanguage(props.language);
   watch("value", draw);
   draw();
   const chosen = localStorage.getItem("latent-studio-theme");
   if (chosen && !new URLSearchParams(location.search).has("__theme"))
     document.body.classList.toggle("dark", chosen === "dark");
+}
+
+/** The page says which language its words are in; Gradio says the browser's, whatever the words. */
+function keepLanguage(language) {
+  const root = document.documentElement;
+  const look = () => root.lang !== language && (root.lang = language);
+  new MutationObserver(look).observe(root, { attributes: true, attributeFilter: ["lang"] });
+  look();
 }
 
 /** The tab somebody was in is the one a reload opens; a new browser tab begins with the first, or with the one that its

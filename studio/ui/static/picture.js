@@ -1,6 +1,7 @@
 /* The picture a run starts from: dropped or pasted anywhere on its desk, and what it says of how it was made. */
 
 import { h, shown } from "./elements.js";
+import { keepPicture, keptPicture } from "./kept_picture.js";
 
 /** Put a file into one of Gradio's upload fields, as if it had been chosen there. */
 export function give(field, file) {
@@ -20,6 +21,7 @@ export function give(field, file) {
 
 /** A picture file dropped or pasted on the desk goes into its upload field. */
 export function drop({ props }) {
+  remember(props.field);
   const desk = () => document.getElementById(props.desk);
   const pictureOf = (transfer) => [...(transfer?.files || [])].find((file) => file.type.startsWith("image/"));
 
@@ -50,6 +52,31 @@ export function drop({ props }) {
     },
     true,
   );
+}
+
+/** The field's picture is there again after a reload. What is in the field when it is looked at first is kept by nobody
+    else: it is the visitor's, given while the page was drawn. */
+async function remember(field) {
+  const block = document.getElementById(field);
+  if (!block) return;
+  const source = () => block.querySelector("img")?.src || "";
+  const back = source() ? null : await keptPicture(field);
+  if (back && !source()) give(field, new File([back], back.name || "picture", { type: back.type }));
+  let last = "";
+  const look = async () => {
+    const now = source();
+    if (now === last) return;
+    last = now;
+    const blob = now ? await fetch(now).then((answer) => (answer.ok ? answer.blob() : null)) : null;
+    if (now === last) keepPicture(field, blob);
+  };
+  if (source()) look();
+  new MutationObserver(look).observe(block, {
+    subtree: true,
+    childList: true,
+    attributes: true,
+    attributeFilter: ["src"],
+  });
 }
 
 /** "This picture says how it was made", and a button that takes its settings over. */

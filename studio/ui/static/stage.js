@@ -35,6 +35,13 @@ export function stage({ element, props, watch, trigger }) {
   });
   film.append(cells, cursor);
   const caption = h("p", { class: "ls-caption", dir: "auto" });
+  const asked = h("span", { class: "ls-asked-words", dir: "auto" });
+  const copy = h(
+    "button",
+    { class: "ls-pick ls-copy", type: "button", onclick: copyPrompt, title: say("copy.help") },
+    say("copy"),
+  );
+  const prompt = h("p", { class: "ls-asked", hidden: true }, asked, copy);
   const notes = h("p", { class: "ls-notes", hidden: true });
   const buttons = {
     save: h("a", { class: "ls-button", role: "button" }, icon("save"), say("save")),
@@ -68,7 +75,7 @@ export function stage({ element, props, watch, trigger }) {
     h("div", { class: "ls-line" }, status, pace),
     progress,
     film,
-    h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, caption, notes), actions),
+    h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, prompt, caption, notes), actions),
     earlier,
   );
   element.replaceChildren(stage);
@@ -272,6 +279,11 @@ export function stage({ element, props, watch, trigger }) {
   }
 
   function drawFoot(done) {
+    prompt.hidden = !done?.prompt;
+    if (asked.textContent !== (done?.prompt || "")) {
+      asked.textContent = done?.prompt || "";
+      copy.textContent = say("copy");
+    }
     caption.textContent = done ? done.line || "" : working() || view.state === "stopped" ? view.prompt || "" : "";
     notes.textContent = (view.notes || []).join(" ");
     notes.hidden = !notes.textContent || !!opened;
@@ -328,6 +340,18 @@ export function stage({ element, props, watch, trigger }) {
       journey.sentToViewer = performance.now();
       trigger("noise", { job: view.job, image: selected });
     } else if (done) trigger(what, { id: done.id || "", settings: done.settings || {} });
+  }
+
+  async function copyPrompt() {
+    const text = asked.textContent;
+    try {
+      await navigator.clipboard.writeText(text);
+      copy.textContent = say("copied");
+    } catch {
+      // No clipboard on plain http: the words are chosen, to be copied by the keyboard.
+      getSelection().selectAllChildren(asked);
+      copy.textContent = say("copy.chosen");
+    }
   }
 
   function stop() {

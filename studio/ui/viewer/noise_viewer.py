@@ -18,11 +18,12 @@ from studio.answered.events import Finished, JobSummary
 from studio.asked.requests import NOISE_SCHEDULES, SCHEDULERS, ImageToImage, TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
-from studio.ui import render, session
+from studio.ui import keeping, render, session
 from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.text import VIEWER_CAPTIONS, say, words
 
 TAB = "noise_viewer"
+_STORAGE = f"latent-studio-{TAB}"  # where the browser keeps the prompt
 ADDRESS = "viewer"  # what viewer.js writes between # and : while its tab is open
 PANELS = (
     "timeline",
@@ -54,7 +55,7 @@ EMPTY: dict[str, Any] = {
 }
 
 
-def build(engine: Engine, gallery: Gallery) -> gr.HTML:
+def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
     """Draw the tab and connect it. Returns the viewer, for other tabs to send a run to."""
     with gr.Column(elem_classes="ls-viewer-tab"):
         with gr.Row(elem_classes="ls-ask"):
@@ -91,6 +92,8 @@ def build(engine: Engine, gallery: Gallery) -> gr.HTML:
             return {**EMPTY, "checkpoint": _checkpoint(engine)}
         return await named(engine, owner, job.job_id, 0)
 
+    prompt.change(**keeping.keeper(_STORAGE, {"prompt": prompt}))
+    demo.load(None, None, [prompt], js=f"() => [String(({keeping.reader(_STORAGE)})()?.prompt ?? '')]")
     gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="once", **WATCHING)
     last.click(newest, None, [show], **QUIET)
     show.seen(newest, None, [show], **QUIET)

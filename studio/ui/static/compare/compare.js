@@ -24,6 +24,7 @@ export function compare({ element, props, watch, trigger }) {
   let held = null; // A: a cell's index; B is the one under the sliders
   let before = null; // the finished cell that was looked at before this one
   let mode = "single";
+  let earlier = null; // the comparison that was shown when Compare was pressed
   let stopWanted = false;
   let stopSince = 0;
   let hurried = null;
@@ -455,16 +456,23 @@ export function compare({ element, props, watch, trigger }) {
     stopSince = performance.now();
     stopWanted = false;
     clearProblems();
-    forget();
-    view = { state: "sending", cells: [] };
+    earlier = view.cells.length ? view : null;
+    view = { ...(earlier || { cells: [] }), state: "sending", message: words.sending };
+    said.textContent = "";
     const mine = view;
     setTimeout(() => {
       if (view !== mine) return;
-      view = { state: "refused", cells: [], message: words.lost };
+      view = insteadOfNothing({ state: "refused", cells: [], message: words.lost });
       draw();
     }, NO_ANSWER);
     draw();
     if (stage.getBoundingClientRect().top < 0) stage.scrollIntoView({ block: "start" });
+  }
+  /** What is not begun takes nothing off the stage: the comparison before stays, and what is wrong is said beside it. */
+  function insteadOfNothing(next) {
+    if (!earlier || next.job || next.cells.length) return next;
+    said.textContent = [next.message, words.over].filter(Boolean).join(" ");
+    return earlier;
   }
   function forget() {
     pictures.clear();
@@ -505,7 +513,7 @@ export function compare({ element, props, watch, trigger }) {
         block.append(h("p", { class: "ls-problem", role: "alert" }, problem.message));
       }
     }
-    if (rest.length) message.append(h("span", { class: "ls-also" }, rest.join(" ")));
+    if (rest.length) (message.hidden ? said : message).append(h("span", { class: "ls-also" }, ` ${rest.join(" ")}`));
   }
   document.addEventListener(
     "click",
@@ -559,7 +567,7 @@ export function compare({ element, props, watch, trigger }) {
       stage.dataset.focus = at.y * (next.columns || 1) + at.x;
     }
     const previous = view;
-    view = next;
+    view = insteadOfNothing(next);
     view.cells.forEach((cell, k) => {
       if (cell.id && (!pictures.has(k) || pictures.get(k).id !== cell.id))
         load(pictures, k, `/picture/${cell.id}`, cell.id);
@@ -569,7 +577,7 @@ export function compare({ element, props, watch, trigger }) {
     if (!WORKING.has(view.state)) stopWanted = false;
     else if (stopWanted && !previous.job && view.job) trigger("stop", { job: view.job });
     draw();
-    if (view.state === "invalid" && view.problems) markProblems(view.problems);
+    if (next.state === "invalid" && next.problems) markProblems(next.problems);
   }
 
   setGain(1);

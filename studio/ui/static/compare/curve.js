@@ -22,6 +22,18 @@ function pointsOf(one, other) {
   });
 }
 
+/** What a curve says, in words. Half of the last difference is a place on the way only for curves that begin below it. */
+export function sentenceOf(points, words) {
+  const [first, last] = [points[0].value, points[points.length - 1].value];
+  const most = Math.max(...points.map((point) => point.value));
+  const said = { first: first.toFixed(3), last: last.toFixed(3), most: most.toFixed(3) };
+  if (last < 0.0005 || last < most / 100) return fill(words["curve.meet"], said);
+  if (first >= last / 2) return fill(words["curve.apart"], said);
+  const half = points.find((point) => point.value >= last / 2);
+  const share = (half.level - points[0].level) / (points[points.length - 1].level - points[0].level);
+  return fill(words["curve.said"], { ...said, share: Math.round(100 * share) });
+}
+
 /** Draws the curve of two cells of a job into `into`. `keep` holds the records read so far, by cell. */
 export async function compareCurve(into, { job, cells, keep, words }) {
   const said = (text) => into.replaceChildren(h("p", { class: "cmp-curve-said" }, text));
@@ -51,10 +63,7 @@ export async function compareCurve(into, { job, cells, keep, words }) {
     node.append(...children);
     return node;
   };
-  const last = points[points.length - 1].value;
-  const half = points.findIndex((p) => p.value >= last / 2);
-  const share = points.length > 1 ? Math.round((100 * (points[half].level - low)) / (high - low)) : 0;
-  const sentence = fill(words["curve.said"], { first: points[0].value.toFixed(3), last: last.toFixed(3), share });
+  const sentence = sentenceOf(points, words);
   into.replaceChildren(
     svg(
       "svg",

@@ -1,0 +1,65 @@
+"""What the axes of a comparison offer on the page: suggested values, what may be typed beside each, and why one cannot
+be used as the form stands. No gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from studio.answered.engine import Engine
+from studio.asked.compare import AXIS_FIELDS, AxisField
+from studio.asked.prompt import parse_prompt
+from studio.ui.text import say
+
+SUGGESTED: Mapping[str, str] = {
+    "num_inference_steps": "5, 10, 20, 40",
+    "guidance_scale": "1, 3, 5, 8",
+    "strength": "0.3, 0.5, 0.7, 0.9",
+    "lora_weight": "0, 0.5, 1",
+    "control_scale": "0, 0.5, 1, 1.5",
+    "seed": "1-4",
+    "scheduler": "DPM++ 2M, Euler, Euler a, DDIM",
+    "noise_schedule": "Normal, Karras, Exponential, Beta",
+    "prompt": "",
+}
+# Stands between an axis and why it cannot be used; the style sheet greys what holds it (compare.css).
+UNUSABLE = " — "
+_NAMES = frozenset({"scheduler", "noise_schedule", "checkpoint"})
+
+
+def suggested(engine: Engine, axis: str) -> str:
+    """Values to begin with; "" where only the visitor can know some."""
+    if axis in SUGGESTED:
+        return SUGGESTED[axis]
+    catalog = engine.catalog()
+    if axis == "checkpoint":
+        return ", ".join(entry.name for entry in catalog[:4])
+    if axis == "size" and catalog:
+        width, height = catalog[0].native_width, catalog[0].native_height
+        return f"{width}x{height}, {width}x{height * 3 // 4 // 8 * 8}, {width * 3 // 4 // 8 * 8}x{height}"
+    return ""
+
+
+def help_of(axis: str) -> str:
+    """What may be typed as the values of an axis, in a sentence."""
+    if axis in ("prompt", "size"):
+        return say(f"compare.values.help.{axis}")
+    return say("compare.values.help.names" if axis in _NAMES else "compare.values.help.numbers")
+
+
+def choices(*, prompts: str, picture: bool, controls: bool, models: int) -> list[tuple[str, str]]:
+    """Label and name of every axis; the label of one that cannot be used now says what it needs.
+
+    `prompts`: prompt and negative prompt; `picture`, `controls`: whether there is any; `models`: how many there are.
+    """
+    needs: dict[AxisField, bool] = {
+        "strength": not picture,
+        "prompt": not prompts.strip(),
+        "lora_weight": not parse_prompt(prompts).loras,
+        "control_scale": not controls,
+        "checkpoint": models < 2,
+    }
+    names = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
+    return [
+        (f"{name}{UNUSABLE}{say(f'compare.axis.needs.{field}')}" if needs.get(field) else name, field)
+        for field, name in names.items()
+    ]

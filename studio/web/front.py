@@ -1,0 +1,53 @@
+"""The page's first answer, made small and quick on a slow line: compressed, and with a word on what it will need.
+
+Gradio sends its page as it is (over 400 KB, most of it the layout as JSON), and asks for our script and style sheet
+only once it has drawn the page.
+"""
+
+from __future__ import annotations
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studio.ui import assets
+
+PATHS = ("/", "/config")
+
+
+class Front:
+    """ASGI middleware around the page itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in PATHS:
+            await self.app(scope, receive, send)
+            return
+        accepted = Headers(scope=scope).get("accept-encoding", "")
+        start: Message = {}
+        body = bytearray()
+
+        async def hold(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                return
+            body.extend(message.get("body", b""))
+            if message.get("more_body"):
+                return
+            headers = MutableHeaders(scope=start)
+            content = bytes(body)
+            if start["status"] == 200 and "content-encoding" not in headers:
+                content, encoding = await run_in_threadpool(assets.compressed, content, accepted)
+                headers.add_vary_header("accept-encoding")
+                if encoding:
+                    headers["content-encoding"] = encoding
+                headers["content-length"] = str(len(content))
+                if scope["path"] == "/":
+                    headers.append("link", f"<{assets.script().address}>; rel=modulepreload")
+                    headers.append("link", f"<{assets.styles().address}>; rel=preload; as=style")
+            await send(start)
+            await send({"type": "http.response.body", "body": content})
+
+        await self.app(scope, receive, hold)
