@@ -22,10 +22,13 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.engine.engine import DiffusionEngine
+from studio.engine.local import LocalEngine
 from studio.picture.gallery import Gallery
+from studio.ui.application import application, functions
 from studio.ui.page import build
 from studio.ui.uploads import Uploads
 from studio.web import middleware
+from studio.web.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 TOUR = Path(__file__).with_name("tour.mjs")
@@ -85,26 +88,25 @@ class Tunnel:
 
 def main(folder: Path) -> None:
     gallery = Gallery(folder)
-    engine = DiffusionEngine([ROOT / "models"], gallery, device="cpu", preload="small-world-128")
-    engine.start()
+    machine = DiffusionEngine([ROOT / "models"], gallery, device="cpu", preload="small-world-128")
+    machine.start()
+    engine = LocalEngine(machine)
     uploads = Uploads()
     demo, arguments = build(engine, gallery, uploads)
-    layers = [Middleware(Tunnel, seed=1), *middleware(engine, gallery, hosts=set(), uploads=uploads)]
-    _, url, _ = demo.launch(
-        server_name="127.0.0.1",
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        app_kwargs={"openapi_url": None, "middleware": layers},
-        **arguments,
-    )
-    while engine.status().state in ("starting", "loading"):
+    layers = [
+        Middleware(Tunnel, seed=1),
+        *middleware(engine, gallery, hosts=set(), uploads=uploads, functions=functions(demo)),
+    ]
+    server = Server(application(demo, arguments, layers), host="127.0.0.1", port=0)
+    server.start()
+    while machine.status().state in ("starting", "loading"):
         time.sleep(0.1)
-    print(url, flush=True)
+    print(server.url, flush=True)
     try:
-        demo.block_thread()
+        time.sleep(1e9)
     finally:
-        engine.close()
+        server.close()
+        machine.close()
 
 
 if __name__ == "__main__":

@@ -473,7 +473,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 @pytest.mark.parametrize("negative", ["", "a negative"])
 def test_an_empty_prompt_is_an_empty_first_line_as_other_readers_look_for_it(negative: str) -> None:
     request = TextToImage(prompt="", negative_prompt=negative)
-    text = parameters_text(picture_info(request, seed=1, width=64, height=64))
+    text = parameters_text(info_of(request))
     head, _, rest = text.partition("\nSteps: ")
     assert rest
     assert head.partition("\nNegative prompt: ")[::2] == ("", negative)

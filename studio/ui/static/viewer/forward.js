@@ -170,7 +170,13 @@ export const panel = {
       return values[low] + (values[high] - values[low]) * (t - low);
     }
     /** a or s there: their squares go straight from one timestep to the next. */
-    const share = (values, t) => Math.sqrt(between(values.map((one) => one * one), t));
+    const share = (values, t) =>
+      Math.sqrt(
+        between(
+          values.map((one) => one * one),
+          t,
+        ),
+      );
 
     function drawLevel() {
       const t = Number(slider.value);
