@@ -162,13 +162,13 @@ def test_notes_the_chosen_vae_and_hashes_are_known(tmp_path: Path) -> None:
     entry = next(one for one in catalog.entries() if one.name == "tiny")
     assert entry.vae is not None
     assert entry.vae.name == "other"
-    notes = Memo(memory / "notes.json").get(entry.found.key)
+    notes = Memo(memory / "notes.json").get(entry.file.key)
     assert notes == {
         "note": "A note of 0.1: good at foxes 🦊", "prediction_type": "v_prediction",
         "vae": str(tmp_path / "vae/other"),
     }  # fmt: skip
     hashes = json.loads((memory / "hashes.json").read_text(encoding="utf-8"))
-    hashes["values"][entry.found.key][:2] = [entry.found.size, entry.found.mtime_ns]  # the copy is as old as this test
+    hashes["values"][entry.file.key][:2] = [entry.file.size, entry.file.mtime_ns]  # the copy is as old as this test
     (memory / "hashes.json").write_text(json.dumps(hashes), encoding="utf-8")
     digest = Hasher(Memo(memory / "hashes.json")).get(entry)
     assert digest == "9628bc764b489c347b2dedf2bac05832195c76cf12f5a5ab57bd65c96fbd2543"

@@ -60,9 +60,9 @@ def _scale(entries: Mapping[str, TensorEntry], alpha: float | None, rank: int, r
     return 1.0 if alpha is None else alpha / rank
 
 
-def _misfit(path: Path, name: str, weight: tuple[int, ...], made: tuple[int, ...]) -> BadCheckpoint:
-    needed, given = ("x".join(map(str, shape)) for shape in (weight, made))
-    return BadCheckpoint(f"{path.name} does not fit this model: {name} would need {needed}, the LoRA has {given}.")
+def _misfit(path: Path, name: str, weight: tuple[int, ...], shape: tuple[int, ...]) -> BadCheckpoint:
+    needed, present = ("x".join(map(str, shape)) for shape in (weight, shape))
+    return BadCheckpoint(f"{path.name} does not fit this model: {name} would need {needed}, the LoRA has {present}.")
 
 
 def _product(
@@ -70,12 +70,12 @@ def _product(
 ) -> Product:
     """LoHa, its shapes compared with the module's weight."""
     a, b, cored = entries["w1_a"].shape, entries["w1_b"].shape, "t1" in entries
-    made = (a[1], b[1], *entries["t1"].shape[2:]) if cored else (a[0], b[1])
+    product_shape = (a[1], b[1], *entries["t1"].shape[2:]) if cored else (a[0], b[1])
     rank = b[0]
     alike = entries["w2_a"].shape == a and entries["w2_b"].shape == b and len(a) == len(b) == 2
     cores = {entries[t].shape[:2] for t in ("t1", "t2")} == {(rank, rank)} if cored else a[1] == rank
-    if not alike or not cores or made != (weight if cored else (weight[0], math.prod(weight[1:]))):
-        raise _misfit(path, name, weight, made)
+    if not alike or not cores or product_shape != (weight if cored else (weight[0], math.prod(weight[1:]))):
+        raise _misfit(path, name, weight, product_shape)
     tensors = {key: read(entry) for key, entry in entries.items() if key != "alpha"}
     first, second = (tensors["w1_a"], tensors["w1_b"]), (tensors["w2_a"], tensors["w2_b"])
     pair = (tensors["t1"], tensors["t2"]) if cored else None
@@ -96,13 +96,13 @@ def _kronecker(
     left, right = side("w1"), side("w2")
     ranks = [pair[1].shape[0] for pair in (left, right) if not isinstance(pair, torch.Tensor)]
     scale = _scale(entries, alpha, ranks[-1], read) if ranks else 1.0
-    made = Kronecker(left, right, scale, weight, core)
+    change = Kronecker(left, right, scale, weight, core)
     try:
-        made.dense()
+        change.dense()
     except RuntimeError as error:
         shapes = [entry.shape for key, entry in entries.items() if key.startswith("kr_w")]
         raise _misfit(path, name, weight, tuple(math.prod(sides) for sides in zip(*shapes))) from error
-    return made
+    return change
 
 
 def _rotation(

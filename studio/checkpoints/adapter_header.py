@@ -88,11 +88,11 @@ def lora_family(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str])
     widths = Counter(islice(wide, VOTERS))
     if widths and (by_width := of_context_width(widths.most_common(1)[0][0])) is not None:
         return by_width.name
-    told = " ".join(
+    base_model = " ".join(
         metadata.get(k, "") for k in ("modelspec.architecture", "ss_base_model_version", "ss_sd_model_name")
     ).lower()
     for family in FAMILIES.values():
-        if any(mark in told for mark in family.metadata_marks):
+        if any(mark in base_model for mark in family.metadata_marks):
             return family.name
     if widths:
         return None

@@ -16,9 +16,9 @@ from pathlib import Path
 from studio.answered.models import Checkpoint
 from studio.asked.names import composed, short_names
 from studio.asked.orders import PredictionName
-from studio.checkpoints import facts
 from studio.checkpoints.facts import Facts
-from studio.checkpoints.folders import Found, now, walk
+from studio.checkpoints.facts import read as read_facts
+from studio.checkpoints.folders import ModelFile, now, walk
 from studio.checkpoints.memo import FOLDER, Memo
 from studio.families.base import PREDICTION_CHOICES
 from studio.families.registry import same_latents
@@ -37,7 +37,7 @@ class Entry:
 
     id: str
     name: str
-    found: Found
+    file: ModelFile
     facts: Facts
     checkpoint: Checkpoint  # as the page sees it; a request may ask for it where `usable`
     vae: Entry | None = None  # whose VAE was chosen for it, where that is not its own
@@ -45,12 +45,12 @@ class Entry:
 
     @property
     def path(self) -> Path:
-        return self.found.path
+        return self.file.path
 
     @property
     def called(self) -> tuple[str, ...]:
         """What it is called with all its folders from the models folder on, without and with its file's ending."""
-        return _called(self.found)
+        return _called(self.file)
 
     @property
     def usable(self) -> bool:
@@ -59,21 +59,21 @@ class Entry:
 
     @property
     def built_in(self) -> bool:
-        return _is_built_in(self.found)
+        return _is_built_in(self.file)
 
     def controls(self, checkpoint: Entry) -> bool:
         """Whether it is a ControlNet that this checkpoint can have. What lies in a checkpoint's own folder is for that
         one alone, and the built-in one, whose U-Net has no other's shapes, has only what lies in its folder."""
         if self.facts.kind != "controlnet" or self.facts.state != "usable":
             return False
-        if self.found.owner or checkpoint.built_in:
-            return self.found.owner == checkpoint.found.key
+        if self.file.owner or checkpoint.built_in:
+            return self.file.owner == checkpoint.file.key
         return self.facts.family == checkpoint.facts.family
 
     @property
     def identity(self) -> Hashable:
         """What changes when the file or one of the folder's weights changes or is replaced."""
-        return self.found.key, self.found.size, self.found.mtime_ns, self.found.changed_ns
+        return self.file.key, self.file.size, self.file.mtime_ns, self.file.changed_ns
 
     @property
     def made_of(self) -> Hashable:
@@ -96,7 +96,7 @@ class Catalog:
         self,
         models_dirs: Sequence[Path],
         *,
-        read: Callable[[Found], Facts] = facts.read,
+        read: Callable[[ModelFile], Facts] = read_facts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """What is remembered lies in `.latent-studio` of the first models folder."""
@@ -106,7 +106,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._entries: tuple[Entry, ...] = ()
         self._walked: float | None = None
-        self._told: dict[str, tuple[tuple[object, ...], Facts]] = {}  # by key: what the file was, what it said
+        self._facts: dict[str, tuple[tuple[object, ...], Facts]] = {}  # by key: what the file was, what it said
         folder = memory_folder(self._models_dirs)
         self._listing = Memo(folder / "listing.json" if folder else None, LISTING_VERSION)
         self._notes = Memo(folder / "notes.json" if folder else None)
@@ -144,55 +144,55 @@ class Catalog:
 
     def as_on_disk(self, entry: Entry) -> bool:
         """Whether the file of a line, and that of the VAE chosen for it, are as they were listed. Walks no folder."""
-        chosen = (self._notes.get(entry.found.key) or {}).get("vae")
-        if entry.vae is not None and entry.vae.found.key != chosen:
+        chosen = (self._notes.get(entry.file.key) or {}).get("vae")
+        if entry.vae is not None and entry.vae.file.key != chosen:
             return False
-        files = [entry.found] if entry.vae is None else [entry.found, entry.vae.found]
-        return all(now(found, self._models_dirs) == found for found in files)
+        files = [entry.file] if entry.vae is None else [entry.file, entry.vae.file]
+        return all(now(file, self._models_dirs) == file for file in files)
 
     def note(self, entry: Entry) -> str:
         """What the owner wrote about it."""
-        return str((self._notes.get(entry.found.key) or {}).get("note", ""))
+        return str((self._notes.get(entry.file.key) or {}).get("note", ""))
 
     def correction(self, entry: Entry) -> PredictionName | None:
         """The prediction type the owner has put right."""
-        kept = (self._notes.get(entry.found.key) or {}).get("prediction_type")
-        return kept if kept in PREDICTION_CHOICES else None
+        stored = (self._notes.get(entry.file.key) or {}).get("prediction_type")
+        return stored if stored in PREDICTION_CHOICES else None
 
     def choose_vae(self, entry: Entry, source: Entry | None) -> None:
         """Remember whose VAE a checkpoint runs with; None: its own."""
-        self.remember(entry, vae=source.found.key if source is not None else None)
+        self.remember(entry, vae=source.file.key if source is not None else None)
         self.entries(refresh=True)
 
     def remember(self, entry: Entry, **changes: str | None) -> None:
         """Keep a `note`, a `prediction_type` or a `vae` (the key of a file); None or "" forgets it."""
-        kept = {k: v for k, v in {**(self._notes.get(entry.found.key) or {}), **changes}.items() if v}
-        self._notes.update({entry.found.key: kept or None})
+        stored = {k: v for k, v in {**(self._notes.get(entry.file.key) or {}), **changes}.items() if v}
+        self._notes.update({entry.file.key: stored or None})
 
     def _scan(self) -> tuple[Entry, ...]:
-        lines: list[tuple[Found, Facts]] = []
+        lines: list[tuple[ModelFile, Facts]] = []
         new: dict[str, object] = {}
-        for found in walk(self._models_dirs, BUILT_IN):
-            stamp = (found.size, found.mtime_ns, found.changed_ns, found.outside, found.kind)
-            told = self._known(found.key, stamp)
-            if told is None:
-                told = self._read(found)
-                new[found.key] = {"stamp": list(stamp), "facts": told.as_json()}
-            self._told[found.key] = stamp, told
-            lines.append((found, told))
-        gone = frozenset(self._listing.keys() - {found.key for found, _ in lines})
+        for file in walk(self._models_dirs, BUILT_IN):
+            stamp = (file.size, file.mtime_ns, file.changed_ns, file.outside, file.kind)
+            facts = self._known(file.key, stamp)
+            if facts is None:
+                facts = self._read(file)
+                new[file.key] = {"stamp": list(stamp), "facts": facts.as_json()}
+            self._facts[file.key] = stamp, facts
+            lines.append((file, facts))
+        gone = frozenset(self._listing.keys() - {file.key for file, _ in lines})
         self._listing.update(new, drop=gone)
         lines.sort(key=lambda line: _ORDER[line[1].kind])  # stable: the walk's order within a kind
         names = _names(lines)
-        entries = [self._entry(found, told, name) for (found, told), name in zip(lines, names)]
-        by_key = {entry.found.key: entry for entry in entries}
+        entries = [self._entry(file, facts, name) for (file, facts), name in zip(lines, names)]
+        by_key = {entry.file.key: entry for entry in entries}
         return tuple(self._with_vae(entry, by_key) for entry in entries)
 
     def _with_vae(self, entry: Entry, by_key: Mapping[str, Entry]) -> Entry:
         """A checkpoint with the VAE that was chosen for it, or with what it lacks."""
         if entry.facts.kind != "checkpoint" or entry.facts.state != "usable":
             return entry
-        chosen = (self._notes.get(entry.found.key) or {}).get("vae")
+        chosen = (self._notes.get(entry.file.key) or {}).get("vae")
         if chosen is None:
             return replace(entry, problem=NO_VAE) if entry.facts.needs_vae else entry
         source = by_key.get(chosen)
@@ -202,37 +202,37 @@ class Catalog:
 
     def _known(self, key: str, stamp: tuple[object, ...]) -> Facts | None:
         """The facts of a file that has not changed since they were read."""
-        now = self._told.get(key)
+        now = self._facts.get(key)
         if now is not None and now[0] == stamp:
             return now[1]
-        kept = self._listing.get(key)
+        stored = self._listing.get(key)
         try:
-            return Facts.from_json(kept["facts"]) if kept is not None and kept["stamp"] == list(stamp) else None
+            return Facts.from_json(stored["facts"]) if stored is not None and stored["stamp"] == list(stamp) else None
         except (KeyError, TypeError):  # written by hand, or by another studio
             return None
 
-    def _entry(self, found: Found, told: Facts, name: str) -> Entry:
-        label = told.label or name
-        if "/" in name and told.label:  # another file has the same short name, and may have the same title
-            label = f"{told.label} ({name})"
+    def _entry(self, file: ModelFile, facts: Facts, name: str) -> Entry:
+        label = facts.label or name
+        if "/" in name and facts.label:  # another file has the same short name, and may have the same title
+            label = f"{facts.label} ({name})"
         checkpoint = Checkpoint(
             name=name,
             label=label,
-            family=told.family,
-            native_width=told.native_width or 512,
-            native_height=told.native_height or 512,
-            size_bytes=found.size,
-            built_in=_is_built_in(found),
-            num_inference_steps=told.num_inference_steps,
-            guidance_scale=told.guidance_scale,
-            scheduler=told.scheduler,
-            noise_schedule=told.noise_schedule,
-            examples=told.examples,
-            words=told.words,
-            vocabulary=told.vocabulary,
-            note=told.note,
+            family=facts.family,
+            native_width=facts.native_width or 512,
+            native_height=facts.native_height or 512,
+            size_bytes=file.size,
+            built_in=_is_built_in(file),
+            num_inference_steps=facts.num_inference_steps,
+            guidance_scale=facts.guidance_scale,
+            scheduler=facts.scheduler,
+            noise_schedule=facts.noise_schedule,
+            examples=facts.examples,
+            words=facts.words,
+            vocabulary=facts.vocabulary,
+            note=facts.note,
         )
-        return Entry(_id(found), name, found, told, checkpoint)
+        return Entry(_id(file), name, file, facts, checkpoint)
 
 
 def memory_folder(models_dirs: Sequence[Path]) -> Path | None:
@@ -240,13 +240,13 @@ def memory_folder(models_dirs: Sequence[Path]) -> Path | None:
     return Path(models_dirs[0]) / FOLDER if models_dirs and Path(models_dirs[0]).is_dir() else None
 
 
-def _id(found: Found) -> str:
-    return hashlib.sha256(found.key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+def _id(file: ModelFile) -> str:
+    return hashlib.sha256(file.key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _called(found: Found) -> tuple[str, ...]:
-    name = found.path.name if found.is_folder else found.path.stem
-    paths = (f"{found.where}/{name}", *([] if found.is_folder else [f"{found.where}/{found.path.name}"]))
+def _called(file: ModelFile) -> tuple[str, ...]:
+    name = file.path.name if file.is_folder else file.path.stem
+    paths = (f"{file.where}/{name}", *([] if file.is_folder else [f"{file.where}/{file.path.name}"]))
     return tuple(_HUB_CACHE.sub(r"\1/\2", path) for path in paths)
 
 
@@ -254,14 +254,14 @@ def _called(found: Found) -> tuple[str, ...]:
 _HUB_CACHE = re.compile(r"models--([^/]+?)--([^/]+)/snapshots/[0-9a-f]{7,64}(?=/|$)")
 
 
-def _names(lines: Sequence[tuple[Found, Facts]]) -> list[str]:
+def _names(lines: Sequence[tuple[ModelFile, Facts]]) -> list[str]:
     """A name for every line that no other of its kind has. Files that can be used have the shorter ones; the built-in
     checkpoint has its own whatever lies beside it."""
-    built_in = next((found for found, _ in lines if _is_built_in(found)), None)
+    built_in = next((file for file, _ in lines if _is_built_in(file)), None)
     groups: dict[tuple[str | None, bool], list[int]] = {}
-    for index, (found, told) in enumerate(lines):
-        if found is not built_in:
-            groups.setdefault((told.kind, told.state == "usable"), []).append(index)
+    for index, (file, facts) in enumerate(lines):
+        if file is not built_in:
+            groups.setdefault((facts.kind, facts.state == "usable"), []).append(index)
     names = [BUILT_IN] * len(lines)
     for (kind, usable), members in groups.items():
         rivals = [] if usable else groups.get((kind, True), [])
@@ -270,10 +270,10 @@ def _names(lines: Sequence[tuple[Found, Facts]]) -> list[str]:
             around.append(built_in)
         chosen = short_names(around, lambda f: _called(f)[0], lambda f: "" if f.is_folder else f.path.suffix)
         for index, name in zip(members, chosen):
-            found = lines[index][0]  # the same path in two models folders of one name
-            names[index] = name or f"{composed(found.path.stem)} ({_id(found)[:6]})"
+            file = lines[index][0]  # the same path in two models folders of one name
+            names[index] = name or f"{composed(file.path.stem)} ({_id(file)[:6]})"
     return names
 
 
-def _is_built_in(found: Found) -> bool:
-    return found.is_folder and found.path.name == BUILT_IN and found.path.parent == found.root
+def _is_built_in(file: ModelFile) -> bool:
+    return file.is_folder and file.path.name == BUILT_IN and file.path.parent == file.root

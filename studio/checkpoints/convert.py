@@ -124,21 +124,21 @@ def _in_child(
     progress: Callable[[float | None], None],
     stop: threading.Event | None,
 ) -> Mapping[str, Any]:
-    given = json.dumps({"source": str(source.resolve()), "part": str(part)})
+    order = json.dumps({"source": str(source.resolve()), "part": str(part)})
     environment = {
         k: v for k, v in os.environ.items() if k.upper() in ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
     }
     environment |= {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
     size, ends = max(1, source.stat().st_size), time.monotonic() + time_limit
     # What the child says goes to files: a pipe that nobody empties would hold it up.
-    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as problems:
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as problems:
         command = [sys.executable, "-B", "-m", "studio.checkpoints.convert"]
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=told, stderr=problems, text=True, env=environment
+            command, stdin=subprocess.PIPE, stdout=output, stderr=problems, text=True, env=environment
         )
         try:
             assert child.stdin is not None
-            child.stdin.write(given)
+            child.stdin.write(order)
             child.stdin.close()
             while child.poll() is None:
                 if stop is not None and stop.is_set():
@@ -156,9 +156,9 @@ def _in_child(
             if child.poll() is None:
                 child.kill()
                 child.wait()
-        told.seek(0)
+        output.seek(0)
         problems.seek(0)
-        answer, error_text = told.read(), problems.read()
+        answer, error_text = output.read(), problems.read()
     try:
         found = json.loads(answer.splitlines()[-1])
     except (ValueError, IndexError) as error:
@@ -173,8 +173,8 @@ def _in_child(
 
 def _child() -> None:
     """Reads what to do from standard input, prints one line of JSON."""
-    given = json.loads(sys.stdin.read())
-    source, part = Path(given["source"]), Path(given["part"])
+    order = json.loads(sys.stdin.read())
+    source, part = Path(order["source"]), Path(order["part"])
     _limit_memory(3 * source.stat().st_size + SPARE_BYTES)
     print(json.dumps(_converted(source, part)))
 

@@ -50,9 +50,9 @@ def kept(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def thumbnail(metadata: Mapping[str, str]) -> str:
-    given = metadata.get("modelspec.thumbnail", "")
-    good = re.fullmatch(r"data:image/(jpeg|png|webp);base64,[A-Za-z0-9+/=\s]+", given) and len(given) <= MAX_THUMBNAIL
-    return given if good else ""
+    text = metadata.get("modelspec.thumbnail", "")
+    good = re.fullmatch(r"data:image/(jpeg|png|webp);base64,[A-Za-z0-9+/=\s]+", text) and len(text) <= MAX_THUMBNAIL
+    return text if good else ""
 
 
 def size(path: Path) -> int:

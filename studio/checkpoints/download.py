@@ -80,9 +80,9 @@ class Hub:
     def origin(self, key: str, size: int) -> str:
         """The repository that a model was fetched from, by the catalogue's key and size of it, with the revision where
         that was not the main one; "" for one that came another way, or is another one by now."""
-        kept = self._origins.get(key)
-        fits = isinstance(kept, dict) and kept.get("size") == size
-        return str(kept.get("from", "")) if fits else ""
+        origin = self._origins.get(key)
+        fits = isinstance(origin, dict) and origin.get("size") == size
+        return str(origin.get("from", "")) if fits else ""
 
     # -------------------------------------------------------------------------------------------------- asking
 

@@ -35,10 +35,8 @@ def load_embedding(path: Path, components: Components) -> Embedding:
             f"{' and '.join(map(str, widths))} are needed."
         )
     with WeightsFile(path) as file:
-        found = [
-            finite(path, file.read(tensors[name], device=components.device, dtype=torch.float32)) for name in names
-        ]
-    vectors = tuple(tensor if tensor.ndim == 2 else tensor.reshape(1, -1) for tensor in found)
+        sets = [finite(path, file.read(tensors[name], device=components.device, dtype=torch.float32)) for name in names]
+    vectors = tuple(tensor if tensor.ndim == 2 else tensor.reshape(1, -1) for tensor in sets)
     if len({len(v) for v in vectors}) != 1 or not 1 <= len(vectors[0]) <= components.chunk_tokens:
         raise BadCheckpoint(
             f"The embedding {path.name} should have 1 to {components.chunk_tokens} vectors for each text encoder."

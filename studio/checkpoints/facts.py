@@ -14,7 +14,7 @@ from studio.answered.models import ModelState
 from studio.asked.orders import ModelKind, PredictionName
 from studio.asked.requests import RANGES
 from studio.checkpoints.details import read_json
-from studio.checkpoints.folders import Found
+from studio.checkpoints.folders import ModelFile
 from studio.checkpoints.identify import identify, of_header
 from studio.checkpoints.inspect import BadCheckpoint, PickleFile, read_whole_header
 from studio.checkpoints.model_facts import ModelFacts
@@ -90,14 +90,14 @@ class Facts:
         return cls(**{**values, **told})
 
 
-def read(found: Found) -> Facts:
+def read(file: ModelFile) -> Facts:
     """The facts of what the walk has found. Opens its header or its JSON files; never raises for what is in them."""
-    if found.outside:
-        return Facts(kind=found.kind, state="refused", reason=OUTSIDE)
-    if found.is_folder:
-        facts = of_folder(found.path, found.kind)
-        return replace(facts, note=OWNED.format(owner=Path(found.owner).name)) if found.owner else facts
-    return of_file(found.path, found.kind)
+    if file.outside:
+        return Facts(kind=file.kind, state="refused", reason=OUTSIDE)
+    if file.is_folder:
+        facts = of_folder(file.path, file.kind)
+        return replace(facts, note=OWNED.format(owner=Path(file.owner).name)) if file.owner else facts
+    return of_file(file.path, file.kind)
 
 
 def of_file(path: Path, kind: ModelKind | None) -> Facts:
@@ -132,43 +132,43 @@ def of_folder(folder: Path, kind: ModelKind | None) -> Facts:
     )
 
 
-def _line(told: ModelFacts, folder_kind: ModelKind | None) -> Facts:
-    kind = KINDS.get(told.kind)
-    reason = told.reason
-    steps, guidance_scale, scheduler, noise_schedule = defaults(told)
-    label = told.title if told.form == "single_file" and kind == "checkpoint" else ""
-    extra: tuple[tuple[str, str], ...] = (("distilled", told.distillation),) if told.distillation else ()
-    extra += (("trigger words", told.trigger),) if told.trigger else ()
-    extra += (("made for", "inpainting"),) if told.inpainting else ()
+def _line(model_facts: ModelFacts, folder_kind: ModelKind | None) -> Facts:
+    kind = KINDS.get(model_facts.kind)
+    reason = model_facts.reason
+    steps, guidance_scale, scheduler, noise_schedule = defaults(model_facts)
+    label = model_facts.title if model_facts.form == "single_file" and kind == "checkpoint" else ""
+    extra: tuple[tuple[str, str], ...] = (("distilled", model_facts.distillation),) if model_facts.distillation else ()
+    extra += (("trigger words", model_facts.trigger),) if model_facts.trigger else ()
+    extra += (("made for", "inpainting"),) if model_facts.inpainting else ()
     return Facts(
         kind=kind or folder_kind,
         state="unknown" if kind is None or reason else "usable",
         reason=reason or ("Its header does not say what it is." if kind is None else ""),
         label=label[:120],
-        family=told.family_label,
-        form=FORM_LABELS[told.form],
-        precision=told.precision,
-        parts=tuple(PART_LABELS.get(part, part) for part in told.parts),
-        prediction_type=told.prediction_type,
-        native_width=told.native_width,
-        native_height=told.native_height,
+        family=model_facts.family_label,
+        form=FORM_LABELS[model_facts.form],
+        precision=model_facts.precision,
+        parts=tuple(PART_LABELS.get(part, part) for part in model_facts.parts),
+        prediction_type=model_facts.prediction_type,
+        native_width=model_facts.native_width,
+        native_height=model_facts.native_height,
         num_inference_steps=steps,
         guidance_scale=guidance_scale,
         scheduler=scheduler,
         noise_schedule=noise_schedule,
-        metadata=extra + told.metadata,
-        has_picture=bool(told.thumbnail),
-        note=" ".join(told.notes),
-        needs_vae=told.kind == "checkpoint" and "vae" not in told.parts,
+        metadata=extra + model_facts.metadata,
+        has_picture=bool(model_facts.thumbnail),
+        note=" ".join(model_facts.notes),
+        needs_vae=model_facts.kind == "checkpoint" and "vae" not in model_facts.parts,
     )
 
 
-def defaults(told: ModelFacts) -> Defaults:
+def defaults(model_facts: ModelFacts) -> Defaults:
     """What suits a model: how its family was trained, and how it was distilled."""
-    family = FAMILIES.get(told.family or "") or FAMILIES["sd1"]
-    few_steps = FEW_STEPS.get(told.distillation) if told.distillation is not None else None
-    found = few_steps or defaults_on_path(family, told.prediction_type)
-    return found._replace(guidance_scale=EMBEDDED_GUIDANCE) if told.guidance_embedded else found
+    family = FAMILIES.get(model_facts.family or "") or FAMILIES["sd1"]
+    few_steps = FEW_STEPS.get(model_facts.distillation) if model_facts.distillation is not None else None
+    file = few_steps or defaults_on_path(family, model_facts.prediction_type)
+    return file._replace(guidance_scale=EMBEDDED_GUIDANCE) if model_facts.guidance_embedded else file
 
 
 def _text(value: object) -> str:

@@ -110,10 +110,12 @@ def _controlnet_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
     except BadCheckpoint as error:
         return replace(facts, kind="controlnet", reason=str(error))
     tensors = {name: entry for header in headers for name, entry in header.tensors.items()}
-    found = as_controlnet(replace(facts, precision=precision(tensors.values())), Header(tensors, {}, 0), folder.name)
-    if found is None:
+    controlnet = as_controlnet(
+        replace(facts, precision=precision(tensors.values())), Header(tensors, {}, 0), folder.name
+    )
+    if controlnet is None:
         return replace(facts, kind="controlnet", reason="There is no .safetensors file of a ControlNet in this folder.")
-    return replace(found, size_bytes=sum(size(f) for f in files))
+    return replace(controlnet, size_bytes=sum(size(f) for f in files))
 
 
 def _named(entry: object) -> bool:

@@ -44,7 +44,7 @@ OWN_CONTROL = "control-"  # how the folder of a ControlNet begins that lies in t
 
 
 @dataclass(frozen=True)
-class Found:
+class ModelFile:
     """One file, or one diffusers folder, of the walk."""
 
     path: Path  # as it was reached, inside its models folder
@@ -71,7 +71,7 @@ class Found:
         return (Path(self.root.name) / self.path.parent.relative_to(self.root)).as_posix()
 
 
-def walk(models_dirs: Sequence[Path], built_in: str) -> Iterator[Found]:
+def walk(models_dirs: Sequence[Path], built_in: str) -> Iterator[ModelFile]:
     """Every weights file and diffusers folder below the models folders, the built-in checkpoint first.
 
     A directory is entered once, however many links lead to it, so a loop of links ends. What a link leads to outside of
@@ -93,7 +93,7 @@ def walk(models_dirs: Sequence[Path], built_in: str) -> Iterator[Found]:
             yield from _walk(root, root, LAYOUT.get(root.name.lower()), roots, seen, 0)
 
 
-def _own_controls(checkpoint: Path, root: Path, roots: Sequence[Path]) -> Iterator[Found]:
+def _own_controls(checkpoint: Path, root: Path, roots: Sequence[Path]) -> Iterator[ModelFile]:
     """The ControlNets that a checkpoint's folder brings along."""
     for entry in _children(checkpoint):
         folder = Path(entry.path)
@@ -103,11 +103,11 @@ def _own_controls(checkpoint: Path, root: Path, roots: Sequence[Path]) -> Iterat
 
 def _walk(
     folder: Path, root: Path, kind: ModelKind | None, roots: Sequence[Path], seen: set[tuple[int, int]], depth: int
-) -> Iterator[Found]:
+) -> Iterator[ModelFile]:
     inside = _inside(folder, roots)
     if depth > MAX_DEPTH or not inside or not _entered(folder, seen):
         if not inside:
-            yield Found(folder, root, kind, is_folder=True, size=0, mtime_ns=0, outside=True)
+            yield ModelFile(folder, root, kind, is_folder=True, size=0, mtime_ns=0, outside=True)
         return
     entries = _children(folder)
     names = {entry.name for entry in entries}
@@ -127,7 +127,7 @@ def _walk(
                 stat = entry.stat()
                 outside = entry.is_symlink() and not _inside(path, roots)
                 picture = next((path.stem + end for end in PICTURES if path.stem + end in names), "")
-                yield Found(
+                yield ModelFile(
                     path,
                     root,
                     kind,
@@ -173,7 +173,7 @@ def _inside(path: Path, roots: Sequence[Path]) -> bool:
     return any(real.is_relative_to(root) for root in roots)
 
 
-def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) -> Found:
+def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) -> ModelFile:
     """A diffusers folder; its weights and JSON files stand for it, so that a change of any of them is a change."""
     size, newest, changed, outside = 0, 0, 0, not _inside(folder, roots)
     parts = [entry for entry in _children(folder) if entry.is_dir() and not entry.name.startswith(OWN_CONTROL)]
@@ -188,21 +188,23 @@ def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) ->
                     outside = outside or (entry.is_symlink() and not _inside(Path(entry.path), roots))
             except OSError:
                 continue
-    return Found(folder, root, kind, is_folder=True, size=size, mtime_ns=newest, changed_ns=changed, outside=outside)
+    return ModelFile(
+        folder, root, kind, is_folder=True, size=size, mtime_ns=newest, changed_ns=changed, outside=outside
+    )
 
 
-def now(found: Found, models_dirs: Sequence[Path]) -> Found | None:
+def now(file: ModelFile, models_dirs: Sequence[Path]) -> ModelFile | None:
     """The same file or folder as it is on disk now; None when it is gone. Looks at nothing else."""
     roots = [d.resolve() for d in models_dirs]
-    if found.is_folder:
-        if not found.path.is_dir():
+    if file.is_folder:
+        if not file.path.is_dir():
             return None
-        folder = _folder(found.path, found.root, found.kind or "checkpoint", roots)
-        return replace(folder, kind=found.kind, owner=found.owner)
+        folder = _folder(file.path, file.root, file.kind or "checkpoint", roots)
+        return replace(folder, kind=file.kind, owner=file.owner)
     try:
-        stat = found.path.stat()
-        outside = found.path.is_symlink() and not _inside(found.path, roots)
+        stat = file.path.stat()
+        outside = file.path.is_symlink() and not _inside(file.path, roots)
     except OSError:
         return None
     size = 0 if outside else stat.st_size
-    return replace(found, size=size, mtime_ns=stat.st_mtime_ns, changed_ns=stat.st_ctime_ns, outside=outside)
+    return replace(file, size=size, mtime_ns=stat.st_mtime_ns, changed_ns=stat.st_ctime_ns, outside=outside)

@@ -33,7 +33,7 @@ class FileHashes(NamedTuple):
 
 def weights_files(entry: Entry) -> list[Path]:
     """The files that are hashed for an entry: itself, or a folder's weights in the order of their names."""
-    if not entry.found.is_folder:
+    if not entry.file.is_folder:
         return [entry.path]
     return sorted(entry.path.rglob("*.safetensors"), key=lambda f: f.relative_to(entry.path).as_posix())
 
@@ -58,12 +58,12 @@ class Hasher:
 
     def both(self, entry: Entry) -> FileHashes | None:
         """The sha256 and A1111's short hash; None until they are counted."""
-        values = self._memo.get(entry.found.key)
-        if not isinstance(values, list) or values[:2] != [entry.found.size, entry.found.mtime_ns]:
+        values = self._memo.get(entry.file.key)
+        if not isinstance(values, list) or values[:2] != [entry.file.size, entry.file.mtime_ns]:
             return None
         sha256, *more = [str(value) for value in values[2:]]
         short, changed = (more + ["", ""])[:2]  # an earlier studio wrote neither
-        if changed not in ("", str(entry.found.changed_ns)) or (entry.facts.kind == "lora" and not short):
+        if changed not in ("", str(entry.file.changed_ns)) or (entry.facts.kind == "lora" and not short):
             return None
         return FileHashes(sha256, short or (sha256[:SHORT_DIGITS] if entry.facts.kind == "embedding" else ""))
 
@@ -84,7 +84,7 @@ class Hasher:
         with self._condition:
             for entry in entries:
                 key = entry.identity
-                if entry.found.outside or not entry.found.size or key in self._failed or self.both(entry) is not None:
+                if entry.file.outside or not entry.file.size or key in self._failed or self.both(entry) is not None:
                     continue
                 (self._urgent if urgent else self._waiting).setdefault(key, entry)
             if (self._urgent or self._waiting) and self._thread is None and not self._closed.is_set():
@@ -124,11 +124,11 @@ class Hasher:
         hashes = self._digest(entry, urgent)
         if not _as_listed(entry):
             raise OSError("it has been replaced meanwhile")
-        self._memo.update({entry.found.key: [entry.found.size, entry.found.mtime_ns, *hashes, entry.found.changed_ns]})
+        self._memo.update({entry.file.key: [entry.file.size, entry.file.mtime_ns, *hashes, entry.file.changed_ns]})
 
     def _digest(self, entry: Entry, urgent: bool) -> FileHashes:
         whole, behind_header = hashlib.sha256(), hashlib.sha256()
-        lora = entry.facts.kind == "lora" and not entry.found.is_folder
+        lora = entry.facts.kind == "lora" and not entry.file.is_folder
         named = read_whole_header(entry.path).metadata.get("sshs_model_hash", "") if lora else ""
         for file in weights_files(entry):
             with file.open("rb", buffering=0) as data:
@@ -150,12 +150,10 @@ class Hasher:
 
 def _as_listed(entry: Entry) -> bool:
     """Whether the files are those of the listing: none has been replaced or written to since."""
-    found, stats = entry.found, [file.stat() for file in weights_files(entry)]
-    if found.is_folder:  # whose time is that of its newest file, a config's perhaps
-        return all(stat.st_mtime_ns <= found.mtime_ns and stat.st_ctime_ns <= found.changed_ns for stat in stats)
-    return [(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats] == [
-        (found.size, found.mtime_ns, found.changed_ns)
-    ]
+    file, stats = entry.file, [file.stat() for file in weights_files(entry)]
+    if file.is_folder:  # whose time is that of its newest file, a config's perhaps
+        return all(stat.st_mtime_ns <= file.mtime_ns and stat.st_ctime_ns <= file.changed_ns for stat in stats)
+    return [(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats] == [(file.size, file.mtime_ns, file.changed_ns)]
 
 
 class _Later(Exception):

@@ -31,7 +31,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Beside:
-    """A module that runs beside the hot checkpoint: a ControlNet."""
+    """A module that runs beside the loaded checkpoint: a ControlNet."""
 
     entry: Entry
     module: Any
@@ -47,10 +47,10 @@ def weights_bytes(entry: Entry, dtype: torch.dtype) -> int:
     """What the weights of an entry take in this precision, by its headers; its size where they cannot be read."""
     try:
         parts = [entry.path / part for part in PARTS if (entry.path / part).is_dir()] or [entry.path]
-        files = [f for part in parts for f in weights_files(part)] if entry.found.is_folder else [entry.path]
+        files = [f for part in parts for f in weights_files(part)] if entry.file.is_folder else [entry.path]
         headers = [read_header(file) for file in files]
     except (BadCheckpoint, OSError):
-        return entry.found.size
+        return entry.file.size
     return sum(math.prod(tensor.shape) for header in headers for tensor in header.values()) * dtype.itemsize
 
 

@@ -49,7 +49,7 @@ def of_header(header: Header, name: str) -> ModelFacts:
         thumbnail=thumbnail(header.metadata),
     )
     for rule in _RULES:
-        found = rule(facts, header, name)
-        if found is not None:
-            return found
+        identified = rule(facts, header, name)
+        if identified is not None:
+            return identified
     return replace(facts, reason="Its tensors belong to no kind of model that the studio knows.")

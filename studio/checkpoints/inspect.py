@@ -123,10 +123,10 @@ def _parse(name: str, header: bytes) -> dict[str, object]:
         raise BadCheckpoint(f"{name} claims more than {MAX_TENSORS:,} tensors.")
 
     def no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        table = dict(pairs)
+        if len(table) != len(pairs):
             raise BadCheckpoint(f"{name} is damaged: its header names a tensor twice.")
-        return found
+        return table
 
     try:
         parsed = json.loads(header)

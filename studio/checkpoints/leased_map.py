@@ -165,14 +165,14 @@ def _detach(lease: _Lease) -> None:
 
 def _pages(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """The spans as whole pages, in order, joined where they touch."""
-    found: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
     for begin, end in sorted(spans):
         first, last = begin // mmap.PAGESIZE * mmap.PAGESIZE, -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
-        if found and first <= found[-1][1]:
-            found[-1] = found[-1][0], max(last, found[-1][1])
+        if ranges and first <= ranges[-1][1]:
+            ranges[-1] = ranges[-1][0], max(last, ranges[-1][1])
         else:
-            found.append((first, last))
-    return found
+            ranges.append((first, last))
+    return ranges
 
 
 def _replace(address: int, size: int) -> None:

@@ -26,24 +26,26 @@ def matching(entries: Iterable[Entry], kind: ModelKind, name: str, family: str =
     """
     of_kind = [e for e in entries if e.facts.kind == kind]
     for pool in ([e for e in of_kind if _ready(e)], [e for e in of_kind if not _ready(e)]):
-        found = [e for e in pool if e.name == composed(name)]
-        found = found or best_matches(name, pool, lambda e: e.called)
-        found = found or best_matches(name, pool, lambda e: (e.facts.alias,) if e.facts.alias else ())
-        if len(found) > 1 and family:
-            found = [e for e in found if e.facts.family in ("", family)] or found
-        if found:
-            return found
+        matches = [e for e in pool if e.name == composed(name)]
+        matches = matches or best_matches(name, pool, lambda e: e.called)
+        matches = matches or best_matches(name, pool, lambda e: (e.facts.alias,) if e.facts.alias else ())
+        if len(matches) > 1 and family:
+            matches = [e for e in matches if e.facts.family in ("", family)] or matches
+        if matches:
+            return matches
     return []
 
 
 def the_one(entries: Sequence[Entry], kind: ModelKind, name: str, *, field: str, what: str, family: str = "") -> Entry:
     """The file that a name means. Raises InvalidRequest for `field`, which says what there is or which names tell the
     files of this name apart; `what` is its kind in words ("LoRA")."""
-    found = matching(entries, kind, name, family)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InvalidRequest(Problem(field, f"the {what} {shown(name)}, a name of {len(found)} files,", one_of(found)))
+    matches = matching(entries, kind, name, family)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise InvalidRequest(
+            Problem(field, f"the {what} {shown(name)}, a name of {len(matches)} files,", one_of(matches))
+        )
     there = [e for e in entries if e.facts.kind == kind and _ready(e)]
     allowed = one_of(there) if there else f"none: there is no {what} in the models folders"
     raise InvalidRequest(Problem(field, f"the {what} {shown(name)}", allowed))
@@ -51,16 +53,16 @@ def the_one(entries: Sequence[Entry], kind: ModelKind, name: str, *, field: str,
 
 def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpoint") -> Entry:
     """The checkpoint that a name means. Raises InvalidRequest for `field`, with the reason where it cannot be run."""
-    found = matching(entries, "checkpoint", name)
-    if len(found) == 1 and found[0].usable:
-        return found[0]
-    if len(found) == 1 and found[0].problem:
+    matches = matching(entries, "checkpoint", name)
+    if len(matches) == 1 and matches[0].usable:
+        return matches[0]
+    if len(matches) == 1 and matches[0].problem:
         allowed = "one that has a VAE: choose one for it on the Models tab"
         raise InvalidRequest(Problem(field, shown(name), allowed))
-    if len(found) > 1:
-        raise InvalidRequest(Problem(field, f"{shown(name)}, a name of {len(found)} checkpoints,", one_of(found)))
+    if len(matches) > 1:
+        raise InvalidRequest(Problem(field, f"{shown(name)}, a name of {len(matches)} checkpoints,", one_of(matches)))
     there = [e for e in entries if e.usable]
-    value = f"{shown(name)} ({found[0].facts.reason})" if found else shown(name)
+    value = f"{shown(name)} ({matches[0].facts.reason})" if matches else shown(name)
     allowed = one_of(there) if there else "none: there is no checkpoint in the models folder"
     raise InvalidRequest(Problem(field, value, allowed))
 
@@ -79,16 +81,16 @@ def in_listing(request: Request, entries: Sequence[Entry], *, field: str = "chec
 def _the_controlnet(entries: Sequence[Entry], name: str, number: int, checkpoint: Entry) -> Entry:
     nets = [e for e in entries if e.facts.kind == "controlnet"]
     fitting = [e for e in nets if e.controls(checkpoint)]
-    found = matching(fitting, "controlnet", name)
-    if len(found) == 1:
-        return found[0]
+    matches = matching(fitting, "controlnet", name)
+    if len(matches) == 1:
+        return matches[0]
     value = f"model {shown(name)} of control {number}"
-    if found:
-        raise InvalidRequest(Problem("controls", f"{value}, a name of {len(found)} files,", one_of(found)))
+    if matches:
+        raise InvalidRequest(Problem("controls", f"{value}, a name of {len(matches)} files,", one_of(matches)))
     family = checkpoint.facts.family
     for net in matching(nets, "controlnet", name)[:1]:
-        made_for = Path(net.found.owner).name or net.facts.family
-        is_here = f", which is for {made_for}, while {checkpoint.name} is {family},"
+        its_family = Path(net.file.owner).name or net.facts.family
+        is_here = f", which is for {its_family}, while {checkpoint.name} is {family},"
         value += is_here if net.facts.state == "usable" else f" ({net.facts.reason})"
     here = checkpoint.name if checkpoint.built_in else family
     allowed = one_of(fitting) if fitting else f"none: no ControlNet for {here} was found"

@@ -1,7 +1,7 @@
-"""Keeps hot models hot: which checkpoint is on the device, which wait in RAM, and who goes first when room is needed.
+"""Keeps models loaded: which checkpoint is on the device, which wait in RAM, and who goes first when room is needed.
 
 Knows no job. Names come from the catalogue, never paths from outside. Used from the engine's thread alone, but for
-`snapshot` and `hash_of_hot`.
+`snapshot` and `loaded_hash`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class ModelManager:
-    """The loaded checkpoints of one device. At most one is `hot`: the one whose lanes run."""
+    """The loaded checkpoints of one device. At most one is in use, `loaded`: lanes are of this one."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class ModelManager:
         self._options = options or ModelOptions()
         self._load = load
         self._held: dict[str, Held] = {}
-        self._hot: Held | None = None
+        self._loaded: Held | None = None
         self._beside: dict[str, Beside] = {}  # by id, the one that was asked for longest ago first
         self._clock = 0
         self.device_limit, self.ram_limit = memory_limits(device, self._options)
@@ -62,17 +62,17 @@ class ModelManager:
         return self._hasher
 
     @property
-    def hot(self) -> Components | None:
+    def loaded(self) -> Components | None:
         """The checkpoint in use, on the device."""
-        return self._hot.components if self._hot is not None else None
+        return self._loaded.components if self._loaded is not None else None
 
     def get(self, name: str, progress: loader.Progress) -> Components:
         """The components of a checkpoint on the device: at once, from RAM, or from the disk.
 
         Raises BadCheckpoint or DoesNotFit; what was loaded before is then as usable as it was.
         """
-        if self._hot is not None and self._hot.components.name == name and not self.replaced():
-            return self._hot.components
+        if self._loaded is not None and self._loaded.components.name == name and not self.replaced():
+            return self._loaded.components
         entry = self._catalog.checkpoints().get(name)
         entry = self._catalog.latest(entry) if entry is not None else None
         if entry is None or not entry.usable:
@@ -82,13 +82,13 @@ class ModelManager:
             self.unload(name)
             held = None
         if held is None:
-            held = self._loaded(entry, progress)
+            held = self._load_anew(entry, progress)
             if not self._catalog.as_on_disk(entry):  # replaced while it was read: it may be half of each
                 self.unload(name)
                 entry = self._catalog.latest(entry)
                 if entry is None:
                     raise BadCheckpoint(f"The checkpoint {name[:80]} is not in the models folder any more.")
-                held = self._loaded(entry, progress)
+                held = self._load_anew(entry, progress)
                 if not self._catalog.as_on_disk(entry):
                     self.unload(name)
                     raise BadCheckpoint(f"The checkpoint {name[:80]} is written to while it is read. Try again later.")
@@ -99,12 +99,12 @@ class ModelManager:
 
     @property
     def made_of(self) -> Hashable:
-        """What changes when the hot checkpoint's file does, or that of its VAE."""
-        return self._hot.entry.made_of if self._hot is not None else None
+        """What changes when the loaded checkpoint's file does, or that of its VAE."""
+        return self._loaded.entry.made_of if self._loaded is not None else None
 
     def replaced(self) -> bool:
-        """Whether the hot checkpoint's file, or that of the VAE chosen for it, is another one now than was loaded."""
-        return self._hot is not None and not self._catalog.as_on_disk(self._hot.entry)
+        """Whether the loaded checkpoint's file, or that of its chosen VAE, has been replaced since it was read."""
+        return self._loaded is not None and not self._catalog.as_on_disk(self._loaded.entry)
 
     def unload(self, name: str | None = None) -> None:
         """Let one checkpoint go, or all of them, and their memory with it. The caller holds no components any more."""
@@ -118,14 +118,14 @@ class ModelManager:
         return held is not None and held.entry.identity == entry.identity
 
     def beside(self, entry: Entry, read: Callable[[], Any]) -> Any:
-        """A module that runs beside the hot checkpoint, kept within the same limits until another one is hot: other
-        checkpoints make room for it, the hot one does not. Raises what `read` does, or DoesNotFit."""
+        """A module that runs beside the loaded checkpoint, kept within the same limits until another one is used: other
+        checkpoints make room for it, the loaded one does not. Raises what `read` does, or DoesNotFit."""
         if not self.is_beside(entry):
             self.leave(entry.id)
             while len(self._beside) >= MAX_CONTROLS:
                 self._beside.pop(next(iter(self._beside)))
             needed = weights_bytes(entry, self._device.dtype)
-            self._make_room(needed, keep=self._hot)
+            self._make_room(needed, keep=self._loaded)
             free = self._device.free_bytes()
             if free is not None and needed > free:
                 raise too_large(entry, needed, self._device, self._options)
@@ -145,13 +145,13 @@ class ModelManager:
         return held.module
 
     def leave(self, entry_id: str | None = None) -> None:
-        """Let what runs beside the hot checkpoint go: one module, or all."""
+        """Let what runs beside the loaded checkpoint go: one module, or all."""
         for known in [i for i in self._beside if entry_id in (None, i)]:
             del self._beside[known]
 
     def spare(self) -> bool:
-        """Move everything but the hot checkpoint off the device, after it ran out of memory. Whether that was any."""
-        others = [h for h in self._held.values() if h is not self._hot and h.place == "device"]
+        """Move everything but the loaded checkpoint off the device, after it ran out of memory. Whether any was."""
+        others = [h for h in self._held.values() if h is not self._loaded and h.place == "device"]
         for held in others:
             self._off(held)
         found = bool(others or self._beside)
@@ -159,23 +159,23 @@ class ModelManager:
         self._device.release()
         return found
 
-    def hash_of_hot(self) -> str | None:
-        """sha256 of the hot checkpoint's weights as they were loaded; None until it is counted."""
-        hot = self._hot
-        if hot is None:
+    def loaded_hash(self) -> str | None:
+        """sha256 of the loaded checkpoint's weights as they were loaded; None until it is counted."""
+        loaded = self._loaded
+        if loaded is None:
             return None
-        hot.sha256 = hot.sha256 or self._hasher.get(hot.entry)
-        return hot.sha256
+        loaded.sha256 = loaded.sha256 or self._hasher.get(loaded.entry)
+        return loaded.sha256
 
     @property
     def vae_entry(self) -> Entry | None:
-        """The file or folder that holds the VAE of the hot checkpoint."""
-        entry = self._hot.entry if self._hot is not None else None
+        """The file or folder that holds the VAE of the loaded checkpoint."""
+        entry = self._loaded.entry if self._loaded is not None else None
         return entry.vae or entry if entry is not None else None
 
-    def vae_of_hot(self) -> tuple[str, str | None] | None:
-        """Name and sha256 of the file whose VAE was chosen for the hot checkpoint; None where it runs with its own."""
-        source = self._hot.entry.vae if self._hot is not None else None
+    def chosen_vae(self) -> tuple[str, str | None] | None:
+        """Name and sha256 of the file whose VAE the loaded checkpoint runs with; None where that is its own."""
+        source = self._loaded.entry.vae if self._loaded is not None else None
         return (source.name, self._hasher.get(source)) if source is not None else None
 
     def snapshot(self) -> tuple[dict[str, ModelPlace], int, int]:
@@ -190,7 +190,7 @@ class ModelManager:
 
     # ------------------------------------------------------------------------------------------------ loading
 
-    def _loaded(self, entry: Entry, progress: loader.Progress) -> Held:
+    def _load_anew(self, entry: Entry, progress: loader.Progress) -> Held:
         needed = weights_bytes(entry, self._device.dtype)
         self._make_room(needed)
         try:
@@ -261,18 +261,18 @@ class ModelManager:
             self._held[held.entry.name] = held
 
     def _use(self, held: Held) -> None:
-        if held is not self._hot:
+        if held is not self._loaded:
             self.leave()
         self._clock += 1
         held.used = self._clock
         held.place = "device"
-        self._hot = held
+        self._loaded = held
 
     # ----------------------------------------------------------------------------------------------- making room
 
     def _make_room(self, needed: int, keep: Held | None = None) -> None:
         """Move the least recently used but `keep` off the device, and out of RAM, until `needed` bytes are within the
-        limits. What runs beside a hot checkpoint that is to go has gone before."""
+        limits. What runs beside a loaded checkpoint that is to go has gone before."""
         if keep is None:
             self.leave()
         free = self._device.free_bytes()
@@ -283,9 +283,9 @@ class ModelManager:
             free = self._device.free_bytes()
 
     def _over(self, needed: int, limit: int | None, free: int | None) -> bool:
-        kept = sum(h.device_bytes for h in self._held.values() if h.place == "device")
-        kept += sum(b.bytes for b in self._beside.values())
-        over = limit is not None and kept + needed > limit
+        used_bytes = sum(h.device_bytes for h in self._held.values() if h.place == "device")
+        used_bytes += sum(b.bytes for b in self._beside.values())
+        over = limit is not None and used_bytes + needed > limit
         return over or (free is not None and needed > free)
 
     def _oldest(self, place: ModelPlace, but: Held | None = None) -> Held | None:
@@ -302,21 +302,21 @@ class ModelManager:
         if self._device.is_cpu or self._options.offload or self._ram_over(held.ram_bytes, free):
             self._drop(held)
             return
-        if held is self._hot:
-            self._hot = None
+        if held is self._loaded:
+            self._loaded = None
         self._device.to_ram(modules(held.components))
         held.place = "ram"
 
     def _ram_over(self, needed: int, free: int | None) -> bool:
-        kept = sum(h.ram_bytes for h in self._held.values() if h.place == "ram")
-        over = self.ram_limit is not None and kept + needed > self.ram_limit
+        used_bytes = sum(h.ram_bytes for h in self._held.values() if h.place == "ram")
+        over = self.ram_limit is not None and used_bytes + needed > self.ram_limit
         return over or (free is not None and needed > free)
 
     def _drop(self, held: Held) -> None:
         fitting.undo(held.components)
         self._held.pop(held.entry.name, None)
-        if self._hot is held:
-            self._hot = None
+        if self._loaded is held:
+            self._loaded = None
             self.leave()
 
     def _empty(self) -> bool:

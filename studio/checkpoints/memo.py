@@ -36,13 +36,13 @@ class Memo:
         if file is None:
             return {}
         try:
-            kept = json.loads(file.read_bytes())
-            if kept["version"] > self._version:
+            stored = json.loads(file.read_bytes())
+            if stored["version"] > self._version:
                 logger.warning("%s is of a newer version of the studio, and is left as it is", file.name)
                 self._file = None
                 return {}
-            fits = kept["version"] == self._version and isinstance(kept["values"], dict)
-            return dict(kept["values"]) if fits else {}
+            fits = stored["version"] == self._version and isinstance(stored["values"], dict)
+            return dict(stored["values"]) if fits else {}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):

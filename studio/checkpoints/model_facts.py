@@ -62,10 +62,10 @@ class ModelFacts:
 def facts_from_dict(values: Mapping[str, object]) -> ModelFacts:
     """`to_dict` read back, after JSON too. Raises TypeError or ValueError for what is none."""
     known = {f.name for f in fields(ModelFacts)}
-    given = {k: v for k, v in values.items() if k in known}
+    known_values = {k: v for k, v in values.items() if k in known}
     for name in ("parts", "notes"):
-        given[name] = tuple(str(v) for v in given.get(name) or ())  # type: ignore[attr-defined]
-    given["metadata"] = tuple((str(k), str(v)) for k, v in given.get("metadata") or ())  # type: ignore[attr-defined]
-    if given.get("kind") not in get_args(Kind) or given.get("form") not in get_args(Form):
+        known_values[name] = tuple(str(v) for v in known_values.get(name) or ())  # type: ignore[attr-defined]
+    known_values["metadata"] = tuple((str(k), str(v)) for k, v in known_values.get("metadata") or ())  # type: ignore[attr-defined]
+    if known_values.get("kind") not in get_args(Kind) or known_values.get("form") not in get_args(Form):
         raise ValueError("no facts of a model")
-    return ModelFacts(**given)  # type: ignore[arg-type]
+    return ModelFacts(**known_values)  # type: ignore[arg-type]

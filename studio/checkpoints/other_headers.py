@@ -50,8 +50,8 @@ def as_vae(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
         if conv_in.shape[1] != 4:
             what = f"This VAE makes latents of {conv_in.shape[1]} channels, those of Stable Diffusion have 4."
             return replace(facts, kind="vae", reason=what, parts=("vae",))
-        told = header.metadata.get("modelspec.architecture", "").lower()
-        family: str | None = "sdxl" if "xl" in told else "sd1" if "v1" in told else "sd2" if "v2" in told else None
+        spec = header.metadata.get("modelspec.architecture", "").lower()
+        family: str | None = "sdxl" if "xl" in spec else "sd1" if "v1" in spec else "sd2" if "v2" in spec else None
         return replace(facts, kind="vae", family=family, parts=("vae",))
     return None
 

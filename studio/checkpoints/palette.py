@@ -17,9 +17,9 @@ NOTHING, ANYTHING = "", "*"
 Row = tuple[str, str]
 
 
-def palette(told: Mapping[str, object]) -> tuple[Row, ...]:
+def palette(world: Mapping[str, object]) -> tuple[Row, ...]:
     """The rows of a palette.json; () when it names no colour for nothing or none for any object."""
-    nothing, anything, objects = told.get("nothing"), told.get("anything"), told.get("objects")
+    nothing, anything, objects = world.get("nothing"), world.get("anything"), world.get("objects")
     if not _is_color(nothing) or not isinstance(objects, dict):
         return ()
     first = [(NOTHING, str(nothing))] + ([(ANYTHING, str(anything))] if _is_color(anything) else [])

@@ -117,9 +117,9 @@ def _check_counts(config: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} is {str(value)[:60]}")
 
 
-def _fits(given: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     """Equal, or a 1x1 convolution where a linear layer is meant, as the original VAE's attention is."""
-    return given == expected or (len(expected) == 2 and given == (*expected, 1, 1))
+    return shape == expected or (len(expected) == 2 and shape == (*expected, 1, 1))
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -39,13 +39,13 @@ class PreviewFits:
 
     def known(self, entry: Entry, dtype: torch.dtype) -> str | None:
         """The hash of the VAE in this file, loaded in this precision, if it was taken before."""
-        kept = self._names.get(entry.found.key)
-        stamp = [entry.found.size, entry.found.mtime_ns, str(dtype)]
-        return str(kept[3]) if isinstance(kept, list) and kept[:3] == stamp else None
+        entry_values = self._names.get(entry.file.key)
+        stamp = [entry.file.size, entry.file.mtime_ns, str(dtype)]
+        return str(entry_values[3]) if isinstance(entry_values, list) and entry_values[:3] == stamp else None
 
     def name(self, entry: Entry, dtype: torch.dtype, vae_hash: str) -> None:
         """Remember whose hash it is."""
-        self._names.update({entry.found.key: [entry.found.size, entry.found.mtime_ns, str(dtype), vae_hash]})
+        self._names.update({entry.file.key: [entry.file.size, entry.file.mtime_ns, str(dtype), vae_hash]})
 
     def get(self, vae_hash: str, like: FastFit) -> FastFit | None:
         """What was learned of this VAE, of the same shape as `like`; None where there is nothing, or it is damaged."""
@@ -61,14 +61,16 @@ class PreviewFits:
                 if file.exists():
                     logger.warning("The fast preview %s cannot be read; it is fitted anew", file.name, exc_info=True)
                 return None
-        found = self._kept.get(vae_hash)
+        fit_of_vae = self._kept.get(vae_hash)
         fits = (
-            found is not None
-            and found.normal.shape == like.normal.shape
-            and found.moment.shape == like.moment.shape
-            and bool(torch.isfinite(found.normal).all() and torch.isfinite(found.moment).all())
+            fit_of_vae is not None
+            and fit_of_vae.normal.shape == like.normal.shape
+            and fit_of_vae.moment.shape == like.moment.shape
+            and bool(torch.isfinite(fit_of_vae.normal).all() and torch.isfinite(fit_of_vae.moment).all())
         )
-        return FastFit(found.normal, found.moment, found.rows) if found is not None and fits else None
+        return (
+            FastFit(fit_of_vae.normal, fit_of_vae.moment, fit_of_vae.rows) if fit_of_vae is not None and fits else None
+        )
 
     def put(self, vae_hash: str, fit: FastFit) -> None:
         """Keep what is known of this VAE now."""

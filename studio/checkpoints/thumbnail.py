@@ -23,7 +23,7 @@ KEY = b'"modelspec.thumbnail"'
 
 def of(entry: Entry) -> bytes | None:
     """A JPEG of at most SIDE pixels a side; None where there is none that can be shown."""
-    if entry.found.outside:
+    if entry.file.outside:
         return None
     try:
         data = _beside(entry) or _embedded(entry)
@@ -40,15 +40,15 @@ def of(entry: Entry) -> bytes | None:
 
 
 def _beside(entry: Entry) -> bytes | None:
-    if not entry.found.picture:
+    if not entry.file.picture:
         return None
-    with (entry.path.parent / entry.found.picture).open("rb") as file:
+    with (entry.path.parent / entry.file.picture).open("rb") as file:
         return file.read(MAX_IMAGE_BYTES + 1)
 
 
 def _embedded(entry: Entry) -> bytes | None:
     """The modelspec's data URI, cut out of the header without taking the rest of it apart."""
-    if entry.found.is_folder:
+    if entry.file.is_folder:
         return None
     with entry.path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

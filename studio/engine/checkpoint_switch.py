@@ -28,7 +28,7 @@ class CheckpointSwitch:
             try:
                 self._executor.load(checkpoint, lambda message, fraction: self._tell(checkpoint, message, fraction))
             finally:
-                self._outside.loaded(self._executor.manager.hot)
+                self._outside.loaded(self._executor.manager.loaded)
             self._scheduler.switched()
         # Released for another checkpoint that could not be loaded, the former one is looked after again.
         self._executor.settle()

@@ -163,7 +163,7 @@ class DeviceThread:
                         self.components = None
                         worker.rest()
                         models.carry_out(worker.preload)
-                        loaded(manager.hot)
+                        loaded(manager.loaded)
                     elif self.next is not None and not busy and not self._with.book.active():
                         self._load_next(worker, models)
                     elif not busy and not self._with.book.active():

@@ -79,13 +79,13 @@ class Executor:
     @property
     def components(self) -> Components:
         """What is on the device. Lanes that run are always of this checkpoint: it is never switched under them."""
-        assert self.manager.hot is not None
-        return self.manager.hot
+        assert self.manager.loaded is not None
+        return self.manager.loaded
 
     @property
     def loaded(self) -> str | None:
         """The name of the checkpoint on the device."""
-        return self.manager.hot.name if self.manager.hot is not None else None
+        return self.manager.loaded.name if self.manager.loaded is not None else None
 
     def load(self, checkpoint: str, progress: Callable[[str, float], None]) -> None:
         """Bring a checkpoint to the device. Raises BadCheckpoint, DoesNotFit."""

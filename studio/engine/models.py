@@ -140,7 +140,7 @@ class ModelService:
         entries = self.catalog.entries(refresh=refresh)
         self.hasher.want(entries)
         places = self._manager.snapshot()[0] if self._manager is not None else {}
-        keys = {entry.found.key for entry in entries}
+        keys = {entry.file.key for entry in entries}
         return tuple(self._model(entry, places, keys) for entry in entries)
 
     def load(self, model_id: str) -> None:
@@ -269,7 +269,7 @@ class ModelService:
         return bool(self._orders)
 
     def carry_out(self, load: Callable[[str], object]) -> None:
-        """Do what was ordered, now that no lane runs. `load` makes a checkpoint the hot one."""
+        """Do what was ordered, now that no lane runs. `load` loads a checkpoint."""
         from studio.checkpoints.device_memory import DoesNotFit
 
         assert self._manager is not None
@@ -321,7 +321,7 @@ class ModelService:
             kind=facts.kind,
             name=entry.name,
             label=entry.checkpoint.label,
-            where=entry.found.where,
+            where=entry.file.where,
             state="incomplete" if entry.problem else facts.state,
             reason=entry.problem or facts.reason,
             family=facts.family,
@@ -332,14 +332,14 @@ class ModelService:
             prediction_corrected=corrected is not None,
             native_width=facts.native_width,
             native_height=facts.native_height,
-            size_bytes=entry.found.size,
+            size_bytes=entry.file.size,
             built_in=entry.built_in,
             sha256=hashes.sha256 if hashes is not None else None,
             short_hash=hashes.short or None if hashes is not None else None,
             note=self.catalog.note(entry) or facts.note,
             place=places.get(entry.id, "disk"),
-            has_picture=facts.has_picture or bool(entry.found.picture),
-            origin=self._hub.origin(entry.found.key, entry.found.size),
+            has_picture=facts.has_picture or bool(entry.file.picture),
+            origin=self._hub.origin(entry.file.key, entry.file.size),
             metadata=facts.metadata,
             convertible=facts.convertible and target_of(entry.path).as_posix() not in keys,
             vae=self._id(entry.vae.id) if entry.vae is not None else "",

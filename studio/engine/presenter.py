@@ -79,7 +79,7 @@ class Presenter:
             "seed": run.seeds[image],
             "total": active.lane.total,
             "schedulers": recording.schedulers(run, active.lane.turns),
-            "model_hash": self._executor.manager.hash_of_hot(),
+            "model_hash": self._executor.manager.loaded_hash(),
             "vae_hash": self._executor.fitter.vae_hash,
             "versions": self._outside.versions,
         }
@@ -147,7 +147,7 @@ class Presenter:
             image=image,
             evaluations=run.total,
             seconds=round(time.monotonic() - run.began, 3),
-            model_hash=self._executor.manager.hash_of_hot(),
+            model_hash=self._executor.manager.loaded_hash(),
             versions=self._outside.versions,
             **self._file_facts(run),
         )
@@ -188,7 +188,7 @@ class Presenter:
         facts: dict[str, Any] = dict(file_hashes(run.adapters, run.conditioning.embeddings))
         if self._executor.components.vae_dtype is not None:  # half precision overflowed
             facts["vae_dtype"] = "float32"
-        chosen = self._executor.manager.vae_of_hot()
+        chosen = self._executor.manager.chosen_vae()
         if chosen is not None:
             facts["vae"], facts["vae_hash"] = chosen
         return facts

@@ -27,15 +27,15 @@ OPACITY = 0.62  # as on the page
 
 def pictures(replay: Replay, *_: object) -> bytes:
     """The ZIP. Raises InvalidRequest for a run that did not record where the U-Net looked."""
-    found = words(replay)
-    if not found:
+    by_word = words(replay)
+    if not by_word:
         raise InvalidRequest(Problem("kind", "attention", "a run of the noise viewer, which records it"))
     width, height = replay.run["width"], replay.run["height"]
     under = replay.picture(replay.of(len(replay) - 1, "denoised")).resize((width, height))
-    high = max(float(values.max()) for values in found.values()) or 1.0
+    high = max(float(values.max()) for values in by_word.values()) or 1.0
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as whole:
-        for place, (word, values) in enumerate(found.items(), start=1):
+        for place, (word, values) in enumerate(by_word.items(), start=1):
             large = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
             heat = Image.fromarray(coloured(np.asarray(large) / high))
             file = io.BytesIO()
@@ -46,7 +46,7 @@ def pictures(replay: Replay, *_: object) -> bytes:
             "scale": [0.0, high],
             "what": "probability, mean over evaluations, layers of down and up blocks, heads",
         }
-        whole.writestr("scale.json", json.dumps(scale | {"words": list(found)}, indent=1))
+        whole.writestr("scale.json", json.dumps(scale | {"words": list(by_word)}, indent=1))
     return out.getvalue()
 
 
@@ -66,7 +66,7 @@ def words(replay: Replay) -> dict[str, Array]:
         f"attention.{one['place']}.{one['height']}x{one['width']}" for one in replay.run["attention_layers"]
     )
     total = sum(layers[name] for name in groups)
-    found: dict[str, Array] = {}
+    by_word: dict[str, Array] = {}
     chunks = replay.run["tokens"]["prompt"][0]["chunks"]
     for word, its in _rows_of_words(rows[0], chunks).items():
         whole = np.zeros(size, np.float64)
@@ -74,8 +74,8 @@ def words(replay: Replay) -> dict[str, Array]:
             mean = maps[first][:, its].astype(np.float64).sum(axis=1).mean(axis=0)
             resized = Image.fromarray(mean.astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
             whole += np.asarray(resized) * layers[name] / total
-        found[word] = whole
-    return found
+        by_word[word] = whole
+    return by_word
 
 
 def _rows_of_words(rows: list[dict[str, Any]], chunks: list[dict[str, Any]]) -> dict[str, list[int]]:
@@ -85,9 +85,9 @@ def _rows_of_words(rows: list[dict[str, Any]], chunks: list[dict[str, Any]]) -> 
         chunk, position = row["chunk"], row["position"]
         if position is not None and chunk < len(chunks) and chunks[chunk]["kinds"][position] == "content":
             pieces.setdefault((chunk, chunks[chunk]["words"][position]), []).append(place)
-    found: dict[str, list[int]] = {}
+    by_word: dict[str, list[int]] = {}
     for (chunk, _), its in pieces.items():
         word = "".join(chunks[chunk]["text"][rows[place]["position"]] for place in its)
-        times = sum(name.split(" (")[0] == word for name in found)
-        found[f"{word} ({times + 1})" if times else word] = its
-    return found
+        times = sum(name.split(" (")[0] == word for name in by_word)
+        by_word[f"{word} ({times + 1})" if times else word] = its
+    return by_word

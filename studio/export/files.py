@@ -91,8 +91,8 @@ def export(recording: bytes, kind: str, given: Mapping[str, str]) -> File:
     if problems:
         raise InvalidRequest(*problems)
     replay = Replay(recording)
-    made = KINDS[kind]
-    return File(name_of(replay.run, made.ending), made.media_type, made.make(replay, quantities, fps, how))
+    exporter = KINDS[kind]
+    return File(name_of(replay.run, exporter.ending), exporter.media_type, exporter.make(replay, quantities, fps, how))
 
 
 _FIELDS = ("quantities", "fps", "how")

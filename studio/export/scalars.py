@@ -23,12 +23,12 @@ def table(replay: Replay) -> bytes:
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+    pairs: list[tuple[str, Any]] = []
     for name, value in values.items():
         if isinstance(value, list):
             value = {str(place): one for place, one in enumerate(value)}
         if isinstance(value, dict):
-            found += _flat(value, f"{before}{name}.")
+            pairs += _flat(value, f"{before}{name}.")
         else:
-            found.append((before + name, value))
-    return found
+            pairs.append((before + name, value))
+    return pairs

@@ -57,15 +57,15 @@ def texts(data: bytes, *, limit: int) -> dict[str, str]:
     A text longer than `limit` bytes is left out, and compressed ones are never inflated further than that. Raises
     BrokenPng for a file that is cut off.
     """
-    found: dict[str, str] = {}
+    texts_by_keyword: dict[str, str] = {}
     for kind, body, _ in chunks(data):
         if kind not in (b"tEXt", b"zTXt", b"iTXt") or len(body) > limit + 1000:
             continue
         keyword, _, rest = bytes(body).partition(b"\0")
         text = _text(kind, rest, limit)
         if text is not None:
-            found.setdefault(keyword.decode("latin-1"), text)
-    return found
+            texts_by_keyword.setdefault(keyword.decode("latin-1"), text)
+    return texts_by_keyword
 
 
 def _text(kind: bytes, rest: bytes, limit: int) -> str | None:

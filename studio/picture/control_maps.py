@@ -51,14 +51,14 @@ class ControlPicture:
 
 def control_pictures(request: Request) -> tuple[ControlPicture, ...]:
     """The pictures of a request's controls. Raises InvalidRequest for files that are no pictures."""
-    found = []
+    pictures = []
     for number, control in enumerate(request.controls, start=1):
         try:
-            found.append(ControlPicture(_read(control.image, control.preprocessor), control.preprocessor))
+            pictures.append(ControlPicture(_read(control.image, control.preprocessor), control.preprocessor))
         except InvalidRequest as error:
             problems = (Problem("controls", f"{p.value} in control {number}", p.allowed) for p in error.problems)
             raise InvalidRequest(*problems) from None
-    return tuple(found)
+    return tuple(pictures)
 
 
 def _read(data: bytes, preprocessor: PreprocessorName) -> Image.Image:

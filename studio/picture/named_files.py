@@ -54,12 +54,12 @@ def hashes_of_pairs(pairs: Mapping[str, str]) -> dict[str, object]:
 
 
 def _hash_list(text: str) -> dict[str, str]:
-    found = {}
+    hashes = {}
     for part in text.split(","):
         name, _, digits = part.rpartition(":")
         if name.strip() and re.fullmatch(r"[0-9a-f]{8,64}", digits.strip(), re.IGNORECASE):
-            found[name.strip()] = digits.strip().lower()
-    return found
+            hashes[name.strip()] = digits.strip().lower()
+    return hashes
 
 
 def compared(info: Mapping[str, object], prompt: str, negative_prompt: str, models: Sequence[Model]) -> Compared:
@@ -92,7 +92,7 @@ def compared(info: Mapping[str, object], prompt: str, negative_prompt: str, mode
 
 def _note(kind: NamedKind, name: str, whole: str, short: str, models: Sequence[Model]) -> FileNote | None:
     """What differs of one file; None where the file here is the picture's own."""
-    given = (whole or short)[:SHORT_DIGITS]
+    hash_in_picture = (whole or short)[:SHORT_DIGITS]
     called = best_matches(name, models, _paths)
     if not whole and not short:
         finding: Finding = "unknown" if len(called) == 1 else "unclear" if called else "absent"
@@ -101,13 +101,13 @@ def _note(kind: NamedKind, name: str, whole: str, short: str, models: Sequence[M
     if len(called) == 1 and called[0] in same:
         return None
     if same:
-        return FileNote(kind, "renamed", name, same[0].name, given)
+        return FileNote(kind, "renamed", name, same[0].name, hash_in_picture)
     if len(called) != 1:
-        return FileNote(kind, "unclear" if called else "absent", name, "", given)
+        return FileNote(kind, "unclear" if called else "absent", name, "", hash_in_picture)
     here = called[0]
     hash_here = here.sha256 if whole else here.short_hash
     finding = "another" if hash_here else "unhashed"
-    return FileNote(kind, finding, name, here.name, given, (hash_here or "")[:SHORT_DIGITS])
+    return FileNote(kind, finding, name, here.name, hash_in_picture, (hash_here or "")[:SHORT_DIGITS])
 
 
 def _is(model: Model, whole: str, short: str) -> bool:

@@ -172,8 +172,8 @@ def _header(surface: Surface) -> str:
         "checkpoint": "{}",
     }
     values = {name: getattr(base, name) for name in facts if name not in decided}
-    told = [facts[name].format(value) for name, value in values.items() if value is not None]
-    return "  ·  ".join([base.prompt.replace("\n", " ") or "(no prompt)", *told])
+    settings = [facts[name].format(value) for name, value in values.items() if value is not None]
+    return "  ·  ".join([base.prompt.replace("\n", " ") or "(no prompt)", *settings])
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:

@@ -129,7 +129,7 @@ def test_the_list_offers_it_for_pickles_that_have_not_been_converted(tmp_path: P
     (tmp_path / "checkpoints" / "done.safetensors").write_bytes(b"not empty")
     service = ModelService([tmp_path])
     found: dict[Any, bool] = {(m.name, m.form): m.convertible for m in service.found()}
-    assert found == {("old", "pickle"): True, ("done", "pickle"): False, ("done (2)", ""): False}
+    assert found == {("old", "pickle"): True, ("done.ckpt", "pickle"): False, ("done.safetensors", ""): False}
     other = next(m for m in service.found() if m.form == "")
     with pytest.raises(Refused, match="Only a pickle"):
         service.convert(other.id)

@@ -75,10 +75,10 @@ def test_a_file_arrives_whole_and_under_its_name(hub: Hub, tmp_path: Path, serve
     assert (download.state, download.done_bytes, download.total_bytes) == ("done", len(WEIGHTS), len(WEIGHTS))
     assert server.ranges == [""]
     [entry] = Catalog([tmp_path / "models"]).entries()
-    assert hub.origin(entry.found.key, entry.found.size) == "owner/model"
-    assert hub.origin(entry.found.key, entry.found.size + 1) == "", "another file under its name"
+    assert hub.origin(entry.file.key, entry.file.size) == "owner/model"
+    assert hub.origin(entry.file.key, entry.file.size + 1) == "", "another file under its name"
     again = Hub(tmp_path / "models", endpoint=server.url)
-    assert again.origin(entry.found.key, entry.found.size) == "owner/model", "remembered"
+    assert again.origin(entry.file.key, entry.file.size) == "owner/model", "remembered"
     with pytest.raises(Refused, match="lies in the models folder already"):
         hub.download("owner/model", ("model.safetensors",), kind="lora")
 
@@ -92,8 +92,8 @@ def test_a_diffusers_folder_arrives_at_once(tmp_path: Path, waits: list[float]) 
         server.close()
         hub.close()
     assert arrived == tmp_path / "checkpoints" / "model"
-    [entry] = [e for e in Catalog([tmp_path]).entries() if e.found.is_folder]
-    assert hub.origin(entry.found.key, entry.found.size) == "owner/model"
+    [entry] = [e for e in Catalog([tmp_path]).entries() if e.file.is_folder]
+    assert hub.origin(entry.file.key, entry.file.size) == "owner/model"
     assert {f.relative_to(arrived).as_posix(): f.read_bytes() for f in arrived.rglob("*") if f.is_file()} == FOLDER
 
 

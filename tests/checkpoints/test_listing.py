@@ -68,7 +68,7 @@ def test_every_layout_is_understood(tmp_path: Path, layout: tuple[str, ...]) -> 
     (tmp_path / "ui" / "models" / "checkpoints" / "notes.txt").write_text("no model")
     found = by_name(Catalog([tmp_path / "ui"]))
     assert {name: entry.facts.kind for name, entry in found.items()} == {kind: kind for kind in KINDS}
-    assert found["checkpoint"].found.where == f"ui/{layout[0]}"
+    assert found["checkpoint"].file.where == f"ui/{layout[0]}"
 
 
 def test_a_folder_of_ones_own_is_told_by_the_headers(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_links_are_followed_within_the_models_folders_and_nowhere_else(tmp_path:
     assert {n for n, e in found.items() if e.facts.state == "usable"} == {"own", "theirs"}
     assert {n for n, e in found.items() if e.facts.state == "refused"} >= {"file", "to-secret"}
     assert "hidden" not in found
-    assert all(e.found.size == 0 for n, e in found.items() if n in ("file", "to-secret"))
+    assert all(e.file.size == 0 for n, e in found.items() if n in ("file", "to-secret"))
 
 
 class Opens:

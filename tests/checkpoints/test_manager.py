@@ -1,4 +1,4 @@
-"""Hot models stay hot, the least recently used goes first, and memory comes back, on the CPU, a small device, a GPU."""
+"""What is loaded stays so, the least recently used goes first, memory comes back: on the CPU, a small device, a GPU."""
 
 from __future__ import annotations
 
@@ -127,14 +127,14 @@ def make(models: Path, device: Device, *, real: bool = False, **options: Any) ->
     return manager, loads
 
 
-def test_what_fits_stays_hot(models: Path, device: Device) -> None:
+def test_what_fits_stays_loaded(models: Path, device: Device) -> None:
     manager, loads = make(models, device)
     first = manager.get("one", quiet)
     assert manager.get("one", quiet) is first
     manager.get("two", quiet)
     assert manager.get("one", quiet) is first
     assert loads.names == ["one", "two"]
-    assert manager.hot is first
+    assert manager.loaded is first
     places, _, _ = manager.snapshot()
     assert sorted(places.values()) == ["device", "device"]
 
@@ -188,11 +188,11 @@ def test_after_a_failed_load_the_one_before_goes_on(models: Path, device: Device
     good = manager.get("one", quiet)
     with pytest.raises(BadCheckpoint):
         manager.get("bad", quiet)
-    assert manager.hot is good
+    assert manager.loaded is good
     loads.fail = RuntimeError("half-way")
     with pytest.raises(RuntimeError, match="half-way"):
         manager.get("two", quiet)
-    assert manager.hot is good
+    assert manager.loaded is good
     assert manager.get("one", quiet) is good
     with pytest.raises(BadCheckpoint, match="not in the models folder any more"):
         manager.get("absent", quiet)
@@ -215,7 +215,7 @@ def test_what_does_not_fit_alone_is_told_with_what_to_change(models: Path, weigh
     manager, _ = make(models, device)
     with pytest.raises(DoesNotFit, match=r"The checkpoint one needs about .* with --offload, with --dtype fp16"):
         manager.get("one", quiet)
-    assert manager.hot is None
+    assert manager.loaded is None
     device.capacity = 2 * weights
     assert manager.get("one", quiet).name == "one"
 
@@ -237,11 +237,11 @@ def test_a_job_that_ran_out_of_memory_frees_what_others_left_there(models: Path,
     device = FakeDevice()
     manager, _ = make(models, device)
     manager.get("one", quiet)
-    hot = manager.get("two", quiet)
+    in_use = manager.get("two", quiet)
     before = device.used_bytes()
     assert manager.spare()
     assert device.used_bytes() == pytest.approx(before / 2, rel=0.05)
-    assert manager.hot is hot
+    assert manager.loaded is in_use
     assert not manager.spare()
 
 
@@ -273,25 +273,25 @@ def replace_weights(folder: Path, value: float, *, keep_time: bool = False) -> s
 
 
 @pytest.mark.parametrize("keep_time", [False, True])
-def test_a_hot_checkpoint_that_is_replaced_on_disk_is_read_anew(
+def test_a_loaded_checkpoint_that_is_replaced_on_disk_is_read_anew(
     models: Path, tmp_path: Path, device: Device, keep_time: bool
 ) -> None:
     folder = tmp_path / "checkpoints" / "one"
     shutil.copytree(models / "checkpoints" / "one", folder)
     manager, loads = make(tmp_path, device, real=True)
     old = manager.get("one", quiet)
-    wait_for(lambda: manager.hash_of_hot() is not None)
-    hash_before = manager.hash_of_hot()
+    wait_for(lambda: manager.loaded_hash() is not None)
+    hash_before = manager.loaded_hash()
     assert not manager.replaced()
     expected = replace_weights(folder, 0.25, keep_time=keep_time)
     assert manager.replaced()
-    assert manager.hot is old, "lanes that run go on with it"
-    assert manager.hash_of_hot() == hash_before, "and say what they were made with"
+    assert manager.loaded is old, "lanes that run go on with it"
+    assert manager.loaded_hash() == hash_before, "and say what they were made with"
     new = manager.get("one", quiet)
     assert new is not old
     assert float(new.unet.conv_in.weight.mean()) == 0.25
-    wait_for(lambda: manager.hash_of_hot() not in (None, hash_before))
-    assert manager.hash_of_hot() == expected
+    wait_for(lambda: manager.loaded_hash() not in (None, hash_before))
+    assert manager.loaded_hash() == expected
     assert not manager.replaced()
     assert manager.get("one", quiet) is new
     assert loads.names == ["one", "one"]
@@ -323,7 +323,7 @@ def test_a_checkpoint_that_changes_while_it_is_read_is_read_again(models: Path, 
     manager._load = restless  # type: ignore[method-assign]
     with pytest.raises(BadCheckpoint, match="one is written to while it is read"):
         manager.get("one", quiet)
-    assert manager.hot is None
+    assert manager.loaded is None
 
 
 def test_the_hash_of_a_file_that_is_replaced_while_it_is_counted_is_nobodys(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_unloading_gives_the_memory_back(models: Path, weights: int) -> None:
     assert [ref() is None for ref in gone] == [False, True, False]
     manager.unload()
     assert all(ref() is None for ref in gone)
-    assert manager.hot is None
+    assert manager.loaded is None
     assert device.used_bytes() == 0
 
 
@@ -418,11 +418,11 @@ def resident_bytes() -> int:
 
 def test_the_hash_is_that_of_the_weights(models: Path) -> None:
     manager, _ = make(models, Device("cpu"))
-    assert manager.hash_of_hot() is None
+    assert manager.loaded_hash() is None
     manager.get("one", quiet)
-    wait_for(lambda: manager.hash_of_hot() is not None)
+    wait_for(lambda: manager.loaded_hash() is not None)
     files = sorted((models / "checkpoints" / "one").glob("*/*.safetensors"))
-    assert manager.hash_of_hot() == hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+    assert manager.loaded_hash() == hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
 def wait_for(done: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -438,7 +438,7 @@ def wait_for(done: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 class Net:
-    """The ControlNet of the models folder, read for the hot checkpoint of a manager; counts how often."""
+    """The ControlNet of the models folder, read for the loaded checkpoint of a manager; counts how often."""
 
     def __init__(self, manager: ModelManager, device: Device) -> None:
         self.manager, self.device, self.reads = manager, device, 0
@@ -450,8 +450,8 @@ class Net:
 
     def _read(self) -> Any:
         self.reads += 1
-        assert self.manager.hot is not None
-        module = load_controlnet(self.entry.path, self.manager.hot)
+        assert self.manager.loaded is not None
+        module = load_controlnet(self.entry.path, self.manager.loaded)
         if isinstance(self.device, FakeDevice):
             self.device.allocate([module])
         return module
@@ -478,7 +478,7 @@ def test_a_controlnet_is_counted_and_goes_with_its_checkpoint(models: Path, devi
     net.get()
     manager.leave(net.entry.id)
     assert not manager.is_beside(net.entry)
-    assert manager.hot is not None
+    assert manager.loaded is not None
 
 
 def test_others_make_room_for_a_controlnet_but_the_hot_checkpoint_stays(
@@ -487,27 +487,27 @@ def test_others_make_room_for_a_controlnet_but_the_hot_checkpoint_stays(
     room = int(2.1 * weights)
     manager, _ = make(models, device, device_limit=room, ram_limit=room if device.is_cpu else 0)
     manager.get("one", quiet)
-    hot = manager.get("two", quiet)
+    in_use = manager.get("two", quiet)
     net = Net(manager, device)
     net.get()
     held = {manager._catalog.entry(model_id).name for model_id in manager.snapshot()[0]}  # type: ignore[union-attr]
     assert held == {"two", "lines"}
-    assert manager.hot is hot
+    assert manager.loaded is in_use
     tight, _ = make(models, device, device_limit=1, ram_limit=1)
-    hot = tight.get("one", quiet)
+    in_use = tight.get("one", quiet)
     Net(tight, device).get()
-    assert tight.hot is hot
+    assert tight.loaded is in_use
 
 
 def test_a_controlnet_that_does_not_fit_is_told_and_the_checkpoint_goes_on(models: Path, weights: int) -> None:
     device = FakeDevice()
     manager, _ = make(models, device)
-    hot = manager.get("one", quiet)
+    in_use = manager.get("one", quiet)
     net = Net(manager, device)
     device.capacity = device.used_bytes() + net.bytes // 2
     with pytest.raises(DoesNotFit, match=r"The ControlNet lines needs about .* choose a smaller ControlNet"):
         net.get()
-    assert manager.hot is hot
+    assert manager.loaded is in_use
     assert net.reads == 0, "asked before it is read"
     device.capacity = 4 * 2**30
     manager.get("two", quiet)
