@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the checks and --help need nothing but Python itself
+    from studio.answered.engine import Engine
     from studio.web.process import Ending, TemporaryFolder
 
 ROOT = Path(__file__).resolve().parent
@@ -80,6 +81,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="one picture at a time, bit-equal whoever else is there; otherwise pictures share U-Net calls and may "
         "differ in the last bit",
+    )
+    device.add_argument(
+        "--engine-process",
+        action="store_true",
+        help="run the models in a process of their own: when it ends, for want of memory say, the page stays and "
+        "starts it anew",
     )
     device.add_argument("--no-preload", action="store_true", help="load no model before the first picture is asked for")
     memory = p.add_argument_group("memory")
@@ -216,11 +223,53 @@ def quiet_environment(temporary: Path) -> None:
             stop(f"The proxy settings cannot be used ({error}): correct or unset {', '.join(PROXIES)} and NO_PROXY.")
 
 
-def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending) -> None:
-    """Engine and page, until the end is asked for."""
+def make_engine(flags: argparse.Namespace) -> Engine:
+    """The engine in this process, or in a child process."""
     from studio.checkpoints.options import ModelOptions
+    from studio.picture.gallery import Gallery
+
+    models_dirs = [ROOT / "models", *(flags.models_dir or ())]
+    preload = None if flags.no_preload else BUILT_IN
+    options = ModelOptions(
+        device_limit=flags.keep_on_device,
+        ram_limit=flags.keep_in_ram,
+        attention_slicing=flags.attention_slicing,
+        vae_tiling=flags.vae_tiling,
+        offload=flags.offload,
+        fp8=flags.fp8,
+        channels_last=flags.channels_last,
+        compile=flags.compile,
+    )
+    if flags.engine_process:
+        from studio.engine.remote.engine import RemoteEngine
+
+        return RemoteEngine(
+            models_dirs,
+            flags.outputs_dir,
+            device=flags.device,
+            dtype=flags.dtype,
+            exact=flags.exact,
+            preload=preload,
+            options=options,
+        )
     from studio.engine.engine import DiffusionEngine
     from studio.engine.local import LocalEngine
+
+    engine = DiffusionEngine(
+        models_dirs,
+        Gallery(flags.outputs_dir),
+        device=flags.device,
+        dtype=flags.dtype,
+        exact=flags.exact,
+        preload=preload,
+        options=options,
+    )
+    return LocalEngine(engine)
+
+
+def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending) -> None:
+    """Engine and page, until the end is asked for."""
+    engine = make_engine(flags)  # first: its process starts while the page's libraries are imported
     from studio.picture.gallery import Gallery
     from studio.ui import application
     from studio.ui.page import build
@@ -230,25 +279,6 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     from studio.web.server import Server
 
     gallery = Gallery(flags.outputs_dir)
-    machine = DiffusionEngine(
-        models_dirs=[ROOT / "models", *(flags.models_dir or ())],
-        gallery=gallery,
-        device=flags.device,
-        dtype=flags.dtype,
-        exact=flags.exact,
-        preload=None if flags.no_preload else BUILT_IN,
-        options=ModelOptions(
-            device_limit=flags.keep_on_device,
-            ram_limit=flags.keep_in_ram,
-            attention_slicing=flags.attention_slicing,
-            vae_tiling=flags.vae_tiling,
-            offload=flags.offload,
-            fp8=flags.fp8,
-            channels_last=flags.channels_last,
-            compile=flags.compile,
-        ),
-    )
-    engine = LocalEngine(machine)
     uploads = Uploads()
     page, launch = build(engine, gallery, uploads)
     hosts = {*LOOPBACK, flags.host}

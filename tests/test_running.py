@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gradio_client import Client
 
 from studio.web.process import LOCK, PREFIX, TemporaryFolder
 
@@ -142,6 +143,36 @@ def test_it_ends_in_three_seconds_with_a_run_a_page_and_a_caller_there(
     assert seconds < 3
     assert left(here.folder) == []
     assert "Traceback" not in here.log
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the child in /proc")
+def test_with_the_engine_in_a_process_of_its_own_the_page_outlives_it(studio: Callable[..., Studio]) -> None:
+    here = studio("--engine-process")
+    client = Client(here.url, verbose=False)
+
+    def picture() -> str:
+        return str(client.predict("a fox", num_inference_steps=2, api_name="/text_to_image")[1]["state"])
+
+    assert picture() == "finished"
+    (engine,) = children_of(here.process.pid, "studio.engine.remote.child")
+    os.kill(engine, signal.SIGKILL)
+    here.wait_for(lambda: children_of(here.process.pid, "studio.engine.remote.child") not in ([], [engine]))
+    assert picture() == "finished"
+    (engine,) = children_of(here.process.pid, "studio.engine.remote.child")
+    assert here.end(signal.SIGTERM) < 3
+    assert not Path(f"/proc/{engine}").exists() or "Z" in Path(f"/proc/{engine}/stat").read_text().split()[2]
+    assert left(here.folder) == []
+
+
+def children_of(parent: int, module: str) -> list[int]:
+    """The ids of a process's children that run a module (Linux)."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(stat[1]) == parent and module in (folder / "cmdline").read_text():
+                found.append(int(folder.name))
+    return found
 
 
 @pytest.mark.parametrize("attempt", ROUNDS)

@@ -192,9 +192,6 @@ class ComparisonJob(Job):
         if isinstance(event, (Started, Step)) and self._state == "queued":
             with self._lock:
                 self._state = "running"
-                self.mailbox.drop(Queued)
-        if isinstance(event, Started):
-            self.mailbox.drop(Loading)
 
     def _end(self, cell: Cell, event: Finished | Stopped | Failed) -> None:
         with self._mutex:

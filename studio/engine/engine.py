@@ -212,6 +212,10 @@ class DiffusionEngine:
         self._thread.wake.set()
         return stopping
 
+    def active_jobs(self) -> tuple[str, ...]:
+        """The ids of all jobs that wait or run."""
+        return tuple(job.id for job in self._book.active())
+
     def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
         """This owner's jobs, newest first."""
         return self._book.of(owner)

@@ -17,19 +17,15 @@ from studio.answered.engine import Refused
 from studio.answered.engine import UnknownJob as UnknownJob
 from studio.answered.events import (
     ENDS,
-    TERMINAL,
     AnyEvent,
-    CellEvent,
     Failed,
     Finished,
     JobSummary,
     Queued,
     Started,
-    Step,
     Stopped,
     SurfaceEnded,
 )
-from studio.answered.events import Loading as LoadingEvent
 from studio.answered.ids import HERE, new_id
 from studio.asked.branch import BranchNode
 from studio.asked.requests import Request
@@ -109,16 +105,12 @@ class Job:
                 return True
             if isinstance(event, Started):
                 self._state = "running"
-                self.mailbox.drop(Queued, LoadingEvent)  # what was true before the start
             if isinstance(event, ENDS):
                 self._state = event.state if isinstance(event, SurfaceEnded) else _STATES[type(event)]
                 self.ended = self._clock()
                 self.start = self.fork = None
                 self.controls = ()
                 self.request = self.request.without_pictures()  # nothing of an upload outlives its use
-                self.mailbox.drop(Queued, LoadingEvent)
-            if isinstance(event, CellEvent) and isinstance(event.event, TERMINAL):
-                self.mailbox.drop((Started, event.cell), (Step, event.cell))
             self.mailbox.put(event)
         return True
 

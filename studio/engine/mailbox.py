@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
 
-from studio.answered.events import ENDS, AnyEvent, CellEvent, Step
+from studio.answered.events import ENDS, TERMINAL, AnyEvent, CellEvent, Loading, Queued, Started, Step
 
 
 class Mailbox:
@@ -26,8 +26,10 @@ class Mailbox:
         self._last_watched = clock()
 
     def put(self, event: AnyEvent) -> None:
-        """Put an event into its slot and wake the watchers."""
+        """Put an event into its slot, drop what it makes old news, and wake the watchers."""
         with self._lock:
+            for slot in _old_news(event):
+                self._slots.pop(slot, None)
             self._sequence += 1
             self._slots[_slot(event)] = self._sequence, event
             watchers = tuple(self._watchers)
@@ -39,12 +41,6 @@ class Mailbox:
         with self._lock:
             number, _ = self._slots[_slot(event)]
             self._slots[_slot(event)] = number, event
-
-    def drop(self, *slots: object) -> None:
-        """Forget what is no news any more: kinds of event, or a kind and its cell."""
-        with self._lock:
-            for slot in slots:
-                self._slots.pop(slot, None)
 
     def get(self, kind: type) -> AnyEvent | None:
         """The event in the slot of a kind."""
@@ -82,6 +78,17 @@ class Mailbox:
 
     def watcher_count(self) -> int:
         return len(self._watchers)
+
+
+def _old_news(event: AnyEvent) -> tuple[object, ...]:
+    """The slots whose events were true only before this one."""
+    if isinstance(event, (Started, *ENDS)):
+        return Queued, Loading
+    if isinstance(event, CellEvent):
+        if isinstance(event.event, TERMINAL):
+            return (Started, event.cell), (Step, event.cell)
+        return (Queued, Loading) if isinstance(event.event, Started) else (Queued,)
+    return ()
 
 
 def _slot(event: AnyEvent) -> object:

@@ -232,7 +232,8 @@ def _ended(view: View, event: SurfaceEnded) -> str:
     key = "compare.finished" if event.state == "finished" else "compare.stopped"
     sentence = say(key, done=event.done, count=view["possible"], seconds=f"{event.seconds:.1f}")
     failed = [say("compare.failed", count=event.failed)] if event.failed else []
-    return " ".join([sentence, *failed, *view["notes"]])
+    why = [event.reason] if event.state == "stopped" and event.reason != "Stopped." else []
+    return " ".join([sentence, *why, *failed, *view["notes"]])
 
 
 async def cost_line(engine: Engine, values: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from studio.answered.engine import Engine
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.engine.local import LocalEngine
+from studio.engine.remote.engine import RemoteEngine
 from studio.picture.gallery import Gallery
 from tests.engine.conftest import OneThread
 from tests.ui.fake_engine import FakeEngine
@@ -38,9 +40,17 @@ def local(place: Place) -> Engine:
     return LocalEngine(core)
 
 
+def child(place: Place) -> Engine:
+    os.environ["OMP_NUM_THREADS"] = "1"  # two cores are shared, and tiny matrices are not worth splitting
+    limits = Limits(unwatched_seconds=None, per_owner=8)
+    outputs = place.gallery.outputs_dir
+    return RemoteEngine([place.models_dir], outputs, device="cpu", preload="tiny", limits=limits, name="gpu2")
+
+
 ENGINES: dict[str, tuple[str, Callable[[Place], Engine]]] = {
     "fake": ("small-world-128", fake),
     "in-process": ("tiny", local),
+    "child-process": ("tiny", child),
 }
 
 

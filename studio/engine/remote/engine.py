@@ -1,0 +1,299 @@
+"""The engine in a child process, as the page holds it: a mirror that events keep up to date, and calls that cross.
+
+The child saves pictures into the same outputs folder as the page's gallery reads, so a picture crosses as its id and
+never as a path. A child that ends unexpectedly ends its jobs with a sentence, and a new one is started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from studio.answered.engine import EngineStatus, Events, Refused, UnknownJob
+from studio.answered.events import AnyEvent, Failed, JobSummary, Planned, Stopped, SurfaceEnded
+from studio.answered.ids import HERE
+from studio.answered.models import Checkpoint
+from studio.asked import orders
+from studio.checkpoints.options import ModelOptions
+from studio.engine.jobs import Limits
+from studio.engine.mailbox import Mailbox, Watcher
+from studio.engine.remote.process import ChildGone, ChildProcess
+
+logger = logging.getLogger(__name__)
+
+FIRST_SECONDS = 60.0  # a child may take this long until it says what models there are
+CLOSE_SECONDS = 2.8
+MAX_RESTARTS = 3  # within RESTART_SECONDS; then somebody has to look
+RESTART_SECONDS = 300.0
+MAX_LOST_JOBS = 200
+ASK_AGAIN = "The engine's process has ended unexpectedly and is started anew. Try again in a moment."
+CLOSING = "The studio is closing."
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that the child has taken, for when it is lost with it."""
+
+    owner: str
+    summary: JobSummary
+    began: float
+
+
+class RemoteEngine:
+    """Implements `studio.answered.engine.Engine`."""
+
+    def __init__(
+        self,
+        models_dirs: Sequence[Path],
+        outputs_dir: Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        exact: bool = False,
+        preload: str | None = None,
+        limits: Limits | None = None,
+        options: ModelOptions | None = None,
+        name: str = HERE,
+    ) -> None:
+        """Starts the child, which lists the models; `start` lets it load and work. `outputs_dir` is the gallery's."""
+        self._name = name
+        self._settings = {
+            "models_dirs": [str(Path(folder).resolve()) for folder in models_dirs],
+            "outputs_dir": str(Path(outputs_dir).resolve()),
+            "device": device,
+            "dtype": dtype,
+            "exact": exact,
+            "preload": preload,
+            "limits": asdict(limits or Limits()),
+            "options": asdict(options or ModelOptions()),
+            "name": name,
+        }
+        self._lock = threading.Lock()
+        self._status = EngineStatus(state="starting", message="Starting the engine's process")
+        self._catalog: tuple[Checkpoint, ...] = ()
+        self._first = threading.Event()  # the mirror has been filled
+        self._jobs: dict[str, Submitted] = {}  # that wait or run
+        self._lost: OrderedDict[str, tuple[Submitted, tuple[AnyEvent, ...]]] = OrderedDict()
+        self._restarts: list[float] = []
+        self._started = self._closing = False
+        self._child: ChildProcess | None = self._spawn()
+
+    @property
+    def id(self) -> str:
+        """See `Engine.id`."""
+        return self._name
+
+    def start(self) -> None:
+        """See `Engine.start`."""
+        self._started = True
+        if self._child is not None:
+            self._child.send("start")
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._closing = True
+        if self._child is not None:
+            self._child.close(CLOSE_SECONDS)
+
+    def status(self) -> EngineStatus:
+        """See `Engine.status`."""
+        self._first.wait(FIRST_SECONDS)
+        return self._status
+
+    def catalog(self) -> tuple[Checkpoint, ...]:
+        """See `Engine.catalog`."""
+        self._first.wait(FIRST_SECONDS)
+        return self._catalog
+
+    async def submit(self, job: orders.Submission, *, owner: str, origin: str = "api") -> str:
+        """See `Engine.submit`."""
+        job_id: str = await self._call("submit", job, owner=owner, origin=origin)
+        if not isinstance(job, orders.SubmitBranch):
+            surface = job.surface.without_pictures() if isinstance(job, orders.SubmitComparison) else None
+            request = job.request.without_pictures() if isinstance(job, orders.SubmitRun) else job.surface.base
+            summary = JobSummary(
+                job_id=job_id, request=request.without_pictures(), state="queued", origin=origin, surface=surface
+            )
+            with self._lock:
+                self._jobs[job_id] = Submitted(owner, summary, time.monotonic())
+        return job_id
+
+    def watch(self, job_id: str, *, owner: str) -> Events:
+        """See `Engine.watch`."""
+        with self._lock:
+            lost = self._lost.get(job_id)
+        if lost is not None and lost[0].owner == owner:
+            mailbox = Mailbox(time.monotonic)
+            for event in lost[1]:
+                mailbox.put(event)
+            return Watcher(mailbox)
+        try:
+            child = self._there()
+            opened, watcher = child.watch(job_id, owner)
+        except (ChildGone, Refused) as error:
+            raise UnknownJob("This job does not exist any more.") from error
+        return _Opening(opened, watcher)
+
+    async def cancel(self, job_id: str, *, owner: str) -> bool:
+        """See `Engine.cancel`."""
+        if self._is_lost(job_id, owner):
+            return False
+        return bool(await self._call("cancel", job_id, owner=owner))
+
+    async def prioritize(self, job_id: str, cell: int, *, owner: str) -> bool:
+        """See `Engine.prioritize`."""
+        if self._is_lost(job_id, owner):
+            return False
+        return bool(await self._call("prioritize", job_id, cell, owner=owner))
+
+    async def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
+        """See `Engine.jobs`. Those that were lost with a child stand last."""
+        try:
+            there: tuple[JobSummary, ...] = await self._call("jobs", owner=owner)
+        except Refused:
+            there = ()
+        with self._lock:
+            lost = [job.summary for job, _ in reversed(self._lost.values()) if job.owner == owner]
+        return (*there, *lost)
+
+    async def record(self, job_id: str, *, owner: str, **part: Any) -> bytes:
+        """See `Engine.record`."""
+        recording: bytes = await self._call("record", job_id, owner=owner, **part)
+        return recording
+
+    async def ask(self, question: Any, *, owner: str = "") -> Any:
+        """See `Engine.ask`."""
+        return await self._call("ask", question, owner=owner)
+
+    async def order(self, order: orders.ModelOrder) -> None:
+        """See `Engine.order`."""
+        await self._call("order", order)
+
+    def visitor(self, owner: str, *, here: bool) -> None:
+        """See `Engine.visitor`."""
+        if self._child is not None:
+            self._child.send("visitor", owner, here)
+
+    # ------------------------------------------------------------------------------------------------ inside
+
+    def _spawn(self) -> ChildProcess:
+        child = ChildProcess(self._settings, clock=time.monotonic, heard=self._heard, gone=self._gone)
+        if self._started:
+            child.send("start")
+        return child
+
+    def _there(self) -> ChildProcess:
+        """The child. Raises Refused when there is none."""
+        if self._closing:
+            raise Refused(CLOSING)
+        if self._child is None:
+            raise Refused(self._status.message)
+        return self._child
+
+    async def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
+        try:
+            return await asyncio.wrap_future(self._there().call(method, *arguments, **named))
+        except ChildGone:
+            raise Refused(CLOSING if self._closing else ASK_AGAIN) from None
+
+    def _is_lost(self, job_id: str, owner: str) -> bool:
+        with self._lock:
+            return job_id in self._lost and self._lost[job_id][0].owner == owner
+
+    def _heard(self, child: ChildProcess, message: tuple[Any, ...]) -> None:
+        """What the child says of itself, in the order in which it answers."""
+        _, status, catalog, active = message
+        with self._lock:
+            self._status = status
+            self._catalog = self._catalog if catalog is None else catalog
+            self._jobs = {job_id: job for job_id, job in self._jobs.items() if job_id in active}
+        if self._catalog or catalog is not None:
+            self._first.set()
+        child.unsubscribe_idle()
+
+    def _gone(self, child: ChildProcess) -> None:
+        """The child has ended: nobody who watches is left waiting, and a new one is started."""
+        self._first.set()
+        if self._closing:
+            self._end(child, f"Stopped: {CLOSING[0].lower()}{CLOSING[1:]}", "")
+            return
+        why, error_id = child.why(), secrets.token_hex(4)
+        now = time.monotonic()
+        self._restarts = [at for at in self._restarts if now - at < RESTART_SECONDS] + [now]
+        again = len(self._restarts) <= MAX_RESTARTS
+        logger.error("The engine's process has ended (%s); error %s", why, error_id)
+        next_step = "It is started anew: ask again." if again else "It ended too often: start the studio anew."
+        message = f"The engine's process has ended unexpectedly ({why}), and this run with it. {next_step}"
+        state = "starting" if again else "failed"
+        said = f"The engine's process has ended unexpectedly ({why}). {next_step}"
+        self._status = replace(self._status, state=state, message=said, checkpoint=None, running=0, queued=0)  # type: ignore[arg-type]
+        self._child = self._spawn() if again else None
+        self._end(child, message, error_id)
+
+    def _end(self, child: ChildProcess, message: str, error_id: str) -> None:
+        """Every job that the child has not ended is over."""
+        with self._lock:
+            unfinished, self._jobs = self._jobs, {}
+        ends: dict[str, tuple[AnyEvent, ...]] = {}
+        for job_id, job in unfinished.items():
+            ends[job_id] = _ends(job_id, job, message, error_id)
+            if not self._closing:
+                state = "failed" if job.summary.surface is None else "stopped"
+                self._lost[job_id] = replace(job, summary=replace(job.summary, state=state)), ends[job_id]  # type: ignore[arg-type]
+        with self._lock:
+            while len(self._lost) > MAX_LOST_JOBS:
+                self._lost.popitem(last=False)
+        for (job_id, _), subscription in child.subscriptions.items():
+            if self._closing:
+                end: AnyEvent = Stopped(job_id=job_id, pictures=(), last=(), index=0, total=0, reason=message)
+            elif job_id in ends:
+                end = ends[job_id][-1]
+            else:
+                end = Failed(job_id=job_id, kind="internal", message=message, error_id=error_id)
+            subscription.mailbox.put(end)
+
+
+def _ends(job_id: str, job: Submitted, message: str, error_id: str) -> tuple[AnyEvent, ...]:
+    """What a watcher of a lost job hears: what it was, if it was a comparison, and its end."""
+    if job.summary.surface is None:
+        return (Failed(job_id=job_id, kind="internal", message=message, error_id=error_id),)
+    seconds = time.monotonic() - job.began
+    return (
+        Planned(job_id=job_id, surface=job.summary.surface),
+        SurfaceEnded(job_id=job_id, state="stopped", reason=message, done=0, failed=0, seconds=seconds),
+    )
+
+
+class _Opening:
+    """A watcher that first hears whether there is such a job."""
+
+    def __init__(self, opened: Any, watcher: Watcher) -> None:
+        self._opened = opened
+        self._watcher = watcher
+
+    def __aiter__(self) -> _Opening:
+        return self
+
+    async def __anext__(self) -> AnyEvent:
+        if self._opened is not None:
+            try:
+                await asyncio.shield(asyncio.wrap_future(self._opened))
+            except ChildGone:
+                pass  # the mailbox has the end
+            except UnknownJob:
+                await self.aclose()
+                raise
+            self._opened = None
+        return await self._watcher.__anext__()
+
+    async def aclose(self) -> None:
+        """Stop watching; the job goes on."""
+        await self._watcher.aclose()

@@ -1,0 +1,137 @@
+"""The child process is killed: everybody who waits is told, and a new one works."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from studio.answered.engine import Refused
+from studio.answered.events import AnyEvent, Failed, Finished, Planned, Step, SurfaceEnded
+from studio.asked import orders
+from studio.asked.compare import Surface
+from studio.asked.requests import TextToImage
+from studio.engine.remote.engine import MAX_RESTARTS, RemoteEngine
+from studio.picture.gallery import Gallery
+from studio.ui import session, watching
+from studio.ui.compare import surfaces
+from tests.engine.contract.conftest import SECONDS, Place, child
+from tests.engine.contract.test_contract import read, ready, request, submit, wait
+
+
+@pytest.fixture
+def place(models_dir: Path, tmp_path: Path) -> Place:
+    return Place(models_dir, Gallery(tmp_path), "tiny")
+
+
+@pytest.fixture
+def engine(place: Place) -> Iterator[RemoteEngine]:
+    made = child(place)
+    assert isinstance(made, RemoteEngine)
+    made.start()
+    ready(made)
+    yield made
+    made.close()
+
+
+def kill(engine: RemoteEngine) -> None:
+    assert engine._child is not None
+    os.kill(engine._child.pid, signal.SIGKILL)
+
+
+def test_every_watcher_of_a_killed_child_hears_one_clear_end_and_a_new_child_works(
+    engine: RemoteEngine, place: Place
+) -> None:
+    long = request(place, num_inference_steps=150, num_images_per_prompt=8, prompt="long")
+    job, waiting = submit(engine, long), submit(engine, long, owner="bob")
+
+    async def watched() -> list[list[AnyEvent]]:
+        watchers = [asyncio.ensure_future(read(engine, job)) for _ in range(5)]
+        watchers.append(asyncio.ensure_future(read(engine, waiting, "bob")))
+        async for event in engine.watch(job, owner="anna"):
+            if isinstance(event, Step):
+                kill(engine)
+                break
+        return await asyncio.gather(*watchers)
+
+    ends = [events[-1] for events in wait(watched())]
+    assert all(isinstance(end, Failed) for end in ends)
+    assert ends[0] == ends[4]
+    assert "The engine's process has ended unexpectedly (signal 9" in ends[0].message  # type: ignore[union-attr]
+    assert "ask again" in ends[0].message  # type: ignore[union-attr]
+    # The same after a reload, and for its owner alone.
+    assert wait(read(engine, job))[-1] == ends[0]
+    (mine,) = wait(engine.jobs(owner="anna"))
+    assert (mine.job_id, mine.state, mine.request.prompt) == (job, "failed", "long")
+    assert wait(engine.cancel(job, owner="anna")) is False
+
+    async def page() -> list[watching.View]:
+        return [view async for view in session.attach(engine, place.gallery, "anna", "text_to_image")]
+
+    last = wait(page())[-1]
+    assert last["state"] == "failed"
+    assert "ended unexpectedly" in last["message"]
+    ready(engine)
+    assert isinstance(wait(read(engine, submit(engine, request(place))))[-1], Finished)
+
+
+def test_a_comparison_that_is_lost_is_said_on_its_tab(engine: RemoteEngine, place: Place) -> None:
+    values = ", ".join(map(str, range(100, 130)))
+    fields = {"prompt": "a fox", "checkpoint": "tiny", "width": 64, "height": 64, "seed": 3}
+    surface = Surface.parse({**fields, "x": "num_inference_steps", "x_values": values})
+
+    async def shown() -> list[watching.View]:
+        views = []
+        async for view in surfaces.run(engine, "anna", "compare", lambda: surface, 0):
+            views.append(view)
+            if any(cell.get("index") for cell in view["cells"]):
+                kill(engine)
+        return views
+
+    last = wait(shown())[-1]
+    assert last["state"] == "stopped"
+    assert "ended unexpectedly" in last["message"]
+    (job,) = wait(engine.jobs(owner="anna"))
+    events = wait(read(engine, job.job_id))
+    assert isinstance(events[0], Planned)
+    assert isinstance(events[-1], SurfaceEnded)
+
+
+def test_what_waits_for_an_answer_is_refused_with_what_to_do(engine: RemoteEngine, place: Place) -> None:
+    async def asked() -> None:
+        kill(engine)
+        for _ in range(100):
+            await engine.ask(orders.ModelList())
+
+    with pytest.raises(Refused, match="Try again in a moment"):
+        wait(asked())
+    assert engine.catalog(), "the mirror stays"
+
+
+def test_a_child_that_ends_again_and_again_is_not_started_for_ever(engine: RemoteEngine) -> None:
+    until = time.monotonic() + SECONDS
+    for _ in range(MAX_RESTARTS + 1):
+        past = engine._child
+        kill(engine)
+        while engine._child is past and time.monotonic() < until:
+            time.sleep(0.02)
+    assert engine.status().state == "failed"
+    assert "start the studio anew" in engine.status().message
+    with pytest.raises(Refused, match="start the studio anew"):
+        submit(engine, TextToImage(prompt="x", checkpoint="tiny"))
+
+
+def test_the_child_ends_with_its_parent(place: Place) -> None:
+    engine = child(place)
+    assert isinstance(engine, RemoteEngine)
+    engine.start()
+    ready(engine)
+    process = engine._child._process  # type: ignore[union-attr]
+    engine._closing = True  # as if this process were gone: its end of the pipe is closed, and nothing was said
+    engine._child._out.put(None)  # type: ignore[union-attr]
+    assert process.wait(15) == 0
