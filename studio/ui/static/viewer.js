@@ -2,7 +2,8 @@
 
    A panel is one file in viewer/: its `panel` is {name, place, build(context)}, viewer/panels.js lists it, and build answers
    {element, draw(at, total), available(record)}. `place` says where it stands: "way", "stage", "aside", "under", or
-   "deeper" (a tab of expert mode, drawn only while it is open; one that stands `alone` needs no run). Panels change `context.state` through `context.set`,
+   "deeper" (a tab of expert mode, drawn only while it is open; one that stands `alone` needs no run). Panels
+   change `context.state` through `context.set`,
    which draws everything again; nothing but a new run asks the server. */
 
 import { broken, fill, h, icon, shown } from "./elements.js";

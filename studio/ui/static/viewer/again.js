@@ -147,7 +147,10 @@ export function heads(context) {
             h(
               "option",
               { value: layer.name },
-              `${say(`attention.place.${layer.place}`, { size: `${layer.height} × ${layer.width}` })} · ${layer.name.replace(/\.transformer_blocks/, "").replace(/\.attn2$/, "")}`,
+              [
+                say(`attention.place.${layer.place}`, { size: `${layer.height} × ${layer.width}` }),
+                layer.name.replace(/\.transformer_blocks/, "").replace(/\.attn2$/, ""),
+              ].join(" · "),
             ),
           ),
         );

@@ -1,4 +1,5 @@
-/* Pictures by the VAE itself or the tiny decoder, of the evaluation that one rests at. Moving through a run asks for nothing: only when nothing
+/* Pictures by the VAE itself or the tiny decoder, of the evaluation that one rests at. Moving through a run asks for
+   nothing: only when nothing
    has moved for a moment the pictures that are missing come, one after the other, and are kept while there is room. */
 const SETTLED = 350; // ms without a move
 const ROOM = 64 * 2 ** 20; // bytes of decoded pictures
