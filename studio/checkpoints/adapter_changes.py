@@ -55,7 +55,7 @@ def _alpha(entries: Mapping[str, TensorEntry], default: float | None, read: Read
 
 
 def _scale(entries: Mapping[str, TensorEntry], alpha: float | None, rank: int, read: Read) -> float:
-    """alpha / rank; 1 where nobody says alpha."""
+    """alpha / rank; 1 where neither the file nor its config says alpha."""
     alpha = _alpha(entries, alpha, read)
     return 1.0 if alpha is None else alpha / rank
 

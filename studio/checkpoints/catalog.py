@@ -25,7 +25,7 @@ from studio.families.registry import same_latents
 
 BUILT_IN = "small-world-128"
 LISTING_VERSION = 9  # of the facts; a number higher when `inspect` tells more than it did
-SECONDS = 5.0  # the folders are walked anew after this, when somebody asks
+SECONDS = 5.0  # older than this, a listing is made anew when it is asked for
 NO_VAE = "There is no VAE with it: choose one for it."
 VAE_GONE = "The VAE that was chosen for it is not in the models folders any more: choose another."
 _ORDER = {"checkpoint": 0, "vae": 1, "lora": 2, "embedding": 3, "preview_decoder": 4, "controlnet": 5, None: 6}

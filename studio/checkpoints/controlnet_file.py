@@ -33,7 +33,7 @@ _FROM_UNET = (
 
 def load_controlnet(path: Path, components: Components) -> Any:
     """Read a ControlNet for these components, to their device and precision. Raises BadCheckpoint, naming the file, for
-    what is none, one of another family, or one whose shapes do not fit the U-Net."""
+    a file that is no ControlNet, or one of another family or whose shapes do not fit the U-Net."""
     facts = identify(path)
     if facts.kind != "controlnet" or facts.reason:
         raise BadCheckpoint(f"{path.name}: {facts.reason}" if facts.reason else f"{path.name} is no ControlNet.")

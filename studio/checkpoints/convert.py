@@ -59,7 +59,8 @@ def convert(
 ) -> Path:
     """Write the tensors of a pickled checkpoint as `target`, a .safetensors file, which must not be there yet.
 
-    `progress` is told how much of the new file is written, 0..1, None while the old one is read; `stop` ends it.
+    `progress` is called with the share of the new file that is written, 0 to 1, or None while the old one is read;
+    `stop` ends it.
     Raises Blocked for a pickle that could run code, BadCheckpoint for every other reason; nothing is left behind then.
     """
     if target.suffix != ".safetensors":
@@ -92,7 +93,7 @@ def convert(
 
 
 def _check_container(source: Path) -> None:
-    """What can be told before anything is unpacked: it is a pickle, and its records are stored, not compressed."""
+    """What the file shows before anything is unpacked: it is a pickle, and its records are stored, not compressed."""
     try:
         size = source.stat().st_size
         with source.open("rb") as file:

@@ -1,6 +1,6 @@
 """What one file or diffusers folder is, in plain values that can be kept in a cache: read from headers and small JSON.
 
-Knows the form of a listing's line and what suits a kind of model; what a header means is told by `identify`.
+Knows the form of a listing's line and what suits a kind of model; `identify` says what a header means.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def read(file: ModelFile) -> Facts:
 
 
 def of_file(path: Path, kind: ModelKind | None) -> Facts:
-    """The facts of a weights file. `kind`: of the folder it lies in, for files that cannot be told."""
+    """The facts of a weights file. `kind`: of the folder it lies in, for files whose header does not say."""
     try:
         header = read_whole_header(path)
     except PickleFile as error:

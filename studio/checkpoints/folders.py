@@ -1,6 +1,6 @@
 """Where model files lie: our own folders, AUTOMATIC1111's and Forge's, ComfyUI's; walked without leaving them.
 
-Owns the names of folders and the walk. Opens no file: what a file is, is told by `studio.checkpoints.catalog`.
+Owns the names of folders and the walk. Opens no file: `studio.checkpoints.catalog` says what a file is.
 
 models/checkpoints, models/vae, models/loras, models/embeddings, models/vae_approx     ours, and ComfyUI's
 models/Stable-diffusion, models/VAE, models/Lora, models/VAE-approx, embeddings        AUTOMATIC1111's and Forge's

@@ -1,7 +1,7 @@
 """What a model file or folder is: kind, family, prediction type, precision, parts, native size. Headers and small JSON
 files only: no tensor is read, no torch.
 
-Families are told by structure (which blocks exist, how they are joined), never by the file's name. What the weights do
+The structure shows the family (which blocks exist, how they are joined), never the file's name. What the weights do
 not show (prediction type of SD 2, distillation) comes from metadata, then from a name, and says where it comes from.
 """
 

@@ -1,7 +1,7 @@
 """What a weights file says about itself, told from its first bytes: no tensor is read, nothing is run, no torch.
 
 Owns the checks that stand before any loading: format by magic bytes, header size, offsets, lengths. What the tensors
-mean (family, prediction type) is told in identify.py.
+mean (family, prediction type) is in identify.py.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ def _check_fit(modules: Mapping[str, Any], text_encoders: Sequence[TextEncoder])
 
 
 def _tiny_vae(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
-    """The tiny decoder in the checkpoint's folder; None when there is none, or it is damaged: that costs one rung."""
+    """The tiny decoder in the checkpoint's folder; None when it is absent or damaged: others then draw the previews."""
     if not (folder / TINY_VAE).is_dir():
         return None
     try:

@@ -60,7 +60,7 @@ class ModelFacts:
 
 
 def facts_from_dict(values: Mapping[str, object]) -> ModelFacts:
-    """`to_dict` read back, after JSON too. Raises TypeError or ValueError for what is none."""
+    """`to_dict` read back, after JSON too. Raises TypeError or ValueError for other values."""
     known = {f.name for f in fields(ModelFacts)}
     known_values = {k: v for k, v in values.items() if k in known}
     for name in ("parts", "notes"):

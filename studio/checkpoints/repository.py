@@ -67,7 +67,7 @@ def checked(repository: str, revision: str) -> tuple[str, str]:
 
 
 def refusal(status: int, repository: str, path: str = "") -> str:
-    """What an HTTP status of the hub means for whoever asked, in one sentence."""
+    """What an HTTP status of the hub means for the person who asked, in one sentence."""
     what = f"{path} of {repository}" if path else repository
     if status in (401, 403):
         return f"{what} is gated, private or not there. Accept its terms on the hub and give a token that may read it."

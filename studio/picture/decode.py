@@ -67,7 +67,7 @@ _BROKEN = (
 def read_picture(data: bytes, ground: str = "white") -> Image.Image:
     """Decode an uploaded picture: RGB, 8 bits, upright, first frame, transparency over `ground`, without any metadata.
 
-    The format is told by the bytes. 16-bit values are scaled (v / 257), not cut. A JPEG of 25 to 50 million pixels
+    The bytes decide the format. 16-bit values are scaled (v / 257), not cut. A JPEG of 25 to 50 million pixels
     comes at half its size. Raises InvalidRequest with a Problem of the field `image`; nothing is decoded before
     the size that the header states has been found acceptable.
     """

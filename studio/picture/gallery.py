@@ -42,7 +42,7 @@ LEFTOVER_AGE = 3600.0  # seconds; no save takes this long, so an older .part bel
 COMPRESS_LEVEL = 1
 
 PARTS = "compare"  # the folder of what is part of something larger
-PARTS_BYTES = 2 * 2**30  # of it; what a visitor wants to have he keeps, which puts a copy beside the other pictures
+PARTS_BYTES = 2 * 2**30  # of it; what visitors want to have they save, which puts a copy beside the other pictures
 
 _FILE = re.compile(r"(?:compare/)?\d{4}-\d{2}-\d{2}/\d{5,}-\d+\.png")
 _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
@@ -128,7 +128,7 @@ class Gallery:
         )
 
     def keep(self, picture_id: str, owner: str) -> Picture | None:
-        """Put a copy of a part among the owner's pictures; None where there is none of his. Raises SaveFailed."""
+        """Put a copy of a part among the owner's pictures; None where the owner has no such part. Raises SaveFailed."""
         path = self.path(picture_id, owner)
         if path is None:
             return None
@@ -205,7 +205,7 @@ class Gallery:
     # ----------------------------------------------------------------------------------------------------- out
 
     def path(self, picture_id: str, owner: str) -> Path | None:
-        """The file of a picture, or None when there is none or it is somebody else's: the two are not told apart."""
+        """The file of a picture, or None when it is absent or another owner's: callers cannot tell which."""
         if not _PICTURE_ID.fullmatch(picture_id):
             return None
         with self._lock:
