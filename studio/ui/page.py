@@ -29,6 +29,7 @@ from studio.ui.viewer import noise_viewer
 STATIC = Path(__file__).parent / "static"
 SAMPLE = "sample.json"  # made by training/make_sample.py
 LOGGED_IN = "x-studio-login"  # set by studio/web/login.py for those who came in with a password
+MAX_WATCHERS = 4096  # tabs and callers that watch a run at the same time
 SECONDS_BETWEEN_STATUS = 1.0  # only while the model is not ready
 
 
@@ -87,6 +88,9 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         tabs_with_one = (words_tab, picture_tab, mask_tab, comparing)
         picker.attach(engine, list(zip(tabs_with_one, pickers)), tick, told)
     demo.queue(default_concurrency_limit=None, max_size=64, api_open=False)  # admission is the engine's
+    # Gradio calls it threads, but it counts the events under way at once; one that watches a run is under way from its
+    # beginning to its end, and takes no thread.
+    demo._queue.max_thread_count = MAX_WATCHERS
     return demo, launch_arguments()
 
 
