@@ -125,16 +125,13 @@ def repainted(components: Components, cases: Sequence[Case], asked: Inpaint) -> 
     for case in cases:
         request = replace(asked, prompt=case.prompt, image=_png(render(case.scene)), mask=_png(case.mask()))
         start = start_of(request, (components.native_width, components.native_height))
+        resolved = resolve(request, components.suits)
         words = encode_prompts(
-            components,
-            case.prompt,
-            "",
-            num_steps=int(request.num_inference_steps * request.strength),
-            guidance_scale=request.guidance_scale,
+            components, case.prompt, "", num_steps=resolved.steps, guidance_scale=resolved.guidance_scale
         )
         lane = start_lane(
             components,
-            resolve(request, components.suits),
+            resolved,
             seed=case.seed,
             conditioning=words,
             picture=start.picture,

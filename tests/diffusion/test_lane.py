@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from studio.asked.requests import SCHEDULERS, ImageToImage, TextToImage, steps_run
+from studio.asked.requests import SCHEDULERS, ImageToImage, TextToImage
 from studio.asked.resolved import resolve
 from studio.diffusion import vae
 from studio.diffusion.components import Components
@@ -21,19 +21,15 @@ from tests.tiny import tiny_components
 
 
 def lane_for(components: Components, request: TextToImage, seed: int, picture: Image.Image | None = None) -> Lane:
-    steps = request.num_inference_steps
-    if isinstance(request, ImageToImage):
-        steps = steps_run(steps, request.strength)
+    resolved = resolve(request, components.suits)
     conditioning = encode_prompts(
         components,
         request.prompt,
         request.negative_prompt,
-        num_steps=steps,
-        guidance_scale=request.guidance_scale,
+        num_steps=resolved.steps,
+        guidance_scale=resolved.guidance_scale,
     )
-    return start_lane(
-        components, resolve(request, components.suits), seed=seed, conditioning=conditioning, picture=picture
-    )
+    return start_lane(components, resolved, seed=seed, conditioning=conditioning, picture=picture)
 
 
 @torch.inference_mode()
