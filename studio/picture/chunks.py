@@ -8,8 +8,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 MAX_CHUNKS = 100_000  # a 20 MiB file in Pillow's or a camera's chunks has a few thousand
 
 
@@ -40,6 +42,33 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
     raise BrokenPng(f"the file has more than {MAX_CHUNKS:,} parts")
 
 
+def head(file: BinaryIO, *, limit: int) -> tuple[int, int, dict[str, str]]:
+    """Width, height and the texts that come before the pixels of a PNG file, which is where this studio and Pillow
+    write them; no pixel is read. Texts as in `texts`. Raises BrokenPng, and OSError as the file."""
+    if file.read(len(SIGNATURE)) != SIGNATURE:
+        raise BrokenPng("it is not a PNG file")
+    size, found = (0, 0), {}
+    for _ in range(MAX_CHUNKS):
+        beginning = file.read(8)
+        if len(beginning) < 8:
+            raise BrokenPng("the file is cut off")
+        length, kind = struct.unpack(">I4s", beginning)
+        if kind in (b"IDAT", b"IEND"):
+            return *size, found
+        if kind == b"IHDR" or (kind in _TEXTS and length <= limit + 1000):
+            body = file.read(length)
+            if len(body) < max(length, 8 if kind == b"IHDR" else 0):
+                raise BrokenPng("the file is cut off")
+            if kind == b"IHDR":
+                size = struct.unpack_from(">II", body)
+            else:
+                _take_text(found, kind, body, limit)
+            file.seek(4, 1)
+        else:
+            file.seek(length + 4, 1)
+    raise BrokenPng(f"the file has more than {MAX_CHUNKS:,} parts")
+
+
 def only(data: bytes, kinds: frozenset[bytes]) -> bytes:
     """The same file with only the chunks of these kinds. Raises BrokenPng, also for a wrong CRC in them."""
     kept = bytearray(SIGNATURE)
@@ -59,13 +88,16 @@ def texts(data: bytes, *, limit: int) -> dict[str, str]:
     """
     texts_by_keyword: dict[str, str] = {}
     for kind, body, _ in chunks(data):
-        if kind not in (b"tEXt", b"zTXt", b"iTXt") or len(body) > limit + 1000:
-            continue
-        keyword, _, rest = bytes(body).partition(b"\0")
-        text = _text(kind, rest, limit)
-        if text is not None:
-            texts_by_keyword.setdefault(keyword.decode("latin-1"), text)
+        if kind in _TEXTS and len(body) <= limit + 1000:
+            _take_text(texts_by_keyword, kind, bytes(body), limit)
     return texts_by_keyword
+
+
+def _take_text(found: dict[str, str], kind: bytes, body: bytes, limit: int) -> None:
+    keyword, _, rest = body.partition(b"\0")
+    text = _text(kind, rest, limit)
+    if text is not None:
+        found.setdefault(keyword.decode("latin-1"), text)
 
 
 def _text(kind: bytes, rest: bytes, limit: int) -> str | None:

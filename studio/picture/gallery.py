@@ -30,7 +30,7 @@ from pathlib import Path
 from PIL import Image
 
 from studio.answered.events import Picture
-from studio.picture import metadata
+from studio.picture import chunks, metadata
 
 logger = logging.getLogger(__name__)
 
@@ -354,9 +354,8 @@ def _parse_entry(line: bytes) -> _Entry | None:
 def _picture(entry: _Entry, file: Path) -> Picture | None:
     """What the file itself says; None when it is no longer the picture we wrote."""
     try:
-        with Image.open(file, formats=["PNG"]) as image:
-            width, height = image.size
-            text = image.text
+        with file.open("rb") as opened:
+            width, height, text = chunks.head(opened, limit=metadata.MAX_TEXT_BYTES)
         info = json.loads(text[metadata.OWN_CHUNK])
         return Picture(
             id=entry.id,

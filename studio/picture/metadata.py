@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -23,47 +22,27 @@ from PIL.PngImagePlugin import PngInfo
 
 from studio import __version__
 from studio.asked.requests import (
-    HIRES_UPSCALERS,
-    INPAINT_AREAS,
     KINDS,
     MAX_IMAGE_BYTES,
-    NOISE_SCHEDULES,
-    SCHEDULERS,
     ImageToImage,
     Inpaint,
     InvalidRequest,
-    Kind,
     Problem,
     Request,
     TextToImage,
-    clean_text,
     request_from_dict,
 )
 from studio.asked.resolved import Resolved
 from studio.picture import chunks
+from studio.picture.infotext import MAX_TEXT_BYTES as MAX_TEXT_BYTES
+from studio.picture.infotext import parameters_text as parameters_text
+from studio.picture.infotext import parse_parameters as parse_parameters
+from studio.picture.infotext import read_parameters as read_parameters
 from studio.picture.named_files import hashes_of_pairs
 
 OWN_CHUNK = "latent-studio"
 A1111_CHUNK = "parameters"
-MAX_TEXT_BYTES = 2**20  # two prompts of 20,000 emoji, escaped, are half of it
 
-# Where the two studios' words differ. A1111 has no name for `as_configured`; its reader then takes Automatic.
-# PLMS is what diffusers' PNDM is without its Runge-Kutta start, which Stable Diffusion's configs leave out.
-_A1111_SAMPLERS: Mapping[str, str] = {**{name: facts.label for name, facts in SCHEDULERS.items()}, "pndm": "PLMS"}
-_A1111_SCHEDULES: Mapping[str, str] = {
-    **{name: label for name, label in NOISE_SCHEDULES.items() if name != "as_configured"},
-    "sgm_uniform": "SGM Uniform",
-    "ays": "Align Your Steps",
-}
-
-_A1111_FILLS = {"edges": "fill", "noise": "latent noise"}  # it writes nothing for the picture itself
-
-_READ_SAMPLERS = {"plms": "pndm"} | {
-    word.casefold(): name for name, facts in SCHEDULERS.items() for word in (name, facts.label)
-}
-_READ_SCHEDULES = {"sgmuniform": "sgm_uniform", "align your steps": "ays", "uniform": "normal"} | {
-    word.casefold(): name for name, label in NOISE_SCHEDULES.items() for word in (name, label)
-}
 
 # ------------------------------------------------------------------------------------------------------ writing
 
@@ -102,104 +81,6 @@ def png_info(info: Mapping[str, object], parameters: str) -> PngInfo:
     info_chunks.add_text(A1111_CHUNK, parameters)  # tEXt when it fits Latin-1, else iTXt, as A1111 itself
     info_chunks.add_text(OWN_CHUNK, json.dumps(info, allow_nan=False))
     return info_chunks
-
-
-def parameters_text(info: Mapping[str, object]) -> str:
-    """The A1111 infotext of a picture: prompt, `Negative prompt:` line if any, and one line of `key: value` pairs.
-
-    Keys and their order are those of AUTOMATIC1111 1.10 (`create_infotext`); the noise schedule is written resolved. An
-    empty prompt is an empty first line: other readers look for a line break before "Negative prompt:" and "Steps:", and
-    take a text that begins with one of them for the prompt.
-    """
-    lines = [str(info["prompt"]).lstrip()]
-    if info.get("negative_prompt"):
-        lines.append(f"Negative prompt: {info['negative_prompt']}")
-    lines.append(", ".join(k if k == v else f"{k}: {_quoted(v)}" for k, v in _pairs(info).items()))
-    return "\n".join(lines).rstrip()
-
-
-def _pairs(info: Mapping[str, object]) -> dict[str, str]:
-    model_hash, versions = info.get("model_hash"), info.get("versions")
-    version = versions.get("Latent Studio") if isinstance(versions, Mapping) else None
-    pairs = {
-        "Steps": str(info["num_inference_steps"]),
-        "Sampler": _A1111_SAMPLERS[str(info["scheduler"])],
-        "Schedule type": _A1111_SCHEDULES.get(str(info["noise_schedule"]), ""),
-        "CFG scale": _short_number(info["guidance_scale"]),
-        "Seed": str(info["seed"]),
-        "Size": "{}x{}".format(*_picture_size(info)),
-        "Model hash": str(model_hash)[:10] if model_hash else "",
-        "Model": _model_name(str(info["checkpoint"])),
-        "VAE hash": str(info["vae_hash"])[:10] if info.get("vae_hash") else "",
-        "VAE": str(info["vae"]) if info.get("vae") else "",
-        "Denoising strength": _denoising_strength(info),
-        "Variation seed": str(info["variation_seed"]) if info.get("variation_strength") else "",
-        "Variation seed strength": _short_number(info["variation_strength"]) if info.get("variation_strength") else "",
-        "Hires upscale": _short_number(info["hires_scale"]) if _twice(info) else "",
-        "Hires steps": str(info["hires_steps"]) if _twice(info) and info["hires_steps"] else "",
-        "Hires upscaler": HIRES_UPSCALERS[str(info["hires_upscaler"])] if _twice(info) else "",
-        "Clip skip": str(info["clip_skip"]) if info.get("clip_skip") not in (None, 1) else "",
-        "Mask blur": str(info["mask_blur"]) if "mask_blur" in info else "",
-        "Inpaint area": INPAINT_AREAS[str(info["inpaint_area"])] if "inpaint_area" in info else "",
-        "Masked area padding": str(info["padding"]) if info.get("inpaint_area") == "masked" else "",
-        "Masked content": _A1111_FILLS.get(str(info.get("mask_fill")), ""),
-        **_control_pairs(info),
-        "RNG": "CPU",
-        "Lora hashes": _hash_list(info.get("lora_short_hashes")),
-        "TI hashes": _hash_list(info.get("embedding_hashes")),
-        "Version": f"Latent Studio {version}" if version else "Latent Studio",
-    }
-    return {key: value for key, value in pairs.items() if value}
-
-
-def _control_pairs(info: Mapping[str, object]) -> dict[str, str]:
-    """`ControlNet 0`, ... in the words of A1111's extension. They cannot be read back: their pictures are not there."""
-    given = info.get("controls")
-    return {
-        f"ControlNet {number}": f"Module: {one['preprocessor']}, Model: {_model_name(str(one['model']))}, "
-        f"Weight: {_short_number(one['scale'])}, Resize Mode: Crop and Resize, "
-        f"Guidance Start: {_short_number(one['start'])}, Guidance End: {_short_number(one['end'])}, "
-        "Control Mode: Balanced"
-        for number, one in enumerate(given if isinstance(given, list) else [])
-    }
-
-
-def _hash_list(hashes: object) -> str:
-    """`name: hash, name: hash` with hashes of 12 digits, as A1111 writes the files that a prompt names."""
-    pairs = hashes.items() if isinstance(hashes, Mapping) else ()
-    return ", ".join(f"{re.sub('[:,]', '', str(name))}: {str(value)[:12]}" for name, value in pairs)
-
-
-def _twice(info: Mapping[str, object]) -> bool:
-    scale = info.get("hires_scale")
-    return isinstance(scale, (int, float)) and scale > 1
-
-
-def _denoising_strength(info: Mapping[str, object]) -> str:
-    if "strength" in info:
-        return _short_number(info["strength"])
-    return _short_number(info["hires_strength"]) if _twice(info) else ""
-
-
-def _picture_size(info: Mapping[str, object]) -> Sequence[object]:
-    """A1111 writes the size of the first pass where there are two."""
-    size = None if _twice(info) else info.get("picture_size")
-    return size if isinstance(size, Sequence) and len(size) == 2 else (info["width"], info["height"])
-
-
-def _model_name(checkpoint: str) -> str:
-    """The name without folder and ending, as A1111 writes it."""
-    name = clean_text(checkpoint).replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return name.removesuffix(".safetensors").removesuffix(".ckpt")
-
-
-def _short_number(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _quoted(value: str) -> str:
-    """A1111's rule: JSON-quoted if and only if the value holds a comma, a newline or a colon."""
-    return json.dumps(value, ensure_ascii=False) if re.search(r"[,\n:]", value) else value
 
 
 # ------------------------------------------------------------------------------------------------------ reading
@@ -247,147 +128,6 @@ def request_from_info(
     names = {"schema", "kind", *(field.name for field in fields(kind))} - {"image", "mask"}
     given = {name: info[name] for name in info if name in names}
     return request_from_dict(given, image=image, mask=mask, control_images=control_images)
-
-
-def read_parameters(text: str, *, image: bytes | None = None, mask: bytes | None = None) -> Request | None:
-    """The request of an A1111 infotext, or None when there is no parameter line in it. Raises InvalidRequest.
-
-    A sampler name of before 1.9 that ends in its schedule ("DPM++ 2M Karras") is understood. Keys of abilities that the
-    studio lacks are passed over. Where the text tells of a run from a picture, and that is given, it is one again;
-    without it, and where it tells of words alone, it is text to image.
-    """
-    prompt, negative_prompt, pairs = parse_parameters(text)
-    if "Steps" not in pairs:
-        return None
-    sampler, schedule = pairs.get("Sampler", ""), pairs.get("Schedule type", "")
-    if sampler.casefold() not in _READ_SAMPLERS:
-        for label in sorted(_READ_SCHEDULES, key=len, reverse=True):
-            if sampler.casefold().endswith(f" {label}"):
-                sampler, schedule = sampler[: -len(label) - 1], schedule or label
-                break
-    given: dict[str, object] = {
-        "prompt": prompt,
-        "negative_prompt": negative_prompt,
-        "num_inference_steps": _number(pairs["Steps"]),
-        "scheduler": _READ_SAMPLERS.get(sampler.casefold(), sampler) if sampler else None,
-        # A text that names a sampler and no schedule means the sampler's own.
-        "noise_schedule": _READ_SCHEDULES.get(schedule.casefold(), schedule) or ("automatic" if sampler else None),
-        "guidance_scale": _number(pairs.get("CFG scale", "")),
-        "seed": pairs.get("Seed"),
-        "width": _number(pairs.get("Size-1", "")),
-        "height": _number(pairs.get("Size-2", "")),
-        "checkpoint": pairs.get("Model"),
-        "variation_seed": pairs.get("Variation seed"),
-        "variation_strength": _number(pairs.get("Variation seed strength", "")),
-    }
-    kind: Kind = TextToImage
-    scale = _hires_scale(pairs)
-    if scale is not None:
-        latent = pairs.get("Hires upscaler", "").casefold().startswith("latent")
-        given |= {
-            "hires_scale": scale,
-            "hires_upscaler": "latent" if latent else "lanczos",  # networks that scale up are not known here
-            "hires_steps": _number(pairs.get("Hires steps", "")),
-            "hires_strength": _number(pairs.get("Denoising strength", "")),
-        }
-    elif image is not None and "Denoising strength" in pairs:
-        kind = ImageToImage
-        given |= {"image": image, "strength": _number(pairs["Denoising strength"])}
-        if mask is not None and any(key in pairs for key in _MASKED):
-            kind = Inpaint
-            given |= {
-                "mask": mask,
-                "mask_blur": _number(pairs.get("Mask blur", "")),
-                "mask_fill": _READ_FILLS.get(pairs.get("Masked content", "").casefold()),
-                "inpaint_area": "masked" if pairs.get("Inpaint area", "").casefold() == "only masked" else "whole",
-                "padding": _number(pairs.get("Masked area padding", "")),
-            }
-    return kind.parse({name: value for name, value in given.items() if value is not None})
-
-
-_MASKED = ("Mask blur", "Inpaint area", "Masked area padding", "Masked content", "Mask mode")
-_READ_FILLS = {label: name for name, label in _A1111_FILLS.items()}
-
-
-def _hires_scale(pairs: Mapping[str, str]) -> object:
-    """How much larger the second pass is, from its factor or its size; None where there was none."""
-    if "Hires upscale" in pairs:
-        return _number(pairs["Hires upscale"])
-    first, second = (_number(pairs.get(f"{key}-1", "")) for key in ("Size", "Hires resize"))
-    # The other side follows: a second pass has the shape of the first here.
-    return second / first if isinstance(first, int) and isinstance(second, int) and 0 < first < second else None
-
-
-_NEGATIVE = "Negative prompt:"
-_KEY = re.compile(r"\w[\w /-]*")
-_VALUE = re.compile(r'\s*("(?:\\.|[^\\"])+"(?=,|$)|[^,]*)')
-_SIZE = re.compile(r"(\d+)x(\d+)", re.ASCII)
-_FEWEST_PAIRS = 3
-
-
-def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
-    """An A1111 infotext as prompt, negative prompt and pairs (a size as `Size-1`, `Size-2`), by A1111's own rules.
-
-    Its oddities too: lines lose their outer blanks, and a last line of fewer than three pairs is prompt.
-    """
-    if len(text) > MAX_TEXT_BYTES:
-        return "", "", {}
-    *lines, last = text.strip().split("\n")
-    found = _scan(last)
-    if len(found) < _FEWEST_PAIRS:
-        lines, found = [*lines, last], []
-    prompts: dict[bool, list[str]] = {False: [], True: []}
-    negative = False
-    for line in lines:
-        line = line.strip()
-        if line.startswith(_NEGATIVE):
-            negative, line = True, line.removeprefix(_NEGATIVE).strip()
-        if line or prompts[negative]:  # blank lines before the first words are lost
-            prompts[negative].append(line)
-    pairs: dict[str, str] = {}
-    for key, value in found:
-        size = _SIZE.fullmatch(value)
-        if size:
-            pairs |= {f"{key}-1": size[1], f"{key}-2": size[2]}
-        elif value:
-            pairs[key] = value
-    return "\n".join(prompts[False]), "\n".join(prompts[True]), pairs
-
-
-def _scan(line: str) -> list[tuple[str, str]]:
-    """The `key: value` pairs of a line, in one pass: hostile lines cost no more than their length."""
-    found: list[tuple[str, str]] = []
-    position = 0
-    while key := _KEY.search(line, position):
-        position = key.end()
-        if len(key[0]) > 1 and line.startswith(":", position):
-            value = _VALUE.match(line, position + 1)
-            assert value is not None  # every part of the pattern may be empty
-            found.append((key[0], _unquoted(value[1])))
-            position = value.end()
-    return found
-
-
-def _unquoted(value: str) -> str:
-    value = value.strip()
-    if len(value) < 2 or not value.startswith('"') or not value.endswith('"'):
-        return value
-    try:
-        return str(json.loads(value))
-    except ValueError:
-        return value
-
-
-def _number(text: str) -> object:
-    """A number as the gate wants it; what is none stays text, so that the gate can name it. None for nothing."""
-    if not text:
-        return None
-    if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
-        return int(text)
-    try:
-        return float(text) if len(text) <= 40 else text
-    except ValueError:
-        return text
 
 
 def _json_object(text: str) -> dict[str, object] | None:

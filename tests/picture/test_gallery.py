@@ -387,3 +387,16 @@ def test_many_threads_lose_no_picture(tmp_path: Path) -> None:
         pictures = list(pool.map(lambda k: save(gallery, seed=k % 3), range(64)))
     assert len({picture.file_name for picture in pictures}) == len({p.id for p in pictures}) == 64
     assert {p.id for p in gallery.earlier(ANN, limit=100)} == {p.id for p in pictures}
+
+
+def test_pictures_are_listed_without_a_look_at_their_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = Gallery(tmp_path)
+    kept = save(gallery, size=(64, 48))
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("a picture was opened"))
+    assert gallery.earlier(ANN) == [kept]
+    file = tmp_path / kept.file_name
+    data = file.read_bytes()
+    file.write_bytes(data[: data.index(b"IDAT") + 10])  # of a file that is cut off in its pixels, the texts are there
+    assert gallery.earlier(ANN) == [kept]
+    file.write_bytes(data[:20])
+    assert gallery.earlier(ANN) == []

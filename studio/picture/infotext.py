@@ -1,0 +1,331 @@
+"""AUTOMATIC1111's infotext: the text that other studios write into a picture and read, written and read here.
+
+Keys, their order and the quoting are those of its version 1.10. Plain values: no torch, no page, no disk.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from studio.asked.problems import clean_text
+from studio.asked.requests import (
+    KINDS,
+    NOISE_SCHEDULES,
+    ROWS,
+    SCHEDULERS,
+    ImageToImage,
+    Inpaint,
+    Kind,
+    Request,
+    TextToImage,
+)
+from studio.asked.rows import Row
+
+MAX_TEXT_BYTES = 2**20  # two prompts of 20,000 emoji, escaped, are half of it
+
+# Where the two studios' words differ. A1111 has no name for `as_configured`; its reader then takes Automatic.
+# PLMS is what diffusers' PNDM is without its Runge-Kutta start, which Stable Diffusion's configs leave out.
+_A1111_SAMPLERS: Mapping[str, str] = {**{name: facts.label for name, facts in SCHEDULERS.items()}, "pndm": "PLMS"}
+_A1111_SCHEDULES: Mapping[str, str] = {
+    **{name: label for name, label in NOISE_SCHEDULES.items() if name != "as_configured"},
+    "sgm_uniform": "SGM Uniform",
+    "ays": "Align Your Steps",
+}
+
+_A1111_FILLS = {"edges": "fill", "noise": "latent noise"}  # it writes nothing for the picture itself
+
+_READ_SAMPLERS = {"plms": "pndm"} | {
+    word.casefold(): name for name, facts in SCHEDULERS.items() for word in (name, facts.label)
+}
+_READ_SCHEDULES = {"sgmuniform": "sgm_uniform", "align your steps": "ays", "uniform": "normal"} | {
+    word.casefold(): name for name, label in NOISE_SCHEDULES.items() for word in (name, label)
+}
+
+
+def parameters_text(info: Mapping[str, object]) -> str:
+    """The A1111 infotext of a picture: prompt, `Negative prompt:` line if any, and one line of `key: value` pairs.
+
+    Keys and their order are those of AUTOMATIC1111 1.10 (`create_infotext`); the noise schedule is written resolved. An
+    empty prompt is an empty first line: other readers look for a line break before "Negative prompt:" and "Steps:", and
+    take a text that begins with one of them for the prompt.
+    """
+    lines = [str(info["prompt"]).lstrip()]
+    if info.get("negative_prompt"):
+        lines.append(f"Negative prompt: {info['negative_prompt']}")
+    lines.append(", ".join(k if k == v else f"{k}: {_quoted(v)}" for k, v in _pairs(info).items()))
+    return "\n".join(lines).rstrip()
+
+
+# The order of AUTOMATIC1111's keys; a field whose key is not among them comes after those of the fields.
+_ORDER = (
+    "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model", "VAE hash", "VAE",
+    "Denoising strength", "Variation seed", "Variation seed strength", "Clip skip", "Hires upscale", "Hires steps",
+    "Hires upscaler", "Mask blur", "Inpaint area", "Masked area padding", "Masked content",
+)  # fmt: skip
+
+
+def _pairs(info: Mapping[str, object]) -> dict[str, str]:
+    """The keys of the table's rows with their values, and those of facts about the run."""
+    rows = KINDS.get(str(info.get("kind")), TextToImage).rows()
+    pairs = {
+        row.a1111: _written(row, info[name])
+        for name, row in rows.items()
+        if row.a1111 and row.place != "size" and info.get(name) is not None and row.acts(info)
+    }
+    if not info.get("hires_steps"):
+        pairs.pop("Hires steps", None)
+    pairs["Size"] = "{}x{}".format(*_picture_size(info))
+    model_hash, versions = info.get("model_hash"), info.get("versions")
+    version = versions.get("Latent Studio") if isinstance(versions, Mapping) else None
+    pairs |= {
+        "Model hash": str(model_hash)[:10] if model_hash else "",
+        "VAE hash": str(info["vae_hash"])[:10] if info.get("vae_hash") else "",
+        "VAE": str(info["vae"]) if info.get("vae") else "",
+    }
+    keys = [*(key for key in _ORDER if key in pairs), *(key for key in pairs if key not in _ORDER)]
+    ordered = {key: pairs[key] for key in keys} | {
+        **_control_pairs(info),
+        "RNG": "CPU",
+        "Lora hashes": _hash_list(info.get("lora_short_hashes")),
+        "TI hashes": _hash_list(info.get("embedding_hashes")),
+        "Version": f"Latent Studio {version}" if version else "Latent Studio",
+    }
+    return {key: value for key, value in ordered.items() if value}
+
+
+def _written(row: Row, value: object) -> str:
+    """A field's value in A1111's words; "" where it has none."""
+    own = {"scheduler": _A1111_SAMPLERS, "noise_schedule": _A1111_SCHEDULES, "mask_fill": _A1111_FILLS}.get(row.name)
+    if own is not None:
+        return own.get(str(value), "")
+    if row.kind == "choice":
+        return row.choices[str(value)]
+    return _model_name(str(value)) if row.kind == "name" else _short_number(value)
+
+
+def _control_pairs(info: Mapping[str, object]) -> dict[str, str]:
+    """`ControlNet 0`, ... in the words of A1111's extension. They cannot be read back: their pictures are not there."""
+    given = info.get("controls")
+    return {
+        f"ControlNet {number}": f"Module: {one['preprocessor']}, Model: {_model_name(str(one['model']))}, "
+        f"Weight: {_short_number(one['scale'])}, Resize Mode: Crop and Resize, "
+        f"Guidance Start: {_short_number(one['start'])}, Guidance End: {_short_number(one['end'])}, "
+        "Control Mode: Balanced"
+        for number, one in enumerate(given if isinstance(given, list) else [])
+    }
+
+
+def _hash_list(hashes: object) -> str:
+    """`name: hash, name: hash` with hashes of 12 digits, as A1111 writes the files that a prompt names."""
+    pairs = hashes.items() if isinstance(hashes, Mapping) else ()
+    return ", ".join(f"{re.sub('[:,]', '', str(name))}: {str(value)[:12]}" for name, value in pairs)
+
+
+def _picture_size(info: Mapping[str, object]) -> Sequence[object]:
+    """A1111 writes the size of the first pass where there are two."""
+    scale = info.get("hires_scale")
+    twice = isinstance(scale, (int, float)) and scale > 1
+    size = None if twice else info.get("picture_size")
+    return size if isinstance(size, Sequence) and len(size) == 2 else (info["width"], info["height"])
+
+
+def _model_name(checkpoint: str) -> str:
+    """The name without folder and ending, as A1111 writes it."""
+    name = clean_text(checkpoint).replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return name.removesuffix(".safetensors").removesuffix(".ckpt")
+
+
+def _short_number(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _quoted(value: str) -> str:
+    """A1111's rule: JSON-quoted if and only if the value holds a comma, a newline or a colon."""
+    return json.dumps(value, ensure_ascii=False) if re.search(r"[,\n:]", value) else value
+
+
+def read_parameters(text: str, *, image: bytes | None = None, mask: bytes | None = None) -> Request | None:
+    """The request of an A1111 infotext, or None when there is no parameter line in it. Raises InvalidRequest.
+
+    A sampler name of before 1.9 that ends in its schedule ("DPM++ 2M Karras") is understood. Keys of abilities that the
+    studio lacks are passed over. Where the text tells of a run from a picture, and that is given, it is one again;
+    without it, and where it tells of words alone, it is text to image.
+    """
+    prompt, negative_prompt, pairs = parse_parameters(text)
+    if "Steps" not in pairs:
+        return None
+    told = settings_of_pairs(pairs)
+    values = told.values | {"prompt": prompt, "negative_prompt": negative_prompt}
+    strength = values.pop("strength", None)
+    kind: Kind = TextToImage
+    if strength is not None and image is not None:
+        kind, values = ImageToImage, values | {"image": image, "strength": strength}
+        if mask is not None and any(key in pairs for key in _MASKED):
+            kind, values = Inpaint, values | {"mask": mask, "inpaint_area": values.get("inpaint_area", "whole")}
+    return kind.parse({name: value for name, value in values.items() if name in kind.rows()})
+
+
+@dataclass
+class Told:
+    """What a file tells of its run: `values` by field, as the gate takes them, `keys` what the program calls each, and
+    `others`: the program's settings that are no field here, by its own names. `notes` are sentences about the rest."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    checkpoint_hash: str = ""
+
+    def add(self, name: str, value: object, key: str) -> None:
+        """Take the value of a field; none for nothing."""
+        if value is not None and value != "":
+            self.values[name], self.keys[name] = value, key
+
+
+# Keys that are no setting of a run, or are looked at elsewhere.
+_NO_SETTING = {
+    "Model hash", "VAE hash", "RNG", "Version", "Lora hashes", "TI hashes", "Script", "User", "Hires resize-1",
+    "Hires resize-2", "Size-1", "Size-2", "Conditional mask weight", "Mask mode", "Pad conds", "Init image hash",
+}  # fmt: skip
+
+
+def settings_of_pairs(pairs: Mapping[str, str]) -> Told:
+    """The pairs of an infotext as fields of a request, by the keys of the table's rows."""
+    told = Told(checkpoint_hash=pairs.get("Model hash", ""))
+    twice = _hires_scale(pairs)
+    written = {row.a1111: name for name, row in ROWS.items() if row.a1111 and row.a1111 != "Denoising strength"}
+    for key, text in pairs.items():
+        name = written.get(key, "")
+        row = ROWS.get(name)
+        if key == "Denoising strength":
+            told.add("strength" if twice is None else "hires_strength", _number(text), key)
+        elif row is None:
+            if key not in _NO_SETTING and not re.fullmatch(r"ControlNet \d+|[XYZ] (Type|Values)", key):
+                told.others[key] = text
+        elif row.kind == "number":
+            told.add(name, _number(text), key)
+        elif row.kind == "choice":
+            told.add(name, _READ_CHOICES.get(name, {}).get(text.casefold(), text), key)
+        else:
+            told.add(name, text, key)
+    if twice is None:
+        for name in ("hires_scale", "hires_steps", "hires_upscaler"):
+            told.values.pop(name, None)
+    else:
+        told.add("hires_scale", twice, "Hires upscale" if "Hires upscale" in pairs else "Hires resize")
+        upscaler = pairs.get("Hires upscaler", "")
+        latent = upscaler.casefold().startswith("latent")
+        told.add("hires_upscaler", "latent" if latent else "lanczos", "Hires upscaler")
+        if upscaler and upscaler.casefold() not in ("latent", "lanczos"):
+            instead = "Latent" if latent else "Lanczos"
+            told.notes.append(f"Hires upscaler: {upscaler} is not here; {instead} is used.")
+    _split_sampler(told, pairs.get("Sampler", ""))
+    return told
+
+
+def _split_sampler(told: Told, sampler: str) -> None:
+    """A sampler's name of before 1.9 ends in its schedule; one without a schedule means the sampler's own."""
+    if not sampler:
+        return
+    if sampler.casefold() not in _READ_SAMPLERS:
+        for label in sorted(_READ_SCHEDULES, key=len, reverse=True):
+            if sampler.casefold().endswith(f" {label}"):
+                short = sampler[: -len(label) - 1]
+                told.add("scheduler", _READ_SAMPLERS.get(short.casefold(), short), "Sampler")
+                if "noise_schedule" not in told.values:
+                    told.add("noise_schedule", _READ_SCHEDULES[label], "Sampler")
+                break
+    if "noise_schedule" not in told.values:
+        told.add("noise_schedule", "automatic", "Schedule type")
+
+
+_MASKED = ("Mask blur", "Inpaint area", "Masked area padding", "Masked content", "Mask mode")
+_READ_CHOICES: Mapping[str, Mapping[str, str]] = {
+    "scheduler": _READ_SAMPLERS,
+    "noise_schedule": _READ_SCHEDULES,
+    "mask_fill": {label: name for name, label in _A1111_FILLS.items()},
+}
+
+
+def _hires_scale(pairs: Mapping[str, str]) -> object:
+    """How much larger the second pass is, from its factor or its size; None where there was none."""
+    if "Hires upscale" in pairs:
+        return _number(pairs["Hires upscale"])
+    first, second = (_number(pairs.get(f"{key}-1", "")) for key in ("Size", "Hires resize"))
+    # The other side follows: a second pass has the shape of the first here.
+    return second / first if isinstance(first, int) and isinstance(second, int) and 0 < first < second else None
+
+
+_NEGATIVE = "Negative prompt:"
+_KEY = re.compile(r"\w[\w /-]*")
+_VALUE = re.compile(r'\s*("(?:\\.|[^\\"])+"(?=,|$)|[^,]*)')
+_SIZE = re.compile(r"(\d+)x(\d+)", re.ASCII)
+_FEWEST_PAIRS = 3
+
+
+def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
+    """An A1111 infotext as prompt, negative prompt and pairs (a size as `Size-1`, `Size-2`), by A1111's own rules.
+
+    Its oddities too: lines lose their outer blanks, and a last line of fewer than three pairs is prompt.
+    """
+    if len(text) > MAX_TEXT_BYTES:
+        return "", "", {}
+    *lines, last = text.strip().split("\n")
+    found = _scan(last)
+    if len(found) < _FEWEST_PAIRS:
+        lines, found = [*lines, last], []
+    prompts: dict[bool, list[str]] = {False: [], True: []}
+    negative = False
+    for line in lines:
+        line = line.strip()
+        if line.startswith(_NEGATIVE):
+            negative, line = True, line.removeprefix(_NEGATIVE).strip()
+        if line or prompts[negative]:  # blank lines before the first words are lost
+            prompts[negative].append(line)
+    pairs: dict[str, str] = {}
+    for key, value in found:
+        size = _SIZE.fullmatch(value)
+        if size:
+            pairs |= {f"{key}-1": size[1], f"{key}-2": size[2]}
+        elif value:
+            pairs[key] = value
+    return "\n".join(prompts[False]), "\n".join(prompts[True]), pairs
+
+
+def _scan(line: str) -> list[tuple[str, str]]:
+    """The `key: value` pairs of a line, in one pass: hostile lines cost no more than their length."""
+    found: list[tuple[str, str]] = []
+    position = 0
+    while key := _KEY.search(line, position):
+        position = key.end()
+        if len(key[0]) > 1 and line.startswith(":", position):
+            value = _VALUE.match(line, position + 1)
+            assert value is not None  # every part of the pattern may be empty
+            found.append((key[0], _unquoted(value[1])))
+            position = value.end()
+    return found
+
+
+def _unquoted(value: str) -> str:
+    value = value.strip()
+    if len(value) < 2 or not value.startswith('"') or not value.endswith('"'):
+        return value
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value
+
+
+def _number(text: str) -> object:
+    """A number as the gate wants it; what is none stays text, so that the gate can name it. None for nothing."""
+    if not text:
+        return None
+    if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
+        return int(text)
+    try:
+        return float(text) if len(text) <= 40 else text
+    except ValueError:
+        return text
