@@ -47,7 +47,8 @@ def head(file: BinaryIO, *, limit: int) -> tuple[int, int, dict[str, str]]:
     write them; no pixel is read. Texts as in `texts`. Raises BrokenPng, and OSError as the file."""
     if file.read(len(SIGNATURE)) != SIGNATURE:
         raise BrokenPng("it is not a PNG file")
-    size, found = (0, 0), {}
+    size: tuple[int, int] = (0, 0)
+    found: dict[str, str] = {}
     for _ in range(MAX_CHUNKS):
         beginning = file.read(8)
         if len(beginning) < 8:

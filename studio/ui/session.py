@@ -47,9 +47,11 @@ async def run(
     """
     past: list[View] = []
     try:
-        past = await earlier(gallery, owner)
-        request = ask()
-        job_id = await engine.submit(SubmitRun(request=request, attention=attention), owner=owner, origin=origin)
+        try:  # the engine is asked first: what stands on the page already can wait
+            request = ask()
+            job_id = await engine.submit(SubmitRun(request=request, attention=attention), owner=owner, origin=origin)
+        finally:
+            past = await earlier(gallery, owner)
         asked = render.asked_view(request, job_id, engine.catalog(), past)
         yield asked
         async for view in watch(engine, gallery, owner, asked):
