@@ -99,7 +99,7 @@ def read_png(
     `mask` and `control_images`: the pictures that a run was given, which no file holds. Raises InvalidRequest for
     settings that the studio would not run, from wherever they come.
     """
-    texts = _texts(source)
+    texts = texts_of(source)
     own = _json_object(texts.get(OWN_CHUNK, ""))
     if own is not None:
         return request_from_info(own, image=image, mask=mask, control_images=control_images)
@@ -109,9 +109,14 @@ def read_png(
 def file_hashes(source: bytes | Path) -> Mapping[str, object]:
     """What a picture's file says of the LoRAs and embeddings that its prompt names, for `named_files.compared`; empty
     where it says nothing."""
-    texts = _texts(source)
+    texts = texts_of(source)
     own = _json_object(texts.get(OWN_CHUNK, ""))
     return own if own is not None else hashes_of_pairs(parse_parameters(texts.get(A1111_CHUNK, ""))[2])
+
+
+def own_info(source: bytes | Path) -> dict[str, object] | None:
+    """Our own JSON of a picture's file; None where it has none."""
+    return _json_object(texts_of(source).get(OWN_CHUNK, ""))
 
 
 def request_from_info(
@@ -138,7 +143,7 @@ def _json_object(text: str) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-def _texts(source: bytes | Path) -> dict[str, str]:
+def texts_of(source: bytes | Path) -> dict[str, str]:
     """The texts of a file that we may understand, by keyword; empty for a file that is broken, too large or foreign."""
     try:
         if isinstance(source, Path):
@@ -149,12 +154,24 @@ def _texts(source: bytes | Path) -> dict[str, str]:
             return {}
         if source.startswith(chunks.SIGNATURE):
             return chunks.texts(source, limit=MAX_TEXT_BYTES)
+        if source.startswith((b"GIF87a", b"GIF89a")):
+            return {A1111_CHUNK: _gif_comment(source)}
         return {A1111_CHUNK: _user_comment(source)}
     except (OSError, chunks.BrokenPng):
         return {}
 
 
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+
+
+def _gif_comment(data: bytes) -> str:
+    """The comment of a GIF file, empty when there is none."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("GIF",)) as image:
+            comment = image.info.get("comment", b"")
+    except Exception:  # Pillow raises all sorts for broken data; a file without readable metadata is no error here
+        return ""
+    return comment[: 2 * MAX_TEXT_BYTES].decode("utf-8", "replace") if isinstance(comment, bytes) else ""
 
 
 def _user_comment(data: bytes) -> str:

@@ -179,6 +179,9 @@ _ENGLISH: Mapping[str, str] = {
     "camera.failed": "The camera cannot be used now.",
     "offer.found": "This picture says how it was made.",
     "offer.take": "Use its settings",
+    "offer.left": "{key} {value} is left out: {why}.",
+    "api.picture_settings": "The settings that a picture's file carries, by this studio or another program: what fits,"
+    " what is left out and why.",
     "offer.file.another": "The {kind} {name} here is another file than the picture's: its hash is {hash_here},"
     " the picture's was {hash}.",
     "offer.file.renamed": "The {kind} {name} is called {here} here, and the prompt calls it so.",

@@ -113,7 +113,7 @@ def test_preset_sizes_are_allowed_and_keep_the_area(aspect: str, native: tuple[i
 
 def test_only_the_endpoints_are_public(demo: gr.Blocks) -> None:
     public = {fn.api_name for fn in demo.fns.values() if fn.api_visibility != "private"}
-    assert public == {*KINDS, "compare", "models", "choose_vae"}
+    assert public == {*KINDS, "compare", "models", "choose_vae", "picture_settings"}
 
 
 def test_watching_events_have_no_limit_and_nothing_leaves_the_page(tmp_path: Path) -> None:

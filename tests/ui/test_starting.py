@@ -59,15 +59,20 @@ def a_lora(name: str, sha256: str) -> Model:
     return Model(id=name, kind="lora", name=name, label=name, where="models/loras", state="usable", sha256=sha256)
 
 
+BUILT_IN_CHECKPOINT = Model(
+    id="c", kind="checkpoint", name="small-world-128", label="", where="models", state="usable", family="SD 1"
+)
+
+
 def test_the_files_that_a_prompt_names_are_compared_when_its_settings_are_offered() -> None:
     picture = a_picture("a fox <lora:style:0.5>", lora_hashes={"style": "a1" * 32})
-    assert starting.offered(picture, [a_lora("style", "a1" * 32)])["notes"] == []
-    other = starting.offered(picture, [a_lora("style", "b2" * 32)])
+    assert starting.offered(picture, [BUILT_IN_CHECKPOINT, a_lora("style", "a1" * 32)])["notes"] == []
+    other = starting.offered(picture, [BUILT_IN_CHECKPOINT, a_lora("style", "b2" * 32)])
     assert other["notes"] == [
         "The LoRA style here is another file than the picture's:"
         " its hash is b2b2b2b2b2b2, the picture's was a1a1a1a1a1a1."
     ]
-    moved = starting.offered(picture, [a_lora("my style", "a1" * 32)])
+    moved = starting.offered(picture, [BUILT_IN_CHECKPOINT, a_lora("my style", "a1" * 32)])
     assert moved["notes"] == ["The LoRA style is called my style here, and the prompt calls it so."]
     assert moved["settings"]["prompt"] == "a fox <lora:my style:0.5>"
     assert starting.offered(picture, [])["notes"] == ["The LoRA style is not installed."]

@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -20,10 +21,11 @@ from gradio.utils import get_upload_folder
 
 from studio.answered.engine import Engine, Refused, run_events
 from studio.answered.events import TERMINAL, Event, Failed, Finished, Loading, Picture, Queued, Started, Step
-from studio.asked.orders import SubmitRun
+from studio.asked.orders import ModelList, SubmitRun
 from studio.asked.requests import KINDS, InvalidRequest, Kind, Problem, shown
 from studio.asked.rows import Row
 from studio.picture.gallery import Gallery
+from studio.picture.taken_over import take_over
 from studio.ui import session
 from studio.ui.render import data_uri
 from studio.ui.text import say
@@ -43,6 +45,28 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -
             api_description=description(kind),
             concurrency_limit=None,
         )
+    build_picture_settings(engine)
+
+
+def build_picture_settings(engine: Engine) -> None:
+    """Add the endpoint that reads the settings of a picture's file."""
+
+    async def picture_settings(image: dict) -> dict[str, Any]:
+        with telling("picture_settings"):
+            name = image.get("path") if isinstance(image, dict) else None
+            try:
+                data = await asyncio.to_thread(read_upload, str(name))
+            except (OSError, ValueError) as error:
+                refused = Problem("image", shown(image), "an uploaded PNG, JPEG, WebP or GIF file")
+                raise InvalidRequest(refused) from error
+            models = (await engine.ask(ModelList())).models
+            taken = await asyncio.to_thread(take_over, data, models)
+            if taken is None:
+                return {"program": "", "settings": {}, "left_out": [], "notes": []}
+            return asdict(taken) | {"settings": dict(taken.settings)}
+
+    description = say("api.picture_settings")
+    gr.api(picture_settings, api_name="picture_settings", api_description=description, concurrency_limit=None)
 
 
 def parameters(kind: Kind) -> list[inspect.Parameter]:

@@ -15,9 +15,10 @@ import gradio as gr
 from studio.answered.engine import Engine
 from studio.answered.models import Model
 from studio.asked.orders import ModelList
-from studio.asked.requests import MAX_CONTROLS, MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
-from studio.picture.metadata import file_hashes, read_png
+from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
+from studio.picture.metadata import file_hashes
 from studio.picture.named_files import FileNote, compared
+from studio.picture.taken_over import take_over
 from studio.ui.drawn import QUIET, drawn
 from studio.ui.generate import controls as c
 from studio.ui.generate import kept_fields
@@ -113,17 +114,19 @@ def file_note(note: FileNote) -> str:
 
 
 def offered(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
-    """What the line offers from a picture's file: its prompt, its settings, and how the files that the prompt names
-    differ from those here; {} for a picture without settings. Raises InvalidRequest for settings that
-    would not run here."""
-    request = read_png(file, image=b"?", mask=b"?", control_images=[b"?"] * MAX_CONTROLS)
-    if request is None:
+    """What the line offers from a picture's file: its prompt, its settings, what of them is left out and why, and how
+    the files that the prompt names differ from those here; {} for a picture without settings."""
+    taken = take_over(file, models)
+    if taken is None:
         return {}
     # The size in the settings is another picture's; this one has its own.
-    settings = {k: v for k, v in request.to_dict().items() if v is not None and k not in ("width", "height")}
-    files = compared(file_hashes(file), request.prompt, request.negative_prompt, models)
+    settings = {k: v for k, v in taken.settings.items() if k not in ("width", "height")}
+    prompt, negative_prompt = (str(settings.get(name, "")) for name in ("prompt", "negative_prompt"))
+    files = compared(file_hashes(file), prompt, negative_prompt, models)
     settings |= {"prompt": files.prompt, "negative_prompt": files.negative_prompt}
-    return {"prompt": request.prompt, "settings": settings, "notes": [file_note(note) for note in files.notes]}
+    left = [say("offer.left", key=one.key, value=one.value, why=one.why) for one in taken.left_out if one.key != "Size"]
+    notes = [*left, *taken.notes, *(file_note(note) for note in files.notes)]
+    return {"prompt": prompt, "settings": settings, "notes": notes}
 
 
 def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads: Uploads) -> None:
@@ -135,7 +138,7 @@ def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads:
         try:
             models = (await engine.ask(ModelList())).models
             return await asyncio.to_thread(lambda: offered(file_of(path), models))
-        except InvalidRequest:  # settings that would not run here are not offered
+        except InvalidRequest:  # the file is gone
             return {}
 
     def take(event: gr.EventData) -> dict[Any, Any]:

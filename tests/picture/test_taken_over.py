@@ -1,0 +1,162 @@
+"""Settings of other programs' pictures: what fits is taken, what does not is named with the reason."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from studio.answered.models import Model
+from studio.asked.requests import TextToImage
+from studio.asked.resolved import Suits, resolve
+from studio.picture.metadata import parameters_text, picture_info, png_info
+from studio.picture.taken_over import TakenOver, take_over
+
+CASES = Path(__file__).parents[1] / "cases"
+
+
+def checkpoint(name: str, sha256: str = "", family: str = "SD 1") -> Model:
+    return Model(
+        id=name, kind="checkpoint", name=name, label=name, where="models", state="usable", family=family,
+        sha256=sha256 or None,
+    )  # fmt: skip
+
+
+INSTALLED = [checkpoint("small-world-128"), checkpoint("bigger", "ab" * 32, "SDXL")]
+
+
+def taken(name: str, models: list[Model] = INSTALLED) -> TakenOver:
+    found = take_over(CASES / name, models)
+    assert found is not None, name
+    return found
+
+
+def infotext(line: str, prompt: str = "a fox") -> bytes:
+    file, texts = io.BytesIO(), PngInfo()
+    texts.add_text("parameters", f"{prompt}\nNegative prompt: blur\n{line}")
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=texts)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "fits"),
+    [
+        ("CFG_0.9.png", "CFG scale", {"num_inference_steps": 20, "scheduler": "euler", "seed": 5, "width": 128}),
+        ("sampler_Restart.png", "Sampler", {"noise_schedule": "karras", "guidance_scale": 7.0, "seed": 5}),
+        ("schedule_KL_Optimal.png", "Schedule type", {"scheduler": "euler", "num_inference_steps": 20}),
+        ("size_513x769.png", "Size", {"scheduler": "euler", "seed": 5, "checkpoint": "small-world-128"}),
+        ("size_3072x2048.png", "Size", {"guidance_scale": 7.0, "seed": 5}),
+        ("hires2x.png", "Hires upscale", {"width": 832, "height": 1216, "seed": 2718281828, "scheduler": "euler_a"}),
+        ("odd_size.png", "Size", {"scheduler": "dpmpp_2m", "noise_schedule": "karras", "strength": 0.55}),
+        ("restart.png", "Sampler", {"width": 512, "height": 768, "guidance_scale": 6.5}),
+        ("a1111_nomodel.png", "Model", {"scheduler": "dpmpp_2m", "noise_schedule": "karras", "seed": 1234567}),
+    ],
+)
+def test_what_fits_is_taken_and_the_rest_is_named_with_the_reason(name: str, key: str, fits: dict[str, object]) -> None:
+    found = taken(name)
+    assert found.settings.items() >= fits.items()
+    left = {one.key: one for one in found.left_out}
+    assert key in left
+    assert left[key].value
+    assert left[key].why
+    asked = {n: v for n, v in found.settings.items() if n in TextToImage.rows()}
+    assert TextToImage.parse(asked)
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [("Steps: 200, Sampler: Euler, Seed: 1", "Steps"), (f"Steps: 9, Sampler: DDIM, Seed: {2**64 - 1}", "Seed")],
+)
+def test_numbers_out_of_range_are_named(line: str, key: str) -> None:
+    found = take_over(infotext(line), INSTALLED)
+    assert found is not None
+    assert [one.key for one in found.left_out] == [key]
+    assert found.settings["prompt"] == "a fox"
+
+
+def test_a_second_pass_that_is_too_large_goes_and_its_upscaler_is_named() -> None:
+    found = taken("hires2x.png")
+    assert not any(name.startswith("hires_") for name in found.settings)
+    assert any("R-ESRGAN 4x+ is not here; Lanczos is used" in note for note in found.notes)
+    assert {one.key for one in found.left_out} == {"Hires upscale", "Model"}
+    assert found.settings["clip_skip"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "fits"),
+    [
+        ("comfy.png", "ComfyUI", {"prompt": "beautiful scenery nature glass bottle landscape", "negative_prompt":
+            "text, watermark", "seed": 156680208700286, "num_inference_steps": 20, "guidance_scale": 8.0,
+            "scheduler": "euler", "noise_schedule": "normal", "width": 512, "height": 512}),
+        ("swarm.png", "SwarmUI", {"prompt": "a photo of a cat", "negative_prompt": "dog", "seed": 1,
+            "num_inference_steps": 20, "guidance_scale": 7.0, "width": 1024, "scheduler": "euler"}),
+        ("novelai.png", "NovelAI", {"prompt": "cat", "negative_prompt": "lowres", "num_inference_steps": 28,
+            "scheduler": "euler_a", "seed": 1, "guidance_scale": 11.0}),
+        ("easydiffusion.png", "Easy Diffusion", {"prompt": "a cat", "negative_prompt": "dog", "seed": 42,
+            "num_inference_steps": 25, "guidance_scale": 7.5, "width": 512, "scheduler": "euler_a"}),
+        ("fooocus_a1111.jpg", "AUTOMATIC1111", {"prompt": "1girl, red hair", "negative_prompt": "lowres",
+            "scheduler": "euler_a", "guidance_scale": 6.5, "seed": 1234567}),
+        ("a1111.gif", "AUTOMATIC1111", {"prompt": "1girl, red hair", "negative_prompt": "lowres", "seed": 1234567}),
+    ],
+)  # fmt: skip
+def test_other_programs_forms_are_read(name: str, program: str, fits: dict[str, object]) -> None:
+    found = taken(name)
+    assert found.program == program
+    assert found.settings.items() >= fits.items()
+    if name not in ("novelai.png",):
+        assert any("not installed" in one.why for one in found.left_out)
+
+
+def test_a_checkpoint_is_found_by_its_hash_where_its_name_differs() -> None:
+    found = taken("a1111_nomodel.png", [checkpoint("renamed", "6ce0161689" + "0" * 54)])
+    assert found.settings["checkpoint"] == "renamed"
+    assert any("is called renamed here" in note for note in found.notes)
+    other = taken("a1111_nomodel.png", [checkpoint("v1-5-pruned-emaonly", "ff" * 32)])
+    assert other.settings["checkpoint"] == "v1-5-pruned-emaonly"
+    assert any("another file: its hash is ffffffffff, not 6ce0161689" in note for note in other.notes)
+
+
+def test_clip_skip_of_a_family_for_which_a1111_ignores_it_is_named() -> None:
+    line = "Steps: 9, Sampler: DDIM, Seed: 1, Model: {}, Clip skip: 2"
+    found = take_over(infotext(line.format("bigger")), INSTALLED)
+    assert found is not None
+    assert "clip_skip" not in found.settings
+    assert [(one.key, "A1111 ignores it here" in one.why) for one in found.left_out] == [("Clip skip", True)]
+    sd1 = take_over(infotext(line.format("small-world-128")), INSTALLED)
+    assert sd1 is not None
+    assert (sd1.settings["clip_skip"], sd1.left_out) == (2, ())
+
+
+def test_our_own_picture_is_taken_whole_and_a_newer_one_is_refused() -> None:
+    run = resolve(TextToImage(prompt="a fox", seed=3, clip_skip=2, checkpoint="small-world-128"), Suits())
+    info = picture_info(run, width=64, height=64)
+    assert "Clip skip: 2" in parameters_text(info)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=png_info(info, parameters_text(info)))
+    found = take_over(file.getvalue(), INSTALLED)
+    assert found is not None
+    assert found.left_out == ()
+    assert (found.settings["clip_skip"], found.settings["guidance_scale"]) == (2, 5.0)
+    newer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(newer, "PNG", pnginfo=png_info(info | {"schema": 99}, ""))
+    refused = take_over(newer.getvalue(), INSTALLED)
+    assert refused is not None
+    assert (refused.settings, refused.left_out[0].key) == ({}, "schema")
+
+
+def test_a_setting_that_the_studio_has_not_is_named() -> None:
+    found = take_over(infotext("Steps: 9, Sampler: DDIM, Seed: 1, ENSD: 31337, VAE: x.pt, Version: v1.10.1"), INSTALLED)
+    assert found is not None
+    assert {one.key: one.why for one in found.left_out} == {
+        "ENSD": "this studio has no such setting", "VAE": "a VAE is chosen on the Models tab",
+    }  # fmt: skip
+
+
+def test_a_picture_that_tells_nothing_is_none() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    assert take_over(file.getvalue(), INSTALLED) is None
+    assert take_over(b"GIF89a broken", INSTALLED) is None
