@@ -75,7 +75,7 @@ def test_the_files_that_a_prompt_names_are_compared_when_its_settings_are_offere
     moved = starting.offered(picture, [BUILT_IN_CHECKPOINT, a_lora("my style", "a1" * 32)])
     assert moved["notes"] == ["The LoRA style is called my style here, and the prompt calls it so."]
     assert moved["settings"]["prompt"] == "a fox <lora:my style:0.5>"
-    assert starting.offered(picture, [])["notes"] == ["The LoRA style is not installed."]
+    assert starting.offered(picture, [BUILT_IN_CHECKPOINT])["notes"] == ["The LoRA style is not installed."]
     assert starting.offered(b"", []) == {}
 
 
