@@ -169,6 +169,16 @@ class Catalog:
         stored = {k: v for k, v in {**(self._notes.get(entry.file.key) or {}), **changes}.items() if v}
         self._notes.update({entry.file.key: stored or None})
 
+    def measured(self, entry: Entry) -> str | None:
+        """What an earlier load has measured that this very file predicts (`Components.measured`)."""
+        stored = str((self._notes.get(entry.file.key) or {}).get("measured", ""))
+        stamp, _, prediction = stored.partition(" ")
+        return prediction if stamp == _stamp(entry.file) and prediction else None
+
+    def remember_measured(self, entry: Entry, prediction: str) -> None:
+        """Keep it, as long as the file stays as it is."""
+        self.remember(entry, measured=f"{_stamp(entry.file)} {prediction}")
+
     def _scan(self) -> tuple[Entry, ...]:
         lines: list[tuple[ModelFile, Facts]] = []
         new: dict[str, object] = {}
@@ -238,6 +248,10 @@ class Catalog:
 def memory_folder(models_dirs: Sequence[Path]) -> Path | None:
     """Where the studio remembers what it found out about models; None where there is no models folder."""
     return Path(models_dirs[0]) / FOLDER if models_dirs and Path(models_dirs[0]).is_dir() else None
+
+
+def _stamp(file: ModelFile) -> str:
+    return f"{file.size}:{file.mtime_ns}"
 
 
 def _id(file: ModelFile) -> str:

@@ -18,11 +18,13 @@ from safetensors.torch import load_file
 from studio.checkpoints.blueprints import Blueprint, blueprint_of
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, read_header
+from studio.checkpoints.measuring import MEANING, measured_prediction
+from studio.checkpoints.model_facts import ModelFacts
 from studio.checkpoints.plans import empty_module, fill
 from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.components import Components, TextEncoder
 from studio.diffusion.predictions import prediction_of
-from studio.families.base import PREDICTIONS, Prediction
+from studio.families.base import PREDICTIONS, Family, Prediction
 from studio.families.training import scheduler_settings
 
 logger = logging.getLogger(__name__)
@@ -44,12 +46,14 @@ def load(
     prediction_type: Prediction | None = None,
     vae: Path | None = None,
     fast_preview: FastPreview | None = None,
+    measured: str | None = None,
 ) -> Components:
     """Read every part of a single file or a diffusers folder, straight to the device in the target precision.
 
     `prediction_type` is what the user says it is, where the file is wrong or silent. `vae` is another VAE to take, a
     file or a folder. The fast preview is the one given, else the file beside the VAE, else None: it is fitted later.
-    The tiny decoder is the one in the folder `vae_tiny`, if any: it knows the latents of the VAE there.
+    `measured` is what an earlier load has measured that this file predicts (`Components.measured`). The tiny decoder is
+    the one in the folder `vae_tiny`, if any: it knows the latents of the VAE there.
     Raises BadCheckpoint, one sentence that names the file or part, for anything missing, unexpected or mis-shaped
     (MissingVae where another VAE would help), before anything is put on the device.
     """
@@ -89,42 +93,39 @@ def load(
         tiny_vae=_tiny_vae(path, device, dtype) if vae is None else None,
         notes=blueprint.notes,
     )
-    if facts.form != "folder" and facts.prediction_type is None:
+    if measured is None and _is_open(facts, blueprint.family):
         progress(f"Loading {name}: measuring what it predicts", 0.98)
-        measured = measured_prediction(components)
-        components.prediction_type = measured
-        components.scheduler_config = scheduler_settings(measured, components.scheduler_config)
-        native = blueprint.family.native(measured)
-        if facts.native_width is None and native is not None:
-            components.native_width = components.native_height = native
-        components.notes += (f"{path.name} does not say what it predicts; measured: {MEANING[measured]}.",)
+        components.measured = measured_prediction(components, mostly=blueprint.family.prediction) or "unclear"
+    elif _is_open(facts, blueprint.family):
+        components.measured = measured
+    if components.measured is not None:
+        _take_measured(components, blueprint, path)
     progress(f"Loading {name}: done", 1.0)
     return components
 
 
-MEANING: Mapping[Prediction, str] = {"epsilon": "the noise", "v_prediction": "v", "sample": "the picture"}
-# Cosine between pure noise and a U-Net's answer to it: about 1 where it predicts the noise; where it predicts v, which
-# is then nearly minus the picture, about 0.07. Between these bounds nobody can say.
-NOISE_COSINE, V_COSINE = 0.6, 0.3
+def _is_open(facts: ModelFacts, family: Family) -> bool:
+    """Whether nothing but its family says what a single file predicts, and the family's models differ."""
+    return facts.form != "folder" and family.is_measured and facts.prediction_source in (None, "family")
 
 
-@torch.inference_mode()
-def measured_prediction(components: Components) -> Prediction:
-    """Whether an SD 2 U-Net predicts noise or v, by its answer to pure noise. Raises BadCheckpoint if it is neither."""
-    noise = torch.randn((1, components.in_channels, 32, 32), generator=torch.Generator().manual_seed(0))
-    embeds = torch.zeros(1, components.positions, components.unet.config.cross_attention_dim)
-    moved = [x.to(components.device, components.dtype) for x in (noise, embeds)]
-    last = torch.tensor([int(components.scheduler_config["num_train_timesteps"]) - 1], device=components.device)
-    answer = components.unet(moved[0], last, moved[1], return_dict=False)[0].float().cpu()
-    cosine = float(torch.nn.functional.cosine_similarity(answer.flatten(), noise[:, :4].flatten(), dim=0))
-    if cosine > NOISE_COSINE:
-        return "epsilon"
-    if abs(cosine) < V_COSINE:
-        return "v_prediction"
-    raise BadCheckpoint(
-        f"{components.name} does not say whether it predicts noise or v, and its answers do not show it: "
-        "choose its prediction type on the Models tab."
-    )
+def _take_measured(components: Components, blueprint: Blueprint, path: Path) -> None:
+    """Take a model for what its answer to noise has shown; where that shows nothing, for one that predicts noise."""
+    unclear = components.measured == "unclear"
+    prediction: Prediction = "v_prediction" if components.measured == "v_prediction" else "epsilon"
+    family = blueprint.family
+    components.prediction_type = prediction
+    components.scheduler_config = scheduler_settings(prediction, components.scheduler_config)
+    native = family.native(prediction)
+    if blueprint.facts.native_width is None and native is not None:
+        components.native_width = components.native_height = native
+    if unclear:
+        components.notes += (
+            f"{path.name} does not say whether it predicts noise or v, and its answers do not show it: it is taken to "
+            "predict noise. The Models tab can say otherwise.",
+        )
+    elif prediction != family.prediction:
+        components.notes += (f"{path.name} does not say what it predicts; measured: {MEANING[prediction]}.",)
 
 
 def _native_size(blueprint: Blueprint, modules: Mapping[str, Any]) -> tuple[int, int]:

@@ -223,7 +223,10 @@ class ModelManager:
                 progress=progress,
                 prediction_type=self._catalog.correction(entry),
                 vae=entry.vae.path if entry.vae is not None else None,
+                measured=self._catalog.measured(entry),
             )
+            if components.measured is not None:
+                self._catalog.remember_measured(entry, components.measured)
             fitting.apply(components, self._options, self._device)
             return components
         finally:

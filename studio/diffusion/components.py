@@ -88,6 +88,7 @@ class Components:
     words: Words | None = None  # embeddings that prompts may name
     vae_dtype: torch.dtype | None = None  # where the VAE's differs: float32 once half precision has overflowed
     notes: tuple[str, ...] = field(default=())  # remarks of the loader
+    measured: str | None = None  # "epsilon", "v_prediction" or "unclear", where it was measured what it predicts
 
     @property
     def suits(self) -> Suits:

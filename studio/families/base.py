@@ -121,6 +121,7 @@ class Family:
     defaults: Defaults
     ays_sigmas: tuple[float, ...]
     prediction: Prediction | None = "epsilon"  # what all of it predict; None: its models differ
+    is_measured: bool = False  # what a model of it predicts is measured where nothing else says it
     native_side: int | None = None  # in pixels; None: its models differ
     native_side_of: Mapping[str, int] = field(default_factory=dict)  # by what a model predicts
     size_fields: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ FAMILY: Family = replace(
         replace(sdxl.FAMILY.text_encoders[1], prefix="conditioner.embedders.0.model.", label="text encoder"),
     ),
     context_width=1280,
+    is_measured=False,
     size_fields=("height", "width", "crop", "crop", "score"),
     scores=(6.0, 2.5),  # diffusers' defaults: of the prompt, and of the negative prompt
     metadata_marks=(),

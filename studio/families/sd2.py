@@ -34,6 +34,7 @@ FAMILY = Family(
     defaults=Defaults(25, 7.0, "dpmpp_2m"),
     ays_sigmas=AYS_SD,  # it has no table of its own; it shares SD 1's latent space and training curve
     prediction=None,
+    is_measured=True,
     native_side_of={"v_prediction": 768, "epsilon": 512},
     metadata_marks=("stable-diffusion-v2", "sd_v2"),
 )

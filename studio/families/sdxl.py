@@ -36,6 +36,7 @@ FAMILY = Family(
     latents=LatentFormat("sdxl", 0.13025),
     defaults=Defaults(30, 6.0, "dpmpp_2m"),
     ays_sigmas=AYS_SDXL,
+    is_measured=True,
     native_side=1024,
     size_fields=("height", "width", "crop", "crop", "height", "width"),
     metadata_marks=("sdxl", "stable-diffusion-xl"),

@@ -22,6 +22,7 @@ SSD_1B: Family = replace(
     name="ssd_1b",
     label="SSD-1B",
     recognises=_ssd_1b,
+    is_measured=False,
     configs=sdxl.FAMILY.name,
     runs_adapters_of=(sdxl.FAMILY.name,),
     metadata_marks=(),

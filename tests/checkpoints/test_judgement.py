@@ -159,7 +159,9 @@ def test_only_a_text_encoder_of_24_layers_loses_its_last(layers: int, tmp_path: 
     ],
 )
 def test_a_projection_that_no_family_takes_is_no_stranger(family: str, key: str, tmp_path: Path) -> None:
-    path = save_original(tmp_path / "m.safetensors", family, tiny_family(family), extra={key: torch.ones(64, 64)})
+    said = {"modelspec.prediction_type": "epsilon"}
+    extra = {key: torch.ones(64, 64)}
+    path = save_original(tmp_path / "m.safetensors", family, tiny_family(family), extra=extra, metadata=said)
     assert identify(path).usable
     assert load(path).notes == ()
 
