@@ -60,7 +60,7 @@ class Branch:
     noise_schedule: NoiseScheduleName | None = None
 
     @property
-    def turns(self) -> bool:
+    def switches_scheduler(self) -> bool:
         """Whether another scheduler or noise schedule goes on."""
         return self.scheduler is not None or self.noise_schedule is not None
 

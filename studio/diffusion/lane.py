@@ -39,7 +39,7 @@ from studio.diffusion.levels import Level, predicted_noise, predicted_x0
 from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import Schedule, make_schedule
-from studio.diffusion.turn import Turn, turned
+from studio.diffusion.scheduler_switch import SchedulerSwitch, switched_schedule
 from studio.diffusion.unet_call import UnetCall
 
 
@@ -118,7 +118,7 @@ class Lane:
         self.latents = latents
         self.guidance_scale = guidance_scale
         self.index = 0  # number of evaluations done
-        self.turns: dict[int, Turn] = {}  # where another scheduler took over, by evaluation
+        self.switches: dict[int, SchedulerSwitch] = {}  # where another scheduler took over, by evaluation
         self._generator = generator
         self._kept = kept
         self.conditioning = conditioning
@@ -239,14 +239,16 @@ class Lane:
             self.latents = latents
         return noise
 
-    def turn(self, turn: Turn) -> None:
+    def switch_scheduler(self, switch: SchedulerSwitch) -> None:
         """Use another scheduler from the next evaluation on. x_t stays the same; the latents are rescaled to the new
         scheduler's scale. Raises ValueError for a scheduler that cannot run what the checkpoint predicts."""
         x_t = self.latents / self.schedule.scale(self.index)
-        self.schedule = turned(self.schedule, self.index, turn, self._scheduler_config, self._prediction_type)
+        self.schedule = switched_schedule(
+            self.schedule, self.index, switch, self._scheduler_config, self._prediction_type
+        )
         self._timesteps = [float(t) for t in self.schedule.timesteps]
         self.latents = x_t * self.schedule.scale(self.index)
-        self.turns[self.index] = turn
+        self.switches[self.index] = switch
 
     def _condition(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         step = self.schedule.steps[min(self.index, self.total - 1)] if self.total else 0

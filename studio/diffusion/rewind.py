@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from studio.diffusion.lane import Lane
-from studio.diffusion.turn import Turn
+from studio.diffusion.scheduler_switch import SchedulerSwitch
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,18 @@ def rewind(
     past: Sequence[Answered],
     renoised: Mapping[int, int],
     poked: Collection[int] = frozenset(),
-    turns: Mapping[int, Turn] | None = None,
+    switches: Mapping[int, SchedulerSwitch] | None = None,
 ) -> None:
     """Bring a new lane to where `past` ends. `renoised`: seeds, by the evaluation before which the noise was replaced.
-    `poked`: the evaluations before which the latents were painted on. `turns`: where another scheduler took over."""
+    `poked`: the evaluations before which the latents were painted on. `switches`: where another scheduler took over."""
     device = lane.latents.device
-    turns = turns or {}
+    switches = switches or {}
     for index, answered in enumerate(past):
-        if index in turns:
-            lane.turn(turns[index])
+        if index in switches:
+            lane.switch_scheduler(switches[index])
         if index in renoised:
             lane.take_noise(renoised[index], answered.latents[None].to(device))
-        elif index in poked or index in turns:
+        elif index in poked or index in switches:
             lane.latents = answered.latents[None].to(device)
         lane.replay(answered.outputs.to(device), answered.guidance_scale)
 

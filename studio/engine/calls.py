@@ -11,18 +11,18 @@ from studio.diffusion.components import Components
 from studio.diffusion.control_residuals import residuals
 from studio.diffusion.guidance import guidance_embedding
 from studio.diffusion.lora import applied
-from studio.diffusion.text_memory import TextMemory
+from studio.diffusion.text_cache import TextCache
 from studio.diffusion.unet_call import UnetCall
 
 
-def call_unet(components: Components, calls: Sequence[UnetCall], memory: TextMemory | None = None) -> torch.Tensor:
+def call_unet(components: Components, calls: Sequence[UnetCall], memory: TextCache | None = None) -> torch.Tensor:
     """The calls of several lanes as one: rows (sum of branches, C, h, w), in the order of the calls.
 
     `memory` keeps what the U-Net makes of the text alone from one call to the next; the answer is the same without. A
     compiled U-Net does without, and answers uncompiled where a lane has edits of its attention: it would be compiled
     anew for each.
     """
-    memory = memory or TextMemory()
+    memory = memory or TextCache()
     first, rows = calls[0], [len(c.sample) for c in calls]
     timesteps = torch.tensor([c.timestep for c, n in zip(calls, rows) for _ in range(n)], device=components.device)
     embeds = memory.joined([c.prompt_embeds for c in calls], first.adapters)

@@ -32,7 +32,7 @@ from studio.diffusion.latents import Variation
 from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import make_schedule
-from studio.diffusion.text_memory import TextMemory
+from studio.diffusion.text_cache import TextCache
 from studio.diffusion.unet_call import UnetCall
 from studio.engine import failures, memory
 from studio.engine.calls import call_unet
@@ -72,7 +72,7 @@ class Executor:
         self.manager = manager
         self.conditioner = Conditioner(manager.catalog, manager, tokenizer_lock)
         self.fitter = PreviewFitter(PreviewFits(memory_folder(manager.catalog.models_dirs)), device)
-        self._memory = TextMemory()  # of the running lanes
+        self._memory = TextCache()  # of the running lanes
 
     # ------------------------------------------------------------------------------------------ the checkpoint
 

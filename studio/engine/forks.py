@@ -26,14 +26,14 @@ from studio.engine.recorded import Recorded
 from studio.picture.framing import Start
 
 if TYPE_CHECKING:
-    from studio.diffusion.turn import Turn
+    from studio.diffusion.scheduler_switch import SchedulerSwitch
 
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """All that one recorded image was made from, besides the checkpoint. `resolved` is for that image alone;
-    `renoised` are the seeds of replaced noise by evaluation, `poked` the evaluations whose latents were painted on.
-    `turns` are those at which another scheduler took over, `began` what it began with where there are any: the request
+    """All that one recorded image was made from, besides the checkpoint. `resolved` is for that image alone; `renoised`
+    are the seeds of replaced noise by evaluation, `poked` the evaluations whose latents were painted on. `switches` are
+    those at which another scheduler took over; `began` is the scheduler it began with, where there are any: the request
     names the last one."""
 
     resolved: Resolved
@@ -41,16 +41,16 @@ class ImageRecipe:
     attention: bool = False
     renoised: Mapping[int, int] = field(default_factory=dict)
     poked: frozenset[int] = frozenset()
-    turns: Mapping[int, Turn] = field(default_factory=dict)
+    switches: Mapping[int, SchedulerSwitch] = field(default_factory=dict)
     began: tuple[SchedulerName, NoiseScheduleName] | None = None
     files: Mapping[str, Hashable] = field(default_factory=dict)  # studio.engine.files_used
 
     def scheduling(self, evaluation: int = 0) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that are in force at an evaluation, as far as the latter has a name."""
         found = self.began or (self.resolved.scheduler, self.resolved.noise_schedule)
-        for index, turn in sorted(self.turns.items()):
+        for index, switch in sorted(self.switches.items()):
             if index <= evaluation:
-                found = (turn.scheduler, turn.noise_schedule or self.same_levels(found, turn.scheduler))
+                found = (switch.scheduler, switch.noise_schedule or self.same_levels(found, switch.scheduler))
         return found
 
     def same_levels(
@@ -99,10 +99,10 @@ class Fork:
         return frozenset({k for k in self.recipe.poked if k <= here} | own)
 
     @property
-    def turns(self) -> dict[int, Turn]:
+    def switches(self) -> dict[int, SchedulerSwitch]:
         """Where another scheduler took over in what the new run shares with the old one, its first own evaluation
         included."""
-        return {k: turn for k, turn in self.recipe.turns.items() if k <= self.branch.evaluation}
+        return {k: switch for k, switch in self.recipe.switches.items() if k <= self.branch.evaluation}
 
     @property
     def began(self) -> tuple[SchedulerName, NoiseScheduleName]:
@@ -149,14 +149,14 @@ def fork(parent: str, image: int, branch: Branch, recipe: ImageRecipe, evaluatio
     if branch.poke is not None and len(branch.poke) != 4 * math.prod(shape):
         allowed = f"{math.prod(shape)} float32 numbers, {' × '.join(map(str, shape))}"
         raise InvalidRequest(Problem("poke", f"{len(branch.poke):,} bytes", allowed))
-    if branch.turns:
+    if branch.switches_scheduler:
         scheduler = branch.scheduler or recipe.scheduling(branch.evaluation)[0]
-        _check_turn(branch, scheduler, evaluations[0].prediction_type)
+        _check_switch(branch, scheduler, evaluations[0].prediction_type)
     past = tuple(evaluations[: branch.evaluation])
     return Fork(parent, image, branch, recipe, past, evaluations[branch.evaluation])
 
 
-def _check_turn(branch: Branch, name: SchedulerName, prediction_type: str) -> None:
+def _check_switch(branch: Branch, name: SchedulerName, prediction_type: str) -> None:
     """Raises InvalidRequest where a scheduler has no such noise schedule, or cannot run what the model predicts."""
     from studio.diffusion.predictions import path_of_prediction
     from studio.diffusion.schedulers import (  # torch: there already, since something was recorded

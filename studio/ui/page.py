@@ -16,10 +16,10 @@ from PIL import Image
 from studio.answered.engine import Engine
 from studio.picture.gallery import Gallery
 from studio.ui import picker, session, theme
+from studio.ui.blocks import QUIET, html_block
 from studio.ui.compare import api as compare_api
 from studio.ui.compare import tab as compare_tab
-from studio.ui.drawn import QUIET, drawn
-from studio.ui.generate import api, desk, image_to_image, inpaint, text_to_image
+from studio.ui.generate import api, generate_tab, image_to_image, inpaint, text_to_image
 from studio.ui.models import api as models_api
 from studio.ui.models import tab as models_tab
 from studio.ui.text import DEFAULT_LANGUAGE, say, words
@@ -42,7 +42,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         uploads.leave(str(request.session_hash))
 
     with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
-        status = drawn(
+        status = html_block(
             "header",
             value=_status(engine),
             title=say("page.title"),
@@ -72,7 +72,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         demo.unload(gone)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
         for made in desks:
-            desk.attach(engine, gallery, made, demo)
+            generate_tab.attach(engine, gallery, made, demo)
             _send(engine, gallery, made, (picture_first, mask_first), viewer, tabs)
 
         def tick(request: gr.Request) -> tuple[Any, ...]:
@@ -115,14 +115,14 @@ def launch_arguments() -> dict[str, Any]:
 def _send(
     engine: Engine,
     gallery: Gallery,
-    made: desk.Desk,
-    starting: tuple[desk.Desk, desk.Desk],
+    made: generate_tab.GenerateTab,
+    starting: tuple[generate_tab.GenerateTab, generate_tab.GenerateTab],
     viewer: gr.HTML,
     tabs: gr.Tabs,
 ) -> None:
     """Send a picture from a stage to Image to image or Inpaint, or its run to the noise viewer."""
 
-    def sender(target: desk.Desk) -> Callable[..., tuple[Any, Any]]:
+    def sender(target: generate_tab.GenerateTab) -> Callable[..., tuple[Any, Any]]:
         def send(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
             path = gallery.path(str(event._data.get("id")), session.owner_of(request))
             if path is None:

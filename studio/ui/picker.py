@@ -10,7 +10,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.asked.orders import PrepareCheckpoint
-from studio.ui.drawn import QUIET
+from studio.ui.blocks import QUIET
 from studio.ui.generate import following, widgets
 
 

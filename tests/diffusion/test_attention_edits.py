@@ -19,7 +19,7 @@ from studio.diffusion.attention_steering import ImageTokens, OtherKeysValues, Re
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
-from studio.diffusion.text_memory import TextMemory
+from studio.diffusion.text_cache import TextCache
 from studio.diffusion.unet_call import UnetCall
 from studio.engine.calls import call_unet
 
@@ -77,7 +77,7 @@ def check(components: Components, edit: AttentionEdit, change: Any, which: str =
     assert not torch.allclose(answer, unedited, atol=1e-4)
     if edit.prompt_only:
         assert torch.allclose(answer[0], unedited[0], atol=1e-5), "the negative prompt's row stays"
-    together = call_unet(components, [other, call, other], TextMemory())
+    together = call_unet(components, [other, call, other], TextCache())
     assert torch.allclose(together[2:4], answer, atol=1e-5)
     assert torch.allclose(together[:2], call_unet(components, [other]), atol=1e-5)
 
@@ -104,7 +104,7 @@ def test_without_edits_and_with_those_that_only_look_the_answer_is_the_same_to_t
     assert torch.equal(call_unet(components, [call]), bare)
     record, own, heads = RecordMaps(), RecordMaps(SELF), RecordHeads(layers(components)[0])
     looked = replace(call, edits=(record, own, heads))
-    assert torch.equal(call_unet(components, [looked], TextMemory()), bare)
+    assert torch.equal(call_unet(components, [looked], TextCache()), bare)
     assert record.maps.groups
     assert own.maps.groups
     assert heads.maps.weights is not None
@@ -115,7 +115,7 @@ def test_without_edits_and_with_those_that_only_look_the_answer_is_the_same_to_t
 def test_maps_are_of_the_lanes_own_prompt_whoever_shares_the_call(components: Components) -> None:
     records = [RecordMaps(), RecordMaps(), RecordMaps()]
     calls = [a_call(components, seed, record) for seed, record in enumerate(records)]
-    call_unet(components, calls, TextMemory())
+    call_unet(components, calls, TextCache())
     together = [record.take() for record in records]
     for call, record, maps in zip(calls, records, together):
         call_unet(components, [call])
@@ -136,7 +136,7 @@ def test_whatever_processor_the_model_runs_with_computes(components: Components,
     components.unet.set_attn_processor(processor)
     try:
         bare = call_unet(components, [a_call(components, 1)])
-        assert torch.equal(call_unet(components, [a_call(components, 1, RecordMaps())], TextMemory()), bare)
+        assert torch.equal(call_unet(components, [a_call(components, 1, RecordMaps())], TextCache()), bare)
         assert torch.allclose(call_unet(components, [a_call(components, 1, *edits)]), usual, atol=1e-5)
     finally:
         components.unet.set_attn_processor(before)

@@ -23,8 +23,8 @@ from studio.checkpoints.identify import identify
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.paths import path_of
+from studio.diffusion.scheduler_switch import turn_at
 from studio.diffusion.schedulers import able
-from studio.diffusion.turn import turn_at
 from tests.families.helpers import (
     COSXL,
     COSXL_CONFIG,

@@ -8,7 +8,7 @@ import torch
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane
 from studio.diffusion.rewind import Answered, renoise, rewind
-from studio.diffusion.turn import at_level, turn_at
+from studio.diffusion.scheduler_switch import at_level, switch_at
 from studio.engine.forks import Fork
 from studio.engine.viewer.measures import denoised
 
@@ -16,12 +16,12 @@ from studio.engine.viewer.measures import denoised
 def leave(lane: Lane, fork: Fork, components: Components) -> None:
     """Bring a new lane to the fork, change its noise where that is asked for, and give it another scheduler."""
     past = [Answered(torch.tensor(e.latents), torch.tensor(e.outputs), e.guidance_scale) for e in fork.past]
-    inherited, turns = dict(fork.recipe.renoised), fork.turns
-    rewind(lane, past, inherited, fork.recipe.poked, turns)
+    inherited, switches = dict(fork.recipe.renoised), fork.switches
+    rewind(lane, past, inherited, fork.recipe.poked, switches)
     here, seed = fork.branch.evaluation, fork.branch.noise_seed
     x0 = denoised(fork.left)
-    if here in turns:
-        lane.turn(turns[here])
+    if here in switches:
+        lane.switch_scheduler(switches[here])
         lane.latents = torch.tensor(fork.left.latents)[None].to(lane.latents.device)
     if seed is not None and here > 0:
         renoise(lane, seed, torch.tensor(x0) if x0 is not None else torch.zeros_like(lane.latents[0]))
@@ -32,10 +32,10 @@ def leave(lane: Lane, fork: Fork, components: Components) -> None:
     if fork.branch.poke is not None:
         poke = np.frombuffer(fork.branch.poke, "<f4").astype(np.float32).reshape(fork.left.latents.shape)
         lane.latents = lane.latents + fork.left.scale * torch.from_numpy(poke)[None].to(lane.latents.device)
-    if fork.branch.turns:
+    if fork.branch.switches_scheduler:
         before, spacing = lane.schedule, fork.branch.noise_schedule
         name = fork.branch.scheduler or fork.recipe.scheduling(here)[0]
-        lane.turn(turn_at(before, here, name, spacing, components.scheduler_config, components.family))
+        lane.switch_scheduler(switch_at(before, here, name, spacing, components.scheduler_config, components.family))
         if x0 is not None:
             scale, x0_here = lane.schedule.scale(here), torch.tensor(x0)[None].to(lane.latents.device)
             lane.latents = scale * at_level(lane.latents / scale, x0_here, before, lane.schedule, here)

@@ -13,8 +13,8 @@ from studio.asked.requests import SCHEDULERS, NoiseScheduleName, resolve_noise_s
 from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, merged, token_rows
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation
+from studio.diffusion.scheduler_switch import SchedulerSwitch
 from studio.diffusion.tokens import text_encoders, token_table
-from studio.diffusion.turn import Turn
 from studio.engine.forks import ImageRecipe
 from studio.engine.recorded import Recorded, RecordedAttention
 from studio.engine.runs import Run
@@ -99,23 +99,23 @@ def fast_decoder(components: Components) -> tuple[Array, Array] | None:
     return (on_cpu(fast[0].float()), on_cpu(fast[1].float())) if fast is not None else None
 
 
-def recipe(run: Run, image: int, turns: Mapping[int, Turn]) -> ImageRecipe:
-    """What a branch of one image of a run begins with. `turns` are its lane's."""
+def recipe(run: Run, image: int, switches: Mapping[int, SchedulerSwitch]) -> ImageRecipe:
+    """What a branch of one image of a run begins with. `switches` are its lane's."""
     resolved = run.resolved.of_image(image)
     fork = run.job.fork
     if fork is None:
         return ImageRecipe(resolved, run.start, run.job.attention, files=run.files)
     return ImageRecipe(
-        resolved, run.start, run.job.attention, fork.renoised, fork.poked, dict(turns), fork.began, run.files
+        resolved, run.start, run.job.attention, fork.renoised, fork.poked, dict(switches), fork.began, run.files
     )
 
 
-def schedulers(run: Run, turns: Mapping[int, Turn]) -> list[dict[str, object]]:
-    """Which scheduler made which evaluations of an image: the first ones, and from each turn on another."""
+def schedulers(run: Run, switches: Mapping[int, SchedulerSwitch]) -> list[dict[str, object]]:
+    """Which scheduler made which evaluations of an image: the first ones, and from each switch on another."""
     fork = run.job.fork
     began = fork.began if fork is not None else (run.resolved.scheduler, run.resolved.noise_schedule)
     spaced: NoiseScheduleName | None = resolve_noise_schedule(*began, run.resolved.prediction_type)
-    taken = [(0, began[0], spaced), *((k, turns[k].scheduler, turns[k].noise_schedule) for k in sorted(turns))]
+    taken = [(0, began[0], spaced), *((k, switches[k].scheduler, switches[k].noise_schedule) for k in sorted(switches))]
     return [
         {
             "evaluation": evaluation,

@@ -13,14 +13,14 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.asked.requests import CONTROL_RANGES, MAX_CONTROLS, PREPROCESSORS, InvalidRequest, Problem, shown
-from studio.ui.drawn import drawn
+from studio.ui.blocks import html_block
 from studio.ui.text import words
 from studio.ui.uploads import Uploads, painted, read_upload
 
 
 def build(engine: Engine, tab: str, checkpoint: str | None) -> gr.HTML:
     """Draw the section of a tab."""
-    return drawn(
+    return html_block(
         "control",
         value=offer(engine, checkpoint),
         words=words("control"),

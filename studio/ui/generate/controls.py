@@ -13,7 +13,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.asked.requests import ROWS
-from studio.ui.drawn import drawn
+from studio.ui.blocks import html_block
 from studio.ui.generate import control, prompt_helper
 from studio.ui.generate.widgets import begins_at, checkpoint_choices, section, suited_sliders
 from studio.ui.render import strength_sentence
@@ -70,7 +70,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         elem_id=f"{tab}-prompt",
         elem_classes="ls-prompt",
     )
-    tokens = drawn("sentence", value="", css="ls-tokens")
+    tokens = html_block("sentence", value="", css="ls-tokens")
     known = prompt_helper.build(tab, checkpoint)
     with gr.Accordion(say("negative_prompt.label"), open=False, elem_classes="ls-fold"):
         components["negative_prompt"] = gr.Textbox(
@@ -88,7 +88,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
     if image is not None:
         components |= section(tab, "strength")
         sentence = strength_sentence(begins_at(tab, "num_inference_steps", checkpoint), begins_at(tab, "strength"))
-        note = drawn("sentence", value=sentence, css="ls-sentence")
+        note = html_block("sentence", value=sentence, css="ls-sentence")
     components["checkpoint"] = gr.Dropdown(
         choices=checkpoint_choices(catalog),
         value=checkpoint.name if checkpoint else None,
@@ -143,4 +143,4 @@ def example_prompts(engine: Engine, tab: str) -> gr.HTML:
     """Prompts that work well with the first checkpoint; a click inserts one."""
     catalog = engine.catalog()
     prompts = list(catalog[0].examples[:EXAMPLES_SHOWN]) if catalog else []
-    return drawn("examples", value=prompts, field=f"{tab}-prompt", words=words("prompts"))
+    return html_block("examples", value=prompts, field=f"{tab}-prompt", words=words("prompts"))

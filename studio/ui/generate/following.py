@@ -11,7 +11,7 @@ from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
 from studio.asked.requests import RANGES, ROWS
 from studio.asked.schedulers import SCHEDULERS
-from studio.ui.drawn import QUIET
+from studio.ui.blocks import QUIET
 from studio.ui.generate import control, prompt_helper
 from studio.ui.generate.controls import ASPECTS, EXAMPLES_SHOWN, Controls
 from studio.ui.generate.token_line import token_line

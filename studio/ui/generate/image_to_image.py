@@ -11,16 +11,16 @@ from studio.answered.engine import Engine
 from studio.asked.requests import ImageToImage
 from studio.picture.gallery import Gallery
 from studio.ui import render, session
-from studio.ui.drawn import stage
+from studio.ui.blocks import stage
 from studio.ui.generate import control, following, kept_fields, starting
 from studio.ui.generate import controls as c
-from studio.ui.generate.desk import Desk, connect
+from studio.ui.generate.generate_tab import GenerateTab, connect
 from studio.ui.uploads import Uploads
 
 TAB = ImageToImage.kind
 
 
-def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
+def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
     """Draw the tab: words and numbers, the picture to start from, the stage."""
     with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-start"):
@@ -51,6 +51,6 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view
 
-    desk = Desk(TAB, fields, show)
-    connect(engine, gallery, desk, generate)
-    return desk
+    generate_tab = GenerateTab(TAB, fields, show)
+    connect(engine, gallery, generate_tab, generate)
+    return generate_tab

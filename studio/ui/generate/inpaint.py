@@ -11,23 +11,23 @@ from studio.answered.engine import Engine
 from studio.asked.requests import Inpaint
 from studio.picture.gallery import Gallery
 from studio.ui import render, session
-from studio.ui.drawn import drawn, stage
+from studio.ui.blocks import html_block, stage
 from studio.ui.generate import control, following, kept_fields, starting
 from studio.ui.generate import controls as c
-from studio.ui.generate.desk import Desk, connect
+from studio.ui.generate.generate_tab import GenerateTab, connect
 from studio.ui.text import words
 from studio.ui.uploads import Uploads
 
 TAB = Inpaint.kind
 
 
-def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
+def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
     """Draw the tab. The mask is painted in the browser on our own canvas and sent as a PNG of one channel. The picture
     under it is uploaded once."""
     with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-start"):
             image = starting.upload(TAB)
-            mask = drawn("mask", value={}, tab=TAB, words=words("mask"), elem_id=f"{TAB}-mask")
+            mask = html_block("mask", value={}, tab=TAB, words=words("mask"), elem_id=f"{TAB}-mask")
             shown_offer = starting.offer()
         with gr.Column(elem_classes="ls-controls"):
             fields = c.build(engine, TAB, starting={"image": image, "mask": mask})
@@ -50,6 +50,6 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Desk:
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view
 
-    desk = Desk(TAB, fields, show)
-    connect(engine, gallery, desk, generate)
-    return desk
+    generate_tab = GenerateTab(TAB, fields, show)
+    connect(engine, gallery, generate_tab, generate)
+    return generate_tab

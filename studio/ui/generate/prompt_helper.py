@@ -11,13 +11,15 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.models import Checkpoint
-from studio.ui.drawn import drawn
+from studio.ui.blocks import html_block
 from studio.ui.text import words
 
 
 def build(tab: str, chosen: Checkpoint | None) -> gr.HTML:
     """The helper below the prompt of a tab, folded."""
-    return drawn("helper", value=offer(chosen), field=f"{tab}-prompt", words=words("helper"), elem_classes="ls-helper")
+    return html_block(
+        "helper", value=offer(chosen), field=f"{tab}-prompt", words=words("helper"), elem_classes="ls-helper"
+    )
 
 
 def offer(checkpoint: Checkpoint | None) -> dict[str, Any]:

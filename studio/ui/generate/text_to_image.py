@@ -12,17 +12,17 @@ from studio.answered.engine import Engine
 from studio.asked.requests import RANDOM_SEEDS, TextToImage
 from studio.picture.gallery import Gallery
 from studio.ui import render, session, watching
-from studio.ui.drawn import QUIET, WATCHING, stage
+from studio.ui.blocks import QUIET, WATCHING, stage
 from studio.ui.generate import control, following, kept_fields
 from studio.ui.generate import controls as c
-from studio.ui.generate.desk import Desk, connect
+from studio.ui.generate.generate_tab import GenerateTab, connect
 from studio.ui.text import say
 from studio.ui.uploads import Uploads
 
 TAB = TextToImage.kind
 
 
-def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None) -> Desk:
+def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None) -> GenerateTab:
     """Draw the tab. The page connects what goes to other tabs."""
     with gr.Row(elem_classes="ls-desk", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-controls"):
@@ -72,6 +72,6 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None
 
     live.input(same_seed, [live, fields.fields["seed"]], [fields.fields["seed"]], **QUIET)
     go.click(follow_slider, fields.inputs, [show, fields.fields["seed"]], trigger_mode="multiple", **WATCHING)
-    desk = Desk(TAB, fields, show)
-    connect(engine, gallery, desk, generate)
-    return desk
+    generate_tab = GenerateTab(TAB, fields, show)
+    connect(engine, gallery, generate_tab, generate)
+    return generate_tab

@@ -13,7 +13,7 @@ from studio.asked.requests import KINDS, ROWS
 from studio.asked.resolved import Suits
 from studio.asked.rows import Row
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
-from studio.ui.drawn import QUIET, drawn
+from studio.ui.blocks import QUIET, html_block
 from studio.ui.text import say
 from studio.ui.visible import visible
 
@@ -106,10 +106,10 @@ def slider(tab: str, name: str, chosen: Checkpoint | None = None) -> gr.Slider:
 
 def landmarks(tab: str, name: str, marks: Marks) -> gr.HTML:
     """Words under a slider for notable values; a click sets one."""
-    return drawn("landmarks", value=told_marks(marks), field=f"{tab}-{name}")
+    return html_block("landmarks", value=mark_texts(marks), field=f"{tab}-{name}")
 
 
-def told_marks(marks: Marks) -> list[tuple[float, str]]:
+def mark_texts(marks: Marks) -> list[tuple[float, str]]:
     """Value and word of each, as `landmarks` draws them."""
     return [(value, say(f"landmark.{key}")) for value, key in marks]
 
@@ -137,7 +137,7 @@ def suited_sliders(
 
     def follow(name: str) -> Any:
         found = next((one for one in engine.catalog() if one.name == name), None)
-        return tuple(told_marks(one) for one in suited_marks(found).values())
+        return tuple(mark_texts(one) for one in suited_marks(found).values())
 
     checkpoint.change(follow, [checkpoint], list(marks.values()), **QUIET)
     return sliders

@@ -30,7 +30,7 @@ from studio.asked.orders import (
 )
 from studio.asked.requests import InvalidRequest
 from studio.ui import session
-from studio.ui.drawn import QUIET, drawn
+from studio.ui.blocks import QUIET, html_block
 from studio.ui.text import say, words
 
 TAB = "models"
@@ -40,7 +40,7 @@ EVENTS = ("bring", "release", "note", "correct", "lend", "convert", "look", "dow
 
 def build(engine: Engine) -> gr.HTML:
     """Draw the tab and connect it."""
-    show = drawn(
+    show = html_block(
         "models",
         value={},
         events=EVENTS,

@@ -1,4 +1,4 @@
-/* The page's one entry: every block of studio/ui/drawn.py is drawn by the function of its name. */
+/* The page's one entry: every block of studio/ui/blocks.py is drawn by the function of its name. */
 
 import { camera } from "./camera.js";
 import { compare, compareSaid } from "./compare/compare.js";

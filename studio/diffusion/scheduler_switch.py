@@ -23,7 +23,7 @@ SAME_LEVEL = 1e-5  # relative difference of two sigmas that are one
 
 
 @dataclass(frozen=True)
-class Turn:
+class SchedulerSwitch:
     """From an evaluation on, `scheduler` continues over steps at falling `sigmas` of the checkpoint's path (the first
     is where it takes over; the closing 0 is left out) and the model's `timesteps`. `noise_schedule` is how they were
     spaced, None: as the run had them."""
@@ -34,15 +34,15 @@ class Turn:
     timesteps: tuple[float, ...]
 
 
-def turn_at(
+def switch_at(
     schedule: Schedule,
     index: int,
     scheduler: SchedulerName,
     noise_schedule: NoiseScheduleName | None,
     scheduler_config: Mapping[str, Any],
     family: HasAys,
-) -> Turn:
-    """A turn at evaluation `index` of a run: as many steps as were left to it, at the levels that it had, or at those
+) -> SchedulerSwitch:
+    """A switch at evaluation `index` of a run: as many steps as were left to it, at the levels that it had, or at those
     of a noise schedule that begins there.
 
     The second evaluation of a step is somewhere within it: from there the rest of the step is a step of its own.
@@ -66,18 +66,18 @@ def turn_at(
         # The formulas begin at the given level up to rounding; this begins exactly where the run is.
         sigmas[0], spaced[0] = path.sigma(schedule.levels[index]), timesteps[0]
         timesteps = spaced
-    return Turn(scheduler, noise_schedule, tuple(map(float, sigmas)), tuple(map(float, timesteps)))
+    return SchedulerSwitch(scheduler, noise_schedule, tuple(map(float, sigmas)), tuple(map(float, timesteps)))
 
 
-def turned(
-    schedule: Schedule, index: int, turn: Turn, scheduler_config: Mapping[str, Any], prediction_type: str
+def switched_schedule(
+    schedule: Schedule, index: int, switch: SchedulerSwitch, scheduler_config: Mapping[str, Any], prediction_type: str
 ) -> Schedule:
-    """A run's schedule up to evaluation `index`, and the turn's from there. Raises ValueError for a scheduler that
+    """A run's schedule up to evaluation `index`, and the switch's from there. Raises ValueError for a scheduler that
     cannot run what the checkpoint predicts."""
     rest = schedule_over(
-        turn.scheduler,
-        np.array(turn.sigmas),
-        np.array(turn.timesteps),
+        switch.scheduler,
+        np.array(switch.sigmas),
+        np.array(switch.timesteps),
         scheduler_config,
         seed=schedule.seed,
         prediction_type=prediction_type,
@@ -97,7 +97,7 @@ def turned(
 
 
 def _step_at(schedule: Schedule, index: int) -> int:
-    """The step that a turn at an evaluation begins with. A second evaluation within a step begins in it; one at the
+    """The step that a switch at an evaluation begins with. A second evaluation within a step begins in it; one at the
     next step's level is that step."""
     for k in range(index + 1, schedule.total):
         if schedule.stages[index] == 2 and schedule.stages[k] == 1:

@@ -13,7 +13,7 @@ from torch._dynamo.testing import CompileCounter
 from studio.diffusion.attention import RecordMaps
 from studio.diffusion.components import Components
 from studio.diffusion.lora import Adapter, Applied, Factors
-from studio.diffusion.text_memory import TextMemory
+from studio.diffusion.text_cache import TextCache
 from studio.diffusion.unet_call import UnetCall
 from studio.engine.calls import call_unet
 from tests.tiny import counted_forwards
@@ -40,7 +40,7 @@ def test_the_answers_are_those_without_a_memory_and_the_text_is_read_once(
     components: Components, counted: Counter[str]
 ) -> None:
     first, second = some_text(components, 1), some_text(components, 2)
-    memory = TextMemory()
+    memory = TextCache()
     plan = [[(first, 1)], [(first, 2)], [(first, 3), (second, 3)], [(first, 4), (second, 4)], [(second, 5)]]
     for step in plan:
         calls = [a_call(components, text, seed) for text, seed in step]
@@ -51,7 +51,7 @@ def test_the_answers_are_those_without_a_memory_and_the_text_is_read_once(
 
 @torch.inference_mode()
 def test_what_is_hooked_onto_a_layer_runs_at_every_call(components: Components) -> None:
-    memory, calls = TextMemory(), [a_call(components, some_text(components, 1), 1)]
+    memory, calls = TextCache(), [a_call(components, some_text(components, 1), 1)]
     plain = call_unet(components, calls, memory)
     layer = next(m for n, m in components.unet.named_modules() if n.endswith("attn2.to_k"))
     handle = layer.register_forward_hook(lambda module, inputs, output: output + inputs[0].mean())
@@ -72,7 +72,7 @@ def test_loras_have_their_share_and_are_taken_off_without_a_trace(
     linear = components.unet.get_submodule(layer)
     down, up = torch.ones(1, linear.in_features), torch.ones(linear.out_features, 1)
     adapter = Adapter("k", "sd1", {"unet": {layer: Factors(down, up, alpha=1.0)}})
-    memory, text = TextMemory(), some_text(components, 1)
+    memory, text = TextCache(), some_text(components, 1)
     answers = []
     for scale in (None, 0.5, 0.5, 1.0, None):
         adapters = () if scale is None else (Applied(adapter, unet_scale=scale),)
@@ -92,7 +92,7 @@ def test_the_model_is_as_it_was_after_a_call_that_fails_too(
 ) -> None:
     before = dict(components.unet.attn_processors)
     forwards = {name: module.__dict__.get("forward") for name, module in components.unet.named_modules()}
-    memory, calls = TextMemory(), [a_call(components, some_text(components, 1), 1)]
+    memory, calls = TextCache(), [a_call(components, some_text(components, 1), 1)]
     call_unet(components, calls, memory)
 
     def broken(*_: object) -> None:
@@ -108,7 +108,7 @@ def test_the_model_is_as_it_was_after_a_call_that_fails_too(
 
 @torch.inference_mode()
 def test_what_is_forgotten_is_freed(components: Components, counted: Counter[str]) -> None:
-    memory, calls = TextMemory(), [a_call(components, some_text(components, 1), 1)]
+    memory, calls = TextCache(), [a_call(components, some_text(components, 1), 1)]
     call_unet(components, calls, memory)
     memory.forget()
     assert not memory._known
@@ -130,7 +130,7 @@ def compiled(components: Components) -> Iterator[CompileCounter]:
 @torch.inference_mode()
 def test_a_compiled_network_is_compiled_once(components: Components, compiled: CompileCounter) -> None:
     """By `--compile`. Whatever is put before one of its layers would have it compiled anew at every call."""
-    memory = TextMemory()
+    memory = TextCache()
     embeds = some_text(components, 1)
     for number in range(3):
         call_unet(components, [a_call(components, embeds, number)], memory)

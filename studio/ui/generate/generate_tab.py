@@ -14,13 +14,13 @@ import gradio as gr
 from studio.answered.engine import Engine, UnknownJob
 from studio.picture.gallery import Gallery
 from studio.ui import session, watching
-from studio.ui.drawn import QUIET, WATCHING
+from studio.ui.blocks import QUIET, WATCHING
 from studio.ui.generate import control, kept_fields, widgets
 from studio.ui.generate import controls as c
 
 
 @dataclass(frozen=True)
-class Desk:
+class GenerateTab:
     """One tab that makes pictures: its name, its fields, its stage."""
 
     tab: str
@@ -28,9 +28,11 @@ class Desk:
     stage: gr.HTML
 
 
-def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[..., AsyncIterator[Any]]) -> None:
+def connect(
+    engine: Engine, gallery: Gallery, generate_tab: GenerateTab, generate: Callable[..., AsyncIterator[Any]]
+) -> None:
     """Generate, Stop, Reuse settings, Reuse last seed. Any number of streaming events may run: they only watch."""
-    fields = desk.controls.fields
+    fields = generate_tab.controls.fields
 
     async def stop(event: gr.EventData, request: gr.Request) -> None:
         try:
@@ -39,7 +41,7 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
             return
 
     def reuse(event: gr.EventData) -> dict[Any, Any]:
-        return kept_fields.restored(engine, desk.controls, event._data.get("settings"))
+        return kept_fields.restored(engine, generate_tab.controls, event._data.get("settings"))
 
     async def last_seed(request: gr.Request) -> Any:
         past = await watching.earlier(gallery, session.owner_of(request))
@@ -47,22 +49,24 @@ def connect(engine: Engine, gallery: Gallery, desk: Desk, generate: Callable[...
 
     # "multiple", since Gradio's "once" ignores a click that comes before the end of the last run has arrived. A double
     # click still makes one run: the stage ignores clicks while a run goes on.
-    desk.controls.generate.click(generate, desk.controls.inputs, [desk.stage], trigger_mode="multiple", **WATCHING)
-    desk.stage.stop(stop, None, None, **QUIET)
-    desk.stage.reuse(reuse, None, kept_fields.reusable(desk.controls), **QUIET)
-    desk.controls.seed_last.click(last_seed, None, [fields["seed"]], **QUIET)
+    generate_tab.controls.generate.click(
+        generate, generate_tab.controls.inputs, [generate_tab.stage], trigger_mode="multiple", **WATCHING
+    )
+    generate_tab.stage.stop(stop, None, None, **QUIET)
+    generate_tab.stage.reuse(reuse, None, kept_fields.reusable(generate_tab.controls), **QUIET)
+    generate_tab.controls.seed_last.click(last_seed, None, [fields["seed"]], **QUIET)
 
 
-def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> None:
+def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr.Blocks) -> None:
     """After a (re)load: the fields as they were, then the run as it is now."""
-    fields = desk.controls.fields
+    fields = generate_tab.controls.fields
 
     def fields_back(kept: object) -> dict[Any, Any]:
         catalog = engine.catalog()
         updates = {fields["checkpoint"]: gr.update(choices=widgets.checkpoint_choices(catalog))}
         if "image" in fields:  # empty, for the picture's own size: Gradio shows a number that starts as None as 0
             updates |= {fields["width"]: None, fields["height"]: None}
-        back = kept_fields.restored(engine, desk.controls, kept)
+        back = kept_fields.restored(engine, generate_tab.controls, kept)
         chosen = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
         updates[fields["controls"]] = control.offer(engine, chosen)
         if fields["checkpoint"] in back:
@@ -70,15 +74,15 @@ def attach(engine: Engine, gallery: Gallery, desk: Desk, demo: gr.Blocks) -> Non
         return updates | back
 
     async def run_back(request: gr.Request) -> AsyncIterator[Any]:
-        async for view in session.attach(engine, gallery, session.owner_of(request), desk.tab):
+        async for view in session.attach(engine, gallery, session.owner_of(request), generate_tab.tab):
             yield view
 
     kept = gr.JSON(visible=False)  # carries what the browser's script has read to the handler
     demo.load(
         fields_back,
         [kept],
-        [*kept_fields.reusable(desk.controls), fields["controls"]],
-        js=kept_fields.reader(desk.controls),
+        [*kept_fields.reusable(generate_tab.controls), fields["controls"]],
+        js=kept_fields.reader(generate_tab.controls),
         **QUIET,
     )
-    demo.load(run_back, None, [desk.stage], **WATCHING)
+    demo.load(run_back, None, [generate_tab.stage], **WATCHING)

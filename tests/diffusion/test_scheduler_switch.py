@@ -11,7 +11,7 @@ import torch
 from studio.asked.requests import SCHEDULERS
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.rewind import Answered, rewind
-from studio.diffusion.turn import Turn, at_level, turn_at
+from studio.diffusion.scheduler_switch import SchedulerSwitch, at_level, switch_at
 from studio.families.sd1 import FAMILY as SD1
 from tests.diffusion.test_predicted_x0 import lane_of, nonlinear
 from tests.tiny import SCHEDULER_CONFIG
@@ -31,9 +31,9 @@ FIRST_ORDER = (
 )  # in their first step
 
 
-def turning(lane: Lane, name: str, noise_schedule: str | None = None) -> Turn:
-    """A turn to another scheduler where a lane stands."""
-    return turn_at(lane.schedule, lane.index, name, noise_schedule, SCHEDULER_CONFIG, SD1)
+def switching(lane: Lane, name: str, noise_schedule: str | None = None) -> SchedulerSwitch:
+    """A switch to another scheduler where a lane stands."""
+    return switch_at(lane.schedule, lane.index, name, noise_schedule, SCHEDULER_CONFIG, SD1)
 
 
 def run_to(lane: Lane, index: int) -> list[Evaluation]:
@@ -41,9 +41,9 @@ def run_to(lane: Lane, index: int) -> list[Evaluation]:
 
 
 def follow(lane: Lane, name: str, noise_schedule: str | None = None) -> None:
-    """What `branching.leave` does: a turn, and x_t at the level that the new scheduler can begin at."""
+    """What `branching.leave` does: a switch, and x_t at the level that the new scheduler can begin at."""
     before, x_t = lane.schedule, lane.latents / lane.schedule.scale(lane.index)
-    lane.turn(turning(lane, name, noise_schedule))
+    lane.switch_scheduler(switching(lane, name, noise_schedule))
     scale = lane.schedule.scale(lane.index)
     lane.latents = scale * at_level(lane.latents / scale, torch.zeros_like(x_t), before, lane.schedule, lane.index)
 
@@ -54,7 +54,7 @@ def test_every_scheduler_goes_on_from_every_other(run: str, name: str) -> None:
     lane = lane_of(run, "epsilon")
     run_to(lane, HERE)
     own, x_t = lane.schedule, lane.latents / lane.schedule.scale(HERE)
-    lane.turn(turning(lane, name))
+    lane.switch_scheduler(switching(lane, name))
     levels = lane.schedule.levels
     rounded = 0.02 if name in ("ddim", "ddpm", "pndm", "lcm", "tcd") else 1e-4
     assert levels[HERE].sigma == pytest.approx(own.levels[HERE].sigma, rel=rounded)
@@ -81,7 +81,7 @@ def test_its_first_step_is_of_order_one(run: str, name: str) -> None:
     """Without fresh noise a step of order one is DDIM's (Song et al. 2021, equation 12): a' x0 + s' noise."""
     lane = lane_of(run, "epsilon")
     run_to(lane, HERE)
-    lane.turn(turning(lane, name))
+    lane.switch_scheduler(switching(lane, name))
     [e] = run_to(lane, HERE + 1)
     following = lane.schedule.levels[HERE + 1]
     expected = following.a * e.denoised + following.s * e.noise_pred
@@ -93,7 +93,7 @@ def test_a_scheduler_without_a_memory_follows_itself_as_if_nothing_had_happened(
     whole, cut = lane_of(name, "epsilon"), lane_of(name, "epsilon")
     run_to(whole, whole.total)
     run_to(cut, 4)
-    cut.turn(turning(cut, name))
+    cut.switch_scheduler(switching(cut, name))
     run_to(cut, cut.total)
     assert cut.total == whole.total
     assert cut.schedule.stages == whole.schedule.stages
@@ -103,7 +103,7 @@ def test_a_scheduler_without_a_memory_follows_itself_as_if_nothing_had_happened(
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_perfect_model_is_followed_to_its_picture(name: str) -> None:
-    """T3 across a turn: the model knows the one picture there is."""
+    """T3 across a switch: the model knows the one picture there is."""
     picture = torch.randn((4, 8, 8), generator=torch.Generator().manual_seed(11))
     lane = lane_of("dpmpp_2m", "epsilon")
 
@@ -117,7 +117,7 @@ def test_a_perfect_model_is_followed_to_its_picture(name: str) -> None:
     for _ in range(HERE):
         lane.advance(perfect())
     before = lane.schedule
-    lane.turn(turning(lane, name))
+    lane.switch_scheduler(switching(lane, name))
     scale = lane.schedule.scale(HERE)
     lane.latents = scale * at_level(lane.latents / scale, picture[None], before, lane.schedule, HERE)
     while not lane.done:
@@ -133,7 +133,7 @@ def test_a_noise_schedule_begins_where_the_run_is(run: str, noise_schedule: str)
     lane = lane_of(run, "epsilon")
     run_to(lane, 2)
     own = lane.schedule
-    lane.turn(turning(lane, "dpmpp_2m", noise_schedule))
+    lane.switch_scheduler(switching(lane, "dpmpp_2m", noise_schedule))
     sigmas = [level.sigma for level in lane.schedule.levels]
     assert sigmas[2] == pytest.approx(own.levels[2].sigma, rel=1e-5)
     assert sigmas[2:] == sorted(set(sigmas[2:]), reverse=True)
@@ -172,9 +172,9 @@ def test_a_run_with_a_turn_is_rewound_to_the_last_bit(name: str) -> None:
     past += finish(lane)
     for here in (HERE, HERE + 1, len(past) - 1):
         again = lane_of("euler_a", "epsilon", guidance_scale=7.5)
-        rewind(again, past[:here], {}, turns=lane.turns)
+        rewind(again, past[:here], {}, switches=lane.switches)
         if here == HERE:
-            again.turn(lane.turns[HERE])
+            again.switch_scheduler(lane.switches[HERE])
             again.latents = past[here].latents[None]
         assert torch.equal(again.latents[0], past[here].latents), here
         finish(again)
@@ -188,7 +188,7 @@ def test_the_level_of_a_whole_timestep_is_reached_along_the_noise() -> None:
     before = lane.schedule
     generator = torch.Generator().manual_seed(1)
     x0, noise = (torch.randn((1, 4, 8, 8), generator=generator) for _ in range(2))
-    lane.turn(turning(lane, "ddim"))
+    lane.switch_scheduler(switching(lane, "ddim"))
     after = lane.schedule
     assert not math.isclose(before.levels[HERE].sigma, after.levels[HERE].sigma, rel_tol=1e-5)
     x_t = before.levels[HERE].a * x0 + before.levels[HERE].s * noise
@@ -199,16 +199,16 @@ def test_the_level_of_a_whole_timestep_is_reached_along_the_noise() -> None:
 def test_zero_terminal_snr_is_left_and_met() -> None:
     config = SCHEDULER_CONFIG | {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
     from studio.diffusion.schedule import make_schedule, schedule_over
-    from studio.diffusion.turn import turned
+    from studio.diffusion.scheduler_switch import switched_schedule
 
     ddim = make_schedule("ddim", "sgm_uniform", 6, config, prediction_type="v_prediction")
     assert ddim.levels[0].a == 0
-    euler = turned(ddim, 0, turn_at(ddim, 0, "euler", None, config, SD1), config, "v_prediction")
+    euler = switched_schedule(ddim, 0, switch_at(ddim, 0, "euler", None, config, SD1), config, "v_prediction")
     assert euler.levels[0].sigma > 1000
-    back = turned(euler, 0, turn_at(euler, 0, "ddim", None, config, SD1), config, "v_prediction")
+    back = switched_schedule(euler, 0, switch_at(euler, 0, "ddim", None, config, SD1), config, "v_prediction")
     assert back.levels[0].a == 0
-    spaced = turn_at(ddim, 0, "dpmpp_2m", "karras", config, SD1)
-    found = turned(ddim, 0, spaced, config, "v_prediction")
+    spaced = switch_at(ddim, 0, "dpmpp_2m", "karras", config, SD1)
+    found = switched_schedule(ddim, 0, spaced, config, "v_prediction")
     assert all(math.isfinite(level.sigma) for level in found.levels)
     with pytest.raises(ValueError, match="predicts sample"):
         schedule_over("euler", [1.0], [500.0], config, seed=0, prediction_type="sample")  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from studio.diffusion.attention_edits import CallEdit, Compute
 from studio.diffusion.lora import Applied
 
 
-class TextMemory(CallEdit):
+class TextCache(CallEdit):
     """Keys and values of the last text that a U-Net was called with. Not safe across threads: only the executor uses
     it."""
 

@@ -23,7 +23,7 @@ WATCHING: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "privat
 SECONDS_UNTIL_LATE = 10  # after which a block without its script says so
 
 
-def drawn(block: str, *, value: Any = None, events: tuple[str, ...] = (), **props: Any) -> gr.HTML:
+def html_block(block: str, *, value: Any = None, events: tuple[str, ...] = (), **props: Any) -> gr.HTML:
     """An HTML block whose content is drawn by the function `block` of static/page.js; `events` are those it may
     trigger."""
     return gr.HTML(
@@ -62,7 +62,7 @@ def stage(tab: str, first: dict[str, Any], sample: str | None = None) -> gr.HTML
     """The stage of one tab, showing `first` until a run says otherwise. `sample`: where the script may fetch
     the picture of a first visit."""
     events = ("stop", "reuse", "edit", "inpaint", "noise")
-    return drawn(
+    return html_block(
         "stage",
         value=first,
         events=events,
