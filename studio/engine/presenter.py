@@ -78,12 +78,12 @@ class Presenter:
         facts = run.facts | {
             "seed": run.seeds[image],
             "total": active.lane.total,
-            "schedulers": recording.schedulers(run, active.lane.turns),
+            "schedulers": recording.schedulers(run, active.lane.switches),
             "model_hash": self._executor.manager.loaded_hash(),
             "vae_hash": self._executor.fitter.vae_hash,
             "versions": self._outside.versions,
         }
-        recipe = recording.recipe(run, image, active.lane.turns)
+        recipe = recording.recipe(run, image, active.lane.switches)
         preview = recording.fast_decoder(components)
         self._outside.recorder.begin(run.job.id, image, facts, preview, recipe, owner=run.job.owner)
         if run.job.fork is not None:

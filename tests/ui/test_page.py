@@ -20,7 +20,7 @@ from PIL import Image
 
 from studio.asked.requests import KINDS, PREVIEWS, RANGES, SCHEDULERS, TextToImage
 from studio.picture.gallery import Gallery
-from studio.ui import assets, drawn, theme
+from studio.ui import assets, blocks, theme
 from studio.ui.generate import api, controls, following, kept_fields, widgets
 from studio.ui.page import build
 from tests.ui.fake_app import launch
@@ -303,7 +303,7 @@ def test_every_style_sheet_and_script_of_the_page_is_in_what_it_loads() -> None:
         assert f"// {name}\n" in (replay if name == "replay.js" else page), name
     assert sorted(assets.STYLES) == sorted(path.name for path in assets.STATIC.glob("*.css"))
     assert assets.styles().address in theme.head()
-    assert assets.script().address in drawn.drawn("sentence").js_on_load
+    assert assets.script().address in blocks.html_block("sentence").js_on_load
 
 
 def test_no_endpoint_runs_past_the_queue(served: tuple[gr.Blocks, str, FakeEngine]) -> None:

@@ -20,8 +20,8 @@ from studio.asked.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, SCHEDULERS, 
 from studio.picture import sheet
 from studio.picture.gallery import Gallery, SaveFailed
 from studio.ui import keeping, picker, session
+from studio.ui.blocks import QUIET, WATCHING, html_block
 from studio.ui.compare import axes, surfaces
-from studio.ui.drawn import QUIET, WATCHING, drawn
 from studio.ui.generate import control, prompt_helper, starting
 from studio.ui.generate import widgets as w
 from studio.ui.text import say, words
@@ -69,7 +69,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
         with gr.Column(elem_classes="ls-controls"):
             fields, cost, start, opened = _fields(engine)
         with gr.Column(elem_classes="ls-show"):
-            show = drawn(
+            show = html_block(
                 "compare",
                 value=surfaces.EMPTY,
                 events=("stop", "hurry", "keep"),
@@ -77,7 +77,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
                 elem_id=f"{TAB}-stage",
                 elem_classes="ls-block",
             )
-            said = drawn("compareSaid", value={})
+            said = html_block("compareSaid", value={})
     form = Form(fields, {name: gr.State(first) for name, first in zip("xy", FIRST_AXES)}, cost, start, show, said)
     _connect(engine, gallery, uploads, form, opened)
     return form
@@ -116,7 +116,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
                 elem_classes="cmp-values",
                 min_width=110,
             )
-    cost = drawn("sentence", value="", css="ls-sentence cmp-cost")
+    cost = html_block("sentence", value="", css="ls-sentence cmp-cost")
     with gr.Accordion(say("compare.picture.label"), open=False, elem_classes="ls-fold cmp-picture"):
         made["image"] = starting.upload(TAB)
         made["strength"] = w.slider(TAB, "strength")

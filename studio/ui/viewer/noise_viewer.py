@@ -19,7 +19,7 @@ from studio.asked.requests import NOISE_SCHEDULES, SCHEDULERS, ImageToImage, Tex
 from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
 from studio.ui import keeping, render, session
-from studio.ui.drawn import QUIET, WATCHING, drawn
+from studio.ui.blocks import QUIET, WATCHING, html_block
 from studio.ui.text import VIEWER_CAPTIONS, say, words
 
 TAB = "noise_viewer"
@@ -70,7 +70,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
             )
             run = gr.Button(say("viewer.run"), variant="primary", elem_id=f"{TAB}-run", min_width=96)
             last = gr.Button(say("viewer.last"), elem_id=f"{TAB}-last", min_width=120)
-        show = drawn(
+        show = html_block(
             "viewer",
             value=EMPTY,
             events=("seen", "look", "denoise"),
