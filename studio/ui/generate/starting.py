@@ -19,7 +19,7 @@ from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, show
 from studio.picture.metadata import file_hashes
 from studio.picture.named_files import FileNote, compared
 from studio.picture.taken_over import take_over
-from studio.ui.drawn import QUIET, drawn
+from studio.ui.blocks import QUIET, html_block
 from studio.ui.generate import controls as c
 from studio.ui.generate import kept_fields
 from studio.ui.text import say, words
@@ -42,8 +42,8 @@ def upload(tab: str) -> gr.Image:
         elem_classes="ls-upload",
     )
     image.preprocess = lambda payload: payload.path if payload is not None else None
-    drawn("drop", field=f"{tab}-image", desk=f"{tab}-desk")
-    drawn("camera", field=f"{tab}-image", words=words("camera"))
+    html_block("drop", field=f"{tab}-image", desk=f"{tab}-desk")
+    html_block("camera", field=f"{tab}-image", words=words("camera"))
     return image
 
 
@@ -56,7 +56,7 @@ _BEGINNING = (
 
 def view(tab: str) -> gr.HTML:
     """The noised picture that the U-Net starts from, while the strength slider moves."""
-    return drawn("start", value={}, tab=tab, words=words("start"), elem_id=f"{tab}-start")
+    return html_block("start", value={}, tab=tab, words=words("start"), elem_id=f"{tab}-start")
 
 
 def show_beginning(controls: c.Controls, shown_start: gr.HTML) -> None:
@@ -98,7 +98,7 @@ def mask_of(drawn_mask: object) -> bytes:
 
 def offer() -> gr.HTML:
     """The line that offers a picture's own settings with a button; empty for a picture without settings."""
-    return drawn("offer", value={}, events=("take",), words=words("offer"))
+    return html_block("offer", value={}, events=("take",), words=words("offer"))
 
 
 def file_note(note: FileNote) -> str:
