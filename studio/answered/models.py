@@ -21,7 +21,7 @@ class Checkpoint:
     native_height: int
     size_bytes: int
     built_in: bool = False
-    num_inference_steps: int = 25  # what suits its kind, as are the next three; the page aims its fields at them
+    num_inference_steps: int = 25  # defaults that suit it, like the next three; the page fills its fields with them
     guidance_scale: float = 5.0
     scheduler: str = "dpmpp_2m"
     noise_schedule: str = "automatic"

@@ -75,7 +75,8 @@ class Control:
 
     @classmethod
     def parse(cls, given: object, number: int, problems: list[Problem]) -> Self | None:
-        """Values from outside; None, with the reason in `problems`, for what is none. The request checks the rest."""
+        """A control from outside values. None for anything else, with the reason in `problems`. The request checks the
+        rest."""
         known = [f.name for f in fields(cls)]
         if not isinstance(given, Mapping):
             allowed = f"an object with the fields {', '.join(known)}"

@@ -47,7 +47,7 @@ _INNER = re.compile(r"transformer_blocks(\d+)(attn[12]|ff|norm\d)(.*?)(weight|bi
 
 
 def dotted_name(flat: str) -> str | None:
-    """A U-Net's name in the original layout whose dots were taken out; None for what is none."""
+    """A U-Net's name in the original layout whose dots were taken out; None for any other name."""
     match = _BLOCK.fullmatch(flat)
     if match is not None:
         start = [match[1], match[2], match[3]] if match[1] else [match[5], match[6]]

@@ -320,7 +320,7 @@ def _unquoted(value: str) -> str:
 
 
 def _number(text: str) -> object:
-    """A number as the gate wants it; what is none stays text, so that the gate can name it. None for nothing."""
+    """A number as `parse` takes it. Anything else stays text, so that `parse` can name it. None for nothing."""
     if not text:
         return None
     if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
