@@ -91,6 +91,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
     # Gradio calls it threads, but it counts the events under way at once; one that watches a run is under way from its
     # beginning to its end, and takes no thread.
     demo._queue.max_thread_count = MAX_WATCHERS
+    demo._queue.ANALYTICS_MAX_EVENTS = 100  # of 10,000, all of which Gradio sums up at the end of each event
     return demo, launch_arguments()
 
 
