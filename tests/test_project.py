@@ -30,7 +30,7 @@ def test_imports_go_down_only() -> None:
 def test_no_tracked_file_is_too_large() -> None:
     sizes = {path: path.stat().st_size for path in tracked()}
     assert not [str(p) for p, size in sizes.items() if size > 15 * MIB]
-    assert sum(sizes.values()) <= 45 * MIB
+    assert sum(sizes.values()) <= 58 * MIB
 
 
 def test_the_architecture_shows_every_room_and_no_other() -> None:

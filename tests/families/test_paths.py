@@ -23,7 +23,7 @@ from studio.checkpoints.identify import identify
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.paths import path_of
-from studio.diffusion.scheduler_switch import turn_at
+from studio.diffusion.scheduler_switch import switch_at
 from studio.diffusion.schedulers import able
 from tests.families.helpers import (
     COSXL,
@@ -216,8 +216,8 @@ def test_another_scheduler_goes_on_in_the_middle(kind: str, loaded: dict[str, Co
             call = lane.call()
             lane.advance(call.sample * 0.3)
             own = lane.schedule
-            turn = turn_at(own, 1, second, noise_schedule, components.scheduler_config, components.family)  # type: ignore[arg-type]
-            lane.turn(turn)
+            switch = switch_at(own, 1, second, noise_schedule, components.scheduler_config, components.family)  # type: ignore[arg-type]
+            lane.switch_scheduler(switch)
             assert lane.schedule.levels[1].sigma == pytest.approx(own.levels[1].sigma, rel=1e-4)
             if noise_schedule is None:
                 assert [v.sigma for v in lane.schedule.levels[1:]] == pytest.approx(
