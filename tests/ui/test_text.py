@@ -19,12 +19,14 @@ SCRIPTS = sorted(UI.rglob("*.js"))
 WEB = sorted((UI.parent / "web").glob("*.py"))  # the login page speaks from the same catalogue
 PREFIXES = {
     "stage.js": "stage",
+    "stage": "stage",
     "helper.js": "helper",
-    "compare.js": "compare",
+    "compare": "compare",
     "models.js": "models",
+    "models": "models",
     "hub.js": "models",
     "conversions.js": "models",
-}  # what a script's own texts begin with; the others are the viewer's
+}  # what the texts of a script, or of a folder of scripts, begin with; the others are the viewer's
 SHOWN = {"label", "info", "placeholder", "title"}  # arguments of components whose value a visitor reads
 
 
@@ -83,7 +85,7 @@ def test_every_key_that_is_said_is_in_the_catalogue(path: Path) -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
 def test_scripts_say_only_what_is_in_the_catalogue_and_write_no_markup(path: Path) -> None:
     script = path.read_text(encoding="utf-8")
-    prefix = PREFIXES.get(path.name, "viewer")
+    prefix = PREFIXES.get(path.name) or PREFIXES.get(path.parent.name, "viewer")
     for key in re.findall(r'\bsay\("([a-z0-9_.]+)"', script):
         assert f"{prefix}.{key}" in text.COLUMNS["en"], key
     for parser in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):

@@ -3,6 +3,7 @@
 import { conversions } from "./conversions.js";
 import { fill, h, icon, shown } from "./elements.js";
 import { hub } from "./hub.js";
+import { memoryBars } from "./models/memory.js";
 
 export function models({ element, props, watch, trigger: send }) {
   const say = (key, values) => fill(props.words[key], values);
@@ -116,46 +117,6 @@ export function models({ element, props, watch, trigger: send }) {
   }
 
   /* -------------------------------------------------------------------------------------------------- parts */
-
-  function bar(label, used, limit, free, total) {
-    const whole = total || used + (free || 0) || 1;
-    const others = free === null || free === undefined ? 0 : Math.max(0, whole - used - free);
-    const share = (n) => `${Math.min(100, (100 * n) / whole).toFixed(2)}%`;
-    const track = h("div", { class: "ls-memory-track", "aria-hidden": "true" });
-    for (const [name, n] of [
-      ["models", used],
-      ["others", others],
-    ]) {
-      const piece = h("i", { class: `ls-memory-${name}` });
-      piece.style.width = share(n);
-      track.append(piece);
-    }
-    if (limit) {
-      const mark = h("b", { class: "ls-memory-limit", title: say("memory.limit", { limit: bytes(limit) }) });
-      mark.style.left = share(limit);
-      track.append(mark);
-    }
-    const told = say("memory.used", { used: used ? bytes(used) : "0 MB", total: total ? bytes(total) : "?" });
-    const left = free === null || free === undefined ? "" : say("memory.free", { free: bytes(free) });
-    return h(
-      "div",
-      { class: "ls-memory-bar" },
-      h("p", {}, h("strong", {}, label), h("span", {}, told), h("span", {}, left)),
-      track,
-    );
-  }
-
-  function drawMemory() {
-    const m = view().memory || {};
-    const bars = [];
-    if (m.device_models !== null && m.device_models !== undefined) {
-      bars.push(bar(m.device_label, m.device_models, m.device_limit, m.device_free, m.device_total));
-    }
-    bars.push(
-      bar(say(bars.length ? "memory.ram" : "memory.only"), m.ram_models || 0, m.ram_limit, m.ram_free, m.ram_total),
-    );
-    memory.replaceChildren(...bars);
-  }
 
   function drawKinds(counts) {
     const choices = ["", ...KINDS.filter((kind) => counts[kind]), ...(counts.problem ? ["problem"] : [])];
@@ -405,7 +366,7 @@ export function models({ element, props, watch, trigger: send }) {
       for (const key of keys) counts[key] = (counts[key] || 0) + 1;
     }
     const ready = Array.isArray(view().models);
-    drawMemory();
+    memory.replaceChildren(...memoryBars(view().memory || {}, { say, bytes }));
     drawKinds(counts);
     drawFamilies();
     const wanted = all().filter(fits);

@@ -3,6 +3,11 @@
 
 import { fill, h, icon, show, shown } from "./elements.js";
 import { journey } from "./journey.js";
+import { earlierPictures } from "./stage/earlier.js";
+import { buildFilm } from "./stage/film.js";
+import { fieldProblems } from "./stage/problems.js";
+import { progressLine } from "./stage/progress.js";
+import { buildTiles } from "./stage/tiles.js";
 
 export function stage({ element, props, watch, trigger }) {
   const say = (key, values) => fill(props.words[key], values);
@@ -15,25 +20,16 @@ export function stage({ element, props, watch, trigger }) {
   const message = h("p", { class: "ls-message", role: "status", "aria-live": "polite" });
   const badge = h("span", { class: "ls-badge", hidden: true });
   const frame = h("div", { class: "ls-frame" }, h("div", { class: "ls-light" }), picture, message, badge);
-  const tiles = h("div", { class: "ls-tiles", role: "group", "aria-label": say("tiles") });
-  const status = h("span", { class: "ls-status" });
-  const pace = h("span", { class: "ls-pace" });
-  const bar = h("i");
-  const progress = h(
-    "div",
-    { class: "ls-bar", role: "progressbar", "aria-valuemin": 0, "aria-label": say("label") },
-    bar,
-  );
-  const cursor = h("b", { class: "ls-cursor", hidden: true });
-  const cells = h("div", { class: "ls-cells" });
-  const film = h("div", {
-    class: "ls-film",
-    role: "slider",
-    tabindex: 0,
-    "aria-label": say("film"),
-    "aria-valuemin": 1,
+  const tiles = buildTiles({
+    say,
+    choose: (k) => {
+      selected = k;
+      scrub = null;
+      draw();
+    },
   });
-  film.append(cells, cursor);
+  const line = progressLine({ say });
+  const film = buildFilm({ say, filmNow, at: () => scrub, scrubTo, working: () => WORKING.has(view.state) });
   const caption = h("p", { class: "ls-caption", dir: "auto" });
   const asked = h("span", { class: "ls-asked-words", dir: "auto" });
   const copy = h(
@@ -66,17 +62,16 @@ export function stage({ element, props, watch, trigger }) {
     ),
   };
   const actions = h("div", { class: "ls-actions" }, ...Object.values(buttons));
-  const strip = h("div", { class: "ls-strip" });
-  const earlier = h("div", { class: "ls-earlier", hidden: true }, h("h2", {}, say("earlier")), strip);
+  const earlier = earlierPictures({ say, open });
   const stage = h(
     "section",
     { class: "ls-stage", "aria-label": say("label") },
-    h("div", { class: "ls-table" }, frame, tiles),
-    h("div", { class: "ls-line" }, status, pace),
-    progress,
-    film,
+    h("div", { class: "ls-table" }, frame, tiles.element),
+    line.element,
+    line.progress,
+    film.element,
     h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, prompt, caption, notes), actions),
-    earlier,
+    earlier.element,
   );
   element.replaceChildren(stage);
 
@@ -133,11 +128,20 @@ export function stage({ element, props, watch, trigger }) {
     root().dataset.run = WORKING.has(view.state) ? (stopWanted ? "stopping" : "running") : "idle";
     drawPicture(done, filmed);
     drawMessage(done);
-    drawTiles();
-    drawLine(done, filmed);
-    drawFilm(filmed);
+    tiles.draw(view, selected, opened !== null);
+    line.draw({
+      view,
+      done,
+      filmed,
+      opened,
+      stopWanted,
+      working: working(),
+      sampled: !!done && done === sample,
+      scrubbed: scrub !== null && filmed.frames[scrub] ? evaluationOf(filmed, scrub) : null,
+    });
+    film.draw(filmed);
     drawFoot(done);
-    drawEarlier();
+    earlier.draw(view.earlier || [], current());
   }
 
   function drawPicture(done, filmed) {
@@ -186,98 +190,6 @@ export function stage({ element, props, watch, trigger }) {
     message.classList.toggle("ls-bad", view.state === "failed" && !opened);
   }
 
-  function drawTiles() {
-    const count = opened ? 1 : Math.max(view.images || 1, (view.pictures || []).length);
-    tiles.hidden = count < 2 || ["first", "invalid", "refused"].includes(view.state);
-    if (tiles.hidden) return tiles.replaceChildren();
-    tiles.style.setProperty("--columns", Math.ceil(count / 5));
-    while (tiles.children.length > count) tiles.lastChild.remove();
-    while (tiles.children.length < count) {
-      const k = tiles.children.length;
-      const choose = () => {
-        selected = k;
-        scrub = null;
-        draw();
-      };
-      const label = say("tile", { index: k + 1, count });
-      tiles.append(
-        h(
-          "button",
-          { class: "ls-tile", type: "button", onclick: choose, "aria-label": label },
-          h("img", { class: "ls-small", alt: "", hidden: true }),
-        ),
-      );
-    }
-    [...tiles.children].forEach((tile, k) => {
-      const done = (view.pictures || [])[k];
-      const small = done ? `/thumbnail/${done.id}` : (view.previews || [])[k];
-      if (small && tile.firstChild.dataset.wanted !== small) show(tile.firstChild, small, "");
-      tile.setAttribute("aria-pressed", String(k === selected));
-      tile.style.aspectRatio = `${view.width || 1} / ${view.height || 1}`;
-    });
-  }
-
-  function drawLine(done, filmed) {
-    const step = view.step;
-    let left = "";
-    let right = "";
-    let share = 0;
-    if (scrub !== null && filmed.frames[scrub]) {
-      const at = evaluationOf(filmed, scrub);
-      left = say("scrub", { index: at, total: filmed.evaluations });
-      share = at / filmed.evaluations;
-    } else if (working()) {
-      if (stopWanted) left = say("stopping");
-      else if (view.state === "sending") left = say("sending");
-      else if (view.state === "running" && step) {
-        const last = step.index + 1 >= step.total;
-        left = say("step", { index: step.index + 1, total: step.total });
-        const parts = last
-          ? [say("decoding")]
-          : [say("pace", { seconds: step.pace }), say("left", { seconds: step.left })];
-        if (view.images > 1 && step.images_done)
-          parts.unshift(say("images_done", { done: step.images_done, count: view.images }));
-        if (step.rung) parts.push(say(`rung.${step.rung}`));
-        right = parts.join(" · ");
-        share = (step.index + 1) / step.total;
-      } else {
-        left = view.message || "";
-        share = view.state === "loading" ? view.fraction || 0 : 0;
-      }
-    } else if (!opened && ["finished", "stopped"].includes(view.state)) {
-      left = view.message;
-      share = view.state === "finished" ? 1 : (view.step ? view.step.index + 1 : 0) / (view.total || 1);
-    } else if (done && done === sample) {
-      left = say("sample");
-      share = 1;
-    } else if (done) share = 1;
-    status.textContent = left;
-    pace.textContent = right;
-    bar.style.transform = `scaleX(${share})`;
-    progress.setAttribute("aria-valuemax", filmed.evaluations || 1);
-    progress.setAttribute("aria-valuenow", Math.round(share * (filmed.evaluations || 1)));
-  }
-
-  function drawFilm(filmed) {
-    film.classList.toggle("ls-empty", filmed.total === 0);
-    film.tabIndex = filmed.frames.length ? 0 : -1;
-    while (cells.children.length > filmed.total) cells.lastChild.remove();
-    while (cells.children.length < filmed.total) cells.append(h("span", {}));
-    [...cells.children].forEach((cell, k) => {
-      const wanted = filmed.frames[k] || "";
-      if (cell.dataset.source === wanted) return;
-      cell.dataset.source = wanted;
-      cell.style.backgroundImage = wanted ? `url("${wanted}")` : "";
-    });
-    const at = scrub !== null ? scrub : null;
-    cursor.hidden = at === null;
-    if (at !== null) cursor.style.left = `${((at + 0.5) / filmed.total) * 100}%`;
-    const now = at === null ? filmed.frames.length : at + 1;
-    film.setAttribute("aria-valuemax", Math.max(1, filmed.total));
-    film.setAttribute("aria-valuenow", Math.max(1, now));
-    film.setAttribute("aria-valuetext", say("scrub", { index: now, total: filmed.total }));
-  }
-
   function drawFoot(done) {
     prompt.hidden = !done?.prompt;
     if (asked.textContent !== (done?.prompt || "")) {
@@ -294,35 +206,13 @@ export function stage({ element, props, watch, trigger }) {
     buttons.noise.hidden = opened !== null || !view.job || !["finished", "stopped"].includes(view.state);
   }
 
-  function drawEarlier() {
-    const all = view.earlier || [];
-    earlier.hidden = all.length === 0;
-    const ids = all.map((p) => p.id).join();
-    if (strip.dataset.ids !== ids) {
-      strip.dataset.ids = ids;
-      strip.replaceChildren(
-        ...all.map((p) =>
-          h(
-            "button",
-            {
-              class: "ls-thumb",
-              type: "button",
-              "data-id": p.id,
-              "aria-label": say("earlier.open", { prompt: p.prompt }),
-              title: p.prompt,
-              onclick: () => open(p),
-            },
-            h("img", { class: "ls-small", src: `/thumbnail/${p.id}`, alt: "", loading: "lazy" }),
-          ),
-        ),
-      );
-    }
-    const here = current();
-    for (const thumb of strip.children)
-      thumb.setAttribute("aria-pressed", String(!!here && thumb.dataset.id === here.id));
-  }
-
   // ------------------------------------------------------------------------------------------------ doing
+
+  function scrubTo(k) {
+    if (scrub === k) return;
+    scrub = k;
+    draw();
+  }
 
   function open(earlierPicture) {
     const ofRun = (view.pictures || []).findIndex((p) => p.id === earlierPicture.id);
@@ -395,46 +285,7 @@ export function stage({ element, props, watch, trigger }) {
   // ------------------------------------------------------------------------------------------- the controls
 
   const root = () => document.getElementById(`${tab}-desk`) || document.body;
-
-  function markProblems(problems, folded = true) {
-    clearProblems();
-    const blockOf = (problem) => document.getElementById(`${tab}-${problem.field}`);
-    const folds = [...root().querySelectorAll(".ls-fold > button.label-wrap:not(.open)")];
-    if (folded && folds.length && !problems.every((problem) => blockOf(problem))) {
-      folds.forEach((fold) => fold.click()); // Gradio draws a fold's fields when it is opened
-      setTimeout(() => markProblems(problems, false), 200);
-      return;
-    }
-    for (const problem of problems) {
-      const block = blockOf(problem);
-      if (!block) {
-        message.append(h("span", { class: "ls-also" }, ` ${problem.field}: ${problem.message}`));
-        continue;
-      }
-      const id = `${tab}-${problem.field}-problem`;
-      block.classList.add("ls-has-problem");
-      block.append(h("p", { class: "ls-problem", id, role: "alert" }, problem.message));
-      for (const field of block.querySelectorAll("input, textarea")) {
-        field.setAttribute("aria-invalid", "true");
-        field.setAttribute("aria-describedby", id);
-      }
-      const fold = block.closest(".ls-fold");
-      const switcher = fold?.querySelector("button.label-wrap:not(.open)");
-      if (switcher) switcher.click();
-    }
-    const first = root().querySelector(".ls-has-problem input, .ls-has-problem textarea");
-    if (first) first.focus();
-  }
-
-  function clearProblems(within = root()) {
-    for (const note of within.querySelectorAll(".ls-problem")) note.remove();
-    for (const block of [within, ...within.querySelectorAll(".ls-has-problem")])
-      block.classList.remove("ls-has-problem");
-    for (const field of within.querySelectorAll("[aria-invalid]")) {
-      field.removeAttribute("aria-invalid");
-      field.removeAttribute("aria-describedby");
-    }
-  }
+  const { markProblems, clearProblems } = fieldProblems({ tab, root, message });
 
   document.addEventListener(
     "click",
@@ -447,10 +298,6 @@ export function stage({ element, props, watch, trigger }) {
     },
     true,
   );
-  document.addEventListener("input", (event) => {
-    const block = event.target.closest(".ls-has-problem");
-    if (block && root().contains(block)) clearProblems(block);
-  });
   document.addEventListener("keydown", (event) => {
     if (!shown(stage)) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
@@ -464,52 +311,6 @@ export function stage({ element, props, watch, trigger }) {
       event.preventDefault();
       stop();
     }
-  });
-
-  // ---------------------------------------------------------------------------------------------- scrubbing
-
-  function pointAt(event) {
-    const box = film.getBoundingClientRect();
-    const { frames, total } = filmNow();
-    if (!frames.length) return;
-    const k = Math.floor(((event.clientX - box.left) / box.width) * total);
-    scrubTo(Math.max(0, Math.min(frames.length - 1, k)));
-  }
-  function scrubTo(k) {
-    if (scrub === k) return;
-    scrub = k;
-    draw();
-  }
-  film.addEventListener("pointermove", (event) => {
-    if (event.pointerType === "mouse" || event.buttons) pointAt(event);
-  });
-  film.addEventListener("pointerdown", (event) => {
-    film.setPointerCapture(event.pointerId);
-    pointAt(event);
-  });
-  film.addEventListener("pointerleave", (event) => {
-    if (!event.buttons && document.activeElement !== film) scrubTo(null);
-  });
-  film.addEventListener("blur", () => scrubTo(null));
-  film.addEventListener("keydown", (event) => {
-    const { frames } = filmNow();
-    if (!frames.length) return;
-    const last = frames.length - 1;
-    const at = scrub === null ? last : scrub;
-    const to = {
-      ArrowLeft: at - 1,
-      ArrowDown: at - 1,
-      ArrowRight: at + 1,
-      ArrowUp: at + 1,
-      Home: 0,
-      End: last,
-      PageUp: at + 5,
-      PageDown: at - 5,
-    }[event.key];
-    if (event.key === "Escape" && !WORKING.has(view.state)) scrubTo(null);
-    if (to === undefined) return;
-    event.preventDefault();
-    scrubTo(Math.max(0, Math.min(last, to)));
   });
 
   // ------------------------------------------------------------------------------------------- a new view

@@ -8,22 +8,20 @@
 
 import { broken, fill, h, icon, shown } from "./elements.js";
 import { journey } from "./journey.js";
-import { Record } from "./record.js";
-import { number } from "./viewer/chart.js";
+import { addressed, forget, kept, remember } from "./viewer/address.js";
 import { Decodings } from "./viewer/decoded.js";
+import { factsOf, keptOf, levelOf } from "./viewer/facts.js";
+import { growing } from "./viewer/growing.js";
 import { Painter } from "./viewer/painter.js";
 import { PANELS } from "./viewer/panels.js";
-import { quantities } from "./viewer/quantities.js";
+import { buildPlayer } from "./viewer/player.js";
+import { panelTabs } from "./viewer/tabs.js";
 
 export function viewer({ element, props, watch, trigger }) {
   const say = (key, values) => fill(props.words[key], values);
-  const POLL = 200; // ms between looks at a growing record
   const RESTED = 400; // ms without a move before an evaluation that came in eight bits is fetched in full
   const SENT = 5000; // ms in which a run that was sent here is not replaced by the newest
-  const FRAME = 160; // ms per evaluation while playing at speed 1
   const SPEEDS = [0.25, 0.5, 1, 2, 4];
-  const MARK = "#viewer:"; // what the page's address begins with after its path while the viewer is open
-  const KEPT = "latent-studio-viewer"; // mode and language of this browser
 
   const HOWS = props.panels.includes("branches")
     ? ["fast", "tiny", "vae", "channels", "cells"]
@@ -40,7 +38,7 @@ export function viewer({ element, props, watch, trigger }) {
     follow: true,
     guidance: null, // what-if guidance scale; null is the run's own
   };
-  const state = { ...first, ...kept(), ...addressed() };
+  const state = { ...first, ...kept(), ...addressed({ hows: HOWS, panels: props.panels }) };
   const context = {
     say,
     h,
@@ -60,7 +58,7 @@ export function viewer({ element, props, watch, trigger }) {
   context.show = show;
   context.online = props.panels.includes("branches"); // a replay has no studio that could be asked
   context.decodings = new Decodings(context);
-  context.checkpoint = () => context.record?.run?.checkpoint || value_().checkpoint || "";
+  context.checkpoint = () => context.record?.run?.checkpoint || context.value().checkpoint || "";
 
   const panels = props.panels.map((name) => {
     const { build, place, alone = false } = PANELS.find((panel) => panel.name === name);
@@ -82,13 +80,18 @@ export function viewer({ element, props, watch, trigger }) {
   }
   const at = (place) => panels.filter((panel) => panel.place === place).map((panel) => panel.element);
   const deeper = panels.filter((panel) => panel.place === "deeper");
+  const run = () => (context.record?.evaluations.length ? context.record : null);
+  const usable = (panel) => (run() ? panel.available(context.record) : panel.alone);
+  /** The deeper panel that shows: the one that was chosen, or the first while that one has nothing to show yet. The
+      choice itself stays, so that a run that is only coming in (a reload, a branch) does not lose it. */
+  const front = () => deeper.find((panel) => panel.name === state.open && usable(panel)) || deeper.find(usable);
 
   /* -------------------------------------------------------------------------------------------- the frame */
 
   const buttons = {
     first: step("first", "first", () => walk(0)),
     previous: step("previous", "previous", () => walk(context.index - 1)),
-    play: step("play", "play", play),
+    play: step("play", "play", () => player.play()),
     next: step("next", "next", () => walk(context.index + 1)),
     last: step("last", "last_evaluation", () => walk(Infinity)),
   };
@@ -141,38 +144,7 @@ export function viewer({ element, props, watch, trigger }) {
     ),
     aside,
   );
-  const tabs = h("div", { class: "ls-tabs", role: "tablist", "aria-label": say("deeper") });
-  const rooms = h("div", { class: "ls-rooms" });
-  for (const panel of deeper) {
-    panel.tab = h(
-      "button",
-      {
-        type: "button",
-        role: "tab",
-        id: `ls-tab-${panel.name}`,
-        "aria-controls": `ls-room-${panel.name}`,
-        onclick: () => set({ open: panel.name }),
-      },
-      say(`tab.${panel.name}`),
-    );
-    panel.room = h(
-      "div",
-      { class: "ls-room", role: "tabpanel", id: `ls-room-${panel.name}`, "aria-labelledby": `ls-tab-${panel.name}` },
-      panel.element,
-    );
-    tabs.append(panel.tab);
-    rooms.append(panel.room);
-  }
-  tabs.addEventListener("keydown", (event) => {
-    const open = deeper.filter((panel) => !panel.tab.hidden);
-    const now = open.indexOf(front());
-    const to = { ArrowLeft: now - 1, ArrowRight: now + 1 }[event.key];
-    if (to === undefined || !open[to]) return;
-    event.preventDefault();
-    event.stopPropagation();
-    set({ open: open[to].name });
-    open[to].tab.focus();
-  });
+  const { tabs, rooms, drawTabs } = panelTabs({ deeper, say, front, usable, open: (name) => set({ open: name }) });
   const more = h(
     "div",
     { class: "ls-more-to-see" },
@@ -184,8 +156,7 @@ export function viewer({ element, props, watch, trigger }) {
   const viewer = h("section", { class: "ls-viewer", "aria-label": say("timeline") }, body);
   element.replaceChildren(viewer);
 
-  let playing = null;
-  let asked = 0; // so that an older poll of another run stops
+  const player = buildPlayer({ context, button: buttons.play });
 
   function step(name, word, onclick) {
     return h(
@@ -234,50 +205,6 @@ export function viewer({ element, props, watch, trigger }) {
 
   /* -------------------------------------------------------------------------------------- where it stands */
 
-  function kept() {
-    try {
-      return JSON.parse(localStorage.getItem(KEPT)) || {};
-    } catch {
-      return {}; // a browser that keeps nothing, or something else under our name
-    }
-  }
-  function addressed() {
-    if (!location.hash.startsWith(MARK)) return {};
-    const given = new URLSearchParams(location.hash.slice(MARK.length));
-    const out = {};
-    if (["beginner", "expert"].includes(given.get("mode"))) out.mode = given.get("mode");
-    if (HOWS.includes(given.get("how"))) out.how = given.get("how");
-    const panes = (given.get("panes") || "")
-      .split(",")
-      .filter((name) => name in quantities || name.startsWith("of_two."));
-    if (panes.length >= 2 && panes.length <= 4) out.panes = panes;
-    if (props.panels.includes(given.get("open"))) out.open = given.get("open");
-    if (Number.isFinite(parseFloat(given.get("guidance")))) out.guidance = parseFloat(given.get("guidance"));
-    if (/^\d+$/.test(given.get("at"))) out.start = Number(given.get("at")) - 1;
-    return out;
-  }
-  let remembering = null;
-  function remember() {
-    clearTimeout(remembering);
-    remembering = setTimeout(() => {
-      if (!shown(viewer)) return;
-      const now = new URLSearchParams({
-        mode: state.mode,
-        at: context.index + 1,
-        how: state.how,
-        panes: state.panes.join(","),
-        open: state.open,
-      });
-      if (state.guidance !== null) now.set("guidance", state.guidance);
-      history.replaceState(history.state, "", MARK + now.toString().replaceAll("%2C", ","));
-      try {
-        localStorage.setItem(KEPT, JSON.stringify({ mode: state.mode, language: state.language }));
-      } catch {
-        // A browser that keeps nothing: the address still does.
-      }
-    }, 300);
-  }
-
   function set(changes) {
     Object.assign(state, changes);
     draw();
@@ -309,38 +236,8 @@ export function viewer({ element, props, watch, trigger }) {
   }
   context.walk = walk;
 
-  function play() {
-    if (playing) return pause();
-    if (!state.loop && context.index >= context.record.evaluations.length - 1) go(0);
-    const tick = () => {
-      const last = context.record.evaluations.length - 1;
-      if (context.index < last) go(context.index + 1);
-      else if (state.loop) go(0);
-      else return pause();
-      playing = setTimeout(tick, FRAME / state.speed);
-    };
-    playing = setTimeout(tick, FRAME / state.speed);
-    drawPlay();
-  }
-  function pause() {
-    clearTimeout(playing);
-    playing = null;
-    drawPlay();
-  }
-  function drawPlay() {
-    const word = say(playing ? "pause" : "play");
-    buttons.play.replaceChildren(icon(playing ? "pause" : "play"));
-    buttons.play.setAttribute("aria-label", word);
-    buttons.play.title = word;
-  }
-
   /* -------------------------------------------------------------------------------------------- drawing */
 
-  const run = () => (context.record?.evaluations.length ? context.record : null);
-  const usable = (panel) => (run() ? panel.available(context.record) : panel.alone);
-  /** The deeper panel that shows: the one that was chosen, or the first while that one has nothing to show yet. The
-      choice itself stays, so that a run that is only coming in (a reload, a branch) does not lose it. */
-  const front = () => deeper.find((panel) => panel.name === state.open && usable(panel)) || deeper.find(usable);
   const visible = () =>
     panels.filter((panel) => (panel.place === "deeper" ? state.mode === "expert" && panel === front() : run()));
 
@@ -361,7 +258,7 @@ export function viewer({ element, props, watch, trigger }) {
     for (const panel of visible()) attempt(panel.name, panel.element, () => panel.draw(now, total));
     drawCaptions();
     if (record) {
-      remember();
+      remember(context, () => shown(viewer));
       sharpenAtRest(record, context.index);
     }
   }
@@ -373,27 +270,16 @@ export function viewer({ element, props, watch, trigger }) {
     for (const button of hows.buttons)
       if (button.dataset.how === "tiny") button.hidden = !record.run.model?.tiny_decoder;
     hows.buttons[0].disabled = !record.decoder;
-    whole.textContent = keptOf(record);
+    whole.textContent = keptOf(record, context.index, say);
     whole.hidden = !whole.textContent;
     title.textContent = record.run.prompt || say("no_prompt");
-    facts.textContent = factsOf(record.run);
+    facts.textContent = factsOf(record.run, say, props.noise_schedules);
     where.textContent = say("evaluation", { index: context.index + 1, total });
-    level.textContent = levelOf(now);
+    level.textContent = levelOf(now, say);
     speed.value = String(state.speed);
     loop.setAttribute("aria-pressed", String(state.loop));
     live.setAttribute("aria-pressed", String(state.follow));
     live.hidden = record.ended;
-  }
-
-  function drawTabs() {
-    const inFront = front();
-    for (const panel of deeper) {
-      const chosen = panel === inFront;
-      panel.tab.hidden = !usable(panel);
-      panel.tab.setAttribute("aria-selected", String(chosen));
-      panel.tab.tabIndex = chosen ? 0 : -1;
-      panel.room.hidden = !chosen;
-    }
   }
 
   /** An evaluation that came in eight bits is fetched in full once one rests at it. */
@@ -402,55 +288,9 @@ export function viewer({ element, props, watch, trigger }) {
     clearTimeout(sharpening);
     if (!record.evaluations[index].rough || !context.online) return;
     sharpening = setTimeout(async () => {
-      if (playing || context.record !== record || context.index !== index || !shown(viewer)) return;
+      if (player.playing() || context.record !== record || context.index !== index || !shown(viewer)) return;
       if ((await record.sharpen(index)) && context.record === record) draw();
     }, RESTED);
-  }
-
-  /** What is missing of a run that was too large to be kept whole, or is made twice; nothing of any other. */
-  function keptOf(record) {
-    const { full, attention_every: every } = record.run.kept || {};
-    const rough =
-      record.run.bits === 8 ? say(record.evaluations[context.index].rough ? "kept.rough" : "kept.sharp") : "";
-    const second = record.run.second_pass;
-    return [
-      rough,
-      second ? say("kept.second", second) : "",
-      full ? say("kept.full", { kept: record.evaluations.length, total: record.run.total }) : "",
-      every > 1 ? say("kept.attention", { every }) : "",
-    ]
-      .filter(Boolean)
-      .join(" ");
-  }
-  function factsOf(run) {
-    const facts = [];
-    if (run.checkpoint) facts.push(run.checkpoint);
-    if (run.seed !== undefined) facts.push(say("fact.seed", { seed: run.seed }));
-    // One scheduler, or which others took over and where.
-    const [by, ...others] = run.schedulers || [{ scheduler_label: run.scheduler_label || run.scheduler }];
-    if (by.scheduler_label)
-      facts.push(
-        [
-          by.scheduler_label,
-          ...others.map((one) =>
-            say("fact.then", {
-              index: one.evaluation + 1,
-              name: one.scheduler_label,
-              levels: one.noise_schedule ? ` ${props.noise_schedules[one.noise_schedule]}` : "",
-            }),
-          ),
-        ].join(", "),
-      );
-    if (run.guidance_scale !== undefined) facts.push(say("fact.guidance", { guidance: run.guidance_scale }));
-    return facts.join(" · ");
-  }
-  function levelOf(now) {
-    const finite = Number.isFinite(now.log_snr);
-    return [
-      say("level.timestep", { value: number(now.timestep) }),
-      say("level.sigma", { value: Number.isFinite(now.sigma) ? number(now.sigma, now.sigma < 1 ? 3 : 2) : "∞" }),
-      finite ? say("level.snr", { value: number((now.log_snr * 10) / Math.LN10, 1) }) : say("level.no_snr"),
-    ].join("   ");
   }
 
   /* ---------------------------------------------------------------------------------------------- the keys */
@@ -473,77 +313,12 @@ export function viewer({ element, props, watch, trigger }) {
       walk(to);
     } else if (event.key === " " && !event.target.closest("button, a, input, textarea")) {
       event.preventDefault();
-      play();
+      player.play();
     } else if (event.key === "l") set({ loop: !state.loop });
   }
 
-  /* ----------------------------------------------------------------------------------------- the growing run */
-
-  let opened = null; // a run that was chosen on the page itself; it holds until the page is given another
-
-  /** Look at another run of this visitor: a branch, or one to go back to. */
-  function open(job, image) {
-    opened = {
-      job,
-      image,
-      ended: false,
-      message: "",
-      picture: null,
-      checkpoint: context.checkpoint(),
-      given: props.value?.job,
-    };
-    state.start = undefined;
-    follow();
-  }
-  context.open = open;
-  /** What is looked at: what the page was given, or what was chosen on it since. */
-  function value_() {
-    const given = props.value || {};
-    if (opened && (opened.given !== given.job || opened.job === given.job)) opened = null;
-    return opened || given;
-  }
-  context.value = value_;
-
-  async function follow() {
-    const value = value_();
-    const mine = ++asked;
-    empty.replaceChildren(
-      value.message || (value.job ? say("waiting") : h("span", {}, h("strong", {}, say("intro")), say("empty"))),
-    );
-    if (!value.job || !shown(viewer)) return draw();
-    let record = context.record;
-    if (!record || record.job !== value.job || record.image !== (value.image || 0)) {
-      record = context.record = viewer.record = new Record(value.job, value.image || 0);
-      context.index = 0;
-      state.follow = state.start === undefined;
-      pause();
-    }
-    while (mine === asked && shown(viewer)) {
-      let news;
-      try {
-        news = await record.grow();
-      } catch (_error) {
-        news = "none";
-      }
-      if (mine !== asked) return;
-      if (news === "none" && value_().ended) {
-        if (!record.evaluations.length) empty.textContent = value.message || say("gone");
-        return draw();
-      }
-      const newest = record.evaluations.length - 1;
-      if (state.start !== undefined && newest >= 0) {
-        context.index = Math.min(state.start, newest);
-        if (newest >= state.start) delete state.start;
-      } else if (news === "new" && state.follow && !playing) context.index = newest;
-      draw();
-      if (record.ended) {
-        // Its finished picture has a name that only the studio knows.
-        if (opened && !opened.picture) trigger("look", { job: record.job, image: record.image });
-        return;
-      }
-      await new Promise((done) => setTimeout(done, POLL));
-    }
-  }
+  const { follow, open, value } = growing({ context, viewer, player, empty });
+  Object.assign(context, { open, value });
 
   watch("value", follow);
   follow();
@@ -551,8 +326,7 @@ export function viewer({ element, props, watch, trigger }) {
   // run, unless it was sent here to look at a certain one.
   new IntersectionObserver(([entry]) => {
     if (!entry.isIntersecting) {
-      if (!shown(viewer) && location.hash.startsWith(MARK))
-        history.replaceState(history.state, "", location.pathname + location.search);
+      if (!shown(viewer)) forget();
       return;
     }
     if (performance.now() - journey.sentToViewer > SENT) trigger("seen");

@@ -1,9 +1,14 @@
 /* The comparison: a surface of pictures, two sliders and a pad that move over it, and what can be done with two of its
    cells. Finished cells are held by the page, so moving asks the server nothing; nothing in between is made up. */
 
-import { fill, h, icon, shown } from "../elements.js";
+import { fill, h, shown } from "../elements.js";
+import { compareAxes } from "./axes.js";
 import { compareCurve } from "./curve.js";
 import { compareLook } from "./look.js";
+import { comparisonProblems } from "./problems.js";
+import { compareProgress } from "./progress.js";
+import { compareResults } from "./results.js";
+import { cellNote, cellSettings, differing } from "./words.js";
 
 let hearOn = null; // the stage's ear for what the server answers to a wish
 
@@ -37,40 +42,25 @@ export function compare({ element, props, watch, trigger }) {
 
   const button = (name, text, onclick, attributes = {}) =>
     h("button", { class: "ls-button", type: "button", "data-act": name, onclick, ...attributes }, text);
-  const status = h("span", { class: "ls-status", role: "status", "aria-live": "polite" });
-  const right = h("span", { class: "ls-pace" });
-  const bar = h("i");
-  const progress = h(
-    "div",
-    { class: "ls-bar", role: "progressbar", "aria-valuemin": 0, "aria-label": words.label },
-    bar,
-  );
+  const line = compareProgress({ words, say });
   const message = h("p", { class: "ls-message cmp-message" });
   const table = h("div", { class: "cmp-table" }, look.view, message);
 
-  function axisSlider(name) {
-    const range = h("input", { type: "range", min: 0, max: 0, step: 1, value: 0, class: "cmp-range" });
-    const title = h("span", { class: "cmp-axis-name" });
-    const value = h("output", { class: "cmp-axis-value" });
-    const ticks = h("div", { class: "cmp-ticks", "aria-hidden": "true" });
-    range.addEventListener("input", () =>
-      go(name === "x" ? { x: +range.value, y: at.y } : { x: at.x, y: +range.value }),
-    );
-    return {
-      range,
-      title,
-      value,
-      ticks,
-      node: h(
-        "div",
-        { class: `cmp-slider cmp-slider-${name}` },
-        h("label", {}, title, value),
-        h("div", { class: "cmp-track" }, range, ticks),
-      ),
-    };
-  }
-  const sliders = { x: axisSlider("x"), y: axisSlider("y") };
-  const pad = h("div", { class: "cmp-pad", role: "group", tabindex: 0, "aria-label": words.pad });
+  const index = () => at.y * (view.columns || 1) + at.x;
+  const cellAt = (k) => view.cells[k] || { state: "waiting" };
+  const settings = (k) => cellSettings(view, k);
+
+  const axes = compareAxes({
+    words,
+    say,
+    view: () => view,
+    at: () => at,
+    index,
+    held: () => held,
+    cellAt,
+    settings,
+    go,
+  });
   const caption = h("p", { class: "ls-caption", dir: "auto" });
 
   const modes = h(
@@ -105,16 +95,12 @@ export function compare({ element, props, watch, trigger }) {
   const curve = button("curve", words.curve, showCurve);
   const tools = h("div", { class: "cmp-tools" }, modes, gains, hold, swap, zooms);
 
-  const link = (name, text, name_of_icon) =>
-    h("a", { class: "ls-button", role: "button", "data-act": name }, icon(name_of_icon), text);
-  const save = link("save", words.save, "save");
-  const sheet = link("sheet", words.sheet, "save");
-  const csv = link("csv", words.csv, "save");
-  const keep = button("keep", words.keep, () => keepCells([index()]));
-  const keepAll = button("keep-all", words.keep_all, () => keepCells([...pictures.keys()]));
-  const copy = button("link", words.link, copyLink);
   const said = h("p", { class: "cmp-said", role: "status", "aria-live": "polite" });
-  const actions = h("div", { class: "ls-actions" }, save, keep, keepAll, sheet, csv, copy);
+  const results = compareResults({ words, button, view: () => view, cellAt, index, pictures, said, trigger });
+  hearOn = (answer) => {
+    results.hear(answer);
+    draw();
+  };
 
   const stage = h(
     "section",
@@ -122,29 +108,19 @@ export function compare({ element, props, watch, trigger }) {
     h(
       "div",
       { class: "cmp-main" },
-      sliders.y.node,
+      axes.vertical,
       table,
-      sliders.x.node,
-      h("div", { class: "cmp-side" }, pad, h("div", { class: "ls-line" }, status, right), progress),
+      axes.horizontal,
+      h("div", { class: "cmp-side" }, axes.pad, line.element, line.progress),
     ),
     tools,
     h("div", { class: "cmp-told" }, differ, curve),
     chart,
-    h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, caption, said), actions),
+    h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, caption, said), results.element),
   );
   element.replaceChildren(stage);
 
   // ------------------------------------------------------------------------------------------------ places
-
-  const index = () => at.y * (view.columns || 1) + at.x;
-  const cellAt = (k) => view.cells[k] || { state: "waiting" };
-  const settings = (k) => {
-    if (!view.x) return "";
-    const [x, y] = [k % view.columns, Math.floor(k / view.columns)];
-    const parts = [`${view.x.name} ${view.x.labels[x]}`];
-    if (view.y) parts.push(`${view.y.name} ${view.y.labels[y]}`);
-    return parts.join(" · ");
-  };
 
   function go(to) {
     const x = Math.max(0, Math.min((view.columns || 1) - 1, to.x));
@@ -186,17 +162,9 @@ export function compare({ element, props, watch, trigger }) {
       ...size,
       tag,
       live: cell.state === "running",
-      note: image && cell.state !== "stopped" ? "" : note(cell),
+      note: image && cell.state !== "stopped" ? "" : cellNote(cell, words, view.cells.length > 0),
     };
   }
-  function note(cell) {
-    if (cell.state === "impossible") return `${words.impossible}. ${cell.message}`;
-    if (cell.state === "failed") return `${words["cell.failed"]}. ${cell.message}`;
-    if (cell.state === "stopped") return words["cell.stopped"];
-    if (cell.state === "running") return say("step", { index: cell.index || 0, total: cell.total || 0 });
-    return cell.state === "waiting" && view.cells.length ? words.waiting : "";
-  }
-
   function draw() {
     stage.dataset.state = view.state;
     const desk = document.getElementById(`${tab}-desk`);
@@ -214,94 +182,11 @@ export function compare({ element, props, watch, trigger }) {
     message.hidden = !text;
     look.view.hidden = !there;
     look.set(held !== null && there ? lookOf(held, "a") : null, there ? lookOf(index(), "b") : null);
-    drawSliders();
-    drawPad();
-    drawLine();
+    axes.draw();
+    line.draw(view, stopWanted && WORKING.has(view.state));
     drawTools();
-    drawFoot();
-  }
-
-  function drawSliders() {
-    for (const name of ["x", "y"]) {
-      const { range, title, value, ticks, node } = sliders[name];
-      const axis = view[name];
-      node.hidden = !axis;
-      if (!axis) continue;
-      range.max = axis.labels.length - 1;
-      range.value = at[name];
-      range.disabled = axis.labels.length < 2;
-      title.textContent = axis.name;
-      value.textContent = axis.labels[at[name]];
-      range.setAttribute("aria-label", axis.name);
-      range.setAttribute("aria-valuetext", `${axis.name} ${axis.labels[at[name]]}`);
-      const marks = axis.labels.length <= 12 && axis.labels.every((label) => label.length <= 10) ? axis.labels : [];
-      if (ticks.dataset.marks !== marks.join("\n")) {
-        ticks.dataset.marks = marks.join("\n");
-        ticks.replaceChildren(...marks.map((mark) => h("span", {}, mark)));
-      }
-      [...ticks.children].forEach((tick, k) => tick.classList.toggle("cmp-on", k === at[name]));
-    }
-  }
-
-  function drawPad() {
-    const count = view.cells.length;
-    pad.hidden = !count;
-    pad.style.setProperty("--columns", view.columns || 1);
-    pad.style.setProperty("--rows", view.rows || 1);
-    while (pad.children.length > count) pad.lastChild.remove();
-    while (pad.children.length < count)
-      pad.append(h("span", { class: "cmp-cell" }, h("img", { alt: "", hidden: true, draggable: "false" }), h("i")));
-    view.cells.forEach((cell, k) => {
-      const node = pad.children[k];
-      const image = node.firstChild;
-      const source = cell.id ? `/thumbnail/${cell.id}` : cell.preview || "";
-      if (node.dataset.source !== source) {
-        node.dataset.source = source;
-        image.hidden = !source;
-        if (source) image.src = source;
-      }
-      node.dataset.state = cell.state;
-      node.classList.toggle("cmp-here", k === index());
-      node.classList.toggle("cmp-held", k === held);
-      node.style.setProperty(
-        "--share",
-        cell.state === "running" ? (cell.index || 0) / Math.max(1, cell.total || 1) : 0,
-      );
-      node.title = say("cell", { settings: settings(k), state: words[`state.${cell.state}`] });
-    });
-    pad.setAttribute(
-      "aria-description",
-      count ? say("cell", { settings: settings(index()), state: words[`state.${cellAt(index()).state}`] }) : "",
-    );
-  }
-
-  function drawLine() {
-    const done = view.cells.filter((cell) => cell.state === "finished").length;
-    const count = view.possible || 0;
-    const ended = ["finished", "stopped"].includes(view.state);
-    if (stopWanted && WORKING.has(view.state)) status.textContent = words.stopping;
-    else if (view.state === "running") status.textContent = say("ready", { done, count });
-    else status.textContent = view.cells.length || ended ? view.message || "" : "";
-    right.textContent = view.state === "running" ? view.left || "" : "";
-    const share =
-      view.state === "loading"
-        ? view.fraction || 0
-        : count
-          ? view.cells.reduce(
-              (sum, cell) =>
-                sum +
-                (cell.state === "running"
-                  ? (cell.index || 0) / Math.max(1, cell.total || 1)
-                  : ["finished", "failed"].includes(cell.state)
-                    ? 1
-                    : 0),
-              0,
-            ) / count
-          : 0;
-    bar.style.transform = `scaleX(${share})`;
-    progress.setAttribute("aria-valuemax", Math.max(1, count));
-    progress.setAttribute("aria-valuenow", done);
-    progress.hidden = !view.cells.length && view.state !== "loading";
+    caption.textContent = cellAt(index()).line || (view.cells.length ? settings(index()) : "");
+    results.draw();
   }
 
   function drawTools() {
@@ -311,45 +196,12 @@ export function compare({ element, props, watch, trigger }) {
     swap.hidden = held === null || mode === "single";
     hold.hidden = mode === "single";
     const pair = held !== null && mode !== "single";
-    differ.textContent = pair ? differing() : "";
+    differ.textContent = pair ? differing(view, held, index(), words, look.apart) : "";
     curve.hidden = !pair || held === index() || !pictures.has(held) || !pictures.has(index());
     if (chart.dataset.pair !== `${held} ${index()}`) {
       chart.hidden = true;
       curve.setAttribute("aria-expanded", "false");
     }
-  }
-
-  /** The settings in which A and B differ, named, and how far their pictures are apart. */
-  function differing() {
-    const k = index();
-    if (k === held) return words.same;
-    const parts = [];
-    for (const [name, of] of [
-      ["x", (c) => c % view.columns],
-      ["y", (c) => Math.floor(c / view.columns)],
-    ]) {
-      const axis = view[name];
-      if (axis && of(held) !== of(k))
-        parts.push(say("differ", { name: axis.name, a: axis.labels[of(held)], b: axis.labels[of(k)] }));
-    }
-    const apart = look.apart();
-    if (apart) parts.push(say("mean", { mean: apart.mean.toFixed(1), most: apart.most }));
-    return parts.join(" · ");
-  }
-
-  function drawFoot() {
-    const cell = cellAt(index());
-    caption.textContent = cell.line || (view.cells.length ? settings(index()) : "");
-    const done = pictures.size > 0;
-    save.hidden = keep.hidden = cell.state !== "finished";
-    if (cell.id) save.href = `/picture/${cell.id}?download=1`;
-    keep.disabled = kept.has(cell.id);
-    keepAll.hidden = sheet.hidden = csv.hidden = !done;
-    if (view.job) {
-      sheet.href = `/sheet/${view.job}.png`;
-      csv.href = `/sheet/${view.job}.csv`;
-    }
-    copy.hidden = !view.link;
   }
 
   // ------------------------------------------------------------------------------------------------- A and B
@@ -388,29 +240,6 @@ export function compare({ element, props, watch, trigger }) {
     compareCurve(chart, { job: view.job, cells: [held, index()], keep: records, words });
   }
 
-  // --------------------------------------------------------------------------------------------- taking away
-
-  const kept = new Set();
-  function keepCells(cells) {
-    const ids = cells.map((k) => cellAt(k).id).filter((id) => id && !kept.has(id));
-    if (ids.length) trigger("keep", { pictures: ids });
-  }
-  hearOn = (answer) => {
-    for (const id of answer.kept || []) kept.add(id);
-    if (answer.message) said.textContent = answer.message;
-    draw();
-  };
-  async function copyLink() {
-    const address = `${location.origin}${location.pathname}?${new URLSearchParams(view.link)}`;
-    try {
-      await navigator.clipboard.writeText(address);
-      said.textContent = words.linked;
-    } catch {
-      said.replaceChildren(h("a", { href: address }, address)); // no clipboard on plain http: the link itself, to be copied by hand
-    }
-    said.dataset.address = address;
-  }
-
   // ------------------------------------------------------------------------------------------------- moving
 
   const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -432,24 +261,9 @@ export function compare({ element, props, watch, trigger }) {
     if (event.key === "Home" || event.key === "End") {
       event.preventDefault();
       const end = event.key === "End" ? Infinity : 0;
-      go(event.target === sliders.y.range ? { x: at.x, y: end } : { x: end, y: at.y });
+      go(axes.isVertical(event.target) ? { x: at.x, y: end } : { x: end, y: at.y });
     }
   });
-  function padAt(event) {
-    const box = pad.getBoundingClientRect();
-    go({
-      x: Math.floor(((event.clientX - box.left) / box.width) * view.columns),
-      y: Math.floor(((event.clientY - box.top) / box.height) * view.rows),
-    });
-  }
-  pad.addEventListener("pointerdown", (event) => {
-    pad.setPointerCapture(event.pointerId);
-    padAt(event);
-  });
-  pad.addEventListener("pointermove", (event) => {
-    if (event.buttons) padAt(event);
-  });
-
   // ------------------------------------------------------------------------------------------------- starting
 
   function sending() {
@@ -491,30 +305,11 @@ export function compare({ element, props, watch, trigger }) {
     draw();
   }
   const root = () => document.getElementById(`${tab}-desk`) || document.body;
-  function clearProblems() {
-    for (const old of root().querySelectorAll(".ls-problem")) old.remove();
-    for (const block of root().querySelectorAll(".ls-has-problem")) block.classList.remove("ls-has-problem");
-  }
-  function markProblems(problems, folded = true) {
-    clearProblems();
-    const blockOf = (problem) => document.getElementById(`${tab}-${problem.field}`);
-    const folds = [...root().querySelectorAll(".ls-fold > button.label-wrap:not(.open)")];
-    if (folded && folds.length && !problems.every(blockOf)) {
-      folds.forEach((fold) => fold.click()); // Gradio draws a fold's fields when it is opened
-      setTimeout(() => markProblems(problems, false), 200);
-      return;
-    }
-    const rest = [];
-    for (const problem of problems) {
-      const block = blockOf(problem);
-      if (!block) rest.push(`${problem.field}: ${problem.message}`);
-      else {
-        block.classList.add("ls-has-problem");
-        block.append(h("p", { class: "ls-problem", role: "alert" }, problem.message));
-      }
-    }
-    if (rest.length) (message.hidden ? said : message).append(h("span", { class: "ls-also" }, ` ${rest.join(" ")}`));
-  }
+  const { markProblems, clearProblems } = comparisonProblems({
+    tab,
+    root,
+    elsewhere: () => (message.hidden ? said : message),
+  });
   document.addEventListener(
     "click",
     (event) => {

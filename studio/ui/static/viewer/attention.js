@@ -2,6 +2,7 @@
    scale for all words and evaluations, unless another normalisation is chosen, which then is named. */
 
 import { heads as headsOf, places as placesOf } from "./again.js";
+import { ALL, attentionMaps } from "./attention_maps.js";
 import { number } from "./chart.js";
 import { contours } from "./contours.js";
 import { RAMPS } from "./painter.js";
@@ -12,11 +13,10 @@ export const panel = {
   build(context) {
     const { h, say } = context;
     const LEVELS = [0.25, 0.5, 0.75]; // of the scale, where contour lines are drawn
-    const ALL = "all"; // the mean over down and up blocks, layer by layer
     const SHEET = 8; // evaluations on the sheet
     const NORMS = ["probability", "share", "relative"];
-    let group = ALL;
-    let norm = "probability";
+    const choice = { group: ALL, norm: "probability" }; // which layers, and how a map is normalised
+    const { seenAt, textOf, wordsAt, parts, map, normed } = attentionMaps(context, choice);
     let chosen = null; // key of the word looked at
     let pinned = null; // a cell kept after the pointer has gone
     let lines = false; // contour lines and not colours
@@ -24,7 +24,7 @@ export const panel = {
     const places = h("select", {
       class: "ls-choice",
       "aria-label": say("attention.place"),
-      onchange: () => ((group = places.value), context.draw()),
+      onchange: () => ((choice.group = places.value), context.draw()),
     });
     const norms = h(
       "div",
@@ -33,7 +33,12 @@ export const panel = {
       ...NORMS.map((name) =>
         h(
           "button",
-          { class: "ls-pick", type: "button", "data-norm": name, onclick: () => ((norm = name), context.draw()) },
+          {
+            class: "ls-pick",
+            type: "button",
+            "data-norm": name,
+            onclick: () => ((choice.norm = name), context.draw()),
+          },
           say(`attention.norm.${name}`),
         ),
       ),
@@ -111,118 +116,6 @@ export const panel = {
       return { x: to((event.clientX - box.left) / box.width, W), y: to((event.clientY - box.top) / box.height, H) };
     }
 
-    /** The evaluation whose attention is shown: this one, or the one before it that kept its own (docs/record.md). */
-    function seenAt() {
-      const { record, index } = context;
-      for (let k = index; k >= 0; k--) if (record.evaluations[k].attention) return k;
-      return record.evaluations.findIndex((entry) => entry.attention);
-    }
-
-    const textOf = (record, index) => record.evaluations[index].attention_text ?? 0;
-
-    /** The words of the text that holds at an evaluation: [{key, label, kind, rows}], a word being all its pieces. */
-    function wordsAt(index) {
-      const { record } = context;
-      const text = textOf(record, index);
-      return record.remember(`attention words ${text}`, () => {
-        const found = new Map();
-        record.run.attention_rows[text].forEach((row, r) => {
-          const chunk = record.run.tokens.prompt[text].chunks[row.chunk];
-          const kind = row.position === null || !chunk ? "padding" : chunk.kinds[row.position];
-          const key = kind === "content" ? `${row.chunk} ${chunk.words[row.position]}` : `${row.chunk} ${kind}`;
-          const label = kind === "content" ? chunk.text[row.position].trim() : say(`words.${kind}`);
-          const word = found.get(key);
-          if (word) {
-            word.rows.push(r);
-            if (kind === "content") word.label += label;
-          } else found.set(key, { key, label, kind, rows: [r] });
-        });
-        return [...found.values()];
-      });
-    }
-
-    /** The groups that make up what is chosen, each with its share: equal weight for every layer (DAAM). */
-    function parts(entry) {
-      const names = Object.keys(entry.attention);
-      if (group !== ALL) return [[group, 1]];
-      const layers = context.record.run.attention_layers;
-      const counted = names
-        .filter((one) => !one.startsWith("mid."))
-        .map((one) => [
-          one,
-          layers.filter((layer) => `${layer.place}.${layer.height}x${layer.width}` === one).length || 1,
-        ]);
-      const total = counted.reduce((sum, [, many]) => sum + many, 0);
-      return counted.map(([one, many]) => [one, many / total]);
-    }
-
-    /** Attention of every place to one word (the mean of its pieces' rows would halve long words, so the sum: the place's
-        probability of looking at the word), on the finest grid of the choice. */
-    function map(index, word) {
-      const { record } = context;
-      const entry = record.evaluations[index];
-      return record.remember(`attention ${group} ${index} ${word.key}`, () => {
-        const used = parts(entry);
-        const height = Math.max(...used.map(([one]) => entry.attention[one].height));
-        const width = Math.max(...used.map(([one]) => entry.attention[one].width));
-        const values = new Float32Array(height * width);
-        for (const [one, share] of used) {
-          const from = entry.attention[one];
-          const sum = new Float32Array(from.height * from.width);
-          for (const r of word.rows) for (let k = 0; k < sum.length; k++) sum[k] += from.values[r * sum.length + k];
-          add(values, height, width, sum, from.height, from.width, share);
-        }
-        return { values, height, width };
-      });
-    }
-
-    /** Add a smaller grid to a larger, bilinear between its centres. */
-    function add(to, H, W, from, h_, w_, share) {
-      for (let y = 0; y < H; y++) {
-        const fy = Math.min(h_ - 1, Math.max(0, ((y + 0.5) * h_) / H - 0.5));
-        const [y0, y1] = [Math.floor(fy), Math.min(h_ - 1, Math.floor(fy) + 1)];
-        for (let x = 0; x < W; x++) {
-          const fx = Math.min(w_ - 1, Math.max(0, ((x + 0.5) * w_) / W - 0.5));
-          const [x0, x1] = [Math.floor(fx), Math.min(w_ - 1, Math.floor(fx) + 1)];
-          const upper = from[y0 * w_ + x0] * (1 - fx + x0) + from[y0 * w_ + x1] * (fx - x0);
-          const lower = from[y1 * w_ + x0] * (1 - fx + x0) + from[y1 * w_ + x1] * (fx - x0);
-          to[y * W + x] += share * (upper * (1 - fy + y0) + lower * (fy - y0));
-        }
-      }
-    }
-
-    /** A word's map as it is to be shown: {values, height, width, low, high}. */
-    function normed(index, word) {
-      const raw = map(index, word);
-      if (norm === "probability") return { ...raw, high: highest() };
-      if (norm === "share") {
-        const content = wordsAt(index)
-          .filter((one) => one.kind === "content")
-          .map((one) => map(index, one).values);
-        return {
-          ...raw,
-          values: raw.values.map((value, k) => value / (content.reduce((sum, one) => sum + one[k], 0) || 1)),
-          high: 1,
-        };
-      }
-      const [low, high] = [Math.min(...raw.values), Math.max(...raw.values)];
-      return { ...raw, values: raw.values.map((value) => (value - low) / (high - low || 1)), high: 1 };
-    }
-
-    /** The greatest probability of any word of the prompt at any evaluation: the one scale. */
-    function highest() {
-      const { record } = context;
-      return record.remember(`attention scale ${group}`, () => {
-        let high = 0;
-        record.evaluations.forEach((entry, k) => {
-          if (entry.attention)
-            for (const word of wordsAt(k))
-              if (word.kind === "content") for (const value of map(k, word).values) if (value > high) high = value;
-        });
-        return high;
-      });
-    }
-
     function paint(canvas, index, word) {
       const shown = normed(index, word);
       context.painter.heat(canvas, shown.values, [shown.height, shown.width], shown.high);
@@ -271,9 +164,15 @@ export const panel = {
       const last = record.evaluations.length - 1;
       const many = Math.min(SHEET, last + 1);
       const columns = Array.from({ length: many }, (_, k) => (many > 1 ? Math.round((k * last) / (many - 1)) : 0));
-      const key = [record.job, record.image, last, group, norm, columns.join(), textOf(record, context.index)].join(
-        " ",
-      );
+      const key = [
+        record.job,
+        record.image,
+        last,
+        choice.group,
+        choice.norm,
+        columns.join(),
+        textOf(record, context.index),
+      ].join(" ");
       if (sheet.dataset.key !== key) {
         sheet.dataset.key = key;
         sheet.style.setProperty("--ls-columns", many);
@@ -366,7 +265,7 @@ export const panel = {
         nearest.hidden = index === context.index;
         nearest.textContent = say("attention.nearest", { index: index + 1 });
         const names = Object.keys(entry.attention);
-        if (group !== ALL && !names.includes(group)) group = ALL;
+        if (choice.group !== ALL && !names.includes(choice.group)) choice.group = ALL;
         if (places.dataset.names !== names.join()) {
           places.dataset.names = names.join();
           places.replaceChildren(
@@ -374,11 +273,11 @@ export const panel = {
             ...names.map((one) => h("option", { value: one }, placeName(one))),
           );
         }
-        places.value = group;
+        places.value = choice.group;
         for (const button of ways.querySelectorAll("button"))
           button.setAttribute("aria-pressed", String((button.dataset.as === "lines") === lines));
         for (const button of norms.querySelectorAll("button"))
-          button.setAttribute("aria-pressed", String(button.dataset.norm === norm));
+          button.setAttribute("aria-pressed", String(button.dataset.norm === choice.norm));
         const all = wordsAt(index);
         const word =
           all.find((one) => one.key === chosen) ||
@@ -425,12 +324,12 @@ export const panel = {
         picture.setAttribute("aria-label", say("attention.picture", { word: word.label }));
         name.textContent = word.label;
         note.textContent = [
-          say(`attention.norm.${norm}.note`, { high: number(shown.high, 3) }),
+          say(`attention.norm.${choice.norm}.note`, { high: number(shown.high, 3) }),
           lines ? say("attention.as.note") : "",
         ]
           .filter(Boolean)
           .join("; ");
-        scale.dataset.high = norm === "probability" ? number(shown.high, 3) : "1";
+        scale.dataset.high = choice.norm === "probability" ? number(shown.high, 3) : "1";
         drawBars();
         drawSheet(all, total);
         drawShapes(entry);

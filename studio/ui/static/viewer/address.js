@@ -1,0 +1,59 @@
+/* Where the viewer stands, in the page's address, and what this browser keeps of it: a reload or a link leads back. */
+
+import { quantities } from "./quantities.js";
+
+const MARK = "#viewer:"; // what the page's address begins with after its path while the viewer is open
+const KEPT = "latent-studio-viewer"; // mode and language of this browser
+
+/** Mode and language that this browser keeps. */
+export function kept() {
+  try {
+    return JSON.parse(localStorage.getItem(KEPT)) || {};
+  } catch {
+    return {}; // a browser that keeps nothing, or something else under our name
+  }
+}
+/** What the address says of the viewer's state, as far as this page knows it. `hows`: ways to draw a picture. */
+export function addressed({ hows, panels }) {
+  if (!location.hash.startsWith(MARK)) return {};
+  const given = new URLSearchParams(location.hash.slice(MARK.length));
+  const out = {};
+  if (["beginner", "expert"].includes(given.get("mode"))) out.mode = given.get("mode");
+  if (hows.includes(given.get("how"))) out.how = given.get("how");
+  const panes = (given.get("panes") || "")
+    .split(",")
+    .filter((name) => name in quantities || name.startsWith("of_two."));
+  if (panes.length >= 2 && panes.length <= 4) out.panes = panes;
+  if (panels.includes(given.get("open"))) out.open = given.get("open");
+  if (Number.isFinite(parseFloat(given.get("guidance")))) out.guidance = parseFloat(given.get("guidance"));
+  if (/^\d+$/.test(given.get("at"))) out.start = Number(given.get("at")) - 1;
+  return out;
+}
+let remembering = null;
+/** Writes where the viewer stands, a moment after the last move, if it is `seen` then. */
+export function remember(context, seen) {
+  const { state } = context;
+  clearTimeout(remembering);
+  remembering = setTimeout(() => {
+    if (!seen()) return;
+    const now = new URLSearchParams({
+      mode: state.mode,
+      at: context.index + 1,
+      how: state.how,
+      panes: state.panes.join(","),
+      open: state.open,
+    });
+    if (state.guidance !== null) now.set("guidance", state.guidance);
+    history.replaceState(history.state, "", MARK + now.toString().replaceAll("%2C", ","));
+    try {
+      localStorage.setItem(KEPT, JSON.stringify({ mode: state.mode, language: state.language }));
+    } catch {
+      // A browser that keeps nothing: the address still does.
+    }
+  }, 300);
+}
+
+/** The viewer is no longer looked at: the address loses what belongs to it. */
+export function forget() {
+  if (location.hash.startsWith(MARK)) history.replaceState(history.state, "", location.pathname + location.search);
+}

@@ -1,0 +1,52 @@
+/* What the head of the viewer says of a run and of the evaluation that is looked at. */
+
+import { number } from "./chart.js";
+
+/** What is missing of a run that was too large to be kept whole, or is made twice; nothing of any other. */
+export function keptOf(record, index, say) {
+  const { full, attention_every: every } = record.run.kept || {};
+  const rough = record.run.bits === 8 ? say(record.evaluations[index].rough ? "kept.rough" : "kept.sharp") : "";
+  const second = record.run.second_pass;
+  return [
+    rough,
+    second ? say("kept.second", second) : "",
+    full ? say("kept.full", { kept: record.evaluations.length, total: record.run.total }) : "",
+    every > 1 ? say("kept.attention", { every }) : "",
+  ]
+    .filter(Boolean)
+    .join(" ");
+}
+
+/** Checkpoint, seed, schedulers and guidance scale of a run, in one line. */
+export function factsOf(run, say, schedules) {
+  const facts = [];
+  if (run.checkpoint) facts.push(run.checkpoint);
+  if (run.seed !== undefined) facts.push(say("fact.seed", { seed: run.seed }));
+  // One scheduler, or which others took over and where.
+  const [by, ...others] = run.schedulers || [{ scheduler_label: run.scheduler_label || run.scheduler }];
+  if (by.scheduler_label)
+    facts.push(
+      [
+        by.scheduler_label,
+        ...others.map((one) =>
+          say("fact.then", {
+            index: one.evaluation + 1,
+            name: one.scheduler_label,
+            levels: one.noise_schedule ? ` ${schedules[one.noise_schedule]}` : "",
+          }),
+        ),
+      ].join(", "),
+    );
+  if (run.guidance_scale !== undefined) facts.push(say("fact.guidance", { guidance: run.guidance_scale }));
+  return facts.join(" · ");
+}
+
+/** The noise level of an evaluation: timestep, sigma and signal-to-noise ratio in dB. */
+export function levelOf(now, say) {
+  const finite = Number.isFinite(now.log_snr);
+  return [
+    say("level.timestep", { value: number(now.timestep) }),
+    say("level.sigma", { value: Number.isFinite(now.sigma) ? number(now.sigma, now.sigma < 1 ? 3 : 2) : "∞" }),
+    finite ? say("level.snr", { value: number((now.log_snr * 10) / Math.LN10, 1) }) : say("level.no_snr"),
+  ].join("   ");
+}
