@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import ClassVar
 
+from studio.asked.quantities import QUANTITIES
 from studio.asked.requests import (
     MAX_IMAGE_BYTES,
     MAX_PROMPT_CHARACTERS,
@@ -41,15 +42,7 @@ _RANGES: Mapping[str, Range] = {
     "height": RANGES["height"],
 }
 _TEXTS = ("caption", "wrong_caption", "prompt")
-DECODABLE: Mapping[str, str] = {
-    "x_t": "noisy latents",
-    "denoised": "predicted x0",
-    "x0_cond": "x0 with the prompt alone",
-    "x0_uncond": "x0 without the prompt",
-    "noise_pred": "predicted noise",
-    "eps_cond": "noise with the prompt",
-    "eps_uncond": "noise without the prompt",
-}
+DECODABLE: Mapping[str, str] = {name: one.label for name, one in QUANTITIES.items() if one.kind == "state"}
 DECODERS: Mapping[str, str] = {"vae": "VAE", "tiny": "Tiny decoder"}
 
 

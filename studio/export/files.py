@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import save
 
+from studio.asked.quantities import DEFAULT_QUANTITIES, QUANTITIES
 from studio.asked.requests import InvalidRequest, Problem, Range, one_of, shown
 from studio.export import animation, attention, scalars
-from studio.export.replay import DEFAULT_QUANTITIES, HOWS, QUANTITIES, Replay
+from studio.export.replay import HOWS, Replay
 
 FPS = Range(low=1, high=30)
 DEFAULT_FPS = 8.0

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from studio.export.replay import DEFAULT_QUANTITIES, QUANTITIES, Replay
+from studio.asked.quantities import DEFAULT_QUANTITIES, QUANTITIES
+from studio.export.replay import Replay
 
 PANE = 256  # pixels, the shorter side at least
 COLUMNS = 4  # panes side by side

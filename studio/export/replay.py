@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from safetensors.numpy import load
 
+from studio.asked.quantities import QUANTITIES
 from studio.diffusion.quantities import noise_terms, x0_terms
 from studio.export.colours import SIGNED, coloured
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """Something that can be shown of an evaluation: a state, which goes through a decoder, or a change, which is a
-    field."""
-
-    label: str
-    change: bool = False
-
-
-QUANTITIES = {
-    "x_t": Quantity("x_t"),
-    "denoised": Quantity("predicted x0"),
-    "x0_cond": Quantity("x0 with the prompt"),
-    "x0_uncond": Quantity("x0 without the prompt"),
-    "noise_pred": Quantity("predicted noise"),
-    "eps_cond": Quantity("noise with the prompt"),
-    "eps_uncond": Quantity("noise without the prompt"),
-    "guidance": Quantity("guidance: with - without", change=True),
-    "change_x_t": Quantity("change of x_t by this step", change=True),
-    "change_x0": Quantity("change of x0 since the last", change=True),
-    "left_x0": Quantity("x0: what is left to the end", change=True),
-}
-DEFAULT_QUANTITIES = ("x_t", "denoised", "noise_pred")
 HOWS = {"fast": "Fast decoder", "channels": "Channels", "cells": "Size per cell"}
 _TILES = 3.0  # the channels of a state are shown from -3 to 3
 
@@ -60,8 +37,8 @@ class Replay:
         return len(self.evaluations)
 
     def of(self, index: int, quantity: str) -> Array | None:
-        """A quantity of `QUANTITIES` of an evaluation, (C, h, w) float32 in model-input coordinates; None where it is
-        undefined. `denoised` and `noise_pred` have guidance applied."""
+        """A quantity of `studio.asked.quantities` of an evaluation, (C, h, w) float32 in model-input coordinates; None
+        where it is undefined. `denoised` and `noise_pred` have guidance applied."""
         if quantity == "guidance":
             return _difference(self.of(index, "eps_cond"), self.of(index, "eps_uncond"))
         if quantity == "change_x_t":
@@ -113,7 +90,7 @@ class Replay:
         latents = self.of(index, quantity)
         if latents is None:
             return None, "undefined here"
-        change = QUANTITIES[quantity].change
+        change = QUANTITIES[quantity].kind == "change"
         if how == "cells" or (change and how == "fast"):
             high = self.scale(quantity)
             return Image.fromarray(coloured(cells(latents) / high)), f"RMS per cell, 0 .. {high:.2f}"

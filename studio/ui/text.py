@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from studio.asked.quantities import QUANTITIES
+
 DEFAULT_LANGUAGE = "en"
 
 _ENGLISH: Mapping[str, str] = {
@@ -333,17 +335,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.group.states": "States",
     "viewer.group.changes": "Changes",
     "viewer.group.two": "Panes 1 and 2",
-    "viewer.pane.x_t": "x_t, noisy latents",
-    "viewer.pane.denoised": "predicted x0",
-    "viewer.pane.x0_uncond": "x0 without the prompt",
-    "viewer.pane.x0_cond": "x0 with the prompt alone",
-    "viewer.pane.noise_pred": "predicted noise",
-    "viewer.pane.eps_uncond": "noise without the prompt",
-    "viewer.pane.eps_cond": "noise with the prompt",
-    "viewer.pane.guidance": "d, guidance vector",
-    "viewer.pane.change_x_t": "x_{t−1} − x_t, this step",
-    "viewer.pane.change_x0": "change of x0",
-    "viewer.pane.left_x0": "|x0 − final|, still to come",
+    **{f"viewer.pane.{name}": quantity.label for name, quantity in QUANTITIES.items()},
     "viewer.pane.of_two.difference": "1 − 2, difference",
     "viewer.pane.of_two.wipe": "1 | 2, wipe",
     "viewer.pane.of_two.blink": "1 ↔ 2, blink",

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from safetensors.numpy import load
 
+from studio.asked.quantities import QUANTITIES
 from studio.asked.requests import InvalidRequest
 from studio.diffusion.preview import decode_fast
 from studio.engine.recorded import RecordedAttention
@@ -22,7 +23,8 @@ from studio.engine.viewer.recorder import Recorder
 from studio.export.attention import OPACITY, words
 from studio.export.files import KINDS, export
 from studio.export.frames import caption, frames
-from studio.export.replay import QUANTITIES, Replay, decoded
+from studio.export.replay import Replay, decoded
+from studio.ui.text import say
 from tests.engine.test_recorder import evaluation
 
 SEEN = {"attention.down.3x2": (3, 2), "attention.up.6x4": (6, 4), "attention.mid.3x2": (3, 2)}
@@ -127,6 +129,14 @@ def test_every_quantity_of_the_panes_is_drawn_and_is_what_it_says() -> None:
     brightest = np.unravel_index(sizes_of_cells.argmax(), sizes_of_cells.shape)
     assert heat[..., 1].max() == heat[brightest][1], "the largest cell is the brightest"
     assert replay.shown(0, "change_x0") == (None, "undefined here")
+
+
+def test_a_film_labels_a_quantity_as_the_page_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, place, text, *rest: drawn.append(text))
+    next(frames(Replay(recording()), tuple(QUANTITIES)))
+    for name in QUANTITIES:
+        assert say(f"viewer.pane.{name}") in drawn, name
 
 
 def test_without_guidance_there_is_no_answer_without_the_prompt() -> None:

@@ -15,6 +15,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.answered.events import Finished, JobSummary
+from studio.asked.quantities import QUANTITIES
 from studio.asked.requests import NOISE_SCHEDULES, SCHEDULERS, ImageToImage, TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
@@ -149,11 +150,13 @@ def _data_url(text: object) -> bytes:
 
 
 def props(panels: tuple[str, ...]) -> dict[str, Any]:
-    """What the viewer's script gets once: its panels, words and the names of schedulers."""
+    """What the viewer's script gets once: its panels, words, the quantities and how each is drawn, and the names of
+    schedulers."""
     return {
         "panels": panels,
         "words": words("viewer"),
         "captions": VIEWER_CAPTIONS,
+        "quantities": {name: quantity.kind for name, quantity in QUANTITIES.items()},
         "schedulers": {
             name: {"label": facts.label, "noise_schedules": facts.noise_schedules} for name, facts in SCHEDULERS.items()
         },

@@ -1,14 +1,12 @@
 /* Panel: the run as files. */
 
-import { quantities } from "./quantities.js";
-
 export const panel = {
   name: "export",
   place: "deeper",
   build(context) {
     const { h, say } = context;
     const KINDS = ["mp4", "webp", "gif", "sheet", "html", "attention", "tensors", "csv", "json"];
-    const QUANTITIES = Object.keys(quantities);
+    const QUANTITIES = Object.keys(context.props.quantities);
     const FILMS = ["mp4", "webp", "gif", "sheet"];
     const pace = h("input", {
       type: "number",

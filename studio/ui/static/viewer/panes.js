@@ -109,7 +109,7 @@ export const panel = {
       return {
         name: quantity,
         latents: record.latents(index, quantity),
-        kind: quantities[quantity].kind,
+        kind: context.props.quantities[quantity],
         scale: () => record.scale(quantity),
       };
     }

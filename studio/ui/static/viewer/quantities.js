@@ -1,7 +1,7 @@
 /* What can be looked at, each as one formula on what was recorded. All in model-input coordinates, x_t = a x0 + s noise.
 
    why(record, index) names the reason (under `viewer.undefined`) where a quantity does not exist; of(record, index)
-   gives it (Float32Array, C h w). `kind` says how it is drawn: a state goes through the decoder, a change is a field. */
+   gives it (Float32Array, C h w). Their names, labels and kinds are those of studio/asked/quantities.py. */
 /** The sum of factor * values. */
 export function combine(...terms) {
   const out = new Float32Array(terms[0][1].length);
@@ -57,21 +57,19 @@ const pureNoise = (record, index) => (at(record, index).x0_defined === false ? "
 const branch = (name) => (record, index) => (at(record, index)[name] ? null : "guidance_off");
 
 export const quantities = {
-  x_t: { kind: "state", colour: "x", why: () => null, of: (record, index) => at(record, index).x_t },
-  denoised: { kind: "state", colour: "x0", why: pureNoise, of: (record, index) => at(record, index).denoised },
+  x_t: { colour: "x", why: () => null, of: (record, index) => at(record, index).x_t },
+  denoised: { colour: "x0", why: pureNoise, of: (record, index) => at(record, index).denoised },
   x0_uncond: predicted(predictedX0, "model_uncond", "x0", pureNoise),
   x0_cond: predicted(predictedX0, "model_cond", "x0", pureNoise),
-  noise_pred: { kind: "state", colour: "noise", why: () => null, of: (record, index) => at(record, index).noise_pred },
+  noise_pred: { colour: "noise", why: () => null, of: (record, index) => at(record, index).noise_pred },
   eps_uncond: predicted(predictedNoise, "model_uncond", "noise", () => null),
   eps_cond: predicted(predictedNoise, "model_cond", "noise", () => null),
   guidance: {
-    kind: "change",
     colour: "guidance",
     why: branch("model_uncond"),
     of: (record, index) => difference(record.latents(index, "eps_cond"), record.latents(index, "eps_uncond")),
   },
   change_x_t: {
-    kind: "change",
     colour: "x",
     // After the last evaluation come the clean latents (a = 1).
     why: (record, index) =>
@@ -85,13 +83,11 @@ export const quantities = {
     of: (record, index) => difference(at(record, index + 1)?.x_t ?? record.clean, at(record, index).x_t),
   },
   change_x0: {
-    kind: "change",
     colour: "x0",
     why: (record, index) => (index === 0 ? "first" : pureNoise(record, index - 1)),
     of: (record, index) => difference(at(record, index).denoised, at(record, index - 1).denoised),
   },
   left_x0: {
-    kind: "change",
     colour: "x0",
     why: (record, index) => (record.ended ? pureNoise(record, index) : "not_yet"),
     of: (record, index) => difference(at(record, index).denoised, at(record, record.evaluations.length - 1).denoised),
@@ -100,7 +96,6 @@ export const quantities = {
 
 function predicted(formula, output, colour, otherwise) {
   return {
-    kind: "state",
     colour,
     why: (record, index) => branch(output)(record, index) || otherwise(record, index),
     of: (record, index) => formula(type(record), at(record, index), at(record, index)[output]),
