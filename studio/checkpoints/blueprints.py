@@ -21,7 +21,7 @@ from studio.checkpoints.reader import WeightsFile
 from studio.families import configs, edm
 from studio.families.base import Family, TextEncoderSpec
 from studio.families.folders import family_of_folder, scheduler_problem
-from studio.families.layout import Move, todays_name, translate, vae_levels, vae_name
+from studio.families.layout import Move, has_encoder, todays_name, translate, vae_levels, vae_name
 from studio.families.registry import FAMILIES
 from studio.families.storage import scales_of, with_names
 from studio.families.training import few_step_settings, scheduler_settings
@@ -114,7 +114,7 @@ def _of_file(path: Path, facts: ModelFacts, *, own_vae: bool) -> Blueprint:
     family = FAMILIES[facts.family]
     tensors = with_names(read_header(path))
     translation = translate((name for name in tensors if name not in edm.NUMBERS), family)
-    if own_vae and not translation.moves["vae"]:
+    if own_vae and not any(move.target.startswith("decoder.") for move in translation.moves["vae"]):
         raise MissingVae(f"There is no VAE in {path.name}. Choose one for it, such as the one made for {family.label}.")
     numbers = _numbers(path, tensors)
     plans = {}
@@ -132,7 +132,8 @@ def _of_file(path: Path, facts: ModelFacts, *, own_vae: bool) -> Blueprint:
             raise BadCheckpoint(f"These are no weights of this {kind.label}: tensors are missing ({error}).") from error
         config |= edm.vae_config(numbers) if part == "vae" else {}
         strangers = tuple(translation.strangers.get(part, ()))
-        plans[part] = Plan(part, kind.label, kind.class_name, config, sources, strangers)
+        plan = Plan(part, kind.label, kind.class_name, config, sources, strangers)
+        plans[part] = _as_far_as_it_goes(plan) if part == "vae" else plan
     if family.is_size_conditioned:
         plans["unet"] = _with_size_embedding(family, plans)
     notes = []
@@ -359,7 +360,18 @@ def vae_plan(path: Path, family: Family) -> Plan:
         config |= configs.vae_widths({k: s.shape for k, s in sources.items()})
     except (KeyError, IndexError, ValueError) as error:
         raise BadCheckpoint(f"{path.name} is no VAE that the studio knows: tensors are missing ({error}).") from error
-    return Plan("vae", _VAE.label, _VAE.class_name, config, sources, tuple(strangers))
+    return _as_far_as_it_goes(Plan("vae", _VAE.label, _VAE.class_name, config, sources, tuple(strangers)))
+
+
+_ENCODES = ("encoder", "quant_conv")  # what a VAE has for its way from pictures to latents
+
+
+def _as_far_as_it_goes(plan: Plan) -> Plan:
+    """A VAE's plan; one of its decoder alone where the file holds no encoder."""
+    if has_encoder(plan.sources):
+        return plan
+    sources = {name: source for name, source in plan.sources.items() if name.partition(".")[0] not in _ENCODES}
+    return replace(plan, sources=sources, lacks=_ENCODES)
 
 
 def _lone_vae_folder(folder: Path) -> Plan:

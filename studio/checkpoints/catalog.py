@@ -24,10 +24,11 @@ from studio.families.base import PREDICTION_CHOICES
 from studio.families.registry import same_latents
 
 BUILT_IN = "small-world-128"
-LISTING_VERSION = 9  # of the facts; a number higher when `inspect` tells more than it did
+LISTING_VERSION = 10  # of the facts; a number higher when `inspect` tells more than it did
 SECONDS = 5.0  # older than this, a listing is made anew when it is asked for
 NO_VAE = "There is no VAE with it: choose one for it."
 VAE_GONE = "The VAE that was chosen for it is not in the models folders any more: choose another."
+NO_ENCODER = "Its U-Net is shown a picture, and its VAE has no encoder: choose another VAE for it."
 _ORDER = {"checkpoint": 0, "vae": 1, "lora": 2, "embedding": 3, "preview_decoder": 4, "controlnet": 5, None: 6}
 
 
@@ -60,6 +61,11 @@ class Entry:
     @property
     def built_in(self) -> bool:
         return _is_built_in(self.file)
+
+    @property
+    def encodes_pictures(self) -> bool:
+        """Whether the VAE it runs with has an encoder, so that a run can begin with a picture."""
+        return (self.vae or self).facts.vae_has_encoder
 
     def controls(self, checkpoint: Entry) -> bool:
         """Whether it is a ControlNet that this checkpoint can have. What lies in a checkpoint's own folder is for that
@@ -204,11 +210,11 @@ class Catalog:
             return entry
         chosen = (self._notes.get(entry.file.key) or {}).get("vae")
         if chosen is None:
-            return replace(entry, problem=NO_VAE) if entry.facts.needs_vae else entry
+            return replace(entry, problem=NO_VAE) if entry.facts.needs_vae else _with_encoder(entry)
         source = by_key.get(chosen)
         if source is None or entry.facts.family not in source.lends_vae_to:
             return replace(entry, problem=VAE_GONE)
-        return replace(entry, vae=source)
+        return _with_encoder(replace(entry, vae=source))
 
     def _known(self, key: str, stamp: tuple[object, ...]) -> Facts | None:
         """The facts of a file that has not changed since they were read."""
@@ -248,6 +254,12 @@ class Catalog:
 def memory_folder(models_dirs: Sequence[Path]) -> Path | None:
     """Where the studio remembers what it found out about models; None where there is no models folder."""
     return Path(models_dirs[0]) / FOLDER if models_dirs and Path(models_dirs[0]).is_dir() else None
+
+
+def _with_encoder(entry: Entry) -> Entry:
+    """A checkpoint, or what is the matter where it needs an encoder that its VAE lacks."""
+    lacks = entry.facts.needs_encoder and not entry.encodes_pictures
+    return replace(entry, problem=NO_ENCODER) if lacks else entry
 
 
 def _stamp(file: ModelFile) -> str:

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from studio.checkpoints.details import precision
 from studio.checkpoints.inspect import Header, TensorEntry
-from studio.checkpoints.model_facts import PARTS, ModelFacts
+from studio.checkpoints.model_facts import PARTS, VAE, ModelFacts
+from studio.checkpoints.other_headers import DECODES_ONLY
 from studio.families import edm
 from studio.families.base import UNET_PREFIX, VAE_PREFIX, Family, UnetShape, unet_shape
-from studio.families.layout import translate
+from studio.families.layout import has_encoder, translate
 from studio.families.registry import recognised
 from studio.families.storage import is_stray, type_problem, with_names
 from studio.families.training import training_of
@@ -65,13 +66,15 @@ def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | 
     notes: tuple[str, ...] = ()
     if not reason:
         reason, notes = _weights(tensors, family)
+    encodes = VAE not in parts or has_encoder(k.removeprefix(VAE_PREFIX) for k in tensors if k.startswith(VAE_PREFIX))
     facts = replace(
         facts,
         family=family.name,
+        vae_has_encoder=encodes,
         precision=precision(e for k, e in tensors.items() if k.startswith(prefix)),
         parts=tuple(part for part in PARTS if part in parts),
         reason=reason,
-        notes=notes,
+        notes=notes if encodes else (*notes, DECODES_ONLY),
     )
     return _with_training(facts, family, tensors, header.metadata, name)
 

@@ -67,6 +67,8 @@ class Facts:
     has_picture: bool = False
     convertible: bool = False
     needs_vae: bool = False  # a checkpoint without one: it runs with another's
+    needs_encoder: bool = False  # a checkpoint whose U-Net is shown a picture in every run
+    vae_has_encoder: bool = True  # without one its VAE only decodes
     examples: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     vocabulary: tuple[tuple[str, ...], ...] = ()
@@ -160,6 +162,8 @@ def _line(model_facts: ModelFacts, folder_kind: ModelKind | None) -> Facts:
         has_picture=bool(model_facts.thumbnail),
         note=" ".join(model_facts.notes),
         needs_vae=model_facts.kind == "checkpoint" and "vae" not in model_facts.parts,
+        needs_encoder=model_facts.kind == "checkpoint" and model_facts.inpainting,
+        vae_has_encoder=model_facts.vae_has_encoder,
     )
 
 

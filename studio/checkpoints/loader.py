@@ -144,6 +144,8 @@ def _check_fit(modules: Mapping[str, Any], text_encoders: Sequence[TextEncoder])
     if unet.config.in_channels not in (vae.config.latent_channels, 2 * vae.config.latent_channels + 1):
         channels = f"{unet.config.in_channels} channels, the VAE makes {vae.config.latent_channels}"
         raise BadCheckpoint(f"The U-Net does not fit the VAE: it takes {channels}.")
+    if unet.config.in_channels > vae.config.latent_channels and vae.encoder is None:
+        raise BadCheckpoint("The U-Net does not fit the VAE: it is shown a picture, and the VAE has no encoder.")
     width = sum(one.module.config.hidden_size for one in text_encoders)
     if unet.config.cross_attention_dim != width:
         embeddings = f"{unet.config.cross_attention_dim} wide, the text encoder's are {width}"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from studio.asked.names import best_matches, composed
 from studio.asked.orders import ModelKind
-from studio.asked.requests import InvalidRequest, Problem, Request, shown
-from studio.checkpoints.catalog import Entry
+from studio.asked.problems import without_encoder
+from studio.asked.requests import HIRES_UPSCALERS, ImageToImage, InvalidRequest, Problem, Request, shown
+from studio.checkpoints.catalog import NO_ENCODER, Entry
 
 NAMES_SHOWN = 20
 
@@ -57,7 +58,8 @@ def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpo
     if len(matches) == 1 and matches[0].usable:
         return matches[0]
     if len(matches) == 1 and matches[0].problem:
-        allowed = "one that has a VAE: choose one for it on the Models tab"
+        what = "a VAE with an encoder" if matches[0].problem == NO_ENCODER else "a VAE"
+        allowed = f"one that has {what}: choose one for it on the Models tab"
         raise InvalidRequest(Problem(field, shown(name), allowed))
     if len(matches) > 1:
         raise InvalidRequest(Problem(field, f"{shown(name)}, a name of {len(matches)} checkpoints,", one_of(matches)))
@@ -71,11 +73,22 @@ def in_listing(request: Request, entries: Sequence[Entry], *, field: str = "chec
     """The request with the listing's names of its checkpoint and its ControlNets. Raises InvalidRequest, naming
     `field` or "controls", for one that is not there, that several files are called, or that cannot be run here."""
     checkpoint = the_checkpoint(entries, request.checkpoint, field=field)
+    if not checkpoint.encodes_pictures:
+        _check_begins_with_text(request, checkpoint, field)
     controls = [
         replace(control, model=_the_controlnet(entries, control.model, number, checkpoint).name)
         for number, control in enumerate(request.controls, start=1)
     ]
     return replace(request, checkpoint=checkpoint.name, controls=tuple(controls))
+
+
+def _check_begins_with_text(request: Request, checkpoint: Entry, field: str) -> None:
+    """Raises InvalidRequest for a run that encodes a picture: its start, or the first pass's result enlarged."""
+    if isinstance(request, ImageToImage):
+        raise InvalidRequest(without_encoder(field, checkpoint.name))
+    if request.made_twice and request.hires_upscaler != "latent":
+        value = f"{HIRES_UPSCALERS[request.hires_upscaler]} with {shown(checkpoint.name)}, whose VAE has no encoder,"
+        raise InvalidRequest(Problem("hires_upscaler", value, f"{HIRES_UPSCALERS['latent']} (latent)"))
 
 
 def _the_controlnet(entries: Sequence[Entry], name: str, number: int, checkpoint: Entry) -> Entry:

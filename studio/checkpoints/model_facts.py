@@ -34,6 +34,7 @@ class ModelFacts:
     guidance_embedded: bool = False  # the U-Net is told the guidance scale, which was distilled into it
     precision: str = ""  # "fp32", "fp16", "bf16", "fp8 (e4m3)", ...: of most of the bytes
     parts: tuple[str, ...] = ()  # of PARTS, those that are there
+    vae_has_encoder: bool = True  # without one its VAE only decodes: no picture can be the start of a run
     native_width: int | None = None
     native_height: int | None = None
     title: str = ""  # from metadata

@@ -9,8 +9,10 @@ from studio.checkpoints.details import short
 from studio.checkpoints.inspect import Header
 from studio.checkpoints.model_facts import ModelFacts
 from studio.families.base import VAE_PREFIX, words_of
+from studio.families.layout import has_encoder
 
 LATENTS_OF = "latents_of"  # metadata of a tiny decoder that knows one checkpoint's latents and no family's
+DECODES_ONLY = "The VAE in it has no encoder: it makes pictures from text, and cannot begin with a picture."
 CONTROLNET_PREFIX = "control_model."
 _CONTROLNET_MARKS = (CONTROLNET_PREFIX, "controlnet_cond_embedding.", "input_hint_block.", "controlnet_down_blocks.")
 
@@ -45,8 +47,8 @@ def as_vae(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
             f"{prefix}decoder.{k}" in tensors for k in ("mid.block_1.norm1.weight", "mid_block.resnets.0.norm1.weight")
         ):
             continue  # fmt: skip
-        if f"{prefix}encoder.conv_in.weight" not in tensors:
-            return replace(facts, reason="This is a VAE's decoder without its encoder.")
+        encodes = has_encoder(key.removeprefix(prefix) for key in tensors if key.startswith(prefix))
+        facts = replace(facts, vae_has_encoder=encodes, notes=facts.notes if encodes else (*facts.notes, DECODES_ONLY))
         if conv_in.shape[1] != 4:
             what = f"This VAE makes latents of {conv_in.shape[1]} channels, those of Stable Diffusion have 4."
             return replace(facts, kind="vae", reason=what, parts=("vae",))

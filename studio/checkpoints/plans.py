@@ -65,6 +65,7 @@ class Plan:
     config: Mapping[str, Any]
     sources: Mapping[str, Source]
     strangers: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()  # submodules that it has not: a VAE's decoder alone
 
     @property
     def size_bytes(self) -> int:
@@ -78,6 +79,8 @@ def empty_module(plan: Plan) -> Any:
         _check_counts(plan.config)
         with torch.device("meta"):
             module = _make(plan.class_name, plan.config)
+        for name in plan.lacks:
+            setattr(module, name, None)
     except (ValueError, RuntimeError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
         logger.warning("The %s could not be made from its config", label, exc_info=True)
         raise BadCheckpoint(f"The {label} cannot be loaded: its weights do not fit its config.json.") from error

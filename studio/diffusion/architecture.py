@@ -59,7 +59,8 @@ def blocks_of(components: Components) -> dict[str, tuple[Block, torch.nn.Module]
     modules: list[tuple[str, str, str, Any]] = [
         (one.part, one.part, "whole", one.module) for one in components.text_encoders
     ]
-    for part, parent in (("unet", components.unet), ("encoder", vae.encoder), ("decoder", vae.decoder)):
+    parents = [("unet", components.unet), ("encoder", vae.encoder), ("decoder", vae.decoder)]
+    for part, parent in ((part, parent) for part, parent in parents if parent is not None):
         before = [("post_quant_conv", vae)] if part == "decoder" else []
         after = [("quant_conv", vae)] if part == "encoder" else []
         names = ["conv_in", "time_embedding", "down_blocks", "mid_block", "up_blocks", "conv_out"]

@@ -117,6 +117,11 @@ class Components:
         return int(self.vae.config.latent_channels)
 
     @property
+    def encodes_pictures(self) -> bool:
+        """Whether its VAE has an encoder: many files hold the decoder alone."""
+        return self.vae.encoder is not None
+
+    @property
     def is_xl(self) -> bool:
         """Whether the U-Net wants pooled embeddings and size conditioning beside the prompt's."""
         return self.family.is_size_conditioned

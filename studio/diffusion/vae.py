@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as functional
 from PIL import Image
 
+from studio.asked.problems import InvalidRequest, without_encoder
 from studio.diffusion.components import Components
 
 Part = Literal["text encoder", "model", "scheduler", "vae"]
@@ -79,7 +80,9 @@ def _channels(values: tuple[float, ...], like: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def encode(components: Components, pixels: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Pixels => latents: a sample of the posterior by `generator` (its mode without one), as diffusers' img2img."""
+    """Pixels => latents: a sample of the posterior by `generator` (its mode without one), as diffusers' img2img.
+    Raises InvalidRequest for a VAE that only decodes."""
+    _check_encodes(components)
     pixels = pixels.to(components.device)
     posterior = components.vae.encode(pixels.to(_dtype(components))).latent_dist
     if _dtype(components) != torch.float32 and not is_finite(posterior.mean):
@@ -91,7 +94,9 @@ def encode(components: Components, pixels: torch.Tensor, generator: torch.Genera
 
 @torch.inference_mode()
 def posterior(components: Components, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixels => mean and standard deviation of the latents' normal distribution, float32, at the U-Net's scale."""
+    """Pixels => mean and standard deviation of the latents' normal distribution, float32, at the U-Net's scale.
+    Raises as `encode`."""
+    _check_encodes(components)
     distribution = components.vae.encode(pixels.to(components.device, components.dtype)).latent_dist
     scale = LatentScale.of(components.vae.config)
     return scale.to_unet(distribution.mean.float()), scale.spread(distribution.std.float())
@@ -122,6 +127,11 @@ def decode_tiny(components: Components, latents: torch.Tensor) -> torch.Tensor:
     answers in [-1, 1]; the components must have one."""
     pixels: torch.Tensor = components.tiny_vae.decode(latents.to(components.device, components.dtype)).sample.float()
     return pixels
+
+
+def _check_encodes(components: Components) -> None:
+    if not components.encodes_pictures:
+        raise InvalidRequest(without_encoder("checkpoint", components.name))
 
 
 def _dtype(components: Components) -> torch.dtype:

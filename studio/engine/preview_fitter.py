@@ -107,6 +107,8 @@ class PreviewFitter:
             self._fits.name(entry, components.dtype, self._hash)
             if self._take_kept():
                 return
+        if not components.encodes_pictures:  # runs alone show what its latents look like
+            return
         count = PICTURES_ON_CPU if self._device.is_cpu else PICTURES
         for picture in vae.drawn_pictures(count, SIDE).split(1):
             latents = vae.encode(components, picture)

@@ -95,15 +95,17 @@ def size_embedding_width(unet: Mapping[str, Any], pooled: int, numbers: int) -> 
 
 
 def vae_widths(shapes: Shapes) -> dict[str, Any]:
-    levels = 1 + max(int(m[1]) for name in shapes if (m := re.match(r"encoder\.down_blocks\.(\d+)\.", name)))
+    """Widths and depth of a VAE, read from its decoder, which has one ResNet block more per level than the encoder."""
+    levels = 1 + max(int(m[1]) for name in shapes if (m := re.match(r"decoder\.up_blocks\.(\d+)\.", name)))
     layers = [
-        m for name in shapes if (m := re.fullmatch(r"encoder\.down_blocks\.0\.resnets\.(\d+)\.conv1\.weight", name))
+        m for name in shapes if (m := re.fullmatch(r"decoder\.up_blocks\.0\.resnets\.(\d+)\.conv1\.weight", name))
     ]
+    upwards = [shapes[f"decoder.up_blocks.{k}.resnets.0.conv1.weight"][0] for k in range(levels)]
     return {
-        "block_out_channels": [shapes[f"encoder.down_blocks.{k}.resnets.0.conv1.weight"][0] for k in range(levels)],
+        "block_out_channels": upwards[::-1],
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "layers_per_block": len(layers),
+        "layers_per_block": len(layers) - 1,
         "latent_channels": shapes["decoder.conv_in.weight"][1],
     }
 

@@ -143,9 +143,15 @@ _EARLIER_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_att
 
 
 def vae_levels(names: Iterable[str]) -> int:
-    """How many levels a VAE has, by its names in the original layout."""
-    found = [int(m[1]) for name in names if (m := re.match(r"encoder\.down\.(\d+)\.", name))]
+    """How many levels a VAE, or its decoder alone, has by its names in the original layout."""
+    found = [int(m[1]) for name in names if (m := re.match(r"(?:encoder\.down|decoder\.up)\.(\d+)\.", name))]
     return max(found, default=3) + 1
+
+
+def has_encoder(names: Iterable[str]) -> bool:
+    """Whether a VAE of these names (without the prefix, in either layout) makes latents of pictures: many files hold
+    its decoder alone."""
+    return any(name.startswith("encoder.") for name in names)
 
 
 def vae_name(name: str, levels: int = 4) -> str | None:

@@ -11,12 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from studio.asked.requests import ImageToImage, Inpaint, InvalidRequest, TextToImage
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, read_whole_header
+from studio.checkpoints.lookup import in_listing
+from studio.diffusion import architecture, vae
 from studio.families.base import Prediction
 from studio.families.storage import dotted_name
-from tests.checkpoints.original import original_tensors, save_original, tiny_family
+from tests.checkpoints.original import original_tensors, save_original, tiny_family, vae_to_original
 from tests.checkpoints.test_identify import full_file, header_file
 from tests.families.helpers import load
 
@@ -282,3 +285,64 @@ def test_real_tiny_autoencoders() -> None:
     assert verdicts["taesd_decoder"].usable
     assert (verdicts["taesdxl_decoder"].usable, verdicts["taesdxl_decoder"].family) == (True, "sdxl")
     assert "another kind" in verdicts["taesd3_decoder"].reason
+
+
+def without_encoder(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    starts = ("encoder.", "quant_conv.")
+    return {k: v for k, v in tensors.items() if not k.removeprefix("first_stage_model.").startswith(starts)}
+
+
+def test_a_checkpoint_with_a_decoder_alone_makes_the_same_pictures(sd1: Path) -> None:
+    whole = load(sd1)
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    expected = vae.decode(whole, latents)
+    changed(sd1, without_encoder)
+    facts = identify(sd1)
+    assert (facts.usable, facts.vae_has_encoder, "vae" in facts.parts) == (True, False, True)
+    assert "no encoder" in " ".join(facts.notes)
+    components = load(sd1)
+    assert not components.encodes_pictures
+    assert torch.equal(vae.decode(components, latents), expected)
+    assert "encoder.conv_in" not in architecture.blocks_of(components)
+    with pytest.raises(InvalidRequest, match="whose VAE has no encoder"):
+        vae.encode(components, torch.zeros(1, 3, 64, 64))
+    with pytest.raises(InvalidRequest, match="whose VAE has no encoder"):
+        vae.posterior(components, torch.zeros(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize("layout", ["original", "diffusers"])
+def test_a_lone_decoder_is_a_vae(sd1: Path, tmp_path: Path, layout: str) -> None:
+    modules = tiny_family("sd1")
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    expected = vae.decode(load(sd1), latents)
+    own = vae_to_original(modules["vae"]) if layout == "original" else modules["vae"].state_dict()
+    lone = tmp_path / "decoder.safetensors"
+    save_file({k: v.contiguous().clone() for k, v in without_encoder(own).items()}, lone)
+    facts = identify(lone)
+    assert (facts.kind, facts.usable, facts.vae_has_encoder) == ("vae", True, False)
+    components = load(sd1, vae=lone)
+    assert torch.equal(vae.decode(components, latents), expected)
+
+
+def test_a_run_from_a_picture_is_refused_before_it_starts(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "checkpoints"
+    folder.mkdir(parents=True)
+    changed(save_original(folder / "plain.safetensors", "sd1", tiny_family("sd1")), without_encoder)
+    nine = save_original(folder / "nine.safetensors", "sd1", tiny_family("sd1", in_channels=9))
+    changed(nine, without_encoder)
+    entries = Catalog([tmp_path / "models"]).entries()
+    assert in_listing(TextToImage(prompt="", checkpoint="plain"), entries).checkpoint == "plain"
+    twice = TextToImage(prompt="", checkpoint="plain", hires_scale=2.0, hires_upscaler="latent")
+    assert in_listing(twice, entries) == twice
+    refusals = [
+        (ImageToImage(prompt="", image=b"x", checkpoint="plain"), "checkpoint", "text to image"),
+        (Inpaint(prompt="", image=b"x", mask=b"x", checkpoint="plain"), "checkpoint", "Models tab"),
+        (TextToImage(prompt="", checkpoint="plain", hires_scale=2.0), "hires_upscaler", "Latent"),
+        (TextToImage(prompt="", checkpoint="nine"), "checkpoint", "a VAE with an encoder"),
+    ]
+    for request, field, advice in refusals:
+        with pytest.raises(InvalidRequest, match=advice) as refusal:
+            in_listing(request, entries)
+        assert [problem.field for problem in refusal.value.problems] == [field]
+    with pytest.raises(BadCheckpoint, match="has no encoder"):
+        load(nine)

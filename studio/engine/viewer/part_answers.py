@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from studio.asked.questions import (
@@ -120,6 +121,12 @@ def _flat(directions: Array) -> tuple[Array, float]:
     return flat, float((sizes[:2] ** 2).sum()) / total if total > 0 else 1.0
 
 
+def _grey(picture: Image.Image, components: Components) -> torch.Tensor:
+    """Latents (1, C, h, w) of zeros, of the picture's size, where the VAE cannot encode one."""
+    height, width = (side // components.vae_scale_factor for side in (picture.height, picture.width))
+    return torch.zeros(1, components.latent_channels, height, width, device=components.device)
+
+
 def architecture_answer(
     components: Components,
     denoise: Denoise,
@@ -133,7 +140,7 @@ def architecture_answer(
         conditioning = conditioning_of("", components)
     yield
     with architecture.watched(blocks, synchronize):
-        z0 = encoded(picture, components)
+        z0 = encoded(picture, components) if components.encodes_pictures else _grey(picture, components)
     yield
     training = forward.training_curve(components.scheduler_config)
     middle = training.timesteps[len(training) // 2]
@@ -156,6 +163,7 @@ def architecture_answer(
             "milliseconds": round(sum(b.milliseconds or 0.0 for b in seen if b.part == name), 3),
         }
         for name, module in whole.items()
+        if module is not None  # a VAE may have its decoder alone
     }
     text = components.text_encoders[0].module.config
     shapes = {
