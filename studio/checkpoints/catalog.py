@@ -21,7 +21,7 @@ from studio.checkpoints.facts import read as read_facts
 from studio.checkpoints.folders import ModelFile, now, walk
 from studio.checkpoints.memo import FOLDER, Memo
 from studio.families.base import PREDICTION_CHOICES
-from studio.families.registry import same_latents
+from studio.families.registry import adapters_for, same_latents
 
 BUILT_IN = "small-world-128"
 LISTING_VERSION = 10  # of the facts; a number higher when `inspect` tells more than it did
@@ -74,7 +74,7 @@ class Entry:
             return False
         if self.file.owner or checkpoint.built_in:
             return self.file.owner == checkpoint.file.key
-        return self.facts.family == checkpoint.facts.family
+        return self.facts.family in adapters_for(checkpoint.facts.family)
 
     @property
     def identity(self) -> Hashable:

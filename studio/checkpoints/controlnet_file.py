@@ -20,7 +20,7 @@ from studio.checkpoints.other_headers import CONTROLNET_PREFIX
 from studio.checkpoints.plans import Plan, Source, empty_module, fill
 from studio.diffusion.components import Components
 from studio.families.layout import unet_name
-from studio.families.registry import label_of
+from studio.families.registry import FAMILIES, label_of
 
 PART, LABEL, CLASS_NAME = "controlnet", "ControlNet", "ControlNetModel"
 # What a ControlNet's config has of the U-Net that it is a copy of, beside what its own shapes say.
@@ -37,7 +37,7 @@ def load_controlnet(path: Path, components: Components) -> Any:
     facts = identify(path)
     if facts.kind != "controlnet" or facts.reason:
         raise BadCheckpoint(f"{path.name}: {facts.reason}" if facts.reason else f"{path.name} is no ControlNet.")
-    if facts.family is not None and facts.family != components.family.name:
+    if facts.family is not None and not FAMILIES[components.family.name].runs_adapter_of(facts.family):
         made_for, is_here = label_of(facts.family), label_of(components.family.name)
         raise BadCheckpoint(f"{path.name} is a ControlNet for {made_for}; {components.name} is {is_here}.")
     plan = _folder_plan(path) if path.is_dir() else _file_plan(path, components.unet.config)

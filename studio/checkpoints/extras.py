@@ -24,7 +24,7 @@ from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding
 from studio.diffusion.lora import Adapter, Applied
-from studio.families.registry import FAMILIES, label_of, preview_family
+from studio.families.registry import FAMILIES, adapters_for, label_of, preview_family
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -161,10 +161,11 @@ class EmbeddingFiles:
     """Implements `studio.diffusion.embeddings.Words` over files."""
 
     def __init__(self, entries: Sequence[Entry], family: str, read: Callable[[Entry], Embedding]) -> None:
-        """Of `entries` those that are embeddings for `family`: a word may be another family's embedding by chance."""
+        """Of `entries` those that are embeddings for `family`, or may fit it: a word may be another's by chance."""
         readable = [e for e in entries if e.facts.kind == "embedding" and _readable(e)]
-        self._entries = [e for e in readable if e.facts.family in ("", family)]
-        self._others = {e.name: e.facts.family for e in readable if e.facts.family not in ("", family)}
+        here = ("", *adapters_for(family))
+        self._entries = [e for e in readable if e.facts.family in here]
+        self._others = {e.name: e.facts.family for e in readable if e.facts.family not in here}
         self._read = read
         folders = {end for e in self._entries for end in _ends(e.called[0])}
         self._names = tuple(folders | {e.name for e in self._entries})

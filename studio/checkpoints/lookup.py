@@ -15,6 +15,7 @@ from studio.asked.orders import ModelKind
 from studio.asked.problems import without_encoder
 from studio.asked.requests import HIRES_UPSCALERS, ImageToImage, InvalidRequest, Problem, Request, shown
 from studio.checkpoints.catalog import NO_ENCODER, Entry
+from studio.families.registry import adapters_for
 
 NAMES_SHOWN = 20
 
@@ -23,7 +24,7 @@ def matching(entries: Iterable[Entry], kind: ModelKind, name: str, family: str =
     """The files of a kind that a name may mean: none, one, or several among which it does not choose.
 
     By its name with or without folders, in any spelling, then by a LoRA's alias. Files that can be used come first;
-    among several of one name those for another `family` are left out.
+    among several of one name those that cannot fit the `family` are left out.
     """
     of_kind = [e for e in entries if e.facts.kind == kind]
     for pool in ([e for e in of_kind if _ready(e)], [e for e in of_kind if not _ready(e)]):
@@ -31,7 +32,7 @@ def matching(entries: Iterable[Entry], kind: ModelKind, name: str, family: str =
         matches = matches or best_matches(name, pool, lambda e: e.called)
         matches = matches or best_matches(name, pool, lambda e: (e.facts.alias,) if e.facts.alias else ())
         if len(matches) > 1 and family:
-            matches = [e for e in matches if e.facts.family in ("", family)] or matches
+            matches = [e for e in matches if e.facts.family in ("", *adapters_for(family))] or matches
         if matches:
             return matches
     return []

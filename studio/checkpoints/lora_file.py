@@ -38,7 +38,7 @@ def load_adapter(path: Path, components: Components, identity: Hashable = None) 
     if facts.reason and (family is not None or not facts.parts):  # without parts: of a form that is not run
         raise BadCheckpoint(f"{path.name}: {facts.reason}")
     here = FAMILIES[components.family.name]
-    if family is not None and family not in (here.name, *here.runs_adapters_of) and not _narrow(components):
+    if family is not None and not here.runs_adapter_of(family) and not _narrow(components):
         made_for, is_here = label_of(family), here.label
         raise BadCheckpoint(f"{path.name} is a LoRA for {made_for}; {components.name} is {is_here}.")
     by_module, strangers = _by_module(header, components)

@@ -127,7 +127,7 @@ class Family:
     size_fields: tuple[str, ...] = ()
     scores: tuple[float, float] = (0.0, 0.0)
     configs: str = ""  # whose configs it has, where not its own
-    runs_adapters_of: tuple[str, ...] = ()  # families whose LoRAs fit it, beside its own
+    runs_adapters_of: tuple[str, ...] = ()  # families whose LoRAs, ControlNets and embeddings may fit it
     metadata_marks: tuple[str, ...] = ()
 
     @property
@@ -139,6 +139,11 @@ class Family:
         """SDXL's micro-conditioning (Podell et al. 2023, section 2.2), for an uncropped picture of the size made."""
         values = {"width": width, "height": height, "crop": 0, "score": self.scores[negative]}
         return tuple(values[name] for name in self.size_fields)
+
+    def runs_adapter_of(self, name: str) -> bool:
+        """Whether a LoRA, a ControlNet or an embedding that was made for the family `name` may fit it; whether this one
+        does, its shapes say."""
+        return name in (self.name, *self.runs_adapters_of)
 
     def native(self, prediction: Prediction | None) -> int | None:
         """The side of the pictures that a model of it was trained on, if that is known."""

@@ -32,6 +32,14 @@ def same_latents(label: str) -> tuple[str, ...]:
     return tuple(one.label for one in FAMILIES.values() if one.latents.space in spaces)
 
 
+def adapters_for(label: str) -> tuple[str, ...]:
+    """The labels of the families whose LoRAs, ControlNets and embeddings may fit the one of this label, its own
+    first."""
+    family = next((one for one in FAMILIES.values() if one.label == label), None)
+    others = (FAMILIES[name].label for name in family.runs_adapters_of) if family is not None else ()
+    return (label, *others)
+
+
 def label_of(name: str | None) -> str:
     """What people call a family; "" for none."""
     family = FAMILIES.get(name or "")

@@ -1,5 +1,6 @@
 """SSD-1B and Segmind Vega (Gupta et al. 2024): SDXL with fewer transformer layers and a middle without any. They were
-distilled from it: text encoders, VAE and latents are SDXL's, and its LoRAs fit where their layers are there."""
+distilled from it: text encoders, VAE and latents are SDXL's, and its LoRAs, ControlNets and embeddings fit where
+their shapes do."""
 
 from __future__ import annotations
 
