@@ -20,18 +20,25 @@ PredictionName = Literal["epsilon", "v_prediction", "sample", "flow_prediction",
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitRun:
-    """Make the pictures of a request. `attention`: record where the U-Net looks, in calls of the job's own."""
+    """Make the pictures of a request. `attention`: record where the U-Net looks, in calls of the job's own.
+
+    `ephemeral`: it belongs to one call of a program, which learns no job id and cannot come back to it. Nothing is
+    recorded of it, and it is forgotten soon after its end.
+    """
 
     request: Request
     attention: bool = False
+    ephemeral: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitComparison:
-    """Make a comparison as one job. Its cells are made side by side, the one at `focus` first."""
+    """Make a comparison as one job. Its cells are made side by side, the one at `focus` first. `ephemeral` as in
+    `SubmitRun`."""
 
     surface: Surface
     focus: int = 0
+    ephemeral: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,6 +63,7 @@ class Cell(Job):
             engine=engine_of(comparison.id),
             start=start,
             controls=controls,
+            ephemeral=comparison.ephemeral,
         )
         self.index = index
         self._comparison = comparison
@@ -102,8 +103,17 @@ class ComparisonJob(Job):
         focus: int = 0,
         starts: Mapping[StartKey, Start] | None = None,
         controls: Sequence[ControlPicture] = (),
+        ephemeral: bool = False,
     ) -> None:
-        super().__init__(surface.base, owner=owner, origin=origin, clock=clock, engine=engine, controls=controls)
+        super().__init__(
+            surface.base,
+            owner=owner,
+            origin=origin,
+            clock=clock,
+            engine=engine,
+            controls=controls,
+            ephemeral=ephemeral,
+        )
         self.surface = surface
         self._starts = dict(starts or {})
         self._mutex = threading.Lock()  # of what follows

@@ -100,14 +100,30 @@ class DiffusionEngine:
 
     # ------------------------------------------------------------------------------------------- jobs that come
 
-    def submit(self, request: Request, *, owner: str, origin: str = "api", attention: bool = False) -> str:
+    def submit(
+        self,
+        request: Request,
+        *,
+        owner: str,
+        origin: str = "api",
+        attention: bool = False,
+        ephemeral: bool = False,
+    ) -> str:
         """Take a run and return its id. Decodes an uploaded picture on the caller's thread. Raises InvalidRequest or
         Refused."""
         self._check_open()
         request = self._intake.suited(self._intake.in_listing(request))
         start = self._intake.start(request)
         controls = control_pictures(request)
-        job = self._book.add(request, owner=owner, origin=origin, start=start, attention=attention, controls=controls)
+        job = self._book.add(
+            request,
+            owner=owner,
+            origin=origin,
+            start=start,
+            attention=attention,
+            controls=controls,
+            ephemeral=ephemeral,
+        )
         return self._announce(job)
 
     def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
@@ -131,7 +147,9 @@ class DiffusionEngine:
         )
         return self._announce(child)
 
-    def submit_surface(self, surface: Surface, *, owner: str, origin: str = "api", focus: int = 0) -> str:
+    def submit_surface(
+        self, surface: Surface, *, owner: str, origin: str = "api", focus: int = 0, ephemeral: bool = False
+    ) -> str:
         """Take a comparison as one job: see `SubmitComparison`. Raises as `submit`."""
         if surface.base.seed is None:
             surface = surface.with_seed(secrets.randbelow(RANDOM_SEEDS))
@@ -146,6 +164,7 @@ class DiffusionEngine:
             focus=focus if 0 <= focus < len(surface) else 0,
             starts=self._intake.starts(cells_of(surface)),
             controls=control_pictures(surface.base),
+            ephemeral=ephemeral,
         )
         self._book.take(job)
         return self._announce(job)

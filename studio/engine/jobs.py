@@ -54,11 +54,13 @@ class Job:
         attention: bool = False,
         fork: Fork | None = None,
         controls: Sequence[ControlPicture] = (),
+        ephemeral: bool = False,
     ) -> None:
         self.id = new_id(engine)
         self.request: Request = request
         self.owner = owner
         self.origin = origin
+        self.ephemeral = ephemeral  # nobody can come back to it: nothing is recorded, and it is forgotten soon
         self.attention = attention  # whether its recording says where the U-Net looks
         self.fork = fork  # where it leaves another run, for a branch; dropped at the end
         self.node = fork.node() if fork is not None else None  # the same in words, which stays
@@ -154,6 +156,7 @@ class Limits:
     upload_bytes: int = 512 * 2**20  # pictures of jobs that wait or run
     finished: int = 200
     finished_seconds: float = 3600.0
+    ephemeral_seconds: float = 10.0  # the same for a job that nobody can come back to; its caller reads the end first
     finished_bytes: int = 256 * 2**20  # of the strips of comparisons
     unwatched_seconds: float | None = 600.0  # a job that nobody watches is stopped after this; None: never
 
@@ -181,6 +184,7 @@ class JobBook:
         attention: bool = False,
         fork: Fork | None = None,
         controls: Sequence[ControlPicture] = (),
+        ephemeral: bool = False,
     ) -> Job:
         """Take a job in. Raises Refused, with what to do, when the queue or this owner's share of it is full."""
         job = Job(
@@ -193,6 +197,7 @@ class JobBook:
             attention=attention,
             fork=fork,
             controls=controls,
+            ephemeral=ephemeral,
         )
         self.take(job)
         return job
@@ -265,11 +270,15 @@ class JobBook:
 
     def _forget(self) -> None:
         """Drop finished records, oldest first, that are too old, too many or too large. The lock is held."""
+        now = self.clock()
+        for job in [j for j in self._jobs.values() if j.ephemeral and j.ended is not None]:
+            if now - (job.ended or 0.0) > self.limits.ephemeral_seconds:
+                del self._jobs[job.id]
         ended = sorted((j for j in self._jobs.values() if j.ended is not None), key=lambda j: j.ended or 0.0)
         surplus = len(ended) - self.limits.finished
         size = sum(j.size_bytes for j in ended)
         for place, job in enumerate(ended):
-            old = self.clock() - (job.ended or 0.0) > self.limits.finished_seconds
+            old = now - (job.ended or 0.0) > self.limits.finished_seconds
             if place >= surplus and not old and size <= self.limits.finished_bytes:
                 break
             size -= job.size_bytes

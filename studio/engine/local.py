@@ -49,12 +49,26 @@ class LocalEngine:
         match job:
             case orders.SubmitRun():
                 _check(job.request.problems())
-                take = partial(self.engine.submit, job.request, owner=owner, origin=origin, attention=job.attention)
+                take = partial(
+                    self.engine.submit,
+                    job.request,
+                    owner=owner,
+                    origin=origin,
+                    attention=job.attention,
+                    ephemeral=job.ephemeral,
+                )
                 if not job.request.file_bytes:
                     return take()
             case orders.SubmitComparison():
                 _check(job.surface.base.problems())
-                take = partial(self.engine.submit_surface, job.surface, owner=owner, origin=origin, focus=job.focus)
+                take = partial(
+                    self.engine.submit_surface,
+                    job.surface,
+                    owner=owner,
+                    origin=origin,
+                    focus=job.focus,
+                    ephemeral=job.ephemeral,
+                )
             case orders.SubmitBranch():
                 take = partial(self.engine.branch, job.job_id, job.branch, owner=owner, image=job.image, origin=origin)
         return await asyncio.to_thread(take)

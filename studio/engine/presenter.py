@@ -71,6 +71,8 @@ class Presenter:
         self._begin_recording(active)
 
     def _begin_recording(self, active: ActiveImage) -> None:
+        if active.run.job.ephemeral:  # nobody can ask for it
+            return
         run, image, components = active.run, active.image, self._executor.components
         if run.facts is None:
             with self._outside.tokenizer_lock:
@@ -120,6 +122,8 @@ class Presenter:
         self._outside.paces.record_call(resolved.request.checkpoint, resolved.width, resolved.height, rows, seconds)
 
     def _record(self, active: ActiveImage, evaluation: Evaluation, seconds: float, rows: int) -> None:
+        if active.run.job.ephemeral:
+            return
         if active.before:  # the viewer looks at the first pass: one recording has one size
             return
         maps = active.lane.recorded_maps()

@@ -64,8 +64,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
                 comparison = compare_tab.build(engine, gallery, uploads)
             with gr.Tab(say("tab.models"), id=models_tab.TAB):
                 models_tab.build(engine)
-        api.build(engine, gallery, demo, uploads)
-        compare_api.build(engine, gallery, demo, uploads)
+        api.build(engine, gallery, uploads)
+        compare_api.build(engine, gallery, uploads)
         models_api.build(engine)
         desks = (words_first, picture_first, mask_first)
         compare_tab.attach(engine, comparison, tabs, demo)

@@ -962,7 +962,8 @@ _ENGLISH: Mapping[str, str] = {
     "login.needed": "Log in first.",
     # ------------------------------------------------------------------------------------------------------- api
     "api.text_to_image": "A prompt becomes pictures. Streams {files: [], info: {state, index, total, ...}} while it"
-    " runs and ends with the PNG files and an info record that holds everything needed to make them again. Only the"
+    " runs and ends with the PNG files, to be fetched within five minutes, and an info record that holds everything"
+    " needed to make them again. Only the"
     " prompt is required; schedulers and noise schedules go by the page's name or the short form, in any case.",
     "api.image_to_image": "Like /text_to_image, from a picture (PNG, JPEG, WebP or GIF) and a strength from 0 to 1:"
     " int(num_inference_steps * strength) steps run.",

@@ -1,8 +1,10 @@
-"""How long an uploaded file lives: as long as a page shows it or a call reads it, and no longer.
+"""How long a file in Gradio's folder lives: an upload as long as a page shows it or a call reads it, a result of a call
+for some minutes, and no longer.
 
 Gradio stores uploads by their content, so two visitors who upload the same picture share one file; it is deleted when
 the last of them needs it no more. An upload that is never used stays while its visitor has the page open, and is
-deleted some minutes after their last request. A program has the same time between its upload and its call.
+deleted some minutes after their last request. A program has the same time between its upload and its call, and for
+fetching the copies of its pictures after the call: they are read from this folder by callers without a cookie.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
 from gradio.utils import get_upload_folder
 
 from studio.asked.requests import MAX_IMAGE_BYTES
@@ -45,6 +48,7 @@ class Uploads:
         self._unused: dict[tuple[str, Upload], float] = {}  # by visitor and file: when it came
         self._here: set[str] = set()  # visitors who have the page open
         self._left: dict[str, float] = {}  # those with unused files who have closed it, and when
+        self._leaving: dict[Upload, float] = {}  # files that a call needs no more, and when they go
         self._sweeper: threading.Timer | None = None
 
     def arrived(self, owner: str, paths: Sequence[str]) -> None:
@@ -74,12 +78,15 @@ class Uploads:
                 if owner not in self._here and now - max(came, self._left.get(owner, came)) >= SECONDS_UNUSED:
                     del self._unused[owner, upload]
                     self._delete_unheld(upload)
+            for upload in [upload for upload, until in self._leaving.items() if now >= until]:
+                del self._leaving[upload]
+                self._delete_unheld(upload)
             owners = {owner for owner, _ in self._unused}
             self._left = {owner: left for owner, left in self._left.items() if owner in owners}
 
     def _sweep_later(self) -> None:
         """One timer while there is something to sweep. The lock is held."""
-        if self._sweeper is None and self._unused:
+        if self._sweeper is None and (self._unused or self._leaving):
             self._sweeper = threading.Timer(SECONDS_BETWEEN_SWEEPS, self._sweep_again)
             self._sweeper.daemon = True
             self._sweeper.start()
@@ -103,24 +110,36 @@ class Uploads:
                 self._delete_unheld(before)
 
     def leave(self, user: str, *, after: float = 0.0) -> None:
-        """This user is gone: files that only they held are deleted, at once or after so many seconds."""
+        """This user is gone: files that only they held are deleted, at once or by the first sweep after so many
+        seconds."""
         with self._lock:
-            held = [self._held.pop(key) for key in list(self._held) if key[0] == user]
-            if not after:
-                for upload in held:
+            for upload in [self._held.pop(key) for key in list(self._held) if key[0] == user]:
+                if after:
+                    self._leave_later(upload, after)
+                else:
                     self._delete_unheld(upload)
-        if after and held:
-            timer = threading.Timer(after, self._delete_all_unheld, [held])
-            timer.daemon = True
-            timer.start()
 
-    def _delete_all_unheld(self, uploads: list[Upload]) -> None:
-        with self._lock:
-            for upload in uploads:
-                self._delete_unheld(upload)
+    def result(self, content: Path | bytes, name: str) -> str:
+        """Copy a file, or write these bytes, to where Gradio serves it to callers without a cookie; returns its path.
+        It goes SECONDS_UNUSED later."""
+        with self._lock:  # so that no sweep deletes the file of an earlier result that is the same
+            folder = get_upload_folder()
+            if isinstance(content, bytes):
+                copy = save_bytes_to_cache(content, name, folder)
+            else:
+                copy = save_file_to_cache(content, folder)
+            upload = _upload(copy)
+            if upload is not None:
+                self._leave_later(upload, SECONDS_UNUSED)
+        return copy
+
+    def _leave_later(self, upload: Upload, seconds: float) -> None:
+        """The lock is held."""
+        self._leaving[upload] = max(self._clock() + seconds, self._leaving.get(upload, 0.0))
+        self._sweep_later()
 
     def _delete_unheld(self, upload: Upload) -> None:
-        if any(held.path == upload.path for held in self._held.values()):
+        if any(held.path == upload.path for held in self._held.values()) or upload in self._leaving:
             return
         if any(unused == upload for _, unused in self._unused):  # another visitor has just uploaded the same picture
             return

@@ -361,3 +361,33 @@ def test_finished_comparisons_that_are_too_large_together_are_forgotten_oldest_f
         assert job.size_bytes == 100
     book.sweep()
     assert [summary.job_id for summary in book.of("anna")] == [jobs[2].id, jobs[1].id]
+
+
+def test_a_job_that_nobody_can_come_back_to_is_forgotten_seconds_after_its_end() -> None:
+    clock = Clock()
+    book = JobBook(Limits(), clock)
+    hers = book.add(request(), owner="anna", origin="text_to_image")
+    callers = []
+    for n in range(60):
+        callers.append(book.add(request(), owner=f"caller {n}", origin="api", ephemeral=True))
+        callers[-1].stop()
+        clock.now += 1.0
+    assert hers.stop()
+    last = callers[-1]
+    assert book.get(last.id, owner=last.owner) is last, "its caller reads the end first"
+    book.sweep()
+    assert len(book._jobs) <= 2 + Limits().ephemeral_seconds
+    clock.now += Limits().ephemeral_seconds + 1
+    assert book.sweep() == []
+    assert list(book._jobs.values()) == [hers]
+    with pytest.raises(UnknownJob):
+        book.get(last.id, owner=last.owner)
+
+
+def test_a_job_that_nobody_can_come_back_to_is_not_forgotten_before_its_end() -> None:
+    clock = Clock()
+    book = JobBook(Limits(unwatched_seconds=None), clock)
+    job = book.add(request(), owner="a caller", origin="api", ephemeral=True)
+    clock.now += 10 * Limits().ephemeral_seconds
+    book.sweep()
+    assert book.get(job.id, owner="a caller") is job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors.numpy import load
 from studio.answered.engine import UnknownJob
 from studio.answered.events import Finished
 from studio.asked.branch import Branch
+from studio.asked.compare import Surface
 from studio.engine.engine import DiffusionEngine
 from studio.engine.recorded import Recorded, RecordedAttention
 from studio.engine.viewer.overflow import Overflow
@@ -467,3 +469,28 @@ def test_attention_is_recorded_and_changes_nothing(engine: DiffusionEngine) -> N
         assert tensors[name][2, 9].all()
     layer = run["attention_layers"][0]
     assert (layer["height"], layer["width"], layer["tokens"], layer["heads"]) == (4, 6, 154, 2)
+
+
+def test_nothing_is_recorded_of_a_run_that_nobody_can_come_back_to(make_engine: EngineFactory) -> None:
+    engine = make_engine()
+    comparison = Surface.parse(
+        {"prompt": "a fox", "checkpoint": "tiny", "width": 64, "height": 64, "num_inference_steps": 2, "seed": 1}
+        | {"preview": "fast", "x": "seed", "x_values": "1, 2", "y": "", "y_values": ""}
+    )
+    for n in range(10):
+        job = engine.submit(ask(num_inference_steps=2), owner=f"caller {n}", ephemeral=True)
+        assert isinstance(outcome(engine, job, f"caller {n}"), Finished)
+        with pytest.raises(UnknownJob):
+            engine.record(job, owner=f"caller {n}")
+    job = engine.submit_surface(comparison, owner="a caller", ephemeral=True)
+    asyncio.run(_end(engine, job))
+    assert not engine._recorder._runs
+    assert engine._recorder._bytes == 0
+    hers = engine.submit(ask(num_inference_steps=2), owner="anna")
+    outcome(engine, hers)
+    assert list(engine._recorder._runs) == [(hers, 0)]
+
+
+async def _end(engine: DiffusionEngine, job: str) -> None:
+    async for _ in engine.watch_any(job, owner="a caller"):
+        pass

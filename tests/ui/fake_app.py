@@ -31,6 +31,7 @@ class Served:
     page: gr.Blocks
     app: Starlette
     server: Server
+    uploads: Uploads
 
     def close(self, verbose: bool = False) -> None:
         close(self.page, self.app)
@@ -54,7 +55,7 @@ def launch(
     app = application(demo, kwargs, layers)
     server = Server(app, host="127.0.0.1", port=port or 0)
     server.start()
-    return Served(demo, app, server), server.url
+    return Served(demo, app, server, uploads), server.url
 
 
 def main() -> None:

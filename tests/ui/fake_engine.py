@@ -89,7 +89,13 @@ class FakeEngine:
             surface = surface.with_suits(SUITS)
             self._check(*filter(None, map(surface.request, range(len(surface)))))
             taken: Job = ComparisonJob(
-                surface, owner=owner, origin=origin, clock=clock, engine=self.id, focus=job.focus
+                surface,
+                owner=owner,
+                origin=origin,
+                clock=clock,
+                engine=self.id,
+                focus=job.focus,
+                ephemeral=job.ephemeral,
             )
             self._book.take(taken)
             self.asked.append(Asked(surface.base, taken, surface))
@@ -105,7 +111,7 @@ class FakeEngine:
         else:
             self._check(job.request)
             request = suited(job.request, SUITS[job.request.checkpoint])
-            taken = self._book.add(request, owner=owner, origin=origin)
+            taken = self._book.add(request, owner=owner, origin=origin, ephemeral=job.ephemeral)
             self.asked.append(Asked(request, taken))
         return taken.id
 
@@ -189,5 +195,7 @@ class FakeEngine:
             for job in now if self._ready_at <= time.monotonic() else ():
                 drawing = self._drawings.setdefault(job.id, Drawing(job, self.gallery))
                 for image, recorded in drawing.step():
+                    if job.ephemeral:
+                        continue
                     self._records.setdefault((job.id, image), []).append(recorded)
             self._drawings = {job_id: one for job_id, one in self._drawings.items() if one.job.ended is None}

@@ -76,28 +76,6 @@ def test_nothing_outside_the_folder_of_uploads_is_ever_deleted(given: Callable[[
     assert link.is_symlink()
 
 
-def test_a_call_keeps_its_upload_for_a_while(given: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[tuple[float, Callable[[], None]]] = []
-
-    class Timer:
-        def __init__(self, seconds: float, act: Callable[..., None], arguments: list[object]) -> None:
-            begun.append((seconds, lambda: act(*arguments)))
-
-        def start(self) -> None:
-            pass
-
-    monkeypatch.setattr(threading, "Timer", Timer)
-    uploads, file = Uploads(), given("a")
-    uploads.hold("call", "image", file)
-    uploads.leave("call", after=60)
-    uploads.leave("another call", after=60)  # that had nothing
-    assert file.exists()
-    ((seconds, act),) = begun
-    assert seconds == 60
-    act()
-    assert not file.exists()
-
-
 class Clock:
     """A clock that stands still until it is moved."""
 
@@ -180,3 +158,46 @@ def test_the_same_picture_of_another_visitor_waits_for_his_own_use(
     clock.now = module.SECONDS_UNUSED
     uploads.sweep()
     assert not file.exists()
+
+
+def test_a_call_keeps_its_upload_for_a_while(given: Callable[[str], Path], no_timer: list[Callable[[], None]]) -> None:
+    clock = Clock()
+    uploads, file = Uploads(clock), given("a")
+    uploads.hold("call", "image", file)
+    uploads.leave("call", after=60)
+    uploads.leave("another call", after=60)  # that had nothing
+    assert len(no_timer) == 1, "one timer for all calls"
+    clock.now = 59.0
+    no_timer.pop()()
+    assert file.exists()
+    uploads.hold("page", "inpaint", file)
+    uploads.leave("page")
+    assert file.exists(), "the call's time is not over"
+    clock.now = 60.0
+    no_timer.pop()()
+    assert not file.exists()
+    assert not no_timer, "nothing is left to sweep"
+
+
+def test_a_result_can_be_fetched_for_some_minutes(
+    given: Callable[[str], Path], no_timer: list[Callable[[], None]], tmp_path: Path
+) -> None:
+    clock, picture = Clock(), tmp_path / "00001-5.png"
+    picture.write_bytes(b"a picture")
+    uploads = Uploads(clock)
+    first = Path(uploads.result(picture, picture.name))
+    sheet = Path(uploads.result(b"a sheet", "compare.png"))
+    assert (first.read_bytes(), sheet.read_bytes()) == (b"a picture", b"a sheet")
+    clock.now = module.SECONDS_UNUSED - 1
+    assert Path(uploads.result(picture, picture.name)) == first
+    no_timer.pop()()
+    assert first.exists()
+    clock.now += 1
+    no_timer.pop()()
+    assert first.exists(), "the second call's time is not over"
+    assert not sheet.parent.exists()
+    clock.now += module.SECONDS_UNUSED
+    no_timer.pop()()
+    assert not first.parent.exists()
+    assert picture.exists()
+    assert not no_timer, "nothing is left to sweep"

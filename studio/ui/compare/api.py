@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
-from gradio.utils import get_upload_folder
 
 from studio.answered.engine import ComparisonNow, Engine, comparison_events
 from studio.answered.events import CellEvent, Failed, Finished, SurfaceEnded
@@ -31,10 +29,10 @@ from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads
 NAME = "compare"
 
 
-def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -> None:
+def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> None:
     """Add the endpoint to the page that is being built."""
     gr.api(
-        _endpoint(engine, gallery, demo, uploads),
+        _endpoint(engine, gallery, uploads),
         api_name=NAME,
         api_description=say("api.compare"),
         concurrency_limit=None,
@@ -50,7 +48,7 @@ def arguments() -> list[inspect.Parameter]:
     return [all_parameters[0], *needed, *second, *all_parameters[1:]]
 
 
-def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -> Callable[..., Any]:
+def _endpoint(engine: Engine, gallery: Gallery, uploads: Uploads) -> Callable[..., Any]:
     asked = arguments()
     names = [p.name for p in asked]
 
@@ -63,12 +61,13 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Upload
                 values_by_name["controls"] = await asyncio.to_thread(
                     controls_of, uploads, this_call, values_by_name["controls"]
                 )
-                job_id = await engine.submit(SubmitComparison(surface=Surface.parse(values_by_name)), owner=owner)
+                order = SubmitComparison(surface=Surface.parse(values_by_name), ephemeral=True)
+                job_id = await engine.submit(order, owner=owner)
                 async for event in comparison_events(engine, job_id, owner=owner):
                     ended = isinstance(event, SurfaceEnded)
                     if ended:
                         now = await engine.ask(Cells(job_id=job_id), owner=owner)
-                        yield await asyncio.to_thread(_answer, gallery, demo, owner, job_id, now)
+                        yield await asyncio.to_thread(_answer, gallery, uploads, owner, job_id, now)
                     elif isinstance(event, CellEvent) and isinstance(event.event, (Finished, Failed)):
                         now = await engine.ask(Cells(job_id=job_id), owner=owner)
                         done = sum(isinstance(c.event, Finished) for c in now.cells.values())
@@ -86,7 +85,7 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Upload
     return call
 
 
-def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, job_id: str, now: ComparisonNow) -> Answer:
+def _answer(gallery: Gallery, uploads: Uploads, owner: str, job_id: str, now: ComparisonNow) -> Answer:
     """The sheet, then every finished picture, and what became of each cell."""
     surface, events = now.surface, now.cells
     entries: dict[int, sheet.Shown] = {}
@@ -98,7 +97,7 @@ def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, job_id: str, now: Com
         if isinstance(event, Finished):
             picture = event.pictures[0]
             entries[index] = sheet.Shown(picture=picture, file=gallery.path(picture.id, owner))
-            files.append(file_of(gallery, demo, owner, picture))
+            files.append(file_of(gallery, uploads, owner, picture))
             cell |= {"state": "finished", "file": len(files), "info": dict(picture.info)}
         elif isinstance(event, Failed):
             entries[index] = sheet.Shown(message=event.message)
@@ -108,8 +107,7 @@ def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, job_id: str, now: Com
         cells.append(cell)
     labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
     name = f"compare-{job_id[-8:]}.png"
-    copy = save_bytes_to_cache(sheet.png(surface, entries, labels), name, get_upload_folder())
-    demo.upload_file_set.add(copy)  # so that it is deleted with Gradio's other files
+    copy = uploads.result(sheet.png(surface, entries, labels), name)
     first = {"path": copy, "orig_name": name, "mime_type": "image/png", "meta": {"_type": "gradio.FileData"}}
     info = {"state": "finished", "surface": surface.to_dict(), "cells": cells, "done": len(files)}
     info["notes"] = prompt_notices(surface)

@@ -16,8 +16,6 @@ from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_file_to_cache
-from gradio.utils import get_upload_folder
 
 from studio.answered.engine import Engine, Refused, run_events
 from studio.answered.events import TERMINAL, Event, Failed, Finished, Loading, Picture, Queued, Started, Step
@@ -36,11 +34,11 @@ logger = logging.getLogger(__name__)
 Answer = tuple[list[dict[str, Any]], dict[str, Any]]  # files, info
 
 
-def build(engine: Engine, gallery: Gallery, demo: gr.Blocks, uploads: Uploads) -> None:
+def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> None:
     """Add the endpoints to the page that is being built."""
     for kind in KINDS.values():
         gr.api(
-            _endpoint(engine, gallery, demo, kind, uploads),
+            _endpoint(engine, gallery, kind, uploads),
             api_name=kind.kind,
             api_description=description(kind),
             concurrency_limit=None,
@@ -103,7 +101,7 @@ def _allowed(row: Row) -> str:
     return say("api.suits", allowed=allowed) if row.suits else say("api.allowed", allowed=allowed)
 
 
-def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, uploads: Uploads) -> Callable[..., Any]:
+def _endpoint(engine: Engine, gallery: Gallery, kind: Kind, uploads: Uploads) -> Callable[..., Any]:
     arguments = parameters(kind)
     names = [p.name for p in arguments]
 
@@ -117,11 +115,12 @@ def _endpoint(engine: Engine, gallery: Gallery, demo: gr.Blocks, kind: Kind, upl
                 for name in kind.files():
                     given[name] = await asyncio.to_thread(_uploaded, uploads, this_call, name, given[name])
                 given["controls"] = await asyncio.to_thread(controls_of, uploads, this_call, given["controls"])
-                job_id = await engine.submit(SubmitRun(request=kind.parse(given)), owner=owner)
+                order = SubmitRun(request=kind.parse(given), ephemeral=True)
+                job_id = await engine.submit(order, owner=owner)
                 async for event in run_events(engine, job_id, owner=owner):
                     ended = isinstance(event, TERMINAL)
                     notes = event.notes if isinstance(event, Started) else notes
-                    files, info = await asyncio.to_thread(_answer, gallery, demo, owner, event)
+                    files, info = await asyncio.to_thread(_answer, gallery, uploads, owner, event)
                     yield files, info | {"notes": list(notes)} if ended else info
             finally:
                 uploads.leave(this_call, after=SECONDS_AFTER_CALL)
@@ -151,7 +150,7 @@ def telling(endpoint: str) -> Iterator[None]:
         raise gr.Error(say("failed.unexpected", error_id=error_id), print_exception=False) from error
 
 
-def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, event: Event) -> Answer:
+def _answer(gallery: Gallery, uploads: Uploads, owner: str, event: Event) -> Answer:
     match event:
         case Failed():
             raise gr.Error(say("api.error", message=event.message, error_id=event.error_id), print_exception=False)
@@ -187,18 +186,17 @@ def _answer(gallery: Gallery, demo: gr.Blocks, owner: str, event: Event) -> Answ
         ending |= {"seconds": event.seconds, "exact": event.exact}
     infos = [dict(picture.info) for picture in event.pictures]
     info = (infos[0] if infos else {}) | ending | {"seeds": [p.seed for p in event.pictures], "images": infos}
-    return [file_of(gallery, demo, owner, picture) for picture in event.pictures], info
+    return [file_of(gallery, uploads, owner, picture) for picture in event.pictures], info
 
 
-def file_of(gallery: Gallery, demo: gr.Blocks, owner: str, picture: Picture) -> dict[str, Any]:
-    """A copy of the picture in a folder that Gradio serves, since a caller without a cookie could not fetch ours."""
+def file_of(gallery: Gallery, uploads: Uploads, owner: str, picture: Picture) -> dict[str, Any]:
+    """A copy of the picture in a folder that Gradio serves, since a caller without a cookie could not fetch ours. It
+    goes some minutes later."""
     path = gallery.path(picture.id, owner)
     if path is None:
         raise gr.Error(say("stage.gone"), print_exception=False)
-    copy = save_file_to_cache(path, get_upload_folder())
-    demo.upload_file_set.add(copy)  # so that it is deleted with Gradio's other files
     return {
-        "path": copy,
+        "path": uploads.result(path, path.name),
         "orig_name": path.name,
         "mime_type": "image/png",
         "meta": {"_type": "gradio.FileData"},

@@ -1,0 +1,111 @@
+"""Resident memory of a studio that makes picture after picture for a program.
+
+    python -m benchmarks.bench_memory --pictures 2000
+
+Starts `app.py` with the built-in model and asks for pictures of six steps through gradio_client, one after another, as
+a program does. After every 50 pictures the last line's list gets the
+resident memory, the anonymous part of it, threads, open files, and what lies in the temporary folder. Growth is per
+100 pictures, over the second half. Linux only. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from benchmarks.bench_start import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+EVERY = 50  # pictures between two looks
+STEPS = 6
+
+
+def opened(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the page answers."""
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                answer.read()
+            return
+        except OSError:
+            if process.poll() is not None:
+                raise SystemExit(f"app.py ended with {process.returncode}") from None
+            time.sleep(0.1)
+
+
+def look(pid: int, temporary: Path, pictures: int, seconds: float) -> dict[str, float]:
+    """What the process holds now."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    sizes = [path.stat().st_size for path in temporary.rglob("*") if path.is_file()]
+    return {
+        "pictures": pictures,
+        "resident_mib": round(int(status["VmRSS"].split()[0]) / 1024, 1),
+        "anonymous_mib": round(int(status["RssAnon"].split()[0]) / 1024, 1),
+        "threads": int(status["Threads"]),
+        "open_files": len(os.listdir(f"/proc/{pid}/fd")),
+        "temporary_files": len(sizes),
+        "temporary_mib": round(sum(sizes) / 2**20, 1),
+        "seconds": round(seconds, 1),
+    }
+
+
+def growth(looks: list[dict[str, float]]) -> float | None:
+    """MiB for each 100 pictures over the second half, by least squares; None for too few looks."""
+    half = looks[len(looks) // 2 :]
+    if len(half) < 2:
+        return None
+    middle = sum(one["pictures"] for one in half) / len(half)
+    mean = sum(one["resident_mib"] for one in half) / len(half)
+    rise = sum((one["pictures"] - middle) * (one["resident_mib"] - mean) for one in half)
+    return round(100 * rise / sum((one["pictures"] - middle) ** 2 for one in half), 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=500)
+    options = parser.parse_args()
+
+    from gradio_client import Client
+
+    looks: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, temporary = Path(scratch), Path(scratch) / "temporary"
+        temporary.mkdir()
+        port = free_port()
+        command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--outputs-dir", str(folder / "outputs")]
+        with (folder / "log").open("wb") as log:
+            environment = {**os.environ, "TMPDIR": str(temporary)}
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            url = f"http://127.0.0.1:{port}/"
+            opened(url, process)
+            client = Client(url, verbose=False, download_files=str(folder / "downloads"))
+            begun = time.monotonic()
+            for number in range(1, options.pictures + 1):
+                client.predict(
+                    prompt="a fox in the snow", num_inference_steps=STEPS, seed=number, api_name="/text_to_image"
+                )
+                if number % EVERY == 0:
+                    looks.append(look(process.pid, temporary, number, time.monotonic() - begun))
+                    print(looks[-1], flush=True)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    result = {"bench": "memory", "steps": STEPS, "pictures": options.pictures, "looks": looks}
+    print(json.dumps(result | {"mib_per_100_pictures": growth(looks)}))
+
+
+if __name__ == "__main__":
+    main()
