@@ -116,6 +116,7 @@ class Catalog:
         folder = memory_folder(self._models_dirs)
         self._listing = Memo(folder / "listing.json" if folder else None, LISTING_VERSION)
         self._notes = Memo(folder / "notes.json" if folder else None)
+        self._measured = Memo(folder / "measured.json" if folder else None)  # by sha256
 
     @property
     def models_dirs(self) -> tuple[Path, ...]:
@@ -175,14 +176,23 @@ class Catalog:
         stored = {k: v for k, v in {**(self._notes.get(entry.file.key) or {}), **changes}.items() if v}
         self._notes.update({entry.file.key: stored or None})
 
-    def measured(self, entry: Entry) -> str | None:
-        """What an earlier load has measured that this very file predicts (`Components.measured`)."""
+    def measured(self, entry: Entry, sha256: str | None = None) -> str | None:
+        """What an earlier load has measured that this very file predicts (`Components.measured`): by its content where
+        `sha256` is known, wherever a file of this content lay then; else by size and time."""
+        if sha256 is not None:
+            by_content = self._measured.get(sha256)
+            return by_content if isinstance(by_content, str) else None
         stored = str((self._notes.get(entry.file.key) or {}).get("measured", ""))
         stamp, _, prediction = stored.partition(" ")
         return prediction if stamp == _stamp(entry.file) and prediction else None
 
-    def remember_measured(self, entry: Entry, prediction: str) -> None:
-        """Keep it, as long as the file stays as it is."""
+    def remember_measured(self, entry: Entry, prediction: str | None, sha256: str | None = None) -> None:
+        """Keep it, if it was measured: for good of this content, or as long as the file stays as it is."""
+        if prediction is None:
+            return
+        if sha256 is not None:
+            self._measured.update({sha256: prediction})
+            return
         self.remember(entry, measured=f"{_stamp(entry.file)} {prediction}")
 
     def _scan(self) -> tuple[Entry, ...]:

@@ -164,7 +164,9 @@ class ModelManager:
         loaded = self._loaded
         if loaded is None:
             return None
-        loaded.sha256 = loaded.sha256 or self._hasher.get(loaded.entry)
+        if loaded.sha256 is None and (sha256 := self._hasher.get(loaded.entry)) is not None:
+            loaded.sha256 = sha256
+            self._catalog.remember_measured(loaded.entry, loaded.components.measured, sha256)
         return loaded.sha256
 
     @property
@@ -214,6 +216,7 @@ class ModelManager:
             raise too_large(entry, needed, self._device, self._options) from error
 
     def _read(self, entry: Entry, progress: loader.Progress) -> Components:
+        sha256 = self._hasher.get(entry)
         try:
             components = self._load(
                 entry.path,
@@ -223,10 +226,9 @@ class ModelManager:
                 progress=progress,
                 prediction_type=self._catalog.correction(entry),
                 vae=entry.vae.path if entry.vae is not None else None,
-                measured=self._catalog.measured(entry),
+                measured=self._catalog.measured(entry, sha256),
             )
-            if components.measured is not None:
-                self._catalog.remember_measured(entry, components.measured)
+            self._catalog.remember_measured(entry, components.measured, sha256)
             fitting.apply(components, self._options, self._device)
             return components
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,15 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from studio.checkpoints import loader
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.hashes import Hasher
+from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.measuring import measured_prediction, smoothness
+from studio.checkpoints.memo import Memo
 from studio.diffusion.components import Components
 from studio.diffusion.levels import predicted_noise, predicted_x0
 from studio.diffusion.paths import path_of
+from studio.engine.device import Device
 from tests.checkpoints.original import save_original, tiny_family
 from tests.families.helpers import load
 
@@ -111,3 +117,32 @@ def test_noise_is_rough_and_a_picture_is_smooth() -> None:
     noise = torch.randn((1, 4, 32, 32), generator=torch.Generator().manual_seed(1))
     assert abs(smoothness(noise)) < 0.1
     assert smoothness(blurred(noise)) > 0.8
+
+
+def test_what_was_measured_is_remembered_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    path = save_original(folder / "silent.safetensors", "sdxl", tiny_family("sdxl"))
+    calls = answering(monkeypatch, blurred)
+
+    def predicts(name: str, *, hashed_before: bool) -> str:
+        catalog = Catalog([tmp_path])
+        hasher = Hasher(Memo(None))
+        manager = ModelManager(catalog, device=Device("cpu", "fp32"), hasher=hasher)
+        entry = catalog.checkpoints()[name]
+        if hashed_before:
+            assert hasher.now(entry) is not None
+        components = manager.get(name, lambda *_: None)
+        hasher.now(entry)
+        assert manager.loaded_hash() is not None
+        hasher.close()
+        return components.prediction_type
+
+    assert (predicts("silent", hashed_before=False), len(calls)) == ("v_prediction", 1)
+    path.rename(folder / "renamed.safetensors")
+    os.utime(folder / "renamed.safetensors", (1, 1))
+    assert (predicts("renamed", hashed_before=True), len(calls)) == ("v_prediction", 1)
+    kind = os.stat(folder / "renamed.safetensors")
+    other = save_original(folder / "renamed.safetensors", "sdxl", tiny_family("sdxl", seed=1))  # of the same size
+    os.utime(other, ns=(kind.st_atime_ns, kind.st_mtime_ns))
+    assert (predicts("renamed", hashed_before=True), len(calls)) == ("v_prediction", 2)
