@@ -74,9 +74,7 @@ class ModelManager:
         if self._loaded is not None and self._loaded.components.name == name and not self.replaced():
             return self._loaded.components
         entry = self._catalog.checkpoints().get(name)
-        entry = self._catalog.latest(entry) if entry is not None else None
-        if entry is None or not entry.usable:
-            raise BadCheckpoint(f"The checkpoint {name[:80]} is not in the models folder any more.")
+        entry = _usable(name, self._catalog.latest(entry) if entry is not None else None)
         held = self._held.get(name)
         if held is not None and held.entry.made_of != entry.made_of:  # another file under the same name, another VAE
             self.unload(name)
@@ -85,9 +83,7 @@ class ModelManager:
             held = self._load_anew(entry, progress)
             if not self._catalog.as_on_disk(entry):  # replaced while it was read: it may be half of each
                 self.unload(name)
-                entry = self._catalog.latest(entry)
-                if entry is None:
-                    raise BadCheckpoint(f"The checkpoint {name[:80]} is not in the models folder any more.")
+                entry = _usable(name, self._catalog.latest(entry))
                 held = self._load_anew(entry, progress)
                 if not self._catalog.as_on_disk(entry):
                     self.unload(name)
@@ -290,8 +286,7 @@ class ModelManager:
     def _over(self, needed: int, limit: int | None, free: int | None) -> bool:
         used_bytes = sum(h.device_bytes for h in self._held.values() if h.place == "device")
         used_bytes += sum(b.bytes for b in self._beside.values())
-        over = limit is not None and used_bytes + needed > limit
-        return over or (free is not None and needed > free)
+        return _exceeds(used_bytes, needed, limit, free)
 
     def _oldest(self, place: ModelPlace, but: Held | None = None) -> Held | None:
         held = [h for h in self._held.values() if h.place == place and h is not but]
@@ -314,8 +309,7 @@ class ModelManager:
 
     def _ram_over(self, needed: int, free: int | None) -> bool:
         used_bytes = sum(h.ram_bytes for h in self._held.values() if h.place == "ram")
-        over = self.ram_limit is not None and used_bytes + needed > self.ram_limit
-        return over or (free is not None and needed > free)
+        return _exceeds(used_bytes, needed, self.ram_limit, free)
 
     def _drop(self, held: Held) -> None:
         fitting.undo(held.components)
@@ -331,3 +325,15 @@ class ModelManager:
             self._off(one)
         self._device.release()
         return bool(held)
+
+
+def _usable(name: str, entry: Entry | None) -> Entry:
+    """The entry of a checkpoint that is to be used now. Raises BadCheckpoint where there is none."""
+    if entry is None or not entry.usable:
+        raise BadCheckpoint(f"The checkpoint {name[:80]} is not in the models folder any more.")
+    return entry
+
+
+def _exceeds(used_bytes: int, needed: int, limit: int | None, free: int | None) -> bool:
+    """Whether so many bytes more are over the limit, or over what is free; None: there is no limit, it is not known."""
+    return (limit is not None and used_bytes + needed > limit) or (free is not None and needed > free)
