@@ -111,7 +111,7 @@ def measured(url: str, steps: int, releases: int) -> list[float]:
         page.locator("#text_to_image-live input").check()
         slider = "document.querySelector('#text_to_image-num_inference_steps input[type=range]')"
         modules = f"(await import('{assets.script().address}')).modules"
-        page.evaluate(f"async () => {modules}['elements.js'].type({slider}, {steps})")
+        page.evaluate(f"async () => {modules}['static/elements.js'].type({slider}, {steps})")
         page.wait_for_function("document.querySelector('#text_to_image-desk').dataset.run === 'running'")
         for number in range(releases + 1):
             page.wait_for_function("document.querySelector('#text_to_image-desk').dataset.run === 'running'")

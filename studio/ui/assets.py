@@ -1,5 +1,6 @@
-"""The page's own script and style sheet, which it loads besides Gradio's files. Each is joined from the files in
-`static`, and its name holds a hash of the content, so that a browser can cache it forever.
+"""The page's own script and style sheet, which it loads besides Gradio's files. Each is joined from the folders
+`static`: one beside each tab, and one for what they share. Its name holds a hash of the content, so that a browser can
+cache it forever.
 
 Knows files and bytes; no gradio.
 """
@@ -17,9 +18,18 @@ import brotli
 
 from studio.ui.bundle import bundle
 
-STATIC = Path(__file__).parent / "static"
+ROOT = Path(__file__).parent  # a file is named by its path from here, such as "viewer/static/panes.js"
+PAGE, REPLAY = "static/page.js", "viewer/static/replay.js"  # the modules to start from
 ADDRESS = "/studio-static/"  # answered by studio/web/routes.py
-STYLES = ("studio.css", "picture.css", "control.css", "viewer.css", "compare.css", "helper.css", "models.css")
+STYLES = (
+    "static/studio.css",
+    "generate/static/picture.css",
+    "generate/static/control.css",
+    "viewer/static/viewer.css",
+    "compare/static/compare.css",
+    "generate/static/helper.css",
+    "models/static/models.css",
+)
 # What makes bytes smaller, the smallest first; `quality` from 0 (quick) to 9.
 _ENCODINGS: dict[str, Callable[[bytes, int], bytes]] = {
     "br": lambda content, quality: brotli.compress(content, quality=quality),
@@ -66,7 +76,7 @@ def _encoding(accepted: str) -> str | None:
 @cache
 def script() -> Asset:
     """The page's script: an ES module with `mount` (static/page.js)."""
-    return _asset("page", ".js", "text/javascript; charset=utf-8", source("page.js"))
+    return _asset("page", ".js", "text/javascript; charset=utf-8", source(PAGE))
 
 
 @cache
@@ -81,13 +91,13 @@ def named(name: str) -> Asset | None:
 
 
 def source(entry: str) -> str:
-    """The module `entry` of `static` and all that it imports, as one module."""
+    """The module `entry` and all that it imports, as one module."""
     return bundle(entry, read)
 
 
 def read(name: str) -> str:
-    """A text file of `static`."""
-    return (STATIC / name).read_text(encoding="utf-8")
+    """A script or style sheet, by its name."""
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def _asset(stem: str, suffix: str, media_type: str, text: str) -> Asset:

@@ -2,7 +2,7 @@
 behave.
 
 A component's value is data (a view, a list, a status); its script makes elements from it and parses nothing. The
-scripts are ES modules in studio/ui/static, served as one (studio/ui/assets.py).
+scripts are ES modules in the folders `static`, served as one (studio/ui/assets.py).
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ class Routes:
 
     async def again(self, request: Request) -> Response:
         """POST /again/{job}?field=number...: the same run with other numbers replaces this one; answers with the view
-        of its first frame, or 204 when there is none at once. For live mode (static/live.js)."""
+        of its first frame, or 204 when there is none at once. For live mode (generate/static/live.js)."""
         changed, owner = dict(request.query_params), request.headers[HEADER]
         try:
             job_id = await live.again(self.engine, request.path_params["job_id"], changed, owner=owner)

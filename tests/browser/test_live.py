@@ -16,7 +16,7 @@ Visitor = Callable[..., Page]
 
 def let_go(page: Page, field: str, value: float) -> None:
     slider = f"document.querySelector('#text_to_image-{field} input[type=range]')"
-    page.evaluate(f"async () => {MODULES}['elements.js'].type({slider}, {value})")
+    page.evaluate(f"async () => {MODULES}['static/elements.js'].type({slider}, {value})")
 
 
 def test_letting_go_of_a_slider_makes_the_picture_again_from_the_same_noise(visitor: Visitor, studio: Studio) -> None:

@@ -35,7 +35,7 @@ def test_blocks_say_that_their_script_did_not_come(page: Page, studio: Studio) -
 
 
 def test_a_block_that_fails_says_so_and_the_others_are_drawn(page: Page, studio: Studio) -> None:
-    source = assets.source("page.js")
+    source = assets.source(assets.PAGE)
     broken = source.replace("\n  stage,\n", "\n  stage: () => { throw new Error('broken on purpose'); },\n", 1)
     assert broken != source
     serve(page, studio, broken)
@@ -47,9 +47,9 @@ def test_a_block_that_fails_says_so_and_the_others_are_drawn(page: Page, studio:
 
 def test_a_panel_that_fails_says_so_in_its_place(page: Page, studio: Studio) -> None:
     act = """
-      const panel = modules["viewer/panels.js"].PANELS.find((one) => one.name === "timeline");
+      const panel = modules["viewer/static/panels.js"].PANELS.find((one) => one.name === "timeline");
       panel.build = () => { throw new Error("broken on purpose"); };"""
-    serve(page, studio, assets.source("page.js") + act)
+    serve(page, studio, assets.source(assets.PAGE) + act)
     page.get_by_role("tab", name="Noise viewer").click()
     expect(page.locator(".ls-viewer .ls-broken")).to_have_text(say("viewer.panel.failed"))
     expect(page.locator(".ls-viewer .ls-empty-note")).to_be_visible()
@@ -76,7 +76,7 @@ def test_the_pages_quantities_are_pythons(visitor: Visitor, kind: str) -> None:
     a, s = 0.6, 0.8
     found = visitor().evaluate(
         f"""async ([type, x_t, output, a, s]) => {{
-          const {{ predictedX0, predictedNoise }} = {MODULES}["viewer/quantities.js"];
+          const {{ predictedX0, predictedNoise }} = {MODULES}["viewer/static/quantities.js"];
           const at = {{ x_t, a, s }};
           return [[...predictedX0(type, at, output)], [...predictedNoise(type, at, output)]];
         }}""",
@@ -93,7 +93,7 @@ def test_guidance_is_u_plus_w_times_the_difference(visitor: Visitor) -> None:
     for w in (0.0, 1.0, 5.5, 12.0):
         found = visitor().evaluate(
             f"""async ([model_cond, model_difference, w]) =>
-              [...{MODULES}["viewer/quantities.js"].guided({{ model_cond, model_difference }}, w)]""",
+              [...{MODULES}["viewer/static/quantities.js"].guided({{ model_cond, model_difference }}, w)]""",
             [cond.tolist(), (cond - uncond).tolist(), w],
         )
         np.testing.assert_allclose(found, uncond + w * (cond - uncond), atol=2e-5)
@@ -109,7 +109,7 @@ def test_guidance_is_u_plus_w_times_the_difference(visitor: Visitor) -> None:
 )
 def test_where_two_runs_part_is_said_truly(visitor: Visitor, values: list[float], words: str) -> None:
     said = visitor().evaluate(
-        f"""async ([points, words]) => {MODULES}["compare/curve.js"].sentenceOf(points, words)""",
+        f"""async ([points, words]) => {MODULES}["compare/static/curve.js"].sentenceOf(points, words)""",
         [
             [{"level": float(k), "value": value} for k, value in enumerate(values)],
             {key: say(f"compare.{key}") for key in ("curve.said", "curve.apart", "curve.meet")},

@@ -29,7 +29,7 @@ ATTACK = """async (target) => {
     const element = document.createElement(tag);
     element.onload = () => done(true);
     element.onerror = () => done(false);
-    element.src = target + 'studio-static/live.js';
+    element.src = target + 'studio-static/page.js';
     document.body.append(element);
   });
   return {

@@ -58,7 +58,7 @@ def test_a_key_press_changes_the_picture_before_the_next_frame_and_asks_the_serv
 def test_shaders_and_plain_code_draw_the_same_pictures(viewer: Page) -> None:
     """The two are separate programs; they may differ by the rounding of one grey level."""
     found: dict[str, Any] = viewer.evaluate(
-        f"async () => {{ const {{ Painter }} = {MODULES}['viewer/painter.js'];"
+        f"async () => {{ const {{ Painter }} = {MODULES}['viewer/static/painter.js'];"
         """
           const [C, H, W] = [4, 7, 5];
           let seed = 1;
@@ -261,7 +261,7 @@ def test_a_large_run_comes_in_eight_bits_and_in_full_where_one_rests(
 
     viewer.route("**/record/**", answer)
     found = viewer.evaluate(
-        f"async () => {{ const {{ Record }} = {MODULES}['record.js'];"
+        f"async () => {{ const {{ Record }} = {MODULES}['viewer/static/record.js'];"
         """
           const record = new Record('large', 0);
           await record.grow();

@@ -297,11 +297,13 @@ def test_a_broken_upload_is_named(client: Client, tmp_path: Path) -> None:
 
 
 def test_every_style_sheet_and_script_of_the_page_is_in_what_it_loads() -> None:
-    page, replay = assets.source("page.js"), assets.source("replay.js")
-    for path in assets.STATIC.rglob("*.js"):
-        name = path.relative_to(assets.STATIC).as_posix()
-        assert f"// {name}\n" in (replay if name == "replay.js" else page), name
-    assert sorted(assets.STYLES) == sorted(path.name for path in assets.STATIC.glob("*.css"))
+    page, replay = assets.source(assets.PAGE), assets.source(assets.REPLAY)
+    for path in assets.ROOT.rglob("*.js"):
+        name = path.relative_to(assets.ROOT).as_posix()
+        assert f"// {name}\n" in (replay if name == assets.REPLAY else page), name
+    assert sorted(assets.STYLES) == sorted(
+        path.relative_to(assets.ROOT).as_posix() for path in assets.ROOT.rglob("*.css")
+    )
     assert assets.styles().address in theme.head()
     assert assets.script().address in blocks.html_block("sentence").js_on_load
 

@@ -18,7 +18,7 @@ from studio.diffusion.quantities import noise_terms, x0_terms
 from studio.ui import text
 from studio.ui.viewer.noise_viewer import PANELS, props
 
-SCRIPT = Path(text.__file__).parent / "static" / "viewer" / "quantities.js"
+SCRIPT = Path(text.__file__).parent / "viewer" / "static" / "quantities.js"
 EDM_DATA = 0.5
 LEVELS = {  # a and s of evaluations, by what the paths of noise have: variance preserved, EDM, a straight line
     "epsilon": [(0.8, 0.6), (0.28, 0.96)],

@@ -18,14 +18,11 @@ PYTHON = sorted(p for p in UI.rglob("*.py") if p.name != "text.py")
 SCRIPTS = sorted(UI.rglob("*.js"))
 WEB = sorted((UI.parent / "web").glob("*.py"))  # the login page speaks from the same catalogue
 PREFIXES = {
-    "stage.js": "stage",
-    "stage": "stage",
-    "helper.js": "helper",
-    "compare": "compare",
-    "models.js": "models",
-    "models": "models",
-    "hub.js": "models",
-    "conversions.js": "models",
+    "generate/static/stage.js": "stage",
+    "generate/static/stage/": "stage",
+    "generate/static/helper.js": "helper",
+    "compare/": "compare",
+    "models/": "models",
 }  # what the texts of a script, or of a folder of scripts, begin with; the others are the viewer's
 SHOWN = {"label", "info", "placeholder", "title"}  # arguments of components whose value a visitor reads
 
@@ -85,7 +82,8 @@ def test_every_key_that_is_said_is_in_the_catalogue(path: Path) -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
 def test_scripts_say_only_what_is_in_the_catalogue_and_write_no_markup(path: Path) -> None:
     script = path.read_text(encoding="utf-8")
-    prefix = PREFIXES.get(path.name) or PREFIXES.get(path.parent.name, "viewer")
+    name = path.relative_to(UI).as_posix()
+    prefix = next((prefix for place, prefix in PREFIXES.items() if name.startswith(place)), "viewer")
     for key in re.findall(r'\bsay\("([a-z0-9_.]+)"', script):
         assert f"{prefix}.{key}" in text.COLUMNS["en"], key
     for parser in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):

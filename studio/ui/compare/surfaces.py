@@ -1,6 +1,6 @@
 """A comparison as the page sees it: events to one view, its cost in words, watching it and finding it again.
 
-Knows neither gradio nor how a picture is made; static/compare draws the view.
+Knows neither gradio nor how a picture is made; the scripts in static draw the view.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The tab Compare: two axes, a surface of pictures that appears live, and sliders that answer at once.
 
 The form asks for a comparison. Moving over its pictures, comparing two of them and saving them happens in the browser
-(static/compare), which asks the server only for a cell that is not done, and to keep one.
+(the scripts in static), which asks the server only for a cell that is not done, and to keep one.
 """
 
 from __future__ import annotations

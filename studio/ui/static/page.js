@@ -1,18 +1,18 @@
 /* The page's one entry: every block of studio/ui/blocks.py is drawn by the function of its name. */
 
-import { camera } from "./camera.js";
-import { compare, compareSaid } from "./compare/compare.js";
-import { control } from "./control.js";
+import { compare, compareSaid } from "../compare/static/compare.js";
+import { camera } from "../generate/static/camera.js";
+import { control } from "../generate/static/control.js";
+import { helper } from "../generate/static/helper.js";
+import { liveMode } from "../generate/static/live.js";
+import { mask } from "../generate/static/mask.js";
+import { drop, offer } from "../generate/static/picture.js";
+import { stage } from "../generate/static/stage.js";
+import { start } from "../generate/static/start.js";
+import { models } from "../models/static/models.js";
+import { viewer } from "../viewer/static/viewer.js";
 import { examples, header, landmarks, sentence } from "./controls.js";
 import { broken } from "./elements.js";
-import { helper } from "./helper.js";
-import { liveMode } from "./live.js";
-import { mask } from "./mask.js";
-import { models } from "./models.js";
-import { drop, offer } from "./picture.js";
-import { stage } from "./stage.js";
-import { start } from "./start.js";
-import { viewer } from "./viewer.js";
 
 const BLOCKS = {
   camera,

@@ -1,7 +1,7 @@
 """The tab Noise viewer: the record of one run, moved through in the browser.
 
 Starts a run or names one; the record itself is fetched by the viewer's script from `/record/<job>`. A panel is one
-file in static/viewer/ and one name in PANELS.
+file in static/ and one name in PANELS.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def replay_page(recording: bytes, run: Mapping[str, object]) -> bytes:
         f'<body class="gradio-container"><main id="viewer" class="ls-mount" aria-label="{title}"></main>',
         f'<script type="application/json" id="props">{_json(props)}</script>',
         f'<script type="text/plain" id="record">{base64.b64encode(recording).decode()}</script>',
-        f'<script type="module">{_safe("replay.js", assets.source("replay.js"))}</script></body></html>',
+        f'<script type="module">{_safe(assets.REPLAY, assets.source(assets.REPLAY))}</script></body></html>',
     ]
     return "\n".join(parts).encode()
 

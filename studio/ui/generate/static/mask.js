@@ -1,0 +1,343 @@
+/* A mask, painted over the uploaded picture on a canvas of our own. The picture never leaves the page again: what is sent
+   is a PNG of one channel, made here. */
+
+import { h, icon, shown } from "../../static/elements.js";
+
+const LONGEST = 1024; // pixels of the mask's longer side; a finer one is of no use to latents of 8 x 8 pixels
+const BLACK_BELOW = 32; // of 255, as in studio/picture/masks.py
+const UNDO = 24;
+
+export function mask({ element, props }) {
+  const word = (key) => props.words[key];
+  const field = (name) => document.getElementById(`${props.tab}-${name}`);
+
+  const picture = h("img", { class: "ls-mask-picture", alt: "" });
+  const canvas = h("canvas", { class: "ls-mask-canvas", tabindex: 0, role: "img", "aria-label": word("canvas") });
+  const cursor = h("i", { class: "ls-mask-cursor", hidden: true, "aria-hidden": "true" });
+  const sheet = h("div", { class: "ls-mask-sheet" }, picture, canvas, cursor);
+  const size = h("input", {
+    type: "range",
+    min: 1,
+    max: 100,
+    value: 28,
+    class: "ls-mask-size",
+    "aria-label": word("size"),
+    title: word("size"),
+  });
+  const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/gif", hidden: true });
+  const note = h("p", { class: "ls-mask-note", role: "status" }, word("hint"));
+  const button = (name, press, drawn) =>
+    h(
+      "button",
+      { class: "ls-pick", type: "button", onclick: press, title: word(name) },
+      drawn ? icon(drawn) : null,
+      word(name),
+    );
+  const brush = button("brush", () => choose(false), "inpaint");
+  const eraser = button("eraser", () => choose(true), "eraser");
+  const undoButton = button("undo", undo, "undo");
+  const transparent = button("transparent", () => change(() => paintAll((_, k) => (seeThrough[k] ? 255 : 0))));
+  transparent.hidden = true;
+  const tools = h(
+    "div",
+    { class: "ls-mask-tools", role: "toolbar", "aria-label": word("canvas") },
+    brush,
+    eraser,
+    size,
+    undoButton,
+    button("invert", () => change(() => paintAll((alpha) => 255 - alpha))),
+    button("clear", () => change(() => paintAll(() => 0))),
+    button("upload", () => file.click()),
+    transparent,
+    button("other", other),
+    file,
+  );
+  const editor = h("div", { class: "ls-mask", hidden: true }, h("div", { class: "ls-mask-frame" }, sheet), tools, note);
+  element.replaceChildren(editor);
+
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const past = []; // alpha channels, oldest first
+  let erasing = false;
+  let stroke = null; // where the pointer was, in pixels of the mask
+  let source = "";
+  let sending = 0;
+  let seeThrough = []; // by pixel of the mask: whether the picture is transparent there
+
+  // --------------------------------------------------------------------------------------------- the picture
+
+  /** Gradio's upload field shows the picture; where it has one, the editor takes its place. */
+  function look() {
+    const given = field("image")?.querySelector("img");
+    const now = given ? given.src : "";
+    if (now === source) return;
+    source = now;
+    editor.hidden = !now;
+    if (field("image")) field("image").classList.toggle("ls-covered", !!now);
+    if (now) picture.src = now;
+    else forget();
+  }
+  picture.addEventListener("load", () => {
+    const scale = Math.min(1, LONGEST / Math.max(picture.naturalWidth, picture.naturalHeight));
+    canvas.width = Math.max(1, Math.round(picture.naturalWidth * scale));
+    canvas.height = Math.max(1, Math.round(picture.naturalHeight * scale));
+    forget();
+    place();
+    const shown = pixelsOf(picture);
+    seeThrough = Array.from({ length: shown.length / 4 }, (_, k) => shown[k * 4 + 3] < 128);
+    transparent.hidden = !seeThrough.includes(true);
+  });
+  picture.addEventListener("error", () => {
+    if (!source) return; // what no browser shows is no picture to paint on; what is wrong with it is said at its field
+    editor.hidden = true;
+    field("image").classList.remove("ls-covered");
+    forget();
+  });
+  /** A picture's pixels at the mask's size, four bytes each. */
+  function pixelsOf(source) {
+    const scratch = Object.assign(document.createElement("canvas"), {
+      width: canvas.width,
+      height: canvas.height,
+    }).getContext("2d");
+    scratch.drawImage(source, 0, 0, canvas.width, canvas.height);
+    return scratch.getImageData(0, 0, canvas.width, canvas.height).data;
+  }
+  function forget() {
+    past.length = 0;
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    tell();
+  }
+  function other() {
+    const remove = field("image").querySelector("button[aria-label]");
+    if (remove) remove.click();
+  }
+
+  /** The sheet has the shape of the canvas that is to be made: the picture, and what it is extended by. */
+  function place() {
+    const by = Object.fromEntries(
+      ["left", "right", "up", "down"].map((side) => {
+        const input = field(`extend_${side}`)?.querySelector("input");
+        return [side, Math.min(1024, Math.max(0, (input && Number(input.value)) || 0))];
+      }),
+    );
+    const [w, hh] = [picture.naturalWidth || 1, picture.naturalHeight || 1];
+    const [width, height] = [w + by.left + by.right, hh + by.up + by.down];
+    sheet.style.aspectRatio = `${width} / ${height}`;
+    sheet.style.setProperty("--ratio", width / height);
+    for (const part of [picture, canvas]) {
+      part.style.left = `${(by.left / width) * 100}%`;
+      part.style.top = `${(by.up / height) * 100}%`;
+      part.style.width = `${(w / width) * 100}%`;
+      part.style.height = `${(hh / height) * 100}%`;
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------ painting
+
+  const choose = (eraserChosen) => {
+    erasing = eraserChosen;
+    brush.setAttribute("aria-pressed", String(!erasing));
+    eraser.setAttribute("aria-pressed", String(erasing));
+  };
+  /** Diameter of the brush in pixels of the mask: a share of its longer side that grows faster at the end. */
+  const diameter = () => Math.max(1, Math.max(canvas.width, canvas.height) * 0.5 * (size.value / 100) ** 1.6);
+
+  function at(event) {
+    const box = canvas.getBoundingClientRect();
+    return [
+      ((event.clientX - box.left) / box.width) * canvas.width,
+      ((event.clientY - box.top) / box.height) * canvas.height,
+    ];
+  }
+  function line(from, to) {
+    pen.globalCompositeOperation = erasing ? "destination-out" : "source-over";
+    pen.strokeStyle = getComputedStyle(canvas).color;
+    pen.lineCap = pen.lineJoin = "round";
+    pen.lineWidth = diameter();
+    pen.beginPath();
+    pen.moveTo(...from);
+    pen.lineTo(to[0] + 0.01, to[1]); // a line of no length would paint no dot
+    pen.stroke();
+  }
+  function alphas() {
+    const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+    const out = new Uint8Array(data.length / 4);
+    for (let k = 0; k < out.length; k++) out[k] = data[k * 4 + 3];
+    return out;
+  }
+  function paintAll(alphaOf) {
+    const before = alphas();
+    const [r, g, b] = (getComputedStyle(canvas).color.match(/\d+/g) || [75, 79, 217]).map(Number);
+    const image = pen.createImageData(canvas.width, canvas.height);
+    for (let k = 0; k < before.length; k++) image.data.set([r, g, b, alphaOf(before[k], k)], k * 4);
+    pen.putImageData(image, 0, 0);
+  }
+  function remember() {
+    past.push(alphas());
+    if (past.length > UNDO) past.shift();
+  }
+  function change(paint) {
+    if (!source) return;
+    remember();
+    paint();
+    tell();
+  }
+  function undo() {
+    const before = past.pop();
+    if (!before) return;
+    paintAll((_, k) => before[k]);
+    tell();
+  }
+
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button > 0) return;
+    event.preventDefault();
+    canvas.focus({ preventScroll: true });
+    canvas.setPointerCapture(event.pointerId);
+    remember();
+    stroke = at(event);
+    line(stroke, stroke);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    hover(event);
+    if (!stroke) return;
+    for (const seen of event.getCoalescedEvents ? [...event.getCoalescedEvents(), event] : [event]) {
+      const to = at(seen);
+      line(stroke, to);
+      stroke = to;
+    }
+  });
+  const lift = () => {
+    if (!stroke) return;
+    stroke = null;
+    tell();
+  };
+  canvas.addEventListener("pointerup", lift);
+  canvas.addEventListener("pointercancel", lift);
+  canvas.addEventListener("pointerleave", () => {
+    cursor.hidden = true;
+  });
+  function hover(event) {
+    const box = canvas.getBoundingClientRect();
+    const outer = sheet.getBoundingClientRect();
+    const width = (diameter() / canvas.width) * box.width;
+    cursor.hidden = event.pointerType === "touch";
+    cursor.style.width = cursor.style.height = `${width}px`;
+    cursor.style.left = `${event.clientX - outer.left - width / 2}px`;
+    cursor.style.top = `${event.clientY - outer.top - width / 2}px`;
+  }
+  editor.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
+      event.preventDefault();
+      undo();
+    } else if (event.target === size || event.ctrlKey || event.metaKey || event.altKey) return;
+    else if (event.key === "[") size.value = Number(size.value) - 5;
+    else if (event.key === "]") size.value = Number(size.value) + 5;
+    else if (event.key === "b") choose(false);
+    else if (event.key === "e") choose(true);
+  });
+
+  file.addEventListener("change", async () => {
+    const [given] = file.files;
+    file.value = "";
+    if (!given) return;
+    try {
+      const painted = paintedIn(pixelsOf(await createImageBitmap(given)));
+      change(() => paintAll((_, k) => (painted(k) ? 255 : 0)));
+      note.textContent = word("hint");
+    } catch {
+      note.textContent = word("unreadable");
+    }
+  });
+
+  // ----------------------------------------------------------------------------------------------- what is sent
+
+  /** The mask as the component's value, which Generate sends; an empty one where nothing is painted. */
+  async function tell() {
+    const mine = ++sending;
+    const alpha = alphas();
+    undoButton.disabled = past.length === 0;
+    const painted = source && alpha.some((value) => value >= 128);
+    editor.dataset.painted = String(!!painted);
+    const png = painted ? await encoded(alpha, canvas.width, canvas.height) : "";
+    if (mine === sending) props.value = png ? { png } : {};
+  }
+
+  new MutationObserver(look).observe(field("image") || document.body, {
+    subtree: true,
+    childList: true,
+    attributes: true,
+    attributeFilter: ["src"],
+  });
+  document.addEventListener("input", (event) => {
+    if (event.target.closest?.(".ls-extend") && shown(editor)) place();
+  });
+  choose(false);
+  look();
+}
+
+/**
+ * Which pixels of an uploaded mask are painted, as the studio reads one that comes through the API
+ * (studio/picture/masks.py): the light ones; on transparent ground the strokes, whatever their colour, unless they are
+ * black and white.
+ */
+function paintedIn(data) {
+  const light = (k) => 0.299 * data[k * 4] + 0.587 * data[k * 4 + 1] + 0.114 * data[k * 4 + 2];
+  const opaque = (k) => data[k * 4 + 3] >= 128;
+  let black = false;
+  let white = false;
+  let transparent = false;
+  for (let k = 0; k < data.length / 4; k++) {
+    if (!opaque(k)) transparent = true;
+    else if (light(k) >= 128) white = true;
+    else if (light(k) < BLACK_BELOW) black = true;
+  }
+  if (!transparent) return (k) => light(k) >= 128;
+  return black && white ? (k) => opaque(k) && light(k) >= 128 : opaque;
+}
+
+/** Values from 0 to 255 => a grey PNG of one channel, in base64; 128 and more is white, the rest black. */
+async function encoded(values, width, height) {
+  const rows = new Uint8Array((width + 1) * height);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) rows[y * (width + 1) + 1 + x] = values[y * width + x] >= 128 ? 255 : 0;
+  }
+  const packed = new Uint8Array(
+    await new Response(new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"))).arrayBuffer(),
+  );
+  const header = new DataView(new ArrayBuffer(13));
+  header.setUint32(0, width);
+  header.setUint32(4, height);
+  header.setUint8(8, 8); // bits a pixel, then colour type 0: grey
+  const parts = [
+    new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]),
+    chunk("IHDR", new Uint8Array(header.buffer)),
+    chunk("IDAT", packed),
+    chunk("IEND", new Uint8Array()),
+  ];
+  const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+  let text = "";
+  for (let k = 0; k < bytes.length; k += 32768) text += String.fromCharCode(...bytes.subarray(k, k + 32768));
+  return btoa(text);
+}
+
+function chunk(kind, body) {
+  const out = new DataView(new ArrayBuffer(body.length + 12));
+  const bytes = new Uint8Array(out.buffer);
+  out.setUint32(0, body.length);
+  bytes.set(
+    [...kind].map((letter) => letter.charCodeAt(0)),
+    4,
+  );
+  bytes.set(body, 8);
+  out.setUint32(8 + body.length, crc32(bytes.subarray(4, 8 + body.length)));
+  return bytes;
+}
+
+function crc32(bytes) {
+  let crc = ~0;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let k = 0; k < 8; k++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return ~crc >>> 0;
+}

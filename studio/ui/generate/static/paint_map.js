@@ -1,0 +1,252 @@
+/* A segmentation map, painted in a ControlNet's own colours on a canvas as large as what is made: hard edges, one colour
+   per kind of object. Drawn inside the section Control; what is painted is a PNG, made here. */
+
+import { h, icon } from "../../static/elements.js";
+
+export function paintMap({ tab, word, told }) {
+  const UNDO = 24;
+  const canvas = h("canvas", {
+    class: "ls-paint-canvas",
+    tabindex: 0,
+    role: "img",
+    "aria-label": word("paint.canvas"),
+  });
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const colors = h("div", { class: "ls-paint-colors", role: "group", "aria-label": word("paint.colors") });
+  const size = h("input", {
+    type: "range",
+    min: 2,
+    max: 60,
+    value: 16,
+    class: "ls-mask-size",
+    "aria-label": word("paint.size"),
+    title: word("paint.size"),
+  });
+  const button = (name, press, drawn) =>
+    h(
+      "button",
+      { class: "ls-pick", type: "button", onclick: press, title: word(`paint.${name}`) },
+      drawn ? icon(drawn) : null,
+      word(`paint.${name}`),
+    );
+  const tools = {
+    brush: button("brush", () => choose("brush"), "inpaint"),
+    oval: button("oval", () => choose("oval")),
+    eraser: button("eraser", () => choose("eraser"), "eraser"),
+  };
+  const undoButton = button("undo", undo, "undo");
+  const bar = h(
+    "div",
+    { class: "ls-mask-tools", role: "toolbar", "aria-label": word("paint.canvas") },
+    ...Object.values(tools),
+    size,
+    undoButton,
+    button("clear", () => change(clear)),
+    button("example", () => change(example)),
+  );
+  const element = h(
+    "div",
+    { class: "ls-paint", hidden: true },
+    canvas,
+    bar,
+    colors,
+    h("p", { class: "ls-control-help" }, word("paint.help")),
+  );
+
+  let rows = []; // [name, "#rrggbb"], the first is what is where nothing is
+  let color = "";
+  let tool = "brush";
+  let from = null; // where the pointer went down or was last, in pixels of the map
+  let before = null; // the map as it was when an oval was begun
+  const past = [];
+
+  const nothing = () => rows[0][1];
+  const named = (name) => (name === "*" ? word("paint.anything") : name);
+  const prompt = () => (document.querySelector(`#${tab}-prompt textarea`) || { value: "" }).value.toLowerCase();
+  /** Rows whose object the prompt names, in its order. */
+  const spoken = () =>
+    rows
+      .slice(1)
+      .filter(([name]) => name.length > 1 && prompt().includes(name))
+      .sort((a, b) => prompt().indexOf(a[0]) - prompt().indexOf(b[0]));
+
+  function choose(chosen) {
+    tool = chosen;
+    for (const [name, one] of Object.entries(tools)) one.setAttribute("aria-pressed", String(name === tool));
+  }
+  function pick(chosen) {
+    color = chosen;
+    for (const one of colors.children) one.setAttribute("aria-pressed", String(one.dataset.color === color));
+    if (tool === "eraser") choose("brush");
+  }
+  /** The colours, those of the prompt's objects first. */
+  function offer() {
+    const first = spoken();
+    const ordered = [...first, ...rows.slice(1).filter((row) => !first.includes(row))];
+    colors.replaceChildren(
+      ...ordered.map(([name, hex]) => {
+        const swatch = h("i", { "aria-hidden": "true" });
+        swatch.style.background = hex;
+        const one = h(
+          "button",
+          { type: "button", class: "ls-paint-color", title: `${named(name)}: ${hex}`, onclick: () => pick(hex) },
+          swatch,
+          named(name),
+        );
+        one.dataset.color = hex;
+        return one;
+      }),
+    );
+    pick(ordered.some(([, hex]) => hex === color) ? color : ordered[0][1]);
+  }
+
+  // ---------------------------------------------------------------------------------------------------- painting
+
+  /** Every pixel whose middle lies within; no edge is smoothed, since a mixed colour would be another object's. */
+  function paint(left, top, right, bottom, inside, hex) {
+    pen.fillStyle = hex;
+    for (let y = Math.max(0, Math.floor(top)); y < Math.min(canvas.height, Math.ceil(bottom)); y++) {
+      let start = -1;
+      for (let x = Math.max(0, Math.floor(left)); x <= Math.min(canvas.width, Math.ceil(right)); x++) {
+        const now = x < Math.min(canvas.width, Math.ceil(right)) && inside(x + 0.5, y + 0.5);
+        if (now && start < 0) start = x;
+        if (!now && start >= 0) {
+          pen.fillRect(start, y, x - start, 1);
+          start = -1;
+        }
+      }
+    }
+  }
+  function oval(left, top, right, bottom, hex) {
+    const [cx, cy, rx, ry] = [
+      (left + right) / 2,
+      (top + bottom) / 2,
+      Math.abs(right - left) / 2,
+      Math.abs(bottom - top) / 2,
+    ];
+    paint(cx - rx, cy - ry, cx + rx, cy + ry, (x, y) => ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1, hex);
+  }
+  function stroke([ax, ay], [bx, by], hex) {
+    const r = (Math.max(canvas.width, canvas.height) * size.value) / 200;
+    const [dx, dy] = [bx - ax, by - ay];
+    const length = dx * dx + dy * dy || 1;
+    paint(
+      Math.min(ax, bx) - r,
+      Math.min(ay, by) - r,
+      Math.max(ax, bx) + r,
+      Math.max(ay, by) + r,
+      (x, y) => {
+        const t = Math.min(1, Math.max(0, ((x - ax) * dx + (y - ay) * dy) / length));
+        return (x - ax - t * dx) ** 2 + (y - ay - t * dy) ** 2 <= r * r;
+      },
+      hex,
+    );
+  }
+  const kept = () => pen.getImageData(0, 0, canvas.width, canvas.height);
+  function remember() {
+    past.push(kept());
+    if (past.length > UNDO) past.shift();
+  }
+  function clear() {
+    pen.fillStyle = nothing();
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+  }
+  function change(draw) {
+    remember();
+    draw();
+    tell();
+  }
+  function undo() {
+    const last = past.pop();
+    if (last) pen.putImageData(last, 0, 0);
+    tell();
+  }
+  /** The prompt's objects side by side, or one where a prompt names one; without a prompt the first that there are. */
+  function example() {
+    const given = spoken();
+    const shown = (given.length ? given : rows.filter(([name]) => name.length > 1)).slice(0, 2);
+    const [w, hh] = [canvas.width, canvas.height];
+    offer(); // the prompt may have changed since
+    clear();
+    if (shown.length === 1) oval(0.34 * w, 0.34 * hh, 0.98 * w, 0.98 * hh, shown[0][1]);
+    else shown.forEach(([, hex], k) => oval((0.02 + 0.5 * k) * w, 0.27 * hh, (0.48 + 0.5 * k) * w, 0.73 * hh, hex));
+  }
+  function tell() {
+    undoButton.disabled = !past.length;
+    const { data } = kept();
+    const [r, g, b] = [1, 3, 5].map((k) => parseInt(nothing().slice(k, k + 2), 16));
+    let painted = false;
+    for (let k = 0; k < data.length && !painted; k += 4)
+      painted = data[k] !== r || data[k + 1] !== g || data[k + 2] !== b;
+    element.dataset.painted = String(painted);
+    told(painted ? canvas.toDataURL("image/png").split(",")[1] : "");
+  }
+
+  function at(event) {
+    const box = canvas.getBoundingClientRect();
+    return [
+      ((event.clientX - box.left) / box.width) * canvas.width,
+      ((event.clientY - box.top) / box.height) * canvas.height,
+    ];
+  }
+  function draw(to) {
+    if (tool === "oval") {
+      pen.putImageData(before, 0, 0);
+      oval(...from, ...to, color);
+    } else {
+      stroke(from, to, tool === "eraser" ? nothing() : color);
+      from = to;
+    }
+  }
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button > 0) return;
+    event.preventDefault();
+    canvas.focus({ preventScroll: true });
+    canvas.setPointerCapture(event.pointerId);
+    remember();
+    before = past[past.length - 1];
+    from = at(event);
+    draw(from);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!from) return;
+    for (const seen of event.getCoalescedEvents ? [...event.getCoalescedEvents(), event] : [event]) draw(at(seen));
+  });
+  const lift = () => {
+    if (!from) return;
+    from = before = null;
+    tell();
+  };
+  canvas.addEventListener("pointerup", lift);
+  canvas.addEventListener("pointercancel", lift);
+  element.addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
+    event.preventDefault();
+    undo();
+  });
+
+  choose("brush");
+  return {
+    element,
+    /** Open on a picture (a map that was given), or on an empty map. */
+    async open(palette, [width, height], picture) {
+      rows = palette;
+      if (canvas.width !== width || canvas.height !== height || picture || !past.length) {
+        [canvas.width, canvas.height] = [width, height];
+        canvas.style.aspectRatio = `${width} / ${height}`;
+        past.length = 0;
+        clear();
+        if (picture) {
+          pen.imageSmoothingEnabled = false;
+          pen.drawImage(await createImageBitmap(picture), 0, 0, width, height);
+        }
+      }
+      offer();
+      element.hidden = false;
+      tell();
+    },
+    close() {
+      element.hidden = true;
+    },
+  };
+}

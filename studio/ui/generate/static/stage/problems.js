@@ -1,0 +1,53 @@
+/* What is wrong with the fields of a tab, said at each of them; what has no field of its own is said on the stage. */
+
+import { h } from "../../../static/elements.js";
+
+/** root() is the element that holds the tab's fields; `message` says what has no field there. */
+export function fieldProblems({ tab, root, message }) {
+  function markProblems(problems, folded = true) {
+    clearProblems();
+    const blockOf = (problem) => document.getElementById(`${tab}-${problem.field}`);
+    const folds = [...root().querySelectorAll(".ls-fold > button.label-wrap:not(.open)")];
+    if (folded && folds.length && !problems.every((problem) => blockOf(problem))) {
+      folds.forEach((fold) => fold.click()); // Gradio draws a fold's fields when it is opened
+      setTimeout(() => markProblems(problems, false), 200);
+      return;
+    }
+    for (const problem of problems) {
+      const block = blockOf(problem);
+      if (!block) {
+        message.append(h("span", { class: "ls-also" }, ` ${problem.field}: ${problem.message}`));
+        continue;
+      }
+      const id = `${tab}-${problem.field}-problem`;
+      block.classList.add("ls-has-problem");
+      block.append(h("p", { class: "ls-problem", id, role: "alert" }, problem.message));
+      for (const field of block.querySelectorAll("input, textarea")) {
+        field.setAttribute("aria-invalid", "true");
+        field.setAttribute("aria-describedby", id);
+      }
+      const fold = block.closest(".ls-fold");
+      const switcher = fold?.querySelector("button.label-wrap:not(.open)");
+      if (switcher) switcher.click();
+    }
+    const first = root().querySelector(".ls-has-problem input, .ls-has-problem textarea");
+    if (first) first.focus();
+  }
+
+  function clearProblems(within = root()) {
+    for (const note of within.querySelectorAll(".ls-problem")) note.remove();
+    for (const block of [within, ...within.querySelectorAll(".ls-has-problem")])
+      block.classList.remove("ls-has-problem");
+    for (const field of within.querySelectorAll("[aria-invalid]")) {
+      field.removeAttribute("aria-invalid");
+      field.removeAttribute("aria-describedby");
+    }
+  }
+
+  document.addEventListener("input", (event) => {
+    const block = event.target.closest(".ls-has-problem");
+    if (block && root().contains(block)) clearProblems(block);
+  });
+
+  return { markProblems, clearProblems };
+}

@@ -1,0 +1,383 @@
+/* Panel: the forward process. A picture is noised to any t in the space of pixels and in latent space, with one fixed noise
+   each, so that the slider is continuous; the checkpoint's own training loss on it, as a curve and as a map. */
+
+import { decoderOf } from "../../static/tensors.js";
+import { ask, drawBytes, gaussians, histogram, latest, moments, pictureSource } from "./ask.js";
+import { chart, number, svg } from "./chart.js";
+import { rmsOfCells } from "./record.js";
+
+export const panel = {
+  name: "forward",
+  place: "deeper",
+  alone: true,
+  build(context) {
+    const { h, say } = context;
+    const STRENGTHS = [0.25, 0.5, 0.75];
+    const NARROW = matchMedia("(max-width: 599px)");
+    const DEFAULT = { scheduler: "dpmpp_2m", noise_schedule: "karras", steps: 25 }; // where there is no run whose ways to go
+    const SETTLED = 350; // ms a slider must rest before the error map asks for a model call
+    const source = pictureSource(context);
+    const pane = (name) => {
+      const canvas = h("canvas", { role: "img", "aria-label": say(`forward.${name}`), "data-forward": name });
+      const note = h("small", {});
+      const drawing = svg("svg", {
+        viewBox: "0 0 160 44",
+        preserveAspectRatio: "none",
+        class: "ls-chart ls-histogram",
+        "aria-hidden": "true",
+      });
+      const figure = h(
+        "figure",
+        { class: "ls-pane" },
+        h("div", { class: "ls-pane-table" }, h("div", { class: "ls-frame" }, canvas)),
+        h("figcaption", {}, h("span", { class: "ls-pane-name" }, say(`forward.${name}`)), note),
+        drawing,
+      );
+      return { canvas, note, drawing, figure };
+    };
+    const pixels = pane("pixels");
+    const latent = pane("latent");
+    const tiles = pane("channels");
+    const error = pane("error");
+    tiles.canvas.classList.add("ls-pixels");
+    error.canvas.classList.add("ls-pixels");
+    for (const one of [tiles, error]) one.drawing.remove();
+    const slider = h("input", {
+      type: "range",
+      min: 0,
+      max: 999,
+      step: "any",
+      value: 300,
+      class: "ls-range",
+      "aria-label": say("forward.t"),
+    });
+    const level = h("output", { class: "ls-level" });
+    const marks = h("div", { class: "ls-marks" });
+    const denoise = h("button", { class: "ls-button", type: "button", hidden: true, onclick: from });
+    const how = h("p", { class: "ls-note", hidden: true }, say("forward.denoise.how"));
+    const status = h("p", { class: "ls-note", role: "status" });
+    const caption = h("input", {
+      type: "text",
+      class: "ls-text",
+      "aria-label": say("loss.right"),
+      placeholder: say("loss.right"),
+    });
+    const wrong = h("input", {
+      type: "text",
+      class: "ls-text",
+      "aria-label": say("loss.wrong"),
+      placeholder: say("loss.wrong"),
+      value: say("loss.wrong.example"),
+    });
+    const measure = h("button", { class: "ls-button", type: "button", onclick: losses }, say("loss.measure"));
+    const said = h("p", { class: "ls-note", role: "status" });
+    const curve = chart({ width: 520, height: 200, left: 44, label: say("loss.curve") });
+    const lossBox = h(
+      "div",
+      { class: "ls-loss" },
+      h(
+        "div",
+        {},
+        h("h3", {}, say("loss")),
+        h("p", { class: "ls-note" }, say("loss.what")),
+        h(
+          "div",
+          { class: "ls-fields" },
+          h("label", {}, say("loss.right"), caption),
+          h("label", {}, say("loss.wrong"), wrong),
+          measure,
+        ),
+        said,
+      ),
+      h("figure", {}, curve.element),
+      error.figure,
+    );
+    const body = h(
+      "div",
+      {},
+      h(
+        "div",
+        { class: "ls-whatif" },
+        h("label", {}, say("forward.t")),
+        h("div", { class: "ls-track ls-long" }, slider, marks),
+        level,
+        denoise,
+      ),
+      how,
+      h("div", { class: "ls-row-of ls-three" }, pixels.figure, latent.figure, tiles.figure),
+      lossBox,
+    );
+    const element = h("section", { class: "ls-panel" }, source.element, status, body);
+    let asked = null; // the picture that is here or on its way
+    let here = null; // {z0, noise, shape, pixels, size, a, s, timesteps, decoder, pixelNoise}
+    let found = null; // the losses of that picture
+    let mapped = null; // the error map
+    let positions = []; // of every step of this run's scheduler on the training curve
+    let starts = []; // where image to image begins
+    let startsOf = null;
+    let captionOf = null; // the run whose words the right caption was filled with; then it is the visitor's
+    let resting = null;
+    const newest = latest();
+    const newestError = latest();
+
+    slider.addEventListener("input", () => {
+      drawLevel();
+      drawDenoise();
+      drawCurve();
+      if (found) {
+        clearTimeout(resting);
+        resting = setTimeout(errorMap, SETTLED);
+      }
+    });
+
+    const checkpoint = () => context.checkpoint();
+    async function load(picture) {
+      asked = picture.key;
+      here = found = mapped = null;
+      status.textContent = say("forward.encoding");
+      body.hidden = true;
+      try {
+        const answer = await newest(() =>
+          ask("forward", { ...picture.fields, checkpoint: checkpoint() }, picture.file),
+        );
+        if (!answer) return;
+        const { tensors } = answer;
+        const [H, W] = tensors.pixels.shape;
+        here = {
+          z0: tensors.z0.values,
+          noise: tensors.noise.values,
+          shape: tensors.z0.shape,
+          pixels: tensors.pixels.values,
+          size: [H, W],
+          a: tensors.training_a.values,
+          s: tensors.training_s.values,
+          timesteps: tensors.training_timesteps.values,
+          decoder: decoderOf(tensors) || context.record?.decoder || null,
+          pixelNoise: gaussians(H * W * 3, 1),
+        };
+        slider.max = here.a.length - 1;
+        status.textContent = "";
+        context.draw();
+      } catch (failure) {
+        status.textContent = failure.message || say("ask.failed");
+      }
+    }
+
+    /** A value of the training curve at a t between two training timesteps. */
+    function between(values, t) {
+      const low = Math.min(values.length - 1, Math.floor(t));
+      const high = Math.min(values.length - 1, low + 1);
+      return values[low] + (values[high] - values[low]) * (t - low);
+    }
+    /** a or s there: their squares go straight from one timestep to the next. */
+    const share = (values, t) =>
+      Math.sqrt(
+        between(
+          values.map((one) => one * one),
+          t,
+        ),
+      );
+
+    function drawLevel() {
+      const t = Number(slider.value);
+      const [a, s] = [share(here.a, t), share(here.s, t)];
+      level.textContent = [
+        say("level.timestep", { value: number(between(here.timesteps, t)) }),
+        `a = ${number(a, 3)}`,
+        `s = ${number(s, 3)}`,
+        a > 0 ? say("level.snr", { value: number(20 * Math.log10(a / s), 1) }) : say("level.no_snr"),
+      ].join("   ");
+      // Pixel space: the picture in -1 .. 1, noised as latents are; shown clipped to what a screen can show.
+      const {
+        size: [H, W],
+        pixels: bytes,
+        pixelNoise,
+        z0,
+        noise,
+        shape,
+      } = here;
+      const noisy = new Float32Array(bytes.length);
+      const shown = new Uint8ClampedArray(bytes.length);
+      for (let k = 0; k < bytes.length; k++) {
+        noisy[k] = a * (bytes[k] / 127.5 - 1) + s * pixelNoise[k];
+        shown[k] = (noisy[k] + 1) * 127.5;
+      }
+      drawBytes(pixels.canvas, shown, [H, W]);
+      const z = z0.map((value, k) => a * value + s * noise[k]);
+      if (here.decoder) context.painter.picture(latent.canvas, z, shape, here.decoder);
+      latent.figure.hidden = !here.decoder;
+      context.painter.tiles(tiles.canvas, z, shape, 3);
+      for (const [one, values, how] of [
+        [pixels, noisy, say("forward.pixels.how")],
+        [latent, z, say("how.fast")],
+      ]) {
+        const { mean, std } = moments(values);
+        one.note.textContent = `${how}; ${say("latent.moments", { mean: number(mean, 2), std: number(std, 2) })}`;
+        histogram(one.drawing, values);
+      }
+      tiles.note.textContent = say("how.channels", { channels: shape[0], range: "3.0" });
+    }
+
+    /** Where image to image would begin with this run's scheduler, at a few strengths. */
+    async function strengths() {
+      const run = context.record?.run?.scheduler ? context.record.run : { ...DEFAULT, checkpoint: checkpoint() };
+      const key = `${run.scheduler} ${run.noise_schedule} ${run.steps}`;
+      if (startsOf === key) return;
+      startsOf = key;
+      try {
+        const answer = await ask("schedule", {
+          checkpoint: run.checkpoint,
+          scheduler: run.scheduler,
+          noise_schedule: run.noise_schedule,
+          num_inference_steps: run.steps,
+        });
+        const steps = answer.evaluations.filter((e) => e.stage !== 2);
+        positions = steps.map((e) => e.position);
+        starts = STRENGTHS.map((strength) => {
+          const first = steps[steps.length - Math.floor(steps.length * strength)];
+          return first && { strength, position: first.position };
+        }).filter(Boolean);
+        drawMarks();
+        drawDenoise();
+      } catch {
+        starts = positions = []; // marks are an extra: the slider works without them
+      }
+    }
+    function drawMarks() {
+      marks.replaceChildren(
+        ...starts.map(({ strength, position }) => {
+          const to = () => {
+            slider.value = String(position);
+            slider.dispatchEvent(new Event("input"));
+          };
+          const mark = h(
+            "button",
+            { type: "button", class: "ls-tick", onclick: to, title: say("forward.strength", { strength }) },
+            NARROW.matches ? String(strength) : say("forward.strength.short", { strength }),
+          );
+          mark.style.left = `${(position / Number(slider.max)) * 100}%`;
+          return mark;
+        }),
+      );
+    }
+
+    /** Steps of this run's scheduler from the slider's t on. */
+    function stepsLeft() {
+      const first = positions.findIndex((position) => position <= Number(slider.value) + 0.5);
+      return first < 0 ? 0 : positions.length - first;
+    }
+    function drawDenoise() {
+      const left = stepsLeft();
+      denoise.hidden = how.hidden = !context.online || !positions.length;
+      denoise.disabled = !left;
+      denoise.textContent = say("forward.denoise", { steps: left });
+    }
+    /** Image to image from here: the right caption and this run's scheduler on the picture, a run of its own. A picture
+        from disk is sent as it is shown here, brought to the size that the checkpoint is used to. */
+    function from() {
+      const many = positions.length;
+      // A quarter of a step more, so that no rounding loses one.
+      const strength = Math.min(1, (stepsLeft() + 0.25) / many);
+      const asked = { job: context.record?.job, prompt: caption.value, steps: many, strength };
+      if (!context.picture.file) return context.trigger("denoise", { ...asked, picture: context.picture.key });
+      const whole = document.createElement("canvas");
+      drawBytes(whole, here.pixels, here.size);
+      context.trigger("denoise", { ...asked, file: whole.toDataURL("image/png") });
+    }
+
+    async function losses() {
+      const picture = context.picture;
+      said.textContent = say("loss.measuring");
+      measure.disabled = true;
+      try {
+        const answer = await ask(
+          "losses",
+          { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, wrong_caption: wrong.value },
+          picture.file,
+        );
+        if (picture.key !== asked) return;
+        found = answer;
+        said.textContent = "";
+        drawCurve();
+        await errorMap();
+      } catch (failure) {
+        said.textContent = failure.message || say("ask.failed");
+      } finally {
+        measure.disabled = false;
+      }
+    }
+
+    async function errorMap() {
+      const picture = context.picture;
+      const timestep = Math.round(Number(slider.value));
+      error.note.textContent = say("loss.measuring");
+      try {
+        const answer = await newestError(() =>
+          ask("error", { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, timestep }, picture.file),
+        );
+        if (!answer || picture.key !== asked) return;
+        mapped = answer;
+        drawError();
+      } catch (failure) {
+        error.note.textContent = failure.message || say("ask.failed");
+      }
+    }
+    function drawError() {
+      error.figure.hidden = !mapped;
+      if (!mapped) return;
+      const cells = rmsOfCells(mapped.tensors.error.values, mapped.tensors.error.shape);
+      context.painter.heat(error.canvas, cells, mapped.tensors.error.shape.slice(1), 1.5);
+      error.note.textContent = say("loss.map", { timestep: mapped.run.timestep, loss: number(mapped.run.loss, 4) });
+    }
+
+    function drawCurve() {
+      curve.element.parentElement.hidden = !found;
+      if (!found) return;
+      const classes = { right: "ls-x0", empty: "ls-ghost", wrong: "ls-guide" };
+      const t = Number(slider.value);
+      curve.draw({
+        lines: ["empty", "wrong", "right"].map((name) => ({
+          points: found.timesteps.map((at, k) => [at, found.losses[name][k]]),
+          class: classes[name],
+          dots: true,
+          label: say(`loss.line.${name}`),
+          label_at: "start",
+        })),
+        x: { low: 0, high: Number(slider.max), label: "t" },
+        y: { low: 0 },
+        marker: { x: t, points: [] },
+        pick: (x) => {
+          slider.value = String(x);
+          slider.dispatchEvent(new Event("input"));
+        },
+      });
+    }
+
+    return {
+      element,
+      draw() {
+        const picture = source.draw();
+        if (!picture) {
+          asked = null;
+          here = null;
+          body.hidden = true;
+          status.textContent = "";
+          return;
+        }
+        if (captionOf !== context.record && context.record?.run) {
+          captionOf = context.record;
+          caption.value = captionOf.run.prompt || "";
+        }
+        if (asked !== picture.key) load(picture);
+        body.hidden = !here;
+        if (!here) return;
+        strengths();
+        drawMarks();
+        drawDenoise();
+        drawLevel();
+        drawCurve();
+        drawError();
+      },
+    };
+  },
+};

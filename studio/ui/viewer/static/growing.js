@@ -1,0 +1,77 @@
+/* The run that is looked at while it grows: which one that is, and the look at what has come since. */
+
+import { h, shown } from "../../static/elements.js";
+import { Record } from "./record.js";
+
+const POLL = 200; // ms between looks at a growing record
+
+/** `player`: of player.js; `empty`: where it is said why there is nothing to see. */
+export function growing({ context, viewer, player, empty }) {
+  const { props, say, state } = context;
+  let asked = 0; // so that an older poll of another run stops
+  let opened = null; // a run that was chosen on the page itself; it holds until the page is given another
+
+  /** Look at another run of this visitor: a branch, or one to go back to. */
+  function open(job, image) {
+    opened = {
+      job,
+      image,
+      ended: false,
+      message: "",
+      picture: null,
+      checkpoint: context.checkpoint(),
+      given: props.value?.job,
+    };
+    state.start = undefined;
+    follow();
+  }
+  /** What is looked at: what the page was given, or what was chosen on it since. */
+  function value() {
+    const given = props.value || {};
+    if (opened && (opened.given !== given.job || opened.job === given.job)) opened = null;
+    return opened || given;
+  }
+
+  async function follow() {
+    const wanted = value();
+    const mine = ++asked;
+    empty.replaceChildren(
+      wanted.message || (wanted.job ? say("waiting") : h("span", {}, h("strong", {}, say("intro")), say("empty"))),
+    );
+    if (!wanted.job || !shown(viewer)) return context.draw();
+    let record = context.record;
+    if (!record || record.job !== wanted.job || record.image !== (wanted.image || 0)) {
+      record = context.record = viewer.record = new Record(wanted.job, wanted.image || 0);
+      context.index = 0;
+      state.follow = state.start === undefined;
+      player.pause();
+    }
+    while (mine === asked && shown(viewer)) {
+      let news;
+      try {
+        news = await record.grow();
+      } catch (_error) {
+        news = "none";
+      }
+      if (mine !== asked) return;
+      if (news === "none" && value().ended) {
+        if (!record.evaluations.length) empty.textContent = wanted.message || say("gone");
+        return context.draw();
+      }
+      const newest = record.evaluations.length - 1;
+      if (state.start !== undefined && newest >= 0) {
+        context.index = Math.min(state.start, newest);
+        if (newest >= state.start) delete state.start;
+      } else if (news === "new" && state.follow && !player.playing()) context.index = newest;
+      context.draw();
+      if (record.ended) {
+        // Its finished picture has a name that only the studio knows.
+        if (opened && !opened.picture) context.trigger("look", { job: record.job, image: record.image });
+        return;
+      }
+      await new Promise((done) => setTimeout(done, POLL));
+    }
+  }
+
+  return { follow, open, value };
+}

@@ -1,0 +1,248 @@
+/* A recorded run: fetched once, kept here, and every quantity of it computed without asking the server again. */
+
+import { decoderOf, readTensors } from "../../static/tensors.js";
+import { guided, predictedNoise, predictedX0, quantities } from "./quantities.js";
+
+const ROOM = 48 * 2 ** 20; // bytes of decoded and computed arrays; what was recorded itself is kept as it came
+
+/** One evaluation: what docs/record.md says of it, and as Float32Arrays (C h w) what was recorded - x_t, model_cond,
+    model_difference and model_uncond (both undefined without guidance), model (guided) - and what follows from it:
+    denoised, noise_pred. They are decoded when they are looked at. `rough`: it came in eight bits. */
+class Evaluation {
+  constructor(record, numbers, parts, rough) {
+    Object.assign(this, numbers);
+    Object.defineProperty(this, "held", { value: { record, parts } });
+    this.rough = rough;
+  }
+  part(name) {
+    const { record, parts } = this.held;
+    return parts[name] && record.remember(`part ${name} ${this.index}`, parts[name]);
+  }
+  derived(name, make) {
+    return this.held.record.remember(`part ${name} ${this.index}`, make);
+  }
+  get x_t() {
+    return this.part("x_t");
+  }
+  get model_cond() {
+    return this.part("model_cond");
+  }
+  get model_difference() {
+    return this.part("model_difference");
+  }
+  get model_uncond() {
+    return this.held.parts.model_difference && this.derived("model_uncond", () => guided(this, 0));
+  }
+  get model() {
+    return this.held.parts.model_guided
+      ? this.part("model_guided")
+      : this.derived("model", () => guided(this, this.guidance_scale));
+  }
+  get denoised() {
+    return this.derived("denoised", () => predictedX0(this.held.record.run.prediction_type, this, this.model));
+  }
+  get noise_pred() {
+    return this.derived("noise_pred", () => predictedNoise(this.held.record.run.prediction_type, this, this.model));
+  }
+}
+
+/** Where the U-Net looked in one group: (rows height width), decoded when it is looked at. */
+class Maps {
+  constructor(record, size, decode) {
+    Object.assign(this, size);
+    Object.defineProperty(this, "held", {
+      value: { record, decode, key: `maps ${(Maps.made = (Maps.made || 0) + 1)}` },
+    });
+  }
+  get values() {
+    const { record, decode, key } = this.held;
+    return record.remember(key, decode);
+  }
+}
+
+export class Record {
+  /** `job` and `image` name the run; nothing is fetched before `grow`. */
+  constructor(job, image) {
+    this.job = job;
+    this.image = image;
+    this.run = null; // what the file's header says of the run
+    this.evaluations = []; // of Evaluation
+    this.clean = null; // the latents at the end, once the run is complete
+    this.decoder = null; // {weight, bias, scale}
+    this.shape = null; // [channels, height, width] of the latents
+    this.found = new Map(); // quantities computed so far, the one used longest ago first
+    this.bytes = 0; // of the arrays among them
+  }
+
+  get ended() {
+    return !!this.run && !["queued", "running"].includes(this.run.state);
+  }
+
+  /** Fetch what is new. Answers "new", "same" or "none" (no such record, or none yet). One at a time: whoever asks
+      while an answer is on its way gets that one. */
+  grow() {
+    if (!this.growing) {
+      this.growing = this.fetched().finally(() => {
+        this.growing = null;
+      });
+    }
+    return this.growing;
+  }
+
+  async fetched() {
+    // "lean": a run whose numbers are many comes in eight bits each, and in full where one rests (`sharpen`).
+    const since = this.evaluations.length;
+    const answer = await fetch(`/record/${encodeURIComponent(this.job)}?image=${this.image}&lean=1&since=${since}`);
+    if (answer.status === 404) return "none";
+    if (!answer.ok) throw new Error(String(answer.status));
+    return this.take(await answer.arrayBuffer());
+  }
+
+  /** Fetch an evaluation that came in eight bits in full, and its neighbours: changes are differences of the two.
+      Answers whether they are there now. */
+  async sharpen(index) {
+    const answer = await fetch(
+      `/record/${encodeURIComponent(this.job)}?image=${this.image}&until=${index + 2}&since=${Math.max(0, index - 1)}`,
+    ).catch(() => null);
+    if (!answer?.ok) return false;
+    const { kept, state, total } = this.run; // what the answer says of the run is said better by those that follow it
+    this.take(await answer.arrayBuffer());
+    Object.assign(this.run, { kept, state, total, bits: 8 });
+    this.found.clear();
+    this.bytes = 0;
+    return true;
+  }
+
+  /** Append what a file of evaluations holds. */
+  take(buffer) {
+    const { tensors, run } = readTensors(buffer, { lazy: true });
+    this.run = { ...this.run, ...run }; // later answers say only what has changed
+    if (tensors.latents) this.clean = tensors.latents.values;
+    this.decoder = this.decoder || decoderOf(tensors);
+    const [count, ...shape] = tensors.x_t.shape;
+    if (count) this.shape = shape;
+    const groups = Object.keys(tensors).filter((name) => name.startsWith("attention.") && !name.endsWith(".range"));
+    let captured = 0;
+    let looked = 0;
+    run.evaluations.slice(0, count).forEach((numbers, k) => {
+      const parts = {};
+      for (const name of ["x_t", "model_cond", "model_difference"])
+        if (tensors[name]) parts[name] = tensors[name].row(k);
+      if (numbers.captured) parts.model_guided = tensors.model_guided.row(captured++);
+      const entry = new Evaluation(this, numbers, parts, run.bits === 8);
+      if (numbers.attention_text !== undefined) {
+        entry.attention = {};
+        for (const name of groups) {
+          const [, rows, height, width] = tensors[name].shape;
+          entry.attention[name.slice("attention.".length)] = new Maps(
+            this,
+            { rows, height, width },
+            tensors[name].row(looked),
+          );
+        }
+        looked++;
+      }
+      this.evaluations[numbers.index] = entry;
+    });
+    if (count) {
+      // A run's scale and its newest differences may be others now.
+      for (const key of [...this.found.keys()])
+        if (
+          key.startsWith("scale ") ||
+          key.startsWith("change") ||
+          key.startsWith("left") ||
+          key.startsWith("attention scale")
+        )
+          this.forget(key);
+    }
+    return count ? "new" : "same";
+  }
+
+  remember(key, make) {
+    let value = this.found.get(key);
+    if (value === undefined) {
+      value = make();
+      this.bytes += value?.byteLength || 0;
+    } else this.found.delete(key);
+    this.found.set(key, value);
+    if (this.bytes > ROOM) {
+      for (const [oldest, one] of this.found) {
+        if (this.bytes <= ROOM / 2 || oldest === key) break;
+        if (!one?.byteLength) continue; // a number costs nothing
+        this.forget(oldest);
+      }
+    }
+    return value;
+  }
+
+  forget(key) {
+    this.bytes -= this.found.get(key)?.byteLength || 0;
+    this.found.delete(key);
+  }
+
+  /** Why a quantity is not there at an evaluation: a key under `viewer.undefined`, or null where it is there. */
+  why(index, quantity) {
+    return quantities[quantity].why(this, index);
+  }
+
+  /** A quantity of one evaluation (Float32Array, C h w), or null where it is undefined. */
+  latents(index, quantity) {
+    if (!this.evaluations[index] || this.why(index, quantity)) return null;
+    return this.remember(`${quantity} ${index}`, () => quantities[quantity].of(this, index));
+  }
+
+  /** Predicted x0 as it would be with another guidance scale, from the same x_t; null without both branches. */
+  whatIf(index, guidance) {
+    if (this.why(index, "x0_uncond")) return null;
+    const entry = this.evaluations[index];
+    return predictedX0(this.run.prediction_type, entry, guided(entry, guidance));
+  }
+
+  /** RMS over the channels at each cell (Float32Array, h w). */
+  cells(index, quantity) {
+    const latents = this.latents(index, quantity);
+    return latents && this.remember(`cells ${quantity} ${index}`, () => rmsOfCells(latents, this.shape));
+  }
+
+  /** RMS of all numbers of a quantity at one evaluation. */
+  rms(index, quantity) {
+    const latents = this.latents(index, quantity);
+    return latents && this.remember(`rms ${quantity} ${index}`, () => rmsOf(latents));
+  }
+
+  /** Cosine of the angle between two quantities of one evaluation; null where one is undefined. */
+  cosine(index, one, other) {
+    const [p, q] = [this.latents(index, one), this.latents(index, other)];
+    return (
+      p &&
+      q &&
+      this.remember(`cosine ${one} ${other} ${index}`, () => {
+        let dot = 0;
+        for (let k = 0; k < p.length; k++) dot += p[k] * q[k];
+        return dot / (p.length * rmsOf(p) * rmsOf(q) || 1);
+      })
+    );
+  }
+
+  /** The greatest cell of a quantity in the whole run so far: one colour scale for all its evaluations. */
+  scale(quantity) {
+    return this.remember(`scale ${quantity}`, () => {
+      let high = 0;
+      for (let k = 0; k < this.evaluations.length; k++)
+        for (const value of this.cells(k, quantity) || []) if (value > high) high = value;
+      return high;
+    });
+  }
+}
+
+export function rmsOf(values) {
+  let sum = 0;
+  for (const value of values) sum += value * value;
+  return Math.sqrt(sum / values.length);
+}
+
+export function rmsOfCells(latents, [C, H, W]) {
+  const out = new Float32Array(H * W);
+  for (let c = 0; c < C; c++) for (let k = 0; k < out.length; k++) out[k] += latents[c * out.length + k] ** 2 / C;
+  return out.map(Math.sqrt);
+}

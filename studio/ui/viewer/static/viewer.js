@@ -1,0 +1,335 @@
+/* The noise viewer: one recorded run, moved through evaluation by evaluation. Live is replay of a growing record.
+
+   A panel is one file in viewer/: its `panel` is {name, place, build(context)}, viewer/panels.js lists it, and build answers
+   {element, draw(at, total), available(record)}. `place` says where it stands: "way", "stage", "aside", "under", or
+   "deeper" (a tab of expert mode, drawn only while it is open; one that stands `alone` needs no run). Panels
+   change `context.state` through `context.set`,
+   which draws everything again; nothing but a new run asks the server. */
+
+import { broken, fill, h, icon, shown } from "../../static/elements.js";
+import { journey } from "../../static/journey.js";
+import { addressed, forget, kept, remember } from "./address.js";
+import { Decodings } from "./decoded.js";
+import { factsOf, keptOf, levelOf } from "./facts.js";
+import { growing } from "./growing.js";
+import { Painter } from "./painter.js";
+import { PANELS } from "./panels.js";
+import { buildPlayer } from "./player.js";
+import { panelTabs } from "./tabs.js";
+
+export function viewer({ element, props, watch, trigger }) {
+  const say = (key, values) => fill(props.words[key], values);
+  const RESTED = 400; // ms without a move before an evaluation that came in eight bits is fetched in full
+  const SENT = 5000; // ms in which a run that was sent here is not replaced by the newest
+  const SPEEDS = [0.25, 0.5, 1, 2, 4];
+
+  const HOWS = props.panels.includes("branches")
+    ? ["fast", "tiny", "vae", "channels", "cells"]
+    : ["fast", "channels", "cells"]; // a replay has the fast decoder alone
+
+  const first = {
+    mode: "beginner",
+    language: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en",
+    how: "fast",
+    panes: ["x_t", "denoised", "noise_pred"],
+    open: "guidance",
+    speed: 1,
+    loop: false,
+    follow: true,
+    guidance: null, // what-if guidance scale; null is the run's own
+  };
+  const state = { ...first, ...kept(), ...addressed({ hows: HOWS, panels: props.panels }) };
+  const context = {
+    say,
+    h,
+    props,
+    state,
+    record: null,
+    index: 0,
+    cell: null,
+    painter: new Painter(),
+    go,
+    set,
+    draw,
+    point,
+    caption,
+    trigger,
+  };
+  context.show = show;
+  context.online = props.panels.includes("branches"); // a replay has no studio that could be asked
+  context.decodings = new Decodings(context);
+  context.checkpoint = () => context.record?.run?.checkpoint || context.value().checkpoint || "";
+
+  const panels = props.panels.map((name) => {
+    const { build, place, alone = false } = PANELS.find((panel) => panel.name === name);
+    return { name, place, alone, available: () => true, ...attempt(name, null, () => build(context), unbuilt) };
+  });
+  /** What an act of a panel answers; one that fails says so in the panel's place, and the others go on. */
+  function attempt(name, place, act, otherwise = () => undefined) {
+    try {
+      return act();
+    } catch (error) {
+      console.error(`viewer, ${name}:`, error);
+      const there = otherwise();
+      broken(place || there.element, say("panel.failed"));
+      return there;
+    }
+  }
+  function unbuilt() {
+    return { element: h("section", { class: "ls-panel" }), draw: () => {} };
+  }
+  const at = (place) => panels.filter((panel) => panel.place === place).map((panel) => panel.element);
+  const deeper = panels.filter((panel) => panel.place === "deeper");
+  const run = () => (context.record?.evaluations.length ? context.record : null);
+  const usable = (panel) => (run() ? panel.available(context.record) : panel.alone);
+  /** The deeper panel that shows: the one that was chosen, or the first while that one has nothing to show yet. The
+      choice itself stays, so that a run that is only coming in (a reload, a branch) does not lose it. */
+  const front = () => deeper.find((panel) => panel.name === state.open && usable(panel)) || deeper.find(usable);
+
+  /* -------------------------------------------------------------------------------------------- the frame */
+
+  const buttons = {
+    first: step("first", "first", () => walk(0)),
+    previous: step("previous", "previous", () => walk(context.index - 1)),
+    play: step("play", "play", () => player.play()),
+    next: step("next", "next", () => walk(context.index + 1)),
+    last: step("last", "last_evaluation", () => walk(Infinity)),
+  };
+  const where = h("p", { class: "ls-where", role: "status" });
+  const level = h("p", { class: "ls-level" });
+  const speed = h("select", {
+    class: "ls-choice",
+    "aria-label": say("speed"),
+    title: say("speed"),
+    onchange: () => set({ speed: Number(speed.value) }),
+  });
+  speed.append(...SPEEDS.map((value) => h("option", { value }, say("speed.times", { value }))));
+  const loop = toggle("loop", () => set({ loop: !state.loop }));
+  const live = toggle("follow", () => {
+    set({ follow: !state.follow });
+    if (state.follow) go(Infinity);
+  });
+  const hows = picks("decoder", HOWS, "how", (how) => set({ how }));
+  const modes = picks("mode", ["beginner", "expert"], "mode", (mode) => set({ mode }));
+  const languages = picks("language", Object.keys(props.captions), "language", (language) => set({ language }));
+  const empty = h("p", { class: "ls-empty-note", role: "status" });
+  const title = h("p", { class: "ls-run", dir: "auto" });
+  const facts = h("p", { class: "ls-run-facts" });
+  const head = h(
+    "div",
+    { class: "ls-viewer-head" },
+    h("div", { class: "ls-run-line" }, title, facts),
+    languages.element,
+    modes.element,
+  );
+  const whole = h("p", { class: "ls-note ls-kept-note", role: "status", hidden: true }); // of a run too large to be kept whole
+  const transport = h(
+    "div",
+    { class: "ls-transport" },
+    h("div", { class: "ls-steps" }, ...Object.values(buttons)),
+    where,
+    level,
+    h("div", { class: "ls-transport-more" }, speed, loop, live),
+  );
+  const sticky = h("div", { class: "ls-sticky" }, transport, ...at("way"));
+  const aside = h("div", { class: "ls-aside" }, ...at("aside"));
+  const main = h(
+    "div",
+    { class: "ls-main" },
+    h(
+      "div",
+      { class: "ls-stage-side" },
+      ...at("stage"),
+      h("div", { class: "ls-tools" }, hows.element, ...panels.map((panel) => panel.tools)),
+    ),
+    aside,
+  );
+  const { tabs, rooms, drawTabs } = panelTabs({ deeper, say, front, usable, open: (name) => set({ open: name }) });
+  const more = h(
+    "div",
+    { class: "ls-more-to-see" },
+    caption("more"),
+    h("button", { class: "ls-button", type: "button", onclick: () => set({ mode: "expert" }) }, say("more")),
+  );
+  const below = h("section", { class: "ls-deeper", "aria-label": say("deeper") }, tabs, rooms);
+  const body = h("div", { class: "ls-viewer-body" }, head, whole, empty, sticky, main, ...at("under"), more, below);
+  const viewer = h("section", { class: "ls-viewer", "aria-label": say("timeline") }, body);
+  element.replaceChildren(viewer);
+
+  const player = buildPlayer({ context, button: buttons.play });
+
+  function step(name, word, onclick) {
+    return h(
+      "button",
+      { class: "ls-round", type: "button", onclick, "aria-label": say(word), title: say(word) },
+      icon(name),
+    );
+  }
+  function toggle(name, onclick) {
+    return h("button", { class: "ls-pick", type: "button", onclick, title: say(`${name}.help`) }, say(name));
+  }
+  function picks(word, names, key, choose) {
+    const made = names.map((name) =>
+      h(
+        "button",
+        { class: "ls-pick", type: "button", [`data-${key}`]: name, onclick: () => choose(name) },
+        say(`${word}.${name}`),
+      ),
+    );
+    return {
+      element: h(
+        "div",
+        { class: `ls-picks ls-picks-${word}`, role: "group", "aria-label": say(word) },
+        h("span", {}, say(word)),
+        ...made,
+      ),
+      buttons: made,
+      key,
+    };
+  }
+  function drawPicks({ buttons: made, key }) {
+    for (const button of made)
+      button.setAttribute("aria-pressed", String(button.getAttribute(`data-${key}`) === state[key]));
+  }
+
+  /** One sentence for newcomers, in the language they chose. */
+  function caption(key) {
+    return h("p", { class: "ls-gloss", "data-caption": key });
+  }
+  function drawCaptions() {
+    for (const line of viewer.querySelectorAll("[data-caption]")) {
+      line.lang = state.language === "zh" ? "zh-Hans" : state.language;
+      line.textContent = props.captions[state.language][line.dataset.caption];
+    }
+  }
+
+  /* -------------------------------------------------------------------------------------- where it stands */
+
+  function set(changes) {
+    Object.assign(state, changes);
+    draw();
+  }
+  /** The latent cell under the pointer on any pane, or null: all panes show it. */
+  function point(cell) {
+    const same = context.cell?.x === cell?.x && context.cell?.y === cell?.y;
+    context.cell = cell;
+    if (!same) for (const panel of visible()) panel.pointed?.(cell);
+  }
+  /** Open a panel, wherever it stands. */
+  function show(name) {
+    const panel = panels.find((one) => one.name === name);
+    if (panel.place === "deeper") set({ mode: "expert", open: name });
+    panel.element.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  }
+
+  function go(index) {
+    const record = context.record;
+    if (!record?.evaluations.length) return;
+    context.index = Math.max(0, Math.min(record.evaluations.length - 1, index));
+    draw();
+  }
+  /** Go there because a person asked: a run that is followed is no longer, unless they went to its newest. */
+  function walk(index) {
+    if (!context.record) return;
+    state.follow = index >= context.record.evaluations.length - 1;
+    go(index);
+  }
+  context.walk = walk;
+
+  /* -------------------------------------------------------------------------------------------- drawing */
+
+  const visible = () =>
+    panels.filter((panel) => (panel.place === "deeper" ? state.mode === "expert" && panel === front() : run()));
+
+  function draw() {
+    const record = run();
+    viewer.dataset.mode = state.mode;
+    viewer.dataset.run = record ? "there" : "none";
+    empty.hidden = !!record;
+    for (const group of [modes, languages]) drawPicks(group);
+    const total = record
+      ? record.run.kept?.full
+        ? record.evaluations.length
+        : Math.max(record.run.total || 0, record.evaluations.length)
+      : 0;
+    const now = record ? record.evaluations[context.index] : null;
+    if (record) drawHead(record, now, total);
+    drawTabs();
+    for (const panel of visible()) attempt(panel.name, panel.element, () => panel.draw(now, total));
+    drawCaptions();
+    if (record) {
+      remember(context, () => shown(viewer));
+      sharpenAtRest(record, context.index);
+    }
+  }
+
+  function drawHead(record, now, total) {
+    if (!record.decoder && state.how === "fast") state.how = "channels";
+    if (!record.run.model?.tiny_decoder && state.how === "tiny") state.how = record.decoder ? "fast" : "channels";
+    drawPicks(hows);
+    for (const button of hows.buttons)
+      if (button.dataset.how === "tiny") button.hidden = !record.run.model?.tiny_decoder;
+    hows.buttons[0].disabled = !record.decoder;
+    whole.textContent = keptOf(record, context.index, say);
+    whole.hidden = !whole.textContent;
+    title.textContent = record.run.prompt || say("no_prompt");
+    facts.textContent = factsOf(record.run, say, props.noise_schedules);
+    where.textContent = say("evaluation", { index: context.index + 1, total });
+    level.textContent = levelOf(now, say);
+    speed.value = String(state.speed);
+    loop.setAttribute("aria-pressed", String(state.loop));
+    live.setAttribute("aria-pressed", String(state.follow));
+    live.hidden = record.ended;
+  }
+
+  /** An evaluation that came in eight bits is fetched in full once one rests at it. */
+  let sharpening = null;
+  function sharpenAtRest(record, index) {
+    clearTimeout(sharpening);
+    if (!record.evaluations[index].rough || !context.online) return;
+    sharpening = setTimeout(async () => {
+      if (player.playing() || context.record !== record || context.index !== index || !shown(viewer)) return;
+      if ((await record.sharpen(index)) && context.record === record) draw();
+    }, RESTED);
+  }
+
+  /* ---------------------------------------------------------------------------------------------- the keys */
+
+  viewer.addEventListener("keydown", keys);
+  document.addEventListener("keydown", (event) => {
+    if (
+      !viewer.contains(event.target) &&
+      shown(viewer) &&
+      !event.target.closest("input, textarea, select, [role=tab], [role=listbox]")
+    )
+      keys(event);
+  });
+  function keys(event) {
+    if (!context.record || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (event.target.closest("input, textarea, select")) return;
+    const to = { ArrowLeft: context.index - 1, ArrowRight: context.index + 1, Home: 0, End: Infinity }[event.key];
+    if (to !== undefined) {
+      event.preventDefault();
+      walk(to);
+    } else if (event.key === " " && !event.target.closest("button, a, input, textarea")) {
+      event.preventDefault();
+      player.play();
+    } else if (event.key === "l") set({ loop: !state.loop });
+  }
+
+  const { follow, open, value } = growing({ context, viewer, player, empty });
+  Object.assign(context, { open, value });
+
+  watch("value", follow);
+  follow();
+  // In another tab nothing is fetched; the look begins, or goes on, when the viewer is seen. Then it asks for the newest
+  // run, unless it was sent here to look at a certain one.
+  new IntersectionObserver(([entry]) => {
+    if (!entry.isIntersecting) {
+      if (!shown(viewer)) forget();
+      return;
+    }
+    if (performance.now() - journey.sentToViewer > SENT) trigger("seen");
+    follow();
+  }).observe(viewer);
+}
