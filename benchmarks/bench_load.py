@@ -94,7 +94,7 @@ def main() -> None:
         path = save_large(scratch / "model.safetensors", "sd1", full_family("sd1"))
         reference = scratch / "sd1"
         shutil.copytree(configs.DATA / "sd1", reference)
-        configs.clip_tokenizer("<|endoftext|>").save_pretrained(reference / "tokenizer")
+        configs.clip_tokenizer("<|endoftext|>", 77).save_pretrained(reference / "tokenizer")
         preview = torch.zeros(192, 4, 3, 3), torch.zeros(192)
 
         def settle() -> None:

@@ -37,7 +37,7 @@ SCHEDULER_CONFIG: dict[str, Any] = {
 WORDS = ("a", "red", "blue", "apple", "fox", "snow", "in", "the", "sea", "cat")
 
 
-def tiny_tokenizer() -> CLIPTokenizer:
+def tiny_tokenizer(positions: int = 77) -> CLIPTokenizer:
     """A CLIP tokenizer that knows every character and the WORDS as one token each."""
     alphabet = [chr(c) for c in [*range(33, 127), *range(161, 173), *range(174, 256)]]
     alphabet += [chr(256 + n) for n in range(68)]  # the byte-level stand-ins of the bytes that do not print
@@ -54,7 +54,7 @@ def tiny_tokenizer() -> CLIPTokenizer:
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
     for special in ("<|startoftext|>", "<|endoftext|>"):
         vocabulary[special] = len(vocabulary)
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=positions)
 
 
 def tiny_unet(seed: int = 0) -> UNet2DConditionModel:
@@ -88,7 +88,7 @@ def tiny_vae(seed: int = 1) -> AutoencoderKL:
 
 
 def tiny_text_encoder(tokenizer: CLIPTokenizer, seed: int = 2) -> CLIPTextModel:
-    """One layer of width 8."""
+    """One layer of width 8, that reads as many tokens at once as its tokenizer says."""
     torch.manual_seed(seed)
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
@@ -96,7 +96,7 @@ def tiny_text_encoder(tokenizer: CLIPTokenizer, seed: int = 2) -> CLIPTextModel:
         intermediate_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
-        max_position_embeddings=77,
+        max_position_embeddings=tokenizer.model_max_length,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -105,11 +105,15 @@ def tiny_text_encoder(tokenizer: CLIPTokenizer, seed: int = 2) -> CLIPTextModel:
 
 
 def tiny_components(
-    prediction_type: PredictionType = "epsilon", dtype: torch.dtype = torch.float32, name: str = "tiny"
+    prediction_type: PredictionType = "epsilon",
+    dtype: torch.dtype = torch.float32,
+    name: str = "tiny",
+    positions: int = 77,
 ) -> Components:
-    """A whole random checkpoint, 64x64 pixels native. Leaves torch's global random state as it was."""
+    """A whole random checkpoint, 64x64 pixels native, whose text encoder reads so many tokens at once. Leaves torch's
+    global random state as it was."""
     with torch.random.fork_rng(devices=[]):
-        tokenizer = tiny_tokenizer()
+        tokenizer = tiny_tokenizer(positions)
 
         def in_dtype(module: Any) -> Any:
             return module if dtype == torch.float32 else module.to(dtype)  # diffusers warns at every `to`
@@ -135,12 +139,13 @@ def save_tiny_checkpoint(
     prediction_type: PredictionType = "epsilon",
     world: dict[str, Any] | None = None,
     fast_preview: bool = False,
+    positions: int = 77,
 ) -> Path:
     """Write tiny_components() as a diffusers folder, with a world.json when one is given; returns the folder.
 
     With `fast_preview` one lies beside the VAE, which spares every load the fitting of one.
     """
-    components = tiny_components(prediction_type)
+    components = tiny_components(prediction_type, positions=positions)
     components.unet.save_pretrained(folder / "unet")
     components.vae.save_pretrained(folder / "vae")
     components.part("text_encoder").save_pretrained(folder / "text_encoder")

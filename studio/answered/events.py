@@ -69,7 +69,7 @@ class Started:
     total: int  # U-Net evaluations per image
     prompt_tokens: int  # content tokens of the prompt, all of them used
     negative_prompt_tokens: int
-    chunks: int  # 77-token chunks the prompts were encoded in
+    chunks: int  # chunks of tokens that the prompts were encoded in
     notes: tuple[str, ...] = ()  # sentences worth knowing, such as "the prompt was encoded in 3 chunks"
 
 

@@ -190,29 +190,31 @@ class TokenRow:
     """What one row of merged maps stands for: a token, or all padding of a chunk together (`position` None)."""
 
     chunk: int
-    position: int | None  # 0..76 within the chunk
+    position: int | None  # within the chunk, from 0
 
 
-def token_rows(content_tokens: Sequence[int], chunks: int) -> list[TokenRow]:
-    """The rows of a prompt whose chunk c has `content_tokens[c]` tokens between begin and end, of `chunks`."""
+def token_rows(content_tokens: Sequence[int], chunks: int, positions: int) -> list[TokenRow]:
+    """The rows of a prompt whose chunk c has `content_tokens[c]` tokens between begin and end, of `chunks` that have so
+    many positions each."""
     rows: list[TokenRow] = []
     for chunk in range(chunks):
         content = content_tokens[chunk] if chunk < len(content_tokens) else 0
         rows += [TokenRow(chunk, position) for position in range(content + 2)]
-        if content + 2 < 77:
+        if content + 2 < positions:
             rows.append(TokenRow(chunk, None))
     return rows
 
 
-def merged(maps: torch.Tensor, rows: Sequence[TokenRow]) -> torch.Tensor:
-    """Maps (tokens, h, w) => (rows, h, w): the padding of each chunk summed, so that each pixel still adds up to 1."""
+def merged(maps: torch.Tensor, rows: Sequence[TokenRow], positions: int) -> torch.Tensor:
+    """Maps (chunks * positions, h, w) => (rows, h, w): the padding of each chunk summed, so that each pixel still
+    adds up to 1."""
     spans: list[torch.Tensor] = []
     previous = 0
     for row in rows:
-        start = row.chunk * 77
+        start = row.chunk * positions
         if row.position is not None:
             spans.append(maps[start + row.position])
             previous = row.position
         else:
-            spans.append(maps[start + previous + 1 : start + 77].sum(0))
+            spans.append(maps[start + previous + 1 : start + positions].sum(0))
     return torch.stack(spans)

@@ -11,13 +11,13 @@ from studio.asked.prompt import Prompt
 from studio.diffusion.embeddings import Embedding, Placed, Words, split_by_words
 
 PLACEHOLDER = 0  # the token whose embedding a learned vector replaces; which one it is does not matter
-CHUNK_TOKENS = 75  # content tokens of a chunk; begin and end make 77
 COMMA_BACKTRACK = 20  # a chunk that overflows ends at a comma this near its end, so that no phrase is torn
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Up to 75 content tokens and their weights. `placed`: where a learned vector stands instead of the token."""
+    """Content tokens, as many as a chunk has room for, and their weights. `placed`: where a learned vector stands
+    instead of the token."""
 
     tokens: tuple[int, ...] = ()
     weights: tuple[float, ...] = ()
@@ -59,9 +59,9 @@ class ChunkedPrompt:
         return tuple(dict.fromkeys(placed))
 
 
-def chunks_of(tokenizer: Any, text: str, words: Words | None = None) -> list[Chunk]:
-    """Weighted chunks of one text; at least one, which is empty for an empty text. `words` stand for learned vectors,
-    which are never torn apart."""
+def chunks_of(tokenizer: Any, text: str, size: int, words: Words | None = None) -> list[Chunk]:
+    """Weighted chunks of one text, of at most `size` content tokens each (`Components.chunk_tokens`); at least one,
+    which is empty for an empty text. `words` stand for learned vectors, which are never torn apart."""
     comma = _ids(tokenizer, ",")
     chunks: list[Chunk] = []
     tokens: list[int] = []
@@ -83,15 +83,15 @@ def chunks_of(tokenizer: Any, text: str, words: Words | None = None) -> list[Chu
             continue
         for token in _tokens(tokenizer, split_by_words(span.text, words)):
             if isinstance(token, Embedding):
-                if len(tokens) + token.count > CHUNK_TOKENS:
+                if len(tokens) + token.count > size:
                     close(len(tokens))
                 placed += [Placed(len(tokens) + k, token, k) for k in range(token.count)]
                 tokens += [PLACEHOLDER] * token.count
                 weights += [span.weight] * token.count
                 continue
-            if len(tokens) == CHUNK_TOKENS:
-                near = after_comma and CHUNK_TOKENS - after_comma < COMMA_BACKTRACK and [token] != comma
-                close(after_comma if near else CHUNK_TOKENS)
+            if len(tokens) == size:
+                near = after_comma and size - after_comma < COMMA_BACKTRACK and [token] != comma
+                close(after_comma if near else size)
             tokens.append(token)
             weights.append(span.weight)
             if [token] == comma:
@@ -101,9 +101,10 @@ def chunks_of(tokenizer: Any, text: str, words: Words | None = None) -> list[Chu
     return chunks
 
 
-def with_ends(tokens: Sequence[int], tokenizer: Any) -> list[int]:
-    """The 77 ids that a text encoder is given for a chunk: begin, content, end, padding."""
-    padding = CHUNK_TOKENS - len(tokens)
+def with_ends(tokens: Sequence[int], tokenizer: Any, size: int) -> list[int]:
+    """The ids that a text encoder is given for a chunk of `size` content tokens: begin, content, end, padding;
+    `size` + 2 of them."""
+    padding = size - len(tokens)
     return [tokenizer.bos_token_id, *tokens, tokenizer.eos_token_id, *[tokenizer.pad_token_id] * padding]
 
 

@@ -90,7 +90,7 @@ def _spelled(piece: str, names: Sequence[str]) -> str:
 
 @contextmanager
 def put_in(encoder: Any, which: int, rows: Sequence[Sequence[Placed]]) -> Iterator[None]:
-    """The text encoder with vectors in the place of tokens, for one call with `rows` of 77 ids until the block ends.
+    """The text encoder with vectors in the place of tokens, for one call with `rows` of ids until the block ends.
 
     `which` encoder of the checkpoint it is, counted from 0. Positions count from the token after the begin token.
     """

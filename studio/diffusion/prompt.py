@@ -10,7 +10,7 @@ import torch
 
 from studio.asked.prompt import Prompt, parse_prompt
 from studio.asked.requests import InvalidRequest, Problem
-from studio.diffusion.chunks import CHUNK_TOKENS, Chunk, ChunkedPrompt, ChunkedText, chunks_of, with_ends
+from studio.diffusion.chunks import Chunk, ChunkedPrompt, ChunkedText, chunks_of, with_ends
 from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding, put_in, unread_names
 from studio.diffusion.lora import Applied, applied
@@ -40,6 +40,11 @@ class Conditioning:
         """Textual inversions that the prompts name, each once."""
         prompts = (self.prompt, self.negative_prompt)
         return tuple(dict.fromkeys(one for prompt in prompts if prompt is not None for one in prompt.embeddings))
+
+    @property
+    def positions(self) -> int:
+        """Tokens of a chunk, those of begin and end included."""
+        return self.entries[0][1].shape[1] // self.chunks
 
     def at(self, step: int) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """(prompt_embeds, added) of a 0-based step."""
@@ -82,10 +87,11 @@ def encode_prompts(
         allowed = f"with this checkpoint whole numbers from 1 to {components.encoder_depth}, its text encoder's layers"
         raise InvalidRequest(Problem("clip_skip", str(clip_skip), allowed))
     schedules = [one.texts(num_steps, steps_before) for one in prompts]
+    size = components.chunk_tokens
     chunked: dict[str, tuple[Chunk, ...]] = {}
     most = 0
     for text in {text: None for schedule in schedules for _, text in schedule}:
-        chunked[text] = tuple(chunks_of(components.encoders[0][0], text, components.words))
+        chunked[text] = tuple(chunks_of(components.encoders[0][0], text, size, components.words))
         most = max(most, len(chunked[text]))
         if len(chunked) * most > MAX_CHUNKS and len(chunked) > len(schedules):
             raise InvalidRequest(
@@ -133,18 +139,19 @@ def _zeros_like(encoded: _Encoded) -> _Encoded:
 
 
 def _encode(components: Components, chunks: Sequence[Chunk], length: int, clip_skip: int) -> _Encoded:
-    """Chunks, filled up with empty ones to `length` => prompt_embeds (1, length * 77, dim).
+    """Chunks, filled up with empty ones to `length` => prompt_embeds (1, length * positions, dim).
 
     SD 1 and SD 2 use the last layer with the final norm, SDXL the last but one of each encoder without it, and joins
     the two; an earlier layer is treated alike (diffusers' clip_skip). The pooled embedding is the second
     encoder's, always of its last layer.
     """
     padded = [*chunks, *[Chunk()] * (length - len(chunks))]
-    weights = [[1.0, *chunk.weights, *[1.0] * (CHUNK_TOKENS + 1 - len(chunk.weights))] for chunk in padded]
+    size = components.chunk_tokens
+    weights = [[1.0, *chunk.weights, *[1.0] * (size + 1 - len(chunk.weights))] for chunk in padded]
     parts: list[torch.Tensor] = []
     pooled: torch.Tensor | None = None
     for which, (tokenizer, encoder) in enumerate(components.encoders):
-        ids = torch.tensor([with_ends(chunk.tokens, tokenizer) for chunk in padded], device=components.device)
+        ids = torch.tensor([with_ends(chunk.tokens, tokenizer, size) for chunk in padded], device=components.device)
         with put_in(encoder, which, [chunk.placed for chunk in padded]):
             layers = components.is_xl or clip_skip > 1
             answer = encoder(ids, output_hidden_states=True) if layers else encoder(ids)
@@ -168,7 +175,8 @@ def _final_norm(encoder: Any) -> Any:
 def apply_weights(embeds: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Weight each token's embedding and scale each chunk back to its former mean, as A1111 does.
 
-    `embeds` (chunks, 77, dim), `weights` (chunks, 77). Chunks whose weights are all 1 stay bit for bit as they are.
+    `embeds` (chunks, positions, dim), `weights` (chunks, positions). Chunks whose weights are all 1 stay bit for bit
+    as they are.
     """
     if bool((weights == 1).all()):
         return embeds

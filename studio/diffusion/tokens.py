@@ -1,4 +1,5 @@
-"""A prompt as the text encoder sees it: 77 tokens a chunk, each with its id, its piece of text, weight and place.
+"""A prompt as the text encoder sees it, in chunks as long as it reads at once: each token with its id, its piece of
+text, weight and place.
 
 For showing; the same chunks are encoded by studio.diffusion.prompt.
 """
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.asked.prompt import Prompt, parse_prompt
-from studio.diffusion.chunks import CHUNK_TOKENS, Chunk, ChunkedPrompt, chunks_of, with_ends
+from studio.diffusion.chunks import Chunk, ChunkedPrompt, chunks_of, with_ends
 from studio.diffusion.components import Components
 from studio.diffusion.embeddings import unread_names
 
@@ -31,7 +32,7 @@ def tokenize(components: Components, prompt: Prompt | str) -> Tokenized:
     prompt = parse_prompt(prompt) if isinstance(prompt, str) else prompt
     text = prompt.texts(1000)[0][1]
     tokenizer = components.encoders[0][0]
-    chunks = chunks_of(tokenizer, text, components.words)
+    chunks = chunks_of(tokenizer, text, components.chunk_tokens, components.words)
     ids = [token for chunk in chunks for token in chunk.tokens]
     pieces = [tokenizer.decode([token]).strip() for token in ids]
     position = 0
@@ -46,18 +47,20 @@ def tokenize(components: Components, prompt: Prompt | str) -> Tokenized:
 def token_table(components: Components, prompt: ChunkedPrompt, num_steps: int) -> list[dict[str, Any]]:
     """One entry per text of a prompt (prompt scheduling makes several) in a run of `num_steps` steps, JSON-able.
 
-    {"until": steps it holds for, counted from 1, "text", "chunks": [...]}; each chunk has lists of 77: `ids`, `pieces`
-    (as in the vocabulary, `</w>` ends a word), `text` (the same, readable), `weights`, `kinds` (begin, content, end,
-    padding) and `words` (which word of the chunk a content token belongs to, from 0; null for the others). `others` has
-    `ids` and `pieces` for each further text encoder: SDXL's two read the same tokens, but pad with others.
+    {"until": steps it holds for, counted from 1, "text", "chunks": [...]}; each chunk has lists with an entry for each
+    of its positions: `ids`, `pieces` (as in the vocabulary, `</w>` ends a word), `text` (the same, readable),
+    `weights`, `kinds` (begin, content, end, padding) and `words` (which word of the chunk a content token belongs to,
+    from 0; null for the others). `others` has `ids` and `pieces` for each further text encoder: SDXL's two read the
+    same tokens, but pad with others.
     """
     tokenizer, *others = [one for one, _ in components.encoders]
+    size = components.chunk_tokens
     untils = [*(part.until for part in prompt.texts[:-1]), num_steps]  # chunks of one text may be another run's
     return [
         {
             "until": until,
             "text": part.text,
-            "chunks": [_chunk(tokenizer, others, chunk) for chunk in part.chunks],
+            "chunks": [_chunk(tokenizer, others, chunk, size) for chunk in part.chunks],
         }
         for until, part in zip(untils, prompt.texts)
     ]
@@ -77,19 +80,19 @@ def text_encoders(components: Components) -> list[dict[str, Any]]:
 _ENCODERS = {768: "CLIP ViT-L/14", 1024: "OpenCLIP ViT-H/14", 1280: "OpenCLIP ViT-bigG/14"}
 
 
-def _read(tokenizer: Any, chunk: Chunk) -> tuple[list[int], list[str]]:
-    """The 77 ids of a chunk for one text encoder, and their pieces."""
-    ids = with_ends(chunk.tokens, tokenizer)
+def _read(tokenizer: Any, chunk: Chunk, size: int) -> tuple[list[int], list[str]]:
+    """The ids of a chunk for one text encoder, and their pieces."""
+    ids = with_ends(chunk.tokens, tokenizer, size)
     pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(ids)]
     for one in chunk.placed:  # a learned vector instead of a token
         pieces[1 + one.position] = f"{one.embedding.word}</w>"
     return ids, pieces
 
 
-def _chunk(tokenizer: Any, others: Sequence[Any], chunk: Chunk) -> dict[str, Any]:
+def _chunk(tokenizer: Any, others: Sequence[Any], chunk: Chunk, size: int) -> dict[str, Any]:
     content = list(chunk.tokens)
-    padding = CHUNK_TOKENS - len(content)
-    ids, pieces = _read(tokenizer, chunk)
+    padding = size - len(content)
+    ids, pieces = _read(tokenizer, chunk, size)
     texts = [tokenizer.decode([token]).strip() for token in content]
     for one in chunk.placed:
         texts[one.position] = one.embedding.word
@@ -105,5 +108,5 @@ def _chunk(tokenizer: Any, others: Sequence[Any], chunk: Chunk) -> dict[str, Any
         "weights": [1.0, *chunk.weights, *[1.0] * (padding + 1)],
         "kinds": ["begin", *["content"] * len(content), "end", *["padding"] * padding],
         "words": words + [None] * (padding + 1),
-        "others": [dict(zip(("ids", "pieces"), _read(other, chunk))) for other in others],
+        "others": [dict(zip(("ids", "pieces"), _read(other, chunk, size))) for other in others],
     }

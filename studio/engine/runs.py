@@ -99,7 +99,8 @@ class Run:
         conditioning = self.conditioning
         notes = list(self.notes)
         if conditioning.chunks > 1:
-            notes.append(f"The prompt was encoded in {conditioning.chunks} chunks of 77 tokens; nothing was cut off.")
+            sizes = f"{conditioning.chunks} chunks of {conditioning.positions} tokens"
+            notes.append(f"The prompt was encoded in {sizes}; nothing was cut off.")
         notes += self.prompt_notes()
         asked, run = self.resolved.num_inference_steps, self.resolved.steps
         if run < asked:

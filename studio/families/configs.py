@@ -126,7 +126,7 @@ def _text_encoder(shapes: Shapes) -> dict[str, Any]:
     return found
 
 
-def clip_tokenizer(pad_token: str, positions: int = 77) -> Any:
+def clip_tokenizer(pad_token: str, positions: int) -> Any:
     """A CLIPTokenizer of OpenAI's 49,408 entries, which SD 1, SD 2 and both of SDXL's encoders share, for a text
     encoder that reads so many tokens."""
     from transformers import CLIPTokenizer

@@ -525,9 +525,9 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.words.more_padding": "+ {count} × padding",
     "viewer.words.fold": "Hide padding",
     "viewer.words.count": "{count} tokens in {places} places.",
-    "viewer.words.short": "CLIP always reads 77 places: begin, up to 75 tokens, end, and padding.",
-    "viewer.words.long": "CLIP reads 77 places at once, so a long prompt is read in chunks and the results are joined;"
-    " nothing is cut off.",
+    "viewer.words.short": "CLIP always reads {places} places: begin, up to {content} tokens, end, and padding.",
+    "viewer.words.long": "CLIP reads {places} places at once, so a long prompt is read in chunks and the results are"
+    " joined; nothing is cut off.",
     # ---- branches
     "viewer.tab.branches": "Branches",
     "viewer.branches.leave": "Branch from here",

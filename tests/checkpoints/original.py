@@ -100,7 +100,8 @@ def tiny_family(
 def text_encoders(family: FamilyFacts, modules: dict[str, Any]) -> tuple[TextEncoder, ...]:
     """The modules' text encoders with their tokenizers, as `Components` hold them."""
     return tuple(
-        TextEncoder(one.part, configs.clip_tokenizer(one.pad_token), modules[one.part]) for one in family.text_encoders
+        TextEncoder(one.part, configs.clip_tokenizer(one.pad_token, 77), modules[one.part])
+        for one in family.text_encoders
     )
 
 
@@ -118,7 +119,7 @@ def save_folder(
             if variant:
                 (folder / part / "model.safetensors").rename(folder / part / f"model.{variant}.safetensors")
             spec = next(one for one in FAMILIES[family].text_encoders if one.part == part)
-            configs.clip_tokenizer(spec.pad_token).save_pretrained(folder / spec.tokenizer)
+            configs.clip_tokenizer(spec.pad_token, 77).save_pretrained(folder / spec.tokenizer)
         else:
             module.save_pretrained(folder / part, variant=variant, max_shard_size=shard)
     (folder / "scheduler").mkdir(exist_ok=True)

@@ -23,7 +23,7 @@ def test_both_encoders_see_the_same_chunks() -> None:
     xl = components("sdxl")
     first, second = (tokenizer for tokenizer, _ in xl.encoders)
     assert len(second(LONG).input_ids) > len(first(LONG).input_ids), "left to itself the second would count more"
-    chunks = len(chunks_of(first, LONG))
+    chunks = len(chunks_of(first, LONG, xl.chunk_tokens))
     assert chunks > 1
     asked: list[torch.Tensor] = []
     hooks = [

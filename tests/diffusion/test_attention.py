@@ -171,13 +171,13 @@ def test_a_grid_comes_from_the_latents_and_not_from_a_root() -> None:
 
 
 def test_padding_is_one_row_and_every_pixel_still_adds_up() -> None:
-    rows = token_rows([3, 75], 3)
+    rows = token_rows([3, 75], 3, 77)
     assert [r.position for r in rows[:6]] == [0, 1, 2, 3, 4, None]
     assert len([r for r in rows if r.chunk == 1]) == 77
     assert [r.position for r in rows if r.chunk == 2] == [0, 1, None]
     weights = torch.rand((231, 2, 3))
     weights /= weights.sum(0)
-    found = merged(weights, rows)
+    found = merged(weights, rows, 77)
     assert found.shape == (len(rows), 2, 3)
     assert torch.allclose(found.sum(0), torch.ones(2, 3))
     assert torch.equal(found[1], weights[1])

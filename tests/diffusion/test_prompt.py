@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from studio.asked.requests import InvalidRequest
-from studio.diffusion.chunks import CHUNK_TOKENS, chunks_of
+from studio.diffusion.chunks import chunks_of
 from studio.diffusion.components import Components
 from studio.diffusion.prompt import Conditioning, apply_weights, encode_prompts
 from studio.diffusion.tokens import tokenize
@@ -15,7 +15,7 @@ from studio.diffusion.tokens import tokenize
 
 
 def sizes(components: Components, text: str) -> list[int]:
-    return [len(chunk.tokens) for chunk in chunks_of(components.text_encoders[0].tokenizer, text)]
+    return [len(chunk.tokens) for chunk in chunks_of(components.text_encoders[0].tokenizer, text, 75)]
 
 
 def test_a_chunk_has_75_tokens_and_nothing_is_cut_off(components: Components) -> None:
@@ -40,7 +40,7 @@ def test_break_closes_a_chunk(components: Components) -> None:
 
 
 def test_weights_follow_their_tokens(components: Components) -> None:
-    (chunk,) = chunks_of(components.text_encoders[0].tokenizer, "a (red fox:1.5), [snow]")
+    (chunk,) = chunks_of(components.text_encoders[0].tokenizer, "a (red fox:1.5), [snow]", 75)
     assert chunk.weights == pytest.approx((1, 1.5, 1.5, 1, 1 / 1.1))
 
 
@@ -144,4 +144,4 @@ def test_weights_of_nothing_stay_finite(components: Components) -> None:
 
 
 def test_a_tokenizer_of_a_whole_chunk_knows_its_length(components: Components) -> None:
-    assert components.text_encoders[0].tokenizer.model_max_length == CHUNK_TOKENS + 2
+    assert components.text_encoders[0].tokenizer.model_max_length == components.positions == components.chunk_tokens + 2

@@ -13,7 +13,7 @@ from tests.tiny import tiny_components, tiny_text_encoder, tiny_tokenizer
 
 
 def table(components: Components, text: str, num_steps: int = 4) -> list[dict[str, Any]]:
-    chunks = tuple(chunks_of(components.text_encoders[0].tokenizer, text, components.words))
+    chunks = tuple(chunks_of(components.text_encoders[0].tokenizer, text, components.chunk_tokens, components.words))
     return token_table(components, ChunkedPrompt(parse_prompt(text), (ChunkedText(4, text, chunks),)), num_steps)
 
 
@@ -26,11 +26,11 @@ def test_both_encoders_of_sdxl_are_told_with_what_each_is_given() -> None:
     [entry] = table(both, "a (red:1.3) fox")
     [chunk] = entry["chunks"]
     [other] = chunk["others"]
-    [parsed] = chunks_of(components.text_encoders[0].tokenizer, "a (red:1.3) fox")
-    assert chunk["ids"] == with_ends(parsed.tokens, components.text_encoders[0].tokenizer), (
+    [parsed] = chunks_of(components.text_encoders[0].tokenizer, "a (red:1.3) fox", 75)
+    assert chunk["ids"] == with_ends(parsed.tokens, components.text_encoders[0].tokenizer, 75), (
         "as the encoder is given them"
     )
-    assert other["ids"] == with_ends(parsed.tokens, second)
+    assert other["ids"] == with_ends(parsed.tokens, second, 75)
     assert chunk["ids"][:5] == other["ids"][:5]
     assert {*other["pieces"][5:]} == {"a</w>"}
     assert chunk["pieces"][:5] == other["pieces"][:5]

@@ -134,12 +134,13 @@ def _heads(
     yield
     with tokenizer_lock:
         table = token_table(components, lane.conditioning.prompt, fork.recipe.resolved.steps)
-    text, rows = rows_at(table, call.prompt_embeds.shape[1] // 77, fork.left.step)
+    chunks, positions = lane.conditioning.chunks, lane.conditioning.positions
+    text, rows = rows_at(table, chunks, positions, fork.left.step)
     record = RecordHeads(question.layer)
     denoise([replace(call, edits=(*call.edits, record))])
     seen = record.maps
     assert seen.weights is not None
     assert seen.layer is not None
-    tensors = {"heads": on_cpu(torch.stack([merged(head, rows) for head in seen.weights]).half())}
+    tensors = {"heads": on_cpu(torch.stack([merged(head, rows, positions) for head in seen.weights]).half())}
     facts = {"attention_text": text, "layer": asdict(seen.layer), "rms": seen.rms, "scale": seen.scale}
     return safetensors(tensors, _facts(question, fork) | facts)

@@ -69,18 +69,20 @@ def attention(run: Run, step: int, maps: AttentionMaps) -> RecordedAttention:
     """Where the U-Net looked in one call, the padding of each chunk summed into one row."""
     assert run.facts is not None
     tokens: Any = run.facts["tokens"]
-    text, rows = rows_at(tokens["prompt"], run.conditioning.chunks, step)
+    conditioning = run.conditioning
+    text, rows = rows_at(tokens["prompt"], conditioning.chunks, conditioning.positions, step)
     groups = {
-        f"attention.{place}.{height}x{width}": on_cpu(merged(weights, rows).half())
+        f"attention.{place}.{height}x{width}": on_cpu(merged(weights, rows, conditioning.positions).half())
         for (place, height, width), weights in maps.groups.items()
     }
     return RecordedAttention(groups, text, tuple(asdict(layer) for layer in maps.layers))
 
 
-def rows_at(prompt: list[dict[str, Any]], chunks: int, step: int) -> tuple[int, list[TokenRow]]:
-    """Which text of a prompt (a `token_table`) holds at a 0-based step, and what the rows of its maps stand for."""
+def rows_at(prompt: list[dict[str, Any]], chunks: int, positions: int, step: int) -> tuple[int, list[TokenRow]]:
+    """Which text of a prompt (a `token_table`) holds at a 0-based step, and what the rows of its maps stand
+    for. They have so many chunks of so many positions."""
     text = next((place for place, entry in enumerate(prompt) if step < entry["until"]), len(prompt) - 1)
-    return text, token_rows(_content(prompt[text]), chunks)
+    return text, token_rows(_content(prompt[text]), chunks, positions)
 
 
 def _content(entry: dict[str, Any]) -> list[int]:
@@ -88,9 +90,9 @@ def _content(entry: dict[str, Any]) -> list[int]:
     return [chunk["kinds"].count("content") for chunk in entry["chunks"]]
 
 
-def _rows(prompt: list[dict[str, Any]], chunks: int) -> list[list[dict[str, int | None]]]:
+def _rows(prompt: list[dict[str, Any]], chunks: int, positions: int) -> list[list[dict[str, int | None]]]:
     """What the rows of the attention maps stand for, for each text of the prompt."""
-    return [[asdict(row) for row in token_rows(_content(entry), chunks)] for entry in prompt]
+    return [[asdict(row) for row in token_rows(_content(entry), chunks, positions)] for entry in prompt]
 
 
 def fast_decoder(components: Components) -> tuple[Array, Array] | None:
@@ -162,7 +164,9 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
         "tokens": tokens,
         "prompt_notes": run.prompt_notes(),
         "text_encoders": text_encoders(components),
-        "attention_rows": _rows(tokens["prompt"], run.conditioning.chunks) if run.job.attention else None,
+        "attention_rows": _rows(tokens["prompt"], conditioning.chunks, conditioning.positions)
+        if run.job.attention
+        else None,
         "attention_most_places": most_places(components) if run.job.attention else None,
         "branch": _branch(run),
         "model": {

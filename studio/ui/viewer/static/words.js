@@ -102,9 +102,10 @@ export const panel = {
           (sum, chunk) => sum + chunk.kinds.filter((kind) => kind === "content").length,
           0,
         );
+        const places = now.chunks[0].kinds.length; // of one chunk, as many as the text encoder reads at once
         note.textContent = [
-          say("words.count", { count, places: now.chunks.length * 77 }),
-          say(now.chunks.length > 1 ? "words.long" : "words.short"),
+          say("words.count", { count, places: now.chunks.length * places }),
+          say(now.chunks.length > 1 ? "words.long" : "words.short", { places, content: places - 2 }),
           encoders.length > 1 ? say("words.both") : "",
           texts.length > 1 ? say("words.scheduled", { count: texts.length }) : "",
           ...(run.prompt_notes || []),
