@@ -1,12 +1,12 @@
-"""How long does a surface of 16 pictures take, against 16 runs of diffusers' pipeline one after another?
+"""How long does a comparison of 16 pictures take, against 16 runs of diffusers' pipeline one after another?
 
     python -m benchmarks.bench_compare --checkpoint models/small-world-128
 
-Engine: from `submit_surface` to `SurfaceEnded`, steps {5, 10, 20, 40} x guidance {1, 3, 5, 8} with the same prompt and
-seed, every cell with previews, its recording and its PNG on disk. diffusers: 16 calls of `StableDiffusionPipeline`
-without previews, giving PIL pictures that nobody saves. Both in this process in turn, on the engine's thread, round
-after round; the ratio is the median over the rounds of engine / diffusers. The bar is 0.65 on two CPU cores and 0.35 on
-a GPU. One line more says how far the cost line of the page was off. The last line is JSON.
+Engine: from `submit_comparison` to `ComparisonEnded`, steps {5, 10, 20, 40} x guidance {1, 3, 5, 8} with the same
+prompt and seed, every cell with previews, its recording and its PNG on disk. diffusers: 16 calls of
+`StableDiffusionPipeline` without previews, giving PIL pictures that nobody saves. Both in this process in turn, on the
+engine's thread, round after round; the ratio is the median over the rounds of engine / diffusers. The bar is 0.65 on
+two CPU cores and 0.35 on a GPU. One line more says how far the cost line of the page was off. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any
 
 from benchmarks.bench_engine import pipeline
 from benchmarks.common import OWNER, loaded_engine, native_settings, on_engine_thread, peak_rss_mib
-from studio.answered.events import SurfaceEnded
-from studio.asked.compare import Surface
+from studio.answered.events import ComparisonEnded
+from studio.asked.compare import Comparison
 from studio.asked.requests import TextToImage
 from studio.engine.engine import DiffusionEngine
 
@@ -31,9 +31,9 @@ STEPS, GUIDANCE = (5, 10, 20, 40), (1, 3, 5, 8)
 BARS = {"cpu": 0.65, "cuda": 0.35}
 
 
-def surface(checkpoint: str, seed: int) -> Surface:
-    """The surface of one round: a prompt that the engine knows from the round before, another seed."""
-    return Surface.parse(
+def comparison(checkpoint: str, seed: int) -> Comparison:
+    """The comparison of one round: a prompt that the engine knows from the round before, another seed."""
+    return Comparison.parse(
         {
             "prompt": "a fox in the snow",
             "checkpoint": checkpoint,
@@ -46,21 +46,21 @@ def surface(checkpoint: str, seed: int) -> Surface:
     )
 
 
-def surface_seconds(engine: DiffusionEngine, asked: Surface) -> float:
-    """Seconds from `submit_surface` until every cell has ended."""
+def comparison_seconds(engine: DiffusionEngine, asked: Comparison) -> float:
+    """Seconds from `submit_comparison` until every cell has ended."""
 
     async def wait(job: str) -> None:
-        async for event in engine.watch_surface(job, owner=OWNER):
+        async for event in engine.watch_comparison(job, owner=OWNER):
             last = event
-        if not isinstance(last, SurfaceEnded) or last.done != len(asked):
+        if not isinstance(last, ComparisonEnded) or last.done != len(asked):
             raise SystemExit(f"The engine did not finish: {last}")
 
     began = time.perf_counter()
-    asyncio.run(wait(engine.submit_surface(asked, owner=OWNER)))
+    asyncio.run(wait(engine.submit_comparison(asked, owner=OWNER)))
     return time.perf_counter() - began
 
 
-def diffusers_seconds(pipe: Any, asked: Surface) -> float:
+def diffusers_seconds(pipe: Any, asked: Comparison) -> float:
     """Seconds of the same pictures, one pipeline call after the other."""
     import torch
 
@@ -88,18 +88,18 @@ def main() -> None:
         assert engine.components is not None
         result: dict[str, Any] = {"bench": "compare", "rounds": options.rounds, **native_settings(engine.components)}
         name = engine.components.name
-        surface_seconds(engine, surface(name, 0))  # both are warm from here on
-        short = Surface.parse({"prompt": "a fox", "x": "num_inference_steps", "x_values": "5"})
+        comparison_seconds(engine, comparison(name, 0))  # both are warm from here on
+        short = Comparison.parse({"prompt": "a fox", "x": "num_inference_steps", "x_values": "5"})
         on_engine_thread(engine, lambda: diffusers_seconds(pipe, short))
         ours, theirs, promised = [], [], []
         for number in range(1, options.rounds + 1):
-            asked = surface(name, number)
+            asked = comparison(name, number)
             pace = engine.pace(name)
             assert pace is not None
             promised.append(pace.seconds(asked))
             for turn in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
                 if turn == "ours":
-                    ours.append(surface_seconds(engine, asked))
+                    ours.append(comparison_seconds(engine, asked))
                 else:
                     theirs.append(on_engine_thread(engine, lambda asked=asked: diffusers_seconds(pipe, asked)))
         engine.close()
@@ -109,7 +109,7 @@ def main() -> None:
     result["bar"] = BARS.get(result["device"].partition(":")[0])
     result["promised_over_taken"] = round(statistics.median(p / t for p, t in zip(promised, ours)), 2)
     result["peak_rss_mib_with_both"] = peak_rss_mib()
-    print(f"surface {result['engine_seconds']} s, 16 runs {result['diffusers_seconds']} s: {result['ratio']} x")
+    print(f"comparison {result['engine_seconds']} s, 16 runs {result['diffusers_seconds']} s: {result['ratio']} x")
     print(f"the cost line promised {result['promised_over_taken']} x of what it took")
     print(json.dumps(result))
 

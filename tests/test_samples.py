@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from studio.asked.compare import Surface, given_from_link, surface_from_dict
+from studio.asked.compare import Comparison, comparison_from_dict, given_from_link
 from studio.asked.requests import KINDS, InvalidRequest, request_from_dict
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.hashes import Hasher
@@ -119,7 +119,7 @@ def test_a_sheet_is_opened_again() -> None:
         ("num_inference_steps", (1, 2)), ("guidance_scale", (1.0, 3.0)),
     ]  # fmt: skip
     assert (found.base.prompt, found.base.seed, found.base.scheduler) == ("a fox", 5, "euler")
-    assert surface_from_dict(found.to_dict()) == found
+    assert comparison_from_dict(found.to_dict()) == found
 
 
 @pytest.mark.parametrize("name", LINKS)
@@ -127,21 +127,21 @@ def test_a_link_says_what_it_said(name: str) -> None:
     """A link of 0.1.0 left out what was the default there: 25 steps, guidance 5, DPM++ 2M, Automatic."""
     given = given_from_link(LINKS[name])
     assert given is not None
-    surface = Surface.parse(given)
-    axes = {axis.field for axis in surface.axes}
+    comparison = Comparison.parse(given)
+    axes = {axis.field for axis in comparison.axes}
     defaults = {
         "num_inference_steps": 25, "guidance_scale": 5.0, "scheduler": "dpmpp_2m", "noise_schedule": "automatic",
     }  # fmt: skip
     for field, value in defaults.items():
         if field not in LINKS[name] and field not in axes:
-            assert getattr(surface.base, field) == value, field
+            assert getattr(comparison.base, field) == value, field
     for field, text in LINKS[name].items():
-        row = surface.base.rows().get(field)
+        row = comparison.base.rows().get(field)
         if row is not None and field not in axes:
-            assert row.write(getattr(surface.base, field)) == text, field
-    again = given_from_link(surface.link())
+            assert row.write(getattr(comparison.base, field)) == text, field
+    again = given_from_link(comparison.link())
     assert again is not None
-    assert Surface.parse(again) == surface
+    assert Comparison.parse(again) == comparison
 
 
 def remembered(models: Path) -> Path:
@@ -203,4 +203,4 @@ def test_a_newer_picture_or_sheet_is_refused_with_the_versions_that_are_read(tmp
     with pytest.raises(InvalidRequest, match=r"schema: 3 is not allowed\. Allowed: versions 1 to 2"):
         request_from_info(REQUESTS["text_to_image"] | {"schema": 3})
     with pytest.raises(InvalidRequest, match=r"schema: 3 is not allowed\. Allowed: versions 1 to 2"):
-        surface_from_dict({"kind": "surface", "schema": 3, "base": {}})
+        comparison_from_dict({"kind": "surface", "schema": 3, "base": {}})

@@ -15,6 +15,8 @@ from typing import Literal, Protocol, overload
 from studio.answered.events import (
     AnyEvent,
     CellEvent,
+    ComparisonEnded,
+    ComparisonEvent,
     Event,
     Failed,
     Finished,
@@ -23,13 +25,11 @@ from studio.answered.events import (
     Started,
     Step,
     Stopped,
-    SurfaceEnded,
-    SurfaceEvent,
 )
 from studio.answered.models import Checkpoint, HubFile, ModelsNow
 from studio.asked import orders
 from studio.asked.branch import BranchNode
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.questions import Question
 
 
@@ -46,12 +46,13 @@ class Pace:
         """Seconds of one row of a call of so many, by the nearest measured size, the smaller of two."""
         return self.seconds_per_row[min(self.seconds_per_row, key=lambda known: (abs(known - rows), known))]
 
-    def seconds(self, surface: Surface, most_rows: int = 64) -> float:
-        """What the surface will take here alone: its cells share calls of at most `most_rows` rows, and the calls grow
-        smaller as cells with few steps are done. A picture of another size counts by its pixels."""
+    def seconds(self, comparison: Comparison, most_rows: int = 64) -> float:
+        """What the comparison will take here alone. Its cells share calls of at most `most_rows` rows, and the calls
+        grow smaller as cells with few steps end. A picture of another size counts by its pixels."""
         total = 0.0
         lanes = [
-            (n, rows, pixels / (self.width * self.height)) for n, rows, pixels in surface.lanes(self.width, self.height)
+            (n, rows, pixels / (self.width * self.height))
+            for n, rows, pixels in comparison.lanes(self.width, self.height)
         ]
         before = 0
         for steps in sorted({n for n, _, _ in lanes}):
@@ -98,7 +99,7 @@ class Answer:
 class ComparisonNow:
     """A comparison as it is now, with the newest event of every cell that has begun."""
 
-    surface: Surface
+    comparison: Comparison
     cells: Mapping[int, CellEvent] = field(default_factory=dict)
 
 
@@ -159,7 +160,7 @@ class Engine(Protocol):
 
     def watch(self, job_id: str, *, owner: str) -> Events:
         """Events of a job from where it is now: the state so far in short, then live ones, ending with exactly one
-        terminal event (SurfaceEnded for a comparison). A slow watcher skips previews. Any number of watchers.
+        terminal event (ComparisonEnded for a comparison). A slow watcher skips previews. Any number of watchers.
 
         Raises UnknownJob when it is called or first read."""
         ...
@@ -232,12 +233,12 @@ async def run_events(engine: Engine, job_id: str, *, owner: str) -> AsyncGenerat
     """The events of a run. Raises UnknownJob, also for a comparison."""
     async with aclosing(engine.watch(job_id, owner=owner)) as events:
         async for event in events:
-            if isinstance(event, (Planned, CellEvent, SurfaceEnded)):
+            if isinstance(event, (Planned, CellEvent, ComparisonEnded)):
                 raise UnknownJob("This job is a comparison.")
             yield event
 
 
-async def comparison_events(engine: Engine, job_id: str, *, owner: str) -> AsyncGenerator[SurfaceEvent, None]:
+async def comparison_events(engine: Engine, job_id: str, *, owner: str) -> AsyncGenerator[ComparisonEvent, None]:
     """The events of a comparison. Raises UnknownJob, also for a run."""
     async with aclosing(engine.watch(job_id, owner=owner)) as events:
         async for event in events:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.requests import Request
 
 RungName = Literal["fast", "tiny", "full"]
@@ -132,27 +132,27 @@ TERMINAL = (Finished, Stopped, Failed)
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A surface has been taken: what it is, its seed decided. The first event of its watchers."""
+    """A comparison has been taken: what it is, its seed decided. The first event of its watchers."""
 
     job_id: str
-    surface: Surface
+    comparison: Comparison
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellEvent:
-    """Something happened to one cell of a surface: an event of its own, the last one terminal.
+    """Something happened to one cell of a comparison: an event of its own, the last one terminal.
 
     `Finished` has the cell's one picture, which is kept apart from the gallery until `Gallery.keep`.
     """
 
-    job_id: str  # the surface's; the cell's record is `record(job_id, image=cell)`
+    job_id: str  # the comparison's; the cell's record is `record(job_id, image=cell)`
     cell: int
     event: Started | Step | Finished | Stopped | Failed
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurfaceEnded:
-    """Every cell has ended: the one terminal event of a surface. What was finished is kept, stopped or not."""
+class ComparisonEnded:
+    """Every cell has ended: the one terminal event of a comparison. What was finished is kept, stopped or not."""
 
     job_id: str
     state: Literal["finished", "stopped"]
@@ -162,9 +162,9 @@ class SurfaceEnded:
     seconds: float
 
 
-SurfaceEvent = Loading | Queued | Planned | CellEvent | SurfaceEnded
-AnyEvent = Event | SurfaceEvent
-ENDS = (*TERMINAL, SurfaceEnded)
+ComparisonEvent = Loading | Queued | Planned | CellEvent | ComparisonEnded
+AnyEvent = Event | ComparisonEvent
+ENDS = (*TERMINAL, ComparisonEnded)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,4 +175,4 @@ class JobSummary:
     request: Request
     state: Literal["queued", "running", "finished", "stopped", "failed"]
     origin: str  # which tab or API asked: "text_to_image", "image_to_image", "noise_viewer", "compare", "api"
-    surface: Surface | None = None  # of a comparison, whose `request` is the base of its cells
+    comparison: Comparison | None = None  # whose `request` is the base of the cells

@@ -1,7 +1,7 @@
-"""What a comparison asks: a surface of cells over two axes, its cost and its order.
+"""What a comparison asks: cells over one axis or two, their cost and their order.
 
-Plain data over `requests`: no torch, no page, no disk. A cell is one ordinary request; a surface that exists has valid
-axes, and a cell whose pair of values cannot be run (LCM with 100 steps) says so itself while the others go on.
+Plain data over `requests`: no torch, no page, no disk. A cell is one ordinary request. The axes of a comparison that
+exists are valid. A cell whose pair of values cannot be run (LCM with 100 steps) says so while the others go on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from studio.asked.requests import ImageToImage, Request, TextToImage, request_fr
 from studio.asked.resolved import Resolved, Suits, resolve, suited
 from studio.asked.schedulers import evaluations
 
-SURFACE_SCHEMA = 2  # of `to_dict`; 1 knew no open fields
+COMPARISON_SCHEMA = 2  # of `to_dict`; 1 knew no open fields
 LINK_VERSION = 2  # of `link`; a link without a version is of 1, where an open field had the value below
 _OPEN_IN_1: Mapping[str, object] = {
     "num_inference_steps": 25,
@@ -41,7 +41,7 @@ _OPEN_IN_1: Mapping[str, object] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a surface will take: pictures, U-Net evaluations of one lane, and rows (a guided evaluation has two)."""
+    """What a comparison will take: pictures, U-Net evaluations of one lane, and rows (a guided evaluation has two)."""
 
     cells: int
     evaluations: int
@@ -49,7 +49,7 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surface:
+class Comparison:
     """A request varied over one axis or two. Cell k = iy * len(x.values) + ix: row after row, x fastest. What
     `base` leaves open is what suits the checkpoint of each cell (`with_suits`)."""
 
@@ -189,12 +189,12 @@ class Surface:
 
         return tuple(sorted(self.possible, key=rank))
 
-    def with_seed(self, seed: int) -> Surface:
-        """The same surface with the seed decided: every cell starts from the same noise unless the seed is an axis."""
+    def with_seed(self, seed: int) -> Comparison:
+        """The same comparison with this seed: every cell starts from the same noise unless the seed is an axis."""
         return dataclasses.replace(self, base=dataclasses.replace(self.base, seed=seed))
 
-    def with_names(self, names: Mapping[str, str], controls: tuple[Control, ...]) -> Surface:
-        """The same surface with other names for its checkpoints, and these controls, which differ in names alone."""
+    def with_names(self, names: Mapping[str, str], controls: tuple[Control, ...]) -> Comparison:
+        """The same comparison with other names for its checkpoints, and these controls, which differ in names alone."""
         base = dataclasses.replace(
             self.base, checkpoint=names.get(self.base.checkpoint, self.base.checkpoint), controls=controls
         )
@@ -207,9 +207,9 @@ class Surface:
         assert x is not None
         return dataclasses.replace(self, base=base, x=x, y=y)
 
-    def with_suits(self, suits: Mapping[str, Suits]) -> Surface:
-        """The same surface where it is known what suits each checkpoint: the base is filled in as far as no axis has a
-        say, every cell entirely."""
+    def with_suits(self, suits: Mapping[str, Suits]) -> Comparison:
+        """The same comparison with the defaults that suit each checkpoint. In the base they fill the fields that no
+        axis decides, in a cell every field."""
         base, decided = self.base, {axis.field for axis in self.axes}
         if "checkpoint" not in decided and base.checkpoint in suits:
             left_open = decided | ({"noise_schedule"} if "scheduler" in decided else set())
@@ -222,8 +222,8 @@ class Surface:
                 pass
         return dataclasses.replace(self, base=base, suits=suits)
 
-    def without_pictures(self) -> Surface:
-        """A copy that has forgotten the pictures its cells are made from, for the record of a surface that is over."""
+    def without_pictures(self) -> Comparison:
+        """A copy without the pictures that its cells begin with, for the record of a comparison that is over."""
         if not isinstance(self.base, ImageToImage) and not self.base.controls:
             return self
         return dataclasses.replace(self, base=self.base.without_pictures())
@@ -231,7 +231,7 @@ class Surface:
     # ------------------------------------------------------------------------------------------- out and back
 
     @classmethod
-    def parse(cls, given: Mapping[str, object]) -> Surface:
+    def parse(cls, given: Mapping[str, object]) -> Comparison:
         """The gate for values from outside: the fields of a request, and `x`, `x_values`, `y`, `y_values`.
 
         An axis may be left out (None or ""), values may be text or a list. With an `image` (bytes) the request is an
@@ -274,14 +274,14 @@ class Surface:
         return cls(base=base, x=axes["x"], y=axes.get("y"))
 
     def to_dict(self) -> dict[str, object]:
-        """The surface as JSON-able values; `surface_from_dict` reads it back equal (pictures must be given again)."""
-        values: dict[str, object] = {"schema": SURFACE_SCHEMA, "kind": "surface", "base": self.base.to_dict()}
+        """The comparison as values for JSON. `comparison_from_dict` reads it back equal (its pictures apart)."""
+        values: dict[str, object] = {"schema": COMPARISON_SCHEMA, "kind": "surface", "base": self.base.to_dict()}
         for name, axis in zip("xy", self.axes):
             values |= {name: axis.field, f"{name}_values": list(axis.values)}
         return values
 
     def link(self) -> dict[str, str]:
-        """The surface as the parameters of a link: what differs from a request's defaults, nothing of a visitor, so no
+        """The comparison as the parameters of a link: what differs from a request's defaults. Nothing of a visitor: no
         picture and no control."""
         rows = self.base.rows()
         decided = {axis.field for axis in self.axes} - WITHIN_A_FIELD
@@ -299,16 +299,16 @@ class Surface:
 _AXIS_KEYS = ("x", "x_values", "y", "y_values")
 
 
-def surface_from_dict(
+def comparison_from_dict(
     values: Mapping[str, object], *, image: bytes | None = None, control_images: Sequence[bytes] = ()
-) -> Surface:
-    """Read `Surface.to_dict` back. Raises InvalidRequest, as for any request."""
+) -> Comparison:
+    """Read `Comparison.to_dict` back. Raises InvalidRequest, as for any request."""
     base = values.get("base")
     if values.get("kind") != "surface" or not isinstance(base, Mapping):
         raise InvalidRequest(Problem("kind", shown(values.get("kind")), "surface"))
     schema = values.get("schema")
-    if type(schema) is not int or not 1 <= schema <= SURFACE_SCHEMA:
-        raise InvalidRequest(Problem("schema", shown(schema), f"versions 1 to {SURFACE_SCHEMA}"))
+    if type(schema) is not int or not 1 <= schema <= COMPARISON_SCHEMA:
+        raise InvalidRequest(Problem("schema", shown(schema), f"versions 1 to {COMPARISON_SCHEMA}"))
     axes: dict[str, Axis] = {}
     for name in ("x", "y"):
         if name in values:
@@ -319,13 +319,14 @@ def surface_from_dict(
     if "x" not in axes:
         raise InvalidRequest(Problem("x", "nothing", one_axis()))
     base_request = request_from_dict(base, image=image, control_images=control_images)
-    return Surface(base=base_request, x=axes["x"], y=axes.get("y"))
+    return Comparison(base=base_request, x=axes["x"], y=axes.get("y"))
 
 
 def given_from_link(query: Mapping[str, str]) -> dict[str, object] | None:
-    """The fields of a link's parameters for `Surface.parse`; None when it is no link to a surface. What is no number
-    stays text, so that the gate can name it; parameters of others are passed over. Raises InvalidRequest for a link of
-    a newer version of the studio."""
+    """The fields of a link's parameters for `Comparison.parse`; None when it is no link to a comparison.
+
+    What is no number stays text, so that `parse` can name it. Parameters of others are passed over. Raises
+    InvalidRequest for a link of a newer version of the studio."""
     if "x" not in query or "x_values" not in query:
         return None
     version = query.get("v", "1")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from studio.asked.branch import Branch
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.requests import Request
 
 ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"]
@@ -36,7 +36,7 @@ class SubmitComparison:
     """Make a comparison as one job. Its cells are made side by side, the one at `focus` first. `ephemeral` as in
     `SubmitRun`."""
 
-    surface: Surface
+    comparison: Comparison
     focus: int = 0
     ephemeral: bool = False
 

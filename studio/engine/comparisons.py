@@ -15,6 +15,7 @@ from studio.answered.engine import ComparisonNow
 from studio.answered.events import (
     AnyEvent,
     CellEvent,
+    ComparisonEnded,
     Failed,
     Finished,
     JobSummary,
@@ -24,10 +25,9 @@ from studio.answered.events import (
     Started,
     Step,
     Stopped,
-    SurfaceEnded,
 )
 from studio.answered.ids import HERE, engine_of
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.requests import Request
 from studio.engine.jobs import Job
 from studio.picture.control_maps import ControlPicture
@@ -89,12 +89,12 @@ class Cell(Job):
 
 
 class ComparisonJob(Job):
-    """The job of a comparison. `surface` is what is compared, its seed decided; `starts` what its cells begin with;
+    """The job of a comparison. `comparison` is what is compared, its seed decided; `starts` what its cells begin with;
     `controls` the pictures of its controls, which all cells share."""
 
     def __init__(
         self,
-        surface: Surface,
+        comparison: Comparison,
         *,
         owner: str,
         origin: str,
@@ -106,7 +106,7 @@ class ComparisonJob(Job):
         ephemeral: bool = False,
     ) -> None:
         super().__init__(
-            surface.base,
+            comparison.base,
             owner=owner,
             origin=origin,
             clock=clock,
@@ -114,19 +114,19 @@ class ComparisonJob(Job):
             controls=controls,
             ephemeral=ephemeral,
         )
-        self.surface = surface
+        self.comparison = comparison
         self._starts = dict(starts or {})
         self._mutex = threading.Lock()  # of what follows
-        self._order = list(surface.order(focus))
+        self._order = list(comparison.order(focus))
         self._cells = {k: self._cell(k, clock) for k in self._order}
         self._open = set(self._order)  # cells that have not ended
         self._checkpoint = self._cells[self._order[0]].request.checkpoint
         self._priorities = itertools.count(1)
         self._done = self._failed = 0
-        self.publish(Planned(job_id=self.id, surface=surface))
+        self.publish(Planned(job_id=self.id, comparison=comparison))
 
     def _cell(self, index: int, clock: Callable[[], float]) -> Cell:
-        request = self.surface.request(index)
+        request = self.comparison.request(index)
         assert request is not None
         return Cell(
             self, index, request, clock=clock, start=self._starts.get(start_key(request)), controls=self.controls
@@ -166,10 +166,10 @@ class ComparisonJob(Job):
     def now(self) -> ComparisonNow:
         """What is compared, and the newest event of every cell that has begun."""
         cells = {event.cell: event for event in self.mailbox.events() if isinstance(event, CellEvent)}
-        return ComparisonNow(surface=self.surface, cells=cells)
+        return ComparisonNow(comparison=self.comparison, cells=cells)
 
     def summary(self) -> JobSummary:
-        return replace(super().summary(), surface=self.surface)
+        return replace(super().summary(), comparison=self.comparison)
 
     def stop(self, reason: str = "Stopped.") -> bool:
         """Ask every cell that has not ended to stop; what is finished is kept."""
@@ -221,7 +221,7 @@ class ComparisonJob(Job):
             self._starts.clear()
             self._forget_pictures()
             self.publish(
-                SurfaceEnded(
+                ComparisonEnded(
                     job_id=self.id,
                     state="finished" if self.stop_reason is None else "stopped",
                     reason=self.stop_reason or "",
@@ -233,5 +233,5 @@ class ComparisonJob(Job):
 
     def _forget_pictures(self) -> None:
         """Nothing of an upload outlives its use."""
-        self.surface = self.surface.without_pictures()
-        self.mailbox.exchange(Planned(job_id=self.id, surface=self.surface))
+        self.comparison = self.comparison.without_pictures()
+        self.mailbox.exchange(Planned(job_id=self.id, comparison=self.comparison))

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from studio.answered.engine import Answer, ComparisonNow, EngineStatus, Pace, Refused, TokensAnswer, UnknownJob
-from studio.answered.events import Event, JobSummary, Loading, Queued, SurfaceEvent
+from studio.answered.events import ComparisonEvent, Event, JobSummary, Loading, Queued
 from studio.answered.ids import HERE
 from studio.answered.models import Checkpoint
 from studio.asked.branch import Branch, BranchNode
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.orders import Tokens
 from studio.asked.questions import Question
 from studio.asked.requests import RANDOM_SEEDS, Request
@@ -147,23 +147,23 @@ class DiffusionEngine:
         )
         return self._announce(child)
 
-    def submit_surface(
-        self, surface: Surface, *, owner: str, origin: str = "api", focus: int = 0, ephemeral: bool = False
+    def submit_comparison(
+        self, comparison: Comparison, *, owner: str, origin: str = "api", focus: int = 0, ephemeral: bool = False
     ) -> str:
         """Take a comparison as one job: see `SubmitComparison`. Raises as `submit`."""
-        if surface.base.seed is None:
-            surface = surface.with_seed(secrets.randbelow(RANDOM_SEEDS))
+        if comparison.base.seed is None:
+            comparison = comparison.with_seed(secrets.randbelow(RANDOM_SEEDS))
         self._check_open()
-        surface = self._intake.surface_in_listing(surface)
+        comparison = self._intake.comparison_in_listing(comparison)
         job = ComparisonJob(
-            surface,
+            comparison,
             owner=owner,
             origin=origin,
             clock=self._book.clock,
             engine=self.name,
-            focus=focus if 0 <= focus < len(surface) else 0,
-            starts=self._intake.starts(cells_of(surface)),
-            controls=control_pictures(surface.base),
+            focus=focus if 0 <= focus < len(comparison) else 0,
+            starts=self._intake.starts(cells_of(comparison)),
+            controls=control_pictures(comparison.base),
             ephemeral=ephemeral,
         )
         self._book.take(job)
@@ -205,11 +205,11 @@ class DiffusionEngine:
             raise UnknownJob("This job is a comparison.")
         return cast(AsyncIterator[Event], Watcher(job.mailbox))
 
-    def watch_surface(self, job_id: str, *, owner: str) -> AsyncIterator[SurfaceEvent]:
+    def watch_comparison(self, job_id: str, *, owner: str) -> AsyncIterator[ComparisonEvent]:
         """Events of a comparison. Raises UnknownJob, also for a run."""
-        return cast(AsyncIterator[SurfaceEvent], Watcher(self._comparison(job_id, owner).mailbox))
+        return cast(AsyncIterator[ComparisonEvent], Watcher(self._comparison(job_id, owner).mailbox))
 
-    def surface(self, job_id: str, *, owner: str) -> ComparisonNow:
+    def comparison(self, job_id: str, *, owner: str) -> ComparisonNow:
         """A comparison as it is now. Raises UnknownJob."""
         return self._comparison(job_id, owner).now()
 

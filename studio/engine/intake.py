@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.requests import ImageToImage, Request
 from studio.asked.resolved import suited
 from studio.checkpoints.catalog import Catalog
@@ -19,15 +19,17 @@ class Intake:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def surface_in_listing(self, surface: Surface) -> Surface:
+    def comparison_in_listing(self, comparison: Comparison) -> Comparison:
         """A comparison with the listing's names, and what suits its checkpoints. Raises as `in_listing`, for the axis
         if the checkpoints are on one."""
-        on_axis = [name for name, axis in zip(("x_values", "y_values"), surface.axes) if axis.field == "checkpoint"]
+        on_axis = [name for name, axis in zip(("x_values", "y_values"), comparison.axes) if axis.field == "checkpoint"]
         field = on_axis[0] if on_axis else "checkpoint"
-        known = [(cell, self.in_listing(cell, field)) for cell in cells_of(surface)]
+        known = [(cell, self.in_listing(cell, field)) for cell in cells_of(comparison)]
         checkpoints = {cell.checkpoint: listed.checkpoint for cell, listed in known}
-        surface = surface.with_names(checkpoints, known[0][1].controls)
-        return surface.with_suits({name: entry.checkpoint.suits for name, entry in self._catalog.checkpoints().items()})
+        comparison = comparison.with_names(checkpoints, known[0][1].controls)
+        return comparison.with_suits(
+            {name: entry.checkpoint.suits for name, entry in self._catalog.checkpoints().items()}
+        )
 
     def in_listing(self, request: Request, field: str = "checkpoint") -> Request:
         """The request with the listing's names of its checkpoint and ControlNets. Raises InvalidRequest, naming the
@@ -55,6 +57,6 @@ class Intake:
         return found
 
 
-def cells_of(surface: Surface) -> list[Request]:
+def cells_of(comparison: Comparison) -> list[Request]:
     """The cells of a comparison that can be run."""
-    return [cell for cell in map(surface.request, range(len(surface))) if cell is not None]
+    return [cell for cell in map(comparison.request, range(len(comparison))) if cell is not None]

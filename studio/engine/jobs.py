@@ -18,13 +18,13 @@ from studio.answered.engine import UnknownJob as UnknownJob
 from studio.answered.events import (
     ENDS,
     AnyEvent,
+    ComparisonEnded,
     Failed,
     Finished,
     JobSummary,
     Queued,
     Started,
     Stopped,
-    SurfaceEnded,
 )
 from studio.answered.ids import HERE, new_id
 from studio.asked.branch import BranchNode
@@ -108,7 +108,7 @@ class Job:
             if isinstance(event, Started):
                 self._state = "running"
             if isinstance(event, ENDS):
-                self._state = event.state if isinstance(event, SurfaceEnded) else _STATES[type(event)]
+                self._state = event.state if isinstance(event, ComparisonEnded) else _STATES[type(event)]
                 self.ended = self._clock()
                 self.start = self.fork = None
                 self.controls = ()

@@ -60,10 +60,10 @@ class LocalEngine:
                 if not job.request.file_bytes:
                     return take()
             case orders.SubmitComparison():
-                _check(job.surface.base.problems())
+                _check(job.comparison.base.problems())
                 take = partial(
-                    self.engine.submit_surface,
-                    job.surface,
+                    self.engine.submit_comparison,
+                    job.comparison,
                     owner=owner,
                     origin=origin,
                     focus=job.focus,
@@ -114,7 +114,7 @@ class LocalEngine:
             case orders.Speed():
                 return self.engine.pace(question.checkpoint, question.width, question.height)
             case orders.Cells():
-                return self.engine.surface(question.job_id, owner=owner)
+                return self.engine.comparison(question.job_id, owner=owner)
             case orders.BranchTree():
                 return self.engine.branches(question.job_id, owner=owner)
             case orders.ModelList():

@@ -1,7 +1,7 @@
 """A comparison to take away: one labelled picture that holds every setting, and a table of timings.
 
-Pillow only. The sheet's metadata is the whole surface as JSON, so that it can be made again, and AUTOMATIC1111's words
-for the same grid in its `parameters`.
+Pillow only. The sheet's metadata holds the whole comparison as JSON, so that it can be made again. Its `parameters`
+describe the same grid in AUTOMATIC1111's words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from studio.answered.events import CellEvent, Failed, Finished, Picture
-from studio.asked.compare import A1111_AXES, Axis, Surface, surface_from_dict, values_text
+from studio.asked.compare import A1111_AXES, Axis, Comparison, comparison_from_dict, values_text
 from studio.asked.requests import MAX_IMAGE_BYTES
 from studio.picture import chunks, metadata
 
@@ -37,38 +37,40 @@ class Shown:
     message: str = ""
 
 
-def png(surface: Surface, cells: Mapping[int, Shown], labels: Mapping[str, str]) -> bytes:
+def png(comparison: Comparison, cells: Mapping[int, Shown], labels: Mapping[str, str]) -> bytes:
     """The sheet as the bytes of a PNG file. `labels` are the axes' names as the page says them, by field."""
-    side = _cell_size(surface, cells)
+    side = _cell_size(comparison, cells)
     font, small = _font(max(13, side[0] // 14)), _font(max(11, side[0] // 18))
     line = font.size + 8
-    left = _GAP + (_width(_axis_labels(surface.y, labels), font) + _GAP * 2 if surface.y is not None else 0)
-    width = left + surface.columns * (side[0] + _GAP)
-    header = _wrapped(_header(surface), small, width - 2 * _GAP)
+    left = _GAP + (_width(_axis_labels(comparison.y, labels), font) + _GAP * 2 if comparison.y is not None else 0)
+    width = left + comparison.columns * (side[0] + _GAP)
+    header = _wrapped(_header(comparison), small, width - 2 * _GAP)
     top = _GAP + len(header) * (small.size + 5) + _GAP + line
-    height = top + surface.rows * (side[1] + _GAP)
+    height = top + comparison.rows * (side[1] + _GAP)
     sheet = Image.new("RGB", (int(width), int(height)), _PAPER)
     pen = ImageDraw.Draw(sheet)
     for number, text in enumerate(header):
         pen.text((_GAP, _GAP + number * (small.size + 5)), text, _QUIET, small)
-    for column, text in enumerate(_axis_labels(surface.x, labels)):
+    for column, text in enumerate(_axis_labels(comparison.x, labels)):
         x = left + column * (side[0] + _GAP)
         pen.text((x, top - line), _shortened(text, font, side[0]), _INK, font)
-    if surface.y is not None:
-        for row, text in enumerate(_axis_labels(surface.y, labels)):
+    if comparison.y is not None:
+        for row, text in enumerate(_axis_labels(comparison.y, labels)):
             pen.text((_GAP, top + row * (side[1] + _GAP) + 2), text, _INK, font)
-    for index in range(len(surface)):
-        column, row = surface.place(index)
+    for index in range(len(comparison)):
+        column, row = comparison.place(index)
         corner = (int(left + column * (side[0] + _GAP)), int(top + row * (side[1] + _GAP)))
         _draw_cell(sheet, pen, corner, side, cells.get(index, Shown()), small)
     encoded = io.BytesIO()
-    sheet.save(encoded, "PNG", pnginfo=_info(surface), compress_level=6)
+    sheet.save(encoded, "PNG", pnginfo=_info(comparison), compress_level=6)
     return encoded.getvalue()
 
 
-def read(data: bytes) -> Surface | None:
-    """The surface that a sheet was made of; None for any other file. Raises InvalidRequest for settings that the studio
-    would not run, or that need a picture to start from or for a control, which no sheet holds."""
+def read(data: bytes) -> Comparison | None:
+    """The comparison that a sheet was made of; None for any other file.
+
+    Raises InvalidRequest for settings that the studio would not run, or that need a picture to start from or for a
+    control, which no sheet holds."""
     if len(data) > MAX_IMAGE_BYTES or not data.startswith(chunks.SIGNATURE):
         return None
     try:
@@ -77,30 +79,30 @@ def read(data: bytes) -> Surface | None:
         return None
     if not isinstance(values, dict) or values.get("kind") != "surface":
         return None
-    return surface_from_dict(values)
+    return comparison_from_dict(values)
 
 
-def timings(surface: Surface, cells: Mapping[int, CellEvent]) -> str:
+def timings(comparison: Comparison, cells: Mapping[int, CellEvent]) -> str:
     """A CSV table: one line a cell with its settings, what became of it and how long it took."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    axes = [axis.field for axis in surface.axes]
+    axes = [axis.field for axis in comparison.axes]
     table.writerow(
         ["cell", *[f"{k}_{f}" for k, f in zip("xy", axes)], "state", "seed", "evaluations", "seconds", "error"]
     )
-    for index in range(len(surface)):
-        values = [_safe(axis.label(place)) for axis, place in zip(surface.axes, surface.place(index))]
+    for index in range(len(comparison)):
+        values = [_safe(axis.label(place)) for axis, place in zip(comparison.axes, comparison.place(index))]
         event = cells[index].event if index in cells else None
         seed: object = ""
         evaluations: object = ""
         seconds: object = ""
-        error = surface.refusal(index) or ""
+        error = comparison.refusal(index) or ""
         if isinstance(event, Finished):
             info = event.pictures[0].info
             seed, evaluations, seconds = event.pictures[0].seed, info.get("evaluations", ""), info.get("seconds", "")
         elif isinstance(event, Failed):
             error = event.message
-        state = "impossible" if surface.refusal(index) else type(event).__name__.lower() if event else "waiting"
+        state = "impossible" if comparison.refusal(index) else type(event).__name__.lower() if event else "waiting"
         table.writerow([index, *values, state, seed, evaluations, seconds, _safe(error)])
     return out.getvalue()
 
@@ -121,11 +123,11 @@ def _is_number(text: str) -> bool:
 # ------------------------------------------------------------------------------------------------------- drawing
 
 
-def _cell_size(surface: Surface, cells: Mapping[int, Shown]) -> tuple[int, int]:
+def _cell_size(comparison: Comparison, cells: Mapping[int, Shown]) -> tuple[int, int]:
     """Width and height of every cell: the largest picture's, within what the whole sheet may be."""
     sizes = [(c.picture.width, c.picture.height) for c in cells.values() if c.picture is not None] or [(128, 128)]
     width, height = max(w for w, _ in sizes), max(h for _, h in sizes)
-    most = min(LARGEST_CELL, MAX_SIDE // surface.columns - _GAP, MAX_SIDE // surface.rows - _GAP)
+    most = min(LARGEST_CELL, MAX_SIDE // comparison.columns - _GAP, MAX_SIDE // comparison.rows - _GAP)
     scale = max(min(1.0, most / max(width, height)), SMALLEST_CELL / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -162,8 +164,8 @@ def _axis_labels(axis: Axis | None, labels: Mapping[str, str]) -> list[str]:
     return [f"{labels.get(axis.field, axis.field)} {axis.label(k)}" for k in range(len(axis.values))]
 
 
-def _header(surface: Surface) -> str:
-    base, decided = surface.base, {axis.field for axis in surface.axes}
+def _header(comparison: Comparison) -> str:
+    base, decided = comparison.base, {axis.field for axis in comparison.axes}
     facts = {
         "seed": "seed {}",
         "num_inference_steps": "{} steps",
@@ -209,11 +211,11 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 # ------------------------------------------------------------------------------------------------------ metadata
 
 
-def _info(surface: Surface) -> PngInfo:
-    first = surface.resolved(surface.possible[0])
+def _info(comparison: Comparison) -> PngInfo:
+    first = comparison.resolved(comparison.possible[0])
     info = metadata.picture_info(first, width=first.width, height=first.height)
     script = {"Script": "X/Y/Z plot"}
-    for name, axis in zip("XY", surface.axes):
+    for name, axis in zip("XY", comparison.axes):
         script |= {f"{name} Type": A1111_AXES[axis.field], f"{name} Values": json.dumps(values_text(axis.values))}
     pairs = ", ".join(f"{key}: {value}" for key, value in script.items())
-    return metadata.png_info(surface.to_dict(), f"{metadata.parameters_text(info)}, {pairs}")
+    return metadata.png_info(comparison.to_dict(), f"{metadata.parameters_text(info)}, {pairs}")

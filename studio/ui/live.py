@@ -43,7 +43,7 @@ async def again(engine: Engine, job_id: str, changed: Mapping[str, str], *, owne
     job = next((job for job in await engine.jobs(owner=owner) if job.job_id == job_id), None)
     if job is None:
         raise UnknownJob
-    if not isinstance(job.request, TextToImage) or job.request.controls or job.request.seed is None or job.surface:
+    if not isinstance(job.request, TextToImage) or job.request.controls or job.request.seed is None or job.comparison:
         raise Refused("Only a run from words and a given seed is begun again by its sliders.")
     values = {field.name: getattr(job.request, field.name) for field in fields(job.request)}
     values |= {name: _number(name, text) for name, text in changed.items()}

@@ -829,7 +829,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.gone": "This picture is gone: old comparisons are removed. Make it again.",
     "api.allowed": "{allowed}.",
     "api.suits": "{allowed}; null for what suits the checkpoint.",
-    "api.compare": "A prompt over one axis or two becomes a surface of pictures. `x`, `y`: num_inference_steps,"
+    "api.compare": "A prompt over one axis or two becomes a comparison of pictures. `x`, `y`: num_inference_steps,"
     " guidance_scale, seed, scheduler, noise_schedule, prompt (search and replace), size or checkpoint; `x_values`,"
     " `y_values`: '2, 4, 8', '1-20 (+3)' or '1-10 [5]'. Streams {files: [], info: {state, done, count}} and ends with"
     " the labelled sheet, then every finished picture, and an info record of all cells.",

@@ -279,9 +279,9 @@ class Routes:
         owner, job_id = request.headers[HEADER], request.path_params["job_id"]
 
         def made(now: ComparisonNow) -> bytes:
-            surface, cells = now.surface, now.cells
+            comparison, cells = now.comparison, now.cells
             labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
-            return sheet.png(surface, {k: self._cell(cells.get(k), owner) for k in range(len(surface))}, labels)
+            return sheet.png(comparison, {k: self._cell(cells.get(k), owner) for k in range(len(comparison))}, labels)
 
         return await self._download(job_id, owner, made, "png", "image/png")
 
@@ -290,7 +290,7 @@ class Routes:
         owner, job_id = request.headers[HEADER], request.path_params["job_id"]
 
         def made(now: ComparisonNow) -> bytes:
-            return sheet.timings(now.surface, now.cells).encode()
+            return sheet.timings(now.comparison, now.cells).encode()
 
         return await self._download(job_id, owner, made, "csv", "text/csv; charset=utf-8")
 

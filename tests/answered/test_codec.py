@@ -15,7 +15,7 @@ from studio.answered.codec import BadMessage, decode, encode, known_types
 from studio.answered.engine import Refused, UnknownJob
 from studio.answered.models import NoSuchModel
 from studio.asked import axes, branch, compare, control, fields, orders, problems, questions, resolved
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.requests import ImageToImage, InvalidRequest, Problem, TextToImage
 
 TEXT = "Straße, 海, \U0001f98a, \x00"
@@ -93,7 +93,7 @@ def test_an_old_record_that_has_forgotten_its_pictures_crosses_too() -> None:
 
 def test_a_comparison_crosses_with_its_cells_also_when_it_is_over() -> None:
     given = {"prompt": "a fox", "image": b"file", "x": "strength", "x_values": "0.2, 0.4, 1"}
-    for asked in (Surface.parse(given), Surface.parse(given).without_pictures()):
+    for asked in (Comparison.parse(given), Comparison.parse(given).without_pictures()):
         again = decode(encode(asked))
         assert again == asked
         assert [again.request(k) for k in range(3)] == [asked.request(k) for k in range(3)]

@@ -1,4 +1,4 @@
-"""The surface that a comparison asks for: grammar of the axes, cells, order, cost, and the ways out and back."""
+"""What a comparison asks for: grammar of the axes, cells, order, cost, and the ways out and back."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from studio.asked.compare import (
     MAX_CELLS,
     Axis,
     AxisField,
-    Surface,
+    Comparison,
     Value,
+    comparison_from_dict,
     given_from_link,
     parse_values,
-    surface_from_dict,
     values_text,
 )
 from studio.asked.fields import FORGOTTEN
@@ -32,9 +32,9 @@ from studio.asked.resolved import Suits
 CONTROLS = [{"model": "lines", "image": b"map", "scale": 0.75}, {"model": "maps", "image": b"other", "scale": 0.25}]
 
 
-def surface(**given: object) -> Surface:
+def comparison(**given: object) -> Comparison:
     plain = {"prompt": "a red fox", "x": "num_inference_steps", "x_values": "5, 10, 20"}
-    return Surface.parse(plain | {"y": "guidance_scale", "y_values": "1, 5", "seed": 3} | given)
+    return Comparison.parse(plain | {"y": "guidance_scale", "y_values": "1, 5", "seed": 3} | given)
 
 
 @pytest.mark.parametrize(
@@ -115,35 +115,35 @@ def test_no_text_breaks_the_grammar(text: str) -> None:
 
 
 def test_a_cell_is_the_request_with_both_values() -> None:
-    made = surface()
+    made = comparison()
     assert len(made) == 6
     assert made.place(4) == (1, 1)
     assert made.request(4) == TextToImage(prompt="a red fox", num_inference_steps=10, guidance_scale=5.0, seed=3)
 
 
 def test_search_and_replace_works_on_both_prompts_and_keeps_the_first_value() -> None:
-    made = surface(negative_prompt="fox tail", x="Prompt S/R", x_values='fox, "owl, big"', y=None)
+    made = comparison(negative_prompt="fox tail", x="Prompt S/R", x_values='fox, "owl, big"', y=None)
     assert [made.request(k) and made.request(k).prompt for k in range(2)] == ["a red fox", "a red owl, big"]  # type: ignore[union-attr]
     assert made.request(1).negative_prompt == "owl, big tail"  # type: ignore[union-attr]
     with pytest.raises(InvalidRequest, match="stands in the prompt"):
-        surface(x="prompt", x_values="wolf, owl")
+        comparison(x="prompt", x_values="wolf, owl")
 
 
 def test_a_pair_that_cannot_be_run_says_so_and_the_others_remain() -> None:
-    made = surface(x="scheduler", x_values="euler, lcm", y="num_inference_steps", y_values="20, 100")
+    made = comparison(x="scheduler", x_values="euler, lcm", y="num_inference_steps", y_values="20, 100")
     assert made.possible == (0, 1, 2)
     assert made.request(3) is None
     assert "with LCM whole numbers from 1 to 50" in str(made.refusal(3))
     assert set(made.order()) == {0, 1, 2}
     with pytest.raises(InvalidRequest, match="a pair that can be run"):
-        surface(x="scheduler", x_values="lcm", y="num_inference_steps", y_values="100")
+        comparison(x="scheduler", x_values="lcm", y="num_inference_steps", y_values="100")
 
 
 def test_two_axes_that_only_fit_together_do_not_depend_on_their_order() -> None:
     base = TextToImage(prompt="", scheduler="ddim")
     for fields in (("noise_schedule", "scheduler"), ("scheduler", "noise_schedule")):
         values = {"noise_schedule": ("karras",), "scheduler": ("euler",)}
-        made = Surface(base=base, **{n: Axis(field=f, values=values[f]) for n, f in zip("xy", fields)})  # type: ignore[arg-type]
+        made = Comparison(base=base, **{n: Axis(field=f, values=values[f]) for n, f in zip("xy", fields)})  # type: ignore[arg-type]
         assert made.request(0) == TextToImage(prompt="", scheduler="euler", noise_schedule="karras")
 
 
@@ -167,26 +167,26 @@ def test_two_axes_that_only_fit_together_do_not_depend_on_their_order() -> None:
 )
 def test_a_bad_surface_is_refused_with_the_field_named(given: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        surface(**given)
+        comparison(**given)
     assert field in [problem.field for problem in refused.value.problems]
 
 
 def test_the_weight_of_a_lora_is_that_of_the_first_one_the_prompt_names() -> None:
     prompt = "a fox <lora:ink:0.3:0.9>, <LORA:snow:1>"
-    made = surface(prompt=prompt, x="LoRA weight", x_values="-1, 0, 0.5", y=None)
+    made = comparison(prompt=prompt, x="LoRA weight", x_values="-1, 0, 0.5", y=None)
     assert [made.request(k).prompt for k in range(3)] == [  # type: ignore[union-attr]
         f"a fox <lora:ink:{weight}>, <LORA:snow:1>" for weight in ("-1", "0", "0.5")
     ]
     assert made.base.prompt == prompt
     given = given_from_link(made.link())
     assert given is not None
-    assert Surface.parse(given) == made
-    words = surface(prompt=prompt, x="prompt", x_values="fox, owl", y="lora_weight", y_values="0, 1")
+    assert Comparison.parse(given) == made
+    words = comparison(prompt=prompt, x="prompt", x_values="fox, owl", y="lora_weight", y_values="0, 1")
     assert words.request(3).prompt == "a owl <lora:ink:1>, <LORA:snow:1>"  # type: ignore[union-attr]
 
 
 def test_the_scale_of_the_first_control_is_an_axis_and_all_cells_have_the_same_maps() -> None:
-    made = surface(
+    made = comparison(
         controls=CONTROLS, x="[controlnet] weight", x_values="0, 0.5, 2", y="guidance_scale", y_values="1, 5"
     )
     for index in range(6):
@@ -198,9 +198,9 @@ def test_the_scale_of_the_first_control_is_an_axis_and_all_cells_have_the_same_m
     assert given is not None
     assert "controls" not in given, "a link holds nothing of a visitor"
     told = json.loads(json.dumps(made.to_dict()))
-    assert surface_from_dict(told, control_images=[b"map", b"other"]) == made
+    assert comparison_from_dict(told, control_images=[b"map", b"other"]) == made
     with pytest.raises(InvalidRequest, match="image nothing of control 1"):
-        surface_from_dict(told)
+        comparison_from_dict(told)
     over = made.without_pictures()
     assert over.resolved(0).request.prompt == made.base.prompt, "its sheet says what was run"
     assert [one.image for index in range(6) for one in over.request(index).controls] == [FORGOTTEN] * 12  # type: ignore[union-attr]
@@ -208,12 +208,12 @@ def test_the_scale_of_the_first_control_is_an_axis_and_all_cells_have_the_same_m
 
 def test_every_problem_is_told_at_once() -> None:
     with pytest.raises(InvalidRequest) as refused:
-        surface(x_values="nine", y_values="0", width=65)
+        comparison(x_values="nine", y_values="0", width=65)
     assert [problem.field for problem in refused.value.problems] == ["x_values", "y_values", "width"]
 
 
 def test_the_cell_under_the_slider_comes_first_then_its_neighbours() -> None:
-    made = surface(x_values="1-5", y_values="1-5")
+    made = comparison(x_values="1-5", y_values="1-5")
     order = made.order(focus=12)
     assert order[0] == 12
     assert set(order[1:5]) == {7, 11, 13, 17}
@@ -223,31 +223,31 @@ def test_the_cell_under_the_slider_comes_first_then_its_neighbours() -> None:
 
 def test_a_checkpoint_is_outermost_whichever_axis_it_is_on() -> None:
     for axes in ({"x": "checkpoint", "x_values": "one, two"}, {"y": "checkpoint", "y_values": "one, two"}):
-        made = surface(**axes)
+        made = comparison(**axes)
         for focus in range(len(made)):
             names = [made.request(k).checkpoint for k in made.order(focus)]  # type: ignore[union-attr]
             assert names == sorted(names, key=lambda name: name != made.request(focus).checkpoint)  # type: ignore[union-attr]
 
 
 def test_the_cost_is_known_before_the_start() -> None:
-    made = surface(x_values="5, 10, 20, 40", y_values="1, 3, 5, 8")
+    made = comparison(x_values="5, 10, 20, 40", y_values="1, 3, 5, 8")
     assert made.cost == compare.Cost(cells=16, evaluations=300, rows=75 + 2 * 225)
     pace = Pace(width=128, height=128, seconds_per_row={2: 0.03, 8: 0.02, 32: 0.01}, seconds_per_picture=0.5)
     # 28 rows for 5 calls, 21 for 5, 14 for 10, 7 for 20, each at the cost of the nearest measured size
     assert pace.seconds(made) == pytest.approx((28 * 5 + 21 * 5) * 0.01 + (14 * 10 + 7 * 20) * 0.02 + 16 * 0.5)
-    larger = surface(x="size", x_values="128x128, 256x256", y=None, num_inference_steps=10, guidance_scale=1.0)
+    larger = comparison(x="size", x_values="128x128, 256x256", y=None, num_inference_steps=10, guidance_scale=1.0)
     # 5 rows lie as near to 2 as to 8: the dearer of the two is promised
     assert pace.seconds(larger) == pytest.approx(5 * 10 * 0.03 + 5 * 0.5)
-    assert surface(scheduler="heun", x_values="10", y=None).cost.evaluations == 19
-    picture = surface(image=b"png", x="strength", x_values="0, 0.5", y=None, num_inference_steps=10)
+    assert comparison(scheduler="heun", x_values="10", y=None).cost.evaluations == 19
+    picture = comparison(image=b"png", x="strength", x_values="0, 0.5", y=None, num_inference_steps=10)
     assert isinstance(picture.base, ImageToImage)
     assert picture.cost.evaluations == 5
 
 
 def test_a_surface_reads_back_equal_from_json_and_from_its_link() -> None:
     for made in (
-        surface(),
-        surface(
+        comparison(),
+        comparison(
             x="prompt",
             x_values='fox, "owl, \u96ea"',
             y="size",
@@ -255,14 +255,14 @@ def test_a_surface_reads_back_equal_from_json_and_from_its_link() -> None:
             exact=True,
             guidance_scale=7.5,
         ),
-        surface(x="seed", x_values="9007199254740993", y=None, negative_prompt="snow & = ?", checkpoint="other"),
+        comparison(x="seed", x_values="9007199254740993", y=None, negative_prompt="snow & = ?", checkpoint="other"),
     ):
-        assert surface_from_dict(json.loads(json.dumps(made.to_dict()))) == made
+        assert comparison_from_dict(json.loads(json.dumps(made.to_dict()))) == made
         given = given_from_link(made.link())
         assert given is not None
-        assert Surface.parse(given) == made
-    picture = surface(image=b"png", x="strength", x_values="0.25, 0.5")
-    assert surface_from_dict(picture.to_dict(), image=b"png") == picture
+        assert Comparison.parse(given) == made
+    picture = comparison(image=b"png", x="strength", x_values="0.25, 0.5")
+    assert comparison_from_dict(picture.to_dict(), image=b"png") == picture
     assert "image" not in picture.link()
 
 
@@ -273,11 +273,11 @@ FIRST_DEFAULTS = {
 
 
 def test_a_link_says_its_version_and_a_newer_one_is_refused() -> None:
-    link = surface().link()
+    link = comparison().link()
     assert link["v"] == "2"
     given = given_from_link(link)
     assert given is not None
-    assert "guidance_scale" not in given or given["guidance_scale"] == surface().base.guidance_scale
+    assert "guidance_scale" not in given or given["guidance_scale"] == comparison().base.guidance_scale
     for version in ("3", "0", "-1", "two", ""):
         with pytest.raises(InvalidRequest, match=r"^v: .* is not allowed\. Allowed: links of the versions 1 to 2"):
             given_from_link(link | {"v": version})
@@ -288,15 +288,17 @@ def test_what_is_left_open_is_what_suits_each_checkpoint() -> None:
         "small-world-128": Suits(width=128, height=128, guidance_scale=3.0),
         "turbo": Suits(num_inference_steps=4, guidance_scale=1.0, scheduler="lcm"),
     }
-    made = Surface.parse({"prompt": "a fox", "x": "checkpoint", "x_values": "small-world-128, turbo"}).with_suits(suits)
+    made = Comparison.parse({"prompt": "a fox", "x": "checkpoint", "x_values": "small-world-128, turbo"}).with_suits(
+        suits
+    )
     assert [made.resolved(k).steps for k in range(2)] == [25, 4]
     assert [made.resolved(k).guidance_scale for k in range(2)] == [3.0, 1.0]
     assert made.cost.rows == 2 * 25 + 4
     assert made.base.guidance_scale is None
-    plain = Surface.parse({"prompt": "a fox", "x": "scheduler", "x_values": "Euler, LCM"}).with_suits(suits)
+    plain = Comparison.parse({"prompt": "a fox", "x": "scheduler", "x_values": "Euler, LCM"}).with_suits(suits)
     assert (plain.base.guidance_scale, plain.base.scheduler, plain.base.noise_schedule) == (3.0, None, None)
     assert [plain.resolved(k).noise_schedule for k in range(2)] == ["normal", "sgm_uniform"]
-    assert surface_from_dict(plain.to_dict()) == plain
+    assert comparison_from_dict(plain.to_dict()) == plain
 
 
 def test_a_link_of_somebody_else_is_none_and_a_bad_one_goes_to_the_gate() -> None:
@@ -304,14 +306,14 @@ def test_a_link_of_somebody_else_is_none_and_a_bad_one_goes_to_the_gate() -> Non
     given = given_from_link({"x": "seed", "x_values": "1", "width": "wide", "__theme": "dark", "image": "/etc/passwd"})
     assert given == {"x": "seed", "x_values": "1", "width": "wide"} | FIRST_DEFAULTS
     with pytest.raises(InvalidRequest, match="width"):
-        Surface.parse(given | {"prompt": ""})
-    assert not set(surface().link()) & {"owner", "job", "session"}
+        Comparison.parse(given | {"prompt": ""})
+    assert not set(comparison().link()) & {"owner", "job", "session"}
 
 
 @pytest.mark.parametrize("values", [{}, {"kind": "surface", "schema": 9}, {"kind": "surface", "schema": 1, "base": 4}])
 def test_what_is_no_surface_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest):
-        surface_from_dict(values)
+        comparison_from_dict(values)
 
 
 def test_compare_imports_plain_data_alone() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.picture import sheet
 from tests.browser.conftest import Studio, quiet
 from tests.browser.test_other_tabs import png
@@ -191,7 +191,7 @@ def test_the_sheet_makes_the_surface_again_and_so_does_the_link(visitor: Visitor
         page.get_by_role("button", name="Sheet", exact=True).click()
     data = download.value.path().read_bytes()
     made = sheet.read(data)
-    assert isinstance(made, Surface)
+    assert isinstance(made, Comparison)
     assert (made.base.prompt, made.x.values, made.y and made.y.values) == ("an owl, small", (2, 4), (1.0, 5.0))
     assert made.base.seed is not None
     with Image.open(io.BytesIO(data)) as picture:
@@ -275,9 +275,9 @@ def test_strength_is_an_axis_once_there_is_a_picture_to_start_from(visitor: Visi
     page.locator("#compare-generate").click()
     finished(page)
     expect(page.locator(".cmp-cell[data-state=finished]")).to_have_count(8)
-    surface = next(j.surface for j in studio.engine.asked if j.request.prompt == "from a picture")
-    assert isinstance(surface, Surface)
-    assert {surface.request(k).strength for k in range(4)} == {0.3, 0.5, 0.7, 0.9}  # type: ignore[union-attr]
+    comparison = next(j.comparison for j in studio.engine.asked if j.request.prompt == "from a picture")
+    assert isinstance(comparison, Comparison)
+    assert {comparison.request(k).strength for k in range(4)} == {0.3, 0.5, 0.7, 0.9}  # type: ignore[union-attr]
 
 
 def test_all_cells_are_held_to_a_painted_map_whose_scale_is_an_axis(visitor: Visitor, studio: Studio) -> None:
@@ -295,8 +295,8 @@ def test_all_cells_are_held_to_a_painted_map_whose_scale_is_an_axis(visitor: Vis
     run(page, "a fox and a cat, compared", x="0, 1", y="3")
     finished(page)
     job = next(j for j in studio.engine.asked if j.request.prompt == "a fox and a cat, compared")
-    assert isinstance(job.surface, Surface)
-    cells = [job.surface.request(k) for k in range(2)]
+    assert isinstance(job.comparison, Comparison)
+    cells = [job.comparison.request(k) for k in range(2)]
     assert [[(one.model, one.scale) for one in cell.controls] for cell in cells if cell] == [
         [("control-segmentation", 0.0)], [("control-segmentation", 1.0)],
     ]  # fmt: skip

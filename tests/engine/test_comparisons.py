@@ -10,6 +10,8 @@ import pytest
 from studio.answered.engine import Refused, UnknownJob
 from studio.answered.events import (
     CellEvent,
+    ComparisonEnded,
+    ComparisonEvent,
     Event,
     Failed,
     Finished,
@@ -17,10 +19,8 @@ from studio.answered.events import (
     Planned,
     Step,
     Stopped,
-    SurfaceEnded,
-    SurfaceEvent,
 )
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.fields import FORGOTTEN
 from studio.asked.requests import InvalidRequest
 from studio.engine.engine import DiffusionEngine
@@ -28,41 +28,41 @@ from tests.engine.conftest import SECONDS, Calls, EngineFactory, ask, finish, pi
 from tests.engine.test_engine import agree, png
 
 
-def surface(**given: object) -> Surface:
+def comparison(**given: object) -> Comparison:
     plain: dict[str, object] = {"prompt": "a red fox", "checkpoint": "tiny", "seed": 5, "preview": "fast"}
     plain |= {"x": "num_inference_steps", "x_values": "2, 3, 5", "y": "guidance_scale", "y_values": "1, 4"}
-    return Surface.parse(plain | given)
+    return Comparison.parse(plain | given)
 
 
-async def events_of(engine: DiffusionEngine, job: str, owner: str = "anna") -> list[SurfaceEvent]:
-    async def read() -> list[SurfaceEvent]:
-        return [event async for event in engine.watch_surface(job, owner=owner)]
+async def events_of(engine: DiffusionEngine, job: str, owner: str = "anna") -> list[ComparisonEvent]:
+    async def read() -> list[ComparisonEvent]:
+        return [event async for event in engine.watch_comparison(job, owner=owner)]
 
     return await asyncio.wait_for(read(), SECONDS)
 
 
-def run(engine: DiffusionEngine, asked: Surface, **how: Any) -> list[SurfaceEvent]:
-    return asyncio.run(events_of(engine, engine.submit_surface(asked, owner="anna", **how)))
+def run(engine: DiffusionEngine, asked: Comparison, **how: Any) -> list[ComparisonEvent]:
+    return asyncio.run(events_of(engine, engine.submit_comparison(asked, owner="anna", **how)))
 
 
-def ends(events: list[SurfaceEvent]) -> dict[int, Event]:
+def ends(events: list[ComparisonEvent]) -> dict[int, Event]:
     """The terminal event of every cell."""
     return {
         e.cell: e.event for e in events if isinstance(e, CellEvent) and isinstance(e.event, (Finished, Stopped, Failed))
     }
 
 
-def end(events: list[SurfaceEvent]) -> SurfaceEnded:
+def end(events: list[ComparisonEvent]) -> ComparisonEnded:
     last = events[-1]
-    assert isinstance(last, SurfaceEnded)
-    assert sum(isinstance(e, SurfaceEnded) for e in events) == 1
+    assert isinstance(last, ComparisonEnded)
+    assert sum(isinstance(e, ComparisonEnded) for e in events) == 1
     return last
 
 
 def test_cells_of_different_steps_and_guidance_share_calls_and_equal_their_single_runs(
     engine: DiffusionEngine, calls: Calls
 ) -> None:
-    asked = surface(y="scheduler", y_values="euler_a, dpmpp_2m", guidance_scale=4.0)
+    asked = comparison(y="scheduler", y_values="euler_a, dpmpp_2m", guidance_scale=4.0)
     events = run(engine, asked)
     assert max(calls.lanes) == 6
     shared = len(calls.lanes)
@@ -79,7 +79,7 @@ def test_cells_of_different_steps_and_guidance_share_calls_and_equal_their_singl
 
 
 def test_exact_cells_run_alone_and_are_bit_equal(engine: DiffusionEngine, calls: Calls) -> None:
-    asked = surface(exact=True, y=None)
+    asked = comparison(exact=True, y=None)
     cells = ends(run(engine, asked))
     assert set(calls.lanes) == {1}
     for index, event in cells.items():
@@ -89,16 +89,16 @@ def test_exact_cells_run_alone_and_are_bit_equal(engine: DiffusionEngine, calls:
 
 
 def test_the_watcher_hears_the_plan_then_every_cell_to_its_end(engine: DiffusionEngine) -> None:
-    events = run(engine, surface(seed=None))
+    events = run(engine, comparison(seed=None))
     planned = events[0]
     assert isinstance(planned, Planned)
-    assert planned.surface.base.seed is not None
+    assert planned.comparison.base.seed is not None
     for cell in range(6):
         mine = [e.event for e in events if isinstance(e, CellEvent) and e.cell == cell]
         assert isinstance(mine[-1], Finished)
         steps = [e.index for e in mine if isinstance(e, Step)]
         assert steps == sorted(steps)
-        assert mine[-1].pictures[0].seed == planned.surface.base.seed
+        assert mine[-1].pictures[0].seed == planned.comparison.base.seed
         assert not any(isinstance(e, (Finished, Stopped, Failed)) for e in mine[:-1])
     late = asyncio.run(events_of(engine, planned.job_id))  # a watcher after the end gets all that was finished
     assert len(ends(late)) == 6
@@ -115,7 +115,7 @@ def test_the_focus_comes_first_and_a_cell_that_is_asked_for_jumps_the_queue(
     monkeypatch.setattr(batching, "MAX_ROWS", 1)
     engine = make_engine()
     calls.gate.clear()
-    job = engine.submit_surface(surface(x_values="2-9", y=None, guidance_scale=1.0), owner="anna", focus=4)
+    job = engine.submit_comparison(comparison(x_values="2-9", y=None, guidance_scale=1.0), owner="anna", focus=4)
     calls.wait()
     assert engine.prioritize(job, 7, owner="anna")
     calls.gate.set()
@@ -141,7 +141,7 @@ def test_a_failed_cell_tells_why_and_the_others_go_on(
         return real(components, request, **rest)
 
     monkeypatch.setattr(executor, "start_lane", broken)
-    events = run(engine, surface())
+    events = run(engine, comparison())
     cells = ends(events)
     assert isinstance(cells[4], Failed)
     assert cells[4].kind == "out_of_memory"
@@ -151,18 +151,18 @@ def test_a_failed_cell_tells_why_and_the_others_go_on(
 
 
 def test_an_impossible_pair_is_left_out_and_the_others_are_made(engine: DiffusionEngine) -> None:
-    events = run(engine, surface(x="scheduler", x_values="lcm, euler", y="num_inference_steps", y_values="2, 60"))
+    events = run(engine, comparison(x="scheduler", x_values="lcm, euler", y="num_inference_steps", y_values="2, 60"))
     assert sorted(ends(events)) == [0, 1, 3]
     assert end(events).done == 3
 
 
 def test_stop_keeps_what_is_finished(engine: DiffusionEngine, calls: Calls) -> None:
-    asked = surface(x_values="1, 40", y=None)
-    job = engine.submit_surface(asked, owner="anna")
+    asked = comparison(x_values="1, 40", y=None)
+    job = engine.submit_comparison(asked, owner="anna")
 
-    async def stop_after_the_first() -> list[SurfaceEvent]:
-        seen: list[SurfaceEvent] = []
-        async for event in engine.watch_surface(job, owner="anna"):
+    async def stop_after_the_first() -> list[ComparisonEvent]:
+        seen: list[ComparisonEvent] = []
+        async for event in engine.watch_comparison(job, owner="anna"):
             seen.append(event)
             if isinstance(event, CellEvent) and isinstance(event.event, Finished) and event.cell == 0:
                 assert engine.cancel(job, owner="anna")
@@ -180,7 +180,7 @@ def test_stop_keeps_what_is_finished(engine: DiffusionEngine, calls: Calls) -> N
 
 def test_stop_before_the_first_call_ends_every_cell(make_engine: EngineFactory) -> None:
     engine = make_engine(start=False)
-    job = engine.submit_surface(surface(), owner="anna")
+    job = engine.submit_comparison(comparison(), owner="anna")
     assert engine.cancel(job, owner="anna")
     events = asyncio.run(events_of(engine, job))
     assert all(isinstance(e, Stopped) for e in ends(events).values())
@@ -189,7 +189,7 @@ def test_stop_before_the_first_call_ends_every_cell(make_engine: EngineFactory) 
 
 def test_closing_the_studio_tells_the_watchers(make_engine: EngineFactory) -> None:
     engine = make_engine(start=False)
-    job = engine.submit_surface(surface(), owner="anna")
+    job = engine.submit_comparison(comparison(), owner="anna")
     engine.close()
     assert end(asyncio.run(events_of(engine, job))).reason == "Stopped: the studio is closing."
 
@@ -198,15 +198,15 @@ def test_a_surface_is_one_job_of_its_owner_and_of_nobody_else(make_engine: Engin
     from studio.engine.jobs import Limits
 
     engine = make_engine(start=False, limits=Limits(per_owner=2))
-    job = engine.submit_surface(surface(), owner="anna", origin="compare")
+    job = engine.submit_comparison(comparison(), owner="anna", origin="compare")
     engine.submit(ask(), owner="anna")
     with pytest.raises(Refused):
-        engine.submit_surface(surface(), owner="anna")
+        engine.submit_comparison(comparison(), owner="anna")
     found = engine.jobs(owner="anna")[1]
     assert (found.job_id, found.origin, found.state) == (job, "compare", "queued")
-    assert found.surface == surface().with_suits({entry.name: entry.suits for entry in engine.catalog()})
+    assert found.comparison == comparison().with_suits({entry.name: entry.suits for entry in engine.catalog()})
     assert engine.jobs(owner="bob") == ()
-    for ask_for in (engine.watch_surface, engine.cancel):
+    for ask_for in (engine.watch_comparison, engine.cancel):
         with pytest.raises(UnknownJob):
             ask_for(job, owner="bob")
     with pytest.raises(UnknownJob):
@@ -222,7 +222,7 @@ def test_an_owners_other_job_does_not_wait_for_all_his_cells(
     monkeypatch.setattr(scheduler, "RESERVED_LANES", 1)
     engine = make_engine()
     calls.gate.clear()
-    job = engine.submit_surface(surface(x_values="30-40", y=None), owner="anna")
+    job = engine.submit_comparison(comparison(x_values="30-40", y=None), owner="anna")
     calls.wait()
     single = engine.submit(ask(num_inference_steps=2), owner="anna")
     calls.gate.set()
@@ -239,15 +239,15 @@ def test_an_owners_other_job_does_not_wait_for_all_his_cells(
 
 def test_a_checkpoint_on_an_axis_is_loaded_once(make_engine: EngineFactory) -> None:
     engine = make_engine()
-    asked = surface(y="checkpoint", y_values="tiny, tiny-v", x_values="2, 3")
-    job = engine.submit_surface(asked, owner="anna")
+    asked = comparison(y="checkpoint", y_values="tiny, tiny-v", x_values="2, 3")
+    job = engine.submit_comparison(asked, owner="anna")
     engine.prioritize(job, 3, owner="anna")  # of the other checkpoint: its turn comes after this one's
     loads: list[str] = []
     assert engine._thread.is_alive()
 
-    async def read() -> list[SurfaceEvent]:
+    async def read() -> list[ComparisonEvent]:
         seen = []
-        async for event in engine.watch_surface(job, owner="anna"):
+        async for event in engine.watch_comparison(job, owner="anna"):
             seen.append(event)
             if isinstance(event, Loading) and event.checkpoint not in loads[-1:]:
                 loads.append(event.checkpoint)
@@ -262,28 +262,28 @@ def test_a_checkpoint_on_an_axis_is_loaded_once(make_engine: EngineFactory) -> N
 
 def test_an_unknown_checkpoint_on_an_axis_is_refused_with_the_axis_named(engine: DiffusionEngine) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        engine.submit_surface(surface(y="checkpoint", y_values="tiny, nowhere"), owner="anna")
+        engine.submit_comparison(comparison(y="checkpoint", y_values="tiny, nowhere"), owner="anna")
     assert refused.value.problems[0].field == "y_values"
     with pytest.raises(InvalidRequest) as refused:
-        engine.submit_surface(surface(checkpoint="nowhere"), owner="anna")
+        engine.submit_comparison(comparison(checkpoint="nowhere"), owner="anna")
     assert refused.value.problems[0].field == "checkpoint"
 
 
 def test_strength_varies_a_picture_to_start_from(engine: DiffusionEngine) -> None:
-    asked = surface(image=png(), x="strength", x_values="0, 0.5, 1", y=None, num_inference_steps=4)
+    asked = comparison(image=png(), x="strength", x_values="0, 0.5, 1", y=None, num_inference_steps=4)
     cells = ends(run(engine, asked))
     assert all(isinstance(e, Finished) for e in cells.values())
     request = asked.request(1)
     assert request is not None
     assert agree(pixels(engine, cells[1]), pixels(engine, finish(engine, request)))
-    done = next(job for job in engine.jobs(owner="anna") if job.surface is not None)
-    assert done.surface is not None
-    assert done.surface.base.image == FORGOTTEN  # type: ignore[union-attr]  # nothing of an upload outlives its use
-    assert len(done.surface.possible) == 3
+    done = next(job for job in engine.jobs(owner="anna") if job.comparison is not None)
+    assert done.comparison is not None
+    assert done.comparison.base.image == FORGOTTEN  # type: ignore[union-attr]  # nothing of an upload outlives its use
+    assert len(done.comparison.possible) == 3
 
 
 def test_every_cell_has_its_record(engine: DiffusionEngine) -> None:
-    events = run(engine, surface(y=None))
+    events = run(engine, comparison(y=None))
     job = end(events).job_id
     assert b'\\"total\\": 3' in engine.record(job, owner="anna", image=1)
     with pytest.raises(UnknownJob):
@@ -294,7 +294,7 @@ def test_every_cell_has_its_record(engine: DiffusionEngine) -> None:
 
 def test_cells_are_kept_apart_until_they_are_kept(engine: DiffusionEngine) -> None:
     before = len(engine._gallery.earlier("anna"))
-    finished = ends(run(engine, surface(y=None)))[0]
+    finished = ends(run(engine, comparison(y=None)))[0]
     assert isinstance(finished, Finished)
     assert len(engine._gallery.earlier("anna")) == before
     kept = engine._gallery.keep(finished.pictures[0].id, "anna")
@@ -307,10 +307,10 @@ def test_cells_are_kept_apart_until_they_are_kept(engine: DiffusionEngine) -> No
 def test_the_pace_is_known_after_a_run(make_engine: EngineFactory) -> None:
     engine = make_engine()
     assert engine.pace("tiny") is None
-    run(engine, surface())
+    run(engine, comparison())
     pace = engine.pace("tiny")
     assert pace is not None
     assert (pace.width, pace.height) == (64, 64)
-    assert 0 < pace.seconds(surface()) < SECONDS
+    assert 0 < pace.seconds(comparison()) < SECONDS
     assert engine.pace("tiny", 128, 128) == pace
     assert engine.pace("nowhere") is None

@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.numpy import load
 from safetensors.torch import save_file
 
-from studio.answered.events import Failed, Finished, SurfaceEnded
+from studio.answered.events import ComparisonEnded, Failed, Finished
 from studio.answered.models import Model
-from studio.asked.compare import Axis, Surface
+from studio.asked.compare import Axis, Comparison
 from studio.asked.fields import FORGOTTEN
 from studio.asked.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
 from studio.engine.engine import DiffusionEngine
@@ -164,30 +164,30 @@ def test_the_pictures_of_a_job_are_forgotten_with_its_end(engine: DiffusionEngin
 def test_the_cells_of_a_comparison_are_held_to_the_same_map_each_as_its_single_run(engine: DiffusionEngine) -> None:
     base = ask(controls=(control(scale=1.5), control("maps", seed=2)), seed=5)
     scales = Axis(field="control_scale", values=(0.0, 1.5))
-    surface = Surface(base=base, x=scales, y=Axis(field="guidance_scale", values=(1.0, 5.0)))
-    job_id = engine.submit_surface(surface, owner="anna")
+    comparison = Comparison(base=base, x=scales, y=Axis(field="guidance_scale", values=(1.0, 5.0)))
+    job_id = engine.submit_comparison(comparison, owner="anna")
     job = engine._book.get(job_id, owner="anna")
     assert job.size_bytes >= 2 * 3 * 64 * 64
     done = asyncio.run(_to_the_end(engine, job_id))
     assert sorted(done) == [0, 1, 2, 3]
     for index, finished in done.items():
-        single = surface.request(index)
+        single = comparison.request(index)
         assert single is not None
         alone = finish(engine, single)
         difference = pixels(engine, finished).astype(int) - pixels(engine, alone).astype(int)
         assert abs(difference).max() <= 1, index  # they shared U-Net calls
         assert [one["scale"] for one in finished.pictures[0].info["controls"]] == [scales.values[index % 2], 1.0]
     assert not (pixels(engine, done[0]) == pixels(engine, done[1])).all()
-    over = engine.surface(job_id, owner="anna").surface
+    over = engine.comparison(job_id, owner="anna").comparison
     assert [one.image for one in over.base.controls] == [FORGOTTEN, FORGOTTEN]
     assert job.controls == ()
     assert all(cell.controls == () for cell in job.parts())
 
 
 async def _to_the_end(engine: DiffusionEngine, job_id: str) -> dict[int, Finished]:
-    events = [event async for event in engine.watch_surface(job_id, owner="anna")]
-    assert isinstance(events[-1], SurfaceEnded)
-    cells = engine.surface(job_id, owner="anna").cells
+    events = [event async for event in engine.watch_comparison(job_id, owner="anna")]
+    assert isinstance(events[-1], ComparisonEnded)
+    cells = engine.comparison(job_id, owner="anna").cells
     return {index: told.event for index, told in cells.items() if isinstance(told.event, Finished)}
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from studio.answered.engine import Refused
 from studio.answered.events import Failed, Finished, Started, Step
 from studio.asked.branch import Branch
-from studio.asked.compare import Axis, Surface
+from studio.asked.compare import Axis, Comparison
 from studio.asked.questions import Decoded
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
@@ -154,11 +154,11 @@ def test_names_are_found_in_any_spelling(engine: DiffusionEngine) -> None:
 
 
 def test_a_comparison_takes_names_in_any_spelling(engine: DiffusionEngine) -> None:
-    surface = Surface(base=ask(), x=Axis(field="checkpoint", values=("TINY", DECOMPOSED)))
-    engine.submit_surface(surface, owner="anna")
-    job = next(j for j in engine.jobs(owner="anna") if j.surface is not None)
-    assert job.surface is not None
-    assert job.surface.x.values == ("tiny", "Pokémon")
+    comparison = Comparison(base=ask(), x=Axis(field="checkpoint", values=("TINY", DECOMPOSED)))
+    engine.submit_comparison(comparison, owner="anna")
+    job = next(j for j in engine.jobs(owner="anna") if j.comparison is not None)
+    assert job.comparison is not None
+    assert job.comparison.x.values == ("tiny", "Pokémon")
 
 
 def test_pictures_carry_the_hashes_of_the_files_that_the_prompt_names(models: Path, engine: DiffusionEngine) -> None:

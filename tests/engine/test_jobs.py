@@ -344,11 +344,11 @@ def test_a_job_that_nobody_watches_for_ten_minutes_is_stopped() -> None:
 
 
 def test_finished_comparisons_that_are_too_large_together_are_forgotten_oldest_first() -> None:
-    from studio.asked.compare import Surface
+    from studio.asked.compare import Comparison
     from studio.engine.comparisons import ComparisonJob
 
     book = JobBook(Limits(finished_bytes=250))
-    asked = Surface.parse({"prompt": "", "x": "seed", "x_values": "1, 2"})
+    asked = Comparison.parse({"prompt": "", "x": "seed", "x_values": "1, 2"})
     jobs = [ComparisonJob(asked, owner="anna", origin="compare", clock=book.clock) for _ in range(3)]
     for job in jobs:
         book.take(job)

@@ -14,7 +14,7 @@ from safetensors.numpy import load
 from studio.answered.engine import UnknownJob
 from studio.answered.events import Finished
 from studio.asked.branch import Branch
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.engine.engine import DiffusionEngine
 from studio.engine.recorded import Recorded, RecordedAttention
 from studio.engine.viewer.overflow import Overflow
@@ -473,7 +473,7 @@ def test_attention_is_recorded_and_changes_nothing(engine: DiffusionEngine) -> N
 
 def test_nothing_is_recorded_of_a_run_that_nobody_can_come_back_to(make_engine: EngineFactory) -> None:
     engine = make_engine()
-    comparison = Surface.parse(
+    comparison = Comparison.parse(
         {"prompt": "a fox", "checkpoint": "tiny", "width": 64, "height": 64, "num_inference_steps": 2, "seed": 1}
         | {"preview": "fast", "x": "seed", "x_values": "1, 2", "y": "", "y_values": ""}
     )
@@ -482,7 +482,7 @@ def test_nothing_is_recorded_of_a_run_that_nobody_can_come_back_to(make_engine: 
         assert isinstance(outcome(engine, job, f"caller {n}"), Finished)
         with pytest.raises(UnknownJob):
             engine.record(job, owner=f"caller {n}")
-    job = engine.submit_surface(comparison, owner="a caller", ephemeral=True)
+    job = engine.submit_comparison(comparison, owner="a caller", ephemeral=True)
     asyncio.run(_end(engine, job))
     assert not engine._recorder._runs
     assert engine._recorder._bytes == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.requests import TextToImage
 from studio.engine import batching
 from studio.engine import scheduler as limits
@@ -218,7 +218,7 @@ def test_a_loaded_checkpoint_does_not_wait_for_one_that_nobody_asks_for_any_more
 
 def comparison(machine: Machine, values: str = "1-9") -> ComparisonJob:
     given = {"prompt": "", "checkpoint": "fox", "seed": 1, "x": "guidance_scale", "x_values": values}
-    job = ComparisonJob(Surface.parse(given), owner="anna", origin="page", clock=machine.clock)
+    job = ComparisonJob(Comparison.parse(given), owner="anna", origin="page", clock=machine.clock)
     machine.jobs += job.runnable()
     return job
 

@@ -1,4 +1,4 @@
-"""The sheet of a comparison: everything in one file, from which the surface can be made again; and its timings."""
+"""The sheet of a comparison: everything in one file, from which the comparison can be made again; and its timings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from studio.answered.events import CellEvent, Failed, Finished, Picture
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.requests import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture import sheet
@@ -17,9 +17,9 @@ from studio.picture.gallery import Gallery
 from studio.picture.metadata import parameters_text, parse_parameters, picture_info
 
 
-def surface(**given: object) -> Surface:
+def comparison(**given: object) -> Comparison:
     plain = {"prompt": "a fox, small", "x": "prompt", "x_values": "fox, owl", "y": "guidance_scale", "y_values": "1, 5"}
-    return Surface.parse(plain | {"seed": 3} | given)
+    return Comparison.parse(plain | {"seed": 3} | given)
 
 
 def finished(gallery: Gallery, request: TextToImage, colour: str) -> Picture:
@@ -29,7 +29,7 @@ def finished(gallery: Gallery, request: TextToImage, colour: str) -> Picture:
 
 
 def test_a_sheet_shows_every_cell_and_reads_back_equal(tmp_path: Path) -> None:
-    gallery, asked = Gallery(tmp_path), surface()
+    gallery, asked = Gallery(tmp_path), comparison()
     colours = ["red", "lime", "blue"]
     cells = {}
     for index, colour in enumerate(colours):
@@ -52,7 +52,7 @@ def test_a_sheet_shows_every_cell_and_reads_back_equal(tmp_path: Path) -> None:
 
 
 def test_many_large_pictures_make_a_sheet_of_bearable_size(tmp_path: Path) -> None:
-    asked = surface(x="seed", x_values="1-72", y="guidance_scale", y_values="1, 2")
+    asked = comparison(x="seed", x_values="1-72", y="guidance_scale", y_values="1, 2")
     picture = Picture(id="0" * 32, file_name="", width=2048, height=1024, seed=1, info={}, parameters="")
     with Image.open(io.BytesIO(sheet.png(asked, {0: sheet.Shown(picture=picture)}, {}))) as made:
         assert max(made.size) < sheet.MAX_SIDE + 1000
@@ -69,7 +69,7 @@ def test_what_is_no_sheet_is_none(tmp_path: Path) -> None:
 
 
 def test_the_table_has_a_line_for_every_cell_and_no_formula() -> None:
-    asked = surface(prompt="=fox", x_values="=fox, owl", y="num_inference_steps", y_values="5, 60", scheduler="lcm")
+    asked = comparison(prompt="=fox", x_values="=fox, owl", y="num_inference_steps", y_values="5, 60", scheduler="lcm")
     picture = Picture(
         id="0" * 32, file_name="", width=8, height=8, seed=3, info={"evaluations": 5, "seconds": 1.25}, parameters=""
     )

@@ -17,7 +17,7 @@ from studio.answered.events import JobSummary, Loading, Queued
 from studio.answered.models import Checkpoint
 from studio.asked import orders
 from studio.asked.branch import BranchNode
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.questions import Question
 from studio.asked.requests import ImageToImage, InvalidRequest, Problem, Request
 from studio.asked.resolved import suited
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
     request: Request
     job: Job
-    surface: Surface | None = None
+    comparison: Comparison | None = None
 
 
 class FakeEngine:
@@ -84,12 +84,12 @@ class FakeEngine:
 
     async def submit(self, job: orders.Submission, *, owner: str, origin: str = "api") -> str:
         if isinstance(job, orders.SubmitComparison):
-            seed, clock = job.surface.base.seed, self._book.clock
-            surface = job.surface if seed is not None else job.surface.with_seed(random.randrange(2**32))
-            surface = surface.with_suits(SUITS)
-            self._check(*filter(None, map(surface.request, range(len(surface)))))
+            seed, clock = job.comparison.base.seed, self._book.clock
+            comparison = job.comparison if seed is not None else job.comparison.with_seed(random.randrange(2**32))
+            comparison = comparison.with_suits(SUITS)
+            self._check(*filter(None, map(comparison.request, range(len(comparison)))))
             taken: Job = ComparisonJob(
-                surface,
+                comparison,
                 owner=owner,
                 origin=origin,
                 clock=clock,
@@ -98,7 +98,7 @@ class FakeEngine:
                 ephemeral=job.ephemeral,
             )
             self._book.take(taken)
-            self.asked.append(Asked(surface.base, taken, surface))
+            self.asked.append(Asked(comparison.base, taken, comparison))
         elif isinstance(job, orders.SubmitBranch):
             await self.record(job.job_id, owner=owner, image=job.image)
             names = ("prompt", "negative_prompt", "guidance_scale")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.answered.engine import EngineStatus, Events, Refused, UnknownJob
-from studio.answered.events import AnyEvent, Failed, JobSummary, Planned, Stopped, SurfaceEnded
+from studio.answered.events import AnyEvent, ComparisonEnded, Failed, JobSummary, Planned, Stopped
 from studio.answered.ids import HERE
 from studio.answered.models import Checkpoint
 from studio.asked import orders
@@ -117,10 +117,10 @@ class RemoteEngine:
         """See `Engine.submit`."""
         job_id: str = await self._call("submit", job, owner=owner, origin=origin)
         if not isinstance(job, orders.SubmitBranch):
-            surface = job.surface.without_pictures() if isinstance(job, orders.SubmitComparison) else None
-            request = job.request.without_pictures() if isinstance(job, orders.SubmitRun) else job.surface.base
+            comparison = job.comparison.without_pictures() if isinstance(job, orders.SubmitComparison) else None
+            request = job.request.without_pictures() if isinstance(job, orders.SubmitRun) else job.comparison.base
             summary = JobSummary(
-                job_id=job_id, request=request.without_pictures(), state="queued", origin=origin, surface=surface
+                job_id=job_id, request=request.without_pictures(), state="queued", origin=origin, comparison=comparison
             )
             with self._lock:
                 self._jobs[job_id] = Submitted(owner, summary, time.monotonic())
@@ -246,7 +246,7 @@ class RemoteEngine:
         for job_id, job in unfinished.items():
             ends[job_id] = _ends(job_id, job, message, error_id)
             if not self._closing:
-                state = "failed" if job.summary.surface is None else "stopped"
+                state = "failed" if job.summary.comparison is None else "stopped"
                 self._lost[job_id] = replace(job, summary=replace(job.summary, state=state)), ends[job_id]  # type: ignore[arg-type]
         with self._lock:
             while len(self._lost) > MAX_LOST_JOBS:
@@ -263,12 +263,12 @@ class RemoteEngine:
 
 def _ends(job_id: str, job: Submitted, message: str, error_id: str) -> tuple[AnyEvent, ...]:
     """What a watcher of a lost job hears: what it was, if it was a comparison, and its end."""
-    if job.summary.surface is None:
+    if job.summary.comparison is None:
         return (Failed(job_id=job_id, kind="internal", message=message, error_id=error_id),)
     seconds = time.monotonic() - job.began
     return (
-        Planned(job_id=job_id, surface=job.summary.surface),
-        SurfaceEnded(job_id=job_id, state="stopped", reason=message, done=0, failed=0, seconds=seconds),
+        Planned(job_id=job_id, comparison=job.summary.comparison),
+        ComparisonEnded(job_id=job_id, state="stopped", reason=message, done=0, failed=0, seconds=seconds),
     )
 
 

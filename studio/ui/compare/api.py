@@ -1,6 +1,6 @@
 """The public endpoint `/compare`: a grid of pictures for gradio_client and compatible programs.
 
-Its arguments are those of `/text_to_image` and the two axes; `Surface.parse` is the gate.
+Its arguments are those of `/text_to_image` and the two axes; `Comparison.parse` is the gate.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import ComparisonNow, Engine, comparison_events
-from studio.answered.events import CellEvent, Failed, Finished, SurfaceEnded
-from studio.asked.compare import AXIS_FIELDS, Surface
+from studio.answered.events import CellEvent, ComparisonEnded, Failed, Finished
+from studio.asked.compare import AXIS_FIELDS, Comparison
 from studio.asked.orders import Cells, SubmitComparison
 from studio.asked.requests import TextToImage
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
 from studio.ui import session
-from studio.ui.compare.surfaces import prompt_notices
+from studio.ui.compare.views import prompt_notices
 from studio.ui.generate.api import Answer, controls_of, file_of, parameters, telling
 from studio.ui.text import say
 from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads
@@ -61,17 +61,17 @@ def _endpoint(engine: Engine, gallery: Gallery, uploads: Uploads) -> Callable[..
                 values_by_name["controls"] = await asyncio.to_thread(
                     controls_of, uploads, this_call, values_by_name["controls"]
                 )
-                order = SubmitComparison(surface=Surface.parse(values_by_name), ephemeral=True)
+                order = SubmitComparison(comparison=Comparison.parse(values_by_name), ephemeral=True)
                 job_id = await engine.submit(order, owner=owner)
                 async for event in comparison_events(engine, job_id, owner=owner):
-                    ended = isinstance(event, SurfaceEnded)
+                    ended = isinstance(event, ComparisonEnded)
                     if ended:
                         now = await engine.ask(Cells(job_id=job_id), owner=owner)
                         yield await asyncio.to_thread(_answer, gallery, uploads, owner, job_id, now)
                     elif isinstance(event, CellEvent) and isinstance(event.event, (Finished, Failed)):
                         now = await engine.ask(Cells(job_id=job_id), owner=owner)
                         done = sum(isinstance(c.event, Finished) for c in now.cells.values())
-                        yield [], {"state": "running", "done": done, "count": len(now.surface.possible)}
+                        yield [], {"state": "running", "done": done, "count": len(now.comparison.possible)}
             finally:
                 uploads.leave(this_call, after=SECONDS_AFTER_CALL)
                 # A caller without a cookie can never find its job again, so a cancelled call stops it.
@@ -87,13 +87,13 @@ def _endpoint(engine: Engine, gallery: Gallery, uploads: Uploads) -> Callable[..
 
 def _answer(gallery: Gallery, uploads: Uploads, owner: str, job_id: str, now: ComparisonNow) -> Answer:
     """The sheet, then every finished picture, and what became of each cell."""
-    surface, events = now.surface, now.cells
+    comparison, events = now.comparison, now.cells
     entries: dict[int, sheet.Shown] = {}
     cells: list[dict[str, Any]] = []
     files: list[dict[str, Any]] = []
-    for index in range(len(surface)):
+    for index in range(len(comparison)):
         event = events[index].event if index in events else None
-        cell: dict[str, Any] = {a.field: a.values[p] for a, p in zip(surface.axes, surface.place(index))}
+        cell: dict[str, Any] = {a.field: a.values[p] for a, p in zip(comparison.axes, comparison.place(index))}
         if isinstance(event, Finished):
             picture = event.pictures[0]
             entries[index] = sheet.Shown(picture=picture, file=gallery.path(picture.id, owner))
@@ -103,12 +103,15 @@ def _answer(gallery: Gallery, uploads: Uploads, owner: str, job_id: str, now: Co
             entries[index] = sheet.Shown(message=event.message)
             cell |= {"state": "failed", "message": event.message, "error_id": event.error_id}
         else:
-            cell |= {"state": "impossible" if surface.refusal(index) else "stopped", "message": surface.refusal(index)}
+            cell |= {
+                "state": "impossible" if comparison.refusal(index) else "stopped",
+                "message": comparison.refusal(index),
+            }
         cells.append(cell)
     labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
     name = f"compare-{job_id[-8:]}.png"
-    copy = uploads.result(sheet.png(surface, entries, labels), name)
+    copy = uploads.result(sheet.png(comparison, entries, labels), name)
     first = {"path": copy, "orig_name": name, "mime_type": "image/png", "meta": {"_type": "gradio.FileData"}}
-    info = {"state": "finished", "surface": surface.to_dict(), "cells": cells, "done": len(files)}
-    info["notes"] = prompt_notices(surface)
+    info = {"state": "finished", "surface": comparison.to_dict(), "cells": cells, "done": len(files)}
+    info["notes"] = prompt_notices(comparison)
     return [first, *files], info

@@ -1,4 +1,4 @@
-"""The tab Compare: two axes, a surface of pictures that appears live, and sliders that answer at once.
+"""The tab Compare: two axes, pictures that appear live, and sliders that answer at once.
 
 The form asks for a comparison. Moving over its pictures, comparing two of them and saving them happens in the browser
 (the scripts in static), which asks the server only for a cell that is not done, and to keep one.
@@ -15,13 +15,13 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine, UnknownJob
-from studio.asked.compare import MAX_CELLS, AxisField, Surface, given_from_link
+from studio.asked.compare import MAX_CELLS, AxisField, Comparison, given_from_link
 from studio.asked.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, SCHEDULERS, InvalidRequest
 from studio.picture import sheet
 from studio.picture.gallery import Gallery, SaveFailed
 from studio.ui import keeping, picker, session
 from studio.ui.blocks import QUIET, WATCHING, html_block
-from studio.ui.compare import axes, surfaces
+from studio.ui.compare import axes, views
 from studio.ui.generate import control, prompt_helper, starting
 from studio.ui.generate import widgets as w
 from studio.ui.text import say, words
@@ -59,7 +59,7 @@ class Form:
         return [*(self.fields[name] for name in self.kept), *self.before.values()]
 
     def given(self, values: Mapping[Any, Any]) -> dict[str, Any]:
-        """What `Surface.parse` takes, as it was typed; the picture as its file name."""
+        """What `Comparison.parse` takes, as it was typed; the picture as its file name."""
         return {name: values[component] for name, component in self.fields.items()}
 
 
@@ -71,7 +71,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
         with gr.Column(elem_classes="ls-show"):
             show = html_block(
                 "compare",
-                value=surfaces.EMPTY,
+                value=views.EMPTY,
                 events=("stop", "hurry", "keep"),
                 words=words("compare"),
                 elem_id=f"{TAB}-stage",
@@ -193,11 +193,11 @@ def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
         given, at = form.given(values), values[focus]
         owner = session.owner_of(request)
 
-        def ask() -> Surface:
+        def ask() -> Comparison:
             controls = control.given(given["controls"], uploads, str(request.session_hash), TAB)
-            return Surface.parse(given | {"image": starting.file_of(given["image"]), "controls": controls})
+            return Comparison.parse(given | {"image": starting.file_of(given["image"]), "controls": controls})
 
-        async for view in surfaces.run(engine, owner, TAB, ask, at if isinstance(at, int) else 0):
+        async for view in views.run(engine, owner, TAB, ask, at if isinstance(at, int) else 0):
             yield view
 
     run = form.start.click(
@@ -215,9 +215,7 @@ def _costs(engine: Engine, form: Form) -> Callable[[dict[Any, Any]], Awaitable[s
     async def costs(values: dict[Any, Any]) -> str:
         given = form.given(values)  # the cost does not depend on the picture or the map
         controls = control.stand_ins(given["controls"])
-        return await surfaces.cost_line(
-            engine, given | {"image": b"?" if given["image"] else b"", "controls": controls}
-        )
+        return await views.cost_line(engine, given | {"image": b"?" if given["image"] else b"", "controls": controls})
 
     return costs
 
@@ -301,15 +299,15 @@ def attach(engine: Engine, form: Form, tabs: gr.Tabs, demo: gr.Blocks) -> None:
         back = {name: back[name] for name in form.kept if _simple(back.get(name))}
         return _updates(form, back) | {tabs: gr.skip()}
 
-    async def surface_back(request: gr.Request) -> AsyncIterator[Any]:
+    async def restore_comparison(request: gr.Request) -> AsyncIterator[Any]:
         link = given_from_link(dict(request.query_params))
-        async for view in surfaces.attach(engine, session.owner_of(request), TAB, link):
+        async for view in views.attach(engine, session.owner_of(request), TAB, link):
             yield view
 
     kept = gr.JSON(visible=False)
     demo.load(fields_back, [kept], [*form.filled, tabs], js=keeping.reader(_STORAGE), **QUIET)
     demo.load(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)
-    demo.load(surface_back, None, [form.show], **WATCHING)
+    demo.load(restore_comparison, None, [form.show], **WATCHING)
 
 
 def _updates(form: Form, values: Mapping[str, Any]) -> dict[Any, Any]:

@@ -20,18 +20,18 @@ from studio.answered.events import (
     TERMINAL,
     AnyEvent,
     CellEvent,
+    ComparisonEnded,
     Finished,
     Planned,
     Started,
     Step,
     Stopped,
-    SurfaceEnded,
 )
 from studio.answered.ids import engine_of
 from studio.answered.models import NoSuchModel
 from studio.asked import orders
 from studio.asked.branch import Branch
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.questions import DecodedStart
 from studio.asked.requests import ImageToImage, InvalidRequest, TextToImage
 from studio.picture.gallery import Gallery
@@ -194,28 +194,28 @@ def test_a_stopped_run_shows_what_was_there(door: Door) -> None:
 
 def test_a_comparison_is_one_job(door: Door) -> None:
     engine, place = door
-    surface = Surface.parse(
+    comparison = Comparison.parse(
         {
             "prompt": "a fox", "checkpoint": place.checkpoint, "width": 64, "height": 64, "x": "num_inference_steps",
             "x_values": "2, 3", "y": "guidance_scale", "y_values": "1, 4", "seed": 3,
         }
     )  # fmt: skip
-    job = wait(engine.submit(orders.SubmitComparison(surface=surface), owner="anna", origin="compare"))
-    surface = surface.with_suits({one.name: one.suits for one in engine.catalog()})
+    job = wait(engine.submit(orders.SubmitComparison(comparison=comparison), owner="anna", origin="compare"))
+    comparison = comparison.with_suits({one.name: one.suits for one in engine.catalog()})
 
     async def events() -> list[AnyEvent]:
         return [event async for event in comparison_events(engine, job, owner="anna")]
 
     seen = wait(events())
-    assert any(isinstance(event, Planned) and event.surface == surface for event in seen)
+    assert any(isinstance(event, Planned) and event.comparison == comparison for event in seen)
     last = seen[-1]
-    assert isinstance(last, SurfaceEnded)
+    assert isinstance(last, ComparisonEnded)
     assert (last.state, last.done, last.failed) == ("finished", 4, 0)
     now = wait(engine.ask(orders.Cells(job_id=job), owner="anna"))
-    assert now.surface == surface
+    assert now.comparison == comparison
     assert sorted(now.cells) == [0, 1, 2, 3]
     assert all(isinstance(cell, CellEvent) and isinstance(cell.event, Finished) for cell in now.cells.values())
-    assert wait(engine.jobs(owner="anna"))[0].surface == surface
+    assert wait(engine.jobs(owner="anna"))[0].comparison == comparison
     assert header(wait(engine.record(job, owner="anna", image=1)))["total"] == 3
     assert wait(engine.prioritize(job, 0, owner="anna")) is False
 

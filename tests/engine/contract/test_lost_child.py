@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from studio.answered.engine import Refused
-from studio.answered.events import AnyEvent, Failed, Finished, Planned, Step, SurfaceEnded
+from studio.answered.events import AnyEvent, ComparisonEnded, Failed, Finished, Planned, Step
 from studio.asked import orders
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.requests import TextToImage
 from studio.engine.remote.engine import MAX_RESTARTS, RemoteEngine
 from studio.picture.gallery import Gallery
 from studio.ui import session, watching
-from studio.ui.compare import surfaces
+from studio.ui.compare import views
 from tests.engine.contract.conftest import SECONDS, Place, child
 from tests.engine.contract.test_contract import read, ready, request, submit, wait
 
@@ -83,15 +83,15 @@ def test_every_watcher_of_a_killed_child_hears_one_clear_end_and_a_new_child_wor
 def test_a_comparison_that_is_lost_is_said_on_its_tab(engine: RemoteEngine, place: Place) -> None:
     values = ", ".join(map(str, range(100, 130)))
     fields = {"prompt": "a fox", "checkpoint": "tiny", "width": 64, "height": 64, "seed": 3}
-    surface = Surface.parse({**fields, "x": "num_inference_steps", "x_values": values})
+    comparison = Comparison.parse({**fields, "x": "num_inference_steps", "x_values": values})
 
     async def shown() -> list[watching.View]:
-        views = []
-        async for view in surfaces.run(engine, "anna", "compare", lambda: surface, 0):
-            views.append(view)
+        states = []
+        async for view in views.run(engine, "anna", "compare", lambda: comparison, 0):
+            states.append(view)
             if any(cell.get("index") for cell in view["cells"]):
                 kill(engine)
-        return views
+        return states
 
     last = wait(shown())[-1]
     assert last["state"] == "stopped"
@@ -99,7 +99,7 @@ def test_a_comparison_that_is_lost_is_said_on_its_tab(engine: RemoteEngine, plac
     (job,) = wait(engine.jobs(owner="anna"))
     events = wait(read(engine, job.job_id))
     assert isinstance(events[0], Planned)
-    assert isinstance(events[-1], SurfaceEnded)
+    assert isinstance(events[-1], ComparisonEnded)
 
 
 def test_what_waits_for_an_answer_is_refused_with_what_to_do(engine: RemoteEngine, place: Place) -> None:

@@ -1,4 +1,4 @@
-/* Moving over the surface: a slider for each of its two settings, and the pad, a small map of all its cells. */
+/* Moving over the comparison: a slider for each of its two settings, and the pad, a small map of all its cells. */
 
 import { h } from "../../static/elements.js";
 

@@ -1,4 +1,4 @@
-/* The comparison: a surface of pictures, two sliders and a pad that move over it, and what can be done with two of its
+/* The comparison: its pictures, two sliders and a pad that move over it, and what can be done with two of its
    cells. Finished cells are held by the page, so moving asks the server nothing; nothing in between is made up. */
 
 import { fill, h, shown } from "../../static/elements.js";

@@ -18,6 +18,8 @@ from PIL import Image
 from studio.answered.engine import Engine, Refused, UnknownJob, comparison_events
 from studio.answered.events import (
     CellEvent,
+    ComparisonEnded,
+    ComparisonEvent,
     Failed,
     Finished,
     Loading,
@@ -26,10 +28,8 @@ from studio.answered.events import (
     Started,
     Step,
     Stopped,
-    SurfaceEnded,
-    SurfaceEvent,
 )
-from studio.asked.compare import Axis, Surface
+from studio.asked.compare import Axis, Comparison
 from studio.asked.orders import Speed, SubmitComparison
 from studio.asked.prompt import parse_prompt
 from studio.asked.requests import InvalidRequest
@@ -43,10 +43,12 @@ SECONDS_BETWEEN_VIEWS = 0.1  # many cells change at once; the engine keeps the n
 PREVIEW_SIDE = 192  # pixels of a live preview; the finished picture is shown at its full size
 
 
-async def run(engine: Engine, owner: str, origin: str, ask: Callable[[], Surface], focus: int) -> AsyncIterator[View]:
-    """Ask for a surface and yield its views, the first at once and the last when every cell has ended. Never raises."""
+async def run(
+    engine: Engine, owner: str, origin: str, ask: Callable[[], Comparison], focus: int
+) -> AsyncIterator[View]:
+    """Ask for a comparison and yield its views: the first at once, the last when every cell has ended. Never raises."""
     try:
-        job_id = await engine.submit(SubmitComparison(surface=ask(), focus=focus), owner=owner, origin=origin)
+        job_id = await engine.submit(SubmitComparison(comparison=ask(), focus=focus), owner=owner, origin=origin)
         async for view in watch(engine, owner, job_id):
             yield view
     except InvalidRequest as error:
@@ -64,10 +66,10 @@ async def run(engine: Engine, owner: str, origin: str, ask: Callable[[], Surface
 
 
 async def watch(engine: Engine, owner: str, job_id: str) -> AsyncIterator[View]:
-    """The views of a surface from where it is now; what happens within a tenth of a second is one view."""
+    """The views of a comparison from where it is now; what happens within a tenth of a second is one view."""
     view = EMPTY | {"state": "queued", "job": job_id}
     events = comparison_events(engine, job_id, owner=owner)
-    pending: asyncio.Future[SurfaceEvent] | None = None
+    pending: asyncio.Future[ComparisonEvent] | None = None
     shown = 0.0
     dirty = False
     try:
@@ -80,7 +82,7 @@ async def watch(engine: Engine, owner: str, job_id: str) -> AsyncIterator[View]:
                 event = pending.result()
                 pending = None
                 view, dirty = await asyncio.to_thread(follow, view, event), True
-                if isinstance(event, SurfaceEnded):
+                if isinstance(event, ComparisonEnded):
                     yield view
                     return
             if dirty and time.monotonic() - shown >= SECONDS_BETWEEN_VIEWS:
@@ -94,10 +96,10 @@ async def watch(engine: Engine, owner: str, job_id: str) -> AsyncIterator[View]:
 async def attach(
     engine: Engine, owner: str, origin: str, link: Mapping[str, object] | None = None
 ) -> AsyncIterator[View]:
-    """What this tab showed before a reload: the visitor's newest surface that was asked from here, running or ended.
-    Where the page was opened by a `link`, only a surface of its very settings belongs beside them."""
-    job = next((j for j in await engine.jobs(owner=owner) if j.origin == origin and j.surface is not None), None)
-    if job is None or (link is not None and not _of_link(job.surface, link)):
+    """What this tab showed before a reload: the visitor's newest comparison that was asked from here, running or ended.
+    Where the page was opened by a `link`, only a comparison of its very settings belongs beside them."""
+    job = next((j for j in await engine.jobs(owner=owner) if j.origin == origin and j.comparison is not None), None)
+    if job is None or (link is not None and not _of_link(job.comparison, link)):
         yield EMPTY
         return
     try:
@@ -107,9 +109,9 @@ async def attach(
         yield EMPTY
 
 
-def _of_link(surface: Surface | None, link: Mapping[str, object]) -> bool:
+def _of_link(comparison: Comparison | None, link: Mapping[str, object]) -> bool:
     try:
-        return surface is not None and Surface.parse(link).link() == surface.link()
+        return comparison is not None and Comparison.parse(link).link() == comparison.link()
     except InvalidRequest:
         return False
 
@@ -117,29 +119,29 @@ def _of_link(surface: Surface | None, link: Mapping[str, object]) -> bool:
 # --------------------------------------------------------------------------------------------------------- views
 
 
-def planned(surface: Surface, job_id: str) -> View:
-    """The view of a surface of which no cell has begun."""
-    refusals = [surface.refusal(k) for k in range(len(surface))]
+def planned(comparison: Comparison, job_id: str) -> View:
+    """The view of a comparison of which no cell has begun."""
+    refusals = [comparison.refusal(k) for k in range(len(comparison))]
     return EMPTY | {
         "state": "queued",
         "job": job_id,
-        "prompt": surface.base.prompt,
-        "x": _axis(surface.x),
-        "y": _axis(surface.y) if surface.y is not None else None,
-        "columns": surface.columns,
-        "rows": surface.rows,
-        "possible": len(surface.possible),
+        "prompt": comparison.base.prompt,
+        "x": _axis(comparison.x),
+        "y": _axis(comparison.y) if comparison.y is not None else None,
+        "columns": comparison.columns,
+        "rows": comparison.rows,
+        "possible": len(comparison.possible),
         "began": time.monotonic(),
-        "link": surface.link(),
+        "link": comparison.link(),
         "cells": [{"state": "impossible", "message": r} if r else {"state": "waiting"} for r in refusals],
         "left": "",
-        "notes": prompt_notices(surface),
+        "notes": prompt_notices(comparison),
     }
 
 
-def prompt_notices(surface: Surface) -> list[str]:
+def prompt_notices(comparison: Comparison) -> list[str]:
     """Sentences about the prompts of all cells that may be meant otherwise than they are read, each once."""
-    requests = [request for k in range(len(surface)) if (request := surface.request(k)) is not None]
+    requests = [request for k in range(len(comparison)) if (request := comparison.request(k)) is not None]
     prompts = dict.fromkeys(
         (text, negative)
         for request in requests
@@ -149,11 +151,11 @@ def prompt_notices(surface: Surface) -> list[str]:
     return list(dict.fromkeys(notices))
 
 
-def follow(view: View, event: SurfaceEvent) -> View:
+def follow(view: View, event: ComparisonEvent) -> View:
     """The view after one more event. The given view is not changed."""
     match event:
         case Planned():
-            return planned(event.surface, event.job_id)
+            return planned(event.comparison, event.job_id)
         case Loading():
             return view | {"state": "loading", "message": event.message, "fraction": event.fraction}
         case Queued():
@@ -163,7 +165,7 @@ def follow(view: View, event: SurfaceEvent) -> View:
             cells = list(view["cells"])
             cells[event.cell] = _cell(cells[event.cell], event.event)
             return view | {"state": "running", "message": "", "cells": cells, "left": _left(view, cells)}
-        case SurfaceEnded():
+        case ComparisonEnded():
             return view | {"state": event.state, "message": _ended(view, event), "left": ""}
 
 
@@ -228,7 +230,7 @@ def _share(cell: View) -> float:
     return float(cell.get("index", 0) / max(1, cell.get("total", 1)))
 
 
-def _ended(view: View, event: SurfaceEnded) -> str:
+def _ended(view: View, event: ComparisonEnded) -> str:
     key = "compare.finished" if event.state == "finished" else "compare.stopped"
     sentence = say(key, done=event.done, count=view["possible"], seconds=f"{event.seconds:.1f}")
     failed = [say("compare.failed", count=event.failed)] if event.failed else []
@@ -239,17 +241,17 @@ def _ended(view: View, event: SurfaceEnded) -> str:
 async def cost_line(engine: Engine, values: Mapping[str, Any]) -> str:
     """What the form as it stands would cost, or what is wrong with its axes, in one line."""
     try:
-        surface = Surface.parse(values).with_suits({entry.name: entry.suits for entry in engine.catalog()})
+        comparison = Comparison.parse(values).with_suits({entry.name: entry.suits for entry in engine.catalog()})
     except InvalidRequest as error:
         return str(error.problems[0])
-    cost = surface.cost
+    cost = comparison.cost
     line = say("compare.cost", cells=cost.cells, evaluations=f"{cost.evaluations:,}")
-    skipped = len(surface) - cost.cells
+    skipped = len(comparison) - cost.cells
     if skipped:
         line += " " + say("compare.cost.impossible", count=skipped)
-    base = surface.base
+    base = comparison.base
     pace = await engine.ask(Speed(checkpoint=base.checkpoint, width=base.width, height=base.height))
-    return line + " " + (_about(pace.seconds(surface)) if pace is not None else say("compare.cost.unknown"))
+    return line + " " + (_about(pace.seconds(comparison)) if pace is not None else say("compare.cost.unknown"))
 
 
 def _about(seconds: float) -> str:

@@ -11,11 +11,11 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from studio.asked.compare import Surface
+from studio.asked.compare import Comparison
 from studio.asked.orders import SubmitComparison
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
-from studio.ui.compare import surfaces
+from studio.ui.compare import views
 from studio.ui.render import View
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine
@@ -28,20 +28,20 @@ def engine(tmp_path: Path) -> Iterator[FakeEngine]:
     engine.close()
 
 
-def surface(**given: object) -> Surface:
+def comparison(**given: object) -> Comparison:
     plain = {"prompt": "a fox", "x": "num_inference_steps", "x_values": "2, 3", "y": "scheduler", "y_values": "euler"}
-    return Surface.parse(plain | given)
+    return Comparison.parse(plain | given)
 
 
-def views(engine: FakeEngine, asked: Surface) -> list[View]:
+def views_of(engine: FakeEngine, asked: Comparison) -> list[View]:
     async def read() -> list[View]:
-        return [view async for view in surfaces.run(engine, "anna", "compare", lambda: asked, 0)]
+        return [view async for view in views.run(engine, "anna", "compare", lambda: asked, 0)]
 
     return asyncio.run(read())
 
 
 def test_the_views_tell_of_every_cell_to_its_end(engine: FakeEngine) -> None:
-    seen = views(engine, surface(y_values="euler, lcm", x_values="2, 60"))
+    seen = views_of(engine, comparison(y_values="euler, lcm", x_values="2, 60"))
     assert (seen[0]["x"]["name"], seen[0]["x"]["labels"], seen[0]["y"]["labels"]) == (
         "Steps",
         ["2", "60"],
@@ -57,43 +57,43 @@ def test_the_views_tell_of_every_cell_to_its_end(engine: FakeEngine) -> None:
 
 
 def test_what_of_the_prompts_is_not_understood_is_said_once(engine: FakeEngine) -> None:
-    asked = surface(prompt="a fox AND a cat", negative_prompt="__bad__", x="Prompt S/R", x_values="fox, {dog|owl}")
-    last = views(engine, asked)[-1]
+    asked = comparison(prompt="a fox AND a cat", negative_prompt="__bad__", x="Prompt S/R", x_values="fox, {dog|owl}")
+    last = views_of(engine, asked)[-1]
     assert last["state"] == "finished"
     assert [note.split(" ")[0] for note in last["notes"]] == ['"AND"', '"__bad__"', '"{dog|owl}"']
     assert last["message"].endswith(" ".join(last["notes"]))
-    assert views(engine, surface())[-1]["notes"] == []
+    assert views_of(engine, comparison())[-1]["notes"] == []
 
 
 def test_a_failed_cell_and_a_refused_surface_are_said(engine: FakeEngine) -> None:
-    last = views(engine, surface(prompt="fail: oom", y=None))[-1]
+    last = views_of(engine, comparison(prompt="fail: oom", y=None))[-1]
     assert [cell["state"] for cell in last["cells"]] == ["failed", "failed"]
     assert "ran out of memory" in last["cells"][0]["message"]
     assert last["message"].endswith("2 failed.")
 
     async def bad() -> list[View]:
         asked = {"prompt": "", "x": "seed", "x_values": "1.5"}
-        return [view async for view in surfaces.run(engine, "anna", "compare", lambda: Surface.parse(asked), 0)]
+        return [view async for view in views.run(engine, "anna", "compare", lambda: Comparison.parse(asked), 0)]
 
     (told,) = asyncio.run(bad())
     assert told["problems"][0]["field"] == "x_values"
 
 
 def test_what_a_tab_showed_is_found_again_by_its_owner_alone(engine: FakeEngine) -> None:
-    job = asyncio.run(engine.submit(SubmitComparison(surface=surface()), owner="anna", origin="compare"))
+    job = asyncio.run(engine.submit(SubmitComparison(comparison=comparison()), owner="anna", origin="compare"))
 
     async def found(owner: str) -> View:
-        return [view async for view in surfaces.attach(engine, owner, "compare")][-1]
+        return [view async for view in views.attach(engine, owner, "compare")][-1]
 
     assert asyncio.run(found("anna"))["job"] == job
-    assert asyncio.run(found("bob")) == surfaces.EMPTY
+    assert asyncio.run(found("bob")) == views.EMPTY
 
 
 def test_the_cost_is_one_line(engine: FakeEngine) -> None:
     given = {"prompt": "", "x": "num_inference_steps", "x_values": "10, 60", "y": "scheduler", "y_values": "euler, lcm"}
-    line = asyncio.run(surfaces.cost_line(engine, given))
+    line = asyncio.run(views.cost_line(engine, given))
     assert line.startswith("3 pictures, 80 U-Net evaluations. Pairs that cannot be run: 1. About ")
-    assert "y_values" in asyncio.run(surfaces.cost_line(engine, given | {"y_values": "nothing"}))
+    assert "y_values" in asyncio.run(views.cost_line(engine, given | {"y_values": "nothing"}))
 
 
 def test_the_endpoint_gives_the_sheet_and_every_picture(engine: FakeEngine) -> None:
