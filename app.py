@@ -138,8 +138,8 @@ def check(flags: argparse.Namespace) -> None:
     if flags.guest is not None and flags.guest == flags.auth:
         stop("--guest: choose another name or password than --auth's, or guests would be owners.")
     if flags.auth is None and (flags.share or flags.host not in LOOPBACK):
-        asked = "--share" if flags.share else f"--host {flags.host}"
-        stop(f"{asked} lets others in, so it needs a login: add --auth user:password.")
+        flags_text = "--share" if flags.share else f"--host {flags.host}"
+        stop(f"{flags_text} lets others in, so it needs a login: add --auth user:password.")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|xpu|mps", flags.device):
         stop(f"--device {flags.device}: choose auto, cpu, cuda, cuda:0 (or another number), xpu or mps.")
     for folder in flags.models_dir or ():

@@ -52,20 +52,20 @@ class Trouble(Exception):
 
 def main(arguments: Sequence[str]) -> int:
     try:
-        chosen, arguments = take_torch(arguments)
+        torch_build, arguments = take_torch(arguments)
         word, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
         if sys.version_info < OLDEST_PYTHON:
             raise Trouble(f"Python {platform.python_version()} is too old: install 3.11 or newer and run it with that.")
         if word == "setup":
-            make_environment("requirements-dev.txt", chosen)
+            make_environment("requirements-dev.txt", torch_build)
             return 0
         if word == "scripts":
             return check_scripts(rest)
         if word == "test":
-            make_environment("requirements-dev.txt", chosen)
+            make_environment("requirements-dev.txt", torch_build)
             return run_tests(rest)
         if not set(arguments) & {"-h", "--help"}:
-            make_environment("requirements.txt", chosen)
+            make_environment("requirements.txt", torch_build)
         elif not environment_python().exists():  # help needs no packages
             return run([sys.executable, str(ROOT / "app.py"), *arguments])
         return run([str(environment_python()), str(ROOT / "app.py"), *arguments])
@@ -86,35 +86,35 @@ def environment_python() -> Path:
 
 def take_torch(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     """The build that `--torch` names, None without it, and the arguments that are left."""
-    left, chosen = list(arguments), None
+    others, torch_build = list(arguments), None
     for k, word in enumerate(arguments):
         if word == "--torch" or word.startswith("--torch="):
             value = word.partition("=")[2] if "=" in word else "".join(arguments[k + 1 : k + 2])
             if value not in BUILDS:
                 raise Trouble(f"--torch {value or '(nothing)'}: choose {', '.join(BUILDS)}.")
-            chosen = value
-            del left[k : k + (1 if "=" in word else 2)]
+            torch_build = value
+            del others[k : k + (1 if "=" in word else 2)]
             break
-    return chosen, left
+    return torch_build, others
 
 
-def make_environment(requirements: str, chosen: str | None = None) -> None:
-    """Make `.venv` and install `requirements` into it, unless a finished run of the same has left its mark. `chosen`: a
+def make_environment(requirements: str, torch_build: str | None = None) -> None:
+    """Make `.venv` and install `requirements` into it, unless a complete run left its mark. `torch_build`: a
     build of PyTorch that was asked for; it stays until another is."""
-    mark, kept = ENVIRONMENT / f".installed-{requirements}", ENVIRONMENT / ".torch-build"
-    before = kept.read_text(encoding="utf-8") if kept.exists() else None
-    chosen = chosen or before
-    wanted = fingerprint(requirements) + (chosen or "")
-    if environment_python().exists() and mark.exists() and mark.read_text(encoding="utf-8") == wanted:
+    mark, build_file = ENVIRONMENT / f".installed-{requirements}", ENVIRONMENT / ".torch-build"
+    before = build_file.read_text(encoding="utf-8") if build_file.exists() else None
+    torch_build = torch_build or before
+    mark_text = fingerprint(requirements) + (torch_build or "")
+    if environment_python().exists() and mark.exists() and mark.read_text(encoding="utf-8") == mark_text:
         return
     if not pip_works():
         create_environment()
-    index, build = chosen_source(chosen) if chosen else pytorch_source()
+    index, build = chosen_source(torch_build) if torch_build else pytorch_source()
     say_how_much(requirements, build)
-    install(requirements, index, replace=chosen != before)
-    mark.write_text(wanted, encoding="utf-8")
-    if chosen:
-        kept.write_text(chosen, encoding="utf-8")
+    install(requirements, index, replace=torch_build != before)
+    mark.write_text(mark_text, encoding="utf-8")
+    if torch_build:
+        build_file.write_text(torch_build, encoding="utf-8")
 
 
 def fingerprint(requirements: str) -> str:
@@ -164,13 +164,15 @@ def pytorch_source() -> tuple[str | None, str]:
     return None, "cuda"
 
 
-def chosen_source(chosen: str) -> tuple[str, str]:
+def chosen_source(torch_build: str) -> tuple[str, str]:
     """(index, kind of build) of a build that was asked for by name."""
     version = torch_pin().partition("==")[2]
-    for folder in BUILDS[chosen]:
+    for folder in BUILDS[torch_build]:
         if offers(f"{PYTORCH_INDEX}{folder}/torch/", version):
-            return PYTORCH_INDEX + folder, "cuda" if chosen.startswith("cu") else chosen
-    raise Trouble(f"PyTorch's index has no build {chosen} of version {version}, or cannot be reached: {PYTORCH_INDEX}")
+            return PYTORCH_INDEX + folder, "cuda" if torch_build.startswith("cu") else torch_build
+    raise Trouble(
+        f"PyTorch's index has no build {torch_build} of version {version}, or cannot be reached: {PYTORCH_INDEX}"
+    )
 
 
 def offers(url: str, version: str) -> bool:
@@ -258,17 +260,17 @@ def run_tests(arguments: list[str]) -> int:
     environment = dict(os.environ)
     if browser:
         environment["STUDIO_CHROMIUM"] = browser
-    chosen = arguments or ["-m", "not slow and not gpu"]
-    return run([str(environment_python()), "-m", "pytest", *chosen], environment)
+    paths = arguments or ["-m", "not slow and not gpu"]
+    return run([str(environment_python()), "-m", "pytest", *paths], environment)
 
 
 def find_browser() -> str | None:
     """A Chromium that is already here, or None."""
-    named = os.environ.get("STUDIO_CHROMIUM")
-    if named:
-        if not Path(named).exists():
-            raise Trouble(f"STUDIO_CHROMIUM names {named}, which is not there.")
-        return named
+    path_text = os.environ.get("STUDIO_CHROMIUM")
+    if path_text:
+        if not Path(path_text).exists():
+            raise Trouble(f"STUDIO_CHROMIUM names {path_text}, which is not there.")
+        return path_text
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
     return next((path for path in map(shutil.which, names) if path), None)
 
@@ -341,10 +343,10 @@ def apt_install(*packages: str) -> None:
     print(f"Installing Debian's {names} ...", flush=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", *packages]):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
         raise Trouble(
-            f"{done.stdout[-1500:]}{done.stderr[-1500:]}\napt-get could not install {names}; it says above why."
+            f"{result.stdout[-1500:]}{result.stderr[-1500:]}\napt-get could not install {names}; it says above why."
         )
 
 

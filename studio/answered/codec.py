@@ -112,7 +112,7 @@ def _value(data: Any) -> Any:
 
 def _dataclass(kind: type, data: dict[str, Any]) -> Any:
     """Made without its checks: whoever takes it makes them, and the rest comes from an engine that made them."""
-    made: Any = object.__new__(kind)
+    instance: Any = object.__new__(kind)
     for field in dataclasses.fields(kind):
         if field.name in data:
             value = _value(data.pop(field.name))
@@ -122,10 +122,10 @@ def _dataclass(kind: type, data: dict[str, Any]) -> Any:
             value = field.default_factory()
         else:
             raise BadMessage(f"{kind.__name__} lacks {field.name}.")
-        object.__setattr__(made, field.name, value)
+        object.__setattr__(instance, field.name, value)
     if data:
         raise BadMessage(f"{kind.__name__} has no field {', '.join(map(repr, data))}.")
-    return made
+    return instance
 
 
 _TYPES: dict[str, type] = {

@@ -44,7 +44,9 @@ class Pace:
 
     def row(self, rows: int) -> float:
         """Seconds of one row of a call of so many, by the nearest measured size, the smaller of two."""
-        return self.seconds_per_row[min(self.seconds_per_row, key=lambda known: (abs(known - rows), known))]
+        return self.seconds_per_row[
+            min(self.seconds_per_row, key=lambda measurement: (abs(measurement - rows), measurement))
+        ]
 
     def seconds(self, comparison: Comparison, most_rows: int = 64) -> float:
         """What the comparison will take here alone. Its cells share calls of at most `most_rows` rows, and the calls

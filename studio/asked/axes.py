@@ -65,7 +65,7 @@ _RANGE = re.compile(
 GRAMMAR = "a list (2, 4, 8), a range with a step (1-20 (+3)) or a range with a count (1-10 [5])"
 
 
-def parse_values(axis: AxisField, given: object, where: str) -> tuple[Value, ...]:
+def parse_values(axis: AxisField, source: object, where: str) -> tuple[Value, ...]:
     """The values of an axis as they were typed ("1-20 (+3), 30") or as a list; each once, in the order given.
 
     The forms are AUTOMATIC1111's: commas between values, quotes around a value that holds one, `first-last`,
@@ -74,23 +74,23 @@ def parse_values(axis: AxisField, given: object, where: str) -> tuple[Value, ...
     or Japanese keyboard writes them (3，6、９).
     `where` names the field in messages. Raises InvalidRequest.
     """
-    if isinstance(given, str):
-        if len(given) > MAX_VALUES_CHARACTERS:
-            raise InvalidRequest(Problem(where, f"a text of {len(given):,} characters", "a shorter list"))
-        parts: list[object] = list(_split(given if axis in _AS_TYPED else _narrow(given)))
-    elif isinstance(given, Sequence):
-        parts = list(given)
+    if isinstance(source, str):
+        if len(source) > MAX_VALUES_CHARACTERS:
+            raise InvalidRequest(Problem(where, f"a text of {len(source):,} characters", "a shorter list"))
+        parts: list[object] = list(_split(source if axis in _AS_TYPED else _narrow(source)))
+    elif isinstance(source, Sequence):
+        parts = list(source)
     else:
-        raise InvalidRequest(Problem(where, shown(given), GRAMMAR))
+        raise InvalidRequest(Problem(where, shown(source), GRAMMAR))
     values: list[Value] = []
     for part in parts:
         for value in _expanded(axis, part, where):
             if value not in values:
                 values.append(value)
             if len(values) > MAX_CELLS:
-                raise InvalidRequest(Problem(where, shown(given), f"at most {MAX_CELLS} values"))
+                raise InvalidRequest(Problem(where, shown(source), f"at most {MAX_CELLS} values"))
     if not values:
-        raise InvalidRequest(Problem(where, shown(given), f"at least one value: {GRAMMAR}"))
+        raise InvalidRequest(Problem(where, shown(source), f"at least one value: {GRAMMAR}"))
     return tuple(values)
 
 
@@ -113,10 +113,10 @@ def _split(text: str) -> list[str]:
     """The values of a text, which commas and line breaks divide. One in quotes may hold commas and line breaks, or be
     empty; an empty place without quotes is no value."""
     values = []
-    for found in _VALUE.finditer(text.replace("\r\n", "\n").replace("\r", "\n")):
-        quoted, plain = found.groups()
-        if quoted is not None:
-            values.append(quoted.replace('""', '"').strip())
+    for match in _VALUE.finditer(text.replace("\r\n", "\n").replace("\r", "\n")):
+        quotation, plain = match.groups()
+        if quotation is not None:
+            values.append(quotation.replace('""', '"').strip())
         elif plain.strip():
             values.append(plain.strip())
     return values
@@ -130,8 +130,8 @@ def _narrow(text: str) -> str:
 def _expanded(axis: AxisField, part: object, where: str) -> Iterable[Value]:
     """One part of the list: a value, or the values of a range."""
     if axis in _WHOLE or axis in _NUMBERS:
-        allowed = _WHOLE.get(axis) or _NUMBERS[axis]
-        return [_number(v, allowed, where) for v in _range(part, allowed, where)]
+        limits = _WHOLE.get(axis) or _NUMBERS[axis]
+        return [_number(v, limits, where) for v in _range(part, limits, where)]
     if not isinstance(part, str):
         raise InvalidRequest(Problem(where, shown(part), "text"))
     if axis in _TABLES:
@@ -146,7 +146,7 @@ def _expanded(axis: AxisField, part: object, where: str) -> Iterable[Value]:
     return [part]
 
 
-def _range(part: object, allowed: Range, where: str) -> Sequence[int | float]:
+def _range(part: object, limits: Range, where: str) -> Sequence[int | float]:
     """The numbers of "a-b", "a-b (+s)" and "a-b [n]"; a plain number is itself."""
     if isinstance(part, (int, float)) and not isinstance(part, bool):
         return [part]
@@ -154,23 +154,23 @@ def _range(part: object, allowed: Range, where: str) -> Sequence[int | float]:
     plain = re.fullmatch(rf"\s*({_NUMBER})\s*", text, re.ASCII)
     if plain:
         return [_read(plain[1])]
-    found = _RANGE.fullmatch(text)
-    if not found:
-        raise InvalidRequest(Problem(where, shown(part), f"{allowed.describe()}, as {GRAMMAR}"))
-    first, last = _read(found[1]), _read(found[2])
-    if found[4]:
-        count = int(found[4])
+    match = _RANGE.fullmatch(text)
+    if not match:
+        raise InvalidRequest(Problem(where, shown(part), f"{limits.describe()}, as {GRAMMAR}"))
+    first, last = _read(match[1]), _read(match[2])
+    if match[4]:
+        count = int(match[4])
         if not 1 <= count <= MAX_CELLS:
             raise InvalidRequest(Problem(where, shown(part), f"a count from 1 to {MAX_CELLS} in the brackets"))
         spread = [first + (last - first) * k / max(1, count - 1) for k in range(count)]
-        return [int(v) for v in spread] if allowed.whole else [round(v, 6) for v in spread]
-    step = _read(found[3]) if found[3] else (1 if last >= first else -1)
+        return [int(v) for v in spread] if limits.whole else [round(v, 6) for v in spread]
+    step = _read(match[3]) if match[3] else (1 if last >= first else -1)
     if not step or (last - first) * step < 0:
         raise InvalidRequest(Problem(where, shown(part), "a step that leads from the first number to the last"))
     count = math.floor((last - first) / step + 1e-9) + 1
     if count > MAX_CELLS:
         raise InvalidRequest(Problem(where, shown(part), f"at most {MAX_CELLS} values; a larger step, or a count [n]"))
-    return [first + k * step if allowed.whole else round(first + k * step, 6) for k in range(count)]
+    return [first + k * step if limits.whole else round(first + k * step, 6) for k in range(count)]
 
 
 def _read(text: str) -> int | float:
@@ -180,20 +180,20 @@ def _read(text: str) -> int | float:
     return float(digits)
 
 
-def _number(value: int | float, allowed: Range, where: str) -> int | float:
-    if isinstance(value, float) and value.is_integer() and allowed.whole:
+def _number(value: int | float, limits: Range, where: str) -> int | float:
+    if isinstance(value, float) and value.is_integer() and limits.whole:
         value = int(value)
-    if not allowed.holds(value):
-        raise InvalidRequest(Problem(where, shown(value), allowed.describe()))
-    return value if allowed.whole else float(value)
+    if not limits.holds(value):
+        raise InvalidRequest(Problem(where, shown(value), limits.describe()))
+    return value if limits.whole else float(value)
 
 
 def _size(text: str, where: str) -> str:
-    found = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", text, re.ASCII | re.IGNORECASE)
-    if not found or not (RANGES["width"].holds(int(found[1])) and RANGES["height"].holds(int(found[2]))):
-        allowed = f"width x height such as 128x128, each {RANGES['width'].describe()}"
-        raise InvalidRequest(Problem(where, shown(text), allowed))
-    return f"{int(found[1])}x{int(found[2])}"
+    match = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", text, re.ASCII | re.IGNORECASE)
+    if not match or not (RANGES["width"].holds(int(match[1])) and RANGES["height"].holds(int(match[2]))):
+        expectation = f"width x height such as 128x128, each {RANGES['width'].describe()}"
+        raise InvalidRequest(Problem(where, shown(text), expectation))
+    return f"{int(match[1])}x{int(match[2])}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,10 +229,10 @@ class Axis:
             values[self.field] = value
 
 
-def axis_field(given: object) -> AxisField | None:
+def axis_field(value: object) -> AxisField | None:
     """An axis by its name or A1111's, in any case."""
-    wanted = str(given).strip().casefold()
-    return next((name for name in AXIS_FIELDS if wanted in (name, A1111_AXES[name].casefold())), None)
+    key = str(value).strip().casefold()
+    return next((name for name in AXIS_FIELDS if key in (name, A1111_AXES[name].casefold())), None)
 
 
 def one_axis() -> str:

@@ -67,18 +67,20 @@ class Branch:
     @property
     def changed(self) -> dict[str, object]:
         """What is not as it was, by name; of a poke how many numbers it changes."""
-        found = {f.name: v for f in fields(self)[1:] if (v := getattr(self, f.name)) is not None}
-        return found | ({"poke": sum(value != 0 for value in _numbers(self.poke))} if self.poke is not None else {})
+        changes = {f.name: v for f in fields(self)[1:] if (v := getattr(self, f.name)) is not None}
+        return changes | ({"poke": sum(value != 0 for value in _numbers(self.poke))} if self.poke is not None else {})
 
     @classmethod
-    def parse(cls, given: Mapping[str, str], poke: bytes = b"") -> Self:
+    def parse(cls, parameters: Mapping[str, str], poke: bytes = b"") -> Self:
         """From a query string and the body of the request. Raises InvalidRequest with every problem."""
-        known = [f.name for f in fields(cls) if f.name != "poke"]
+        names = [f.name for f in fields(cls) if f.name != "poke"]
         problems = [
-            Problem(name, shown(given[name]), f"the fields {', '.join(known)}") for name in given if name not in known
+            Problem(name, shown(parameters[name]), f"the fields {', '.join(names)}")
+            for name in parameters
+            if name not in names
         ]
         values: dict[str, object] = {}
-        for name, text in given.items():
+        for name, text in parameters.items():
             if name in ("prompt", "negative_prompt"):
                 values[name] = clean_text(text)
                 if len(text) > MAX_PROMPT_CHARACTERS:
@@ -88,15 +90,15 @@ class Branch:
                 values[name] = text
                 if text not in _NAMES[name]:
                     problems.append(Problem(name, shown(text), one_of(_NAMES[name])))
-            elif name in known:
+            elif name in names:
                 values[name] = _number(name, text, problems)
-        if "evaluation" not in given:
+        if "evaluation" not in parameters:
             problems.append(Problem("evaluation", "nothing", _WHOLE["evaluation"].describe()))
         if poke:
             values["poke"] = poke
             if len(poke) % 4 or any(not abs(value) <= MOST_POKED for value in _numbers(poke)):
-                allowed = f"float32 numbers from -{MOST_POKED:g} to {MOST_POKED:g}"
-                problems.append(Problem("poke", f"{len(poke):,} bytes", allowed))
+                expectation = f"float32 numbers from -{MOST_POKED:g} to {MOST_POKED:g}"
+                problems.append(Problem("poke", f"{len(poke):,} bytes", expectation))
         if problems:
             raise InvalidRequest(*problems)
         return cls(**values)  # type: ignore[arg-type]
@@ -116,13 +118,13 @@ def _numbers(poke: bytes) -> array[float]:
 
 
 def _number(name: str, text: str, problems: list[Problem]) -> float | None:
-    allowed = _WHOLE.get(name) or RANGES[name]
+    limits = _WHOLE.get(name) or RANGES[name]
     try:
-        number = int(text) if allowed.whole else float(text)
+        number = int(text) if limits.whole else float(text)
     except ValueError:
         number = None
-    if number is None or len(text) > 30 or not allowed.holds(number):
-        problems.append(Problem(name, shown(text), allowed.describe()))
+    if number is None or len(text) > 30 or not limits.holds(number):
+        problems.append(Problem(name, shown(text), limits.describe()))
     return number
 
 

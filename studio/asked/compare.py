@@ -81,31 +81,35 @@ class Comparison:
         return (self.x,) if self.y is None else (self.x, self.y)
 
     def _problems(self) -> list[Problem]:
-        found: list[Problem] = []
+        problems: list[Problem] = []
         for name, axis in zip("xy", self.axes):
             if axis.field == "strength" and not isinstance(self.base, ImageToImage):
-                found.append(Problem(name, "strength", "strength varies a picture to start from; give one"))
+                problems.append(Problem(name, "strength", "strength varies a picture to start from; give one"))
             if (
                 axis.field == "prompt"
                 and str(axis.values[0]) not in self.base.prompt + "\n" + self.base.negative_prompt
             ):
-                allowed = "a first value that stands in the prompt or the negative prompt"
-                found.append(Problem(f"{name}_values", shown(axis.values[0]), allowed))
+                expectation = "a first value that stands in the prompt or the negative prompt"
+                problems.append(Problem(f"{name}_values", shown(axis.values[0]), expectation))
             if axis.field == "lora_weight" and not parse_prompt(self.base.prompt).loras:
-                allowed = "a prompt that names a LoRA, such as <lora:name:1>"
-                found.append(Problem(name, "lora_weight", allowed))
+                expectation = "a prompt that names a LoRA, such as <lora:name:1>"
+                problems.append(Problem(name, "lora_weight", expectation))
             if axis.field == "control_scale" and not self.base.controls:
-                found.append(Problem(name, "control_scale", "a control whose scale is varied; add one"))
+                problems.append(Problem(name, "control_scale", "a control whose scale is varied; add one"))
             if axis.field == "prompt" and not str(axis.values[0]):
-                found.append(Problem(f"{name}_values", "''", "a first value to look for"))
+                problems.append(Problem(f"{name}_values", "''", "a first value to look for"))
         if self.y is not None and self.y.field == self.x.field and self.x.field != "prompt":
-            found.append(Problem("y", self.y.field, "another axis than the first one"))
+            problems.append(Problem("y", self.y.field, "another axis than the first one"))
         if self.base.num_images_per_prompt != 1:
-            found.append(Problem("num_images_per_prompt", shown(self.base.num_images_per_prompt), "1: a cell is one"))
+            problems.append(
+                Problem("num_images_per_prompt", shown(self.base.num_images_per_prompt), "1: a cell is one")
+            )
         if len(self) > MAX_CELLS:
             sizes = f"{self.columns} × {self.rows} = {len(self)} cells"
-            found.append(Problem("y_values", sizes, f"at most {MAX_CELLS} cells; take fewer values, or larger steps"))
-        return found
+            problems.append(
+                Problem("y_values", sizes, f"at most {MAX_CELLS} cells; take fewer values, or larger steps")
+            )
+        return problems
 
     @cached_property
     def _cells(self) -> tuple[Request | str, ...]:
@@ -122,8 +126,8 @@ class Comparison:
             axis.change(values, place)
         try:
             cell = dataclasses.replace(self.base, **values)  # type: ignore[arg-type]
-            known = self.suits.get(cell.checkpoint)
-            return cell if known is None else suited(cell, known)
+            suits = self.suits.get(cell.checkpoint)
+            return cell if suits is None else suited(cell, suits)
         except InvalidRequest as error:
             return str(error)
 
@@ -210,14 +214,14 @@ class Comparison:
     def with_suits(self, suits: Mapping[str, Suits]) -> Comparison:
         """The same comparison with the defaults that suit each checkpoint. In the base they fill the fields that no
         axis decides, in a cell every field."""
-        base, decided = self.base, {axis.field for axis in self.axes}
-        if "checkpoint" not in decided and base.checkpoint in suits:
-            left_open = decided | ({"noise_schedule"} if "scheduler" in decided else set())
-            left_open |= {"width", "height"} if "size" in decided else set()
+        base, axis_fields = self.base, {axis.field for axis in self.axes}
+        if "checkpoint" not in axis_fields and base.checkpoint in suits:
+            left_open = axis_fields | ({"noise_schedule"} if "scheduler" in axis_fields else set())
+            left_open |= {"width", "height"} if "size" in axis_fields else set()
             try:
-                filled = suited(base, suits[base.checkpoint])
+                suited_base = suited(base, suits[base.checkpoint])
                 values = {name: getattr(base, name) for name in left_open & set(base.rows())}
-                base = dataclasses.replace(filled, **values)
+                base = dataclasses.replace(suited_base, **values)
             except InvalidRequest:  # each cell says for itself what does not fit
                 pass
         return dataclasses.replace(self, base=base, suits=suits)
@@ -231,36 +235,36 @@ class Comparison:
     # ------------------------------------------------------------------------------------------- out and back
 
     @classmethod
-    def parse(cls, given: Mapping[str, object]) -> Comparison:
+    def parse(cls, values: Mapping[str, object]) -> Comparison:
         """The gate for values from outside: the fields of a request, and `x`, `x_values`, `y`, `y_values`.
 
         An axis may be left out (None or ""), values may be text or a list. With an `image` (bytes) the request is an
         image-to-image one. Raises InvalidRequest with every problem found.
         """
-        rest = {name: value for name, value in given.items() if name not in _AXIS_KEYS}
+        rest = {name: value for name, value in values.items() if name not in _AXIS_KEYS}
         problems: list[Problem] = []
         axes: dict[str, Axis] = {}
         for name in ("x", "y"):
-            chosen = given.get(name)
-            if chosen in (None, ""):
+            choice = values.get(name)
+            if choice in (None, ""):
                 if name == "x":
                     problems.append(Problem("x", "nothing", one_axis()))
                 continue
-            known = axis_field(chosen)
-            if known is None:
-                problems.append(Problem(name, shown(chosen), one_axis()))
+            axis_name = axis_field(choice)
+            if axis_name is None:
+                problems.append(Problem(name, shown(choice), one_axis()))
                 continue
             try:
                 axes[name] = Axis(
-                    field=known, values=parse_values(known, given.get(f"{name}_values"), f"{name}_values")
+                    field=axis_name, values=parse_values(axis_name, values.get(f"{name}_values"), f"{name}_values")
                 )
             except InvalidRequest as error:
                 problems += error.problems
         # An axis decides its field, so whatever stands in the form for it is not looked at: it is open.
         for axis in axes.values():
             if axis.field not in WITHIN_A_FIELD:
-                for decided in ("width", "height") if axis.field == "size" else (axis.field,):
-                    rest.pop(decided, None)
+                for field_name in ("width", "height") if axis.field == "size" else (axis.field,):
+                    rest.pop(field_name, None)
         kind = ImageToImage if rest.get("image") else TextToImage
         if kind is TextToImage:
             of_pictures = ImageToImage.rows().keys() - TextToImage.rows().keys()
@@ -284,8 +288,13 @@ class Comparison:
         """The comparison as the parameters of a link: what differs from a request's defaults. Nothing of a visitor: no
         picture and no control."""
         rows = self.base.rows()
-        decided = {axis.field for axis in self.axes} - WITHIN_A_FIELD
-        left_out = {"controls", *self.base.files(), *decided, *(("width", "height") if "size" in decided else ())}
+        axis_fields = {axis.field for axis in self.axes} - WITHIN_A_FIELD
+        left_out = {
+            "controls",
+            *self.base.files(),
+            *axis_fields,
+            *(("width", "height") if "size" in axis_fields else ()),
+        }
         query = {"v": str(LINK_VERSION)}
         for name, row in rows.items():
             value = getattr(self.base, name)
@@ -312,10 +321,12 @@ def comparison_from_dict(
     axes: dict[str, Axis] = {}
     for name in ("x", "y"):
         if name in values:
-            known = axis_field(values[name])
-            if known is None:
+            axis_name = axis_field(values[name])
+            if axis_name is None:
                 raise InvalidRequest(Problem(name, shown(values[name]), one_axis()))
-            axes[name] = Axis(field=known, values=parse_values(known, values.get(f"{name}_values"), f"{name}_values"))
+            axes[name] = Axis(
+                field=axis_name, values=parse_values(axis_name, values.get(f"{name}_values"), f"{name}_values")
+            )
     if "x" not in axes:
         raise InvalidRequest(Problem("x", "nothing", one_axis()))
     base_request = request_from_dict(base, image=image, control_images=control_images)
@@ -332,8 +343,8 @@ def given_from_link(query: Mapping[str, str]) -> dict[str, object] | None:
     version = query.get("v", "1")
     if not version.isascii() or not version.isdigit() or not 1 <= int(version[:9]) <= LINK_VERSION:
         raise InvalidRequest(Problem("v", shown(version), f"links of the versions 1 to {LINK_VERSION}"))
-    given: dict[str, object] = {name: query[name] for name in _AXIS_KEYS if name in query}
+    fields: dict[str, object] = {name: query[name] for name in _AXIS_KEYS if name in query}
     for name, row in {**ImageToImage.rows(), **TextToImage.rows()}.items():
         if name in query and row.kind not in ("file", "controls"):
-            given[name] = row.read_text(query[name])
-    return given if version != "1" else dict(_OPEN_IN_1) | given
+            fields[name] = row.read_text(query[name])
+    return fields if version != "1" else dict(_OPEN_IN_1) | fields

@@ -38,26 +38,26 @@ class Control:
 
     def problems(self, number: int) -> list[Problem]:
         """What is wrong with it, as problems of the field `controls`; `number` counts from 1."""
-        found: list[Problem] = []
+        problems: list[Problem] = []
 
-        def wrong(name: str, value: str, allowed: str) -> None:
-            found.append(Problem("controls", f"{name} {value} of control {number}", allowed))
+        def wrong(name: str, value: str, expectation: str) -> None:
+            problems.append(Problem("controls", f"{name} {value} of control {number}", expectation))
 
         if not isinstance(self.model, str) or not 1 <= len(self.model) <= 300:
             wrong("model", shown(self.model), "the name of an installed ControlNet")
         if not isinstance(self.image, bytes) or not self.image:
             wrong("image", "nothing" if not self.image else shown(self.image), "a PNG, JPEG, WebP or GIF file")
         elif len(self.image) > MAX_IMAGE_BYTES:
-            allowed = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
-            wrong("image", f"a file of {len(self.image) / 2**20:.1f} MiB", allowed)
+            expectation = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
+            wrong("image", f"a file of {len(self.image) / 2**20:.1f} MiB", expectation)
         if not isinstance(self.preprocessor, str) or self.preprocessor not in PREPROCESSORS:
             wrong("preprocessor", shown(self.preprocessor), one_of(PREPROCESSORS))
         for name, allowed_range in CONTROL_RANGES.items():
             if not allowed_range.holds(getattr(self, name)):
                 wrong(name, shown(getattr(self, name)), allowed_range.describe())
-        if not found and self.start >= self.end:
+        if not problems and self.start >= self.end:
             wrong("end", f"{self.end:g}", f"numbers above its start, {self.start:g}")
-        return found
+        return problems
 
     @classmethod
     def all_problems(cls, controls: object) -> list[Problem]:
@@ -74,38 +74,38 @@ class Control:
         return values | {"image_sha256": hashlib.sha256(self.image).hexdigest()}
 
     @classmethod
-    def parse(cls, given: object, number: int, problems: list[Problem]) -> Self | None:
+    def parse(cls, value: object, number: int, problems: list[Problem]) -> Self | None:
         """A control from outside values. None for anything else, with the reason in `problems`. The request checks the
         rest."""
-        known = [f.name for f in fields(cls)]
-        if not isinstance(given, Mapping):
-            allowed = f"an object with the fields {', '.join(known)}"
-            problems.append(Problem("controls", f"{shown(given)} as control {number}", allowed))
+        names = [f.name for f in fields(cls)]
+        if not isinstance(value, Mapping):
+            expectation = f"an object with the fields {', '.join(names)}"
+            problems.append(Problem("controls", f"{shown(value)} as control {number}", expectation))
             return None
-        strangers = [name for name in given if name not in known]
-        for name in strangers:
-            problems.append(Problem("controls", f"{shown(name)} in control {number}", f"the fields {', '.join(known)}"))
-        values: dict[str, object] = {"model": given.get("model")} | {n: given[n] for n in known if n in given}
+        unknown_names = [name for name in value if name not in names]
+        for name in unknown_names:
+            problems.append(Problem("controls", f"{shown(name)} in control {number}", f"the fields {', '.join(names)}"))
+        values: dict[str, object] = {"model": value.get("model")} | {n: value[n] for n in names if n in value}
         for name in CONTROL_RANGES:
             if type(values.get(name)) is int:
                 values[name] = float(values[name])  # type: ignore[arg-type]
         if isinstance(values.get("preprocessor"), str):
             values["preprocessor"] = short_name(str(values["preprocessor"]), PREPROCESSORS)
-        return None if strangers else cls(**values)  # type: ignore[arg-type]
+        return None if unknown_names else cls(**values)  # type: ignore[arg-type]
 
 
-def parse_controls(given: object, problems: list[Problem]) -> tuple[Control, ...]:
+def parse_controls(value: object, problems: list[Problem]) -> tuple[Control, ...]:
     """What `controls` becomes: a list of controls or of objects; null is none. Problems are appended."""
-    if given is None:
+    if value is None:
         return ()
-    if not isinstance(given, (list, tuple)):
-        problems.append(Problem("controls", shown(given), f"a list of at most {MAX_CONTROLS} controls"))
+    if not isinstance(value, (list, tuple)):
+        problems.append(Problem("controls", shown(value), f"a list of at most {MAX_CONTROLS} controls"))
         return ()
-    if len(given) > MAX_CONTROLS:
-        problems.append(Problem("controls", f"{len(given)} controls", f"at most {MAX_CONTROLS}"))
+    if len(value) > MAX_CONTROLS:
+        problems.append(Problem("controls", f"{len(value)} controls", f"at most {MAX_CONTROLS}"))
         return ()
-    found = [
+    controls = [
         one if isinstance(one, Control) else Control.parse(one, number, problems)
-        for number, one in enumerate(given, start=1)
+        for number, one in enumerate(value, start=1)
     ]
-    return tuple(control for control in found if control is not None)
+    return tuple(control for control in controls if control is not None)

@@ -91,10 +91,12 @@ def read_weights(text: str) -> Weighted:
     with np.errstate(over="ignore", invalid="ignore"):
         for first, end, factor in factors:
             weights[first:end] *= factor
-    limited = sorted({float(weight) for weight in weights[np.abs(weights) > MAX_WEIGHT]})
+    excessive = sorted({float(weight) for weight in weights[np.abs(weights) > MAX_WEIGHT]})
     weights = np.clip(np.nan_to_num(weights, nan=1.0), -MAX_WEIGHT, MAX_WEIGHT)
-    unclosed = tuple(excerpt(text, place) for bracket in "([" for _, place in open_at[bracket])
-    return Weighted(_merged(pieces, weights.tolist()), unclosed, tuple(stray), tuple(bad_weights), tuple(limited))
+    open_brackets = tuple(excerpt(text, place) for bracket in "([" for _, place in open_at[bracket])
+    return Weighted(
+        _merged(pieces, weights.tolist()), open_brackets, tuple(stray), tuple(bad_weights), tuple(excessive)
+    )
 
 
 def _merged(pieces: Sequence[str | None], weights: Sequence[float]) -> tuple[Span, ...]:

@@ -120,38 +120,38 @@ class Making:
 
     def problems(self) -> list[Problem]:
         """Everything that is wrong with the fields, in their order; empty when the request is valid."""
-        found = [problem for name, one in self.rows().items() for problem in one.problems(getattr(self, name))]
-        marked = {problem.field for problem in found}
-        found += [p for p in (*self._scheduler_problems(), *self._seed_problems()) if p.field not in marked]
-        return found
+        problems = [problem for name, one in self.rows().items() for problem in one.problems(getattr(self, name))]
+        problem_fields = {problem.field for problem in problems}
+        problems += [p for p in (*self._scheduler_problems(), *self._seed_problems()) if p.field not in problem_fields]
+        return problems
 
     def _scheduler_problems(self) -> list[Problem]:
         facts = SCHEDULERS.get(self.scheduler) if isinstance(self.scheduler, str) else None
         if facts is None:
             return []
-        found = []
+        problems = []
         label = NOISE_SCHEDULES.get(str(self.noise_schedule))
         if label is not None and self.noise_schedule not in facts.noise_schedules:
             able = self.rows()["noise_schedule"].one_of(facts.noise_schedules)
-            found.append(Problem("noise_schedule", label, f"with {facts.label} {able}"))
+            problems.append(Problem("noise_schedule", label, f"with {facts.label} {able}"))
         if isinstance(self.num_inference_steps, int) and self.num_inference_steps > facts.max_steps:
-            allowed = f"with {facts.label} whole numbers from 1 to {facts.max_steps}"
-            found.append(Problem("num_inference_steps", str(self.num_inference_steps), allowed))
-        return found
+            expectation = f"with {facts.label} whole numbers from 1 to {facts.max_steps}"
+            problems.append(Problem("num_inference_steps", str(self.num_inference_steps), expectation))
+        return problems
 
     def _seed_problems(self) -> list[Problem]:
         images = self.num_images_per_prompt
         last = MAX_SEED - (images - 1 if not self.rows()["num_images_per_prompt"].problems(images) else 0)
-        allowed = f"whole numbers from 0 to {last}, or -1 or nothing for a random one"
+        expectation = f"whole numbers from 0 to {last}, or -1 or nothing for a random one"
         seeds = {"seed": self.seed, "variation_seed": self.variation_seed}
         return [
-            Problem(name, shown(seed), allowed)
+            Problem(name, shown(seed), expectation)
             for name, seed in seeds.items()
             if seed is not None and (type(seed) is not int or not 0 <= seed <= last)
         ]
 
     @classmethod
-    def parse(cls, given: Mapping[str, object]) -> Self:
+    def parse(cls, source: Mapping[str, object]) -> Self:
         """The gate for values from outside: names, unset fields and text seeds are understood, the rest is refused.
 
         Strings for numbers ("20" steps), fractions of whole numbers, null for a field that has no empty meaning and
@@ -159,20 +159,20 @@ class Making:
         """
         rows = cls.rows()
         problems = [
-            Problem(name, shown(given[name]), f"the fields {', '.join(rows)}") for name in given if name not in rows
+            Problem(name, shown(source[name]), f"the fields {', '.join(rows)}") for name in source if name not in rows
         ]
         values: dict[str, object] = {}
         for name, one in rows.items():
-            if name in given:
-                values[name] = one.read(given[name], problems)
+            if name in source:
+                values[name] = one.read(source[name], problems)
             elif one.needed and one.kind != "file":
                 problems.append(Problem(name, "nothing", "this field is needed"))
                 values[name] = None
         shadow = object.__new__(cls)  # the fields without the check, to report all problems in one message
         for name, one in rows.items():
             object.__setattr__(shadow, name, values.get(name, one.default))
-        marked = {p.field for p in problems}
-        problems += [p for p in shadow.problems() if p.field not in marked]
+        problem_fields = {p.field for p in problems}
+        problems += [p for p in shadow.problems() if p.field not in problem_fields]
         if problems:
             raise InvalidRequest(*problems)
         return cls(**values)  # type: ignore[arg-type]
@@ -228,18 +228,18 @@ class TextToImage(Making):
     hires_steps: int = number(0, 150, 0, whole=True, a1111="Hires steps", acts=_twice, place="hires")
 
     def problems(self) -> list[Problem]:
-        found = super().problems()
-        if found:
-            return found
+        problems = super().problems()
+        if problems:
+            return problems
         facts = SCHEDULERS[self.scheduler] if self.scheduler is not None else None
         if facts is not None and self.hires_steps > facts.max_steps:
-            allowed = f"with {facts.label} whole numbers from 0 to {facts.max_steps}"
-            found.append(Problem("hires_steps", str(self.hires_steps), allowed))
+            expectation = f"with {facts.label} whole numbers from 0 to {facts.max_steps}"
+            problems.append(Problem("hires_steps", str(self.hires_steps), expectation))
         largest = max(self.width or 0, self.height or 0)
         if self.made_twice and largest * self.hires_scale > MOST_PIXELS:
-            allowed = f"with a side of {largest} pixels numbers from 1 to {MOST_PIXELS / largest:.3g}"
-            found.append(Problem("hires_scale", f"{self.hires_scale:g}", allowed))
-        return found
+            expectation = f"with a side of {largest} pixels numbers from 1 to {MOST_PIXELS / largest:.3g}"
+            problems.append(Problem("hires_scale", f"{self.hires_scale:g}", expectation))
+        return problems
 
     @property
     def made_twice(self) -> bool:
@@ -293,10 +293,10 @@ class Inpaint(ImageToImage):
     extend_down: int = number(0, 1024, 0, whole=True, place="extend", step=0)
 
     def problems(self) -> list[Problem]:
-        found = super().problems()
+        problems = super().problems()
         if self.mask == b"" and not any(self.extensions):
-            found.append(Problem("mask", "nothing", "a painted mask, or an extended canvas"))
-        return found
+            problems.append(Problem("mask", "nothing", "a painted mask, or an extended canvas"))
+        return problems
 
     @property
     def extensions(self) -> tuple[int, int, int, int]:

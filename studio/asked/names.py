@@ -35,8 +35,8 @@ def composed(text: str) -> str:
 def listed_name(name: str, listing: Iterable[str]) -> str | None:
     """The name of a listing that this is a spelling of: in the same letters, else the only one in any spelling."""
     names = list(listing)
-    alike = [listed for listed in names if same_name(listed, name)]
-    return next((listed for listed in names if listed == name), alike[0] if len(alike) == 1 else None)
+    alike = [one for one in names if same_name(one, name)]
+    return next((one for one in names if one == name), alike[0] if len(alike) == 1 else None)
 
 
 def best_matches(name: str, items: Iterable[T], paths: Callable[[T], Sequence[str]]) -> list[T]:
@@ -46,18 +46,18 @@ def best_matches(name: str, items: Iterable[T], paths: Callable[[T], Sequence[st
     such a path, at a folder's border. The nearest spelling wins: the same letters, else any spelling, else the name
     without the ending of a file.
     """
-    called = [(item, [composed(path) for path in paths(item)]) for item in items]
-    asked = composed(name.strip().replace("\\", "/"))
-    asked = asked.removeprefix("/")
-    if not asked:
+    paths_of = [(item, [composed(path) for path in paths(item)]) for item in items]
+    wanted_path = composed(name.strip().replace("\\", "/"))
+    wanted_path = wanted_path.removeprefix("/")
+    if not wanted_path:
         return []
-    ending = next((end for end in _ENDINGS if asked.lower().endswith(end)), "")
-    for text in dict.fromkeys((asked, asked[: len(asked) - len(ending)])):
-        for spelled in (str, name_key):
-            end = spelled(text)
-            found = [item for item, all_paths in called if any(_ends(spelled(path), end) for path in all_paths)]
-            if found:
-                return found
+    ending = next((end for end in _ENDINGS if wanted_path.lower().endswith(end)), "")
+    for text in dict.fromkeys((wanted_path, wanted_path[: len(wanted_path) - len(ending)])):
+        for spelling in (str, name_key):
+            end = spelling(text)
+            matches = [item for item, all_paths in paths_of if any(_ends(spelling(path), end) for path in all_paths)]
+            if matches:
+                return matches
     return []
 
 
@@ -73,12 +73,12 @@ def short_names(items: Sequence[T], path: Callable[[T], str], ending: Callable[[
     whole = [text + ending(item) for text, item in zip(paths, items)]
     names: list[str] = [""] * len(items)
     for forms in (paths, whole):
-        taken: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for text in forms:
             for end in _ends_of(text):
-                taken[end] = taken.get(end, 0) + 1
+                counts[end] = counts.get(end, 0) + 1
         for index, text in enumerate(forms):
-            names[index] = names[index] or next((end for end in _ends_of(text) if taken[end] == 1), "")
+            names[index] = names[index] or next((end for end in _ends_of(text) if counts[end] == 1), "")
     return names
 
 
@@ -100,22 +100,22 @@ def split_at_names(text: str, names: Sequence[str], prefix: str = "") -> list[tu
     keys = sorted({name_key(name) for name in names if name}, key=len, reverse=True)
     if not keys or not text:
         return [(text, "")] if text else []
-    folded, starts = _folded(text)
+    folded_text, starts = _folded(text)
     pattern = re.compile(f"(?:{re.escape(name_key(prefix))})?({'|'.join(map(re.escape, keys))})")
     pieces: list[tuple[str, str]] = []
-    done = position = 0
-    while match := pattern.search(folded, position):
+    last_end = position = 0
+    while match := pattern.search(folded_text, position):
         begin, first, at = starts.get(match.start()), starts.get(match.start(1)), match.start(1)
         position = match.start() + 1
         if begin is None or first is None or _in_a_word(text, begin - 1):
             continue
         for key in keys:
-            end = starts.get(at + len(key)) if folded.startswith(key, at) else None
+            end = starts.get(at + len(key)) if folded_text.startswith(key, at) else None
             if end is not None and not _in_a_word(text, end):
-                pieces += [(text[done:begin], ""), (text[first:end], key)]
-                done, position = end, at + len(key)
+                pieces += [(text[last_end:begin], ""), (text[first:end], key)]
+                last_end, position = end, at + len(key)
                 break
-    pieces.append((text[done:], ""))
+    pieces.append((text[last_end:], ""))
     return [piece for piece in pieces if piece != ("", "")]
 
 

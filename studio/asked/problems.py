@@ -57,8 +57,8 @@ class InvalidRequest(ValueError):
 def without_encoder(field: str, checkpoint: str) -> Problem:
     """What is wrong where a run is to begin with a picture, and the checkpoint's VAE only decodes."""
     value = f"{shown(checkpoint)}, whose VAE has no encoder,"
-    allowed = "to begin with a picture, one whose VAE has an encoder: choose another VAE for it on the Models tab"
-    return Problem(field, value, f"{allowed}, or use text to image")
+    expectation = "to begin with a picture, one whose VAE has an encoder: choose another VAE for it on the Models tab"
+    return Problem(field, value, f"{expectation}, or use text to image")
 
 
 def shown(value: object, limit: int = 60) -> str:
@@ -75,13 +75,13 @@ def clean_text(text: str) -> str:
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
 
 
-def short_name(given: str, table: Mapping[str, str]) -> str:
+def short_name(name: str, table: Mapping[str, str]) -> str:
     """The short form of a name given as short form or label, in any case; the text unchanged where it is neither."""
-    wanted = given.strip().casefold()
+    key = name.strip().casefold()
     for short, label in table.items():
-        if wanted in (short.casefold(), label.casefold()):
+        if key in (short.casefold(), label.casefold()):
             return short
-    return given
+    return name
 
 
 def one_of(table: Mapping[str, str]) -> str:

@@ -70,10 +70,10 @@ def parse_prompt(text: str, *, negative: bool = False) -> Prompt:
         else:
             _read_lora(tag.group(), body, loras, notices, problems)
     words.append(text[end:])
-    joined = "".join(words)
-    schedule = parse_schedule(joined)
-    notices += notices_of(joined, schedule, negative=negative)
-    return Prompt(text, joined, tuple(loras), schedule, tuple(dict.fromkeys(notices)), tuple(problems))
+    words_text = "".join(words)
+    schedule = parse_schedule(words_text)
+    notices += notices_of(words_text, schedule, negative=negative)
+    return Prompt(text, words_text, tuple(loras), schedule, tuple(dict.fromkeys(notices)), tuple(problems))
 
 
 def with_lora_names(prompt: str, names: Mapping[str, str]) -> str:
@@ -132,17 +132,17 @@ def _read_lora(tag: str, body: str, loras: list[LoraTag], notices: list[str], pr
         return
     weights: dict[str, float] = {}
     for position, argument in enumerate(arguments):
-        key, named, number = (part.strip() for part in argument.partition("="))
-        if not named:
+        key, argument_name, number = (part.strip() for part in argument.partition("="))
+        if not argument_name:
             key, number = _POSITIONS[position] if position < len(_POSITIONS) else "", key
         if key not in ("te", "unet"):
             notices.append(f'{_short(tag)}: "{argument.strip()}" is not obeyed; the weights before it are.')
             continue
         value = float(number) if number and _is_number(number) else math.nan
         if not -MAX_LORA_WEIGHT <= value <= MAX_LORA_WEIGHT:
-            value_shown = f"the weight {shown(number)} of the LoRA {shown(name)}"
+            weight_text = f"the weight {shown(number)} of the LoRA {shown(name)}"
             problems.append(
-                Problem("prompt", value_shown, f"a number from -{MAX_LORA_WEIGHT:g} to {MAX_LORA_WEIGHT:g}")
+                Problem("prompt", weight_text, f"a number from -{MAX_LORA_WEIGHT:g} to {MAX_LORA_WEIGHT:g}")
             )
             return
         weights[key] = value

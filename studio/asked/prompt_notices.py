@@ -93,14 +93,14 @@ def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) 
                 "is no prompt scheduling, which is [before:after:when] or [a|b]; the brackets only lower the weight.",
             )
         )
-    weighted = read_weights(words)
-    if weighted.bad_weights:
-        notices.append(_sentence(weighted.bad_weights, "has no weight of its own: a weight is a number such as 1.3."))
-    if weighted.unclosed:
-        notices.append(_sentence(weighted.unclosed, "has no closing bracket, so its weight holds to the end."))
-    if weighted.stray:
-        notices.append(_sentence(weighted.stray, "closes no bracket and is read as text."))
-    if weighted.limited:
+    weights = read_weights(words)
+    if weights.bad_weights:
+        notices.append(_sentence(weights.bad_weights, "has no weight of its own: a weight is a number such as 1.3."))
+    if weights.unclosed:
+        notices.append(_sentence(weights.unclosed, "has no closing bracket, so its weight holds to the end."))
+    if weights.stray:
+        notices.append(_sentence(weights.stray, "closes no bracket and is read as text."))
+    if weights.limited:
         notices.append(f"A weight is beyond {MAX_WEIGHT:g} and is taken as {MAX_WEIGHT:g}.")
     more = len(notices) - MAX_NOTICES
     return notices if more <= 0 else [*notices[:MAX_NOTICES], f"And {more} more remarks of this kind."]

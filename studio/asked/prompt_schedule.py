@@ -134,11 +134,11 @@ def parse_schedule(prompt: str) -> PromptSchedule:
                 top.parts[-1].append(token)
                 continue
             first = next(k for k in range(len(stack) - 1, 0, -1) if stack[k].bracket == bracket)
-            group, unclosed = stack[first], stack[first + 1 :]
+            group, open_groups = stack[first], stack[first + 1 :]
             del stack[first:]
-            for inner in [group, *unclosed]:
+            for inner in [group, *open_groups]:
                 open_brackets[inner.bracket] -= 1
-            for inner in unclosed:  # an unclosed bracket of the other kind is text
+            for inner in open_groups:  # an unclosed bracket of the other kind is text
                 group.parts[-1] += inner.as_text()
             text = excerpt(prompt, group.begin, match.end())
             items = _closed(group, text)

@@ -210,23 +210,27 @@ KINDS: Mapping[str, type[Question]] = {
 }
 
 
-def parse(name: str, given: Mapping[str, str], image: bytes = b"") -> Question:
+def parse(name: str, parameters: Mapping[str, str], image: bytes = b"") -> Question:
     """A question from its name, its values as text, and a picture's bytes. Raises InvalidRequest with every problem."""
     kind = KINDS.get(name)
     if kind is None:
         raise InvalidRequest(Problem("question", shown(name), ", ".join(KINDS)))
-    known = {f.name: f for f in fields(kind) if f.name != "image"}
-    problems = [Problem(n, shown(given[n]), f"the fields {', '.join(known)}") for n in given if n not in known]
+    fields_by_name = {f.name: f for f in fields(kind) if f.name != "image"}
+    problems = [
+        Problem(n, shown(parameters[n]), f"the fields {', '.join(fields_by_name)}")
+        for n in parameters
+        if n not in fields_by_name
+    ]
     values: dict[str, object] = {"image": image} if kind.needs_image else {}
-    for field_name, field in known.items():
-        if field_name in given:
-            values[field_name] = _value(field_name, given[field_name], problems)
+    for field_name, field in fields_by_name.items():
+        if field_name in parameters:
+            values[field_name] = _value(field_name, parameters[field_name], problems)
         elif field.default is MISSING:
             problems.append(Problem(field_name, "nothing", "this field is needed"))
     if kind.needs_image and not 0 < len(image) <= MAX_IMAGE_BYTES:
         size = f"a file of {len(image) / 2**20:.1f} MiB" if image else "nothing"
-        allowed = f"a PNG, JPEG, WebP or GIF file of at most {MAX_IMAGE_BYTES // 2**20} MiB, or the id of a picture"
-        problems.append(Problem("image", size, allowed))
+        expectation = f"a PNG, JPEG, WebP or GIF file of at most {MAX_IMAGE_BYTES // 2**20} MiB, or the id of a picture"
+        problems.append(Problem("image", size, expectation))
     if problems:
         raise InvalidRequest(*problems)
     question = kind(**values)  # type: ignore[arg-type]
@@ -237,13 +241,13 @@ def parse(name: str, given: Mapping[str, str], image: bytes = b"") -> Question:
 
 def _value(name: str, text: str, problems: list[Problem]) -> object:
     if name in _RANGES:
-        allowed = _RANGES[name]
+        limits = _RANGES[name]
         try:
-            number = int(text) if allowed.whole else float(text)
+            number = int(text) if limits.whole else float(text)
         except ValueError:
             number = None
-        if number is None or len(text) > 30 or not allowed.holds(number):
-            problems.append(Problem(name, shown(text), allowed.describe()))
+        if number is None or len(text) > 30 or not limits.holds(number):
+            problems.append(Problem(name, shown(text), limits.describe()))
         return number
     if name in _TEXTS:
         if len(text) > MAX_PROMPT_CHARACTERS:
@@ -266,11 +270,13 @@ def _value(name: str, text: str, problems: list[Problem]) -> object:
 
 def _curve_problems(question: ScheduleCurves | NoisedStart) -> list[Problem]:
     facts = SCHEDULERS[question.scheduler]
-    found = []
+    problems = []
     if question.noise_schedule not in facts.noise_schedules:
         able = one_of({s: NOISE_SCHEDULES[s] for s in facts.noise_schedules})
-        found.append(Problem("noise_schedule", NOISE_SCHEDULES[question.noise_schedule], f"with {facts.label} {able}"))
+        problems.append(
+            Problem("noise_schedule", NOISE_SCHEDULES[question.noise_schedule], f"with {facts.label} {able}")
+        )
     if question.num_inference_steps > facts.max_steps:
-        allowed = f"with {facts.label} whole numbers from 1 to {facts.max_steps}"
-        found.append(Problem("num_inference_steps", str(question.num_inference_steps), allowed))
-    return found
+        expectation = f"with {facts.label} whole numbers from 1 to {facts.max_steps}"
+        problems.append(Problem("num_inference_steps", str(question.num_inference_steps), expectation))
+    return problems

@@ -71,17 +71,17 @@ def request_from_dict(
     schema, kind = rest.pop("schema", None), rest.pop("kind", None)
     if type(schema) is not int or not 1 <= schema <= SCHEMA_VERSION:
         raise InvalidRequest(Problem("schema", shown(schema), f"versions 1 to {SCHEMA_VERSION}"))
-    known = KINDS.get(kind) if isinstance(kind, str) else None
-    if known is None:
+    request_class = KINDS.get(kind) if isinstance(kind, str) else None
+    if request_class is None:
         raise InvalidRequest(Problem("kind", shown(kind), " or ".join(KINDS)))
     for name, data in {"image": image, "mask": mask or b""}.items():
-        if name in known.files():
+        if name in request_class.files():
             rest.pop(f"{name}_sha256", None)
             rest[name] = data
     controls = rest.get("controls")
     if isinstance(controls, list):
         rest["controls"] = [_with_image(one, control_images, number) for number, one in enumerate(controls)]
-    return known.parse(rest)
+    return request_class.parse(rest)
 
 
 def _with_image(control: object, images: Sequence[bytes], number: int) -> object:

@@ -113,12 +113,12 @@ class Resolved:
     @property
     def second_pass(self) -> Resolved | None:
         """The second pass of a picture that is made twice, as a run from a picture; None where there is none."""
-        asked = self.request
-        if not isinstance(asked, TextToImage) or not asked.made_twice:
+        first_pass = self.request
+        if not isinstance(first_pass, TextToImage) or not first_pass.made_twice:
             return None
-        width, height = asked.hires_size(self.width, self.height)
-        steps, strength = asked.hires_steps or self.num_inference_steps, asked.hires_strength
-        values = {name: getattr(asked, name) for name in ImageToImage.rows() if name in asked.rows()}
+        width, height = first_pass.hires_size(self.width, self.height)
+        steps, strength = first_pass.hires_steps or self.num_inference_steps, first_pass.hires_strength
+        values = {name: getattr(first_pass, name) for name in ImageToImage.rows() if name in first_pass.rows()}
         values |= {"width": width, "height": height, "num_inference_steps": steps, "strength": strength}
         request = ImageToImage(**values, image=b"the first pass")
         return replace(
@@ -148,8 +148,8 @@ class Resolved:
 
     def with_scheduler(self, scheduler: SchedulerName, noise_schedule: NoiseScheduleName) -> Resolved:
         """The same run by another scheduler."""
-        spaced = resolve_noise_schedule(scheduler, noise_schedule, self.prediction_type)
-        return replace(self, scheduler=scheduler, noise_schedule=spaced)
+        schedule_name = resolve_noise_schedule(scheduler, noise_schedule, self.prediction_type)
+        return replace(self, scheduler=scheduler, noise_schedule=schedule_name)
 
     def of_image(self, image: int) -> Resolved:
         """The run of one of its images alone."""

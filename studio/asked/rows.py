@@ -164,9 +164,9 @@ class Row:
         return [] if good else [Problem(self.name, shown(value), self.described())]
 
 
-def _file_problems(name: str, data: object, allowed: str) -> list[Problem]:
+def _file_problems(name: str, data: object, expectation: str) -> list[Problem]:
     if not isinstance(data, bytes) or not data:
-        return [Problem(name, shown(data), allowed)]
+        return [Problem(name, shown(data), expectation)]
     if len(data) > MAX_IMAGE_BYTES:
         most = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
         return [Problem(name, f"a file of {len(data) / 2**20:.1f} MiB", most)]
@@ -184,8 +184,8 @@ def parse_seed(value: object, problems: list[Problem], name: str = "seed") -> in
     if type(number) is int and number == -1:
         return None
     if type(number) is not int or not 0 <= number <= MAX_SEED:
-        allowed = f"whole numbers from 0 to {MAX_SEED}, or -1 or nothing for a random one"
-        problems.append(Problem(name, shown(value), allowed))
+        expectation = f"whole numbers from 0 to {MAX_SEED}, or -1 or nothing for a random one"
+        problems.append(Problem(name, shown(value), expectation))
         return None
     return number
 
