@@ -1,11 +1,12 @@
 /* The comparison: its pictures, two sliders and a pad that move over it, and what can be done with two of its
    cells. Finished cells are held by the page, so moving asks the server nothing; nothing in between is made up. */
 
-import { fill, h, shown } from "../../static/elements.js";
+import { fill, h } from "../../static/elements.js";
+import { fieldProblems } from "../../static/problems.js";
+import { runButtons, unanswered } from "../../static/run_buttons.js";
 import { compareAxes } from "./axes.js";
 import { compareCurve } from "./curve.js";
 import { compareLook } from "./look.js";
-import { comparisonProblems } from "./problems.js";
 import { compareProgress } from "./progress.js";
 import { compareResults } from "./results.js";
 import { cellNote, cellSettings, differing } from "./words.js";
@@ -19,8 +20,6 @@ export function compare({ element, props, watch, trigger }) {
   const WORKING = new Set(["sending", "queued", "loading", "running"]);
   const MODES = ["single", "divider", "side", "blink", "difference"];
   const GAINS = [1, 2, 4, 8];
-  const NO_ANSWER = 30000; // ms after which a click that nobody answered is called lost
-  const DOUBLE_CLICK = 600; // ms during which the button that became Stop takes no click
   const HURRY = 150; // ms on an unfinished cell before it is asked for: sliding past it is no wish
 
   const look = compareLook({ words });
@@ -31,7 +30,6 @@ export function compare({ element, props, watch, trigger }) {
   let mode = "single";
   let earlier = null; // the comparison that was shown when Compare was pressed
   let stopWanted = false;
-  let stopSince = 0;
   let hurried = null;
   let hurryTimer = null;
   const pictures = new Map(); // cell -> {id, image, ready}: finished ones, kept
@@ -267,20 +265,18 @@ export function compare({ element, props, watch, trigger }) {
   // ------------------------------------------------------------------------------------------------- starting
 
   function sending() {
-    stopSince = performance.now();
     stopWanted = false;
     clearProblems();
     earlier = view.cells.length ? view : null;
     view = { ...(earlier || { cells: [] }), state: "sending", message: words.sending };
     said.textContent = "";
     const mine = view;
-    setTimeout(() => {
-      if (view !== mine) return;
+    const lost = () => {
       view = insteadOfNothing({ state: "refused", cells: [], message: words.lost });
       draw();
-    }, NO_ANSWER);
+    };
+    unanswered(() => view === mine, lost);
     draw();
-    if (stage.getBoundingClientRect().top < 0) stage.scrollIntoView({ block: "start" });
   }
   /** What is not begun takes nothing off the stage: the comparison before stays, and what is wrong is said beside it. */
   function insteadOfNothing(next) {
@@ -299,41 +295,18 @@ export function compare({ element, props, watch, trigger }) {
     look.fit();
   }
   function stop() {
-    if (!WORKING.has(view.state) || stopWanted || performance.now() - stopSince < DOUBLE_CLICK) return;
+    if (stopWanted) return;
     stopWanted = true;
     if (view.job) trigger("stop", { job: view.job });
     draw();
   }
   const root = () => document.getElementById(`${tab}-desk`) || document.body;
-  const { markProblems, clearProblems } = comparisonProblems({
+  const { markProblems, clearProblems } = fieldProblems({
     tab,
     root,
     elsewhere: () => (message.hidden ? said : message),
   });
-  document.addEventListener(
-    "click",
-    (event) => {
-      if (event.target.closest(`#${tab}-generate`)) {
-        if (WORKING.has(view.state)) event.stopImmediatePropagation();
-        else sending();
-      }
-      if (event.target.closest(`#${tab}-stop`)) stop();
-    },
-    true,
-  );
-  document.addEventListener("keydown", (event) => {
-    if (!shown(stage)) return;
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-      const start = document.getElementById(`${tab}-generate`);
-      if (start && !WORKING.has(view.state)) {
-        event.preventDefault();
-        requestAnimationFrame(() => start.click());
-      }
-    } else if (event.key === "Escape" && WORKING.has(view.state)) {
-      event.preventDefault();
-      stop();
-    }
-  });
+  runButtons({ tab, element: stage, working: () => WORKING.has(view.state), start: sending, stop });
   for (const field of root().querySelectorAll("textarea")) field.dir = "auto";
 
   // ------------------------------------------------------------------------------------------------ a new view

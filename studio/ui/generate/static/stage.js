@@ -1,20 +1,19 @@
 /* The stage: the picture, the strip of its steps, and what can be done with it. Draws one view (see render.py) after
    the other; scrubbing asks the server nothing. */
 
-import { fill, h, icon, show, shown } from "../../static/elements.js";
+import { fill, h, icon, show } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
+import { fieldProblems } from "../../static/problems.js";
+import { runButtons, unanswered } from "../../static/run_buttons.js";
 import { earlierPictures } from "./stage/earlier.js";
 import { buildFilm } from "./stage/film.js";
-import { fieldProblems } from "./stage/problems.js";
-import { progressLine } from "./stage/progress.js";
+import { stageProgress } from "./stage/progress.js";
 import { buildTiles } from "./stage/tiles.js";
 
 export function stage({ element, props, watch, trigger }) {
   const say = (key, values) => fill(props.words[key], values);
   const tab = props.tab;
   const WORKING = new Set(["sending", "queued", "loading", "running"]);
-  const NO_ANSWER = 30000; // ms after which a click that nobody answered is called lost
-  const DOUBLE_CLICK = 600; // ms during which the button that became Stop takes no click
 
   const picture = h("img", { class: "ls-picture", hidden: true, alt: "" });
   const message = h("p", { class: "ls-message", role: "status", "aria-live": "polite" });
@@ -28,7 +27,7 @@ export function stage({ element, props, watch, trigger }) {
       draw();
     },
   });
-  const line = progressLine({ say });
+  const line = stageProgress({ say });
   const film = buildFilm({ say, filmNow, at: () => scrub, scrubTo, working: () => WORKING.has(view.state) });
   const caption = h("p", { class: "ls-caption", dir: "auto" });
   const asked = h("span", { class: "ls-asked-words", dir: "auto" });
@@ -83,7 +82,6 @@ export function stage({ element, props, watch, trigger }) {
   let films = []; // of the running job: per image, evaluation -> source
   const left = new Set(); // jobs that others have taken the place of
   let stopWanted = false;
-  let stopSince = 0;
 
   // ------------------------------------------------------------------------------------------- what is shown
 
@@ -245,15 +243,13 @@ export function stage({ element, props, watch, trigger }) {
   }
 
   function stop() {
-    if (!WORKING.has(view.state) || stopWanted || performance.now() - stopSince < DOUBLE_CLICK) return;
+    if (stopWanted) return;
     stopWanted = true;
     if (view.job) trigger("stop", { job: view.job });
     draw();
   }
 
   function sending() {
-    if (WORKING.has(view.state)) return;
-    stopSince = performance.now();
     stopWanted = false;
     opened = null;
     scrub = null;
@@ -273,45 +269,19 @@ export function stage({ element, props, watch, trigger }) {
     };
     films = [];
     const mine = view;
-    setTimeout(() => {
-      if (view !== mine) return;
+    const lost = () => {
       view = { ...view, state: "refused", message: say("lost") };
       draw();
-    }, NO_ANSWER);
+    };
+    unanswered(() => view === mine, lost);
     draw();
-    if (stage.getBoundingClientRect().top < 0) stage.scrollIntoView({ block: "start" });
   }
 
   // ------------------------------------------------------------------------------------------- the controls
 
   const root = () => document.getElementById(`${tab}-desk`) || document.body;
-  const { markProblems, clearProblems } = fieldProblems({ tab, root, message });
-
-  document.addEventListener(
-    "click",
-    (event) => {
-      if (event.target.closest(`#${tab}-generate`)) {
-        if (WORKING.has(view.state)) event.stopImmediatePropagation();
-        else sending();
-      }
-      if (event.target.closest(`#${tab}-stop`)) stop();
-    },
-    true,
-  );
-  document.addEventListener("keydown", (event) => {
-    if (!shown(stage)) return;
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-      const button = document.getElementById(`${tab}-generate`);
-      if (button && !WORKING.has(view.state)) {
-        event.preventDefault();
-        // Gradio's fields tell their value on input; one frame later the click carries it.
-        requestAnimationFrame(() => button.click());
-      }
-    } else if (event.key === "Escape" && WORKING.has(view.state)) {
-      event.preventDefault();
-      stop();
-    }
-  });
+  const { markProblems, clearProblems } = fieldProblems({ tab, root, elsewhere: () => message });
+  runButtons({ tab, element: stage, working: () => WORKING.has(view.state), start: sending, stop });
 
   // ------------------------------------------------------------------------------------------- a new view
 

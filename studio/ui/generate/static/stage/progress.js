@@ -1,17 +1,9 @@
-/* The line under the picture: where the run is, how fast it goes, how long it still takes, and the bar below. */
+/* Where a run is, how fast it goes, how long it still takes: the line under the picture. */
 
-import { h } from "../../../static/elements.js";
+import { progressLine } from "../../../static/progress_line.js";
 
-export function progressLine({ say }) {
-  const status = h("span", { class: "ls-status" });
-  const pace = h("span", { class: "ls-pace" });
-  const bar = h("i");
-  const progress = h(
-    "div",
-    { class: "ls-bar", role: "progressbar", "aria-valuemin": 0, "aria-label": say("label") },
-    bar,
-  );
-  const element = h("div", { class: "ls-line" }, status, pace);
+export function stageProgress({ say }) {
+  const { element, bar, show } = progressLine({ label: say("label") });
 
   /** `scrubbed`: the evaluation that is pointed at, from 1, or null; `sampled`: it is the picture of a first visit. */
   function draw({ view, done, filmed, opened, stopWanted, working, sampled, scrubbed }) {
@@ -47,12 +39,9 @@ export function progressLine({ say }) {
       left = say("sample");
       share = 1;
     } else if (done) share = 1;
-    status.textContent = left;
-    pace.textContent = right;
-    bar.style.transform = `scaleX(${share})`;
-    progress.setAttribute("aria-valuemax", filmed.evaluations || 1);
-    progress.setAttribute("aria-valuenow", Math.round(share * (filmed.evaluations || 1)));
+    const count = filmed.evaluations || 1;
+    show({ left, right, share, done: Math.round(share * count), count });
   }
 
-  return { element, progress, draw };
+  return { element, progress: bar, draw };
 }

@@ -1,14 +1,16 @@
-/* What is wrong with the fields of a tab, said at each of them; what has no field of its own is said on the stage. */
+/* What is wrong with the fields of a tab, said at each of them; what has no field of its own is said elsewhere. */
 
-import { h } from "../../../static/elements.js";
+import { h } from "./elements.js";
 
-/** root() is the element that holds the tab's fields; `message` says what has no field there. */
-export function fieldProblems({ tab, root, message }) {
+/** root() is the element that holds the tab's fields; elsewhere() the one that says what has no field there. A field
+    that is changed is no longer called wrong. */
+export function fieldProblems({ tab, root, elsewhere }) {
+  const blockOf = (problem) => document.getElementById(`${tab}-${problem.field}`);
+
   function markProblems(problems, folded = true) {
     clearProblems();
-    const blockOf = (problem) => document.getElementById(`${tab}-${problem.field}`);
     const folds = [...root().querySelectorAll(".ls-fold > button.label-wrap:not(.open)")];
-    if (folded && folds.length && !problems.every((problem) => blockOf(problem))) {
+    if (folded && folds.length && !problems.every(blockOf)) {
       folds.forEach((fold) => fold.click()); // Gradio draws a fold's fields when it is opened
       setTimeout(() => markProblems(problems, false), 200);
       return;
@@ -16,7 +18,7 @@ export function fieldProblems({ tab, root, message }) {
     for (const problem of problems) {
       const block = blockOf(problem);
       if (!block) {
-        message.append(h("span", { class: "ls-also" }, ` ${problem.field}: ${problem.message}`));
+        elsewhere().append(h("span", { class: "ls-also" }, ` ${problem.field}: ${problem.message}`));
         continue;
       }
       const id = `${tab}-${problem.field}-problem`;
@@ -26,12 +28,9 @@ export function fieldProblems({ tab, root, message }) {
         field.setAttribute("aria-invalid", "true");
         field.setAttribute("aria-describedby", id);
       }
-      const fold = block.closest(".ls-fold");
-      const switcher = fold?.querySelector("button.label-wrap:not(.open)");
-      if (switcher) switcher.click();
+      block.closest(".ls-fold")?.querySelector("button.label-wrap:not(.open)")?.click();
     }
-    const first = root().querySelector(".ls-has-problem input, .ls-has-problem textarea");
-    if (first) first.focus();
+    root().querySelector(".ls-has-problem input, .ls-has-problem textarea")?.focus();
   }
 
   function clearProblems(within = root()) {

@@ -1,0 +1,52 @@
+/* The buttons that start and stop a tab's run, with their keys: Ctrl+Enter starts, Escape stops. */
+
+import { shown } from "./elements.js";
+
+const NO_ANSWER = 30000; // ms after which a click that nobody answered is called lost
+const DOUBLE_CLICK = 600; // ms during which the button that became Stop takes no click
+
+/** element: where the run is shown, keys act while it can be seen; working(): whether a run goes on; start(): a click
+    has asked for one; stop(): it is to end. */
+export function runButtons({ tab, element, working, start, stop }) {
+  let since = 0;
+
+  function startNow() {
+    since = performance.now();
+    start();
+    if (element.getBoundingClientRect().top < 0) element.scrollIntoView({ block: "start" });
+  }
+  const stopNow = () => {
+    if (working() && performance.now() - since >= DOUBLE_CLICK) stop();
+  };
+
+  document.addEventListener(
+    "click",
+    (event) => {
+      if (event.target.closest(`#${tab}-generate`)) {
+        if (working()) event.stopImmediatePropagation();
+        else startNow();
+      }
+      if (event.target.closest(`#${tab}-stop`)) stopNow();
+    },
+    true,
+  );
+  document.addEventListener("keydown", (event) => {
+    if (!shown(element)) return;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      const button = document.getElementById(`${tab}-generate`);
+      if (button && !working()) {
+        event.preventDefault();
+        // Gradio's fields tell their value on input; one frame later the click carries it.
+        requestAnimationFrame(() => button.click());
+      }
+    } else if (event.key === "Escape" && working()) {
+      event.preventDefault();
+      stopNow();
+    }
+  });
+}
+
+/** Calls `lost` where `waiting` is still true once a click should have been answered. */
+export function unanswered(waiting, lost) {
+  setTimeout(() => waiting() && lost(), NO_ANSWER);
+}
