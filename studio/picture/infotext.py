@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from studio.asked.problems import clean_text
 from studio.asked.requests import (
@@ -23,6 +22,7 @@ from studio.asked.requests import (
     TextToImage,
 )
 from studio.asked.rows import Row
+from studio.picture.told import NO_SETTING, OTHER_NOISE, PICTURES, VAE, Remark, Told
 
 MAX_TEXT_BYTES = 2**20  # two prompts of 20,000 emoji, escaped, are half of it
 
@@ -168,28 +168,13 @@ def read_parameters(text: str, *, image: bytes | None = None, mask: bytes | None
     return kind.parse({name: value for name, value in values.items() if name in kind.rows()})
 
 
-@dataclass
-class Told:
-    """What a file tells of its run: `values` by field, as the gate takes them, `keys` what the program calls each, and
-    `others`: the program's settings that are no field here, by its own names. `notes` are sentences about the rest."""
-
-    values: dict[str, object] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
-    others: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    checkpoint_hash: str = ""
-
-    def add(self, name: str, value: object, key: str) -> None:
-        """Take the value of a field; none for nothing."""
-        if value is not None and value != "":
-            self.values[name], self.keys[name] = value, key
-
-
 # Keys that are no setting of a run, or are looked at elsewhere.
 _NO_SETTING = {
-    "Model hash", "VAE hash", "RNG", "Version", "Lora hashes", "TI hashes", "Script", "User", "Hires resize-1",
-    "Hires resize-2", "Size-1", "Size-2", "Conditional mask weight", "Mask mode", "Pad conds", "Init image hash",
+    "Model hash", "VAE hash", "RNG", "Version", "Lora hashes", "TI hashes", "User", "Hires resize-1",
+    "Hires resize-2", "Size-1", "Size-2", "Init image hash",
 }  # fmt: skip
+# Keys that say nothing where they have this value.
+_USUAL = {"Mask mode": "Inpaint masked", "Pad conds": "False"}
 
 
 def settings_of_pairs(pairs: Mapping[str, str]) -> Told:
@@ -203,8 +188,7 @@ def settings_of_pairs(pairs: Mapping[str, str]) -> Told:
         if key == "Denoising strength":
             told.add("strength" if twice is None else "hires_strength", _number(text), key)
         elif row is None:
-            if key not in _NO_SETTING and not re.fullmatch(r"ControlNet \d+|[XYZ] (Type|Values)", key):
-                told.others[key] = text
+            _leave(told, key, text)
         elif row.kind == "number":
             told.add(name, _number(text), key)
         elif row.kind == "choice":
@@ -221,9 +205,18 @@ def settings_of_pairs(pairs: Mapping[str, str]) -> Told:
         told.add("hires_upscaler", "latent" if latent else "lanczos", "Hires upscaler")
         if upscaler and upscaler.casefold() not in ("latent", "lanczos"):
             instead = "Latent" if latent else "Lanczos"
-            told.notes.append(f"Hires upscaler: {upscaler} is not here; {instead} is used.")
+            told.notes.append(Remark("hires_upscaler", {"upscaler": upscaler, "instead": instead}))
+    if pairs.get("RNG", "CPU") != "CPU":
+        told.leave("RNG", pairs["RNG"], OTHER_NOISE)
     _split_sampler(told, pairs.get("Sampler", ""))
     return told
+
+
+def _leave(told: Told, key: str, text: str) -> None:
+    """Name a key that is no field's, where it says something of the run."""
+    if key in _NO_SETTING or text == _USUAL.get(key):
+        return
+    told.leave(key, text, PICTURES if re.fullmatch(r"ControlNet \d+", key) else VAE if key == "VAE" else NO_SETTING)
 
 
 def _split_sampler(told: Told, sampler: str) -> None:

@@ -156,12 +156,14 @@ def texts_of(source: bytes | Path) -> dict[str, str]:
             return chunks.texts(source, limit=MAX_TEXT_BYTES)
         if source.startswith((b"GIF87a", b"GIF89a")):
             return {A1111_CHUNK: _gif_comment(source)}
-        return {A1111_CHUNK: _user_comment(source)}
+        return _exif_texts(source)
     except (OSError, chunks.BrokenPng):
         return {}
 
 
-_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+_EXIF_IFD, _USER_COMMENT, _MAKER_NOTE = 0x8769, 0x9286, 0x927C
+# ComfyUI writes its graphs into these tags of a WebP file, as "prompt:{...}" and "workflow:{...}".
+_GRAPH_TAGS = (0x010E, 0x010F, 0x0110)
 
 
 def _gif_comment(data: bytes) -> str:
@@ -174,14 +176,34 @@ def _gif_comment(data: bytes) -> str:
     return comment[: 2 * MAX_TEXT_BYTES].decode("utf-8", "replace") if isinstance(comment, bytes) else ""
 
 
-def _user_comment(data: bytes) -> str:
-    """The EXIF UserComment of a JPEG or WebP file, empty when there is none."""
+def _exif_texts(data: bytes) -> dict[str, str]:
+    """The texts in the EXIF of a JPEG or WebP file: its UserComment, the scheme of Fooocus, the graphs of ComfyUI."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP")) as image:
-            comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
+            exif = image.getexif()
+            more = exif.get_ifd(_EXIF_IFD)
+            texts = {A1111_CHUNK: _user_comment(more.get(_USER_COMMENT, b""))}
+            scheme = more.get(_MAKER_NOTE, exif.get(_MAKER_NOTE))
+            if _plain_text(scheme) in ("fooocus", "a1111"):
+                texts["fooocus_scheme"] = _plain_text(scheme)
+            for tag in _GRAPH_TAGS:
+                name, colon, graph = _plain_text(exif.get(tag)).partition(":")
+                if colon and name.lower() in ("prompt", "workflow"):
+                    texts[name.lower()] = graph
     # Pillow's EXIF reader raises all sorts for broken data; a file without readable metadata is no error here.
     except Exception:
-        return ""
+        return {}
+    return texts
+
+
+def _plain_text(value: object) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return value.strip("\0") if isinstance(value, str) and len(value) <= MAX_TEXT_BYTES else ""
+
+
+def _user_comment(comment: object) -> str:
+    """The text of a UserComment, empty for what is none."""
     if isinstance(comment, str):
         return comment
     if not isinstance(comment, bytes) or len(comment) > 2 * MAX_TEXT_BYTES:

@@ -1,6 +1,7 @@
-"""How other programs write a run into a picture: A1111's infotext, ComfyUI's graph, SwarmUI, NovelAI, Easy Diffusion.
+"""How other programs write a run into a picture: which of them wrote the texts of a file, and what each tells.
 
-Each form becomes the same: fields of a request with what the program calls them. Plain values: no page, no disk.
+Each form becomes the same, `Told`: fields of a request with what the program calls them. Plain values: no page, no
+disk.
 """
 
 from __future__ import annotations
@@ -9,13 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from studio.picture.infotext import Told, parse_parameters, settings_of_pairs
+from studio.picture import comfyui, fooocus, invokeai
+from studio.picture.infotext import parse_parameters, settings_of_pairs
+from studio.picture.told import VAE, Remark, Told
 
-# ComfyUI's names of samplers and schedulers, which SwarmUI uses too.
-_COMFY_SAMPLERS = {
-    "euler_ancestral": "euler_a", "dpm_2": "dpm2", "dpm_2_ancestral": "dpm2_a", "uni_pc": "unipc",
-    "dpmpp_2m_sde_gpu": "dpmpp_2m_sde", "dpmpp_3m_sde_gpu": "dpmpp_3m_sde", "dpmpp_sde_gpu": "dpmpp_sde",
-}  # fmt: skip
 _NOVELAI_SAMPLERS = {
     "k_euler": "euler", "k_euler_ancestral": "euler_a", "k_dpmpp_2m": "dpmpp_2m", "k_dpmpp_sde": "dpmpp_sde",
     "k_dpm_2": "dpm2", "k_dpm_2_ancestral": "dpm2_a", "k_heun": "heun", "k_lms": "lms", "ddim_v3": "ddim",
@@ -28,46 +26,115 @@ _EASY = {
 _SWARM = {
     "prompt": "prompt", "negativeprompt": "negative_prompt", "model": "checkpoint", "seed": "seed",
     "steps": "num_inference_steps", "cfgscale": "guidance_scale", "width": "width", "height": "height",
-    "sampler": "scheduler", "scheduler": "noise_schedule", "swarm_version": "",
+    "sampler": "scheduler", "scheduler": "noise_schedule", "comfyuisampler": "scheduler",
+    "comfyuischeduler": "noise_schedule", "variationseed": "variation_seed",
+    "variationseedstrength": "variation_strength", "initimagecreativity": "strength", "clipstopatlayer": "clip_skip",
+    "swarm_version": "", "images": "", "aspectratio": "", "automaticvae": "", "loras": "", "loraweights": "",
+    "originalprompt": "",
 }  # fmt: skip
 _NOVELAI = {
     "prompt": "prompt", "uc": "negative_prompt", "seed": "seed", "steps": "num_inference_steps",
     "scale": "guidance_scale", "width": "width", "height": "height", "sampler": "scheduler",
     "noise_schedule": "noise_schedule", "signed_hash": "", "request_type": "", "n_samples": "",
 }  # fmt: skip
-_KSAMPLER = {
-    "seed": "seed", "noise_seed": "seed", "steps": "num_inference_steps", "cfg": "guidance_scale",
-    "sampler_name": "scheduler", "scheduler": "noise_schedule",
+# Texts in which programs write settings, with the program that a text of this name belongs to.
+_CARRIERS = {
+    "parameters": "", "prompt": comfyui.NAME, "workflow": comfyui.NAME, "invokeai_metadata": invokeai.NAME,
+    "sd-metadata": invokeai.NAME, "Dream": invokeai.NAME,
 }  # fmt: skip
-# ComfyUI's nodes that the fields stand for; any other is named.
-_COMFY_KNOWN = {
-    "KSampler", "KSamplerAdvanced", "CheckpointLoaderSimple", "EmptyLatentImage", "CLIPTextEncode", "VAEDecode",
-    "SaveImage", "PreviewImage",
-}  # fmt: skip
+_ALIKE = {"SwarmUI", comfyui.NAME}  # programs that read brackets as ComfyUI does
 
 
 def told_by(texts: Mapping[str, str]) -> tuple[str, Told] | None:
-    """The program that wrote the texts of a file, and what it tells; None where nothing is understood."""
+    """The program that wrote the texts of a file, and what it tells; None where no text holds settings. A text that
+    should hold some and cannot be read is named."""
+    found = _read(texts)
+    if found is None:
+        for name, program in _CARRIERS.items():
+            if texts.get(name, "").strip():
+                unread = Told()
+                why = "unread" if name != "workflow" or not _object(texts[name]) else "workflow"
+                unread.leave(name, texts[name].strip(), Remark(why))
+                return program, unread
+        return None
+    program, told = found
+    if program in _ALIKE and "[" in str(told.values.get("prompt", "")).replace("\\[", ""):
+        told.notes.append(Remark("brackets", {"program": program}))
+    return program, told
+
+
+def _read(texts: Mapping[str, str]) -> tuple[str, Told] | None:
     parameters = texts.get("parameters", "")
-    swarm = _object(parameters).get("sui_image_params")
+    given = _object(parameters)
+    swarm = given.get("sui_image_params")
     if isinstance(swarm, dict):
-        return "SwarmUI", _named(swarm, _SWARM, {"scheduler": _COMFY_SAMPLERS})
+        return "SwarmUI", _swarm(swarm)
+    if fooocus.is_fooocus(given):
+        return fooocus.NAME, fooocus.told_by_fooocus(given)
+    if given.get("software") == fooocus.RUINED:
+        return fooocus.RUINED, fooocus.told_by_ruined(given)
+    metadata = _object(texts.get("invokeai_metadata", ""))
+    if metadata:
+        return invokeai.NAME, invokeai.told_by_metadata(metadata)
+    metadata = _object(texts.get("sd-metadata", ""))
+    if metadata:
+        return invokeai.NAME, invokeai.told_by_sd_metadata(metadata)
+    dream = invokeai.told_by_dream(texts.get("Dream", ""))
+    if dream is not None:
+        return invokeai.NAME, dream
     prompt, negative_prompt, pairs = parse_parameters(parameters)
     if "Steps" in pairs:
-        told = settings_of_pairs(pairs)
-        told.add("prompt", prompt, "Prompt")
-        told.add("negative_prompt", negative_prompt, "Negative prompt")
-        return pairs.get("Version", "").split(" v")[0] or "AUTOMATIC1111", told
+        return _program(texts, pairs), _infotext(prompt, negative_prompt, pairs)
     graph = _object(texts.get("prompt", ""))
-    if any(isinstance(node, dict) and "class_type" in node for node in graph.values()):
-        return "ComfyUI", _comfy(graph)
+    if comfyui.is_graph(graph):
+        return comfyui.NAME, comfyui.told_by_graph(graph)
     if texts.get("Software") == "NovelAI":
         told = _named(_object(texts.get("Comment", "")), _NOVELAI, {"scheduler": _NOVELAI_SAMPLERS})
         told.values.setdefault("prompt", texts.get("Description", ""))
         return "NovelAI", told
     if "num_inference_steps" in texts and "use_stable_diffusion_model" in texts:
-        return "Easy Diffusion", _named(dict(texts), _EASY, {})
+        return "Easy Diffusion", _easy(texts)
     return None
+
+
+def _program(texts: Mapping[str, str], pairs: Mapping[str, str]) -> str:
+    if texts.get("fooocus_scheme"):
+        return fooocus.NAME
+    return pairs.get("App") or pairs.get("Version", "").split(" v")[0] or "AUTOMATIC1111"
+
+
+def _infotext(prompt: str, negative_prompt: str, pairs: Mapping[str, str]) -> Told:
+    told = settings_of_pairs(pairs)
+    told.add("prompt", prompt, "Prompt")
+    told.add("negative_prompt", negative_prompt, "Negative prompt")
+    if "Lora weights" in told.others:  # Fooocus' in A1111's form
+        del told.others["Lora weights"]
+        for part in pairs["Lora weights"].split(","):
+            name, _, weight = part.rpartition(":")
+            told.add_lora(name.strip(), weight, "Lora weights")
+    return told
+
+
+def _swarm(given: Mapping[str, Any]) -> Told:
+    told = _named(given, _SWARM, {"scheduler": comfyui.SAMPLERS})
+    stop = told.values.get("clip_skip")
+    if type(stop) is int and stop < 0:
+        told.values["clip_skip"] = -stop
+    if "width" not in told.values:
+        told.leave("aspectratio", given.get("aspectratio"))
+    loras, weights = (given.get(key) for key in ("loras", "loraweights"))
+    loras, weights = (v.split(",") if isinstance(v, str) else v or [] for v in (loras, weights))
+    for number, name in enumerate(loras if isinstance(loras, list) else []):
+        told.add_lora(name, weights[number] if number < len(weights) else 1, "loras")
+    return told
+
+
+def _easy(texts: Mapping[str, str]) -> Told:
+    told = _named(dict(texts), _EASY, {})
+    skips = {"True": 2, "False": None}.get(str(told.values.get("clip_skip")), told.values.get("clip_skip"))
+    told.values.pop("clip_skip", None)
+    told.add("clip_skip", skips, "clip_skip")
+    return told
 
 
 def _named(given: Mapping[str, Any], fields: Mapping[str, str], words: Mapping[str, Mapping[str, str]]) -> Told:
@@ -75,7 +142,7 @@ def _named(given: Mapping[str, Any], fields: Mapping[str, str], words: Mapping[s
     for key, value in given.items():
         name = fields.get(key)
         if name is None:
-            told.others[key] = str(value)[:200]
+            told.leave(key, value, VAE) if key in ("vae", "use_vae_model") else told.leave(key, value)
         elif name:
             told.add(name, _plain(words.get(name, {}).get(str(value), value), name), key)
     return told
@@ -90,53 +157,6 @@ def _plain(value: object, name: str) -> object:
             return value
         return int(number) if isinstance(number, float) and number.is_integer() else number
     return value
-
-
-def _comfy(graph: Mapping[str, Any]) -> Told:
-    """The graph of a plain run: the sampler, and what its inputs lead to. Every other kind of node is named."""
-    nodes = {key: node for key, node in graph.items() if isinstance(node, dict)}
-
-    def inputs(key: object) -> Mapping[str, Any]:
-        node = nodes.get(str(key))
-        given = node.get("inputs") if node is not None else None
-        return given if isinstance(given, dict) else {}
-
-    def of(link: object, kind: str) -> Mapping[str, Any]:
-        """The inputs of the nearest node of a kind that a link leads to."""
-        waiting, seen = [link], set()
-        while waiting:
-            key = waiting.pop(0)
-            key = str(key[0]) if isinstance(key, list) and key else None
-            if key is None or key in seen:
-                continue
-            seen.add(key)
-            if nodes.get(key, {}).get("class_type") == kind:
-                return inputs(key)
-            waiting += [value for value in inputs(key).values() if isinstance(value, list)]
-        return {}
-
-    told = Told()
-    samplers = [key for key, node in nodes.items() if str(node.get("class_type")).startswith("KSampler")]
-    for key, value in (inputs(samplers[0]) if samplers else {}).items():
-        name = _KSAMPLER.get(key)
-        if name is not None and not isinstance(value, list):
-            told.add(name, _COMFY_SAMPLERS.get(str(value), value) if name == "scheduler" else value, key)
-        elif key == "denoise" and value != 1:
-            told.add("strength", value, key)
-    given = inputs(samplers[0]) if samplers else {}
-    told.add("prompt", of(given.get("positive"), "CLIPTextEncode").get("text"), "positive")
-    told.add("negative_prompt", of(given.get("negative"), "CLIPTextEncode").get("text"), "negative")
-    told.add("checkpoint", of(given.get("model"), "CheckpointLoaderSimple").get("ckpt_name"), "ckpt_name")
-    size = of(given.get("latent_image"), "EmptyLatentImage")
-    for name in ("width", "height"):
-        told.add(name, size.get(name), name)
-    for node in nodes.values():
-        kind = str(node.get("class_type"))
-        if kind not in _COMFY_KNOWN:
-            told.others[kind] = "a node"
-    if len(samplers) > 1:
-        told.notes.append(f"The graph has {len(samplers)} samplers; the first one is taken.")
-    return told
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from studio.answered.models import Model
 from studio.asked.names import best_matches
 from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.asked.requests import ROWS, SCHEMA_VERSION, TextToImage
-from studio.picture.infotext import Told
 from studio.picture.metadata import own_info, texts_of
 from studio.picture.programs import told_by
+from studio.picture.told import PICTURES, VAE, Remark, Told
 
 STUDIO = "Latent Studio"
+_OBEY_CLIP_SKIP = (STUDIO, "Fooocus", "RuinedFooocus", "SwarmUI", "ComfyUI", "InvokeAI")  # for every family
 # What is kept of a picture's info: settings of a picture itself are no fields of the next one.
 _OWN = tuple(name for name, row in ROWS.items() if row.kind not in ("file", "controls"))
 
@@ -28,44 +29,49 @@ class LeftOut:
 
     key: str
     value: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.key} {self.value}: {self.why}"
+    why: Remark
 
 
 @dataclass(frozen=True)
 class TakenOver:
-    """The settings that fit, by field; what was left out; and sentences about what is taken otherwise."""
+    """The settings that fit, by field; what was left out; and remarks about what is taken otherwise. `program`: "" for
+    one that the file does not name."""
 
     program: str
     settings: Mapping[str, object]
     left_out: tuple[LeftOut, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Remark, ...] = ()
 
 
 def take_over(source: bytes | Path, models: Sequence[Model]) -> TakenOver | None:
     """What can be taken over from a picture's file; None where it tells nothing. `models`: those that are installed."""
     info = own_info(source)
     if info is not None:
+        if info.get("kind") == "surface":
+            return TakenOver(STUDIO, {}, (LeftOut("kind", shown("comparison"), Remark("comparison")),))
         schema = info.get("schema")
         if type(schema) is not int or not 1 <= schema <= SCHEMA_VERSION:
-            why = f"this version of the studio reads versions 1 to {SCHEMA_VERSION}; a newer studio made the picture"
-            return TakenOver(STUDIO, {}, (LeftOut("schema", shown(schema), why),))
+            newer = Remark("newer", {"last": str(SCHEMA_VERSION)})
+            return TakenOver(STUDIO, {}, (LeftOut("schema", shown(schema), newer),))
         told = Told({n: info[n] for n in _OWN if info.get(n) is not None}, {n: n for n in _OWN})
         told.checkpoint_hash = str(info.get("model_hash") or "")
         if isinstance(info.get("controls"), list):
-            told.others["controls"] = f"{len(info['controls'])}"  # type: ignore[arg-type]
+            told.leave("controls", len(info["controls"]), PICTURES)  # type: ignore[arg-type]
+        told.leave("vae", info.get("vae"), VAE)
         return _fitting(STUDIO, told, models)
     found = told_by(texts_of(source))
     return _fitting(*found, models) if found is not None else None
+
+
+def _not_allowed(problem: Problem) -> Remark:
+    return Remark("not_allowed", {"allowed": problem.allowed})
 
 
 def _fitting(program: str, told: Told, models: Sequence[Model]) -> TakenOver:
     settings: dict[str, object] = {}
     left: list[LeftOut] = []
 
-    def leave(name: str, why: str) -> None:
+    def leave(name: str, why: Remark) -> None:
         settings.pop(name, None)
         left.append(LeftOut(told.keys.get(name, name), shown(told.values.get(name)), why))
 
@@ -74,12 +80,12 @@ def _fitting(program: str, told: Told, models: Sequence[Model]) -> TakenOver:
         read = row.read(value, problems)
         problems += [] if problems else row.problems(read)
         if problems:
-            leave(name, f"not allowed here; {problems[0].allowed}")
+            leave(name, _not_allowed(problems[0]))
         else:
             settings[name] = read
     _take_size(told, settings, left)
     notes = [*told.notes, *_take_checkpoint(told, settings, left, models)]
-    _take_clip_skip(program, settings, left, models)
+    notes += _take_clip_skip(program, settings, left, models)
     while True:  # values that are allowed alone may not fit together
         asked = {name: value for name, value in settings.items() if name in TextToImage.rows()}
         try:
@@ -87,12 +93,11 @@ def _fitting(program: str, told: Told, models: Sequence[Model]) -> TakenOver:
             break
         except InvalidRequest as error:
             for problem in error.problems:
-                leave(problem.field, f"not allowed here; {problem.allowed}")
+                leave(problem.field, _not_allowed(problem))
     if "hires_scale" in told.values and "hires_scale" not in settings:
         settings = {name: value for name, value in settings.items() if not name.startswith("hires_")}
-    for key, value in told.others.items():
-        why = "its pictures are not in the file" if key == "controls" else "this studio has no such setting"
-        left.append(LeftOut(key, shown(value), "a VAE is chosen on the Models tab" if key == "VAE" else why))
+        notes.append(Remark("no_second_pass"))
+    left += [LeftOut(key, shown(value), why) for key, (value, why) in told.others.items()]
     return TakenOver(program, settings, tuple(left), tuple(notes))
 
 
@@ -106,46 +111,64 @@ def _take_size(told: Told, settings: dict[str, object], left: list[LeftOut]) -> 
     for name in given:
         settings.pop(name, None)
     size = "x".join(str(told.values[name]) for name in given)
-    left.append(LeftOut("Size", size, f"not allowed here; each {ROWS['width'].described()}"))
+    left.append(LeftOut("Size", size, Remark("size", {"allowed": ROWS["width"].described()})))
 
 
 def _take_checkpoint(
     told: Told, settings: dict[str, object], left: list[LeftOut], models: Sequence[Model]
-) -> list[str]:
+) -> list[Remark]:
     """The installed checkpoint that the picture names, or one of its hash by another name."""
     name = settings.pop("checkpoint", None)
     digits = told.checkpoint_hash.strip().lower()
     installed = [model for model in models if model.kind == "checkpoint"]
     long = digits if len(digits) >= 10 else ""  # the hash of eight digits is of a part of the file
     same = [model for model in installed if long and (model.sha256 or "").startswith(long)]
-    called = best_matches(str(name), installed, lambda m: (f"{m.where}/{m.name.rpartition('/')[2]}",)) if name else []
+    called = _called(str(name), installed) if name else []
+    elsewhere = not called and name and "/" in str(name).replace("\\", "/")
+    if elsewhere:  # the folders are those of another program, or of another machine
+        called = _called(str(name).replace("\\", "/").rpartition("/")[2], installed)
     if same and not any(model in called for model in same):
         settings["checkpoint"] = same[0].name
-        return [f"The checkpoint {name or digits} is called {same[0].name} here: its hash is the same."]
+        return [Remark("checkpoint_renamed", {"name": str(name or digits), "here": same[0].name})]
     if not called:
         if name:
-            hashed = f"; its hash is {digits}" if digits else ""
-            left.append(LeftOut(told.keys.get("checkpoint", "Model"), shown(name), f"it is not installed{hashed}"))
+            absent = Remark("absent_hash", {"hash": digits[:64]}) if digits else Remark("absent")
+            left.append(LeftOut(told.keys.get("checkpoint", "Model"), shown(name), absent))
+        elif digits:
+            left.append(LeftOut("Model hash", shown(digits), Remark("absent")))
         return []
     if len(called) > 1 and not same:
         names = ", ".join(model.name for model in called[:5])
-        left.append(LeftOut(told.keys.get("checkpoint", "Model"), shown(name), f"several are called so: {names}"))
+        left.append(LeftOut(told.keys.get("checkpoint", "Model"), shown(name), Remark("several", {"names": names})))
         return []
     chosen = next((model for model in called if model in same), called[0])
     settings["checkpoint"] = chosen.name
+    if elsewhere and chosen not in same:
+        return [Remark("checkpoint_elsewhere", {"name": str(name), "here": chosen.name})]
     if long and chosen.sha256 and chosen not in same:
-        return [
-            f"The checkpoint {chosen.name} here is another file: its hash is {chosen.sha256[:10]}, not {digits[:10]}."
-        ]
+        hashes = {"hash_here": chosen.sha256[:10], "hash": digits[:10]}
+        return [Remark("checkpoint_another", {"here": chosen.name} | hashes)]
     return []
 
 
-def _take_clip_skip(program: str, settings: dict[str, object], left: list[LeftOut], models: Sequence[Model]) -> None:
-    """A1111 obeys clip skip for SD 1 alone, so the number in the text of another family's picture changed nothing."""
+def _called(name: str, installed: Sequence[Model]) -> list[Model]:
+    return best_matches(name, installed, lambda model: (f"{model.where}/{model.name.rpartition('/')[2]}",))
+
+
+def _take_clip_skip(
+    program: str, settings: dict[str, object], left: list[LeftOut], models: Sequence[Model]
+) -> list[Remark]:
+    """A1111 obeys clip skip for SD 1 alone, so the number in the text of another family's picture changed nothing. Of
+    which family a checkpoint is that is not installed nobody can say: the number is taken, with a remark."""
     value = settings.get("clip_skip")
-    family = next((m.family for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint")), "SD 1")
-    if value is None or program == STUDIO or family == "SD 1":
-        return
+    if value is None or program in _OBEY_CLIP_SKIP:
+        return []
+    family = next((m.family for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint")), None)
+    if family == "SD 1":
+        return []
+    if family is None:
+        return [Remark("clip_skip", {"value": str(value)})] if value != 1 else []
     del settings["clip_skip"]
     if value != 1:
-        left.append(LeftOut("Clip skip", str(value), f"A1111 ignores it here: {family} has a layer of its own"))
+        left.append(LeftOut("Clip skip", str(value), Remark("clip_skip_ignored", {"family": family})))
+    return []

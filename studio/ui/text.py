@@ -179,18 +179,8 @@ _ENGLISH: Mapping[str, str] = {
     "camera.waiting": "Waiting for the camera…",
     "camera.refused": "The browser does not let this page use the camera.",
     "camera.failed": "The camera cannot be used now.",
-    "offer.found": "This picture says how it was made.",
-    "offer.take": "Use its settings",
-    "offer.left": "{key} {value} is left out: {why}.",
     "api.picture_settings": "The settings that a picture's file carries, by this studio or another program: what fits,"
     " what is left out and why.",
-    "offer.file.another": "The {kind} {name} here is another file than the picture's: its hash is {hash_here},"
-    " the picture's was {hash}.",
-    "offer.file.renamed": "The {kind} {name} is called {here} here, and the prompt calls it so.",
-    "offer.file.absent": "The {kind} {name} is not installed.",
-    "offer.file.unclear": "Several files are called {name} here: the prompt has to say which {kind} it means.",
-    "offer.file.unhashed": "The {kind} {name} here has no hash yet, so it may be another file than the picture's.",
-    "offer.file.unknown": "The picture does not say which file its {kind} {name} was.",
     # -------------------------------------------------------------------------------------------------- prompts
     "prompts.tokens.one": "{count} token, {chunks} chunk",
     "prompts.tokens": "{count} tokens, {chunks} chunk",
@@ -998,12 +988,103 @@ VIEWER_CAPTIONS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+# The line below a picture that says how it was made, in the language of the browser. `why.` are the reasons for which a
+# setting is left out, `note.` what is taken otherwise (studio.picture.told), `file.` of studio.picture.named_files.
+PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "found": "This picture says how it was made.",
+        "unread": "This picture says how it was made, but nothing of it can be used here.",
+        "take": "Use its settings",
+        "left": "{key} {value} is left out: {why}.",
+        "why.not_allowed": "not allowed here; {allowed}",
+        "why.size": "not allowed here; each {allowed}",
+        "why.no_setting": "this studio has no such setting",
+        "why.node": "this studio has no such node",
+        "why.elsewhere": "its value comes from a node that is not read here",
+        "why.vae": "a VAE is chosen on the Models tab",
+        "why.pictures": "its pictures are not in the file",
+        "why.other_noise": "noise is drawn on the CPU here, so the same seed gives another picture",
+        "why.absent": "it is not installed",
+        "why.absent_hash": "it is not installed; its hash is {hash}",
+        "why.several": "several are called so: {names}",
+        "why.clip_skip_ignored": "A1111 ignores it here: {family} has a layer of its own",
+        "why.newer": "this version of the studio reads versions 1 to {last}; a newer studio made the picture",
+        "why.comparison": "a contact sheet is opened on the tab Compare",
+        "why.unread": "this text is not in a form that is known here",
+        "why.workflow": "it is the graph as ComfyUI's editor keeps it; only the one that was run, prompt, is read",
+        "note.samplers": "The graph has {count} samplers; the first one is taken.",
+        "note.loras": "Its LoRAs are put into the prompt.",
+        "note.brackets": "{program} reads square brackets as words; here they lower the weight.",
+        "note.hires_upscaler": "Hires upscaler: {upscaler} is not here; {instead} is used.",
+        "note.no_second_pass": "Its second pass is left out as a whole.",
+        "note.checkpoint_renamed": "The checkpoint {name} is called {here} here: its hash is the same.",
+        "note.checkpoint_elsewhere": "There is no checkpoint at {name} here; {here} is taken by its name.",
+        "note.checkpoint_another": "The checkpoint {here} here is another file: its hash is {hash_here}, not {hash}.",
+        "note.clip_skip": "Clip skip {value} is taken as of an SD 1 checkpoint. A1111 obeys it for those alone, and"
+        " which the picture's was is not known here.",
+        "file.another": "The {kind} {name} here is another file than the picture's: its hash is {hash_here},"
+        " the picture's was {hash}.",
+        "file.renamed": "The {kind} {name} is called {here} here, and the prompt calls it so.",
+        "file.absent": "The {kind} {name} is not installed.",
+        "file.unclear": "Several files are called {name} here: the prompt has to say which {kind} it means.",
+        "file.unhashed": "The {kind} {name} here has no hash yet, so it may be another file than the picture's.",
+        "file.unknown": "The picture does not say which file its {kind} {name} was.",
+        "kind.lora": "LoRA",
+        "kind.embedding": "embedding",
+    },
+    "zh": {
+        "found": "这张图片带有生成参数。",
+        "unread": "这张图片带有生成参数，但这里一个也用不上。",
+        "take": "使用这些参数",
+        "left": "未采用 {key} {value}：{why}。",
+        "why.not_allowed": "这里不允许该值；允许：{allowed}",
+        "why.size": "这里不允许该值；宽和高各允许：{allowed}",
+        "why.no_setting": "本工作室没有这项设置",
+        "why.node": "本工作室没有这种节点",
+        "why.elsewhere": "它的值来自一个这里不读取的节点",
+        "why.vae": "VAE 在“Models”页选择",
+        "why.pictures": "它用到的图片不在文件里",
+        "why.other_noise": "这里的噪声在 CPU 上生成，同一种子会得到另一张图",
+        "why.absent": "没有安装",
+        "why.absent_hash": "没有安装；它的哈希是 {hash}",
+        "why.several": "有几个同名文件：{names}",
+        "why.clip_skip_ignored": "A1111 在此忽略它：{family} 有自己的层",
+        "why.newer": "本版本只能读取第 1 到 {last} 版；图片出自更新的工作室",
+        "why.comparison": "对比图请在“Compare”页打开",
+        "why.unread": "这段文字的格式这里不认识",
+        "why.workflow": "这是 ComfyUI 编辑器保存的图；这里只读取实际运行的图 prompt",
+        "note.samplers": "图中有 {count} 个采样器；采用第一个。",
+        "note.loras": "它的 LoRA 已写入提示词。",
+        "note.brackets": "{program} 把方括号当作文字；这里方括号会降低权重。",
+        "note.hires_upscaler": "这里没有放大算法 {upscaler}，改用 {instead}。",
+        "note.no_second_pass": "它的第二遍生成全部未采用。",
+        "note.checkpoint_renamed": "模型 {name} 在这里叫 {here}：哈希相同。",
+        "note.checkpoint_elsewhere": "这里没有这个路径的模型 {name}；按名称采用 {here}。",
+        "note.checkpoint_another": "这里的模型 {here} 是另一个文件：它的哈希是 {hash_here}，而不是 {hash}。",
+        "note.clip_skip": "Clip skip {value} 按 SD 1 模型采用。A1111 只对 SD 1 遵守它，"
+        "而这里不知道图片用的是哪一类模型。",
+        "file.another": "这里的 {kind} {name} 不是图片所用的文件：它的哈希是 {hash_here}，图片的是 {hash}。",
+        "file.renamed": "{kind} {name} 在这里叫 {here}，提示词中已改用此名。",
+        "file.absent": "没有安装 {kind} {name}。",
+        "file.unclear": "这里有几个文件叫 {name}：提示词要写明是哪个 {kind}。",
+        "file.unhashed": "这里的 {kind} {name} 还没有哈希，可能不是图片所用的文件。",
+        "file.unknown": "图片没有说明它的 {kind} {name} 是哪个文件。",
+        "kind.lora": "LoRA",
+        "kind.embedding": "嵌入",
+    },
+}
+
 COLUMNS: Mapping[str, Mapping[str, str]] = {"en": _ENGLISH}
 
 
 def say(key: str, /, **values: object) -> str:
     """One text, with its places filled in. Raises KeyError for a key that is not in the catalogue."""
     return COLUMNS[DEFAULT_LANGUAGE][key].format(**values) if values else COLUMNS[DEFAULT_LANGUAGE][key]
+
+
+def say_of_picture(key: str, /, language: str = DEFAULT_LANGUAGE, **values: object) -> str:
+    """One text of PICTURE_SETTINGS. Raises KeyError as `say` does."""
+    return PICTURE_SETTINGS[language][key].format(**values)
 
 
 def words(prefix: str) -> dict[str, str]:

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from gradio.utils import get_upload_folder
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from studio.asked.requests import ImageToImage
-from tests.browser.conftest import Studio, quiet
+from tests.browser.conftest import Studio, quiet, ready
 from tests.browser.test_other_tabs import png
 
 Visitor = Callable[..., Page]
+CASES = Path(__file__).parents[1] / "cases"
 
 
 def camera(page: Page) -> Page:
@@ -125,3 +126,37 @@ def test_what_is_wrong_with_a_picture_stands_in_sight_below_it(visitor: Visitor,
         expect(page.locator(f"#{tab}-image img")).to_have_count(1)
         expect(page.locator(f"#{tab}-mask .ls-mask")).to_be_hidden()
         expect(page.locator(f"#{tab}-image")).not_to_have_class(re.compile("ls-covered"))
+
+
+def offer_of(page: Page, name: str) -> Locator:
+    """The line below a picture of another program."""
+    page.get_by_role("tab", name="Image to image").click()
+    quiet(page)
+    page.locator("#image_to_image-image input[type=file]").set_input_files(CASES / name)
+    line = page.locator("#image_to_image-desk .ls-offer")
+    expect(line).to_be_visible()
+    return line
+
+
+def test_a_picture_of_another_program_offers_what_fits_and_says_what_does_not(visitor: Visitor) -> None:
+    page = visitor()
+    line = offer_of(page, "sampler_Restart.png")
+    expect(line).to_contain_text("This picture says how it was made.")
+    expect(line.locator(".ls-offer-note").first).to_contain_text(
+        "Sampler 'Restart' is left out: not allowed here; one of"
+    )
+    line.get_by_role("button", name="Use its settings").click()
+    expect(line).to_have_count(0)
+    expect(page.locator("#image_to_image-seed input, #image_to_image-seed textarea").first).to_have_value("5")
+
+
+def test_the_line_speaks_chinese_to_a_chinese_browser(browser: Browser, studio: Studio) -> None:
+    context = browser.new_context(locale="zh-CN")
+    page = context.new_page()
+    page.goto(studio.url)
+    ready(page)
+    line = offer_of(page, "sampler_Restart.png")
+    expect(line).to_have_attribute("lang", "zh-Hans")
+    expect(line).to_contain_text("这张图片带有生成参数。")
+    expect(line.locator(".ls-offer-note").first).to_contain_text("未采用 Sampler 'Restart'")
+    context.close()

@@ -14,6 +14,7 @@ from studio.asked.requests import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture.metadata import parameters_text, picture_info, png_info
 from studio.picture.taken_over import TakenOver, take_over
+from studio.picture.told import Remark
 
 CASES = Path(__file__).parents[1] / "cases"
 
@@ -61,7 +62,7 @@ def test_what_fits_is_taken_and_the_rest_is_named_with_the_reason(name: str, key
     left = {one.key: one for one in found.left_out}
     assert key in left
     assert left[key].value
-    assert left[key].why
+    assert left[key].why.key
     asked = {n: v for n, v in found.settings.items() if n in TextToImage.rows()}
     assert TextToImage.parse(asked)
 
@@ -80,7 +81,8 @@ def test_numbers_out_of_range_are_named(line: str, key: str) -> None:
 def test_a_second_pass_that_is_too_large_goes_and_its_upscaler_is_named() -> None:
     found = taken("hires2x.png")
     assert not any(name.startswith("hires_") for name in found.settings)
-    assert any("R-ESRGAN 4x+ is not here; Lanczos is used" in note for note in found.notes)
+    assert Remark("hires_upscaler", {"upscaler": "R-ESRGAN 4x+", "instead": "Lanczos"}) in found.notes
+    assert Remark("no_second_pass") in found.notes
     assert {one.key for one in found.left_out} == {"Hires upscale", "Model"}
     assert found.settings["clip_skip"] == 2
 
@@ -97,7 +99,7 @@ def test_a_second_pass_that_is_too_large_goes_and_its_upscaler_is_named() -> Non
             "scheduler": "euler_a", "seed": 1, "guidance_scale": 11.0}),
         ("easydiffusion.png", "Easy Diffusion", {"prompt": "a cat", "negative_prompt": "dog", "seed": 42,
             "num_inference_steps": 25, "guidance_scale": 7.5, "width": 512, "scheduler": "euler_a"}),
-        ("fooocus_a1111.jpg", "AUTOMATIC1111", {"prompt": "1girl, red hair", "negative_prompt": "lowres",
+        ("fooocus_a1111.jpg", "Fooocus", {"prompt": "1girl, red hair", "negative_prompt": "lowres",
             "scheduler": "euler_a", "guidance_scale": 6.5, "seed": 1234567}),
         ("a1111.gif", "AUTOMATIC1111", {"prompt": "1girl, red hair", "negative_prompt": "lowres", "seed": 1234567}),
     ],
@@ -107,16 +109,17 @@ def test_other_programs_forms_are_read(name: str, program: str, fits: dict[str, 
     assert found.program == program
     assert found.settings.items() >= fits.items()
     if name not in ("novelai.png",):
-        assert any("not installed" in one.why for one in found.left_out)
+        assert any(one.why.key in ("absent", "absent_hash") for one in found.left_out)
 
 
 def test_a_checkpoint_is_found_by_its_hash_where_its_name_differs() -> None:
     found = taken("a1111_nomodel.png", [checkpoint("renamed", "6ce0161689" + "0" * 54)])
     assert found.settings["checkpoint"] == "renamed"
-    assert any("is called renamed here" in note for note in found.notes)
+    assert Remark("checkpoint_renamed", {"name": "v1-5-pruned-emaonly", "here": "renamed"}) in found.notes
     other = taken("a1111_nomodel.png", [checkpoint("v1-5-pruned-emaonly", "ff" * 32)])
     assert other.settings["checkpoint"] == "v1-5-pruned-emaonly"
-    assert any("another file: its hash is ffffffffff, not 6ce0161689" in note for note in other.notes)
+    hashes = {"here": "v1-5-pruned-emaonly", "hash_here": "ffffffffff", "hash": "6ce0161689"}
+    assert Remark("checkpoint_another", hashes) in other.notes
 
 
 def test_clip_skip_of_a_family_for_which_a1111_ignores_it_is_named() -> None:
@@ -124,10 +127,13 @@ def test_clip_skip_of_a_family_for_which_a1111_ignores_it_is_named() -> None:
     found = take_over(infotext(line.format("bigger")), INSTALLED)
     assert found is not None
     assert "clip_skip" not in found.settings
-    assert [(one.key, "A1111 ignores it here" in one.why) for one in found.left_out] == [("Clip skip", True)]
+    assert [(one.key, one.why.key) for one in found.left_out] == [("Clip skip", "clip_skip_ignored")]
     sd1 = take_over(infotext(line.format("small-world-128")), INSTALLED)
     assert sd1 is not None
-    assert (sd1.settings["clip_skip"], sd1.left_out) == (2, ())
+    assert (sd1.settings["clip_skip"], sd1.left_out, sd1.notes) == (2, (), ())
+    unknown = take_over(infotext(line.format("of-nobody-knows-which-family")), INSTALLED)
+    assert unknown is not None
+    assert (unknown.settings["clip_skip"], unknown.notes) == (2, (Remark("clip_skip", {"value": "2"}),))
 
 
 def test_our_own_picture_is_taken_whole_and_a_newer_one_is_refused() -> None:
@@ -150,9 +156,7 @@ def test_our_own_picture_is_taken_whole_and_a_newer_one_is_refused() -> None:
 def test_a_setting_that_the_studio_has_not_is_named() -> None:
     found = take_over(infotext("Steps: 9, Sampler: DDIM, Seed: 1, ENSD: 31337, VAE: x.pt, Version: v1.10.1"), INSTALLED)
     assert found is not None
-    assert {one.key: one.why for one in found.left_out} == {
-        "ENSD": "this studio has no such setting", "VAE": "a VAE is chosen on the Models tab",
-    }  # fmt: skip
+    assert {one.key: one.why.key for one in found.left_out} == {"ENSD": "no_setting", "VAE": "vae"}
 
 
 def test_a_picture_that_tells_nothing_is_none() -> None:

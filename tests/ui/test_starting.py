@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from studio.answered.models import Model
 from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest, TextToImage
@@ -66,16 +67,16 @@ BUILT_IN_CHECKPOINT = Model(
 
 def test_the_files_that_a_prompt_names_are_compared_when_its_settings_are_offered() -> None:
     picture = a_picture("a fox <lora:style:0.5>", lora_hashes={"style": "a1" * 32})
-    assert starting.offered(picture, [BUILT_IN_CHECKPOINT, a_lora("style", "a1" * 32)])["notes"] == []
+    assert starting.offered(picture, [BUILT_IN_CHECKPOINT, a_lora("style", "a1" * 32)])["notes"]["en"] == []
     other = starting.offered(picture, [BUILT_IN_CHECKPOINT, a_lora("style", "b2" * 32)])
-    assert other["notes"] == [
+    assert other["notes"]["en"] == [
         "The LoRA style here is another file than the picture's:"
         " its hash is b2b2b2b2b2b2, the picture's was a1a1a1a1a1a1."
     ]
     moved = starting.offered(picture, [BUILT_IN_CHECKPOINT, a_lora("my style", "a1" * 32)])
-    assert moved["notes"] == ["The LoRA style is called my style here, and the prompt calls it so."]
+    assert moved["notes"]["en"] == ["The LoRA style is called my style here, and the prompt calls it so."]
     assert moved["settings"]["prompt"] == "a fox <lora:my style:0.5>"
-    assert starting.offered(picture, [BUILT_IN_CHECKPOINT])["notes"] == ["The LoRA style is not installed."]
+    assert starting.offered(picture, [BUILT_IN_CHECKPOINT])["notes"]["en"] == ["The LoRA style is not installed."]
     assert starting.offered(b"", []) == {}
 
 
@@ -83,3 +84,28 @@ def test_the_files_that_a_prompt_names_are_compared_when_its_settings_are_offere
 @pytest.mark.parametrize("kind", get_args(NamedKind))
 def test_every_finding_has_a_sentence(kind: NamedKind, finding: Finding) -> None:
     assert "toy" in starting.file_note(FileNote(kind, finding, "toy", "here", "a1", "b2"))
+
+
+SETTINGS_OF_A1111 = "a fox\nSteps: 9, Sampler: Restart, Seed: 1, Clip skip: 2, Model: not-here, CFG scale: 4"
+
+
+def test_every_reason_is_a_sentence_in_both_languages() -> None:
+    texts = PngInfo()
+    texts.add_text("parameters", SETTINGS_OF_A1111)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=texts)
+    offered = starting.offered(file.getvalue(), [BUILT_IN_CHECKPOINT])
+    assert offered["settings"].items() >= {"prompt": "a fox", "guidance_scale": 4.0, "clip_skip": 2}.items()
+    english, chinese = offered["notes"]["en"], offered["notes"]["zh"]
+    assert [note.split(":")[0] for note in english[:2]] == [
+        "Sampler 'Restart' is left out", "Model 'not-here' is left out",
+    ]  # fmt: skip
+    assert "is taken as of an SD 1 checkpoint" in english[2]
+    assert len(english) == len(chinese) == 3
+    assert all(any("\u4e00" <= c <= "\u9fff" for c in note) for note in chinese)
+    texts = PngInfo()
+    texts.add_text("workflow", "{}")
+    Image.new("RGB", (8, 8)).save(file := io.BytesIO(), "PNG", pnginfo=texts)
+    nothing = starting.offered(file.getvalue(), [])
+    assert nothing["settings"] == {}
+    assert len(nothing["notes"]["en"]) == 1

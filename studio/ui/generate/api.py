@@ -12,7 +12,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -25,6 +24,7 @@ from studio.asked.rows import Row
 from studio.picture.gallery import Gallery
 from studio.picture.taken_over import take_over
 from studio.ui import session
+from studio.ui.generate.starting import remark, why
 from studio.ui.render import data_uri
 from studio.ui.text import say
 from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads, read_upload
@@ -61,7 +61,16 @@ def build_picture_settings(engine: Engine) -> None:
             taken = await asyncio.to_thread(take_over, data, models)
             if taken is None:
                 return {"program": "", "settings": {}, "left_out": [], "notes": []}
-            return asdict(taken) | {"settings": dict(taken.settings)}
+            left_out = [
+                {"key": one.key, "value": one.value, "reason": one.why.key, "why": why(one)} for one in taken.left_out
+            ]
+            notes = [remark(note) for note in taken.notes]
+            return {
+                "program": taken.program,
+                "settings": dict(taken.settings),
+                "left_out": left_out,
+                "notes": notes,
+            }
 
     description = say("api.picture_settings")
     gr.api(picture_settings, api_name="picture_settings", api_description=description, concurrency_limit=None)

@@ -18,11 +18,12 @@ from studio.asked.orders import ModelList
 from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
 from studio.picture.metadata import file_hashes
 from studio.picture.named_files import FileNote, compared
-from studio.picture.taken_over import take_over
+from studio.picture.taken_over import LeftOut, take_over
+from studio.picture.told import Remark
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.generate import controls as c
 from studio.ui.generate import kept_fields
-from studio.ui.text import say, words
+from studio.ui.text import DEFAULT_LANGUAGE, PICTURE_SETTINGS, say, say_of_picture, words
 from studio.ui.uploads import Uploads, painted
 
 
@@ -98,14 +99,19 @@ def mask_of(drawn_mask: object) -> bytes:
 
 def offer() -> gr.HTML:
     """The line that offers a picture's own settings with a button; empty for a picture without settings."""
-    return html_block("offer", value={}, events=("take",), words=words("offer"))
+    buttons = {
+        language: {key: texts[key] for key in ("found", "unread", "take")}
+        for language, texts in PICTURE_SETTINGS.items()
+    }
+    return html_block("offer", value={}, events=("take",), words=buttons)
 
 
-def file_note(note: FileNote) -> str:
+def file_note(note: FileNote, language: str = DEFAULT_LANGUAGE) -> str:
     """A sentence about a LoRA or an embedding of a picture."""
-    return say(
-        f"offer.file.{note.finding}",
-        kind=say(f"models.one.{note.kind}"),
+    return say_of_picture(
+        f"file.{note.finding}",
+        language,
+        kind=say_of_picture(f"kind.{note.kind}", language),
         name=note.name,
         here=note.here,
         hash=note.hash,
@@ -113,9 +119,19 @@ def file_note(note: FileNote) -> str:
     )
 
 
+def why(left: LeftOut, language: str = DEFAULT_LANGUAGE) -> str:
+    """Why a setting is left out; it stands behind a colon."""
+    return say_of_picture(f"why.{left.why.key}", language, **left.why.values)
+
+
+def remark(note: Remark, language: str = DEFAULT_LANGUAGE) -> str:
+    """A sentence about what is taken otherwise."""
+    return say_of_picture(f"note.{note.key}", language, **note.values)
+
+
 def offered(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
-    """What the line offers from a picture's file: its prompt, its settings, what of them is left out and why, and how
-    the files that the prompt names differ from those here; {} for a picture without settings."""
+    """What the line offers from a picture's file: its prompt, its settings, and by language what of them is left out
+    and why, and how the files that the prompt names differ from those here; {} for a picture without settings."""
     taken = take_over(file, models)
     if taken is None:
         return {}
@@ -123,10 +139,19 @@ def offered(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
     settings = {k: v for k, v in taken.settings.items() if k not in ("width", "height")}
     prompt, negative_prompt = (str(settings.get(name, "")) for name in ("prompt", "negative_prompt"))
     files = compared(file_hashes(file), prompt, negative_prompt, models)
-    settings |= {"prompt": files.prompt, "negative_prompt": files.negative_prompt}
-    left = [say("offer.left", key=one.key, value=one.value, why=one.why) for one in taken.left_out if one.key != "Size"]
-    notes = [*left, *taken.notes, *(file_note(note) for note in files.notes)]
-    return {"prompt": prompt, "settings": settings, "notes": notes}
+    if settings:
+        settings |= {"prompt": files.prompt, "negative_prompt": files.negative_prompt}
+
+    def notes(language: str) -> list[str]:
+        left = [
+            say_of_picture("left", language, key=one.key, value=one.value, why=why(one, language))
+            for one in taken.left_out
+            if one.key != "Size"
+        ]
+        taken_otherwise = [remark(note, language) for note in taken.notes]
+        return [*left, *taken_otherwise, *(file_note(note, language) for note in files.notes)]
+
+    return {"prompt": prompt, "settings": settings, "notes": {one: notes(one) for one in PICTURE_SETTINGS}}
 
 
 def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads: Uploads) -> None:

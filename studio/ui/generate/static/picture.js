@@ -79,8 +79,10 @@ async function remember(field) {
   });
 }
 
-/** "This picture says how it was made", and a button that takes its settings over. */
+/** "This picture says how it was made", and a button that takes its settings over, in the browser's language. */
 export function offer({ element, props, watch, trigger }) {
+  const language = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
+  const words = props.words[language];
   function draw() {
     const found = props.value?.settings ? props.value : null;
     if (!found) return element.replaceChildren();
@@ -88,14 +90,18 @@ export function offer({ element, props, watch, trigger }) {
       trigger("take", { settings: found.settings });
       element.replaceChildren();
     };
-    const text = h("p", {}, props.words.found, " ", h("q", { dir: "auto" }, found.prompt || "…"));
+    const usable = Object.keys(found.settings).length > 0;
+    const text = usable
+      ? h("p", {}, words.found, " ", h("q", { dir: "auto" }, found.prompt || "…"))
+      : h("p", {}, words.unread);
+    const notes = found.notes?.[language] || [];
     element.replaceChildren(
       h(
         "div",
-        { class: "ls-offer", role: "status" },
+        { class: "ls-offer", role: "status", lang: language === "zh" ? "zh-Hans" : language },
         text,
-        ...(found.notes || []).map((note) => h("p", { class: "ls-offer-note", dir: "auto" }, note)),
-        h("button", { class: "ls-button", type: "button", onclick: take }, props.words.take),
+        ...notes.map((note) => h("p", { class: "ls-offer-note", dir: "auto" }, note)),
+        usable ? h("button", { class: "ls-button", type: "button", onclick: take }, words.take) : "",
       ),
     );
   }

@@ -1,0 +1,136 @@
+"""ComfyUI's graph: a plain run is read as fields, and every other kind of node is named with what it was set to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from studio.picture.told import Remark, Told
+
+NAME = "ComfyUI"
+
+# ComfyUI's names of samplers, which SwarmUI and Fooocus use too.
+SAMPLERS: Mapping[str, str] = {
+    "euler_ancestral": "euler_a", "dpm_2": "dpm2", "dpm_2_ancestral": "dpm2_a", "uni_pc": "unipc",
+    "dpmpp_2m_sde_gpu": "dpmpp_2m_sde", "dpmpp_3m_sde_gpu": "dpmpp_3m_sde", "dpmpp_sde_gpu": "dpmpp_sde",
+}  # fmt: skip
+_KSAMPLER = {
+    "seed": "seed", "noise_seed": "seed", "steps": "num_inference_steps", "cfg": "guidance_scale",
+    "sampler_name": "scheduler", "scheduler": "noise_schedule",
+}  # fmt: skip
+# The rest of KSamplerAdvanced's inputs, with the values at which they change nothing.
+_ADVANCED = {
+    "add_noise": ("enable", True), "start_at_step": (0,), "end_at_step": (), "return_with_leftover_noise": (
+        "disable", False)
+}  # fmt: skip
+_SAMPLERS_OF_GRAPHS = ("KSampler", "KSamplerAdvanced")
+_LORAS = ("LoraLoader", "LoraLoaderModelOnly")
+# Nodes that the fields stand for, or that are no setting; any other is named.
+_KNOWN = {
+    *_SAMPLERS_OF_GRAPHS, *_LORAS, "CheckpointLoaderSimple", "EmptyLatentImage", "CLIPTextEncode", "VAEDecode",
+    "SaveImage", "PreviewImage", "CLIPSetLastLayer", "Note", "MarkdownNote", "Reroute",
+}  # fmt: skip
+_ELSEWHERE = Remark("elsewhere")
+_NODE = Remark("node")
+
+
+def is_graph(given: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is a graph as ComfyUI runs it."""
+    return any(isinstance(node, Mapping) and "class_type" in node for node in given.values())
+
+
+class _Graph:
+    """The nodes by their keys, and what their links lead to."""
+
+    def __init__(self, nodes: Mapping[str, Any]) -> None:
+        self.nodes = {key: node for key, node in nodes.items() if isinstance(node, Mapping)}
+
+    def kind(self, key: object) -> str:
+        return str(self.nodes.get(str(key), {}).get("class_type"))
+
+    def inputs(self, key: object) -> Mapping[str, Any]:
+        given = self.nodes.get(str(key), {}).get("inputs")
+        return given if isinstance(given, Mapping) else {}
+
+    def of(self, link: object, *kinds: str) -> Mapping[str, Any]:
+        """The inputs of the nearest node of some kinds that a link leads to."""
+        waiting, seen = [link], set()
+        while waiting:
+            key = _target(waiting.pop(0))
+            if key is None or key in seen:
+                continue
+            seen.add(key)
+            if self.kind(key) in kinds:
+                return self.inputs(key)
+            waiting += [value for value in self.inputs(key).values() if isinstance(value, list)]
+        return {}
+
+    def text(self, value: object) -> object:
+        """A text, or that of the node which a link leads to, where the node has exactly one."""
+        for _ in range(8):
+            if not isinstance(value, list):
+                return value
+            inputs = self.inputs(_target(value))
+            texts = [v for k, v in inputs.items() if k in ("text", "string", "value", "prompt", "Text")]
+            if len(texts) != 1:
+                return value
+            value = texts[0]
+        return value
+
+
+def _target(link: object) -> str | None:
+    return str(link[0]) if isinstance(link, list) and link else None
+
+
+def told_by_graph(given: Mapping[str, Any]) -> Told:
+    """What a graph tells: the sampler, and what its inputs lead to."""
+    graph, told = _Graph(given), Told()
+    samplers = [key for key in graph.nodes if graph.kind(key) in _SAMPLERS_OF_GRAPHS]
+    sampler = graph.inputs(samplers[0]) if samplers else {}
+    if len(samplers) > 1:
+        told.notes.append(Remark("samplers", {"count": str(len(samplers))}))
+    for key, value in sampler.items():
+        _take_input(told, graph, key, value)
+    prompts = {"positive": "prompt", "negative": "negative_prompt"}
+    for key, name in prompts.items():
+        text = graph.text(graph.of(sampler.get(key), "CLIPTextEncode").get("text"))
+        if isinstance(text, list):
+            told.leave(key, "from another node", _ELSEWHERE)
+        else:
+            told.add(name, text, key)
+    told.add("checkpoint", graph.of(sampler.get("model"), "CheckpointLoaderSimple").get("ckpt_name"), "ckpt_name")
+    size = graph.of(sampler.get("latent_image"), "EmptyLatentImage")
+    for name in ("width", "height"):
+        told.add(name, graph.text(size.get(name)), name)
+    layer = graph.of(graph.of(sampler.get("positive"), "CLIPTextEncode").get("clip"), "CLIPSetLastLayer")
+    stop = layer.get("stop_at_clip_layer")
+    told.add("clip_skip", -stop if type(stop) is int else stop, "stop_at_clip_layer")
+    for key in graph.nodes:
+        if graph.kind(key) in _LORAS:
+            one = graph.inputs(key)
+            unet = one.get("strength_model")
+            text_encoders = one.get("strength_clip", 0 if graph.kind(key) == "LoraLoaderModelOnly" else unet)
+            told.add_lora(one.get("lora_name"), text_encoders, graph.kind(key), unet)
+        elif graph.kind(key) not in _KNOWN:
+            settings = [f"{k}={v}" for k, v in graph.inputs(key).items() if not isinstance(v, list)]
+            told.leave(graph.kind(key), ", ".join(settings) or "a node", _NODE)
+    return told
+
+
+def _take_input(told: Told, graph: _Graph, key: str, value: object) -> None:
+    name = _KSAMPLER.get(key)
+    if name is not None:
+        value = graph.text(value)
+        if isinstance(value, list):
+            told.leave(key, "from another node", _ELSEWHERE)
+        else:
+            told.add(name, SAMPLERS.get(str(value), value) if name == "scheduler" else value, key)
+    elif key == "denoise" and value != 1:
+        told.add("strength", value, key)
+    elif key in _ADVANCED and value not in _ADVANCED[key] and not (key == "end_at_step" and _beyond(value)):
+        told.leave(key, str(value))
+
+
+def _beyond(step: object) -> bool:
+    """Whether it is the last step of every run, as ComfyUI writes it."""
+    return isinstance(step, int) and step >= 10_000

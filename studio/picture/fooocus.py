@@ -1,0 +1,102 @@
+"""Fooocus' own JSON (`fooocus_scheme` = fooocus) and that of RuinedFooocus. Samplers and schedules are ComfyUI's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from studio.picture.comfyui import SAMPLERS
+from studio.picture.told import VAE, Told
+
+NAME = "Fooocus"
+RUINED = "RuinedFooocus"
+
+_FIELDS = {
+    "prompt": "prompt", "negative_prompt": "negative_prompt", "steps": "num_inference_steps",
+    "guidance_scale": "guidance_scale", "base_model": "checkpoint", "clip_skip": "clip_skip", "sampler": "scheduler",
+    "scheduler": "noise_schedule", "seed": "seed",
+}  # fmt: skip
+_RUINED_FIELDS = {
+    "Prompt": "prompt", "Negative": "negative_prompt", "steps": "num_inference_steps", "cfg": "guidance_scale",
+    "width": "width", "height": "height", "seed": "seed", "sampler_name": "scheduler", "scheduler": "noise_schedule",
+    "base_model_name": "checkpoint", "clip_skip": "clip_skip",
+}  # fmt: skip
+# The full prompts are the prompt with the words of its styles, which are named.
+_NO_SETTING = {
+    "full_prompt", "full_negative_prompt", "version", "metadata_scheme", "created_by", "base_model_hash", "loras",
+    "resolution", "software",
+}  # fmt: skip
+_SCHEDULES = {"align_your_steps": "ays"}
+_SIZE = re.compile(r"\D*(\d{1,6})\D+(\d{1,6})\D*", re.ASCII)
+
+
+def is_fooocus(given: Mapping[str, Any]) -> bool:
+    """Whether a JSON object of the chunk `parameters` is Fooocus' own."""
+    return "base_model" in given and ("guidance_scale" in given or "metadata_scheme" in given)
+
+
+def told_by_fooocus(given: Mapping[str, Any]) -> Told:
+    """What Fooocus' JSON tells."""
+    told = Told(checkpoint_hash=str(given.get("base_model_hash") or ""))
+    _take(told, given, _FIELDS)
+    size = _SIZE.fullmatch(str(given.get("resolution", "")))
+    if size is not None:
+        told.add("width", int(size[1]), "resolution")
+        told.add("height", int(size[2]), "resolution")
+    else:
+        told.leave("resolution", given.get("resolution"))
+    combined = [v for k, v in given.items() if k.startswith("lora_combined_") and isinstance(v, str)]
+    loras = given.get("loras")
+    pairs = loras if isinstance(loras, list) and loras else [text.rpartition(" : ")[::2] for text in combined]
+    for pair in pairs:
+        if isinstance(pair, (list, tuple)) and len(pair) >= 2:
+            told.add_lora(pair[0], pair[1], "loras")
+        else:
+            told.leave("loras", pair)
+    return told
+
+
+def told_by_ruined(given: Mapping[str, Any]) -> Told:
+    """What RuinedFooocus' JSON tells."""
+    told = Told(checkpoint_hash=str(given.get("base_model_hash") or ""))
+    _take(told, given, _RUINED_FIELDS)
+    for lora in given.get("loras") or []:
+        # [hash, "0.5 - name.safetensors"] or [name, weight]
+        weight, dash, name = str(lora[-1]).partition(" - ") if isinstance(lora, list) and lora else ("", "", "")
+        if dash:
+            told.add_lora(name, weight, "loras")
+        elif isinstance(lora, list) and len(lora) == 2:
+            told.add_lora(lora[0], lora[1], "loras")
+        else:
+            told.leave("loras", lora)
+    return told
+
+
+def _take(told: Told, given: Mapping[str, Any], fields: Mapping[str, str]) -> None:
+    for key, value in given.items():
+        name = fields.get(key)
+        if name == "scheduler":
+            told.add(name, SAMPLERS.get(str(value), value), key)
+        elif name == "noise_schedule":
+            told.add(name, _SCHEDULES.get(str(value), value), key)
+        elif name == "seed":
+            told.add(name, str(value), key)
+        elif name in ("num_inference_steps", "guidance_scale", "clip_skip"):
+            told.add(name, _as_number(value), key)
+        elif name is not None:
+            told.add(name, value, key)
+        elif key == "vae":
+            told.leave(key, None if str(value).startswith("Default") else value, VAE)
+        elif key not in _NO_SETTING and not key.startswith("lora_combined_") and str(value) != "None":
+            told.leave(key, value)
+
+
+def _as_number(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,77 @@
+"""What a picture's file tells of its run, whatever program wrote it: fields of a request, and what is no field here.
+
+Plain data. A remark is a key with values; its words stand in the page's catalogue.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from studio.asked.names import name_key
+from studio.asked.prompt import parse_prompt
+
+_ENDING = re.compile(r"\.(?:safetensors|sft|ckpt|pt|pth|bin)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A sentence as the key of its words, and the values in its places."""
+
+    key: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_SETTING = Remark("no_setting")
+VAE = Remark("vae")
+PICTURES = Remark("pictures")
+OTHER_NOISE = Remark("other_noise")
+
+
+@dataclass
+class Told:
+    """`values` by field, as the gate takes them, `keys` what the program calls each; `others`: the program's settings
+    that are no field here, by its own names, each with its value and why it is left out. `notes` are remarks about what
+    is taken otherwise."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    others: dict[str, tuple[str, Remark]] = field(default_factory=dict)
+    notes: list[Remark] = field(default_factory=list)
+    checkpoint_hash: str = ""
+
+    def add(self, name: str, value: object, key: str) -> None:
+        """Take the value of a field; none for nothing."""
+        if value is not None and value != "":
+            self.values[name], self.keys[name] = value, key
+
+    def leave(self, key: str, value: object, why: Remark = NO_SETTING) -> None:
+        """Name a setting that is no field here, unless it is nothing, or switched off."""
+        if value is None or value is False or value in ("", "None", "False", [], {}, 0):
+            return
+        self.others[key] = str(value)[:200], why
+
+    def add_lora(self, name: object, weight: object, key: str, unet_weight: object = None) -> None:
+        """Put a LoRA that the program keeps beside the prompt into the prompt, unless it is there; one that no tag can
+        name is left out. `unet_weight`: where the U-Net's differs from that of the text encoders."""
+        weights = [_number(w) for w in ((weight,) if unet_weight in (None, weight) else (weight, unet_weight))]
+        called = _ENDING.sub("", str(name).replace("\\", "/")) if isinstance(name, str) else ""
+        if not called or "<" in called or ">" in called or None in weights:
+            self.leave(f"{key} {called}".strip(), f"{name} {weight}")
+            return
+        prompt = str(self.values.get("prompt", ""))
+        if name_key(called) in {name_key(tag.name) for tag in parse_prompt(prompt).loras}:
+            return
+        tag = f"<lora:{called}:{':'.join(f'{w:g}' for w in weights)}>"
+        self.add("prompt", f"{prompt} {tag}".lstrip(), self.keys.get("prompt", "prompt"))
+        if Remark("loras") not in self.notes:
+            self.notes.append(Remark("loras"))
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if abs(number) <= 100 else None
