@@ -308,6 +308,22 @@ class Comparison:
 _AXIS_KEYS = ("x", "x_values", "y", "y_values")
 
 
+def prompt_notices(comparison: Comparison) -> list[str]:
+    """Sentences about the prompts of all cells that may be meant otherwise than they are read, each once."""
+    requests = [request for k in range(len(comparison)) if (request := comparison.request(k)) is not None]
+    prompts = dict.fromkeys(
+        (text, negative)
+        for request in requests
+        for text, negative in ((request.prompt, False), (request.negative_prompt, True))
+    )
+    notices = (
+        f"In the negative prompt, {notice}" if negative else notice
+        for text, negative in prompts
+        for notice in parse_prompt(text, negative=negative).notices
+    )
+    return list(dict.fromkeys(notices))
+
+
 def comparison_from_dict(
     values: Mapping[str, object], *, image: bytes | None = None, control_images: Sequence[bytes] = ()
 ) -> Comparison:

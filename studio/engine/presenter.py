@@ -153,6 +153,7 @@ class Presenter:
             seconds=round(time.monotonic() - run.began, 3),
             model_hash=self._executor.manager.loaded_hash(),
             versions=self._outside.versions,
+            **({"prompt_notes": run.prompt_notes()} if run.prompt_notes() else {}),
             **self._file_facts(run),
         )
         run.pictures[image] = self._outside.gallery.save(

@@ -5,8 +5,9 @@ Plain values and Pillow's containers: no torch, no page. Whatever is read back g
 `info` is one finished picture as a flat dict: `Request.to_dict()` with everything resolved (`picture_info` below), plus
 facts about the run. Facts that are understood here, all optional: `model_hash` (hex SHA-256 of the weights, 10 shown),
 `vae` and `vae_hash` (name and SHA-256 of the file whose VAE was chosen instead of the checkpoint's own), `lora_hashes`
-and `embedding_hashes` (name in the prompt -> SHA-256 of the file), `lora_short_hashes` (the same as A1111 counts them)
-and `versions` (name -> version; the studio's own is added). Others (evaluations, seconds, ...) are kept as they are.
+and `embedding_hashes` (name in the prompt -> SHA-256 of the file), `lora_short_hashes` (the same as A1111 counts them),
+`prompt_notes` (sentences about what of the prompts is left out or read otherwise than it may be meant) and `versions`
+(name -> version; the studio's own is added). Others (evaluations, seconds, ...) are kept as they are.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from studio.answered.events import CellEvent, Failed, Finished, Picture
-from studio.asked.compare import A1111_AXES, Axis, Comparison, comparison_from_dict, values_text
+from studio.asked.compare import A1111_AXES, Axis, Comparison, comparison_from_dict, prompt_notices, values_text
 from studio.asked.requests import MAX_IMAGE_BYTES
 from studio.picture import chunks, metadata
 
@@ -218,4 +218,8 @@ def _info(comparison: Comparison) -> PngInfo:
     for name, axis in zip("XY", comparison.axes):
         script |= {f"{name} Type": A1111_AXES[axis.field], f"{name} Values": json.dumps(values_text(axis.values))}
     pairs = ", ".join(f"{key}: {value}" for key, value in script.items())
-    return metadata.png_info(comparison.to_dict(), f"{metadata.parameters_text(info)}, {pairs}")
+    own = comparison.to_dict()
+    notes = prompt_notices(comparison)
+    return metadata.png_info(
+        own | ({"prompt_notes": notes} if notes else {}), f"{metadata.parameters_text(info)}, {pairs}"
+    )

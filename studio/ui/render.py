@@ -49,10 +49,17 @@ def picture_view(picture: Picture, frames: int = FRAMES_PER_PICTURE) -> View:
         "height": picture.height,
         "prompt": str(picture.info.get("prompt", "")),
         "line": settings_line(picture),
+        "notes": _prompt_notes(picture.info),
         "settings": settings_of(picture.info) | {"seed": str(picture.seed)},
         "film": [data_uri(jpeg) for jpeg in thinned(picture.filmstrip, frames)],
         "evaluations": len(picture.filmstrip),
     }
+
+
+def _prompt_notes(info: Mapping[str, object]) -> list[str]:
+    """What a picture's file says of its prompt: sentences about what of it is read otherwise than it may be meant."""
+    notes = info.get("prompt_notes")
+    return [note for note in notes if isinstance(note, str)][:20] if isinstance(notes, list) else []
 
 
 def settings_of(info: Mapping[str, object]) -> dict[str, object]:

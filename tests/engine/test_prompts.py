@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from studio.answered.events import Failed, Finished, Started
 from studio.asked.orders import Tokens
 from studio.engine.engine import DiffusionEngine
+from studio.picture.metadata import own_info, read_png
 from tests.engine.conftest import Calls, ask, finish, pixels, run
 
 
@@ -62,6 +64,23 @@ def test_what_is_not_understood_is_said_with_the_result(engine: DiffusionEngine)
     ):
         assert part in said
     assert notes(engine, prompt="a (red:1.2) fox, [sea:snow:0.5]") == ()
+
+
+def test_what_is_not_understood_stays_in_the_pictures_file(engine: DiffusionEngine) -> None:
+    picture = finish(
+        engine, ask(prompt="a fox AND a cat", negative_prompt="{bad|ugly}", num_inference_steps=2)
+    ).pictures[0]
+    path = engine._gallery.path(picture.id, "anna")
+    assert path is not None
+    info = own_info(path)
+    assert info is not None
+    assert info == json.loads(json.dumps(dict(picture.info)))
+    remarks = info["prompt_notes"]
+    assert isinstance(remarks, list)
+    assert [remark.split(" is ")[0] for remark in remarks] == ['"AND"', 'In the negative prompt, "{bad|ugly}"']
+    assert read_png(path) is not None, "the remarks are no setting"
+    plain = finish(engine, ask(prompt="a fox", num_inference_steps=2)).pictures[0]
+    assert "prompt_notes" not in plain.info
 
 
 def test_tags_that_are_left_out_change_no_word(engine: DiffusionEngine) -> None:

@@ -14,7 +14,7 @@ from studio.asked.requests import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
-from studio.picture.metadata import parameters_text, parse_parameters, picture_info
+from studio.picture.metadata import own_info, parameters_text, parse_parameters, picture_info
 
 
 def comparison(**given: object) -> Comparison:
@@ -49,6 +49,17 @@ def test_a_sheet_shows_every_cell_and_reads_back_equal(tmp_path: Path) -> None:
         _, _, pairs = parse_parameters(made.text["parameters"])
     assert (pairs["Script"], pairs["X Type"], pairs["X Values"]) == ("X/Y/Z plot", "Prompt S/R", "fox, owl")
     assert (pairs["Y Type"], pairs["Y Values"]) == ("CFG Scale", "1, 5")
+
+
+def test_the_remarks_on_the_prompts_of_all_cells_stand_in_the_sheet() -> None:
+    asked = comparison(prompt="a fox AND a cat", negative_prompt="{x|y}", x_values="fox, {red|blue} owl")
+    data = sheet.png(asked, {}, {})
+    remarks = (own_info(data) or {})["prompt_notes"]
+    assert isinstance(remarks, list)
+    assert len(remarks) == 3
+    assert sum(remark.startswith("In the negative prompt, ") for remark in remarks) == 1
+    assert sheet.read(data) == asked
+    assert "prompt_notes" not in (own_info(sheet.png(comparison(), {}, {})) or {})
 
 
 def test_many_large_pictures_make_a_sheet_of_bearable_size(tmp_path: Path) -> None:

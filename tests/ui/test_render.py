@@ -101,6 +101,13 @@ def test_a_finished_view_has_line_settings_and_a_thinned_strip() -> None:
     assert "image" not in shown["settings"]
 
 
+def test_a_picture_that_was_made_before_brings_the_remarks_on_its_prompt() -> None:
+    notes = ['"AND" is read as the word.']
+    assert render.picture_view(picture(info={"prompt": "a AND b", "prompt_notes": [*notes, 5]}))["notes"] == notes
+    for strange in (None, "x", {"a": 1}):  # a file that another program has written
+        assert render.picture_view(picture(info={"prompt_notes": strange}))["notes"] == []
+
+
 def test_thinning_keeps_first_and_last() -> None:
     frames = [bytes([k]) for k in range(150)]
     kept = render.thinned(frames, 8)

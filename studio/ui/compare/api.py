@@ -15,13 +15,12 @@ import gradio as gr
 
 from studio.answered.engine import ComparisonNow, Engine, comparison_events
 from studio.answered.events import CellEvent, ComparisonEnded, Failed, Finished
-from studio.asked.compare import AXIS_FIELDS, Comparison
+from studio.asked.compare import AXIS_FIELDS, Comparison, prompt_notices
 from studio.asked.orders import Cells, SubmitComparison
 from studio.asked.requests import TextToImage
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
 from studio.ui import session
-from studio.ui.compare.views import prompt_notices
 from studio.ui.generate.api import Answer, controls_of, file_of, parameters, telling
 from studio.ui.text import say
 from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads

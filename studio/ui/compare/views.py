@@ -29,9 +29,8 @@ from studio.answered.events import (
     Step,
     Stopped,
 )
-from studio.asked.compare import Axis, Comparison
+from studio.asked.compare import Axis, Comparison, prompt_notices
 from studio.asked.orders import Speed, SubmitComparison
-from studio.asked.prompt import parse_prompt
 from studio.asked.requests import InvalidRequest
 from studio.ui.render import View, data_uri, problem_text, settings_line
 from studio.ui.text import say
@@ -137,18 +136,6 @@ def planned(comparison: Comparison, job_id: str) -> View:
         "left": "",
         "notes": prompt_notices(comparison),
     }
-
-
-def prompt_notices(comparison: Comparison) -> list[str]:
-    """Sentences about the prompts of all cells that may be meant otherwise than they are read, each once."""
-    requests = [request for k in range(len(comparison)) if (request := comparison.request(k)) is not None]
-    prompts = dict.fromkeys(
-        (text, negative)
-        for request in requests
-        for text, negative in ((request.prompt, False), (request.negative_prompt, True))
-    )
-    notices = (notice for text, negative in prompts for notice in parse_prompt(text, negative=negative).notices)
-    return list(dict.fromkeys(notices))
 
 
 def follow(view: View, event: ComparisonEvent) -> View:

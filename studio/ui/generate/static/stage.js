@@ -195,8 +195,10 @@ export function stage({ element, props, watch, trigger }) {
       copy.textContent = say("copy");
     }
     caption.textContent = done ? done.line || "" : working() || view.state === "stopped" ? view.prompt || "" : "";
-    notes.textContent = (view.notes || []).join(" ");
-    notes.hidden = !notes.textContent || !!opened;
+    // A run's own remarks; those of a picture that was made before stand in its file.
+    const remarks = !opened && view.notes?.length ? view.notes : done?.notes;
+    notes.textContent = (remarks || []).join(" ");
+    notes.hidden = !notes.textContent;
     const saved = done?.id;
     buttons.save.hidden = buttons.edit.hidden = buttons.inpaint.hidden = !saved;
     if (saved) buttons.save.href = `/picture/${done.id}?download=1`;
