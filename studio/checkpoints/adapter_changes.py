@@ -61,24 +61,26 @@ def _scale(entries: Mapping[str, TensorEntry], alpha: float | None, rank: int, r
 
 
 def _misfit(path: Path, name: str, weight: tuple[int, ...], shape: tuple[int, ...]) -> BadCheckpoint:
-    needed, present = ("x".join(map(str, shape)) for shape in (weight, shape))
-    return BadCheckpoint(f"{path.name} does not fit this model: {name} would need {needed}, the LoRA has {present}.")
+    expected_text, actual_text = ("x".join(map(str, shape)) for shape in (weight, shape))
+    return BadCheckpoint(
+        f"{path.name} does not fit this model: {name} would need {expected_text}, the LoRA has {actual_text}."
+    )
 
 
 def _product(
     path: Path, name: str, entries: Mapping[str, TensorEntry], weight: tuple[int, ...], alpha: float | None, read: Read
 ) -> Product:
     """LoHa, its shapes compared with the module's weight."""
-    a, b, cored = entries["w1_a"].shape, entries["w1_b"].shape, "t1" in entries
-    product_shape = (a[1], b[1], *entries["t1"].shape[2:]) if cored else (a[0], b[1])
+    a, b, has_core = entries["w1_a"].shape, entries["w1_b"].shape, "t1" in entries
+    product_shape = (a[1], b[1], *entries["t1"].shape[2:]) if has_core else (a[0], b[1])
     rank = b[0]
     alike = entries["w2_a"].shape == a and entries["w2_b"].shape == b and len(a) == len(b) == 2
-    cores = {entries[t].shape[:2] for t in ("t1", "t2")} == {(rank, rank)} if cored else a[1] == rank
-    if not alike or not cores or product_shape != (weight if cored else (weight[0], math.prod(weight[1:]))):
+    cores = {entries[t].shape[:2] for t in ("t1", "t2")} == {(rank, rank)} if has_core else a[1] == rank
+    if not alike or not cores or product_shape != (weight if has_core else (weight[0], math.prod(weight[1:]))):
         raise _misfit(path, name, weight, product_shape)
     tensors = {key: read(entry) for key, entry in entries.items() if key != "alpha"}
     first, second = (tensors["w1_a"], tensors["w1_b"]), (tensors["w2_a"], tensors["w2_b"])
-    pair = (tensors["t1"], tensors["t2"]) if cored else None
+    pair = (tensors["t1"], tensors["t2"]) if has_core else None
     return Product(first, second, _scale(entries, alpha, rank, read), weight, pair)
 
 
@@ -134,9 +136,9 @@ def _difference(
 ) -> Difference:
     """The whole change of weight and bias, their shapes compared with the module's."""
     whole, bias = entries.get("diff"), entries.get("diff_b")
-    for entry, needed in ((whole, weight), (bias, weight[:1])):
-        if entry is not None and math.prod(entry.shape) != math.prod(needed):
-            raise _misfit(path, name, needed, entry.shape)
+    for entry, shape in ((whole, weight), (bias, weight[:1])):
+        if entry is not None and math.prod(entry.shape) != math.prod(shape):
+            raise _misfit(path, name, shape, entry.shape)
     return Difference(
         read(whole).reshape(weight) if whole is not None else None, read(bias).flatten() if bias is not None else None
     )

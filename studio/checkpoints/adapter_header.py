@@ -61,8 +61,8 @@ def as_lora(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
     reason = ""
     if family is None:
         reason = "This LoRA is for a model of another family than SD 1, SD 2 and SDXL, or does not say for which."
-    named = {part_of(key) for key in marks}
-    parts = tuple(part for part in ("unet", "text_encoder", "text_encoder_2") if part in named)
+    adapters = {part_of(key) for key in marks}
+    parts = tuple(part for part in ("unet", "text_encoder", "text_encoder_2") if part in adapters)
     return replace(facts, kind="lora", family=family, parts=parts, reason=reason)
 
 

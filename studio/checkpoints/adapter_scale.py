@@ -20,9 +20,9 @@ AlphaOf = Callable[[str, str, int | None], float | None]
 def adapter_scales(path: Path, header: Header) -> AlphaOf:
     """alpha by part, module name and rank, where the file's tensors do not say it; None where nothing else does."""
     configs = _of_metadata(header.metadata)
-    beside = read_json(path.parent / CONFIG) if path.stem.startswith("adapter_model") and not configs else None
-    if beside is not None:
-        configs = {"": beside}
+    config_file = read_json(path.parent / CONFIG) if path.stem.startswith("adapter_model") and not configs else None
+    if config_file is not None:
+        configs = {"": config_file}
 
     def alpha_of(part: str, module: str, rank: int | None) -> float | None:
         config = configs.get(part, configs.get(""))

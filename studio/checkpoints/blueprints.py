@@ -131,15 +131,15 @@ def _of_file(path: Path, facts: ModelFacts, *, own_vae: bool) -> Blueprint:
         except (KeyError, IndexError, ValueError, StopIteration) as error:
             raise BadCheckpoint(f"These are no weights of this {kind.label}: tensors are missing ({error}).") from error
         config |= edm.vae_config(numbers) if part == "vae" else {}
-        strangers = tuple(translation.strangers.get(part, ()))
-        plan = Plan(part, kind.label, kind.class_name, config, sources, strangers)
+        unknown_names = tuple(translation.strangers.get(part, ()))
+        plan = Plan(part, kind.label, kind.class_name, config, sources, unknown_names)
         plans[part] = _as_far_as_it_goes(plan) if part == "vae" else plan
     if family.is_size_conditioned:
         plans["unet"] = _with_size_embedding(family, plans)
     notes = []
     if translation.unused:
-        shown = ", ".join(n[:60] for n in translation.unused[:3])
-        notes.append(f"{len(translation.unused)} tensors of {path.name} were not used ({shown}).")
+        examples = ", ".join(n[:60] for n in translation.unused[:3])
+        notes.append(f"{len(translation.unused)} tensors of {path.name} were not used ({examples}).")
 
     def tokenizer(encoder: TextEncoderSpec) -> Any:
         return configs.clip_tokenizer(encoder.pad_token, plans[encoder.part].config["max_position_embeddings"])
@@ -259,8 +259,8 @@ def _latents_of(folder: Path) -> dict[str, Any]:
     """What a checkpoint's own VAE says of the latents' mean and standard deviation, which hold for its U-Net whatever
     VAE is chosen for it; nothing where it says nothing."""
     config = read_json(folder / "vae" / "config.json") or {}
-    normed = all(config.get(name) is not None for name in _LATENTS[:2])
-    return {name: config[name] for name in _LATENTS if name in config} if normed else {}
+    has_statistics = all(config.get(name) is not None for name in _LATENTS[:2])
+    return {name: config[name] for name in _LATENTS if name in config} if has_statistics else {}
 
 
 def _check_class(index: Mapping[str, Any], part: str, kind: PartKind, *, required: bool) -> None:
@@ -271,9 +271,9 @@ def _check_class(index: Mapping[str, Any], part: str, kind: PartKind, *, require
             return
         raise (MissingVae if part == "vae" else BadCheckpoint)(f"There is no {kind.label} in this folder.")
     if entry[1] not in kind.classes or entry[0] not in ("diffusers", "transformers"):
-        named = f"{entry[0]!s:.60}.{entry[1]!s:.60}"
-        allowed = " or ".join(sorted(kind.classes))
-        raise BadCheckpoint(f"The {kind.label} is of the class {named}; only {allowed} is loaded.")
+        class_name = f"{entry[0]!s:.60}.{entry[1]!s:.60}"
+        classes_text = " or ".join(sorted(kind.classes))
+        raise BadCheckpoint(f"The {kind.label} is of the class {class_name}; only {classes_text} is loaded.")
 
 
 def _config(folder: Path, part: str, label: str, file: str) -> dict[str, Any]:
@@ -348,11 +348,11 @@ def vae_plan(path: Path, family: Family) -> Plan:
     names = {k: v for k, v in names.items() if not k.startswith(("loss.", "model_ema.")) and v not in edm.NUMBERS}
     original = any(".mid.block_1." in name for name in names)
     levels = vae_levels(names)
-    sources, strangers = {}, []
+    sources, unknown_names = {}, []
     for name, key in names.items():
         target = vae_name(name, levels) if original else todays_name(name)
         if target is None:
-            strangers.append(key)
+            unknown_names.append(key)
         else:
             sources[target] = Source(path, tensors[key])
     config = configs.family_config(family, "vae")
@@ -360,7 +360,7 @@ def vae_plan(path: Path, family: Family) -> Plan:
         config |= configs.vae_widths({k: s.shape for k, s in sources.items()})
     except (KeyError, IndexError, ValueError) as error:
         raise BadCheckpoint(f"{path.name} is no VAE that the studio knows: tensors are missing ({error}).") from error
-    return _as_far_as_it_goes(Plan("vae", _VAE.label, _VAE.class_name, config, sources, tuple(strangers)))
+    return _as_far_as_it_goes(Plan("vae", _VAE.label, _VAE.class_name, config, sources, tuple(unknown_names)))
 
 
 _ENCODES = ("encoder", "quant_conv")  # what a VAE has for its way from pictures to latents

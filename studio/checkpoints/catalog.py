@@ -144,15 +144,15 @@ class Catalog:
         """The line of the same file as it is on disk at this moment, with the VAE that is chosen for it now; None when
         the file is gone. Walks the folders only where one of them has changed since the last walk."""
         for refresh in (False, True):
-            listed = next((e for e in self.entries(refresh=refresh) if e.id == entry.id), None)
-            if listed is not None and self.as_on_disk(listed):
-                return listed
-        return listed
+            newest = next((e for e in self.entries(refresh=refresh) if e.id == entry.id), None)
+            if newest is not None and self.as_on_disk(newest):
+                return newest
+        return newest
 
     def as_on_disk(self, entry: Entry) -> bool:
         """Whether the file of a line, and that of the VAE chosen for it, are as they were listed. Walks no folder."""
-        chosen = (self._notes.get(entry.file.key) or {}).get("vae")
-        if entry.vae is not None and entry.vae.file.key != chosen:
+        vae = (self._notes.get(entry.file.key) or {}).get("vae")
+        if entry.vae is not None and entry.vae.file.key != vae:
             return False
         files = [entry.file] if entry.vae is None else [entry.file, entry.vae.file]
         return all(now(file, self._models_dirs) == file for file in files)
@@ -163,8 +163,8 @@ class Catalog:
 
     def correction(self, entry: Entry) -> PredictionName | None:
         """The prediction type the owner has put right."""
-        stored = (self._notes.get(entry.file.key) or {}).get("prediction_type")
-        return stored if stored in PREDICTION_CHOICES else None
+        prediction_type = (self._notes.get(entry.file.key) or {}).get("prediction_type")
+        return prediction_type if prediction_type in PREDICTION_CHOICES else None
 
     def choose_vae(self, entry: Entry, source: Entry | None) -> None:
         """Remember whose VAE a checkpoint runs with; None: its own."""
@@ -173,8 +173,8 @@ class Catalog:
 
     def remember(self, entry: Entry, **changes: str | None) -> None:
         """Keep a `note`, a `prediction_type` or a `vae` (the key of a file); None or "" forgets it."""
-        stored = {k: v for k, v in {**(self._notes.get(entry.file.key) or {}), **changes}.items() if v}
-        self._notes.update({entry.file.key: stored or None})
+        values = {k: v for k, v in {**(self._notes.get(entry.file.key) or {}), **changes}.items() if v}
+        self._notes.update({entry.file.key: values or None})
 
     def measured(self, entry: Entry, sha256: str | None = None) -> str | None:
         """What an earlier load has measured that this very file predicts (`Components.measured`): by its content where
@@ -182,8 +182,8 @@ class Catalog:
         if sha256 is not None:
             by_content = self._measured.get(sha256)
             return by_content if isinstance(by_content, str) else None
-        stored = str((self._notes.get(entry.file.key) or {}).get("measured", ""))
-        stamp, _, prediction = stored.partition(" ")
+        text = str((self._notes.get(entry.file.key) or {}).get("measured", ""))
+        stamp, _, prediction = text.partition(" ")
         return prediction if stamp == _stamp(entry.file) and prediction else None
 
     def remember_measured(self, entry: Entry, prediction: str | None, sha256: str | None = None) -> None:
@@ -206,8 +206,8 @@ class Catalog:
                 new[file.key] = {"stamp": list(stamp), "facts": facts.as_json()}
             self._facts[file.key] = stamp, facts
             lines.append((file, facts))
-        gone = frozenset(self._listing.keys() - {file.key for file, _ in lines})
-        self._listing.update(new, drop=gone)
+        missing_keys = frozenset(self._listing.keys() - {file.key for file, _ in lines})
+        self._listing.update(new, drop=missing_keys)
         lines.sort(key=lambda line: _ORDER[line[1].kind])  # stable: the walk's order within a kind
         names = _names(lines)
         entries = [self._entry(file, facts, name) for (file, facts), name in zip(lines, names)]
@@ -218,10 +218,10 @@ class Catalog:
         """A checkpoint with the VAE that was chosen for it, or with what it lacks."""
         if entry.facts.kind != "checkpoint" or entry.facts.state != "usable":
             return entry
-        chosen = (self._notes.get(entry.file.key) or {}).get("vae")
-        if chosen is None:
+        vae = (self._notes.get(entry.file.key) or {}).get("vae")
+        if vae is None:
             return replace(entry, problem=NO_VAE) if entry.facts.needs_vae else _with_encoder(entry)
-        source = by_key.get(chosen)
+        source = by_key.get(vae)
         if source is None or entry.facts.family not in source.lends_vae_to:
             return replace(entry, problem=VAE_GONE)
         return _with_encoder(replace(entry, vae=source))
@@ -231,9 +231,9 @@ class Catalog:
         now = self._facts.get(key)
         if now is not None and now[0] == stamp:
             return now[1]
-        stored = self._listing.get(key)
+        line = self._listing.get(key)
         try:
-            return Facts.from_json(stored["facts"]) if stored is not None and stored["stamp"] == list(stamp) else None
+            return Facts.from_json(line["facts"]) if line is not None and line["stamp"] == list(stamp) else None
         except (KeyError, TypeError):  # written by hand, or by another studio
             return None
 

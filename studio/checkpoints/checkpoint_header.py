@@ -85,9 +85,9 @@ def _weights(tensors: Mapping[str, TensorEntry], family: Family) -> tuple[str, t
     labels = {"unet": "U-Net", "vae": "VAE"} | {one.part: one.label for one in family.text_encoders}
     for part, names in translation.strangers.items():
         if names:
-            shown = ", ".join(name[:80] for name in names[:3])
+            examples = ", ".join(name[:80] for name in names[:3])
             label = labels[part]
-            return f"These are no weights of this {label}: {len(names)} tensors do not belong there ({shown}).", ()
+            return f"These are no weights of this {label}: {len(names)} tensors do not belong there ({examples}).", ()
     weights = {move.source for moves in translation.moves.values() for move in moves}
     problem = type_problem(tensors, weights)
     strays = sum(map(is_stray, translation.unused))

@@ -74,12 +74,12 @@ def _file_plan(path: Path, unet: Mapping[str, Any]) -> Plan:
     else:
         targets = {name: name for name in names}
     sources = {target: Source(path, tensors[names[name]]) for name, target in targets.items() if target is not None}
-    strangers = tuple(names[name] for name, target in targets.items() if target is None)
+    unknown_names = tuple(names[name] for name, target in targets.items() if target is None)
     try:
         config = config_of({name: source.shape for name, source in sources.items()}, unet)
     except (KeyError, IndexError, ValueError, StopIteration) as error:
         raise BadCheckpoint(f"{path.name} is no ControlNet that is whole: tensors are missing ({error}).") from error
-    return Plan(PART, LABEL, CLASS_NAME, config, sources, strangers)
+    return Plan(PART, LABEL, CLASS_NAME, config, sources, unknown_names)
 
 
 def _folder_plan(folder: Path) -> Plan:
@@ -114,9 +114,9 @@ def config_of(shapes: Mapping[str, tuple[int, ...]], unet: Mapping[str, Any]) ->
             *(shapes[f"{hint}.blocks.{k}.weight"][0] for k in range(1, blocks, 2)),
         ],
     }
-    added = shapes.get("add_embedding.linear_1.weight")
-    if added is not None:
-        config["projection_class_embeddings_input_dim"] = added[1]
+    vector_weight = shapes.get("add_embedding.linear_1.weight")
+    if vector_weight is not None:
+        config["projection_class_embeddings_input_dim"] = vector_weight[1]
     return config
 
 

@@ -80,8 +80,8 @@ def convert(
             raise Blocked(source.name, tuple(str(name) for name in names))
         if reason := answer.get("refused"):
             raise BadCheckpoint(f"{source.name} was not converted: {reason}")
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
+        with part.open("rb") as part_file:
+            os.fsync(part_file.fileno())
         os.link(part, target)  # never over a file that came meanwhile
     except FileExistsError as error:
         raise BadCheckpoint(f"{target.name} is there already; it is not overwritten.") from error
@@ -161,12 +161,12 @@ def _in_child(
         problems.seek(0)
         answer, error_text = output.read(), problems.read()
     try:
-        found = json.loads(answer.splitlines()[-1])
+        report = json.loads(answer.splitlines()[-1])
     except (ValueError, IndexError) as error:
-        killed = child.returncode < 0 or "memory" in error_text.lower()
-        reason = "it wanted more memory than a file of this size needs." if killed else "it cannot be read."
+        out_of_memory = child.returncode < 0 or "memory" in error_text.lower()
+        reason = "it wanted more memory than a file of this size needs." if out_of_memory else "it cannot be read."
         raise BadCheckpoint(f"{source.name} was not converted: {reason}") from error
-    return found if isinstance(found, dict) else {}
+    return report if isinstance(report, dict) else {}
 
 
 # ------------------------------------------------------------------------------------------------- inside the child
@@ -195,14 +195,16 @@ def _converted(source: Path, part: Path) -> dict[str, object]:
     import torch
     from safetensors.torch import save_file
 
-    named = _named(source)
-    blocked = sorted(name for name in named if not HARMLESS.fullmatch(name) and not NUMPY.fullmatch(name))
-    if blocked:
-        return {"blocked": blocked}
-    allowed = [(_stand_in(name), name) for name in named if HARMLESS.fullmatch(name)] + _numpy_classes(named)
+    class_names = _named(source)
+    forbidden = sorted(name for name in class_names if not HARMLESS.fullmatch(name) and not NUMPY.fullmatch(name))
+    if forbidden:
+        return {"blocked": forbidden}
+    harmless = [(_stand_in(name), name) for name in class_names if HARMLESS.fullmatch(name)] + _numpy_classes(
+        class_names
+    )
     try:
         # An open file, not its name: by a name that ends in .safetensors PyTorch would choose another reader.
-        with source.open("rb") as file, torch.serialization.safe_globals(allowed):
+        with source.open("rb") as file, torch.serialization.safe_globals(harmless):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         names = re.findall(r"(?:GLOBAL|global|class|function)s?:? ['`]?([A-Za-z_][\w.]+\.\w+)", str(error))
@@ -253,7 +255,7 @@ def _collect_names(stream: BinaryIO, names: set[str]) -> None:
     what to tell. Raises ValueError where the opcodes end in nonsense.
     """
     texts: list[str] = []  # in the order of their pushing; the newest two are what STACK_GLOBAL takes
-    kept: dict[int, str] = {}
+    memo: dict[int, str] = {}
     protocol, last = 0, ""
     argument: Any
     for opcode, argument, _ in pickletools.genops(stream):
@@ -268,11 +270,11 @@ def _collect_names(stream: BinaryIO, names: set[str]) -> None:
             last = argument if isinstance(argument, str) else ""
             texts.append(last)
         elif opcode.name == "MEMOIZE":
-            kept[len(kept)] = last
+            memo[len(memo)] = last
         elif opcode.name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            kept[int(argument)] = last
+            memo[int(argument)] = last
         elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
-            texts.append(kept.get(int(argument), ""))
+            texts.append(memo.get(int(argument), ""))
         if "UNICODE" not in opcode.name and "STRING" not in opcode.name:
             last = ""
         del texts[:-2]
@@ -299,21 +301,26 @@ def _stand_in(name: str) -> type:
     return StandIn
 
 
-def _numpy_classes(named: list[str]) -> list[Any]:
+def _numpy_classes(class_names: list[str]) -> list[Any]:
     import _codecs
 
     import numpy as np
     from numpy._core.multiarray import _reconstruct, scalar
 
-    known: dict[str, Any] = {"scalar": scalar, "_reconstruct": _reconstruct, "dtype": np.dtype, "ndarray": np.ndarray}
-    found: list[Any] = []
-    for name in (n for n in named if NUMPY.fullmatch(n)):
+    numpy_parts: dict[str, Any] = {
+        "scalar": scalar,
+        "_reconstruct": _reconstruct,
+        "dtype": np.dtype,
+        "ndarray": np.ndarray,
+    }
+    classes: list[Any] = []
+    for name in (n for n in class_names if NUMPY.fullmatch(n)):
         last = name.rpartition(".")[2]
         if name == "_codecs.encode":
-            found.append(_codecs.encode)
-        elif last in known:
-            found.append((known[last], name))
-    return [*found, *(getattr(np.dtypes, n) for n in np.dtypes.__all__)] if found else []
+            classes.append(_codecs.encode)
+        elif last in numpy_parts:
+            classes.append((numpy_parts[last], name))
+    return [*classes, *(getattr(np.dtypes, n) for n in np.dtypes.__all__)] if classes else []
 
 
 def _tensors(content: Any) -> tuple[dict[str, Any], str]:
@@ -327,7 +334,7 @@ def _tensors(content: Any) -> tuple[dict[str, Any], str]:
         content = content["state_dict"]
     if not isinstance(content, dict):
         return {}, "it holds no table of weights."
-    found: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             continue
@@ -335,8 +342,8 @@ def _tensors(content: Any) -> tuple[dict[str, Any], str]:
             return {}, f"{name[:80]} is a tensor of a kind that weights are not."
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             return {}, f"{name[:80]} claims more values than the file holds."
-        found[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
-    return found, "" if found else "it holds no weights."
+        tensors[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
+    return tensors, "" if tensors else "it holds no weights."
 
 
 if __name__ == "__main__":

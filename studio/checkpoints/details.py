@@ -45,8 +45,8 @@ def short(text: str) -> str:
 
 def kept(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """What a person may want to read: modelspec, and a trainer's notes without its long tables."""
-    wanted = {k: v for k, v in metadata.items() if k.startswith(("modelspec.", "ss_")) and k != "modelspec.thumbnail"}
-    return tuple((k[:80], short(v)) for k, v in sorted(wanted.items()) if len(v) <= MAX_TEXT)[:60]
+    values = {k: v for k, v in metadata.items() if k.startswith(("modelspec.", "ss_")) and k != "modelspec.thumbnail"}
+    return tuple((k[:80], short(v)) for k, v in sorted(values.items()) if len(v) <= MAX_TEXT)[:60]
 
 
 def thumbnail(metadata: Mapping[str, str]) -> str:

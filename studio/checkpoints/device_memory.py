@@ -49,13 +49,13 @@ def memory_limits(device: Device, options: ModelOptions) -> tuple[int | None, in
     return on_device, in_ram
 
 
-def too_large(entry: Entry, needed: int, device: Device, options: ModelOptions) -> DoesNotFit:
+def too_large(entry: Entry, needed_bytes: int, device: Device, options: ModelOptions) -> DoesNotFit:
     """For an entry that needs so many bytes: what it is too large for, and what to change."""
     where = f"the free memory of this device ({device.label})"
     half = " with --dtype fp16 or bf16," if device.dtype == torch.float32 else " with --fp8,"
     advice = " with --offload," if not device.is_cpu and not options.offload else ""
     kind = "ControlNet" if entry.facts.kind == "controlnet" else "checkpoint"
     return DoesNotFit(
-        f"The {kind} {entry.name[:80]} needs about {needed / 2**30:.1f} GiB, more than fits into {where}. "
+        f"The {kind} {entry.name[:80]} needs about {needed_bytes / 2**30:.1f} GiB, more than fits into {where}. "
         f"Start the studio{advice}{half} choose a smaller {kind}, or close other programs that use the memory."
     )

@@ -117,28 +117,28 @@ class Hub:
         name, revision = checked(repository, revision)
         if kind not in KIND_FOLDERS:
             raise InvalidRequest(Problem("kind", shown(kind), f"one of {', '.join(KIND_FOLDERS)}"))
-        known = {file.path: file for file in self.repository(name, revision=revision, token=token)}
-        missing = [path for path in files if path not in known]
+        files_by_path = {file.path: file for file in self.repository(name, revision=revision, token=token)}
+        missing = [path for path in files if path not in files_by_path]
         if missing or not files:
-            allowed = "files of the repository that are safetensors, JSON or text"
-            raise InvalidRequest(Problem("files", shown(missing[0] if missing else ()), allowed))
-        wanted = tuple(known[path] for path in dict.fromkeys(files))
-        target = self._target(name, wanted, kind)
+            expectation = "files of the repository that are safetensors, JSON or text"
+            raise InvalidRequest(Problem("files", shown(missing[0] if missing else ()), expectation))
+        choice = tuple(files_by_path[path] for path in dict.fromkeys(files))
+        target = self._target(name, choice, kind)
         if target.exists():
             raise Refused(f"{target.name} lies in the models folder already. Move it away to fetch it again.")
-        size = sum(file.size or 0 for file in wanted)
+        size = sum(file.size or 0 for file in choice)
         job = Job(
             Download(
                 id=secrets.token_hex(8),
                 repository=name,
-                files=tuple(file.path for file in wanted),
+                files=tuple(file.path for file in choice),
                 kind=kind,
                 state="waiting",
                 total_bytes=size or None,
             ),
             revision,
             token or get_token(),
-            wanted,
+            choice,
         )
         with self._condition:
             if self._closed:
@@ -247,12 +247,12 @@ class Hub:
         self._origins.update({target.as_posix(): {"from": source, "size": size}})
 
     def _check_disk(self, job: Job, have: int) -> None:
-        needed = sum(file.size or 0 for file in job.files) - have
+        needed_bytes = sum(file.size or 0 for file in job.files) - have
         free = self._free_bytes(self._models_dir)
-        if needed + SPARE_BYTES > free:
+        if needed_bytes + SPARE_BYTES > free:
             raise Failed(
-                f"The disk is too small: {needed / 2**30:.1f} GB are still to come, {free / 2**30:.1f} GB are free. "
-                "Free some space and try again."
+                f"The disk is too small: {needed_bytes / 2**30:.1f} GB are still to come, "
+                f"{free / 2**30:.1f} GB are free. Free some space and try again."
             )
 
     # -------------------------------------------------------------------------------------------------- details
@@ -271,9 +271,9 @@ class Hub:
         return self._models_dir / KIND_FOLDERS[kind] / name
 
     def _end(self, job: Job, state: Any, message: str) -> None:
-        done = job.shown.total_bytes if state == "done" and job.shown.total_bytes else job.shown.done_bytes
+        done_bytes = job.shown.total_bytes if state == "done" and job.shown.total_bytes else job.shown.done_bytes
         job.shown = replace(
-            job.shown, state=state, message=message, done_bytes=done, bytes_per_second=0.0, seconds_left=None
+            job.shown, state=state, message=message, done_bytes=done_bytes, bytes_per_second=0.0, seconds_left=None
         )
         job.token = None
         job.ended.set()

@@ -111,8 +111,8 @@ class Extras:
             return self._embeddings[entry.identity]
 
         files = EmbeddingFiles(self._catalog.entries(), family, read)
-        named = [e for text in texts for e in files.named_in(text)]
-        if any(self._catalog.latest(entry) is not entry for entry in named):
+        embeddings = [e for text in texts for e in files.named_in(text)]
+        if any(self._catalog.latest(entry) is not entry for entry in embeddings):
             files = EmbeddingFiles(self._catalog.entries(), family, read)
         return files
 

@@ -87,9 +87,9 @@ class Facts:
         pairs = tuple((str(a), str(b)) for a, b in values.get("metadata", ()))
         rows = tuple(tuple(str(word) for word in row) for row in values.get("vocabulary", ()))
         colors = tuple((str(a), str(b)) for a, b in values.get("palette", ()))
-        told = {name: tuple(values[name]) for name in tuples}
-        told |= {"metadata": pairs, "vocabulary": rows, "palette": colors}
-        return cls(**{**values, **told})
+        lists = {name: tuple(values[name]) for name in tuples}
+        lists |= {"metadata": pairs, "vocabulary": rows, "palette": colors}
+        return cls(**{**values, **lists})
 
 
 def read(file: ModelFile) -> Facts:

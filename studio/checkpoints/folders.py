@@ -78,19 +78,19 @@ def walk(models_dirs: Sequence[Path], built_in: str) -> Iterator[ModelFile]:
     all models folders is reported as `outside` and not looked at. Folders that cannot be read are passed over.
     """
     roots = [d.resolve() for d in models_dirs]
-    seen: set[tuple[int, int]] = set()
+    visited_folders: set[tuple[int, int]] = set()
     for root in models_dirs:
         folder = root / built_in
-        if (folder / INDEX).is_file() and _entered(folder, seen):
+        if (folder / INDEX).is_file() and _entered(folder, visited_folders):
             yield _folder(folder, root, "checkpoint", roots)
             yield from _own_controls(folder, root, roots)
     for root in models_dirs:
         bases = [root, root / "models"]
-        known = [child for base in bases for child in _children(base) if child.name.lower() in LAYOUT]
-        for child in known:
-            yield from _walk(Path(child.path), root, LAYOUT[child.name.lower()], roots, seen, 0)
-        if not known or root.name.lower() in LAYOUT:  # a folder of one's own, or one of the kinds itself
-            yield from _walk(root, root, LAYOUT.get(root.name.lower()), roots, seen, 0)
+        layout_folders = [child for base in bases for child in _children(base) if child.name.lower() in LAYOUT]
+        for child in layout_folders:
+            yield from _walk(Path(child.path), root, LAYOUT[child.name.lower()], roots, visited_folders, 0)
+        if not layout_folders or root.name.lower() in LAYOUT:  # a folder of one's own, or one of the kinds itself
+            yield from _walk(root, root, LAYOUT.get(root.name.lower()), roots, visited_folders, 0)
 
 
 def _own_controls(checkpoint: Path, root: Path, roots: Sequence[Path]) -> Iterator[ModelFile]:
@@ -102,10 +102,15 @@ def _own_controls(checkpoint: Path, root: Path, roots: Sequence[Path]) -> Iterat
 
 
 def _walk(
-    folder: Path, root: Path, kind: ModelKind | None, roots: Sequence[Path], seen: set[tuple[int, int]], depth: int
+    folder: Path,
+    root: Path,
+    kind: ModelKind | None,
+    roots: Sequence[Path],
+    visited_folders: set[tuple[int, int]],
+    depth: int,
 ) -> Iterator[ModelFile]:
     inside = _inside(folder, roots)
-    if depth > MAX_DEPTH or not inside or not _entered(folder, seen):
+    if depth > MAX_DEPTH or not inside or not _entered(folder, visited_folders):
         if not inside:
             yield ModelFile(folder, root, kind, is_folder=True, size=0, mtime_ns=0, outside=True)
         return
@@ -141,7 +146,7 @@ def _walk(
         except OSError:  # a broken link, or gone since the folder was read
             continue
         if is_folder and entry.name.lower() not in OTHERS:
-            yield from _walk(path, root, kind, roots, seen, depth + 1)
+            yield from _walk(path, root, kind, roots, visited_folders, depth + 1)
 
 
 def _children(folder: Path) -> list[os.DirEntry[str]]:
@@ -152,16 +157,16 @@ def _children(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _entered(folder: Path, seen: set[tuple[int, int]]) -> bool:
+def _entered(folder: Path, visited_folders: set[tuple[int, int]]) -> bool:
     """Whether this is the first time; remembers it."""
     try:
         stat = folder.stat()
     except OSError:
         return False
     identity = (stat.st_dev, stat.st_ino) if stat.st_ino else (0, hash(folder.resolve()))  # no inodes on some shares
-    if identity in seen:
+    if identity in visited_folders:
         return False
-    seen.add(identity)
+    visited_folders.add(identity)
     return True
 
 
@@ -175,7 +180,7 @@ def _inside(path: Path, roots: Sequence[Path]) -> bool:
 
 def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) -> ModelFile:
     """A diffusers folder; its weights and JSON files stand for it, so that a change of any of them is a change."""
-    size, newest, changed, outside = 0, 0, 0, not _inside(folder, roots)
+    size, newest, newest_change, outside = 0, 0, 0, not _inside(folder, roots)
     parts = [entry for entry in _children(folder) if entry.is_dir() and not entry.name.startswith(OWN_CONTROL)]
     outside = outside or any(part.is_symlink() and not _inside(Path(part.path), roots) for part in parts)
     for part in [] if outside else [folder, *(Path(part.path) for part in parts)]:
@@ -183,13 +188,13 @@ def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) ->
             try:
                 if entry.name.endswith((".safetensors", ".sft", ".json", ".bin")) and entry.is_file():
                     stat = entry.stat()
-                    newest, changed = max(newest, stat.st_mtime_ns), max(changed, stat.st_ctime_ns)
+                    newest, newest_change = max(newest, stat.st_mtime_ns), max(newest_change, stat.st_ctime_ns)
                     size += stat.st_size if not entry.name.endswith(".json") else 0
                     outside = outside or (entry.is_symlink() and not _inside(Path(entry.path), roots))
             except OSError:
                 continue
     return ModelFile(
-        folder, root, kind, is_folder=True, size=size, mtime_ns=newest, changed_ns=changed, outside=outside
+        folder, root, kind, is_folder=True, size=size, mtime_ns=newest, changed_ns=newest_change, outside=outside
     )
 
 

@@ -53,8 +53,8 @@ class Hasher:
 
     def get(self, entry: Entry) -> str | None:
         """The sha256, 64 hexadecimal digits; None until it is counted."""
-        known = self.both(entry)
-        return known.sha256 if known is not None else None
+        hashes = self.both(entry)
+        return hashes.sha256 if hashes is not None else None
 
     def both(self, entry: Entry) -> FileHashes | None:
         """The sha256 and A1111's short hash; None until they are counted."""
@@ -62,22 +62,22 @@ class Hasher:
         if not isinstance(values, list) or values[:2] != [entry.file.size, entry.file.mtime_ns]:
             return None
         sha256, *more = [str(value) for value in values[2:]]
-        short, changed = (more + ["", ""])[:2]  # an earlier studio wrote neither
-        if changed not in ("", str(entry.file.changed_ns)) or (entry.facts.kind == "lora" and not short):
+        short, version = (more + ["", ""])[:2]  # an earlier studio wrote neither
+        if version not in ("", str(entry.file.changed_ns)) or (entry.facts.kind == "lora" and not short):
             return None
         return FileHashes(sha256, short or (sha256[:SHORT_DIGITS] if entry.facts.kind == "embedding" else ""))
 
     def now(self, entry: Entry) -> FileHashes | None:
         """The hashes, counted on the caller's thread where they are not known; None for a file that cannot be read or
         changes meanwhile."""
-        known = self.both(entry)
-        if known is None:
+        hashes = self.both(entry)
+        if hashes is None:
             try:
                 self._remember(entry, urgent=True)
             except (_Later, OSError, BadCheckpoint) as error:
                 logger.warning("%s could not be hashed: %s", entry.name, error)
-            known = self.both(entry)
-        return known
+            hashes = self.both(entry)
+        return hashes
 
     def want(self, entries: Iterable[Entry], *, urgent: bool = False) -> None:
         """Hash these when there is time; with `urgent` next, even while jobs run."""
@@ -129,22 +129,22 @@ class Hasher:
     def _digest(self, entry: Entry, urgent: bool) -> FileHashes:
         whole, behind_header = hashlib.sha256(), hashlib.sha256()
         lora = entry.facts.kind == "lora" and not entry.file.is_folder
-        named = read_whole_header(entry.path).metadata.get("sshs_model_hash", "") if lora else ""
+        metadata_hash = read_whole_header(entry.path).metadata.get("sshs_model_hash", "") if lora else ""
         for file in weights_files(entry):
             with file.open("rb", buffering=0) as data:
-                header_left = 8 + int.from_bytes(data.read(8), "little") if lora else 0
+                header_bytes = 8 + int.from_bytes(data.read(8), "little") if lora else 0
                 data.seek(0)
                 while block := data.read(BLOCK):
                     whole.update(block)
                     if lora:
-                        behind_header.update(memoryview(block)[header_left:])
-                        header_left = max(0, header_left - len(block))
+                        behind_header.update(memoryview(block)[header_bytes:])
+                        header_bytes = max(0, header_bytes - len(block))
                     while not urgent and self._busy() and not self._closed.wait(BUSY_SECONDS):
                         if self._urgent:
                             raise _Later
                     if self._closed.is_set():
                         raise _Later
-        short = (named or behind_header.hexdigest())[:SHORT_DIGITS] if lora else ""
+        short = (metadata_hash or behind_header.hexdigest())[:SHORT_DIGITS] if lora else ""
         return FileHashes(whole.hexdigest(), short)
 
 

@@ -86,8 +86,8 @@ def read_whole_header(path: Path) -> Header:
     except OSError as error:
         raise BadCheckpoint(f"{path.name} cannot be read: {error.strerror}.") from error
     entries = _parse(path.name, header)
-    given = entries.pop("__metadata__", None)
-    metadata = {k: v for k, v in given.items() if isinstance(v, str)} if isinstance(given, dict) else {}
+    strings = entries.pop("__metadata__", None)
+    metadata = {k: v for k, v in strings.items() if isinstance(v, str)} if isinstance(strings, dict) else {}
     return Header(_checked(path.name, entries, size, 8 + length), metadata, size)
 
 
@@ -129,16 +129,16 @@ def _parse(name: str, header: bytes) -> dict[str, object]:
         return table
 
     try:
-        parsed = json.loads(header)
-        if not isinstance(parsed, dict):
+        entries = json.loads(header)
+        if not isinstance(entries, dict):
             raise BadCheckpoint(f"{name} is damaged: its header is no table of tensors.")
-        if _strings_written(header) != _strings_expected(parsed):
+        if _strings_written(header) != _strings_expected(entries):
             json.loads(header, object_pairs_hook=no_duplicates)  # which takes three times as long
     except (ValueError, RecursionError) as error:
         if isinstance(error, BadCheckpoint):
             raise
         raise BadCheckpoint(f"{name} is damaged: its header cannot be read.") from error
-    return parsed
+    return entries
 
 
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')

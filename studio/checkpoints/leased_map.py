@@ -93,8 +93,8 @@ class LeasedMap:
     def _populate(self, offset: int, size: int) -> None:
         """Have it in memory now: an error of the disk is then an error, not the end of the process."""
         begin = offset - offset % mmap.PAGESIZE
-        failed = _libc().madvise(self._lease.address + begin, offset + size - begin, _MADV_POPULATE_READ)
-        if failed and ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS):  # of a kernel before 5.14
+        result = _libc().madvise(self._lease.address + begin, offset + size - begin, _MADV_POPULATE_READ)
+        if result and ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS):  # of a kernel before 5.14
             raise OSError(errno.EIO, os.strerror(errno.EIO), self._lease.name)
 
 
@@ -127,14 +127,15 @@ def leased(path: Path) -> LeasedMap | None:
 def _watch(mapping: weakref.ref[mmap.mmap], lease: _Lease) -> None:
     """Until the mapping is gone: look whether somebody waits to write to its file."""
     while True:
-        held = mapping()  # while it is held here it cannot go, nor its descriptor be closed and given to another file
-        if held is None:
+        # While the mapping is referred to here it cannot go, nor its descriptor be closed and given to another file.
+        mapping_now = mapping()
+        if mapping_now is None:
             return
         if _is_wanted(lease.fd):
             _detach(lease)
             fcntl.fcntl(lease.fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
             return
-        del held
+        del mapping_now
         time.sleep(POLL_SECONDS)
 
 

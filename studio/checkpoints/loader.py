@@ -61,20 +61,20 @@ def load(
     if prediction_type is not None:
         facts = replace(facts, prediction_type=prediction_type, prediction_source="user")
     blueprint = blueprint_of(path, facts, vae=vae)
-    configured = prediction_of(blueprint.scheduler_config)
-    predicted = next((known for known in PREDICTIONS if known == configured), None)
+    config_prediction = prediction_of(blueprint.scheduler_config)
+    predicted = next((kind for kind in PREDICTIONS if kind == config_prediction), None)
     if predicted is None:
-        raise BadCheckpoint(f"The scheduler's prediction_type is {configured[:60]!r}, which is not known.")
+        raise BadCheckpoint(f"The scheduler's prediction_type is {config_prediction[:60]!r}, which is not known.")
     modules = {part: empty_module(plan) for part, plan in blueprint.plans.items()}
     text_encoders = tuple(
         TextEncoder(one.part, blueprint.tokenizers(one), modules[one.part]) for one in blueprint.family.text_encoders
     )
     _check_fit(modules, text_encoders)
-    whole, done = max(1, sum(plan.size_bytes for plan in blueprint.plans.values())), 0
+    whole, done_bytes = max(1, sum(plan.size_bytes for plan in blueprint.plans.values())), 0
     for part, plan in blueprint.plans.items():
-        progress(f"Loading {name}: {plan.label}", done / whole)
+        progress(f"Loading {name}: {plan.label}", done_bytes / whole)
         fill(modules[part], plan, device, dtype)
-        done += plan.size_bytes
+        done_bytes += plan.size_bytes
     native_width, native_height = _native_size(blueprint, modules)
     components = Components(
         name=name,

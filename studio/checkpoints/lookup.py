@@ -49,8 +49,8 @@ def the_one(entries: Sequence[Entry], kind: ModelKind, name: str, *, field: str,
             Problem(field, f"the {what} {shown(name)}, a name of {len(matches)} files,", one_of(matches))
         )
     there = [e for e in entries if e.facts.kind == kind and _ready(e)]
-    allowed = one_of(there) if there else f"none: there is no {what} in the models folders"
-    raise InvalidRequest(Problem(field, f"the {what} {shown(name)}", allowed))
+    expectation = one_of(there) if there else f"none: there is no {what} in the models folders"
+    raise InvalidRequest(Problem(field, f"the {what} {shown(name)}", expectation))
 
 
 def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpoint") -> Entry:
@@ -60,14 +60,14 @@ def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpo
         return matches[0]
     if len(matches) == 1 and matches[0].problem:
         what = "a VAE with an encoder" if matches[0].problem == NO_ENCODER else "a VAE"
-        allowed = f"one that has {what}: choose one for it on the Models tab"
-        raise InvalidRequest(Problem(field, shown(name), allowed))
+        expectation = f"one that has {what}: choose one for it on the Models tab"
+        raise InvalidRequest(Problem(field, shown(name), expectation))
     if len(matches) > 1:
         raise InvalidRequest(Problem(field, f"{shown(name)}, a name of {len(matches)} checkpoints,", one_of(matches)))
     there = [e for e in entries if e.usable]
     value = f"{shown(name)} ({matches[0].facts.reason})" if matches else shown(name)
-    allowed = one_of(there) if there else "none: there is no checkpoint in the models folder"
-    raise InvalidRequest(Problem(field, value, allowed))
+    expectation = one_of(there) if there else "none: there is no checkpoint in the models folder"
+    raise InvalidRequest(Problem(field, value, expectation))
 
 
 def in_listing(request: Request, entries: Sequence[Entry], *, field: str = "checkpoint") -> Request:
@@ -107,8 +107,8 @@ def _the_controlnet(entries: Sequence[Entry], name: str, number: int, checkpoint
         is_here = f", which is for {its_family}, while {checkpoint.name} is {family},"
         value += is_here if net.facts.state == "usable" else f" ({net.facts.reason})"
     here = checkpoint.name if checkpoint.built_in else family
-    allowed = one_of(fitting) if fitting else f"none: no ControlNet for {here} was found"
-    raise InvalidRequest(Problem("controls", value, allowed))
+    expectation = one_of(fitting) if fitting else f"none: no ControlNet for {here} was found"
+    raise InvalidRequest(Problem("controls", value, expectation))
 
 
 def one_of(entries: Sequence[Entry]) -> str:

@@ -41,11 +41,11 @@ def load_adapter(path: Path, components: Components, identity: Hashable = None) 
     if family is not None and not here.runs_adapter_of(family) and not _narrow(components):
         made_for, is_here = label_of(family), here.label
         raise BadCheckpoint(f"{path.name} is a LoRA for {made_for}; {components.name} is {is_here}.")
-    by_module, strangers = _by_module(header, components)
+    by_module, unknown_names = _by_module(header, components)
     if not by_module:
         raise BadCheckpoint(
             f"{path.name} does not fit {components.name}, which is {here.label}: "
-            f"none of its {len(strangers)} tensors belongs to it."
+            f"none of its {len(unknown_names)} tensors belongs to it."
         )
     alpha_of = adapter_scales(path, header)
     changes: dict[str, dict[str, Change]] = {}
@@ -60,13 +60,13 @@ def load_adapter(path: Path, components: Components, identity: Hashable = None) 
             rank = entries["down"].shape[0] if "down" in entries else None
             change = change_of(path, name, entries, module, alpha_of(part, name, rank), read)
             if change is None:
-                strangers.append(name)
+                unknown_names.append(name)
             else:
                 changes.setdefault(part, {})[name] = change
     notes: tuple[str, ...] = ()
-    if strangers:
-        shown = ", ".join(name[:60] for name in sorted(strangers)[:3])
-        notes = (f"{len(strangers)} tensors of the LoRA {path.name} fit nothing in the model ({shown}).",)
+    if unknown_names:
+        examples = ", ".join(name[:60] for name in sorted(unknown_names)[:3])
+        notes = (f"{len(unknown_names)} tensors of the LoRA {path.name} fit nothing in the model ({examples}).",)
     return Adapter(path.stem, here.name, changes, notes, identity)
 
 
@@ -82,16 +82,16 @@ def _by_module(
     modules = {part: _modules(module) for part, module in components.parts.items() if part != VAE}
     text_part = _unnamed_text_encoder(header, components)
     by_module: dict[tuple[str, str], dict[str, TensorEntry]] = {}
-    strangers: list[str] = []
+    unknown_names: list[str] = []
     for key, entry in header.tensors.items():
-        parsed = parse_key(key)
-        place = _place(parsed, modules, text_part) if parsed is not None else None
+        parts_of_key = parse_key(key)
+        place = _place(parts_of_key, modules, text_part) if parts_of_key is not None else None
         entries = by_module.setdefault(place, {}) if place is not None else {}
-        if parsed is None or place is None or parsed.factor in entries:  # of a second adapter in the same file
-            strangers.append(key)
+        if parts_of_key is None or place is None or parts_of_key.factor in entries:  # a second adapter in the same file
+            unknown_names.append(key)
         else:
-            entries[parsed.factor] = entry
-    return {place: entries for place, entries in by_module.items() if entries}, strangers
+            entries[parts_of_key.factor] = entry
+    return {place: entries for place, entries in by_module.items() if entries}, unknown_names
 
 
 def _modules(module: Any) -> dict[str, str]:
@@ -133,10 +133,10 @@ def _module_names(flat: str) -> tuple[str, ...]:
 
 def _todays(flat: str) -> str:
     """input_blocks_4_1_... => down_blocks_1_attentions_0_...; "" for a stranger."""
-    dotted = re.sub(r"^(input_blocks|output_blocks|middle_block)_(\d+)_(?:(\d)_)?", _dots, flat)
-    dotted = re.sub(r"(in_layers|out_layers|emb_layers|time_embed|label_emb|^out)_(\d)", r"\1.\2", dotted)
-    dotted = re.sub(r"(label_emb\.\d)_(\d)", r"\1.\2", dotted)
-    return (unet_name(dotted) or "").replace(".", "_")
+    block_path = re.sub(r"^(input_blocks|output_blocks|middle_block)_(\d+)_(?:(\d)_)?", _dots, flat)
+    block_path = re.sub(r"(in_layers|out_layers|emb_layers|time_embed|label_emb|^out)_(\d)", r"\1.\2", block_path)
+    block_path = re.sub(r"(label_emb\.\d)_(\d)", r"\1.\2", block_path)
+    return (unet_name(block_path) or "").replace(".", "_")
 
 
 def _dots(match: re.Match[str]) -> str:

@@ -120,11 +120,11 @@ class ModelManager:
             self.leave(entry.id)
             while len(self._beside) >= MAX_CONTROLS:
                 self._beside.pop(next(iter(self._beside)))
-            needed = weights_bytes(entry, self._device.dtype)
-            self._make_room(needed, keep=self._loaded)
+            needed_bytes = weights_bytes(entry, self._device.dtype)
+            self._make_room(needed_bytes, keep=self._loaded)
             free = self._device.free_bytes()
-            if free is not None and needed > free:
-                raise too_large(entry, needed, self._device, self._options)
+            if free is not None and needed_bytes > free:
+                raise too_large(entry, needed_bytes, self._device, self._options)
             try:
                 module = read()
             except Exception as error:
@@ -132,7 +132,7 @@ class ModelManager:
                     raise
                 error.__traceback__ = None
                 if not self.spare():
-                    raise too_large(entry, needed, self._device, self._options) from error
+                    raise too_large(entry, needed_bytes, self._device, self._options) from error
                 module = read()
             held = Beside(entry, module, module_bytes(module))
         else:
@@ -142,28 +142,28 @@ class ModelManager:
 
     def leave(self, entry_id: str | None = None) -> None:
         """Let what runs beside the loaded checkpoint go: one module, or all."""
-        for known in [i for i in self._beside if entry_id in (None, i)]:
-            del self._beside[known]
+        for one_id in [i for i in self._beside if entry_id in (None, i)]:
+            del self._beside[one_id]
 
     def spare(self) -> bool:
         """Move everything but the loaded checkpoint off the device, after it ran out of memory. Whether any was."""
         others = [h for h in self._held.values() if h is not self._loaded and h.place == "device"]
         for held in others:
             self._off(held)
-        found = bool(others or self._beside)
+        has_others = bool(others or self._beside)
         self.leave()
         self._device.release()
-        return found
+        return has_others
 
     def loaded_hash(self) -> str | None:
         """sha256 of the loaded checkpoint's weights as they were loaded; None until it is counted."""
-        loaded = self._loaded
-        if loaded is None:
+        resident = self._loaded
+        if resident is None:
             return None
-        if loaded.sha256 is None and (sha256 := self._hasher.get(loaded.entry)) is not None:
-            loaded.sha256 = sha256
-            self._catalog.remember_measured(loaded.entry, loaded.components.measured, sha256)
-        return loaded.sha256
+        if resident.sha256 is None and (sha256 := self._hasher.get(resident.entry)) is not None:
+            resident.sha256 = sha256
+            self._catalog.remember_measured(resident.entry, resident.components.measured, sha256)
+        return resident.sha256
 
     @property
     def vae_entry(self) -> Entry | None:
@@ -189,8 +189,8 @@ class ModelManager:
     # ------------------------------------------------------------------------------------------------ loading
 
     def _load_anew(self, entry: Entry, progress: loader.Progress) -> Held:
-        needed = weights_bytes(entry, self._device.dtype)
-        self._make_room(needed)
+        needed_bytes = weights_bytes(entry, self._device.dtype)
+        self._make_room(needed_bytes)
         try:
             components = self._read(entry, progress)
         except Exception as error:
@@ -198,7 +198,7 @@ class ModelManager:
                 raise
             error.__traceback__ = None  # its frames hold the half that did fit
             if not self._empty():
-                raise too_large(entry, needed, self._device, self._options) from error
+                raise too_large(entry, needed_bytes, self._device, self._options) from error
         else:
             return self._hold(entry, components)
         logger.info("%s did not fit beside the others; they were let go", entry.name)
@@ -209,7 +209,7 @@ class ModelManager:
                 raise
             error.__traceback__ = None
             self._device.release()
-            raise too_large(entry, needed, self._device, self._options) from error
+            raise too_large(entry, needed_bytes, self._device, self._options) from error
 
     def _read(self, entry: Entry, progress: loader.Progress) -> Components:
         sha256 = self._hasher.get(entry)
@@ -271,22 +271,22 @@ class ModelManager:
 
     # ----------------------------------------------------------------------------------------------- making room
 
-    def _make_room(self, needed: int, keep: Held | None = None) -> None:
-        """Move the least recently used but `keep` off the device, and out of RAM, until `needed` bytes are within the
+    def _make_room(self, needed_bytes: int, keep: Held | None = None) -> None:
+        """Move the least recently used but `keep` off the device, and out of RAM, until `needed_bytes` are within the
         limits. What runs beside a loaded checkpoint that is to go has gone before."""
         if keep is None:
             self.leave()
         free = self._device.free_bytes()
         limit = self.ram_limit if self._device.is_cpu else self.device_limit
-        while (oldest := self._oldest("device", but=keep)) and self._over(needed, limit, free):
+        while (oldest := self._oldest("device", but=keep)) and self._over(needed_bytes, limit, free):
             self._off(oldest)
             self._device.release()
             free = self._device.free_bytes()
 
-    def _over(self, needed: int, limit: int | None, free: int | None) -> bool:
+    def _over(self, needed_bytes: int, limit: int | None, free: int | None) -> bool:
         used_bytes = sum(h.device_bytes for h in self._held.values() if h.place == "device")
         used_bytes += sum(b.bytes for b in self._beside.values())
-        return _exceeds(used_bytes, needed, limit, free)
+        return _exceeds(used_bytes, needed_bytes, limit, free)
 
     def _oldest(self, place: ModelPlace, but: Held | None = None) -> Held | None:
         held = [h for h in self._held.values() if h.place == place and h is not but]
@@ -307,9 +307,9 @@ class ModelManager:
         self._device.to_ram(modules(held.components))
         held.place = "ram"
 
-    def _ram_over(self, needed: int, free: int | None) -> bool:
+    def _ram_over(self, needed_bytes: int, free: int | None) -> bool:
         used_bytes = sum(h.ram_bytes for h in self._held.values() if h.place == "ram")
-        return _exceeds(used_bytes, needed, self.ram_limit, free)
+        return _exceeds(used_bytes, needed_bytes, self.ram_limit, free)
 
     def _drop(self, held: Held) -> None:
         fitting.undo(held.components)
@@ -334,6 +334,6 @@ def _usable(name: str, entry: Entry | None) -> Entry:
     return entry
 
 
-def _exceeds(used_bytes: int, needed: int, limit: int | None, free: int | None) -> bool:
+def _exceeds(used_bytes: int, needed_bytes: int, limit: int | None, free: int | None) -> bool:
     """Whether so many bytes more are over the limit, or over what is free; None: there is no limit, it is not known."""
-    return (limit is not None and used_bytes + needed > limit) or (free is not None and needed > free)
+    return (limit is not None and used_bytes + needed_bytes > limit) or (free is not None and needed_bytes > free)

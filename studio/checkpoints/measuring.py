@@ -47,21 +47,21 @@ def _answer(components: Components, noise: torch.Tensor) -> torch.Tensor:
         one.to(components.device, components.dtype) for one in (noise, torch.zeros(1, components.positions, width))
     )
     last = torch.tensor([training_curve(components.scheduler_config).timesteps[-1]], device=components.device)
-    added = {}
+    conditions = {}
     if components.is_xl:
         side = noise.shape[-1] * components.vae_scale_factor
         pooled = int(components.text_encoders[-1].module.config.projection_dim)
-        added = {"text_embeds": torch.zeros(1, pooled, device=components.device, dtype=components.dtype)}
-        added |= size_conditioning(components, side, side, 1)
-    told = {"added_cond_kwargs": added} if added else {}
-    result: torch.Tensor = components.unet(sample, last, embeds, return_dict=False, **told)[0]
+        conditions = {"text_embeds": torch.zeros(1, pooled, device=components.device, dtype=components.dtype)}
+        conditions |= size_conditioning(components, side, side, 1)
+    arguments = {"added_cond_kwargs": conditions} if conditions else {}
+    result: torch.Tensor = components.unet(sample, last, embeds, return_dict=False, **arguments)[0]
     return result
 
 
 def smoothness(answer: torch.Tensor) -> float:
     """Correlation of each cell with its right and lower neighbour, mean over channels of (1, C, h, w)."""
-    centred = answer - answer.mean(dim=(2, 3), keepdim=True)
-    power = centred.square().mean(dim=(2, 3)).clamp(min=1e-12)
-    right = (centred[..., 1:] * centred[..., :-1]).mean(dim=(2, 3)) / power
-    below = (centred[..., 1:, :] * centred[..., :-1, :]).mean(dim=(2, 3)) / power
+    deviation = answer - answer.mean(dim=(2, 3), keepdim=True)
+    power = deviation.square().mean(dim=(2, 3)).clamp(min=1e-12)
+    right = (deviation[..., 1:] * deviation[..., :-1]).mean(dim=(2, 3)) / power
+    below = (deviation[..., 1:, :] * deviation[..., :-1, :]).mean(dim=(2, 3)) / power
     return float((right + below).mean() / 2)

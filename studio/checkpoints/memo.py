@@ -36,13 +36,13 @@ class Memo:
         if file is None:
             return {}
         try:
-            stored = json.loads(file.read_bytes())
-            if stored["version"] > self._version:
+            values = json.loads(file.read_bytes())
+            if values["version"] > self._version:
                 logger.warning("%s is of a newer version of the studio, and is left as it is", file.name)
                 self._file = None
                 return {}
-            fits = stored["version"] == self._version and isinstance(stored["values"], dict)
-            return dict(stored["values"]) if fits else {}
+            fits = values["version"] == self._version and isinstance(values["values"], dict)
+            return dict(values["values"]) if fits else {}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):

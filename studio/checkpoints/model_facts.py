@@ -62,8 +62,8 @@ class ModelFacts:
 
 def facts_from_dict(values: Mapping[str, object]) -> ModelFacts:
     """`to_dict` read back, after JSON too. Raises TypeError or ValueError for other values."""
-    known = {f.name for f in fields(ModelFacts)}
-    known_values = {k: v for k, v in values.items() if k in known}
+    names = {f.name for f in fields(ModelFacts)}
+    known_values = {k: v for k, v in values.items() if k in names}
     for name in ("parts", "notes"):
         known_values[name] = tuple(str(v) for v in known_values.get(name) or ())  # type: ignore[attr-defined]
     known_values["metadata"] = tuple((str(k), str(v)) for k, v in known_values.get("metadata") or ())  # type: ignore[attr-defined]

@@ -29,11 +29,11 @@ def as_controlnet(facts: ModelFacts, header: Header, name: str) -> ModelFacts | 
         return replace(facts, reason="This is a Control-LoRA, which is not run; take the whole ControlNet.")
     if any(key.startswith(("output_blocks.", "model.diffusion_model.")) for key in keys):
         return replace(facts, reason="This holds a whole checkpoint beside a ControlNet; take the ControlNet alone.")
-    size_conditioned = {"label_emb.0.0.weight", "add_embedding.linear_1.weight"} & keys.keys()
+    vector_keys = {"label_emb.0.0.weight", "add_embedding.linear_1.weight"} & keys.keys()
     joins = [e for key, e in keys.items() if re.search(r"(input_blocks|down_blocks)\..*\.proj_in\.weight$", key)]
     if not joins or not {"conv_in.weight", "input_blocks.0.0.weight"} & keys.keys():
         return replace(facts, reason="This ControlNet is for another family than SD 1, SD 2 and SDXL.")
-    family: str = "sdxl" if size_conditioned else "sd1" if len(joins[0].shape) == 4 else "sd2"
+    family: str = "sdxl" if vector_keys else "sd1" if len(joins[0].shape) == 4 else "sd2"
     return replace(facts, family=family)
 
 

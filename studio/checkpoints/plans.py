@@ -84,16 +84,16 @@ def empty_module(plan: Plan) -> Any:
     except (ValueError, RuntimeError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
         logger.warning("The %s could not be made from its config", label, exc_info=True)
         raise BadCheckpoint(f"The {label} cannot be loaded: its weights do not fit its config.json.") from error
-    expected = dict(module.state_dict())
-    missing = sorted(set(expected) - set(plan.sources))
-    strangers = sorted(set(plan.sources) - set(expected)) + list(plan.strangers)
-    for names, what in ((missing, "are missing"), (strangers, "do not belong there")):
+    parameters = dict(module.state_dict())
+    missing = sorted(set(parameters) - set(plan.sources))
+    unknown_names = sorted(set(plan.sources) - set(parameters)) + list(plan.strangers)
+    for names, what in ((missing, "are missing"), (unknown_names, "do not belong there")):
         if names:
-            shown = ", ".join(n[:80] for n in names[:3]) + (" and more" if len(names) > 3 else "")
-            raise BadCheckpoint(f"These are no weights of this {label}: {len(names)} tensors {what} ({shown}).")
+            examples = ", ".join(n[:80] for n in names[:3]) + (" and more" if len(names) > 3 else "")
+            raise BadCheckpoint(f"These are no weights of this {label}: {len(names)} tensors {what} ({examples}).")
     wrong = [
         f"{name} is {_by(plan.sources[name].shape)} and should be {_by(tuple(value.shape))}"
-        for name, value in expected.items()
+        for name, value in parameters.items()
         if not _fits(plan.sources[name].shape, tuple(value.shape))
     ]
     if wrong:
@@ -105,9 +105,9 @@ def _make(class_name: str, config: Mapping[str, Any]) -> Any:
     """The module of a config. Only what the class's own constructor asks for is passed on."""
     kind = MODULES[class_name]
     if class_name.startswith("CLIPText"):
-        known = signatures.signature(CLIPTextConfig.__init__).parameters
-        given = {k: v for k, v in config.items() if k in known and not k.startswith("_")}
-        return kind(CLIPTextConfig(**given))
+        parameters = signatures.signature(CLIPTextConfig.__init__).parameters
+        arguments = {k: v for k, v in config.items() if k in parameters and not k.startswith("_")}
+        return kind(CLIPTextConfig(**arguments))
     return kind.from_config({k: v for k, v in config.items() if k != "quantization_config"})
 
 
@@ -120,9 +120,9 @@ def _check_counts(config: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} is {str(value)[:60]}")
 
 
-def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     """Equal, or a 1x1 convolution where a linear layer is meant, as the original VAE's attention is."""
-    return shape == expected or (len(expected) == 2 and shape == (*expected, 1, 1))
+    return shape == target or (len(target) == 2 and shape == (*target, 1, 1))
 
 
 def _by(shape: tuple[int, ...]) -> str:
@@ -133,8 +133,8 @@ def fill(module: Any, plan: Plan, device: torch.device, dtype: torch.dtype) -> N
     """Read the weights into the module, each to its place on the device; several at once where there are cores. Where
     a file's precision is the CPU's already they stay in the file, if it can be held (leased_map.py)."""
     empties = dict([*module.named_parameters(), *module.named_buffers()])
-    mapped = {file: leased(file) for file in {source.file for source in plan.sources.values()}}
-    local, opened = threading.local(), ExitStack()
+    mappings = {file: leased(file) for file in {source.file for source in plan.sources.values()}}
+    local, open_files = threading.local(), ExitStack()
 
     def read(name: str) -> torch.Tensor | None:
         source = plan.sources.get(name)
@@ -143,19 +143,19 @@ def fill(module: Any, plan: Plan, device: torch.device, dtype: torch.dtype) -> N
         if not hasattr(local, "files"):
             local.files = {}
         if source.file not in local.files:
-            local.files[source.file] = opened.enter_context(WeightsFile(source.file, mapped[source.file]))
-        wanted = dtype if empties[name].is_floating_point() else None
+            local.files[source.file] = open_files.enter_context(WeightsFile(source.file, mappings[source.file]))
+        target_dtype = dtype if empties[name].is_floating_point() else None
         file = local.files[source.file]
         if source.scale is None:
-            tensor = file.read(source.entry, device=device, dtype=wanted, third=source.third)
+            tensor = file.read(source.entry, device=device, dtype=target_dtype, third=source.third)
         else:  # the product is rounded once, to the target precision
             exact = file.read(source.entry, device=device, dtype=torch.float32, third=source.third)
             scale = file.read(source.scale, device=device, dtype=torch.float32).reshape(-1)
             factor = scale if len(scale) == 1 else scale.reshape(-1, *[1] * (exact.ndim - 1))
-            tensor = (exact * factor).to(wanted)
+            tensor = (exact * factor).to(target_dtype)
         return (tensor.T.contiguous() if source.transposed else tensor).reshape(empties[name].shape)
 
-    with opened, ThreadPoolExecutor(max(1, min(READERS, torch.get_num_threads()))) as pool:
+    with open_files, ThreadPoolExecutor(max(1, min(READERS, torch.get_num_threads()))) as pool:
         for name, tensor in zip(empties, pool.map(read, empties)):
             owner, leaf = module.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]
             if tensor is None:  # a buffer that is not saved

@@ -28,9 +28,9 @@ TORCH_DTYPES: dict[str, torch.dtype] = {
 class WeightsFile:
     """An open weights file. Used as a `with` block, from one thread; `mapped` may serve several."""
 
-    def __init__(self, path: Path, mapped: LeasedMap | None = None) -> None:
+    def __init__(self, path: Path, mapping: LeasedMap | None = None) -> None:
         self.path = path
-        self._mapped = mapped
+        self._mapped = mapping
         self._file: Any = None
         self._buffer: torch.Tensor | None = None
 
@@ -59,37 +59,37 @@ class WeightsFile:
 
         Raises BadCheckpoint when the file has become shorter since its header was checked.
         """
-        stored = TORCH_DTYPES.get(entry.dtype)
-        if stored is None:
+        file_dtype = TORCH_DTYPES.get(entry.dtype)
+        if file_dtype is None:
             raise BadCheckpoint(f"{self.path.name} holds weights of the type {entry.dtype}, which cannot be loaded.")
         shape, offset, size = entry.shape, entry.offset, entry.size_bytes
         if third is not None:
             shape, size = (shape[0] // 3, *shape[1:]), size // 3
             offset += third * size
-        wanted = dtype if dtype is not None else stored
-        in_file = self._in_file(offset, shape, stored)
-        if device.type == "cpu" and wanted == stored:
+        target_dtype = dtype if dtype is not None else file_dtype
+        in_file = self._in_file(offset, shape, file_dtype)
+        if device.type == "cpu" and target_dtype == file_dtype:
             if in_file is not None:
                 return in_file
-            tensor = torch.empty(shape, dtype=stored)
+            tensor = torch.empty(shape, dtype=file_dtype)
             self._fill(_bytes_of(tensor), offset)
             return tensor
-        tensor = torch.empty(shape, dtype=wanted, device=device)
+        tensor = torch.empty(shape, dtype=target_dtype, device=device)
         if in_file is not None:
             return tensor.copy_(in_file)
-        flat, step = tensor.view(-1), BUFFER_BYTES // stored.itemsize
+        flat, step = tensor.view(-1), BUFFER_BYTES // file_dtype.itemsize
         if self._buffer is None:
             self._buffer = torch.empty(BUFFER_BYTES, dtype=torch.uint8)
         for begin in range(0, flat.numel(), step):
             count = min(step, flat.numel() - begin)
-            block = self._buffer[: count * stored.itemsize]
-            self._fill(_bytes_of(block), offset + begin * stored.itemsize)
-            flat[begin : begin + count].copy_(block.view(stored))
+            block = self._buffer[: count * file_dtype.itemsize]
+            self._fill(_bytes_of(block), offset + begin * file_dtype.itemsize)
+            flat[begin : begin + count].copy_(block.view(file_dtype))
         return tensor
 
-    def _in_file(self, offset: int, shape: tuple[int, ...], stored: torch.dtype) -> torch.Tensor | None:
+    def _in_file(self, offset: int, shape: tuple[int, ...], file_dtype: torch.dtype) -> torch.Tensor | None:
         try:
-            return self._mapped.tensor(offset, shape, stored) if self._mapped is not None else None
+            return self._mapped.tensor(offset, shape, file_dtype) if self._mapped is not None else None
         except OSError as error:
             raise BadCheckpoint(f"{self.path.name} cannot be read: {error.strerror}.") from error
 

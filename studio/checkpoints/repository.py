@@ -31,14 +31,14 @@ def suggested(files: list[HubFile]) -> tuple[HubFile, ...]:
         folder, _, name = path.rpartition("/")
         if folder and "/" not in folder and name.startswith(("model", "diffusion_pytorch_model")):
             by_part.setdefault(folder, []).append(path)
-    chosen = set()
+    suggestions = set()
     for paths in by_part.values():
         half = [path for path in paths if re.search(r"\.fp16[.-]", path)]
         plain = [path for path in paths if not re.search(r"\.(fp16|bf16|fp32|ema|non_ema)[.-]", path)]
-        chosen |= set(half or plain or paths)
-    chosen |= {f.path for f in files if not f.path.endswith(".safetensors") and f.path.count("/") <= 1}
+        suggestions |= set(half or plain or paths)
+    suggestions |= {f.path for f in files if not f.path.endswith(".safetensors") and f.path.count("/") <= 1}
     parts = {*by_part, "scheduler", "tokenizer", "tokenizer_2", "feature_extractor", ""} - {"safety_checker"}
-    return tuple(replace(f, suggested=f.path in chosen and f.path.rpartition("/")[0] in parts) for f in files)
+    return tuple(replace(f, suggested=f.path in suggestions and f.path.rpartition("/")[0] in parts) for f in files)
 
 
 def hub_file(entry: Mapping[str, Any]) -> HubFile | None:

@@ -35,8 +35,8 @@ def load_tiny_vae(path: Path, *, device: torch.device, dtype: torch.dtype) -> An
     with torch.device("meta"):
         module = AutoencoderTiny(**widths)
     del module.encoder
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    if {name: entry.shape for name, entry in tensors.items()} != expected:
+    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    if {name: entry.shape for name, entry in tensors.items()} != shapes:
         raise BadCheckpoint(f"{path.name} is no decoder of a TAESD: its tensors have other names or shapes.")
     with WeightsFile(path) as file:
         for name, entry in tensors.items():

@@ -67,9 +67,9 @@ class Progress:
         began, before = self._marks[0]
         speed = max(0.0, (self._done - before) / max(now - began, 0.25))
         total = self._job.shown.total_bytes
-        left = (total - self._done) / speed if total is not None and speed > 0 else None
+        seconds_left = (total - self._done) / speed if total is not None and speed > 0 else None
         self._job.shown = replace(
-            self._job.shown, state="running", done_bytes=self._done, bytes_per_second=speed, seconds_left=left
+            self._job.shown, state="running", done_bytes=self._done, bytes_per_second=speed, seconds_left=seconds_left
         )
 
     def say(self, message: str) -> None:
@@ -125,8 +125,8 @@ class Transfer:
             if fruitless >= TRIES:
                 raise Failed("The hub does not answer any more. What has come is kept: try again later.")
             seconds = RETRY_SECONDS[min(fruitless, len(RETRY_SECONDS) - 1)] if wait is None else wait
-            broken = f"The connection broke; going on in {seconds:.0f} s."
-            self._progress.say(broken if wait is None else "The hub is busy.")
+            message = f"The connection broke; going on in {seconds:.0f} s."
+            self._progress.say(message if wait is None else "The hub is busy.")
             self._wait(self._job.stop, seconds)
             if self._job.stop.is_set():
                 raise Cancelled
@@ -146,12 +146,12 @@ class Transfer:
                 return 0.0
             if answer.status_code not in (200, 206):
                 raise Failed(refusal(answer.status_code, self._job.shown.repository, file.path))
-            resumed = answer.status_code == 206 and _range_begin(answer) == begin
-            if begin and not resumed:  # the hub sends it from the beginning
+            resumes = answer.status_code == 206 and _range_begin(answer) == begin
+            if begin and not resumes:  # the hub sends it from the beginning
                 self._progress.add(-begin)
                 begin = 0
             self._progress.say("")
-            with part.open("ab" if resumed else "wb") as out:
+            with part.open("ab" if resumes else "wb") as out:
                 for block in answer.iter_bytes(BLOCK):
                     out.write(block)
                     self._progress.add(len(block))
@@ -162,8 +162,8 @@ class Transfer:
                         raise Cancelled
                 out.flush()
                 os.fsync(out.fileno())
-            said = answer.headers.get("content-length")
-        complete = file.size == begin if file.size is not None else said is not None
+            length_text = answer.headers.get("content-length")
+        complete = file.size == begin if file.size is not None else length_text is not None
         return None if complete else 0.0
 
     def _verify(self, file: HubFile, part: Path) -> None:
