@@ -1,11 +1,13 @@
 """Resident memory of a studio that makes picture after picture for a program.
 
     python -m benchmarks.bench_memory --pictures 2000
+    python -m benchmarks.bench_memory --pictures 2000 --new-callers
 
 Starts `app.py` with the built-in model and asks for pictures of six steps through gradio_client, one after another, as
-a program does. After every 50 pictures the last line's list gets the
-resident memory, the anonymous part of it, threads, open files, and what lies in the temporary folder. Growth is per
-100 pictures, over the second half. Linux only. The last line is JSON.
+a program does. With `--new-callers` each picture is asked for by plain HTTP without a cookie or a session, so that it
+comes from a caller of its own, and its file is fetched. After every 50 pictures the last line's list gets the resident
+memory, the anonymous part of it, threads, open files, and what lies in the temporary folder. Growth is per 100
+pictures, over the second half. Linux only. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+
+import httpx
 
 from benchmarks.bench_start import free_port
 
@@ -39,6 +44,33 @@ def opened(url: str, process: subprocess.Popen[bytes]) -> None:
             if process.poll() is not None:
                 raise SystemExit(f"app.py ended with {process.returncode}") from None
             time.sleep(0.1)
+
+
+def asked_by_client(url: str, downloads: Path) -> Callable[[int], object]:
+    """Asks for a picture of that seed, always as the same caller."""
+    from gradio_client import Client
+
+    client = Client(url, verbose=False, download_files=str(downloads))
+    return lambda seed: client.predict(**arguments(seed), api_name="/text_to_image")
+
+
+def asked_by_strangers(url: str) -> Callable[[int], object]:
+    """Asks for a picture of that seed as a caller who was never seen before, and fetches it."""
+
+    def ask(seed: int) -> object:
+        call = f"{url}gradio_api/call/v2/text_to_image"
+        with httpx.Client(timeout=120) as client:
+            event = client.post(call, json=arguments(seed)).raise_for_status().json()["event_id"]
+            answer = client.get(f"{call}/{event}").raise_for_status().text
+            complete = answer.rpartition("event: complete\ndata: ")[2].partition("\n")[0]
+            pictures = json.loads(complete)[0]
+            return client.get(pictures[0]["url"]).raise_for_status().content
+
+    return ask
+
+
+def arguments(seed: int) -> dict[str, object]:
+    return {"prompt": "a fox in the snow", "num_inference_steps": STEPS, "seed": seed}
 
 
 def look(pid: int, temporary: Path, pictures: int, seconds: float) -> dict[str, float]:
@@ -71,9 +103,8 @@ def growth(looks: list[dict[str, float]]) -> float | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=500)
+    parser.add_argument("--new-callers", action="store_true", help="each picture for another caller")
     options = parser.parse_args()
-
-    from gradio_client import Client
 
     looks: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -87,12 +118,10 @@ def main() -> None:
         try:
             url = f"http://127.0.0.1:{port}/"
             opened(url, process)
-            client = Client(url, verbose=False, download_files=str(folder / "downloads"))
+            ask = asked_by_strangers(url) if options.new_callers else asked_by_client(url, folder / "downloads")
             begun = time.monotonic()
             for number in range(1, options.pictures + 1):
-                client.predict(
-                    prompt="a fox in the snow", num_inference_steps=STEPS, seed=number, api_name="/text_to_image"
-                )
+                ask(number)
                 if number % EVERY == 0:
                     looks.append(look(process.pid, temporary, number, time.monotonic() - begun))
                     print(looks[-1], flush=True)
@@ -103,7 +132,13 @@ def main() -> None:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-    result = {"bench": "memory", "steps": STEPS, "pictures": options.pictures, "looks": looks}
+    result = {
+        "bench": "memory",
+        "steps": STEPS,
+        "pictures": options.pictures,
+        "new_callers": options.new_callers,
+        "looks": looks,
+    }
     print(json.dumps(result | {"mib_per_100_pictures": growth(looks)}))
 
 

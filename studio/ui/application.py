@@ -15,6 +15,7 @@ from gradio.tunneling import CURRENT_TUNNELS
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from studio.ui.caller_tables import CallerTables, drop_page_descriptions
 from studio.ui.functions import Function, Functions
 from studio.ui.log import in_one_line
 from studio.ui.text import say
@@ -51,9 +52,10 @@ def application(page: gr.Blocks, arguments: dict[str, Any], layers: Sequence[Mid
     `arguments`: what `studio.ui.page.build` returned with the page.
     """
     page.state_session_capacity = MAX_SESSIONS
-    page.process_api = _in_sentences(page.process_api)
+    page.process_api = CallerTables(page).around(_in_sentences(page.process_api))
     outer = Starlette(middleware=layers)
     gr.mount_gradio_app(outer, page, path="/", app_kwargs={"openapi_url": None}, **arguments)
+    drop_page_descriptions(page)
     return outer
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from gradio.state_holder import SessionState
 from gradio_client import Client
 
 from studio.picture.gallery import Gallery
+from studio.ui import caller_tables
 from studio.ui.uploads import SECONDS_UNUSED
 from tests.ui.fake_app import Served, launch
 from tests.ui.fake_engine import FakeEngine
@@ -68,3 +73,69 @@ def test_what_sixty_calls_leave_does_not_grow(studio: tuple[Served, str, FakeEng
             after.append(counts(site, engine, tmp_path / "temporary"))
     assert after[0] == after[1] == after[2]
     assert after[2]["jobs"] == after[2]["recordings"] == after[2]["files"] == after[2]["results"] == 0
+
+
+def in_gradio(site: Served) -> dict[str, int]:
+    """How many of each thing that Gradio holds for a call or for its caller."""
+    page, queue = site.page, site.page._queue
+    return {
+        "sessions": len(page.state_holder.session_data) + len(page.state_holder.time_last_used),
+        "messages": len(queue.pending_messages_per_session),
+        "sessions with calls": len(queue.pending_event_ids_session),
+        "calls": len(queue.event_ids_to_events),
+        "files": sum(map(len, page.temp_file_sets)),
+        "streams": len(page.pending_streams) + len(page.pending_diff_streams),
+    }
+
+
+def call(url: str, seed: int, *, fetch: bool = True) -> dict[str, object]:
+    """One picture for a caller who has neither cookie nor session; returns its `info`."""
+    arguments: dict[str, object] = {"prompt": "a fox", "num_inference_steps": 2, "seed": seed}
+    address = f"{url}gradio_api/call/v2/text_to_image"
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        event = client.post(address, json=arguments).raise_for_status().json()["event_id"]
+        if not fetch:
+            return {}
+        answer = client.get(f"{address}/{event}").raise_for_status().text
+    data = json.loads(answer.rpartition("event: complete\ndata: ")[2].partition("\n")[0])
+    return dict(data[1])
+
+
+def wait_for_the_end(site: Served) -> None:
+    patience = time.monotonic() + 30
+    while site.page._queue.event_ids_to_events:
+        assert time.monotonic() < patience
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("fetch", [True, False], ids=["fetched", "never fetched"])
+def test_calls_without_a_session_leave_nothing_in_gradio(
+    studio: tuple[Served, str, FakeEngine], monkeypatch: pytest.MonkeyPatch, fetch: bool
+) -> None:
+    site, url, engine = studio
+    monkeypatch.setattr(caller_tables, "SECONDS_BETWEEN_LOOKS_AT_FILES", 0.0)
+    if not fetch:  # an answer that nobody has fetched waits as long as the copies of its pictures
+        monkeypatch.setattr(caller_tables, "SECONDS_UNUSED", 0.0)
+    after: list[dict[str, int]] = []
+    for number in range(30):
+        info = call(url, number, fetch=fetch)
+        assert not fetch or info["state"] == "finished"
+        if number % 10 == 9:
+            wait_for_the_end(site)
+            pass_minutes(site, engine)
+            call(url, 1000 + number)  # each call drops what is over of those before it
+            wait_for_the_end(site)
+            after.append(in_gradio(site))
+    assert after[0] == after[1] == after[2]
+    assert max(after[2].values()) <= 2, "what is left of the newest call"
+
+
+def test_a_session_is_small(studio: tuple[Served, str, FakeEngine]) -> None:
+    sessions = studio[0].page.state_holder
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(20):
+        assert isinstance(sessions[f"visitor {number}"], SessionState)
+    size = (tracemalloc.get_traced_memory()[0] - before) / 20
+    tracemalloc.stop()
+    assert size < 64 * 1024, "Gradio's own is 557 KiB"
