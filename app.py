@@ -16,13 +16,14 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.parse
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:  # the checks and --help need nothing but Python itself
     from studio.answered.engine import Engine
     from studio.web.process import Ending, TemporaryFolder
+    from studio.web.sharing import Shared
 
 ROOT = Path(__file__).resolve().parent
 BUILT_IN = "small-world-128"
@@ -41,15 +42,26 @@ def parser() -> argparse.ArgumentParser:
     )
     where = p.add_argument_group("where it answers")
     where.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; any but this machine's own needs --auth"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; at any but this machine's own everybody needs a link or a login",
     )
     where.add_argument("--port", type=int, default=7860, help="port to listen on")
-    where.add_argument("--share", action="store_true", help="make a public link through Gradio's tunnel; needs --auth")
-    where.add_argument("--auth", metavar="USER:PASSWORD", help="ask every visitor for this login")
+    where.add_argument(
+        "--share",
+        action="store_true",
+        help="make a public link through Gradio's tunnel: prints one for guests and one for you",
+    )
+    where.add_argument(
+        "--auth",
+        metavar="USER:PASSWORD",
+        help="a login for you; @FILE reads it from a file of mode 0600, and STUDIO_AUTH says it without a flag",
+    )
     where.add_argument(
         "--guest",
         metavar="USER:PASSWORD",
-        help="a second login for others: they make pictures, and cannot load, download or change models",
+        help="a second login for others (@FILE, STUDIO_GUEST): they make pictures, and cannot load, download or "
+        "change models",
     )
     files = p.add_argument_group("files")
     files.add_argument(
@@ -131,15 +143,18 @@ def check(flags: argparse.Namespace) -> None:
     """Refuse what cannot work, in one line that says what to do. Raises SystemExit."""
     if not 1 <= flags.port <= 65535:
         stop(f"--port {flags.port}: a port is a number from 1 to 65535, such as 7860.")
-    if flags.auth is not None and not re.fullmatch(r"[^:]+:.+", flags.auth):
-        stop("--auth: give a name and a password with a colon between them, such as --auth ann:long-password.")
-    if flags.guest is not None and not (flags.auth and re.fullmatch(r"[^:]+:.+", flags.guest)):
-        stop("--guest: give a name and a password, such as --guest friends:long-password, beside --auth for yourself.")
+    flags.auth = login_of("--auth", flags.auth, "STUDIO_AUTH")
+    flags.guest = login_of("--guest", flags.guest, "STUDIO_GUEST")
+    if flags.guest is not None and flags.auth is None:
+        stop("--guest: a login for guests needs one for yourself beside it: add --auth.")
     if flags.guest is not None and flags.guest == flags.auth:
         stop("--guest: choose another name or password than --auth's, or guests would be owners.")
-    if flags.auth is None and (flags.share or flags.host not in LOOPBACK):
+    if flags.auth is None and lets_others_in(flags) and not sys.stdout.isatty():
         flags_text = "--share" if flags.share else f"--host {flags.host}"
-        stop(f"{flags_text} lets others in, so it needs a login: add --auth user:password.")
+        stop(
+            f"{flags_text} lets others in, and there is no terminal to print your link on: set "
+            "STUDIO_AUTH=user:password, or add --auth @FILE with a file of mode 0600 that holds it."
+        )
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|xpu|mps", flags.device):
         stop(f"--device {flags.device}: choose auto, cpu, cuda, cuda:0 (or another number), xpu or mps.")
     for folder in flags.models_dir or ():
@@ -156,6 +171,36 @@ def check(flags: argparse.Namespace) -> None:
     check_port(flags.host, flags.port)
     if flags.device not in ("auto", "cpu"):
         check_device(flags.device)
+
+
+def lets_others_in(flags: argparse.Namespace) -> bool:
+    """Whether somebody on another machine can reach the page."""
+    return bool(flags.share) or flags.host not in LOOPBACK
+
+
+def login_of(flag: str, value: str | None, variable: str) -> str | None:
+    """user:password from a flag or an environment variable, or from the file that it names. Raises SystemExit."""
+    name = flag if value is not None else variable
+    value = value if value is not None else os.environ.get(variable) or None
+    if value is None:
+        return None
+    if value.startswith("@"):
+        value = secret_in(name, Path(value[1:]))
+    if not re.fullmatch(r"[^:]+:.+", value):
+        stop(f"{name}: give a name and a password with a colon between them, such as ann:long-password.")
+    return value
+
+
+def secret_in(name: str, file: Path) -> str:
+    """The first line of a file that nobody else on this machine can read. Raises SystemExit."""
+    try:
+        mode = file.stat().st_mode & 0o777
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        stop(f"{name}: {file} cannot be read ({getattr(error, 'strerror', None) or 'it is no text'}).")
+    if os.name != "nt" and mode & 0o077:
+        stop(f"{name}: others can read {file} (mode {mode:04o}); run chmod 600 {file} first.")
+    return lines[0].strip() if lines else ""
 
 
 def check_device(name: str) -> None:
@@ -193,7 +238,7 @@ def port_in_use(host: str, port: int) -> bool:
     return False
 
 
-def stop(line: str) -> None:
+def stop(line: str) -> NoReturn:
     """End with one line for the person and no traceback."""
     sys.exit(f"latent-studio: {line}")
 
@@ -276,21 +321,31 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     from studio.picture.gallery import Gallery
     from studio.ui import application
     from studio.ui.page import build
+    from studio.ui.text import say
+    from studio.ui.tunnel import open_tunnel
     from studio.ui.uploads import Uploads
     from studio.ui.viewer.replay_page import replay_page
     from studio.web import middleware
+    from studio.web.access import Access
+    from studio.web.owner_file import OwnerFile
     from studio.web.server import Server
+    from studio.web.sharing import Sharing
 
     gallery = Gallery(flags.outputs_dir)
     uploads = Uploads()
     page, launch = build(engine, gallery, uploads)
     hosts = {*LOOPBACK, flags.host}
+    access = Access(
+        auth=tuple(flags.auth.split(":", 1)) if flags.auth else None,
+        guest=tuple(flags.guest.split(":", 1)) if flags.guest else None,
+        always_closed=flags.host not in LOOPBACK,
+        owner_file=OwnerFile(gallery.outputs_dir),
+    )
     layers = middleware(
         engine,
         gallery,
         hosts=hosts,
-        auth=tuple(flags.auth.split(":", 1)) if flags.auth else None,
-        guest=tuple(flags.guest.split(":", 1)) if flags.guest else None,
+        access=access,
         replay_page=replay_page,
         uploads=uploads,
         functions=application.functions(page),
@@ -301,31 +356,51 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     except OSError:
         check_port(flags.host, flags.port)  # taken since `check`, by a studio started in the same seconds
         raise
-
-    def share() -> None:
-        try:
-            link = application.public_link(page, server.host, server.port)
-        except Exception as error:
-            print(f"The public link could not be made ({error}); the studio runs locally.", flush=True)
-            return
-        hosts.add(str(urllib.parse.urlsplit(link).hostname))  # the guard learns its new name
-        print(f"Public link: {link}", flush=True)
-
+    tunnelled = flags.share or flags.host in LOOPBACK
+    terminal = sys.stdout.isatty()
+    sharing = Sharing(
+        access,
+        engine,
+        hosts,
+        partial(open_tunnel, server.host, server.port, page.share_token, temporary.path) if tunnelled else None,
+        address=server.address_for_others,
+        told=partial(tell, terminal=terminal, closed=flags.auth is not None or flags.host not in LOOPBACK),
+    )
     server.start()
     engine.start()  # after the page answers: importing torch holds Python's lock in long bursts
     print(f"Latent Studio is open at {server.url}", flush=True)
-    if flags.share:
-        threading.Thread(target=share, name="public-link", daemon=True).start()
+    if lets_others_in(flags):
+        keys = sharing.begin().keys
+        if terminal and tunnelled and keys is not None:
+            print(say("share.terminal.local", link=f"{server.url}enter#{keys.owner}"))
+            print(say("share.terminal.opening"), flush=True)
     print("Stop it with Ctrl+C.", flush=True)
     ending.wait()
     print("\nClosing. (Ctrl+C again ends it at once.)", flush=True)
     deadline = time.monotonic() + CLOSE_SECONDS
+    sharing.end()
     server.stop()
     application.close(page, site)
     closing = threading.Thread(target=engine.close, name="closing", daemon=True)
     closing.start()
     server.close(CLOSE_SECONDS)
     closing.join(max(0.0, deadline - time.monotonic()))
+
+
+def tell(shared: Shared, *, terminal: bool, closed: bool) -> None:
+    """Say once what has become of a share. The links hold keys, so they go to a terminal and into no log.
+
+    `closed`: nobody enters without a session, share or not."""
+    from studio.ui.text import say
+
+    if shared.state == "open" and terminal:
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(shared.ends))
+        print(say("share.terminal.links", guest=shared.guest_link, owner=shared.owner_link, until=until), flush=True)
+    elif shared.state == "open":
+        print(say("share.terminal.public", link=shared.address), flush=True)
+    else:
+        rest = say("share.terminal.closed_here" if closed else "share.terminal.open_here")
+        print(say("share.terminal.failed", reason=shared.reason, rest=rest), flush=True)
 
 
 def main() -> None:

@@ -31,9 +31,11 @@ def free_port() -> int:
     [
         (["--port", "0"], "a port is a number from 1 to 65535"),
         (["--port", "70000"], "a port is a number from 1 to 65535"),
-        (["--share"], "add --auth user:password"),
-        (["--host", "0.0.0.0"], "add --auth user:password"),
-        (["--host", "192.168.1.5"], "add --auth user:password"),
+        (["--share"], "no terminal to print your link on: set STUDIO_AUTH"),
+        (["--host", "0.0.0.0"], "no terminal to print your link on: set STUDIO_AUTH"),
+        (["--host", "192.168.1.5"], "no terminal to print your link on: set STUDIO_AUTH"),
+        (["--auth", "@/no/such/file"], "cannot be read"),
+        (["--guest", "friends:password"], "needs one for yourself"),
         (["--auth", "ann"], "a name and a password with a colon"),
         (["--auth", "ann:"], "a name and a password with a colon"),
         (["--device", "gpu"], "choose auto, cpu, cuda"),
@@ -47,6 +49,22 @@ def test_a_wrong_flag_is_one_line(flags: list[str], says: str) -> None:
     assert done.returncode != 0
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+def test_a_file_with_a_password_must_be_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "auth"
+    file.write_text("ann:secret\n")
+    file.chmod(0o644)
+    done = app("--share", "--auth", f"@{file}")
+    assert "others can read" in done.stderr
+    assert "chmod 600" in done.stderr
+    assert "secret" not in done.stderr
+    file.chmod(0o600)
+    done = app("--share", "--auth", f"@{file}", "--port", "0")
+    assert "a port is a number" in done.stderr
+    file.write_text("no colon")
+    assert "a name and a password with a colon" in app("--auth", f"@{file}").stderr
 
 
 def test_a_port_in_use_is_one_line() -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import secrets
-import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import gradio as gr
-from gradio import networking
-from gradio.tunneling import CURRENT_TUNNELS
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
@@ -59,18 +56,8 @@ def application(page: gr.Blocks, arguments: dict[str, Any], layers: Sequence[Mid
     return outer
 
 
-def public_link(page: gr.Blocks, host: str, port: int) -> str:
-    """Open Gradio's tunnel to this server and return its public address. Takes up to a minute; raises whatever went
-    wrong with the network."""
-    address = networking.setup_tunnel(host, port, page.share_token, None, None)
-    return urllib.parse.urlunsplit(("https", *urllib.parse.urlsplit(address)[1:]))
-
-
 def close(page: gr.Blocks, outer: Starlette) -> None:
-    """End the tunnel, the connections that Gradio's pages keep open, and its queue."""
-    for tunnel in CURRENT_TUNNELS:
-        if tunnel.proc is not None:
-            tunnel.proc.terminate()
+    """End the connections that Gradio's pages keep open, and its queue."""
     page.app = outer.routes[-1].app  # type: ignore[attr-defined]  # `close` looks for the one that is served here
     page.close(verbose=False)
 

@@ -941,15 +941,6 @@ _ENGLISH: Mapping[str, str] = {
     "models.conversion.done": "converted",
     "models.conversion.failed": "not converted",
     "models.metadata": "The file's own metadata",
-    # ----------------------------------------------------------------------------------------------------- login
-    "login.title": "Latent Studio",
-    "login.user": "Name",
-    "login.password": "Password",
-    "login.enter": "Log in",
-    "login.leave": "Log out",
-    "login.wrong": "This name and password do not belong together.",
-    "login.wait": "There were too many wrong passwords. Try again in {seconds} seconds.",
-    "login.needed": "Log in first.",
     # ------------------------------------------------------------------------------------------------------- api
     "api.text_to_image": "A prompt becomes pictures. Streams {files: [], info: {state, index, total, ...}} while it"
     " runs and ends with the PNG files, to be fetched within five minutes, and an info record that holds everything"
@@ -1074,7 +1065,100 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-COLUMNS: Mapping[str, Mapping[str, str]] = {"en": _ENGLISH}
+
+# Who may enter, and sharing: both columns, though the rest of the page is in English so far.
+SHARING: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "login.title": "Latent Studio",
+        "login.user": "Name",
+        "login.password": "Password",
+        "login.enter": "Log in",
+        "login.leave": "Log out",
+        "login.wrong": "This name and password do not belong together.",
+        "login.wait": "There were too many wrong passwords. Try again in {seconds} seconds.",
+        "login.needed": "Log in first.",
+        "login.invited": "This studio opens with a link from its owner. Open the link you were sent.",
+        "login.entering": "Opening the studio…",
+        "login.unreachable": "The studio does not answer. Open the link again in a moment.",
+        "login.script": "This page needs JavaScript.",
+        "login.over": "This link opens nothing any more. Ask the owner for a new one.",
+        "login.full": "Too many people have come in with this invitation within an hour. Try again in {minutes}"
+        " minutes.",
+        "login.no_guest": "Only a guest has a personal link.",
+        # ---- sharing
+        "share.over": "The share's time is over.",
+        "share.lost": "The tunnel has ended, so the link opens nothing any more. Share again for a new one.",
+        "share.failed.silent": "Gradio's share service does not answer (within {seconds} seconds).",
+        "share.failed.offline": "Gradio's share service cannot be reached. Is this computer online?",
+        "share.failed.service": "Gradio's share service gives no tunnel ({cause}).",
+        "share.failed.unreadable": "its answer cannot be read",
+        "share.failed.platform": "Gradio has no tunnel client for this system.",
+        "share.failed.download": "The tunnel's client cannot be downloaded.",
+        "share.failed.checksum": "The tunnel's client was downloaded, but its checksum is wrong, so it is not run.",
+        "share.failed.client": "The tunnel's client cannot be started ({cause}).",
+        "share.failed.ended": "The tunnel's client has ended without a link (exit code {code}).",
+        "share.failed.refused": "The tunnel's server does not let its client in.",
+        "share.failed.no_link": "The tunnel's client has made no link within {seconds} seconds.",
+        "share.terminal.local": "Your own link on this computer: {link}",
+        "share.terminal.opening": "The public link is being made; it stands here when it is there.",
+        "share.terminal.failed": "There is no public link. {reason} {rest}",
+        "share.terminal.open_here": "The studio is open on this computer only.",
+        "share.terminal.closed_here": "The studio goes on as it is.",
+        "share.terminal.public": "Public link: {link} (with the passwords that were set)",
+        "share.terminal.links": "Guests' link: {guest}\n"
+        "Your link:    {owner}\n"
+        "  what      Guests make pictures with the models that are here, within limits. They see no files, folders,"
+        " settings or pictures of others, and load and download nothing.\n"
+        "  to whom   Whoever has the guests' link. Keep your own: it opens everything.\n"
+        "  until     {until} at the latest\n"
+        "  end it    Ctrl+C, or Share on the page",
+    },
+    "zh": {
+        "login.title": "Latent Studio",
+        "login.user": "用户名",
+        "login.password": "密码",
+        "login.enter": "登录",
+        "login.leave": "退出",
+        "login.wrong": "用户名和密码不匹配。",
+        "login.wait": "密码错误次数过多。请在 {seconds} 秒后再试。",
+        "login.needed": "请先登录。",
+        "login.invited": "这个工作室要用主人发来的链接打开。请打开您收到的链接。",
+        "login.entering": "正在打开工作室…",
+        "login.unreachable": "工作室没有应答。请稍后再打开一次链接。",
+        "login.script": "此页面需要 JavaScript。",
+        "login.over": "这个链接已经失效。请向主人要一个新的。",
+        "login.full": "一小时内用这份邀请进来的人太多了。请在 {minutes} 分钟后再试。",
+        "login.no_guest": "只有访客才有个人链接。",
+        # ---- sharing
+        "share.over": "分享时间已到。",
+        "share.lost": "隧道已断开，链接不再有效。请重新分享以获得新链接。",
+        "share.failed.silent": "Gradio 的分享服务没有应答（{seconds} 秒内）。",
+        "share.failed.offline": "无法连接 Gradio 的分享服务。这台电脑联网了吗？",
+        "share.failed.service": "Gradio 的分享服务没有提供隧道（{cause}）。",
+        "share.failed.unreadable": "无法读懂它的回答",
+        "share.failed.platform": "Gradio 没有适用于本系统的隧道客户端。",
+        "share.failed.download": "无法下载隧道客户端。",
+        "share.failed.checksum": "隧道客户端已下载，但校验和不对，因此不会运行。",
+        "share.failed.client": "无法启动隧道客户端（{cause}）。",
+        "share.failed.ended": "隧道客户端没有给出链接就退出了（退出码 {code}）。",
+        "share.failed.refused": "隧道服务器拒绝了客户端。",
+        "share.failed.no_link": "隧道客户端在 {seconds} 秒内没有给出链接。",
+        "share.terminal.local": "您在本机使用的链接：{link}",
+        "share.terminal.opening": "正在建立公开链接；建好后会显示在这里。",
+        "share.terminal.failed": "没有公开链接。{reason}{rest}",
+        "share.terminal.open_here": "工作室只在这台电脑上开放。",
+        "share.terminal.closed_here": "工作室照常运行。",
+        "share.terminal.public": "公开链接：{link}（使用已设置的密码）",
+        "share.terminal.links": "访客链接：{guest}\n"
+        "您的链接：{owner}\n"
+        "  开放什么  访客可以在限额内用这里的模型生成图像；看不到文件、文件夹、设置和别人的图像，也不能加载或下载。\n"
+        "  对谁开放  任何拿到访客链接的人。请保管好您自己的链接：它可以打开一切。\n"
+        "  到何时    最迟 {until}\n"
+        "  如何结束  Ctrl+C，或页面上的“分享”",
+    },
+}
+
+COLUMNS: Mapping[str, Mapping[str, str]] = {"en": {**_ENGLISH, **SHARING["en"]}}
 
 
 def say(key: str, /, **values: object) -> str:

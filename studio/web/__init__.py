@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from studio.answered.engine import Engine
 from studio.picture.gallery import Gallery
 from studio.ui.functions import Functions
+from studio.web.access import Access
 from studio.web.arrivals import Arrivals, Keeper
 from studio.web.calls import Calls
 from studio.web.faults import Faults
@@ -26,25 +27,22 @@ def middleware(
     gallery: Gallery,
     *,
     hosts: Collection[str],
-    auth: tuple[str, str] | None = None,
+    access: Access | None = None,
     replay_page: ReplayPage | None = None,
-    guest: tuple[str, str] | None = None,
     uploads: Keeper | None = None,
     functions: Functions | None = None,
 ) -> list[Middleware]:
     """The middleware around the page's application, outermost first.
 
     `hosts`: names this server answers to besides the loopback ones, without port; the same object is read at each
-    request, so that a tunnel's name can be added later. `auth`: user and password; None opens the studio to everybody
-    who can reach it. `guest`: a second login, for making pictures and nothing else. `replay_page` makes the exported
-    page of a recording. `uploads` learns who sent an uploaded file, and when they leave. `functions`: what can be
-    called on the page.
+    request, so that a tunnel's name can be added later. `access`: who may enter; None opens the studio to everybody who
+    can reach it. `replay_page` makes the exported page of a recording. `uploads` learns who sent an uploaded file, and
+    when they leave. `functions`: what can be called on the page.
     """
-    login = [Middleware(Login, user=auth[0], password=auth[1], guest=guest)] if auth else []
     return [
         Middleware(Guard, hosts=hosts),
         Middleware(Faults),
-        *login,
+        Middleware(Login, access=access or Access()),
         Middleware(Owner),
         Middleware(Presence, engine=engine, keeper=uploads),
         *([Middleware(Arrivals, keeper=uploads)] if uploads is not None else []),

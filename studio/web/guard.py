@@ -92,13 +92,13 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         host = _only(headers, "host", 421)
-        name, port = _split_host(host)
+        name, port = split_host(host)
         if not self._answers_to(name):
             raise Refusal(421, f"This studio does not answer to the name {shown(name)}.")
         if "origin" in headers:
             scheme, _, netloc = _only(headers, "origin", 403).partition("://")
             standard = _DEFAULT_PORTS.get(scheme)
-            if standard is None or _split_host(netloc, standard) != (name, port or standard):
+            if standard is None or split_host(netloc, standard) != (name, port or standard):
                 raise Refusal(403, "Other web pages may not use this studio.")
         site = headers.get("sec-fetch-site", "none")
         if site not in ("same-origin", "none") and not _is_navigation(scope, headers):
@@ -117,7 +117,7 @@ def _only(headers: Headers, name: str, status: int) -> str:
     return values[0]
 
 
-def _split_host(netloc: str, standard_port: str = "") -> tuple[str, str]:
+def split_host(netloc: str, standard_port: str = "") -> tuple[str, str]:
     """Host and port of a Host header or an origin, in small letters; without a port, the standard one."""
     bracketed = re.fullmatch(r"\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?", netloc)
     plain = re.fullmatch(r"([A-Za-z0-9._-]+)(?::(\d{1,5}))?", netloc)

@@ -1,7 +1,8 @@
-"""Whose request it is: a random id in a cookie, passed on as a request header.
+"""Whose request it is: a visitor's random id, passed on as a request header.
 
-Owns the cookie and the header; knows nothing of logins, jobs or pictures. Not Gradio's session hash (guessable, new
-after a reload) and not the address (everybody behind a tunnel has the same one).
+Owns the cookie and the header; knows nothing of jobs or pictures. Whoever has entered (`studio.web.login`) is the
+visitor of their session, the owner the same one on every browser; anybody else is their browser's cookie. Not Gradio's
+session hash (guessable, new after a reload) and not the address (everybody behind a tunnel has the same one).
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "studio_owner"
 HEADER = "x-studio-owner"
+PERSON_HEADER = "x-studio-person"  # set by the login for the visitor of a session
+NO_COOKIE_HEADER = "x-studio-no-cookie"  # set for a client that is a new visitor with each request
 COOKIE_SECONDS = 365 * 24 * 3600
 
 _OWNER_ID = re.compile(r"[0-9a-f]{32}")
+_OURS = (HEADER.encode(), NO_COOKIE_HEADER.encode())
 
 
 class Owner:
     """Gives every request the header `x-studio-owner`, and every browser the cookie that keeps it the same.
 
-    A client that keeps no cookie is a new owner with each request. A header of that name from outside is dropped.
+    A client that keeps no cookie is a new owner with each request. Headers of these names from outside are dropped.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -33,16 +37,20 @@ class Owner:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        known = cookie_parser("; ".join(Headers(scope=scope).getlist("cookie"))).get(COOKIE, "")
-        owner = known if _OWNER_ID.fullmatch(known) else secrets.token_hex(16)
-        headers = [(name, value) for name, value in scope["headers"] if name.lower() != HEADER.encode()]
-        scope = dict(scope, headers=[*headers, (HEADER.encode(), owner.encode())])
+        arriving = Headers(scope=scope)
+        cookie = cookie_parser("; ".join(arriving.getlist("cookie"))).get(COOKIE, "")
+        known = arriving.get(PERSON_HEADER) or (cookie if _OWNER_ID.fullmatch(cookie) else "")
+        owner = known or secrets.token_hex(16)
+        marks = [(HEADER.encode(), owner.encode())]
+        marks += [] if known else [(NO_COOKIE_HEADER.encode(), b"1")]
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _OURS]
+        scope = dict(scope, headers=[*headers, *marks])
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):
                 secure = "; Secure" if scope["scheme"] in ("https", "wss") else ""
-                cookie = f"{COOKIE}={owner}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}"
-                MutableHeaders(scope=message).append("set-cookie", cookie)
+                setting = f"{COOKIE}={owner}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}"
+                MutableHeaders(scope=message).append("set-cookie", setting)
             await send(message)
 
-        await self.app(scope, receive, send if owner == known else send_with_cookie)
+        await self.app(scope, receive, send if known else send_with_cookie)

@@ -50,6 +50,12 @@ class Server:
         )
         return f"http://{name}:{self.port}/"
 
+    @property
+    def address_for_others(self) -> str:
+        """The address for a browser on another machine of the network, without a slash at its end."""
+        name = _network_address() if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{f'[{name}]' if ':' in name else name}:{self.port}"
+
     def start(self) -> None:
         """Returns when requests are answered. Raises RuntimeError when the application does not start."""
         self._thread.start()
@@ -72,6 +78,17 @@ class Server:
             self._thread.join(seconds)
         for one in self._sockets:
             one.close()
+
+
+def _network_address() -> str:
+    """This machine's address on its network, or its name. Nothing is sent: the system is asked which of its addresses
+    it would use to reach others."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address of documentation (RFC 5737)
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
 
 
 def _bound(host: str, port: int) -> list[socket.socket]:

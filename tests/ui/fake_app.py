@@ -20,6 +20,7 @@ from studio.ui.application import application, close, functions
 from studio.ui.page import build
 from studio.ui.uploads import Uploads
 from studio.web import middleware
+from studio.web.access import Access
 from studio.web.server import Server
 from tests.ui.fake_engine import FakeEngine
 
@@ -50,7 +51,7 @@ def launch(
     uploads = Uploads()
     demo, kwargs = build(engine, gallery, uploads)
     layers = middleware(
-        engine, gallery, hosts=set(), auth=auth, guest=guest, uploads=uploads, functions=functions(demo)
+        engine, gallery, hosts=set(), access=Access(auth=auth, guest=guest), uploads=uploads, functions=functions(demo)
     )
     app = application(demo, kwargs, layers)
     server = Server(app, host="127.0.0.1", port=port or 0)

@@ -16,7 +16,8 @@ from studio.ui import text
 UI = Path(text.__file__).parent
 PYTHON = sorted(p for p in UI.rglob("*.py") if p.name != "text.py")
 SCRIPTS = sorted(UI.rglob("*.js"))
-WEB = sorted((UI.parent / "web").glob("*.py"))  # the login page speaks from the same catalogue
+# The login page and the terminal speak from the same catalogue.
+WEB = [*sorted((UI.parent / "web").glob("*.py")), UI.parent.parent / "app.py"]
 PREFIXES = {
     "generate/static/stage.js": "stage",
     "generate/static/stage/": "stage",

@@ -21,6 +21,7 @@ from studio.asked.orders import BranchTree, Cells, ModelPicture, Submission, Sub
 from studio.asked.questions import Question
 from studio.picture.gallery import Gallery
 from studio.web import middleware
+from studio.web.access import Access
 
 HOST = "127.0.0.1:7860"
 
@@ -48,6 +49,7 @@ def call(
     body: bytes | list[bytes] = b"",
     query: str = "",
     scheme: str = "http",
+    client: str = "127.0.0.1",
 ) -> Answer:
     """One request. A list as body is sent in these chunks without a length; `path` is the decoded one."""
     sent = [(b"host", host.encode())] if host is not None else []
@@ -61,7 +63,7 @@ def call(
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1",
         "method": method, "scheme": scheme, "path": path,
         "raw_path": path.encode("utf-8", "surrogatepass"), "root_path": "", "query_string": query.encode(),
-        "headers": sent, "client": ("127.0.0.1", 50000), "server": ("127.0.0.1", 7860),
+        "headers": sent, "client": (client, 50000), "server": ("127.0.0.1", 7860),
     }  # fmt: skip
     chunks = list(body) if isinstance(body, list) else [body]
     messages: list[Message] = []
@@ -203,6 +205,7 @@ def studio(
     page: ASGIApp | None = None,
     hosts: Iterable[str] = (),
     auth: tuple[str, str] | None = None,
+    access: Access | None = None,
     records: Records | None = None,
     wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> ASGIApp:
@@ -210,6 +213,6 @@ def studio(
     kept = hosts if isinstance(hosts, set) else set(hosts)
     engine: Any = records or Records()
     app = wrap(page or Page())
-    for layer in reversed(middleware(engine, Gallery(folder), hosts=kept, auth=auth)):
+    for layer in reversed(middleware(engine, Gallery(folder), hosts=kept, access=access or Access(auth=auth))):
         app = layer.cls(app, *layer.args, **layer.kwargs)
     return app

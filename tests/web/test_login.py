@@ -8,9 +8,13 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from starlette.types import ASGIApp, Message
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.web.login import COOKIE, FAILURES_IN_ALL, SESSION_SECONDS, WINDOW_SECONDS, Login
+from studio.ui.text import say
+from studio.web.access import HOUR, PASSWORD, SESSION_SECONDS, SESSIONS_AN_HOUR, Access
+from studio.web.failures import FAILURES_OF_STRANGERS, FAILURES_PER_SENDER, WINDOW_SECONDS
+from studio.web.login import COOKIE, Login
 from tests.web.asgi import HOST, Answer, Page, Visitor, call, studio
 
 FORM = ("content-type", "application/x-www-form-urlencoded")
@@ -36,12 +40,14 @@ def page() -> Page:
 
 @pytest.fixture
 def app(page: Page, clock: Clock) -> ASGIApp:
-    return Login(page, user="ann", password="pä:ss word", clock=clock)
+    return Login(page, access=Access(auth=("ann", "pä:ss word"), guest=("friends", "guests pass"), clock=clock))
 
 
-def log_in(visitor: Visitor, user: str = "ann", password: str = "pä:ss word", *extra: tuple[str, str]) -> Answer:
+def log_in(
+    visitor: Visitor, user: str = "ann", password: str = "pä:ss word", *extra: tuple[str, str], **sender: str
+) -> Answer:
     body = urlencode({"username": user, "password": password}).encode()
-    return visitor("/login", method="POST", headers=[FORM, *extra], body=body)
+    return visitor("/login", method="POST", headers=[FORM, *extra], body=body, **sender)
 
 
 # ------------------------------------------------------------------------------------------------ in, and out again
@@ -126,7 +132,21 @@ def test_other_methods_are_named_as_wrong(app: ASGIApp, path: str, method: str) 
 # -------------------------------------------------------------------------------------------------------- guessing
 
 
-def test_five_wrong_passwords_make_a_name_wait(app: ASGIApp, clock: Clock) -> None:
+def test_a_wrong_password_slows_its_own_sender_and_not_the_right_one(app: ASGIApp, clock: Clock) -> None:
+    hostile, owner = Visitor(app), Visitor(app)
+    evaluated = 0
+    for k in range(1000):  # one try a second by anybody locked the owner out
+        clock.now += 1
+        status = log_in(hostile, "ann", f"wrong {k}", client="10.0.0.9").status
+        evaluated += status == 401
+        assert status in (401, 429)
+        if k % 100 == 50:
+            assert log_in(Visitor(app), client="10.0.0.1").status == 200
+    assert evaluated <= FAILURES_PER_SENDER * (1000 / WINDOW_SECONDS + 1)
+    assert log_in(owner, client="10.0.0.1").status == 200
+
+
+def test_five_wrong_passwords_make_a_sender_wait(app: ASGIApp, clock: Clock) -> None:
     visitor = Visitor(app)
     for _ in range(5):
         assert log_in(visitor, "ann", "wrong").status == 401
@@ -135,22 +155,37 @@ def test_five_wrong_passwords_make_a_name_wait(app: ASGIApp, clock: Clock) -> No
     assert (waiting.status, waiting.header("retry-after")) == (429, "55")
     assert waiting.json() == {"detail": "There were too many wrong passwords. Try again in 55 seconds."}
     assert visitor.cookies == {}
-    assert log_in(visitor, "bob", "x").status == 401  # another name is not held up
     clock.now += 55
     assert log_in(visitor).status == 200
 
 
-def test_a_thousand_guesses_are_hardly_looked_at_and_the_right_one_works_later(app: ASGIApp, clock: Clock) -> None:
-    visitor = Visitor(app)
+def test_of_a_thousand_guesses_at_most_twenty_a_minute_are_evaluated(app: ASGIApp, clock: Clock) -> None:
+    """From a thousand addresses; a browser of the owner's, and one on this machine, are not held up."""
+    owner = Visitor(app)
+    assert log_in(owner, client="10.0.0.1").status == 200
+    owner("/logout", method="POST")
     evaluated = [0] * 10
     for k in range(1000):
         clock.now += 0.6
-        status = log_in(visitor, f"name {k % 50}", "wrong").status
+        status = log_in(Visitor(app), f"name {k % 50}", "wrong", client=f"10.1.{k // 250}.{k % 250}").status
         evaluated[k // 100] += status == 401
         assert status in (401, 429)
-    assert max(evaluated) <= FAILURES_IN_ALL < 20
+    assert max(evaluated) <= FAILURES_OF_STRANGERS < 20
+    assert log_in(owner, client="10.0.0.1").status == 200
+    assert log_in(Visitor(app), client="127.0.0.1").status == 200
     clock.now += WINDOW_SECONDS
-    assert log_in(visitor).status == 200
+    assert log_in(Visitor(app), client="10.0.0.2").status == 200
+
+
+def test_behind_a_tunnel_the_senders_are_told_apart_by_what_its_server_adds(app: ASGIApp) -> None:
+    """What a sender writes into the header stands before what the server adds."""
+    tunnel = {"host": "x.gradio.live"}
+    for k in range(FAILURES_PER_SENDER):
+        forged = ("x-forwarded-for", f"10.0.0.{k}, 203.0.113.9")
+        assert log_in(Visitor(app), "ann", "wrong", forged, **tunnel).status == 401
+    assert log_in(Visitor(app), "ann", "wrong", ("x-forwarded-for", "10.0.0.77, 203.0.113.9"), **tunnel).status == 429
+    assert log_in(Visitor(app), "ann", "pä:ss word", ("x-forwarded-for", "203.0.113.1"), **tunnel).status == 200
+    assert log_in(Visitor(app)).status == 200  # this machine
 
 
 def test_who_is_in_stays_in_while_others_guess(app: ASGIApp) -> None:
@@ -161,11 +196,72 @@ def test_who_is_in_stays_in_while_others_guess(app: ASGIApp) -> None:
     assert ann("/").status == 200
 
 
-def test_the_failures_kept_are_bounded(page: Page, clock: Clock) -> None:
-    login = Login(page, user="ann", password="x", clock=clock)
+def test_the_failures_in_memory_are_bounded(page: Page, clock: Clock) -> None:
+    login = Login(page, access=Access(auth=("ann", "x"), clock=clock))
     for k in range(500):
-        log_in(Visitor(login), f"{k}" * 500, "wrong")
-    assert len(login.failures._all) <= FAILURES_IN_ALL
+        log_in(Visitor(login), f"{k}" * 500, "wrong", client=f"10.0.{k % 256}.1")
+    assert len(login.failures._all) <= FAILURES_OF_STRANGERS
+
+
+def test_a_guest_logs_in_two_hundred_times_and_is_taken_in_sixty_times_an_hour(app: ASGIApp, clock: Clock) -> None:
+    statuses = [log_in(Visitor(app), "friends", "guests pass").status for _ in range(200)]
+    assert statuses == [200] * SESSIONS_AN_HOUR + [429] * (200 - SESSIONS_AN_HOUR)
+    refused = log_in(Visitor(app), "friends", "guests pass")
+    assert refused.json()["detail"] == say("login.full", minutes=60)
+    assert log_in(Visitor(app)).status == 200, "the owner is always taken in"
+    clock.now += HOUR
+    assert log_in(Visitor(app), "friends", "guests pass").status == 200
+
+
+# ------------------------------------------------------------------------------------------- who somebody is, once in
+
+
+def marks(app: ASGIApp, visitor: Visitor) -> dict[str, str]:
+    """What the layers behind the login are told of a visitor."""
+    told: dict[str, str] = {}
+
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        told.update({n.decode(): v.decode() for n, v in scope["headers"] if n.startswith(b"x-studio")})
+        await PlainTextResponse("x")(scope, receive, send)
+
+    assert isinstance(app, Login)
+    app.app = page
+    visitor("/", headers=[("x-studio-guest", ""), ("x-studio-person", "f" * 32), ("x-studio-login", "no")])
+    return told
+
+
+def test_the_owner_is_one_person_on_every_browser_and_each_guest_is_their_own(app: ASGIApp) -> None:
+    owners, guests = [Visitor(app) for _ in range(2)], [Visitor(app) for _ in range(2)]
+    for one in owners:
+        log_in(one)
+    for one in guests:
+        log_in(one, "friends", "guests pass")
+    told = [marks(app, one) for one in (*owners, *guests)]
+    people = [one["x-studio-person"] for one in told]
+    assert people[0] == people[1]
+    assert len({*people}) == 3
+    assert "f" * 32 not in people
+    assert ["x-studio-guest" in one for one in told] == [False, False, True, True]
+
+
+def test_a_guest_who_knows_the_owners_id_does_not_become_the_owner(app: ASGIApp) -> None:
+    owner, guest = Visitor(app), Visitor(app)
+    log_in(owner)
+    person = marks(app, owner)["x-studio-person"]
+    guest.cookies["studio_owner"] = person
+    log_in(guest, "friends", "guests pass")
+    assert marks(app, guest)["x-studio-person"] != person
+
+
+def test_a_guest_stays_the_same_visitor_when_they_come_back(app: ASGIApp) -> None:
+    guest = Visitor(app)
+    log_in(guest, "friends", "guests pass")
+    before = marks(app, guest)["x-studio-person"]
+    guest("/logout", method="POST")
+    log_in(guest, "friends", "guests pass")
+    assert marks(app, guest)["x-studio-person"] == before
+    assert isinstance(app, Login)
+    assert app.access.guests() == {before: PASSWORD}
 
 
 # ----------------------------------------------------------------------------------------- nothing before the login

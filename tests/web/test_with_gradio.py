@@ -28,6 +28,7 @@ from studio.picture.gallery import Gallery
 from studio.picture.metadata import parameters_text, picture_info
 from studio.ui.application import application, close, functions
 from studio.web import middleware
+from studio.web.access import Access
 from studio.web.login import PUBLIC
 from studio.web.owner import COOKIE, HEADER
 from studio.web.server import Server
@@ -85,7 +86,7 @@ def serve(folder: Path, auth: tuple[str, str] | None) -> Iterator[Served]:
         patch.setenv("GRADIO_TEMP_DIR", str(folder / "uploads"))
         page = blocks(steps)
         called = functions(page)
-        layers = middleware(records, gallery, hosts=set(), auth=auth, functions=called)  # type: ignore[arg-type]
+        layers = middleware(records, gallery, hosts=set(), access=Access(auth=auth), functions=called)  # type: ignore[arg-type]
         site = application(page, LAUNCH, layers)
         server = Server(site, host="127.0.0.1", port=0)
         server.start()
@@ -311,12 +312,12 @@ def test_a_browser_logs_in_through_the_form(locked: Served) -> None:
 
 def test_no_route_but_the_public_ones_answers_without_a_login(tmp_path: Path) -> None:
     page = blocks(threading.Semaphore())
-    layers = middleware(Records(), Gallery(tmp_path), hosts=(), auth=AUTH)  # type: ignore[arg-type]
+    layers = middleware(Records(), Gallery(tmp_path), hosts=(), access=Access(auth=AUTH))  # type: ignore[arg-type]
     app = application(page, LAUNCH, layers)
     paths = {re.sub(r"\{[^}]*\}", "x", path) for path in walk(app.routes[-1].app.routes)}
     assert {"/", "/config", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/info", "/login"} <= paths
     assert len(paths) > 40
-    paths |= {"/picture/x", "/thumbnail/x", "/record/x", "/studio-static/studio.css"}
+    paths |= {"/picture/x", "/thumbnail/x", "/record/x", "/studio-static/studio.css", "/enter", "/personal-link"}
     opened = set()
     for path in sorted(paths - {"/logout", "/logout/"}):
         for method in ("GET", "POST", "HEAD"):
