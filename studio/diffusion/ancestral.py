@@ -28,13 +28,13 @@ def mend_dpm2_a(scheduler: Any) -> None:
     sigmas = torch.cat([scheduler.sigmas[:1], scheduler.sigmas[1:-1:2]])  # of n steps, and 0
     sigma, following = sigmas[:-1].double(), sigmas[1:].double()
     theirs = torch.cat([scheduler.sigmas_down[:1], scheduler.sigmas_down[1:-1:2]])[:-1]
-    lost = _lost(sigmas[:-1], theirs)
-    if not lost.any():
+    variance_lost = _lost(sigmas[:-1], theirs)
+    if not variance_lost.any():
         return
     down = following**2 / sigma
     up = (following**2 - down**2).clamp(min=0).sqrt()
     middle = (sigma * down).sqrt()
-    for step in torch.nonzero(lost).flatten().tolist():
+    for step in torch.nonzero(variance_lost).flatten().tolist():
         places = [0] if step == 0 else [2 * step - 1, 2 * step]
         timestep = scheduler._sigma_to_t(np.array([float(middle[step])]), scheduler.log_sigmas.cpu().numpy())[0]
         for place in places:

@@ -101,9 +101,9 @@ def watched(blocks: Mapping[str, tuple[Block, torch.nn.Module]], synchronize: Ca
     handles: list[Any] = []
 
     def begin(block: Block) -> Any:
-        def hook(_: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        def hook(_: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
             synchronize()
-            block.input = _shape([*arguments, *named.values()])
+            block.input = _shape([*arguments, *keywords.values()])
             block._began = time.perf_counter()
 
         return hook

@@ -47,9 +47,11 @@ class AttentionMaps:
         """Add one layer's weights (height * width, tokens), the mean over its heads, to its group."""
         group = layer.place, layer.height, layer.width
         maps = weights.T.reshape(-1, layer.height, layer.width)
-        seen = self._layers_of.get(group, 0)
-        self.groups[group] = maps if not seen else self.groups[group] + (maps - self.groups[group]) / (seen + 1)
-        self._layers_of[group] = seen + 1
+        layers_so_far = self._layers_of.get(group, 0)
+        self.groups[group] = (
+            maps if not layers_so_far else self.groups[group] + (maps - self.groups[group]) / (layers_so_far + 1)
+        )
+        self._layers_of[group] = layers_so_far + 1
         self.layers.append(layer)
 
 
@@ -123,9 +125,9 @@ class RecordHeads(AttentionEdit):
         self, layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, text: torch.Tensor
     ) -> None:
         """See `AttentionEdit.look`."""
-        seen = self.maps.layer = shape_of(layer, queries, keys, text)
+        layer_maps = self.maps.layer = shape_of(layer, queries, keys, text)
         weights = attention_weights(queries[0], keys[0], layer.module.heads, layer.module.scale)
-        self.maps.weights = weights.transpose(1, 2).unflatten(2, (seen.height, seen.width))
+        self.maps.weights = weights.transpose(1, 2).unflatten(2, (layer_maps.height, layer_maps.width))
         self.maps.scale = float(layer.module.scale)
         for which, tensor in zip("qkv", (queries, keys, values)):
             self.maps.rms[which] = float(tensor[0].float().square().mean().sqrt())

@@ -98,12 +98,12 @@ class PlacedEdit:
 
 def placed_edits(edits: Sequence[Sequence[AttentionEdit]], rows: Sequence[int]) -> list[PlacedEdit]:
     """The edits of several lanes, of which each has so many rows in a call, one after the other."""
-    placed, begin = [], 0
+    edits_in_place, begin = [], 0
     for own, count in zip(edits, rows):
         end = begin + count
-        placed += [PlacedEdit(edit, slice(end - 1 if edit.prompt_only else begin, end)) for edit in own]
+        edits_in_place += [PlacedEdit(edit, slice(end - 1 if edit.prompt_only else begin, end)) for edit in own]
         begin = end
-    return placed
+    return edits_in_place
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def edited(
     before: list[tuple[Attention, Any]] = []
     try:
         for name, module in layers:
-            own = [placed for placed in edits if placed.edit.touches(name)]
+            own = [one for one in edits if one.edit.touches(name)]
             whole = call_edit if call_edit is not None and call_edit.touches(name) else None
             if own or whole is not None:
                 before.append((module, module.processor))
@@ -153,15 +153,19 @@ class EditingProcessor:
         attention_mask: torch.Tensor | None = None,
         **more: Any,
     ) -> torch.Tensor:
-        seen = _EditedLayer(self._layer, self._edits, self._call_edit)
+        layer_view = _EditedLayer(self._layer, self._edits, self._call_edit)
         if self._edits:
             if encoder_hidden_states is not None and not attn.norm_cross:
                 # Of what is in its place the layer's own processor takes nothing but the number of tokens.
-                encoder_hidden_states = seen.project(encoder_hidden_states)
+                encoder_hidden_states = layer_view.project(encoder_hidden_states)
             looked_at = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-            attention_mask = seen.mask(attention_mask, hidden_states, looked_at.shape[1])
+            attention_mask = layer_view.mask(attention_mask, hidden_states, looked_at.shape[1])
         answer: torch.Tensor = self._own(
-            seen, hidden_states, encoder_hidden_states=encoder_hidden_states, attention_mask=attention_mask, **more
+            layer_view,
+            hidden_states,
+            encoder_hidden_states=encoder_hidden_states,
+            attention_mask=attention_mask,
+            **more,
         )
         return answer
 
@@ -189,16 +193,16 @@ class _EditedLayer:
         keys, self._values = self._to_k(text), self._to_v(text)
         return keys
 
-    def mask(self, given: torch.Tensor | None, hidden_states: torch.Tensor, tokens: int) -> torch.Tensor | None:
+    def mask(self, layer_mask: torch.Tensor | None, hidden_states: torch.Tensor, tokens: int) -> torch.Tensor | None:
         """The edits' masks together (rows, places, tokens), added to what was given; None for none."""
         rows, places = hidden_states.shape[:2]
         whole: torch.Tensor | None = None
-        for placed in self._edits:
-            own = placed.edit.mask(self._layer, places, tokens)
+        for one in self._edits:
+            own = one.edit.mask(self._layer, places, tokens)
             if own is not None:
                 whole = hidden_states.new_zeros((rows, places, tokens)) if whole is None else whole
-                whole[placed.rows] += own.to(whole)
-        return given if whole is None else whole if given is None else whole + given
+                whole[one.rows] += own.to(whole)
+        return layer_mask if whole is None else whole if layer_mask is None else whole + layer_mask
 
     def _to_q(self, hidden_states: torch.Tensor) -> torch.Tensor:
         self._queries: torch.Tensor = self._layer.module.to_q(hidden_states)
@@ -230,28 +234,28 @@ class _EditedLayer:
         if not self._edits:
             return whole
         rows = list(whole.split(1))
-        changed = False
-        for placed in self._edits:
-            before = torch.cat(rows[placed.rows]) if changed else whole[placed.rows]
-            after = change(placed.edit, before)
+        any_change = False
+        for one in self._edits:
+            before = torch.cat(rows[one.rows]) if any_change else whole[one.rows]
+            after = change(one.edit, before)
             if after is not before:
-                rows[placed.rows] = after.split(1)
-                changed = True
+                rows[one.rows] = after.split(1)
+                any_change = True
         tokens = {row.shape[1] for row in rows}
         if len(tokens) > 1:
             raise ValueError(f"{self._layer.name}: rows of {sorted(tokens)} tokens cannot share a call")
-        return torch.cat(rows) if changed else whole
+        return torch.cat(rows) if any_change else whole
 
     def _to_out(self, answer: torch.Tensor) -> torch.Tensor:
         """The layer's last projection, after the edits have seen and changed what was attended to."""
         assert self._keys is not None
         assert self._values is not None
         queries, keys, values, text = self._queries, self._keys, self._values, self._text
-        for placed in self._edits:
-            rows = placed.rows
-            placed.edit.look(self._layer, queries[rows], keys[rows], values[rows], text[rows])
+        for one in self._edits:
+            rows = one.rows
+            one.edit.look(self._layer, queries[rows], keys[rows], values[rows], text[rows])
             before = answer[rows]
-            after = placed.edit.answer(self._layer, queries[rows], values[rows], before)
+            after = one.edit.answer(self._layer, queries[rows], values[rows], before)
             if after is not before:
                 answer = answer.clone()
                 answer[rows] = after

@@ -80,9 +80,9 @@ class RegionMask(AttentionEdit):
         if len(self.allowed) != tokens:
             raise ValueError(f"a mask of {len(self.allowed)} tokens is not one of {tokens}")
         grid = functional.interpolate(self.allowed[None].float(), size=layer.grid(places), mode="nearest-exact")[0]
-        allowed = grid.flatten(1).T > 0  # (places, tokens)
-        allowed |= ~allowed.any(1, keepdim=True)
-        return torch.zeros(allowed.shape, device=allowed.device).masked_fill(~allowed, float("-inf"))[None]
+        visibility = grid.flatten(1).T > 0  # (places, tokens)
+        visibility |= ~visibility.any(1, keepdim=True)
+        return torch.zeros(visibility.shape, device=visibility.device).masked_fill(~visibility, float("-inf"))[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +114,8 @@ class ImageTokens(AttentionEdit):
             heads_of(tensor[name].to(queries).expand(len(queries), -1, -1), heads)
             for tensor in (self.image_keys, self.image_values)
         )
-        seen = functional.scaled_dot_product_attention(heads_of(queries, heads), keys, image_values)
-        return answer + self.scale * seen.transpose(1, 2).flatten(2)
+        image_answer = functional.scaled_dot_product_attention(heads_of(queries, heads), keys, image_values)
+        return answer + self.scale * image_answer.transpose(1, 2).flatten(2)
 
 
 def _instead(own: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:

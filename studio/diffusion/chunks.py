@@ -55,8 +55,8 @@ class ChunkedPrompt:
     @property
     def embeddings(self) -> tuple[Embedding, ...]:
         """The embeddings that stand in it, each once."""
-        placed = (one.embedding for text in self.texts for chunk in text.chunks for one in chunk.placed)
-        return tuple(dict.fromkeys(placed))
+        embeddings = (one.embedding for text in self.texts for chunk in text.chunks for one in chunk.placed)
+        return tuple(dict.fromkeys(embeddings))
 
 
 def chunks_of(tokenizer: Any, text: str, size: int, words: Words | None = None) -> list[Chunk]:
@@ -66,14 +66,14 @@ def chunks_of(tokenizer: Any, text: str, size: int, words: Words | None = None) 
     chunks: list[Chunk] = []
     tokens: list[int] = []
     weights: list[float] = []
-    placed: list[Placed] = []
+    embeddings: list[Placed] = []
     after_comma = 0  # tokens up to and with the chunk's last comma, 0 without one
 
     def close(end: int) -> None:
         nonlocal after_comma
-        here = tuple(p for p in placed if p.position < end)
+        here = tuple(p for p in embeddings if p.position < end)
         chunks.append(Chunk(tuple(tokens[:end]), tuple(weights[:end]), here))
-        placed[:] = [Placed(p.position - end, p.embedding, p.index) for p in placed if p.position >= end]
+        embeddings[:] = [Placed(p.position - end, p.embedding, p.index) for p in embeddings if p.position >= end]
         del tokens[:end], weights[:end]
         after_comma = 0
 
@@ -85,7 +85,7 @@ def chunks_of(tokenizer: Any, text: str, size: int, words: Words | None = None) 
             if isinstance(token, Embedding):
                 if len(tokens) + token.count > size:
                     close(len(tokens))
-                placed += [Placed(len(tokens) + k, token, k) for k in range(token.count)]
+                embeddings += [Placed(len(tokens) + k, token, k) for k in range(token.count)]
                 tokens += [PLACEHOLDER] * token.count
                 weights += [span.weight] * token.count
                 continue

@@ -40,10 +40,10 @@ def residuals(calls: Sequence[UnetCall], timesteps: torch.Tensor) -> Residuals |
     shapes = [tensor.shape[1:] for tensor in next(iter(answers.values()))]
     columns = []
     for n, call in enumerate(calls):
-        added = answers.get((n, 0)) or [call.sample.new_zeros((len(call.sample), *shape)) for shape in shapes]
+        levels = answers.get((n, 0)) or [call.sample.new_zeros((len(call.sample), *shape)) for shape in shapes]
         for k in range(1, len(call.controls)):
-            added = [one + other for one, other in zip(added, answers[n, k])]
-        columns.append(added)
+            levels = [one + other for one, other in zip(levels, answers[n, k])]
+        columns.append(levels)
     *down, mid = (torch.cat(tensors) if len(calls) > 1 else tensors[0] for tensors in zip(*columns))
     return Residuals(tuple(down), mid)
 
@@ -51,13 +51,13 @@ def residuals(calls: Sequence[UnetCall], timesteps: torch.Tensor) -> Residuals |
 def _asked(net: Any, rows: Sequence[tuple[UnetCall, AppliedControl, torch.Tensor]]) -> list[torch.Tensor]:
     """One call of a ControlNet, unscaled: its down residuals and, last, its middle one."""
     channels = net.config.in_channels  # an inpainting U-Net is given more than the latents, its ControlNet is not
-    added = {name: torch.cat([call.added[name] for call, _, _ in rows]) for name in rows[0][0].added}
+    conditions = {name: torch.cat([call.added[name] for call, _, _ in rows]) for name in rows[0][0].added}
     down, mid = net(
         torch.cat([call.sample[:, :channels] for call, _, _ in rows]),
         torch.cat([steps for _, _, steps in rows]),
         encoder_hidden_states=torch.cat([call.prompt_embeds for call, _, _ in rows]),
         controlnet_cond=torch.cat([c.condition.expand(len(call.sample), -1, -1, -1) for call, c, _ in rows]),
-        added_cond_kwargs=added or None,
+        added_cond_kwargs=conditions or None,
         return_dict=False,
     )
     return [*down, mid]

@@ -95,9 +95,9 @@ def put_in(encoder: Any, which: int, rows: Sequence[Sequence[Placed]]) -> Iterat
     `which` encoder of the checkpoint it is, counted from 0. Positions count from the token after the begin token.
     """
     places: Mapping[tuple[int, int], torch.Tensor] = {
-        (row, 1 + placed.position): placed.embedding.vectors[which][placed.index]
+        (row, 1 + embedding.position): embedding.embedding.vectors[which][embedding.index]
         for row, chunk in enumerate(rows)
-        for placed in chunk
+        for embedding in chunk
     }
     if not places:
         yield

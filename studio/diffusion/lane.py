@@ -154,8 +154,8 @@ class Lane:
     @property
     def key(self) -> Hashable:
         """Lanes of the same components with equal keys fit into one U-Net call."""
-        embeds, added = self._condition()
-        shapes = tuple(sorted((name, tuple(value.shape[1:])) for name, value in added.items()))
+        embeds, conditions = self._condition()
+        shapes = tuple(sorted((name, tuple(value.shape[1:])) for name, value in conditions.items()))
         adapters = tuple((id(one.adapter), one.unet_scale) for one in self._adapters)
         # Lanes with different ControlNets could share a call, but then its cost per row would not be one number.
         nets = tuple(id(one.net) for one in self._controls)
@@ -169,7 +169,7 @@ class Lane:
         sample = self._asked.to(self._dtype)
         if self._extra_input is not None:
             sample = torch.cat([sample, self._extra_input.to(sample)], dim=1)
-        embeds, added = self._condition()
+        embeds, conditions = self._condition()
         if self._branches > 1:
             sample = sample.expand(self._branches, -1, -1, -1)
         controls = tuple(one for one in self._controls if one.acts(self.index, self.total))
@@ -177,7 +177,7 @@ class Lane:
             sample,
             self._timesteps[self.index],
             embeds,
-            added,
+            conditions,
             adapters=self._adapters,
             controls=controls,
             edits=self._edits,
@@ -193,7 +193,7 @@ class Lane:
         if self._asked is None:
             raise RuntimeError("a lane was given an answer that it had not asked for")
         index = self.index
-        guided = guide(model_output.float(), self.guidance_scale)
+        guided_output = guide(model_output.float(), self.guidance_scale)
         evaluation = Evaluation(
             index=index,
             total=self.total,
@@ -201,7 +201,7 @@ class Lane:
             timestep=self._timesteps[index],
             level=self.schedule.levels[index],
             x_t=self._asked[0],
-            model_output=guided[0],
+            model_output=guided_output[0],
             prediction_type=self._prediction_type,
             step=self.schedule.steps[index],
             guidance_scale=self.guidance_scale if self._branches > 1 else 1.0,
@@ -209,7 +209,7 @@ class Lane:
             latents=self.latents[0],
             scale=self.schedule.scale(index),
         )
-        self.latents = self.schedule.step(index, guided, self.latents, self._generator)
+        self.latents = self.schedule.step(index, guided_output, self.latents, self._generator)
         if self._kept is not None:
             self.latents = self._kept.put_back(self.latents, self.schedule, index + 1)
         self.index = index + 1
@@ -252,8 +252,8 @@ class Lane:
 
     def _condition(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         step = self.schedule.steps[min(self.index, self.total - 1)] if self.total else 0
-        embeds, added = self.conditioning.at(step)
-        return embeds, {**added, **self._added}
+        embeds, conditions = self.conditioning.at(step)
+        return embeds, {**conditions, **self._added}
 
 
 @torch.inference_mode()
@@ -301,12 +301,12 @@ def start_lane(
         )
     factor = components.vae_scale_factor
     width, height = beginning.latents.shape[-1] * factor, beginning.latents.shape[-2] * factor
-    kept, extra_input = beginning.kept, None
+    picture_kept, extra_input = beginning.kept, None
     if components.is_inpainting:
         if (
             isinstance(picture, Image.Image) and mask is not None
         ):  # the U-Net itself sees what stays: nothing is put back
-            extra_input, kept = inpainting_input(components, picture, mask), None
+            extra_input, picture_kept = inpainting_input(components, picture, mask), None
         else:
             extra_input = repaint_everything(components, width, height)
     return Lane(
@@ -316,7 +316,7 @@ def start_lane(
         generator=generator,
         conditioning=conditioning,
         guidance_scale=resolved.guidance_scale,
-        kept=kept,
+        kept=picture_kept,
         added=size_conditioning(components, width, height, components.branches(resolved.guidance_scale)),
         extra_input=extra_input,
         adapters=adapters,

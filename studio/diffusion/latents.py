@@ -44,8 +44,8 @@ class Kept:
 
         RePaint's idea (Lugmayr et al. 2022, equation 8), once a step as in diffusers' inpaint pipeline.
         """
-        kept = schedule.noised(self.latents, self.noise, index)
-        return (1 - self.mask) * kept + self.mask * latents
+        noised_picture = schedule.noised(self.latents, self.noise, index)
+        return (1 - self.mask) * noised_picture + self.mask * latents
 
 
 @dataclass(frozen=True)
@@ -129,16 +129,16 @@ def beginning_from_picture(
     if mask is None:
         return Beginning(latents if schedule.total == 0 else schedule.noised(latents, noise, 0))
     cells = mask_cells(mask, components.vae_scale_factor).to(latents.device)
-    kept = Kept(latents, noise, cells)
+    picture_kept = Kept(latents, noise, cells)
     if schedule.total == 0:
-        return Beginning(latents, kept)
+        return Beginning(latents, picture_kept)
     if schedule.complete:
-        return Beginning(noise * schedule.first_scale, kept)
+        return Beginning(noise * schedule.first_scale, picture_kept)
     inside = latents
     if mask_fill == "noise":
         other = torch.randn(latents.shape, generator=generator).to(latents.device)
         inside = (1 - cells) * latents + cells * other
-    return Beginning(schedule.noised(inside, noise, 0), kept)
+    return Beginning(schedule.noised(inside, noise, 0), picture_kept)
 
 
 def mask_cells(mask: Image.Image, factor: int) -> torch.Tensor:

@@ -104,16 +104,16 @@ def applied(components: Components, adapters: Sequence[Applied], parts: Sequence
                 scale = one.scale(part)
                 for name, change in one.adapter.factors.get(part, {}).items() if scale else ():
                     shares.setdefault(name, []).append((change, scale))
-            for name, added in shares.items():
-                handle = module.get_submodule(name).register_forward_hook(_hook(added))
+            for name, changes in shares.items():
+                handle = module.get_submodule(name).register_forward_hook(_hook(changes))
                 stack.callback(handle.remove)
         yield
 
 
-def _hook(added: Sequence[tuple[Change, float]]) -> Any:
+def _hook(changes: Sequence[tuple[Change, float]]) -> Any:
     def add(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         total = output
-        for change, scale in added:
+        for change, scale in changes:
             total = total + change.share(module, inputs[0], output) * scale
         return total
 

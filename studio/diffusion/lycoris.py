@@ -142,10 +142,10 @@ class Rotation:
         """See `Delta.share`."""
         own = answer if module.bias is None else answer - _along(module.bias.to(answer.dtype), module)
         channels_last = own if module.weight.ndim == 2 else own.movedim(1, -1)
-        turned = self._turned(channels_last.float())
+        rotation = self._turned(channels_last.float())
         if self.rescale is not None:
-            turned = turned * self.rescale.float()
-        change = turned - channels_last.float()
+            rotation = rotation * self.rescale.float()
+        change = rotation - channels_last.float()
         return (change if module.weight.ndim == 2 else change.movedim(-1, 1)).to(answer.dtype)
 
     def _turned(self, y: torch.Tensor) -> torch.Tensor:

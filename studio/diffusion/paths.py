@@ -167,7 +167,7 @@ _BETAS = (
 
 def training_alphas_cumprod(scheduler_config: Mapping[str, Any]) -> torch.Tensor:
     """alpha-bar of every training timestep of a checkpoint that preserves variance, (T,), float32."""
-    known = (
+    keys = (
         "num_train_timesteps",
         "beta_start",
         "beta_end",
@@ -175,6 +175,6 @@ def training_alphas_cumprod(scheduler_config: Mapping[str, Any]) -> torch.Tensor
         "trained_betas",
         "rescale_betas_zero_snr",
     )
-    settings = {key: scheduler_config[key] for key in known if key in scheduler_config}
+    settings = {key: scheduler_config[key] for key in keys if key in scheduler_config}
     abar: torch.Tensor = diffusers.DDIMScheduler(**settings).alphas_cumprod
     return abar

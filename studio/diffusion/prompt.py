@@ -48,9 +48,9 @@ class Conditioning:
 
     def at(self, step: int) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """(prompt_embeds, added) of a 0-based step."""
-        for until, embeds, added in self.entries:
+        for until, embeds, conditions in self.entries:
             if step < until:
-                return embeds, added
+                return embeds, conditions
         return self.entries[-1][1:]
 
 
@@ -84,28 +84,30 @@ def encode_prompts(
         raise InvalidRequest(*problems)
     clip_skip = components.suits.clip_skip if clip_skip is None else clip_skip
     if not 1 <= clip_skip <= components.encoder_depth:
-        allowed = f"with this checkpoint whole numbers from 1 to {components.encoder_depth}, its text encoder's layers"
-        raise InvalidRequest(Problem("clip_skip", str(clip_skip), allowed))
+        expectation = (
+            f"with this checkpoint whole numbers from 1 to {components.encoder_depth}, its text encoder's layers"
+        )
+        raise InvalidRequest(Problem("clip_skip", str(clip_skip), expectation))
     schedules = [one.texts(num_steps, steps_before) for one in prompts]
     size = components.chunk_tokens
-    chunked: dict[str, tuple[Chunk, ...]] = {}
+    chunks_of_text: dict[str, tuple[Chunk, ...]] = {}
     most = 0
     for text in {text: None for schedule in schedules for _, text in schedule}:
-        chunked[text] = tuple(chunks_of(components.encoders[0][0], text, size, components.words))
-        most = max(most, len(chunked[text]))
-        if len(chunked) * most > MAX_CHUNKS and len(chunked) > len(schedules):
+        chunks_of_text[text] = tuple(chunks_of(components.encoders[0][0], text, size, components.words))
+        most = max(most, len(chunks_of_text[text]))
+        if len(chunks_of_text) * most > MAX_CHUNKS and len(chunks_of_text) > len(schedules):
             raise InvalidRequest(
                 Problem(
                     "prompt",
-                    f"prompt scheduling with more than {len(chunked) - 1} different texts of up to {most} chunks",
+                    f"prompt scheduling with more than {len(chunks_of_text) - 1} different texts of up to {most} chunks",
                     f"at most {MAX_CHUNKS} chunks in all: fewer steps, fewer [a|b] and [a:b:when], or a shorter prompt",
                 )
             )
     with applied(components, adapters, [one.part for one in components.text_encoders]):
-        encoded = {text: _encode(components, chunks, most, clip_skip) for text, chunks in chunked.items()}
+        encoded = {text: _encode(components, chunks, most, clip_skip) for text, chunks in chunks_of_text.items()}
     read = []
     for one, schedule in zip(prompts, schedules):
-        chunked_texts = tuple(ChunkedText(until, text, chunked[text]) for until, text in schedule)
+        chunked_texts = tuple(ChunkedText(until, text, chunks_of_text[text]) for until, text in schedule)
         notices = (*one.notices, *unread_names(one.words, components.words))
         read.append(ChunkedPrompt(one, chunked_texts, notices))
     if components.zero_empty_negative and len(prompts) == 2 and not prompts[0].words:
@@ -117,8 +119,8 @@ def encode_prompts(
         now = [next(text for end, text in schedule if until <= end) for schedule in schedules]
         rows = [encoded[text] for text in now]
         pooled = [row.pooled for row in rows if row.pooled is not None]
-        added = {"text_embeds": torch.cat(pooled)} if pooled else {}
-        entries.append((until, torch.cat([row.embeds for row in rows]), added))
+        conditions = {"text_embeds": torch.cat(pooled)} if pooled else {}
+        entries.append((until, torch.cat([row.embeds for row in rows]), conditions))
     return Conditioning(tuple(entries), read[-1], read[0] if len(read) == 2 else None, most)
 
 
@@ -161,10 +163,10 @@ def _encode(components: Components, chunks: Sequence[Chunk], length: int, clip_s
         if components.is_xl and hasattr(answer, "text_embeds"):
             pooled = answer.text_embeds[:1].to(components.dtype)
         parts.append(apply_weights(embeds, torch.tensor(weights, device=embeds.device)))
-    joined = torch.cat(parts, dim=-1).to(components.dtype)
-    if not bool(torch.isfinite(joined).all()):
+    all_embeds = torch.cat(parts, dim=-1).to(components.dtype)
+    if not bool(torch.isfinite(all_embeds).all()):
         raise NotFinite("the prompt's embeddings hold values that are not numbers", "text encoder")
-    return _Encoded(joined.reshape(1, -1, joined.shape[-1]), pooled)
+    return _Encoded(all_embeds.reshape(1, -1, all_embeds.shape[-1]), pooled)
 
 
 def _final_norm(encoder: Any) -> Any:
@@ -181,9 +183,9 @@ def apply_weights(embeds: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     if bool((weights == 1).all()):
         return embeds
     exact = embeds.float()
-    weighted = exact * weights[..., None]
-    restore = exact.mean(dim=(1, 2)) / weighted.mean(dim=(1, 2))
+    weighted_embeds = exact * weights[..., None]
+    restore = exact.mean(dim=(1, 2)) / weighted_embeds.mean(dim=(1, 2))
     restore = torch.where(torch.isfinite(restore), restore, 1.0)
-    restored = weighted * restore[:, None, None]
+    result = weighted_embeds * restore[:, None, None]
     plain = (weights == 1).all(dim=1)[:, None, None]
-    return torch.where(plain, exact, restored).to(embeds.dtype)
+    return torch.where(plain, exact, result).to(embeds.dtype)

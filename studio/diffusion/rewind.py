@@ -37,14 +37,14 @@ def rewind(
     `poked`: the evaluations before which the latents were painted on. `switches`: where another scheduler took over."""
     device = lane.latents.device
     switches = switches or {}
-    for index, answered in enumerate(past):
+    for index, evaluation in enumerate(past):
         if index in switches:
             lane.switch_scheduler(switches[index])
         if index in renoised:
-            lane.take_noise(renoised[index], answered.latents[None].to(device))
+            lane.take_noise(renoised[index], evaluation.latents[None].to(device))
         elif index in poked or index in switches:
-            lane.latents = answered.latents[None].to(device)
-        lane.replay(answered.outputs.to(device), answered.guidance_scale)
+            lane.latents = evaluation.latents[None].to(device)
+        lane.replay(evaluation.outputs.to(device), evaluation.guidance_scale)
 
 
 @torch.inference_mode()

@@ -365,11 +365,11 @@ def _twice_over(
     complete: bool,
 ) -> Schedule:
     """PNDM over falling timesteps, with two evaluations at the second one."""
-    doubled = list(range(len(run)))
+    indices = list(range(len(run)))
     if len(run) > 1:
-        doubled = [0, 1, *range(1, len(run))]
+        indices = [0, 1, *range(1, len(run))]
         distances = [distances[0], distances[0], *distances[1:]]
-    timesteps = run[doubled]
+    timesteps = run[indices]
     return Schedule(
         scheduler=scheduler,
         name=name,

@@ -211,9 +211,9 @@ def row_of(name: SchedulerName, prediction_type: str) -> SchedulerRow:
     """The row of a scheduler for a checkpoint that predicts this. Raises InvalidRequest where it cannot run one."""
     names = able(prediction_type)
     if name not in names:
-        allowed = one_of({one: SCHEDULERS[one].label for one in names})
+        choices = one_of({one: SCHEDULERS[one].label for one in names})
         kind = kind_of_checkpoint(prediction_type)
-        raise InvalidRequest(Problem("scheduler", SCHEDULERS[name].label, f"for {kind} {allowed}"))
+        raise InvalidRequest(Problem("scheduler", SCHEDULERS[name].label, f"for {kind} {choices}"))
     return ROWS[path_of_prediction(prediction_type)][name]
 
 
@@ -222,15 +222,17 @@ def new_scheduler(
 ) -> Any:
     """The scheduler object, as `Class.from_config(config)` makes it, less the warnings about keys it has no use for."""
     cls = getattr(diffusers, row.class_name)
-    known = inspect.signature(cls.__init__).parameters
-    settings = {key: value for key, value in config.items() if key in known and not key.startswith("_")}
+    parameters = inspect.signature(cls.__init__).parameters
+    settings = {key: value for key, value in config.items() if key in parameters and not key.startswith("_")}
     settings |= {"clip_sample": False, "thresholding": False}  # both are for pixels in [-1, 1], not for latents
     if prediction_type is not None:
         settings["prediction_type"] = prediction_type.removeprefix("edm_")
     if row.scale == "flow":
         settings |= {"use_flow_sigmas": True, "flow_shift": flow_shift(config)}
     settings |= row.settings
-    scheduler = copy.deepcopy(_pristine(row.class_name, json.dumps({k: settings[k] for k in settings if k in known})))
+    scheduler = copy.deepcopy(
+        _pristine(row.class_name, json.dumps({k: settings[k] for k in settings if k in parameters}))
+    )
     if noise_schedule != "as_configured":
         converts = row.writing == "conversion"
         curve = {
@@ -243,7 +245,7 @@ def new_scheduler(
             "use_flow_sigmas": row.scale == "flow",
             "sigma_schedule": "karras",
         }
-        scheduler.register_to_config(**{key: value for key, value in curve.items() if key in known})
+        scheduler.register_to_config(**{key: value for key, value in curve.items() if key in parameters})
     return scheduler
 
 

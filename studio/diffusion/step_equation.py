@@ -50,8 +50,8 @@ def step_equation(after: Array, operands: Sequence[Array]) -> StepEquation:
         if equation.exact:
             break
         better = _fit(columns[:, :terms], target)
-        spared = _CHANCE * (terms - len(equation.coefficients)) / size
-        if better.residual**2 < equation.residual**2 * (1 - min(spared, 0.5)):
+        threshold = _CHANCE * (terms - len(equation.coefficients)) / size
+        if better.residual**2 < equation.residual**2 * (1 - min(threshold, 0.5)):
             equation = better
     return equation
 

@@ -44,7 +44,7 @@ class TextCache(CallEdit):
         """See `CallEdit.projected`."""
         if text is not self._text or (projection._forward_hooks and not self._adapters):
             return compute()  # another text, or somebody else than a LoRA looks at this layer
-        known = self._known.get(projection)
-        if known is None:
-            known = self._known[projection] = compute()
-        return known
+        text_projection = self._known.get(projection)
+        if text_projection is None:
+            text_projection = self._known[projection] = compute()
+        return text_projection

@@ -58,8 +58,8 @@ class Asking:
         """Answered beside the ticks: a tokenizer needs no device. Raises InvalidRequest or Refused."""
         text = question.text
         if not isinstance(text, str) or text != clean_text(text) or len(text) > MAX_PROMPT_CHARACTERS:
-            allowed = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters, without control characters"
-            raise InvalidRequest(Problem("text", shown(text), allowed))
+            expectation = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters, without control characters"
+            raise InvalidRequest(Problem("text", shown(text), expectation))
         self._check(question.checkpoint)
         components = self._components()
         if components is None or components.name != question.checkpoint:
@@ -111,18 +111,18 @@ class Asking:
         past = self._recorder.past(job.id, image)
         if past is None:
             raise UnknownJob(NOT_RECORDED)
-        found = fork(job.id, image, Branch(evaluation=question.evaluation), *past)
-        if found.recipe.resolved.request.checkpoint != question.checkpoint:
-            allowed = f"the run's own, {found.recipe.resolved.request.checkpoint}"
-            raise InvalidRequest(Problem("checkpoint", shown(question.checkpoint), allowed))
-        return found
+        past_run = fork(job.id, image, Branch(evaluation=question.evaluation), *past)
+        if past_run.recipe.resolved.request.checkpoint != question.checkpoint:
+            expectation = f"the run's own, {past_run.recipe.resolved.request.checkpoint}"
+            raise InvalidRequest(Problem("checkpoint", shown(question.checkpoint), expectation))
+        return past_run
 
     def _picture_of(self, question: Question) -> Image.Image:
         picture = decode.read_picture(question.image)
         if not isinstance(question, NoisedStart):
             return picture
-        chosen = self._catalog.checkpoints()[question.checkpoint].checkpoint
-        native = chosen.native_width, chosen.native_height
+        checkpoint = self._catalog.checkpoints()[question.checkpoint].checkpoint
+        native = checkpoint.native_width, checkpoint.native_height
         return made(picture, question.resize_mode, question.width, question.height, native)
 
     def _schedule(self, question: ScheduleCurves, components: Components) -> Answer:

@@ -45,8 +45,8 @@ class Curve:
 
     def seconds_per_row(self, bucket: int) -> float | None:
         """The least of the last measurements, None while there are too few: what else the machine does only adds."""
-        found = self._seconds_per_row.get(bucket, ())
-        return min(found) if len(found) >= _TRIES else None
+        measurements = self._seconds_per_row.get(bucket, ())
+        return min(measurements) if len(measurements) >= _TRIES else None
 
     def paying_rows(self) -> int:
         """The most rows one call should have: what fits, pays and does not make everybody wait for the tick.
@@ -56,11 +56,11 @@ class Curve:
         """
         if self._last is None:
             return FIRST_CALL_ROWS
-        allowed = min(self._rows_that_fit, self._rows_in_memory, TICK_SECONDS / self._last)
+        most_rows = min(self._rows_that_fit, self._rows_in_memory, TICK_SECONDS / self._last)
         best, smaller = 1, None
         for bucket in BUCKETS:
             here = self.seconds_per_row(bucket)
-            if bucket > allowed or (here is not None and smaller is not None and here > PAYS * smaller):
+            if bucket > most_rows or (here is not None and smaller is not None and here > PAYS * smaller):
                 break
             best = bucket
             smaller = here if here is not None else smaller

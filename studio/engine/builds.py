@@ -42,10 +42,10 @@ def runs(capability: tuple[int, int], architectures: list[str]) -> bool:
         number = re.fullmatch(r"(\d+)(\d)", digits)
         if number is None:  # sm_90a and the like run on exactly one GPU, which has the plain form too
             continue
-        compiled = (int(number[1]), int(number[2]))
-        if kind == "sm" and compiled[0] == capability[0] and compiled[1] <= capability[1]:
+        build_capability = (int(number[1]), int(number[2]))
+        if kind == "sm" and build_capability[0] == capability[0] and build_capability[1] <= capability[1]:
             return True
-        if kind == "compute" and compiled <= capability:
+        if kind == "compute" and build_capability <= capability:
             return True
     return False
 
@@ -64,25 +64,25 @@ def problem(torch: Any, index: int) -> str | None:
     if not architectures or runs(capability, architectures):
         return None
     build = cuda_build(capability)
-    shown = f"{name} (compute capability {capability[0]}.{capability[1]}) cannot run with {_installed(torch)}"
+    device_text = f"{name} (compute capability {capability[0]}.{capability[1]}) cannot run with {_installed(torch)}"
     if build is None:
-        return f"{shown}, nor with any build that the studio can use: it is too old."
-    return f"{shown}. Install the build that can: python3 start.py --torch {build}"
+        return f"{device_text}, nor with any build that the studio can use: it is too old."
+    return f"{device_text}. Install the build that can: python3 start.py --torch {build}"
 
 
 def unseen(torch: Any, vendors: tuple[str, ...]) -> str | None:
     """What is to be said of GPUs that are in this machine while torch sees none; None where there is nothing."""
-    installed = _installed(torch)
+    build_text = _installed(torch)
     if "NVIDIA" in vendors:
         if torch.version.cuda is not None:
-            return f"An NVIDIA GPU is here, but its driver is missing or too old for {installed}: install a newer one."
-        return f"An NVIDIA GPU is here, which {installed} cannot run. Install the build that can: {_install('cu130')}"
+            return f"An NVIDIA GPU is here, but its driver is missing or too old for {build_text}: install a newer one."
+        return f"An NVIDIA GPU is here, which {build_text} cannot run. Install the build that can: {_install('cu130')}"
     if "AMD" in vendors:
         if torch.version.hip is not None:
-            return f"An AMD GPU is here, but {installed} does not find it: ROCm does not know it, or lacks its driver."
-        return f"An AMD GPU is here, which {installed} cannot run. If ROCm knows it: {_install('rocm')}"
+            return f"An AMD GPU is here, but {build_text} does not find it: ROCm does not know it, or lacks its driver."
+        return f"An AMD GPU is here, which {build_text} cannot run. If ROCm knows it: {_install('rocm')}"
     if "Intel" in vendors and not torch.xpu._is_compiled():
-        return f"An Intel GPU is here, which {installed} cannot run. If it is an Arc or newer: {_install('xpu')}"
+        return f"An Intel GPU is here, which {build_text} cannot run. If it is an Arc or newer: {_install('xpu')}"
     return None
 
 

@@ -27,31 +27,34 @@ def call_unet(components: Components, calls: Sequence[UnetCall], memory: TextCac
     timesteps = torch.tensor([c.timestep for c, n in zip(calls, rows) for _ in range(n)], device=components.device)
     embeds = memory.joined([c.prompt_embeds for c in calls], first.adapters)
     if len(calls) == 1:
-        sample, added = first.sample, dict(first.added)
+        sample, conditions = first.sample, dict(first.added)
     else:
         sample = torch.cat([c.sample for c in calls])
-        added = {name: torch.cat([c.added[name] for c in calls]) for name in first.added}
-    given = residuals(calls, timesteps)
-    steered = {}
-    if given is not None:
-        steered = {"down_block_additional_residuals": given.down, "mid_block_additional_residual": given.mid}
+        conditions = {name: torch.cat([c.added[name] for c in calls]) for name in first.added}
+    control_residuals = residuals(calls, timesteps)
+    attention_arguments = {}
+    if control_residuals is not None:
+        attention_arguments = {
+            "down_block_additional_residuals": control_residuals.down,
+            "mid_block_additional_residual": control_residuals.mid,
+        }
     edits = placed_edits([c.edits for c in calls], rows)
-    network, compiled = components.unet, is_compiled(components.unet)
-    if compiled and edits:
+    network, has_graph = components.unet, is_compiled(components.unet)
+    if has_graph and edits:
         network = getattr(network, "_orig_mod", network).forward
     height, width = sample.shape[2:]
     with (
         applied(components, first.adapters, ("unet",)),
-        edited(components.attention_layers, edits, (height, width), None if compiled else memory),
+        edited(components.attention_layers, edits, (height, width), None if has_graph else memory),
     ):
         answer: torch.Tensor = network(
             sample,
             timesteps,
             embeds,
             timestep_cond=_guidance(components, calls),
-            added_cond_kwargs=added or None,
+            added_cond_kwargs=conditions or None,
             return_dict=False,
-            **steered,
+            **attention_arguments,
         )[0]
     return answer
 

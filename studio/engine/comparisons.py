@@ -209,13 +209,13 @@ class ComparisonJob(Job):
             self._done += isinstance(event, Finished)
             self._failed += isinstance(event, Failed)
             over = not self._open
-            spoiled = []
+            same_settings = []
             if isinstance(event, Failed) and event.kind == "bad_checkpoint":  # the others would try to load it again
                 same = [
                     self._cells[k] for k in self._open if self._cells[k].request.checkpoint == cell.request.checkpoint
                 ]
-                spoiled = [c for c in same if c.state == "queued"]
-        for other in spoiled:
+                same_settings = [c for c in same if c.state == "queued"]
+        for other in same_settings:
             other.publish(replace(event, job_id=other.id))
         if over:
             self._starts.clear()

@@ -45,14 +45,14 @@ class Conditioner:
 
     def encoded(self, components: Components, resolved: Resolved, adapters: Sequence[Applied]) -> Conditioning:
         """The prompts of a run encoded."""
-        guided = components.branches(resolved.guidance_scale) == 2
-        prompts = (resolved.prompt, resolved.negative_prompt) if guided else (resolved.prompt,)
+        two_halves = components.branches(resolved.guidance_scale) == 2
+        prompts = (resolved.prompt, resolved.negative_prompt) if two_halves else (resolved.prompt,)
         components.words = words = self.extras.words(components, [prompt.words for prompt in prompts])
         parts = tuple((one.adapter.identity, one.text_scale) for one in adapters)
         # Only prompt scheduling depends on the steps.
         plain = all(prompt.schedule.is_plain for prompt in prompts)
         steps = None if plain else (resolved.steps, resolved.steps_before)
-        key = (components.name, resolved.encoding_key(guided=guided), steps, parts, words.version)
+        key = (components.name, resolved.encoding_key(guided=two_halves), steps, parts, words.version)
         if key not in self._prompts:
             with self._tokenizer_lock:
                 self._prompts[key] = encode_prompts(
@@ -80,11 +80,11 @@ class Conditioner:
     ) -> tuple[AppliedControl, ...]:
         """The ControlNets of a run with their maps at the size that is made. `start` is what a run from a picture
         begins with; `loading` is told of a ControlNet that has to be read first. Raises as `Extras.controlnet`."""
-        applied = []
+        controlnets = []
         for control, picture in zip(resolved.request.controls, pictures):
             if not self.extras.has_controlnet(control.model):
                 loading(f"Loading the ControlNet {control.model}")
             condition = picture.map_at(resolved.size, resolved.resize_mode, start)
             net = self.extras.controlnet(components, control.model)
-            applied.append(applied_control(components, net, control, condition))
-        return tuple(applied)
+            controlnets.append(applied_control(components, net, control, condition))
+        return tuple(controlnets)

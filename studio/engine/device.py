@@ -109,8 +109,8 @@ class Device:
         try:
             right = float((torch.ones(2, device=name) * 2).sum()) == 4
         except (RuntimeError, AssertionError) as error:
-            said = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(". ")
-            return f"The GPU {name} does not compute ({said})."
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(". ")
+            return f"The GPU {name} does not compute ({first_line})."
         return None if right else f"The GPU {name} computes wrongly: two and two are not four."
 
     def _dtype(self, choice: str) -> torch.dtype:
@@ -139,12 +139,12 @@ class Device:
         """Memory a new tensor could take now; None where nobody can say."""
         if self.torch_device.type == "cuda":
             free, _ = self._torch.cuda.mem_get_info(self.torch_device)
-            reserved = self._torch.cuda.memory_reserved(self.torch_device)
-            return int(free + reserved - self._torch.cuda.memory_allocated(self.torch_device))
+            reserved_bytes = self._torch.cuda.memory_reserved(self.torch_device)
+            return int(free + reserved_bytes - self._torch.cuda.memory_allocated(self.torch_device))
         if self.torch_device.type == "xpu":
             free, _ = self._torch.xpu.mem_get_info(self.torch_device)
-            reserved = self._torch.xpu.memory_reserved(self.torch_device)
-            return int(free + reserved - self._torch.xpu.memory_allocated(self.torch_device))
+            reserved_bytes = self._torch.xpu.memory_reserved(self.torch_device)
+            return int(free + reserved_bytes - self._torch.xpu.memory_allocated(self.torch_device))
         if self.torch_device.type == "mps":
             return int(self._torch.mps.recommended_max_memory() - self._torch.mps.driver_allocated_memory())
         return _free_ram_bytes()

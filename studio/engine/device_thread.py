@@ -187,10 +187,10 @@ class DeviceThread:
         from studio.checkpoints.device_memory import DoesNotFit
         from studio.checkpoints.inspect import BadCheckpoint
 
-        known = models.catalog.checkpoints()
-        if not known:
+        checkpoints = models.catalog.checkpoints()
+        if not checkpoints:
             self.status = replace(ready, state="failed", message="There is no checkpoint in the models folder.")
-        elif self._preload is None or self._preload not in known:
+        elif self._preload is None or self._preload not in checkpoints:
             self.status = ready
         else:
             try:
@@ -219,10 +219,10 @@ class DeviceThread:
 def _versions() -> dict[str, str]:
     """What is needed beside the weights to make the same picture again."""
     names = {"Latent Studio": "latent-studio", "torch": "torch", "diffusers": "diffusers"}
-    found = {}
+    versions = {}
     for label, package in names.items():
         try:
-            found[label] = packages.version(package)
+            versions[label] = packages.version(package)
         except packages.PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -54,8 +54,8 @@ def failed(
     the picture, where it is known already."""
     kind, message = _explained(checkpoint, size, error, device)
     error_id = secrets.token_hex(4)
-    expected = kind in ("bad_request", "bad_checkpoint", "disk")
-    logger.error("Job failed (%s, error id %s): %s", kind, error_id, error, exc_info=None if expected else error)
+    is_expected = kind in ("bad_request", "bad_checkpoint", "disk")
+    logger.error("Job failed (%s, error id %s): %s", kind, error_id, error, exc_info=None if is_expected else error)
     error.__traceback__ = None
     return Failed(job_id=job_id, kind=kind, message=message, error_id=error_id)
 
@@ -66,9 +66,9 @@ def _explained(
     if isinstance(error, DoesNotFit):
         return "out_of_memory", str(error)
     if device.is_out_of_memory(error):
-        described = f"{size[0]}x{size[1]}" if size is not None else "this size"
+        size_text = f"{size[0]}x{size[1]}" if size is not None else "this size"
         return "out_of_memory", (
-            f"A picture of {described} does not fit into the free memory of this device ({device.label}). "
+            f"A picture of {size_text} does not fit into the free memory of this device ({device.label}). "
             "Lower the width and height, shorten a very long prompt, or close other programs that use it."
         )
     if isinstance(error, InvalidRequest):  # what only the loaded model's tokenizer could tell

@@ -77,20 +77,20 @@ class FairShare:
         if leader.alone:
             return [leader]
         room = self._room(leader, (limits or {}).get(leader.key, batching.MAX_ROWS if default is None else default))
-        chosen = [leader]
+        lanes_of_tick = [leader]
         room -= leader.rows
         for lane in self._turns([s for s in self._lanes if s.key == leader.key and not s.alone]):
             if lane is not leader and lane.rows <= room:
-                chosen.append(lane)
+                lanes_of_tick.append(lane)
                 room -= lane.rows
-        return chosen
+        return lanes_of_tick
 
     def charge(self, lanes: Iterable[RunningLane], seconds: float) -> None:
         """Book the device time of a tick on those who had it, by their rows."""
-        served = list(lanes)
-        rows = sum(s.rows for s in served)
+        all_lanes = list(lanes)
+        rows = sum(s.rows for s in all_lanes)
         self._tick += 1
-        for lane in served:
+        for lane in all_lanes:
             self._served[lane.owner] = self._served.get(lane.owner, 0.0) + seconds * lane.rows / rows
             self._last_tick[lane.owner] = self._tick
 
@@ -113,20 +113,20 @@ class FairShare:
         by_owner: dict[str, list[RunningLane]] = {}
         for owner in sorted(dict.fromkeys(s.owner for s in lanes), key=self._account):
             by_owner[owner] = _jobs_in_turn([s for s in lanes if s.owner == owner])
-        ordered: list[RunningLane] = []
+        in_order: list[RunningLane] = []
         for turn in range(max(map(len, by_owner.values()))):
-            ordered += [mine[turn] for mine in by_owner.values() if turn < len(mine)]
-        return ordered
+            in_order += [mine[turn] for mine in by_owner.values() if turn < len(mine)]
+        return in_order
 
 
 def _jobs_in_turn(lanes: list[RunningLane]) -> list[RunningLane]:
     place: dict[str, int] = {}
-    ranked: list[tuple[int, int, int, RunningLane]] = []
+    ranks: list[tuple[int, int, int, RunningLane]] = []
     for lane in sorted(lanes, key=lambda s: s.number):
         turn = lane.comparison or lane.job
         place[turn] = place.get(turn, -1) + 1
-        ranked.append((-lane.priority, place[turn], lane.number, lane))
-    return [entry[-1] for entry in sorted(ranked, key=lambda entry: entry[:3])]
+        ranks.append((-lane.priority, place[turn], lane.number, lane))
+    return [entry[-1] for entry in sorted(ranks, key=lambda entry: entry[:3])]
 
 
 def waiting_order(jobs: Sequence[tuple[str, str]], last_admitted: Mapping[str, int]) -> list[str]:
@@ -135,8 +135,8 @@ def waiting_order(jobs: Sequence[tuple[str, str]], last_admitted: Mapping[str, i
     The owner admitted longest ago comes first, `last_admitted` being their last number; then everybody's second job.
     """
     rank: dict[str, int] = {}
-    ranked = []
+    ranks = []
     for place, (job_id, owner) in enumerate(jobs):
         rank[owner] = rank.get(owner, -1) + 1
-        ranked.append((rank[owner], last_admitted.get(owner, -1), place, job_id))
-    return [entry[-1] for entry in sorted(ranked)]
+        ranks.append((rank[owner], last_admitted.get(owner, -1), place, job_id))
+    return [entry[-1] for entry in sorted(ranks)]

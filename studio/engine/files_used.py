@@ -23,9 +23,9 @@ def files_used(
 
 def check_unchanged(before: FilesUsed, now: FilesUsed) -> None:
     """Raises BadCheckpoint where a file that both have has been replaced."""
-    replaced = [name for name, value in now.items() if name in before and before[name] != value]
-    if replaced:
+    replacements = [name for name, value in now.items() if name in before and before[name] != value]
+    if replacements:
         raise BadCheckpoint(
-            f"The {replaced[0][:90]} has been replaced on disk since this run began, so it cannot go on as it was. "
+            f"The {replacements[0][:90]} has been replaced on disk since this run began, so it cannot go on as it was. "
             "Start it again."
         )

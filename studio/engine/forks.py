@@ -47,11 +47,14 @@ class ImageRecipe:
 
     def scheduling(self, evaluation: int = 0) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that are in force at an evaluation, as far as the latter has a name."""
-        found = self.began or (self.resolved.scheduler, self.resolved.noise_schedule)
+        scheduling_now = self.began or (self.resolved.scheduler, self.resolved.noise_schedule)
         for index, switch in sorted(self.switches.items()):
             if index <= evaluation:
-                found = (switch.scheduler, switch.noise_schedule or self.same_levels(found, switch.scheduler))
-        return found
+                scheduling_now = (
+                    switch.scheduler,
+                    switch.noise_schedule or self.same_levels(scheduling_now, switch.scheduler),
+                )
+        return scheduling_now
 
     def same_levels(
         self, former: tuple[SchedulerName, NoiseScheduleName], scheduler: SchedulerName
@@ -86,10 +89,10 @@ class Fork:
     @property
     def renoised(self) -> dict[int, int]:
         """The seeds of replaced noise of the new run, by evaluation."""
-        found = {k: seed for k, seed in self.recipe.renoised.items() if k <= self.branch.evaluation}
+        seeds = {k: seed for k, seed in self.recipe.renoised.items() if k <= self.branch.evaluation}
         if self.branch.noise_seed is not None and self.branch.evaluation > 0:
-            found[self.branch.evaluation] = self.branch.noise_seed
-        return found
+            seeds[self.branch.evaluation] = self.branch.noise_seed
+        return seeds
 
     @property
     def poked(self) -> frozenset[int]:
@@ -129,26 +132,26 @@ class Fork:
 
     def request(self) -> Request:
         """The branch as a request of one image, in calls of its own. Raises InvalidRequest."""
-        changed = {k: v for k, v in self.branch.changed.items() if k not in ("noise_seed", "poke")}
+        changes = {k: v for k, v in self.branch.changed.items() if k not in ("noise_seed", "poke")}
         former = self.recipe.scheduling(self.branch.evaluation)
         scheduler = self.branch.scheduler or former[0]
-        spaced = former[1] if self.branch.scheduler is None else self.recipe.same_levels(former, scheduler)
-        changed |= {"scheduler": scheduler, "noise_schedule": self.branch.noise_schedule or spaced}
+        noise_schedule = former[1] if self.branch.scheduler is None else self.recipe.same_levels(former, scheduler)
+        changes |= {"scheduler": scheduler, "noise_schedule": self.branch.noise_schedule or noise_schedule}
         if self.branch.noise_seed is not None and self.branch.evaluation == 0:
-            changed["seed"] = self.branch.noise_seed
-        return replace(self.recipe.resolved.request, exact=True, **changed)  # type: ignore[arg-type]
+            changes["seed"] = self.branch.noise_seed
+        return replace(self.recipe.resolved.request, exact=True, **changes)  # type: ignore[arg-type]
 
 
 def fork(parent: str, image: int, branch: Branch, recipe: ImageRecipe, evaluations: Sequence[Recorded]) -> Fork:
     """A fork of a recorded run. Raises InvalidRequest for an evaluation that it has not (yet), a poke of another shape
     than its latents, or a scheduler that cannot go on with it."""
     if branch.evaluation >= len(evaluations):
-        allowed = f"whole numbers from 0 to {len(evaluations) - 1}"
-        raise InvalidRequest(Problem("evaluation", str(branch.evaluation), allowed))
+        expectation = f"whole numbers from 0 to {len(evaluations) - 1}"
+        raise InvalidRequest(Problem("evaluation", str(branch.evaluation), expectation))
     shape = evaluations[branch.evaluation].latents.shape
     if branch.poke is not None and len(branch.poke) != 4 * math.prod(shape):
-        allowed = f"{math.prod(shape)} float32 numbers, {' × '.join(map(str, shape))}"
-        raise InvalidRequest(Problem("poke", f"{len(branch.poke):,} bytes", allowed))
+        expectation = f"{math.prod(shape)} float32 numbers, {' × '.join(map(str, shape))}"
+        raise InvalidRequest(Problem("poke", f"{len(branch.poke):,} bytes", expectation))
     if branch.switches_scheduler:
         scheduler = branch.scheduler or recipe.scheduling(branch.evaluation)[0]
         _check_switch(branch, scheduler, evaluations[0].prediction_type)
@@ -166,12 +169,12 @@ def _check_switch(branch: Branch, name: SchedulerName, prediction_type: str) -> 
 
     facts, names = SCHEDULERS[name], able(prediction_type)
     if branch.noise_schedule is not None and branch.noise_schedule not in facts.noise_schedules:
-        allowed = one_of({s: label for s, label in SPACINGS.items() if s in facts.noise_schedules})
+        choices = one_of({s: label for s, label in SPACINGS.items() if s in facts.noise_schedules})
         raise InvalidRequest(
-            Problem("noise_schedule", SPACINGS[branch.noise_schedule], f"with {facts.label} {allowed}")
+            Problem("noise_schedule", SPACINGS[branch.noise_schedule], f"with {facts.label} {choices}")
         )
     if name not in names:
-        allowed = one_of({s: SCHEDULERS[s].label for s in names})
-        raise InvalidRequest(Problem("scheduler", facts.label, f"for {kind_of_checkpoint(prediction_type)} {allowed}"))
+        choices = one_of({s: SCHEDULERS[s].label for s in names})
+        raise InvalidRequest(Problem("scheduler", facts.label, f"for {kind_of_checkpoint(prediction_type)} {choices}"))
     if branch.noise_schedule == "ays" and path_of_prediction(prediction_type) != "preserving":
         raise InvalidRequest(Problem("noise_schedule", "AYS", f"for {kind_of_checkpoint(prediction_type)} any other"))

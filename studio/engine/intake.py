@@ -24,9 +24,9 @@ class Intake:
         if the checkpoints are on one."""
         on_axis = [name for name, axis in zip(("x_values", "y_values"), comparison.axes) if axis.field == "checkpoint"]
         field = on_axis[0] if on_axis else "checkpoint"
-        known = [(cell, self.in_listing(cell, field)) for cell in cells_of(comparison)]
-        checkpoints = {cell.checkpoint: listed.checkpoint for cell, listed in known}
-        comparison = comparison.with_names(checkpoints, known[0][1].controls)
+        pairs = [(cell, self.in_listing(cell, field)) for cell in cells_of(comparison)]
+        checkpoints = {cell.checkpoint: cell_in_listing.checkpoint for cell, cell_in_listing in pairs}
+        comparison = comparison.with_names(checkpoints, pairs[0][1].controls)
         return comparison.with_suits(
             {name: entry.checkpoint.suits for name, entry in self._catalog.checkpoints().items()}
         )
@@ -45,16 +45,16 @@ class Intake:
         """What a run from a picture begins with, decoded. Raises InvalidRequest for a file that is no picture."""
         if not isinstance(request, ImageToImage):
             return None
-        chosen = self._catalog.checkpoints()[request.checkpoint].checkpoint
-        return start_of(request, (chosen.native_width, chosen.native_height))
+        checkpoint = self._catalog.checkpoints()[request.checkpoint].checkpoint
+        return start_of(request, (checkpoint.native_width, checkpoint.native_height))
 
     def starts(self, cells: Sequence[Request]) -> dict[StartKey, Start]:
         """The same for the cells of a comparison, which share the pictures that are alike. Raises as `start`."""
-        found: dict[StartKey, Start] = {}
+        starts: dict[StartKey, Start] = {}
         for cell in cells:
-            if start_key(cell) not in found and (start := self.start(cell)) is not None:
-                found[start_key(cell)] = start
-        return found
+            if start_key(cell) not in starts and (start := self.start(cell)) is not None:
+                starts[start_key(cell)] = start
+        return starts
 
 
 def cells_of(comparison: Comparison) -> list[Request]:

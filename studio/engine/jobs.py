@@ -95,8 +95,8 @@ class Job:
     @property
     def size_bytes(self) -> int:
         """What the record keeps alive that can be large: the uploaded pictures, as files and decoded."""
-        kept = self.request.file_bytes + sum(control.size_bytes for control in self.controls)
-        return kept + (self.start.size_bytes if self.start is not None else 0)
+        total_bytes = self.request.file_bytes + sum(control.size_bytes for control in self.controls)
+        return total_bytes + (self.start.size_bytes if self.start is not None else 0)
 
     def publish(self, event: AnyEvent) -> bool:
         """Put an event into its slot and wake the watchers. False, and nothing happens, when the job has ended."""
@@ -258,15 +258,15 @@ class JobBook:
 
     def sweep(self) -> list[Job]:
         """Stop what nobody watches and forget what is over for long. Returns the jobs that were stopped."""
-        stopped = []
+        overdue = []
         seconds = self.limits.unwatched_seconds
         for job in self.active():
             if seconds is not None and job.mailbox.unwatched_for() > seconds:
                 job.stop(f"Stopped: nobody watched it for {seconds / 60:g} minutes.")
-                stopped.append(job)
+                overdue.append(job)
         with self._lock:
             self._forget()
-        return stopped
+        return overdue
 
     def _forget(self) -> None:
         """Drop finished records, oldest first, that are too old, too many or too large. The lock is held."""
@@ -274,10 +274,10 @@ class JobBook:
         for job in [j for j in self._jobs.values() if j.ephemeral and j.ended is not None]:
             if now - (job.ended or 0.0) > self.limits.ephemeral_seconds:
                 del self._jobs[job.id]
-        ended = sorted((j for j in self._jobs.values() if j.ended is not None), key=lambda j: j.ended or 0.0)
-        surplus = len(ended) - self.limits.finished
-        size = sum(j.size_bytes for j in ended)
-        for place, job in enumerate(ended):
+        ended_jobs = sorted((j for j in self._jobs.values() if j.ended is not None), key=lambda j: j.ended or 0.0)
+        surplus = len(ended_jobs) - self.limits.finished
+        size = sum(j.size_bytes for j in ended_jobs)
+        for place, job in enumerate(ended_jobs):
             old = now - (job.ended or 0.0) > self.limits.finished_seconds
             if place >= surplus and not old and size <= self.limits.finished_bytes:
                 break

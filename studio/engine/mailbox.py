@@ -52,10 +52,10 @@ class Mailbox:
         with self._lock:
             return tuple(event for _, event in sorted(self._slots.values(), key=lambda entry: entry[0]))
 
-    def after(self, seen: int) -> tuple[int, AnyEvent] | None:
-        """The oldest event still in its slot that is newer than `seen`, with its number; None when there is none."""
+    def after(self, number: int) -> tuple[int, AnyEvent] | None:
+        """The oldest event still in its slot that is newer than `number`, with its number; None when there is none."""
         with self._lock:
-            newer = [entry for entry in self._slots.values() if entry[0] > seen]
+            newer = [entry for entry in self._slots.values() if entry[0] > number]
         return min(newer, key=lambda entry: entry[0]) if newer else None
 
     def unwatched_for(self) -> float:
@@ -120,14 +120,14 @@ class Watcher(AsyncIterator[AnyEvent]):
             future: asyncio.Future[None] = loop.create_future()
             with self._lock:
                 self._waiting = (loop, future)  # before looking, so that no event falls between look and wait
-            found = self._mailbox.after(self._seen)
-            if found is None:
+            numbered_event = self._mailbox.after(self._seen)
+            if numbered_event is None:
                 self._mailbox.enter(self)
                 await future
                 continue
             with self._lock:
                 self._waiting = None
-            self._seen, event = found
+            self._seen, event = numbered_event
             if isinstance(event, ENDS):
                 await self.aclose()
             return event

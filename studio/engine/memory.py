@@ -35,9 +35,9 @@ def check(components: Components, device: Device, resolved: Resolved, rows: int)
     if free is None:
         return
     unet = rows * row_bytes(components, resolved.width, resolved.height)
-    needed = max(unet, decode_bytes(components, resolved.width, resolved.height))
-    if needed > free:
-        raise MemoryError(f"{needed / 2**30:.1f} GiB are needed, {free / 2**30:.1f} GiB are free")
+    needed_bytes = max(unet, decode_bytes(components, resolved.width, resolved.height))
+    if needed_bytes > free:
+        raise MemoryError(f"{needed_bytes / 2**30:.1f} GiB are needed, {free / 2**30:.1f} GiB are free")
 
 
 def rows_that_fit(components: Components, device: Device, resolved: Resolved) -> int | None:

@@ -91,13 +91,13 @@ class ModelService:
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Usable checkpoints with the ControlNets that fit them, the built-in one first."""
         nets = [entry for entry in self.catalog.entries() if entry.facts.kind == "controlnet"]
-        known = []
+        checkpoints = []
         for entry in self.catalog.checkpoints().values():
             fitting = [net for net in nets if net.controls(entry)]
             palettes = tuple((net.name, net.facts.palette) for net in fitting if net.facts.palette)
             names = tuple(net.name for net in fitting)
-            known.append(replace(entry.checkpoint, controlnets=names, palettes=palettes))
-        return tuple(known)
+            checkpoints.append(replace(entry.checkpoint, controlnets=names, palettes=palettes))
+        return tuple(checkpoints)
 
     def now(self, *, refresh: bool = False) -> ModelsNow:
         """Everything that the Models tab shows. As `found`."""
@@ -184,16 +184,16 @@ class ModelService:
     def annotate(self, model_id: str, note: str) -> None:
         """Remember a note of at most 2,000 characters. Raises NoSuchModel or InvalidRequest."""
         if not isinstance(note, str) or note != clean_text(note) or len(note) > MAX_NOTE_CHARACTERS:
-            allowed = f"text of at most {MAX_NOTE_CHARACTERS:,} characters, without control characters"
-            raise InvalidRequest(Problem("note", shown(note), allowed))
+            expectation = f"text of at most {MAX_NOTE_CHARACTERS:,} characters, without control characters"
+            raise InvalidRequest(Problem("note", shown(note), expectation))
         self.catalog.remember(self._entry(model_id), note=note)
 
     def correct(self, model_id: str, prediction_type: PredictionName | None) -> None:
         """Remember another prediction type than the file says; None forgets it. A loaded checkpoint is let go, so
         that the next use loads it anew."""
         if prediction_type is not None and prediction_type not in PREDICTION_CHOICES:
-            allowed = f"one of {', '.join(PREDICTION_CHOICES)}"
-            raise InvalidRequest(Problem("prediction_type", shown(prediction_type), allowed))
+            expectation = f"one of {', '.join(PREDICTION_CHOICES)}"
+            raise InvalidRequest(Problem("prediction_type", shown(prediction_type), expectation))
         entry = self._entry(model_id)
         if entry.facts.kind != "checkpoint":
             raise InvalidRequest(Problem("model", shown(entry.name), "a checkpoint"))
@@ -208,8 +208,8 @@ class ModelService:
             raise InvalidRequest(Problem("model", shown(entry.name), "a checkpoint other than the built-in one"))
         source = self._entry(source_id) if source_id else None
         if source is not None and (source.id == entry.id or entry.facts.family not in source.lends_vae_to):
-            allowed = f"a VAE made for {entry.facts.family}, or another checkpoint that holds one"
-            raise InvalidRequest(Problem("vae", shown(source.name), allowed))
+            expectation = f"a VAE made for {entry.facts.family}, or another checkpoint that holds one"
+            raise InvalidRequest(Problem("vae", shown(source.name), expectation))
         place = self._manager.snapshot()[0].get(entry.id) if self._manager is not None else None
         self.catalog.choose_vae(entry, source)
         if place is not None:
@@ -314,7 +314,7 @@ class ModelService:
 
     def _model(self, entry: Entry, places: dict[str, ModelPlace], keys: set[str]) -> Model:
         facts = entry.facts
-        corrected = self.catalog.correction(entry)
+        correction = self.catalog.correction(entry)
         hashes = self.hasher.both(entry)
         return Model(
             id=self._id(entry.id),
@@ -328,8 +328,8 @@ class ModelService:
             form=facts.form,
             precision=facts.precision,
             parts=facts.parts,
-            prediction_type=corrected or facts.prediction_type,
-            prediction_corrected=corrected is not None,
+            prediction_type=correction or facts.prediction_type,
+            prediction_corrected=correction is not None,
             native_width=facts.native_width,
             native_height=facts.native_height,
             size_bytes=entry.file.size,

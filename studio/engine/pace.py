@@ -34,40 +34,40 @@ class Paces:
         """A shared U-Net call. The first of each size pays for set-up and is not counted."""
         bucket = max(b for b in BUCKETS if b <= max(1, min(rows, BUCKETS[-1])))
         with self._lock:
-            measured = self._of(checkpoint, width, height)
-            if bucket in measured.seen:
-                old = measured.seconds_per_row.get(bucket, seconds / rows)
-                measured.seconds_per_row[bucket] = _MEMORY * old + (1 - _MEMORY) * seconds / rows
-            measured.seen.add(bucket)
+            pace = self._of(checkpoint, width, height)
+            if bucket in pace.seen:
+                old = pace.seconds_per_row.get(bucket, seconds / rows)
+                pace.seconds_per_row[bucket] = _MEMORY * old + (1 - _MEMORY) * seconds / rows
+            pace.seen.add(bucket)
 
     def record_picture(self, checkpoint: str, width: int, height: int, seconds: float) -> None:
         """Decoding and saving one picture."""
         with self._lock:
-            measured = self._of(checkpoint, width, height)
-            old = measured.seconds_per_picture or seconds
-            measured.seconds_per_picture = _MEMORY * old + (1 - _MEMORY) * seconds
+            pace = self._of(checkpoint, width, height)
+            old = pace.seconds_per_picture or seconds
+            pace.seconds_per_picture = _MEMORY * old + (1 - _MEMORY) * seconds
 
     def of(self, checkpoint: str, width: int | None, height: int | None) -> Pace | None:
         """The pace at this size, else at the one of the checkpoint that was used most lately; None before any run."""
         with self._lock:
-            known = [(w, h) for (name, w, h), m in self._measured.items() if name == checkpoint and m.seconds_per_row]
-            if not known:
+            sizes = [(w, h) for (name, w, h), m in self._measured.items() if name == checkpoint and m.seconds_per_row]
+            if not sizes:
                 return None
             size = (
-                (width, height) if width is not None and height is not None and (width, height) in known else known[-1]
+                (width, height) if width is not None and height is not None and (width, height) in sizes else sizes[-1]
             )
-            measured = self._measured[checkpoint, *size]
+            pace = self._measured[checkpoint, *size]
             return Pace(
                 width=size[0],
                 height=size[1],
-                seconds_per_row=dict(measured.seconds_per_row),
-                seconds_per_picture=measured.seconds_per_picture,
+                seconds_per_row=dict(pace.seconds_per_row),
+                seconds_per_picture=pace.seconds_per_picture,
             )
 
     def _of(self, checkpoint: str, width: int, height: int) -> _Measured:
         key = (checkpoint, width, height)
-        measured = self._measured.pop(key, None) or _Measured()
-        self._measured[key] = measured  # the newest stands last
+        pace = self._measured.pop(key, None) or _Measured()
+        self._measured[key] = pace  # the newest stands last
         while len(self._measured) > _MAX_SIZES:
             del self._measured[next(iter(self._measured))]
-        return measured
+        return pace

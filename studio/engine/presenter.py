@@ -106,11 +106,11 @@ class Presenter:
             active.unshown = evaluation.denoised
             with failures.ending(active.run.job, self._fail):
                 self._record(active, evaluation, answered.seconds, answered.rows)
-        shown = [active for active, _ in answered.advanced if active.at_work]
+        active_images = [active for active, _ in answered.advanced if active.at_work]
         assert self._previews is not None
-        for active in shown:
-            self._previews.decoders.record_step(active.size, answered.seconds / len(shown))
-        self._previews.show(shown, now)
+        for active in active_images:
+            self._previews.decoders.record_step(active.size, answered.seconds / len(active_images))
+        self._previews.show(active_images, now)
         for active, evaluation in answered.advanced:
             if active.at_work and active.unshown is None:
                 run = active.run
@@ -128,9 +128,9 @@ class Presenter:
             return
         maps = active.lane.recorded_maps()
         attention = recording.attention(active.run, evaluation.step, maps) if maps is not None else None
-        recorded = recording.recorded(evaluation, seconds, rows, attention)
+        record = recording.recorded(evaluation, seconds, rows, attention)
         after = recording.on_cpu(active.lane.latents[0])
-        self._outside.recorder.add(active.run.job.id, active.image, recorded, after)
+        self._outside.recorder.add(active.run.job.id, active.image, record, after)
 
     # ------------------------------------------------------------------------------------------------- endings
 
@@ -193,7 +193,7 @@ class Presenter:
         facts: dict[str, Any] = dict(file_hashes(run.adapters, run.conditioning.embeddings))
         if self._executor.components.vae_dtype is not None:  # half precision overflowed
             facts["vae_dtype"] = "float32"
-        chosen = self._executor.manager.chosen_vae()
-        if chosen is not None:
-            facts["vae"], facts["vae_hash"] = chosen
+        vae = self._executor.manager.chosen_vae()
+        if vae is not None:
+            facts["vae"], facts["vae_hash"] = vae
         return facts

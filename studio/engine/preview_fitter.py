@@ -100,8 +100,8 @@ class PreviewFitter:
     def _slices(self, components: Components, entry: Entry) -> Iterator[None]:
         assert self._fit is not None
         if self._hash is None:
-            for found in hashing(components.vae):
-                self._hash = found
+            for sha256 in hashing(components.vae):
+                self._hash = sha256
                 yield
             assert self._hash is not None
             self._fits.name(entry, components.dtype, self._hash)
@@ -121,11 +121,11 @@ class PreviewFitter:
         """What was learned of this VAE before, added to what was learned meanwhile. Whether there was any."""
         assert self._hash is not None
         assert self._fit is not None
-        kept = self._fits.get(self._hash, like=self._fit)
-        if kept is None:
+        stored_fit = self._fits.get(self._hash, like=self._fit)
+        if stored_fit is None:
             return False
         fresh = self._fit.rows > 0
-        self._fit += kept
+        self._fit += stored_fit
         self._seen = 0.0 if fresh else self._fit.rows
         self._show()
         return True

@@ -74,17 +74,17 @@ class PreviewDecoders:
         """
         if choice != "automatic" and choice in self.available:
             return choice
-        allowed = allowed_seconds(self._means.get(("step", size), 0.0))
+        most_seconds = allowed_seconds(self._means.get(("step", size), 0.0))
         available = self.available
         for decoder in available:
             cost, tries = self.seconds(decoder, size), self._measured.get((decoder, size), 0)
-            if cost is not None and cost <= allowed and tries >= _TRIES:
+            if cost is not None and cost <= most_seconds and tries >= _TRIES:
                 return decoder
-            if decoder == "tiny" and tries < _TRIES and allowed > 0:
+            if decoder == "tiny" and tries < _TRIES and most_seconds > 0:
                 return decoder
         if available[-1] != "full":
             return available[-1]
-        self._saved[size] = self._saved.get(size, 0.0) + allowed
+        self._saved[size] = self._saved.get(size, 0.0) + most_seconds
         if self._saved[size] < (self.seconds("full", size) or 0.0):
             return None
         self._saved[size] = 0.0
@@ -93,8 +93,8 @@ class PreviewDecoders:
     def _keep(self, what: Hashable, seconds: float) -> None:
         times = self._measured.get(what, 0)
         # The first measurements are dropped, not averaged in: a mean would remember their set-up for dozens of frames.
-        known = times >= _TRIES
-        self._means[what] = _MEMORY * self._means[what] + (1 - _MEMORY) * seconds if known else seconds
+        is_measured = times >= _TRIES
+        self._means[what] = _MEMORY * self._means[what] + (1 - _MEMORY) * seconds if is_measured else seconds
         self._measured[what] = times + 1
 
     def decode(self, decoder: RungName, denoised: torch.Tensor) -> np.ndarray[Any, Any]:
@@ -108,12 +108,12 @@ class PreviewDecoders:
         return vae.to_uint8(pixels)
 
     def _fast_frames(self) -> FastFrames:
-        fitted = self._components.fast_preview
-        assert fitted is not None
-        if self._frames is None or self._frames[0] is not fitted:  # a fit grows better while lanes run
-            weight, bias = fitted
+        fit = self._components.fast_preview
+        assert fit is not None
+        if self._frames is None or self._frames[0] is not fit:  # a fit grows better while lanes run
+            weight, bias = fit
             device = self._components.device
-            self._frames = fitted, FastFrames(weight.to(device), bias.to(device))
+            self._frames = fit, FastFrames(weight.to(device), bias.to(device))
         return self._frames[1]
 
 

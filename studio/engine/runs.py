@@ -102,9 +102,9 @@ class Run:
             sizes = f"{conditioning.chunks} chunks of {conditioning.positions} tokens"
             notes.append(f"The prompt was encoded in {sizes}; nothing was cut off.")
         notes += self.prompt_notes()
-        asked, run = self.resolved.num_inference_steps, self.resolved.steps
-        if run < asked:
-            notes.append(f"Runs {run} of {asked} steps." if run else NO_STEPS)
+        steps_wanted, run = self.resolved.num_inference_steps, self.resolved.steps
+        if run < steps_wanted:
+            notes.append(f"Runs {run} of {steps_wanted} steps." if run else NO_STEPS)
         return Started(
             job_id=self.job.id,
             seeds=self.seeds,
@@ -136,7 +136,7 @@ class Run:
         """An image has its lane; the evaluations that a branch shares with its run need not be made."""
         job = self.job
         self._evaluations += lane.index
-        scheduled = RunningLane(
+        running_lane = RunningLane(
             owner=job.owner,
             job=job.id,
             key=None,  # decided when it joins the others
@@ -144,7 +144,7 @@ class Run:
             alone=self.exact,
             comparison=job.part_of or "",
         )
-        active = self.active[image] = ActiveImage(self, image, lane, scheduled)
+        active = self.active[image] = ActiveImage(self, image, lane, running_lane)
         return active
 
     def count(self, advanced: list[ActiveImage], now: float) -> None:
@@ -160,7 +160,7 @@ class Run:
     def step(self, active: ActiveImage, evaluation: Evaluation, ending_seconds: float) -> Step:
         """The event of one evaluation. `ending_seconds` is what decoding and saving one picture has cost so far."""
         images = len(self.seeds)
-        left = (self.total * images - self._evaluations) * (self._evaluation_seconds or 0.0)
+        seconds_left = (self.total * images - self._evaluations) * (self._evaluation_seconds or 0.0)
         return Step(
             job_id=self.job.id,
             image=active.image,
@@ -169,7 +169,7 @@ class Run:
             timestep=evaluation.timestep,
             sigma=evaluation.sigma,
             seconds_per_step=self._step_seconds or 0.0,
-            seconds_left=max(0.0, left) + (images - len(self.pictures)) * ending_seconds,
+            seconds_left=max(0.0, seconds_left) + (images - len(self.pictures)) * ending_seconds,
             images_done=len(self.pictures),
             preview=self.previews.get(active.image),
         )
@@ -184,12 +184,12 @@ class Run:
 
     def stopped(self, reason: str) -> Stopped:
         """The pictures that were done, and the last look of those that were not."""
-        unfinished = [self.active[image] for image in sorted(self.active)]
+        active_images = [self.active[image] for image in sorted(self.active)]
         return Stopped(
             job_id=self.job.id,
             pictures=self._pictures(),
-            last=tuple(self.previews[r.image] for r in unfinished if r.image in self.previews),
-            index=unfinished[0].before + unfinished[0].lane.index if unfinished else 0,
+            last=tuple(self.previews[r.image] for r in active_images if r.image in self.previews),
+            index=active_images[0].before + active_images[0].lane.index if active_images else 0,
             total=self.total,
             reason=reason,
         )

@@ -146,9 +146,9 @@ class Scheduler:
         owners = self._lanes.owners()
         if job.owner not in owners:
             return len(owners) < ACTIVE_OWNERS
-        crowded = len(owners) >= ACTIVE_OWNERS and any(j.owner not in owners for j in waiting)
+        is_full = len(owners) >= ACTIVE_OWNERS and any(j.owner not in owners for j in waiting)
         is_cell = job.part_of is not None and not job.priority
-        return len(self._lanes) < (LANES - RESERVED_LANES if is_cell else LANES) and not crowded
+        return len(self._lanes) < (LANES - RESERVED_LANES if is_cell else LANES) and not is_full
 
     def _admission(self, job: Job, *, switch: bool) -> Admission:
         image = self._images.get(job.id, 0)
@@ -160,5 +160,5 @@ class Scheduler:
     def _places(self, waiting: Sequence[Job]) -> tuple[tuple[Job, int], ...]:
         """The jobs that have not started, and how many stand before each; a comparison's cells stand in one place."""
         places: dict[str, int] = {}
-        unstarted = [job for job in waiting if job.id not in self._images]
-        return tuple((job, places.setdefault(job.part_of or job.id, len(places))) for job in unstarted)
+        new_jobs = [job for job in waiting if job.id not in self._images]
+        return tuple((job, places.setdefault(job.part_of or job.id, len(places))) for job in new_jobs)

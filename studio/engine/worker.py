@@ -49,10 +49,10 @@ class Worker:
                 self._admit(plan.admit)
             plan = self._plan(admit)
         self._presenter.queued(plan.places)
-        answered = answer_one_slice(self._outside.inquiries, self._executor, self._outside.tokenizer_lock)
+        results = answer_one_slice(self._outside.inquiries, self._executor, self._outside.tokenizer_lock)
         if not plan.tick:
             self._executor.forget_texts()
-            return answered
+            return results
         self._tick(plan)
         return True
 
@@ -76,8 +76,8 @@ class Worker:
     def _plan(self, admit: bool) -> Plan:
         jobs = [job for job in self._outside.book.runnable() if job.stop_reason is None]
         admit = admit and not self._outside.closing.is_set()
-        replaced = self._executor.manager.replaced
-        return self._scheduler.schedule(jobs, self._executor.loaded, admit=admit, replaced=replaced)
+        files_replaced = self._executor.manager.replaced
+        return self._scheduler.schedule(jobs, self._executor.loaded, admit=admit, replaced=files_replaced)
 
     def _sweep(self) -> None:
         if time.monotonic() - self._swept > 1.0:
@@ -106,19 +106,19 @@ class Worker:
     @torch.inference_mode()
     def _tick(self, plan: Plan) -> None:
         began = time.perf_counter()
-        answered = self._executor.evaluate(self._runs.images(plan.tick))
-        if answered.call_failed:
-            self._scheduler.call_failed(plan, out_of_memory=answered.out_of_memory)
-        for active, error in answered.failed:
+        results = self._executor.evaluate(self._runs.images(plan.tick))
+        if results.call_failed:
+            self._scheduler.call_failed(plan, out_of_memory=results.out_of_memory)
+        for active, error in results.failed:
             self._fail(active.run.job, error)
-        if not answered.rows:
+        if not results.rows:
             return
         self.ticks += 1
-        self._presenter.show(answered)
+        self._presenter.show(results)
         seconds = time.perf_counter() - began
-        self._scheduler.update(plan, rows=answered.rows, call_seconds=answered.seconds, seconds=seconds)
-        self._presenter.measure(answered.asked[0], answered.rows, seconds)
-        for active, _ in answered.advanced:
+        self._scheduler.update(plan, rows=results.rows, call_seconds=results.seconds, seconds=seconds)
+        self._presenter.measure(results.asked[0], results.rows, seconds)
+        for active, _ in results.advanced:
             if active.lane.done and active.at_work and active.run.job.stop_reason is None:
                 with failures.ending(active.run.job, self._fail):
                     self._next_pass(active)

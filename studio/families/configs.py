@@ -49,24 +49,24 @@ def part_config(family: Family, part: str, shapes: Shapes, *, native_width: int 
 def _unet(family: Family, config: dict[str, Any], shapes: Shapes, native_width: int | None) -> dict[str, Any]:
     levels = len(config["block_out_channels"])
     widths = [shapes[f"down_blocks.{level}.resnets.0.conv2.weight"][0] for level in range(levels)]
-    found: dict[str, Any] = {
+    unet_config: dict[str, Any] = {
         "block_out_channels": widths,
         "in_channels": shapes["conv_in.weight"][1],
         "cross_attention_dim": next(s[1] for name, s in shapes.items() if name.endswith(".attn2.to_k.weight")),
     }
     if isinstance(config["attention_head_dim"], list):
-        found["attention_head_dim"] = [max(1, width // CLIP_HEAD_WIDTH) for width in widths]
+        unet_config["attention_head_dim"] = [max(1, width // CLIP_HEAD_WIDTH) for width in widths]
     if native_width:
-        found["sample_size"] = native_width // 8
+        unet_config["sample_size"] = native_width // 8
     if family.configs:  # another depth than that of the family whose configs it has
-        found |= _depths(config, shapes)
-    added = shapes.get("add_embedding.linear_1.weight")
-    if added is not None:
-        found["projection_class_embeddings_input_dim"] = added[1]
-    told = shapes.get("time_embedding.cond_proj.weight")
-    if told is not None:  # the U-Net is told the guidance scale
-        found["time_cond_proj_dim"] = told[1]
-    return found
+        unet_config |= _depths(config, shapes)
+    vector_weight = shapes.get("add_embedding.linear_1.weight")
+    if vector_weight is not None:
+        unet_config["projection_class_embeddings_input_dim"] = vector_weight[1]
+    guidance_weight = shapes.get("time_embedding.cond_proj.weight")
+    if guidance_weight is not None:  # the U-Net is told the guidance scale
+        unet_config["time_cond_proj_dim"] = guidance_weight[1]
+    return unet_config
 
 
 def _depths(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def vae_widths(shapes: Shapes) -> dict[str, Any]:
 def _text_encoder(shapes: Shapes) -> dict[str, Any]:
     names = {name.removeprefix("text_model."): shape for name, shape in shapes.items()}
     vocabulary, width = names["embeddings.token_embedding.weight"]
-    found = {
+    config = {
         "vocab_size": vocabulary,
         "hidden_size": width,
         "intermediate_size": names["encoder.layers.0.mlp.fc1.weight"][0],
@@ -122,8 +122,8 @@ def _text_encoder(shapes: Shapes) -> dict[str, Any]:
         "max_position_embeddings": names["embeddings.position_embedding.weight"][0],
     }
     if "text_projection.weight" in names:
-        found["projection_dim"] = names["text_projection.weight"][0]
-    return found
+        config["projection_dim"] = names["text_projection.weight"][0]
+    return config
 
 
 def clip_tokenizer(pad_token: str, positions: int) -> Any:

@@ -48,7 +48,7 @@ def translate(keys: Iterable[str], family: Family, *, layers_per_block: int = 2)
     strangers: dict[str, list[str]] = {part: [] for _, part in prefixes}
     unused: list[str] = []
     levels = vae_levels(name.removeprefix(VAE_PREFIX) for name in names if name.startswith(VAE_PREFIX))
-    dropped = {part: _dropped_layer(names, one) for part, one in encoders.items()}
+    last_layers = {part: _dropped_layer(names, one) for part, one in encoders.items()}
     for name in names:
         if _LEFTOVERS.match(name) or is_companion(name):
             continue
@@ -62,18 +62,18 @@ def translate(keys: Iterable[str], family: Family, *, layers_per_block: int = 2)
             continue
         if part == "unet":
             target = unet_name(rest, layers_per_block)
-            found = [Move(name, target)] if target else []
+            moves_of_name = [Move(name, target)] if target else []
         elif part == "vae":
             target = vae_name(rest, levels)
-            found = [Move(name, target)] if target else []
+            moves_of_name = [Move(name, target)] if target else []
         else:
-            start = dropped[part]
+            start = last_layers[part]
             if start is not None and rest.startswith(start):
                 continue  # the model listens to the last layer but one, so diffusers leaves the last one out
-            found = text_encoder_moves(name, rest, encoders[part])
-            if not found and _is_projection(rest) and not encoders[part].projects:
+            moves_of_name = text_encoder_moves(name, rest, encoders[part])
+            if not moves_of_name and _is_projection(rest) and not encoders[part].projects:
                 continue  # CLIP's way out of its text encoder, which no family takes from this one
-        (moves[part].extend(found) if found else strangers[part].append(name))
+        (moves[part].extend(moves_of_name) if moves_of_name else strangers[part].append(name))
     return Translation(moves, strangers, unused)
 
 
@@ -144,8 +144,8 @@ _EARLIER_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_att
 
 def vae_levels(names: Iterable[str]) -> int:
     """How many levels a VAE, or its decoder alone, has by its names in the original layout."""
-    found = [int(m[1]) for name in names if (m := re.match(r"(?:encoder\.down|decoder\.up)\.(\d+)\.", name))]
-    return max(found, default=3) + 1
+    level_numbers = [int(m[1]) for name in names if (m := re.match(r"(?:encoder\.down|decoder\.up)\.(\d+)\.", name))]
+    return max(level_numbers, default=3) + 1
 
 
 def has_encoder(names: Iterable[str]) -> bool:
@@ -207,10 +207,10 @@ def open_clip_moves(source: str, name: str, *, with_projection: bool) -> list[Mo
     if not match:
         return []
     layer, rest = f"{start}encoder.layers.{match[1]}", match[2]
-    joined = re.fullmatch(r"attn\.in_proj_(weight|bias)", rest)
-    if joined:
+    projection_match = re.fullmatch(r"attn\.in_proj_(weight|bias)", rest)
+    if projection_match:
         return [
-            Move(source, f"{layer}.self_attn.{letter}_proj.{joined[1]}", third=third)
+            Move(source, f"{layer}.self_attn.{letter}_proj.{projection_match[1]}", third=third)
             for third, letter in enumerate("qkv")
         ]
     inner = _renamed(rest, _OPEN_CLIP)

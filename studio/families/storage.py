@@ -34,11 +34,11 @@ def with_names(tensors: Mapping[str, E]) -> dict[str, E]:
     U-Net (model_ema), that stands for the U-Net."""
     if f"{UNET_PREFIX}input_blocks.0.0.weight" in tensors or f"{EMA}input_blocks00weight" not in tensors:
         return dict(tensors)
-    renamed: dict[str, E] = {}
+    result: dict[str, E] = {}
     for name, entry in tensors.items():
-        dotted = dotted_name(name.removeprefix(EMA)) if name.startswith(EMA) else None
-        renamed[UNET_PREFIX + dotted if dotted else name] = entry
-    return renamed
+        module_name = dotted_name(name.removeprefix(EMA)) if name.startswith(EMA) else None
+        result[UNET_PREFIX + module_name if module_name else name] = entry
+    return result
 
 
 _BLOCK = re.compile(r"(input_blocks|output_blocks)(\d+)(\d)(\D.*)|(middle_block)(\d)(\D.*)")
@@ -77,12 +77,12 @@ def _dotted_inner(flat: str) -> str | None:
 
 def scales_of(names: Iterable[str]) -> dict[str, str]:
     """Of every weight that is stored divided by a scale: the name of that scale."""
-    found: dict[str, str] = {}
+    scales: dict[str, str] = {}
     for name in names:
         end = next((end for end in SCALE_ENDS if name.endswith(end)), None)
         if end is not None:
-            found[name.removesuffix(end) + ".weight"] = name
-    return found
+            scales[name.removesuffix(end) + ".weight"] = name
+    return scales
 
 
 def is_companion(name: str) -> bool:

@@ -33,8 +33,8 @@ def training_of(family: Family, names: Collection[str], metadata: Mapping[str, s
     words = words_of(name)
     prediction, source = _prediction(family, names, metadata, name)
     distillation, distilled_by = distillation_of(metadata, words)
-    embedded = any(f"{UNET_PREFIX}{one}" in names for one in _GUIDANCE_EMBEDDING)
-    if embedded and distillation is None:
+    has_guidance_embedding = any(f"{UNET_PREFIX}{one}" in names for one in _GUIDANCE_EMBEDDING)
+    if has_guidance_embedding and distillation is None:
         distillation, distilled_by = "lcm", "file"
     zero_snr = "ztsnr" in names or _true(metadata.get("ss_zero_terminal_snr")) or "ztsnr" in words
     return Training(
@@ -43,7 +43,7 @@ def training_of(family: Family, names: Collection[str], metadata: Mapping[str, s
         zero_terminal_snr=zero_snr and prediction == "v_prediction",
         distillation=distillation,
         distillation_source=distilled_by,
-        guidance_embedded=embedded,
+        guidance_embedded=has_guidance_embedding,
     )
 
 
@@ -89,9 +89,9 @@ def distillation_of(metadata: Mapping[str, str], words: Collection[str]) -> tupl
     """Which few-step distillation metadata or a name's words speak of."""
     notes = " ".join(metadata.get(k, "") for k in ("modelspec.title", "modelspec.description", "modelspec.tags"))
     sources: tuple[tuple[Collection[str], Source], ...] = ((words_of(notes), "metadata"), (words, "name"))
-    for heard, source in sources:
+    for text, source in sources:
         for distillation in DISTILLATIONS:
-            if any(_names(word, distillation) for word in heard):
+            if any(_names(word, distillation) for word in text):
                 return distillation, source
     return None, None
 

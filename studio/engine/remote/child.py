@@ -92,11 +92,11 @@ class Child:
         task = self._tasks[number] = asyncio.create_task(work)
         task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
-    async def _call(self, number: int, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    async def _call(self, number: int, method: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         try:
             if method not in METHODS:
                 raise TypeError(f"an engine has no {method}")
-            value = await getattr(self._engine, method)(*arguments, **named)
+            value = await getattr(self._engine, method)(*arguments, **keywords)
         except Exception as error:
             await self._send("raised", number, told(error))
         else:
@@ -120,20 +120,20 @@ class Child:
     async def _tell(self) -> None:
         """Keep the page's mirror up to date."""
         status, catalog, active = None, None, None
-        looked = sent = float("-inf")
+        last_look = last_message = float("-inf")
         loop = asyncio.get_running_loop()
         while True:
             news = None
-            if self._changed.is_set() or loop.time() - looked >= CATALOG_SECONDS:
+            if self._changed.is_set() or loop.time() - last_look >= CATALOG_SECONDS:
                 self._changed.clear()
-                looked = loop.time()
+                last_look = loop.time()
                 now = await asyncio.to_thread(self._engine.catalog)
                 if now != catalog:
                     news = catalog = now
             now_status, now_active = self._engine.status(), self._engine.engine.active_jobs()
-            changed = news is not None or now_status != status or now_active != active
-            if changed or loop.time() - sent >= PULSE_SECONDS:
-                status, active, sent = now_status, now_active, loop.time()
+            has_news = news is not None or now_status != status or now_active != active
+            if has_news or loop.time() - last_message >= PULSE_SECONDS:
+                status, active, last_message = now_status, now_active, loop.time()
                 await self._send("now", status, news, active)
             await asyncio.sleep(STATUS_SECONDS)
 

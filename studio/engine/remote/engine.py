@@ -129,18 +129,18 @@ class RemoteEngine:
     def watch(self, job_id: str, *, owner: str) -> Events:
         """See `Engine.watch`."""
         with self._lock:
-            lost = self._lost.get(job_id)
-        if lost is not None and lost[0].owner == owner:
+            lost_job = self._lost.get(job_id)
+        if lost_job is not None and lost_job[0].owner == owner:
             mailbox = Mailbox(time.monotonic)
-            for event in lost[1]:
+            for event in lost_job[1]:
                 mailbox.put(event)
             return Watcher(mailbox)
         try:
             child = self._there()
-            opened, watcher = child.watch(job_id, owner)
+            confirmation, watcher = child.watch(job_id, owner)
         except (ChildGone, Refused) as error:
             raise UnknownJob("This job does not exist any more.") from error
-        return _Opening(opened, watcher)
+        return _Opening(confirmation, watcher)
 
     async def cancel(self, job_id: str, *, owner: str) -> bool:
         """See `Engine.cancel`."""
@@ -161,8 +161,8 @@ class RemoteEngine:
         except Refused:
             there = ()
         with self._lock:
-            lost = [job.summary for job, _ in reversed(self._lost.values()) if job.owner == owner]
-        return (*there, *lost)
+            lost_jobs = [job.summary for job, _ in reversed(self._lost.values()) if job.owner == owner]
+        return (*there, *lost_jobs)
 
     async def record(self, job_id: str, *, owner: str, **part: Any) -> bytes:
         """See `Engine.record`."""
@@ -198,9 +198,9 @@ class RemoteEngine:
             raise Refused(self._status.message)
         return self._child
 
-    async def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
+    async def _call(self, method: str, *arguments: Any, **keywords: Any) -> Any:
         try:
-            return await asyncio.wrap_future(self._there().call(method, *arguments, **named))
+            return await asyncio.wrap_future(self._there().call(method, *arguments, **keywords))
         except ChildGone:
             raise Refused(CLOSING if self._closing else ASK_AGAIN) from None
 
@@ -233,17 +233,17 @@ class RemoteEngine:
         next_step = "It is started anew: ask again." if again else "It ended too often: start the studio anew."
         message = f"The engine's process has ended unexpectedly ({why}), and this run with it. {next_step}"
         state = "starting" if again else "failed"
-        said = f"The engine's process has ended unexpectedly ({why}). {next_step}"
-        self._status = replace(self._status, state=state, message=said, checkpoint=None, running=0, queued=0)  # type: ignore[arg-type]
+        reason = f"The engine's process has ended unexpectedly ({why}). {next_step}"
+        self._status = replace(self._status, state=state, message=reason, checkpoint=None, running=0, queued=0)  # type: ignore[arg-type]
         self._child = self._spawn() if again else None
         self._end(child, message, error_id)
 
     def _end(self, child: ChildProcess, message: str, error_id: str) -> None:
         """Every job that the child has not ended is over."""
         with self._lock:
-            unfinished, self._jobs = self._jobs, {}
+            jobs, self._jobs = self._jobs, {}
         ends: dict[str, tuple[AnyEvent, ...]] = {}
-        for job_id, job in unfinished.items():
+        for job_id, job in jobs.items():
             ends[job_id] = _ends(job_id, job, message, error_id)
             if not self._closing:
                 state = "failed" if job.summary.comparison is None else "stopped"
@@ -275,8 +275,8 @@ def _ends(job_id: str, job: Submitted, message: str, error_id: str) -> tuple[Any
 class _Opening:
     """A watcher that first hears whether there is such a job."""
 
-    def __init__(self, opened: Any, watcher: Watcher) -> None:
-        self._opened = opened
+    def __init__(self, confirmation: Any, watcher: Watcher) -> None:
+        self._opened = confirmation
         self._watcher = watcher
 
     def __aiter__(self) -> _Opening:

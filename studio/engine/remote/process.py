@@ -72,17 +72,17 @@ class ChildProcess:
         """Put a message into the queue; nothing happens when the child has ended. Raises BadMessage."""
         self._out.put(to_frame(message))
 
-    def call(self, method: str, *arguments: Any, **named: Any) -> Future[Any]:
+    def call(self, method: str, *arguments: Any, **keywords: Any) -> Future[Any]:
         """Ask the engine; the future has its answer or its error. It raises ChildGone when the child ends before."""
         future: Future[Any] = Future()
         number = next(self._numbers)
-        frame = to_frame(("call", number, method, arguments, named))
+        frame = to_frame(("call", number, method, arguments, keywords))
         with self._lock:
             if self._ended:
                 raise ChildGone
             self._pending[number] = future
         self._out.put(frame)
-        future.add_done_callback(lambda done: self.send("drop", number) if done.cancelled() else None)
+        future.add_done_callback(lambda call_future: self.send("drop", number) if call_future.cancelled() else None)
         return future
 
     def watch(self, job_id: str, owner: str) -> tuple[Future[None], Watcher]:
@@ -91,15 +91,15 @@ class ChildProcess:
         with self._lock:
             if self._ended:
                 raise ChildGone
-            known = self.subscriptions.get((job_id, owner))
-            if known is not None:
-                return known.opened, Watcher(known.mailbox)
-            made = Subscription(self._clock, next(self._numbers))
-            self._pending[made.number] = made.opened
-            self.subscriptions[job_id, owner] = made
-            watcher = Watcher(made.mailbox)
-        self.send("watch", made.number, job_id, owner)
-        return made.opened, watcher
+            subscription = self.subscriptions.get((job_id, owner))
+            if subscription is not None:
+                return subscription.opened, Watcher(subscription.mailbox)
+            new_subscription = Subscription(self._clock, next(self._numbers))
+            self._pending[new_subscription.number] = new_subscription.opened
+            self.subscriptions[job_id, owner] = new_subscription
+            watcher = Watcher(new_subscription.mailbox)
+        self.send("watch", new_subscription.number, job_id, owner)
+        return new_subscription.opened, watcher
 
     def unsubscribe_idle(self) -> None:
         """Tell the engine that nobody watches what nobody watches, so that it may stop such a job in time."""
@@ -174,9 +174,9 @@ class ChildProcess:
 
     def _deliver(self, number: int, event: AnyEvent) -> None:
         with self._lock:
-            found = next((one for one in self.subscriptions.values() if one.number == number), None)
-        if found is not None:
-            found.mailbox.put(event)
+            subscription = next((one for one in self.subscriptions.values() if one.number == number), None)
+        if subscription is not None:
+            subscription.mailbox.put(event)
 
 
 class ChildGone(Exception):

@@ -15,12 +15,12 @@ from studio.diffusion.unet_call import UnetCall
 def unet_call(z_t: torch.Tensor, timestep: float, conditioning: Conditioning, components: Components) -> UnetCall:
     """The U-Net call of latents (1, C, h, w) at a timestep that the model knows, without guidance; an inpainting U-Net
     is shown a mask that is white everywhere."""
-    embeds, added = conditioning.at(0)
+    embeds, conditions = conditioning.at(0)
     height, width = (side * components.vae_scale_factor for side in z_t.shape[2:])
     sample = z_t.to(components.dtype)
     if components.is_inpainting:
         sample = torch.cat([sample, repaint_everything(components, width, height).to(sample)], dim=1)
-    return UnetCall(sample, float(timestep), embeds, {**added, **size_conditioning(components, width, height, 1)})
+    return UnetCall(sample, float(timestep), embeds, {**conditions, **size_conditioning(components, width, height, 1)})
 
 
 def encoded(picture: Image.Image, components: Components) -> torch.Tensor:

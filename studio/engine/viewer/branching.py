@@ -16,8 +16,8 @@ from studio.engine.viewer.measures import denoised
 def leave(lane: Lane, fork: Fork, components: Components) -> None:
     """Bring a new lane to the fork, change its noise where that is asked for, and give it another scheduler."""
     past = [Answered(torch.tensor(e.latents), torch.tensor(e.outputs), e.guidance_scale) for e in fork.past]
-    inherited, switches = dict(fork.recipe.renoised), fork.switches
-    rewind(lane, past, inherited, fork.recipe.poked, switches)
+    seeds, switches = dict(fork.recipe.renoised), fork.switches
+    rewind(lane, past, seeds, fork.recipe.poked, switches)
     here, seed = fork.branch.evaluation, fork.branch.noise_seed
     x0 = denoised(fork.left)
     if here in switches:
@@ -25,8 +25,8 @@ def leave(lane: Lane, fork: Fork, components: Components) -> None:
         lane.latents = torch.tensor(fork.left.latents)[None].to(lane.latents.device)
     if seed is not None and here > 0:
         renoise(lane, seed, torch.tensor(x0) if x0 is not None else torch.zeros_like(lane.latents[0]))
-    elif here in inherited:  # the parent's own noise began here
-        lane.take_noise(inherited[here], torch.tensor(fork.left.latents)[None].to(lane.latents.device))
+    elif here in seeds:  # the parent's own noise began here
+        lane.take_noise(seeds[here], torch.tensor(fork.left.latents)[None].to(lane.latents.device))
     elif here in fork.recipe.poked:
         lane.latents = torch.tensor(fork.left.latents)[None].to(lane.latents.device)
     if fork.branch.poke is not None:

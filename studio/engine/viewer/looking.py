@@ -126,9 +126,9 @@ def _heads(
     denoise: Denoise,
     tokenizer_lock: AbstractContextManager[Any],
 ) -> Slices:
-    known = [name for name, _ in components.attention_layers if name.endswith(CROSS)]
-    if question.layer not in known:
-        raise InvalidRequest(Problem("layer", shown(question.layer), f"one of {', '.join(known)}"))
+    layers = [name for name, _ in components.attention_layers if name.endswith(CROSS)]
+    if question.layer not in layers:
+        raise InvalidRequest(Problem("layer", shown(question.layer), f"one of {', '.join(layers)}"))
     lane = lane_of(fork)
     call = lane.call()
     yield
@@ -138,9 +138,14 @@ def _heads(
     text, rows = rows_at(table, chunks, positions, fork.left.step)
     record = RecordHeads(question.layer)
     denoise([replace(call, edits=(*call.edits, record))])
-    seen = record.maps
-    assert seen.weights is not None
-    assert seen.layer is not None
-    tensors = {"heads": on_cpu(torch.stack([merged(head, rows, positions) for head in seen.weights]).half())}
-    facts = {"attention_text": text, "layer": asdict(seen.layer), "rms": seen.rms, "scale": seen.scale}
+    layer_maps = record.maps
+    assert layer_maps.weights is not None
+    assert layer_maps.layer is not None
+    tensors = {"heads": on_cpu(torch.stack([merged(head, rows, positions) for head in layer_maps.weights]).half())}
+    facts = {
+        "attention_text": text,
+        "layer": asdict(layer_maps.layer),
+        "rms": layer_maps.rms,
+        "scale": layer_maps.scale,
+    }
     return safetensors(tensors, _facts(question, fork) | facts)

@@ -32,8 +32,8 @@ def guided_output(evaluation: Recorded) -> Array:
     outputs = evaluation.outputs.astype(np.float32)
     if len(outputs) == 1:
         return outputs[0]
-    guided: Array = outputs[0] + np.float32(evaluation.guidance_scale) * (outputs[1] - outputs[0])
-    return guided
+    output: Array = outputs[0] + np.float32(evaluation.guidance_scale) * (outputs[1] - outputs[0])
+    return output
 
 
 def denoised(evaluation: Recorded) -> Array | None:
@@ -98,9 +98,9 @@ def _guidance(uncond: Array, cond: Array) -> dict[str, object]:
 
 
 def _step(last: Sequence[Recorded], after: Array, adds_noise: bool) -> dict[str, object] | None:
-    predicted = [denoised(e) for e in reversed(last)]
-    history = [x0 for x0 in predicted if x0 is not None]
-    if predicted[0] is None:
+    predictions = [denoised(e) for e in reversed(last)]
+    history = [x0 for x0 in predictions if x0 is not None]
+    if predictions[0] is None:
         return None
     equation = step_equation(after, [last[-1].latents, *history])
     numbers: dict[str, object] = dict.fromkeys(NAMES)
@@ -133,8 +133,8 @@ def spectrum(array: Array | None) -> list[float] | None:
     ring = np.floor(short * np.hypot(rows[:, None], columns[None, :]) + 0.5).astype(int).ravel()
     many = short // 2
     totals = np.bincount(ring, power.ravel(), minlength=many + 1)
-    found = totals / np.maximum(np.bincount(ring, minlength=many + 1), 1)
-    return [float(f"{value:.4g}") for value in found[1 : many + 1]]
+    means = totals / np.maximum(np.bincount(ring, minlength=many + 1), 1)
+    return [float(f"{value:.4g}") for value in means[1 : many + 1]]
 
 
 def _norm(array: Array | None) -> float | None:

@@ -110,11 +110,11 @@ def embeddings(question: Embeddings, components: Components, tokenizer_lock: Abs
 
 def _flat(directions: Array) -> tuple[Array, float]:
     """The two main directions of points (n, dim) around their mean, (n, 2), and the share of the variance they hold."""
-    centred = directions - directions.mean(axis=0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    deviations = directions - directions.mean(axis=0)
+    left_vectors, sizes, _ = np.linalg.svd(deviations, full_matrices=False)
     flat = np.zeros((len(directions), 2))
     many = min(2, len(sizes))
-    flat[:, :many] = left[:, :many] * sizes[:many]
+    flat[:, :many] = left_vectors[:, :many] * sizes[:many]
     for axis in flat.T:  # a sign that does not depend on the library: the farthest point is on the positive side
         axis *= -1.0 if axis[np.abs(axis).argmax()] < 0 else 1.0
     total = float((sizes**2).sum())
@@ -155,12 +155,12 @@ def architecture_answer(
         "encoder": components.vae.encoder,
         "decoder": components.vae.decoder,
     }
-    seen = [block for block, _ in blocks.values()]
+    block_list = [block for block, _ in blocks.values()]
     parts = {
         name: {
             "kind": type(module).__name__,
             "parameters": architecture.parameters(module),
-            "milliseconds": round(sum(b.milliseconds or 0.0 for b in seen if b.part == name), 3),
+            "milliseconds": round(sum(b.milliseconds or 0.0 for b in block_list if b.part == name), 3),
         }
         for name, module in whole.items()
         if module is not None  # a VAE may have its decoder alone
@@ -187,6 +187,6 @@ def architecture_answer(
                 "positions": text.max_position_embeddings,
             },
             "parts": parts,
-            "blocks": [{k: v for k, v in asdict(b).items() if not k.startswith("_")} for b in seen],
+            "blocks": [{k: v for k, v in asdict(b).items() if not k.startswith("_")} for b in block_list],
         }
     )

@@ -67,31 +67,31 @@ def to_bytes(
     return bytes(save(tensors, metadata={"run": json.dumps(header, allow_nan=False)}))
 
 
-def _tensors(shape: tuple[int, ...], guided: bool, taken: list[Recorded]) -> dict[str, Array]:
+def _tensors(shape: tuple[int, ...], guided: bool, evaluations: list[Recorded]) -> dict[str, Array]:
     empty = np.zeros((0, *shape), np.float16)
 
     def stacked(arrays: list[Array]) -> Array:
         return np.stack(arrays).astype(np.float16) if arrays else empty
 
-    tensors = {"x_t": stacked([e.latents / np.float32(e.scale) for e in taken])}
-    tensors["model_cond"] = stacked([e.outputs[-1] for e in taken])
+    tensors = {"x_t": stacked([e.latents / np.float32(e.scale) for e in evaluations])}
+    tensors["model_cond"] = stacked([e.outputs[-1] for e in evaluations])
     if guided:  # the difference and not the other answer: it is small, and would drown in rounding
-        tensors["model_difference"] = stacked([e.outputs[-1].astype(np.float32) - e.outputs[0] for e in taken])
-    captured = [e.guided for e in taken if e.guided is not None]
-    if captured:
-        tensors["model_guided"] = stacked(captured)
-    return tensors | _attention([e.attention for e in taken if e.attention is not None])
+        tensors["model_difference"] = stacked([e.outputs[-1].astype(np.float32) - e.outputs[0] for e in evaluations])
+    guided_outputs = [e.guided for e in evaluations if e.guided is not None]
+    if guided_outputs:
+        tensors["model_guided"] = stacked(guided_outputs)
+    return tensors | _attention([e.attention for e in evaluations if e.attention is not None])
 
 
-def _attention(taken: list[RecordedAttention]) -> dict[str, Array]:
+def _attention(maps_taken: list[RecordedAttention]) -> dict[str, Array]:
     """Each group's maps (n, rows, h, w); where texts of a prompt differ in rows, the shorter ones end in zeros."""
     tensors = {}
-    for name in taken[0].groups if taken else ():
-        maps = [attention.groups[name] for attention in taken]
-        stacked = np.zeros((len(maps), max(len(m) for m in maps), *maps[0].shape[1:]), np.float16)
+    for name in maps_taken[0].groups if maps_taken else ():
+        maps = [attention.groups[name] for attention in maps_taken]
+        stack = np.zeros((len(maps), max(len(m) for m in maps), *maps[0].shape[1:]), np.float16)
         for place, one in enumerate(maps):
-            stacked[place, : len(one)] = one
-        tensors[name] = stacked
+            stack[place, : len(one)] = one
+        tensors[name] = stack
     return tensors
 
 

@@ -127,10 +127,10 @@ class Recorder:
                 return
             run.written = self._clock()
             before = run.after
-            kept = run.fitting(evaluation)
-            run.evaluations.append(kept)
+            run_evaluation = run.fitting(evaluation)
+            run.evaluations.append(run_evaluation)
             run.after = after
-            self._bytes += kept.nbytes + after.nbytes - (before.nbytes if before is not None else 0)
+            self._bytes += run_evaluation.nbytes + after.nbytes - (before.nbytes if before is not None else 0)
             self._use(job_id, image)
             self._make_room(run)
             if self._bytes > self._max_bytes:
@@ -160,11 +160,11 @@ class Recorder:
         with self._lock:
             now = self._clock()
             for key, run in list(self._runs.items()):
-                left = self._away.get(run.owner, math.inf)
-                if now - run.used > IDLE_SECONDS or now - max(left, run.used) > AWAY_SECONDS:
+                left_at = self._away.get(run.owner, math.inf)
+                if now - run.used > IDLE_SECONDS or now - max(left_at, run.used) > AWAY_SECONDS:
                     self._drop(key)
             owners = {run.owner for run in self._runs.values()}
-            self._away = {owner: left for owner, left in self._away.items() if owner in owners}
+            self._away = {owner: left_at for owner, left_at in self._away.items() if owner in owners}
 
     def close(self) -> None:
         """Let go of everything, on disk too."""
@@ -198,9 +198,9 @@ class Recorder:
             if not others:
                 break
             now = self._clock()
-            settled = [one for one in others if one[1].complete or now - one[1].written > GROWING_SECONDS]
-            key, run = (settled or others)[0]
-            if not settled or not self._put_away(run):
+            candidates = [one for one in others if one[1].complete or now - one[1].written > GROWING_SECONDS]
+            key, run = (candidates or others)[0]
+            if not candidates or not self._put_away(run):
                 self._drop(key)
 
     def _put_away(self, run: _Run) -> bool:
@@ -210,10 +210,12 @@ class Recorder:
                 self._overflow.drop(run.file)
             arrays = _arrays(run)
             while not self._overflow.fits(sum(a.nbytes for a in arrays.values())):
-                filed = next((key for key, one in self._runs.items() if one.file is not None and one is not run), None)
-                if filed is None:
+                run_key = next(
+                    (key for key, one in self._runs.items() if one.file is not None and one is not run), None
+                )
+                if run_key is None:
                     break
-                self._drop(filed)
+                self._drop(run_key)
             run.file = self._overflow.put(arrays)
             if run.file is None:
                 return False
@@ -281,21 +283,21 @@ _NOTHING = np.zeros(0, np.float32)
 def _arrays(run: _Run) -> dict[str, Array]:
     """A recording's numbers by name, as `_filled` finds them."""
     assert run.after is not None
-    found = {"after": run.after}
+    arrays = {"after": run.after}
     for e in run.evaluations:
-        found[f"{e.index}.latents"], found[f"{e.index}.outputs"] = e.latents, e.outputs
+        arrays[f"{e.index}.latents"], arrays[f"{e.index}.outputs"] = e.latents, e.outputs
         if e.guided is not None:
-            found[f"{e.index}.guided"] = e.guided
+            arrays[f"{e.index}.guided"] = e.guided
         if e.attention is not None:
-            found |= {f"{e.index}.{name}": values for name, values in e.attention.groups.items()}
-    return found
+            arrays |= {f"{e.index}.{name}": values for name, values in e.attention.groups.items()}
+    return arrays
 
 
 def _emptied(e: Recorded) -> Recorded:
     """An evaluation while its numbers are on disk."""
     attention = e.attention and replace(e.attention, groups=dict.fromkeys(e.attention.groups, _NOTHING))
-    guided = None if e.guided is None else _NOTHING
-    return replace(e, latents=_NOTHING, outputs=_NOTHING, guided=guided, attention=attention)
+    guided_output = None if e.guided is None else _NOTHING
+    return replace(e, latents=_NOTHING, outputs=_NOTHING, guided=guided_output, attention=attention)
 
 
 def _filled(e: Recorded, arrays: Mapping[str, Array]) -> Recorded:
@@ -314,19 +316,19 @@ def _measured(run: _Run, evaluations: list[Recorded], after: Array, index: int) 
     """The numbers of one evaluation, computed for the first reader."""
     if index not in run.measured:
         following = evaluations[index + 1].latents if index + 1 < len(evaluations) else after
-        begun = [int(one["evaluation"]) for one in _schedulers(run.facts)]
-        if index + 1 in begun and index + 1 < len(evaluations):
+        beginnings = [int(one["evaluation"]) for one in _schedulers(run.facts)]
+        if index + 1 in beginnings and index + 1 < len(evaluations):
             following = in_scale_of(evaluations[index], evaluations[index + 1])
-        place = sum(first <= index for first in begun) - 1
+        place = sum(first <= index for first in beginnings) - 1
         adds_noise = bool(_schedulers(run.facts)[place]["adds_noise"])
         # A scheduler that took over knows nothing of the evaluations before.
-        history = min(2, index - begun[place])
+        history = min(2, index - beginnings[place])
         run.measured[index] = measured(evaluations[index - history : index + 1], following, adds_noise=adds_noise)
-    seen = evaluations[index].attention  # may have been let go of since the numbers were computed
-    return run.measured[index] if seen is None else run.measured[index] | {"attention_text": seen.text}
+    maps = evaluations[index].attention  # may have been let go of since the numbers were computed
+    return run.measured[index] if maps is None else run.measured[index] | {"attention_text": maps.text}
 
 
 def _schedulers(facts: Mapping[str, object]) -> list[dict[str, Any]]:
     """The header's `schedulers` (docs/record.md); what has no header to speak of adds no noise."""
-    known: Any = facts.get("schedulers", [{"evaluation": 0, "adds_noise": False}])
-    return list(known)
+    schedulers: Any = facts.get("schedulers", [{"evaluation": 0, "adds_noise": False}])
+    return list(schedulers)

@@ -31,7 +31,7 @@ def on_cpu(tensor: torch.Tensor) -> Array:
 
 def recorded(evaluation: Evaluation, seconds: float, rows: int, attention: RecordedAttention | None = None) -> Recorded:
     """One evaluation as it is kept. `seconds` is the time of its U-Net call, `rows` all the rows that shared it."""
-    kept = Recorded(
+    record = Recorded(
         index=evaluation.index,
         stage=evaluation.stage,
         step=evaluation.step,
@@ -49,7 +49,7 @@ def recorded(evaluation: Evaluation, seconds: float, rows: int, attention: Recor
         attention=attention,
     )
     given = on_cpu(evaluation.model_output)
-    return kept if np.array_equal(given, guided_output(kept)) else replace(kept, guided=given)
+    return record if np.array_equal(given, guided_output(record)) else replace(record, guided=given)
 
 
 def _branch(run: Run) -> dict[str, object] | None:
@@ -116,8 +116,11 @@ def schedulers(run: Run, switches: Mapping[int, SchedulerSwitch]) -> list[dict[s
     """Which scheduler made which evaluations of an image: the first ones, and from each switch on another."""
     fork = run.job.fork
     began = fork.began if fork is not None else (run.resolved.scheduler, run.resolved.noise_schedule)
-    spaced: NoiseScheduleName | None = resolve_noise_schedule(*began, run.resolved.prediction_type)
-    taken = [(0, began[0], spaced), *((k, switches[k].scheduler, switches[k].noise_schedule) for k in sorted(switches))]
+    first_schedule: NoiseScheduleName | None = resolve_noise_schedule(*began, run.resolved.prediction_type)
+    entries = [
+        (0, began[0], first_schedule),
+        *((k, switches[k].scheduler, switches[k].noise_schedule) for k in sorted(switches)),
+    ]
     return [
         {
             "evaluation": evaluation,
@@ -126,7 +129,7 @@ def schedulers(run: Run, switches: Mapping[int, SchedulerSwitch]) -> list[dict[s
             "noise_schedule": noise_schedule,
             "adds_noise": SCHEDULERS[name].adds_noise,
         }
-        for evaluation, name, noise_schedule in taken
+        for evaluation, name, noise_schedule in entries
     ]
 
 
