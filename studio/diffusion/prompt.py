@@ -90,24 +90,24 @@ def encode_prompts(
         raise InvalidRequest(Problem("clip_skip", str(clip_skip), expectation))
     schedules = [one.texts(num_steps, steps_before) for one in prompts]
     size = components.chunk_tokens
-    chunks_of_text: dict[str, tuple[Chunk, ...]] = {}
+    text_chunks: dict[str, tuple[Chunk, ...]] = {}
     most = 0
     for text in {text: None for schedule in schedules for _, text in schedule}:
-        chunks_of_text[text] = tuple(chunks_of(components.encoders[0][0], text, size, components.words))
-        most = max(most, len(chunks_of_text[text]))
-        if len(chunks_of_text) * most > MAX_CHUNKS and len(chunks_of_text) > len(schedules):
+        text_chunks[text] = tuple(chunks_of(components.encoders[0][0], text, size, components.words))
+        most = max(most, len(text_chunks[text]))
+        if len(text_chunks) * most > MAX_CHUNKS and len(text_chunks) > len(schedules):
             raise InvalidRequest(
                 Problem(
                     "prompt",
-                    f"prompt scheduling with more than {len(chunks_of_text) - 1} different texts of up to {most} chunks",
+                    f"prompt scheduling with more than {len(text_chunks) - 1} different texts of up to {most} chunks",
                     f"at most {MAX_CHUNKS} chunks in all: fewer steps, fewer [a|b] and [a:b:when], or a shorter prompt",
                 )
             )
     with applied(components, adapters, [one.part for one in components.text_encoders]):
-        encoded = {text: _encode(components, chunks, most, clip_skip) for text, chunks in chunks_of_text.items()}
+        encoded = {text: _encode(components, chunks, most, clip_skip) for text, chunks in text_chunks.items()}
     read = []
     for one, schedule in zip(prompts, schedules):
-        chunked_texts = tuple(ChunkedText(until, text, chunks_of_text[text]) for until, text in schedule)
+        chunked_texts = tuple(ChunkedText(until, text, text_chunks[text]) for until, text in schedule)
         notices = (*one.notices, *unread_names(one.words, components.words))
         read.append(ChunkedPrompt(one, chunked_texts, notices))
     if components.zero_empty_negative and len(prompts) == 2 and not prompts[0].words:
