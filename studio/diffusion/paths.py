@@ -47,10 +47,17 @@ class NoisePath(ABC):
         return [self.level(float(sigma)) for sigma in self.training()]
 
     def positions(self, levels: Sequence[Level]) -> list[float]:
-        """Where levels lie on the training curve, counted from 0 to T - 1, between two timesteps if need be."""
-        training = self.training()
-        sigmas = [min(max(self.sigma(level), 1e-12), training[-1]) for level in levels]
-        return [float(place) for place in sigma_to_timestep(np.array(sigmas), training)]
+        """Where levels lie on the training curve, counted from 0 to T - 1: in a straight line of the logarithm of noise
+        between two timesteps."""
+        training = [_noise(level) for level in self.training_levels()]
+        return [
+            float(place) for place in np.interp([_noise(level) for level in levels], training, range(len(training)))
+        ]
+
+
+def _noise(level: Level) -> float:
+    """Logarithm of the share of noise, which rises with it and is 0 for pure noise."""
+    return math.log(max(level.s / (level.a + level.s), 1e-12))
 
 
 @dataclass(frozen=True)

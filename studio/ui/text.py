@@ -352,7 +352,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.number.snr": "SNR",
     "viewer.number.decibel": "{value} dB",
     "viewer.number.no_signal": "0 (−∞ dB)",
-    "viewer.number.abar": "ᾱ = a²",
+    "viewer.number.abar": "ᾱ",
     "viewer.number.a": "a",
     "viewer.number.s": "s",
     "viewer.number.rms_x_t": "RMS x_t",
@@ -448,7 +448,7 @@ _ENGLISH: Mapping[str, str] = {
     " be compared. Nothing is run for this: the curves come from the schedulers themselves.",
     "viewer.schedules.words.sigma": "σ = s / a: noise per share of picture. Nothing is run for this: the curves come"
     " from the schedulers themselves.",
-    "viewer.schedules.words.abar": "ᾱ = a²: the share of the picture's variance in x_t. Nothing is run for this: the"
+    "viewer.schedules.words.abar": "ᾱ = a² / (a² + s²): the share of x0 in x_t. Nothing is run for this: the"
     " curves come from the schedulers themselves.",
     # ---- what panels ask about a picture
     "viewer.source": "Picture to look at",

@@ -280,7 +280,7 @@ export function mask({ element, props }) {
  * (studio/picture/masks.py): the light ones; on transparent ground the strokes, whatever their colour, unless they are
  * black and white.
  */
-function paintedIn(data) {
+export function paintedIn(data) {
   const light = (k) => 0.299 * data[k * 4] + 0.587 * data[k * 4 + 1] + 0.114 * data[k * 4 + 2];
   const opaque = (k) => data[k * 4 + 3] >= 128;
   let black = false;
@@ -296,7 +296,7 @@ function paintedIn(data) {
 }
 
 /** Values from 0 to 255 => a grey PNG of one channel, in base64; 128 and more is white, the rest black. */
-async function encoded(values, width, height) {
+export async function encoded(values, width, height) {
   const rows = new Uint8Array((width + 1) * height);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) rows[y * (width + 1) + 1 + x] = values[y * width + x] >= 128 ? 255 : 0;

@@ -6,7 +6,7 @@ import { journey } from "../../static/journey.js";
 import { fieldProblems } from "../../static/problems.js";
 import { runButtons, unanswered } from "../../static/run_buttons.js";
 import { earlierPictures } from "./stage/earlier.js";
-import { buildFilm } from "./stage/film.js";
+import { buildFilm, evaluationOf } from "./stage/film.js";
 import { stageProgress } from "./stage/progress.js";
 import { buildTiles } from "./stage/tiles.js";
 
@@ -106,11 +106,6 @@ export function stage({ element, props, watch, trigger }) {
     return { frames, total: WORKING.has(view.state) ? view.total || 0 : frames.length, evaluations: view.total || 0 };
   }
   const remembered = new Map(); // picture id -> its strip, while this page is open
-
-  const evaluationOf = (film, k) =>
-    film.frames.length === film.evaluations || film.total === film.evaluations
-      ? k + 1
-      : 1 + Math.round((k * (film.evaluations - 1)) / Math.max(1, film.total - 1));
 
   // ----------------------------------------------------------------------------------------------- drawing
 

@@ -5,6 +5,7 @@
 import { fill, h, shown } from "../../static/elements.js";
 import { decoderOf } from "../../static/tensors.js";
 import { ask, latest } from "../../viewer/static/ask.js";
+import { alphaBar, stepsRun } from "../../viewer/static/levels.js";
 import { Painter } from "../../viewer/static/painter.js";
 
 export function start({ element, props, watch }) {
@@ -43,7 +44,6 @@ export function start({ element, props, watch }) {
     return out;
   };
   const strengthNow = () => (strength === null ? settings().strength : strength);
-  const stepsRun = () => Math.min(here.levels.length - 1, Math.floor((here.levels.length - 1) * strengthNow()));
 
   function changed() {
     const source = picture() ? picture().src : "";
@@ -92,7 +92,7 @@ export function start({ element, props, watch }) {
 
   function draw() {
     if (!here) return;
-    const run = stepsRun();
+    const run = stepsRun(here.levels.length - 1, strengthNow());
     const [a, s] = here.levels[run];
     const mixed = new Float32Array(here.latents.length);
     for (let k = 0; k < mixed.length; k++) mixed[k] = a * here.latents[k] + s * here.noise[k];
@@ -106,7 +106,7 @@ export function start({ element, props, watch }) {
       ? word("meaning", {
           run,
           steps: here.levels.length - 1,
-          noise: Math.round(s * s * 100),
+          noise: Math.round((1 - alphaBar({ a, s })) * 100),
           width: here.width,
           height: here.height,
         })

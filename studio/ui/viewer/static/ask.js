@@ -111,17 +111,6 @@ export function histogram(drawing, values, { bins = 41, span = 4 } = {}) {
   drawing.replaceChildren(...parts);
 }
 
-/** Mean and standard deviation. */
-export function moments(values) {
-  let [sum, squares] = [0, 0];
-  for (const value of values) {
-    sum += value;
-    squares += value * value;
-  }
-  const mean = sum / values.length;
-  return { mean, std: Math.sqrt(Math.max(0, squares / values.length - mean * mean)) };
-}
-
 /** RGB bytes (H, W, 3) into a canvas. */
 export function drawBytes(canvas, bytes, [H, W]) {
   const image = new ImageData(W, H);

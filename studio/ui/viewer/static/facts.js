@@ -1,6 +1,7 @@
 /* What the head of the viewer says of a run and of the evaluation that is looked at. */
 
 import { number } from "./chart.js";
+import { decibels } from "./levels.js";
 
 /** What is missing of a run that was too large to be kept whole, or is made twice; nothing of any other. */
 export function keptOf(record, index, say) {
@@ -47,6 +48,6 @@ export function levelOf(now, say) {
   return [
     say("level.timestep", { value: number(now.timestep) }),
     say("level.sigma", { value: Number.isFinite(now.sigma) ? number(now.sigma, now.sigma < 1 ? 3 : 2) : "∞" }),
-    finite ? say("level.snr", { value: number((now.log_snr * 10) / Math.LN10, 1) }) : say("level.no_snr"),
+    finite ? say("level.snr", { value: number(decibels(now.log_snr), 1) }) : say("level.no_snr"),
   ].join("   ");
 }

@@ -2,9 +2,10 @@
    each, so that the slider is continuous; the checkpoint's own training loss on it, as a curve and as a map. */
 
 import { decoderOf } from "../../static/tensors.js";
-import { ask, drawBytes, gaussians, histogram, latest, moments, pictureSource } from "./ask.js";
+import { ask, drawBytes, gaussians, histogram, latest, pictureSource } from "./ask.js";
 import { chart, number, svg } from "./chart.js";
-import { rmsOfCells } from "./record.js";
+import { between, decibels, firstStep, levelBetween, levelFacts, stepsLeft, strengthFor } from "./levels.js";
+import { moments, rmsOfCells } from "./measures.js";
 
 export const panel = {
   name: "forward",
@@ -163,29 +164,14 @@ export const panel = {
       }
     }
 
-    /** A value of the training curve at a t between two training timesteps. */
-    function between(values, t) {
-      const low = Math.min(values.length - 1, Math.floor(t));
-      const high = Math.min(values.length - 1, low + 1);
-      return values[low] + (values[high] - values[low]) * (t - low);
-    }
-    /** a or s there: their squares go straight from one timestep to the next. */
-    const share = (values, t) =>
-      Math.sqrt(
-        between(
-          values.map((one) => one * one),
-          t,
-        ),
-      );
-
     function drawLevel() {
       const t = Number(slider.value);
-      const [a, s] = [share(here.a, t), share(here.s, t)];
+      const { a, s, log_snr } = levelFacts(levelBetween(here, t));
       level.textContent = [
         say("level.timestep", { value: number(between(here.timesteps, t)) }),
         `a = ${number(a, 3)}`,
         `s = ${number(s, 3)}`,
-        a > 0 ? say("level.snr", { value: number(20 * Math.log10(a / s), 1) }) : say("level.no_snr"),
+        log_snr === null ? say("level.no_snr") : say("level.snr", { value: number(decibels(log_snr), 1) }),
       ].join("   ");
       // Pixel space: the picture in -1 .. 1, noised as latents are; shown clipped to what a screen can show.
       const {
@@ -234,7 +220,7 @@ export const panel = {
         const steps = answer.evaluations.filter((e) => e.stage !== 2);
         positions = steps.map((e) => e.position);
         starts = STRENGTHS.map((strength) => {
-          const first = steps[steps.length - Math.floor(steps.length * strength)];
+          const first = firstStep(steps, strength);
           return first && { strength, position: first.position };
         }).filter(Boolean);
         drawMarks();
@@ -262,22 +248,18 @@ export const panel = {
     }
 
     /** Steps of this run's scheduler from the slider's t on. */
-    function stepsLeft() {
-      const first = positions.findIndex((position) => position <= Number(slider.value) + 0.5);
-      return first < 0 ? 0 : positions.length - first;
-    }
+    const left = () => stepsLeft(positions, Number(slider.value));
     function drawDenoise() {
-      const left = stepsLeft();
+      const steps = left();
       denoise.hidden = how.hidden = !context.online || !positions.length;
-      denoise.disabled = !left;
-      denoise.textContent = say("forward.denoise", { steps: left });
+      denoise.disabled = !steps;
+      denoise.textContent = say("forward.denoise", { steps });
     }
     /** Image to image from here: the right caption and this run's scheduler on the picture, a run of its own. A picture
         from disk is sent as it is shown here, brought to the size that the checkpoint is used to. */
     function from() {
       const many = positions.length;
-      // A quarter of a step more, so that no rounding loses one.
-      const strength = Math.min(1, (stepsLeft() + 0.25) / many);
+      const strength = strengthFor(many, left());
       const asked = { job: context.record?.job, prompt: caption.value, steps: many, strength };
       if (!context.picture.file) return context.trigger("denoise", { ...asked, picture: context.picture.key });
       const whole = document.createElement("canvas");

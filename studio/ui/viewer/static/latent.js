@@ -1,9 +1,10 @@
 /* Panel: the latent space. The channels of the quantity of choice with their statistics and histograms, its three main
    directions as colours, how coarse and fine it is, and which 8 x 8 pixels a cell stands for. */
 
-import { histogram, moments } from "./ask.js";
+import { histogram } from "./ask.js";
 import { brush as brushOf } from "./brush.js";
 import { chart, number, svg } from "./chart.js";
+import { moments, spectrumOf } from "./measures.js";
 import { combine } from "./quantities.js";
 
 export const panel = {
@@ -153,7 +154,7 @@ export const panel = {
               other && {
                 points: told(k)
                   ? told(k).map((power, n) => [n + 1, power])
-                  : record.remember(`spectrum ${quantity} ${k}`, () => radial(other, C, H, W)),
+                  : record.remember(`spectrum ${quantity} ${k}`, () => spectrumOf(other, [C, H, W])),
                 class: `ls-${name}`,
                 dots: name === "x0",
                 label: say("latent.spectrum.at", { index: k + 1 }),
@@ -248,44 +249,6 @@ export const panel = {
       }
       [canvas.width, canvas.height] = [W, H];
       canvas.getContext("2d").putImageData(image, 0, 0);
-    }
-
-    /** Power by spatial frequency (cycles per picture side), averaged over directions and channels. */
-    function radial(latents, C, H, W) {
-      const many = Math.floor(Math.min(H, W) / 2);
-      const sums = new Float64Array(many + 1);
-      const counts = new Float64Array(many + 1);
-      // Separable discrete Fourier transform: rows, then columns.
-      const cosine = (n) => Array.from({ length: n }, (_, k) => Math.cos((2 * Math.PI * k) / n));
-      const sine = (n) => Array.from({ length: n }, (_, k) => Math.sin((2 * Math.PI * k) / n));
-      const [cw, sw, ch, sh] = [cosine(W), sine(W), cosine(H), sine(H)];
-      for (let c = 0; c < C; c++) {
-        const re = new Float64Array(H * W);
-        const im = new Float64Array(H * W);
-        for (let y = 0; y < H; y++)
-          for (let u = 0; u < W; u++)
-            for (let x = 0; x < W; x++) {
-              const value = latents[(c * H + y) * W + x];
-              re[y * W + u] += value * cw[(u * x) % W];
-              im[y * W + u] -= value * sw[(u * x) % W];
-            }
-        for (let u = 0; u < W; u++)
-          for (let v = 0; v < H; v++) {
-            let [a, b] = [0, 0];
-            for (let y = 0; y < H; y++) {
-              const [p, q] = [ch[(v * y) % H], sh[(v * y) % H]];
-              a += re[y * W + u] * p + im[y * W + u] * q;
-              b += im[y * W + u] * p - re[y * W + u] * q;
-            }
-            const r = Math.round(
-              Math.hypot(Math.min(u, W - u) * (Math.min(H, W) / W), Math.min(v, H - v) * (Math.min(H, W) / H)),
-            );
-            if (r > many) continue;
-            sums[r] += (a * a + b * b) / (H * W) / C; // 1 for white noise of variance 1
-            counts[r]++;
-          }
-      }
-      return Array.from({ length: many + 1 }, (_, r) => [r, sums[r] / (counts[r] || 1)]).slice(1);
     }
   },
 };

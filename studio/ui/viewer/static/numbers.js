@@ -1,6 +1,7 @@
 /* Panel: the numbers of one evaluation. What is undefined says so. */
 
 import { number } from "./chart.js";
+import { alphaBar, decibels } from "./levels.js";
 
 export const panel = {
   name: "numbers",
@@ -16,9 +17,9 @@ export const panel = {
       sigma: (at) => (Number.isFinite(at.sigma) ? number(at.sigma, 3) : "∞"),
       snr: (at) =>
         Number.isFinite(at.log_snr)
-          ? say("number.decibel", { value: number((at.log_snr * 10) / Math.LN10, 1) })
+          ? say("number.decibel", { value: number(decibels(at.log_snr), 1) })
           : say("number.no_signal"),
-      abar: (at) => number(at.a ** 2, 4),
+      abar: (at) => number(alphaBar(at), 4),
       a: (at) => number(at.a, 4),
       s: (at) => number(at.s, 4),
       rms_x_t: rms("x_t"),

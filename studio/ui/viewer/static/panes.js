@@ -3,8 +3,8 @@
    A pane may also show two others against each other: their difference, one wiped over the other, or both in turn. */
 
 import { number } from "./chart.js";
+import { rmsOf, rmsOfCells } from "./measures.js";
 import { combine, quantities } from "./quantities.js";
-import { rmsOf, rmsOfCells } from "./record.js";
 
 export const panel = {
   name: "panes",

@@ -1,6 +1,7 @@
 /* A recorded run: fetched once, kept here, and every quantity of it computed without asking the server again. */
 
 import { decoderOf, readTensors } from "../../static/tensors.js";
+import { cosineOf, rmsOf, rmsOfCells } from "./measures.js";
 import { guided, predictedNoise, predictedX0, quantities } from "./quantities.js";
 
 const ROOM = 48 * 2 ** 20; // bytes of decoded and computed arrays; what was recorded itself is kept as it came
@@ -213,15 +214,7 @@ export class Record {
   /** Cosine of the angle between two quantities of one evaluation; null where one is undefined. */
   cosine(index, one, other) {
     const [p, q] = [this.latents(index, one), this.latents(index, other)];
-    return (
-      p &&
-      q &&
-      this.remember(`cosine ${one} ${other} ${index}`, () => {
-        let dot = 0;
-        for (let k = 0; k < p.length; k++) dot += p[k] * q[k];
-        return dot / (p.length * rmsOf(p) * rmsOf(q) || 1);
-      })
-    );
+    return p && q && this.remember(`cosine ${one} ${other} ${index}`, () => cosineOf(p, q));
   }
 
   /** The greatest cell of a quantity in the whole run so far: one colour scale for all its evaluations. */
@@ -233,16 +226,4 @@ export class Record {
       return high;
     });
   }
-}
-
-export function rmsOf(values) {
-  let sum = 0;
-  for (const value of values) sum += value * value;
-  return Math.sqrt(sum / values.length);
-}
-
-export function rmsOfCells(latents, [C, H, W]) {
-  const out = new Float32Array(H * W);
-  for (let c = 0; c < C; c++) for (let k = 0; k < out.length; k++) out[k] += latents[c * out.length + k] ** 2 / C;
-  return out.map(Math.sqrt);
 }

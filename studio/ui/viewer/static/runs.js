@@ -2,8 +2,9 @@
    where they part. */
 
 import { chart, number } from "./chart.js";
+import { rmsOf } from "./measures.js";
 import { combine } from "./quantities.js";
-import { Record, rmsOf } from "./record.js";
+import { Record } from "./record.js";
 
 export const panel = {
   name: "runs",

@@ -3,6 +3,7 @@
 
 import { ask } from "./ask.js";
 import { chart } from "./chart.js";
+import { alphaBar, levelFacts, positionOf } from "./levels.js";
 
 export const panel = {
   name: "schedules",
@@ -13,9 +14,9 @@ export const panel = {
     const MOST = 5; // curves at once
     const CLASSES = ["ls-noise", "ls-x0", "ls-guide", "ls-x", "ls-good"]; // the newest first
     const KINDS = {
-      log_snr: (e) => e.log_snr,
+      log_snr: (e) => e.log_snr ?? NaN,
       sigma: (e) => (Number.isFinite(e.sigma) ? Math.log10(e.sigma) : NaN),
-      abar: (e) => e.a ** 2 / (e.a ** 2 + e.s ** 2),
+      abar: alphaBar,
     };
     let kind = "log_snr";
     let across = "evaluation";
@@ -109,12 +110,6 @@ export const panel = {
       `${props.schedulers[name].label} ${props.noise_schedules[(answer?.noise_schedule) || schedule]}`;
     const key = (pair) => `${context.checkpoint()} ${pair.join()} ${steps}`;
 
-    /** Where an evaluation of the record lies on the training curve: the first timestep with as much noise. */
-    function positionOf(answer, { a, s }) {
-      const position = answer ? answer.training.a.findIndex((share, t) => answer.training.s[t] * a >= share * s) : -1;
-      return position < 0 ? NaN : position;
-    }
-
     async function fetchAll() {
       const missing = wanted.filter((pair) => !answers.has(key(pair)));
       if (!missing.length) return;
@@ -165,10 +160,7 @@ export const panel = {
       const first = wanted.map((pair) => answers.get(key(pair))).find(Boolean);
       if (first && across === "timestep") {
         const { a, s } = first.training;
-        const training = a.map((share, t) => [
-          t,
-          value({ a: share, s: s[t], sigma: share > 0 ? s[t] / share : NaN, log_snr: 2 * Math.log(share / s[t]) }),
-        ]);
+        const training = a.map((share, t) => [t, value(levelFacts({ a: share, s: s[t] }))]);
         lines.push({ points: training, class: "ls-thick", label: say("schedules.training"), label_at: "start" });
       }
       wanted.forEach((pair, k) => {
@@ -216,7 +208,10 @@ export const panel = {
         y: kind === "abar" ? { low: 0, high: 1 } : {},
         marker:
           at && (same || across === "timestep")
-            ? { x: across === "timestep" ? positionOf(first, at) : at.index, points: [value(at)] }
+            ? {
+                x: across === "timestep" ? (first ? positionOf(first.training, at) : NaN) : at.index,
+                points: [value(at)],
+              }
             : null,
         pick: same && across === "evaluation" ? (x) => context.walk(Math.round(x)) : null,
       });

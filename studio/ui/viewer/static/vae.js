@@ -3,6 +3,7 @@
 import { decoderOf } from "../../static/tensors.js";
 import { ask, drawBytes, latest, pictureSource } from "./ask.js";
 import { number } from "./chart.js";
+import { psnrOf } from "./measures.js";
 
 export const panel = {
   name: "vae",
@@ -124,7 +125,7 @@ export const panel = {
         let sum = 0;
         for (let k = 0; k < H * W; k++) for (let c = 0; c < 3; c++) sum += (seen[k * 4 + c] - pixels[k * 3 + c]) ** 2;
         fast.note.textContent = say("vae.psnr", {
-          value: number(10 * Math.log10((255 * 255) / (sum / (H * W * 3))), 1),
+          value: number(psnrOf(sum, H * W * 3), 1),
         });
       }
       const [C, h_, w_] = tensors.mean.shape;

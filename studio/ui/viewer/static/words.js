@@ -3,6 +3,10 @@
 import { number } from "./chart.js";
 import { embeddings } from "./embeddings.js";
 
+/** The text that holds at a step, counted from 0. */
+export const textAt = (texts, step) =>
+  texts.find((one) => one.until == null || step < one.until) || texts[texts.length - 1];
+
 export const panel = {
   name: "words",
   place: "deeper",
@@ -66,8 +70,7 @@ export const panel = {
         );
         const texts = run.tokens[text];
         // Prompt scheduling gives several texts; the one that holds at this step.
-        const now =
-          texts.find((one) => one.until == null || (at.step ?? at.index) < one.until) || texts[texts.length - 1];
+        const now = textAt(texts, at.step ?? at.index);
         const encoders = run.text_encoders || [];
         const rows = now.chunks.map((chunk, c) => {
           const real = chunk.kinds.map((_kind, k) => k).filter((k) => padding || chunk.kinds[k] !== "padding");

@@ -2,6 +2,13 @@
 
 import { h } from "../../../static/elements.js";
 
+/** The evaluation, from 1, that frame `k` of a strip shows: a strip of fewer frames than evaluations is spread evenly,
+    first and last included (`thinned` in studio/ui/render.py). */
+export const evaluationOf = (film, k) =>
+  film.frames.length === film.evaluations || film.total === film.evaluations
+    ? k + 1
+    : 1 + Math.round((k * (film.evaluations - 1)) / Math.max(1, film.total - 1));
+
 /** filmNow() gives {frames, total, evaluations}; at() is the frame that is pointed at, or null, and scrubTo(frame or
     null) changes it; working() is true while a run goes on. */
 export function buildFilm({ say, filmNow, at, scrubTo, working }) {
