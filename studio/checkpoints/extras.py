@@ -90,6 +90,10 @@ class Extras:
             return False
         return self._manager is not None and self._manager.is_beside(entry)
 
+    def controlnet_file(self, name: str) -> Hashable:
+        """What changes when the file of the ControlNet of this name is replaced. Raises InvalidRequest."""
+        return self._named("controlnet", name, field="controls", what="ControlNet").identity
+
     def controlnet(self, components: Components, name: str) -> Any:
         """The ControlNet of this name, on the components' device. Raises InvalidRequest for a name that none has,
         BadCheckpoint for one that does not fit the components, DoesNotFit for one that is too large."""
@@ -116,27 +120,42 @@ class Extras:
             files = EmbeddingFiles(self._catalog.entries(), family, read)
         return files
 
-    def tiny_vae(self, components: Components) -> Any:
-        """The small VAE for previews that is made for these components, or None; a damaged one only costs its preview.
+    def bring_tiny_vae(self, components: Components) -> None:
+        """Give components that have no small VAE of their own the one for previews that is made for them, if there is
+        one, and give it anew where its file has been replaced; a damaged one only costs its preview."""
+        if components.tiny_vae is not None and components.tiny_vae_file is None:
+            return
+        decoders = self._preview_decoders(components)
+        files = tuple(entry.identity for entry in decoders) or None
+        if files != components.tiny_vae_file:
+            components.tiny_vae, components.tiny_vae_file = self._first_readable(decoders, components), files
+
+    def _first_readable(self, decoders: Sequence[Entry], components: Components) -> Any:
+        for entry in decoders:
+            try:
+                return load_tiny_vae(entry.path, device=components.device, dtype=components.dtype)
+            except BadCheckpoint:
+                logger.warning("The small VAE %s cannot be used", entry.name, exc_info=True)
+        return None
+
+    def _preview_decoders(self, components: Components) -> list[Entry]:
+        """The small VAEs of the components' latents, as they are on disk now.
 
         A checkpoint with a latent space of its own, as the built-in one, has no use for those of the families.
         """
         here = FAMILIES[components.family.name]
         config = components.vae.config
         if abs(config.scaling_factor - here.latents.scale) > 1e-6 or getattr(config, "latents_mean", None) is not None:
-            return None
+            return []
         family = preview_family(here).label
-        for entry in self._catalog.entries():
-            if entry.facts.kind != "preview_decoder" or entry.facts.state == "refused":
-                continue
+
+        def fits(entry: Entry) -> bool:
             words = entry.path.stem.lower()
-            if entry.facts.family != family or "encoder" in words.replace("decoder", ""):
-                continue
-            try:
-                return load_tiny_vae(entry.path, device=components.device, dtype=components.dtype)
-            except BadCheckpoint:
-                logger.warning("The small VAE %s cannot be used", entry.name, exc_info=True)
-        return None
+            usable = entry.facts.kind == "preview_decoder" and entry.facts.state != "refused"
+            return usable and entry.facts.family == family and "encoder" not in words.replace("decoder", "")
+
+        listed = [self._catalog.latest(entry) for entry in self._catalog.entries() if fits(entry)]
+        return [entry for entry in listed if entry is not None and fits(entry)]
 
     def _named(self, kind: ModelKind, name: str, *, field: str, what: str, family: str = "") -> Entry:
         """The file that a name means, as it is on disk now. Raises InvalidRequest."""

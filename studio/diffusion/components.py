@@ -6,7 +6,7 @@ Knows no files and no family by name: studio.families describes families, studio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -84,6 +84,7 @@ class Components:
     native_height: int
     fast_preview: tuple[torch.Tensor, torch.Tensor] | None = None
     tiny_vae: Any = None  # AutoencoderTiny, when there is one
+    tiny_vae_file: Hashable = None  # what changes with its file, where it did not come with the checkpoint
     zero_empty_negative: bool = False
     words: Words | None = None  # embeddings that prompts may name
     vae_dtype: torch.dtype | None = None  # where the VAE's differs: float32 once half precision has overflowed

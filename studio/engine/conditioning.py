@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from studio.asked.prompt import Prompt
+from studio.asked.requests import Control
 from studio.asked.resolved import Resolved
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.extras import Extras
@@ -70,6 +71,11 @@ class Conditioner:
             self._prompts.popitem(last=False)
         return self._prompts[key]
 
+    def controlnet_files(self, controls: Sequence[Control]) -> dict[str, Hashable]:
+        """What changes when one of these controls' ControlNets is replaced on disk, by its name. Raises
+        InvalidRequest."""
+        return {control.model: self.extras.controlnet_file(control.model) for control in controls}
+
     def controls(
         self,
         components: Components,
@@ -77,11 +83,17 @@ class Conditioner:
         pictures: Sequence[ControlPicture],
         start: Start | None,
         loading: Callable[[str], None] = lambda message: None,
+        earlier: Sequence[AppliedControl] = (),
     ) -> tuple[AppliedControl, ...]:
         """The ControlNets of a run with their maps at the size that is made. `start` is what a run from a picture
-        begins with; `loading` is told of a ControlNet that has to be read first. Raises as `Extras.controlnet`."""
+        begins with; `loading` is told of a ControlNet that has to be read first; `earlier` are those of the run at
+        another size, whose modules it goes on with. Raises as `Extras.controlnet`."""
         controlnets = []
-        for control, picture in zip(resolved.request.controls, pictures):
+        for number, (control, picture) in enumerate(zip(resolved.request.controls, pictures)):
+            if earlier:
+                condition = picture.map_at(resolved.size, resolved.resize_mode, start)
+                controlnets.append(applied_control(components, earlier[number].net, control, condition))
+                continue
             if not self.extras.has_controlnet(control.model):
                 loading(f"Loading the ControlNet {control.model}")
             condition = picture.map_at(resolved.size, resolved.resize_mode, start)

@@ -89,9 +89,7 @@ class Executor:
 
     def load(self, checkpoint: str, progress: Callable[[str, float], None]) -> None:
         """Bring a checkpoint to the device. Raises BadCheckpoint, DoesNotFit."""
-        components = self.manager.get(checkpoint, progress)
-        if components.tiny_vae is None:
-            components.tiny_vae = self.conditioner.extras.tiny_vae(components)
+        self.conditioner.extras.bring_tiny_vae(self.manager.get(checkpoint, progress))
 
     def settle(self) -> None:
         """Look after the fast preview of what is on the device."""
@@ -113,6 +111,7 @@ class Executor:
         """The run of a job: everything random or automatic decided, the prompts encoded. `exact`: its lanes run alone,
         even where the request does not ask for it. Raises what the prompts' encoding does."""
         components = self.components
+        self.conditioner.extras.bring_tiny_vae(components)
         resolved = resolve(
             job.request,
             components.suits,
@@ -121,7 +120,7 @@ class Executor:
         )
         adapters = self.conditioner.adapters(components, resolved.prompt)
         conditioning = self.conditioner.encoded(components, resolved, adapters)
-        files = self._files(adapters, conditioning)
+        files = self._files(adapters, conditioning, resolved)
         if job.fork is not None:
             check_unchanged(job.fork.recipe.files, files)
         return Run(
@@ -134,12 +133,16 @@ class Executor:
             files=files,
         )
 
-    def _files(self, adapters: Sequence[Applied], conditioning: Conditioning) -> FilesUsed:
-        return files_used(self.components.name, self.manager.made_of, adapters, conditioning.embeddings)
+    def _files(
+        self, adapters: Sequence[Applied], conditioning: Conditioning, with_controls: Resolved | None = None
+    ) -> FilesUsed:
+        """The files of a run as they are now. `with_controls`: where its ControlNets are to be read."""
+        nets = self.conditioner.controlnet_files(with_controls.request.controls) if with_controls is not None else {}
+        return files_used(self.components.name, self.manager.made_of, adapters, conditioning.embeddings, nets)
 
     def check_weights(self, fork: Fork) -> None:
         """Raises BadCheckpoint where a recorded run was made with other weights than those on the device."""
-        check_unchanged(fork.recipe.files, files_used(self.components.name, self.manager.made_of, (), ()))
+        check_unchanged(fork.recipe.files, files_used(self.components.name, self.manager.made_of))
 
     def check_memory(self, run: Run) -> None:
         """Raises MemoryError when an image of a run will not fit into what a CPU has free."""
@@ -193,7 +196,7 @@ class Executor:
         request = resolved.request
         adapters = self.conditioner.adapters(components, resolved.prompt)
         conditioning = self.conditioner.encoded(components, resolved, adapters)
-        check_unchanged(recipe.files, self._files(adapters, conditioning))
+        check_unchanged(recipe.files, self._files(adapters, conditioning, resolved))
         return self._start(
             resolved,
             seed=resolved.seeds[0],
@@ -237,14 +240,21 @@ class Executor:
         return lane
 
     def _controls(self, run: Run, one_pass: Resolved) -> tuple[AppliedControl, ...]:
-        """The ControlNets of a run with their maps at the size that one of its passes makes."""
+        """The ControlNets of a run with their maps at the size that one of its passes makes. Raises BadCheckpoint where
+        one has been replaced on disk before the run has read it."""
         size, job = one_pass.size, run.job
 
         def loading(message: str) -> None:
             job.publish(Loading(job_id=job.id, checkpoint=self.components.name, message=message))
 
         if size not in run.controls:
-            run.controls[size] = self.conditioner.controls(self.components, one_pass, job.controls, run.start, loading)
+            earlier = next(iter(run.controls.values()), ())
+            applied = self.conditioner.controls(
+                self.components, one_pass, job.controls, run.start, loading, earlier=earlier
+            )
+            if not earlier:
+                check_unchanged(run.files, self._files(run.adapters, run.conditioning, one_pass))
+            run.controls[size] = applied
         return run.controls[size]
 
     def _edits(self, run: Run) -> tuple[AttentionEdit, ...]:

@@ -13,10 +13,16 @@ FilesUsed = Mapping[str, Hashable]  # by what people call a file; the value chan
 
 
 def files_used(
-    checkpoint: str, made_of: Hashable, adapters: Sequence[Applied], embeddings: Sequence[Embedding]
+    checkpoint: str,
+    made_of: Hashable,
+    adapters: Sequence[Applied] = (),
+    embeddings: Sequence[Embedding] = (),
+    controlnets: Mapping[str, Hashable] | None = None,
 ) -> FilesUsed:
-    """The files of a run: of its checkpoint and VAE, of the LoRAs and the embeddings that its prompts name."""
+    """The files of a run: of its checkpoint and VAE, of the LoRAs and the embeddings that its prompts name, and of its
+    ControlNets."""
     files = {f"checkpoint {checkpoint}": made_of}
+    files |= {f"ControlNet {name}": identity for name, identity in (controlnets or {}).items()}
     files |= {f"LoRA {one.adapter.name}": one.adapter.identity for one in adapters}
     return files | {f"embedding {one.word}": one.sha256 for one in embeddings}
 

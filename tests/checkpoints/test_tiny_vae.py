@@ -133,9 +133,14 @@ def test_the_tiny_decoder_in_a_checkpoints_folder_is_its_own(tmp_path: Path) -> 
 def offered(path: Path, components: Components) -> Any:
     """What the models folders have for these components when `path` lies in models/vae_approx."""
     entry = SimpleNamespace(
-        path=path, name=path.stem, facts=of_folder(path, None) if path.is_dir() else of_file(path, None)
+        path=path,
+        name=path.stem,
+        identity=path,
+        facts=of_folder(path, None) if path.is_dir() else of_file(path, None),
     )
-    return Extras(SimpleNamespace(entries=lambda: [entry])).tiny_vae(components)  # type: ignore[arg-type]
+    catalog = SimpleNamespace(entries=lambda: [entry], latest=lambda entry: entry)
+    Extras(catalog).bring_tiny_vae(components)  # type: ignore[arg-type]
+    return components.tiny_vae
 
 
 def test_a_taesd_is_not_taken_for_latents_of_another_kind(tmp_path: Path) -> None:
@@ -143,6 +148,7 @@ def test_a_taesd_is_not_taken_for_latents_of_another_kind(tmp_path: Path) -> Non
     save_file({k: v.contiguous() for k, v in AutoencoderTiny().state_dict().items()}, path)
     components = tiny_components()
     assert offered(path, components) is not None, "0.18215 is Stable Diffusion 1's"
+    components = tiny_components()
     components.vae.register_to_config(scaling_factor=0.6527)  # the built-in checkpoint's
     assert offered(path, components) is None
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from studio.answered.events import ComparisonEnded, Failed, Finished
 from studio.answered.models import Model
+from studio.asked.branch import Branch
 from studio.asked.compare import Axis, Comparison
 from studio.asked.fields import FORGOTTEN
 from studio.asked.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
+from studio.diffusion.lane import Lane
 from studio.engine.engine import DiffusionEngine
+from studio.engine.executor import Executor
 from studio.engine.jobs import Limits
+from studio.engine.runs import ActiveImage, Run
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import request_from_info
 from tests.checkpoints.original import tiny_family
@@ -204,3 +210,66 @@ def test_a_recorded_call_with_a_control_is_made_again_with_it(engine: DiffusionE
     rms = header(answers[0].content)["rms"]
     assert sorted(rms) == ["k", "q", "v"]
     assert all(value > 0 for value in rms.values())
+
+
+@pytest.fixture
+def own_engine(models: Path, tmp_path: Path, make_device: MakeDevice) -> Iterator[DiffusionEngine]:
+    """An engine over a models folder of which a test may replace a ControlNet, `maps`."""
+    shutil.copytree(models, tmp_path / "models", ignore=shutil.ignore_patterns(".latent-studio"))
+    limits = Limits(unwatched_seconds=None, per_owner=100)
+    gallery = Gallery(tmp_path / "outputs")
+    engine = DiffusionEngine([tmp_path / "models"], gallery, preload=None, make_device=make_device, limits=limits)
+    engine.start()
+    yield engine
+    engine.close()
+
+
+def replace_maps(folder: Path) -> None:
+    file = folder / "models" / "controlnet" / "maps.safetensors"
+    save_file({name: tensor * 0.5 for name, tensor in load_file(file).items()}, file.with_suffix(".part"))
+    os.replace(file.with_suffix(".part"), file)
+
+
+def test_a_branch_is_not_made_with_another_controlnet(own_engine: DiffusionEngine, tmp_path: Path) -> None:
+    job = own_engine.submit(ask(controls=(control("maps"),)), owner="anna")
+    outcome(own_engine, job)
+    branch = Branch(evaluation=1, guidance_scale=2.0)
+    assert isinstance(outcome(own_engine, own_engine.branch(job, branch, owner="anna")), Finished)
+    replace_maps(tmp_path)
+    last = outcome(own_engine, own_engine.branch(job, branch, owner="anna"))
+    assert isinstance(last, Failed)
+    assert "The ControlNet maps has been replaced on disk since this run began" in last.message
+    assert isinstance(outcome(own_engine, own_engine.submit(ask(controls=(control("maps"),)), owner="anna")), Finished)
+
+
+def test_a_run_goes_on_with_the_controlnet_that_it_has(
+    own_engine: DiffusionEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = ask(controls=(control("maps", scale=2.0),), hires_scale=1.5, hires_strength=0.7)
+    undisturbed = pixels(own_engine, finish(own_engine, twice))
+    real = Executor.second_pass
+
+    def second_pass(executor: Executor, active: ActiveImage) -> Lane | None:
+        if not active.before:
+            replace_maps(tmp_path)
+        return real(executor, active)
+
+    monkeypatch.setattr(Executor, "second_pass", second_pass)
+    assert (pixels(own_engine, finish(own_engine, twice)) == undisturbed).all()
+    monkeypatch.undo()
+    assert not (pixels(own_engine, finish(own_engine, twice)) == undisturbed).all()
+
+
+def test_a_controlnet_that_is_replaced_before_the_run_has_read_it_is_named(
+    own_engine: DiffusionEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Executor.first_pass
+
+    def first_pass(executor: Executor, run: Run, image: int) -> Lane:
+        replace_maps(tmp_path)
+        return real(executor, run, image)
+
+    monkeypatch.setattr(Executor, "first_pass", first_pass)
+    last = outcome(own_engine, own_engine.submit(ask(controls=(control("maps"),)), owner="anna"))
+    assert isinstance(last, Failed)
+    assert "The ControlNet maps has been replaced on disk" in last.message

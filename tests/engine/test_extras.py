@@ -17,7 +17,7 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
 from studio.answered.engine import Refused
-from studio.answered.events import Failed, Finished, Started, Step
+from studio.answered.events import Failed, Finished, Preview, Started, Step
 from studio.asked.branch import Branch
 from studio.asked.compare import Axis, Comparison
 from studio.asked.questions import Decoded
@@ -290,3 +290,26 @@ def test_a_taesd_file_in_the_models_folder_is_the_tiny_rung(models: Path, engine
     shown = [event.preview for event in events if isinstance(event, Step) and event.preview is not None]
     assert shown
     assert {preview.rung for preview in shown} == {"tiny"}
+
+
+def test_a_taesd_file_that_is_replaced_draws_the_next_jobs_previews(
+    own_models: Path, own_engine: DiffusionEngine, models: Path
+) -> None:
+    """And so does one that is put there or goes, while the checkpoint stays loaded."""
+
+    def last_preview() -> Preview:
+        events = run(own_engine, ask(preview="tiny"))
+        return next(e.preview for e in reversed(events) if isinstance(e, Step) and e.preview is not None)
+
+    assert last_preview().rung != "tiny"
+    shutil.copytree(models / "vae_approx", own_models / "vae_approx")
+    own_engine.models.found(refresh=True)
+    before = last_preview()
+    assert before.rung == "tiny"
+    assert last_preview().jpeg == before.jpeg
+    file = own_models / "vae_approx" / "taesd_decoder.safetensors"
+    replace(file, lambda tensor: tensor * 0.5)
+    after = last_preview()
+    assert (after.rung, after.jpeg == before.jpeg) == ("tiny", False)
+    file.unlink()
+    assert last_preview().rung != "tiny"

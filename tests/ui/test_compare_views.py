@@ -60,7 +60,9 @@ def test_what_of_the_prompts_is_not_understood_is_said_once(engine: FakeEngine) 
     asked = comparison(prompt="a fox AND a cat", negative_prompt="__bad__", x="Prompt S/R", x_values="fox, {dog|owl}")
     last = views_of(engine, asked)[-1]
     assert last["state"] == "finished"
-    assert [note.split(" ")[0] for note in last["notes"]] == ['"AND"', '"__bad__"', '"{dog|owl}"']
+    said = [note.removeprefix("In the negative prompt, ").split(" ")[0] for note in last["notes"]]
+    assert said == ['"AND"', '"__bad__"', '"{dog|owl}"']
+    assert last["notes"][1].startswith("In the negative prompt, ")
     assert last["message"].endswith(" ".join(last["notes"]))
     assert views_of(engine, comparison())[-1]["notes"] == []
 
@@ -107,7 +109,7 @@ def test_the_endpoint_gives_the_sheet_and_every_picture(engine: FakeEngine) -> N
         made = sheet.read(Path(files[0]).read_bytes())
         assert made is not None
         assert (made.base.prompt, made.base.negative_prompt, made.base.seed) == ("a fox", "a {tail}", 7)
-        assert [note.split(" ")[0] for note in info["notes"]] == ['"{tail}"']
+        assert [note.split(" is ")[0] for note in info["notes"]] == ['In the negative prompt, "{tail}"']
         assert [cell["state"] for cell in info["cells"]] == ["finished"] * 4
         assert info["cells"][3]["info"]["guidance_scale"] == 5
         with pytest.raises(AppError, match=r"x_values: 'ten' is not allowed\. Allowed: whole numbers from 1 to 150"):
