@@ -90,13 +90,9 @@ class Conditioner:
         another size, whose modules it goes on with. Raises as `Extras.controlnet`."""
         controlnets = []
         for number, (control, picture) in enumerate(zip(resolved.request.controls, pictures)):
-            if earlier:
-                condition = picture.map_at(resolved.size, resolved.resize_mode, start)
-                controlnets.append(applied_control(components, earlier[number].net, control, condition))
-                continue
-            if not self.extras.has_controlnet(control.model):
+            if not earlier and not self.extras.has_controlnet(control.model):
                 loading(f"Loading the ControlNet {control.model}")
             condition = picture.map_at(resolved.size, resolved.resize_mode, start)
-            net = self.extras.controlnet(components, control.model)
+            net = earlier[number].net if earlier else self.extras.controlnet(components, control.model)
             controlnets.append(applied_control(components, net, control, condition))
         return tuple(controlnets)
