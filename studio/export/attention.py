@@ -57,10 +57,10 @@ def words(replay: Replay) -> dict[str, Array]:
     groups = {
         n: t for n, t in replay.tensors.items() if n.startswith("attention.") and not n.startswith("attention.mid")
     }
-    seen = [e["attention_text"] for e in replay.evaluations if "attention_text" in e]
+    attention_maps = [e["attention_text"] for e in replay.evaluations if "attention_text" in e]
     if not rows or not groups:
         return {}
-    first = [place for place, text in enumerate(seen) if text == 0]
+    first = [place for place, text in enumerate(attention_maps) if text == 0]
     size = max((t.shape[2:] for t in groups.values()), key=lambda s: int(s[0] * s[1]))
     layers = Counter(
         f"attention.{one['place']}.{one['height']}x{one['width']}" for one in replay.run["attention_layers"]
@@ -72,8 +72,8 @@ def words(replay: Replay) -> dict[str, Array]:
         whole = np.zeros(size, np.float64)
         for name, maps in groups.items():
             mean = maps[first][:, its].astype(np.float64).sum(axis=1).mean(axis=0)
-            resized = Image.fromarray(mean.astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
-            whole += np.asarray(resized) * layers[name] / total
+            picture = Image.fromarray(mean.astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
+            whole += np.asarray(picture) * layers[name] / total
         by_word[word] = whole
     return by_word
 

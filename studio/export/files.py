@@ -40,12 +40,12 @@ class File:
 
 def tensors(replay: Replay, *_: object) -> bytes:
     """The recording itself with predicted x0 and predicted noise written out, float16; zeros where undefined."""
-    derived = {}
+    tensors_by_name = {}
     for name in ("denoised", "noise_pred"):
-        found = [replay.of(index, name) for index in range(len(replay))]
+        values = [replay.of(index, name) for index in range(len(replay))]
         empty = np.zeros(replay.tensors["x_t"].shape[1:], np.float32)
-        derived[name] = np.stack([f if f is not None else empty for f in found]).astype(np.float16)
-    return bytes(save({**replay.tensors, **derived}, metadata={"run": json.dumps(replay.run, allow_nan=False)}))
+        tensors_by_name[name] = np.stack([f if f is not None else empty for f in values]).astype(np.float16)
+    return bytes(save({**replay.tensors, **tensors_by_name}, metadata={"run": json.dumps(replay.run, allow_nan=False)}))
 
 
 def _sheet(replay: Replay, quantities: Sequence[str], _: float, how: str) -> bytes:
@@ -66,27 +66,32 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def export(recording: bytes, kind: str, given: Mapping[str, str]) -> File:
-    """A recording as a file. `given` may hold `quantities` (names, commas between), `fps`, and `how` states are drawn.
-    Raises InvalidRequest.
+def export(recording: bytes, kind: str, parameters: Mapping[str, str]) -> File:
+    """A recording as a file. Raises InvalidRequest.
+
+    `parameters` may hold `quantities` (names, commas between), `fps`, and `how` states are drawn.
 
     A contact sheet shows one quantity: the second of several, which by default is predicted x0.
     """
     problems = [
-        Problem(name, shown(given[name]), "the fields quantities, fps, how") for name in given if name not in _FIELDS
+        Problem(name, shown(parameters[name]), "the fields quantities, fps, how")
+        for name in parameters
+        if name not in _FIELDS
     ]
-    quantities = tuple(given["quantities"].split(",")) if "quantities" in given else DEFAULT_QUANTITIES
+    quantities = tuple(parameters["quantities"].split(",")) if "quantities" in parameters else DEFAULT_QUANTITIES
     if len(set(quantities)) != len(quantities) or any(name not in QUANTITIES for name in quantities):
-        problems.append(Problem("quantities", shown(given["quantities"]), f"any of {', '.join(QUANTITIES)}, once each"))
-    how = given.get("how", "fast")
+        problems.append(
+            Problem("quantities", shown(parameters["quantities"]), f"any of {', '.join(QUANTITIES)}, once each")
+        )
+    how = parameters.get("how", "fast")
     if how not in HOWS:
         problems.append(Problem("how", shown(how), one_of(HOWS)))
     try:
-        fps = float(given.get("fps", DEFAULT_FPS))
+        fps = float(parameters.get("fps", DEFAULT_FPS))
     except ValueError:
         fps = 0.0
     if not FPS.holds(fps):
-        problems.append(Problem("fps", shown(given["fps"]), FPS.describe()))
+        problems.append(Problem("fps", shown(parameters["fps"]), FPS.describe()))
     if kind not in KINDS:
         problems.append(Problem("kind", shown(kind), ", ".join((*KINDS, "html"))))
     if problems:

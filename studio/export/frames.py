@@ -94,8 +94,8 @@ def _schedule(draw: ImageDraw.ImageDraw, replay: Replay, index: int, box: tuple[
     left, top, right, bottom = box
     total = max(len(replay), int(replay.run["total"] or 0))
     levels = [facts["log_snr"] for facts in replay.evaluations]
-    known = [level for level in levels if level is not None] or [0.0]
-    low, high = min(known), max(max(known), min(known) + 1e-6)
+    levels_drawn = [level for level in levels if level is not None] or [0.0]
+    low, high = min(levels_drawn), max(max(levels_drawn), min(levels_drawn) + 1e-6)
     draw.line((left, bottom, right, bottom), _LINE_COLOUR)
 
     def at(place: int) -> tuple[float, float]:

@@ -57,8 +57,8 @@ class Replay:
         terms = of(facts["a"], facts["s"], self.run["prediction_type"])
         if terms is None or output is None:
             return None
-        found: Array = np.float32(terms.of_input) * x_t + np.float32(terms.of_output) * output
-        return found
+        values: Array = np.float32(terms.of_input) * x_t + np.float32(terms.of_output) * output
+        return values
 
     def _following(self, index: int) -> Array | None:
         """x_t of the next evaluation, after the last one the clean latents; None while those are not known."""
@@ -80,8 +80,8 @@ class Replay:
     def scale(self, quantity: str) -> float:
         """The greatest cell of a quantity in the whole run: one colour scale for all its evaluations."""
         if quantity not in self._scales:
-            found = [self.of(index, quantity) for index in range(len(self))]
-            self._scales[quantity] = max((float(cells(f).max()) for f in found if f is not None), default=0.0) or 1.0
+            values = [self.of(index, quantity) for index in range(len(self))]
+            self._scales[quantity] = max((float(cells(f).max()) for f in values if f is not None), default=0.0) or 1.0
         return self._scales[quantity]
 
     def shown(self, index: int, quantity: str, how: str = "fast") -> tuple[Image.Image | None, str]:
@@ -107,8 +107,8 @@ class Replay:
     def _guided(self, index: int) -> Array:
         if self.evaluations[index]["captured"]:
             place = sum(bool(e["captured"]) for e in self.evaluations[:index])
-            captured: Array = self.tensors["model_guided"][place].astype(np.float32)
-            return captured
+            output: Array = self.tensors["model_guided"][place].astype(np.float32)
+            return output
         answer: Array = self.tensors["model_cond"][index].astype(np.float32)
         if "model_difference" in self.tensors:
             scale = np.float32(self.evaluations[index]["guidance_scale"] - 1)
@@ -130,8 +130,8 @@ def decoded(latents: Array, weight: Array, bias: Array) -> Image.Image:
     """The fast decoder (studio.diffusion.preview) in NumPy: a 3x3 convolution over repeated edges, a pixel shuffle."""
     channels, height, width = latents.shape
     padded = np.pad(latents, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    shifted = [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
-    near = np.stack(shifted, axis=1).reshape(channels * 9, -1)  # (C * 9, h * w), as the weights lie
+    neighbours = [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+    near = np.stack(neighbours, axis=1).reshape(channels * 9, -1)  # (C * 9, h * w), as the weights lie
     pixels = weight.reshape(len(weight), -1) @ near + bias[:, None]
     scale = round((len(bias) / 3) ** 0.5)
     pixels = pixels.reshape(3, scale, scale, height, width).transpose(3, 1, 4, 2, 0)
@@ -141,8 +141,8 @@ def decoded(latents: Array, weight: Array, bias: Array) -> Image.Image:
 
 def cells(latents: Array) -> Array:
     """RMS over the channels of each cell, (h, w)."""
-    found: Array = np.sqrt((latents.astype(np.float32) ** 2).mean(axis=0))
-    return found
+    magnitudes: Array = np.sqrt((latents.astype(np.float32) ** 2).mean(axis=0))
+    return magnitudes
 
 
 def _difference(one: Array | None, other: Array | None) -> Array | None:

@@ -48,14 +48,14 @@ def head(file: BinaryIO, *, limit: int) -> tuple[int, int, dict[str, str]]:
     if file.read(len(SIGNATURE)) != SIGNATURE:
         raise BrokenPng("it is not a PNG file")
     size: tuple[int, int] = (0, 0)
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for _ in range(MAX_CHUNKS):
         beginning = file.read(8)
         if len(beginning) < 8:
             raise BrokenPng("the file is cut off")
         length, kind = struct.unpack(">I4s", beginning)
         if kind in (b"IDAT", b"IEND"):
-            return *size, found
+            return *size, texts
         if kind == b"IHDR" or (kind in _TEXTS and length <= limit + 1000):
             body = file.read(length)
             if len(body) < max(length, 8 if kind == b"IHDR" else 0):
@@ -63,7 +63,7 @@ def head(file: BinaryIO, *, limit: int) -> tuple[int, int, dict[str, str]]:
             if kind == b"IHDR":
                 size = struct.unpack_from(">II", body)
             else:
-                _take_text(found, kind, body, limit)
+                _take_text(texts, kind, body, limit)
             file.seek(4, 1)
         else:
             file.seek(length + 4, 1)
@@ -72,13 +72,13 @@ def head(file: BinaryIO, *, limit: int) -> tuple[int, int, dict[str, str]]:
 
 def only(data: bytes, kinds: frozenset[bytes]) -> bytes:
     """The same file with only the chunks of these kinds. Raises BrokenPng, also for a wrong CRC in them."""
-    kept = bytearray(SIGNATURE)
+    data_left = bytearray(SIGNATURE)
     for kind, body, checksum in chunks(data):
         if kind in kinds:
-            kept += struct.pack(">I4s", len(body), kind) + body + checksum
+            data_left += struct.pack(">I4s", len(body), kind) + body + checksum
             if zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(checksum, "big"):
                 raise BrokenPng("a checksum is wrong")
-    return bytes(kept)
+    return bytes(data_left)
 
 
 def texts(data: bytes, *, limit: int) -> dict[str, str]:
@@ -94,11 +94,11 @@ def texts(data: bytes, *, limit: int) -> dict[str, str]:
     return texts_by_keyword
 
 
-def _take_text(found: dict[str, str], kind: bytes, body: bytes, limit: int) -> None:
+def _take_text(texts: dict[str, str], kind: bytes, body: bytes, limit: int) -> None:
     keyword, _, rest = body.partition(b"\0")
     text = _text(kind, rest, limit)
     if text is not None:
-        found.setdefault(keyword.decode("latin-1"), text)
+        texts.setdefault(keyword.decode("latin-1"), text)
 
 
 def _text(kind: bytes, rest: bytes, limit: int) -> str | None:
@@ -107,10 +107,10 @@ def _text(kind: bytes, rest: bytes, limit: int) -> str | None:
     if kind == b"zTXt":
         raw = _inflate(rest[1:], limit) if rest[:1] == b"\0" else None
         return None if raw is None else raw.decode("latin-1")
-    compressed, method = rest[:1] == b"\1", rest[1:2]
+    is_compressed, method = rest[:1] == b"\1", rest[1:2]
     _language, _, rest = rest[2:].partition(b"\0")
-    _translated, _, rest = rest.partition(b"\0")
-    raw = (_inflate(rest, limit) if method == b"\0" else None) if compressed else rest
+    _translation, _, rest = rest.partition(b"\0")
+    raw = (_inflate(rest, limit) if method == b"\0" else None) if is_compressed else rest
     return None if raw is None or len(raw) > limit else raw.decode("utf-8", "replace")
 
 

@@ -71,8 +71,8 @@ def _read(data: bytes, preprocessor: PreprocessorName) -> Image.Image:
     opacity = layer.getchannel("A").getextrema()
     if opacity[0] < 128 <= opacity[1] and max(high for _, high in shades.getextrema()) < BLACK_BELOW:
         value = "a map of black strokes on transparent ground, of which nothing is left on black,"
-        allowed = "light strokes on black or on transparent ground; the preprocessor Scribble reads dark ones"
-        raise InvalidRequest(Problem("controls", value, allowed))
+        expectation = "light strokes on black or on transparent ground; the preprocessor Scribble reads dark ones"
+        raise InvalidRequest(Problem("controls", value, expectation))
     return shades
 
 

@@ -56,8 +56,8 @@ class Start:
     @property
     def size_bytes(self) -> int:
         """Decoded pixels it keeps alive."""
-        kept = [self.picture, self.mask, *((self.paste.canvas, self.paste.fade) if self.paste else ())]
-        return sum(p.width * p.height * len(p.getbands()) for p in kept if p is not None)
+        pictures = [self.picture, self.mask, *((self.paste.canvas, self.paste.fade) if self.paste else ())]
+        return sum(p.width * p.height * len(p.getbands()) for p in pictures if p is not None)
 
 
 def start_of(request: ImageToImage, native: Size) -> Start:
@@ -123,8 +123,8 @@ def framed(picture: Image.Image, size: Size, mode: ResizeModeName) -> Image.Imag
         return continued(small, (left, upper, size[0] - inner[0] - left, size[1] - inner[1] - upper))
     scale = max(size[0] / picture.width, size[1] / picture.height)
     # What is shown, in pixels of the picture; rounding must not lead out of it.
-    shown = min(size[0] / scale, picture.width), min(size[1] / scale, picture.height)
-    left, upper = (picture.width - shown[0]) / 2, (picture.height - shown[1]) / 2
+    visible_size = min(size[0] / scale, picture.width), min(size[1] / scale, picture.height)
+    left, upper = (picture.width - visible_size[0]) / 2, (picture.height - visible_size[1]) / 2
     box = (left, upper, picture.width - left, picture.height - upper)
     return picture.resize(size, Image.Resampling.LANCZOS, box=box)
 
@@ -145,8 +145,8 @@ def continued(picture: Image.Image, borders: Sequence[int]) -> Image.Image:
 
 
 def _on_grid(pixels: float) -> int:
-    allowed = RANGES["width"]
-    return int(min(max(round(pixels / GRID) * GRID, allowed.low), allowed.high))
+    limits = RANGES["width"]
+    return int(min(max(round(pixels / GRID) * GRID, limits.low), limits.high))
 
 
 # ------------------------------------------------------------------------------------------------ a masked region
@@ -168,10 +168,10 @@ def _masked_start(request: Inpaint, picture: Image.Image, native: Size) -> Start
     extensions = tuple(round(pixels * scale) for pixels, scale in zip(request.extensions, scales * 2))
     canvas, mask = _extended(picture, mask, extensions)
     if canvas.width * canvas.height > MAX_CANVAS_PIXELS:
-        allowed = f"pictures that have at most {MAX_CANVAS_PIXELS // 10**6} million pixels when they are extended"
-        raise InvalidRequest(Problem("image", f"a canvas of {canvas.width}x{canvas.height} pixels", allowed))
-    painted = mask.getbbox()
-    if painted is None:
+        expectation = f"pictures that have at most {MAX_CANVAS_PIXELS // 10**6} million pixels when they are extended"
+        raise InvalidRequest(Problem("image", f"a canvas of {canvas.width}x{canvas.height} pixels", expectation))
+    painted_box = mask.getbbox()
+    if painted_box is None:
         raise InvalidRequest(Problem("mask", "a mask with nothing painted", "a mask that is white somewhere"))
     fade = masks.fade(mask, request.mask_blur)
     if whole:
@@ -179,7 +179,7 @@ def _masked_start(request: Inpaint, picture: Image.Image, native: Size) -> Start
         region: Box = (0, 0, *size)
         _check_made(size)
     else:
-        reach = fade.getbbox() or painted
+        reach = fade.getbbox() or painted_box
         region, size = _region_around(reach, canvas.size, request, native)
     part, part_mask = part_of(canvas, region, size), masks.part(mask, region, size)
     if request.mask_fill == "edges" or any(request.extensions):

@@ -222,15 +222,15 @@ class Gallery:
         with self._lock:
             self._refresh()
             entries = [entry for entry in self._entries.values() if entry.owner == mine and not entry.part_of]
-        found: list[Picture] = []
+        pictures: list[Picture] = []
         for entry in reversed(entries):
-            if len(found) >= limit:
+            if len(pictures) >= limit:
                 break
             file = self._file(entry)
             picture = file and _picture(entry, file)
             if picture:
-                found.append(picture)
-        return found
+                pictures.append(picture)
+        return pictures
 
     def thumbnail(self, picture_id: str, owner: str) -> bytes | None:
         """A JPEG of at most 256 pixels a side, or None as `path`."""
@@ -238,10 +238,10 @@ class Gallery:
         if file is None:
             return None
         with self._lock:
-            cached = self._thumbnails.get(picture_id)
-            if cached:
+            thumbnail = self._thumbnails.get(picture_id)
+            if thumbnail:
                 self._thumbnails.move_to_end(picture_id)
-                return cached
+                return thumbnail
         try:
             with Image.open(file, formats=["PNG"]) as image:
                 small = image.convert("RGB")
@@ -282,10 +282,10 @@ class Gallery:
                 if os.fstat(index.fileno()).st_size < self._read:  # somebody cleared the folder
                     self._read = 0
                 index.seek(self._read)
-                added = index.read()
+                lines = index.read()
         except OSError:
             return
-        complete = added[: added.rfind(b"\n") + 1]  # a last line without its end is torn, or still being written
+        complete = lines[: lines.rfind(b"\n") + 1]  # a last line without its end is torn, or still being written
         self._read += len(complete)
         for line in complete.splitlines():
             entry = _parse_entry(line)
@@ -318,14 +318,14 @@ def _give_name(part: Path, final: Path) -> None:
 
 def _reserve_and_rename(part: Path, final: Path) -> None:
     """As `_give_name` for disks without hard links (FAT, some network shares), where a rename would overwrite."""
-    reserved = final.with_name(f".{final.name}.part")
-    reserved.open("xb").close()
+    placeholder = final.with_name(f".{final.name}.part")
+    placeholder.open("xb").close()
     try:
         if final.exists():
             raise FileExistsError(errno.EEXIST, "the name is taken")
         part.rename(final)
     finally:
-        reserved.unlink(missing_ok=True)
+        placeholder.unlink(missing_ok=True)
 
 
 def _hashed(owner: str) -> str:
@@ -354,8 +354,8 @@ def _parse_entry(line: bytes) -> _Entry | None:
 def _picture(entry: _Entry, file: Path) -> Picture | None:
     """What the file itself says; None when it is no longer the picture we wrote."""
     try:
-        with file.open("rb") as opened:
-            width, height, text = chunks.head(opened, limit=metadata.MAX_TEXT_BYTES)
+        with file.open("rb") as stream:
+            width, height, text = chunks.head(stream, limit=metadata.MAX_TEXT_BYTES)
         info = json.loads(text[metadata.OWN_CHUNK])
         return Picture(
             id=entry.id,

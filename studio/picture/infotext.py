@@ -86,14 +86,14 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         "VAE": str(info["vae"]) if info.get("vae") else "",
     }
     keys = [*(key for key in _ORDER if key in pairs), *(key for key in pairs if key not in _ORDER)]
-    ordered = {key: pairs[key] for key in keys} | {
+    in_order = {key: pairs[key] for key in keys} | {
         **_control_pairs(info),
         "RNG": "CPU",
         "Lora hashes": _hash_list(info.get("lora_short_hashes")),
         "TI hashes": _hash_list(info.get("embedding_hashes")),
         "Version": f"Latent Studio {version}" if version else "Latent Studio",
     }
-    return {key: value for key, value in ordered.items() if value}
+    return {key: value for key, value in in_order.items() if value}
 
 
 def _written(row: Row, value: object) -> str:
@@ -108,13 +108,13 @@ def _written(row: Row, value: object) -> str:
 
 def _control_pairs(info: Mapping[str, object]) -> dict[str, str]:
     """`ControlNet 0`, ... in the words of A1111's extension. They cannot be read back: their pictures are not there."""
-    given = info.get("controls")
+    controls = info.get("controls")
     return {
         f"ControlNet {number}": f"Module: {one['preprocessor']}, Model: {_model_name(str(one['model']))}, "
         f"Weight: {_short_number(one['scale'])}, Resize Mode: Crop and Resize, "
         f"Guidance Start: {_short_number(one['start'])}, Guidance End: {_short_number(one['end'])}, "
         "Control Mode: Balanced"
-        for number, one in enumerate(given if isinstance(given, list) else [])
+        for number, one in enumerate(controls if isinstance(controls, list) else [])
     }
 
 
@@ -157,8 +157,8 @@ def read_parameters(text: str, *, image: bytes | None = None, mask: bytes | None
     prompt, negative_prompt, pairs = parse_parameters(text)
     if "Steps" not in pairs:
         return None
-    told = settings_of_pairs(pairs)
-    values = told.values | {"prompt": prompt, "negative_prompt": negative_prompt}
+    settings = settings_of_pairs(pairs)
+    values = settings.values | {"prompt": prompt, "negative_prompt": negative_prompt}
     strength = values.pop("strength", None)
     kind: Kind = TextToImage
     if strength is not None and image is not None:
@@ -179,37 +179,37 @@ _USUAL = {"Mask mode": "Inpaint masked", "Pad conds": "False"}
 
 def settings_of_pairs(pairs: Mapping[str, str]) -> Told:
     """The pairs of an infotext as fields of a request, by the keys of the table's rows."""
-    told = Told(checkpoint_hash=pairs.get("Model hash", ""))
+    settings = Told(checkpoint_hash=pairs.get("Model hash", ""))
     twice = _hires_scale(pairs)
-    written = {row.a1111: name for name, row in ROWS.items() if row.a1111 and row.a1111 != "Denoising strength"}
+    names_by_key = {row.a1111: name for name, row in ROWS.items() if row.a1111 and row.a1111 != "Denoising strength"}
     for key, text in pairs.items():
-        name = written.get(key, "")
+        name = names_by_key.get(key, "")
         row = ROWS.get(name)
         if key == "Denoising strength":
-            told.add("strength" if twice is None else "hires_strength", _number(text), key)
+            settings.add("strength" if twice is None else "hires_strength", _number(text), key)
         elif row is None:
-            _leave(told, key, text)
+            _leave(settings, key, text)
         elif row.kind == "number":
-            told.add(name, _number(text), key)
+            settings.add(name, _number(text), key)
         elif row.kind == "choice":
-            told.add(name, _READ_CHOICES.get(name, {}).get(text.casefold(), text), key)
+            settings.add(name, _READ_CHOICES.get(name, {}).get(text.casefold(), text), key)
         else:
-            told.add(name, text, key)
+            settings.add(name, text, key)
     if twice is None:
         for name in ("hires_scale", "hires_steps", "hires_upscaler"):
-            told.values.pop(name, None)
+            settings.values.pop(name, None)
     else:
-        told.add("hires_scale", twice, "Hires upscale" if "Hires upscale" in pairs else "Hires resize")
+        settings.add("hires_scale", twice, "Hires upscale" if "Hires upscale" in pairs else "Hires resize")
         upscaler = pairs.get("Hires upscaler", "")
         latent = upscaler.casefold().startswith("latent")
-        told.add("hires_upscaler", "latent" if latent else "lanczos", "Hires upscaler")
+        settings.add("hires_upscaler", "latent" if latent else "lanczos", "Hires upscaler")
         if upscaler and upscaler.casefold() not in ("latent", "lanczos"):
             instead = "Latent" if latent else "Lanczos"
-            told.notes.append(Remark("hires_upscaler", {"upscaler": upscaler, "instead": instead}))
+            settings.notes.append(Remark("hires_upscaler", {"upscaler": upscaler, "instead": instead}))
     if pairs.get("RNG", "CPU") != "CPU":
-        told.leave("RNG", pairs["RNG"], OTHER_NOISE)
-    _split_sampler(told, pairs.get("Sampler", ""))
-    return told
+        settings.leave("RNG", pairs["RNG"], OTHER_NOISE)
+    _split_sampler(settings, pairs.get("Sampler", ""))
+    return settings
 
 
 def _leave(told: Told, key: str, text: str) -> None:
@@ -219,7 +219,7 @@ def _leave(told: Told, key: str, text: str) -> None:
     told.leave(key, text, PICTURES if re.fullmatch(r"ControlNet \d+", key) else VAE if key == "VAE" else NO_SETTING)
 
 
-def _split_sampler(told: Told, sampler: str) -> None:
+def _split_sampler(settings: Told, sampler: str) -> None:
     """A sampler's name of before 1.9 ends in its schedule; one without a schedule means the sampler's own."""
     if not sampler:
         return
@@ -227,12 +227,12 @@ def _split_sampler(told: Told, sampler: str) -> None:
         for label in sorted(_READ_SCHEDULES, key=len, reverse=True):
             if sampler.casefold().endswith(f" {label}"):
                 short = sampler[: -len(label) - 1]
-                told.add("scheduler", _READ_SAMPLERS.get(short.casefold(), short), "Sampler")
-                if "noise_schedule" not in told.values:
-                    told.add("noise_schedule", _READ_SCHEDULES[label], "Sampler")
+                settings.add("scheduler", _READ_SAMPLERS.get(short.casefold(), short), "Sampler")
+                if "noise_schedule" not in settings.values:
+                    settings.add("noise_schedule", _READ_SCHEDULES[label], "Sampler")
                 break
-    if "noise_schedule" not in told.values:
-        told.add("noise_schedule", "automatic", "Schedule type")
+    if "noise_schedule" not in settings.values:
+        settings.add("noise_schedule", "automatic", "Schedule type")
 
 
 _MASKED = ("Mask blur", "Inpaint area", "Masked area padding", "Masked content", "Mask mode")
@@ -267,9 +267,9 @@ def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
     if len(text) > MAX_TEXT_BYTES:
         return "", "", {}
     *lines, last = text.strip().split("\n")
-    found = _scan(last)
-    if len(found) < _FEWEST_PAIRS:
-        lines, found = [*lines, last], []
+    scan = _scan(last)
+    if len(scan) < _FEWEST_PAIRS:
+        lines, scan = [*lines, last], []
     prompts: dict[bool, list[str]] = {False: [], True: []}
     negative = False
     for line in lines:
@@ -279,7 +279,7 @@ def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
         if line or prompts[negative]:  # blank lines before the first words are lost
             prompts[negative].append(line)
     pairs: dict[str, str] = {}
-    for key, value in found:
+    for key, value in scan:
         size = _SIZE.fullmatch(value)
         if size:
             pairs |= {f"{key}-1": size[1], f"{key}-2": size[2]}
@@ -290,16 +290,16 @@ def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
 
 def _scan(line: str) -> list[tuple[str, str]]:
     """The `key: value` pairs of a line, in one pass: hostile lines cost no more than their length."""
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     position = 0
     while key := _KEY.search(line, position):
         position = key.end()
         if len(key[0]) > 1 and line.startswith(":", position):
             value = _VALUE.match(line, position + 1)
             assert value is not None  # every part of the pattern may be empty
-            found.append((key[0], _unquoted(value[1])))
+            pairs.append((key[0], _unquoted(value[1])))
             position = value.end()
-    return found
+    return pairs
 
 
 def _unquoted(value: str) -> str:

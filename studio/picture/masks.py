@@ -81,20 +81,20 @@ def fade(mask: Image.Image, blur: int) -> Image.Image:
     )
     distance = distance_transform_edt(np.asarray(mask.crop(around)) == 0)
     share = np.where(distance <= blur, 0.5 + 0.5 * np.cos(np.pi * distance / (blur + 1)), 0)
-    faded = Image.new("L", mask.size, 0)
-    faded.paste(Image.fromarray(np.round(255 * share).astype(np.uint8)), around[:2])
-    return faded
+    mask_faded = Image.new("L", mask.size, 0)
+    mask_faded.paste(Image.fromarray(np.round(255 * share).astype(np.uint8)), around[:2])
+    return mask_faded
 
 
 def filled_from_edges(picture: Image.Image, mask: Image.Image) -> Image.Image:
     """The picture with its masked part filled by the colours around it, smoothly: what is known is averaged into
     smaller and smaller pictures (pull), and each hole takes the next smaller one's colours (push)."""
-    known = (np.asarray(mask) == 0).astype(np.float32)[..., None]
-    if not known.any():
+    weight = (np.asarray(mask) == 0).astype(np.float32)[..., None]
+    if not weight.any():
         return picture
     pixels = np.asarray(picture).astype(np.float32)
-    filled = np.where(known > 0, pixels, _push_pull(pixels, known))
-    return Image.fromarray(np.clip(np.round(filled), 0, 255).astype(np.uint8))
+    pixels_filled = np.where(weight > 0, pixels, _push_pull(pixels, weight))
+    return Image.fromarray(np.clip(np.round(pixels_filled), 0, 255).astype(np.uint8))
 
 
 def _push_pull(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -105,13 +105,13 @@ def _push_pull(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
     sums, weights = _summed(colours * weight), _summed(weight)
     smaller = _push_pull(sums / np.maximum(weights, 1e-6), np.minimum(weights, 1))
     rows, columns = (np.clip((np.arange(n) - 0.5) / 2, 0, None) for n in (height, width))
-    above, beside = rows.astype(int), columns.astype(int)
-    below, next_to = np.minimum(above + 1, smaller.shape[0] - 1), np.minimum(beside + 1, smaller.shape[1] - 1)
-    down, along = (rows - above)[:, None, None], (columns - beside)[None, :, None]
-    upper = smaller[above][:, beside] * (1 - along) + smaller[above][:, next_to] * along
-    lower = smaller[below][:, beside] * (1 - along) + smaller[below][:, next_to] * along
-    blended = colours * weight + (upper * (1 - down) + lower * down) * (1 - weight)
-    return np.asarray(blended, dtype=np.float32)
+    above, side = rows.astype(int), columns.astype(int)
+    below, next_to = np.minimum(above + 1, smaller.shape[0] - 1), np.minimum(side + 1, smaller.shape[1] - 1)
+    down, along = (rows - above)[:, None, None], (columns - side)[None, :, None]
+    upper = smaller[above][:, side] * (1 - along) + smaller[above][:, next_to] * along
+    lower = smaller[below][:, side] * (1 - along) + smaller[below][:, next_to] * along
+    blend = colours * weight + (upper * (1 - down) + lower * down) * (1 - weight)
+    return np.asarray(blend, dtype=np.float32)
 
 
 def _summed(array: np.ndarray) -> np.ndarray:

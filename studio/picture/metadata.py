@@ -68,8 +68,8 @@ def picture_info(
         values["variation_seed"] = None
     if isinstance(request, Inpaint) or resolved.second_pass is not None:
         values |= {"width": request.width, "height": request.height, "picture_size": [width, height]}
-    given = facts.get("versions")
-    versions = {"Latent Studio": __version__} | (dict(given) if isinstance(given, Mapping) else {})
+    version_facts = facts.get("versions")
+    versions = {"Latent Studio": __version__} | (dict(version_facts) if isinstance(version_facts, Mapping) else {})
     return request.to_dict() | values | facts | {"versions": versions}
 
 
@@ -132,8 +132,8 @@ def request_from_info(
     if issubclass(kind, ImageToImage) and image is None:
         raise InvalidRequest(Problem("image", "nothing", "the picture that this one was made from"))
     names = {"schema", "kind", *(field.name for field in fields(kind))} - {"image", "mask"}
-    given = {name: info[name] for name in info if name in names}
-    return request_from_dict(given, image=image, mask=mask, control_images=control_images)
+    values = {name: info[name] for name in info if name in names}
+    return request_from_dict(values, image=image, mask=mask, control_images=control_images)
 
 
 def _json_object(text: str) -> dict[str, object] | None:

@@ -69,15 +69,15 @@ def compared(info: Mapping[str, object], prompt: str, negative_prompt: str, mode
     names = {name_key(tag.name): tag.name for tag in parse_prompt(prompt).loras}
     whole, short = _table(info, "lora_hashes"), _table(info, "lora_short_hashes")
     loras = [m for m in models if m.kind == "lora"]
-    renamed: dict[str, str] = {}
+    other_names: dict[str, str] = {}
     for key, name in names.items():
         without_marks = name_key(re.sub("[:,]", "", name))  # as A1111 writes it
         note = _note("lora", name, whole.get(key, ""), short.get(key) or short.get(without_marks, ""), loras)
         if note is not None:
             notes.append(note)
             if note.finding == "renamed":
-                renamed[key] = note.here
-    prompt = with_lora_names(prompt, renamed)
+                other_names[key] = note.here
+    prompt = with_lora_names(prompt, other_names)
     words: dict[str, str] = {}
     embeddings = [m for m in models if m.kind == "embedding"]
     for key, digits in _table(info, "embedding_hashes").items():
@@ -93,18 +93,18 @@ def compared(info: Mapping[str, object], prompt: str, negative_prompt: str, mode
 def _note(kind: NamedKind, name: str, whole: str, short: str, models: Sequence[Model]) -> FileNote | None:
     """What differs of one file; None where the file here is the picture's own."""
     hash_in_picture = (whole or short)[:SHORT_DIGITS]
-    called = best_matches(name, models, _paths)
+    matches = best_matches(name, models, _paths)
     if not whole and not short:
-        finding: Finding = "unknown" if len(called) == 1 else "unclear" if called else "absent"
-        return FileNote(kind, finding, name, called[0].name if len(called) == 1 else "")
+        finding: Finding = "unknown" if len(matches) == 1 else "unclear" if matches else "absent"
+        return FileNote(kind, finding, name, matches[0].name if len(matches) == 1 else "")
     same = [m for m in models if _is(m, whole, short)]
-    if len(called) == 1 and called[0] in same:
+    if len(matches) == 1 and matches[0] in same:
         return None
     if same:
         return FileNote(kind, "renamed", name, same[0].name, hash_in_picture)
-    if len(called) != 1:
-        return FileNote(kind, "unclear" if called else "absent", name, "", hash_in_picture)
-    here = called[0]
+    if len(matches) != 1:
+        return FileNote(kind, "unclear" if matches else "absent", name, "", hash_in_picture)
+    here = matches[0]
     hash_here = here.sha256 if whole else here.short_hash
     finding = "another" if hash_here else "unhashed"
     return FileNote(kind, finding, name, here.name, hash_in_picture, (hash_here or "")[:SHORT_DIGITS])

@@ -57,10 +57,10 @@ def told_by(texts: Mapping[str, str]) -> tuple[str, Told] | None:
                 unread.leave(name, texts[name].strip(), Remark(why))
                 return program, unread
         return None
-    program, told = found
-    if program in _ALIKE and "[" in str(told.values.get("prompt", "")).replace("\\[", ""):
-        told.notes.append(Remark("brackets", {"program": program}))
-    return program, told
+    program, settings = found
+    if program in _ALIKE and "[" in str(settings.values.get("prompt", "")).replace("\\[", ""):
+        settings.notes.append(Remark("brackets", {"program": program}))
+    return program, settings
 
 
 def _read(texts: Mapping[str, str]) -> tuple[str, Told] | None:
@@ -137,15 +137,15 @@ def _easy(texts: Mapping[str, str]) -> Told:
     return told
 
 
-def _named(given: Mapping[str, Any], fields: Mapping[str, str], words: Mapping[str, Mapping[str, str]]) -> Told:
-    told = Told()
-    for key, value in given.items():
+def _named(values: Mapping[str, Any], fields: Mapping[str, str], words: Mapping[str, Mapping[str, str]]) -> Told:
+    settings = Told()
+    for key, value in values.items():
         name = fields.get(key)
         if name is None:
-            told.leave(key, value, VAE) if key in ("vae", "use_vae_model") else told.leave(key, value)
+            settings.leave(key, value, VAE) if key in ("vae", "use_vae_model") else settings.leave(key, value)
         elif name:
-            told.add(name, _plain(words.get(name, {}).get(str(value), value), name), key)
-    return told
+            settings.add(name, _plain(words.get(name, {}).get(str(value), value), name), key)
+    return settings
 
 
 def _plain(value: object, name: str) -> object:

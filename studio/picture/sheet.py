@@ -142,8 +142,8 @@ def _draw_cell(
 ) -> None:
     if cell.file is not None:
         try:
-            with Image.open(cell.file, formats=["PNG"]) as opened:
-                picture = opened.convert("RGB")
+            with Image.open(cell.file, formats=["PNG"]) as source:
+                picture = source.convert("RGB")
         except (OSError, ValueError, SyntaxError):
             picture = Image.new("RGB", side, _EMPTY)
         scale = min(side[0] / picture.width, side[1] / picture.height)
@@ -165,7 +165,7 @@ def _axis_labels(axis: Axis | None, labels: Mapping[str, str]) -> list[str]:
 
 
 def _header(comparison: Comparison) -> str:
-    base, decided = comparison.base, {axis.field for axis in comparison.axes}
+    base, axis_fields = comparison.base, {axis.field for axis in comparison.axes}
     facts = {
         "seed": "seed {}",
         "num_inference_steps": "{} steps",
@@ -173,7 +173,7 @@ def _header(comparison: Comparison) -> str:
         "scheduler": "{}",
         "checkpoint": "{}",
     }
-    values = {name: getattr(base, name) for name in facts if name not in decided}
+    values = {name: getattr(base, name) for name in facts if name not in axis_fields}
     settings = [facts[name].format(value) for name, value in values.items() if value is not None]
     return "  ·  ".join([base.prompt.replace("\n", " ") or "(no prompt)", *settings])
 

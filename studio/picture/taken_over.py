@@ -53,29 +53,29 @@ def take_over(source: bytes | Path, models: Sequence[Model]) -> TakenOver | None
         if type(schema) is not int or not 1 <= schema <= SCHEMA_VERSION:
             newer = Remark("newer", {"last": str(SCHEMA_VERSION)})
             return TakenOver(STUDIO, {}, (LeftOut("schema", shown(schema), newer),))
-        told = Told({n: info[n] for n in _OWN if info.get(n) is not None}, {n: n for n in _OWN})
-        told.checkpoint_hash = str(info.get("model_hash") or "")
+        settings = Told({n: info[n] for n in _OWN if info.get(n) is not None}, {n: n for n in _OWN})
+        settings.checkpoint_hash = str(info.get("model_hash") or "")
         if isinstance(info.get("controls"), list):
-            told.leave("controls", len(info["controls"]), PICTURES)  # type: ignore[arg-type]
-        told.leave("vae", info.get("vae"), VAE)
-        return _fitting(STUDIO, told, models)
-    found = told_by(texts_of(source))
-    return _fitting(*found, models) if found is not None else None
+            settings.leave("controls", len(info["controls"]), PICTURES)  # type: ignore[arg-type]
+        settings.leave("vae", info.get("vae"), VAE)
+        return _fitting(STUDIO, settings, models)
+    settings_found = told_by(texts_of(source))
+    return _fitting(*settings_found, models) if settings_found is not None else None
 
 
 def _not_allowed(problem: Problem) -> Remark:
     return Remark("not_allowed", {"allowed": problem.allowed})
 
 
-def _fitting(program: str, told: Told, models: Sequence[Model]) -> TakenOver:
+def _fitting(program: str, written: Told, models: Sequence[Model]) -> TakenOver:
     settings: dict[str, object] = {}
-    left: list[LeftOut] = []
+    left_out: list[LeftOut] = []
 
     def leave(name: str, why: Remark) -> None:
         settings.pop(name, None)
-        left.append(LeftOut(told.keys.get(name, name), shown(told.values.get(name)), why))
+        left_out.append(LeftOut(written.keys.get(name, name), shown(written.values.get(name)), why))
 
-    for name, value in told.values.items():
+    for name, value in written.values.items():
         row, problems = ROWS[name], list[Problem]()
         read = row.read(value, problems)
         problems += [] if problems else row.problems(read)
@@ -83,71 +83,73 @@ def _fitting(program: str, told: Told, models: Sequence[Model]) -> TakenOver:
             leave(name, _not_allowed(problems[0]))
         else:
             settings[name] = read
-    _take_size(told, settings, left)
-    notes = [*told.notes, *_take_checkpoint(told, settings, left, models)]
-    notes += _take_clip_skip(program, settings, left, models)
+    _take_size(written, settings, left_out)
+    notes = [*written.notes, *_take_checkpoint(written, settings, left_out, models)]
+    notes += _take_clip_skip(program, settings, left_out, models)
     while True:  # values that are allowed alone may not fit together
-        asked = {name: value for name, value in settings.items() if name in TextToImage.rows()}
+        values = {name: value for name, value in settings.items() if name in TextToImage.rows()}
         try:
-            TextToImage.parse({"prompt": ""} | asked)
+            TextToImage.parse({"prompt": ""} | values)
             break
         except InvalidRequest as error:
             for problem in error.problems:
                 leave(problem.field, _not_allowed(problem))
-    if "hires_scale" in told.values and "hires_scale" not in settings:
+    if "hires_scale" in written.values and "hires_scale" not in settings:
         settings = {name: value for name, value in settings.items() if not name.startswith("hires_")}
         notes.append(Remark("no_second_pass"))
-    left += [LeftOut(key, shown(value), why) for key, (value, why) in told.others.items()]
-    return TakenOver(program, settings, tuple(left), tuple(notes))
+    left_out += [LeftOut(key, shown(value), why) for key, (value, why) in written.others.items()]
+    return TakenOver(program, settings, tuple(left_out), tuple(notes))
 
 
-def _take_size(told: Told, settings: dict[str, object], left: list[LeftOut]) -> None:
+def _take_size(written: Told, settings: dict[str, object], left_out: list[LeftOut]) -> None:
     """Width and height belong together; where one does not fit the other is left out too, and they are named once."""
-    given = [name for name in ("width", "height") if name in told.values]
-    if not given or all(name in settings for name in given):
+    names = [name for name in ("width", "height") if name in written.values]
+    if not names or all(name in settings for name in names):
         return
-    keys = {told.keys[name] for name in given}
-    left[:] = [one for one in left if one.key not in keys]
-    for name in given:
+    keys = {written.keys[name] for name in names}
+    left_out[:] = [one for one in left_out if one.key not in keys]
+    for name in names:
         settings.pop(name, None)
-    size = "x".join(str(told.values[name]) for name in given)
-    left.append(LeftOut("Size", size, Remark("size", {"allowed": ROWS["width"].described()})))
+    size = "x".join(str(written.values[name]) for name in names)
+    left_out.append(LeftOut("Size", size, Remark("size", {"allowed": ROWS["width"].described()})))
 
 
 def _take_checkpoint(
-    told: Told, settings: dict[str, object], left: list[LeftOut], models: Sequence[Model]
+    written: Told, settings: dict[str, object], left_out: list[LeftOut], models: Sequence[Model]
 ) -> list[Remark]:
     """The installed checkpoint that the picture names, or one of its hash by another name."""
     name = settings.pop("checkpoint", None)
-    digits = told.checkpoint_hash.strip().lower()
-    installed = [model for model in models if model.kind == "checkpoint"]
+    digits = written.checkpoint_hash.strip().lower()
+    checkpoints = [model for model in models if model.kind == "checkpoint"]
     long = digits if len(digits) >= 10 else ""  # the hash of eight digits is of a part of the file
-    same = [model for model in installed if long and (model.sha256 or "").startswith(long)]
-    called = _called(str(name), installed) if name else []
-    elsewhere = not called and name and "/" in str(name).replace("\\", "/")
+    same = [model for model in checkpoints if long and (model.sha256 or "").startswith(long)]
+    matches = _called(str(name), checkpoints) if name else []
+    elsewhere = not matches and name and "/" in str(name).replace("\\", "/")
     if elsewhere:  # the folders are those of another program, or of another machine
-        called = _called(str(name).replace("\\", "/").rpartition("/")[2], installed)
-    if same and not any(model in called for model in same):
+        matches = _called(str(name).replace("\\", "/").rpartition("/")[2], checkpoints)
+    if same and not any(model in matches for model in same):
         settings["checkpoint"] = same[0].name
         return [Remark("checkpoint_renamed", {"name": str(name or digits), "here": same[0].name})]
-    if not called:
+    if not matches:
         if name:
             absent = Remark("absent_hash", {"hash": digits[:64]}) if digits else Remark("absent")
-            left.append(LeftOut(told.keys.get("checkpoint", "Model"), shown(name), absent))
+            left_out.append(LeftOut(written.keys.get("checkpoint", "Model"), shown(name), absent))
         elif digits:
-            left.append(LeftOut("Model hash", shown(digits), Remark("absent")))
+            left_out.append(LeftOut("Model hash", shown(digits), Remark("absent")))
         return []
-    if len(called) > 1 and not same:
-        names = ", ".join(model.name for model in called[:5])
-        left.append(LeftOut(told.keys.get("checkpoint", "Model"), shown(name), Remark("several", {"names": names})))
+    if len(matches) > 1 and not same:
+        names = ", ".join(model.name for model in matches[:5])
+        left_out.append(
+            LeftOut(written.keys.get("checkpoint", "Model"), shown(name), Remark("several", {"names": names}))
+        )
         return []
-    chosen = next((model for model in called if model in same), called[0])
-    settings["checkpoint"] = chosen.name
-    if elsewhere and chosen not in same:
-        return [Remark("checkpoint_elsewhere", {"name": str(name), "here": chosen.name})]
-    if long and chosen.sha256 and chosen not in same:
-        hashes = {"hash_here": chosen.sha256[:10], "hash": digits[:10]}
-        return [Remark("checkpoint_another", {"here": chosen.name} | hashes)]
+    checkpoint = next((model for model in matches if model in same), matches[0])
+    settings["checkpoint"] = checkpoint.name
+    if elsewhere and checkpoint not in same:
+        return [Remark("checkpoint_elsewhere", {"name": str(name), "here": checkpoint.name})]
+    if long and checkpoint.sha256 and checkpoint not in same:
+        hashes = {"hash_here": checkpoint.sha256[:10], "hash": digits[:10]}
+        return [Remark("checkpoint_another", {"here": checkpoint.name} | hashes)]
     return []
 
 
@@ -156,7 +158,7 @@ def _called(name: str, installed: Sequence[Model]) -> list[Model]:
 
 
 def _take_clip_skip(
-    program: str, settings: dict[str, object], left: list[LeftOut], models: Sequence[Model]
+    program: str, settings: dict[str, object], left_out: list[LeftOut], models: Sequence[Model]
 ) -> list[Remark]:
     """A1111 obeys clip skip for SD 1 alone, so the number in the text of another family's picture changed nothing. Of
     which family a checkpoint is that is not installed nobody can say: the number is taken, with a remark."""
@@ -170,5 +172,5 @@ def _take_clip_skip(
         return [Remark("clip_skip", {"value": str(value)})] if value != 1 else []
     del settings["clip_skip"]
     if value != 1:
-        left.append(LeftOut("Clip skip", str(value), Remark("clip_skip_ignored", {"family": family})))
+        left_out.append(LeftOut("Clip skip", str(value), Remark("clip_skip_ignored", {"family": family})))
     return []

@@ -27,10 +27,10 @@ def functions(page: gr.Blocks) -> Functions:
 
     @cache
     def listed() -> Mapping[int, Function]:
-        described = page.get_api_info()["named_endpoints"]
+        endpoints = page.get_api_info()["named_endpoints"]
         everything = {}
         for number, fn in page.fns.items():
-            endpoint = described.get(f"/{fn.api_name}") if fn.api_visibility == "public" else None
+            endpoint = endpoints.get(f"/{fn.api_name}") if fn.api_visibility == "public" else None
             parameters = endpoint["parameters"] if endpoint is not None else []
             everything[number] = Function(
                 name=str(fn.api_name) if endpoint is not None else "",
@@ -68,9 +68,9 @@ def _in_sentences(process: Callable[..., Any]) -> Callable[..., Any]:
     Gradio writes twenty lines of traceback for a value that a component does not accept, and answers `{"error": null}`.
     """
 
-    async def run(*arguments: Any, **named: Any) -> Any:
+    async def run(*arguments: Any, **keywords: Any) -> Any:
         try:
-            return await process(*arguments, **named)
+            return await process(*arguments, **keywords)
         except gr.Error as error:
             error.print_exception = False
             raise

@@ -50,9 +50,9 @@ class Asset:
     def address(self) -> str:
         return ADDRESS + self.name
 
-    def encoded(self, accepted: str) -> tuple[bytes, str | None]:
+    def encoded(self, accept_header: str) -> tuple[bytes, str | None]:
         """(the bytes to send, their content-encoding or None) for a request's `accept-encoding`."""
-        encoding = _encoding(accepted)
+        encoding = _encoding(accept_header)
         if encoding is None:
             return self.content, None
         if encoding not in self._compressed:
@@ -60,17 +60,17 @@ class Asset:
         return self._compressed[encoding], encoding
 
 
-def compressed(content: bytes, accepted: str) -> tuple[bytes, str | None]:
+def compressed(content: bytes, accept_header: str) -> tuple[bytes, str | None]:
     """As `Asset.encoded`, for what is another at each request: quick rather than small."""
-    encoding = _encoding(accepted)
+    encoding = _encoding(accept_header)
     return (_ENCODINGS[encoding](content, 4), encoding) if encoding else (content, None)
 
 
-def _encoding(accepted: str) -> str | None:
+def _encoding(accept_header: str) -> str | None:
     """The best encoding that an `accept-encoding` offers, or None."""
-    offers = {part.split(";")[0].strip(): part.replace(" ", "") for part in accepted.lower().split(",")}
-    refused = (";q=0", ";q=0.0", ";q=0.00", ";q=0.000")
-    return next((name for name in _ENCODINGS if name in offers and not offers[name].endswith(refused)), None)
+    offers = {part.split(";")[0].strip(): part.replace(" ", "") for part in accept_header.lower().split(",")}
+    refusals = (";q=0", ";q=0.0", ";q=0.00", ";q=0.000")
+    return next((name for name in _ENCODINGS if name in offers and not offers[name].endswith(refusals)), None)
 
 
 @cache

@@ -42,13 +42,13 @@ def _start(block: str, events: tuple[str, ...]) -> str:
     whose script does not arrive says so in its place."""
     # Gradio finds the events a block may trigger by their quoted names in this text.
     names = ", ".join(f"'{event}'" for event in events)
-    late, absent, failed = (_quoted(text) for text in (say("page.late"), say("page.absent"), say("page.failed")))
+    late, absent, failure = (_quoted(text) for text in (say("page.late"), say("page.absent"), say("page.failed")))
     return (
         "const say = (text) => element.replaceChildren(Object.assign(document.createElement('p'), "
         "{ className: 'ls-broken', textContent: text })); "
         f"const late = setTimeout(() => say({late}), {SECONDS_UNTIL_LATE * 1000}); "
         f"import('{assets.script().address}').then(({{ mount }}) => mount('{block}', "
-        f"{{ element, props, watch, trigger, events: [{names}], words: {{ failed: {failed} }} }}))"
+        f"{{ element, props, watch, trigger, events: [{names}], words: {{ failed: {failure} }} }}))"
         f".catch((error) => {{ console.error(error); say({absent}); }}).finally(() => clearTimeout(late));"
     )
 

@@ -29,9 +29,9 @@ def bundle(entry: str, read: Callable[[str], str]) -> str:
     """
     parts: dict[str, tuple[str, list[str]]] = {}  # name -> (its joined source, what it exports), in order
     _add(entry, read, parts, ())
-    listed = ", ".join(f'"{name}": {_variable(name)}' for name in parts)
+    exports = ", ".join(f'"{name}": {_variable(name)}' for name in parts)
     last = f"export const {{ {', '.join(parts[entry][1])} }} = {_variable(entry)};" if parts[entry][1] else ""
-    return "\n".join([*(source for source, _ in parts.values()), f"export const modules = {{ {listed} }};", last, ""])
+    return "\n".join([*(source for source, _ in parts.values()), f"export const modules = {{ {exports} }};", last, ""])
 
 
 def _add(

@@ -34,8 +34,8 @@ def _asks_the_same(request: Request, running: Request) -> bool:
     return replace(request, **{n: v for n, v in left_open.items() if getattr(request, n) is None}) == running
 
 
-async def again(engine: Engine, job_id: str, changed: Mapping[str, str], *, owner: str) -> str:
-    """The id of a run that replaces this one, with the numbers in `changed` (field => its text).
+async def again(engine: Engine, job_id: str, changes: Mapping[str, str], *, owner: str) -> str:
+    """The id of a run that replaces this one, with the numbers in `changes` (field => its text).
 
     Raises UnknownJob; InvalidRequest for a field that takes no number, or a number out of its range; Refused for a run
     that cannot be repeated from its record, since its noise was random or it started from pictures.
@@ -46,7 +46,7 @@ async def again(engine: Engine, job_id: str, changed: Mapping[str, str], *, owne
     if not isinstance(job.request, TextToImage) or job.request.controls or job.request.seed is None or job.comparison:
         raise Refused("Only a run from words and a given seed is begun again by its sliders.")
     values = {field.name: getattr(job.request, field.name) for field in fields(job.request)}
-    values |= {name: _number(name, text) for name, text in changed.items()}
+    values |= {name: _number(name, text) for name, text in changes.items()}
     return await take_place(engine, TextToImage.parse(values), owner=owner, origin=job.origin)
 
 

@@ -67,26 +67,26 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         api.build(engine, gallery, uploads)
         compare_api.build(engine, gallery, uploads)
         models_api.build(engine)
-        desks = (words_first, picture_first, mask_first)
+        generate_tabs = (words_first, picture_first, mask_first)
         compare_tab.attach(engine, comparison, tabs, demo)
         demo.unload(gone)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
-        for made in desks:
-            generate_tab.attach(engine, gallery, made, demo)
-            _send(engine, gallery, made, (picture_first, mask_first), viewer, tabs)
+        for one in generate_tabs:
+            generate_tab.attach(engine, gallery, one, demo)
+            _send(engine, gallery, one, (picture_first, mask_first), viewer, tabs)
 
         def tick(request: gr.Request) -> tuple[Any, ...]:
             now = engine.status()
             ready = now.state in ("ready", "failed")
             label = say("generate" if ready else "generate.loading")
             status = _status(engine) | {"leave": LOGGED_IN in request.headers}
-            return status, gr.update(active=not ready or bool(now.next)), *[label] * len(desks)
+            return status, gr.update(active=not ready or bool(now.next)), *[label] * len(generate_tabs)
 
-        told = [status, timer, *(made.controls.generate for made in desks)]
-        gr.on([timer.tick, demo.load], tick, None, told, **QUIET)
-        pickers = [made.controls.fields["checkpoint"] for made in desks] + [comparison.fields["checkpoint"]]
+        outputs = [status, timer, *(one.controls.generate for one in generate_tabs)]
+        gr.on([timer.tick, demo.load], tick, None, outputs, **QUIET)
+        pickers = [one.controls.fields["checkpoint"] for one in generate_tabs] + [comparison.fields["checkpoint"]]
         tabs_with_one = (words_tab, picture_tab, mask_tab, comparing)
-        picker.attach(engine, list(zip(tabs_with_one, pickers)), tick, told)
+        picker.attach(engine, list(zip(tabs_with_one, pickers)), tick, outputs)
     demo.queue(default_concurrency_limit=None, max_size=64, api_open=False)  # admission is the engine's
     # Gradio calls it threads, but it counts the events under way at once; one that watches a run is under way from its
     # beginning to its end, and takes no thread.
@@ -116,7 +116,7 @@ def launch_arguments() -> dict[str, Any]:
 def _send(
     engine: Engine,
     gallery: Gallery,
-    made: generate_tab.GenerateTab,
+    source_tab: generate_tab.GenerateTab,
     starting: tuple[generate_tab.GenerateTab, generate_tab.GenerateTab],
     viewer: gr.HTML,
     tabs: gr.Tabs,
@@ -137,9 +137,9 @@ def _send(
     async def look(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
         return gr.Tabs(selected=noise_viewer.TAB), await noise_viewer.sent(engine, event, request)
 
-    for way, target in zip((made.stage.edit, made.stage.inpaint), starting):
+    for way, target in zip((source_tab.stage.edit, source_tab.stage.inpaint), starting):
         way(sender(target), None, [tabs, target.controls.fields["image"]], **QUIET)
-    made.stage.noise(look, None, [tabs, viewer], **QUIET)
+    source_tab.stage.noise(look, None, [tabs, viewer], **QUIET)
 
 
 def _status(engine: Engine) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from studio.ui.generate import following, widgets
 
 
 def attach(
-    engine: Engine, pickers: Sequence[tuple[gr.Tab, gr.Dropdown]], tell: Callable[[gr.Request], Any], told: list[Any]
+    engine: Engine, pickers: Sequence[tuple[gr.Tab, gr.Dropdown]], tell: Callable[[gr.Request], Any], outputs: list[Any]
 ) -> None:
-    """`tell` says on the page what the engine is doing, by updates for `told`."""
+    """`tell` says on the page what the engine is doing, by updates for `outputs`."""
 
     async def chosen(checkpoint: str, request: gr.Request) -> Any:
         await engine.order(PrepareCheckpoint(checkpoint=checkpoint))
@@ -27,7 +27,7 @@ def attach(
         return gr.update(choices=widgets.checkpoint_choices(engine.catalog()))
 
     for tab, picker in pickers:
-        picker.input(chosen, [picker], told, **QUIET)
+        picker.input(chosen, [picker], outputs, **QUIET)
         tab.select(offered, None, [picker], **QUIET)
 
 
@@ -38,11 +38,11 @@ def aim(engine: Engine, tab: str, fields: Mapping[str, Any], first: str | None) 
 
     def chosen(values: dict[Any, Any]) -> dict[Any, Any]:
         catalog = {one.name: one for one in engine.catalog()}
-        found, last = catalog.get(values[fields["checkpoint"]]), catalog.get(values[before])
-        if found is None:
+        checkpoint, last = catalog.get(values[fields["checkpoint"]]), catalog.get(values[before])
+        if checkpoint is None:
             return {}
-        aims = following.aimed(tab, found, last, {name: values[fields[name]] for name in names})
-        return {fields[name]: value for name, value in aims.items()} | {before: found.name}
+        aims = following.aimed(tab, checkpoint, last, {name: values[fields[name]] for name in names})
+        return {fields[name]: value for name, value in aims.items()} | {before: checkpoint.name}
 
-    aimed = [fields[name] for name in names]
-    fields["checkpoint"].input(chosen, {fields["checkpoint"], before, *aimed}, [*aimed, before], **QUIET)
+    targets = [fields[name] for name in names]
+    fields["checkpoint"].input(chosen, {fields["checkpoint"], before, *targets}, [*targets, before], **QUIET)

@@ -52,9 +52,9 @@ async def run(
             job_id = await engine.submit(SubmitRun(request=request, attention=attention), owner=owner, origin=origin)
         finally:
             past = await earlier(gallery, owner)
-        asked = render.asked_view(request, job_id, engine.catalog(), past)
-        yield asked
-        async for view in watch(engine, gallery, owner, asked):
+        first_view = render.asked_view(request, job_id, engine.catalog(), past)
+        yield first_view
+        async for view in watch(engine, gallery, owner, first_view):
             yield view
     except InvalidRequest as error:
         yield render.problems_view(error, past)
@@ -78,11 +78,11 @@ async def run_live(
     try:
         request = ask()
         job_id = await live.take_place(engine, request, owner=owner, origin=origin)
-        asked = render.asked_view(request, job_id, engine.catalog(), []) | {"live": True}
+        first_view = render.asked_view(request, job_id, engine.catalog(), []) | {"live": True}
         at_once = engine.status().queued <= 1  # but for this one
         if not at_once:
-            yield asked
-        async for view in watch(engine, gallery, owner, asked):
+            yield first_view
+        async for view in watch(engine, gallery, owner, first_view):
             if at_once and view["state"] in ("queued", "running") and not any(view.get("previews") or ()):
                 continue
             at_once = False
@@ -104,9 +104,9 @@ async def attach(engine: Engine, gallery: Gallery, owner: str, origin: str) -> A
         none = not engine.catalog()
         yield render.refused_view(say("checkpoint.none"), first["earlier"]) if none else first
         return
-    asked = render.asked_view(job.request, job.job_id, engine.catalog(), first["earlier"])
+    first_view = render.asked_view(job.request, job.job_id, engine.catalog(), first["earlier"])
     try:
-        async for view in watch(engine, gallery, owner, asked):
+        async for view in watch(engine, gallery, owner, first_view):
             yield view
     except UnknownJob:
         yield first

@@ -82,7 +82,7 @@ class Uploads:
                 del self._leaving[upload]
                 self._delete_unheld(upload)
             owners = {owner for owner, _ in self._unused}
-            self._left = {owner: left for owner, left in self._left.items() if owner in owners}
+            self._left = {owner: left_at for owner, left_at in self._left.items() if owner in owners}
 
     def _sweep_later(self) -> None:
         """One timer while there is something to sweep. The lock is held."""
@@ -139,9 +139,9 @@ class Uploads:
         self._sweep_later()
 
     def _delete_unheld(self, upload: Upload) -> None:
-        if any(held.path == upload.path for held in self._held.values()) or upload in self._leaving:
+        if any(upload_held.path == upload.path for upload_held in self._held.values()) or upload in self._leaving:
             return
-        if any(unused == upload for _, unused in self._unused):  # another visitor has just uploaded the same picture
+        if any(other == upload for _, other in self._unused):  # another visitor has just uploaded the same picture
             return
         try:
             if upload.path.stat().st_ino != upload.inode:  # uploaded again by somebody who has not used it yet

@@ -72,11 +72,11 @@ class Calls:
         if name == _PAGE_CALL and way in ("run", "api"):
             self._check_join(body)
             return
-        named = {function.name: function for function in self.functions().values() if function.name}
-        function = named.get(name)
+        by_name = {function.name: function for function in self.functions().values() if function.name}
+        function = by_name.get(name)
         if function is None:
             raise Refusal(
-                404, f"There is no endpoint {shown('/' + name)}. There are: {_listed('/' + n for n in named)}."
+                404, f"There is no endpoint {shown('/' + name)}. There are: {_listed('/' + n for n in by_name)}."
             )
         if not isinstance(body, dict):
             raise Refusal(422, 'The body of a call is a JSON object, such as {"data": [...]}.')
@@ -114,8 +114,8 @@ def _check_names(function: Function, body: Mapping[str, Any]) -> None:
     if missing:
         raise Refusal(422, f"/{function.name} needs {', '.join(missing)}.")
     if unknown:
-        allowed = ", ".join(function.arguments) or "none"
-        raise Refusal(422, f"/{function.name} has no argument {shown(unknown[0])}. Its arguments: {allowed}.")
+        choices = ", ".join(function.arguments) or "none"
+        raise Refusal(422, f"/{function.name} has no argument {shown(unknown[0])}. Its arguments: {choices}.")
 
 
 def _listed(names: Any) -> str:

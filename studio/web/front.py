@@ -25,7 +25,7 @@ class Front:
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in PATHS:
             await self.app(scope, receive, send)
             return
-        accepted = Headers(scope=scope).get("accept-encoding", "")
+        accept_header = Headers(scope=scope).get("accept-encoding", "")
         start: Message = {}
         body = bytearray()
 
@@ -39,7 +39,7 @@ class Front:
             headers = MutableHeaders(scope=start)
             content = bytes(body)
             if start["status"] == 200 and "content-encoding" not in headers:
-                content, encoding = await run_in_threadpool(assets.compressed, content, accepted)
+                content, encoding = await run_in_threadpool(assets.compressed, content, accept_header)
                 headers.add_vary_header("accept-encoding")
                 if encoding:
                     headers["content-encoding"] = encoding

@@ -137,8 +137,8 @@ def _is_address(name: str) -> bool:
 
 def _is_navigation(scope: Scope, headers: Headers) -> bool:
     """Whether a person followed a link from another page."""
-    asked = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
-    return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and asked == ("navigate", "document")
+    fetch_headers = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
+    return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and fetch_headers == ("navigate", "document")
 
 
 class _Exchange:
@@ -147,21 +147,21 @@ class _Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        stated = headers.get("content-length", "0")
-        if not re.fullmatch(r"[0-9]{1,18}", stated):
+        length_text = headers.get("content-length", "0")
+        if not re.fullmatch(r"[0-9]{1,18}", length_text):
             raise Refusal(400, "Content-Length must be a number.")
         self.is_json = content_type == "application/json" or content_type.endswith("+json")
         multipart = content_type == "multipart/form-data" and scope["path"].rstrip("/").endswith("/upload")
         # Here the whole body is a picture, and our own route limits what it reads.
         self.is_upload = multipart or (content_type.startswith("image/") and scope["path"].startswith("/ask/"))
-        self.is_empty = "transfer-encoding" not in headers and int(stated) == 0
+        self.is_empty = "transfer-encoding" not in headers and int(length_text) == 0
         self.limit = MAX_UPLOAD_BYTES if self.is_upload else MAX_BODY_BYTES
         self._receive, self._send = receive, send
         self._ahead: list[Message] = []
         self._count = 0
         self._answered = False
         self._refusal: Refusal | None = None
-        if int(stated) > self.limit:
+        if int(length_text) > self.limit:
             raise self._too_large()
 
     def _too_large(self) -> Refusal:

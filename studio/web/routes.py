@@ -153,14 +153,14 @@ class Routes:
 
     async def export(self, request: Request) -> Response:
         """GET /export/{job}?kind=mp4&image=0...: a recording as a file to be saved (docs/viewer.md)."""
-        given = dict(request.query_params)
-        image, kind = given.pop("image", "0"), given.pop("kind", "")
+        parameters = dict(request.query_params)
+        image, kind = parameters.pop("image", "0"), parameters.pop("kind", "")
         job_id, owner = request.path_params["job_id"], request.headers[HEADER]
         try:
             if not _WHOLE_NUMBER.fullmatch(image):
                 raise InvalidRequest(Problem("image", shown(image), "whole numbers from 0 to 999999"))
             recording = await self.engine.record(job_id, owner=owner, image=int(image))
-            file = await run_in_threadpool(self._exported, recording, kind, given)
+            file = await run_in_threadpool(self._exported, recording, kind, parameters)
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
@@ -168,23 +168,23 @@ class Routes:
         headers = {"content-disposition": f'attachment; filename="{file.name}"', "cache-control": "no-store"}
         return Response(file.content, media_type=file.media_type, headers=headers)
 
-    def _exported(self, recording: bytes, kind: str, given: dict[str, str]) -> File:
+    def _exported(self, recording: bytes, kind: str, parameters: dict[str, str]) -> File:
         if kind != "html" or self.replay_page is None:
-            return export(recording, kind, given)
+            return export(recording, kind, parameters)
         run = Replay(recording).run
         return File(name_of(run, "html"), "text/html; charset=utf-8", self.replay_page(recording, run))
 
     async def branch(self, request: Request) -> Response:
         """POST /branch/{job}?image=0&evaluation=k&field=value...: branch from there; answers {"job_id"}. A body holds
         what is painted on x_t (docs/viewer.md)."""
-        given = dict(request.query_params)
-        image = given.pop("image", "0")
+        parameters = dict(request.query_params)
+        image = parameters.pop("image", "0")
         try:
             if not _WHOLE_NUMBER.fullmatch(image):
                 raise InvalidRequest(Problem("image", shown(image), "whole numbers from 0 to 999999"))
-            branch = Branch.parse(given, await request.body())
-            asked = SubmitBranch(job_id=request.path_params["job_id"], branch=branch, image=int(image))
-            job_id = await self.engine.submit(asked, owner=request.headers[HEADER], origin="noise_viewer")
+            branch = Branch.parse(parameters, await request.body())
+            order = SubmitBranch(job_id=request.path_params["job_id"], branch=branch, image=int(image))
+            job_id = await self.engine.submit(order, owner=request.headers[HEADER], origin="noise_viewer")
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
@@ -205,9 +205,9 @@ class Routes:
     async def again(self, request: Request) -> Response:
         """POST /again/{job}?field=number...: the same run with other numbers replaces this one; answers with the view
         of its first frame, or 204 when there is none at once. For live mode (generate/static/live.js)."""
-        changed, owner = dict(request.query_params), request.headers[HEADER]
+        changes, owner = dict(request.query_params), request.headers[HEADER]
         try:
-            job_id = await live.again(self.engine, request.path_params["job_id"], changed, owner=owner)
+            job_id = await live.again(self.engine, request.path_params["job_id"], changes, owner=owner)
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
@@ -234,8 +234,8 @@ class Routes:
         A picture comes as the body of a POST, or as `picture`, the id of a finished one of this owner.
         """
         owner = request.headers[HEADER]
-        given = dict(request.query_params)
-        picture_id = given.pop("picture", None)
+        parameters = dict(request.query_params)
+        picture_id = parameters.pop("picture", None)
         image = b""
         if picture_id is not None:
             path = await run_in_threadpool(self.gallery.path, picture_id, owner)
@@ -248,7 +248,7 @@ class Routes:
                 if len(image) > MAX_IMAGE_BYTES:
                     break  # `parse` says what is allowed
         try:
-            answer = await self.engine.ask(parse(request.path_params["name"], given, image), owner=owner)
+            answer = await self.engine.ask(parse(request.path_params["name"], parameters, image), owner=owner)
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
@@ -317,8 +317,8 @@ class Routes:
         """GET /models-found: what the tab Models shows, with an etag; ?refresh=1 looks through the folders now."""
         manages = request.headers.get(GUEST_HEADER) is None
         refresh = request.query_params.get("refresh") == "1" and manages
-        listed = await self.engine.ask(ModelList(refresh=refresh))
-        view = await run_in_threadpool(model_list.viewed, listed, self.engine.status(), manages)
+        listing = await self.engine.ask(ModelList(refresh=refresh))
+        view = await run_in_threadpool(model_list.viewed, listing, self.engine.status(), manages)
         headers = {"etag": f'"{view["stamp"]}"', "cache-control": "no-cache"}
         if headers["etag"] in request.headers.get("if-none-match", "") and not refresh:
             return Response(status_code=304, headers=headers)

@@ -42,19 +42,19 @@ def arguments() -> list[inspect.Parameter]:
     """Required arguments first: the prompt and the first axis; then the second axis, and the rest with its defaults."""
     all_parameters = [p for p in parameters(TextToImage) if p.name != "num_images_per_prompt"]
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    needed = [inspect.Parameter(name, positional, annotation=str) for name in ("x", "x_values")]
+    axis_parameters = [inspect.Parameter(name, positional, annotation=str) for name in ("x", "x_values")]
     second = [inspect.Parameter(n, positional, default="", annotation=str) for n in ("y", "y_values")]
-    return [all_parameters[0], *needed, *second, *all_parameters[1:]]
+    return [all_parameters[0], *axis_parameters, *second, *all_parameters[1:]]
 
 
 def _endpoint(engine: Engine, gallery: Gallery, uploads: Uploads) -> Callable[..., Any]:
-    asked = arguments()
-    names = [p.name for p in asked]
+    parameters = arguments()
+    names = [p.name for p in parameters]
 
     async def call(*values: Any) -> AsyncIterator[Answer]:
         owner = session.owner_of(values[-1])
         values_by_name, this_call = dict(zip(names, values)), secrets.token_hex(8)
-        job_id, ended = None, False
+        job_id, is_over = None, False
         with telling(NAME):
             try:
                 values_by_name["controls"] = await asyncio.to_thread(
@@ -63,23 +63,23 @@ def _endpoint(engine: Engine, gallery: Gallery, uploads: Uploads) -> Callable[..
                 order = SubmitComparison(comparison=Comparison.parse(values_by_name), ephemeral=True)
                 job_id = await engine.submit(order, owner=owner)
                 async for event in comparison_events(engine, job_id, owner=owner):
-                    ended = isinstance(event, ComparisonEnded)
-                    if ended:
+                    is_over = isinstance(event, ComparisonEnded)
+                    if is_over:
                         now = await engine.ask(Cells(job_id=job_id), owner=owner)
                         yield await asyncio.to_thread(_answer, gallery, uploads, owner, job_id, now)
                     elif isinstance(event, CellEvent) and isinstance(event.event, (Finished, Failed)):
                         now = await engine.ask(Cells(job_id=job_id), owner=owner)
-                        done = sum(isinstance(c.event, Finished) for c in now.cells.values())
-                        yield [], {"state": "running", "done": done, "count": len(now.comparison.possible)}
+                        finished_cells = sum(isinstance(c.event, Finished) for c in now.cells.values())
+                        yield [], {"state": "running", "done": finished_cells, "count": len(now.comparison.possible)}
             finally:
                 uploads.leave(this_call, after=SECONDS_AFTER_CALL)
                 # A caller without a cookie can never find its job again, so a cancelled call stops it.
-                if job_id is not None and not ended:
+                if job_id is not None and not is_over:
                     await engine.cancel(job_id, owner=owner)
 
     request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
-    call.__signature__ = inspect.Signature([*asked, request], return_annotation=Answer)  # type: ignore[attr-defined]
-    call.__annotations__ = {p.name: p.annotation for p in [*asked, request]} | {"return": Answer}
+    call.__signature__ = inspect.Signature([*parameters, request], return_annotation=Answer)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in [*parameters, request]} | {"return": Answer}
     call.__name__ = NAME
     return call
 

@@ -67,7 +67,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
     """Draw the tab and connect what stays within it."""
     with gr.Row(elem_classes="ls-desk cmp-desk", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-controls"):
-            fields, cost, start, opened = _fields(engine)
+            fields, cost, start, upload = _fields(engine)
         with gr.Column(elem_classes="ls-show"):
             show = html_block(
                 "compare",
@@ -77,17 +77,17 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
                 elem_id=f"{TAB}-stage",
                 elem_classes="ls-block",
             )
-            said = html_block("compareSaid", value={})
-    form = Form(fields, {name: gr.State(first) for name, first in zip("xy", FIRST_AXES)}, cost, start, show, said)
-    _connect(engine, gallery, uploads, form, opened)
+            message = html_block("compareSaid", value={})
+    form = Form(fields, {name: gr.State(first) for name, first in zip("xy", FIRST_AXES)}, cost, start, show, message)
+    _connect(engine, gallery, uploads, form, upload)
     return form
 
 
 def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML, gr.Button, gr.UploadButton]:
     catalog = engine.catalog()
-    chosen = catalog[0] if catalog else None
-    made: dict[str, gr.components.Component] = {}
-    made["prompt"] = gr.Textbox(
+    checkpoint = catalog[0] if catalog else None
+    components: dict[str, gr.components.Component] = {}
+    components["prompt"] = gr.Textbox(
         value="",
         label=say("prompt.label"),
         placeholder=say("prompt.placeholder"),
@@ -96,18 +96,18 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
         elem_id=f"{TAB}-prompt",
         elem_classes="ls-prompt",
     )
-    prompt_helper.build(TAB, chosen)
+    prompt_helper.build(TAB, checkpoint)
     choices = axes.choices(prompts="", picture=False, controls=False, models=len(catalog))
     for name, first in zip("xy", FIRST_AXES):
         with gr.Row(elem_classes="cmp-axis"):
-            made[name] = gr.Dropdown(
+            components[name] = gr.Dropdown(
                 choices=choices if name == "x" else [*choices, _nothing()],
                 value=first,
                 label=say(f"compare.{name}.label"),
                 elem_id=f"{TAB}-{name}",
                 min_width=110,
             )
-            made[f"{name}_values"] = gr.Textbox(
+            components[f"{name}_values"] = gr.Textbox(
                 value=axes.SUGGESTED[first],
                 label=say("compare.values.label"),
                 info=axes.help_of(first),
@@ -118,11 +118,11 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
             )
     cost = html_block("sentence", value="", css="ls-sentence cmp-cost")
     with gr.Accordion(say("compare.picture.label"), open=False, elem_classes="ls-fold cmp-picture"):
-        made["image"] = starting.upload(TAB)
-        made["strength"] = w.slider(TAB, "strength")
-    made["controls"] = control.build(engine, TAB, chosen.name if chosen else None)
+        components["image"] = starting.upload(TAB)
+        components["strength"] = w.slider(TAB, "strength")
+    components["controls"] = control.build(engine, TAB, checkpoint.name if checkpoint else None)
     with gr.Accordion(say("compare.rest.label"), open=False, elem_classes="ls-fold"):
-        made["negative_prompt"] = gr.Textbox(
+        components["negative_prompt"] = gr.Textbox(
             value="",
             label=say("negative_prompt.label"),
             placeholder=say("negative_prompt.placeholder"),
@@ -130,14 +130,14 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
             max_lines=4,
             elem_id=f"{TAB}-negative_prompt",
         )
-        made["checkpoint"] = gr.Dropdown(
+        components["checkpoint"] = gr.Dropdown(
             choices=w.checkpoint_choices(catalog),
-            value=chosen.name if chosen else None,
+            value=checkpoint.name if checkpoint else None,
             label=say("checkpoint.label"),
             elem_id=f"{TAB}-checkpoint",
         )
-        made |= w.suited_sliders(engine, TAB, made["checkpoint"], chosen)
-        made["seed"] = gr.Textbox(
+        components |= w.suited_sliders(engine, TAB, components["checkpoint"], checkpoint)
+        components["seed"] = gr.Textbox(
             value="",
             label=say("seed.label"),
             info=say("compare.seed.help"),
@@ -149,7 +149,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
             ("scheduler", {key: facts.label for key, facts in SCHEDULERS.items()}),
             ("noise_schedule", NOISE_SCHEDULES),
         ):
-            made[name] = gr.Dropdown(
+            components[name] = gr.Dropdown(
                 choices=[(label, key) for key, label in table.items()],
                 value=w.begins_at(TAB, name),
                 label=say(f"{name}.label"),
@@ -157,14 +157,14 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
             )
         with gr.Row(elem_classes="ls-size"):
             for name in ("width", "height"):
-                made[name] = gr.Number(
-                    value=getattr(chosen, f"native_{name}") if chosen else None,
+                components[name] = gr.Number(
+                    value=getattr(checkpoint, f"native_{name}") if checkpoint else None,
                     label=say(f"{name}.label"),
                     elem_id=f"{TAB}-{name}",
                     min_width=64,
                     elem_classes="ls-number",
                 )
-    opened = gr.UploadButton(
+    upload = gr.UploadButton(
         say("compare.open"), file_types=[".png"], size="sm", elem_id=f"{TAB}-open", elem_classes="cmp-open"
     )
     with gr.Row(elem_classes="ls-go"):
@@ -172,16 +172,16 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
             say("compare.start"), variant="primary", elem_id=f"{TAB}-generate", elem_classes="ls-generate"
         )
         gr.Button(say("stop"), elem_id=f"{TAB}-stop", elem_classes="ls-stop")
-    return made, cost, start, opened
+    return components, cost, start, upload
 
 
 # ------------------------------------------------------------------------------------------------------ connecting
 
 
-def _connect(engine: Engine, gallery: Gallery, uploads: Uploads, form: Form, opened: gr.UploadButton) -> None:
+def _connect(engine: Engine, gallery: Gallery, uploads: Uploads, form: Form, upload: gr.UploadButton) -> None:
     _connect_start(engine, uploads, form)
     _connect_stage(engine, gallery, form)
-    _connect_fields(engine, form, opened)
+    _connect_fields(engine, form, upload)
 
 
 def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
@@ -190,12 +190,14 @@ def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
     focus = gr.JSON(visible=False)
 
     async def start(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
-        given, at = form.given(values), values[focus]
+        values_given, at = form.given(values), values[focus]
         owner = session.owner_of(request)
 
         def ask() -> Comparison:
-            controls = control.given(given["controls"], uploads, str(request.session_hash), TAB)
-            return Comparison.parse(given | {"image": starting.file_of(given["image"]), "controls": controls})
+            controls = control.given(values_given["controls"], uploads, str(request.session_hash), TAB)
+            return Comparison.parse(
+                values_given | {"image": starting.file_of(values_given["image"]), "controls": controls}
+            )
 
         async for view in views.run(engine, owner, TAB, ask, at if isinstance(at, int) else 0):
             yield view
@@ -213,9 +215,11 @@ def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
 
 def _costs(engine: Engine, form: Form) -> Callable[[dict[Any, Any]], Awaitable[str]]:
     async def costs(values: dict[Any, Any]) -> str:
-        given = form.given(values)  # the cost does not depend on the picture or the map
-        controls = control.stand_ins(given["controls"])
-        return await views.cost_line(engine, given | {"image": b"?" if given["image"] else b"", "controls": controls})
+        values_given = form.given(values)  # the cost does not depend on the picture or the map
+        controls = control.stand_ins(values_given["controls"])
+        return await views.cost_line(
+            engine, values_given | {"image": b"?" if values_given["image"] else b"", "controls": controls}
+        )
 
     return costs
 
@@ -233,22 +237,22 @@ def _connect_stage(engine: Engine, gallery: Gallery, form: Form) -> None:
 
     def keep(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
         ids = event._data.get("pictures")
-        kept: list[str] = []
+        names: list[str] = []
         for one in [str(one) for one in ids][:MAX_CELLS] if isinstance(ids, list) else []:
             try:
                 if gallery.keep(one, session.owner_of(request)) is None:
-                    return {"kept": kept, "message": say("compare.gone")}
+                    return {"kept": names, "message": say("compare.gone")}
             except SaveFailed as error:
-                return {"kept": kept, "message": str(error)}
-            kept.append(one)
-        return {"kept": kept, "message": say("compare.kept", count=len(kept))}
+                return {"kept": names, "message": str(error)}
+            names.append(one)
+        return {"kept": names, "message": say("compare.kept", count=len(names))}
 
     form.show.stop(stop, None, None, **QUIET)
     form.show.hurry(hurry, None, None, **QUIET)
     form.show.keep(keep, None, [form.said], **QUIET)
 
 
-def _connect_fields(engine: Engine, form: Form, opened: gr.UploadButton) -> None:
+def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None:
     f = form.fields
 
     def axis_chosen(axis: str, before: str) -> tuple[Any, Any]:
@@ -257,11 +261,11 @@ def _connect_fields(engine: Engine, form: Form, opened: gr.UploadButton) -> None
         return gr.update(value=axes.suggested(engine, axis), info=axes.help_of(axis)), axis
 
     def axes_offered(values: dict[Any, Any]) -> tuple[Any, Any]:
-        given = form.given(values)
+        values_given = form.given(values)
         choices = axes.choices(
-            prompts=f"{given['prompt'] or ''}\n{given['negative_prompt'] or ''}",
-            picture=bool(given["image"]),
-            controls=bool(control.stand_ins(given["controls"])),
+            prompts=f"{values_given['prompt'] or ''}\n{values_given['negative_prompt'] or ''}",
+            picture=bool(values_given["image"]),
+            controls=bool(control.stand_ins(values_given["controls"])),
             models=len(engine.catalog()),
         )
         return gr.update(choices=choices), gr.update(choices=[*choices, _nothing()])
@@ -269,33 +273,33 @@ def _connect_fields(engine: Engine, form: Form, opened: gr.UploadButton) -> None
     def open_sheet(path: str) -> dict[Any, Any]:
         try:
             with Path(path).open("rb") as file:
-                found = sheet.read(file.read(MAX_IMAGE_BYTES + 1))
+                comparison = sheet.read(file.read(MAX_IMAGE_BYTES + 1))
         except (InvalidRequest, OSError) as error:
             return {form.said: {"message": str(error)}}
-        if found is None:
+        if comparison is None:
             return {form.said: {"message": say("compare.no_sheet")}}
-        return _updates(form, _filled(form, found.link())) | {form.said: {"message": say("compare.opened")}}
+        return _updates(form, _filled(form, comparison.link())) | {form.said: {"message": say("compare.opened")}}
 
     picker.aim(engine, TAB, f, next((entry.name for entry in engine.catalog()), None))
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
     for name in "xy":
         f[name].input(axis_chosen, [f[name], form.before[name]], [f[f"{name}_values"], form.before[name]], **QUIET)
-    opened.upload(open_sheet, [opened], [*form.filled, form.said], **QUIET)
-    needed = [f[name].change for name in ("prompt", "negative_prompt", "image", "controls", "checkpoint")]
-    gr.on(needed, axes_offered, set(form.inputs), [f["x"], f["y"]], trigger_mode="always_last", **QUIET)
-    changed = [field.change for field in form.inputs]
-    gr.on(changed, _costs(engine, form), set(form.inputs), [form.cost], trigger_mode="always_last", **QUIET)
-    gr.on(changed, **keeping.keeper(_STORAGE, {name: f[name] for name in form.kept}))
+    upload.upload(open_sheet, [upload], [*form.filled, form.said], **QUIET)
+    changes_of_axes = [f[name].change for name in ("prompt", "negative_prompt", "image", "controls", "checkpoint")]
+    gr.on(changes_of_axes, axes_offered, set(form.inputs), [f["x"], f["y"]], trigger_mode="always_last", **QUIET)
+    changes = [field.change for field in form.inputs]
+    gr.on(changes, _costs(engine, form), set(form.inputs), [form.cost], trigger_mode="always_last", **QUIET)
+    gr.on(changes, **keeping.keeper(_STORAGE, {name: f[name] for name in form.kept}))
 
 
 def attach(engine: Engine, form: Form, tabs: gr.Tabs, demo: gr.Blocks) -> None:
     """After a (re)load: the fields of a link, or else the stored ones; then the comparison as it is now."""
 
-    def fields_back(kept: object, request: gr.Request) -> dict[Any, Any]:
+    def fields_back(stored_values: object, request: gr.Request) -> dict[Any, Any]:
         link = given_from_link(dict(request.query_params))
         if link is not None:
             return _updates(form, _filled(form, {k: str(v) for k, v in link.items()})) | {tabs: gr.Tabs(selected=TAB)}
-        back = kept if isinstance(kept, Mapping) else {}
+        back = stored_values if isinstance(stored_values, Mapping) else {}
         back = {name: back[name] for name in form.kept if _simple(back.get(name))}
         return _updates(form, back) | {tabs: gr.skip()}
 
@@ -304,8 +308,8 @@ def attach(engine: Engine, form: Form, tabs: gr.Tabs, demo: gr.Blocks) -> None:
         async for view in views.attach(engine, session.owner_of(request), TAB, link):
             yield view
 
-    kept = gr.JSON(visible=False)
-    demo.load(fields_back, [kept], [*form.filled, tabs], js=keeping.reader(_STORAGE), **QUIET)
+    browser_values = gr.JSON(visible=False)
+    demo.load(fields_back, [browser_values], [*form.filled, tabs], js=keeping.reader(_STORAGE), **QUIET)
     demo.load(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)
     demo.load(restore_comparison, None, [form.show], **WATCHING)
 
@@ -316,8 +320,8 @@ def _updates(form: Form, values: Mapping[str, Any]) -> dict[Any, Any]:
     for name in "xy":
         if isinstance(values.get(name), str):
             updates[form.before[name]] = values[name]
-            typed = {"value": values[f"{name}_values"]} if f"{name}_values" in values else {}
-            updates[form.fields[f"{name}_values"]] = gr.update(info=axes.help_of(values[name]), **typed)
+            values_update = {"value": values[f"{name}_values"]} if f"{name}_values" in values else {}
+            updates[form.fields[f"{name}_values"]] = gr.update(info=axes.help_of(values[name]), **values_update)
     return updates
 
 
@@ -325,21 +329,21 @@ def _filled(form: Form, link: Mapping[str, str]) -> dict[str, Any]:
     """Values for every field from a link's parameters; fields that the link leaves out get their default."""
     values: dict[str, Any] = {}
     for name in form.kept:
-        given: Any = link.get(name)
-        if name in ("num_inference_steps", "guidance_scale", "strength", "width", "height") and given is not None:
+        value: Any = link.get(name)
+        if name in ("num_inference_steps", "guidance_scale", "strength", "width", "height") and value is not None:
             try:
-                given = float(given)
-                given = int(given) if given.is_integer() else given
+                value = float(value)
+                value = int(value) if value.is_integer() else value
             except ValueError:
-                given = None
-        if given is None:
+                value = None
+        if value is None:
             if name in ("width", "height", "checkpoint"):
-                given = gr.skip()
+                value = gr.skip()
             elif name in ("num_inference_steps", "guidance_scale", "strength", "scheduler", "noise_schedule"):
-                given = w.begins_at(TAB, name)
+                value = w.begins_at(TAB, name)
             else:
-                given = ""
-        values[name] = given
+                value = ""
+        values[name] = value
     return values
 
 

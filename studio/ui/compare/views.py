@@ -69,13 +69,13 @@ async def watch(engine: Engine, owner: str, job_id: str) -> AsyncIterator[View]:
     view = EMPTY | {"state": "queued", "job": job_id}
     events = comparison_events(engine, job_id, owner=owner)
     pending: asyncio.Future[ComparisonEvent] | None = None
-    shown = 0.0
+    shown_at = 0.0
     dirty = False
     try:
         while True:
             if pending is None:
                 pending = asyncio.ensure_future(anext(events))
-            wait = max(0.0, shown + SECONDS_BETWEEN_VIEWS - time.monotonic()) if dirty else None
+            wait = max(0.0, shown_at + SECONDS_BETWEEN_VIEWS - time.monotonic()) if dirty else None
             await asyncio.wait([pending], timeout=wait)
             if pending.done():
                 event = pending.result()
@@ -84,9 +84,9 @@ async def watch(engine: Engine, owner: str, job_id: str) -> AsyncIterator[View]:
                 if isinstance(event, ComparisonEnded):
                     yield view
                     return
-            if dirty and time.monotonic() - shown >= SECONDS_BETWEEN_VIEWS:
+            if dirty and time.monotonic() - shown_at >= SECONDS_BETWEEN_VIEWS:
                 yield view
-                shown, dirty = time.monotonic(), False
+                shown_at, dirty = time.monotonic(), False
     finally:
         if pending is not None:
             pending.cancel()
@@ -203,11 +203,11 @@ def _small(jpeg: bytes) -> str:
 
 def _left(view: View, cells: list[View]) -> str:
     """Seconds left in words, from the share of evaluations done; empty before the first few are."""
-    done = sum(_share(cell) for cell in cells)
-    if done < 0.05 * view["possible"]:
+    cells_done = sum(_share(cell) for cell in cells)
+    if cells_done < 0.05 * view["possible"]:
         return ""
-    elapsed = time.monotonic() - view["began"]
-    seconds = elapsed * (view["possible"] - done) / done
+    seconds_so_far = time.monotonic() - view["began"]
+    seconds = seconds_so_far * (view["possible"] - cells_done) / cells_done
     return say("stage.left", seconds=f"{seconds:.0f}" if seconds >= 1 else "< 1")
 
 
@@ -220,9 +220,9 @@ def _share(cell: View) -> float:
 def _ended(view: View, event: ComparisonEnded) -> str:
     key = "compare.finished" if event.state == "finished" else "compare.stopped"
     sentence = say(key, done=event.done, count=view["possible"], seconds=f"{event.seconds:.1f}")
-    failed = [say("compare.failed", count=event.failed)] if event.failed else []
+    failures = [say("compare.failed", count=event.failed)] if event.failed else []
     why = [event.reason] if event.state == "stopped" and event.reason != "Stopped." else []
-    return " ".join([sentence, *why, *failed, *view["notes"]])
+    return " ".join([sentence, *why, *failures, *view["notes"]])
 
 
 async def cost_line(engine: Engine, values: Mapping[str, Any]) -> str:
@@ -233,9 +233,9 @@ async def cost_line(engine: Engine, values: Mapping[str, Any]) -> str:
         return str(error.problems[0])
     cost = comparison.cost
     line = say("compare.cost", cells=cost.cells, evaluations=f"{cost.evaluations:,}")
-    skipped = len(comparison) - cost.cells
-    if skipped:
-        line += " " + say("compare.cost.impossible", count=skipped)
+    impossible = len(comparison) - cost.cells
+    if impossible:
+        line += " " + say("compare.cost.impossible", count=impossible)
     base = comparison.base
     pace = await engine.ask(Speed(checkpoint=base.checkpoint, width=base.width, height=base.height))
     return line + " " + (_about(pace.seconds(comparison)) if pace is not None else say("compare.cost.unknown"))

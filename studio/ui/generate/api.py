@@ -55,19 +55,20 @@ def build_picture_settings(engine: Engine) -> None:
             try:
                 data = await asyncio.to_thread(read_upload, str(name))
             except (OSError, ValueError) as error:
-                refused = Problem("image", shown(image), "an uploaded PNG, JPEG, WebP or GIF file")
-                raise InvalidRequest(refused) from error
+                problem = Problem("image", shown(image), "an uploaded PNG, JPEG, WebP or GIF file")
+                raise InvalidRequest(problem) from error
             models = (await engine.ask(ModelList())).models
-            taken = await asyncio.to_thread(take_over, data, models)
-            if taken is None:
+            settings = await asyncio.to_thread(take_over, data, models)
+            if settings is None:
                 return {"program": "", "settings": {}, "left_out": [], "notes": []}
             left_out = [
-                {"key": one.key, "value": one.value, "reason": one.why.key, "why": why(one)} for one in taken.left_out
+                {"key": one.key, "value": one.value, "reason": one.why.key, "why": why(one)}
+                for one in settings.left_out
             ]
-            notes = [remark(note) for note in taken.notes]
+            notes = [remark(note) for note in settings.notes]
             return {
-                "program": taken.program,
-                "settings": dict(taken.settings),
+                "program": settings.program,
+                "settings": dict(settings.settings),
                 "left_out": left_out,
                 "notes": notes,
             }
@@ -106,8 +107,8 @@ def description(kind: Kind) -> str:
 
 
 def _allowed(row: Row) -> str:
-    allowed = row.described()
-    return say("api.suits", allowed=allowed) if row.suits else say("api.allowed", allowed=allowed)
+    text = row.described()
+    return say("api.suits", allowed=text) if row.suits else say("api.allowed", allowed=text)
 
 
 def _endpoint(engine: Engine, gallery: Gallery, kind: Kind, uploads: Uploads) -> Callable[..., Any]:
@@ -115,26 +116,30 @@ def _endpoint(engine: Engine, gallery: Gallery, kind: Kind, uploads: Uploads) ->
     names = [p.name for p in arguments]
 
     async def call(*values: Any) -> AsyncIterator[Answer]:
-        given, owner = dict(zip(names, values)), session.owner_of(values[-1])
-        job_id, ended = None, False
+        values_by_name, owner = dict(zip(names, values)), session.owner_of(values[-1])
+        job_id, is_over = None, False
         notes: tuple[str, ...] = ()
         this_call = secrets.token_hex(8)
         with telling(kind.kind):
             try:
                 for name in kind.files():
-                    given[name] = await asyncio.to_thread(_uploaded, uploads, this_call, name, given[name])
-                given["controls"] = await asyncio.to_thread(controls_of, uploads, this_call, given["controls"])
-                order = SubmitRun(request=kind.parse(given), ephemeral=True)
+                    values_by_name[name] = await asyncio.to_thread(
+                        _uploaded, uploads, this_call, name, values_by_name[name]
+                    )
+                values_by_name["controls"] = await asyncio.to_thread(
+                    controls_of, uploads, this_call, values_by_name["controls"]
+                )
+                order = SubmitRun(request=kind.parse(values_by_name), ephemeral=True)
                 job_id = await engine.submit(order, owner=owner)
                 async for event in run_events(engine, job_id, owner=owner):
-                    ended = isinstance(event, TERMINAL)
+                    is_over = isinstance(event, TERMINAL)
                     notes = event.notes if isinstance(event, Started) else notes
                     files, info = await asyncio.to_thread(_answer, gallery, uploads, owner, event)
-                    yield files, info | {"notes": list(notes)} if ended else info
+                    yield files, info | {"notes": list(notes)} if is_over else info
             finally:
                 uploads.leave(this_call, after=SECONDS_AFTER_CALL)
                 # A caller without a cookie can never find its job again, so a cancelled call stops it.
-                if job_id is not None and not ended:
+                if job_id is not None and not is_over:
                     await engine.cancel(job_id, owner=owner)
 
     request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
@@ -217,25 +222,25 @@ def _uploaded(uploads: Uploads, call: str, field: str, image: object) -> bytes:
     if image is None:
         return b""
     name = image.get("path") if isinstance(image, dict) else None
-    refused = InvalidRequest(Problem(field, shown(image), "an uploaded PNG, JPEG, WebP or GIF file"))
+    refusal = InvalidRequest(Problem(field, shown(image), "an uploaded PNG, JPEG, WebP or GIF file"))
     if not isinstance(name, str) or not name:
-        raise refused
+        raise refusal
     try:
         data = read_upload(name)
     except (OSError, ValueError) as error:
-        raise refused from error
+        raise refusal from error
     uploads.hold(call, field, name)
     return data
 
 
-def controls_of(uploads: Uploads, call: str, given: object) -> object:
+def controls_of(uploads: Uploads, call: str, controls: object) -> object:
     """The argument `controls` with the bytes of its pictures; anything but a list of objects is left for `parse` to
     refuse."""
-    if not isinstance(given, list):
-        return given
+    if not isinstance(controls, list):
+        return controls
     return [
         {**one, "image": _uploaded(uploads, call, f"controls[{n}].image", one.get("image"))}
         if isinstance(one, dict)
         else one
-        for n, one in enumerate(given)
+        for n, one in enumerate(controls)
     ]

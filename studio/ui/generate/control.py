@@ -26,7 +26,7 @@ def build(engine: Engine, tab: str, checkpoint: str | None) -> gr.HTML:
         words=words("control"),
         tab=tab,
         most=MAX_CONTROLS,
-        ranges={name: [allowed.low, allowed.high] for name, allowed in CONTROL_RANGES.items()},
+        ranges={name: [limits.low, limits.high] for name, limits in CONTROL_RANGES.items()},
         preprocessors=[[name, label] for name, label in PREPROCESSORS.items()],
         elem_id=f"{tab}-controls",
         elem_classes="ls-control-block",

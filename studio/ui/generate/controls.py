@@ -48,8 +48,8 @@ class Controls:
     def given(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """The fields by name, as they were typed. Gradio sends a number field that was never filled in as 0: where the
         checkpoint decides, that is an open field."""
-        typed = {name: values[component] for name, component in self.fields.items()}
-        return {name: (value or None) if ROWS[name].suits else value for name, value in typed.items()}
+        texts = {name: values[component] for name, component in self.fields.items()}
+        return {name: (value or None) if ROWS[name].suits else value for name, value in texts.items()}
 
 
 def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None) -> Controls:
@@ -71,7 +71,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         elem_classes="ls-prompt",
     )
     tokens = html_block("sentence", value="", css="ls-tokens")
-    known = prompt_helper.build(tab, checkpoint)
+    helper = prompt_helper.build(tab, checkpoint)
     with gr.Accordion(say("negative_prompt.label"), open=False, elem_classes="ls-fold"):
         components["negative_prompt"] = gr.Textbox(
             value="",
@@ -126,7 +126,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         # The stage (stage.js) handles its clicks: only it knows which run is meant.
         gr.Button(say("stop"), elem_id=f"{tab}-stop", elem_classes="ls-stop")
     before = gr.State(checkpoint.name if checkpoint else None)
-    return Controls(tab, components, aspect, tokens, known, seed_random, seed_last, generate, before, note)
+    return Controls(tab, components, aspect, tokens, helper, seed_random, seed_last, generate, before, note)
 
 
 def _mask_fields(tab: str) -> dict[str, Any]:

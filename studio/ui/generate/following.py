@@ -26,18 +26,18 @@ def size_for(aspect: str, native_width: int, native_height: int) -> tuple[int, i
     """Width and height of this aspect with about as many pixels as the native size, on the grid of the ranges."""
     grid = 64 if native_width * native_height >= 512 * 512 else 8
     area, ratio = native_width * native_height, ASPECTS[aspect] * native_width / native_height
-    allowed = RANGES["width"]
+    limits = RANGES["width"]
     size = (round((area * ratio) ** 0.5 / grid) * grid, round((area / ratio) ** 0.5 / grid) * grid)
-    return tuple(int(min(max(side, allowed.low), allowed.high)) for side in size)  # type: ignore[return-value]
+    return tuple(int(min(max(side, limits.low), limits.high)) for side in size)  # type: ignore[return-value]
 
 
 def aimed(tab: str, checkpoint: Checkpoint, before: Checkpoint | None, now: Mapping[str, Any]) -> dict[str, Any]:
     """New values of the fields when `checkpoint` is chosen after `before`. A field that still has the default of
     `before`, or the general default, gets that of `checkpoint`; a field that was changed stays."""
-    untouched = {name: {begins_at(tab, name)} for name in AIMED}
+    beginnings = {name: {begins_at(tab, name)} for name in AIMED}
     for name in AIMED if before is not None else ():
-        untouched[name].add(getattr(before, name))
-    aims = {name: getattr(checkpoint, name) for name in AIMED if now[name] in untouched[name]}
+        beginnings[name].add(getattr(before, name))
+    aims = {name: getattr(checkpoint, name) for name in AIMED if now[name] in beginnings[name]}
     if "scheduler" not in aims or "noise_schedule" not in aims:  # the two belong together
         aims = {name: value for name, value in aims.items() if name not in ("scheduler", "noise_schedule")}
     size = now["width"], now["height"]
@@ -58,26 +58,29 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
     def checkpoint_chosen(values: dict[Any, Any]) -> dict[Any, Any]:
         now = {name: values[f[name]] for name in ("checkpoint", *AIMED, "width", "height")}
         catalog = {c.name: c for c in engine.catalog()}
-        found, before = catalog.get(now["checkpoint"]), catalog.get(values[controls.before])
-        if found is None:
+        checkpoint, before = catalog.get(now["checkpoint"]), catalog.get(values[controls.before])
+        if checkpoint is None:
             return {}
-        aims = aimed(controls.tab, found, before, now)
+        aims = aimed(controls.tab, checkpoint, before, now)
         if "image" in f:  # image to image starts from the picture's own size
             aims = {name: value for name, value in aims.items() if name in AIMED}
         updates = {f[name]: value for name, value in aims.items()}
         if "scheduler" in aims:
-            schedules = schedule_choices(found.scheduler)
-            updates[f["noise_schedule"]] = gr.update(choices=schedules, value=found.noise_schedule)
+            schedules = schedule_choices(checkpoint.scheduler)
+            updates[f["noise_schedule"]] = gr.update(choices=schedules, value=checkpoint.noise_schedule)
         if "width" in aims:
             updates[controls.aspect] = aspect_of(aims["width"], aims["height"])
-        shown = {controls.known: prompt_helper.offer(found), examples: list(found.examples[:EXAMPLES_SHOWN])}
-        return updates | shown | {controls.before: found.name}
+        field_updates = {
+            controls.known: prompt_helper.offer(checkpoint),
+            examples: list(checkpoint.examples[:EXAMPLES_SHOWN]),
+        }
+        return updates | field_updates | {controls.before: checkpoint.name}
 
     def aspect_chosen(aspect: str | None, checkpoint: str) -> tuple[Any, Any]:
-        found = next((c for c in engine.catalog() if c.name == checkpoint), None)
-        if aspect is None or found is None:
+        entry = next((c for c in engine.catalog() if c.name == checkpoint), None)
+        if aspect is None or entry is None:
             return gr.skip(), gr.skip()
-        return size_for(aspect, found.native_width, found.native_height)
+        return size_for(aspect, entry.native_width, entry.native_height)
 
     async def prompt_typed(checkpoint: str, prompt: str, negative_prompt: str) -> str:
         return await token_line(engine, checkpoint, prompt, negative_prompt)

@@ -61,14 +61,14 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
     """After a (re)load: the fields as they were, then the run as it is now."""
     fields = generate_tab.controls.fields
 
-    def fields_back(kept: object) -> dict[Any, Any]:
+    def fields_back(stored_values: object) -> dict[Any, Any]:
         catalog = engine.catalog()
         updates = {fields["checkpoint"]: gr.update(choices=widgets.checkpoint_choices(catalog))}
         if "image" in fields:  # empty, for the picture's own size: Gradio shows a number that starts as None as 0
             updates |= {fields["width"]: None, fields["height"]: None}
-        back = kept_fields.restored(engine, generate_tab.controls, kept)
-        chosen = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
-        updates[fields["controls"]] = control.offer(engine, chosen)
+        back = kept_fields.restored(engine, generate_tab.controls, stored_values)
+        checkpoint = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
+        updates[fields["controls"]] = control.offer(engine, checkpoint)
         if fields["checkpoint"] in back:
             updates[fields["checkpoint"]]["value"] = back.pop(fields["checkpoint"])
         return updates | back
@@ -77,10 +77,10 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
         async for view in session.attach(engine, gallery, session.owner_of(request), generate_tab.tab):
             yield view
 
-    kept = gr.JSON(visible=False)  # carries what the browser's script has read to the handler
+    browser_values = gr.JSON(visible=False)  # carries what the browser's script has read to the handler
     demo.load(
         fields_back,
-        [kept],
+        [browser_values],
         [*kept_fields.reusable(generate_tab.controls), fields["controls"]],
         js=kept_fields.reader(generate_tab.controls),
         **QUIET,

@@ -38,15 +38,15 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
     starting.show_beginning(fields, shown_start)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
-        given = fields.given(values)
+        typed_values = fields.given(values)
         owner, page = session.owner_of(request), str(request.session_hash)
 
         def ask() -> ImageToImage:
             files = {
-                "image": starting.file_of(given["image"]),
-                "controls": control.given(given["controls"], uploads, page, TAB),
+                "image": starting.file_of(typed_values["image"]),
+                "controls": control.given(typed_values["controls"], uploads, page, TAB),
             }
-            return ImageToImage.parse(given | files)
+            return ImageToImage.parse(typed_values | files)
 
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view

@@ -39,13 +39,16 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
     starting.connect(engine, fields, shown_offer, uploads)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
-        given = fields.given(values)
+        typed_values = fields.given(values)
         owner, page = session.owner_of(request), str(request.session_hash)
 
         def ask() -> Inpaint:
-            files: dict[str, Any] = {"image": starting.file_of(given["image"]), "mask": starting.mask_of(given["mask"])}
-            files |= {"controls": control.given(given["controls"], uploads, page, TAB)}
-            return Inpaint.parse(given | files)
+            files: dict[str, Any] = {
+                "image": starting.file_of(typed_values["image"]),
+                "mask": starting.mask_of(typed_values["mask"]),
+            }
+            files |= {"controls": control.given(typed_values["controls"], uploads, page, TAB)}
+            return Inpaint.parse(typed_values | files)
 
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view

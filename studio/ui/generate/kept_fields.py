@@ -25,8 +25,8 @@ def kept_names(controls: Controls) -> list[str]:
 
 def connect(controls: Controls) -> None:
     """Store the fields in the browser whenever one changes."""
-    stored = {name: controls.fields[name] for name in kept_names(controls)}
-    gr.on([field.change for field in stored.values()], **keeping.keeper(storage_key(controls), stored))
+    components = {name: controls.fields[name] for name in kept_names(controls)}
+    gr.on([field.change for field in components.values()], **keeping.keeper(storage_key(controls), components))
 
 
 def reader(controls: Controls) -> str:
@@ -44,18 +44,18 @@ def reusable(controls: Controls) -> list[Any]:
     return [*(controls.fields[name] for name in kept_names(controls)), controls.aspect, controls.before]
 
 
-def restored(engine: Engine, controls: Controls, given: object) -> dict[Any, Any]:
+def restored(engine: Engine, controls: Controls, stored_values: object) -> dict[Any, Any]:
     """Updates for the fields from kept or reused settings. A field whose value is no longer allowed keeps its present
     one."""
-    if not isinstance(given, Mapping):
+    if not isinstance(stored_values, Mapping):
         return {}
     f = controls.fields
     updates: dict[Any, Any] = {}
     for name in kept_names(controls):
-        value = given.get(name)
+        value = stored_values.get(name)
         if name == "checkpoint" and isinstance(value, str):  # perhaps by another spelling of its name
             value = listed_name(value, [checkpoint.name for checkpoint in engine.catalog()])
-        if name in given and _allowed(engine, name, value):
+        if name in stored_values and _allowed(engine, name, value):
             updates[f[name]] = value
     scheduler = updates.get(f["scheduler"])
     if scheduler is not None:

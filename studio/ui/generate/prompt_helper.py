@@ -15,10 +15,10 @@ from studio.ui.blocks import html_block
 from studio.ui.text import words
 
 
-def build(tab: str, chosen: Checkpoint | None) -> gr.HTML:
+def build(tab: str, checkpoint: Checkpoint | None) -> gr.HTML:
     """The helper below the prompt of a tab, folded."""
     return html_block(
-        "helper", value=offer(chosen), field=f"{tab}-prompt", words=words("helper"), elem_classes="ls-helper"
+        "helper", value=offer(checkpoint), field=f"{tab}-prompt", words=words("helper"), elem_classes="ls-helper"
     )
 
 

@@ -83,8 +83,8 @@ def file_of(path: object) -> bytes:
         with Path(str(path)).open("rb") as file:
             return file.read(MAX_IMAGE_BYTES + 1)
     except OSError:
-        allowed = "a picture that is still there; give it again"
-        raise InvalidRequest(Problem("image", "a file that is gone", allowed)) from None
+        expectation = "a picture that is still there; give it again"
+        raise InvalidRequest(Problem("image", "a file that is gone", expectation)) from None
 
 
 def mask_of(drawn_mask: object) -> bytes:
@@ -132,24 +132,24 @@ def remark(note: Remark, language: str = DEFAULT_LANGUAGE) -> str:
 def offered(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
     """What the line offers from a picture's file: its prompt, its settings, and by language what of them is left out
     and why, and how the files that the prompt names differ from those here; {} for a picture without settings."""
-    taken = take_over(file, models)
-    if taken is None:
+    taken_over = take_over(file, models)
+    if taken_over is None:
         return {}
     # The size in the settings is another picture's; this one has its own.
-    settings = {k: v for k, v in taken.settings.items() if k not in ("width", "height")}
+    settings = {k: v for k, v in taken_over.settings.items() if k not in ("width", "height")}
     prompt, negative_prompt = (str(settings.get(name, "")) for name in ("prompt", "negative_prompt"))
     files = compared(file_hashes(file), prompt, negative_prompt, models)
     if settings:
         settings |= {"prompt": files.prompt, "negative_prompt": files.negative_prompt}
 
     def notes(language: str) -> list[str]:
-        left = [
+        left_out = [
             say_of_picture("left", language, key=one.key, value=one.value, why=why(one, language))
-            for one in taken.left_out
+            for one in taken_over.left_out
             if one.key != "Size"
         ]
-        taken_otherwise = [remark(note, language) for note in taken.notes]
-        return [*left, *taken_otherwise, *(file_note(note, language) for note in files.notes)]
+        remarks = [remark(note, language) for note in taken_over.notes]
+        return [*left_out, *remarks, *(file_note(note, language) for note in files.notes)]
 
     return {"prompt": prompt, "settings": settings, "notes": {one: notes(one) for one in PICTURE_SETTINGS}}
 

@@ -32,22 +32,22 @@ def rows_of_tab(tab: str) -> Mapping[str, Row]:
     return KINDS[tab].rows() if tab in KINDS else ROWS
 
 
-def begins_at(tab: str, name: str, chosen: Checkpoint | None = None) -> Any:
+def begins_at(tab: str, name: str, checkpoint: Checkpoint | None = None) -> Any:
     """The first value of a field: what suits the chosen checkpoint, or the row's default."""
     row = rows_of_tab(tab)[name]
-    return getattr(chosen.suits if chosen is not None else Suits(), name) if row.suits else row.default
+    return getattr(checkpoint.suits if checkpoint is not None else Suits(), name) if row.suits else row.default
 
 
-def section(tab: str, place: str, chosen: Checkpoint | None = None) -> dict[str, Any]:
+def section(tab: str, place: str, checkpoint: Checkpoint | None = None) -> dict[str, Any]:
     """The components of all rows at one place of the page, in the table's order."""
-    return {name: component(tab, row, chosen) for name, row in rows_of_tab(tab).items() if row.place == place}
+    return {name: component(tab, row, checkpoint) for name, row in rows_of_tab(tab).items() if row.place == place}
 
 
-def component(tab: str, row: Row, chosen: Checkpoint | None = None) -> Any:
+def component(tab: str, row: Row, checkpoint: Checkpoint | None = None) -> Any:
     """The component of a row. A number field that may be left to the checkpoint starts empty."""
     name, elem_id = row.name, f"{tab}-{row.name}"
     if row.kind == "number" and row.step:
-        return slider(tab, name, chosen)
+        return slider(tab, name, checkpoint)
     if row.kind == "number":
         return gr.Number(
             value=None if row.suits else row.default,
@@ -80,7 +80,7 @@ def component(tab: str, row: Row, chosen: Checkpoint | None = None) -> Any:
     return gr.Dropdown(choices=choices, value=value, label=say(row.label), info=say(row.help), elem_id=elem_id)
 
 
-def slider(tab: str, name: str, chosen: Checkpoint | None = None) -> gr.Slider:
+def slider(tab: str, name: str, checkpoint: Checkpoint | None = None) -> gr.Slider:
     """A slider with its landmarks, starting at what suits the checkpoint, if there is one.
 
     A typed value is passed on unchanged, so that `parse` marks a bad number beside its field like any other, instead of
@@ -91,7 +91,7 @@ def slider(tab: str, name: str, chosen: Checkpoint | None = None) -> gr.Slider:
     block = gr.Slider(
         minimum=row.allowed.low,
         maximum=row.allowed.high,
-        value=begins_at(tab, name, chosen),
+        value=begins_at(tab, name, checkpoint),
         step=row.step,
         label=say(row.label),
         info=say(row.help),
@@ -114,10 +114,10 @@ def mark_texts(marks: Marks) -> list[tuple[float, str]]:
     return [(value, say(f"landmark.{key}")) for value, key in marks]
 
 
-def suited_marks(chosen: Checkpoint | None) -> dict[str, Marks]:
+def suited_marks(checkpoint: Checkpoint | None) -> dict[str, Marks]:
     """Landmarks for steps and guidance scale around what suits the checkpoint: a few-step model is "good" at 4 steps,
     wastes time at 25, and looks harsh at a scale that others need."""
-    steps, scale = (begins_at("text_to_image", name, chosen) for name in ("num_inference_steps", "guidance_scale"))
+    steps, scale = (begins_at("text_to_image", name, checkpoint) for name in ("num_inference_steps", "guidance_scale"))
     free: Marks = ((1, "free"),)
     return {
         "num_inference_steps": ((max(1, round(0.4 * steps)), "draft"), (steps, "good"), (2 * steps, "fine")),
@@ -126,18 +126,18 @@ def suited_marks(chosen: Checkpoint | None) -> dict[str, Marks]:
 
 
 def suited_sliders(
-    engine: Engine, tab: str, checkpoint: gr.Dropdown, chosen: Checkpoint | None
+    engine: Engine, tab: str, checkpoint: gr.Dropdown, first_checkpoint: Checkpoint | None
 ) -> dict[str, gr.Slider]:
-    """Steps and guidance scale at what suits `chosen`, and landmarks that follow whatever is chosen later."""
+    """Steps and guidance scale at what suits `first_checkpoint`, and landmarks that follow whatever is chosen later."""
     sliders: dict[str, gr.Slider] = {}
     marks: dict[str, gr.HTML] = {}
-    for name, first in suited_marks(chosen).items():
-        sliders[name] = slider(tab, name, chosen)
+    for name, first in suited_marks(first_checkpoint).items():
+        sliders[name] = slider(tab, name, first_checkpoint)
         marks[name] = landmarks(tab, name, first)
 
     def follow(name: str) -> Any:
-        found = next((one for one in engine.catalog() if one.name == name), None)
-        return tuple(mark_texts(one) for one in suited_marks(found).values())
+        entry = next((one for one in engine.catalog() if one.name == name), None)
+        return tuple(mark_texts(one) for one in suited_marks(entry).values())
 
     checkpoint.change(follow, [checkpoint], list(marks.values()), **QUIET)
     return sliders

@@ -54,13 +54,13 @@ def _named(everything: tuple[Model, ...], field: str, name: object, fits: Callab
     """The model of this name, with or without its folders, in any spelling. Raises InvalidRequest with the names there
     are, or with those that tell several apart: a VAE and a checkpoint may have the same."""
     choice = [model for model in everything if fits(model)]
-    found = best_matches(str(name), choice, lambda model: (_path(model),)) if isinstance(name, str) else []
-    if len(found) == 1:
-        return found[0]
-    names = [_path(model) for model in found] if found else [model.name for model in choice]
-    allowed = f"one of {', '.join(names[:20])}" if names else "none: there is none in the models folders"
-    value = f"{shown(name)}, a name of {len(found)} files," if found else shown(name)
-    raise InvalidRequest(Problem(field, value, allowed))
+    matches = best_matches(str(name), choice, lambda model: (_path(model),)) if isinstance(name, str) else []
+    if len(matches) == 1:
+        return matches[0]
+    names = [_path(model) for model in matches] if matches else [model.name for model in choice]
+    expectation = f"one of {', '.join(names[:20])}" if names else "none: there is none in the models folders"
+    value = f"{shown(name)}, a name of {len(matches)} files," if matches else shown(name)
+    raise InvalidRequest(Problem(field, value, expectation))
 
 
 def _path(model: Model) -> str:

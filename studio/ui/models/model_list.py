@@ -12,15 +12,15 @@ from studio.answered.models import Conversion, Download, Model, ModelsNow
 from studio.ui.visible import visible
 
 
-def viewed(listed: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, Any]:
+def viewed(listing: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, Any]:
     """Everything the list shows, with a stamp that changes when any of it does."""
     loading = now.checkpoint if now.state == "loading" else None
     view: dict[str, Any] = {
-        "models": [_line(model) for model in listed.models],
-        "memory": asdict(listed.memory),
-        "message": listed.message,
-        "downloads": [_line(d) for d in listed.downloads] if manages else [],
-        "conversions": [_line(c) for c in listed.conversions] if manages else [],
+        "models": [_line(model) for model in listing.models],
+        "memory": asdict(listing.memory),
+        "message": listing.message,
+        "downloads": [_line(d) for d in listing.downloads] if manages else [],
+        "conversions": [_line(c) for c in listing.conversions] if manages else [],
         "loading": {"name": visible(loading), "fraction": now.fraction} if loading else None,
         "manages": manages,
     }
@@ -32,8 +32,8 @@ def viewed(listed: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, Any
 def _line(model: Model | Download | Conversion) -> dict[str, Any]:
     """The fields that are not empty, since a folder of thousands makes a long list. What cannot be seen in a text is
     written as its number; a line break is allowed in sentences, and never in a name."""
-    kept = {name: value for name, value in asdict(model).items() if value not in ("", None, (), False)}
-    return {name: _seen(value, "" if name in _NAMES else "\n\t") for name, value in kept.items()}
+    values = {name: value for name, value in asdict(model).items() if value not in ("", None, (), False)}
+    return {name: _seen(value, "" if name in _NAMES else "\n\t") for name, value in values.items()}
 
 
 _NAMES = ("name", "label", "where", "repository", "current")

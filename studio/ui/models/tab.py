@@ -49,27 +49,27 @@ def build(engine: Engine) -> gr.HTML:
         elem_classes="ls-models-tab",
     )
 
-    def order(asked: Callable[[dict[str, Any]], ModelOrder]) -> Callable[..., Any]:
+    def order(order_of: Callable[[dict[str, Any]], ModelOrder]) -> Callable[..., Any]:
         async def handler(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
-            given = event._data
-            if not session.may_manage(request) or not isinstance(given, dict):
+            data = event._data
+            if not session.may_manage(request) or not isinstance(data, dict):
                 return _told(say("models.guest"))
             try:
-                await engine.order(asked(given))
+                await engine.order(order_of(data))
             except (NoSuchModel, Refused, InvalidRequest) as error:
                 return _told(str(error))
             return _told("")
 
         return handler
 
-    show.bring(order(lambda given: LoadModel(model_id=_text(given, "id"))), None, [show], **QUIET)
-    show.release(order(lambda given: UnloadModel(model_id=_text(given, "id"))), None, [show], **QUIET)
-    show.note(order(lambda given: Annotate(model_id=_text(given, "id"), note=_text(given, "note"))), None, [show], **QUIET)
+    show.bring(order(lambda data: LoadModel(model_id=_text(data, "id"))), None, [show], **QUIET)
+    show.release(order(lambda data: UnloadModel(model_id=_text(data, "id"))), None, [show], **QUIET)
+    show.note(order(lambda data: Annotate(model_id=_text(data, "id"), note=_text(data, "note"))), None, [show], **QUIET)
     show.correct(
         order(
-            lambda given: CorrectPrediction(
-                model_id=_text(given, "id"),
-                prediction_type=_text(given, "prediction_type") or None,  # type: ignore[arg-type]
+            lambda data: CorrectPrediction(
+                model_id=_text(data, "id"),
+                prediction_type=_text(data, "prediction_type") or None,  # type: ignore[arg-type]
             )
         ),
         None,
@@ -77,28 +77,28 @@ def build(engine: Engine) -> gr.HTML:
         **QUIET,
     )
     show.lend(
-        order(lambda given: ChooseVae(model_id=_text(given, "id"), source_id=_text(given, "vae") or None)), None, [show], **QUIET
+        order(lambda data: ChooseVae(model_id=_text(data, "id"), source_id=_text(data, "vae") or None)), None, [show], **QUIET
     )
-    show.convert(order(lambda given: ConvertModel(model_id=_text(given, "id"))), None, [show], **QUIET)
+    show.convert(order(lambda data: ConvertModel(model_id=_text(data, "id"))), None, [show], **QUIET)
 
-    def fetch(given: dict[str, Any]) -> ModelOrder:
-        files = given.get("files")
+    def fetch(data: dict[str, Any]) -> ModelOrder:
+        files = data.get("files")
         names = tuple(name for name in files if isinstance(name, str)) if isinstance(files, list) else ()
-        kind = _text(given, "kind") or "checkpoint"
+        kind = _text(data, "kind") or "checkpoint"
         return DownloadFiles(
-            repository=_text(given, "repository"),
+            repository=_text(data, "repository"),
             files=names,
             kind=kind,  # type: ignore[arg-type]
-            token=_text(given, "token") or None,
+            token=_text(data, "token") or None,
         )
 
     async def look(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
-        given = event._data
-        if not session.may_manage(request) or not isinstance(given, dict):
+        data = event._data
+        if not session.may_manage(request) or not isinstance(data, dict):
             return _told(say("models.guest"))
-        name = _text(given, "repository")
+        name = _text(data, "repository")
         try:
-            files = await engine.ask(RepositoryFiles(repository=name, token=_text(given, "token") or None))
+            files = await engine.ask(RepositoryFiles(repository=name, token=_text(data, "token") or None))
         except (Refused, InvalidRequest) as error:
             return _told(str(error))
         if not files:
@@ -107,7 +107,7 @@ def build(engine: Engine) -> gr.HTML:
 
     show.look(look, None, [show], **QUIET)
     show.download(order(fetch), None, [show], **QUIET)
-    show.cancel(order(lambda given: CancelDownload(download_id=_text(given, "id"))), None, [show], **QUIET)
+    show.cancel(order(lambda data: CancelDownload(download_id=_text(data, "id"))), None, [show], **QUIET)
     return show
 
 
@@ -116,6 +116,6 @@ def _told(problem: str) -> dict[str, Any]:
     return {"problem": problem, "order": secrets.token_hex(4)}
 
 
-def _text(given: dict[str, Any], name: str) -> str:
-    value = given.get(name)
+def _text(data: dict[str, Any], name: str) -> str:
+    value = data.get(name)
     return value if isinstance(value, str) else ""

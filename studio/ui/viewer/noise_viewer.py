@@ -166,13 +166,13 @@ def props(panels: tuple[str, ...]) -> dict[str, Any]:
 
 def viewed(view: render.View) -> dict[str, Any]:
     """A run's view for the viewer: which record to fetch, and what to say until there is one."""
-    ended = view["state"] not in ("queued", "loading", "running")
+    is_over = view["state"] not in ("queued", "loading", "running")
     message = " ".join([view.get("message") or "", *(p["message"] for p in view.get("problems", []))]).strip()
     pictures = view.get("pictures") or []
     return {
         **EMPTY,
         "job": view["job"],
-        "ended": ended,
+        "ended": is_over,
         "message": "" if view["state"] == "finished" else message,
         "picture": pictures[0]["id"] if pictures else None,
     }
@@ -189,8 +189,14 @@ async def named(engine: Engine, owner: str, job_id: str, image: int) -> dict[str
     job = next((one for one in await engine.jobs(owner=owner) if one.job_id == job_id), None)
     if job is None:
         return {**EMPTY, "message": say("viewer.gone"), "checkpoint": _checkpoint(engine)}
-    ended = job.state not in ("queued", "running")
-    value: dict[str, Any] = {**EMPTY, "job": job_id, "image": image, "ended": ended, "runs": await runs(engine, owner)}
+    is_over = job.state not in ("queued", "running")
+    value: dict[str, Any] = {
+        **EMPTY,
+        "job": job_id,
+        "image": image,
+        "ended": is_over,
+        "runs": await runs(engine, owner),
+    }
     value["checkpoint"] = job.request.checkpoint
     if job.state == "finished":
         async for event in engine.watch(job_id, owner=owner):
