@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from studio.asked.compare import Comparison, comparison_from_dict, given_from_link
 from studio.asked.requests import KINDS, InvalidRequest, request_from_dict
@@ -204,3 +205,23 @@ def test_a_newer_picture_or_sheet_is_refused_with_the_versions_that_are_read(tmp
         request_from_info(REQUESTS["text_to_image"] | {"schema": 3})
     with pytest.raises(InvalidRequest, match=r"schema: 3 is not allowed\. Allowed: versions 1 to 2"):
         comparison_from_dict({"kind": "surface", "schema": 3, "base": {}})
+
+
+def test_a_line_of_the_index_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    shutil.copy(SAMPLES / "index.jsonl", tmp_path / "index.jsonl")
+    lines = (tmp_path / "index.jsonl").read_bytes()
+    old = json.loads(next(line for line in lines.splitlines() if line.strip()))
+    assert "version" not in old, "0.1.0 wrote none"
+    newer = old | {"version": 99, "id": "e" * 32}
+    (tmp_path / "index.jsonl").write_bytes(lines + json.dumps(newer).encode() + b"\n")
+    gallery = Gallery(tmp_path)
+    with Image.new("RGB", (8, 8)) as image:
+        gallery.save(image, info={"seed": 1}, parameters="x", owner=OWNER, part_of="a")
+    index = (tmp_path / "index.jsonl").read_text()
+    assert index.startswith(lines.decode())
+    assert json.dumps(newer) in index
+    assert json.loads(index.strip().splitlines()[-1])["version"] == 1
+    (tmp_path / old["file"]).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(SAMPLES / "text_to_image.png", tmp_path / old["file"])
+    assert gallery.path(old["id"], OWNER) is not None
+    assert gallery.path(newer["id"], OWNER) is None

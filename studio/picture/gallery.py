@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -35,6 +36,7 @@ from studio.picture import chunks, metadata
 logger = logging.getLogger(__name__)
 
 INDEX_NAME = "index.jsonl"
+INDEX_VERSION = 1  # of a line of the index; a line without one is of 0.1.0, which had the same form
 THUMBNAIL_SIDE = 256  # pixels, the longer side
 LEFTOVER_AGE = 3600.0  # seconds; no save takes this long, so an older .part belongs to nobody
 # zlib level 1: measured on a 512x512 picture with a camera's grain it takes about 0.6 of the time of Pillow's default 6
@@ -268,7 +270,7 @@ class Gallery:
 
     def _append(self, entry: _Entry) -> None:
         # One write, begun by a newline: a line torn by a crash, ours or another server's, never spoils the next one.
-        values = {"id": entry.id, "owner": entry.owner, "file": entry.file}
+        values = {"version": INDEX_VERSION, "id": entry.id, "owner": entry.owner, "file": entry.file}
         line = json.dumps(values | ({"part_of": entry.part_of} if entry.part_of else {}))
         with (self.outputs_dir / INDEX_NAME).open("ab") as index:
             index.write(f"\n{line}\n".encode())
@@ -333,11 +335,14 @@ def _hashed(owner: str) -> str:
 
 
 def _parse_entry(line: bytes) -> _Entry | None:
-    """A line of the index, or None for one that is torn, foreign or points anywhere but to a picture of ours."""
+    """A line of the index; None for one that is torn, foreign, newer, or points anywhere but to a picture of ours."""
     if not line.strip():
         return None
     try:
         values = json.loads(line)
+        if values.get("version", 0) > INDEX_VERSION:
+            _warn_of_newer(values["version"])
+            return None
         part_of = values.get("part_of", "")
         entry = _Entry(id=values["id"], owner=values["owner"], file=values["file"], part_of=part_of)
         good = (
@@ -349,6 +354,15 @@ def _parse_entry(line: bytes) -> _Entry | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return entry if good else None
+
+
+@cache
+def _warn_of_newer(version: int) -> None:
+    """Said once."""
+    said = (
+        "Pictures in %s were saved by a newer version of the studio (%d; this one reads up to %d) and are left alone."
+    )
+    logger.warning(said, INDEX_NAME, version, INDEX_VERSION)
 
 
 def _picture(entry: _Entry, file: Path) -> Picture | None:

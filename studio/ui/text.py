@@ -728,6 +728,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.axis.size": "Size",
     "compare.axis.checkpoint": "Model",
     "compare.axis.none": "Nothing",
+    "compare.axis.refused": "{name} cannot be an axis now: {needs}.",
     "compare.axis.needs.strength": "needs a picture to start from",
     "compare.axis.needs.prompt": "needs a prompt",
     "compare.axis.needs.lora_weight": "needs a LoRA in the prompt",

@@ -346,6 +346,17 @@ def test_axes_that_cannot_be_used_say_what_they_need(visitor: Visitor) -> None:
     expect(options.filter(has_text="Strength")).to_contain_text("Strength — needs a picture to start from")
     expect(options.filter(has_text="Prompt words")).to_contain_text("needs a prompt")
     expect(options.filter(has_text="Strength")).to_have_css("pointer-events", "none")
+    expect(options.filter(has_text="Strength")).to_have_attribute("aria-disabled", "true")
+    expect(options.filter(has_text="Guidance")).not_to_have_attribute("aria-disabled", "true")
+    values = field(page, "x_values").input_value()
+    page.locator("#compare-x input").fill("Strength")
+    page.keyboard.press("Enter")  # the keyboard can choose it: it is refused there, with the reason
+    expect(page.locator("#compare-x").get_by_role("alert")).to_have_text(
+        "Strength cannot be an axis now: needs a picture to start from."
+    )
+    expect(page.locator("#compare-x input")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#compare-x input")).to_have_value("Steps")
+    expect(field(page, "x_values")).to_have_value(values)
     page.keyboard.press("Escape")
     field(page, "prompt").fill("an apple")
     quiet(page)

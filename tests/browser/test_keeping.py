@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Studio, quiet, ready
+from tests.browser.test_inpaint import opened, paint, painted
 from tests.browser.test_other_tabs import png, upload
 from tests.browser.test_page import finished, generate, stage
 
@@ -66,6 +70,59 @@ def test_a_picture_that_was_given_survives_a_reload_until_it_is_taken_away(visit
     expect(image.locator("img")).to_have_count(0)
 
 
+def test_a_painted_mask_survives_a_reload_with_its_picture(visitor: Visitor) -> None:
+    page = visitor()
+    opened(page)
+    paint(page, (0.2, 0.5), (0.4, 0.5))
+    painted(page)
+    quiet(page)
+    pixels = "[...document.querySelector('.ls-mask-canvas').getContext('2d').getImageData(0, 0, 96, 64).data]"
+    before = np.array(page.evaluate(pixels)).reshape(64, 96, 4)[..., 3] >= 128
+    page.reload()
+    ready(page)
+    page.get_by_role("tab", name="Inpaint").click()
+    painted(page)
+    assert (np.array(page.evaluate(pixels)).reshape(64, 96, 4)[..., 3] >= 128).tolist() == before.tolist()
+    assert before.any()
+    page.get_by_role("button", name="Other picture").click()  # it goes with its picture
+    expect(page.locator(".ls-mask")).to_be_hidden()
+    quiet(page)
+    opened(page)
+    painted(page, False)
+
+
+def test_compares_picture_returns_without_its_fold_being_opened(visitor: Visitor) -> None:
+    page = visitor()
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare-desk").get_by_role("button", name="Start from a picture").click()
+    page.locator("#compare-image input[type=file]").set_input_files(
+        {"name": "start.png", "mimeType": "image/png", "buffer": png(72, 48)}
+    )
+    expect(page.locator("#compare-image img")).to_be_visible()
+    quiet(page)
+    page.reload()
+    ready(page)
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator("#compare-image img")).to_be_visible()
+    page.locator("#compare-x input").click()
+    expect(page.locator("#compare-x li").filter(has_text="Strength")).not_to_contain_text("needs")
+
+
+def test_copy_stands_on_the_line_of_the_prompt_on_a_phone(visitor: Visitor) -> None:
+    page = visitor(width=390, height=844)
+    generate(page, "a whale")
+    finished(page)
+    middles = page.evaluate(
+        """() => ['.ls-asked-words', '.ls-copy'].map((name) => {
+          const range = document.createRange();
+          range.selectNodeContents(document.querySelector('#text_to_image-stage ' + name));
+          const box = range.getBoundingClientRect();
+          return box.bottom - box.top > 0 ? (box.top + box.bottom) / 2 : NaN;
+        })"""
+    )
+    assert abs(middles[0] - middles[1]) <= 3, middles
+
+
 def test_the_prompt_stands_beside_a_finished_picture_and_can_be_copied(visitor: Visitor) -> None:
     page = visitor()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -93,3 +150,36 @@ def test_the_page_says_the_language_of_its_words_whatever_the_browsers(browser: 
     quiet(page)
     assert page.evaluate("document.documentElement.lang") == "en"
     context.close()
+
+
+KEY = "latent-studio-text_to_image"
+
+
+def stored(page: Page, storage: str = "sessionStorage") -> dict[str, Any]:
+    return dict(json.loads(page.evaluate(f"{storage}.getItem('{KEY}')")))
+
+
+def test_kept_fields_carry_a_version_and_those_without_one_are_read(visitor: Visitor) -> None:
+    page = visitor()
+    prompt(page).fill("with a version")
+    quiet(page)
+    assert stored(page)["version"] == 1
+    old = json.dumps(stored(page)["fields"] | {"prompt": "of 0.1.0"})
+    page.evaluate("([key, text]) => sessionStorage.setItem(key, text)", [KEY, old])
+    page.reload()
+    ready(page)
+    expect(prompt(page)).to_have_value("of 0.1.0")
+
+
+def test_fields_that_a_newer_version_has_kept_are_left_alone(visitor: Visitor) -> None:
+    newer = json.dumps({"version": 99, "fields": {"prompt": "of the future"}})
+    page = visitor()
+    keep = "([key, text]) => { for (const one of [sessionStorage, localStorage]) one.setItem(key, text); }"
+    page.evaluate(keep, [KEY, newer])
+    page.reload()
+    ready(page)
+    quiet(page)
+    expect(prompt(page)).to_have_value("")
+    prompt(page).fill("of today")
+    quiet(page)
+    assert stored(page) == stored(page, "localStorage") == json.loads(newer)

@@ -21,7 +21,7 @@ SUGGESTED: Mapping[str, str] = {
     "noise_schedule": "Normal, Karras, Exponential, Beta",
     "prompt": "",
 }
-# Stands between an axis and why it cannot be used; the style sheet greys what holds it (compare.css).
+# Stands between an axis and why it cannot be used; the page greys what holds it (static/unusable.js).
 UNUSABLE = " — "
 _NAMES = frozenset({"scheduler", "noise_schedule", "checkpoint"})
 
@@ -51,15 +51,18 @@ def choices(*, prompts: str, picture: bool, controls: bool, models: int) -> list
 
     `prompts`: prompt and negative prompt; `picture`, `controls`: whether there is any; `models`: how many there are.
     """
-    needs: dict[AxisField, bool] = {
+    needs = needed(prompts=prompts, picture=picture, controls=controls, models=models)
+    names = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
+    return [(f"{name}{UNUSABLE}{needs[field]}" if field in needs else name, field) for field, name in names.items()]
+
+
+def needed(*, prompts: str, picture: bool, controls: bool, models: int) -> dict[AxisField, str]:
+    """What each axis needs that cannot be used now, in words. The arguments as in `choices`."""
+    lacking: dict[AxisField, bool] = {
         "strength": not picture,
         "prompt": not prompts.strip(),
         "lora_weight": not parse_prompt(prompts).loras,
         "control_scale": not controls,
         "checkpoint": models < 2,
     }
-    names = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
-    return [
-        (f"{name}{UNUSABLE}{say(f'compare.axis.needs.{field}')}" if needs.get(field) else name, field)
-        for field, name in names.items()
-    ]
+    return {field: say(f"compare.axis.needs.{field}") for field, lacks in lacking.items() if lacks}

@@ -255,19 +255,33 @@ def _connect_stage(engine: Engine, gallery: Gallery, form: Form) -> None:
 def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None:
     f = form.fields
 
-    def axis_chosen(axis: str, before: str) -> tuple[Any, Any]:
-        if axis == before:  # Gradio's list tells an input whenever it is left, chosen from or not
-            return gr.skip(), gr.skip()
-        return gr.update(value=axes.suggested(engine, axis), info=axes.help_of(axis)), axis
+    def there(values: dict[Any, Any]) -> dict[str, Any]:
+        typed = form.given(values)
+        return {
+            "prompts": f"{typed['prompt'] or ''}\n{typed['negative_prompt'] or ''}",
+            "picture": bool(typed["image"]),
+            "controls": bool(control.stand_ins(typed["controls"])),
+            "models": len(engine.catalog()),
+        }
+
+    def chooser(name: str) -> Callable[[dict[Any, Any]], dict[Any, Any]]:
+        field, before = f[name], form.before[name]
+
+        def axis_chosen(values: dict[Any, Any]) -> dict[Any, Any]:
+            axis = values[field]
+            if axis == values[before]:  # Gradio's list tells an input whenever it is left, chosen from or not
+                return {}
+            needs = axes.needed(**there(values)).get(axis)
+            if needs:  # by the keyboard: the list has it in grey
+                message = say("compare.axis.refused", name=say(f"compare.axis.{axis}"), needs=needs)
+                return {field: values[before], form.said: {"problems": [{"field": name, "message": message}]}}
+            suggested = gr.update(value=axes.suggested(engine, axis), info=axes.help_of(axis))
+            return {f[f"{name}_values"]: suggested, before: axis}
+
+        return axis_chosen
 
     def axes_offered(values: dict[Any, Any]) -> tuple[Any, Any]:
-        values_given = form.given(values)
-        choices = axes.choices(
-            prompts=f"{values_given['prompt'] or ''}\n{values_given['negative_prompt'] or ''}",
-            picture=bool(values_given["image"]),
-            controls=bool(control.stand_ins(values_given["controls"])),
-            models=len(engine.catalog()),
-        )
+        choices = axes.choices(**there(values))
         return gr.update(choices=choices), gr.update(choices=[*choices, _nothing()])
 
     def open_sheet(path: str) -> dict[Any, Any]:
@@ -283,7 +297,8 @@ def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None
     picker.aim(engine, TAB, f, next((entry.name for entry in engine.catalog()), None))
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
     for name in "xy":
-        f[name].input(axis_chosen, [f[name], form.before[name]], [f[f"{name}_values"], form.before[name]], **QUIET)
+        written = [f[name], f[f"{name}_values"], form.before[name], form.said]
+        f[name].input(chooser(name), {*form.inputs, form.before[name]}, written, **QUIET)
     upload.upload(open_sheet, [upload], [*form.filled, form.said], **QUIET)
     changes_of_axes = [f[name].change for name in ("prompt", "negative_prompt", "image", "controls", "checkpoint")]
     gr.on(changes_of_axes, axes_offered, set(form.inputs), [f["x"], f["y"]], trigger_mode="always_last", **QUIET)

@@ -1,6 +1,7 @@
 /* The comparison: its pictures, two sliders and a pad that move over it, and what can be done with two of its
    cells. Finished cells are held by the page, so moving asks the server nothing; nothing in between is made up. */
 
+import { keptPicture } from "../../generate/static/kept_picture.js";
 import { fill, h } from "../../static/elements.js";
 import { fieldProblems } from "../../static/problems.js";
 import { runButtons, unanswered } from "../../static/run_buttons.js";
@@ -9,6 +10,7 @@ import { compareCurve } from "./curve.js";
 import { compareLook } from "./look.js";
 import { compareProgress } from "./progress.js";
 import { compareResults } from "./results.js";
+import { greyUnusable } from "./unusable.js";
 import { cellNote, cellSettings, differing } from "./words.js";
 
 let hearOn = null; // the stage's ear for what the server answers to a wish
@@ -97,6 +99,7 @@ export function compare({ element, props, watch, trigger }) {
   const results = compareResults({ words, button, view: () => view, cellAt, index, pictures, said, trigger });
   hearOn = (answer) => {
     results.hear(answer);
+    if (answer.problems) markProblems(answer.problems);
     draw();
   };
 
@@ -348,6 +351,11 @@ export function compare({ element, props, watch, trigger }) {
     if (next.state === "invalid" && next.problems) markProblems(next.problems);
   }
 
+  greyUnusable([`${tab}-x`, `${tab}-y`]);
+  // The field of the picture that a comparison starts from is drawn when its fold is opened: so it is where there is one.
+  keptPicture(`${tab}-image`).then(
+    (kept) => kept && root().querySelector(".cmp-picture > .label-wrap:not(.open)")?.click(),
+  );
   setGain(1);
   watch("value", receive);
   receive();

@@ -2,6 +2,7 @@
    is a PNG of one channel, made here. */
 
 import { h, icon, shown } from "../../static/elements.js";
+import { keepPicture, keptPicture } from "./kept_picture.js";
 
 const LONGEST = 1024; // pixels of the mask's longer side; a finer one is of no use to latents of 8 x 8 pixels
 const BLACK_BELOW = 32; // of 255, as in studio/picture/masks.py
@@ -61,6 +62,7 @@ export function mask({ element, props }) {
   let stroke = null; // where the pointer was, in pixels of the mask
   let source = "";
   let sending = 0;
+  let before = keptPicture(`${props.tab}-mask`); // the mask of before a reload, until its picture is there again
   let seeThrough = []; // by pixel of the mask: whether the picture is transparent there
 
   // --------------------------------------------------------------------------------------------- the picture
@@ -82,6 +84,7 @@ export function mask({ element, props }) {
     canvas.height = Math.max(1, Math.round(picture.naturalHeight * scale));
     forget();
     place();
+    paintAgain();
     const shown = pixelsOf(picture);
     seeThrough = Array.from({ length: shown.length / 4 }, (_, k) => shown[k * 4 + 3] < 128);
     transparent.hidden = !seeThrough.includes(true);
@@ -92,6 +95,16 @@ export function mask({ element, props }) {
     field("image").classList.remove("ls-covered");
     forget();
   });
+  /** After a reload: the mask that was painted on this picture. One of another size was another picture's. */
+  async function paintAgain() {
+    const kept = before && (await createImageBitmap((await before) || new Blob()).catch(() => null));
+    if (kept && kept.width === canvas.width && kept.height === canvas.height && !past.length) {
+      const painted = paintedIn(pixelsOf(kept));
+      paintAll((_, k) => (painted(k) ? 255 : 0));
+    }
+    before = null;
+    tell();
+  }
   /** A picture's pixels at the mask's size, four bytes each. */
   function pixelsOf(source) {
     const scratch = Object.assign(document.createElement("canvas"), {
@@ -259,7 +272,9 @@ export function mask({ element, props }) {
     const painted = source && alpha.some((value) => value >= 128);
     editor.dataset.painted = String(!!painted);
     const png = painted ? await encoded(alpha, canvas.width, canvas.height) : "";
-    if (mine === sending) props.value = png ? { png } : {};
+    if (mine !== sending) return;
+    props.value = png ? { png } : {};
+    if (!before) keepPicture(`${props.tab}-mask`, png ? new Blob([bytesOf(png)], { type: "image/png" }) : null);
   }
 
   new MutationObserver(look).observe(field("image") || document.body, {
@@ -319,6 +334,8 @@ export async function encoded(values, width, height) {
   for (let k = 0; k < bytes.length; k += 32768) text += String.fromCharCode(...bytes.subarray(k, k + 32768));
   return btoa(text);
 }
+
+const bytesOf = (base64) => Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
 
 function chunk(kind, body) {
   const out = new DataView(new ArrayBuffer(body.length + 12));

@@ -5,10 +5,16 @@ import { quantities } from "./quantities.js";
 const MARK = "#viewer:"; // what the page's address begins with after its path while the viewer is open
 const KEPT = "latent-studio-viewer"; // mode and language of this browser
 
-/** Mode and language that this browser keeps. */
+const VERSION = 1; // of what is kept; without one it is of 0.1.0, which had the same form
+
+const newer = (stored) => stored?.version > VERSION;
+
+/** Mode and language that this browser keeps. What a newer version of the studio has kept is left alone. */
 export function kept() {
   try {
-    return JSON.parse(localStorage.getItem(KEPT)) || {};
+    const stored = JSON.parse(localStorage.getItem(KEPT)) || {};
+    if (newer(stored)) return {};
+    return Object.fromEntries(Object.entries(stored).filter(([name]) => ["mode", "language"].includes(name)));
   } catch {
     return {}; // a browser that keeps nothing, or something else under our name
   }
@@ -46,7 +52,8 @@ export function remember(context, seen) {
     if (state.guidance !== null) now.set("guidance", state.guidance);
     history.replaceState(history.state, "", MARK + now.toString().replaceAll("%2C", ","));
     try {
-      localStorage.setItem(KEPT, JSON.stringify({ mode: state.mode, language: state.language }));
+      const stored = JSON.stringify({ version: VERSION, mode: state.mode, language: state.language });
+      if (!newer(JSON.parse(localStorage.getItem(KEPT)))) localStorage.setItem(KEPT, stored);
     } catch {
       // A browser that keeps nothing: the address still does.
     }
