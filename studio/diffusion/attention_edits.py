@@ -1,4 +1,5 @@
-"""The one seam for attention: what a lane changes in the attention of its rows, or looks at, as a list of edits.
+"""The one seam for edits of a U-Net call: what a lane changes in the attention of its rows, or looks at, as a list of
+edits, and what the whole call has from a cache.
 
 `edited` puts one processor before diffusers' own for the length of a U-Net call. The layer's own processor still does
 the computation, on a layer whose keys, values, mask and answer are those of the edits; so with edits that change
@@ -10,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention
 
 CROSS, SELF = "attn2", "attn1"  # how diffusers calls the two in a transformer block
-Compute = Callable[[], torch.Tensor]
+Projection = tuple[torch.nn.Module, str]  # a module, and the name of the layer in it that projects its input
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,27 @@ class AttentionEdit:
 
 
 class CallEdit:
-    """An edit of a whole call: its keys and values are computed elsewhere, or were before."""
+    """An edit of a whole call: what some of its projections answer is computed elsewhere, or was before."""
 
-    def touches(self, layer: str) -> bool:
-        """Whether it has something to do in the layer of this name."""
-        return layer.endswith(CROSS)
-
-    def projected(self, projection: Any, text: torch.Tensor, compute: Compute) -> torch.Tensor:
-        """What a layer's `to_k` or `to_v` makes of the text (rows, tokens, dim); `compute` asks it."""
+    def projected(self, projection: torch.nn.Module, *inputs: Any) -> torch.Tensor:
+        """What a projection makes of its inputs; `projection(*inputs)` computes it."""
         raise NotImplementedError
+
+
+class EditedProjection:
+    """A projection during one call as its module sees it: an edit answers. Anything else is the projection's own."""
+
+    __slots__ = ("_edit", "_projection")
+
+    def __init__(self, edit: CallEdit, projection: torch.nn.Module) -> None:
+        self._edit = edit
+        self._projection = projection
+
+    def __call__(self, *inputs: Any) -> torch.Tensor:
+        return self._edit.projected(self._projection, *inputs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._projection, name)
 
 
 @dataclass(frozen=True)
@@ -111,22 +123,31 @@ def edited(
     layers: Sequence[tuple[str, Attention]],
     edits: Sequence[PlacedEdit],
     latent_size: tuple[int, int],
-    call_edit: CallEdit | None = None,
+    call_edits: Sequence[tuple[CallEdit, Sequence[Projection]]] = (),
 ) -> Iterator[None]:
-    """These layers, of one U-Net, attend with edits inside. They are as they were afterwards, also after an error."""
-    before: list[tuple[Attention, Any]] = []
+    """Inside, these attention layers of one U-Net attend with edits, and some of its projections are asked through
+    edits of the whole call. All are as they were afterwards, also after an error."""
+    processors: list[tuple[Attention, Any]] = []
+    projections: list[tuple[dict[str, Any], str, torch.nn.Module]] = []
     try:
-        for name, module in layers:
+        for edit, asked in call_edits:
+            for owner, name in asked:
+                # Not by setattr, which takes several times as long: this is done at every call.
+                children: dict[str, Any] = owner._modules
+                projection = children[name]
+                projections.append((children, name, projection))
+                children[name] = EditedProjection(edit, projection)
+        for name, module in layers if edits else ():
             own = [one for one in edits if one.edit.touches(name)]
-            whole = call_edit if call_edit is not None and call_edit.touches(name) else None
-            if own or whole is not None:
-                before.append((module, module.processor))
-                layer = AttentionLayer(name, module, latent_size)
-                module.set_processor(EditingProcessor(module.processor, layer, own, whole))
+            if own:
+                processors.append((module, module.processor))
+                module.set_processor(EditingProcessor(module.processor, AttentionLayer(name, module, latent_size), own))
         yield
     finally:
-        for module, processor in before:
+        for module, processor in processors:
             module.set_processor(processor)
+        for children, name, projection in projections:
+            children[name] = projection
 
 
 def attentions(unet: torch.nn.Module) -> tuple[tuple[str, Attention], ...]:
@@ -137,13 +158,10 @@ def attentions(unet: torch.nn.Module) -> tuple[tuple[str, Attention], ...]:
 class EditingProcessor:
     """The one attention processor: the layer's own one, on a layer with edits."""
 
-    def __init__(
-        self, own: Any, layer: AttentionLayer, edits: Sequence[PlacedEdit], call_edit: CallEdit | None
-    ) -> None:
+    def __init__(self, own: Any, layer: AttentionLayer, edits: Sequence[PlacedEdit]) -> None:
         self._own = own
         self._layer = layer
         self._edits = edits
-        self._call_edit = call_edit
 
     def __call__(
         self,
@@ -153,13 +171,12 @@ class EditingProcessor:
         attention_mask: torch.Tensor | None = None,
         **more: Any,
     ) -> torch.Tensor:
-        layer_view = _EditedLayer(self._layer, self._edits, self._call_edit)
-        if self._edits:
-            if encoder_hidden_states is not None and not attn.norm_cross:
-                # Of what is in its place the layer's own processor takes nothing but the number of tokens.
-                encoder_hidden_states = layer_view.project(encoder_hidden_states)
-            looked_at = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-            attention_mask = layer_view.mask(attention_mask, hidden_states, looked_at.shape[1])
+        layer_view = _EditedLayer(self._layer, self._edits)
+        if encoder_hidden_states is not None and not attn.norm_cross:
+            # Of what is in its place the layer's own processor takes nothing but the number of tokens.
+            encoder_hidden_states = layer_view.project(encoder_hidden_states)
+        looked_at = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        attention_mask = layer_view.mask(attention_mask, hidden_states, looked_at.shape[1])
         answer: torch.Tensor = self._own(
             layer_view,
             hidden_states,
@@ -173,17 +190,15 @@ class EditingProcessor:
 class _EditedLayer:
     """A layer during one call as its processor sees it: an `Attention` whose projections are those of the edits."""
 
-    def __init__(self, layer: AttentionLayer, edits: Sequence[PlacedEdit], call_edit: CallEdit | None) -> None:
+    def __init__(self, layer: AttentionLayer, edits: Sequence[PlacedEdit]) -> None:
         self._layer = layer
         self._edits = edits
-        self._call_edit = call_edit
         self._keys: torch.Tensor | None = None
         self._values: torch.Tensor | None = None
+        self.to_q = self._to_q
         self.to_k = self._to_k
         self.to_v = self._to_v
-        if edits:
-            self.to_q = self._to_q
-            self.to_out = (self._to_out, layer.module.to_out[1])
+        self.to_out = (self._to_out, layer.module.to_out[1])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._layer.module, name)
@@ -211,28 +226,21 @@ class _EditedLayer:
     def _to_k(self, text: torch.Tensor) -> torch.Tensor:
         if self._keys is None:
             self._text = text
-            keys = self._projected(self._layer.module.to_k, text)
+            keys = self._layer.module.to_k(text)
             self._keys = self._by_row(keys, lambda edit, rows: edit.keys(self._layer, rows))
         return self._keys
 
     def _to_v(self, text: torch.Tensor) -> torch.Tensor:
         if self._values is None:
-            values = self._projected(self._layer.module.to_v, text)
+            values = self._layer.module.to_v(text)
             self._values = self._by_row(values, lambda edit, rows: edit.values(self._layer, rows))
         return self._values
-
-    def _projected(self, projection: Any, text: torch.Tensor) -> torch.Tensor:
-        if self._call_edit is None:
-            return projection(text)
-        return self._call_edit.projected(projection, text, partial(projection, text))
 
     def _by_row(
         self, whole: torch.Tensor, change: Callable[[AttentionEdit, torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
         """A tensor with the rows of each edit changed; the same one where nothing changes. Raises ValueError where its
         rows would have different numbers of tokens."""
-        if not self._edits:
-            return whole
         rows = list(whole.split(1))
         any_change = False
         for one in self._edits:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from studio.asked.resolved import Suits
-from studio.diffusion.attention_edits import attentions
+from studio.diffusion.attention_edits import CROSS, Projection, attentions
 from studio.diffusion.embeddings import Words
 from studio.diffusion.guidance import branches
 
@@ -152,6 +152,21 @@ class Components:
     def attention_layers(self) -> tuple[tuple[str, Any], ...]:
         """Every attention layer of the U-Net with its name."""
         return attentions(self.unet)
+
+    @cached_property
+    def text_projections(self) -> tuple[Projection, ...]:
+        """What makes keys and values of the text in every cross-attention of the U-Net."""
+        cross = [module for name, module in self.attention_layers if name.endswith(CROSS)]
+        return tuple((module, name) for module in cross for name in ("to_k", "to_v"))
+
+    @cached_property
+    def time_projections(self) -> tuple[Projection, ...]:
+        """What the U-Net makes of the timestep alone: its sines, their embedding, and every block's projection of that.
+        None where something else always has a say in them, as the sizes and the pooled text in SDXL."""
+        if any(getattr(self.unet, name, None) is not None for name in ("class_embedding", "add_embedding")):
+            return ()
+        blocks = [m for m in self.unet.modules() if getattr(m, "time_emb_proj", None) is not None]
+        return ((self.unet, "time_proj"), (self.unet, "time_embedding"), *((m, "time_emb_proj") for m in blocks))
 
     @property
     def encoders(self) -> tuple[tuple[Any, Any], ...]:

@@ -6,12 +6,12 @@ so between two calls with the same text and the same LoRAs they stay, bit for bi
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from studio.diffusion.attention_edits import CallEdit, Compute
+from studio.diffusion.attention_edits import CallEdit
 from studio.diffusion.lora import Applied
 
 
@@ -23,7 +23,7 @@ class TextCache(CallEdit):
         self._parts: tuple[torch.Tensor, ...] = ()  # held, so that no other tensor gets their address
         self._adapters: tuple[Applied, ...] = ()
         self._text: torch.Tensor | None = None
-        self._known: dict[Hashable, torch.Tensor] = {}  # by the layer that projects the text
+        self._known: dict[torch.nn.Module, torch.Tensor] = {}  # by the layer that projects the text
 
     def joined(self, parts: Sequence[torch.Tensor], adapters: tuple[Applied, ...] = ()) -> torch.Tensor:
         """The texts of several calls (branches, tokens, dim) as one, the same tensor while they are the same ones.
@@ -40,11 +40,11 @@ class TextCache(CallEdit):
         self._parts, self._adapters, self._text = (), (), None
         self._known.clear()
 
-    def projected(self, projection: Any, text: torch.Tensor, compute: Compute) -> torch.Tensor:
+    def projected(self, projection: torch.nn.Module, *inputs: Any) -> torch.Tensor:
         """See `CallEdit.projected`."""
-        if text is not self._text or (projection._forward_hooks and not self._adapters):
-            return compute()  # another text, or somebody else than a LoRA looks at this layer
+        if inputs[0] is not self._text or (projection._forward_hooks and not self._adapters):
+            return projection(*inputs)  # another text, or somebody else than a LoRA looks at this layer
         text_projection = self._known.get(projection)
         if text_projection is None:
-            text_projection = self._known[projection] = compute()
+            text_projection = self._known[projection] = projection(*inputs)
         return text_projection

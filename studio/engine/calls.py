@@ -6,26 +6,32 @@ from collections.abc import Sequence
 
 import torch
 
-from studio.diffusion.attention_edits import edited, placed_edits
+from studio.diffusion.attention_edits import CallEdit, Projection, edited, placed_edits
 from studio.diffusion.components import Components
 from studio.diffusion.control_residuals import residuals
 from studio.diffusion.guidance import guidance_embedding
 from studio.diffusion.lora import applied
 from studio.diffusion.text_cache import TextCache
+from studio.diffusion.time_cache import TimeCache
 from studio.diffusion.unet_call import UnetCall
 
 
-def call_unet(components: Components, calls: Sequence[UnetCall], memory: TextCache | None = None) -> torch.Tensor:
+def call_unet(
+    components: Components,
+    calls: Sequence[UnetCall],
+    texts: TextCache | None = None,
+    times: TimeCache | None = None,
+) -> torch.Tensor:
     """The calls of several lanes as one: rows (sum of branches, C, h, w), in the order of the calls.
 
-    `memory` keeps what the U-Net makes of the text alone from one call to the next; the answer is the same without. A
-    compiled U-Net does without, and answers uncompiled where a lane has edits of its attention: it would be compiled
-    anew for each.
+    `texts` keeps what the U-Net makes of the text alone from one call to the next, `times` what it makes of a timestep
+    from one picture to the next; the answer is the same without. A compiled U-Net does without, and answers uncompiled
+    where a lane has edits of its attention: it would be compiled anew for each.
     """
-    memory = memory or TextCache()
+    texts = texts or TextCache()
     first, rows = calls[0], [len(c.sample) for c in calls]
     timesteps = torch.tensor([c.timestep for c, n in zip(calls, rows) for _ in range(n)], device=components.device)
-    embeds = memory.joined([c.prompt_embeds for c in calls], first.adapters)
+    embeds = texts.joined([c.prompt_embeds for c in calls], first.adapters)
     if len(calls) == 1:
         sample, conditions = first.sample, dict(first.added)
     else:
@@ -42,10 +48,15 @@ def call_unet(components: Components, calls: Sequence[UnetCall], memory: TextCac
     network, has_graph = components.unet, is_compiled(components.unet)
     if has_graph and edits:
         network = getattr(network, "_orig_mod", network).forward
+    caches: list[tuple[CallEdit, Sequence[Projection]]] = []
+    if not has_graph:
+        caches.append((texts, components.text_projections))
+        if times is not None and times.covers(calls):
+            caches.append((times, components.time_projections))
     height, width = sample.shape[2:]
     with (
         applied(components, first.adapters, ("unet",)),
-        edited(components.attention_layers, edits, (height, width), None if has_graph else memory),
+        edited(components.attention_layers, edits, (height, width), caches),
     ):
         answer: torch.Tensor = network(
             sample,

@@ -33,6 +33,7 @@ from studio.diffusion.lora import Applied
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import make_schedule
 from studio.diffusion.text_cache import TextCache
+from studio.diffusion.time_cache import TimeCache
 from studio.diffusion.unet_call import UnetCall
 from studio.engine import failures, memory
 from studio.engine.calls import call_unet
@@ -72,7 +73,8 @@ class Executor:
         self.manager = manager
         self.conditioner = Conditioner(manager.catalog, manager, tokenizer_lock)
         self.fitter = PreviewFitter(PreviewFits(memory_folder(manager.catalog.models_dirs)), device)
-        self._memory = TextCache()  # of the running lanes
+        self._texts = TextCache()  # of the running lanes
+        self._times = TimeCache()  # of the loaded checkpoint
 
     # ------------------------------------------------------------------------------------------ the checkpoint
 
@@ -100,10 +102,11 @@ class Executor:
         self.fitter.rest()
         self.conditioner.forget()
         self.forget_texts()
+        self._times.forget()
 
     def forget_texts(self) -> None:
         """Free what is kept of the running lanes' texts: none runs."""
-        self._memory.forget()
+        self._texts.forget()
 
     # ------------------------------------------------------------------------------------- the start of a lane
 
@@ -293,7 +296,7 @@ class Executor:
         if not calls:
             return answered
         try:
-            outputs = call_unet(self.components, calls, self._memory)
+            outputs = call_unet(self.components, calls, self._texts, self._times)
         except Exception as error:
             self._call_failed(answered, error)
             return answered
@@ -317,7 +320,8 @@ class Executor:
             return
         logger.warning("A U-Net call of %d lanes failed: %s", len(answered.asked), error)
         error.__traceback__ = None  # its frames hold the tensors that did not fit
-        self._memory.forget()
+        self._texts.forget()
+        self._times.forget()
         self.device.release()
 
     @torch.inference_mode()

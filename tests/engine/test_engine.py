@@ -27,6 +27,7 @@ from studio.export.replay import Replay
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import read_png, request_from_info
 from tests.engine.conftest import Calls, EngineFactory, ask, events_of, finish, outcome, pixels, run
+from tests.tiny import counted_forwards
 
 MIXED: list[dict[str, Any]] = [
     {"scheduler": "dpmpp_2m", "num_inference_steps": 5, "guidance_scale": 5.0, "prompt": "a red fox"},
@@ -95,6 +96,25 @@ def test_a_drawn_seed_gives_the_same_picture_when_typed(engine: DiffusionEngine)
     assert 0 <= seed < 2**32
     assert (pixels(engine, first) == pixels(engine, finish(engine, ask(seed=seed)))).all()
     assert finish(engine, ask(seed=None)).pictures[0].seed != seed
+
+
+def test_a_picture_of_as_many_steps_as_one_before_computes_no_timestep_again(
+    make_engine: EngineFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(preload="tiny")
+    first = finish(engine, ask(num_inference_steps=3))
+    assert engine.components is not None
+    counted = counted_forwards(engine.components, monkeypatch, ("time_proj", "time_embedding", "time_emb_proj"))
+    again = finish(engine, ask(num_inference_steps=3, prompt="blue sea"))
+    same = finish(engine, ask(num_inference_steps=3))
+    assert not counted
+    assert (pixels(engine, same) == pixels(engine, first)).all()
+    assert (pixels(engine, again) != pixels(engine, first)).any()
+    finish(engine, ask(num_inference_steps=4))
+    assert set(counted.values()) == {2}  # of the four timesteps the first and the last are known
+    finish(engine, ask(checkpoint="tiny-v", num_inference_steps=2))
+    finish(engine, ask(num_inference_steps=3))
+    assert set(counted.values()) == {2 + 3}  # another checkpoint was loaded: nothing is kept of this one
 
 
 def test_the_saved_picture_says_how_to_make_it_again(engine: DiffusionEngine) -> None:
