@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from studio.answered.engine import Answer, ComparisonNow, EngineStatus, Pace, Refused, TokensAnswer, UnknownJob
-from studio.answered.events import ComparisonEvent, Event, JobSummary, Loading, Queued
+from studio.answered.events import AnyEvent, ComparisonEvent, Event, JobSummary, Loading, Queued
 from studio.answered.ids import HERE
 from studio.answered.models import Checkpoint
 from studio.asked.branch import Branch, BranchNode
@@ -238,6 +238,11 @@ class DiffusionEngine:
     def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
         """This owner's jobs, newest first."""
         return self._book.of(owner)
+
+    def job_so_far(self, job_id: str, *, owner: str) -> tuple[JobSummary, tuple[AnyEvent, ...]]:
+        """A job as it is listed, and what a late watcher hears of it. Raises UnknownJob."""
+        job = self._book.get(job_id, owner=owner)
+        return job.summary(), job.mailbox.events()
 
     def branches(self, job_id: str, *, owner: str) -> tuple[BranchNode, ...]:
         """The tree of branches that this job belongs to, its root first. Raises UnknownJob."""

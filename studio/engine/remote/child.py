@@ -7,18 +7,21 @@ other end of the pipe is gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
-from studio.answered.codec import BadMessage
+from studio.answered.codec import BadMessage, encode
 from studio.answered.engine import Refused, UnknownJob
+from studio.answered.events import JobSummary
 from studio.answered.models import NoSuchModel
 from studio.asked import orders
 from studio.asked.requests import InvalidRequest
@@ -46,6 +49,7 @@ class Child:
         self._commands, self._answers = commands, answers
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")  # one, so that frames keep their order
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._submitted: dict[str, str] = {}  # jobs of which the page has not heard how they ended, with their owners
         self._changed = asyncio.Event()  # something that lists models was asked or ordered
         self._over = asyncio.Event()
 
@@ -100,6 +104,8 @@ class Child:
         except Exception as error:
             await self._send("raised", number, told(error))
         else:
+            if method == "submit" and not getattr(arguments[0], "ephemeral", False):
+                self._submitted[value] = keywords["owner"]
             await self._send("returned", number, value)
         if method == "order" or any(isinstance(argument, orders.ModelList) for argument in arguments):
             self._changed.set()
@@ -131,11 +137,22 @@ class Child:
                 if now != catalog:
                     news = catalog = now
             now_status, now_active = self._engine.status(), self._engine.engine.active_jobs()
-            has_news = news is not None or now_status != status or now_active != active
+            ended = self._ended(now_active)
+            has_news = news is not None or now_status != status or now_active != active or bool(ended)
             if has_news or loop.time() - last_message >= PULSE_SECONDS:
                 status, active, last_message = now_status, now_active, loop.time()
-                await self._send("now", status, news, active)
+                await self._send("now", status, news, active, ended)
             await asyncio.sleep(STATUS_SECONDS)
+
+    def _ended(self, active: Sequence[str]) -> tuple[tuple[str, JobSummary, bytes], ...]:
+        """The jobs that have ended since this was last asked, each with its owner and what a late watcher hears."""
+        ended = []
+        for job_id, owner in [entry for entry in self._submitted.items() if entry[0] not in active]:
+            del self._submitted[job_id]
+            with contextlib.suppress(UnknownJob):  # it has been forgotten meanwhile
+                summary, events = self._engine.engine.job_so_far(job_id, owner=owner)
+                ended.append((owner, summary, encode(events)))
+        return tuple(ended)
 
     async def _send(self, *message: Any) -> None:
         try:

@@ -1,7 +1,8 @@
 """The engine in a child process, as the page holds it: a mirror that events keep up to date, and calls that cross.
 
 The child saves pictures into the same outputs folder as the page's gallery reads, so a picture crosses as its id and
-never as a path. A child that ends unexpectedly ends its jobs with a sentence, and a new one is started.
+never as a path. A child that ends unexpectedly ends its jobs with a sentence, and a new one is started; how its other
+jobs ended is known here.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import logging
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from studio.answered.codec import encode
 from studio.answered.engine import EngineStatus, Events, Refused, UnknownJob
 from studio.answered.events import AnyEvent, ComparisonEnded, Failed, JobSummary, Planned, Stopped
 from studio.answered.ids import HERE
@@ -24,7 +25,8 @@ from studio.answered.models import Checkpoint
 from studio.asked import orders
 from studio.checkpoints.options import ModelOptions
 from studio.engine.jobs import Limits
-from studio.engine.mailbox import Mailbox, Watcher
+from studio.engine.mailbox import Watcher
+from studio.engine.remote.past_jobs import EndedJob, PastJobs
 from studio.engine.remote.process import ChildGone, ChildProcess
 
 logger = logging.getLogger(__name__)
@@ -33,7 +35,6 @@ FIRST_SECONDS = 60.0  # a child may take this long until it says what models the
 CLOSE_SECONDS = 2.8
 MAX_RESTARTS = 3  # within RESTART_SECONDS; then somebody has to look
 RESTART_SECONDS = 300.0
-MAX_LOST_JOBS = 200
 ASK_AGAIN = "The engine's process has ended unexpectedly and is started anew. Try again in a moment."
 CLOSING = "The studio is closing."
 
@@ -81,7 +82,7 @@ class RemoteEngine:
         self._catalog: tuple[Checkpoint, ...] = ()
         self._first = threading.Event()  # the mirror has been filled
         self._jobs: dict[str, Submitted] = {}  # that wait or run
-        self._lost: OrderedDict[str, tuple[Submitted, tuple[AnyEvent, ...]]] = OrderedDict()
+        self._past = PastJobs(limits or Limits(), time.monotonic)
         self._restarts: list[float] = []
         self._started = self._closing = False
         self._child: ChildProcess | None = self._spawn()
@@ -128,13 +129,9 @@ class RemoteEngine:
 
     def watch(self, job_id: str, *, owner: str) -> Events:
         """See `Engine.watch`."""
-        with self._lock:
-            lost_job = self._lost.get(job_id)
-        if lost_job is not None and lost_job[0].owner == owner:
-            mailbox = Mailbox(time.monotonic)
-            for event in lost_job[1]:
-                mailbox.put(event)
-            return Watcher(mailbox)
+        past = self._past.watch(job_id, owner)
+        if past is not None:
+            return past
         try:
             child = self._there()
             confirmation, watcher = child.watch(job_id, owner)
@@ -144,25 +141,23 @@ class RemoteEngine:
 
     async def cancel(self, job_id: str, *, owner: str) -> bool:
         """See `Engine.cancel`."""
-        if self._is_lost(job_id, owner):
+        if self._past.get(job_id, owner) is not None:
             return False
         return bool(await self._call("cancel", job_id, owner=owner))
 
     async def prioritize(self, job_id: str, cell: int, *, owner: str) -> bool:
         """See `Engine.prioritize`."""
-        if self._is_lost(job_id, owner):
+        if self._past.get(job_id, owner) is not None:
             return False
         return bool(await self._call("prioritize", job_id, cell, owner=owner))
 
     async def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
-        """See `Engine.jobs`. Those that were lost with a child stand last."""
+        """See `Engine.jobs`. Those of a child that has ended stand last."""
         try:
             there: tuple[JobSummary, ...] = await self._call("jobs", owner=owner)
         except Refused:
             there = ()
-        with self._lock:
-            lost_jobs = [job.summary for job, _ in reversed(self._lost.values()) if job.owner == owner]
-        return (*there, *lost_jobs)
+        return (*there, *self._past.of(owner))
 
     async def record(self, job_id: str, *, owner: str, **part: Any) -> bytes:
         """See `Engine.record`."""
@@ -204,13 +199,11 @@ class RemoteEngine:
         except ChildGone:
             raise Refused(CLOSING if self._closing else ASK_AGAIN) from None
 
-    def _is_lost(self, job_id: str, owner: str) -> bool:
-        with self._lock:
-            return job_id in self._lost and self._lost[job_id][0].owner == owner
-
     def _heard(self, child: ChildProcess, message: tuple[Any, ...]) -> None:
         """What the child says of itself, in the order in which it answers."""
-        _, status, catalog, active = message
+        _, status, catalog, active, ended = message
+        for owner, summary, events in ended:
+            self._past.add(EndedJob(owner, summary, events))
         with self._lock:
             self._status = status
             self._catalog = self._catalog if catalog is None else catalog
@@ -242,15 +235,13 @@ class RemoteEngine:
         """Every job that the child has not ended is over."""
         with self._lock:
             jobs, self._jobs = self._jobs, {}
-        ends: dict[str, tuple[AnyEvent, ...]] = {}
-        for job_id, job in jobs.items():
-            ends[job_id] = _ends(job_id, job, message, error_id)
-            if not self._closing:
+        ends = {job_id: _ends(job_id, job, message, error_id) for job_id, job in jobs.items()}
+        if not self._closing:
+            for job_id, job in jobs.items():
                 state = "failed" if job.summary.comparison is None else "stopped"
-                self._lost[job_id] = replace(job, summary=replace(job.summary, state=state)), ends[job_id]  # type: ignore[arg-type]
-        with self._lock:
-            while len(self._lost) > MAX_LOST_JOBS:
-                self._lost.popitem(last=False)
+                summary = replace(job.summary, state=state)  # type: ignore[arg-type]
+                self._past.add(EndedJob(job.owner, summary, encode(ends[job_id])))
+            self._past.child_ended()
         for (job_id, _), subscription in child.subscriptions.items():
             if self._closing:
                 end: AnyEvent = Stopped(job_id=job_id, pictures=(), last=(), index=0, total=0, reason=message)

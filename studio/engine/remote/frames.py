@@ -2,7 +2,8 @@
 
 To the child: ("call", number, method, arguments, named arguments), ("drop", number), ("watch", number, job, owner),
 ("unwatch", number), ("visitor", owner, here), ("start",), ("close",). From the child: ("returned", number, value),
-("raised", number, error), ("event", number, event), ("now", status, catalogue or None, ids of active jobs).
+("raised", number, error), ("event", number, event), ("now", status, catalogue or None, ids of active jobs, jobs that
+have ended since), of each ended job its owner, its summary and its events as bytes.
 """
 
 from __future__ import annotations

@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from studio.answered.engine import Refused
-from studio.answered.events import AnyEvent, ComparisonEnded, Failed, Finished, Planned, Step
+from studio.answered.codec import encode
+from studio.answered.engine import Refused, UnknownJob
+from studio.answered.events import AnyEvent, ComparisonEnded, Failed, Finished, JobSummary, Planned, Step, Stopped
 from studio.asked import orders
+from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
 from studio.asked.requests import TextToImage
+from studio.engine.jobs import Limits
 from studio.engine.remote.engine import MAX_RESTARTS, RemoteEngine
+from studio.engine.remote.past_jobs import EndedJob, PastJobs
 from studio.picture.gallery import Gallery
 from studio.ui import session, watching
 from studio.ui.compare import views
@@ -78,6 +82,77 @@ def test_every_watcher_of_a_killed_child_hears_one_clear_end_and_a_new_child_wor
     assert "ended unexpectedly" in last["message"]
     ready(engine)
     assert isinstance(wait(read(engine, submit(engine, request(place))))[-1], Finished)
+
+
+def test_jobs_that_had_ended_are_listed_and_seen_after_the_child_was_killed(engine: RemoteEngine, place: Place) -> None:
+    fields = {"prompt": "a fox", "checkpoint": "tiny", "width": 64, "height": 64, "seed": 3}
+    asked = Comparison.parse({**fields, "x": "num_inference_steps", "x_values": "1, 2"})
+    first = submit(engine, request(place, prompt="first"))
+    (picture,) = wait(read(engine, first))[-1].pictures  # type: ignore[union-attr]
+    branch = wait(engine.submit(orders.SubmitBranch(job_id=first, branch=Branch(evaluation=1)), owner="anna"))
+    comparison = wait(engine.submit(orders.SubmitComparison(comparison=asked), owner="anna"))
+    unseen = submit(engine, request(place, prompt="nobody watches"))
+    call = wait(engine.submit(orders.SubmitRun(request=request(place), ephemeral=True), owner="anna"))
+    other = submit(engine, request(place, prompt="of bob"), owner="bob")
+    for job, owner in ((branch, "anna"), (comparison, "anna"), (call, "anna"), (other, "bob")):
+        wait(read(engine, job, owner))
+    before = wait(engine.jobs(owner="anna"))
+    assert [one.job_id for one in before if one.job_id != call] == [unseen, comparison, branch, first]
+    events = {job: wait(read(engine, job)) for job in (first, branch, comparison, unseen)}
+    until = time.monotonic() + SECONDS
+    while len(engine._past._jobs) < 5 and time.monotonic() < until:  # the child says so ten times a second
+        time.sleep(0.02)
+    assert not engine._past.of("anna"), "while the child lives it is the one to ask"
+
+    kill(engine)
+    ready(engine)
+    after = wait(engine.jobs(owner="anna"))
+    assert [one for one in before if one.job_id != call] == sorted(after, key=lambda one: before.index(one))
+    assert {one.state for one in after} == {"finished"}
+    assert len(after) == 4
+    assert [one.job_id for one in wait(engine.jobs(owner="bob"))] == [other]
+    for job, heard in events.items():
+        assert wait(read(engine, job)) == heard
+        assert wait(engine.cancel(job, owner="anna")) is False
+    with pytest.raises(UnknownJob):
+        wait(read(engine, first, "bob"))
+    assert place.gallery.path(picture.id, "anna") is not None
+
+    async def page() -> list[watching.View]:
+        return [view async for view in session.attach(engine, place.gallery, "anna", "text_to_image")]
+
+    assert wait(page())[-1]["state"] == "finished"
+
+
+def test_of_past_jobs_the_oldest_make_room() -> None:
+    now = [0.0]
+    past = PastJobs(Limits(finished=3, finished_seconds=60.0), lambda: now[0])
+
+    def end(job_id: str, seconds: float = 1.0) -> None:
+        now[0] += seconds
+        summary = JobSummary(
+            job_id=job_id, request=TextToImage(prompt=job_id, checkpoint="tiny"), state="stopped", origin="api"
+        )
+        stopped = Stopped(job_id=job_id, pictures=(), last=(), index=0, total=0, reason="Stopped.")
+        past.add(EndedJob("anna", summary, encode((stopped,))))
+
+    def listed() -> list[str]:
+        return [one.job_id for one in past.of("anna")]
+
+    for job_id in "abcd":
+        end(job_id)
+    assert listed() == []
+    past.child_ended()
+    assert listed() == ["d", "c", "b"]
+    end("e")
+    assert listed() == ["d", "c"], "e is of the child that is there"
+    assert past.get("e", "anna") is None
+    assert past.get("d", "bob") is None
+    now[0] += 58.5
+    assert listed() == ["d"]
+    now[0] += 60
+    assert listed() == []
+    assert past.watch("d", "anna") is None
 
 
 def test_a_comparison_that_is_lost_is_said_on_its_tab(engine: RemoteEngine, place: Place) -> None:
