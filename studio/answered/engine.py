@@ -179,21 +179,10 @@ class Engine(Protocol):
         """This owner's jobs, newest first, for finding them again after a reload."""
         ...
 
-    async def record(
-        self,
-        job_id: str,
-        *,
-        owner: str,
-        image: int = 0,
-        since: int = 0,
-        until: int | None = None,
-        lean: bool = False,
-    ) -> bytes:
-        """The recorded evaluations `since`.. (before `until`) of one image as the bytes of a safetensors file.
-
-        `image` of a comparison is the cell. What the model was given and what it answered in half precision, and the
-        numbers of each evaluation: docs/record.md. `lean` takes eight bits a number where the whole run is large.
-        Raises UnknownJob (also when nothing was recorded)."""
+    async def record(self, job_id: str, part: orders.RecordPart = orders.WHOLE_RECORD, *, owner: str) -> bytes:
+        """The recorded evaluations of one image as the bytes of a safetensors file: what the model was given and what
+        it answered in half precision, and the numbers of each evaluation (docs/record.md). Raises UnknownJob (also when
+        nothing was recorded)."""
         ...
 
     # ----------------------------------------------------------------------------------------- questions, models

@@ -182,6 +182,20 @@ class BranchTree:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecordPart:
+    """Which evaluations of a recorded run: `since`.. (before `until`) of one image; `image` of a comparison is the
+    cell. `lean` takes eight bits a number where the whole run is large."""
+
+    image: int = 0
+    since: int = 0
+    until: int | None = None
+    lean: bool = False
+
+
+WHOLE_RECORD = RecordPart()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelList:
     """What models are on the engine's machine? Answered by `ModelsNow`. `refresh` looks through the folders now."""
 

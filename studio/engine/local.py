@@ -89,19 +89,16 @@ class LocalEngine:
         """See `Engine.jobs`."""
         return self.engine.jobs(owner=owner)
 
-    async def record(
-        self,
-        job_id: str,
-        *,
-        owner: str,
-        image: int = 0,
-        since: int = 0,
-        until: int | None = None,
-        lean: bool = False,
-    ) -> bytes:
+    async def record(self, job_id: str, part: orders.RecordPart = orders.WHOLE_RECORD, *, owner: str) -> bytes:
         """See `Engine.record`."""
         return await asyncio.to_thread(
-            self.engine.record, job_id, owner=owner, image=image, since=since, until=until, lean=lean
+            self.engine.record,
+            job_id,
+            owner=owner,
+            image=part.image,
+            since=part.since,
+            until=part.until,
+            lean=part.lean,
         )
 
     async def ask(self, question: Any, *, owner: str = "") -> Any:

@@ -24,7 +24,7 @@ from studio.answered.engine import ComparisonNow, Engine, Refused, UnknownJob
 from studio.answered.events import CellEvent, Failed, Finished
 from studio.asked.branch import Branch
 from studio.asked.compare import AXIS_FIELDS
-from studio.asked.orders import BranchTree, Cells, ModelList, ModelPicture, SubmitBranch
+from studio.asked.orders import BranchTree, Cells, ModelList, ModelPicture, RecordPart, SubmitBranch
 from studio.asked.questions import parse
 from studio.asked.requests import (
     MAX_IMAGE_BYTES,
@@ -146,7 +146,7 @@ class Routes:
         numbers["lean"] = bool(numbers["lean"])
         owner = request.headers[HEADER]
         try:
-            data = await self.engine.record(request.path_params["job_id"], owner=owner, **numbers)
+            data = await self.engine.record(request.path_params["job_id"], RecordPart(**numbers), owner=owner)
         except UnknownJob:
             return _nothing_here()
         return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
@@ -159,7 +159,7 @@ class Routes:
         try:
             if not _WHOLE_NUMBER.fullmatch(image):
                 raise InvalidRequest(Problem("image", shown(image), "whole numbers from 0 to 999999"))
-            recording = await self.engine.record(job_id, owner=owner, image=int(image))
+            recording = await self.engine.record(job_id, RecordPart(image=int(image)), owner=owner)
             file = await run_in_threadpool(self._exported, recording, kind, parameters)
         except UnknownJob:
             return _nothing_here()

@@ -100,7 +100,7 @@ class FakeEngine:
             self._book.take(taken)
             self.asked.append(Asked(comparison.base, taken, comparison))
         elif isinstance(job, orders.SubmitBranch):
-            await self.record(job.job_id, owner=owner, image=job.image)
+            await self.record(job.job_id, orders.RecordPart(image=job.image), owner=owner)
             names = ("prompt", "negative_prompt", "guidance_scale")
             changed = {name: value for name, value in job.branch.changed.items() if name in names}
             request = replace(self._book.get(job.job_id, owner=owner).request, **changed)  # type: ignore[arg-type]
@@ -141,13 +141,14 @@ class FakeEngine:
     async def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
         return self._book.of(owner)
 
-    async def record(self, job_id: str, *, owner: str, image: int = 0, since: int = 0, **_: Any) -> bytes:
+    async def record(self, job_id: str, part: orders.RecordPart = orders.WHOLE_RECORD, *, owner: str) -> bytes:
         job: Job | None = self._book.get(job_id, owner=owner)
+        image = part.image
         if isinstance(job, ComparisonJob):
             job, image = job.cell(image), 0
         if job is None or (job.id, image) not in self._records:
             raise UnknownJob("Nothing was recorded of this image.")
-        return recording(job, self._records[job.id, image], since)
+        return recording(job, self._records[job.id, image], part.since)
 
     async def ask(self, question: Any, *, owner: str = "") -> Any:
         match question:

@@ -17,7 +17,16 @@ from studio.answered.engine import UnknownJob
 from studio.answered.events import Event, JobSummary
 from studio.answered.models import Checkpoint
 from studio.asked.branch import BranchNode
-from studio.asked.orders import BranchTree, Cells, ModelPicture, Submission, SubmitBranch, SubmitRun
+from studio.asked.orders import (
+    WHOLE_RECORD,
+    BranchTree,
+    Cells,
+    ModelPicture,
+    RecordPart,
+    Submission,
+    SubmitBranch,
+    SubmitRun,
+)
 from studio.asked.questions import Question
 from studio.picture.gallery import Gallery
 from studio.web import middleware
@@ -183,19 +192,11 @@ class Records:
             raise self.refusal
         return EngineAnswer(content=b"{}", media_type="application/json")
 
-    async def record(
-        self,
-        job_id: str,
-        *,
-        owner: str,
-        image: int = 0,
-        since: int = 0,
-        until: int | None = None,
-        lean: bool = False,
-    ) -> bytes:
+    async def record(self, job_id: str, part: RecordPart = WHOLE_RECORD, *, owner: str) -> bytes:
         if self.owners.get(job_id) != owner:
             raise UnknownJob
-        asked = f"image {image} since {since}" + (f" until {until}" if until is not None else "") + " lean" * lean
+        until = f" until {part.until}" if part.until is not None else ""
+        asked = f"image {part.image} since {part.since}{until}" + " lean" * part.lean
         return self.recording or asked.encode()
 
 

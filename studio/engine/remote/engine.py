@@ -159,9 +159,9 @@ class RemoteEngine:
             there = ()
         return (*there, *self._past.of(owner))
 
-    async def record(self, job_id: str, *, owner: str, **part: Any) -> bytes:
+    async def record(self, job_id: str, part: orders.RecordPart = orders.WHOLE_RECORD, *, owner: str) -> bytes:
         """See `Engine.record`."""
-        recording: bytes = await self._call("record", job_id, owner=owner, **part)
+        recording: bytes = await self._call("record", job_id, part, owner=owner)
         return recording
 
     async def ask(self, question: Any, *, owner: str = "") -> Any:

@@ -216,7 +216,7 @@ def test_a_comparison_is_one_job(door: Door) -> None:
     assert sorted(now.cells) == [0, 1, 2, 3]
     assert all(isinstance(cell, CellEvent) and isinstance(cell.event, Finished) for cell in now.cells.values())
     assert wait(engine.jobs(owner="anna"))[0].comparison == comparison
-    assert header(wait(engine.record(job, owner="anna", image=1)))["total"] == 3
+    assert header(wait(engine.record(job, orders.RecordPart(image=1), owner="anna")))["total"] == 3
     assert wait(engine.prioritize(job, 0, owner="anna")) is False
 
     async def as_run() -> None:
@@ -234,10 +234,10 @@ def test_a_record_is_read_in_parts_and_branched(door: Door) -> None:
     assert isinstance(first, Finished)
     whole = header(wait(engine.record(job, owner="anna")))
     assert (whole["total"], len(whole["evaluations"])) == (6, 6)
-    rest = header(wait(engine.record(job, owner="anna", since=4)))
+    rest = header(wait(engine.record(job, orders.RecordPart(since=4), owner="anna")))
     assert [one["index"] for one in rest["evaluations"]] == [4, 5]
     with pytest.raises(UnknownJob):
-        wait(engine.record(job, owner="anna", image=7))
+        wait(engine.record(job, orders.RecordPart(image=7), owner="anna"))
     branch = Branch(evaluation=2, guidance_scale=3.0)
     child = wait(engine.submit(orders.SubmitBranch(job_id=job, branch=branch), owner="anna", origin="noise_viewer"))
     assert isinstance(wait(read(engine, child))[-1], Finished)
