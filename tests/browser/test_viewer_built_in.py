@@ -45,6 +45,15 @@ def drawn(page: Page, canvas: str) -> str:
     return str(page.eval_on_selector(canvas, "(canvas) => canvas.toDataURL()"))
 
 
+def test_run_takes_what_suits_the_checkpoint(viewer: Page) -> None:
+    facts = viewer.evaluate(f"() => {{ {RECORD} return record.run; }}")
+    assert (facts["guidance_scale"], facts["steps"], facts["scheduler"]) == (3.0, 25, "dpmpp_2m")
+    assert (facts["width"], facts["height"]) == (128, 128)
+    guided = viewer.evaluate(f"() => {{ {RECORD} return record.evaluations.map((one) => one.guidance_scale); }}")
+    assert guided == [3.0] * 25
+    expect(viewer.locator(".ls-viewer")).to_contain_text("guidance 3")
+
+
 def test_what_if_is_the_recorded_picture_at_the_real_guidance_and_another_at_any_other(viewer: Page) -> None:
     viewer.get_by_role("tab", name="Guidance").click()
     at(viewer, 9)
