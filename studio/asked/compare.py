@@ -27,6 +27,7 @@ from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.asked.prompt import parse_prompt
 from studio.asked.requests import ImageToImage, Request, TextToImage, request_from_dict
 from studio.asked.resolved import Resolved, Suits, resolve, suited
+from studio.asked.rows import Row
 from studio.asked.schedulers import evaluations
 
 COMPARISON_SCHEMA = 2  # of `to_dict`; 1 knew no open fields
@@ -305,6 +306,10 @@ class Comparison:
         return query
 
 
+# The fields that the form of Compare has: of a request that begins with a picture, and of one that does not.
+COMPARED: Mapping[str, Row] = {
+    name: row for name, row in {**ImageToImage.rows(), **TextToImage.rows()}.items() if row.compared
+}
 _AXIS_KEYS = ("x", "x_values", "y", "y_values")
 
 

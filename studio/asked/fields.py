@@ -85,22 +85,24 @@ class Making:
     )
     seed: int | None = row("seed", None, a1111="Seed", place="seed")
     variation_strength: float = number(
-        0, 1, 0.0, a1111="Variation seed strength", acts=_varied, place="variation", step=0.01
+        0, 1, 0.0, a1111="Variation seed strength", acts=_varied, place="variation", compared=False, step=0.01
     )
-    variation_seed: int | None = row("seed", None, a1111="Variation seed", acts=_varied, place="variation")
+    variation_seed: int | None = row(
+        "seed", None, a1111="Variation seed", acts=_varied, place="variation", compared=False
+    )
     scheduler: SchedulerName | None = row(
         "choice", None, choices=SAMPLERS, suits=True, a1111="Sampler", recorded=True, place="more"
     )
     noise_schedule: NoiseScheduleName | None = row(
         "choice", None, choices=NOISE_SCHEDULES, suits=True, a1111="Schedule type", recorded=True, place="more"
     )
-    num_images_per_prompt: int = number(1, 16, 1, whole=True, effect="picture", place="more")
+    num_images_per_prompt: int = number(1, 16, 1, whole=True, effect="picture", place="more", compared=False)
     clip_skip: int | None = number(
         1, DEEPEST_ENCODER, None, whole=True, suits=True, stays_open=True, a1111="Clip skip", acts=_skips, encodes=True,
         recorded=True, place="more", step=0,
     )  # fmt: skip
-    preview: PreviewName = row("choice", "automatic", choices=PREVIEWS, effect="cosmetic", place="more")
-    exact: bool = row("flag", False, recorded=True, effect="cosmetic", place="more")
+    preview: PreviewName = row("choice", "automatic", choices=PREVIEWS, effect="cosmetic", place="more", compared=False)
+    exact: bool = row("flag", False, recorded=True, effect="cosmetic", place="more", compared=False)
     controls: tuple[Control, ...] = row("controls", (), place="controls")
 
     def __post_init__(self) -> None:
@@ -220,12 +222,14 @@ class TextToImage(Making):
 
     kind: ClassVar[str] = "text_to_image"
 
-    hires_scale: float = number(1, 4, 1.0, a1111="Hires upscale", acts=_twice, place="hires", step=0.25)
+    hires_scale: float = number(1, 4, 1.0, a1111="Hires upscale", acts=_twice, place="hires", compared=False, step=0.25)
     hires_upscaler: HiresUpscalerName = row(
-        "choice", "lanczos", choices=HIRES_UPSCALERS, a1111="Hires upscaler", acts=_twice, place="hires"
+        "choice", "lanczos", choices=HIRES_UPSCALERS, a1111="Hires upscaler", acts=_twice, place="hires", compared=False
     )
-    hires_strength: float = number(0, 1, 0.6, a1111="Denoising strength", acts=_twice, place="hires", step=0.01)
-    hires_steps: int = number(0, 150, 0, whole=True, a1111="Hires steps", acts=_twice, place="hires")
+    hires_strength: float = number(
+        0, 1, 0.6, a1111="Denoising strength", acts=_twice, place="hires", compared=False, step=0.01
+    )
+    hires_steps: int = number(0, 150, 0, whole=True, a1111="Hires steps", acts=_twice, place="hires", compared=False)
 
     def problems(self) -> list[Problem]:
         problems = super().problems()
@@ -267,7 +271,9 @@ class ImageToImage(Making):
 
     image: bytes = row("file", b"", place="picture")
     strength: float = number(0, 1, 0.6, a1111="Denoising strength", place="strength", step=0.01)
-    resize_mode: ResizeModeName = row("choice", "crop", choices=RESIZE_MODES, effect="picture", place="resize")
+    resize_mode: ResizeModeName = row(
+        "choice", "crop", choices=RESIZE_MODES, effect="picture", place="resize", compared=False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

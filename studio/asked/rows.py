@@ -36,6 +36,7 @@ class Row:
     whether the field has a say in it (steps of a second pass have none without one). `encodes`: it belongs to the key
     under which encoded prompts are kept. `recorded`: the noise viewer's header says it. `effect`: what changes with it,
     the numbers of a lane, the picture made of them, or neither. `place`: the part of the page where it stands.
+    `compared`: whether the form of Compare has it too.
     """
 
     name: str = ""
@@ -50,6 +51,7 @@ class Row:
     recorded: bool = False
     effect: Effect = "lane"
     place: str = ""
+    compared: bool = True
     step: float = 1  # of its slider; 0: no slider, a number is typed
     optional: bool = False  # a file that may be left out
     stays_open: bool = False  # where it was left open, what is written of the run leaves it open too

@@ -338,6 +338,24 @@ def test_one_bad_value_leaves_the_finished_comparison_where_it_is(visitor: Visit
     expect(comparison(page)).to_have_attribute("data-state", "finished")
 
 
+def test_what_stays_the_same_is_every_field_of_the_table_and_is_obeyed(visitor: Visitor, studio: Studio) -> None:
+    page = visitor()
+    open_tab(page)
+    quiet(page)
+    page.locator("#compare-desk").get_by_role("button", name="What stays the same").click()
+    field(page, "clip_skip").fill("2")
+    quiet(page)
+    run(page, prompt="skips a layer", x="2, 3", y="1")
+    finished(page)
+    asked = [j.request for j in studio.engine.asked if j.request.prompt == "skips a layer"]
+    assert asked
+    assert {request.clip_skip for request in asked} == {2}
+    page.reload()
+    expect(comparison(page)).to_be_attached()
+    page.locator("#compare-desk").get_by_role("button", name="What stays the same").click()
+    expect(field(page, "clip_skip")).to_have_value("2")
+
+
 def test_axes_that_cannot_be_used_say_what_they_need(visitor: Visitor) -> None:
     page = visitor()
     open_tab(page)

@@ -18,7 +18,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from studio.asked.requests import KINDS, PREVIEWS, RANGES, SCHEDULERS, TextToImage
+from studio.asked.compare import COMPARED
+from studio.asked.requests import KINDS, PREVIEWS, RANGES, ROWS, SCHEDULERS, TextToImage
 from studio.picture.gallery import Gallery
 from studio.ui import assets, blocks, theme
 from studio.ui.generate import api, controls, following, kept_fields, widgets
@@ -314,6 +315,15 @@ def test_a_broken_upload_is_named(client: Client, tmp_path: Path) -> None:
     broken.write_bytes(io.BytesIO(b"no picture").read())
     with pytest.raises(AppError, match=r"image: a file that begins with .* is not allowed\. Allowed: a PNG"):
         client.predict(image=handle_file(str(broken)), prompt="x", api_name="/image_to_image")
+
+
+def test_compare_has_every_field_of_the_table_that_says_so(served: tuple[gr.Blocks, str, FakeEngine]) -> None:
+    demo, _, _ = served
+    ids = {str(block.elem_id) for block in demo.blocks.values()}
+    drawn = {one.removeprefix("compare-") for one in ids if one.startswith("compare-")}
+    assert {"num_inference_steps", "clip_skip", "strength", "noise_schedule"} <= set(COMPARED)
+    assert set(COMPARED) <= drawn
+    assert not {name for name, row in ROWS.items() if not row.compared} & drawn
 
 
 def test_every_style_sheet_and_script_of_the_page_is_in_what_it_loads() -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine, UnknownJob
-from studio.asked.compare import MAX_CELLS, AxisField, Comparison, given_from_link
-from studio.asked.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, SCHEDULERS, InvalidRequest
+from studio.asked.compare import COMPARED, MAX_CELLS, AxisField, Comparison, given_from_link
+from studio.asked.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, InvalidRequest
 from studio.picture import sheet
 from studio.picture.gallery import Gallery, SaveFailed
 from studio.ui import keeping, picker, session
@@ -59,8 +59,11 @@ class Form:
         return [*(self.fields[name] for name in self.kept), *self.before.values()]
 
     def given(self, values: Mapping[Any, Any]) -> dict[str, Any]:
-        """What `Comparison.parse` takes, as it was typed; the picture as its file name."""
-        return {name: values[component] for name, component in self.fields.items()}
+        """What `Comparison.parse` takes, as it was typed; the picture as its file name. A number field that was never
+        filled in comes as 0 from Gradio: where the checkpoint decides, that is an open field."""
+        typed = {name: values[component] for name, component in self.fields.items()}
+        suits = {name for name, row in COMPARED.items() if row.suits}
+        return {name: (value or None) if name in suits else value for name, value in typed.items()}
 
 
 def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
@@ -119,7 +122,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
     cost = html_block("sentence", value="", css="ls-sentence cmp-cost")
     with gr.Accordion(say("compare.picture.label"), open=False, elem_classes="ls-fold cmp-picture"):
         components["image"] = starting.upload(TAB)
-        components["strength"] = w.slider(TAB, "strength")
+        components |= _components("strength")
     components["controls"] = control.build(engine, TAB, checkpoint.name if checkpoint else None)
     with gr.Accordion(say("compare.rest.label"), open=False, elem_classes="ls-fold"):
         components["negative_prompt"] = gr.Textbox(
@@ -137,33 +140,14 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
             elem_id=f"{TAB}-checkpoint",
         )
         components |= w.suited_sliders(engine, TAB, components["checkpoint"], checkpoint)
-        components["seed"] = gr.Textbox(
-            value="",
-            label=say("seed.label"),
-            info=say("compare.seed.help"),
-            placeholder=say("seed.placeholder"),
-            max_lines=1,
-            elem_id=f"{TAB}-seed",
-        )
-        for name, table in (
-            ("scheduler", {key: facts.label for key, facts in SCHEDULERS.items()}),
-            ("noise_schedule", NOISE_SCHEDULES),
-        ):
-            components[name] = gr.Dropdown(
-                choices=[(label, key) for key, label in table.items()],
-                value=w.begins_at(TAB, name),
-                label=say(f"{name}.label"),
-                elem_id=f"{TAB}-{name}",
-            )
+        components |= _components("seed") | _components("more")
+        components["seed"].info = say("compare.seed.help")
+        # All of them: the scheduler may be an axis.
+        components["noise_schedule"].choices = [(label, name) for name, label in NOISE_SCHEDULES.items()]
         with gr.Row(elem_classes="ls-size"):
+            components |= _components("size")
             for name in ("width", "height"):
-                components[name] = gr.Number(
-                    value=getattr(checkpoint, f"native_{name}") if checkpoint else None,
-                    label=say(f"{name}.label"),
-                    elem_id=f"{TAB}-{name}",
-                    min_width=64,
-                    elem_classes="ls-number",
-                )
+                components[name].value = getattr(checkpoint, f"native_{name}") if checkpoint else None
     upload = gr.UploadButton(
         say("compare.open"), file_types=[".png"], size="sm", elem_id=f"{TAB}-open", elem_classes="cmp-open"
     )
@@ -173,6 +157,11 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
         )
         gr.Button(say("stop"), elem_id=f"{TAB}-stop", elem_classes="ls-stop")
     return components, cost, start, upload
+
+
+def _components(place: str) -> dict[str, Any]:
+    """The components of the fields that Compare has at one place of the page, in the table's order."""
+    return {name: w.component(TAB, row) for name, row in COMPARED.items() if row.place == place}
 
 
 # ------------------------------------------------------------------------------------------------------ connecting
@@ -344,21 +333,16 @@ def _filled(form: Form, link: Mapping[str, str]) -> dict[str, Any]:
     """Values for every field from a link's parameters; fields that the link leaves out get their default."""
     values: dict[str, Any] = {}
     for name in form.kept:
+        row = COMPARED.get(name)
         value: Any = link.get(name)
-        if name in ("num_inference_steps", "guidance_scale", "strength", "width", "height") and value is not None:
-            try:
-                value = float(value)
-                value = int(value) if value.is_integer() else value
-            except ValueError:
-                value = None
-        if value is None:
-            if name in ("width", "height", "checkpoint"):
-                value = gr.skip()
-            elif name in ("num_inference_steps", "guidance_scale", "strength", "scheduler", "noise_schedule"):
-                value = w.begins_at(TAB, name)
-            else:
-                value = ""
-        values[name] = value
+        if row is not None and value is not None:
+            value = row.read_text(value)
+            value = None if row.kind == "number" and isinstance(value, str) else value
+        if value is None and row is not None:
+            written_by_the_checkpoint = row.place in ("size", "checkpoint")
+            first = "" if row.kind in ("text", "seed") else w.begins_at(TAB, name)
+            value = gr.skip() if written_by_the_checkpoint else first
+        values[name] = "" if value is None and row is None else value
     return values
 
 
