@@ -1,4 +1,4 @@
-"""Fields that survive a reload, kept by the browser alone.
+"""Fields that survive a reload, kept by the browser alone, and written back by `restore`.
 
 Each browser tab has its own (sessionStorage), so that two tabs of one browser do not overwrite each other; a new tab
 begins with what was kept last (localStorage).
@@ -9,16 +9,16 @@ Not gr.BrowserState: in 6.31 it loses the first value that is set after the page
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-VERSION = 1  # of what is kept; fields without a version are those of 0.1.0, which had the same form
-# A version of the studio reads what older ones have kept, and leaves alone what a newer one has: (text) => fields.
-_FIELDS = (
-    "((text) => { const kept = JSON.parse(text); if (kept?.version === undefined) return kept; "
-    f"return kept.version <= {VERSION} ? kept.fields : null; }})"
-)
-_NEWER = f"((text) => {{ try {{ return JSON.parse(text)?.version > {VERSION}; }} catch {{ return false; }} }})"
+import gradio as gr
+
+from studio.ui.blocks import QUIET
+
+# Of what is kept; fields without a version are those of 0.1.0, which had the same form. A version of the studio reads
+# what older ones have kept, and leaves alone what a newer one has (static/head.js).
+VERSION = 1
 
 
 def keeper(key: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,24 +27,54 @@ def keeper(key: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     name = json.dumps(key)
     return {
         "fn": None,
-        # What changes before the kept fields have been read back is not a visitor's doing.
+        # What changes before the kept fields are written back would take their place.
         "js": (
-            f"(...v) => {{ if (!window[{name}]) return; "
-            f"const kept = JSON.stringify({{ version: {VERSION}, fields: {{{pairs}}} }}); "
-            f"for (const storage of [sessionStorage, localStorage]) "
-            f"if (!{_NEWER}(storage.getItem({name}))) storage.setItem({name}, kept); }}"
+            f"(...v) => {{ if (latentStudio.restored.has({name})) latentStudio.keep({name}, {VERSION}, {{{pairs}}}); }}"
         ),
         "inputs": list(fields.values()),
     }
 
 
-def reader(key: str) -> str:
-    """The script that reads what `keeper` kept; null where there is nothing, or what a newer version has kept: the
-    browser's console says so."""
-    name = json.dumps(key)
-    return (
-        f"() => {{ window[{name}] = true; try {{ "
-        f"const text = sessionStorage.getItem({name}) ?? localStorage.getItem({name}); "
-        f"if ({_NEWER}(text)) console.warn('Kept by a newer version of the studio, left alone:', {name}); "
-        f"return {_FIELDS}(text); }} catch {{ return null; }} }}"
+def restore(
+    demo: gr.Blocks,
+    key: str,
+    fields: Mapping[str, gr.components.Component],
+    others: Sequence[Any],
+    back: Callable[[Any, gr.Request], Mapping[Any, Any]],
+    *,
+    opens: Callable[[gr.Request], str | None] = lambda _: None,
+) -> None:
+    """After a (re)load, write into `fields` (components by name) what `back` answers, by component, to what `keeper`
+    kept under `key` and the request. The one place that writes fields without having been asked by a person.
+
+    A field that no longer has the value that it was served with is the person's, and stays. What is no value (choices,
+    help), and what goes to `others`, is written in any case. `opens` names the tab that a
+    request asks for.
+    """
+    browser_values, values = gr.JSON(visible=False), gr.JSON(visible=False)
+
+    def look(kept: object, request: gr.Request) -> dict[Any, Any]:
+        updates = dict(back(kept, request))
+        new: dict[str, Any] = {}
+        for name, component in fields.items():
+            update = updates.pop(component, None) if component in updates else gr.skip()
+            rest = (
+                dict(update) if isinstance(update, dict) and update.get("__type__") == "update" else {"value": update}
+            )
+            if "value" in rest:
+                new[name] = rest.pop("value")
+            if rest.keys() - {"__type__"}:
+                updates[component] = rest
+        return updates | {values: {"fields": new, "open": opens(request)}}
+
+    outputs = [*fields.values(), *others, values]
+    loaded = demo.load(
+        look, [browser_values], outputs, js=f"() => latentStudio.kept({json.dumps(key)}, {VERSION})", **QUIET
+    )
+    served = json.dumps({name: component.value for name, component in fields.items()})
+    loaded.then(
+        None,
+        [values, *fields.values()],
+        [*fields.values()],
+        js=f"(back, ...now) => latentStudio.write({json.dumps(key)}, {VERSION}, {served}, back, now)",
     )

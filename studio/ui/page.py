@@ -19,7 +19,7 @@ from studio.ui import picker, session, theme
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.compare import api as compare_api
 from studio.ui.compare import tab as compare_tab
-from studio.ui.generate import api, generate_tab, image_to_image, inpaint, text_to_image
+from studio.ui.generate import api, generate_tab, image_to_image, inpaint, kept_fields, text_to_image
 from studio.ui.models import api as models_api
 from studio.ui.models import tab as models_tab
 from studio.ui.text import DEFAULT_LANGUAGE, say, words
@@ -48,6 +48,11 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
             title=say("page.title"),
             words=words("header"),
             language=DEFAULT_LANGUAGE,
+            forms=[
+                *(kept_fields.storage_key(tab) for tab in (text_to_image.TAB, image_to_image.TAB, inpaint.TAB)),
+                noise_viewer.STORAGE,
+                compare_tab.STORAGE,
+            ],
             addresses={noise_viewer.ADDRESS: say("tab.noise_viewer")},
             elem_classes="ls-top",
         )
@@ -68,7 +73,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         compare_api.build(engine, gallery, uploads)
         models_api.build(engine)
         generate_tabs = (words_first, picture_first, mask_first)
-        compare_tab.attach(engine, comparison, tabs, demo)
+        compare_tab.attach(engine, comparison, demo)
         demo.unload(gone)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
         for one in generate_tabs:

@@ -96,17 +96,18 @@ async def run_live(
 
 
 async def attach(engine: Engine, gallery: Gallery, owner: str, origin: str) -> AsyncIterator[View]:
-    """What this tab showed before a reload: the visitor's newest job from this tab, running or ended."""
+    """What this tab showed before a reload: the visitor's newest job from this tab, running or ended. Its views say
+    `attached`, so that the page can tell them from those of a run that was asked for meanwhile."""
     past = await asyncio.to_thread(gallery.earlier, owner, EARLIER)
     first = render.first_view(past)
     job = next((j for j in await engine.jobs(owner=owner) if j.origin == origin), None)
     if job is None:
         none = not engine.catalog()
-        yield render.refused_view(say("checkpoint.none"), first["earlier"]) if none else first
+        yield render.refused_view(say("checkpoint.none"), first["earlier"]) | {"attached": True} if none else first
         return
     first_view = render.asked_view(job.request, job.job_id, engine.catalog(), first["earlier"])
     try:
         async for view in watch(engine, gallery, owner, first_view):
-            yield view
+            yield view | {"attached": True}
     except UnknownJob:
         yield first

@@ -94,5 +94,6 @@ def theme() -> gr.themes.Base:
 
 
 def head() -> str:
-    """What stands in the page's head: our style sheet, so that the first paint is already ours."""
-    return f'<link rel="stylesheet" href="{assets.styles().address}">'
+    """What stands in the page's head: our style sheet, so that the first paint is already ours, and the script that
+    must run before Gradio's."""
+    return f'<link rel="stylesheet" href="{assets.styles().address}"><script>{assets.read("static/head.js")}</script>'

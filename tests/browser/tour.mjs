@@ -4,7 +4,6 @@
    needed, and ends with {problems, seen}: what went wrong, in words, and what was looked at. */
 
 const PATIENCE = 60000; // ms
-const CLICK_PATIENCE = 15000; // ms until a click that nothing follows is made again
 const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 const find = (selector) => document.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -47,21 +46,12 @@ async function open(tab) {
 
 async function firstPicture(seen) {
   type(find("#text_to_image-prompt textarea"), "a red apple in the snow");
-  await wait(50);
+  find("#text_to_image-generate").click();
   const stage = () => find("#text_to_image-stage .ls-stage");
-  const before = stage().dataset.state;
-  const done = () =>
-    stage().dataset.state === "finished" && find("#text_to_image-stage img.ls-picture").src.includes("/picture/");
-  // A click in the page's first moments was lost once in Firefox, as over a tunnel: Gradio had not bound it yet.
-  seen.clicks = 0;
-  for (const end = performance.now() + 3 * CLICK_PATIENCE; performance.now() < end; ) {
-    find("#text_to_image-generate").click();
-    seen.clicks += 1;
-    const heard = performance.now() + CLICK_PATIENCE;
-    while (performance.now() < heard && !done() && stage().dataset.state === before) await wait(50);
-    if (done() || stage().dataset.state !== before) break;
-  }
-  await until("the first picture", done);
+  await until(
+    "the first picture",
+    () => stage().dataset.state === "finished" && find("#text_to_image-stage img.ls-picture").src.includes("/picture/"),
+  );
   seen.picture = colours(find("#text_to_image-stage img.ls-picture"));
 }
 
@@ -83,7 +73,6 @@ async function viewerPanels(seen) {
   await open("Noise viewer");
   await until("the newest run in the viewer", () => record()?.ended);
   type(await until("the viewer's prompt", () => find("#noise_viewer-prompt :is(input, textarea)")), "a blue boat");
-  await wait(50);
   find("#noise_viewer-run").click();
   await until("a whole run in the viewer", () => record()?.ended && record().run.prompt === "a blue boat");
   all(".ls-viewer button[data-mode=expert]")[0].click();
@@ -144,9 +133,7 @@ async function* mask(seen) {
   const at = (x, y) => [Math.round(left + x * width), Math.round(top + y * height)];
   yield { drag: [...at(0.2, 0.5), ...at(0.6, 0.5)] };
   await until("paint on the mask", () => find(".ls-mask").dataset.painted === "true");
-  await wait(500); // the mask becomes a PNG in its own time
   type(find("#inpaint-prompt textarea"), "a red apple");
-  await wait(50);
   find("#inpaint-generate").click();
   await until("a picture made anew under a mask", () => find("#inpaint-stage .ls-stage").dataset.state === "finished");
   seen.inpainted = colours(find("#inpaint-stage img.ls-picture"));

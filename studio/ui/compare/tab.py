@@ -28,7 +28,7 @@ from studio.ui.text import say, words
 from studio.ui.uploads import Uploads
 
 TAB = "compare"
-_STORAGE = f"latent-studio-{TAB}"  # where the browser keeps the fields
+STORAGE = f"latent-studio-{TAB}"  # where the browser keeps the fields
 FIRST_AXES: tuple[AxisField, AxisField] = ("num_inference_steps", "guidance_scale")
 
 
@@ -293,27 +293,29 @@ def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None
     gr.on(changes_of_axes, axes_offered, set(form.inputs), [f["x"], f["y"]], trigger_mode="always_last", **QUIET)
     changes = [field.change for field in form.inputs]
     gr.on(changes, _costs(engine, form), set(form.inputs), [form.cost], trigger_mode="always_last", **QUIET)
-    gr.on(changes, **keeping.keeper(_STORAGE, {name: f[name] for name in form.kept}))
+    gr.on(changes, **keeping.keeper(STORAGE, {name: f[name] for name in form.kept}))
 
 
-def attach(engine: Engine, form: Form, tabs: gr.Tabs, demo: gr.Blocks) -> None:
+def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
     """After a (re)load: the fields of a link, or else the stored ones; then the comparison as it is now."""
 
     def fields_back(stored_values: object, request: gr.Request) -> dict[Any, Any]:
         link = given_from_link(dict(request.query_params))
         if link is not None:
-            return _updates(form, _filled(form, {k: str(v) for k, v in link.items()})) | {tabs: gr.Tabs(selected=TAB)}
+            return _updates(form, _filled(form, {k: str(v) for k, v in link.items()}))
         back = stored_values if isinstance(stored_values, Mapping) else {}
-        back = {name: back[name] for name in form.kept if _simple(back.get(name))}
-        return _updates(form, back) | {tabs: gr.skip()}
+        return _updates(form, {name: back[name] for name in form.kept if _simple(back.get(name))})
+
+    def linked(request: gr.Request) -> str | None:
+        return TAB if given_from_link(dict(request.query_params)) is not None else None
 
     async def restore_comparison(request: gr.Request) -> AsyncIterator[Any]:
         link = given_from_link(dict(request.query_params))
         async for view in views.attach(engine, session.owner_of(request), TAB, link):
-            yield view
+            yield view | {"attached": True}
 
-    browser_values = gr.JSON(visible=False)
-    demo.load(fields_back, [browser_values], [*form.filled, tabs], js=keeping.reader(_STORAGE), **QUIET)
+    written = {name: form.fields[name] for name in form.kept}
+    keeping.restore(demo, STORAGE, written, list(form.before.values()), fields_back, opens=linked)
     demo.load(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)
     demo.load(restore_comparison, None, [form.show], **WATCHING)
 

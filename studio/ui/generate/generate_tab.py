@@ -13,7 +13,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine, UnknownJob
 from studio.picture.gallery import Gallery
-from studio.ui import session, watching
+from studio.ui import keeping, session, watching
 from studio.ui.blocks import QUIET, WATCHING
 from studio.ui.generate import control, kept_fields, widgets
 from studio.ui.generate import controls as c
@@ -61,7 +61,7 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
     """After a (re)load: the fields as they were, then the run as it is now."""
     fields = generate_tab.controls.fields
 
-    def fields_back(stored_values: object) -> dict[Any, Any]:
+    def fields_back(stored_values: object, _: gr.Request) -> dict[Any, Any]:
         catalog = engine.catalog()
         updates = {fields["checkpoint"]: gr.update(choices=widgets.checkpoint_choices(catalog))}
         if "image" in fields:  # empty, for the picture's own size: Gradio shows a number that starts as None as 0
@@ -77,12 +77,8 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
         async for view in session.attach(engine, gallery, session.owner_of(request), generate_tab.tab):
             yield view
 
-    browser_values = gr.JSON(visible=False)  # carries what the browser's script has read to the handler
-    demo.load(
-        fields_back,
-        [browser_values],
-        [*kept_fields.reusable(generate_tab.controls), fields["controls"]],
-        js=kept_fields.reader(generate_tab.controls),
-        **QUIET,
-    )
+    controls = generate_tab.controls
+    written = {name: fields[name] for name in kept_fields.kept_names(controls)} | {"aspect": controls.aspect}
+    others = [controls.before, fields["controls"]]
+    keeping.restore(demo, kept_fields.storage_key(controls.tab), written, others, fields_back)
     demo.load(run_back, None, [generate_tab.stage], **WATCHING)

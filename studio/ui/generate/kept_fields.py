@@ -26,17 +26,12 @@ def kept_names(controls: Controls) -> list[str]:
 def connect(controls: Controls) -> None:
     """Store the fields in the browser whenever one changes."""
     components = {name: controls.fields[name] for name in kept_names(controls)}
-    gr.on([field.change for field in components.values()], **keeping.keeper(storage_key(controls), components))
+    gr.on([field.change for field in components.values()], **keeping.keeper(storage_key(controls.tab), components))
 
 
-def reader(controls: Controls) -> str:
-    """The script that reads the stored fields; null where there are none."""
-    return keeping.reader(storage_key(controls))
-
-
-def storage_key(controls: Controls) -> str:
-    """Where the browser keeps this tab's fields."""
-    return f"latent-studio-{controls.tab}"
+def storage_key(tab: str) -> str:
+    """Where the browser keeps a tab's fields."""
+    return f"latent-studio-{tab}"
 
 
 def reusable(controls: Controls) -> list[Any]:

@@ -1,6 +1,7 @@
 /* What Gradio's fields lack: landmarks under a slider, words to put into the prompt, the line above the page. */
 
 import { fieldIn, h, icon, type } from "./elements.js";
+import { openings, openTab, tabButtons } from "./opening.js";
 
 /** Landmarks: words under a slider for values worth knowing; a click goes there. Those of steps and guidance scale
  * follow the checkpoint. */
@@ -38,8 +39,11 @@ export function examples({ element, props, watch }) {
   draw();
 }
 
-/** The line above the page: the name, what the engine is doing, light or dark. */
-export function header({ element, props, watch }) {
+/** The line above the page: the name, what the engine is doing, light or dark. It says that the page is ready once its
+    fields are as they were before a reload: from then on clicks are obeyed at once. */
+export function header({ element, props, watch, trigger }) {
+  const LONGEST = 10_000; // ms to wait for fields that do not come back
+  const studio = window.latentStudio;
   const dot = h("i", { class: "ls-dot" });
   const text = h("span", {});
   const state = h("p", { class: "ls-engine", role: "status" }, dot, text);
@@ -56,7 +60,8 @@ export function header({ element, props, watch }) {
   const mark = h("span", { class: "ls-mark", "aria-hidden": "true" });
   element.replaceChildren(h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, leave, theme));
   function draw() {
-    const status = props.value || {};
+    const answer = props.value || {};
+    const status = answer.state === "ready" && !obeying ? {} : answer;
     dot.dataset.state = status.state || "starting";
     const share =
       status.state === "loading" && typeof status.fraction === "number"
@@ -66,10 +71,22 @@ export function header({ element, props, watch }) {
     state.title = status.device || "";
     leave.hidden = !status.leave;
   }
+  let obeying = false;
+  const obey = () => {
+    if (obeying) return;
+    obeying = true;
+    studio.obey();
+    if (studio.open) openTab(studio.open);
+    draw();
+  };
+  openings({ trigger });
   keepTab(props.addresses);
   keepLanguage(props.language);
+  studio.whenRestored = () => props.forms.every((key) => studio.restored.has(key)) && obey();
   watch("value", draw);
   draw();
+  studio.whenRestored();
+  setTimeout(obey, LONGEST);
   const chosen = localStorage.getItem("latent-studio-theme");
   if (chosen && !new URLSearchParams(location.search).has("__theme"))
     document.body.classList.toggle("dark", chosen === "dark");
@@ -87,8 +104,7 @@ function keepLanguage(language) {
     address names (`addresses`: what stands between # and : to the tab's label). */
 function keepTab(addresses) {
   const KEPT = "latent-studio-tab";
-  // On a phone those that have no room are in a menu of Gradio's, as buttons.
-  const tabs = () => [...document.querySelectorAll("#tabs [role=tab], #tabs .overflow-dropdown button")];
+  const tabs = tabButtons;
   const linked = Object.keys(addresses).find((name) => location.hash.startsWith(`#${name}:`));
   const kept = linked ? addresses[linked] : sessionStorage.getItem(KEPT);
   const open = (tries) => {

@@ -1,19 +1,22 @@
 /* What is wrong with the fields of a tab, said at each of them; what has no field of its own is said elsewhere. */
 
 import { h } from "./elements.js";
+import { prepareFolds } from "./opening.js";
 
 /** root() is the element that holds the tab's fields; elsewhere() the one that says what has no field there. A field
     that is changed is no longer called wrong. */
 export function fieldProblems({ tab, root, elsewhere }) {
+  let newest = 0; // so that problems which have been cleared meanwhile are not said
   const blockOf = (problem) => document.getElementById(`${tab}-${problem.field}`);
 
-  function markProblems(problems, folded = true) {
+  async function markProblems(problems) {
     clearProblems();
     const folds = [...root().querySelectorAll(".ls-fold > button.label-wrap:not(.open)")];
-    if (folded && folds.length && !problems.every(blockOf)) {
-      folds.forEach((fold) => fold.click()); // Gradio draws a fold's fields when it is opened
-      setTimeout(() => markProblems(problems, false), 200);
-      return;
+    if (folds.length && !problems.every(blockOf)) {
+      const mine = ++newest;
+      await prepareFolds(tab);
+      if (mine !== newest) return;
+      folds.forEach((fold) => fold.click());
     }
     for (const problem of problems) {
       const block = blockOf(problem);
@@ -34,6 +37,7 @@ export function fieldProblems({ tab, root, elsewhere }) {
   }
 
   function clearProblems(within = root()) {
+    newest += 1;
     for (const note of within.querySelectorAll(".ls-problem")) note.remove();
     for (const block of [within, ...within.querySelectorAll(".ls-has-problem")])
       block.classList.remove("ls-has-problem");

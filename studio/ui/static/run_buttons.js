@@ -1,14 +1,18 @@
 /* The buttons that start and stop a tab's run, with their keys: Ctrl+Enter starts, Escape stops. */
 
 import { shown } from "./elements.js";
+import { busy, free } from "./waiting.js";
 
 const NO_ANSWER = 30000; // ms after which a click that nobody answered is called lost
 const DOUBLE_CLICK = 600; // ms during which the button that became Stop takes no click
 
 /** element: where the run is shown, keys act while it can be seen; working(): whether a run goes on; start(): a click
-    has asked for one; stop(): it is to end. */
-export function runButtons({ tab, element, working, start, stop }) {
+    has asked for one; sent(): the click goes to the studio, at once or after what a run has to wait for; undo(): it was
+    taken back before; stop(): the run is to end. */
+export function runButtons({ tab, element, working, start, sent, undo, stop }) {
   let since = 0;
+  let held = null; // the button whose click waits
+  let passing = false; // it comes again
 
   function startNow() {
     since = performance.now();
@@ -16,15 +20,32 @@ export function runButtons({ tab, element, working, start, stop }) {
     if (element.getBoundingClientRect().top < 0) element.scrollIntoView({ block: "start" });
   }
   const stopNow = () => {
-    if (working() && performance.now() - since >= DOUBLE_CLICK) stop();
+    if (!working() || performance.now() - since < DOUBLE_CLICK) return;
+    if (!held) return stop();
+    held = null;
+    undo();
   };
+  async function sendLater(button) {
+    held = button;
+    await free();
+    if (held !== button) return;
+    held = null;
+    passing = true;
+    button.click();
+    passing = false;
+  }
 
   document.addEventListener(
     "click",
     (event) => {
-      if (event.target.closest(`#${tab}-generate`)) {
-        if (working()) event.stopImmediatePropagation();
-        else startNow();
+      const button = event.target.closest(`#${tab}-generate`);
+      if (button && !passing && working()) event.stopImmediatePropagation();
+      else if (button) {
+        if (!passing) startNow();
+        if (busy()) {
+          event.stopImmediatePropagation();
+          sendLater(button);
+        } else sent();
       }
       if (event.target.closest(`#${tab}-stop`)) stopNow();
     },

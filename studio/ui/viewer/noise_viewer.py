@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -24,7 +24,7 @@ from studio.ui.blocks import QUIET, WATCHING, html_block
 from studio.ui.text import VIEWER_CAPTIONS, say, words
 
 TAB = "noise_viewer"
-_STORAGE = f"latent-studio-{TAB}"  # where the browser keeps the prompt
+STORAGE = f"latent-studio-{TAB}"  # where the browser keeps the prompt
 ADDRESS = "viewer"  # what viewer.js writes between # and : while its tab is open
 PANELS = (
     "timeline",
@@ -93,11 +93,18 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
             return {**EMPTY, "checkpoint": _checkpoint(engine)}
         return await named(engine, owner, job.job_id, 0)
 
-    prompt.change(**keeping.keeper(_STORAGE, {"prompt": prompt}))
-    demo.load(None, None, [prompt], js=f"() => [String(({keeping.reader(_STORAGE)})()?.prompt ?? '')]")
+    async def seen(event: gr.EventData, request: gr.Request) -> Any:
+        return {**await newest(request), "turn": event._data.get("turn")}
+
+    def prompt_back(kept: object, _: gr.Request) -> dict[Any, Any]:
+        text = kept.get("prompt") if isinstance(kept, Mapping) else None
+        return {prompt: text} if isinstance(text, str) else {}
+
+    prompt.change(**keeping.keeper(STORAGE, {"prompt": prompt}))
+    keeping.restore(demo, STORAGE, {"prompt": prompt}, [], prompt_back)
     gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="once", **WATCHING)
     last.click(newest, None, [show], **QUIET)
-    show.seen(newest, None, [show], **QUIET)
+    show.seen(seen, None, [show], **QUIET)
 
     async def look(event: gr.EventData, request: gr.Request) -> Any:
         return await sent(engine, event, request)

@@ -31,6 +31,7 @@ export function compare({ element, props, watch, trigger }) {
   let before = null; // the finished cell that was looked at before this one
   let mode = "single";
   let earlier = null; // the comparison that was shown when Compare was pressed
+  let asking = false; // one was asked for on this page: what the load of the page still answers is out of date
   let stopWanted = false;
   let hurried = null;
   let hurryTimer = null;
@@ -270,16 +271,20 @@ export function compare({ element, props, watch, trigger }) {
   function sending() {
     stopWanted = false;
     clearProblems();
+    asking = true;
     earlier = view.cells.length ? view : null;
     view = { ...(earlier || { cells: [] }), state: "sending", message: words.sending };
     said.textContent = "";
+    draw();
+  }
+  /** The click is on its way to the studio. */
+  function sent() {
     const mine = view;
     const lost = () => {
       view = insteadOfNothing({ state: "refused", cells: [], message: words.lost });
       draw();
     };
     unanswered(() => view === mine, lost);
-    draw();
   }
   /** What is not begun takes nothing off the stage: the comparison before stays, and what is wrong is said beside it. */
   function insteadOfNothing(next) {
@@ -309,7 +314,15 @@ export function compare({ element, props, watch, trigger }) {
     root,
     elsewhere: () => (message.hidden ? said : message),
   });
-  runButtons({ tab, element: stage, working: () => WORKING.has(view.state), start: sending, stop });
+  runButtons({
+    tab,
+    element: stage,
+    working: () => WORKING.has(view.state),
+    start: sending,
+    sent,
+    undo: () => ((view = earlier || { state: "first", cells: [] }), draw()),
+    stop,
+  });
   for (const field of root().querySelectorAll("textarea")) field.dir = "auto";
 
   // ------------------------------------------------------------------------------------------------ a new view
@@ -331,7 +344,7 @@ export function compare({ element, props, watch, trigger }) {
 
   function receive() {
     const next = props.value;
-    if (!next?.state) return;
+    if (!next?.state || (next.attached && asking)) return;
     if (next.job && next.job !== view.job) {
       forget();
       at = { x: Math.min(at.x, (next.columns || 1) - 1), y: Math.min(at.y, (next.rows || 1) - 1) };

@@ -2,6 +2,7 @@
    is a PNG of one channel, made here. */
 
 import { h, icon, shown } from "../../static/elements.js";
+import { during } from "../../static/waiting.js";
 import { keepPicture, keptPicture } from "./kept_picture.js";
 
 const LONGEST = 1024; // pixels of the mask's longer side; a finer one is of no use to latents of 8 x 8 pixels
@@ -265,7 +266,8 @@ export function mask({ element, props }) {
   // ----------------------------------------------------------------------------------------------- what is sent
 
   /** The mask as the component's value, which Generate sends; an empty one where nothing is painted. */
-  async function tell() {
+  const tell = () => during(told());
+  async function told() {
     const mine = ++sending;
     const alpha = alphas();
     undoButton.disabled = past.length === 0;

@@ -1,6 +1,7 @@
 /* The picture a run starts from: dropped or pasted anywhere on its desk, and what it says of how it was made. */
 
 import { h, shown } from "../../static/elements.js";
+import { during } from "../../static/waiting.js";
 import { keepPicture, keptPicture } from "./kept_picture.js";
 
 /** Put a file into one of Gradio's upload fields, as if it had been chosen there. */
@@ -9,14 +10,17 @@ export function give(field, file) {
   const remove = block.querySelector('button[aria-label="Clear"], button[aria-label="Remove Image"]');
   if (remove && !block.querySelector("input[type=file]")) remove.click(); // a field that is full takes no other
   // Gradio puts its input there anew in the next frames.
-  (function put(tries) {
-    const input = block.querySelector("input[type=file]");
-    if (!input) return tries ? requestAnimationFrame(() => put(tries - 1)) : undefined;
+  during(put());
+  async function put() {
+    let input = null;
+    for (let tries = 0; tries < 120 && !(input = block.querySelector("input[type=file]")); tries++)
+      await new Promise(requestAnimationFrame);
+    if (!input) return;
     const transfer = new DataTransfer();
     transfer.items.add(file);
     input.files = transfer.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
-  })(120);
+  }
 }
 
 /** A picture file dropped or pasted on the desk goes into its upload field. */
@@ -60,7 +64,7 @@ async function remember(field) {
   const block = document.getElementById(field);
   if (!block) return;
   const source = () => block.querySelector("img")?.src || "";
-  const back = source() ? null : await keptPicture(field);
+  const back = source() ? null : await during(keptPicture(field));
   if (back && !source()) give(field, new File([back], back.name || "picture", { type: back.type }));
   let last = "";
   const look = async () => {

@@ -3,6 +3,7 @@
 
 import { fill, h, icon, show } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
+import { prepareTab } from "../../static/opening.js";
 import { fieldProblems } from "../../static/problems.js";
 import { runButtons, unanswered } from "../../static/run_buttons.js";
 import { earlierPictures } from "./stage/earlier.js";
@@ -82,6 +83,8 @@ export function stage({ element, props, watch, trigger }) {
   let films = []; // of the running job: per image, evaluation -> source
   const left = new Set(); // jobs that others have taken the place of
   let stopWanted = false;
+  let before = view; // what was shown when a run was last asked for
+  let asking = false; // a run was asked for on this page: what the load of the page still answers is out of date
 
   // ------------------------------------------------------------------------------------------- what is shown
 
@@ -219,8 +222,10 @@ export function stage({ element, props, watch, trigger }) {
     if (stage.getBoundingClientRect().top < 0) stage.scrollIntoView({ block: "start" });
   }
 
-  function act(what) {
+  const TARGETS = { edit: "image_to_image", inpaint: "inpaint", noise: "noise_viewer" };
+  async function act(what) {
     const done = current();
+    if (TARGETS[what]) await prepareTab(TARGETS[what]);
     if (what === "noise") {
       journey.sentToViewer = performance.now();
       trigger("noise", { job: view.job, image: selected });
@@ -248,6 +253,8 @@ export function stage({ element, props, watch, trigger }) {
 
   function sending() {
     stopWanted = false;
+    asking = true;
+    before = view;
     opened = null;
     scrub = null;
     selected = 0;
@@ -265,20 +272,32 @@ export function stage({ element, props, watch, trigger }) {
       total: 0,
     };
     films = [];
+    draw();
+  }
+
+  /** The click is on its way to the studio. */
+  function sent() {
     const mine = view;
     const lost = () => {
       view = { ...view, state: "refused", message: say("lost") };
       draw();
     };
     unanswered(() => view === mine, lost);
-    draw();
   }
 
   // ------------------------------------------------------------------------------------------- the controls
 
   const root = () => document.getElementById(`${tab}-desk`) || document.body;
   const { markProblems, clearProblems } = fieldProblems({ tab, root, elsewhere: () => message });
-  runButtons({ tab, element: stage, working: () => WORKING.has(view.state), start: sending, stop });
+  runButtons({
+    tab,
+    element: stage,
+    working: () => WORKING.has(view.state),
+    start: sending,
+    sent,
+    undo: () => ((view = before), draw()),
+    stop,
+  });
 
   // ------------------------------------------------------------------------------------------- a new view
 
@@ -289,6 +308,10 @@ export function stage({ element, props, watch, trigger }) {
   function take(next) {
     if (!next?.state) return;
     const newJob = next.job && next.job !== view.job;
+    if (next.attached && asking) {
+      view = { ...view, earlier: view.earlier?.length ? view.earlier : next.earlier };
+      return draw();
+    }
     if (left.has(next.job)) return; // the end of a run that live mode has replaced, or is about to
     if (newJob) {
       if (view.job) left.add(view.job);

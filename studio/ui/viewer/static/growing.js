@@ -9,6 +9,8 @@ const POLL = 200; // ms between looks at a growing record
 export function growing({ context, viewer, player, empty }) {
   const { props, say, state } = context;
   let asked = 0; // so that an older poll of another run stops
+  let given = {}; // the run that the page was last given
+  let turns = 0; // how often a run was asked for here
   let opened = null; // a run that was chosen on the page itself; it holds until the page is given another
 
   /** Look at another run of this visitor: a branch, or one to go back to. */
@@ -20,14 +22,16 @@ export function growing({ context, viewer, player, empty }) {
       message: "",
       picture: null,
       checkpoint: context.checkpoint(),
-      given: props.value?.job,
+      given: given.job,
     };
     state.start = undefined;
     follow();
   }
   /** What is looked at: what the page was given, or what was chosen on it since. */
   function value() {
-    const given = props.value || {};
+    const next = props.value || {};
+    // The newest run when the viewer was opened is out of date once another was asked for.
+    if (next.turn === undefined || next.turn === turns) given = next;
     if (opened && (opened.given !== given.job || opened.job === given.job)) opened = null;
     return opened || given;
   }
@@ -73,5 +77,12 @@ export function growing({ context, viewer, player, empty }) {
     }
   }
 
-  return { follow, open, value };
+  document.addEventListener("click", (event) => event.target.closest?.("#noise_viewer-run") && turns++, true);
+  document.addEventListener(
+    "keydown",
+    (event) => event.key === "Enter" && event.target.closest?.("#noise_viewer-prompt") && turns++,
+    true,
+  );
+
+  return { follow, open, value, turn: () => turns };
 }

@@ -317,19 +317,19 @@ export function viewer({ element, props, watch, trigger }) {
     } else if (event.key === "l") set({ loop: !state.loop });
   }
 
-  const { follow, open, value } = growing({ context, viewer, player, empty });
+  const { follow, open, value, turn } = growing({ context, viewer, player, empty });
   Object.assign(context, { open, value });
 
   watch("value", follow);
   follow();
   // In another tab nothing is fetched; the look begins, or goes on, when the viewer is seen. Then it asks for the newest
   // run, unless it was sent here to look at a certain one.
-  new IntersectionObserver(([entry]) => {
-    if (!entry.isIntersecting) {
+  new IntersectionObserver((entries) => {
+    if (!entries.at(-1).isIntersecting) {
       if (!shown(viewer)) forget();
       return;
     }
-    if (performance.now() - journey.sentToViewer > SENT) trigger("seen");
+    if (performance.now() - journey.sentToViewer > SENT) trigger("seen", { turn: turn() });
     follow();
   }).observe(viewer);
 }
