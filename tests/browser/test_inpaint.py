@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
 from studio.asked.requests import Inpaint
-from tests.browser.conftest import Studio, quiet
+from tests.browser.conftest import Studio
 from tests.browser.test_other_tabs import png
 from tests.browser.test_page import finished, generate, stage
 
@@ -22,7 +22,6 @@ Visitor = Callable[..., Page]
 def opened(page: Page, data: bytes | None = None) -> None:
     """Inpaint with a picture, its editor ready."""
     page.get_by_role("tab", name="Inpaint").click()
-    quiet(page)  # on a busy machine what the page fills in at its start may come later than the first field is filled
     page.locator("#inpaint-image input[type=file]").set_input_files(
         {"name": "start.png", "mimeType": "image/png", "buffer": data or png(96, 64)}
     )

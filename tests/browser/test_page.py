@@ -221,7 +221,6 @@ def test_what_is_typed_or_stored_never_becomes_markup(visitor: Visitor) -> None:
 
 def test_several_pictures_can_be_chosen_from(visitor: Visitor) -> None:
     page = visitor()
-    quiet(page)  # a number typed while the page still loads was lost once, on a busy machine
     desk(page).get_by_role("button", name="More").click()
     page.locator("#text_to_image-num_images_per_prompt input[type=number]").fill("3")
     page.locator("#text_to_image-seed input").fill("100")
