@@ -21,7 +21,8 @@ from studio.answered.engine import Refused
 from studio.asked.requests import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
-from studio.picture.metadata import parameters_text, picture_info
+from studio.picture.infotext import parameters_text
+from studio.picture.metadata import picture_info
 from studio.ui import session
 
 PICTURES, SIDE, OWNER, CLICKS = 24, 2048, "0" * 32, 25

@@ -19,7 +19,8 @@ from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.memo import Memo
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
-from studio.picture.metadata import read_parameters, read_png, request_from_info
+from studio.picture.infotext import read_parameters
+from studio.picture.metadata import read_png, request_from_info
 from studio.web.owner import COOKIE, Owner
 from tests.tiny import save_tiny_checkpoint
 

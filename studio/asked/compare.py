@@ -11,17 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from studio.asked.axes import A1111_AXES as A1111_AXES
-from studio.asked.axes import AXIS_FIELDS as AXIS_FIELDS
-from studio.asked.axes import GRAMMAR as GRAMMAR
-from studio.asked.axes import MAX_CELLS as MAX_CELLS
-from studio.asked.axes import MAX_VALUES_CHARACTERS as MAX_VALUES_CHARACTERS
-from studio.asked.axes import WITHIN_A_FIELD, axis_field, one_axis
-from studio.asked.axes import Axis as Axis
-from studio.asked.axes import AxisField as AxisField
-from studio.asked.axes import Value as Value
-from studio.asked.axes import parse_values as parse_values
-from studio.asked.axes import values_text as values_text
+from studio.asked.axes import (
+    MAX_CELLS,
+    WITHIN_A_FIELD,
+    Axis,
+    axis_field,
+    one_axis,
+    parse_values,
+    values_text,
+)
 from studio.asked.control import Control
 from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.asked.prompt import parse_prompt

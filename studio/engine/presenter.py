@@ -23,7 +23,7 @@ from studio.engine.live_previews import LivePreviews
 from studio.engine.outside import Outside
 from studio.engine.runs import ActiveImage, Run
 from studio.engine.viewer import recording
-from studio.picture import metadata
+from studio.picture import infotext, metadata
 
 
 class Presenter:
@@ -159,7 +159,7 @@ class Presenter:
         run.pictures[image] = self._outside.gallery.save(
             picture,
             info=info,
-            parameters=metadata.parameters_text(info),
+            parameters=infotext.parameters_text(info),
             owner=run.job.owner,
             part_of=run.job.part_of,
         )

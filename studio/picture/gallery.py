@@ -31,7 +31,7 @@ from pathlib import Path
 from PIL import Image
 
 from studio.answered.events import Picture
-from studio.picture import chunks, metadata
+from studio.picture import chunks, infotext, metadata
 
 logger = logging.getLogger(__name__)
 
@@ -369,7 +369,7 @@ def _picture(entry: _Entry, file: Path) -> Picture | None:
     """What the file itself says; None when it is no longer the picture we wrote."""
     try:
         with file.open("rb") as stream:
-            width, height, text = chunks.head(stream, limit=metadata.MAX_TEXT_BYTES)
+            width, height, text = chunks.head(stream, limit=infotext.MAX_TEXT_BYTES)
         info = json.loads(text[metadata.OWN_CHUNK])
         return Picture(
             id=entry.id,

@@ -35,10 +35,7 @@ from studio.asked.requests import (
 )
 from studio.asked.resolved import Resolved
 from studio.picture import chunks
-from studio.picture.infotext import MAX_TEXT_BYTES as MAX_TEXT_BYTES
-from studio.picture.infotext import parameters_text as parameters_text
-from studio.picture.infotext import parse_parameters as parse_parameters
-from studio.picture.infotext import read_parameters as read_parameters
+from studio.picture.infotext import MAX_TEXT_BYTES, parse_parameters, read_parameters
 from studio.picture.named_files import hashes_of_pairs
 
 OWN_CHUNK = "latent-studio"

@@ -17,9 +17,10 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from studio.answered.events import CellEvent, Failed, Finished, Picture
-from studio.asked.compare import A1111_AXES, Axis, Comparison, comparison_from_dict, prompt_notices, values_text
+from studio.asked.axes import A1111_AXES, Axis, values_text
+from studio.asked.compare import Comparison, comparison_from_dict, prompt_notices
 from studio.asked.requests import MAX_IMAGE_BYTES
-from studio.picture import chunks, metadata
+from studio.picture import chunks, infotext, metadata
 
 MAX_SIDE = 12_000  # pixels of the sheet; larger grids are made smaller
 LARGEST_CELL = 512
@@ -74,7 +75,7 @@ def read(data: bytes) -> Comparison | None:
     if len(data) > MAX_IMAGE_BYTES or not data.startswith(chunks.SIGNATURE):
         return None
     try:
-        values = json.loads(chunks.texts(data, limit=metadata.MAX_TEXT_BYTES).get(metadata.OWN_CHUNK, ""))
+        values = json.loads(chunks.texts(data, limit=infotext.MAX_TEXT_BYTES).get(metadata.OWN_CHUNK, ""))
     except (ValueError, RecursionError, chunks.BrokenPng):
         return None
     if not isinstance(values, dict) or values.get("kind") != "surface":
@@ -221,5 +222,5 @@ def _info(comparison: Comparison) -> PngInfo:
     own = comparison.to_dict()
     notes = prompt_notices(comparison)
     return metadata.png_info(
-        own | ({"prompt_notes": notes} if notes else {}), f"{metadata.parameters_text(info)}, {pairs}"
+        own | ({"prompt_notes": notes} if notes else {}), f"{infotext.parameters_text(info)}, {pairs}"
     )

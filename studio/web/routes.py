@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.answered.engine import ComparisonNow, Engine, Refused, UnknownJob
 from studio.answered.events import CellEvent, Failed, Finished
+from studio.asked.axes import AXIS_FIELDS
 from studio.asked.branch import Branch
-from studio.asked.compare import AXIS_FIELDS
 from studio.asked.orders import BranchTree, Cells, ModelList, ModelPicture, RecordPart, SubmitBranch
 from studio.asked.questions import parse
 from studio.asked.requests import (

@@ -14,17 +14,8 @@ from hypothesis import strategies as st
 
 from studio.answered.engine import Pace
 from studio.asked import compare
-from studio.asked.compare import (
-    MAX_CELLS,
-    Axis,
-    AxisField,
-    Comparison,
-    Value,
-    comparison_from_dict,
-    given_from_link,
-    parse_values,
-    values_text,
-)
+from studio.asked.axes import AXIS_FIELDS, MAX_CELLS, Axis, AxisField, Value, parse_values, values_text
+from studio.asked.compare import Comparison, comparison_from_dict, given_from_link
 from studio.asked.fields import FORGOTTEN
 from studio.asked.requests import ImageToImage, InvalidRequest, TextToImage
 from studio.asked.resolved import Suits
@@ -58,7 +49,7 @@ def comparison(**given: object) -> Comparison:
         ("checkpoint", "small-world-128", ("small-world-128",)),
     ],
 )
-def test_the_forms_of_the_grammar(axis: compare.AxisField, text: str, values: tuple[object, ...]) -> None:
+def test_the_forms_of_the_grammar(axis: AxisField, text: str, values: tuple[object, ...]) -> None:
     assert parse_values(axis, text, "x_values") == values
     assert parse_values(axis, list(values), "x_values") == values
 
@@ -87,7 +78,7 @@ def test_the_forms_of_the_grammar(axis: compare.AxisField, text: str, values: tu
     ],
 )
 def test_what_the_grammar_refuses_names_the_field_and_what_is_allowed(
-    axis: compare.AxisField, given: object, said: str
+    axis: AxisField, given: object, said: str
 ) -> None:
     with pytest.raises(InvalidRequest) as refused:
         parse_values(axis, given, "y_values")
@@ -106,8 +97,8 @@ def test_any_words_survive_their_way_through_text(words: list[str]) -> None:
 @settings(max_examples=50)
 @drawn(st.text(max_size=60))
 def test_no_text_breaks_the_grammar(text: str) -> None:
-    for axis in compare.AXIS_FIELDS:
-        values: tuple[compare.Value, ...] = ()
+    for axis in AXIS_FIELDS:
+        values: tuple[Value, ...] = ()
         with suppress(InvalidRequest):
             values = parse_values(axis, text, "x_values")
             assert values

@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from studio.answered.events import ComparisonEnded, Failed, Finished
 from studio.answered.models import Model
+from studio.asked.axes import Axis
 from studio.asked.branch import Branch
-from studio.asked.compare import Axis, Comparison
+from studio.asked.compare import Comparison
 from studio.asked.fields import FORGOTTEN
 from studio.asked.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
 from studio.diffusion.lane import Lane

@@ -18,13 +18,14 @@ from safetensors.torch import load_file, save_file
 
 from studio.answered.engine import Refused
 from studio.answered.events import Failed, Finished, Preview, Started, Step
+from studio.asked.axes import Axis
 from studio.asked.branch import Branch
-from studio.asked.compare import Axis, Comparison
+from studio.asked.compare import Comparison
 from studio.asked.questions import Decoded
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.picture.gallery import Gallery
-from studio.picture.metadata import parameters_text, parse_parameters
+from studio.picture.infotext import parameters_text, parse_parameters
 from studio.picture.named_files import compared
 from tests.engine.conftest import MakeDevice, ask, finish, outcome, pixels, run
 from tests.tiny import save_tiny_checkpoint, tiny_unet

@@ -25,7 +25,8 @@ from studio.asked.requests import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture import gallery as gallery_module
 from studio.picture.gallery import INDEX_NAME, LEFTOVER_AGE, THUMBNAIL_SIDE, Gallery, SaveFailed
-from studio.picture.metadata import parameters_text, picture_info, read_png, request_from_info
+from studio.picture.infotext import parameters_text
+from studio.picture.metadata import picture_info, read_png, request_from_info
 
 ANN, BOB = "a" * 32, "b" * 32
 

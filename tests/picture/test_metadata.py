@@ -27,16 +27,8 @@ from studio.asked.requests import (
 )
 from studio.asked.resolved import Suits, resolve
 from studio.picture import chunks
-from studio.picture.metadata import (
-    OWN_CHUNK,
-    parameters_text,
-    parse_parameters,
-    picture_info,
-    png_info,
-    read_parameters,
-    read_png,
-    request_from_info,
-)
+from studio.picture.infotext import parameters_text, parse_parameters, read_parameters
+from studio.picture.metadata import OWN_CHUNK, picture_info, png_info, read_png, request_from_info
 
 WORDS = st.text(st.sampled_from("ab ,:;\"'\\\n\t()<>[]{}=-/é漢🍎👩‍🚀\u202e\u2028א"), max_size=60) | st.text(max_size=60)
 PROMPTS = WORDS.map(clean_text)

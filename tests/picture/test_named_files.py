@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from studio.answered.models import Model
-from studio.picture.metadata import parameters_text, parse_parameters
+from studio.picture.infotext import parameters_text, parse_parameters
 from studio.picture.named_files import FileNote, compared, hashes_of_pairs
 
 A, B, C = ("a1" * 32, "b2" * 32, "c3" * 32)

@@ -13,7 +13,8 @@ from studio.asked.requests import TextToImage
 from studio.asked.resolved import Suits, resolve, suited
 from studio.picture import gallery as gallery_module
 from studio.picture.gallery import Gallery
-from studio.picture.metadata import parameters_text, picture_info, read_png
+from studio.picture.infotext import parameters_text
+from studio.picture.metadata import picture_info, read_png
 from tests.picture.test_gallery import ANN, BOB, save
 
 

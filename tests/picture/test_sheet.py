@@ -14,7 +14,8 @@ from studio.asked.requests import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
-from studio.picture.metadata import own_info, parameters_text, parse_parameters, picture_info
+from studio.picture.infotext import parameters_text, parse_parameters
+from studio.picture.metadata import own_info, picture_info
 
 
 def comparison(**given: object) -> Comparison:

@@ -12,7 +12,8 @@ from PIL.PngImagePlugin import PngInfo
 from studio.answered.models import Model
 from studio.asked.requests import TextToImage
 from studio.asked.resolved import Suits, resolve
-from studio.picture.metadata import parameters_text, picture_info, png_info
+from studio.picture.infotext import parameters_text
+from studio.picture.metadata import picture_info, png_info
 from studio.picture.taken_over import TakenOver, take_over
 from studio.picture.told import Remark
 

@@ -25,7 +25,7 @@ from studio.asked.questions import DecodedStart, NoisedStart, Question
 from studio.asked.requests import evaluations
 from studio.asked.resolved import resolve
 from studio.engine.jobs import Job
-from studio.picture import metadata
+from studio.picture import infotext, metadata
 from studio.picture.gallery import Gallery
 from tests.ui.fake_models import SUITS
 
@@ -95,7 +95,7 @@ class Drawing:
             evaluations=self.total,
             seconds=round(time.monotonic() - self.began, 3),
         )
-        text, owner = metadata.parameters_text(info), self.job.owner
+        text, owner = infotext.parameters_text(info), self.job.owner
         frame = self._frame(self.seeds[image])
         saved = self.gallery.save(frame, info=info, parameters=text, owner=owner, part_of=self.job.part_of)
         return replace(saved, filmstrip=tuple(self.strips[image]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studio.asked.compare import AXIS_FIELDS
+from studio.asked.axes import AXIS_FIELDS
 from studio.ui.compare import axes
 
 

@@ -14,7 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 from studio.answered.models import Model
 from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest, TextToImage
 from studio.asked.resolved import Suits, resolve
-from studio.picture.metadata import parameters_text, picture_info, png_info
+from studio.picture.infotext import parameters_text
+from studio.picture.metadata import picture_info, png_info
 from studio.picture.named_files import FileNote, Finding, NamedKind
 from studio.ui.generate import starting
 from studio.ui.generate.controls import Controls

@@ -19,7 +19,8 @@ from studio.asked.questions import LossCurve
 from studio.asked.requests import MAX_IMAGE_BYTES, TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
-from studio.picture.metadata import parameters_text, picture_info
+from studio.picture.infotext import parameters_text
+from studio.picture.metadata import picture_info
 from studio.ui import assets
 from studio.web.owner import COOKIE, HEADER, Owner
 from studio.web.routes import Routes

@@ -25,7 +25,8 @@ from gradio_client.exceptions import AuthenticationError
 from studio.asked.requests import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
-from studio.picture.metadata import parameters_text, picture_info
+from studio.picture.infotext import parameters_text
+from studio.picture.metadata import picture_info
 from studio.ui.application import application, close, functions
 from studio.web import middleware
 from studio.web.access import Access

@@ -15,7 +15,8 @@ import gradio as gr
 
 from studio.answered.engine import ComparisonNow, Engine, comparison_events
 from studio.answered.events import CellEvent, ComparisonEnded, Failed, Finished
-from studio.asked.compare import AXIS_FIELDS, Comparison, prompt_notices
+from studio.asked.axes import AXIS_FIELDS
+from studio.asked.compare import Comparison, prompt_notices
 from studio.asked.orders import Cells, SubmitComparison
 from studio.asked.requests import TextToImage
 from studio.picture import sheet

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from studio.answered.engine import Engine
-from studio.asked.compare import AXIS_FIELDS, AxisField
+from studio.asked.axes import AXIS_FIELDS, AxisField
 from studio.asked.prompt import parse_prompt
 from studio.ui.text import say
 

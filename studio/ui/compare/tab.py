@@ -15,7 +15,8 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine, UnknownJob
-from studio.asked.compare import COMPARED, MAX_CELLS, AxisField, Comparison, given_from_link
+from studio.asked.axes import MAX_CELLS, AxisField
+from studio.asked.compare import COMPARED, Comparison, given_from_link
 from studio.asked.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, InvalidRequest
 from studio.picture import sheet
 from studio.picture.gallery import Gallery, SaveFailed

@@ -29,7 +29,8 @@ from studio.answered.events import (
     Step,
     Stopped,
 )
-from studio.asked.compare import Axis, Comparison, prompt_notices
+from studio.asked.axes import Axis
+from studio.asked.compare import Comparison, prompt_notices
 from studio.asked.orders import Speed, SubmitComparison
 from studio.asked.requests import InvalidRequest
 from studio.ui.render import View, data_uri, problem_text, settings_line
