@@ -13,6 +13,7 @@ pictures, over the second half. Linux only. The last line is JSON.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -76,7 +77,11 @@ def arguments(seed: int) -> dict[str, object]:
 def look(pid: int, temporary: Path, pictures: int, seconds: float) -> dict[str, float]:
     """What the process holds now."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    sizes = [path.stat().st_size for path in temporary.rglob("*") if path.is_file()]
+    sizes = []
+    for folder, _, names in os.walk(temporary):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # the studio deletes at the same time
+                sizes.append(os.stat(os.path.join(folder, name)).st_size)
     return {
         "pictures": pictures,
         "resident_mib": round(int(status["VmRSS"].split()[0]) / 1024, 1),

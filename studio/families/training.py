@@ -79,10 +79,13 @@ def _prediction(
     return family.prediction, "family" if family.prediction is not None else None
 
 
-# "noob_vPred10Version", "model-vpred65s", "AIvPred", "v_prediction", "epsPred11"; not "vpredator".
-_WORD_END = r"(?:iction|icted)?(?![a-z])"
-_V_NAME = re.compile(rf"(?:(?<![A-Za-z])[vV]|(?<=[a-zA-Z])v(?=P))[-_ ]?[pP](?:red|RED){_WORD_END}|(?<![A-Z])VPRED")
-_EPSILON_NAME = re.compile(rf"(?<![a-z])[eE]ps(?:ilon)?[-_ ]?[pP]red{_WORD_END}")
+# "noob_vPred10Version", "model-vpred65s", "AIvPred", "VPRED", "v_prediction", "vpredxl", "epsPred11"; not "vpredator".
+_PREDICTED = (
+    r"[-_ ]?(?:[pP]red(?:iction|icted)?(?![a-z])|PRED(?:ICTION|ICTED)?(?![A-Za-z])"
+    r"|(?:[pP]red|PRED)(?=[vV]\d|[xX][lL]|[fFbB][fFpP]\d))"
+)
+_V_NAME = re.compile(r"(?:(?<![A-Za-z])[vV]|(?<=[a-z])[vV](?=P)|(?<=[A-Z])v)" + _PREDICTED)
+_EPSILON_NAME = re.compile(r"(?:(?<![a-z])[eE]ps(?:ilon)?|(?<![A-Za-z])EPS(?:ILON)?)" + _PREDICTED)
 
 
 def distillation_of(metadata: Mapping[str, str], words: Collection[str]) -> tuple[Distillation | None, Source | None]:
