@@ -248,9 +248,6 @@ def quiet_environment(temporary: Path) -> None:
     Runs before gradio or diffusers is imported. Raises SystemExit for proxy settings that nothing could use."""
     os.environ.update(
         GRADIO_ANALYTICS_ENABLED="False",
-        # Gradio keeps its 10,000 newest calls, and tabulates them after each call, for a dashboard that is off here.
-        GRADIO_ANALYTICS_MAX_EVENTS="1",
-        GRADIO_ANALYTICS_CACHE_FREQUENCY=str(10**9),
         GRADIO_TEMP_DIR=str(temporary),
         HF_HUB_DISABLE_TELEMETRY="1",
         DIFFUSERS_DISABLE_REMOTE_CODE="1",

@@ -93,7 +93,7 @@ def load(
         tiny_vae=_tiny_vae(path, device, dtype) if vae is None else None,
         notes=blueprint.notes,
     )
-    if measured is None and _is_open(facts, blueprint.family):
+    if measured is None and _is_open(facts, blueprint.family):  # now, not in idle time: the first picture depends on it
         progress(f"Loading {name}: measuring what it predicts", 0.98)
         components.measured = measured_prediction(components, mostly=blueprint.family.prediction) or "unclear"
     elif _is_open(facts, blueprint.family):

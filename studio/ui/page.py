@@ -96,7 +96,9 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
     # Gradio calls it threads, but it counts the events under way at once; one that watches a run is under way from its
     # beginning to its end, and takes no thread.
     demo._queue.max_thread_count = MAX_WATCHERS
-    demo._queue.ANALYTICS_MAX_EVENTS = 100  # of 10,000, all of which Gradio sums up at the end of each event
+    # Gradio remembers its newest 10,000 events and tabulates all of them after each, for a dashboard that is off here.
+    demo._queue.ANALYTICS_MAX_EVENTS = 1
+    demo._queue.ANAYLTICS_CACHE_FREQUENCY = 10**9  # Gradio's spelling: the events between two tables
     return demo, launch_arguments()
 
 

@@ -83,6 +83,7 @@ def in_gradio(site: Served) -> dict[str, int]:
         "messages": len(queue.pending_messages_per_session),
         "sessions with calls": len(queue.pending_event_ids_session),
         "calls": len(queue.event_ids_to_events),
+        "remembered calls": len(queue.event_analytics),
         "files": sum(map(len, page.temp_file_sets)),
         "streams": len(page.pending_streams) + len(page.pending_diff_streams),
     }
@@ -128,6 +129,7 @@ def test_calls_without_a_session_leave_nothing_in_gradio(
             after.append(in_gradio(site))
     assert after[0] == after[1] == after[2]
     assert max(after[2].values()) <= 2, "what is left of the newest call"
+    assert site.page._queue.cached_event_analytics_summary == {"functions": {}}, "Gradio has tabulated its calls"
 
 
 def test_a_session_is_small(studio: tuple[Served, str, FakeEngine]) -> None:
