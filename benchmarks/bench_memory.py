@@ -6,8 +6,8 @@
 Starts `app.py` with the built-in model and asks for pictures of six steps through gradio_client, one after another, as
 a program does. With `--new-callers` each picture is asked for by plain HTTP without a cookie or a session, so that it
 comes from a caller of its own, and its file is fetched. After every 50 pictures the last line's list gets the resident
-memory, the anonymous part of it, threads, open files, and what lies in the temporary folder. Growth is per 100
-pictures, over the second half. Linux only. The last line is JSON.
+memory, the anonymous part of it (the rest are pages of files, which the system may take back), threads, open files, and
+what lies in the temporary folder. Growth is per 100 pictures, over the second half. Linux only. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -94,14 +94,14 @@ def look(pid: int, temporary: Path, pictures: int, seconds: float) -> dict[str, 
     }
 
 
-def growth(looks: list[dict[str, float]]) -> float | None:
-    """MiB for each 100 pictures over the second half, by least squares; None for too few looks."""
+def growth(looks: list[dict[str, float]], name: str) -> float | None:
+    """MiB of `name` for each 100 pictures over the second half, by least squares; None for too few looks."""
     half = looks[len(looks) // 2 :]
     if len(half) < 2:
         return None
     middle = sum(one["pictures"] for one in half) / len(half)
-    mean = sum(one["resident_mib"] for one in half) / len(half)
-    rise = sum((one["pictures"] - middle) * (one["resident_mib"] - mean) for one in half)
+    mean = sum(one[name] for one in half) / len(half)
+    rise = sum((one["pictures"] - middle) * (one[name] - mean) for one in half)
     return round(100 * rise / sum((one["pictures"] - middle) ** 2 for one in half), 2)
 
 
@@ -144,7 +144,8 @@ def main() -> None:
         "new_callers": options.new_callers,
         "looks": looks,
     }
-    print(json.dumps(result | {"mib_per_100_pictures": growth(looks)}))
+    rises = {f"{name}_per_100_pictures": growth(looks, name) for name in ("resident_mib", "anonymous_mib")}
+    print(json.dumps(result | rises))
 
 
 if __name__ == "__main__":
