@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from studio.answered.events import RungName
+from studio.answered.events import DecoderName
 from studio.diffusion.components import Components
 from studio.engine.previews import Frame, PreviewDecoders, allowed_seconds
 from training.drawn import HELD_OUT_SEED, draw_pictures, to_pixels
@@ -37,7 +37,7 @@ def pictures_psnr(shown: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def frame_milliseconds(
-    decoders: PreviewDecoders, decoder: RungName, latents: Tensor, count: int, clock: Clock
+    decoders: PreviewDecoders, decoder: DecoderName, latents: Tensor, count: int, clock: Clock
 ) -> float:
     """Median time of one frame of one picture, from latents (1, C, h, w) to JPEG."""
     seconds = []
@@ -101,7 +101,7 @@ def measure(components: Components, pictures: int, runs: int, frames: int, busy:
     }
 
 
-def decoded(decoders: PreviewDecoders, decoder: RungName, latents: Tensor) -> np.ndarray:
+def decoded(decoders: PreviewDecoders, decoder: DecoderName, latents: Tensor) -> np.ndarray:
     """Latents (B, C, h, w) => uint8 pictures (B, H, W, 3) by one decoder."""
     return np.concatenate([decoders.decode(decoder, part) for part in latents.split(8)])
 

@@ -11,7 +11,7 @@ from typing import Literal
 from studio.asked.compare import Comparison
 from studio.asked.requests import Request
 
-RungName = Literal["fast", "tiny", "full"]
+DecoderName = Literal["fast", "tiny", "full"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Preview:
     jpeg: bytes
     width: int
     height: int
-    rung: RungName  # which decoder of the preview ladder made it
+    decoder: DecoderName  # which decoder made it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,4 +29,9 @@ QUANTITIES: Mapping[str, Quantity] = {  # in the order in which they are offered
     "change_x0": Quantity("change of x0", "change"),
     "left_x0": Quantity("x0 - final x0", "change"),
 }
+STATE_DECODERS: Mapping[str, str] = {  # how a state is drawn as a picture: name and label, here and in exported films
+    "fast": "Fast decoder",
+    "channels": "Channels",
+    "cells": "Size per cell",
+}
 DEFAULT_QUANTITIES = ("x_t", "denoised", "noise_pred")

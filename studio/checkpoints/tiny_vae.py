@@ -1,4 +1,4 @@
-"""A small VAE's decoder => AutoencoderTiny, the *tiny* rung of the preview ladder: diffusers' names, or TAESD's own.
+"""A small VAE's decoder => AutoencoderTiny, the *tiny* decoder of previews: diffusers' names, or TAESD's own.
 
 A file alone is a TAESD, 64 channels wide. A folder's config.json may say other widths: the built-in checkpoint has its
 own tiny decoder beside its VAE. Only the decoder is looked at; an encoder that is in the file is not used.

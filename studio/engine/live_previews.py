@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from studio.answered.events import RungName
+from studio.answered.events import DecoderName
 from studio.diffusion.components import Components
 from studio.engine import failures
 from studio.engine.jobs import Job
@@ -38,7 +38,7 @@ class LivePreviews:
         Small fast frames that the live view has no time for wait for the next one that it shows: the call costs more
         than their pixels, and a filmstrip is asked for when the picture is there.
         """
-        groups: dict[tuple[RungName, tuple[int, ...]], list[ActiveImage]] = {}
+        groups: dict[tuple[DecoderName, tuple[int, ...]], list[ActiveImage]] = {}
         for active in images:
             decoder = self.decoders.choose(active.run.resolved.request.preview, active.size)
             if decoder is None:
@@ -56,7 +56,7 @@ class LivePreviews:
         previews = active.run.previews
         if active.image not in previews or active.unshown is None:
             return
-        decoder = previews[active.image].rung
+        decoder = previews[active.image].decoder
         try:
             pixels = self.decoders.decode(decoder, active.unshown[None])[0]
         except Exception:
@@ -64,7 +64,7 @@ class LivePreviews:
             return
         previews[active.image] = Frame(pixels, decoder).preview()
 
-    def _decode(self, decoder: RungName, group: list[ActiveImage], now: float) -> None:
+    def _decode(self, decoder: DecoderName, group: list[ActiveImage], now: float) -> None:
         began = time.perf_counter()
         size = group[0].size
         try:

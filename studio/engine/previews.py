@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from studio.answered.events import Preview, RungName
+from studio.answered.events import DecoderName, Preview
 from studio.asked.requests import PreviewName
 from studio.diffusion import vae
 from studio.diffusion.components import Components
@@ -26,7 +26,7 @@ QUICK_SHARE = 0.04  # the same of steps that come faster than the live view show
 JPEG_QUALITY = 78
 FILMSTRIP_SIDE = 128  # pixels, the longer side
 Learn = Callable[[Components, torch.Tensor, torch.Tensor], None]
-BEST_FIRST: tuple[RungName, ...] = ("full", "tiny", "fast")
+BEST_FIRST: tuple[DecoderName, ...] = ("full", "tiny", "fast")
 _MEMORY = 0.9  # of a running mean
 _TRIES = 2  # measurements before `automatic` trusts a decoder's cost: the first pays for set-up
 
@@ -45,13 +45,13 @@ class PreviewDecoders:
         self._frames: tuple[Any, FastFrames] | None = None  # of the fast preview beside it
 
     @property
-    def available(self) -> tuple[RungName, ...]:
+    def available(self) -> tuple[DecoderName, ...]:
         """Those that there are now, best first: a fast preview may be fitted while lanes run."""
         parts = self._components
         has = {"full": True, "tiny": parts.tiny_vae is not None, "fast": parts.fast_preview is not None}
         return tuple(decoder for decoder in BEST_FIRST if has[decoder])
 
-    def record(self, decoder: RungName, size: Hashable, seconds: float) -> None:
+    def record(self, decoder: DecoderName, size: Hashable, seconds: float) -> None:
         """Take a measurement: seconds one frame of that size has cost, JPEG included."""
         self._keep((decoder, size), seconds)
 
@@ -59,11 +59,11 @@ class PreviewDecoders:
         """Take a measurement: seconds one step of one image of that size has cost, its share of a shared call."""
         self._keep(("step", size), seconds)
 
-    def seconds(self, decoder: RungName, size: Hashable) -> float | None:
+    def seconds(self, decoder: DecoderName, size: Hashable) -> float | None:
         """Running mean of one frame's cost, None while unknown."""
         return self._means.get((decoder, size))
 
-    def choose(self, choice: PreviewName, size: Hashable) -> RungName | None:
+    def choose(self, choice: PreviewName, size: Hashable) -> DecoderName | None:
         """The decoder for the next frame of an image of that size; None: no frame this time.
 
         A decoder asked for by name is taken whatever it costs. `automatic`, and one that this checkpoint lacks, is the
@@ -97,7 +97,7 @@ class PreviewDecoders:
         self._means[what] = _MEMORY * self._means[what] + (1 - _MEMORY) * seconds if is_measured else seconds
         self._measured[what] = times + 1
 
-    def decode(self, decoder: RungName, denoised: torch.Tensor) -> np.ndarray[Any, Any]:
+    def decode(self, decoder: DecoderName, denoised: torch.Tensor) -> np.ndarray[Any, Any]:
         """Predicted x0 (n, C, h, w) => uint8 pictures (n, H, W, 3) by one decoder, in one call."""
         if decoder == "fast":
             return self._fast_frames()(denoised)
@@ -127,7 +127,7 @@ class Frame:
     """One decoded predicted x0, not yet encoded."""
 
     pixels: np.ndarray[Any, Any]  # uint8 (H, W, 3)
-    decoder: RungName
+    decoder: DecoderName
 
     @property
     def size(self) -> tuple[int, int]:
@@ -137,7 +137,7 @@ class Frame:
     def preview(self) -> Preview:
         """At the picture's full size, for the live view."""
         width, height = self.size
-        return Preview(jpeg=_jpeg(Image.fromarray(self.pixels)), width=width, height=height, rung=self.decoder)
+        return Preview(jpeg=_jpeg(Image.fromarray(self.pixels)), width=width, height=height, decoder=self.decoder)
 
     def small(self) -> bytes:
         """A JPEG of at most FILMSTRIP_SIDE pixels a side, for the filmstrip."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import save
 
-from studio.asked.quantities import DEFAULT_QUANTITIES, QUANTITIES
+from studio.asked.quantities import DEFAULT_QUANTITIES, QUANTITIES, STATE_DECODERS
 from studio.asked.requests import InvalidRequest, Problem, Range, one_of, shown
 from studio.export import animation, attention, scalars
-from studio.export.replay import HOWS, Replay
+from studio.export.replay import Replay
 
 FPS = Range(low=1, high=30)
 DEFAULT_FPS = 8.0
@@ -84,8 +84,8 @@ def export(recording: bytes, kind: str, parameters: Mapping[str, str]) -> File:
             Problem("quantities", shown(parameters["quantities"]), f"any of {', '.join(QUANTITIES)}, once each")
         )
     how = parameters.get("how", "fast")
-    if how not in HOWS:
-        problems.append(Problem("how", shown(how), one_of(HOWS)))
+    if how not in STATE_DECODERS:
+        problems.append(Problem("how", shown(how), one_of(STATE_DECODERS)))
     try:
         fps = float(parameters.get("fps", DEFAULT_FPS))
     except ValueError:

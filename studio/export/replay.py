@@ -16,7 +16,6 @@ from studio.export.colours import SIGNED, coloured
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-HOWS = {"fast": "Fast decoder", "channels": "Channels", "cells": "Size per cell"}
 _TILES = 3.0  # the channels of a state are shown from -3 to 3
 
 

@@ -232,7 +232,7 @@ def _step(event: Step) -> View:
         "pace": f"{event.seconds_per_step:.2f}" if event.seconds_per_step < 10 else f"{event.seconds_per_step:.0f}",
         "left": _seconds_left(event.seconds_left),
         "images_done": event.images_done,
-        "rung": event.preview.rung if event.preview else None,
+        "decoder": event.preview.decoder if event.preview else None,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from studio.asked.quantities import QUANTITIES
+from studio.asked.quantities import QUANTITIES, STATE_DECODERS
 
 DEFAULT_LANGUAGE = "en"
 
@@ -248,9 +248,9 @@ _ENGLISH: Mapping[str, str] = {
     "stage.reuse": "Reuse settings",
     "stage.earlier": "Earlier",
     "stage.earlier.open": "Show: {prompt}",
-    "stage.rung.fast": "fast preview",
-    "stage.rung.tiny": "tiny preview",
-    "stage.rung.full": "full VAE preview",
+    "stage.decoder.fast": "fast preview",
+    "stage.decoder.tiny": "tiny preview",
+    "stage.decoder.full": "full VAE preview",
     # --------------------------------------------------------------------------------------------- picture line
     "line.seed": "seed {seed}",
     "line.steps": "{steps} × {scheduler} {noise_schedule}",
@@ -343,9 +343,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.rms": "RMS {value}",
     "viewer.cell": "cell {x}, {y}:  {values}",
     "viewer.decoder": "Shown through",
-    "viewer.decoder.fast": "Fast decoder",
-    "viewer.decoder.channels": "Channels",
-    "viewer.decoder.cells": "Size per cell",
+    **{f"viewer.decoder.{name}": label for name, label in STATE_DECODERS.items()},
     # ---- numbers and schedule
     "viewer.number.timestep": "t",
     "viewer.number.sigma": "σ = s / a",

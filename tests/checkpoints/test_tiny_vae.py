@@ -127,7 +127,7 @@ def test_the_tiny_decoder_in_a_checkpoints_folder_is_its_own(tmp_path: Path) -> 
     tiny_vae(seed=9).save_pretrained(tmp_path / "other")
     assert loaded(folder, vae=tmp_path / "other").tiny_vae is None, "another VAE has other latents"
     (folder / TINY_VAE / "diffusion_pytorch_model.safetensors").write_bytes(b"cut off")
-    assert loaded(folder).tiny_vae is None, "a damaged one costs the rung and no more"
+    assert loaded(folder).tiny_vae is None, "a damaged one costs its previews and no more"
 
 
 def offered(path: Path, components: Components) -> Any:

@@ -87,7 +87,7 @@ def test_steps_rise_and_say_where_they_are(engine: DiffusionEngine) -> None:
     assert all(s.seconds_per_step > 0 and s.seconds_left >= 0 for s in steps)
     preview = steps[-1].preview
     assert preview is not None
-    assert (preview.width, preview.height, preview.rung) == (64, 64, "fast")
+    assert (preview.width, preview.height, preview.decoder) == (64, 64, "fast")
 
 
 def test_a_drawn_seed_gives_the_same_picture_when_typed(engine: DiffusionEngine) -> None:
@@ -242,7 +242,7 @@ def test_a_full_preview_is_the_vaes_own_picture(engine: DiffusionEngine) -> None
     events = run(engine, ask(preview="full"))
     last_step = [e for e in events if isinstance(e, Step)][-1]
     assert last_step.preview is not None
-    assert last_step.preview.rung == "full"
+    assert last_step.preview.decoder == "full"
     with Image.open(io.BytesIO(last_step.preview.jpeg)) as jpeg:
         shown = np.asarray(jpeg.convert("RGB")).astype(int)
     # The last predicted x0 of this scheduler is the picture, so both become the same JPEG but for rounding.
@@ -261,8 +261,8 @@ def test_where_there_is_no_fast_decoder_the_vae_serves(
     monkeypatch.setattr(PreviewFitter, "begin", lambda *_: None)
     engine = make_engine()
     events = run(engine, ask(checkpoint="tiny-v", preview="fast", num_inference_steps=10))
-    rungs = {e.preview.rung for e in events if isinstance(e, Step) and e.preview is not None}
-    assert rungs == {"full"}
+    decoders = {e.preview.decoder for e in events if isinstance(e, Step) and e.preview is not None}
+    assert decoders == {"full"}
 
 
 def test_large_previews_are_full_size_and_the_filmstrip_is_small(engine: DiffusionEngine) -> None:

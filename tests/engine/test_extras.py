@@ -290,7 +290,7 @@ def test_a_taesd_file_in_the_models_folder_is_the_tiny_rung(models: Path, engine
     events = run(engine, ask(preview="tiny"))
     shown = [event.preview for event in events if isinstance(event, Step) and event.preview is not None]
     assert shown
-    assert {preview.rung for preview in shown} == {"tiny"}
+    assert {preview.decoder for preview in shown} == {"tiny"}
 
 
 def test_a_taesd_file_that_is_replaced_draws_the_next_jobs_previews(
@@ -302,15 +302,15 @@ def test_a_taesd_file_that_is_replaced_draws_the_next_jobs_previews(
         events = run(own_engine, ask(preview="tiny"))
         return next(e.preview for e in reversed(events) if isinstance(e, Step) and e.preview is not None)
 
-    assert last_preview().rung != "tiny"
+    assert last_preview().decoder != "tiny"
     shutil.copytree(models / "vae_approx", own_models / "vae_approx")
     own_engine.models.found(refresh=True)
     before = last_preview()
-    assert before.rung == "tiny"
+    assert before.decoder == "tiny"
     assert last_preview().jpeg == before.jpeg
     file = own_models / "vae_approx" / "taesd_decoder.safetensors"
     replace(file, lambda tensor: tensor * 0.5)
     after = last_preview()
-    assert (after.rung, after.jpeg == before.jpeg) == ("tiny", False)
+    assert (after.decoder, after.jpeg == before.jpeg) == ("tiny", False)
     file.unlink()
-    assert last_preview().rung != "tiny"
+    assert last_preview().decoder != "tiny"

@@ -65,7 +65,7 @@ def step(job: Job, index: int, image: int = 0) -> Step:
         seconds_per_step=0.1,
         seconds_left=1.0,
         images_done=0,
-        preview=Preview(jpeg=bytes([index]), width=64, height=64, rung="fast"),
+        preview=Preview(jpeg=bytes([index]), width=64, height=64, decoder="fast"),
     )
 
 

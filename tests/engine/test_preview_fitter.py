@@ -253,6 +253,6 @@ def test_an_engine_without_jobs_fits_and_then_shows_fast_previews(
     engine = make_engine(models_dirs=[models], preload="tiny")
     kept = models / ".latent-studio" / FOLDER
     wait_for(lambda: kept.is_dir() and any(f.suffix == ".safetensors" for f in kept.iterdir()))
-    shown = [e.preview.rung for e in run(engine, ask()) if isinstance(e, Step) and e.preview is not None]
+    shown = [e.preview.decoder for e in run(engine, ask()) if isinstance(e, Step) and e.preview is not None]
     assert set(shown) == {"fast"}
     finish(engine, ask(preview="full"))

@@ -127,7 +127,7 @@ def test_the_live_frame_has_full_size_and_the_filmstrips_at_most_128(
 ) -> None:
     frame = Frame(np.zeros((height, width, 3), np.uint8), "fast")
     preview = frame.preview()
-    assert (preview.width, preview.height, preview.rung) == (width, height, "fast")
+    assert (preview.width, preview.height, preview.decoder) == (width, height, "fast")
     for jpeg, size in ((preview.jpeg, (width, height)), (frame.small(), small)):
         with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
             assert image.size == size

@@ -85,7 +85,7 @@ class Drawing:
         return scene(words, seed, *self.size, self.done / self.total)
 
     def _preview(self, image: int) -> Preview:
-        return Preview(jpeg=self.strips[image][-1], width=self.size[0], height=self.size[1], rung="fast")
+        return Preview(jpeg=self.strips[image][-1], width=self.size[0], height=self.size[1], decoder="fast")
 
     def _saved(self, image: int) -> Picture:
         info = metadata.picture_info(

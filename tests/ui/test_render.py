@@ -13,7 +13,7 @@ from studio.ui import render
 from tests.ui.fake_models import CATALOG
 
 REQUEST = TextToImage(prompt="a fox", num_images_per_prompt=2, width=144, height=112)
-JPEG = Preview(jpeg=b"\xff\xd8", width=144, height=112, rung="fast")
+JPEG = Preview(jpeg=b"\xff\xd8", width=144, height=112, decoder="fast")
 
 
 def asked() -> render.View:

@@ -199,7 +199,7 @@ def test_a_run_that_is_begun_again_answers_with_its_first_frame(studio: Studio) 
         job_id="new", image=0, index=0, total=9, timestep=999.0, sigma=14.0, seconds_per_step=0.1, seconds_left=0.9,
         images_done=0,
     )  # fmt: skip
-    drawn = Preview(jpeg=b"frame", width=64, height=32, rung="fast")
+    drawn = Preview(jpeg=b"frame", width=64, height=32, decoder="fast")
     studio.records.events = [started, step, replace(step, index=1, preview=drawn), replace(step, index=2)]
     view = studio.ann("/again/job", query="guidance_scale=3", method="POST").json()
     assert (view["job"], view["state"], view["live"], view["step"]["index"]) == ("new", "running", True, 1)

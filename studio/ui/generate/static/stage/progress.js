@@ -25,7 +25,7 @@ export function stageProgress({ say }) {
           : [say("pace", { seconds: step.pace }), say("left", { seconds: step.left })];
         if (view.images > 1 && step.images_done)
           parts.unshift(say("images_done", { done: step.images_done, count: view.images }));
-        if (step.rung) parts.push(say(`rung.${step.rung}`));
+        if (step.decoder) parts.push(say(`decoder.${step.decoder}`));
         right = parts.join(" · ");
         share = (step.index + 1) / step.total;
       } else {
