@@ -66,9 +66,9 @@ def engine_seconds(engine: DiffusionEngine, request: Request) -> float:
 def on_engine_thread(engine: DiffusionEngine, work: Callable[[], Result]) -> Result:
     """What `work` answers, done by the engine's own thread while it has nothing else to do.
 
-    Every thread that computes has a pool of threads of its own in torch (OpenMP); two pools in one process put each
-    other to sleep after every operation, and all that both of them do takes twice as long on two cores. So a baseline
-    runs where the engine does, or neither is what somebody has who starts the studio.
+    Every thread that computes has a pool of threads of its own in torch (OpenMP). Two pools in one process put each
+    other to sleep after every operation, so what both of them do takes twice as long on two cores. So a baseline runs
+    where the engine does, or neither is what somebody has who starts the studio.
     """
     done: Future[Result] = Future()
     worker, idle = engine._thread.worker, engine._thread.worker.idle

@@ -1,8 +1,8 @@
 """What the page may ask of an engine: the `Engine` protocol, and the values of its answers.
 
-An engine may live in this process, in a child process or on another machine. So everything that crosses is plain data
-(`studio.answered.codec` turns it into bytes and back), a call that has to reach the engine is asynchronous, and what a
-page needs at once is a snapshot that lies on the page's side.
+An engine may live in this process, in a child process or on another machine. So everything that crosses is plain data,
+which `studio.answered.codec` turns into bytes and back. A call that has to reach the engine is asynchronous. What a
+page needs at once is a snapshot on the page's side.
 """
 
 from __future__ import annotations

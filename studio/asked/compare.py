@@ -175,8 +175,8 @@ class Comparison:
         ]
 
     def order(self, focus: int = 0) -> tuple[int, ...]:
-        """The cells that can be run, as they are to be made: the one under the slider, then its neighbours, ring by
-        ring; but one checkpoint after the other, since a switch is dear, the one under the slider first."""
+        """The cells that can be run, in the order in which they run: the one under the slider, then its neighbours,
+        ring by ring. One checkpoint goes after the other, since a switch is dear; the one under the slider is first."""
         x, y = self.place(focus)
         first = self._cells[focus]
         checkpoints = list(dict.fromkeys(c.checkpoint for c in self._cells if not isinstance(c, str)))

@@ -216,8 +216,8 @@ class Making:
 class TextToImage(Making):
     """Pictures from words alone.
 
-    `hires_scale` above 1: the picture is made at `width` x `height`, scaled up in the way of `hires_upscaler` and made
-    anew from there at `hires_strength`, in `hires_steps` steps (0: as many as before) of which that share is run.
+    `hires_scale` above 1: the picture is made at `width` x `height` and scaled up by `hires_upscaler`. A second pass
+    runs from there at `hires_strength`: that share of `hires_steps` steps (0: as many as before).
     """
 
     kind: ClassVar[str] = "text_to_image"

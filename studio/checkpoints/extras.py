@@ -121,8 +121,8 @@ class Extras:
         return files
 
     def bring_tiny_vae(self, components: Components) -> None:
-        """Give components that have no small VAE of their own the one for previews that is made for them, if there is
-        one, and give it anew where its file has been replaced; a damaged one only costs its preview."""
+        """Give components that have no small VAE of their own the one for previews that fits them, if there is one. It
+        is loaded again where its file has been replaced. A damaged one only costs its preview."""
         if components.tiny_vae is not None and components.tiny_vae_file is None:
             return
         decoders = self._preview_decoders(components)

@@ -152,10 +152,10 @@ def _strings_written(header: bytes) -> int:
 
 
 def _strings_expected(table: dict[str, object]) -> int:
-    """How many the text of this table holds where every entry has the three keys of a tensor and no key is there twice:
-    a name, three keys and a type each, and two for each line of metadata. With fewer no entry would be accepted, and a
-    second key adds to those that are written; so where both numbers are equal there is none. -1: it has to be looked
-    at more closely."""
+    """How many strings the text of this table holds where every entry has the three keys of a tensor and no key is
+    there twice. An entry has a name, three keys and a type; a line of metadata has two. With fewer no entry would be
+    accepted, and a second key adds to those that are written; so where both numbers are equal there is none. -1: it has
+    to be looked at more closely."""
     metadata = table.get("__metadata__")
     if metadata is None:
         return 5 * len(table)

@@ -126,8 +126,8 @@ def _unnamed_text_encoder(header: Header, components: Components) -> str:
 
 
 def _module_names(flat: str) -> tuple[str, ...]:
-    """What a module of the U-Net or of a text encoder may be called in diffusers' layout, without dots: as it is, as
-    the layer in a list of its own (to_out.0), or by its name in the original layout."""
+    """What a module of the U-Net or of a text encoder may be called, without dots. That is its name in diffusers'
+    layout, the same as the layer in a list of its own (to_out.0), or its name in the original layout."""
     return flat, f"{flat}_0", _todays(flat)
 
 

@@ -1,7 +1,7 @@
 """How trainers name the tensors of an adapter (a LoRA or one of its kin): one table of beginnings, one of endings.
 
-A name is a beginning that says for which part the tensor is, a module's name in diffusers' layout or in the original
-one, with dots or underscores, and an ending that says which factor of the adapter it is. No torch.
+A name has three parts. Its beginning says for which part the tensor is. Then comes a module's name in diffusers' layout
+or in the original one, with dots or underscores. Its ending says which factor of the adapter it is. No torch.
 """
 
 from __future__ import annotations

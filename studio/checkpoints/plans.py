@@ -1,5 +1,5 @@
-"""One part of a checkpoint before it is read, and how it is made and filled: every name and shape of its files compared
-with the module's, then each weight read straight to the device in the target precision."""
+"""One part of a checkpoint before it is read, and how it is made and filled. Every name and shape of its files is
+compared with the module's. Then each weight is read straight to the device in the target precision."""
 
 from __future__ import annotations
 

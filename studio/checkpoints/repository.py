@@ -1,5 +1,5 @@
-"""What a repository of the Hugging Face hub holds that the studio may fetch: its name as typed, its files as the hub
-lists them, which of them make one model, and what a refusal of the hub means."""
+"""What the studio may fetch from a repository of the Hugging Face hub. This reads its name as typed and its files as
+the hub lists them, and says which of them make one model and what a refusal of the hub means."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 edits, and what the whole call has from a cache.
 
 `edited` puts one processor before diffusers' own for the length of a U-Net call. The layer's own processor still does
-the computation, on a layer whose keys, values, mask and answer are those of the edits; so with edits that change
-nothing, or none, the answer is the same to the last bit, whatever processor the model runs with.
+the computation, on a layer whose keys, values, mask and answer are those of the edits. So with no edits, or edits that
+change nothing, the answer is the same to the last bit, whatever processor the model runs with.
 """
 
 from __future__ import annotations

@@ -159,8 +159,8 @@ def repaint_everything(components: Components, width: int, height: int) -> torch
 def inpainting_input(components: Components, picture: Image.Image, mask: Image.Image) -> torch.Tensor:
     """What a U-Net of 9 channels takes beside the latents: mask and masked picture => (1, 5, h, w) float32.
 
-    The mask (L, of the picture's size) is white where the picture is repainted, and there the U-Net sees grey, as in
-    diffusers' StableDiffusionInpaintPipeline; the latents are the mode of the posterior, not a sample of it, so that
+    The mask (L, of the picture's size) is white where the picture is repainted. There the U-Net sees grey, as in
+    diffusers' StableDiffusionInpaintPipeline. The latents are the mode of the posterior, not a sample of it, so that
     the extra input needs no random numbers.
     """
     white = torch.from_numpy(np.asarray(mask, dtype=np.float32) / 255)[None, None] >= 0.5

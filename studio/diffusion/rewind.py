@@ -1,7 +1,7 @@
 """Return to an evaluation of a recorded run, bit for bit, without calling the U-Net again.
 
-A scheduler's state, the generator and a Brownian tree cannot all be copied, but they can be rebuilt: a new lane of the
-same request takes the same answers, and then stands where the old one stood, with any scheduler.
+A scheduler's state, the generator and a Brownian tree cannot all be copied, but they can be rebuilt. A new lane of the
+same request takes the same answers. Then it stands where the old one stood, with any scheduler.
 """
 
 from __future__ import annotations

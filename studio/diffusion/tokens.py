@@ -47,11 +47,16 @@ def tokenize(components: Components, prompt: Prompt | str) -> Tokenized:
 def token_table(components: Components, prompt: ChunkedPrompt, num_steps: int) -> list[dict[str, Any]]:
     """One entry per text of a prompt (prompt scheduling makes several) in a run of `num_steps` steps, JSON-able.
 
-    {"until": steps it holds for, counted from 1, "text", "chunks": [...]}; each chunk has lists with an entry for each
-    of its positions: `ids`, `pieces` (as in the vocabulary, `</w>` ends a word), `text` (the same, readable),
-    `weights`, `kinds` (begin, content, end, padding) and `words` (which word of the chunk a content token belongs to,
-    from 0; null for the others). `others` has `ids` and `pieces` for each further text encoder: SDXL's two read the
-    same tokens, but pad with others.
+    {"until": steps it holds for, counted from 1, "text", "chunks": [...]}. Each chunk has lists with an entry for each
+    of its positions:
+
+        ids, weights   numbers
+        pieces         as in the vocabulary, `</w>` ends a word
+        text           the same, readable
+        kinds          begin, content, end or padding
+        words          which word of the chunk a content token belongs to, from 0; null for the others
+
+    `others` has `ids` and `pieces` for each further text encoder: SDXL's two read the same tokens, but pad with others.
     """
     tokenizer, *others = [one for one, _ in components.encoders]
     size = components.chunk_tokens

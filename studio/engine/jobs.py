@@ -1,8 +1,8 @@
 """A job outlives the tab that asked for it: its record, its mailboxes, its watchers, and the book of all jobs.
 
 Plain Python, safe from any thread; knows no torch, no page and no model. The engine publishes events into a job, any
-number of watchers on any event loops read them. A job keeps one slot per kind of event and one per image for `Step`, so
-a slow watcher skips frames and never slows the engine, and a late one gets the state so far from the same slots.
+number of watchers on any event loops read them. A job keeps one slot per kind of event and one per image for `Step`. So
+a slow watcher skips frames and never slows the engine. A late one gets the state so far from the same slots.
 """
 
 from __future__ import annotations

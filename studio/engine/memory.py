@@ -10,8 +10,9 @@ from studio.asked.resolved import Resolved
 from studio.diffusion.components import Components
 from studio.engine.device import Device
 
-# Activations of a U-Net call that are alive at once, in units of its first level's feature map: the skip connections
-# (three to four per level, each level a quarter of the pixels and twice the channels) and what a block works on.
+# Activations of a U-Net call that are alive at once, in units of its first level's feature map. They are the skip
+# connections and what a block works on. A level has three to four connections, a quarter of the pixels and twice the
+# channels of the one above.
 _UNET_MAPS = 16
 
 

@@ -1,7 +1,7 @@
 """Where the U-Net looked for each word of a run, as pictures: a ZIP of PNG files. NumPy and Pillow.
 
-One picture a word: the mean over evaluations and over the layers of the down and up blocks (Tang et al. 2023, DAAM,
-without its rescaling of each map), drawn over the last predicted x0; one colour scale for all words of the run.
+One picture a word, drawn over the last predicted x0: the mean over evaluations and over the layers of the down and up
+blocks (Tang et al. 2023, DAAM, without its rescaling of each map). All words of the run share one colour scale.
 """
 
 from __future__ import annotations

@@ -3,11 +3,17 @@
 Plain values and Pillow's containers: no torch, no page. Whatever is read back goes through the requests' own gate.
 
 `info` is one finished picture as a flat dict: `Request.to_dict()` with everything resolved (`picture_info` below), plus
-facts about the run. Facts that are understood here, all optional: `model_hash` (hex SHA-256 of the weights, 10 shown),
-`vae` and `vae_hash` (name and SHA-256 of the file whose VAE was chosen instead of the checkpoint's own), `lora_hashes`
-and `embedding_hashes` (name in the prompt -> SHA-256 of the file), `lora_short_hashes` (the same as A1111 counts them),
-`prompt_notes` (sentences about what of the prompts is left out or read otherwise than it may be meant) and `versions`
-(name -> version; the studio's own is added). Others (evaluations, seconds, ...) are kept as they are.
+facts about the run. These facts are understood here, all of them optional:
+
+    model_hash             hex SHA-256 of the weights, 10 digits shown
+    vae, vae_hash          name and SHA-256 of the file whose VAE was chosen instead of the checkpoint's own
+    lora_hashes            name in the prompt -> SHA-256 of the file
+    lora_short_hashes      the same as A1111 counts them
+    embedding_hashes       name in the prompt -> SHA-256 of the file
+    prompt_notes           sentences about what of the prompts is left out or read otherwise than it may be meant
+    versions               name -> version; the studio's own is added
+
+Others (evaluations, seconds, ...) are kept as they are.
 """
 
 from __future__ import annotations

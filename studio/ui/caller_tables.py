@@ -2,8 +2,8 @@
 they are in 6.31; tests/ui/test_callers.py fails where a newer Gradio holds more.
 
 A call that names no session is a session of its own, whose name is the call's id. Gradio keeps 500 sessions and 2,000
-message queues, with a description of the whole page in each session (0.5 MiB), and, without any limit, the names of
-sessions whose calls have been answered and of results that were deleted by somebody else.
+message queues, with a description of the whole page in each session (0.5 MiB). Without any limit it keeps the names of
+sessions whose calls have been answered, and of results that somebody else deleted.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Gradio's tunnel to this server: a public address for as long as its client runs, a week at most.
 
-Gradio's own `setup_tunnel` leaves a client whose checksum is wrong in place and runs it at the next start, waits for a
-silent client without end, spins for half a minute when the client dies, writes its certificate into the working
-directory, and stops reading the client's output, which then blocks it.
+Gradio's own `setup_tunnel` leaves a client whose checksum is wrong in place and runs it at the next start. It waits for
+a silent client without end, and spins for half a minute when the client dies. It writes its certificate into the
+working directory. It stops reading the client's output, which then blocks the client.
 """
 
 from __future__ import annotations

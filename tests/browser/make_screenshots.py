@@ -1,7 +1,7 @@
 """Photographs of a page that is being served: `python -m tests.browser.make_screenshots --out docs/screenshots`.
 
-Desktop and phone, light and dark: a run under way, a finished one, image to image, and the noise viewer in its middle;
-then every panel of its expert mode (`--only viewer` for these alone), small: at most 1000 pixels wide, 96 colours.
+Desktop and phone, light and dark: a run under way, a finished one, image to image, and the noise viewer in its middle.
+Then every panel of its expert mode (`--only viewer` for these alone), small: at most 1000 pixels wide, 96 colours.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """What the noise viewer reads: what the U-Net was given and what it answered, at every evaluation of recent images.
 
 Copies what the lanes have anyway: no hooks, nothing is asked of the model. What can be computed from that is computed
-when somebody reads, not while the lanes run. Bounded memory; the recording that was looked at or written to longest ago
-goes to disk first and comes back when it is asked for, one that alone is too large keeps what fits, and a visitor who
-leaves takes theirs along. NumPy only, safe from any thread; ownership is checked by the caller. docs/record.md has the
-format.
+when somebody reads, not while the lanes run. Memory is bounded. The recording that was looked at or written to longest
+ago goes to disk first and comes back when it is asked for. One that alone is too large keeps what fits. When a visitor
+leaves, their recordings go. NumPy only, safe from any thread; ownership is checked by the caller. docs/record.md has
+the format.
 """
 
 from __future__ import annotations

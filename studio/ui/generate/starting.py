@@ -131,7 +131,8 @@ def remark(note: Remark, language: str = DEFAULT_LANGUAGE) -> str:
 
 def offered(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
     """What the line offers from a picture's file: its prompt, its settings, and by language what of them is left out
-    and why, and how the files that the prompt names differ from those here; {} for a picture without settings."""
+    and why. It also says how the files that the prompt names differ from those here. {} for a picture without
+    settings."""
     taken_over = take_over(file, models)
     if taken_over is None:
         return {}

@@ -127,8 +127,9 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
 def _again(
     job: JobSummary | None, checkpoint: str, gallery: Gallery, owner: str, values: dict[str, Any]
 ) -> dict[str, Any]:
-    """The fields of an image to image run that noises a finished picture, or one that the page sends as a data URL, and
-    denoises it with the guidance and scheduler of the run that is shown, and with the given words."""
+    """The fields of an image to image run that noises a picture and denoises it. The picture is a finished one, or one
+    that the page sends as a data URL. Guidance and scheduler are those of the run that is shown, and so is the prompt,
+    unless the page sends another."""
     path = gallery.path(str(values.get("picture")), owner)
     file = _data_url(values.get("file"))
     fields: dict[str, Any] = {
