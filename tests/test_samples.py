@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from studio.asked.compare import Comparison, comparison_from_dict, given_from_link
-from studio.asked.requests import KINDS, InvalidRequest, request_from_dict
+from studio.asked.requests import REQUEST_KINDS, InvalidRequest, request_from_dict
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.memo import Memo
@@ -46,7 +46,7 @@ def test_a_picture_asks_for_what_it_was_made_of(name: str) -> None:
     given = given_pictures(name)
     asked = request_from_dict(REQUESTS[name], **given)
     found = read_png(SAMPLES / f"{name}.png", **given)
-    assert type(found) is type(asked) is KINDS[REQUESTS[name]["kind"]]
+    assert type(found) is type(asked) is REQUEST_KINDS[REQUESTS[name]["kind"]]
     resolved_there = {"width", "height", "noise_schedule", "exact"}
     for field in asked.rows():
         if field not in resolved_there:

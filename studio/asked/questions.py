@@ -191,7 +191,7 @@ class Heads(LookAgain):
     layer: str
 
 
-KINDS: Mapping[str, type[Question]] = {
+QUESTION_KINDS: Mapping[str, type[Question]] = {
     kind.name: kind
     for kind in (
         ScheduleCurves,
@@ -212,9 +212,9 @@ KINDS: Mapping[str, type[Question]] = {
 
 def parse(name: str, parameters: Mapping[str, str], image: bytes = b"") -> Question:
     """A question from its name, its values as text, and a picture's bytes. Raises InvalidRequest with every problem."""
-    kind = KINDS.get(name)
+    kind = QUESTION_KINDS.get(name)
     if kind is None:
-        raise InvalidRequest(Problem("question", shown(name), ", ".join(KINDS)))
+        raise InvalidRequest(Problem("question", shown(name), ", ".join(QUESTION_KINDS)))
     fields_by_name = {f.name: f for f in fields(kind) if f.name != "image"}
     problems = [
         Problem(n, shown(parameters[n]), f"the fields {', '.join(fields_by_name)}")

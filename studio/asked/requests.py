@@ -48,7 +48,7 @@ RANDOM_SEEDS = 2**32  # as many as other studios draw from, so that a drawn seed
 
 Request = TextToImage | ImageToImage | Inpaint
 Kind = type[TextToImage] | type[ImageToImage] | type[Inpaint]
-KINDS: Mapping[str, Kind] = {kind.kind: kind for kind in (TextToImage, ImageToImage, Inpaint)}
+REQUEST_KINDS: Mapping[str, Kind] = {kind.kind: kind for kind in (TextToImage, ImageToImage, Inpaint)}
 # The rows of all kinds; where two kinds differ (in a default alone), those of the first one.
 ROWS: Mapping[str, Row] = {**Inpaint.rows(), **ImageToImage.rows(), **TextToImage.rows()}
 RANGES: Mapping[str, Range] = {name: row.allowed for name, row in ROWS.items() if row.allowed is not None}
@@ -71,9 +71,9 @@ def request_from_dict(
     schema, kind = rest.pop("schema", None), rest.pop("kind", None)
     if type(schema) is not int or not 1 <= schema <= SCHEMA_VERSION:
         raise InvalidRequest(Problem("schema", shown(schema), f"versions 1 to {SCHEMA_VERSION}"))
-    request_class = KINDS.get(kind) if isinstance(kind, str) else None
+    request_class = REQUEST_KINDS.get(kind) if isinstance(kind, str) else None
     if request_class is None:
-        raise InvalidRequest(Problem("kind", shown(kind), " or ".join(KINDS)))
+        raise InvalidRequest(Problem("kind", shown(kind), " or ".join(REQUEST_KINDS)))
     for name, data in {"image": image, "mask": mask or b""}.items():
         if name in request_class.files():
             rest.pop(f"{name}_sha256", None)

@@ -16,7 +16,7 @@ from studio.checkpoints.details import read_json, weights_files
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_header
 from studio.checkpoints.model_facts import ModelFacts
-from studio.checkpoints.plans import IGNORED_KEYS, Plan, Source
+from studio.checkpoints.plans import IGNORED_KEYS, Plan, TensorSource
 from studio.checkpoints.reader import WeightsFile
 from studio.families import configs, edm
 from studio.families.base import Family, TextEncoderSpec
@@ -131,7 +131,7 @@ def _of_file(path: Path, facts: ModelFacts, *, own_vae: bool) -> Blueprint:
         except (KeyError, IndexError, ValueError, StopIteration) as error:
             raise BadCheckpoint(f"These are no weights of this {kind.label}: tensors are missing ({error}).") from error
         config |= edm.vae_config(numbers) if part == "vae" else {}
-        unknown_names = tuple(translation.strangers.get(part, ()))
+        unknown_names = tuple(translation.unknown_names.get(part, ()))
         plan = Plan(part, kind.label, kind.class_name, config, sources, unknown_names)
         plans[part] = _as_far_as_it_goes(plan) if part == "vae" else plan
     if family.is_size_conditioned:
@@ -190,10 +190,10 @@ def _about(path: Path, reason: str) -> str:
     return reason if path.name in reason else f"{path.name}: {reason}"
 
 
-def _sources(moves: Iterable[Move], tensors: Mapping[str, TensorEntry], path: Path) -> dict[str, Source]:
+def _sources(moves: Iterable[Move], tensors: Mapping[str, TensorEntry], path: Path) -> dict[str, TensorSource]:
     scales = scales_of(tensors)
     return {
-        move.target: Source(
+        move.target: TensorSource(
             path,
             tensors[move.source],
             move.third,
@@ -296,7 +296,7 @@ def _folder_plan(folder: Path, part: str, kind: PartKind) -> Plan:
         pickles = any(folder.glob("*.bin"))
         reason = "only a pickle, which could run code and is not loaded" if pickles else "no .safetensors file"
         raise BadCheckpoint(f"The {label} cannot be loaded: there is {reason}.")
-    sources: dict[str, Source] = {}
+    sources: dict[str, TensorSource] = {}
     for file in files:
         try:
             tensors = read_header(file)
@@ -304,7 +304,7 @@ def _folder_plan(folder: Path, part: str, kind: PartKind) -> Plan:
             raise BadCheckpoint(f"The {label} cannot be loaded: {error}") from error
         for name, entry in tensors.items():
             if not name.endswith(IGNORED_KEYS):
-                sources[_module_name(name, kind)] = Source(file, entry)
+                sources[_module_name(name, kind)] = TensorSource(file, entry)
     return Plan(part, label, kind.class_name, config, sources)
 
 
@@ -354,7 +354,7 @@ def vae_plan(path: Path, family: Family) -> Plan:
         if target is None:
             unknown_names.append(key)
         else:
-            sources[target] = Source(path, tensors[key])
+            sources[target] = TensorSource(path, tensors[key])
     config = configs.family_config(family, "vae")
     try:
         config |= configs.vae_widths({k: s.shape for k, s in sources.items()})
@@ -378,9 +378,9 @@ def _lone_vae_folder(folder: Path) -> Plan:
     config = read_json(folder / "config.json")
     if config is None or config.get("_class_name") != "AutoencoderKL":
         raise BadCheckpoint(f"The folder {folder.name} is no VAE: its config.json does not name AutoencoderKL.")
-    sources: dict[str, Source] = {}
+    sources: dict[str, TensorSource] = {}
     for file in weights_files(folder):
-        sources |= {todays_name(name): Source(file, entry) for name, entry in read_header(file).items()}
+        sources |= {todays_name(name): TensorSource(file, entry) for name, entry in read_header(file).items()}
     if not sources:
         raise BadCheckpoint(f"There is no .safetensors file in the VAE folder {folder.name}.")
     return Plan("vae", _VAE.label, _VAE.class_name, config, sources)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from studio.checkpoints.details import precision
 from studio.checkpoints.inspect import Header, TensorEntry
-from studio.checkpoints.model_facts import PARTS, VAE, ModelFacts
+from studio.checkpoints.model_facts import CHECKPOINT_PARTS, VAE, ModelFacts
 from studio.checkpoints.other_headers import DECODES_ONLY
 from studio.families import edm
 from studio.families.base import UNET_PREFIX, VAE_PREFIX, Family, UnetShape, unet_shape
@@ -72,7 +72,7 @@ def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | 
         family=family.name,
         vae_has_encoder=encodes,
         precision=precision(e for k, e in tensors.items() if k.startswith(prefix)),
-        parts=tuple(part for part in PARTS if part in parts),
+        parts=tuple(part for part in CHECKPOINT_PARTS if part in parts),
         reason=reason,
         notes=notes if encodes else (*notes, DECODES_ONLY),
     )
@@ -83,7 +83,7 @@ def _weights(tensors: Mapping[str, TensorEntry], family: Family) -> tuple[str, t
     """Why the file's weights cannot be loaded, and what is worth saying of them: the loader's own judgement."""
     translation = translate((name for name in tensors if name not in edm.NUMBERS), family)
     labels = {"unet": "U-Net", "vae": "VAE"} | {one.part: one.label for one in family.text_encoders}
-    for part, names in translation.strangers.items():
+    for part, names in translation.unknown_names.items():
         if names:
             examples = ", ".join(name[:80] for name in names[:3])
             label = labels[part]

@@ -17,7 +17,7 @@ from studio.checkpoints.details import read_json, weights_files
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, read_header
 from studio.checkpoints.other_headers import CONTROLNET_PREFIX
-from studio.checkpoints.plans import Plan, Source, empty_module, fill
+from studio.checkpoints.plans import Plan, TensorSource, empty_module, fill
 from studio.diffusion.components import Components
 from studio.families.layout import unet_name
 from studio.families.registry import FAMILIES, label_of
@@ -73,7 +73,9 @@ def _file_plan(path: Path, unet: Mapping[str, Any]) -> Plan:
         targets = {name: original_name(name, hints) for name in names}
     else:
         targets = {name: name for name in names}
-    sources = {target: Source(path, tensors[names[name]]) for name, target in targets.items() if target is not None}
+    sources = {
+        target: TensorSource(path, tensors[names[name]]) for name, target in targets.items() if target is not None
+    }
     unknown_names = tuple(names[name] for name, target in targets.items() if target is None)
     try:
         config = config_of({name: source.shape for name, source in sources.items()}, unet)
@@ -87,7 +89,7 @@ def _folder_plan(folder: Path) -> Plan:
     files = weights_files(folder)
     if config is None or not files:
         raise BadCheckpoint(f"The ControlNet folder {folder.name} has no readable config.json or no .safetensors file.")
-    sources = {name: Source(file, entry) for file in files for name, entry in read_header(file).items()}
+    sources = {name: TensorSource(file, entry) for file in files for name, entry in read_header(file).items()}
     return Plan(PART, LABEL, CLASS_NAME, config, sources)
 
 

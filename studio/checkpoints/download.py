@@ -35,7 +35,7 @@ from studio.checkpoints.transfer import Cancelled, Failed, Job, Transfer, cause,
 
 logger = logging.getLogger(__name__)
 
-PARTS = "downloads"  # below FOLDER: what is on its way
+DOWNLOADS = "downloads"  # below FOLDER: what is on its way
 KIND_FOLDERS: Mapping[ModelKind, str] = {
     "checkpoint": "checkpoints",
     "vae": "vae",
@@ -213,7 +213,7 @@ class Hub:
 
     def _fetch(self, job: Job) -> None:
         target = self._target(job.shown.repository, job.files, job.shown.kind)
-        folder = self._models_dir / FOLDER / PARTS
+        folder = self._models_dir / FOLDER / DOWNLOADS
         folder.mkdir(parents=True, exist_ok=True)
         # The place of what is on its way depends only on what it is, so a second try finds it.
         mark = f"{self._endpoint}|{job.shown.repository}|{job.revision}|{target.name}"

@@ -88,7 +88,7 @@ class Extras:
             entry = self._named("controlnet", name, field="controls", what="ControlNet")
         except InvalidRequest:
             return False
-        return self._manager is not None and self._manager.is_beside(entry)
+        return self._manager is not None and self._manager.has_module(entry)
 
     def controlnet_file(self, name: str) -> Hashable:
         """What changes when the file of the ControlNet of this name is replaced. Raises InvalidRequest."""
@@ -99,7 +99,7 @@ class Extras:
         BadCheckpoint for one that does not fit the components, DoesNotFit for one that is too large."""
         entry = self._named("controlnet", name, field="controls", what="ControlNet")
         assert self._manager is not None
-        return self._manager.beside(entry, lambda: self._whole(entry, lambda: load_controlnet(entry.path, components)))
+        return self._manager.module(entry, lambda: self._whole(entry, lambda: load_controlnet(entry.path, components)))
 
     def words(self, components: Components, texts: Sequence[str] = ()) -> EmbeddingFiles:
         """The embeddings that prompts of these components may name. The files of those that `texts` name are looked at

@@ -26,7 +26,7 @@ from studio.families.training import defaults_on_path
 
 OWNED = "It came with {owner} and works with that alone."
 OUTSIDE = "It is a link to outside of the models folders. Name that folder with --models-dir to use what is in it."
-KINDS: Mapping[str, ModelKind | None] = {
+KINDS_IN_LISTING: Mapping[str, ModelKind | None] = {
     "checkpoint": "checkpoint",
     "vae": "vae",
     "lora": "lora",
@@ -135,7 +135,7 @@ def of_folder(folder: Path, kind: ModelKind | None) -> Facts:
 
 
 def _line(model_facts: ModelFacts, folder_kind: ModelKind | None) -> Facts:
-    kind = KINDS.get(model_facts.kind)
+    kind = KINDS_IN_LISTING.get(model_facts.kind)
     reason = model_facts.reason
     steps, guidance_scale, scheduler, noise_schedule = defaults(model_facts)
     label = model_facts.title if model_facts.form == "single_file" and kind == "checkpoint" else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from studio.checkpoints.checkpoint_header import unusable_channels
 from studio.checkpoints.details import bytes_by_dtype, precision, precision_label, read_json, size, weights_files
 from studio.checkpoints.inspect import BadCheckpoint, Header, read_whole_header
-from studio.checkpoints.model_facts import PARTS, ModelFacts, Source
+from studio.checkpoints.model_facts import CHECKPOINT_PARTS, FactSource, ModelFacts
 from studio.checkpoints.other_headers import LATENTS_OF, as_controlnet, of_one_checkpoint, taesd_family
 from studio.diffusion.predictions import prediction_of
 from studio.families.base import PREDICTIONS, Distillation, words_of
@@ -31,7 +31,7 @@ def of_folder(folder: Path) -> ModelFacts:
     if unet is None:
         return replace(facts, reason="There is no U-Net in this folder.")
     family = family_of_folder(unet, index)
-    parts = tuple(p for p in PARTS if _named(index.get(p)) and (folder / p).is_dir())
+    parts = tuple(p for p in CHECKPOINT_PARTS if _named(index.get(p)) and (folder / p).is_dir())
     blocks = (read_json(folder / "vae" / "config.json") or {}).get("block_out_channels")
     factor = 2 ** (len(blocks) - 1) if isinstance(blocks, list) and 1 <= len(blocks) <= 8 else 8
     sample_size = unet.get("sample_size")
@@ -41,7 +41,7 @@ def of_folder(folder: Path) -> ModelFacts:
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json") or {}
     channels = unet.get("in_channels", 4)
     distilled: Distillation | None
-    source: Source | None
+    source: FactSource | None
     distilled, source = distillation_of({}, words_of(folder.name))
     if pipeline == "LatentConsistencyModelPipeline" or scheduler.get("_class_name") == "LCMScheduler":
         distilled, source = "lcm", "config"

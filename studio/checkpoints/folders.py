@@ -29,7 +29,7 @@ LAYOUT: Mapping[str, ModelKind] = {
     "vae-approx": "preview_decoder",
     "controlnet": "controlnet",
 }
-# Folders of the same programs whose files nothing here uses; walking them would list hundreds of strangers.
+# Folders of the same programs whose files nothing here uses; walking them would list hundreds of unknown_names.
 OTHERS = frozenset((
     "clip", "clip_vision", "configs", "controlnetpreprocessor", "codeformer", "deepbooru",
     "diffusion_models", "esrgan", "gfpgan", "gligen", "hypernetworks", "karlo", "ldsr", "photomaker", "realesrgan",

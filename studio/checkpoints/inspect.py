@@ -28,7 +28,7 @@ DTYPE_BITS = {
 
 class BadCheckpoint(ValueError):
     """A checkpoint that cannot be used. The text is one sentence for the page: which part, what is wrong. Names come
-    from strangers' files, so what does not print is replaced."""
+    from unknown_names' files, so what does not print is replaced."""
 
     def __init__(self, text: str) -> None:
         super().__init__("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))

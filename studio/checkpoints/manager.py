@@ -18,7 +18,7 @@ from studio.checkpoints import fitting, loader
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.device_memory import Device, memory_limits, too_large
 from studio.checkpoints.hashes import Hasher
-from studio.checkpoints.held import Beside, Held, module_bytes, modules, weights_bytes
+from studio.checkpoints.in_memory import CheckpointInMemory, ModuleInMemory, module_bytes, modules, weights_bytes
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.options import ModelOptions
 from studio.diffusion.components import Components
@@ -43,9 +43,9 @@ class ModelManager:
         self._hasher = hasher
         self._options = options or ModelOptions()
         self._load = load
-        self._held: dict[str, Held] = {}
-        self._loaded: Held | None = None
-        self._beside: dict[str, Beside] = {}  # by id, the one that was asked for longest ago first
+        self._checkpoints: dict[str, CheckpointInMemory] = {}
+        self._loaded: CheckpointInMemory | None = None
+        self._modules: dict[str, ModuleInMemory] = {}  # by id, the one that was asked for longest ago first
         self._clock = 0
         self.device_limit, self.ram_limit = memory_limits(device, self._options)
 
@@ -75,23 +75,23 @@ class ModelManager:
             return self._loaded.components
         entry = self._catalog.checkpoints().get(name)
         entry = _usable(name, self._catalog.latest(entry) if entry is not None else None)
-        held = self._held.get(name)
-        if held is not None and held.entry.made_of != entry.made_of:  # another file under the same name, another VAE
+        checkpoint = self._checkpoints.get(name)
+        if checkpoint is not None and checkpoint.entry.made_of != entry.made_of:  # another file of this name, or VAE
             self.unload(name)
-            held = None
-        if held is None:
-            held = self._load_anew(entry, progress)
+            checkpoint = None
+        if checkpoint is None:
+            checkpoint = self._load_anew(entry, progress)
             if not self._catalog.as_on_disk(entry):  # replaced while it was read: it may be half of each
                 self.unload(name)
                 entry = _usable(name, self._catalog.latest(entry))
-                held = self._load_anew(entry, progress)
+                checkpoint = self._load_anew(entry, progress)
                 if not self._catalog.as_on_disk(entry):
                     self.unload(name)
                     raise BadCheckpoint(f"The checkpoint {name[:80]} is written to while it is read. Try again later.")
-        elif held.place == "ram" and not self._options.offload:
-            self._bring(held, progress)
-        self._use(held)
-        return held.components
+        elif checkpoint.place == "ram" and not self._options.offload:
+            self._bring(checkpoint, progress)
+        self._use(checkpoint)
+        return checkpoint.components
 
     @property
     def made_of(self) -> Hashable:
@@ -104,22 +104,22 @@ class ModelManager:
 
     def unload(self, name: str | None = None) -> None:
         """Let one checkpoint go, or all of them, and their memory with it. The caller holds no components any more."""
-        for held in [h for n, h in self._held.items() if name in (None, n)]:
-            self._drop(held)
+        for checkpoint in [h for n, h in self._checkpoints.items() if name in (None, n)]:
+            self._drop(checkpoint)
         self._device.release()
 
-    def is_beside(self, entry: Entry) -> bool:
+    def has_module(self, entry: Entry) -> bool:
         """Whether it is on the device already."""
-        held = self._beside.get(entry.id)
-        return held is not None and held.entry.identity == entry.identity
+        module = self._modules.get(entry.id)
+        return module is not None and module.entry.identity == entry.identity
 
-    def beside(self, entry: Entry, read: Callable[[], Any]) -> Any:
+    def module(self, entry: Entry, read: Callable[[], Any]) -> Any:
         """A module that runs beside the loaded checkpoint, kept within the same limits until another one is used: other
         checkpoints make room for it, the loaded one does not. Raises what `read` does, or DoesNotFit."""
-        if not self.is_beside(entry):
+        if not self.has_module(entry):
             self.leave(entry.id)
-            while len(self._beside) >= MAX_CONTROLS:
-                self._beside.pop(next(iter(self._beside)))
+            while len(self._modules) >= MAX_CONTROLS:
+                self._modules.pop(next(iter(self._modules)))
             needed_bytes = weights_bytes(entry, self._device.dtype)
             self._make_room(needed_bytes, keep=self._loaded)
             free = self._device.free_bytes()
@@ -134,23 +134,23 @@ class ModelManager:
                 if not self.spare():
                     raise too_large(entry, needed_bytes, self._device, self._options) from error
                 module = read()
-            held = Beside(entry, module, module_bytes(module))
+            loaded_module = ModuleInMemory(entry, module, module_bytes(module))
         else:
-            held = self._beside.pop(entry.id)
-        self._beside[entry.id] = held
-        return held.module
+            loaded_module = self._modules.pop(entry.id)
+        self._modules[entry.id] = loaded_module
+        return loaded_module.module
 
     def leave(self, entry_id: str | None = None) -> None:
         """Let what runs beside the loaded checkpoint go: one module, or all."""
-        for one_id in [i for i in self._beside if entry_id in (None, i)]:
-            del self._beside[one_id]
+        for one_id in [i for i in self._modules if entry_id in (None, i)]:
+            del self._modules[one_id]
 
     def spare(self) -> bool:
         """Move everything but the loaded checkpoint off the device, after it ran out of memory. Whether any was."""
-        others = [h for h in self._held.values() if h is not self._loaded and h.place == "device"]
-        for held in others:
-            self._off(held)
-        has_others = bool(others or self._beside)
+        others = [h for h in self._checkpoints.values() if h is not self._loaded and h.place == "device"]
+        for checkpoint in others:
+            self._off(checkpoint)
+        has_others = bool(others or self._modules)
         self.leave()
         self._device.release()
         return has_others
@@ -178,17 +178,21 @@ class ModelManager:
 
     def snapshot(self) -> tuple[dict[str, ModelPlace], int, int]:
         """Where the loaded checkpoints are, by id; bytes of weights on the device, and in RAM. From any thread."""
-        held, beside = list(self._held.values()), list(self._beside.values())
-        places: dict[str, ModelPlace] = {h.entry.id: h.place for h in held} | {b.entry.id: "device" for b in beside}
-        on_device = sum(h.device_bytes for h in held if h.place == "device") + sum(b.bytes for b in beside)
-        in_ram = sum(h.ram_bytes for h in held if h.place == "ram" or self._options.offload or self._device.is_cpu)
+        checkpoints, modules_here = list(self._checkpoints.values()), list(self._modules.values())
+        places: dict[str, ModelPlace] = {h.entry.id: h.place for h in checkpoints} | {
+            b.entry.id: "device" for b in modules_here
+        }
+        on_device = sum(h.device_bytes for h in checkpoints if h.place == "device") + sum(b.bytes for b in modules_here)
+        in_ram = sum(
+            h.ram_bytes for h in checkpoints if h.place == "ram" or self._options.offload or self._device.is_cpu
+        )
         if self._device.is_cpu:
-            return places, 0, in_ram + sum(b.bytes for b in beside)
+            return places, 0, in_ram + sum(b.bytes for b in modules_here)
         return places, on_device, in_ram
 
     # ------------------------------------------------------------------------------------------------ loading
 
-    def _load_anew(self, entry: Entry, progress: loader.Progress) -> Held:
+    def _load_anew(self, entry: Entry, progress: loader.Progress) -> CheckpointInMemory:
         needed_bytes = weights_bytes(entry, self._device.dtype)
         self._make_room(needed_bytes)
         try:
@@ -230,48 +234,48 @@ class ModelManager:
         finally:
             self._device.release()
 
-    def _hold(self, entry: Entry, components: Components) -> Held:
+    def _hold(self, entry: Entry, components: Components) -> CheckpointInMemory:
         weights = sum(module_bytes(m) for m in modules(components))
-        offloaded = self._options.offload and not self._device.is_cpu
-        on_device = max((module_bytes(m) for m in modules(components)), default=0) if offloaded else weights
-        held = Held(entry, components, "device", device_bytes=on_device, ram_bytes=weights)
-        self._held[entry.name] = held
+        offloads = self._options.offload and not self._device.is_cpu
+        on_device = max((module_bytes(m) for m in modules(components)), default=0) if offloads else weights
+        checkpoint = CheckpointInMemory(entry, components, "device", device_bytes=on_device, ram_bytes=weights)
+        self._checkpoints[entry.name] = checkpoint
         self._hasher.want([entry, *([entry.vae] if entry.vae is not None else [])], urgent=True)
-        return held
+        return checkpoint
 
-    def _bring(self, held: Held, progress: loader.Progress) -> None:
+    def _bring(self, checkpoint: CheckpointInMemory, progress: loader.Progress) -> None:
         """From RAM to the device."""
-        progress(f"Loading {held.components.name}: from memory to the device", 0.5)
-        self._held.pop(held.entry.name)  # on its way it takes no room in RAM, and nobody may let it go
+        progress(f"Loading {checkpoint.components.name}: from memory to the device", 0.5)
+        self._checkpoints.pop(checkpoint.entry.name)  # on its way it takes no room in RAM, and nobody may let it go
         try:
-            self._make_room(held.device_bytes)
+            self._make_room(checkpoint.device_bytes)
             try:
-                self._device.to_device(modules(held.components))
+                self._device.to_device(modules(checkpoint.components))
             except Exception as error:
                 if not self._device.is_out_of_memory(error):
                     raise
                 error.__traceback__ = None
                 if not self._empty():
-                    raise too_large(held.entry, held.device_bytes, self._device, self._options) from error
-                self._device.to_device(modules(held.components))
+                    raise too_large(checkpoint.entry, checkpoint.device_bytes, self._device, self._options) from error
+                self._device.to_device(modules(checkpoint.components))
         except Exception:
-            self._device.to_ram(modules(held.components))  # what had got there already
+            self._device.to_ram(modules(checkpoint.components))  # what had got there already
             self._device.release()
             raise
         finally:
-            self._held[held.entry.name] = held
+            self._checkpoints[checkpoint.entry.name] = checkpoint
 
-    def _use(self, held: Held) -> None:
-        if held is not self._loaded:
+    def _use(self, checkpoint: CheckpointInMemory) -> None:
+        if checkpoint is not self._loaded:
             self.leave()
         self._clock += 1
-        held.used = self._clock
-        held.place = "device"
-        self._loaded = held
+        checkpoint.used = self._clock
+        checkpoint.place = "device"
+        self._loaded = checkpoint
 
     # ----------------------------------------------------------------------------------------------- making room
 
-    def _make_room(self, needed_bytes: int, keep: Held | None = None) -> None:
+    def _make_room(self, needed_bytes: int, keep: CheckpointInMemory | None = None) -> None:
         """Move the least recently used but `keep` off the device, and out of RAM, until `needed_bytes` are within the
         limits. What runs beside a loaded checkpoint that is to go has gone before."""
         if keep is None:
@@ -284,47 +288,47 @@ class ModelManager:
             free = self._device.free_bytes()
 
     def _over(self, needed_bytes: int, limit: int | None, free: int | None) -> bool:
-        used_bytes = sum(h.device_bytes for h in self._held.values() if h.place == "device")
-        used_bytes += sum(b.bytes for b in self._beside.values())
+        used_bytes = sum(h.device_bytes for h in self._checkpoints.values() if h.place == "device")
+        used_bytes += sum(b.bytes for b in self._modules.values())
         return _exceeds(used_bytes, needed_bytes, limit, free)
 
-    def _oldest(self, place: ModelPlace, but: Held | None = None) -> Held | None:
-        held = [h for h in self._held.values() if h.place == place and h is not but]
-        return min(held, key=lambda h: h.used, default=None)
+    def _oldest(self, place: ModelPlace, but: CheckpointInMemory | None = None) -> CheckpointInMemory | None:
+        checkpoints = [h for h in self._checkpoints.values() if h.place == place and h is not but]
+        return min(checkpoints, key=lambda h: h.used, default=None)
 
-    def _off(self, held: Held) -> None:
+    def _off(self, checkpoint: CheckpointInMemory) -> None:
         """From the device to RAM, or away where RAM has no room for it."""
         free = self._device.free_ram_bytes()
-        while (oldest := self._oldest("ram")) and self._ram_over(held.ram_bytes, free):
+        while (oldest := self._oldest("ram")) and self._ram_over(checkpoint.ram_bytes, free):
             self._drop(oldest)
             self._device.release()
             free = self._device.free_ram_bytes()
-        if self._device.is_cpu or self._options.offload or self._ram_over(held.ram_bytes, free):
-            self._drop(held)
+        if self._device.is_cpu or self._options.offload or self._ram_over(checkpoint.ram_bytes, free):
+            self._drop(checkpoint)
             return
-        if held is self._loaded:
+        if checkpoint is self._loaded:
             self._loaded = None
-        self._device.to_ram(modules(held.components))
-        held.place = "ram"
+        self._device.to_ram(modules(checkpoint.components))
+        checkpoint.place = "ram"
 
     def _ram_over(self, needed_bytes: int, free: int | None) -> bool:
-        used_bytes = sum(h.ram_bytes for h in self._held.values() if h.place == "ram")
+        used_bytes = sum(h.ram_bytes for h in self._checkpoints.values() if h.place == "ram")
         return _exceeds(used_bytes, needed_bytes, self.ram_limit, free)
 
-    def _drop(self, held: Held) -> None:
-        fitting.undo(held.components)
-        self._held.pop(held.entry.name, None)
-        if self._loaded is held:
+    def _drop(self, checkpoint: CheckpointInMemory) -> None:
+        fitting.undo(checkpoint.components)
+        self._checkpoints.pop(checkpoint.entry.name, None)
+        if self._loaded is checkpoint:
             self._loaded = None
             self.leave()
 
     def _empty(self) -> bool:
         """Off the device with everything. Whether there was anything."""
-        held = [h for h in self._held.values() if h.place == "device"]
-        for one in held:
+        checkpoints = [h for h in self._checkpoints.values() if h.place == "device"]
+        for one in checkpoints:
             self._off(one)
         self._device.release()
-        return bool(held)
+        return bool(checkpoints)
 
 
 def _usable(name: str, entry: Entry | None) -> Entry:

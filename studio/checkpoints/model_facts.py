@@ -11,9 +11,9 @@ from studio.families.registry import label_of
 
 Kind = Literal["checkpoint", "vae", "lora", "embedding", "taesd", "controlnet", "unknown"]
 Form = Literal["single_file", "folder", "pickle"]
-Source = Literal["file", "metadata", "config", "name", "family", "user", "measured"]  # of a statement about a model
+FactSource = Literal["file", "metadata", "config", "name", "family", "user", "measured"]  # of a statement about a model
 UNET, VAE, CONTROLNET = "unet", "vae", "controlnet"  # names of parts; text encoders have their own
-PARTS = (UNET, VAE, "text_encoder", "text_encoder_2")
+CHECKPOINT_PARTS = (UNET, VAE, "text_encoder", "text_encoder_2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +26,14 @@ class ModelFacts:
     reason: str = ""  # why it is unknown, or known and not usable: one sentence for the page
     family: str | None = None  # None for a VAE whose family its tensors do not show
     prediction_type: Prediction | None = None  # None: the file does not say; measured at load, or the user says
-    prediction_source: Source | None = None
+    prediction_source: FactSource | None = None
     zero_terminal_snr: bool = False
     in_channels: int = 4  # of the U-Net: 9 for inpainting
     distillation: Distillation | None = None  # few-step model: trailing spacing, guidance off
-    distillation_source: Source | None = None
+    distillation_source: FactSource | None = None
     guidance_embedded: bool = False  # the U-Net is told the guidance scale, which was distilled into it
     precision: str = ""  # "fp32", "fp16", "bf16", "fp8 (e4m3)", ...: of most of the bytes
-    parts: tuple[str, ...] = ()  # of PARTS, those that are there
+    parts: tuple[str, ...] = ()  # of CHECKPOINT_PARTS, those that are there
     vae_has_encoder: bool = True  # without one its VAE only decodes: no picture can be the start of a run
     native_width: int | None = None
     native_height: int | None = None

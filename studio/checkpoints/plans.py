@@ -38,7 +38,7 @@ MAX_LAYERS = 128  # per list and per number of a config: a module of a billion l
 
 
 @dataclass(frozen=True)
-class Source:
+class TensorSource:
     """Where one parameter comes from."""
 
     file: Path
@@ -63,8 +63,8 @@ class Plan:
     label: str  # what people call it
     class_name: str  # of MODULES
     config: Mapping[str, Any]
-    sources: Mapping[str, Source]
-    strangers: tuple[str, ...] = ()
+    sources: Mapping[str, TensorSource]
+    unknown_names: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()  # submodules that it has not: a VAE's decoder alone
 
     @property
@@ -86,7 +86,7 @@ def empty_module(plan: Plan) -> Any:
         raise BadCheckpoint(f"The {label} cannot be loaded: its weights do not fit its config.json.") from error
     parameters = dict(module.state_dict())
     missing = sorted(set(parameters) - set(plan.sources))
-    unknown_names = sorted(set(plan.sources) - set(parameters)) + list(plan.strangers)
+    unknown_names = sorted(set(plan.sources) - set(parameters)) + list(plan.unknown_names)
     for names, what in ((missing, "are missing"), (unknown_names, "do not belong there")):
         if names:
             examples = ", ".join(n[:80] for n in names[:3]) + (" and more" if len(names) > 3 else "")

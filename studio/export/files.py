@@ -54,7 +54,7 @@ def _sheet(replay: Replay, quantities: Sequence[str], _: float, how: str) -> byt
     return out.getvalue()
 
 
-KINDS: Mapping[str, Kind] = {
+EXPORT_KINDS: Mapping[str, Kind] = {
     "mp4": Kind("mp4", "video/mp4", animation.mp4),
     "webp": Kind("webp", "image/webp", animation.webp),
     "gif": Kind("gif", "image/gif", animation.gif),
@@ -92,12 +92,12 @@ def export(recording: bytes, kind: str, parameters: Mapping[str, str]) -> File:
         fps = 0.0
     if not FPS.holds(fps):
         problems.append(Problem("fps", shown(parameters["fps"]), FPS.describe()))
-    if kind not in KINDS:
-        problems.append(Problem("kind", shown(kind), ", ".join((*KINDS, "html"))))
+    if kind not in EXPORT_KINDS:
+        problems.append(Problem("kind", shown(kind), ", ".join((*EXPORT_KINDS, "html"))))
     if problems:
         raise InvalidRequest(*problems)
     replay = Replay(recording)
-    exporter = KINDS[kind]
+    exporter = EXPORT_KINDS[kind]
     return File(name_of(replay.run, exporter.ending), exporter.media_type, exporter.make(replay, quantities, fps, how))
 
 

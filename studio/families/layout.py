@@ -35,7 +35,7 @@ class Translation:
     """A single file's names, sorted: by part what goes where, and what belongs to no part."""
 
     moves: dict[str, list[Move]]
-    strangers: dict[str, list[str]]  # by part: names that begin like the part's but are none of its
+    unknown_names: dict[str, list[str]]  # by part: names that begin like the part's but are none of its
     unused: list[str]  # of no part and no known leftover
 
 
@@ -45,7 +45,7 @@ def translate(keys: Iterable[str], family: Family, *, layers_per_block: int = 2)
     encoders = {one.part: one for one in family.text_encoders}
     prefixes = [(UNET_PREFIX, "unet"), (VAE_PREFIX, "vae"), *((one.prefix, one.part) for one in family.text_encoders)]
     moves: dict[str, list[Move]] = {part: [] for _, part in prefixes}
-    strangers: dict[str, list[str]] = {part: [] for _, part in prefixes}
+    unknown_names: dict[str, list[str]] = {part: [] for _, part in prefixes}
     unused: list[str] = []
     levels = vae_levels(name.removeprefix(VAE_PREFIX) for name in names if name.startswith(VAE_PREFIX))
     last_layers = {part: _dropped_layer(names, one) for part, one in encoders.items()}
@@ -73,8 +73,8 @@ def translate(keys: Iterable[str], family: Family, *, layers_per_block: int = 2)
             moves_of_name = text_encoder_moves(name, rest, encoders[part])
             if not moves_of_name and _is_projection(rest) and not encoders[part].projects:
                 continue  # CLIP's way out of its text encoder, which no family takes from this one
-        (moves[part].extend(moves_of_name) if moves_of_name else strangers[part].append(name))
-    return Translation(moves, strangers, unused)
+        (moves[part].extend(moves_of_name) if moves_of_name else unknown_names[part].append(name))
+    return Translation(moves, unknown_names, unused)
 
 
 # ----------------------------------------------------------------------------------------------------------- U-Net

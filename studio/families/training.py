@@ -13,7 +13,7 @@ from typing import Any, Literal
 from studio.families import edm, flow
 from studio.families.base import DISTILLATIONS, UNET_PREFIX, Defaults, Distillation, Family, Prediction, words_of
 
-Source = Literal["file", "metadata", "name", "family"]  # by what something is known
+FactSource = Literal["file", "metadata", "name", "family"]  # by what something is known
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Training:
     """How a model was trained. `prediction` None: neither tensors nor notes nor name say; it is measured or asked."""
 
     prediction: Prediction | None
-    prediction_source: Source | None
+    prediction_source: FactSource | None
     zero_terminal_snr: bool = False
     distillation: Distillation | None = None
-    distillation_source: Source | None = None
+    distillation_source: FactSource | None = None
     guidance_embedded: bool = False  # the U-Net is told the guidance scale, which was distilled into it
 
 
@@ -52,7 +52,7 @@ _GUIDANCE_EMBEDDING = ("time_embedding.cond_proj.weight", "time_embed.cond_proj.
 
 def _prediction(
     family: Family, names: Collection[str], metadata: Mapping[str, str], name: str
-) -> tuple[Prediction | None, Source | None]:
+) -> tuple[Prediction | None, FactSource | None]:
     by_tensors = edm.prediction_of(names)
     if by_tensors is not None:
         return by_tensors, "file"
@@ -88,10 +88,12 @@ _V_NAME = re.compile(r"(?:(?<![A-Za-z])[vV]|(?<=[a-z])[vV](?=P)|(?<=[A-Z])v)" + 
 _EPSILON_NAME = re.compile(r"(?:(?<![a-z])[eE]ps(?:ilon)?|(?<![A-Za-z])EPS(?:ILON)?)" + _PREDICTED)
 
 
-def distillation_of(metadata: Mapping[str, str], words: Collection[str]) -> tuple[Distillation | None, Source | None]:
+def distillation_of(
+    metadata: Mapping[str, str], words: Collection[str]
+) -> tuple[Distillation | None, FactSource | None]:
     """Which few-step distillation metadata or a name's words speak of."""
     notes = " ".join(metadata.get(k, "") for k in ("modelspec.title", "modelspec.description", "modelspec.tags"))
-    sources: tuple[tuple[Collection[str], Source], ...] = ((words_of(notes), "metadata"), (words, "name"))
+    sources: tuple[tuple[Collection[str], FactSource], ...] = ((words_of(notes), "metadata"), (words, "name"))
     for text, source in sources:
         for distillation in DISTILLATIONS:
             if any(_names(word, distillation) for word in text):

@@ -43,8 +43,8 @@ LEFTOVER_AGE = 3600.0  # seconds; no save takes this long, so an older .part bel
 # (2.1 against 3.3 ms at 128x128) for a file 14 % larger, and the next picture waits for this write.
 COMPRESS_LEVEL = 1
 
-PARTS = "compare"  # the folder of what is part of something larger
-PARTS_BYTES = 2 * 2**30  # of it; what visitors want to have they save, which puts a copy beside the other pictures
+COMPARISONS = "compare"  # the folder of what is part of something larger
+COMPARISON_BYTES = 2 * 2**30  # of it; what visitors want to have they save, which puts a copy beside the other pictures
 
 _FILE = re.compile(r"(?:compare/)?\d{4}-\d{2}-\d{2}/\d{5,}-\d+\.png")
 _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
@@ -113,7 +113,7 @@ class Gallery:
         encoded = io.BytesIO()
         image.save(encoded, "PNG", pnginfo=metadata.png_info(info, parameters), compress_level=COMPRESS_LEVEL)
         try:
-            file = self._write(encoded.getbuffer(), seed, PARTS if part_of else "")
+            file = self._write(encoded.getbuffer(), seed, COMPARISONS if part_of else "")
         except OSError as error:
             raise SaveFailed(_sentence(error)) from error
         entry = self._enter(_Entry(id=secrets.token_hex(16), owner=_hashed(owner), file=file, part_of=part_of or ""))
@@ -163,7 +163,7 @@ class Gallery:
                         self._part_sizes[entry.id] = (self.outputs_dir / entry.file).stat().st_size
                     except OSError:
                         self._part_sizes[entry.id] = 0
-            surplus = sum(self._part_sizes.values()) - PARTS_BYTES
+            surplus = sum(self._part_sizes.values()) - COMPARISON_BYTES
             for old in dict.fromkeys(entry.part_of for entry in parts if entry.part_of != newest):
                 if surplus <= 0:
                     break
@@ -296,7 +296,7 @@ class Gallery:
 
     def _sweep(self) -> None:
         """Remove what saves that were killed left behind."""
-        for pattern in ("????-??-??/.*.part", f"{PARTS}/????-??-??/.*.part"):
+        for pattern in ("????-??-??/.*.part", f"{COMPARISONS}/????-??-??/.*.part"):
             for part in self.outputs_dir.glob(pattern):
                 with suppress(OSError):
                     if time.time() - part.lstat().st_mtime > LEFTOVER_AGE:

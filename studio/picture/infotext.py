@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from studio.asked.problems import clean_text
 from studio.asked.requests import (
-    KINDS,
     NOISE_SCHEDULES,
+    REQUEST_KINDS,
     ROWS,
     SCHEDULERS,
     ImageToImage,
@@ -69,7 +69,7 @@ _ORDER = (
 
 def _pairs(info: Mapping[str, object]) -> dict[str, str]:
     """The keys of the table's rows with their values, and those of facts about the run."""
-    rows = KINDS.get(str(info.get("kind")), TextToImage).rows()
+    rows = REQUEST_KINDS.get(str(info.get("kind")), TextToImage).rows()
     pairs = {
         row.a1111: _written(row, info[name])
         for name, row in rows.items()

@@ -29,8 +29,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from studio import __version__
 from studio.asked.requests import (
-    KINDS,
     MAX_IMAGE_BYTES,
+    REQUEST_KINDS,
     ImageToImage,
     Inpaint,
     InvalidRequest,
@@ -131,7 +131,7 @@ def request_from_info(
     control_images: Sequence[bytes] = (),
 ) -> Request:
     """The request that asks for the picture of this info again. The pictures and errors as in `read_png`."""
-    kind = KINDS.get(str(info.get("kind")), TextToImage)
+    kind = REQUEST_KINDS.get(str(info.get("kind")), TextToImage)
     if issubclass(kind, ImageToImage) and image is None:
         raise InvalidRequest(Problem("image", "nothing", "the picture that this one was made from"))
     names = {"schema", "kind", *(field.name for field in fields(kind))} - {"image", "mask"}

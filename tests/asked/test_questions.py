@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from studio.asked.questions import KINDS, ForwardProcess, ScheduleCurves, parse
+from studio.asked.questions import QUESTION_KINDS, ForwardProcess, ScheduleCurves, parse
 from studio.asked.requests import InvalidRequest
 
 
@@ -16,7 +16,7 @@ def test_names_and_numbers_are_understood() -> None:
     assert parse("forward", {"checkpoint": "tiny"}, b"x") == ForwardProcess(checkpoint="tiny", image=b"x")
 
 
-@pytest.mark.parametrize("name", [n for n, kind in KINDS.items() if kind.needs_image])
+@pytest.mark.parametrize("name", [n for n, kind in QUESTION_KINDS.items() if kind.needs_image])
 def test_a_question_about_a_picture_needs_one(name: str) -> None:
     with pytest.raises(InvalidRequest, match="image: nothing is not allowed"):
         parse(name, {"checkpoint": "tiny"})

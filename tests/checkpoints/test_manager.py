@@ -446,7 +446,7 @@ class Net:
         self.bytes = manager_module.weights_bytes(self.entry, torch.float32)
 
     def get(self) -> Any:
-        return self.manager.beside(self.entry, self._read)
+        return self.manager.module(self.entry, self._read)
 
     def _read(self) -> Any:
         self.reads += 1
@@ -465,7 +465,7 @@ def test_a_controlnet_is_counted_and_goes_with_its_checkpoint(models: Path, devi
     module = net.get()
     assert net.get() is module
     assert net.reads == 1
-    assert manager.is_beside(net.entry)
+    assert manager.has_module(net.entry)
     places, *after = manager.snapshot()
     assert places[net.entry.id] == "device"
     assert sum(after) - sum(before) == pytest.approx(net.bytes, rel=0.02)
@@ -477,7 +477,7 @@ def test_a_controlnet_is_counted_and_goes_with_its_checkpoint(models: Path, devi
     assert net.entry.id not in manager.snapshot()[0]
     net.get()
     manager.leave(net.entry.id)
-    assert not manager.is_beside(net.entry)
+    assert not manager.has_module(net.entry)
     assert manager.loaded is not None
 
 

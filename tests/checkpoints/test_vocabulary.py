@@ -1,4 +1,4 @@
-"""A checkpoint's words as rows for the page: phrases that read well, and strangers' files that say nonsense."""
+"""A checkpoint's words as rows for the page: phrases that read well, and unknown_names' files that say nonsense."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from studio.asked.requests import KINDS, Inpaint
+from studio.asked.requests import REQUEST_KINDS, Inpaint
 from studio.asked.rows import Row
 from tests.engine.conftest import EngineFactory, finish, pixels
 from tests.tiny import save_tiny_checkpoint
@@ -67,7 +67,7 @@ def other(row: Row, value: Any) -> Any:
 def cases() -> list[tuple[str, str]]:
     """Every field once, in the first kind of request that has it. Controls are in test_control.py: they need a net."""
     firsts: dict[str, str] = {}
-    for kind, asked in KINDS.items():
+    for kind, asked in REQUEST_KINDS.items():
         for name in asked.rows():
             firsts.setdefault(name, kind)
     return [(kind, name) for name, kind in firsts.items() if name != "controls"]
@@ -91,7 +91,7 @@ def test_a_field_changes_the_picture_or_is_declared_cosmetic(
     make_engine: EngineFactory, deeper: Path, kind: str, name: str
 ) -> None:
     engine = make_engine(models_dirs=[deeper])
-    asked = KINDS[kind]
+    asked = REQUEST_KINDS[kind]
     row = asked.rows()[name]
     plain = PLAIN | OF_KIND[kind]
     if name.startswith("extend_") or name in ("width", "height"):

@@ -21,7 +21,7 @@ from studio.diffusion.preview import decode_fast
 from studio.engine.recorded import RecordedAttention
 from studio.engine.viewer.recorder import Recorder
 from studio.export.attention import OPACITY, words
-from studio.export.files import KINDS, export
+from studio.export.files import EXPORT_KINDS, export
 from studio.export.frames import caption, frames
 from studio.export.replay import Replay, decoded
 from studio.ui.text import say
@@ -292,7 +292,7 @@ def test_every_kind_makes_a_file_where_x0_is_undefined() -> None:
     recorder.add("a", 0, evaluation(0, sigma=float("inf"), a=0.0, s=1.0, latents=values, outputs=values[None]), values)
     data = recorder.get("a", 0, 0, "finished")
     assert data is not None
-    for kind in KINDS.keys() - {"attention"}:
+    for kind in EXPORT_KINDS.keys() - {"attention"}:
         assert len(export(data, kind, {}).content) > 100, kind
 
 

@@ -63,12 +63,12 @@ def test_the_oldest_comparisons_go_when_all_together_are_too_large(
     whole = save(gallery)
     old = [part(gallery, "old") for _ in range(2)]
     size = sum((tmp_path / picture.file_name).stat().st_size for picture in old)
-    monkeypatch.setattr(gallery_module, "PARTS_BYTES", int(size * 1.6))
+    monkeypatch.setattr(gallery_module, "COMPARISON_BYTES", int(size * 1.6))
     new = [part(gallery, "new") for _ in range(2)]
     assert [gallery.path(picture.id, ANN) for picture in old] == [None, None]
     assert all(gallery.path(picture.id, ANN) for picture in new)
     assert not (tmp_path / old[0].file_name).exists()
-    monkeypatch.setattr(gallery_module, "PARTS_BYTES", 0)
+    monkeypatch.setattr(gallery_module, "COMPARISON_BYTES", 0)
     newest = part(gallery, "new")  # a comparison never loses its own cells while it runs
     assert all(gallery.path(picture.id, ANN) for picture in [*new, newest])
     assert gallery.earlier(ANN) == [whole]

@@ -19,7 +19,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from studio.asked.compare import COMPARED
-from studio.asked.requests import KINDS, PREVIEWS, RANGES, ROWS, SCHEDULERS, TextToImage
+from studio.asked.requests import REQUEST_KINDS, PREVIEWS, RANGES, ROWS, SCHEDULERS, TextToImage
 from studio.picture.gallery import Gallery
 from studio.ui import assets, blocks, theme
 from studio.ui.generate import api, controls, following, kept_fields, widgets
@@ -53,7 +53,7 @@ def component(demo: gr.Blocks, elem_id: str) -> Any:
     return next(block for block in demo.blocks.values() if getattr(block, "elem_id", None) == elem_id)
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("kind", REQUEST_KINDS.values(), ids=REQUEST_KINDS)
 def test_every_field_of_a_request_has_its_control_with_its_default(demo: gr.Blocks, kind: Any) -> None:
     for field in fields(kind):
         block = component(demo, f"{kind.kind}-{field.name}")
@@ -61,7 +61,7 @@ def test_every_field_of_a_request_has_its_control_with_its_default(demo: gr.Bloc
             assert block.value == field.default, field.name
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("kind", REQUEST_KINDS.values(), ids=REQUEST_KINDS)
 def test_sliders_have_the_ranges_of_the_one_table(demo: gr.Blocks, kind: Any) -> None:
     for name, allowed in RANGES.items():
         if name not in kind.rows() or not kind.rows()[name].step:  # a number that is typed
@@ -114,7 +114,7 @@ def test_preset_sizes_are_allowed_and_keep_the_area(aspect: str, native: tuple[i
 
 def test_only_the_endpoints_are_public(demo: gr.Blocks) -> None:
     public = {fn.api_name for fn in demo.fns.values() if fn.api_visibility != "private"}
-    assert public == {*KINDS, "compare", "models", "choose_vae", "picture_settings"}
+    assert public == {*REQUEST_KINDS, "compare", "models", "choose_vae", "picture_settings"}
 
 
 def test_the_settings_of_a_picture_are_read_by_a_program(client: Client, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_kept_settings_come_back_and_bad_ones_do_not(demo: gr.Blocks, tmp_path: 
 # ---------------------------------------------------------------------------------------------------- endpoints
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("kind", REQUEST_KINDS.values(), ids=REQUEST_KINDS)
 def test_arguments_are_the_fields_of_the_request(kind: Any) -> None:
     arguments = api.parameters(kind)
     assert {p.name for p in arguments} == {f.name for f in fields(kind)}

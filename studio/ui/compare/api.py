@@ -22,7 +22,7 @@ from studio.asked.requests import TextToImage
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
 from studio.ui import session
-from studio.ui.generate.api import Answer, controls_of, file_of, parameters, telling
+from studio.ui.generate.api import FilesAndInfo, controls_of, file_of, parameters, telling
 from studio.ui.text import say
 from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads
 
@@ -52,7 +52,7 @@ def _endpoint(engine: Engine, gallery: Gallery, uploads: Uploads) -> Callable[..
     parameters = arguments()
     names = [p.name for p in parameters]
 
-    async def call(*values: Any) -> AsyncIterator[Answer]:
+    async def call(*values: Any) -> AsyncIterator[FilesAndInfo]:
         owner = session.owner_of(values[-1])
         values_by_name, this_call = dict(zip(names, values)), secrets.token_hex(8)
         job_id, is_over = None, False
@@ -79,13 +79,13 @@ def _endpoint(engine: Engine, gallery: Gallery, uploads: Uploads) -> Callable[..
                     await engine.cancel(job_id, owner=owner)
 
     request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
-    call.__signature__ = inspect.Signature([*parameters, request], return_annotation=Answer)  # type: ignore[attr-defined]
-    call.__annotations__ = {p.name: p.annotation for p in [*parameters, request]} | {"return": Answer}
+    call.__signature__ = inspect.Signature([*parameters, request], return_annotation=FilesAndInfo)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in [*parameters, request]} | {"return": FilesAndInfo}
     call.__name__ = NAME
     return call
 
 
-def _answer(gallery: Gallery, uploads: Uploads, owner: str, job_id: str, now: ComparisonNow) -> Answer:
+def _answer(gallery: Gallery, uploads: Uploads, owner: str, job_id: str, now: ComparisonNow) -> FilesAndInfo:
     """The sheet, then every finished picture, and what became of each cell."""
     comparison, events = now.comparison, now.cells
     entries: dict[int, sheet.Shown] = {}

@@ -19,7 +19,7 @@ import gradio as gr
 from studio.answered.engine import Engine, Refused, run_events
 from studio.answered.events import TERMINAL, Event, Failed, Finished, Loading, Picture, Queued, Started, Step
 from studio.asked.orders import ModelList, SubmitRun
-from studio.asked.requests import KINDS, InvalidRequest, Kind, Problem, shown
+from studio.asked.requests import REQUEST_KINDS, InvalidRequest, Kind, Problem, shown
 from studio.asked.rows import Row
 from studio.picture.gallery import Gallery
 from studio.picture.taken_over import take_over
@@ -31,12 +31,12 @@ from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads, read_upload
 
 logger = logging.getLogger(__name__)
 
-Answer = tuple[list[dict[str, Any]], dict[str, Any]]  # files, info
+FilesAndInfo = tuple[list[dict[str, Any]], dict[str, Any]]  # files, info
 
 
 def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> None:
     """Add the endpoints to the page that is being built."""
-    for kind in KINDS.values():
+    for kind in REQUEST_KINDS.values():
         gr.api(
             _endpoint(engine, gallery, kind, uploads),
             api_name=kind.kind,
@@ -115,7 +115,7 @@ def _endpoint(engine: Engine, gallery: Gallery, kind: Kind, uploads: Uploads) ->
     arguments = parameters(kind)
     names = [p.name for p in arguments]
 
-    async def call(*values: Any) -> AsyncIterator[Answer]:
+    async def call(*values: Any) -> AsyncIterator[FilesAndInfo]:
         values_by_name, owner = dict(zip(names, values)), session.owner_of(values[-1])
         job_id, is_over = None, False
         notes: tuple[str, ...] = ()
@@ -143,8 +143,8 @@ def _endpoint(engine: Engine, gallery: Gallery, kind: Kind, uploads: Uploads) ->
                     await engine.cancel(job_id, owner=owner)
 
     request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
-    call.__signature__ = inspect.Signature([*arguments, request], return_annotation=Answer)  # type: ignore[attr-defined]
-    call.__annotations__ = {p.name: p.annotation for p in [*arguments, request]} | {"return": Answer}
+    call.__signature__ = inspect.Signature([*arguments, request], return_annotation=FilesAndInfo)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in [*arguments, request]} | {"return": FilesAndInfo}
     call.__name__ = kind.kind
     return call
 
@@ -164,7 +164,7 @@ def telling(endpoint: str) -> Iterator[None]:
         raise gr.Error(say("failed.unexpected", error_id=error_id), print_exception=False) from error
 
 
-def _answer(gallery: Gallery, uploads: Uploads, owner: str, event: Event) -> Answer:
+def _answer(gallery: Gallery, uploads: Uploads, owner: str, event: Event) -> FilesAndInfo:
     match event:
         case Failed():
             raise gr.Error(say("api.error", message=event.message, error_id=event.error_id), print_exception=False)

@@ -9,7 +9,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
-from studio.asked.requests import KINDS, ROWS
+from studio.asked.requests import REQUEST_KINDS, ROWS
 from studio.asked.resolved import Suits
 from studio.asked.rows import Row
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
@@ -29,7 +29,7 @@ LANDMARKS: Mapping[str, Marks] = {
 
 def rows_of_tab(tab: str) -> Mapping[str, Row]:
     """The rows of a tab, which is named after its kind of request. Compare starts from words or from a picture."""
-    return KINDS[tab].rows() if tab in KINDS else ROWS
+    return REQUEST_KINDS[tab].rows() if tab in REQUEST_KINDS else ROWS
 
 
 def begins_at(tab: str, name: str, checkpoint: Checkpoint | None = None) -> Any:

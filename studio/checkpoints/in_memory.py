@@ -1,4 +1,4 @@
-"""What is loaded: a checkpoint, or a ControlNet beside it, and how much memory its weights take."""
+"""What is in memory: checkpoints, and the ControlNets that run beside one, and how much their weights take."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from studio.answered.models import ModelPlace
 from studio.checkpoints.catalog import Entry
 from studio.checkpoints.details import weights_files
 from studio.checkpoints.inspect import BadCheckpoint, read_header
-from studio.checkpoints.model_facts import PARTS
+from studio.checkpoints.model_facts import CHECKPOINT_PARTS
 from studio.diffusion.components import Components
 
 
 @dataclass
-class Held:
+class CheckpointInMemory:
     """A loaded checkpoint: where its weights are, how many bytes, and when it was last used."""
 
     entry: Entry
@@ -30,7 +30,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Beside:
+class ModuleInMemory:
     """A module that runs beside the loaded checkpoint: a ControlNet."""
 
     entry: Entry
@@ -46,7 +46,7 @@ def modules(components: Components) -> list[Any]:
 def weights_bytes(entry: Entry, dtype: torch.dtype) -> int:
     """What the weights of an entry take in this precision, by its headers; its size where they cannot be read."""
     try:
-        parts = [entry.path / part for part in PARTS if (entry.path / part).is_dir()] or [entry.path]
+        parts = [entry.path / part for part in CHECKPOINT_PARTS if (entry.path / part).is_dir()] or [entry.path]
         files = [f for part in parts for f in weights_files(part)] if entry.file.is_folder else [entry.path]
         headers = [read_header(file) for file in files]
     except (BadCheckpoint, OSError):
