@@ -178,16 +178,15 @@ class ModelManager:
 
     def snapshot(self) -> tuple[dict[str, ModelPlace], int, int]:
         """Where the loaded checkpoints are, by id; bytes of weights on the device, and in RAM. From any thread."""
-        checkpoints, modules_here = list(self._checkpoints.values()), list(self._modules.values())
+        checkpoints, nets = list(self._checkpoints.values()), list(self._modules.values())
         places: dict[str, ModelPlace] = {h.entry.id: h.place for h in checkpoints} | {
-            b.entry.id: "device" for b in modules_here
+            n.entry.id: "device" for n in nets
         }
-        on_device = sum(h.device_bytes for h in checkpoints if h.place == "device") + sum(b.bytes for b in modules_here)
-        in_ram = sum(
-            h.ram_bytes for h in checkpoints if h.place == "ram" or self._options.offload or self._device.is_cpu
-        )
+        on_device = sum(h.device_bytes for h in checkpoints if h.place == "device") + sum(n.bytes for n in nets)
+        always = self._options.offload or self._device.is_cpu
+        in_ram = sum(h.ram_bytes for h in checkpoints if always or h.place == "ram")
         if self._device.is_cpu:
-            return places, 0, in_ram + sum(b.bytes for b in modules_here)
+            return places, 0, in_ram + sum(n.bytes for n in nets)
         return places, on_device, in_ram
 
     # ------------------------------------------------------------------------------------------------ loading
