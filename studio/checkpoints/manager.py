@@ -150,10 +150,10 @@ class ModelManager:
         others = [h for h in self._checkpoints.values() if h is not self._loaded and h.place == "device"]
         for checkpoint in others:
             self._off(checkpoint)
-        has_others = bool(others or self._modules)
+        any_module = bool(self._modules)
         self.leave()
         self._device.release()
-        return has_others
+        return bool(others) or any_module
 
     def loaded_hash(self) -> str | None:
         """sha256 of the loaded checkpoint's weights as they were loaded; None until it is counted."""
@@ -178,15 +178,13 @@ class ModelManager:
 
     def snapshot(self) -> tuple[dict[str, ModelPlace], int, int]:
         """Where the loaded checkpoints are, by id; bytes of weights on the device, and in RAM. From any thread."""
-        checkpoints, nets = list(self._checkpoints.values()), list(self._modules.values())
-        places: dict[str, ModelPlace] = {h.entry.id: h.place for h in checkpoints} | {
-            n.entry.id: "device" for n in nets
-        }
-        on_device = sum(h.device_bytes for h in checkpoints if h.place == "device") + sum(n.bytes for n in nets)
-        always = self._options.offload or self._device.is_cpu
-        in_ram = sum(h.ram_bytes for h in checkpoints if always or h.place == "ram")
+        models, nets = list(self._checkpoints.values()), list(self._modules.values())
+        places = {m.entry.id: m.place for m in models}
+        places |= {net.entry.id: "device" for net in nets}
+        on_device = sum(m.device_bytes for m in models if m.place == "device") + sum(net.bytes for net in nets)
+        in_ram = sum(m.ram_bytes for m in models if m.place == "ram" or self._options.offload or self._device.is_cpu)
         if self._device.is_cpu:
-            return places, 0, in_ram + sum(n.bytes for n in nets)
+            return places, 0, in_ram + sum(net.bytes for net in nets)
         return places, on_device, in_ram
 
     # ------------------------------------------------------------------------------------------------ loading
