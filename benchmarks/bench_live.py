@@ -80,7 +80,7 @@ def main() -> None:
         gallery = engine._gallery
         door = LocalEngine(engine)
         demo, launch = build(door, gallery)
-        site = application(demo, launch, middleware(door, gallery, hosts=set(), auth=None))
+        site = application(demo, launch, middleware(door, gallery, hosts=set()))
         server = Server(site, host="127.0.0.1", port=0)
         server.start()
         taken = measured(server.url, options.steps, options.releases)
