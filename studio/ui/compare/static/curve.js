@@ -26,30 +26,30 @@ function pointsOf(one, other) {
 export function sentenceOf(points, words) {
   const [first, last] = [points[0].value, points[points.length - 1].value];
   const most = Math.max(...points.map((point) => point.value));
-  const said = { first: first.toFixed(3), last: last.toFixed(3), most: most.toFixed(3) };
-  if (last < 0.0005 || last < most / 100) return fill(words["curve.meet"], said);
-  if (first >= last / 2) return fill(words["curve.apart"], said);
+  const numbers = { first: first.toFixed(3), last: last.toFixed(3), most: most.toFixed(3) };
+  if (last < 0.0005 || last < most / 100) return fill(words["curve.meet"], numbers);
+  if (first >= last / 2) return fill(words["curve.apart"], numbers);
   const half = points.find((point) => point.value >= last / 2);
   const share = (half.level - points[0].level) / (points[points.length - 1].level - points[0].level);
-  return fill(words["curve.said"], { ...said, share: Math.round(100 * share) });
+  return fill(words["curve.said"], { ...numbers, share: Math.round(100 * share) });
 }
 
 /** Draws the curve of two cells of a job into `into`. `keep` holds the records read so far, by cell. */
 export async function compareCurve(into, { job, cells, keep, words }) {
-  const said = (text) => into.replaceChildren(h("p", { class: "cmp-curve-said" }, text));
-  said(words["curve.wait"]);
+  const showMessage = (text) => into.replaceChildren(h("p", { class: "cmp-curve-said" }, text));
+  showMessage(words["curve.wait"]);
   const records = [];
   for (const cell of cells) {
     if (!keep.has(cell)) {
       const record = new Record(job, cell);
-      if ((await record.grow()) === "none") return said(words["curve.none"]);
+      if ((await record.grow()) === "none") return showMessage(words["curve.none"]);
       keep.set(cell, record);
     }
     records.push(keep.get(cell));
   }
   const [one, other] = records;
-  if (!one.evaluations.length || !other.evaluations.length) return said(words["curve.none"]);
-  if (String(one.shape) !== String(other.shape)) return said(words["curve.size"]);
+  if (!one.evaluations.length || !other.evaluations.length) return showMessage(words["curve.none"]);
+  if (String(one.shape) !== String(other.shape)) return showMessage(words["curve.size"]);
   const points = pointsOf(one, other);
   const [W, H, L, B] = [640, 180, 44, 22];
   const most = Math.max(...points.map((p) => p.value), 1e-6);

@@ -5,7 +5,7 @@ import { h, icon } from "../../static/elements.js";
 /** view(): what is compared; index(): the cell that is looked at; `pictures`: cell -> finished picture; `said`: where
     answers are said. */
 export function compareResults({ words, button, view, cellAt, index, pictures, said, trigger }) {
-  const kept = new Set(); // ids of pictures that the gallery has
+  const pictureIds = new Set(); // ids of pictures that the gallery has
   const link = (name, text, name_of_icon) =>
     h("a", { class: "ls-button", role: "button", "data-act": name }, icon(name_of_icon), text);
   const save = link("save", words.save, "save");
@@ -21,7 +21,7 @@ export function compareResults({ words, button, view, cellAt, index, pictures, s
     const done = pictures.size > 0;
     save.hidden = keep.hidden = cell.state !== "finished";
     if (cell.id) save.href = `/picture/${cell.id}?download=1`;
-    keep.disabled = kept.has(cell.id);
+    keep.disabled = pictureIds.has(cell.id);
     keepAll.hidden = sheet.hidden = csv.hidden = !done;
     if (view().job) {
       sheet.href = `/sheet/${view().job}.png`;
@@ -31,12 +31,12 @@ export function compareResults({ words, button, view, cellAt, index, pictures, s
   }
 
   function keepCells(cells) {
-    const ids = cells.map((k) => cellAt(k).id).filter((id) => id && !kept.has(id));
+    const ids = cells.map((k) => cellAt(k).id).filter((id) => id && !pictureIds.has(id));
     if (ids.length) trigger("keep", { pictures: ids });
   }
   /** The server's answer to a wish: what is kept now, and what there is to say. */
   function hear(answer) {
-    for (const id of answer.kept || []) kept.add(id);
+    for (const id of answer.kept || []) pictureIds.add(id);
     if (answer.message) said.textContent = answer.message;
   }
   async function copyLink() {

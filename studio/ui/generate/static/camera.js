@@ -26,8 +26,8 @@ export function camera({ element, props }) {
   let stream = null;
 
   const look = async () => {
-    const found = await devices.enumerateDevices().catch(() => []);
-    if (found.some((device) => device.kind === "videoinput")) element.replaceChildren(open, dialog);
+    const devicesHere = await devices.enumerateDevices().catch(() => []);
+    if (devicesHere.some((device) => device.kind === "videoinput")) element.replaceChildren(open, dialog);
     else if (!dialog.open) element.replaceChildren();
   };
   devices.addEventListener("devicechange", look);

@@ -47,7 +47,7 @@ export function control({ element, props, watch }) {
     units.forEach((unit, k) => (unit.title.textContent = word("one", { number: k + 1 })));
   }
   function more() {
-    const unit = drawn();
+    const unit = drawUnit();
     units.push(unit);
     list.append(unit.element);
     tell();
@@ -55,7 +55,7 @@ export function control({ element, props, watch }) {
     else unit.file.focus();
   }
 
-  function drawn() {
+  function drawUnit() {
     const unit = {
       model: models[0],
       path: "",
@@ -77,9 +77,12 @@ export function control({ element, props, watch }) {
       "aria-label": word("model"),
       onchange: () => ((unit.model = model.value), suit(), tell()),
     });
-    const made = h(
+    const preprocessor = h(
       "select",
-      { "aria-label": word("preprocessor"), onchange: () => ((unit.preprocessor = made.value), tell(), look()) },
+      {
+        "aria-label": word("preprocessor"),
+        onchange: () => ((unit.preprocessor = preprocessor.value), tell(), look()),
+      },
       ...props.preprocessors.map(([name, label]) => h("option", { value: name }, label)),
     );
     unit.file = h("input", {
@@ -113,15 +116,20 @@ export function control({ element, props, watch }) {
       },
       word("paint"),
     );
-    const chosen = h("label", { class: "ls-control-made" }, h("span", {}, word("preprocessor")), made);
+    const preprocessorField = h(
+      "label",
+      { class: "ls-control-made" },
+      h("span", {}, word("preprocessor")),
+      preprocessor,
+    );
 
     /** A model with colours of its own is given maps in these colours, painted or not; any other edges or strokes too. */
     function suit() {
-      const colored = !!palettes[unit.model];
-      paint.hidden = !colored;
-      chosen.hidden = colored;
-      if (!colored) shut();
-      else if (unit.preprocessor !== "none") made.value = unit.preprocessor = "none";
+      const hasPalette = !!palettes[unit.model];
+      paint.hidden = !hasPalette;
+      preprocessorField.hidden = hasPalette;
+      if (!hasPalette) shut();
+      else if (unit.preprocessor !== "none") preprocessor.value = unit.preprocessor = "none";
     }
     function open() {
       const field = (name) => Number(document.querySelector(`#${props.tab}-${name} input`)?.value) || 0;
@@ -153,7 +161,7 @@ export function control({ element, props, watch }) {
     /** A slider with its number, within the one table's range. */
     function number(key) {
       const [low, high] = props.ranges[key];
-      const shown = h("output", {}, unit[key].toFixed(2));
+      const output = h("output", {}, unit[key].toFixed(2));
       const slider = h("input", {
         type: "range",
         min: low,
@@ -164,7 +172,7 @@ export function control({ element, props, watch }) {
       });
       slider.addEventListener("input", () => {
         unit[key] = Number(slider.value);
-        shown.textContent = unit[key].toFixed(2);
+        output.textContent = unit[key].toFixed(2);
         tell();
       });
       return h(
@@ -172,7 +180,7 @@ export function control({ element, props, watch }) {
         { class: "ls-control-number", title: word(key === "scale" ? "scale.help" : "span.help") },
         h("span", {}, word(key)),
         slider,
-        shown,
+        output,
       );
     }
     unit.element = h(
@@ -183,7 +191,7 @@ export function control({ element, props, watch }) {
       drop,
       paint,
       painter.element,
-      chosen,
+      preprocessorField,
       note,
       number("scale"),
       number("start"),
@@ -231,10 +239,10 @@ export function control({ element, props, watch }) {
       const good = answer?.ok;
       note.textContent = good ? "" : answer && answer.status === 400 ? word("unreadable") : word("failed");
       if (good) {
-        const shown = await answer.blob();
+        const mapBlob = await answer.blob();
         if (mine !== turn) return;
         URL.revokeObjectURL(map.src);
-        map.src = URL.createObjectURL(shown);
+        map.src = URL.createObjectURL(mapBlob);
       }
       map.hidden = !good;
       name.hidden = good;

@@ -30,14 +30,14 @@ export const compose = (() => {
 
   function find(text, phrases) {
     for (const phrase of [...phrases].sort((a, b) => b.length - a.length)) {
-      const found = whole(phrase.replace(/^, /, "")).exec(text);
-      if (found)
+      const match = whole(phrase.replace(/^, /, "")).exec(text);
+      if (match)
         return {
           start:
-            phrase.startsWith(", ") && text.slice(found.index - 2, found.index) === ", "
-              ? found.index - 2
-              : found.index,
-          end: found.index + found[0].length,
+            phrase.startsWith(", ") && text.slice(match.index - 2, match.index) === ", "
+              ? match.index - 2
+              : match.index,
+          end: match.index + match[0].length,
         };
     }
     return null;
@@ -135,7 +135,7 @@ export const compose = (() => {
 /** The helper of one prompt field. */
 export function helper({ element, props, watch }) {
   let open = false;
-  let wanted = "";
+  let query = "";
   const say = (key, values) => fill(props.words[key], values);
   const world = () => (props.value && Array.isArray(props.value.groups) ? props.value : { label: "", groups: [] });
 
@@ -169,7 +169,7 @@ export function helper({ element, props, watch }) {
   function fillList() {
     const rows = world().groups.map(({ key, words }) => {
       const fitting = words.filter((row) =>
-        [row.label, ...row.others].some((name) => name.toLowerCase().includes(wanted)),
+        [row.label, ...row.others].some((name) => name.toLowerCase().includes(query)),
       );
       if (!fitting.length) return null;
       const title = `${props.field}-${key}`;
@@ -180,8 +180,8 @@ export function helper({ element, props, watch }) {
         h("div", { class: "ls-chips" }, ...fitting.map((row) => chip(key, row))),
       );
     });
-    const found = rows.filter(Boolean);
-    list.replaceChildren(...(found.length ? found : [h("p", { class: "ls-helper-none" }, say("nothing"))]));
+    const lines = rows.filter(Boolean);
+    list.replaceChildren(...(lines.length ? lines : [h("p", { class: "ls-helper-none" }, say("nothing"))]));
   }
 
   function draw() {
@@ -214,12 +214,12 @@ export function helper({ element, props, watch }) {
     const find = h("input", {
       class: "ls-helper-find",
       type: "search",
-      value: wanted,
+      value: query,
       placeholder: say("find"),
       "aria-label": say("find"),
     });
     find.addEventListener("input", () => {
-      wanted = find.value.trim().toLowerCase();
+      query = find.value.trim().toLowerCase();
       fillList();
     });
     const box = h("div", { class: "ls-helper-box", hidden: !open }, find, list);

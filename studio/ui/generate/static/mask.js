@@ -70,8 +70,8 @@ export function mask({ element, props }) {
 
   /** Gradio's upload field shows the picture; where it has one, the editor takes its place. */
   function look() {
-    const given = field("image")?.querySelector("img");
-    const now = given ? given.src : "";
+    const upload = field("image")?.querySelector("img");
+    const now = upload ? upload.src : "";
     if (now === source) return;
     source = now;
     editor.hidden = !now;
@@ -86,8 +86,8 @@ export function mask({ element, props }) {
     forget();
     place();
     paintAgain();
-    const shown = pixelsOf(picture);
-    seeThrough = Array.from({ length: shown.length / 4 }, (_, k) => shown[k * 4 + 3] < 128);
+    const pixels = pixelsOf(picture);
+    seeThrough = Array.from({ length: pixels.length / 4 }, (_, k) => pixels[k * 4 + 3] < 128);
     transparent.hidden = !seeThrough.includes(true);
   });
   picture.addEventListener("error", () => {
@@ -255,8 +255,8 @@ export function mask({ element, props }) {
     file.value = "";
     if (!given) return;
     try {
-      const painted = paintedIn(pixelsOf(await createImageBitmap(given)));
-      change(() => paintAll((_, k) => (painted(k) ? 255 : 0)));
+      const isPainted = paintedIn(pixelsOf(await createImageBitmap(given)));
+      change(() => paintAll((_, k) => (isPainted(k) ? 255 : 0)));
       note.textContent = word("hint");
     } catch {
       note.textContent = word("unreadable");
@@ -271,9 +271,9 @@ export function mask({ element, props }) {
     const mine = ++sending;
     const alpha = alphas();
     undoButton.disabled = past.length === 0;
-    const painted = source && alpha.some((value) => value >= 128);
-    editor.dataset.painted = String(!!painted);
-    const png = painted ? await encoded(alpha, canvas.width, canvas.height) : "";
+    const anyPaint = source && alpha.some((value) => value >= 128);
+    editor.dataset.painted = String(!!anyPaint);
+    const png = anyPaint ? await encoded(alpha, canvas.width, canvas.height) : "";
     if (mine !== sending) return;
     props.value = png ? { png } : {};
     if (!before) keepPicture(`${props.tab}-mask`, png ? new Blob([bytesOf(png)], { type: "image/png" }) : null);
@@ -318,7 +318,7 @@ export async function encoded(values, width, height) {
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) rows[y * (width + 1) + 1 + x] = values[y * width + x] >= 128 ? 255 : 0;
   }
-  const packed = new Uint8Array(
+  const deflated = new Uint8Array(
     await new Response(new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"))).arrayBuffer(),
   );
   const header = new DataView(new ArrayBuffer(13));
@@ -328,7 +328,7 @@ export async function encoded(values, width, height) {
   const parts = [
     new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]),
     chunk("IHDR", new Uint8Array(header.buffer)),
-    chunk("IDAT", packed),
+    chunk("IDAT", deflated),
     chunk("IEND", new Uint8Array()),
   ];
   const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());

@@ -61,7 +61,7 @@ export function paintMap({ tab, word, told }) {
   const past = [];
 
   const nothing = () => rows[0][1];
-  const named = (name) => (name === "*" ? word("paint.anything") : name);
+  const labelOf = (name) => (name === "*" ? word("paint.anything") : name);
   const prompt = () => (document.querySelector(`#${tab}-prompt textarea`) || { value: "" }).value.toLowerCase();
   /** Rows whose object the prompt names, in its order. */
   const spoken = () =>
@@ -82,22 +82,22 @@ export function paintMap({ tab, word, told }) {
   /** The colours, those of the prompt's objects first. */
   function offer() {
     const first = spoken();
-    const ordered = [...first, ...rows.slice(1).filter((row) => !first.includes(row))];
+    const inOrder = [...first, ...rows.slice(1).filter((row) => !first.includes(row))];
     colors.replaceChildren(
-      ...ordered.map(([name, hex]) => {
+      ...inOrder.map(([name, hex]) => {
         const swatch = h("i", { "aria-hidden": "true" });
         swatch.style.background = hex;
         const one = h(
           "button",
-          { type: "button", class: "ls-paint-color", title: `${named(name)}: ${hex}`, onclick: () => pick(hex) },
+          { type: "button", class: "ls-paint-color", title: `${labelOf(name)}: ${hex}`, onclick: () => pick(hex) },
           swatch,
-          named(name),
+          labelOf(name),
         );
         one.dataset.color = hex;
         return one;
       }),
     );
-    pick(ordered.some(([, hex]) => hex === color) ? color : ordered[0][1]);
+    pick(inOrder.some(([, hex]) => hex === color) ? color : inOrder[0][1]);
   }
 
   // ---------------------------------------------------------------------------------------------------- painting
@@ -142,9 +142,9 @@ export function paintMap({ tab, word, told }) {
       hex,
     );
   }
-  const kept = () => pen.getImageData(0, 0, canvas.width, canvas.height);
+  const pixelsNow = () => pen.getImageData(0, 0, canvas.width, canvas.height);
   function remember() {
-    past.push(kept());
+    past.push(pixelsNow());
     if (past.length > UNDO) past.shift();
   }
   function clear() {
@@ -163,23 +163,23 @@ export function paintMap({ tab, word, told }) {
   }
   /** The prompt's objects side by side, or one where a prompt names one; without a prompt the first that there are. */
   function example() {
-    const given = spoken();
-    const shown = (given.length ? given : rows.filter(([name]) => name.length > 1)).slice(0, 2);
+    const spokenRows = spoken();
+    const examples = (spokenRows.length ? spokenRows : rows.filter(([name]) => name.length > 1)).slice(0, 2);
     const [w, hh] = [canvas.width, canvas.height];
     offer(); // the prompt may have changed since
     clear();
-    if (shown.length === 1) oval(0.34 * w, 0.34 * hh, 0.98 * w, 0.98 * hh, shown[0][1]);
-    else shown.forEach(([, hex], k) => oval((0.02 + 0.5 * k) * w, 0.27 * hh, (0.48 + 0.5 * k) * w, 0.73 * hh, hex));
+    if (examples.length === 1) oval(0.34 * w, 0.34 * hh, 0.98 * w, 0.98 * hh, examples[0][1]);
+    else examples.forEach(([, hex], k) => oval((0.02 + 0.5 * k) * w, 0.27 * hh, (0.48 + 0.5 * k) * w, 0.73 * hh, hex));
   }
   function tell() {
     undoButton.disabled = !past.length;
-    const { data } = kept();
+    const { data } = pixelsNow();
     const [r, g, b] = [1, 3, 5].map((k) => parseInt(nothing().slice(k, k + 2), 16));
-    let painted = false;
-    for (let k = 0; k < data.length && !painted; k += 4)
-      painted = data[k] !== r || data[k + 1] !== g || data[k + 2] !== b;
-    element.dataset.painted = String(painted);
-    told(painted ? canvas.toDataURL("image/png").split(",")[1] : "");
+    let anyPaint = false;
+    for (let k = 0; k < data.length && !anyPaint; k += 4)
+      anyPaint = data[k] !== r || data[k + 1] !== g || data[k + 2] !== b;
+    element.dataset.painted = String(anyPaint);
+    told(anyPaint ? canvas.toDataURL("image/png").split(",")[1] : "");
   }
 
   function at(event) {

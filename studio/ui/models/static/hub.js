@@ -36,7 +36,7 @@ export function hub({ say, trigger, bytes, watch, props, told }) {
     choice,
   );
   const box = h("section", { class: "ls-hub-box", hidden: true }, fold, running);
-  let shown = null; // the repository whose files are listed
+  let repositoryHere = null; // the repository whose files are listed
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -45,10 +45,11 @@ export function hub({ say, trigger, bytes, watch, props, told }) {
     trigger("look", { repository: repository.value, token: token.value });
   });
 
-  const chosen = () => [...files.querySelectorAll("input:checked")].map((box) => shown.files[Number(box.value)]);
+  const checkedFiles = () =>
+    [...files.querySelectorAll("input:checked")].map((box) => repositoryHere.files[Number(box.value)]);
 
   function count() {
-    const list = chosen();
+    const list = checkedFiles();
     const size = list.reduce((sum, file) => sum + (file.size || 0), 0);
     fetchThem.textContent = say(list.length === 1 ? "hub.fetch.one" : "hub.fetch", {
       count: list.length,
@@ -59,7 +60,7 @@ export function hub({ say, trigger, bytes, watch, props, told }) {
 
   function drawFiles() {
     files.replaceChildren(
-      ...shown.files.map((file, index) => {
+      ...repositoryHere.files.map((file, index) => {
         const box = h("input", { type: "checkbox", value: String(index), checked: Boolean(file.suggested) });
         box.addEventListener("change", count);
         const size = typeof file.size === "number" ? bytes(file.size) : "";
@@ -72,8 +73,8 @@ export function hub({ say, trigger, bytes, watch, props, told }) {
 
   function fetchChosen() {
     trigger("download", {
-      repository: shown.repository,
-      files: chosen().map((file) => file.path),
+      repository: repositoryHere.repository,
+      files: checkedFiles().map((file) => file.path),
       kind: kind.value,
       token: token.value,
     });
@@ -84,7 +85,7 @@ export function hub({ say, trigger, bytes, watch, props, told }) {
     look.removeAttribute("aria-busy");
     const answer = props.value?.repository;
     if (!answer) return;
-    shown = answer;
+    repositoryHere = answer;
     drawFiles();
   });
 

@@ -40,12 +40,12 @@ function bar(label, used, limit, free, total, { say, bytes }) {
     mark.style.left = share(limit);
     track.append(mark);
   }
-  const taken = say("memory.used", { used: used ? bytes(used) : "0 MB", total: total ? bytes(total) : "?" });
-  const left = free === null || free === undefined ? "" : say("memory.free", { free: bytes(free) });
+  const usedText = say("memory.used", { used: used ? bytes(used) : "0 MB", total: total ? bytes(total) : "?" });
+  const freeText = free === null || free === undefined ? "" : say("memory.free", { free: bytes(free) });
   return h(
     "div",
     { class: "ls-memory-bar" },
-    h("p", {}, h("strong", {}, label), h("span", {}, taken), h("span", {}, left)),
+    h("p", {}, h("strong", {}, label), h("span", {}, usedText), h("span", {}, freeText)),
     track,
   );
 }

@@ -17,7 +17,7 @@ export function models({ element, props, watch, trigger: send }) {
 
   const bytes = (n) =>
     n >= GIB ? `${(n / GIB).toFixed(n >= 10 * GIB ? 0 : 1)} GB` : `${Math.max(1, Math.round(n / 2 ** 20))} MB`;
-  let found = {}; // the last answer of /models-found
+  let lastAnswer = {}; // the last answer of /models-found
   let etag = "";
   let asking = false;
   let orderedAt = 0;
@@ -25,7 +25,7 @@ export function models({ element, props, watch, trigger: send }) {
     orderedAt = Date.now();
     send(event, given);
   };
-  const view = () => found;
+  const view = () => lastAnswer;
   const all = () => view().models || [];
 
   /* ------------------------------------------------------------------------------------------------- frame */
@@ -56,7 +56,7 @@ export function models({ element, props, watch, trigger: send }) {
   const none = h("div", { class: "ls-models-none" });
   const drawer = h("aside", { class: "ls-model-drawer", "aria-label": say("details"), hidden: true });
   const listeners = [];
-  const converted = conversions({ say, told: (listener) => listeners.push(listener) });
+  const conversionList = conversions({ say, told: (listener) => listeners.push(listener) });
   const extra = hub({ say, trigger, bytes, watch, props, told: (listener) => listeners.push(listener) });
   element.replaceChildren(
     h(
@@ -65,7 +65,7 @@ export function models({ element, props, watch, trigger: send }) {
       memory,
       message,
       extra,
-      converted,
+      conversionList,
       tools,
       h("div", { class: "ls-models-body" }, h("div", { class: "ls-models-main" }, list, more, none), drawer),
     ),
@@ -86,7 +86,7 @@ export function models({ element, props, watch, trigger: send }) {
       const answer = await fetch(`/models-found${refresh ? "?refresh=1" : ""}`, { headers, cache: "no-store" });
       if (answer.status === 200) {
         etag = answer.headers.get("etag") || "";
-        found = await answer.json();
+        lastAnswer = await answer.json();
         draw();
       }
     } catch {
@@ -137,18 +137,18 @@ export function models({ element, props, watch, trigger: send }) {
   }
 
   function drawFamilies() {
-    const found = [
+    const familyNames = [
       ...new Set(
         all()
           .map((model) => model.family)
           .filter(Boolean),
       ),
     ].sort();
-    const options = ["", ...found].map((f) =>
+    const options = ["", ...familyNames].map((f) =>
       h("option", { value: f, selected: f === state.family }, f || say("family.all")),
     );
     families.replaceChildren(...options);
-    families.hidden = found.length < 2;
+    families.hidden = familyNames.length < 2;
   }
 
   const badge = (text, css = "") => h("span", { class: `ls-model-badge ${css}` }, text);
@@ -295,12 +295,12 @@ export function models({ element, props, watch, trigger: send }) {
     const own = model.prediction_corrected
       ? say("prediction.file")
       : say("prediction.as", { type: say(`prediction.${model.prediction_type || "unknown"}`) });
-    const chosen = model.prediction_corrected ? model.prediction_type : "";
+    const predictionChoice = model.prediction_corrected ? model.prediction_type : "";
     const options = [["", own], ...names.map((name) => [name, say(`prediction.${name}`)])];
     const select = h(
       "select",
       { "aria-label": say("fact.prediction") },
-      ...options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)),
+      ...options.map(([value, text]) => h("option", { value, selected: value === predictionChoice }, text)),
     );
     select.addEventListener("change", () => {
       select.blur();
@@ -321,8 +321,8 @@ export function models({ element, props, watch, trigger: send }) {
         (m.kind === "vae" || !own || m.id === model.vae),
     );
     const label = (m) => (m.kind === "vae" ? m.label : say("vae.from", { name: m.label }));
-    const chosen = lenders.find((m) => m.id === model.vae);
-    if (!view().manages) return chosen ? label(chosen) : say(own ? "vae.own" : "vae.none");
+    const lender = lenders.find((m) => m.id === model.vae);
+    if (!view().manages) return lender ? label(lender) : say(own ? "vae.own" : "vae.none");
     if (!own && !lenders.length) return say("vae.nowhere");
     const options = [["", say(own ? "vae.own" : "vae.none")], ...lenders.map((m) => [m.id, label(m)])];
     const select = h(
@@ -369,10 +369,10 @@ export function models({ element, props, watch, trigger: send }) {
     memory.replaceChildren(...memoryBars(view().memory || {}, { say, bytes }));
     drawKinds(counts);
     drawFamilies();
-    const wanted = all().filter(fits);
-    list.replaceChildren(...wanted.slice(0, state.rows).map(row));
-    more.hidden = wanted.length <= state.rows;
-    none.hidden = wanted.length > 0;
+    const fitting = all().filter(fits);
+    list.replaceChildren(...fitting.slice(0, state.rows).map(row));
+    more.hidden = fitting.length <= state.rows;
+    none.hidden = fitting.length > 0;
     none.textContent = !ready ? say("reading") : all().length ? say("none.fits") : say("none");
     drawDrawer();
     tell(view().message || props.value?.problem || "");

@@ -7,19 +7,19 @@ import { number } from "./chart.js";
 /** Answers about single evaluations by key, the few newest; `ask` draws when one has come. */
 function answers(context, question) {
   const MOST = 12;
-  const kept = new Map(); // key => {answer}, {failed} or {asking}
+  const memory = new Map(); // key => {answer}, {failed} or {asking}
   const key = (more) => {
     const { record, index } = context;
     return [record.job, record.image, index, ...Object.values(more)].join(" ");
   };
   return {
-    get: (more = {}) => kept.get(key(more)) || null,
+    get: (more = {}) => memory.get(key(more)) || null,
     async ask(more = {}) {
       const { record, index } = context;
       const mine = key(more);
-      if (kept.get(mine)?.asking || kept.get(mine)?.answer) return;
-      kept.delete(mine);
-      kept.set(mine, { asking: true });
+      if (memory.get(mine)?.asking || memory.get(mine)?.answer) return;
+      memory.delete(mine);
+      memory.set(mine, { asking: true });
       context.draw();
       const fields = {
         checkpoint: record.run.checkpoint,
@@ -29,11 +29,11 @@ function answers(context, question) {
         ...more,
       };
       try {
-        kept.set(mine, { answer: await ask(question, fields) });
+        memory.set(mine, { answer: await ask(question, fields) });
       } catch (failure) {
-        kept.set(mine, { failed: failure.message || context.say("ask.failed") });
+        memory.set(mine, { failed: failure.message || context.say("ask.failed") });
       }
-      for (const oldest of [...kept.keys()].slice(0, Math.max(0, kept.size - MOST))) kept.delete(oldest);
+      for (const oldest of [...memory.keys()].slice(0, Math.max(0, memory.size - MOST))) memory.delete(oldest);
       context.draw();
     },
   };
@@ -42,7 +42,7 @@ function answers(context, question) {
 /** Where a place of the picture looks at other places. `draw(cell)`: the cell that was clicked, or null. */
 export function places(context) {
   const { h, say } = context;
-  const known = answers(context, "self-attention");
+  const answersHere = answers(context, "self-attention");
   let group = null;
   const choice = h("select", {
     class: "ls-choice",
@@ -60,21 +60,25 @@ export function places(context) {
     h("figcaption", {}, note),
   );
   const status = h("p", { class: "ls-note", role: "status" });
-  const button = h("button", { class: "ls-button", type: "button", onclick: () => known.ask() }, say("places.ask"));
+  const button = h(
+    "button",
+    { class: "ls-button", type: "button", onclick: () => answersHere.ask() },
+    say("places.ask"),
+  );
   const element = h("div", { class: "ls-places" }, h("h3", {}, say("places")), choice, figure, status, button);
 
   return {
     element,
-    clicked: () => known.ask(),
+    clicked: () => answersHere.ask(),
     draw(cell, paint) {
       element.hidden = !context.online;
       if (!context.online) return;
-      const found = cell && known.get();
-      const groups = found?.answer ? Object.keys(found.answer.tensors) : [];
+      const answer = cell && answersHere.get();
+      const groups = answer?.answer ? Object.keys(answer.answer.tensors) : [];
       choice.hidden = figure.hidden = !groups.length;
-      button.hidden = !cell || !!found?.asking || !!found?.answer;
+      button.hidden = !cell || !!answer?.asking || !!answer?.answer;
       status.hidden = groups.length > 0;
-      status.textContent = !cell ? say("places.none") : found?.asking ? say("places.asking") : found?.failed || "";
+      status.textContent = !cell ? say("places.none") : answer?.asking ? say("places.asking") : answer?.failed || "";
       if (!groups.length) return;
       if (!groups.includes(group)) group = groups[groups.length - 1];
       choice.replaceChildren(
@@ -90,7 +94,7 @@ export function places(context) {
       const {
         shape: [, height, width],
         values,
-      } = found.answer.tensors[group];
+      } = answer.answer.tensors[group];
       const [, H, W] = context.record.shape;
       const [x, y] = [
         Math.min(width - 1, Math.floor((cell.x * width) / W)),
@@ -115,11 +119,11 @@ export function places(context) {
 /** Each head of one cross-attention layer. `draw(rows)`: the rows of the chosen word. */
 export function heads(context) {
   const { h, say } = context;
-  const known = answers(context, "heads");
+  const answersHere = answers(context, "heads");
   const choice = h("select", { class: "ls-choice", "aria-label": say("heads.layer"), onchange: () => context.draw() });
   const button = h(
     "button",
-    { class: "ls-button", type: "button", onclick: () => known.ask({ layer: choice.value }) },
+    { class: "ls-button", type: "button", onclick: () => answersHere.ask({ layer: choice.value }) },
     say("heads.ask"),
   );
   const status = h("p", { class: "ls-note", role: "status" });
@@ -155,18 +159,18 @@ export function heads(context) {
           ),
         );
       }
-      const found = known.get({ layer: choice.value });
-      button.hidden = !!found?.answer || !!found?.asking;
-      status.hidden = !!found?.answer && !found.failed;
-      status.textContent = found?.asking
+      const result = answersHere.get({ layer: choice.value });
+      button.hidden = !!result?.answer || !!result?.asking;
+      status.hidden = !!result?.answer && !result.failed;
+      status.textContent = result?.asking
         ? say("heads.asking")
-        : found?.failed || (found?.answer ? "" : say("heads.what"));
-      grid.hidden = !found?.answer;
-      if (!found?.answer) return;
+        : result?.failed || (result?.answer ? "" : say("heads.what"));
+      grid.hidden = !result?.answer;
+      if (!result?.answer) return;
       const {
         shape: [many, rows, height, width],
         values,
-      } = found.answer.tensors.heads;
+      } = result.answer.tensors.heads;
       const cells = height * width;
       const maps = Array.from({ length: many }, (_, head) => {
         const map = new Float32Array(cells);
@@ -185,7 +189,7 @@ export function heads(context) {
         }),
       );
       status.hidden = false;
-      const { rms, scale } = found.answer.run;
+      const { rms, scale } = result.answer.run;
       status.textContent = [
         say("heads.note", { word: word.label, high: number(high, 3) }),
         say("heads.numbers", {

@@ -22,17 +22,18 @@ export const panel = {
       h("div", { class: "ls-scroll" }, plan),
       h("p", { class: "ls-note" }, say("architecture.note")),
     );
-    let asked = null;
+    let askedFor = null;
     let lit = -1;
 
     const shape = (numbers) => (numbers ? numbers.join(" × ") : "");
-    const counted = (count) =>
+    const countText = (count) =>
       count >= 1e6
         ? say("architecture.millions", { count: number(count / 1e6, count >= 1e7 ? 0 : 1) })
         : count >= 1e3
           ? say("architecture.thousands", { count: number(count / 1e3, 0) })
           : String(count);
-    const timed = (ms) => (typeof ms === "number" ? say("architecture.ms", { ms: number(ms, ms < 10 ? 1 : 0) }) : "");
+    const timeText = (ms) =>
+      typeof ms === "number" ? say("architecture.ms", { ms: number(ms, ms < 10 ? 1 : 0) }) : "";
 
     /** A box that opens a panel; `order` is when the light reaches it (0 .. 1), `when` which evaluations light it. */
     function box({ symbol, title, lines, opens, place, when = "all", order = 0 }) {
@@ -79,10 +80,10 @@ export const panel = {
       ].join(" · ");
       const unet = answer.blocks.filter((block) => block.part === "unet");
       const time = unet.reduce((sum, block) => sum + (block.milliseconds || 0), 0) || 1;
-      let passed = 0;
+      let timeSoFar = 0;
       const blocks = unet.map((block) => {
-        const order = passed / time;
-        passed += block.milliseconds || 0;
+        const order = timeSoFar / time;
+        timeSoFar += block.milliseconds || 0;
         return { ...block, order };
       });
       const depth = (list) => list.map((block, k) => ({ block, row: k }));
@@ -100,7 +101,7 @@ export const panel = {
               .filter(Boolean)
               .join(", "),
             block.output ? `→ ${shape(block.output)}` : "",
-            [counted(block.parameters), timed(block.milliseconds)].filter(Boolean).join(" · "),
+            [countText(block.parameters), timeText(block.milliseconds)].filter(Boolean).join(" · "),
           ],
           opens: block.cross_attentions
             ? "attention"
@@ -138,7 +139,7 @@ export const panel = {
           title: say(`architecture.part.${name}`),
           lines: [
             parts[name].kind,
-            [counted(parts[name].parameters), timed(parts[name].milliseconds)].filter(Boolean).join(" · "),
+            [countText(parts[name].parameters), timeText(parts[name].milliseconds)].filter(Boolean).join(" · "),
           ],
           opens,
           place: name,
@@ -186,7 +187,7 @@ export const panel = {
           h(
             "small",
             {},
-            [parts.unet.kind, counted(parts.unet.parameters), timed(parts.unet.milliseconds)]
+            [parts.unet.kind, countText(parts.unet.parameters), timeText(parts.unet.milliseconds)]
               .filter(Boolean)
               .join(" · "),
           ),
@@ -197,15 +198,15 @@ export const panel = {
 
     async function load() {
       const checkpoint = context.checkpoint();
-      if (!checkpoint || asked === checkpoint) return;
-      asked = checkpoint;
+      if (!checkpoint || askedFor === checkpoint) return;
+      askedFor = checkpoint;
       status.textContent = say("architecture.asking");
       try {
         const answer = await ask("architecture", { checkpoint });
         status.textContent = "";
         draw(answer);
       } catch (failure) {
-        asked = null;
+        askedFor = null;
         status.textContent = failure.message || say("ask.failed");
       }
     }

@@ -50,19 +50,19 @@ export function pictureSource(context) {
     element,
     draw() {
       const id = context.value().picture;
-      const chosen = context.file;
-      if (chosen)
+      const file = context.file;
+      if (file)
         context.picture = {
-          key: `${chosen.name} ${chosen.size} ${chosen.lastModified}`,
+          key: `${file.name} ${file.size} ${file.lastModified}`,
           fields: {},
-          file: chosen,
-          name: chosen.name,
+          file,
+          name: file.name,
         };
       else context.picture = id ? { key: id, fields: { picture: id }, file: null, name: "" } : null;
-      own.setAttribute("aria-pressed", String(!chosen && !!id));
+      own.setAttribute("aria-pressed", String(!file && !!id));
       own.disabled = !id;
-      open.setAttribute("aria-pressed", String(!!chosen));
-      name.textContent = chosen ? chosen.name : id ? "" : say("source.none");
+      open.setAttribute("aria-pressed", String(!!file));
+      name.textContent = file ? file.name : id ? "" : say("source.none");
       return context.picture;
     },
   };

@@ -17,7 +17,7 @@ export const panel = {
     const NORMS = ["probability", "share", "relative"];
     const choice = { group: ALL, norm: "probability" }; // which layers, and how a map is normalised
     const { seenAt, textOf, wordsAt, parts, map, normed } = attentionMaps(context, choice);
-    let chosen = null; // key of the word looked at
+    let wordKey = null; // key of the word looked at
     let pinned = null; // a cell kept after the pointer has gone
     let lines = false; // contour lines and not colours
 
@@ -117,9 +117,9 @@ export const panel = {
     }
 
     function paint(canvas, index, word) {
-      const shown = normed(index, word);
-      context.painter.heat(canvas, shown.values, [shown.height, shown.width], shown.high);
-      return shown;
+      const values = normed(index, word);
+      context.painter.heat(canvas, values.values, [values.height, values.width], values.high);
+      return values;
     }
 
     function drawBars() {
@@ -191,7 +191,7 @@ export const panel = {
                   class: "ls-sheet-cell",
                   "data-at": index,
                   "aria-label": `${word.label}, ${say("evaluation", { index: index + 1, total })}`,
-                  onclick: () => ((chosen = word.key), context.walk(index), context.draw()),
+                  onclick: () => ((wordKey = word.key), context.walk(index), context.draw()),
                 },
                 canvas,
               );
@@ -205,15 +205,15 @@ export const panel = {
 
     function drawShapes(entry) {
       const layers = context.record.run.attention_layers;
-      const used = parts(entry).map(([one]) => one);
-      const seen = new Map();
+      const groups = parts(entry).map(([one]) => one);
+      const layersByShape = new Map();
       for (const layer of layers) {
         const place = `${layer.place}.${layer.height}x${layer.width}`;
-        if (!used.includes(place)) continue;
+        if (!groups.includes(place)) continue;
         const key = [place, layer.heads, layer.head_dim, layer.tokens].join();
-        seen.set(key, { ...layer, many: (seen.get(key)?.many || 0) + 1 });
+        layersByShape.set(key, { ...layer, many: (layersByShape.get(key)?.many || 0) + 1 });
       }
-      const rows = [...seen.values()].map((layer) => {
+      const rows = [...layersByShape.values()].map((layer) => {
         const wide = layer.heads * layer.head_dim;
         const cells = [
           placeName(`${layer.place}.${layer.height}x${layer.width}`),
@@ -280,10 +280,10 @@ export const panel = {
           button.setAttribute("aria-pressed", String(button.dataset.norm === choice.norm));
         const all = wordsAt(index);
         const word =
-          all.find((one) => one.key === chosen) ||
+          all.find((one) => one.key === wordKey) ||
           [...all].filter((one) => one.kind === "content").sort((p, q) => q.label.length - p.label.length)[0] ||
           all[0];
-        chosen = word.key;
+        wordKey = word.key;
         words.replaceChildren(
           ...all.map((one) => {
             const canvas = h("canvas", { "aria-hidden": "true" });
@@ -294,46 +294,46 @@ export const panel = {
                 type: "button",
                 class: "ls-word",
                 "data-kind": one.kind,
-                "aria-pressed": String(one.key === chosen),
-                onclick: () => ((chosen = one.key), context.draw()),
+                "aria-pressed": String(one.key === wordKey),
+                onclick: () => ((wordKey = one.key), context.draw()),
               },
               canvas,
               h("span", {}, one.label),
             );
           }),
         );
-        const drawn = (canvas) => {
+        const drawPicture = (canvas) => {
           const x0 = record.latents(index, "denoised") || record.latents(index, "x_t");
           if (record.decoder) painter.picture(canvas, x0, record.shape, record.decoder);
           else
             painter.tiles(canvas, x0.subarray(0, record.shape[1] * record.shape[2]), [1, ...record.shape.slice(1)], 3);
         };
-        drawn(picture);
-        const shown = lines ? normed(index, word) : paint(heat, index, word);
+        drawPicture(picture);
+        const values = lines ? normed(index, word) : paint(heat, index, word);
         heat.classList.toggle("ls-lines", lines);
         if (lines) {
           const colour = (share) =>
             `rgb(${RAMPS.sequential.slice(Math.round(share * 255) * 4, Math.round(share * 255) * 4 + 3).join()})`;
           contours(
             heat,
-            shown.values,
-            [shown.height, shown.width],
-            LEVELS.map((share) => [share * shown.high, colour(share)]),
+            values.values,
+            [values.height, values.width],
+            LEVELS.map((share) => [share * values.high, colour(share)]),
           );
         }
         picture.setAttribute("aria-label", say("attention.picture", { word: word.label }));
         name.textContent = word.label;
         note.textContent = [
-          say(`attention.norm.${choice.norm}.note`, { high: number(shown.high, 3) }),
+          say(`attention.norm.${choice.norm}.note`, { high: number(values.high, 3) }),
           lines ? say("attention.as.note") : "",
         ]
           .filter(Boolean)
           .join("; ");
-        scale.dataset.high = choice.norm === "probability" ? number(shown.high, 3) : "1";
+        scale.dataset.high = choice.norm === "probability" ? number(values.high, 3) : "1";
         drawBars();
         drawSheet(all, total);
         drawShapes(entry);
-        looks.draw(pinned, drawn);
+        looks.draw(pinned, drawPicture);
         single.draw(word);
       },
       pointed: drawBars,

@@ -21,19 +21,19 @@ export function attentionMaps(context, choice) {
     const { record } = context;
     const text = textOf(record, index);
     return record.remember(`attention words ${text}`, () => {
-      const found = new Map();
+      const words = new Map();
       record.run.attention_rows[text].forEach((row, r) => {
         const chunk = record.run.tokens.prompt[text].chunks[row.chunk];
         const kind = row.position === null || !chunk ? "padding" : chunk.kinds[row.position];
         const key = kind === "content" ? `${row.chunk} ${chunk.words[row.position]}` : `${row.chunk} ${kind}`;
         const label = kind === "content" ? chunk.text[row.position].trim() : say(`words.${kind}`);
-        const word = found.get(key);
+        const word = words.get(key);
         if (word) {
           word.rows.push(r);
           if (kind === "content") word.label += label;
-        } else found.set(key, { key, label, kind, rows: [r] });
+        } else words.set(key, { key, label, kind, rows: [r] });
       });
-      return [...found.values()];
+      return [...words.values()];
     });
   }
 
@@ -42,14 +42,14 @@ export function attentionMaps(context, choice) {
     const names = Object.keys(entry.attention);
     if (choice.group !== ALL) return [[choice.group, 1]];
     const layers = context.record.run.attention_layers;
-    const counted = names
+    const counts = names
       .filter((one) => !one.startsWith("mid."))
       .map((one) => [
         one,
         layers.filter((layer) => `${layer.place}.${layer.height}x${layer.width}` === one).length || 1,
       ]);
-    const total = counted.reduce((sum, [, many]) => sum + many, 0);
-    return counted.map(([one, many]) => [one, many / total]);
+    const total = counts.reduce((sum, [, many]) => sum + many, 0);
+    return counts.map(([one, many]) => [one, many / total]);
   }
 
   /** Attention of every place to one word (the mean of its pieces' rows would halve long words, so the sum: the place's
@@ -58,11 +58,11 @@ export function attentionMaps(context, choice) {
     const { record } = context;
     const entry = record.evaluations[index];
     return record.remember(`attention ${choice.group} ${index} ${word.key}`, () => {
-      const used = parts(entry);
-      const height = Math.max(...used.map(([one]) => entry.attention[one].height));
-      const width = Math.max(...used.map(([one]) => entry.attention[one].width));
+      const shares = parts(entry);
+      const height = Math.max(...shares.map(([one]) => entry.attention[one].height));
+      const width = Math.max(...shares.map(([one]) => entry.attention[one].width));
       const values = new Float32Array(height * width);
-      for (const [one, share] of used) {
+      for (const [one, share] of shares) {
         const from = entry.attention[one];
         const sum = new Float32Array(from.height * from.width);
         for (const r of word.rows) for (let k = 0; k < sum.length; k++) sum[k] += from.values[r * sum.length + k];

@@ -28,7 +28,7 @@ export const panel = {
     });
     const warm = h("p", { class: "ls-note", hidden: true }, say("branches.warm"));
     const go = h("button", { class: "ls-button ls-primary", type: "button", onclick: leave });
-    const said = h("p", { class: "ls-note", role: "status" });
+    const message = h("p", { class: "ls-note", role: "status" });
     const tree = svg("svg", { class: "ls-tree", role: "group", "aria-label": say("branches.tree") });
     const form = h(
       "div",
@@ -41,7 +41,7 @@ export const panel = {
       warm,
       h("label", { class: "ls-check" }, noise, h("span", {}, say("branches.noise"))),
       go,
-      said,
+      message,
     );
     const element = h(
       "section",
@@ -56,10 +56,10 @@ export const panel = {
       ),
     );
     let nodes = [];
-    let asked = null; // the run whose tree is here or on its way
-    let filled = null; // the run the fields were filled from
+    let runOfTree = null; // the run whose tree is here or on its way
+    let runOfFields = null; // the run the fields were filled from
     let of = null; // the scheduler that the choice was filled for
-    let known = null; // the state in which the tree was asked for
+    let stateOfTree = null; // the state in which the tree was asked for
 
     /** Fill the choice of schedulers for a run: first the one that stays. */
     function fillSchedulers() {
@@ -93,7 +93,7 @@ export const panel = {
         `painted` numbers for its body. */
     async function make(changes, painted = null) {
       const { record } = context;
-      said.textContent = say("branches.asking");
+      message.textContent = say("branches.asking");
       const query = new URLSearchParams({ image: record.image, ...changes });
       try {
         const answer = await fetch(`/branch/${encodeURIComponent(record.job)}?${query}`, {
@@ -101,11 +101,11 @@ export const panel = {
           body: painted && new Blob([painted]),
         });
         if (!answer.ok) throw new Error(answer.status === 404 ? say("gone") : await answer.text());
-        said.textContent = "";
-        asked = null;
+        message.textContent = "";
+        runOfTree = null;
         context.open((await answer.json()).job_id, 0);
       } catch (failure) {
-        said.textContent = failure.message || say("ask.failed");
+        message.textContent = failure.message || say("ask.failed");
       }
     }
     context.branch = make;
@@ -125,39 +125,39 @@ export const panel = {
     async function fetchTree() {
       const { record } = context;
       const state = `${record.job} ${record.ended}`;
-      if (asked === record.job && known === state) return;
-      [asked, known] = [record.job, state];
+      if (runOfTree === record.job && stateOfTree === state) return;
+      [runOfTree, stateOfTree] = [record.job, state];
       const answer = await fetch(`/branches/${encodeURIComponent(record.job)}`).catch(() => null);
-      if (!answer?.ok || asked !== record.job) return;
+      if (!answer?.ok || runOfTree !== record.job) return;
       nodes = await answer.json();
       context.children = nodes
         .filter((node) => node.parent === record.job && node.image === record.image)
-        .map((node) => ({ job: node.job_id, evaluation: node.evaluation, words: told(node) }));
+        .map((node) => ({ job: node.job_id, evaluation: node.evaluation, words: changesText(node) }));
       context.draw();
     }
     /** The runs that left this one, for the timeline; empty until they are known. */
     context.childrenOf = () => {
-      if (asked !== context.record.job) context.children = [];
+      if (runOfTree !== context.record.job) context.children = [];
       fetchTree();
       return context.children || [];
     };
 
-    function told(node) {
+    function changesText(node) {
       if (!node.changed) return say("branches.root");
-      const named = {
+      const labels = {
         scheduler: (value) => props.schedulers[value]?.label || value,
         noise_schedule: (value) => props.noise_schedules[value] || value,
       };
-      const shown = (name, value) =>
-        named[name]
-          ? named[name](value)
+      const valueText = (name, value) =>
+        labels[name]
+          ? labels[name](value)
           : typeof value === "number"
             ? number(value, Number.isInteger(value) ? 0 : 1)
             : value;
       const parts = Object.entries(node.changed).map(([name, value]) =>
         name === "noise_seed"
           ? say("branches.changed.noise_seed")
-          : say(`branches.changed.${name}`, { value: shown(name, value) }),
+          : say(`branches.changed.${name}`, { value: valueText(name, value) }),
       );
       return parts.length ? parts.join(", ") : say("branches.changed.nothing");
     }
@@ -188,7 +188,7 @@ export const panel = {
           class: `ls-branch${here ? " ls-here" : ""}`,
           tabindex: here ? -1 : 0,
           role: "button",
-          "aria-label": `${told(node)}: ${node.prompt}`,
+          "aria-label": `${changesText(node)}: ${node.prompt}`,
         });
         group.addEventListener("click", open);
         group.addEventListener("keydown", (event) => {
@@ -210,7 +210,7 @@ export const panel = {
         );
         if (parent >= 0) group.append(svg("circle", { cx: x(from), cy: y(parent), r: 4, class: "ls-branch-from" }));
         group.append(svg("circle", { cx: x(total - 1), cy: y(row), r: 5, class: "ls-branch-end" }));
-        group.append(svg("text", { x: left, y: top, class: "ls-branch-name" }, short(told(node), 40)));
+        group.append(svg("text", { x: left, y: top, class: "ls-branch-name" }, short(changesText(node), 40)));
         group.append(
           svg(
             "text",
@@ -240,8 +240,8 @@ export const panel = {
       draw() {
         const { record, index } = context;
         const { run } = record;
-        if (filled !== record) {
-          filled = record;
+        if (runOfFields !== record) {
+          runOfFields = record;
           prompt.value = run.prompt || "";
           negative.value = run.negative_prompt || "";
           guidance.value = String(run.guidance_scale);

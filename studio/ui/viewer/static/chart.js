@@ -33,28 +33,28 @@ export function chart({ width = 360, height = 150, left = 36, right = 12, gutter
   const LETTER = 6.1; // px, of the labels' font
   const margin = right;
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "ls-chart", role: "img" });
-  let drawn = null;
+  let content = null;
   // Drawn at the width it has, so that its letters have one size everywhere.
   new ResizeObserver(([entry]) => {
     const wide = Math.round(entry.contentRect.width);
     if (!wide || wide === width) return;
     width = wide;
     drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    if (drawn) made.draw(drawn);
+    if (content) api.draw(content);
   }).observe(drawing);
-  let picked = null;
+  let onPick = null;
   let scale = null;
   drawing.addEventListener("click", (event) => {
-    if (!picked || !scale) return;
+    if (!onPick || !scale) return;
     const box = drawing.getBoundingClientRect();
-    picked(scale(((event.clientX - box.left) / box.width) * width));
+    onPick(scale(((event.clientX - box.left) / box.width) * width));
   });
 
-  const made = {
+  const api = {
     element: drawing,
-    draw(given) {
-      drawn = given;
-      const { lines, x, y, marker, marks = [], pick = null, said = "" } = given;
+    draw(next) {
+      content = next;
+      const { lines, x, y, marker, marks = [], pick = null, said = "" } = next;
       const all = lines.flatMap((line) => line.points).filter((point) => point.every(Number.isFinite));
       const span = (axis, k) => {
         const values = all.map((point) => point[k]);
@@ -75,7 +75,7 @@ export function chart({ width = 360, height = 150, left = 36, right = 12, gutter
       const px = (value) => left + (inner * (value - x0)) / (x1 - x0);
       const py = (value) => top + ((height - top - bottom) * (y1 - value)) / (y1 - y0);
       scale = (at) => x0 + ((at - left) / inner) * (x1 - x0);
-      picked = pick;
+      onPick = pick;
       const parts = [];
       const rows = ticks(y0, y1, 3);
       for (const value of rows.values) {
@@ -121,14 +121,14 @@ export function chart({ width = 360, height = 150, left = 36, right = 12, gutter
       }
       // Labels at the ends of their lines, moved apart where they would lie on each other.
       const floor_ = height - bottom - 3;
-      const placed = labels.map(({ line, at }) => ({
+      const places = labels.map(({ line, at }) => ({
         line,
         x: px(at[0]),
         y: py(at[1]),
         aside: beside && line.label_at !== "start",
       }));
-      for (const one of placed) one.at = Math.min(floor_, Math.max(top + 8, one.aside ? one.y + 3 : one.y - 5));
-      for (const column of [placed.filter((one) => one.aside), placed.filter((one) => !one.aside)]) {
+      for (const one of places) one.at = Math.min(floor_, Math.max(top + 8, one.aside ? one.y + 3 : one.y - 5));
+      for (const column of [places.filter((one) => one.aside), places.filter((one) => !one.aside)]) {
         column.sort((p, q) => p.at - q.at);
         column.forEach((one, k) => k && (one.at = Math.max(one.at, column[k - 1].at + LINE)));
         let most = floor_;
@@ -137,19 +137,19 @@ export function chart({ width = 360, height = 150, left = 36, right = 12, gutter
           most = one.at - LINE;
         }
       }
-      for (const { line, x: x_, y: y_, at, aside } of placed) {
-        const named = `ls-line-label ${line.class || ""}`;
+      for (const { line, x: x_, y: y_, at, aside } of places) {
+        const className = `ls-line-label ${line.class || ""}`;
         if (aside) {
           const to = width - right;
           if (Math.abs(at - 3 - y_) > 2)
             parts.push(svg("path", { d: `M ${x_ + 3} ${y_} L ${to + 9} ${at - 3}`, class: "ls-leader" }));
-          parts.push(svg("text", { x: to + 12, y: at, "text-anchor": "start", class: named }, line.label));
+          parts.push(svg("text", { x: to + 12, y: at, "text-anchor": "start", class: className }, line.label));
         } else {
           const end = x_ > left + inner / 2;
           parts.push(
             svg(
               "text",
-              { x: x_ + (end ? -2 : 2), y: at, "text-anchor": end ? "end" : "start", class: named },
+              { x: x_ + (end ? -2 : 2), y: at, "text-anchor": end ? "end" : "start", class: className },
               line.label,
             ),
           );
@@ -173,5 +173,5 @@ export function chart({ width = 360, height = 150, left = 36, right = 12, gutter
       drawing.classList.toggle("ls-pickable", !!pick);
     },
   };
-  return made;
+  return api;
 }

@@ -26,11 +26,11 @@ export class Decodings {
   get(quantity) {
     const { record, index } = this.context;
     const key = this.key(quantity);
-    const found = this.kept.get(key);
-    if (found) {
+    const entry = this.kept.get(key);
+    if (entry) {
       this.kept.delete(key);
-      this.kept.set(key, found);
-      return found;
+      this.kept.set(key, entry);
+      return entry;
     }
     const at = `${record.job} ${record.image} ${index} ${this.context.state.how}`;
     if (this.at !== at) this.wanted.clear();
@@ -53,8 +53,8 @@ export class Decodings {
       const [quantity] = this.wanted;
       this.wanted.delete(quantity);
       this.asking = this.key(quantity);
-      const made = await this.ask(record, index, quantity, decoder);
-      this.keep(this.asking, made);
+      const picture = await this.ask(record, index, quantity, decoder);
+      this.keep(this.asking, picture);
       this.asking = null;
       if (context.record === record && context.index === index) context.draw();
     }
@@ -71,9 +71,9 @@ export class Decodings {
       if (!record.evaluations[near] || this.kept.has(key) || this.asking || this.rested !== this.at || this.at !== at)
         continue;
       this.asking = key;
-      const made = await this.ask(record, near, "denoised", "tiny");
+      const picture = await this.ask(record, near, "denoised", "tiny");
       this.asking = null;
-      if (!made.failed) this.keep(key, made);
+      if (!picture.failed) this.keep(key, picture);
       if (this.wanted.size) return this.fetch(this.at); // one has moved meanwhile
     }
   }

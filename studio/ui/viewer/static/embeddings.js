@@ -10,7 +10,7 @@ export function embeddings(context) {
   const [WIDE, TALL, EDGE] = [420, 300, 44]; // of the plane
   const SIDE = 320; // of the matrix
   const LETTER = 6.1; // wide, of the labels' font
-  const known = new Map(); // checkpoint and text => the answer, a failure, or "asking"
+  const answersByText = new Map(); // checkpoint and text => the answer, a failure, or "asking"
   const status = h("p", { class: "ls-note", role: "status" });
   const lengths = h("div", { class: "ls-bars" });
   const matrix = svg("svg", { class: "ls-matrix", role: "img", "aria-label": say("embeddings.cosine") });
@@ -30,16 +30,16 @@ export function embeddings(context) {
     h("div", {}, h("h3", {}, say("embeddings.plane")), plane, planeNote),
   );
   const element = h("div", { class: "ls-embeddings" }, status, body);
-  let drawn = null;
+  let tokensHere = null;
 
-  const named = (token) => (token.kind === "content" ? token.text : say(`words.${token.kind}`));
+  const nameOf = (token) => (token.kind === "content" ? token.text : say(`words.${token.kind}`));
 
   async function fetchVectors(key, prompt) {
-    known.set(key, "asking");
+    answersByText.set(key, "asking");
     try {
-      known.set(key, await ask("embeddings", { checkpoint: context.checkpoint(), prompt }));
+      answersByText.set(key, await ask("embeddings", { checkpoint: context.checkpoint(), prompt }));
     } catch (failure) {
-      known.set(key, failure);
+      answersByText.set(key, failure);
     }
     context.draw();
   }
@@ -51,7 +51,7 @@ export function embeddings(context) {
         h(
           "div",
           { class: "ls-bar-row", "data-kind": token.kind },
-          h("span", {}, named(token)),
+          h("span", {}, nameOf(token)),
           h("b", {}, h("i", { style: `width: ${((token.norm / most) * 100).toFixed(2)}%` })),
           h("small", {}, number(token.norm, 1)),
         ),
@@ -78,8 +78,8 @@ export function embeddings(context) {
         });
         one.addEventListener("pointerenter", () => {
           read.textContent = say("embeddings.pair", {
-            one: named(tokens[i]),
-            other: named(tokens[j]),
+            one: nameOf(tokens[i]),
+            other: nameOf(tokens[j]),
             value: number(value, 3),
           });
         });
@@ -89,7 +89,7 @@ export function embeddings(context) {
     if (label) {
       tokens.forEach((token, k) => {
         parts.push(
-          svg("text", { x: margin - 6, y: (k + 0.5) * cell + 3.5, "text-anchor": "end" }, short(named(token))),
+          svg("text", { x: margin - 6, y: (k + 0.5) * cell + 3.5, "text-anchor": "end" }, short(nameOf(token))),
         );
         parts.push(
           svg(
@@ -100,7 +100,7 @@ export function embeddings(context) {
               "text-anchor": "end",
               transform: `rotate(-45 ${margin + (k + 0.5) * cell} ${SIDE + 8})`,
             },
-            short(named(token)),
+            short(nameOf(token)),
           ),
         );
       });
@@ -121,10 +121,10 @@ export function embeddings(context) {
     const points = tokens.map((token) => ({
       x: x(token.at[0]),
       y: y(token.at[1]),
-      name: short(named(token)),
+      name: short(nameOf(token)),
       kind: token.kind,
     }));
-    const taken = points.map((one) => [one.x - 4, one.y - 4, one.x + 4, one.y + 4]); // boxes that no label may lie on
+    const labelBoxes = points.map((one) => [one.x - 4, one.y - 4, one.x + 4, one.y + 4]); // boxes that no label may lie on
     const labels = points.map((one) => {
       const wide = one.name.length * LETTER;
       const boxes = [
@@ -146,9 +146,9 @@ export function embeddings(context) {
             c < WIDE - 2 &&
             b > 2 &&
             d < TALL - 2 &&
-            taken.every(([p, q, r, s]) => c < p || a > r || d < q || b > s),
+            labelBoxes.every(([p, q, r, s]) => c < p || a > r || d < q || b > s),
         ) || boxes[0];
-      taken.push(free);
+      labelBoxes.push(free);
       return svg("text", { x: free[0], y: free[1] + 9, class: "ls-line-label" }, one.name);
     });
     const dots = points.map((one) =>
@@ -169,21 +169,21 @@ export function embeddings(context) {
       element.hidden = !context.online;
       if (!context.online) return;
       const key = `${context.checkpoint()} ${prompt}`;
-      const found = known.get(key);
-      if (!found) fetchVectors(key, prompt);
-      const there = found && found !== "asking" && !(found instanceof Error);
+      const answer = answersByText.get(key);
+      if (!answer) fetchVectors(key, prompt);
+      const there = answer && answer !== "asking" && !(answer instanceof Error);
       body.hidden = !there;
-      status.hidden = there && !found.left_out;
+      status.hidden = there && !answer.left_out;
       status.textContent = there
-        ? say("embeddings.left_out", { count: found.left_out })
-        : found instanceof Error
-          ? found.message || say("ask.failed")
+        ? say("embeddings.left_out", { count: answer.left_out })
+        : answer instanceof Error
+          ? answer.message || say("ask.failed")
           : say("embeddings.asking");
-      if (!there || drawn === key) return;
-      drawn = key;
-      drawLengths(found);
-      drawMatrix(found);
-      drawPlane(found);
+      if (!there || tokensHere === key) return;
+      tokensHere = key;
+      drawLengths(answer);
+      drawMatrix(answer);
+      drawPlane(answer);
     },
   };
 }

@@ -9,7 +9,7 @@ export const panel = {
   build(context) {
     const { h, say } = context;
     const step = h("div", { class: "ls-equation", role: "math" });
-    const kept = h("div", { class: "ls-kept" });
+    const rows = h("div", { class: "ls-kept" });
     const formula = h("p", { class: "ls-formula" });
     const how = h("p", { class: "ls-note" });
     const element = h(
@@ -18,7 +18,7 @@ export const panel = {
       h("h3", {}, say("equation")),
       step,
       context.caption("equation"),
-      h("div", { class: "ls-expert" }, kept, formula, how),
+      h("div", { class: "ls-expert" }, rows, formula, how),
     );
     const EARLIER = { x0_prev: 1, x0_prev2: 2 };
 
@@ -41,13 +41,13 @@ export const panel = {
       element,
       draw(at) {
         const { record, index } = context;
-        const found = at.step_equation;
-        element.hidden = found === undefined;
+        const equation = at.step_equation;
+        element.hidden = equation === undefined;
         if (element.hidden) return;
         formula.replaceChildren(...predicted(at));
-        if (!found) {
+        if (!equation) {
           step.replaceChildren(h("span", { class: "ls-note" }, say("undefined.pure_noise")));
-          kept.replaceChildren();
+          rows.replaceChildren();
           how.textContent = "";
           return;
         }
@@ -62,13 +62,13 @@ export const panel = {
             index >= back ? record.latents(index - back, "denoised") : null,
             "x0",
           ]),
-        ].filter(([name]) => typeof found[name] === "number" && Math.abs(found[name]) > 5e-7);
+        ].filter(([name]) => typeof equation[name] === "number" && Math.abs(equation[name]) > 5e-7);
         const parts = [
           operand(say("symbol.next"), after, "x", say("pane.x_t")),
-          h("span", { class: "ls-sign" }, found.exact || found.fresh_noise != null ? "=" : "≈"),
+          h("span", { class: "ls-sign" }, equation.exact || equation.fresh_noise != null ? "=" : "≈"),
         ];
         terms.forEach(([name, symbol, latents, colour], k) => {
-          const value = found[name];
+          const value = equation[name];
           const sign_ = sign(value, k === 0);
           if (sign_) parts.push(h("span", { class: "ls-sign" }, sign_));
           parts.push(
@@ -76,20 +76,20 @@ export const panel = {
             operand(say(`symbol.${symbol}`), latents, colour, say(`symbol.${symbol}`)),
           );
         });
-        if (typeof found.fresh_noise === "number" && found.fresh_noise > 5e-7) {
+        if (typeof equation.fresh_noise === "number" && equation.fresh_noise > 5e-7) {
           parts.push(
             h("span", { class: "ls-sign" }, "+"),
-            h("span", { class: "ls-coefficient", "data-term": "fresh_noise" }, amount(found.fresh_noise)),
+            h("span", { class: "ls-coefficient", "data-term": "fresh_noise" }, amount(equation.fresh_noise)),
             operand(say("symbol.fresh_noise"), null, "none", say("symbol.fresh_noise")),
           );
         }
         step.replaceChildren(...parts);
         drawKept(at, next);
-        const scaled = at.scale && Math.abs(at.scale - 1) > 1e-6;
+        const scaledTerms = at.scale && Math.abs(at.scale - 1) > 1e-6;
         const notes = [say("equation.how")];
-        if (scaled) notes.push(say("equation.scaled", { scale: number(at.scale, 3) }));
-        if (!found.exact && found.fresh_noise == null)
-          notes.push(say("equation.rest", { value: number(found.relative_residual * 100, 2) }));
+        if (scaledTerms) notes.push(say("equation.scaled", { scale: number(at.scale, 3) }));
+        if (!equation.exact && equation.fresh_noise == null)
+          notes.push(say("equation.rest", { value: number(equation.relative_residual * 100, 2) }));
         how.textContent = notes.join(" ");
       },
     };
@@ -108,7 +108,7 @@ export const panel = {
         before: number(at.s, 3),
         after: number(after, 3),
       });
-      kept.replaceChildren(bar, h("span", {}, text));
+      rows.replaceChildren(bar, h("span", {}, text));
     }
 
     /** Predicted x0 by the checkpoint's prediction type, with the numbers of this evaluation. */

@@ -29,7 +29,7 @@ export const panel = {
         onchange: () => context.draw(),
       }),
     );
-    const chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
+    const choice = () => boxes.filter((box) => box.checked).map((box) => box.value);
     const panes = h("button", { class: "ls-button", type: "button", onclick: asPanes }, say("export.panes"));
     const links = KINDS.map((kind) => ({
       kind,
@@ -77,13 +77,13 @@ export const panel = {
       draw() {
         const { record } = context;
         // At least one picture: unticking the last one ticks the predicted picture.
-        if (!chosen().length) boxes[QUANTITIES.indexOf("denoised")].checked = true;
+        if (!choice().length) boxes[QUANTITIES.indexOf("denoised")].checked = true;
         const fps = Math.min(30, Math.max(1, Math.round(Number(pace.value)) || 8));
         for (const { kind, link } of links) {
           if (kind === "attention") link.hidden = !record.evaluations.some((entry) => entry.attention);
           const query = { kind, image: record.image };
           // A contact sheet shows one: the second of several.
-          if (FILMS.includes(kind)) Object.assign(query, { fps, how: how.value, quantities: chosen().join(",") });
+          if (FILMS.includes(kind)) Object.assign(query, { fps, how: how.value, quantities: choice().join(",") });
           link.href = `/export/${encodeURIComponent(record.job)}?${new URLSearchParams(query)}`;
         }
       },

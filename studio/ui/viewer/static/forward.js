@@ -71,7 +71,7 @@ export const panel = {
       value: say("loss.wrong.example"),
     });
     const measure = h("button", { class: "ls-button", type: "button", onclick: losses }, say("loss.measure"));
-    const said = h("p", { class: "ls-note", role: "status" });
+    const message = h("p", { class: "ls-note", role: "status" });
     const curve = chart({ width: 520, height: 200, left: 44, label: say("loss.curve") });
     const lossBox = h(
       "div",
@@ -88,7 +88,7 @@ export const panel = {
           h("label", {}, say("loss.wrong"), wrong),
           measure,
         ),
-        said,
+        message,
       ),
       h("figure", {}, curve.element),
       error.figure,
@@ -109,10 +109,10 @@ export const panel = {
       lossBox,
     );
     const element = h("section", { class: "ls-panel" }, source.element, status, body);
-    let asked = null; // the picture that is here or on its way
+    let pictureKey = null; // the picture that is here or on its way
     let here = null; // {z0, noise, shape, pixels, size, a, s, timesteps, decoder, pixelNoise}
-    let found = null; // the losses of that picture
-    let mapped = null; // the error map
+    let lossesHere = null; // the losses of that picture
+    let errorMapHere = null; // the error map
     let positions = []; // of every step of this run's scheduler on the training curve
     let starts = []; // where image to image begins
     let startsOf = null;
@@ -125,7 +125,7 @@ export const panel = {
       drawLevel();
       drawDenoise();
       drawCurve();
-      if (found) {
+      if (lossesHere) {
         clearTimeout(resting);
         resting = setTimeout(errorMap, SETTLED);
       }
@@ -133,8 +133,8 @@ export const panel = {
 
     const checkpoint = () => context.checkpoint();
     async function load(picture) {
-      asked = picture.key;
-      here = found = mapped = null;
+      pictureKey = picture.key;
+      here = lossesHere = errorMapHere = null;
       status.textContent = say("forward.encoding");
       body.hidden = true;
       try {
@@ -183,12 +183,12 @@ export const panel = {
         shape,
       } = here;
       const noisy = new Float32Array(bytes.length);
-      const shown = new Uint8ClampedArray(bytes.length);
+      const colours = new Uint8ClampedArray(bytes.length);
       for (let k = 0; k < bytes.length; k++) {
         noisy[k] = a * (bytes[k] / 127.5 - 1) + s * pixelNoise[k];
-        shown[k] = (noisy[k] + 1) * 127.5;
+        colours[k] = (noisy[k] + 1) * 127.5;
       }
-      drawBytes(pixels.canvas, shown, [H, W]);
+      drawBytes(pixels.canvas, colours, [H, W]);
       const z = z0.map((value, k) => a * value + s * noise[k]);
       if (here.decoder) context.painter.picture(latent.canvas, z, shape, here.decoder);
       latent.figure.hidden = !here.decoder;
@@ -248,9 +248,9 @@ export const panel = {
     }
 
     /** Steps of this run's scheduler from the slider's t on. */
-    const left = () => stepsLeft(positions, Number(slider.value));
+    const count = () => stepsLeft(positions, Number(slider.value));
     function drawDenoise() {
-      const steps = left();
+      const steps = count();
       denoise.hidden = how.hidden = !context.online || !positions.length;
       denoise.disabled = !steps;
       denoise.textContent = say("forward.denoise", { steps });
@@ -259,17 +259,17 @@ export const panel = {
         from disk is sent as it is shown here, brought to the size that the checkpoint is used to. */
     function from() {
       const many = positions.length;
-      const strength = strengthFor(many, left());
-      const asked = { job: context.record?.job, prompt: caption.value, steps: many, strength };
-      if (!context.picture.file) return context.trigger("denoise", { ...asked, picture: context.picture.key });
+      const strength = strengthFor(many, count());
+      const question = { job: context.record?.job, prompt: caption.value, steps: many, strength };
+      if (!context.picture.file) return context.trigger("denoise", { ...question, picture: context.picture.key });
       const whole = document.createElement("canvas");
       drawBytes(whole, here.pixels, here.size);
-      context.trigger("denoise", { ...asked, file: whole.toDataURL("image/png") });
+      context.trigger("denoise", { ...question, file: whole.toDataURL("image/png") });
     }
 
     async function losses() {
       const picture = context.picture;
-      said.textContent = say("loss.measuring");
+      message.textContent = say("loss.measuring");
       measure.disabled = true;
       try {
         const answer = await ask(
@@ -277,13 +277,13 @@ export const panel = {
           { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, wrong_caption: wrong.value },
           picture.file,
         );
-        if (picture.key !== asked) return;
-        found = answer;
-        said.textContent = "";
+        if (picture.key !== pictureKey) return;
+        lossesHere = answer;
+        message.textContent = "";
         drawCurve();
         await errorMap();
       } catch (failure) {
-        said.textContent = failure.message || say("ask.failed");
+        message.textContent = failure.message || say("ask.failed");
       } finally {
         measure.disabled = false;
       }
@@ -297,29 +297,32 @@ export const panel = {
         const answer = await newestError(() =>
           ask("error", { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, timestep }, picture.file),
         );
-        if (!answer || picture.key !== asked) return;
-        mapped = answer;
+        if (!answer || picture.key !== pictureKey) return;
+        errorMapHere = answer;
         drawError();
       } catch (failure) {
         error.note.textContent = failure.message || say("ask.failed");
       }
     }
     function drawError() {
-      error.figure.hidden = !mapped;
-      if (!mapped) return;
-      const cells = rmsOfCells(mapped.tensors.error.values, mapped.tensors.error.shape);
-      context.painter.heat(error.canvas, cells, mapped.tensors.error.shape.slice(1), 1.5);
-      error.note.textContent = say("loss.map", { timestep: mapped.run.timestep, loss: number(mapped.run.loss, 4) });
+      error.figure.hidden = !errorMapHere;
+      if (!errorMapHere) return;
+      const cells = rmsOfCells(errorMapHere.tensors.error.values, errorMapHere.tensors.error.shape);
+      context.painter.heat(error.canvas, cells, errorMapHere.tensors.error.shape.slice(1), 1.5);
+      error.note.textContent = say("loss.map", {
+        timestep: errorMapHere.run.timestep,
+        loss: number(errorMapHere.run.loss, 4),
+      });
     }
 
     function drawCurve() {
-      curve.element.parentElement.hidden = !found;
-      if (!found) return;
+      curve.element.parentElement.hidden = !lossesHere;
+      if (!lossesHere) return;
       const classes = { right: "ls-x0", empty: "ls-ghost", wrong: "ls-guide" };
       const t = Number(slider.value);
       curve.draw({
         lines: ["empty", "wrong", "right"].map((name) => ({
-          points: found.timesteps.map((at, k) => [at, found.losses[name][k]]),
+          points: lossesHere.timesteps.map((at, k) => [at, lossesHere.losses[name][k]]),
           class: classes[name],
           dots: true,
           label: say(`loss.line.${name}`),
@@ -340,7 +343,7 @@ export const panel = {
       draw() {
         const picture = source.draw();
         if (!picture) {
-          asked = null;
+          pictureKey = null;
           here = null;
           body.hidden = true;
           status.textContent = "";
@@ -350,7 +353,7 @@ export const panel = {
           captionOf = context.record;
           caption.value = captionOf.run.prompt || "";
         }
-        if (asked !== picture.key) load(picture);
+        if (pictureKey !== picture.key) load(picture);
         body.hidden = !here;
         if (!here) return;
         strengths();

@@ -9,7 +9,7 @@ export const panel = {
   build(context) {
     const { h, say, state } = context;
     const [LOW, HIGH] = [-2, 20];
-    const shown = (name, colour, word) => {
+    const makePane = (name, colour, word) => {
       const canvas = h("canvas", { role: "img", class: "ls-pixels", "aria-label": word, "data-guidance": name });
       const note = h("small", {});
       return {
@@ -33,11 +33,11 @@ export const panel = {
         ),
       };
     };
-    const uncond = shown("eps_uncond", "noise", say("pane.eps_uncond"));
-    const cond = shown("eps_cond", "noise", say("pane.eps_cond"));
-    const difference = shown("guidance", "guidance", say("pane.guidance"));
-    const what = shown("what_if", "x0", say("whatif.picture"));
-    const real = shown("real", "x0", say("pane.denoised"));
+    const uncond = makePane("eps_uncond", "noise", say("pane.eps_uncond"));
+    const cond = makePane("eps_cond", "noise", say("pane.eps_cond"));
+    const difference = makePane("guidance", "guidance", say("pane.guidance"));
+    const what = makePane("what_if", "x0", say("whatif.picture"));
+    const real = makePane("real", "x0", say("pane.denoised"));
     const slider = h("input", {
       type: "range",
       min: LOW,
@@ -51,7 +51,7 @@ export const panel = {
     const tick = h("button", { type: "button", class: "ls-tick", onclick: () => choose(null) });
     const track = h("div", { class: "ls-track" }, slider, tick);
     const again = h("button", { type: "button", class: "ls-button", onclick: rerun }, say("whatif.again"));
-    const moved = h("p", { class: "ls-note" });
+    const moveNote = h("p", { class: "ls-note" });
     const sizes = chart({ width: 420, height: 150, label: say("guidance.sizes") });
     const angle = chart({ width: 420, height: 150, label: say("guidance.cosine") });
     const ratio = chart({ width: 420, height: 150, label: say("guidance.ratio") });
@@ -69,7 +69,7 @@ export const panel = {
         what.figure,
       ),
       h("div", { class: "ls-whatif" }, h("label", {}, say("whatif")), track, value, again),
-      moved,
+      moveNote,
       h(
         "div",
         { class: "ls-charts" },
@@ -127,7 +127,7 @@ export const panel = {
         tick.title = say("whatif.reset", { guidance: number(own(), 1) });
         again.hidden = !context.branch;
         again.disabled = w < 1 || Math.abs(w - own()) < 1e-9;
-        moved.textContent = say(at.captured ? "whatif.captured" : "whatif.warning");
+        moveNote.textContent = say(at.captured ? "whatif.captured" : "whatif.warning");
         const all = record.evaluations;
         const per = (name) => all.map((_e, k) => [k, record.rms(k, name)]).filter((point) => point[1] !== null);
         const axis = { low: 0, high: total - 1, from_one: true, label: say("schedule.evaluations") };

@@ -88,18 +88,18 @@ export const panel = {
 
     function makeChannels(count) {
       channels = Array.from({ length: count }, (_, c) => {
-        const made = linked("channel", c);
-        made.canvas.classList.add("ls-pixels");
-        made.canvas.setAttribute("aria-label", say("latent.channel_of", { index: c + 1 }));
-        made.figure.querySelector(".ls-pane-name").textContent = say("latent.channel_of", { index: c + 1 });
-        made.histogram = svg("svg", {
+        const pane = linked("channel", c);
+        pane.canvas.classList.add("ls-pixels");
+        pane.canvas.setAttribute("aria-label", say("latent.channel_of", { index: c + 1 }));
+        pane.figure.querySelector(".ls-pane-name").textContent = say("latent.channel_of", { index: c + 1 });
+        pane.histogram = svg("svg", {
           viewBox: "0 0 160 44",
           preserveAspectRatio: "none",
           class: "ls-chart ls-histogram",
           "aria-hidden": "true",
         });
-        made.figure.append(made.histogram);
-        return made;
+        pane.figure.append(pane.histogram);
+        return pane;
       });
       tiles.replaceChildren(...channels.map((channel) => channel.figure));
     }
@@ -142,7 +142,7 @@ export const panel = {
         paintColours(colours.canvas, main.values, H, W);
         colours.canvas.classList.add("ls-pixels");
         colours.note.textContent = say("latent.pca.note", { share: number(main.share * 100, 0) });
-        const told = (k) => record.evaluations[k].spectrum?.[quantity]; // the studio has those of the three main quantities
+        const spectrumAt = (k) => record.evaluations[k].spectrum?.[quantity]; // the studio has those of the three main quantities
         const lines = [
           [index, "x0"],
           [0, "ghost"],
@@ -152,8 +152,8 @@ export const panel = {
             const other = record.latents(k, quantity);
             return (
               other && {
-                points: told(k)
-                  ? told(k).map((power, n) => [n + 1, power])
+                points: spectrumAt(k)
+                  ? spectrumAt(k).map((power, n) => [n + 1, power])
                   : record.remember(`spectrum ${quantity} ${k}`, () => spectrumOf(other, [C, H, W])),
                 class: `ls-${name}`,
                 dots: name === "x0",
@@ -213,7 +213,7 @@ export const panel = {
       );
       const trace = covariance.reduce((sum, row, k) => sum + row[k], 0);
       const values = [];
-      let held = 0;
+      let variance = 0;
       for (let n = 0; n < Math.min(3, C); n++) {
         // Power iteration from a fixed start, then take what was found away.
         let vector = Float64Array.from({ length: C }, (_, k) => 1 + 0.1 * k);
@@ -227,7 +227,7 @@ export const panel = {
         // A sign that does not flip from one evaluation to the next: the greatest part is positive.
         const greatest = vector.reduce((best, value) => (Math.abs(value) > Math.abs(best) ? value : best), 0);
         if (greatest < 0) vector = vector.map((value) => -value);
-        held += size;
+        variance += size;
         let one = new Float32Array(cells);
         for (let c = 0; c < C; c++)
           one = combine(
@@ -237,7 +237,7 @@ export const panel = {
         values.push({ one, deviation: Math.sqrt(size) || 1 });
         for (let i = 0; i < C; i++) for (let j = 0; j < C; j++) covariance[i][j] -= size * vector[i] * vector[j];
       }
-      return { values, share: trace ? held / trace : 0 };
+      return { values, share: trace ? variance / trace : 0 };
     }
 
     function paintColours(canvas, values, H, W) {

@@ -25,9 +25,9 @@ export function between(values, t) {
 /** The level at `t` between two training timesteps: a² and s² go straight from one to the next, so that a variance that
     is preserved stays so. */
 export function levelBetween({ a, s }, t) {
-  const squared = (values) =>
+  const squares = (values) =>
     [Math.floor(t), Math.floor(t) + 1].map((k) => values[Math.min(values.length - 1, k)] ** 2);
-  const at = (values) => Math.sqrt(between(squared(values), t - Math.floor(t)));
+  const at = (values) => Math.sqrt(between(squares(values), t - Math.floor(t)));
   return { a: at(a), s: at(s) };
 }
 

@@ -139,11 +139,11 @@ class Shaders {
   upload(latents, [C, H, W]) {
     const { gl } = this;
     const cells = H * W;
-    const packed = new Float32Array(cells * 4);
-    for (let c = 0; c < C; c++) for (let k = 0; k < cells; k++) packed[k * 4 + c] = latents[c * cells + k];
+    const cellValues = new Float32Array(cells * 4);
+    for (let c = 0; c < C; c++) for (let k = 0; k < cells; k++) cellValues[k * 4 + c] = latents[c * cells + k];
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D, this.latents);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, W, H, 0, gl.RGBA, gl.FLOAT, packed);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, W, H, 0, gl.RGBA, gl.FLOAT, cellValues);
   }
 
   run(canvas, width, height, program, second, uniforms) {
@@ -178,15 +178,15 @@ class Shaders {
     const { gl } = this;
     if (this.held !== decoder) {
       const rows = decoder.bias.length;
-      const packed = new Float32Array(rows * 10 * 4);
+      const cellValues = new Float32Array(rows * 10 * 4);
       for (let row = 0; row < rows; row++) {
         for (let c = 0; c < C; c++)
-          for (let k = 0; k < 9; k++) packed[(row * 10 + k) * 4 + c] = decoder.weight[(row * C + c) * 9 + k];
-        packed[(row * 10 + 9) * 4] = decoder.bias[row];
+          for (let k = 0; k < 9; k++) cellValues[(row * 10 + k) * 4 + c] = decoder.weight[(row * C + c) * 9 + k];
+        cellValues[(row * 10 + 9) * 4] = decoder.bias[row];
       }
       gl.activeTexture(gl.TEXTURE1);
       gl.bindTexture(gl.TEXTURE_2D, this.weights);
-      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 10, rows, 0, gl.RGBA, gl.FLOAT, packed);
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 10, rows, 0, gl.RGBA, gl.FLOAT, cellValues);
       this.held = decoder;
     }
     this.upload(latents, [C, H, W]);

@@ -33,7 +33,7 @@ export const panel = {
     const simple = ["x_t", "denoised", "noise_pred"];
     let panes = [];
     let names = simple; // what they show
-    let wiped = 0.5;
+    let wipeAt = 0.5;
     let turn = 0;
     let blinking = null;
 
@@ -71,7 +71,7 @@ export const panel = {
         const box = canvas.getBoundingClientRect();
         const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
         if (names[k] === "of_two.wipe") {
-          wiped = Math.min(1, Math.max(0, x));
+          wipeAt = Math.min(1, Math.max(0, x));
           drawPane(panes[k], k);
         }
         const [, H, W] = context.record.shape;
@@ -120,14 +120,14 @@ export const panel = {
       let how = kind === "change" && ["fast", "tiny", "vae"].includes(state.how) ? "cells" : state.how;
       let words = say("how.fast");
       if (how === "vae" || how === "tiny") {
-        const made = context.decodings.get(name);
-        if (made?.bitmap) {
-          [canvas.width, canvas.height] = [made.bitmap.width, made.bitmap.height];
-          canvas.getContext("2d").drawImage(made.bitmap, 0, 0);
+        const decoding = context.decodings.get(name);
+        if (decoding?.bitmap) {
+          [canvas.width, canvas.height] = [decoding.bitmap.width, decoding.bitmap.height];
+          canvas.getContext("2d").drawImage(decoding.bitmap, 0, 0);
           return { how: "fast", words: say(`how.${how}`) };
         }
         how = record.decoder ? "fast" : "channels";
-        words = made?.failed || say("how.vae.waiting");
+        words = decoding?.failed || say("how.vae.waiting");
       }
       if (how === "fast") painter.picture(canvas, latents, record.shape, record.decoder);
       else if (how === "channels") {
@@ -192,7 +192,7 @@ export const panel = {
         paint(canvas) {
           const done = paint(canvas, one);
           paint(under, other);
-          const from = Math.round(wiped * canvas.width);
+          const from = Math.round(wipeAt * canvas.width);
           const pen = canvas.getContext("2d");
           pen.drawImage(
             under,
@@ -273,14 +273,14 @@ export const panel = {
       draw() {
         const { state } = context;
         names = state.mode === "beginner" ? simple : state.panes;
-        const wanted = names.length;
-        if (panes.length !== wanted) {
-          panes = Array.from({ length: wanted }, (_, k) => make(k));
+        const paneCount = names.length;
+        if (panes.length !== paneCount) {
+          panes = Array.from({ length: paneCount }, (_, k) => make(k));
           grid.replaceChildren(...panes.map((pane) => pane.figure));
-          grid.dataset.many = wanted;
+          grid.dataset.many = paneCount;
         }
         for (const button of count.querySelectorAll("button"))
-          button.setAttribute("aria-pressed", String(Number(button.dataset.many) === wanted));
+          button.setAttribute("aria-pressed", String(Number(button.dataset.many) === paneCount));
         blink(names.includes("of_two.blink"));
         panes.forEach(drawPane);
       },

@@ -121,15 +121,15 @@ export const panel = {
       element,
       draw(at) {
         const { record } = context;
-        const known = (context.props.value?.runs || []).filter(
+        const choices = (context.props.value?.runs || []).filter(
           (one) => one.job !== record.job && !others.includes(one.job),
         );
         others = others.filter((one) => one !== record.job);
         choice.replaceChildren(
           h("option", { value: "" }, say(others.length + 1 < MOST ? "runs.add" : "runs.swap")),
-          ...known.map((one) => h("option", { value: one.job }, one.label)),
+          ...choices.map((one) => h("option", { value: one.job }, one.label)),
         );
-        choice.disabled = !known.length;
+        choice.disabled = !choices.length;
         const there = others.map((job) => records.get(job)).filter((one) => one?.evaluations.length);
         const level = at.log_snr ?? -1e9;
         panes.replaceChildren(
@@ -154,9 +154,9 @@ export const panel = {
               })
             : [],
         }));
-        const drawn = lines.some((line) => line.points.some((point) => Number.isFinite(point[0])));
-        apart.element.parentElement.hidden = !drawn;
-        if (drawn)
+        const hasLine = lines.some((line) => line.points.some((point) => Number.isFinite(point[0])));
+        apart.element.parentElement.hidden = !hasLine;
+        if (hasLine)
           apart.draw({
             lines,
             x: { label: say("schedule.axis"), from: say("schedule.noise"), to: say("schedule.picture") },

@@ -21,7 +21,7 @@ export const panel = {
     let kind = "log_snr";
     let across = "evaluation";
     let steps = 25;
-    let wanted = null; // [[scheduler, noise schedule]], the first is the one that is looked at
+    let pairs = null; // [[scheduler, noise schedule]], the first is the one that is looked at
     const answers = new Map();
     const group = (word, names, get, choose) => {
       const buttons = names.map((name) =>
@@ -72,7 +72,7 @@ export const panel = {
       say("schedules.add"),
     );
     const list = h("div", { class: "ls-chips" });
-    const said = h("p", { class: "ls-note", role: "status" });
+    const message = h("p", { class: "ls-note", role: "status" });
     const curves = chart({ width: 900, height: 300, left: 44, right: 16, gutter: true, label: say("tab.schedules") });
     const words = h("p", { class: "ls-note" });
     const element = h(
@@ -89,7 +89,7 @@ export const panel = {
       ),
       list,
       curves.element,
-      said,
+      message,
       words,
     );
     scheduler.addEventListener("change", fillSpacings);
@@ -103,7 +103,7 @@ export const panel = {
       );
     }
     function insert(pair) {
-      wanted = [...wanted.filter((one) => one.join() !== pair.join()), pair].slice(-MOST);
+      pairs = [...pairs.filter((one) => one.join() !== pair.join()), pair].slice(-MOST);
       draw();
     }
     const label = ([name, schedule], answer) =>
@@ -111,7 +111,7 @@ export const panel = {
     const key = (pair) => `${context.checkpoint()} ${pair.join()} ${steps}`;
 
     async function fetchAll() {
-      const missing = wanted.filter((pair) => !answers.has(key(pair)));
+      const missing = pairs.filter((pair) => !answers.has(key(pair)));
       if (!missing.length) return;
       for (const pair of missing) {
         const mine = key(pair);
@@ -124,13 +124,13 @@ export const panel = {
         }).then(
           (answer) => {
             answers.set(mine, answer);
-            said.textContent = "";
+            message.textContent = "";
             draw();
           },
           (failure) => {
             answers.delete(mine);
-            wanted = wanted.filter((one) => one !== pair);
-            said.textContent = failure.message || say("ask.failed");
+            pairs = pairs.filter((one) => one !== pair);
+            message.textContent = failure.message || say("ask.failed");
             draw();
           },
         );
@@ -140,11 +140,11 @@ export const panel = {
     function draw() {
       if (!context.checkpoint()) return;
       const run = context.record?.run;
-      if (!wanted) {
+      if (!pairs) {
         const first = run?.scheduler in props.schedulers ? [run.scheduler, run.noise_schedule] : ["dpmpp_2m", "karras"];
         if (run?.steps) steps = run.steps;
         const able = props.schedulers[first[0]].noise_schedules;
-        wanted = [
+        pairs = [
           ...["exponential", "normal"]
             .filter((name) => able.includes(name) && name !== first[1])
             .map((name) => [first[0], name]),
@@ -157,17 +157,17 @@ export const panel = {
       for (const one of [kinds, axes]) one.draw();
       const value = KINDS[kind];
       const lines = [];
-      const first = wanted.map((pair) => answers.get(key(pair))).find(Boolean);
+      const first = pairs.map((pair) => answers.get(key(pair))).find(Boolean);
       if (first && across === "timestep") {
         const { a, s } = first.training;
         const training = a.map((share, t) => [t, value(levelFacts({ a: share, s: s[t] }))]);
         lines.push({ points: training, class: "ls-thick", label: say("schedules.training"), label_at: "start" });
       }
-      wanted.forEach((pair, k) => {
+      pairs.forEach((pair, k) => {
         const answer = answers.get(key(pair));
         if (!answer) return;
-        const newest = k === wanted.length - 1;
-        const colour = CLASSES[wanted.length - 1 - k];
+        const newest = k === pairs.length - 1;
+        const colour = CLASSES[pairs.length - 1 - k];
         const points = answer.evaluations.map((e) => [across === "timestep" ? e.position : e.index, value(e)]);
         lines.push({
           points,
@@ -178,14 +178,14 @@ export const panel = {
         });
       });
       list.replaceChildren(
-        ...wanted.map((pair, k) =>
+        ...pairs.map((pair, k) =>
           h(
             "button",
             {
-              class: `ls-chip ${CLASSES[wanted.length - 1 - k]}`,
+              class: `ls-chip ${CLASSES[pairs.length - 1 - k]}`,
               type: "button",
               title: say("schedules.remove"),
-              onclick: () => ((wanted = wanted.filter((one) => one !== pair)), draw()),
+              onclick: () => ((pairs = pairs.filter((one) => one !== pair)), draw()),
             },
             `${label(pair, answers.get(key(pair)))} ×`,
           ),
@@ -194,9 +194,9 @@ export const panel = {
       const at = context.record?.evaluations[context.index];
       const same =
         run &&
-        wanted.length &&
-        wanted[wanted.length - 1][0] === run.scheduler &&
-        wanted[wanted.length - 1][1] === run.noise_schedule &&
+        pairs.length &&
+        pairs[pairs.length - 1][0] === run.scheduler &&
+        pairs[pairs.length - 1][1] === run.noise_schedule &&
         steps === run.steps;
       curves.draw({
         lines,

@@ -41,11 +41,11 @@ export function panelTabs({ deeper, say, front, usable, open }) {
   function drawTabs() {
     const inFront = front();
     for (const panel of deeper) {
-      const chosen = panel === inFront;
+      const isInFront = panel === inFront;
       panel.tab.hidden = !usable(panel);
-      panel.tab.setAttribute("aria-selected", String(chosen));
-      panel.tab.tabIndex = chosen ? 0 : -1;
-      panel.room.hidden = !chosen;
+      panel.tab.setAttribute("aria-selected", String(isInFront));
+      panel.tab.tabIndex = isInFront ? 0 : -1;
+      panel.room.hidden = !isInFront;
     }
   }
 

@@ -6,7 +6,7 @@ export const panel = {
     const { h, say } = context;
     const cells = h("div", { class: "ls-cells" });
     const cursor = h("b", { class: "ls-cursor" });
-    const left = h("b", { class: "ls-left-at", hidden: true, title: say("branches.left") });
+    const branchMark = h("b", { class: "ls-left-at", hidden: true, title: say("branches.left") });
     const film = h(
       "div",
       {
@@ -18,12 +18,12 @@ export const panel = {
         title: say("timeline.help"),
       },
       cells,
-      left,
+      branchMark,
       cursor,
     );
     const ways = h("div", { class: "ls-ways" }); // where other runs left this one
     const element = h("div", {}, film, ways, context.caption("timeline"));
-    let drawn = null;
+    let recordHere = null;
 
     const point = (event) => {
       const box = film.getBoundingClientRect();
@@ -57,8 +57,8 @@ export const panel = {
       element,
       draw(_at, total) {
         const { record } = context;
-        if (drawn !== record) {
-          drawn = record;
+        if (recordHere !== record) {
+          recordHere = record;
           cells.replaceChildren();
         }
         while (cells.children.length > total) cells.lastChild.remove();
@@ -70,8 +70,8 @@ export const panel = {
           cell.append(thumbnail(record, k));
         });
         const from = record.run.branch?.evaluation;
-        left.hidden = !from;
-        if (from) left.style.left = `${(from / total) * 100}%`;
+        branchMark.hidden = !from;
+        if (from) branchMark.style.left = `${(from / total) * 100}%`;
         const children = context.childrenOf?.() || [];
         const key = children.map(({ job, evaluation }) => `${job} ${evaluation} ${total}`).join();
         if (ways.dataset.key !== key) {

@@ -65,13 +65,13 @@ export const panel = {
       linked,
     );
     const element = h("section", { class: "ls-panel" }, source.element, status, body);
-    let asked = null;
+    let pictureKey = null;
     let here = null;
     let sampled = false;
     const newest = latest();
 
     async function load(picture) {
-      asked = picture.key;
+      pictureKey = picture.key;
       here = null;
       body.hidden = true;
       status.textContent = say("vae.asking");
@@ -121,9 +121,10 @@ export const panel = {
       fast.figure.hidden = !decoder;
       if (decoder) {
         context.painter.picture(fast.canvas, tensors.mean.values, tensors.mean.shape, decoder);
-        const seen = fast.canvas.getContext("2d").getImageData(0, 0, W, H).data;
+        const fastPixels = fast.canvas.getContext("2d").getImageData(0, 0, W, H).data;
         let sum = 0;
-        for (let k = 0; k < H * W; k++) for (let c = 0; c < 3; c++) sum += (seen[k * 4 + c] - pixels[k * 3 + c]) ** 2;
+        for (let k = 0; k < H * W; k++)
+          for (let c = 0; c < 3; c++) sum += (fastPixels[k * 4 + c] - pixels[k * 3 + c]) ** 2;
         fast.note.textContent = say("vae.psnr", {
           value: number(psnrOf(sum, H * W * 3), 1),
         });
@@ -182,12 +183,12 @@ export const panel = {
       draw() {
         const picture = source.draw();
         if (!picture) {
-          asked = here = null;
+          pictureKey = here = null;
           body.hidden = true;
           status.textContent = "";
           return;
         }
-        if (asked !== picture.key) load(picture);
+        if (pictureKey !== picture.key) load(picture);
         draw();
         link(null);
       },

@@ -169,7 +169,7 @@ export function viewer({ element, props, watch, trigger }) {
     return h("button", { class: "ls-pick", type: "button", onclick, title: say(`${name}.help`) }, say(name));
   }
   function picks(word, names, key, choose) {
-    const made = names.map((name) =>
+    const buttons = names.map((name) =>
       h(
         "button",
         { class: "ls-pick", type: "button", [`data-${key}`]: name, onclick: () => choose(name) },
@@ -181,9 +181,9 @@ export function viewer({ element, props, watch, trigger }) {
         "div",
         { class: `ls-picks ls-picks-${word}`, role: "group", "aria-label": say(word) },
         h("span", {}, say(word)),
-        ...made,
+        ...buttons,
       ),
-      buttons: made,
+      buttons,
       key,
     };
   }

@@ -23,7 +23,7 @@ export const panel = {
     /** One place as a text encoder is given it; `read` are its ids and pieces. */
     function token(chunk, k, read) {
       const kind = chunk.kinds[k];
-      const shown =
+      const text =
         kind === "begin"
           ? say("words.begin")
           : kind === "end"
@@ -32,7 +32,7 @@ export const panel = {
               ? say("words.padding_with", { piece: read.pieces[k].replace("</w>", "") })
               : chunk.text[k];
       const weight = chunk.weights[k];
-      const parts = [h("b", {}, shown), h("small", {}, String(read.ids[k]))];
+      const parts = [h("b", {}, text), h("small", {}, String(read.ids[k]))];
       if (Math.abs(weight - 1) > 1e-6) parts.push(h("small", { class: "ls-weight" }, `× ${number(weight, 2)}`));
       const joined = kind === "content" && k > 0 && chunk.words[k] === chunk.words[k - 1];
       return h(
