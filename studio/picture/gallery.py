@@ -39,11 +39,10 @@ INDEX_NAME = "index.jsonl"
 INDEX_VERSION = 1  # of a line of the index; a line without one is of 0.1.0, which had the same form
 THUMBNAIL_SIDE = 256  # pixels, the longer side
 LEFTOVER_AGE = 3600.0  # seconds; no save takes this long, so an older .part belongs to nobody
-# zlib level 1: measured on a 512x512 picture with a camera's grain it takes about 0.6 of the time of Pillow's default 6
-# (2.1 against 3.3 ms at 128x128) for a file 14 % larger, and the next picture waits for this write.
-COMPRESS_LEVEL = 1
+# On a 512x512 picture with a camera's grain this takes 0.6 of the time of Pillow's default 6, for a file 14 % larger.
+COMPRESS_LEVEL = 1  # of zlib; the next picture waits for this write
 
-COMPARISONS = "compare"  # the folder of what is part of something larger
+COMPARISONS = "compare"  # the folder of their cells
 COMPARISON_BYTES = 2 * 2**30  # of it; what visitors want to have they save, which puts a copy beside the other pictures
 
 _FILE = re.compile(r"(?:compare/)?\d{4}-\d{2}-\d{2}/\d{5,}-\d+\.png")
@@ -103,8 +102,7 @@ class Gallery:
 
         `info` as in studio.picture.metadata, with an int `seed`. When this returns, the file is complete and on the
         disk; when it raises SaveFailed, there is no file. Other servers may save into the same folder at the same time.
-        `part_of`: the id of the comparison whose cell this is; it is kept apart, is not among `earlier`, and goes some
-        day, but for `keep`.
+        `part_of`: the id of the comparison whose cell this is. It lies apart, not among `earlier`, and goes some day.
         """
         seed = info["seed"]
         if type(seed) is not int or seed < 0:
