@@ -8,7 +8,7 @@ const POLL = 200; // ms between looks at a growing record
 /** `player`: of player.js; `empty`: where it is said why there is nothing to see. */
 export function growing({ context, viewer, player, empty }) {
   const { props, say, state } = context;
-  let asked = 0; // so that an older poll of another run stops
+  let poll = 0; // so that an older poll of another run stops
   let given = {}; // the run that the page was last given
   let turns = 0; // how often a run was asked for here
   let opened = null; // a run that was chosen on the page itself; it holds until the page is given another
@@ -38,7 +38,7 @@ export function growing({ context, viewer, player, empty }) {
 
   async function follow() {
     const wanted = value();
-    const mine = ++asked;
+    const mine = ++poll;
     empty.replaceChildren(
       wanted.message || (wanted.job ? say("waiting") : h("span", {}, h("strong", {}, say("intro")), say("empty"))),
     );
@@ -50,14 +50,14 @@ export function growing({ context, viewer, player, empty }) {
       state.follow = state.start === undefined;
       player.pause();
     }
-    while (mine === asked && shown(viewer)) {
+    while (mine === poll && shown(viewer)) {
       let news;
       try {
         news = await record.grow();
       } catch (_error) {
         news = "none";
       }
-      if (mine !== asked) return;
+      if (mine !== poll) return;
       if (news === "none" && value().ended) {
         if (!record.evaluations.length) empty.textContent = wanted.message || say("gone");
         return context.draw();
