@@ -19,7 +19,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from studio.asked.compare import COMPARED
-from studio.asked.requests import REQUEST_KINDS, PREVIEWS, RANGES, ROWS, SCHEDULERS, TextToImage
+from studio.asked.requests import PREVIEWS, RANGES, REQUEST_KINDS, ROWS, SCHEDULERS, TextToImage
 from studio.picture.gallery import Gallery
 from studio.ui import assets, blocks, theme
 from studio.ui.generate import api, controls, following, kept_fields, widgets
