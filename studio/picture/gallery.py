@@ -356,11 +356,9 @@ def _parse_entry(line: bytes) -> _Entry | None:
 
 @cache
 def _warn_of_newer(version: int) -> None:
-    """Said once."""
-    said = (
-        "Pictures in %s were saved by a newer version of the studio (%d; this one reads up to %d) and are left alone."
+    logger.warning(
+        "Pictures of a newer studio (%s version %d, not %d) are left alone.", INDEX_NAME, version, INDEX_VERSION
     )
-    logger.warning(said, INDEX_NAME, version, INDEX_VERSION)
 
 
 def _picture(entry: _Entry, file: Path) -> Picture | None:
