@@ -37,6 +37,19 @@ FORMS: tuple[Form, ...] = (
         flags=re.IGNORECASE,
     ),
     _form(
+        r"<[ \t]+(?:lora|lyco|lycoris|hypernet):[^<>]*>|<(?:lora|lyco)[ \t]+[^<>]*>|&lt;(?:lora|lyco):[^&]{1,200}&gt;",
+        "is read as words: a LoRA is written <lora:name:1>.",
+        flags=re.IGNORECASE,
+    ),
+    _form(
+        r"（[^（）]*[:：]\s*[\d.]+\s*）|＜[^＜＞]*[:：][^＜＞]*＞|[\[(][^\[\]()]*：[^\[\]()]*[\])]|［[^［］]*[|:：][^［］]*］",
+        "is read as words: brackets and colons of a Chinese keyboard have no meaning here; write ( ) [ ] : < >.",
+    ),
+    _form(
+        r"(?<![\w(\[:.])[^\W\d_][\w -]{0,40}:[+-]?\d*\.\d+(?=[ \t]*(?:,|\n|$))",
+        "is read as words: a weight stands in brackets, (words:1.3).",
+    ),
+    _form(
         r"\bAND\b",
         "is read as the word: prompts are not composed here, and a weight behind a colon is words too.",
         in_negative=False,
@@ -46,6 +59,11 @@ FORMS: tuple[Form, ...] = (
         r"(?<=[,\n])[ \t]*[Bb]reak[ \t]*(?=[,\n])",
         "is read as a word: only BREAK in capitals begins a new chunk.",
     ),
+    _form(
+        r"\b(?:COUPLE|MASK|AREA|REGION|FEATHER|IMASK|FILL)\([^()]*\)",
+        "is read as words: regions of ComfyUI's prompt control are not known here.",
+    ),
+    _form(r"^[ \t]*/imagine\b(?:[ \t]+prompt:)?", "is read as words: there are no commands in prompts."),
     _form(r"\bADD(?:BASE|COMM|COL|ROW)\b", "is read as a word: regions of the Regional Prompter are not known here."),
     _form(r"\[\[[^\[\]:|,]*,[^\[\]:|]*\]\]", "only lowers the weight twice: it is no list of variants, as in Fooocus."),
     _form(r"__[\w/*-]+?__", "is read as words: wildcard files are not read here."),

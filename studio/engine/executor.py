@@ -21,7 +21,7 @@ from studio.asked.resolved import Resolved, resolve
 from studio.checkpoints.catalog import memory_folder
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.preview_fits import PreviewFits
-from studio.diffusion import vae
+from studio.diffusion import drift, vae
 from studio.diffusion.attention import RecordMaps
 from studio.diffusion.attention_edits import AttentionEdit
 from studio.diffusion.components import Components
@@ -126,15 +126,34 @@ class Executor:
         files = self._files(adapters, conditioning, resolved)
         if job.fork is not None:
             check_unchanged(job.fork.recipe.files, files)
+        strays = self._drift(resolved)
+        notes = (*components.notes, *(note for one in adapters for note in one.adapter.notes))
         return Run(
             job=job,
             resolved=resolved,
-            notes=(*components.notes, *(note for one in adapters for note in one.adapter.notes)),
+            notes=(*notes, failures.drifts(resolved, strays)) if strays > drift.MOST else notes,
+            strays=strays > drift.MOST,
             adapters=adapters,
             conditioning=conditioning,
             start=job.start,
             files=files,
         )
+
+    def _drift(self, resolved: Resolved) -> float:
+        """How far the scheduler itself strays from the picture (`studio.diffusion.drift`); 0 for those that do not."""
+        if resolved.scheduler != "pndm" or not 0 < resolved.steps <= drift.FEW_STEPS:
+            return 0.0
+        components = self.components
+        schedule = make_schedule(
+            resolved.scheduler,
+            resolved.noise_schedule,
+            resolved.num_inference_steps,
+            components.scheduler_config,
+            strength=resolved.strength,
+            prediction_type=components.prediction_type,
+            family=components.family,
+        )
+        return drift.drift(schedule, components.prediction_type)
 
     def _files(
         self, adapters: Sequence[Applied], conditioning: Conditioning, with_controls: Resolved | None = None

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from studio.answered.engine import Refused
 from studio.answered.events import Failed, FailureKind
 from studio.asked.requests import SCHEDULERS, InvalidRequest
+from studio.asked.resolved import Resolved
 from studio.checkpoints.device_memory import DoesNotFit
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.diffusion.lane import Evaluation, Lane
@@ -45,6 +46,15 @@ def check_finite(lane: Lane, evaluation: Evaluation) -> None:
     if not is_finite(evaluation.outputs):
         raise NotFinite(place, "model")
     raise NotFinite(f"{place} by {SCHEDULERS[lane.schedule.name].label}", "scheduler")
+
+
+def drifts(resolved: Resolved, distance: float) -> str:
+    """What is to be known of a run whose scheduler itself strays from the picture."""
+    return (
+        f"{SCHEDULERS[resolved.scheduler].label} does not hold on these steps: with a model that makes no mistake it "
+        f"would still end {distance:.3g} standard deviations away from the picture. Take more steps, another scheduler "
+        "or another noise schedule."
+    )
 
 
 def failed(

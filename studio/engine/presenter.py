@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from studio.answered.events import Loading, Queued
+from studio.asked.requests import SCHEDULERS
 from studio.checkpoints.extras import file_hashes
 from studio.diffusion import vae
 from studio.diffusion.damage import first_damaged
@@ -140,7 +141,7 @@ class Presenter:
         run, image = active.run, active.image
         assert self._previews is not None
         began = time.perf_counter()
-        picture = vae.to_pictures(self._executor.decode(active.lane.latents))[0]
+        picture = vae.to_pictures(self._decoded(active))[0]
         self._previews.decoders.record("full", active.size, time.perf_counter() - began)
         if run.start is not None and run.start.paste is not None:
             picture = run.start.paste.over(picture)
@@ -169,6 +170,17 @@ class Presenter:
         del run.active[image]
         if run.complete:
             run.job.publish(run.finished())
+
+    def _decoded(self, active: ActiveImage) -> torch.Tensor:
+        """The pixels of a finished image. Raises NotFinite; where the scheduler itself has left the picture, it is the
+        scheduler's fault and not the VAE's."""
+        try:
+            return self._executor.decode(active.lane.latents)
+        except vae.NotFinite as error:
+            if error.part == "vae" and active.run.strays:
+                label = SCHEDULERS[active.run.resolved.scheduler].label
+                raise vae.NotFinite(f"the {active.lane.total} evaluations by {label}", "scheduler") from error
+            raise
 
     @torch.inference_mode()
     def stop(self, run: Run) -> None:

@@ -60,6 +60,7 @@ class Run:
     conditioning: Conditioning
     start: Start | None = None  # what a run from a picture begins with
     notes: tuple[str, ...] = ()  # what the loader had to say of the checkpoint
+    strays: bool = False  # whether its scheduler ends far from the picture on these steps, whatever the model
     adapters: tuple[Applied, ...] = ()  # the prompt's LoRAs
     files: FilesUsed = field(default_factory=dict)
     controls: dict[Size, tuple[AppliedControl, ...]] = field(default_factory=dict)  # by the size that is made

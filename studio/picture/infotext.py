@@ -208,8 +208,22 @@ def settings_of_pairs(pairs: Mapping[str, str]) -> Told:
             settings.notes.append(Remark("hires_upscaler", {"upscaler": upscaler, "instead": instead}))
     if pairs.get("RNG", "CPU") != "CPU":
         settings.leave("RNG", pairs["RNG"], OTHER_NOISE)
+    _name_resize(settings, pairs, twice)
     _split_sampler(settings, pairs.get("Sampler", ""))
     return settings
+
+
+def _name_resize(told: Told, pairs: Mapping[str, str], twice: object) -> None:
+    """Name a second pass of another shape than the first, or one that is smaller: there is none of these here."""
+    sides = [_number(pairs.get(f"{key}-{n}", "")) for key in ("Size", "Hires resize") for n in (1, 2)]
+    if sides[2:] == [None, None] or "Hires upscale" in pairs:
+        return
+    width, height, second_width, second_height = (side if isinstance(side, int) else 0 for side in sides)
+    size = f"{second_width}x{second_height}"
+    if twice is None and (second_width, second_height) not in ((0, 0), (width, height)):
+        told.leave("Hires resize", size)
+    elif twice is not None and second_height and width * second_height != height * second_width:
+        told.notes.append(Remark("second_shape", {"size": size}))
 
 
 def _leave(told: Told, key: str, text: str) -> None:

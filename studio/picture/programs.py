@@ -39,7 +39,7 @@ _NOVELAI = {
 }  # fmt: skip
 # Texts in which programs write settings, with the program that a text of this name belongs to.
 _CARRIERS = {
-    "parameters": "", "prompt": comfyui.NAME, "workflow": comfyui.NAME, "invokeai_metadata": invokeai.NAME,
+    "parameters": "", "prompt": "", "workflow": comfyui.NAME, "invokeai_metadata": invokeai.NAME,
     "sd-metadata": invokeai.NAME, "Dream": invokeai.NAME,
 }  # fmt: skip
 _ALIKE = {"SwarmUI", comfyui.NAME}  # programs that read brackets as ComfyUI does
@@ -130,10 +130,9 @@ def _swarm(given: Mapping[str, Any]) -> Told:
 
 
 def _easy(texts: Mapping[str, str]) -> Told:
-    told = _named(dict(texts), _EASY, {})
-    skips = {"True": 2, "False": None}.get(str(told.values.get("clip_skip")), told.values.get("clip_skip"))
-    told.values.pop("clip_skip", None)
-    told.add("clip_skip", skips, "clip_skip")
+    told = _named({key: text for key, text in texts.items() if text not in ("None", "False")}, _EASY, {})
+    if told.values.get("clip_skip") == "True":
+        told.values["clip_skip"] = 2
     return told
 
 

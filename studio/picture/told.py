@@ -47,17 +47,20 @@ class Told:
             self.values[name], self.keys[name] = value, key
 
     def leave(self, key: str, value: object, why: Remark = NO_SETTING) -> None:
-        """Name a setting that is no field here, unless it is nothing, or switched off."""
-        if value is None or value is False or value in ("", "None", "False", [], {}, 0):
+        """Name a setting that is no field here, unless it is nothing, or switched off. Values of one key are named
+        together."""
+        if value is None or value is False or value in ("", [], {}, 0):
             return
-        self.others[key] = str(value)[:200], why
+        before = f"{self.others[key][0]}; " if key in self.others else ""
+        self.others[key] = f"{before}{value}"[:200], why
 
     def add_lora(self, name: object, weight: object, key: str, unet_weight: object = None) -> None:
         """Put a LoRA that the program keeps beside the prompt into the prompt, unless it is there; one that no tag can
         name is left out. `unet_weight`: where the U-Net's differs from that of the text encoders."""
         weights = [_number(w) for w in ((weight,) if unet_weight in (None, weight) else (weight, unet_weight))]
         called = _ENDING.sub("", str(name).replace("\\", "/")) if isinstance(name, str) else ""
-        if not called or "<" in called or ">" in called or None in weights:
+        named = bool(called) and "<" not in called and ">" not in called
+        if not named or None in weights or not isinstance(self.values.get("prompt", ""), str):
             self.leave(f"{key} {called}".strip(), f"{name} {weight}")
             return
         prompt = str(self.values.get("prompt", ""))

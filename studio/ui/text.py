@@ -69,8 +69,8 @@ _ENGLISH: Mapping[str, str] = {
     "num_images_per_prompt.label": "Number of images",
     "num_images_per_prompt.help": "Image k has the seed plus k.",
     "clip_skip.label": "Clip skip",
-    "clip_skip.help": "Which layer of the text encoder is listened to, counted from the last one, which is 1."
-    " Empty: the one that the model was trained with.",
+    "clip_skip.help": "Which layer of the text encoder is listened to, counted from the last one, which is 1,"
+    " for the prompt and the negative prompt alike. Empty: the one that the model was trained with.",
     "preview.label": "Preview",
     "preview.help": "How each step is made visible: a fast estimate, or the full decoder.",
     "exact.label": "Exact: run alone, so that the picture is bit-identical whoever else uses the studio",
@@ -1006,6 +1006,7 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "note.loras": "Its LoRAs are put into the prompt.",
         "note.brackets": "{program} reads square brackets as words; here they lower the weight.",
         "note.hires_upscaler": "Hires upscaler: {upscaler} is not here; {instead} is used.",
+        "note.second_shape": "Its second pass was {size}; here it has the shape of the first, by the width.",
         "note.no_second_pass": "Its second pass is left out as a whole.",
         "note.checkpoint_renamed": "The checkpoint {name} is called {here} here: its hash is the same.",
         "note.checkpoint_elsewhere": "There is no checkpoint at {name} here; {here} is taken by its name.",
@@ -1047,6 +1048,7 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "note.loras": "它的 LoRA 已写入提示词。",
         "note.brackets": "{program} 把方括号当作文字；这里方括号会降低权重。",
         "note.hires_upscaler": "这里没有放大算法 {upscaler}，改用 {instead}。",
+        "note.second_shape": "它的第二遍是 {size}；这里第二遍与第一遍形状相同，以宽度为准。",
         "note.no_second_pass": "它的第二遍生成全部未采用。",
         "note.checkpoint_renamed": "模型 {name} 在这里叫 {here}：哈希相同。",
         "note.checkpoint_elsewhere": "这里没有这个路径的模型 {name}；按名称采用 {here}。",

@@ -229,6 +229,16 @@ SAID = [
     ("(fox, snow", '"(fox, snow" has no closing bracket'),
     ("fox), snow", "closes no bracket"),
     ("(fox:500)", "beyond 100"),
+    ("（fox：1.2）, snow", '"（fox：1.2）" is read as words: brackets and colons of a Chinese keyboard'),
+    ("(fox：1.2)", "Chinese keyboard"),
+    ("[fox：cat：0.5]", "Chinese keyboard"),
+    ("＜lora：x：1＞", "Chinese keyboard"),
+    ("a fox <lora x:1>", "a LoRA is written <lora:name:1>"),
+    ("< lora:x:1>", "a LoRA is written"),
+    ("&lt;lora:x:1&gt;", "a LoRA is written"),
+    ("red apple:1.3, fox", '"red apple:1.3" is read as words: a weight stands in brackets'),
+    ("fox MASK(0 0.5, 0 1)", "regions of ComfyUI's prompt control"),
+    ("/imagine prompt: a fox", "there are no commands"),
 ]  # fmt: skip
 
 
@@ -251,6 +261,7 @@ def test_what_looks_like_an_instruction_and_is_none_is_said(prompt: str, sentenc
         "a fox and a cat, coffee break, <3, C++, well--known, 16:9, mother-in-law, 50 % :D",
         "time: noon; ratio 3:2, #1 of 3",
         "狐狸，雪地，(红色:1.2)",
+        "他说：你好（狐狸），at 7:45, a mask (blue), f:1.4 lens",
     ],
 )
 def test_what_is_understood_is_no_remark(prompt: str) -> None:
@@ -274,7 +285,7 @@ def test_any_text_is_parsed(prompt: str) -> None:
 
 LONG = (
     "(", "[a:", "<lora:", "<lora:a", "{|", "[[,", "__a", "a", "1::", ".and(", "--ar ", "\\", "(a:1", ":1e)", "<a:", ")",
-    "[a:1]", "#",
+    "[a:1]", "#", "（", "[：", "(：", "＜a", "&lt;lora:", "<lora ", "MASK(", "a:1.5 ", "a ",
 )  # fmt: skip
 
 

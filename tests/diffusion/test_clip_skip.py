@@ -13,13 +13,15 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 
-from studio.asked.requests import InvalidRequest
+from studio.asked.requests import InvalidRequest, TextToImage
+from studio.asked.resolved import resolve
 from studio.diffusion.components import Components, TextEncoder
+from studio.diffusion.lane import start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.families import configs
 from studio.families.registry import FAMILIES
 from tests.checkpoints.original import text_encoders, tiny_family
-from tests.diffusion.helpers import reference_scheduler
+from tests.diffusion.helpers import ask_unet, reference_scheduler, run_lane
 
 LAYERS = 4
 PROMPT, NEGATIVE = "a red apple in the snow", "a fox"
@@ -82,6 +84,50 @@ def test_sd_equals_diffusers_clip_skip_of_one_less(name: str, clip_skip: int) ->
     if clip_skip == 1:
         usual = encode_prompts(components, PROMPT, NEGATIVE, num_steps=4, guidance_scale=5.0).at(0)[0]
         assert torch.equal(ours, usual)
+
+
+def pipeline_of(components: Components) -> StableDiffusionPipeline:
+    encoder = components.text_encoders[0]
+    pipeline = StableDiffusionPipeline(
+        unet=components.unet, vae=components.vae, text_encoder=encoder.module, tokenizer=encoder.tokenizer,
+        scheduler=reference_scheduler("ddim", components.scheduler_config, 0), safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@torch.inference_mode()
+def test_diffusers_skips_for_the_prompt_alone_and_the_studio_for_both() -> None:
+    components = components_of("sd1")
+    prompt, negative = pipeline_of(components).encode_prompt(
+        PROMPT, "cpu", 1, True, negative_prompt=NEGATIVE, clip_skip=1
+    )
+    ours = encode_prompts(components, PROMPT, NEGATIVE, num_steps=4, guidance_scale=5.0, clip_skip=2).at(0)[0]
+    plain = encode_prompts(components, PROMPT, NEGATIVE, num_steps=4, guidance_scale=5.0, clip_skip=1).at(0)[0]
+    assert torch.equal(ours[1:], prompt)
+    assert torch.equal(plain[:1], negative)
+    assert not torch.equal(ours[:1], negative)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("clip_skip", [2, 3])
+def test_a_whole_picture_equals_diffusers_with_the_same_layer_for_both_prompts(clip_skip: int) -> None:
+    components = components_of("sd1")
+    negative = diffusers_embeds(components, NEGATIVE, clip_skip - 1)
+    noise = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(3))
+    theirs = pipeline_of(components)(
+        prompt=PROMPT, clip_skip=clip_skip - 1, negative_prompt_embeds=negative, latents=noise, output_type="latent",
+        num_inference_steps=4, guidance_scale=5.0, generator=torch.Generator().manual_seed(3),
+    ).images  # fmt: skip
+    request = TextToImage(
+        prompt=PROMPT, negative_prompt=NEGATIVE, scheduler="ddim", noise_schedule="as_configured",
+        num_inference_steps=4, guidance_scale=5.0, clip_skip=clip_skip,
+    )  # fmt: skip
+    encoded = encode_prompts(components, PROMPT, NEGATIVE, num_steps=4, guidance_scale=5.0, clip_skip=clip_skip)
+    lane = start_lane(components, resolve(request, components.suits), seed=3, conditioning=encoded)
+    run_lane(lane, lambda lane: ask_unet(components, lane))
+    assert torch.equal(lane.latents, theirs)
 
 
 @torch.inference_mode()

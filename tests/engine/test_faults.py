@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from studio.answered.events import Event, Failed, Finished
+from studio.answered.events import Event, Failed, Finished, Started
 from studio.diffusion import vae
 from studio.diffusion.lane import Lane
 from studio.engine import conditioning, executor, live_previews, presenter
@@ -26,6 +27,7 @@ from studio.engine.viewer.recorder import Recorder
 from studio.picture.gallery import Gallery
 from tests.engine.conftest import Calls, EngineFactory, OneThread, ask, finish, outcome, pixels, run
 from tests.engine.test_engine import together
+from tests.tiny import save_tiny_checkpoint
 
 
 class Broken(Exception):
@@ -210,6 +212,34 @@ def test_a_vae_that_answers_no_number_is_told(engine: DiffusionEngine, monkeypat
     assert last.kind == "not_finite"
     assert "VAE" in last.message
     finish(engine, ask())
+
+
+def test_a_scheduler_that_strays_by_itself_is_named_before_and_after(
+    make_engine: EngineFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PNDM with few steps over cosine betas, whatever the model says; not its VAE and not the model."""
+    folder = save_tiny_checkpoint(tmp_path / "models" / "checkpoints" / "tiny")
+    config = folder / "scheduler" / "scheduler_config.json"
+    betas = {"beta_schedule": "squaredcos_cap_v2", "timestep_spacing": "trailing"}
+    config.write_text(json.dumps(json.loads(config.read_text()) | betas))
+    engine = make_engine(models_dirs=[tmp_path / "models"])
+
+    def notes(**fields: Any) -> str:
+        events = run(engine, ask(noise_schedule="as_configured", **fields))
+        assert isinstance(events[-1], Finished)
+        return " ".join(next(event for event in events if isinstance(event, Started)).notes)
+
+    assert "PNDM does not hold on these steps" in notes(scheduler="pndm", num_inference_steps=4)
+    assert "does not hold" not in notes(scheduler="pndm", num_inference_steps=20)
+    assert "does not hold" not in notes(scheduler="euler", num_inference_steps=4)
+
+    def sick(*_: Any) -> torch.Tensor:
+        raise vae.NotFinite("the decoded picture holds values that are not numbers", "vae")
+
+    monkeypatch.setattr(vae, "decode", sick)
+    last = run(engine, ask(noise_schedule="as_configured", scheduler="pndm", num_inference_steps=4))[-1]
+    assert isinstance(last, Failed)
+    assert "the scheduler left the range of numbers in the 5 evaluations by PNDM" in last.message
 
 
 # -------------------------------------------------------------------------------------------------------- memory

@@ -259,6 +259,8 @@ def test_a_text_that_cannot_be_read_is_named(texts: dict[str, object], key: str,
         ('ControlNet 0: "Module: canny, Model: x"', "ControlNet 0", "pictures"),
         ("Script: X/Y/Z plot", "Script", "no_setting"),
         ("Emphasis: No norm", "Emphasis", "no_setting"),
+        ("Emphasis: None", "Emphasis", "no_setting"),
+        ("Size: 512x512, Hires resize: 256x256", "Hires resize", "no_setting"),
         ("Model hash: 1234567890", "Model hash", "absent"),
     ],
 )
@@ -267,6 +269,22 @@ def test_a_key_of_a1111_that_changes_the_picture_is_named(line: str, key: str, r
     assert left(found) == {key: reason}
     harmless = "Steps: 9, Sampler: DDIM, Seed: 1, RNG: CPU, Mask mode: Inpaint masked, Pad conds: False, User: ann"
     assert left(taken(parameters=f"a fox\n{harmless}")) == {}
+
+
+def test_a_second_pass_of_another_shape_is_said() -> None:
+    line = "Steps: 9, Sampler: DDIM, Seed: 1, Size: 512x512, Hires resize: 1024x{}"
+    found = taken(parameters=f"a fox\n{line.format(512)}")
+    assert found.settings["hires_scale"] == 2.0
+    assert found.notes == (Remark("second_shape", {"size": "1024x512"}),)
+    assert taken(parameters=f"a fox\n{line.format(1024)}").notes == ()
+
+
+def test_of_several_nodes_or_loras_that_are_left_out_none_is_lost() -> None:
+    two = {key: {"class_type": "ControlNetApply", "inputs": {"strength": n}} for n, key in enumerate("ab", start=1)}
+    named = {one.key: one.value for one in taken(prompt=two).left_out}
+    assert named["ControlNetApply"] == "'strength=1; strength=2'"
+    odd = taken(parameters=FOOOCUS | {"loras": [[1], "x", ["ok", 0.5, "h"]], "prompt": {"not": "words"}})
+    assert {one.key for one in odd.left_out} >= {"loras", "loras ok", "prompt"}
 
 
 def test_easy_diffusion_says_whether_it_skips() -> None:
