@@ -132,6 +132,9 @@ def test_the_settings_of_a_picture_are_read_by_a_program(client: Client, tmp_pat
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     nothing = client.predict(image=handle_file(tmp_path / "plain.png"), api_name="/picture_settings")
     assert nothing == {"program": "", "settings": {}, "left_out": [], "notes": []}
+    (tmp_path / "words.png").write_text("no picture")
+    with pytest.raises(AppError, match="image: a file that begins with b'no picture' is not allowed"):
+        client.predict(image=handle_file(tmp_path / "words.png"), api_name="/picture_settings")
     for bad in (None, "x.png", {"path": "/etc/passwd"}):
         with pytest.raises((AppError, ValueError)):
             client.predict(image=bad, api_name="/picture_settings")

@@ -31,6 +31,7 @@ from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads, read_upload
 
 logger = logging.getLogger(__name__)
 
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"GIF8", b"RIFF")  # how a picture's file begins
 FilesAndInfo = tuple[list[dict[str, Any]], dict[str, Any]]  # files, info
 
 
@@ -57,6 +58,9 @@ def build_picture_settings(engine: Engine) -> None:
             except (OSError, ValueError) as error:
                 problem = Problem("image", shown(image), "an uploaded PNG, JPEG, WebP or GIF file")
                 raise InvalidRequest(problem) from error
+            if not data.startswith(_PICTURES):
+                allowed = "an uploaded PNG, JPEG, WebP or GIF file"
+                raise InvalidRequest(Problem("image", f"a file that begins with {shown(data[:12])}", allowed))
             models = (await engine.ask(ModelList())).models
             settings = await asyncio.to_thread(take_over, data, models)
             if settings is None:
