@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from studio.answered import engine, events, models
+from studio.answered import engine, events, model_facts, models
 from studio.asked import axes, branch, compare, control, fields, orders, problems, questions, resolved
 
 TYPE = "\x00type"  # the key that holds the name of what a map stands for
@@ -29,6 +29,7 @@ MODULES: tuple[ModuleType, ...] = (
     questions,
     orders,
     events,
+    model_facts,
     models,
     engine,
 )

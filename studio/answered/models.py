@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
+from studio.answered.model_facts import ModelFacts, ModelState
 from studio.asked.orders import ModelKind, PredictionName
 from studio.asked.resolved import Suits
 from studio.asked.schedulers import NoiseScheduleName, SchedulerName
@@ -16,7 +17,7 @@ class Checkpoint:
 
     name: str  # what a request's `checkpoint` says
     label: str
-    family: str  # "SD 1", "SD 2", "SDXL", ...
+    family: str | None  # by its name: "sd1", "sdxl", ...
     native_width: int
     native_height: int
     size_bytes: int
@@ -47,33 +48,24 @@ class Checkpoint:
         )
 
 
-ModelState = Literal[
-    "usable", "incomplete", "unknown", "refused"
-]  # incomplete: it lacks a VAE, and runs with a chosen one
-
-
 ModelPlace = Literal["disk", "ram", "device"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One file or diffusers folder of the models folders, as its header tells it; no tensor has been read."""
+    """One file or diffusers folder of the models folders: its facts, its place, and what the owner says of it."""
 
     id: str  # names it in every call below; says nothing of where it lies
-    kind: ModelKind | None  # None: neither its folder nor its header says
     name: str  # a checkpoint's is what a request's `checkpoint` says
     label: str
     where: str  # the models folder's name and the folders below it, never a whole path
     state: ModelState
     reason: str = ""  # why it is incomplete, unknown or refused, one sentence
-    family: str = ""  # "SD 1", "SD 2", "SDXL", ...; "" where it is not known
-    form: str = ""  # "safetensors", "diffusers folder", "pickle", ...
-    precision: str = ""  # "fp16", "fp32 and fp16", ...
-    parts: tuple[str, ...] = ()  # "U-Net", "VAE", "text encoder", ...
+    facts: ModelFacts = field(default_factory=ModelFacts)  # what its file says
     prediction_type: PredictionName | None = None  # as the file says, or as it was corrected
     prediction_corrected: bool = False
-    native_width: int | None = None
-    native_height: int | None = None
+    shift: float | None = None  # of a rectified flow's times, as the file says or as it was chosen; None: it is no flow
+    shift_chosen: bool = False
     size_bytes: int = 0
     built_in: bool = False
     sha256: str | None = None  # None until it has been hashed in the background
@@ -82,10 +74,14 @@ class Model:
     place: ModelPlace = "disk"
     has_picture: bool = False  # an embedded or neighbouring preview picture; `ModelPicture`
     origin: str = ""  # the hub's repository that it was fetched from, where this studio did that
-    metadata: tuple[tuple[str, str], ...] = ()  # title, author, licence, trigger words, ... in words
     convertible: bool = False  # a pickle that "convert safely" may turn into safetensors
     vae: str = ""  # id of the model whose VAE was chosen for this checkpoint; "" for its own
     lends_vae_to: tuple[str, ...] = ()  # families whose checkpoints could run with the VAE in it
+
+    @property
+    def kind(self) -> ModelKind | None:
+        """See ModelFacts."""
+        return self.facts.kind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,10 +92,12 @@ class Annotate:
 
 @dataclass(frozen=True, kw_only=True)
 class CorrectPrediction:
-    """Remember another prediction type than the file says, from the next load on; None forgets it."""
+    """Remember another prediction type than the file says, from the next load on; None forgets it. `shift` is that of a
+    rectified flow's times, above 0 to 100; None: as the file says, 1 where it does not."""
 
     model_id: str
     prediction_type: PredictionName | None
+    shift: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

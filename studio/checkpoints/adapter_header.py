@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 
+from studio.answered.model_facts import ModelFacts
 from studio.checkpoints.inspect import Header, TensorEntry
-from studio.checkpoints.lora_names import BEGINNINGS, split_part
-from studio.checkpoints.model_facts import ModelFacts
+from studio.checkpoints.lora_names import BEGINNINGS, MODULE, split_part
 from studio.families.base import UNET_PREFIX
-from studio.families.registry import FAMILIES, of_context_width
+from studio.families.registry import ADAPTER_NAMES, FAMILIES, of_context_width
 
 _LORA_MARKS = (
     ".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora.down.weight", ".lora_linear_layer.down.weight",
@@ -38,7 +38,6 @@ _OTHER_FORMS: Mapping[str, str] = {  # the studio does not run these, but knows 
     ".vera_lambda_d": "VeRA",
     ".w_norm": "changes of norms alone",
 }
-_OF_SDXL = ("lora_te1_", *(beginning for beginning, part in BEGINNINGS if part == "text_encoder_2"))
 _BEGINNINGS = tuple(beginning for beginning, _ in BEGINNINGS if beginning)
 RUN = "LoRA, LoCon, LoHa, LoKr, DoRA, OFT, BOFT and full differences are run"
 
@@ -69,8 +68,8 @@ def as_lora(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
 def part_of(key: str) -> str:
     """The part that a tensor is for, by its name alone."""
     part, rest = split_part(key)
-    if part != "module":
-        return part
+    if part != MODULE:
+        return ADAPTER_NAMES.get(part, part)
     return "text_encoder" if _TEXT_MODULE.search(rest) else "unet"
 
 
@@ -101,7 +100,10 @@ def lora_family(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str])
         for k, e in tensors.items()
         if "q_proj" in k and _is_down(k) and len(e.shape) == 2 and part_of(k) != "unet"
     )
-    if any(k.startswith(_OF_SDXL) for k in tensors) or 1280 in text:
+    for family in FAMILIES.values():
+        if family.adapter_marks and any(k.startswith(family.adapter_marks) for k in tensors):
+            return family.name
+    if 1280 in text:  # OpenCLIP ViT-bigG/14
         return "sdxl"
     by_width = of_context_width(text.most_common(1)[0][0]) if text else None
     return by_width.name if by_width is not None else None

@@ -13,18 +13,20 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from studio.answered.model_facts import VAE, ModelFacts
 from studio.answered.models import Checkpoint
 from studio.asked.names import composed, short_names
 from studio.asked.orders import PredictionName
-from studio.checkpoints.facts import Facts
+from studio.checkpoints.facts import defaults
 from studio.checkpoints.facts import read as read_facts
 from studio.checkpoints.folders import ModelFile, now, walk
 from studio.checkpoints.memo import FOLDER, Memo
 from studio.families.base import PREDICTION_CHOICES
+from studio.families.flow import is_shift
 from studio.families.registry import adapters_for, same_latents
 
 BUILT_IN = "small-world-128"
-LISTING_VERSION = 10  # of the facts; a number higher when `inspect` tells more than it did
+LISTING_VERSION = 11  # of the facts; a number higher when a header tells more than it did
 SECONDS = 5.0  # older than this, a listing is made anew when it is asked for
 NO_VAE = "There is no VAE with it: choose one for it."
 VAE_GONE = "The VAE that was chosen for it is not in the models folders any more: choose another."
@@ -39,7 +41,7 @@ class Entry:
     id: str
     name: str
     file: ModelFile
-    facts: Facts
+    facts: ModelFacts
     checkpoint: Checkpoint  # as the page sees it; a request may ask for it where `usable`
     vae: Entry | None = None  # whose VAE was chosen for it, where that is not its own
     problem: str = ""  # why a checkpoint whose file is as it should be cannot be run, one sentence
@@ -89,7 +91,7 @@ class Entry:
     @property
     def lends_vae_to(self) -> tuple[str, ...]:
         """Families that could run with the VAE in it; with the built-in one's, whose latents are its own, none."""
-        has = self.facts.kind == "vae" or (self.facts.kind == "checkpoint" and "VAE" in self.facts.parts)
+        has = self.facts.kind == "vae" or (self.facts.kind == "checkpoint" and VAE in self.facts.parts)
         if not has or self.facts.state != "usable" or self.built_in:
             return ()
         return same_latents(self.facts.family)
@@ -102,7 +104,7 @@ class Catalog:
         self,
         models_dirs: Sequence[Path],
         *,
-        read: Callable[[ModelFile], Facts] = read_facts,
+        read: Callable[[ModelFile], ModelFacts] = read_facts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """What is remembered lies in `.latent-studio` of the first models folder."""
@@ -112,7 +114,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._entries: tuple[Entry, ...] = ()
         self._walked: float | None = None
-        self._facts: dict[str, tuple[tuple[object, ...], Facts]] = {}  # by key: what the file was, what it said
+        self._facts: dict[str, tuple[tuple[object, ...], ModelFacts]] = {}  # by key: what the file was, what it said
         folder = memory_folder(self._models_dirs)
         self._listing = Memo(folder / "listing.json" if folder else None, LISTING_VERSION)
         self._notes = Memo(folder / "notes.json" if folder else None)
@@ -163,16 +165,24 @@ class Catalog:
 
     def correction(self, entry: Entry) -> PredictionName | None:
         """The prediction type the owner has put right."""
-        prediction_type = (self._notes.get(entry.file.key) or {}).get("prediction_type")
-        return prediction_type if prediction_type in PREDICTION_CHOICES else None
+        return self._said(entry.file)
+
+    def _said(self, file: ModelFile) -> PredictionName | None:
+        stored = (self._notes.get(file.key) or {}).get("prediction_type")
+        return stored if stored in PREDICTION_CHOICES else None
+
+    def shift(self, entry: Entry) -> float | None:
+        """The shift that the owner has chosen for a rectified flow."""
+        shift = (self._notes.get(entry.file.key) or {}).get("shift")
+        return float(shift) if shift is not None and is_shift(shift) else None
 
     def choose_vae(self, entry: Entry, source: Entry | None) -> None:
         """Remember whose VAE a checkpoint runs with; None: its own."""
         self.remember(entry, vae=source.file.key if source is not None else None)
         self.entries(refresh=True)
 
-    def remember(self, entry: Entry, **changes: str | None) -> None:
-        """Keep a `note`, a `prediction_type` or a `vae` (the key of a file); None or "" forgets it."""
+    def remember(self, entry: Entry, **changes: str | float | None) -> None:
+        """Keep a `note`, a `prediction_type`, a `shift` or a `vae` (the key of a file); None or "" forgets it."""
         values = {k: v for k, v in {**(self._notes.get(entry.file.key) or {}), **changes}.items() if v}
         self._notes.update({entry.file.key: values or None})
 
@@ -196,7 +206,7 @@ class Catalog:
         self.remember(entry, measured=f"{_stamp(entry.file)} {prediction}")
 
     def _scan(self) -> tuple[Entry, ...]:
-        lines: list[tuple[ModelFile, Facts]] = []
+        lines: list[tuple[ModelFile, ModelFacts]] = []
         new: dict[str, object] = {}
         for file in walk(self._models_dirs, BUILT_IN):
             stamp = (file.size, file.mtime_ns, file.changed_ns, file.outside, file.kind)
@@ -220,27 +230,29 @@ class Catalog:
             return entry
         vae = (self._notes.get(entry.file.key) or {}).get("vae")
         if vae is None:
-            return replace(entry, problem=NO_VAE) if entry.facts.needs_vae else _with_encoder(entry)
+            return replace(entry, problem=NO_VAE) if VAE not in entry.facts.parts else _with_encoder(entry)
         source = by_key.get(vae)
         if source is None or entry.facts.family not in source.lends_vae_to:
             return replace(entry, problem=VAE_GONE)
         return _with_encoder(replace(entry, vae=source))
 
-    def _known(self, key: str, stamp: tuple[object, ...]) -> Facts | None:
+    def _known(self, key: str, stamp: tuple[object, ...]) -> ModelFacts | None:
         """The facts of a file that has not changed since they were read."""
         now = self._facts.get(key)
         if now is not None and now[0] == stamp:
             return now[1]
         line = self._listing.get(key)
         try:
-            return Facts.from_json(line["facts"]) if line is not None and line["stamp"] == list(stamp) else None
+            return ModelFacts.from_json(line["facts"]) if line is not None and line["stamp"] == list(stamp) else None
         except (KeyError, TypeError):  # written by hand, or by another studio
             return None
 
-    def _entry(self, file: ModelFile, facts: Facts, name: str) -> Entry:
-        label = facts.label or name
-        if "/" in name and facts.label:  # another file has the same short name, and may have the same title
-            label = f"{facts.label} ({name})"
+    def _entry(self, file: ModelFile, facts: ModelFacts, name: str) -> Entry:
+        title = facts.title[:120] if facts.kind == "checkpoint" else ""
+        label = title or name
+        if "/" in name and title:  # another file has the same short name, and may have the same title
+            label = f"{title} ({name})"
+        suits = defaults(facts, self._said(file))
         checkpoint = Checkpoint(
             name=name,
             label=label,
@@ -249,14 +261,14 @@ class Catalog:
             native_height=facts.native_height or 512,
             size_bytes=file.size,
             built_in=_is_built_in(file),
-            num_inference_steps=facts.num_inference_steps,
-            guidance_scale=facts.guidance_scale,
-            scheduler=facts.scheduler,
-            noise_schedule=facts.noise_schedule,
+            num_inference_steps=suits.num_inference_steps,
+            guidance_scale=suits.guidance_scale,
+            scheduler=suits.scheduler,
+            noise_schedule=suits.noise_schedule,
             examples=facts.examples,
             words=facts.words,
             vocabulary=facts.vocabulary,
-            note=facts.note,
+            note=" ".join(facts.notes),
         )
         return Entry(_id(file), name, file, facts, checkpoint)
 
@@ -268,7 +280,7 @@ def memory_folder(models_dirs: Sequence[Path]) -> Path | None:
 
 def _with_encoder(entry: Entry) -> Entry:
     """A checkpoint, or what is the matter where it needs an encoder that its VAE lacks."""
-    lacks = entry.facts.needs_encoder and not entry.encodes_pictures
+    lacks = entry.facts.inpainting and not entry.encodes_pictures
     return replace(entry, problem=NO_ENCODER) if lacks else entry
 
 
@@ -290,7 +302,7 @@ def _called(file: ModelFile) -> tuple[str, ...]:
 _HUB_CACHE = re.compile(r"models--([^/]+?)--([^/]+)/snapshots/[0-9a-f]{7,64}(?=/|$)")
 
 
-def _names(lines: Sequence[tuple[ModelFile, Facts]]) -> list[str]:
+def _names(lines: Sequence[tuple[ModelFile, ModelFacts]]) -> list[str]:
     """A name for every line that no other of its kind has. Files that can be used have the shorter ones; the built-in
     checkpoint has its own whatever lies beside it."""
     built_in = next((file for file, _ in lines if _is_built_in(file)), None)

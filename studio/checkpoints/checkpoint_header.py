@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
+from studio.answered.model_facts import CHECKPOINT_PARTS, VAE, ModelFacts
 from studio.checkpoints.details import precision
 from studio.checkpoints.inspect import Header, TensorEntry
-from studio.checkpoints.model_facts import CHECKPOINT_PARTS, VAE, ModelFacts
 from studio.checkpoints.other_headers import DECODES_ONLY
-from studio.families import edm
+from studio.checkpoints.part_plan import Plan
+from studio.checkpoints.part_plans import VAE_LEFT_OUT, file_plans, judged
+from studio.families import edm, flow
 from studio.families.base import UNET_PREFIX, VAE_PREFIX, Family, UnetShape, unet_shape
 from studio.families.layout import has_encoder, translate
 from studio.families.registry import recognised
@@ -51,13 +54,13 @@ def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | 
     if unet is None:
         if tensors.keys() >= _DIFFUSERS_UNET:
             reason = "This is a U-Net alone in diffusers' layout: put it into the unet folder of a checkpoint."
-            return replace(facts, kind="unknown", parts=("unet",), reason=reason)
+            return replace(facts, kind=None, parts=("unet",), reason=reason)
         return None
     facts = replace(facts, kind="checkpoint", in_channels=unet.in_channels)
     reason = unusable_channels(unet.in_channels)
     family = recognised(unet)
     if reason or family is None:
-        return replace(facts, kind="unknown", reason=reason or _unknown_structure(unet))
+        return replace(facts, kind=None, reason=reason or _unknown_structure(unet))
     parts = _parts(tensors, family)
     if any(one.part not in parts for one in family.text_encoders):
         reason = "This file holds no text encoder: it is a U-Net alone, and cannot be run on its own."
@@ -65,7 +68,10 @@ def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | 
         reason = "This file holds a U-Net alone, and cannot be run on its own."
     notes: tuple[str, ...] = ()
     if not reason:
-        reason, notes = _weights(tensors, family)
+        reason, vae_problem, notes = _weights(tensors, family, name)
+        if vae_problem:  # it runs with another one
+            parts.discard(VAE)
+            notes = (*notes, VAE_LEFT_OUT.format(problem=vae_problem))
     encodes = VAE not in parts or has_encoder(k.removeprefix(VAE_PREFIX) for k in tensors if k.startswith(VAE_PREFIX))
     facts = replace(
         facts,
@@ -79,19 +85,29 @@ def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | 
     return _with_training(facts, family, tensors, header.metadata, name)
 
 
-def _weights(tensors: Mapping[str, TensorEntry], family: Family) -> tuple[str, tuple[str, ...]]:
-    """Why the file's weights cannot be loaded, and what is worth saying of them: the loader's own judgement."""
+def _weights(tensors: Mapping[str, TensorEntry], family: Family, name: str) -> tuple[str, str, tuple[str, ...]]:
+    """Why the file's weights cannot be loaded, why its VAE alone cannot, and what is worth saying of them: the loader's
+    own judgement."""
     translation = translate((name for name in tensors if name not in edm.NUMBERS), family)
     labels = {"unet": "U-Net", "vae": "VAE"} | {one.part: one.label for one in family.text_encoders}
     for part, names in translation.unknown_names.items():
         if names:
             examples = ", ".join(name[:80] for name in names[:3])
             label = labels[part]
-            return f"These are no weights of this {label}: {len(names)} tensors do not belong there ({examples}).", ()
+            problem = f"These are no weights of this {label}: {len(names)} tensors do not belong there ({examples})."
+            return problem, "", ()
     weights = {move.source for moves in translation.moves.values() for move in moves}
-    problem = type_problem(tensors, weights)
+    problem, vae_problem = type_problem(tensors, weights), ""
+    if not problem:
+        has_vae = any(move.target.startswith("decoder.") for move in translation.moves[VAE])
+
+        def plans(own_vae: bool) -> Mapping[str, Plan]:
+            return file_plans(Path(name), tensors, family, translation, own_vae=own_vae and has_vae)
+
+        problem, vae_problem = judged(plans)
     strays = sum(map(is_stray, translation.unused))
-    return problem, (f"{strays} tensors of a LoRA in it are not used.",) if strays and not problem else ()
+    notes = (f"{strays} tensors of a LoRA in it are not used.",) if strays and not problem else ()
+    return problem, vae_problem, notes
 
 
 def _parts(tensors: Mapping[str, TensorEntry], family: Family) -> set[str]:
@@ -115,6 +131,7 @@ def _with_training(
         facts,
         prediction_type=training.prediction,
         prediction_source=training.prediction_source,
+        shift=flow.SHIFT if training.prediction == "flow_prediction" else None,
         zero_terminal_snr=training.zero_terminal_snr,
         distillation=training.distillation,
         distillation_source=training.distillation_source,

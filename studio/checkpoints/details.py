@@ -49,17 +49,11 @@ def kept(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((k[:80], short(v)) for k, v in sorted(values.items()) if len(v) <= MAX_TEXT)[:60]
 
 
-def thumbnail(metadata: Mapping[str, str]) -> str:
+def has_thumbnail(metadata: Mapping[str, str]) -> bool:
+    """Whether a picture of a size worth showing is in it."""
     text = metadata.get("modelspec.thumbnail", "")
     good = re.fullmatch(r"data:image/(jpeg|png|webp);base64,[A-Za-z0-9+/=\s]+", text) and len(text) <= MAX_THUMBNAIL
-    return text if good else ""
-
-
-def size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    return bool(good)
 
 
 def read_json(path: Path) -> dict[str, object] | None:

@@ -52,7 +52,7 @@ class Extras:
     def applied(self, components: Components, tags: Sequence[LoraTag]) -> tuple[Applied, ...]:
         """The adapters of a prompt's tags. Raises InvalidRequest for a name that no LoRA has, or several have;
         BadCheckpoint for a LoRA that does not fit the components."""
-        family = label_of(components.family.name)
+        family = components.family.name
         adapters = []
         for tag in tags:
             entry = self._named("lora", tag.name, field="prompt", what="LoRA", family=family)
@@ -104,7 +104,7 @@ class Extras:
     def words(self, components: Components, texts: Sequence[str] = ()) -> EmbeddingFiles:
         """The embeddings that prompts of these components may name. The files of those that `texts` name are looked at
         anew."""
-        family = label_of(components.family.name)
+        family = components.family.name
 
         def read(entry: Entry) -> Embedding:
             if entry.identity not in self._embeddings:
@@ -147,7 +147,7 @@ class Extras:
         config = components.vae.config
         if abs(config.scaling_factor - here.latents.scale) > 1e-6 or getattr(config, "latents_mean", None) is not None:
             return []
-        family = preview_family(here).label
+        family = preview_family(here).name
 
         def fits(entry: Entry) -> bool:
             words = entry.path.stem.lower()
@@ -157,7 +157,7 @@ class Extras:
         listed = [self._catalog.latest(entry) for entry in self._catalog.entries() if fits(entry)]
         return [entry for entry in listed if entry is not None and fits(entry)]
 
-    def _named(self, kind: ModelKind, name: str, *, field: str, what: str, family: str = "") -> Entry:
+    def _named(self, kind: ModelKind, name: str, *, field: str, what: str, family: str | None = None) -> Entry:
         """The file that a name means, as it is on disk now. Raises InvalidRequest."""
         entry = the_one(self._catalog.entries(), kind, name, field=field, what=what, family=family)
         if self._catalog.latest(entry) is entry:
@@ -182,9 +182,9 @@ class EmbeddingFiles:
     def __init__(self, entries: Sequence[Entry], family: str, read: Callable[[Entry], Embedding]) -> None:
         """Of `entries` those that are embeddings for `family`, or may fit it: a word may be another's by chance."""
         readable = [e for e in entries if e.facts.kind == "embedding" and _readable(e)]
-        here = ("", *adapters_for(family))
+        here = (None, *adapters_for(family))
         self._entries = [e for e in readable if e.facts.family in here]
-        self._others = {e.name: e.facts.family for e in readable if e.facts.family not in here}
+        self._others = {e.name: label_of(e.facts.family) for e in readable if e.facts.family not in here}
         self._read = read
         folders = {end for e in self._entries for end in _ends(e.called[0])}
         self._names = tuple(folders | {e.name for e in self._entries})

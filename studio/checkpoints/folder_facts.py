@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from studio.answered.model_facts import CHECKPOINT_PARTS, VAE, FactSource, ModelFacts
 from studio.checkpoints.checkpoint_header import unusable_channels
-from studio.checkpoints.details import bytes_by_dtype, precision, precision_label, read_json, size, weights_files
+from studio.checkpoints.details import bytes_by_dtype, precision, precision_label, read_json, weights_files
 from studio.checkpoints.inspect import BadCheckpoint, Header, read_whole_header
-from studio.checkpoints.model_facts import CHECKPOINT_PARTS, FactSource, ModelFacts
-from studio.checkpoints.other_headers import LATENTS_OF, as_controlnet, of_one_checkpoint, taesd_family
+from studio.checkpoints.other_headers import DECODES_ONLY, LATENTS_OF, as_controlnet, of_one_checkpoint, taesd_family
+from studio.checkpoints.part_plan import Plan
+from studio.checkpoints.part_plans import (
+    VAE_LEFT_OUT,
+    check_classes,
+    folder_plans,
+    judged,
+    part_json,
+    parts_problem,
+    vae_folder_plan,
+)
 from studio.diffusion.predictions import prediction_of
-from studio.families.base import PREDICTIONS, Distillation, words_of
+from studio.families.base import PREDICTIONS, Distillation, Family, words_of
+from studio.families.flow import shift_of
 from studio.families.folders import PIPELINES, family_of_folder, scheduler_problem
 from studio.families.training import distillation_of
 
 
 def of_folder(folder: Path) -> ModelFacts:
     index = read_json(folder / "model_index.json")
-    facts = ModelFacts(kind="unknown", form="folder", size_bytes=0)
+    facts = ModelFacts(form="folder")
     if index is None:
         return _part_folder(folder, facts)
     pipeline = str(index.get("_class_name"))
@@ -45,35 +58,50 @@ def of_folder(folder: Path) -> ModelFacts:
     distilled, source = distillation_of({}, words_of(folder.name))
     if pipeline == "LatentConsistencyModelPipeline" or scheduler.get("_class_name") == "LCMScheduler":
         distilled, source = "lcm", "config"
-    precisions: Counter[str] = Counter()
-    size_bytes = 0
-    for part in parts:
-        for file in weights_files(folder / part):
-            size_bytes += size(file)
-            try:
-                precisions.update(bytes_by_dtype(read_whole_header(file).tensors.values()))
-            except BadCheckpoint:  # told when it is loaded, with the file's name
-                continue
-    reason = unusable_channels(channels if isinstance(channels, int) else 0) or scheduler_problem(scheduler)
+    plans, reason, vae_problem = _judged(folder, index, family, has_vae=VAE in parts)
+    precisions = Counter(bytes_by_dtype(source.entry for plan in plans.values() for source in plan.sources.values()))
+    encodes = VAE not in plans or not plans[VAE].lacks
+    notes = (VAE_LEFT_OUT.format(problem=vae_problem),) if vae_problem else () if encodes else (DECODES_ONLY,)
+    reason = unusable_channels(channels if isinstance(channels, int) else 0) or scheduler_problem(scheduler) or reason
     predicts = prediction_of(scheduler)
     return replace(
         facts,
         kind="checkpoint",
-        size_bytes=size_bytes,
         reason=reason,
         family=family.name,
         prediction_type=next((p for p in PREDICTIONS if p == predicts), None),
         prediction_source="config",
+        shift=shift_of(scheduler) if predicts == "flow_prediction" else None,
         zero_terminal_snr=scheduler.get("rescale_betas_zero_snr") is True,
         in_channels=channels if isinstance(channels, int) else 0,
         distillation=distilled,
         distillation_source=source,
         guidance_embedded=bool(unet.get("time_cond_proj_dim")),
         precision=precision_label(precisions),
-        parts=parts,
+        parts=tuple(part for part in parts if part != VAE or not vae_problem),
+        vae_has_encoder=encodes,
+        notes=notes,
         native_width=side,
         native_height=side,
     )
+
+
+def _judged(
+    folder: Path, index: Mapping[str, Any], family: Family, *, has_vae: bool
+) -> tuple[dict[str, Plan], str, str]:
+    """The plans of a folder's parts, why they cannot be loaded, and why its VAE alone cannot: the loader's own
+    judgement."""
+    latest: dict[str, Plan] = {}
+
+    def plans(own_vae: bool) -> Mapping[str, Plan]:
+        latest.clear()
+        check_classes(index, family, own_vae=own_vae and has_vae)
+        part_json(folder, "scheduler", "scheduler", "scheduler_config.json")
+        latest.update(folder_plans(folder, family, own_vae=own_vae and has_vae))
+        return latest
+
+    problem, vae_problem = judged(plans)
+    return latest, problem, vae_problem
 
 
 def _part_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
@@ -89,16 +117,24 @@ def _part_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
     if tiny:  # its factor is 1: it takes latents at the U-Net's scale
         family = taesd_family(folder.name)
         if whose := config.get(LATENTS_OF):
-            return replace(facts, kind="taesd", reason=of_one_checkpoint(str(whose)))
-    files = weights_files(folder)
+            return replace(facts, kind="preview_decoder", reason=of_one_checkpoint(str(whose)))
     channels = config.get("latent_channels", 4)
+    reason = "" if channels == 4 else "This VAE makes latents of another kind than Stable Diffusion's."
+    encodes = True
+    if not tiny and not reason:
+        try:
+            plan = vae_folder_plan(folder)
+            reason, encodes = parts_problem({VAE: plan}), not plan.lacks
+        except BadCheckpoint as error:
+            reason = str(error)
     return replace(
         facts,
-        kind="taesd" if tiny else "vae",
+        kind="preview_decoder" if tiny else "vae",
         family=family,
         parts=("vae",),
-        size_bytes=sum(size(f) for f in files),
-        reason="" if channels == 4 else "This VAE makes latents of another kind than Stable Diffusion's.",
+        reason=reason,
+        vae_has_encoder=encodes,
+        notes=() if encodes else (DECODES_ONLY,),
     )
 
 
@@ -115,7 +151,7 @@ def _controlnet_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
     )
     if controlnet is None:
         return replace(facts, kind="controlnet", reason="There is no .safetensors file of a ControlNet in this folder.")
-    return replace(controlnet, size_bytes=sum(size(f) for f in files))
+    return controlnet
 
 
 def _named(entry: object) -> bool:

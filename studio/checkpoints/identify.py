@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from studio.answered.model_facts import ModelFacts
 from studio.checkpoints.adapter_header import as_lora
 from studio.checkpoints.checkpoint_header import as_checkpoint
-from studio.checkpoints.details import kept, precision, short, size, thumbnail
+from studio.checkpoints.details import has_thumbnail, kept, precision, short
 from studio.checkpoints.folder_facts import of_folder
 from studio.checkpoints.inspect import BadCheckpoint, Header, PickleFile, read_whole_header
-from studio.checkpoints.model_facts import ModelFacts
 from studio.checkpoints.other_headers import as_controlnet, as_embedding, as_taesd, as_vae
 from studio.checkpoints.other_models import as_other_model
 
@@ -24,32 +24,35 @@ _RULES = (as_lora, as_controlnet, as_checkpoint, as_other_model, as_vae, as_taes
 
 def identify(path: Path) -> ModelFacts:
     """What lies at `path`: a weights file or a diffusers folder. Never raises for what a file holds: a file that
-    cannot be told is `unknown` with the reason."""
+    cannot be told is of no kind, with the reason."""
     if path.is_dir():
         return of_folder(path)
     try:
         header = read_whole_header(path)
     except PickleFile as error:
-        return ModelFacts(kind="unknown", form="pickle", size_bytes=size(path), reason=str(error))
+        return ModelFacts(form="pickle", refused=True, reason=str(error))
     except BadCheckpoint as error:
-        return ModelFacts(kind="unknown", form="single_file", size_bytes=size(path), reason=str(error))
+        return ModelFacts(refused=True, reason=str(error))
     return of_header(header, path.stem)
 
 
 def of_header(header: Header, name: str) -> ModelFacts:
     """What a single file of this header is; `name` without its ending gives hints, labelled as such."""
     facts = ModelFacts(
-        kind="unknown",
-        form="single_file",
-        size_bytes=header.size_bytes,
         precision=precision(header.tensors.values()),
         title=short(header.metadata.get("modelspec.title") or header.metadata.get("ss_output_name") or ""),
         trigger=short(header.metadata.get("modelspec.trigger_phrase") or ""),
         metadata=kept(header.metadata),
-        thumbnail=thumbnail(header.metadata),
+        has_picture=has_thumbnail(header.metadata),
     )
     for rule in _RULES:
         identified = rule(facts, header, name)
         if identified is not None:
-            return identified
+            return _with_alias(identified, header)
     return replace(facts, reason="Its tensors belong to no kind of model that the studio knows.")
+
+
+def _with_alias(facts: ModelFacts, header: Header) -> ModelFacts:
+    """The facts with what a LoRA's trainer called it."""
+    alias = header.metadata.get("ss_output_name", "")[:200] if facts.kind == "lora" else ""
+    return replace(facts, alias=alias) if alias else facts

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from studio.answered.model_facts import CHECKPOINT_PARTS
 from studio.answered.models import ModelPlace
 from studio.checkpoints.catalog import Entry
 from studio.checkpoints.details import weights_files
 from studio.checkpoints.inspect import BadCheckpoint, read_header
-from studio.checkpoints.model_facts import CHECKPOINT_PARTS
 from studio.diffusion.components import Components
 
 
@@ -27,6 +27,7 @@ class CheckpointInMemory:
     ram_bytes: int  # while it is in RAM; with offload its parts wait there even when it is in use
     used: int = field(default=0)
     sha256: str | None = None  # of its file as it was loaded, once it is counted
+    owner_says: dict[str, object] = field(default_factory=dict)  # of what it predicts and its shift, as it was loaded
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class ModuleInMemory:
     entry: Entry
     module: Any
     bytes: int
+
+
+def owner_says(prediction_type: str | None, shift: float | None, components: Components) -> dict[str, object]:
+    """What a picture says of what the owner chose for its checkpoint: nothing where it is as the file says."""
+    says: dict[str, object] = {"prediction_type": prediction_type} if prediction_type is not None else {}
+    flows = components.prediction_type == "flow_prediction"
+    return says | ({"flow_shift": shift} if flows and shift is not None else {})
 
 
 def modules(components: Components) -> list[Any]:

@@ -15,16 +15,18 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from studio.answered.model_facts import ModelFacts
 from studio.checkpoints.blueprints import Blueprint, blueprint_of
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, read_header
 from studio.checkpoints.measuring import MEANING, measured_prediction
-from studio.checkpoints.model_facts import ModelFacts
+from studio.checkpoints.part_plans import part_fit_problem
 from studio.checkpoints.plans import empty_module, fill
 from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.components import Components, TextEncoder
 from studio.diffusion.predictions import prediction_of
 from studio.families.base import PREDICTIONS, Family, Prediction
+from studio.families.flow import with_shift
 from studio.families.training import scheduler_settings
 
 logger = logging.getLogger(__name__)
@@ -44,16 +46,18 @@ def load(
     dtype: torch.dtype,
     progress: Progress,
     prediction_type: Prediction | None = None,
+    shift: float | None = None,
     vae: Path | None = None,
     fast_preview: FastPreview | None = None,
     measured: str | None = None,
 ) -> Components:
     """Read every part of a single file or a diffusers folder, straight to the device in the target precision.
 
-    `prediction_type` is what the user says it is, where the file is wrong or silent. `vae` is another VAE to take, a
-    file or a folder. The fast preview is the one given, else the file beside the VAE, else None: it is fitted later.
-    `measured` is what an earlier load has measured that this file predicts (`Components.measured`). The tiny decoder is
-    the one in the folder `vae_tiny`, if any: it knows the latents of the VAE there.
+    `prediction_type` is what the user says it is, where the file is wrong or silent; `shift` that of a rectified flow's
+    times. `vae` is another VAE to take, a file or a folder. The fast preview is the one given, else the file beside the
+    VAE, else None: it is fitted later. `measured` is what an earlier load has measured that this file predicts
+    (`Components.measured`). The tiny decoder is the one in the folder `vae_tiny`, if any: it knows the latents of the
+    VAE there.
     Raises BadCheckpoint, one sentence that names the file or part, for anything missing, unexpected or mis-shaped
     (MissingVae where another VAE would help), before anything is put on the device.
     """
@@ -65,6 +69,9 @@ def load(
     predicted = next((kind for kind in PREDICTIONS if kind == config_prediction), None)
     if predicted is None:
         raise BadCheckpoint(f"The scheduler's prediction_type is {config_prediction[:60]!r}, which is not known.")
+    scheduler_config = blueprint.scheduler_config
+    if shift is not None and predicted == "flow_prediction":
+        scheduler_config = with_shift(scheduler_config, shift)
     modules = {part: empty_module(plan) for part, plan in blueprint.plans.items()}
     text_encoders = tuple(
         TextEncoder(one.part, blueprint.tokenizers(one), modules[one.part]) for one in blueprint.family.text_encoders
@@ -82,7 +89,7 @@ def load(
         unet=modules["unet"],
         vae=modules["vae"],
         text_encoders=text_encoders,
-        scheduler_config=blueprint.scheduler_config,
+        scheduler_config=scheduler_config,
         prediction_type=predicted,
         device=device,
         dtype=dtype,
@@ -140,28 +147,24 @@ def _native_size(blueprint: Blueprint, modules: Mapping[str, Any]) -> tuple[int,
 
 def _check_fit(modules: Mapping[str, Any], text_encoders: Sequence[TextEncoder]) -> None:
     """Parts of different models in one folder: say which do not fit, before a call fails in the middle."""
+    configs = {part: _config_of(module) for part, module in modules.items()}
+    if problem := part_fit_problem(configs):
+        raise BadCheckpoint(problem)
     unet, vae = modules["unet"], modules["vae"]
-    if unet.config.in_channels not in (vae.config.latent_channels, 2 * vae.config.latent_channels + 1):
-        channels = f"{unet.config.in_channels} channels, the VAE makes {vae.config.latent_channels}"
-        raise BadCheckpoint(f"The U-Net does not fit the VAE: it takes {channels}.")
     if unet.config.in_channels > vae.config.latent_channels and vae.encoder is None:
         raise BadCheckpoint("The U-Net does not fit the VAE: it is shown a picture, and the VAE has no encoder.")
-    width = sum(one.module.config.hidden_size for one in text_encoders)
-    if unet.config.cross_attention_dim != width:
-        embeddings = f"{unet.config.cross_attention_dim} wide, the text encoder's are {width}"
-        raise BadCheckpoint(f"The U-Net does not fit the text encoder: it takes embeddings {embeddings}.")
     vocabularies = [one.tokenizer.get_vocab() for one in text_encoders]
     if any(vocabulary != vocabularies[0] for vocabulary in vocabularies):  # prompts are cut by the first, for all
         raise BadCheckpoint("The tokenizers do not fit each other: they know different tokens.")
     for one in text_encoders:
         if len(one.tokenizer) > one.module.config.vocab_size:
             raise BadCheckpoint("The tokenizer does not fit the text encoder: it knows more tokens.")
-    for name in ("latents_mean", "latents_std"):
-        values = getattr(vae.config, name, None)
-        if values is not None and len(values) != vae.config.latent_channels:
-            raise BadCheckpoint(
-                f"The VAE's {name} has {len(values)} numbers for {vae.config.latent_channels} channels."
-            )
+
+
+def _config_of(module: Any) -> Mapping[str, Any]:
+    """diffusers' configs are mappings, transformers' are not."""
+    config = module.config
+    return config if isinstance(config, Mapping) else dict(config.to_dict())
 
 
 def _tiny_vae(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:

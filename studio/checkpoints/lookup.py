@@ -15,12 +15,12 @@ from studio.asked.orders import ModelKind
 from studio.asked.problems import without_encoder
 from studio.asked.requests import HIRES_UPSCALERS, ImageToImage, InvalidRequest, Problem, Request, shown
 from studio.checkpoints.catalog import NO_ENCODER, Entry
-from studio.families.registry import adapters_for
+from studio.families.registry import adapters_for, label_of
 
 NAMES_SHOWN = 20
 
 
-def matching(entries: Iterable[Entry], kind: ModelKind, name: str, family: str = "") -> list[Entry]:
+def matching(entries: Iterable[Entry], kind: ModelKind, name: str, family: str | None = None) -> list[Entry]:
     """The files of a kind that a name may mean: none, one, or several among which it does not choose.
 
     By its name with or without folders, in any spelling, then by a LoRA's alias. Files that can be used come first;
@@ -32,13 +32,15 @@ def matching(entries: Iterable[Entry], kind: ModelKind, name: str, family: str =
         matches = matches or best_matches(name, pool, lambda e: e.called)
         matches = matches or best_matches(name, pool, lambda e: (e.facts.alias,) if e.facts.alias else ())
         if len(matches) > 1 and family:
-            matches = [e for e in matches if e.facts.family in ("", *adapters_for(family))] or matches
+            matches = [e for e in matches if e.facts.family in (None, *adapters_for(family))] or matches
         if matches:
             return matches
     return []
 
 
-def the_one(entries: Sequence[Entry], kind: ModelKind, name: str, *, field: str, what: str, family: str = "") -> Entry:
+def the_one(
+    entries: Sequence[Entry], kind: ModelKind, name: str, *, field: str, what: str, family: str | None = None
+) -> Entry:
     """The file that a name means. Raises InvalidRequest for `field`, which says what there is or which names tell the
     files of this name apart; `what` is its kind in words ("LoRA")."""
     matches = matching(entries, kind, name, family)
@@ -101,9 +103,9 @@ def _the_controlnet(entries: Sequence[Entry], name: str, number: int, checkpoint
     value = f"model {shown(name)} of control {number}"
     if matches:
         raise InvalidRequest(Problem("controls", f"{value}, a name of {len(matches)} files,", one_of(matches)))
-    family = checkpoint.facts.family
+    family = label_of(checkpoint.facts.family)
     for net in matching(nets, "controlnet", name)[:1]:
-        its_family = Path(net.file.owner).name or net.facts.family
+        its_family = Path(net.file.owner).name or label_of(net.facts.family)
         is_here = f", which is for {its_family}, while {checkpoint.name} is {family},"
         value += is_here if net.facts.state == "usable" else f" ({net.facts.reason})"
     here = checkpoint.name if checkpoint.built_in else family

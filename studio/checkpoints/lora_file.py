@@ -17,7 +17,7 @@ from studio.checkpoints.adapter_header import lora_family
 from studio.checkpoints.adapter_scale import adapter_scales
 from studio.checkpoints.identify import of_header
 from studio.checkpoints.inspect import BadCheckpoint, Header, TensorEntry, read_whole_header
-from studio.checkpoints.lora_names import AdapterKey, parse_key
+from studio.checkpoints.lora_names import MODULE, UNET, AdapterKey, parse_key
 from studio.checkpoints.reader import WeightsFile, finite
 from studio.diffusion.components import VAE, Components
 from studio.diffusion.lora import Adapter, Change
@@ -80,12 +80,16 @@ def _by_module(
 ) -> tuple[dict[tuple[str, str], dict[str, TensorEntry]], list[str]]:
     """The tensors of each module by (part, module name) and factor, and the names of those that fit nothing."""
     modules = {part: _modules(module) for part, module in components.parts.items() if part != VAE}
-    text_part = _unnamed_text_encoder(header, components)
+    family = FAMILIES[components.family.name]
+    parts_named: dict[str, tuple[str, ...]] = {
+        name: (one.part,) for one in family.text_encoders for name in one.adapter_names
+    }
+    parts_named |= {UNET: (UNET,), MODULE: (UNET, _unnamed_text_encoder(header, components))}
     by_module: dict[tuple[str, str], dict[str, TensorEntry]] = {}
     unknown_names: list[str] = []
     for key, entry in header.tensors.items():
         parts_of_key = parse_key(key)
-        place = _place(parts_of_key, modules, text_part) if parts_of_key is not None else None
+        place = _place(parts_of_key, modules, parts_named) if parts_of_key is not None else None
         entries = by_module.setdefault(place, {}) if place is not None else {}
         if parts_of_key is None or place is None or parts_of_key.factor in entries:  # a second adapter in the same file
             unknown_names.append(key)
@@ -101,15 +105,10 @@ def _modules(module: Any) -> dict[str, str]:
 
 
 def _place(
-    key: AdapterKey, modules: Mapping[str, Mapping[str, str]], unnamed_text_encoder: str
+    key: AdapterKey, modules: Mapping[str, Mapping[str, str]], parts_named: Mapping[str, tuple[str, ...]]
 ) -> tuple[str, str] | None:
-    """(part, module name) of a tensor; None for a stranger."""
-    parts: tuple[str, ...] = (key.part,)
-    if key.part == "module":
-        parts = ("unet", unnamed_text_encoder)
-    elif key.part == "text_encoder" and key.part not in modules:  # SDXL's refiner has the second one alone
-        parts = ("text_encoder_2",)
-    for part in parts:
+    """(part, module name) of a tensor; None for a stranger. `parts_named`: which parts a beginning may mean here."""
+    for part in parts_named.get(key.part, ()):
         for name in _module_names(key.module):
             if name in modules.get(part, {}):
                 return part, modules[part][name]

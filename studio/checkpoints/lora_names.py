@@ -7,39 +7,41 @@ or in the original one, with dots or underscores. Its ending says which factor o
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-# "module": the name does not say; the module that it names does.
-PartName = Literal["unet", "text_encoder", "text_encoder_2", "module"]
+from studio.families.registry import ADAPTER_NAMES
 
-# Beginning, and the part it means. The first that fits counts, so a longer one stands before what it begins with.
-BEGINNINGS: tuple[tuple[str, PartName], ...] = (
-    ("lora_unet_", "unet"),  # kohya
-    ("lora_te1_", "text_encoder"),
-    ("lora_te2_", "text_encoder_2"),
-    ("lora_te_", "text_encoder"),
-    ("oft_unet_", "unet"),  # kohya's OFT
-    ("lora_unet.", "unet"),  # the same with dots
-    ("lora_te1.", "text_encoder"),
-    ("lora_te2.", "text_encoder_2"),
-    ("lora_te.", "text_encoder"),
-    ("unet.", "unet"),  # diffusers
-    ("text_encoder_2.", "text_encoder_2"),
-    ("text_encoder.", "text_encoder"),
-    ("model.diffusion_model.", "unet"),  # ComfyUI, as in a checkpoint
-    ("diffusion_model.", "unet"),
-    ("text_encoders.clip_l.", "text_encoder"),
-    ("text_encoders.clip_h.", "text_encoder"),
-    ("text_encoders.clip_g.", "text_encoder_2"),
-    ("clip_l.", "text_encoder"),  # OneTrainer
-    ("clip_h.", "text_encoder"),
-    ("clip_g.", "text_encoder_2"),
-    ("lycoris_unet_", "unet"),
-    ("lycoris_te1_", "text_encoder"),
-    ("lycoris_te2_", "text_encoder_2"),
-    ("lycoris_te_", "text_encoder"),
-    ("lycoris_", "module"),  # SimpleTuner
-    ("", "module"),  # peft, which saves one module at a time
+UNET, MODULE = "unet", "module"  # "module": the beginning does not say which part; the module that it names does
+_OF_UNET = (
+    "lora_unet_",  # kohya
+    "oft_unet_",  # kohya's OFT
+    "lora_unet.",  # the same with dots
+    "unet.",  # diffusers
+    "model.diffusion_model.",  # ComfyUI, as in a checkpoint
+    "diffusion_model.",
+    "lycoris_unet_",
+)
+# Of a text encoder, with the name that its family says (studio.families: "te1", "clip_l", "text_encoder").
+_OF_TEXT_ENCODER = (
+    "lora_{}_",  # kohya
+    "lora_{}.",
+    "{}.",  # diffusers, OneTrainer
+    "text_encoders.{}.",  # ComfyUI
+    "lycoris_{}_",
+)
+_OF_NO_PART = (
+    "lycoris_",  # SimpleTuner
+    "",  # peft, which saves one module at a time
+)
+# Beginning, and the part it means: the U-Net, "module", or a text encoder by that name. The first that fits counts: a
+# longer one stands before what it begins with, and those of the U-Net, which nearly all tensors have, before all.
+BEGINNINGS: tuple[tuple[str, str], ...] = (
+    *((beginning, UNET) for beginning in _OF_UNET),
+    *sorted(
+        ((form.format(name), name) for form in _OF_TEXT_ENCODER for name in ADAPTER_NAMES),
+        key=lambda pair: -len(pair[0]),
+    ),
+    *((beginning, MODULE) for beginning in _OF_NO_PART),
 )
 # What libraries put around a module; it may stand before the beginning and behind it.
 _WRAPPERS = ("base_model.model.", "module.", "_orig_mod.")
@@ -69,7 +71,7 @@ _ENDING = re.compile("(?:" + "|".join(f"(?P<e{k}>{pattern})" for k, (pattern, _)
 class AdapterKey(NamedTuple):
     """What the name of a tensor says."""
 
-    part: PartName
+    part: str  # "unet", "module", or a text encoder by one of its adapter names
     module: str  # without dots, as kohya's files have it: "down_blocks_0_attentions_0_proj_in"
     factor: str  # "down", "up", "alpha", "w1_a", ...
 
@@ -83,12 +85,12 @@ def parse_key(key: str) -> AdapterKey | None:
     factor = _ENDINGS[which][1] + (ending["loha"] or ending["lokr"] or "")
     part, name = split_part(key[: ending.start()])
     flat = name.replace(".processor.", ".").replace(".", "_")
-    if part != "unet":
+    if part != UNET:
         flat = flat.removeprefix("transformer_").removeprefix("text_model_")
     return AdapterKey(part, flat, factor)
 
 
-def split_part(name: str) -> tuple[PartName, str]:
+def split_part(name: str) -> tuple[str, str]:
     """The part that the beginning of a name means, and the rest."""
     name = _unwrapped(name)
     beginning, part = next((b, p) for b, p in BEGINNINGS if name.startswith(b))

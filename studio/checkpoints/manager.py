@@ -18,7 +18,14 @@ from studio.checkpoints import fitting, loader
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.device_memory import Device, memory_limits, too_large
 from studio.checkpoints.hashes import Hasher
-from studio.checkpoints.in_memory import CheckpointInMemory, ModuleInMemory, module_bytes, modules, weights_bytes
+from studio.checkpoints.in_memory import (
+    CheckpointInMemory,
+    ModuleInMemory,
+    module_bytes,
+    modules,
+    owner_says,
+    weights_bytes,
+)
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.options import ModelOptions
 from studio.diffusion.components import Components
@@ -38,9 +45,9 @@ class ModelManager:
         options: ModelOptions | None = None,
         load: Callable[..., Components] = loader.load,
     ) -> None:
-        self._catalog = catalog
+        self.catalog = catalog  # the listing that names come from
         self._device = device
-        self._hasher = hasher
+        self.hasher = hasher  # what counts the hashes of files
         self._options = options or ModelOptions()
         self._load = load
         self._checkpoints: dict[str, CheckpointInMemory] = {}
@@ -50,16 +57,6 @@ class ModelManager:
         self.device_limit, self.ram_limit = memory_limits(device, self._options)
 
     # ------------------------------------------------------------------------------------------------- asking
-
-    @property
-    def catalog(self) -> Catalog:
-        """The listing that names come from."""
-        return self._catalog
-
-    @property
-    def hasher(self) -> Hasher:
-        """What counts the hashes of files."""
-        return self._hasher
 
     @property
     def loaded(self) -> Components | None:
@@ -73,19 +70,19 @@ class ModelManager:
         """
         if self._loaded is not None and self._loaded.components.name == name and not self.replaced():
             return self._loaded.components
-        entry = self._catalog.checkpoints().get(name)
-        entry = _usable(name, self._catalog.latest(entry) if entry is not None else None)
+        entry = self.catalog.checkpoints().get(name)
+        entry = _usable(name, self.catalog.latest(entry) if entry is not None else None)
         checkpoint = self._checkpoints.get(name)
         if checkpoint is not None and checkpoint.entry.made_of != entry.made_of:  # another file of this name, or VAE
             self.unload(name)
             checkpoint = None
         if checkpoint is None:
             checkpoint = self._load_anew(entry, progress)
-            if not self._catalog.as_on_disk(entry):  # replaced while it was read: it may be half of each
+            if not self.catalog.as_on_disk(entry):  # replaced while it was read: it may be half of each
                 self.unload(name)
-                entry = _usable(name, self._catalog.latest(entry))
+                entry = _usable(name, self.catalog.latest(entry))
                 checkpoint = self._load_anew(entry, progress)
-                if not self._catalog.as_on_disk(entry):
+                if not self.catalog.as_on_disk(entry):
                     self.unload(name)
                     raise BadCheckpoint(f"The checkpoint {name[:80]} is written to while it is read. Try again later.")
         elif checkpoint.place == "ram" and not self._options.offload:
@@ -95,12 +92,13 @@ class ModelManager:
 
     @property
     def made_of(self) -> Hashable:
-        """What changes when the loaded checkpoint's file does, or that of its VAE."""
-        return self._loaded.entry.made_of if self._loaded is not None else None
+        """What changes when the loaded checkpoint's file does, or that of its VAE, or what its owner says of it."""
+        loaded = self._loaded
+        return (loaded.entry.made_of, tuple(loaded.owner_says.items())) if loaded is not None else None
 
     def replaced(self) -> bool:
         """Whether the loaded checkpoint's file, or that of its chosen VAE, has been replaced since it was read."""
-        return self._loaded is not None and not self._catalog.as_on_disk(self._loaded.entry)
+        return self._loaded is not None and not self.catalog.as_on_disk(self._loaded.entry)
 
     def unload(self, name: str | None = None) -> None:
         """Let one checkpoint go, or all of them, and their memory with it. The caller holds no components any more."""
@@ -160,9 +158,9 @@ class ModelManager:
         resident = self._loaded
         if resident is None:
             return None
-        if resident.sha256 is None and (sha256 := self._hasher.get(resident.entry)) is not None:
+        if resident.sha256 is None and (sha256 := self.hasher.get(resident.entry)) is not None:
             resident.sha256 = sha256
-            self._catalog.remember_measured(resident.entry, resident.components.measured, sha256)
+            self.catalog.remember_measured(resident.entry, resident.components.measured, sha256)
         return resident.sha256
 
     @property
@@ -171,10 +169,13 @@ class ModelManager:
         entry = self._loaded.entry if self._loaded is not None else None
         return entry.vae or entry if entry is not None else None
 
-    def chosen_vae(self) -> tuple[str, str | None] | None:
-        """Name and sha256 of the file whose VAE the loaded checkpoint runs with; None where that is its own."""
-        source = self._loaded.entry.vae if self._loaded is not None else None
-        return (source.name, self._hasher.get(source)) if source is not None else None
+    def owner_choices(self) -> dict[str, object]:
+        """What a picture says of what the owner chose for the loaded checkpoint: facts of `studio.picture.metadata`."""
+        if self._loaded is None:
+            return {}
+        source = self._loaded.entry.vae
+        vae = {"vae": source.name, "vae_hash": self.hasher.get(source)} if source is not None else {}
+        return {**self._loaded.owner_says, **vae}
 
     def snapshot(self) -> tuple[dict[str, ModelPlace], int, int]:
         """Where the loaded checkpoints are, by id; bytes of weights on the device, and in RAM. From any thread."""
@@ -213,7 +214,7 @@ class ModelManager:
             raise too_large(entry, needed_bytes, self._device, self._options) from error
 
     def _read(self, entry: Entry, progress: loader.Progress) -> Components:
-        sha256 = self._hasher.get(entry)
+        sha256 = self.hasher.get(entry)
         try:
             components = self._load(
                 entry.path,
@@ -221,11 +222,12 @@ class ModelManager:
                 device=torch.device("cpu") if self._options.offload else self._device.torch_device,
                 dtype=self._device.dtype,
                 progress=progress,
-                prediction_type=self._catalog.correction(entry),
+                prediction_type=self.catalog.correction(entry),
+                shift=self.catalog.shift(entry),
                 vae=entry.vae.path if entry.vae is not None else None,
-                measured=self._catalog.measured(entry, sha256),
+                measured=self.catalog.measured(entry, sha256),
             )
-            self._catalog.remember_measured(entry, components.measured, sha256)
+            self.catalog.remember_measured(entry, components.measured, sha256)
             fitting.apply(components, self._options, self._device)
             return components
         finally:
@@ -235,9 +237,10 @@ class ModelManager:
         weights = sum(module_bytes(m) for m in modules(components))
         offloads = self._options.offload and not self._device.is_cpu
         on_device = max((module_bytes(m) for m in modules(components)), default=0) if offloads else weights
-        checkpoint = CheckpointInMemory(entry, components, "device", device_bytes=on_device, ram_bytes=weights)
+        says = owner_says(self.catalog.correction(entry), self.catalog.shift(entry), components)
+        checkpoint = CheckpointInMemory(entry, components, "device", on_device, weights, owner_says=says)
         self._checkpoints[entry.name] = checkpoint
-        self._hasher.want([entry, *([entry.vae] if entry.vae is not None else [])], urgent=True)
+        self.hasher.want([entry, *([entry.vae] if entry.vae is not None else [])], urgent=True)
         return checkpoint
 
     def _bring(self, checkpoint: CheckpointInMemory, progress: loader.Progress) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as functional
 
-from studio.diffusion.components import Components, size_conditioning
+from studio.diffusion.components import Components
+from studio.diffusion.conditions import no_words
 from studio.diffusion.forward import training_curve
 from studio.families.base import Prediction
 
@@ -47,12 +48,8 @@ def _answer(components: Components, noise: torch.Tensor) -> torch.Tensor:
         one.to(components.device, components.dtype) for one in (noise, torch.zeros(1, components.positions, width))
     )
     last = torch.tensor([training_curve(components.scheduler_config).timesteps[-1]], device=components.device)
-    conditions = {}
-    if components.is_xl:
-        side = noise.shape[-1] * components.vae_scale_factor
-        pooled = int(components.text_encoders[-1].module.config.projection_dim)
-        conditions = {"text_embeds": torch.zeros(1, pooled, device=components.device, dtype=components.dtype)}
-        conditions |= size_conditioning(components, side, side, 1)
+    side = noise.shape[-1] * components.vae_scale_factor
+    conditions = no_words(components, side, side)
     arguments = {"added_cond_kwargs": conditions} if conditions else {}
     result: torch.Tensor = components.unet(sample, last, embeds, return_dict=False, **arguments)[0]
     return result

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
+from studio.answered.model_facts import VAE, ModelFacts
 from studio.checkpoints.details import short
-from studio.checkpoints.inspect import Header
-from studio.checkpoints.model_facts import ModelFacts
+from studio.checkpoints.inspect import BadCheckpoint, Header
+from studio.checkpoints.part_plans import parts_problem, vae_file_plan
 from studio.families.base import VAE_PREFIX, words_of
 from studio.families.layout import has_encoder
+from studio.families.registry import FAMILIES
 
 LATENTS_OF = "latents_of"  # metadata of a tiny decoder that knows one checkpoint's latents and no family's
 DECODES_ONLY = "The VAE in it has no encoder: it makes pictures from text, and cannot begin with a picture."
@@ -54,7 +57,11 @@ def as_vae(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
             return replace(facts, kind="vae", reason=what, parts=("vae",))
         spec = header.metadata.get("modelspec.architecture", "").lower()
         family: str | None = "sdxl" if "xl" in spec else "sd1" if "v1" in spec else "sd2" if "v2" in spec else None
-        return replace(facts, kind="vae", family=family, parts=("vae",))
+        try:
+            problem = parts_problem({VAE: vae_file_plan(Path(name), tensors, FAMILIES[family or "sd1"])})
+        except BadCheckpoint as error:
+            problem = str(error)
+        return replace(facts, kind="vae", family=family, parts=("vae",), reason=problem)
     return None
 
 
@@ -69,17 +76,19 @@ def as_taesd(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
     if not tiny or not any(".conv." in k for k in keys):
         return None
     if whose := header.metadata.get(LATENTS_OF):
-        return replace(facts, kind="taesd", reason=of_one_checkpoint(whose))
+        return replace(facts, kind="preview_decoder", reason=of_one_checkpoint(whose))
     own = {k: e for k, e in header.tensors.items() if "encoder." not in k}
     first = [e for k, e in own.items() if re.search(r"(^|decoder\.(layers\.)?)[01]\.weight$", k) and len(e.shape) == 4]
     if not own or {e.shape[1] for e in first} == {3}:  # what begins with three colours makes latents
         reason = "This is the encoder of a small VAE; previews are made by a decoder."
-        return replace(facts, kind="taesd", family=taesd_family(name), reason=reason)
+        return replace(facts, kind="preview_decoder", family=taesd_family(name), reason=reason)
     if first and all(e.shape[1] not in (3, 4) for e in first):
         return replace(
-            facts, kind="taesd", reason="This small VAE is for latents of another kind than Stable Diffusion's."
+            facts,
+            kind="preview_decoder",
+            reason="This small VAE is for latents of another kind than Stable Diffusion's.",
         )
-    return replace(facts, kind="taesd", family=taesd_family(name), parts=("vae",))
+    return replace(facts, kind="preview_decoder", family=taesd_family(name), parts=("vae",))
 
 
 def taesd_family(name: str) -> str:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from studio.answered.model_facts import ModelFacts
 from studio.checkpoints.inspect import Header
-from studio.checkpoints.model_facts import ModelFacts
 from studio.families.base import UNET_PREFIX
 
 RUNS = "the studio runs the Stable Diffusion families with a U-Net"
@@ -55,5 +55,5 @@ def as_other_model(facts: ModelFacts, header: Header, name: str) -> ModelFacts |
         return None
     for what, patterns in _MODELS:
         if all(re.search(pattern, names, re.MULTILINE) for pattern in patterns):
-            return replace(facts, kind="unknown", reason=f"This is {what}; {RUNS}.")
+            return replace(facts, kind=None, reason=f"This is {what}; {RUNS}.")
     return None

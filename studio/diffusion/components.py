@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from studio.asked.resolved import Suits
+from studio.diffusion.added import AddedCondition
 from studio.diffusion.attention_edits import CROSS, Projection, attentions
 from studio.diffusion.embeddings import Words
 from studio.diffusion.guidance import branches
@@ -40,6 +41,11 @@ class FamilyTraits(Protocol):
     def is_size_conditioned(self) -> bool:
         """Whether the U-Net wants pooled embeddings and numbers about the picture's size beside the prompt's
         embeddings; such families read the last layer but one of each text encoder, without the final norm."""
+        ...
+
+    @property
+    def added_conditions(self) -> Sequence[AddedCondition]:
+        """What its U-Net is given beside the sample, the timestep and the prompt's embeddings."""
         ...
 
     def size_numbers(self, width: int, height: int, *, negative: bool = False) -> tuple[float, ...]:
@@ -191,13 +197,3 @@ class Components:
     def part(self, name: str) -> Any:
         """The module of a part. Raises KeyError for a part that this checkpoint does not have."""
         return self.parts[name]
-
-
-def size_conditioning(components: Components, width: int, height: int, rows: int) -> dict[str, torch.Tensor]:
-    """`time_ids` (rows, 6 or 5) of added_cond_kwargs, the negative prompt's row first; empty where the U-Net takes
-    none."""
-    if not components.is_xl:
-        return {}
-    family = components.family
-    numbers = [family.size_numbers(width, height, negative=rows == 2 and k == 0) for k in range(rows)]
-    return {"time_ids": torch.tensor(numbers, dtype=components.dtype, device=components.device)}

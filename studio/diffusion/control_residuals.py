@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from studio.diffusion.conditions import of_lanes
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.unet_call import UnetCall
 
@@ -51,7 +52,7 @@ def residuals(calls: Sequence[UnetCall], timesteps: torch.Tensor) -> Residuals |
 def _asked(net: Any, rows: Sequence[tuple[UnetCall, AppliedControl, torch.Tensor]]) -> list[torch.Tensor]:
     """One call of a ControlNet, unscaled: its down residuals and, last, its middle one."""
     channels = net.config.in_channels  # an inpainting U-Net is given more than the latents, its ControlNet is not
-    conditions = {name: torch.cat([call.added[name] for call, _, _ in rows]) for name in rows[0][0].added}
+    conditions = of_lanes([call.added for call, _, _ in rows])
     down, mid = net(
         torch.cat([call.sample[:, :channels] for call, _, _ in rows]),
         torch.cat([steps for _, _, steps in rows]),

@@ -22,7 +22,8 @@ from studio.asked.requests import ImageToImage, Inpaint
 from studio.asked.resolved import Resolved
 from studio.diffusion.attention import AttentionMaps, RecordMaps
 from studio.diffusion.attention_edits import AttentionEdit
-from studio.diffusion.components import Components, size_conditioning
+from studio.diffusion.components import Components
+from studio.diffusion.conditions import size_conditions
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.guidance import guidance_embedding, guide
 from studio.diffusion.latents import (
@@ -317,7 +318,7 @@ def start_lane(
         conditioning=conditioning,
         guidance_scale=resolved.guidance_scale,
         kept=picture_kept,
-        added=size_conditioning(components, width, height, components.branches(resolved.guidance_scale)),
+        added=size_conditions(components, width, height, components.branches(resolved.guidance_scale)),
         extra_input=extra_input,
         adapters=adapters,
         controls=controls,

@@ -12,6 +12,7 @@ from studio.asked.prompt import Prompt, parse_prompt
 from studio.asked.requests import InvalidRequest, Problem
 from studio.diffusion.chunks import Chunk, ChunkedPrompt, ChunkedText, chunks_of, with_ends
 from studio.diffusion.components import Components
+from studio.diffusion.conditions import text_conditions
 from studio.diffusion.embeddings import Embedding, put_in, unread_names
 from studio.diffusion.lora import Applied, applied
 from studio.diffusion.vae import NotFinite
@@ -118,8 +119,7 @@ def encode_prompts(
     for until in sorted({until for schedule in schedules for until, _ in schedule}):
         now = [next(text for end, text in schedule if until <= end) for schedule in schedules]
         rows = [encoded[text] for text in now]
-        pooled = [row.pooled for row in rows if row.pooled is not None]
-        conditions = {"text_embeds": torch.cat(pooled)} if pooled else {}
+        conditions = text_conditions(components, [row.pooled for row in rows])
         entries.append((until, torch.cat([row.embeds for row in rows]), conditions))
     return Conditioning(tuple(entries), read[-1], read[0] if len(read) == 2 else None, most)
 

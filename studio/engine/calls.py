@@ -8,6 +8,7 @@ import torch
 
 from studio.diffusion.attention_edits import CallEdit, Projection, edited, placed_edits
 from studio.diffusion.components import Components
+from studio.diffusion.conditions import of_lanes
 from studio.diffusion.control_residuals import residuals
 from studio.diffusion.guidance import guidance_embedding
 from studio.diffusion.lora import applied
@@ -32,11 +33,8 @@ def call_unet(
     first, rows = calls[0], [len(c.sample) for c in calls]
     timesteps = torch.tensor([c.timestep for c, n in zip(calls, rows) for _ in range(n)], device=components.device)
     embeds = texts.joined([c.prompt_embeds for c in calls], first.adapters)
-    if len(calls) == 1:
-        sample, conditions = first.sample, dict(first.added)
-    else:
-        sample = torch.cat([c.sample for c in calls])
-        conditions = {name: torch.cat([c.added[name] for c in calls]) for name in first.added}
+    sample = first.sample if len(calls) == 1 else torch.cat([c.sample for c in calls])
+    conditions = of_lanes([c.added for c in calls])
     control_residuals = residuals(calls, timesteps)
     attention_arguments = {}
     if control_residuals is not None:

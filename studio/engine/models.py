@@ -41,6 +41,8 @@ from studio.checkpoints.memo import Memo
 from studio.checkpoints.options import ModelOptions
 from studio.engine.device import Device, total_ram_bytes
 from studio.families.base import PREDICTION_CHOICES
+from studio.families.flow import SHIFT, SHIFTS, is_shift
+from studio.families.registry import label_of
 
 if TYPE_CHECKING:
     from studio.checkpoints.manager import ModelManager
@@ -120,7 +122,7 @@ class ModelService:
             case orders.Annotate():
                 self.annotate(order.model_id, order.note)
             case orders.CorrectPrediction():
-                self.correct(order.model_id, order.prediction_type)
+                self.correct(order.model_id, order.prediction_type, order.shift)
             case orders.ChooseVae():
                 self.choose_vae(order.model_id, order.source_id)
             case orders.ConvertModel():
@@ -188,16 +190,21 @@ class ModelService:
             raise InvalidRequest(Problem("note", shown(note), expectation))
         self.catalog.remember(self._entry(model_id), note=note)
 
-    def correct(self, model_id: str, prediction_type: PredictionName | None) -> None:
-        """Remember another prediction type than the file says; None forgets it. A loaded checkpoint is let go, so
-        that the next use loads it anew."""
+    def correct(self, model_id: str, prediction_type: PredictionName | None, shift: float | None = None) -> None:
+        """Remember another prediction type than the file says, and of a rectified flow another shift; None forgets it.
+        A loaded checkpoint is let go, so that the next use loads it anew. Raises NoSuchModel or InvalidRequest."""
         if prediction_type is not None and prediction_type not in PREDICTION_CHOICES:
             expectation = f"one of {', '.join(PREDICTION_CHOICES)}"
             raise InvalidRequest(Problem("prediction_type", shown(prediction_type), expectation))
         entry = self._entry(model_id)
         if entry.facts.kind != "checkpoint":
             raise InvalidRequest(Problem("model", shown(entry.name), "a checkpoint"))
-        self.catalog.remember(entry, prediction_type=prediction_type)
+        if shift is not None and not is_shift(shift):
+            raise InvalidRequest(Problem("shift", shown(shift), SHIFTS))
+        if shift is not None and (prediction_type or entry.facts.prediction_type) != "flow_prediction":
+            raise InvalidRequest(Problem("shift", shown(shift), "none: only a rectified flow has one"))
+        self.catalog.remember(entry, prediction_type=prediction_type, shift=shift)
+        self.catalog.entries(refresh=True)
         if self._manager is not None and entry.id in self._manager.snapshot()[0]:
             self._order(PendingOrder(entry, load=False))
 
@@ -208,7 +215,7 @@ class ModelService:
             raise InvalidRequest(Problem("model", shown(entry.name), "a checkpoint other than the built-in one"))
         source = self._entry(source_id) if source_id else None
         if source is not None and (source.id == entry.id or entry.facts.family not in source.lends_vae_to):
-            expectation = f"a VAE made for {entry.facts.family}, or another checkpoint that holds one"
+            expectation = f"a VAE made for {label_of(entry.facts.family)}, or another checkpoint that holds one"
             raise InvalidRequest(Problem("vae", shown(source.name), expectation))
         place = self._manager.snapshot()[0].get(entry.id) if self._manager is not None else None
         self.catalog.choose_vae(entry, source)
@@ -312,35 +319,36 @@ class ModelService:
             raise NoSuchModel("This model is not in the models folders any more.")
         return entry
 
+    def _shift(self, entry: Entry) -> float | None:
+        """Of a rectified flow: the chosen one, the file's, or none; None for what is no flow."""
+        if (self.catalog.correction(entry) or entry.facts.prediction_type) != "flow_prediction":
+            return None
+        return self.catalog.shift(entry) or entry.facts.shift or SHIFT
+
     def _model(self, entry: Entry, places: dict[str, ModelPlace], keys: set[str]) -> Model:
         facts = entry.facts
         correction = self.catalog.correction(entry)
         hashes = self.hasher.both(entry)
         return Model(
             id=self._id(entry.id),
-            kind=facts.kind,
             name=entry.name,
             label=entry.checkpoint.label,
             where=entry.file.where,
             state="incomplete" if entry.problem else facts.state,
             reason=entry.problem or facts.reason,
-            family=facts.family,
-            form=facts.form,
-            precision=facts.precision,
-            parts=facts.parts,
+            facts=facts,
             prediction_type=correction or facts.prediction_type,
             prediction_corrected=correction is not None,
-            native_width=facts.native_width,
-            native_height=facts.native_height,
+            shift=self._shift(entry),
+            shift_chosen=self.catalog.shift(entry) is not None,
             size_bytes=entry.file.size,
             built_in=entry.built_in,
             sha256=hashes.sha256 if hashes is not None else None,
             short_hash=hashes.short or None if hashes is not None else None,
-            note=self.catalog.note(entry) or facts.note,
+            note=self.catalog.note(entry) or " ".join(facts.notes),
             place=places.get(entry.id, "disk"),
             has_picture=facts.has_picture or bool(entry.file.picture),
             origin=self._hub.origin(entry.file.key, entry.file.size),
-            metadata=facts.metadata,
             convertible=facts.convertible and target_of(entry.path).as_posix() not in keys,
             vae=self._id(entry.vae.id) if entry.vae is not None else "",
             lends_vae_to=entry.lends_vae_to,

@@ -200,12 +200,9 @@ class Presenter:
             job.publish(failures.failed(job.id, job.request.checkpoint, error, self._executor.device, size))
 
     def _file_facts(self, run: Run) -> dict[str, Any]:
-        """What a picture says of the LoRAs and embeddings that it is made with, and of a VAE that is not the
-        checkpoint's own, or not in its precision."""
+        """What a picture says of the LoRAs and embeddings that it is made with, of what the owner says of the
+        checkpoint, and of a VAE that is not the checkpoint's own, or not in its precision."""
         facts: dict[str, Any] = dict(file_hashes(run.adapters, run.conditioning.embeddings))
         if self._executor.components.vae_dtype is not None:  # half precision overflowed
             facts["vae_dtype"] = "float32"
-        vae = self._executor.manager.chosen_vae()
-        if vae is not None:
-            facts["vae"], facts["vae_hash"] = vae
-        return facts
+        return facts | self._executor.manager.owner_choices()

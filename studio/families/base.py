@@ -7,15 +7,18 @@ predicts, what suits it. Plain values; nothing is read and nothing is run.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import NamedTuple, Protocol, get_args
 
-Prediction = Literal["epsilon", "v_prediction", "sample", "flow_prediction", "edm_epsilon", "edm_v_prediction"]
+from studio.answered.model_facts import Distillation as Distillation
+from studio.asked.orders import PredictionName
+from studio.diffusion.added import AddedCondition
+
+Prediction = PredictionName
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 # What an owner can say of a model where its file is wrong or silent: EDM's files all say it themselves.
 PREDICTION_CHOICES: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample", "flow_prediction")
-Distillation = Literal["turbo", "lcm", "lightning", "hyper", "dmd2"]
 DISTILLATIONS: tuple[Distillation, ...] = get_args(Distillation)
 
 UNET_PREFIX = "model.diffusion_model."
@@ -39,6 +42,7 @@ class TextEncoderSpec:
     pad_token: str
     open_clip: bool = False  # laid out as OpenCLIP's; else as transformers'
     projects: bool = False  # has a projection, and gives pooled embeddings
+    adapter_names: tuple[str, ...] = ()  # what trainers call it in the names of a LoRA's tensors
     full_layers: int | None = None  # with so many layers the last one is left out: the model listens to the one before
 
     @property
@@ -107,9 +111,10 @@ class UnetShape:
 class Family:
     """One model family. Implements studio.diffusion.components.FamilyTraits.
 
-    `size_fields` are the numbers that its U-Net is told of a picture's size, by name; `scores` the aesthetic scores of
-    the prompt and of the negative prompt, where it is told one. `metadata_marks`: words in a LoRA's notes on the model
-    that it was trained for.
+    `added_conditions` is what its U-Net is given beside the prompt's embeddings; `size_fields` are the numbers that it
+    is told of a picture's size, by name; `scores` the aesthetic scores of the prompt and of the negative prompt, where
+    it is told one. `metadata_marks`: words in a LoRA's notes on the model that it was trained for;
+    `adapter_marks`: beginnings of its tensors' names that only this family's have.
     """
 
     name: str
@@ -124,11 +129,13 @@ class Family:
     is_measured: bool = False  # what a model of it predicts is measured where nothing else says it
     native_side: int | None = None  # in pixels; None: its models differ
     native_side_of: Mapping[str, int] = field(default_factory=dict)  # by what a model predicts
+    added_conditions: tuple[AddedCondition, ...] = ()
     size_fields: tuple[str, ...] = ()
     scores: tuple[float, float] = (0.0, 0.0)
     configs: str = ""  # whose configs it has, where not its own
     runs_adapters_of: tuple[str, ...] = ()  # families whose LoRAs, ControlNets and embeddings may fit it
     metadata_marks: tuple[str, ...] = ()
+    adapter_marks: tuple[str, ...] = ()
 
     @property
     def is_size_conditioned(self) -> bool:
@@ -179,17 +186,18 @@ def unet_shape(tensors: Mapping[str, Entry], prefix: str = UNET_PREFIX) -> UnetS
         in_channels=conv_in.shape[1],
         linear_joins=bool(joins) and len(joins[0].shape) == 2,
         size_conditioned=vector is not None,
-        depths=tuple(_depth(tensors, f"{prefix}input_blocks.{3 * level + 1}.1") for level in range(levels)),
-        up_depths=tuple(_depth(tensors, f"{prefix}output_blocks.{block}.1") for block in range(ups)),
-        middle=None if single else _depth(tensors, f"{prefix}middle_block.1"),
+        depths=tuple(transformer_depth(tensors, f"{prefix}input_blocks.{3 * level + 1}.1") for level in range(levels)),
+        up_depths=tuple(transformer_depth(tensors, f"{prefix}output_blocks.{block}.1") for block in range(ups)),
+        middle=None if single else transformer_depth(tensors, f"{prefix}middle_block.1"),
         context_width=context.shape[1] if context is not None and len(context.shape) == 2 else None,
         vector_width=vector.shape[1] if vector is not None and len(vector.shape) == 2 else None,
     )
 
 
-def _depth(tensors: Mapping[str, Entry], block: str) -> int:
+def transformer_depth(names: Container[str], block: str) -> int:
+    """Transformer layers of an attention block, which have the same names in every layout."""
     depth = 0
-    while f"{block}.transformer_blocks.{depth}.attn1.to_q.weight" in tensors:
+    while f"{block}.transformer_blocks.{depth}.attn1.to_q.weight" in names:
         depth += 1
     return depth
 

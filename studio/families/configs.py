@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from studio.families.base import Family
+from studio.families.base import Family, transformer_depth
 
 DATA = Path(__file__).parent / "data"
 CLIP_HEAD_WIDTH = 64  # of one attention head, in every family but SD 1's U-Net, which has 8 heads at any width
@@ -72,21 +72,18 @@ def _unet(family: Family, config: dict[str, Any], shapes: Shapes, native_width: 
 def _depths(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
     """Transformer layers of every block, where a U-Net is not as deep on its way up as on its way down."""
     levels, layers = len(config["block_out_channels"]), int(config["layers_per_block"])
-    down = [[_depth(shapes, f"down_blocks.{k}.attentions.{i}") for i in range(layers)] for k in range(levels)]
-    up = [[_depth(shapes, f"up_blocks.{k}.attentions.{i}") for i in range(layers + 1)] for k in range(levels)]
-    middle = _depth(shapes, "mid_block.attentions.0")
+    down = [
+        [transformer_depth(shapes, f"down_blocks.{k}.attentions.{i}") for i in range(layers)] for k in range(levels)
+    ]
+    up = [
+        [transformer_depth(shapes, f"up_blocks.{k}.attentions.{i}") for i in range(layers + 1)] for k in range(levels)
+    ]
+    middle = transformer_depth(shapes, "mid_block.attentions.0")
     return {
         "transformer_layers_per_block": [depths if any(depths) else 1 for depths in down],
         "reverse_transformer_layers_per_block": [depths if any(depths) else 1 for depths in up],
         "mid_block_type": "UNetMidBlock2DCrossAttn" if middle else "UNetMidBlock2D",
     }
-
-
-def _depth(shapes: Shapes, block: str) -> int:
-    depth = 0
-    while f"{block}.transformer_blocks.{depth}.attn1.to_q.weight" in shapes:
-        depth += 1
-    return depth
 
 
 def size_embedding_width(unet: Mapping[str, Any], pooled: int, numbers: int) -> int:

@@ -15,6 +15,8 @@ NAMES = frozenset({"rectified", "rectifiedflow"})
 SPECS = frozenset({"flow", "flow_prediction", "rectified_flow", "rectified-flow", "rf", "velocity"})
 DEFAULTS = Defaults(30, 5.0, "euler")
 SHIFT = 1.0  # where nobody says another: times as they are
+MOST_SHIFT = 100.0
+SHIFTS = "numbers above 0, to 100"  # that are allowed
 
 
 def in_metadata(prediction_type: str, architecture: str) -> bool:
@@ -25,6 +27,23 @@ def in_metadata(prediction_type: str, architecture: str) -> bool:
 def in_name(words: Collection[str]) -> bool:
     """Whether a file's name says so."""
     return any(word in NAMES or word.startswith("rectified") for word in words)
+
+
+def is_shift(value: object) -> bool:
+    """Whether a shift has this value."""
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and 0 < value <= MOST_SHIFT
+
+
+def shift_of(config: Mapping[str, Any]) -> float | None:
+    """The shift that a flow's scheduler config says: diffusers calls it `flow_shift` in some schedulers and `shift` in
+    others. None where it is none that is allowed."""
+    shift = config.get("flow_shift", config.get("shift", SHIFT))
+    return float(shift) if is_shift(shift) else None
+
+
+def with_shift(config: Mapping[str, Any], shift: float) -> dict[str, Any]:
+    """A flow's scheduler config with another shift, by both of diffusers' names for it."""
+    return {**config, "shift": shift, "flow_shift": shift}
 
 
 def scheduler_config(config: Mapping[str, Any], shift: float = SHIFT) -> dict[str, Any]:

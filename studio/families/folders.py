@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from studio.diffusion.predictions import EDM_CLASSES, FLOW_CLASSES
 from studio.families.base import Family, UnetShape
+from studio.families.flow import SHIFTS, is_shift
 from studio.families.registry import FAMILIES, recognised
 
 PIPELINES = frozenset(
@@ -82,8 +83,8 @@ def scheduler_problem(config: Mapping[str, object]) -> str:
                 return f"Its scheduler has {key}, which the studio does not run."
     for key in ("shift", "flow_shift"):
         shift = config.get(key, 1.0)
-        if isinstance(shift, bool) or not isinstance(shift, (int, float)) or not 0 < shift <= 100:
-            return f"Its scheduler's {key} is {str(shift)[:60]}; allowed are numbers above 0, to 100."
+        if not is_shift(shift):
+            return f"Its scheduler's {key} is {str(shift)[:60]}; allowed are {SHIFTS}."
     return ""
 
 

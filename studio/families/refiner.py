@@ -19,11 +19,18 @@ FAMILY: Family = replace(
     label="SDXL refiner",
     recognises=_recognises,
     text_encoders=(
-        replace(sdxl.FAMILY.text_encoders[1], prefix="conditioner.embedders.0.model.", label="text encoder"),
+        replace(
+            sdxl.FAMILY.text_encoders[1],
+            prefix="conditioner.embedders.0.model.",
+            label="text encoder",
+            # It is the only one, so trainers may call it the first.
+            adapter_names=(*sdxl.FAMILY.text_encoders[1].adapter_names, "text_encoder", "te", "te1", "clip_l"),
+        ),
     ),
     context_width=1280,
     is_measured=False,
     size_fields=("height", "width", "crop", "crop", "score"),
     scores=(6.0, 2.5),  # diffusers' defaults: of the prompt, and of the negative prompt
     metadata_marks=(),
+    adapter_marks=(),
 )

@@ -11,6 +11,12 @@ _ALL = (sd1.FAMILY, sd2.FAMILY, sdxl.FAMILY, refiner.FAMILY, segmind.SSD_1B, seg
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
 
 
+# What trainers call a text encoder => the part that it mostly is; a family says which of its own it is.
+ADAPTER_NAMES: Mapping[str, str] = {
+    name: one.part for family in reversed(_ALL) for one in family.text_encoders for name in one.adapter_names
+}
+
+
 def recognised(unet: UnetShape) -> Family | None:
     """The family of a U-Net of this structure."""
     return next((family for family in FAMILIES.values() if family.recognises(unet)), None)
@@ -26,18 +32,16 @@ def preview_family(family: Family) -> Family:
     return next(one for one in FAMILIES.values() if one.latents.space == family.latents.space)
 
 
-def same_latents(label: str) -> tuple[str, ...]:
-    """The labels of the families that can share a VAE with the one of this label; every one's for "", not known."""
-    spaces = {one.latents.space for one in FAMILIES.values() if label in ("", one.label)}
-    return tuple(one.label for one in FAMILIES.values() if one.latents.space in spaces)
+def same_latents(name: str | None) -> tuple[str, ...]:
+    """The families that can share a VAE with this one; all of them for None, not known."""
+    spaces = {one.latents.space for one in FAMILIES.values() if name in (None, one.name)}
+    return tuple(one.name for one in FAMILIES.values() if one.latents.space in spaces)
 
 
-def adapters_for(label: str) -> tuple[str, ...]:
-    """The labels of the families whose LoRAs, ControlNets and embeddings may fit the one of this label, its own
-    first."""
-    family = next((one for one in FAMILIES.values() if one.label == label), None)
-    others = (FAMILIES[name].label for name in family.runs_adapters_of) if family is not None else ()
-    return (label, *others)
+def adapters_for(name: str | None) -> tuple[str | None, ...]:
+    """The families whose LoRAs, ControlNets and embeddings may fit this one, its own first."""
+    family = FAMILIES.get(name or "")
+    return (name, *(family.runs_adapters_of if family is not None else ()))
 
 
 def label_of(name: str | None) -> str:

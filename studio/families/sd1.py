@@ -20,6 +20,7 @@ FAMILY = Family(
             prefix="cond_stage_model.transformer.",
             label="text encoder",
             pad_token="<|endoftext|>",
+            adapter_names=("text_encoder", "te", "te1", "clip_l"),
         ),
     ),
     context_width=768,

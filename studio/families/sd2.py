@@ -26,6 +26,7 @@ FAMILY = Family(
             # transformers reads every "!" of a prompt as padding here, as in the published folders.
             pad_token="!",
             open_clip=True,
+            adapter_names=("text_encoder", "te", "te1", "clip_h", "clip_l"),
             full_layers=24,
         ),
     ),

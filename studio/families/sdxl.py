@@ -3,6 +3,7 @@ and OpenCLIP ViT-bigG/14 side by side, each read at its last layer but one; the 
 
 from __future__ import annotations
 
+from studio.diffusion.added import AddedCondition
 from studio.diffusion.noise_schedules import AYS_SDXL
 from studio.families.base import Defaults, Family, LatentFormat, TextEncoderSpec, UnetShape
 
@@ -21,6 +22,7 @@ FAMILY = Family(
             prefix="conditioner.embedders.0.transformer.",
             label="text encoder",
             pad_token="<|endoftext|>",
+            adapter_names=("text_encoder", "te1", "te", "clip_l"),
         ),
         TextEncoderSpec(
             part="text_encoder_2",
@@ -30,6 +32,7 @@ FAMILY = Family(
             pad_token="!",
             open_clip=True,
             projects=True,
+            adapter_names=("text_encoder_2", "te2", "clip_g"),
         ),
     ),
     context_width=2048,
@@ -38,6 +41,16 @@ FAMILY = Family(
     ays_sigmas=AYS_SDXL,
     is_measured=True,
     native_side=1024,
+    added_conditions=(AddedCondition("text_embeds", "pooled"), AddedCondition("time_ids", "size")),
     size_fields=("height", "width", "crop", "crop", "height", "width"),
     metadata_marks=("sdxl", "stable-diffusion-xl"),
+    adapter_marks=(
+        "lora_te1_",
+        "lora_te2_",
+        "lora_te2.",
+        "text_encoder_2.",
+        "text_encoders.clip_g.",
+        "clip_g.",
+        "lycoris_te2_",
+    ),
 )

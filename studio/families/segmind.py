@@ -27,5 +27,6 @@ SSD_1B: Family = replace(
     configs=sdxl.FAMILY.name,
     runs_adapters_of=(sdxl.FAMILY.name,),
     metadata_marks=(),
+    adapter_marks=(),
 )
 VEGA: Family = replace(SSD_1B, name="vega", label="Segmind Vega", recognises=_vega)

@@ -14,7 +14,8 @@ from studio.families.base import UNET_PREFIX
 EMA = "model_ema.diffusion_model"  # Lightning's average: the U-Net's names without their dots
 SCALE_ENDS = (".scale_weight", ".weight_scale")  # of ComfyUI's scaled fp8, in its two forms
 # What goes with scaled weights and is not needed to read them: marker, settings, scales of the layers' inputs.
-_COMPANIONS = re.compile(r"(^|\.)(scaled_fp8|comfy_quant|scale_input|input_scale)$")
+_COMPANION_ENDS = ("scaled_fp8", "comfy_quant", "scale_input", "input_scale")
+_COMPANIONS = re.compile(rf"(^|\.)({'|'.join(_COMPANION_ENDS)})$")
 _STRAYS = (".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight", ".alpha")
 READABLE = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})  # of weights
 _INT8 = frozenset({"I8", "U8"})
@@ -79,15 +80,14 @@ def scales_of(names: Iterable[str]) -> dict[str, str]:
     """Of every weight that is stored divided by a scale: the name of that scale."""
     scales: dict[str, str] = {}
     for name in names:
-        end = next((end for end in SCALE_ENDS if name.endswith(end)), None)
-        if end is not None:
-            scales[name.removesuffix(end) + ".weight"] = name
+        if name.endswith(SCALE_ENDS):
+            scales[name.rpartition(".")[0] + ".weight"] = name
     return scales
 
 
 def is_companion(name: str) -> bool:
     """Whether a tensor only goes with a scaled one."""
-    return name.endswith(SCALE_ENDS) or _COMPANIONS.search(name) is not None
+    return name.endswith(SCALE_ENDS) or (name.endswith(_COMPANION_ENDS) and _COMPANIONS.search(name) is not None)
 
 
 def is_stray(name: str) -> bool:

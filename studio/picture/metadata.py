@@ -10,6 +10,8 @@ facts about the run. These facts are understood here, all of them optional:
     lora_hashes            name in the prompt -> SHA-256 of the file
     lora_short_hashes      the same as A1111 counts them
     embedding_hashes       name in the prompt -> SHA-256 of the file
+    prediction_type        what the owner says that the checkpoint predicts, where its file does not
+    flow_shift             the shift that the owner chose for a rectified flow
     prompt_notes           sentences about what of the prompts is left out or read otherwise than it may be meant
     versions               name -> version; the studio's own is added
 

@@ -118,7 +118,7 @@ def _is(model: Model, whole: str, short: str) -> bool:
 
 
 def _paths(model: Model) -> tuple[str, ...]:
-    alias = dict(model.metadata).get("ss_output_name", "")
+    alias = model.facts.alias
     return (f"{model.where}/{model.name.rpartition('/')[2]}", *((alias,) if alias else ()))
 
 

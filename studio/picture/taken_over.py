@@ -13,6 +13,7 @@ from studio.answered.models import Model
 from studio.asked.names import best_matches
 from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.asked.requests import ROWS, SCHEMA_VERSION, TextToImage
+from studio.families.registry import label_of
 from studio.picture.metadata import own_info, texts_of
 from studio.picture.programs import told_by
 from studio.picture.told import PICTURES, VAE, Remark, Told
@@ -165,12 +166,13 @@ def _take_clip_skip(
     value = settings.get("clip_skip")
     if value is None or program in _OBEY_CLIP_SKIP:
         return []
-    family = next((m.family for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint")), None)
-    if family == "SD 1":
+    named = (m for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint"))
+    family = next((m.facts.family for m in named), None)
+    if family == "sd1":
         return []
     if family is None:
         return [Remark("clip_skip", {"value": str(value)})] if value != 1 else []
     del settings["clip_skip"]
     if value != 1:
-        left_out.append(LeftOut("Clip skip", str(value), Remark("clip_skip_ignored", {"family": family})))
+        left_out.append(LeftOut("Clip skip", str(value), Remark("clip_skip_ignored", {"family": label_of(family)})))
     return []

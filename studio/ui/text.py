@@ -894,6 +894,8 @@ _ENGLISH: Mapping[str, str] = {
     "models.prediction.unknown": "not known",
     "models.prediction.as": "As the file says: {type}",
     "models.prediction.file": "As the file says",
+    "models.fact.shift": "Shift",
+    "models.shift.help": "A larger shift spends more steps where there is much noise. Empty: as the file says.",
     "models.hub.add": "Add from the hub",
     "models.hub.what": "Safetensors files of a Hugging Face repository. They are checked against the hub's sha256 and"
     " only then put into the models folder.",
@@ -940,6 +942,18 @@ _ENGLISH: Mapping[str, str] = {
     "models.conversion.done": "converted",
     "models.conversion.failed": "not converted",
     "models.metadata": "The file's own metadata",
+    "models.metadata.distilled": "distilled",
+    "models.metadata.trigger": "trigger words",
+    "models.metadata.made_for": "made for",
+    "models.metadata.inpainting": "inpainting",
+    "models.form.single_file": "safetensors",
+    "models.form.folder": "diffusers folder",
+    "models.form.pickle": "pickle",
+    "models.part.unet": "U-Net",
+    "models.part.vae": "VAE",
+    "models.part.text_encoder": "text encoder",
+    "models.part.text_encoder_2": "second text encoder",
+    "models.part.controlnet": "ControlNet",
     # ------------------------------------------------------------------------------------------------------- api
     "api.text_to_image": "A prompt becomes pictures. Streams {files: [], info: {state, index, total, ...}} while it"
     " runs and ends with the PNG files, to be fetched within five minutes, and an info record that holds everything"

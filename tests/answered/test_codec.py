@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from studio.answered import codec, engine, events, models
+from studio.answered import codec, engine, events, model_facts, models
 from studio.answered.codec import BadMessage, decode, encode, known_types
 from studio.answered.engine import Refused, UnknownJob
 from studio.answered.models import NoSuchModel
@@ -72,7 +72,21 @@ def test_every_type_that_is_asked_or_answered_comes_back_the_same(name: str) -> 
 
 
 def test_all_that_the_protocol_names_is_known_and_no_two_have_one_name() -> None:
-    rooms = (fields, control, problems, resolved, axes, compare, branch, questions, orders, events, models, engine)
+    rooms = (
+        fields,
+        control,
+        problems,
+        resolved,
+        axes,
+        compare,
+        branch,
+        questions,
+        orders,
+        events,
+        model_facts,
+        models,
+        engine,
+    )
     found: dict[str, set[type]] = {}
     for room in rooms:
         for name, kind in vars(room).items():

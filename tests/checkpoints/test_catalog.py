@@ -10,20 +10,26 @@ from pathlib import Path
 import pytest
 
 from studio.checkpoints.catalog import Catalog, Entry
+from studio.checkpoints.part_plans import weighted_parts
+from studio.families.configs import family_config, pipeline_index
+from studio.families.registry import FAMILIES
+from studio.families.shapes import shapes_by_config
+from tests.checkpoints.headers import header_file
 
 
 def folder(path: Path, *, world: object = None, pipeline: str = "StableDiffusionPipeline", width: int = 768) -> Path:
-    for part in ("unet", "vae"):
+    """A diffusers folder of SD 1's or SD 2's real names and shapes, whose data are holes."""
+    family = FAMILIES["sd1" if width == 768 else "sd2"]
+    for part, kind in weighted_parts(family).items():
         (path / part).mkdir(parents=True)
-    index = {
-        "_class_name": pipeline,
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }
-    (path / "model_index.json").write_text(json.dumps(index))
-    (path / "unet" / "config.json").write_text(json.dumps({"sample_size": 64, "cross_attention_dim": width}))
-    (path / "vae" / "config.json").write_text(json.dumps({"block_out_channels": [128, 256, 512, 512]}))
-    (path / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"no tensor is read" * 10)
+        config = family_config(family, part)
+        (path / part / "config.json").write_text(json.dumps(config))
+        name = "model" if part.startswith("text_encoder") else "diffusion_pytorch_model"
+        header_file(path / part / f"{name}.safetensors", shapes_by_config(kind.class_name, config) or {})
+    for part in ("scheduler", "tokenizer"):
+        (path / part).mkdir()
+    (path / "scheduler" / "scheduler_config.json").write_text(json.dumps(family_config(family, "scheduler")))
+    (path / "model_index.json").write_text(json.dumps(pipeline_index(family) | {"_class_name": pipeline}))
     if world is not None:
         (path / "world.json").write_text(json.dumps(world))
     return path
@@ -45,8 +51,9 @@ def test_the_built_in_one_comes_first_and_speaks_for_itself(tmp_path: Path) -> N
     built_in, other = (entry.checkpoint for entry in scan([tmp_path]).values())
     assert (built_in.name, built_in.label, built_in.built_in) == ("small-world-128", "Small World", True)
     assert (built_in.examples, built_in.words, built_in.note) == (("a fox",), ("fox", "sea"), "Drawn objects.")
-    assert (built_in.native_width, built_in.native_height, built_in.size_bytes) == (512, 512, 170)
-    assert (other.name, other.family, other.built_in, other.words) == ("Animals", "SD 2", False, ())
+    weights = sum(file.stat().st_size for file in (tmp_path / "small-world-128").glob("*/*.safetensors"))
+    assert (built_in.native_width, built_in.native_height, built_in.size_bytes) == (512, 512, weights)
+    assert (other.name, other.family, other.built_in, other.words) == ("Animals", "sd2", False, ())
 
 
 @pytest.mark.parametrize(

@@ -158,15 +158,15 @@ def test_they_are_listed_as_what_they_are(tmp_path: Path, unets: dict[str, Any])
     save_tiny_controlnet(folder / "maps", unets["sd1"])
     entries = {e.name: e for e in Catalog([tmp_path / "ui"]).entries()}
     assert {n: (e.facts.kind, e.facts.family, e.facts.state) for n, e in entries.items()} == {
-        "lines": ("controlnet", "SDXL", "usable"),
-        "maps": ("controlnet", "SD 1", "usable"),
+        "lines": ("controlnet", "sdxl", "usable"),
+        "maps": ("controlnet", "sd1", "usable"),
     }
     assert not any(entry.usable for entry in entries.values()), "none is a checkpoint"
 
 
 def test_a_middle_and_levels_without_attention_are_read_from_the_shapes() -> None:
     """As SDXL's small ControlNets have them."""
-    from studio.checkpoints.controlnet_file import config_of
+    from studio.families.controlnet import controlnet_config
 
     unet = part_configs("sdxl")["unet"]
     small = ControlNetModel(
@@ -183,7 +183,7 @@ def test_a_middle_and_levels_without_attention_are_read_from_the_shapes() -> Non
         conditioning_embedding_out_channels=(4, 8),
     )
     shapes = {name: tuple(value.shape) for name, value in small.state_dict().items()}
-    found = config_of(shapes, unet)
+    found = controlnet_config(shapes, unet)
     assert found["mid_block_type"] == "UNetMidBlock2D"
     again = ControlNetModel.from_config(found)
     assert {name: tuple(value.shape) for name, value in again.state_dict().items()} == shapes

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 
 import pytest
 
+from studio.answered.model_facts import ModelFacts
 from studio.checkpoints.blueprints import blueprint_of
 from studio.checkpoints.identify import identify
-from studio.checkpoints.model_facts import ModelFacts, facts_from_dict
 from studio.checkpoints.plans import empty_module
 from studio.families import configs
 from studio.families.registry import FAMILIES
-from tests.checkpoints.original import full_meta, original_tensors
+from tests.checkpoints.headers import header_file
+from tests.checkpoints.original import full_meta, original_tensors, vae_to_original
 from tests.tiny import save_tiny_checkpoint
-
-
-def header_file(
-    path: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, str] | None = None, dtype: str = "F16"
-) -> Path:
-    """A whole file of these tensors whose data is a hole: gigabytes that take no room."""
-    entries: dict[str, object] = {"__metadata__": metadata} if metadata else {}
-    position = 0
-    width = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1}[dtype]
-    for key, shape in shapes.items():
-        size = width
-        for side in shape:
-            size *= side
-        entries[key] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, position + size]}
-        position += size
-    text = json.dumps(entries).encode()
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + position)
-    return path
-
 
 LORA = {
     "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": (4, 768),
@@ -82,7 +61,7 @@ LORA = {
             {},
             "vae",
             None,
-            True,
+            False,  # a few of a VAE's tensors
         ),
         (
             {
@@ -95,10 +74,16 @@ LORA = {
             None,
             False,
         ),
-        ({"1.weight": (64, 4, 3, 3), "1.bias": (64,), "3.conv.0.weight": (64, 64, 3, 3)}, {}, "taesd", "sd1", True),
+        (
+            {"1.weight": (64, 4, 3, 3), "1.bias": (64,), "3.conv.0.weight": (64, 64, 3, 3)},
+            {},
+            "preview_decoder",
+            "sd1",
+            True,
+        ),
         ({"control_model.input_blocks.0.0.weight": (320, 4, 3, 3)}, {}, "controlnet", None, False),
-        ({"double_blocks.0.img_attn.qkv.weight": (8, 8)}, {}, "unknown", None, False),
-        ({"something.else": (8, 8, 8)}, {}, "unknown", None, False),
+        ({"double_blocks.0.img_attn.qkv.weight": (8, 8)}, {}, None, None, False),
+        ({"something.else": (8, 8, 8)}, {}, None, None, False),
     ],
 )  # fmt: skip
 def test_kinds(
@@ -112,7 +97,7 @@ def test_kinds(
     facts = identify(header_file(tmp_path / "thing.safetensors", shapes, metadata))
     assert (facts.kind, facts.family, facts.usable) == (kind, family, usable)
     assert bool(facts.reason) != usable
-    assert facts_from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
+    assert ModelFacts.from_json(json.loads(json.dumps(facts.as_json()))) == facts
 
 
 def test_other_models_are_called_by_their_name(tmp_path: Path) -> None:
@@ -126,7 +111,7 @@ def test_what_cannot_be_read_is_unknown_with_the_reason(tmp_path: Path, content:
     path.write_bytes(content)
     facts = identify(path)
     pickled = content.startswith((b"PK", b"\x80"))
-    assert (facts.kind, facts.form) == ("unknown", "pickle" if pickled else "single_file")
+    assert (facts.kind, facts.form) == (None, "pickle" if pickled else "single_file")
     assert "model.safetensors" in facts.reason
 
 
@@ -136,13 +121,19 @@ def test_a_folder_is_told_by_its_configs(tmp_path: Path) -> None:
     assert (facts.kind, facts.form, facts.family, facts.usable) == ("checkpoint", "folder", "sd1", True)
     assert (facts.prediction_type, facts.prediction_source) == ("v_prediction", "config")
     assert (facts.parts, facts.precision, facts.native_width) == (("unet", "vae", "text_encoder"), "fp32", 64)
-    assert facts.size_bytes == sum(f.stat().st_size for f in folder.glob("*/*.safetensors"))
+
+
+def test_a_whole_vae_in_the_original_layout(tmp_path: Path) -> None:
+    tensors = vae_to_original(full_meta("sd1")["vae"])
+    path = header_file(tmp_path / "vae.safetensors", {name: tuple(value.shape) for name, value in tensors.items()})
+    facts = identify(path)
+    assert (facts.kind, facts.family, facts.usable, facts.vae_has_encoder) == ("vae", None, True, True)
 
 
 def test_a_vae_folder(tmp_path: Path) -> None:
     folder = save_tiny_checkpoint(tmp_path / "tiny")
     assert identify(folder / "vae").kind == "vae"
-    assert identify(folder / "unet").kind == "unknown"
+    assert identify(folder / "unet").kind is None
     assert isinstance(identify(tmp_path), ModelFacts)
 
 
@@ -230,5 +221,5 @@ def test_relatives_that_are_not_run_are_called_by_their_name(
 ) -> None:
     tensors = {n: tuple(t.shape) for n, t in original_tensors("sd2", full_meta("sd2")).items()}
     facts = identify(header_file(tmp_path / "x.safetensors", tensors | change))
-    assert (facts.kind, facts.usable) == ("unknown", False)
+    assert (facts.kind, facts.usable) == (None, False)
     assert said in facts.reason

@@ -19,9 +19,11 @@ from studio.checkpoints.lookup import in_listing
 from studio.diffusion import architecture, vae
 from studio.families.base import Prediction
 from studio.families.storage import dotted_name
+from tests.checkpoints.headers import header_file
 from tests.checkpoints.original import original_tensors, save_original, tiny_family, vae_to_original
-from tests.checkpoints.test_identify import full_file, header_file
+from tests.checkpoints.test_identify import full_file
 from tests.families.helpers import load
+from tests.tiny import save_tiny_checkpoint
 
 UNET = "model.diffusion_model."
 REAL = Path("../shared/cases/real") if Path("../shared/cases/real").is_dir() else Path("/nonexistent")
@@ -245,7 +247,7 @@ def test_models_of_others_are_called_by_their_name(
            "vae.decoder.mid.block_1.norm1.weight": (512,)}  # fmt: skip
     for more in ({}, vae):
         facts = identify(header_file(tmp_path / "x.safetensors", shapes | more))
-        assert facts.kind == "unknown"
+        assert facts.kind is None
         assert said in facts.reason
 
 
@@ -274,8 +276,6 @@ def test_metadata_may_be_long_and_structure_may_not(tmp_path: Path) -> None:
 
 
 def test_the_hubs_own_cache_shows_names_and_no_hashes(tmp_path: Path) -> None:
-    from tests.tiny import save_tiny_checkpoint
-
     snapshot = (
         tmp_path / "hub" / "models--some-owner--small-model" / "snapshots" / ("0123456789abcdef" * 2 + "01234567")
     )
@@ -354,3 +354,108 @@ def test_a_run_from_a_picture_is_refused_before_it_starts(tmp_path: Path) -> Non
         assert [problem.field for problem in refusal.value.problems] == [field]
     with pytest.raises(BadCheckpoint, match="has no encoder"):
         load(nine)
+
+
+WRONG = {
+    "a tensor is missing": lambda shape: None,
+    "a tensor has another shape": lambda shape: (*shape[:-1], shape[-1] + 1),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(
+    ("family", "key"),
+    [
+        ("sd1", f"{UNET}output_blocks.4.0.in_layers.2.weight"),
+        ("sd1", "cond_stage_model.transformer.text_model.encoder.layers.1.mlp.fc2.weight"),
+        ("sd1", "first_stage_model.decoder.up.2.block.0.conv1.weight"),
+        ("sdxl", f"{UNET}label_emb.0.2.weight"),
+        ("sdxl", "conditioner.embedders.1.model.ln_final.weight"),
+        ("ssd_1b", f"{UNET}output_blocks.1.1.transformer_blocks.1.attn2.to_out.0.weight"),
+    ],
+)
+def test_a_missing_or_wrong_tensor_is_named_by_both_alike(family: str, key: str, wrong: str, tmp_path: Path) -> None:
+    said = {"modelspec.prediction_type": "epsilon"}
+    path = save_original(tmp_path / "m.safetensors", family, tiny_family(family), metadata=said)
+    assert identify(path).usable
+    tensors = load_file(path)
+    shape = WRONG[wrong](tuple(tensors[key].shape))
+    tensors = {k: v for k, v in tensors.items() if k != key} | ({key: torch.zeros(shape)} if shape else {})
+    save_file(tensors, path, metadata=said)
+    facts = identify(path)
+    of_vae = key.startswith("first_stage_model.")  # which another one can stand for
+    assert (facts.kind, facts.usable, "vae" in facts.parts) == ("checkpoint", of_vae, not of_vae)
+    reason = " ".join(facts.notes).removeprefix("Its own VAE cannot be used. ") if of_vae else facts.reason
+    assert ("missing" if shape is None else "wrong shape") in reason
+    with pytest.raises(BadCheckpoint) as refusal:
+        load(path)
+    assert reason in str(refusal.value)
+    if of_vae:
+        whole = save_original(tmp_path / "whole.safetensors", family, tiny_family(family), metadata=said)
+        assert load(path, vae=whole).family.name == family
+
+
+def test_a_folder_is_judged_by_its_headers_too(tmp_path: Path) -> None:
+    folder = save_tiny_checkpoint(tmp_path / "tiny")
+    assert identify(folder).usable
+    for part, file in (
+        ("unet", "diffusion_pytorch_model"),
+        ("vae", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+    ):
+        whole = load_file(folder / part / f"{file}.safetensors")
+        name = sorted(whole)[-1]
+        save_file({k: v for k, v in whole.items() if k != name}, folder / part / f"{file}.safetensors")
+        facts = identify(folder)
+        assert facts.usable == ("vae" not in facts.parts) == (part == "vae")
+        reason = " ".join(facts.notes).removeprefix("Its own VAE cannot be used. ") if part == "vae" else facts.reason
+        assert "1 tensors are missing" in reason
+        with pytest.raises(BadCheckpoint) as refusal:
+            load(folder)
+        assert reason == str(refusal.value)
+        save_file(whole, folder / part / f"{file}.safetensors")
+    shutil.rmtree(folder / "tokenizer")
+    assert identify(folder).reason == "There is no tokenizer in this folder."
+
+
+def test_parts_of_different_models_are_named_by_both_alike(tmp_path: Path) -> None:
+    folder = save_tiny_checkpoint(tmp_path / "tiny")
+    wide = tiny_family("sd1")["text_encoder"]
+    wide.save_pretrained(folder / "text_encoder")
+    facts = identify(folder)
+    assert "The U-Net does not fit the text encoder" in facts.reason
+    with pytest.raises(BadCheckpoint) as refusal:
+        load(folder)
+    assert facts.reason == str(refusal.value)
+
+
+def test_a_folder_whose_vae_is_a_decoder_alone_makes_the_same_pictures(tmp_path: Path) -> None:
+    folder = save_tiny_checkpoint(tmp_path / "models" / "checkpoints" / "tiny")
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    own = vae.decode(load(folder), latents)
+    changed(folder / "vae" / "diffusion_pytorch_model.safetensors", without_encoder)
+    facts = identify(folder)
+    assert (facts.usable, facts.vae_has_encoder) == (True, False)
+    assert "no encoder" in " ".join(facts.notes)
+    components = load(folder)
+    assert not components.encodes_pictures
+    assert torch.equal(vae.decode(components, latents), own)
+    entries = Catalog([tmp_path / "models"]).entries()
+    assert in_listing(TextToImage(prompt="", checkpoint="tiny"), entries).checkpoint == "tiny"
+    with pytest.raises(InvalidRequest, match="text to image"):
+        in_listing(ImageToImage(prompt="", image=b"x", checkpoint="tiny"), entries)
+    lone = folder.parent.parent / "vae" / "decoder"
+    shutil.copytree(folder / "vae", lone)
+    assert (identify(lone).usable, identify(lone).vae_has_encoder) == (True, False)
+
+
+def test_a_lone_vae_that_lacks_a_tensor_is_refused_by_both(tmp_path: Path, sd1: Path) -> None:
+    lone = tmp_path / "vae.safetensors"
+    tensors = {k: v.contiguous().clone() for k, v in vae_to_original(tiny_family("sd1")["vae"]).items()}
+    del tensors["decoder.up.1.block.0.conv2.weight"]
+    save_file(tensors, lone)
+    facts = identify(lone)
+    assert (facts.kind, facts.usable) == ("vae", False)
+    assert "decoder.up_blocks.2.resnets.0.conv2.weight" in facts.reason
+    with pytest.raises(BadCheckpoint, match=r"decoder\.up_blocks\.2\.resnets\.0\.conv2\.weight"):
+        load(sd1, vae=lone)

@@ -77,7 +77,7 @@ def test_a_folder_of_ones_own_is_told_by_the_headers(tmp_path: Path) -> None:
     found = by_name(Catalog([tmp_path / "mine"]))
     assert (found["lines"].facts.kind, found["lines"].facts.family, found["lines"].facts.state) == (
         "lora",
-        "SD 1",
+        "sd1",
         "usable",
     )
     assert (found["mystery"].facts.kind, found["mystery"].facts.state) == (None, "unknown")
@@ -327,7 +327,7 @@ def test_a_controlnet_in_the_built_in_folder_is_for_that_checkpoint_alone(tmp_pa
     )
     assert built_in.checkpoint.size_bytes == whole, "it is no part of the checkpoint"
     assert segmentation.facts.palette == (("", "#000000"), ("*", "#ffffff"), ("fox", "#c000ff"))
-    assert "small-world-128" in segmentation.facts.note
+    assert "small-world-128" in " ".join(segmentation.facts.notes)
     fits = {(net.name, one.name): net.controls(one) for net in (segmentation, lines) for one in (built_in, other)}
     assert [pair for pair, fit in fits.items() if fit] == [
         ("control-segmentation", "small-world-128"), ("lines", "other"),

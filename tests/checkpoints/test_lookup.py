@@ -79,8 +79,8 @@ def test_a_file_that_cannot_be_used_takes_no_name(tmp_path: Path) -> None:
 def test_of_one_name_the_file_for_the_checkpoints_family_is_meant(tmp_path: Path) -> None:
     save_lora(tmp_path / "loras" / "sd1" / "same.safetensors")
     save_lora(tmp_path / "loras" / "xl" / "same.safetensors", family="sdxl_base_v1-0")
-    assert lora(tmp_path, "same", family="SD 1") == "loras/sd1/same.safetensors"
-    assert lora(tmp_path, "same", family="SDXL") == "loras/xl/same.safetensors"
+    assert lora(tmp_path, "same", family="sd1") == "loras/sd1/same.safetensors"
+    assert lora(tmp_path, "same", family="sdxl") == "loras/xl/same.safetensors"
     with pytest.raises(InvalidRequest, match=r"a name of 2 files"):
         lora(tmp_path, "same", family="SD 2")
 

@@ -144,7 +144,7 @@ def test_the_least_recently_used_goes_first(models: Path, device: Device, weight
     manager, loads = make(models, device, device_limit=room, ram_limit=room if device.is_cpu else 0)
     for name in ("one", "two", "one", "three"):
         manager.get(name, quiet)
-    held = {manager._catalog.entry(model_id).name for model_id in manager.snapshot()[0]}  # type: ignore[union-attr]
+    held = {manager.catalog.entry(model_id).name for model_id in manager.snapshot()[0]}  # type: ignore[union-attr]
     assert held == {"one", "three"}
     manager.get("one", quiet)
     assert loads.names == ["one", "two", "three"]
@@ -187,7 +187,11 @@ def test_after_a_failed_load_the_one_before_goes_on(models: Path, device: Device
     manager, loads = make(models, device)
     good = manager.get("one", quiet)
     with pytest.raises(BadCheckpoint):
-        manager.get("bad", quiet)
+        manager.get("bad", quiet)  # which the listing has judged already: nothing is read of it
+    assert manager.loaded is good
+    loads.fail = BadCheckpoint("its tokenizer cannot be read")
+    with pytest.raises(BadCheckpoint, match="tokenizer"):
+        manager.get("two", quiet)
     assert manager.loaded is good
     loads.fail = RuntimeError("half-way")
     with pytest.raises(RuntimeError, match="half-way"):
@@ -196,7 +200,7 @@ def test_after_a_failed_load_the_one_before_goes_on(models: Path, device: Device
     assert manager.get("one", quiet) is good
     with pytest.raises(BadCheckpoint, match="not in the models folder any more"):
         manager.get("absent", quiet)
-    assert loads.names == ["one", "bad", "two"]
+    assert loads.names == ["one", "two", "two"]
 
 
 def test_out_of_memory_lets_the_others_go_and_tries_once_more(models: Path, device: Device) -> None:
@@ -251,10 +255,10 @@ def test_a_file_that_was_replaced_is_read_anew(models: Path, tmp_path: Path, dev
     manager, loads = make(tmp_path, device)
     old = manager.get("one", quiet)
     shutil.copytree(folder, tmp_path / "checkpoints" / "two")
-    manager._catalog.entries(refresh=True)
+    manager.catalog.entries(refresh=True)
     manager.get("two", quiet)
     (folder / "note.json").write_text("{}")
-    manager._catalog.entries(refresh=True)
+    manager.catalog.entries(refresh=True)
     assert manager.get("one", quiet) is not old
     assert loads.names == ["one", "two", "one"]
 
@@ -490,7 +494,7 @@ def test_others_make_room_for_a_controlnet_but_the_hot_checkpoint_stays(
     in_use = manager.get("two", quiet)
     net = Net(manager, device)
     net.get()
-    held = {manager._catalog.entry(model_id).name for model_id in manager.snapshot()[0]}  # type: ignore[union-attr]
+    held = {manager.catalog.entry(model_id).name for model_id in manager.snapshot()[0]}  # type: ignore[union-attr]
     assert held == {"two", "lines"}
     assert manager.loaded is in_use
     tight, _ = make(models, device, device_limit=1, ram_limit=1)

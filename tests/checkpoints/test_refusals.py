@@ -13,9 +13,9 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from studio.checkpoints import loader, reader
-from studio.checkpoints.blueprints import MissingVae
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, read_header
+from studio.checkpoints.part_plans import MissingVae
 from studio.checkpoints.reader import WeightsFile
 from tests.checkpoints.original import save_folder, save_original, tiny_family
 

@@ -47,7 +47,7 @@ def test_every_form_decodes_alike(tmp_path: Path, form: str) -> None:
         prefix = "taesd_decoder." if form == "with prefix" else ""
         save_file({prefix + k: v for k, v in original(vae).items()}, path)
     facts = identify(path)
-    assert (facts.kind, facts.usable) == ("taesd", True)
+    assert (facts.kind, facts.usable) == ("preview_decoder", True)
     loaded = load_tiny_vae(path, device=torch.device("cpu"), dtype=torch.float32)
     latents = torch.randn(1, 4, 4, 6)
     with torch.inference_mode():

@@ -13,6 +13,10 @@ from studio.answered.models import Model, NoSuchModel
 from studio.asked.requests import InvalidRequest
 from studio.checkpoints.catalog import NO_VAE, VAE_GONE, Catalog, Entry
 from studio.engine.models import ModelService
+from studio.families.configs import family_config
+from studio.families.registry import FAMILIES
+from studio.families.shapes import shapes_by_config
+from tests.checkpoints.headers import header_file
 from tests.checkpoints.test_catalog import folder
 
 
@@ -24,8 +28,11 @@ def without_vae(path: Path, width: int = 768) -> Path:
 
 def vae(path: Path, scaling_factor: float) -> Path:
     path.mkdir(parents=True)
-    config = {"_class_name": "AutoencoderKL", "scaling_factor": scaling_factor, "latent_channels": 4}
+    config = family_config(FAMILIES["sd1"], "vae") | {"scaling_factor": scaling_factor}
     (path / "config.json").write_text(json.dumps(config))
+    shapes = shapes_by_config("AutoencoderKL", config)
+    assert shapes is not None
+    header_file(path / "diffusion_pytorch_model.safetensors", shapes)
     return path
 
 
@@ -56,8 +63,8 @@ def test_a_checkpoint_without_one_says_so_and_is_offered_those_of_its_family(mod
     with pytest.raises(Refused, match="choose one"):
         service.load(found["bare"].id)
     lenders = {name: model.lends_vae_to for name, model in found.items() if model.lends_vae_to}
-    xl = ("SDXL", "SDXL refiner", "SSD-1B", "Segmind Vega")
-    assert lenders == {"whole": ("SD 1", "SD 2"), "soft": ("SD 1", "SD 2"), "xl": xl}
+    xl = ("sdxl", "sdxl_refiner", "ssd_1b", "vega")
+    assert lenders == {"whole": ("sd1", "sd2"), "soft": ("sd1", "sd2"), "xl": xl}
     service.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from studio.checkpoints.facts import Facts
+from studio.answered.model_facts import ModelFacts
 from studio.checkpoints.vocabulary import GROUPS, vocabulary
 
 WORLD = {
@@ -42,5 +42,5 @@ def test_the_built_in_one_has_every_group_and_survives_the_listings_cache() -> N
     rows = vocabulary(world)
     assert {row[0] for row in rows} == set(GROUPS)
     assert next(row[:3] for row in rows if row[1] == "snow") == ("scenes", "snow", "in the snow")
-    facts = Facts(vocabulary=rows)
-    assert Facts.from_json(json.loads(json.dumps(facts.as_json()))) == facts
+    facts = ModelFacts(vocabulary=rows)
+    assert ModelFacts.from_json(json.loads(json.dumps(facts.as_json()))) == facts

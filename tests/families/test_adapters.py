@@ -38,9 +38,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_families_whose_files_may_fit() -> None:
-    assert adapters_for("SSD-1B") == ("SSD-1B", "SDXL")
-    assert adapters_for("SDXL") == ("SDXL",)
-    assert adapters_for("SD 1") == ("SD 1",)
+    assert adapters_for("ssd_1b") == ("ssd_1b", "sdxl")
+    assert adapters_for("sdxl") == ("sdxl",)
+    assert adapters_for("sd1") == ("sd1",)
 
 
 @pytest.mark.parametrize("family", ["ssd_1b", "vega"])
@@ -84,4 +84,4 @@ def test_among_loras_of_one_name_the_one_of_sdxl_is_chosen(tmp_path: Path) -> No
     save_lora(tmp_path / "loras" / "a" / "same.safetensors", family="sd_v1")
     save_lora(tmp_path / "loras" / "b" / "same.safetensors", family="sdxl_base_v1-0")
     entries = Catalog([tmp_path]).entries()
-    assert [e.name for e in matching(entries, "lora", "same", "SSD-1B")] == ["b/same"]
+    assert [e.name for e in matching(entries, "lora", "same", "ssd_1b")] == ["b/same"]

@@ -11,7 +11,7 @@ import torch
 from studio.checkpoints.identify import identify
 from studio.diffusion import vae
 from studio.families.base import unet_shape
-from studio.families.registry import FAMILIES, recognised
+from studio.families.registry import FAMILIES, label_of, recognised
 from tests.checkpoints.original import DEPTHS, save_folder, save_original, tiny_family, unet_to_original
 from tests.families.helpers import GUIDANCE, NEGATIVE, PROMPT, SEED, SIDE, STEPS, lane_of, load, run
 
@@ -22,7 +22,7 @@ def test_file_and_folder_are_one_model_and_give_the_pictures_of_diffusers(family
     path = save_original(tmp_path / "model.safetensors", family, modules)
     folder = save_folder(tmp_path / "folder", family, modules)
     facts = identify(path)
-    assert (facts.usable, facts.family, facts.family_label) == (True, family, FAMILIES[family].label)
+    assert (facts.usable, facts.family, label_of(facts.family)) == (True, family, FAMILIES[family].label)
     assert (facts.native_width, facts.prediction_type, identify(folder).family) == (1024, "epsilon", family)
     components = load(path)
     assert components.notes == ()

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from studio.answered.model_facts import ModelFacts
 from studio.answered.models import Model
 from studio.picture.infotext import parameters_text, parse_parameters
 from studio.picture.named_files import FileNote, compared, hashes_of_pairs
@@ -17,9 +18,10 @@ def model(name: str, sha256: str | None, kind: str = "lora", short: str | None =
     folder, _, _ = name.rpartition("/")
     where = f"models/{kind}s" + (f"/{folder}" if folder else "")
     short = short or (sha256[:12] if sha256 else None)
+    facts = ModelFacts(kind=kind)  # type: ignore[arg-type]
     return Model(
-        id=name, kind=kind, name=name, label=name, where=where, state="usable", sha256=sha256, short_hash=short
-    )  # type: ignore[arg-type]
+        id=name, name=name, label=name, where=where, state="usable", facts=facts, sha256=sha256, short_hash=short
+    )
 
 
 OWN = {"lora_hashes": {"style": A}, "lora_short_hashes": {"style": A[:12]}, "embedding_hashes": {"toy": B}}
@@ -68,7 +70,7 @@ def test_a_picture_without_hashes_says_that_nobody_knows() -> None:
 
 
 def test_an_alias_names_the_file_too() -> None:
-    here = dataclasses.replace(model("style-000012", A), metadata=(("ss_output_name", "style"),))
+    here = dataclasses.replace(model("style-000012", A), facts=ModelFacts(kind="lora", alias="style"))
     assert compared(OWN, "<lora:style:1>", "", [here, model("toy", B, "embedding")]).notes == ()
 
 

@@ -28,7 +28,7 @@ def _text(value: object) -> str:
 
 
 def taken(**texts: object) -> TakenOver:
-    found = take_over(png(**texts), [checkpoint("small-world-128"), checkpoint("dream", "cd" * 32, "SDXL")])
+    found = take_over(png(**texts), [checkpoint("small-world-128"), checkpoint("dream", "cd" * 32, "sdxl")])
     assert found is not None
     return found
 
@@ -144,7 +144,7 @@ def test_fooocus_in_a_jpeg_and_in_the_form_of_a1111() -> None:
     exif.get_ifd(0x8769)[0x9286] = json.dumps(FOOOCUS)
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
-    found = take_over(file.getvalue(), [checkpoint("dream", "cd" * 32, "SDXL")])
+    found = take_over(file.getvalue(), [checkpoint("dream", "cd" * 32, "sdxl")])
     assert found is not None
     assert (found.program, found.settings) == ("Fooocus", FOOOCUS_TAKEN)
     line = (

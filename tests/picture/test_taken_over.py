@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from studio.answered.model_facts import ModelFacts
 from studio.answered.models import Model
 from studio.asked.requests import TextToImage
 from studio.asked.resolved import Suits, resolve
@@ -20,14 +21,14 @@ from studio.picture.told import Remark
 CASES = Path(__file__).parents[1] / "cases"
 
 
-def checkpoint(name: str, sha256: str = "", family: str = "SD 1") -> Model:
+def checkpoint(name: str, sha256: str = "", family: str = "sd1") -> Model:
     return Model(
-        id=name, kind="checkpoint", name=name, label=name, where="models", state="usable", family=family,
-        sha256=sha256 or None,
+        id=name, name=name, label=name, where="models", state="usable",
+        facts=ModelFacts(kind="checkpoint", family=family), sha256=sha256 or None,
     )  # fmt: skip
 
 
-INSTALLED = [checkpoint("small-world-128"), checkpoint("bigger", "ab" * 32, "SDXL")]
+INSTALLED = [checkpoint("small-world-128"), checkpoint("bigger", "ab" * 32, "sdxl")]
 
 
 def taken(name: str, models: list[Model] = INSTALLED) -> TakenOver:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from dataclasses import replace
 
 from PIL import Image
 
 from studio.answered.engine import Pace, Refused, TokensAnswer
+from studio.answered.model_facts import ModelFacts
 from studio.answered.models import (
     Checkpoint,
     Conversion,
@@ -59,17 +61,17 @@ VOCABULARY = (
 )
 CATALOG = (
     Checkpoint(
-        name="small-world-128", label="Small World", family="SD 1", native_width=128, native_height=128,
+        name="small-world-128", label="Small World", family="sd1", native_width=128, native_height=128,
         size_bytes=30 * 2**20, built_in=True, examples=EXAMPLES, words=WORDS,
         vocabulary=VOCABULARY, note="built in", controlnets=("control-segmentation",),
         palettes=(("control-segmentation", PALETTE),),
     ),
     Checkpoint(
-        name="tiny-test", label="Tiny <b>test</b>", family="SD 1", native_width=512, native_height=512,
+        name="tiny-test", label="Tiny <b>test</b>", family="sd1", native_width=512, native_height=512,
         size_bytes=2**20, controlnets=("lines", "maps"),
     ),
     Checkpoint(
-        name="quick", label="Quick one", family="SD 1", native_width=512, native_height=512, size_bytes=2**20,
+        name="quick", label="Quick one", family="sd1", native_width=512, native_height=512, size_bytes=2**20,
         num_inference_steps=4, guidance_scale=1.0, scheduler="euler_a", noise_schedule="sgm_uniform",
     ),
 )  # fmt: skip
@@ -77,39 +79,48 @@ CATALOG = (
 SUITS = {one.name: one.suits for one in CATALOG}
 
 
-def _model(name: str, **facts: object) -> Model:
-    return Model(id=f"{name:x<16.16}", name=name, **{"label": name, "where": "models/checkpoints", **facts})  # type: ignore[arg-type]
+def _model(name: str, **values: object) -> Model:
+    """A model of these values: some are its file's facts, the others its place in the listing."""
+    known = {field.name for field in dataclasses.fields(ModelFacts)} - {"reason"}
+    facts = ModelFacts(**{key: value for key, value in values.items() if key in known})  # type: ignore[arg-type]
+    listed = {field.name: values[field.name] for field in dataclasses.fields(Model) if field.name in values}
+    return Model(
+        id=f"{name:x<16.16}",
+        name=name,
+        facts=facts,
+        **{"label": name, "where": "models/checkpoints", **listed},  # type: ignore[arg-type]
+    )
 
 
 MODELS = (
     _model(
-        "small-world-128", label="Small World", kind="checkpoint", state="usable", where="models", family="SD 1",
-        form="diffusers folder", precision="fp16", parts=("U-Net", "VAE", "text encoder"), prediction_type="epsilon",
+        "small-world-128", label="Small World", kind="checkpoint", state="usable", where="models", family="sd1",
+        form="folder", precision="fp16", parts=("unet", "vae", "text_encoder"), prediction_type="epsilon",
         native_width=128, native_height=128, size_bytes=30 * 2**20, built_in=True, place="device",
         sha256="5c1ab9d0e2" + "0" * 54, note="Drawn objects in drawn scenes.",
     ),
     _model(
-        "tiny-test", label="Tiny <b>test</b>", kind="checkpoint", state="usable", family="SD 1", form="safetensors",
+        "tiny-test", label="Tiny <b>test</b>", kind="checkpoint", state="usable", family="sd1",
         precision="fp16", prediction_type="epsilon", native_width=512, native_height=512, size_bytes=2 * GIB,
         has_picture=True, metadata=(("modelspec.author", "<img src=x onerror=window.__xss=1>"),),
     ),
     _model(
-        "dreamland-xl", kind="checkpoint", state="usable", family="SDXL", form="safetensors", precision="fp16",
+        "dreamland-xl", kind="checkpoint", state="usable", family="sdxl", precision="fp16",
         prediction_type="v_prediction", native_width=1024, native_height=1024, size_bytes=int(6.9 * GIB), place="ram",
-        where="stable-diffusion-webui/models/Stable-diffusion/xl", parts=("U-Net", "VAE", "text encoder"),
+        where="stable-diffusion-webui/models/Stable-diffusion/xl", parts=("unet", "vae", "text_encoder"),
     ),
     _model(
         "old-model", kind="checkpoint", state="refused", form="pickle", size_bytes=4 * GIB, convertible=True,
         reason="old-model.ckpt is a pickle, which could run code when it is read. Only safetensors are loaded.",
     ),
-    _model("bare", kind="checkpoint", state="incomplete", family="SD 1", form="safetensors", size_bytes=2 * GIB,
-           parts=("U-Net", "text encoder"), reason="There is no VAE with it: choose one for it."),
-    _model("mystery", kind=None, state="unknown", form="safetensors", size_bytes=5 * 2**20,
+    _model("bare", kind="checkpoint", state="incomplete", family="sd1", size_bytes=2 * GIB,
+           parts=("unet", "text_encoder"), reason="There is no VAE with it: choose one for it."),
+    _model("mystery", kind=None, state="unknown", size_bytes=5 * 2**20,
            reason="Its tensors belong to no kind of model that the studio knows."),
-    _model("soft-vae", kind="vae", state="usable", where="models/vae", family="SD 1", size_bytes=334 * 2**20,
-           lends_vae_to=("SD 1", "SD 2")),
-    _model("ink-lines", kind="lora", state="usable", where="models/loras", family="SDXL", size_bytes=218 * 2**20,
-           metadata=(("trigger words", "ink lines"),)),
+    _model("soft-vae", kind="vae", state="usable", where="models/vae", family="sd1", size_bytes=334 * 2**20,
+           lends_vae_to=("sd1", "sd2")),
+    _model("ink-lines", kind="lora", state="usable", where="models/loras", family="sdxl", size_bytes=218 * 2**20,
+           trigger="ink lines"),
 )  # fmt: skip
 
 
@@ -186,7 +197,7 @@ class FakeModels:
         )  # fmt: skip
 
     def choose_vae(self, model_id: str, source_id: str | None) -> None:
-        own = "VAE" in self._get(model_id).parts
+        own = "vae" in self._get(model_id).facts.parts
         state, reason = ("usable", "") if source_id or own else ("incomplete", "There is no VAE with it.")
         self._set(model_id, vae=source_id or "", state=state, reason=reason)
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from studio.answered.model_facts import ModelFacts
 from studio.answered.models import Model
 from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest, TextToImage
 from studio.asked.resolved import Suits, resolve
@@ -58,11 +59,17 @@ def a_picture(prompt: str, **facts: object) -> bytes:
 
 
 def a_lora(name: str, sha256: str) -> Model:
-    return Model(id=name, kind="lora", name=name, label=name, where="models/loras", state="usable", sha256=sha256)
+    facts = ModelFacts(kind="lora")
+    return Model(id=name, name=name, label=name, where="models/loras", state="usable", facts=facts, sha256=sha256)
 
 
 BUILT_IN_CHECKPOINT = Model(
-    id="c", kind="checkpoint", name="small-world-128", label="", where="models", state="usable", family="SD 1"
+    id="c",
+    name="small-world-128",
+    label="",
+    where="models",
+    state="usable",
+    facts=ModelFacts(kind="checkpoint", family="sd1"),
 )
 
 

@@ -146,6 +146,8 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "viewer.architecture.",
         "viewer.export.",
         "models.kind.",
+        "models.form.",
+        "models.part.",
         "models.one.",
         "models.short.",
         "models.place.",

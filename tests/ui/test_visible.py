@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from studio.answered.model_facts import ModelFacts
 from studio.answered.models import Model
 from studio.ui.models import model_list
 from studio.ui.visible import visible
@@ -26,10 +27,10 @@ def test_what_cannot_be_seen_is_written_as_its_number(text: str, shown: str) -> 
 
 def test_the_list_of_models_shows_no_name_raw_and_keeps_the_lines_of_a_note() -> None:
     model = Model(
-        id="1", kind="lora", name="a\nb\u202e", label="a\nb\u202e", where="x\x1b", state="usable", note="one\ntwo",
-        metadata=(("title\n", "first\nsecond\x07"),),
+        id="1", name="a\nb\u202e", label="a\nb\u202e", where="x\x1b", state="usable", note="one\ntwo",
+        facts=ModelFacts(kind="lora", metadata=(("title\n", "first\nsecond\x07"),)),
     )  # fmt: skip
-    line = model_list._line(model)
+    line = model_list._line(model_list._labelled(model))
     assert (line["name"], line["label"]) == ("a⟨U+000A⟩b⟨U+202E⟩",) * 2
     assert line["where"] == "x⟨U+001B⟩"
     assert line["note"] == "one\ntwo"

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from studio.diffusion import vae
-from studio.diffusion.components import Components, size_conditioning
+from studio.diffusion.components import Components
+from studio.diffusion.conditions import size_conditions
 from studio.diffusion.latents import image_generator, repaint_everything
 from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.diffusion.unet_call import UnetCall
@@ -20,7 +21,7 @@ def unet_call(z_t: torch.Tensor, timestep: float, conditioning: Conditioning, co
     sample = z_t.to(components.dtype)
     if components.is_inpainting:
         sample = torch.cat([sample, repaint_everything(components, width, height).to(sample)], dim=1)
-    return UnetCall(sample, float(timestep), embeds, {**conditions, **size_conditioning(components, width, height, 1)})
+    return UnetCall(sample, float(timestep), embeds, {**conditions, **size_conditions(components, width, height, 1)})
 
 
 def encoded(picture: Image.Image, components: Components) -> torch.Tensor:

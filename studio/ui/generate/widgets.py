@@ -13,6 +13,7 @@ from studio.asked.requests import REQUEST_KINDS, ROWS
 from studio.asked.resolved import Suits
 from studio.asked.rows import Row
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
+from studio.families.registry import label_of
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.text import say
 from studio.ui.visible import visible
@@ -158,7 +159,7 @@ def segments(tab: str, name: str) -> gr.Radio:
 
 def checkpoint_choices(catalog: tuple[Checkpoint, ...]) -> list[tuple[str, str]]:
     """Label and name of every installed checkpoint."""
-    return [(visible(f"{c.label} · {c.family}"), c.name) for c in catalog]
+    return [(visible(f"{c.label} · {label_of(c.family)}"), c.name) for c in catalog]
 
 
 def schedule_choices(scheduler: str) -> list[tuple[str, str]]:

@@ -17,9 +17,10 @@ from studio.asked.orders import ChooseVae, ModelList
 from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.ui import session
 from studio.ui.generate.api import telling
+from studio.ui.models import labels
 from studio.ui.text import say
 
-SHOWN = ("name", "kind", "state", "reason", "family", "precision", "size_bytes", "sha256", "place")
+SHOWN = ("name", "kind", "state", "reason", "size_bytes", "sha256", "place")
 
 
 def build(engine: Engine) -> None:
@@ -47,7 +48,11 @@ def build(engine: Engine) -> None:
 
 
 def _line(model: Model) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in SHOWN} | {"lends_vae_to": list(model.lends_vae_to)}
+    return {name: getattr(model, name) for name in SHOWN} | {
+        "family": labels.family(model.facts.family),
+        "precision": model.facts.precision,
+        "lends_vae_to": [labels.family(name) for name in model.lends_vae_to],
+    }
 
 
 def _named(everything: tuple[Model, ...], field: str, name: object, fits: Callable[[Model], bool]) -> Model:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from studio.answered.engine import EngineStatus
+from studio.answered.model_facts import VAE
 from studio.answered.models import Conversion, Download, Model, ModelsNow
+from studio.ui.models import labels
 from studio.ui.visible import visible
 
 
@@ -16,11 +18,11 @@ def viewed(listing: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, An
     """Everything the list shows, with a stamp that changes when any of it does."""
     loading = now.checkpoint if now.state == "loading" else None
     view: dict[str, Any] = {
-        "models": [_line(model) for model in listing.models],
+        "models": [_line(_labelled(model)) for model in listing.models],
         "memory": asdict(listing.memory),
         "message": listing.message,
-        "downloads": [_line(d) for d in listing.downloads] if manages else [],
-        "conversions": [_line(c) for c in listing.conversions] if manages else [],
+        "downloads": [_line(asdict(d)) for d in listing.downloads] if manages else [],
+        "conversions": [_line(asdict(c)) for c in listing.conversions] if manages else [],
         "loading": {"name": visible(loading), "fraction": now.fraction} if loading else None,
         "manages": manages,
     }
@@ -29,11 +31,29 @@ def viewed(listing: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, An
     return view | {"stamp": stamp}
 
 
-def _line(model: Model | Download | Conversion) -> dict[str, Any]:
+def _labelled(model: Model) -> dict[str, Any]:
+    """A model as the page shows it: what its facts say under the names that people have for it."""
+    facts = model.facts
+    own = {field.name: getattr(model, field.name) for field in fields(model) if field.name != "facts"}
+    return own | {
+        "kind": model.kind,
+        "family": labels.family(facts.family),
+        "form": labels.form(facts),
+        "precision": facts.precision,
+        "parts": labels.parts(facts),
+        "own_vae": VAE in facts.parts,
+        "native_width": facts.native_width,
+        "native_height": facts.native_height,
+        "metadata": labels.metadata(facts),
+        "lends_vae_to": [labels.family(name) for name in model.lends_vae_to],
+    }
+
+
+def _line(values: dict[str, Any]) -> dict[str, Any]:
     """The fields that are not empty, since a folder of thousands makes a long list. What cannot be seen in a text is
     written as its number; a line break is allowed in sentences, and never in a name."""
-    values = {name: value for name, value in asdict(model).items() if value not in ("", None, (), False)}
-    return {name: _seen(value, "" if name in _NAMES else "\n\t") for name, value in values.items()}
+    filled = {name: value for name, value in values.items() if value not in ("", None, (), [], False)}
+    return {name: _seen(value, "" if name in _NAMES else "\n\t") for name, value in filled.items()}
 
 
 _NAMES = ("name", "label", "where", "repository", "current")

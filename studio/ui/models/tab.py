@@ -70,6 +70,7 @@ def build(engine: Engine) -> gr.HTML:
             lambda data: CorrectPrediction(
                 model_id=_text(data, "id"),
                 prediction_type=_text(data, "prediction_type") or None,  # type: ignore[arg-type]
+                shift=data.get("shift"),  # whatever it is: the engine names the field
             )
         ),
         None,

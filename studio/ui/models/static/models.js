@@ -246,7 +246,7 @@ export function models({ element, props, watch, trigger: send }) {
       drawer.replaceChildren();
       return;
     }
-    if (drawer.contains(document.activeElement) && document.activeElement.matches("textarea, select")) return;
+    if (drawer.contains(document.activeElement) && document.activeElement.matches("textarea, select, input")) return;
     const close = h(
       "button",
       { type: "button", class: "ls-round", "aria-label": say("close"), onclick: () => ((state.open = null), draw()) },
@@ -274,6 +274,7 @@ export function models({ element, props, watch, trigger: send }) {
       ...(model.kind === "checkpoint" && model.state !== "refused"
         ? pair(say("fact.prediction"), prediction(model))
         : []),
+      ...(model.shift ? pair(say("fact.shift"), shift(model)) : []),
       ...(runnable(model) && !model.built_in ? pair(say("fact.vae"), vae(model)) : []),
     ];
     const metadata = (model.metadata || []).flatMap(([term, value]) => pair(term, value));
@@ -309,11 +310,34 @@ export function models({ element, props, watch, trigger: send }) {
     return select;
   }
 
+  /** The shift of a rectified flow's times: a number of the owner's, else the file's. */
+  function shift(model) {
+    if (!view().manages) return String(model.shift);
+    const field = h("input", {
+      type: "number",
+      class: "ls-model-shift",
+      min: 0,
+      max: 100,
+      step: "any",
+      placeholder: model.shift_chosen ? "" : String(model.shift),
+      title: say("shift.help"),
+      "aria-label": say("fact.shift"),
+    });
+    field.value = model.shift_chosen ? String(model.shift) : "";
+    field.addEventListener("change", () => {
+      field.blur();
+      const chosen = model.prediction_corrected ? model.prediction_type : "";
+      const value = field.value === "" ? null : Number(field.value);
+      trigger("correct", { id: model.id, prediction_type: chosen, shift: value });
+    });
+    return field;
+  }
+
   const runnable = (model) => model.kind === "checkpoint" && ["usable", "incomplete"].includes(model.state);
 
   /** Whose VAE it runs with: its own, a VAE file's, or, where it has none of its own, another checkpoint's. */
   function vae(model) {
-    const own = (model.parts || []).includes("VAE");
+    const own = model.own_vae;
     const lenders = all().filter(
       (m) =>
         m.id !== model.id &&
