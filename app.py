@@ -322,30 +322,47 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     from studio.ui.tunnel import open_tunnel
     from studio.ui.uploads import Uploads
     from studio.ui.viewer.replay_page import replay_page
-    from studio.web import middleware
+    from studio.web import Share, middleware
     from studio.web.access import Access
+    from studio.web.limits import Strangers, limited
     from studio.web.owner_file import OwnerFile
-    from studio.web.server import Server
+    from studio.web.server import Server, address_for_others
     from studio.web.sharing import Sharing
+    from studio.web.upload_room import UploadRoom
 
     gallery = Gallery(flags.outputs_dir)
-    uploads = Uploads()
-    page, launch = build(engine, gallery, uploads)
-    hosts = {*LOOPBACK, flags.host}
     access = Access(
         auth=tuple(flags.auth.split(":", 1)) if flags.auth else None,
         guest=tuple(flags.guest.split(":", 1)) if flags.guest else None,
         always_closed=flags.host not in LOOPBACK,
         owner_file=OwnerFile(gallery.outputs_dir),
     )
+    strangers = Strangers()
+    engine, limits = limited(engine, access, strangers)
+    uploads = Uploads()
+    page, launch = build(engine, gallery, uploads)
+    hosts = {*LOOPBACK, flags.host}
+    tunnelled = flags.share or flags.host in LOOPBACK
+    terminal = sys.stdout.isatty()
+    sharing = Sharing(
+        access,
+        engine,
+        hosts,
+        partial(open_tunnel, flags.host, flags.port, page.share_token, temporary.path) if tunnelled else None,
+        address=address_for_others(flags.host, flags.port),
+        told=partial(tell, terminal=terminal, closed=flags.auth is not None or flags.host not in LOOPBACK),
+    )
     layers = middleware(
         engine,
         gallery,
         hosts=hosts,
         access=access,
+        strangers=strangers,
         replay_page=replay_page,
         uploads=uploads,
+        room=UploadRoom(temporary.path, access, strangers),
         functions=application.functions(page),
+        share=Share(sharing, limits),
     )
     site = application.application(page, launch, layers)
     try:
@@ -353,16 +370,6 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     except OSError:
         check_port(flags.host, flags.port)  # taken since `check`, by a studio started in the same seconds
         raise
-    tunnelled = flags.share or flags.host in LOOPBACK
-    terminal = sys.stdout.isatty()
-    sharing = Sharing(
-        access,
-        engine,
-        hosts,
-        partial(open_tunnel, server.host, server.port, page.share_token, temporary.path) if tunnelled else None,
-        address=server.address_for_others,
-        told=partial(tell, terminal=terminal, closed=flags.auth is not None or flags.host not in LOOPBACK),
-    )
     server.start()
     engine.start()  # after the page answers: importing torch holds Python's lock in long bursts
     print(f"Latent Studio is open at {server.url}", flush=True)

@@ -105,6 +105,28 @@ class ComparisonNow:
     cells: Mapping[int, CellEvent] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobLoad:
+    """A job that waits or runs, and what it takes: images, steps and pixels of all its images together."""
+
+    job_id: str
+    owner: str
+    group: str  # of its `Allowance`; empty for one without
+    state: str
+    origin: str
+    images: int
+    steps: int
+    pixels: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkNow:
+    """All jobs that wait or run, oldest first, and the seconds of device that each visitor had within an hour."""
+
+    jobs: tuple[JobLoad, ...] = ()
+    device_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
 class UnknownJob(LookupError):
     """No such job, or not this owner's: the two are not told apart."""
 
@@ -197,6 +219,8 @@ class Engine(Protocol):
     async def ask(self, question: orders.Cells, *, owner: str = "") -> ComparisonNow: ...
     @overload
     async def ask(self, question: orders.BranchTree, *, owner: str = "") -> tuple[BranchNode, ...]: ...
+    @overload
+    async def ask(self, question: orders.Work, *, owner: str = "") -> WorkNow: ...
     @overload
     async def ask(self, question: orders.ModelList, *, owner: str = "") -> ModelsNow: ...
     @overload

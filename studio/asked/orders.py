@@ -19,6 +19,29 @@ PredictionName = Literal["epsilon", "v_prediction", "sample", "flow_prediction",
 
 
 @dataclass(frozen=True, kw_only=True)
+class Quota:
+    """What may wait or run at once, summed over jobs: their number, images, steps of all images, pixels of all images;
+    and seconds of device within an hour. None: no limit."""
+
+    jobs: int | None = None
+    images: int | None = None
+    steps: int | None = None
+    pixels: int | None = None
+    device_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What a job's visitor may have: alone, together with everybody of their `group`, and together with everybody on
+    this machine who has an allowance."""
+
+    group: str
+    visitor: Quota = Quota()
+    together: Quota = Quota()
+    machine: Quota = Quota()
+
+
+@dataclass(frozen=True, kw_only=True)
 class SubmitRun:
     """Make the pictures of a request. `attention`: record where the U-Net looks, in calls of the job's own.
 
@@ -29,6 +52,7 @@ class SubmitRun:
     request: Request
     attention: bool = False
     ephemeral: bool = False
+    allowance: Allowance | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +63,7 @@ class SubmitComparison:
     comparison: Comparison
     focus: int = 0
     ephemeral: bool = False
+    allowance: Allowance | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +76,7 @@ class SubmitBranch:
     job_id: str
     branch: Branch
     image: int = 0
+    allowance: Allowance | None = None
 
 
 Submission = SubmitRun | SubmitComparison | SubmitBranch
@@ -195,6 +221,12 @@ class RecordPart:
 
 
 WHOLE_RECORD = RecordPart()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What waits and runs here, whoever's it is, and who had the device? Answered by `WorkNow`; for the owner's board,
+    so `studio.web` lets nobody else ask."""
 
 
 @dataclass(frozen=True, kw_only=True)

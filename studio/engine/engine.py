@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from studio.answered.engine import Answer, ComparisonNow, EngineStatus, Pace, Refused, TokensAnswer, UnknownJob
+from studio.answered.engine import Answer, ComparisonNow, EngineStatus, Pace, Refused, TokensAnswer, UnknownJob, WorkNow
 from studio.answered.events import AnyEvent, ComparisonEvent, Event, JobSummary, Loading, Queued
 from studio.answered.ids import HERE
 from studio.answered.models import Checkpoint
 from studio.asked.branch import Branch, BranchNode
 from studio.asked.compare import Comparison
-from studio.asked.orders import Tokens
+from studio.asked.orders import Allowance, Tokens
 from studio.asked.questions import Question
 from studio.asked.requests import RANDOM_SEEDS, Request
 from studio.checkpoints.catalog import BUILT_IN
@@ -108,6 +108,7 @@ class DiffusionEngine:
         origin: str = "api",
         attention: bool = False,
         ephemeral: bool = False,
+        allowance: Allowance | None = None,
     ) -> str:
         """Take a run and return its id. Decodes an uploaded picture on the caller's thread. Raises InvalidRequest or
         Refused."""
@@ -123,10 +124,20 @@ class DiffusionEngine:
             attention=attention,
             controls=controls,
             ephemeral=ephemeral,
+            allowance=allowance,
         )
         return self._announce(job)
 
-    def branch(self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api") -> str:
+    def branch(
+        self,
+        job_id: str,
+        branch: Branch,
+        *,
+        owner: str,
+        image: int = 0,
+        origin: str = "api",
+        allowance: Allowance | None = None,
+    ) -> str:
         """Go on from an evaluation of a recorded run: see `SubmitBranch`. Raises UnknownJob also when it is not
         recorded any more."""
         job = self._book.get(job_id, owner=owner)
@@ -144,11 +155,19 @@ class DiffusionEngine:
             attention=leaving.recipe.attention,
             fork=leaving,
             controls=control_pictures(request),
+            allowance=allowance,
         )
         return self._announce(child)
 
     def submit_comparison(
-        self, comparison: Comparison, *, owner: str, origin: str = "api", focus: int = 0, ephemeral: bool = False
+        self,
+        comparison: Comparison,
+        *,
+        owner: str,
+        origin: str = "api",
+        focus: int = 0,
+        ephemeral: bool = False,
+        allowance: Allowance | None = None,
     ) -> str:
         """Take a comparison as one job: see `SubmitComparison`. Raises as `submit`."""
         if comparison.base.seed is None:
@@ -166,7 +185,7 @@ class DiffusionEngine:
             controls=control_pictures(comparison.base),
             ephemeral=ephemeral,
         )
-        self._book.take(job)
+        self._book.take(job, allowance)
         return self._announce(job)
 
     def _check_open(self) -> None:
@@ -234,6 +253,10 @@ class DiffusionEngine:
     def active_jobs(self) -> tuple[str, ...]:
         """The ids of all jobs that wait or run."""
         return tuple(job.id for job in self._book.active())
+
+    def work(self) -> WorkNow:
+        """What waits and runs, whoever's it is, and who had the device."""
+        return self._book.work()
 
     def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
         """This owner's jobs, newest first."""

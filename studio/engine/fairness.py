@@ -85,14 +85,18 @@ class FairShare:
                 room -= lane.rows
         return lanes_of_tick
 
-    def charge(self, lanes: Iterable[RunningLane], seconds: float) -> None:
-        """Book the device time of a tick on those who had it, by their rows."""
+    def charge(self, lanes: Iterable[RunningLane], seconds: float) -> dict[str, float]:
+        """Book the device time of a tick on those who had it, by their rows. Returns the seconds of each owner."""
         all_lanes = list(lanes)
         rows = sum(s.rows for s in all_lanes)
         self._tick += 1
+        shares: dict[str, float] = {}
         for lane in all_lanes:
-            self._served[lane.owner] = self._served.get(lane.owner, 0.0) + seconds * lane.rows / rows
+            shares[lane.owner] = shares.get(lane.owner, 0.0) + seconds * lane.rows / rows
             self._last_tick[lane.owner] = self._tick
+        for owner, share in shares.items():
+            self._served[owner] = self._served.get(owner, 0.0) + share
+        return shares
 
     def _account(self, owner: str) -> tuple[float, int]:
         return self._served[owner], self._last_tick[owner]

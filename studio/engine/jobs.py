@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from studio.answered.engine import Refused
+from studio.answered.engine import JobLoad, Refused, WorkNow
 from studio.answered.engine import UnknownJob as UnknownJob
 from studio.answered.events import (
     ENDS,
@@ -28,7 +28,9 @@ from studio.answered.events import (
 )
 from studio.answered.ids import HERE, new_id
 from studio.asked.branch import BranchNode
+from studio.asked.orders import Allowance
 from studio.asked.requests import Request
+from studio.engine.allowances import Allowances, Entry, Load, load_of
 from studio.engine.forks import Fork
 from studio.engine.mailbox import Mailbox
 from studio.picture.control_maps import ControlPicture
@@ -69,6 +71,7 @@ class Job:
         self.created = clock()
         self.ended: float | None = None
         self.stop_reason: str | None = None  # set by `stop`; the engine looks at it between ticks
+        self.allowance: Allowance | None = None  # set by `JobBook.take`
         self.priority = 0  # the larger goes first among its owner's jobs: a cell that was asked for
         self._clock = clock
         self._lock = threading.Lock()
@@ -91,6 +94,14 @@ class Job:
     def runnable(self) -> Sequence[Job]:
         """The jobs that may be given lanes now, in that order."""
         return (self,) if self.ended is None else ()
+
+    @property
+    def load(self) -> Load:
+        """What it takes, the cells of a comparison together."""
+        parts = self.parts()
+        if not parts:
+            return load_of(self.request, self.start)
+        return replace(sum((part.load for part in parts), Load()), jobs=1)
 
     @property
     def size_bytes(self) -> int:
@@ -172,6 +183,8 @@ class JobBook:
         self.clock = clock
         self._engine = engine
         self._lock = threading.Lock()
+        self._allowances = Allowances(clock)
+        self._entries: dict[str, Entry] = {}  # of the jobs that wait or run
         self._jobs: dict[str, Job] = {}  # in the order they came; the cells of a comparison are found through it
 
     def add(
@@ -185,6 +198,7 @@ class JobBook:
         fork: Fork | None = None,
         controls: Sequence[ControlPicture] = (),
         ephemeral: bool = False,
+        allowance: Allowance | None = None,
     ) -> Job:
         """Take a job in. Raises Refused, with what to do, when the queue or this owner's share of it is full."""
         job = Job(
@@ -199,12 +213,14 @@ class JobBook:
             controls=controls,
             ephemeral=ephemeral,
         )
-        self.take(job)
+        self.take(job, allowance)
         return job
 
-    def take(self, job: Job) -> None:
-        """Take a job in that was made elsewhere (with the book's `clock`). Raises as `add`."""
+    def take(self, job: Job, allowance: Allowance | None = None) -> None:
+        """Take a job in that was made elsewhere (with the book's `clock`). Raises as `add`, also where it is more than
+        its `allowance`."""
         owner = job.owner
+        entry = Entry(owner, allowance, job.load)
         with self._lock:
             active = [j for j in self._jobs.values() if j.ended is None]
             if sum(j.owner == owner for j in active) >= self.limits.per_owner:
@@ -214,7 +230,11 @@ class JobBook:
                 )
             uploads = sum(j.size_bytes for j in active) + job.size_bytes
             if len(active) >= self.limits.waiting_or_running or uploads > self.limits.upload_bytes:
-                raise Refused(f"The queue is full ({len(active)} jobs wait or run). Try again in a minute.")
+                wait = self._allowances.wait(len(active)) or "a minute"
+                raise Refused(f"The queue is full: {len(active)} are before you. Try again in {wait}.")
+            self._allowances.check(entry, (self._entries[j.id] for j in active if j.id in self._entries))
+            job.allowance = allowance
+            self._entries[job.id] = entry
             self._jobs[job.id] = job
             self._forget()
 
@@ -256,6 +276,32 @@ class JobBook:
         jobs = self.active()
         return [part for job in sorted(jobs, key=lambda job: bool(job.parts())) for part in job.runnable()]
 
+    def charge(self, seconds: Mapping[str, float]) -> None:
+        """These owners had the device for so long."""
+        with self._lock:
+            groups = {entry.owner: entry.allowance.group for entry in self._entries.values() if entry.allowance}
+            for owner, share in seconds.items():
+                self._allowances.charge(owner, groups.get(owner, ""), share)
+
+    def work(self) -> WorkNow:
+        """What waits and runs, and who had the device."""
+        with self._lock:
+            loads = [
+                JobLoad(
+                    job_id=job_id,
+                    owner=entry.owner,
+                    group=entry.allowance.group if entry.allowance else "",
+                    state=self._jobs[job_id].state,
+                    origin=self._jobs[job_id].origin,
+                    images=entry.load.images,
+                    steps=entry.load.steps,
+                    pixels=entry.load.pixels,
+                )
+                for job_id, entry in self._entries.items()
+                if self._jobs[job_id].ended is None
+            ]
+            return WorkNow(jobs=tuple(loads), device_seconds=self._allowances.device_seconds())
+
     def sweep(self) -> list[Job]:
         """Stop what nobody watches and forget what is over for long. Returns the jobs that were stopped."""
         overdue = []
@@ -271,6 +317,9 @@ class JobBook:
     def _forget(self) -> None:
         """Drop finished records, oldest first, that are too old, too many or too large. The lock is held."""
         now = self.clock()
+        for job_id in [job_id for job_id in self._entries if self._jobs[job_id].ended is not None]:
+            del self._entries[job_id]
+            self._allowances.ended()
         for job in [j for j in self._jobs.values() if j.ephemeral and j.ended is not None]:
             if now - (job.ended or 0.0) > self.limits.ephemeral_seconds:
                 del self._jobs[job.id]

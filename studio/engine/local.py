@@ -56,6 +56,7 @@ class LocalEngine:
                     origin=origin,
                     attention=job.attention,
                     ephemeral=job.ephemeral,
+                    allowance=job.allowance,
                 )
                 if not job.request.file_bytes:
                     return take()
@@ -68,9 +69,18 @@ class LocalEngine:
                     origin=origin,
                     focus=job.focus,
                     ephemeral=job.ephemeral,
+                    allowance=job.allowance,
                 )
             case orders.SubmitBranch():
-                take = partial(self.engine.branch, job.job_id, job.branch, owner=owner, image=job.image, origin=origin)
+                take = partial(
+                    self.engine.branch,
+                    job.job_id,
+                    job.branch,
+                    owner=owner,
+                    image=job.image,
+                    origin=origin,
+                    allowance=job.allowance,
+                )
         return await asyncio.to_thread(take)
 
     def watch(self, job_id: str, *, owner: str) -> Events:
@@ -114,6 +124,8 @@ class LocalEngine:
                 return self.engine.comparison(question.job_id, owner=owner)
             case orders.BranchTree():
                 return self.engine.branches(question.job_id, owner=owner)
+            case orders.Work():
+                return self.engine.work()
             case orders.ModelList():
                 return await asyncio.to_thread(self.engine.models.now, refresh=question.refresh)
             case orders.ModelPicture():

@@ -94,12 +94,12 @@ class Scheduler:
         """A lane is done or gone."""
         self._lanes.leave(lane)
 
-    def update(self, plan: Plan, *, rows: int, call_seconds: float, seconds: float) -> None:
+    def update(self, plan: Plan, *, rows: int, call_seconds: float, seconds: float) -> dict[str, float]:
         """A plan's call has been made, of so many rows. `call_seconds` is the time of the call alone, `seconds` with
         everything that followed from it; those lanes pay for it that still run."""
         if not plan.tick[0].alone:
             self._curve(plan.tick[0]).record(rows, call_seconds)
-        self._lanes.charge([lane for lane in plan.tick if lane in self._lanes.lanes], seconds)
+        return self._lanes.charge([lane for lane in plan.tick if lane in self._lanes.lanes], seconds)
 
     def call_failed(self, plan: Plan, *, out_of_memory: bool) -> None:
         """A plan's call has failed. Calls of its key become smaller where it ran out of memory; where it did not, each

@@ -116,7 +116,8 @@ class Worker:
         self.ticks += 1
         self._presenter.show(results)
         seconds = time.perf_counter() - began
-        self._scheduler.update(plan, rows=results.rows, call_seconds=results.seconds, seconds=seconds)
+        shares = self._scheduler.update(plan, rows=results.rows, call_seconds=results.seconds, seconds=seconds)
+        self._outside.book.charge(shares)
         self._presenter.measure(results.asked[0], results.rows, seconds)
         for active, _ in results.advanced:
             if active.lane.done and active.at_work and active.run.job.stop_reason is None:

@@ -29,6 +29,7 @@ STYLES = (
     "compare/static/compare.css",
     "generate/static/helper.css",
     "models/static/models.css",
+    "static/sharing.css",
 )
 # What makes bytes smaller, the smallest first; `quality` from 0 (quick) to 9.
 _ENCODINGS: dict[str, Callable[[bytes, int], bytes]] = {

@@ -47,6 +47,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
             value=_status(engine),
             title=say("page.title"),
             words=words("header"),
+            sharing=words("sharing"),
             language=DEFAULT_LANGUAGE,
             forms=[
                 *(kept_fields.storage_key(tab) for tab in (text_to_image.TAB, image_to_image.TAB, inpaint.TAB)),
@@ -84,7 +85,9 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
             now = engine.status()
             ready = now.state in ("ready", "failed")
             label = say("generate" if ready else "generate.loading")
-            status = _status(engine) | {"leave": LOGGED_IN in request.headers}
+            manages = session.may_manage(request)
+            visitor = {"leave": LOGGED_IN in request.headers, "owner": manages, "guest": not manages}
+            status = _status(engine) | visitor
             return status, gr.update(active=not ready or bool(now.next)), *[label] * len(generate_tabs)
 
         outputs = [status, timer, *(one.controls.generate for one in generate_tabs)]
@@ -92,7 +95,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         pickers = [one.controls.fields["checkpoint"] for one in generate_tabs] + [comparison.fields["checkpoint"]]
         tabs_with_one = (words_tab, picture_tab, mask_tab, comparing)
         picker.attach(engine, list(zip(tabs_with_one, pickers)), tick, outputs)
-    demo.queue(default_concurrency_limit=None, max_size=64, api_open=False)  # admission is the engine's
+    # Admission is the engine's, and how fast calls come is limited before them (studio/web/rates.py).
+    demo.queue(default_concurrency_limit=None, max_size=MAX_WATCHERS, api_open=False)
     # Gradio calls it threads, but it counts the events under way at once; one that watches a run is under way from its
     # beginning to its end, and takes no thread.
     demo._queue.max_thread_count = MAX_WATCHERS

@@ -4,6 +4,7 @@ only."""
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from starlette.middleware import Middleware
 
@@ -16,10 +17,23 @@ from studio.web.calls import Calls
 from studio.web.faults import Faults
 from studio.web.front import Front
 from studio.web.guard import Guard
+from studio.web.limits import LimitedEngine, Strangers
 from studio.web.login import Login
 from studio.web.owner import Owner
 from studio.web.presence import Presence
+from studio.web.rates import Rates
 from studio.web.routes import ReplayPage, Routes
+from studio.web.share_routes import ShareRoutes
+from studio.web.sharing import Sharing
+from studio.web.upload_room import UploadRoom
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the owner's panel needs: the share itself, and what freezes guests."""
+
+    sharing: Sharing
+    limits: LimitedEngine
 
 
 def middleware(
@@ -28,24 +42,34 @@ def middleware(
     *,
     hosts: Collection[str],
     access: Access | None = None,
+    strangers: Strangers | None = None,
     replay_page: ReplayPage | None = None,
     uploads: Keeper | None = None,
+    room: UploadRoom | None = None,
     functions: Functions | None = None,
+    share: Share | None = None,
 ) -> list[Middleware]:
     """The middleware around the page's application, outermost first.
 
     `hosts`: names this server answers to besides the loopback ones, without port; the same object is read at each
     request, so that a tunnel's name can be added later. `access`: who may enter; None opens the studio to everybody who
-    can reach it. `replay_page` makes the exported page of a recording. `uploads` learns who sent an uploaded file, and
-    when they leave. `functions`: what can be called on the page.
+    can reach it. `strangers` learns who keeps no cookie. `replay_page` makes the exported page of a recording.
+    `uploads` learns who sent an uploaded file, and when they leave; `room` says how much may lie here. `functions`:
+    what can be called on the page. `share`: what the owner's panel begins and ends; None where there is no panel.
     """
     return [
         Middleware(Guard, hosts=hosts),
         Middleware(Faults),
         Middleware(Login, access=access or Access()),
-        Middleware(Owner),
+        Middleware(Owner, strangers=strangers),
         Middleware(Presence, engine=engine, keeper=uploads),
-        *([Middleware(Arrivals, keeper=uploads)] if uploads is not None else []),
+        *([Middleware(Arrivals, keeper=uploads, room=room)] if uploads is not None else []),
+        *(
+            [Middleware(ShareRoutes, sharing=share.sharing, access=access, engine=engine, limits=share.limits)]
+            if share is not None and access is not None
+            else []
+        ),
+        Middleware(Rates),
         Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),
         *([Middleware(Calls, functions=functions)] if functions is not None else []),

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.web.guard import MAX_UPLOAD_BYTES
 from studio.web.owner import HEADER
+from studio.web.upload_room import NoRoom, Place, UploadRoom
 
 UPLOAD = "/gradio_api/upload"
 MAX_ANSWER_BYTES = 2**20  # a list of paths
@@ -29,16 +32,27 @@ class Keeper(Protocol):
 
 
 class Arrivals:
-    """ASGI middleware: tells the keeper of each file that has come."""
+    """ASGI middleware: tells the keeper of each file that has come, and refuses those for which there is no `room`."""
 
-    def __init__(self, app: ASGIApp, *, keeper: Keeper) -> None:
+    def __init__(self, app: ASGIApp, *, keeper: Keeper, room: UploadRoom | None = None) -> None:
         self.app = app
         self.keeper = keeper
+        self.room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"].rstrip("/") != UPLOAD:
             await self.app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        owner = headers[HEADER]
+        place: Place | None = None
+        if self.room is not None:
+            try:
+                place = self.room.reserve(owner, int(headers.get("content-length", MAX_UPLOAD_BYTES)))
+            except NoRoom as error:
+                refusal = JSONResponse({"detail": str(error)}, status_code=507, headers={"cache-control": "no-store"})
+                await refusal(scope, receive, send)
+                return
         answer = bytearray()
         status = 0
 
@@ -53,8 +67,11 @@ class Arrivals:
         try:
             await self.app(scope, receive, heard)
         finally:  # also when the visitor left before the end of the answer: the file exists
+            paths = _paths(bytes(answer)) if status == 200 else []
+            if self.room is not None and place is not None:
+                self.room.settle(place, paths)
             if status == 200:
-                self.keeper.arrived(Headers(scope=scope)[HEADER], _paths(bytes(answer)))
+                self.keeper.arrived(owner, paths)
 
 
 def _paths(answer: bytes) -> list[str]:

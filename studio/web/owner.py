@@ -14,6 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.web.limits import Strangers
+
 COOKIE = "studio_owner"
 HEADER = "x-studio-owner"
 PERSON_HEADER = "x-studio-person"  # set by the login for the visitor of a session
@@ -30,8 +32,10 @@ class Owner:
     A client that keeps no cookie is a new owner with each request. Headers of these names from outside are dropped.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, strangers: Strangers | None = None) -> None:
+        """`strangers` learns who came without a cookie."""
         self.app = app
+        self.strangers = strangers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -41,6 +45,8 @@ class Owner:
         cookie = cookie_parser("; ".join(arriving.getlist("cookie"))).get(COOKIE, "")
         known = arriving.get(PERSON_HEADER) or (cookie if _OWNER_ID.fullmatch(cookie) else "")
         owner = known or secrets.token_hex(16)
+        if self.strangers is not None:
+            self.strangers.came(owner, with_cookie=bool(known))
         marks = [(HEADER.encode(), owner.encode())]
         marks += [] if known else [(NO_COOKIE_HEADER.encode(), b"1")]
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _OURS]

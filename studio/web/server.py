@@ -50,12 +50,6 @@ class Server:
         )
         return f"http://{name}:{self.port}/"
 
-    @property
-    def address_for_others(self) -> str:
-        """The address for a browser on another machine of the network, without a slash at its end."""
-        name = _network_address() if self.host in ("0.0.0.0", "::") else self.host
-        return f"http://{f'[{name}]' if ':' in name else name}:{self.port}"
-
     def start(self) -> None:
         """Returns when requests are answered. Raises RuntimeError when the application does not start."""
         self._thread.start()
@@ -78,6 +72,12 @@ class Server:
             self._thread.join(seconds)
         for one in self._sockets:
             one.close()
+
+
+def address_for_others(host: str, port: int) -> str:
+    """The address for a browser on another machine of the network, without a slash at its end."""
+    name = _network_address() if host in ("0.0.0.0", "::") else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
 
 
 def _network_address() -> str:

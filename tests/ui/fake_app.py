@@ -19,9 +19,11 @@ from studio.picture.gallery import Gallery
 from studio.ui.application import application, close, functions
 from studio.ui.page import build
 from studio.ui.uploads import Uploads
-from studio.web import middleware
+from studio.web import Share, middleware
 from studio.web.access import Access
+from studio.web.limits import Strangers, limited
 from studio.web.server import Server
+from studio.web.sharing import OpenTunnel, Sharing
 from tests.ui.fake_engine import FakeEngine
 
 
@@ -46,12 +48,25 @@ def launch(
     port: int | None = None,
     auth: tuple[str, str] | None = None,
     guest: tuple[str, str] | None = None,
+    access: Access | None = None,
+    open_tunnel: OpenTunnel | None = None,
 ) -> tuple[Served, str]:
     """Serve the page in a thread of its own, behind all that app.py puts before it, and return it with its address."""
     uploads = Uploads()
-    demo, kwargs = build(engine, gallery, uploads)
+    access, strangers = access or Access(auth=auth, guest=guest), Strangers()
+    page_engine, limits = limited(engine, access, strangers)
+    hosts: set[str] = set()
+    sharing = Sharing(access, page_engine, hosts, open_tunnel, address="http://studio.test")
+    demo, kwargs = build(page_engine, gallery, uploads)
     layers = middleware(
-        engine, gallery, hosts=set(), access=Access(auth=auth, guest=guest), uploads=uploads, functions=functions(demo)
+        page_engine,
+        gallery,
+        hosts=hosts,
+        access=access,
+        strangers=strangers,
+        uploads=uploads,
+        functions=functions(demo),
+        share=Share(sharing, limits),
     )
     app = application(demo, kwargs, layers)
     server = Server(app, host="127.0.0.1", port=port or 0)

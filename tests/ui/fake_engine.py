@@ -97,21 +97,24 @@ class FakeEngine:
                 focus=job.focus,
                 ephemeral=job.ephemeral,
             )
-            self._book.take(taken)
+            self._book.take(taken, job.allowance)
             self.asked.append(Asked(comparison.base, taken, comparison))
         elif isinstance(job, orders.SubmitBranch):
             await self.record(job.job_id, orders.RecordPart(image=job.image), owner=owner)
             names = ("prompt", "negative_prompt", "guidance_scale")
             changed = {name: value for name, value in job.branch.changed.items() if name in names}
             request = replace(self._book.get(job.job_id, owner=owner).request, **changed)  # type: ignore[arg-type]
-            child = await self.submit(orders.SubmitRun(request=request), owner=owner, origin=origin)
+            run = orders.SubmitRun(request=request, allowance=job.allowance)
+            child = await self.submit(run, owner=owner, origin=origin)
             at = {"parent": job.job_id, "image": job.image, "evaluation": job.branch.evaluation, "changed": changed}
             self._parents[child] = at
             return child
         else:
             self._check(job.request)
             request = suited(job.request, SUITS[job.request.checkpoint])
-            taken = self._book.add(request, owner=owner, origin=origin, ephemeral=job.ephemeral)
+            taken = self._book.add(
+                request, owner=owner, origin=origin, ephemeral=job.ephemeral, allowance=job.allowance
+            )
             self.asked.append(Asked(request, taken))
         return taken.id
 
@@ -156,6 +159,8 @@ class FakeEngine:
                 return self._comparison(question.job_id, owner).now()
             case orders.BranchTree():
                 return self._tree(self._book.get(question.job_id, owner=owner))
+            case orders.Work():
+                return self._book.work()
             case Question():
                 return answer(question)
         return self.models.ask(question)
@@ -193,6 +198,7 @@ class FakeEngine:
             now = [job for job in jobs if job.part_of == jobs[0].part_of][: 3 if jobs[0].part_of else 1] if jobs else []
             slow = 8 if any("slow" in job.request.prompt for job in now) else 1
             self._closed.wait(self.seconds_per_step * slow)
+            self._book.charge({job.owner: self.seconds_per_step * slow / len(now) for job in now})
             for job in now if self._ready_at <= time.monotonic() else ():
                 drawing = self._drawings.setdefault(job.id, Drawing(job, self.gallery))
                 for image, recorded in drawing.step():

@@ -31,6 +31,7 @@ from studio.asked.questions import Question
 from studio.picture.gallery import Gallery
 from studio.web import middleware
 from studio.web.access import Access
+from studio.web.limits import Strangers
 
 HOST = "127.0.0.1:7860"
 
@@ -207,6 +208,7 @@ def studio(
     hosts: Iterable[str] = (),
     auth: tuple[str, str] | None = None,
     access: Access | None = None,
+    strangers: Strangers | None = None,
     records: Records | None = None,
     wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> ASGIApp:
@@ -214,6 +216,8 @@ def studio(
     kept = hosts if isinstance(hosts, set) else set(hosts)
     engine: Any = records or Records()
     app = wrap(page or Page())
-    for layer in reversed(middleware(engine, Gallery(folder), hosts=kept, access=access or Access(auth=auth))):
+    for layer in reversed(
+        middleware(engine, Gallery(folder), hosts=kept, access=access or Access(auth=auth), strangers=strangers)
+    ):
         app = layer.cls(app, *layer.args, **layer.kwargs)
     return app

@@ -2,6 +2,7 @@
 
 import { fieldIn, h, icon, type } from "./elements.js";
 import { openings, openTab, tabButtons } from "./opening.js";
+import { personalLink, sharing } from "./sharing.js";
 
 /** Landmarks: words under a slider for values worth knowing; a click goes there. Those of steps and guidance scale
  * follow the checkpoint. */
@@ -57,19 +58,33 @@ export function header({ element, props, watch, trigger }) {
     icon("theme"),
   );
   const leave = h("a", { class: "ls-leave", href: "/logout", hidden: true }, props.words.leave);
+  const share = h(
+    "button",
+    { class: "ls-share", type: "button", hidden: true, onclick: () => sharing(props.sharing) },
+    props.sharing.open,
+  );
+  const mine = h(
+    "button",
+    { class: "ls-share", type: "button", hidden: true, onclick: () => personalLink(props.sharing) },
+    props.sharing.mine,
+  );
   const mark = h("span", { class: "ls-mark", "aria-hidden": "true" });
-  element.replaceChildren(h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, leave, theme));
+  element.replaceChildren(
+    h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, share, mine, leave, theme),
+  );
   function draw() {
     const answer = props.value || {};
     const status = answer.state === "ready" && !obeying ? {} : answer;
     dot.dataset.state = status.state || "starting";
-    const share =
+    const percent =
       status.state === "loading" && typeof status.fraction === "number"
         ? ` ${Math.round(status.fraction * 100)} %`
         : "";
-    text.textContent = (status.message || props.words.starting) + share;
+    text.textContent = (status.message || props.words.starting) + percent;
     state.title = status.device || "";
     leave.hidden = !status.leave;
+    share.hidden = !status.owner;
+    mine.hidden = !status.guest;
   }
   let obeying = false;
   const obey = () => {

@@ -1,0 +1,160 @@
+/* The owner's panel for sharing, and a guest's link to another browser: dialogs that the header opens. */
+
+import { fill, h } from "./elements.js";
+
+const HOURS = [1, 8, 24, 168];
+const POLL = 1500; // ms between two looks while the panel is open
+
+/** A dialog with a title, a close button and what `body` returns. Goes from the page when it is closed. */
+function dialog(title, close) {
+  const body = h("div", { class: "ls-sharing-body" });
+  const shut = h("button", { type: "button", class: "ls-sharing-plain", onclick: () => box.close() }, close);
+  const heading = h("h2", {}, title);
+  const box = h("dialog", { class: "ls-sharing", "aria-label": title }, h("header", {}, heading, shut), body);
+  box.addEventListener("close", () => box.remove());
+  document.body.append(box);
+  box.showModal();
+  return { box, body };
+}
+
+/** A link in a field, with a button that copies it; where the browser does not let a page copy, the text is selected
+    and the line below says why. */
+function linkField(words, link, label) {
+  const field = h("input", { readonly: true, value: link, "aria-label": label, onfocus: () => field.select() });
+  const note = h("small", { role: "status" });
+  const copy = async () => {
+    field.select();
+    try {
+      await navigator.clipboard.writeText(link);
+      note.textContent = words.copied;
+    } catch {
+      note.textContent = window.isSecureContext ? words.select : words.insecure;
+    }
+  };
+  const button = h("button", { type: "button", onclick: copy }, words.copy);
+  return h("div", {}, h("label", {}, label), h("div", { class: "ls-sharing-link" }, field, button), note);
+}
+
+async function asked(url, options) {
+  const answer = await fetch(url, options);
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer.json();
+}
+
+/** The guest's own link. */
+export async function personalLink(words) {
+  const { body } = dialog(words.mine, words.close);
+  body.append(h("p", {}, words["mine.what"]));
+  try {
+    const { path } = await asked("/personal-link", { method: "POST" });
+    body.append(linkField(words, location.origin + path, words.mine));
+  } catch {
+    body.append(h("p", { role: "alert" }, words.unreachable));
+  }
+}
+
+/** The owner's panel. */
+export function sharing(words) {
+  const { box, body } = dialog(words.title, words.close);
+  const word = (key, values) => fill(words[key], values);
+  const problem = h("p", { role: "alert" });
+  const main = h("div", {});
+  const board = h("div", {});
+  body.append(problem, main, board);
+  let drawn = "";
+
+  async function look(options) {
+    try {
+      const view = await asked("/share", options);
+      problem.textContent = view.reason;
+      draw(view);
+    } catch (failure) {
+      problem.textContent = options && failure.message ? failure.message : words.unreachable;
+    }
+  }
+  const act = (action, more = {}) =>
+    look({
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ action, ...more }),
+    });
+  const button = (key, action, more, label) =>
+    h("button", { type: "button", "aria-label": label, onclick: () => act(action, more?.()) }, words[key]);
+
+  /** What changes by itself is the board; the rest is drawn anew when the share is another. */
+  function draw(view) {
+    const key = [view.state, view.link].join();
+    if (key !== drawn) {
+      drawn = key;
+      main.replaceChildren(...(view.state === "open" ? open(view) : view.state === "opening" ? opening() : off(view)));
+      box.dataset.state = view.state;
+    }
+    board.replaceChildren(...people(view));
+  }
+
+  function off(view) {
+    const times = HOURS.map((hours) => h("option", { value: hours, selected: hours === 8 }, words[`hours.${hours}`]));
+    const hours = h("select", { id: "ls-sharing-hours" }, ...times);
+    return [
+      h("p", {}, words.what),
+      h("p", {}, word("limits", view.allowed)),
+      h("div", { class: "ls-sharing-link" }, h("label", { for: "ls-sharing-hours" }, words.time), hours),
+      h("small", {}, words.week),
+      button("begin", "begin", () => ({ seconds: Number(hours.value) * 3600 })),
+    ];
+  }
+
+  const opening = () => [h("p", { role: "status" }, words.opening), button("end", "end")];
+
+  function open(view) {
+    const until = new Date(view.ends * 1000).toLocaleString();
+    const picture = h("img", { src: `/share/qr.svg?${Date.now()}`, alt: words.qr });
+    const token = h("input", { readonly: true, value: view.program, "aria-label": words.program });
+    return [
+      linkField(words, view.link, words.link),
+      picture,
+      h("p", {}, word("until", { until })),
+      h("p", {}, words.what),
+      h("p", {}, word("limits", view.allowed)),
+      h("details", {}, h("summary", {}, words.program), h("p", {}, words["program.what"]), token),
+      h("div", { class: "ls-sharing-row" }, button("renew", "renew"), button("end", "end")),
+    ];
+  }
+
+  function people(view) {
+    const shared = view.state === "open" || view.guests.length > 0;
+    if (!shared) return [];
+    const rows = view.guests.map((guest) => {
+      const named = { name: guest.name };
+      const who = () => ({ guest: guest.name });
+      return h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, guest.name),
+        h("td", {}, String(guest.jobs)),
+        h("td", {}, word("seconds", { seconds: guest.seconds })),
+        h(
+          "td",
+          { class: "ls-sharing-row" },
+          button("stop", "stop", who, word("stop.of", named)),
+          button("show_out", "show_out", who, word("show_out.of", named)),
+        ),
+      );
+    });
+    const heads = ["guest", "jobs", "device"].map((key) => h("th", { scope: "col" }, words[key]));
+    const table = h("table", {}, h("thead", {}, h("tr", {}, ...heads, h("td", {}))), h("tbody", {}, ...rows));
+    return [
+      h("h3", {}, words.here),
+      h("p", {}, word("queue", { count: view.waiting })),
+      rows.length ? table : h("p", {}, words.nobody),
+      rows.length ? h("small", {}, words["show_out.what"]) : null,
+      button(view.frozen ? "thaw" : "freeze", view.frozen ? "thaw" : "freeze"),
+    ].filter(Boolean);
+  }
+
+  look();
+  const timer = setInterval(() => {
+    if (!board.contains(document.activeElement)) look(); // a button that has the focus is not drawn anew
+  }, POLL);
+  box.addEventListener("close", () => clearInterval(timer));
+}

@@ -1,0 +1,144 @@
+"""The owner's addresses for sharing: what is shared, who is here, and the buttons of the panel. Guests get a 403."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import segno
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from studio.answered.engine import Engine, WorkNow
+from studio.asked.orders import Work
+from studio.ui.text import say
+from studio.web.access import LONGEST_SHARE, Access, digest
+from studio.web.limits import MEGAPIXEL, VISITOR, LimitedEngine
+from studio.web.login import GUEST_HEADER, set_session
+from studio.web.owner import HEADER
+from studio.web.sharing import Sharing, stop_jobs
+
+SHORTEST_SHARE = 60.0
+ACTIONS = ("begin", "renew", "end", "freeze", "thaw", "stop", "show_out")
+
+
+class ShareRoutes:
+    """ASGI middleware: answers /share and /share/qr.svg and passes everything else on."""
+
+    def __init__(
+        self, app: ASGIApp, *, sharing: Sharing, access: Access, engine: Engine, limits: LimitedEngine
+    ) -> None:
+        self.app = app
+        self.sharing = sharing
+        self.access = access
+        self.engine = engine
+        self.limits = limits
+        self.router = Router(
+            [
+                Route("/share", self.share, methods=["GET", "POST"]),
+                Route("/share/qr.svg", self.qr_code),
+            ],
+            redirect_slashes=False,
+            default=app,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.router if scope["type"] == "http" else self.app)(scope, receive, send)
+
+    async def share(self, request: Request) -> Response:
+        """GET: the panel's view. POST {"action": ..., "seconds": ..., "guest": ...}: the same view afterwards. "stop"
+        and "show_out" name a guest by what the view calls them; "begin" gives this browser the owner's session in the
+        same answer, since everybody without one is a stranger from then on."""
+        if GUEST_HEADER in request.headers:
+            return _refused(403, say("models.guest"))
+        begun = False
+        if request.method == "POST":
+            asked = _asked(await request.body())
+            action, seconds = asked.get("action"), asked.get("seconds", LONGEST_SHARE)
+            if action not in ACTIONS:
+                return _refused(400, f"action: allowed is one of {', '.join(ACTIONS)}.")
+            if not isinstance(seconds, (int, float)) or not SHORTEST_SHARE <= seconds <= LONGEST_SHARE:
+                allowed = f"from {SHORTEST_SHARE:.0f} to {LONGEST_SHARE:.0f}"
+                return _refused(400, f"seconds: {asked.get('seconds')!r} is not allowed. Allowed: {allowed}.")
+            begun = action == "begin"
+            await self._act(action, float(seconds), str(asked.get("guest", "")))
+        response = JSONResponse(await self._view(), headers={"cache-control": "no-store"})
+        if begun:
+            token, session = self.access.owner_session(request.headers[HEADER])
+            set_session(response, request, token, session)
+        return response
+
+    async def _act(self, action: str, seconds: float, guest: str) -> None:
+        people = [person for person in self.access.guests() if _name(person) == guest]
+        match action:
+            case "begin":
+                self.sharing.begin(seconds)
+            case "end":
+                self.sharing.end()
+            case "renew" if self.access.share_ends is not None:
+                self.sharing.renew()
+            case "freeze" | "thaw":
+                self.limits.frozen = action == "freeze"
+            case "stop":
+                await stop_jobs(self.engine, people)
+            case "show_out":
+                for person in people:
+                    self.access.show_out(person)
+                await stop_jobs(self.engine, people)
+
+    async def _view(self) -> dict[str, Any]:
+        now = self.sharing.now
+        work: WorkNow = await self.engine.ask(Work())
+        return {
+            "state": now.state,
+            "reason": now.reason,
+            "link": now.guest_link,
+            "program": now.keys.program if now.keys else "",
+            "ends": now.ends,
+            "frozen": self.limits.frozen,
+            "waiting": len(work.jobs),
+            "guests": [
+                {
+                    "name": _name(person),
+                    "jobs": sum(job.owner == person for job in work.jobs),
+                    "seconds": round(work.device_seconds.get(person, 0.0), 1),
+                }
+                for person in self.access.guests()
+            ],
+            "allowed": {
+                "jobs": VISITOR.jobs,
+                "images": VISITOR.images,
+                "steps": VISITOR.steps,
+                "megapixels": (VISITOR.pixels or 0) // MEGAPIXEL,
+                "minutes": round((VISITOR.device_seconds or 0.0) / 60),
+            },
+        }
+
+    async def qr_code(self, request: Request) -> Response:
+        """GET: the guests' link as a picture for a phone's camera."""
+        link = self.sharing.now.guest_link
+        if GUEST_HEADER in request.headers or not link:
+            return _refused(404, "There is nothing here.")
+        picture = io.BytesIO()
+        segno.make(link, error="m", micro=False).save(picture, kind="svg", scale=4, border=4, light="white")
+        return Response(picture.getvalue(), media_type="image/svg+xml", headers={"cache-control": "no-store"})
+
+
+def _asked(body: bytes) -> dict[str, Any]:
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return asked if isinstance(asked, dict) else {}
+
+
+def _name(person: str) -> str:
+    """What the panel calls a guest: not the id, with which their browser shows who it is."""
+    return digest(person)[:6]
+
+
+def _refused(status: int, sentence: str) -> Response:
+    return PlainTextResponse(sentence, status_code=status, headers={"cache-control": "no-store"})

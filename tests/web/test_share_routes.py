@@ -1,0 +1,175 @@
+"""The owner's panel: begins, ends and renews a share without a restart, sees who is here, and nobody else does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.answered.engine import JobLoad, WorkNow
+from studio.answered.events import JobSummary
+from studio.asked.orders import Work
+from studio.asked.requests import TextToImage
+from studio.picture.gallery import Gallery
+from studio.web import Share, middleware
+from studio.web.access import Access
+from studio.web.limits import Strangers, limited
+from studio.web.sharing import Sharing
+from tests.share_stand_ins import LINK, wait_for
+from tests.web.asgi import Answer, Page, Records, Visitor
+from tests.web.test_enter import enter, who
+from tests.web.test_sharing import Tunnel
+
+
+class Engine(Records):
+    """Also says what waits and runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.work = WorkNow()
+
+    async def ask(self, question: Any, *, owner: str = "") -> Any:
+        return self.work if isinstance(question, Work) else await super().ask(question, owner=owner)
+
+    def run(self, owner: str) -> None:
+        """One running job of somebody's."""
+        job = JobSummary(job_id="j", request=TextToImage(prompt="x"), state="running", origin="api")
+        self.known.append(job)
+        self.owners["j"] = owner
+        load = JobLoad(
+            job_id="j", owner=owner, group="g", state="running", origin="api", images=1, steps=2, pixels=3
+        )  # fmt: skip
+        self.work = WorkNow(jobs=(load,), device_seconds={owner: 12.34})
+
+
+class Panel:
+    """A studio with a panel, open on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine, self.access, self.hosts = Engine(), Access(), set[str]()
+        page_engine, self.limits = limited(self.engine, self.access, Strangers())  # type: ignore[arg-type]
+        self.tunnels: list[Tunnel] = []
+        self.sharing = Sharing(self.access, page_engine, self.hosts, self.open_tunnel)
+        share = Share(self.sharing, self.limits)
+        app: Any = Page()
+        for layer in reversed(
+            middleware(page_engine, Gallery(folder), hosts=self.hosts, access=self.access, share=share)
+        ):
+            app = layer.cls(app, *layer.args, **layer.kwargs)
+        self.app = app
+
+    def open_tunnel(self) -> Tunnel:
+        self.tunnels.append(Tunnel())
+        return self.tunnels[-1]
+
+    def act(self, visitor: Visitor, action: str, **more: object) -> Answer:
+        return visitor("/share", method="POST", body=json.dumps({"action": action, **more}).encode())
+
+    def shared(self, visitor: Visitor) -> dict[str, Any]:
+        """The panel's view once there is a link."""
+        assert self.act(visitor, "begin", seconds=3600).status == 200
+        wait_for(lambda: self.sharing.now.state == "open")
+        return dict(visitor("/share").json())
+
+
+@pytest.fixture
+def panel(tmp_path: Path) -> Panel:
+    return Panel(tmp_path)
+
+
+def test_who_presses_share_is_the_owner_in_the_same_answer_and_everybody_else_a_stranger(panel: Panel) -> None:
+    here, other = Visitor(panel.app), Visitor(panel.app)
+    before = who(here)
+    who(other)
+    view = panel.shared(here)
+    assert view["state"] == "open"
+    assert view["link"].startswith(f"{LINK}/enter#")
+    assert who(here) == before, "its pictures stay its own"
+    assert other("/").status == other("/share").status == 401
+    keys = panel.sharing.now.keys
+    assert keys is not None
+    assert keys.owner not in json.dumps(view), "the owner's link is for the terminal alone"
+
+
+def test_a_guest_sees_nothing_of_the_panel(panel: Panel) -> None:
+    here, guest = Visitor(panel.app), Visitor(panel.app)
+    here("/")
+    view = panel.shared(here)
+    enter(guest, view["link"].partition("#")[2])
+    assert guest("/share").status == 403
+    for action in ("begin", "end", "renew", "freeze", "stop"):
+        assert panel.act(guest, action).status == 403
+    assert guest("/share/qr.svg").status == 404
+    assert here("/share").json()["state"] == "open"
+
+
+def test_ending_it_without_a_restart_revokes_the_guests(panel: Panel) -> None:
+    here, guest = Visitor(panel.app), Visitor(panel.app)
+    here("/")
+    enter(guest, panel.shared(here)["link"].partition("#")[2])
+    assert guest("/", host="a1b2c3.gradio.live").status == 200
+    assert panel.act(here, "end").json()["state"] == "off"
+    assert panel.tunnels[0].ended.is_set()
+    assert guest("/", host="a1b2c3.gradio.live").status == 421
+    assert panel.shared(here)["guests"] == []
+    assert guest("/").status == 401, "the next share knows nothing of the last one's guests"
+
+
+def test_the_board_names_guests_their_jobs_and_their_time_and_not_their_ids(panel: Panel) -> None:
+    here, guest = Visitor(panel.app), Visitor(panel.app)
+    here("/")
+    enter(guest, panel.shared(here)["link"].partition("#")[2])
+    person = who(guest)
+    panel.engine.run(person)
+    view = here("/share").json()
+    [row] = view["guests"]
+    assert (row["jobs"], row["seconds"]) == (1, 12.3)
+    assert view["waiting"] == 1
+    assert person not in json.dumps(view)
+    panel.act(here, "stop", guest="nobody")
+    assert panel.engine.stopped == []
+    panel.act(here, "stop", guest=row["name"])
+    assert panel.engine.stopped == ["j"]
+    assert guest("/").status == 200
+    assert panel.act(here, "show_out", guest=row["name"]).json()["guests"] == []
+    assert guest("/").status == 401
+
+
+def test_freeze_and_thaw(panel: Panel) -> None:
+    here = Visitor(panel.app)
+    here("/")
+    assert panel.act(here, "freeze").json()["frozen"] is True
+    assert panel.limits.frozen
+    assert panel.act(here, "thaw").json()["frozen"] is False
+
+
+def test_the_qr_code_is_a_picture_that_loads_nothing(panel: Panel) -> None:
+    here = Visitor(panel.app)
+    here("/")
+    assert here("/share/qr.svg").status == 404
+    panel.shared(here)
+    answer = here("/share/qr.svg")
+    assert answer.header("content-type") == "image/svg+xml"
+    assert answer.header("cache-control") == "no-store"
+    assert b"<svg" in answer.body
+    assert b"script" not in answer.body
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "action"),
+        (b"[]", "action"),
+        (b'{"action": "open"}', "action"),
+        (b'{"action": "begin", "seconds": 1}', "seconds: 1 is not allowed. Allowed: from 60 to 604800"),
+        (b'{"action": "begin", "seconds": "x"}', "seconds"),
+        (b'{"action": "begin", "seconds": 1e9}', "seconds"),
+    ],
+)
+def test_another_order_is_named(panel: Panel, body: bytes, says: str) -> None:
+    answer = Visitor(panel.app)("/share", method="POST", body=body)
+    assert answer.status == 400
+    assert says in answer.body.decode()
+    assert panel.sharing.now.state == "off"
