@@ -60,12 +60,12 @@ export function header({ element, props, watch, trigger }) {
   const leave = h("a", { class: "ls-leave", href: "/logout", hidden: true }, props.words.leave);
   const share = h(
     "button",
-    { class: "ls-share", type: "button", hidden: true, onclick: () => sharing(props.sharing) },
+    { class: "ls-header-button", type: "button", hidden: true, onclick: () => sharing(props.sharing) },
     props.sharing.open,
   );
   const mine = h(
     "button",
-    { class: "ls-share", type: "button", hidden: true, onclick: () => personalLink(props.sharing) },
+    { class: "ls-header-button", type: "button", hidden: true, onclick: () => personalLink(props.sharing) },
     props.sharing.mine,
   );
   const mark = h("span", { class: "ls-mark", "aria-hidden": "true" });

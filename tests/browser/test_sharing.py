@@ -1,0 +1,88 @@
+"""Sharing in the browser: the owner's panel, the guests' link, a guest's own link, and the end of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from studio.picture.gallery import Gallery
+from studio.web.access import Access
+from tests.share_stand_ins import wait_for
+from tests.ui.fake_app import Served, launch
+from tests.ui.fake_engine import FakeEngine
+from tests.web.test_sharing import Tunnel
+
+
+class Here(Tunnel):
+    """A tunnel whose far end is this machine under another name."""
+
+    link = "http://localhost"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Served, str]]:
+    engine = FakeEngine(Gallery(tmp_path))
+    page, url = launch(engine, engine.gallery, access=Access(), open_tunnel=Here)
+    yield page, url
+    page.close()
+    engine.close()
+
+
+def open_page(browser: Browser, url: str) -> Page:
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.goto(url)
+    return page
+
+
+def ready(page: Page) -> None:
+    expect(page.get_by_role("button", name="Generate").first).to_be_visible(timeout=60_000)
+
+
+def test_an_owner_shares_a_guest_comes_in_and_it_ends(browser: Browser, served: tuple[Served, str]) -> None:
+    _, url = served
+    owner = open_page(browser, url)
+    owner.get_by_role("button", name="Share", exact=True).click(timeout=60_000)
+    panel = owner.get_by_role("dialog", name="Share this studio")
+    expect(panel).to_contain_text("They see no files, folders, settings")
+    expect(panel).to_contain_text("A public link ends after a week at most")
+    panel.get_by_label("For").select_option("1 hour")
+    panel.get_by_role("button", name="Share", exact=True).click()
+    link = panel.get_by_label("Guests' link", exact=True).input_value(timeout=30_000)
+    assert link.startswith("http://localhost/enter#")
+    picture = panel.get_by_role("img", name="QR code of the guests' link")
+    wait_for(lambda: picture.evaluate("(image) => image.complete && image.naturalWidth") > 0)
+    panel.get_by_role("button", name="Copy").click()
+    expect(panel.locator("small[role=status]")).not_to_be_empty()
+
+    guest = open_page(browser, link.replace("http://localhost/", url))
+    ready(guest)
+    assert guest.url == url, "the key is gone from the address"
+    assert "#" not in guest.evaluate("history.length > 0 && location.href")
+    expect(guest.get_by_role("button", name="Share", exact=True)).to_be_hidden()
+    guest.get_by_role("button", name="My link").click()
+    mine = guest.get_by_role("dialog", name="My link").get_by_label("My link").input_value(timeout=30_000)
+    phone = open_page(browser, mine)
+    ready(phone)
+    [one] = {c["value"] for p in (guest, phone) for c in p.context.cookies() if c["name"] == "studio_owner"}
+
+    row = panel.get_by_role("row").nth(1)
+    expect(row.get_by_role("button", name="Show guest")).to_be_visible(timeout=30_000)
+    assert one not in panel.inner_text()
+    panel.get_by_role("button", name="End sharing").click()
+    expect(panel.get_by_role("button", name="Share", exact=True)).to_be_visible()
+    assert guest.evaluate("fetch('/config').then((answer) => answer.headers.get('x') || answer.status)") == 200
+    owner.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+
+
+def test_a_link_that_is_over_says_so(browser: Browser, served: tuple[Served, str]) -> None:
+    _, url = served
+    owner = open_page(browser, url)
+    ready(owner)
+    owner.evaluate("fetch('/share', {method: 'POST', body: JSON.stringify({action: 'begin'})})")
+    late = open_page(browser, f"{url}enter#{'a' * 22}")
+    expect(late.get_by_role("status")).to_have_text("This link opens nothing any more. Ask the owner for a new one.")
+    assert late.url == f"{url}enter"
