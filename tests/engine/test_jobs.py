@@ -256,7 +256,7 @@ def test_an_owner_and_the_whole_queue_have_limits_that_say_what_to_do() -> None:
         book.add(request(), owner="anna", origin="api")
     for _ in range(2):
         book.add(request(), owner="ben", origin="api")
-    with pytest.raises(Refused, match="queue is full: 5 are before you. Try again in a minute"):
+    with pytest.raises(Refused, match=r"queue is full: 5 are before you\. Try again in a minute"):
         book.add(request(), owner="carl", origin="api")
     mine[0].publish(finished(mine[0]))
     book.add(request(), owner="anna", origin="api")
