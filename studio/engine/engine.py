@@ -129,15 +129,9 @@ class DiffusionEngine:
         return self._announce(job)
 
     def branch(
-        self,
-        job_id: str,
-        branch: Branch,
-        *,
-        owner: str,
-        image: int = 0,
-        origin: str = "api",
+        self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api",
         allowance: Allowance | None = None,
-    ) -> str:
+    ) -> str:  # fmt: skip
         """Go on from an evaluation of a recorded run: see `SubmitBranch`. Raises UnknownJob also when it is not
         recorded any more."""
         job = self._book.get(job_id, owner=owner)
@@ -160,15 +154,9 @@ class DiffusionEngine:
         return self._announce(child)
 
     def submit_comparison(
-        self,
-        comparison: Comparison,
-        *,
-        owner: str,
-        origin: str = "api",
-        focus: int = 0,
-        ephemeral: bool = False,
+        self, comparison: Comparison, *, owner: str, origin: str = "api", focus: int = 0, ephemeral: bool = False,
         allowance: Allowance | None = None,
-    ) -> str:
+    ) -> str:  # fmt: skip
         """Take a comparison as one job: see `SubmitComparison`. Raises as `submit`."""
         if comparison.base.seed is None:
             comparison = comparison.with_seed(secrets.randbelow(RANDOM_SEEDS))
