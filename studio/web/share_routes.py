@@ -75,6 +75,7 @@ class ShareRoutes:
         people = [person for person in self.access.guests() if _name(person) == guest]
         match action:
             case "begin":
+                self.limits.frozen = False
                 self.sharing.begin(seconds)
             case "end":
                 self.sharing.end()

@@ -267,6 +267,24 @@ def test_questions_are_answered(door: Door) -> None:
     assert speed.row(1) > 0
 
 
+def test_an_allowance_is_held_and_the_work_of_all_is_told(door: Door) -> None:
+    engine, place = door
+    ready(engine)
+    allowance = orders.Allowance(group="g", together=orders.Quota(jobs=1))
+    job_id = submit(engine, request(place, num_inference_steps=150, num_images_per_prompt=2), allowance=allowance)
+    [load] = wait(engine.ask(orders.Work())).jobs
+    assert (load.job_id, load.owner, load.group) == (job_id, "anna", "g")
+    assert (load.images, load.steps, load.pixels) == (2, 300, 2 * 64 * 64)
+    with pytest.raises(Refused, match="1 jobs waiting or running"):
+        submit(engine, request(place), owner="ben", allowance=allowance)
+    wait(engine.cancel(job_id, owner="anna"))
+    wait(read(engine, job_id))
+    wait(read(engine, submit(engine, request(place), owner="ben", allowance=allowance), owner="ben"))
+    work = wait(engine.ask(orders.Work()))
+    assert work.jobs == ()
+    assert work.device_seconds["ben"] > 0
+
+
 def test_models_are_listed_and_ordered(door: Door) -> None:
     engine, place = door
     ready(engine)
