@@ -25,6 +25,7 @@ async def crowd(url: str) -> tuple[Counter[int], list[str], str]:
         async def call() -> httpx.Response:
             request = strangers.build_request("POST", CALL, json=BODY)
             request.headers.pop("cookie", None)
+            request.headers["connection"] = "close"  # the server closes an idle one while it is taken again, else
             return await strangers.send(request)
 
         async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as visitor:
