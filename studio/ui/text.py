@@ -1105,7 +1105,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.title": "Share this studio",
         "sharing.close": "Close",
         "sharing.what": "Guests make pictures with the models that are here. They see no files, folders, settings or"
-        " pictures of others, and load and download nothing.",
+        " pictures of others, and they can neither load nor download a model.",
         "sharing.limits": "Each of them may have {jobs} jobs, {images} images, {steps} steps and {megapixels}"
         " megapixels waiting or running, and {minutes} minutes of this computer's time an hour.",
         "sharing.time": "For",
@@ -1201,7 +1201,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.open": "分享",
         "sharing.title": "分享这个工作室",
         "sharing.close": "关闭",
-        "sharing.what": "访客可以用这里的模型生成图像；看不到文件、文件夹、设置和别人的图像，也不能加载或下载。",
+        "sharing.what": "访客可以用这里的模型生成图像；看不到文件、文件夹、设置和别人的图像，也不能加载或下载模型。",
         "sharing.limits": "每位访客等待和运行中的总量最多为 {jobs} 个任务、{images} 张图、{steps} 步、"
         "{megapixels} 百万像素，每小时最多占用这台电脑 {minutes} 分钟。",
         "sharing.time": "时长",

@@ -95,12 +95,14 @@ export function sharing(words) {
   function off(view) {
     const times = HOURS.map((hours) => h("option", { value: hours, selected: hours === 8 }, words[`hours.${hours}`]));
     const hours = h("select", { id: "ls-sharing-hours" }, ...times);
+    const begin = button("begin", "begin", () => ({ seconds: Number(hours.value) * 3600 }));
+    begin.classList.add("ls-sharing-main");
     return [
       h("p", {}, words.what),
       h("p", {}, word("limits", view.allowed)),
       h("div", { class: "ls-sharing-link" }, h("label", { for: "ls-sharing-hours" }, words.time), hours),
       h("small", {}, words.week),
-      button("begin", "begin", () => ({ seconds: Number(hours.value) * 3600 })),
+      begin,
     ];
   }
 
