@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from studio.picture.told import Remark, Told
+from studio.picture.file_settings import FileSettings, Remark
 
 NAME = "ComfyUI"
 
@@ -34,9 +34,9 @@ _ELSEWHERE = Remark("elsewhere")
 _NODE = Remark("node")
 
 
-def is_graph(given: Mapping[str, Any]) -> bool:
+def is_graph(nodes: Mapping[str, Any]) -> bool:
     """Whether a JSON object is a graph as ComfyUI runs it."""
-    return any(isinstance(node, Mapping) and "class_type" in node for node in given.values())
+    return any(isinstance(node, Mapping) and "class_type" in node for node in nodes.values())
 
 
 class _Graph:
@@ -49,8 +49,8 @@ class _Graph:
         return str(self.nodes.get(str(key), {}).get("class_type"))
 
     def inputs(self, key: object) -> Mapping[str, Any]:
-        given = self.nodes.get(str(key), {}).get("inputs")
-        return given if isinstance(given, Mapping) else {}
+        inputs = self.nodes.get(str(key), {}).get("inputs")
+        return inputs if isinstance(inputs, Mapping) else {}
 
     def of(self, link: object, *kinds: str) -> Mapping[str, Any]:
         """The inputs of the nearest node of some kinds that a link leads to."""
@@ -82,53 +82,53 @@ def _target(link: object) -> str | None:
     return str(link[0]) if isinstance(link, list) and link else None
 
 
-def told_by_graph(given: Mapping[str, Any]) -> Told:
+def graph_settings(nodes: Mapping[str, Any]) -> FileSettings:
     """What a graph tells: the sampler, and what its inputs lead to."""
-    graph, told = _Graph(given), Told()
+    graph, settings = _Graph(nodes), FileSettings()
     samplers = [key for key in graph.nodes if graph.kind(key) in _SAMPLERS_OF_GRAPHS]
     sampler = graph.inputs(samplers[0]) if samplers else {}
     if len(samplers) > 1:
-        told.notes.append(Remark("samplers", {"count": str(len(samplers))}))
+        settings.notes.append(Remark("samplers", {"count": str(len(samplers))}))
     for key, value in sampler.items():
-        _take_input(told, graph, key, value)
+        _take_input(settings, graph, key, value)
     prompts = {"positive": "prompt", "negative": "negative_prompt"}
     for key, name in prompts.items():
         text = graph.text(graph.of(sampler.get(key), "CLIPTextEncode").get("text"))
         if isinstance(text, list):
-            told.leave(key, "from another node", _ELSEWHERE)
+            settings.leave(key, "from another node", _ELSEWHERE)
         else:
-            told.add(name, text, key)
-    told.add("checkpoint", graph.of(sampler.get("model"), "CheckpointLoaderSimple").get("ckpt_name"), "ckpt_name")
+            settings.add(name, text, key)
+    settings.add("checkpoint", graph.of(sampler.get("model"), "CheckpointLoaderSimple").get("ckpt_name"), "ckpt_name")
     size = graph.of(sampler.get("latent_image"), "EmptyLatentImage")
     for name in ("width", "height"):
-        told.add(name, graph.text(size.get(name)), name)
+        settings.add(name, graph.text(size.get(name)), name)
     layer = graph.of(graph.of(sampler.get("positive"), "CLIPTextEncode").get("clip"), "CLIPSetLastLayer")
     stop = layer.get("stop_at_clip_layer")
-    told.add("clip_skip", -stop if type(stop) is int else stop, "stop_at_clip_layer")
+    settings.add("clip_skip", -stop if type(stop) is int else stop, "stop_at_clip_layer")
     for key in graph.nodes:
         if graph.kind(key) in _LORAS:
             one = graph.inputs(key)
             unet = one.get("strength_model")
             text_encoders = one.get("strength_clip", 0 if graph.kind(key) == "LoraLoaderModelOnly" else unet)
-            told.add_lora(one.get("lora_name"), text_encoders, graph.kind(key), unet)
+            settings.add_lora(one.get("lora_name"), text_encoders, graph.kind(key), unet)
         elif graph.kind(key) not in _KNOWN:
-            settings = [f"{k}={v}" for k, v in graph.inputs(key).items() if not isinstance(v, list)]
-            told.leave(graph.kind(key), ", ".join(settings) or "a node", _NODE)
-    return told
+            inputs = [f"{k}={v}" for k, v in graph.inputs(key).items() if not isinstance(v, list)]
+            settings.leave(graph.kind(key), ", ".join(inputs) or "a node", _NODE)
+    return settings
 
 
-def _take_input(told: Told, graph: _Graph, key: str, value: object) -> None:
+def _take_input(settings: FileSettings, graph: _Graph, key: str, value: object) -> None:
     name = _KSAMPLER.get(key)
     if name is not None:
         value = graph.text(value)
         if isinstance(value, list):
-            told.leave(key, "from another node", _ELSEWHERE)
+            settings.leave(key, "from another node", _ELSEWHERE)
         else:
-            told.add(name, SAMPLERS.get(str(value), value) if name == "scheduler" else value, key)
+            settings.add(name, SAMPLERS.get(str(value), value) if name == "scheduler" else value, key)
     elif key == "denoise" and value != 1:
-        told.add("strength", value, key)
+        settings.add("strength", value, key)
     elif key in _ADVANCED and value not in _ADVANCED[key] and not (key == "end_at_step" and _beyond(value)):
-        told.leave(key, str(value))
+        settings.leave(key, str(value))
 
 
 def _beyond(step: object) -> bool:

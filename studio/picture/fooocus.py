@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.picture.comfyui import SAMPLERS
-from studio.picture.told import VAE, Told
+from studio.picture.file_settings import VAE, FileSettings
 
 NAME = "Fooocus"
 RUINED = "RuinedFooocus"
@@ -31,65 +31,65 @@ _SCHEDULES = {"align_your_steps": "ays"}
 _SIZE = re.compile(r"\D*(\d{1,6})\D+(\d{1,6})\D*", re.ASCII)
 
 
-def is_fooocus(given: Mapping[str, Any]) -> bool:
+def is_fooocus(metadata: Mapping[str, Any]) -> bool:
     """Whether a JSON object of the chunk `parameters` is Fooocus' own."""
-    return "base_model" in given and ("guidance_scale" in given or "metadata_scheme" in given)
+    return "base_model" in metadata and ("guidance_scale" in metadata or "metadata_scheme" in metadata)
 
 
-def told_by_fooocus(given: Mapping[str, Any]) -> Told:
-    """What Fooocus' JSON tells."""
-    told = Told(checkpoint_hash=str(given.get("base_model_hash") or ""))
-    _take(told, given, _FIELDS)
-    size = _SIZE.fullmatch(str(given.get("resolution", "")))
+def fooocus_settings(metadata: Mapping[str, Any]) -> FileSettings:
+    """The settings in Fooocus' JSON."""
+    settings = FileSettings(checkpoint_hash=str(metadata.get("base_model_hash") or ""))
+    _take(settings, metadata, _FIELDS)
+    size = _SIZE.fullmatch(str(metadata.get("resolution", "")))
     if size is not None:
-        told.add("width", int(size[1]), "resolution")
-        told.add("height", int(size[2]), "resolution")
+        settings.add("width", int(size[1]), "resolution")
+        settings.add("height", int(size[2]), "resolution")
     else:
-        told.leave("resolution", given.get("resolution"))
-    combined = [v for k, v in given.items() if k.startswith("lora_combined_") and isinstance(v, str)]
-    loras = given.get("loras")
+        settings.leave("resolution", metadata.get("resolution"))
+    combined = [v for k, v in metadata.items() if k.startswith("lora_combined_") and isinstance(v, str)]
+    loras = metadata.get("loras")
     pairs = loras if isinstance(loras, list) and loras else [text.rpartition(" : ")[::2] for text in combined]
     for pair in pairs:
         if isinstance(pair, (list, tuple)) and len(pair) >= 2:
-            told.add_lora(pair[0], pair[1], "loras")
+            settings.add_lora(pair[0], pair[1], "loras")
         else:
-            told.leave("loras", pair)
-    return told
+            settings.leave("loras", pair)
+    return settings
 
 
-def told_by_ruined(given: Mapping[str, Any]) -> Told:
-    """What RuinedFooocus' JSON tells."""
-    told = Told(checkpoint_hash=str(given.get("base_model_hash") or ""))
-    _take(told, given, _RUINED_FIELDS)
-    for lora in given.get("loras") or []:
+def ruined_settings(metadata: Mapping[str, Any]) -> FileSettings:
+    """The settings in RuinedFooocus' JSON."""
+    settings = FileSettings(checkpoint_hash=str(metadata.get("base_model_hash") or ""))
+    _take(settings, metadata, _RUINED_FIELDS)
+    for lora in metadata.get("loras") or []:
         # [hash, "0.5 - name.safetensors"] or [name, weight]
         weight, dash, name = str(lora[-1]).partition(" - ") if isinstance(lora, list) and lora else ("", "", "")
         if dash:
-            told.add_lora(name, weight, "loras")
+            settings.add_lora(name, weight, "loras")
         elif isinstance(lora, list) and len(lora) == 2:
-            told.add_lora(lora[0], lora[1], "loras")
+            settings.add_lora(lora[0], lora[1], "loras")
         else:
-            told.leave("loras", lora)
-    return told
+            settings.leave("loras", lora)
+    return settings
 
 
-def _take(told: Told, given: Mapping[str, Any], fields: Mapping[str, str]) -> None:
-    for key, value in given.items():
+def _take(settings: FileSettings, metadata: Mapping[str, Any], fields: Mapping[str, str]) -> None:
+    for key, value in metadata.items():
         name = fields.get(key)
         if name == "scheduler":
-            told.add(name, SAMPLERS.get(str(value), value), key)
+            settings.add(name, SAMPLERS.get(str(value), value), key)
         elif name == "noise_schedule":
-            told.add(name, _SCHEDULES.get(str(value), value), key)
+            settings.add(name, _SCHEDULES.get(str(value), value), key)
         elif name == "seed":
-            told.add(name, str(value), key)
+            settings.add(name, str(value), key)
         elif name in ("num_inference_steps", "guidance_scale", "clip_skip"):
-            told.add(name, _as_number(value), key)
+            settings.add(name, _as_number(value), key)
         elif name is not None:
-            told.add(name, value, key)
+            settings.add(name, value, key)
         elif key == "vae":
-            told.leave(key, None if str(value).startswith("Default") else value, VAE)
+            settings.leave(key, None if str(value).startswith("Default") else value, VAE)
         elif key not in _NO_SETTING and not key.startswith("lora_combined_") and str(value) != "None":
-            told.leave(key, value)
+            settings.leave(key, value)
 
 
 def _as_number(value: object) -> object:

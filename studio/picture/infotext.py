@@ -22,7 +22,7 @@ from studio.asked.requests import (
     TextToImage,
 )
 from studio.asked.rows import Row
-from studio.picture.told import NO_SETTING, OTHER_NOISE, PICTURES, VAE, Remark, Told
+from studio.picture.file_settings import NO_SETTING, OTHER_NOISE, PICTURES, VAE, FileSettings, Remark
 
 MAX_TEXT_BYTES = 2**20  # two prompts of 20,000 emoji, escaped, are half of it
 
@@ -177,9 +177,9 @@ _NO_SETTING = {
 _USUAL = {"Mask mode": "Inpaint masked", "Pad conds": "False"}
 
 
-def settings_of_pairs(pairs: Mapping[str, str]) -> Told:
+def settings_of_pairs(pairs: Mapping[str, str]) -> FileSettings:
     """The pairs of an infotext as fields of a request, by the keys of the table's rows."""
-    settings = Told(checkpoint_hash=pairs.get("Model hash", ""))
+    settings = FileSettings(checkpoint_hash=pairs.get("Model hash", ""))
     twice = _hires_scale(pairs)
     names_by_key = {row.a1111: name for name, row in ROWS.items() if row.a1111 and row.a1111 != "Denoising strength"}
     for key, text in pairs.items():
@@ -213,7 +213,7 @@ def settings_of_pairs(pairs: Mapping[str, str]) -> Told:
     return settings
 
 
-def _name_resize(told: Told, pairs: Mapping[str, str], twice: object) -> None:
+def _name_resize(settings: FileSettings, pairs: Mapping[str, str], twice: object) -> None:
     """Name a second pass of another shape than the first, or one that is smaller: there is none of these here."""
     sides = [_number(pairs.get(f"{key}-{n}", "")) for key in ("Size", "Hires resize") for n in (1, 2)]
     if sides[2:] == [None, None] or "Hires upscale" in pairs:
@@ -221,19 +221,19 @@ def _name_resize(told: Told, pairs: Mapping[str, str], twice: object) -> None:
     width, height, second_width, second_height = (side if isinstance(side, int) else 0 for side in sides)
     size = f"{second_width}x{second_height}"
     if twice is None and (second_width, second_height) not in ((0, 0), (width, height)):
-        told.leave("Hires resize", size)
+        settings.leave("Hires resize", size)
     elif twice is not None and second_height and width * second_height != height * second_width:
-        told.notes.append(Remark("second_shape", {"size": size}))
+        settings.notes.append(Remark("second_shape", {"size": size}))
 
 
-def _leave(told: Told, key: str, text: str) -> None:
+def _leave(settings: FileSettings, key: str, text: str) -> None:
     """Name a key that is no field's, where it says something of the run."""
     if key in _NO_SETTING or text == _USUAL.get(key):
         return
-    told.leave(key, text, PICTURES if re.fullmatch(r"ControlNet \d+", key) else VAE if key == "VAE" else NO_SETTING)
+    settings.leave(key, text, PICTURES if re.fullmatch(r"ControlNet \d+", key) else VAE if key == "VAE" else NO_SETTING)
 
 
-def _split_sampler(settings: Told, sampler: str) -> None:
+def _split_sampler(settings: FileSettings, sampler: str) -> None:
     """A sampler's name of before 1.9 ends in its schedule; one without a schedule means the sampler's own."""
     if not sampler:
         return

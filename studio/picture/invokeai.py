@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from studio.picture.told import NO_SETTING, OTHER_NOISE, PICTURES, VAE, Told
+from studio.picture.file_settings import NO_SETTING, OTHER_NOISE, PICTURES, VAE, FileSettings
 
 NAME = "InvokeAI"
 
@@ -35,45 +35,45 @@ _OPTIONS = {
 _DREAM = re.compile(r'\s*"(.*)"((?:\s+-.*)?)', re.DOTALL)
 
 
-def told_by_metadata(given: Mapping[str, Any]) -> Told:
+def metadata_settings(metadata: Mapping[str, Any]) -> FileSettings:
     """What `invokeai_metadata` tells."""
-    told = Told()
+    settings = FileSettings()
     for key, name in _FIELDS.items():
-        told.add(name, given.get(key), key)
-    scheduler = given.get("scheduler")
+        settings.add(name, metadata.get(key), key)
+    scheduler = metadata.get("scheduler")
     if isinstance(scheduler, str):
         karras = scheduler.endswith("_k")
         short = scheduler.removesuffix("_k")
-        told.add("scheduler", _SCHEDULERS.get(short, short), "scheduler")
-        told.add("noise_schedule", "karras" if karras else "as_configured", "scheduler")
+        settings.add("scheduler", _SCHEDULERS.get(short, short), "scheduler")
+        settings.add("noise_schedule", "karras" if karras else "as_configured", "scheduler")
     else:
-        told.add("scheduler", scheduler, "scheduler")
-    skip = given.get("clip_skip")
-    told.add("clip_skip", skip + 1 if type(skip) is int and skip > 0 else skip or None, "clip_skip")
-    _add_checkpoint(told, given.get("model"))
-    for one in _list(given.get("loras")):
-        told.add_lora(_name(one.get("model") or one.get("lora")), one.get("weight"), "loras")
+        settings.add("scheduler", scheduler, "scheduler")
+    skip = metadata.get("clip_skip")
+    settings.add("clip_skip", skip + 1 if type(skip) is int and skip > 0 else skip or None, "clip_skip")
+    _add_checkpoint(settings, metadata.get("model"))
+    for one in _list(metadata.get("loras")):
+        settings.add_lora(_name(one.get("model") or one.get("lora")), one.get("weight"), "loras")
     known = {*_FIELDS, *_NO_SETTING, "scheduler", "clip_skip", "model", "loras", "rand_device"}
-    for key, value in given.items():
+    for key, value in metadata.items():
         if key in ("vae", "controlnets", "t2iAdapters", "ipAdapters", "init_image", "control_layers"):
             names = ", ".join(_name(one) for one in _list(value)) if isinstance(value, list) else _name(value)
-            told.leave(key, names or value, VAE if key == "vae" else PICTURES)
+            settings.leave(key, names or value, VAE if key == "vae" else PICTURES)
         elif key not in known:
-            told.leave(key, value)
+            settings.leave(key, value)
     for sign in ("positive", "negative"):  # of SDXL's second text encoder
-        style = given.get(f"{sign}_style_prompt")
-        if style != given.get(f"{sign}_prompt"):
-            told.leave(f"{sign}_style_prompt", style)
-    if given.get("rand_device") not in (None, "cpu"):
-        told.leave("rand_device", given["rand_device"], OTHER_NOISE)
-    return told
+        style = metadata.get(f"{sign}_style_prompt")
+        if style != metadata.get(f"{sign}_prompt"):
+            settings.leave(f"{sign}_style_prompt", style)
+    if metadata.get("rand_device") not in (None, "cpu"):
+        settings.leave("rand_device", metadata["rand_device"], OTHER_NOISE)
+    return settings
 
 
-def _add_checkpoint(told: Told, model: object) -> None:
-    told.add("checkpoint", _name(model), "model")
+def _add_checkpoint(settings: FileSettings, model: object) -> None:
+    settings.add("checkpoint", _name(model), "model")
     algorithm, _, digits = str(model.get("hash") or "").rpartition(":") if isinstance(model, Mapping) else ("", "", "")
     if algorithm in ("", "sha256") and re.fullmatch(r"[0-9a-f]{64}", digits):
-        told.checkpoint_hash = digits
+        settings.checkpoint_hash = digits
 
 
 def _name(model: object) -> str:
@@ -92,46 +92,46 @@ def _list(value: object) -> list[Mapping[str, Any]]:
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
-def told_by_sd_metadata(given: Mapping[str, Any]) -> Told:
+def sd_metadata_settings(metadata: Mapping[str, Any]) -> FileSettings:
     """What `sd-metadata` tells: facts about the model, and those of the picture in `image`."""
-    told = Told()
-    image = given.get("image") or next(iter(_list(given.get("images"))), {})
+    settings = FileSettings()
+    image = metadata.get("image") or next(iter(_list(metadata.get("images"))), {})
     image = image if isinstance(image, Mapping) else {}
     prompt = image.get("prompt")
     if isinstance(prompt, list):
         parts = [(str(one.get("prompt", "")), one.get("weight", 1)) for one in _list(prompt)]
-        _add_prompt(told, ", ".join(text for text, _ in parts))
+        _add_prompt(settings, ", ".join(text for text, _ in parts))
         if len(parts) > 1:
-            told.leave("prompt weights", ", ".join(str(weight) for _, weight in parts))
+            settings.leave("prompt weights", ", ".join(str(weight) for _, weight in parts))
     else:
-        _add_prompt(told, prompt if isinstance(prompt, str) else "")
+        _add_prompt(settings, prompt if isinstance(prompt, str) else "")
     for key, value in image.items():
         if key in _FIELDS_2:
-            told.add(_FIELDS_2[key], value, key)
+            settings.add(_FIELDS_2[key], value, key)
         elif key == "sampler":
-            told.add("scheduler", _SAMPLERS_2.get(str(value), value), key)
+            settings.add("scheduler", _SAMPLERS_2.get(str(value), value), key)
         elif key in ("init_image_path", "mask_image_path"):
-            told.leave(key, value, PICTURES)
+            settings.leave(key, value, PICTURES)
         elif key not in ("prompt", "type"):
-            told.leave(key, value)
-    told.add("checkpoint", given.get("model_weights") or given.get("model_id"), "model_weights")
-    told.checkpoint_hash = str(given.get("model_hash") or "")
-    return told
+            settings.leave(key, value)
+    settings.add("checkpoint", metadata.get("model_weights") or metadata.get("model_id"), "model_weights")
+    settings.checkpoint_hash = str(metadata.get("model_hash") or "")
+    return settings
 
 
-def _add_prompt(told: Told, text: str) -> None:
+def _add_prompt(settings: FileSettings, text: str) -> None:
     """The negative prompt stands in the prompt, in square brackets."""
-    told.add("negative_prompt", ", ".join(re.findall(r"\[([^\[\]]*)\]", text)), "prompt")
-    told.add("prompt", re.sub(r"\s*\[[^\[\]]*\]", "", text).strip() or text, "prompt")
+    settings.add("negative_prompt", ", ".join(re.findall(r"\[([^\[\]]*)\]", text)), "prompt")
+    settings.add("prompt", re.sub(r"\s*\[[^\[\]]*\]", "", text).strip() or text, "prompt")
 
 
-def told_by_dream(text: str) -> Told | None:
+def dream_settings(text: str) -> FileSettings | None:
     """What the command of `Dream` tells: `"prompt" -s 50 -S 7 -W 512 ...`; None for any other text."""
     command = _DREAM.fullmatch(text)
     if command is None:
         return None
-    told = Told()
-    _add_prompt(told, command[1].replace('\\"', '"'))
+    settings = FileSettings()
+    _add_prompt(settings, command[1].replace('\\"', '"'))
     try:
         words = shlex.split(command[2])
     except ValueError:
@@ -147,12 +147,12 @@ def told_by_dream(text: str) -> Told | None:
     for key, value in options.items():
         name = _OPTIONS.get(key)
         if name is None:
-            told.leave(key, value or "on", PICTURES if key in ("-I", "-M") else NO_SETTING)
+            settings.leave(key, value or "on", PICTURES if key in ("-I", "-M") else NO_SETTING)
         elif name == "scheduler":
-            told.add(name, _SAMPLERS_2.get(value, value), key)
+            settings.add(name, _SAMPLERS_2.get(value, value), key)
         else:
-            told.add(name, _as_number(value), key)
-    return told
+            settings.add(name, _as_number(value), key)
+    return settings
 
 
 def _as_number(text: str) -> object:

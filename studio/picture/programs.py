@@ -1,7 +1,7 @@
 """How other programs write a run into a picture: which of them wrote the texts of a file, and what each tells.
 
-Each form becomes the same, `Told`: fields of a request with what the program calls them. Plain values: no page, no
-disk.
+Each form becomes the same, `FileSettings`: fields of a request with what the program calls them. Plain values: no page,
+no disk.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.picture import comfyui, fooocus, invokeai
+from studio.picture.file_settings import VAE, FileSettings, Remark
 from studio.picture.infotext import parse_parameters, settings_of_pairs
-from studio.picture.told import VAE, Remark, Told
 
 _NOVELAI_SAMPLERS = {
     "k_euler": "euler", "k_euler_ancestral": "euler_a", "k_dpmpp_2m": "dpmpp_2m", "k_dpmpp_sde": "dpmpp_sde",
@@ -45,41 +45,41 @@ _CARRIERS = {
 _ALIKE = {"SwarmUI", comfyui.NAME}  # programs that read brackets as ComfyUI does
 
 
-def told_by(texts: Mapping[str, str]) -> tuple[str, Told] | None:
+def settings_of_texts(texts: Mapping[str, str]) -> tuple[str, FileSettings] | None:
     """The program that wrote the texts of a file, and what it tells; None where no text holds settings. A text that
     should hold some and cannot be read is named."""
-    found = _read(texts)
-    if found is None:
+    program_settings = _read(texts)
+    if program_settings is None:
         for name, program in _CARRIERS.items():
             if texts.get(name, "").strip():
-                unread = Told()
+                unread = FileSettings()
                 why = "unread" if name != "workflow" or not _object(texts[name]) else "workflow"
                 unread.leave(name, texts[name].strip(), Remark(why))
                 return program, unread
         return None
-    program, settings = found
+    program, settings = program_settings
     if program in _ALIKE and "[" in str(settings.values.get("prompt", "")).replace("\\[", ""):
         settings.notes.append(Remark("brackets", {"program": program}))
     return program, settings
 
 
-def _read(texts: Mapping[str, str]) -> tuple[str, Told] | None:
+def _read(texts: Mapping[str, str]) -> tuple[str, FileSettings] | None:
     parameters = texts.get("parameters", "")
-    given = _object(parameters)
-    swarm = given.get("sui_image_params")
+    scheme = _object(parameters)
+    swarm = scheme.get("sui_image_params")
     if isinstance(swarm, dict):
         return "SwarmUI", _swarm(swarm)
-    if fooocus.is_fooocus(given):
-        return fooocus.NAME, fooocus.told_by_fooocus(given)
-    if given.get("software") == fooocus.RUINED:
-        return fooocus.RUINED, fooocus.told_by_ruined(given)
+    if fooocus.is_fooocus(scheme):
+        return fooocus.NAME, fooocus.fooocus_settings(scheme)
+    if scheme.get("software") == fooocus.RUINED:
+        return fooocus.RUINED, fooocus.ruined_settings(scheme)
     metadata = _object(texts.get("invokeai_metadata", ""))
     if metadata:
-        return invokeai.NAME, invokeai.told_by_metadata(metadata)
+        return invokeai.NAME, invokeai.metadata_settings(metadata)
     metadata = _object(texts.get("sd-metadata", ""))
     if metadata:
-        return invokeai.NAME, invokeai.told_by_sd_metadata(metadata)
-    dream = invokeai.told_by_dream(texts.get("Dream", ""))
+        return invokeai.NAME, invokeai.sd_metadata_settings(metadata)
+    dream = invokeai.dream_settings(texts.get("Dream", ""))
     if dream is not None:
         return invokeai.NAME, dream
     prompt, negative_prompt, pairs = parse_parameters(parameters)
@@ -87,11 +87,11 @@ def _read(texts: Mapping[str, str]) -> tuple[str, Told] | None:
         return _program(texts, pairs), _infotext(prompt, negative_prompt, pairs)
     graph = _object(texts.get("prompt", ""))
     if comfyui.is_graph(graph):
-        return comfyui.NAME, comfyui.told_by_graph(graph)
+        return comfyui.NAME, comfyui.graph_settings(graph)
     if texts.get("Software") == "NovelAI":
-        told = _named(_object(texts.get("Comment", "")), _NOVELAI, {"scheduler": _NOVELAI_SAMPLERS})
-        told.values.setdefault("prompt", texts.get("Description", ""))
-        return "NovelAI", told
+        settings = _named(_object(texts.get("Comment", "")), _NOVELAI, {"scheduler": _NOVELAI_SAMPLERS})
+        settings.values.setdefault("prompt", texts.get("Description", ""))
+        return "NovelAI", settings
     if "num_inference_steps" in texts and "use_stable_diffusion_model" in texts:
         return "Easy Diffusion", _easy(texts)
     return None
@@ -103,41 +103,43 @@ def _program(texts: Mapping[str, str], pairs: Mapping[str, str]) -> str:
     return pairs.get("App") or pairs.get("Version", "").split(" v")[0] or "AUTOMATIC1111"
 
 
-def _infotext(prompt: str, negative_prompt: str, pairs: Mapping[str, str]) -> Told:
-    told = settings_of_pairs(pairs)
-    told.add("prompt", prompt, "Prompt")
-    told.add("negative_prompt", negative_prompt, "Negative prompt")
-    if "Lora weights" in told.others:  # Fooocus' in A1111's form
-        del told.others["Lora weights"]
+def _infotext(prompt: str, negative_prompt: str, pairs: Mapping[str, str]) -> FileSettings:
+    settings = settings_of_pairs(pairs)
+    settings.add("prompt", prompt, "Prompt")
+    settings.add("negative_prompt", negative_prompt, "Negative prompt")
+    if "Lora weights" in settings.others:  # Fooocus' in A1111's form
+        del settings.others["Lora weights"]
         for part in pairs["Lora weights"].split(","):
             name, _, weight = part.rpartition(":")
-            told.add_lora(name.strip(), weight, "Lora weights")
-    return told
+            settings.add_lora(name.strip(), weight, "Lora weights")
+    return settings
 
 
-def _swarm(given: Mapping[str, Any]) -> Told:
-    told = _named(given, _SWARM, {"scheduler": comfyui.SAMPLERS})
-    stop = told.values.get("clip_skip")
+def _swarm(parameters: Mapping[str, Any]) -> FileSettings:
+    settings = _named(parameters, _SWARM, {"scheduler": comfyui.SAMPLERS})
+    stop = settings.values.get("clip_skip")
     if type(stop) is int and stop < 0:
-        told.values["clip_skip"] = -stop
-    if "width" not in told.values:
-        told.leave("aspectratio", given.get("aspectratio"))
-    loras, weights = (given.get(key) for key in ("loras", "loraweights"))
+        settings.values["clip_skip"] = -stop
+    if "width" not in settings.values:
+        settings.leave("aspectratio", parameters.get("aspectratio"))
+    loras, weights = (parameters.get(key) for key in ("loras", "loraweights"))
     loras, weights = (v.split(",") if isinstance(v, str) else v or [] for v in (loras, weights))
     for number, name in enumerate(loras if isinstance(loras, list) else []):
-        told.add_lora(name, weights[number] if number < len(weights) else 1, "loras")
-    return told
+        settings.add_lora(name, weights[number] if number < len(weights) else 1, "loras")
+    return settings
 
 
-def _easy(texts: Mapping[str, str]) -> Told:
-    told = _named({key: text for key, text in texts.items() if text not in ("None", "False")}, _EASY, {})
-    if told.values.get("clip_skip") == "True":
-        told.values["clip_skip"] = 2
-    return told
+def _easy(texts: Mapping[str, str]) -> FileSettings:
+    settings = _named({key: text for key, text in texts.items() if text not in ("None", "False")}, _EASY, {})
+    if settings.values.get("clip_skip") == "True":
+        settings.values["clip_skip"] = 2
+    return settings
 
 
-def _named(values: Mapping[str, Any], fields: Mapping[str, str], words: Mapping[str, Mapping[str, str]]) -> Told:
-    settings = Told()
+def _named(
+    values: Mapping[str, Any], fields: Mapping[str, str], words: Mapping[str, Mapping[str, str]]
+) -> FileSettings:
+    settings = FileSettings()
     for key, value in values.items():
         name = fields.get(key)
         if name is None:

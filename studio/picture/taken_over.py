@@ -14,9 +14,9 @@ from studio.asked.names import best_matches
 from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.asked.requests import ROWS, SCHEMA_VERSION, TextToImage
 from studio.families.registry import label_of
+from studio.picture.file_settings import PICTURES, VAE, FileSettings, Remark
 from studio.picture.metadata import own_info, texts_of
-from studio.picture.programs import told_by
-from studio.picture.told import PICTURES, VAE, Remark, Told
+from studio.picture.programs import settings_of_texts
 
 STUDIO = "Latent Studio"
 _OBEY_CLIP_SKIP = (STUDIO, "Fooocus", "RuinedFooocus", "SwarmUI", "ComfyUI", "InvokeAI")  # for every family
@@ -54,29 +54,29 @@ def take_over(source: bytes | Path, models: Sequence[Model]) -> TakenOver | None
         if type(schema) is not int or not 1 <= schema <= SCHEMA_VERSION:
             newer = Remark("newer", {"last": str(SCHEMA_VERSION)})
             return TakenOver(STUDIO, {}, (LeftOut("schema", shown(schema), newer),))
-        settings = Told({n: info[n] for n in _OWN if info.get(n) is not None}, {n: n for n in _OWN})
+        settings = FileSettings({n: info[n] for n in _OWN if info.get(n) is not None}, {n: n for n in _OWN})
         settings.checkpoint_hash = str(info.get("model_hash") or "")
         if isinstance(info.get("controls"), list):
             settings.leave("controls", len(info["controls"]), PICTURES)  # type: ignore[arg-type]
         settings.leave("vae", info.get("vae"), VAE)
         return _fitting(STUDIO, settings, models)
-    settings_found = told_by(texts_of(source))
-    return _fitting(*settings_found, models) if settings_found is not None else None
+    program_settings = settings_of_texts(texts_of(source))
+    return _fitting(*program_settings, models) if program_settings is not None else None
 
 
 def _not_allowed(problem: Problem) -> Remark:
     return Remark("not_allowed", {"allowed": problem.allowed})
 
 
-def _fitting(program: str, written: Told, models: Sequence[Model]) -> TakenOver:
+def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model]) -> TakenOver:
     settings: dict[str, object] = {}
     left_out: list[LeftOut] = []
 
     def leave(name: str, why: Remark) -> None:
         settings.pop(name, None)
-        left_out.append(LeftOut(written.keys.get(name, name), shown(written.values.get(name)), why))
+        left_out.append(LeftOut(file_settings.keys.get(name, name), shown(file_settings.values.get(name)), why))
 
-    for name, value in written.values.items():
+    for name, value in file_settings.values.items():
         row, problems = ROWS[name], list[Problem]()
         read = row.read(value, problems)
         problems += [] if problems else row.problems(read)
@@ -84,8 +84,8 @@ def _fitting(program: str, written: Told, models: Sequence[Model]) -> TakenOver:
             leave(name, _not_allowed(problems[0]))
         else:
             settings[name] = read
-    _take_size(written, settings, left_out)
-    notes = [*written.notes, *_take_checkpoint(written, settings, left_out, models)]
+    _take_size(file_settings, settings, left_out)
+    notes = [*file_settings.notes, *_take_checkpoint(file_settings, settings, left_out, models)]
     notes += _take_clip_skip(program, settings, left_out, models)
     while True:  # values that are allowed alone may not fit together
         values = {name: value for name, value in settings.items() if name in TextToImage.rows()}
@@ -95,32 +95,32 @@ def _fitting(program: str, written: Told, models: Sequence[Model]) -> TakenOver:
         except InvalidRequest as error:
             for problem in error.problems:
                 leave(problem.field, _not_allowed(problem))
-    if "hires_scale" in written.values and "hires_scale" not in settings:
+    if "hires_scale" in file_settings.values and "hires_scale" not in settings:
         settings = {name: value for name, value in settings.items() if not name.startswith("hires_")}
         notes.append(Remark("no_second_pass"))
-    left_out += [LeftOut(key, shown(value), why) for key, (value, why) in written.others.items()]
+    left_out += [LeftOut(key, shown(value), why) for key, (value, why) in file_settings.others.items()]
     return TakenOver(program, settings, tuple(left_out), tuple(notes))
 
 
-def _take_size(written: Told, settings: dict[str, object], left_out: list[LeftOut]) -> None:
+def _take_size(file_settings: FileSettings, settings: dict[str, object], left_out: list[LeftOut]) -> None:
     """Width and height belong together; where one does not fit the other is left out too, and they are named once."""
-    names = [name for name in ("width", "height") if name in written.values]
+    names = [name for name in ("width", "height") if name in file_settings.values]
     if not names or all(name in settings for name in names):
         return
-    keys = {written.keys[name] for name in names}
+    keys = {file_settings.keys[name] for name in names}
     left_out[:] = [one for one in left_out if one.key not in keys]
     for name in names:
         settings.pop(name, None)
-    size = "x".join(str(written.values[name]) for name in names)
+    size = "x".join(str(file_settings.values[name]) for name in names)
     left_out.append(LeftOut("Size", size, Remark("size", {"allowed": ROWS["width"].described()})))
 
 
 def _take_checkpoint(
-    written: Told, settings: dict[str, object], left_out: list[LeftOut], models: Sequence[Model]
+    file_settings: FileSettings, settings: dict[str, object], left_out: list[LeftOut], models: Sequence[Model]
 ) -> list[Remark]:
     """The installed checkpoint that the picture names, or one of its hash by another name."""
     name = settings.pop("checkpoint", None)
-    digits = written.checkpoint_hash.strip().lower()
+    digits = file_settings.checkpoint_hash.strip().lower()
     checkpoints = [model for model in models if model.kind == "checkpoint"]
     long = digits if len(digits) >= 10 else ""  # the hash of eight digits is of a part of the file
     same = [model for model in checkpoints if long and (model.sha256 or "").startswith(long)]
@@ -134,14 +134,14 @@ def _take_checkpoint(
     if not matches:
         if name:
             absent = Remark("absent_hash", {"hash": digits[:64]}) if digits else Remark("absent")
-            left_out.append(LeftOut(written.keys.get("checkpoint", "Model"), shown(name), absent))
+            left_out.append(LeftOut(file_settings.keys.get("checkpoint", "Model"), shown(name), absent))
         elif digits:
             left_out.append(LeftOut("Model hash", shown(digits), Remark("absent")))
         return []
     if len(matches) > 1 and not same:
         names = ", ".join(model.name for model in matches[:5])
         left_out.append(
-            LeftOut(written.keys.get("checkpoint", "Model"), shown(name), Remark("several", {"names": names}))
+            LeftOut(file_settings.keys.get("checkpoint", "Model"), shown(name), Remark("several", {"names": names}))
         )
         return []
     checkpoint = next((model for model in matches if model in same), matches[0])

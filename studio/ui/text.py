@@ -993,7 +993,8 @@ VIEWER_CAPTIONS: Mapping[str, Mapping[str, str]] = {
 }
 
 # The line below a picture that says how it was made, in the language of the browser. `why.` are the reasons for which a
-# setting is left out, `note.` what is taken otherwise (studio.picture.told), `file.` of studio.picture.named_files.
+# setting is left out, `note.` what is taken otherwise (studio.picture.file_settings), `file.` what is said of the files
+# that the prompt names (studio.picture.named_files).
 PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "found": "This picture says how it was made.",

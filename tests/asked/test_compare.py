@@ -156,7 +156,7 @@ def test_two_axes_that_only_fit_together_do_not_depend_on_their_order() -> None:
         ({"width": 65}, "width"),
     ],
 )
-def test_a_bad_surface_is_refused_with_the_field_named(given: dict[str, object], field: str) -> None:
+def test_a_bad_comparison_is_refused_with_the_field_named(given: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         comparison(**given)
     assert field in [problem.field for problem in refused.value.problems]
@@ -235,7 +235,7 @@ def test_the_cost_is_known_before_the_start() -> None:
     assert picture.cost.evaluations == 5
 
 
-def test_a_surface_reads_back_equal_from_json_and_from_its_link() -> None:
+def test_a_comparison_reads_back_equal_from_json_and_from_its_link() -> None:
     for made in (
         comparison(),
         comparison(
@@ -302,7 +302,7 @@ def test_a_link_of_somebody_else_is_none_and_a_bad_one_goes_to_the_gate() -> Non
 
 
 @pytest.mark.parametrize("values", [{}, {"kind": "surface", "schema": 9}, {"kind": "surface", "schema": 1, "base": 4}])
-def test_what_is_no_surface_is_refused(values: dict[str, object]) -> None:
+def test_what_is_no_comparison_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest):
         comparison_from_dict(values)
 

@@ -52,7 +52,7 @@ def tag(page: Page, pane: str) -> Locator:
     return page.locator(f".cmp-pane[data-pane={pane}] .cmp-tag")
 
 
-def test_a_surface_appears_live_and_the_sliders_answer_without_the_server(visitor: Visitor) -> None:
+def test_a_comparison_appears_live_and_the_sliders_answer_without_the_server(visitor: Visitor) -> None:
     page = visitor()
     open_tab(page)
     expect(page.locator(".cmp-cost")).to_have_text(re.compile(r"16 pictures, 300 U-Net evaluations\. About \d+ s\."))
@@ -183,7 +183,7 @@ def test_a_reload_in_the_middle_goes_on_and_the_form_is_as_it_was(visitor: Visit
     expect(page.locator(".cmp-cell[data-state=finished]")).to_have_count(4)
 
 
-def test_the_sheet_makes_the_surface_again_and_so_does_the_link(visitor: Visitor, studio: Studio) -> None:
+def test_the_sheet_makes_the_comparison_again_and_so_does_the_link(visitor: Visitor, studio: Studio) -> None:
     page = visitor()
     run(page, prompt="an owl, small", x="2, 4", y="1, 5")
     finished(page)

@@ -194,7 +194,7 @@ def test_closing_the_studio_tells_the_watchers(make_engine: EngineFactory) -> No
     assert end(asyncio.run(events_of(engine, job))).reason == "Stopped: the studio is closing."
 
 
-def test_a_surface_is_one_job_of_its_owner_and_of_nobody_else(make_engine: EngineFactory) -> None:
+def test_a_comparison_is_one_job_of_its_owner_and_of_nobody_else(make_engine: EngineFactory) -> None:
     from studio.engine.jobs import Limits
 
     engine = make_engine(start=False, limits=Limits(per_owner=2))

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from studio.picture.file_settings import Remark
 from studio.picture.taken_over import TakenOver, take_over
-from studio.picture.told import Remark
 from tests.picture.test_taken_over import checkpoint
 
 

@@ -13,10 +13,10 @@ from studio.answered.model_facts import ModelFacts
 from studio.answered.models import Model
 from studio.asked.requests import TextToImage
 from studio.asked.resolved import Suits, resolve
+from studio.picture.file_settings import Remark
 from studio.picture.infotext import parameters_text
 from studio.picture.metadata import picture_info, png_info
 from studio.picture.taken_over import TakenOver, take_over
-from studio.picture.told import Remark
 
 CASES = Path(__file__).parents[1] / "cases"
 

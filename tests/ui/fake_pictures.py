@@ -161,7 +161,7 @@ def latent_step(seed: int, width: int, height: int, index: int, total: int) -> R
 
 
 def answer(question: Question) -> Answer:
-    """What the noise viewer and the desks may ask of a picture."""
+    """What the noise viewer and the tabs that make pictures may ask of a picture."""
     if isinstance(question, DecodedStart):
         return Answer(content=jpeg(Image.new("RGB", (128, 96), "teal")), media_type="image/jpeg")
     if isinstance(question, NoisedStart):

@@ -67,7 +67,7 @@ def test_what_of_the_prompts_is_not_understood_is_said_once(engine: FakeEngine) 
     assert views_of(engine, comparison())[-1]["notes"] == []
 
 
-def test_a_failed_cell_and_a_refused_surface_are_said(engine: FakeEngine) -> None:
+def test_a_failed_cell_and_a_refused_comparison_are_said(engine: FakeEngine) -> None:
     last = views_of(engine, comparison(prompt="fail: oom", y=None))[-1]
     assert [cell["state"] for cell in last["cells"]] == ["failed", "failed"]
     assert "ran out of memory" in last["cells"][0]["message"]

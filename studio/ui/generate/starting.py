@@ -16,10 +16,10 @@ from studio.answered.engine import Engine
 from studio.answered.models import Model
 from studio.asked.orders import ModelList
 from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
+from studio.picture.file_settings import Remark
 from studio.picture.metadata import file_hashes
 from studio.picture.named_files import FileNote, compared
 from studio.picture.taken_over import LeftOut, take_over
-from studio.picture.told import Remark
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.generate import controls as c
 from studio.ui.generate import kept_fields

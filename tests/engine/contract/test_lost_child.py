@@ -22,8 +22,9 @@ from studio.engine.jobs import Limits
 from studio.engine.remote.engine import MAX_RESTARTS, RemoteEngine
 from studio.engine.remote.past_jobs import EndedJob, PastJobs
 from studio.picture.gallery import Gallery
-from studio.ui import session, watching
+from studio.ui import session
 from studio.ui.compare import views
+from studio.ui.render import View
 from tests.engine.contract.conftest import SECONDS, Place, child
 from tests.engine.contract.test_contract import read, ready, request, submit, wait
 
@@ -74,7 +75,7 @@ def test_every_watcher_of_a_killed_child_hears_one_clear_end_and_a_new_child_wor
     assert (mine.job_id, mine.state, mine.request.prompt) == (job, "failed", "long")
     assert wait(engine.cancel(job, owner="anna")) is False
 
-    async def page() -> list[watching.View]:
+    async def page() -> list[View]:
         return [view async for view in session.attach(engine, place.gallery, "anna", "text_to_image")]
 
     last = wait(page())[-1]
@@ -118,7 +119,7 @@ def test_jobs_that_had_ended_are_listed_and_seen_after_the_child_was_killed(engi
         wait(read(engine, first, "bob"))
     assert place.gallery.path(picture.id, "anna") is not None
 
-    async def page() -> list[watching.View]:
+    async def page() -> list[View]:
         return [view async for view in session.attach(engine, place.gallery, "anna", "text_to_image")]
 
     assert wait(page())[-1]["state"] == "finished"
@@ -160,7 +161,7 @@ def test_a_comparison_that_is_lost_is_said_on_its_tab(engine: RemoteEngine, plac
     fields = {"prompt": "a fox", "checkpoint": "tiny", "width": 64, "height": 64, "seed": 3}
     comparison = Comparison.parse({**fields, "x": "num_inference_steps", "x_values": values})
 
-    async def shown() -> list[watching.View]:
+    async def shown() -> list[View]:
         states = []
         async for view in views.run(engine, "anna", "compare", lambda: comparison, 0):
             states.append(view)

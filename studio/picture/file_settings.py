@@ -1,4 +1,4 @@
-"""What a picture's file tells of its run, whatever program wrote it: fields of a request, and what is no field here.
+"""The settings that a picture's file states, whatever program wrote it: fields of a request, and what is no field here.
 
 Plain data. A remark is a key with values; its words stand in the page's catalogue.
 """
@@ -30,10 +30,10 @@ OTHER_NOISE = Remark("other_noise")
 
 
 @dataclass
-class Told:
-    """`values` by field, as the gate takes them, `keys` what the program calls each; `others`: the program's settings
-    that are no field here, by its own names, each with its value and why it is left out. `notes` are remarks about what
-    is taken otherwise."""
+class FileSettings:
+    """The settings of one file. `values`: by field, as the gate takes them; `keys`: what the program calls each field.
+    `others`: the program's settings that are no field here, by its own names, each with its value and why it is left
+    out. `notes`: remarks about what is taken otherwise."""
 
     values: dict[str, object] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
