@@ -39,7 +39,7 @@ class Upload:
 
 class Uploads:
     """Which uploads are in use, by whom (a page's session or a call's id) and in which field; and which are not used
-    yet, and by which visitor they were sent. Safe for any thread."""
+    yet, and whose they are. Safe for any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -48,14 +48,22 @@ class Uploads:
         self._unused: dict[tuple[str, Upload], float] = {}  # by visitor and file: when it came
         self._here: set[str] = set()  # visitors who have the page open
         self._left: dict[str, float] = {}  # those with unused files who have closed it, and when
+        self._owners: dict[Path, set[str]] = {}  # the visitors who sent a file, or got it as a result
         self._leaving: dict[Upload, float] = {}  # files that a call needs no more, and when they go
         self._sweeper: threading.Timer | None = None
+
+    def coming(self, owner: str, paths: Sequence[str]) -> None:
+        """These are the visitor's, though the files may come after their paths."""
+        with self._lock:
+            for path in paths:
+                self._owners.setdefault(Path(path).resolve(), set()).add(owner)
 
     def arrived(self, owner: str, paths: Sequence[str]) -> None:
         """A visitor has uploaded these. They stay until they are used, or until `sweep` deletes them."""
         uploads = [upload for upload in map(_upload, paths) if upload is not None]
         with self._lock:
             for upload in uploads:
+                self._owners.setdefault(upload.path, set()).add(owner)
                 self._unused[owner, upload] = self._clock()
             self._sweep_later()
 
@@ -81,6 +89,8 @@ class Uploads:
             for upload in [upload for upload, until in self._leaving.items() if now >= until]:
                 del self._leaving[upload]
                 self._delete_unheld(upload)
+            for path in [path for path in self._owners if not path.exists()]:  # Gradio's own sweep deletes too
+                del self._owners[path]
             owners = {owner for owner, _ in self._unused}
             self._left = {owner: left_at for owner, left_at in self._left.items() if owner in owners}
 
@@ -119,9 +129,18 @@ class Uploads:
                 else:
                     self._delete_unheld(upload)
 
-    def result(self, content: Path | bytes, name: str) -> str:
-        """Copy a file, or write these bytes, to where Gradio serves it to callers without a cookie; returns its path.
-        It goes SECONDS_UNUSED later."""
+    def owners(self, path: str) -> frozenset[str] | None:
+        """The visitors who sent this file or got it as a result; None for a path outside the folder of uploads, and for
+        one where there is no file."""
+        upload = _upload(path) if "\0" not in path else None
+        if upload is None:
+            return None
+        with self._lock:
+            return frozenset(self._owners.get(upload.path, ()))
+
+    def result(self, content: Path | bytes, name: str, owner: str) -> str:
+        """Copy a file, or write these bytes, to where Gradio serves it, for this visitor; returns its path. It goes
+        SECONDS_UNUSED later."""
         with self._lock:  # so that no sweep deletes the file of an earlier result that is the same
             folder = get_upload_folder()
             if isinstance(content, bytes):
@@ -130,6 +149,7 @@ class Uploads:
                 copy = save_file_to_cache(content, folder)
             upload = _upload(copy)
             if upload is not None:
+                self._owners.setdefault(upload.path, set()).add(owner)
                 self._leave_later(upload, SECONDS_UNUSED)
         return copy
 
@@ -147,6 +167,7 @@ class Uploads:
             if upload.path.stat().st_ino != upload.inode:  # uploaded again by somebody who has not used it yet
                 return
             upload.path.unlink()
+            self._owners.pop(upload.path, None)
             upload.path.parent.rmdir()  # Gradio's folder of this content
         except OSError:  # already gone, or the folder holds another file of the same content
             return

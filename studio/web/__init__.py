@@ -14,6 +14,7 @@ from studio.ui.functions import Functions
 from studio.web.access import Access
 from studio.web.arrivals import Arrivals, Keeper
 from studio.web.calls import Calls
+from studio.web.copies import Copies
 from studio.web.faults import Faults
 from studio.web.front import Front
 from studio.web.guard import Guard
@@ -54,16 +55,25 @@ def middleware(
     `hosts`: names this server answers to besides the loopback ones, without port; the same object is read at each
     request, so that a tunnel's name can be added later. `access`: who may enter; None opens the studio to everybody who
     can reach it. `strangers` learns who keeps no cookie. `replay_page` makes the exported page of a recording.
-    `uploads` learns who sent an uploaded file, and when they leave; `room` says how much may lie here. `functions`:
-    what can be called on the page. `share`: what the owner's panel begins and ends; None where there is no panel.
+    `uploads` learns who sent an uploaded file, and when they leave, and says to whom a file goes; `room` says how much
+    may lie here. `functions`: what can be called on the page. `share`: what the owner's panel begins and ends; None
+    where there is no panel.
     """
+    strangers = strangers if strangers is not None else Strangers()
     return [
         Middleware(Guard, hosts=hosts),
         Middleware(Faults),
         Middleware(Login, access=access or Access()),
         Middleware(Owner, strangers=strangers),
         Middleware(Presence, engine=engine, keeper=uploads),
-        *([Middleware(Arrivals, keeper=uploads, room=room)] if uploads is not None else []),
+        *(
+            [
+                Middleware(Arrivals, keeper=uploads, room=room),
+                Middleware(Copies, register=uploads, strangers=strangers),
+            ]
+            if uploads is not None
+            else []
+        ),
         *(
             [Middleware(ShareRoutes, sharing=share.sharing, access=access, engine=engine, limits=share.limits)]
             if share is not None and access is not None

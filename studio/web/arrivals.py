@@ -6,7 +6,7 @@ Gradio stores no owner of an upload, and an upload that no page and no call uses
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from starlette.datastructures import Headers
@@ -22,13 +22,19 @@ MAX_ANSWER_BYTES = 2**20  # a list of paths
 
 
 class Keeper(Protocol):
-    """What deletes uploads (studio.ui.uploads)."""
+    """What deletes uploads, and knows whose they are (studio.ui.uploads)."""
+
+    def coming(self, owner: str, paths: Sequence[str]) -> None:
+        """The visitor is about to learn these paths. The files may come after them."""
 
     def arrived(self, owner: str, paths: Sequence[str]) -> None:
         """These files have come from this visitor."""
 
     def visitor(self, owner: str, *, here: bool) -> None:
         """Whether a visitor has the page open."""
+
+    def owners(self, path: str) -> Collection[str] | None:
+        """The visitors whose file this is; None for a path that is none of Gradio's copies."""
 
 
 class Arrivals:
@@ -62,6 +68,8 @@ class Arrivals:
                 status = message["status"]
             elif message["type"] == "http.response.body" and len(answer) <= MAX_ANSWER_BYTES:
                 answer.extend(message.get("body", b""))
+                if status == 200 and not message.get("more_body", False):  # the page asks for the file at once
+                    self.keeper.coming(owner, _paths(bytes(answer)))
             await send(message)
 
         try:

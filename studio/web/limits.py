@@ -50,7 +50,7 @@ class Strangers:
             while len(self._new) > MAX_REMEMBERED:
                 self._new.popitem(last=False)
 
-    def __contains__(self, owner: str) -> bool:
+    def __contains__(self, owner: object) -> bool:
         with self._lock:
             return owner in self._new
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 import tracemalloc
@@ -11,7 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 from gradio.state_holder import SessionState
+from gradio.utils import get_upload_folder
 from gradio_client import Client
+from PIL import Image
 
 from studio.picture.gallery import Gallery
 from studio.ui import caller_tables
@@ -51,6 +54,7 @@ def counts(site: Served, engine: FakeEngine, temporary: Path) -> dict[str, int]:
         "recordings": len(engine._records),
         "uploads": len(uploads._held) + len(uploads._unused) + len(uploads._here) + len(uploads._left),
         "results": len(uploads._leaving),
+        "owners of files": len(uploads._owners),
         "files": sum(path.is_file() for path in temporary.rglob("*")),
         "folders": sum(path.is_dir() for path in temporary.rglob("*")),
         "events in Gradio's queue": len(queue.event_ids_to_events) + len(queue.pending_event_ids_session),
@@ -141,3 +145,57 @@ def test_a_session_is_small(studio: tuple[Served, str, FakeEngine]) -> None:
     size = (tracemalloc.get_traced_memory()[0] - before) / 20
     tracemalloc.stop()
     assert size < 64 * 1024, "Gradio's own is 557 KiB"
+
+
+def png(shade: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), (shade, 0, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+def events(client: httpx.Client, url: str, name: str, data: dict[str, object]) -> list[object]:
+    event = client.post(f"{url}gradio_api/call/v2/{name}", json=data).json()["event_id"]
+    lines = client.get(f"{url}gradio_api/call/{name}/{event}").text.strip().splitlines()
+    assert lines[-2] == "event: complete", lines
+    answer = json.loads(lines[-1].removeprefix("data: "))
+    assert isinstance(answer, list)
+    return answer
+
+
+@pytest.mark.parametrize("way", ["gradio_api/file=", "gradio_api/file/"])
+def test_uploads_and_results_are_served_to_their_owner_alone(studio: tuple[Served, str, FakeEngine], way: str) -> None:
+    _, url, _ = studio
+    with httpx.Client(timeout=60) as ann, httpx.Client(timeout=60) as ben:
+        for client in (ann, ben):
+            assert client.get(url).status_code == 200
+        (upload,) = ann.post(f"{url}gradio_api/upload", files={"files": ("mine.png", png(1))}).json()
+        files, _ = events(ann, url, "text_to_image", {"prompt": "a fox", "num_inference_steps": 2})
+        result = files[0]["path"]  # type: ignore[index]
+        for path in (upload, result):
+            answer = ann.get(f"{url}{way}{path}")
+            assert (answer.status_code, answer.content[:4]) == (200, b"\x89PNG")
+            for client in (ben, httpx):
+                refused = client.get(f"{url}{way}{path}")
+                assert (refused.status_code, refused.text) == (404, "There is nothing here.")
+                assert client.head(f"{url}{way}{path}").status_code == 404
+        roundabout = upload.replace("/mine.png", "/../" + Path(upload).parent.name + "/mine.png")
+        assert ben.get(f"{url}{way}{roundabout.replace('..', '%2E%2E')}").status_code in (403, 404)
+        assert ben.post(f"{url}gradio_api/upload", files={"files": ("mine.png", png(1))}).json() == [upload]
+        assert ben.get(f"{url}{way}{upload}").status_code == 200, "who sends the same picture has it"
+        assert ben.get(f"{url}{way}{result}").status_code == 404
+
+
+def test_a_program_without_a_cookie_still_fetches_its_results(
+    studio: tuple[Served, str, FakeEngine], tmp_path: Path
+) -> None:
+    _, url, _ = studio
+    client = Client(url, verbose=False, download_files=tmp_path / "downloads")
+    files, _ = client.predict(prompt="a fox", num_inference_steps=2, api_name="/text_to_image")
+    assert Path(files[0]).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_no_session_is_written_into_a_file_for_whoever_names_it(studio: tuple[Served, str, FakeEngine]) -> None:
+    _, url, _ = studio
+    for address in ("gradio_api/deep_link", "gradio_api/deep_link/"):
+        assert httpx.get(f"{url}{address}?session_hash=anybody").status_code == 404
+    assert not list(Path(get_upload_folder()).glob("deep_links/*"))

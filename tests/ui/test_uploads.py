@@ -185,11 +185,11 @@ def test_a_result_can_be_fetched_for_some_minutes(
     clock, picture = Clock(), tmp_path / "00001-5.png"
     picture.write_bytes(b"a picture")
     uploads = Uploads(clock)
-    first = Path(uploads.result(picture, picture.name))
-    sheet = Path(uploads.result(b"a sheet", "compare.png"))
+    first = Path(uploads.result(picture, picture.name, "ann"))
+    sheet = Path(uploads.result(b"a sheet", "compare.png", "ann"))
     assert (first.read_bytes(), sheet.read_bytes()) == (b"a picture", b"a sheet")
     clock.now = module.SECONDS_UNUSED - 1
-    assert Path(uploads.result(picture, picture.name)) == first
+    assert Path(uploads.result(picture, picture.name, "ann")) == first
     no_timer.pop()()
     assert first.exists()
     clock.now += 1
@@ -201,3 +201,23 @@ def test_a_result_can_be_fetched_for_some_minutes(
     assert not first.parent.exists()
     assert picture.exists()
     assert not no_timer, "nothing is left to sweep"
+
+
+def test_a_file_belongs_to_all_who_sent_it_or_got_it_and_to_nobody_once_it_is_gone(
+    given: Callable[[str], Path], no_timer: list[Callable[[], None]], tmp_path: Path
+) -> None:
+    clock, file = Clock(), given("a")
+    uploads = Uploads(clock)
+    assert uploads.owners(str(file)) == frozenset(), "of a file that nobody sent nobody is the owner"
+    uploads.coming("ann", [str(file)])
+    uploads.arrived("ann", [str(file)])
+    uploads.arrived("ben", [str(file)])
+    assert uploads.owners(str(file)) == {"ann", "ben"}
+    assert uploads.owners(str(file.parent / ".." / file.parent.name / file.name)) == {"ann", "ben"}
+    sheet = uploads.result(b"a sheet", "compare.png", "ann")
+    assert uploads.owners(sheet) == {"ann"}
+    for elsewhere in (str(tmp_path / "mine.png"), "/etc/passwd", "", "a\0b", str(file) + ".png"):
+        assert uploads.owners(elsewhere) is None, elsewhere
+    clock.now = module.SECONDS_UNUSED
+    uploads.sweep()
+    assert uploads._owners == {}

@@ -18,16 +18,25 @@ class Kept:
 
     def __init__(self) -> None:
         self.files: list[tuple[str, list[str]]] = []
+        self.announced: list[tuple[str, list[str], bytes]] = []  # with what had been answered before
+        self.sent = bytearray()
 
     def arrived(self, owner: str, paths: Sequence[str]) -> None:
         self.files.append((owner, list(paths)))
+
+    def coming(self, owner: str, paths: Sequence[str]) -> None:
+        self.announced.append((owner, list(paths), bytes(self.sent)))
+
+    def owners(self, path: str) -> None:
+        raise AssertionError("this is not the place to ask it")
 
     def visitor(self, owner: str, *, here: bool) -> None:
         raise AssertionError("this is not the place to tell it")
 
 
 def asked(answer: Response, path: str, method: str = "POST") -> tuple[Kept, bytes]:
-    kept, sent = Kept(), bytearray()
+    kept = Kept()
+    sent = kept.sent
     scope: Scope = {"type": "http", "method": method, "path": path, "headers": [(b"x-studio-owner", b"ann")]}
 
     async def receive() -> Message:
@@ -45,6 +54,7 @@ def test_files_that_have_come_are_told_with_their_visitor(path: str) -> None:
     kept, sent = asked(JSONResponse(["/uploads/a/x.png", "/uploads/b/y.png"]), path)
     assert kept.files == [("ann", ["/uploads/a/x.png", "/uploads/b/y.png"])]
     assert json.loads(sent) == ["/uploads/a/x.png", "/uploads/b/y.png"], "the page is answered as ever"
+    assert kept.announced == [("ann", ["/uploads/a/x.png", "/uploads/b/y.png"], b"")], "before the page knows the paths"
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def _answer(gallery: Gallery, uploads: Uploads, owner: str, job_id: str, now: Co
         cells.append(cell)
     labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
     name = f"compare-{job_id[-8:]}.png"
-    copy = uploads.result(sheet.png(comparison, entries, labels), name)
+    copy = uploads.result(sheet.png(comparison, entries, labels), name, owner)
     first = {"path": copy, "orig_name": name, "mime_type": "image/png", "meta": {"_type": "gradio.FileData"}}
     info = {"state": "finished", "surface": comparison.to_dict(), "cells": cells, "done": len(files)}
     info["notes"] = prompt_notices(comparison)

@@ -214,7 +214,7 @@ def file_of(gallery: Gallery, uploads: Uploads, owner: str, picture: Picture) ->
     if path is None:
         raise gr.Error(say("stage.gone"), print_exception=False)
     return {
-        "path": uploads.result(path, path.name),
+        "path": uploads.result(path, path.name, owner),
         "orig_name": path.name,
         "mime_type": "image/png",
         "meta": {"_type": "gradio.FileData"},
