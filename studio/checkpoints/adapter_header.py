@@ -10,7 +10,7 @@ from itertools import islice
 
 from studio.answered.model_facts import ModelFacts
 from studio.checkpoints.inspect import Header, TensorEntry
-from studio.checkpoints.lora_names import BEGINNINGS, MODULE, split_part
+from studio.checkpoints.lora_names import BEGINNINGS, MODULE, OF_UNET, split_part
 from studio.families.base import UNET_PREFIX
 from studio.families.registry import ADAPTER_NAMES, FAMILIES, of_context_width
 
@@ -60,7 +60,9 @@ def as_lora(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
     reason = ""
     if family is None:
         reason = "This LoRA is for a model of another family than SD 1, SD 2 and SDXL, or does not say for which."
-    adapters = {part_of(key) for key in marks}
+    adapters = {part_of(key) for key in marks if not key.startswith(OF_UNET)}
+    if any(key.startswith(OF_UNET) for key in marks):
+        adapters.add("unet")
     parts = tuple(part for part in ("unet", "text_encoder", "text_encoder_2") if part in adapters)
     return replace(facts, kind="lora", family=family, parts=parts, reason=reason)
 

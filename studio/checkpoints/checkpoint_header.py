@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from studio.answered.model_facts import CHECKPOINT_PARTS, VAE, ModelFacts
 from studio.checkpoints.details import precision
@@ -16,7 +18,7 @@ from studio.checkpoints.part_plans import VAE_LEFT_OUT, file_plans, judged
 from studio.families import edm, flow
 from studio.families.base import UNET_PREFIX, VAE_PREFIX, Family, UnetShape, unet_shape
 from studio.families.layout import has_encoder, translate
-from studio.families.registry import recognised
+from studio.families.registry import FAMILIES, recognised
 from studio.families.storage import is_stray, type_problem, with_names
 from studio.families.training import training_of
 
@@ -25,6 +27,7 @@ UNUSABLE_CHANNELS = {
     7: "a latent upscaler",
     8: "an InstructPix2Pix model, which needs a second picture",
 }
+_THIS_FILE = Path("this file")  # a judgement by structure names no file: others of the same structure share it
 _DIFFUSERS_UNET = {"down_blocks.0.resnets.0.norm1.weight", "mid_block.resnets.0.norm1.weight", "conv_in.weight"}
 
 
@@ -46,7 +49,24 @@ def _unknown_structure(unet: UnetShape) -> str:
 
 def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
     """The facts of a checkpoint, or of a U-Net alone; None for what has no U-Net."""
-    tensors = with_names(header.tensors)
+    if not header.tensors:
+        return None
+    dtypes, shapes, _ = zip(*header.tensors.values())
+    values = _by_structure(tuple(header.tensors), dtypes, shapes)
+    if values is None:
+        return None
+    facts = replace(facts, **values)
+    family = FAMILIES.get(facts.family or "")
+    return _with_training(facts, family, with_names(header.tensors), header.metadata, name) if family else facts
+
+
+@functools.lru_cache(maxsize=8)  # most files of a family are of one structure, and the judgement is the longer part
+def _by_structure(
+    names: tuple[str, ...], dtypes: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]
+) -> Mapping[str, Any] | None:
+    """The fields of ModelFacts that names, types and shapes alone show, with a family where one is recognised; None for
+    what has no U-Net. Without the file's name or metadata, so that files of one structure are judged once."""
+    tensors = with_names({key: TensorEntry(dtype, shape) for key, dtype, shape in zip(names, dtypes, shapes)})
     prefix = UNET_PREFIX if f"{UNET_PREFIX}input_blocks.0.0.weight" in tensors else ""
     unet = unet_shape(tensors, prefix)
     if any(".time_stack." in key for key in tensors):  # of a video: called by its name
@@ -54,13 +74,12 @@ def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | 
     if unet is None:
         if tensors.keys() >= _DIFFUSERS_UNET:
             reason = "This is a U-Net alone in diffusers' layout: put it into the unet folder of a checkpoint."
-            return replace(facts, kind=None, parts=("unet",), reason=reason)
+            return {"kind": None, "parts": ("unet",), "reason": reason}
         return None
-    facts = replace(facts, kind="checkpoint", in_channels=unet.in_channels)
     reason = unusable_channels(unet.in_channels)
     family = recognised(unet)
     if reason or family is None:
-        return replace(facts, kind=None, reason=reason or _unknown_structure(unet))
+        return {"kind": None, "in_channels": unet.in_channels, "reason": reason or _unknown_structure(unet)}
     parts = _parts(tensors, family)
     if any(one.part not in parts for one in family.text_encoders):
         reason = "This file holds no text encoder: it is a U-Net alone, and cannot be run on its own."
@@ -68,24 +87,24 @@ def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | 
         reason = "This file holds a U-Net alone, and cannot be run on its own."
     notes: tuple[str, ...] = ()
     if not reason:
-        reason, vae_problem, notes = _weights(tensors, family, name)
+        reason, vae_problem, notes = _weights(tensors, family)
         if vae_problem:  # it runs with another one
             parts.discard(VAE)
             notes = (*notes, VAE_LEFT_OUT.format(problem=vae_problem))
     encodes = VAE not in parts or has_encoder(k.removeprefix(VAE_PREFIX) for k in tensors if k.startswith(VAE_PREFIX))
-    facts = replace(
-        facts,
-        family=family.name,
-        vae_has_encoder=encodes,
-        precision=precision(e for k, e in tensors.items() if k.startswith(prefix)),
-        parts=tuple(part for part in CHECKPOINT_PARTS if part in parts),
-        reason=reason,
-        notes=notes if encodes else (*notes, DECODES_ONLY),
-    )
-    return _with_training(facts, family, tensors, header.metadata, name)
+    return {
+        "kind": "checkpoint",
+        "family": family.name,
+        "in_channels": unet.in_channels,
+        "vae_has_encoder": encodes,
+        "precision": precision(e for k, e in tensors.items() if k.startswith(prefix)),
+        "parts": tuple(part for part in CHECKPOINT_PARTS if part in parts),
+        "reason": reason,
+        "notes": notes if encodes else (*notes, DECODES_ONLY),
+    }
 
 
-def _weights(tensors: Mapping[str, TensorEntry], family: Family, name: str) -> tuple[str, str, tuple[str, ...]]:
+def _weights(tensors: Mapping[str, TensorEntry], family: Family) -> tuple[str, str, tuple[str, ...]]:
     """Why the file's weights cannot be loaded, why its VAE alone cannot, and what is worth saying of them: the loader's
     own judgement."""
     translation = translate((name for name in tensors if name not in edm.NUMBERS), family)
@@ -102,7 +121,7 @@ def _weights(tensors: Mapping[str, TensorEntry], family: Family, name: str) -> t
         has_vae = any(move.target.startswith("decoder.") for move in translation.moves[VAE])
 
         def plans(own_vae: bool) -> Mapping[str, Plan]:
-            return file_plans(Path(name), tensors, family, translation, own_vae=own_vae and has_vae)
+            return file_plans(_THIS_FILE, tensors, family, translation, own_vae=own_vae and has_vae)
 
         problem, vae_problem = judged(plans)
     strays = sum(map(is_stray, translation.unused))

@@ -178,10 +178,7 @@ def _checked(name: str, entries: dict[str, object], size: int, data_start: int) 
                 if type(side) is not int or side < 0:
                     raise ValueError
                 bits *= side
-            length, rest = divmod(bits, 8)
-            if rest:
-                raise ValueError
-            if type(begin) is not int or type(end) is not int or begin < 0 or end - begin != length:
+            if type(begin) is not int or type(end) is not int or begin < 0 or 8 * (end - begin) != bits:
                 raise ValueError
         except (KeyError, TypeError, ValueError) as error:
             raise BadCheckpoint(f"{name} is damaged: the entry of {key[:80]!r} makes no sense.") from error

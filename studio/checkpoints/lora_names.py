@@ -12,7 +12,7 @@ from typing import NamedTuple
 from studio.families.registry import ADAPTER_NAMES
 
 UNET, MODULE = "unet", "module"  # "module": the beginning does not say which part; the module that it names does
-_OF_UNET = (
+OF_UNET = (
     "lora_unet_",  # kohya
     "oft_unet_",  # kohya's OFT
     "lora_unet.",  # the same with dots
@@ -36,13 +36,15 @@ _OF_NO_PART = (
 # Beginning, and the part it means: the U-Net, "module", or a text encoder by that name. The first that fits counts: a
 # longer one stands before what it begins with, and those of the U-Net, which nearly all tensors have, before all.
 BEGINNINGS: tuple[tuple[str, str], ...] = (
-    *((beginning, UNET) for beginning in _OF_UNET),
+    *((beginning, UNET) for beginning in OF_UNET),
     *sorted(
         ((form.format(name), name) for form in _OF_TEXT_ENCODER for name in ADAPTER_NAMES),
         key=lambda pair: -len(pair[0]),
     ),
     *((beginning, MODULE) for beginning in _OF_NO_PART),
 )
+_PARTS = dict(reversed(BEGINNINGS))
+_BEGINNING = re.compile("|".join(re.escape(beginning) for beginning, _ in BEGINNINGS))
 # What libraries put around a module; it may stand before the beginning and behind it.
 _WRAPPERS = ("base_model.model.", "module.", "_orig_mod.")
 
@@ -93,11 +95,12 @@ def parse_key(key: str) -> AdapterKey | None:
 def split_part(name: str) -> tuple[str, str]:
     """The part that the beginning of a name means, and the rest."""
     name = _unwrapped(name)
-    beginning, part = next((b, p) for b, p in BEGINNINGS if name.startswith(b))
-    return part, _unwrapped(name[len(beginning) :])
+    match = _BEGINNING.match(name)
+    beginning = match[0] if match is not None else ""
+    return _PARTS[beginning], _unwrapped(name[len(beginning) :])
 
 
 def _unwrapped(name: str) -> str:
-    while any(name.startswith(wrapper) for wrapper in _WRAPPERS):
+    while name.startswith(_WRAPPERS):
         name = next(name.removeprefix(wrapper) for wrapper in _WRAPPERS if name.startswith(wrapper))
     return name

@@ -9,6 +9,7 @@ import pytest
 
 from studio.answered.model_facts import ModelFacts
 from studio.checkpoints.blueprints import blueprint_of
+from studio.checkpoints.checkpoint_header import _by_structure
 from studio.checkpoints.identify import identify
 from studio.checkpoints.plans import empty_module
 from studio.families import configs
@@ -223,3 +224,18 @@ def test_relatives_that_are_not_run_are_called_by_their_name(
     facts = identify(header_file(tmp_path / "x.safetensors", tensors | change))
     assert (facts.kind, facts.usable) == (None, False)
     assert said in facts.reason
+
+
+def test_files_of_one_structure_are_judged_once_and_each_by_its_own_name_and_metadata(tmp_path: Path) -> None:
+    plain = identify(full_file(tmp_path / "plain.safetensors", "sd1"))
+    judgements = _by_structure.cache_info().misses
+    v_model = identify(full_file(tmp_path / "some-vpred.safetensors", "sd1", metadata={"modelspec.title": "V"}))
+    assert _by_structure.cache_info().misses == judgements
+    assert (plain.prediction_type, v_model.prediction_type, v_model.title) == ("epsilon", "v_prediction", "V")
+    shapes = {
+        name: tuple(tensor.shape) for name, tensor in original_tensors("sd1", full_meta("sd1", in_channels=4)).items()
+    }
+    shapes["model.diffusion_model.middle_block.0.in_layers.2.weight"] = (1280, 1280, 1, 1)
+    other = identify(header_file(tmp_path / "other.safetensors", shapes))
+    assert plain.usable
+    assert "wrong shape" in other.reason
