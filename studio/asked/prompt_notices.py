@@ -7,6 +7,7 @@ Each form is one row of a table. The words stay in the prompt as they are; what 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from studio.asked.emphasis import MAX_WEIGHT, excerpt, read_weights
@@ -93,8 +94,20 @@ FORMS: tuple[Form, ...] = (
         "is read as words: settings are taken from a picture or a link, not from the prompt.",
         flags=re.MULTILINE,
     ),
+    _form(
+        r"<\|(?:endoftext|startoftext)\|>",
+        "is the text encoder's own mark of where a text ends or begins, and is read as that, not as words.",
+    ),
     _form(r"\[(?:SEP|SKIP|PROMPT)\]", "is read as a word: it is a mark of ADetailer."),
 )
+
+# Characters that show nothing. The joiners of emoji and of Persian or Indian scripts, and the marks of writing
+# direction in Hebrew and Arabic (U+200E, U+200F) belong to words; so do the letters of a flag, behind U+1F3F4.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u180e\u200b\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]"
+    "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]"
+)
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # studio.asked.problems.clean_text takes them out
 
 
 def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) -> list[str]:
@@ -104,6 +117,11 @@ def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) 
         places = [match for match in form.pattern.finditer(words) if not _escaped(words, match.start())]
         if places and (form.in_negative or not negative):
             notices.append(_sentence([match.group().strip() for match in places], form.sentence))
+    invisible, control = _INVISIBLE.findall(words), _CONTROL.findall(words)
+    if invisible:
+        notices.append(f"{_code_points(invisible)} cannot be seen, and goes to the text encoder with the words.")
+    if control:
+        notices.append(f"{_code_points(control)} is a control character and is left out.")
     if schedule.unread:
         notices.append(
             _sentence(
@@ -130,6 +148,14 @@ def _escaped(text: str, place: int) -> bool:
     while before > 0 and text[before - 1] == "\\":
         before -= 1
     return (place - before) % 2 == 1
+
+
+def _code_points(characters: list[str]) -> str:
+    """The first of them as its number and name, and how many others there are."""
+    kinds = list(dict.fromkeys(characters))
+    name = unicodedata.name(kinds[0], "").lower()
+    more = f" (and {len(kinds) - 1} more)" if len(kinds) > 1 else ""
+    return f"U+{ord(kinds[0]):04X}{f', {name},' if name else ''}{more}"
 
 
 def _sentence(texts: list[str] | tuple[str, ...], sentence: str) -> str:

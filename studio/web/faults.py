@@ -44,6 +44,12 @@ class Faults:
         except HTTPException as error:
             response = _refusal(error, scope)
         except Exception as error:
+            refusal = _refusal_of_stream(error)
+            if refusal is not None:  # the stream's last event says it
+                await answer.finish()
+                if not answer.ended:
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
             error_id = secrets.token_hex(4)
             status, sentence = _verdict(error, self.foreign)
             logger.error("%s %s (error id %s): %s", scope["method"], _path(scope), error_id, in_one_line(error))
@@ -77,6 +83,13 @@ class _Answer:
         """Send what was held back: nothing was raised."""
         for message in self._held:
             await self._send(message)
+
+
+def _refusal_of_stream(error: Exception) -> HTTPException | None:
+    """The refusal that Gradio raises once it has begun a stream, such as for a session or a call that it does not know.
+    Starlette, which can answer it no more, raises an error of its own about it."""
+    refusal = error.__cause__ if isinstance(error, RuntimeError) else None
+    return refusal if isinstance(refusal, HTTPException) and refusal.status_code < 500 else None
 
 
 def _path(scope: Scope) -> str:

@@ -199,3 +199,14 @@ def test_no_session_is_written_into_a_file_for_whoever_names_it(studio: tuple[Se
     for address in ("gradio_api/deep_link", "gradio_api/deep_link/"):
         assert httpx.get(f"{url}{address}?session_hash=anybody").status_code == 404
     assert not list(Path(get_upload_folder()).glob("deep_links/*"))
+
+
+def test_a_call_or_a_session_that_is_not_known_is_no_error_in_the_log(
+    studio: tuple[Served, str, FakeEngine], caplog: pytest.LogCaptureFixture
+) -> None:
+    _, url, _ = studio
+    for address in ("call/text_to_image/nothing", "call/v2/text_to_image/nothing", "call/nothing/nothing"):
+        assert httpx.get(f"{url}gradio_api/{address}").status_code == 404
+    answer = httpx.get(f"{url}gradio_api/queue/data?session_hash=nobody")
+    assert '"session_not_found":true' in answer.text
+    assert [record for record in caplog.records if record.name == "studio.web.faults"] == []

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from studio.ui.functions import Function
@@ -76,6 +80,20 @@ def test_a_stream_that_breaks_ends_where_it_broke(caplog: pytest.LogCaptureFixtu
     answer = call(Faults(app), "/x")
     assert (answer.status, answer.body) == (200, b"so far")
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(("status", "lines"), [(404, 0), (503, 1)])
+def test_a_refusal_within_a_stream_is_no_fault_of_the_studio(
+    status: int, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    def page() -> Iterator[bytes]:
+        yield b"data: not found"
+        raise HTTPException(status)
+
+    app = Starlette(routes=[Route("/x", lambda request: StreamingResponse(page(), media_type="text/event-stream"))])
+    answer = call(Faults(app, foreign=True), "/x")
+    assert (answer.status, answer.body) == (200, b"data: not found")
+    assert len(caplog.records) == lines
 
 
 def test_a_500_that_is_meant_is_passed_on() -> None:
