@@ -268,7 +268,8 @@ def test_what_looks_like_an_instruction_and_is_none_is_said(prompt: str, sentenc
         "a fox and a cat, coffee break, <3, C++, well--known, 16:9, mother-in-law, 50 % :D",
         "time: noon; ratio 3:2, #1 of 3",
         "狐狸，雪地，(红色:1.2)",
-        "a family \U0001f469\u200d\U0001f469\u200d\U0001f467, \u2764\ufe0f, \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645, "
+        "a family \U0001f469\u200d\U0001f469\u200d\U0001f467, \u2764\ufe0f, "
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645, "
         "a flag \U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
         "two\tlines\nof words",
         "他说：你好（狐狸），at 7:45, a mask (blue), f:1.4 lens",

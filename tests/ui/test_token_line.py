@@ -59,3 +59,9 @@ def test_what_is_not_understood_has_a_line_each() -> None:
 
 def test_what_would_be_refused_is_said_while_it_is_typed() -> None:
     assert "prompt: the weight '1000' of the LoRA 'x' is not allowed" in line("<lora:x:1000>")[1]
+
+
+def test_a_control_character_is_said_and_the_rest_is_counted() -> None:
+    said = ["2 tokens, 1 chunk", "U+0007 is a control character and is left out."]
+    assert line("a fo\x07x") == said
+    assert line("a fo\x07x", loading=True) == said[1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from studio.answered.engine import Engine, Refused, TokensAnswer
 from studio.asked.orders import Tokens
 from studio.asked.prompt import parse_prompt
-from studio.asked.requests import InvalidRequest
+from studio.asked.requests import InvalidRequest, clean_text
 from studio.ui.text import say
 
 
@@ -17,13 +17,13 @@ async def token_line(engine: Engine, checkpoint: str, prompt: str, negative_prom
         if not isinstance(text, str) or not text.strip():
             continue
         try:
-            answer = await engine.ask(Tokens(checkpoint=checkpoint, text=text, negative=negative))
+            answer = await engine.ask(Tokens(checkpoint=checkpoint, text=clean_text(text), negative=negative))
         except (InvalidRequest, Refused):
             notices = parse_prompt(text, negative=negative).notices
         else:
             count = _count(answer)
             counts.append(say("prompts.negative", words=count) if negative else count)
-            notices = answer.notices
+            notices = tuple(dict.fromkeys((*answer.notices, *parse_prompt(text, negative=negative).notices)))
         problems = [str(problem) for problem in parse_prompt(text, negative=negative).problems]
         remarks += [say("prompts.negative", words=words) if negative else words for words in (*notices, *problems)]
     return "\n".join([" · ".join(counts), *remarks]).strip()
