@@ -129,8 +129,12 @@ def test_the_list_offers_it_for_pickles_that_have_not_been_converted(tmp_path: P
     (tmp_path / "checkpoints" / "done.safetensors").write_bytes(b"not empty")
     service = ModelService([tmp_path])
     found: dict[Any, bool] = {(m.name, m.facts.form): m.convertible for m in service.found()}
-    assert found == {("old", "pickle"): True, ("done.ckpt", "pickle"): False, ("done.safetensors", ""): False}
-    other = next(m for m in service.found() if m.facts.form == "")
+    assert found == {
+        ("old", "pickle"): True,
+        ("done.ckpt", "pickle"): False,
+        ("done.safetensors", "single_file"): False,
+    }
+    other = next(m for m in service.found() if m.facts.form == "single_file")
     with pytest.raises(Refused, match="Only a pickle"):
         service.convert(other.id)
     service.close()
