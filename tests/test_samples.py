@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from studio.asked.compare import Comparison, comparison_from_dict, given_from_link
+from studio.asked.compare import Comparison, comparison_from_dict, fields_of_link
 from studio.asked.requests import REQUEST_KINDS, InvalidRequest, request_from_dict
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.hashes import Hasher
@@ -127,7 +127,7 @@ def test_a_sheet_is_opened_again() -> None:
 @pytest.mark.parametrize("name", LINKS)
 def test_a_link_says_what_it_said(name: str) -> None:
     """A link of 0.1.0 left out what was the default there: 25 steps, guidance 5, DPM++ 2M, Automatic."""
-    given = given_from_link(LINKS[name])
+    given = fields_of_link(LINKS[name])
     assert given is not None
     comparison = Comparison.parse(given)
     axes = {axis.field for axis in comparison.axes}
@@ -141,7 +141,7 @@ def test_a_link_says_what_it_said(name: str) -> None:
         row = comparison.base.rows().get(field)
         if row is not None and field not in axes:
             assert row.write(getattr(comparison.base, field)) == text, field
-    again = given_from_link(comparison.link())
+    again = fields_of_link(comparison.link())
     assert again is not None
     assert Comparison.parse(again) == comparison
 

@@ -352,7 +352,7 @@ def comparison_from_dict(
     return Comparison(base=base_request, x=axes["x"], y=axes.get("y"))
 
 
-def given_from_link(query: Mapping[str, str]) -> dict[str, object] | None:
+def fields_of_link(query: Mapping[str, str]) -> dict[str, object] | None:
     """The fields of a link's parameters for `Comparison.parse`; None when it is no link to a comparison.
 
     What is no number stays text, so that `parse` can name it. Parameters of others are passed over. Raises

@@ -240,13 +240,13 @@ class TextToImage(Making):
             expectation = f"with {facts.label} whole numbers from 0 to {facts.max_steps}"
             problems.append(Problem("hires_steps", str(self.hires_steps), expectation))
         largest = max(self.width or 0, self.height or 0)
-        if self.made_twice and largest * self.hires_scale > MOST_PIXELS:
+        if self.has_second_pass and largest * self.hires_scale > MOST_PIXELS:
             expectation = f"with a side of {largest} pixels numbers from 1 to {MOST_PIXELS / largest:.3g}"
             problems.append(Problem("hires_scale", f"{self.hires_scale:g}", expectation))
         return problems
 
     @property
-    def made_twice(self) -> bool:
+    def has_second_pass(self) -> bool:
         """Whether there is a second pass."""
         return self.hires_scale > 1
 

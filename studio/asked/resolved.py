@@ -114,7 +114,7 @@ class Resolved:
     def second_pass(self) -> Resolved | None:
         """The second pass of a picture that is made twice, as a run from a picture; None where there is none."""
         first_pass = self.request
-        if not isinstance(first_pass, TextToImage) or not first_pass.made_twice:
+        if not isinstance(first_pass, TextToImage) or not first_pass.has_second_pass:
             return None
         width, height = first_pass.hires_size(self.width, self.height)
         steps, strength = first_pass.hires_steps or self.num_inference_steps, first_pass.hires_strength

@@ -165,9 +165,9 @@ class Catalog:
 
     def correction(self, entry: Entry) -> PredictionName | None:
         """The prediction type the owner has put right."""
-        return self._said(entry.file)
+        return self._owners_prediction_type(entry.file)
 
-    def _said(self, file: ModelFile) -> PredictionName | None:
+    def _owners_prediction_type(self, file: ModelFile) -> PredictionName | None:
         stored = (self._notes.get(file.key) or {}).get("prediction_type")
         return stored if stored in PREDICTION_CHOICES else None
 
@@ -252,7 +252,7 @@ class Catalog:
         label = title or name
         if "/" in name and title:  # another file has the same short name, and may have the same title
             label = f"{title} ({name})"
-        suits = defaults(facts, self._said(file))
+        suits = defaults(facts, self._owners_prediction_type(file))
         checkpoint = Checkpoint(
             name=name,
             label=label,

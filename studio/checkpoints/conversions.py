@@ -53,7 +53,7 @@ class Conversions:
                 self._thread.start()
             self._condition.notify_all()
 
-    def shown(self) -> tuple[Conversion, ...]:
+    def newest_first(self) -> tuple[Conversion, ...]:
         """See `studio.answered.models.Models.conversions`."""
         with self._condition:
             return tuple(reversed(self._all.values()))

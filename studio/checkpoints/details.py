@@ -12,7 +12,7 @@ from pathlib import Path
 from studio.checkpoints.inspect import DTYPE_BITS, TensorEntry
 
 MAX_JSON_BYTES = 2**20
-MAX_TEXT = 2000  # characters of a metadata value that are kept, but for the thumbnail
+MAX_TEXT = 2000  # characters of a metadata value that are readable_metadata, but for the thumbnail
 MAX_THUMBNAIL = 400_000
 
 PRECISIONS = {
@@ -43,7 +43,7 @@ def short(text: str) -> str:
     return text[:MAX_TEXT]
 
 
-def kept(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def readable_metadata(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """What a person may want to read: modelspec, and a trainer's notes without its long tables."""
     values = {k: v for k, v in metadata.items() if k.startswith(("modelspec.", "ss_")) and k != "modelspec.thumbnail"}
     return tuple((k[:80], short(v)) for k, v in sorted(values.items()) if len(v) <= MAX_TEXT)[:60]

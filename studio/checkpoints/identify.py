@@ -13,7 +13,7 @@ from pathlib import Path
 from studio.answered.model_facts import ModelFacts
 from studio.checkpoints.adapter_header import as_lora
 from studio.checkpoints.checkpoint_header import as_checkpoint
-from studio.checkpoints.details import has_thumbnail, kept, precision, short
+from studio.checkpoints.details import has_thumbnail, precision, readable_metadata, short
 from studio.checkpoints.folder_facts import of_folder
 from studio.checkpoints.inspect import BadCheckpoint, Header, PickleFile, read_whole_header
 from studio.checkpoints.other_headers import as_controlnet, as_embedding, as_taesd, as_vae
@@ -42,7 +42,7 @@ def of_header(header: Header, name: str) -> ModelFacts:
         precision=precision(header.tensors.values()),
         title=short(header.metadata.get("modelspec.title") or header.metadata.get("ss_output_name") or ""),
         trigger=short(header.metadata.get("modelspec.trigger_phrase") or ""),
-        metadata=kept(header.metadata),
+        metadata=readable_metadata(header.metadata),
         has_picture=has_thumbnail(header.metadata),
     )
     for rule in _RULES:

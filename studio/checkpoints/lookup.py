@@ -89,7 +89,7 @@ def _check_begins_with_text(request: Request, checkpoint: Entry, field: str) -> 
     """Raises InvalidRequest for a run that encodes a picture: its start, or the first pass's result enlarged."""
     if isinstance(request, ImageToImage):
         raise InvalidRequest(without_encoder(field, checkpoint.name))
-    if request.made_twice and request.hires_upscaler != "latent":
+    if request.has_second_pass and request.hires_upscaler != "latent":
         value = f"{HIRES_UPSCALERS[request.hires_upscaler]} with {shown(checkpoint.name)}, whose VAE has no encoder,"
         raise InvalidRequest(Problem("hires_upscaler", value, f"{HIRES_UPSCALERS['latent']} (latent)"))
 

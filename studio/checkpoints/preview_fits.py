@@ -35,7 +35,7 @@ class PreviewFits:
         """`folder`: where the studio remembers; None: in memory alone."""
         self._folder = folder / FOLDER if folder is not None else None
         self._names = Memo(folder / "vae_hashes.json" if folder is not None else None)  # which file holds which VAE
-        self._kept: OrderedDict[str, FastFit] = OrderedDict()
+        self._in_memory: OrderedDict[str, FastFit] = OrderedDict()
 
     def known(self, entry: Entry, dtype: torch.dtype) -> str | None:
         """The hash of the VAE in this file, loaded in this precision, if it was taken before."""
@@ -49,7 +49,7 @@ class PreviewFits:
 
     def get(self, vae_hash: str, like: FastFit) -> FastFit | None:
         """What was learned of this VAE, of the same shape as `like`; None where there is nothing, or it is damaged."""
-        if vae_hash not in self._kept and self._folder is not None:
+        if vae_hash not in self._in_memory and self._folder is not None:
             file = self._folder / f"{vae_hash}.safetensors"
             try:
                 read_header(file)
@@ -61,7 +61,7 @@ class PreviewFits:
                 if file.exists():
                     logger.warning("The fast preview %s cannot be read; it is fitted anew", file.name, exc_info=True)
                 return None
-        fit_of_vae = self._kept.get(vae_hash)
+        fit_of_vae = self._in_memory.get(vae_hash)
         fits = (
             fit_of_vae is not None
             and fit_of_vae.normal.shape == like.normal.shape
@@ -91,10 +91,10 @@ class PreviewFits:
             logger.warning("The fast preview cannot be written; it is remembered until the end", exc_info=True)
 
     def _keep(self, vae_hash: str, fit: FastFit) -> None:
-        self._kept[vae_hash] = fit
-        self._kept.move_to_end(vae_hash)
-        while len(self._kept) > IN_MEMORY:
-            self._kept.popitem(last=False)
+        self._in_memory[vae_hash] = fit
+        self._in_memory.move_to_end(vae_hash)
+        while len(self._in_memory) > IN_MEMORY:
+            self._in_memory.popitem(last=False)
 
 
 def hashing(vae: Any) -> Iterator[str | None]:

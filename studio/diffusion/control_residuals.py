@@ -33,7 +33,7 @@ def residuals(calls: Sequence[UnetCall], timesteps: torch.Tensor) -> Residuals |
     nets = {id(control.net): control.net for call in calls for control in call.controls}
     for net in nets.values():
         pairs = [(n, k) for n, call in enumerate(calls) for k, c in enumerate(call.controls) if c.net is net]
-        answer = _asked(net, [(calls[n], calls[n].controls[k], steps[n]) for n, k in pairs])
+        answer = _net_outputs(net, [(calls[n], calls[n].controls[k], steps[n]) for n, k in pairs])
         rows = [len(calls[n].sample) for n, _ in pairs]
         parts = zip(*(tensor.split(rows) for tensor in answer))
         for (n, k), part in zip(pairs, parts):
@@ -49,7 +49,7 @@ def residuals(calls: Sequence[UnetCall], timesteps: torch.Tensor) -> Residuals |
     return Residuals(tuple(down), mid)
 
 
-def _asked(net: Any, rows: Sequence[tuple[UnetCall, AppliedControl, torch.Tensor]]) -> list[torch.Tensor]:
+def _net_outputs(net: Any, rows: Sequence[tuple[UnetCall, AppliedControl, torch.Tensor]]) -> list[torch.Tensor]:
     """One call of a ControlNet, unscaled: its down residuals and, last, its middle one."""
     channels = net.config.in_channels  # an inpainting U-Net is given more than the latents, its ControlNet is not
     conditions = of_lanes([call.added for call, _, _ in rows])

@@ -28,7 +28,7 @@ from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.guidance import guidance_embedding, guide
 from studio.diffusion.latents import (
     Beginning,
-    Kept,
+    UnmaskedPart,
     Variation,
     beginning_from_picture,
     first_latents,
@@ -92,11 +92,11 @@ class Lane:
     """One image on its way from first latents to clean ones.
 
     `latents` are (1, C, h, w) float32 in the scheduler's scale; `generator` is the image's own and goes on where the
-    first latents left it. The latents stay float32 whatever the model's dtype is. `kept`: what stays of a masked
-    picture. `conditioning` is what the prompts are encoded to. `added` are added_cond_kwargs that hold for the whole
-    run (SDXL's time_ids), each (branches, ...). `extra_input` (1, C', h, w) is put behind the latents' channels in
-    every U-Net call: an inpainting U-Net's mask and masked picture. `controls` are its ControlNets, those that act at
-    some time of the run; `edits` change its attention or look at it.
+    first latents left it. The latents stay float32 whatever the model's dtype is. `unmasked_part`: what stays of a
+    masked picture. `conditioning` is what the prompts are encoded to. `added` are added_cond_kwargs that hold for the
+    whole run (SDXL's time_ids), each (branches, ...). `extra_input` (1, C', h, w) is put behind the latents' channels
+    in every U-Net call: an inpainting U-Net's mask and masked picture. `controls` are its ControlNets, those that act
+    at some time of the run; `edits` change its attention or look at it.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Lane:
         generator: torch.Generator,
         conditioning: Conditioning,
         guidance_scale: float,
-        kept: Kept | None = None,
+        unmasked_part: UnmaskedPart | None = None,
         added: Mapping[str, torch.Tensor] | None = None,
         extra_input: torch.Tensor | None = None,
         adapters: Sequence[Applied] = (),
@@ -121,7 +121,7 @@ class Lane:
         self.index = 0  # number of evaluations done
         self.switches: dict[int, SchedulerSwitch] = {}  # where another scheduler took over, by evaluation
         self._generator = generator
-        self._kept = kept
+        self._unmasked_part = unmasked_part
         self.conditioning = conditioning
         self._branches = components.branches(guidance_scale)
         width = components.guidance_width
@@ -135,7 +135,7 @@ class Lane:
         self._prediction_type = components.prediction_type
         self._scheduler_config = components.scheduler_config
         self._timesteps = [float(t) for t in schedule.timesteps]
-        self._asked: torch.Tensor | None = None  # model input of the call that waits for its answer
+        self._model_input: torch.Tensor | None = None  # model input of the call that waits for its answer
 
     @property
     def total(self) -> int:
@@ -166,8 +166,8 @@ class Lane:
     @torch.inference_mode()
     def call(self) -> UnetCall:
         """The next U-Net call. Asking twice gives the same call."""
-        self._asked = self.schedule.model_input(self.index, self.latents)
-        sample = self._asked.to(self._dtype)
+        self._model_input = self.schedule.model_input(self.index, self.latents)
+        sample = self._model_input.to(self._dtype)
         if self._extra_input is not None:
             sample = torch.cat([sample, self._extra_input.to(sample)], dim=1)
         embeds, conditions = self._condition()
@@ -191,7 +191,7 @@ class Lane:
 
         Raises RuntimeError without a `call` since the last answer.
         """
-        if self._asked is None:
+        if self._model_input is None:
             raise RuntimeError("a lane was given an answer that it had not asked for")
         index = self.index
         guided_output = guide(model_output.float(), self.guidance_scale)
@@ -201,7 +201,7 @@ class Lane:
             stage=self.schedule.stages[index],
             timestep=self._timesteps[index],
             level=self.schedule.levels[index],
-            x_t=self._asked[0],
+            x_t=self._model_input[0],
             model_output=guided_output[0],
             prediction_type=self._prediction_type,
             step=self.schedule.steps[index],
@@ -211,10 +211,10 @@ class Lane:
             scale=self.schedule.scale(index),
         )
         self.latents = self.schedule.step(index, guided_output, self.latents, self._generator)
-        if self._kept is not None:
-            self.latents = self._kept.put_back(self.latents, self.schedule, index + 1)
+        if self._unmasked_part is not None:
+            self.latents = self._unmasked_part.put_back(self.latents, self.schedule, index + 1)
         self.index = index + 1
-        self._asked = None
+        self._model_input = None
         return evaluation
 
     def replay(self, model_output: torch.Tensor, guidance_scale: float) -> None:
@@ -302,12 +302,12 @@ def start_lane(
         )
     factor = components.vae_scale_factor
     width, height = beginning.latents.shape[-1] * factor, beginning.latents.shape[-2] * factor
-    picture_kept, extra_input = beginning.kept, None
+    unmasked_part, extra_input = beginning.unmasked_part, None
     if components.is_inpainting:
         if (
             isinstance(picture, Image.Image) and mask is not None
         ):  # the U-Net itself sees what stays: nothing is put back
-            extra_input, picture_kept = inpainting_input(components, picture, mask), None
+            extra_input, unmasked_part = inpainting_input(components, picture, mask), None
         else:
             extra_input = repaint_everything(components, width, height)
     return Lane(
@@ -317,7 +317,7 @@ def start_lane(
         generator=generator,
         conditioning=conditioning,
         guidance_scale=resolved.guidance_scale,
-        kept=picture_kept,
+        unmasked_part=unmasked_part,
         added=size_conditions(components, width, height, components.branches(resolved.guidance_scale)),
         extra_input=extra_input,
         adapters=adapters,

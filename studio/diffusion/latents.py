@@ -29,7 +29,7 @@ class Variation:
 
 
 @dataclass(frozen=True)
-class Kept:
+class UnmaskedPart:
     """What stays of a masked picture: after each step the latents outside the mask are set back to the picture's.
 
     `mask` is (1, 1, h, w), 1 where it is repainted; `latents` and `noise` (1, C, h, w) are those the run began with.
@@ -53,7 +53,7 @@ class Beginning:
     """Where an image's run begins: its latents in the scheduler's scale, and what stays of them."""
 
     latents: torch.Tensor  # (1, C, h, w) float32
-    kept: Kept | None = None
+    unmasked_part: UnmaskedPart | None = None
 
 
 def image_generator(seed: int) -> torch.Generator:
@@ -129,16 +129,16 @@ def beginning_from_picture(
     if mask is None:
         return Beginning(latents if schedule.total == 0 else schedule.noised(latents, noise, 0))
     cells = mask_cells(mask, components.vae_scale_factor).to(latents.device)
-    picture_kept = Kept(latents, noise, cells)
+    unmasked_part = UnmaskedPart(latents, noise, cells)
     if schedule.total == 0:
-        return Beginning(latents, picture_kept)
+        return Beginning(latents, unmasked_part)
     if schedule.complete:
-        return Beginning(noise * schedule.first_scale, picture_kept)
+        return Beginning(noise * schedule.first_scale, unmasked_part)
     inside = latents
     if mask_fill == "noise":
         other = torch.randn(latents.shape, generator=generator).to(latents.device)
         inside = (1 - cells) * latents + cells * other
-    return Beginning(schedule.noised(inside, noise, 0), picture_kept)
+    return Beginning(schedule.noised(inside, noise, 0), unmasked_part)
 
 
 def mask_cells(mask: Image.Image, factor: int) -> torch.Tensor:

@@ -168,7 +168,7 @@ def from_picture(picture: Image.Image, width: int, height: int) -> torch.Tensor:
     return pixels.contiguous()  # convolutions round differently on other memory layouts; one layout, one picture
 
 
-def drawn_pictures(count: int, side: int) -> torch.Tensor:
+def synthetic_pictures(count: int, side: int) -> torch.Tensor:
     """Pixels (count, 3, side, side) in [-1, 1] of all colours, with soft shades, hard edges and fine grain."""
     generator = torch.Generator().manual_seed(0)
 

@@ -44,7 +44,7 @@ def load_of(request: Request, start: Start | None) -> Load:
     """The load of one run. `start`: what it begins with, where that is a picture; its size is the picture's."""
     width, height = start.picture.size if start is not None else (request.width or 0, request.height or 0)
     steps = request.num_inference_steps or 0
-    if isinstance(request, TextToImage) and request.made_twice:
+    if isinstance(request, TextToImage) and request.has_second_pass:
         width, height = request.hires_size(width, height)
         steps += request.hires_steps or steps
     images = request.num_images_per_prompt

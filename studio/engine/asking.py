@@ -23,7 +23,7 @@ from studio.engine.jobs import Job, JobBook
 from studio.engine.viewer.inquiries import Inquiries, Inquiry
 from studio.engine.viewer.recorder import Recorder
 from studio.picture import decode
-from studio.picture.framing import made
+from studio.picture.framing import resized
 
 if TYPE_CHECKING:
     from studio.diffusion.components import Components
@@ -123,7 +123,7 @@ class Asking:
             return picture
         checkpoint = self._catalog.checkpoints()[question.checkpoint].checkpoint
         native = checkpoint.native_width, checkpoint.native_height
-        return made(picture, question.resize_mode, question.width, question.height, native)
+        return resized(picture, question.resize_mode, question.width, question.height, native)
 
     def _schedule(self, question: ScheduleCurves, components: Components) -> Answer:
         from studio.engine.viewer.answers import schedule_answer  # torch: there already, since components are

@@ -70,7 +70,7 @@ def problem(torch: Any, index: int) -> str | None:
     return f"{device_text}. Install the build that can: python3 start.py --torch {build}"
 
 
-def unseen(torch: Any, vendors: tuple[str, ...]) -> str | None:
+def hint_for_unused_gpu(torch: Any, vendors: tuple[str, ...]) -> str | None:
     """What is to be said of GPUs that are in this machine while torch sees none; None where there is nothing."""
     build_text = _installed(torch)
     if "NVIDIA" in vendors:

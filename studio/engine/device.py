@@ -78,7 +78,7 @@ class Device:
                 return name
             self.note = f"{reason} The CPU is used."
         if not any(there.values()):
-            reason = builds.unseen(torch, builds.gpu_vendors())
+            reason = builds.hint_for_unused_gpu(torch, builds.gpu_vendors())
             self.note = f"{reason} The CPU is used." if reason else ""
         return "cpu"
 
@@ -91,7 +91,7 @@ class Device:
         there = {"cuda": torch.cuda, "xpu": torch.xpu, "mps": torch.backends.mps}[kind].is_available()
         if not there:
             vendor = {"cuda": "NVIDIA or AMD", "xpu": "Intel", "mps": "Apple"}[kind]
-            hint = builds.unseen(torch, builds.gpu_vendors()) or "Use --device cpu."
+            hint = builds.hint_for_unused_gpu(torch, builds.gpu_vendors()) or "Use --device cpu."
             raise ValueError(f"device: {name} is not there: PyTorch finds no {vendor} GPU. {hint}")
         if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
             raise ValueError(f"device: {name} is not there: this machine has {torch.cuda.device_count()} such GPU(s).")

@@ -233,7 +233,7 @@ class ModelService:
 
     def conversions(self) -> tuple[Conversion, ...]:
         """Every conversion since the start, newest first."""
-        return tuple(replace(one, id=self._id(one.id)) for one in self._conversions.shown())
+        return tuple(replace(one, id=self._id(one.id)) for one in self._conversions.newest_first())
 
     def picture(self, model_id: str) -> bytes | None:
         """A JPEG of at most 512 pixels a side, of the embedded or neighbouring preview; None when there is none."""

@@ -51,7 +51,7 @@ class PreviewFitter:
         self._components = components
         self._fit = FastFit.empty(components.latent_channels, components.vae_scale_factor)
         self._hash = self._fits.known(entry, components.dtype)
-        if self._hash is not None and self._take_kept():
+        if self._hash is not None and self._add_stored_fit():
             return
         self._work = self._slices(components, entry)
         while not self._device.is_cpu and self._work is not None:
@@ -105,19 +105,19 @@ class PreviewFitter:
                 yield
             assert self._hash is not None
             self._fits.name(entry, components.dtype, self._hash)
-            if self._take_kept():
+            if self._add_stored_fit():
                 return
         if not components.encodes_pictures:  # runs alone show what its latents look like
             return
         count = PICTURES_ON_CPU if self._device.is_cpu else PICTURES
-        for picture in vae.drawn_pictures(count, SIDE).split(1):
+        for picture in vae.synthetic_pictures(count, SIDE).split(1):
             latents = vae.encode(components, picture)
             yield
             self._fit.add(latents, vae.decode(components, latents).clamp(-1, 1))
             yield
         self._show()
 
-    def _take_kept(self) -> bool:
+    def _add_stored_fit(self) -> bool:
         """What was learned of this VAE before, added to what was learned meanwhile. Whether there was any."""
         assert self._hash is not None
         assert self._fit is not None

@@ -51,7 +51,7 @@ def _frame(
     for place, quantity in enumerate(quantities):
         left, top = _GAP + place % columns * (width + _GAP), _GAP + place // columns * each
         draw.text((left, top), _lines(QUANTITIES[quantity].label, font, width)[0], _INK, font)
-        picture, words = replay.shown(index, quantity, how)
+        picture, words = replay.quantity_picture(index, quantity, how)
         if picture is None:
             draw.rectangle((left, top + _LINE, left + width - 1, top + _LINE + height - 1), _LINE_COLOUR)
         else:

@@ -83,7 +83,7 @@ class Replay:
             self._scales[quantity] = max((float(cells(f).max()) for f in values if f is not None), default=0.0) or 1.0
         return self._scales[quantity]
 
-    def shown(self, index: int, quantity: str, how: str = "fast") -> tuple[Image.Image | None, str]:
+    def quantity_picture(self, index: int, quantity: str, how: str = "fast") -> tuple[Image.Image | None, str]:
         """A quantity as a picture, and in words how it was drawn: by the fast decoder, as its channels, or as the size
         of each cell (changes always, by "fast"; channels without a decoder). No picture where it is undefined."""
         latents = self.of(index, quantity)

@@ -68,20 +68,20 @@ def start_of(request: ImageToImage, native: Size) -> Start:
     picture = read_picture(request.image)
     if isinstance(request, Inpaint):
         return _masked_start(request, picture, native)
-    return Start(made(picture, request.resize_mode, request.width, request.height, native))
+    return Start(resized(picture, request.resize_mode, request.width, request.height, native))
 
 
-def made(
+def resized(
     picture: Image.Image, mode: ResizeModeName, width: int | None, height: int | None, native: Size
 ) -> Image.Image:
-    """The picture at the size that is made of it: `made_size`, then `framed`."""
-    return framed(picture, made_size(picture.size, mode, width, height, native), mode)
+    """The picture at the size that is made of it: `target_size`, then `framed`."""
+    return framed(picture, target_size(picture.size, mode, width, height, native), mode)
 
 
 # ---------------------------------------------------------------------------------------------- resizing the whole
 
 
-def made_size(picture: Size, mode: ResizeModeName, width: int | None, height: int | None, native: Size) -> Size:
+def target_size(picture: Size, mode: ResizeModeName, width: int | None, height: int | None, native: Size) -> Size:
     """Width and height that are made of a picture, on the grid and within the range.
 
     Both given: exactly these; with "fit" the largest size of the picture's aspect inside them. One given: the other by
@@ -158,7 +158,7 @@ def _masked_start(request: Inpaint, picture: Image.Image, native: Size) -> Start
     whole = request.inpaint_area == "whole"
     came = picture.size
     if whole and (request.width is not None or request.height is not None or not any(request.extensions)):
-        size = made_size(came, request.resize_mode, request.width, request.height, native)
+        size = target_size(came, request.resize_mode, request.width, request.height, native)
         # Without a size that was asked for, a picture that the model can do keeps its own to the pixel.
         if request.width is not None or request.height is not None or not _nearly(size, came):
             picture, mask = framed(picture, size, request.resize_mode), _framed_mask(mask, size, request.resize_mode)
@@ -177,7 +177,7 @@ def _masked_start(request: Inpaint, picture: Image.Image, native: Size) -> Start
     if whole:
         size = (_grid_above(canvas.width), _grid_above(canvas.height))
         region: Box = (0, 0, *size)
-        _check_made(size)
+        _check_canvas(size)
     else:
         reach = fade.getbbox() or painted_box
         region, size = _region_around(reach, canvas.size, request, native)
@@ -235,9 +235,9 @@ def _region_around(reach: Box, canvas: Size, request: Inpaint, native: Size) -> 
     """The box around what is painted, with its padding, in the aspect of the size the model is given; and that size."""
     left, upper = max(0, reach[0] - request.padding), max(0, reach[1] - request.padding)
     right, lower = min(canvas[0], reach[2] + request.padding), min(canvas[1], reach[3] + request.padding)
-    size = made_size((right - left, lower - upper), "fit", None, None, native)
+    size = target_size((right - left, lower - upper), "fit", None, None, native)
     if request.width is not None or request.height is not None:
-        size = made_size((right - left, lower - upper), "crop", request.width, request.height, native)
+        size = target_size((right - left, lower - upper), "crop", request.width, request.height, native)
     aspect = size[0] / size[1]
     width = max(right - left, round((lower - upper) * aspect))
     height = max(lower - upper, round(width / aspect))
@@ -270,7 +270,7 @@ def _grid_above(pixels: int) -> int:
     return max(int(RANGES["width"].low), -(-pixels // GRID) * GRID)
 
 
-def _check_made(size: Size) -> None:
+def _check_canvas(size: Size) -> None:
     for name, side in zip(("width", "height"), size):
         if not RANGES[name].holds(side):
             raise InvalidRequest(Problem(name, f"a canvas of {side} pixels", RANGES[name].describe()))

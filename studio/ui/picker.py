@@ -19,16 +19,16 @@ def attach(
 ) -> None:
     """`tell` says on the page what the engine is doing, by updates for `outputs`."""
 
-    async def chosen(checkpoint: str, request: gr.Request) -> Any:
+    async def prepare(checkpoint: str, request: gr.Request) -> Any:
         await engine.order(PrepareCheckpoint(checkpoint=checkpoint))
         return tell(request)
 
-    def offered() -> Any:
+    def refresh_choices() -> Any:
         return gr.update(choices=widgets.checkpoint_choices(engine.catalog()))
 
     for tab, picker in pickers:
-        picker.input(chosen, [picker], outputs, **QUIET)
-        tab.select(offered, None, [picker], **QUIET)
+        picker.input(prepare, [picker], outputs, **QUIET)
+        tab.select(refresh_choices, None, [picker], **QUIET)
 
 
 def aim(engine: Engine, tab: str, fields: Mapping[str, Any], first: str | None) -> None:
@@ -36,7 +36,7 @@ def aim(engine: Engine, tab: str, fields: Mapping[str, Any], first: str | None) 
     names = (*following.AIMED, "width", "height")
     before = gr.State(first)
 
-    def chosen(values: dict[Any, Any]) -> dict[Any, Any]:
+    def aim_fields(values: dict[Any, Any]) -> dict[Any, Any]:
         catalog = {one.name: one for one in engine.catalog()}
         checkpoint, last = catalog.get(values[fields["checkpoint"]]), catalog.get(values[before])
         if checkpoint is None:
@@ -45,4 +45,4 @@ def aim(engine: Engine, tab: str, fields: Mapping[str, Any], first: str | None) 
         return {fields[name]: value for name, value in aims.items()} | {before: checkpoint.name}
 
     targets = [fields[name] for name in names]
-    fields["checkpoint"].input(chosen, {fields["checkpoint"], before, *targets}, [*targets, before], **QUIET)
+    fields["checkpoint"].input(aim_fields, {fields["checkpoint"], before, *targets}, [*targets, before], **QUIET)

@@ -112,7 +112,7 @@ def first_view(earlier: Iterable[Picture], *, attached: bool = True) -> View:
     return {"state": "first", "job": None, "attached": attached, "earlier": [picture_view(p) for p in earlier]}
 
 
-def asked_view(request: Request, job_id: str, catalog: Iterable[Checkpoint], earlier: list[View]) -> View:
+def new_job_view(request: Request, job_id: str, catalog: Iterable[Checkpoint], earlier: list[View]) -> View:
     """The view of a job that was accepted and of which nothing else is known yet."""
     suits = {c.name: c.suits for c in catalog}.get(request.checkpoint, Suits())
     run = resolve(request, suits)

@@ -52,7 +52,7 @@ async def run(
             job_id = await engine.submit(SubmitRun(request=request, attention=attention), owner=owner, origin=origin)
         finally:
             past = await earlier(gallery, owner)
-        first_view = render.asked_view(request, job_id, engine.catalog(), past)
+        first_view = render.new_job_view(request, job_id, engine.catalog(), past)
         yield first_view
         async for view in watch(engine, gallery, owner, first_view):
             yield view
@@ -78,7 +78,7 @@ async def run_live(
     try:
         request = ask()
         job_id = await live.take_place(engine, request, owner=owner, origin=origin)
-        first_view = render.asked_view(request, job_id, engine.catalog(), []) | {"live": True}
+        first_view = render.new_job_view(request, job_id, engine.catalog(), []) | {"live": True}
         at_once = engine.status().queued <= 1  # but for this one
         if not at_once:
             yield first_view
@@ -105,7 +105,7 @@ async def attach(engine: Engine, gallery: Gallery, owner: str, origin: str) -> A
         none = not engine.catalog()
         yield render.refused_view(say("checkpoint.none"), first["earlier"]) | {"attached": True} if none else first
         return
-    first_view = render.asked_view(job.request, job.job_id, engine.catalog(), first["earlier"])
+    first_view = render.new_job_view(job.request, job.job_id, engine.catalog(), first["earlier"])
     try:
         async for view in watch(engine, gallery, owner, first_view):
             yield view | {"attached": True}

@@ -85,10 +85,10 @@ class Uploads:
             for (owner, upload), came in list(self._unused.items()):
                 if owner not in self._here and now - max(came, self._left.get(owner, came)) >= SECONDS_UNUSED:
                     del self._unused[owner, upload]
-                    self._delete_unheld(upload)
+                    self._delete_unless_held(upload)
             for upload in [upload for upload, until in self._leaving.items() if now >= until]:
                 del self._leaving[upload]
-                self._delete_unheld(upload)
+                self._delete_unless_held(upload)
             for path in [path for path in self._owners if not path.exists()]:  # Gradio's own sweep deletes too
                 del self._owners[path]
             owners = {owner for owner, _ in self._unused}
@@ -117,7 +117,7 @@ class Uploads:
                 self._held[user, field] = upload
                 self._unused = {key: came for key, came in self._unused.items() if key[1] != upload}
             if before is not None:
-                self._delete_unheld(before)
+                self._delete_unless_held(before)
 
     def leave(self, user: str, *, after: float = 0.0) -> None:
         """This user is gone: files that only they held are deleted, at once or by the first sweep after so many
@@ -127,7 +127,7 @@ class Uploads:
                 if after:
                     self._leave_later(upload, after)
                 else:
-                    self._delete_unheld(upload)
+                    self._delete_unless_held(upload)
 
     def owners(self, path: str) -> frozenset[str] | None:
         """The visitors who sent this file or got it as a result; None for a path outside the folder of uploads, and for
@@ -158,7 +158,7 @@ class Uploads:
         self._leaving[upload] = max(self._clock() + seconds, self._leaving.get(upload, 0.0))
         self._sweep_later()
 
-    def _delete_unheld(self, upload: Upload) -> None:
+    def _delete_unless_held(self, upload: Upload) -> None:
         if any(upload_held.path == upload.path for upload_held in self._held.values()) or upload in self._leaving:
             return
         if any(other == upload for _, other in self._unused):  # another visitor has just uploaded the same picture

@@ -31,7 +31,7 @@ async def first_frame(engine: Engine, gallery: Gallery, owner: str, job_id: str)
     job = next((job for job in await engine.jobs(owner=owner) if job.job_id == job_id), None)
     if job is None:
         return None
-    first_view = render.asked_view(job.request, job_id, engine.catalog(), []) | {"live": True}
+    first_view = render.new_job_view(job.request, job_id, engine.catalog(), []) | {"live": True}
     with contextlib.suppress(UnknownJob, TimeoutError):
         async with (
             asyncio.timeout(FIRST_FRAME_SECONDS),

@@ -66,24 +66,24 @@ class Ending:
     def __init__(self) -> None:
         """Handles signals from now on. Until `wait` is called, the first one also raises KeyboardInterrupt, since
         nothing needs an orderly end yet."""
-        self._asked = threading.Event()
+        self._end_signal = threading.Event()
         self._waiting = False
         for name in SIGNALS:
             number = getattr(signal, name, None)
             # A signal that was ignored when the process started stays ignored, as nohup does with SIGHUP.
             if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-                signal.signal(number, self._heard)
+                signal.signal(number, self._on_signal)
 
     def wait(self) -> None:
         """Returns when a signal has asked for the end."""
         self._waiting = True
-        while not self._asked.wait(0.5):  # in slices, so that Ctrl+C is heard on Windows too
+        while not self._end_signal.wait(0.5):  # in slices, so that Ctrl+C is heard on Windows too
             pass
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
-        if self._asked.is_set():
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._end_signal.is_set():
             os._exit(128 + number)
-        self._asked.set()
+        self._end_signal.set()
         if not self._waiting:
             raise KeyboardInterrupt
 

@@ -278,21 +278,21 @@ class Routes:
         """GET /sheet/{job}.png: a comparison's cells so far as one labelled picture, with all settings in it."""
         owner, job_id = request.headers[HEADER], request.path_params["job_id"]
 
-        def made(now: ComparisonNow) -> bytes:
+        def content(now: ComparisonNow) -> bytes:
             comparison, cells = now.comparison, now.cells
             labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
             return sheet.png(comparison, {k: self._cell(cells.get(k), owner) for k in range(len(comparison))}, labels)
 
-        return await self._download(job_id, owner, made, "png", "image/png")
+        return await self._download(job_id, owner, content, "png", "image/png")
 
     async def compare_timings(self, request: Request) -> Response:
         """GET /sheet/{job}.csv: one line a cell, with its settings and seconds."""
         owner, job_id = request.headers[HEADER], request.path_params["job_id"]
 
-        def made(now: ComparisonNow) -> bytes:
+        def content(now: ComparisonNow) -> bytes:
             return sheet.timings(now.comparison, now.cells).encode()
 
-        return await self._download(job_id, owner, made, "csv", "text/csv; charset=utf-8")
+        return await self._download(job_id, owner, content, "csv", "text/csv; charset=utf-8")
 
     def _cell(self, event: CellEvent | None, owner: str) -> sheet.Shown:
         if event is None or not isinstance(event.event, (Finished, Failed)):

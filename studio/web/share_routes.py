@@ -56,15 +56,15 @@ class ShareRoutes:
             return _refused(403, say("models.guest"))
         begun = False
         if request.method == "POST":
-            asked = _asked(await request.body())
-            action, seconds = asked.get("action"), asked.get("seconds", LONGEST_SHARE)
+            order = _json_object(await request.body())
+            action, seconds = order.get("action"), order.get("seconds", LONGEST_SHARE)
             if action not in ACTIONS:
                 return _refused(400, f"action: allowed is one of {', '.join(ACTIONS)}.")
             if not isinstance(seconds, (int, float)) or not SHORTEST_SHARE <= seconds <= LONGEST_SHARE:
                 allowed = f"from {SHORTEST_SHARE:.0f} to {LONGEST_SHARE:.0f}"
-                return _refused(400, f"seconds: {asked.get('seconds')!r} is not allowed. Allowed: {allowed}.")
+                return _refused(400, f"seconds: {order.get('seconds')!r} is not allowed. Allowed: {allowed}.")
             begun = action == "begin"
-            await self._act(action, float(seconds), str(asked.get("guest", "")))
+            await self._act(action, float(seconds), str(order.get("guest", "")))
         response = JSONResponse(await self._view(), headers={"cache-control": "no-store"})
         if begun:
             token, session = self.access.owner_session(request.headers[HEADER])
@@ -128,12 +128,12 @@ class ShareRoutes:
         return Response(picture.getvalue(), media_type="image/svg+xml", headers={"cache-control": "no-store"})
 
 
-def _asked(body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        asked = json.loads(body)
+        value = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return asked if isinstance(asked, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _name(person: str) -> str:

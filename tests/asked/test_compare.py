@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from studio.answered.engine import Pace
 from studio.asked import compare
 from studio.asked.axes import AXIS_FIELDS, MAX_CELLS, Axis, AxisField, Value, parse_values, values_text
-from studio.asked.compare import Comparison, comparison_from_dict, given_from_link
+from studio.asked.compare import Comparison, comparison_from_dict, fields_of_link
 from studio.asked.fields import FORGOTTEN
 from studio.asked.requests import ImageToImage, InvalidRequest, TextToImage
 from studio.asked.resolved import Suits
@@ -169,7 +169,7 @@ def test_the_weight_of_a_lora_is_that_of_the_first_one_the_prompt_names() -> Non
         f"a fox <lora:ink:{weight}>, <LORA:snow:1>" for weight in ("-1", "0", "0.5")
     ]
     assert made.base.prompt == prompt
-    given = given_from_link(made.link())
+    given = fields_of_link(made.link())
     assert given is not None
     assert Comparison.parse(given) == made
     words = comparison(prompt=prompt, x="prompt", x_values="fox, owl", y="lora_weight", y_values="0, 1")
@@ -185,7 +185,7 @@ def test_the_scale_of_the_first_control_is_an_axis_and_all_cells_have_the_same_m
         assert (first.scale, second.scale) == ((0.0, 0.5, 2.0)[index % 3], 0.25)
         assert (first.image, second.image) == (b"map", b"other")
     assert made.base.controls[0].scale == 0.75
-    given = given_from_link({**made.link(), "controls": "[]"})
+    given = fields_of_link({**made.link(), "controls": "[]"})
     assert given is not None
     assert "controls" not in given, "a link holds nothing of a visitor"
     told = json.loads(json.dumps(made.to_dict()))
@@ -249,7 +249,7 @@ def test_a_comparison_reads_back_equal_from_json_and_from_its_link() -> None:
         comparison(x="seed", x_values="9007199254740993", y=None, negative_prompt="snow & = ?", checkpoint="other"),
     ):
         assert comparison_from_dict(json.loads(json.dumps(made.to_dict()))) == made
-        given = given_from_link(made.link())
+        given = fields_of_link(made.link())
         assert given is not None
         assert Comparison.parse(given) == made
     picture = comparison(image=b"png", x="strength", x_values="0.25, 0.5")
@@ -266,12 +266,12 @@ FIRST_DEFAULTS = {
 def test_a_link_says_its_version_and_a_newer_one_is_refused() -> None:
     link = comparison().link()
     assert link["v"] == "2"
-    given = given_from_link(link)
+    given = fields_of_link(link)
     assert given is not None
     assert "guidance_scale" not in given or given["guidance_scale"] == comparison().base.guidance_scale
     for version in ("3", "0", "-1", "two", ""):
         with pytest.raises(InvalidRequest, match=r"^v: .* is not allowed\. Allowed: links of the versions 1 to 2"):
-            given_from_link(link | {"v": version})
+            fields_of_link(link | {"v": version})
 
 
 def test_what_is_left_open_is_what_suits_each_checkpoint() -> None:
@@ -293,8 +293,8 @@ def test_what_is_left_open_is_what_suits_each_checkpoint() -> None:
 
 
 def test_a_link_of_somebody_else_is_none_and_a_bad_one_goes_to_the_gate() -> None:
-    assert given_from_link({"prompt": "fox", "__theme": "dark"}) is None
-    given = given_from_link({"x": "seed", "x_values": "1", "width": "wide", "__theme": "dark", "image": "/etc/passwd"})
+    assert fields_of_link({"prompt": "fox", "__theme": "dark"}) is None
+    given = fields_of_link({"x": "seed", "x_values": "1", "width": "wide", "__theme": "dark", "image": "/etc/passwd"})
     assert given == {"x": "seed", "x_values": "1", "width": "wide"} | FIRST_DEFAULTS
     with pytest.raises(InvalidRequest, match="width"):
         Comparison.parse(given | {"prompt": ""})

@@ -50,7 +50,7 @@ class Converting:
 def ended(conversions: Conversions) -> dict[str, Conversion]:
     tick = threading.Event()
     for _ in range(3000):
-        found = {c.name: c for c in conversions.shown()}
+        found = {c.name: c for c in conversions.newest_first()}
         if all(c.state in ("done", "failed") for c in found.values()):
             return found
         tick.wait(0.01)
@@ -64,7 +64,7 @@ def test_one_at_a_time_with_its_progress(tmp_path: Path) -> None:
     conversions.add(one)
     conversions.add(two)
     assert work.entered.wait(60)
-    assert [(c.name, c.state, c.fraction) for c in conversions.shown()] == [
+    assert [(c.name, c.state, c.fraction) for c in conversions.newest_first()] == [
         ("two.ckpt", "waiting", None),
         ("one.ckpt", "running", 0.25),
     ]

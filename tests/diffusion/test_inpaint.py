@@ -139,14 +139,14 @@ def test_what_is_not_masked_ends_as_the_pictures_own_latents(components: Compone
 def test_the_kept_part_has_the_noise_of_each_evaluation(components: Components, name: str) -> None:
     """Also of second evaluations, which lie between two sigmas: in the model's own coordinates it is a x0 + s noise."""
     lane = masked_lane(components, asked(scheduler=name, strength=0.8, noise_schedule="normal"))
-    kept = lane._kept
-    assert kept is not None
-    outside = ~kept.mask.bool().expand(1, 4, 8, 8)[0]
+    unmasked = lane._unmasked_part
+    assert unmasked is not None
+    outside = ~unmasked.mask.bool().expand(1, 4, 8, 8)[0]
 
     def check(lane: Lane) -> torch.Tensor:
         asked_for = lane.call().sample[0]
         level = lane.schedule.levels[lane.index]
-        expected = (level.a * kept.latents + level.s * kept.noise)[0]
+        expected = (level.a * unmasked.latents + level.s * unmasked.noise)[0]
         assert (asked_for[outside] - expected[outside]).abs().max() < 2e-5
         return ask_unet(components, lane)
 

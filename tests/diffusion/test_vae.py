@@ -32,7 +32,7 @@ def test_decode_is_diffusers_decode_and_owns_the_scaling(components: Components)
 
 
 def test_encode_without_a_generator_is_the_posteriors_mode(components: Components) -> None:
-    pixels = vae.drawn_pictures(1, 64)
+    pixels = vae.synthetic_pictures(1, 64)
     mode = vae.encode(components, pixels)
     assert torch.equal(mode, vae.encode(components, pixels))
     sampled = vae.encode(components, pixels, torch.Generator().manual_seed(1))
@@ -85,9 +85,9 @@ def test_what_is_not_finite_in_float32_is_an_error(components: Components) -> No
         vae.decode(components, latents(1, 4, 8, 8) * float("nan"))
 
 
-def test_drawn_pictures_have_all_colours_and_are_always_the_same() -> None:
-    drawn = vae.drawn_pictures(6, 64)
-    assert torch.equal(drawn, vae.drawn_pictures(6, 64))
+def test_synthetic_pictures_have_all_colours_and_are_always_the_same() -> None:
+    drawn = vae.synthetic_pictures(6, 64)
+    assert torch.equal(drawn, vae.synthetic_pictures(6, 64))
     assert drawn.shape == (6, 3, 64, 64)
     assert float(drawn.min()) >= -1
     assert float(drawn.max()) <= 1
@@ -96,13 +96,13 @@ def test_drawn_pictures_have_all_colours_and_are_always_the_same() -> None:
 
 def test_a_preview_can_be_fitted_to_any_vae(components: Components) -> None:
     fit = FastFit.empty(4, 8)
-    for drawn in vae.drawn_pictures(6, 64).split(1):
+    for drawn in vae.synthetic_pictures(6, 64).split(1):
         encoded = vae.encode(components, drawn)
         fit.add(encoded, vae.decode(components, encoded).clamp(-1, 1))
     weight, bias = fit.solve()
     assert weight.shape == (192, 4, 3, 3)
     assert bias.shape == (192,)
-    encoded = vae.encode(components, vae.drawn_pictures(6, 64))
+    encoded = vae.encode(components, vae.synthetic_pictures(6, 64))
     wanted = vae.decode(components, encoded).clamp(-1, 1)
     found = decode_fast(encoded, weight, bias)
     assert found.shape == wanted.shape

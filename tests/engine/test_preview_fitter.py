@@ -83,7 +83,7 @@ def test_on_a_cpu_it_is_fitted_in_idle_time_a_decoding_at_a_time(
     assert components.fast_preview[0].shape == (192, 4, 3, 3)
     to_the_end(fitter)
     assert not fitter.idle()
-    drawn = vae.drawn_pictures(2, 64)
+    drawn = vae.synthetic_pictures(2, 64)
     encoded = vae.encode(components, drawn)
     wanted = vae.decode(components, encoded).clamp(-1, 1)
     error = (decode_fast(encoded, *components.fast_preview) - wanted).square().mean()

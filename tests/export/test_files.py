@@ -121,14 +121,14 @@ def test_every_quantity_of_the_panes_is_drawn_and_is_what_it_says() -> None:
             sizes.add(film.size)
             assert film.width < 5 * 300, "four side by side, the others below"
     assert len(sizes) == 1
-    picture, words_ = replay.shown(2, "guidance")
+    picture, words_ = replay.quantity_picture(2, "guidance")
     assert picture is not None
     assert words_.startswith("RMS per cell, 0 .. ")
     heat = np.asarray(picture).astype(float)
     sizes_of_cells = np.sqrt((d**2).mean(axis=0))
     brightest = np.unravel_index(sizes_of_cells.argmax(), sizes_of_cells.shape)
     assert heat[..., 1].max() == heat[brightest][1], "the largest cell is the brightest"
-    assert replay.shown(0, "change_x0") == (None, "undefined here")
+    assert replay.quantity_picture(0, "change_x0") == (None, "undefined here")
 
 
 def test_a_film_labels_a_quantity_as_the_page_does(monkeypatch: pytest.MonkeyPatch) -> None:

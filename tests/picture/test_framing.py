@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from studio.asked.requests import RANGES, RESIZE_MODES, ImageToImage, Inpaint, InvalidRequest
 from studio.picture import masks
-from studio.picture.framing import MAX_CANVAS_PIXELS, Start, framed, made_size, start_of
+from studio.picture.framing import MAX_CANVAS_PIXELS, Start, framed, start_of, target_size
 
 NATIVE = (512, 512)
 
@@ -65,7 +65,7 @@ def refusal(picture: Image.Image, mask: Image.Image | None = None, **fields: obj
     ],
 )
 def test_the_size_that_is_made(picture: object, mode: object, asked: tuple[int, int], made: object) -> None:
-    assert made_size(picture, mode, *asked, NATIVE) == made  # type: ignore[arg-type]
+    assert target_size(picture, mode, *asked, NATIVE) == made  # type: ignore[arg-type]
 
 
 sides = st.one_of(st.none(), st.integers(8, 256).map(lambda cells: cells * 8))
@@ -77,7 +77,7 @@ sides = st.one_of(st.none(), st.integers(8, 256).map(lambda cells: cells * 8))
     st.sampled_from([(64, 64), (128, 128), (512, 512), (1024, 1024)]),
 )  # fmt: skip
 def test_every_picture_gets_a_size_the_engine_takes(w: int, h: int, a: object, b: object, mode: str, n: object) -> None:
-    size = made_size((w, h), mode, a, b, n)  # type: ignore[arg-type]
+    size = target_size((w, h), mode, a, b, n)  # type: ignore[arg-type]
     assert RANGES["width"].holds(size[0])
     assert RANGES["height"].holds(size[1])
     if max(size) <= 512:

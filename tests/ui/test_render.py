@@ -18,7 +18,7 @@ JPEG = Preview(jpeg=b"\xff\xd8", width=144, height=112, decoder="fast")
 
 def asked() -> render.View:
     catalog = CATALOG
-    return render.asked_view(REQUEST, "job", catalog, [])
+    return render.new_job_view(REQUEST, "job", catalog, [])
 
 
 def picture(**changes: object) -> Picture:
@@ -56,10 +56,10 @@ def step(index: int, image: int = 0, preview: Preview | None = JPEG) -> Step:
     )
 
 
-def test_an_asked_view_has_the_size_before_anything_is_known() -> None:
+def test_the_view_of_a_new_job_has_the_size_before_anything_is_known() -> None:
     view = asked()
     assert (view["width"], view["height"], view["images"], view["state"]) == (144, 112, 2, "queued")
-    native = render.asked_view(TextToImage(prompt=""), "job", CATALOG, [])
+    native = render.new_job_view(TextToImage(prompt=""), "job", CATALOG, [])
     assert (native["width"], native["height"]) == (128, 128)
 
 

@@ -48,7 +48,7 @@ def test_a_number_that_was_never_typed_is_open() -> None:
     """Gradio sends it as 0; where the checkpoint decides, that is no value."""
     fields = {"width": "w", "height": "h", "extend_left": "e"}
     controls = Controls("inpaint", fields, *[None] * 7)  # type: ignore[arg-type]
-    assert controls.given({"w": 0, "h": 64, "e": 0}) == {"width": None, "height": 64, "extend_left": 0}
+    assert controls.typed_values({"w": 0, "h": 64, "e": 0}) == {"width": None, "height": 64, "extend_left": 0}
 
 
 def a_picture(prompt: str, **facts: object) -> bytes:

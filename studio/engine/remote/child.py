@@ -102,7 +102,7 @@ class Child:
                 raise TypeError(f"an engine has no {method}")
             value = await getattr(self._engine, method)(*arguments, **keywords)
         except Exception as error:
-            await self._send("raised", number, told(error))
+            await self._send("raised", number, visitors_error(error))
         else:
             if method == "submit" and not getattr(arguments[0], "ephemeral", False):
                 self._submitted[value] = keywords["owner"]
@@ -159,7 +159,7 @@ class Child:
             frame = to_frame(message)
         except BadMessage as error:
             logger.exception("An answer could not be sent")
-            frame = to_frame(("raised", message[1], told(error)))
+            frame = to_frame(("raised", message[1], visitors_error(error)))
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._writer, write_frame, self._answers, frame)
@@ -167,7 +167,7 @@ class Child:
             self._over.set()
 
 
-def told(error: Exception) -> Exception:
+def visitors_error(error: Exception) -> Exception:
     """What the page's side raises: what a visitor may be told, or an id that the log has too."""
     if isinstance(error, (InvalidRequest, Refused, UnknownJob, NoSuchModel)):
         return error

@@ -63,7 +63,7 @@ def loss_curve(
     for timestep in timesteps:
         level = training.levels[timestep]
         z_t = forward.noised(z0, noise, level)
-        for name, output in _asked(z_t, training.timesteps[timestep], conditions, components, denoise):
+        for name, output in _outputs(z_t, training.timesteps[timestep], conditions, components, denoise):
             difference = forward.error(z_t, output, noise, level, components.prediction_type)
             curves[name].append(float(difference.square().mean()))
         yield
@@ -88,7 +88,7 @@ def error_map(
     timestep = min(question.timestep, len(training) - 1)
     level = training.levels[timestep]
     z_t = forward.noised(z0, noise, level)
-    [(_, output)] = _asked(z_t, training.timesteps[timestep], conditions, components, denoise)
+    [(_, output)] = _outputs(z_t, training.timesteps[timestep], conditions, components, denoise)
     difference = forward.error(z_t, output, noise, level, components.prediction_type)
     tensors = {"z_t": z_t, "noise": noise, "noise_pred": noise - difference, "error": difference}
     facts: dict[str, object] = {
@@ -101,7 +101,7 @@ def error_map(
     return safetensors({n: on_cpu(t[0]) for n, t in tensors.items()}, facts | picture_facts(picture, components))
 
 
-def _asked(
+def _outputs(
     z_t: torch.Tensor,
     timestep: float,
     conditions: Mapping[str, Conditioning],

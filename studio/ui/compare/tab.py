@@ -16,7 +16,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine, UnknownJob
 from studio.asked.axes import MAX_CELLS, AxisField
-from studio.asked.compare import COMPARED, Comparison, given_from_link
+from studio.asked.compare import COMPARED, Comparison, fields_of_link
 from studio.asked.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, InvalidRequest
 from studio.picture import sheet
 from studio.picture.gallery import Gallery, SaveFailed
@@ -43,23 +43,23 @@ class Form:
     cost: gr.HTML
     start: gr.Button
     show: gr.HTML
-    said: gr.HTML
+    status: gr.HTML
 
     @property
     def inputs(self) -> list[gr.components.Component]:
         return list(self.fields.values())
 
     @property
-    def kept(self) -> list[str]:
+    def restorable_names(self) -> list[str]:
         """The fields that a reload and a link bring back: all but the pictures, which a visitor chooses themselves."""
         return [name for name in self.fields if name not in ("image", "controls")]
 
     @property
-    def filled(self) -> list[gr.components.Component]:
+    def outputs(self) -> list[gr.components.Component]:
         """The outputs of whatever writes settings into the form."""
-        return [*(self.fields[name] for name in self.kept), *self.before.values()]
+        return [*(self.fields[name] for name in self.restorable_names), *self.before.values()]
 
-    def given(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+    def typed_values(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """What `Comparison.parse` takes, as it was typed; the picture as its file name. A number field that was never
         filled in comes as 0 from Gradio: where the checkpoint decides, that is an open field."""
         typed = {name: values[component] for name, component in self.fields.items()}
@@ -180,13 +180,13 @@ def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
     focus = gr.JSON(visible=False)
 
     async def start(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
-        values_given, at = form.given(values), values[focus]
+        typed_values, at = form.typed_values(values), values[focus]
         owner = session.owner_of(request)
 
         def ask() -> Comparison:
-            controls = control.given(values_given["controls"], uploads, str(request.session_hash), TAB)
+            controls = control.controls_of(typed_values["controls"], uploads, str(request.session_hash), TAB)
             return Comparison.parse(
-                values_given | {"image": starting.file_of(values_given["image"]), "controls": controls}
+                typed_values | {"image": starting.file_of(typed_values["image"]), "controls": controls}
             )
 
         async for view in views.run(engine, owner, TAB, ask, at if isinstance(at, int) else 0):
@@ -205,10 +205,10 @@ def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
 
 def _costs(engine: Engine, form: Form) -> Callable[[dict[Any, Any]], Awaitable[str]]:
     async def costs(values: dict[Any, Any]) -> str:
-        values_given = form.given(values)  # the cost does not depend on the picture or the map
-        controls = control.stand_ins(values_given["controls"])
+        typed_values = form.typed_values(values)  # the cost does not depend on the picture or the map
+        controls = control.stand_ins(typed_values["controls"])
         return await views.cost_line(
-            engine, values_given | {"image": b"?" if values_given["image"] else b"", "controls": controls}
+            engine, typed_values | {"image": b"?" if typed_values["image"] else b"", "controls": controls}
         )
 
     return costs
@@ -239,14 +239,14 @@ def _connect_stage(engine: Engine, gallery: Gallery, form: Form) -> None:
 
     form.show.stop(stop, None, None, **QUIET)
     form.show.hurry(hurry, None, None, **QUIET)
-    form.show.keep(keep, None, [form.said], **QUIET)
+    form.show.keep(keep, None, [form.status], **QUIET)
 
 
 def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None:
     f = form.fields
 
     def there(values: dict[Any, Any]) -> dict[str, Any]:
-        typed = form.given(values)
+        typed = form.typed_values(values)
         return {
             "prompts": f"{typed['prompt'] or ''}\n{typed['negative_prompt'] or ''}",
             "picture": bool(typed["image"]),
@@ -264,7 +264,7 @@ def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None
             needs = axes.needed(**there(values)).get(axis)
             if needs:  # by the keyboard: the list has it in grey
                 message = say("compare.axis.refused", name=say(f"compare.axis.{axis}"), needs=needs)
-                return {field: values[before], form.said: {"problems": [{"field": name, "message": message}]}}
+                return {field: values[before], form.status: {"problems": [{"field": name, "message": message}]}}
             suggested = gr.update(value=axes.suggested(engine, axis), info=axes.help_of(axis))
             return {f[f"{name}_values"]: suggested, before: axis}
 
@@ -279,43 +279,43 @@ def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None
             with Path(path).open("rb") as file:
                 comparison = sheet.read(file.read(MAX_IMAGE_BYTES + 1))
         except (InvalidRequest, OSError) as error:
-            return {form.said: {"message": str(error)}}
+            return {form.status: {"message": str(error)}}
         if comparison is None:
-            return {form.said: {"message": say("compare.no_sheet")}}
-        return _updates(form, _filled(form, comparison.link())) | {form.said: {"message": say("compare.opened")}}
+            return {form.status: {"message": say("compare.no_sheet")}}
+        return _updates(form, _filled(form, comparison.link())) | {form.status: {"message": say("compare.opened")}}
 
     picker.aim(engine, TAB, f, next((entry.name for entry in engine.catalog()), None))
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
     for name in "xy":
-        written = [f[name], f[f"{name}_values"], form.before[name], form.said]
+        written = [f[name], f[f"{name}_values"], form.before[name], form.status]
         f[name].input(chooser(name), {*form.inputs, form.before[name]}, written, **QUIET)
-    upload.upload(open_sheet, [upload], [*form.filled, form.said], **QUIET)
+    upload.upload(open_sheet, [upload], [*form.outputs, form.status], **QUIET)
     changes_of_axes = [f[name].change for name in ("prompt", "negative_prompt", "image", "controls", "checkpoint")]
     gr.on(changes_of_axes, axes_offered, set(form.inputs), [f["x"], f["y"]], trigger_mode="always_last", **QUIET)
     changes = [field.change for field in form.inputs]
     gr.on(changes, _costs(engine, form), set(form.inputs), [form.cost], trigger_mode="always_last", **QUIET)
-    gr.on(changes, **keeping.keeper(STORAGE, {name: f[name] for name in form.kept}))
+    gr.on(changes, **keeping.keeper(STORAGE, {name: f[name] for name in form.restorable_names}))
 
 
 def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
     """After a (re)load: the fields of a link, or else the stored ones; then the comparison as it is now."""
 
     def fields_back(stored_values: object, request: gr.Request) -> dict[Any, Any]:
-        link = given_from_link(dict(request.query_params))
+        link = fields_of_link(dict(request.query_params))
         if link is not None:
             return _updates(form, _filled(form, {k: str(v) for k, v in link.items()}))
         back = stored_values if isinstance(stored_values, Mapping) else {}
-        return _updates(form, {name: back[name] for name in form.kept if _simple(back.get(name))})
+        return _updates(form, {name: back[name] for name in form.restorable_names if _simple(back.get(name))})
 
     def linked(request: gr.Request) -> str | None:
-        return TAB if given_from_link(dict(request.query_params)) is not None else None
+        return TAB if fields_of_link(dict(request.query_params)) is not None else None
 
     async def restore_comparison(request: gr.Request) -> AsyncIterator[Any]:
-        link = given_from_link(dict(request.query_params))
+        link = fields_of_link(dict(request.query_params))
         async for view in views.attach(engine, session.owner_of(request), TAB, link):
             yield view | {"attached": True}
 
-    written = {name: form.fields[name] for name in form.kept}
+    written = {name: form.fields[name] for name in form.restorable_names}
     keeping.restore(demo, STORAGE, written, list(form.before.values()), fields_back, opens=linked)
     demo.load(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)
     demo.load(restore_comparison, None, [form.show], **WATCHING)
@@ -335,7 +335,7 @@ def _updates(form: Form, values: Mapping[str, Any]) -> dict[Any, Any]:
 def _filled(form: Form, link: Mapping[str, str]) -> dict[str, Any]:
     """Values for every field from a link's parameters; fields that the link leaves out get their default."""
     values: dict[str, Any] = {}
-    for name in form.kept:
+    for name in form.restorable_names:
         row = COMPARED.get(name)
         value: Any = link.get(name)
         if row is not None and value is not None:

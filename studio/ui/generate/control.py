@@ -47,7 +47,7 @@ def offer(engine: Engine, checkpoint: str | None) -> dict[str, Any]:
 
 
 def stand_ins(value: object) -> list[dict[str, Any]]:
-    """Like `given`, with one byte in place of each picture: enough to compute the cost of a run."""
+    """Like `controls_of`, with one byte in place of each picture: enough to compute the cost of a run."""
     units = value.get("units") if isinstance(value, Mapping) and value.get("models") else None
     mappings = [unit for unit in units if isinstance(unit, Mapping)] if isinstance(units, list) else []
     return [
@@ -56,7 +56,7 @@ def stand_ins(value: object) -> list[dict[str, Any]]:
     ]
 
 
-def given(value: object, uploads: Uploads, page: str, tab: str) -> list[dict[str, Any]]:
+def controls_of(value: object, uploads: Uploads, page: str, tab: str) -> list[dict[str, Any]]:
     """The section's value as `TextToImage.parse` takes it, its pictures read: uploads, or maps painted in the page.
     Raises InvalidRequest.
 

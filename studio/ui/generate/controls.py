@@ -45,7 +45,7 @@ class Controls:
         """The components that a handler needs to read every field."""
         return set(self.fields.values())
 
-    def given(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+    def typed_values(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """The fields by name, as they were typed. Gradio sends a number field that was never filled in as 0: where the
         checkpoint decides, that is an open field."""
         texts = {name: values[component] for name, component in self.fields.items()}

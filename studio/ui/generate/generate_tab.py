@@ -78,7 +78,7 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
             yield view
 
     controls = generate_tab.controls
-    written = {name: fields[name] for name in kept_fields.kept_names(controls)} | {"aspect": controls.aspect}
+    written = {name: fields[name] for name in kept_fields.restorable_names(controls)} | {"aspect": controls.aspect}
     others = [controls.before, fields["controls"]]
     keeping.restore(demo, kept_fields.storage_key(controls.tab), written, others, fields_back)
     demo.load(run_back, None, [generate_tab.stage], **WATCHING)

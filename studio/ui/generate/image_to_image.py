@@ -38,13 +38,13 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
     starting.show_beginning(fields, shown_start)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
-        typed_values = fields.given(values)
+        typed_values = fields.typed_values(values)
         owner, page = session.owner_of(request), str(request.session_hash)
 
         def ask() -> ImageToImage:
             files = {
                 "image": starting.file_of(typed_values["image"]),
-                "controls": control.given(typed_values["controls"], uploads, page, TAB),
+                "controls": control.controls_of(typed_values["controls"], uploads, page, TAB),
             }
             return ImageToImage.parse(typed_values | files)
 

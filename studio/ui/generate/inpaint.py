@@ -39,7 +39,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
     starting.connect(engine, fields, shown_offer, uploads)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
-        typed_values = fields.given(values)
+        typed_values = fields.typed_values(values)
         owner, page = session.owner_of(request), str(request.session_hash)
 
         def ask() -> Inpaint:
@@ -47,7 +47,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
                 "image": starting.file_of(typed_values["image"]),
                 "mask": starting.mask_of(typed_values["mask"]),
             }
-            files |= {"controls": control.given(typed_values["controls"], uploads, page, TAB)}
+            files |= {"controls": control.controls_of(typed_values["controls"], uploads, page, TAB)}
             return Inpaint.parse(typed_values | files)
 
         async for view in session.run(engine, gallery, owner, TAB, ask):

@@ -18,14 +18,14 @@ from studio.ui.generate.following import aspect_of
 from studio.ui.generate.widgets import schedule_choices
 
 
-def kept_names(controls: Controls) -> list[str]:
+def restorable_names(controls: Controls) -> list[str]:
     """The fields that survive a reload: all but the uploaded pictures."""
     return [name for name in controls.fields if name not in FILES]
 
 
 def connect(controls: Controls) -> None:
     """Store the fields in the browser whenever one changes."""
-    components = {name: controls.fields[name] for name in kept_names(controls)}
+    components = {name: controls.fields[name] for name in restorable_names(controls)}
     gr.on([field.change for field in components.values()], **keeping.keeper(storage_key(controls.tab), components))
 
 
@@ -36,7 +36,7 @@ def storage_key(tab: str) -> str:
 
 def reusable(controls: Controls) -> list[Any]:
     """Everything `restored` may update: the outputs of whatever calls it."""
-    return [*(controls.fields[name] for name in kept_names(controls)), controls.aspect, controls.before]
+    return [*(controls.fields[name] for name in restorable_names(controls)), controls.aspect, controls.before]
 
 
 def restored(engine: Engine, controls: Controls, stored_values: object) -> dict[Any, Any]:
@@ -46,7 +46,7 @@ def restored(engine: Engine, controls: Controls, stored_values: object) -> dict[
         return {}
     f = controls.fields
     updates: dict[Any, Any] = {}
-    for name in kept_names(controls):
+    for name in restorable_names(controls):
         value = stored_values.get(name)
         if name == "checkpoint" and isinstance(value, str):  # perhaps by another spelling of its name
             value = listed_name(value, [checkpoint.name for checkpoint in engine.catalog()])

@@ -42,24 +42,24 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None
     following.connect(engine, fields, examples)
     kept_fields.connect(fields)
 
-    def asked(typed_values: dict[str, Any], request: gr.Request) -> TextToImage:
-        controls = control.given(typed_values["controls"], uploads, str(request.session_hash), TAB)
+    def parse(typed_values: dict[str, Any], request: gr.Request) -> TextToImage:
+        controls = control.controls_of(typed_values["controls"], uploads, str(request.session_hash), TAB)
         return TextToImage.parse(typed_values | {"controls": controls})
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
-        typed_values = fields.given(values)
+        typed_values = fields.typed_values(values)
         owner = session.owner_of(request)
-        async for view in session.run(engine, gallery, owner, TAB, lambda: asked(typed_values, request)):
+        async for view in session.run(engine, gallery, owner, TAB, lambda: parse(typed_values, request)):
             yield view
 
     async def follow_slider(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
-        typed_values = fields.given(values)
+        typed_values = fields.typed_values(values)
         seed_is_random = not str(typed_values["seed"] or "").strip()
         if seed_is_random:  # the same noise from now on, so that only the slider's effect is seen
             typed_values["seed"] = str(secrets.randbelow(RANDOM_SEEDS))
         seed = typed_values["seed"] if seed_is_random else gr.skip()
         async for view in session.run_live(
-            engine, gallery, session.owner_of(request), TAB, lambda: asked(typed_values, request)
+            engine, gallery, session.owner_of(request), TAB, lambda: parse(typed_values, request)
         ):
             yield view, seed
             seed = gr.skip()

@@ -26,7 +26,7 @@ SHOWN = ("name", "kind", "state", "reason", "size_bytes", "sha256", "place")
 def build(engine: Engine) -> None:
     """Add the endpoints to the page that is being built."""
 
-    async def found() -> list[dict[str, Any]]:
+    async def list_models() -> list[dict[str, Any]]:
         with telling("models"):
             return [_line(model) for model in (await engine.ask(ModelList())).models]
 
@@ -43,7 +43,7 @@ def build(engine: Engine) -> None:
                 raise Refused(str(error)) from error
             return {"checkpoint": target.name, "vae": source.name if source is not None else ""}
 
-    for name, endpoint in (("models", found), ("choose_vae", choose_vae)):
+    for name, endpoint in (("models", list_models), ("choose_vae", choose_vae)):
         gr.api(endpoint, api_name=name, api_description=say(f"api.{name}"), concurrency_limit=None)
 
 

@@ -53,13 +53,13 @@ def _line(values: dict[str, Any]) -> dict[str, Any]:
     """The fields that are not empty, since a folder of thousands makes a long list. What cannot be seen in a text is
     written as its number; a line break is allowed in sentences, and never in a name."""
     filled = {name: value for name, value in values.items() if value not in ("", None, (), [], False)}
-    return {name: _seen(value, "" if name in _NAMES else "\n\t") for name, value in filled.items()}
+    return {name: _visible_value(value, "" if name in _NAMES else "\n\t") for name, value in filled.items()}
 
 
 _NAMES = ("name", "label", "where", "repository", "current")
 
 
-def _seen(value: Any, keep: str) -> Any:
+def _visible_value(value: Any, keep: str) -> Any:
     if isinstance(value, str):
         return visible(value, keep)
-    return [_seen(one, keep) for one in value] if isinstance(value, (list, tuple)) else value
+    return [_visible_value(one, keep) for one in value] if isinstance(value, (list, tuple)) else value

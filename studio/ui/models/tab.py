@@ -53,12 +53,12 @@ def build(engine: Engine) -> gr.HTML:
         async def handler(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
             data = event._data
             if not session.may_manage(request) or not isinstance(data, dict):
-                return _told(say("models.guest"))
+                return _answer(say("models.guest"))
             try:
                 await engine.order(order_of(data))
             except (NoSuchModel, Refused, InvalidRequest) as error:
-                return _told(str(error))
-            return _told("")
+                return _answer(str(error))
+            return _answer("")
 
         return handler
 
@@ -96,15 +96,15 @@ def build(engine: Engine) -> gr.HTML:
     async def look(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
         data = event._data
         if not session.may_manage(request) or not isinstance(data, dict):
-            return _told(say("models.guest"))
+            return _answer(say("models.guest"))
         name = _text(data, "repository")
         try:
             files = await engine.ask(RepositoryFiles(repository=name, token=_text(data, "token") or None))
         except (Refused, InvalidRequest) as error:
-            return _told(str(error))
+            return _answer(str(error))
         if not files:
-            return _told(say("models.hub.none"))
-        return _told("") | {"repository": {"repository": name, "files": [asdict(file) for file in files]}}
+            return _answer(say("models.hub.none"))
+        return _answer("") | {"repository": {"repository": name, "files": [asdict(file) for file in files]}}
 
     show.look(look, None, [show], **QUIET)
     show.download(order(fetch), None, [show], **QUIET)
@@ -112,7 +112,7 @@ def build(engine: Engine) -> gr.HTML:
     return show
 
 
-def _told(problem: str) -> dict[str, Any]:
+def _answer(problem: str) -> dict[str, Any]:
     """The answer to a command: empty when it was accepted. No two are equal, so that the page notices each."""
     return {"problem": problem, "order": secrets.token_hex(4)}
 

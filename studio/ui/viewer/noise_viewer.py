@@ -93,7 +93,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
             return {**EMPTY, "checkpoint": _checkpoint(engine)}
         return await named(engine, owner, job.job_id, 0)
 
-    async def seen(event: gr.EventData, request: gr.Request) -> Any:
+    async def show_newest(event: gr.EventData, request: gr.Request) -> Any:
         return {**await newest(request), "turn": event._data.get("turn")}
 
     def prompt_back(kept: object, _: gr.Request) -> dict[Any, Any]:
@@ -104,7 +104,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
     keeping.restore(demo, STORAGE, {"prompt": prompt}, [], prompt_back)
     gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="once", **WATCHING)
     last.click(newest, None, [show], **QUIET)
-    show.seen(seen, None, [show], **QUIET)
+    show.seen(show_newest, None, [show], **QUIET)
 
     async def look(event: gr.EventData, request: gr.Request) -> Any:
         return await sent(engine, event, request)
