@@ -40,6 +40,7 @@ class ModelFacts:
     guidance_embedded: bool = False  # the U-Net is told the guidance scale, which was distilled into it
     precision: str = ""  # "fp32", "fp16", "bf16", "fp8 (e4m3)", ...: of most of the bytes
     parts: tuple[str, ...] = ()  # of CHECKPOINT_PARTS, or the ControlNet, those that are there
+    encoder_layers: int | None = None  # of the text encoder, the shallowest where there are several
     vae_has_encoder: bool = True  # without one its VAE only decodes: no picture can be the start of a run
     native_width: int | None = None
     native_height: int | None = None

@@ -96,6 +96,7 @@ def _by_structure(
         "kind": "checkpoint",
         "family": family.name,
         "in_channels": unet.in_channels,
+        "encoder_layers": _encoder_layers(tensors, family),
         "vae_has_encoder": encodes,
         "precision": precision(e for k, e in tensors.items() if k.startswith(prefix)),
         "parts": tuple(part for part in CHECKPOINT_PARTS if part in parts),
@@ -133,6 +134,21 @@ def _parts(tensors: Mapping[str, TensorEntry], family: Family) -> set[str]:
     parts = {one.part for one in family.text_encoders if any(key.startswith(one.prefix) for key in tensors)}
     parts |= {"vae"} if any(key.startswith(VAE_PREFIX + "decoder.") for key in tensors) else set()
     return parts | {"unet"}
+
+
+def _encoder_layers(tensors: Mapping[str, TensorEntry], family: Family) -> int | None:
+    """Layers of its text encoder, of the shallowest where there are several, without one that is not listened to."""
+    counts = []
+    for one in family.text_encoders:
+        numbers = [
+            int(match[1])
+            for key in tensors
+            if key.startswith(one.prefix) and (match := re.search(r"\.(?:layers|resblocks)\.(\d{1,3})\.", key))
+        ]
+        if numbers:
+            count = 1 + max(numbers)
+            counts.append(count - 1 if count == one.full_layers else count)
+    return min(counts, default=None)
 
 
 def _with_training(

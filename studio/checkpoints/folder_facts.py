@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,19 @@ def of_folder(folder: Path) -> ModelFacts:
         guidance_embedded=bool(unet.get("time_cond_proj_dim")),
         precision=precision_label(precisions),
         parts=tuple(part for part in parts if part != VAE or not vae_problem),
+        encoder_layers=_encoder_layers(folder, parts),
         vae_has_encoder=encodes,
         notes=notes,
         native_width=side,
         native_height=side,
     )
+
+
+def _encoder_layers(folder: Path, parts: Sequence[str]) -> int | None:
+    """Layers of its text encoder, of the shallowest where there are several."""
+    configs = [read_json(folder / part / "config.json") or {} for part in parts if part.startswith("text_encoder")]
+    counts = [count for config in configs if type(count := config.get("num_hidden_layers")) is int and count > 0]
+    return min(counts, default=None)
 
 
 def _judged(

@@ -268,7 +268,8 @@ def _hires_scale(pairs: Mapping[str, str]) -> object:
 
 _NEGATIVE = "Negative prompt:"
 _KEY = re.compile(r"\w[\w /-]*")
-_VALUE = re.compile(r'\s*("(?:\\.|[^\\"])+"(?=,|$)|[^,]*)')
+# A number with a decimal comma is one value, which is refused by name: A1111, which writes points, would read "7".
+_VALUE = re.compile(r'\s*("(?:\\.|[^\\"])+"(?=,|$)|[+-]?\d{1,9},\d{1,9}(?=\s*(?:,|$))|[^,]*)')
 _SIZE = re.compile(r"(\d+)x(\d+)", re.ASCII)
 _FEWEST_PAIRS = 3
 

@@ -20,6 +20,7 @@ from studio.picture.programs import settings_of_texts
 
 STUDIO = "Latent Studio"
 _OBEY_CLIP_SKIP = (STUDIO, "Fooocus", "RuinedFooocus", "SwarmUI", "ComfyUI", "InvokeAI")  # for every family
+_LAYERS_OF_SD1 = 12  # of its text encoder
 # What is kept of a picture's info: settings of a picture itself are no fields of the next one.
 _OWN = tuple(name for name, row in ROWS.items() if row.kind not in ("file", "controls"))
 
@@ -86,7 +87,7 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
             settings[name] = read
     _take_size(file_settings, settings, left_out)
     notes = [*file_settings.notes, *_take_checkpoint(file_settings, settings, left_out, models)]
-    notes += _take_clip_skip(program, settings, left_out, models)
+    notes += _take_clip_skip(program, file_settings.keys.get("clip_skip", "Clip skip"), settings, left_out, models)
     while True:  # values that are allowed alone may not fit together
         values = {name: value for name, value in settings.items() if name in TextToImage.rows()}
         try:
@@ -159,20 +160,27 @@ def _called(name: str, installed: Sequence[Model]) -> list[Model]:
 
 
 def _take_clip_skip(
-    program: str, settings: dict[str, object], left_out: list[LeftOut], models: Sequence[Model]
+    program: str, key: str, settings: dict[str, object], left_out: list[LeftOut], models: Sequence[Model]
 ) -> list[Remark]:
     """A1111 obeys clip skip for SD 1 alone, so the number in the text of another family's picture changed nothing. Of
-    which family a checkpoint is that is not installed nobody can say: the number is taken, with a remark."""
+    which family a checkpoint is that is not installed nobody can say: the number is taken, with a remark. A layer that
+    the text encoder does not have is left out."""
     value = settings.get("clip_skip")
-    if value is None or program in _OBEY_CLIP_SKIP:
+    if not isinstance(value, int):
         return []
-    named = (m for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint"))
-    family = next((m.facts.family for m in named), None)
-    if family == "sd1":
+    model = next((m for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint")), None)
+    family = model.facts.family if model is not None else None
+    as_sd1 = family is None and program not in _OBEY_CLIP_SKIP
+    if family not in (None, "sd1") and program not in _OBEY_CLIP_SKIP:
+        del settings["clip_skip"]
+        if value != 1:
+            left_out.append(LeftOut("Clip skip", str(value), Remark("clip_skip_ignored", {"family": label_of(family)})))
         return []
-    if family is None:
-        return [Remark("clip_skip", {"value": str(value)})] if value != 1 else []
-    del settings["clip_skip"]
-    if value != 1:
-        left_out.append(LeftOut("Clip skip", str(value), Remark("clip_skip_ignored", {"family": label_of(family)})))
-    return []
+    layers = model.facts.encoder_layers if model is not None else None
+    layers = _LAYERS_OF_SD1 if layers is None and as_sd1 else layers
+    if layers is not None and value > layers:
+        del settings["clip_skip"]
+        name = model.name if model is not None else label_of("sd1")
+        left_out.append(LeftOut(key, str(value), Remark("layers", {"name": name, "layers": str(layers)})))
+        return []
+    return [Remark("clip_skip", {"value": str(value)})] if as_sd1 and value != 1 else []

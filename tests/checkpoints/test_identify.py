@@ -122,6 +122,7 @@ def test_a_folder_is_told_by_its_configs(tmp_path: Path) -> None:
     assert (facts.kind, facts.form, facts.family, facts.usable) == ("checkpoint", "folder", "sd1", True)
     assert (facts.prediction_type, facts.prediction_source) == ("v_prediction", "config")
     assert (facts.parts, facts.precision, facts.native_width) == (("unet", "vae", "text_encoder"), "fp32", 64)
+    assert facts.encoder_layers == 1
 
 
 def test_a_whole_vae_in_the_original_layout(tmp_path: Path) -> None:
@@ -195,6 +196,10 @@ def test_files_of_real_size_are_told_and_every_key_has_its_place(
         "addition_time_embed_dim",
     ):
         assert given.get(key) == published.get(key), key
+    layers = [
+        plan.config["num_hidden_layers"] for part, plan in blueprint.plans.items() if part.startswith("text_encoder")
+    ]
+    assert facts.encoder_layers == min(layers)
     for part in ("text_encoder", "text_encoder_2"):
         if part in blueprint.plans and family != "sd2":
             assert dict(blueprint.plans[part].config) == configs.family_config(FAMILIES[family], part)

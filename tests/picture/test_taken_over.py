@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,46 @@ def test_clip_skip_of_a_family_for_which_a1111_ignores_it_is_named() -> None:
     unknown = take_over(infotext(line.format("of-nobody-knows-which-family")), INSTALLED)
     assert unknown is not None
     assert (unknown.settings["clip_skip"], unknown.notes) == (2, (Remark("clip_skip", {"value": "2"}),))
+
+
+def with_layers(name: str, layers: int, family: str = "sd1") -> Model:
+    model = checkpoint(name, family=family)
+    return replace(model, facts=replace(model.facts, encoder_layers=layers))
+
+
+@pytest.mark.parametrize(
+    ("model", "skip", "most"),
+    [
+        ("twelve", 12, None),
+        ("twelve", 13, ("twelve", "12")),
+        ("three", 4, ("three", "3")),
+        ("not-installed", 13, ("SD 1", "12")),
+        ("not-installed", 12, None),
+    ],
+)
+def test_a_layer_that_the_text_encoder_does_not_have_is_named_with_what_is_allowed(
+    model: str, skip: int, most: tuple[str, str] | None
+) -> None:
+    installed = [with_layers("twelve", 12), with_layers("three", 3)]
+    found = take_over(infotext(f"Steps: 9, Sampler: DDIM, Seed: 1, Model: {model}, Clip skip: {skip}"), installed)
+    assert found is not None
+    named = [(one.value, one.why) for one in found.left_out if one.key == "Clip skip"]
+    if most is None:
+        assert (found.settings["clip_skip"], named) == (skip, [])
+    else:
+        assert "clip_skip" not in found.settings
+        assert named == [(str(skip), Remark("layers", {"name": most[0], "layers": most[1]}))]
+
+
+@pytest.mark.parametrize("value", ["7,5", "7,50"])
+def test_a_number_with_a_decimal_comma_is_named_and_not_cut(value: str) -> None:
+    for line in (f"Steps: 9, Sampler: DDIM, CFG scale: {value}, Seed: 1", f"Steps: 9, Seed: 1, CFG scale: {value}"):
+        found = take_over(infotext(line), INSTALLED)
+        assert found is not None
+        assert "guidance_scale" not in found.settings
+        assert (found.settings["seed"], found.settings["num_inference_steps"]) == (1, 9)
+        (left,) = [one for one in found.left_out if one.key == "CFG scale"]
+        assert (left.value, left.why) == (repr(value), Remark("not_allowed", {"allowed": "numbers from 1 to 30"}))
 
 
 def test_our_own_picture_is_taken_whole_and_a_newer_one_is_refused() -> None:
