@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.queueing import Queue
 from PIL import Image
 
 from studio.answered.engine import Engine
@@ -96,7 +97,16 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         tabs_with_one = (words_tab, picture_tab, mask_tab, comparing)
         picker.attach(engine, list(zip(tabs_with_one, pickers)), tick, outputs)
     # Admission is the engine's, and how fast calls come is limited before them (studio/web/rates.py).
-    demo.queue(default_concurrency_limit=None, max_size=MAX_WATCHERS, api_open=False)
+    # Made as `demo.queue` makes it, but without a web application of the page: that is made when the page is served.
+    demo.api_open = False
+    demo._queue = Queue(
+        live_updates=True,
+        concurrency_count=demo.max_threads,
+        update_intervals=1,
+        max_size=MAX_WATCHERS,
+        blocks=demo,
+        default_concurrency_limit=None,
+    )
     # Gradio calls it threads, but it counts the events under way at once; one that watches a run is under way from its
     # beginning to its end, and takes no thread.
     demo._queue.max_thread_count = MAX_WATCHERS
