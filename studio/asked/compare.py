@@ -327,6 +327,17 @@ def prompt_notices(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(notices))
 
 
+def outside_the_form(comparison: Comparison) -> list[Row]:
+    """The fields with a say in a comparison that the form of Compare does not have, and that differ from what it would
+    run without them."""
+    values = comparison.base.to_dict()
+    return [
+        row
+        for name, row in comparison.base.rows().items()
+        if not row.compared and row.acts(values) and getattr(comparison.base, name) != row.default
+    ]
+
+
 def comparison_from_dict(
     values: Mapping[str, object], *, image: bytes | None = None, control_images: Sequence[bytes] = ()
 ) -> Comparison:

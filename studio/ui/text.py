@@ -745,6 +745,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.seed.help": "Every picture starts from the same noise, unless the seed is one of the axes.",
     "compare.open": "Open a saved sheet",
     "compare.opened": "The sheet's settings are in the form. Press Compare to make it again.",
+    "compare.opened.left": "The sheet's settings are in the form, but for those that Compare lacks: {left_out}.",
     "compare.no_sheet": "This file is not a comparison sheet.",
     "compare.start": "Compare",
     "compare.cost": "{cells} pictures, {evaluations} U-Net evaluations.",

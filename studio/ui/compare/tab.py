@@ -16,7 +16,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine, UnknownJob
 from studio.asked.axes import MAX_CELLS, AxisField
-from studio.asked.compare import COMPARED, Comparison, fields_of_link
+from studio.asked.compare import COMPARED, Comparison, fields_of_link, outside_the_form
 from studio.asked.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, InvalidRequest
 from studio.picture import sheet
 from studio.picture.gallery import Gallery, SaveFailed
@@ -282,7 +282,7 @@ def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None
             return {form.status: {"message": str(error)}}
         if comparison is None:
             return {form.status: {"message": say("compare.no_sheet")}}
-        return _updates(form, _filled(form, comparison.link())) | {form.status: {"message": say("compare.opened")}}
+        return _updates(form, _filled(form, comparison.link())) | {form.status: {"message": opened(comparison)}}
 
     picker.aim(engine, TAB, f, next((entry.name for entry in engine.catalog()), None))
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
@@ -319,6 +319,16 @@ def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
     keeping.restore(demo, STORAGE, written, list(form.before.values()), fields_back, opens=linked)
     demo.load(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)
     demo.load(restore_comparison, None, [form.show], **WATCHING)
+
+
+def opened(comparison: Comparison) -> str:
+    """What is said once a sheet's settings are in the form: also which of them the form does not have."""
+    left_out = []
+    for row in outside_the_form(comparison):
+        value = getattr(comparison.base, row.name)
+        of = f"{say('hires.label')}, " if row.place == "hires" else ""
+        left_out.append(f"{of}{say(row.label)}: {row.choices[value] if row.kind == 'choice' else row.write(value)}")
+    return say("compare.opened.left", left_out="; ".join(left_out)) if left_out else say("compare.opened")
 
 
 def _updates(form: Form, values: Mapping[str, Any]) -> dict[Any, Any]:
