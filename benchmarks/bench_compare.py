@@ -3,7 +3,7 @@
     python -m benchmarks.bench_compare --checkpoint models/small-world-128
 
 Engine: from `submit_comparison` to `ComparisonEnded`, steps {5, 10, 20, 40} x guidance {1, 3, 5, 8} with the same
-prompt and seed, every cell with previews, its recording and its PNG on disk. diffusers: 16 calls of
+prompt and seed. Every cell has previews, its recording and its PNG on disk. diffusers: 16 calls of
 `StableDiffusionPipeline` without previews, giving PIL pictures that nobody saves. Both in this process in turn, on the
 engine's thread, round after round; the ratio is the median over the rounds of engine / diffusers. The bar is 0.65 on
 two CPU cores and 0.35 on a GPU. One line more says how far the cost line of the page was off. The last line is JSON.

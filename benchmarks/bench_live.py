@@ -2,9 +2,9 @@
 
     python -m benchmarks.bench_live --checkpoint models/small-world-128
 
-A real page in headless Chromium on the real engine. A run is under way when the guidance slider is dragged to another
-value with the mouse, in a fifth of a second, and let go of; measured in the page, from the slider's `change` event to
-the first frame shown of the new job, `--releases` times. The bar is a median of 250 ms on an idle machine. The last
+A real page in headless Chromium on the real engine. While a run is under way, the guidance slider is dragged to another
+value with the mouse, in a fifth of a second, and released. The page measures the time from the slider's `change` event
+to the first frame shown of the new job, `--releases` times. The bar is a median of 250 ms on an idle machine. The last
 line is JSON.
 """
 

@@ -4,8 +4,8 @@
 
 Each case is a drawn picture of two objects side by side, of which the left one is masked; the prompt names another
 object in its place. The runs are the studio's own: the framing, the lanes and the pasting of an Inpaint request. A
-case is *replaced* when the judge sees the new object on the left of the old right one, and nothing else; that every
-pixel outside of the mask and its blur is the input's, to the last bit, is asserted for each.
+case is *replaced* when the judge sees the new object on the left of the old right one, and nothing else. For
+each case it is asserted that every pixel outside the mask and its blur is the input's, to the last bit.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The world's own segmentation maps: a colour per kind of object, black where none is, white for what the words name.
 
-A map is drawn from a scene's truth, exact or as roughly as a hand paints it; the colours are the same everywhere, so
+A map is drawn from a scene's truth, exact or as roughly as a hand paints it. The colours are the same everywhere, so
 that a map can be painted on the page and understood by the ControlNet that learned them.
 """
 

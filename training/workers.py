@@ -1,6 +1,6 @@
 """Several single-threaded processes share one batch: each takes some rows, then they average their gradients.
 
-On two CPU cores that is a sixth faster than one process with two threads, and on a machine shared with other work it is
+On two CPU cores that is a sixth faster than one process with two threads. On a machine shared with other work it is
 several times faster, because the processes wait for each other once per step instead of at every operation.
 """
 

@@ -1,4 +1,4 @@
-"""What a header's entries and metadata say by the way: precision, notes worth showing, a thumbnail; and small JSON."""
+"""Smaller facts in a header's entries and metadata: precision, notes worth showing, a thumbnail; and small JSON."""
 
 from __future__ import annotations
 

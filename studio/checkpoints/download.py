@@ -1,4 +1,5 @@
-"""Files from the Hugging Face hub into the models folder: listed, fetched, resumed, verified, and only then put there.
+"""Downloads files from the Hugging Face hub into the models folder: listed, resumed, verified, and only then moved into
+place.
 
 A download is written beside the models, in a folder that no listing looks into, and moved into place by one rename when
 every byte and its sha256 are right; so what is listed is whole. One thread, one download at a time. No torch.

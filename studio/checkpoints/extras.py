@@ -1,5 +1,5 @@
-"""LoRA, embedding and ControlNet files of the models folders, by the names that prompts and requests call them, and the
-small VAE for previews; read when first asked for, and anew when the file has been replaced."""
+"""The LoRA, embedding and ControlNet files of the models folders, by the names that prompts and requests use, and the
+small VAE for previews. A file is read when it is first asked for, and again when it has been replaced."""
 
 from __future__ import annotations
 

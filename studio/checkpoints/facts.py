@@ -1,4 +1,5 @@
-"""The facts of what the walk finds: of a file by its header, of a folder by its small JSON files; what suits a model.
+"""Facts about each file and folder of the models folders: from a file's header, or a folder's small JSON files; and the
+settings that suit a model.
 
 Knows what a folder says to visitors; `identify` says what a header means.
 """

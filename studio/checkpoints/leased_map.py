@@ -1,4 +1,4 @@
-"""A weights file mapped into memory which nobody can pull away: Linux file leases.
+"""A weights file mapped into memory, under a Linux file lease: who wants to change the file waits until it is copied.
 
 Mapping is what makes a load fast: no fresh memory is asked for and nothing is copied. But a mapped file that somebody
 shortens ends the process that touches it (SIGBUS), and one that is overwritten changes weights in use. So the file is

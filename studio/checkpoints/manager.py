@@ -1,4 +1,5 @@
-"""Keeps models loaded: which checkpoint is on the device, which wait in RAM, and who goes first when room is needed.
+"""Keeps models loaded: which checkpoint is on the device, which wait in RAM, and which goes first when memory is
+needed.
 
 Knows no job. Names come from the catalogue, never paths from outside. Used from the engine's thread alone, but for
 `snapshot` and `loaded_hash`.

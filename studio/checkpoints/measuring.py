@@ -1,4 +1,5 @@
-"""What a loaded model predicts, where neither its tensors nor its notes nor its name say: by its answer to pure noise.
+"""Measures what a loaded model predicts, by its answer to pure noise, where neither its tensors nor its notes nor its
+name say so.
 
 At the last training timestep nothing but noise is left. A model that predicts noise answers what it was given. One that
 predicts v answers nearly minus the picture it imagines: little of the noise, and smooth.

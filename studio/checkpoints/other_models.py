@@ -1,4 +1,4 @@
-"""Models of other architectures, called by their name: the parts of tensor names that tell each of them."""
+"""Recognises models of other architectures by parts of their tensors' names, so that the page can name them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a ControlNet's folder says of the colours of its segmentation maps (`palette.json`), so that one can be painted.
+"""The colours of a ControlNet's segmentation maps as its folder states them (`palette.json`), so that a map can be
+painted.
 
     {"nothing": "#000000", "anything": "#ffffff", "objects": {"fox": "#c000ff", ...}}
 

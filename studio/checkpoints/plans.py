@@ -1,5 +1,5 @@
-"""A part of a checkpoint made and filled: every name and shape of its files compared with those of its module, then
-each weight read straight to the device in the target precision."""
+"""Makes one part of a checkpoint and fills it: every name and shape of its files is compared with those of its module,
+then each weight is read straight to the device in the target precision."""
 
 from __future__ import annotations
 

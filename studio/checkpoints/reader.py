@@ -1,4 +1,4 @@
-"""Tensors out of a checked .safetensors file, straight to where they shall be and in the precision they shall have.
+"""Reads tensors from a checked .safetensors file, directly to their device and in the target precision.
 
 Where the file can be mapped under a lease (leased_map.py), what needs no change stays where it lies in the file, and
 what is converted or goes to another device is copied from there. Else the file is read, since a mapped one that

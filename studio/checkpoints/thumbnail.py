@@ -1,4 +1,4 @@
-"""The picture that comes with a model, in its header (modelspec) or beside it; decoded as a stranger's."""
+"""The picture that comes with a model, in its header (modelspec) or beside it; decoded as any picture from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ancestral step of Euler a and DPM2 a, made right where float32 loses it.
+"""The ancestral step of Euler a and DPM2 a, corrected where float32 is too coarse for it.
 
 A step from sigma to the next one goes down to sigma_down = next^2 / sigma, and fresh noise of sigma_up brings it back
 to the next one: next^2 = sigma_down^2 + sigma_up^2. diffusers takes sigma_down from the difference of the two squares.

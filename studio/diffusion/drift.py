@@ -2,7 +2,7 @@
 
 PNDM mixes the model's answers of several steps as predictions of noise. Where the first step begins almost at pure
 noise (cosine betas, the last timestep), predicted x0 is the difference of two almost equal numbers, divided by a very
-small one, and the sum is far from any picture. diffusers' class does the same.
+small one. The sum is then far from any picture. diffusers' class does the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""First latents: pure noise, or a picture's latents noised to the level where its run begins; and the part that stays.
+"""First latents: pure noise, or a picture's latents noised to the level where its run begins; and the unmasked part of
+a picture.
 
 One CPU generator per image: the same seed gives the same noise on every device, alone or in a batch.
 """

@@ -30,9 +30,12 @@ from studio.diffusion.levels import Level, edm_level, flow_level, level_of, pres
 from studio.diffusion.paths import flow_shift
 from studio.diffusion.predictions import PathName, path_of_prediction
 
-# How a row holds its latents: "timesteps" works on integer timesteps and has no sigmas, a * x0 + s * noise; "scaled"
-# holds x0 + sigma * noise and scales the model's input; "preserving" a * x0 + s * noise, and has sigmas; "edm" is
-# scaled in EDM's way; "flow" holds (1 - sigma) * x0 + sigma * noise.
+# How a row holds its latents:
+#   "timesteps"   a * x0 + s * noise; it works on integer timesteps and has no sigmas
+#   "scaled"      x0 + sigma * noise; the model's input is scaled
+#   "preserving"  a * x0 + s * noise; it has sigmas
+#   "edm"         scaled in EDM's way
+#   "flow"        (1 - sigma) * x0 + sigma * noise
 ScaleName = Literal["timesteps", "scaled", "preserving", "edm", "flow"]
 # How a curve gets into it: by the class's own conversion to Karras' or an exponential curve, by its sigmas, by
 # `set_timesteps(sigmas=...)`, by EDM's Karras curve, or by whole timesteps.

@@ -1,4 +1,4 @@
-"""Latents <-> pixels <-> pictures, and the preview ladder. The only file that knows the VAE's scaling.
+"""Latents <-> pixels <-> pictures, and the sizes and decoders of previews. The only file that knows the VAE's scaling.
 
 Pixels are (B, 3, H, W) in [-1, 1]; latents are (B, C, H/8, W/8) at the U-Net's scale; pictures are uint8 (H, W, 3).
 """

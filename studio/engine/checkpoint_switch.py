@@ -1,5 +1,5 @@
-"""Another checkpoint comes to the device: all that holds the former one lets go first, and who waits is told how far
-it is."""
+"""Switches the device to another checkpoint: everything that holds the former one lets it go first, and jobs that wait
+see how far the load is."""
 
 from __future__ import annotations
 

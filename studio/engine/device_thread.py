@@ -1,4 +1,4 @@
-"""The one thread that owns the device: it imports torch, loads the first checkpoint, then lets the worker turn.
+"""The one thread that owns the device: it imports torch, loads the first checkpoint, then runs the worker's loop.
 
 What it is doing can be read from any thread; whoever has something for it calls `wake`.
 """

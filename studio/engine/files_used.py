@@ -1,5 +1,5 @@
-"""Which files a run is made of, so that what goes on with it later is made of the same: its other images, its second
-pass, its branches, and questions about it."""
+"""Which files a run uses, so that everything that continues it uses the same ones: its other images, its second pass,
+its branches, and questions about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is checked of a request before it becomes a job, and what it begins with, decoded. On the caller's thread."""
+"""Checks a request before it becomes a job, and decodes what it begins with. On the caller's thread."""
 
 from __future__ import annotations
 

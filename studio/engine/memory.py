@@ -1,4 +1,4 @@
-"""How much memory a picture will need, roughly, asked before it is begun where too much would end the whole process.
+"""Estimates how much memory a picture will need, before it begins, where too much would end the whole process.
 
 A GPU says no and the job fails; a CPU's operating system says yes and later kills the studio. So on the CPU a picture
 that will not fit is refused beforehand. The estimates count the largest activations by the configs' channel widths.

@@ -1,4 +1,4 @@
-"""How fast each checkpoint has been at each size: what a comparison's cost is told from before it starts.
+"""How fast each checkpoint has been at each size; the cost of a comparison is estimated from it before it starts.
 
 Running means of what the worker measures anyway; safe from any thread, no torch. Unlike a batch curve it outlives the
 checkpoint's stay on the device.

@@ -1,4 +1,4 @@
-"""What a model family is, in the form in which each of them is written down.
+"""The form in which each model family is described.
 
 A family's file makes one `Family`: how its U-Net is recognised, its text encoders, its configs and key maps, what it
 predicts, what suits it. Plain values; nothing is read and nothing is run.
@@ -111,9 +111,9 @@ class UnetShape:
 class Family:
     """One model family. Implements studio.diffusion.components.FamilyTraits.
 
-    `added_conditions` is what its U-Net is given beside the prompt's embeddings; `size_fields` are the numbers that it
-    is told of a picture's size, by name; `scores` the aesthetic scores of the prompt and of the negative prompt, where
-    it is told one. `metadata_marks`: words in a LoRA's notes on the model that it was trained for;
+    `added_conditions` is what its U-Net is given beside the prompt's embeddings. `size_fields` are the numbers of a
+    picture's size that it is given, by name. `scores` are the aesthetic scores of the prompt and of the negative
+    prompt, where it is given one. `metadata_marks`: words in a LoRA's notes on the model that it was trained for;
     `adapter_marks`: beginnings of its tensors' names that only this family's have.
     """
 

@@ -1,4 +1,4 @@
-"""Which tensors of which shape a part has by its config: what its module would be made of, without making it. No torch.
+"""The names and shapes of the tensors that a part has by its config, without making its module. No torch.
 
 diffusers' U-Nets and VAEs of Stable Diffusion's families, and CLIP's text encoders in transformers' names. A config
 that asks for something else has no answer here; its module alone knows.

@@ -18,9 +18,12 @@ from studio.asked.prompt import parse_prompt, with_lora_names
 SHORT_DIGITS = 12
 
 NamedKind = Literal["lora", "embedding"]
-# another: a file of this name with other weights; renamed: the same file by another name, put into the prompt; absent:
-# no such file; unclear: several files of this name; unhashed: the file here has no hash yet; unknown: the picture has
-# no hash of it.
+#   another   a file of this name with other weights
+#   renamed   the same file by another name, put into the prompt
+#   absent    no such file
+#   unclear   several files of this name
+#   unhashed  the file here has no hash yet
+#   unknown   the picture has no hash of it
 Finding = Literal["another", "renamed", "absent", "unclear", "unhashed", "unknown"]
 
 

@@ -1,4 +1,5 @@
-"""How other programs write a run into a picture: which of them wrote the texts of a file, and what each tells.
+"""How other programs write a run into a picture: which of them wrote the texts of a file, and which settings each
+states.
 
 Each form becomes the same, `FileSettings`: fields of a request with what the program calls them. Plain values: no page,
 no disk.

@@ -1,4 +1,4 @@
-"""A comparison to take away: one labelled picture that holds every setting, and a table of timings.
+"""A comparison as files: one labelled picture that holds every setting, and a table of timings.
 
 Pillow only. The sheet's metadata holds the whole comparison as JSON, so that it can be made again. Its `parameters`
 describe the same grid in AUTOMATIC1111's words.

@@ -1,5 +1,5 @@
-"""What Gradio holds for each caller, and what is dropped of it here. Reads attributes of Gradio's queue and sessions as
-they are in 6.31; tests/ui/test_callers.py fails where a newer Gradio holds more.
+"""The tables that Gradio keeps for each caller, and which of their entries are deleted here. Reads attributes of
+Gradio's queue and sessions as they are in 6.31; tests/ui/test_callers.py fails where a newer Gradio holds more.
 
 A call that names no session is a session of its own, whose name is the call's id. Gradio keeps 500 sessions and 2,000
 message queues, with a description of the whole page in each session (0.5 MiB). Without any limit it keeps the names of

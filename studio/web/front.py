@@ -1,4 +1,5 @@
-"""The page's first answer, made small and quick on a slow line: compressed, and with a word on what it will need.
+"""The page's first answer, made small and quick on a slow line: compressed, and with links to the files it will need
+next.
 
 Gradio sends its page as it is (over 400 KB, most of it the layout as JSON), and asks for our script and style sheet
 only once it has drawn the page.

@@ -1,4 +1,4 @@
-"""Who enters before anything else is answered, while the studio is open to others.
+"""Decides who may enter, before anything else is answered, while the studio is open to others.
 
 Speaks HTTP for `studio.web.access`: the forms, the cookies, the marks that a request carries to the layers behind.
 Gradio's own `auth=` is not used: it serves some routes and the page's description before the login, covers none of our

@@ -117,8 +117,9 @@ def test_image_to_image_is_bit_equal(components: Components, name: str, strength
     convolutions round differently.
 
     Two schedulers differ on purpose when they begin in mid-schedule, since diffusers' then miss the clean latents even
-    with a perfect model (test_schedules has ours against one): PNDM skips its second evaluation and from then on is one
-    step behind its timesteps; LMS takes coefficients of the fourth order while it has a single derivative.
+    with a perfect model (test_schedules has ours against one). diffusers' PNDM skips its second evaluation and from
+    then on is one step behind its timesteps. Its LMS takes coefficients of the fourth order while it has a single
+    derivative.
     """
     pipeline = StableDiffusionImg2ImgPipeline(
         vae=components.vae,

@@ -1,4 +1,5 @@
-"""The line under the prompts: how many tokens they have, and remarks on what may be meant otherwise than it is read."""
+"""The line under the prompts: how many tokens they have, and remarks on text that is read otherwise than it may be
+meant."""
 
 from __future__ import annotations
 
