@@ -117,11 +117,10 @@ def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) 
         places = [match for match in form.pattern.finditer(words) if not _escaped(words, match.start())]
         if places and (form.in_negative or not negative):
             notices.append(_sentence([match.group().strip() for match in places], form.sentence))
-    invisible, control = _INVISIBLE.findall(words), _CONTROL.findall(words)
+    invisible = _INVISIBLE.findall(words)
     if invisible:
         notices.append(f"{_code_points(invisible)} cannot be seen, and goes to the text encoder with the words.")
-    if control:
-        notices.append(f"{_code_points(control)} is a control character and is left out.")
+    notices += _control_characters(words)
     if schedule.unread:
         notices.append(
             _sentence(
@@ -140,6 +139,17 @@ def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) 
         notices.append(f"A weight is beyond {MAX_WEIGHT:g} and is taken as {MAX_WEIGHT:g}.")
     more = len(notices) - MAX_NOTICES
     return notices if more <= 0 else [*notices[:MAX_NOTICES], f"And {more} more remarks of this kind."]
+
+
+def control_characters(prompt: object, negative_prompt: object) -> list[str]:
+    """The sentences about control characters in prompts as they came; a request does not have them any more."""
+    negative = [f"In the negative prompt, {notice}" for notice in _control_characters(negative_prompt)]
+    return [*_control_characters(prompt), *negative]
+
+
+def _control_characters(text: object) -> list[str]:
+    characters = _CONTROL.findall(text) if isinstance(text, str) else []
+    return [f"{_code_points(characters)} is a control character and is left out."] if characters else []
 
 
 def _escaped(text: str, place: int) -> bool:

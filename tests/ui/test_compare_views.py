@@ -105,13 +105,13 @@ def test_the_endpoint_gives_the_sheet_and_every_picture(engine: FakeEngine) -> N
     try:
         client = Client(url, verbose=False)
         files, info = client.predict(
-            "a fox", "Steps", "2, 3", "guidance_scale", "1, 5", "a {tail}", seed=7, api_name="/compare"
+            "a f\x07ox", "Steps", "2, 3", "guidance_scale", "1, 5", "a {tail}", seed=7, api_name="/compare"
         )
         assert len(files) == 5
         made = sheet.read(Path(files[0]).read_bytes())
         assert made is not None
         assert (made.base.prompt, made.base.negative_prompt, made.base.seed) == ("a fox", "a {tail}", 7)
-        assert [note.split(" is ")[0] for note in info["notes"]] == ['In the negative prompt, "{tail}"']
+        assert [note.split(" is ")[0] for note in info["notes"]] == ["U+0007", 'In the negative prompt, "{tail}"']
         assert [cell["state"] for cell in info["cells"]] == ["finished"] * 4
         assert info["cells"][3]["info"]["guidance_scale"] == 5
         with pytest.raises(AppError, match=r"x_values: 'ten' is not allowed\. Allowed: whole numbers from 1 to 150"):

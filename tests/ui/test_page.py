@@ -208,6 +208,11 @@ def test_a_calls_result_says_what_of_the_prompt_was_not_understood(client: Clien
     assert info["state"] == "finished"
     assert [note[:5] for note in info["notes"]] == ['"AND"']
     assert client.predict("a fox", num_inference_steps=2, api_name="/text_to_image")[1]["notes"] == []
+    dropped = client.predict("a f\x07ox", num_inference_steps=2, negative_prompt="\x00", api_name="/text_to_image")[1]
+    assert dropped["notes"] == [
+        "U+0007 is a control character and is left out.",
+        "In the negative prompt, U+0000 is a control character and is left out.",
+    ]
 
 
 def test_a_picture_can_be_the_start(client: Client, tmp_path: Path) -> None:

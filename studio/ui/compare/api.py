@@ -18,6 +18,7 @@ from studio.answered.events import CellEvent, ComparisonEnded, Failed, Finished
 from studio.asked.axes import AXIS_FIELDS
 from studio.asked.compare import Comparison, prompt_notices
 from studio.asked.orders import Cells, SubmitComparison
+from studio.asked.prompt_notices import control_characters
 from studio.asked.requests import TextToImage
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
@@ -56,6 +57,7 @@ def _endpoint(engine: Engine, gallery: Gallery, uploads: Uploads) -> Callable[..
         owner = session.owner_of(values[-1])
         values_by_name, this_call = dict(zip(names, values)), secrets.token_hex(8)
         job_id, is_over = None, False
+        left_out = control_characters(values_by_name.get("prompt"), values_by_name.get("negative_prompt"))
         with telling(NAME):
             try:
                 values_by_name["controls"] = await asyncio.to_thread(
@@ -67,7 +69,8 @@ def _endpoint(engine: Engine, gallery: Gallery, uploads: Uploads) -> Callable[..
                     is_over = isinstance(event, ComparisonEnded)
                     if is_over:
                         now = await engine.ask(Cells(job_id=job_id), owner=owner)
-                        yield await asyncio.to_thread(_answer, gallery, uploads, owner, job_id, now)
+                        files, info = await asyncio.to_thread(_answer, gallery, uploads, owner, job_id, now)
+                        yield files, info | {"notes": [*left_out, *info["notes"]]}
                     elif isinstance(event, CellEvent) and isinstance(event.event, (Finished, Failed)):
                         now = await engine.ask(Cells(job_id=job_id), owner=owner)
                         finished_cells = sum(isinstance(c.event, Finished) for c in now.cells.values())

@@ -19,6 +19,7 @@ import gradio as gr
 from studio.answered.engine import Engine, Refused, run_events
 from studio.answered.events import TERMINAL, Event, Failed, Finished, Loading, Picture, Queued, Started, Step
 from studio.asked.orders import ModelList, SubmitRun
+from studio.asked.prompt_notices import control_characters
 from studio.asked.requests import REQUEST_KINDS, InvalidRequest, Kind, Problem, shown
 from studio.asked.rows import Row
 from studio.picture.gallery import Gallery
@@ -123,6 +124,7 @@ def _endpoint(engine: Engine, gallery: Gallery, kind: Kind, uploads: Uploads) ->
         values_by_name, owner = dict(zip(names, values)), session.owner_of(values[-1])
         job_id, is_over = None, False
         notes: tuple[str, ...] = ()
+        left_out = control_characters(values_by_name.get("prompt"), values_by_name.get("negative_prompt"))
         this_call = secrets.token_hex(8)
         with telling(kind.kind):
             try:
@@ -139,7 +141,7 @@ def _endpoint(engine: Engine, gallery: Gallery, kind: Kind, uploads: Uploads) ->
                     is_over = isinstance(event, TERMINAL)
                     notes = event.notes if isinstance(event, Started) else notes
                     files, info = await asyncio.to_thread(_answer, gallery, uploads, owner, event)
-                    yield files, info | {"notes": list(notes)} if is_over else info
+                    yield files, info | {"notes": [*left_out, *notes]} if is_over else info
             finally:
                 uploads.leave(this_call, after=SECONDS_AFTER_CALL)
                 # A caller without a cookie can never find its job again, so a cancelled call stops it.
