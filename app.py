@@ -8,6 +8,7 @@ PyTorch has been imported; the engine's own thread loads the model behind it.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import re
@@ -382,6 +383,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     ending.wait()
     print("\nClosing. (Ctrl+C again ends it at once.)", flush=True)
     deadline = time.monotonic() + CLOSE_SECONDS
+    gc.freeze()  # the process ends: looking for cycles among all that is here would take longer than the rest
     sharing.end()
     server.stop()
     application.close(page, site)
