@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.web.owner import HEADER
 
+# Gradio writes the state of any session into such a file for it; nothing on the page asks for that.
+_DEEP_LINK = "/gradio_api/deep_link"
 _COPY = re.compile(r"/gradio_api/file[=/](.*)", re.DOTALL)  # the form with the slash is Gradio's old one
 
 
@@ -30,7 +32,7 @@ class Register(Protocol):
 
 class Copies:
     """ASGI middleware: a copy of another visitor gets the same 404 as one that is gone. `strangers`: the visitors who
-    keep no cookie."""
+    keep no cookie. Deep links are refused to all."""
 
     def __init__(self, app: ASGIApp, *, register: Register, strangers: Container[str]) -> None:
         self.app = app
@@ -38,14 +40,19 @@ class Copies:
         self.strangers = strangers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].rstrip("/") == _DEEP_LINK:
+            await _nothing_here(scope, receive, send)
+            return
         path = _COPY.fullmatch(scope["path"]) if scope["type"] == "http" else None
         if path is not None:
             owners = await run_in_threadpool(self.register.owners, path[1])
             visitor = Headers(scope=scope)[HEADER]
             if owners is not None and visitor not in owners and not any(owner in self.strangers for owner in owners):
-                headers = {"cache-control": "no-store"}
-                await PlainTextResponse("There is nothing here.", status_code=404, headers=headers)(
-                    scope, receive, send
-                )
+                await _nothing_here(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    answer = PlainTextResponse("There is nothing here.", status_code=404, headers={"cache-control": "no-store"})
+    await answer(scope, receive, send)

@@ -49,8 +49,6 @@ SECURITY_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
 }
-# Gradio writes the state of any session into a file for it; nothing on the page asks for that.
-_DEEP_LINK = "/gradio_api/deep_link"
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _HAS_SCHEME = re.compile(r"\s*[a-zA-Z][a-zA-Z0-9+.-]+:")  # two letters at least: C:\ is a Windows path
 
@@ -102,8 +100,6 @@ class Guard:
             standard = _DEFAULT_PORTS.get(scheme)
             if standard is None or split_host(netloc, standard) != (name, port or standard):
                 raise Refusal(403, "Other web pages may not use this studio.")
-        if scope["path"].rstrip("/") == _DEEP_LINK:
-            raise Refusal(404, "There is nothing here.")
         site = headers.get("sec-fetch-site", "none")
         if site not in ("same-origin", "none") and not _is_navigation(scope, headers):
             raise Refusal(403, "Other web pages may not use this studio.")
