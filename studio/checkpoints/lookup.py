@@ -63,7 +63,8 @@ def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpo
     if len(matches) == 1 and matches[0].problem:
         what = "a VAE with an encoder" if matches[0].problem == NO_ENCODER else "a VAE"
         expectation = f"one that has {what}: choose one for it on the Models tab"
-        raise InvalidRequest(Problem(field, shown(name), expectation))
+        why = " ".join(matches[0].facts.notes)  # of a VAE that was left out, what is wrong with it
+        raise InvalidRequest(Problem(field, f"{shown(name)} ({why})" if why else shown(name), expectation))
     if len(matches) > 1:
         raise InvalidRequest(Problem(field, f"{shown(name)}, a name of {len(matches)} checkpoints,", one_of(matches)))
     there = [e for e in entries if e.usable]

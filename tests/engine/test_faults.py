@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from studio.answered.events import Event, Failed, Finished, Started
+from studio.asked.problems import InvalidRequest
 from studio.diffusion import vae
 from studio.diffusion.lane import Lane
 from studio.engine import conditioning, executor, live_previews, presenter
@@ -350,6 +351,7 @@ from pathlib import Path
 import studio.picture.gallery
 from studio.engine.engine import DiffusionEngine
 from studio.picture.gallery import Gallery
+from studio.asked.problems import InvalidRequest
 from studio.asked.requests import TextToImage
 
 def slow(descriptor):
@@ -390,16 +392,31 @@ def test_a_broken_checkpoint_fails_its_jobs_with_its_reason(make_engine: EngineF
 
     good = save_tiny_checkpoint(tmp_path / "models" / "checkpoints" / "good")
     bad = save_tiny_checkpoint(tmp_path / "models" / "checkpoints" / "bad")
-    weights = bad / "vae" / "diffusion_pytorch_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
+    (bad / "tokenizer" / "tokenizer.json").write_text("{}")  # what a tokenizer's files hold is read at the load alone
     engine = make_engine(models_dirs=[tmp_path / "models"], preload="bad")
     job = engine.submit(ask(checkpoint="bad"), owner="anna")
     last = outcome(engine, job)
     assert isinstance(last, Failed)
     assert last.kind == "bad_checkpoint"
-    assert "The VAE cannot be loaded" in last.message
-    assert "truncated" in last.message
+    assert last.message == "The tokenizer's files cannot be read."
     assert str(tmp_path) not in last.message
+    finish(engine, ask(checkpoint=good.name))
+
+
+def test_a_checkpoint_whose_vae_is_cut_short_is_refused_with_the_reason(
+    make_engine: EngineFactory, tmp_path: Path
+) -> None:
+    from tests.tiny import save_tiny_checkpoint
+
+    good = save_tiny_checkpoint(tmp_path / "models" / "checkpoints" / "good")
+    bad = save_tiny_checkpoint(tmp_path / "models" / "checkpoints" / "bad")
+    weights = bad / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    engine = make_engine(models_dirs=[tmp_path / "models"], preload="good")
+    with pytest.raises(InvalidRequest, match="choose one for it on the Models tab") as refusal:
+        engine.submit(ask(checkpoint="bad"), owner="anna")
+    assert "truncated" in str(refusal.value)
+    assert str(tmp_path) not in str(refusal.value)
     finish(engine, ask(checkpoint=good.name))
 
 
