@@ -15,9 +15,12 @@ import gradio as gr
 from studio.ui import assets
 from studio.ui.text import say, words
 
-# Arguments of an event with a short answer, and of one that watches a run. Any number may watch: that costs almost
-# nothing, and the engine limits the runs.
+# Arguments of an event with a short answer, of one by which fields follow another, and of one that watches a run. Of
+# several choices in quick succession the last is followed too: Gradio's "once" ignores it while the first is answered.
+# What is typed meanwhile stays (static/head.js). Any number may watch: that costs almost nothing, and the engine limits
+# the runs.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+FOLLOWING: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
 WATCHING: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 SECONDS_UNTIL_LATE = 10  # after which a block without its script says so

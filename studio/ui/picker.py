@@ -10,7 +10,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.asked.orders import PrepareCheckpoint
-from studio.ui.blocks import QUIET
+from studio.ui.blocks import FOLLOWING, QUIET
 from studio.ui.generate import following, widgets
 
 
@@ -27,7 +27,7 @@ def attach(
         return gr.update(choices=widgets.checkpoint_choices(engine.catalog()))
 
     for tab, picker in pickers:
-        picker.input(prepare, [picker], outputs, **QUIET)
+        picker.input(prepare, [picker], outputs, **FOLLOWING)
         tab.select(refresh_choices, None, [picker], **QUIET)
 
 
@@ -36,13 +36,13 @@ def aim(engine: Engine, tab: str, fields: Mapping[str, Any], first: str | None) 
     names = (*following.AIMED, "width", "height")
     before = gr.State(first)
 
-    def aim_fields(values: dict[Any, Any]) -> dict[Any, Any]:
+    def aim_fields(values: dict[Any, Any]) -> Any:
         catalog = {one.name: one for one in engine.catalog()}
         checkpoint, last = catalog.get(values[fields["checkpoint"]]), catalog.get(values[before])
         if checkpoint is None:
-            return {}
+            return gr.skip()
         aims = following.aimed(tab, checkpoint, last, {name: values[fields[name]] for name in names})
         return {fields[name]: value for name, value in aims.items()} | {before: checkpoint.name}
 
     targets = [fields[name] for name in names]
-    fields["checkpoint"].input(aim_fields, {fields["checkpoint"], before, *targets}, [*targets, before], **QUIET)
+    fields["checkpoint"].input(aim_fields, {fields["checkpoint"], before, *targets}, [*targets, before], **FOLLOWING)

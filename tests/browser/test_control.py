@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from studio.asked.requests import Control
-from tests.browser.conftest import Studio, quiet
+from tests.browser.conftest import Studio
 from tests.browser.test_inpaint import transfer
 from tests.browser.test_other_tabs import png
 from tests.browser.test_page import finished, generate
@@ -26,7 +26,6 @@ def choose(page: Page, label: str) -> None:
 
 def test_controls_are_offered_where_there_are_controlnets_and_are_asked_for(visitor: Visitor, studio: Studio) -> None:
     page = visitor()
-    quiet(page)
     section = page.locator("#text_to_image-controls")
     choose(page, "Quick")
     expect(section.locator("details")).to_have_count(0)
@@ -68,7 +67,6 @@ def test_controls_are_offered_where_there_are_controlnets_and_are_asked_for(visi
 
 def test_a_control_without_a_picture_is_marked_and_one_that_is_none_is_said(visitor: Visitor) -> None:
     page = visitor()
-    quiet(page)
     choose(page, "Tiny")
     section = page.locator("#text_to_image-controls")
     section.locator("summary").click()
@@ -82,7 +80,6 @@ def test_a_control_without_a_picture_is_marked_and_one_that_is_none_is_said(visi
 def test_a_map_dropped_on_a_control_does_not_become_the_picture_to_start_from(visitor: Visitor) -> None:
     page = visitor()
     page.get_by_role("tab", name="Image to image").click()
-    quiet(page)
     page.locator("#image_to_image-checkpoint input").click()
     page.get_by_role("option", name=re.compile("Tiny")).click()
     section = page.locator("#image_to_image-controls")
@@ -96,7 +93,6 @@ def test_a_map_dropped_on_a_control_does_not_become_the_picture_to_start_from(vi
 
 def test_a_map_is_painted_in_the_controlnets_own_colours(visitor: Visitor, studio: Studio) -> None:
     page = visitor(height=1100)
-    quiet(page)
     page.locator("#text_to_image-prompt textarea").fill("a cat on a red background")
     section = page.locator("#text_to_image-controls")
     section.locator("summary").click()

@@ -22,7 +22,6 @@ CASES = Path(__file__).parents[1] / "cases"
 
 def camera(page: Page) -> Page:
     page.get_by_role("tab", name="Image to image").click()
-    quiet(page)
     return page
 
 
@@ -114,7 +113,6 @@ def test_an_upload_is_deleted_when_it_is_removed_and_when_its_visitor_leaves(vis
 def test_what_is_wrong_with_a_picture_stands_in_sight_below_it(visitor: Visitor, tab: str, name: str) -> None:
     page = visitor(width=1440, height=900)
     page.get_by_role("tab", name=name).click()
-    quiet(page)
     page.locator(f"#{tab}-generate").click()
     problem = page.locator(f"#{tab}-image .ls-problem")
     expect(problem).to_have_text("A picture is needed: a PNG, JPEG, WebP or GIF file.")
@@ -131,7 +129,6 @@ def test_what_is_wrong_with_a_picture_stands_in_sight_below_it(visitor: Visitor,
 def offer_of(page: Page, name: str) -> Locator:
     """The line below a picture of another program."""
     page.get_by_role("tab", name="Image to image").click()
-    quiet(page)
     page.locator("#image_to_image-image input[type=file]").set_input_files(CASES / name)
     line = page.locator("#image_to_image-desk .ls-offer")
     expect(line).to_be_visible()

@@ -21,7 +21,7 @@ from studio.asked.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, InvalidReque
 from studio.picture import sheet
 from studio.picture.gallery import Gallery, SaveFailed
 from studio.ui import keeping, picker, session
-from studio.ui.blocks import QUIET, WATCHING, html_block
+from studio.ui.blocks import FOLLOWING, QUIET, WATCHING, html_block
 from studio.ui.compare import axes, views
 from studio.ui.generate import control, prompt_helper, starting
 from studio.ui.generate import widgets as w
@@ -254,13 +254,13 @@ def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None
             "models": len(engine.catalog()),
         }
 
-    def chooser(name: str) -> Callable[[dict[Any, Any]], dict[Any, Any]]:
+    def chooser(name: str) -> Callable[[dict[Any, Any]], Any]:
         field, before = f[name], form.before[name]
 
-        def axis_chosen(values: dict[Any, Any]) -> dict[Any, Any]:
+        def axis_chosen(values: dict[Any, Any]) -> Any:
             axis = values[field]
             if axis == values[before]:  # Gradio's list tells an input whenever it is left, chosen from or not
-                return {}
+                return gr.skip()  # an empty dict is an error
             needs = axes.needed(**there(values)).get(axis)
             if needs:  # by the keyboard: the list has it in grey
                 message = say("compare.axis.refused", name=say(f"compare.axis.{axis}"), needs=needs)
@@ -288,12 +288,12 @@ def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
     for name in "xy":
         written = [f[name], f[f"{name}_values"], form.before[name], form.status]
-        f[name].input(chooser(name), {*form.inputs, form.before[name]}, written, **QUIET)
+        f[name].input(chooser(name), {*form.inputs, form.before[name]}, written, **FOLLOWING)
     upload.upload(open_sheet, [upload], [*form.outputs, form.status], **QUIET)
     changes_of_axes = [f[name].change for name in ("prompt", "negative_prompt", "image", "controls", "checkpoint")]
-    gr.on(changes_of_axes, axes_offered, set(form.inputs), [f["x"], f["y"]], trigger_mode="always_last", **QUIET)
+    gr.on(changes_of_axes, axes_offered, set(form.inputs), [f["x"], f["y"]], **FOLLOWING)
     changes = [field.change for field in form.inputs]
-    gr.on(changes, _costs(engine, form), set(form.inputs), [form.cost], trigger_mode="always_last", **QUIET)
+    gr.on(changes, _costs(engine, form), set(form.inputs), [form.cost], **FOLLOWING)
     gr.on(changes, **keeping.keeper(STORAGE, {name: f[name] for name in form.restorable_names}))
 
 

@@ -11,7 +11,7 @@ from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
 from studio.asked.requests import RANGES, ROWS
 from studio.asked.schedulers import SCHEDULERS
-from studio.ui.blocks import QUIET
+from studio.ui.blocks import FOLLOWING, QUIET
 from studio.ui.generate import control, prompt_helper
 from studio.ui.generate.controls import ASPECTS, EXAMPLES_SHOWN, Controls
 from studio.ui.generate.token_line import token_line
@@ -55,12 +55,12 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
         fits = noise_schedule in SCHEDULERS[scheduler].noise_schedules
         return gr.update(choices=schedule_choices(scheduler), value=noise_schedule if fits else "automatic")
 
-    def checkpoint_chosen(values: dict[Any, Any]) -> dict[Any, Any]:
+    def checkpoint_chosen(values: dict[Any, Any]) -> Any:
         now = {name: values[f[name]] for name in ("checkpoint", *AIMED, "width", "height")}
         catalog = {c.name: c for c in engine.catalog()}
         checkpoint, before = catalog.get(now["checkpoint"]), catalog.get(values[controls.before])
         if checkpoint is None:
-            return {}
+            return gr.skip()
         aims = aimed(controls.tab, checkpoint, before, now)
         if "image" in f:  # image to image starts from the picture's own size
             aims = {name: value for name, value in aims.items() if name in AIMED}
@@ -89,26 +89,25 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
         scheduler_chosen,
         [f["scheduler"], f["noise_schedule"]],
         [f["noise_schedule"]],
-        **QUIET,
+        **FOLLOWING,
     )
     sizes = [f[name] for name in ("width", "height")]
     f["checkpoint"].input(
         checkpoint_chosen,
         {f["checkpoint"], *(f[name] for name in AIMED), *sizes, controls.before},
         [*(f[name] for name in AIMED), *sizes, controls.aspect, controls.known, examples, controls.before],
-        **QUIET,
+        **FOLLOWING,
     )
-    controls.aspect.input(aspect_chosen, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **QUIET)
+    controls.aspect.input(aspect_chosen, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **FOLLOWING)
     for name in ("width", "height"):
-        f[name].input(lambda: None, None, [controls.aspect], **QUIET)
+        f[name].input(lambda: None, None, [controls.aspect], **FOLLOWING)
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
     gr.on(
         [f["prompt"].change, f["negative_prompt"].change],
         prompt_typed,
         [f["checkpoint"], f["prompt"], f["negative_prompt"]],
         [controls.tokens],
-        trigger_mode="always_last",
-        **QUIET,
+        **FOLLOWING,
     )
     controls.seed_random.click(lambda: "", None, [f["seed"]], **QUIET)
     if controls.strength_note is not None:
@@ -117,8 +116,7 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
             strength_sentence,
             [f["num_inference_steps"], f["strength"]],
             [controls.strength_note],
-            trigger_mode="always_last",
-            **QUIET,
+            **FOLLOWING,
         )
 
 

@@ -40,8 +40,8 @@ def connect(
         except UnknownJob:
             return
 
-    def reuse(event: gr.EventData) -> dict[Any, Any]:
-        return kept_fields.restored(engine, generate_tab.controls, event._data.get("settings"))
+    def reuse(event: gr.EventData) -> Any:
+        return kept_fields.restored(engine, generate_tab.controls, event._data.get("settings")) or gr.skip()
 
     async def last_seed(request: gr.Request) -> Any:
         past = await watching.earlier(gallery, session.owner_of(request))

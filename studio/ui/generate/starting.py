@@ -167,8 +167,8 @@ def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads:
         except InvalidRequest:  # the file is gone
             return {}
 
-    def take(event: gr.EventData) -> dict[Any, Any]:
-        return kept_fields.restored(engine, controls, event._data.get("settings"))
+    def take(event: gr.EventData) -> Any:
+        return kept_fields.restored(engine, controls, event._data.get("settings")) or gr.skip()
 
     controls.fields["image"].change(look, [controls.fields["image"]], [shown_offer], **QUIET)
     shown_offer.take(take, None, kept_fields.reusable(controls), **QUIET)

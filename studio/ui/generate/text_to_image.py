@@ -12,7 +12,7 @@ from studio.answered.engine import Engine
 from studio.asked.requests import RANDOM_SEEDS, TextToImage
 from studio.picture.gallery import Gallery
 from studio.ui import render, session, watching
-from studio.ui.blocks import QUIET, WATCHING, stage
+from studio.ui.blocks import FOLLOWING, WATCHING, stage
 from studio.ui.generate import control, following, kept_fields
 from studio.ui.generate import controls as c
 from studio.ui.generate.generate_tab import GenerateTab, connect
@@ -70,7 +70,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None
         past = await watching.earlier(gallery, session.owner_of(request))
         return past[0]["settings"]["seed"] if past else gr.skip()
 
-    live.input(same_seed, [live, fields.fields["seed"]], [fields.fields["seed"]], **QUIET)
+    live.input(same_seed, [live, fields.fields["seed"]], [fields.fields["seed"]], **FOLLOWING)
     go.click(follow_slider, fields.inputs, [show, fields.fields["seed"]], trigger_mode="multiple", **WATCHING)
     generate_tab = GenerateTab(TAB, fields, show)
     connect(engine, gallery, generate_tab, generate)

@@ -24,6 +24,20 @@ export function type(field, value) {
   field.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
+/** A function that says whether it was called with the same question a moment before: the second half of a double
+    click, or of a key that is held. */
+export function repeats() {
+  const MOMENT = 600; // ms
+  let last = null;
+  let at = -Infinity;
+  return (question) => {
+    const now = performance.now();
+    const again = question === last && now - at < MOMENT;
+    [last, at] = [question, now];
+    return again;
+  };
+}
+
 /** The input or textarea inside one of Gradio's blocks. */
 export const fieldIn = (id) => document.querySelector(`#${id} textarea, #${id} input`);
 

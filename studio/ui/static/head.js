@@ -1,5 +1,6 @@
 /* Stands in the page's head, so that it runs before Gradio's scripts. It holds the clicks of the page's first moments,
-   knows what a run has to wait for, and keeps Gradio's stream of events from closing over an event that has just begun.
+   knows what a run has to wait for, keeps late answers from what a person has typed, and Gradio's stream of events from
+   closing over an event that has just begun.
    The other scripts reach it through opening.js and waiting.js. */
 
 (() => {
@@ -104,6 +105,24 @@
       true,
     );
 
+  // --------------------------------------------------------------------------------------- what a person touches
+
+  const touches = new Map(); // elem_id => the number of the last touch of this field
+  let touched = 0; // touches until now
+  const touch = ({ target }) => {
+    touched++;
+    for (let at = target; at instanceof Element; at = at.parentElement) if (at.id) touches.set(at.id, touched);
+  };
+  addEventListener("input", touch, true);
+  addEventListener("click", (event) => event.target.closest?.("button") && touch(event), true);
+  // Gradio's lists take a choice by these, and tell no input.
+  addEventListener("mousedown", (event) => event.target.closest?.("[role=option]") && touch(event), true);
+  addEventListener(
+    "keydown",
+    (event) => event.key === "Enter" && event.target.matches?.("input") && touch(event),
+    true,
+  );
+
   // ------------------------------------------------------------------------------------------ Gradio's requests
 
   const plain = window.fetch;
@@ -115,8 +134,38 @@
     if (path.endsWith("/queue/join")) return join(resource, options);
     if (path.endsWith("/queue/data")) return follow(resource, options);
     if (path.endsWith("/upload")) return send(resource, options);
+    if (path.includes("/run/")) return ask(resource, options);
     return plain(resource, options);
   };
+
+  /** A short question. Its answer writes fields that follow another; one that was touched since then is the person's, and
+      keeps its value. */
+  async function ask(resource, options) {
+    const { fn_index } = typeof options?.body === "string" ? JSON.parse(options.body) : {};
+    const { dependencies = [], components = [] } = window.gradio_config || {};
+    const question = dependencies.find(({ id }) => id === fn_index);
+    const lastTouch = (number) => {
+      const one = components.find(({ id }) => id === number);
+      return (one?.type !== "html" && touches.get(one?.props.elem_id)) || 0; // our own blocks keep what is theirs
+    };
+    // Gradio may ask later than the choice was made, when the question before is answered.
+    const chosen = question?.targets.every(([, event]) => event === "input")
+      ? Math.max(...question.targets.map(([id]) => lastTouch(id)))
+      : 0;
+    const since = chosen || touched;
+    const answer = await plain(resource, options);
+    if (!question || !answer.ok) return answer;
+    const content = await answer.json();
+    const withoutValue = (update) => {
+      const { value: _, ...rest } = update?.__type__ === "update" ? update : {};
+      return { ...rest, __type__: "update" };
+    };
+    if (Array.isArray(content.data))
+      content.data = content.data.map((update, k) =>
+        lastTouch(question.outputs[k]) > since ? withoutValue(update) : update,
+      );
+    return new Response(JSON.stringify(content), { status: answer.status, headers: answer.headers });
+  }
 
   /** An upload has ended when the field holds the file: its answer has been read, and Svelte has drawn it. */
   function send(resource, options) {

@@ -84,7 +84,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
         ask = {"prompt": prompt, "checkpoint": _checkpoint(engine)}
         async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(ask), attention=True):
             if view["state"] not in ("running",) or view["step"] is None:
-                yield viewed(view) | {"runs": await runs(engine, owner)}
+                yield viewed(view) | {"asked": True, "runs": await runs(engine, owner)}
 
     async def newest(request: gr.Request) -> Any:
         owner = session.owner_of(request)
@@ -102,7 +102,9 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
 
     prompt.change(**keeping.keeper(STORAGE, {"prompt": prompt}))
     keeping.restore(demo, STORAGE, {"prompt": prompt}, [], prompt_back)
-    gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="once", **WATCHING)
+    # "multiple", since Gradio's "once" ignores a click that comes before the end of the last run has arrived. What is
+    # asked for twice in a moment is one run (growing.js, forward.js).
+    gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="multiple", **WATCHING)
     last.click(newest, None, [show], **QUIET)
     show.seen(show_newest, None, [show], **QUIET)
 
@@ -118,9 +120,9 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
         ask = await asyncio.to_thread(_again, job, _checkpoint(engine), gallery, owner, event._data)
         async for view in session.run(engine, gallery, owner, TAB, lambda: ImageToImage.parse(ask), attention=True):
             if view["state"] not in ("running",) or view["step"] is None:
-                yield viewed(view) | {"runs": await runs(engine, owner)}
+                yield viewed(view) | {"asked": True, "runs": await runs(engine, owner)}
 
-    show.denoise(denoise, None, [show], trigger_mode="once", **WATCHING)
+    show.denoise(denoise, None, [show], trigger_mode="multiple", **WATCHING)
     return show
 
 

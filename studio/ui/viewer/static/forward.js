@@ -1,6 +1,7 @@
 /* Panel: the forward process. A picture is noised to any t in the space of pixels and in latent space, with one fixed noise
    each, so that the slider is continuous; the checkpoint's own training loss on it, as a curve and as a map. */
 
+import { repeats } from "../../static/elements.js";
 import { decoderOf } from "../../static/tensors.js";
 import { ask, drawBytes, gaussians, histogram, latest, pictureSource } from "./ask.js";
 import { chart, number, svg } from "./chart.js";
@@ -247,6 +248,7 @@ export const panel = {
       );
     }
 
+    const again = repeats();
     /** Steps of this run's scheduler from the slider's t on. */
     const count = () => stepsLeft(positions, Number(slider.value));
     function drawDenoise() {
@@ -258,6 +260,7 @@ export const panel = {
     /** Image to image from here: the right caption and this run's scheduler on the picture, a run of its own. A picture
         from disk is sent as it is shown here, brought to the size that the checkpoint is used to. */
     function from() {
+      if (again(`${context.picture.key} ${caption.value} ${slider.value}`)) return;
       const many = positions.length;
       const strength = strengthFor(many, count());
       const question = { job: context.record?.job, prompt: caption.value, steps: many, strength };

@@ -1,6 +1,6 @@
 /* The run that is looked at while it grows: which one that is, and the look at what has come since. */
 
-import { h, shown } from "../../static/elements.js";
+import { fieldIn, h, repeats, shown } from "../../static/elements.js";
 import { Record } from "./record.js";
 
 const POLL = 200; // ms between looks at a growing record
@@ -11,6 +11,7 @@ export function growing({ context, viewer, player, empty }) {
   let poll = 0; // so that an older poll of another run stops
   let given = {}; // the run that the page was last given
   let turns = 0; // how often a run was asked for here
+  const asked = new Set(); // the jobs that were asked for here, the newest last
   let opened = null; // a run that was chosen on the page itself; it holds until the page is given another
 
   /** Look at another run of this visitor: a branch, or one to go back to. */
@@ -31,9 +32,17 @@ export function growing({ context, viewer, player, empty }) {
   function value() {
     const next = props.value || {};
     // The newest run when the viewer was opened is out of date once another was asked for.
-    if (next.turn === undefined || next.turn === turns) given = next;
+    if (isNews(next)) given = next;
     if (opened && (opened.given !== given.job || opened.job === given.job)) opened = null;
     return opened || given;
+  }
+
+  function isNews(next) {
+    if (next.turn !== undefined) return next.turn === turns;
+    if (!next.asked || !next.job) return true;
+    // So is a run that still goes on while another was asked for.
+    asked.add(next.job);
+    return next.job === [...asked].at(-1);
   }
 
   async function follow() {
@@ -77,10 +86,17 @@ export function growing({ context, viewer, player, empty }) {
     }
   }
 
-  document.addEventListener("click", (event) => event.target.closest?.("#noise_viewer-run") && turns++, true);
+  const again = repeats();
+  function ask(event) {
+    if (!event.repeat && !again(fieldIn("noise_viewer-prompt").value)) return turns++;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }
+  document.addEventListener("click", (event) => event.target.closest?.("#noise_viewer-run") && ask(event), true);
+  const submits = (event) => event.key === "Enter" && !event.shiftKey && !event.isComposing;
   document.addEventListener(
     "keydown",
-    (event) => event.key === "Enter" && event.target.closest?.("#noise_viewer-prompt") && turns++,
+    (event) => submits(event) && event.target.closest?.("#noise_viewer-prompt") && ask(event),
     true,
   );
 
