@@ -70,7 +70,10 @@
     /** From now on clicks are obeyed at once. Those before, the oldest first. */
     obey() {
       obeying = true;
-      for (const target of clicks.splice(0)) target.click();
+      // Gradio draws the menu of tabs anew meanwhile, on a phone.
+      const drawnAnew = (old) =>
+        [...document.querySelectorAll(HELD)].find((one) => one.textContent === old.textContent);
+      for (const target of clicks.splice(0)) (target.isConnected ? target : drawnAnew(target))?.click();
     },
     /** A run waits until the promise has ended, well or not. */
     during(promise) {
