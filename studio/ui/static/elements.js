@@ -42,7 +42,7 @@ export function repeats() {
 export const fieldIn = (id) => document.querySelector(`#${id} textarea, #${id} input`);
 
 /** True for an element that can be seen (Gradio keeps the other tabs in the document). */
-export const shown = (element) => element.offsetParent !== null || element.getClientRects().length > 0;
+export const isVisible = (element) => element.offsetParent !== null || element.getClientRects().length > 0;
 
 /** Show an image only when it is decoded: the old one stays until then, so nothing flickers. While one is being
     decoded only the newest of those that follow is kept, so a slow machine shows fewer frames and never none. */

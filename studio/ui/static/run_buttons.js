@@ -1,6 +1,6 @@
 /* The buttons that start and stop a tab's run, with their keys: Ctrl+Enter starts, Escape stops. */
 
-import { shown } from "./elements.js";
+import { isVisible } from "./elements.js";
 import { busy, free } from "./waiting.js";
 
 const NO_ANSWER = 30000; // ms after which a click that nobody answered is called lost
@@ -11,7 +11,7 @@ const DOUBLE_CLICK = 600; // ms during which the button that became Stop takes n
     taken back before; stop(): the run is to end. */
 export function runButtons({ tab, element, working, start, sent, undo, stop }) {
   let since = 0;
-  let held = null; // the button whose click waits
+  let waitingButton = null; // the button whose click waits
   let passing = false; // it comes again
 
   function startNow() {
@@ -21,15 +21,15 @@ export function runButtons({ tab, element, working, start, sent, undo, stop }) {
   }
   const stopNow = () => {
     if (!working() || performance.now() - since < DOUBLE_CLICK) return;
-    if (!held) return stop();
-    held = null;
+    if (!waitingButton) return stop();
+    waitingButton = null;
     undo();
   };
   async function sendLater(button) {
-    held = button;
+    waitingButton = button;
     await free();
-    if (held !== button) return;
-    held = null;
+    if (waitingButton !== button) return;
+    waitingButton = null;
     passing = true;
     button.click();
     passing = false;
@@ -52,7 +52,7 @@ export function runButtons({ tab, element, working, start, sent, undo, stop }) {
     true,
   );
   document.addEventListener("keydown", (event) => {
-    if (!shown(element)) return;
+    if (!isVisible(element)) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       const button = document.getElementById(`${tab}-generate`);
       if (button && !working()) {

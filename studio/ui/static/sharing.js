@@ -35,7 +35,7 @@ function linkField(words, link, label) {
   return h("div", {}, h("label", {}, label), h("div", { class: "ls-sharing-link" }, field, button), note);
 }
 
-async function asked(url, options) {
+async function fetchJson(url, options) {
   const answer = await fetch(url, options);
   if (!answer.ok) throw new Error(await answer.text());
   return answer.json();
@@ -46,7 +46,7 @@ export async function personalLink(words) {
   const { body } = dialog(words.mine, words.close);
   body.append(h("p", {}, words["mine.what"]));
   try {
-    const { path } = await asked("/personal-link", { method: "POST" });
+    const { path } = await fetchJson("/personal-link", { method: "POST" });
     body.append(linkField(words, location.origin + path, words.mine));
   } catch {
     body.append(h("p", { role: "alert" }, words.unreachable));
@@ -61,11 +61,11 @@ export function sharing(words) {
   const main = h("div", {});
   const board = h("div", {});
   body.append(problem, main, board);
-  let drawn = "";
+  let drawnKey = "";
 
   async function look(options) {
     try {
-      const view = await asked("/share", options);
+      const view = await fetchJson("/share", options);
       problem.textContent = view.reason;
       draw(view);
     } catch (failure) {
@@ -84,8 +84,8 @@ export function sharing(words) {
   /** What changes by itself is the board; the rest is drawn anew when the share is another. */
   function draw(view) {
     const key = [view.state, view.link].join();
-    if (key !== drawn) {
-      drawn = key;
+    if (key !== drawnKey) {
+      drawnKey = key;
       main.replaceChildren(...(view.state === "open" ? open(view) : view.state === "opening" ? opening() : off(view)));
       box.dataset.state = view.state;
     }

@@ -1,7 +1,7 @@
 /* The comparison: its pictures, two sliders and a pad that move over it, and what can be done with two of its
    cells. Finished cells are held by the page, so moving asks the server nothing; nothing in between is made up. */
 
-import { keptPicture } from "../../generate/static/kept_picture.js";
+import { storedPicture } from "../../generate/static/kept_picture.js";
 import { fill, h } from "../../static/elements.js";
 import { fieldProblems } from "../../static/problems.js";
 import { runButtons, unanswered } from "../../static/run_buttons.js";
@@ -366,7 +366,7 @@ export function compare({ element, props, watch, trigger }) {
 
   greyUnusable([`${tab}-x`, `${tab}-y`]);
   // The field of the picture that a comparison starts from is drawn when its fold is opened: so it is where there is one.
-  keptPicture(`${tab}-image`).then(
+  storedPicture(`${tab}-image`).then(
     (kept) => kept && root().querySelector(".cmp-picture > .label-wrap:not(.open)")?.click(),
   );
   setGain(1);

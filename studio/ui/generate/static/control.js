@@ -104,7 +104,7 @@ export function control({ element, props, watch }) {
     const painter = paintMap({
       tab: props.tab,
       word,
-      told: (png) => ((unit.png = png), (unit.element.dataset.painted = String(!!png)), tell()),
+      onPaint: (png) => ((unit.png = png), (unit.element.dataset.painted = String(!!png)), tell()),
     });
     const paint = h(
       "button",

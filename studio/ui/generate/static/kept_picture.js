@@ -46,7 +46,7 @@ export async function keepPicture(field, blob) {
 }
 
 /** The picture kept for a field, or null. */
-export async function keptPicture(field) {
+export async function storedPicture(field) {
   try {
     return (await answered((await store("readonly")).get(keyOf(field))))?.blob ?? null;
   } catch {

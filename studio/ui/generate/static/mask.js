@@ -1,9 +1,9 @@
 /* A mask, painted over the uploaded picture on a canvas of our own. The picture never leaves the page again: what is sent
    is a PNG of one channel, made here. */
 
-import { h, icon, shown } from "../../static/elements.js";
+import { h, icon, isVisible } from "../../static/elements.js";
 import { during } from "../../static/waiting.js";
-import { keepPicture, keptPicture } from "./kept_picture.js";
+import { keepPicture, storedPicture } from "./kept_picture.js";
 
 const LONGEST = 1024; // pixels of the mask's longer side; a finer one is of no use to latents of 8 x 8 pixels
 const BLACK_BELOW = 32; // of 255, as in studio/picture/masks.py
@@ -63,7 +63,7 @@ export function mask({ element, props }) {
   let stroke = null; // where the pointer was, in pixels of the mask
   let source = "";
   let sending = 0;
-  let before = keptPicture(`${props.tab}-mask`); // the mask of before a reload, until its picture is there again
+  let before = storedPicture(`${props.tab}-mask`); // the mask of before a reload, until its picture is there again
   let seeThrough = []; // by pixel of the mask: whether the picture is transparent there
 
   // --------------------------------------------------------------------------------------------- the picture
@@ -266,8 +266,8 @@ export function mask({ element, props }) {
   // ----------------------------------------------------------------------------------------------- what is sent
 
   /** The mask as the component's value, which Generate sends; an empty one where nothing is painted. */
-  const tell = () => during(told());
-  async function told() {
+  const tell = () => during(sendMask());
+  async function sendMask() {
     const mine = ++sending;
     const alpha = alphas();
     undoButton.disabled = past.length === 0;
@@ -286,7 +286,7 @@ export function mask({ element, props }) {
     attributeFilter: ["src"],
   });
   document.addEventListener("input", (event) => {
-    if (event.target.closest?.(".ls-extend") && shown(editor)) place();
+    if (event.target.closest?.(".ls-extend") && isVisible(editor)) place();
   });
   choose(false);
   look();

@@ -3,7 +3,7 @@
 
 import { h, icon } from "../../static/elements.js";
 
-export function paintMap({ tab, word, told }) {
+export function paintMap({ tab, word, onPaint }) {
   const UNDO = 24;
   const canvas = h("canvas", {
     class: "ls-paint-canvas",
@@ -179,7 +179,7 @@ export function paintMap({ tab, word, told }) {
     for (let k = 0; k < data.length && !anyPaint; k += 4)
       anyPaint = data[k] !== r || data[k + 1] !== g || data[k + 2] !== b;
     element.dataset.painted = String(anyPaint);
-    told(anyPaint ? canvas.toDataURL("image/png").split(",")[1] : "");
+    onPaint(anyPaint ? canvas.toDataURL("image/png").split(",")[1] : "");
   }
 
   function at(event) {

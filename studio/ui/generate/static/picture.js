@@ -1,8 +1,8 @@
 /* The picture a run starts from: dropped or pasted anywhere on its desk, and what it says of how it was made. */
 
-import { h, shown } from "../../static/elements.js";
+import { h, isVisible } from "../../static/elements.js";
 import { during } from "../../static/waiting.js";
-import { keepPicture, keptPicture } from "./kept_picture.js";
+import { keepPicture, storedPicture } from "./kept_picture.js";
 
 /** Put a file into one of Gradio's upload fields, as if it had been chosen there. */
 export function give(field, file) {
@@ -31,7 +31,7 @@ export function drop({ props }) {
 
   document.addEventListener("paste", (event) => {
     const file = pictureOf(event.clipboardData);
-    if (!file || !desk() || !shown(desk())) return;
+    if (!file || !desk() || !isVisible(desk())) return;
     event.preventDefault();
     give(props.field, file);
   });
@@ -64,7 +64,7 @@ async function remember(field) {
   const block = document.getElementById(field);
   if (!block) return;
   const source = () => block.querySelector("img")?.src || "";
-  const back = source() ? null : await during(keptPicture(field));
+  const back = source() ? null : await during(storedPicture(field));
   if (back && !source()) give(field, new File([back], back.name || "picture", { type: back.type }));
   let last = "";
   const look = async () => {

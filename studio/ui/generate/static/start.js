@@ -2,7 +2,7 @@
    noise are fetched once for a picture and its settings; noising and the fast decoder run here. When the slider rests the
    VAE's own picture of the same latents takes its place. */
 
-import { fill, h, shown } from "../../static/elements.js";
+import { fill, h, isVisible } from "../../static/elements.js";
 import { decoderOf } from "../../static/tensors.js";
 import { ask, latest } from "../../viewer/static/ask.js";
 import { alphaBar, stepsRun } from "../../viewer/static/levels.js";
@@ -62,7 +62,7 @@ export function start({ element, props, watch }) {
   }
 
   async function fetchStart(source) {
-    if (!settings().checkpoint || !shown(figure)) {
+    if (!settings().checkpoint || !isVisible(figure)) {
       asked = ""; // asked again when the tab is in sight
       return;
     }

@@ -2,7 +2,7 @@
 
 import { h } from "../../static/elements.js";
 
-export function conversions({ say, told }) {
+export function conversions({ say, onView }) {
   const list = h("ul", { class: "ls-hub-downloads", "aria-label": say("conversions"), hidden: true });
 
   function line(conversion) {
@@ -28,7 +28,7 @@ export function conversions({ say, told }) {
     );
   }
 
-  told((view) => {
+  onView((view) => {
     const all = view.conversions || [];
     list.hidden = !all.length;
     list.replaceChildren(...all.slice(0, 6).map(line));

@@ -2,7 +2,7 @@
 
 import { h } from "../../static/elements.js";
 
-export function hub({ say, trigger, bytes, watch, props, told }) {
+export function hub({ say, trigger, bytes, watch, props, onView }) {
   const KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"];
   const text = (key, type, extra = {}) =>
     h("input", {
@@ -136,7 +136,7 @@ export function hub({ say, trigger, bytes, watch, props, told }) {
     );
   }
 
-  told((view) => {
+  onView((view) => {
     box.hidden = !view.manages;
     const downloads = view.downloads || [];
     running.hidden = !downloads.length;

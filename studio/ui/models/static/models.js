@@ -1,6 +1,6 @@
 /* The tab Models: a list of everything found, a drawer with the details of one, and what memory is taken. */
 
-import { fill, h, icon, shown } from "../../static/elements.js";
+import { fill, h, icon, isVisible } from "../../static/elements.js";
 import { conversions } from "./conversions.js";
 import { hub } from "./hub.js";
 import { memoryBars } from "./memory.js";
@@ -56,8 +56,8 @@ export function models({ element, props, watch, trigger: send }) {
   const none = h("div", { class: "ls-models-none" });
   const drawer = h("aside", { class: "ls-model-drawer", "aria-label": say("details"), hidden: true });
   const listeners = [];
-  const conversionList = conversions({ say, told: (listener) => listeners.push(listener) });
-  const extra = hub({ say, trigger, bytes, watch, props, told: (listener) => listeners.push(listener) });
+  const conversionList = conversions({ say, onView: (listener) => listeners.push(listener) });
+  const extra = hub({ say, trigger, bytes, watch, props, onView: (listener) => listeners.push(listener) });
   element.replaceChildren(
     h(
       "div",
@@ -101,7 +101,7 @@ export function models({ element, props, watch, trigger: send }) {
     again.removeAttribute("aria-busy");
   }
   /** Ask for news while somebody looks, often where something moves; the same answer again is one short line. */
-  const ask = () => !document.hidden && shown(element) && fetchList(false);
+  const ask = () => !document.hidden && isVisible(element) && fetchList(false);
   const under = (each) => ["waiting", "running", "verifying"].includes(each.state);
   const moving = () => view().loading || [...(view().downloads || []), ...(view().conversions || [])].some(under);
   let looks = 0;

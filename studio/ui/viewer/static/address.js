@@ -10,7 +10,7 @@ const VERSION = 1; // of what is kept; without one it is of 0.1.0, which had the
 const newer = (stored) => stored?.version > VERSION;
 
 /** Mode and language that this browser keeps. What a newer version of the studio has kept is left alone. */
-export function kept() {
+export function storedSettings() {
   try {
     const stored = JSON.parse(localStorage.getItem(KEPT)) || {};
     if (newer(stored)) return {};
@@ -22,17 +22,17 @@ export function kept() {
 /** What the address says of the viewer's state, as far as this page knows it. `hows`: ways to draw a picture. */
 export function addressed({ hows, panels }) {
   if (!location.hash.startsWith(MARK)) return {};
-  const given = new URLSearchParams(location.hash.slice(MARK.length));
+  const parameters = new URLSearchParams(location.hash.slice(MARK.length));
   const out = {};
-  if (["beginner", "expert"].includes(given.get("mode"))) out.mode = given.get("mode");
-  if (hows.includes(given.get("how"))) out.how = given.get("how");
-  const panes = (given.get("panes") || "")
+  if (["beginner", "expert"].includes(parameters.get("mode"))) out.mode = parameters.get("mode");
+  if (hows.includes(parameters.get("how"))) out.how = parameters.get("how");
+  const panes = (parameters.get("panes") || "")
     .split(",")
     .filter((name) => name in quantities || name.startsWith("of_two."));
   if (panes.length >= 2 && panes.length <= 4) out.panes = panes;
-  if (panels.includes(given.get("open"))) out.open = given.get("open");
-  if (Number.isFinite(parseFloat(given.get("guidance")))) out.guidance = parseFloat(given.get("guidance"));
-  if (/^\d+$/.test(given.get("at"))) out.start = Number(given.get("at")) - 1;
+  if (panels.includes(parameters.get("open"))) out.open = parameters.get("open");
+  if (Number.isFinite(parseFloat(parameters.get("guidance")))) out.guidance = parseFloat(parameters.get("guidance"));
+  if (/^\d+$/.test(parameters.get("at"))) out.start = Number(parameters.get("at")) - 1;
   return out;
 }
 let remembering = null;

@@ -22,7 +22,7 @@ export const panel = {
       h("div", { class: "ls-scroll" }, plan),
       h("p", { class: "ls-note" }, say("architecture.note")),
     );
-    let askedFor = null;
+    let lastCheckpoint = null;
     let lit = -1;
 
     const shape = (numbers) => (numbers ? numbers.join(" × ") : "");
@@ -198,15 +198,15 @@ export const panel = {
 
     async function load() {
       const checkpoint = context.checkpoint();
-      if (!checkpoint || askedFor === checkpoint) return;
-      askedFor = checkpoint;
+      if (!checkpoint || lastCheckpoint === checkpoint) return;
+      lastCheckpoint = checkpoint;
       status.textContent = say("architecture.asking");
       try {
         const answer = await ask("architecture", { checkpoint });
         status.textContent = "";
         draw(answer);
       } catch (failure) {
-        askedFor = null;
+        lastCheckpoint = null;
         status.textContent = failure.message || say("ask.failed");
       }
     }

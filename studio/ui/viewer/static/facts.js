@@ -4,7 +4,7 @@ import { number } from "./chart.js";
 import { decibels } from "./levels.js";
 
 /** What is missing of a run that was too large to be kept whole, or is made twice; nothing of any other. */
-export function keptOf(record, index, say) {
+export function recordingNote(record, index, say) {
   const { full, attention_every: every } = record.run.kept || {};
   const rough = record.run.bits === 8 ? say(record.evaluations[index].rough ? "kept.rough" : "kept.sharp") : "";
   const second = record.run.second_pass;

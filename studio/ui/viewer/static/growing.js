@@ -1,6 +1,6 @@
 /* The run that is looked at while it grows: which one that is, and the look at what has come since. */
 
-import { fieldIn, h, repeats, shown } from "../../static/elements.js";
+import { fieldIn, h, isVisible, repeats } from "../../static/elements.js";
 import { Record } from "./record.js";
 
 const POLL = 200; // ms between looks at a growing record
@@ -51,7 +51,7 @@ export function growing({ context, viewer, player, empty }) {
     empty.replaceChildren(
       wanted.message || (wanted.job ? say("waiting") : h("span", {}, h("strong", {}, say("intro")), say("empty"))),
     );
-    if (!wanted.job || !shown(viewer)) return context.draw();
+    if (!wanted.job || !isVisible(viewer)) return context.draw();
     let record = context.record;
     if (!record || record.job !== wanted.job || record.image !== (wanted.image || 0)) {
       record = context.record = viewer.record = new Record(wanted.job, wanted.image || 0);
@@ -59,7 +59,7 @@ export function growing({ context, viewer, player, empty }) {
       state.follow = state.start === undefined;
       player.pause();
     }
-    while (mine === poll && shown(viewer)) {
+    while (mine === poll && isVisible(viewer)) {
       let news;
       try {
         news = await record.grow();

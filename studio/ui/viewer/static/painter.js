@@ -95,7 +95,7 @@ class Shaders {
     this.field = this.program(FIELD);
     this.latents = this.texture();
     this.weights = this.texture();
-    this.held = null; // the decoder whose weights are in the texture
+    this.loadedDecoder = null; // the decoder whose weights are in the texture
     this.ramps = Object.fromEntries(
       Object.entries(RAMPS).map(([name, bytes]) => {
         const texture = this.texture();
@@ -176,7 +176,7 @@ class Shaders {
 
   picture(canvas, latents, [C, H, W], decoder, { stride = 1, gain = 1, biased = true } = {}) {
     const { gl } = this;
-    if (this.held !== decoder) {
+    if (this.loadedDecoder !== decoder) {
       const rows = decoder.bias.length;
       const cellValues = new Float32Array(rows * 10 * 4);
       for (let row = 0; row < rows; row++) {
@@ -187,7 +187,7 @@ class Shaders {
       gl.activeTexture(gl.TEXTURE1);
       gl.bindTexture(gl.TEXTURE_2D, this.weights);
       gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 10, rows, 0, gl.RGBA, gl.FLOAT, cellValues);
-      this.held = decoder;
+      this.loadedDecoder = decoder;
     }
     this.upload(latents, [C, H, W]);
     this.run(canvas, (W * decoder.scale) / stride, (H * decoder.scale) / stride, this.decode, this.weights, {

@@ -12,15 +12,15 @@ const ROOM = 48 * 2 ** 20; // bytes of decoded and computed arrays; what was rec
 class Evaluation {
   constructor(record, numbers, parts, rough) {
     Object.assign(this, numbers);
-    Object.defineProperty(this, "held", { value: { record, parts } });
+    Object.defineProperty(this, "internals", { value: { record, parts } });
     this.rough = rough;
   }
   part(name) {
-    const { record, parts } = this.held;
+    const { record, parts } = this.internals;
     return parts[name] && record.remember(`part ${name} ${this.index}`, parts[name]);
   }
   derived(name, make) {
-    return this.held.record.remember(`part ${name} ${this.index}`, make);
+    return this.internals.record.remember(`part ${name} ${this.index}`, make);
   }
   get x_t() {
     return this.part("x_t");
@@ -32,18 +32,20 @@ class Evaluation {
     return this.part("model_difference");
   }
   get model_uncond() {
-    return this.held.parts.model_difference && this.derived("model_uncond", () => guided(this, 0));
+    return this.internals.parts.model_difference && this.derived("model_uncond", () => guided(this, 0));
   }
   get model() {
-    return this.held.parts.model_guided
+    return this.internals.parts.model_guided
       ? this.part("model_guided")
       : this.derived("model", () => guided(this, this.guidance_scale));
   }
   get denoised() {
-    return this.derived("denoised", () => predictedX0(this.held.record.run.prediction_type, this, this.model));
+    return this.derived("denoised", () => predictedX0(this.internals.record.run.prediction_type, this, this.model));
   }
   get noise_pred() {
-    return this.derived("noise_pred", () => predictedNoise(this.held.record.run.prediction_type, this, this.model));
+    return this.derived("noise_pred", () =>
+      predictedNoise(this.internals.record.run.prediction_type, this, this.model),
+    );
   }
 }
 
@@ -51,12 +53,12 @@ class Evaluation {
 class Maps {
   constructor(record, size, decode) {
     Object.assign(this, size);
-    Object.defineProperty(this, "held", {
-      value: { record, decode, key: `maps ${(Maps.made = (Maps.made || 0) + 1)}` },
+    Object.defineProperty(this, "internals", {
+      value: { record, decode, key: `maps ${(Maps.count = (Maps.count || 0) + 1)}` },
     });
   }
   get values() {
-    const { record, decode, key } = this.held;
+    const { record, decode, key } = this.internals;
     return record.remember(key, decode);
   }
 }
@@ -71,7 +73,7 @@ export class Record {
     this.clean = null; // the latents at the end, once the run is complete
     this.decoder = null; // {weight, bias, scale}
     this.shape = null; // [channels, height, width] of the latents
-    this.found = new Map(); // quantities computed so far, the one used longest ago first
+    this.computed = new Map(); // quantities computed so far, the one used longest ago first
     this.bytes = 0; // of the arrays among them
   }
 
@@ -109,7 +111,7 @@ export class Record {
     const { kept, state, total } = this.run; // what the answer says of the run is said better by those that follow it
     this.take(await answer.arrayBuffer());
     Object.assign(this.run, { kept, state, total, bits: 8 });
-    this.found.clear();
+    this.computed.clear();
     this.bytes = 0;
     return true;
   }
@@ -147,7 +149,7 @@ export class Record {
     });
     if (count) {
       // A run's scale and its newest differences may be others now.
-      for (const key of [...this.found.keys()])
+      for (const key of [...this.computed.keys()])
         if (
           key.startsWith("scale ") ||
           key.startsWith("change") ||
@@ -160,14 +162,14 @@ export class Record {
   }
 
   remember(key, make) {
-    let value = this.found.get(key);
+    let value = this.computed.get(key);
     if (value === undefined) {
       value = make();
       this.bytes += value?.byteLength || 0;
-    } else this.found.delete(key);
-    this.found.set(key, value);
+    } else this.computed.delete(key);
+    this.computed.set(key, value);
     if (this.bytes > ROOM) {
-      for (const [oldest, one] of this.found) {
+      for (const [oldest, one] of this.computed) {
         if (this.bytes <= ROOM / 2 || oldest === key) break;
         if (!one?.byteLength) continue; // a number costs nothing
         this.forget(oldest);
@@ -177,8 +179,8 @@ export class Record {
   }
 
   forget(key) {
-    this.bytes -= this.found.get(key)?.byteLength || 0;
-    this.found.delete(key);
+    this.bytes -= this.computed.get(key)?.byteLength || 0;
+    this.computed.delete(key);
   }
 
   /** Why a quantity is not there at an evaluation: a key under `viewer.undefined`, or null where it is there. */

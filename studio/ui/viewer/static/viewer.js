@@ -6,11 +6,11 @@
    change `context.state` through `context.set`,
    which draws everything again; nothing but a new run asks the server. */
 
-import { broken, fill, h, icon, shown } from "../../static/elements.js";
+import { broken, fill, h, icon, isVisible } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
-import { addressed, forget, kept, remember } from "./address.js";
+import { addressed, forget, remember, storedSettings } from "./address.js";
 import { Decodings } from "./decoded.js";
-import { factsOf, keptOf, levelOf } from "./facts.js";
+import { factsOf, levelOf, recordingNote } from "./facts.js";
 import { growing } from "./growing.js";
 import { Painter } from "./painter.js";
 import { PANELS } from "./panels.js";
@@ -38,7 +38,7 @@ export function viewer({ element, props, watch, trigger }) {
     follow: true,
     guidance: null, // what-if guidance scale; null is the run's own
   };
-  const state = { ...first, ...kept(), ...addressed({ hows: HOWS, panels: props.panels }) };
+  const state = { ...first, ...storedSettings(), ...addressed({ hows: HOWS, panels: props.panels }) };
   const context = {
     say,
     h,
@@ -258,7 +258,7 @@ export function viewer({ element, props, watch, trigger }) {
     for (const panel of visible()) attempt(panel.name, panel.element, () => panel.draw(now, total));
     drawCaptions();
     if (record) {
-      remember(context, () => shown(viewer));
+      remember(context, () => isVisible(viewer));
       sharpenAtRest(record, context.index);
     }
   }
@@ -270,7 +270,7 @@ export function viewer({ element, props, watch, trigger }) {
     for (const button of hows.buttons)
       if (button.dataset.how === "tiny") button.hidden = !record.run.model?.tiny_decoder;
     hows.buttons[0].disabled = !record.decoder;
-    whole.textContent = keptOf(record, context.index, say);
+    whole.textContent = recordingNote(record, context.index, say);
     whole.hidden = !whole.textContent;
     title.textContent = record.run.prompt || say("no_prompt");
     facts.textContent = factsOf(record.run, say, props.noise_schedules);
@@ -288,7 +288,7 @@ export function viewer({ element, props, watch, trigger }) {
     clearTimeout(sharpening);
     if (!record.evaluations[index].rough || !context.online) return;
     sharpening = setTimeout(async () => {
-      if (player.playing() || context.record !== record || context.index !== index || !shown(viewer)) return;
+      if (player.playing() || context.record !== record || context.index !== index || !isVisible(viewer)) return;
       if ((await record.sharpen(index)) && context.record === record) draw();
     }, RESTED);
   }
@@ -299,7 +299,7 @@ export function viewer({ element, props, watch, trigger }) {
   document.addEventListener("keydown", (event) => {
     if (
       !viewer.contains(event.target) &&
-      shown(viewer) &&
+      isVisible(viewer) &&
       !event.target.closest("input, textarea, select, [role=tab], [role=listbox]")
     )
       keys(event);
@@ -326,7 +326,7 @@ export function viewer({ element, props, watch, trigger }) {
   // run, unless it was sent here to look at a certain one.
   new IntersectionObserver((entries) => {
     if (!entries.at(-1).isIntersecting) {
-      if (!shown(viewer)) forget();
+      if (!isVisible(viewer)) forget();
       return;
     }
     if (performance.now() - journey.sentToViewer > SENT) trigger("seen", { turn: turn() });
