@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from studio.answered.engine import Refused
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
 from studio.picture.infotext import parameters_text

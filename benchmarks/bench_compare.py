@@ -24,7 +24,7 @@ from benchmarks.bench_engine import pipeline
 from benchmarks.common import OWNER, loaded_engine, native_settings, on_engine_thread, peak_rss_mib
 from studio.answered.events import ComparisonEnded
 from studio.asked.compare import Comparison
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.engine.engine import DiffusionEngine
 
 STEPS, GUIDANCE = (5, 10, 20, 40), (1, 3, 5, 8)

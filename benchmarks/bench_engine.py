@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import engine_seconds, loaded_engine, native_settings, on_engine_thread, peak_rss_mib
-from studio.asked.requests import PreviewName, TextToImage
+from studio.asked.fields import PreviewName, TextToImage
 from studio.engine.engine import DiffusionEngine
 
 PROMPTS = ("a fox in the snow", "a pizza on a blue background", "two cats in the desert", "a rocket at night")

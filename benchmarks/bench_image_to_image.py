@@ -23,7 +23,8 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from benchmarks.common import engine_seconds, loaded_engine, native_settings, on_engine_thread, peak_rss_mib
-from studio.asked.requests import ImageToImage, Inpaint, Request
+from studio.asked.fields import ImageToImage, Inpaint
+from studio.asked.requests import Request
 from studio.engine.engine import DiffusionEngine
 
 PROMPT = "a fox in the snow"

@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.common import loaded_engine, native_settings, peak_rss_mib
 from studio.answered.engine import UnknownJob
 from studio.answered.events import Finished
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.engine.engine import DiffusionEngine
 
 OWNER = "bench"

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.common import loaded_engine, native_settings, peak_rss_mib
 from studio.answered.events import Finished, Step
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.engine.engine import DiffusionEngine
 
 SCHEDULERS = ("dpmpp_2m", "euler", "euler_a", "ddim", "unipc", "dpmpp_2m_sde", "lms", "deis")

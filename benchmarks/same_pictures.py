@@ -84,7 +84,7 @@ def main() -> int:
     parser.add_argument("old", type=Path, help="a checkout with the earlier code")
     parser.add_argument("new", type=Path, help="a checkout with the code that must draw the same")
     arguments = parser.parse_args()
-    from studio.asked.requests import SCHEDULERS
+    from studio.asked.schedulers import SCHEDULERS
 
     differing = compared = 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

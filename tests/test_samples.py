@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from studio.asked.compare import Comparison, comparison_from_dict, fields_of_link
-from studio.asked.requests import REQUEST_KINDS, InvalidRequest, request_from_dict
+from studio.asked.problems import InvalidRequest
+from studio.asked.requests import REQUEST_KINDS, request_from_dict
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.memo import Memo

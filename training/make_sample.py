@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from studio.answered.events import Finished
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.engine.engine import DiffusionEngine
 from studio.picture.gallery import Gallery
 from studio.ui.page import SAMPLE, STATIC

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from studio.asked.requests import SchedulerName, TextToImage
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import resolve
+from studio.asked.schedulers import SchedulerName
 from studio.checkpoints.loader import load
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane

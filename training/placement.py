@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from studio.asked.requests import Control, TextToImage
+from studio.asked.control import Control
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import resolve
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.diffusion.components import Components

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from studio.asked.requests import Inpaint, MaskFillName
+from studio.asked.fields import Inpaint, MaskFillName
 from studio.asked.resolved import resolve
 from studio.diffusion.components import Components
 from studio.diffusion.lane import start_lane

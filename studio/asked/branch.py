@@ -11,21 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
-from studio.asked.requests import (
-    MAX_PROMPT_CHARACTERS,
-    MAX_SEED,
-    NOISE_SCHEDULES,
-    RANGES,
-    SCHEDULERS,
-    InvalidRequest,
-    NoiseScheduleName,
-    Problem,
-    Range,
-    SchedulerName,
-    clean_text,
-    one_of,
-    shown,
-)
+from studio.asked.problems import InvalidRequest, Problem, Range, clean_text, one_of, shown
+from studio.asked.requests import RANGES
+from studio.asked.rows import MAX_PROMPT_CHARACTERS, MAX_SEED
+from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
 
 MOST_POKED = 20.0  # x_t has a standard deviation of about 1
 # Those that mean something for the rest of a run: a curve that begins at any level.

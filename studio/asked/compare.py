@@ -21,9 +21,10 @@ from studio.asked.axes import (
     values_text,
 )
 from studio.asked.control import Control
+from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.asked.prompt import parse_prompt
-from studio.asked.requests import ImageToImage, Request, TextToImage, request_from_dict
+from studio.asked.requests import Request, request_from_dict
 from studio.asked.resolved import Resolved, Suits, resolve, suited
 from studio.asked.rows import Row
 from studio.asked.schedulers import evaluations

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from studio.asked.names import name_key
+from studio.asked.problems import Problem, shown
 from studio.asked.prompt_notices import notices_of
 from studio.asked.prompt_schedule import PromptSchedule, parse_schedule
-from studio.asked.requests import Problem, shown
 
 MAX_LORA_WEIGHT = 100.0  # either way; far beyond any use, and far from an infinity
 PARSED_PROMPTS = 256  # kept parsed

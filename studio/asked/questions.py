@@ -9,26 +9,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import ClassVar
 
+from studio.asked.fields import RESIZE_MODES, ResizeModeName
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, Range, clean_text, one_of, short_name, shown
 from studio.asked.quantities import QUANTITIES
-from studio.asked.requests import (
-    MAX_IMAGE_BYTES,
-    MAX_PROMPT_CHARACTERS,
-    MAX_SEED,
-    NOISE_SCHEDULES,
-    RANGES,
-    RESIZE_MODES,
-    SCHEDULERS,
-    InvalidRequest,
-    NoiseScheduleName,
-    Problem,
-    Range,
-    ResizeModeName,
-    SchedulerName,
-    clean_text,
-    one_of,
-    short_name,
-    shown,
-)
+from studio.asked.requests import RANGES
+from studio.asked.rows import MAX_PROMPT_CHARACTERS, MAX_SEED
+from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
 
 _RANGES: Mapping[str, Range] = {
     "num_inference_steps": RANGES["num_inference_steps"],

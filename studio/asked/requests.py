@@ -4,45 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from studio.asked.control import CONTROL_RANGES as CONTROL_RANGES
-from studio.asked.control import MAX_CONTROLS as MAX_CONTROLS
-from studio.asked.control import PREPROCESSORS as PREPROCESSORS
-from studio.asked.control import Control as Control
-from studio.asked.control import PreprocessorName as PreprocessorName
-from studio.asked.fields import HIRES_UPSCALERS as HIRES_UPSCALERS
-from studio.asked.fields import INPAINT_AREAS as INPAINT_AREAS
-from studio.asked.fields import MASK_FILLS as MASK_FILLS
-from studio.asked.fields import PREVIEWS as PREVIEWS
-from studio.asked.fields import RESIZE_MODES as RESIZE_MODES
-from studio.asked.fields import SCHEMA_VERSION as SCHEMA_VERSION
-from studio.asked.fields import HiresUpscalerName as HiresUpscalerName
-from studio.asked.fields import ImageToImage as ImageToImage
-from studio.asked.fields import Inpaint as Inpaint
-from studio.asked.fields import InpaintAreaName as InpaintAreaName
-from studio.asked.fields import MaskFillName as MaskFillName
-from studio.asked.fields import PreviewName as PreviewName
-from studio.asked.fields import ResizeModeName as ResizeModeName
-from studio.asked.fields import TextToImage as TextToImage
-from studio.asked.problems import MAX_IMAGE_BYTES as MAX_IMAGE_BYTES
-from studio.asked.problems import InvalidRequest as InvalidRequest
-from studio.asked.problems import Problem as Problem
-from studio.asked.problems import Range as Range
-from studio.asked.problems import clean_text as clean_text
-from studio.asked.problems import one_of as one_of
-from studio.asked.problems import short_name as short_name
-from studio.asked.problems import shown as shown
-from studio.asked.rows import MAX_PROMPT_CHARACTERS as MAX_PROMPT_CHARACTERS
-from studio.asked.rows import MAX_SEED as MAX_SEED
+from studio.asked.fields import SCHEMA_VERSION, ImageToImage, Inpaint, TextToImage
+from studio.asked.problems import InvalidRequest, Problem, Range, shown
 from studio.asked.rows import Row
-from studio.asked.rows import parse_seed as parse_seed
-from studio.asked.schedulers import NOISE_SCHEDULES as NOISE_SCHEDULES
-from studio.asked.schedulers import SCHEDULERS as SCHEDULERS
-from studio.asked.schedulers import NoiseScheduleName as NoiseScheduleName
-from studio.asked.schedulers import SchedulerFacts as SchedulerFacts
-from studio.asked.schedulers import SchedulerName as SchedulerName
-from studio.asked.schedulers import evaluations as evaluations
-from studio.asked.schedulers import resolve_noise_schedule as resolve_noise_schedule
-from studio.asked.schedulers import steps_run as steps_run
 
 RANDOM_SEEDS = 2**32  # as many as other studios draw from, so that a drawn seed can be typed anywhere
 

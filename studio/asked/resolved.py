@@ -9,20 +9,10 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
+from studio.asked.fields import HiresUpscalerName, ImageToImage, Inpaint, ResizeModeName, TextToImage
 from studio.asked.prompt import Prompt, parse_prompt
-from studio.asked.requests import (
-    RANDOM_SEEDS,
-    HiresUpscalerName,
-    ImageToImage,
-    Inpaint,
-    NoiseScheduleName,
-    Request,
-    ResizeModeName,
-    SchedulerName,
-    TextToImage,
-    resolve_noise_schedule,
-    steps_run,
-)
+from studio.asked.requests import RANDOM_SEEDS, Request
+from studio.asked.schedulers import NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
 
 Size = tuple[int, int]
 

@@ -29,7 +29,7 @@ from huggingface_hub import constants, get_token
 from studio.answered.engine import Refused
 from studio.answered.models import Download, HubFile, NoSuchModel
 from studio.asked.orders import ModelKind
-from studio.asked.requests import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.checkpoints.memo import FOLDER, Memo
 from studio.checkpoints.repository import checked, hub_file, is_folder, refusal, suggested
 from studio.checkpoints.transfer import Cancelled, Failed, Job, Transfer, cause, partial, size_on_disk

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from studio.asked.names import name_key, split_at_names
 from studio.asked.orders import ModelKind
+from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.asked.prompt import LoraTag
-from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.embedding_file import load_embedding

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from studio.answered.model_facts import CHECKPOINT_PARTS, VAE, FactSource, ModelFacts
+from studio.answered.model_facts import CHECKPOINT_PARTS, VAE, Distillation, FactSource, ModelFacts
 from studio.checkpoints.checkpoint_header import unusable_channels
 from studio.checkpoints.details import bytes_by_dtype, precision, precision_label, read_json, weights_files
 from studio.checkpoints.inspect import BadCheckpoint, Header, read_whole_header
@@ -24,7 +24,7 @@ from studio.checkpoints.part_plans import (
     vae_folder_plan,
 )
 from studio.diffusion.predictions import prediction_of
-from studio.families.base import PREDICTIONS, Distillation, Family, words_of
+from studio.families.base import PREDICTIONS, Family, words_of
 from studio.families.flow import shift_of
 from studio.families.folders import PIPELINES, family_of_folder, scheduler_problem
 from studio.families.training import distillation_of

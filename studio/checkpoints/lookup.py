@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from studio.asked.fields import HIRES_UPSCALERS, ImageToImage
 from studio.asked.names import best_matches, composed
 from studio.asked.orders import ModelKind
-from studio.asked.problems import without_encoder
-from studio.asked.requests import HIRES_UPSCALERS, ImageToImage, InvalidRequest, Problem, Request, shown
+from studio.asked.problems import InvalidRequest, Problem, shown, without_encoder
+from studio.asked.requests import Request
 from studio.checkpoints.catalog import NO_ENCODER, Entry
 from studio.families.registry import adapters_for, label_of
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from studio.answered.models import ModelPlace
-from studio.asked.requests import MAX_CONTROLS
+from studio.asked.control import MAX_CONTROLS
 from studio.checkpoints import fitting, loader
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.device_memory import Device, memory_limits, too_large

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from studio.answered.models import HubFile
-from studio.asked.requests import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, shown
 
 SUFFIXES = (".safetensors", ".json", ".txt")  # weights that are never run, and what describes them
 INDEX = "model_index.json"

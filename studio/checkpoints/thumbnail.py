@@ -9,7 +9,7 @@ import logging
 
 from PIL import Image
 
-from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest
 from studio.checkpoints.catalog import Entry
 from studio.checkpoints.inspect import MAX_HEADER_BYTES
 from studio.picture.decode import read_picture

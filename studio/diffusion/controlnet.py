@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from studio.asked.requests import Control
+from studio.asked.control import Control
 from studio.diffusion.components import Components
 
 

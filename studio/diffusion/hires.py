@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from PIL import Image
 
-from studio.asked.requests import HiresUpscalerName
+from studio.asked.fields import HiresUpscalerName
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 

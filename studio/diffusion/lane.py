@@ -18,7 +18,7 @@ from functools import cached_property
 import torch
 from PIL import Image
 
-from studio.asked.requests import ImageToImage, Inpaint
+from studio.asked.fields import ImageToImage, Inpaint
 from studio.asked.resolved import Resolved
 from studio.diffusion.attention import AttentionMaps, RecordMaps
 from studio.diffusion.attention_edits import AttentionEdit

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as functional
 from PIL import Image
 
-from studio.asked.requests import MaskFillName
+from studio.asked.fields import MaskFillName
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.schedule import Schedule

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.asked.requests import NoiseScheduleName
+from studio.asked.schedulers import NoiseScheduleName
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.prompt import Prompt, parse_prompt
-from studio.asked.requests import InvalidRequest, Problem
 from studio.diffusion.chunks import Chunk, ChunkedPrompt, ChunkedText, chunks_of, with_ends
 from studio.diffusion.components import Components
 from studio.diffusion.conditions import text_conditions

@@ -16,15 +16,8 @@ import numpy as np
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
-from studio.asked.requests import (
-    SCHEDULERS,
-    InvalidRequest,
-    NoiseScheduleName,
-    Problem,
-    SchedulerName,
-    resolve_noise_schedule,
-    steps_run,
-)
+from studio.asked.problems import InvalidRequest, Problem
+from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
 from studio.diffusion.levels import Level, level_of
 from studio.diffusion.noise_schedules import (
     AYS_SD,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from studio.asked.requests import NoiseScheduleName, SchedulerName
+from studio.asked.schedulers import NoiseScheduleName, SchedulerName
 from studio.diffusion.noise_schedules import noise_schedule_sigmas, noise_schedule_timesteps
 from studio.diffusion.paths import path_of
 from studio.diffusion.schedule import HasAys, Schedule, schedule_over

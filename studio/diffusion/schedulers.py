@@ -17,14 +17,8 @@ from typing import Any, Literal
 
 import diffusers
 
-from studio.asked.requests import (
-    SCHEDULERS,
-    InvalidRequest,
-    NoiseScheduleName,
-    Problem,
-    SchedulerName,
-    one_of,
-)
+from studio.asked.problems import InvalidRequest, Problem, one_of
+from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName
 from studio.diffusion.ancestral import mend_dpm2_a, mend_euler_a
 from studio.diffusion.levels import Level, edm_level, flow_level, level_of, preserving_level
 from studio.diffusion.paths import flow_shift

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 from studio.answered.engine import Refused
+from studio.asked.fields import TextToImage
 from studio.asked.orders import Allowance, Quota
-from studio.asked.requests import Request, TextToImage
+from studio.asked.requests import Request
 from studio.picture.framing import Start
 
 HOUR = 3600.0

@@ -13,9 +13,10 @@ from PIL import Image
 from studio.answered.engine import Answer, Refused, TokensAnswer, UnknownJob
 from studio.asked.branch import Branch
 from studio.asked.orders import Tokens
+from studio.asked.problems import InvalidRequest, Problem, clean_text, shown
 from studio.asked.prompt import parse_prompt
 from studio.asked.questions import LookAgain, NoisedStart, Question, ScheduleCurves
-from studio.asked.requests import MAX_PROMPT_CHARACTERS, InvalidRequest, Problem, clean_text, shown
+from studio.asked.rows import MAX_PROMPT_CHARACTERS
 from studio.checkpoints.catalog import Catalog
 from studio.engine.comparisons import ComparisonJob
 from studio.engine.forks import Fork, fork

@@ -10,8 +10,8 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from studio.asked.control import Control
 from studio.asked.prompt import Prompt
-from studio.asked.requests import Control
 from studio.asked.resolved import Resolved
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.extras import Extras

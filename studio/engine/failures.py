@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 from studio.answered.engine import Refused
 from studio.answered.events import Failed, FailureKind
-from studio.asked.requests import SCHEDULERS, InvalidRequest
+from studio.asked.problems import InvalidRequest
 from studio.asked.resolved import Resolved
+from studio.asked.schedulers import SCHEDULERS
 from studio.checkpoints.device_memory import DoesNotFit
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.diffusion.lane import Evaluation, Lane

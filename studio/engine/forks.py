@@ -11,17 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from studio.asked.branch import SPACINGS, Branch, BranchNode
-from studio.asked.requests import (
-    SCHEDULERS,
-    InvalidRequest,
-    NoiseScheduleName,
-    Problem,
-    Request,
-    SchedulerName,
-    one_of,
-    resolve_noise_schedule,
-)
+from studio.asked.problems import InvalidRequest, Problem, one_of
+from studio.asked.requests import Request
 from studio.asked.resolved import Resolved
+from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule
 from studio.engine.recorded import Recorded
 from studio.picture.framing import Start
 

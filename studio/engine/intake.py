@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from studio.asked.compare import Comparison
-from studio.asked.requests import ImageToImage, Request
+from studio.asked.fields import ImageToImage
+from studio.asked.requests import Request
 from studio.asked.resolved import suited
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.lookup import in_listing

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from studio.answered.engine import JobLoad, Refused, WorkNow
-from studio.answered.engine import UnknownJob as UnknownJob
+from studio.answered.engine import JobLoad, Refused, UnknownJob, WorkNow
 from studio.answered.events import (
     ENDS,
     AnyEvent,

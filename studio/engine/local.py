@@ -11,8 +11,8 @@ from studio.answered.engine import EngineStatus, Events
 from studio.answered.events import JobSummary
 from studio.answered.models import Checkpoint
 from studio.asked import orders
+from studio.asked.problems import InvalidRequest
 from studio.asked.questions import Question
-from studio.asked.requests import InvalidRequest
 from studio.engine.engine import DiffusionEngine
 
 

@@ -30,7 +30,7 @@ from studio.answered.models import (
 )
 from studio.asked import orders
 from studio.asked.orders import ModelKind, PredictionName
-from studio.asked.requests import InvalidRequest, Problem, clean_text, shown
+from studio.asked.problems import InvalidRequest, Problem, clean_text, shown
 from studio.checkpoints import thumbnail
 from studio.checkpoints.catalog import Catalog, Entry, memory_folder
 from studio.checkpoints.conversions import Conversions, target_of

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from studio.answered.events import Loading, Queued
-from studio.asked.requests import SCHEDULERS
+from studio.asked.schedulers import SCHEDULERS
 from studio.checkpoints.extras import file_hashes
 from studio.diffusion import vae
 from studio.diffusion.damage import first_damaged

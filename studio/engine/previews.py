@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from studio.answered.events import DecoderName, Preview
-from studio.asked.requests import PreviewName
+from studio.asked.fields import PreviewName
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.preview import FastFrames

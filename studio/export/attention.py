@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from studio.asked.requests import InvalidRequest, Problem
+from studio.asked.problems import InvalidRequest, Problem
 from studio.export.colours import coloured
 from studio.export.replay import Replay
 

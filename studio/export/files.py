@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import save
 
+from studio.asked.problems import InvalidRequest, Problem, Range, one_of, shown
 from studio.asked.quantities import DEFAULT_QUANTITIES, QUANTITIES, STATE_DECODERS
-from studio.asked.requests import InvalidRequest, Problem, Range, one_of, shown
 from studio.export import animation, attention, scalars
 from studio.export.replay import Replay
 

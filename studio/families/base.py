@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, get_args
 
-from studio.answered.model_facts import Distillation as Distillation
+from studio.answered.model_facts import Distillation
 from studio.asked.orders import PredictionName
 from studio.diffusion.added import AddedCondition
 

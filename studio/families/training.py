@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from studio.answered.model_facts import Distillation
 from studio.families import edm, flow
-from studio.families.base import DISTILLATIONS, UNET_PREFIX, Defaults, Distillation, Family, Prediction, words_of
+from studio.families.base import DISTILLATIONS, UNET_PREFIX, Defaults, Family, Prediction, words_of
 
 FactSource = Literal["file", "metadata", "name", "family"]  # by what something is known
 

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from studio.asked.requests import InvalidRequest, PreprocessorName, Problem, Request, ResizeModeName
+from studio.asked.control import PreprocessorName
+from studio.asked.fields import ResizeModeName
+from studio.asked.problems import InvalidRequest, Problem
+from studio.asked.requests import Request
 from studio.picture.decode import read_layer, read_picture
 from studio.picture.framing import Size, Start, framed, part_of
 from studio.picture.masks import BLACK_BELOW

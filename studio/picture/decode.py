@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
 from studio.picture import chunks
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")

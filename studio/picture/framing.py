@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from studio.asked.requests import RANGES, ImageToImage, Inpaint, InvalidRequest, Problem, ResizeModeName
+from studio.asked.fields import ImageToImage, Inpaint, ResizeModeName
+from studio.asked.problems import InvalidRequest, Problem
+from studio.asked.requests import RANGES
 from studio.picture import masks
 from studio.picture.decode import read_picture
 

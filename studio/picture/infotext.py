@@ -9,19 +9,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.problems import clean_text
-from studio.asked.requests import (
-    NOISE_SCHEDULES,
-    REQUEST_KINDS,
-    ROWS,
-    SCHEDULERS,
-    ImageToImage,
-    Inpaint,
-    Kind,
-    Request,
-    TextToImage,
-)
+from studio.asked.requests import REQUEST_KINDS, ROWS, Kind, Request
 from studio.asked.rows import Row
+from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
 from studio.picture.file_settings import NO_SETTING, OTHER_NOISE, PICTURES, VAE, FileSettings, Remark
 
 MAX_TEXT_BYTES = 2**20  # two prompts of 20,000 emoji, escaped, are half of it

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageChops
 
-from studio.asked.requests import InvalidRequest, Problem
+from studio.asked.problems import InvalidRequest, Problem
 from studio.picture.decode import read_layer
 
 MAX_ASPECT_ERROR = 0.02  # of a mask's aspect against its picture's: what rounding to a smaller drawing costs

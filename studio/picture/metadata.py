@@ -30,17 +30,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from studio import __version__
-from studio.asked.requests import (
-    MAX_IMAGE_BYTES,
-    REQUEST_KINDS,
-    ImageToImage,
-    Inpaint,
-    InvalidRequest,
-    Problem,
-    Request,
-    TextToImage,
-    request_from_dict,
-)
+from studio.asked.fields import ImageToImage, Inpaint, TextToImage
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem
+from studio.asked.requests import REQUEST_KINDS, Request, request_from_dict
 from studio.asked.resolved import Resolved
 from studio.picture import chunks
 from studio.picture.infotext import MAX_TEXT_BYTES, parse_parameters, read_parameters

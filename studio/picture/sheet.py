@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from studio.answered.events import CellEvent, Failed, Finished, Picture
 from studio.asked.axes import A1111_AXES, Axis, values_text
 from studio.asked.compare import Comparison, comparison_from_dict, prompt_notices
-from studio.asked.requests import MAX_IMAGE_BYTES
+from studio.asked.problems import MAX_IMAGE_BYTES
 from studio.picture import chunks, infotext, metadata
 
 MAX_SIDE = 12_000  # pixels of the sheet; larger grids are made smaller

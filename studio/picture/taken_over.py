@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.answered.models import Model
+from studio.asked.fields import SCHEMA_VERSION, TextToImage
 from studio.asked.names import best_matches
 from studio.asked.problems import InvalidRequest, Problem, shown
-from studio.asked.requests import ROWS, SCHEMA_VERSION, TextToImage
+from studio.asked.requests import ROWS
 from studio.families.registry import label_of
 from studio.picture.file_settings import PICTURES, VAE, FileSettings, Remark
 from studio.picture.metadata import own_info, texts_of

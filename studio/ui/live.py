@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 
 from studio.answered.engine import Engine, Refused, UnknownJob
+from studio.asked.fields import TextToImage
 from studio.asked.orders import SubmitRun
-from studio.asked.requests import InvalidRequest, Problem, Request, TextToImage, shown
+from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.requests import Request
 
 
 async def take_place(engine: Engine, request: Request, *, owner: str, origin: str) -> str:

@@ -12,16 +12,10 @@ from typing import Any, assert_never
 
 from studio.answered.events import Event, Failed, Finished, Loading, Picture, Queued, Started, Step, Stopped
 from studio.answered.models import Checkpoint
-from studio.asked.requests import (
-    NOISE_SCHEDULES,
-    ROWS,
-    SCHEDULERS,
-    InvalidRequest,
-    Problem,
-    Request,
-    steps_run,
-)
+from studio.asked.problems import InvalidRequest, Problem
+from studio.asked.requests import ROWS, Request
 from studio.asked.resolved import Suits, resolve
+from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, steps_run
 from studio.ui.text import say
 
 View = dict[str, Any]

@@ -14,7 +14,8 @@ import gradio as gr
 
 from studio.answered.engine import Engine, Refused, UnknownJob
 from studio.asked.orders import SubmitRun
-from studio.asked.requests import InvalidRequest, Request
+from studio.asked.problems import InvalidRequest
+from studio.asked.requests import Request
 from studio.picture.gallery import Gallery
 from studio.ui import live, render
 from studio.ui.render import View

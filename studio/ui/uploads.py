@@ -20,7 +20,7 @@ from pathlib import Path
 from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
 from gradio.utils import get_upload_folder
 
-from studio.asked.requests import MAX_IMAGE_BYTES
+from studio.asked.problems import MAX_IMAGE_BYTES
 
 # A program that uploads once may call again with the same file, and two that upload the same at once share it.
 SECONDS_AFTER_CALL = 60.0

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.asked.requests import shown
+from studio.asked.problems import shown
 from studio.ui.functions import Function, Functions
 from studio.web.faults import METHODS
 

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.asked.requests import shown
+from studio.asked.problems import shown
 
 MAX_BODY_BYTES = 2 * 2**20  # everything but uploads; two prompts of 20,000 emoji are a tenth of it
 MAX_UPLOAD_BYTES = 25 * 2**20  # a picture of 20 MiB in its multipart wrapping

@@ -24,17 +24,10 @@ from studio.answered.engine import ComparisonNow, Engine, Refused, UnknownJob
 from studio.answered.events import CellEvent, Failed, Finished
 from studio.asked.axes import AXIS_FIELDS
 from studio.asked.branch import Branch
+from studio.asked.control import PREPROCESSORS, PreprocessorName
 from studio.asked.orders import BranchTree, Cells, ModelList, ModelPicture, RecordPart, SubmitBranch
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, one_of, shown
 from studio.asked.questions import parse
-from studio.asked.requests import (
-    MAX_IMAGE_BYTES,
-    PREPROCESSORS,
-    InvalidRequest,
-    PreprocessorName,
-    Problem,
-    one_of,
-    shown,
-)
 from studio.export.files import File, export, name_of
 from studio.export.replay import Replay
 from studio.picture import sheet

@@ -16,7 +16,8 @@ from studio.answered.engine import Refused, UnknownJob
 from studio.answered.models import NoSuchModel
 from studio.asked import axes, branch, compare, control, fields, orders, problems, questions, resolved
 from studio.asked.compare import Comparison
-from studio.asked.requests import ImageToImage, InvalidRequest, Problem, TextToImage
+from studio.asked.fields import ImageToImage, TextToImage
+from studio.asked.problems import InvalidRequest, Problem
 
 TEXT = "Straße, 海, \U0001f98a, \x00"
 SAMPLES: dict[type, Any] = {

@@ -16,8 +16,8 @@ from studio.answered.engine import Pace
 from studio.asked import compare
 from studio.asked.axes import AXIS_FIELDS, MAX_CELLS, Axis, AxisField, Value, parse_values, values_text
 from studio.asked.compare import Comparison, comparison_from_dict, fields_of_link
-from studio.asked.fields import FORGOTTEN
-from studio.asked.requests import ImageToImage, InvalidRequest, TextToImage
+from studio.asked.fields import FORGOTTEN, ImageToImage, TextToImage
+from studio.asked.problems import InvalidRequest
 from studio.asked.resolved import Suits
 
 CONTROLS = [{"model": "lines", "image": b"map", "scale": 0.75}, {"model": "maps", "image": b"other", "scale": 0.25}]

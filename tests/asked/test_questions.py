@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from studio.asked.problems import InvalidRequest
 from studio.asked.questions import QUESTION_KINDS, ForwardProcess, ScheduleCurves, parse
-from studio.asked.requests import InvalidRequest
 
 
 def test_names_and_numbers_are_understood() -> None:

@@ -10,24 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio.asked.fields import FORGOTTEN
-from studio.asked.requests import (
-    MAX_SEED,
-    NOISE_SCHEDULES,
-    PREVIEWS,
-    RANGES,
-    ROWS,
-    SCHEDULERS,
-    Control,
-    ImageToImage,
-    Inpaint,
-    InvalidRequest,
-    TextToImage,
-    evaluations,
-    request_from_dict,
-    resolve_noise_schedule,
-    steps_run,
-)
+from studio.asked.control import Control
+from studio.asked.fields import FORGOTTEN, PREVIEWS, ImageToImage, Inpaint, TextToImage
+from studio.asked.problems import InvalidRequest
+from studio.asked.requests import RANGES, ROWS, request_from_dict
+from studio.asked.rows import MAX_SEED
+from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, evaluations, resolve_noise_schedule, steps_run
 
 
 def refused(**given: object) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studio.asked.requests import ImageToImage, Inpaint, TextToImage
+from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.resolved import Suits, resolve
 
 SUITS = Suits(width=128, height=64)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from studio.asked.requests import Control
+from studio.asked.control import Control
 from tests.browser.conftest import Studio
 from tests.browser.test_inpaint import transfer
 from tests.browser.test_other_tabs import png

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
-from studio.asked.requests import ImageToImage, Inpaint
+from studio.asked.fields import ImageToImage, Inpaint
 from tests.browser.conftest import Studio, quiet, ready
 from tests.browser.test_control import choose
 from tests.browser.test_inpaint import opened, paint

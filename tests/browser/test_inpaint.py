@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
-from studio.asked.requests import Inpaint
+from studio.asked.fields import Inpaint
 from tests.browser.conftest import Studio
 from tests.browser.test_other_tabs import png
 from tests.browser.test_page import finished, generate, stage

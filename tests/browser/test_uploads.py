@@ -12,7 +12,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from studio.asked.requests import ImageToImage
+from studio.asked.fields import ImageToImage
 from tests.browser.conftest import Studio, quiet, ready
 from tests.browser.test_other_tabs import png
 

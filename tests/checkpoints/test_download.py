@@ -10,7 +10,7 @@ import pytest
 
 from studio.answered.engine import Refused
 from studio.answered.models import Download, HubFile, NoSuchModel
-from studio.asked.requests import InvalidRequest
+from studio.asked.problems import InvalidRequest
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.download import Hub
 from studio.checkpoints.repository import suggested

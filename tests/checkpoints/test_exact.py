@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from studio.asked.requests import ImageToImage, Inpaint, TextToImage
+from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.resolved import resolve
 from studio.checkpoints import loader
 from studio.checkpoints.identify import identify

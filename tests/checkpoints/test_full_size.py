@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import resolve
 from studio.checkpoints import loader
 from studio.checkpoints.identify import identify

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from studio.asked.requests import ImageToImage, Inpaint, InvalidRequest, TextToImage
+from studio.asked.fields import ImageToImage, Inpaint, TextToImage
+from studio.asked.problems import InvalidRequest
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, read_whole_header

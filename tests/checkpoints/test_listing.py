@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from studio.answered.engine import Refused
 from studio.answered.models import NoSuchModel
-from studio.asked.requests import InvalidRequest
+from studio.asked.problems import InvalidRequest
 from studio.checkpoints import thumbnail
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.hashes import Hasher

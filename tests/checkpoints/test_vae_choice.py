@@ -10,7 +10,7 @@ import pytest
 
 from studio.answered.engine import Refused
 from studio.answered.models import Model, NoSuchModel
-from studio.asked.requests import InvalidRequest
+from studio.asked.problems import InvalidRequest
 from studio.checkpoints.catalog import NO_VAE, VAE_GONE, Catalog, Entry
 from studio.engine.models import ModelService
 from studio.families.configs import family_config

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from studio.asked.requests import SCHEDULERS
+from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion import schedulers
 from studio.diffusion.latents import image_generator
 from studio.diffusion.schedule import Schedule, make_schedule

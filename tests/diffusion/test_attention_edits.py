@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor, SlicedAttnProcessor
 
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import resolve
 from studio.diffusion.attention import RecordHeads, RecordMaps, ReplayMaps
 from studio.diffusion.attention_edits import CROSS, SELF, AttentionEdit, grid_of

@@ -13,7 +13,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 
-from studio.asked.requests import InvalidRequest, TextToImage
+from studio.asked.fields import TextToImage
+from studio.asked.problems import InvalidRequest
 from studio.asked.resolved import resolve
 from studio.diffusion.components import Components, TextEncoder
 from studio.diffusion.lane import start_lane

@@ -15,7 +15,8 @@ from diffusers import (
 )
 from PIL import Image
 
-from studio.asked.requests import Control, ImageToImage, TextToImage
+from studio.asked.control import Control
+from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.resolved import resolve
 from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl, applied_control

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import resolve
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane

@@ -8,8 +8,9 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
-from studio.asked.requests import SCHEDULERS, ImageToImage, TextToImage
+from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.resolved import resolve
+from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion.components import Components
 from studio.diffusion.lane import start_lane
 from studio.diffusion.prompt import Conditioning, encode_prompts

@@ -19,8 +19,9 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before torch: see tests/conf
 import pytest
 import torch
 
-from studio.asked.requests import SCHEDULERS, TextToImage
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import resolve
+from studio.asked.schedulers import SCHEDULERS
 from studio.checkpoints import loader
 from studio.diffusion import vae
 from studio.diffusion.components import Components

@@ -11,8 +11,9 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
 from PIL import Image, ImageDraw
 
-from studio.asked.requests import SCHEDULERS, Inpaint, TextToImage
+from studio.asked.fields import Inpaint, TextToImage
 from studio.asked.resolved import resolve
+from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane

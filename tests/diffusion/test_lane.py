@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from studio.asked.requests import SCHEDULERS, ImageToImage, TextToImage
+from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.resolved import resolve
+from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane

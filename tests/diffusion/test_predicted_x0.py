@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from studio.asked.problems import InvalidRequest
 from studio.asked.prompt import parse_prompt
-from studio.asked.requests import SCHEDULERS, InvalidRequest
+from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion.chunks import ChunkedPrompt
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation, Lane

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from studio.asked.requests import InvalidRequest
+from studio.asked.problems import InvalidRequest
 from studio.diffusion.chunks import chunks_of
 from studio.diffusion.components import Components
 from studio.diffusion.prompt import Conditioning, apply_weights, encode_prompts

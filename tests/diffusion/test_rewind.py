@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from studio.asked.requests import SCHEDULERS
+from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion.lane import Lane
 from studio.diffusion.rewind import Answered, renoise, rewind
 from tests.diffusion.test_predicted_x0 import lane_of, nonlinear

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from studio.asked.requests import SCHEDULERS
+from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.rewind import Answered, rewind
 from studio.diffusion.scheduler_switch import SchedulerSwitch, at_level, switch_at

@@ -12,7 +12,7 @@ from diffusers import DDPMScheduler
 from diffusers.schedulers import AysSchedules
 from scipy.stats import beta
 
-from studio.asked.requests import SCHEDULERS, evaluations, steps_run
+from studio.asked.schedulers import SCHEDULERS, evaluations, steps_run
 from studio.diffusion.latents import image_generator
 from studio.diffusion.schedule import Schedule, make_schedule
 from tests.tiny import SCHEDULER_CONFIG

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from studio.asked.requests import SCHEDULERS
+from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion.lane import Evaluation
 from studio.diffusion.step_equation import StepEquation, step_equation
 from tests.diffusion.test_predicted_x0 import lane_of, nonlinear

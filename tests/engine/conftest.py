@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from studio.answered.events import Event, Finished, Stopped
-from studio.asked.requests import Request, TextToImage
+from studio.asked.fields import TextToImage
+from studio.asked.requests import Request
 from studio.engine.device import Device
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits

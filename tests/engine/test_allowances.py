@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from studio.answered.engine import Refused
+from studio.asked.fields import TextToImage
 from studio.asked.orders import Allowance, Quota
-from studio.asked.requests import TextToImage
 from studio.engine.allowances import HOUR, load_of
 from studio.engine.jobs import JobBook, Limits
 

@@ -14,8 +14,10 @@ from safetensors.numpy import load
 
 from studio.answered.engine import Answer, Refused
 from studio.answered.events import Finished
+from studio.asked.fields import ImageToImage
+from studio.asked.problems import InvalidRequest
 from studio.asked.questions import Question, parse
-from studio.asked.requests import SCHEDULERS, ImageToImage, InvalidRequest
+from studio.asked.schedulers import SCHEDULERS
 from studio.engine.engine import DiffusionEngine
 from studio.engine.viewer.inquiries import WAITING_OF_ONE, Inquiries, Inquiry, Slices
 from tests.engine.conftest import Calls, ask, events_of, finish

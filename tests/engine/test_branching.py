@@ -11,7 +11,9 @@ from safetensors.numpy import load
 from studio.answered.engine import UnknownJob
 from studio.answered.events import Finished
 from studio.asked.branch import Branch
-from studio.asked.requests import ImageToImage, InvalidRequest, Request
+from studio.asked.fields import ImageToImage
+from studio.asked.problems import InvalidRequest
+from studio.asked.requests import Request
 from studio.asked.resolved import Suits, resolve
 from studio.engine.engine import DiffusionEngine
 from tests.engine.conftest import ask, outcome, pixels

@@ -22,7 +22,7 @@ from studio.answered.events import (
 )
 from studio.asked.compare import Comparison
 from studio.asked.fields import FORGOTTEN
-from studio.asked.requests import InvalidRequest
+from studio.asked.problems import InvalidRequest
 from studio.engine.engine import DiffusionEngine
 from tests.engine.conftest import SECONDS, Calls, EngineFactory, ask, finish, pixels
 from tests.engine.test_engine import agree, png

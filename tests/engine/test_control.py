@@ -21,8 +21,10 @@ from studio.answered.models import Model
 from studio.asked.axes import Axis
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
-from studio.asked.fields import FORGOTTEN
-from studio.asked.requests import Control, ImageToImage, Inpaint, InvalidRequest, Request, TextToImage
+from studio.asked.control import Control
+from studio.asked.fields import FORGOTTEN, ImageToImage, Inpaint, TextToImage
+from studio.asked.problems import InvalidRequest
+from studio.asked.requests import Request
 from studio.diffusion.lane import Lane
 from studio.engine.engine import DiffusionEngine
 from studio.engine.executor import Executor

@@ -17,9 +17,11 @@ from PIL import Image
 
 from studio.answered.engine import Refused, UnknownJob
 from studio.answered.events import Event, Finished, Loading, Queued, Started, Step, Stopped
+from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.orders import Tokens
-from studio.asked.requests import SCHEDULERS, ImageToImage, Inpaint, InvalidRequest, TextToImage
+from studio.asked.problems import InvalidRequest
 from studio.asked.resolved import suited
+from studio.asked.schedulers import SCHEDULERS
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.engine.previews import JPEG_QUALITY

@@ -13,7 +13,7 @@ from safetensors.numpy import load
 
 from studio.answered.events import Failed, Finished
 from studio.asked.branch import Branch
-from studio.asked.requests import ImageToImage
+from studio.asked.fields import ImageToImage
 from studio.diffusion.quantities import noise_terms, x0_terms
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits

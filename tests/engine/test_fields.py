@@ -11,7 +11,8 @@ import torch
 from PIL import Image, ImageDraw
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from studio.asked.requests import REQUEST_KINDS, Inpaint
+from studio.asked.fields import Inpaint
+from studio.asked.requests import REQUEST_KINDS
 from studio.asked.rows import Row
 from tests.engine.conftest import EngineFactory, finish, pixels
 from tests.tiny import save_tiny_checkpoint

@@ -9,7 +9,8 @@ import torch
 
 from studio.answered.models import Model
 from studio.asked.orders import CorrectPrediction
-from studio.asked.requests import InvalidRequest, Request
+from studio.asked.problems import InvalidRequest
+from studio.asked.requests import Request
 from studio.engine.engine import DiffusionEngine
 from studio.engine.models import ModelService
 from studio.picture.metadata import own_info

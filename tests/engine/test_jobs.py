@@ -23,8 +23,7 @@ from studio.answered.events import (
     Step,
     Stopped,
 )
-from studio.asked.fields import FORGOTTEN
-from studio.asked.requests import ImageToImage, Inpaint, TextToImage
+from studio.asked.fields import FORGOTTEN, ImageToImage, Inpaint, TextToImage
 from studio.engine.jobs import Job, JobBook, Limits
 from studio.engine.mailbox import Watcher
 from studio.picture.framing import Start

@@ -13,8 +13,9 @@ from PIL import Image
 from safetensors.numpy import load
 
 from studio.answered.engine import Refused, UnknownJob
+from studio.asked.fields import ImageToImage
+from studio.asked.problems import InvalidRequest
 from studio.asked.questions import DECODABLE
-from studio.asked.requests import ImageToImage, InvalidRequest
 from studio.diffusion import vae
 from studio.engine.engine import DiffusionEngine
 from tests.engine.conftest import ask, outcome

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from studio.asked.requests import SCHEDULERS
+from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion.lane import Lane
 from studio.engine.recorded import Recorded
 from studio.engine.viewer.measures import denoised, guided_output, model_input, spectrum

@@ -13,7 +13,7 @@ import torch
 
 from studio.answered.events import Failed, Finished
 from studio.answered.models import Model
-from studio.asked.requests import InvalidRequest
+from studio.asked.problems import InvalidRequest
 from studio.checkpoints.options import ModelOptions
 from studio.engine.engine import DiffusionEngine
 from tests.engine.conftest import DEVICES, Calls, EngineFactory, ask, finish, outcome, run

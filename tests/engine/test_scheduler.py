@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from studio.asked.compare import Comparison
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.engine import batching
 from studio.engine import scheduler as limits
 from studio.engine.comparisons import ComparisonJob

@@ -15,8 +15,8 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.numpy import load
 
+from studio.asked.problems import InvalidRequest
 from studio.asked.quantities import QUANTITIES
-from studio.asked.requests import InvalidRequest
 from studio.diffusion.preview import decode_fast
 from studio.engine.recorded import RecordedAttention
 from studio.engine.viewer.recorder import Recorder

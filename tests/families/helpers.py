@@ -10,7 +10,7 @@ import diffusers
 import torch
 from PIL import Image
 
-from studio.asked.requests import ImageToImage, TextToImage
+from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.resolved import resolve
 from studio.checkpoints import loader
 from studio.diffusion.components import Components

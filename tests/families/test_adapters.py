@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from studio.asked.requests import Control, InvalidRequest, TextToImage
+from studio.asked.control import Control
+from studio.asked.fields import TextToImage
+from studio.asked.problems import InvalidRequest
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.embedding_file import load_embedding

@@ -18,7 +18,8 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from studio.asked.requests import SCHEDULERS, InvalidRequest
+from studio.asked.problems import InvalidRequest
+from studio.asked.schedulers import SCHEDULERS
 from studio.checkpoints.identify import identify
 from studio.diffusion import vae
 from studio.diffusion.components import Components

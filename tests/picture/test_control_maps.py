@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from studio.asked.requests import Control, Inpaint, InvalidRequest, TextToImage
+from studio.asked.control import Control
+from studio.asked.fields import Inpaint, TextToImage
+from studio.asked.problems import InvalidRequest
 from studio.picture.control_maps import ControlPicture, canny, control_pictures, scribble
 from studio.picture.framing import start_of
 

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from studio.asked.requests import RANGES, RESIZE_MODES, ImageToImage, Inpaint, InvalidRequest
+from studio.asked.fields import RESIZE_MODES, ImageToImage, Inpaint
+from studio.asked.problems import InvalidRequest
+from studio.asked.requests import RANGES
 from studio.picture import masks
 from studio.picture.framing import MAX_CANVAS_PIXELS, Start, framed, start_of, target_size
 

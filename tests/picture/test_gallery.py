@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from studio.answered.events import Picture
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture import gallery as gallery_module
 from studio.picture.gallery import INDEX_NAME, LEFTOVER_AGE, THUMBNAIL_SIDE, Gallery, SaveFailed

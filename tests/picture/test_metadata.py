@@ -15,17 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from studio import __version__
-from studio.asked.requests import (
-    HIRES_UPSCALERS,
-    MASK_FILLS,
-    SCHEDULERS,
-    ImageToImage,
-    Inpaint,
-    InvalidRequest,
-    TextToImage,
-    clean_text,
-)
+from studio.asked.fields import HIRES_UPSCALERS, MASK_FILLS, ImageToImage, Inpaint, TextToImage
+from studio.asked.problems import InvalidRequest, clean_text
 from studio.asked.resolved import Suits, resolve
+from studio.asked.schedulers import SCHEDULERS
 from studio.picture import chunks
 from studio.picture.infotext import parameters_text, parse_parameters, read_parameters
 from studio.picture.metadata import OWN_CHUNK, picture_info, png_info, read_png, request_from_info

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from studio.answered.events import Picture
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import Suits, resolve, suited
 from studio.picture import gallery as gallery_module
 from studio.picture.gallery import Gallery

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin
 
-from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest
 from studio.picture import chunks
 from studio.picture.decode import MAX_PIXELS, read_picture
 

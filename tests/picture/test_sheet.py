@@ -10,7 +10,7 @@ from PIL import Image
 
 from studio.answered.events import CellEvent, Failed, Finished, Picture
 from studio.asked.compare import Comparison
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture import sheet
 from studio.picture.gallery import Gallery

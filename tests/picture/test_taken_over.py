@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from studio.answered.model_facts import ModelFacts
 from studio.answered.models import Model
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture.file_settings import Remark
 from studio.picture.infotext import parameters_text

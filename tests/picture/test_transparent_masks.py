@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from studio.asked.requests import Control, InvalidRequest, TextToImage
+from studio.asked.control import Control
+from studio.asked.fields import TextToImage
+from studio.asked.problems import InvalidRequest
 from studio.picture.control_maps import control_pictures, preview
 from studio.picture.masks import read_mask
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from studio.asked.requests import Inpaint
+from studio.asked.fields import Inpaint
 from studio.picture.framing import Paste
 from tests.tiny import tiny_components
 from training.judge import judge

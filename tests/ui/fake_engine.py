@@ -18,8 +18,10 @@ from studio.answered.models import Checkpoint
 from studio.asked import orders
 from studio.asked.branch import BranchNode
 from studio.asked.compare import Comparison
+from studio.asked.fields import ImageToImage
+from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.questions import Question
-from studio.asked.requests import ImageToImage, InvalidRequest, Problem, Request
+from studio.asked.requests import Request
 from studio.asked.resolved import suited
 from studio.engine.comparisons import ComparisonJob
 from studio.engine.jobs import Job, JobBook, Limits

@@ -21,8 +21,8 @@ from studio.answered.models import (
     NoSuchModel,
 )
 from studio.asked import orders
+from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.prompt import parse_prompt
-from studio.asked.requests import InvalidRequest, Problem
 
 GIB = 2**30
 EXAMPLES = (

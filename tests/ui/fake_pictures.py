@@ -22,8 +22,8 @@ from studio.answered.engine import Answer, Refused
 from studio.answered.events import Failed, FailureKind, Finished, Picture, Preview, Started, Step, Stopped
 from studio.asked.prompt import parse_prompt
 from studio.asked.questions import DecodedStart, NoisedStart, Question
-from studio.asked.requests import evaluations
 from studio.asked.resolved import resolve
+from studio.asked.schedulers import evaluations
 from studio.engine.jobs import Job
 from studio.picture import infotext, metadata
 from studio.picture.gallery import Gallery

@@ -10,8 +10,11 @@ import pytest
 
 from studio.answered.engine import Refused, UnknownJob
 from studio.answered.events import JobSummary
+from studio.asked.control import Control
+from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.orders import SubmitRun
-from studio.asked.requests import Control, ImageToImage, InvalidRequest, Request, TextToImage
+from studio.asked.problems import InvalidRequest
+from studio.asked.requests import Request
 from studio.ui import live
 
 FOX = TextToImage(prompt="a fox", seed=7, num_inference_steps=20)

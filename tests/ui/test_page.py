@@ -19,7 +19,9 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from studio.asked.compare import COMPARED
-from studio.asked.requests import PREVIEWS, RANGES, REQUEST_KINDS, ROWS, SCHEDULERS, TextToImage
+from studio.asked.fields import PREVIEWS, TextToImage
+from studio.asked.requests import RANGES, REQUEST_KINDS, ROWS
+from studio.asked.schedulers import SCHEDULERS
 from studio.picture.gallery import Gallery
 from studio.ui import assets, blocks, theme
 from studio.ui.generate import api, controls, following, kept_fields, widgets

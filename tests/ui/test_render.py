@@ -7,7 +7,8 @@ import json
 import pytest
 
 from studio.answered.events import Failed, Finished, Loading, Picture, Preview, Queued, Started, Step, Stopped
-from studio.asked.requests import ImageToImage, InvalidRequest, Problem, TextToImage
+from studio.asked.fields import ImageToImage, TextToImage
+from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.resolved import Suits, resolve
 from studio.ui import render
 from tests.ui.fake_models import CATALOG

@@ -13,7 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from studio.answered.model_facts import ModelFacts
 from studio.answered.models import Model
-from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest, TextToImage
+from studio.asked.fields import TextToImage
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest
 from studio.asked.resolved import Suits, resolve
 from studio.picture.infotext import parameters_text
 from studio.picture.metadata import picture_info, png_info

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 
+from studio.asked.fields import TextToImage
 from studio.asked.orders import SubmitRun
-from studio.asked.requests import TextToImage
 from studio.picture.gallery import Gallery
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine

@@ -10,8 +10,8 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.answered.engine import Refused
+from studio.asked.fields import TextToImage
 from studio.asked.orders import SubmitRun
-from studio.asked.requests import TextToImage
 from studio.ui.text import say
 from studio.web import owner
 from studio.web.access import Access

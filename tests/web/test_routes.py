@@ -15,8 +15,9 @@ from starlette.types import ASGIApp
 
 from studio.answered.engine import Refused
 from studio.answered.events import JobSummary, Preview, Started, Step
+from studio.asked.fields import TextToImage
+from studio.asked.problems import MAX_IMAGE_BYTES
 from studio.asked.questions import LossCurve
-from studio.asked.requests import MAX_IMAGE_BYTES, TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
 from studio.picture.infotext import parameters_text

@@ -10,8 +10,8 @@ import pytest
 
 from studio.answered.engine import JobLoad, WorkNow
 from studio.answered.events import JobSummary
+from studio.asked.fields import TextToImage
 from studio.asked.orders import Work
-from studio.asked.requests import TextToImage
 from studio.picture.gallery import Gallery
 from studio.web import Share, middleware
 from studio.web.access import Access

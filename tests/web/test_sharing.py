@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from studio.answered.events import JobSummary
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.ui.text import say
 from studio.web.access import Access
 from studio.web.sharing import Shared, Sharing

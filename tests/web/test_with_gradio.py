@@ -22,7 +22,7 @@ import gradio as gr
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AuthenticationError
 
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture.gallery import Gallery
 from studio.picture.infotext import parameters_text

@@ -24,7 +24,7 @@ from studio.answered.engine import Refused, UnknownJob
 from studio.answered.events import JobSummary
 from studio.answered.models import NoSuchModel
 from studio.asked import orders
-from studio.asked.requests import InvalidRequest
+from studio.asked.problems import InvalidRequest
 from studio.checkpoints.options import ModelOptions
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits

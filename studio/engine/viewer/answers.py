@@ -20,7 +20,7 @@ from studio.asked.questions import (
     RoundTrip,
     ScheduleCurves,
 )
-from studio.asked.requests import resolve_noise_schedule
+from studio.asked.schedulers import resolve_noise_schedule
 from studio.diffusion import forward
 from studio.diffusion.components import Components
 from studio.diffusion.paths import path_of

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from studio.answered.engine import Answer, Refused
+from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.asked.questions import Decoded, Heads, LookAgain, SelfAttention
-from studio.asked.requests import InvalidRequest, Problem, shown
 from studio.diffusion import vae
 from studio.diffusion.attention import FINE_PLACES, RecordHeads, RecordMaps, merged
 from studio.diffusion.attention_edits import CROSS, SELF

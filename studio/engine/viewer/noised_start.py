@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from studio.answered.engine import Answer, Refused
 from studio.asked.questions import DecodedStart, NoisedStart
-from studio.asked.requests import steps_run
+from studio.asked.schedulers import steps_run
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.latents import image_generator, image_noise

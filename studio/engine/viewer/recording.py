@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from studio.asked.requests import SCHEDULERS, NoiseScheduleName, resolve_noise_schedule
+from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, resolve_noise_schedule
 from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, merged, token_rows
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation

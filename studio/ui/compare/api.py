@@ -17,9 +17,9 @@ from studio.answered.engine import ComparisonNow, Engine, comparison_events
 from studio.answered.events import CellEvent, ComparisonEnded, Failed, Finished
 from studio.asked.axes import AXIS_FIELDS
 from studio.asked.compare import Comparison, prompt_notices
+from studio.asked.fields import TextToImage
 from studio.asked.orders import Cells, SubmitComparison
 from studio.asked.prompt_notices import control_characters
-from studio.asked.requests import TextToImage
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
 from studio.ui import session

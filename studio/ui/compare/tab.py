@@ -17,7 +17,8 @@ import gradio as gr
 from studio.answered.engine import Engine, UnknownJob
 from studio.asked.axes import MAX_CELLS, AxisField
 from studio.asked.compare import COMPARED, Comparison, fields_of_link, outside_the_form
-from studio.asked.requests import MAX_IMAGE_BYTES, NOISE_SCHEDULES, InvalidRequest
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest
+from studio.asked.schedulers import NOISE_SCHEDULES
 from studio.picture import sheet
 from studio.picture.gallery import Gallery, SaveFailed
 from studio.ui import keeping, picker, session

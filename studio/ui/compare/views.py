@@ -32,7 +32,7 @@ from studio.answered.events import (
 from studio.asked.axes import Axis
 from studio.asked.compare import Comparison, prompt_notices
 from studio.asked.orders import Speed, SubmitComparison
-from studio.asked.requests import InvalidRequest
+from studio.asked.problems import InvalidRequest
 from studio.ui.render import View, data_uri, problem_text, settings_line
 from studio.ui.text import say
 

@@ -19,8 +19,9 @@ import gradio as gr
 from studio.answered.engine import Engine, Refused, run_events
 from studio.answered.events import TERMINAL, Event, Failed, Finished, Loading, Picture, Queued, Started, Step
 from studio.asked.orders import ModelList, SubmitRun
+from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.asked.prompt_notices import control_characters
-from studio.asked.requests import REQUEST_KINDS, InvalidRequest, Kind, Problem, shown
+from studio.asked.requests import REQUEST_KINDS, Kind
 from studio.asked.rows import Row
 from studio.picture.gallery import Gallery
 from studio.picture.taken_over import take_over

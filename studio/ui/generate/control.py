@@ -12,7 +12,8 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine
-from studio.asked.requests import CONTROL_RANGES, MAX_CONTROLS, PREPROCESSORS, InvalidRequest, Problem, shown
+from studio.asked.control import CONTROL_RANGES, MAX_CONTROLS, PREPROCESSORS
+from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.ui.blocks import html_block
 from studio.ui.text import words
 from studio.ui.uploads import Uploads, painted, read_upload

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine
-from studio.asked.requests import Inpaint
+from studio.asked.fields import Inpaint
 from studio.picture.gallery import Gallery
 from studio.ui import render, session
 from studio.ui.blocks import html_block, stage

@@ -15,7 +15,7 @@ import gradio as gr
 from studio.answered.engine import Engine
 from studio.answered.models import Model
 from studio.asked.orders import ModelList
-from studio.asked.requests import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
 from studio.picture.file_settings import Remark
 from studio.picture.metadata import file_hashes
 from studio.picture.named_files import FileNote, compared

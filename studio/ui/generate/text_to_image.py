@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine
-from studio.asked.requests import RANDOM_SEEDS, TextToImage
+from studio.asked.fields import TextToImage
+from studio.asked.requests import RANDOM_SEEDS
 from studio.picture.gallery import Gallery
 from studio.ui import render, session, watching
 from studio.ui.blocks import FOLLOWING, WATCHING, stage

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from studio.answered.engine import Engine, Refused, TokensAnswer
 from studio.asked.orders import Tokens
+from studio.asked.problems import InvalidRequest, clean_text
 from studio.asked.prompt import parse_prompt
-from studio.asked.requests import InvalidRequest, clean_text
 from studio.ui.text import say
 
 

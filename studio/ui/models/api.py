@@ -14,7 +14,7 @@ from studio.answered.engine import Engine, Refused
 from studio.answered.models import Model, NoSuchModel
 from studio.asked.names import best_matches
 from studio.asked.orders import ChooseVae, ModelList
-from studio.asked.requests import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.ui import session
 from studio.ui.generate.api import telling
 from studio.ui.models import labels

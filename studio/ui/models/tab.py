@@ -28,7 +28,7 @@ from studio.asked.orders import (
     RepositoryFiles,
     UnloadModel,
 )
-from studio.asked.requests import InvalidRequest
+from studio.asked.problems import InvalidRequest
 from studio.ui import session
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.text import say, words

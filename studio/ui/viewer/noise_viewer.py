@@ -15,9 +15,10 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.answered.events import Finished, JobSummary
+from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.quantities import QUANTITIES
-from studio.asked.requests import NOISE_SCHEDULES, SCHEDULERS, ImageToImage, TextToImage
 from studio.asked.resolved import Suits, resolve
+from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
 from studio.picture.gallery import Gallery
 from studio.ui import keeping, render, session
 from studio.ui.blocks import QUIET, WATCHING, html_block

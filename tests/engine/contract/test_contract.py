@@ -32,8 +32,9 @@ from studio.answered.models import NoSuchModel
 from studio.asked import orders
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
+from studio.asked.fields import ImageToImage, TextToImage
+from studio.asked.problems import InvalidRequest
 from studio.asked.questions import DecodedStart
-from studio.asked.requests import ImageToImage, InvalidRequest, TextToImage
 from studio.picture.gallery import Gallery
 from tests.engine.contract.conftest import ENGINES, SECONDS, Place
 

@@ -17,7 +17,7 @@ from studio.answered.events import AnyEvent, ComparisonEnded, Failed, Finished, 
 from studio.asked import orders
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
-from studio.asked.requests import TextToImage
+from studio.asked.fields import TextToImage
 from studio.engine.jobs import Limits
 from studio.engine.remote.engine import MAX_RESTARTS, RemoteEngine
 from studio.engine.remote.past_jobs import EndedJob, PastJobs
