@@ -8,7 +8,9 @@ PyTorch has been imported; the engine's own thread loads the model behind it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
+import http.client
 import logging
 import os
 import re
@@ -372,6 +374,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         check_port(flags.host, flags.port)  # taken since `check`, by a studio started in the same seconds
         raise
     server.start()
+    answered_once(flags.port)
     engine.start()  # after the page answers: importing torch holds Python's lock in long bursts
     print(f"Latent Studio is open at {server.url}", flush=True)
     if lets_others_in(flags):
@@ -391,6 +394,15 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     closing.start()
     server.close(CLOSE_SECONDS)
     closing.join(max(0.0, deadline - time.monotonic()))
+
+
+def answered_once(port: int) -> None:
+    """Ask for the page once. The first answer takes longest, and the more so beside the import of torch."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    with contextlib.suppress(OSError, http.client.HTTPException):  # it listens at another address alone
+        connection.request("GET", "/")
+        connection.getresponse().read()
+    connection.close()
 
 
 def tell(shared: Shared, *, terminal: bool, closed: bool) -> None:
