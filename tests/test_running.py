@@ -24,6 +24,10 @@ ROUNDS = [pytest.param(n, marks=[pytest.mark.slow] if n >= 3 else []) for n in r
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 
+def obey_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Studio:
     """`python app.py` in a process of its own, with its temporary files in `folder`."""
 
@@ -36,8 +40,12 @@ class Studio:
         port = self.url.rstrip("/").rpartition(":")[2]
         command = [sys.executable, str(ROOT / "app.py"), "--port", port, "--outputs-dir", str(folder / "o"), *flags]
         environment = {**os.environ, "TMPDIR": str(self.folder), **environment}
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        with self._log.open(
+            "w"
+        ) as log:  # a suite that runs in the background of a shell ignores SIGINT, and so would it
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, preexec_fn=obey_sigint
+            )
 
     @property
     def log(self) -> str:
