@@ -6,6 +6,7 @@ sharing and middleware. Knows neither how a picture is made nor who may see it.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
         for one in generate_tabs:
             generate_tab.attach(engine, gallery, one, demo)
-            _send(engine, gallery, one, (picture_first, mask_first), viewer, tabs)
+            _send(engine, gallery, one, (picture_first, mask_first), viewer, tabs, uploads)
 
         def tick(request: gr.Request) -> tuple[Any, ...]:
             now = engine.status()
@@ -141,6 +142,7 @@ def _send(
     starting: tuple[generate_tab.GenerateTab, generate_tab.GenerateTab],
     viewer: gr.HTML,
     tabs: gr.Tabs,
+    uploads: Uploads,
 ) -> None:
     """Send a picture from a stage to Image to image or Inpaint, or its run to the noise viewer."""
 
@@ -149,9 +151,13 @@ def _send(
             path = gallery.path(str(event._data.get("id")), session.owner_of(request))
             if path is None:
                 return gr.skip(), gr.skip()
-            # Read here because Gradio serves no file from outside its own folders. The picture is one of our own.
+            # Copied because Gradio serves no file from outside its own folders, without the settings in it. The picture
+            # is one of our own.
+            content = io.BytesIO()
             with Image.open(path, formats=["PNG"]) as picture:
-                return gr.Tabs(selected=target.tab), picture.convert("RGB")
+                picture.convert("RGB").save(content, "PNG")
+            copy = uploads.result(content.getvalue(), "image.png", session.owner_of(request))
+            return gr.Tabs(selected=target.tab), copy
 
         return send
 
