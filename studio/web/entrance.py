@@ -41,7 +41,7 @@ def _page(form: str, problem: str = "", status: int = 200) -> Response:
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex"><meta name="referrer" content="no-referrer"><title>{title}</title>
+<meta name="robots" content="noindex"><title>{title}</title>
 <style>{style}</style></head>
 <body><main><h1>{title}</h1>{form}</main></body></html>
 """
