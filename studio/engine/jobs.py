@@ -157,6 +157,9 @@ class Job:
         return JobSummary(job_id=self.id, request=self.request, state=self._state, origin=self.origin)
 
 
+SWEEP_SECONDS = 1.0  # between two looks for jobs that nobody watches, and for what is over for long
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What the book holds. Numbers of jobs, seconds, bytes."""

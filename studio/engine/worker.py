@@ -15,7 +15,7 @@ from studio.engine.active_runs import ActiveRuns
 from studio.engine.checkpoint_switch import CheckpointSwitch
 from studio.engine.device import Device
 from studio.engine.executor import Executor
-from studio.engine.jobs import Job
+from studio.engine.jobs import SWEEP_SECONDS, Job
 from studio.engine.outside import Outside
 from studio.engine.presenter import Presenter
 from studio.engine.questions import answer_one_slice
@@ -80,7 +80,7 @@ class Worker:
         return self._scheduler.schedule(jobs, self._executor.loaded, admit=admit, replaced=files_replaced)
 
     def _sweep(self) -> None:
-        if time.monotonic() - self._swept > 1.0:
+        if time.monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = time.monotonic()
             self._outside.book.sweep()
             self._outside.recorder.sweep()

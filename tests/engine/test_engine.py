@@ -23,7 +23,7 @@ from studio.asked.problems import InvalidRequest
 from studio.asked.resolved import suited
 from studio.asked.schedulers import SCHEDULERS
 from studio.engine.engine import DiffusionEngine
-from studio.engine.jobs import Limits
+from studio.engine.jobs import SWEEP_SECONDS, Limits
 from studio.engine.previews import JPEG_QUALITY
 from studio.export.replay import Replay
 from studio.picture.gallery import Gallery
@@ -858,9 +858,11 @@ def test_an_unwatched_job_is_stopped(make_engine: EngineFactory, calls: Calls) -
     engine = make_engine(limits=Limits(unwatched_seconds=0.0))
     calls.gate.clear()
     job = engine.submit(ask(num_inference_steps=150), owner="anna")
+    calls.wait()
+    time.sleep(SWEEP_SECONDS + 0.1)  # the worker looks after so long, and between two calls
+    calls.gate.set()
     deadline = time.monotonic() + 60
     while engine.jobs(owner="anna")[0].state in ("queued", "running") and time.monotonic() < deadline:
-        calls.gate.set()
         time.sleep(0.01)
     last = outcome(engine, job)
     assert isinstance(last, Stopped)
