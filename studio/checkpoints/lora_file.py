@@ -107,7 +107,7 @@ def _modules(module: Any) -> dict[str, str]:
 def _place(
     key: AdapterKey, modules: Mapping[str, Mapping[str, str]], parts_named: Mapping[str, tuple[str, ...]]
 ) -> tuple[str, str] | None:
-    """(part, module name) of a tensor; None for a stranger. `parts_named`: which parts a beginning may mean here."""
+    """(part, module name) of a tensor; None for an unknown name. `parts_named`: the parts that a beginning may mean."""
     for part in parts_named.get(key.part, ()):
         for name in _module_names(key.module):
             if name in modules.get(part, {}):
@@ -131,7 +131,7 @@ def _module_names(flat: str) -> tuple[str, ...]:
 
 
 def _todays(flat: str) -> str:
-    """input_blocks_4_1_... => down_blocks_1_attentions_0_...; "" for a stranger."""
+    """input_blocks_4_1_... => down_blocks_1_attentions_0_...; "" for an unknown name."""
     block_path = re.sub(r"^(input_blocks|output_blocks|middle_block)_(\d+)_(?:(\d)_)?", _dots, flat)
     block_path = re.sub(r"(in_layers|out_layers|emb_layers|time_embed|label_emb|^out)_(\d)", r"\1.\2", block_path)
     block_path = re.sub(r"(label_emb\.\d)_(\d)", r"\1.\2", block_path)

@@ -24,7 +24,7 @@ def last_hint(names: Iterable[str]) -> int:
 
 
 def controlnet_name(name: str, last: int) -> str | None:
-    """diffusers' name of an original ControlNet's parameter (without the prefix); None for a stranger. `last`: see
+    """diffusers' name of an original ControlNet's parameter (without the prefix); None for an unknown name. `last`: see
     `last_hint`."""
     match = re.fullmatch(r"zero_convs\.(\d+)\.0\.(weight|bias)", name)
     if match:

@@ -1,6 +1,6 @@
 """The original key layout of Stable Diffusion's single files => the names of diffusers' and transformers' modules.
 
-Names alone: no tensor, no torch. Every name is either translated, or known to be of no use, or a stranger.
+Names alone: no tensor, no torch. Every name is either translated, or known to be of no use, or unknown.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ _RESNET = {
 
 
 def unet_name(name: str, layers_per_block: int = 2) -> str | None:
-    """diffusers' name of a U-Net's parameter or module (without the prefix); None for a stranger."""
+    """diffusers' name of a U-Net's parameter or module (without the prefix); None for an unknown name."""
     for old, new in _UNET_ENDS.items():
         if name == old or name.startswith(old + "."):
             return new + name[len(old) :]
@@ -155,7 +155,7 @@ def has_encoder(names: Iterable[str]) -> bool:
 
 
 def vae_name(name: str, levels: int = 4) -> str | None:
-    """diffusers' name of a VAE's parameter (without the prefix); None for a stranger."""
+    """diffusers' name of a VAE's parameter (without the prefix); None for an unknown name."""
     if name.startswith(("quant_conv.", "post_quant_conv.")):
         return name
     match = re.fullmatch(r"(encoder|decoder)\.(conv_in|conv_out|norm_out)\.(weight|bias)", name)
@@ -197,7 +197,7 @@ _OPEN_CLIP_ENDS = {
 
 
 def open_clip_moves(source: str, name: str, *, with_projection: bool) -> list[Move]:
-    """Where a tensor of an OpenCLIP text encoder goes; empty for a stranger. `name` is `source` without its prefix."""
+    """Where a tensor of an OpenCLIP text encoder goes; empty for an unknown name. `name`: `source` less its prefix."""
     start = "text_model." if with_projection else ""
     if name in _OPEN_CLIP_ENDS:
         return [Move(source, start + _OPEN_CLIP_ENDS[name])]
@@ -218,7 +218,7 @@ def open_clip_moves(source: str, name: str, *, with_projection: bool) -> list[Mo
 
 
 def text_encoder_moves(source: str, name: str, encoder: TextEncoderSpec) -> list[Move]:
-    """Where a tensor of a text encoder goes; empty for a stranger. `name` is `source` without its prefix. Files that
+    """Where a tensor of a text encoder goes; empty for an unknown name. `name`: `source` without its prefix. Files that
     were converted have transformers' names where their family has OpenCLIP's."""
     if name.removeprefix("text_model.") == "text_projection.weight":  # as a linear layer has it, untransposed
         return [Move(source, "text_projection.weight")] if encoder.projects else []
