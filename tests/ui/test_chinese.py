@@ -1,0 +1,68 @@
+"""The Chinese column beside the English one: the same keys and places, no English left, the punctuation of Chinese."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from studio.ui import text
+from studio.ui.chinese import CHINESE
+from tests.ui.test_text import places
+
+ENGLISH = text.COLUMNS["en"]
+COLUMNS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {  # English, Chinese
+    "page": (ENGLISH, {**CHINESE, **text.SHARING["zh"]}),
+    "captions": (text.VIEWER_CAPTIONS["en"], text.VIEWER_CAPTIONS["zh"]),
+    "settings": (text.PICTURE_SETTINGS["en"], text.PICTURE_SETTINGS["zh"]),
+}
+PAIRS = [(key, first[key], second[key]) for first, second in COLUMNS.values() for key in first if key in second]
+# Words that are the same in both languages: names, symbols of the papers, units, keys of the keyboard.
+TERMS = re.compile(
+    r"Latent Studio|English|中文|Ctrl\+Enter|Esc|ControlNet|LoRA|VAE|U-Net|TAE|TI|CN|SHA-256|EDM|epsilon|safetensors"
+    r"|pickle|SNR|log-SNR|RMS|PSNR|dB|ms|log₁₀"
+)
+EXAMPLES = {"viewer.loss.wrong.example"}  # a prompt, which the text encoders read in English
+HAN = r"[\u4e00-\u9fff]"
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_the_columns_have_the_same_keys_places_and_lines(column: str) -> None:
+    english, chinese = COLUMNS[column]
+    assert chinese.keys() == english.keys()
+    for key, words in chinese.items():
+        assert places(words) == places(english[key]), key
+        assert words.count("\n") == english[key].count("\n"), key
+        assert words.startswith("# ") == english[key].startswith("# "), key
+        assert set(re.findall(r"`\w+`", words)) == set(re.findall(r"`\w+`", english[key])), key
+
+
+def test_nothing_is_left_in_english_but_the_terms() -> None:
+    def latin(words: str) -> list[str]:
+        rest = TERMS.sub(" ", re.sub(r"\{\w+\}", " ", words))
+        return re.findall(r"[A-Za-z]{3,}", rest)
+
+    for key, english, chinese in PAIRS:
+        if english == chinese and key not in EXAMPLES:
+            assert not latin(chinese), key
+
+
+def test_a_sentence_ends_as_a_sentence_and_a_label_as_a_label() -> None:
+    for key, english, chinese in PAIRS:
+        assert english.endswith(".") == chinese.endswith("。"), key
+        assert english.endswith("…") == chinese.endswith("…"), key
+        if len(english) > 1:
+            assert english.endswith("?") == chinese.endswith("？"), key
+
+
+def test_chinese_has_its_own_punctuation_and_spaces() -> None:
+    for key, _, words in PAIRS:
+        assert not re.search(rf"{HAN}[,.?!;:()]|[,.?!;:()]{HAN}", words), key
+        assert not re.search(rf"{HAN}[A-Za-z0-9{{]|[A-Za-z0-9}}%]{HAN}", words), key
+        assert not re.search(r"[，。；：、（）！？] | [，。；：、（）！？]", words), key
+
+
+def test_the_reader_is_addressed_politely() -> None:
+    for key, _, words in PAIRS:
+        assert not re.search(r"你|我们", words), key
