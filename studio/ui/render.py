@@ -68,7 +68,9 @@ def settings_line(picture: Picture) -> str:
     parts = [say("line.seed", seed=picture.seed)]
     scheduler, schedule = str(info.get("scheduler", "")), str(info.get("noise_schedule", ""))
     if scheduler in SCHEDULERS:
-        label = NOISE_SCHEDULES.get(schedule, "") if schedule != "automatic" else ""
+        label = (
+            say(f"choice.noise_schedule.{schedule}") if schedule in NOISE_SCHEDULES and schedule != "automatic" else ""
+        )
         steps = info.get("num_inference_steps", "")
         line = say("line.steps", steps=steps, scheduler=SCHEDULERS[scheduler].label, noise_schedule=label)
         parts.append(line.strip())

@@ -8,9 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from studio.asked.control import PREPROCESSORS
+from studio.asked.fields import HIRES_UPSCALERS, INPAINT_AREAS, MASK_FILLS, PREVIEWS, RESIZE_MODES
 from studio.asked.quantities import QUANTITIES, STATE_DECODERS
+from studio.asked.schedulers import NOISE_SCHEDULES
 
 DEFAULT_LANGUAGE = "en"
+
+# The fields that take one of a few names which are words. Schedulers are called the same in every language.
+CHOICES: Mapping[str, Mapping[str, str]] = {
+    "preview": PREVIEWS,
+    "resize_mode": RESIZE_MODES,
+    "hires_upscaler": HIRES_UPSCALERS,
+    "inpaint_area": INPAINT_AREAS,
+    "mask_fill": MASK_FILLS,
+    "noise_schedule": NOISE_SCHEDULES,
+    "preprocessor": PREPROCESSORS,
+}
 
 _ENGLISH: Mapping[str, str] = {
     # ------------------------------------------------------------------------------------------------ the frame
@@ -83,6 +97,7 @@ _ENGLISH: Mapping[str, str] = {
     "generate": "Generate",
     "generate.loading": "Generate when the model is loaded",
     "stop": "Stop",
+    **{f"choice.{field}.{name}": label for field, table in CHOICES.items() for name, label in table.items()},
     # ------------------------------------------------------------------------------- variations, starting pictures
     "variation.label": "Variation",
     "variation_strength.label": "Variation strength",

@@ -116,6 +116,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
     dynamic = (
         "landmark.",
         "aspect.",
+        "choice.",
         "stage.decoder.",
         "stage.keys.",
         "viewer.pane.",

@@ -145,7 +145,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
         components |= _components("seed") | _components("more")
         components["seed"].info = say("compare.seed.help")
         # All of them: the scheduler may be an axis.
-        components["noise_schedule"].choices = [(label, name) for name, label in NOISE_SCHEDULES.items()]
+        components["noise_schedule"].choices = [(w.choice("noise_schedule", name), name) for name in NOISE_SCHEDULES]
         with gr.Row(elem_classes="ls-size"):
             components |= _components("size")
             for name in ("width", "height"):
@@ -328,7 +328,9 @@ def opened(comparison: Comparison) -> str:
     for row in outside_the_form(comparison):
         value = getattr(comparison.base, row.name)
         of = f"{say('hires.label')}, " if row.place == "hires" else ""
-        left_out.append(f"{of}{say(row.label)}: {row.choices[value] if row.kind == 'choice' else row.write(value)}")
+        left_out.append(
+            f"{of}{say(row.label)}: {w.choice(row.name, value) if row.kind == 'choice' else row.write(value)}"
+        )
     return say("compare.opened.left", left_out="; ".join(left_out)) if left_out else say("compare.opened")
 
 

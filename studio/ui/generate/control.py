@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine
-from studio.asked.control import CONTROL_RANGES, MAX_CONTROLS, PREPROCESSORS
+from studio.asked.control import CONTROL_RANGES, MAX_CONTROLS
 from studio.asked.problems import InvalidRequest, Problem, shown
 from studio.ui.blocks import html_block
 from studio.ui.text import words
@@ -28,7 +28,7 @@ def build(engine: Engine, tab: str, checkpoint: str | None) -> gr.HTML:
         tab=tab,
         most=MAX_CONTROLS,
         ranges={name: [limits.low, limits.high] for name, limits in CONTROL_RANGES.items()},
-        preprocessors=[[name, label] for name, label in PREPROCESSORS.items()],
+        preprocessors=words("choice.preprocessor"),
         elem_id=f"{tab}-controls",
         elem_classes="ls-control-block",
     )

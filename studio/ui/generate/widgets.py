@@ -12,7 +12,7 @@ from studio.answered.models import Checkpoint
 from studio.asked.requests import REQUEST_KINDS, ROWS
 from studio.asked.resolved import Suits
 from studio.asked.rows import Row
-from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
+from studio.asked.schedulers import SCHEDULERS
 from studio.families.registry import label_of
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.text import say
@@ -75,7 +75,7 @@ def component(tab: str, row: Row, checkpoint: Checkpoint | None = None) -> Any:
     if row.place != "more":
         return segments(tab, name)
     value = begins_at(tab, name)  # the scheduler of the checkpoint is chosen when it is (`following.aimed`)
-    choices = [(label, short) for short, label in row.choices.items()]
+    choices = [(choice(name, short), short) for short in row.choices]
     if name == "noise_schedule":
         choices = schedule_choices(begins_at(tab, "scheduler"))
     return gr.Dropdown(choices=choices, value=value, label=say(row.label), info=say(row.help), elem_id=elem_id)
@@ -148,13 +148,18 @@ def segments(tab: str, name: str) -> gr.Radio:
     """A field that takes one of a few names, all visible."""
     row = rows_of_tab(tab)[name]
     return gr.Radio(
-        choices=[(label, short) for short, label in row.choices.items()],
+        choices=[(choice(name, short), short) for short in row.choices],
         value=row.default,
         label=say(row.label),
         info=say(row.help),
         elem_id=f"{tab}-{name}",
         elem_classes="ls-segments",
     )
+
+
+def choice(field: str, name: str) -> str:
+    """What one of a field's choices is called."""
+    return SCHEDULERS[name].label if field == "scheduler" else say(f"choice.{field}.{name}")
 
 
 def checkpoint_choices(catalog: tuple[Checkpoint, ...]) -> list[tuple[str, str]]:
@@ -164,4 +169,4 @@ def checkpoint_choices(catalog: tuple[Checkpoint, ...]) -> list[tuple[str, str]]
 
 def schedule_choices(scheduler: str) -> list[tuple[str, str]]:
     """The noise schedules this scheduler can run."""
-    return [(NOISE_SCHEDULES[name], name) for name in SCHEDULERS[scheduler].noise_schedules]
+    return [(choice("noise_schedule", name), name) for name in SCHEDULERS[scheduler].noise_schedules]

@@ -18,7 +18,7 @@ from studio.answered.events import Finished, JobSummary
 from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.quantities import QUANTITIES
 from studio.asked.resolved import Suits, resolve
-from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
+from studio.asked.schedulers import SCHEDULERS
 from studio.picture.gallery import Gallery
 from studio.ui import keeping, render, session
 from studio.ui.blocks import QUIET, WATCHING, html_block
@@ -171,7 +171,7 @@ def props(panels: tuple[str, ...]) -> dict[str, Any]:
         "schedulers": {
             name: {"label": facts.label, "noise_schedules": facts.noise_schedules} for name, facts in SCHEDULERS.items()
         },
-        "noise_schedules": dict(NOISE_SCHEDULES),
+        "noise_schedules": words("choice.noise_schedule"),
     }
 
 

@@ -60,7 +60,7 @@ export function control({ element, props, watch }) {
       model: models[0],
       path: "",
       png: "",
-      preprocessor: props.preprocessors[0][0],
+      preprocessor: Object.keys(props.preprocessors)[0],
       scale: 1,
       start: 0,
       end: 1,
@@ -83,7 +83,7 @@ export function control({ element, props, watch }) {
         "aria-label": word("preprocessor"),
         onchange: () => ((unit.preprocessor = preprocessor.value), tell(), look()),
       },
-      ...props.preprocessors.map(([name, label]) => h("option", { value: name }, label)),
+      ...Object.entries(props.preprocessors).map(([name, label]) => h("option", { value: name }, label)),
     );
     unit.file = h("input", {
       type: "file",
