@@ -65,7 +65,9 @@ def calls_of(name: str) -> set[str]:
 
 def test_one_place_starts_a_lane_and_one_calls_the_denoiser() -> None:
     assert calls_of("start_lane") == {"studio/engine/executor.py"}
-    assert calls_of("call_unet") == {"studio/engine/executor.py"}
+    assert calls_of("call_unet") == {"studio/diffusion/denoisers.py"}
+    users = {p.name for p in (ROOT / "studio").rglob("*.py") if "DENOISERS[" in p.read_text(encoding="utf-8")}
+    assert users == {"executor.py", "lane.py"}  # the one that calls, and who asks for its batch key
     assert len((ROOT / "studio/engine/worker.py").read_text(encoding="utf-8").splitlines()) < 150
 
 

@@ -14,10 +14,10 @@ from studio.asked.resolved import resolve
 from studio.asked.schedulers import SchedulerName
 from studio.checkpoints.loader import load
 from studio.diffusion.components import Components
+from studio.diffusion.denoisers import call_unet
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.vae import decode, to_pictures
-from studio.engine.calls import call_unet
 
 
 @dataclass(frozen=True, kw_only=True)

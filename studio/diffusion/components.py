@@ -33,6 +33,11 @@ class FamilyTraits(Protocol):
         ...
 
     @property
+    def denoiser(self) -> str:
+        """How its denoiser is called and batched: a key of studio.diffusion.denoisers.DENOISERS."""
+        ...
+
+    @property
     def ays_sigmas(self) -> Sequence[float]:
         """Ten sigmas of the noise schedule AYS."""
         ...

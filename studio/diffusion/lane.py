@@ -25,6 +25,7 @@ from studio.diffusion.attention_edits import AttentionEdit
 from studio.diffusion.components import Components
 from studio.diffusion.conditions import size_conditions
 from studio.diffusion.controlnet import AppliedControl
+from studio.diffusion.denoisers import DENOISERS
 from studio.diffusion.guidance import guidance_embedding, guide
 from studio.diffusion.latents import (
     Beginning,
@@ -132,6 +133,7 @@ class Lane:
         self._controls = tuple(controls)
         self._edits = tuple(edits)
         self._dtype = components.dtype
+        self._denoiser = DENOISERS[components.family.denoiser]
         self._prediction_type = components.prediction_type
         self._scheduler_config = components.scheduler_config
         self._timesteps = [float(t) for t in schedule.timesteps]
@@ -154,14 +156,18 @@ class Lane:
 
     @property
     def key(self) -> Hashable:
-        """Lanes of the same components with equal keys fit into one U-Net call."""
+        """Lanes of the same components with equal keys fit into one call of the denoiser."""
         embeds, conditions = self._condition()
-        shapes = tuple(sorted((name, tuple(value.shape[1:])) for name, value in conditions.items()))
+        shapes = self._denoiser.batch_key(
+            tuple(self.latents.shape[1:]),
+            tuple(embeds.shape[1:]),
+            {name: tuple(value.shape[1:]) for name, value in conditions.items()},
+        )
         adapters = tuple((id(one.adapter), one.unet_scale) for one in self._adapters)
         # Lanes with different ControlNets could share a call, but then its cost per row would not be one number.
         nets = tuple(id(one.net) for one in self._controls)
         edits = tuple(edit.shape for edit in self._edits)
-        return tuple(self.latents.shape[1:]), tuple(embeds.shape[1:]), shapes, adapters, nets, edits
+        return shapes, adapters, nets, edits
 
     @torch.inference_mode()
     def call(self) -> UnetCall:

@@ -26,6 +26,7 @@ from studio.diffusion.attention import RecordMaps
 from studio.diffusion.attention_edits import AttentionEdit
 from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl
+from studio.diffusion.denoisers import DENOISERS
 from studio.diffusion.hires import scaled_up
 from studio.diffusion.lane import Evaluation, Lane, start_lane
 from studio.diffusion.latents import Variation
@@ -36,7 +37,6 @@ from studio.diffusion.text_cache import TextCache
 from studio.diffusion.time_cache import TimeCache
 from studio.diffusion.unet_call import UnetCall
 from studio.engine import failures, memory
-from studio.engine.calls import call_unet
 from studio.engine.conditioning import Conditioner
 from studio.engine.device import Device
 from studio.engine.files_used import FilesUsed, check_unchanged, files_used
@@ -315,13 +315,13 @@ class Executor:
         if not calls:
             return answered
         try:
-            outputs = call_unet(self.components, calls, self._texts, self._times)
+            answers = self._answers(calls, self._texts, self._times)
         except Exception as error:
             self._call_failed(answered, error)
             return answered
         self.device.synchronize()
-        answered.seconds, answered.rows = time.perf_counter() - began, len(outputs)
-        for active, rows in zip(answered.asked, outputs.split([len(call.sample) for call in calls])):
+        answered.seconds, answered.rows = time.perf_counter() - began, sum(len(rows) for rows in answers)
+        for active, rows in zip(answered.asked, answers):
             try:
                 answered.advanced.append((active, _advanced(active.lane, rows)))
             except Exception as error:
@@ -329,8 +329,14 @@ class Executor:
         return answered
 
     def denoise(self, calls: Sequence[UnetCall]) -> torch.Tensor:
-        """Rows (sum of branches, C, h, w) in the order of the calls, for who asks beside the lanes that run."""
-        return call_unet(self.components, calls)
+        """Rows (sum of branches, C, h, w) in the order of the calls, for a question beside the running lanes."""
+        return torch.cat(self._answers(calls))
+
+    def _answers(
+        self, calls: Sequence[UnetCall], texts: TextCache | None = None, times: TimeCache | None = None
+    ) -> list[torch.Tensor]:
+        """One call of the denoiser, in the way of its family: an answer for each of `calls`."""
+        return DENOISERS[self.components.family.denoiser].answers(self.components, calls, texts, times)
 
     def _call_failed(self, answered: Answered, error: Exception) -> None:
         answered.call_failed, answered.out_of_memory = True, self.device.is_out_of_memory(error)

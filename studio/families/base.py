@@ -125,6 +125,7 @@ class Family:
     latents: LatentFormat
     defaults: Defaults
     ays_sigmas: tuple[float, ...]
+    denoiser: str = "unet"  # how it is called and batched: a key of studio.diffusion.denoisers.DENOISERS
     prediction: Prediction | None = "epsilon"  # what all of it predict; None: its models differ
     is_measured: bool = False  # what a model of it predicts is measured where nothing else says it
     native_side: int | None = None  # in pixels; None: its models differ

@@ -18,10 +18,10 @@ from studio.checkpoints import loader
 from studio.checkpoints.identify import identify
 from studio.diffusion import vae
 from studio.diffusion.components import Components
+from studio.diffusion.denoisers import call_unet
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.latents import repaint_everything
 from studio.diffusion.prompt import encode_prompts
-from studio.engine.calls import call_unet
 from studio.families import configs
 from studio.families.registry import FAMILIES
 from tests.checkpoints.original import save_folder, save_original, tiny_family

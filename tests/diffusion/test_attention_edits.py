@@ -17,11 +17,11 @@ from studio.diffusion.attention import RecordHeads, RecordMaps, ReplayMaps
 from studio.diffusion.attention_edits import CROSS, SELF, AttentionEdit, grid_of
 from studio.diffusion.attention_steering import ImageTokens, OtherKeysValues, RegionMask, TokenWeights
 from studio.diffusion.components import Components
+from studio.diffusion.denoisers import call_unet
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.text_cache import TextCache
 from studio.diffusion.unet_call import UnetCall
-from studio.engine.calls import call_unet
 
 SIZE = (6, 10)  # latents, on purpose not square
 HEADS = 2

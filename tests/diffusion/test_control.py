@@ -20,10 +20,10 @@ from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.resolved import resolve
 from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl, applied_control
+from studio.diffusion.denoisers import call_unet
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.vae import from_picture
-from studio.engine.calls import call_unet
 from studio.families import configs
 from studio.families.registry import FAMILIES
 from tests.checkpoints.original import text_encoders, tiny_family

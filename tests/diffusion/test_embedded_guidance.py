@@ -11,9 +11,9 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from studio.asked.fields import TextToImage
 from studio.asked.resolved import resolve
 from studio.diffusion.components import Components
+from studio.diffusion.denoisers import call_unet
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
-from studio.engine.calls import call_unet
 from tests.diffusion.helpers import reference_scheduler, run_lane
 
 SEED, STEPS = 7, 3

@@ -14,11 +14,11 @@ from torch._dynamo.testing import CompileCounter
 from studio.diffusion import time_cache
 from studio.diffusion.attention import RecordMaps
 from studio.diffusion.components import Components
+from studio.diffusion.denoisers import call_unet
 from studio.diffusion.lora import Adapter, Applied, Factors
 from studio.diffusion.text_cache import TextCache
 from studio.diffusion.time_cache import TimeCache
 from studio.diffusion.unet_call import UnetCall
-from studio.engine.calls import call_unet
 from tests.tiny import counted_forwards
 
 

@@ -178,11 +178,12 @@ class Calls:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Every U-Net call, seen; lanes share whenever they can, whatever the clock of a busy machine says of it."""
-    from studio.engine import batching, executor, scheduler
+    from studio.diffusion import denoisers
+    from studio.engine import batching, scheduler
 
     monkeypatch.setattr(batching, "PAYS", 1e9)
     monkeypatch.setattr(batching, "TICK_SECONDS", 1e9)
     monkeypatch.setattr(scheduler, "ADMIT_SECONDS", 60.0)
-    seen = Calls(executor.call_unet)
-    monkeypatch.setattr(executor, "call_unet", seen)
+    seen = Calls(denoisers.call_unet)
+    monkeypatch.setattr(denoisers, "call_unet", seen)
     return seen

@@ -19,7 +19,7 @@ from PIL import Image
 
 from studio.answered.events import Event, Failed, Finished, Started
 from studio.asked.problems import InvalidRequest
-from studio.diffusion import vae
+from studio.diffusion import denoisers, vae
 from studio.diffusion.lane import Lane
 from studio.engine import conditioning, executor, live_previews, presenter
 from studio.engine.engine import DiffusionEngine
@@ -53,7 +53,7 @@ def raising(error: BaseException, when: Callable[[int], bool] = lambda number: T
 PLACES: list[tuple[object, str]] = [
     (conditioning, "encode_prompts"),
     (executor, "start_lane"),
-    (executor, "call_unet"),
+    (denoisers, "call_unet"),
     (Lane, "call"),
     (Lane, "advance"),
     (PreviewDecoders, "decode"),
@@ -281,7 +281,7 @@ def test_out_of_memory_says_what_to_lower_and_the_next_job_works(
     engine = make_engine(make_device=SmallDevice)
     target, name = {
         "load": (loader, "fill"),
-        "call": (executor, "call_unet"),
+        "call": (denoisers, "call_unet"),
         "decode": (vae, "decode"),
     }[place]
     with monkeypatch.context() as patch:

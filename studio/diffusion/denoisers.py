@@ -1,8 +1,13 @@
-"""The calls of several lanes as one U-Net call: the one place where its arguments are put together."""
+"""How a denoiser is called, by kind: which lanes can share a call, and the call itself.
+
+A family names its kind. All families of Stable Diffusion 1 to SDXL have a U-Net, whose arguments are put together here
+and nowhere else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 
@@ -15,6 +20,49 @@ from studio.diffusion.lora import applied
 from studio.diffusion.text_cache import TextCache
 from studio.diffusion.time_cache import TimeCache
 from studio.diffusion.unet_call import UnetCall
+
+Shape = tuple[int, ...]  # of one row
+
+
+class Denoiser(Protocol):
+    """A kind of denoiser. Its methods keep nothing from call to call."""
+
+    def batch_key(self, latents: Shape, prompt: Shape, conditions: Mapping[str, Shape]) -> Hashable:
+        """Lanes with equal keys fit into one call. The shapes are of a row: latents (C, h, w), the prompt's embeddings
+        (tokens, width), and what else it is given, by name."""
+        ...
+
+    def answers(
+        self,
+        components: Components,
+        calls: Sequence[UnetCall],
+        texts: TextCache | None = None,
+        times: TimeCache | None = None,
+    ) -> list[torch.Tensor]:
+        """One call for several lanes: an answer (branches, C, h, w) for each of `calls`. `texts` and `times` keep what
+        the network makes of the text and of a timestep alone; the answers are the same without."""
+        ...
+
+
+class Unet:
+    """The U-Net of diffusers (UNet2DConditionModel): all rows of a call have one size and as many tokens."""
+
+    def batch_key(self, latents: Shape, prompt: Shape, conditions: Mapping[str, Shape]) -> Hashable:
+        """See Denoiser."""
+        return latents, prompt, tuple(sorted(conditions.items()))
+
+    def answers(
+        self,
+        components: Components,
+        calls: Sequence[UnetCall],
+        texts: TextCache | None = None,
+        times: TimeCache | None = None,
+    ) -> list[torch.Tensor]:
+        """See Denoiser."""
+        return list(call_unet(components, calls, texts, times).split([len(call.sample) for call in calls]))
+
+
+DENOISERS: dict[str, Denoiser] = {"unet": Unet()}
 
 
 def call_unet(
