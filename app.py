@@ -329,6 +329,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     from studio.web.access import Access
     from studio.web.limits import Strangers, limited
     from studio.web.owner_file import OwnerFile
+    from studio.web.programs import Programs
     from studio.web.server import Server, address_for_others
     from studio.web.sharing import Sharing
     from studio.web.upload_room import UploadRoom
@@ -339,6 +340,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         guest=tuple(flags.guest.split(":", 1)) if flags.guest else None,
         always_closed=flags.host not in LOOPBACK,
         owner_file=OwnerFile(gallery.outputs_dir),
+        programs=Programs(gallery.outputs_dir),
     )
     strangers = Strangers()
     engine, limits = limited(engine, access, strangers)

@@ -22,6 +22,7 @@ from studio.web.limits import LimitedEngine, Strangers
 from studio.web.login import Login
 from studio.web.owner import Owner
 from studio.web.presence import Presence
+from studio.web.program_routes import ProgramRoutes
 from studio.web.rates import Rates
 from studio.web.routes import ReplayPage, Routes
 from studio.web.share_routes import ShareRoutes
@@ -60,10 +61,11 @@ def middleware(
     where there is no panel.
     """
     strangers = strangers if strangers is not None else Strangers()
+    access = access or Access()
     return [
         Middleware(Guard, hosts=hosts),
         Middleware(Faults),
-        Middleware(Login, access=access or Access()),
+        Middleware(Login, access=access),
         Middleware(Owner, strangers=strangers),
         Middleware(Presence, engine=engine, keeper=uploads),
         *(
@@ -76,9 +78,10 @@ def middleware(
         ),
         *(
             [Middleware(ShareRoutes, sharing=share.sharing, access=access, engine=engine, limits=share.limits)]
-            if share is not None and access is not None
+            if share is not None
             else []
         ),
+        Middleware(ProgramRoutes, programs=access.programs, engine=engine),
         Middleware(Rates),
         Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),

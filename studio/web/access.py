@@ -16,11 +16,9 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from studio.web.owner_file import OwnerFile
-
-Rights = Literal["owner", "guest"]
+from studio.web.programs import Programs, Rights
 
 HOUR = 3600.0
 SESSION_SECONDS = 7 * 24 * HOUR
@@ -29,6 +27,7 @@ MOVE_SECONDS = HOUR  # a personal link waits so long for the other browser
 MAX_SESSIONS = 10_000
 SESSIONS_AN_HOUR = 60  # new ones, of one invitation
 PASSWORD = "password"  # the group of those who came in with the guests' password
+PROGRAMS = "programs"  # the group of tokens with a guest's limits
 _PERSON = re.compile(r"[0-9a-f]{32}")
 
 
@@ -42,7 +41,7 @@ class TooManyGuests(Exception):
 
 @dataclass(frozen=True)
 class Session:
-    """One browser that has entered. `group`: the invitation that a guest came with."""
+    """One browser that has entered, or a program with its token. `group`: the invitation that a guest came with."""
 
     rights: Rights
     person: str
@@ -56,7 +55,6 @@ class Keys:
 
     owner: str
     guest: str
-    program: str
 
 
 @dataclass
@@ -77,12 +75,13 @@ class Access:
         guest: tuple[str, str] | None = None,
         always_closed: bool = False,
         owner_file: OwnerFile | None = None,
+        programs: Programs | None = None,
         sessions_an_hour: int = SESSIONS_AN_HOUR,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`auth`, `guest`: user and password of the owner and of guests. `always_closed`: nobody is in without a
         session, share or not, since others reach this server's address. `owner_file` remembers which visitor the owner
-        is, from one start to the next."""
+        is, from one start to the next; `programs` the tokens that they have made."""
         self.clock = clock
         self._lock = threading.RLock()
         self._passwords: dict[str, Rights] = {}
@@ -93,12 +92,12 @@ class Access:
         self._always_closed = always_closed or auth is not None
         self._sessions_an_hour = sessions_an_hour
         self._owner = owner_file or OwnerFile(None)
+        self.programs = programs or Programs(None)
         self._sessions: OrderedDict[str, Session] = OrderedDict()  # by the hash of the token
         self._groups: dict[str, _Group] = {PASSWORD: _Group()}
         self._keys: dict[str, tuple[Rights, str]] = {}  # hash of a link's key -> rights, group
         self._moves: dict[str, tuple[Session, float]] = {}  # hash of a personal link's key -> whose, until when
         self._share: str | None = None  # the group of the present invitation
-        self._program = ""  # hash of the token for programs
 
     @property
     def closed(self) -> bool:
@@ -136,16 +135,15 @@ class Access:
             return self._new_keys(self._share)
 
     def _new_keys(self, group: str) -> Keys:
-        keys = Keys(*(secrets.token_urlsafe(16) for _ in range(3)))
+        keys = Keys(*(secrets.token_urlsafe(16) for _ in range(2)))
         self._keys = {digest(keys.owner): ("owner", ""), digest(keys.guest): ("guest", group)}
-        self._program = digest(keys.program)
         return keys
 
     def end_share(self) -> set[str]:
         """End the invitation, its keys and its guests' sessions. Returns the guests, whose jobs are to be stopped."""
         with self._lock:
             group, self._share = self._share, None
-            self._keys, self._program = {}, ""
+            self._keys = {}
             if group is None:
                 return set()
             del self._groups[group]
@@ -172,11 +170,12 @@ class Access:
             return session if session is not None and self._lives(session) else None
 
     def program(self, token: str) -> Session | None:
-        """The owner's session of a program, for the token that the panel shows."""
-        with self._lock:
-            if not self._program or not hmac.compare_digest(digest(token), self._program):
-                return None
-            return Session("owner", self._owner.person(), "", self.share_ends or 0.0)
+        """The session of a program, for its token; None for one that is revoked or never was."""
+        program = self.programs.by_token(token)
+        if program is None:
+            return None
+        group = PROGRAMS if program.rights == "guest" else ""
+        return Session(program.rights, program.person, group, math.inf)
 
     def _lives(self, session: Session) -> bool:
         now = self.clock()
@@ -235,6 +234,15 @@ class Access:
         """The guests who are in, each with their group."""
         with self._lock:
             return {s.person: s.group for s in self._sessions.values() if s.rights == "guest" and self._lives(s)}
+
+    def limited_group(self, person: str) -> str | None:
+        """The group whose limits a visitor shares: that of a guest, or of all programs with a guest's limits. None for
+        the owner and for who is not in."""
+        group = self.guests().get(person)
+        if group is not None:
+            return group
+        program = self.programs.by_person(person)
+        return PROGRAMS if program is not None and program.rights == "guest" else None
 
     def _begin(self, rights: Rights, person: str, group: str) -> tuple[str, Session]:
         with self._lock:

@@ -76,7 +76,7 @@ class LimitedEngine:
 
     def allowance(self, owner: str) -> Allowance | None:
         """What a visitor may have; None for the owner, and for whoever has a cookie while the studio is open."""
-        group = self._access.guests().get(owner)
+        group = self._access.limited_group(owner)
         if group is not None:
             return Allowance(group=group, visitor=VISITOR, together=TOGETHER, machine=MACHINE)
         if owner in self._strangers:

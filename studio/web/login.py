@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
+from contextlib import suppress
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
-from starlette.requests import Request, cookie_parser
+from starlette.requests import ClientDisconnect, Request, cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.ui.text import say
 from studio.web import owner
@@ -22,12 +23,15 @@ from studio.web.access import SESSION_SECONDS, Access, Session, TooManyGuests, d
 from studio.web.entrance import key_page, login_page, logout_page, private
 from studio.web.failures import Failures, Sender
 from studio.web.guard import LOOPBACK, split_host
+from studio.web.programs import PREFIX
 
 COOKIE = "studio_login"
 DEVICE_COOKIE = "studio_device"  # of a browser that the owner has entered with
 GUEST_HEADER = "x-studio-guest"  # set for guests, who may not do everything
 HEADER = "x-studio-login"  # set for everybody who has logged in
-MARKS = (GUEST_HEADER, HEADER, owner.PERSON_HEADER)
+PROGRAM_HEADER = "x-studio-program"  # set for programs, which make no tokens and share nothing
+MARKS = (GUEST_HEADER, HEADER, PROGRAM_HEADER, owner.PERSON_HEADER)
+PROGRAM_PATHS = ("/api/",)  # whose every token is looked at
 MAX_FORM_BYTES = 8192
 MAX_DEVICES = 100
 DEVICE_SECONDS = 365 * 24 * 3600
@@ -37,20 +41,25 @@ DEVICE_SECONDS = 365 * 24 * 3600
 PUBLIC = frozenset({"/login", "/login/", "/enter", "/gradio_api/startup-events"})
 
 
+class Revoked(ClientDisconnect):
+    """The token of this request has been revoked while it was answered."""
+
+
 class Login:
     """ASGI middleware: while the studio is closed only `PUBLIC` answers without a session; everything else, Gradio's
     routes too, is refused.
 
     `POST /login` takes a form of `username` and `password`, as Gradio's does, so that
     `gradio_client.Client(url, auth=(user, password))` works; `POST /enter` takes a link's `key`; `POST /logout` ends
-    the session; `POST /personal-link` gives a guest the link to another browser. A program may send the token of the
-    panel as `Authorization: Bearer`.
+    the session; `POST /personal-link` gives a guest the link to another browser. A program sends its token as
+    `Authorization: Bearer`, whether the studio is closed or not; a wrong one is refused, and never taken for nobody's.
     """
 
     def __init__(self, app: ASGIApp, *, access: Access) -> None:
         self.app = app
         self.access = access
         self.failures = Failures(access.clock)
+        self.wrong_tokens = Failures(access.clock)  # apart: a program with an old token keeps nobody from logging in
         self._devices: OrderedDict[str, None] = OrderedDict()  # hashes of the owner's browsers' tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,29 +68,63 @@ class Login:
             return
         headers = Headers(scope=scope)
         cookies = cookie_parser("; ".join(headers.getlist("cookie")))
-        token = cookies.get(COOKIE, "")
-        session = self.access.session(token) or self._program(headers)
-        scope = dict(scope, headers=[*_without_marks(scope), *self._marks(session)])
-        if not self.access.closed:
+        bearer = _bearer(headers, scope["path"])
+        if bearer is not None:
+            session = self.access.program(bearer)
+            send = send if session is None else self._until_revoked(send, session.person)
+        else:
+            session = self.access.session(cookies.get(COOKIE, ""))
+        marks = self._marks(session, program=bearer is not None)
+        scope = dict(scope, headers=[*_without_marks(scope), *marks])
+        answer: Response | None = None
+        if bearer is not None and session is None and scope["type"] == "http":
+            answer = self._wrong_token(Request(scope, receive), cookies)
+        elif not self.access.closed and bearer is None:
             answer = _home() if scope["type"] == "http" and scope["path"] == "/enter" else None
         elif scope["type"] == "websocket":
             if session is None:
                 await send({"type": "websocket.close", "code": 1008})
                 return
-            answer = None
-        else:
+        elif self.access.closed:
             answer = await self._answer(Request(scope, receive), cookies, session)
-        await (answer or self.app)(scope, receive, send)
+        with suppress(Revoked):
+            await (answer or self.app)(scope, receive, send)
 
-    def _program(self, headers: Headers) -> Session | None:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        return self.access.program(token.strip()) if scheme.lower() == "bearer" else None
+    def _until_revoked(self, send: Send, person: str) -> Send:
+        """A stream that a program reads ends with its token. An answer of known length is sent to its end."""
+        is_stream = ended = False
 
-    def _marks(self, session: Session | None) -> list[tuple[bytes, bytes]]:
+        async def send_on(message: Message) -> None:
+            nonlocal is_stream, ended
+            if is_stream and not self.access.programs.lives(person):
+                if not ended:
+                    ended = True
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                raise Revoked
+            if message["type"] == "http.response.start":
+                is_stream = "content-length" not in Headers(raw=message["headers"])
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        return send_on
+
+    def _wrong_token(self, request: Request, cookies: dict[str, str]) -> Response:
+        """A right token is never kept waiting: nobody guesses one, so only the sender of wrong ones is slowed."""
+        sender = self._sender(request, cookies)
+        wait = self.wrong_tokens.wait(sender)
+        if wait:
+            sentence = say("login.token_wait", seconds=wait)
+            return private(PlainTextResponse(sentence, status_code=429, headers={"retry-after": str(wait)}))
+        self.wrong_tokens.add(sender)
+        return private(PlainTextResponse(say("login.token"), status_code=401))
+
+    def _marks(self, session: Session | None, *, program: bool) -> list[tuple[bytes, bytes]]:
         if session is None:
             return []
         marks = {owner.PERSON_HEADER: session.person}
-        if self.access.closed:  # so that the page offers to log out
+        if program:
+            marks[PROGRAM_HEADER] = "1"
+        elif self.access.closed:  # so that the page offers to log out
             marks[HEADER] = "1"
         if session.rights == "guest":
             marks[GUEST_HEADER] = "1"
@@ -208,6 +251,19 @@ def set_session(response: Response, request: Request, token: str, session: Sessi
 def _set_cookie(response: Response, request: Request, name: str, value: str, seconds: int) -> None:
     secure = request.url.scheme == "https"
     response.set_cookie(name, value, max_age=seconds, httponly=True, samesite="lax", secure=secure)
+
+
+def _bearer(headers: Headers, path: str) -> str | None:
+    """The token that a request shows; None where it shows none of ours.
+
+    Others are passed over, since a proxy before the studio may ask for its own, but not at the addresses for programs.
+    `gradio_client.Client(url, token=...)` sends the second header."""
+    for name in ("authorization", "x-hf-authorization"):
+        scheme, _, token = headers.get(name, "").partition(" ")
+        token = token.strip()
+        if scheme.lower() == "bearer" and (token.startswith(PREFIX) or path.startswith(PROGRAM_PATHS)):
+            return token
+    return None
 
 
 def _without_marks(scope: Scope) -> list[tuple[bytes, bytes]]:

@@ -17,7 +17,7 @@ from studio.asked.orders import Work
 from studio.ui.text import say
 from studio.web.access import LONGEST_SHARE, Access, digest
 from studio.web.limits import MEGAPIXEL, VISITOR, LimitedEngine
-from studio.web.login import GUEST_HEADER, set_session
+from studio.web.login import GUEST_HEADER, PROGRAM_HEADER, set_session
 from studio.web.owner import HEADER
 from studio.web.sharing import Sharing, stop_jobs
 
@@ -52,7 +52,7 @@ class ShareRoutes:
         """GET: the panel's view. POST {"action": ..., "seconds": ..., "guest": ...}: the same view afterwards. "stop"
         and "show_out" name a guest by what the view calls them; "begin" gives this browser the owner's session in the
         same answer, since everybody without one is a stranger from then on."""
-        if GUEST_HEADER in request.headers:
+        if GUEST_HEADER in request.headers or PROGRAM_HEADER in request.headers:
             return _refused(403, say("models.guest"))
         begun = False
         if request.method == "POST":
@@ -97,7 +97,6 @@ class ShareRoutes:
             "state": now.state,
             "reason": now.reason,
             "link": now.guest_link,
-            "program": now.keys.program if now.keys else "",
             "ends": now.ends,
             "frozen": self.limits.frozen,
             "waiting": len(work.jobs),
@@ -121,7 +120,7 @@ class ShareRoutes:
     async def qr_code(self, request: Request) -> Response:
         """GET: the guests' link as a picture for a phone's camera."""
         link = self.sharing.now.guest_link
-        if GUEST_HEADER in request.headers or not link:
+        if GUEST_HEADER in request.headers or PROGRAM_HEADER in request.headers or not link:
             return _refused(404, "There is nothing here.")
         picture = io.BytesIO()
         segno.make(link, error="m", micro=False).save(picture, kind="svg", scale=4, border=4, light="white")

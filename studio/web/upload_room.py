@@ -54,7 +54,7 @@ class UploadRoom:
 
     def reserve(self, owner: str, size: int) -> Place:
         """A place for an upload of at most `size` bytes. Raises NoRoom."""
-        group = self._access.guests().get(owner, "")
+        group = self._access.limited_group(owner) or ""
         visitor = NO_COOKIE if owner in self._strangers else owner
         with self._lock:
             self._places = [place for place in self._places if not place.files or any(f.exists() for f in place.files)]

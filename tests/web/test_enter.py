@@ -70,8 +70,8 @@ def test_an_open_studio_is_closed_to_strangers_from_the_moment_it_is_shared(app:
 
 
 def test_a_key_is_128_random_bits(keys: Keys) -> None:
-    assert len({keys.owner, keys.guest, keys.program}) == 3
-    for key in (keys.owner, keys.guest, keys.program):
+    assert keys.owner != keys.guest
+    for key in (keys.owner, keys.guest):
         assert re.fullmatch(r"[A-Za-z0-9_-]{22}", key)
 
 
@@ -211,17 +211,6 @@ def test_a_personal_link_waits_an_hour_and_is_a_guests_alone(app: ASGIApp, keys:
     key = guest("/personal-link", method="POST").json()["path"].partition("#")[2]
     clock.now += HOUR + 1
     assert enter(Visitor(app), key).status == 401
-
-
-def test_a_program_of_the_owners_enters_with_a_token_until_the_share_ends(
-    app: ASGIApp, access: Access, keys: Keys
-) -> None:
-    headers = [("authorization", f"Bearer {keys.program}")]
-    assert call(app, "/", headers=headers).status == 200
-    assert call(app, "/", headers=[("authorization", f"Bearer {keys.guest}")]).status == 401
-    assert call(app, "/", headers=[("authorization", "Bearer ")]).status == 401
-    access.renew()
-    assert call(app, "/", headers=headers).status == 401
 
 
 def test_an_address_that_others_reach_is_never_open(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 /* The owner's panel for sharing, and a guest's link to another browser: dialogs that the header opens. */
 
 import { fill, h } from "./elements.js";
+import { programs } from "./programs.js";
 
 const HOURS = [1, 8, 24, 168];
 const POLL = 1500; // ms between two looks while the panel is open
@@ -60,7 +61,7 @@ export function sharing(words) {
   const problem = h("p", { role: "alert" });
   const main = h("div", {});
   const board = h("div", {});
-  body.append(problem, main, board);
+  body.append(problem, main, board, programs(words, fetchJson, linkField));
   let drawnKey = "";
 
   async function look(options) {
@@ -111,14 +112,12 @@ export function sharing(words) {
   function open(view) {
     const until = new Date(view.ends * 1000).toLocaleString();
     const picture = h("img", { src: `/share/qr.svg?${Date.now()}`, alt: words.qr });
-    const token = h("input", { readonly: true, value: view.program, "aria-label": words.program });
     return [
       linkField(words, view.link, words.link),
       picture,
       h("p", {}, word("until", { until })),
       h("p", {}, words.what),
       h("p", {}, word("limits", view.allowed)),
-      h("details", {}, h("summary", {}, words.program), h("p", {}, words["program.what"]), token),
       h("div", { class: "ls-sharing-row" }, button("renew", "renew"), button("end", "end")),
     ];
   }

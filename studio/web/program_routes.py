@@ -1,0 +1,91 @@
+"""The owner's address for the tokens of programs: which there are, a new one, an end. Nobody else's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from studio.answered.engine import Engine
+from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.ui.text import say
+from studio.web.login import GUEST_HEADER, PROGRAM_HEADER
+from studio.web.programs import Program, Programs
+from studio.web.sharing import stop_jobs
+
+ACTIONS = ("make", "revoke")
+
+
+class ProgramRoutes:
+    """ASGI middleware: answers /programs and passes everything else on."""
+
+    def __init__(self, app: ASGIApp, *, programs: Programs, engine: Engine) -> None:
+        self.programs = programs
+        self.engine = engine
+        self.app = app
+        self.router = Router(
+            [Route("/programs", self.answer, methods=["GET", "POST"])], redirect_slashes=False, default=app
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.router if scope["type"] == "http" else self.app)(scope, receive, send)
+
+    async def answer(self, request: Request) -> Response:
+        """GET: the tokens, without themselves. POST {"action": ..., "name": ..., "rights": ..., "id": ...}: the same
+        view afterwards, with `token`, this once, where one was made. A program's own token is not enough: a revoked
+        one would live on in those that it has made."""
+        if GUEST_HEADER in request.headers or PROGRAM_HEADER in request.headers:
+            return _refused(403, say("models.guest"))
+        token = ""
+        if request.method == "POST":
+            order = _json_object(await request.body())
+            try:
+                token = await self._act(order)
+            except InvalidRequest as error:
+                return _refused(400, str(error))
+        everything = await run_in_threadpool(self.programs.all)
+        view = {"programs": [_view(program) for program in everything], "token": token}
+        return JSONResponse(view, headers={"cache-control": "no-store"})
+
+    async def _act(self, order: dict[str, Any]) -> str:
+        """Do it; the new token, where one was made. Raises InvalidRequest."""
+        match action := order.get("action"):
+            case "make":
+                token, _ = await run_in_threadpool(
+                    self.programs.make, order.get("name"), order.get("rights", "guest")
+                )  # fmt: skip
+                return token
+            case "revoke":
+                program = await run_in_threadpool(self.programs.revoke, str(order.get("id", "")))
+                if program is not None:
+                    await stop_jobs(self.engine, [program.person])
+            case _:
+                raise InvalidRequest(Problem("action", shown(action), f"one of {', '.join(ACTIONS)}"))
+        return ""
+
+
+def _view(program: Program) -> dict[str, Any]:
+    return {
+        "id": program.id,
+        "name": program.name,
+        "rights": program.rights,
+        "made": program.made,
+        "used": program.used,
+    }
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _refused(status: int, sentence: str) -> Response:
+    return PlainTextResponse(sentence, status_code=status, headers={"cache-control": "no-store"})
