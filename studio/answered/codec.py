@@ -33,9 +33,7 @@ MODULES: tuple[ModuleType, ...] = (
     models,
     engine,
 )
-ERRORS: Mapping[str, type[Exception]] = {
-    error.__name__: error for error in (engine.UnknownJob, engine.Refused, models.NoSuchModel)
-}
+ERRORS: Mapping[str, type[Exception]] = {error.__name__: error for error in (engine.UnknownJob, models.NoSuchModel)}
 
 
 class BadMessage(ValueError):
@@ -83,6 +81,8 @@ def _plain(value: Any) -> Any:
             return {TYPE: "dict", "items": [[_plain(key), _plain(item)] for key, item in value.items()]}
         case problems.InvalidRequest():
             return {TYPE: "InvalidRequest", "problems": [_plain(problem) for problem in value.problems]}
+        case engine.Refused():
+            return {TYPE: "Refused", "text": str(value), "kind": value.kind, "retry_after": value.retry_after}
         case Exception() if type(value).__name__ in ERRORS:
             return {TYPE: type(value).__name__, "text": str(value)}
     name = type(value).__name__
@@ -106,6 +106,8 @@ def _value(data: Any) -> Any:
             return {_value(key): _value(item) for key, item in data["items"]}
         case "InvalidRequest":
             return problems.InvalidRequest(*(_value(problem) for problem in data["problems"]))
+        case "Refused":
+            return engine.Refused(data["text"], kind=data["kind"], retry_after=data["retry_after"])
     if name in ERRORS:
         return ERRORS[name](data["text"])
     return _dataclass(_TYPES[name], data)

@@ -131,8 +131,22 @@ class UnknownJob(LookupError):
     """No such job, or not this owner's: the two are not told apart."""
 
 
+RefusalKind = Literal["not_now", "limit", "full", "unavailable", "forbidden", "internal"]
+
+
 class Refused(RuntimeError):
-    """The engine does not take the job now (queue full, too many jobs of one visitor). The text says what to do."""
+    """The engine does not do this now. The text says why, and what to do.
+
+    `kind`: "limit": the visitor's share is used; "full": nobody gets more; "unavailable": the studio is closing, or has
+    failed; "forbidden": this visitor may never have it; "internal": a fault, which the log tells; "not_now": anything
+    else, such as a checkpoint that is not loaded.
+    `retry_after`: seconds after which it may be tried again, where that is known.
+    """
+
+    def __init__(self, sentence: str, *, kind: RefusalKind = "not_now", retry_after: int | None = None) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+        self.retry_after = retry_after
 
 
 class Events(Protocol):

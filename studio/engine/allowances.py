@@ -19,6 +19,7 @@ from studio.picture.framing import Start
 
 HOUR = 3600.0
 GRAIN = 60.0  # seconds that are booked as one
+RETRY_SECONDS = 10  # after which a program may try again, while nothing is known of how long jobs take
 
 _NAMES = {
     "jobs": ("jobs", "{:.0f}"),
@@ -92,11 +93,18 @@ class Allowances:
             total[owner] += seconds  # type: ignore[assignment]
         return dict(total)
 
-    def wait(self, jobs: int) -> str:
-        """When so many jobs are done, as it has gone so far: "about 2 minutes"; empty while nothing is known."""
+    def seconds_of(self, jobs: int) -> int | None:
+        """When so many jobs are done, as it has gone so far; None while nothing is known."""
         if not self._jobs or not self._seconds:
+            return None
+        return max(1, math.ceil(jobs * self._seconds / self._jobs))
+
+    def wait(self, jobs: int) -> str:
+        """The same in words: "about 2 minutes"; empty while nothing is known."""
+        seconds = self.seconds_of(jobs)
+        if seconds is None:
             return ""
-        minutes = max(1, math.ceil(jobs * self._seconds / self._jobs / 60))
+        minutes = math.ceil(seconds / 60)
         return f"about {minutes} minute{'s' * (minutes > 1)}"
 
     def check(self, new: Entry, there: Iterable[Entry]) -> None:
@@ -143,13 +151,18 @@ class Allowances:
             before = f"; {there.jobs} {'is' if there.jobs == 1 else 'are'} before you" if there.jobs else ""
             if wait := self.wait(there.jobs):
                 before += f", {wait}" if there.jobs else ""
+            never = getattr(new, name) > most  # however long it waits
             raise Refused(
-                f"{who} {said[0]} {words} waiting or running: there are {said[1]}, this has {said[2]}{before}."
+                f"{who} {said[0]} {words} waiting or running: there are {said[1]}, this has {said[2]}{before}.",
+                kind="forbidden" if never else "limit",
+                retry_after=None if never else self.seconds_of(1) or RETRY_SECONDS,
             )
         if quota.device_seconds is not None and seconds >= quota.device_seconds:
             raise Refused(
                 f"{who} {quota.device_seconds / 60:.0f} minutes of this computer's time within an hour, and they are "
-                f"used. Try again in about {self._minutes_until_less()} minutes."
+                f"used. Try again in about {self._minutes_until_less()} minutes.",
+                kind="limit",
+                retry_after=60 * self._minutes_until_less(),
             )
 
     def _minutes_until_less(self) -> int:

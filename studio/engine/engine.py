@@ -179,9 +179,9 @@ class DiffusionEngine:
     def _check_open(self) -> None:
         """Raises Refused when nothing is taken now."""
         if self._thread.closing.is_set():
-            raise Refused("The studio is closing.")
+            raise Refused("The studio is closing.", kind="unavailable")
         if self._thread.has_failed:
-            raise Refused(self._thread.status.message)
+            raise Refused(self._thread.status.message, kind="unavailable")
 
     def _announce(self, job: Job) -> str:
         """Say where a new job stands, and let the thread look at it. Returns its id."""

@@ -142,4 +142,5 @@ def refused(error: Exception, device: Device) -> Exception:
     error_id = secrets.token_hex(4)
     logger.error("A question failed (error id %s): %s", error_id, error, exc_info=error)
     error.__traceback__ = None
-    return Refused(f"This could not be computed; the log has the cause under the error id {error_id}.")
+    sentence = f"This could not be computed; the log has the cause under the error id {error_id}."
+    return Refused(sentence, kind="internal")

@@ -29,7 +29,7 @@ from studio.answered.ids import HERE, new_id
 from studio.asked.branch import BranchNode
 from studio.asked.orders import Allowance
 from studio.asked.requests import Request
-from studio.engine.allowances import Allowances, Entry, Load, load_of
+from studio.engine.allowances import RETRY_SECONDS, Allowances, Entry, Load, load_of
 from studio.engine.forks import Fork
 from studio.engine.mailbox import Mailbox
 from studio.picture.control_maps import ControlPicture
@@ -228,12 +228,18 @@ class JobBook:
             if sum(j.owner == owner for j in active) >= self.limits.per_owner:
                 raise Refused(
                     f"You have {self.limits.per_owner} pictures waiting or running. "
-                    "Wait for one to finish, or stop one, then try again."
+                    "Wait for one to finish, or stop one, then try again.",
+                    kind="limit",
+                    retry_after=self._allowances.seconds_of(1) or RETRY_SECONDS,
                 )
             uploads = sum(j.size_bytes for j in active) + job.size_bytes
             if len(active) >= self.limits.waiting_or_running or uploads > self.limits.upload_bytes:
                 wait = self._allowances.wait(len(active)) or "a minute"
-                raise Refused(f"The queue is full: {len(active)} are before you. Try again in {wait}.")
+                raise Refused(
+                    f"The queue is full: {len(active)} are before you. Try again in {wait}.",
+                    kind="full",
+                    retry_after=self._allowances.seconds_of(1) or RETRY_SECONDS,
+                )
             self._allowances.check(entry, (self._entries[j.id] for j in active if j.id in self._entries))
             job.allowance = allowance
             self._entries[job.id] = entry

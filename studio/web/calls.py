@@ -14,6 +14,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.answered.errors import error_of_status, in_detail
 from studio.asked.problems import shown
 from studio.ui.functions import Function, Functions
 from studio.web.faults import METHODS
@@ -65,7 +66,9 @@ class Calls:
             await self.app(scope, receive, send)
         except Refusal as refusal:
             headers = {"cache-control": "no-store"} | ({"allow": "POST"} if refusal.status == 405 else {})
-            answer = JSONResponse({"detail": str(refusal)}, status_code=refusal.status, headers=headers)
+            answer = JSONResponse(
+                in_detail(error_of_status(refusal.status, str(refusal))), status_code=refusal.status, headers=headers
+            )
             await answer(scope, receive, send)
 
     def _check_call(self, way: str, name: str, body: Any) -> None:

@@ -71,7 +71,7 @@ class LimitedEngine:
         """As `Engine.submit`. Raises Refused also for what is more than the allowance."""
         allowance = self.allowance(owner)
         if allowance is not None and self.frozen and allowance.group != NO_COOKIE:
-            raise Refused(say("share.frozen"))
+            raise Refused(say("share.frozen"), kind="unavailable")
         return await self._engine.submit(replace(job, allowance=allowance), owner=owner, origin=origin)
 
     def allowance(self, owner: str) -> Allowance | None:

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from studio.answered.errors import ApiError, in_detail
 from studio.ui.text import say
 from studio.web.limits import NO_COOKIE
 from studio.web.login import GUEST_HEADER
@@ -35,7 +36,11 @@ class Rates:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens left, when
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and _CALL.fullmatch(scope["path"]):
+        if (
+            scope["type"] == "http"
+            and (scope["method"] == "POST" or scope["path"].startswith("/api/"))
+            and _CALL.fullmatch(scope["path"])
+        ):
             headers = Headers(scope=scope)
             wait, key = 0, ""
             if NO_COOKIE_HEADER in headers:
@@ -44,7 +49,7 @@ class Rates:
                 wait, key = self._wait(headers[HEADER], BURST, PER_SECOND), "share.hurry"
             if wait:
                 answer = JSONResponse(
-                    {"detail": say(key, seconds=wait)},
+                    in_detail(ApiError("limit", say(key, seconds=wait), retry_after=wait)),
                     status_code=429,
                     headers={"retry-after": str(wait), "cache-control": "no-store"},
                 )
@@ -62,3 +67,7 @@ class Rates:
         while len(self._buckets) > MAX_BUCKETS:
             self._buckets.popitem(last=False)
         return 0 if enough else max(1, math.ceil((1 - tokens) / per_second))
+
+
+def _is_call(method: str, path: str) -> bool:
+    return path.startswith("/api/") or (method == "POST" and _CALL.fullmatch(path) is not None)

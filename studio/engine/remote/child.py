@@ -173,7 +173,8 @@ def visitors_error(error: Exception) -> Exception:
         return error
     error_id = secrets.token_hex(4)
     logger.error("A call of the engine failed (%s)", error_id, exc_info=error)
-    return Refused(f"Something went wrong in the engine. The log has the cause under {error_id}.")
+    sentence = f"Something went wrong in the engine. The log has the cause under {error_id}."
+    return Refused(sentence, kind="internal")
 
 
 def engine_of(settings: dict[str, Any]) -> LocalEngine:

@@ -188,16 +188,16 @@ class RemoteEngine:
     def _there(self) -> ChildProcess:
         """The child. Raises Refused when there is none."""
         if self._closing:
-            raise Refused(CLOSING)
+            raise Refused(CLOSING, kind="unavailable")
         if self._child is None:
-            raise Refused(self._status.message)
+            raise Refused(self._status.message, kind="unavailable")
         return self._child
 
     async def _call(self, method: str, *arguments: Any, **keywords: Any) -> Any:
         try:
             return await asyncio.wrap_future(self._there().call(method, *arguments, **keywords))
         except ChildGone:
-            raise Refused(CLOSING if self._closing else ASK_AGAIN) from None
+            raise Refused(CLOSING if self._closing else ASK_AGAIN, kind="unavailable") from None
 
     def _heard(self, child: ChildProcess, message: tuple[Any, ...]) -> None:
         """What the child says of itself, in the order in which it answers."""

@@ -62,7 +62,8 @@ class Inquiries:
         with self._lock:
             mine = sum(i.owner == inquiry.owner for i in self._waiting)
             if self._closed or mine >= WAITING_OF_ONE or len(self._waiting) >= WAITING:
-                raise Refused("The studio is still busy with earlier questions. Try again in a moment.")
+                sentence = "The studio is still busy with earlier questions. Try again in a moment."
+                raise Refused(sentence, kind="limit" if mine >= WAITING_OF_ONE else "full", retry_after=1)
             self._waiting.append(inquiry)
 
     def work(self, begin: Callable[[Inquiry], Slices], refusal: Callable[[Exception], Exception]) -> bool:
@@ -95,7 +96,7 @@ class Inquiries:
             self._closed = True
             waiting, self._waiting = list(self._waiting), deque()
         for inquiry in waiting:
-            _settle(inquiry.future, error=Refused("The studio is closing."))
+            _settle(inquiry.future, error=Refused("The studio is closing.", kind="unavailable"))
 
 
 def _settle(future: Future[Answer], *, answer: Answer | None = None, error: Exception | None = None) -> None:

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
+import msgspec
 
-from studio.answered.engine import Engine, Refused, run_events
+from studio.answered.engine import Engine, Refused, UnknownJob, run_events
+from studio.answered.errors import ApiError, error_of, error_of_job, in_text
 from studio.answered.events import TERMINAL, Event, Failed, Finished, Loading, Picture, Queued, Started, Step
 from studio.asked.orders import ModelList, SubmitRun
 from studio.asked.problems import InvalidRequest, Problem, shown
@@ -161,20 +163,27 @@ def telling(endpoint: str) -> Iterator[None]:
     """Turns every error into a sentence for the caller; an unexpected one is logged under an id."""
     try:
         yield
-    except (InvalidRequest, Refused) as error:
-        raise gr.Error(str(error), print_exception=False) from error
+    except (InvalidRequest, Refused, UnknownJob) as error:
+        raise to_caller(error_of(error) or ApiError("bad_request", str(error))) from error
     except (gr.Error, GeneratorExit, asyncio.CancelledError):
         raise
     except Exception as error:
         error_id = secrets.token_hex(4)
         logger.exception("A call of /%s failed (%s)", endpoint, error_id)
-        raise gr.Error(say("failed.unexpected", error_id=error_id), print_exception=False) from error
+        unexpected = ApiError("internal", say("failed.unexpected", error_id=error_id), error_id=error_id)
+        raise to_caller(unexpected) from error
+
+
+def to_caller(error: ApiError) -> gr.Error:
+    """The one thing that Gradio passes on of an error is its text, so the form stands in it, after the sentence."""
+    return gr.Error(in_text(error), print_exception=False)
 
 
 def _answer(gallery: Gallery, uploads: Uploads, owner: str, event: Event) -> FilesAndInfo:
     match event:
         case Failed():
-            raise gr.Error(say("api.error", message=event.message, error_id=event.error_id), print_exception=False)
+            sentence = say("api.error", message=event.message, error_id=event.error_id)
+            raise to_caller(msgspec.structs.replace(error_of_job(event), message=sentence))
         case Loading():
             return [], {"state": "loading", "message": event.message, "fraction": event.fraction}
         case Queued():
@@ -215,7 +224,7 @@ def file_of(gallery: Gallery, uploads: Uploads, owner: str, picture: Picture) ->
     goes some minutes later."""
     path = gallery.path(picture.id, owner)
     if path is None:
-        raise gr.Error(say("stage.gone"), print_exception=False)
+        raise to_caller(ApiError("not_found", say("stage.gone")))
     return {
         "path": uploads.result(path, path.name, owner),
         "orig_name": path.name,

@@ -33,7 +33,7 @@ def build(engine: Engine) -> None:
     async def choose_vae(checkpoint: str, vae: str = "", request: gr.Request = None) -> dict[str, Any]:
         with telling("choose_vae"):
             if not session.may_manage(request):
-                raise Refused(say("models.guest"))
+                raise Refused(say("models.guest"), kind="forbidden")
             everything = (await engine.ask(ModelList())).models
             target = _named(everything, "checkpoint", checkpoint, lambda m: m.kind == "checkpoint")
             source = _named(everything, "vae", vae, lambda m: bool(m.lends_vae_to)) if vae else None
