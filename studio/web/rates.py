@@ -36,11 +36,7 @@ class Rates:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens left, when
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] == "http"
-            and (scope["method"] == "POST" or scope["path"].startswith("/api/"))
-            and _CALL.fullmatch(scope["path"])
-        ):
+        if scope["type"] == "http" and _is_call(scope["method"], scope["path"]):
             headers = Headers(scope=scope)
             wait, key = 0, ""
             if NO_COOKIE_HEADER in headers:

@@ -86,3 +86,30 @@ def test_a_link_that_is_over_says_so(browser: Browser, served: tuple[Served, str
     late = open_page(browser, f"{url}enter#{'a' * 22}")
     expect(late.get_by_role("status")).to_have_text("This link opens nothing any more. Ask the owner for a new one.")
     assert late.url == f"{url}enter"
+
+
+def test_a_token_is_made_copied_once_and_revoked_with_the_keyboard(
+    browser: Browser, served: tuple[Served, str]
+) -> None:
+    _, url = served
+    owner = open_page(browser, url)
+    owner.get_by_role("button", name="Share", exact=True).click(timeout=60_000)
+    panel = owner.get_by_role("dialog", name="Share this studio")
+    panel.get_by_text("Programs", exact=True).focus()
+    owner.keyboard.press("Enter")
+    expect(panel).to_contain_text("There are no tokens yet.")
+    panel.get_by_label("Name", exact=True).focus()
+    owner.keyboard.type("my <b>script</b>")
+    owner.keyboard.press("Enter")
+    token = panel.get_by_label("Token of my <b>script</b>").input_value(timeout=30_000)
+    assert owner.evaluate("document.activeElement.value") == token, "ready to be copied"
+    row = panel.get_by_role("row").nth(1)
+    expect(row).to_contain_text("my <b>script</b>")
+    expect(row).to_contain_text("never")
+    header = {"authorization": f"Bearer {token}"}
+    assert owner.request.get(f"{url}models-found", headers=header).json()["manages"] is False
+    row.get_by_role("button", name="Revoke the token of my <b>script</b>").focus()
+    owner.keyboard.press("Enter")
+    expect(panel).to_contain_text("There are no tokens yet.")
+    assert panel.get_by_label("Token of").count() == 0
+    assert owner.request.get(f"{url}models-found", headers=header).status == 401

@@ -111,7 +111,9 @@ def test_a_thousand_calls_without_a_cookie_share_one_pace_and_slow_nobody_else()
     assert statuses.count(200) == SHARED_BURST
     refused = call(app, CALL, method="POST")
     assert (refused.status, refused.header("retry-after")) == (429, "1")
-    assert refused.json() == {"detail": say("share.busy", seconds=1)}
+    sentence = say("share.busy", seconds=1)
+    error = {"type": "limit", "message": sentence, "retry_after": 1}
+    assert refused.json() == {"detail": sentence, "error": error}
     assert browser(CALL, method="POST").status == 200
     assert call(app, "/", method="POST").status == 200
     clock.now += 1
