@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:  # the checks and --help need nothing but Python itself
     from studio.answered.engine import Engine
     from studio.web.process import Ending, TemporaryFolder
-    from studio.web.sharing import Shared
+    from studio.web.sharing import ShareState
 
 ROOT = Path(__file__).resolve().parent
 BUILT_IN = "small-world-128"
@@ -327,7 +327,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     from studio.ui.viewer.replay_page import replay_page
     from studio.web import Share, middleware
     from studio.web.access import Access
-    from studio.web.limits import Strangers, limited
+    from studio.web.limits import NewVisitors, with_limits
     from studio.web.owner_file import OwnerFile
     from studio.web.programs import Programs
     from studio.web.server import Server, address_for_others
@@ -342,30 +342,30 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         owner_file=OwnerFile(gallery.outputs_dir),
         programs=Programs(gallery.outputs_dir),
     )
-    strangers = Strangers()
-    engine, limits = limited(engine, access, strangers)
+    new_visitors = NewVisitors()
+    engine, limits = with_limits(engine, access, new_visitors)
     uploads = Uploads()
     page, launch = build(engine, gallery, uploads)
     hosts = {*LOOPBACK, flags.host}
-    tunnelled = flags.share or flags.host in LOOPBACK
+    needs_tunnel = flags.share or flags.host in LOOPBACK
     terminal = sys.stdout.isatty()
     sharing = Sharing(
         access,
         engine,
         hosts,
-        partial(open_tunnel, flags.host, flags.port, page.share_token, temporary.path) if tunnelled else None,
+        partial(open_tunnel, flags.host, flags.port, page.share_token, temporary.path) if needs_tunnel else None,
         address=address_for_others(flags.host, flags.port),
-        told=partial(tell, terminal=terminal, closed=flags.auth is not None or flags.host not in LOOPBACK),
+        on_ready=partial(tell, terminal=terminal, closed=flags.auth is not None or flags.host not in LOOPBACK),
     )
     layers = middleware(
         engine,
         gallery,
         hosts=hosts,
         access=access,
-        strangers=strangers,
+        new_visitors=new_visitors,
         replay_page=replay_page,
         uploads=uploads,
-        room=UploadRoom(temporary.path, access, strangers),
+        room=UploadRoom(temporary.path, access, new_visitors),
         functions=application.functions(page),
         share=Share(sharing, limits),
     )
@@ -381,7 +381,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     print(f"Latent Studio is open at {server.url}", flush=True)
     if lets_others_in(flags):
         keys = sharing.begin().keys
-        if terminal and tunnelled and keys is not None:
+        if terminal and needs_tunnel and keys is not None:
             print(say("share.terminal.local", link=f"{server.url}enter#{keys.owner}"))
             print(say("share.terminal.opening"), flush=True)
     print("Stop it with Ctrl+C.", flush=True)
@@ -407,7 +407,7 @@ def answered_once(port: int) -> None:
     connection.close()
 
 
-def tell(shared: Shared, *, terminal: bool, closed: bool) -> None:
+def tell(shared: ShareState, *, terminal: bool, closed: bool) -> None:
     """Say once what has become of a share. The links hold keys, so they go to a terminal and into no log.
 
     `closed`: nobody enters without a session, share or not."""

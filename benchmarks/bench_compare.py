@@ -46,26 +46,26 @@ def comparison(checkpoint: str, seed: int) -> Comparison:
     )
 
 
-def comparison_seconds(engine: DiffusionEngine, asked: Comparison) -> float:
+def comparison_seconds(engine: DiffusionEngine, comparison: Comparison) -> float:
     """Seconds from `submit_comparison` until every cell has ended."""
 
     async def wait(job: str) -> None:
         async for event in engine.watch_comparison(job, owner=OWNER):
             last = event
-        if not isinstance(last, ComparisonEnded) or last.done != len(asked):
+        if not isinstance(last, ComparisonEnded) or last.finished_cells != len(comparison):
             raise SystemExit(f"The engine did not finish: {last}")
 
-    began = time.perf_counter()
-    asyncio.run(wait(engine.submit_comparison(asked, owner=OWNER)))
-    return time.perf_counter() - began
+    start = time.perf_counter()
+    asyncio.run(wait(engine.submit_comparison(comparison, owner=OWNER)))
+    return time.perf_counter() - start
 
 
-def diffusers_seconds(pipe: Any, asked: Comparison) -> float:
+def diffusers_seconds(pipe: Any, comparison: Comparison) -> float:
     """Seconds of the same pictures, one pipeline call after the other."""
     import torch
 
-    began = time.perf_counter()
-    for request in map(asked.request, range(len(asked))):
+    start = time.perf_counter()
+    for request in map(comparison.request, range(len(comparison))):
         assert isinstance(request, TextToImage)
         pipe(
             request.prompt,
@@ -73,7 +73,7 @@ def diffusers_seconds(pipe: Any, asked: Comparison) -> float:
             guidance_scale=request.guidance_scale,
             generator=torch.Generator().manual_seed(request.seed or 0),
         )
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -91,23 +91,23 @@ def main() -> None:
         comparison_seconds(engine, comparison(name, 0))  # both are warm from here on
         short = Comparison.parse({"prompt": "a fox", "x": "num_inference_steps", "x_values": "5"})
         on_engine_thread(engine, lambda: diffusers_seconds(pipe, short))
-        ours, theirs, promised = [], [], []
+        ours, theirs, estimates = [], [], []
         for number in range(1, options.rounds + 1):
-            asked = comparison(name, number)
+            request = comparison(name, number)
             pace = engine.pace(name)
             assert pace is not None
-            promised.append(pace.seconds(asked))
+            estimates.append(pace.seconds(request))
             for turn in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
                 if turn == "ours":
-                    ours.append(comparison_seconds(engine, asked))
+                    ours.append(comparison_seconds(engine, request))
                 else:
-                    theirs.append(on_engine_thread(engine, lambda asked=asked: diffusers_seconds(pipe, asked)))
+                    theirs.append(on_engine_thread(engine, lambda request=request: diffusers_seconds(pipe, request)))
         engine.close()
     result["engine_seconds"] = round(statistics.median(ours), 3)
     result["diffusers_seconds"] = round(statistics.median(theirs), 3)
     result["ratio"] = round(statistics.median(a / b for a, b in zip(ours, theirs)), 3)
     result["bar"] = BARS.get(result["device"].partition(":")[0])
-    result["promised_over_taken"] = round(statistics.median(p / t for p, t in zip(promised, ours)), 2)
+    result["promised_over_taken"] = round(statistics.median(p / t for p, t in zip(estimates, ours)), 2)
     result["peak_rss_mib_with_both"] = peak_rss_mib()
     print(f"comparison {result['engine_seconds']} s, 16 runs {result['diffusers_seconds']} s: {result['ratio']} x")
     print(f"the cost line promised {result['promised_over_taken']} x of what it took")

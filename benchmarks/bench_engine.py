@@ -31,7 +31,7 @@ def diffusers_seconds(pipe: Any, request: TextToImage) -> float:
     """Seconds of one pipeline call."""
     import torch
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     pipe(
         request.prompt,
         negative_prompt=request.negative_prompt,
@@ -39,7 +39,7 @@ def diffusers_seconds(pipe: Any, request: TextToImage) -> float:
         guidance_scale=request.guidance_scale,
         generator=torch.Generator().manual_seed(request.seed or 0),
     )
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def bare_seconds(pipe: Any, request: TextToImage, embeds: Any) -> float:
@@ -48,7 +48,7 @@ def bare_seconds(pipe: Any, request: TextToImage, embeds: Any) -> float:
     import torch
 
     pipe.scheduler.set_timesteps(request.num_inference_steps)
-    began = time.perf_counter()
+    start = time.perf_counter()
     with torch.inference_mode():
         side = pipe.unet.config.sample_size
         generator = torch.Generator().manual_seed(request.seed or 0)
@@ -56,10 +56,10 @@ def bare_seconds(pipe: Any, request: TextToImage, embeds: Any) -> float:
         for timestep in pipe.scheduler.timesteps:
             answer = pipe.unet(torch.cat([latents] * 2), timestep, embeds, return_dict=False)[0]
             uncond, cond = answer.chunk(2)
-            guided = uncond + request.guidance_scale * (cond - uncond)
-            latents = pipe.scheduler.step(guided, timestep, latents, return_dict=False)[0]
+            noise_pred = uncond + request.guidance_scale * (cond - uncond)
+            latents = pipe.scheduler.step(noise_pred, timestep, latents, return_dict=False)[0]
         pipe.vae.decode(latents / pipe.vae.config.scaling_factor)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def pipeline(folder: Path, engine: DiffusionEngine) -> Any:
@@ -86,13 +86,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
         pipe = on_engine_thread(engine, lambda: pipeline(options.checkpoint, engine))
-        result = measured(engine, pipe, options.steps, options.rounds)
+        result = ratios(engine, pipe, options.steps, options.rounds)
         engine.close()
     result["peak_rss_mib_with_both"] = peak_rss_mib()
     print(json.dumps(result))
 
 
-def measured(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dict[str, Any]:
+def ratios(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dict[str, Any]:
     """Ratios and medians of all ways; the first round warms up and is not counted."""
     import torch
 
@@ -108,20 +108,20 @@ def measured(engine: DiffusionEngine, pipe: Any, steps: int, rounds: int) -> dic
             "guidance_scale": 5.0,
             "seed": number,
         }
-        known = TextToImage(**settings)
-        new = TextToImage(**settings | {"prompt": f"{known.prompt} {number}", "preview": "fast"})
-        engine_seconds(engine, known) if number < len(PROMPTS) else None  # from now on this prompt is known
-        turns = {"diffusers": lambda known=known: on_engine_thread(engine, lambda: diffusers_seconds(pipe, known))}
-        turns["bare loop"] = lambda known=known: on_engine_thread(engine, lambda: bare_seconds(pipe, known, embeds))
+        plain = TextToImage(**settings)
+        new = TextToImage(**settings | {"prompt": f"{plain.prompt} {number}", "preview": "fast"})
+        engine_seconds(engine, plain) if number < len(PROMPTS) else None  # from now on this prompt is known
+        turns = {"diffusers": lambda plain=plain: on_engine_thread(engine, lambda: diffusers_seconds(pipe, plain))}
+        turns["bare loop"] = lambda plain=plain: on_engine_thread(engine, lambda: bare_seconds(pipe, plain, embeds))
         turns["fast, new prompt"] = lambda new=new: engine_seconds(engine, new)
         for name, preview in ways.items():
             request = TextToImage(**settings | {"preview": preview})
             turns[name] = lambda request=request: engine_seconds(engine, request)
         names = list(turns) if number % 2 else list(turns)[::-1]
         for name in names:
-            taken = turns[name]()
+            seconds_of_turn = turns[name]()
             if number:
-                seconds[name].append(taken)
+                seconds[name].append(seconds_of_turn)
     result: dict[str, Any] = {
         "bench": "engine",
         "steps": steps,

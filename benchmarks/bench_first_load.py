@@ -33,34 +33,34 @@ def load(browser: Any, url: str) -> dict[str, float]:
     client = context.new_cdp_session(page)
     client.send("Network.enable")
     client.send("Network.emulateNetworkConditions", LINE)
-    received = {"requests": 0, "bytes": 0.0}
+    totals = {"requests": 0, "bytes": 0.0}
 
-    def finished(event: dict[str, Any]) -> None:
-        received["requests"] += 1
-        received["bytes"] += event["encodedDataLength"]
+    def count_response(event: dict[str, Any]) -> None:
+        totals["requests"] += 1
+        totals["bytes"] += event["encodedDataLength"]
 
-    client.on("Network.loadingFinished", finished)
-    began = time.perf_counter()
+    client.on("Network.loadingFinished", count_response)
+    start = time.perf_counter()
     page.goto(url, wait_until="commit")
     page.wait_for_function(THERE, timeout=120_000)
-    there = time.perf_counter() - began
+    there = time.perf_counter() - start
     page.wait_for_timeout(3000)  # what comes after that is counted, and not waited for
     context.close()
-    return {"seconds": there, "requests": received["requests"], "kib": received["bytes"] / 1024}
+    return {"seconds": there, "requests": totals["requests"], "kib": totals["bytes"] / 1024}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkout", type=Path, default=ROOT)
     parser.add_argument("--loads", type=int, default=3)
-    given = parser.parse_args()
+    options = parser.parse_args()
     from playwright.sync_api import sync_playwright
 
     with socket.socket() as probe, tempfile.TemporaryDirectory() as outputs:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        command = [sys.executable, str(given.checkout / "app.py"), "--port", str(port), "--outputs-dir", outputs]
+        command = [sys.executable, str(options.checkout / "app.py"), "--port", str(port), "--outputs-dir", outputs]
         app = subprocess.Popen(command, cwd=outputs, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             url = f"http://127.0.0.1:{port}/"
@@ -74,7 +74,7 @@ def main() -> None:
             with sync_playwright() as playwright:
                 path = os.environ.get("STUDIO_CHROMIUM") or shutil.which("chromium")
                 browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-                loads = [load(browser, url) for _ in range(given.loads)]
+                loads = [load(browser, url) for _ in range(options.loads)]
                 browser.close()
         finally:
             app.terminate()

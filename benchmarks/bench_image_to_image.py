@@ -33,9 +33,9 @@ STRENGTHS = {"image_to_image": 0.6, "inpaint": 1.0}
 
 def file_of(picture: Image.Image) -> bytes:
     """A picture as the bytes of a PNG."""
-    encoded = io.BytesIO()
-    picture.save(encoded, "PNG")
-    return encoded.getvalue()
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
 
 
 def pipelines(folder: Path, engine: DiffusionEngine) -> dict[str, Any]:
@@ -50,20 +50,20 @@ def pipelines(folder: Path, engine: DiffusionEngine) -> dict[str, Any]:
     components = engine.components
     assert components is not None
     torch.set_num_threads(native_settings(components)["threads"])
-    made = {}
+    pipes = {}
     for name, cls in (("image_to_image", StableDiffusionImg2ImgPipeline), ("inpaint", StableDiffusionInpaintPipeline)):
         pipe = cls.from_pretrained(folder, safety_checker=None, dtype=components.dtype)
         pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, use_karras_sigmas=True)
         pipe.set_progress_bar_config(disable=True)
-        made[name] = pipe.to(components.device)
-    return made
+        pipes[name] = pipe.to(components.device)
+    return pipes
 
 
-def timed(work: Callable[[], object]) -> float:
+def seconds_of(work: Callable[[], object]) -> float:
     """Seconds of one call."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -76,13 +76,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
         pipes = on_engine_thread(engine, lambda: pipelines(options.checkpoint, engine))
-        result = measured(engine, pipes, options.steps, options.rounds)
+        result = ratios(engine, pipes, options.steps, options.rounds)
         engine.close()
     result["peak_rss_mib_with_all"] = peak_rss_mib()
     print(json.dumps(result))
 
 
-def measured(engine: DiffusionEngine, pipes: dict[str, Any], steps: int, rounds: int) -> dict[str, Any]:
+def ratios(engine: DiffusionEngine, pipes: dict[str, Any], steps: int, rounds: int) -> dict[str, Any]:
     """Ratios and medians of both ways; the first round warms up and is not counted."""
     import torch
 
@@ -105,20 +105,20 @@ def measured(engine: DiffusionEngine, pipes: dict[str, Any], steps: int, rounds:
     seconds: dict[str, list[float]] = {f"{who} {way}": [] for way in requests for who in ("engine", "diffusers")}
     for number in range(rounds + 1):
         for way, request in requests.items():
-            given: dict[str, Any] = {"image": picture, "strength": STRENGTHS[way], "num_inference_steps": steps}
-            given |= {"mask_image": mask, "width": size[0], "height": size[1]} if way == "inpaint" else {}
+            fields: dict[str, Any] = {"image": picture, "strength": STRENGTHS[way], "num_inference_steps": steps}
+            fields |= {"mask_image": mask, "width": size[0], "height": size[1]} if way == "inpaint" else {}
             generator = torch.Generator().manual_seed(number)
-            asked = request(number)
+            run = request(number)
             turns = {
-                f"engine {way}": lambda r=asked: engine_seconds(engine, r),
-                f"diffusers {way}": lambda p=pipes[way], g=given, s=generator: on_engine_thread(
-                    engine, lambda: timed(lambda: p(PROMPT, guidance_scale=5.0, generator=s, **g))
+                f"engine {way}": lambda r=run: engine_seconds(engine, r),
+                f"diffusers {way}": lambda p=pipes[way], g=fields, s=generator: on_engine_thread(
+                    engine, lambda: seconds_of(lambda: p(PROMPT, guidance_scale=5.0, generator=s, **g))
                 ),
             }
             for name in list(turns) if number % 2 else list(turns)[::-1]:
-                taken = turns[name]()
+                seconds_of_turn = turns[name]()
                 if number:
-                    seconds[name].append(taken)
+                    seconds[name].append(seconds_of_turn)
     result: dict[str, Any] = {
         "bench": "image_to_image",
         "steps": steps,
@@ -129,7 +129,7 @@ def measured(engine: DiffusionEngine, pipes: dict[str, Any], steps: int, rounds:
     for way in requests:
         pairs = zip(seconds[f"engine {way}"], seconds[f"diffusers {way}"])
         result[f"{way} ratio"] = round(statistics.median(ours / theirs for ours, theirs in pairs), 3)
-    return result | {f"{name} seconds": round(statistics.median(taken), 3) for name, taken in seconds.items()}
+    return result | {f"{name} seconds": round(statistics.median(values), 3) for name, values in seconds.items()}
 
 
 if __name__ == "__main__":

@@ -36,20 +36,20 @@ def write_files(folder: Path, count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=2000)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        write_files(Path(scratch), given.files)
+        write_files(Path(scratch), options.files)
         catalog = Catalog([Path(scratch)])
         seconds = []
         for _ in range(2):
-            began = time.perf_counter()
-            found = len(catalog.entries(refresh=True))
-            seconds.append(time.perf_counter() - began)
+            start = time.perf_counter()
+            count = len(catalog.entries(refresh=True))
+            seconds.append(time.perf_counter() - start)
     first, second = seconds
-    print(f"{found} files: {first:.2f} s, then {second:.3f} s")
+    print(f"{count} files: {first:.2f} s, then {second:.3f} s")
     print(
         json.dumps(
-            {"files": found, "first_seconds": first, "second_seconds": second, "second_over_first": second / first}
+            {"files": count, "first_seconds": first, "second_seconds": second, "second_over_first": second / first}
         )
     )
 

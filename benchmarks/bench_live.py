@@ -83,23 +83,27 @@ def main() -> None:
         site = application(demo, launch, middleware(door, gallery, hosts=set()))
         server = Server(site, host="127.0.0.1", port=0)
         server.start()
-        taken = measured(server.url, options.steps, options.releases)
+        milliseconds = release_times(server.url, options.steps, options.releases)
         assert engine.components is not None
-        result: dict[str, Any] = {"bench": "live", **native_settings(engine.components), "releases": len(taken)}
+        result: dict[str, Any] = {"bench": "live", **native_settings(engine.components), "releases": len(milliseconds)}
         close(demo, site)
         server.close()
         engine.close()
-    result |= {"median_ms": round(statistics.median(taken)), "worst_ms": round(max(taken)), "bar_ms": BAR_MS}
+    result |= {
+        "median_ms": round(statistics.median(milliseconds)),
+        "worst_ms": round(max(milliseconds)),
+        "bar_ms": BAR_MS,
+    }
     print(f"first preview after {result['median_ms']} ms (median), {result['worst_ms']} ms (worst)")
     print(json.dumps(result))
 
 
-def measured(url: str, steps: int, releases: int) -> list[float]:
+def release_times(url: str, steps: int, releases: int) -> list[float]:
     """Milliseconds of each release; the first one warms up and is not counted."""
     from playwright.sync_api import sync_playwright
 
     path = os.environ.get("STUDIO_CHROMIUM") or shutil.which("chromium")
-    taken: list[float] = []
+    times: list[float] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
@@ -121,9 +125,9 @@ def measured(url: str, steps: int, releases: int) -> list[float]:
             milliseconds = float(page.evaluate("window.firstPreview"))
             page.wait_for_timeout(150)
             if number:
-                taken.append(milliseconds)
+                times.append(milliseconds)
         browser.close()
-    return taken
+    return times
 
 
 if __name__ == "__main__":

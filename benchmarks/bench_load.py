@@ -44,17 +44,17 @@ class Peak:
 
     def __enter__(self) -> Peak:
         self.base = self.most = anonymous_bytes()
-        self._done = threading.Event()
+        self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
 
     def _watch(self) -> None:
-        while not self._done.wait(0.005):
+        while not self._end.wait(0.005):
             self.most = max(self.most, anonymous_bytes())
 
     def __exit__(self, *_: object) -> None:
-        self._done.set()
+        self._end.set()
         self._thread.join()
         self.most = max(self.most, anonymous_bytes())
 
@@ -66,11 +66,11 @@ class Peak:
 def seconds(action: Callable[[], Any]) -> float:
     gc.collect()
     begin = time.perf_counter()
-    held = action()
-    taken = time.perf_counter() - begin
-    del held
+    result = action()
+    duration = time.perf_counter() - begin
+    del result
     gc.collect()
-    return taken
+    return duration
 
 
 def main() -> None:
@@ -122,27 +122,27 @@ def main() -> None:
 
         components = ours()
         modules = tuple(components.parts.values())
-        wanted = sum(p.numel() for m in modules for p in m.parameters()) * dtype.itemsize
+        expected_bytes = sum(p.numel() for m in modules for p in m.parameters()) * dtype.itemsize
         del components, modules
         theirs()
-        taken: dict[str, list[float]] = {"ours": [], "theirs": [], "raw": []}
+        durations: dict[str, list[float]] = {"ours": [], "theirs": [], "raw": []}
         for _ in range(flags.runs):
             for name, action in (("ours", ours), ("theirs", theirs), ("raw", raw)):
-                taken[name].append(seconds(action))
+                durations[name].append(seconds(action))
         peak_ratio = None
         if Path("/proc/self/status").exists():
             gc.collect()
             with Peak() as peak:
-                held = ours()
-            del held
-            peak_ratio = round(peak.bytes / wanted, 3)
-        medians = {name: statistics.median(values) for name, values in taken.items()}
+                components = ours()
+            del components
+            peak_ratio = round(peak.bytes / expected_bytes, 3)
+        medians = {name: statistics.median(values) for name, values in durations.items()}
         result = {
             "ratio": round(medians["ours"] / medians["theirs"], 3),
             "raw_ratio": round(medians["ours"] / medians["raw"], 3),
             "peak_ratio": peak_ratio,
             "seconds": {name: round(value, 3) for name, value in medians.items()},
-            "parameters_mib": round(wanted / 2**20),
+            "parameters_mib": round(expected_bytes / 2**20),
             "file_mib": round(path.stat().st_size / 2**20),
             "device": str(device),
             "dtype": flags.dtype,

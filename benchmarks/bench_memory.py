@@ -34,7 +34,7 @@ EVERY = 50  # pictures between two looks
 STEPS = 6
 
 
-def opened(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for_page(url: str, process: subprocess.Popen[bytes]) -> None:
     """Wait until the page answers."""
     while True:
         try:
@@ -55,7 +55,7 @@ def asked_by_client(url: str, downloads: Path) -> Callable[[int], object]:
     return lambda seed: client.predict(**arguments(seed), api_name="/text_to_image")
 
 
-def asked_by_strangers(url: str) -> Callable[[int], object]:
+def ask_without_cookie(url: str) -> Callable[[int], object]:
     """Asks for a picture of that seed as a caller who was never seen before, and fetches it."""
 
     def ask(seed: int) -> object:
@@ -122,13 +122,13 @@ def main() -> None:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
             url = f"http://127.0.0.1:{port}/"
-            opened(url, process)
-            ask = asked_by_strangers(url) if options.new_callers else asked_by_client(url, folder / "downloads")
-            begun = time.monotonic()
+            wait_for_page(url, process)
+            ask = ask_without_cookie(url) if options.new_callers else asked_by_client(url, folder / "downloads")
+            start = time.monotonic()
             for number in range(1, options.pictures + 1):
                 ask(number)
                 if number % EVERY == 0:
-                    looks.append(look(process.pid, temporary, number, time.monotonic() - begun))
+                    looks.append(look(process.pid, temporary, number, time.monotonic() - start))
                     print(looks[-1], flush=True)
         finally:
             process.send_signal(signal.SIGTERM)

@@ -35,10 +35,10 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("models/small-world-128"))
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--device", default="auto")
-    print(json.dumps(measured(parser.parse_args())))
+    print(json.dumps(ratios(parser.parse_args())))
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
+def ratios(options: argparse.Namespace) -> dict[str, Any]:
     """Ratios to the U-Net as it was loaded."""
     import torch
 
@@ -48,7 +48,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 
     device = Device(options.device, "auto")
     dtype = torch.float32 if device.is_cpu else torch.float16
-    fitted = {}
+    networks = {}
     for name, option in OPTIONS.items():
         components = load(
             options.checkpoint,
@@ -58,29 +58,29 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
             progress=lambda sentence, fraction: None,
         )
         fitting.apply(components, option, device)
-        fitted[name] = components
-    config = fitted["plain"].unet.config
+        networks[name] = components
+    config = networks["plain"].unet.config
     latents = torch.randn(2, config.in_channels, config.sample_size, config.sample_size)
     embeds = torch.randn(2, 77, config.cross_attention_dim)
-    given = [t.to(device.torch_device, dtype) for t in (latents, embeds)]
+    inputs = [t.to(device.torch_device, dtype) for t in (latents, embeds)]
 
     def seconds(name: str) -> float:
-        began = time.perf_counter()
+        start = time.perf_counter()
         with torch.inference_mode():
-            fitted[name].unet(given[0], 500, given[1], return_dict=False)[0].sum().item()  # waits for a GPU
-        return time.perf_counter() - began
+            networks[name].unet(inputs[0], 500, inputs[1], return_dict=False)[0].sum().item()  # waits for a GPU
+        return time.perf_counter() - start
 
     first = {name: seconds(name) for name in OPTIONS}
-    taken: dict[str, list[float]] = {name: [] for name in OPTIONS}
+    durations: dict[str, list[float]] = {name: [] for name in OPTIONS}
     for number in range(options.rounds + 1):
         for name in list(OPTIONS)[:: 1 if number % 2 else -1]:
             once = seconds(name)
             if number:
-                taken[name].append(once)
-    result: dict[str, Any] = {"bench": "options", "rounds": options.rounds, **native_settings(fitted["plain"])}
-    sizes = {name: sum(p.nbytes for p in fitted[name].unet.parameters()) for name in OPTIONS}
+                durations[name].append(once)
+    result: dict[str, Any] = {"bench": "options", "rounds": options.rounds, **native_settings(networks["plain"])}
+    sizes = {name: sum(p.nbytes for p in networks[name].unet.parameters()) for name in OPTIONS}
     for name in OPTIONS:
-        ratio = statistics.median(a / b for a, b in zip(taken[name], taken["plain"]))
+        ratio = statistics.median(a / b for a, b in zip(durations[name], durations["plain"]))
         weights = sizes[name] / sizes["plain"]
         result[name] = {"ratio": round(ratio, 3), "first_seconds": round(first[name], 2), "weights": round(weights, 3)}
         print(f"{name:18s} {ratio:5.2f} x plain, {first[name]:6.2f} s at first, {weights:5.2f} x the weights")

@@ -52,7 +52,7 @@ def run(
     engine: DiffusionEngine, request: TextToImage, *, attention: bool = False, read: bool = False
 ) -> tuple[float, str]:
     """(seconds from submit to Finished, job id). `read` fetches the record while it grows, as the page does."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     job = engine.submit(request, owner=OWNER, attention=attention)
     over = threading.Event()
     reader = threading.Thread(target=poll, args=(engine, job, over), daemon=True)
@@ -66,7 +66,7 @@ def run(
             raise SystemExit(f"The engine did not finish: {last}")
 
     asyncio.run(wait())
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     over.set()
     if read:
         reader.join()
@@ -75,14 +75,14 @@ def run(
 
 def poll(engine: DiffusionEngine, job: str, over: threading.Event) -> None:
     """Ask for what is new until the run is over."""
-    seen = 0
+    evaluations = 0
     while not over.wait(POLL_SECONDS):
         try:
-            data = engine.record(job, owner=OWNER, since=seen)
+            data = engine.record(job, owner=OWNER, since=evaluations)
         except UnknownJob:
             continue
         length = int.from_bytes(data[:8], "little")
-        seen += len(json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["run"])["evaluations"])
+        evaluations += len(json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["run"])["evaluations"])
 
 
 def main() -> None:
@@ -108,26 +108,31 @@ def main() -> None:
                 seconds["without"].append(run(engine, request)[0])
             seconds["recorder"].append(run(engine, request)[0])
             seconds["read"].append(run(engine, request, read=True)[0])
-            looked, job = run(engine, request, attention=True)
-            seconds["attention"].append(looked)
+            result, job = run(engine, request, attention=True)
+            seconds["attention"].append(result)
         size = len(engine.record(job, owner=OWNER)) / 1e6
 
         def ratio(one: str, other: str) -> float:
             return round(statistics.median(a / b for a, b in zip(seconds[one], seconds[other])), 4)
 
-        found: dict[str, Any] = {
+        figures: dict[str, Any] = {
             "recorder": ratio("recorder", "without"),
             "recorder_read": ratio("read", "without"),
             "attention": ratio("attention", "recorder"),
             "megabytes": round(size, 3),
         }
-        passed = all(found[name] <= bar for name, bar in BARS.items())
+        is_within_bars = all(figures[name] <= bar for name, bar in BARS.items())
         assert engine.components is not None
         settings = native_settings(engine.components) | {"steps": flags.steps, "rounds": flags.rounds}
         medians = {name: round(statistics.median(values), 4) for name, values in seconds.items()}
         engine.close()
-    print(f"recorder {found['recorder']}, read {found['recorder_read']}, attention {found['attention']} (bars {BARS})")
-    print(json.dumps(found | {"passed": passed, "seconds": medians, "peak_rss_mib": peak_rss_mib()} | settings))
+    print(
+        f"recorder {figures['recorder']}, read {figures['recorder_read']}, "
+        f"attention {figures['attention']} (bars {BARS})"
+    )
+    print(
+        json.dumps(figures | {"passed": is_within_bars, "seconds": medians, "peak_rss_mib": peak_rss_mib()} | settings)
+    )
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def started(command: list[str], port: int) -> Iterator[tuple[float, int]]:
+def run_server(command: list[str], port: int) -> Iterator[tuple[float, int]]:
     """Run a server; give (seconds until `/` answered, its process id); end it."""
     begin = time.perf_counter()
     environment = os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"}
@@ -123,11 +123,11 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=_chromium(), args=FLAGS)
         for _ in range(arguments.runs):
             port = free_port()
-            with started([sys.executable, str(empty_app), str(port)], port) as (seconds, _pid):
+            with run_server([sys.executable, str(empty_app), str(port)], port) as (seconds, _pid):
                 empties.append(seconds)
             port = free_port()
             app = [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--outputs-dir", f"{folder}/outputs"]
-            with started(app, port) as (seconds, pid):
+            with run_server(app, port) as (seconds, pid):
                 url = f"http://127.0.0.1:{port}/"
                 starts.append(seconds)
                 busy.append(load_seconds(browser, url))

@@ -44,37 +44,37 @@ def requests(checkpoint: str, steps: int) -> list[TextToImage]:
     ]
 
 
-async def finished(engine: DiffusionEngine, job: str, owner: str) -> None:
+async def wait_until_finished(engine: DiffusionEngine, job: str, owner: str) -> None:
     async for event in engine.watch(job, owner=owner):
         last = event
     if not isinstance(last, Finished):
         raise SystemExit(f"The engine did not finish: {last}")
 
 
-async def shared(engine: DiffusionEngine, wishes: list[TextToImage]) -> float:
+async def seconds_together(engine: DiffusionEngine, requests: list[TextToImage]) -> float:
     """Seconds for all of them together."""
-    began = time.perf_counter()
-    jobs = [(engine.submit(wish, owner=f"visitor {k}"), f"visitor {k}") for k, wish in enumerate(wishes)]
-    await asyncio.gather(*[finished(engine, job, owner) for job, owner in jobs])
-    return time.perf_counter() - began
+    start = time.perf_counter()
+    jobs = [(engine.submit(request, owner=f"visitor {k}"), f"visitor {k}") for k, request in enumerate(requests)]
+    await asyncio.gather(*[wait_until_finished(engine, job, owner) for job, owner in jobs])
+    return time.perf_counter() - start
 
 
-async def in_turn(engine: DiffusionEngine, wishes: list[TextToImage]) -> float:
+async def seconds_in_turn(engine: DiffusionEngine, requests: list[TextToImage]) -> float:
     """Seconds for all of them one after the other."""
-    began = time.perf_counter()
-    for k, wish in enumerate(wishes):
-        await finished(engine, engine.submit(wish, owner=f"visitor {k}"), f"visitor {k}")
-    return time.perf_counter() - began
+    start = time.perf_counter()
+    for k, request in enumerate(requests):
+        await wait_until_finished(engine, engine.submit(request, owner=f"visitor {k}"), f"visitor {k}")
+    return time.perf_counter() - start
 
 
-async def first_preview_ticks(engine: DiffusionEngine, wishes: list[TextToImage]) -> int:
+async def first_preview_ticks(engine: DiffusionEngine, requests: list[TextToImage]) -> int:
     """U-Net calls between the last visitor's question and his first preview, the others being under way."""
-    jobs = [(engine.submit(wish, owner=f"visitor {k}"), f"visitor {k}") for k, wish in enumerate(wishes[:-1])]
+    jobs = [(engine.submit(request, owner=f"visitor {k}"), f"visitor {k}") for k, request in enumerate(requests[:-1])]
     async for event in engine.watch(jobs[-1][0], owner=jobs[-1][1]):
         if isinstance(event, Step):
             break
     before = engine.ticks
-    last = engine.submit(wishes[-1], owner="the last")
+    last = engine.submit(requests[-1], owner="the last")
     ticks = 0
     async for event in engine.watch(last, owner="the last"):
         if isinstance(event, Step) and event.preview is not None:
@@ -95,16 +95,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         engine = loaded_engine(options.checkpoint, Path(scratch), options.device)
         assert engine.components is not None
-        wishes = requests(engine.components.name, options.steps)
-        asyncio.run(shared(engine, wishes))  # warms up, and encodes the prompts
+        all_requests = requests(engine.components.name, options.steps)
+        asyncio.run(seconds_together(engine, all_requests))  # warms up, and encodes the prompts
         together, alone, ticks = [], [], []
         for _ in range(options.rounds):
-            together.append(asyncio.run(shared(engine, wishes)))
-            alone.append(asyncio.run(in_turn(engine, wishes)))
-            ticks.append(asyncio.run(first_preview_ticks(engine, wishes)))
+            together.append(asyncio.run(seconds_together(engine, all_requests)))
+            alone.append(asyncio.run(seconds_in_turn(engine, all_requests)))
+            ticks.append(asyncio.run(first_preview_ticks(engine, all_requests)))
         result: dict[str, Any] = {
             "bench": "visitors",
-            "visitors": len(wishes),
+            "visitors": len(all_requests),
             "steps": options.steps,
             "rounds": options.rounds,
             **native_settings(engine.components),

@@ -58,9 +58,9 @@ def engine_seconds(engine: DiffusionEngine, request: Request) -> float:
         if not isinstance(last, Finished):
             raise SystemExit(f"The engine did not finish: {last}")
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     asyncio.run(wait(engine.submit(request, owner=OWNER)))
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def on_engine_thread(engine: DiffusionEngine, work: Callable[[], Result]) -> Result:
@@ -70,20 +70,20 @@ def on_engine_thread(engine: DiffusionEngine, work: Callable[[], Result]) -> Res
     other to sleep after every operation, so what both of them do takes twice as long on two cores. So a baseline runs
     where the engine does, or neither is what somebody has who starts the studio.
     """
-    done: Future[Result] = Future()
+    result: Future[Result] = Future()
     worker, idle = engine._thread.worker, engine._thread.worker.idle
 
     def once() -> bool:
         worker.idle = idle  # type: ignore[method-assign]
         try:
-            done.set_result(work())
+            result.set_result(work())
         except BaseException as error:
-            done.set_exception(error)
+            result.set_exception(error)
         return True
 
     worker.idle = once  # type: ignore[method-assign]
     engine._thread.wake.set()
-    return done.result()
+    return result.result()
 
 
 def peak_rss_mib() -> int | None:

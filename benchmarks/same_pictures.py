@@ -34,7 +34,7 @@ FIELDS: dict[str, Any] = {"checkpoint": CHECKPOINT, "num_inference_steps": 8, "g
 
 
 @contextmanager
-def served(checkout: Path, scratch: Path) -> Iterator[Client]:
+def run_app(checkout: Path, scratch: Path) -> Iterator[Client]:
     """A client of the app of a checkout, which runs until the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -86,12 +86,12 @@ def main() -> int:
     arguments = parser.parse_args()
     from studio.asked.schedulers import SCHEDULERS
 
-    differing = compared = 0
+    differing = count = 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
         beginning = scratch / "beginning.png"
         Image.linear_gradient("L").resize((128, 128)).convert("RGB").save(beginning)
-        with served(arguments.old, scratch) as old, served(arguments.new, scratch) as new:
+        with run_app(arguments.old, scratch) as old, run_app(arguments.new, scratch) as new:
             for scheduler, noise_schedule in product(SCHEDULERS, NOISE_SCHEDULES):
                 ways = {
                     "text_to_image": {},
@@ -100,11 +100,11 @@ def main() -> int:
                 for endpoint, extra in ways.items():
                     fields = {"scheduler": scheduler, "noise_schedule": noise_schedule, **extra}
                     apart = difference(picture_of(old, endpoint, **fields), picture_of(new, endpoint, **fields))
-                    compared += 1
+                    count += 1
                     if apart:
                         differing += 1
                         print(f"{endpoint}, {scheduler}, {noise_schedule}: {apart}", flush=True)
-    print(f"{date.today()}: {compared} pictures of {len(SCHEDULERS)} schedulers compared, {differing} differ.")
+    print(f"{date.today()}: {count} pictures of {len(SCHEDULERS)} schedulers compared, {differing} differ.")
     return 1 if differing else 0
 
 

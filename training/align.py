@@ -18,9 +18,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from training.drawn import HELD_OUT_SEED, picture_batch
 from training.encode_latents import load_vae
 from training.train_autoencoder import psnr
+from training.world_pictures import HELD_OUT_SEED, picture_batch
 
 SEED = 123
 COUNT = 192  # pictures: 49,000 positions for 20 numbers
@@ -38,9 +38,9 @@ def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     return torch.cat([vae.decode(part).sample for part in latents.split(16)])
 
 
-def fit_map(latents: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """A (C, C) and b (C,) of the affine map that brings `latents` nearest to `wanted`, both (B, C, h, w)."""
-    rows, answers = (value.movedim(1, -1).flatten(0, -2).double() for value in (latents, wanted))
+def fit_map(latents: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """A (C, C) and b (C,) of the affine map that brings `latents` nearest to `target`, both (B, C, h, w)."""
+    rows, answers = (value.movedim(1, -1).flatten(0, -2).double() for value in (latents, target))
     rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
     solution = torch.linalg.lstsq(rows, answers).solution
     return solution[:-1].T.float(), solution[-1].float()
@@ -75,10 +75,10 @@ def align(vae: AutoencoderKL, old: AutoencoderKL, count: int = COUNT) -> dict[st
     pixels = picture_batch(SEED, range(count))
     matrix, offset = fit_map(encode(vae, pixels), encode(old, pixels))
     pixels = picture_batch(HELD_OUT_SEED, range(min(count, 64)))
-    wanted = encode(old, pixels)
+    target = encode(old, pixels)
 
     def misfit() -> float:
-        return float((encode(vae, pixels) - wanted).square().mean().sqrt() / wanted.std())
+        return float((encode(vae, pixels) - target).square().mean().sqrt() / target.std())
 
     before = misfit()
     fold(vae, matrix, offset)
@@ -86,7 +86,7 @@ def align(vae: AutoencoderKL, old: AutoencoderKL, count: int = COUNT) -> dict[st
         "misfit_before": before,
         "misfit": misfit(),
         "psnr": psnr(decode(vae, encode(vae, pixels)), pixels),
-        "psnr_of_old_latents": psnr(decode(vae, wanted), pixels),
+        "psnr_of_old_latents": psnr(decode(vae, target), pixels),
     }
 
 

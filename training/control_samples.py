@@ -11,7 +11,7 @@ from torch import nn
 from training.hardware import Hardware
 from training.pictures import Settings, load_checkpoint
 from training.placement import draw_cases, pictures_of
-from training.samples import SHOWN, save_rows
+from training.samples import SHEET_PROMPTS, save_rows
 
 COLUMNS = 8
 
@@ -19,7 +19,7 @@ COLUMNS = 8
 class ControlSamples:
     """The module in training is left alone: a copy makes the pictures, with the checkpoint that it is for."""
 
-    def __init__(self, checkpoint: Path, hardware: Hardware, count: int = SHOWN) -> None:
+    def __init__(self, checkpoint: Path, hardware: Hardware, count: int = SHEET_PROMPTS) -> None:
         self._components = load_checkpoint(checkpoint)
         for module in self._components.parts.values():
             module.to(hardware.device)
@@ -28,12 +28,12 @@ class ControlSamples:
 
     def save(self, path: Path, control: nn.Module, weights: dict[str, torch.Tensor], settings: Settings) -> None:
         """One sheet with `weights` (the average's) in a copy of `control`."""
-        averaged = copy.deepcopy(control)
-        averaged.load_state_dict(weights)
-        averaged.eval().requires_grad_(False)
-        made = pictures_of(self._components, self._cases, settings, averaged, 1.0)
+        average = copy.deepcopy(control)
+        average.load_state_dict(weights)
+        average.eval().requires_grad_(False)
+        pictures = pictures_of(self._components, self._cases, settings, average, 1.0)
         rows = []
-        for start in range(0, len(made), COLUMNS):
+        for start in range(0, len(pictures), COLUMNS):
             cases = self._cases[start : start + COLUMNS]
-            rows += [[case.map() for case in cases], made[start : start + COLUMNS]]
+            rows += [[case.map() for case in cases], pictures[start : start + COLUMNS]]
         save_rows(path, rows)

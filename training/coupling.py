@@ -49,14 +49,14 @@ class Coupling(NamedTuple):
         owners = self.owners(pool)
         order = torch.argsort(owners, stable=True)
         begin = torch.searchsorted(owners[order], torch.arange(len(self.means), device=noise.device))
-        taken = torch.zeros_like(begin)
+        uses = torch.zeros_like(begin)
         result = noise.clone()
         for row in torch.nonzero(objects != ALONE).flatten().tolist():
             number = int(objects[row])
-            place = int(begin[number] + taken[number])
+            place = int(begin[number] + uses[number])
             if place < len(order) and int(owners[order[place]]) == number:
                 result[row] = pool[order[place]]
-                taken[number] += 1
+                uses[number] += 1
         return result
 
 
@@ -66,9 +66,9 @@ def make_coupling(latents: Tensor, objects: Tensor, count: int, draws: int = 1 <
     latents: (N, C, H, W); objects: (N,), the number of the object that each shows, or `ALONE`. Raises ValueError when
     some object is shown by none.
     """
-    shown = torch.bincount(objects[objects != ALONE], minlength=count)
-    if len(shown) != count or not bool(shown.all()):
-        raise ValueError(f"objects: pictures of each of {count} are needed, there are {shown.tolist()}")
+    counts = torch.bincount(objects[objects != ALONE], minlength=count)
+    if len(counts) != count or not bool(counts.all()):
+        raise ValueError(f"objects: pictures of each of {count} are needed, there are {counts.tolist()}")
     means = torch.stack([latents[objects == number].float().mean(dim=0) for number in range(count)]).flatten(1)
     means = means - means.mean(dim=0)
     # <mean_k, noise> of all k together is N(0, means means^T): there is no need to draw the noises themselves.
@@ -77,9 +77,9 @@ def make_coupling(latents: Tensor, objects: Tensor, count: int, draws: int = 1 <
     scores = (torch.randn(draws, len(spread), generator=generator) * spread) @ vectors.T
     prices = torch.zeros(count)
     for number in range(rounds):
-        owned = torch.bincount((scores - prices).argmax(dim=1), minlength=count) / draws
+        shares = torch.bincount((scores - prices).argmax(dim=1), minlength=count) / draws
         # The gain falls with the rounds: at first prices have far to go, at last they must not swing.
-        prices += spread[0] * (owned * count - 1).clamp(max=3) * 0.5 / (1 + number / 10)
+        prices += spread[0] * (shares * count - 1).clamp(max=3) * 0.5 / (1 + number / 10)
     return Coupling(means, prices.to(means))
 
 

@@ -10,7 +10,7 @@ import json
 import math
 from pathlib import Path
 
-from training.drawn import RUNS
+from training.world_pictures import RUNS
 
 WIDTH, HEIGHT, MARGIN = 360, 220, 44  # of one panel
 ACROSS = 3  # panels in a row
@@ -64,7 +64,7 @@ def draw(runs: Path) -> str:
     """The diagrams of all runs that lie in the folder, side by side, as one SVG."""
     autoencoder, unet, tiny = (runs / name / "figures.jsonl" for name in ("autoencoder", "unet", "tiny"))
     terms = ("reconstruction", "gradient", "kl", "head")
-    told = [
+    figures = [
         ("autoencoder: each term of its loss", {name: read_figure(autoencoder, name) for name in terms}, True),
         (
             "autoencoder: PSNR on held-out pictures, dB",
@@ -83,14 +83,14 @@ def draw(runs: Path) -> str:
             False,
         ),
     ]
-    shown = [(title, curves, scale) for title, curves, scale in told if any(curves.values())]
+    figures_with_points = [(title, curves, scale) for title, curves, scale in figures if any(curves.values())]
     panels = [
         f'<g transform="translate(0 {number // ACROSS * HEIGHT})">'
         + panel(title, curves, number % ACROSS * WIDTH, logarithmic)
         + "</g>"
-        for number, (title, curves, logarithmic) in enumerate(shown)
+        for number, (title, curves, logarithmic) in enumerate(figures_with_points)
     ]
-    width, height = min(len(shown), ACROSS) * WIDTH, -(-len(shown) // ACROSS) * HEIGHT
+    width, height = min(len(figures_with_points), ACROSS) * WIDTH, -(-len(figures_with_points) // ACROSS) * HEIGHT
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
         f'font-size="11" fill="#333"><rect width="100%" height="100%" fill="white"/>\n'

@@ -15,14 +15,14 @@ from training.state import FigureLog, load_state, save_config, save_state
 from training.workers import Workers
 
 
-class Kept(Protocol):
+class HasState(Protocol):
     """What a run's state holds: a module, an average."""
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Any) -> object: ...
 
 
-class Clipped(Protocol):
+class StepSettings(Protocol):
     """What of a run's configuration decides over its steps."""
 
     @property
@@ -43,15 +43,15 @@ class Descent:
     def __init__(
         self,
         workers: Workers,
-        config: Clipped,
+        config: StepSettings,
         budget: Budget,
         folder: Path,
         parameters: Iterable[nn.Parameter],
-        kept: Mapping[str, Kept],
+        parts: Mapping[str, HasState],
         save_every: int,
         weight_decay: float = 0.0,
     ) -> None:
-        """`kept`: by their names in the state; the parameters are theirs, on their devices. config: a dataclass."""
+        """`parts`: by their names in the state; the parameters are theirs, on their devices. config: a dataclass."""
         self._workers = workers
         self._budget = budget
         self._file = folder / "state.pt"
@@ -61,12 +61,12 @@ class Descent:
         self._optimizer = torch.optim.AdamW(
             self._parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True
         )
-        self._kept: dict[str, Kept] = {**kept, "optimizer": self._optimizer}
+        self._parts: dict[str, HasState] = {**parts, "optimizer": self._optimizer}
         self.step, self.seconds, self.rate = 0, 0.0, 0.0
         self._then = 0.0
         state = load_state(self._file)
         if state is not None:
-            for name, part in self._kept.items():
+            for name, part in self._parts.items():
                 part.load_state_dict(state[name])
             self.step, self.seconds = state["step"], state["seconds"]
         self._log = None
@@ -91,12 +91,12 @@ class Descent:
         loss.backward()
         # The clock goes round with the gradients, so that all processes stop at the same step.
         now = time.monotonic()
-        spent, *averages = self._workers.average(self._parameters, now - self._then, *numbers)
+        seconds, *averages = self._workers.average(self._parameters, now - self._then, *numbers)
         self._then = now
         torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
         self._optimizer.step()
         self.step += 1
-        self.seconds += float(spent)
+        self.seconds += float(seconds)
         return averages
 
     def log(self, every: int = 20, **figures: float | Tensor) -> None:
@@ -121,5 +121,5 @@ class Descent:
 
     def save(self) -> None:
         """Replaces the state on disk."""
-        state = {name: part.state_dict() for name, part in self._kept.items()}
+        state = {name: part.state_dict() for name, part in self._parts.items()}
         save_state(self._file, state | {"step": self.step, "seconds": self.seconds})

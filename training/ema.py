@@ -28,5 +28,5 @@ class Average:
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         self.updates = int(state["updates"])  # type: ignore[call-overload]
-        given: dict[str, Tensor] = dict(state["weights"])  # type: ignore[call-overload]
-        self.weights = {name: value.to(self.weights[name].device) for name, value in given.items()}
+        weights: dict[str, Tensor] = dict(state["weights"])  # type: ignore[call-overload]
+        self.weights = {name: value.to(self.weights[name].device) for name, value in weights.items()}

@@ -1,7 +1,7 @@
 """Pixels => latents once, so that the U-Net's training neither draws nor encodes.
 
     python -m training.encode_latents --count 24000
-    python -m training.encode_latents --drawn training/runs/drawn   # what training.drawn has drawn or is drawing
+    python -m training.encode_latents --drawn training/runs/drawn   # what training.world_pictures draws
 
 The captions' tokens are kept with the latents. Written in parts; run it again and it goes on after the last whole part.
 Parts of another autoencoder or vocabulary are made anew.
@@ -24,12 +24,12 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from training.drawn import PART, RUNS, Drawn, caption_tokens, draw_pictures, picture_batch, to_pixels
 from training.hardware import CPU, DEVICES, choose_hardware
 from training.state import load_state, save_state
 from training.tokenizer import load_tokenizer, save_tokenizer, vocabulary_checksum
 from training.train_autoencoder import AutoencoderConfig, make_autoencoder
 from training.workers import Workers, run_workers
+from training.world_pictures import PART, RUNS, PictureFolder, caption_tokens, draw_pictures, picture_batch, to_pixels
 
 ENCODED_AT_ONCE = {"cpu": 20, "cuda": 250}  # pictures
 
@@ -86,23 +86,23 @@ def load_trained(run: Path) -> AutoencoderKL:
 
 @torch.inference_mode()
 def encode_parts(
-    workers: Workers, vae_from: Path, parts: Path, seed: int, count: int, device: torch.device, drawn_in: Path | None
+    workers: Workers, vae_from: Path, parts: Path, seed: int, count: int, device: torch.device, folder: Path | None
 ) -> None:
     """Encodes this process's parts that are not on disk yet. Latents unscaled: the posterior's mean."""
     vae = load_vae(vae_from)
     mark = {"vae": checksum(vae), "vocabulary": vocabulary_checksum(parts / "tokenizer")}
     vae.to(device)
     at_once = ENCODED_AT_ONCE[device.type]
-    drawn = None if drawn_in is None else Drawn(drawn_in)
+    stored = None if folder is None else PictureFolder(folder)
     tokenizer = load_tokenizer(parts / "tokenizer")
-    began = time.monotonic()
+    start = time.monotonic()
     for number in range(workers.rank, count // PART, workers.size):
         file = parts / f"{number:04}.pt"
         made_by = load_state(file)
         if made_by is not None and mark.items() <= made_by.items():
             continue
-        if drawn is not None:
-            pictures, tokens = drawn.part(number)
+        if stored is not None:
+            pictures, tokens = stored.part(number)
         else:
             indices = range(number * PART, (number + 1) * PART)
             pictures, tokens = draw_pictures(seed, indices), caption_tokens(tokenizer, seed, indices)
@@ -112,7 +112,7 @@ def encode_parts(
         ]
         save_state(file, {"latents": torch.cat(chunks).half(), "tokens": torch.from_numpy(tokens), **mark})
         if workers.is_first:
-            print(f"part {number} of {count // PART}, {time.monotonic() - began:.0f} s", flush=True)
+            print(f"part {number} of {count // PART}, {time.monotonic() - start:.0f} s", flush=True)
 
 
 def checksum(module: nn.Module) -> int:
@@ -153,24 +153,24 @@ def encode(
     seed: int,
     workers: int,
     device: torch.device = CPU.device,
-    drawn_in: Path | None = None,
+    folder: Path | None = None,
 ) -> CachedLatents:
     """Encodes samples 0 ... count-1 (whole parts only) and writes them to `out`, at the U-Net's scale.
 
-    They are those of the folder `drawn_in`, if one is given, whose seed must be this one. Raises ValueError when its
+    They are those of `folder`, if one is given, whose seed must be this one. Raises ValueError when its
     captions are in another vocabulary than today's.
     """
     parts = out.with_suffix(".parts")
     save_tokenizer(parts / "tokenizer")
     vocabulary = vocabulary_checksum(parts / "tokenizer")
-    if drawn_in is not None and vocabulary_checksum(drawn_in / "tokenizer") != vocabulary:
-        raise ValueError(f"{drawn_in} has captions in another vocabulary: run python -m training.drawn anew")
-    run_workers(workers, encode_parts, vae_from, parts, seed, count, device, drawn_in)
-    found = [torch.load(parts / f"{number:04}.pt", weights_only=True) for number in range(count // PART)]
-    latents, tokens = (torch.cat([part[key] for part in found]) for key in ("latents", "tokens"))
+    if folder is not None and vocabulary_checksum(folder / "tokenizer") != vocabulary:
+        raise ValueError(f"{folder} has captions in another vocabulary: run python -m training.world_pictures anew")
+    run_workers(workers, encode_parts, vae_from, parts, seed, count, device, folder)
+    latents_of_parts = [torch.load(parts / f"{number:04}.pt", weights_only=True) for number in range(count // PART)]
+    latents, tokens = (torch.cat([part[key] for part in latents_of_parts]) for key in ("latents", "tokens"))
     # A checkpoint's U-Net knows the factor it was trained with; only a new autoencoder is measured.
-    known = (vae_from / "vae" / "config.json").exists()
-    factor = float(load_vae(vae_from).config.scaling_factor) if known else measure_scaling_factor(latents)
+    is_complete = (vae_from / "vae" / "config.json").exists()
+    factor = float(load_vae(vae_from).config.scaling_factor) if is_complete else measure_scaling_factor(latents)
     cached = CachedLatents((latents.float() * factor).half(), seed, factor, tokens, vocabulary)
     save_state(out, dataclasses.asdict(cached))
     return cached
@@ -181,7 +181,9 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, default=RUNS / "autoencoder", help="a run's folder or a checkpoint's")
     parser.add_argument("--count", type=int, default=24_000)
     parser.add_argument("--seed", type=int, default=2)
-    parser.add_argument("--drawn", type=Path, help="a folder of training.drawn; it decides about --count and --seed")
+    parser.add_argument(
+        "--drawn", type=Path, help="a folder of training.world_pictures; it decides about --count and --seed"
+    )
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--workers", type=int, help="single-threaded processes; 2 on a CPU, 1 on a GPU")
     parser.add_argument("--out", type=Path, default=RUNS / "latents.pt")
@@ -190,8 +192,8 @@ def main() -> None:
     workers = options.workers or (2 if device.type == "cpu" else 1)
     count, seed = options.count, options.seed
     if options.drawn is not None:
-        drawn = Drawn(options.drawn)
-        count, seed = drawn.count, drawn.seed
+        pictures = PictureFolder(options.drawn)
+        count, seed = pictures.count, pictures.seed
     cached = encode(options.vae, options.out, count, seed, workers, device, options.drawn)
     print(f"{len(cached.latents)} latents, scaling factor {cached.scaling_factor:.5f}")
 

@@ -24,7 +24,6 @@ import torch
 from PIL import Image
 
 from training.charts import line_chart
-from training.drawn import HELD_OUT_SEED, picture_batch
 from training.encode_latents import load_vae
 from training.evaluation_prompts import PER_ROW, Prompt, draw_rows
 from training.judge import Verdict, judge
@@ -32,19 +31,20 @@ from training.pictures import Settings, load_checkpoint, make_pictures
 from training.sheets import Cell, save_sheet
 from training.train_autoencoder import psnr
 from training.world import BACKGROUNDS, draw_scene
+from training.world_pictures import HELD_OUT_SEED, picture_batch
 
 BATCH = 16  # pictures that share a U-Net call
 DIVERSITY = 100  # seeds of the empty prompt
 CONTACT_SEED = 1
 PROMPTS = Path(__file__).parent / "prompts.txt"
-SHOWN = 50  # of each row on its sheet
+SHEET_CELLS = 50  # of each row on its sheet
 GUIDANCE_SCALES = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
 STEP_COUNTS = (1, 2, 4, 8, 15, 25, 50)
 SWEPT_SCHEDULERS = ("dpmpp_2m", "euler", "euler_a", "ddim")
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedPicture:
     """A picture and what the judge says of it."""
 
     picture: Image.Image
@@ -62,11 +62,11 @@ class Studio:
             workers, multiprocessing.get_context("spawn"), initializer=_enter, initargs=(checkpoint,)
         )
 
-    def judged(self, asked: Sequence[tuple[str, int]], settings: Settings) -> list[Judged]:
+    def judge_pictures(self, prompts: Sequence[tuple[str, int]], settings: Settings) -> list[JudgedPicture]:
         """One picture for each (prompt, seed), judged, in their order."""
-        parts = [list(asked[start : start + BATCH]) for start in range(0, len(asked), BATCH)]
+        parts = [list(prompts[start : start + BATCH]) for start in range(0, len(prompts), BATCH)]
         answers = self._pool.map(_work, parts, [settings] * len(parts))
-        return [Judged(Image.fromarray(pixels), verdict) for part in answers for pixels, verdict in part]
+        return [JudgedPicture(Image.fromarray(pixels), verdict) for part in answers for pixels, verdict in part]
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -81,9 +81,9 @@ def _enter(checkpoint: Path) -> None:
     _components = load_checkpoint(checkpoint)
 
 
-def _work(asked: list[tuple[str, int]], settings: Settings) -> list[tuple[np.ndarray, Verdict]]:
+def _work(prompts: list[tuple[str, int]], settings: Settings) -> list[tuple[np.ndarray, Verdict]]:
     assert _components is not None
-    pictures = make_pictures(_components, asked, settings)
+    pictures = make_pictures(_components, prompts, settings)
     return [(np.asarray(picture), judge(picture)) for picture in pictures]
 
 
@@ -101,13 +101,13 @@ def objects_right(prompt: Prompt, verdict: Verdict) -> bool:
 
 def share(rights: Iterable[bool]) -> float | None:
     """Percentage of rights, one decimal; None of nothing."""
-    listed = list(rights)
-    return round(100 * sum(listed) / len(listed), 1) if listed else None
+    values = list(rights)
+    return round(100 * sum(values) / len(values), 1) if values else None
 
 
-def table(asked: dict[str, list[Prompt]], verdicts: dict[str, list[Verdict]]) -> dict[str, dict[str, object]]:
+def table(prompts: dict[str, list[Prompt]], verdicts: dict[str, list[Verdict]]) -> dict[str, dict[str, object]]:
     """Row -> figure, its bar, whether it is reached, and of how many prompts. Percentages."""
-    together = {row: list(zip(asked[row], verdicts[row], strict=True)) for row in asked}
+    together = {row: list(zip(prompts[row], verdicts[row], strict=True)) for row in prompts}
     single, pairs, unseen = together["single"], together["pairs"], together["never seen"]
     both = [(p, v) for p, v in pairs if objects_right(p, v)]
     plain = share(is_right(p, v) for p, v in single) or 0.0
@@ -125,12 +125,12 @@ def table(asked: dict[str, list[Prompt]], verdicts: dict[str, list[Verdict]]) ->
             85,
             sum(p.relation != "and" for p, _ in both),
         ),
-        "style": _row(share(p.style in v.styles for p, v in together["style"]), 95, len(asked["style"])),
+        "style": _row(share(p.style in v.styles for p, v in together["style"]), 95, len(prompts["style"])),
         "paraphrase, of the plain prompt's score": _row(
-            round(100 * other / plain, 1) if plain else None, 90, len(asked["paraphrase"]), score=other, plain=plain
+            round(100 * other / plain, 1) if plain else None, 90, len(prompts["paraphrase"]), score=other, plain=plain
         ),
         "unknown word, points lost": _row(
-            round(plain - unknown, 1), 3, len(asked["unknown word"]), at_most=True, score=unknown, plain=plain
+            round(plain - unknown, 1), 3, len(prompts["unknown word"]), at_most=True, score=unknown, plain=plain
         ),
         "never seen, points lost": _row(
             round(seen_score - unseen_score, 1), 5, len(unseen), at_most=True, score=unseen_score, seen=seen_score
@@ -140,8 +140,8 @@ def table(asked: dict[str, list[Prompt]], verdicts: dict[str, list[Verdict]]) ->
         # crookedly it draws them.
         "single object, without the right to say none": _named_at_all(single),
         "two objects, without the right to say none": _named_at_all(pairs),
-        "size, given the object": _given(sized, "size"),
-        "place, given the object": _given(placed, "place"),
+        "size, given the object": _right_objects_share(sized, "size"),
+        "place, given the object": _right_objects_share(placed, "place"),
     }
     # What is asked for in a small size or at a side is drawn worst, and the whole figure does not say so.
     kinds = [p.size or p.place or "neither size nor place" for p, _ in single]
@@ -155,41 +155,41 @@ def table(asked: dict[str, list[Prompt]], verdicts: dict[str, list[Verdict]]) ->
 
 
 def _mean(*values: float | None) -> float:
-    known = [value for value in values if value is not None]
-    return round(sum(known) / len(known), 1) if known else 0.0
+    numbers = [value for value in values if value is not None]
+    return round(sum(numbers) / len(numbers), 1) if numbers else 0.0
 
 
 def _row(figure: float | None, bar: float, count: int, *, at_most: bool = False, **more: object) -> dict[str, object]:
-    reached = figure is not None and (figure <= bar if at_most else figure >= bar)
-    return {"figure": figure, "bar": bar, "at_most": at_most, "reached": reached, "prompts": count, **more}
+    is_reached = figure is not None and (figure <= bar if at_most else figure >= bar)
+    return {"figure": figure, "bar": bar, "at_most": at_most, "reached": is_reached, "prompts": count, **more}
 
 
-def _given(rows: list[tuple[Prompt, Verdict]], field: str) -> dict[str, object]:
-    known = [(p, v) for p, v in rows if objects_right(p, v)]
-    return {"figure": share(getattr(p, field) == getattr(v, field) for p, v in known), "prompts": len(known)}
+def _right_objects_share(rows: list[tuple[Prompt, Verdict]], field: str) -> dict[str, object]:
+    pairs = [(p, v) for p, v in rows if objects_right(p, v)]
+    return {"figure": share(getattr(p, field) == getattr(v, field) for p, v in pairs), "prompts": len(pairs)}
 
 
 def _named_at_all(rows: list[tuple[Prompt, Verdict]]) -> dict[str, object]:
-    right = (sorted(one.name for one in v.found) == sorted(p.objects) for p, v in rows)
+    right = (sorted(one.name for one in v.objects_seen) == sorted(p.objects) for p, v in rows)
     return {"figure": share(right), "prompts": len(rows)}
 
 
-def diversity(judged: Sequence[Judged]) -> dict[str, object]:
+def diversity(pictures: Sequence[JudgedPicture]) -> dict[str, object]:
     """The empty prompt without guidance: how many different objects, how often none, and how near the nearest two."""
-    names = [name for one in judged for name in one.verdict.objects[:1]]
-    pixels = np.stack([np.asarray(one.picture, dtype=np.float32).ravel() for one in judged])
+    names = [name for one in pictures for name in one.verdict.objects[:1]]
+    pixels = np.stack([np.asarray(one.picture, dtype=np.float32).ravel() for one in pictures])
     squares = (pixels**2).sum(axis=1)
     apart = (squares[:, None] + squares[None] - 2 * pixels @ pixels.T) / pixels.shape[1]
     apart[np.diag_indices(len(apart))] = np.inf
-    none = share(not one.verdict.objects for one in judged)
+    none = share(not one.verdict.objects for one in pictures)
     nearest = round(float(np.sqrt(max(0.0, float(apart.min())))), 2)
-    reached = len(set(names)) >= 40 and none is not None and none <= 15 and nearest >= 4
+    is_reached = len(set(names)) >= 40 and none is not None and none <= 15 and nearest >= 4
     return {
         "figure": len(set(names)),
         "bar": 40,
         "at_most": False,
-        "reached": reached,
-        "prompts": len(judged),
+        "reached": is_reached,
+        "prompts": len(pictures),
         "none": none,
         "nearest two, RMSE of 255": nearest,
     }
@@ -236,39 +236,41 @@ def evaluate(
     checkpoint: Path, per_row: int, workers: int, sheets: Path | None, settings: Settings
 ) -> dict[str, object]:
     """The whole table. With `sheets`: a folder for the first 50 pictures of each row."""
-    asked = draw_rows(per_row)
+    prompts_by_row = draw_rows(per_row)
     studio = Studio(checkpoint, workers)
     try:
-        judged = {}
-        for row, prompts in asked.items():
-            judged[row] = studio.judged([(prompt.prompt, prompt.seed) for prompt in prompts], settings)
+        pictures = {}
+        for row, prompts in prompts_by_row.items():
+            pictures[row] = studio.judge_pictures([(prompt.prompt, prompt.seed) for prompt in prompts], settings)
             print(f"{row}: {len(prompts)} pictures", flush=True)
         free = Settings(steps=settings.steps, guidance_scale=1.0, scheduler=settings.scheduler)
-        empty = studio.judged([("", seed) for seed in range(min(DIVERSITY, 2 * per_row))], free)
+        empty = studio.judge_pictures([("", seed) for seed in range(min(DIVERSITY, 2 * per_row))], free)
     finally:
         studio.close()
     rows = {"autoencoder, PSNR in dB": round_trip(checkpoint)}
-    rows |= table(asked, {row: [one.verdict for one in judged[row]] for row in judged})
+    rows |= table(prompts_by_row, {row: [one.verdict for one in pictures[row]] for row in pictures})
     rows["different objects of the empty prompt"] = diversity(empty)
     if sheets is not None:
-        for row in asked:
-            pairs = list(zip(asked[row], judged[row], strict=True))[:SHOWN]
+        for row in prompts_by_row:
+            pairs = list(zip(prompts_by_row[row], pictures[row], strict=True))[:SHEET_CELLS]
             save_sheet(sheets / f"{row.replace(' ', '-')}.jpg", [_cell(prompt, one) for prompt, one in pairs])
-        save_sheet(sheets / "empty-prompt.jpg", [Cell(one.picture, "", told(one.verdict)) for one in empty[:SHOWN]])
+        save_sheet(
+            sheets / "empty-prompt.jpg", [Cell(one.picture, "", sentence(one.verdict)) for one in empty[:SHEET_CELLS]]
+        )
     return {"checkpoint": str(checkpoint), "per_row": per_row, "settings": asdict(settings), "rows": rows}
 
 
-def _cell(prompt: Prompt, one: Judged) -> Cell:
+def _cell(prompt: Prompt, one: JudgedPicture) -> Cell:
     verdict = one.verdict
     right = objects_right(prompt, verdict) and prompt.style in verdict.styles
     # Without colours the background's cannot be told.
     right = right and (prompt.style in ("black and white", "pencil sketch") or prompt.background == verdict.background)
     if prompt.relation and right:
         right = verdict.holds(prompt.relation, *prompt.objects)
-    return Cell(one.picture, prompt.prompt, told(verdict), right)
+    return Cell(one.picture, prompt.prompt, sentence(verdict), right)
 
 
-def told(verdict: Verdict) -> str:
+def sentence(verdict: Verdict) -> str:
     """A verdict in words, as the sheets show it."""
     what = f" {verdict.relation} ".join(verdict.objects) if verdict.relation else "".join(verdict.objects)
     parts = [what or "none", verdict.background or "no background"]
@@ -282,12 +284,12 @@ def told(verdict: Verdict) -> str:
 def sweep(checkpoint: Path, count: int, workers: int, out: Path) -> dict[str, object]:
     """Share of right pictures against guidance scale, and against steps for four schedulers; two SVGs."""
     prompts = draw_rows(count)["single"]
-    asked = [(prompt.prompt, prompt.seed) for prompt in prompts]
+    pairs = [(prompt.prompt, prompt.seed) for prompt in prompts]
     studio = Studio(checkpoint, workers)
 
     def accuracy(settings: Settings) -> float:
-        judged = studio.judged(asked, settings)
-        figure = share(is_right(p, one.verdict) for p, one in zip(prompts, judged, strict=True)) or 0.0
+        pictures = studio.judge_pictures(pairs, settings)
+        figure = share(is_right(p, one.verdict) for p, one in zip(prompts, pictures, strict=True)) or 0.0
         print(json.dumps({**asdict(settings), "right": figure}), flush=True)
         return figure
 
@@ -310,10 +312,10 @@ def contact_sheet(checkpoint: Path, workers: int, out: Path, settings: Settings)
     prompts = [line for line in PROMPTS.read_text(encoding="utf-8").splitlines() if line]
     studio = Studio(checkpoint, workers)
     try:
-        judged = studio.judged([(prompt, CONTACT_SEED) for prompt in prompts], settings)
+        pictures = studio.judge_pictures([(prompt, CONTACT_SEED) for prompt in prompts], settings)
     finally:
         studio.close()
-    cells = [Cell(one.picture, prompt, told(one.verdict)) for prompt, one in zip(prompts, judged, strict=True)]
+    cells = [Cell(one.picture, prompt, sentence(one.verdict)) for prompt, one in zip(prompts, pictures, strict=True)]
     save_sheet(out, cells, columns=8)
 
 

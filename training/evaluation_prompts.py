@@ -132,8 +132,8 @@ def _pairs(count: int, *, held_out: bool, row: int) -> Iterator[Prompt]:
     rng = _rng(row)
     objects, relations = _endless(rng, OBJECTS), _endless(rng, RELATIONS)
     backgrounds = _endless(rng, [*BACKGROUNDS, *SCENES])
-    made = 0
-    while made < count:
+    number = 0
+    while number < count:
         first = next(objects)
         second = next(objects)
         others = [name for name in OBJECTS if name != first and is_held_out(first, name) == held_out]
@@ -148,12 +148,12 @@ def _pairs(count: int, *, held_out: bool, row: int) -> Iterator[Prompt]:
         subject = f"{with_article(first)} {RELATIONS[relation][0]} {with_article(second)}"
         yield Prompt(
             prompt=_plain(subject, background),
-            seed=row * 10_000 + made,
+            seed=row * 10_000 + number,
             objects=(first, second),
             background=background,
             relation=relation,
         )
-        made += 1
+        number += 1
 
 
 def _plain(subject: str, background: str) -> str:
@@ -210,10 +210,10 @@ def _with_unknown_word(prompt: Prompt, index: int) -> Prompt:
         return replace(prompt, prompt=f"{prompt.prompt}, {word}")
     words = prompt.prompt.split(" ")
     while True:
-        told = insert_word(rng, prompt.prompt, word)
-        after = told.split(" ").index(word) + 1
-        if 1 < after <= len(words) and told.split(" ")[after] not in ("a", "an", "the"):
-            return replace(prompt, prompt=told)
+        prompt_with_word = insert_word(rng, prompt.prompt, word)
+        after = prompt_with_word.split(" ").index(word) + 1
+        if 1 < after <= len(words) and prompt_with_word.split(" ")[after] not in ("a", "an", "the"):
+            return replace(prompt, prompt=prompt_with_word)
 
 
 def main() -> None:

@@ -21,7 +21,6 @@ from studio.checkpoints.loader import TINY_VAE
 from studio.checkpoints.other_headers import LATENTS_OF
 from studio.diffusion.preview import fit_fast_preview
 from training.coupling import load_coupling, save_coupling
-from training.drawn import RUNS, picture_batch
 from training.encode_latents import encoder_misfit, load_latents, load_vae
 from training.pictures import Settings
 from training.schedule import SCHEDULER
@@ -43,6 +42,7 @@ from training.world import (
     STYLES,
     WITHOUT_ARTICLE,
 )
+from training.world_pictures import RUNS, picture_batch
 
 NAME = "small-world-128"
 CHECKPOINT = Path("models") / NAME

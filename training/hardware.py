@@ -32,7 +32,7 @@ def choose_hardware(name: str) -> Hardware:
     """The hardware for one of DEVICES. Raises ValueError for a GPU that is not there."""
     if name not in DEVICES:
         raise ValueError(f"the device is {name!r}, allowed are {', '.join(DEVICES)}")
-    found = torch.cuda.is_available()
-    if name == "cuda" and not found:
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
         raise ValueError("the device is cuda, but torch finds no GPU here; allowed are auto and cpu")
-    return Hardware(torch.device("cuda"), torch.bfloat16) if found and name != "cpu" else CPU
+    return Hardware(torch.device("cuda"), torch.bfloat16) if has_cuda and name != "cpu" else CPU

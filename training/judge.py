@@ -80,7 +80,7 @@ MISFIT = 40.0  # a background is named when the best-explained two fifths differ
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class JudgedObject:
     """An object as found, and how well it explains the picture."""
 
     name: str
@@ -97,7 +97,7 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the judge says. `objects` is empty for "none"; `found` has what it would have said all the same.
+    """What the judge says. `objects` is empty for "none"; `objects_seen` has what it would have said all the same.
 
     `background` is None where none fits. In a colourless style it is the nearest in brightness, which may be another
     colour. `styles`: the one that fits best, and any that would look the same (a panda on white is black and white).
@@ -110,7 +110,7 @@ class Verdict:
     place: str | None
     background: str | None
     styles: tuple[str, ...]
-    found: tuple[Seen, ...]
+    objects_seen: tuple[JudgedObject, ...]
 
     def holds(self, relation: str, first: str, second: str) -> bool:
         """Whether `first` stands in `relation` to `second` here; "and" is any of the four."""
@@ -143,7 +143,7 @@ def _kernels(style: str, side: int) -> tuple[Tensor, Tensor]:
             # What a big pixel shows is a mixture of the sprite and what is behind it, as if the sprite were thin there.
             covered = _shrink(alpha, GRID)
             paint = _shrink(alpha * np.asarray(sprite, dtype=np.float32)[..., :3], GRID) / np.maximum(covered, 1e-3)
-            thin, paint = (grown.repeat(GRID // COARSE, 0).repeat(GRID // COARSE, 1) for grown in (covered, paint))
+            thin, paint = (plane.repeat(GRID // COARSE, 0).repeat(GRID // COARSE, 1) for plane in (covered, paint))
         else:
             middle = Image.new("RGB", sprite.size, (140, 140, 140))
             middle.paste(sprite, (0, 0), sprite)
@@ -188,7 +188,7 @@ def _gains(coarse: np.ndarray, ground: np.ndarray, style: str, side: int) -> Ten
     return gains[:, :: GRID // COARSE, :: GRID // COARSE] if style == "pixel art" else gains
 
 
-_Found = tuple[float, PlacedObject]  # with its gain
+_Candidate = tuple[float, PlacedObject]  # with its gain
 
 
 @dataclass(frozen=True)
@@ -217,15 +217,15 @@ def _step(style: str) -> int:
     return GRID if style == "pixel art" else COARSE
 
 
-def _best(gains: Tensor, side: int, step: int, count: int, left: int = 0, top: int = 0) -> list[_Found]:
+def _best(gains: Tensor, side: int, step: int, count: int, left: int = 0, top: int = 0) -> list[_Candidate]:
     """The `count` objects of largest gain, each at its best place; the first place is at (left, top)."""
     flat, where = gains.flatten(1).max(dim=1)
-    found = []
+    candidates = []
     for index in flat.argsort(descending=True)[:count].tolist():
         row, column = divmod(int(where[index]), gains.shape[2])
         box = {"left": left + column * step, "top": top + row * step, "side": side}
-        found.append((float(flat[index]), PlacedObject(name=NAMES[index], size="", place="", **box)))
-    return found
+        candidates.append((float(flat[index]), PlacedObject(name=NAMES[index], size="", place="", **box)))
+    return candidates
 
 
 def _guess(coarse: np.ndarray, style: str, ground_count: int = 3) -> list[tuple[float, _Guess]]:
@@ -263,9 +263,12 @@ def _error(pixels: np.ndarray, guess: _Guess) -> float:
 
 def _soft_error(pixels: np.ndarray, guess: _Guess) -> float:
     """As `_error`, at half the resolution and with the rendering as sharp as suits the picture best."""
-    shown, drawn = _shrink(pixels, 2), guess.draw().reduce(2)
-    softened = (drawn, *(drawn.filter(ImageFilter.GaussianBlur(radius / 2)) for radius in (1.0, 1.5, 2.0, 3.0, 4.0)))
-    return min(float(np.square(np.asarray(one, dtype=np.float32) - shown).mean()) for one in softened)
+    small, guess_picture = _shrink(pixels, 2), guess.draw().reduce(2)
+    softened = (
+        guess_picture,
+        *(guess_picture.filter(ImageFilter.GaussianBlur(radius / 2)) for radius in (1.0, 1.5, 2.0, 3.0, 4.0)),
+    )
+    return min(float(np.square(np.asarray(one, dtype=np.float32) - small).mean()) for one in softened)
 
 
 def _move(pixels: np.ndarray, guess: _Guess, error: float) -> tuple[float, _Guess]:
@@ -302,26 +305,26 @@ SOFTNESS = (0.0, 0.7, 1.2, 1.7, 2.2, 2.7, 3.2, 3.7)  # sigmas that a picture may
 BANDS = ((1.5, 2.5), (2.5, 4.0), (4.0, 7.0))  # between two blurs, in pixels: fine, middle and coarse detail
 
 
-def _examine(pixels: np.ndarray, guess: _Guess) -> tuple[Seen, ...]:
+def _examine(pixels: np.ndarray, guess: _Guess) -> tuple[JudgedObject, ...]:
     """How well each object of the guess explains its part of the picture."""
-    drawn = np.asarray(guess.draw(), dtype=np.float32)
+    picture = np.asarray(guess.draw(), dtype=np.float32)
     ground = np.asarray(_Guess((), guess.ground, guess.style).draw(), dtype=np.float32)
-    details = [tuple(_blur(values, low) - _blur(values, high) for values in (drawn, pixels)) for low, high in BANDS]
-    softened = [_blur(drawn, radius) if radius else drawn for radius in SOFTNESS]
-    seen = []
+    details = [tuple(_blur(values, low) - _blur(values, high) for values in (picture, pixels)) for low, high in BANDS]
+    softened = [_blur(picture, radius) if radius else picture for radius in SOFTNESS]
+    judged_objects = []
     for placed in guess.objects:
         mask = np.zeros((SIZE, SIZE, 1), dtype=np.float32)
         alpha = np.asarray(sprite_image(placed.name, placed.side), dtype=np.float32)[..., 3:] / 255
         mask[placed.top : placed.top + placed.side, placed.left : placed.left + placed.side] = alpha
         weight = _blur((mask > 0.5).astype(np.float32), 1.5)  # a little of the surroundings: the outline counts
         total = float(weight.sum())
-        mean = (weight * drawn).sum(axis=(0, 1)) / total
-        contrast = float((weight * (np.square(drawn - ground) + np.square(drawn - mean))).sum()) / 2
-        unexplained = float((weight * np.square(drawn - pixels)).sum()) / (contrast + 300.0 * total)
+        mean = (weight * picture).sum(axis=(0, 1)) / total
+        contrast = float((weight * (np.square(picture - ground) + np.square(picture - mean))).sum()) / 2
+        unexplained = float((weight * np.square(picture - pixels)).sum()) / (contrast + 300.0 * total)
         features = [math.log(unexplained + 0.01), math.log(placed.side / 80)]
-        for expected, shown in details:
-            both = float((weight * expected * shown).sum())
-            power, other = (float((weight * np.square(values)).sum()) + 1e-3 for values in (expected, shown))
+        for ideal, actual in details:
+            both = float((weight * ideal * actual).sum())
+            power, other = (float((weight * np.square(values)).sum()) + 1e-3 for values in (ideal, actual))
             features += [both / power, both / math.sqrt(power * other)]
         # One squared grey level per pixel is added, for pictures that are as sharp as the rendering itself.
         errors = [float((weight * np.square(one - pixels)).sum()) + total for one in softened]
@@ -330,10 +333,10 @@ def _examine(pixels: np.ndarray, guess: _Guess) -> tuple[Seen, ...]:
             float((share * SOFTNESS).sum() / share.sum()),
             math.log(min(errors) / (contrast + 300.0 * total) + 0.01),
         ]
-        seen.append(
-            Seen(name=placed.name, left=placed.left, top=placed.top, side=placed.side, features=tuple(features))
+        judged_objects.append(
+            JudgedObject(name=placed.name, left=placed.left, top=placed.top, side=placed.side, features=tuple(features))
         )
-    return tuple(seen)
+    return tuple(judged_objects)
 
 
 def judge(picture: Image.Image) -> Verdict:
@@ -349,29 +352,29 @@ def judge(picture: Image.Image) -> Verdict:
         for count in (1, 2):
             close += [guess for _, guess in likely if len(guess.objects) == count][:4]
     # Strokes that the autoencoder softened cost a sharp rendering more than no strokes do: softness must not decide.
-    measured = sorted(((_soft_error(pixels, guess), guess) for guess in close), key=lambda pair: pair[0])
-    moved = [_move(pixels, guess, _error(pixels, guess))[1] for _, guess in measured[:4]]
-    guess = min(moved, key=lambda one: _soft_error(pixels, one) * PAIR_PENALTY ** (len(one.objects) - 1))
+    candidates = sorted(((_soft_error(pixels, guess), guess) for guess in close), key=lambda pair: pair[0])
+    neighbours = [_move(pixels, guess, _error(pixels, guess))[1] for _, guess in candidates[:4]]
+    guess = min(neighbours, key=lambda one: _soft_error(pixels, one) * PAIR_PENALTY ** (len(one.objects) - 1))
     if guess.style in COLORED:
         # A picture whose details are wrong or missing fits squares, which have none, a little better: the edges of
         # squares must be seen as well.
         plain, squares = (replace(guess, style=one, objects=_on_grid(guess.objects, one)) for one in COLORED)
         errors = _soft_error(pixels, plain), _soft_error(pixels, squares)
         guess = squares if _squareness(pixels) * errors[0] ** 2 > CLEARLY * errors[1] ** 2 else plain
-    found = _examine(pixels, guess)
-    named = all(one.score > 0 for one in found)
+    judged_objects = _examine(pixels, guess)
+    are_named = all(one.score > 0 for one in judged_objects)
     bare = np.asarray(_Guess((), guess.ground, guess.style).draw(), dtype=np.float32)
     apart = np.sort(np.square(bare - pixels).mean(axis=2).ravel())
     misfit = float(np.sqrt(apart[: len(apart) * 2 // 5].mean()))
     single = guess.objects[0] if len(guess.objects) == 1 else None
     return Verdict(
-        objects=tuple(one.name for one in found) if named else (),
-        relation=_relation(guess.objects) if named else None,
-        size=_size(single) if named and single else None,
-        place=_place(single) if named and single else None,
+        objects=tuple(one.name for one in judged_objects) if are_named else (),
+        relation=_relation(guess.objects) if are_named else None,
+        size=_size(single) if are_named and single else None,
+        place=_place(single) if are_named and single else None,
         background=guess.ground[0] if misfit <= MISFIT else None,
         styles=_styles(guess),
-        found=found,
+        objects_seen=judged_objects,
     )
 
 
@@ -393,9 +396,9 @@ def _on_grid(objects: tuple[PlacedObject, ...], style: str) -> tuple[PlacedObjec
 
 
 def _styles(guess: _Guess) -> tuple[str, ...]:
-    drawn = np.asarray(guess.draw(), dtype=np.float32)
+    picture = np.asarray(guess.draw(), dtype=np.float32)
     others = [replace(guess, style=style) for style in (*COLORED, *COLORLESS) if style != guess.style]
-    return (guess.style, *(other.style for other in others if _error(drawn, other) < ALIKE**2))
+    return (guess.style, *(other.style for other in others if _error(picture, other) < ALIKE**2))
 
 
 def _relation(objects: tuple[PlacedObject, ...]) -> str | None:
@@ -445,10 +448,10 @@ def spoil(scene: Scene, kind: str, rng: np.random.Generator) -> Image.Image:
             for top in range(box[1], box[3] - 15, 16)
             for left in range(box[0], box[2] - 15, 16)
         ]
-        spoiled = picture.copy()
+        shuffled_picture = picture.copy()
         for place, source in zip(boxes, rng.permutation(len(boxes)), strict=True):
-            spoiled.paste(picture.crop(boxes[source]), place[:2])
-        return spoiled
+            shuffled_picture.paste(picture.crop(boxes[source]), place[:2])
+        return shuffled_picture
     sprite = sprite_image(placed.name, placed.side)
     pixels = np.asarray(sprite, dtype=np.float32)
     own = (pixels[..., :3] * pixels[..., 3:]).sum(axis=(0, 1)) / pixels[..., 3:].sum()
@@ -481,17 +484,17 @@ def is_right(scene: Scene, verdict: Verdict) -> bool:
 
 def fresh_scenes(seed: int, count: int) -> list[Scene]:
     """Scenes with at least one object, as training draws them."""
-    drawn = (draw_scene(seed, index) for index in itertools.count())
-    return list(itertools.islice((scene for scene in drawn if scene.objects), count))
+    scenes = (draw_scene(seed, index) for index in itertools.count())
+    return list(itertools.islice((scene for scene in scenes if scene.objects), count))
 
 
 def spoiled_pictures(seed: int, count: int) -> dict[str, list[Image.Image]]:
     """`count` of each kind; a silhouette is not made where colours cannot be told."""
     rng = np.random.default_rng(seed)
-    drawn = [scene for scene in fresh_scenes(seed, 3 * count) if len(scene.objects) == 1]
-    told = [scene for scene in drawn if scene.style not in COLORLESS]
+    scenes = [scene for scene in fresh_scenes(seed, 3 * count) if len(scene.objects) == 1]
+    coloured_scenes = [scene for scene in scenes if scene.style not in COLORLESS]
     return {
-        kind: [spoil(scene, kind, rng) for scene in (told if kind == "silhouette" else drawn)[:count]]
+        kind: [spoil(scene, kind, rng) for scene in (coloured_scenes if kind == "silhouette" else scenes)[:count]]
         for kind in SPOILS
     }
 
@@ -509,7 +512,7 @@ def acceptance(vae: AutoencoderKL, count: int, seed: int = 990_010) -> dict[str,
     return {
         "fresh right": round(100 * sum(right) / len(right), 1),
         "spoiled none": round(100 * sum(every) / len(every), 1),
-        **{kind: round(100 * sum(found) / len(found), 1) for kind, found in none.items()},
+        **{kind: round(100 * sum(refusals) / len(refusals), 1) for kind, refusals in none.items()},
         "pictures of each kind": count,
     }
 
@@ -525,16 +528,16 @@ def calibrate(vae: AutoencoderKL, count: int, seed: int = 990_020, refused: floa
     marks: list[bool] = []
     spoiled: list[list[tuple[float, ...]]] = []
     for scene, picture in zip(scenes, through(vae, [render(scene) for scene in scenes]), strict=True):
-        found = judge(picture).found
-        if sorted(one.name for one in found) == sorted(one.name for one in scene.objects):
-            rows += [one.features for one in found]
-            marks += [True] * len(found)
+        judged_objects = judge(picture).objects_seen
+        if sorted(one.name for one in judged_objects) == sorted(one.name for one in scene.objects):
+            rows += [one.features for one in judged_objects]
+            marks += [True] * len(judged_objects)
     for pictures in spoiled_pictures(seed, count // 3).values():
         for picture in through(vae, pictures):
-            found = judge(picture).found
-            rows += [one.features for one in found]
-            marks += [False] * len(found)
-            spoiled.append([one.features for one in found])
+            judged_objects = judge(picture).objects_seen
+            rows += [one.features for one in judged_objects]
+            marks += [False] * len(judged_objects)
+            spoiled.append([one.features for one in judged_objects])
     features, good = np.array(rows), np.array(marks)
     middle, spread = features.mean(axis=0), features.std(axis=0)
     scaled = (features - middle) / spread
@@ -547,7 +550,7 @@ def calibrate(vae: AutoencoderKL, count: int, seed: int = 990_020, refused: floa
 
     weights = minimize(loss, np.zeros(scaled.shape[1] + 1)).x[:-1] / spread
     # One object that is not explained, and the picture is "none".
-    worst = [min((float(np.dot(one, weights)) for one in found), default=-np.inf) for found in spoiled]
+    worst = [min((float(np.dot(one, weights)) for one in objects), default=-np.inf) for objects in spoiled]
     return [round(float(value), 3) for value in weights], -float(np.quantile(worst, refused, method="lower"))
 
 

@@ -46,18 +46,18 @@ def main() -> None:
     parser.add_argument("--prompt", default="a fox in the snow")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--models-dir", type=Path, default=ROOT / "models")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as outputs:
         gallery = Gallery(outputs)
         engine = DiffusionEngine(
-            models_dirs=[given.models_dir],
+            models_dirs=[options.models_dir],
             gallery=gallery,
             device="auto",
             dtype="auto",
             exact=True,
             preload="small-world-128",
         )
-        request = TextToImage(prompt=given.prompt, seed=given.seed, guidance_scale=Settings.guidance_scale)
+        request = TextToImage(prompt=options.prompt, seed=options.seed, guidance_scale=Settings.guidance_scale)
         engine.start()
         try:
             asyncio.run(make(engine, gallery, request))

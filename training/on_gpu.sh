@@ -25,7 +25,7 @@ export PYTHONUNBUFFERED=1
 say() { echo "$(date +%T) $*"; }
 
 say "drawing $count pictures, and the autoencoder"
-$python -m training.drawn --count "$count" --seed "$seed" --processes $((cores > 2 ? cores - 2 : 1)) \
+$python -m training.world_pictures --count "$count" --seed "$seed" --processes $((cores > 2 ? cores - 2 : 1)) \
     --out "$run/drawn" > "$run/drawn.log" 2>&1 &
 $python -m training.train_autoencoder --from models/small-world-128 --drawn "$run/drawn" --hours "$vae_hours" \
     --batch 256 --whole-share 1 --l2-weight 4 --learning-rate 6e-4 --save-every 500 --sheet-minutes 0 \

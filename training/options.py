@@ -50,21 +50,21 @@ def add_compile_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_run_options(parser: argparse.ArgumentParser, given: argparse.Namespace) -> RunOptions:
+def read_run_options(parser: argparse.ArgumentParser, namespace: argparse.Namespace) -> RunOptions:
     """What `add_run_arguments` asked for. Ends the program with a sentence where that cannot be had."""
     try:
-        hardware = choose_hardware(given.device)
+        hardware = choose_hardware(namespace.device)
     except ValueError as error:
         parser.error(str(error))
     on_cpu = hardware.device.type == "cpu"
-    workers = given.workers if given.workers is not None else 2 if on_cpu else 1
-    feeders = given.feeders if given.feeders is not None else 0 if on_cpu else FEEDERS
-    if given.save_every < 1:
-        parser.error(f"--save-every {given.save_every}: allowed is at least 1")
-    if workers < 1 or feeders < 0 or given.sheet_minutes < 0:
+    workers = namespace.workers if namespace.workers is not None else 2 if on_cpu else 1
+    feeders = namespace.feeders if namespace.feeders is not None else 0 if on_cpu else FEEDERS
+    if namespace.save_every < 1:
+        parser.error(f"--save-every {namespace.save_every}: allowed is at least 1")
+    if workers < 1 or feeders < 0 or namespace.sheet_minutes < 0:
         parser.error(
-            f"--workers {workers} --feeders {feeders} --sheet-minutes {given.sheet_minutes}: allowed are at least 1, "
-            "at least 0 and at least 0"
+            f"--workers {workers} --feeders {feeders} --sheet-minutes {namespace.sheet_minutes}: "
+            "allowed are at least 1, at least 0 and at least 0"
         )
     if workers > 1 and not on_cpu:
         parser.error(f"--workers {workers}: on a GPU one process has the whole batch, allowed is 1")
@@ -72,6 +72,6 @@ def read_run_options(parser: argparse.ArgumentParser, given: argparse.Namespace)
         hardware=hardware,
         workers=workers,
         feeders=feeders,
-        sheet_minutes=given.sheet_minutes,
-        compile=getattr(given, "compile", False),
+        sheet_minutes=namespace.sheet_minutes,
+        compile=getattr(namespace, "compile", False),
     )

@@ -41,24 +41,24 @@ def load_checkpoint(folder: Path) -> Components:
 
 
 @torch.inference_mode()
-def make_pictures(components: Components, asked: Sequence[tuple[str, int]], settings: Settings) -> list[Image.Image]:
+def make_pictures(components: Components, prompts: Sequence[tuple[str, int]], settings: Settings) -> list[Image.Image]:
     """One picture for each (prompt, seed), in their order."""
-    lanes = _lanes(components, asked, settings)
+    lanes = _lanes(components, prompts, settings)
     run_lanes(components, lanes)
     return [to_pictures(decode(components, lane.latents))[0] for lane in lanes]
 
 
 @torch.inference_mode()
 def denoised_latents(
-    components: Components, asked: Sequence[tuple[str, int]], settings: Settings
+    components: Components, prompts: Sequence[tuple[str, int]], settings: Settings
 ) -> list[torch.Tensor]:
     """Predicted x0 of each step of the runs of (prompt, seed), (runs, C, h, w) each: what previews show."""
-    return run_lanes(components, _lanes(components, asked, settings))
+    return run_lanes(components, _lanes(components, prompts, settings))
 
 
-def _lanes(components: Components, asked: Sequence[tuple[str, int]], settings: Settings) -> list[Lane]:
+def _lanes(components: Components, prompts: Sequence[tuple[str, int]], settings: Settings) -> list[Lane]:
     lanes = []
-    for prompt, seed in asked:
+    for prompt, seed in prompts:
         request = TextToImage(
             prompt=prompt,
             num_inference_steps=settings.steps,
@@ -76,7 +76,7 @@ def _lanes(components: Components, asked: Sequence[tuple[str, int]], settings: S
 def run_lanes(components: Components, lanes: list[Lane]) -> list[torch.Tensor]:
     """Drive lanes of as many steps each to their end, all in one U-Net call a step; predicted x0 of each step."""
     denoised = []
-    while not lanes[0].done:
+    while not lanes[0].is_finished:
         calls = [lane.call() for lane in lanes]
         answer = call_unet(components, calls)
         parts = answer.split([len(call.sample) for call in calls])

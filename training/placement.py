@@ -55,7 +55,7 @@ CASES = 120
 SEED = 78_000_000  # of the cases; no training picture is drawn from it
 IOU = 0.5
 BATCH = 16  # cases that share a U-Net call
-SHOWN = 30  # of the cases, three cells each
+SHEET_CASES = 30  # of the cases, three cells each
 PLACES = ("left", "right", "top", "bottom")
 
 
@@ -129,11 +129,11 @@ def pictures_of(
         words = encode_prompts(
             components, case.prompt, "", num_steps=settings.steps, guidance_scale=settings.guidance_scale
         )
-        asked = Control(model=CONTROL, image=b"of the case", scale=scale)
-        held = () if control is None else (applied_control(components, control, asked, case.map()),)
+        control_request = Control(model=CONTROL, image=b"of the case", scale=scale)
+        controls = () if control is None else (applied_control(components, control, control_request, case.map()),)
         lanes.append(
             start_lane(
-                components, resolve(request, components.suits), seed=case.seed, conditioning=words, controls=held
+                components, resolve(request, components.suits), seed=case.seed, conditioning=words, controls=controls
             )
         )
     run_lanes(components, lanes)
@@ -143,9 +143,9 @@ def pictures_of(
 def overlap(placed: PlacedObject, verdict: Verdict) -> float:
     """Intersection over union of the silhouettes of an object and of the one of its name that the judge found, in
     [0, 1]; 0 when it found none."""
-    meant = _mask(placed.name, placed.left, placed.top, placed.side)
-    found = [_mask(one.name, one.left, one.top, one.side) for one in verdict.found if one.name == placed.name]
-    return max((float((seen & meant).sum() / (seen | meant).sum()) for seen in found), default=0.0)
+    target = _mask(placed.name, placed.left, placed.top, placed.side)
+    masks = [_mask(one.name, one.left, one.top, one.side) for one in verdict.objects_seen if one.name == placed.name]
+    return max((float((mask & target).sum() / (mask | target).sum()) for mask in masks), default=0.0)
 
 
 def _mask(name: str, left: int, top: int, side: int) -> np.ndarray:
@@ -181,11 +181,11 @@ def figures(cases: Sequence[Case], verdicts: Sequence[Verdict]) -> dict[str, obj
 
 
 def _cells(case: Case, verdicts: Sequence[Verdict], pictures: Sequence[Image.Image]) -> list[Cell]:
-    told = [" and ".join(verdict.objects) or "none" for verdict in verdicts]
-    shown = zip(pictures, told, verdicts, ("without", "with the map"), strict=True)
+    sentences = [" and ".join(verdict.objects) or "none" for verdict in verdicts]
+    cells = zip(pictures, sentences, verdicts, ("without", "with the map"), strict=True)
     return [
         Cell(case.map(), case.prompt, ""),
-        *(Cell(picture, name, words, is_placed(case, verdict)) for picture, words, verdict, name in shown),
+        *(Cell(picture, name, words, is_placed(case, verdict)) for picture, words, verdict, name in cells),
     ]
 
 
@@ -198,32 +198,32 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=Settings.guidance_scale)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--sheet", type=Path, help="where to write the first pictures with their verdicts")
-    given = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    components = load_checkpoint(given.checkpoint)
-    control = load_controlnet(given.control or given.checkpoint / CONTROL, components)
-    settings = Settings(steps=given.steps, guidance_scale=given.guidance)
-    cases = draw_cases(given.cases)
-    made: list[list[Image.Image]] = []
+    components = load_checkpoint(options.checkpoint)
+    control = load_controlnet(options.control or options.checkpoint / CONTROL, components)
+    settings = Settings(steps=options.steps, guidance_scale=options.guidance)
+    cases = draw_cases(options.cases)
+    rounds: list[list[Image.Image]] = []
     for net in (None, control):
         pictures: list[Image.Image] = []
         for start in range(0, len(cases), BATCH):
-            pictures += pictures_of(components, cases[start : start + BATCH], settings, net, given.scale)
+            pictures += pictures_of(components, cases[start : start + BATCH], settings, net, options.scale)
             print(f"{len(pictures)} of {len(cases)} {'without' if net is None else 'with the map'}", flush=True)
-        made.append(pictures)
-    verdicts = [[judge(picture) for picture in pictures] for pictures in made]
-    if given.sheet is not None:
-        rows = list(zip(cases, zip(*verdicts, strict=True), zip(*made, strict=True), strict=True))[:SHOWN]
-        save_sheet(given.sheet, [cell for row in rows for cell in _cells(*row)], columns=9)
+        rounds.append(pictures)
+    verdicts = [[judge(picture) for picture in pictures] for pictures in rounds]
+    if options.sheet is not None:
+        rows = list(zip(cases, zip(*verdicts, strict=True), zip(*rounds, strict=True), strict=True))[:SHEET_CASES]
+        save_sheet(options.sheet, [cell for row in rows for cell in _cells(*row)], columns=9)
     without, with_map = (figures(cases, one) for one in verdicts)
     print(
         json.dumps(
             {
                 "placement": {"cases": len(cases), "overlap asked": IOU, "without": without, "with the map": with_map},
-                "steps": given.steps,
-                "guidance": given.guidance,
-                "scale": given.scale,
-                "checkpoint": given.checkpoint.name,
+                "steps": options.steps,
+                "guidance": options.guidance,
+                "scale": options.scale,
+                "checkpoint": options.checkpoint.name,
             }
         )
     )

@@ -22,17 +22,17 @@ from torch import Tensor
 from studio.answered.events import DecoderName
 from studio.diffusion.components import Components
 from studio.engine.previews import Frame, PreviewDecoders, allowed_seconds
-from training.drawn import HELD_OUT_SEED, draw_pictures, to_pixels
 from training.evaluation_prompts import draw_rows
 from training.pictures import Settings, denoised_latents, load_checkpoint
+from training.world_pictures import HELD_OUT_SEED, draw_pictures, to_pixels
 
 PEAK = 255.0
 Clock = Callable[[], float]  # seconds
 
 
-def pictures_psnr(shown: np.ndarray, wanted: np.ndarray) -> float:
+def pictures_psnr(pictures: np.ndarray, reference: np.ndarray) -> float:
     """Mean PSNR in dB of uint8 pictures (B, H, W, 3)."""
-    error = np.square(shown.astype(np.float64) - wanted.astype(np.float64)).mean(axis=(1, 2, 3)).clip(1e-4)
+    error = np.square(pictures.astype(np.float64) - reference.astype(np.float64)).mean(axis=(1, 2, 3)).clip(1e-4)
     return float((10 * np.log10(PEAK**2 / error)).mean())
 
 
@@ -42,9 +42,9 @@ def frame_milliseconds(
     """Median time of one frame of one picture, from latents (1, C, h, w) to JPEG."""
     seconds = []
     for _ in range(count + 3):  # the first ones pay for set-up
-        began = clock()
+        start = clock()
         Frame(decoders.decode(decoder, latents)[0], decoder).preview()
-        seconds.append(clock() - began)
+        seconds.append(clock() - start)
     return 1000 * statistics.median(seconds[3:])
 
 
@@ -55,9 +55,9 @@ def step_milliseconds(components: Components, count: int, clock: Clock) -> float
     sample, embeds = torch.zeros(shape), torch.zeros(2, 77, components.unet.config.cross_attention_dim)
     seconds = []
     for _ in range(count + 3):
-        began = clock()
+        start = clock()
         components.unet(sample, torch.tensor(500), embeds, return_dict=False)
-        seconds.append(clock() - began)
+        seconds.append(clock() - start)
     return 1000 * statistics.median(seconds[3:])
 
 
@@ -70,27 +70,29 @@ def measure(components: Components, pictures: int, runs: int, frames: int, busy:
     pixels = to_pixels(torch.from_numpy(truth))
     means = torch.cat([components.vae.encode(part).latent_dist.mean for part in pixels.split(8)])
     latents = means * components.vae.config.scaling_factor
-    asked = [(prompt.prompt, prompt.seed) for prompt in draw_rows(runs)["single"]]
+    prompts = [(prompt.prompt, prompt.seed) for prompt in draw_rows(runs)["single"]]
     settings = Settings()
-    steps = denoised_latents(components, asked, settings)  # one per step, (runs, C, h, w)
+    steps = denoised_latents(components, prompts, settings)  # one per step, (runs, C, h, w)
     thirds = {"first third": steps[: len(steps) // 3], "last third": steps[-(len(steps) // 3) :]}
     step = step_milliseconds(components, frames, clock)
-    whole = decoded(decoders, "full", latents)
+    whole = decode(decoders, "full", latents)
     by_decoder: dict[str, object] = {}
     for decoder in decoders.available:
         milliseconds = frame_milliseconds(decoders, decoder, latents[:1], frames, clock)
-        shown = decoded(decoders, decoder, latents)
+        decodings = decode(decoders, decoder, latents)
         figures: dict[str, object] = {
             "milliseconds": round(milliseconds, 2),
             "of a step": round(milliseconds / step, 3),
             "automatic may take it": milliseconds <= 1000 * allowed_seconds(step / 1000),
-            "PSNR to the picture": round(pictures_psnr(shown, truth), 2),
+            "PSNR to the picture": round(pictures_psnr(decodings, truth), 2),
         }
         if decoder != "full":
-            figures["PSNR to full, of encodings"] = round(pictures_psnr(shown, whole), 2)
+            figures["PSNR to full, of encodings"] = round(pictures_psnr(decodings, whole), 2)
             for name, part in thirds.items():
-                joined = torch.cat(part)
-                near = pictures_psnr(decoded(decoders, decoder, joined), decoded(decoders, "full", joined))
+                latents_of_part = torch.cat(part)
+                near = pictures_psnr(
+                    decode(decoders, decoder, latents_of_part), decode(decoders, "full", latents_of_part)
+                )
                 figures[f"PSNR to full, of predicted x0, {name}"] = round(near, 2)
         by_decoder[decoder] = figures
     return {
@@ -101,7 +103,7 @@ def measure(components: Components, pictures: int, runs: int, frames: int, busy:
     }
 
 
-def decoded(decoders: PreviewDecoders, decoder: DecoderName, latents: Tensor) -> np.ndarray:
+def decode(decoders: PreviewDecoders, decoder: DecoderName, latents: Tensor) -> np.ndarray:
     """Latents (B, C, h, w) => uint8 pictures (B, H, W, 3) by one decoder."""
     return np.concatenate([decoders.decode(decoder, part) for part in latents.split(8)])
 

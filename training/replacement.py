@@ -50,7 +50,7 @@ SEED = 77_000_000  # of the cases; no training picture is drawn from it
 BAR = 80  # percent replaced
 BATCH = 16  # cases that share a U-Net call
 MARGIN = 6  # pixels around the left object that are painted too, as a hand does
-SHOWN = 50  # on the sheet
+SHEET_CELLS = 50  # on the sheet
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,21 @@ class Case:
     """One picture, the object that is to be in the place of its left one, and the mask over that."""
 
     scene: Scene
-    wanted: str
+    replacement: str
     seed: int
 
     @property
-    def left(self) -> str:
+    def left_name(self) -> str:
         return self.scene.objects[0].name
 
     @property
-    def right(self) -> str:
+    def right_name(self) -> str:
         return self.scene.objects[1].name
 
     @property
     def prompt(self) -> str:
         background = self.scene.background
-        subject = f"{with_article(self.wanted)} left of {with_article(self.right)}"
+        subject = f"{with_article(self.replacement)} left of {with_article(self.right_name)}"
         if background in SCENES:
             return f"{subject} {SCENES[background][0]}"
         return f"{subject} on {with_article(background)} background"
@@ -80,15 +80,15 @@ class Case:
     def mask(self) -> Image.Image:
         """L, white over the left object's box and a margin, as far as the right object's box begins."""
         left, right = self.scene.objects
-        drawn = Image.new("L", (SIZE, SIZE), 0)
+        mask = Image.new("L", (SIZE, SIZE), 0)
         box = (
             left.left - MARGIN,
             left.top - MARGIN,
             min(left.left + left.side + MARGIN, right.left) - 1,
             left.top + left.side + MARGIN - 1,
         )
-        ImageDraw.Draw(drawn).rectangle(box, fill=255)
-        return drawn
+        ImageDraw.Draw(mask).rectangle(box, fill=255)
+        return mask
 
 
 def draw_cases(count: int, seed: int = SEED) -> list[Case]:
@@ -97,11 +97,11 @@ def draw_cases(count: int, seed: int = SEED) -> list[Case]:
     names, grounds = sorted(OBJECTS), sorted([*BACKGROUNDS, *SCENES])
     cases: list[Case] = []
     while len(cases) < count:
-        old, right, wanted = (names[int(k)] for k in rng.choice(len(names), 3, replace=False))
+        old, right, replacement = (names[int(k)] for k in rng.choice(len(names), 3, replace=False))
         background = grounds[int(rng.integers(len(grounds)))]
-        if is_held_out(old, right) or is_held_out(wanted, right):
+        if is_held_out(old, right) or is_held_out(replacement, right):
             continue
-        if any(is_held_out(name, background) for name in (old, right, wanted)):
+        if any(is_held_out(name, background) for name in (old, right, replacement)):
             continue
         scene = Scene(
             objects=pair_objects(old, right, "left of", rng),
@@ -111,19 +111,20 @@ def draw_cases(count: int, seed: int = SEED) -> list[Case]:
             style="plain",
             caption="",
         )
-        cases.append(Case(scene, wanted, seed + len(cases)))
+        cases.append(Case(scene, replacement, seed + len(cases)))
     return cases
 
 
 @torch.inference_mode()
-def repainted(components: Components, cases: Sequence[Case], asked: Inpaint) -> list[Image.Image]:
-    """Each case's picture with its masked part made anew; `asked` has the settings, all else is the case's own.
+def repaint(components: Components, cases: Sequence[Case], settings: Inpaint) -> list[Image.Image]:
+    """Each case's picture with its masked part made anew. Prompt, picture and mask are the case's; all else is in
+    `settings`.
 
     Raises AssertionError where a pixel outside of the mask and its blur is not the input's.
     """
     lanes, starts = [], []
     for case in cases:
-        request = replace(asked, prompt=case.prompt, image=_png(render(case.scene)), mask=_png(case.mask()))
+        request = replace(settings, prompt=case.prompt, image=_png(render(case.scene)), mask=_png(case.mask()))
         start = start_of(request, (components.native_width, components.native_height))
         resolved = resolve(request, components.suits)
         words = encode_prompts(
@@ -143,45 +144,45 @@ def repainted(components: Components, cases: Sequence[Case], asked: Inpaint) -> 
     pictures = []
     for case, lane, start in zip(cases, lanes, starts, strict=True):
         assert start.paste is not None
-        made = start.paste.over(to_pictures(decode(components, lane.latents))[0])
+        picture = start.paste.over(to_pictures(decode(components, lane.latents))[0])
         outside = np.asarray(start.paste.fade) == 0
-        given = np.asarray(render(case.scene).convert("RGB"))
-        if given.shape != np.asarray(made).shape or not (np.asarray(made)[outside] == given[outside]).all():
+        original = np.asarray(render(case.scene).convert("RGB"))
+        if original.shape != np.asarray(picture).shape or not (np.asarray(picture)[outside] == original[outside]).all():
             raise AssertionError(f"{case.prompt}: pixels outside of the mask have changed")
-        pictures.append(made)
+        pictures.append(picture)
     return pictures
 
 
 def is_replaced(case: Case, verdict: Verdict) -> bool:
     """Whether the judge sees the new object on the left, the right one where it was, and nothing else."""
-    return verdict.holds("left of", case.wanted, case.right)
+    return verdict.holds("left of", case.replacement, case.right_name)
 
 
 def figures(cases: Sequence[Case], verdicts: Sequence[Verdict]) -> dict[str, object]:
     """Percentages of the cases."""
     pairs = list(zip(cases, verdicts, strict=True))
-    replaced = share(is_replaced(case, verdict) for case, verdict in pairs) or 0.0
+    figure = share(is_replaced(case, verdict) for case, verdict in pairs) or 0.0
     return {
         "cases": len(pairs),
-        "replaced": replaced,
+        "replaced": figure,
         "bar": BAR,
-        "reached": replaced >= BAR,
-        "still the old one": share(case.left in verdict.objects for case, verdict in pairs),
-        "right one kept": share(case.right in verdict.objects for case, verdict in pairs),
+        "reached": figure >= BAR,
+        "still the old one": share(case.left_name in verdict.objects for case, verdict in pairs),
+        "right one kept": share(case.right_name in verdict.objects for case, verdict in pairs),
         "background kept": share(case.scene.background == verdict.background for case, verdict in pairs),
         "outside of the mask": "bit-identical in every case",
     }
 
 
 def _png(picture: Image.Image) -> bytes:
-    encoded = io.BytesIO()
-    picture.save(encoded, "PNG")
-    return encoded.getvalue()
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
 
 
 def _cell(case: Case, picture: Image.Image, verdict: Verdict) -> Cell:
-    asked = f"{case.left} => {case.wanted}, beside {case.right}"
-    return Cell(picture, asked, " and ".join(verdict.objects) or "none", is_replaced(case, verdict))
+    prompt = f"{case.left_name} => {case.replacement}, beside {case.right_name}"
+    return Cell(picture, prompt, " and ".join(verdict.objects) or "none", is_replaced(case, verdict))
 
 
 def main() -> None:
@@ -193,30 +194,35 @@ def main() -> None:
     parser.add_argument("--strength", type=float, default=1.0)
     parser.add_argument("--fill", choices=("original", "noise", "edges"), default="original")
     parser.add_argument("--sheet", type=Path, help="where to write the first pictures with their verdicts")
-    given = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    components = load_checkpoint(given.checkpoint)
-    fill: MaskFillName = given.fill
-    asked = Inpaint(
+    components = load_checkpoint(options.checkpoint)
+    fill: MaskFillName = options.fill
+    request = Inpaint(
         prompt="",
         image=b"of the case",
         mask=b"of the case",
-        num_inference_steps=given.steps,
-        guidance_scale=given.guidance,
-        strength=given.strength,
+        num_inference_steps=options.steps,
+        guidance_scale=options.guidance,
+        strength=options.strength,
         mask_fill=fill,
     )
-    cases = draw_cases(given.cases)
+    cases = draw_cases(options.cases)
     pictures: list[Image.Image] = []
     for start in range(0, len(cases), BATCH):
-        pictures += repainted(components, cases[start : start + BATCH], asked)
+        pictures += repaint(components, cases[start : start + BATCH], request)
         print(f"{len(pictures)} of {len(cases)}", flush=True)
     verdicts = [judge(picture) for picture in pictures]
-    if given.sheet is not None:
-        shown = list(zip(cases, pictures, verdicts, strict=True))[:SHOWN]
-        save_sheet(given.sheet, [_cell(*one) for one in shown])
-    settings = {"steps": given.steps, "guidance": given.guidance, "strength": given.strength, "fill": given.fill}
-    print(json.dumps({"replacement": figures(cases, verdicts), **settings, "checkpoint": given.checkpoint.name}))
+    if options.sheet is not None:
+        rows = list(zip(cases, pictures, verdicts, strict=True))[:SHEET_CELLS]
+        save_sheet(options.sheet, [_cell(*one) for one in rows])
+    settings = {
+        "steps": options.steps,
+        "guidance": options.guidance,
+        "strength": options.strength,
+        "fill": options.fill,
+    }
+    print(json.dumps({"replacement": figures(cases, verdicts), **settings, "checkpoint": options.checkpoint.name}))
 
 
 if __name__ == "__main__":

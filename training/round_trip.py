@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from studio.engine.previews import PreviewDecoders
-from training.drawn import HELD_OUT_SEED, draw_pictures, to_pixels
 from training.pictures import load_checkpoint
-from training.previews import decoded, pictures_psnr
+from training.previews import decode, pictures_psnr
 from training.samples import save_rows
+from training.world_pictures import HELD_OUT_SEED, draw_pictures, to_pixels
 
-SHOWN = 8
+SHEET_ROWS = 8
 
 
 @torch.inference_mode()
@@ -36,8 +36,8 @@ def main() -> None:
         components.vae.encode(part).latent_dist.mean for part in to_pixels(torch.from_numpy(truth)).split(8)
     ]
     latents = torch.cat(parts) * components.vae.config.scaling_factor
-    rows = {name: decoded(decoders, name, latents) for name in decoders.available}
-    save_rows(options.out, [[Image.fromarray(one) for one in row[:SHOWN]] for row in (truth, *rows.values())])
+    rows = {name: decode(decoders, name, latents) for name in decoders.available}
+    save_rows(options.out, [[Image.fromarray(one) for one in row[:SHEET_ROWS]] for row in (truth, *rows.values())])
     figures = {f"{name}, PSNR in dB": round(pictures_psnr(row, truth), 2) for name, row in rows.items()}
     print(json.dumps({"pictures": options.count, **figures}))
 

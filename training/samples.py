@@ -25,7 +25,7 @@ from training.sheets import Cell, save_sheet
 from training.world import SIZE
 
 PROMPTS = Path(__file__).parent / "prompts.txt"
-SHOWN = 16  # prompts of prompts.txt on a sheet
+SHEET_PROMPTS = 16  # prompts of prompts.txt on a sheet
 SEED = 1
 GAP = 4  # pixels between pictures
 
@@ -54,7 +54,9 @@ def sheet_path(folder: Path, step: int) -> Path:
 class UnetSamples:
     """Sheets of the first prompts of prompts.txt. The modules in training are left alone: copies make the pictures."""
 
-    def __init__(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer, hardware: Hardware, count: int = SHOWN) -> None:
+    def __init__(
+        self, vae: AutoencoderKL, tokenizer: CLIPTokenizer, hardware: Hardware, count: int = SHEET_PROMPTS
+    ) -> None:
         self._vae = vae.to(hardware.device)
         self._tokenizer = tokenizer
         self._device = hardware.device
@@ -62,15 +64,15 @@ class UnetSamples:
 
     def save(self, path: Path, both: nn.ModuleDict, weights: dict[str, torch.Tensor], settings: Settings) -> None:
         """One sheet with `weights` (the average's) in copies of `both` ("unet" and "text_encoder")."""
-        averaged = copy.deepcopy(both)
-        averaged.load_state_dict(weights)
-        averaged.eval().requires_grad_(False)
+        average = copy.deepcopy(both)
+        average.load_state_dict(weights)
+        average.eval().requires_grad_(False)
         components = Components(
             name="in training",
             family=SD1,
-            unet=averaged["unet"],
+            unet=average["unet"],
             vae=self._vae,
-            text_encoders=(TextEncoder("text_encoder", self._tokenizer, averaged["text_encoder"]),),
+            text_encoders=(TextEncoder("text_encoder", self._tokenizer, average["text_encoder"]),),
             scheduler_config=dict(SCHEDULER),
             prediction_type="epsilon",
             device=self._device,

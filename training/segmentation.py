@@ -33,19 +33,19 @@ def palette() -> dict[str, Color]:
     """
     grid = np.array(list(itertools.product(LEVELS, repeat=3)))
     nearest = np.minimum(_distances(grid, NOTHING), _distances(grid, ANYTHING))
-    chosen: dict[str, Color] = {}
+    colors: dict[str, Color] = {}
     for name in OBJECTS:
         best = int(np.argmax(nearest))
         red, green, blue = (int(level) for level in grid[best])
-        chosen[name] = (red, green, blue)
-        nearest = np.minimum(nearest, _distances(grid, chosen[name]))
-    return chosen
+        colors[name] = (red, green, blue)
+        nearest = np.minimum(nearest, _distances(grid, colors[name]))
+    return colors
 
 
 def _distances(grid: np.ndarray, color: Color) -> np.ndarray:
     """Squared distances of colours (N, 3); green counts most, as it does for an eye."""
-    weighed: np.ndarray = ((grid - np.array(color)) ** 2 * (2, 4, 3)).sum(axis=1)
-    return weighed
+    distances: np.ndarray = ((grid - np.array(color)) ** 2 * (2, 4, 3)).sum(axis=1)
+    return distances
 
 
 @lru_cache(maxsize=512)
@@ -71,9 +71,9 @@ def object_mask(placed: PlacedObject, shape: Shape = "silhouette") -> Image.Imag
     return mask
 
 
-def segmentation_map(scene: Scene, *, shape: Shape = "silhouette", named: bool = True) -> Image.Image:
-    """The map of a scene, RGB, SIZE x SIZE. Not `named`: all objects are white, and the words must name them."""
-    drawn = Image.new("RGB", (SIZE, SIZE), NOTHING)
+def segmentation_map(scene: Scene, *, shape: Shape = "silhouette", with_names: bool = True) -> Image.Image:
+    """The map of a scene, RGB, SIZE x SIZE. Not `with_names`: all objects are white, and the words must name them."""
+    picture = Image.new("RGB", (SIZE, SIZE), NOTHING)
     for placed in scene.objects:
-        drawn.paste(palette()[placed.name] if named else ANYTHING, (0, 0), object_mask(placed, shape))
-    return drawn
+        picture.paste(palette()[placed.name] if with_names else ANYTHING, (0, 0), object_mask(placed, shape))
+    return picture

@@ -23,8 +23,8 @@ class Cell:
     """A picture of 128 x 128, what was asked, what the judge says, and whether that agrees (None: not asked)."""
 
     picture: Image.Image
-    asked: str
-    told: str
+    prompt: str
+    verdict: str
     right: bool | None = None
 
 
@@ -40,8 +40,8 @@ def save_sheet(path: Path, cells: Sequence[Cell], columns: int = 10) -> None:
         sheet.paste(cell.picture, (left, top))
         if cell.right is not None:
             draw.rectangle((left, top + SIDE, left + SIDE - 1, top + SIDE + 1), fill=GOOD if cell.right else BAD)
-        asked = textwrap.wrap(cell.asked, LETTERS)[: LINES - 1]
-        for line, (text, color) in enumerate([*((text, INK) for text in asked), (cell.told[: LETTERS * 2], QUIET)]):
+        lines = textwrap.wrap(cell.prompt, LETTERS)[: LINES - 1]
+        for line, (text, color) in enumerate([*((text, INK) for text in lines), (cell.verdict[: LETTERS * 2], QUIET)]):
             for part, words in enumerate(textwrap.wrap(text, LETTERS) or [""]):
                 draw.text((left, top + SIDE + 2 + (line + part) * LINE), words, fill=color, font=font)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,10 +43,10 @@ class FigureLog:
 
     def __init__(self, path: Path, from_step: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = []
+        lines = []
         if path.exists():
-            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] < from_step]
-        path.write_text("".join(line + "\n" for line in kept))
+            lines = [line for line in path.read_text().splitlines() if json.loads(line)["step"] < from_step]
+        path.write_text("".join(line + "\n" for line in lines))
         self.path = path
 
     def write(self, step: int, **figures: float) -> None:

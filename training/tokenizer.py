@@ -32,8 +32,8 @@ END_OF_WORD = "</w>"
 def byte_alphabet() -> list[str]:
     """One printable character per byte, in the order GPT-2 and CLIP use for their vocabularies."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    hidden = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(hidden))]
+    unprintable = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(unprintable))]
 
 
 def learn_merges(words: Counter[str]) -> list[tuple[str, str]]:
@@ -65,13 +65,13 @@ def learn_merges(words: Counter[str]) -> list[tuple[str, str]]:
 
 
 def _join(parts: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
-    joined: list[str] = []
+    words: list[str] = []
     for part in parts:
-        if joined and (joined[-1], part) == pair:
-            joined[-1] += part
+        if words and (words[-1], part) == pair:
+            words[-1] += part
         else:
-            joined.append(part)
-    return tuple(joined)
+            words.append(part)
+    return tuple(words)
 
 
 def vocabulary_words() -> list[str]:
@@ -157,7 +157,7 @@ def carry_over(text_encoder: CLIPTextModel, old_folder: Path, new_folder: Path) 
     values = text_encoder.config.to_dict()
     values |= {"vocab_size": len(new_ids), "bos_token_id": new_ids[BOS], "eos_token_id": new_ids[EOS]}
     values |= {"pad_token_id": new_ids[EOS]}
-    grown = CLIPTextModel(CLIPTextConfig(**values))
+    encoder = CLIPTextModel(CLIPTextConfig(**values))
     weights = text_encoder.state_dict()
     (name,) = (name for name in weights if name.endswith("token_embedding.weight"))
     old_rows = weights[name]
@@ -165,8 +165,8 @@ def carry_over(text_encoder: CLIPTextModel, old_folder: Path, new_folder: Path) 
     for token, row in new_ids.items():
         pieces = (token,) if token in old_ids else split_token(token, merges)
         rows[row] = old_rows[[old_ids[piece] for piece in pieces]].mean(dim=0)
-    grown.load_state_dict(weights | {name: rows})
-    return grown.to(old_rows.dtype)
+    encoder.load_state_dict(weights | {name: rows})
+    return encoder.to(old_rows.dtype)
 
 
 def main() -> None:

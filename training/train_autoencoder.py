@@ -24,9 +24,8 @@ from torch import Tensor, nn
 
 from studio.diffusion.vae import to_pictures
 from training.budget import Budget
-from training.compiled import compile_in_place
+from training.compilation import compile_in_place
 from training.descent import Descent
-from training.drawn import HELD_OUT_SEED, RUNS, Drawn, draw_pictures, picture_batch, to_pixels
 from training.feed import Feed
 from training.losses import gradient_loss, kl_loss, linear_decodability_loss, reconstruction_loss
 from training.options import PLAIN, SAVE_EVERY, RunOptions, add_compile_argument, add_run_arguments, read_run_options
@@ -34,6 +33,7 @@ from training.samples import Timer, save_rows, sheet_path
 from training.state import generator_for
 from training.workers import Workers, randn_rows, run_workers
 from training.world import GRID, SIZE
+from training.world_pictures import HELD_OUT_SEED, RUNS, PictureFolder, draw_pictures, picture_batch, to_pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +137,13 @@ def round_trip_psnr(vae: AutoencoderKL, head: nn.Conv2d, count: int = 32) -> dic
 
 
 def _picture_feed(
-    asked: Callable[[int], tuple[int, range, int | None]], feeders: int, drawn_in: Path | None
+    rows_of_step: Callable[[int], tuple[int, range, int | None]], feeders: int, folder: Path | None
 ) -> Feed[np.ndarray]:
     """Pictures for one step after the other: drawn ahead by `feeders` processes, or read from a folder."""
-    if drawn_in is None:
-        return Feed(draw_pictures, asked, feeders)
-    drawn = Drawn(drawn_in)
-    return Feed(lambda seed, indices, crop: drawn.pictures(indices, crop), asked)
+    if folder is None:
+        return Feed(draw_pictures, rows_of_step, feeders)
+    pictures = PictureFolder(folder)
+    return Feed(lambda seed, indices, crop: pictures.pictures(indices, crop), rows_of_step)
 
 
 def train(
@@ -158,7 +158,7 @@ def train(
 ) -> None:
     """Runs until the budget is spent, from the state in `folder` if there is one, else from the checkpoint `start`.
 
-    Pictures come from the folder `drawn_in`, if one is given, else they are drawn for each step.
+    Pictures come from `folder`, if one is given, else they are drawn for each step.
     """
     hardware = options.hardware
     vae = make_autoencoder(config)
@@ -177,7 +177,7 @@ def train(
         parameters = [*vae.parameters(), *head.parameters()]
     descent = Descent(workers, config, budget, folder, parameters, {"vae": vae, "head": head}, save_every)
 
-    def asked(number: int) -> tuple[int, range, int | None]:
+    def rows_of_step(number: int) -> tuple[int, range, int | None]:
         """World, indices and crop of a step's rows. The last part of a run is on whole pictures."""
         whole = budget.fraction(number, descent.seconds) >= 1 - config.whole_share
         rows = workers.rows(config.batch * config.crop**2 // SIZE**2 if whole else config.batch)
@@ -185,7 +185,7 @@ def train(
         return config.seed, range(first + rows.start, first + rows.stop), None if whole else config.crop
 
     timer = Timer(options.sheet_minutes)
-    with _picture_feed(asked, options.feeders, drawn_in) as feed:
+    with _picture_feed(rows_of_step, options.feeders, drawn_in) as feed:
         for step in descent.steps():
             pixels = to_pixels(torch.from_numpy(feed.get(step)), hardware.device)
             rows = workers.rows(len(pixels) * workers.size)
@@ -227,7 +227,9 @@ def main() -> None:
     parser.add_argument("--whole-share", type=float, default=AutoencoderConfig.whole_share)
     parser.add_argument("--batch", type=int, default=AutoencoderConfig.batch, help="crops per step")
     parser.add_argument("--l2-weight", type=float, default=AutoencoderConfig.l2_weight)
-    parser.add_argument("--drawn", type=Path, help="a folder of training.drawn, instead of drawing for each step")
+    parser.add_argument(
+        "--drawn", type=Path, help="a folder of training.world_pictures, instead of drawing for each step"
+    )
     parser.add_argument("--run", type=Path, default=RUNS / "autoencoder", help="folder of the run's state and figures")
     options = parser.parse_args()
     config = AutoencoderConfig(

@@ -31,7 +31,6 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from training.budget import Budget
 from training.control_samples import ControlSamples
 from training.descent import Descent
-from training.drawn import RUNS, tokenize
 from training.ema import Average
 from training.encode_latents import load_latents
 from training.feed import Feed
@@ -44,6 +43,7 @@ from training.segmentation import Shape, segmentation_map
 from training.state import generator_for
 from training.workers import Workers, randn_rows, run_workers
 from training.world import draw_scene, write_caption
+from training.world_pictures import RUNS, tokenize
 
 # How exactly a map is drawn, and how often: half of them as a hand paints, so that a painted one is understood.
 SHAPES: tuple[tuple[Shape, float], ...] = (("silhouette", 0.5), ("blob", 0.25), ("ellipse", 0.15), ("box", 0.1))
@@ -67,10 +67,11 @@ class ControlConfig:
     ema: float = 0.995
 
 
-def make_control(unet: UNet2DConditionModel, config: ControlConfig, begun: Path | None = None) -> ControlNetModel:
-    """A ControlNet whose blocks begin as the U-Net's own, and which answers zero; or the one in the folder `begun`."""
-    if begun is not None:
-        return ControlNetModel.from_pretrained(begun, torch_dtype=torch.float32)
+def make_control(unet: UNet2DConditionModel, config: ControlConfig, earlier: Path | None = None) -> ControlNetModel:
+    """A ControlNet whose blocks begin as the U-Net's own, and which answers zero; or the one in the folder
+    `earlier`."""
+    if earlier is not None:
+        return ControlNetModel.from_pretrained(earlier, torch_dtype=torch.float32)
     torch.manual_seed(config.seed)
     return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=config.map_channels)
 
@@ -88,7 +89,7 @@ def draw_conditions(config: ControlConfig, world: int, indices: list[int], step:
         caption = write_caption(rng, objects, relation, scene.background, scene.style)
         captions.append("" if rng.random() < config.caption_dropout else caption)
         shape = SHAPES[int(rng.choice(len(SHAPES), p=[share for _, share in SHAPES]))][0]
-        maps.append(np.asarray(segmentation_map(scene, shape=shape, named=rng.random() >= config.unnamed)))
+        maps.append(np.asarray(segmentation_map(scene, shape=shape, with_names=rng.random() >= config.unnamed)))
     return captions, np.stack(maps)
 
 
@@ -101,32 +102,32 @@ def train(
     start: Path,
     options: RunOptions = PLAIN,
     save_every: int = SAVE_EVERY,
-    begun: Path | None = None,
+    earlier: Path | None = None,
 ) -> None:
     """Runs until the budget is spent, from the state in `folder` if there is one.
 
-    `start`: the checkpoint whose U-Net and text encoder it is for; neither is changed. `begun`: the folder of a
+    `start`: the checkpoint whose U-Net and text encoder it is for; neither is changed. `earlier`: the folder of a
     ControlNet that is to be trained on, of the same shape.
     """
     hardware = options.hardware
     cached = load_latents(latents_file)
     unet = UNet2DConditionModel.from_pretrained(start, subfolder="unet", torch_dtype=torch.float32)
-    control = make_control(unet, config, begun).to(hardware.device).train()
+    control = make_control(unet, config, earlier).to(hardware.device).train()
     unet = unet.to(hardware.device).eval().requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(start / "tokenizer")
     text_encoder = CLIPTextModel.from_pretrained(start, subfolder="text_encoder", dtype=torch.float32)
     text_encoder = text_encoder.to(hardware.device).eval().requires_grad_(False)
     average = Average(control, config.ema)
-    kept = {"weights": control, "average": average}
+    parts = {"weights": control, "average": average}
     descent = Descent(
-        workers, config, budget, folder, control.parameters(), kept, save_every, weight_decay=config.weight_decay
+        workers, config, budget, folder, control.parameters(), parts, save_every, weight_decay=config.weight_decay
     )
     alphas_cumprod = make_scheduler().alphas_cumprod
     weights = min_snr_weights(torch.arange(len(alphas_cumprod)), alphas_cumprod, config.snr_gamma)
     alphas_cumprod, weights = alphas_cumprod.to(hardware.device), weights.to(hardware.device)
     known_latents = cached.latents.to(hardware.device)
 
-    def asked(number: int) -> tuple[ControlConfig, int, list[int], int]:
+    def rows_of_step(number: int) -> tuple[ControlConfig, int, list[int], int]:
         """World and indices of a step's rows, for their captions and maps."""
         rows = workers.rows(config.batch)
         indices = cached.draw(config.batch, number, config.seed)[rows.start : rows.stop].tolist()
@@ -134,7 +135,7 @@ def train(
 
     samples, timer = None, Timer(options.sheet_minutes)
     smooth = None
-    with Feed(draw_conditions, asked, options.feeders) as feed:
+    with Feed(draw_conditions, rows_of_step, options.feeders) as feed:
         for step in descent.steps():
             rows = workers.rows(config.batch)
             generator = generator_for(config.seed, step, hardware.device)
@@ -146,7 +147,7 @@ def train(
             condition = torch.from_numpy(maps).to(hardware.device).permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
             prompt_embeds = encode_captions(text_encoder, tokenizer, captions, hardware.device)
 
-            def controlled(
+            def predict(
                 noisy_latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor, condition: Tensor = condition
             ) -> Tensor:
                 down, mid = control(noisy_latents, timesteps, prompt_embeds, condition, return_dict=False)
@@ -162,9 +163,7 @@ def train(
 
             balance = high_noise_weights(timesteps, alphas_cumprod)
             with hardware.autocast():
-                loss = conditional_ldm_loss(
-                    controlled, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance
-                )
+                loss = conditional_ldm_loss(predict, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance)
             (value,) = descent.down(loss, loss.detach())
             average.update(control)
             smooth = value if smooth is None else 0.98 * smooth + 0.02 * value

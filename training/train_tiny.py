@@ -25,13 +25,13 @@ from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.vae import to_pictures
 from training.budget import Budget
 from training.descent import Descent
-from training.drawn import HELD_OUT_SEED, RUNS, draw_pictures, to_pixels
 from training.encode_latents import CachedLatents, load_latents, load_vae
 from training.losses import gradient_loss, reconstruction_loss
 from training.options import PLAIN, SAVE_EVERY, RunOptions, add_run_arguments, read_run_options
 from training.samples import Timer, save_rows, sheet_path
 from training.train_autoencoder import psnr
 from training.workers import Workers, run_workers
+from training.world_pictures import HELD_OUT_SEED, RUNS, draw_pictures, to_pixels
 
 CHECKPOINT = Path("models/small-world-128")
 
@@ -68,7 +68,7 @@ def make_tiny(config: TinyConfig) -> AutoencoderTiny:
     return tiny
 
 
-def softened(latents: Tensor, index: int, seed: int) -> Tensor:
+def soften(latents: Tensor, index: int, seed: int) -> Tensor:
     """Mixture number `index` of latents (N, C, h, w), with noise, (C, h, w): what predicted x0 is like early in a run.
 
     There the denoiser's best answer is the mean of all pictures that may come of it.
@@ -76,9 +76,9 @@ def softened(latents: Tensor, index: int, seed: int) -> Tensor:
     rng = np.random.default_rng((seed, index))
     count = int(rng.integers(1, 5))
     shares = torch.from_numpy(rng.dirichlet(np.ones(count))).float()
-    chosen = latents[torch.from_numpy(rng.integers(0, len(latents), count))].float()
-    noise = torch.from_numpy(rng.standard_normal(chosen.shape[1:])).float()
-    return (shares.view(-1, 1, 1, 1) * chosen).sum(dim=0) + 0.2 * float(rng.random()) * noise
+    others = latents[torch.from_numpy(rng.integers(0, len(latents), count))].float()
+    noise = torch.from_numpy(rng.standard_normal(others.shape[1:])).float()
+    return (shares.view(-1, 1, 1, 1) * others).sum(dim=0) + 0.2 * float(rng.random()) * noise
 
 
 class Teacher:
@@ -91,14 +91,14 @@ class Teacher:
         self._device = device
         size = min(config.pictures, len(cached.latents))
         self._cached = CachedLatents(cached.latents[:size], cached.seed, cached.scaling_factor)
-        self._known: dict[int, tuple[Tensor, Tensor, Tensor | None]] = {}
+        self._teachings: dict[int, tuple[Tensor, Tensor, Tensor | None]] = {}
 
     def batch(self, config: TinyConfig, step: int, rows: range) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Rows of batch number `step`: latents, decoded pixels, true pixels, and which rows have true ones, (B,)."""
         indices = self._cached.draw(config.batch, step, config.seed)[rows.start : rows.stop].tolist()
-        self._learn([index for index in indices if index not in self._known])
-        latents, decoded, truths = zip(*(self._known[index] for index in indices), strict=True)
-        pixels = [to_pixels(one, self._device) for one in (torch.stack(decoded), _filled(truths, decoded))]
+        self._learn([index for index in indices if index not in self._teachings])
+        latents, decoded, truths = zip(*(self._teachings[index] for index in indices), strict=True)
+        pixels = [to_pixels(one, self._device) for one in (torch.stack(decoded), _fill(truths, decoded))]
         has_truth = torch.tensor([truth is not None for truth in truths], device=self._device)
         return torch.stack(latents).float().to(self._device), pixels[0], pixels[1], has_truth
 
@@ -109,18 +109,18 @@ class Teacher:
         # Every second one is soft: it has no true picture.
         latents = torch.stack(
             [
-                softened(self._cached.latents, index, self._seed) if index % 2 else self._cached.latents[index].float()
+                soften(self._cached.latents, index, self._seed) if index % 2 else self._cached.latents[index].float()
                 for index in indices
             ]
         )
         decoded = self._vae.decode(latents.to(self._device) / self._factor).sample
-        drawn = (decoded.clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1)).cpu()
-        for index, latent, picture in zip(indices, latents, drawn, strict=True):
+        pictures = (decoded.clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1)).cpu()
+        for index, latent, picture in zip(indices, latents, pictures, strict=True):
             truth = None if index % 2 else torch.from_numpy(draw_pictures(self._cached.seed, [index])[0])
-            self._known[index] = (latent.half(), picture, truth)
+            self._teachings[index] = (latent.half(), picture, truth)
 
 
-def _filled(truths: tuple[Tensor | None, ...], decoded: tuple[Tensor, ...]) -> Tensor:
+def _fill(truths: tuple[Tensor | None, ...], decoded: tuple[Tensor, ...]) -> Tensor:
     return torch.stack([other if truth is None else truth for truth, other in zip(truths, decoded, strict=True)])
 
 
@@ -132,8 +132,8 @@ def tiny_loss(
     All pictures (B, 3, H, W) in [-1, 1]; has_truth: (B,).
     """
 
-    def apart(answer: Tensor, wanted: Tensor) -> Tensor:
-        return reconstruction_loss(answer, wanted) + config.gradient_weight * gradient_loss(answer, wanted)
+    def apart(answer: Tensor, target: Tensor) -> Tensor:
+        return reconstruction_loss(answer, target) + config.gradient_weight * gradient_loss(answer, target)
 
     terms = {"distillation": apart(pixels, decoded)}
     share = float(has_truth.float().mean())

@@ -23,10 +23,9 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training.budget import Budget
-from training.compiled import compile_in_place
+from training.compilation import compile_in_place
 from training.coupling import load_coupling, save_coupling
 from training.descent import Descent
-from training.drawn import RUNS, tokenize
 from training.ema import Average
 from training.encode_latents import CachedLatents, load_latents, load_vae
 from training.losses import conditional_ldm_loss, decision_weights, high_noise_weights, min_snr_weights
@@ -35,9 +34,10 @@ from training.pictures import Settings
 from training.samples import Timer, UnetSamples, sheet_path
 from training.schedule import make_scheduler
 from training.tokenizer import MODEL_MAX_LENGTH, carry_over, ensure_tokenizer, load_tokenizer, vocabulary_checksum
-from training.unet_batches import DECIDED, UnetBatches
+from training.unet_batches import CAPTIONLESS_FROM, UnetBatches
 from training.workers import Workers, run_workers
 from training.world import SIZE
+from training.world_pictures import RUNS, tokenize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +67,8 @@ class UnetConfig:
     # Share of each batch that is pictures of one plain object without a caption, their noise coupled to the object:
     # what the empty prompt should draw. Drawn for this alone, so that no kind of picture loses more of its captions.
     unprompted: float = 0.0
-    # The least timestep at which these are shown: below `DECIDED` they teach outlines and not what to draw.
-    unprompted_from: int = DECIDED
+    # The least timestep at which these are shown: below `CAPTIONLESS_FROM` they teach outlines and not what to draw.
+    unprompted_from: int = CAPTIONLESS_FROM
     snr_gamma: float = 5.0
     ema: float = 0.998
 
@@ -159,9 +159,9 @@ def train(
         unet, text_encoder = make_unet(config), make_text_encoder(config, tokenizer)
     both = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).to(hardware.device).train()
     average = Average(both, config.ema)
-    kept = {"weights": both, "average": average}
+    parts = {"weights": both, "average": average}
     descent = Descent(
-        workers, config, budget, folder, both.parameters(), kept, save_every, weight_decay=config.weight_decay
+        workers, config, budget, folder, both.parameters(), parts, save_every, weight_decay=config.weight_decay
     )
     alphas_cumprod = make_scheduler().alphas_cumprod
     weights = min_snr_weights(torch.arange(len(alphas_cumprod)), alphas_cumprod, config.snr_gamma)
@@ -183,9 +183,9 @@ def train(
     smooth = None
     for step in descent.steps():
         rows = workers.rows(config.batch)
-        latents, tokens, timesteps, noise, unprompted = batches.draw(step, rows)
+        latents, tokens, timesteps, noise, without_prompt = batches.draw(step, rows)
         balance = high_noise_weights(timesteps, alphas_cumprod)
-        balance = balance * torch.where(unprompted, decision_weights(timesteps, alphas_cumprod), 1.0)
+        balance = balance * torch.where(without_prompt, decision_weights(timesteps, alphas_cumprod), 1.0)
         with hardware.autocast():
             prompt_embeds = text_encoder(tokens)[0]  # (B, 77, dim)
             loss = conditional_ldm_loss(denoiser, latents, noise, timesteps, prompt_embeds, alphas_cumprod, balance)

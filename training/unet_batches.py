@@ -17,7 +17,7 @@ from training.world import OBJECTS, draw_scene, plain_single
 # Below this timestep the noisy latents themselves show what they are of, and whatever is drawn serves as an example.
 # Above it the empty prompt must decide, and sees plain objects with coupled noise alone. Measured: where words led the
 # first ten of 25 Karras steps (to t of about 530), the empty prompt finished 89 % of the objects rightly.
-DECIDED = 400
+CAPTIONLESS_FROM = 400
 
 
 def plain_objects(seed: int, count: int) -> Tensor:
@@ -25,8 +25,8 @@ def plain_objects(seed: int, count: int) -> Tensor:
 
     The samples are drawn up again, not rendered: `world.py` must be as it was when their latents were made.
     """
-    shown = [plain_single(draw_scene(seed, index)) for index in range(count)]
-    return torch.tensor([ALONE if number is None else number for number in shown])
+    objects = [plain_single(draw_scene(seed, index)) for index in range(count)]
+    return torch.tensor([ALONE if number is None else number for number in objects])
 
 
 def choose_tokens(tokens: Tensor, empty: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
@@ -36,12 +36,12 @@ def choose_tokens(tokens: Tensor, empty: Tensor, shares: Tensor, generator: torc
     """
     device = generator.device
     wording = torch.randint(tokens.shape[1], (len(tokens),), generator=generator, device=device)
-    dropped = torch.rand(len(tokens), generator=generator, device=device) < shares
-    chosen = tokens[torch.arange(len(tokens), device=device), wording]
-    return torch.where(dropped[:, None], empty, chosen).long()
+    is_dropped = torch.rand(len(tokens), generator=generator, device=device) < shares
+    wordings = tokens[torch.arange(len(tokens), device=device), wording]
+    return torch.where(is_dropped[:, None], empty, wordings).long()
 
 
-class Unprompted:
+class CaptionlessRows:
     """Puts pictures of one plain object in the place of a share of each batch, to be shown without a caption."""
 
     def __init__(self, coupling: Coupling, objects: Tensor, share: float) -> None:
@@ -54,13 +54,13 @@ class Unprompted:
     def replace(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A batch's indices (B,) with some replaced, and which these are, bool (B,)."""
         count, device = len(indices), generator.device
-        chosen = torch.rand(count, generator=generator, device=device) < self._share
+        is_plain = torch.rand(count, generator=generator, device=device) < self._share
         others = self._plain[torch.randint(len(self._plain), (count,), generator=generator, device=device)]
-        return torch.where(chosen, others, indices), chosen
+        return torch.where(is_plain, others, indices), is_plain
 
-    def couple(self, noise: Tensor, indices: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        """The noise (B, 4, 16, 16) of pictures `indices`, that of the `chosen` ones coupled to their objects."""
-        return self.coupling.apply(noise, torch.where(chosen, self._objects[indices], ALONE), generator)
+    def couple(self, noise: Tensor, indices: Tensor, is_plain: Tensor, generator: torch.Generator) -> Tensor:
+        """The noise (B, 4, 16, 16) of pictures `indices`, that of the plain ones coupled to their objects."""
+        return self.coupling.apply(noise, torch.where(is_plain, self._objects[indices], ALONE), generator)
 
 
 class Shares(Protocol):
@@ -93,7 +93,7 @@ class UnetBatches:
 
     def __init__(
         self,
-        cached: Sequence[CachedLatents],
+        latents_files: Sequence[CachedLatents],
         empty: Tensor,
         weights: Tensor,
         shares: Shares,
@@ -105,40 +105,40 @@ class UnetBatches:
         coupling: the one to go on with, else one is made of these latents, if the shares ask for any. Raises ValueError
         when these latents do not show every object plainly.
         """
-        self._latents = torch.cat([one.latents for one in cached]).to(device)
-        self._tokens = torch.cat([one.tokens for one in cached if one.tokens is not None]).to(device)
+        self._latents = torch.cat([one.latents for one in latents_files]).to(device)
+        self._tokens = torch.cat([one.tokens for one in latents_files if one.tokens is not None]).to(device)
         self._empty = empty.to(device, self._tokens.dtype)
         self._weights = weights
         self._shares = shares
         self._device = device
-        self._unprompted = None
+        self._captionless = None
         if shares.unprompted:
-            objects = torch.cat([plain_objects(one.seed, len(one.latents)) for one in cached]).to(device)
+            objects = torch.cat([plain_objects(one.seed, len(one.latents)) for one in latents_files]).to(device)
             if coupling is None:
                 coupling = make_coupling(self._latents, objects, len(OBJECTS))
             coupling = Coupling(*(part.to(device) for part in coupling))
-            self._unprompted = Unprompted(coupling, objects, shares.unprompted)
+            self._captionless = CaptionlessRows(coupling, objects, shares.unprompted)
         self.coupling = coupling
 
     def draw(self, step: int, rows: range) -> UnetBatch:
         """Those `rows` of batch number `step`; all random numbers are drawn for the whole batch, so any process may."""
         shares, device, mine = self._shares, self._device, slice(rows.start, rows.stop)
         generator = generator_for(shares.seed, step, device)
-        drawn = draw_indices(len(self._latents), shares.batch, step, shares.seed)
-        indices = torch.from_numpy(drawn).to(device, non_blocking=True)
+        row_numbers = draw_indices(len(self._latents), shares.batch, step, shares.seed)
+        indices = torch.from_numpy(row_numbers).to(device, non_blocking=True)
         timesteps = draw_timesteps(shares.batch, self._weights, generator)
         dropout = torch.full((shares.batch,), shares.caption_dropout, device=device)
-        chosen = torch.zeros(shares.batch, dtype=torch.bool, device=device)
-        if self._unprompted is not None:
-            indices, chosen = self._unprompted.replace(indices, generator)
+        is_plain = torch.zeros(shares.batch, dtype=torch.bool, device=device)
+        if self._captionless is not None:
+            indices, is_plain = self._captionless.replace(indices, generator)
             even = torch.randint(
                 shares.unprompted_from, len(self._weights), timesteps.shape, generator=generator, device=device
             )
-            timesteps = torch.where(chosen, even, timesteps)
-            dropout = torch.where(timesteps < DECIDED, dropout, 0.0).masked_fill(chosen, 1.0)
+            timesteps = torch.where(is_plain, even, timesteps)
+            dropout = torch.where(timesteps < CAPTIONLESS_FROM, dropout, 0.0).masked_fill(is_plain, 1.0)
         tokens = choose_tokens(self._tokens[indices], self._empty, dropout, generator)[mine]
         latents = self._latents[indices[mine]].float()
         noise = torch.randn(shares.batch, *latents.shape[1:], generator=generator, device=device)
-        if self._unprompted is not None:  # for the whole batch: two rows of one object must not get the same noise
-            noise = self._unprompted.couple(noise, indices, chosen, generator)
-        return UnetBatch(latents, tokens, timesteps[mine], noise[mine], chosen[mine])
+        if self._captionless is not None:  # for the whole batch: two rows of one object must not get the same noise
+            noise = self._captionless.couple(noise, indices, is_plain, generator)
+        return UnetBatch(latents, tokens, timesteps[mine], noise[mine], is_plain[mine])

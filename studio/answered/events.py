@@ -157,8 +157,8 @@ class ComparisonEnded:
     job_id: str
     state: Literal["finished", "stopped"]
     reason: str  # why it was stopped, "" when it was not
-    done: int  # cells
-    failed: int
+    finished_cells: int  # cells
+    failed_cells: int
     seconds: float
 
 

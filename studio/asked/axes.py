@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from studio.asked.control import CONTROL_RANGES, Control
-from studio.asked.problems import InvalidRequest, Problem, Range, clean_text, one_of, short_name, shown
+from studio.asked.problems import InvalidRequest, Problem, Range, clean_text, one_of, quoted_value, short_name
 from studio.asked.prompt import with_lora_weight
 from studio.asked.requests import CHOICES, RANGES
 from studio.asked.rows import MAX_NAME_CHARACTERS, MAX_PROMPT_CHARACTERS, MAX_SEED
@@ -53,7 +53,7 @@ _NUMBERS: Mapping[str, Range] = {
 _TABLES: Mapping[str, Mapping[str, str]] = {name: CHOICES[name] for name in ("scheduler", "noise_schedule")}
 
 # Axes whose values are somebody's own words, in which a full-width comma is a comma of the text.
-_AS_TYPED: frozenset[AxisField] = frozenset({"prompt", "checkpoint"})
+_TEXT_AXES: frozenset[AxisField] = frozenset({"prompt", "checkpoint"})
 # Axes that change a part of a field and leave the rest of it as it was given.
 WITHIN_A_FIELD: frozenset[AxisField] = frozenset({"prompt", "lora_weight", "control_scale"})
 
@@ -77,29 +77,29 @@ def parse_values(axis: AxisField, source: object, where: str) -> tuple[Value, ..
     if isinstance(source, str):
         if len(source) > MAX_VALUES_CHARACTERS:
             raise InvalidRequest(Problem(where, f"a text of {len(source):,} characters", "a shorter list"))
-        parts: list[object] = list(_split(source if axis in _AS_TYPED else _narrow(source)))
+        parts: list[object] = list(_split(source if axis in _TEXT_AXES else _narrow(source)))
     elif isinstance(source, Sequence):
         parts = list(source)
     else:
-        raise InvalidRequest(Problem(where, shown(source), GRAMMAR))
+        raise InvalidRequest(Problem(where, quoted_value(source), GRAMMAR))
     values: list[Value] = []
     for part in parts:
-        for value in _expanded(axis, part, where):
+        for value in _expand(axis, part, where):
             if value not in values:
                 values.append(value)
             if len(values) > MAX_CELLS:
-                raise InvalidRequest(Problem(where, shown(source), f"at most {MAX_CELLS} values"))
+                raise InvalidRequest(Problem(where, quoted_value(source), f"at most {MAX_CELLS} values"))
     if not values:
-        raise InvalidRequest(Problem(where, shown(source), f"at least one value: {GRAMMAR}"))
+        raise InvalidRequest(Problem(where, quoted_value(source), f"at least one value: {GRAMMAR}"))
     return tuple(values)
 
 
 def values_text(values: Iterable[Value]) -> str:
     """The values as text that `parse_values` reads back equal."""
-    return ", ".join(_typed(value) for value in values)
+    return ", ".join(_as_text(value) for value in values)
 
 
-def _typed(value: Value) -> str:
+def _as_text(value: Value) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     plain = text and text == text.strip() and not re.search('[,"\\r\\n]', text)
     return text if plain else '"{}"'.format(text.replace('"', '""'))
@@ -127,22 +127,22 @@ def _narrow(text: str) -> str:
     return unicodedata.normalize("NFKC", text).replace("、", ",").replace("､", ",")
 
 
-def _expanded(axis: AxisField, part: object, where: str) -> Iterable[Value]:
+def _expand(axis: AxisField, part: object, where: str) -> Iterable[Value]:
     """One part of the list: a value, or the values of a range."""
     if axis in _WHOLE or axis in _NUMBERS:
         limits = _WHOLE.get(axis) or _NUMBERS[axis]
         return [_number(v, limits, where) for v in _range(part, limits, where)]
     if not isinstance(part, str):
-        raise InvalidRequest(Problem(where, shown(part), "text"))
+        raise InvalidRequest(Problem(where, quoted_value(part), "text"))
     if axis in _TABLES:
         name = short_name(part, _TABLES[axis])
         if name not in _TABLES[axis]:
-            raise InvalidRequest(Problem(where, shown(part), one_of(_TABLES[axis])))
+            raise InvalidRequest(Problem(where, quoted_value(part), one_of(_TABLES[axis])))
         return [name]
     if axis == "size":
         return [_size(part, where)]
     if part != clean_text(part) or len(part) > (MAX_NAME_CHARACTERS if axis == "checkpoint" else MAX_PROMPT_CHARACTERS):
-        raise InvalidRequest(Problem(where, shown(part), "text without control characters"))
+        raise InvalidRequest(Problem(where, quoted_value(part), "text without control characters"))
     return [part]
 
 
@@ -156,20 +156,22 @@ def _range(part: object, limits: Range, where: str) -> Sequence[int | float]:
         return [_read(plain[1])]
     match = _RANGE.fullmatch(text)
     if not match:
-        raise InvalidRequest(Problem(where, shown(part), f"{limits.describe()}, as {GRAMMAR}"))
+        raise InvalidRequest(Problem(where, quoted_value(part), f"{limits.describe()}, as {GRAMMAR}"))
     first, last = _read(match[1]), _read(match[2])
     if match[4]:
         count = int(match[4])
         if not 1 <= count <= MAX_CELLS:
-            raise InvalidRequest(Problem(where, shown(part), f"a count from 1 to {MAX_CELLS} in the brackets"))
+            raise InvalidRequest(Problem(where, quoted_value(part), f"a count from 1 to {MAX_CELLS} in the brackets"))
         spread = [first + (last - first) * k / max(1, count - 1) for k in range(count)]
         return [int(v) for v in spread] if limits.whole else [round(v, 6) for v in spread]
     step = _read(match[3]) if match[3] else (1 if last >= first else -1)
     if not step or (last - first) * step < 0:
-        raise InvalidRequest(Problem(where, shown(part), "a step that leads from the first number to the last"))
+        raise InvalidRequest(Problem(where, quoted_value(part), "a step that leads from the first number to the last"))
     count = math.floor((last - first) / step + 1e-9) + 1
     if count > MAX_CELLS:
-        raise InvalidRequest(Problem(where, shown(part), f"at most {MAX_CELLS} values; a larger step, or a count [n]"))
+        raise InvalidRequest(
+            Problem(where, quoted_value(part), f"at most {MAX_CELLS} values; a larger step, or a count [n]")
+        )
     return [first + k * step if limits.whole else round(first + k * step, 6) for k in range(count)]
 
 
@@ -184,7 +186,7 @@ def _number(value: int | float, limits: Range, where: str) -> int | float:
     if isinstance(value, float) and value.is_integer() and limits.whole:
         value = int(value)
     if not limits.holds(value):
-        raise InvalidRequest(Problem(where, shown(value), limits.describe()))
+        raise InvalidRequest(Problem(where, quoted_value(value), limits.describe()))
     return value if limits.whole else float(value)
 
 
@@ -192,7 +194,7 @@ def _size(text: str, where: str) -> str:
     match = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", text, re.ASCII | re.IGNORECASE)
     if not match or not (RANGES["width"].holds(int(match[1])) and RANGES["height"].holds(int(match[2]))):
         expectation = f"width x height such as 128x128, each {RANGES['width'].describe()}"
-        raise InvalidRequest(Problem(where, shown(text), expectation))
+        raise InvalidRequest(Problem(where, quoted_value(text), expectation))
     return f"{int(match[1])}x{int(match[2])}"
 
 

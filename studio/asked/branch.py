@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
-from studio.asked.problems import InvalidRequest, Problem, Range, clean_text, one_of, shown
+from studio.asked.problems import InvalidRequest, Problem, Range, clean_text, one_of, quoted_value
 from studio.asked.requests import RANGES
 from studio.asked.rows import MAX_PROMPT_CHARACTERS, MAX_SEED
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
 
-MOST_POKED = 20.0  # x_t has a standard deviation of about 1
+MAX_POKE = 20.0  # x_t has a standard deviation of about 1
 # Those that mean something for the rest of a run: a curve that begins at any level.
 SPACINGS = {name: label for name, label in NOISE_SCHEDULES.items() if name not in ("automatic", "as_configured")}
 _WHOLE = {
@@ -54,7 +54,7 @@ class Branch:
         return self.scheduler is not None or self.noise_schedule is not None
 
     @property
-    def changed(self) -> dict[str, object]:
+    def changes(self) -> dict[str, object]:
         """What is not as it was, by name; of a poke how many numbers it changes."""
         changes = {f.name: v for f in fields(self)[1:] if (v := getattr(self, f.name)) is not None}
         return changes | ({"poke": sum(value != 0 for value in _numbers(self.poke))} if self.poke is not None else {})
@@ -64,7 +64,7 @@ class Branch:
         """From a query string and the body of the request. Raises InvalidRequest with every problem."""
         names = [f.name for f in fields(cls) if f.name != "poke"]
         problems = [
-            Problem(name, shown(parameters[name]), f"the fields {', '.join(names)}")
+            Problem(name, quoted_value(parameters[name]), f"the fields {', '.join(names)}")
             for name in parameters
             if name not in names
         ]
@@ -78,15 +78,15 @@ class Branch:
             elif name in _NAMES:
                 values[name] = text
                 if text not in _NAMES[name]:
-                    problems.append(Problem(name, shown(text), one_of(_NAMES[name])))
+                    problems.append(Problem(name, quoted_value(text), one_of(_NAMES[name])))
             elif name in names:
                 values[name] = _number(name, text, problems)
         if "evaluation" not in parameters:
             problems.append(Problem("evaluation", "nothing", _WHOLE["evaluation"].describe()))
         if poke:
             values["poke"] = poke
-            if len(poke) % 4 or any(not abs(value) <= MOST_POKED for value in _numbers(poke)):
-                expectation = f"float32 numbers from -{MOST_POKED:g} to {MOST_POKED:g}"
+            if len(poke) % 4 or any(not abs(value) <= MAX_POKE for value in _numbers(poke)):
+                expectation = f"float32 numbers from -{MAX_POKE:g} to {MAX_POKE:g}"
                 problems.append(Problem("poke", f"{len(poke):,} bytes", expectation))
         if problems:
             raise InvalidRequest(*problems)
@@ -113,7 +113,7 @@ def _number(name: str, text: str, problems: list[Problem]) -> float | None:
     except ValueError:
         number = None
     if number is None or len(text) > 30 or not limits.holds(number):
-        problems.append(Problem(name, shown(text), limits.describe()))
+        problems.append(Problem(name, quoted_value(text), limits.describe()))
     return number
 
 

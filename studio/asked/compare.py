@@ -22,10 +22,10 @@ from studio.asked.axes import (
 )
 from studio.asked.control import Control
 from studio.asked.fields import ImageToImage, TextToImage
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt import parse_prompt
 from studio.asked.requests import Request, request_from_dict
-from studio.asked.resolved import Resolved, Suits, resolve, suited
+from studio.asked.resolved import Resolved, Suits, resolve, with_suitable_values
 from studio.asked.rows import Row
 from studio.asked.schedulers import evaluations
 
@@ -90,7 +90,7 @@ class Comparison:
                 and str(axis.values[0]) not in self.base.prompt + "\n" + self.base.negative_prompt
             ):
                 expectation = "a first value that stands in the prompt or the negative prompt"
-                problems.append(Problem(f"{name}_values", shown(axis.values[0]), expectation))
+                problems.append(Problem(f"{name}_values", quoted_value(axis.values[0]), expectation))
             if axis.field == "lora_weight" and not parse_prompt(self.base.prompt).loras:
                 expectation = "a prompt that names a LoRA, such as <lora:name:1>"
                 problems.append(Problem(name, "lora_weight", expectation))
@@ -102,7 +102,7 @@ class Comparison:
             problems.append(Problem("y", self.y.field, "another axis than the first one"))
         if self.base.num_images_per_prompt != 1:
             problems.append(
-                Problem("num_images_per_prompt", shown(self.base.num_images_per_prompt), "1: a cell is one")
+                Problem("num_images_per_prompt", quoted_value(self.base.num_images_per_prompt), "1: a cell is one")
             )
         if len(self) > MAX_CELLS:
             sizes = f"{self.columns} × {self.rows} = {len(self)} cells"
@@ -127,7 +127,7 @@ class Comparison:
         try:
             cell = dataclasses.replace(self.base, **values)  # type: ignore[arg-type]
             suits = self.suits.get(cell.checkpoint)
-            return cell if suits is None else suited(cell, suits)
+            return cell if suits is None else with_suitable_values(cell, suits)
         except InvalidRequest as error:
             return str(error)
 
@@ -145,7 +145,7 @@ class Comparison:
         cell = self._cells[index]
         return cell if isinstance(cell, str) else None
 
-    def resolved(self, index: int, unknown: Suits | None = None) -> Resolved:
+    def resolve_cell(self, index: int, unknown: Suits | None = None) -> Resolved:
         """What is run for a cell that can be run. `unknown`: what suits a checkpoint of which nothing is known."""
         cell = self._cells[index]
         if isinstance(cell, str):
@@ -165,7 +165,7 @@ class Comparison:
 
     def lanes(self, width: int, height: int) -> list[tuple[int, int, int]]:
         """Of every cell that can be run: evaluations, rows of each, and pixels (`width`, `height`: the native size)."""
-        cells = [self.resolved(index, Suits(width=width, height=height)) for index in self.possible]
+        cells = [self.resolve_cell(index, Suits(width=width, height=height)) for index in self.possible]
         return [
             (
                 evaluations(cell.scheduler, cell.steps) if cell.steps else 0,
@@ -219,7 +219,7 @@ class Comparison:
             left_open = axis_fields | ({"noise_schedule"} if "scheduler" in axis_fields else set())
             left_open |= {"width", "height"} if "size" in axis_fields else set()
             try:
-                suited_base = suited(base, suits[base.checkpoint])
+                suited_base = with_suitable_values(base, suits[base.checkpoint])
                 values = {name: getattr(base, name) for name in left_open & set(base.rows())}
                 base = dataclasses.replace(suited_base, **values)
             except InvalidRequest:  # each cell says for itself what does not fit
@@ -252,7 +252,7 @@ class Comparison:
                 continue
             axis_name = axis_field(choice)
             if axis_name is None:
-                problems.append(Problem(name, shown(choice), one_axis()))
+                problems.append(Problem(name, quoted_value(choice), one_axis()))
                 continue
             try:
                 axes[name] = Axis(
@@ -306,8 +306,8 @@ class Comparison:
 
 
 # The fields that the form of Compare has: of a request that begins with a picture, and of one that does not.
-COMPARED: Mapping[str, Row] = {
-    name: row for name, row in {**ImageToImage.rows(), **TextToImage.rows()}.items() if row.compared
+FORM_ROWS: Mapping[str, Row] = {
+    name: row for name, row in {**ImageToImage.rows(), **TextToImage.rows()}.items() if row.is_compared
 }
 _AXIS_KEYS = ("x", "x_values", "y", "y_values")
 
@@ -335,7 +335,7 @@ def outside_the_form(comparison: Comparison) -> list[Row]:
     return [
         row
         for name, row in comparison.base.rows().items()
-        if not row.compared and row.acts(values) and getattr(comparison.base, name) != row.default
+        if not row.is_compared and row.acts(values) and getattr(comparison.base, name) != row.default
     ]
 
 
@@ -345,16 +345,16 @@ def comparison_from_dict(
     """Read `Comparison.to_dict` back. Raises InvalidRequest, as for any request."""
     base = values.get("base")
     if values.get("kind") != "surface" or not isinstance(base, Mapping):
-        raise InvalidRequest(Problem("kind", shown(values.get("kind")), "surface"))
+        raise InvalidRequest(Problem("kind", quoted_value(values.get("kind")), "surface"))
     schema = values.get("schema")
     if type(schema) is not int or not 1 <= schema <= COMPARISON_SCHEMA:
-        raise InvalidRequest(Problem("schema", shown(schema), f"versions 1 to {COMPARISON_SCHEMA}"))
+        raise InvalidRequest(Problem("schema", quoted_value(schema), f"versions 1 to {COMPARISON_SCHEMA}"))
     axes: dict[str, Axis] = {}
     for name in ("x", "y"):
         if name in values:
             axis_name = axis_field(values[name])
             if axis_name is None:
-                raise InvalidRequest(Problem(name, shown(values[name]), one_axis()))
+                raise InvalidRequest(Problem(name, quoted_value(values[name]), one_axis()))
             axes[name] = Axis(
                 field=axis_name, values=parse_values(axis_name, values.get(f"{name}_values"), f"{name}_values")
             )
@@ -373,7 +373,7 @@ def fields_of_link(query: Mapping[str, str]) -> dict[str, object] | None:
         return None
     version = query.get("v", "1")
     if not version.isascii() or not version.isdigit() or not 1 <= int(version[:9]) <= LINK_VERSION:
-        raise InvalidRequest(Problem("v", shown(version), f"links of the versions 1 to {LINK_VERSION}"))
+        raise InvalidRequest(Problem("v", quoted_value(version), f"links of the versions 1 to {LINK_VERSION}"))
     fields: dict[str, object] = {name: query[name] for name in _AXIS_KEYS if name in query}
     for name, row in {**ImageToImage.rows(), **TextToImage.rows()}.items():
         if name in query and row.kind not in ("file", "controls"):

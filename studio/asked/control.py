@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Self
 
-from studio.asked.problems import MAX_IMAGE_BYTES, Problem, Range, one_of, short_name, shown
+from studio.asked.problems import MAX_IMAGE_BYTES, Problem, Range, one_of, quoted_value, short_name
 
 PreprocessorName = Literal["none", "canny", "scribble"]
 
@@ -44,17 +44,17 @@ class Control:
             problems.append(Problem("controls", f"{name} {value} of control {number}", expectation))
 
         if not isinstance(self.model, str) or not 1 <= len(self.model) <= 300:
-            wrong("model", shown(self.model), "the name of an installed ControlNet")
+            wrong("model", quoted_value(self.model), "the name of an installed ControlNet")
         if not isinstance(self.image, bytes) or not self.image:
-            wrong("image", "nothing" if not self.image else shown(self.image), "a PNG, JPEG, WebP or GIF file")
+            wrong("image", "nothing" if not self.image else quoted_value(self.image), "a PNG, JPEG, WebP or GIF file")
         elif len(self.image) > MAX_IMAGE_BYTES:
             expectation = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
             wrong("image", f"a file of {len(self.image) / 2**20:.1f} MiB", expectation)
         if not isinstance(self.preprocessor, str) or self.preprocessor not in PREPROCESSORS:
-            wrong("preprocessor", shown(self.preprocessor), one_of(PREPROCESSORS))
+            wrong("preprocessor", quoted_value(self.preprocessor), one_of(PREPROCESSORS))
         for name, allowed_range in CONTROL_RANGES.items():
             if not allowed_range.holds(getattr(self, name)):
-                wrong(name, shown(getattr(self, name)), allowed_range.describe())
+                wrong(name, quoted_value(getattr(self, name)), allowed_range.describe())
         if not problems and self.start >= self.end:
             wrong("end", f"{self.end:g}", f"numbers above its start, {self.start:g}")
         return problems
@@ -63,7 +63,7 @@ class Control:
     def all_problems(cls, controls: object) -> list[Problem]:
         """What is wrong with the controls of a request."""
         if not isinstance(controls, tuple) or not all(isinstance(control, cls) for control in controls):
-            return [Problem("controls", shown(controls), "a tuple of Control")]
+            return [Problem("controls", quoted_value(controls), "a tuple of Control")]
         if len(controls) > MAX_CONTROLS:
             return [Problem("controls", f"{len(controls)} controls", f"at most {MAX_CONTROLS}")]
         return [problem for number, control in enumerate(controls, start=1) for problem in control.problems(number)]
@@ -80,11 +80,13 @@ class Control:
         names = [f.name for f in fields(cls)]
         if not isinstance(value, Mapping):
             expectation = f"an object with the fields {', '.join(names)}"
-            problems.append(Problem("controls", f"{shown(value)} as control {number}", expectation))
+            problems.append(Problem("controls", f"{quoted_value(value)} as control {number}", expectation))
             return None
         unknown_names = [name for name in value if name not in names]
         for name in unknown_names:
-            problems.append(Problem("controls", f"{shown(name)} in control {number}", f"the fields {', '.join(names)}"))
+            problems.append(
+                Problem("controls", f"{quoted_value(name)} in control {number}", f"the fields {', '.join(names)}")
+            )
         values: dict[str, object] = {"model": value.get("model")} | {n: value[n] for n in names if n in value}
         for name in CONTROL_RANGES:
             if type(values.get(name)) is int:
@@ -99,7 +101,7 @@ def parse_controls(value: object, problems: list[Problem]) -> tuple[Control, ...
     if value is None:
         return ()
     if not isinstance(value, (list, tuple)):
-        problems.append(Problem("controls", shown(value), f"a list of at most {MAX_CONTROLS} controls"))
+        problems.append(Problem("controls", quoted_value(value), f"a list of at most {MAX_CONTROLS} controls"))
         return ()
     if len(value) > MAX_CONTROLS:
         problems.append(Problem("controls", f"{len(value)} controls", f"at most {MAX_CONTROLS}"))

@@ -21,14 +21,14 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Weighted:
+class WeightedText:
     """A prompt's spans, and what in its brackets may not do what was meant, each as an excerpt of the text."""
 
     spans: tuple[Span, ...]
-    unclosed: tuple[str, ...] = ()  # from an opening bracket without its closing one to the end
-    stray: tuple[str, ...] = ()  # closing brackets without an opening one
+    unclosed_brackets: tuple[str, ...] = ()  # from an opening bracket without its closing one to the end
+    stray_brackets: tuple[str, ...] = ()  # closing brackets without an opening one
     bad_weights: tuple[str, ...] = ()  # round brackets that end in ":" and something like a number
-    limited: tuple[float, ...] = ()  # weights beyond MAX_WEIGHT
+    limited_weights: tuple[float, ...] = ()  # weights beyond MAX_WEIGHT
 
 
 _TOKEN = re.compile(
@@ -51,7 +51,7 @@ def weighted_spans(text: str) -> list[Span]:
     return list(read_weights(text).spans)
 
 
-def read_weights(text: str) -> Weighted:
+def read_weights(text: str) -> WeightedText:
     """Read the weights of a text; nested ones multiply.
 
     An unclosed bracket holds to the end, a stray closing one is text, a backslash takes the meaning from a bracket.
@@ -94,12 +94,12 @@ def read_weights(text: str) -> Weighted:
     excessive = sorted({float(weight) for weight in weights[np.abs(weights) > MAX_WEIGHT]})
     weights = np.clip(np.nan_to_num(weights, nan=1.0), -MAX_WEIGHT, MAX_WEIGHT)
     open_brackets = tuple(excerpt(text, place) for bracket in "([" for _, place in open_at[bracket])
-    return Weighted(
-        _merged(pieces, weights.tolist()), open_brackets, tuple(stray), tuple(bad_weights), tuple(excessive)
+    return WeightedText(
+        _merge(pieces, weights.tolist()), open_brackets, tuple(stray), tuple(bad_weights), tuple(excessive)
     )
 
 
-def _merged(pieces: Sequence[str | None], weights: Sequence[float]) -> tuple[Span, ...]:
+def _merge(pieces: Sequence[str | None], weights: Sequence[float]) -> tuple[Span, ...]:
     """Neighbours of one weight become one span, so that the tokenizer sees whole words."""
     spans: list[Span] = []
     for piece, weight in zip(pieces, weights):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, cast
 
 from studio.asked.control import Control
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.rows import MAX_SEED, Row, Values, number, row, rows_of
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
 
@@ -36,7 +36,7 @@ MOST_PIXELS = 2048  # of a side
 DEEPEST_ENCODER = 32  # layers of SDXL's second text encoder
 
 
-def _varied(values: Values) -> bool:
+def _has_variation(values: Values) -> bool:
     return bool(values.get("variation_strength"))
 
 
@@ -45,7 +45,7 @@ def _twice(values: Values) -> bool:
     return isinstance(scale, (int, float)) and scale > 1
 
 
-def _only_masked(values: Values) -> bool:
+def _is_masked_only(values: Values) -> bool:
     return values.get("inpaint_area") == "masked"
 
 
@@ -53,7 +53,7 @@ def _skips(values: Values) -> bool:
     return values.get("clip_skip") not in (None, 1)
 
 
-FORGOTTEN = b"forgotten"  # stands where the file of a picture was
+NO_FILE = b"forgotten"  # stands where the file of a picture was
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,39 +70,41 @@ class Making:
 
     kind: ClassVar[str] = ""
 
-    prompt: str = row("text", encodes=True, recorded=True, place="prompt")
-    negative_prompt: str = row("text", "", encodes=True, recorded=True, place="negative_prompt")
-    checkpoint: str = row("name", "small-world-128", a1111="Model", recorded=True, place="checkpoint")
+    prompt: str = row("text", encodes=True, is_recorded=True, place="prompt")
+    negative_prompt: str = row("text", "", encodes=True, is_recorded=True, place="negative_prompt")
+    checkpoint: str = row("name", "small-world-128", a1111="Model", is_recorded=True, place="checkpoint")
     width: int | None = number(
-        64, MOST_PIXELS, None, whole=True, grid=8, suits=True, a1111="Size-1", recorded=True, place="size", step=0
+        64, MOST_PIXELS, None, whole=True, grid=8, suits=True, a1111="Size-1", is_recorded=True, place="size", step=0
     )
     height: int | None = number(
-        64, MOST_PIXELS, None, whole=True, grid=8, suits=True, a1111="Size-2", recorded=True, place="size", step=0
+        64, MOST_PIXELS, None, whole=True, grid=8, suits=True, a1111="Size-2", is_recorded=True, place="size", step=0
     )
     num_inference_steps: int | None = number(1, 150, None, whole=True, suits=True, a1111="Steps", place="steps")
     guidance_scale: float | None = number(
-        1, 30, None, suits=True, a1111="CFG scale", recorded=True, place="steps", step=0.1
+        1, 30, None, suits=True, a1111="CFG scale", is_recorded=True, place="steps", step=0.1
     )
     seed: int | None = row("seed", None, a1111="Seed", place="seed")
     variation_strength: float = number(
-        0, 1, 0.0, a1111="Variation seed strength", acts=_varied, place="variation", compared=False, step=0.01
+        0, 1, 0.0, a1111="Variation seed strength", acts=_has_variation, place="variation", is_compared=False, step=0.01
     )
     variation_seed: int | None = row(
-        "seed", None, a1111="Variation seed", acts=_varied, place="variation", compared=False
+        "seed", None, a1111="Variation seed", acts=_has_variation, place="variation", is_compared=False
     )
     scheduler: SchedulerName | None = row(
-        "choice", None, choices=SAMPLERS, suits=True, a1111="Sampler", recorded=True, place="more"
+        "choice", None, choices=SAMPLERS, suits=True, a1111="Sampler", is_recorded=True, place="more"
     )
     noise_schedule: NoiseScheduleName | None = row(
-        "choice", None, choices=NOISE_SCHEDULES, suits=True, a1111="Schedule type", recorded=True, place="more"
+        "choice", None, choices=NOISE_SCHEDULES, suits=True, a1111="Schedule type", is_recorded=True, place="more"
     )
-    num_images_per_prompt: int = number(1, 16, 1, whole=True, effect="picture", place="more", compared=False)
+    num_images_per_prompt: int = number(1, 16, 1, whole=True, effect="picture", place="more", is_compared=False)
     clip_skip: int | None = number(
         1, DEEPEST_ENCODER, None, whole=True, suits=True, stays_open=True, a1111="Clip skip", acts=_skips, encodes=True,
-        recorded=True, place="more", step=0,
+        is_recorded=True, place="more", step=0,
     )  # fmt: skip
-    preview: PreviewName = row("choice", "automatic", choices=PREVIEWS, effect="cosmetic", place="more", compared=False)
-    exact: bool = row("flag", False, recorded=True, effect="cosmetic", place="more", compared=False)
+    preview: PreviewName = row(
+        "choice", "automatic", choices=PREVIEWS, effect="cosmetic", place="more", is_compared=False
+    )
+    exact: bool = row("flag", False, is_recorded=True, effect="cosmetic", place="more", is_compared=False)
     controls: tuple[Control, ...] = row("controls", (), place="controls")
 
     def __post_init__(self) -> None:
@@ -147,7 +149,7 @@ class Making:
         expectation = f"whole numbers from 0 to {last}, or -1 or nothing for a random one"
         seeds = {"seed": self.seed, "variation_seed": self.variation_seed}
         return [
-            Problem(name, shown(seed), expectation)
+            Problem(name, quoted_value(seed), expectation)
             for name, seed in seeds.items()
             if seed is not None and (type(seed) is not int or not 0 <= seed <= last)
         ]
@@ -161,13 +163,15 @@ class Making:
         """
         rows = cls.rows()
         problems = [
-            Problem(name, shown(source[name]), f"the fields {', '.join(rows)}") for name in source if name not in rows
+            Problem(name, quoted_value(source[name]), f"the fields {', '.join(rows)}")
+            for name in source
+            if name not in rows
         ]
         values: dict[str, object] = {}
         for name, one in rows.items():
             if name in source:
                 values[name] = one.read(source[name], problems)
-            elif one.needed and one.kind != "file":
+            elif one.is_required and one.kind != "file":
                 problems.append(Problem(name, "nothing", "this field is needed"))
                 values[name] = None
         shadow = object.__new__(cls)  # the fields without the check, to report all problems in one message
@@ -197,15 +201,15 @@ class Making:
     def file_bytes(self) -> int:
         """Of the pictures that came with it."""
         files = [getattr(self, name) for name in self.files()] + [control.image for control in self.controls]
-        return sum(len(file) for file in files if file != FORGOTTEN)
+        return sum(len(file) for file in files if file != NO_FILE)
 
     def without_pictures(self) -> Self:
         """A copy that has forgotten its pictures, for the record of a run that is over: it is as valid as before, and
         could not be run again."""
         if not self.files() and not self.controls:
             return self
-        files = {name: FORGOTTEN for name in self.files() if getattr(self, name)}
-        controls = tuple(replace(control, image=FORGOTTEN) for control in self.controls)
+        files = {name: NO_FILE for name in self.files() if getattr(self, name)}
+        controls = tuple(replace(control, image=NO_FILE) for control in self.controls)
         return replace(self, controls=controls, **files)  # type: ignore[arg-type]
 
     def to_json(self) -> str:
@@ -222,14 +226,22 @@ class TextToImage(Making):
 
     kind: ClassVar[str] = "text_to_image"
 
-    hires_scale: float = number(1, 4, 1.0, a1111="Hires upscale", acts=_twice, place="hires", compared=False, step=0.25)
+    hires_scale: float = number(
+        1, 4, 1.0, a1111="Hires upscale", acts=_twice, place="hires", is_compared=False, step=0.25
+    )
     hires_upscaler: HiresUpscalerName = row(
-        "choice", "lanczos", choices=HIRES_UPSCALERS, a1111="Hires upscaler", acts=_twice, place="hires", compared=False
+        "choice",
+        "lanczos",
+        choices=HIRES_UPSCALERS,
+        a1111="Hires upscaler",
+        acts=_twice,
+        place="hires",
+        is_compared=False,
     )
     hires_strength: float = number(
-        0, 1, 0.6, a1111="Denoising strength", acts=_twice, place="hires", compared=False, step=0.01
+        0, 1, 0.6, a1111="Denoising strength", acts=_twice, place="hires", is_compared=False, step=0.01
     )
-    hires_steps: int = number(0, 150, 0, whole=True, a1111="Hires steps", acts=_twice, place="hires", compared=False)
+    hires_steps: int = number(0, 150, 0, whole=True, a1111="Hires steps", acts=_twice, place="hires", is_compared=False)
 
     def problems(self) -> list[Problem]:
         problems = super().problems()
@@ -272,7 +284,7 @@ class ImageToImage(Making):
     image: bytes = row("file", b"", place="picture")
     strength: float = number(0, 1, 0.6, a1111="Denoising strength", place="strength", step=0.01)
     resize_mode: ResizeModeName = row(
-        "choice", "crop", choices=RESIZE_MODES, effect="picture", place="resize", compared=False
+        "choice", "crop", choices=RESIZE_MODES, effect="picture", place="resize", is_compared=False
     )
 
 
@@ -292,7 +304,7 @@ class Inpaint(ImageToImage):
     mask_blur: int = number(0, 128, 4, whole=True, a1111="Mask blur", effect="picture", place="seam")
     inpaint_area: InpaintAreaName = row("choice", "whole", choices=INPAINT_AREAS, a1111="Inpaint area", place="mask")
     mask_fill: MaskFillName = row("choice", "original", choices=MASK_FILLS, a1111="Masked content", place="mask")
-    padding: int = number(0, 512, 32, whole=True, a1111="Masked area padding", acts=_only_masked, place="seam")
+    padding: int = number(0, 512, 32, whole=True, a1111="Masked area padding", acts=_is_masked_only, place="seam")
     extend_left: int = number(0, 1024, 0, whole=True, place="extend", step=0)
     extend_right: int = number(0, 1024, 0, whole=True, place="extend", step=0)
     extend_up: int = number(0, 1024, 0, whole=True, place="extend", step=0)

@@ -27,7 +27,7 @@ def same_name(one: str, other: str) -> bool:
     return one == other or name_key(one) == name_key(other)
 
 
-def composed(text: str) -> str:
+def compose(text: str) -> str:
     """A name as it is shown and written into pictures: letters with their accents in one character (NFC)."""
     return unicodedata.normalize("NFC", text)
 
@@ -46,8 +46,8 @@ def best_matches(name: str, items: Iterable[T], paths: Callable[[T], Sequence[st
     such a path, at a folder's border. The nearest spelling wins: the same letters, else any spelling, else the name
     without the ending of a file.
     """
-    paths_of = [(item, [composed(path) for path in paths(item)]) for item in items]
-    wanted_path = composed(name.strip().replace("\\", "/"))
+    paths_of = [(item, [compose(path) for path in paths(item)]) for item in items]
+    wanted_path = compose(name.strip().replace("\\", "/"))
     wanted_path = wanted_path.removeprefix("/")
     if not wanted_path:
         return []
@@ -69,7 +69,7 @@ def short_names(items: Sequence[T], path: Callable[[T], str], ending: Callable[[
     """The shortest name for each item that none of the others has: the last part of its path, with folders before it
     where that is not enough, then with its file's ending; "" where even that is another's too. So a name never passes
     to another file, whatever is put into the folders."""
-    paths = [composed(path(item)) for item in items]
+    paths = [compose(path(item)) for item in items]
     whole = [text + ending(item) for text, item in zip(paths, items)]
     names: list[str] = [""] * len(items)
     for forms in (paths, whole):
@@ -100,7 +100,7 @@ def split_at_names(text: str, names: Sequence[str], prefix: str = "") -> list[tu
     keys = sorted({name_key(name) for name in names if name}, key=len, reverse=True)
     if not keys or not text:
         return [(text, "")] if text else []
-    folded_text, starts = _folded(text)
+    folded_text, starts = _fold(text)
     pattern = re.compile(f"(?:{re.escape(name_key(prefix))})?({'|'.join(map(re.escape, keys))})")
     pieces: list[tuple[str, str]] = []
     last_end = position = 0
@@ -125,7 +125,7 @@ def _in_a_word(text: str, place: int) -> bool:
     return c.isalnum() or c in "_-" or unicodedata.category(c).startswith("M")
 
 
-def _folded(text: str) -> tuple[str, dict[int, int]]:
+def _fold(text: str) -> tuple[str, dict[int, int]]:
     """The text's key, and where in the text a place of the key is: only places between whole characters, each with
     its accents."""
     parts: list[str] = []

@@ -56,12 +56,12 @@ class InvalidRequest(ValueError):
 
 def without_encoder(field: str, checkpoint: str) -> Problem:
     """What is wrong where a run is to begin with a picture, and the checkpoint's VAE only decodes."""
-    value = f"{shown(checkpoint)}, whose VAE has no encoder,"
+    value = f"{quoted_value(checkpoint)}, whose VAE has no encoder,"
     expectation = "to begin with a picture, one whose VAE has an encoder: choose another VAE for it on the Models tab"
     return Problem(field, value, f"{expectation}, or use text to image")
 
 
-def shown(value: object, limit: int = 60) -> str:
+def quoted_value(value: object, limit: int = 60) -> str:
     """A value as it may stand in a message: printable, on one line, shortened."""
     text = repr(value[: limit * 2]) if isinstance(value, str) else repr(value)
     text = text.encode("ascii", "backslashreplace").decode() if any(0xD800 <= ord(c) <= 0xDFFF for c in text) else text

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from studio.asked.names import name_key
-from studio.asked.problems import Problem, shown
+from studio.asked.problems import Problem, quoted_value
 from studio.asked.prompt_notices import notices_of
 from studio.asked.prompt_schedule import PromptSchedule, parse_schedule
 
@@ -79,14 +79,14 @@ def parse_prompt(text: str, *, negative: bool = False) -> Prompt:
 def with_lora_names(prompt: str, names: Mapping[str, str]) -> str:
     """The prompt with other names in its LoRA tags, by the `name_key` of those that stand there; all else stays."""
 
-    def renamed(tag: re.Match[str]) -> str:
+    def rename(tag: re.Match[str]) -> str:
         if (tag["known"] or "").lower() not in _LORA_KINDS:
             return tag.group()
         name, arguments = _parts(tag["body"])
         other = names.get(name_key(name))
         return tag.group() if other is None else f"<lora:{':'.join((other, *arguments))}>"
 
-    return _TAG.sub(renamed, prompt)
+    return _TAG.sub(rename, prompt)
 
 
 def with_lora_weight(prompt: str, weight: float) -> str:
@@ -140,7 +140,7 @@ def _read_lora(tag: str, body: str, loras: list[LoraTag], notices: list[str], pr
             continue
         value = float(number) if number and _is_number(number) else math.nan
         if not -MAX_LORA_WEIGHT <= value <= MAX_LORA_WEIGHT:
-            weight_text = f"the weight {shown(number)} of the LoRA {shown(name)}"
+            weight_text = f"the weight {quoted_value(number)} of the LoRA {quoted_value(name)}"
             problems.append(
                 Problem("prompt", weight_text, f"a number from -{MAX_LORA_WEIGHT:g} to {MAX_LORA_WEIGHT:g}")
             )
@@ -151,14 +151,14 @@ def _read_lora(tag: str, body: str, loras: list[LoraTag], notices: list[str], pr
 
 
 _POSITIONS = ("te", "unet", "dyn")
-_NAMED = re.compile(r"\s*\w+\s*=")
+_ATTRIBUTE = re.compile(r"\s*\w+\s*=")
 
 
 def _parts(body: str) -> tuple[str, list[str]]:
     """The name of a LoRA tag, and its arguments."""
     parts = body.split(":")
     arguments: list[str] = []
-    while len(parts) > 1 and (_NAMED.match(parts[-1]) or _is_number(parts[-1])):
+    while len(parts) > 1 and (_ATTRIBUTE.match(parts[-1]) or _is_number(parts[-1])):
         arguments.insert(0, parts.pop())
     return ":".join(parts).strip(), arguments
 

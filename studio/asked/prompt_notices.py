@@ -114,7 +114,7 @@ def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) 
     """The sentences about a prompt's words, tags left out; at most MAX_NOTICES and a count of the others."""
     notices = []
     for form in FORMS:
-        places = [match for match in form.pattern.finditer(words) if not _escaped(words, match.start())]
+        places = [match for match in form.pattern.finditer(words) if not _is_escaped(words, match.start())]
         if places and (form.in_negative or not negative):
             notices.append(_sentence([match.group().strip() for match in places], form.sentence))
     invisible = _INVISIBLE.findall(words)
@@ -131,11 +131,11 @@ def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) 
     weights = read_weights(words)
     if weights.bad_weights:
         notices.append(_sentence(weights.bad_weights, "has no weight of its own: a weight is a number such as 1.3."))
-    if weights.unclosed:
-        notices.append(_sentence(weights.unclosed, "has no closing bracket, so its weight holds to the end."))
-    if weights.stray:
-        notices.append(_sentence(weights.stray, "closes no bracket and is read as text."))
-    if weights.limited:
+    if weights.unclosed_brackets:
+        notices.append(_sentence(weights.unclosed_brackets, "has no closing bracket, so its weight holds to the end."))
+    if weights.stray_brackets:
+        notices.append(_sentence(weights.stray_brackets, "closes no bracket and is read as text."))
+    if weights.limited_weights:
         notices.append(f"A weight is beyond {MAX_WEIGHT:g} and is taken as {MAX_WEIGHT:g}.")
     more = len(notices) - MAX_NOTICES
     return notices if more <= 0 else [*notices[:MAX_NOTICES], f"And {more} more remarks of this kind."]
@@ -152,7 +152,7 @@ def _control_characters(text: object) -> list[str]:
     return [f"{_code_points(characters)} is a control character and is left out."] if characters else []
 
 
-def _escaped(text: str, place: int) -> bool:
+def _is_escaped(text: str, place: int) -> bool:
     """Whether a backslash takes the meaning from what stands here."""
     before = place
     while before > 0 and text[before - 1] == "\\":

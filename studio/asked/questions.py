@@ -10,7 +10,16 @@ from dataclasses import MISSING, dataclass, fields
 from typing import ClassVar
 
 from studio.asked.fields import RESIZE_MODES, ResizeModeName
-from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, Range, clean_text, one_of, short_name, shown
+from studio.asked.problems import (
+    MAX_IMAGE_BYTES,
+    InvalidRequest,
+    Problem,
+    Range,
+    clean_text,
+    one_of,
+    quoted_value,
+    short_name,
+)
 from studio.asked.quantities import QUANTITIES
 from studio.asked.requests import RANGES
 from studio.asked.rows import MAX_PROMPT_CHARACTERS, MAX_SEED
@@ -200,10 +209,10 @@ def parse(name: str, parameters: Mapping[str, str], image: bytes = b"") -> Quest
     """A question from its name, its values as text, and a picture's bytes. Raises InvalidRequest with every problem."""
     kind = QUESTION_KINDS.get(name)
     if kind is None:
-        raise InvalidRequest(Problem("question", shown(name), ", ".join(QUESTION_KINDS)))
+        raise InvalidRequest(Problem("question", quoted_value(name), ", ".join(QUESTION_KINDS)))
     fields_by_name = {f.name: f for f in fields(kind) if f.name != "image"}
     problems = [
-        Problem(n, shown(parameters[n]), f"the fields {', '.join(fields_by_name)}")
+        Problem(n, quoted_value(parameters[n]), f"the fields {', '.join(fields_by_name)}")
         for n in parameters
         if n not in fields_by_name
     ]
@@ -233,7 +242,7 @@ def _value(name: str, text: str, problems: list[Problem]) -> object:
         except ValueError:
             number = None
         if number is None or len(text) > 30 or not limits.holds(number):
-            problems.append(Problem(name, shown(text), limits.describe()))
+            problems.append(Problem(name, quoted_value(text), limits.describe()))
         return number
     if name in _TEXTS:
         if len(text) > MAX_PROMPT_CHARACTERS:
@@ -250,7 +259,7 @@ def _value(name: str, text: str, problems: list[Problem]) -> object:
         if name == field:
             text = short_name(text, table)
             if text not in table:
-                problems.append(Problem(name, shown(text), one_of(table)))
+                problems.append(Problem(name, quoted_value(text), one_of(table)))
     return text
 
 

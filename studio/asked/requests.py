@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from studio.asked.fields import SCHEMA_VERSION, ImageToImage, Inpaint, TextToImage
-from studio.asked.problems import InvalidRequest, Problem, Range, shown
+from studio.asked.problems import InvalidRequest, Problem, Range, quoted_value
 from studio.asked.rows import Row
 
 RANDOM_SEEDS = 2**32  # as many as other studios draw from, so that a drawn seed can be typed anywhere
@@ -34,10 +34,10 @@ def request_from_dict(
     rest = dict(values)
     schema, kind = rest.pop("schema", None), rest.pop("kind", None)
     if type(schema) is not int or not 1 <= schema <= SCHEMA_VERSION:
-        raise InvalidRequest(Problem("schema", shown(schema), f"versions 1 to {SCHEMA_VERSION}"))
+        raise InvalidRequest(Problem("schema", quoted_value(schema), f"versions 1 to {SCHEMA_VERSION}"))
     request_class = REQUEST_KINDS.get(kind) if isinstance(kind, str) else None
     if request_class is None:
-        raise InvalidRequest(Problem("kind", shown(kind), " or ".join(REQUEST_KINDS)))
+        raise InvalidRequest(Problem("kind", quoted_value(kind), " or ".join(REQUEST_KINDS)))
     for name, data in {"image": image, "mask": mask or b""}.items():
         if name in request_class.files():
             rest.pop(f"{name}_sha256", None)

@@ -76,9 +76,9 @@ class Resolved:
         names = (name for name, row in self.request.rows().items() if row.encodes)
         return tuple(self.value(name) for name in names if guided or name != "negative_prompt")
 
-    def recorded(self) -> dict[str, object]:
+    def recorded_fields(self) -> dict[str, object]:
         """The fields that a recording says of its run, by name."""
-        return {name: self.value(name) for name, row in self.request.rows().items() if row.recorded}
+        return {name: self.value(name) for name, row in self.request.rows().items() if row.is_recorded}
 
     @property
     def size(self) -> Size:
@@ -156,7 +156,7 @@ class Resolved:
 _OWN_FIELDS = frozenset(field.name for field in fields(Resolved))
 
 
-def suited(request: Request, suits: Suits) -> Request:
+def with_suitable_values(request: Request, suits: Suits) -> Request:
     """The request with every open field as it suits a checkpoint, but for the seeds, and for the size of one that
     starts from a picture, which follows the picture. Raises InvalidRequest where that does not fit to the rest."""
     from_picture = isinstance(request, ImageToImage)
@@ -184,7 +184,7 @@ def resolve(
     """Decide everything that a request leaves open. `size`: of the picture that the model is given, for a run from one;
     without it what was asked, or what suits. `exact`: its lanes run alone, also where that was not asked. Raises
     InvalidRequest where what suits the checkpoint does not fit to what was asked."""
-    request = suited(request, suits)
+    request = with_suitable_values(request, suits)
     width, height = size or (request.width or suits.width, request.height or suits.height)
     seed = random_seed() if request.seed is None else request.seed
     images = range(request.num_images_per_prompt)

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Literal, cast
 
 from studio.asked.control import Control, parse_controls
-from studio.asked.problems import MAX_IMAGE_BYTES, Problem, Range, clean_text, one_of, short_name, shown
+from studio.asked.problems import MAX_IMAGE_BYTES, Problem, Range, clean_text, one_of, quoted_value, short_name
 
 MAX_PROMPT_CHARACTERS = 20_000
 MAX_NAME_CHARACTERS = 300
@@ -34,9 +34,9 @@ class Row:
 
     `a1111` is its key in AUTOMATIC1111's infotext, "" where that has none. `acts` tells from the values of a request
     whether the field has a say in it (steps of a second pass have none without one). `encodes`: it belongs to the key
-    under which encoded prompts are kept. `recorded`: the noise viewer's header says it. `effect`: what changes with it,
-    the numbers of a lane, the picture made of them, or neither. `place`: the part of the page where it stands.
-    `compared`: whether the form of Compare has it too.
+    under which encoded prompts are kept. `is_recorded`: the noise viewer's header says it. `effect`: what changes with
+    it, the numbers of a lane, the picture made of them, or neither. `place`: the part of the page where it stands.
+    `is_compared`: whether the form of Compare has it too.
     """
 
     name: str = ""
@@ -48,16 +48,16 @@ class Row:
     a1111: str = ""
     acts: Callable[[Values], bool] = always
     encodes: bool = False
-    recorded: bool = False
+    is_recorded: bool = False
     effect: Effect = "lane"
     place: str = ""
-    compared: bool = True
+    is_compared: bool = True
     step: float = 1  # of its slider; 0: no slider, a number is typed
     optional: bool = False  # a file that may be left out
     stays_open: bool = False  # where it was left open, what is written of the run leaves it open too
 
     @property
-    def needed(self) -> bool:
+    def is_required(self) -> bool:
         """Whether a request must name it."""
         return self.default is MISSING or (self.kind == "file" and not self.optional)
 
@@ -77,7 +77,7 @@ class Row:
         if self.kind == "seed":
             return int | str | None
         if self.kind == "file":
-            return dict if self.needed else dict | None
+            return dict if self.is_required else dict | None
         if self.kind == "number":
             number = int if self.allowed is not None and self.allowed.whole else float
             return number | None if self.suits else number
@@ -85,7 +85,7 @@ class Row:
             return str | None
         return {"flag": bool, "controls": list}.get(self.kind, str)
 
-    def described(self) -> str:
+    def description(self) -> str:
         """The allowed values in words, for messages and the API's documentation."""
         if self.allowed is not None:
             return self.allowed.describe()
@@ -147,7 +147,7 @@ class Row:
         good = True
         if self.kind == "text":
             if isinstance(value, str) and value == clean_text(value) and len(value) > MAX_PROMPT_CHARACTERS:
-                return [Problem(self.name, f"a text of {len(value):,} characters", self.described())]
+                return [Problem(self.name, f"a text of {len(value):,} characters", self.description())]
             good = isinstance(value, str) and value == clean_text(value)
         elif self.kind == "name":
             good = isinstance(value, str) and 1 <= len(value) <= MAX_NAME_CHARACTERS
@@ -162,13 +162,13 @@ class Row:
         elif self.kind == "file":
             if self.optional and value == b"":
                 return []
-            return _file_problems(self.name, value, self.described())
-        return [] if good else [Problem(self.name, shown(value), self.described())]
+            return _file_problems(self.name, value, self.description())
+        return [] if good else [Problem(self.name, quoted_value(value), self.description())]
 
 
 def _file_problems(name: str, data: object, expectation: str) -> list[Problem]:
     if not isinstance(data, bytes) or not data:
-        return [Problem(name, shown(data), expectation)]
+        return [Problem(name, quoted_value(data), expectation)]
     if len(data) > MAX_IMAGE_BYTES:
         most = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
         return [Problem(name, f"a file of {len(data) / 2**20:.1f} MiB", most)]
@@ -187,7 +187,7 @@ def parse_seed(value: object, problems: list[Problem], name: str = "seed") -> in
         return None
     if type(number) is not int or not 0 <= number <= MAX_SEED:
         expectation = f"whole numbers from 0 to {MAX_SEED}, or -1 or nothing for a random one"
-        problems.append(Problem(name, shown(value), expectation))
+        problems.append(Problem(name, quoted_value(value), expectation))
         return None
     return number
 

@@ -11,7 +11,7 @@ import torch
 
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry
 from studio.diffusion.lora import Change, Delta, Factors
-from studio.diffusion.lycoris import Decomposed, Difference, Kronecker, Pair, Product, Rotation
+from studio.diffusion.lycoris import Difference, Kronecker, Pair, Product, Rotation, WeightDecomposition
 
 Read = Callable[[TensorEntry], torch.Tensor]
 Make = Callable[[Path, str, Mapping[str, TensorEntry], tuple[int, ...], float | None, Read], Change]
@@ -31,7 +31,7 @@ def change_of(
     if make is None or (lengths and make in (_rotation, _difference)):
         return None
     change = make(path, name, entries, tuple(weight.shape), alpha, read)
-    return _decomposed(path, name, entries, cast(Delta, change), weight, read) if lengths else change
+    return _decomposition(path, name, entries, cast(Delta, change), weight, read) if lengths else change
 
 
 def _maker(entries: Mapping[str, TensorEntry]) -> Make | None:
@@ -144,15 +144,15 @@ def _difference(
     )
 
 
-def _decomposed(
+def _decomposition(
     path: Path, name: str, entries: Mapping[str, TensorEntry], delta: Delta, weight: torch.Tensor, read: Read
-) -> Decomposed:
+) -> WeightDecomposition:
     """DoRA around any of the others: lengths of rows, or in older files of columns."""
     entry = entries.get("row_lengths") or entries["lengths"]
     by_row = "row_lengths" in entries or entry.shape[:1] == weight.shape[:1]
     if math.prod(entry.shape) != weight.shape[0 if by_row else 1]:
         raise _misfit(path, f"the lengths (dora_scale) of {name}", tuple(weight.shape[:2]), entry.shape)
-    return Decomposed.of(delta, weight, read(entry).flatten(), by_row=by_row)
+    return WeightDecomposition.of(delta, weight, read(entry).flatten(), by_row=by_row)
 
 
 def _factors(
@@ -173,13 +173,13 @@ def _factors(
         raise _misfit(path, name, weight, (up[0], *down[1:]))
     scale = _scale(entries, alpha, down[0], read)
 
-    def shaped(tensor: torch.Tensor) -> torch.Tensor:
+    def reshape(tensor: torch.Tensor) -> torch.Tensor:
         if len(weight) == 2:
             return tensor.reshape(tensor.shape[:2])
         return tensor if tensor.ndim == 4 else tensor[..., None, None]
 
-    middle = shaped(read(mid)) if mid is not None else None
-    return Factors(shaped(read(entries["down"])), shaped(read(entries["up"])), scale * down[0], middle)
+    middle = reshape(read(mid)) if mid is not None else None
+    return Factors(reshape(read(entries["down"])), reshape(read(entries["up"])), scale * down[0], middle)
 
 
 def _all_one(sides: Iterable[int]) -> bool:

@@ -17,7 +17,7 @@ from studio.families.registry import ADAPTER_NAMES, FAMILIES, of_context_width
 _LORA_MARKS = (
     ".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora.down.weight", ".lora_linear_layer.down.weight",
 )  # fmt: skip
-_NAMED = ".lora_A."  # peft, whose adapters may have a name: .lora_A.style.weight
+_ADAPTER_MARK = ".lora_A."  # peft, whose adapters may have a name: .lora_A.style.weight
 _KIN_MARKS = (".hada_w1_b", ".lokr_w1", ".lokr_w1_b", ".lokr_w2", ".lokr_w2_b")  # LoHa and LoKr
 _ROTATION_MARKS = (".oft_blocks", ".oft_diag")  # OFT and BOFT
 _DIFFERENCE_MARKS = (".diff", ".diff_b")
@@ -47,7 +47,7 @@ def as_lora(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
     well: its tensors are strays there."""
     if f"{UNET_PREFIX}input_blocks.0.0.weight" in header.tensors:
         return None
-    marks = [k for k in header.tensors if k.endswith(_ADAPTER_MARKS) or _NAMED in k]
+    marks = [k for k in header.tensors if k.endswith(_ADAPTER_MARKS) or _ADAPTER_MARK in k]
     begins = [k for k in header.tensors if k.startswith(_BEGINNINGS)] if not marks else []
     marks = marks or [k for k in begins if k.endswith(_DIFFERENCE_MARKS)]
     family = lora_family(header.tensors, header.metadata)
@@ -112,12 +112,12 @@ def lora_family(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str])
 
 
 def _is_down(name: str) -> bool:
-    return name.endswith(_LORA_MARKS) or _NAMED in name
+    return name.endswith(_LORA_MARKS) or _ADAPTER_MARK in name
 
 
 def _input_width(tensors: Mapping[str, TensorEntry], name: str, entry: TensorEntry) -> int | None:
     """How wide the inputs of an adapted linear layer are, by the tensor of its adapter that shows it; else None."""
-    if name.endswith((*_PLAIN_MARKS, ".diff")) or _NAMED in name:
+    if name.endswith((*_PLAIN_MARKS, ".diff")) or _ADAPTER_MARK in name:
         return entry.shape[1]
     if not name.endswith((".lokr_w1", ".lokr_w1_b")):
         return None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from studio.answered.model_facts import VAE, ModelFacts
 from studio.answered.models import Checkpoint
-from studio.asked.names import composed, short_names
+from studio.asked.names import compose, short_names
 from studio.asked.orders import PredictionName
 from studio.checkpoints.facts import defaults
 from studio.checkpoints.facts import read as read_facts
@@ -29,7 +29,7 @@ BUILT_IN = "small-world-128"
 LISTING_VERSION = 12  # of the facts; a number higher when a header tells more than it did
 SECONDS = 5.0  # older than this, a listing is made anew when it is asked for
 NO_VAE = "There is no VAE with it: choose one for it."
-VAE_GONE = "The VAE that was chosen for it is not in the models folders any more: choose another."
+VAE_MISSING = "The VAE that was chosen for it is not in the models folders any more: choose another."
 NO_ENCODER = "Its U-Net is shown a picture, and its VAE has no encoder: choose another VAE for it."
 _ORDER = {"checkpoint": 0, "vae": 1, "lora": 2, "embedding": 3, "preview_decoder": 4, "controlnet": 5, None: 6}
 
@@ -51,9 +51,9 @@ class Entry:
         return self.file.path
 
     @property
-    def called(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """What it is called with all its folders from the models folder on, without and with its file's ending."""
-        return _called(self.file)
+        return _full_names(self.file)
 
     @property
     def usable(self) -> bool:
@@ -84,7 +84,7 @@ class Entry:
         return self.file.key, self.file.size, self.file.mtime_ns, self.file.changed_ns
 
     @property
-    def made_of(self) -> Hashable:
+    def components_identity(self) -> Hashable:
         """What changes when anything does that its components are made of: its own weights, or the chosen VAE's."""
         return self.identity, self.vae.identity if self.vae is not None else None
 
@@ -113,12 +113,12 @@ class Catalog:
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: tuple[Entry, ...] = ()
-        self._walked: float | None = None
+        self._last_walk: float | None = None
         self._facts: dict[str, tuple[tuple[object, ...], ModelFacts]] = {}  # by key: what the file was, what it said
         folder = memory_folder(self._models_dirs)
         self._listing = Memo(folder / "listing.json" if folder else None, LISTING_VERSION)
         self._notes = Memo(folder / "notes.json" if folder else None)
-        self._measured = Memo(folder / "measured.json" if folder else None)  # by sha256
+        self._measurements = Memo(folder / "measured.json" if folder else None)  # by sha256
 
     @property
     def models_dirs(self) -> tuple[Path, ...]:
@@ -129,9 +129,9 @@ class Catalog:
         """Everything found, checkpoints first and the built-in one before all. Walks at most every SECONDS seconds,
         or now with `refresh`."""
         with self._lock:
-            if refresh or self._walked is None or self._clock() - self._walked >= SECONDS:
+            if refresh or self._last_walk is None or self._clock() - self._last_walk >= SECONDS:
                 self._entries = self._scan()
-                self._walked = self._clock()
+                self._last_walk = self._clock()
             return self._entries
 
     def checkpoints(self) -> Mapping[str, Entry]:
@@ -186,11 +186,11 @@ class Catalog:
         values = {k: v for k, v in {**(self._notes.get(entry.file.key) or {}), **changes}.items() if v}
         self._notes.update({entry.file.key: values or None})
 
-    def measured(self, entry: Entry, sha256: str | None = None) -> str | None:
-        """What an earlier load has measured that this very file predicts (`Components.measured`): by its content where
-        `sha256` is known, wherever a file of this content lay then; else by size and time."""
+    def measured_prediction(self, entry: Entry, sha256: str | None = None) -> str | None:
+        """What an earlier load has measured that this very file predicts (`Components.measurement`): by its content
+        where `sha256` is known, wherever a file of this content lay then; else by size and time."""
         if sha256 is not None:
-            by_content = self._measured.get(sha256)
+            by_content = self._measurements.get(sha256)
             return by_content if isinstance(by_content, str) else None
         text = str((self._notes.get(entry.file.key) or {}).get("measured", ""))
         stamp, _, prediction = text.partition(" ")
@@ -201,7 +201,7 @@ class Catalog:
         if prediction is None:
             return
         if sha256 is not None:
-            self._measured.update({sha256: prediction})
+            self._measurements.update({sha256: prediction})
             return
         self.remember(entry, measured=f"{_stamp(entry.file)} {prediction}")
 
@@ -210,7 +210,7 @@ class Catalog:
         new: dict[str, object] = {}
         for file in walk(self._models_dirs, BUILT_IN):
             stamp = (file.size, file.mtime_ns, file.changed_ns, file.outside, file.kind)
-            facts = self._known(file.key, stamp)
+            facts = self._stored_facts(file.key, stamp)
             if facts is None:
                 facts = self._read(file)
                 new[file.key] = {"stamp": list(stamp), "facts": facts.as_json()}
@@ -233,10 +233,10 @@ class Catalog:
             return replace(entry, problem=NO_VAE) if VAE not in entry.facts.parts else _with_encoder(entry)
         source = by_key.get(vae)
         if source is None or entry.facts.family not in source.lends_vae_to:
-            return replace(entry, problem=VAE_GONE)
+            return replace(entry, problem=VAE_MISSING)
         return _with_encoder(replace(entry, vae=source))
 
-    def _known(self, key: str, stamp: tuple[object, ...]) -> ModelFacts | None:
+    def _stored_facts(self, key: str, stamp: tuple[object, ...]) -> ModelFacts | None:
         """The facts of a file that has not changed since they were read."""
         now = self._facts.get(key)
         if now is not None and now[0] == stamp:
@@ -292,7 +292,7 @@ def _id(file: ModelFile) -> str:
     return hashlib.sha256(file.key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _called(file: ModelFile) -> tuple[str, ...]:
+def _full_names(file: ModelFile) -> tuple[str, ...]:
     name = file.path.name if file.is_folder else file.path.stem
     paths = (f"{file.where}/{name}", *([] if file.is_folder else [f"{file.where}/{file.path.name}"]))
     return tuple(_HUB_CACHE.sub(r"\1/\2", path) for path in paths)
@@ -316,10 +316,10 @@ def _names(lines: Sequence[tuple[ModelFile, ModelFacts]]) -> list[str]:
         around = [lines[k][0] for k in (*members, *rivals)]
         if kind == "checkpoint" and built_in is not None:
             around.append(built_in)
-        chosen = short_names(around, lambda f: _called(f)[0], lambda f: "" if f.is_folder else f.path.suffix)
-        for index, name in zip(members, chosen):
+        short = short_names(around, lambda f: _full_names(f)[0], lambda f: "" if f.is_folder else f.path.suffix)
+        for index, name in zip(members, short):
             file = lines[index][0]  # the same path in two models folders of one name
-            names[index] = name or f"{composed(file.path.stem)} ({_id(file)[:6]})"
+            names[index] = name or f"{compose(file.path.stem)} ({_id(file)[:6]})"
     return names
 
 

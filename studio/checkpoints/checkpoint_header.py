@@ -14,11 +14,11 @@ from studio.checkpoints.details import precision
 from studio.checkpoints.inspect import Header, TensorEntry
 from studio.checkpoints.other_headers import DECODES_ONLY
 from studio.checkpoints.part_plan import Plan
-from studio.checkpoints.part_plans import VAE_LEFT_OUT, file_plans, judged
+from studio.checkpoints.part_plans import VAE_LEFT_OUT, file_plans, judge_plans
 from studio.families import edm, flow
 from studio.families.base import UNET_PREFIX, VAE_PREFIX, Family, UnetShape, unet_shape
 from studio.families.layout import has_encoder, translate
-from studio.families.registry import FAMILIES, recognised
+from studio.families.registry import FAMILIES, recognise
 from studio.families.storage import is_stray, type_problem, with_names
 from studio.families.training import training_of
 
@@ -77,7 +77,7 @@ def _by_structure(
             return {"kind": None, "parts": ("unet",), "reason": reason}
         return None
     reason = unusable_channels(unet.in_channels)
-    family = recognised(unet)
+    family = recognise(unet)
     if reason or family is None:
         return {"kind": None, "in_channels": unet.in_channels, "reason": reason or _unknown_structure(unet)}
     parts = _parts(tensors, family)
@@ -124,7 +124,7 @@ def _weights(tensors: Mapping[str, TensorEntry], family: Family) -> tuple[str, s
         def plans(own_vae: bool) -> Mapping[str, Plan]:
             return file_plans(_THIS_FILE, tensors, family, translation, own_vae=own_vae and has_vae)
 
-        problem, vae_problem = judged(plans)
+        problem, vae_problem = judge_plans(plans)
     strays = sum(map(is_stray, translation.unused))
     notes = (f"{strays} tensors of a LoRA in it are not used.",) if strays and not problem else ()
     return problem, vae_problem, notes

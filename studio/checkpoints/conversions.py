@@ -29,9 +29,9 @@ def target_of(source: Path) -> Path:
 class Conversions:
     """What was asked for since the start. Safe for several threads."""
 
-    def __init__(self, arrived: Callable[[], object] = lambda: None, convert: Callable[..., Path] = convert) -> None:
-        """`arrived` is called when a new file is there; `convert` for tests."""
-        self._arrived = arrived
+    def __init__(self, on_arrival: Callable[[], object] = lambda: None, convert: Callable[..., Path] = convert) -> None:
+        """`on_arrival` is called when a new file is there; `convert` for tests."""
+        self._on_arrival = on_arrival
         self._convert = convert
         self._condition = threading.Condition()
         self._all: dict[str, Conversion] = {}
@@ -89,7 +89,7 @@ class Conversions:
                 self._tell(entry, state="failed", fraction=None, message=reason)
             else:
                 self._tell(entry, state="done", fraction=1.0, message=f"{target.name} lies beside it.")
-                self._arrived()
+                self._on_arrival()
 
     def _tell(self, entry: Entry, **changes: object) -> None:
         with self._condition:

@@ -40,12 +40,14 @@ HARMLESS = re.compile(
 NUMPY = re.compile(r"numpy\.(_?core\.multiarray\.(scalar|_reconstruct)|dtype|ndarray|dtypes\.\w+DType)|_codecs\.encode")
 
 
-class Blocked(BadCheckpoint):
+class UnsafePickle(BadCheckpoint):
     """A pickle that names classes or functions outside the allowlist. `names` are they."""
 
     def __init__(self, file: str, names: tuple[str, ...]) -> None:
-        shown = ", ".join(name[:80] for name in names[:5])
-        super().__init__(f"{file} was not converted: it asks for {shown}, which could run code. Do not use this file.")
+        examples = ", ".join(name[:80] for name in names[:5])
+        super().__init__(
+            f"{file} was not converted: it asks for {examples}, which could run code. Do not use this file."
+        )
         self.names = names
 
 
@@ -77,7 +79,7 @@ def convert(
             )
         answer = _in_child(source, part, time_limit, progress, stop)
         if names := answer.get("blocked"):
-            raise Blocked(source.name, tuple(str(name) for name in names))
+            raise UnsafePickle(source.name, tuple(str(name) for name in names))
         if reason := answer.get("refused"):
             raise BadCheckpoint(f"{source.name} was not converted: {reason}")
         with part.open("rb") as part_file:
@@ -111,8 +113,8 @@ def _check_container(source: Path) -> None:
             records = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise BadCheckpoint(f"{source.name} is damaged or truncated: its list of records cannot be read.") from error
-    compressed = [r for r in records if r.compress_type != zipfile.ZIP_STORED or r.compress_size != r.file_size]
-    if compressed or sum(r.file_size for r in records) > size:
+    compressed_records = [r for r in records if r.compress_type != zipfile.ZIP_STORED or r.compress_size != r.file_size]
+    if compressed_records or sum(r.file_size for r in records) > size:
         raise BadCheckpoint(
             f"{source.name} holds compressed records, as no training program writes them: it is refused."
         )
@@ -177,7 +179,7 @@ def _child() -> None:
     order = json.loads(sys.stdin.read())
     source, part = Path(order["source"]), Path(order["part"])
     _limit_memory(3 * source.stat().st_size + SPARE_BYTES)
-    print(json.dumps(_converted(source, part)))
+    print(json.dumps(_convert(source, part)))
 
 
 def _limit_memory(limit: int) -> None:
@@ -189,13 +191,13 @@ def _limit_memory(limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _converted(source: Path, part: Path) -> dict[str, object]:
+def _convert(source: Path, part: Path) -> dict[str, object]:
     import pickle
 
     import torch
     from safetensors.torch import save_file
 
-    class_names = _named(source)
+    class_names = _unsafe_names(source)
     forbidden = sorted(name for name in class_names if not HARMLESS.fullmatch(name) and not NUMPY.fullmatch(name))
     if forbidden:
         return {"blocked": forbidden}
@@ -225,7 +227,7 @@ def _converted(source: Path, part: Path) -> dict[str, object]:
     return {"tensors": len(tensors)}
 
 
-def _named(source: Path) -> list[str]:
+def _unsafe_names(source: Path) -> list[str]:
     """What the file's pickles name outside PyTorch's own list, told without running them."""
     from torch._weights_only_unpickler import _get_allowed_globals
 

@@ -29,10 +29,10 @@ from huggingface_hub import constants, get_token
 from studio.answered.engine import Refused
 from studio.answered.models import Download, HubFile, NoSuchModel
 from studio.asked.orders import ModelKind
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.checkpoints.memo import FOLDER, Memo
-from studio.checkpoints.repository import checked, hub_file, is_folder, refusal, suggested
-from studio.checkpoints.transfer import Cancelled, Failed, Job, Transfer, cause, partial, size_on_disk
+from studio.checkpoints.repository import hub_file, is_folder, mark_suggestions, parse_repository, refusal
+from studio.checkpoints.transfer import Cancelled, DownloadError, Job, Transfer, cause, partial, size_on_disk
 
 logger = logging.getLogger(__name__)
 
@@ -58,24 +58,24 @@ class Hub:
         models_dir: Path,
         *,
         endpoint: str | None = None,
-        arrived: Callable[[], object] = lambda: None,
+        on_arrival: Callable[[], object] = lambda: None,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
         wait: Callable[[threading.Event, float], object] = lambda event, seconds: event.wait(seconds),
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
-        """`endpoint`: the hub's address, HF_ENDPOINT or huggingface.co if not given. `arrived` is called when a file is
-        in its place; `free_bytes` and `wait` are the disk and the clock, for tests, as is `stall_seconds`."""
+        """`endpoint`: the hub's address, HF_ENDPOINT or huggingface.co if not given. `on_arrival` is called when a file
+        is in its place; `free_bytes` and `wait` are the disk and the clock, for tests, as is `stall_seconds`."""
         self._models_dir = models_dir
         self._origins = Memo(models_dir / FOLDER / "origins.json")
         self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
-        self._arrived = arrived
+        self._on_arrival = on_arrival
         self._free_bytes = free_bytes
         self._wait = wait
         self._stall = httpx.Timeout(stall_seconds, connect=15.0)
         self._jobs: dict[str, Job] = {}
         self._queue: list[Job] = []
         self._condition = threading.Condition()
-        self._closed = False
+        self._is_closed = False
         self._thread: threading.Thread | None = None
 
     def origin(self, key: str, size: int) -> str:
@@ -89,7 +89,7 @@ class Hub:
 
     def repository(self, repository: str, *, revision: str = "main", token: str | None = None) -> tuple[HubFile, ...]:
         """See `studio.answered.models.Models.repository`."""
-        name, revision = checked(repository, revision)
+        name, revision = parse_repository(repository, revision)
         path = f"/api/models/{name}/revision/{quote(revision, safe='')}"
         try:
             with self._client(token) as client:
@@ -103,7 +103,7 @@ class Hub:
             files = [hub_file(entry) for entry in siblings]
         except (ValueError, KeyError, TypeError) as error:
             raise Refused(f"The hub at {self._endpoint} gave an answer that is no list of files.") from error
-        return suggested([file for file in files if file is not None])
+        return mark_suggestions([file for file in files if file is not None])
 
     def download(
         self,
@@ -115,14 +115,14 @@ class Hub:
         token: str | None = None,
     ) -> str:
         """See `studio.answered.models.Models.download`. Asks the hub for sizes and hashes before it returns."""
-        name, revision = checked(repository, revision)
+        name, revision = parse_repository(repository, revision)
         if kind not in KIND_FOLDERS:
-            raise InvalidRequest(Problem("kind", shown(kind), f"one of {', '.join(KIND_FOLDERS)}"))
+            raise InvalidRequest(Problem("kind", quoted_value(kind), f"one of {', '.join(KIND_FOLDERS)}"))
         files_by_path = {file.path: file for file in self.repository(name, revision=revision, token=token)}
         missing = [path for path in files if path not in files_by_path]
         if missing or not files:
             expectation = "files of the repository that are safetensors, JSON or text"
-            raise InvalidRequest(Problem("files", shown(missing[0] if missing else ()), expectation))
+            raise InvalidRequest(Problem("files", quoted_value(missing[0] if missing else ()), expectation))
         choice = tuple(files_by_path[path] for path in dict.fromkeys(files))
         target = self._target(name, choice, kind)
         if target.exists():
@@ -142,30 +142,30 @@ class Hub:
             choice,
         )
         with self._condition:
-            if self._closed:
+            if self._is_closed:
                 raise Refused("The studio is closing.")
-            same = [j for j in self._jobs.values() if not j.ended.is_set() and j.shown.repository == name]
-            if any(set(j.shown.files) & set(job.shown.files) for j in same):
+            same = [j for j in self._jobs.values() if not j.end.is_set() and j.download.repository == name]
+            if any(set(j.download.files) & set(job.download.files) for j in same):
                 raise Refused("These files are on their way already.")
-            self._jobs[job.shown.id] = job
+            self._jobs[job.download.id] = job
             self._queue.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="hub-download", daemon=True)
                 self._thread.start()
             self._condition.notify_all()
-        return job.shown.id
+        return job.download.id
 
     def fetch(self, repository: str, files: tuple[str, ...], **rest: Any) -> Path:
         """Download and wait; where it lies then. Raises Refused with the reason when it does not arrive."""
         job = self._jobs[self.download(repository, files, **rest)]
-        job.ended.wait()
-        if job.shown.state != "done":
-            raise Refused(job.shown.message)
-        return self._target(job.shown.repository, job.files, job.shown.kind)
+        job.end.wait()
+        if job.download.state != "done":
+            raise Refused(job.download.message)
+        return self._target(job.download.repository, job.files, job.download.kind)
 
     def downloads(self) -> tuple[Download, ...]:
         """See `studio.answered.models.Models.downloads`."""
-        return tuple(job.shown for job in reversed(list(self._jobs.values())))
+        return tuple(job.download for job in reversed(list(self._jobs.values())))
 
     def cancel(self, download_id: str) -> None:
         """See `studio.answered.models.Models.cancel_download`."""
@@ -181,7 +181,7 @@ class Hub:
     def close(self) -> None:
         """Stop at the next block; what has come is kept for resuming."""
         with self._condition:
-            self._closed = True
+            self._is_closed = True
             for job in self._jobs.values():
                 job.stop.set()
             self._condition.notify_all()
@@ -191,16 +191,16 @@ class Hub:
     def _run(self) -> None:
         while True:
             with self._condition:
-                while not self._queue and not self._closed:
+                while not self._queue and not self._is_closed:
                     self._condition.wait()
-                if self._closed:
+                if self._is_closed:
                     return
                 job = self._queue.pop(0)
             try:
                 self._fetch(job)
             except Cancelled:
                 self._end(job, "cancelled", "Cancelled. What has come is kept, and the next try goes on from there.")
-            except Failed as error:
+            except DownloadError as error:
                 self._end(job, "failed", str(error))
             except OSError as error:
                 logger.exception("A download could not be written")
@@ -210,14 +210,14 @@ class Hub:
                 self._end(job, "failed", "The download failed inside the studio; its log has the details.")
             else:
                 self._end(job, "done", "In the models folder.")
-                self._arrived()
+                self._on_arrival()
 
     def _fetch(self, job: Job) -> None:
-        target = self._target(job.shown.repository, job.files, job.shown.kind)
+        target = self._target(job.download.repository, job.files, job.download.kind)
         folder = self._models_dir / FOLDER / DOWNLOADS
         folder.mkdir(parents=True, exist_ok=True)
         # The place of what is on its way depends only on what it is, so a second try finds it.
-        mark = f"{self._endpoint}|{job.shown.repository}|{job.revision}|{target.name}"
+        mark = f"{self._endpoint}|{job.download.repository}|{job.revision}|{target.name}"
         staging = folder / hashlib.sha256(mark.encode()).hexdigest()[:24]
         staging.mkdir(exist_ok=True)
         have = sum(size_on_disk(partial(staging, file)) or size_on_disk(staging / file.path) for file in job.files)
@@ -235,7 +235,7 @@ class Hub:
             for file in job.files:
                 transfer.fetch(file)
         if target.exists():
-            raise Failed(f"{target.name} has appeared in the models folder meanwhile; nothing was overwritten.")
+            raise DownloadError(f"{target.name} has appeared in the models folder meanwhile; nothing was overwritten.")
         target.parent.mkdir(parents=True, exist_ok=True)
         if is_folder(job.files):
             os.replace(staging, target)
@@ -244,14 +244,14 @@ class Hub:
             shutil.rmtree(staging, ignore_errors=True)
         weights = [path for path in (target, *target.rglob("*.safetensors")) if path.suffix == ".safetensors"]
         size = sum(size_on_disk(path) for path in weights)
-        source = job.shown.repository + (f" @ {job.revision}" if job.revision != "main" else "")
+        source = job.download.repository + (f" @ {job.revision}" if job.revision != "main" else "")
         self._origins.update({target.as_posix(): {"from": source, "size": size}})
 
     def _check_disk(self, job: Job, have: int) -> None:
         needed_bytes = sum(file.size or 0 for file in job.files) - have
         free = self._free_bytes(self._models_dir)
         if needed_bytes + SPARE_BYTES > free:
-            raise Failed(
+            raise DownloadError(
                 f"The disk is too small: {needed_bytes / 2**30:.1f} GB are still to come, "
                 f"{free / 2**30:.1f} GB are free. Free some space and try again."
             )
@@ -272,9 +272,11 @@ class Hub:
         return self._models_dir / KIND_FOLDERS[kind] / name
 
     def _end(self, job: Job, state: Any, message: str) -> None:
-        done_bytes = job.shown.total_bytes if state == "done" and job.shown.total_bytes else job.shown.done_bytes
-        job.shown = replace(
-            job.shown, state=state, message=message, done_bytes=done_bytes, bytes_per_second=0.0, seconds_left=None
+        done_bytes = (
+            job.download.total_bytes if state == "done" and job.download.total_bytes else job.download.done_bytes
+        )
+        job.download = replace(
+            job.download, state=state, message=message, done_bytes=done_bytes, bytes_per_second=0.0, seconds_left=None
         )
         job.token = None
-        job.ended.set()
+        job.end.set()

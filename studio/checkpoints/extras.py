@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from studio.asked.names import name_key, split_at_names
 from studio.asked.orders import ModelKind
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt import LoraTag
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.controlnet_file import load_controlnet
@@ -23,7 +23,7 @@ from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding
-from studio.diffusion.lora import Adapter, Applied
+from studio.diffusion.lora import Adapter, AppliedAdapter
 from studio.families.registry import FAMILIES, adapters_for, label_of, preview_family
 
 T = TypeVar("T")
@@ -49,14 +49,14 @@ class Extras:
         if self._manager is not None:
             self._manager.leave()
 
-    def applied(self, components: Components, tags: Sequence[LoraTag]) -> tuple[Applied, ...]:
+    def load_adapters(self, components: Components, tags: Sequence[LoraTag]) -> tuple[AppliedAdapter, ...]:
         """The adapters of a prompt's tags. Raises InvalidRequest for a name that no LoRA has, or several have;
         BadCheckpoint for a LoRA that does not fit the components."""
         family = components.family.name
         adapters = []
         for tag in tags:
-            entry = self._named("lora", tag.name, field="prompt", what="LoRA", family=family)
-            adapters.append(Applied(self._adapter(entry, components), tag.unet_scale, tag.text_scale, tag.name))
+            entry = self._entry_by_name("lora", tag.name, field="prompt", what="LoRA", family=family)
+            adapters.append(AppliedAdapter(self._adapter(entry, components), tag.unet_scale, tag.text_scale, tag.name))
         return tuple(adapters)
 
     def _adapter(self, entry: Entry, components: Components) -> Adapter:
@@ -85,19 +85,19 @@ class Extras:
     def has_controlnet(self, name: str) -> bool:
         """Whether it is on the device already."""
         try:
-            entry = self._named("controlnet", name, field="controls", what="ControlNet")
+            entry = self._entry_by_name("controlnet", name, field="controls", what="ControlNet")
         except InvalidRequest:
             return False
         return self._manager is not None and self._manager.has_module(entry)
 
     def controlnet_file(self, name: str) -> Hashable:
         """What changes when the file of the ControlNet of this name is replaced. Raises InvalidRequest."""
-        return self._named("controlnet", name, field="controls", what="ControlNet").identity
+        return self._entry_by_name("controlnet", name, field="controls", what="ControlNet").identity
 
     def controlnet(self, components: Components, name: str) -> Any:
         """The ControlNet of this name, on the components' device. Raises InvalidRequest for a name that none has,
         BadCheckpoint for one that does not fit the components, DoesNotFit for one that is too large."""
-        entry = self._named("controlnet", name, field="controls", what="ControlNet")
+        entry = self._entry_by_name("controlnet", name, field="controls", what="ControlNet")
         assert self._manager is not None
         return self._manager.module(entry, lambda: self._whole(entry, lambda: load_controlnet(entry.path, components)))
 
@@ -154,10 +154,10 @@ class Extras:
             usable = entry.facts.kind == "preview_decoder" and entry.facts.state != "refused"
             return usable and entry.facts.family == family and "encoder" not in words.replace("decoder", "")
 
-        listed = [self._catalog.latest(entry) for entry in self._catalog.entries() if fits(entry)]
-        return [entry for entry in listed if entry is not None and fits(entry)]
+        entries = [self._catalog.latest(entry) for entry in self._catalog.entries() if fits(entry)]
+        return [entry for entry in entries if entry is not None and fits(entry)]
 
-    def _named(self, kind: ModelKind, name: str, *, field: str, what: str, family: str | None = None) -> Entry:
+    def _entry_by_name(self, kind: ModelKind, name: str, *, field: str, what: str, family: str | None = None) -> Entry:
         """The file that a name means, as it is on disk now. Raises InvalidRequest."""
         entry = the_one(self._catalog.entries(), kind, name, field=field, what=what, family=family)
         if self._catalog.latest(entry) is entry:
@@ -165,7 +165,7 @@ class Extras:
         return the_one(self._catalog.entries(), kind, name, field=field, what=what, family=family)
 
 
-def file_hashes(adapters: Sequence[Applied], embeddings: Sequence[Embedding]) -> dict[str, object]:
+def file_hashes(adapters: Sequence[AppliedAdapter], embeddings: Sequence[Embedding]) -> dict[str, object]:
     """What a picture says of the files that its prompt names, by the names in the prompt: facts for
     `studio.picture.metadata`."""
     facts = {
@@ -186,7 +186,7 @@ class EmbeddingFiles:
         self._entries = [e for e in readable if e.facts.family in here]
         self._others = {e.name: label_of(e.facts.family) for e in readable if e.facts.family not in here}
         self._read = read
-        folders = {end for e in self._entries for end in _ends(e.called[0])}
+        folders = {end for e in self._entries for end in _ends(e.names[0])}
         self._names = tuple(folders | {e.name for e in self._entries})
 
     @property
@@ -206,7 +206,7 @@ class EmbeddingFiles:
             return self._read(entry)
         except BadCheckpoint as error:
             raise InvalidRequest(
-                Problem("prompt", f"the embedding {shown(name)}", f"one that fits ({error})")
+                Problem("prompt", f"the embedding {quoted_value(name)}", f"one that fits ({error})")
             ) from error
 
     def of_others(self, text: str) -> list[tuple[str, str]]:

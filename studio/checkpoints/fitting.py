@@ -48,13 +48,13 @@ def apply(components: Components, options: ModelOptions, device: Mover) -> None:
         if components.tiny_vae is not None:
             device.to_device([components.tiny_vae])  # too small to be worth a visit
         place = _OnePlace(device)
-        for module in _offloaded(components):
+        for module in _parts_of(components):
             add_hook_to_module(module, _Visit(place))
 
 
 def undo(components: Components) -> None:
     """Take the hooks off, which tie the modules of a checkpoint to each other in circles."""
-    for module in _offloaded(components):
+    for module in _parts_of(components):
         if hasattr(module, "_hf_hook"):
             remove_hook_from_module(module)
 
@@ -92,5 +92,5 @@ class _Visit(ModelHook):
         return args, kwargs
 
 
-def _offloaded(components: Components) -> list[Any]:
+def _parts_of(components: Components) -> list[Any]:
     return list(components.parts.values())

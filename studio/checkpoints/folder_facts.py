@@ -18,7 +18,7 @@ from studio.checkpoints.part_plans import (
     VAE_LEFT_OUT,
     check_classes,
     folder_plans,
-    judged,
+    judge_plans,
     part_json,
     parts_problem,
     vae_folder_plan,
@@ -44,7 +44,7 @@ def of_folder(folder: Path) -> ModelFacts:
     if unet is None:
         return replace(facts, reason="There is no U-Net in this folder.")
     family = family_of_folder(unet, index)
-    parts = tuple(p for p in CHECKPOINT_PARTS if _named(index.get(p)) and (folder / p).is_dir())
+    parts = tuple(p for p in CHECKPOINT_PARTS if _is_present(index.get(p)) and (folder / p).is_dir())
     blocks = (read_json(folder / "vae" / "config.json") or {}).get("block_out_channels")
     factor = 2 ** (len(blocks) - 1) if isinstance(blocks, list) and 1 <= len(blocks) <= 8 else 8
     sample_size = unet.get("sample_size")
@@ -58,7 +58,7 @@ def of_folder(folder: Path) -> ModelFacts:
     distilled, source = distillation_of({}, words_of(folder.name))
     if pipeline == "LatentConsistencyModelPipeline" or scheduler.get("_class_name") == "LCMScheduler":
         distilled, source = "lcm", "config"
-    plans, reason, vae_problem = _judged(folder, index, family, has_vae=VAE in parts)
+    plans, reason, vae_problem = _judge(folder, index, family, has_vae=VAE in parts)
     precisions = Counter(bytes_by_dtype(source.entry for plan in plans.values() for source in plan.sources.values()))
     encodes = VAE not in plans or not plans[VAE].lacks
     notes = (VAE_LEFT_OUT.format(problem=vae_problem),) if vae_problem else () if encodes else (DECODES_ONLY,)
@@ -94,7 +94,7 @@ def _encoder_layers(folder: Path, parts: Sequence[str]) -> int | None:
     return min(counts, default=None)
 
 
-def _judged(
+def _judge(
     folder: Path, index: Mapping[str, Any], family: Family, *, has_vae: bool
 ) -> tuple[dict[str, Plan], str, str]:
     """The plans of a folder's parts, why they cannot be loaded, and why its VAE alone cannot: the loader's own
@@ -108,7 +108,7 @@ def _judged(
         latest.update(folder_plans(folder, family, own_vae=own_vae and has_vae))
         return latest
 
-    problem, vae_problem = judged(plans)
+    problem, vae_problem = judge_plans(plans)
     return latest, problem, vae_problem
 
 
@@ -162,5 +162,5 @@ def _controlnet_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
     return controlnet
 
 
-def _named(entry: object) -> bool:
+def _is_present(entry: object) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and entry[1] is not None

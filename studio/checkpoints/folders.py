@@ -81,7 +81,7 @@ def walk(models_dirs: Sequence[Path], built_in: str) -> Iterator[ModelFile]:
     visited_folders: set[tuple[int, int]] = set()
     for root in models_dirs:
         folder = root / built_in
-        if (folder / INDEX).is_file() and _entered(folder, visited_folders):
+        if (folder / INDEX).is_file() and _is_first_visit(folder, visited_folders):
             yield _folder(folder, root, "checkpoint", roots)
             yield from _own_controls(folder, root, roots)
     for root in models_dirs:
@@ -110,7 +110,7 @@ def _walk(
     depth: int,
 ) -> Iterator[ModelFile]:
     inside = _inside(folder, roots)
-    if depth > MAX_DEPTH or not inside or not _entered(folder, visited_folders):
+    if depth > MAX_DEPTH or not inside or not _is_first_visit(folder, visited_folders):
         if not inside:
             yield ModelFile(folder, root, kind, is_folder=True, size=0, mtime_ns=0, outside=True)
         return
@@ -157,7 +157,7 @@ def _children(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _entered(folder: Path, visited_folders: set[tuple[int, int]]) -> bool:
+def _is_first_visit(folder: Path, visited_folders: set[tuple[int, int]]) -> bool:
     """Whether this is the first time; remembers it."""
     try:
         stat = folder.stat()

@@ -47,8 +47,8 @@ class Hasher:
         self._condition = threading.Condition()
         self._waiting: dict[Hashable, Entry] = {}
         self._urgent: dict[Hashable, Entry] = {}
-        self._failed: set[Hashable] = set()
-        self._closed = threading.Event()
+        self._failures: set[Hashable] = set()
+        self._close = threading.Event()
         self._thread: threading.Thread | None = None
 
     def get(self, entry: Entry) -> str | None:
@@ -84,24 +84,24 @@ class Hasher:
         with self._condition:
             for entry in entries:
                 key = entry.identity
-                if entry.file.outside or not entry.file.size or key in self._failed or self.both(entry) is not None:
+                if entry.file.outside or not entry.file.size or key in self._failures or self.both(entry) is not None:
                     continue
                 (self._urgent if urgent else self._waiting).setdefault(key, entry)
-            if (self._urgent or self._waiting) and self._thread is None and not self._closed.is_set():
+            if (self._urgent or self._waiting) and self._thread is None and not self._close.is_set():
                 self._thread = threading.Thread(target=self._run, name="model-hash", daemon=True)
                 self._thread.start()
             self._condition.notify_all()
 
     def close(self) -> None:
         """Stop at the next block."""
-        self._closed.set()
+        self._close.set()
         with self._condition:
             self._condition.notify_all()
 
     def _run(self) -> None:
-        while not self._closed.is_set():
+        while not self._close.is_set():
             with self._condition:
-                while not self._urgent and not self._waiting and not self._closed.is_set():
+                while not self._urgent and not self._waiting and not self._close.is_set():
                     self._condition.wait()
                 queue = self._urgent or self._waiting
                 if not queue:
@@ -114,7 +114,7 @@ class Hasher:
                 continue
             except (OSError, BadCheckpoint) as error:
                 logger.warning("%s could not be hashed: %s", entry.name, error)
-                self._failed.add(key)
+                self._failures.add(key)
             with self._condition:
                 self._urgent.pop(key, None)
                 self._waiting.pop(key, None)
@@ -122,7 +122,7 @@ class Hasher:
     def _remember(self, entry: Entry, *, urgent: bool) -> None:
         """Hash a file and remember it. Raises OSError for one that is replaced meanwhile."""
         hashes = self._digest(entry, urgent)
-        if not _as_listed(entry):
+        if not _is_as_listed(entry):
             raise OSError("it has been replaced meanwhile")
         self._memo.update({entry.file.key: [entry.file.size, entry.file.mtime_ns, *hashes, entry.file.changed_ns]})
 
@@ -139,16 +139,16 @@ class Hasher:
                     if lora:
                         behind_header.update(memoryview(block)[header_bytes:])
                         header_bytes = max(0, header_bytes - len(block))
-                    while not urgent and self._busy() and not self._closed.wait(BUSY_SECONDS):
+                    while not urgent and self._busy() and not self._close.wait(BUSY_SECONDS):
                         if self._urgent:
                             raise _Later
-                    if self._closed.is_set():
+                    if self._close.is_set():
                         raise _Later
         short = (metadata_hash or behind_header.hexdigest())[:SHORT_DIGITS] if lora else ""
         return FileHashes(whole.hexdigest(), short)
 
 
-def _as_listed(entry: Entry) -> bool:
+def _is_as_listed(entry: Entry) -> bool:
     """Whether the files are those of the listing: none has been replaced or written to since."""
     file, stats = entry.file, [file.stat() for file in weights_files(entry)]
     if file.is_folder:  # whose time is that of its newest file, a config's perhaps

@@ -46,9 +46,9 @@ def of_header(header: Header, name: str) -> ModelFacts:
         has_picture=has_thumbnail(header.metadata),
     )
     for rule in _RULES:
-        identified = rule(facts, header, name)
-        if identified is not None:
-            return _with_alias(identified, header)
+        answer = rule(facts, header, name)
+        if answer is not None:
+            return _with_alias(answer, header)
     return replace(facts, reason="Its tensors belong to no kind of model that the studio knows.")
 
 

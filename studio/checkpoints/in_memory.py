@@ -25,7 +25,7 @@ class CheckpointInMemory:
     place: ModelPlace
     device_bytes: int  # while it is on the device
     ram_bytes: int  # while it is in RAM; with offload its parts wait there even when it is in use
-    used: int = field(default=0)
+    last_use: int = field(default=0)
     sha256: str | None = None  # of its file as it was loaded, once it is counted
     owner_says: dict[str, object] = field(default_factory=dict)  # of what it predicts and its shift, as it was loaded
 

@@ -88,7 +88,7 @@ def read_whole_header(path: Path) -> Header:
     entries = _parse(path.name, header)
     strings = entries.pop("__metadata__", None)
     metadata = {k: v for k, v in strings.items() if isinstance(v, str)} if isinstance(strings, dict) else {}
-    return Header(_checked(path.name, entries, size, 8 + length), metadata, size)
+    return Header(_check_entries(path.name, entries, size, 8 + length), metadata, size)
 
 
 def _refuse_other_formats(name: str, start: bytes, size: int) -> None:
@@ -132,7 +132,7 @@ def _parse(name: str, header: bytes) -> dict[str, object]:
         entries = json.loads(header)
         if not isinstance(entries, dict):
             raise BadCheckpoint(f"{name} is damaged: its header is no table of tensors.")
-        if _strings_written(header) != _strings_expected(entries):
+        if _count_strings(header) != _expected_strings(entries):
             json.loads(header, object_pairs_hook=no_duplicates)  # which takes three times as long
     except (ValueError, RecursionError) as error:
         if isinstance(error, BadCheckpoint):
@@ -144,14 +144,14 @@ def _parse(name: str, header: bytes) -> dict[str, object]:
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
-def _strings_written(header: bytes) -> int:
+def _count_strings(header: bytes) -> int:
     """How many strings a JSON text holds: quotes that no backslash stands before, two a string."""
     if b"\\" in header:
         header = header.replace(rb"\\", b"").replace(rb"\"", b"")
     return header.count(b'"') // 2
 
 
-def _strings_expected(table: dict[str, object]) -> int:
+def _expected_strings(table: dict[str, object]) -> int:
     """How many strings the text of this table holds where every entry has the three keys of a tensor and no key is
     there twice. An entry has a name, three keys and a type; a line of metadata has two. With fewer no entry would be
     accepted, and a second key adds to those that are written; so where both numbers are equal there is none. -1: it has
@@ -164,7 +164,7 @@ def _strings_expected(table: dict[str, object]) -> int:
     return 5 * (len(table) - 1) + 1 + 2 * len(metadata)
 
 
-def _checked(name: str, entries: dict[str, object], size: int, data_start: int) -> dict[str, TensorEntry]:
+def _check_entries(name: str, entries: dict[str, object], size: int, data_start: int) -> dict[str, TensorEntry]:
     """Every entry well-formed, the data without holes or overlaps, and exactly as long as the file."""
     data_bytes = size - data_start
     tensors: dict[str, TensorEntry] = {}

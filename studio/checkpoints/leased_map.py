@@ -10,7 +10,8 @@ and their values, and notice nothing. Replacing a file by renaming another one o
 lives as long as it is mapped.
 
 Only on Linux, on local file systems that are known to keep this promise, and for files of some size. Everywhere else,
-or where the lease is refused (another user's file, one that is being written), `leased` says None: the file is read.
+or where the lease is refused (another user's file, one that is being written), `map_under_lease` says None: the file is
+read.
 
 Weights lie where the file has them, at multiples of 8 bytes and not of 64, as with diffusers: matrix products are
 rounded in another order than those of weights that were read. Nothing here writes to the weights and nothing else in
@@ -51,7 +52,7 @@ BREAK_TIME = Path("/proc/sys/fs/lease-break-time")
 FILE_SYSTEMS = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x01021994})
 _MADV_POPULATE_READ = 22  # Linux 5.14; says EFAULT or EIO where a touch would be a SIGBUS
 _MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
-_FAILED = ctypes.c_void_p(-1).value
+_MAP_FAILED = ctypes.c_void_p(-1).value
 
 
 @dataclass
@@ -62,7 +63,7 @@ class _Lease:
     fd: int
     address: int
     spans: list[tuple[int, int]] = field(default_factory=list)  # offsets of what tensors lie over
-    broken: bool = False
+    is_broken: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)  # of the two above
 
 
@@ -84,7 +85,7 @@ class LeasedMap:
         if count == 0 or offset % dtype.itemsize or offset + size > len(self._mapping):
             return None
         with self._lease.lock:
-            if self._lease.broken:
+            if self._lease.is_broken:
                 return None
             self._lease.spans.append((offset, offset + size))
         self._populate(offset, size)
@@ -98,7 +99,7 @@ class LeasedMap:
             raise OSError(errno.EIO, os.strerror(errno.EIO), self._lease.name)
 
 
-def leased(path: Path) -> LeasedMap | None:
+def map_under_lease(path: Path) -> LeasedMap | None:
     """The file, mapped under a lease; None where that is not possible here, with nothing held."""
     if sys.platform != "linux" or sys.maxsize < 2**32 or not _time_enough():
         return None
@@ -131,7 +132,7 @@ def _watch(mapping: weakref.ref[mmap.mmap], lease: _Lease) -> None:
         mapping_now = mapping()
         if mapping_now is None:
             return
-        if _is_wanted(lease.fd):
+        if _has_writer_waiting(lease.fd):
             _detach(lease)
             fcntl.fcntl(lease.fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
             return
@@ -139,16 +140,16 @@ def _watch(mapping: weakref.ref[mmap.mmap], lease: _Lease) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _is_wanted(fd: int) -> bool:
+def _has_writer_waiting(fd: int) -> bool:
     """While a writer waits, the kernel tells the kind of lease that we shall go down to: none."""
     return fcntl.fcntl(fd, fcntl.F_GETLEASE) == fcntl.F_UNLCK
 
 
 def _detach(lease: _Lease) -> None:
     """Copy what tensors lie over to memory of its own, under the same addresses."""
-    began = time.monotonic()
+    start = time.monotonic()
     with lease.lock:
-        lease.broken = True
+        lease.is_broken = True
         spans = _pages(lease.spans)
     total = 0
     try:
@@ -160,7 +161,7 @@ def _detach(lease: _Lease) -> None:
     except OSError:
         logger.exception("%s is being written to, and its weights could not be copied in time", lease.name)
         return
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     logger.info("%s is being written to; %d MiB of weights copied in %.1f s", lease.name, total // 2**20, seconds)
 
 
@@ -181,10 +182,10 @@ def _replace(address: int, size: int) -> None:
     touches a page meanwhile waits, and finds the same values."""
     libc = _libc()
     copy = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
-    if copy == _FAILED:
+    if copy == _MAP_FAILED:
         raise OSError(ctypes.get_errno(), "no memory to copy weights to")
     ctypes.memmove(copy, address, size)  # lets other threads run
-    if libc.mremap(copy, size, size, _MREMAP_MAYMOVE | _MREMAP_FIXED, address) == _FAILED:
+    if libc.mremap(copy, size, size, _MREMAP_MAYMOVE | _MREMAP_FIXED, address) == _MAP_FAILED:
         number = ctypes.get_errno()
         libc.munmap(copy, size)
         raise OSError(number, os.strerror(number))

@@ -49,15 +49,15 @@ def load(
     shift: float | None = None,
     vae: Path | None = None,
     fast_preview: FastPreview | None = None,
-    measured: str | None = None,
+    measurement: str | None = None,
 ) -> Components:
     """Read every part of a single file or a diffusers folder, straight to the device in the target precision.
 
     `prediction_type` is what the user says it is, where the file is wrong or silent; `shift` that of a rectified flow's
     times. `vae` is another VAE to take, a file or a folder. The fast preview is the one given, else the file beside the
-    VAE, else None: it is fitted later. `measured` is what an earlier load has measured that this file predicts
-    (`Components.measured`). The tiny decoder is the one in the folder `vae_tiny`, if any: it knows the latents of the
-    VAE there.
+    VAE, else None: it is fitted later. `measurement` is what an earlier load has measured that this file predicts
+    (`Components.measurement`). The tiny decoder is the one in the folder `vae_tiny`, if any: it knows the latents of
+    the VAE there.
     Raises BadCheckpoint, one sentence that names the file or part, for anything missing, unexpected or mis-shaped
     (MissingVae where another VAE would help), before anything is put on the device.
     """
@@ -66,11 +66,11 @@ def load(
         facts = replace(facts, prediction_type=prediction_type, prediction_source="user")
     blueprint = blueprint_of(path, facts, vae=vae)
     config_prediction = prediction_of(blueprint.scheduler_config)
-    predicted = next((kind for kind in PREDICTIONS if kind == config_prediction), None)
-    if predicted is None:
+    declared_prediction = next((kind for kind in PREDICTIONS if kind == config_prediction), None)
+    if declared_prediction is None:
         raise BadCheckpoint(f"The scheduler's prediction_type is {config_prediction[:60]!r}, which is not known.")
     scheduler_config = blueprint.scheduler_config
-    if shift is not None and predicted == "flow_prediction":
+    if shift is not None and declared_prediction == "flow_prediction":
         scheduler_config = with_shift(scheduler_config, shift)
     modules = {part: empty_module(plan) for part, plan in blueprint.plans.items()}
     text_encoders = tuple(
@@ -90,7 +90,7 @@ def load(
         vae=modules["vae"],
         text_encoders=text_encoders,
         scheduler_config=scheduler_config,
-        prediction_type=predicted,
+        prediction_type=declared_prediction,
         device=device,
         dtype=dtype,
         native_width=native_width,
@@ -100,12 +100,14 @@ def load(
         tiny_vae=_tiny_vae(path, device, dtype) if vae is None else None,
         notes=blueprint.notes,
     )
-    if measured is None and _is_open(facts, blueprint.family):  # now, not in idle time: the first picture depends on it
+    if measurement is None and _is_open(
+        facts, blueprint.family
+    ):  # now, not in idle time: the first picture depends on it
         progress(f"Loading {name}: measuring what it predicts", 0.98)
-        components.measured = measured_prediction(components, mostly=blueprint.family.prediction) or "unclear"
+        components.measurement = measured_prediction(components, mostly=blueprint.family.prediction) or "unclear"
     elif _is_open(facts, blueprint.family):
-        components.measured = measured
-    if components.measured is not None:
+        components.measurement = measurement
+    if components.measurement is not None:
         _take_measured(components, blueprint, path)
     progress(f"Loading {name}: done", 1.0)
     return components
@@ -118,8 +120,8 @@ def _is_open(facts: ModelFacts, family: Family) -> bool:
 
 def _take_measured(components: Components, blueprint: Blueprint, path: Path) -> None:
     """Take a model for what its answer to noise has shown; where that shows nothing, for one that predicts noise."""
-    unclear = components.measured == "unclear"
-    prediction: Prediction = "v_prediction" if components.measured == "v_prediction" else "epsilon"
+    unclear = components.measurement == "unclear"
+    prediction: Prediction = "v_prediction" if components.measurement == "v_prediction" else "epsilon"
     family = blueprint.family
     components.prediction_type = prediction
     components.scheduler_config = scheduler_settings(prediction, components.scheduler_config)

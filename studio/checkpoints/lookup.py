@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from studio.asked.fields import HIRES_UPSCALERS, ImageToImage
-from studio.asked.names import best_matches, composed
+from studio.asked.names import best_matches, compose
 from studio.asked.orders import ModelKind
-from studio.asked.problems import InvalidRequest, Problem, shown, without_encoder
+from studio.asked.problems import InvalidRequest, Problem, quoted_value, without_encoder
 from studio.asked.requests import Request
 from studio.checkpoints.catalog import NO_ENCODER, Entry
 from studio.families.registry import adapters_for, label_of
 
-NAMES_SHOWN = 20
+MAX_NAMES = 20
 
 
 def matching(entries: Iterable[Entry], kind: ModelKind, name: str, family: str | None = None) -> list[Entry]:
@@ -29,8 +29,8 @@ def matching(entries: Iterable[Entry], kind: ModelKind, name: str, family: str |
     """
     of_kind = [e for e in entries if e.facts.kind == kind]
     for pool in ([e for e in of_kind if _ready(e)], [e for e in of_kind if not _ready(e)]):
-        matches = [e for e in pool if e.name == composed(name)]
-        matches = matches or best_matches(name, pool, lambda e: e.called)
+        matches = [e for e in pool if e.name == compose(name)]
+        matches = matches or best_matches(name, pool, lambda e: e.names)
         matches = matches or best_matches(name, pool, lambda e: (e.facts.alias,) if e.facts.alias else ())
         if len(matches) > 1 and family:
             matches = [e for e in matches if e.facts.family in (None, *adapters_for(family))] or matches
@@ -49,11 +49,11 @@ def the_one(
         return matches[0]
     if matches:
         raise InvalidRequest(
-            Problem(field, f"the {what} {shown(name)}, a name of {len(matches)} files,", one_of(matches))
+            Problem(field, f"the {what} {quoted_value(name)}, a name of {len(matches)} files,", one_of(matches))
         )
     there = [e for e in entries if e.facts.kind == kind and _ready(e)]
     expectation = one_of(there) if there else f"none: there is no {what} in the models folders"
-    raise InvalidRequest(Problem(field, f"the {what} {shown(name)}", expectation))
+    raise InvalidRequest(Problem(field, f"the {what} {quoted_value(name)}", expectation))
 
 
 def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpoint") -> Entry:
@@ -65,11 +65,15 @@ def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpo
         what = "a VAE with an encoder" if matches[0].problem == NO_ENCODER else "a VAE"
         expectation = f"one that has {what}: choose one for it on the Models tab"
         why = " ".join(matches[0].facts.notes)  # of a VAE that was left out, what is wrong with it
-        raise InvalidRequest(Problem(field, f"{shown(name)} ({why})" if why else shown(name), expectation))
+        raise InvalidRequest(
+            Problem(field, f"{quoted_value(name)} ({why})" if why else quoted_value(name), expectation)
+        )
     if len(matches) > 1:
-        raise InvalidRequest(Problem(field, f"{shown(name)}, a name of {len(matches)} checkpoints,", one_of(matches)))
+        raise InvalidRequest(
+            Problem(field, f"{quoted_value(name)}, a name of {len(matches)} checkpoints,", one_of(matches))
+        )
     there = [e for e in entries if e.usable]
-    value = f"{shown(name)} ({matches[0].facts.reason})" if matches else shown(name)
+    value = f"{quoted_value(name)} ({matches[0].facts.reason})" if matches else quoted_value(name)
     expectation = one_of(there) if there else "none: there is no checkpoint in the models folder"
     raise InvalidRequest(Problem(field, value, expectation))
 
@@ -92,7 +96,9 @@ def _check_begins_with_text(request: Request, checkpoint: Entry, field: str) -> 
     if isinstance(request, ImageToImage):
         raise InvalidRequest(without_encoder(field, checkpoint.name))
     if request.has_second_pass and request.hires_upscaler != "latent":
-        value = f"{HIRES_UPSCALERS[request.hires_upscaler]} with {shown(checkpoint.name)}, whose VAE has no encoder,"
+        value = (
+            f"{HIRES_UPSCALERS[request.hires_upscaler]} with {quoted_value(checkpoint.name)}, whose VAE has no encoder,"
+        )
         raise InvalidRequest(Problem("hires_upscaler", value, f"{HIRES_UPSCALERS['latent']} (latent)"))
 
 
@@ -102,7 +108,7 @@ def _the_controlnet(entries: Sequence[Entry], name: str, number: int, checkpoint
     matches = matching(fitting, "controlnet", name)
     if len(matches) == 1:
         return matches[0]
-    value = f"model {shown(name)} of control {number}"
+    value = f"model {quoted_value(name)} of control {number}"
     if matches:
         raise InvalidRequest(Problem("controls", f"{value}, a name of {len(matches)} files,", one_of(matches)))
     family = label_of(checkpoint.facts.family)
@@ -117,8 +123,8 @@ def _the_controlnet(entries: Sequence[Entry], name: str, number: int, checkpoint
 
 def one_of(entries: Sequence[Entry]) -> str:
     """The names of these files, for a message."""
-    more = f" and {len(entries) - NAMES_SHOWN} more" if len(entries) > NAMES_SHOWN else ""
-    return f"one of {', '.join(_printable(e.name) for e in entries[:NAMES_SHOWN])}{more}"
+    more = f" and {len(entries) - MAX_NAMES} more" if len(entries) > MAX_NAMES else ""
+    return f"one of {', '.join(_printable(e.name) for e in entries[:MAX_NAMES])}{more}"
 
 
 def _printable(name: str) -> str:

@@ -81,15 +81,15 @@ def _by_module(
     """The tensors of each module by (part, module name) and factor, and the names of those that fit nothing."""
     modules = {part: _modules(module) for part, module in components.parts.items() if part != VAE}
     family = FAMILIES[components.family.name]
-    parts_named: dict[str, tuple[str, ...]] = {
+    parts_by_prefix: dict[str, tuple[str, ...]] = {
         name: (one.part,) for one in family.text_encoders for name in one.adapter_names
     }
-    parts_named |= {UNET: (UNET,), MODULE: (UNET, _unnamed_text_encoder(header, components))}
+    parts_by_prefix |= {UNET: (UNET,), MODULE: (UNET, _unnamed_text_encoder(header, components))}
     by_module: dict[tuple[str, str], dict[str, TensorEntry]] = {}
     unknown_names: list[str] = []
     for key, entry in header.tensors.items():
         parts_of_key = parse_key(key)
-        place = _place(parts_of_key, modules, parts_named) if parts_of_key is not None else None
+        place = _place(parts_of_key, modules, parts_by_prefix) if parts_of_key is not None else None
         entries = by_module.setdefault(place, {}) if place is not None else {}
         if parts_of_key is None or place is None or parts_of_key.factor in entries:  # a second adapter in the same file
             unknown_names.append(key)
@@ -105,10 +105,11 @@ def _modules(module: Any) -> dict[str, str]:
 
 
 def _place(
-    key: AdapterKey, modules: Mapping[str, Mapping[str, str]], parts_named: Mapping[str, tuple[str, ...]]
+    key: AdapterKey, modules: Mapping[str, Mapping[str, str]], parts_by_prefix: Mapping[str, tuple[str, ...]]
 ) -> tuple[str, str] | None:
-    """(part, module name) of a tensor; None for an unknown name. `parts_named`: the parts that a beginning may mean."""
-    for part in parts_named.get(key.part, ()):
+    """(part, module name) of a tensor; None for an unknown name. `parts_by_prefix`: the parts that a beginning may
+    mean."""
+    for part in parts_by_prefix.get(key.part, ()):
         for name in _module_names(key.module):
             if name in modules.get(part, {}):
                 return part, modules[part][name]

@@ -94,13 +94,13 @@ def parse_key(key: str) -> AdapterKey | None:
 
 def split_part(name: str) -> tuple[str, str]:
     """The part that the beginning of a name means, and the rest."""
-    name = _unwrapped(name)
+    name = _unwrap(name)
     match = _BEGINNING.match(name)
     beginning = match[0] if match is not None else ""
-    return _PARTS[beginning], _unwrapped(name[len(beginning) :])
+    return _PARTS[beginning], _unwrap(name[len(beginning) :])
 
 
-def _unwrapped(name: str) -> str:
+def _unwrap(name: str) -> str:
     while name.startswith(_WRAPPERS):
         name = next(name.removeprefix(wrapper) for wrapper in _WRAPPERS if name.startswith(wrapper))
     return name

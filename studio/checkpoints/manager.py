@@ -69,12 +69,14 @@ class ModelManager:
 
         Raises BadCheckpoint or DoesNotFit; what was loaded before is then as usable as it was.
         """
-        if self._loaded is not None and self._loaded.components.name == name and not self.replaced():
+        if self._loaded is not None and self._loaded.components.name == name and not self.is_replaced():
             return self._loaded.components
         entry = self.catalog.checkpoints().get(name)
         entry = _usable(name, self.catalog.latest(entry) if entry is not None else None)
         checkpoint = self._checkpoints.get(name)
-        if checkpoint is not None and checkpoint.entry.made_of != entry.made_of:  # another file of this name, or VAE
+        if (
+            checkpoint is not None and checkpoint.entry.components_identity != entry.components_identity
+        ):  # another file of this name, or VAE
             self.unload(name)
             checkpoint = None
         if checkpoint is None:
@@ -92,12 +94,12 @@ class ModelManager:
         return checkpoint.components
 
     @property
-    def made_of(self) -> Hashable:
+    def identity(self) -> Hashable:
         """What changes when the loaded checkpoint's file does, or that of its VAE, or what its owner says of it."""
         loaded = self._loaded
-        return (loaded.entry.made_of, tuple(loaded.owner_says.items())) if loaded is not None else None
+        return (loaded.entry.components_identity, tuple(loaded.owner_says.items())) if loaded is not None else None
 
-    def replaced(self) -> bool:
+    def is_replaced(self) -> bool:
         """Whether the loaded checkpoint's file, or that of its chosen VAE, has been replaced since it was read."""
         return self._loaded is not None and not self.catalog.as_on_disk(self._loaded.entry)
 
@@ -161,7 +163,7 @@ class ModelManager:
             return None
         if resident.sha256 is None and (sha256 := self.hasher.get(resident.entry)) is not None:
             resident.sha256 = sha256
-            self.catalog.remember_measured(resident.entry, resident.components.measured, sha256)
+            self.catalog.remember_measured(resident.entry, resident.components.measurement, sha256)
         return resident.sha256
 
     @property
@@ -226,9 +228,9 @@ class ModelManager:
                 prediction_type=self.catalog.correction(entry),
                 shift=self.catalog.shift(entry),
                 vae=entry.vae.path if entry.vae is not None else None,
-                measured=self.catalog.measured(entry, sha256),
+                measurement=self.catalog.measured_prediction(entry, sha256),
             )
-            self.catalog.remember_measured(entry, components.measured, sha256)
+            self.catalog.remember_measured(entry, components.measurement, sha256)
             fitting.apply(components, self._options, self._device)
             return components
         finally:
@@ -270,7 +272,7 @@ class ModelManager:
         if checkpoint is not self._loaded:
             self.leave()
         self._clock += 1
-        checkpoint.used = self._clock
+        checkpoint.last_use = self._clock
         checkpoint.place = "device"
         self._loaded = checkpoint
 
@@ -295,7 +297,7 @@ class ModelManager:
 
     def _oldest(self, place: ModelPlace, but: CheckpointInMemory | None = None) -> CheckpointInMemory | None:
         checkpoints = [h for h in self._checkpoints.values() if h.place == place and h is not but]
-        return min(checkpoints, key=lambda h: h.used, default=None)
+        return min(checkpoints, key=lambda h: h.last_use, default=None)
 
     def _off(self, checkpoint: CheckpointInMemory) -> None:
         """From the device to RAM, or away where RAM has no room for it."""

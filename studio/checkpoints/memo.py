@@ -29,7 +29,7 @@ class Memo:
         self._version = version
         self._lock = threading.Lock()
         self._values: dict[str, Any] = self._read()
-        self._warned = False
+        self._has_warned = False
 
     def _read(self) -> dict[str, Any]:
         file = self._file
@@ -81,6 +81,6 @@ class Memo:
         except OSError as error:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
-            if not self._warned:
-                self._warned = True
+            if not self._has_warned:
+                self._has_warned = True
                 logger.warning("%s cannot be written (%s); it is remembered until the end", self._file.name, error)

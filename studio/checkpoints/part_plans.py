@@ -64,7 +64,7 @@ def parts_problem(plans: Mapping[str, Plan]) -> str:
     return part_fit_problem({part: plan.config for part, plan in plans.items()})
 
 
-def judged(plans: Callable[[bool], Mapping[str, Plan]]) -> tuple[str, str]:
+def judge_plans(plans: Callable[[bool], Mapping[str, Plan]]) -> tuple[str, str]:
     """Why a checkpoint cannot be loaded, and why its own VAE alone cannot, so that it runs with another one: one
     sentence each, "" for none. `plans` makes those of its parts, with its own VAE or without."""
     problems: list[str] = []

@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.checkpoints.leased_map import leased
+from studio.checkpoints.leased_map import map_under_lease
 from studio.checkpoints.part_plan import Plan, check_counts, mismatch
 from studio.checkpoints.reader import WeightsFile
 
@@ -65,7 +65,7 @@ def fill(module: Any, plan: Plan, device: torch.device, dtype: torch.dtype) -> N
     """Read the weights into the module, each to its place on the device; several at once where there are cores. Where
     a file's precision is the CPU's already they stay in the file, if it can be held (leased_map.py)."""
     empties = dict([*module.named_parameters(), *module.named_buffers()])
-    mappings = {file: leased(file) for file in {source.file for source in plan.sources.values()}}
+    mappings = {file: map_under_lease(file) for file in {source.file for source in plan.sources.values()}}
     local, open_files = threading.local(), ExitStack()
 
     def read(name: str) -> torch.Tensor | None:

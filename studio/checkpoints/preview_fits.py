@@ -37,7 +37,7 @@ class PreviewFits:
         self._names = Memo(folder / "vae_hashes.json" if folder is not None else None)  # which file holds which VAE
         self._in_memory: OrderedDict[str, FastFit] = OrderedDict()
 
-    def known(self, entry: Entry, dtype: torch.dtype) -> str | None:
+    def hash_of(self, entry: Entry, dtype: torch.dtype) -> str | None:
         """The hash of the VAE in this file, loaded in this precision, if it was taken before."""
         entry_values = self._names.get(entry.file.key)
         stamp = [entry.file.size, entry.file.mtime_ns, str(dtype)]

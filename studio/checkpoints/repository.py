@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from studio.answered.models import HubFile
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 
 SUFFIXES = (".safetensors", ".json", ".txt")  # weights that are never run, and what describes them
 INDEX = "model_index.json"
@@ -19,7 +19,7 @@ _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def suggested(files: list[HubFile]) -> tuple[HubFile, ...]:
+def mark_suggestions(files: list[HubFile]) -> tuple[HubFile, ...]:
     """The same files, with `suggested` for those that make one model: the only weights file of the repository, or a
     diffusers folder's JSON and one variant of every part's weights, fp16 before the rest."""
     weights = [file.path for file in files if file.path.endswith(".safetensors")]
@@ -56,13 +56,15 @@ def hub_file(entry: Mapping[str, Any]) -> HubFile | None:
     )
 
 
-def checked(repository: str, revision: str) -> tuple[str, str]:
+def parse_repository(repository: str, revision: str) -> tuple[str, str]:
     """The repository's name out of what was typed or pasted. Raises InvalidRequest."""
     match = _REPOSITORY.fullmatch(repository.strip()) if isinstance(repository, str) else None
     if match is None or ".." in match[1]:
-        raise InvalidRequest(Problem("repository", shown(repository), "a name such as owner/model, or its address"))
+        raise InvalidRequest(
+            Problem("repository", quoted_value(repository), "a name such as owner/model, or its address")
+        )
     if not isinstance(revision, str) or not _REVISION.fullmatch(revision) or ".." in revision:
-        raise InvalidRequest(Problem("revision", shown(revision), "a branch, tag or commit, such as main"))
+        raise InvalidRequest(Problem("revision", quoted_value(revision), "a branch, tag or commit, such as main"))
     return match[1], revision
 
 

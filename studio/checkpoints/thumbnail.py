@@ -26,7 +26,7 @@ def of(entry: Entry) -> bytes | None:
     if entry.file.outside:
         return None
     try:
-        data = _beside(entry) or _embedded(entry)
+        data = _neighbouring_picture(entry) or _embedded_picture(entry)
         picture = read_picture(data) if data else None
     except (OSError, InvalidRequest) as error:
         logger.warning("The picture of %s cannot be shown: %s", entry.name, error)
@@ -39,14 +39,14 @@ def of(entry: Entry) -> bytes | None:
     return jpeg.getvalue()
 
 
-def _beside(entry: Entry) -> bytes | None:
+def _neighbouring_picture(entry: Entry) -> bytes | None:
     if not entry.file.picture:
         return None
     with (entry.path.parent / entry.file.picture).open("rb") as file:
         return file.read(MAX_IMAGE_BYTES + 1)
 
 
-def _embedded(entry: Entry) -> bytes | None:
+def _embedded_picture(entry: Entry) -> bytes | None:
     """The modelspec's data URI, cut out of the header without taking the rest of it apart."""
     if entry.file.is_folder:
         return None
@@ -55,11 +55,11 @@ def _embedded(entry: Entry) -> bytes | None:
         header = file.read(length) if length <= MAX_HEADER_BYTES else b""
     _, _, after = header.partition(KEY)
     value = after.lstrip(b' :\t\n"')
-    encoded, quote, _ = value[: value.find(b'"') + 1].partition(b'"')
-    kind, comma, encoded = encoded.partition(b",")
+    text, quote, _ = value[: value.find(b'"') + 1].partition(b'"')
+    kind, comma, text = text.partition(b",")
     if not quote or not comma or not kind.startswith(b"data:image/"):
         return None
     try:
-        return base64.b64decode(encoded.replace(b"\\/", b"/"), validate=True)
+        return base64.b64decode(text.replace(b"\\/", b"/"), validate=True)
     except binascii.Error:
         return None

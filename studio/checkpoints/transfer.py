@@ -32,7 +32,7 @@ class Cancelled(Exception):
     """The owner has stopped the download, or the studio is closing."""
 
 
-class Failed(Exception):
+class DownloadError(Exception):
     """The download cannot go on; the text is for the page."""
 
 
@@ -40,43 +40,49 @@ class Failed(Exception):
 class Job:
     """A download and what must not be shown of it."""
 
-    shown: Download
+    download: Download
     revision: str
     token: str | None = field(repr=False)
     files: tuple[HubFile, ...]
     stop: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
+    end: threading.Event = field(default_factory=threading.Event)
 
 
 class Progress:
     """Counts bytes of a job and tells its speed, the mean of the last seconds."""
 
-    def __init__(self, job: Job, done: int) -> None:
+    def __init__(self, job: Job, received_bytes: int) -> None:
         self._job = job
-        self._done = done
-        self._marks: list[tuple[float, int]] = [(time.monotonic(), done)]
+        self._received_bytes = received_bytes
+        self._marks: list[tuple[float, int]] = [(time.monotonic(), received_bytes)]
         self.add(0)
 
     def add(self, count: int) -> None:
-        self._done += count
+        self._received_bytes += count
         now = time.monotonic()
         if now - self._marks[-1][0] > 0.25:
-            self._marks.append((now, self._done))
+            self._marks.append((now, self._received_bytes))
             while now - self._marks[0][0] > RATE_SECONDS:
                 self._marks.pop(0)
-        began, before = self._marks[0]
-        speed = max(0.0, (self._done - before) / max(now - began, 0.25))
-        total = self._job.shown.total_bytes
-        seconds_left = (total - self._done) / speed if total is not None and speed > 0 else None
-        self._job.shown = replace(
-            self._job.shown, state="running", done_bytes=self._done, bytes_per_second=speed, seconds_left=seconds_left
+        start, before = self._marks[0]
+        speed = max(0.0, (self._received_bytes - before) / max(now - start, 0.25))
+        total = self._job.download.total_bytes
+        seconds_left = (total - self._received_bytes) / speed if total is not None and speed > 0 else None
+        self._job.download = replace(
+            self._job.download,
+            state="running",
+            done_bytes=self._received_bytes,
+            bytes_per_second=speed,
+            seconds_left=seconds_left,
         )
 
     def say(self, message: str) -> None:
-        self._job.shown = replace(self._job.shown, message=message)
+        self._job.download = replace(self._job.download, message=message)
 
     def verifying(self) -> None:
-        self._job.shown = replace(self._job.shown, state="verifying", message="Comparing its sha256 with the hub's.")
+        self._job.download = replace(
+            self._job.download, state="verifying", message="Comparing its sha256 with the hub's."
+        )
 
 
 class Transfer:
@@ -109,7 +115,7 @@ class Transfer:
             return
         part.parent.mkdir(parents=True, exist_ok=True)
         revision = quote(self._job.revision, safe="")
-        address = f"{self._endpoint}/{self._job.shown.repository}/resolve/{revision}/{quote(file.path)}"
+        address = f"{self._endpoint}/{self._job.download.repository}/resolve/{revision}/{quote(file.path)}"
         fruitless = 0
         while file.size is None or size_on_disk(part) < file.size or not part.exists():
             before = size_on_disk(part)
@@ -123,7 +129,7 @@ class Transfer:
                     break
             fruitless = 0 if size_on_disk(part) > before else fruitless + 1
             if fruitless >= TRIES:
-                raise Failed("The hub does not answer any more. What has come is kept: try again later.")
+                raise DownloadError("The hub does not answer any more. What has come is kept: try again later.")
             seconds = RETRY_SECONDS[min(fruitless, len(RETRY_SECONDS) - 1)] if wait is None else wait
             message = f"The connection broke; going on in {seconds:.0f} s."
             self._progress.say(message if wait is None else "The hub is busy.")
@@ -145,7 +151,7 @@ class Transfer:
                 part.unlink()
                 return 0.0
             if answer.status_code not in (200, 206):
-                raise Failed(refusal(answer.status_code, self._job.shown.repository, file.path))
+                raise DownloadError(refusal(answer.status_code, self._job.download.repository, file.path))
             resumes = answer.status_code == 206 and _range_begin(answer) == begin
             if begin and not resumes:  # the hub sends it from the beginning
                 self._progress.add(-begin)
@@ -157,7 +163,7 @@ class Transfer:
                     self._progress.add(len(block))
                     begin += len(block)
                     if file.size is not None and begin > file.size:
-                        raise Failed(f"The hub sends more than {file.path} has. Nothing of it is kept.")
+                        raise DownloadError(f"The hub sends more than {file.path} has. Nothing of it is kept.")
                     if self._job.stop.is_set():
                         raise Cancelled
                 out.flush()
@@ -170,7 +176,7 @@ class Transfer:
         """The sha256 that the hub gave for the file, where it knows one. What is wrong is thrown away."""
         if file.size is not None and size_on_disk(part) != file.size:
             part.unlink(missing_ok=True)
-            raise Failed(f"{file.path} came with another length than the hub says. Try again.")
+            raise DownloadError(f"{file.path} came with another length than the hub says. Try again.")
         if file.sha256 is None:
             return
         self._progress.verifying()
@@ -182,7 +188,9 @@ class Transfer:
                     raise Cancelled
         if digest.hexdigest() != file.sha256:
             part.unlink()
-            raise Failed(f"{file.path} is not what the hub says it is (its sha256 is another). It was thrown away.")
+            raise DownloadError(
+                f"{file.path} is not what the hub says it is (its sha256 is another). It was thrown away."
+            )
 
 
 def _retry_after(answer: httpx.Response) -> float:

@@ -19,7 +19,7 @@ MAX_ERROR = 0.1  # relative, of sigma_down: up to there the steps are diffusers'
 def mend_euler_a(scheduler: Any) -> None:
     """Give Euler a exact ancestral steps where float32 has lost one. Its timesteps must be set."""
     sigmas = scheduler.sigmas
-    if _lost(sigmas[:-1], _down(sigmas[:-1], sigmas[1:])).any():
+    if _inexact_steps(sigmas[:-1], _down(sigmas[:-1], sigmas[1:])).any():
         scheduler.sigmas = sigmas.double()  # `step` computes in the precision it finds here
 
 
@@ -28,13 +28,13 @@ def mend_dpm2_a(scheduler: Any) -> None:
     sigmas = torch.cat([scheduler.sigmas[:1], scheduler.sigmas[1:-1:2]])  # of n steps, and 0
     sigma, following = sigmas[:-1].double(), sigmas[1:].double()
     theirs = torch.cat([scheduler.sigmas_down[:1], scheduler.sigmas_down[1:-1:2]])[:-1]
-    variance_lost = _lost(sigmas[:-1], theirs)
-    if not variance_lost.any():
+    inexact = _inexact_steps(sigmas[:-1], theirs)
+    if not inexact.any():
         return
     down = following**2 / sigma
     up = (following**2 - down**2).clamp(min=0).sqrt()
     middle = (sigma * down).sqrt()
-    for step in torch.nonzero(variance_lost).flatten().tolist():
+    for step in torch.nonzero(inexact).flatten().tolist():
         places = [0] if step == 0 else [2 * step - 1, 2 * step]
         timestep = scheduler._sigma_to_t(np.array([float(middle[step])]), scheduler.log_sigmas.cpu().numpy())[0]
         for place in places:
@@ -50,7 +50,7 @@ def _down(sigma: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
     return (following**2 - up**2) ** 0.5
 
 
-def _lost(sigmas: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+def _inexact_steps(sigmas: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
     """Which steps have a sigma_down in float32 that is far from the exact one. The last step, to 0, never has."""
     exact = sigmas[1:].double() ** 2 / sigmas[:-1].double()
     near = (down[:-1].double() / exact - 1).abs() <= MAX_ERROR

@@ -1,6 +1,6 @@
 """The loaded model as a list of its blocks: their kind and parameters, and their shapes and times in one pass.
 
-Hooks exist only inside a `watched` block.
+Hooks exist only inside a `watch_blocks` block.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Block:
     input: list[int] | None = None
     output: list[int] | None = None
     milliseconds: float | None = None
-    _began: float = field(default=0.0, repr=False)
+    _start: float = field(default=0.0, repr=False)
 
 
 _PLACES = {
@@ -96,7 +96,9 @@ def parameters(module: torch.nn.Module) -> int:
 
 
 @contextmanager
-def watched(blocks: Mapping[str, tuple[Block, torch.nn.Module]], synchronize: Callable[[], None]) -> Iterator[None]:
+def watch_blocks(
+    blocks: Mapping[str, tuple[Block, torch.nn.Module]], synchronize: Callable[[], None]
+) -> Iterator[None]:
     """Fill in shapes and times of the blocks that run inside; `synchronize` waits for the device."""
     handles: list[Any] = []
 
@@ -104,14 +106,14 @@ def watched(blocks: Mapping[str, tuple[Block, torch.nn.Module]], synchronize: Ca
         def hook(_: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
             synchronize()
             block.input = _shape([*arguments, *keywords.values()])
-            block._began = time.perf_counter()
+            block._start = time.perf_counter()
 
         return hook
 
     def end(block: Block) -> Any:
         def hook(_: Any, __: Any, output: Any) -> None:
             synchronize()
-            block.milliseconds = round((time.perf_counter() - block._began) * 1000, 4)
+            block.milliseconds = round((time.perf_counter() - block._start) * 1000, 4)
             block.output = _shape(output if isinstance(output, (tuple, list)) else [output])
 
         return hook

@@ -207,7 +207,7 @@ def token_rows(content_tokens: Sequence[int], chunks: int, positions: int) -> li
     return rows
 
 
-def merged(maps: torch.Tensor, rows: Sequence[TokenRow], positions: int) -> torch.Tensor:
+def merge_chunks(maps: torch.Tensor, rows: Sequence[TokenRow], positions: int) -> torch.Tensor:
     """Maps (chunks * positions, h, w) => (rows, h, w): the padding of each chunk summed, so that each pixel still
     adds up to 1."""
     spans: list[torch.Tensor] = []

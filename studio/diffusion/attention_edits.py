@@ -1,9 +1,9 @@
 """The one seam for edits of a U-Net call: what a lane changes in the attention of its rows, or looks at, as a list of
 edits, and what the whole call has from a cache.
 
-`edited` puts one processor before diffusers' own for the length of a U-Net call. The layer's own processor still does
-the computation, on a layer whose keys, values, mask and answer are those of the edits. So with no edits, or edits that
-change nothing, the answer is the same to the last bit, whatever processor the model runs with.
+`apply_edits` puts one processor before diffusers' own for the length of a U-Net call. The layer's own processor still
+does the computation, on a layer whose keys, values, mask and answer are those of the edits. So with no edits, or edits
+that change nothing, the answer is the same to the last bit, whatever processor the model runs with.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class AttentionEdit:
 class CallEdit:
     """An edit of a whole call: what some of its projections answer is computed elsewhere, or was before."""
 
-    def projected(self, projection: torch.nn.Module, *inputs: Any) -> torch.Tensor:
+    def project(self, projection: torch.nn.Module, *inputs: Any) -> torch.Tensor:
         """What a projection makes of its inputs; `projection(*inputs)` computes it."""
         raise NotImplementedError
 
@@ -94,7 +94,7 @@ class EditedProjection:
         self._projection = projection
 
     def __call__(self, *inputs: Any) -> torch.Tensor:
-        return self._edit.projected(self._projection, *inputs)
+        return self._edit.project(self._projection, *inputs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._projection, name)
@@ -119,7 +119,7 @@ def placed_edits(edits: Sequence[Sequence[AttentionEdit]], rows: Sequence[int]) 
 
 
 @contextmanager
-def edited(
+def apply_edits(
     layers: Sequence[tuple[str, Attention]],
     edits: Sequence[PlacedEdit],
     latent_size: tuple[int, int],
@@ -130,8 +130,8 @@ def edited(
     processors: list[tuple[Attention, Any]] = []
     projections: list[tuple[dict[str, Any], str, torch.nn.Module]] = []
     try:
-        for edit, asked in call_edits:
-            for owner, name in asked:
+        for edit, places in call_edits:
+            for owner, name in places:
                 # Not by setattr, which takes several times as long: this is done at every call.
                 children: dict[str, Any] = owner._modules
                 projection = children[name]

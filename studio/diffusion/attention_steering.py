@@ -43,7 +43,7 @@ class OtherKeysValues(AttentionEdit):
     @property
     def shape(self) -> Hashable:
         """See `AttentionEdit.shape`."""
-        tokens = tuple(sorted((name, tensor.shape[1]) for name, tensor in self._named()))
+        tokens = tuple(sorted((name, tensor.shape[1]) for name, tensor in self._tensors()))
         return type(self).__name__, self.prompt_only, tokens
 
     def touches(self, layer: str) -> bool:
@@ -58,16 +58,16 @@ class OtherKeysValues(AttentionEdit):
         """See `AttentionEdit.values`."""
         return _instead(values, self.other_values.get(layer.name))
 
-    def _named(self) -> list[tuple[str, torch.Tensor]]:
+    def _tensors(self) -> list[tuple[str, torch.Tensor]]:
         return [*self.other_keys.items(), *self.other_values.items()]
 
 
 @dataclass(frozen=True, eq=False)
 class RegionMask(AttentionEdit):
-    """Lets each place of the picture look at some tokens only. `allowed` (tokens, h, w): above 0 where a token may be
-    looked at; it is brought to each layer's grid by the nearest place. A place without a token looks at them all."""
+    """Lets each place of the picture look at some tokens only. `token_places` (tokens, h, w): above 0 where a token may
+    be looked at; it is brought to each layer's grid by the nearest place. A place without a token looks at them all."""
 
-    allowed: torch.Tensor
+    token_places: torch.Tensor
     prompt_only: bool = True
 
     @property
@@ -77,9 +77,9 @@ class RegionMask(AttentionEdit):
 
     def mask(self, layer: AttentionLayer, places: int, tokens: int) -> torch.Tensor:
         """See `AttentionEdit.mask`. Raises ValueError for a mask of another number of tokens."""
-        if len(self.allowed) != tokens:
-            raise ValueError(f"a mask of {len(self.allowed)} tokens is not one of {tokens}")
-        grid = functional.interpolate(self.allowed[None].float(), size=layer.grid(places), mode="nearest-exact")[0]
+        if len(self.token_places) != tokens:
+            raise ValueError(f"a mask of {len(self.token_places)} tokens is not one of {tokens}")
+        grid = functional.interpolate(self.token_places[None].float(), size=layer.grid(places), mode="nearest-exact")[0]
         visibility = grid.flatten(1).T > 0  # (places, tokens)
         visibility |= ~visibility.any(1, keepdim=True)
         return torch.zeros(visibility.shape, device=visibility.device).masked_fill(~visibility, float("-inf"))[None]

@@ -8,7 +8,7 @@ from typing import Any
 
 from studio.asked.emphasis import weighted_spans
 from studio.asked.prompt import Prompt
-from studio.diffusion.embeddings import Embedding, Placed, Words, split_by_words
+from studio.diffusion.embeddings import Embedding, PlacedVector, Words, split_by_words
 
 PLACEHOLDER = 0  # the token whose embedding a learned vector replaces; which one it is does not matter
 COMMA_BACKTRACK = 20  # a chunk that overflows ends at a comma this near its end, so that no phrase is torn
@@ -16,12 +16,12 @@ COMMA_BACKTRACK = 20  # a chunk that overflows ends at a comma this near its end
 
 @dataclass(frozen=True)
 class Chunk:
-    """Content tokens, as many as a chunk has room for, and their weights. `placed`: where a learned vector stands
+    """Content tokens, as many as a chunk has room for, and their weights. `vectors`: where a learned vector stands
     instead of the token."""
 
     tokens: tuple[int, ...] = ()
     weights: tuple[float, ...] = ()
-    placed: tuple[Placed, ...] = ()
+    vectors: tuple[PlacedVector, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ChunkedPrompt:
     @property
     def embeddings(self) -> tuple[Embedding, ...]:
         """The embeddings that stand in it, each once."""
-        embeddings = (one.embedding for text in self.texts for chunk in text.chunks for one in chunk.placed)
+        embeddings = (one.embedding for text in self.texts for chunk in text.chunks for one in chunk.vectors)
         return tuple(dict.fromkeys(embeddings))
 
 
@@ -66,14 +66,14 @@ def chunks_of(tokenizer: Any, text: str, size: int, words: Words | None = None) 
     chunks: list[Chunk] = []
     tokens: list[int] = []
     weights: list[float] = []
-    embeddings: list[Placed] = []
+    embeddings: list[PlacedVector] = []
     after_comma = 0  # tokens up to and with the chunk's last comma, 0 without one
 
     def close(end: int) -> None:
         nonlocal after_comma
         here = tuple(p for p in embeddings if p.position < end)
         chunks.append(Chunk(tuple(tokens[:end]), tuple(weights[:end]), here))
-        embeddings[:] = [Placed(p.position - end, p.embedding, p.index) for p in embeddings if p.position >= end]
+        embeddings[:] = [PlacedVector(p.position - end, p.embedding, p.index) for p in embeddings if p.position >= end]
         del tokens[:end], weights[:end]
         after_comma = 0
 
@@ -85,7 +85,7 @@ def chunks_of(tokenizer: Any, text: str, size: int, words: Words | None = None) 
             if isinstance(token, Embedding):
                 if len(tokens) + token.count > size:
                     close(len(tokens))
-                embeddings += [Placed(len(tokens) + k, token, k) for k in range(token.count)]
+                embeddings += [PlacedVector(len(tokens) + k, token, k) for k in range(token.count)]
                 tokens += [PLACEHOLDER] * token.count
                 weights += [span.weight] * token.count
                 continue

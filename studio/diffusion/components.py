@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from studio.asked.resolved import Suits
-from studio.diffusion.added import AddedCondition
+from studio.diffusion.added_conditions import AddedCondition
 from studio.diffusion.attention_edits import CROSS, Projection, attentions
 from studio.diffusion.embeddings import Words
 from studio.diffusion.guidance import branches
@@ -100,7 +100,7 @@ class Components:
     words: Words | None = None  # embeddings that prompts may name
     vae_dtype: torch.dtype | None = None  # where the VAE's differs: float32 once half precision has overflowed
     notes: tuple[str, ...] = field(default=())  # remarks of the loader
-    measured: str | None = None  # "epsilon", "v_prediction" or "unclear", where it was measured what it predicts
+    measurement: str | None = None  # "epsilon", "v_prediction" or "unclear", where it was measured what it predicts
 
     @property
     def suits(self) -> Suits:

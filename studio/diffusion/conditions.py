@@ -37,8 +37,8 @@ def no_words(components: Components, width: int, height: int) -> Conditions:
     return text_conditions(components, [zeros]) | size_conditions(components, width, height, 1)
 
 
-def of_lanes(added: Sequence[Mapping[str, torch.Tensor]]) -> Conditions:
+def of_lanes(conditions: Sequence[Mapping[str, torch.Tensor]]) -> Conditions:
     """Those of several lanes' calls as those of one call, rows in the order of the calls."""
-    if len(added) == 1:
-        return dict(added[0])
-    return {name: torch.cat([one[name] for one in added]) for name in added[0]}
+    if len(conditions) == 1:
+        return dict(conditions[0])
+    return {name: torch.cat([one[name] for one in conditions]) for name in conditions[0]}

@@ -52,7 +52,7 @@ def residuals(calls: Sequence[UnetCall], timesteps: torch.Tensor) -> Residuals |
 def _net_outputs(net: Any, rows: Sequence[tuple[UnetCall, AppliedControl, torch.Tensor]]) -> list[torch.Tensor]:
     """One call of a ControlNet, unscaled: its down residuals and, last, its middle one."""
     channels = net.config.in_channels  # an inpainting U-Net is given more than the latents, its ControlNet is not
-    conditions = of_lanes([call.added for call, _, _ in rows])
+    conditions = of_lanes([call.added_conditions for call, _, _ in rows])
     down, mid = net(
         torch.cat([call.sample[:, :channels] for call, _, _ in rows]),
         torch.cat([steps for _, _, steps in rows]),

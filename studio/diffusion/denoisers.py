@@ -11,12 +11,12 @@ from typing import Protocol
 
 import torch
 
-from studio.diffusion.attention_edits import CallEdit, Projection, edited, placed_edits
+from studio.diffusion.attention_edits import CallEdit, Projection, apply_edits, placed_edits
 from studio.diffusion.components import Components
 from studio.diffusion.conditions import of_lanes
 from studio.diffusion.control_residuals import residuals
 from studio.diffusion.guidance import guidance_embedding
-from studio.diffusion.lora import applied
+from studio.diffusion.lora import apply_adapters
 from studio.diffusion.text_cache import TextCache
 from studio.diffusion.time_cache import TimeCache
 from studio.diffusion.unet_call import UnetCall
@@ -80,9 +80,9 @@ def call_unet(
     texts = texts or TextCache()
     first, rows = calls[0], [len(c.sample) for c in calls]
     timesteps = torch.tensor([c.timestep for c, n in zip(calls, rows) for _ in range(n)], device=components.device)
-    embeds = texts.joined([c.prompt_embeds for c in calls], first.adapters)
+    embeds = texts.join([c.prompt_embeds for c in calls], first.adapters)
     sample = first.sample if len(calls) == 1 else torch.cat([c.sample for c in calls])
-    conditions = of_lanes([c.added for c in calls])
+    conditions = of_lanes([c.added_conditions for c in calls])
     control_residuals = residuals(calls, timesteps)
     attention_arguments = {}
     if control_residuals is not None:
@@ -101,8 +101,8 @@ def call_unet(
             caches.append((times, components.time_projections))
     height, width = sample.shape[2:]
     with (
-        applied(components, first.adapters, ("unet",)),
-        edited(components.attention_layers, edits, (height, width), caches),
+        apply_adapters(components, first.adapters, ("unet",)),
+        apply_edits(components.attention_layers, edits, (height, width), caches),
     ):
         answer: torch.Tensor = network(
             sample,

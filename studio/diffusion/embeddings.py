@@ -47,7 +47,7 @@ class Words(Protocol):
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedVector:
     """One vector of an embedding at a place of a chunk: content token `position`, counted from 0."""
 
     position: int
@@ -63,7 +63,7 @@ def split_by_words(text: str, words: Words | None) -> list[str | Embedding]:
     for name in words.names:
         spellings.setdefault(name_key(name), []).append(name)
     pieces = split_at_names(text, words.names, prefix="embedding:")
-    return [words.embedding(_spelled(piece, spellings[key])) if key else piece for piece, key in pieces]
+    return [words.embedding(_matching_name(piece, spellings[key])) if key else piece for piece, key in pieces]
 
 
 def unread_names(text: str, words: Words | None) -> list[str]:
@@ -83,13 +83,13 @@ def unread_names(text: str, words: Words | None) -> list[str]:
 _LIKE_A_NAME = re.compile(r"\bembedding:[\w./-]+|<[a-zA-Z][\w-]*>")
 
 
-def _spelled(piece: str, names: Sequence[str]) -> str:
+def _matching_name(piece: str, names: Sequence[str]) -> str:
     """The name that a piece of text means. Where names differ only in spelling, the text as it is written."""
     return names[0] if len(names) == 1 else piece
 
 
 @contextmanager
-def put_in(encoder: Any, which: int, rows: Sequence[Sequence[Placed]]) -> Iterator[None]:
+def put_in(encoder: Any, which: int, rows: Sequence[Sequence[PlacedVector]]) -> Iterator[None]:
     """The text encoder with vectors in the place of tokens, for one call with `rows` of ids until the block ends.
 
     `which` encoder of the checkpoint it is, counted from 0. Positions count from the token after the begin token.

@@ -38,7 +38,7 @@ def training_curve(scheduler_config: Mapping[str, Any]) -> TrainingCurve:
     return TrainingCurve(levels, path.model_timesteps(np.array([path.sigma(level) for level in levels])).tolist())
 
 
-def noised(z0: torch.Tensor, noise: torch.Tensor, level: Level) -> torch.Tensor:
+def add_noise(z0: torch.Tensor, noise: torch.Tensor, level: Level) -> torch.Tensor:
     """z_t of clean latents and a noise of the same shape."""
     return level.a * z0 + level.s * noise
 

@@ -2,7 +2,7 @@
 
 It never calls the U-Net itself and knows no engine, job or page; five lines drive it:
 
-    while not lane.done:
+    while not lane.is_finished:
         call = lane.call()
         timestep = torch.full((len(call.sample),), call.timestep)
         answer = unet(call.sample, timestep, call.prompt_embeds, added_cond_kwargs=call.added, return_dict=False)[0]
@@ -38,7 +38,7 @@ from studio.diffusion.latents import (
     repaint_everything,
 )
 from studio.diffusion.levels import Level, predicted_noise, predicted_x0
-from studio.diffusion.lora import Applied
+from studio.diffusion.lora import AppliedAdapter
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import Schedule, make_schedule
 from studio.diffusion.scheduler_switch import SchedulerSwitch, switched_schedule
@@ -94,10 +94,10 @@ class Lane:
 
     `latents` are (1, C, h, w) float32 in the scheduler's scale; `generator` is the image's own and goes on where the
     first latents left it. The latents stay float32 whatever the model's dtype is. `unmasked_part`: what stays of a
-    masked picture. `conditioning` is what the prompts are encoded to. `added` are added_cond_kwargs that hold for the
-    whole run (SDXL's time_ids), each (branches, ...). `extra_input` (1, C', h, w) is put behind the latents' channels
-    in every U-Net call: an inpainting U-Net's mask and masked picture. `controls` are its ControlNets, those that act
-    at some time of the run; `edits` change its attention or look at it.
+    masked picture. `conditioning` is what the prompts are encoded to. `added_conditions` are added_cond_kwargs that
+    hold for the whole run (SDXL's time_ids), each (branches, ...). `extra_input` (1, C', h, w) is put behind the
+    latents' channels in every U-Net call: an inpainting U-Net's mask and masked picture. `controls` are its
+    ControlNets, those that act at some time of the run; `edits` change its attention or look at it.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class Lane:
         conditioning: Conditioning,
         guidance_scale: float,
         unmasked_part: UnmaskedPart | None = None,
-        added: Mapping[str, torch.Tensor] | None = None,
+        added_conditions: Mapping[str, torch.Tensor] | None = None,
         extra_input: torch.Tensor | None = None,
-        adapters: Sequence[Applied] = (),
+        adapters: Sequence[AppliedAdapter] = (),
         controls: Sequence[AppliedControl] = (),
         edits: Sequence[AttentionEdit] = (),
     ) -> None:
@@ -127,7 +127,7 @@ class Lane:
         self._branches = components.branches(guidance_scale)
         width = components.guidance_width
         self._guidance = guidance_embedding(guidance_scale, width) if width else None
-        self._added = dict(added or {})
+        self._added_conditions = dict(added_conditions or {})
         self._extra_input = extra_input
         self._adapters = tuple(adapters)
         self._controls = tuple(controls)
@@ -145,7 +145,7 @@ class Lane:
         return self.schedule.total
 
     @property
-    def done(self) -> bool:
+    def is_finished(self) -> bool:
         """True when the latents are clean."""
         return self.index >= self.total
 
@@ -260,7 +260,7 @@ class Lane:
     def _condition(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         step = self.schedule.steps[min(self.index, self.total - 1)] if self.total else 0
         embeds, conditions = self.conditioning.at(step)
-        return embeds, {**conditions, **self._added}
+        return embeds, {**conditions, **self._added_conditions}
 
 
 @torch.inference_mode()
@@ -273,7 +273,7 @@ def start_lane(
     picture: Image.Image | torch.Tensor | None = None,
     mask: Image.Image | None = None,
     variation: Variation | None = None,
-    adapters: Sequence[Applied] = (),
+    adapters: Sequence[AppliedAdapter] = (),
     controls: Sequence[AppliedControl] = (),
     edits: Sequence[AttentionEdit] = (),
 ) -> Lane:
@@ -324,7 +324,7 @@ def start_lane(
         conditioning=conditioning,
         guidance_scale=resolved.guidance_scale,
         unmasked_part=unmasked_part,
-        added=size_conditions(components, width, height, components.branches(resolved.guidance_scale)),
+        added_conditions=size_conditions(components, width, height, components.branches(resolved.guidance_scale)),
         extra_input=extra_input,
         adapters=adapters,
         controls=controls,

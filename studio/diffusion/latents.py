@@ -45,7 +45,7 @@ class UnmaskedPart:
 
         RePaint's idea (Lugmayr et al. 2022, equation 8), once a step as in diffusers' inpaint pipeline.
         """
-        noised_picture = schedule.noised(self.latents, self.noise, index)
+        noised_picture = schedule.add_noise(self.latents, self.noise, index)
         return (1 - self.mask) * noised_picture + self.mask * latents
 
 
@@ -128,7 +128,7 @@ def beginning_from_picture(
         latents = vae.encode(components, vae.from_picture(picture, *picture.size), generator).float()
     noise = image_noise(tuple(latents.shape), generator, variation).to(latents.device)
     if mask is None:
-        return Beginning(latents if schedule.total == 0 else schedule.noised(latents, noise, 0))
+        return Beginning(latents if schedule.total == 0 else schedule.add_noise(latents, noise, 0))
     cells = mask_cells(mask, components.vae_scale_factor).to(latents.device)
     unmasked_part = UnmaskedPart(latents, noise, cells)
     if schedule.total == 0:
@@ -139,7 +139,7 @@ def beginning_from_picture(
     if mask_fill == "noise":
         other = torch.randn(latents.shape, generator=generator).to(latents.device)
         inside = (1 - cells) * latents + cells * other
-    return Beginning(schedule.noised(inside, noise, 0), unmasked_part)
+    return Beginning(schedule.add_noise(inside, noise, 0), unmasked_part)
 
 
 def mask_cells(mask: Image.Image, factor: int) -> torch.Tensor:

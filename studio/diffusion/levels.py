@@ -51,7 +51,7 @@ def predicted_x0(x_t: torch.Tensor, model_output: torch.Tensor, level: Level, pr
     if prediction_type == "epsilon" and level.a != 0:  # divided once: the rounding that previews have always had
         return (x_t - level.s * model_output) / level.a
     terms = x0_terms(level.a, level.s, prediction_type)
-    return torch.zeros_like(x_t) if terms is None else _applied(terms, x_t, model_output)
+    return torch.zeros_like(x_t) if terms is None else _apply(terms, x_t, model_output)
 
 
 def predicted_noise(x_t: torch.Tensor, model_output: torch.Tensor, level: Level, prediction_type: str) -> torch.Tensor:
@@ -60,10 +60,10 @@ def predicted_noise(x_t: torch.Tensor, model_output: torch.Tensor, level: Level,
         return (x_t - level.a * model_output) / level.s
     terms = noise_terms(level.a, level.s, prediction_type)
     assert terms is not None
-    return _applied(terms, x_t, model_output)
+    return _apply(terms, x_t, model_output)
 
 
-def _applied(terms: Terms, x_t: torch.Tensor, model_output: torch.Tensor) -> torch.Tensor:
+def _apply(terms: Terms, x_t: torch.Tensor, model_output: torch.Tensor) -> torch.Tensor:
     if terms.of_input == 0:
         return model_output if terms.of_output == 1 else terms.of_output * model_output
     return terms.of_input * x_t + terms.of_output * model_output

@@ -80,7 +80,7 @@ class Adapter:
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedAdapter:
     """An adapter and its strength: 0 is nothing, 1 is as trained, a negative one the opposite."""
 
     adapter: Adapter
@@ -93,7 +93,9 @@ class Applied:
 
 
 @contextmanager
-def applied(components: Components, adapters: Sequence[Applied], parts: Sequence[str] | None = None) -> Iterator[None]:
+def apply_adapters(
+    components: Components, adapters: Sequence[AppliedAdapter], parts: Sequence[str] | None = None
+) -> Iterator[None]:
     """The components' modules with these adapters added, until the block ends; all of them, or those of `parts`."""
     with ExitStack() as stack:
         for part, module in components.parts.items():

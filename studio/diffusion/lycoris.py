@@ -70,7 +70,7 @@ class Kronecker:
 
 
 @dataclass(frozen=True)
-class Decomposed:
+class WeightDecomposition:
     """DoRA: weight and change together are brought to learned lengths, by row (output) or, in older files, by column
     (input). `ratio` is the learned length over that of weight and change: (out,) or (in,). Less than full strength
     goes that part of the way, as ComfyUI does."""
@@ -81,7 +81,7 @@ class Decomposed:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, inner: Delta, weight: torch.Tensor, lengths: torch.Tensor, *, by_row: bool) -> Decomposed:
+    def of(cls, inner: Delta, weight: torch.Tensor, lengths: torch.Tensor, *, by_row: bool) -> WeightDecomposition:
         """For a module of this weight and these learned lengths, (out,) or (in,)."""
         dense = inner.dense()
         whole = weight.to(dense.device).float() + dense.float()
@@ -142,13 +142,13 @@ class Rotation:
         """See `Delta.share`."""
         own = answer if module.bias is None else answer - _along(module.bias.to(answer.dtype), module)
         channels_last = own if module.weight.ndim == 2 else own.movedim(1, -1)
-        rotation = self._turned(channels_last.float())
+        rotation = self._rotate(channels_last.float())
         if self.rescale is not None:
             rotation = rotation * self.rescale.float()
         change = rotation - channels_last.float()
         return (change if module.weight.ndim == 2 else change.movedim(-1, 1)).to(answer.dtype)
 
-    def _turned(self, y: torch.Tensor) -> torch.Tensor:
+    def _rotate(self, y: torch.Tensor) -> torch.Tensor:
         """R y along the last dimension."""
         _, blocks, size, _ = self.rotations.shape
         for stage, rotation in enumerate(self.rotations):

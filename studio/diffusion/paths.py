@@ -118,13 +118,13 @@ class Flow(NoisePath):
     count: int = 1000
     name: ClassVar[PathName] = "flow"
 
-    def shifted(self, times: Array) -> Array:
+    def shift_times(self, times: Array) -> Array:
         """Times 0..1 moved by the shift."""
         return self.shift * times / (1 + (self.shift - 1) * times)
 
     def training(self) -> Array:
         """See `NoisePath`."""
-        return self.shifted(np.arange(1, self.count + 1) / self.count)
+        return self.shift_times(np.arange(1, self.count + 1) / self.count)
 
     def level(self, sigma: float) -> Level:
         """See `NoisePath`."""

@@ -38,7 +38,7 @@ class FastFit:
         """Add latents (B, C, h, w) and their pixels (B, 3, H, W). Of more than `most` patches, an even selection is
         used."""
         scale = pixels.shape[-1] // latents.shape[-1]
-        inputs = F.unfold(_padded(latents), 3).transpose(1, 2).flatten(0, 1)  # (B h w, 9 C)
+        inputs = F.unfold(_pad(latents), 3).transpose(1, 2).flatten(0, 1)  # (B h w, 9 C)
         targets = F.pixel_unshuffle(pixels.float(), scale).flatten(2).transpose(1, 2).flatten(0, 1)  # (B h w, 3 s^2)
         if most is not None and len(inputs) > most:
             some = torch.linspace(0, len(inputs) - 1, most, device=inputs.device).round().long()
@@ -82,7 +82,7 @@ def fit_fast_preview(
 @torch.inference_mode()
 def decode_fast(latents: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Latents (B, C, h, w) => pixels (B, 3, s h, s w) in [-1, 1], clamped, by the fitted convolution."""
-    patches = F.conv2d(_padded(latents), weight.to(latents), bias.to(latents))
+    patches = F.conv2d(_pad(latents), weight.to(latents), bias.to(latents))
     return F.pixel_shuffle(patches, _scale(bias)).clamp(-1, 1)
 
 
@@ -107,7 +107,7 @@ class FastFrames:
         """Latents (B, C, h, w) => uint8 (B, s h, s w, 3), contiguous: `vae.to_uint8` of `decode_fast`, but for pixels
         that are halfway between two levels."""
         (batch, _, height, width), scale = latents.shape, self._scale
-        inputs = F.unfold(_padded(latents), 3).transpose(1, 2).flatten(0, 1)  # (B h w, 9 C)
+        inputs = F.unfold(_pad(latents), 3).transpose(1, 2).flatten(0, 1)  # (B h w, 9 C)
         levels = torch.addmm(self._shift, inputs, self._matrix).clamp_(0, 255).to(torch.uint8)
         rows = levels.view(batch, height, width, scale, 3 * scale).transpose(2, 3)
         return rows.reshape(batch, height * scale, width * scale, 3).cpu().numpy()
@@ -118,5 +118,5 @@ def _scale(bias: torch.Tensor) -> int:
     return round((len(bias) / 3) ** 0.5)
 
 
-def _padded(latents: torch.Tensor) -> torch.Tensor:
+def _pad(latents: torch.Tensor) -> torch.Tensor:
     return F.pad(latents.float(), (1, 1, 1, 1), mode="replicate")

@@ -14,7 +14,7 @@ from studio.diffusion.chunks import Chunk, ChunkedPrompt, ChunkedText, chunks_of
 from studio.diffusion.components import Components
 from studio.diffusion.conditions import text_conditions
 from studio.diffusion.embeddings import Embedding, put_in, unread_names
-from studio.diffusion.lora import Applied, applied
+from studio.diffusion.lora import AppliedAdapter, apply_adapters
 from studio.diffusion.vae import NotFinite
 
 # Chunks that one run may have encoded: prompt scheduling can make a new text of every step, and a text may be a hundred
@@ -63,7 +63,7 @@ def encode_prompts(
     *,
     num_steps: int,
     guidance_scale: float,
-    adapters: Sequence[Applied] = (),
+    adapters: Sequence[AppliedAdapter] = (),
     steps_before: int | None = None,
     clip_skip: int | None = None,
 ) -> Conditioning:
@@ -104,8 +104,8 @@ def encode_prompts(
                     f"at most {MAX_CHUNKS} chunks in all: fewer steps, fewer [a|b] and [a:b:when], or a shorter prompt",
                 )
             )
-    with applied(components, adapters, [one.part for one in components.text_encoders]):
-        encoded = {text: _encode(components, chunks, most, clip_skip) for text, chunks in text_chunks.items()}
+    with apply_adapters(components, adapters, [one.part for one in components.text_encoders]):
+        encodings = {text: _encode(components, chunks, most, clip_skip) for text, chunks in text_chunks.items()}
     read = []
     for one, schedule in zip(prompts, schedules):
         chunked_texts = tuple(ChunkedText(until, text, text_chunks[text]) for until, text in schedule)
@@ -113,12 +113,12 @@ def encode_prompts(
         read.append(ChunkedPrompt(one, chunked_texts, notices))
     if components.zero_empty_negative and len(prompts) == 2 and not prompts[0].words:
         # The same words may be the prompt's too, so the zeros have a key that no text has.
-        encoded[_NOTHING] = _zeros_like(encoded[""])
+        encodings[_NOTHING] = _zeros_like(encodings[""])
         schedules[0] = [(schedules[0][-1][0], _NOTHING)]
     entries: list[tuple[int, torch.Tensor, Mapping[str, torch.Tensor]]] = []
     for until in sorted({until for schedule in schedules for until, _ in schedule}):
         now = [next(text for end, text in schedule if until <= end) for schedule in schedules]
-        rows = [encoded[text] for text in now]
+        rows = [encodings[text] for text in now]
         conditions = text_conditions(components, [row.pooled for row in rows])
         entries.append((until, torch.cat([row.embeds for row in rows]), conditions))
     return Conditioning(tuple(entries), read[-1], read[0] if len(read) == 2 else None, most)
@@ -128,19 +128,19 @@ _NOTHING = "\0"  # no prompt holds it: requests refuse control characters
 
 
 @dataclass(frozen=True)
-class _Encoded:
+class _Encoding:
     """A text: embeds (1, tokens, dim), and for SDXL the pooled embedding (1, dim) of its first chunk."""
 
     embeds: torch.Tensor
     pooled: torch.Tensor | None = None
 
 
-def _zeros_like(encoded: _Encoded) -> _Encoded:
-    pooled = torch.zeros_like(encoded.pooled) if encoded.pooled is not None else None
-    return _Encoded(torch.zeros_like(encoded.embeds), pooled)
+def _zeros_like(encoding: _Encoding) -> _Encoding:
+    pooled = torch.zeros_like(encoding.pooled) if encoding.pooled is not None else None
+    return _Encoding(torch.zeros_like(encoding.embeds), pooled)
 
 
-def _encode(components: Components, chunks: Sequence[Chunk], length: int, clip_skip: int) -> _Encoded:
+def _encode(components: Components, chunks: Sequence[Chunk], length: int, clip_skip: int) -> _Encoding:
     """Chunks, filled up with empty ones to `length` => prompt_embeds (1, length * positions, dim).
 
     SD 1 and SD 2 use the last layer with the final norm, SDXL the last but one of each encoder without it, and joins
@@ -154,7 +154,7 @@ def _encode(components: Components, chunks: Sequence[Chunk], length: int, clip_s
     pooled: torch.Tensor | None = None
     for which, (tokenizer, encoder) in enumerate(components.encoders):
         ids = torch.tensor([with_ends(chunk.tokens, tokenizer, size) for chunk in padded], device=components.device)
-        with put_in(encoder, which, [chunk.placed for chunk in padded]):
+        with put_in(encoder, which, [chunk.vectors for chunk in padded]):
             layers = components.is_xl or clip_skip > 1
             answer = encoder(ids, output_hidden_states=True) if layers else encoder(ids)
             embeds = answer.hidden_states[-clip_skip] if layers else answer[0]
@@ -166,7 +166,7 @@ def _encode(components: Components, chunks: Sequence[Chunk], length: int, clip_s
     all_embeds = torch.cat(parts, dim=-1).to(components.dtype)
     if not bool(torch.isfinite(all_embeds).all()):
         raise NotFinite("the prompt's embeddings hold values that are not numbers", "text encoder")
-    return _Encoded(all_embeds.reshape(1, -1, all_embeds.shape[-1]), pooled)
+    return _Encoding(all_embeds.reshape(1, -1, all_embeds.shape[-1]), pooled)
 
 
 def _final_norm(encoder: Any) -> Any:

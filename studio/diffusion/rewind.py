@@ -16,7 +16,7 @@ from studio.diffusion.scheduler_switch import SchedulerSwitch
 
 
 @dataclass(frozen=True)
-class Answered:
+class PastEvaluation:
     """One earlier evaluation: the latents before it (C, h, w) float32 in the scheduler's scale, what the U-Net answered
     (branches, C, h, w), and the guidance scale."""
 
@@ -28,21 +28,22 @@ class Answered:
 @torch.inference_mode()
 def rewind(
     lane: Lane,
-    past: Sequence[Answered],
-    renoised: Mapping[int, int],
-    poked: Collection[int] = frozenset(),
+    past: Sequence[PastEvaluation],
+    noise_seeds: Mapping[int, int],
+    painted_evaluations: Collection[int] = frozenset(),
     switches: Mapping[int, SchedulerSwitch] | None = None,
 ) -> None:
-    """Bring a new lane to where `past` ends. `renoised`: seeds, by the evaluation before which the noise was replaced.
-    `poked`: the evaluations before which the latents were painted on. `switches`: where another scheduler took over."""
+    """Bring a new lane to where `past` ends. `noise_seeds`: seeds, by the evaluation before which the noise was
+    replaced. `painted_evaluations`: the evaluations before which the latents were painted on. `switches`: where another
+    scheduler took over."""
     device = lane.latents.device
     switches = switches or {}
     for index, evaluation in enumerate(past):
         if index in switches:
             lane.switch_scheduler(switches[index])
-        if index in renoised:
-            lane.take_noise(renoised[index], evaluation.latents[None].to(device))
-        elif index in poked or index in switches:
+        if index in noise_seeds:
+            lane.take_noise(noise_seeds[index], evaluation.latents[None].to(device))
+        elif index in painted_evaluations or index in switches:
             lane.latents = evaluation.latents[None].to(device)
         lane.replay(evaluation.outputs.to(device), evaluation.guidance_scale)
 

@@ -109,7 +109,7 @@ class Schedule:
         )[0]
         return result
 
-    def noised(self, latents: torch.Tensor, noise: torch.Tensor, index: int) -> torch.Tensor:
+    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, index: int) -> torch.Tensor:
         """Clean latents => latents in the scheduler's scale at the level of evaluation `index`; behind the last one
         they are clean.
 
@@ -224,7 +224,9 @@ def _training(scheduler: Any, row: SchedulerRow, path: NoisePath) -> Array:
 def _set_as_configured(scheduler: Any, row: SchedulerRow, num_inference_steps: int, path: NoisePath) -> None:
     """The checkpoint's own noise schedule: the class's. A flow's Euler has even times from 1 on, shifted."""
     if isinstance(path, Flow) and row.writing == "argument":
-        scheduler.set_timesteps(sigmas=path.shifted(1 - np.arange(num_inference_steps) / num_inference_steps).tolist())
+        scheduler.set_timesteps(
+            sigmas=path.shift_times(1 - np.arange(num_inference_steps) / num_inference_steps).tolist()
+        )
     else:
         scheduler.set_timesteps(num_inference_steps)
 

@@ -60,12 +60,14 @@ def switch_at(
         # Where the model is told training timesteps themselves, those that the schedule is defined by are kept as
         # they are.
         by_timestep = path.name == "preserving"
-        timesteps_left = noise_schedule_timesteps(noise_schedule, len(remaining), timesteps[0]) if by_timestep else None
+        remaining_timesteps = (
+            noise_schedule_timesteps(noise_schedule, len(remaining), timesteps[0]) if by_timestep else None
+        )
         sigmas = noise_schedule_sigmas(noise_schedule, len(remaining), training, family.ays_sigmas, begins)
-        timesteps_left = path.model_timesteps(sigmas) if timesteps_left is None else timesteps_left
+        remaining_timesteps = path.model_timesteps(sigmas) if remaining_timesteps is None else remaining_timesteps
         # The formulas begin at the given level up to rounding; this begins exactly where the run is.
-        sigmas[0], timesteps_left[0] = path.sigma(schedule.levels[index]), timesteps[0]
-        timesteps = timesteps_left
+        sigmas[0], remaining_timesteps[0] = path.sigma(schedule.levels[index]), timesteps[0]
+        timesteps = remaining_timesteps
     return SchedulerSwitch(scheduler, noise_schedule, tuple(map(float, sigmas)), tuple(map(float, timesteps)))
 
 

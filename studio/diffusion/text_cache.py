@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from studio.diffusion.attention_edits import CallEdit
-from studio.diffusion.lora import Applied
+from studio.diffusion.lora import AppliedAdapter
 
 
 class TextCache(CallEdit):
@@ -21,11 +21,11 @@ class TextCache(CallEdit):
 
     def __init__(self) -> None:
         self._parts: tuple[torch.Tensor, ...] = ()  # held, so that no other tensor gets their address
-        self._adapters: tuple[Applied, ...] = ()
+        self._adapters: tuple[AppliedAdapter, ...] = ()
         self._text: torch.Tensor | None = None
-        self._known: dict[torch.nn.Module, torch.Tensor] = {}  # by the layer that projects the text
+        self._projections: dict[torch.nn.Module, torch.Tensor] = {}  # by the layer that projects the text
 
-    def joined(self, parts: Sequence[torch.Tensor], adapters: tuple[Applied, ...] = ()) -> torch.Tensor:
+    def join(self, parts: Sequence[torch.Tensor], adapters: tuple[AppliedAdapter, ...] = ()) -> torch.Tensor:
         """The texts of several calls (branches, tokens, dim) as one, the same tensor while they are the same ones.
         `adapters`: the LoRAs of the call that comes next, which have their share in keys and values."""
         same = len(parts) == len(self._parts) and all(a is b for a, b in zip(parts, self._parts))
@@ -38,13 +38,13 @@ class TextCache(CallEdit):
     def forget(self) -> None:
         """Free the memory: the texts have changed, or no lane runs."""
         self._parts, self._adapters, self._text = (), (), None
-        self._known.clear()
+        self._projections.clear()
 
-    def projected(self, projection: torch.nn.Module, *inputs: Any) -> torch.Tensor:
-        """See `CallEdit.projected`."""
+    def project(self, projection: torch.nn.Module, *inputs: Any) -> torch.Tensor:
+        """See `CallEdit.project`."""
         if inputs[0] is not self._text or (projection._forward_hooks and not self._adapters):
             return projection(*inputs)  # another text, or somebody else than a LoRA looks at this layer
-        text_projection = self._known.get(projection)
+        text_projection = self._projections.get(projection)
         if text_projection is None:
-            text_projection = self._known[projection] = projection(*inputs)
+            text_projection = self._projections[projection] = projection(*inputs)
         return text_projection

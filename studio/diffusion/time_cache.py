@@ -17,7 +17,7 @@ from studio.diffusion.unet_call import UnetCall
 
 TIMESTEPS = 128  # remembered: some 10 KB each for the built-in model, 80 KB for Stable Diffusion 1.5
 
-_Known = dict[torch.nn.Module, torch.Tensor]  # by the layer that projects the timestep
+Projections = dict[torch.nn.Module, torch.Tensor]  # by the layer that projects the timestep
 
 
 class TimeCache(CallEdit):
@@ -25,8 +25,8 @@ class TimeCache(CallEdit):
     it."""
 
     def __init__(self) -> None:
-        self._by_timestep: OrderedDict[tuple[float, int], _Known] = OrderedDict()
-        self._known: _Known = {}  # of the call that is made
+        self._by_timestep: OrderedDict[tuple[float, int], Projections] = OrderedDict()
+        self._projections: Projections = {}  # of the call that is made
 
     def covers(self, calls: Sequence[UnetCall]) -> bool:
         """Whether nothing but one timestep has a say in the embeddings of the call that comes next: it is one lane's,
@@ -35,10 +35,10 @@ class TimeCache(CallEdit):
         A call of another number of rows, whose matrix products may round differently, has embeddings of its own.
         """
         first = calls[0]
-        if len(calls) > 1 or first.adapters or first.added or first.guidance is not None:
+        if len(calls) > 1 or first.adapters or first.added_conditions or first.guidance is not None:
             return False
         key = first.timestep, len(first.sample)
-        self._known = self._by_timestep.setdefault(key, {})
+        self._projections = self._by_timestep.setdefault(key, {})
         self._by_timestep.move_to_end(key)
         while len(self._by_timestep) > TIMESTEPS:
             self._by_timestep.popitem(last=False)
@@ -47,13 +47,13 @@ class TimeCache(CallEdit):
     def forget(self) -> None:
         """Free the memory: another checkpoint comes, or memory is short."""
         self._by_timestep.clear()
-        self._known = {}
+        self._projections = {}
 
-    def projected(self, projection: torch.nn.Module, *inputs: Any) -> torch.Tensor:
-        """See `CallEdit.projected`."""
+    def project(self, projection: torch.nn.Module, *inputs: Any) -> torch.Tensor:
+        """See `CallEdit.project`."""
         if projection._forward_hooks or projection._forward_pre_hooks:
             return projection(*inputs)  # somebody looks at this layer
-        known = self._known.get(projection)
-        if known is None:
-            known = self._known[projection] = projection(*inputs)
-        return known
+        output = self._projections.get(projection)
+        if output is None:
+            output = self._projections[projection] = projection(*inputs)
+        return output

@@ -17,7 +17,7 @@ from studio.diffusion.embeddings import unread_names
 
 
 @dataclass(frozen=True)
-class Tokenized:
+class TokenizedText:
     """How a tokenizer sees a prompt: content tokens, the chunks they are encoded in, and the tokens as text. `notices`:
     sentences about what may be meant otherwise than it is read."""
 
@@ -27,7 +27,7 @@ class Tokenized:
     notices: tuple[str, ...] = ()
 
 
-def tokenize(components: Components, prompt: Prompt | str) -> Tokenized:
+def tokenize(components: Components, prompt: Prompt | str) -> TokenizedText:
     """Count and show the tokens of a prompt with its grammar applied; of prompt scheduling, the first text."""
     prompt = parse_prompt(prompt) if isinstance(prompt, str) else prompt
     text = prompt.texts(1000)[0][1]
@@ -37,11 +37,11 @@ def tokenize(components: Components, prompt: Prompt | str) -> Tokenized:
     pieces = [tokenizer.decode([token]).strip() for token in ids]
     position = 0
     for chunk in chunks:
-        for one in chunk.placed:
+        for one in chunk.vectors:
             pieces[position + one.position] = one.embedding.word
         position += len(chunk.tokens)
     notices = (*prompt.notices, *unread_names(prompt.words, components.words))
-    return Tokenized(len(ids), len(chunks), tuple(pieces), notices)
+    return TokenizedText(len(ids), len(chunks), tuple(pieces), notices)
 
 
 def token_table(components: Components, prompt: ChunkedPrompt, num_steps: int) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ def _read(tokenizer: Any, chunk: Chunk, size: int) -> tuple[list[int], list[str]
     """The ids of a chunk for one text encoder, and their pieces."""
     ids = with_ends(chunk.tokens, tokenizer, size)
     pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(ids)]
-    for one in chunk.placed:  # a learned vector instead of a token
+    for one in chunk.vectors:  # a learned vector instead of a token
         pieces[1 + one.position] = f"{one.embedding.word}</w>"
     return ids, pieces
 
@@ -99,7 +99,7 @@ def _chunk(tokenizer: Any, others: Sequence[Any], chunk: Chunk, size: int) -> di
     padding = size - len(content)
     ids, pieces = _read(tokenizer, chunk, size)
     texts = [tokenizer.decode([token]).strip() for token in content]
-    for one in chunk.placed:
+    for one in chunk.vectors:
         texts[one.position] = one.embedding.word
     words: list[int | None] = [None]
     word = 0

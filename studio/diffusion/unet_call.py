@@ -9,7 +9,7 @@ import torch
 
 from studio.diffusion.attention_edits import AttentionEdit
 from studio.diffusion.controlnet import AppliedControl
-from studio.diffusion.lora import Applied
+from studio.diffusion.lora import AppliedAdapter
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class UnetCall:
     sample: torch.Tensor  # (branches, C, h, w), model input, in the components' dtype
     timestep: float
     prompt_embeds: torch.Tensor  # (branches, tokens, dim)
-    added: Mapping[str, torch.Tensor]  # added_cond_kwargs, each (branches, ...); empty but for SDXL
-    adapters: tuple[Applied, ...] = ()  # LoRAs in the U-Net; lanes of one call have the same
+    added_conditions: Mapping[str, torch.Tensor]  # added_cond_kwargs, each (branches, ...); empty but for SDXL
+    adapters: tuple[AppliedAdapter, ...] = ()  # LoRAs in the U-Net; lanes of one call have the same
     controls: tuple[AppliedControl, ...] = ()  # ControlNets that act in this evaluation
     edits: tuple[AttentionEdit, ...] = ()  # of its attention; lanes of one call have edits of equal shapes
     guidance: torch.Tensor | None = None  # (1, width): the guidance scale, for a U-Net that takes it as an input

@@ -67,20 +67,20 @@ class Allowances:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._booked: deque[tuple[float, Counter[tuple[str, str]]]] = deque()  # (minute, seconds by owner and group)
+        self._bookings: deque[tuple[float, Counter[tuple[str, str]]]] = deque()  # (minute, seconds by owner and group)
         self._seconds = self._jobs = 0.0  # of device, for so many jobs that have ended
 
     def charge(self, owner: str, group: str, seconds: float) -> None:
         """Somebody had the device for so long."""
         minute = self._clock() // GRAIN
-        if not self._booked or self._booked[-1][0] != minute:
-            self._booked.append((minute, Counter()))
-        self._booked[-1][1][owner, group] += seconds  # type: ignore[assignment]  # a Counter of seconds
+        if not self._bookings or self._bookings[-1][0] != minute:
+            self._bookings.append((minute, Counter()))
+        self._bookings[-1][1][owner, group] += seconds  # type: ignore[assignment]  # a Counter of seconds
         self._seconds += seconds
-        while self._booked[0][0] * GRAIN < self._clock() - HOUR:
-            self._booked.popleft()
+        while self._bookings[0][0] * GRAIN < self._clock() - HOUR:
+            self._bookings.popleft()
 
-    def ended(self) -> None:
+    def count_job(self) -> None:
         """One more job is over."""
         self._jobs += 1
         if self._jobs >= 200:  # what is long past counts less and less
@@ -112,8 +112,8 @@ class Allowances:
         allowance = new.allowance
         if allowance is None:
             return
-        limited = [one for one in there if one.allowance is not None]
-        in_group = [one for one in limited if one.allowance is not None and one.allowance.group == allowance.group]
+        limited_jobs = [one for one in there if one.allowance is not None]
+        in_group = [one for one in limited_jobs if one.allowance is not None and one.allowance.group == allowance.group]
         mine = [one for one in in_group if one.owner == new.owner]
         hour = list(self._within_the_hour())
         scopes = (
@@ -132,7 +132,7 @@ class Allowances:
             (
                 "All guests together may have",
                 allowance.machine,
-                limited,
+                limited_jobs,
                 sum(s for (_, group), s in hour if group),
             ),
         )
@@ -147,13 +147,14 @@ class Allowances:
             if most is None or getattr(both, name) <= most:
                 continue
             scale = 2**20 if name == "pixels" else 1
-            said = [form.format(value / scale) for value in (most, getattr(there, name), getattr(new, name))]
+            amounts = [form.format(value / scale) for value in (most, getattr(there, name), getattr(new, name))]
             before = f"; {there.jobs} {'is' if there.jobs == 1 else 'are'} before you" if there.jobs else ""
             if wait := self.wait(there.jobs):
                 before += f", {wait}" if there.jobs else ""
             never = getattr(new, name) > most  # however long it waits
             raise Refused(
-                f"{who} {said[0]} {words} waiting or running: there are {said[1]}, this has {said[2]}{before}.",
+                f"{who} {amounts[0]} {words} waiting or running: "
+                f"there are {amounts[1]}, this has {amounts[2]}{before}.",
                 kind="forbidden" if never else "limit",
                 retry_after=None if never else self.seconds_of(1) or RETRY_SECONDS,
             )
@@ -166,9 +167,14 @@ class Allowances:
             )
 
     def _minutes_until_less(self) -> int:
-        oldest = self._booked[0][0] * GRAIN if self._booked else self._clock()
+        oldest = self._bookings[0][0] * GRAIN if self._bookings else self._clock()
         return max(1, math.ceil((oldest + HOUR + GRAIN - self._clock()) / 60))
 
     def _within_the_hour(self) -> list[tuple[tuple[str, str], float]]:
         since = self._clock() - HOUR
-        return [pair for minute, booked in self._booked if minute * GRAIN >= since for pair in booked.items()]
+        return [
+            pair
+            for minute, seconds_by_pair in self._bookings
+            if minute * GRAIN >= since
+            for pair in seconds_by_pair.items()
+        ]

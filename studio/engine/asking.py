@@ -13,7 +13,7 @@ from PIL import Image
 from studio.answered.engine import Answer, Refused, TokensAnswer, UnknownJob
 from studio.asked.branch import Branch
 from studio.asked.orders import Tokens
-from studio.asked.problems import InvalidRequest, Problem, clean_text, shown
+from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
 from studio.asked.prompt import parse_prompt
 from studio.asked.questions import LookAgain, NoisedStart, Question, ScheduleCurves
 from studio.asked.rows import MAX_PROMPT_CHARACTERS
@@ -24,7 +24,7 @@ from studio.engine.jobs import Job, JobBook
 from studio.engine.viewer.inquiries import Inquiries, Inquiry
 from studio.engine.viewer.recorder import Recorder
 from studio.picture import decode
-from studio.picture.framing import resized
+from studio.picture.framing import resize
 
 if TYPE_CHECKING:
     from studio.diffusion.components import Components
@@ -60,7 +60,7 @@ class Asking:
         text = question.text
         if not isinstance(text, str) or text != clean_text(text) or len(text) > MAX_PROMPT_CHARACTERS:
             expectation = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters, without control characters"
-            raise InvalidRequest(Problem("text", shown(text), expectation))
+            raise InvalidRequest(Problem("text", quoted_value(text), expectation))
         self._check(question.checkpoint)
         components = self._components()
         if components is None or components.name != question.checkpoint:
@@ -101,7 +101,7 @@ class Asking:
 
     def _check(self, checkpoint: str) -> None:
         if checkpoint not in self._catalog.checkpoints():
-            raise InvalidRequest(Problem("checkpoint", shown(checkpoint), "an installed checkpoint"))
+            raise InvalidRequest(Problem("checkpoint", quoted_value(checkpoint), "an installed checkpoint"))
 
     def _looked_at(self, question: LookAgain, owner: str) -> Fork:
         """The evaluation that a question is about, in the run in which it was made: a branch shares its first ones with
@@ -115,7 +115,7 @@ class Asking:
         past_run = fork(job.id, image, Branch(evaluation=question.evaluation), *past)
         if past_run.recipe.resolved.request.checkpoint != question.checkpoint:
             expectation = f"the run's own, {past_run.recipe.resolved.request.checkpoint}"
-            raise InvalidRequest(Problem("checkpoint", shown(question.checkpoint), expectation))
+            raise InvalidRequest(Problem("checkpoint", quoted_value(question.checkpoint), expectation))
         return past_run
 
     def _picture_of(self, question: Question) -> Image.Image:
@@ -124,7 +124,7 @@ class Asking:
             return picture
         checkpoint = self._catalog.checkpoints()[question.checkpoint].checkpoint
         native = checkpoint.native_width, checkpoint.native_height
-        return resized(picture, question.resize_mode, question.width, question.height, native)
+        return resize(picture, question.resize_mode, question.width, question.height, native)
 
     def _schedule(self, question: ScheduleCurves, components: Components) -> Answer:
         from studio.engine.viewer.answers import schedule_answer  # torch: there already, since components are

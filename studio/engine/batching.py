@@ -15,7 +15,7 @@ BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 # rows are done, and everybody sees their picture move. The tenth is for clocks on a busy machine.
 PAYS = 1.1
 _TRIES = 3  # measurements before a call size is judged
-_KEPT = 15
+_WINDOW = 15
 _FORGET_AFTER = 200  # measurements after which a size that did not pay is tried again: the machine may be idle now
 
 
@@ -24,8 +24,8 @@ class Curve:
 
     def __init__(self) -> None:
         self._seconds_per_row: dict[int, deque[float]] = {}
-        self._seen: dict[int, int] = {}
-        self._measured = 0
+        self._calls_by_size: dict[int, int] = {}
+        self._measurements = 0
         self._last: float | None = None
         self._rows_that_fit = MAX_ROWS  # lowered when a call ran out of memory
         self._rows_in_memory = MAX_ROWS  # by the free memory of now
@@ -34,11 +34,11 @@ class Curve:
         """Take a measurement. The first of each size is not judged: it pays for set-up that later ones do not need."""
         bucket = _bucket(rows)
         self._last = seconds / rows
-        self._seen[bucket] = self._seen.get(bucket, 0) + 1
-        if self._seen[bucket] > 1:
-            self._seconds_per_row.setdefault(bucket, deque(maxlen=_KEPT)).append(seconds / rows)
-        self._measured += 1
-        if self._measured % _FORGET_AFTER == 0:
+        self._calls_by_size[bucket] = self._calls_by_size.get(bucket, 0) + 1
+        if self._calls_by_size[bucket] > 1:
+            self._seconds_per_row.setdefault(bucket, deque(maxlen=_WINDOW)).append(seconds / rows)
+        self._measurements += 1
+        if self._measurements % _FORGET_AFTER == 0:
             paying = self.paying_rows()
             for larger in [b for b in self._seconds_per_row if b > paying]:
                 del self._seconds_per_row[larger]

@@ -59,12 +59,15 @@ def problem(torch: Any, index: int) -> str | None:
         architecture = str(torch.cuda.get_device_properties(index).gcnArchName).partition(":")[0]
         if not architectures or architecture in architectures:
             return None
-        return f"{name} ({architecture}) cannot run with {_installed(torch)}, which is for {', '.join(architectures)}."
+        here = _installed_torch(torch)
+        return f"{name} ({architecture}) cannot run with {here}, which is for {', '.join(architectures)}."
     capability = tuple(torch.cuda.get_device_capability(index))
     if not architectures or runs(capability, architectures):
         return None
     build = cuda_build(capability)
-    device_text = f"{name} (compute capability {capability[0]}.{capability[1]}) cannot run with {_installed(torch)}"
+    device_text = (
+        f"{name} (compute capability {capability[0]}.{capability[1]}) cannot run with {_installed_torch(torch)}"
+    )
     if build is None:
         return f"{device_text}, nor with any build that the studio can use: it is too old."
     return f"{device_text}. Install the build that can: python3 start.py --torch {build}"
@@ -72,7 +75,7 @@ def problem(torch: Any, index: int) -> str | None:
 
 def hint_for_unused_gpu(torch: Any, vendors: tuple[str, ...]) -> str | None:
     """What is to be said of GPUs that are in this machine while torch sees none; None where there is nothing."""
-    build_text = _installed(torch)
+    build_text = _installed_torch(torch)
     if "NVIDIA" in vendors:
         if torch.version.cuda is not None:
             return f"An NVIDIA GPU is here, but its driver is missing or too old for {build_text}: install a newer one."
@@ -90,5 +93,5 @@ def _install(build: str) -> str:
     return f"python3 start.py --torch {build}"
 
 
-def _installed(torch: Any) -> str:
+def _installed_torch(torch: Any) -> str:
     return f"the installed PyTorch {torch.__version__}"

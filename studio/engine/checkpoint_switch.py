@@ -28,8 +28,8 @@ class CheckpointSwitch:
             try:
                 self._executor.load(checkpoint, lambda message, fraction: self._tell(checkpoint, message, fraction))
             finally:
-                self._outside.loaded(self._executor.manager.loaded)
-            self._scheduler.switched()
+                self._outside.on_load(self._executor.manager.loaded)
+            self._scheduler.begin_checkpoint()
         # Released for another checkpoint that could not be loaded, the former one is looked after again.
         self._executor.settle()
         self._presenter.settle()

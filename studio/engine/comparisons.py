@@ -122,7 +122,7 @@ class ComparisonJob(Job):
         self._open = set(self._order)  # cells that have not ended
         self._checkpoint = self._cells[self._order[0]].request.checkpoint
         self._priorities = itertools.count(1)
-        self._done = self._failed = 0
+        self._finished_cells = self._failed_cells = 0
         self.publish(Planned(job_id=self.id, comparison=comparison))
 
     def _cell(self, index: int, clock: Callable[[], float]) -> Cell:
@@ -206,8 +206,8 @@ class ComparisonJob(Job):
     def _end(self, cell: Cell, event: Finished | Stopped | Failed) -> None:
         with self._mutex:
             self._open.discard(cell.index)
-            self._done += isinstance(event, Finished)
-            self._failed += isinstance(event, Failed)
+            self._finished_cells += isinstance(event, Finished)
+            self._failed_cells += isinstance(event, Failed)
             over = not self._open
             same_settings = []
             if isinstance(event, Failed) and event.kind == "bad_checkpoint":  # the others would try to load it again
@@ -225,8 +225,8 @@ class ComparisonJob(Job):
                     job_id=self.id,
                     state="finished" if self.stop_reason is None else "stopped",
                     reason=self.stop_reason or "",
-                    done=self._done,
-                    failed=self._failed,
+                    finished_cells=self._finished_cells,
+                    failed_cells=self._failed_cells,
                     seconds=self._clock() - self.created,
                 )
             )

@@ -18,7 +18,7 @@ from studio.checkpoints.extras import Extras
 from studio.checkpoints.manager import ModelManager
 from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl, applied_control
-from studio.diffusion.lora import Applied
+from studio.diffusion.lora import AppliedAdapter
 from studio.diffusion.prompt import Conditioning, encode_prompts
 from studio.picture.control_maps import ControlPicture
 from studio.picture.framing import Start
@@ -40,11 +40,11 @@ class Conditioner:
         self._prompts.clear()
         self.extras.forget()
 
-    def adapters(self, components: Components, prompt: Prompt) -> tuple[Applied, ...]:
+    def adapters(self, components: Components, prompt: Prompt) -> tuple[AppliedAdapter, ...]:
         """The LoRAs that a prompt names. Raises as `Extras.applied`."""
-        return self.extras.applied(components, prompt.loras)
+        return self.extras.load_adapters(components, prompt.loras)
 
-    def encoded(self, components: Components, resolved: Resolved, adapters: Sequence[Applied]) -> Conditioning:
+    def encode(self, components: Components, resolved: Resolved, adapters: Sequence[AppliedAdapter]) -> Conditioning:
         """The prompts of a run encoded."""
         two_halves = components.branches(resolved.guidance_scale) == 2
         prompts = (resolved.prompt, resolved.negative_prompt) if two_halves else (resolved.prompt,)

@@ -136,7 +136,7 @@ class DeviceThread:
             self.components = None  # the last hold on the old ones, or both would be on the device for a while
             self.status = replace(ready, state="loading", message=message, checkpoint=checkpoint, fraction=fraction)
 
-        def loaded(components: Components | None) -> None:
+        def note_checkpoint(components: Components | None) -> None:
             self.components = components
             self.status = replace(ready, checkpoint=components.name if components is not None else None)
 
@@ -151,7 +151,7 @@ class DeviceThread:
             closing=self.closing,
             tokenizer_lock=self._with.tokenizer_lock,
             loading=loading,
-            loaded=loaded,
+            on_load=note_checkpoint,
         )
         worker = self.worker = Worker(device, manager, outside)
         try:
@@ -163,7 +163,7 @@ class DeviceThread:
                         self.components = None
                         worker.rest()
                         models.carry_out(worker.preload)
-                        loaded(manager.loaded)
+                        note_checkpoint(manager.loaded)
                     elif self.next is not None and not busy and not self._with.book.active():
                         self._load_next(worker, models)
                     elif not busy and not self._with.book.active():

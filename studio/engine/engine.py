@@ -113,7 +113,7 @@ class DiffusionEngine:
         """Take a run and return its id. Decodes an uploaded picture on the caller's thread. Raises InvalidRequest or
         Refused."""
         self._check_open()
-        request = self._intake.suited(self._intake.in_listing(request))
+        request = self._intake.with_suitable_values(self._intake.in_listing(request))
         start = self._intake.start(request)
         controls = control_pictures(request)
         job = self._book.add(

@@ -30,7 +30,7 @@ from studio.diffusion.denoisers import DENOISERS
 from studio.diffusion.hires import scaled_up
 from studio.diffusion.lane import Evaluation, Lane, start_lane
 from studio.diffusion.latents import Variation
-from studio.diffusion.lora import Applied
+from studio.diffusion.lora import AppliedAdapter
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import make_schedule
 from studio.diffusion.text_cache import TextCache
@@ -39,10 +39,10 @@ from studio.diffusion.unet_call import UnetCall
 from studio.engine import failures, memory
 from studio.engine.conditioning import Conditioner
 from studio.engine.device import Device
-from studio.engine.files_used import FilesUsed, check_unchanged, files_used
 from studio.engine.forks import Fork
 from studio.engine.jobs import Job
 from studio.engine.preview_fitter import PreviewFitter
+from studio.engine.run_files import RunFiles, check_unchanged, run_files
 from studio.engine.runs import ActiveImage, Run, variation_of
 from studio.engine.viewer import recording
 from studio.engine.viewer.branching import leave
@@ -52,14 +52,14 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Answered:
-    """What one U-Net call has led to. Where the call itself failed for several images (`call_failed`), each has to be
-    asked again; where it failed for one, that image is among the `failed`."""
+class TickResult:
+    """What one U-Net call has led to. Where the call itself failed for several images (`has_call_failed`), each has to
+    be asked again; where it failed for one, that image is among the `failures`."""
 
-    asked: list[ActiveImage] = field(default_factory=list)
-    advanced: list[tuple[ActiveImage, Evaluation]] = field(default_factory=list)
-    failed: list[tuple[ActiveImage, Exception]] = field(default_factory=list)
-    call_failed: bool = False
+    callers: list[ActiveImage] = field(default_factory=list)
+    evaluations: list[tuple[ActiveImage, Evaluation]] = field(default_factory=list)
+    failures: list[tuple[ActiveImage, Exception]] = field(default_factory=list)
+    has_call_failed: bool = False
     out_of_memory: bool = False
     rows: int = 0
     seconds: float = 0.0  # of the call alone
@@ -122,7 +122,7 @@ class Executor:
             exact=exact or job.attention,
         )
         adapters = self.conditioner.adapters(components, resolved.prompt)
-        conditioning = self.conditioner.encoded(components, resolved, adapters)
+        conditioning = self.conditioner.encode(components, resolved, adapters)
         files = self._files(adapters, conditioning, resolved)
         if job.fork is not None:
             check_unchanged(job.fork.recipe.files, files)
@@ -156,15 +156,15 @@ class Executor:
         return drift.drift(schedule, components.prediction_type)
 
     def _files(
-        self, adapters: Sequence[Applied], conditioning: Conditioning, with_controls: Resolved | None = None
-    ) -> FilesUsed:
+        self, adapters: Sequence[AppliedAdapter], conditioning: Conditioning, with_controls: Resolved | None = None
+    ) -> RunFiles:
         """The files of a run as they are now. `with_controls`: where its ControlNets are to be read."""
         nets = self.conditioner.controlnet_files(with_controls.request.controls) if with_controls is not None else {}
-        return files_used(self.components.name, self.manager.made_of, adapters, conditioning.embeddings, nets)
+        return run_files(self.components.name, self.manager.identity, adapters, conditioning.embeddings, nets)
 
     def check_weights(self, fork: Fork) -> None:
         """Raises BadCheckpoint where a recorded run was made with other weights than those on the device."""
-        check_unchanged(fork.recipe.files, files_used(self.components.name, self.manager.made_of))
+        check_unchanged(fork.recipe.files, run_files(self.components.name, self.manager.identity))
 
     def check_memory(self, run: Run) -> None:
         """Raises MemoryError when an image of a run will not fit into what a CPU has free."""
@@ -199,7 +199,7 @@ class Executor:
         run, second = active.run, active.run.resolved.second_pass
         if second is None or active.before:
             return None
-        conditioning = self.conditioner.encoded(self.components, second, run.adapters)
+        conditioning = self.conditioner.encode(self.components, second, run.adapters)
         check_unchanged(run.files, self._files(run.adapters, conditioning))
         return self._start(
             second,
@@ -217,7 +217,7 @@ class Executor:
         resolved = recipe.beginning(recipe.resolved)
         request = resolved.request
         adapters = self.conditioner.adapters(components, resolved.prompt)
-        conditioning = self.conditioner.encoded(components, resolved, adapters)
+        conditioning = self.conditioner.encode(components, resolved, adapters)
         check_unchanged(recipe.files, self._files(adapters, conditioning, resolved))
         return self._start(
             resolved,
@@ -240,7 +240,7 @@ class Executor:
         picture: Image.Image | torch.Tensor | None,
         mask: Image.Image | None = None,
         variation: Variation | None,
-        adapters: tuple[Applied, ...],
+        adapters: tuple[AppliedAdapter, ...],
         controls: tuple[AppliedControl, ...],
         edits: Sequence[AttentionEdit] = (),
         fork: Fork | None = None,
@@ -271,12 +271,12 @@ class Executor:
 
         if size not in run.controls:
             earlier = next(iter(run.controls.values()), ())
-            applied = self.conditioner.controls(
+            adapters = self.conditioner.controls(
                 self.components, one_pass, job.controls, run.start, loading, earlier=earlier
             )
             if not earlier:
                 check_unchanged(run.files, self._files(run.adapters, run.conditioning, one_pass))
-            run.controls[size] = applied
+            run.controls[size] = adapters
         return run.controls[size]
 
     def _edits(self, run: Run) -> tuple[AttentionEdit, ...]:
@@ -301,32 +301,32 @@ class Executor:
     # --------------------------------------------------------------------------------------------------- calls
 
     @torch.inference_mode()
-    def evaluate(self, images: Sequence[ActiveImage]) -> Answered:
+    def evaluate(self, images: Sequence[ActiveImage]) -> TickResult:
         """One U-Net call for the lanes of these images, each of which goes one evaluation on."""
-        began = time.perf_counter()
-        answered = Answered()
+        start = time.perf_counter()
+        result = TickResult()
         calls: list[UnetCall] = []
         for active in images:
             try:
                 calls.append(active.lane.call())
-                answered.asked.append(active)
+                result.callers.append(active)
             except Exception as error:
-                answered.failed.append((active, error))
+                result.failures.append((active, error))
         if not calls:
-            return answered
+            return result
         try:
             answers = self._answers(calls, self._texts, self._times)
         except Exception as error:
-            self._call_failed(answered, error)
-            return answered
+            self._record_failure(result, error)
+            return result
         self.device.synchronize()
-        answered.seconds, answered.rows = time.perf_counter() - began, sum(len(rows) for rows in answers)
-        for active, rows in zip(answered.asked, answers):
+        result.seconds, result.rows = time.perf_counter() - start, sum(len(rows) for rows in answers)
+        for active, rows in zip(result.callers, answers):
             try:
-                answered.advanced.append((active, _advanced(active.lane, rows)))
+                result.evaluations.append((active, _advance(active.lane, rows)))
             except Exception as error:
-                answered.failed.append((active, error))
-        return answered
+                result.failures.append((active, error))
+        return result
 
     def denoise(self, calls: Sequence[UnetCall]) -> torch.Tensor:
         """Rows (sum of branches, C, h, w) in the order of the calls, for a question beside the running lanes."""
@@ -338,12 +338,12 @@ class Executor:
         """One call of the denoiser, in the way of its family: an answer for each of `calls`."""
         return DENOISERS[self.components.family.denoiser].answers(self.components, calls, texts, times)
 
-    def _call_failed(self, answered: Answered, error: Exception) -> None:
-        answered.call_failed, answered.out_of_memory = True, self.device.is_out_of_memory(error)
-        if len(answered.asked) == 1:
-            answered.failed.append((answered.asked[0], error))
+    def _record_failure(self, result: TickResult, error: Exception) -> None:
+        result.has_call_failed, result.out_of_memory = True, self.device.is_out_of_memory(error)
+        if len(result.callers) == 1:
+            result.failures.append((result.callers[0], error))
             return
-        logger.warning("A U-Net call of %d lanes failed: %s", len(answered.asked), error)
+        logger.warning("A U-Net call of %d lanes failed: %s", len(result.callers), error)
         error.__traceback__ = None  # its frames hold the tensors that did not fit
         self._texts.forget()
         self._times.forget()
@@ -357,7 +357,7 @@ class Executor:
         return pixels
 
 
-def _advanced(lane: Lane, outputs: torch.Tensor) -> Evaluation:
+def _advance(lane: Lane, outputs: torch.Tensor) -> Evaluation:
     """The next evaluation of a lane. Raises NotFinite where it holds no numbers."""
     evaluation = lane.advance(outputs)
     failures.check_finite(lane, evaluation)

@@ -58,12 +58,12 @@ def drifts(resolved: Resolved, distance: float) -> str:
     )
 
 
-def failed(
+def failed_event(
     job_id: str, checkpoint: str, error: Exception, device: Device, size: tuple[int, int] | None = None
 ) -> Failed:
     """The terminal event of an error; writes the traceback to the log and lets go of what its frames hold. `size`: of
     the picture, where it is known already."""
-    kind, message = _explained(checkpoint, size, error, device)
+    kind, message = _explanation(checkpoint, size, error, device)
     error_id = secrets.token_hex(4)
     is_expected = kind in ("bad_request", "bad_checkpoint", "disk")
     logger.error("Job failed (%s, error id %s): %s", kind, error_id, error, exc_info=None if is_expected else error)
@@ -71,7 +71,7 @@ def failed(
     return Failed(job_id=job_id, kind=kind, message=message, error_id=error_id)
 
 
-def _explained(
+def _explanation(
     checkpoint: str, size: tuple[int, int] | None, error: Exception, device: Device
 ) -> tuple[FailureKind, str]:
     if isinstance(error, DoesNotFit):
@@ -129,7 +129,7 @@ def _no_number(error: NotFinite) -> str:
     }[error.part]
 
 
-def refused(error: Exception, device: Device) -> Exception:
+def refusal(error: Exception, device: Device) -> Exception:
     """What whoever asked a question hears of its error; what is not their doing goes to the log with an id."""
     if isinstance(error, (Refused, InvalidRequest)):
         return error

@@ -15,7 +15,7 @@ from studio.asked.problems import InvalidRequest, Problem, one_of
 from studio.asked.requests import Request
 from studio.asked.resolved import Resolved
 from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule
-from studio.engine.recorded import Recorded
+from studio.engine.recorded_evaluation import RecordedEvaluation
 from studio.picture.framing import Start
 
 if TYPE_CHECKING:
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """All that one recorded image was made from, besides the checkpoint. `resolved` is for that image alone; `renoised`
-    are the seeds of replaced noise by evaluation, `poked` the evaluations whose latents were painted on. `switches` are
-    those at which another scheduler took over; `began` is the scheduler it began with, where there are any: the request
-    names the last one."""
+    """All that one recorded image was made from, besides the checkpoint. `resolved` is for that image alone;
+    `noise_seeds` are the seeds of replaced noise by evaluation, `painted_evaluations` the evaluations whose latents
+    were painted on. `switches` are those at which another scheduler took over; `beginning_curve` is the scheduler it
+    began with, where there are any: the request names the last one."""
 
     resolved: Resolved
     start: Start | None = None
     attention: bool = False
-    renoised: Mapping[int, int] = field(default_factory=dict)
-    poked: frozenset[int] = frozenset()
+    noise_seeds: Mapping[int, int] = field(default_factory=dict)
+    painted_evaluations: frozenset[int] = frozenset()
     switches: Mapping[int, SchedulerSwitch] = field(default_factory=dict)
-    began: tuple[SchedulerName, NoiseScheduleName] | None = None
-    files: Mapping[str, Hashable] = field(default_factory=dict)  # studio.engine.files_used
+    beginning_curve: tuple[SchedulerName, NoiseScheduleName] | None = None
+    files: Mapping[str, Hashable] = field(default_factory=dict)  # studio.engine.run_files
 
     def scheduling(self, evaluation: int = 0) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that are in force at an evaluation, as far as the latter has a name."""
-        scheduling_now = self.began or (self.resolved.scheduler, self.resolved.noise_schedule)
+        scheduling_now = self.beginning_curve or (self.resolved.scheduler, self.resolved.noise_schedule)
         for index, switch in sorted(self.switches.items()):
             if index <= evaluation:
                 scheduling_now = (
@@ -59,7 +59,7 @@ class ImageRecipe:
 
     def beginning(self, resolved: Resolved) -> Resolved:
         """A run as its lane begins, before it is brought to where it is: by the first scheduler."""
-        return resolved if self.began is None else resolved.with_scheduler(*self.began)
+        return resolved if self.beginning_curve is None else resolved.with_scheduler(*self.beginning_curve)
 
     @property
     def size_bytes(self) -> int:
@@ -69,30 +69,30 @@ class ImageRecipe:
 
 @dataclass(frozen=True)
 class Fork:
-    """Where a job leaves the run it comes from: `past` are the evaluations that it shares, `left` the first one that it
-    makes anew, as it was."""
+    """Where a job leaves the run it comes from: `past` are the evaluations that it shares, `evaluation` the first one
+    that it makes anew, as it was."""
 
     parent: str  # job id
     image: int
     branch: Branch
     recipe: ImageRecipe
-    past: Sequence[Recorded]
-    left: Recorded
+    past: Sequence[RecordedEvaluation]
+    evaluation: RecordedEvaluation
 
     @property
-    def renoised(self) -> dict[int, int]:
+    def noise_seeds(self) -> dict[int, int]:
         """The seeds of replaced noise of the new run, by evaluation."""
-        seeds = {k: seed for k, seed in self.recipe.renoised.items() if k <= self.branch.evaluation}
+        seeds = {k: seed for k, seed in self.recipe.noise_seeds.items() if k <= self.branch.evaluation}
         if self.branch.noise_seed is not None and self.branch.evaluation > 0:
             seeds[self.branch.evaluation] = self.branch.noise_seed
         return seeds
 
     @property
-    def poked(self) -> frozenset[int]:
+    def painted_evaluations(self) -> frozenset[int]:
         """The evaluations of the new run whose latents were painted on."""
         here = self.branch.evaluation
         own = {here} if self.branch.poke is not None else set()
-        return frozenset({k for k in self.recipe.poked if k <= here} | own)
+        return frozenset({k for k in self.recipe.painted_evaluations if k <= here} | own)
 
     @property
     def switches(self) -> dict[int, SchedulerSwitch]:
@@ -101,13 +101,13 @@ class Fork:
         return {k: switch for k, switch in self.recipe.switches.items() if k <= self.branch.evaluation}
 
     @property
-    def began(self) -> tuple[SchedulerName, NoiseScheduleName]:
+    def beginning_curve(self) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that the new run begins with."""
         return self.recipe.scheduling(-1)
 
     def beginning(self, resolved: Resolved) -> Resolved:
         """The new run as its lane begins, before it is brought to the fork."""
-        return resolved.with_scheduler(*self.began)
+        return resolved.with_scheduler(*self.beginning_curve)
 
     def node(self) -> BranchNode:
         """Its place in the tree; job id and state are for the job to say."""
@@ -120,12 +120,12 @@ class Fork:
             parent=self.parent,
             image=self.image,
             evaluation=branch.evaluation,
-            changed=branch.changed,
+            changed=branch.changes,
         )
 
     def request(self) -> Request:
         """The branch as a request of one image, in calls of its own. Raises InvalidRequest."""
-        changes = {k: v for k, v in self.branch.changed.items() if k not in ("noise_seed", "poke")}
+        changes = {k: v for k, v in self.branch.changes.items() if k not in ("noise_seed", "poke")}
         former = self.recipe.scheduling(self.branch.evaluation)
         scheduler = self.branch.scheduler or former[0]
         noise_schedule = former[1] if self.branch.scheduler is None else self.recipe.same_levels(former, scheduler)
@@ -135,7 +135,9 @@ class Fork:
         return replace(self.recipe.resolved.request, exact=True, **changes)  # type: ignore[arg-type]
 
 
-def fork(parent: str, image: int, branch: Branch, recipe: ImageRecipe, evaluations: Sequence[Recorded]) -> Fork:
+def fork(
+    parent: str, image: int, branch: Branch, recipe: ImageRecipe, evaluations: Sequence[RecordedEvaluation]
+) -> Fork:
     """A fork of a recorded run. Raises InvalidRequest for an evaluation that it has not (yet), a poke of another shape
     than its latents, or a scheduler that cannot go on with it."""
     if branch.evaluation >= len(evaluations):

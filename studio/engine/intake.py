@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from studio.asked.compare import Comparison
 from studio.asked.fields import ImageToImage
 from studio.asked.requests import Request
-from studio.asked.resolved import suited
+from studio.asked.resolved import with_suitable_values
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.lookup import in_listing
 from studio.engine.comparisons import StartKey, start_key
@@ -37,10 +37,10 @@ class Intake:
         field, for one that cannot be used."""
         return in_listing(request, self._catalog.entries(), field=field)
 
-    def suited(self, request: Request) -> Request:
+    def with_suitable_values(self, request: Request) -> Request:
         """The request with what it leaves open as it suits its checkpoint. Raises InvalidRequest where that does not
         fit to the rest."""
-        return suited(request, self._catalog.checkpoints()[request.checkpoint].checkpoint.suits)
+        return with_suitable_values(request, self._catalog.checkpoints()[request.checkpoint].checkpoint.suits)
 
     def start(self, request: Request) -> Start | None:
         """What a run from a picture begins with, decoded. Raises InvalidRequest for a file that is no picture."""

@@ -327,7 +327,7 @@ class JobBook:
         now = self.clock()
         for job_id in [job_id for job_id in self._entries if self._jobs[job_id].ended is not None]:
             del self._entries[job_id]
-            self._allowances.ended()
+            self._allowances.count_job()
         for job in [j for j in self._jobs.values() if j.ephemeral and j.ended is not None]:
             if now - (job.ended or 0.0) > self.limits.ephemeral_seconds:
                 del self._jobs[job.id]

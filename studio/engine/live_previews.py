@@ -65,7 +65,7 @@ class LivePreviews:
         previews[active.image] = Frame(pixels, decoder).preview()
 
     def _decode(self, decoder: DecoderName, group: list[ActiveImage], now: float) -> None:
-        began = time.perf_counter()
+        start = time.perf_counter()
         size = group[0].size
         try:
             denoised = torch.stack([x0 for active in group for x0 in active.pending])
@@ -79,7 +79,7 @@ class LivePreviews:
             active.pending.clear()
             with failures.ending(active.run.job, self._fail):
                 _keep(active, own, now)
-        self.decoders.record(decoder, size, (time.perf_counter() - began) / len(denoised))
+        self.decoders.record(decoder, size, (time.perf_counter() - start) / len(denoised))
 
     def _is_small(self, active: ActiveImage) -> bool:
         _, height, width = active.size
@@ -88,7 +88,7 @@ class LivePreviews:
 
 
 def _due(active: ActiveImage, now: float) -> bool:
-    return active.lane.done or now - active.last_shown >= PREVIEW_SECONDS
+    return active.lane.is_finished or now - active.last_preview_time >= PREVIEW_SECONDS
 
 
 def _keep(active: ActiveImage, frames: Sequence[Frame], now: float) -> None:
@@ -97,7 +97,7 @@ def _keep(active: ActiveImage, frames: Sequence[Frame], now: float) -> None:
     due = _due(active, now)
     if due:
         run.previews[image] = last.preview()
-        active.last_shown = now
+        active.last_preview_time = now
         active.unshown = None
     strip = run.filmstrips.setdefault(image, [])
     strip += [frame.small() for frame in frames[:-1]]

@@ -23,7 +23,7 @@ class Mailbox:
         self._slots: dict[object, tuple[int, AnyEvent]] = {}
         self._sequence = 0
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
-        self._last_watched = clock()
+        self._last_watch = clock()
 
     def put(self, event: AnyEvent) -> None:
         """Put an event into its slot, drop what it makes old news, and wake the watchers."""
@@ -63,13 +63,13 @@ class Mailbox:
         with self._lock:
             if any(w.is_waiting() for w in self._watchers):
                 return 0.0
-            return self._clock() - self._last_watched
+            return self._clock() - self._last_watch
 
     def enter(self, watcher: Watcher) -> None:
         """Count a watcher in."""
         with self._lock:
             self._watchers.add(watcher)
-            self._last_watched = self._clock()
+            self._last_watch = self._clock()
 
     def leave(self, watcher: Watcher) -> None:
         """Count a watcher out; one that was merely forgotten leaves when it is collected."""
@@ -105,7 +105,7 @@ class Watcher(AsyncIterator[AnyEvent]):
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
-        self._seen = 0
+        self._last_number = 0
         self._over = False
         self._lock = threading.Lock()
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
@@ -120,14 +120,14 @@ class Watcher(AsyncIterator[AnyEvent]):
             future: asyncio.Future[None] = loop.create_future()
             with self._lock:
                 self._waiting = (loop, future)  # before looking, so that no event falls between look and wait
-            numbered_event = self._mailbox.after(self._seen)
+            numbered_event = self._mailbox.after(self._last_number)
             if numbered_event is None:
                 self._mailbox.enter(self)
                 await future
                 continue
             with self._lock:
                 self._waiting = None
-            self._seen, event = numbered_event
+            self._last_number, event = numbered_event
             if isinstance(event, ENDS):
                 await self.aclose()
             return event

@@ -30,7 +30,7 @@ from studio.answered.models import (
 )
 from studio.asked import orders
 from studio.asked.orders import ModelKind, PredictionName
-from studio.asked.problems import InvalidRequest, Problem, clean_text, shown
+from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
 from studio.checkpoints import thumbnail
 from studio.checkpoints.catalog import Catalog, Entry, memory_folder
 from studio.checkpoints.conversions import Conversions, target_of
@@ -79,8 +79,8 @@ class ModelService:
         folder = memory_folder(self.catalog.models_dirs)
         self.hasher = Hasher(Memo(folder / "hashes.json" if folder else None), busy)
         own = self.catalog.models_dirs[0] if self.catalog.models_dirs else Path("models")
-        self._hub = Hub(own, arrived=lambda: self.catalog.entries(refresh=True))
-        self._conversions = Conversions(arrived=lambda: self.catalog.entries(refresh=True))
+        self._hub = Hub(own, on_arrival=lambda: self.catalog.entries(refresh=True))
+        self._conversions = Conversions(on_arrival=lambda: self.catalog.entries(refresh=True))
         self._wake = wake
         self._orders: deque[PendingOrder] = deque()
         self._lock = threading.Lock()
@@ -102,9 +102,9 @@ class ModelService:
         return tuple(checkpoints)
 
     def now(self, *, refresh: bool = False) -> ModelsNow:
-        """Everything that the Models tab shows. As `found`."""
+        """Everything that the Models tab shows. As `listing`."""
         return ModelsNow(
-            models=self.found(refresh=refresh),
+            models=self.listing(refresh=refresh),
             memory=self.memory(),
             message=self.message(),
             downloads=self.downloads(),
@@ -136,7 +136,7 @@ class ModelService:
             case _:
                 raise TypeError(f"{type(order).__name__} is no order about a model")
 
-    def found(self, *, refresh: bool = False) -> tuple[Model, ...]:
+    def listing(self, *, refresh: bool = False) -> tuple[Model, ...]:
         """Everything found, checkpoints first; with `refresh` the folders are looked at anew now. May read headers of
         new files, so call it off the event loop."""
         entries = self.catalog.entries(refresh=refresh)
@@ -187,7 +187,7 @@ class ModelService:
         """Remember a note of at most 2,000 characters. Raises NoSuchModel or InvalidRequest."""
         if not isinstance(note, str) or note != clean_text(note) or len(note) > MAX_NOTE_CHARACTERS:
             expectation = f"text of at most {MAX_NOTE_CHARACTERS:,} characters, without control characters"
-            raise InvalidRequest(Problem("note", shown(note), expectation))
+            raise InvalidRequest(Problem("note", quoted_value(note), expectation))
         self.catalog.remember(self._entry(model_id), note=note)
 
     def correct(self, model_id: str, prediction_type: PredictionName | None, shift: float | None = None) -> None:
@@ -195,14 +195,14 @@ class ModelService:
         A loaded checkpoint is let go, so that the next use loads it anew. Raises NoSuchModel or InvalidRequest."""
         if prediction_type is not None and prediction_type not in PREDICTION_CHOICES:
             expectation = f"one of {', '.join(PREDICTION_CHOICES)}"
-            raise InvalidRequest(Problem("prediction_type", shown(prediction_type), expectation))
+            raise InvalidRequest(Problem("prediction_type", quoted_value(prediction_type), expectation))
         entry = self._entry(model_id)
         if entry.facts.kind != "checkpoint":
-            raise InvalidRequest(Problem("model", shown(entry.name), "a checkpoint"))
+            raise InvalidRequest(Problem("model", quoted_value(entry.name), "a checkpoint"))
         if shift is not None and not is_shift(shift):
-            raise InvalidRequest(Problem("shift", shown(shift), SHIFTS))
+            raise InvalidRequest(Problem("shift", quoted_value(shift), SHIFTS))
         if shift is not None and (prediction_type or entry.facts.prediction_type) != "flow_prediction":
-            raise InvalidRequest(Problem("shift", shown(shift), "none: only a rectified flow has one"))
+            raise InvalidRequest(Problem("shift", quoted_value(shift), "none: only a rectified flow has one"))
         self.catalog.remember(entry, prediction_type=prediction_type, shift=shift)
         self.catalog.entries(refresh=True)
         if self._manager is not None and entry.id in self._manager.snapshot()[0]:
@@ -212,11 +212,11 @@ class ModelService:
         """Let a checkpoint run with another model's VAE; None: with its own. Raises NoSuchModel or InvalidRequest."""
         entry = self._entry(model_id)
         if entry.facts.kind != "checkpoint" or entry.built_in:
-            raise InvalidRequest(Problem("model", shown(entry.name), "a checkpoint other than the built-in one"))
+            raise InvalidRequest(Problem("model", quoted_value(entry.name), "a checkpoint other than the built-in one"))
         source = self._entry(source_id) if source_id else None
         if source is not None and (source.id == entry.id or entry.facts.family not in source.lends_vae_to):
             expectation = f"a VAE made for {label_of(entry.facts.family)}, or another checkpoint that holds one"
-            raise InvalidRequest(Problem("vae", shown(source.name), expectation))
+            raise InvalidRequest(Problem("vae", quoted_value(source.name), expectation))
         place = self._manager.snapshot()[0].get(entry.id) if self._manager is not None else None
         self.catalog.choose_vae(entry, source)
         if place is not None:

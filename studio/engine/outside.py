@@ -28,4 +28,4 @@ class Outside:
     closing: threading.Event
     tokenizer_lock: threading.Lock  # the tokenizers library refuses to be borrowed twice
     loading: Callable[[str, str, float], None]  # checkpoint, message, fraction
-    loaded: Callable[[Components | None], None]  # what is on the device now
+    on_load: Callable[[Components | None], None]  # what is on the device now

@@ -18,7 +18,7 @@ from studio.diffusion import vae
 from studio.diffusion.damage import first_damaged
 from studio.diffusion.lane import Evaluation
 from studio.engine import failures
-from studio.engine.executor import Answered, Executor
+from studio.engine.executor import Executor, TickResult
 from studio.engine.jobs import Job
 from studio.engine.live_previews import LivePreviews
 from studio.engine.outside import Outside
@@ -56,7 +56,7 @@ class Presenter:
             if job.request.checkpoint == checkpoint and job.state == "queued":
                 job.publish(Loading(job_id=job.id, checkpoint=checkpoint, message=message, fraction=fraction))
 
-    def queued(self, places: Sequence[tuple[Job, int]]) -> None:
+    def tell_places(self, places: Sequence[tuple[Job, int]]) -> None:
         """Tell jobs how many stand before them."""
         for job, ahead in places:
             job.publish(Queued(job_id=job.id, ahead=ahead))
@@ -68,7 +68,7 @@ class Presenter:
         run = active.run
         if active.image == 0:
             run.total = active.lane.total + self._executor.second_evaluations(run)
-            run.job.publish(run.started())
+            run.job.publish(run.started_event())
         self._begin_recording(active)
 
     def _begin_recording(self, active: ActiveImage) -> None:
@@ -95,24 +95,24 @@ class Presenter:
             for evaluation, after in zip(past, [*(e.latents for e in past[1:]), last]):
                 self._outside.recorder.add(run.job.id, image, evaluation, after)
 
-    def show(self, answered: Answered) -> None:
+    def show(self, result: TickResult) -> None:
         """Record and publish what these evaluations have shown."""
         now = time.monotonic()
         by_run: dict[str, list[ActiveImage]] = {}
-        for active, _ in answered.advanced:
+        for active, _ in result.evaluations:
             by_run.setdefault(active.run.job.id, []).append(active)
         for images in by_run.values():
             images[0].run.count(images, now)
-        for active, evaluation in answered.advanced:
+        for active, evaluation in result.evaluations:
             active.unshown = evaluation.denoised
             with failures.ending(active.run.job, self._fail):
-                self._record(active, evaluation, answered.seconds, answered.rows)
-        active_images = [active for active, _ in answered.advanced if active.at_work]
+                self._record(active, evaluation, result.seconds, result.rows)
+        active_images = [active for active, _ in result.evaluations if active.at_work]
         assert self._previews is not None
         for active in active_images:
-            self._previews.decoders.record_step(active.size, answered.seconds / len(active_images))
+            self._previews.decoders.record_step(active.size, result.seconds / len(active_images))
         self._previews.show(active_images, now)
-        for active, evaluation in answered.advanced:
+        for active, evaluation in result.evaluations:
             if active.at_work and active.unshown is None:
                 run = active.run
                 run.job.publish(run.step(active, evaluation, self._ending_seconds.get(active.size, 0.0)))
@@ -129,7 +129,7 @@ class Presenter:
             return
         maps = active.lane.recorded_maps()
         attention = recording.attention(active.run, evaluation.step, maps) if maps is not None else None
-        record = recording.recorded(evaluation, seconds, rows, attention)
+        record = recording.record_of(evaluation, seconds, rows, attention)
         after = recording.on_cpu(active.lane.latents[0])
         self._outside.recorder.add(active.run.job.id, active.image, record, after)
 
@@ -140,9 +140,9 @@ class Presenter:
         """Clean latents => picture on disk; the job is finished with its last picture."""
         run, image = active.run, active.image
         assert self._previews is not None
-        began = time.perf_counter()
-        picture = vae.to_pictures(self._decoded(active))[0]
-        self._previews.decoders.record("full", active.size, time.perf_counter() - began)
+        start = time.perf_counter()
+        picture = vae.to_pictures(self._final_pixels(active))[0]
+        self._previews.decoders.record("full", active.size, time.perf_counter() - start)
         if run.start is not None and run.start.paste is not None:
             picture = run.start.paste.over(picture)
         info = metadata.picture_info(
@@ -151,10 +151,10 @@ class Presenter:
             height=picture.height,
             image=image,
             evaluations=run.total,
-            seconds=round(time.monotonic() - run.began, 3),
+            seconds=round(time.monotonic() - run.start_time, 3),
             model_hash=self._executor.manager.loaded_hash(),
             versions=self._outside.versions,
-            **({"prompt_notes": run.prompt_notes()} if run.prompt_notes() else {}),
+            **({"prompt_notes": run.prompt_notices()} if run.prompt_notices() else {}),
             **self._file_facts(run),
         )
         run.pictures[image] = self._outside.gallery.save(
@@ -164,14 +164,14 @@ class Presenter:
             owner=run.job.owner,
             part_of=run.job.part_of,
         )
-        seconds = self._ending_seconds[active.size] = time.perf_counter() - began
+        seconds = self._ending_seconds[active.size] = time.perf_counter() - start
         resolved = run.resolved
         self._outside.paces.record_picture(resolved.request.checkpoint, resolved.width, resolved.height, seconds)
         del run.active[image]
         if run.complete:
-            run.job.publish(run.finished())
+            run.job.publish(run.finished_event())
 
-    def _decoded(self, active: ActiveImage) -> torch.Tensor:
+    def _final_pixels(self, active: ActiveImage) -> torch.Tensor:
         """The pixels of a finished image. Raises NotFinite; where the scheduler itself has left the picture, it is the
         scheduler's fault and not the VAE's."""
         try:
@@ -188,7 +188,7 @@ class Presenter:
         if self._previews is not None:
             for active in run.active.values():
                 self._previews.last_look(active)
-        run.job.publish(run.stopped(run.job.stop_reason or ""))
+        run.job.publish(run.stopped_event(run.job.stop_reason or ""))
 
     def fail(self, job: Job, run: Run | None, error: Exception) -> None:
         """End a job with what went wrong in one sentence; the log has the rest under the same id. Of several errors of
@@ -197,7 +197,7 @@ class Presenter:
             error.damaged = first_damaged(self._executor.components)
         if job.ended is None:
             size = run.resolved.size if run is not None else None
-            job.publish(failures.failed(job.id, job.request.checkpoint, error, self._executor.device, size))
+            job.publish(failures.failed_event(job.id, job.request.checkpoint, error, self._executor.device, size))
 
     def _file_facts(self, run: Run) -> dict[str, Any]:
         """What a picture says of the LoRAs and embeddings that it is made with, of what the owner says of the

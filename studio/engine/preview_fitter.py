@@ -35,7 +35,7 @@ class PreviewFitter:
         self._components: Components | None = None
         self._hash: str | None = None
         self._fit: FastFit | None = None
-        self._seen = 0.0  # rows of the fit that are kept already
+        self._saved_rows = 0.0  # rows of the fit that are kept already
         self._decodings = 0  # learned from since `begin`
         self._work: Iterator[None] | None = None
 
@@ -50,7 +50,7 @@ class PreviewFitter:
             return
         self._components = components
         self._fit = FastFit.empty(components.latent_channels, components.vae_scale_factor)
-        self._hash = self._fits.known(entry, components.dtype)
+        self._hash = self._fits.hash_of(entry, components.dtype)
         if self._hash is not None and self._add_stored_fit():
             return
         self._work = self._slices(components, entry)
@@ -95,7 +95,7 @@ class PreviewFitter:
         """Let go of the components; what was learned is kept."""
         self._keep()
         self._components = self._hash = self._fit = self._work = None
-        self._seen, self._decodings = 0.0, 0
+        self._saved_rows, self._decodings = 0.0, 0
 
     def _slices(self, components: Components, entry: Entry) -> Iterator[None]:
         assert self._fit is not None
@@ -126,7 +126,7 @@ class PreviewFitter:
             return False
         fresh = self._fit.rows > 0
         self._fit += stored_fit
-        self._seen = 0.0 if fresh else self._fit.rows
+        self._saved_rows = 0.0 if fresh else self._fit.rows
         self._show()
         return True
 
@@ -143,8 +143,8 @@ class PreviewFitter:
             self._components.fast_preview = weight.to(device), bias.to(device)
 
     def _keep(self) -> bool:
-        if self._fit is None or self._hash is None or self._fit.rows == self._seen or self._work is not None:
+        if self._fit is None or self._hash is None or self._fit.rows == self._saved_rows or self._work is not None:
             return False
-        self._seen = self._fit.rows
+        self._saved_rows = self._fit.rows
         self._fits.put(self._hash, self._fit)
         return True

@@ -153,6 +153,6 @@ def is_small(size: tuple[int, int]) -> bool:
 
 
 def _jpeg(picture: Image.Image) -> bytes:
-    encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=JPEG_QUALITY)
-    return encoded.getvalue()
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()

@@ -29,4 +29,4 @@ def answer_one_slice(inquiries: Inquiries, executor: Executor, tokenizer_lock: A
             return looking.slices(inquiry, components, executor.lane_at, executor.denoise, tokenizer_lock)
         return answers.slices(inquiry, components, executor.denoise, tokenizer_lock, executor.device.synchronize)
 
-    return inquiries.work(begin, lambda error: failures.refused(error, executor.device))
+    return inquiries.work(begin, lambda error: failures.refusal(error, executor.device))

@@ -15,11 +15,11 @@ from studio.asked.resolved import Resolved
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.latents import Variation
-from studio.diffusion.lora import Applied
+from studio.diffusion.lora import AppliedAdapter
 from studio.diffusion.prompt import Conditioning
 from studio.engine.fairness import RunningLane
-from studio.engine.files_used import FilesUsed
 from studio.engine.jobs import Job
+from studio.engine.run_files import RunFiles
 from studio.picture.framing import Size, Start
 
 _MEMORY = 0.8  # of a running mean
@@ -36,7 +36,7 @@ class ActiveImage:
     scheduled: RunningLane  # the same lane as the scheduler knows it
     last_step: float = field(default_factory=time.monotonic)  # when its last evaluation was done, or it was admitted
     before: int = 0  # evaluations of its first pass, once it is in its second
-    last_shown: float = -1.0  # when its last live preview was sent
+    last_preview_time: float = -1.0  # when its last live preview was sent
     unshown: torch.Tensor | None = None  # predicted x0 (C, h, w) of the last evaluation while no preview shows it
     pending: list[torch.Tensor] = field(default_factory=list)  # predicted x0 that its filmstrip has no frame of yet
 
@@ -61,10 +61,10 @@ class Run:
     start: Start | None = None  # what a run from a picture begins with
     notes: tuple[str, ...] = ()  # what the loader had to say of the checkpoint
     strays: bool = False  # whether its scheduler ends far from the picture on these steps, whatever the model
-    adapters: tuple[Applied, ...] = ()  # the prompt's LoRAs
-    files: FilesUsed = field(default_factory=dict)
+    adapters: tuple[AppliedAdapter, ...] = ()  # the prompt's LoRAs
+    files: RunFiles = field(default_factory=dict)
     controls: dict[Size, tuple[AppliedControl, ...]] = field(default_factory=dict)  # by the size that is made
-    began: float = field(default_factory=time.monotonic)
+    start_time: float = field(default_factory=time.monotonic)
     total: int = 0  # evaluations of one image
     facts: dict[str, object] | None = None  # what its recordings say of it
     active: dict[int, ActiveImage] = field(default_factory=dict)
@@ -95,17 +95,17 @@ class Run:
         """Whether its lanes run alone."""
         return self.resolved.request.exact
 
-    def started(self) -> Started:
+    def started_event(self) -> Started:
         """What was resolved, and sentences worth knowing."""
         conditioning = self.conditioning
         notes = list(self.notes)
         if conditioning.chunks > 1:
             sizes = f"{conditioning.chunks} chunks of {conditioning.positions} tokens"
             notes.append(f"The prompt was encoded in {sizes}; nothing was cut off.")
-        notes += self.prompt_notes()
-        steps_wanted, run = self.resolved.num_inference_steps, self.resolved.steps
-        if run < steps_wanted:
-            notes.append(f"Runs {run} of {steps_wanted} steps." if run else NO_STEPS)
+        notes += self.prompt_notices()
+        requested_steps, run = self.resolved.num_inference_steps, self.resolved.steps
+        if run < requested_steps:
+            notes.append(f"Runs {run} of {requested_steps} steps." if run else NO_STEPS)
         return Started(
             job_id=self.job.id,
             seeds=self.seeds,
@@ -118,7 +118,7 @@ class Run:
             notes=tuple(notes),
         )
 
-    def prompt_notes(self) -> list[str]:
+    def prompt_notices(self) -> list[str]:
         """What of the prompts is left out, does nothing, or is read in another way than it may be meant."""
         prompt, negative = self.conditioning.prompt, self.conditioning.negative_prompt
         notes = list(prompt.notices)
@@ -148,15 +148,15 @@ class Run:
         active = self.active[image] = ActiveImage(self, image, lane, running_lane)
         return active
 
-    def count(self, advanced: list[ActiveImage], now: float) -> None:
+    def count(self, images: list[ActiveImage], now: float) -> None:
         """Keep the running means after a tick that advanced these images of the run."""
-        for active in advanced:
+        for active in images:
             self._step_seconds = _mean(self._step_seconds, now - active.last_step)
             active.last_step = now
-        since = now - (self._last_tick if self._last_tick is not None else self.began)
-        self._evaluation_seconds = _mean(self._evaluation_seconds, since / len(advanced))
+        since = now - (self._last_tick if self._last_tick is not None else self.start_time)
+        self._evaluation_seconds = _mean(self._evaluation_seconds, since / len(images))
         self._last_tick = now
-        self._evaluations += len(advanced)
+        self._evaluations += len(images)
 
     def step(self, active: ActiveImage, evaluation: Evaluation, ending_seconds: float) -> Step:
         """The event of one evaluation. `ending_seconds` is what decoding and saving one picture has cost so far."""
@@ -175,15 +175,15 @@ class Run:
             preview=self.previews.get(active.image),
         )
 
-    def finished(self) -> Finished:
+    def finished_event(self) -> Finished:
         return Finished(
             job_id=self.job.id,
             pictures=self._pictures(),
-            seconds=time.monotonic() - self.began,
+            seconds=time.monotonic() - self.start_time,
             exact=self.exact,
         )
 
-    def stopped(self, reason: str) -> Stopped:
+    def stopped_event(self, reason: str) -> Stopped:
         """The pictures that were done, and the last look of those that were not."""
         active_images = [self.active[image] for image in sorted(self.active)]
         return Stopped(

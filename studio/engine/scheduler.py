@@ -49,10 +49,10 @@ class Scheduler:
         self._lanes = FairShare()
         self._curves: dict[Hashable, Curve] = {}
         self._images: dict[str, int] = {}  # admitted of each job, by its id
-        self._last_admitted: dict[str, int] = {}  # by owner
+        self._admission_numbers: dict[str, int] = {}  # by owner
         self._admissions = 0
         self._admitting_since: float | None = None  # when the admissions before the next tick began
-        self._slice_began = 0.0
+        self._slice_start = 0.0
 
     @property
     def lanes(self) -> Sequence[RunningLane]:
@@ -70,7 +70,7 @@ class Scheduler:
         """The next plan. `jobs` are those that may have lanes, as they came; `loaded` is the checkpoint on the device.
         Without `admit` the lanes that run go on and no new one joins them. Where the file of the loaded checkpoint has
         been `replaced`, jobs that have begun go on with what is loaded; the others wait until it is loaded anew."""
-        self._forget_ended(jobs)
+        self._forget_past_jobs(jobs)
         waiting = self._waiting(jobs)
         now = self._clock()
         if admit and not self._admitted_long_enough(now):
@@ -101,7 +101,7 @@ class Scheduler:
             self._curve(plan.tick[0]).record(rows, call_seconds)
         return self._lanes.charge([lane for lane in plan.tick if lane in self._lanes.lanes], seconds)
 
-    def call_failed(self, plan: Plan, *, out_of_memory: bool) -> None:
+    def report_failure(self, plan: Plan, *, out_of_memory: bool) -> None:
         """A plan's call has failed. Calls of its key become smaller where it ran out of memory; where it did not, each
         of its lanes is asked again alone, so that the one at fault is found."""
         if out_of_memory:
@@ -110,18 +110,18 @@ class Scheduler:
             for lane in plan.tick:
                 lane.alone = True
 
-    def switched(self) -> None:
+    def begin_checkpoint(self) -> None:
         """Another checkpoint is on the device: its turn begins, and nothing is known of what its calls cost."""
         self._curves.clear()
-        self._slice_began = self._clock()
+        self._slice_start = self._clock()
 
     def _curve(self, lane: RunningLane) -> Curve:
         return self._curves.setdefault(lane.key, Curve())
 
-    def _forget_ended(self, jobs: Sequence[Job]) -> None:
+    def _forget_past_jobs(self, jobs: Sequence[Job]) -> None:
         ids, owners = {job.id for job in jobs}, {job.owner for job in jobs} | self._lanes.owners()
         self._images = {job_id: images for job_id, images in self._images.items() if job_id in ids}
-        self._last_admitted = {owner: n for owner, n in self._last_admitted.items() if owner in owners}
+        self._admission_numbers = {owner: n for owner, n in self._admission_numbers.items() if owner in owners}
         priorities = {job.id: job.priority for job in jobs}
         for lane in self._lanes.lanes:
             lane.priority = priorities.get(lane.job, lane.priority)
@@ -129,7 +129,7 @@ class Scheduler:
     def _waiting(self, jobs: Sequence[Job]) -> list[Job]:
         """Jobs with images that have no lane yet, in the order of admission."""
         waiting = {j.id: j for j in jobs if self._images.get(j.id, 0) < j.request.num_images_per_prompt}
-        order = waiting_order([(job.id, job.owner) for job in waiting.values()], self._last_admitted)
+        order = waiting_order([(job.id, job.owner) for job in waiting.values()], self._admission_numbers)
         return [waiting[job_id] for job_id in order]
 
     def _admitted_long_enough(self, now: float) -> bool:
@@ -138,7 +138,7 @@ class Scheduler:
 
     def _may_start(self, job: Job, waiting: Sequence[Job], switching: Set[str], now: float) -> bool:
         """`switching` are the jobs for which a checkpoint is loaded first."""
-        over = now - self._slice_began > SLICE_SECONDS
+        over = now - self._slice_start > SLICE_SECONDS
         if job.id in switching:  # never a switch under running lanes, nor within the loaded one's turn
             return not len(self._lanes) and (over or all(j.id in switching for j in waiting))
         if over and any(j.id in switching for j in waiting):
@@ -154,7 +154,7 @@ class Scheduler:
         image = self._images.get(job.id, 0)
         self._images[job.id] = image + 1
         self._admissions += 1
-        self._last_admitted[job.owner] = self._admissions
+        self._admission_numbers[job.owner] = self._admissions
         return Admission(job, image, switch=switch)
 
     def _places(self, waiting: Sequence[Job]) -> tuple[tuple[Job, int], ...]:

@@ -48,7 +48,7 @@ class Worker:
             with failures.ending(plan.admit.job, self._fail):
                 self._admit(plan.admit)
             plan = self._plan(admit)
-        self._presenter.queued(plan.places)
+        self._presenter.tell_places(plan.places)
         results = answer_one_slice(self._outside.inquiries, self._executor, self._outside.tokenizer_lock)
         if not plan.tick:
             self._executor.forget_texts()
@@ -58,7 +58,7 @@ class Worker:
 
     def preload(self, checkpoint: str) -> None:
         """Load a checkpoint before anybody asks for it. Raises BadCheckpoint, DoesNotFit."""
-        self._checkpoint.load(checkpoint, anew=self._executor.manager.replaced())
+        self._checkpoint.load(checkpoint, anew=self._executor.manager.is_replaced())
 
     def rest(self) -> None:
         """Let go of everything that holds the loaded checkpoint; only while no lane runs."""
@@ -76,8 +76,8 @@ class Worker:
     def _plan(self, admit: bool) -> Plan:
         jobs = [job for job in self._outside.book.runnable() if job.stop_reason is None]
         admit = admit and not self._outside.closing.is_set()
-        files_replaced = self._executor.manager.replaced
-        return self._scheduler.schedule(jobs, self._executor.loaded, admit=admit, replaced=files_replaced)
+        replacements = self._executor.manager.is_replaced
+        return self._scheduler.schedule(jobs, self._executor.loaded, admit=admit, replaced=replacements)
 
     def _sweep(self) -> None:
         if time.monotonic() - self._swept > SWEEP_SECONDS:
@@ -98,29 +98,29 @@ class Worker:
         lane = executor.first_pass(run, image)
         active = run.begin(image, lane)
         self._presenter.begin(active)
-        if lane.done:  # nothing to denoise (strength 0): the picture goes through the VAE and back
+        if lane.is_finished:  # nothing to denoise (strength 0): the picture goes through the VAE and back
             self._finish(active)
         else:
             self._runs.enter(active, executor.rows_that_fit(run.resolved))
 
     @torch.inference_mode()
     def _tick(self, plan: Plan) -> None:
-        began = time.perf_counter()
+        start = time.perf_counter()
         results = self._executor.evaluate(self._runs.images(plan.tick))
-        if results.call_failed:
-            self._scheduler.call_failed(plan, out_of_memory=results.out_of_memory)
-        for active, error in results.failed:
+        if results.has_call_failed:
+            self._scheduler.report_failure(plan, out_of_memory=results.out_of_memory)
+        for active, error in results.failures:
             self._fail(active.run.job, error)
         if not results.rows:
             return
         self.ticks += 1
         self._presenter.show(results)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         shares = self._scheduler.update(plan, rows=results.rows, call_seconds=results.seconds, seconds=seconds)
         self._outside.book.charge(shares)
-        self._presenter.measure(results.asked[0], results.rows, seconds)
-        for active, _ in results.advanced:
-            if active.lane.done and active.at_work and active.run.job.stop_reason is None:
+        self._presenter.measure(results.callers[0], results.rows, seconds)
+        for active, _ in results.evaluations:
+            if active.lane.is_finished and active.at_work and active.run.job.stop_reason is None:
                 with failures.ending(active.run.job, self._fail):
                     self._next_pass(active)
 
@@ -130,7 +130,7 @@ class Worker:
         self._runs.leave(active)
         if lane is not None:
             active.before, active.lane = active.lane.total, lane
-        if lane is None or lane.done:
+        if lane is None or lane.is_finished:
             self._finish(active)
         else:
             self._runs.enter(active, self._executor.rows_that_fit(active.run.resolved.largest))

@@ -34,7 +34,7 @@ def mp4(replay: Replay, quantities: Sequence[str], fps: float, how: str = "fast"
 
 def webp(replay: Replay, quantities: Sequence[str], fps: float, how: str = "fast") -> bytes:
     """Animated, endless, lossy at a quality that keeps noise noisy."""
-    return _animated(list(frames(replay, quantities, how)), fps, "WEBP", quality=85, method=2)
+    return _animate(list(frames(replay, quantities, how)), fps, "WEBP", quality=85, method=2)
 
 
 def gif(replay: Replay, quantities: Sequence[str], fps: float, how: str = "fast") -> bytes:
@@ -42,10 +42,10 @@ def gif(replay: Replay, quantities: Sequence[str], fps: float, how: str = "fast"
     from the true colours."""
     pictures = frames(replay, quantities, how)
     few = [one.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for one in pictures]
-    return _animated(few, fps, "GIF", optimize=False)
+    return _animate(few, fps, "GIF", optimize=False)
 
 
-def _animated(pictures: Sequence[Image.Image], fps: float, kind: str, **settings: object) -> bytes:
+def _animate(pictures: Sequence[Image.Image], fps: float, kind: str, **settings: object) -> bytes:
     first, *others = pictures
     step = round(1000 / fps)
     durations = [step] * len(others) + [round(1000 * HOLD)]

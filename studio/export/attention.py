@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from studio.asked.problems import InvalidRequest, Problem
-from studio.export.colours import coloured
+from studio.export.colours import colour
 from studio.export.replay import Replay
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -37,7 +37,7 @@ def pictures(replay: Replay, *_: object) -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as whole:
         for place, (word, values) in enumerate(by_word.items(), start=1):
             large = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
-            heat = Image.fromarray(coloured(np.asarray(large) / high))
+            heat = Image.fromarray(colour(np.asarray(large) / high))
             file = io.BytesIO()
             Image.blend(under, heat, OPACITY).save(file, "PNG")
             name = re.sub(r"[^\w-]+", "_", word)[:40]

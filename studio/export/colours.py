@@ -15,7 +15,7 @@ SEQUENTIAL = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec96
 SIGNED = ("12306f", "3a67b5", "93b4dc", "f2f1ec", "edb877", "c26d1f", "6f3307")
 
 
-def coloured(values: Array, colours: Sequence[str] = SEQUENTIAL) -> Array:
+def colour(values: Array, colours: Sequence[str] = SEQUENTIAL) -> Array:
     """Values 0 .. 1 (h, w) as colours, uint8 (h, w, 3); what lies outside is brought back."""
     stops = np.array([[int(stop[at : at + 2], 16) for at in (0, 2, 4)] for stop in colours], float)
     along = np.clip(values, 0, 1) * (len(stops) - 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import save
 
-from studio.asked.problems import InvalidRequest, Problem, Range, one_of, shown
+from studio.asked.problems import InvalidRequest, Problem, Range, one_of, quoted_value
 from studio.asked.quantities import DEFAULT_QUANTITIES, QUANTITIES, STATE_DECODERS
 from studio.export import animation, attention, scalars
 from studio.export.replay import Replay
@@ -74,26 +74,26 @@ def export(recording: bytes, kind: str, parameters: Mapping[str, str]) -> File:
     A contact sheet shows one quantity: the second of several, which by default is predicted x0.
     """
     problems = [
-        Problem(name, shown(parameters[name]), "the fields quantities, fps, how")
+        Problem(name, quoted_value(parameters[name]), "the fields quantities, fps, how")
         for name in parameters
         if name not in _FIELDS
     ]
     quantities = tuple(parameters["quantities"].split(",")) if "quantities" in parameters else DEFAULT_QUANTITIES
     if len(set(quantities)) != len(quantities) or any(name not in QUANTITIES for name in quantities):
         problems.append(
-            Problem("quantities", shown(parameters["quantities"]), f"any of {', '.join(QUANTITIES)}, once each")
+            Problem("quantities", quoted_value(parameters["quantities"]), f"any of {', '.join(QUANTITIES)}, once each")
         )
     how = parameters.get("how", "fast")
     if how not in STATE_DECODERS:
-        problems.append(Problem("how", shown(how), one_of(STATE_DECODERS)))
+        problems.append(Problem("how", quoted_value(how), one_of(STATE_DECODERS)))
     try:
         fps = float(parameters.get("fps", DEFAULT_FPS))
     except ValueError:
         fps = 0.0
     if not FPS.holds(fps):
-        problems.append(Problem("fps", shown(parameters["fps"]), FPS.describe()))
+        problems.append(Problem("fps", quoted_value(parameters["fps"]), FPS.describe()))
     if kind not in EXPORT_KINDS:
-        problems.append(Problem("kind", shown(kind), ", ".join((*EXPORT_KINDS, "html"))))
+        problems.append(Problem("kind", quoted_value(kind), ", ".join((*EXPORT_KINDS, "html"))))
     if problems:
         raise InvalidRequest(*problems)
     replay = Replay(recording)

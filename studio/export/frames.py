@@ -94,8 +94,8 @@ def _schedule(draw: ImageDraw.ImageDraw, replay: Replay, index: int, box: tuple[
     left, top, right, bottom = box
     total = max(len(replay), int(replay.run["total"] or 0))
     levels = [facts["log_snr"] for facts in replay.evaluations]
-    levels_drawn = [level for level in levels if level is not None] or [0.0]
-    low, high = min(levels_drawn), max(max(levels_drawn), min(levels_drawn) + 1e-6)
+    finite_levels = [level for level in levels if level is not None] or [0.0]
+    low, high = min(finite_levels), max(max(finite_levels), min(finite_levels) + 1e-6)
     draw.line((left, bottom, right, bottom), _LINE_COLOUR)
 
     def at(place: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from safetensors.numpy import load
 
 from studio.asked.quantities import QUANTITIES
 from studio.diffusion.quantities import noise_terms, x0_terms
-from studio.export.colours import SIGNED, coloured
+from studio.export.colours import SIGNED, colour
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -51,7 +51,7 @@ class Replay:
         if quantity == "x_t":
             return x_t
         kind, _, branch = quantity.partition("_")
-        output = self._guided(index) if quantity in ("denoised", "noise_pred") else self._branch(index, branch)
+        output = self._guided_output(index) if quantity in ("denoised", "noise_pred") else self._branch(index, branch)
         of = x0_terms if kind in ("denoised", "x0") else noise_terms
         terms = of(facts["a"], facts["s"], self.run["prediction_type"])
         if terms is None or output is None:
@@ -92,7 +92,7 @@ class Replay:
         change = QUANTITIES[quantity].kind == "change"
         if how == "cells" or (change and how == "fast"):
             high = self.scale(quantity)
-            return Image.fromarray(coloured(cells(latents) / high)), f"RMS per cell, 0 .. {high:.2f}"
+            return Image.fromarray(colour(cells(latents) / high)), f"RMS per cell, 0 .. {high:.2f}"
         if how == "channels" or "preview.weight" not in self.tensors:
             span = 2 * self.scale(quantity) if change else _TILES
             return tiles(latents, span), f"{len(latents)} channels, -{span:.2g} .. {span:.2g}"
@@ -103,7 +103,7 @@ class Replay:
         made_by = [one for one in self.run["schedulers"] if one["evaluation"] <= index]
         return str(made_by[-1]["scheduler_label"])
 
-    def _guided(self, index: int) -> Array:
+    def _guided_output(self, index: int) -> Array:
         if self.evaluations[index]["captured"]:
             place = sum(bool(e["captured"]) for e in self.evaluations[:index])
             output: Array = self.tensors["model_guided"][place].astype(np.float32)
@@ -122,10 +122,10 @@ class Replay:
             return Image.new("RGB", size, (128, 128, 128))
         if "preview.weight" not in self.tensors:
             return tiles(latents, _TILES).resize(size, Image.Resampling.NEAREST)
-        return decoded(latents, self.tensors["preview.weight"], self.tensors["preview.bias"])
+        return decode_fast(latents, self.tensors["preview.weight"], self.tensors["preview.bias"])
 
 
-def decoded(latents: Array, weight: Array, bias: Array) -> Image.Image:
+def decode_fast(latents: Array, weight: Array, bias: Array) -> Image.Image:
     """The fast decoder (studio.diffusion.preview) in NumPy: a 3x3 convolution over repeated edges, a pixel shuffle."""
     channels, height, width = latents.shape
     padded = np.pad(latents, ((0, 0), (1, 1), (1, 1)), mode="edge")
@@ -155,6 +155,6 @@ def tiles(latents: Array, span: float) -> Image.Image:
     sheet = np.zeros((rows * height, 2 * width, 3), np.uint8)
     for c, channel in enumerate(latents):
         y, x = divmod(c, 2)
-        tile = coloured((channel + span) / (2 * span), SIGNED)
+        tile = colour((channel + span) / (2 * span), SIGNED)
         sheet[y * height : (y + 1) * height, x * width : (x + 1) * width] = tile
     return Image.fromarray(sheet)

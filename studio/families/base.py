@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, get_args
 
 from studio.answered.model_facts import Distillation
 from studio.asked.orders import PredictionName
-from studio.diffusion.added import AddedCondition
+from studio.diffusion.added_conditions import AddedCondition
 
 Prediction = PredictionName
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)

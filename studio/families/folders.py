@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from studio.diffusion.predictions import EDM_CLASSES, FLOW_CLASSES
 from studio.families.base import Family, UnetShape
 from studio.families.flow import SHIFTS, is_shift
-from studio.families.registry import FAMILIES, recognised
+from studio.families.registry import FAMILIES, recognise
 
 PIPELINES = frozenset(
     {
@@ -36,10 +36,10 @@ def family_of_folder(unet: Mapping[str, object], index: Mapping[str, object]) ->
     """Family of a folder by its U-Net's config.json and which text encoders its index names."""
     shape = _shape(unet)
     if unet.get("addition_embed_type") == "text_time":
-        exact = recognised(shape) if shape is not None else None
+        exact = recognise(shape) if shape is not None else None
         if exact is not None and exact.is_size_conditioned:
             return exact
-        return FAMILIES["sdxl" if _named(index.get("text_encoder")) else "sdxl_refiner"]
+        return FAMILIES["sdxl" if _is_present(index.get("text_encoder")) else "sdxl_refiner"]
     linear = unet.get("use_linear_projection") is True or unet.get("cross_attention_dim") == 1024
     return FAMILIES["sd2" if linear else "sd1"]
 
@@ -88,5 +88,5 @@ def scheduler_problem(config: Mapping[str, object]) -> str:
     return ""
 
 
-def _named(entry: object) -> bool:
+def _is_present(entry: object) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and entry[1] is not None

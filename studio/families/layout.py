@@ -110,7 +110,7 @@ def unet_name(name: str, layers_per_block: int = 2) -> str | None:
     if match:
         if match[1] == "1":
             return f"mid_block.attentions.0.{match[2]}"
-        inner = _renamed(match[2], _RESNET)
+        inner = _new_name(match[2], _RESNET)
         return f"mid_block.resnets.{int(match[1]) // 2}.{inner}" if inner else None
     match = re.fullmatch(r"(input|output)_blocks\.(\d+)\.(\d)\.(.+)", name)
     if not match:
@@ -123,12 +123,12 @@ def unet_name(name: str, layers_per_block: int = 2) -> str | None:
     if not going_down and place in "12" and re.match(r"conv(\.|$)", rest):
         return f"{side}.upsamplers.0.{rest}"
     if place == "0":
-        inner = _renamed(rest, _RESNET)
+        inner = _new_name(rest, _RESNET)
         return f"{side}.resnets.{layer}.{inner}" if inner else None
     return f"{side}.attentions.{layer}.{rest}" if place == "1" else None
 
 
-def _renamed(name: str, table: dict[str, str]) -> str | None:
+def _new_name(name: str, table: dict[str, str]) -> str | None:
     for old, new in table.items():
         if name == old or name.startswith(old + "."):
             return new + name[len(old) :]
@@ -213,7 +213,7 @@ def open_clip_moves(source: str, name: str, *, with_projection: bool) -> list[Mo
             Move(source, f"{layer}.self_attn.{letter}_proj.{projection_match[1]}", third=third)
             for third, letter in enumerate("qkv")
         ]
-    inner = _renamed(rest, _OPEN_CLIP)
+    inner = _new_name(rest, _OPEN_CLIP)
     return [Move(source, f"{layer}.{inner}")] if inner else []
 
 

@@ -17,7 +17,7 @@ ADAPTER_NAMES: Mapping[str, str] = {
 }
 
 
-def recognised(unet: UnetShape) -> Family | None:
+def recognise(unet: UnetShape) -> Family | None:
     """The family of a U-Net of this structure."""
     return next((family for family in FAMILIES.values() if family.recognises(unet)), None)
 

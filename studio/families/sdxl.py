@@ -3,7 +3,7 @@ and OpenCLIP ViT-bigG/14 side by side, each read at its last layer but one; the 
 
 from __future__ import annotations
 
-from studio.diffusion.added import AddedCondition
+from studio.diffusion.added_conditions import AddedCondition
 from studio.diffusion.noise_schedules import AYS_SDXL
 from studio.families.base import Defaults, Family, LatentFormat, TextEncoderSpec, UnetShape
 

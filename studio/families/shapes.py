@@ -177,11 +177,11 @@ def _unet(config: Config) -> Shapes:
     below = unet.widths[-1]
     for block, attending in enumerate(attends):
         level = unet.levels - 1 - block
-        out, beside = unet.widths[level], unet.widths[max(level - 1, 0)]
+        out, neighbour = unet.widths[level], unet.widths[max(level - 1, 0)]
         layers = unet.layers[level] + 1
         depths = _depths(reverse[block], layers)
         for layer in range(layers):
-            skip = beside if layer == layers - 1 else out
+            skip = neighbour if layer == layers - 1 else out
             _resnet(shapes, f"up_blocks.{block}.resnets.{layer}", below + skip, out, unet.time)
             if attending:
                 unet.transformer(shapes, f"up_blocks.{block}.attentions.{layer}", level, depths[layer])

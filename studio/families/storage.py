@@ -23,7 +23,7 @@ _INT8 = frozenset({"I8", "U8"})
 E = TypeVar("E")
 
 
-class Typed(Protocol):
+class HasDtype(Protocol):
     """A tensor as a header describes it."""
 
     @property
@@ -95,7 +95,7 @@ def is_stray(name: str) -> bool:
     return name.endswith(_STRAYS)
 
 
-def type_problem(tensors: Mapping[str, Typed], weights: Iterable[str]) -> str:
+def type_problem(tensors: Mapping[str, HasDtype], weights: Iterable[str]) -> str:
     """Why weights of these names cannot be read as they are stored, one sentence; "" where they can."""
     scaled = scales_of(tensors)
     types: dict[str, str] = {}

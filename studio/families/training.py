@@ -93,8 +93,8 @@ def distillation_of(
     metadata: Mapping[str, str], words: Collection[str]
 ) -> tuple[Distillation | None, FactSource | None]:
     """Which few-step distillation metadata or a name's words speak of."""
-    notes = " ".join(metadata.get(k, "") for k in ("modelspec.title", "modelspec.description", "modelspec.tags"))
-    sources: tuple[tuple[Collection[str], FactSource], ...] = ((words_of(notes), "metadata"), (words, "name"))
+    descriptions = " ".join(metadata.get(k, "") for k in ("modelspec.title", "modelspec.description", "modelspec.tags"))
+    sources: tuple[tuple[Collection[str], FactSource], ...] = ((words_of(descriptions), "metadata"), (words, "name"))
     for text, source in sources:
         for distillation in DISTILLATIONS:
             if any(_names(word, distillation) for word in text):

@@ -72,13 +72,13 @@ def head(file: BinaryIO, *, limit: int) -> tuple[int, int, dict[str, str]]:
 
 def only(data: bytes, kinds: frozenset[bytes]) -> bytes:
     """The same file with only the chunks of these kinds. Raises BrokenPng, also for a wrong CRC in them."""
-    data_left = bytearray(SIGNATURE)
+    output = bytearray(SIGNATURE)
     for kind, body, checksum in chunks(data):
         if kind in kinds:
-            data_left += struct.pack(">I4s", len(body), kind) + body + checksum
+            output += struct.pack(">I4s", len(body), kind) + body + checksum
             if zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(checksum, "big"):
                 raise BrokenPng("a checksum is wrong")
-    return bytes(data_left)
+    return bytes(output)
 
 
 def texts(data: bytes, *, limit: int) -> dict[str, str]:

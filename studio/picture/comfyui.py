@@ -26,7 +26,7 @@ _ADVANCED = {
 _SAMPLERS_OF_GRAPHS = ("KSampler", "KSamplerAdvanced")
 _LORAS = ("LoraLoader", "LoraLoaderModelOnly")
 # Nodes that the fields stand for, or that are no setting; any other is named.
-_KNOWN = {
+_KNOWN_NODES = {
     *_SAMPLERS_OF_GRAPHS, *_LORAS, "CheckpointLoaderSimple", "EmptyLatentImage", "CLIPTextEncode", "VAEDecode",
     "SaveImage", "PreviewImage", "CLIPSetLastLayer", "Note", "MarkdownNote", "Reroute",
 }  # fmt: skip
@@ -54,12 +54,12 @@ class _Graph:
 
     def of(self, link: object, *kinds: str) -> Mapping[str, Any]:
         """The inputs of the nearest node of some kinds that a link leads to."""
-        waiting, seen = [link], set()
+        waiting, visited = [link], set()
         while waiting:
             key = _target(waiting.pop(0))
-            if key is None or key in seen:
+            if key is None or key in visited:
                 continue
-            seen.add(key)
+            visited.add(key)
             if self.kind(key) in kinds:
                 return self.inputs(key)
             waiting += [value for value in self.inputs(key).values() if isinstance(value, list)]
@@ -88,7 +88,7 @@ def graph_settings(nodes: Mapping[str, Any]) -> FileSettings:
     samplers = [key for key in graph.nodes if graph.kind(key) in _SAMPLERS_OF_GRAPHS]
     sampler = graph.inputs(samplers[0]) if samplers else {}
     if len(samplers) > 1:
-        settings.notes.append(Remark("samplers", {"count": str(len(samplers))}))
+        settings.remarks.append(Remark("samplers", {"count": str(len(samplers))}))
     for key, value in sampler.items():
         _take_input(settings, graph, key, value)
     prompts = {"positive": "prompt", "negative": "negative_prompt"}
@@ -111,7 +111,7 @@ def graph_settings(nodes: Mapping[str, Any]) -> FileSettings:
             unet = one.get("strength_model")
             text_encoders = one.get("strength_clip", 0 if graph.kind(key) == "LoraLoaderModelOnly" else unet)
             settings.add_lora(one.get("lora_name"), text_encoders, graph.kind(key), unet)
-        elif graph.kind(key) not in _KNOWN:
+        elif graph.kind(key) not in _KNOWN_NODES:
             inputs = [f"{k}={v}" for k, v in graph.inputs(key).items() if not isinstance(v, list)]
             settings.leave(graph.kind(key), ", ".join(inputs) or "a node", _NODE)
     return settings

@@ -17,7 +17,7 @@ from studio.asked.fields import ResizeModeName
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.requests import Request
 from studio.picture.decode import read_layer, read_picture
-from studio.picture.framing import Size, Start, framed, part_of
+from studio.picture.framing import Size, Start, frame, part_of
 from studio.picture.masks import BLACK_BELOW
 
 # The thresholds of most pictures that ControlNets for Canny edges were trained on, in Sobel's units (Canny 1986).
@@ -45,10 +45,10 @@ class ControlPicture:
     def map_at(self, size: Size, mode: ResizeModeName = "crop", start: Start | None = None) -> Image.Image:
         """The map at the size that the model is given, RGB. `start`: of a masked run, whose canvas it lies over."""
         if start is not None and start.paste is not None:
-            over = framed(self.picture, start.paste.canvas.size, "crop")
+            over = frame(self.picture, start.paste.canvas.size, "crop")
             picture = part_of(over, start.paste.region, size)
         else:
-            picture = framed(self.picture, size, mode)
+            picture = frame(self.picture, size, mode)
         return PREPROCESSORS[self.preprocessor](picture)
 
 
@@ -83,9 +83,9 @@ def preview(image: bytes, preprocessor: PreprocessorName) -> bytes:
     """The map of a picture's file, a PNG of at most PREVIEW_SIDE pixels a side. Raises InvalidRequest."""
     picture = _read(image, preprocessor)
     picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
-    encoded = io.BytesIO()
-    PREPROCESSORS[preprocessor](picture).save(encoded, "PNG")
-    return encoded.getvalue()
+    png_file = io.BytesIO()
+    PREPROCESSORS[preprocessor](picture).save(png_file, "PNG")
+    return png_file.getvalue()
 
 
 def canny(picture: Image.Image, low: float = CANNY_LOW, high: float = CANNY_HIGH) -> Image.Image:

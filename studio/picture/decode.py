@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, quoted_value
 from studio.picture import chunks
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
@@ -58,7 +58,7 @@ _TURNS = {
 }
 _EXIF_ORIENTATION = 0x0112
 # What Pillow raises for broken files (its fuzzers' list); MemoryError and the like are not the visitor's.
-_BROKEN = (
+_FILE_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError,
     struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
@@ -71,30 +71,30 @@ def read_picture(data: bytes, ground: str = "white") -> Image.Image:
     comes at half its size. Raises InvalidRequest with a Problem of the field `image`; nothing is decoded before
     the size that the header states has been found acceptable.
     """
-    return _decoded(data, lambda image: _to_rgb(image, ground))
+    return _decode(data, lambda image: _to_rgb(image, ground))
 
 
 def read_layer(data: bytes) -> Image.Image:
     """Decode a drawing that may lie on transparent ground, by the same rules: RGBA, opaque where the file has no
     transparency. Raises InvalidRequest with a Problem of the field `image`."""
-    return _decoded(data, lambda image: image.convert("RGBA") if _has_alpha(image) else _to_rgb(image).convert("RGBA"))
+    return _decode(data, lambda image: image.convert("RGBA") if _has_alpha(image) else _to_rgb(image).convert("RGBA"))
 
 
-def _decoded(data: bytes, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def _decode(data: bytes, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     if not data:
-        raise _refused("an empty file")
+        raise _refusal("an empty file")
     if len(data) > MAX_IMAGE_BYTES:
-        raise _refused(f"a file of {len(data) / 2**20:.1f} MiB")
+        raise _refusal(f"a file of {len(data) / 2**20:.1f} MiB")
     try:
         if data.startswith(chunks.SIGNATURE):
             data = chunks.only(data, _PNG_KINDS)
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except chunks.BrokenPng as error:
-        raise _refused(f"a broken PNG file ({error})") from None
+        raise _refusal(f"a broken PNG file ({error})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InvalidRequest(Problem("image", "a picture of over 89 million pixels", _ALLOWED_SIZE)) from None
-    except _BROKEN:
-        raise _refused(_name_of(data)) from None
+    except _FILE_ERRORS:
+        raise _refusal(_name_of(data)) from None
     with image:
         _check_size(image)
         orientation = _orientation(image)
@@ -102,8 +102,8 @@ def _decoded(data: bytes, convert: Callable[[Image.Image], Image.Image]) -> Imag
             image.draft(None, (image.width // 2, image.height // 2))
         try:
             image.load()
-        except _BROKEN:
-            raise _refused(f"a broken or cut-off {image.format} file") from None
+        except _FILE_ERRORS:
+            raise _refusal(f"a broken or cut-off {image.format} file") from None
         upright = _upright(convert(image), orientation)
     upright.info = {}
     return upright
@@ -121,7 +121,7 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 (upright) where there is none or the EXIF data is broken: pixels count, not metadata."""
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except _BROKEN:
+    except _FILE_ERRORS:
         return 1
 
 
@@ -155,8 +155,8 @@ def _name_of(data: bytes) -> str:
         return f"a broken {'JPEG' if data[:2] == bytes((0xFF, 0xD8)) else 'WebP'} file"
     if data.startswith(chunks.SIGNATURE):
         return "a broken PNG file"
-    return f"a file that begins with {shown(data[:8])}"
+    return f"a file that begins with {quoted_value(data[:8])}"
 
 
-def _refused(value: str) -> InvalidRequest:
+def _refusal(value: str) -> InvalidRequest:
     return InvalidRequest(Problem("image", value, _ALLOWED))

@@ -33,12 +33,12 @@ OTHER_NOISE = Remark("other_noise")
 class FileSettings:
     """The settings of one file. `values`: by field, as the gate takes them; `keys`: what the program calls each field.
     `others`: the program's settings that are no field here, by its own names, each with its value and why it is left
-    out. `notes`: remarks about what is taken otherwise."""
+    out. `remarks`: remarks about what is taken otherwise."""
 
     values: dict[str, object] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     others: dict[str, tuple[str, Remark]] = field(default_factory=dict)
-    notes: list[Remark] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
     checkpoint_hash: str = ""
 
     def add(self, name: str, value: object, key: str) -> None:
@@ -58,18 +58,18 @@ class FileSettings:
         """Put a LoRA that the program keeps beside the prompt into the prompt, unless it is there; one that no tag can
         name is left out. `unet_weight`: where the U-Net's differs from that of the text encoders."""
         weights = [_number(w) for w in ((weight,) if unet_weight in (None, weight) else (weight, unet_weight))]
-        called = _ENDING.sub("", str(name).replace("\\", "/")) if isinstance(name, str) else ""
-        named = bool(called) and "<" not in called and ">" not in called
-        if not named or None in weights or not isinstance(self.values.get("prompt", ""), str):
-            self.leave(f"{key} {called}".strip(), f"{name} {weight}")
+        plain_name = _ENDING.sub("", str(name).replace("\\", "/")) if isinstance(name, str) else ""
+        can_be_named = bool(plain_name) and "<" not in plain_name and ">" not in plain_name
+        if not can_be_named or None in weights or not isinstance(self.values.get("prompt", ""), str):
+            self.leave(f"{key} {plain_name}".strip(), f"{name} {weight}")
             return
         prompt = str(self.values.get("prompt", ""))
-        if name_key(called) in {name_key(tag.name) for tag in parse_prompt(prompt).loras}:
+        if name_key(plain_name) in {name_key(tag.name) for tag in parse_prompt(prompt).loras}:
             return
-        tag = f"<lora:{called}:{':'.join(f'{w:g}' for w in weights)}>"
+        tag = f"<lora:{plain_name}:{':'.join(f'{w:g}' for w in weights)}>"
         self.add("prompt", f"{prompt} {tag}".lstrip(), self.keys.get("prompt", "prompt"))
-        if Remark("loras") not in self.notes:
-            self.notes.append(Remark("loras"))
+        if Remark("loras") not in self.remarks:
+            self.remarks.append(Remark("loras"))
 
 
 def _number(value: object) -> float | None:

@@ -70,14 +70,14 @@ def start_of(request: ImageToImage, native: Size) -> Start:
     picture = read_picture(request.image)
     if isinstance(request, Inpaint):
         return _masked_start(request, picture, native)
-    return Start(resized(picture, request.resize_mode, request.width, request.height, native))
+    return Start(resize(picture, request.resize_mode, request.width, request.height, native))
 
 
-def resized(
+def resize(
     picture: Image.Image, mode: ResizeModeName, width: int | None, height: int | None, native: Size
 ) -> Image.Image:
-    """The picture at the size that is made of it: `target_size`, then `framed`."""
-    return framed(picture, target_size(picture.size, mode, width, height, native), mode)
+    """The picture at the size that is made of it: `target_size`, then `frame`."""
+    return frame(picture, target_size(picture.size, mode, width, height, native), mode)
 
 
 # ---------------------------------------------------------------------------------------------- resizing the whole
@@ -112,7 +112,7 @@ def native_size(aspect: float, native: Size) -> Size:
     return _on_grid((pixels * aspect) ** 0.5), _on_grid((pixels / aspect) ** 0.5)
 
 
-def framed(picture: Image.Image, size: Size, mode: ResizeModeName) -> Image.Image:
+def frame(picture: Image.Image, size: Size, mode: ResizeModeName) -> Image.Image:
     """The picture at exactly this size: "stretch" forgets its aspect, "pad" keeps all of it and continues its edges,
     "crop" and "fit" keep its aspect and cut off what does not fit, at both ends alike."""
     if picture.size == size:
@@ -122,7 +122,7 @@ def framed(picture: Image.Image, size: Size, mode: ResizeModeName) -> Image.Imag
     if mode == "pad":
         left, upper, inner = _inside(picture.size, size)
         small = picture.resize(inner, Image.Resampling.LANCZOS)
-        return continued(small, (left, upper, size[0] - inner[0] - left, size[1] - inner[1] - upper))
+        return continue_edges(small, (left, upper, size[0] - inner[0] - left, size[1] - inner[1] - upper))
     scale = max(size[0] / picture.width, size[1] / picture.height)
     # What is shown, in pixels of the picture; rounding must not lead out of it.
     visible_size = min(size[0] / scale, picture.width), min(size[1] / scale, picture.height)
@@ -139,7 +139,7 @@ def _inside(picture: Size, size: Size) -> tuple[int, int, Size]:
     return (size[0] - width) // 2, (size[1] - height) // 2, (width, height)
 
 
-def continued(picture: Image.Image, borders: Sequence[int]) -> Image.Image:
+def continue_edges(picture: Image.Image, borders: Sequence[int]) -> Image.Image:
     """The picture with borders (left, above, right, below) in which its outermost pixels go on."""
     left, upper, right, lower = borders
     array = np.pad(np.asarray(picture), ((upper, lower), (left, right), (0, 0)), mode="edge")
@@ -163,12 +163,12 @@ def _masked_start(request: Inpaint, picture: Image.Image, native: Size) -> Start
         size = target_size(came, request.resize_mode, request.width, request.height, native)
         # Without a size that was asked for, a picture that the model can do keeps its own to the pixel.
         if request.width is not None or request.height is not None or not _nearly(size, came):
-            picture, mask = framed(picture, size, request.resize_mode), _framed_mask(mask, size, request.resize_mode)
+            picture, mask = frame(picture, size, request.resize_mode), _framed_mask(mask, size, request.resize_mode)
     elif whole:
         picture, mask = _fitting(picture, mask, request, native)
     scales = picture.width / came[0], picture.height / came[1]
     extensions = tuple(round(pixels * scale) for pixels, scale in zip(request.extensions, scales * 2))
-    canvas, mask = _extended(picture, mask, extensions)
+    canvas, mask = _extend(picture, mask, extensions)
     if canvas.width * canvas.height > MAX_CANVAS_PIXELS:
         expectation = f"pictures that have at most {MAX_CANVAS_PIXELS // 10**6} million pixels when they are extended"
         raise InvalidRequest(Problem("image", f"a canvas of {canvas.width}x{canvas.height} pixels", expectation))
@@ -193,13 +193,13 @@ def _masked_start(request: Inpaint, picture: Image.Image, native: Size) -> Start
 
 
 def _framed_mask(mask: Image.Image, size: Size, mode: ResizeModeName) -> Image.Image:
-    """The mask as `framed` does it with its picture; what "pad" adds is there to be painted."""
+    """The mask as `frame` does it with its picture; what "pad" adds is there to be painted."""
     if mode == "pad":
         left, upper, inner = _inside(mask.size, size)
         padded = Image.new("L", size, 255)
-        padded.paste(masks.resized(mask, inner), (left, upper))
+        padded.paste(masks.resize(mask, inner), (left, upper))
         return padded
-    return masks.binary(framed(Image.merge("RGB", (mask, mask, mask)), size, mode).getchannel(0))
+    return masks.binary(frame(Image.merge("RGB", (mask, mask, mask)), size, mode).getchannel(0))
 
 
 def _fitting(
@@ -214,15 +214,15 @@ def _fitting(
     if scale >= 1:
         return picture, mask
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    return picture.resize(size, Image.Resampling.LANCZOS), masks.resized(mask, size)
+    return picture.resize(size, Image.Resampling.LANCZOS), masks.resize(mask, size)
 
 
-def _extended(picture: Image.Image, mask: Image.Image, extensions: Sequence[int]) -> tuple[Image.Image, Image.Image]:
+def _extend(picture: Image.Image, mask: Image.Image, extensions: Sequence[int]) -> tuple[Image.Image, Image.Image]:
     if not any(extensions):
         return picture, mask
     left, upper, right, lower = extensions
     array = np.pad(np.asarray(mask), ((upper, lower), (left, right)), constant_values=255)
-    return continued(picture, extensions), Image.fromarray(array)
+    return continue_edges(picture, extensions), Image.fromarray(array)
 
 
 def _new_area(canvas: Size, extensions: Sequence[int]) -> Image.Image:
@@ -259,7 +259,7 @@ def part_of(canvas: Image.Image, region: Box, size: Size) -> Image.Image:
     left, upper, right, lower = region
     inner = (max(0, left), max(0, upper), min(canvas.width, right), min(canvas.height, lower))
     borders = (inner[0] - left, inner[1] - upper, right - inner[2], lower - inner[3])
-    part = continued(canvas.crop(inner), borders)
+    part = continue_edges(canvas.crop(inner), borders)
     return part if part.size == size else part.resize(size, Image.Resampling.LANCZOS)
 
 

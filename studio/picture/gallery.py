@@ -108,13 +108,13 @@ class Gallery:
         if type(seed) is not int or seed < 0:
             raise ValueError(f"info['seed']: {seed!r} is not allowed. Allowed: the seed used, a whole number from 0.")
         image = image.convert("RGB")
-        encoded = io.BytesIO()
-        image.save(encoded, "PNG", pnginfo=metadata.png_info(info, parameters), compress_level=COMPRESS_LEVEL)
+        png_file = io.BytesIO()
+        image.save(png_file, "PNG", pnginfo=metadata.png_info(info, parameters), compress_level=COMPRESS_LEVEL)
         try:
-            file = self._write(encoded.getbuffer(), seed, COMPARISONS if part_of else "")
+            file = self._write(png_file.getbuffer(), seed, COMPARISONS if part_of else "")
         except OSError as error:
             raise SaveFailed(_sentence(error)) from error
-        entry = self._enter(_Entry(id=secrets.token_hex(16), owner=_hashed(owner), file=file, part_of=part_of or ""))
+        entry = self._enter(_Entry(id=secrets.token_hex(16), owner=_digest(owner), file=file, part_of=part_of or ""))
         if part_of:
             self._trim(part_of)
         return Picture(
@@ -137,7 +137,7 @@ class Gallery:
             file = self._write(memoryview(path.read_bytes()), int(seed))
         except OSError as error:
             raise SaveFailed(_sentence(error)) from error
-        entry = self._enter(_Entry(id=secrets.token_hex(16), owner=_hashed(owner), file=file))
+        entry = self._enter(_Entry(id=secrets.token_hex(16), owner=_digest(owner), file=file))
         return _picture(entry, self.outputs_dir / file)
 
     def _enter(self, entry: _Entry) -> _Entry:
@@ -212,13 +212,13 @@ class Gallery:
             if picture_id not in self._entries:
                 self._refresh()
             entry = self._entries.get(picture_id)
-        if entry is None or not secrets.compare_digest(entry.owner, _hashed(owner)):
+        if entry is None or not secrets.compare_digest(entry.owner, _digest(owner)):
             return None
         return self._file(entry)
 
     def earlier(self, owner: str, limit: int = 60) -> list[Picture]:
         """This owner's pictures, newest first, also those from before a restart. Files that are gone are left out."""
-        mine = _hashed(owner)
+        mine = _digest(owner)
         with self._lock:
             self._refresh()
             entries = [entry for entry in self._entries.values() if entry.owner == mine and not entry.part_of]
@@ -248,13 +248,13 @@ class Gallery:
         except (OSError, ValueError, SyntaxError):
             return None
         small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-        encoded = io.BytesIO()
-        small.save(encoded, "JPEG", quality=85)
+        jpeg_file = io.BytesIO()
+        small.save(jpeg_file, "JPEG", quality=85)
         with self._lock:
-            self._thumbnails[picture_id] = encoded.getvalue()
+            self._thumbnails[picture_id] = jpeg_file.getvalue()
             while len(self._thumbnails) > _CACHED_THUMBNAILS:
                 self._thumbnails.popitem(last=False)
-        return encoded.getvalue()
+        return jpeg_file.getvalue()
 
     def _file(self, entry: _Entry) -> Path | None:
         """The entry's file, if it is there and is what it seems: a regular file, reached without any link."""
@@ -328,7 +328,7 @@ def _reserve_and_rename(part: Path, final: Path) -> None:
         placeholder.unlink(missing_ok=True)
 
 
-def _hashed(owner: str) -> str:
+def _digest(owner: str) -> str:
     return hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()
 
 

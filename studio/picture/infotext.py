@@ -47,7 +47,7 @@ def parameters_text(info: Mapping[str, object]) -> str:
     lines = [str(info["prompt"]).lstrip()]
     if info.get("negative_prompt"):
         lines.append(f"Negative prompt: {info['negative_prompt']}")
-    lines.append(", ".join(k if k == v else f"{k}: {_quoted(v)}" for k, v in _pairs(info).items()))
+    lines.append(", ".join(k if k == v else f"{k}: {_quote(v)}" for k, v in _pairs(info).items()))
     return "\n".join(lines).rstrip()
 
 
@@ -63,7 +63,7 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
     """The keys of the table's rows with their values, and those of facts about the run."""
     rows = REQUEST_KINDS.get(str(info.get("kind")), TextToImage).rows()
     pairs = {
-        row.a1111: _written(row, info[name])
+        row.a1111: _text_of(row, info[name])
         for name, row in rows.items()
         if row.a1111 and row.place != "size" and info.get(name) is not None and row.acts(info)
     }
@@ -88,7 +88,7 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
     return {key: value for key, value in in_order.items() if value}
 
 
-def _written(row: Row, value: object) -> str:
+def _text_of(row: Row, value: object) -> str:
     """A field's value in A1111's words; "" where it has none."""
     own = {"scheduler": _A1111_SAMPLERS, "noise_schedule": _A1111_SCHEDULES, "mask_fill": _A1111_FILLS}.get(row.name)
     if own is not None:
@@ -134,7 +134,7 @@ def _short_number(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     """A1111's rule: JSON-quoted if and only if the value holds a comma, a newline or a colon."""
     return json.dumps(value, ensure_ascii=False) if re.search(r"[,\n:]", value) else value
 
@@ -155,7 +155,7 @@ def read_parameters(text: str, *, image: bytes | None = None, mask: bytes | None
     kind: Kind = TextToImage
     if strength is not None and image is not None:
         kind, values = ImageToImage, values | {"image": image, "strength": strength}
-        if mask is not None and any(key in pairs for key in _MASKED):
+        if mask is not None and any(key in pairs for key in _MASK_KEYS):
             kind, values = Inpaint, values | {"mask": mask, "inpaint_area": values.get("inpaint_area", "whole")}
     return kind.parse({name: value for name, value in values.items() if name in kind.rows()})
 
@@ -197,7 +197,7 @@ def settings_of_pairs(pairs: Mapping[str, str]) -> FileSettings:
         settings.add("hires_upscaler", "latent" if latent else "lanczos", "Hires upscaler")
         if upscaler and upscaler.casefold() not in ("latent", "lanczos"):
             instead = "Latent" if latent else "Lanczos"
-            settings.notes.append(Remark("hires_upscaler", {"upscaler": upscaler, "instead": instead}))
+            settings.remarks.append(Remark("hires_upscaler", {"upscaler": upscaler, "instead": instead}))
     if pairs.get("RNG", "CPU") != "CPU":
         settings.leave("RNG", pairs["RNG"], OTHER_NOISE)
     _name_resize(settings, pairs, twice)
@@ -215,7 +215,7 @@ def _name_resize(settings: FileSettings, pairs: Mapping[str, str], twice: object
     if twice is None and (second_width, second_height) not in ((0, 0), (width, height)):
         settings.leave("Hires resize", size)
     elif twice is not None and second_height and width * second_height != height * second_width:
-        settings.notes.append(Remark("second_shape", {"size": size}))
+        settings.remarks.append(Remark("second_shape", {"size": size}))
 
 
 def _leave(settings: FileSettings, key: str, text: str) -> None:
@@ -241,7 +241,7 @@ def _split_sampler(settings: FileSettings, sampler: str) -> None:
         settings.add("noise_schedule", "automatic", "Schedule type")
 
 
-_MASKED = ("Mask blur", "Inpaint area", "Masked area padding", "Masked content", "Mask mode")
+_MASK_KEYS = ("Mask blur", "Inpaint area", "Masked area padding", "Masked content", "Mask mode")
 _READ_CHOICES: Mapping[str, Mapping[str, str]] = {
     "scheduler": _READ_SAMPLERS,
     "noise_schedule": _READ_SCHEDULES,
@@ -304,12 +304,12 @@ def _scan(line: str) -> list[tuple[str, str]]:
         if len(key[0]) > 1 and line.startswith(":", position):
             value = _VALUE.match(line, position + 1)
             assert value is not None  # every part of the pattern may be empty
-            pairs.append((key[0], _unquoted(value[1])))
+            pairs.append((key[0], _unquote(value[1])))
             position = value.end()
     return pairs
 
 
-def _unquoted(value: str) -> str:
+def _unquote(value: str) -> str:
     value = value.strip()
     if len(value) < 2 or not value.startswith('"') or not value.endswith('"'):
         return value

@@ -53,12 +53,12 @@ def metadata_settings(metadata: Mapping[str, Any]) -> FileSettings:
     _add_checkpoint(settings, metadata.get("model"))
     for one in _list(metadata.get("loras")):
         settings.add_lora(_name(one.get("model") or one.get("lora")), one.get("weight"), "loras")
-    known = {*_FIELDS, *_NO_SETTING, "scheduler", "clip_skip", "model", "loras", "rand_device"}
+    known_fields = {*_FIELDS, *_NO_SETTING, "scheduler", "clip_skip", "model", "loras", "rand_device"}
     for key, value in metadata.items():
         if key in ("vae", "controlnets", "t2iAdapters", "ipAdapters", "init_image", "control_layers"):
             names = ", ".join(_name(one) for one in _list(value)) if isinstance(value, list) else _name(value)
             settings.leave(key, names or value, VAE if key == "vae" else PICTURES)
-        elif key not in known:
+        elif key not in known_fields:
             settings.leave(key, value)
     for sign in ("positive", "negative"):  # of SDXL's second text encoder
         style = metadata.get(f"{sign}_style_prompt")

@@ -22,17 +22,17 @@ def read_mask(data: bytes, size: tuple[int, int]) -> Image.Image:
     InvalidRequest with a Problem of the field `mask`.
     """
     try:
-        mask = _painted(read_layer(data))
+        mask = _coverage(read_layer(data))
     except InvalidRequest as error:
         raise InvalidRequest(*(Problem("mask", p.value, p.allowed) for p in error.problems)) from None
     aspects = mask.width / mask.height, size[0] / size[1]
     if abs(aspects[0] / aspects[1] - 1) > MAX_ASPECT_ERROR:
         value = f"a mask of {mask.width}x{mask.height} pixels"
         raise InvalidRequest(Problem("mask", value, f"a mask of the picture's shape, {size[0]}x{size[1]} pixels"))
-    return resized(mask, size)
+    return resize(mask, size)
 
 
-def _painted(drawing: Image.Image) -> Image.Image:
+def _coverage(drawing: Image.Image) -> Image.Image:
     """RGBA => L: how far each pixel is painted."""
     alpha = drawing.getchannel("A")
     light = drawing.convert("RGB").convert("L")
@@ -45,7 +45,7 @@ def _painted(drawing: Image.Image) -> Image.Image:
     return ImageChops.multiply(light, alpha) if black_and_white else alpha
 
 
-def resized(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+def resize(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The mask at another size, hard again."""
     return binary(mask if mask.size == size else mask.resize(size, Image.Resampling.BILINEAR))
 
@@ -81,9 +81,9 @@ def fade(mask: Image.Image, blur: int) -> Image.Image:
     )
     distance = distance_transform_edt(np.asarray(mask.crop(around)) == 0)
     share = np.where(distance <= blur, 0.5 + 0.5 * np.cos(np.pi * distance / (blur + 1)), 0)
-    mask_faded = Image.new("L", mask.size, 0)
-    mask_faded.paste(Image.fromarray(np.round(255 * share).astype(np.uint8)), around[:2])
-    return mask_faded
+    faded_mask = Image.new("L", mask.size, 0)
+    faded_mask.paste(Image.fromarray(np.round(255 * share).astype(np.uint8)), around[:2])
+    return faded_mask
 
 
 def filled_from_edges(picture: Image.Image, mask: Image.Image) -> Image.Image:
@@ -93,8 +93,8 @@ def filled_from_edges(picture: Image.Image, mask: Image.Image) -> Image.Image:
     if not weight.any():
         return picture
     pixels = np.asarray(picture).astype(np.float32)
-    pixels_filled = np.where(weight > 0, pixels, _push_pull(pixels, weight))
-    return Image.fromarray(np.clip(np.round(pixels_filled), 0, 255).astype(np.uint8))
+    filled_pixels = np.where(weight > 0, pixels, _push_pull(pixels, weight))
+    return Image.fromarray(np.clip(np.round(filled_pixels), 0, 255).astype(np.uint8))
 
 
 def _push_pull(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def _push_pull(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
     height, width = weight.shape[:2]
     if weight.min() >= 1 or (height == 1 and width == 1):
         return colours
-    sums, weights = _summed(colours * weight), _summed(weight)
+    sums, weights = _sum_pairs(colours * weight), _sum_pairs(weight)
     smaller = _push_pull(sums / np.maximum(weights, 1e-6), np.minimum(weights, 1))
     rows, columns = (np.clip((np.arange(n) - 0.5) / 2, 0, None) for n in (height, width))
     above, side = rows.astype(int), columns.astype(int)
@@ -114,7 +114,7 @@ def _push_pull(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.asarray(blend, dtype=np.float32)
 
 
-def _summed(array: np.ndarray) -> np.ndarray:
+def _sum_pairs(array: np.ndarray) -> np.ndarray:
     """Sums of 2x2 pixels; an odd row or column is counted twice."""
     padded = np.pad(array, ((0, array.shape[0] % 2), (0, array.shape[1] % 2), (0, 0)), mode="edge")
     return np.asarray(padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2])

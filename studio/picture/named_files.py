@@ -28,7 +28,7 @@ Finding = Literal["another", "renamed", "absent", "unclear", "unhashed", "unknow
 
 
 @dataclass(frozen=True)
-class FileNote:
+class FileRemark:
     """What is to be said of one file that a prompt names."""
 
     kind: NamedKind
@@ -40,12 +40,12 @@ class FileNote:
 
 
 @dataclass(frozen=True)
-class Compared:
+class FileComparison:
     """The prompts with the names that the picture's files have here, and what differs."""
 
     prompt: str
     negative_prompt: str
-    notes: tuple[FileNote, ...]
+    remarks: tuple[FileRemark, ...]
 
 
 def hashes_of_pairs(pairs: Mapping[str, str]) -> dict[str, object]:
@@ -65,52 +65,54 @@ def _hash_list(text: str) -> dict[str, str]:
     return hashes
 
 
-def compared(info: Mapping[str, object], prompt: str, negative_prompt: str, models: Sequence[Model]) -> Compared:
+def compare_files(
+    info: Mapping[str, object], prompt: str, negative_prompt: str, models: Sequence[Model]
+) -> FileComparison:
     """Compare the files that a picture was made with (its `info`, or `hashes_of_pairs`) with those that lie here, and
     give the prompts the names that these have."""
-    notes: list[FileNote] = []
+    remarks: list[FileRemark] = []
     names = {name_key(tag.name): tag.name for tag in parse_prompt(prompt).loras}
     whole, short = _table(info, "lora_hashes"), _table(info, "lora_short_hashes")
     loras = [m for m in models if m.kind == "lora"]
     other_names: dict[str, str] = {}
     for key, name in names.items():
         without_marks = name_key(re.sub("[:,]", "", name))  # as A1111 writes it
-        note = _note("lora", name, whole.get(key, ""), short.get(key) or short.get(without_marks, ""), loras)
-        if note is not None:
-            notes.append(note)
-            if note.finding == "renamed":
-                other_names[key] = note.here
+        remark = _remark("lora", name, whole.get(key, ""), short.get(key) or short.get(without_marks, ""), loras)
+        if remark is not None:
+            remarks.append(remark)
+            if remark.finding == "renamed":
+                other_names[key] = remark.here
     prompt = with_lora_names(prompt, other_names)
     words: dict[str, str] = {}
     embeddings = [m for m in models if m.kind == "embedding"]
     for key, digits in _table(info, "embedding_hashes").items():
         name = next(n for n in _mapping(info, "embedding_hashes") if name_key(n) == key)
-        note = _note("embedding", name, digits, digits[:SHORT_DIGITS], embeddings)
-        if note is not None:
-            notes.append(note)
-            if note.finding == "renamed":
-                words[key] = note.here
-    return Compared(_with_words(prompt, words), _with_words(negative_prompt, words), tuple(notes))
+        remark = _remark("embedding", name, digits, digits[:SHORT_DIGITS], embeddings)
+        if remark is not None:
+            remarks.append(remark)
+            if remark.finding == "renamed":
+                words[key] = remark.here
+    return FileComparison(_with_words(prompt, words), _with_words(negative_prompt, words), tuple(remarks))
 
 
-def _note(kind: NamedKind, name: str, whole: str, short: str, models: Sequence[Model]) -> FileNote | None:
+def _remark(kind: NamedKind, name: str, whole: str, short: str, models: Sequence[Model]) -> FileRemark | None:
     """What differs of one file; None where the file here is the picture's own."""
     hash_in_picture = (whole or short)[:SHORT_DIGITS]
     matches = best_matches(name, models, _paths)
     if not whole and not short:
         finding: Finding = "unknown" if len(matches) == 1 else "unclear" if matches else "absent"
-        return FileNote(kind, finding, name, matches[0].name if len(matches) == 1 else "")
+        return FileRemark(kind, finding, name, matches[0].name if len(matches) == 1 else "")
     same = [m for m in models if _is(m, whole, short)]
     if len(matches) == 1 and matches[0] in same:
         return None
     if same:
-        return FileNote(kind, "renamed", name, same[0].name, hash_in_picture)
+        return FileRemark(kind, "renamed", name, same[0].name, hash_in_picture)
     if len(matches) != 1:
-        return FileNote(kind, "unclear" if matches else "absent", name, "", hash_in_picture)
+        return FileRemark(kind, "unclear" if matches else "absent", name, "", hash_in_picture)
     here = matches[0]
     hash_here = here.sha256 if whole else here.short_hash
     finding = "another" if hash_here else "unhashed"
-    return FileNote(kind, finding, name, here.name, hash_in_picture, (hash_here or "")[:SHORT_DIGITS])
+    return FileRemark(kind, finding, name, here.name, hash_in_picture, (hash_here or "")[:SHORT_DIGITS])
 
 
 def _is(model: Model, whole: str, short: str) -> bool:

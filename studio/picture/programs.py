@@ -60,7 +60,7 @@ def settings_of_texts(texts: Mapping[str, str]) -> tuple[str, FileSettings] | No
         return None
     program, settings = program_settings
     if program in _ALIKE and "[" in str(settings.values.get("prompt", "")).replace("\\[", ""):
-        settings.notes.append(Remark("brackets", {"program": program}))
+        settings.remarks.append(Remark("brackets", {"program": program}))
     return program, settings
 
 
@@ -90,7 +90,7 @@ def _read(texts: Mapping[str, str]) -> tuple[str, FileSettings] | None:
     if comfyui.is_graph(graph):
         return comfyui.NAME, comfyui.graph_settings(graph)
     if texts.get("Software") == "NovelAI":
-        settings = _named(_object(texts.get("Comment", "")), _NOVELAI, {"scheduler": _NOVELAI_SAMPLERS})
+        settings = _settings_by_name(_object(texts.get("Comment", "")), _NOVELAI, {"scheduler": _NOVELAI_SAMPLERS})
         settings.values.setdefault("prompt", texts.get("Description", ""))
         return "NovelAI", settings
     if "num_inference_steps" in texts and "use_stable_diffusion_model" in texts:
@@ -117,7 +117,7 @@ def _infotext(prompt: str, negative_prompt: str, pairs: Mapping[str, str]) -> Fi
 
 
 def _swarm(parameters: Mapping[str, Any]) -> FileSettings:
-    settings = _named(parameters, _SWARM, {"scheduler": comfyui.SAMPLERS})
+    settings = _settings_by_name(parameters, _SWARM, {"scheduler": comfyui.SAMPLERS})
     stop = settings.values.get("clip_skip")
     if type(stop) is int and stop < 0:
         settings.values["clip_skip"] = -stop
@@ -131,13 +131,13 @@ def _swarm(parameters: Mapping[str, Any]) -> FileSettings:
 
 
 def _easy(texts: Mapping[str, str]) -> FileSettings:
-    settings = _named({key: text for key, text in texts.items() if text not in ("None", "False")}, _EASY, {})
+    settings = _settings_by_name({key: text for key, text in texts.items() if text not in ("None", "False")}, _EASY, {})
     if settings.values.get("clip_skip") == "True":
         settings.values["clip_skip"] = 2
     return settings
 
 
-def _named(
+def _settings_by_name(
     values: Mapping[str, Any], fields: Mapping[str, str], words: Mapping[str, Mapping[str, str]]
 ) -> FileSettings:
     settings = FileSettings()

@@ -30,7 +30,7 @@ _GAP = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class CellResult:
     """What a cell has come to: its picture and that picture's file, or a sentence."""
 
     picture: Picture | None = None
@@ -38,14 +38,14 @@ class Shown:
     message: str = ""
 
 
-def png(comparison: Comparison, cells: Mapping[int, Shown], labels: Mapping[str, str]) -> bytes:
+def png(comparison: Comparison, cells: Mapping[int, CellResult], labels: Mapping[str, str]) -> bytes:
     """The sheet as the bytes of a PNG file. `labels` are the axes' names as the page says them, by field."""
     side = _cell_size(comparison, cells)
     font, small = _font(max(13, side[0] // 14)), _font(max(11, side[0] // 18))
     line = font.size + 8
     left = _GAP + (_width(_axis_labels(comparison.y, labels), font) + _GAP * 2 if comparison.y is not None else 0)
     width = left + comparison.columns * (side[0] + _GAP)
-    header = _wrapped(_header(comparison), small, width - 2 * _GAP)
+    header = _wrap(_header(comparison), small, width - 2 * _GAP)
     top = _GAP + len(header) * (small.size + 5) + _GAP + line
     height = top + comparison.rows * (side[1] + _GAP)
     sheet = Image.new("RGB", (int(width), int(height)), _PAPER)
@@ -54,17 +54,17 @@ def png(comparison: Comparison, cells: Mapping[int, Shown], labels: Mapping[str,
         pen.text((_GAP, _GAP + number * (small.size + 5)), text, _QUIET, small)
     for column, text in enumerate(_axis_labels(comparison.x, labels)):
         x = left + column * (side[0] + _GAP)
-        pen.text((x, top - line), _shortened(text, font, side[0]), _INK, font)
+        pen.text((x, top - line), _shorten(text, font, side[0]), _INK, font)
     if comparison.y is not None:
         for row, text in enumerate(_axis_labels(comparison.y, labels)):
             pen.text((_GAP, top + row * (side[1] + _GAP) + 2), text, _INK, font)
     for index in range(len(comparison)):
         column, row = comparison.place(index)
         corner = (int(left + column * (side[0] + _GAP)), int(top + row * (side[1] + _GAP)))
-        _draw_cell(sheet, pen, corner, side, cells.get(index, Shown()), small)
-    encoded = io.BytesIO()
-    sheet.save(encoded, "PNG", pnginfo=_info(comparison), compress_level=6)
-    return encoded.getvalue()
+        _draw_cell(sheet, pen, corner, side, cells.get(index, CellResult()), small)
+    png_file = io.BytesIO()
+    sheet.save(png_file, "PNG", pnginfo=_info(comparison), compress_level=6)
+    return png_file.getvalue()
 
 
 def read(data: bytes) -> Comparison | None:
@@ -124,7 +124,7 @@ def _is_number(text: str) -> bool:
 # ------------------------------------------------------------------------------------------------------- drawing
 
 
-def _cell_size(comparison: Comparison, cells: Mapping[int, Shown]) -> tuple[int, int]:
+def _cell_size(comparison: Comparison, cells: Mapping[int, CellResult]) -> tuple[int, int]:
     """Width and height of every cell: the largest picture's, within what the whole sheet may be."""
     sizes = [(c.picture.width, c.picture.height) for c in cells.values() if c.picture is not None] or [(128, 128)]
     width, height = max(w for w, _ in sizes), max(h for _, h in sizes)
@@ -138,7 +138,7 @@ def _draw_cell(
     pen: ImageDraw.ImageDraw,
     corner: tuple[int, int],
     side: tuple[int, int],
-    cell: Shown,
+    cell: CellResult,
     font: ImageFont.FreeTypeFont,
 ) -> None:
     if cell.file is not None:
@@ -155,7 +155,7 @@ def _draw_cell(
         sheet.paste(picture, place)
         return
     pen.rectangle((*corner, corner[0] + side[0] - 1, corner[1] + side[1] - 1), fill=_EMPTY)
-    for number, text in enumerate(_wrapped(cell.message, font, side[0] - 2 * _GAP)[: side[1] // (font.size + 4)]):
+    for number, text in enumerate(_wrap(cell.message, font, side[0] - 2 * _GAP)[: side[1] // (font.size + 4)]):
         pen.text((corner[0] + _GAP, corner[1] + _GAP + number * (font.size + 4)), text, _BAD, font)
 
 
@@ -189,7 +189,7 @@ def _width(texts: list[str], font: ImageFont.FreeTypeFont) -> float:
     return max((font.getlength(text) for text in texts), default=0)
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
     """The text in lines of at most this width; a word that is too long is shortened."""
     lines = [""]
     for word in text[:2000].split():
@@ -197,11 +197,11 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]
         if font.getlength(longer) <= width:
             lines[-1] = longer
         else:
-            lines.append(_shortened(word, font, width))
+            lines.append(_shorten(word, font, width))
     return [line for line in lines if line] or [""]
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def _shorten(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:
@@ -213,7 +213,7 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 
 def _info(comparison: Comparison) -> PngInfo:
-    first = comparison.resolved(comparison.possible[0])
+    first = comparison.resolve_cell(comparison.possible[0])
     info = metadata.picture_info(first, width=first.width, height=first.height)
     script = {"Script": "X/Y/Z plot"}
     for name, axis in zip("XY", comparison.axes):

@@ -12,7 +12,7 @@ from pathlib import Path
 from studio.answered.models import Model
 from studio.asked.fields import SCHEMA_VERSION, TextToImage
 from studio.asked.names import best_matches
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.requests import ROWS
 from studio.families.registry import label_of
 from studio.picture.file_settings import PICTURES, VAE, FileSettings, Remark
@@ -43,7 +43,7 @@ class TakenOver:
     program: str
     settings: Mapping[str, object]
     left_out: tuple[LeftOut, ...]
-    notes: tuple[Remark, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 def take_over(source: bytes | Path, models: Sequence[Model]) -> TakenOver | None:
@@ -51,11 +51,11 @@ def take_over(source: bytes | Path, models: Sequence[Model]) -> TakenOver | None
     info = own_info(source)
     if info is not None:
         if info.get("kind") == "surface":
-            return TakenOver(STUDIO, {}, (LeftOut("kind", shown("comparison"), Remark("comparison")),))
+            return TakenOver(STUDIO, {}, (LeftOut("kind", quoted_value("comparison"), Remark("comparison")),))
         schema = info.get("schema")
         if type(schema) is not int or not 1 <= schema <= SCHEMA_VERSION:
             newer = Remark("newer", {"last": str(SCHEMA_VERSION)})
-            return TakenOver(STUDIO, {}, (LeftOut("schema", shown(schema), newer),))
+            return TakenOver(STUDIO, {}, (LeftOut("schema", quoted_value(schema), newer),))
         settings = FileSettings({n: info[n] for n in _OWN if info.get(n) is not None}, {n: n for n in _OWN})
         settings.checkpoint_hash = str(info.get("model_hash") or "")
         if isinstance(info.get("controls"), list):
@@ -76,7 +76,7 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
 
     def leave(name: str, why: Remark) -> None:
         settings.pop(name, None)
-        left_out.append(LeftOut(file_settings.keys.get(name, name), shown(file_settings.values.get(name)), why))
+        left_out.append(LeftOut(file_settings.keys.get(name, name), quoted_value(file_settings.values.get(name)), why))
 
     for name, value in file_settings.values.items():
         row, problems = ROWS[name], list[Problem]()
@@ -87,8 +87,8 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
         else:
             settings[name] = read
     _take_size(file_settings, settings, left_out)
-    notes = [*file_settings.notes, *_take_checkpoint(file_settings, settings, left_out, models)]
-    notes += _take_clip_skip(program, file_settings.keys.get("clip_skip", "Clip skip"), settings, left_out, models)
+    remarks = [*file_settings.remarks, *_take_checkpoint(file_settings, settings, left_out, models)]
+    remarks += _take_clip_skip(program, file_settings.keys.get("clip_skip", "Clip skip"), settings, left_out, models)
     while True:  # values that are allowed alone may not fit together
         values = {name: value for name, value in settings.items() if name in TextToImage.rows()}
         try:
@@ -99,9 +99,9 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
                 leave(problem.field, _not_allowed(problem))
     if "hires_scale" in file_settings.values and "hires_scale" not in settings:
         settings = {name: value for name, value in settings.items() if not name.startswith("hires_")}
-        notes.append(Remark("no_second_pass"))
-    left_out += [LeftOut(key, shown(value), why) for key, (value, why) in file_settings.others.items()]
-    return TakenOver(program, settings, tuple(left_out), tuple(notes))
+        remarks.append(Remark("no_second_pass"))
+    left_out += [LeftOut(key, quoted_value(value), why) for key, (value, why) in file_settings.others.items()]
+    return TakenOver(program, settings, tuple(left_out), tuple(remarks))
 
 
 def _take_size(file_settings: FileSettings, settings: dict[str, object], left_out: list[LeftOut]) -> None:
@@ -114,7 +114,7 @@ def _take_size(file_settings: FileSettings, settings: dict[str, object], left_ou
     for name in names:
         settings.pop(name, None)
     size = "x".join(str(file_settings.values[name]) for name in names)
-    left_out.append(LeftOut("Size", size, Remark("size", {"allowed": ROWS["width"].described()})))
+    left_out.append(LeftOut("Size", size, Remark("size", {"allowed": ROWS["width"].description()})))
 
 
 def _take_checkpoint(
@@ -126,24 +126,26 @@ def _take_checkpoint(
     checkpoints = [model for model in models if model.kind == "checkpoint"]
     long = digits if len(digits) >= 10 else ""  # the hash of eight digits is of a part of the file
     same = [model for model in checkpoints if long and (model.sha256 or "").startswith(long)]
-    matches = _called(str(name), checkpoints) if name else []
+    matches = _matching_models(str(name), checkpoints) if name else []
     elsewhere = not matches and name and "/" in str(name).replace("\\", "/")
     if elsewhere:  # the folders are those of another program, or of another machine
-        matches = _called(str(name).replace("\\", "/").rpartition("/")[2], checkpoints)
+        matches = _matching_models(str(name).replace("\\", "/").rpartition("/")[2], checkpoints)
     if same and not any(model in matches for model in same):
         settings["checkpoint"] = same[0].name
         return [Remark("checkpoint_renamed", {"name": str(name or digits), "here": same[0].name})]
     if not matches:
         if name:
             absent = Remark("absent_hash", {"hash": digits[:64]}) if digits else Remark("absent")
-            left_out.append(LeftOut(file_settings.keys.get("checkpoint", "Model"), shown(name), absent))
+            left_out.append(LeftOut(file_settings.keys.get("checkpoint", "Model"), quoted_value(name), absent))
         elif digits:
-            left_out.append(LeftOut("Model hash", shown(digits), Remark("absent")))
+            left_out.append(LeftOut("Model hash", quoted_value(digits), Remark("absent")))
         return []
     if len(matches) > 1 and not same:
         names = ", ".join(model.name for model in matches[:5])
         left_out.append(
-            LeftOut(file_settings.keys.get("checkpoint", "Model"), shown(name), Remark("several", {"names": names}))
+            LeftOut(
+                file_settings.keys.get("checkpoint", "Model"), quoted_value(name), Remark("several", {"names": names})
+            )
         )
         return []
     checkpoint = next((model for model in matches if model in same), matches[0])
@@ -156,7 +158,7 @@ def _take_checkpoint(
     return []
 
 
-def _called(name: str, installed: Sequence[Model]) -> list[Model]:
+def _matching_models(name: str, installed: Sequence[Model]) -> list[Model]:
     return best_matches(name, installed, lambda model: (f"{model.where}/{model.name.rpartition('/')[2]}",))
 
 

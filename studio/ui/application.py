@@ -26,7 +26,7 @@ def functions(page: gr.Blocks) -> Functions:
     """What can be called on a page, by the number that the page uses; looked up at the first call."""
 
     @cache
-    def listed() -> Mapping[int, Function]:
+    def functions() -> Mapping[int, Function]:
         endpoints = page.get_api_info()["named_endpoints"]
         everything = {}
         for number, fn in page.fns.items():
@@ -40,7 +40,7 @@ def functions(page: gr.Blocks) -> Functions:
             )
         return everything
 
-    return listed
+    return functions
 
 
 def application(page: gr.Blocks, arguments: dict[str, Any], layers: Sequence[Middleware]) -> Starlette:

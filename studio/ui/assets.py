@@ -45,23 +45,23 @@ class Asset:
     name: str
     media_type: str
     content: bytes
-    _compressed: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    _bodies: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def address(self) -> str:
         return ADDRESS + self.name
 
-    def encoded(self, accept_header: str) -> tuple[bytes, str | None]:
+    def encode(self, accept_header: str) -> tuple[bytes, str | None]:
         """(the bytes to send, their content-encoding or None) for a request's `accept-encoding`."""
         encoding = _encoding(accept_header)
         if encoding is None:
             return self.content, None
-        if encoding not in self._compressed:
-            self._compressed[encoding] = _ENCODINGS[encoding](self.content, 9)
-        return self._compressed[encoding], encoding
+        if encoding not in self._bodies:
+            self._bodies[encoding] = _ENCODINGS[encoding](self.content, 9)
+        return self._bodies[encoding], encoding
 
 
-def compressed(content: bytes, accept_header: str) -> tuple[bytes, str | None]:
+def compress(content: bytes, accept_header: str) -> tuple[bytes, str | None]:
     """As `Asset.encoded`, for what is another at each request: quick rather than small."""
     encoding = _encoding(accept_header)
     return (_ENCODINGS[encoding](content, 4), encoding) if encoding else (content, None)
@@ -86,7 +86,7 @@ def styles() -> Asset:
     return _asset("page", ".css", "text/css; charset=utf-8", "\n".join(read(name) for name in STYLES))
 
 
-def named(name: str) -> Asset | None:
+def by_name(name: str) -> Asset | None:
     """The asset with this name; None for any other name, also for an earlier version's."""
     return next((asset for asset in (script(), styles()) if asset.name == name), None)
 

@@ -45,7 +45,7 @@ def _start(block: str, events: tuple[str, ...]) -> str:
     whose script does not arrive says so in its place."""
     # Gradio finds the events a block may trigger by their quoted names in this text.
     names = ", ".join(f"'{event}'" for event in events)
-    late, absent, failure = (_quoted(text) for text in (say("page.late"), say("page.absent"), say("page.failed")))
+    late, absent, failure = (_js_string(text) for text in (say("page.late"), say("page.absent"), say("page.failed")))
     return (
         "const say = (text) => element.replaceChildren(Object.assign(document.createElement('p'), "
         "{ className: 'ls-broken', textContent: text })); "
@@ -56,7 +56,7 @@ def _start(block: str, events: tuple[str, ...]) -> str:
     )
 
 
-def _quoted(text: str) -> str:
+def _js_string(text: str) -> str:
     """A text as a string of JavaScript."""
     return json.dumps(text, ensure_ascii=False)
 

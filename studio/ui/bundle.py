@@ -44,7 +44,7 @@ def _add(
     source = read(name)
     exports = _EXPORT.findall(source)
 
-    def joined(match: re.Match[str]) -> str:
+    def joined_import(match: re.Match[str]) -> str:
         other = posixpath.normpath(posixpath.join(posixpath.dirname(name), match[2]))
         _add(other, read, parts, (*above, name))
         names = [part.strip() for part in match[1].split(",") if part.strip()]
@@ -53,7 +53,7 @@ def _add(
             raise BundleError(f"{name} imports {', '.join(unknown)}, which {other} does not export")
         return f"const {{ {', '.join(part.replace(' as ', ': ') for part in names)} }} = {_variable(other)};"
 
-    body = _EXPORT.sub("", _IMPORT.sub(joined, source))
+    body = _EXPORT.sub("", _IMPORT.sub(joined_import, source))
     odd = _OTHER.search(body)
     if odd:
         raise BundleError(f"{name} has a line that a bundle cannot join: {odd[0]}")

@@ -40,12 +40,12 @@ class CallerTables:
     def around(self, process: Callable[..., Any]) -> Callable[..., Any]:
         """Runs a function as Gradio does (`process`), and drops what earlier calls have left."""
 
-        async def run(*arguments: Any, **named: Any) -> Any:
-            event = named.get("event_id")
-            if event is not None and event == named.get("session_hash"):
+        async def run(*arguments: Any, **keywords: Any) -> Any:
+            event = keywords.get("event_id")
+            if event is not None and event == keywords.get("session_hash"):
                 self._calls[event] = time.monotonic()
             self.sweep()
-            return await process(*arguments, **named)
+            return await process(*arguments, **keywords)
 
         return run
 
@@ -53,12 +53,12 @@ class CallerTables:
         """Drop what is not needed any more."""
         queue, sessions, now = self._page._queue, self._page.state_holder, time.monotonic()
         pending, messages = queue.pending_event_ids_session, queue.pending_messages_per_session
-        for event, seen in list(self._calls.items()):
+        for event, last_active in list(self._calls.items()):
             if event in queue.event_ids_to_events:  # it is still at work
                 continue
             sessions.session_data.pop(event, None)
             sessions.time_last_used.pop(event, None)
-            if not pending.get(event) or now - seen >= SECONDS_UNUSED:
+            if not pending.get(event) or now - last_active >= SECONDS_UNUSED:
                 pending.pop(event, None)
                 messages.pop(event, None)
                 del self._calls[event]

@@ -53,8 +53,8 @@ def restore(
     """
     browser_values, values = gr.JSON(visible=False), gr.JSON(visible=False)
 
-    def look(kept: object, request: gr.Request) -> dict[Any, Any]:
-        updates = dict(back(kept, request))
+    def look(stored: object, request: gr.Request) -> dict[Any, Any]:
+        updates = dict(back(stored, request))
         new: dict[str, Any] = {}
         for name, component in fields.items():
             update = updates.pop(component, None) if component in updates else gr.skip()
@@ -68,13 +68,13 @@ def restore(
         return updates | {values: {"fields": new, "open": opens(request)}}
 
     outputs = [*fields.values(), *others, values]
-    loaded = demo.load(
+    load_event = demo.load(
         look, [browser_values], outputs, js=f"() => latentStudio.kept({json.dumps(key)}, {VERSION})", **QUIET
     )
-    served = json.dumps({name: component.value for name, component in fields.items()})
-    loaded.then(
+    served_values = json.dumps({name: component.value for name, component in fields.items()})
+    load_event.then(
         None,
         [values, *fields.values()],
         [*fields.values()],
-        js=f"(back, ...now) => latentStudio.write({json.dumps(key)}, {VERSION}, {served}, back, now)",
+        js=f"(back, ...now) => latentStudio.write({json.dumps(key)}, {VERSION}, {served_values}, back, now)",
     )

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from studio.answered.engine import Engine, Refused, UnknownJob
 from studio.asked.fields import TextToImage
 from studio.asked.orders import SubmitRun
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.requests import Request
 
 
@@ -56,4 +56,4 @@ def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InvalidRequest(Problem(name, shown(text), "a number")) from None
+        raise InvalidRequest(Problem(name, quoted_value(text), "a number")) from None

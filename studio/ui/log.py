@@ -25,7 +25,7 @@ class BriefFormatter(logging.Formatter):
 
     def __init__(self, fmt: str) -> None:
         super().__init__(fmt)
-        self._written: set[str] = set()
+        self._known_places: set[str] = set()
 
     def formatException(self, ei: _ErrorInfo) -> str:  # noqa: N802  # logging's own name
         error = ei[1]
@@ -33,9 +33,9 @@ class BriefFormatter(logging.Formatter):
             return ""
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{type(error).__name__} {frames[-1].filename}:{frames[-1].lineno}" if frames else type(error).__name__
-        if place in self._written:
+        if place in self._known_places:
             return f"  {in_one_line(error)} (as written above)"
-        self._written.add(place)
+        self._known_places.add(place)
         lines = super().formatException(ei).splitlines()
         return "\n".join(line[:500] for line in (lines if len(lines) <= MAX_LINES else ["  ...", *lines[-MAX_LINES:]]))
 

@@ -21,7 +21,7 @@ from studio.ui import picker, session, theme
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.compare import api as compare_api
 from studio.ui.compare import tab as compare_tab
-from studio.ui.generate import api, generate_tab, image_to_image, inpaint, kept_fields, text_to_image
+from studio.ui.generate import api, generate_tab, image_to_image, inpaint, stored_fields, text_to_image
 from studio.ui.models import api as models_api
 from studio.ui.models import tab as models_tab
 from studio.ui.text import DEFAULT_LANGUAGE, say, words
@@ -40,7 +40,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
     visitors to `uploads`."""
     uploads = uploads or Uploads()
 
-    def gone(request: gr.Request) -> None:
+    def release_uploads(request: gr.Request) -> None:
         uploads.leave(str(request.session_hash))
 
     with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
@@ -52,7 +52,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
             sharing=words("sharing"),
             language=DEFAULT_LANGUAGE,
             forms=[
-                *(kept_fields.storage_key(tab) for tab in (text_to_image.TAB, image_to_image.TAB, inpaint.TAB)),
+                *(stored_fields.storage_key(tab) for tab in (text_to_image.TAB, image_to_image.TAB, inpaint.TAB)),
                 noise_viewer.STORAGE,
                 compare_tab.STORAGE,
             ],
@@ -77,7 +77,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         models_api.build(engine)
         generate_tabs = (words_first, picture_first, mask_first)
         compare_tab.attach(engine, comparison, demo)
-        demo.unload(gone)
+        demo.unload(release_uploads)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
         for one in generate_tabs:
             generate_tab.attach(engine, gallery, one, demo)
@@ -162,7 +162,7 @@ def _send(
         return send
 
     async def look(event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
-        return gr.Tabs(selected=noise_viewer.TAB), await noise_viewer.sent(engine, event, request)
+        return gr.Tabs(selected=noise_viewer.TAB), await noise_viewer.run_of_button(engine, event, request)
 
     for way, target in zip((source_tab.stage.edit, source_tab.stage.inpaint), starting):
         way(sender(target), None, [tabs, target.controls.fields["image"]], **QUIET)

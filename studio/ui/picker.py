@@ -33,7 +33,7 @@ def attach(
 
 def aim(engine: Engine, tab: str, fields: Mapping[str, Any], first: str | None) -> None:
     """Aim the fields of a tab at the checkpoint that is chosen in it, but for those that were changed."""
-    names = (*following.AIMED, "width", "height")
+    names = (*following.FIELDS_THAT_SUIT, "width", "height")
     before = gr.State(first)
 
     def aim_fields(values: dict[Any, Any]) -> Any:
@@ -41,7 +41,7 @@ def aim(engine: Engine, tab: str, fields: Mapping[str, Any], first: str | None) 
         checkpoint, last = catalog.get(values[fields["checkpoint"]]), catalog.get(values[before])
         if checkpoint is None:
             return gr.skip()
-        aims = following.aimed(tab, checkpoint, last, {name: values[fields[name]] for name in names})
+        aims = following.suitable_values(tab, checkpoint, last, {name: values[fields[name]] for name in names})
         return {fields[name]: value for name, value in aims.items()} | {before: checkpoint.name}
 
     targets = [fields[name] for name in names]

@@ -45,7 +45,7 @@ def picture_view(picture: Picture, frames: int = FRAMES_PER_PICTURE) -> View:
         "line": settings_line(picture),
         "notes": _prompt_notes(picture.info),
         "settings": settings_of(picture.info) | {"seed": str(picture.seed)},
-        "film": [data_uri(jpeg) for jpeg in thinned(picture.filmstrip, frames)],
+        "film": [data_uri(jpeg) for jpeg in spread_frames(picture.filmstrip, frames)],
         "evaluations": len(picture.filmstrip),
     }
 
@@ -92,7 +92,7 @@ def settings_line(picture: Picture) -> str:
     return " · ".join(parts)
 
 
-def thinned(frames: Sequence[bytes], at_most: int) -> list[bytes]:
+def spread_frames(frames: Sequence[bytes], at_most: int) -> list[bytes]:
     """At most so many frames, evenly spread, the first and the last kept."""
     if len(frames) <= at_most:
         return list(frames)
@@ -187,7 +187,7 @@ def follow(view: View, event: Event) -> View:
         case Stopped():
             return view | {
                 "state": "stopped",
-                "message": _stopped(event),
+                "message": _stop_sentence(event),
                 "pictures": _pictures(event.pictures),
                 "previews": [None] * len(event.pictures) + [data_uri(p.jpeg) for p in event.last],
             }
@@ -226,13 +226,13 @@ def _step(event: Step) -> View:
         "index": event.index,
         "total": event.total,
         "pace": f"{event.seconds_per_step:.2f}" if event.seconds_per_step < 10 else f"{event.seconds_per_step:.0f}",
-        "left": _seconds_left(event.seconds_left),
+        "left": _seconds_text(event.seconds_left),
         "images_done": event.images_done,
         "decoder": event.preview.decoder if event.preview else None,
     }
 
 
-def _seconds_left(seconds: float) -> str:
+def _seconds_text(seconds: float) -> str:
     return "< 1" if seconds < 1 else f"{seconds:.0f}"
 
 
@@ -242,7 +242,7 @@ def _ahead(ahead: int) -> str:
     return say("stage.ahead.one") if ahead == 1 else say("stage.ahead", count=ahead)
 
 
-def _stopped(event: Stopped) -> str:
+def _stop_sentence(event: Stopped) -> str:
     if event.index == 0:
         return say("stage.stopped_early")
     return say("stage.stopped_at", index=event.index, total=event.total)

@@ -131,10 +131,10 @@ class _Client(tunneling.Tunnel):
     def _read_url_from_tunnel_stream(self) -> str:
         assert self.proc is not None
         lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        done = threading.Event()
+        end = threading.Event()
         for stream in (self.proc.stdout, self.proc.stderr):
             if stream is not None:
-                threading.Thread(target=_read, args=(stream, lines, done), name="tunnel-output", daemon=True).start()
+                threading.Thread(target=_read, args=(stream, lines, end), name="tunnel-output", daemon=True).start()
         until = time.monotonic() + CLIENT_SECONDS
         try:
             while time.monotonic() < until:
@@ -150,11 +150,11 @@ class _Client(tunneling.Tunnel):
                     raise TunnelFailed(say("share.failed.refused"))
             raise TunnelFailed(say("share.failed.no_link", seconds=round(CLIENT_SECONDS)))
         finally:
-            done.set()
+            end.set()
 
 
-def _read(stream: IO[bytes], lines: queue.SimpleQueue[str], done: threading.Event) -> None:
+def _read(stream: IO[bytes], lines: queue.SimpleQueue[str], end: threading.Event) -> None:
     """Reads to the end, since a client whose output nobody reads stops; what comes after the link is let go."""
     for line in stream:
-        if not done.is_set():
+        if not end.is_set():
             lines.put(line.decode("utf-8", "replace"))

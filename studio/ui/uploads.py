@@ -44,21 +44,21 @@ class Uploads:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._held: dict[tuple[str, str], Upload] = {}
+        self._in_use: dict[tuple[str, str], Upload] = {}
         self._unused: dict[tuple[str, Upload], float] = {}  # by visitor and file: when it came
         self._here: set[str] = set()  # visitors who have the page open
-        self._left: dict[str, float] = {}  # those with unused files who have closed it, and when
+        self._departures: dict[str, float] = {}  # those with unused files who have closed it, and when
         self._owners: dict[Path, set[str]] = {}  # the visitors who sent a file, or got it as a result
         self._leaving: dict[Upload, float] = {}  # files that a call needs no more, and when they go
         self._sweeper: threading.Timer | None = None
 
-    def coming(self, owner: str, paths: Sequence[str]) -> None:
+    def announce(self, owner: str, paths: Sequence[str]) -> None:
         """These are the visitor's, though the files may come after their paths."""
         with self._lock:
             for path in paths:
                 self._owners.setdefault(Path(path).resolve(), set()).add(owner)
 
-    def arrived(self, owner: str, paths: Sequence[str]) -> None:
+    def accept(self, owner: str, paths: Sequence[str]) -> None:
         """A visitor has uploaded these. They stay until they are used, or until `sweep` deletes them."""
         uploads = [upload for upload in map(_upload, paths) if upload is not None]
         with self._lock:
@@ -72,27 +72,27 @@ class Uploads:
         with self._lock:
             if here:
                 self._here.add(owner)
-                self._left.pop(owner, None)
+                self._departures.pop(owner, None)
             else:
                 self._here.discard(owner)
                 if any(of == owner for of, _ in self._unused):
-                    self._left[owner] = self._clock()
+                    self._departures[owner] = self._clock()
 
     def sweep(self) -> None:
         """Delete what nobody has used and whose visitor has left, or never had a page open, SECONDS_UNUSED ago."""
         with self._lock:
             now = self._clock()
             for (owner, upload), came in list(self._unused.items()):
-                if owner not in self._here and now - max(came, self._left.get(owner, came)) >= SECONDS_UNUSED:
+                if owner not in self._here and now - max(came, self._departures.get(owner, came)) >= SECONDS_UNUSED:
                     del self._unused[owner, upload]
-                    self._delete_unless_held(upload)
+                    self._delete_unless_in_use(upload)
             for upload in [upload for upload, until in self._leaving.items() if now >= until]:
                 del self._leaving[upload]
-                self._delete_unless_held(upload)
+                self._delete_unless_in_use(upload)
             for path in [path for path in self._owners if not path.exists()]:  # Gradio's own sweep deletes too
                 del self._owners[path]
             owners = {owner for owner, _ in self._unused}
-            self._left = {owner: left_at for owner, left_at in self._left.items() if owner in owners}
+            self._departures = {owner: left_at for owner, left_at in self._departures.items() if owner in owners}
 
     def _sweep_later(self) -> None:
         """One timer while there is something to sweep. The lock is held."""
@@ -112,22 +112,22 @@ class Uploads:
         it."""
         upload = _upload(path)
         with self._lock:
-            before = self._held.pop((user, field), None)
+            before = self._in_use.pop((user, field), None)
             if upload is not None:
-                self._held[user, field] = upload
+                self._in_use[user, field] = upload
                 self._unused = {key: came for key, came in self._unused.items() if key[1] != upload}
             if before is not None:
-                self._delete_unless_held(before)
+                self._delete_unless_in_use(before)
 
     def leave(self, user: str, *, after: float = 0.0) -> None:
         """This user is gone: files that only they held are deleted, at once or by the first sweep after so many
         seconds."""
         with self._lock:
-            for upload in [self._held.pop(key) for key in list(self._held) if key[0] == user]:
+            for upload in [self._in_use.pop(key) for key in list(self._in_use) if key[0] == user]:
                 if after:
                     self._leave_later(upload, after)
                 else:
-                    self._delete_unless_held(upload)
+                    self._delete_unless_in_use(upload)
 
     def owners(self, path: str) -> frozenset[str] | None:
         """The visitors who sent this file or got it as a result; None for a path outside the folder of uploads, and for
@@ -158,8 +158,8 @@ class Uploads:
         self._leaving[upload] = max(self._clock() + seconds, self._leaving.get(upload, 0.0))
         self._sweep_later()
 
-    def _delete_unless_held(self, upload: Upload) -> None:
-        if any(upload_held.path == upload.path for upload_held in self._held.values()) or upload in self._leaving:
+    def _delete_unless_in_use(self, upload: Upload) -> None:
+        if any(other.path == upload.path for other in self._in_use.values()) or upload in self._leaving:
             return
         if any(other == upload for _, other in self._unused):  # another visitor has just uploaded the same picture
             return
@@ -185,7 +185,7 @@ def read_upload(path: object) -> bytes:
         return file.read(MAX_IMAGE_BYTES + 1)
 
 
-def painted(text: object) -> bytes:
+def painted_png(text: object) -> bytes:
     """The bytes of a PNG that the page has painted itself and sends in base64. Raises ValueError, saying what is
     allowed."""
     try:

@@ -18,7 +18,7 @@ from studio.web.copies import Copies
 from studio.web.faults import Faults
 from studio.web.front import Front
 from studio.web.guard import Guard
-from studio.web.limits import LimitedEngine, Strangers
+from studio.web.limits import LimitedEngine, NewVisitors
 from studio.web.login import Login
 from studio.web.owner import Owner
 from studio.web.presence import Presence
@@ -44,7 +44,7 @@ def middleware(
     *,
     hosts: Collection[str],
     access: Access | None = None,
-    strangers: Strangers | None = None,
+    new_visitors: NewVisitors | None = None,
     replay_page: ReplayPage | None = None,
     uploads: Keeper | None = None,
     room: UploadRoom | None = None,
@@ -55,23 +55,23 @@ def middleware(
 
     `hosts`: names this server answers to besides the loopback ones, without port; the same object is read at each
     request, so that a tunnel's name can be added later. `access`: who may enter; None opens the studio to everybody who
-    can reach it. `strangers` learns who keeps no cookie. `replay_page` makes the exported page of a recording.
+    can reach it. `new_visitors` learns who keeps no cookie. `replay_page` makes the exported page of a recording.
     `uploads` learns who sent an uploaded file, and when they leave, and says to whom a file goes; `room` says how much
     may lie here. `functions`: what can be called on the page. `share`: what the owner's panel begins and ends; None
     where there is no panel.
     """
-    strangers = strangers if strangers is not None else Strangers()
+    new_visitors = new_visitors if new_visitors is not None else NewVisitors()
     access = access or Access()
     return [
         Middleware(Guard, hosts=hosts),
         Middleware(Faults),
         Middleware(Login, access=access),
-        Middleware(Owner, strangers=strangers),
+        Middleware(Owner, new_visitors=new_visitors),
         Middleware(Presence, engine=engine, keeper=uploads),
         *(
             [
                 Middleware(Arrivals, keeper=uploads, room=room),
-                Middleware(Copies, register=uploads, strangers=strangers),
+                Middleware(Copies, register=uploads, new_visitors=new_visitors),
             ]
             if uploads is not None
             else []

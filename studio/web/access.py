@@ -62,7 +62,7 @@ class _Group:
     """An invitation, or the guests' password."""
 
     ends: float = math.inf
-    entered: deque[float] = field(default_factory=deque)  # when its newest sessions began
+    session_starts: deque[float] = field(default_factory=deque)  # when its newest sessions began
 
 
 class Access:
@@ -100,7 +100,7 @@ class Access:
         self._share: str | None = None  # the group of the present invitation
 
     @property
-    def closed(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether a request without a session is a stranger's. Otherwise whoever reaches the studio is its owner."""
         return self._always_closed or self._share is not None
 
@@ -154,12 +154,12 @@ class Access:
         with self._lock:
             return bool(self._end(lambda session: session.person == person and session.rights == "guest"))
 
-    def _end(self, chosen: Callable[[Session], bool]) -> set[str]:
-        gone = {token: session for token, session in self._sessions.items() if chosen(session)}
-        for token in gone:
+    def _end(self, matches: Callable[[Session], bool]) -> set[str]:
+        matching = {token: session for token, session in self._sessions.items() if matches(session)}
+        for token in matching:
             del self._sessions[token]
-        self._moves = {key: move for key, move in self._moves.items() if not chosen(move[0])}
-        return {session.person for session in gone.values()}
+        self._moves = {key: move for key, move in self._moves.items() if not matches(move[0])}
+        return {session.person for session in matching.values()}
 
     # -------------------------------------------------------------------------------------------------- sessions
 
@@ -186,9 +186,9 @@ class Access:
     def by_password(self, user: str, password: str, person: str) -> tuple[str, Session] | None:
         """A new session and its token; None where the two do not belong together. `person` is who the browser has been
         so far. Raises TooManyGuests."""
-        tried, rights = credentials(user, password), None
+        attempt, rights = credentials(user, password), None
         for right, of in self._passwords.items():  # all are compared, so that it takes as long for each
-            rights = of if hmac.compare_digest(tried, right) else rights
+            rights = of if hmac.compare_digest(attempt, right) else rights
         if rights is None:
             return None
         return self._begin(rights, person, PASSWORD if rights == "guest" else "")
@@ -197,12 +197,12 @@ class Access:
         """The same for the key of a link. A personal link's key is good once, and gives the session of its person. Who
         is in already (`token`) and would gain nothing keeps their session."""
         with self._lock:
-            hashed = digest(key)
+            key_digest = digest(key)
             now_in = self.session(token)
-            move = self._moves.pop(hashed, None)
+            move = self._moves.pop(key_digest, None)
             if move is not None and move[1] > self.clock() and self._lives(move[0]):
                 return self._add(move[0])
-            rights, group = self._keys.get(hashed, (None, ""))
+            rights, group = self._keys.get(key_digest, (None, ""))
             if rights is None or self.share_ends is None or self.share_ends <= self.clock():
                 return None
             if now_in is not None and (now_in.rights == "owner" or now_in.group == group):
@@ -256,11 +256,11 @@ class Access:
 
     def _count(self, group: _Group) -> None:
         now = self.clock()
-        while group.entered and group.entered[0] <= now - HOUR:
-            group.entered.popleft()
-        if len(group.entered) >= self._sessions_an_hour:
-            raise TooManyGuests(math.ceil(group.entered[0] + HOUR - now))
-        group.entered.append(now)
+        while group.session_starts and group.session_starts[0] <= now - HOUR:
+            group.session_starts.popleft()
+        if len(group.session_starts) >= self._sessions_an_hour:
+            raise TooManyGuests(math.ceil(group.session_starts[0] + HOUR - now))
+        group.session_starts.append(now)
 
     def _add(self, session: Session) -> tuple[str, Session]:
         token = secrets.token_urlsafe(32)

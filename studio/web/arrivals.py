@@ -24,10 +24,10 @@ MAX_ANSWER_BYTES = 2**20  # a list of paths
 class Keeper(Protocol):
     """What deletes uploads, and knows whose they are (studio.ui.uploads)."""
 
-    def coming(self, owner: str, paths: Sequence[str]) -> None:
+    def announce(self, owner: str, paths: Sequence[str]) -> None:
         """The visitor is about to learn these paths. The files may come after them."""
 
-    def arrived(self, owner: str, paths: Sequence[str]) -> None:
+    def accept(self, owner: str, paths: Sequence[str]) -> None:
         """These files have come from this visitor."""
 
     def visitor(self, owner: str, *, here: bool) -> None:
@@ -62,24 +62,24 @@ class Arrivals:
         answer = bytearray()
         status = 0
 
-        async def heard(message: Message) -> None:
+        async def send_and_read(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             elif message["type"] == "http.response.body" and len(answer) <= MAX_ANSWER_BYTES:
                 answer.extend(message.get("body", b""))
                 if status == 200 and not message.get("more_body", False):  # the page asks for the file at once
-                    self.keeper.coming(owner, _paths(bytes(answer)))
+                    self.keeper.announce(owner, _paths(bytes(answer)))
             await send(message)
 
         try:
-            await self.app(scope, receive, heard)
+            await self.app(scope, receive, send_and_read)
         finally:  # also when the visitor left before the end of the answer: the file exists
             paths = _paths(bytes(answer)) if status == 200 else []
             if self.room is not None and place is not None:
                 self.room.settle(place, paths)
             if status == 200:
-                self.keeper.arrived(owner, paths)
+                self.keeper.accept(owner, paths)
 
 
 def _paths(answer: bytes) -> list[str]:

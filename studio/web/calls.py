@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.answered.errors import error_of_status, in_detail
-from studio.asked.problems import shown
+from studio.asked.problems import quoted_value
 from studio.ui.functions import Function, Functions
 from studio.web.faults import METHODS
 
@@ -79,7 +79,8 @@ class Calls:
         function = by_name.get(name)
         if function is None:
             raise Refusal(
-                404, f"There is no endpoint {shown('/' + name)}. There are: {_listed('/' + n for n in by_name)}."
+                404,
+                f"There is no endpoint {quoted_value('/' + name)}. There are: {_name_list('/' + n for n in by_name)}.",
             )
         if not isinstance(body, dict):
             raise Refusal(422, 'The body of a call is a JSON object, such as {"data": [...]}.')
@@ -94,14 +95,14 @@ class Calls:
         number = body.get("fn_index")
         functions = self.functions()
         if not isinstance(number, int) or isinstance(number, bool) or number not in functions:
-            raise Refusal(404, f"fn_index: there is no function {shown(number)} on this page.")
+            raise Refusal(404, f"fn_index: there is no function {quoted_value(number)} on this page.")
         _check_data(functions[number], body)
 
 
 def _check_data(function: Function, body: Mapping[str, Any]) -> None:
     data = body.get("data")
     if not isinstance(data, list):
-        raise Refusal(422, f"data: {shown(data)} is not allowed. Allowed: a list of the arguments.")
+        raise Refusal(422, f"data: {quoted_value(data)} is not allowed. Allowed: a list of the arguments.")
     if len(data) == function.inputs or (function.name and len(data) == len(function.arguments)):
         return
     if function.name:
@@ -118,10 +119,10 @@ def _check_names(function: Function, body: Mapping[str, Any]) -> None:
         raise Refusal(422, f"/{function.name} needs {', '.join(missing)}.")
     if unknown:
         choices = ", ".join(function.arguments) or "none"
-        raise Refusal(422, f"/{function.name} has no argument {shown(unknown[0])}. Its arguments: {choices}.")
+        raise Refusal(422, f"/{function.name} has no argument {quoted_value(unknown[0])}. Its arguments: {choices}.")
 
 
-def _listed(names: Any) -> str:
+def _name_list(names: Any) -> str:
     return ", ".join(names) or "none"
 
 

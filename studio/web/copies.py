@@ -31,13 +31,13 @@ class Register(Protocol):
 
 
 class Copies:
-    """ASGI middleware: a copy of another visitor gets the same 404 as one that is gone. `strangers`: the visitors who
-    keep no cookie. Deep links are refused to all."""
+    """ASGI middleware: a copy of another visitor gets the same 404 as one that is gone. `new_visitors`: the visitors
+    who keep no cookie. Deep links are refused to all."""
 
-    def __init__(self, app: ASGIApp, *, register: Register, strangers: Container[str]) -> None:
+    def __init__(self, app: ASGIApp, *, register: Register, new_visitors: Container[str]) -> None:
         self.app = app
         self.register = register
-        self.strangers = strangers
+        self.new_visitors = new_visitors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].rstrip("/") == _DEEP_LINK:
@@ -47,7 +47,7 @@ class Copies:
         if path is not None:
             owners = await run_in_threadpool(self.register.owners, path[1])
             visitor = Headers(scope=scope)[HEADER]
-            if owners is not None and visitor not in owners and not any(owner in self.strangers for owner in owners):
+            if owners is not None and visitor not in owners and not any(owner in self.new_visitors for owner in owners):
                 await _nothing_here(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 WINDOW_SECONDS = 60.0
 FAILURES_PER_SENDER = 5  # within the window
-FAILURES_OF_STRANGERS = 15  # within the window, from all addresses together
+FAILURES_OF_UNKNOWN = 15  # within the window, from all addresses together
 
 
 @dataclass(frozen=True)
 class Sender:
-    """Who tries a password. `known`: a browser that the owner has entered with before, or one on this machine; what
+    """Who tries a password. `is_known`: a browser that the owner has entered with before, or one on this machine; what
     strangers do does not hold it up."""
 
     name: str
-    known: bool = False
+    is_known: bool = False
 
 
 class Failures:
@@ -35,12 +35,12 @@ class Failures:
         while self._all and self._all[0][0] <= now - WINDOW_SECONDS:
             self._all.popleft()
         waits = [0.0]
-        times = [when for when, failed in self._all if failed == sender]
+        times = [when for when, earlier in self._all if earlier == sender]
         if len(times) >= FAILURES_PER_SENDER:
             waits.append(times[-FAILURES_PER_SENDER] + WINDOW_SECONDS - now)
-        times = [when for when, failed in self._all if not failed.known]
-        if not sender.known and len(times) >= FAILURES_OF_STRANGERS:
-            waits.append(times[-FAILURES_OF_STRANGERS] + WINDOW_SECONDS - now)
+        times = [when for when, earlier in self._all if not earlier.is_known]
+        if not sender.is_known and len(times) >= FAILURES_OF_UNKNOWN:
+            waits.append(times[-FAILURES_OF_UNKNOWN] + WINDOW_SECONDS - now)
         return math.ceil(max(waits))
 
     def add(self, sender: Sender) -> None:

@@ -47,7 +47,7 @@ class Faults:
             refusal = _refusal_of_stream(error)
             if refusal is not None:  # the stream's last event says it
                 await answer.finish()
-                if not answer.ended:
+                if not answer.has_ended:
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
             error_id = secrets.token_hex(4)
@@ -57,9 +57,9 @@ class Faults:
             response = PlainTextResponse(f"{sentence} (error id {error_id})", status, {"cache-control": "no-store"})
         if response is None:
             await answer.finish()
-        elif not answer.begun:
+        elif not answer.has_begun:
             await response(scope, receive, send)
-        elif not answer.ended:  # what was sent so far is all there is
+        elif not answer.has_ended:  # what was sent so far is all there is
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -68,20 +68,20 @@ class _Answer:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._held: list[Message] = []
-        self.begun = self.ended = False
+        self._buffer: list[Message] = []
+        self.has_begun = self.has_ended = False
 
     async def send(self, message: Message) -> None:
-        if self._held or (message["type"] == "http.response.start" and message["status"] == 500):
-            self._held.append(message)
+        if self._buffer or (message["type"] == "http.response.start" and message["status"] == 500):
+            self._buffer.append(message)
             return
-        self.begun = True
-        self.ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+        self.has_begun = True
+        self.has_ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         await self._send(message)
 
     async def finish(self) -> None:
         """Send what was held back: nothing was raised."""
-        for message in self._held:
+        for message in self._buffer:
             await self._send(message)
 
 

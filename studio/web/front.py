@@ -40,7 +40,7 @@ class Front:
             headers = MutableHeaders(scope=start)
             content = bytes(body)
             if start["status"] == 200 and "content-encoding" not in headers:
-                content, encoding = await run_in_threadpool(assets.compressed, content, accept_header)
+                content, encoding = await run_in_threadpool(assets.compress, content, accept_header)
                 headers.add_vary_header("accept-encoding")
                 if encoding:
                     headers["content-encoding"] = encoding

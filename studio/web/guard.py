@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.asked.problems import shown
+from studio.asked.problems import quoted_value
 
 MAX_BODY_BYTES = 2 * 2**20  # everything but uploads; two prompts of 20,000 emoji are a tenth of it
 MAX_UPLOAD_BYTES = 25 * 2**20  # a picture of 20 MiB in its multipart wrapping
@@ -94,7 +94,7 @@ class Guard:
         host = _only(headers, "host", 421)
         name, port = split_host(host)
         if not self._answers_to(name):
-            raise Refusal(421, f"This studio does not answer to the name {shown(name)}.")
+            raise Refusal(421, f"This studio does not answer to the name {quoted_value(name)}.")
         if "origin" in headers:
             scheme, _, netloc = _only(headers, "origin", 403).partition("://")
             standard = _DEFAULT_PORTS.get(scheme)
@@ -119,9 +119,9 @@ def _only(headers: Headers, name: str, status: int) -> str:
 
 def split_host(netloc: str, standard_port: str = "") -> tuple[str, str]:
     """Host and port of a Host header or an origin, in small letters; without a port, the standard one."""
-    bracketed = re.fullmatch(r"\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?", netloc)
+    bracket_match = re.fullmatch(r"\[([0-9a-fA-F:.]+)\](?::(\d{1,5}))?", netloc)
     plain = re.fullmatch(r"([A-Za-z0-9._-]+)(?::(\d{1,5}))?", netloc)
-    match = bracketed or plain
+    match = bracket_match or plain
     if match is None:
         return "", ""
     return match[1].lower().rstrip("."), match[2] or standard_port
@@ -159,7 +159,7 @@ class _Exchange:
         self._receive, self._send = receive, send
         self._ahead: list[Message] = []
         self._count = 0
-        self._answered = False
+        self._has_answered = False
         self._refusal: Refusal | None = None
         if int(length_text) > self.limit:
             raise self._too_large()
@@ -198,16 +198,16 @@ class _Exchange:
             self._count += len(message.get("body", b""))
             if self._count > self.limit:
                 self._refusal = self._too_large()
-                if self._answered:  # too late for another answer: the app sees a disconnect
+                if self._has_answered:  # too late for another answer: the app sees a disconnect
                     return {"type": "http.disconnect"}
                 raise self._refusal
         return message
 
     async def send(self, message: Message) -> None:
         """The app's `send`: adds the headers. The app's answer to an upload that was cut off is replaced."""
-        if self._refusal and not self._answered:
+        if self._refusal and not self._has_answered:
             raise self._refusal
-        self._answered = True
+        self._has_answered = True
         if message["type"] == "http.response.start":
             add_headers(message)
         await self._send(message)
@@ -243,7 +243,7 @@ def _not_a_number(word: str) -> float:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise Refusal(400, f"The body of this request has a number that is too large: {shown(text)}.")
+        raise Refusal(400, f"The body of this request has a number that is too large: {quoted_value(text)}.")
     return number
 
 

@@ -33,14 +33,14 @@ class UploadLimits:
     together: int = 256 * 2**20
 
 
-class Strangers:
+class NewVisitors:
     """The newest visitors that came without a cookie and have not come again with the one they got. Any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._new: OrderedDict[str, None] = OrderedDict()
 
-    def came(self, owner: str, *, with_cookie: bool) -> None:
+    def record(self, owner: str, *, with_cookie: bool) -> None:
         """A request of this visitor has arrived."""
         with self._lock:
             if with_cookie:
@@ -58,11 +58,11 @@ class Strangers:
 class LimitedEngine:
     """An engine whose jobs carry the allowance of whoever asks for them; everything else is the engine itself."""
 
-    def __init__(self, engine: Engine, access: Access, strangers: Strangers) -> None:
+    def __init__(self, engine: Engine, access: Access, new_visitors: NewVisitors) -> None:
         self._engine = engine
         self._access = access
-        self._strangers = strangers
-        self.frozen = False  # the owner lets guests begin nothing now
+        self._new_visitors = new_visitors
+        self.is_frozen = False  # the owner lets guests begin nothing now
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -70,7 +70,7 @@ class LimitedEngine:
     async def submit(self, job: Submission, *, owner: str, origin: str = "api") -> str:
         """As `Engine.submit`. Raises Refused also for what is more than the allowance."""
         allowance = self.allowance(owner)
-        if allowance is not None and self.frozen and allowance.group != NO_COOKIE:
+        if allowance is not None and self.is_frozen and allowance.group != NO_COOKIE:
             raise Refused(say("share.frozen"), kind="unavailable")
         return await self._engine.submit(replace(job, allowance=allowance), owner=owner, origin=origin)
 
@@ -79,12 +79,12 @@ class LimitedEngine:
         group = self._access.limited_group(owner)
         if group is not None:
             return Allowance(group=group, visitor=VISITOR, together=TOGETHER, machine=MACHINE)
-        if owner in self._strangers:
+        if owner in self._new_visitors:
             return Allowance(group=NO_COOKIE, together=WITHOUT_COOKIE)
         return None
 
 
-def limited(engine: Engine, access: Access, strangers: Strangers) -> tuple[Engine, LimitedEngine]:
+def with_limits(engine: Engine, access: Access, new_visitors: NewVisitors) -> tuple[Engine, LimitedEngine]:
     """The same object twice: as the engine that the page is given, and as what the owner's board freezes."""
-    one = LimitedEngine(engine, access, strangers)
+    one = LimitedEngine(engine, access, new_visitors)
     return cast(Engine, one), one

@@ -79,13 +79,13 @@ class Login:
         answer: Response | None = None
         if bearer is not None and session is None and scope["type"] == "http":
             answer = self._wrong_token(Request(scope, receive), cookies)
-        elif not self.access.closed and bearer is None:
+        elif not self.access.is_closed and bearer is None:
             answer = _home() if scope["type"] == "http" and scope["path"] == "/enter" else None
         elif scope["type"] == "websocket":
             if session is None:
                 await send({"type": "websocket.close", "code": 1008})
                 return
-        elif self.access.closed:
+        elif self.access.is_closed:
             answer = await self._answer(Request(scope, receive), cookies, session)
         with suppress(Revoked):
             await (answer or self.app)(scope, receive, send)
@@ -124,7 +124,7 @@ class Login:
         marks = {owner.PERSON_HEADER: session.person}
         if program:
             marks[PROGRAM_HEADER] = "1"
-        elif self.access.closed:  # so that the page offers to log out
+        elif self.access.is_closed:  # so that the page offers to log out
             marks[HEADER] = "1"
         if session.rights == "guest":
             marks[GUEST_HEADER] = "1"
@@ -140,7 +140,7 @@ class Login:
             case "/logout" | "/logout/":
                 return self._logout(request, cookies.get(COOKIE, ""))
             case path if session is None and path not in PUBLIC:
-                return _stranger(request)
+                return _without_session(request)
             case "/personal-link":
                 return self._personal_link(request, cookies.get(COOKIE, ""))
         return None
@@ -161,14 +161,14 @@ class Login:
         if wait:
             return self._refusal(request, 429, say("login.wait", seconds=wait), {"retry-after": str(wait)})
         try:
-            entered = self.access.by_password(form[0].strip(), form[1], cookies.get(owner.COOKIE, ""))
+            entry = self.access.by_password(form[0].strip(), form[1], cookies.get(owner.COOKIE, ""))
         except TooManyGuests as error:
             return self._full(request, error)
-        if entered is None:
+        if entry is None:
             self.failures.add(sender)
             return self._refusal(request, 401, say("login.wrong"))
         response = _home() if _is_browser(request) else JSONResponse({"success": True})
-        return self._with_session(response, request, *entered)
+        return self._with_session(response, request, *entry)
 
     async def _enter(self, request: Request, cookies: dict[str, str]) -> Response:
         if request.method in ("GET", "HEAD"):
@@ -179,12 +179,12 @@ class Login:
         if form is None:
             return JSONResponse({"detail": "The form has one field, key."}, status_code=400)
         try:
-            entered = self.access.by_key(form[0].strip(), cookies.get(owner.COOKIE, ""), cookies.get(COOKIE, ""))
+            entry = self.access.by_key(form[0].strip(), cookies.get(owner.COOKIE, ""), cookies.get(COOKIE, ""))
         except TooManyGuests as error:
             return self._full(request, error)
-        if entered is None:
+        if entry is None:
             return private(JSONResponse({"detail": say("login.over")}, status_code=401))
-        return self._with_session(JSONResponse({"success": True}), request, *entered)
+        return self._with_session(JSONResponse({"success": True}), request, *entry)
 
     def _logout(self, request: Request, token: str) -> Response:
         if request.method in ("GET", "HEAD"):
@@ -219,12 +219,12 @@ class Login:
         sender's address at the end of `X-Forwarded-For`."""
         device = digest(cookies.get(DEVICE_COOKIE, ""))
         if device in self._devices:
-            return Sender(device, known=True)
+            return Sender(device, is_known=True)
         peer = request.client.host if request.client is not None else ""
         if peer not in LOOPBACK:
             return Sender(peer)
         if split_host(request.headers.get("host", ""))[0] in LOOPBACK:
-            return Sender("this machine", known=True)
+            return Sender("this machine", is_known=True)
         return Sender("tunnel " + request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:64])
 
     def _refusal(self, request: Request, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
@@ -295,7 +295,7 @@ def _wrong_method(allow: str) -> Response:
     return PlainTextResponse(f"Allowed: {allow.replace(', ', ' and ')}.", status_code=405, headers={"allow": allow})
 
 
-def _stranger(request: Request) -> Response:
+def _without_session(request: Request) -> Response:
     """A person who opens a page is redirected to the form; anything else is refused."""
     if request.method in ("GET", "HEAD") and _is_browser(request):
         return private(RedirectResponse("/login", 303))

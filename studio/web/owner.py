@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.web.limits import Strangers
+from studio.web.limits import NewVisitors
 
 COOKIE = "studio_owner"
 HEADER = "x-studio-owner"
@@ -32,10 +32,10 @@ class Owner:
     A client that keeps no cookie is a new owner with each request. Headers of these names from outside are dropped.
     """
 
-    def __init__(self, app: ASGIApp, *, strangers: Strangers | None = None) -> None:
-        """`strangers` learns who came without a cookie."""
+    def __init__(self, app: ASGIApp, *, new_visitors: NewVisitors | None = None) -> None:
+        """`new_visitors` learns who came without a cookie."""
         self.app = app
-        self.strangers = strangers
+        self.new_visitors = new_visitors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -43,12 +43,12 @@ class Owner:
             return
         arriving = Headers(scope=scope)
         cookie = cookie_parser("; ".join(arriving.getlist("cookie"))).get(COOKIE, "")
-        known = arriving.get(PERSON_HEADER) or (cookie if _OWNER_ID.fullmatch(cookie) else "")
-        owner = known or secrets.token_hex(16)
-        if self.strangers is not None:
-            self.strangers.came(owner, with_cookie=bool(known))
+        known_id = arriving.get(PERSON_HEADER) or (cookie if _OWNER_ID.fullmatch(cookie) else "")
+        owner = known_id or secrets.token_hex(16)
+        if self.new_visitors is not None:
+            self.new_visitors.record(owner, with_cookie=bool(known_id))
         marks = [(HEADER.encode(), owner.encode())]
-        marks += [] if known else [(NO_COOKIE_HEADER.encode(), b"1")]
+        marks += [] if known_id else [(NO_COOKIE_HEADER.encode(), b"1")]
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _OURS]
         scope = dict(scope, headers=[*headers, *marks])
 
@@ -59,4 +59,4 @@ class Owner:
                 MutableHeaders(scope=message).append("set-cookie", setting)
             await send(message)
 
-        await self.app(scope, receive, send if known else send_with_cookie)
+        await self.app(scope, receive, send if known_id else send_with_cookie)

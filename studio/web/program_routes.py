@@ -12,7 +12,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.answered.engine import Engine
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.ui.text import say
 from studio.web.login import GUEST_HEADER, PROGRAM_HEADER
 from studio.web.programs import Program, Programs
@@ -65,7 +65,7 @@ class ProgramRoutes:
                 if program is not None:
                     await stop_jobs(self.engine, [program.person])
             case _:
-                raise InvalidRequest(Problem("action", shown(action), f"one of {', '.join(ACTIONS)}"))
+                raise InvalidRequest(Problem("action", quoted_value(action), f"one of {', '.join(ACTIONS)}"))
         return ""
 
 

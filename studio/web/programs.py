@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from studio.asked.problems import InvalidRequest, Problem, clean_text, shown
+from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Programs:
         """A new token, which is nowhere to be read again, and what is remembered of it. Raises InvalidRequest."""
         label = _label(name)
         if rights not in RIGHTS:
-            raise InvalidRequest(Problem("rights", shown(rights), " or ".join(RIGHTS)))
+            raise InvalidRequest(Problem("rights", quoted_value(rights), " or ".join(RIGHTS)))
         token = PREFIX + secrets.token_urlsafe(24)
         with self._lock:
             self._read()
@@ -81,7 +81,7 @@ class Programs:
             if len(self._all) >= MAX_PROGRAMS:
                 raise InvalidRequest(Problem("name", "another token", f"at most {MAX_PROGRAMS}; revoke one first"))
             if any(one.name == label for one in self._all.values()):
-                raise InvalidRequest(Problem("name", shown(label), "a name that no other token has"))
+                raise InvalidRequest(Problem("name", quoted_value(label), "a name that no other token has"))
             program = Program(
                 id=secrets.token_hex(6),
                 name=label,
@@ -182,7 +182,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 def _label(name: object) -> str:
     label = " ".join(clean_text(name).split()) if isinstance(name, str) else ""
     if not 1 <= len(label) <= MAX_NAME_CHARACTERS:
-        raise InvalidRequest(Problem("name", shown(name), f"1 to {MAX_NAME_CHARACTERS} characters"))
+        raise InvalidRequest(Problem("name", quoted_value(name), f"1 to {MAX_NAME_CHARACTERS} characters"))
     return label
 
 

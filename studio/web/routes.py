@@ -26,7 +26,7 @@ from studio.asked.axes import AXIS_FIELDS
 from studio.asked.branch import Branch
 from studio.asked.control import PREPROCESSORS, PreprocessorName
 from studio.asked.orders import BranchTree, Cells, ModelList, ModelPicture, RecordPart, SubmitBranch
-from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, one_of, shown
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, one_of, quoted_value
 from studio.asked.questions import parse
 from studio.export.files import File, export, name_of
 from studio.export.replay import Replay
@@ -91,7 +91,7 @@ class Routes:
                 Route("/sheet/{job_id}.csv", self.compare_timings),
                 Route("/ask/control-map", self.control_map, methods=["POST"]),
                 Route("/ask/{name}", self.ask, methods=["GET", "POST"]),
-                Route("/models-found", self.models_found),
+                Route("/models-found", self.list_of_models),
                 Route("/model-picture/{model_id}", self.model_picture),
                 Route("/studio-static/{name:path}", self.static),
             ],
@@ -151,9 +151,9 @@ class Routes:
         job_id, owner = request.path_params["job_id"], request.headers[HEADER]
         try:
             if not _WHOLE_NUMBER.fullmatch(image):
-                raise InvalidRequest(Problem("image", shown(image), "whole numbers from 0 to 999999"))
+                raise InvalidRequest(Problem("image", quoted_value(image), "whole numbers from 0 to 999999"))
             recording = await self.engine.record(job_id, RecordPart(image=int(image)), owner=owner)
-            file = await run_in_threadpool(self._exported, recording, kind, parameters)
+            file = await run_in_threadpool(self._export_file, recording, kind, parameters)
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
@@ -161,7 +161,7 @@ class Routes:
         headers = {"content-disposition": f'attachment; filename="{file.name}"', "cache-control": "no-store"}
         return Response(file.content, media_type=file.media_type, headers=headers)
 
-    def _exported(self, recording: bytes, kind: str, parameters: dict[str, str]) -> File:
+    def _export_file(self, recording: bytes, kind: str, parameters: dict[str, str]) -> File:
         if kind != "html" or self.replay_page is None:
             return export(recording, kind, parameters)
         run = Replay(recording).run
@@ -174,7 +174,7 @@ class Routes:
         image = parameters.pop("image", "0")
         try:
             if not _WHOLE_NUMBER.fullmatch(image):
-                raise InvalidRequest(Problem("image", shown(image), "whole numbers from 0 to 999999"))
+                raise InvalidRequest(Problem("image", quoted_value(image), "whole numbers from 0 to 999999"))
             branch = Branch.parse(parameters, await request.body())
             order = SubmitBranch(job_id=request.path_params["job_id"], branch=branch, image=int(image))
             job_id = await self.engine.submit(order, owner=request.headers[HEADER], origin="noise_viewer")
@@ -261,7 +261,7 @@ class Routes:
                 break  # `read_picture` says what is allowed
         try:
             if preprocessor not in PREPROCESSORS:
-                raise InvalidRequest(Problem("preprocessor", shown(preprocessor), one_of(PREPROCESSORS)))
+                raise InvalidRequest(Problem("preprocessor", quoted_value(preprocessor), one_of(PREPROCESSORS)))
             data = await run_in_threadpool(preview, image, cast(PreprocessorName, preprocessor))
         except InvalidRequest as error:
             return PlainTextResponse(str(error), status_code=400)
@@ -287,13 +287,13 @@ class Routes:
 
         return await self._download(job_id, owner, content, "csv", "text/csv; charset=utf-8")
 
-    def _cell(self, event: CellEvent | None, owner: str) -> sheet.Shown:
+    def _cell(self, event: CellEvent | None, owner: str) -> sheet.CellResult:
         if event is None or not isinstance(event.event, (Finished, Failed)):
-            return sheet.Shown()
+            return sheet.CellResult()
         if isinstance(event.event, Failed):
-            return sheet.Shown(message=event.event.message)
+            return sheet.CellResult(message=event.event.message)
         picture = event.event.pictures[0]
-        return sheet.Shown(picture=picture, file=self.gallery.path(picture.id, owner))
+        return sheet.CellResult(picture=picture, file=self.gallery.path(picture.id, owner))
 
     async def _download(
         self, job_id: str, owner: str, make: Callable[[ComparisonNow], bytes], ending: str, media_type: str
@@ -306,12 +306,12 @@ class Routes:
         headers = {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}"'}
         return Response(data, media_type=media_type, headers=headers)
 
-    async def models_found(self, request: Request) -> Response:
+    async def list_of_models(self, request: Request) -> Response:
         """GET /models-found: what the tab Models shows, with an etag; ?refresh=1 looks through the folders now."""
         manages = request.headers.get(GUEST_HEADER) is None
         refresh = request.query_params.get("refresh") == "1" and manages
         listing = await self.engine.ask(ModelList(refresh=refresh))
-        view = await run_in_threadpool(model_list.viewed, listing, self.engine.status(), manages)
+        view = await run_in_threadpool(model_list.view_of, listing, self.engine.status(), manages)
         headers = {"etag": f'"{view["stamp"]}"', "cache-control": "no-cache"}
         if headers["etag"] in request.headers.get("if-none-match", "") and not refresh:
             return Response(status_code=304, headers=headers)
@@ -328,9 +328,9 @@ class Routes:
         """GET /studio-static/{file}: the page's script and style sheet, which a browser keeps for good (their names
         change with their content); any other file of studio/ui/static, revalidated by its etag."""
         name = request.path_params["name"]
-        asset = assets.named(name)
+        asset = assets.by_name(name)
         if asset:
-            content, encoding = await run_in_threadpool(asset.encoded, request.headers.get("accept-encoding", ""))
+            content, encoding = await run_in_threadpool(asset.encode, request.headers.get("accept-encoding", ""))
             headers = {"cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}
             headers |= {"content-encoding": encoding} if encoding else {}
             headers |= {"x-content-type-options": "nosniff"}

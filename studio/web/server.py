@@ -26,7 +26,7 @@ class Server:
     """Serves `app` at `host` and `port` (0: any free one). Raises OSError, at once, when the address cannot be had."""
 
     def __init__(self, app: ASGIApp, *, host: str, port: int) -> None:
-        self._sockets = _bound(host, port)
+        self._sockets = _listening_sockets(host, port)
         self.host = host
         self.port = int(self._sockets[0].getsockname()[1])
         config = uvicorn.Config(
@@ -91,7 +91,7 @@ def _network_address() -> str:
             return socket.gethostname()
 
 
-def _bound(host: str, port: int) -> list[socket.socket]:
+def _listening_sockets(host: str, port: int) -> list[socket.socket]:
     """A listening socket for each address of the name: `localhost` has two."""
     sockets: list[socket.socket] = []
     absent: OSError | None = None

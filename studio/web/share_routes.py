@@ -53,20 +53,20 @@ class ShareRoutes:
         and "show_out" name a guest by what the view calls them; "begin" gives this browser the owner's session in the
         same answer, since everybody without one is a stranger from then on."""
         if GUEST_HEADER in request.headers or PROGRAM_HEADER in request.headers:
-            return _refused(403, say("models.guest"))
-        begun = False
+            return _refusal(403, say("models.guest"))
+        begins = False
         if request.method == "POST":
             order = _json_object(await request.body())
             action, seconds = order.get("action"), order.get("seconds", LONGEST_SHARE)
             if action not in ACTIONS:
-                return _refused(400, f"action: allowed is one of {', '.join(ACTIONS)}.")
+                return _refusal(400, f"action: allowed is one of {', '.join(ACTIONS)}.")
             if not isinstance(seconds, (int, float)) or not SHORTEST_SHARE <= seconds <= LONGEST_SHARE:
-                allowed = f"from {SHORTEST_SHARE:.0f} to {LONGEST_SHARE:.0f}"
-                return _refused(400, f"seconds: {order.get('seconds')!r} is not allowed. Allowed: {allowed}.")
-            begun = action == "begin"
+                allowed_range = f"from {SHORTEST_SHARE:.0f} to {LONGEST_SHARE:.0f}"
+                return _refusal(400, f"seconds: {order.get('seconds')!r} is not allowed. Allowed: {allowed_range}.")
+            begins = action == "begin"
             await self._act(action, float(seconds), str(order.get("guest", "")))
         response = JSONResponse(await self._view(), headers={"cache-control": "no-store"})
-        if begun:
+        if begins:
             token, session = self.access.owner_session(request.headers[HEADER])
             set_session(response, request, token, session)
         return response
@@ -75,14 +75,14 @@ class ShareRoutes:
         people = [person for person in self.access.guests() if _name(person) == guest]
         match action:
             case "begin":
-                self.limits.frozen = False
+                self.limits.is_frozen = False
                 self.sharing.begin(seconds)
             case "end":
                 self.sharing.end()
             case "renew" if self.access.share_ends is not None:
                 self.sharing.renew()
             case "freeze" | "thaw":
-                self.limits.frozen = action == "freeze"
+                self.limits.is_frozen = action == "freeze"
             case "stop":
                 await stop_jobs(self.engine, people)
             case "show_out":
@@ -98,7 +98,7 @@ class ShareRoutes:
             "reason": now.reason,
             "link": now.guest_link,
             "ends": now.ends,
-            "frozen": self.limits.frozen,
+            "frozen": self.limits.is_frozen,
             "waiting": len(work.jobs),
             "guests": [
                 {
@@ -121,7 +121,7 @@ class ShareRoutes:
         """GET: the guests' link as a picture for a phone's camera."""
         link = self.sharing.now.guest_link
         if GUEST_HEADER in request.headers or PROGRAM_HEADER in request.headers or not link:
-            return _refused(404, "There is nothing here.")
+            return _refusal(404, "There is nothing here.")
         picture = io.BytesIO()
         segno.make(link, error="m", micro=False).save(picture, kind="svg", scale=4, border=4, light="white")
         return Response(picture.getvalue(), media_type="image/svg+xml", headers={"cache-control": "no-store"})
@@ -140,5 +140,5 @@ def _name(person: str) -> str:
     return digest(person)[:6]
 
 
-def _refused(status: int, sentence: str) -> Response:
+def _refusal(status: int, sentence: str) -> Response:
     return PlainTextResponse(sentence, status_code=status, headers={"cache-control": "no-store"})

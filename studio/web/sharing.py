@@ -35,7 +35,7 @@ OpenTunnel = Callable[[], Tunnel]  # takes up to a minute; raises an exception w
 
 
 @dataclass(frozen=True)
-class Shared:
+class ShareState:
     """What is shared now. `address`: what the links begin with; `ends`: seconds since 1970; `reason`: why there is no
     link, or no longer one."""
 
@@ -67,29 +67,30 @@ class Sharing:
         open_tunnel: OpenTunnel | None,
         *,
         address: str = "",
-        told: Callable[[Shared], None] = lambda shared: None,
+        on_ready: Callable[[ShareState], None] = lambda shared: None,
     ) -> None:
         """`hosts` are the names that the guard admits. Without `open_tunnel` the links begin with `address`, where
-        others reach this server already. `told` is called once for each share, when its link is there or cannot be."""
+        others reach this server already. `on_ready` is called once for each share, when its link is there or cannot
+        be."""
         self._access = access
         self._engine = engine
         self._hosts = hosts
         self._open_tunnel = open_tunnel
         self._address = address
-        self._told = told
+        self._on_ready = on_ready
         self._lock = threading.RLock()
-        self._shared = Shared()
+        self._state = ShareState()
         self._tunnel: Tunnel | None = None
         self._timer: threading.Timer | None = None
         self._number = 0  # of the share, so that what an earlier one has begun does nothing to a later one
 
     @property
-    def now(self) -> Shared:
+    def now(self) -> ShareState:
         """The share as it is."""
         with self._lock:
-            return self._shared
+            return self._state
 
-    def begin(self, seconds: float = LONGEST_SHARE) -> Shared:
+    def begin(self, seconds: float = LONGEST_SHARE) -> ShareState:
         """Close the studio to strangers, at once, and open it to invitations for so long. The link is there later."""
         with self._lock:
             self.end()
@@ -97,7 +98,7 @@ class Sharing:
             seconds = min(seconds, LONGEST_SHARE)
             keys = self._access.share(seconds)
             ready = self._open_tunnel is None
-            self._shared = Shared(
+            self._state = ShareState(
                 state="open" if ready else "opening",
                 address=self._address if ready else "",
                 keys=keys,
@@ -106,18 +107,18 @@ class Sharing:
             self._timer = threading.Timer(seconds, self._over, (self._number,))
             self._timer.daemon = True
             self._timer.start()
-            shared = self._shared
+            state = self._state
             if not ready:
                 threading.Thread(target=self._open, args=(self._number,), name="public-link", daemon=True).start()
         if ready:
-            self._told(shared)
-        return shared
+            self._on_ready(state)
+        return state
 
-    def renew(self) -> Shared:
+    def renew(self) -> ShareState:
         """New links in place of the present ones; who is in stays. Raises ValueError while nothing is shared."""
         with self._lock:
-            self._shared = replace(self._shared, keys=self._access.renew())
-            return self._shared
+            self._state = replace(self._state, keys=self._access.renew())
+            return self._state
 
     def end(self, reason: str = "") -> None:
         """End the share: its links, its guests' sessions, their jobs and the tunnel. `reason`: why, where it was not
@@ -130,7 +131,7 @@ class Sharing:
             if self._timer is not None:
                 self._timer.cancel()
             self._tunnel = self._timer = None
-            self._shared = Shared(state="failed", reason=reason) if reason else Shared()
+            self._state = ShareState(state="failed", reason=reason) if reason else ShareState()
             self._number += 1
         if people:
             stopping = threading.Thread(target=lambda: asyncio.run(stop_jobs(self._engine, people)), daemon=True)
@@ -158,10 +159,10 @@ class Sharing:
             else:
                 self._tunnel = tunnel
                 self._hosts.add(_name(tunnel.link))  # the guard learns its new name; the studio is closed already
-                self._shared = replace(self._shared, state="open", address=tunnel.link)
-            shared = self._shared
+                self._state = replace(self._state, state="open", address=tunnel.link)
+            state = self._state
             number = self._number
-        self._told(shared)
+        self._on_ready(state)
         if tunnel is not None:
             tunnel.wait()
             with self._lock:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from studio.ui.text import say
 from studio.web.access import Access
-from studio.web.limits import NO_COOKIE, Strangers, UploadLimits
+from studio.web.limits import NO_COOKIE, NewVisitors, UploadLimits
 
 MEGABYTE = 10**6
 
@@ -40,13 +40,13 @@ class UploadRoom:
         self,
         folder: Path,
         access: Access,
-        strangers: Strangers,
+        new_visitors: NewVisitors,
         limits: UploadLimits | None = None,
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self._folder = folder
         self._access = access
-        self._strangers = strangers
+        self._new_visitors = new_visitors
         self._limits = limits or UploadLimits()
         self._free = free
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class UploadRoom:
     def reserve(self, owner: str, size: int) -> Place:
         """A place for an upload of at most `size` bytes. Raises NoRoom."""
         group = self._access.limited_group(owner) or ""
-        visitor = NO_COOKIE if owner in self._strangers else owner
+        visitor = NO_COOKIE if owner in self._new_visitors else owner
         with self._lock:
             self._places = [place for place in self._places if not place.files or any(f.exists() for f in place.files)]
             everything = sum(place.size for place in self._places)
@@ -83,5 +83,5 @@ class UploadRoom:
                 self._places.remove(place)
 
 
-def _sentence(key: str, taken: int, most: int) -> str:
-    return say(key, taken=round(taken / MEGABYTE), most=round(most / MEGABYTE))
+def _sentence(key: str, size: int, most: int) -> str:
+    return say(key, taken=round(size / MEGABYTE), most=round(most / MEGABYTE))

@@ -16,7 +16,7 @@ from studio.answered.engine import Pace
 from studio.asked import compare
 from studio.asked.axes import AXIS_FIELDS, MAX_CELLS, Axis, AxisField, Value, parse_values, values_text
 from studio.asked.compare import Comparison, comparison_from_dict, fields_of_link
-from studio.asked.fields import FORGOTTEN, ImageToImage, TextToImage
+from studio.asked.fields import NO_FILE, ImageToImage, TextToImage
 from studio.asked.problems import InvalidRequest
 from studio.asked.resolved import Suits
 
@@ -193,8 +193,8 @@ def test_the_scale_of_the_first_control_is_an_axis_and_all_cells_have_the_same_m
     with pytest.raises(InvalidRequest, match="image nothing of control 1"):
         comparison_from_dict(told)
     over = made.without_pictures()
-    assert over.resolved(0).request.prompt == made.base.prompt, "its sheet says what was run"
-    assert [one.image for index in range(6) for one in over.request(index).controls] == [FORGOTTEN] * 12  # type: ignore[union-attr]
+    assert over.resolve_cell(0).request.prompt == made.base.prompt, "its sheet says what was run"
+    assert [one.image for index in range(6) for one in over.request(index).controls] == [NO_FILE] * 12  # type: ignore[union-attr]
 
 
 def test_every_problem_is_told_at_once() -> None:
@@ -282,13 +282,13 @@ def test_what_is_left_open_is_what_suits_each_checkpoint() -> None:
     made = Comparison.parse({"prompt": "a fox", "x": "checkpoint", "x_values": "small-world-128, turbo"}).with_suits(
         suits
     )
-    assert [made.resolved(k).steps for k in range(2)] == [25, 4]
-    assert [made.resolved(k).guidance_scale for k in range(2)] == [3.0, 1.0]
+    assert [made.resolve_cell(k).steps for k in range(2)] == [25, 4]
+    assert [made.resolve_cell(k).guidance_scale for k in range(2)] == [3.0, 1.0]
     assert made.cost.rows == 2 * 25 + 4
     assert made.base.guidance_scale is None
     plain = Comparison.parse({"prompt": "a fox", "x": "scheduler", "x_values": "Euler, LCM"}).with_suits(suits)
     assert (plain.base.guidance_scale, plain.base.scheduler, plain.base.noise_schedule) == (3.0, None, None)
-    assert [plain.resolved(k).noise_schedule for k in range(2)] == ["normal", "sgm_uniform"]
+    assert [plain.resolve_cell(k).noise_schedule for k in range(2)] == ["normal", "sgm_uniform"]
     assert comparison_from_dict(plain.to_dict()) == plain
 
 

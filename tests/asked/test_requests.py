@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.asked.control import Control
-from studio.asked.fields import FORGOTTEN, PREVIEWS, ImageToImage, Inpaint, TextToImage
+from studio.asked.fields import NO_FILE, PREVIEWS, ImageToImage, Inpaint, TextToImage
 from studio.asked.problems import InvalidRequest
 from studio.asked.requests import RANGES, ROWS, request_from_dict
 from studio.asked.rows import MAX_SEED
@@ -242,8 +242,8 @@ def test_controls_round_trip_with_their_pictures_and_are_forgotten_with_them(kin
     assert asked.file_bytes == 13 + sum(map(len, files.values()))
     forgotten = asked.without_pictures()
     assert forgotten.file_bytes == 0
-    assert {control.image for control in forgotten.controls} == {FORGOTTEN}
-    assert {getattr(forgotten, name) for name in files} <= {FORGOTTEN}
+    assert {control.image for control in forgotten.controls} == {NO_FILE}
+    assert {getattr(forgotten, name) for name in files} <= {NO_FILE}
     assert forgotten.problems() == [], "what is read of a run that is over is as valid as before"
     assert [control.model for control in forgotten.controls] == ["a", "b"]
     assert "controls" not in kind(prompt="x", **files).to_dict()  # type: ignore[arg-type]

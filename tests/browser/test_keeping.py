@@ -159,7 +159,7 @@ def stored(page: Page, storage: str = "sessionStorage") -> dict[str, Any]:
     return dict(json.loads(page.evaluate(f"{storage}.getItem('{KEY}')")))
 
 
-def test_kept_fields_carry_a_version_and_those_without_one_are_read(visitor: Visitor) -> None:
+def test_stored_fields_carry_a_version_and_those_without_one_are_read(visitor: Visitor) -> None:
     page = visitor()
     prompt(page).fill("with a version")
     quiet(page)

@@ -28,7 +28,7 @@ from studio.diffusion.quantities import noise_terms, x0_terms
 from studio.diffusion.schedule import make_schedule
 from studio.engine.viewer.answer_format import level_facts
 from studio.engine.viewer.answers import schedule_answer
-from studio.engine.viewer.measures import measured, spectrum
+from studio.engine.viewer.measures import measures_of, spectrum
 from studio.engine.viewer.noised_start import first_levels
 from studio.engine.viewer.part_answers import psnr
 from studio.engine.viewer.record_format import in_eight_bits
@@ -36,7 +36,7 @@ from studio.engine.viewer.recorder import Recorder
 from studio.engine.viewer.recording import rows_at
 from studio.export.replay import Replay, cells
 from studio.picture import masks
-from studio.ui.render import thinned
+from studio.ui.render import spread_frames
 from studio.ui.text import say
 from tests.browser.conftest import MODULES, Studio, ready
 from tests.engine.test_recorder import evaluation
@@ -225,7 +225,7 @@ def test_measures_of_latents(page: Page, shape: tuple[int, int, int]) -> None:
     flat = {"one": one.ravel().tolist(), "other": other.ravel().tolist(), "shape": shape}
     values = computed(page, MEASURES, f"({js})", flat)
     level = {"outputs": np.stack([one, other]), "guidance_scale": 3.0, "latents": one}
-    numbers = measured([evaluation(0, **level)], one, adds_noise=False)
+    numbers = measures_of([evaluation(0, **level)], one, adds_noise=False)
     assert values["rms"] == pytest.approx(float(np.linalg.norm(one)) / math.sqrt(one.size), rel=1e-5)
     assert values["cosine"] == pytest.approx(numbers["cosine"], abs=1e-6)
     assert values["moments"] == pytest.approx({"mean": float(one.mean()), "std": float(one.std())}, rel=1e-5)
@@ -339,7 +339,7 @@ def test_the_text_of_a_prompt_that_holds_at_a_step(page: Page, step: int) -> Non
 
 @pytest.mark.parametrize(("evaluations", "frames"), [(5, 24), (24, 24), (25, 24), (38, 12), (60, 24), (150, 8), (2, 2)])
 def test_the_evaluation_that_a_frame_of_a_strip_shows(page: Page, evaluations: int, frames: int) -> None:
-    kept = [int(one) for one in thinned([str(k + 1).encode() for k in range(evaluations)], frames)]
+    kept = [int(one) for one in spread_frames([str(k + 1).encode() for k in range(evaluations)], frames)]
     given = {"frames": kept, "total": len(kept), "evaluations": evaluations}
     js = "given.frames.map((_, k) => m.evaluationOf(given, k))"
     assert computed(page, "generate/static/stage/film.js", js, given) == kept

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from safetensors.numpy import load
 
-from studio.engine.recorded import RecordedAttention
+from studio.engine.recorded_evaluation import RecordedAttention
 from studio.engine.viewer import record_format, recorder
 from tests.browser.conftest import MODULES, Studio, quiet, ready
 from tests.browser.test_page import finished, generate, stage

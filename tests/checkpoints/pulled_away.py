@@ -121,7 +121,7 @@ def main() -> None:
     told: dict[str, Any] = {}
     for name, writer, count in [(writer, writer, 1) for writer in WRITERS] + [("two of one file", "truncated", 2)]:
         path = save_original(folder / f"{name.replace(' ', '-')}.safetensors", "sd1", modules)
-        if leased_map.leased(path) is None:
+        if leased_map.map_under_lease(path) is None:
             told = {"refused": True}
             break
         gc.collect()

@@ -60,7 +60,7 @@ def ended(conversions: Conversions) -> dict[str, Conversion]:
 def test_one_at_a_time_with_its_progress(tmp_path: Path) -> None:
     one, two = entries(tmp_path, "one.ckpt", "two.ckpt")
     work, arrived = Converting(), []
-    conversions = Conversions(arrived=lambda: arrived.append(True), convert=work)
+    conversions = Conversions(on_arrival=lambda: arrived.append(True), convert=work)
     conversions.add(one)
     conversions.add(two)
     assert work.entered.wait(60)
@@ -128,13 +128,13 @@ def test_the_list_offers_it_for_pickles_that_have_not_been_converted(tmp_path: P
     entries(tmp_path, "old.ckpt", "done.ckpt")
     (tmp_path / "checkpoints" / "done.safetensors").write_bytes(b"not empty")
     service = ModelService([tmp_path])
-    found: dict[Any, bool] = {(m.name, m.facts.form): m.convertible for m in service.found()}
+    found: dict[Any, bool] = {(m.name, m.facts.form): m.convertible for m in service.listing()}
     assert found == {
         ("old", "pickle"): True,
         ("done.ckpt", "pickle"): False,
         ("done.safetensors", "single_file"): False,
     }
-    other = next(m for m in service.found() if m.facts.form == "single_file")
+    other = next(m for m in service.listing() if m.facts.form == "single_file")
     with pytest.raises(Refused, match="Only a pickle"):
         service.convert(other.id)
     service.close()

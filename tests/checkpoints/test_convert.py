@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from studio.checkpoints.convert import Blocked, convert
+from studio.checkpoints.convert import UnsafePickle, convert
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint
 
@@ -122,7 +122,7 @@ def test_what_could_run_code_is_refused_and_named(
     assert not canary.exists()
     assert not target.exists()
     assert len(list(tmp_path.iterdir())) == 1, "nothing half-written is left"
-    assert isinstance(refused.value, Blocked)
+    assert isinstance(refused.value, UnsafePickle)
     assert any(name.endswith(named) for name in refused.value.names)
     assert named in str(refused.value)
     assert "weights_only" not in str(refused.value)

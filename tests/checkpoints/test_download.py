@@ -13,7 +13,7 @@ from studio.answered.models import Download, HubFile, NoSuchModel
 from studio.asked.problems import InvalidRequest
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.download import Hub
-from studio.checkpoints.repository import suggested
+from studio.checkpoints.repository import mark_suggestions
 from tests.checkpoints.hub_server import HubServer
 
 WEIGHTS = bytes(range(256)) * 12_000  # 3 MB: three blocks
@@ -48,7 +48,7 @@ def hub(server: HubServer, tmp_path: Path, waits: list[float], monkeypatch: pyte
 
 
 def ended(hub: Hub, download_id: str) -> Download:
-    assert hub._jobs[download_id].ended.wait(60)
+    assert hub._jobs[download_id].end.wait(60)
     return next(d for d in hub.downloads() if d.id == download_id)
 
 
@@ -246,9 +246,9 @@ def test_one_variant_of_a_folder_is_suggested() -> None:
         "vae/config.json", "vae/diffusion_pytorch_model.safetensors", "safety_checker/model.safetensors",
         "safety_checker/config.json", "tokenizer/merges.txt", "v1-5-pruned.safetensors",
     ]  # fmt: skip
-    chosen = {f.path for f in suggested([HubFile(path=name, size=1) for name in names]) if f.suggested}
+    chosen = {f.path for f in mark_suggestions([HubFile(path=name, size=1) for name in names]) if f.suggested}
     assert chosen == {
         "model_index.json", "README.txt", "unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors",
         "vae/config.json", "vae/diffusion_pytorch_model.safetensors", "tokenizer/merges.txt",
     }  # fmt: skip
-    assert [f.suggested for f in suggested([HubFile(path="only.safetensors", size=1)])] == [True]
+    assert [f.suggested for f in mark_suggestions([HubFile(path="only.safetensors", size=1)])] == [True]

@@ -96,7 +96,7 @@ def test_an_embedding_is_never_torn_apart() -> None:
     known = Embeddings(a_word("toy", 6))
     chunks = chunks_of(tiny.text_encoders[0].tokenizer, "cat " * 72 + "toy dog", 75, known)
     assert [len(chunk.tokens) for chunk in chunks] == [72, 7]
-    assert [p.position for p in chunks[1].placed] == [0, 1, 2, 3, 4, 5]
+    assert [p.position for p in chunks[1].vectors] == [0, 1, 2, 3, 4, 5]
     weighted = chunks_of(tiny.text_encoders[0].tokenizer, "a (toy:1.3) dog", 75, known)[0]
     assert weighted.weights == (1.0, *[1.3] * 6, 1.0)
     tiny.words = known

@@ -92,10 +92,10 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @torch.inference_mode()
 def run(components: Components, lane: Lane) -> torch.Tensor:
-    while not lane.done:
+    while not lane.is_finished:
         call = lane.call()
         timestep = torch.full((len(call.sample),), call.timestep)
-        added = dict(call.added) or None
+        added = dict(call.added_conditions) or None
         answer = components.unet(call.sample, timestep, call.prompt_embeds, added_cond_kwargs=added, return_dict=False)
         lane.advance(answer[0])
     return vae.decode(components, lane.latents)
@@ -207,12 +207,16 @@ def test_a_painted_part_is_that_of_diffusers_with_sdxls_inpainting_unet(
     lane = start_lane(
         nine.ours, resolve(request, nine.ours.suits), seed=SEED, conditioning=said, picture=start, mask=mask
     )
-    while not lane.done:
+    while not lane.is_finished:
         call = lane.call()
         timestep = torch.full((len(call.sample),), call.timestep)
         lane.advance(
             nine.ours.unet(
-                call.sample, timestep, call.prompt_embeds, added_cond_kwargs=dict(call.added), return_dict=False
+                call.sample,
+                timestep,
+                call.prompt_embeds,
+                added_cond_kwargs=dict(call.added_conditions),
+                return_dict=False,
             )[0]
         )
     assert torch.equal(lane.latents, expected), float((lane.latents - expected).abs().max())
@@ -308,7 +312,7 @@ def test_a_lone_file_whose_unet_is_told_the_guidance_scale(family: str, tmp_path
         said = encode_prompts(ours, PROMPT, "", num_steps=STEPS, guidance_scale=guidance)
         lane = start_lane(ours, resolve(request, ours.suits), seed=SEED, conditioning=said)
         with torch.inference_mode():
-            while not lane.done:
+            while not lane.is_finished:
                 lane.advance(call_unet(ours, [lane.call()]))
         pictures.append((vae.decode(ours, lane.latents) * 0.5 + 0.5).clamp(0, 1))
         assert float((pictures[-1] - expected).abs().max()) <= ROUNDING

@@ -51,10 +51,10 @@ def test_a_file_of_real_size_is_loaded_and_run(family: str, tmp_path: Path) -> N
     said = encode_prompts(components, "a red apple", "", num_steps=2, guidance_scale=5.0)
     lane = start_lane(components, resolve(request, components.suits), seed=1, conditioning=said)
     with torch.inference_mode():
-        while not lane.done:
+        while not lane.is_finished:
             call = lane.call()
             timestep = torch.full((len(call.sample),), call.timestep)
-            added = dict(call.added) or None
+            added = dict(call.added_conditions) or None
             answer = components.unet(
                 call.sample, timestep, call.prompt_embeds, added_cond_kwargs=added, return_dict=False
             )

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from studio.checkpoints import leased_map
 from studio.checkpoints.inspect import BadCheckpoint, read_header
-from studio.checkpoints.leased_map import LeasedMap, leased
+from studio.checkpoints.leased_map import LeasedMap, map_under_lease
 from studio.checkpoints.reader import WeightsFile
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def mapped(file: Path) -> LeasedMap:
-    found = leased(file)
+    found = map_under_lease(file)
     if found is None:
         pytest.skip("no leases on this system or file system")
     return found
@@ -110,7 +110,7 @@ def test_what_is_stored_as_wanted_stays_in_the_file(file: Path, mapped: LeasedMa
 
 
 def test_the_lease_goes_with_the_last_tensor(file: Path) -> None:
-    mapped = leased(file)
+    mapped = map_under_lease(file)
     if mapped is None:
         pytest.skip("no leases on this system or file system")
     tensor: torch.Tensor | None = read(file, "a", mapped)
@@ -166,7 +166,7 @@ def test_where_there_is_no_lease_the_file_is_read(file: Path, why: str, monkeypa
         monkeypatch.setattr(leased_map, "FILE_SYSTEMS", frozenset({0x6969}))  # NFS
     else:
         monkeypatch.setattr(sys, "platform", "darwin")
-    assert leased(file) is None
+    assert map_under_lease(file) is None
     assert read(file, "a", None).shape == (300, 70)
     if writer is not None:
         writer.close()
@@ -190,7 +190,7 @@ def test_weights_at_odd_places_are_read(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "odd.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + values.numpy().tobytes())
     assert read_header(path)["a"].offset % 4 == 1
-    assert torch.equal(read(path, "a", leased(path)), values)
+    assert torch.equal(read(path, "a", map_under_lease(path)), values)
 
 
 def test_a_disk_that_cannot_be_read_is_an_error_and_not_the_end(

@@ -287,7 +287,7 @@ def test_the_model_service_tells_what_is_there_and_takes_no_nonsense(tmp_path: P
     weights(tmp_path / "loras" / "lines.safetensors", LORA)
     woken: list[bool] = []
     service = ModelService([tmp_path], wake=lambda: woken.append(True))
-    fox, lines = service.found()
+    fox, lines = service.listing()
     assert (fox.name, fox.kind, fox.state, fox.place, fox.where) == (
         "fox", "checkpoint", "usable", "disk", f"{tmp_path.name}/checkpoints",
     )  # fmt: skip
@@ -302,7 +302,7 @@ def test_the_model_service_tells_what_is_there_and_takes_no_nonsense(tmp_path: P
         service.correct(fox.id, "x")  # type: ignore[arg-type]
     service.annotate(fox.id, "a note")
     service.correct(fox.id, "v_prediction")
-    fox = service.found()[0]
+    fox = service.listing()[0]
     assert (fox.note, fox.prediction_type, fox.prediction_corrected) == ("a note", "v_prediction", True)
     assert not service.has_orders
     service.load(fox.id)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lora_file import load_adapter
 from studio.diffusion.components import Components
-from studio.diffusion.lora import Applied, applied
+from studio.diffusion.lora import AppliedAdapter, apply_adapters
 from studio.families import configs
 from studio.families.registry import FAMILIES
 from tests.checkpoints.original import text_encoders, tiny_family, unet_to_original
@@ -92,7 +92,7 @@ def test_a_kohya_file_does_what_diffusers_does_with_it(tiny: Components, tmp_pat
     save_file(tensors, tmp_path / "style.safetensors")
     adapter = load_adapter(tmp_path / "style.safetensors", tiny)
     assert {part: set(f) for part, f in adapter.factors.items()} == {"unet": {CROSS, OUT, CONV}, "text_encoder": {TEXT}}
-    with applied(tiny, [Applied(adapter, 0.7, 0.4)]):
+    with apply_adapters(tiny, [AppliedAdapter(adapter, 0.7, 0.4)]):
         ours = answers(tiny)
     pipeline = StableDiffusionPipeline(
         vae=tiny.vae, text_encoder=tiny.part("text_encoder"),
@@ -113,8 +113,13 @@ def test_it_is_taken_off_without_a_trace_and_changed_between_two_calls(tiny: Com
     one, two = (load_adapter(tmp_path / f"{name}.safetensors", tiny) for name in ("one", "two"))
     before = answers(tiny)
     seen = []
-    for chosen in ([Applied(one)], [Applied(two)], [Applied(one), Applied(two, 0.5, 0.5)], [Applied(one, 0.0, 1.0)]):
-        with applied(tiny, chosen):
+    for chosen in (
+        [AppliedAdapter(one)],
+        [AppliedAdapter(two)],
+        [AppliedAdapter(one), AppliedAdapter(two, 0.5, 0.5)],
+        [AppliedAdapter(one, 0.0, 1.0)],
+    ):
+        with apply_adapters(tiny, chosen):
             seen.append(answers(tiny))
         assert all(torch.equal(a, b) for a, b in zip(answers(tiny), before))
     changed = [not torch.equal(s[0], before[0]) for s in seen]
@@ -128,9 +133,9 @@ def test_several_add_up(tiny: Components, tmp_path: Path) -> None:
     """Half of it twice is the whole of it."""
     save_file(some_kohya(tiny), tmp_path / "one.safetensors")
     one = load_adapter(tmp_path / "one.safetensors", tiny)
-    with applied(tiny, [Applied(one)]):
+    with apply_adapters(tiny, [AppliedAdapter(one)]):
         whole = answers(tiny)
-    with applied(tiny, [Applied(one, 0.5, 0.5), Applied(one, 0.5, 0.5)]):
+    with apply_adapters(tiny, [AppliedAdapter(one, 0.5, 0.5), AppliedAdapter(one, 0.5, 0.5)]):
         halves = answers(tiny)
     assert all(float((a - b).abs().max()) < 1e-3 * float(a.abs().max()) for a, b in zip(whole, halves))
 
@@ -168,7 +173,7 @@ def test_locon_with_a_middle_is_the_product_of_its_factors(tiny: Components, tmp
     x = torch.randn(1, module.weight.shape[1], 6, 6)
     weight = torch.einsum("or,rskl,si->oikl", given["up"][..., 0, 0], given["mid"], given["down"][..., 0, 0])
     wanted = torch.nn.functional.conv2d(x, module.weight + weight * 0.5 * 1.5 / 3, module.bias, padding=1)
-    with applied(tiny, [Applied(adapter, 0.5)]), torch.inference_mode():
+    with apply_adapters(tiny, [AppliedAdapter(adapter, 0.5)]), torch.inference_mode():
         assert torch.allclose(module(x), wanted, atol=1e-4)
 
 

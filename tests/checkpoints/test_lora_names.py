@@ -18,7 +18,7 @@ from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lora_file import load_adapter
 from studio.checkpoints.lora_names import parse_key
 from studio.diffusion.components import Components
-from studio.diffusion.lora import Applied, Factors, applied
+from studio.diffusion.lora import AppliedAdapter, Factors, apply_adapters
 from tests.checkpoints.original import unet_to_original
 from tests.checkpoints.test_lora import CROSS, OUT, TEXT, answers, components
 
@@ -211,7 +211,7 @@ def test_the_scale_of_peft_is_obeyed(tmp_path: Path, where: str, rslora: bool) -
     scale = adapter.factors["unet"][CROSS]
     assert isinstance(scale, Factors)
     assert scale.alpha / scale.rank == pytest.approx(6 / math.sqrt(2) if rslora else 3)
-    with applied(tiny, [Applied(adapter)]):
+    with apply_adapters(tiny, [AppliedAdapter(adapter)]):
         ours = alone(tiny)
     assert not torch.allclose(ours, before, atol=1e-3)
     assert torch.allclose(ours, theirs, atol=1e-5), (ours - theirs).abs().max()

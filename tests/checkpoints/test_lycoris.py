@@ -16,8 +16,8 @@ from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lora_file import load_adapter
 from studio.diffusion.components import Components
-from studio.diffusion.lora import Applied, applied
-from studio.diffusion.lycoris import Decomposed, Kronecker, Product
+from studio.diffusion.lora import AppliedAdapter, apply_adapters
+from studio.diffusion.lycoris import Kronecker, Product, WeightDecomposition
 from tests.checkpoints.test_lora import CONV, CROSS, OUT, components
 
 RANK, ALPHA = 2, 3.0
@@ -33,7 +33,7 @@ FORMS: dict[str, Any] = {
     "lokr with cores": peft.LoKrConfig(**KIN, use_effective_conv2d=True, decompose_factor=4),
     "dora": peft.LoraConfig(**LORA),
 }
-KINDS = {"loha": Product, "lokr": Kronecker, "dora": Decomposed}
+KINDS = {"loha": Product, "lokr": Kronecker, "dora": WeightDecomposition}
 NAMES = {"lora_A": "lora_down.weight", "lora_B": "lora_up.weight"}
 
 
@@ -93,7 +93,7 @@ def test_a_file_does_what_peft_does(tiny: Components, tmp_path: Path, form: str)
     assert {type(delta) for delta in adapter.factors["unet"].values()} == {KINDS[form.split()[0]]}
     assert set(adapter.factors["unet"]) == set(TARGETS)
     assert adapter.notes == ()
-    with applied(tiny, [Applied(adapter)]):
+    with apply_adapters(tiny, [AppliedAdapter(adapter)]):
         ours = answer(tiny.unet)
     assert float((wanted - before).abs().max()) > 0.01, "it changes something"
     assert torch.allclose(ours, wanted, atol=1e-5, rtol=1e-4), float((ours - wanted).abs().max())
@@ -104,9 +104,9 @@ def test_a_file_does_what_peft_does(tiny: Components, tmp_path: Path, form: str)
 def test_half_of_it_twice_is_the_whole(tiny: Components, tmp_path: Path, form: str) -> None:
     save_file(kohya(with_numbers(tiny, FORMS[form])), tmp_path / "x.safetensors")
     adapter = load_adapter(tmp_path / "x.safetensors", tiny)
-    with applied(tiny, [Applied(adapter)]):
+    with apply_adapters(tiny, [AppliedAdapter(adapter)]):
         whole = answer(tiny.unet)
-    with applied(tiny, [Applied(adapter, 0.5), Applied(adapter, 0.5)]):
+    with apply_adapters(tiny, [AppliedAdapter(adapter, 0.5), AppliedAdapter(adapter, 0.5)]):
         halves = answer(tiny.unet)
     assert torch.allclose(whole, halves, atol=1e-5, rtol=1e-4)
 
@@ -141,7 +141,7 @@ def test_dora_brings_rows_or_columns_to_their_lengths(
             wanted = torch.nn.functional.conv2d(x, new, module.bias, padding=1)
         else:
             wanted = torch.nn.functional.linear(x, new, module.bias)
-        with applied(tiny, [Applied(adapter, strength)]):
+        with apply_adapters(tiny, [AppliedAdapter(adapter, strength)]):
             assert torch.allclose(module(x), wanted, atol=1e-5, rtol=1e-4)
 
 
@@ -257,7 +257,7 @@ def test_rotations_and_differences_do_what_their_weights_do(
         module, with_weight = tiny.unet.get_submodule(name), unet.get_submodule(name)
         inputs = module.weight.shape[1]
         x = torch.randn(2, inputs, 6, 6, generator=generator) if module.weight.ndim == 4 else torch.randn(2, 5, inputs)
-        with torch.inference_mode(), applied(tiny, [Applied(adapter, strength)]):
+        with torch.inference_mode(), apply_adapters(tiny, [AppliedAdapter(adapter, strength)]):
             ours = module(x)
         theirs = with_weight(x)
         assert (theirs - module(x)).abs().max() > 1e-3
@@ -275,7 +275,7 @@ def test_the_difference_of_a_bias_is_added(tiny: Components, tmp_path: Path) -> 
     save_file({"diffusion_model.input_blocks.1.0.in_layers.2.diff_b": bias}, tmp_path / "x.safetensors")
     adapter = load_adapter(tmp_path / "x.safetensors", tiny)
     module, x = tiny.unet.get_submodule(CONV), torch.randn(1, 32, 4, 4)
-    with applied(tiny, [Applied(adapter, 0.5)]):
+    with apply_adapters(tiny, [AppliedAdapter(adapter, 0.5)]):
         changed = module(x)
     assert torch.allclose(changed - module(x), 0.5 * bias[:, None, None], atol=1e-6)
 

@@ -286,9 +286,9 @@ def test_a_loaded_checkpoint_that_is_replaced_on_disk_is_read_anew(
     old = manager.get("one", quiet)
     wait_for(lambda: manager.loaded_hash() is not None)
     hash_before = manager.loaded_hash()
-    assert not manager.replaced()
+    assert not manager.is_replaced()
     expected = replace_weights(folder, 0.25, keep_time=keep_time)
-    assert manager.replaced()
+    assert manager.is_replaced()
     assert manager.loaded is old, "lanes that run go on with it"
     assert manager.loaded_hash() == hash_before, "and say what they were made with"
     new = manager.get("one", quiet)
@@ -296,7 +296,7 @@ def test_a_loaded_checkpoint_that_is_replaced_on_disk_is_read_anew(
     assert float(new.unet.conv_in.weight.mean()) == 0.25
     wait_for(lambda: manager.loaded_hash() not in (None, hash_before))
     assert manager.loaded_hash() == expected
-    assert not manager.replaced()
+    assert not manager.is_replaced()
     assert manager.get("one", quiet) is new
     assert loads.names == ["one", "one"]
 

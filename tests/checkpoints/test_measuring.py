@@ -93,10 +93,10 @@ def test_an_sdxl_file_that_says_nothing_is_measured_once(
     path = save_original(tmp_path / "silent.safetensors", "sdxl", tiny_family("sdxl"))
     calls = answering(monkeypatch, answer)
     components = load(path)
-    assert (components.prediction_type, components.measured, len(calls)) == (prediction, measured, 1)
+    assert (components.prediction_type, components.measurement, len(calls)) == (prediction, measured, 1)
     assert components.scheduler_config["prediction_type"] == prediction
     assert bool(components.notes) == (measured != "epsilon")
-    again = load(path, measured=components.measured)
+    again = load(path, measurement=components.measurement)
     assert (again.prediction_type, again.notes, len(calls)) == (prediction, components.notes, 1)
 
 
@@ -108,8 +108,8 @@ def test_what_says_it_is_not_measured(
 ) -> None:
     path = save_original(tmp_path / f"{name}.safetensors", "sdxl", tiny_family("sdxl"), metadata=metadata)
     calls = answering(monkeypatch, blurred)
-    assert load(path).measured is None
-    assert load(path, prediction_type="epsilon").measured is None
+    assert load(path).measurement is None
+    assert load(path, prediction_type="epsilon").measurement is None
     assert calls == []
 
 

@@ -170,7 +170,7 @@ def test_what_sd2_predicts_is_measured_where_the_file_is_silent(
         UNet2DConditionModel, "forward", lambda self, x, t, e, return_dict: (x + 1.6 * torch.roll(x, 7, -1),)
     )
     unclear = load(path)
-    assert (unclear.prediction_type, unclear.measured) == ("epsilon", "unclear")
+    assert (unclear.prediction_type, unclear.measurement) == ("epsilon", "unclear")
     assert "taken to predict noise" in unclear.notes[-1]
     assert load(path, prediction_type="epsilon").prediction_type == "epsilon"
 

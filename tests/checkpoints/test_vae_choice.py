@@ -11,7 +11,7 @@ import pytest
 from studio.answered.engine import Refused
 from studio.answered.models import Model, NoSuchModel
 from studio.asked.problems import InvalidRequest
-from studio.checkpoints.catalog import NO_VAE, VAE_GONE, Catalog, Entry
+from studio.checkpoints.catalog import NO_VAE, VAE_MISSING, Catalog, Entry
 from studio.engine.models import ModelService
 from studio.families.configs import family_config
 from studio.families.registry import FAMILIES
@@ -48,7 +48,7 @@ def models(tmp_path: Path) -> Path:
 
 
 def by_name(models: ModelService) -> dict[str, Model]:
-    return {model.name: model for model in models.found()}
+    return {model.name: model for model in models.listing()}
 
 
 def entry(catalog: Catalog, name: str) -> Entry:
@@ -87,14 +87,14 @@ def test_the_choice_makes_it_whole_and_is_remembered(models: Path, checkpoint: s
 
 def test_one_that_has_gone_is_told_and_not_replaced_in_silence(models: Path) -> None:
     catalog = Catalog([models])
-    before = entry(catalog, "whole").made_of
+    before = entry(catalog, "whole").identity
     catalog.choose_vae(entry(catalog, "whole"), entry(catalog, "soft"))
-    assert entry(catalog, "whole").made_of != before
+    assert entry(catalog, "whole").identity != before
     shutil.rmtree(models / "vae" / "soft")
     catalog.entries(refresh=True)
-    assert (entry(catalog, "whole").problem, entry(catalog, "whole").usable) == (VAE_GONE, False)
+    assert (entry(catalog, "whole").problem, entry(catalog, "whole").usable) == (VAE_MISSING, False)
     catalog.choose_vae(entry(catalog, "whole"), None)
-    assert entry(catalog, "whole").made_of == before
+    assert entry(catalog, "whole").identity == before
 
 
 def test_what_does_not_fit_is_refused(models: Path) -> None:
@@ -108,5 +108,5 @@ def test_what_does_not_fit_is_refused(models: Path) -> None:
             service.choose_vae(found[other].id, found["soft"].id)
     with pytest.raises(NoSuchModel):
         service.choose_vae(found["whole"].id, "nothing")
-    assert all(model.vae == "" for model in service.found())
+    assert all(model.vae == "" for model in service.listing())
     service.close()

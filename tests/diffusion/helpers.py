@@ -54,6 +54,6 @@ def ask_unet(components: Components, lane: Lane) -> torch.Tensor:
 def run_lane(lane: Lane, answer: Callable[[Lane], torch.Tensor]) -> list[Evaluation]:
     """Drive a lane to its end."""
     evaluations = []
-    while not lane.done:
+    while not lane.is_finished:
         evaluations.append(lane.advance(answer(lane)))
     return evaluations

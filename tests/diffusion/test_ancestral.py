@@ -30,7 +30,7 @@ def schedule(name: str, noise_schedule: str, steps: int, betas: str, prediction_
 def run(run: Schedule, prediction_type: str, clean: torch.Tensor) -> torch.Tensor:
     """The end of a run by a model that knows the clean latents."""
     generator = image_generator(1)
-    latents = run.noised(clean, torch.randn(clean.shape, generator=generator), 0)
+    latents = run.add_noise(clean, torch.randn(clean.shape, generator=generator), 0)
     for index, level in enumerate(run.levels):
         x_t = run.scheduler.scale_model_input(latents, run.timesteps[index])
         noise = (x_t - level.a * clean) / level.s if level.s else torch.zeros_like(x_t)

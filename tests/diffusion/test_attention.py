@@ -10,8 +10,8 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor
 
-from studio.diffusion.attention import AttentionMaps, HeadMaps, RecordHeads, RecordMaps, merged, token_rows
-from studio.diffusion.attention_edits import CROSS, SELF, AttentionEdit, PlacedEdit, edited, grid_of
+from studio.diffusion.attention import AttentionMaps, HeadMaps, RecordHeads, RecordMaps, merge_chunks, token_rows
+from studio.diffusion.attention_edits import CROSS, SELF, AttentionEdit, PlacedEdit, apply_edits, grid_of
 from studio.diffusion.components import Components
 
 
@@ -27,7 +27,7 @@ def ask(components: Components, latents: tuple[int, int], tokens: int = 77) -> t
 @contextmanager
 def editing(components: Components, edit: AttentionEdit, latents: tuple[int, int]) -> Iterator[None]:
     """An edit of the second row of what is asked inside."""
-    with edited(components.attention_layers, [PlacedEdit(edit, slice(1, 2))], latents):
+    with apply_edits(components.attention_layers, [PlacedEdit(edit, slice(1, 2))], latents):
         yield
 
 
@@ -177,7 +177,7 @@ def test_padding_is_one_row_and_every_pixel_still_adds_up() -> None:
     assert [r.position for r in rows if r.chunk == 2] == [0, 1, None]
     weights = torch.rand((231, 2, 3))
     weights /= weights.sum(0)
-    found = merged(weights, rows, 77)
+    found = merge_chunks(weights, rows, 77)
     assert found.shape == (len(rows), 2, 3)
     assert torch.allclose(found.sum(0), torch.ones(2, 3))
     assert torch.equal(found[1], weights[1])

@@ -306,7 +306,7 @@ def test_lanes_share_a_call_only_with_lanes_whose_edits_have_their_shape(compone
 @torch.inference_mode()
 def test_a_lane_with_edits_is_the_same_alone_and_in_company(components: Components) -> None:
     def driven(*lanes: Lane) -> torch.Tensor:
-        while not lanes[0].done:
+        while not lanes[0].is_finished:
             answers = call_unet(components, [lane.call() for lane in lanes]).split(2)
             for lane, answer in zip(lanes, answers):
                 lane.advance(answer)

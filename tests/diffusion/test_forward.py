@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from studio.diffusion.forward import error, noised, training_curve
+from studio.diffusion.forward import add_noise, error, training_curve
 from studio.diffusion.levels import predicted_x0
 from tests.tiny import SCHEDULER_CONFIG
 
@@ -38,7 +38,7 @@ def test_variances_add(timestep: int) -> None:
     level = training_curve(SCHEDULER_CONFIG).levels[timestep]
     assert level.a**2 + level.s**2 == pytest.approx(1)
     expected = level.a**2 * float(z0.var()) + level.s**2
-    assert float(noised(z0, noise, level).var()) == pytest.approx(expected, rel=0.02)
+    assert float(add_noise(z0, noise, level).var()) == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("prediction_type", ANSWERS)
@@ -46,7 +46,7 @@ def test_variances_add(timestep: int) -> None:
 def test_a_model_that_knows_the_noise_has_no_loss_and_gives_z0_back(prediction_type: str, timestep: int) -> None:
     z0, noise = latents_and_noise()
     level = training_curve(SCHEDULER_CONFIG).levels[timestep]
-    z_t = noised(z0, noise, level)
+    z_t = add_noise(z0, noise, level)
     answer = ANSWERS[prediction_type](z0, noise, level)
     again = predicted_x0(z_t, answer, level, prediction_type)
     assert float((again - z0).abs().max()) < 1e-5 * float(z0.abs().max()) / max(level.a, 0.1)

@@ -156,7 +156,7 @@ def test_the_kept_part_has_the_noise_of_each_evaluation(components: Components, 
 
 def test_a_masked_run_without_steps_is_the_picture(components: Components) -> None:
     lane = masked_lane(components, asked(strength=0.05))
-    assert lane.done
+    assert lane.is_finished
     own = vae.encode(components, vae.from_picture(start(), *SIZE), image_generator(SEED)).float()
     assert torch.equal(lane.latents, own)
 

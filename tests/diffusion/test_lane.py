@@ -58,8 +58,8 @@ def test_a_lane_among_seven_others_is_the_lane_alone(components: Components) -> 
     """Given equal inputs each tick's output is equal within 1e-5 of the latents' std, whoever else is in the call; the
     pictures differ by at most 1 of 255 on 99.9 % of their values."""
     together = [lane_for(components, request, seed) for seed, request in enumerate(MIXED)]
-    while any(not lane.done for lane in together):
-        running = [lane for lane in together if not lane.done]
+    while any(not lane.is_finished for lane in together):
+        running = [lane for lane in together if not lane.is_finished]
         calls = [lane.call() for lane in running]
         for lane, answer in zip(running, ask_unet_once(components, calls)):
             alone = ask_unet(components, lane)
@@ -100,7 +100,7 @@ def test_asking_twice_is_asking_once(components: Components) -> None:
         request = TextToImage(prompt="fox", scheduler=name, num_inference_steps=3)
         once, twice = lane_for(components, request, 1), lane_for(components, request, 1)
         run_lane(once, lambda lane: ask_unet(components, lane))
-        while not twice.done:
+        while not twice.is_finished:
             twice.call()
             twice.advance(ask_unet(components, twice))
         assert torch.equal(once.latents, twice.latents), name
@@ -117,7 +117,7 @@ def test_an_answer_that_was_not_asked_for_is_refused(components: Components) -> 
 def test_looking_at_an_evaluation_changes_nothing(components: Components) -> None:
     request = TextToImage(prompt="fox", num_inference_steps=6)
     seen, unseen = lane_for(components, request, 1), lane_for(components, request, 1)
-    while not seen.done:
+    while not seen.is_finished:
         evaluation = seen.advance(ask_unet(components, seen))
         vae.decode(components, evaluation.denoised[None])
         assert evaluation.noise_pred.shape == evaluation.x_t.shape == (4, 8, 8)
@@ -138,7 +138,7 @@ def test_prompt_scheduling_reaches_the_unet_at_its_step(components: Components) 
     """Heun asks twice a step: the words change with the step, not with the evaluation."""
     lane = lane_for(components, TextToImage(prompt="[fox:cat:2]", scheduler="heun", num_inference_steps=4), 1)
     embeds = []
-    while not lane.done:
+    while not lane.is_finished:
         embeds.append(lane.call().prompt_embeds[1])
         lane.advance(ask_unet(components, lane))
     same_as_first = [bool(torch.equal(e, embeds[0])) for e in embeds]
@@ -158,7 +158,7 @@ def image_request(**changes: object) -> ImageToImage:
 
 def test_strength_zero_gives_the_picture_back(components: Components) -> None:
     lane = lane_for(components, image_request(strength=0.0), 1, photo())
-    assert lane.done
+    assert lane.is_finished
     assert lane.total == 0
     assert lane.key
     pixels = vae.from_picture(photo(), 64, 64)

@@ -109,7 +109,7 @@ def test_x0_agrees_with_the_schedulers_own(name: str, prediction_type: str, nois
 def test_levels_agree_with_how_the_scheduler_scales_its_input(name: str) -> None:
     """Ratio rule: a scheduler that scales its input by r says itself that sigma = sqrt(1 / r^2 - 1)."""
     lane = lane_of(name, "epsilon", "karras")
-    while not lane.done:
+    while not lane.is_finished:
         before = lane.latents.double()
         evaluation = lane.advance(nonlinear(lane))
         ratio = float((evaluation.x_t.double() * before[0]).sum() / (before * before).sum())
@@ -120,7 +120,7 @@ def test_levels_agree_with_how_the_scheduler_scales_its_input(name: str) -> None
 @pytest.mark.parametrize("name", ["ddim", "euler", "heun", "dpmpp_2m", "pndm"])
 def test_guidance_recombines_the_two_answers_exactly(name: str) -> None:
     lane = lane_of(name, "epsilon", guidance_scale=7.5)
-    while not lane.done:
+    while not lane.is_finished:
         negative, positive = (answer := nonlinear(lane) * torch.tensor([1.0, 0.5])[:, None, None, None])
         evaluation = lane.advance(answer)
         assert torch.equal(evaluation.model_output, negative + 7.5 * (positive - negative))

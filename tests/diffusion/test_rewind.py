@@ -7,7 +7,7 @@ import torch
 
 from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion.lane import Lane
-from studio.diffusion.rewind import Answered, renoise, rewind
+from studio.diffusion.rewind import PastEvaluation, renoise, rewind
 from tests.diffusion.test_predicted_x0 import lane_of, nonlinear
 
 
@@ -20,11 +20,11 @@ def new_lane(name: str) -> Lane:
     return lane_of(name, "epsilon", guidance_scale=7.5)
 
 
-def finish(lane: Lane) -> tuple[list[Answered], torch.Tensor]:
+def finish(lane: Lane) -> tuple[list[PastEvaluation], torch.Tensor]:
     past = []
-    while not lane.done:
+    while not lane.is_finished:
         evaluation = lane.advance(answer(lane))
-        past.append(Answered(evaluation.latents, evaluation.outputs, evaluation.guidance_scale))
+        past.append(PastEvaluation(evaluation.latents, evaluation.outputs, evaluation.guidance_scale))
     return past, lane.latents
 
 

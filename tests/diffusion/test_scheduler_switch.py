@@ -10,7 +10,7 @@ import torch
 
 from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion.lane import Evaluation, Lane
-from studio.diffusion.rewind import Answered, rewind
+from studio.diffusion.rewind import PastEvaluation, rewind
 from studio.diffusion.scheduler_switch import SchedulerSwitch, at_level, switch_at
 from studio.families.sd1 import FAMILY as SD1
 from tests.diffusion.test_predicted_x0 import lane_of, nonlinear
@@ -120,7 +120,7 @@ def test_a_perfect_model_is_followed_to_its_picture(name: str) -> None:
     lane.switch_scheduler(switching(lane, name))
     scale = lane.schedule.scale(HERE)
     lane.latents = scale * at_level(lane.latents / scale, picture[None], before, lane.schedule, HERE)
-    while not lane.done:
+    while not lane.is_finished:
         lane.advance(perfect())
     # Those that stop at the training schedule's first level end with its noise, four standard deviations of 0.029.
     most = 0.2 if name in ("ddim", "pndm", "deis", "tcd", "lcm") else 2e-3
@@ -156,18 +156,18 @@ def test_a_run_with_a_turn_is_rewound_to_the_last_bit(name: str) -> None:
         found: torch.Tensor = nonlinear(lane) * torch.tensor([1.0, 0.5])[:, None, None, None]
         return found
 
-    def finish(lane: Lane) -> list[Answered]:
+    def finish(lane: Lane) -> list[PastEvaluation]:
         past = []
-        while not lane.done:
+        while not lane.is_finished:
             e = lane.advance(answer(lane))
-            past.append(Answered(e.latents, e.outputs, e.guidance_scale))
+            past.append(PastEvaluation(e.latents, e.outputs, e.guidance_scale))
         return past
 
     lane = lane_of("euler_a", "epsilon", guidance_scale=7.5)
     past = []
     for _ in range(HERE):
         e = lane.advance(answer(lane))
-        past.append(Answered(e.latents, e.outputs, e.guidance_scale))
+        past.append(PastEvaluation(e.latents, e.outputs, e.guidance_scale))
     follow(lane, name)
     past += finish(lane)
     for here in (HERE, HERE + 1, len(past) - 1):

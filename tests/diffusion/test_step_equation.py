@@ -29,7 +29,7 @@ def told(name: str) -> list[tuple[Evaluation, torch.Tensor, StepEquation]]:
     lane.latents = larger * lane.schedule.first_scale
     found = []
     history: list[np.ndarray] = []
-    while not lane.done:
+    while not lane.is_finished:
         evaluation = lane.advance(nonlinear(lane))
         history = [evaluation.denoised.numpy(), *history[:2]]
         equation = step_equation(lane.latents[0].numpy(), [evaluation.latents.numpy(), *history])

@@ -13,7 +13,7 @@ from torch._dynamo.testing import CompileCounter
 from studio.diffusion.attention import RecordMaps
 from studio.diffusion.components import Components
 from studio.diffusion.denoisers import call_unet
-from studio.diffusion.lora import Adapter, Applied, Factors
+from studio.diffusion.lora import Adapter, AppliedAdapter, Factors
 from studio.diffusion.text_cache import TextCache
 from studio.diffusion.unet_call import UnetCall
 from tests.tiny import counted_forwards
@@ -75,7 +75,7 @@ def test_loras_have_their_share_and_are_taken_off_without_a_trace(
     memory, text = TextCache(), some_text(components, 1)
     answers = []
     for scale in (None, 0.5, 0.5, 1.0, None):
-        adapters = () if scale is None else (Applied(adapter, unet_scale=scale),)
+        adapters = () if scale is None else (AppliedAdapter(adapter, unet_scale=scale),)
         call = replace(a_call(components, text, 1), adapters=adapters)
         answers.append(call_unet(components, [call], memory))
         assert torch.equal(answers[-1], call_unet(components, [call]))
@@ -111,7 +111,7 @@ def test_what_is_forgotten_is_freed(components: Components, counted: Counter[str
     memory, calls = TextCache(), [a_call(components, some_text(components, 1), 1)]
     call_unet(components, calls, memory)
     memory.forget()
-    assert not memory._known
+    assert not memory._projections
     assert memory._text is None
     call_unet(components, calls, memory)
     assert set(counted.values()) == {2}

@@ -15,7 +15,7 @@ from studio.diffusion import time_cache
 from studio.diffusion.attention import RecordMaps
 from studio.diffusion.components import Components
 from studio.diffusion.denoisers import call_unet
-from studio.diffusion.lora import Adapter, Applied, Factors
+from studio.diffusion.lora import Adapter, AppliedAdapter, Factors
 from studio.diffusion.text_cache import TextCache
 from studio.diffusion.time_cache import TimeCache
 from studio.diffusion.unet_call import UnetCall
@@ -79,7 +79,7 @@ def test_lanes_that_share_a_call_and_those_with_a_lora_are_computed(
     linear = components.unet.time_embedding.linear_1
     down, up = torch.ones(1, linear.in_features), torch.ones(linear.out_features, 1)
     lora = Adapter("time", "sd1", {"unet": {"time_embedding.linear_1": Factors(down, up, alpha=1.0)}})
-    changed = a_call(components, 500.0, adapters=(Applied(lora, unet_scale=0.1),))
+    changed = a_call(components, 500.0, adapters=(AppliedAdapter(lora, unet_scale=0.1),))
     answer = call_unet(components, [changed], None, times)
     assert torch.equal(answer, call_unet(components, [changed]))
     assert not torch.equal(answer, call_unet(components, [a_call(components, 500.0)], None, times))
@@ -101,7 +101,7 @@ def test_only_a_call_of_which_the_timestep_says_all_is_covered(components: Compo
     times, call = TimeCache(), a_call(components, 500.0)
     assert times.covers([call])
     assert not times.covers([call, call])
-    assert not times.covers([replace(call, added={"time_ids": torch.ones(2, 6)})])
+    assert not times.covers([replace(call, added_conditions={"time_ids": torch.ones(2, 6)})])
     assert not times.covers([replace(call, guidance=torch.ones(1, 4))])
 
 

@@ -119,7 +119,7 @@ def test_the_account_is_bounded(book: JobBook, clock: Clock) -> None:
         book.sweep()
     assert len(book.work().device_seconds) <= 122
     assert book.work().jobs == ()
-    assert len(book._allowances._booked) <= 62
+    assert len(book._allowances._bookings) <= 62
 
 
 def test_the_load_of_a_second_pass_is_that_of_the_larger_picture() -> None:

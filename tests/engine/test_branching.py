@@ -180,7 +180,7 @@ def test_what_no_scheduler_can_do_is_refused(engine: DiffusionEngine) -> None:
         with pytest.raises(InvalidRequest, match=f"^{field}: '"):
             Branch.parse({"evaluation": "1", **given})
     parsed = Branch.parse({"evaluation": "1", "scheduler": "heun", "noise_schedule": "karras"})
-    assert parsed.changed == {"scheduler": "heun", "noise_schedule": "karras"}
+    assert parsed.changes == {"scheduler": "heun", "noise_schedule": "karras"}
     from studio.engine.forks import ImageRecipe, fork
     from tests.engine.test_recorder import evaluation
 

@@ -21,7 +21,7 @@ from studio.answered.events import (
     Stopped,
 )
 from studio.asked.compare import Comparison
-from studio.asked.fields import FORGOTTEN
+from studio.asked.fields import NO_FILE
 from studio.asked.problems import InvalidRequest
 from studio.engine.engine import DiffusionEngine
 from tests.engine.conftest import SECONDS, Calls, EngineFactory, ask, finish, pixels
@@ -67,7 +67,7 @@ def test_cells_of_different_steps_and_guidance_share_calls_and_equal_their_singl
     assert max(calls.lanes) == 6
     shared = len(calls.lanes)
     assert shared <= 5 + 3  # the longest cell's evaluations, and what the first calls take to learn what pays
-    assert end(events).done == 6
+    assert end(events).finished_cells == 6
     cells = ends(events)
     assert sorted(cells) == list(range(6))
     for index, event in cells.items():
@@ -147,13 +147,13 @@ def test_a_failed_cell_tells_why_and_the_others_go_on(
     assert cells[4].kind == "out_of_memory"
     assert cells[4].message
     assert all(isinstance(e, Finished) for k, e in cells.items() if k != 4)
-    assert (end(events).done, end(events).failed, end(events).state) == (5, 1, "finished")
+    assert (end(events).finished_cells, end(events).failed_cells, end(events).state) == (5, 1, "finished")
 
 
 def test_an_impossible_pair_is_left_out_and_the_others_are_made(engine: DiffusionEngine) -> None:
     events = run(engine, comparison(x="scheduler", x_values="lcm, euler", y="num_inference_steps", y_values="2, 60"))
     assert sorted(ends(events)) == [0, 1, 3]
-    assert end(events).done == 3
+    assert end(events).finished_cells == 3
 
 
 def test_stop_keeps_what_is_finished(engine: DiffusionEngine, calls: Calls) -> None:
@@ -254,7 +254,7 @@ def test_a_checkpoint_on_an_axis_is_loaded_once(make_engine: EngineFactory) -> N
         return seen
 
     events = asyncio.run(asyncio.wait_for(read(), SECONDS))
-    assert end(events).done == 4
+    assert end(events).finished_cells == 4
     finished = [e.cell for e in events if isinstance(e, CellEvent) and isinstance(e.event, Finished)]
     assert [cell // 2 for cell in finished] == [0, 0, 1, 1]
     assert len(loads) == len(set(loads))
@@ -278,7 +278,7 @@ def test_strength_varies_a_picture_to_start_from(engine: DiffusionEngine) -> Non
     assert agree(pixels(engine, cells[1]), pixels(engine, finish(engine, request)))
     done = next(job for job in engine.jobs(owner="anna") if job.comparison is not None)
     assert done.comparison is not None
-    assert done.comparison.base.image == FORGOTTEN  # type: ignore[union-attr]  # nothing of an upload outlives its use
+    assert done.comparison.base.image == NO_FILE  # type: ignore[union-attr]  # nothing of an upload outlives its use
     assert len(done.comparison.possible) == 3
 
 

@@ -22,7 +22,7 @@ from studio.asked.axes import Axis
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
 from studio.asked.control import Control
-from studio.asked.fields import FORGOTTEN, ImageToImage, Inpaint, TextToImage
+from studio.asked.fields import NO_FILE, ImageToImage, Inpaint, TextToImage
 from studio.asked.problems import InvalidRequest
 from studio.asked.requests import Request
 from studio.diffusion.lane import Lane
@@ -90,7 +90,7 @@ def test_a_control_changes_the_picture_and_is_told_in_its_file(engine: Diffusion
 
 def test_it_is_listed_as_loaded_and_can_be_let_go(engine: DiffusionEngine) -> None:
     def lines() -> Model:
-        return next(model for model in engine.models.found() if model.name == "lines")
+        return next(model for model in engine.models.listing() if model.name == "lines")
 
     engine.models.unload(lines().id)
     wait_for(lambda: lines().place == "disk")
@@ -102,7 +102,7 @@ def test_it_is_listed_as_loaded_and_can_be_let_go(engine: DiffusionEngine) -> No
     engine.models.unload(lines().id)
     wait_for(lambda: lines().place == "disk")
     assert engine.models.memory().ram_models == before
-    assert next(model for model in engine.models.found() if model.name == "tiny").place == "device"
+    assert next(model for model in engine.models.listing() if model.name == "tiny").place == "device"
 
 
 def wait_for(done: Callable[[], bool]) -> None:
@@ -154,7 +154,7 @@ def test_one_that_is_damaged_ends_its_own_job_alone(models: Path, engine: Diffus
     net = tiny_controlnet(tiny_components().unet)
     tensors = {name: value for name, value in net.state_dict().items() if name != "conv_in.bias"}
     save_file(tensors, models / "controlnet" / "broken.safetensors")
-    engine.models.found(refresh=True)
+    engine.models.listing(refresh=True)
     ended = outcome(engine, engine.submit(ask(controls=(control("broken"),)), owner="anna"))
     assert isinstance(ended, Failed)
     assert (ended.kind, "conv_in.bias" in ended.message) == ("bad_checkpoint", True)
@@ -188,7 +188,7 @@ def test_the_cells_of_a_comparison_are_held_to_the_same_map_each_as_its_single_r
         assert [one["scale"] for one in finished.pictures[0].info["controls"]] == [scales.values[index % 2], 1.0]
     assert not (pixels(engine, done[0]) == pixels(engine, done[1])).all()
     over = engine.comparison(job_id, owner="anna").comparison
-    assert [one.image for one in over.base.controls] == [FORGOTTEN, FORGOTTEN]
+    assert [one.image for one in over.base.controls] == [NO_FILE, NO_FILE]
     assert job.controls == ()
     assert all(cell.controls == () for cell in job.parts())
 

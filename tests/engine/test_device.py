@@ -12,7 +12,7 @@ import torch
 from studio.engine import builds
 from studio.engine import device as device_module
 from studio.engine.device import Device, check_dtype, check_name, usable_cores
-from studio.engine.failures import failed
+from studio.engine.failures import failed_event
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "xpu", "mps"])
@@ -201,5 +201,5 @@ def test_vendors_are_read_from_the_system(tmp_path: Path) -> None:
 def test_what_a_device_lacks_is_named(error: Exception, missing: str | None) -> None:
     cpu = Device("cpu")
     assert cpu.lacks(error) == missing
-    said = failed("job", "x", error, cpu).message
+    said = failed_event("job", "x", error, cpu).message
     assert (f"lacks {missing}, which this picture needs" in said) is (missing is not None)

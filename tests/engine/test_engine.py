@@ -20,7 +20,7 @@ from studio.answered.events import Event, Finished, Loading, Queued, Started, St
 from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.orders import Tokens
 from studio.asked.problems import InvalidRequest
-from studio.asked.resolved import suited
+from studio.asked.resolved import with_suitable_values
 from studio.asked.schedulers import SCHEDULERS
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import SWEEP_SECONDS, Limits
@@ -418,7 +418,7 @@ def test_hires_is_one_job_of_two_passes_with_previews_throughout(engine: Diffusi
     assert "Hires upscale: 1.5, Hires steps: 6, Hires upscaler: " in picture.parameters
     assert "Size: 64x64" in picture.parameters
     again = request_from_info(picture.info)
-    filled = suited(request, engine.catalog()[0].suits)
+    filled = with_suitable_values(request, engine.catalog()[0].suits)
     assert again == dataclasses.replace(filled, width=64, height=64, noise_schedule="karras")
     assert (pixels(engine, finish(engine, again)) == pixels(engine, finished)).all()
 

@@ -26,7 +26,7 @@ from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.picture.gallery import Gallery
 from studio.picture.infotext import parameters_text, parse_parameters
-from studio.picture.named_files import compared
+from studio.picture.named_files import compare_files
 from tests.engine.conftest import MakeDevice, ask, finish, outcome, pixels, run
 from tests.tiny import save_tiny_checkpoint, tiny_unet
 
@@ -172,8 +172,8 @@ def test_pictures_carry_the_hashes_of_the_files_that_the_prompt_names(models: Pa
     assert picture.info["embedding_hashes"] == {"mytoy": toy}
     pairs = parse_parameters(parameters_text(picture.info))[2]
     assert (pairs["Lora hashes"], pairs["TI hashes"]) == (f"Style: {behind_header}", f"mytoy: {toy[:12]}")
-    there = {model.name: model for model in engine.models.found()}
-    assert compared(picture.info, "a Mytoy fox<lora:Style:1>", "", tuple(there.values())).notes == ()
+    there = {model.name: model for model in engine.models.listing()}
+    assert compare_files(picture.info, "a Mytoy fox<lora:Style:1>", "", tuple(there.values())).remarks == ()
     assert (there["style"].short_hash, there["mytoy"].short_hash) == (behind_header, toy[:12])
     assert "lora_hashes" not in finish(engine, ask()).pictures[0].info
 
@@ -182,7 +182,7 @@ def test_a_loras_own_short_hash_is_the_one_in_its_metadata(models: Path, engine:
     file = models / "loras" / "style.safetensors"
     claims = {"ss_base_model_version": "sd_v1", "sshs_model_hash": "00112233445566778899"}
     save_file(load_file(file), models / "loras" / "named.safetensors", metadata=claims)
-    engine.models.found(refresh=True)
+    engine.models.listing(refresh=True)
     picture = finish(engine, ask(prompt="a fox<lora:named:1>")).pictures[0]
     assert picture.info["lora_short_hashes"] == {"named": "001122334455"}
 
@@ -304,7 +304,7 @@ def test_a_taesd_file_that_is_replaced_draws_the_next_jobs_previews(
 
     assert last_preview().decoder != "tiny"
     shutil.copytree(models / "vae_approx", own_models / "vae_approx")
-    own_engine.models.found(refresh=True)
+    own_engine.models.listing(refresh=True)
     before = last_preview()
     assert before.decoder == "tiny"
     assert last_preview().jpeg == before.jpeg

@@ -38,7 +38,7 @@ def info_of(engine: DiffusionEngine, request: Request) -> dict[str, object]:
 
 
 def the_model(service: ModelService) -> Model:
-    [model] = service.found(refresh=True)
+    [model] = service.listing(refresh=True)
     return model
 
 
@@ -92,7 +92,7 @@ def test_the_chosen_shift_is_that_of_the_run(models: Path) -> None:
 
 def test_pictures_say_what_the_owner_chose(models: Path, make_engine: EngineFactory) -> None:
     engine = make_engine(models_dirs=[models])
-    [entry] = engine.models.found()
+    [entry] = engine.models.listing()
     engine.models.correct(entry.id, "flow_prediction", 3.0)
     request = ask(checkpoint="quiet", scheduler="euler", width=64, height=64, num_inference_steps=2, exact=True)
     first = info_of(engine, request)

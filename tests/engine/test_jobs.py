@@ -23,7 +23,7 @@ from studio.answered.events import (
     Step,
     Stopped,
 )
-from studio.asked.fields import FORGOTTEN, ImageToImage, Inpaint, TextToImage
+from studio.asked.fields import NO_FILE, ImageToImage, Inpaint, TextToImage
 from studio.engine.jobs import Job, JobBook, Limits
 from studio.engine.mailbox import Watcher
 from studio.picture.framing import Start
@@ -305,7 +305,7 @@ def test_nothing_of_an_upload_outlives_its_use() -> None:
     assert job.size_bytes == 0
     [kept] = book.of("anna")
     assert isinstance(kept.request, Inpaint)
-    assert (kept.request.image, kept.request.mask, kept.request.prompt) == (FORGOTTEN, FORGOTTEN, "a fox")
+    assert (kept.request.image, kept.request.mask, kept.request.prompt) == (NO_FILE, NO_FILE, "a fox")
     assert asked.image == bytes(600), "the caller's own request is not touched"
 
 

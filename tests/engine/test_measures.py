@@ -8,9 +8,9 @@ import torch
 
 from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion.lane import Lane
-from studio.engine.recorded import Recorded
+from studio.engine.recorded_evaluation import RecordedEvaluation
 from studio.engine.viewer.measures import denoised, guided_output, model_input, spectrum
-from studio.engine.viewer.recording import on_cpu, recorded
+from studio.engine.viewer.recording import on_cpu, record_of
 from tests.diffusion.test_predicted_x0 import KINDS, lane_of, nonlinear
 
 
@@ -19,14 +19,14 @@ def two_answers(lane: Lane) -> torch.Tensor:
     return answer
 
 
-def run(name: str, prediction_type: str, recording: bool) -> tuple[Lane, list[Recorded], list[torch.Tensor]]:
+def run(name: str, prediction_type: str, recording: bool) -> tuple[Lane, list[RecordedEvaluation], list[torch.Tensor]]:
     """A whole run; what was recorded of it, and the lane's own predicted x0."""
     lane = lane_of(name, prediction_type, guidance_scale=7.5)
     kept, own = [], []
-    while not lane.done:
+    while not lane.is_finished:
         evaluation = lane.advance(two_answers(lane))
         if recording:
-            kept.append(recorded(evaluation, 0.0, 2))
+            kept.append(record_of(evaluation, 0.0, 2))
             own.append(evaluation.denoised)
     return lane, kept, own
 
@@ -50,7 +50,7 @@ def test_a_recorded_run_is_the_same_and_its_recording_says_what_it_saw(name: str
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_the_scale_leads_from_the_models_input_to_the_schedulers_latents(name: str) -> None:
     lane = lane_of(name, "epsilon")
-    while not lane.done:
+    while not lane.is_finished:
         latents = lane.latents[0]
         evaluation = lane.advance(nonlinear(lane))
         assert torch.allclose(evaluation.x_t * evaluation.scale, latents, rtol=1e-5, atol=1e-5)

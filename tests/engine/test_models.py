@@ -21,7 +21,7 @@ from tests.fake_device import FakeDevice
 
 
 def model(engine: DiffusionEngine, name: str) -> Model:
-    return next(m for m in engine.models.found() if m.name == name)
+    return next(m for m in engine.models.listing() if m.name == name)
 
 
 def wait_for(done: Callable[[], bool]) -> None:
@@ -108,7 +108,7 @@ def test_pictures_of_two_models_in_turn_on_every_device(make_engine: EngineFacto
     engine = make_engine(make_device=DEVICES.get(device, Small), options=ModelOptions(device_limit=0))
     for checkpoint in ("tiny", "tiny-v", "tiny"):
         finish(engine, ask(checkpoint=checkpoint, num_inference_steps=2))
-    places = {m.name: m.place for m in engine.models.found()}
+    places = {m.name: m.place for m in engine.models.listing()}
     assert places["tiny"] == "device"
     if device == "fake":
         assert places["tiny-v"] == "ram"
@@ -202,5 +202,5 @@ def test_offload_makes_the_same_picture(make_engine: EngineFactory) -> None:
 
 def test_the_listing_is_there_before_torch(make_engine: EngineFactory) -> None:
     engine = make_engine(start=False)
-    assert {m.name for m in engine.models.found()} >= {"tiny", "tiny-v"}
+    assert {m.name for m in engine.models.listing()} >= {"tiny", "tiny-v"}
     assert asyncio.run(asyncio.to_thread(engine.models.memory)).ram_total

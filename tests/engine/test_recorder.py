@@ -16,7 +16,7 @@ from studio.answered.events import Finished
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
 from studio.engine.engine import DiffusionEngine
-from studio.engine.recorded import Recorded, RecordedAttention
+from studio.engine.recorded_evaluation import RecordedAttention, RecordedEvaluation
 from studio.engine.viewer.overflow import Overflow
 from studio.engine.viewer.record_format import LEAN_BYTES
 from studio.engine.viewer.recorder import (
@@ -41,13 +41,13 @@ def header(data: bytes) -> dict[str, Any]:
     return run
 
 
-def evaluation(index: int, side: int = 8, **changed: Any) -> Recorded:
+def evaluation(index: int, side: int = 8, **changed: Any) -> RecordedEvaluation:
     values = np.random.default_rng(index).normal(size=(4, side, side)).astype(np.float32)
     known: dict[str, Any] = {
         "index": index, "stage": 1, "step": index, "timestep": 999.0 - index, "sigma": 4 / 3, "a": 0.6, "s": 0.8,
         "scale": 1.0, "prediction_type": "epsilon", "guidance_scale": 1.0, "latents": values, "outputs": values[None],
     }  # fmt: skip
-    return Recorded(**(known | changed))
+    return RecordedEvaluation(**(known | changed))
 
 
 GROUPS = {"down.8x8": (8, 8), "mid.4x4": (4, 4), "up.8x8": (8, 8)}

@@ -33,7 +33,7 @@ class Machine:
     def __init__(self, *, loaded: str | None = "fox", steps: int = 3) -> None:
         self.clock = Clock()
         self.scheduler = Scheduler(self.clock)
-        self.scheduler.switched()
+        self.scheduler.begin_checkpoint()
         self.loaded = loaded
         self.steps = steps
         self.jobs: list[Job] = []
@@ -58,7 +58,7 @@ class Machine:
                 assert not self.scheduler.lanes, "a switch under running lanes"
                 self.loaded = job.request.checkpoint
                 self.switches.append(self.loaded)
-                self.scheduler.switched()
+                self.scheduler.begin_checkpoint()
             self.clock.now += seconds
             self.admitted.append((job, image))
             lane = RunningLane(owner=job.owner, job=job.id, key=self.loaded, rows=2, comparison=job.part_of or "")
@@ -260,9 +260,9 @@ def test_a_call_that_fails_is_made_again_lane_by_lane_and_one_without_memory_sma
         machine.tick(plan, seconds=0.0001)
         machine.left = dict.fromkeys(machine.left, 3)
         plan = machine.admit()
-    machine.scheduler.call_failed(plan, out_of_memory=True)
+    machine.scheduler.report_failure(plan, out_of_memory=True)
     assert 1 <= len(machine.plan().tick) <= 2
-    machine.scheduler.call_failed(plan, out_of_memory=False)
+    machine.scheduler.report_failure(plan, out_of_memory=False)
     assert [len(machine.plan().tick) for _ in range(3)] == [1, 1, 1]
 
 

@@ -18,12 +18,13 @@ from safetensors.numpy import load
 from studio.asked.problems import InvalidRequest
 from studio.asked.quantities import QUANTITIES
 from studio.diffusion.preview import decode_fast
-from studio.engine.recorded import RecordedAttention
+from studio.engine.recorded_evaluation import RecordedAttention
 from studio.engine.viewer.recorder import Recorder
 from studio.export.attention import OPACITY, words
 from studio.export.files import EXPORT_KINDS, export
 from studio.export.frames import caption, frames
-from studio.export.replay import Replay, decoded
+from studio.export.replay import Replay
+from studio.export.replay import decode_fast as decode_in_numpy
 from studio.ui.text import say
 from tests.engine.test_recorder import evaluation
 
@@ -67,7 +68,7 @@ def test_the_decoder_is_the_previews_own() -> None:
     latents = torch.randn((1, 4, 6, 5), generator=generator)
     weight, bias = torch.randn((192, 4, 3, 3), generator=generator) / 9, torch.randn(192, generator=generator) / 9
     theirs = ((decode_fast(latents, weight, bias)[0] * 0.5 + 0.5) * 255).round().permute(1, 2, 0).numpy()
-    ours = np.asarray(decoded(latents[0].numpy(), weight.numpy(), bias.numpy())).astype(float)
+    ours = np.asarray(decode_in_numpy(latents[0].numpy(), weight.numpy(), bias.numpy())).astype(float)
     assert np.abs(ours - theirs).max() <= 1
 
 

@@ -76,10 +76,10 @@ def picture() -> Image.Image:
 @torch.inference_mode()
 def run(components: Components, lane: Lane) -> list[Evaluation]:
     evaluations = []
-    while not lane.done:
+    while not lane.is_finished:
         call = lane.call()
         timestep = torch.full((len(call.sample),), call.timestep)
-        added = dict(call.added) or None
+        added = dict(call.added_conditions) or None
         answer = components.unet(call.sample, timestep, call.prompt_embeds, added_cond_kwargs=added, return_dict=False)
         evaluations.append(lane.advance(answer[0]))
     return evaluations

@@ -133,7 +133,7 @@ def test_eulers_flow_is_ten_plain_lines(shift: float, loaded: dict[str, Componen
     components = type(components)(**{**vars(components), "scheduler_config": config})
     lane = lane_of(components, "euler")
     x, call = lane.latents, lane.call()
-    embeds, added = call.prompt_embeds, dict(call.added)
+    embeds, added = call.prompt_embeds, dict(call.added_conditions)
     times = [1 - k / STEPS for k in range(STEPS + 1)]
     times = [shift * t / (1 + (shift - 1) * t) for t in times]
     with torch.inference_mode():
@@ -183,7 +183,7 @@ def test_a_perfect_model_is_followed_to_its_picture(kind: str, loaded: dict[str,
     for scheduler in able(PREDICTIONS[kind]):
         for noise_schedule in ("automatic", "karras", "exponential", "normal", "simple", "sgm_uniform", "beta"):
             lane = lane_of(components, scheduler, noise_schedule)
-            while not lane.done:
+            while not lane.is_finished:
                 call, level = lane.call(), lane.schedule.levels[lane.index]
                 noise = (call.sample - level.a * clean) / level.s
                 if kind == "flow":

@@ -11,7 +11,7 @@ import torch
 from studio.checkpoints.identify import identify
 from studio.diffusion import vae
 from studio.families.base import unet_shape
-from studio.families.registry import FAMILIES, label_of, recognised
+from studio.families.registry import FAMILIES, label_of, recognise
 from tests.checkpoints.original import DEPTHS, save_folder, save_original, tiny_family, unet_to_original
 from tests.families.helpers import GUIDANCE, NEGATIVE, PROMPT, SEED, SIDE, STEPS, lane_of, load, run
 
@@ -63,4 +63,4 @@ def test_another_depth_is_called_what_it_is(tmp_path: Path) -> None:
     shape = unet_shape({f"model.diffusion_model.{k}": v for k, v in tensors.items() if "transformer_blocks.9" not in k})
     assert shape is not None
     assert (shape.depths, shape.size_conditioned) == ((0, 2, 9), True)
-    assert recognised(shape) is None
+    assert recognise(shape) is None

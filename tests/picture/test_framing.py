@@ -14,7 +14,7 @@ from studio.asked.fields import RESIZE_MODES, ImageToImage, Inpaint
 from studio.asked.problems import InvalidRequest
 from studio.asked.requests import RANGES
 from studio.picture import masks
-from studio.picture.framing import MAX_CANVAS_PIXELS, Start, framed, start_of, target_size
+from studio.picture.framing import MAX_CANVAS_PIXELS, Start, frame, start_of, target_size
 
 NATIVE = (512, 512)
 
@@ -83,19 +83,19 @@ def test_every_picture_gets_a_size_the_engine_takes(w: int, h: int, a: object, b
     assert RANGES["width"].holds(size[0])
     assert RANGES["height"].holds(size[1])
     if max(size) <= 512:
-        assert framed(Image.new("RGB", (w, h)), size, mode).size == size  # type: ignore[arg-type]
+        assert frame(Image.new("RGB", (w, h)), size, mode).size == size  # type: ignore[arg-type]
 
 
 def test_each_mode_does_what_it_says() -> None:
     picture = Image.new("RGB", (300, 100), "red")
     picture.paste((0, 0, 255), (100, 0, 200, 100))  # red, blue, red
-    middle = {mode: np.asarray(framed(picture, (96, 96), mode))[48] for mode in ("crop", "pad", "stretch")}
+    middle = {mode: np.asarray(frame(picture, (96, 96), mode))[48] for mode in ("crop", "pad", "stretch")}
     assert (middle["crop"][4:-4] == (0, 0, 255)).all(), "the middle square alone"
     assert tuple(middle["stretch"][10]) == tuple(middle["pad"][10]) == (255, 0, 0)
     assert tuple(middle["stretch"][48]) == tuple(middle["pad"][48]) == (0, 0, 255)
-    padded = np.asarray(framed(picture, (96, 96), "pad"))
+    padded = np.asarray(frame(picture, (96, 96), "pad"))
     assert (padded[0] == padded[40]).all(), "the edge goes on"
-    assert framed(picture, picture.size, "crop") is picture
+    assert frame(picture, picture.size, "crop") is picture
 
 
 def test_image_to_image_is_given_the_picture_at_its_size() -> None:

@@ -9,7 +9,7 @@ import pytest
 from studio.answered.model_facts import ModelFacts
 from studio.answered.models import Model
 from studio.picture.infotext import parameters_text, parse_parameters
-from studio.picture.named_files import FileNote, compared, hashes_of_pairs
+from studio.picture.named_files import FileRemark, compare_files, hashes_of_pairs
 
 A, B, C = ("a1" * 32, "b2" * 32, "c3" * 32)
 
@@ -45,33 +45,33 @@ FROM_A1111 = hashes_of_pairs({"Lora hashes": f"style: {A[:12]}", "TI hashes": f"
 def test_what_differs_is_said_and_the_same_file_is_named_as_here(
     info: dict[str, object], there: list[Model], prompt: str, findings: list[str]
 ) -> None:
-    found = compared(info, "fox <lora:Style:0.5> toy", "TOY", there)
+    found = compare_files(info, "fox <lora:Style:0.5> toy", "TOY", there)
     assert found.prompt == prompt
-    assert [note.finding for note in found.notes] == findings
+    assert [note.finding for note in found.remarks] == findings
     assert found.negative_prompt == ("plush" if "plush" in prompt else "TOY")
 
 
 def test_a_note_says_which_file_it_is_here_and_both_hashes() -> None:
-    assert compared(OWN, "<lora:style:1>", "", [model("style", C), model("toy", B, "embedding")]).notes == (
-        FileNote("lora", "another", "style", "style", A[:12], C[:12]),
+    assert compare_files(OWN, "<lora:style:1>", "", [model("style", C), model("toy", B, "embedding")]).remarks == (
+        FileRemark("lora", "another", "style", "style", A[:12], C[:12]),
     )
 
 
 def test_our_own_hash_of_the_whole_file_counts_more_than_what_its_metadata_claims() -> None:
     claims = model("style", C, short=A[:12])
-    assert next(n.finding for n in compared(OWN, "<lora:style:1>", "", [claims]).notes) == "another"
-    assert next(n.finding for n in compared(FROM_A1111, "<lora:style:1>", "", [claims]).notes) == "absent"
+    assert next(n.finding for n in compare_files(OWN, "<lora:style:1>", "", [claims]).remarks) == "another"
+    assert next(n.finding for n in compare_files(FROM_A1111, "<lora:style:1>", "", [claims]).remarks) == "absent"
 
 
 def test_a_picture_without_hashes_says_that_nobody_knows() -> None:
-    assert [n.finding for n in compared({}, "<lora:style:1>", "", [model("style", A)]).notes] == ["unknown"]
+    assert [n.finding for n in compare_files({}, "<lora:style:1>", "", [model("style", A)]).remarks] == ["unknown"]
     broken = {"lora_hashes": ["style"], "embedding_hashes": {"toy": 3}}
-    assert [n.finding for n in compared(broken, "<lora:style:1>", "", [model("style", A)]).notes] == ["unknown"]
+    assert [n.finding for n in compare_files(broken, "<lora:style:1>", "", [model("style", A)]).remarks] == ["unknown"]
 
 
 def test_an_alias_names_the_file_too() -> None:
     here = dataclasses.replace(model("style-000012", A), facts=ModelFacts(kind="lora", alias="style"))
-    assert compared(OWN, "<lora:style:1>", "", [here, model("toy", B, "embedding")]).notes == ()
+    assert compare_files(OWN, "<lora:style:1>", "", [here, model("toy", B, "embedding")]).remarks == ()
 
 
 def test_hashes_are_written_in_a1111s_form_and_read_back() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from studio.answered.events import Picture
 from studio.asked.fields import TextToImage
-from studio.asked.resolved import Suits, resolve, suited
+from studio.asked.resolved import Suits, resolve, with_suitable_values
 from studio.picture import gallery as gallery_module
 from studio.picture.gallery import Gallery
 from studio.picture.infotext import parameters_text
@@ -52,7 +52,7 @@ def test_keep_puts_the_same_picture_among_the_others(tmp_path: Path) -> None:
     assert theirs is not None
     assert ours.read_bytes() == theirs.read_bytes()
     assert read_png(ours) == replace(
-        suited(TextToImage(prompt="a fox", seed=7, width=64, height=64), Suits()), noise_schedule="karras"
+        with_suitable_values(TextToImage(prompt="a fox", seed=7, width=64, height=64), Suits()), noise_schedule="karras"
     )
 
 

@@ -60,7 +60,7 @@ def test_invokeai_3_and_later() -> None:
     }  # fmt: skip
     assert left(found) == {"vae": "vae", "controlnets": "pictures", "negative_style_prompt": "no_setting"}
     assert {one.key: one.value for one in found.left_out}["controlnets"] == "'canny-xl'"
-    assert found.notes == (Remark("loras"),)
+    assert found.remarks == (Remark("loras"),)
 
 
 def test_invokeai_counts_the_layers_that_it_skips_and_says_where_its_noise_is_drawn() -> None:
@@ -87,7 +87,7 @@ def test_invokeai_2() -> None:
         "guidance_scale": 7.5, "width": 640, "height": 512, "scheduler": "dpm2_a", "checkpoint": "dream",
     }  # fmt: skip
     assert left(found) == {"hires_fix": "no_setting"}
-    assert found.notes == (Remark("checkpoint_renamed", {"name": "other-name", "here": "dream"}),)
+    assert found.remarks == (Remark("checkpoint_renamed", {"name": "other-name", "here": "dream"}),)
     weighed = taken(sd_metadata={"image": image | {"prompt": [{"prompt": "a", "weight": 1}, {"prompt": "b"}]}})
     assert (weighed.settings["prompt"], left(weighed)["prompt weights"]) == ("a, b", "no_setting")
 
@@ -173,7 +173,7 @@ def test_swarm_names_its_loras_its_layer_and_its_start() -> None:
     assert left(found) == {
         "sigmashift": "no_setting", "refinerupscale": "no_setting", "vae": "vae", "loras bad<name": "no_setting",
     }  # fmt: skip
-    assert found.notes == (
+    assert found.remarks == (
         Remark("loras"),
         Remark("brackets", {"program": "SwarmUI"}),
         Remark("checkpoint_elsewhere", {"name": "OfficialStableDiffusion/dream", "here": "dream"}),
@@ -275,8 +275,8 @@ def test_a_second_pass_of_another_shape_is_said() -> None:
     line = "Steps: 9, Sampler: DDIM, Seed: 1, Size: 512x512, Hires resize: 1024x{}"
     found = taken(parameters=f"a fox\n{line.format(512)}")
     assert found.settings["hires_scale"] == 2.0
-    assert found.notes == (Remark("second_shape", {"size": "1024x512"}),)
-    assert taken(parameters=f"a fox\n{line.format(1024)}").notes == ()
+    assert found.remarks == (Remark("second_shape", {"size": "1024x512"}),)
+    assert taken(parameters=f"a fox\n{line.format(1024)}").remarks == ()
 
 
 def test_of_several_nodes_or_loras_that_are_left_out_none_is_lost() -> None:

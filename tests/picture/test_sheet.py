@@ -37,8 +37,8 @@ def test_a_sheet_shows_every_cell_and_reads_back_equal(tmp_path: Path) -> None:
         request = asked.request(index)
         assert request is not None
         picture = finished(gallery, request, colour)
-        cells[index] = sheet.Shown(picture=picture, file=gallery.path(picture.id, "anna"))
-    cells[3] = sheet.Shown(message="The device ran out of memory.")
+        cells[index] = sheet.CellResult(picture=picture, file=gallery.path(picture.id, "anna"))
+    cells[3] = sheet.CellResult(message="The device ran out of memory.")
     data = sheet.png(asked, cells, {"prompt": "Words", "guidance_scale": "Guidance"})
     assert sheet.read(data) == asked
     with Image.open(io.BytesIO(data)) as made:
@@ -66,7 +66,7 @@ def test_the_remarks_on_the_prompts_of_all_cells_stand_in_the_sheet() -> None:
 def test_many_large_pictures_make_a_sheet_of_bearable_size(tmp_path: Path) -> None:
     asked = comparison(x="seed", x_values="1-72", y="guidance_scale", y_values="1, 2")
     picture = Picture(id="0" * 32, file_name="", width=2048, height=1024, seed=1, info={}, parameters="")
-    with Image.open(io.BytesIO(sheet.png(asked, {0: sheet.Shown(picture=picture)}, {}))) as made:
+    with Image.open(io.BytesIO(sheet.png(asked, {0: sheet.CellResult(picture=picture)}, {}))) as made:
         assert max(made.size) < sheet.MAX_SIDE + 1000
 
 

@@ -84,8 +84,8 @@ def test_numbers_out_of_range_are_named(line: str, key: str) -> None:
 def test_a_second_pass_that_is_too_large_goes_and_its_upscaler_is_named() -> None:
     found = taken("hires2x.png")
     assert not any(name.startswith("hires_") for name in found.settings)
-    assert Remark("hires_upscaler", {"upscaler": "R-ESRGAN 4x+", "instead": "Lanczos"}) in found.notes
-    assert Remark("no_second_pass") in found.notes
+    assert Remark("hires_upscaler", {"upscaler": "R-ESRGAN 4x+", "instead": "Lanczos"}) in found.remarks
+    assert Remark("no_second_pass") in found.remarks
     assert {one.key for one in found.left_out} == {"Hires upscale", "Model"}
     assert found.settings["clip_skip"] == 2
 
@@ -118,11 +118,11 @@ def test_other_programs_forms_are_read(name: str, program: str, fits: dict[str, 
 def test_a_checkpoint_is_found_by_its_hash_where_its_name_differs() -> None:
     found = taken("a1111_nomodel.png", [checkpoint("renamed", "6ce0161689" + "0" * 54)])
     assert found.settings["checkpoint"] == "renamed"
-    assert Remark("checkpoint_renamed", {"name": "v1-5-pruned-emaonly", "here": "renamed"}) in found.notes
+    assert Remark("checkpoint_renamed", {"name": "v1-5-pruned-emaonly", "here": "renamed"}) in found.remarks
     other = taken("a1111_nomodel.png", [checkpoint("v1-5-pruned-emaonly", "ff" * 32)])
     assert other.settings["checkpoint"] == "v1-5-pruned-emaonly"
     hashes = {"here": "v1-5-pruned-emaonly", "hash_here": "ffffffffff", "hash": "6ce0161689"}
-    assert Remark("checkpoint_another", hashes) in other.notes
+    assert Remark("checkpoint_another", hashes) in other.remarks
 
 
 def test_clip_skip_of_a_family_for_which_a1111_ignores_it_is_named() -> None:
@@ -133,10 +133,10 @@ def test_clip_skip_of_a_family_for_which_a1111_ignores_it_is_named() -> None:
     assert [(one.key, one.why.key) for one in found.left_out] == [("Clip skip", "clip_skip_ignored")]
     sd1 = take_over(infotext(line.format("small-world-128")), INSTALLED)
     assert sd1 is not None
-    assert (sd1.settings["clip_skip"], sd1.left_out, sd1.notes) == (2, (), ())
+    assert (sd1.settings["clip_skip"], sd1.left_out, sd1.remarks) == (2, (), ())
     unknown = take_over(infotext(line.format("of-nobody-knows-which-family")), INSTALLED)
     assert unknown is not None
-    assert (unknown.settings["clip_skip"], unknown.notes) == (2, (Remark("clip_skip", {"value": "2"}),))
+    assert (unknown.settings["clip_skip"], unknown.remarks) == (2, (Remark("clip_skip", {"value": "2"}),))
 
 
 def with_layers(name: str, layers: int, family: str = "sd1") -> Model:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from training.drawn import caption_tokens
 from training.state import save_state
 from training.tokenizer import ensure_tokenizer, load_tokenizer, vocabulary_checksum
+from training.world_pictures import caption_tokens
 
 
 def save_some_latents(folder: Path, count: int = 12) -> Path:

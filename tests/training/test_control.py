@@ -53,7 +53,7 @@ def test_a_map_is_coloured_where_the_picture_shows_its_object_and_black_elsewher
         covered |= mask
     assert (drawn[~covered] == NOTHING).all()
     assert (np.abs(shown - 250).max(axis=2)[~covered] <= 128).mean() > 0.99
-    assert set(map(tuple, np.asarray(segmentation_map(scene, named=False)).reshape(-1, 3))) == {NOTHING, ANYTHING}
+    assert set(map(tuple, np.asarray(segmentation_map(scene, with_names=False)).reshape(-1, 3))) == {NOTHING, ANYTHING}
 
 
 def test_a_rough_map_lies_over_the_exact_one() -> None:
@@ -126,7 +126,7 @@ def test_a_run_killed_in_the_middle_gives_the_same_weights_and_leaves_the_unet_a
 
     still = Budget(learning_rate=0.0, warmup=1, steps=1)
     begun = checkpoint / "control-segmentation"
-    train(Workers(), TINY, still, tmp_path / "on", latents, checkpoint, begun=begun)
+    train(Workers(), TINY, still, tmp_path / "on", latents, checkpoint, earlier=begun)
     went_on = weights(tmp_path / "on", "weights")["controlnet_mid_block.weight"]
     torch.testing.assert_close(went_on, net.controlnet_mid_block.weight, rtol=0, atol=0)
     assert went_on.any()

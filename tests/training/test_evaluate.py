@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from training import curves, evaluate
-from training.evaluate import Judged, diversity, is_right, objects_right, table, told
+from training.evaluate import JudgedPicture, diversity, is_right, objects_right, sentence, table
 from training.evaluation_prompts import Prompt, draw_rows
-from training.judge import Seen, Verdict, judge
+from training.judge import JudgedObject, Verdict, judge
 from training.pictures import Settings, load_checkpoint, make_pictures
 from training.sheets import Cell, save_sheet
 
@@ -35,7 +35,7 @@ def perfect(prompt: Prompt) -> Verdict:
         place=prompt.place or "center",
         background=prompt.background,
         styles=(prompt.style,),
-        found=(),
+        objects_seen=(),
     )
 
 
@@ -61,8 +61,8 @@ def test_each_row_counts_its_own_failures() -> None:
     assert rows["paraphrase, of the plain prompt's score"]["figure"] == 0.0
     assert rows["unknown word, points lost"]["figure"] == -25.0
     assert rows["single object, without the right to say none"]["figure"] == 0.0, "nothing is found in made-up ones"
-    seen = [Seen(name=name, left=0, top=0, side=64, features=()) for name in asked["single"][3].objects]
-    verdicts["single"][3] = replace(verdicts["single"][3], objects=(), found=tuple(seen))
+    seen = [JudgedObject(name=name, left=0, top=0, side=64, features=()) for name in asked["single"][3].objects]
+    verdicts["single"][3] = replace(verdicts["single"][3], objects=(), objects_seen=tuple(seen))
     rows = table(asked, verdicts)
     assert rows["single object, without the right to say none"]["figure"] == 12.5
     assert rows["single object"]["figure"] == 87.5
@@ -75,14 +75,14 @@ def test_diversity_counts_objects_nones_and_twins() -> None:
     blank = perfect(Prompt(prompt="", seed=0, objects=(), background="white"))
     pictures = [Image.fromarray(np.full((128, 128, 3), value, dtype=np.uint8)) for value in (0, 100, 103)]
     verdicts = [replace(blank, objects=(name,)) if name else blank for name in ("fox", "owl", "")]
-    told_of = diversity([Judged(picture, verdict) for picture, verdict in zip(pictures, verdicts, strict=True)])
+    told_of = diversity([JudgedPicture(picture, verdict) for picture, verdict in zip(pictures, verdicts, strict=True)])
     assert (told_of["figure"], told_of["none"], told_of["reached"]) == (2, 33.3, False)
     assert told_of["nearest two, RMSE of 255"] == pytest.approx(3.0, abs=0.05)
 
 
 def test_a_sheet_has_a_cell_for_each_picture(tmp_path: Path) -> None:
     prompt = draw_rows(1)["pairs"][0]
-    cell = Cell(Image.new("RGB", (128, 128), "red"), prompt.prompt, told(perfect(prompt)), True)
+    cell = Cell(Image.new("RGB", (128, 128), "red"), prompt.prompt, sentence(perfect(prompt)), True)
     save_sheet(tmp_path / "sheet.jpg", [cell] * 12, columns=5)
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         assert sheet.width > 5 * 128
@@ -96,12 +96,12 @@ class KnowingStudio:
         rows = draw_rows(3)
         self._asked = {(p.prompt, p.seed): p for prompts in rows.values() for p in prompts}
 
-    def judged(self, asked: list[tuple[str, int]], settings: Settings) -> list[Judged]:
+    def judged(self, asked: list[tuple[str, int]], settings: Settings) -> list[JudgedPicture]:
         shown = [self._asked.get(one, Prompt(prompt="", seed=0, objects=("fox",), background="red")) for one in asked]
         verdicts = [perfect(prompt) for prompt in shown]
         if settings.guidance_scale <= 2 or settings.scheduler == "ddim":
             verdicts = [replace(verdict, objects=()) for verdict in verdicts]
-        return [Judged(Image.new("RGB", (128, 128), (len(told(v)), 80, 90)), v) for v in verdicts]
+        return [JudgedPicture(Image.new("RGB", (128, 128), (len(sentence(v)), 80, 90)), v) for v in verdicts]
 
     def close(self) -> None:
         pass
@@ -172,7 +172,7 @@ def test_the_shipped_model_is_far_above_chance() -> None:
     grounds = sum(p.background == v.background for p, v in zip(asked, verdicts, strict=True))
     named = sum(objects_right(p, v) for p, v in zip(asked, verdicts, strict=True))
     # What the judge would name if it had to: the model may be too soft for it and still know its words.
-    found = sum(p.objects[0] in {one.name for one in v.found} for p, v in zip(asked, verdicts, strict=True))
+    found = sum(p.objects[0] in {one.name for one in v.objects_seen} for p, v in zip(asked, verdicts, strict=True))
     assert grounds >= 8, (grounds, found, named)
     assert found >= 8, (grounds, found, named)
     assert named >= 7, (grounds, found, named)

@@ -44,7 +44,13 @@ def test_a_soft_plain_drawing_is_not_taken_for_pixel_art() -> None:
 
 def test_relations_hold_both_ways_round() -> None:
     verdict = Verdict(
-        objects=("fox", "owl"), relation="left of", size=None, place=None, background="red", styles=("plain",), found=()
+        objects=("fox", "owl"),
+        relation="left of",
+        size=None,
+        place=None,
+        background="red",
+        styles=("plain",),
+        objects_seen=(),
     )
     assert verdict.holds("left of", "fox", "owl")
     assert verdict.holds("right of", "owl", "fox")

@@ -16,7 +16,7 @@ from studio.picture.framing import Paste
 from tests.tiny import tiny_components
 from training.judge import judge
 from training.pictures import load_checkpoint
-from training.replacement import Case, draw_cases, figures, is_replaced, repainted
+from training.replacement import Case, draw_cases, figures, is_replaced, repaint
 from training.world import render
 
 CHECKPOINT = Path("models/small-world-128")
@@ -28,9 +28,9 @@ def test_cases_are_fixed_and_their_masks_cover_the_left_object_and_spare_the_rig
     assert cases == [*draw_cases(20), *cases[20:]]
     assert len({case.seed for case in cases}) == 30
     for case in cases:
-        assert len({case.left, case.right, case.wanted}) == 3
-        assert case.wanted in case.prompt
-        assert case.left not in case.prompt.split()
+        assert len({case.left_name, case.right_name, case.replacement}) == 3
+        assert case.replacement in case.prompt
+        assert case.left_name not in case.prompt.split()
         mask = np.asarray(case.mask())
         left, right = case.scene.objects
         assert mask.shape == (128, 128)
@@ -48,7 +48,7 @@ def cases() -> list[Case]:
 def test_only_what_is_painted_is_made_anew(cases: list[Case]) -> None:
     with torch.random.fork_rng(devices=[]):
         components = tiny_components()
-    pictures = repainted(components, cases, ASKED)
+    pictures = repaint(components, cases, ASKED)
     for case, made in zip(cases, pictures):
         given, got = (np.asarray(picture.convert("RGB")).astype(int) for picture in (render(case.scene), made))
         inside = np.asarray(case.mask()) > 0
@@ -68,13 +68,15 @@ def test_a_pixel_that_changes_outside_is_an_error(cases: list[Case], monkeypatch
 
     monkeypatch.setattr(Paste, "over", careless)
     with pytest.raises(AssertionError, match="pixels outside of the mask have changed"):
-        repainted(tiny_components(), cases[:1], ASKED)
+        repaint(tiny_components(), cases[:1], ASKED)
 
 
 def test_a_replaced_object_is_told_from_one_that_was_left(cases: list[Case]) -> None:
     case = cases[0]
     old = judge(render(case.scene))
-    new_scene = replace(case.scene, objects=(replace(case.scene.objects[0], name=case.wanted), case.scene.objects[1]))
+    new_scene = replace(
+        case.scene, objects=(replace(case.scene.objects[0], name=case.replacement), case.scene.objects[1])
+    )
     new = judge(render(new_scene))
     assert (is_replaced(case, old), is_replaced(case, new)) == (False, True)
     counted = figures([case, case], [old, new])
@@ -87,5 +89,5 @@ def test_the_shipped_model_replaces_a_masked_object() -> None:
     with torch.random.fork_rng(devices=[]):
         components = load_checkpoint(CHECKPOINT)
     asked, drawn = replace(ASKED, num_inference_steps=15, scheduler="dpmpp_2m"), draw_cases(12)
-    verdicts = [judge(picture) for picture in repainted(components, drawn, asked)]
+    verdicts = [judge(picture) for picture in repaint(components, drawn, asked)]
     assert sum(map(is_replaced, drawn, verdicts)) >= 8

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.loader import TINY_VAE
 from studio.diffusion.preview import decode_fast
-from training.drawn import HELD_OUT_SEED, picture_batch
 from training.export import map_colors, world_words
 from training.losses import conditional_ldm_loss
 from training.pictures import Settings, load_checkpoint
@@ -26,6 +25,7 @@ from training.tokenizer import MODEL_MAX_LENGTH
 from training.train_autoencoder import psnr
 from training.train_tiny import HeldOut
 from training.world import SIZE, draw_scene
+from training.world_pictures import HELD_OUT_SEED, picture_batch
 
 CHECKPOINT = Path("models/small-world-128")
 COUNT = 32

@@ -18,7 +18,6 @@ from tests.tiny import tiny_components
 from tests.training.test_resume import TINY_AUTOENCODER, DyingWorkers, Killed
 from training import export
 from training.budget import Budget
-from training.drawn import HELD_OUT_SEED, draw_pictures
 from training.encode_latents import CachedLatents
 from training.export import drop_strange_tiny, export_tiny
 from training.hardware import Hardware
@@ -26,8 +25,9 @@ from training.options import RunOptions
 from training.previews import measure, pictures_psnr
 from training.state import save_state
 from training.train_autoencoder import make_autoencoder
-from training.train_tiny import HeldOut, Teacher, TinyConfig, load_tiny, softened, tiny_loss, train
+from training.train_tiny import HeldOut, Teacher, TinyConfig, load_tiny, soften, tiny_loss, train
 from training.workers import Workers
+from training.world_pictures import HELD_OUT_SEED, draw_pictures
 
 CONFIG = TinyConfig(width=8, blocks=(1, 0, 0, 0), pictures=6, batch=4, warmup=2)
 BUDGET = Budget(learning_rate=1e-3, warmup=2, steps=5)
@@ -78,8 +78,8 @@ def test_the_loss_by_hand() -> None:
 
 def test_a_soft_one_is_a_mixture_and_the_same_each_time() -> None:
     latents = some_latents().float()
-    mixed = [softened(latents, index, seed=1) for index in range(60)]
-    torch.testing.assert_close(mixed[7], softened(latents, 7, seed=1))
+    mixed = [soften(latents, index, seed=1) for index in range(60)]
+    torch.testing.assert_close(mixed[7], soften(latents, 7, seed=1))
     assert torch.stack(mixed).std() < 0.9 * latents.std(), "means of several are smoother than each"
     assert not any(torch.equal(one, other) for one in mixed for other in latents)
 

@@ -13,7 +13,7 @@ from training.coupling import ALONE, load_coupling, make_coupling, save_coupling
 from training.encode_latents import CachedLatents
 from training.state import save_state
 from training.train_unet import UnetConfig, load_all_latents
-from training.unet_batches import DECIDED, UnetBatch, UnetBatches, choose_tokens, plain_objects
+from training.unet_batches import CAPTIONLESS_FROM, UnetBatch, UnetBatches, choose_tokens, plain_objects
 from training.world import OBJECTS, draw_scene
 
 SEED, COUNT = 3, 6000  # so many that every object is there, big and alone
@@ -77,15 +77,15 @@ def test_a_share_of_a_batch_is_plain_objects_without_a_caption() -> None:
 def test_where_the_empty_prompt_decides_it_sees_plain_objects_with_coupled_noise_alone() -> None:
     batch = batches(unprompted=0.5, caption_dropout=0.5).draw(0, range(256))
     empty = batch.tokens[:, 0] == -1
-    assert (batch.timesteps[batch.unprompted] >= DECIDED).all()
-    assert torch.equal(empty & (batch.timesteps >= DECIDED), batch.unprompted)
+    assert (batch.timesteps[batch.unprompted] >= CAPTIONLESS_FROM).all()
+    assert torch.equal(empty & (batch.timesteps >= CAPTIONLESS_FROM), batch.unprompted)
     others = empty & ~batch.unprompted
     assert 10 < int(others.sum()) < 50  # below, any picture may go without its caption
 
 
 def test_plain_objects_may_be_shown_below_that_as_well() -> None:
     batch = batches(unprompted=0.5, caption_dropout=0.0, unprompted_from=100).draw(0, range(256))
-    low = batch.timesteps < DECIDED
+    low = batch.timesteps < CAPTIONLESS_FROM
     assert 20 < int((low & batch.unprompted).sum()) < 64  # a third of about 128
     assert (batch.timesteps[batch.unprompted] >= 100).all()
     assert torch.equal(batch.tokens[:, 0] == -1, batch.unprompted)

@@ -21,7 +21,7 @@ from studio.ui.page import build
 from studio.ui.uploads import Uploads
 from studio.web import Share, middleware
 from studio.web.access import Access
-from studio.web.limits import Strangers, limited
+from studio.web.limits import NewVisitors, with_limits
 from studio.web.server import Server
 from studio.web.sharing import OpenTunnel, Sharing
 from tests.ui.fake_engine import FakeEngine
@@ -53,8 +53,8 @@ def launch(
 ) -> tuple[Served, str]:
     """Serve the page in a thread of its own, behind all that app.py puts before it, and return it with its address."""
     uploads = Uploads()
-    access, strangers = access or Access(auth=auth, guest=guest), Strangers()
-    page_engine, limits = limited(engine, access, strangers)
+    access, strangers = access or Access(auth=auth, guest=guest), NewVisitors()
+    page_engine, limits = with_limits(engine, access, strangers)
     hosts: set[str] = set()
     sharing = Sharing(access, page_engine, hosts, open_tunnel, address="http://studio.test")
     demo, kwargs = build(page_engine, gallery, uploads)
@@ -63,7 +63,7 @@ def launch(
         gallery,
         hosts=hosts,
         access=access,
-        strangers=strangers,
+        new_visitors=strangers,
         uploads=uploads,
         functions=functions(demo),
         share=Share(sharing, limits),

@@ -22,7 +22,7 @@ from studio.asked.fields import ImageToImage
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.questions import Question
 from studio.asked.requests import Request
-from studio.asked.resolved import suited
+from studio.asked.resolved import with_suitable_values
 from studio.engine.comparisons import ComparisonJob
 from studio.engine.jobs import Job, JobBook, Limits
 from studio.engine.mailbox import Watcher
@@ -104,7 +104,7 @@ class FakeEngine:
         elif isinstance(job, orders.SubmitBranch):
             await self.record(job.job_id, orders.RecordPart(image=job.image), owner=owner)
             names = ("prompt", "negative_prompt", "guidance_scale")
-            changed = {name: value for name, value in job.branch.changed.items() if name in names}
+            changed = {name: value for name, value in job.branch.changes.items() if name in names}
             request = replace(self._book.get(job.job_id, owner=owner).request, **changed)  # type: ignore[arg-type]
             run = orders.SubmitRun(request=request, allowance=job.allowance)
             child = await self.submit(run, owner=owner, origin=origin)
@@ -113,7 +113,7 @@ class FakeEngine:
             return child
         else:
             self._check(job.request)
-            request = suited(job.request, SUITS[job.request.checkpoint])
+            request = with_suitable_values(job.request, SUITS[job.request.checkpoint])
             taken = self._book.add(
                 request, owner=owner, origin=origin, ephemeral=job.ephemeral, allowance=job.allowance
             )

@@ -44,17 +44,17 @@ def test_what_would_not_mean_the_same_is_refused(files: dict[str, str], reason: 
 
 def test_the_smallest_encoding_that_a_browser_takes_is_sent() -> None:
     script = assets.script()
-    by_brotli, name = script.encoded("gzip, deflate, br")
+    by_brotli, name = script.encode("gzip, deflate, br")
     assert (name, brotli.decompress(by_brotli)) == ("br", script.content)
-    by_gzip, name = script.encoded("gzip, br;q=0")
+    by_gzip, name = script.encode("gzip, br;q=0")
     assert (name, gzip.decompress(by_gzip)) == ("gzip", script.content)
-    assert script.encoded("identity") == (script.content, None)
-    assert script.encoded("") == (script.content, None)
+    assert script.encode("identity") == (script.content, None)
+    assert script.encode("") == (script.content, None)
     assert len(by_brotli) < len(by_gzip) < len(script.content) / 3
 
 
 def test_an_asset_is_served_under_the_name_of_its_content_only() -> None:
-    assert assets.named(assets.script().name) is assets.script()
-    assert assets.named(assets.styles().name) is assets.styles()
-    assert assets.named("page.0000000000000000.js") is None
-    assert assets.named("page.js") is None
+    assert assets.by_name(assets.script().name) is assets.script()
+    assert assets.by_name(assets.styles().name) is assets.styles()
+    assert assets.by_name("page.0000000000000000.js") is None
+    assert assets.by_name("page.js") is None

@@ -16,7 +16,7 @@ from studio.asked.orders import SubmitComparison
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
 from studio.ui.compare import views
-from studio.ui.compare.tab import opened
+from studio.ui.compare.tab import opening_sentence
 from studio.ui.render import View
 from studio.ui.text import say
 from tests.ui.fake_app import launch
@@ -148,12 +148,14 @@ def test_the_endpoint_takes_maps_and_varies_their_scale(engine: FakeEngine, tmp_
 
 
 def test_a_sheet_says_which_of_its_settings_the_form_does_not_hold() -> None:
-    assert opened(comparison()) == say("compare.opened")
-    assert opened(comparison(hires_strength=0.3, hires_upscaler="latent")) == say("compare.opened"), "without a say"
+    assert opening_sentence(comparison()) == say("compare.opened")
+    assert opening_sentence(comparison(hires_strength=0.3, hires_upscaler="latent")) == say("compare.opened"), (
+        "without a say"
+    )
     twice = comparison(hires_scale=2, hires_strength=0.3, variation_strength=0.25, variation_seed=7)
     comparison_of_sheet = sheet.read(sheet.png(twice, {}, {}))
     assert comparison_of_sheet is not None
-    remark = opened(comparison_of_sheet)
+    remark = opening_sentence(comparison_of_sheet)
     for setting in (
         "Hires fix, Scale: 2;",
         "Hires fix, Strength of the second pass: 0.3",

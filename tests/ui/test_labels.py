@@ -46,7 +46,7 @@ def test_the_record_of_a_header_is_the_one_that_the_page_gets(tmp_path: Path) ->
     assert again[0].facts == entry.facts
     model = Model(id="1", name=entry.name, label=entry.name, where="", state=entry.facts.state, facts=entry.facts)
     assert decode(encode(model)) == model
-    line = model_list._line(model_list._labelled(model))
+    line = model_list._line(model_list._row(model))
     assert (line["family"], line["kind"], line["own_vae"], line["form"]) == ("SDXL", "checkpoint", True, "safetensors")
     assert line["parts"] == ["U-Net", "VAE", "text encoder", "second text encoder"]
     assert line["metadata"] == [["distilled", "lightning"], ["modelspec.author", "Ann"]]

@@ -18,13 +18,13 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from studio.asked.compare import COMPARED
+from studio.asked.compare import FORM_ROWS
 from studio.asked.fields import PREVIEWS, TextToImage
 from studio.asked.requests import RANGES, REQUEST_KINDS, ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.picture.gallery import Gallery
 from studio.ui import assets, blocks, theme
-from studio.ui.generate import api, controls, following, kept_fields, widgets
+from studio.ui.generate import api, controls, following, stored_fields, widgets
 from studio.ui.page import build
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine
@@ -167,14 +167,14 @@ def test_kept_settings_come_back_and_bad_ones_do_not(demo: gr.Blocks, tmp_path: 
     with gr.Blocks():
         made = controls.build(engine, "text_to_image")
     kept = {"prompt": "a fox", "width": 168, "height": 96, "scheduler": "ddim", "noise_schedule": "karras", "seed": "7"}
-    updates = kept_fields.restored(engine, made, kept | {"num_inference_steps": 9999, "checkpoint": "gone", "x": 1})
+    updates = stored_fields.restore(engine, made, kept | {"num_inference_steps": 9999, "checkpoint": "gone", "x": 1})
     engine.close()
     by_name = {name: updates[block] for name, block in made.fields.items() if block in updates}
     assert by_name["prompt"] == "a fox"
     assert by_name["noise_schedule"]["value"] == "automatic"  # DDIM cannot run Karras
     assert "num_inference_steps" not in by_name
     assert "checkpoint" not in by_name
-    assert kept_fields.restored(engine, made, "nonsense") == {}
+    assert stored_fields.restore(engine, made, "nonsense") == {}
 
 
 # ---------------------------------------------------------------------------------------------------- endpoints
@@ -331,9 +331,9 @@ def test_compare_has_every_field_of_the_table_that_says_so(served: tuple[gr.Bloc
     demo, _, _ = served
     ids = {str(block.elem_id) for block in demo.blocks.values()}
     drawn = {one.removeprefix("compare-") for one in ids if one.startswith("compare-")}
-    assert {"num_inference_steps", "clip_skip", "strength", "noise_schedule"} <= set(COMPARED)
-    assert set(COMPARED) <= drawn
-    assert not {name for name, row in ROWS.items() if not row.compared} & drawn
+    assert {"num_inference_steps", "clip_skip", "strength", "noise_schedule"} <= set(FORM_ROWS)
+    assert set(FORM_ROWS) <= drawn
+    assert not {name for name, row in ROWS.items() if not row.is_compared} & drawn
 
 
 def test_every_style_sheet_and_script_of_the_page_is_in_what_it_loads() -> None:

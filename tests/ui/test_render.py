@@ -111,9 +111,9 @@ def test_a_picture_that_was_made_before_brings_the_remarks_on_its_prompt() -> No
 
 def test_thinning_keeps_first_and_last() -> None:
     frames = [bytes([k]) for k in range(150)]
-    kept = render.thinned(frames, 8)
+    kept = render.spread_frames(frames, 8)
     assert (len(kept), kept[0], kept[-1]) == (8, frames[0], frames[-1])
-    assert render.thinned(frames[:5], 8) == frames[:5]
+    assert render.spread_frames(frames[:5], 8) == frames[:5]
 
 
 def test_sixteen_pictures_stay_within_the_frames_of_a_run() -> None:

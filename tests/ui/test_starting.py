@@ -18,7 +18,7 @@ from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest
 from studio.asked.resolved import Suits, resolve
 from studio.picture.infotext import parameters_text
 from studio.picture.metadata import picture_info, png_info
-from studio.picture.named_files import FileNote, Finding, NamedKind
+from studio.picture.named_files import FileRemark, Finding, NamedKind
 from studio.ui.generate import starting
 from studio.ui.generate.controls import Controls
 
@@ -76,23 +76,23 @@ BUILT_IN_CHECKPOINT = Model(
 
 def test_the_files_that_a_prompt_names_are_compared_when_its_settings_are_offered() -> None:
     picture = a_picture("a fox <lora:style:0.5>", lora_hashes={"style": "a1" * 32})
-    assert starting.offered(picture, [BUILT_IN_CHECKPOINT, a_lora("style", "a1" * 32)])["notes"]["en"] == []
-    other = starting.offered(picture, [BUILT_IN_CHECKPOINT, a_lora("style", "b2" * 32)])
+    assert starting.offer_of_file(picture, [BUILT_IN_CHECKPOINT, a_lora("style", "a1" * 32)])["notes"]["en"] == []
+    other = starting.offer_of_file(picture, [BUILT_IN_CHECKPOINT, a_lora("style", "b2" * 32)])
     assert other["notes"]["en"] == [
         "The LoRA style here is another file than the picture's:"
         " its hash is b2b2b2b2b2b2, the picture's was a1a1a1a1a1a1."
     ]
-    moved = starting.offered(picture, [BUILT_IN_CHECKPOINT, a_lora("my style", "a1" * 32)])
+    moved = starting.offer_of_file(picture, [BUILT_IN_CHECKPOINT, a_lora("my style", "a1" * 32)])
     assert moved["notes"]["en"] == ["The LoRA style is called my style here, and the prompt calls it so."]
     assert moved["settings"]["prompt"] == "a fox <lora:my style:0.5>"
-    assert starting.offered(picture, [BUILT_IN_CHECKPOINT])["notes"]["en"] == ["The LoRA style is not installed."]
-    assert starting.offered(b"", []) == {}
+    assert starting.offer_of_file(picture, [BUILT_IN_CHECKPOINT])["notes"]["en"] == ["The LoRA style is not installed."]
+    assert starting.offer_of_file(b"", []) == {}
 
 
 @pytest.mark.parametrize("finding", get_args(Finding))
 @pytest.mark.parametrize("kind", get_args(NamedKind))
 def test_every_finding_has_a_sentence(kind: NamedKind, finding: Finding) -> None:
-    assert "toy" in starting.file_note(FileNote(kind, finding, "toy", "here", "a1", "b2"))
+    assert "toy" in starting.note_of_file(FileRemark(kind, finding, "toy", "here", "a1", "b2"))
 
 
 SETTINGS_OF_A1111 = "a fox\nSteps: 9, Sampler: Restart, Seed: 1, Clip skip: 2, Model: not-here, CFG scale: 4"
@@ -103,7 +103,7 @@ def test_every_reason_is_a_sentence_in_both_languages() -> None:
     texts.add_text("parameters", SETTINGS_OF_A1111)
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=texts)
-    offered = starting.offered(file.getvalue(), [BUILT_IN_CHECKPOINT])
+    offered = starting.offer_of_file(file.getvalue(), [BUILT_IN_CHECKPOINT])
     assert offered["settings"].items() >= {"prompt": "a fox", "guidance_scale": 4.0, "clip_skip": 2}.items()
     english, chinese = offered["notes"]["en"], offered["notes"]["zh"]
     assert [note.split(":")[0] for note in english[:2]] == [
@@ -115,6 +115,6 @@ def test_every_reason_is_a_sentence_in_both_languages() -> None:
     texts = PngInfo()
     texts.add_text("workflow", "{}")
     Image.new("RGB", (8, 8)).save(file := io.BytesIO(), "PNG", pnginfo=texts)
-    nothing = starting.offered(file.getvalue(), [])
+    nothing = starting.offer_of_file(file.getvalue(), [])
     assert nothing["settings"] == {}
     assert len(nothing["notes"]["en"]) == 1

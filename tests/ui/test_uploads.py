@@ -108,8 +108,8 @@ def test_an_upload_that_is_never_used_goes_minutes_after_its_visitor(
     clock = Clock()
     uploads, hers, his = Uploads(clock), given("a"), given("b")
     uploads.visitor("ann", here=True)
-    uploads.arrived("ann", [str(hers), "/nowhere", "no path"])
-    uploads.arrived("a program", [str(his)])  # that has no page
+    uploads.accept("ann", [str(hers), "/nowhere", "no path"])
+    uploads.accept("a program", [str(his)])  # that has no page
     assert len(no_timer) == 1, "one timer for all"
     clock.now = module.SECONDS_UNUSED - 1
     no_timer.pop()()
@@ -137,7 +137,7 @@ def test_an_upload_that_is_used_goes_with_its_use_and_not_with_its_arrival(
 ) -> None:
     clock = Clock()
     uploads, file = Uploads(clock), given("a")
-    uploads.arrived("ann", [str(file)])
+    uploads.accept("ann", [str(file)])
     uploads.hold("page", "inpaint", file)
     clock.now = 10 * module.SECONDS_UNUSED
     uploads.sweep()
@@ -152,7 +152,7 @@ def test_the_same_picture_of_another_visitor_waits_for_his_own_use(
     clock = Clock()
     uploads, file = Uploads(clock), given("a")
     uploads.hold("page", "inpaint", file)
-    uploads.arrived("ben", [str(file)])
+    uploads.accept("ben", [str(file)])
     uploads.leave("page")
     assert file.exists()
     clock.now = module.SECONDS_UNUSED
@@ -209,9 +209,9 @@ def test_a_file_belongs_to_all_who_sent_it_or_got_it_and_to_nobody_once_it_is_go
     clock, file = Clock(), given("a")
     uploads = Uploads(clock)
     assert uploads.owners(str(file)) == frozenset(), "of a file that nobody sent nobody is the owner"
-    uploads.coming("ann", [str(file)])
-    uploads.arrived("ann", [str(file)])
-    uploads.arrived("ben", [str(file)])
+    uploads.announce("ann", [str(file)])
+    uploads.accept("ann", [str(file)])
+    uploads.accept("ben", [str(file)])
     assert uploads.owners(str(file)) == {"ann", "ben"}
     assert uploads.owners(str(file.parent / ".." / file.parent.name / file.name)) == {"ann", "ben"}
     sheet = uploads.result(b"a sheet", "compare.png", "ann")

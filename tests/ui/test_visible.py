@@ -30,7 +30,7 @@ def test_the_list_of_models_shows_no_name_raw_and_keeps_the_lines_of_a_note() ->
         id="1", name="a\nb\u202e", label="a\nb\u202e", where="x\x1b", state="usable", note="one\ntwo",
         facts=ModelFacts(kind="lora", metadata=(("title\n", "first\nsecond\x07"),)),
     )  # fmt: skip
-    line = model_list._line(model_list._labelled(model))
+    line = model_list._line(model_list._row(model))
     assert (line["name"], line["label"]) == ("a⟨U+000A⟩b⟨U+202E⟩",) * 2
     assert line["where"] == "x⟨U+001B⟩"
     assert line["note"] == "one\ntwo"

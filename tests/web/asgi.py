@@ -31,7 +31,7 @@ from studio.asked.questions import Question
 from studio.picture.gallery import Gallery
 from studio.web import middleware
 from studio.web.access import Access
-from studio.web.limits import Strangers
+from studio.web.limits import NewVisitors
 
 HOST = "127.0.0.1:7860"
 
@@ -168,7 +168,7 @@ class Records:
         if self.refusal is not None:
             raise self.refusal
         if isinstance(job, SubmitBranch):
-            return f"{job.job_id} {job.image} {job.branch.evaluation} {job.branch.changed} {origin}"
+            return f"{job.job_id} {job.image} {job.branch.evaluation} {job.branch.changes} {origin}"
         assert isinstance(job, SubmitRun)
         self.known.insert(0, JobSummary(job_id="new", request=job.request, state="queued", origin=origin))
         self.owners["new"] = owner
@@ -208,7 +208,7 @@ def studio(
     hosts: Iterable[str] = (),
     auth: tuple[str, str] | None = None,
     access: Access | None = None,
-    strangers: Strangers | None = None,
+    new_visitors: NewVisitors | None = None,
     records: Records | None = None,
     wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> ASGIApp:
@@ -217,7 +217,7 @@ def studio(
     engine: Any = records or Records()
     app = wrap(page or Page())
     for layer in reversed(
-        middleware(engine, Gallery(folder), hosts=kept, access=access or Access(auth=auth), strangers=strangers)
+        middleware(engine, Gallery(folder), hosts=kept, access=access or Access(auth=auth), new_visitors=new_visitors)
     ):
         app = layer.cls(app, *layer.args, **layer.kwargs)
     return app

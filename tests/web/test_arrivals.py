@@ -21,10 +21,10 @@ class Kept:
         self.announced: list[tuple[str, list[str], bytes]] = []  # with what had been answered before
         self.sent = bytearray()
 
-    def arrived(self, owner: str, paths: Sequence[str]) -> None:
+    def accept(self, owner: str, paths: Sequence[str]) -> None:
         self.files.append((owner, list(paths)))
 
-    def coming(self, owner: str, paths: Sequence[str]) -> None:
+    def announce(self, owner: str, paths: Sequence[str]) -> None:
         self.announced.append((owner, list(paths), bytes(self.sent)))
 
     def owners(self, path: str) -> None:

@@ -16,7 +16,7 @@ from studio.ui.text import say
 from studio.web import owner
 from studio.web.access import Access
 from studio.web.arrivals import Arrivals
-from studio.web.limits import MACHINE, NO_COOKIE, TOGETHER, VISITOR, Strangers, UploadLimits, limited
+from studio.web.limits import MACHINE, NO_COOKIE, TOGETHER, VISITOR, NewVisitors, UploadLimits, with_limits
 from studio.web.login import GUEST_HEADER
 from studio.web.rates import BURST, SHARED_BURST, Rates
 from studio.web.upload_room import NoRoom, UploadRoom
@@ -48,9 +48,9 @@ class Asked:
 
 
 def test_a_guest_has_an_allowance_the_owner_none_and_clients_without_a_cookie_share_one(tmp_path: Path) -> None:
-    access, strangers, asked = Access(), Strangers(), Asked()
-    engine, limits = limited(asked, access, strangers)  # type: ignore[arg-type]
-    app = studio(tmp_path, access=access, strangers=strangers)
+    access, strangers, asked = Access(), NewVisitors(), Asked()
+    engine, limits = with_limits(asked, access, strangers)  # type: ignore[arg-type]
+    app = studio(tmp_path, access=access, new_visitors=strangers)
     browser = Visitor(app)
     mine = who(browser)
     assert limits.allowance(mine) is not None  # it has not shown its cookie yet
@@ -69,7 +69,7 @@ def test_a_guest_has_an_allowance_the_owner_none_and_clients_without_a_cookie_sh
     asyncio.run(engine.submit(job, owner=mine))
     assert [job.allowance for job in asked.jobs] == [allowance, None]
     assert engine.status() == "as it is"  # type: ignore[comparison-overlap]
-    limits.frozen = True
+    limits.is_frozen = True
     with pytest.raises(Refused, match="nobody begin"):
         asyncio.run(engine.submit(job, owner=who(guest)))
     asyncio.run(engine.submit(job, owner=mine))
@@ -142,7 +142,7 @@ class Disk:
     def free(self, folder: Path) -> int:
         return self.size - sum(file.stat().st_size for file in self.folder.iterdir())
 
-    def room(self, access: Access, strangers: Strangers, **limits: int) -> UploadRoom:
+    def room(self, access: Access, strangers: NewVisitors, **limits: int) -> UploadRoom:
         return UploadRoom(self.folder, access, strangers, UploadLimits(**limits), self.free)
 
     def put(self, room: UploadRoom, visitor: str, size: int) -> Path:
@@ -155,7 +155,7 @@ class Disk:
 
 def test_one_visitor_does_not_fill_a_small_disk(tmp_path: Path) -> None:
     """Four uploads of 9 MB filled one of 40 MB, and every other visitor's call failed."""
-    disk, strangers = Disk(tmp_path, 40 * MB), Strangers()
+    disk, strangers = Disk(tmp_path, 40 * MB), NewVisitors()
     room = disk.room(Access(), strangers)
     first = disk.put(room, "ann", 9 * MB)
     with pytest.raises(NoRoom, match="Your pictures take 9 MB here and 10 MB are allowed"):
@@ -169,7 +169,7 @@ def test_one_visitor_does_not_fill_a_small_disk(tmp_path: Path) -> None:
 
 
 def test_what_arrives_at_the_same_time_is_counted(tmp_path: Path) -> None:
-    room = Disk(tmp_path, 1000 * MB).room(Access(), Strangers(), visitor=20 * MB)
+    room = Disk(tmp_path, 1000 * MB).room(Access(), NewVisitors(), visitor=20 * MB)
     first = room.reserve("ann", 15 * MB)
     with pytest.raises(NoRoom):
         room.reserve("ann", 15 * MB)
@@ -178,7 +178,7 @@ def test_what_arrives_at_the_same_time_is_counted(tmp_path: Path) -> None:
 
 
 def test_guests_of_one_invitation_and_clients_without_a_cookie_have_one_share(tmp_path: Path) -> None:
-    access, strangers = Access(), Strangers()
+    access, strangers = Access(), NewVisitors()
     disk = Disk(tmp_path, 1000 * MB)
     room = disk.room(access, strangers, visitor=20 * MB, together=30 * MB)
     key = access.share().guest
@@ -188,7 +188,7 @@ def test_guests_of_one_invitation_and_clients_without_a_cookie_have_one_share(tm
     with pytest.raises(NoRoom, match="all guests"):
         disk.put(room, people[1], 18 * MB)
     for k in range(2):
-        strangers.came(f"stranger {k}", with_cookie=False)
+        strangers.record(f"stranger {k}", with_cookie=False)
     disk.put(room, "stranger 0", 18 * MB)
     with pytest.raises(NoRoom):
         disk.put(room, "stranger 1", 18 * MB)
@@ -196,10 +196,10 @@ def test_guests_of_one_invitation_and_clients_without_a_cookie_have_one_share(tm
 
 def test_an_upload_without_room_is_refused_before_it_is_read(tmp_path: Path) -> None:
     page = Page()
-    room = Disk(tmp_path, 1000 * MB).room(Access(), Strangers(), visitor=5)
+    room = Disk(tmp_path, 1000 * MB).room(Access(), NewVisitors(), visitor=5)
 
     class Keeper:
-        def arrived(self, owner: str, paths: Any) -> None:
+        def accept(self, owner: str, paths: Any) -> None:
             raise AssertionError("nothing arrives")
 
         def visitor(self, owner: str, *, here: bool) -> None: ...

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.ui.text import say
 from studio.web.access import HOUR, PASSWORD, SESSION_SECONDS, SESSIONS_AN_HOUR, Access
-from studio.web.failures import FAILURES_OF_STRANGERS, FAILURES_PER_SENDER, WINDOW_SECONDS
+from studio.web.failures import FAILURES_OF_UNKNOWN, FAILURES_PER_SENDER, WINDOW_SECONDS
 from studio.web.login import COOKIE, Login
 from tests.web.asgi import HOST, Answer, Page, Visitor, call, studio
 
@@ -170,7 +170,7 @@ def test_of_a_thousand_guesses_at_most_twenty_a_minute_are_evaluated(app: ASGIAp
         status = log_in(Visitor(app), f"name {k % 50}", "wrong", client=f"10.1.{k // 250}.{k % 250}").status
         evaluated[k // 100] += status == 401
         assert status in (401, 429)
-    assert max(evaluated) <= FAILURES_OF_STRANGERS < 20
+    assert max(evaluated) <= FAILURES_OF_UNKNOWN < 20
     assert log_in(owner, client="10.0.0.1").status == 200
     assert log_in(Visitor(app), client="127.0.0.1").status == 200
     clock.now += WINDOW_SECONDS
@@ -200,7 +200,7 @@ def test_the_failures_in_memory_are_bounded(page: Page, clock: Clock) -> None:
     login = Login(page, access=Access(auth=("ann", "x"), clock=clock))
     for k in range(500):
         log_in(Visitor(login), f"{k}" * 500, "wrong", client=f"10.0.{k % 256}.1")
-    assert len(login.failures._all) <= FAILURES_OF_STRANGERS
+    assert len(login.failures._all) <= FAILURES_OF_UNKNOWN
 
 
 def test_a_guest_logs_in_two_hundred_times_and_is_taken_in_sixty_times_an_hour(app: ASGIApp, clock: Clock) -> None:

@@ -18,7 +18,7 @@ from studio.asked.problems import InvalidRequest
 from studio.picture.gallery import Gallery
 from studio.web import middleware
 from studio.web.access import PROGRAMS, Access
-from studio.web.limits import VISITOR, LimitedEngine, Strangers
+from studio.web.limits import VISITOR, LimitedEngine, NewVisitors
 from studio.web.programs import MAX_PROGRAMS, NAME, PREFIX, USED_SECONDS, Programs
 from tests.web.asgi import HOST, Answer, Page, Records, Visitor, call, studio
 from tests.web.test_enter import Clock, enter
@@ -196,7 +196,7 @@ def test_a_guests_token_has_a_guests_limits_and_an_owners_has_none(access: Acces
     _, guest = access.programs.make("a")
     _, owner = access.programs.make("b", "owner")
     engine: Any = Records()
-    limits = LimitedEngine(engine, access, Strangers())
+    limits = LimitedEngine(engine, access, NewVisitors())
     allowance = limits.allowance(guest.person)
     assert allowance is not None
     assert (allowance.group, allowance.visitor) == (PROGRAMS, VISITOR)

@@ -15,7 +15,7 @@ from studio.asked.orders import Work
 from studio.picture.gallery import Gallery
 from studio.web import Share, middleware
 from studio.web.access import Access
-from studio.web.limits import Strangers, limited
+from studio.web.limits import NewVisitors, with_limits
 from studio.web.sharing import Sharing
 from tests.share_stand_ins import LINK, wait_for
 from tests.web.asgi import Answer, Page, Records, Visitor
@@ -49,7 +49,7 @@ class Panel:
 
     def __init__(self, folder: Path) -> None:
         self.engine, self.access, self.hosts = Engine(), Access(), set[str]()
-        page_engine, self.limits = limited(self.engine, self.access, Strangers())  # type: ignore[arg-type]
+        page_engine, self.limits = with_limits(self.engine, self.access, NewVisitors())  # type: ignore[arg-type]
         self.tunnels: list[Tunnel] = []
         self.sharing = Sharing(self.access, page_engine, self.hosts, self.open_tunnel)
         share = Share(self.sharing, self.limits)
@@ -141,7 +141,7 @@ def test_freeze_and_thaw(panel: Panel) -> None:
     here = Visitor(panel.app)
     here("/")
     assert panel.act(here, "freeze").json()["frozen"] is True
-    assert panel.limits.frozen
+    assert panel.limits.is_frozen
     assert panel.act(here, "thaw").json()["frozen"] is False
 
 

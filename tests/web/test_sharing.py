@@ -13,7 +13,7 @@ from studio.answered.events import JobSummary
 from studio.asked.fields import TextToImage
 from studio.ui.text import say
 from studio.web.access import Access
-from studio.web.sharing import Shared, Sharing
+from studio.web.sharing import ShareState, Sharing
 from tests.share_stand_ins import LINK, wait_for
 from tests.web.asgi import Records, Visitor, studio
 from tests.web.test_enter import enter, who
@@ -43,9 +43,9 @@ class Share:
         self.access, self.records, self.hosts = Access(), Records(), set[str]()
         self.ready, self.failure = threading.Event(), ""
         self.tunnels: list[Tunnel] = []
-        self.told: list[Shared] = []
+        self.told: list[ShareState] = []
         engine: Any = self.records
-        self.sharing = Sharing(self.access, engine, self.hosts, self.open_tunnel, told=self.told.append)
+        self.sharing = Sharing(self.access, engine, self.hosts, self.open_tunnel, on_ready=self.told.append)
         self.app = studio(folder, access=self.access, records=self.records, hosts=self.hosts)
 
     def open_tunnel(self) -> Tunnel:
@@ -55,7 +55,7 @@ class Share:
         self.tunnels.append(Tunnel())
         return self.tunnels[-1]
 
-    def opened(self) -> Shared:
+    def opened(self) -> ShareState:
         self.ready.set()
         self.sharing.begin()
         wait_for(lambda: self.told)
@@ -99,7 +99,7 @@ def test_what_ends_with_a_share(share: Share) -> None:
     share.records.known.append(job)
     share.records.owners["j"] = who(guest)
     share.sharing.end()
-    assert share.sharing.now == Shared()
+    assert share.sharing.now == ShareState()
     assert share.tunnels[0].ended.is_set()
     assert share.hosts == set()
     assert guest("/").status == 200, "the studio is open to this machine again"
@@ -155,10 +155,10 @@ def test_the_next_share_has_other_keys(share: Share) -> None:
 
 
 def test_on_a_network_the_link_is_there_at_once(tmp_path: Path) -> None:
-    told: list[Shared] = []
+    told: list[ShareState] = []
     engine: Any = Records()
-    act: Callable[[Shared], None] = told.append
-    sharing = Sharing(Access(always_closed=True), engine, set(), None, address="http://10.0.0.5:7860", told=act)
+    act: Callable[[ShareState], None] = told.append
+    sharing = Sharing(Access(always_closed=True), engine, set(), None, address="http://10.0.0.5:7860", on_ready=act)
     shared = sharing.begin()
     assert told == [shared]
     assert shared.guest_link.startswith("http://10.0.0.5:7860/enter#")

@@ -49,8 +49,8 @@ class Child:
         self._commands, self._answers = commands, answers
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="answers")  # one, so that frames keep their order
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._submitted: dict[str, str] = {}  # jobs of which the page has not heard how they ended, with their owners
-        self._changed = asyncio.Event()  # something that lists models was asked or ordered
+        self._open_jobs: dict[str, str] = {}  # jobs of which the page has not heard how they ended, with their owners
+        self._change = asyncio.Event()  # something that lists models was asked or ordered
         self._over = asyncio.Event()
 
     async def serve(self) -> None:
@@ -105,10 +105,10 @@ class Child:
             await self._send("raised", number, visitors_error(error))
         else:
             if method == "submit" and not getattr(arguments[0], "ephemeral", False):
-                self._submitted[value] = keywords["owner"]
+                self._open_jobs[value] = keywords["owner"]
             await self._send("returned", number, value)
         if method == "order" or any(isinstance(argument, orders.ModelList) for argument in arguments):
-            self._changed.set()
+            self._change.set()
 
     async def _watch(self, number: int, job_id: str, owner: str) -> None:
         try:
@@ -130,29 +130,29 @@ class Child:
         loop = asyncio.get_running_loop()
         while True:
             news = None
-            if self._changed.is_set() or loop.time() - last_look >= CATALOG_SECONDS:
-                self._changed.clear()
+            if self._change.is_set() or loop.time() - last_look >= CATALOG_SECONDS:
+                self._change.clear()
                 last_look = loop.time()
                 now = await asyncio.to_thread(self._engine.catalog)
                 if now != catalog:
                     news = catalog = now
             now_status, now_active = self._engine.status(), self._engine.engine.active_jobs()
-            ended = self._ended(now_active)
-            has_news = news is not None or now_status != status or now_active != active or bool(ended)
+            ended_jobs = self._newly_ended(now_active)
+            has_news = news is not None or now_status != status or now_active != active or bool(ended_jobs)
             if has_news or loop.time() - last_message >= PULSE_SECONDS:
                 status, active, last_message = now_status, now_active, loop.time()
-                await self._send("now", status, news, active, ended)
+                await self._send("now", status, news, active, ended_jobs)
             await asyncio.sleep(STATUS_SECONDS)
 
-    def _ended(self, active: Sequence[str]) -> tuple[tuple[str, JobSummary, bytes], ...]:
+    def _newly_ended(self, active: Sequence[str]) -> tuple[tuple[str, JobSummary, bytes], ...]:
         """The jobs that have ended since this was last asked, each with its owner and what a late watcher hears."""
-        ended = []
-        for job_id, owner in [entry for entry in self._submitted.items() if entry[0] not in active]:
-            del self._submitted[job_id]
+        ended_jobs = []
+        for job_id, owner in [entry for entry in self._open_jobs.items() if entry[0] not in active]:
+            del self._open_jobs[job_id]
             with contextlib.suppress(UnknownJob):  # it has been forgotten meanwhile
                 summary, events = self._engine.engine.job_so_far(job_id, owner=owner)
-                ended.append((owner, summary, encode(events)))
-        return tuple(ended)
+                ended_jobs.append((owner, summary, encode(events)))
+        return tuple(ended_jobs)
 
     async def _send(self, *message: Any) -> None:
         try:

@@ -27,7 +27,7 @@ from studio.checkpoints.options import ModelOptions
 from studio.engine.jobs import Limits
 from studio.engine.mailbox import Watcher
 from studio.engine.remote.past_jobs import EndedJob, PastJobs
-from studio.engine.remote.process import ChildGone, ChildProcess
+from studio.engine.remote.process import ChildEnded, ChildProcess
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +40,12 @@ CLOSING = "The studio is closing."
 
 
 @dataclass(frozen=True)
-class Submitted:
+class PendingJob:
     """A job that the child has taken, for when it is lost with it."""
 
     owner: str
     summary: JobSummary
-    began: float
+    start_time: float
 
 
 class RemoteEngine:
@@ -81,10 +81,10 @@ class RemoteEngine:
         self._status = EngineStatus(state="starting", message="Starting the engine's process")
         self._catalog: tuple[Checkpoint, ...] = ()
         self._first = threading.Event()  # the mirror has been filled
-        self._jobs: dict[str, Submitted] = {}  # that wait or run
+        self._jobs: dict[str, PendingJob] = {}  # that wait or run
         self._past = PastJobs(limits or Limits(), time.monotonic)
         self._restarts: list[float] = []
-        self._started = self._closing = False
+        self._has_started = self._closing = False
         self._child: ChildProcess | None = self._spawn()
 
     @property
@@ -94,7 +94,7 @@ class RemoteEngine:
 
     def start(self) -> None:
         """See `Engine.start`."""
-        self._started = True
+        self._has_started = True
         if self._child is not None:
             self._child.send("start")
 
@@ -124,7 +124,7 @@ class RemoteEngine:
                 job_id=job_id, request=request.without_pictures(), state="queued", origin=origin, comparison=comparison
             )
             with self._lock:
-                self._jobs[job_id] = Submitted(owner, summary, time.monotonic())
+                self._jobs[job_id] = PendingJob(owner, summary, time.monotonic())
         return job_id
 
     def watch(self, job_id: str, *, owner: str) -> Events:
@@ -135,7 +135,7 @@ class RemoteEngine:
         try:
             child = self._there()
             confirmation, watcher = child.watch(job_id, owner)
-        except (ChildGone, Refused) as error:
+        except (ChildEnded, Refused) as error:
             raise UnknownJob("This job does not exist any more.") from error
         return _Opening(confirmation, watcher)
 
@@ -180,8 +180,10 @@ class RemoteEngine:
     # ------------------------------------------------------------------------------------------------ inside
 
     def _spawn(self) -> ChildProcess:
-        child = ChildProcess(self._settings, clock=time.monotonic, heard=self._heard, gone=self._gone)
-        if self._started:
+        child = ChildProcess(
+            self._settings, clock=time.monotonic, on_message=self._take_message, on_end=self._replace_child
+        )
+        if self._has_started:
             child.send("start")
         return child
 
@@ -196,13 +198,13 @@ class RemoteEngine:
     async def _call(self, method: str, *arguments: Any, **keywords: Any) -> Any:
         try:
             return await asyncio.wrap_future(self._there().call(method, *arguments, **keywords))
-        except ChildGone:
+        except ChildEnded:
             raise Refused(CLOSING if self._closing else ASK_AGAIN, kind="unavailable") from None
 
-    def _heard(self, child: ChildProcess, message: tuple[Any, ...]) -> None:
+    def _take_message(self, child: ChildProcess, message: tuple[Any, ...]) -> None:
         """What the child says of itself, in the order in which it answers."""
-        _, status, catalog, active, ended = message
-        for owner, summary, events in ended:
+        _, status, catalog, active, ended_jobs = message
+        for owner, summary, events in ended_jobs:
             self._past.add(EndedJob(owner, summary, events))
         with self._lock:
             self._status = status
@@ -212,7 +214,7 @@ class RemoteEngine:
             self._first.set()
         child.unsubscribe_idle()
 
-    def _gone(self, child: ChildProcess) -> None:
+    def _replace_child(self, child: ChildProcess) -> None:
         """The child has ended: nobody who watches is left waiting, and a new one is started."""
         self._first.set()
         if self._closing:
@@ -241,7 +243,7 @@ class RemoteEngine:
                 state = "failed" if job.summary.comparison is None else "stopped"
                 summary = replace(job.summary, state=state)  # type: ignore[arg-type]
                 self._past.add(EndedJob(job.owner, summary, encode(ends[job_id])))
-            self._past.child_ended()
+            self._past.end_child()
         for (job_id, _), subscription in child.subscriptions.items():
             if self._closing:
                 end: AnyEvent = Stopped(job_id=job_id, pictures=(), last=(), index=0, total=0, reason=message)
@@ -252,14 +254,16 @@ class RemoteEngine:
             subscription.mailbox.put(end)
 
 
-def _ends(job_id: str, job: Submitted, message: str, error_id: str) -> tuple[AnyEvent, ...]:
+def _ends(job_id: str, job: PendingJob, message: str, error_id: str) -> tuple[AnyEvent, ...]:
     """What a watcher of a lost job hears: what it was, if it was a comparison, and its end."""
     if job.summary.comparison is None:
         return (Failed(job_id=job_id, kind="internal", message=message, error_id=error_id),)
-    seconds = time.monotonic() - job.began
+    seconds = time.monotonic() - job.start_time
     return (
         Planned(job_id=job_id, comparison=job.summary.comparison),
-        ComparisonEnded(job_id=job_id, state="stopped", reason=message, done=0, failed=0, seconds=seconds),
+        ComparisonEnded(
+            job_id=job_id, state="stopped", reason=message, finished_cells=0, failed_cells=0, seconds=seconds
+        ),
     )
 
 
@@ -267,22 +271,22 @@ class _Opening:
     """A watcher that first hears whether there is such a job."""
 
     def __init__(self, confirmation: Any, watcher: Watcher) -> None:
-        self._opened = confirmation
+        self._confirmation = confirmation
         self._watcher = watcher
 
     def __aiter__(self) -> _Opening:
         return self
 
     async def __anext__(self) -> AnyEvent:
-        if self._opened is not None:
+        if self._confirmation is not None:
             try:
-                await asyncio.shield(asyncio.wrap_future(self._opened))
-            except ChildGone:
+                await asyncio.shield(asyncio.wrap_future(self._confirmation))
+            except ChildEnded:
                 pass  # the mailbox has the end
             except UnknownJob:
                 await self.aclose()
                 raise
-            self._opened = None
+            self._confirmation = None
         return await self._watcher.__anext__()
 
     async def aclose(self) -> None:

@@ -43,7 +43,7 @@ class PastJobs:
             self._jobs[job.summary.job_id] = self._clock(), job
             self._forget()
 
-    def child_ended(self) -> None:
+    def end_child(self) -> None:
         """Nobody else knows the jobs so far any more: from now on they are listed here."""
         with self._lock:
             self._past = set(self._jobs)
@@ -76,8 +76,8 @@ class PastJobs:
         """Drop those that are too old, too many or too large, the oldest first. The lock is held."""
         size = sum(len(job.events) for _, job in self._jobs.values())
         while self._jobs:
-            job_id, (ended, job) = next(iter(self._jobs.items()))
-            is_old = self._clock() - ended > self._limits.finished_seconds
+            job_id, (end_time, job) = next(iter(self._jobs.items()))
+            is_old = self._clock() - end_time > self._limits.finished_seconds
             if not is_old and len(self._jobs) <= self._limits.finished and size <= MAX_BYTES:
                 return
             size -= len(job.events)

@@ -32,32 +32,32 @@ class Subscription:
     def __init__(self, clock: Callable[[], float], number: int) -> None:
         self.mailbox = Mailbox(clock)
         self.number = number
-        self.opened: Future[None] = Future()  # raises UnknownJob
+        self.opening: Future[None] = Future()  # raises UnknownJob
 
 
 class ChildProcess:
-    """One child, from its start to its end. `heard` is called with each "now" message, `gone` once when it has ended,
-    both on the thread that reads."""
+    """One child, from its start to its end. `on_message` is called with each "now" message, `on_end` once when it has
+    ended, both on the thread that reads."""
 
     def __init__(
         self,
         settings: dict[str, Any],
         *,
         clock: Callable[[], float],
-        heard: Callable[[ChildProcess, tuple[Any, ...]], None],
-        gone: Callable[[ChildProcess], None],
+        on_message: Callable[[ChildProcess, tuple[Any, ...]], None],
+        on_end: Callable[[ChildProcess], None],
     ) -> None:
         command = [sys.executable, "-m", "studio.engine.remote.child"]
         folder = {"TMPDIR": tempfile.gettempdir()}  # that of the studio, which is swept
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=os.environ | folder
         )
-        self._clock, self._heard, self._gone = clock, heard, gone
+        self._clock, self._on_message, self._on_end = clock, on_message, on_end
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()  # of the next three
         self._pending: dict[int, Future[Any]] = {}
         self.subscriptions: dict[tuple[str, str], Subscription] = {}
-        self._ended = False
+        self._has_ended = False
         self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.send("settings", settings)
         threading.Thread(target=self._write, name="engine-commands", daemon=True).start()
@@ -78,8 +78,8 @@ class ChildProcess:
         number = next(self._numbers)
         frame = to_frame(("call", number, method, arguments, keywords))
         with self._lock:
-            if self._ended:
-                raise ChildGone
+            if self._has_ended:
+                raise ChildEnded
             self._pending[number] = future
         self._out.put(frame)
         future.add_done_callback(lambda call_future: self.send("drop", number) if call_future.cancelled() else None)
@@ -89,17 +89,17 @@ class ChildProcess:
         """A watcher of a job's events, which are asked for once however many watch, and what says whether there is such
         a job: the future raises UnknownJob or ChildGone. Raises ChildGone."""
         with self._lock:
-            if self._ended:
-                raise ChildGone
+            if self._has_ended:
+                raise ChildEnded
             subscription = self.subscriptions.get((job_id, owner))
             if subscription is not None:
-                return subscription.opened, Watcher(subscription.mailbox)
+                return subscription.opening, Watcher(subscription.mailbox)
             new_subscription = Subscription(self._clock, next(self._numbers))
-            self._pending[new_subscription.number] = new_subscription.opened
+            self._pending[new_subscription.number] = new_subscription.opening
             self.subscriptions[job_id, owner] = new_subscription
             watcher = Watcher(new_subscription.mailbox)
         self.send("watch", new_subscription.number, job_id, owner)
-        return new_subscription.opened, watcher
+        return new_subscription.opening, watcher
 
     def unsubscribe_idle(self) -> None:
         """Tell the engine that nobody watches what nobody watches, so that it may stop such a job in time."""
@@ -151,11 +151,11 @@ class ChildProcess:
             self._process.kill()
         self._out.put(None)
         with self._lock:
-            self._ended = True
+            self._has_ended = True
             pending, self._pending = list(self._pending.values()), {}
-        self._gone(self)
+        self._on_end(self)
         for future in pending:
-            settle(future, error=ChildGone())
+            settle(future, error=ChildEnded())
 
     def _take(self, message: tuple[Any, ...]) -> None:
         match message:
@@ -166,7 +166,7 @@ class ChildProcess:
             case ("event", number, event):
                 self._deliver(number, event)
             case ("now", *_):
-                self._heard(self, message)
+                self._on_message(self, message)
 
     def _pop(self, number: int) -> Future[Any] | None:
         with self._lock:
@@ -179,7 +179,7 @@ class ChildProcess:
             subscription.mailbox.put(event)
 
 
-class ChildGone(Exception):
+class ChildEnded(Exception):
     """The child process has ended before it answered."""
 
 

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 from studio.answered.engine import Answer
 from studio.diffusion.components import Components
 from studio.diffusion.levels import Level
-from studio.engine.recorded import Array
+from studio.engine.recorded_evaluation import Array
 
 
 def level_facts(level: Level) -> dict[str, float | None]:

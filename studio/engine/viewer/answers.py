@@ -45,16 +45,16 @@ def slices(
     is encoded, `synchronize` waits for the device."""
     question = inquiry.question
     if isinstance(question, ForwardProcess):
-        return forward_process(question, _fitted(inquiry, components), components)
+        return forward_process(question, _fit(inquiry, components), components)
     if isinstance(question, NoisedStart):
         assert inquiry.picture is not None
         return noised_start.slices(question, inquiry.picture, components)
     if isinstance(question, LossCurve):
-        return loss_curve(question, _fitted(inquiry, components), components, denoise, tokenizer_lock)
+        return loss_curve(question, _fit(inquiry, components), components, denoise, tokenizer_lock)
     if isinstance(question, ErrorMap):
-        return error_map(question, _fitted(inquiry, components), components, denoise, tokenizer_lock)
+        return error_map(question, _fit(inquiry, components), components, denoise, tokenizer_lock)
     if isinstance(question, RoundTrip):
-        return round_trip(question, _fitted(inquiry, components), components)
+        return round_trip(question, _fit(inquiry, components), components)
     if isinstance(question, Architecture):
         return architecture_answer(components, denoise, tokenizer_lock, synchronize)
     if isinstance(question, Embeddings):
@@ -62,7 +62,7 @@ def slices(
     raise TypeError(f"nobody answers {type(question).__name__}")
 
 
-def _fitted(inquiry: Inquiry, components: Components) -> Image.Image:
+def _fit(inquiry: Inquiry, components: Components) -> Image.Image:
     """The picture in its own shape at about the checkpoint's native area, on the grid of its U-Net."""
     picture = inquiry.picture
     assert picture is not None

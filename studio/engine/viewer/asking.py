@@ -24,7 +24,7 @@ def unet_call(z_t: torch.Tensor, timestep: float, conditioning: Conditioning, co
     return UnetCall(sample, float(timestep), embeds, {**conditions, **size_conditions(components, width, height, 1)})
 
 
-def encoded(picture: Image.Image, components: Components) -> torch.Tensor:
+def mean_latents(picture: Image.Image, components: Components) -> torch.Tensor:
     """z0 (1, C, h, w) float32: the mean of the posterior, so that the same picture has the same latents."""
     return vae.posterior(components, vae.from_picture(picture, *picture.size))[0]
 

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 
 from studio.answered.engine import Answer, Refused
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.questions import Decoded, Heads, LookAgain, SelfAttention
 from studio.diffusion import vae
-from studio.diffusion.attention import FINE_PLACES, RecordHeads, RecordMaps, merged
+from studio.diffusion.attention import FINE_PLACES, RecordHeads, RecordMaps, merge_chunks
 from studio.diffusion.attention_edits import CROSS, SELF
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane
 from studio.diffusion.quantities import noise_terms, x0_terms
 from studio.diffusion.tokens import token_table
 from studio.engine.forks import Fork
-from studio.engine.recorded import Recorded
+from studio.engine.recorded_evaluation import RecordedEvaluation
 from studio.engine.viewer.answer_format import safetensors
 from studio.engine.viewer.inquiries import Denoise, Inquiry, Slices
 from studio.engine.viewer.measures import guided_output, model_input
@@ -49,7 +49,7 @@ def slices(
     question, fork = inquiry.question, inquiry.fork
     assert fork is not None
     if isinstance(question, Decoded):
-        return _decoded(question, fork.left, components)
+        return _decode(question, fork.evaluation, components)
     if isinstance(question, SelfAttention):
         return _self_attention(question, fork, components, lane_of, denoise)
     if isinstance(question, Heads):
@@ -57,7 +57,7 @@ def slices(
     raise TypeError(f"nobody answers {type(question).__name__}")
 
 
-def quantity_of(evaluation: Recorded, quantity: str) -> Array:
+def quantity_of(evaluation: RecordedEvaluation, quantity: str) -> Array:
     """A quantity of `studio.asked.questions.DECODABLE` (C, h, w) float32, in model-input coordinates.
 
     Raises Refused where it has no value."""
@@ -76,7 +76,7 @@ def quantity_of(evaluation: Recorded, quantity: str) -> Array:
     return np.asarray(np.float32(terms.of_input) * model_input(evaluation) + np.float32(terms.of_output) * output)
 
 
-def _decoded(question: Decoded, evaluation: Recorded, components: Components) -> Slices:
+def _decode(question: Decoded, evaluation: RecordedEvaluation, components: Components) -> Slices:
     latents = torch.tensor(quantity_of(evaluation, question.quantity))[None].to(components.device)
     if question.decoder == "tiny" and components.tiny_vae is None:
         raise Refused(
@@ -128,20 +128,22 @@ def _heads(
 ) -> Slices:
     layers = [name for name, _ in components.attention_layers if name.endswith(CROSS)]
     if question.layer not in layers:
-        raise InvalidRequest(Problem("layer", shown(question.layer), f"one of {', '.join(layers)}"))
+        raise InvalidRequest(Problem("layer", quoted_value(question.layer), f"one of {', '.join(layers)}"))
     lane = lane_of(fork)
     call = lane.call()
     yield
     with tokenizer_lock:
         table = token_table(components, lane.conditioning.prompt, fork.recipe.resolved.steps)
     chunks, positions = lane.conditioning.chunks, lane.conditioning.positions
-    text, rows = rows_at(table, chunks, positions, fork.left.step)
+    text, rows = rows_at(table, chunks, positions, fork.evaluation.step)
     record = RecordHeads(question.layer)
     denoise([replace(call, edits=(*call.edits, record))])
     layer_maps = record.maps
     assert layer_maps.weights is not None
     assert layer_maps.layer is not None
-    tensors = {"heads": on_cpu(torch.stack([merged(head, rows, positions) for head in layer_maps.weights]).half())}
+    tensors = {
+        "heads": on_cpu(torch.stack([merge_chunks(head, rows, positions) for head in layer_maps.weights]).half())
+    }
     facts = {
         "attention_text": text,
         "layer": asdict(layer_maps.layer),

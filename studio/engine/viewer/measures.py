@@ -10,22 +10,22 @@ import numpy as np
 
 from studio.diffusion.quantities import Terms, noise_terms, x0_terms
 from studio.diffusion.step_equation import NAMES, step_equation
-from studio.engine.recorded import Array, Recorded
+from studio.engine.recorded_evaluation import Array, RecordedEvaluation
 
 
-def model_input(evaluation: Recorded) -> Array:
+def model_input(evaluation: RecordedEvaluation) -> Array:
     """x_t (C, h, w) as the U-Net was given it."""
     return evaluation.latents / np.float32(evaluation.scale)
 
 
-def in_scale_of(evaluation: Recorded, following: Recorded) -> Array:
+def in_scale_of(evaluation: RecordedEvaluation, following: RecordedEvaluation) -> Array:
     """The latents (C, h, w) of the evaluation after this one in the scale of the scheduler that led to them, where
     another one took over with it."""
     scaled = evaluation.scale != 1.0  # x0 + sigma * noise, else a * x0 + s * noise
     return model_input(following) / np.float32(following.a if scaled else 1.0)
 
 
-def guided_output(evaluation: Recorded) -> Array:
+def guided_output(evaluation: RecordedEvaluation) -> Array:
     """The model output (C, h, w) that the scheduler was given: u + w (c - u), unless it was captured."""
     if evaluation.guided is not None:
         return evaluation.guided.astype(np.float32)
@@ -36,13 +36,13 @@ def guided_output(evaluation: Recorded) -> Array:
     return output
 
 
-def denoised(evaluation: Recorded) -> Array | None:
+def denoised(evaluation: RecordedEvaluation) -> Array | None:
     """Predicted x0 (C, h, w), guidance applied; None where it is undefined."""
     terms = x0_terms(evaluation.a, evaluation.s, evaluation.prediction_type)
     return None if terms is None else _apply(terms, model_input(evaluation), guided_output(evaluation))
 
 
-def measured(last: Sequence[Recorded], after: Array, *, adds_noise: bool) -> dict[str, object]:
+def measures_of(last: Sequence[RecordedEvaluation], after: Array, *, adds_noise: bool) -> dict[str, object]:
     """What docs/record.md calls the evaluation's numbers, JSON-able: null for what has no value.
 
     `last` are up to three evaluations, the newest of which is measured; `after` the latents that its step led to.
@@ -71,9 +71,9 @@ def measured(last: Sequence[Recorded], after: Array, *, adds_noise: bool) -> dic
         "norm_x_t": _norm(x_t),
         "norm_denoised": _norm(x0),
         "norm_noise_pred": _norm(noise),
-        "mean": {name: _per_channel(array, np.mean) for name, array in _named(x_t, x0, noise)},
-        "std": {name: _per_channel(array, np.std) for name, array in _named(x_t, x0, noise)},
-        "spectrum": {name: spectrum(array) for name, array in _named(x_t, x0, noise)},
+        "mean": {name: _per_channel(array, np.mean) for name, array in _quantities(x_t, x0, noise)},
+        "std": {name: _per_channel(array, np.std) for name, array in _quantities(x_t, x0, noise)},
+        "spectrum": {name: spectrum(array) for name, array in _quantities(x_t, x0, noise)},
     }
     if len(e.outputs) == 2 and noises:
         numbers |= _guidance(noises[0], noises[1])
@@ -97,7 +97,7 @@ def _guidance(uncond: Array, cond: Array) -> dict[str, object]:
     }
 
 
-def _step(last: Sequence[Recorded], after: Array, adds_noise: bool) -> dict[str, object] | None:
+def _step(last: Sequence[RecordedEvaluation], after: Array, adds_noise: bool) -> dict[str, object] | None:
     predictions = [denoised(e) for e in reversed(last)]
     history = [x0 for x0 in predictions if x0 is not None]
     if predictions[0] is None:
@@ -117,7 +117,7 @@ def _apply(terms: Terms, x_t: Array, output: Array) -> Array:
     return np.asarray(np.float32(terms.of_input) * x_t + np.float32(terms.of_output) * output.astype(np.float32))
 
 
-def _named(x_t: Array, x0: Array | None, noise: Array | None) -> list[tuple[str, Array | None]]:
+def _quantities(x_t: Array, x0: Array | None, noise: Array | None) -> list[tuple[str, Array | None]]:
     return [("x_t", x_t), ("denoised", x0), ("noise_pred", noise)]
 
 

@@ -20,13 +20,13 @@ from studio.diffusion.components import Components
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.unet_call import UnetCall
 from studio.engine.viewer.answer_format import json_answer, level_facts, picture_facts, safetensors
-from studio.engine.viewer.asking import conditioning_of, encoded, noise_of, unet_call
+from studio.engine.viewer.asking import conditioning_of, mean_latents, noise_of, unet_call
 from studio.engine.viewer.inquiries import Denoise, Slices
 from studio.engine.viewer.recording import fast_decoder, on_cpu
 
 
 def forward_process(question: ForwardProcess, picture: Image.Image, components: Components) -> Slices:
-    z0 = encoded(picture, components)
+    z0 = mean_latents(picture, components)
     yield
     noise = noise_of(z0, question.seed)
     training = forward.training_curve(components.scheduler_config)
@@ -51,7 +51,7 @@ def loss_curve(
     denoise: Denoise,
     tokenizer_lock: AbstractContextManager[Any],
 ) -> Slices:
-    z0 = encoded(picture, components)
+    z0 = mean_latents(picture, components)
     noise = noise_of(z0, question.seed)
     captions = {"right": question.caption, "empty": "", "wrong": question.wrong_caption}
     with tokenizer_lock:
@@ -62,7 +62,7 @@ def loss_curve(
     curves: dict[str, list[float]] = {name: [] for name in captions}
     for timestep in timesteps:
         level = training.levels[timestep]
-        z_t = forward.noised(z0, noise, level)
+        z_t = forward.add_noise(z0, noise, level)
         for name, output in _outputs(z_t, training.timesteps[timestep], conditions, components, denoise):
             difference = forward.error(z_t, output, noise, level, components.prediction_type)
             curves[name].append(float(difference.square().mean()))
@@ -79,7 +79,7 @@ def error_map(
     denoise: Denoise,
     tokenizer_lock: AbstractContextManager[Any],
 ) -> Slices:
-    z0 = encoded(picture, components)
+    z0 = mean_latents(picture, components)
     noise = noise_of(z0, question.seed)
     with tokenizer_lock:
         conditions = {"caption": conditioning_of(question.caption, components)}
@@ -87,7 +87,7 @@ def error_map(
     training = forward.training_curve(components.scheduler_config)
     timestep = min(question.timestep, len(training) - 1)
     level = training.levels[timestep]
-    z_t = forward.noised(z0, noise, level)
+    z_t = forward.add_noise(z0, noise, level)
     [(_, output)] = _outputs(z_t, training.timesteps[timestep], conditions, components, denoise)
     difference = forward.error(z_t, output, noise, level, components.prediction_type)
     tensors = {"z_t": z_t, "noise": noise, "noise_pred": noise - difference, "error": difference}

@@ -71,6 +71,6 @@ def _schedule(question: NoisedStart, components: Components) -> Schedule:
 
 
 def _jpeg(picture: Image.Image) -> Answer:
-    encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=JPEG_QUALITY)
-    return Answer(content=encoded.getvalue(), media_type="image/jpeg")
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=JPEG_QUALITY)
+    return Answer(content=file.getvalue(), media_type="image/jpeg")

@@ -19,9 +19,9 @@ from studio.asked.questions import (
 from studio.diffusion import architecture, forward, vae
 from studio.diffusion.components import Components
 from studio.diffusion.tokens import token_table
-from studio.engine.recorded import Array
+from studio.engine.recorded_evaluation import Array
 from studio.engine.viewer.answer_format import json_answer, picture_facts, safetensors
-from studio.engine.viewer.asking import conditioning_of, encoded, noise_of, unet_call
+from studio.engine.viewer.asking import conditioning_of, mean_latents, noise_of, unet_call
 from studio.engine.viewer.inquiries import Denoise, Slices
 from studio.engine.viewer.recording import on_cpu
 
@@ -136,19 +136,19 @@ def architecture_answer(
     """One pass through every part at the native size; the U-Net's second call is the one that counts."""
     blocks = architecture.blocks_of(components)
     picture = Image.new("RGB", (components.native_width, components.native_height), "grey")
-    with architecture.watched(blocks, synchronize), tokenizer_lock:
+    with architecture.watch_blocks(blocks, synchronize), tokenizer_lock:
         conditioning = conditioning_of("", components)
     yield
-    with architecture.watched(blocks, synchronize):
-        z0 = encoded(picture, components) if components.encodes_pictures else _grey(picture, components)
+    with architecture.watch_blocks(blocks, synchronize):
+        z0 = mean_latents(picture, components) if components.encodes_pictures else _grey(picture, components)
     yield
     training = forward.training_curve(components.scheduler_config)
     middle = training.timesteps[len(training) // 2]
     for _ in range(2):
-        with architecture.watched(blocks, synchronize):
+        with architecture.watch_blocks(blocks, synchronize):
             denoise([unet_call(z0, middle, conditioning, components)])
         yield
-    with architecture.watched(blocks, synchronize):
+    with architecture.watch_blocks(blocks, synchronize):
         vae.decode(components, z0)
     whole = {one.part: one.module for one in components.text_encoders} | {
         "unet": components.unet,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studio.engine.recorded import Array, Recorded, RecordedAttention
+from studio.engine.recorded_evaluation import Array, RecordedAttention, RecordedEvaluation
 
 LEAN_BYTES = 32 * 2**20  # of a run's latents in half precision: a reader who agrees is sent larger ones in eight bits
 
@@ -19,7 +19,7 @@ class Recording:
     it was too large to be kept; `preview` is the fast decoder's (weight, bias)."""
 
     facts: Mapping[str, object]
-    evaluations: list[Recorded]
+    evaluations: list[RecordedEvaluation]
     after: Array
     limits: Mapping[str, object]
     preview: tuple[Array, Array] | None
@@ -41,8 +41,8 @@ def to_bytes(
     from safetensors.numpy import save  # imports no torch; here because the page's start should not wait for it
 
     evaluations, facts = recording.evaluations, recording.facts
-    guided = any(len(e.outputs) == 2 for e in evaluations)  # of a branch maybe some only
-    tensors = _tensors(evaluations[0].latents.shape, guided, evaluations[since:until])
+    is_guided = any(len(e.outputs) == 2 for e in evaluations)  # of a branch maybe some only
+    tensors = _tensors(evaluations[0].latents.shape, is_guided, evaluations[since:until])
     large = 3 * 2 * evaluations[0].latents.size * int(str(facts.get("total") or 0)) > LEAN_BYTES
     if lean and large:
         tensors = in_eight_bits(tensors)
@@ -67,27 +67,27 @@ def to_bytes(
     return bytes(save(tensors, metadata={"run": json.dumps(header, allow_nan=False)}))
 
 
-def _tensors(shape: tuple[int, ...], guided: bool, evaluations: list[Recorded]) -> dict[str, Array]:
+def _tensors(shape: tuple[int, ...], guided: bool, evaluations: list[RecordedEvaluation]) -> dict[str, Array]:
     empty = np.zeros((0, *shape), np.float16)
 
-    def stacked(arrays: list[Array]) -> Array:
+    def stack(arrays: list[Array]) -> Array:
         return np.stack(arrays).astype(np.float16) if arrays else empty
 
-    tensors = {"x_t": stacked([e.latents / np.float32(e.scale) for e in evaluations])}
-    tensors["model_cond"] = stacked([e.outputs[-1] for e in evaluations])
+    tensors = {"x_t": stack([e.latents / np.float32(e.scale) for e in evaluations])}
+    tensors["model_cond"] = stack([e.outputs[-1] for e in evaluations])
     if guided:  # the difference and not the other answer: it is small, and would drown in rounding
-        tensors["model_difference"] = stacked([e.outputs[-1].astype(np.float32) - e.outputs[0] for e in evaluations])
+        tensors["model_difference"] = stack([e.outputs[-1].astype(np.float32) - e.outputs[0] for e in evaluations])
     guided_outputs = [e.guided for e in evaluations if e.guided is not None]
     if guided_outputs:
-        tensors["model_guided"] = stacked(guided_outputs)
+        tensors["model_guided"] = stack(guided_outputs)
     return tensors | _attention([e.attention for e in evaluations if e.attention is not None])
 
 
-def _attention(maps_taken: list[RecordedAttention]) -> dict[str, Array]:
+def _attention(recordings: list[RecordedAttention]) -> dict[str, Array]:
     """Each group's maps (n, rows, h, w); where texts of a prompt differ in rows, the shorter ones end in zeros."""
     tensors = {}
-    for name in maps_taken[0].groups if maps_taken else ():
-        maps = [attention.groups[name] for attention in maps_taken]
+    for name in recordings[0].groups if recordings else ():
+        maps = [attention.groups[name] for attention in recordings]
         stack = np.zeros((len(maps), max(len(m) for m in maps), *maps[0].shape[1:]), np.float16)
         for place, one in enumerate(maps):
             stack[place, : len(one)] = one

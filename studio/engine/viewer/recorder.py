@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from studio.engine.forks import ImageRecipe
-from studio.engine.recorded import Array, Recorded
-from studio.engine.viewer.measures import in_scale_of, measured
+from studio.engine.recorded_evaluation import Array, RecordedEvaluation
+from studio.engine.viewer.measures import in_scale_of, measures_of
 from studio.engine.viewer.overflow import Overflow
 from studio.engine.viewer.record_format import Recording, to_bytes
 
@@ -37,17 +37,17 @@ class _Run:
     facts: Mapping[str, object]
     preview: tuple[Array, Array] | None
     recipe: ImageRecipe | None = None
-    evaluations: list[Recorded] = field(default_factory=list)
+    evaluations: list[RecordedEvaluation] = field(default_factory=list)
     after: Array | None = None  # latents after the newest evaluation, as Recorded.latents
-    measured: dict[int, dict[str, object]] = field(default_factory=dict)  # what was computed for readers, by index
+    measures: dict[int, dict[str, object]] = field(default_factory=dict)  # what was computed for readers, by index
     owner: str = ""
-    used: float = 0.0  # when it was last written to or read
+    last_use: float = 0.0  # when it was last written to or read
     looks_every: int = 1  # evaluations between two that keep their attention
     full: bool = False  # nothing more of it is kept: alone it takes all the memory there is
-    written: float = 0.0  # when it was last written to
+    last_write: float = 0.0  # when it was last written to
     away: bool = False  # its numbers are on disk alone
     file: int | None = None  # where they are on disk
-    filed: int = -1  # evaluations in that file
+    evaluations_in_file: int = -1  # evaluations in that file
 
     @property
     def array_bytes(self) -> int:
@@ -75,7 +75,7 @@ class _Run:
         self.evaluations = [self.fitting(e) for e in self.evaluations]
         return True
 
-    def fitting(self, evaluation: Recorded) -> Recorded:
+    def fitting(self, evaluation: RecordedEvaluation) -> RecordedEvaluation:
         return evaluation if evaluation.index % self.looks_every == 0 else replace(evaluation, attention=None)
 
 
@@ -108,12 +108,12 @@ class Recorder:
         """Open a recording. `facts` goes into the header: total, width, height, prompt, seed, ... `preview` is the
         fast decoder's (weight, bias); `recipe` what a branch needs to begin as this image did."""
         with self._lock:
-            self._runs[job_id, image] = run = _Run(facts, preview, recipe, owner=owner, used=self._clock())
+            self._runs[job_id, image] = run = _Run(facts, preview, recipe, owner=owner, last_use=self._clock())
             self._bytes += run.nbytes
             while len(self._runs) > MAX_RUNS:
                 self._drop_oldest()
 
-    def add(self, job_id: str, image: int, evaluation: Recorded, after: Array) -> None:
+    def add(self, job_id: str, image: int, evaluation: RecordedEvaluation, after: Array) -> None:
         """Append an evaluation and the latents that its step led to; nothing happens when the recording has been
         dropped meanwhile, or is full.
 
@@ -125,7 +125,7 @@ class Recorder:
             run = self._here(job_id, image)
             if run is None or run.full:
                 return
-            run.written = self._clock()
+            run.last_write = self._clock()
             before = run.after
             run_evaluation = run.fitting(evaluation)
             run.evaluations.append(run_evaluation)
@@ -136,7 +136,7 @@ class Recorder:
             if self._bytes > self._max_bytes:
                 self._keep_what_fits(run, before)
 
-    def past(self, job_id: str, image: int) -> tuple[ImageRecipe, list[Recorded]] | None:
+    def past(self, job_id: str, image: int) -> tuple[ImageRecipe, list[RecordedEvaluation]] | None:
         """What an image was made from and its evaluations so far, for a branch; None when that is not known (any
         more)."""
         with self._lock:
@@ -161,7 +161,7 @@ class Recorder:
             now = self._clock()
             for key, run in list(self._runs.items()):
                 left_at = self._away.get(run.owner, math.inf)
-                if now - run.used > IDLE_SECONDS or now - max(left_at, run.used) > AWAY_SECONDS:
+                if now - run.last_use > IDLE_SECONDS or now - max(left_at, run.last_use) > AWAY_SECONDS:
                     self._drop(key)
             owners = {run.owner for run in self._runs.values()}
             self._away = {owner: left_at for owner, left_at in self._away.items() if owner in owners}
@@ -184,28 +184,28 @@ class Recorder:
             self._drop((job_id, image))
             return None
         self._bytes -= run.nbytes
-        run.evaluations = [_filled(e, arrays) for e in run.evaluations]
+        run.evaluations = [_with_numbers(e, arrays) for e in run.evaluations]
         run.after = arrays.get("after")
         run.away = False
         self._bytes += run.nbytes
         return run
 
-    def _make_room(self, used: _Run) -> None:
-        """Put recordings on disk, those that were used longest ago first, until the others fit in memory; `used` stays.
-        Where that is not possible the oldest is dropped. The lock is held."""
+    def _make_room(self, run_in_use: _Run) -> None:
+        """Put recordings on disk, those that were used longest ago first, until the others fit in memory; `run_in_use`
+        stays. Where that is not possible the oldest is dropped. The lock is held."""
         while self._bytes > self._max_bytes:
-            others = [(key, run) for key, run in self._runs.items() if run is not used and run.array_bytes]
+            others = [(key, run) for key, run in self._runs.items() if run is not run_in_use and run.array_bytes]
             if not others:
                 break
             now = self._clock()
-            candidates = [one for one in others if one[1].complete or now - one[1].written > GROWING_SECONDS]
+            candidates = [one for one in others if one[1].complete or now - one[1].last_write > GROWING_SECONDS]
             key, run = (candidates or others)[0]
             if not candidates or not self._put_away(run):
                 self._drop(key)
 
     def _put_away(self, run: _Run) -> bool:
         """Move a recording's numbers to disk. The lock is held."""
-        if run.filed != len(run.evaluations):
+        if run.evaluations_in_file != len(run.evaluations):
             if run.file is not None:
                 self._overflow.drop(run.file)
             arrays = _arrays(run)
@@ -219,9 +219,9 @@ class Recorder:
             run.file = self._overflow.put(arrays)
             if run.file is None:
                 return False
-            run.filed = len(run.evaluations)
+            run.evaluations_in_file = len(run.evaluations)
         self._bytes -= run.nbytes
-        run.evaluations = [_emptied(e) for e in run.evaluations]
+        run.evaluations = [_without_numbers(e) for e in run.evaluations]
         run.after = None
         run.away = True
         self._bytes += run.nbytes
@@ -230,7 +230,7 @@ class Recorder:
     def _use(self, job_id: str, image: int) -> None:
         """Make a recording the one used last. The lock is held."""
         self._runs.move_to_end((job_id, image))
-        self._runs[job_id, image].used = self._clock()
+        self._runs[job_id, image].last_use = self._clock()
 
     def _keep_what_fits(self, run: _Run, before: Array | None) -> None:
         """Make a recording that is too large alone smaller. `before` are the latents that its newest evaluation began
@@ -241,7 +241,7 @@ class Recorder:
         if run.nbytes > self._max_bytes:
             run.evaluations.pop()
             run.after, run.full = before, True
-            run.measured.pop(len(run.evaluations) - 1, None)
+            run.measures.pop(len(run.evaluations) - 1, None)
         self._bytes += run.nbytes
 
     def _drop(self, key: tuple[str, int]) -> None:
@@ -270,7 +270,7 @@ class Recorder:
             assert run.after is not None
             evaluations, after, limits = list(run.evaluations), run.after, run.limits
         since = max(0, since)
-        numbers = [_measured(run, evaluations, after, e.index) for e in evaluations[since:until]]
+        numbers = [_measures(run, evaluations, after, e.index) for e in evaluations[since:until]]
         recording = Recording(run.facts, evaluations, after, limits, run.preview)
         return to_bytes(
             recording, numbers, job_id=job_id, image=image, state=state, since=since, until=until, lean=lean
@@ -281,7 +281,7 @@ _NOTHING = np.zeros(0, np.float32)
 
 
 def _arrays(run: _Run) -> dict[str, Array]:
-    """A recording's numbers by name, as `_filled` finds them."""
+    """A recording's numbers by name, as `_with_numbers` finds them."""
     assert run.after is not None
     arrays = {"after": run.after}
     for e in run.evaluations:
@@ -293,14 +293,14 @@ def _arrays(run: _Run) -> dict[str, Array]:
     return arrays
 
 
-def _emptied(e: Recorded) -> Recorded:
+def _without_numbers(e: RecordedEvaluation) -> RecordedEvaluation:
     """An evaluation while its numbers are on disk."""
     attention = e.attention and replace(e.attention, groups=dict.fromkeys(e.attention.groups, _NOTHING))
     guided_output = None if e.guided is None else _NOTHING
     return replace(e, latents=_NOTHING, outputs=_NOTHING, guided=guided_output, attention=attention)
 
 
-def _filled(e: Recorded, arrays: Mapping[str, Array]) -> Recorded:
+def _with_numbers(e: RecordedEvaluation, arrays: Mapping[str, Array]) -> RecordedEvaluation:
     """An evaluation with its numbers again."""
     groups = {name: arrays[f"{e.index}.{name}"] for name in (e.attention.groups if e.attention else ())}
     return replace(
@@ -312,9 +312,9 @@ def _filled(e: Recorded, arrays: Mapping[str, Array]) -> Recorded:
     )
 
 
-def _measured(run: _Run, evaluations: list[Recorded], after: Array, index: int) -> dict[str, object]:
+def _measures(run: _Run, evaluations: list[RecordedEvaluation], after: Array, index: int) -> dict[str, object]:
     """The numbers of one evaluation, computed for the first reader."""
-    if index not in run.measured:
+    if index not in run.measures:
         following = evaluations[index + 1].latents if index + 1 < len(evaluations) else after
         beginnings = [int(one["evaluation"]) for one in _schedulers(run.facts)]
         if index + 1 in beginnings and index + 1 < len(evaluations):
@@ -323,9 +323,9 @@ def _measured(run: _Run, evaluations: list[Recorded], after: Array, index: int) 
         adds_noise = bool(_schedulers(run.facts)[place]["adds_noise"])
         # A scheduler that took over knows nothing of the evaluations before.
         history = min(2, index - beginnings[place])
-        run.measured[index] = measured(evaluations[index - history : index + 1], following, adds_noise=adds_noise)
+        run.measures[index] = measures_of(evaluations[index - history : index + 1], following, adds_noise=adds_noise)
     maps = evaluations[index].attention  # may have been let go of since the numbers were computed
-    return run.measured[index] if maps is None else run.measured[index] | {"attention_text": maps.text}
+    return run.measures[index] if maps is None else run.measures[index] | {"attention_text": maps.text}
 
 
 def _schedulers(facts: Mapping[str, object]) -> list[dict[str, Any]]:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, resolve_noise_schedule
-from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, merged, token_rows
+from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, merge_chunks, token_rows
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation
 from studio.diffusion.scheduler_switch import SchedulerSwitch
 from studio.diffusion.tokens import text_encoders, token_table
 from studio.engine.forks import ImageRecipe
-from studio.engine.recorded import Recorded, RecordedAttention
+from studio.engine.recorded_evaluation import RecordedAttention, RecordedEvaluation
 from studio.engine.runs import Run
 from studio.engine.viewer.measures import guided_output
 
@@ -29,9 +29,11 @@ def on_cpu(tensor: torch.Tensor) -> Array:
     return np.array(exact.cpu().numpy())
 
 
-def recorded(evaluation: Evaluation, seconds: float, rows: int, attention: RecordedAttention | None = None) -> Recorded:
+def record_of(
+    evaluation: Evaluation, seconds: float, rows: int, attention: RecordedAttention | None = None
+) -> RecordedEvaluation:
     """One evaluation as it is kept. `seconds` is the time of its U-Net call, `rows` all the rows that shared it."""
-    record = Recorded(
+    record = RecordedEvaluation(
         index=evaluation.index,
         stage=evaluation.stage,
         step=evaluation.step,
@@ -48,8 +50,8 @@ def recorded(evaluation: Evaluation, seconds: float, rows: int, attention: Recor
         rows=rows,
         attention=attention,
     )
-    given = on_cpu(evaluation.model_output)
-    return record if np.array_equal(given, guided_output(record)) else replace(record, guided=given)
+    model_output = on_cpu(evaluation.model_output)
+    return record if np.array_equal(model_output, guided_output(record)) else replace(record, guided=model_output)
 
 
 def _branch(run: Run) -> dict[str, object] | None:
@@ -72,7 +74,7 @@ def attention(run: Run, step: int, maps: AttentionMaps) -> RecordedAttention:
     conditioning = run.conditioning
     text, rows = rows_at(tokens["prompt"], conditioning.chunks, conditioning.positions, step)
     groups = {
-        f"attention.{place}.{height}x{width}": on_cpu(merged(weights, rows, conditioning.positions).half())
+        f"attention.{place}.{height}x{width}": on_cpu(merge_chunks(weights, rows, conditioning.positions).half())
         for (place, height, width), weights in maps.groups.items()
     }
     return RecordedAttention(groups, text, tuple(asdict(layer) for layer in maps.layers))
@@ -108,17 +110,24 @@ def recipe(run: Run, image: int, switches: Mapping[int, SchedulerSwitch]) -> Ima
     if fork is None:
         return ImageRecipe(resolved, run.start, run.job.attention, files=run.files)
     return ImageRecipe(
-        resolved, run.start, run.job.attention, fork.renoised, fork.poked, dict(switches), fork.began, run.files
+        resolved,
+        run.start,
+        run.job.attention,
+        fork.noise_seeds,
+        fork.painted_evaluations,
+        dict(switches),
+        fork.beginning_curve,
+        run.files,
     )
 
 
 def schedulers(run: Run, switches: Mapping[int, SchedulerSwitch]) -> list[dict[str, object]]:
     """Which scheduler made which evaluations of an image: the first ones, and from each switch on another."""
     fork = run.job.fork
-    began = fork.began if fork is not None else (run.resolved.scheduler, run.resolved.noise_schedule)
-    first_schedule: NoiseScheduleName | None = resolve_noise_schedule(*began, run.resolved.prediction_type)
+    beginning = fork.beginning_curve if fork is not None else (run.resolved.scheduler, run.resolved.noise_schedule)
+    first_schedule: NoiseScheduleName | None = resolve_noise_schedule(*beginning, run.resolved.prediction_type)
     entries = [
-        (0, began[0], first_schedule),
+        (0, beginning[0], first_schedule),
         *((k, switches[k].scheduler, switches[k].noise_schedule) for k in sorted(switches)),
     ]
     return [
@@ -159,13 +168,13 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
         "format": 2,
         "total": run.total,
         "steps": steps,
-        **resolved.recorded(),
+        **resolved.recorded_fields(),
         "scheduler_label": SCHEDULERS[resolved.scheduler].label,
         "adds_noise": SCHEDULERS[resolved.scheduler].adds_noise,
         "second_pass": _second_pass(run),
         "prediction_type": components.prediction_type,
         "tokens": tokens,
-        "prompt_notes": run.prompt_notes(),
+        "prompt_notes": run.prompt_notices(),
         "text_encoders": text_encoders(components),
         "attention_rows": _rows(tokens["prompt"], conditioning.chunks, conditioning.positions)
         if run.job.attention

@@ -91,7 +91,7 @@ def _endpoint(engine: Engine, gallery: Gallery, uploads: Uploads) -> Callable[..
 def _answer(gallery: Gallery, uploads: Uploads, owner: str, job_id: str, now: ComparisonNow) -> FilesAndInfo:
     """The sheet, then every finished picture, and what became of each cell."""
     comparison, events = now.comparison, now.cells
-    entries: dict[int, sheet.Shown] = {}
+    entries: dict[int, sheet.CellResult] = {}
     cells: list[dict[str, Any]] = []
     files: list[dict[str, Any]] = []
     for index in range(len(comparison)):
@@ -99,11 +99,11 @@ def _answer(gallery: Gallery, uploads: Uploads, owner: str, job_id: str, now: Co
         cell: dict[str, Any] = {a.field: a.values[p] for a, p in zip(comparison.axes, comparison.place(index))}
         if isinstance(event, Finished):
             picture = event.pictures[0]
-            entries[index] = sheet.Shown(picture=picture, file=gallery.path(picture.id, owner))
+            entries[index] = sheet.CellResult(picture=picture, file=gallery.path(picture.id, owner))
             files.append(file_of(gallery, uploads, owner, picture))
             cell |= {"state": "finished", "file": len(files), "info": dict(picture.info)}
         elif isinstance(event, Failed):
-            entries[index] = sheet.Shown(message=event.message)
+            entries[index] = sheet.CellResult(message=event.message)
             cell |= {"state": "failed", "message": event.message, "error_id": event.error_id}
         else:
             cell |= {

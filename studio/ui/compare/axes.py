@@ -10,7 +10,7 @@ from studio.asked.axes import AXIS_FIELDS, AxisField
 from studio.asked.prompt import parse_prompt
 from studio.ui.text import say
 
-SUGGESTED: Mapping[str, str] = {
+SUGGESTIONS: Mapping[str, str] = {
     "num_inference_steps": "5, 10, 20, 40",
     "guidance_scale": "1, 3, 5, 8",
     "strength": "0.3, 0.5, 0.7, 0.9",
@@ -26,10 +26,10 @@ UNUSABLE = " — "
 _NAMES = frozenset({"scheduler", "noise_schedule", "checkpoint"})
 
 
-def suggested(engine: Engine, axis: str) -> str:
+def suggestion(engine: Engine, axis: str) -> str:
     """Values to begin with; "" where only the visitor can know some."""
-    if axis in SUGGESTED:
-        return SUGGESTED[axis]
+    if axis in SUGGESTIONS:
+        return SUGGESTIONS[axis]
     catalog = engine.catalog()
     if axis == "checkpoint":
         return ", ".join(entry.name for entry in catalog[:4])
@@ -51,12 +51,12 @@ def choices(*, prompts: str, picture: bool, controls: bool, models: int) -> list
 
     `prompts`: prompt and negative prompt; `picture`, `controls`: whether there is any; `models`: how many there are.
     """
-    needs = needed(prompts=prompts, picture=picture, controls=controls, models=models)
+    reasons = needs(prompts=prompts, picture=picture, controls=controls, models=models)
     names = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
-    return [(f"{name}{UNUSABLE}{needs[field]}" if field in needs else name, field) for field, name in names.items()]
+    return [(f"{name}{UNUSABLE}{reasons[field]}" if field in reasons else name, field) for field, name in names.items()]
 
 
-def needed(*, prompts: str, picture: bool, controls: bool, models: int) -> dict[AxisField, str]:
+def needs(*, prompts: str, picture: bool, controls: bool, models: int) -> dict[AxisField, str]:
     """What each axis needs that cannot be used now, in words. The arguments as in `choices`."""
     lacking: dict[AxisField, bool] = {
         "strength": not picture,

@@ -16,7 +16,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine, UnknownJob
 from studio.asked.axes import MAX_CELLS, AxisField
-from studio.asked.compare import COMPARED, Comparison, fields_of_link, outside_the_form
+from studio.asked.compare import FORM_ROWS, Comparison, fields_of_link, outside_the_form
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest
 from studio.asked.schedulers import NOISE_SCHEDULES
 from studio.picture import sheet
@@ -63,9 +63,9 @@ class Form:
     def typed_values(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """What `Comparison.parse` takes, as it was typed; the picture as its file name. A number field that was never
         filled in comes as 0 from Gradio: where the checkpoint decides, that is an open field."""
-        typed = {name: values[component] for name, component in self.fields.items()}
-        suits = {name for name, row in COMPARED.items() if row.suits}
-        return {name: (value or None) if name in suits else value for name, value in typed.items()}
+        values_by_name = {name: values[component] for name, component in self.fields.items()}
+        suits = {name for name, row in FORM_ROWS.items() if row.suits}
+        return {name: (value or None) if name in suits else value for name, value in values_by_name.items()}
 
 
 def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
@@ -113,7 +113,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
                 min_width=110,
             )
             components[f"{name}_values"] = gr.Textbox(
-                value=axes.SUGGESTED[first],
+                value=axes.SUGGESTIONS[first],
                 label=say("compare.values.label"),
                 info=axes.help_of(first),
                 max_lines=1,
@@ -163,7 +163,7 @@ def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML
 
 def _components(place: str) -> dict[str, Any]:
     """The components of the fields that Compare has at one place of the page, in the table's order."""
-    return {name: w.component(TAB, row) for name, row in COMPARED.items() if row.place == place}
+    return {name: w.component(TAB, row) for name, row in FORM_ROWS.items() if row.place == place}
 
 
 # ------------------------------------------------------------------------------------------------------ connecting
@@ -220,7 +220,7 @@ def _connect_stage(engine: Engine, gallery: Gallery, form: Form) -> None:
         with suppress(UnknownJob):
             await engine.cancel(str(event._data.get("job")), owner=session.owner_of(request))
 
-    async def hurry(event: gr.EventData, request: gr.Request) -> None:
+    async def raise_priority(event: gr.EventData, request: gr.Request) -> None:
         cell = event._data.get("cell")
         with suppress(UnknownJob):
             if isinstance(cell, int):
@@ -239,7 +239,7 @@ def _connect_stage(engine: Engine, gallery: Gallery, form: Form) -> None:
         return {"kept": names, "message": say("compare.kept", count=len(names))}
 
     form.show.stop(stop, None, None, **QUIET)
-    form.show.hurry(hurry, None, None, **QUIET)
+    form.show.hurry(raise_priority, None, None, **QUIET)
     form.show.keep(keep, None, [form.status], **QUIET)
 
 
@@ -247,31 +247,31 @@ def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None
     f = form.fields
 
     def there(values: dict[Any, Any]) -> dict[str, Any]:
-        typed = form.typed_values(values)
+        typed_values = form.typed_values(values)
         return {
-            "prompts": f"{typed['prompt'] or ''}\n{typed['negative_prompt'] or ''}",
-            "picture": bool(typed["image"]),
-            "controls": bool(control.stand_ins(typed["controls"])),
+            "prompts": f"{typed_values['prompt'] or ''}\n{typed_values['negative_prompt'] or ''}",
+            "picture": bool(typed_values["image"]),
+            "controls": bool(control.stand_ins(typed_values["controls"])),
             "models": len(engine.catalog()),
         }
 
     def chooser(name: str) -> Callable[[dict[Any, Any]], Any]:
         field, before = f[name], form.before[name]
 
-        def axis_chosen(values: dict[Any, Any]) -> Any:
+        def choose_axis(values: dict[Any, Any]) -> Any:
             axis = values[field]
             if axis == values[before]:  # Gradio's list tells an input whenever it is left, chosen from or not
                 return gr.skip()  # an empty dict is an error
-            needs = axes.needed(**there(values)).get(axis)
+            needs = axes.needs(**there(values)).get(axis)
             if needs:  # by the keyboard: the list has it in grey
                 message = say("compare.axis.refused", name=say(f"compare.axis.{axis}"), needs=needs)
                 return {field: values[before], form.status: {"problems": [{"field": name, "message": message}]}}
-            suggested = gr.update(value=axes.suggested(engine, axis), info=axes.help_of(axis))
-            return {f[f"{name}_values"]: suggested, before: axis}
+            suggestion = gr.update(value=axes.suggestion(engine, axis), info=axes.help_of(axis))
+            return {f[f"{name}_values"]: suggestion, before: axis}
 
-        return axis_chosen
+        return choose_axis
 
-    def axes_offered(values: dict[Any, Any]) -> tuple[Any, Any]:
+    def offer_axes(values: dict[Any, Any]) -> tuple[Any, Any]:
         choices = axes.choices(**there(values))
         return gr.update(choices=choices), gr.update(choices=[*choices, _nothing()])
 
@@ -283,16 +283,18 @@ def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None
             return {form.status: {"message": str(error)}}
         if comparison is None:
             return {form.status: {"message": say("compare.no_sheet")}}
-        return _updates(form, _filled(form, comparison.link())) | {form.status: {"message": opened(comparison)}}
+        return _updates(form, _values_of_link(form, comparison.link())) | {
+            form.status: {"message": opening_sentence(comparison)}
+        }
 
     picker.aim(engine, TAB, f, next((entry.name for entry in engine.catalog()), None))
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
     for name in "xy":
-        written = [f[name], f[f"{name}_values"], form.before[name], form.status]
-        f[name].input(chooser(name), {*form.inputs, form.before[name]}, written, **FOLLOWING)
+        outputs = [f[name], f[f"{name}_values"], form.before[name], form.status]
+        f[name].input(chooser(name), {*form.inputs, form.before[name]}, outputs, **FOLLOWING)
     upload.upload(open_sheet, [upload], [*form.outputs, form.status], **QUIET)
     changes_of_axes = [f[name].change for name in ("prompt", "negative_prompt", "image", "controls", "checkpoint")]
-    gr.on(changes_of_axes, axes_offered, set(form.inputs), [f["x"], f["y"]], **FOLLOWING)
+    gr.on(changes_of_axes, offer_axes, set(form.inputs), [f["x"], f["y"]], **FOLLOWING)
     changes = [field.change for field in form.inputs]
     gr.on(changes, _costs(engine, form), set(form.inputs), [form.cost], **FOLLOWING)
     gr.on(changes, **keeping.keeper(STORAGE, {name: f[name] for name in form.restorable_names}))
@@ -304,11 +306,11 @@ def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
     def fields_back(stored_values: object, request: gr.Request) -> dict[Any, Any]:
         link = fields_of_link(dict(request.query_params))
         if link is not None:
-            return _updates(form, _filled(form, {k: str(v) for k, v in link.items()}))
+            return _updates(form, _values_of_link(form, {k: str(v) for k, v in link.items()}))
         back = stored_values if isinstance(stored_values, Mapping) else {}
         return _updates(form, {name: back[name] for name in form.restorable_names if _simple(back.get(name))})
 
-    def linked(request: gr.Request) -> str | None:
+    def tab_of_link(request: gr.Request) -> str | None:
         return TAB if fields_of_link(dict(request.query_params)) is not None else None
 
     async def restore_comparison(request: gr.Request) -> AsyncIterator[Any]:
@@ -316,13 +318,13 @@ def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
         async for view in views.attach(engine, session.owner_of(request), TAB, link):
             yield view | {"attached": True}
 
-    written = {name: form.fields[name] for name in form.restorable_names}
-    keeping.restore(demo, STORAGE, written, list(form.before.values()), fields_back, opens=linked)
+    outputs = {name: form.fields[name] for name in form.restorable_names}
+    keeping.restore(demo, STORAGE, outputs, list(form.before.values()), fields_back, opens=tab_of_link)
     demo.load(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)
     demo.load(restore_comparison, None, [form.show], **WATCHING)
 
 
-def opened(comparison: Comparison) -> str:
+def opening_sentence(comparison: Comparison) -> str:
     """What is said once a sheet's settings are in the form: also which of them the form does not have."""
     left_out = []
     for row in outside_the_form(comparison):
@@ -345,11 +347,11 @@ def _updates(form: Form, values: Mapping[str, Any]) -> dict[Any, Any]:
     return updates
 
 
-def _filled(form: Form, link: Mapping[str, str]) -> dict[str, Any]:
+def _values_of_link(form: Form, link: Mapping[str, str]) -> dict[str, Any]:
     """Values for every field from a link's parameters; fields that the link leaves out get their default."""
     values: dict[str, Any] = {}
     for name in form.restorable_names:
-        row = COMPARED.get(name)
+        row = FORM_ROWS.get(name)
         value: Any = link.get(name)
         if row is not None and value is not None:
             value = row.read_text(value)

@@ -119,7 +119,7 @@ def _of_link(comparison: Comparison | None, link: Mapping[str, object]) -> bool:
 # --------------------------------------------------------------------------------------------------------- views
 
 
-def planned(comparison: Comparison, job_id: str) -> View:
+def planned_view(comparison: Comparison, job_id: str) -> View:
     """The view of a comparison of which no cell has begun."""
     refusals = [comparison.refusal(k) for k in range(len(comparison))]
     return EMPTY | {
@@ -143,7 +143,7 @@ def follow(view: View, event: ComparisonEvent) -> View:
     """The view after one more event. The given view is not changed."""
     match event:
         case Planned():
-            return planned(event.comparison, event.job_id)
+            return planned_view(event.comparison, event.job_id)
         case Loading():
             return view | {"state": "loading", "message": event.message, "fraction": event.fraction}
         case Queued():
@@ -152,9 +152,9 @@ def follow(view: View, event: ComparisonEvent) -> View:
         case CellEvent():
             cells = list(view["cells"])
             cells[event.cell] = _cell(cells[event.cell], event.event)
-            return view | {"state": "running", "message": "", "cells": cells, "left": _left(view, cells)}
+            return view | {"state": "running", "message": "", "cells": cells, "left": _remaining_time(view, cells)}
         case ComparisonEnded():
-            return view | {"state": event.state, "message": _ended(view, event), "left": ""}
+            return view | {"state": event.state, "message": _end_sentence(view, event), "left": ""}
 
 
 def _axis(axis: Axis) -> View:
@@ -197,18 +197,18 @@ def _small(jpeg: bytes) -> str:
             return data_uri(jpeg)
         picture.draft("RGB", (PREVIEW_SIDE, PREVIEW_SIDE))
         picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-        encoded = io.BytesIO()
-        picture.save(encoded, "JPEG", quality=75)
-    return data_uri(encoded.getvalue())
+        jpeg_file = io.BytesIO()
+        picture.save(jpeg_file, "JPEG", quality=75)
+    return data_uri(jpeg_file.getvalue())
 
 
-def _left(view: View, cells: list[View]) -> str:
+def _remaining_time(view: View, cells: list[View]) -> str:
     """Seconds left in words, from the share of evaluations done; empty before the first few are."""
-    cells_done = sum(_share(cell) for cell in cells)
-    if cells_done < 0.05 * view["possible"]:
+    finished_cells = sum(_share(cell) for cell in cells)
+    if finished_cells < 0.05 * view["possible"]:
         return ""
     seconds_so_far = time.monotonic() - view["began"]
-    seconds = seconds_so_far * (view["possible"] - cells_done) / cells_done
+    seconds = seconds_so_far * (view["possible"] - finished_cells) / finished_cells
     return say("stage.left", seconds=f"{seconds:.0f}" if seconds >= 1 else "< 1")
 
 
@@ -218,10 +218,10 @@ def _share(cell: View) -> float:
     return float(cell.get("index", 0) / max(1, cell.get("total", 1)))
 
 
-def _ended(view: View, event: ComparisonEnded) -> str:
+def _end_sentence(view: View, event: ComparisonEnded) -> str:
     key = "compare.finished" if event.state == "finished" else "compare.stopped"
-    sentence = say(key, done=event.done, count=view["possible"], seconds=f"{event.seconds:.1f}")
-    failures = [say("compare.failed", count=event.failed)] if event.failed else []
+    sentence = say(key, done=event.finished_cells, count=view["possible"], seconds=f"{event.seconds:.1f}")
+    failures = [say("compare.failed", count=event.failed_cells)] if event.failed_cells else []
     why = [event.reason] if event.state == "stopped" and event.reason != "Stopped." else []
     return " ".join([sentence, *why, *failures, *view["notes"]])
 

@@ -21,14 +21,14 @@ from studio.answered.engine import Engine, Refused, UnknownJob, run_events
 from studio.answered.errors import ApiError, error_of, error_of_job, in_text
 from studio.answered.events import TERMINAL, Event, Failed, Finished, Loading, Picture, Queued, Started, Step
 from studio.asked.orders import ModelList, SubmitRun
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt_notices import control_characters
 from studio.asked.requests import REQUEST_KINDS, Kind
 from studio.asked.rows import Row
 from studio.picture.gallery import Gallery
 from studio.picture.taken_over import take_over
 from studio.ui import session
-from studio.ui.generate.starting import remark, why
+from studio.ui.generate.starting import note_of, why
 from studio.ui.render import data_uri
 from studio.ui.text import say
 from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads, read_upload
@@ -60,11 +60,13 @@ def build_picture_settings(engine: Engine) -> None:
             try:
                 data = await asyncio.to_thread(read_upload, str(name))
             except (OSError, ValueError) as error:
-                problem = Problem("image", shown(image), "an uploaded PNG, JPEG, WebP or GIF file")
+                problem = Problem("image", quoted_value(image), "an uploaded PNG, JPEG, WebP or GIF file")
                 raise InvalidRequest(problem) from error
             if not data.startswith(_PICTURES):
-                allowed = "an uploaded PNG, JPEG, WebP or GIF file"
-                raise InvalidRequest(Problem("image", f"a file that begins with {shown(data[:12])}", allowed))
+                allowed_files = "an uploaded PNG, JPEG, WebP or GIF file"
+                raise InvalidRequest(
+                    Problem("image", f"a file that begins with {quoted_value(data[:12])}", allowed_files)
+                )
             models = (await engine.ask(ModelList())).models
             settings = await asyncio.to_thread(take_over, data, models)
             if settings is None:
@@ -73,7 +75,7 @@ def build_picture_settings(engine: Engine) -> None:
                 {"key": one.key, "value": one.value, "reason": one.why.key, "why": why(one)}
                 for one in settings.left_out
             ]
-            notes = [remark(note) for note in settings.notes]
+            notes = [note_of(remark) for remark in settings.remarks]
             return {
                 "program": settings.program,
                 "settings": dict(settings.settings),
@@ -92,14 +94,14 @@ def parameters(kind: Kind) -> list[inspect.Parameter]:
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return [
         inspect.Parameter(row.name, positional, annotation=row.annotation)
-        if row.needed
+        if row.is_required
         else inspect.Parameter(row.name, positional, annotation=row.annotation, default=_default(row))
         for row in rows
     ]
 
 
 def _rank(row: Row) -> int:
-    if row.needed:
+    if row.is_required:
         return 0 if row.kind == "file" else 1
     return {"controls": 3, "file": 4}.get(row.kind, 2)
 
@@ -110,12 +112,12 @@ def _default(row: Row) -> object:
 
 def description(kind: Kind) -> str:
     """What the API's documentation says of an endpoint: its sentence, and what every argument allows."""
-    lines = [f"{row.name}: {say(row.label)}. {_allowed(row)}" for row in sorted(kind.rows().values(), key=_rank)]
+    lines = [f"{row.name}: {say(row.label)}. {_allowed_text(row)}" for row in sorted(kind.rows().values(), key=_rank)]
     return "\n".join([say(f"api.{kind.kind}"), *lines])
 
 
-def _allowed(row: Row) -> str:
-    text = row.described()
+def _allowed_text(row: Row) -> str:
+    text = row.description()
     return say("api.suits", allowed=text) if row.suits else say("api.allowed", allowed=text)
 
 
@@ -133,7 +135,7 @@ def _endpoint(engine: Engine, gallery: Gallery, kind: Kind, uploads: Uploads) ->
             try:
                 for name in kind.files():
                     values_by_name[name] = await asyncio.to_thread(
-                        _uploaded, uploads, this_call, name, values_by_name[name]
+                        _bytes_of_upload, uploads, this_call, name, values_by_name[name]
                     )
                 values_by_name["controls"] = await asyncio.to_thread(
                     controls_of, uploads, this_call, values_by_name["controls"]
@@ -233,12 +235,12 @@ def file_of(gallery: Gallery, uploads: Uploads, owner: str, picture: Picture) ->
     }
 
 
-def _uploaded(uploads: Uploads, call: str, field: str, image: object) -> bytes:
+def _bytes_of_upload(uploads: Uploads, call: str, field: str, image: object) -> bytes:
     """The bytes of an uploaded file, which this call holds from now on; b"" without one. Refuses any other path."""
     if image is None:
         return b""
     name = image.get("path") if isinstance(image, dict) else None
-    refusal = InvalidRequest(Problem(field, shown(image), "an uploaded PNG, JPEG, WebP or GIF file"))
+    refusal = InvalidRequest(Problem(field, quoted_value(image), "an uploaded PNG, JPEG, WebP or GIF file"))
     if not isinstance(name, str) or not name:
         raise refusal
     try:
@@ -255,7 +257,7 @@ def controls_of(uploads: Uploads, call: str, controls: object) -> object:
     if not isinstance(controls, list):
         return controls
     return [
-        {**one, "image": _uploaded(uploads, call, f"controls[{n}].image", one.get("image"))}
+        {**one, "image": _bytes_of_upload(uploads, call, f"controls[{n}].image", one.get("image"))}
         if isinstance(one, dict)
         else one
         for n, one in enumerate(controls)

@@ -13,10 +13,10 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.asked.control import CONTROL_RANGES, MAX_CONTROLS
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.ui.blocks import html_block
 from studio.ui.text import words
-from studio.ui.uploads import Uploads, painted, read_upload
+from studio.ui.uploads import Uploads, painted_png, read_upload
 
 
 def build(engine: Engine, tab: str, checkpoint: str | None) -> gr.HTML:
@@ -73,9 +73,9 @@ def controls_of(value: object, uploads: Uploads, page: str, tab: str) -> list[di
         if not isinstance(unit, Mapping):
             continue
         try:
-            image = painted(unit["png"]) if unit.get("png") else read_upload(path)
+            image = painted_png(unit["png"]) if unit.get("png") else read_upload(path)
         except ValueError as error:
-            value = shown(unit.get("png") or path)
+            value = quoted_value(unit.get("png") or path)
             raise InvalidRequest(Problem("controls", f"image {value} of control {number}", str(error))) from error
         controls.append({name: unit[name] for name in unit if name not in ("path", "png", "image")} | {"image": image})
     return controls + [dict(unit) for unit in units[MAX_CONTROLS:] if isinstance(unit, Mapping)]  # for `parse` to count

@@ -20,7 +20,7 @@ from studio.ui.render import strength_sentence
 from studio.ui.text import say, words
 
 ASPECTS: Mapping[str, float] = {"square": 1, "landscape": 4 / 3, "portrait": 3 / 4, "wide": 16 / 9, "tall": 9 / 16}
-EXAMPLES_SHOWN = 6
+MAX_EXAMPLES = 6
 # Fields that hold a picture, not a setting.
 FILES = tuple(name for name, row in ROWS.items() if row.kind in ("file", "controls"))
 
@@ -33,12 +33,12 @@ class Controls:
     fields: Mapping[str, gr.components.Component]
     aspect: gr.Radio
     tokens: gr.HTML
-    known: gr.HTML
+    known_words: gr.HTML
     seed_random: gr.Button
     seed_last: gr.Button
     generate: gr.Button
     before: gr.State  # the checkpoint whose defaults the fields got last
-    strength_note: gr.HTML | None = None
+    strength_sentence: gr.HTML | None = None
 
     @property
     def inputs(self) -> set[Any]:
@@ -82,13 +82,13 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
             max_lines=6,
             elem_id=f"{tab}-negative_prompt",
         )
-    note = None
+    sentence_block = None
     if "mask" in components:
         components |= _mask_fields(tab)
     if image is not None:
         components |= section(tab, "strength")
         sentence = strength_sentence(begins_at(tab, "num_inference_steps", checkpoint), begins_at(tab, "strength"))
-        note = html_block("sentence", value=sentence, css="ls-sentence")
+        sentence_block = html_block("sentence", value=sentence, css="ls-sentence")
     components["checkpoint"] = gr.Dropdown(
         choices=checkpoint_choices(catalog),
         value=checkpoint.name if checkpoint else None,
@@ -126,7 +126,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         # The stage (stage.js) handles its clicks: only it knows which run is meant.
         gr.Button(say("stop"), elem_id=f"{tab}-stop", elem_classes="ls-stop")
     before = gr.State(checkpoint.name if checkpoint else None)
-    return Controls(tab, components, aspect, tokens, helper, seed_random, seed_last, generate, before, note)
+    return Controls(tab, components, aspect, tokens, helper, seed_random, seed_last, generate, before, sentence_block)
 
 
 def _mask_fields(tab: str) -> dict[str, Any]:
@@ -142,5 +142,5 @@ def _mask_fields(tab: str) -> dict[str, Any]:
 def example_prompts(engine: Engine, tab: str) -> gr.HTML:
     """Prompts that work well with the first checkpoint; a click inserts one."""
     catalog = engine.catalog()
-    prompts = list(catalog[0].examples[:EXAMPLES_SHOWN]) if catalog else []
+    prompts = list(catalog[0].examples[:MAX_EXAMPLES]) if catalog else []
     return html_block("examples", value=prompts, field=f"{tab}-prompt", words=words("prompts"))

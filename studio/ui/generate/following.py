@@ -13,13 +13,13 @@ from studio.asked.requests import RANGES, ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.ui.blocks import FOLLOWING, QUIET
 from studio.ui.generate import control, prompt_helper
-from studio.ui.generate.controls import ASPECTS, EXAMPLES_SHOWN, Controls
+from studio.ui.generate.controls import ASPECTS, MAX_EXAMPLES, Controls
 from studio.ui.generate.token_line import token_line
 from studio.ui.generate.widgets import begins_at, schedule_choices
 from studio.ui.render import strength_sentence
 
 # The fields that get the checkpoint's defaults; a typed number is left empty for that instead.
-AIMED = tuple(name for name, row in ROWS.items() if row.suits and row.step)
+FIELDS_THAT_SUIT = tuple(name for name, row in ROWS.items() if row.suits and row.step)
 
 
 def size_for(aspect: str, native_width: int, native_height: int) -> tuple[int, int]:
@@ -31,13 +31,15 @@ def size_for(aspect: str, native_width: int, native_height: int) -> tuple[int, i
     return tuple(int(min(max(side, limits.low), limits.high)) for side in size)  # type: ignore[return-value]
 
 
-def aimed(tab: str, checkpoint: Checkpoint, before: Checkpoint | None, now: Mapping[str, Any]) -> dict[str, Any]:
+def suitable_values(
+    tab: str, checkpoint: Checkpoint, before: Checkpoint | None, now: Mapping[str, Any]
+) -> dict[str, Any]:
     """New values of the fields when `checkpoint` is chosen after `before`. A field that still has the default of
     `before`, or the general default, gets that of `checkpoint`; a field that was changed stays."""
-    beginnings = {name: {begins_at(tab, name)} for name in AIMED}
-    for name in AIMED if before is not None else ():
+    beginnings = {name: {begins_at(tab, name)} for name in FIELDS_THAT_SUIT}
+    for name in FIELDS_THAT_SUIT if before is not None else ():
         beginnings[name].add(getattr(before, name))
-    aims = {name: getattr(checkpoint, name) for name in AIMED if now[name] in beginnings[name]}
+    aims = {name: getattr(checkpoint, name) for name in FIELDS_THAT_SUIT if now[name] in beginnings[name]}
     if "scheduler" not in aims or "noise_schedule" not in aims:  # the two belong together
         aims = {name: value for name, value in aims.items() if name not in ("scheduler", "noise_schedule")}
     size = now["width"], now["height"]
@@ -51,19 +53,19 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
     """Let the fields follow each other."""
     f = controls.fields
 
-    def scheduler_chosen(scheduler: str, noise_schedule: str) -> Any:
+    def choose_scheduler(scheduler: str, noise_schedule: str) -> Any:
         fits = noise_schedule in SCHEDULERS[scheduler].noise_schedules
         return gr.update(choices=schedule_choices(scheduler), value=noise_schedule if fits else "automatic")
 
-    def checkpoint_chosen(values: dict[Any, Any]) -> Any:
-        now = {name: values[f[name]] for name in ("checkpoint", *AIMED, "width", "height")}
+    def choose_checkpoint(values: dict[Any, Any]) -> Any:
+        now = {name: values[f[name]] for name in ("checkpoint", *FIELDS_THAT_SUIT, "width", "height")}
         catalog = {c.name: c for c in engine.catalog()}
         checkpoint, before = catalog.get(now["checkpoint"]), catalog.get(values[controls.before])
         if checkpoint is None:
             return gr.skip()
-        aims = aimed(controls.tab, checkpoint, before, now)
+        aims = suitable_values(controls.tab, checkpoint, before, now)
         if "image" in f:  # image to image starts from the picture's own size
-            aims = {name: value for name, value in aims.items() if name in AIMED}
+            aims = {name: value for name, value in aims.items() if name in FIELDS_THAT_SUIT}
         updates = {f[name]: value for name, value in aims.items()}
         if "scheduler" in aims:
             schedules = schedule_choices(checkpoint.scheduler)
@@ -71,51 +73,58 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
         if "width" in aims:
             updates[controls.aspect] = aspect_of(aims["width"], aims["height"])
         field_updates = {
-            controls.known: prompt_helper.offer(checkpoint),
-            examples: list(checkpoint.examples[:EXAMPLES_SHOWN]),
+            controls.known_words: prompt_helper.offer(checkpoint),
+            examples: list(checkpoint.examples[:MAX_EXAMPLES]),
         }
         return updates | field_updates | {controls.before: checkpoint.name}
 
-    def aspect_chosen(aspect: str | None, checkpoint: str) -> tuple[Any, Any]:
+    def choose_aspect(aspect: str | None, checkpoint: str) -> tuple[Any, Any]:
         entry = next((c for c in engine.catalog() if c.name == checkpoint), None)
         if aspect is None or entry is None:
             return gr.skip(), gr.skip()
         return size_for(aspect, entry.native_width, entry.native_height)
 
-    async def prompt_typed(checkpoint: str, prompt: str, negative_prompt: str) -> str:
+    async def count_tokens(checkpoint: str, prompt: str, negative_prompt: str) -> str:
         return await token_line(engine, checkpoint, prompt, negative_prompt)
 
     f["scheduler"].input(
-        scheduler_chosen,
+        choose_scheduler,
         [f["scheduler"], f["noise_schedule"]],
         [f["noise_schedule"]],
         **FOLLOWING,
     )
     sizes = [f[name] for name in ("width", "height")]
     f["checkpoint"].input(
-        checkpoint_chosen,
-        {f["checkpoint"], *(f[name] for name in AIMED), *sizes, controls.before},
-        [*(f[name] for name in AIMED), *sizes, controls.aspect, controls.known, examples, controls.before],
+        choose_checkpoint,
+        {f["checkpoint"], *(f[name] for name in FIELDS_THAT_SUIT), *sizes, controls.before},
+        [
+            *(f[name] for name in FIELDS_THAT_SUIT),
+            *sizes,
+            controls.aspect,
+            controls.known_words,
+            examples,
+            controls.before,
+        ],
         **FOLLOWING,
     )
-    controls.aspect.input(aspect_chosen, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **FOLLOWING)
+    controls.aspect.input(choose_aspect, [controls.aspect, f["checkpoint"]], [f["width"], f["height"]], **FOLLOWING)
     for name in ("width", "height"):
         f[name].input(lambda: None, None, [controls.aspect], **FOLLOWING)
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
     gr.on(
         [f["prompt"].change, f["negative_prompt"].change],
-        prompt_typed,
+        count_tokens,
         [f["checkpoint"], f["prompt"], f["negative_prompt"]],
         [controls.tokens],
         **FOLLOWING,
     )
     controls.seed_random.click(lambda: "", None, [f["seed"]], **QUIET)
-    if controls.strength_note is not None:
+    if controls.strength_sentence is not None:
         gr.on(
             [f["strength"].change, f["num_inference_steps"].change],
             strength_sentence,
             [f["num_inference_steps"], f["strength"]],
-            [controls.strength_note],
+            [controls.strength_sentence],
             **FOLLOWING,
         )
 

@@ -15,7 +15,7 @@ from studio.answered.engine import Engine, UnknownJob
 from studio.picture.gallery import Gallery
 from studio.ui import keeping, session, watching
 from studio.ui.blocks import QUIET, WATCHING
-from studio.ui.generate import control, kept_fields, widgets
+from studio.ui.generate import control, stored_fields, widgets
 from studio.ui.generate import controls as c
 
 
@@ -41,7 +41,7 @@ def connect(
             return
 
     def reuse(event: gr.EventData) -> Any:
-        return kept_fields.restored(engine, generate_tab.controls, event._data.get("settings")) or gr.skip()
+        return stored_fields.restore(engine, generate_tab.controls, event._data.get("settings")) or gr.skip()
 
     async def last_seed(request: gr.Request) -> Any:
         past = await watching.earlier(gallery, session.owner_of(request))
@@ -53,7 +53,7 @@ def connect(
         generate, generate_tab.controls.inputs, [generate_tab.stage], trigger_mode="multiple", **WATCHING
     )
     generate_tab.stage.stop(stop, None, None, **QUIET)
-    generate_tab.stage.reuse(reuse, None, kept_fields.reusable(generate_tab.controls), **QUIET)
+    generate_tab.stage.reuse(reuse, None, stored_fields.reusable(generate_tab.controls), **QUIET)
     generate_tab.controls.seed_last.click(last_seed, None, [fields["seed"]], **QUIET)
 
 
@@ -66,7 +66,7 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
         updates = {fields["checkpoint"]: gr.update(choices=widgets.checkpoint_choices(catalog))}
         if "image" in fields:  # empty, for the picture's own size: Gradio shows a number that starts as None as 0
             updates |= {fields["width"]: None, fields["height"]: None}
-        back = kept_fields.restored(engine, generate_tab.controls, stored_values)
+        back = stored_fields.restore(engine, generate_tab.controls, stored_values)
         checkpoint = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
         updates[fields["controls"]] = control.offer(engine, checkpoint)
         if fields["checkpoint"] in back:
@@ -78,7 +78,7 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
             yield view
 
     controls = generate_tab.controls
-    written = {name: fields[name] for name in kept_fields.restorable_names(controls)} | {"aspect": controls.aspect}
+    outputs = {name: fields[name] for name in stored_fields.restorable_names(controls)} | {"aspect": controls.aspect}
     others = [controls.before, fields["controls"]]
-    keeping.restore(demo, kept_fields.storage_key(controls.tab), written, others, fields_back)
+    keeping.restore(demo, stored_fields.storage_key(controls.tab), outputs, others, fields_back)
     demo.load(run_back, None, [generate_tab.stage], **WATCHING)

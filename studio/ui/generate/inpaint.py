@@ -12,7 +12,7 @@ from studio.asked.fields import Inpaint
 from studio.picture.gallery import Gallery
 from studio.ui import render, session
 from studio.ui.blocks import html_block, stage
-from studio.ui.generate import control, following, kept_fields, starting
+from studio.ui.generate import control, following, starting, stored_fields
 from studio.ui.generate import controls as c
 from studio.ui.generate.generate_tab import GenerateTab, connect
 from studio.ui.text import words
@@ -35,7 +35,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
             show = stage(TAB, render.first_view([], attached=False))
             examples = c.example_prompts(engine, TAB)
     following.connect(engine, fields, examples)
-    kept_fields.connect(fields)
+    stored_fields.connect(fields)
     starting.connect(engine, fields, shown_offer, uploads)
 
     async def generate(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:

@@ -15,16 +15,16 @@ import gradio as gr
 from studio.answered.engine import Engine
 from studio.answered.models import Model
 from studio.asked.orders import ModelList
-from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, shown
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, quoted_value
 from studio.picture.file_settings import Remark
 from studio.picture.metadata import file_hashes
-from studio.picture.named_files import FileNote, compared
+from studio.picture.named_files import FileRemark, compare_files
 from studio.picture.taken_over import LeftOut, take_over
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.generate import controls as c
-from studio.ui.generate import kept_fields
+from studio.ui.generate import stored_fields
 from studio.ui.text import DEFAULT_LANGUAGE, PICTURE_SETTINGS, say, say_of_picture, words
-from studio.ui.uploads import Uploads, painted
+from studio.ui.uploads import Uploads, painted_png
 
 
 def upload(tab: str) -> gr.Image:
@@ -87,14 +87,14 @@ def file_of(path: object) -> bytes:
         raise InvalidRequest(Problem("image", "a file that is gone", expectation)) from None
 
 
-def mask_of(drawn_mask: object) -> bytes:
+def mask_of(painting: object) -> bytes:
     """The bytes of the mask that the page has drawn, a PNG in base64; b"" where nothing is painted."""
-    if not isinstance(drawn_mask, Mapping) or not drawn_mask.get("png"):
+    if not isinstance(painting, Mapping) or not painting.get("png"):
         return b""
     try:
-        return painted(drawn_mask["png"])
+        return painted_png(painting["png"])
     except ValueError as error:
-        raise InvalidRequest(Problem("mask", shown(drawn_mask["png"]), str(error))) from None
+        raise InvalidRequest(Problem("mask", quoted_value(painting["png"]), str(error))) from None
 
 
 def offer() -> gr.HTML:
@@ -106,30 +106,30 @@ def offer() -> gr.HTML:
     return html_block("offer", value={}, events=("take",), words=buttons)
 
 
-def file_note(note: FileNote, language: str = DEFAULT_LANGUAGE) -> str:
+def note_of_file(remark: FileRemark, language: str = DEFAULT_LANGUAGE) -> str:
     """A sentence about a LoRA or an embedding of a picture."""
     return say_of_picture(
-        f"file.{note.finding}",
+        f"file.{remark.finding}",
         language,
-        kind=say_of_picture(f"kind.{note.kind}", language),
-        name=note.name,
-        here=note.here,
-        hash=note.hash,
-        hash_here=note.hash_here,
+        kind=say_of_picture(f"kind.{remark.kind}", language),
+        name=remark.name,
+        here=remark.here,
+        hash=remark.hash,
+        hash_here=remark.hash_here,
     )
 
 
-def why(left: LeftOut, language: str = DEFAULT_LANGUAGE) -> str:
+def why(left_out: LeftOut, language: str = DEFAULT_LANGUAGE) -> str:
     """Why a setting is left out; it stands behind a colon."""
-    return say_of_picture(f"why.{left.why.key}", language, **left.why.values)
+    return say_of_picture(f"why.{left_out.why.key}", language, **left_out.why.values)
 
 
-def remark(note: Remark, language: str = DEFAULT_LANGUAGE) -> str:
+def note_of(remark: Remark, language: str = DEFAULT_LANGUAGE) -> str:
     """A sentence about what is taken otherwise."""
-    return say_of_picture(f"note.{note.key}", language, **note.values)
+    return say_of_picture(f"note.{remark.key}", language, **remark.values)
 
 
-def offered(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
+def offer_of_file(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
     """What the line offers from a picture's file: its prompt, its settings, and by language what of them is left out
     and why. It also says how the files that the prompt names differ from those here. {} for a picture without
     settings."""
@@ -139,20 +139,20 @@ def offered(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
     # The size in the settings is another picture's; this one has its own.
     settings = {k: v for k, v in taken_over.settings.items() if k not in ("width", "height")}
     prompt, negative_prompt = (str(settings.get(name, "")) for name in ("prompt", "negative_prompt"))
-    files = compared(file_hashes(file), prompt, negative_prompt, models)
+    files = compare_files(file_hashes(file), prompt, negative_prompt, models)
     if settings:
         settings |= {"prompt": files.prompt, "negative_prompt": files.negative_prompt}
 
-    def notes(language: str) -> list[str]:
+    def sentences(language: str) -> list[str]:
         left_out = [
             say_of_picture("left", language, key=one.key, value=one.value, why=why(one, language))
             for one in taken_over.left_out
             if one.key != "Size"
         ]
-        remarks = [remark(note, language) for note in taken_over.notes]
-        return [*left_out, *remarks, *(file_note(note, language) for note in files.notes)]
+        notes = [note_of(remark, language) for remark in taken_over.remarks]
+        return [*left_out, *notes, *(note_of_file(remark, language) for remark in files.remarks)]
 
-    return {"prompt": prompt, "settings": settings, "notes": {one: notes(one) for one in PICTURE_SETTINGS}}
+    return {"prompt": prompt, "settings": settings, "notes": {one: sentences(one) for one in PICTURE_SETTINGS}}
 
 
 def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads: Uploads) -> None:
@@ -163,12 +163,12 @@ def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads:
         uploads.hold(str(request.session_hash), controls.tab, path)
         try:
             models = (await engine.ask(ModelList())).models
-            return await asyncio.to_thread(lambda: offered(file_of(path), models))
+            return await asyncio.to_thread(lambda: offer_of_file(file_of(path), models))
         except InvalidRequest:  # the file is gone
             return {}
 
     def take(event: gr.EventData) -> Any:
-        return kept_fields.restored(engine, controls, event._data.get("settings")) or gr.skip()
+        return stored_fields.restore(engine, controls, event._data.get("settings")) or gr.skip()
 
     controls.fields["image"].change(look, [controls.fields["image"]], [shown_offer], **QUIET)
-    shown_offer.take(take, None, kept_fields.reusable(controls), **QUIET)
+    shown_offer.take(take, None, stored_fields.reusable(controls), **QUIET)

@@ -14,13 +14,13 @@ from studio.answered.engine import Engine, Refused
 from studio.answered.models import Model, NoSuchModel
 from studio.asked.names import best_matches
 from studio.asked.orders import ChooseVae, ModelList
-from studio.asked.problems import InvalidRequest, Problem, shown
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.ui import session
 from studio.ui.generate.api import telling
 from studio.ui.models import labels
 from studio.ui.text import say
 
-SHOWN = ("name", "kind", "state", "reason", "size_bytes", "sha256", "place")
+PUBLIC_FIELDS = ("name", "kind", "state", "reason", "size_bytes", "sha256", "place")
 
 
 def build(engine: Engine) -> None:
@@ -35,8 +35,8 @@ def build(engine: Engine) -> None:
             if not session.may_manage(request):
                 raise Refused(say("models.guest"), kind="forbidden")
             everything = (await engine.ask(ModelList())).models
-            target = _named(everything, "checkpoint", checkpoint, lambda m: m.kind == "checkpoint")
-            source = _named(everything, "vae", vae, lambda m: bool(m.lends_vae_to)) if vae else None
+            target = _model_by_name(everything, "checkpoint", checkpoint, lambda m: m.kind == "checkpoint")
+            source = _model_by_name(everything, "vae", vae, lambda m: bool(m.lends_vae_to)) if vae else None
             try:
                 await engine.order(ChooseVae(model_id=target.id, source_id=source.id if source is not None else None))
             except NoSuchModel as error:
@@ -48,14 +48,14 @@ def build(engine: Engine) -> None:
 
 
 def _line(model: Model) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in SHOWN} | {
+    return {name: getattr(model, name) for name in PUBLIC_FIELDS} | {
         "family": labels.family(model.facts.family),
         "precision": model.facts.precision,
         "lends_vae_to": [labels.family(name) for name in model.lends_vae_to],
     }
 
 
-def _named(everything: tuple[Model, ...], field: str, name: object, fits: Callable[[Model], bool]) -> Model:
+def _model_by_name(everything: tuple[Model, ...], field: str, name: object, fits: Callable[[Model], bool]) -> Model:
     """The model of this name, with or without its folders, in any spelling. Raises InvalidRequest with the names there
     are, or with those that tell several apart: a VAE and a checkpoint may have the same."""
     choice = [model for model in everything if fits(model)]
@@ -64,7 +64,7 @@ def _named(everything: tuple[Model, ...], field: str, name: object, fits: Callab
         return matches[0]
     names = [_path(model) for model in matches] if matches else [model.name for model in choice]
     expectation = f"one of {', '.join(names[:20])}" if names else "none: there is none in the models folders"
-    value = f"{shown(name)}, a name of {len(matches)} files," if matches else shown(name)
+    value = f"{quoted_value(name)}, a name of {len(matches)} files," if matches else quoted_value(name)
     raise InvalidRequest(Problem(field, value, expectation))
 
 

@@ -14,11 +14,11 @@ from studio.ui.models import labels
 from studio.ui.visible import visible
 
 
-def viewed(listing: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, Any]:
+def view_of(listing: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, Any]:
     """Everything the list shows, with a stamp that changes when any of it does."""
     loading = now.checkpoint if now.state == "loading" else None
     view: dict[str, Any] = {
-        "models": [_line(_labelled(model)) for model in listing.models],
+        "models": [_line(_row(model)) for model in listing.models],
         "memory": asdict(listing.memory),
         "message": listing.message,
         "downloads": [_line(asdict(d)) for d in listing.downloads] if manages else [],
@@ -31,7 +31,7 @@ def viewed(listing: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, An
     return view | {"stamp": stamp}
 
 
-def _labelled(model: Model) -> dict[str, Any]:
+def _row(model: Model) -> dict[str, Any]:
     """A model as the page shows it: what its facts say under the names that people have for it."""
     facts = model.facts
     own = {field.name: getattr(model, field.name) for field in fields(model) if field.name != "facts"}
@@ -52,8 +52,8 @@ def _labelled(model: Model) -> dict[str, Any]:
 def _line(values: dict[str, Any]) -> dict[str, Any]:
     """The fields that are not empty, since a folder of thousands makes a long list. What cannot be seen in a text is
     written as its number; a line break is allowed in sentences, and never in a name."""
-    filled = {name: value for name, value in values.items() if value not in ("", None, (), [], False)}
-    return {name: _visible_value(value, "" if name in _NAMES else "\n\t") for name, value in filled.items()}
+    present_values = {name: value for name, value in values.items() if value not in ("", None, (), [], False)}
+    return {name: _visible_value(value, "" if name in _NAMES else "\n\t") for name, value in present_values.items()}
 
 
 _NAMES = ("name", "label", "where", "repository", "current")

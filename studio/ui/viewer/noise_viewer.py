@@ -85,20 +85,20 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
         ask = {"prompt": prompt, "checkpoint": _checkpoint(engine)}
         async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(ask), attention=True):
             if view["state"] not in ("running",) or view["step"] is None:
-                yield viewed(view) | {"asked": True, "runs": await runs(engine, owner)}
+                yield view_of(view) | {"asked": True, "runs": await runs(engine, owner)}
 
     async def newest(request: gr.Request) -> Any:
         owner = session.owner_of(request)
         job = next(iter(await engine.jobs(owner=owner)), None)
         if job is None:
             return {**EMPTY, "checkpoint": _checkpoint(engine)}
-        return await named(engine, owner, job.job_id, 0)
+        return await run_by_id(engine, owner, job.job_id, 0)
 
     async def show_newest(event: gr.EventData, request: gr.Request) -> Any:
         return {**await newest(request), "turn": event._data.get("turn")}
 
-    def prompt_back(kept: object, _: gr.Request) -> dict[Any, Any]:
-        text = kept.get("prompt") if isinstance(kept, Mapping) else None
+    def prompt_back(stored: object, _: gr.Request) -> dict[Any, Any]:
+        text = stored.get("prompt") if isinstance(stored, Mapping) else None
         return {prompt: text} if isinstance(text, str) else {}
 
     prompt.change(**keeping.keeper(STORAGE, {"prompt": prompt}))
@@ -110,7 +110,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
     show.seen(show_newest, None, [show], **QUIET)
 
     async def look(event: gr.EventData, request: gr.Request) -> Any:
-        return await sent(engine, event, request)
+        return await run_of_button(engine, event, request)
 
     show.look(look, None, [show], **QUIET)
 
@@ -121,7 +121,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
         ask = await asyncio.to_thread(_again, job, _checkpoint(engine), gallery, owner, event._data)
         async for view in session.run(engine, gallery, owner, TAB, lambda: ImageToImage.parse(ask), attention=True):
             if view["state"] not in ("running",) or view["step"] is None:
-                yield viewed(view) | {"asked": True, "runs": await runs(engine, owner)}
+                yield view_of(view) | {"asked": True, "runs": await runs(engine, owner)}
 
     show.denoise(denoise, None, [show], trigger_mode="multiple", **WATCHING)
     return show
@@ -175,7 +175,7 @@ def props(panels: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def viewed(view: render.View) -> dict[str, Any]:
+def view_of(view: render.View) -> dict[str, Any]:
     """A run's view for the viewer: which record to fetch, and what to say until there is one."""
     is_over = view["state"] not in ("queued", "loading", "running")
     message = " ".join([view.get("message") or "", *(p["message"] for p in view.get("problems", []))]).strip()
@@ -189,13 +189,13 @@ def viewed(view: render.View) -> dict[str, Any]:
     }
 
 
-async def sent(engine: Engine, event: gr.EventData, request: gr.Request) -> dict[str, Any]:
+async def run_of_button(engine: Engine, event: gr.EventData, request: gr.Request) -> dict[str, Any]:
     """The run whose "Noise viewer" button was pressed on a stage; the empty viewer when it is not this visitor's."""
     job_id, image = event._data.get("job"), event._data.get("image")
-    return await named(engine, session.owner_of(request), str(job_id), image if isinstance(image, int) else 0)
+    return await run_by_id(engine, session.owner_of(request), str(job_id), image if isinstance(image, int) else 0)
 
 
-async def named(engine: Engine, owner: str, job_id: str, image: int) -> dict[str, Any]:
+async def run_by_id(engine: Engine, owner: str, job_id: str, image: int) -> dict[str, Any]:
     """One image of a visitor's own run, with its finished picture if there is one; else the message that it is gone."""
     job = next((one for one in await engine.jobs(owner=owner) if one.job_id == job_id), None)
     if job is None:

@@ -211,7 +211,7 @@ def test_a_comparison_is_one_job(door: Door) -> None:
     assert any(isinstance(event, Planned) and event.comparison == comparison for event in seen)
     last = seen[-1]
     assert isinstance(last, ComparisonEnded)
-    assert (last.state, last.done, last.failed) == ("finished", 4, 0)
+    assert (last.state, last.finished_cells, last.failed_cells) == ("finished", 4, 0)
     now = wait(engine.ask(orders.Cells(job_id=job), owner="anna"))
     assert now.comparison == comparison
     assert sorted(now.cells) == [0, 1, 2, 3]

@@ -143,7 +143,7 @@ def test_of_past_jobs_the_oldest_make_room() -> None:
     for job_id in "abcd":
         end(job_id)
     assert listed() == []
-    past.child_ended()
+    past.end_child()
     assert listed() == ["d", "c", "b"]
     end("e")
     assert listed() == ["d", "c"], "e is of the child that is there"

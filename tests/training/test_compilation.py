@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tests.training.latents_files import save_some_latents
 from tests.training.test_resume import TINY_AUTOENCODER, TINY_UNET, state_weights
 from training.budget import Budget
-from training.compiled import compile_in_place
+from training.compilation import compile_in_place
 from training.options import RunOptions
 from training.tokenizer import ensure_tokenizer
 from training.train_autoencoder import make_autoencoder

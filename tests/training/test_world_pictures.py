@@ -9,27 +9,27 @@ import pytest
 import torch
 
 from tests.training.test_resume import TINY_AUTOENCODER, state_weights
-from training import drawn
+from training import world_pictures
 from training.budget import Budget
-from training.drawn import WORDINGS, Drawn, draw, draw_pictures, tokenize, write_captions
 from training.encode_latents import encode
 from training.tokenizer import load_tokenizer
 from training.train_autoencoder import train
 from training.workers import Workers
+from training.world_pictures import WORDINGS, PictureFolder, draw, draw_pictures, tokenize, write_captions
 
 COUNT, SEED = 8, 2
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(drawn, "PART", 4)
+    monkeypatch.setattr(world_pictures, "PART", 4)
     monkeypatch.setattr("training.encode_latents.PART", 4)
     draw(tmp_path / "drawn", SEED, COUNT, processes=2)
     return tmp_path / "drawn"
 
 
 def test_the_folder_has_what_would_have_been_drawn(folder: Path) -> None:
-    stored = Drawn(folder)
+    stored = PictureFolder(folder)
     assert (stored.seed, stored.count) == (SEED, COUNT)
     np.testing.assert_array_equal(stored.pictures([0, 5, 7]), draw_pictures(SEED, [0, 5, 7]))
     np.testing.assert_array_equal(stored.pictures([COUNT + 3], crop=64), draw_pictures(SEED, [3], crop=64))
@@ -46,14 +46,14 @@ def test_another_world_is_not_mixed_in_and_a_missing_part_is_named(
         draw(folder, 3, COUNT, processes=1)
     (folder / "0001.pictures.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"0001\.pictures\.npy did not come"):
-        Drawn.wait_for(folder / "0001.pictures.npy", patience=0.1)
+        PictureFolder.wait_for(folder / "0001.pictures.npy", patience=0.1)
 
 
 def test_an_autoencoder_learns_and_latents_are_the_same_from_the_folder(folder: Path, tmp_path: Path) -> None:
     budget = Budget(learning_rate=1e-3, warmup=2, steps=2)
     train(Workers(), TINY_AUTOENCODER, budget, tmp_path / "read", drawn_in=folder)
     assert state_weights(tmp_path / "read", "vae")
-    read = encode(tmp_path / "read", tmp_path / "read.pt", COUNT, SEED, 1, drawn_in=folder)
+    read = encode(tmp_path / "read", tmp_path / "read.pt", COUNT, SEED, 1, folder=folder)
     made = encode(tmp_path / "read", tmp_path / "made.pt", COUNT, SEED, 1)
     assert read.tokens is not None
     assert made.tokens is not None

@@ -7,27 +7,27 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.diffusion.embeddings import Embedding
-from studio.diffusion.lora import Applied
+from studio.diffusion.lora import AppliedAdapter
 
-FilesUsed = Mapping[str, Hashable]  # by what people call a file; the value changes with the file
+RunFiles = Mapping[str, Hashable]  # by what people call a file; the value changes with the file
 
 
-def files_used(
+def run_files(
     checkpoint: str,
-    made_of: Hashable,
-    adapters: Sequence[Applied] = (),
+    identity: Hashable,
+    adapters: Sequence[AppliedAdapter] = (),
     embeddings: Sequence[Embedding] = (),
     controlnets: Mapping[str, Hashable] | None = None,
-) -> FilesUsed:
+) -> RunFiles:
     """The files of a run: of its checkpoint and VAE, of the LoRAs and the embeddings that its prompts name, and of its
     ControlNets."""
-    files = {f"checkpoint {checkpoint}": made_of}
+    files = {f"checkpoint {checkpoint}": identity}
     files |= {f"ControlNet {name}": identity for name, identity in (controlnets or {}).items()}
     files |= {f"LoRA {one.adapter.name}": one.adapter.identity for one in adapters}
     return files | {f"embedding {one.word}": one.sha256 for one in embeddings}
 
 
-def check_unchanged(before: FilesUsed, now: FilesUsed) -> None:
+def check_unchanged(before: RunFiles, now: RunFiles) -> None:
     """Raises BadCheckpoint where a file that both have has been replaced."""
     replacements = [name for name, value in now.items() if name in before and before[name] != value]
     if replacements:

@@ -2,7 +2,7 @@
 
 Fused with its neighbours, the backward pass of nearest-neighbour upsampling comes out as zeros in torch 2.13's C++
 backend: everything below the first upsampler of a U-Net stopped learning, while losses and pictures looked right.
-`tests/training/test_compiled.py` compares gradients; two runs were made before it existed (training/README.md).
+`tests/training/test_compilation.py` compares gradients; two runs were made before it existed (training/README.md).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class _EagerUpsample(Upsample2D):
     """A class and no wrapped method: a copy of the network must not run the original's upsamplers."""
 
     @torch.compiler.disable
-    def forward(self, *given: Any, **named: Any) -> torch.Tensor:
-        return super().forward(*given, **named)
+    def forward(self, *arguments: Any, **keywords: Any) -> torch.Tensor:
+        return super().forward(*arguments, **keywords)
 
 
 def compile_in_place(network: nn.Module) -> None:

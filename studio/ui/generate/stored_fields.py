@@ -35,11 +35,11 @@ def storage_key(tab: str) -> str:
 
 
 def reusable(controls: Controls) -> list[Any]:
-    """Everything `restored` may update: the outputs of whatever calls it."""
+    """Everything `restore` may update: the outputs of whatever calls it."""
     return [*(controls.fields[name] for name in restorable_names(controls)), controls.aspect, controls.before]
 
 
-def restored(engine: Engine, controls: Controls, stored_values: object) -> dict[Any, Any]:
+def restore(engine: Engine, controls: Controls, stored_values: object) -> dict[Any, Any]:
     """Updates for the fields from kept or reused settings. A field whose value is no longer allowed keeps its present
     one."""
     if not isinstance(stored_values, Mapping):
@@ -50,7 +50,7 @@ def restored(engine: Engine, controls: Controls, stored_values: object) -> dict[
         value = stored_values.get(name)
         if name == "checkpoint" and isinstance(value, str):  # perhaps by another spelling of its name
             value = listed_name(value, [checkpoint.name for checkpoint in engine.catalog()])
-        if name in stored_values and _allowed(engine, name, value):
+        if name in stored_values and _is_allowed(engine, name, value):
             updates[f[name]] = value
     scheduler = updates.get(f["scheduler"])
     if scheduler is not None:
@@ -65,7 +65,7 @@ def restored(engine: Engine, controls: Controls, stored_values: object) -> dict[
     return updates
 
 
-def _allowed(engine: Engine, name: str, value: object) -> bool:
+def _is_allowed(engine: Engine, name: str, value: object) -> bool:
     """Whether a field may have a value. Pairs that do not fit are reported by the next Generate."""
     if name == "checkpoint":
         return value in {c.name for c in engine.catalog()}

@@ -1,6 +1,6 @@
 """Pictures of the world and their captions, as the trainers read them; drawn when asked, or beforehand to a folder.
 
-    python -m training.drawn --count 200000 --seed 9 --processes 15 --out training/runs/drawn
+    python -m training.world_pictures --count 200000 --seed 9 --processes 15 --out training/runs/drawn
 
 A CPU learns more slowly than it draws and needs no folder. A GPU learns faster than one process draws: with `--drawn
 FOLDER` the autoencoder's trainer and `encode_latents` read what many processes write there. They may be started at the
@@ -38,10 +38,10 @@ PATIENCE = 120.0  # seconds that a reader waits for a part before it takes the w
 
 def draw_pictures(seed: int, indices: Sequence[int], crop: int | None = None) -> np.ndarray:
     """Samples of world `seed` as uint8 (B, H, W, 3); random crops when `crop` is given."""
-    return np.stack([cropped(np.asarray(render(draw_scene(seed, index))), seed, index, crop) for index in indices])
+    return np.stack([crop_picture(np.asarray(render(draw_scene(seed, index))), seed, index, crop) for index in indices])
 
 
-def cropped(picture: np.ndarray, seed: int, index: int, crop: int | None) -> np.ndarray:
+def crop_picture(picture: np.ndarray, seed: int, index: int, crop: int | None) -> np.ndarray:
     """The picture, or a square of `crop` pixels at a place that depends on (seed, index) alone."""
     if crop is None:
         return picture
@@ -89,14 +89,14 @@ def _tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawnConfig:
+class FolderConfig:
     """Which pictures lie in a folder; saved in it."""
 
     seed: int
     count: int
 
 
-class Drawn:
+class PictureFolder:
     """A folder of parts: pictures uint8 (PART, H, W, 3) and tokens int16 (PART, WORDINGS, 77), as npy."""
 
     def __init__(self, folder: Path) -> None:
@@ -111,7 +111,9 @@ class Drawn:
         until = time.monotonic() + patience
         while not file.exists():
             if time.monotonic() > until:
-                raise FileNotFoundError(f"{file} did not come within {patience:.0f} s: is training.drawn running?")
+                raise FileNotFoundError(
+                    f"{file} did not come within {patience:.0f} s: is training.world_pictures running?"
+                )
             time.sleep(0.05)
         return file
 
@@ -129,12 +131,12 @@ class Drawn:
         """As `draw_pictures` of this world; after the last picture comes the first again."""
         places = [index % self.count for index in indices]
         return np.stack(
-            [cropped(self._pictures(place // PART)[place % PART], self.seed, place, crop) for place in places]
+            [crop_picture(self._pictures(place // PART)[place % PART], self.seed, place, crop) for place in places]
         )
 
 
-def _read_config(file: Path) -> DrawnConfig:
-    return DrawnConfig(**json.loads(file.read_text(encoding="utf-8")))
+def _read_config(file: Path) -> FolderConfig:
+    return FolderConfig(**json.loads(file.read_text(encoding="utf-8")))
 
 
 def write_part(folder: Path, seed: int, number: int) -> int:
@@ -162,17 +164,17 @@ def _save(file: Path, values: np.ndarray) -> None:
 
 def draw(folder: Path, seed: int, count: int, processes: int) -> None:
     """Writes samples 0 ... count-1 of world `seed` (whole parts only). Raises ValueError where others lie."""
-    config = DrawnConfig(seed=seed, count=count // PART * PART)
+    config = FolderConfig(seed=seed, count=count // PART * PART)
     if (folder / CONFIG).exists() and _read_config(folder / CONFIG).seed != seed:
         raise ValueError(f"{folder} has pictures of another world than --seed {seed}: give another --out")
     ensure_tokenizer(folder / "tokenizer")
     save_config(folder / CONFIG, config)
-    began = time.monotonic()
+    start = time.monotonic()
     parts = config.count // PART
     with ProcessPoolExecutor(processes, initializer=_be_single) as pool:
         for number in pool.map(write_part, [folder] * parts, [seed] * parts, range(parts)):
             if (number + 1) % 20 == 0:
-                print(f"part {number + 1} of {parts}, {time.monotonic() - began:.0f} s", flush=True)
+                print(f"part {number + 1} of {parts}, {time.monotonic() - start:.0f} s", flush=True)
 
 
 def main() -> None:

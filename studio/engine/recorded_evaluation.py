@@ -22,7 +22,7 @@ class RecordedAttention:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedEvaluation:
     """One evaluation as the lane had it. `latents` (C, h, w) float32 in the scheduler's scale, `scale` times the
     model's input; `outputs` (branches, C, h, w), the negative prompt's first, float32 or float16.
 
