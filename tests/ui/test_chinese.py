@@ -9,6 +9,7 @@ import pytest
 
 from studio.ui import text
 from studio.ui.chinese import CHINESE
+from studio.ui.chinese_messages import CHINESE_MESSAGES, chinese_of
 from tests.ui.test_text import places
 
 ENGLISH = text.COLUMNS["en"]
@@ -66,3 +67,14 @@ def test_chinese_has_its_own_punctuation_and_spaces() -> None:
 def test_the_reader_is_addressed_politely() -> None:
     for key, _, words in PAIRS:
         assert not re.search(r"你|我们", words), key
+
+
+def test_the_messages_of_the_other_rooms_have_their_values_in_chinese_too() -> None:
+    for english, chinese in CHINESE_MESSAGES.items():
+        values = [str(k + 1) for k in range(english.count("{}"))]
+        assert sorted(set(re.findall(r"\{(\d+)\}", chinese))) == values, english
+        assert english.endswith(".") == chinese.endswith("。"), english
+        assert not re.search(rf"{HAN}[,.?!;:()]|[,.?!;:()]{HAN}", chinese), english
+        assert not re.search(r"你|我们", chinese), english
+    assert chinese_of("Runs {run} of {steps} steps.") == "共 {steps} 步，实际运行 {run} 步。"
+    assert chinese_of("Nobody says this.") is None

@@ -14,7 +14,7 @@ from studio.answered.models import PredictionName
 from studio.ui import text
 
 UI = Path(text.__file__).parent
-PYTHON = sorted(p for p in UI.rglob("*.py") if p.name not in ("text.py", "chinese.py"))
+PYTHON = sorted(p for p in UI.rglob("*.py") if p.name not in ("text.py", "chinese.py", "chinese_messages.py"))
 SCRIPTS = sorted(UI.rglob("*.js"))
 # The login page and the terminal speak from the same catalogue.
 WEB = [*sorted((UI.parent / "web").glob("*.py")), UI.parent.parent / "app.py"]

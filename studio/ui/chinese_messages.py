@@ -1,0 +1,700 @@
+"""The Chinese of what the rooms without a page say: problems, refusals, remarks, progress.
+
+Keyed by the English sentence with {} for each of its values (`studio.asked.messages.Message` names them); in the
+Chinese one {1} stands for the first of them, {2} for the second. The terms are those of docs/translating.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+
+_PLACE = re.compile(r"\{\w+\}")
+
+
+@cache
+def chinese_of(sentence: str) -> str | None:
+    """The Chinese of an English sentence, with the same {names} for its values; None where there is none."""
+    names = _PLACE.findall(sentence)
+    chinese = CHINESE_MESSAGES.get(_PLACE.sub("{}", sentence))
+    return None if chinese is None else re.sub(r"\{(\d+)\}", lambda place: names[int(place[1]) - 1], chinese)
+
+
+CHINESE_MESSAGES: Mapping[str, str] = {
+    "{} is no decoder of a TAESD: "
+    "its tensors have other names or shapes.": "{1} 不是 TAESD 的解码器：它的张量名称或形状不同。",
+    "{}/config.json: latent_channels is {}, allowed is 4.": "{1}/config.json：latent_channels 是 {2}，只允许 4。",
+    "There is no .safetensors file in the folder {}.": "文件夹 {1} 里没有 .safetensors 文件。",
+    "{}/config.json: {} "
+    "is {}, allowed are {} numbers from {} to {}.": "{1}/config.json：{2} 是 {3}，允许 {4} 个从 {5} 到 {6} 的数。",
+    "Its own VAE cannot be used. {}": "无法使用它自带的 VAE。{1}",
+    "The U-Net does not fit the "
+    "VAE: it takes {} channels, the VAE makes {}.": "U-Net 与 VAE 不匹配：U-Net 接受 {1} 个通道，VAE 给出 {2} 个。",
+    "{} wide, the text encoder's are {}": "宽度为 {1}，文本编码器的是 {2}",
+    "The U-Net does not fit the text encoder: it takes embeddings {}.": "U-Net 与文本编码器不匹配：它接受的嵌入{1}。",
+    "The VAE's {} has {} numbers for {} channels.": "VAE 的 {1} 有 {2} 个数，而通道有 {3} 个。",
+    "There is no VAE in {}. Choose "
+    "one for it, such as the one made for {}.": "{1} 里没有 VAE。请为它选择一个，例如适用于 {2} 的 VAE。",
+    "There is no {} in this folder.": "这个文件夹里没有{1}。",
+    "There is no {} in {}.": "{2} 里没有{1}。",
+    "The {} is of the class {}; only {} is loaded.": "{1}的类是 {2}；只载入 {3}。",
+    "The {} has no readable {}.": "{1}没有可读取的 {2}。",
+    "The {} wants to run code of its own (auto_map), which is refused.": "{1}要求运行自带的代码 (auto_map)，已拒绝。",
+    "only a pickle, which could run code and is not loaded": "只有 pickle，它可能运行代码，所以不载入",
+    "no .safetensors file": "没有 .safetensors 文件",
+    "The {} cannot be loaded: there is {}.": "无法载入{1}：{2}。",
+    "The folder {} is no VAE: "
+    "its config.json does not name AutoencoderKL.": "文件夹 {1} 不是 VAE：它的 config.json 没有写明 AutoencoderKL。",
+    "There is no .safetensors file in the VAE folder {}.": "VAE 文件夹 {1} 里没有 .safetensors 文件。",
+    "text encoder": "文本编码器",
+    "second text encoder": "第二文本编码器",
+    "{} is no VAE that the studio knows: tensors are missing ({}).": "{1} 不是工作室认识的 VAE：缺少张量（{2}）。",
+    "These are no weights of this {}: tensors are missing ({}).": "这不是该{1}的权重：缺少张量（{2}）。",
+    "The {} cannot be loaded: {}": "无法载入{1}：{2}",
+    "The hub answered {} with the status {}.": "Hugging Face 对 {1} 的回应是状态 {2}。",
+    "{} of {}": "{2} 的 {1}",
+    "{} is gated, private or not there. Accept its terms "
+    "on the hub and give a token that may read it.": "{1} 受限、为私有或不存在。请在 Hugging Face 上接受其条款，"
+    "并填写有读取权限的令牌。",
+    "{} is not on the hub.": "Hugging Face 上没有 {1}。",
+    "The hub is busy and asks to come back later.": "Hugging Face 繁忙，请稍后再来。",
+    "a name such as owner/model, or its address": "形如“所有者/模型名”的名称，或其网址",
+    "a branch, tag or commit, such as main": "分支、标签或提交，例如 main",
+    "Loading {}: from memory to the device": "正在载入 {1}：从内存到设备",
+    "The checkpoint {} is not in the models folder any more.": "模型 {1} 已不在 models 文件夹里。",
+    "The checkpoint {} is written to while it is read. Try again later.": "读取时模型 {1} 正在被写入。请稍后再试。",
+    "Loading {}: done": "正在载入 {1}：完成",
+    "The scheduler's prediction_type is {}, which is not known.": "采样器的 prediction_type 是 {1}，这里不认识。",
+    "Loading {}: {}": "正在载入 {1}：{2}",
+    "Loading {}: measuring what it predicts": "正在载入 {1}：测量它预测什么",
+    "{} does not say whether it predicts noise or v, and its answers do not show it: it is taken to predict "
+    "noise. The Models tab can say otherwise.": "{1} 没有说明它预测噪声还是 v，从它的输出也看不出来："
+    "按预测噪声处理。可在“模型”页另行指定。",
+    "The U-Net does not fit the VAE: it is "
+    "shown a picture, and the VAE has no encoder.": "U-Net 与 VAE 不匹配：U-Net 需要输入图像，而 VAE 没有编码器。",
+    "The tokenizers do not fit each other: they know different tokens.": "两个分词器不匹配：它们的词表不同。",
+    "{} does not say what it predicts; measured: {}.": "{1} 没有说明它预测什么；测量结果：{2}。",
+    "The tokenizer does not "
+    "fit the text encoder: it knows more tokens.": "分词器与文本编码器不匹配：分词器的词元更多。",
+    "{} is no LoRA.": "{1} 不是 LoRA。",
+    "{} is a LoRA for {}; {} is {}.": "{1} 是用于 {2} 的 LoRA；{3} 是 {4}。",
+    "{} does not fit {}, which "
+    "is {}: none of its {} tensors belongs to it.": "{1} 与 {2}（{3}）不匹配：它的 {4} 个张量没有一个属于该模型。",
+    "{} tensors of the LoRA {} fit nothing in the model ({}).": "LoRA {2} 有 {1} 个张量在模型中没有对应（{3}）。",
+    "an embedding": "嵌入",
+    "a small VAE for previews": "用于预览的小型 VAE",
+    "{} tensors of {} were not used ({}).": "{2} 有 {1} 个张量没有用到（{3}）。",
+    "This folder has no readable model_index.json, "
+    "so it is no diffusers checkpoint.": "这个文件夹没有可读取的 model_index.json，所以不是 diffusers 模型。",
+    "{} is {}, not a checkpoint.": "{1} 是{2}，不是检查点。",
+    "The {}'s files cannot be read.": "无法读取{1}的文件。",
+    "{} is no VAE.": "{1} 不是 VAE。",
+    "The VAE is {}.": "这个 VAE {1}。",
+    "{}: {} is not a few finite numbers.": "{1}：{2} 不是若干个有限的数。",
+    "model {} of control {}": "控制 {2} 的模型 {1}",
+    "one of {}{}": "以下之一：{1}{2}",
+    "one of {}": "以下之一：{1}",
+    "none: there is no {} in the models folders": "没有：模型文件夹里没有 {1}",
+    "one that has {}: choose one for it on the Models tab": "一个带有{1}的模型：请在“模型”页为它选择",
+    "none: there is no checkpoint in the models folder": "没有：models 文件夹里没有模型",
+    "{} with {}, whose VAE has no encoder,": "{1}（使用 {2}，其 VAE 没有编码器）",
+    ", which is for {}, while {} is {},": "（用于 {1}，而 {2} 是 {3}）",
+    "none: no ControlNet for {} was found": "没有：没有找到用于 {1} 的 ControlNet",
+    " and {} more": "，另有 {1} 个",
+    "and {} more": "另有 {1} 个",
+    "the {} {}": "{1} {2}",
+    "a VAE with an encoder": "带编码器的 VAE",
+    "a VAE": "VAE",
+    "the {} {}, a name of {} files,": "{1} {2}（有 {3} 个同名文件）",
+    "{}, a name of {} checkpoints,": "{1}（有 {2} 个同名模型）",
+    "{}, a name of {} files,": "{1}（有 {2} 个同名文件）",
+    "The VAE in it has no encoder: it makes pictures "
+    "from text, and cannot begin with a picture.": "其中的 VAE 没有编码器：可以文生图，不能从图片开始。",
+    "This small VAE knows the latents of {} only.": "这个小型 VAE 只认识 {1} 的潜变量。",
+    "This is the encoder of a small VAE; previews are made by a decoder.": "这是小型 VAE 的编码器；预览需要解码器。",
+    "This VAE makes latents of {} "
+    "channels, those of Stable Diffusion have 4.": "这个 VAE 的潜变量有 {1} 个通道，Stable Diffusion 的有 4 个。",
+    "This is a ControlNet of several "
+    "kinds at once (Union), which is not run.": "这是多合一的 ControlNet (Union)，这里不支持。",
+    "This is a Control-LoRA, "
+    "which is not run; take the whole ControlNet.": "这是 Control-LoRA，这里不支持；请使用完整的 ControlNet。",
+    "This holds a whole checkpoint beside "
+    "a ControlNet; take the ControlNet alone.": "除 ControlNet 外还含有整个检查点；请只取 ControlNet。",
+    "This ControlNet is "
+    "for another family than SD 1, SD 2 and SDXL.": "这个 ControlNet 不属于 SD 1、SD 2 或 SDXL 系列。",
+    "This small VAE is for latents "
+    "of another kind than Stable Diffusion's.": "这个小型 VAE 用于另一种潜变量，不是 Stable Diffusion 的。",
+    "Only one of SDXL's two embeddings is in this file.": "这个文件只含 SDXL 两个嵌入中的一个。",
+    "Its tensors belong to no kind of model that the studio knows.": "它的张量不属于工作室认识的任何一种模型。",
+    "{} is empty: the download did not finish.": "{1} 是空的：下载没有完成。",
+    "{} is a Git LFS pointer, not the weights "
+    "themselves. Fetch them with 'git lfs pull'.": "{1} 只是 Git LFS 指针，不是权重本身。请用 git lfs pull 取得权重。",
+    "{} is a web page, not a weights file: the download went wrong.": "{1} 是网页，不是权重文件：下载出错了。",
+    "{} is a pickle, which could run code "
+    "when it is read. Only safetensors are loaded.": "{1} 是 pickle，读取时可能运行代码。只载入 safetensors。",
+    "{} is a GGUF file. Only safetensors are loaded.": "{1} 是 GGUF 文件。只载入 safetensors。",
+    "{} is not a safetensors file.": "{1} 不是 safetensors 文件。",
+    "{} is damaged: its header is no table of tensors.": "{1} 已损坏：它的文件头不是张量表。",
+    "{} claims more than {} tensors.": "{1} 声称有超过 {2} 个张量。",
+    "{} is truncated: {} of {} bytes of weights are there.": "{1} 不完整：权重应有 {3} 字节，只有 {2} 字节。",
+    "{} is damaged: {} bytes too many.": "{1} 已损坏：多出 {2} 字节。",
+    "{} cannot be read: {}.": "无法读取 {1}：{2}。",
+    "{} is damaged: its header names a tensor twice.": "{1} 已损坏：文件头中有一个张量出现两次。",
+    "{} is damaged: its header cannot be read.": "{1} 已损坏：无法读取文件头。",
+    "{} is no safetensors file: its header claims {} bytes.": "{1} 不是 safetensors 文件：它的文件头声称有 {2} 字节。",
+    "{} is truncated: {} of at least {} bytes are there.": "{1} 不完整：至少应有 {3} 字节，只有 {2} 字节。",
+    "{} is damaged: the entry of {} makes no sense.": "{1} 已损坏：{2} 的条目没有意义。",
+    "{} is damaged: its tensors overlap or leave holes.": "{1} 已损坏：张量相互重叠或留有空隙。",
+    "the noise": "噪声",
+    "the picture": "图像",
+    "it has been replaced meanwhile": "期间文件已被替换",
+    "{} does not fit this "
+    "model: {} would need {}, the LoRA has {}.": "{1} 与这个模型不匹配：{2} 需要 {3}，LoRA 是 {4}。",
+    "{} is damaged: a tensor of {} is empty.": "{1} 已损坏：{2} 有一个张量是空的。",
+    "the lengths (dora_scale) of {}": "{1} 的长度 (dora_scale)",
+    "{} is {} and should be {}": "{1} 是 {2}，应为 {3}",
+    "The {} has tensors of the wrong shape: {}.": "{1}有形状不对的张量：{2}。",
+    "one number": "一个数",
+    "are missing": "缺少",
+    "do not belong there": "多余",
+    "These are no weights of this {}: {} tensors {} ({}).": "这不是该{1}的权重：{3} {2} 个张量（{4}）。",
+    "The {} cannot be loaded: its weights do not fit its config.json.": "无法载入{1}：权重与它的 config.json 不匹配。",
+    "{} has {} entries": "{1} 有 {2} 项",
+    "{} is {}": "{1} 是 {2}",
+    " and more": "等",
+    "and more": "等",
+    "{} holds values that are not numbers, or too large for {}.": "{1} 含有不是数字的值，或超出 {2} 的范围。",
+    "{} holds weights of the type {}, which cannot be loaded.": "{1} 含有 {2} 类型的权重，无法载入。",
+    "{} became shorter while it was read; is it being replaced?": "{1} 在读取时变短了；是不是正在被替换？",
+    "{} is being converted already.": "{1} 已在转换中。",
+    "The conversion failed inside the studio; its log has the details.": "转换在工作室内部失败；详情见日志。",
+    "{} lies beside it.": "{1} 已放在它旁边。",
+    "The {} needs {}, which no file holds.": "{1}需要 {2}，但没有文件包含它。",
+    "the studio runs the Stable Diffusion families with a U-Net": "工作室支持带 U-Net 的 Stable Diffusion 系列",
+    "a Chroma model": "Chroma 模型",
+    "a HunyuanVideo or HunyuanImage model": "HunyuanVideo 或 HunyuanImage 模型",
+    "a HunyuanImage model": "HunyuanImage 模型",
+    "a Stable Diffusion 3.5 model": "Stable Diffusion 3.5 模型",
+    "a Stable Diffusion 3 model": "Stable Diffusion 3 模型",
+    "a Qwen-Image model": "Qwen-Image 模型",
+    "an Anima model": "Anima 模型",
+    "a Cosmos model": "Cosmos 模型",
+    "a Wan video model": "Wan 视频模型",
+    "an LTX video model": "LTX 视频模型",
+    "a Z-Image model": "Z-Image 模型",
+    "a Flux model": "Flux 模型",
+    "a Stable Cascade model": "Stable Cascade 模型",
+    "a PixArt or Sana model": "PixArt 或 Sana 模型",
+    "an AuraFlow model": "AuraFlow 模型",
+    "a Stable Video Diffusion model": "Stable Video Diffusion 模型",
+    "an IP-Adapter": "IP-Adapter",
+    "a picture upscaler": "图像放大模型",
+    "a text encoder on its own": "单独的文本编码器",
+    "a CLIP model": "CLIP 模型",
+    "This is {}; {}.": "这是{1}；{2}。",
+    "It came with {} and works with that alone.": "它随 {1} 而来，也只能与之一起使用。",
+    "It is a link to outside of the models folders. Name that folder "
+    "with --models-dir to use what is in it.": "它是指向模型文件夹之外的链接。要使用其中的内容，请用 --models-dir "
+    "指定那个文件夹。",
+    "a depth-guided model, which needs a depth map": "需要深度图的深度引导模型",
+    "a latent upscaler": "潜变量放大模型",
+    "an InstructPix2Pix model, which needs a second picture": "需要第二张图片的 InstructPix2Pix 模型",
+    "this file": "这个文件",
+    "This is {}; the studio cannot run it.": "这是{1}；工作室无法运行它。",
+    "This is an SDXL of another depth "
+    "than those that are known; it is not run.": "这个 SDXL 的深度与已知的不同；这里不支持。",
+    "of another kind: its U-Net takes {} channels": "另一种模型：它的 U-Net 接受 {1} 个通道",
+    "of another kind": "属于另一种",
+    "Its U-Net has blocks "
+    "of none of the families SD 1, SD 2 and SDXL.": "它的 U-Net 的块不属于 SD 1、SD 2 或 SDXL 系列。",
+    "This is an unCLIP model, which "
+    "needs a picture; the studio cannot run it.": "这是需要图片的 unCLIP 模型；工作室无法运行它。",
+    "This file holds no text encoder: it is "
+    "a U-Net alone, and cannot be run on its own.": "这个文件没有文本编码器：只有 U-Net，无法单独运行。",
+    "This file holds a U-Net alone, and cannot be run on its own.": "这个文件只有 U-Net，无法单独运行。",
+    "This is a U-Net alone in diffusers' layout: "
+    "put it into the unet folder of a checkpoint.": "这是 diffusers 格式的单独 U-Net：请放进某个模型的 unet 文件夹。",
+    "These are no weights of "
+    "this {}: {} tensors do not belong there ({}).": "这不是该{1}的权重：有 {2} 个张量多余（{3}）。",
+    "{} tensors of a LoRA in it are not used.": "其中有 {1} 个 LoRA 张量没有用到。",
+    "The file does not say whether it predicts noise "
+    "or v; that is measured when it is loaded.": "文件没有说明它预测噪声还是 v；载入时会测量。",
+    "This VAE makes latents of another kind than Stable Diffusion's.": "这个 VAE 的潜变量与 Stable Diffusion 的不同。",
+    "This folder is for {}, which the studio does not run.": "这个文件夹用于 {1}，工作室不支持。",
+    "The U-Net has no readable config.json.": "U-Net 没有可读取的 config.json。",
+    "There is no U-Net in this folder.": "这个文件夹里没有 U-Net。",
+    "There is no .safetensors "
+    "file of a ControlNet in this folder.": "这个文件夹里没有 ControlNet 的 .safetensors 文件。",
+    "There is no VAE with it: choose one for it.": "它没有 VAE：请为它选择一个。",
+    "The VAE that was chosen for it is not in "
+    "the models folders any more: choose another.": "为它选择的 VAE 已不在模型文件夹里：请另选一个。",
+    "Its U-Net is shown a picture, and its VAE "
+    "has no encoder: choose another VAE for it.": "它的 U-Net 需要输入图像，而它的 VAE 没有编码器：请为它另选一个 "
+    "VAE。",
+    "The connection broke; going on in {} s.": "连接中断；{1} 秒后继续。",
+    "Comparing its sha256 with the hub's.": "正在与 Hugging Face 上的 sha256 核对。",
+    "{} came with another length than the hub says. Try again.": "{1} 的长度与 Hugging Face 所述不同。请再试一次。",
+    "{} is not what the hub says it is "
+    "(its sha256 is another). It was thrown away.": "{1} 与 Hugging Face 所述不符（sha256 不同），已丢弃。",
+    "The hub does not answer any "
+    "more. What has come is kept: try again later.": "Hugging Face 不再应答。已下载的部分会保留：请稍后再试。",
+    "The hub is busy.": "Hugging Face 繁忙。",
+    "The hub sends more than {} has. Nothing of it is kept.": "Hugging Face 发来的内容超过 {1} 的大小。已全部丢弃。",
+    "{} is no embedding.": "{1} 不是嵌入。",
+    "The embedding {} does not fit {}, which is "
+    "{}: its vectors are {} wide, {} are needed.": "嵌入 {1} 与 {2}（{3}）不匹配：它的向量宽度是 {4}，需要 {5}。",
+    "The embedding {} should "
+    "have 1 to {} vectors for each text encoder.": "嵌入 {1} 对每个文本编码器应有 1 到 {2} 个向量。",
+    "{} is a ControlNet for {}; {} is {}.": "{1} 是用于 {2} 的 ControlNet；{3} 是 {4}。",
+    "The ControlNet folder {} has no "
+    "readable config.json or no .safetensors file.": "ControlNet 文件夹 {1} 没有可读取的 config.json 或没有 "
+    ".safetensors 文件。",
+    "layers a level": "每级层数",
+    "extra numbers": "附加数",
+    "{} wants maps of {} channels, not pictures.": "{1} 需要 {2} 个通道的控制图，不是图片。",
+    "{} is no ControlNet.": "{1} 不是 ControlNet。",
+    "{} is no ControlNet that is whole: tensors are missing ({}).": "{1} 不是完整的 ControlNet：缺少张量（{2}）。",
+    "{} does not fit "
+    "this model: its {} are {}, the U-Net's {}.": "{1} 与这个模型不匹配：它的{2}是 {3}，U-Net 的是 {4}。",
+    "{} is written to while it is read. Try again later.": "读取时 {1} 正在被写入。请稍后再试。",
+    "the embedding {}": "嵌入 {1}",
+    "one that fits ({})": "一个匹配的（{1}）",
+    "{} was not converted: it asks for {}, "
+    "which could run code. Do not use this file.": "{1} 没有转换：它要求 {2}，这可能运行代码。请不要使用这个文件。",
+    "{} should end in .safetensors.": "{1} 应以 .safetensors 结尾。",
+    "{} is there already; it is not overwritten.": "{1} 已存在；不会覆盖。",
+    "{} is no pickle, so there is nothing to convert.": "{1} 不是 pickle，无需转换。",
+    "{} is too large to be converted.": "{1} 太大，无法转换。",
+    "{} holds compressed records, as no "
+    "training program writes them: it is refused.": "{1} 含有压缩记录，训练程序不会这样写：已拒绝。",
+    "it holds no table of weights.": "其中没有权重表。",
+    "it holds no weights.": "其中没有权重。",
+    "{} was not converted: the disk has no room for another {} GB.": "{1} 没有转换：磁盘放不下另外 {2} GB。",
+    "{} was not converted: {}": "{1} 没有转换：{2}",
+    "{} was not converted: {}.": "{1} 没有转换：{2}。",
+    "{} is damaged or truncated: its list of records cannot be read.": "{1} 已损坏或不完整：无法读取记录列表。",
+    "it wanted more memory than a file of this size needs.": "它要求的内存超过这种大小的文件所需。",
+    "it cannot be read.": "无法读取。",
+    "it is damaged ({}).": "文件已损坏（{1}）。",
+    "the new file cannot be written ({}).": "无法写入新文件（{1}）。",
+    "{} is a tensor of a kind that weights are not.": "张量 {1} 的类型不会用于权重。",
+    "{} claims more values than the file holds.": "{1} 声称的数值多于文件所含。",
+    "its pickle holds more than weights.": "它的 pickle 里不只有权重。",
+    "it is of PyTorch's first form, "
+    "a tar, which its safe reader does not read.": "它是 PyTorch 最早的 tar 格式，安全读取器不支持。",
+    "{} was not converted: it was stopped.": "{1} 没有转换：已被停止。",
+    "{} was not converted: it took longer than {} seconds.": "{1} 没有转换：用时超过 {2} 秒。",
+    "LoRA, LoCon, LoHa, LoKr, "
+    "DoRA, OFT, BOFT and full differences are run": "支持 LoRA、LoCon、LoHa、LoKr、DoRA、OFT、BOFT 和完整差分",
+    "OFT of peft": "peft 的 OFT",
+    "BOFT of peft": "peft 的 BOFT",
+    "BOFT of another layout": "另一种布局的 BOFT",
+    "(IA)³ of peft": "peft 的 (IA)³",
+    "changes of norms alone": "只改动归一化层",
+    "This LoRA is for a model of another family than SD "
+    "1, SD 2 and SDXL, or does not say for which.": "这个 LoRA 不属于 SD 1、SD 2 或 SDXL 系列，"
+    "或没有说明属于哪个系列。",
+    "This adapter is of the form {}; {}.": "这个适配器的形式是 {1}；{2}。",
+    "the free memory of this device ({})": "这个设备（{1}）的空闲内存",
+    "files of the repository that are safetensors, JSON or text": "仓库中的 safetensors、JSON 或文本文件",
+    "{} lies in the models folder "
+    "already. Move it away to fetch it again.": "{1} 已在 models 文件夹里。要重新下载，请先把它移走。",
+    "There is no such download.": "没有这项下载。",
+    "{} has appeared in the models "
+    "folder meanwhile; nothing was overwritten.": "期间 {1} 已出现在 models 文件夹里；没有覆盖任何内容。",
+    "The disk is too small: {} GB are still to come, {} "
+    "GB are free. Free some space and try again.": "磁盘空间不足：还需下载 {1} GB，空闲 {2} GB。请腾出空间再试。",
+    "The hub at {} cannot be reached ({}).": "无法连接 {1} 上的 Hugging Face（{2}）。",
+    "The hub at {} gave an answer that is no list of files.": "{1} 上的 Hugging Face 给出的回答不是文件列表。",
+    "The studio is closing.": "工作室正在关闭。",
+    "These files are on their way already.": "这些文件已在下载。",
+    "In the models folder.": "已放进 models 文件夹。",
+    "Cancelled. What has come "
+    "is kept, and the next try goes on from there.": "已取消。已下载的部分会保留，下次从那里继续。",
+    "The file could not be written: {}.": "无法写入文件：{1}。",
+    "The download failed inside the studio; its log has the details.": "下载在工作室内部失败；详情见日志。",
+    "{} (compute capability {}.{}) cannot run with {}": "{1}（计算能力 {2}.{3}）无法用{4}运行",
+    "{}. Install the "
+    "build that can: python3 start.py --torch {}": "{1}。请安装可用的版本：python3 start.py --torch {2}",
+    "the installed PyTorch {}": "已安装的 PyTorch {1}",
+    "{} ({}) cannot run with {}, which is for {}.": "{1}（{2}）无法用{3}运行，它适用于 {4}。",
+    "{}, nor with any build that the studio can use: it is too old.": "{1}，工作室可用的其他版本也不行：它太旧了。",
+    "An NVIDIA GPU is here, which "
+    "{} cannot run. Install the build that can: {}": "这里有 NVIDIA GPU，{1}无法使用它。请安装可用的版本：{2}",
+    "An AMD GPU is here, "
+    "which {} cannot run. If ROCm knows it: {}": "这里有 AMD GPU，{1}无法使用它。如果 ROCm 支持它：{2}",
+    "An Intel GPU is here, which "
+    "{} cannot run. If it is an Arc or newer: {}": "这里有 Intel GPU，{1}无法使用它。如果它是 Arc 或更新：{2}",
+    "An NVIDIA GPU is here, but its driver is missing "
+    "or too old for {}: install a newer one.": "这里有 NVIDIA GPU，但驱动缺失，或对{1}来说太旧：请安装更新的驱动。",
+    "An AMD GPU is here, but {} does not find it: "
+    "ROCm does not know it, or lacks its driver.": "这里有 AMD GPU，但{1}找不到它：ROCm 不支持它，或缺少驱动。",
+    "Another checkpoint has been loaded meanwhile. Ask again.": "期间载入了另一个模型。请再问一次。",
+    "This job does not exist any more.": "这个任务已不存在。",
+    "You have {} pictures waiting or running. Wait for "
+    "one to finish, or stop one, then try again.": "您有 {1} 张图像在等待或运行。请等一张完成，或停止一张，再试一次。",
+    "The queue is full: {} are before you. Try again in {}.": "队列已满：您前面有 {1} 个任务。请在{2}后再试。",
+    "Stopped: nobody watched it for {} minutes.": "已停止：有 {1} 分钟没有人查看。",
+    "about {} minutes": "约 {1} 分钟",
+    "about {} minute": "约 {1} 分钟",
+    "a minute": "一分钟",
+    "You may have": "您最多可有",
+    "All guests of this invitation together may have": "这份邀请的所有访客合计最多可有",
+    "All guests together may have": "所有访客合计最多可有",
+    "Undefined here: there is no signal in x_t, or no noise.": "此处无定义：x_t 中没有信号，或没有噪声。",
+    "This checkpoint has no tiny decoder. A TAESD file for "
+    "its latents is put into models/vae_approx.": "这个模型没有微型解码器。请把适用于其潜变量的 TAESD 文件放进 "
+    "models/vae_approx。",
+    "This checkpoint has no self-attention "
+    "on a grid of at most 32 × 32 places.": "这个模型在不超过 32 × 32 的网格上没有自注意力。",
+    "Not available: with guidance 1 "
+    "the network is called once, with the prompt.": "不可用：引导系数为 1 时，网络只带提示词计算一次。",
+    "The studio is still busy with earlier questions. Try again in a moment.": "工作室还在处理之前的查询。请稍后再试。",
+    "There is no answer.": "没有回答。",
+    "This job is a comparison.": "这个任务是一次对比。",
+    "This job is no comparison.": "这个任务不是对比。",
+    "Runs no steps: the result is "
+    "the picture, encoded and decoded by the VAE.": "不运行任何一步：结果就是经 VAE 编码再解码的原图。",
+    "{} chunks of {} tokens": "{1} 段，每段 {2} 个词元",
+    '"{}" does not switch: that is after the last step.': "“{1}”不会切换：那是在最后一步之后。",
+    "The prompt was encoded in {}; nothing was cut off.": "提示词编码为 {1}；什么也没有截掉。",
+    "In the negative prompt, {}": "反向提示词中：{1}",
+    "The negative prompt does nothing here: guidance scale 1, or a model that is told "
+    "its guidance, asks with the prompt alone.": "反向提示词在这里不起作用：引导系数为 1，或模型自带引导值时，"
+    "只用提示词计算。",
+    "Runs {} of {} steps.": "共 {2} 步，实际运行 {1} 步。",
+    "evaluation {} of {}": "第 {1} / {2} 次计算",
+    "{} does not hold on these steps: with a model that makes no mistake it would still end {} standard "
+    "deviations away from the picture. Take more steps, "
+    "another scheduler or another noise schedule.": "{1} 在这些步上不稳定：即使模型毫无误差，最后也会偏离图像 {2} "
+    "个标准差。请增加步数，或换一个采样器或噪声调度。",
+    "{} by {}": "{2} 的{1}",
+    "Something went wrong in the studio while this picture was made. Try again; if it happens again, "
+    "the log has the cause under the error id.": "生成这张图像时工作室出错了。请再试一次；如果再次出现，"
+    "原因见日志中的错误编号。",
+    "This could not be computed; "
+    "the log has the cause under the error id {}.": "无法计算；原因见日志中的错误编号 {1}。",
+    "this size": "这个尺寸",
+    "A picture of {} does not fit into the free memory of this device ({}). Lower the width and height, shorten "
+    "a very long "
+    "prompt, or close other programs that use it.": "这个设备（{2}）的空闲内存放不下 {1} 的图像。请减小宽度和高度、"
+    "缩短过长的提示词，或关闭占用内存的其他程序。",
+    "The checkpoint {} is damaged: {} holds values that are not numbers. Get "
+    "the file again, or choose another checkpoint.": "模型 {1} 已损坏：{2} 含有不是数字的值。请重新取得文件，"
+    "或选择另一个模型。",
+    "This device ({}) lacks {}, which this picture needs. Start the studio with --device cpu; on an Apple GPU, "
+    "PYTORCH_ENABLE_MPS_FALLBACK=1 in the "
+    "environment has the CPU compute that part.": "这个设备（{1}）缺少生成这张图像所需的{2}。请用 --device cpu "
+    "启动工作室；在 Apple GPU 上，设置环境变量 PYTORCH_ENABLE_MPS_FALLBACK=1 可让 CPU 计算那一部分。",
+    "The text encoder's answer to the prompt was not a number, so there is no picture. Lower the weights in the "
+    "prompt and those of its "
+    "LoRAs, or start the studio with --dtype fp32.": "文本编码器对提示词的输出不是数字，所以没有图像。"
+    "请降低提示词和 LoRA 的权重，或用 --dtype fp32 启动工作室。",
+    "The model's answer was not a number, so there is no picture. Lower the guidance, choose another scheduler, "
+    "or start the studio with --dtype fp32.": "模型的输出不是数字，所以没有图像。请降低引导系数，换一个采样器，"
+    "或用 --dtype fp32 启动工作室。",
+    "The model's answers were finite, but the scheduler left the range of numbers in {}, so there is no picture. "
+    "Choose another scheduler, noise schedule "
+    "or number of steps, or lower the guidance.": "模型的输出是有限的，但采样器在{1}超出了数值范围，所以没有图像。"
+    "请换采样器、噪声调度或步数，或降低引导系数。",
+    "The picture that the VAE decoded was not of numbers, so there is no picture. Choose another VAE on the "
+    "Models tab, lower the guidance, "
+    "or start the studio with --dtype fp32.": "VAE 解码出的图像不是数字，所以没有图像。请在“模型”页选择另一个 VAE，"
+    "降低引导系数，或用 --dtype fp32 启动工作室。",
+    "This does not fit into the free memory of this device ({}) now.": "这个设备（{1}）现在的空闲内存放不下。",
+    "checkpoint {}": "模型 {1}",
+    "ControlNet {}": "ControlNet {1}",
+    "LoRA {}": "LoRA {1}",
+    "embedding {}": "嵌入 {1}",
+    "The {} has been replaced on disk since this run began, "
+    "so it cannot go on as it was. Start it again.": "运行开始后，磁盘上的 {1} 已被替换，所以无法照原样继续。"
+    "请重新开始。",
+    "Nothing was recorded of this image, or it has been dropped meanwhile.": "这张图像没有记录，或记录已被清除。",
+    "text of at most {} characters, without control characters": "最多 {1} 个字符的文字，不含控制字符",
+    "the run's own, {}": "该次运行自己的：{1}",
+    "Tokens are counted once the checkpoint is loaded.": "模型载入后才计算词元数。",
+    "This can be seen once the checkpoint "
+    "is loaded. Make a picture with it first.": "模型载入后才能查看。请先用它生成一张图像。",
+    "There is no such cell.": "没有这个格子。",
+    "an installed checkpoint": "已安装的模型",
+    "Loading {}": "正在载入 {1}",
+    "{} GiB are needed, {} GiB are free": "需要 {1} GiB，空闲 {2} GiB",
+    "exit code {}": "退出码 {1}",
+    "it did not answer": "没有应答",
+    "signal {}": "信号 {1}",
+    ", perhaps for want of memory": "，可能是内存不足",
+    "The engine's process has ended unexpectedly "
+    "and is started anew. Try again in a moment.": "引擎进程意外结束，正在重新启动。请稍后再试。",
+    "The engine's process has ended "
+    "unexpectedly ({}), and this run with it. {}": "引擎进程意外结束（{1}），这次运行也随之中断。{2}",
+    "The engine's process has ended unexpectedly ({}). {}": "引擎进程意外结束（{1}）。{2}",
+    "It is started anew: ask again.": "正在重新启动：请再试一次。",
+    "It ended too often: start the studio anew.": "结束次数过多：请重新启动工作室。",
+    "Starting the engine's process": "正在启动引擎进程",
+    "Something went wrong in the engine. The log has the cause under {}.": "引擎内部出错了。原因见日志中的 {1}。",
+    "Stopped: the studio is closing.": "已停止：工作室正在关闭。",
+    "Starting PyTorch": "正在启动 PyTorch",
+    "Ready": "就绪",
+    "The engine stopped; the log has the cause.": "引擎已停止；原因见日志。",
+    "There is no checkpoint in the models folder.": "models 文件夹里没有模型。",
+    "whole numbers from 0 to {}": "0 到 {1} 的整数",
+    "{} float32 numbers, {}": "{1} 个 float32 数，{2}",
+    "with {} {}": "使用 {1} 时：{2}",
+    "for {} {}": "对于{1}：{2}",
+    "for {} any other": "对于{1}：任何其他一种",
+    "the {} evaluations by {}": "{2} 的 {1} 次计算",
+    "a VAE made for {}, or another checkpoint that holds one": "适用于 {1} 的 VAE，或含有 VAE 的另一个检查点",
+    "Only a pickle can be converted.": "只有 pickle 可以转换。",
+    "This model is not in the models folders any more.": "这个模型已不在模型文件夹里。",
+    "Only a checkpoint can be loaded.": "只有检查点可以载入。",
+    "none: only a rectified flow has one": "没有：只有整流流才有",
+    "a checkpoint other than the built-in one": "内置模型以外的检查点",
+    "{} The CPU is used.": "{1}改用 CPU。",
+    "CPU, {} threads": "CPU，{1} 线程",
+    "CPU, {} thread": "CPU，{1} 线程",
+    "Apple GPU": "Apple GPU",
+    "The GPU {} computes wrongly: two and two are not four.": "GPU {1} 计算出错：二加二不等于四。",
+    "{}; the GPU cannot be used, the log says why": "{1}；无法使用 GPU，原因见日志",
+    "the operator {}": "算子 {1}",
+    "numbers of 64 bits": "64 位数",
+    "Use --device cpu.": "请使用 --device cpu。",
+    "The GPU {} does not compute ({}).": "GPU {1} 无法计算（{2}）。",
+    "Loading the ControlNet {}": "正在载入 ControlNet {1}",
+    "the decoded picture holds values that are not numbers": "解码后的图像含有不是数字的值",
+    '"{}" is read as words: there is no embedding of this name here.': "“{1}”按文字读取：这里没有这个名称的嵌入。",
+    '"{}" is read as words: the embedding of this name is for {}.': "“{1}”按文字读取：这个名称的嵌入用于 {2}。",
+    "a checkpoint that predicts samples": "预测图像的模型",
+    "a rectified-flow checkpoint": "整流流模型",
+    "a checkpoint that was trained with EDM noise levels": "按 EDM 噪声水平训练的模型",
+    "a checkpoint that predicts {}": "预测 {1} 的模型",
+    "with this checkpoint whole numbers "
+    "from 1 to {}, its text encoder's layers": "使用这个模型时为 1 到 {1} 的整数，即其文本编码器的层数",
+    "the prompt's embeddings hold values that are not numbers": "提示词的嵌入含有不是数字的值",
+    "prompt scheduling with more "
+    "than {} different texts of up to {} chunks": "提示词分时：超过 {1} 段不同文本，每段最多 {2} 块",
+    "at most {} chunks in all: fewer steps, fewer "
+    "[a|b] and [a:b:when], or a shorter prompt": "合计最多 {1} 段：请减少步数、减少 [a|b] 和 [a:b:when]，或缩短提示词",
+    "text encoder {}": "文本编码器 {1}",
+    "the {} ({})": "{1}（{2}）",
+    "a replay needs a recording from its first evaluation on": "重放需要从第一次计算开始的记录",
+    "the fields quantities, fps, how": "字段 quantities、fps、how",
+    "any of {}, once each": "{1} 中的任意几个，每个一次",
+    "a run of the noise viewer, which records it": "噪声查看器中的运行，它会被记录",
+    "{} from {} to {}{}": "{2} 到 {3} 的{1}{4}",
+    "whole numbers from {} to {}": "{1} 到 {2} 的整数",
+    "numbers from {} to {}": "{1} 到 {2} 的数",
+    "whole numbers from {} to {} in multiples of {}": "{1} 到 {2} 之间 {3} 的倍数",
+    "numbers from {} to {} in multiples of {}": "{1} 到 {2} 之间 {3} 的倍数",
+    "whole numbers": "整数",
+    "numbers": "数",
+    " in multiples of {}": "，且为 {1} 的倍数",
+    "{}: {} is not allowed. Allowed: {}.": "{1}：不允许 {2}。允许：{3}。",
+    "{}, whose VAE has no encoder,": "{1}（其 VAE 没有编码器）",
+    "to begin with a picture, one whose VAE has an encoder: "
+    "choose another VAE for it on the Models tab": "要从图片开始，需要 VAE 带编码器的模型："
+    "请在“模型”页为它另选一个 VAE",
+    "{}, or use text to image": "{1}，或使用文生图",
+    "to begin with a picture, one whose VAE has an encoder: choose another VAE for "
+    "it on the Models tab, or use text to image": "要从图片开始，需要 VAE 带编码器的模型：请在“模型”页为它另选一个 "
+    "VAE，或使用文生图",
+    "{} ({})": "{1} ({2})",
+    "In the negative prompt: {}": "反向提示词中：{1}",
+    "versions 1 to {}": "版本 1 到 {1}",
+    "links of the versions 1 to {}": "版本 1 到 {1} 的链接",
+    "a pair that can be run: {}": "可以运行的组合：{1}",
+    "at most {} cells; take fewer values, or larger steps": "最多 {1} 格；请减少取值，或加大步长",
+    "a first value that stands in the prompt or the negative prompt": "第一个值须出现在提示词或反向提示词中",
+    "a prompt that names a LoRA, such as <lora:name:1>": "写明 LoRA 的提示词，例如 <lora:name:1>",
+    "another axis than the first one": "与第一个轴不同的轴",
+    "1: a cell is one": "1：一格就是一张",
+    "strength varies a picture to start from; give one": "重绘幅度要有起始图片；请提供一张",
+    "a control whose scale is varied; add one": "要改变权重的控制；请添加一个",
+    "a first value to look for": "要查找的第一个值",
+    "a PNG, JPEG, WebP or GIF file "
+    "of at most {} MiB, or the id of a picture": "最多 {1} MiB 的 PNG、JPEG、WebP 或 GIF 文件，或图像的编号",
+    "with {} whole numbers from 1 to {}": "使用 {1} 时为 1 到 {2} 的整数",
+    "with {} whole numbers from 0 to {}": "使用 {1} 时为 0 到 {2} 的整数",
+    "with a side of {} pixels numbers from 1 to {}": "边长为 {1} 像素时为 1 到 {2} 的数",
+    "the fields {}": "字段 {1}",
+    "a file of {} MiB": "{1} MiB 的文件",
+    "text of at most {} characters": "最多 {1} 个字符的文字",
+    "a text of {} characters": "{1} 个字符的文字",
+    "this field is needed": "必填",
+    "{} cannot be seen, and goes to the text encoder with the words.": "{1} 不可见，会随文字一起送入文本编码器。",
+    "A weight is beyond {} and is taken as {}.": "有一个权重超过 {1}，按 {2} 处理。",
+    "And {} more remarks of this kind.": "还有 {1} 条这类说明。",
+    "{} is a control character and is left out.": "{1} 是控制字符，已略去。",
+    '"{}" {}': "“{1}”{2}",
+    '"{}" (and {} more) {}': "“{1}”（另有 {2} 处）{3}",
+    " (and {} more)": "（另有 {1} 个）",
+    "U+{}{}{}": "U+{1}{2}{3}",
+    'has no ">" at its end, so it is read as words.': '末尾缺少 ">"，所以按文字读取。',
+    "is read as words: a LoRA is written <lora:name:1>.": "按文字读取：LoRA 写作 <lora:name:1>。",
+    "is read as words: brackets and colons of a Chinese keyboard "
+    "have no meaning here; write ( ) [ ] : < >.": "按文字读取：全角括号和冒号在这里没有作用；请用半角 ( ) [ ] : < >。",
+    "is read as words: a weight stands in brackets, (words:1.3).": "按文字读取：权重要写在括号里，如 (words:1.3)。",
+    "is read as the word: prompts are not composed here, "
+    "and a weight behind a colon is words too.": "按单词读取：这里不做提示词组合，冒号后的权重也按文字处理。",
+    "is read as a word: BREAK stands between spaces or commas.": "按单词读取：BREAK 前后要有空格或逗号。",
+    "is read as a word: only BREAK in capitals begins a new chunk.": "按单词读取：只有大写的 BREAK 才开始新的一段。",
+    "is read as words: regions of "
+    "ComfyUI's prompt control are not known here.": "按文字读取：这里不支持 ComfyUI 提示词控制的区域。",
+    "is read as words: there are no commands in prompts.": "按文字读取：提示词里没有命令。",
+    "is read as a word: regions "
+    "of the Regional Prompter are not known here.": "按单词读取：这里不支持 Regional Prompter 的区域。",
+    "only lowers the weight twice: "
+    "it is no list of variants, as in Fooocus.": "只是把权重降低两次：这里不像 Fooocus 那样当作变体列表。",
+    "is read as words: wildcard files are not read here.": "按文字读取：这里不读取通配符文件。",
+    "is read as words: variables of dynamic prompts are not known here.": "按文字读取：这里不支持动态提示词的变量。",
+    "is read as words: nothing "
+    "is chosen from it, as dynamic prompts would.": "按文字读取：这里不像动态提示词那样从中选择。",
+    "is read as words: curly brackets "
+    "have no meaning here and change no weight.": "按文字读取：花括号在这里没有作用，也不改变权重。",
+    "is read as words: weights of NovelAI "
+    "are not known here, write (words:1.3).": "按文字读取：这里不支持 NovelAI 的权重，请写 (words:1.3)。",
+    "is read as words: weights of Midjourney "
+    "are not known here, write (words:1.3).": "按文字读取：这里不支持 Midjourney 的权重，请写 (words:1.3)。",
+    "is read as words: options "
+    "of Midjourney have fields of their own here.": "按文字读取：Midjourney 的选项在这里有各自的字段。",
+    "is read as words: weights "
+    "of InvokeAI are written (words:1.3) here.": "按文字读取：InvokeAI 的权重在这里写作 (words:1.3)。",
+    "is read as words: blends "
+    "and swaps of InvokeAI are not known here.": "按文字读取：这里不支持 InvokeAI 的混合与替换。",
+    "is read as words: there are no comments in prompts.": "按文字读取：提示词里没有注释。",
+    "is read as words: settings are taken from "
+    "a picture or a link, not from the prompt.": "按文字读取：参数来自图片或链接，不从提示词读取。",
+    "is the text encoder's own mark of where a text ends "
+    "or begins, and is read as that, not as words.": "是文本编码器自己的开头或结尾标记，按标记读取，不作文字。",
+    "is read as a word: it is a mark of ADetailer.": "按单词读取：它是 ADetailer 的标记。",
+    "is no prompt scheduling, which is [before:after:when] "
+    "or [a|b]; the brackets only lower the weight.": "不是提示词分时（应为 [before:after:when] 或 [a|b]）；"
+    "方括号只降低权重。",
+    "has no weight of its own: a weight is a number such as 1.3.": "没有自己的权重：权重是 1.3 这样的数。",
+    "has no closing bracket, so its weight holds to the end.": "没有右括号，所以权重一直到结尾都有效。",
+    "closes no bracket and is read as text.": "没有对应的左括号，按文字读取。",
+    "a file of at most {} MiB": "最多 {1} MiB 的文件",
+    "whole numbers from 0 to {}, or -1 or nothing for a random one": "0 到 {1} 的整数；-1 或留空表示随机",
+    "the name of an installed checkpoint": "已安装模型的名称",
+    "true or false": "true 或 false",
+    "a PNG, JPEG, WebP or GIF file": "PNG、JPEG、WebP 或 GIF 文件",
+    "a list of controls": "控制的列表",
+    "{} is left out: {}.": "{1} 已略去：{2}。",
+    'there is no tag "{}" here': "这里没有标签“{1}”",
+    "hypernetworks are not run here": "这里不支持超网络",
+    "{} names no LoRA and is left out.": "{1} 没有写明 LoRA，已略去。",
+    "the weight {} of the LoRA {}": "LoRA {2} 的权重 {1}",
+    '{}: "{}" is not obeyed; the weights before it are.': "{1}：“{2}”不起作用；它之前的权重有效。",
+    "{} does nothing in the negative prompt and is left out.": "{1} 在反向提示词中不起作用，已略去。",
+    "a number from -{} to {}": "-{1} 到 {2} 的数",
+    "a number": "数字",
+    "nothing": "空",
+    "a painted mask, or an extended canvas": "涂好的蒙版，或扩展的画布",
+    "an object with the fields {}": "含字段 {1} 的对象",
+    "numbers above its start, {}": "大于其开始值 {1} 的数",
+    "a list of at most {} controls": "最多 {1} 个控制的列表",
+    "at most {}": "最多 {1} 个",
+    "{} {} of control {}": "控制 {3} 的 {1} {2}",
+    "{} as control {}": "{1}（控制 {2}）",
+    "{} in control {}": "控制 {2} 中的 {1}",
+    "the name of an installed ControlNet": "已安装的 ControlNet 的名称",
+    "float32 numbers from -{} to {}": "-{1} 到 {2} 的 float32 数",
+    "width x height such as 128x128, each {}": "宽 x 高，例如 128x128，各为 {1}",
+    "at least one value: {}": "至少一个取值：{1}",
+    "{}, as {}": "{1}，写作{2}",
+    "at most {} values; a larger step, or a count [n]": "最多 {1} 个取值；请加大步长，或写个数 [n]",
+    "a count from 1 to {} in the brackets": "方括号中为 1 到 {1} 的个数",
+    "at most {} values": "最多 {1} 个取值",
+    "a list (2, 4, 8), a range with a step (1-20 "
+    "(+3)) or a range with a count (1-10 [5])": "列表 (2, 4, 8)、带步长的范围 (1-20 (+3)) 或带个数的范围 (1-10 [5])",
+    "text without control characters": "不含控制字符的文字",
+    "a step that leads from the first number to the last": "能从第一个数走到最后一个数的步长",
+    "a shorter list": "更短的列表",
+    "pictures that have at most {} million pixels when they are extended": "扩展后最多 {1} 百万像素的图片",
+    "a canvas of {}x{} pixels": "{1}x{2} 像素的画布",
+    "a canvas of {} pixels": "{1} 像素的画布",
+    "a mask with nothing painted": "什么也没有涂的蒙版",
+    "a mask that is white somewhere": "有白色部分的蒙版",
+    "a mask of {}x{} pixels": "{1}x{2} 像素的蒙版",
+    "a mask of the picture's shape, {}x{} pixels": "与图片形状相同的蒙版，{1}x{2} 像素",
+    "The disk of the outputs folder "
+    "is full. Free some space and try again.": "输出文件夹所在的磁盘已满。请腾出空间再试。",
+    "The disk quota of the outputs folder "
+    "is used up. Free some space and try again.": "输出文件夹的磁盘配额已用完。请腾出空间再试。",
+    "The outputs folder is on a read-only disk. "
+    "Start the studio with another --outputs-dir.": "输出文件夹在只读磁盘上。请用另一个 --outputs-dir 启动工作室。",
+    "The outputs folder may not be written to. Change "
+    "its permissions or use another --outputs-dir.": "没有写入输出文件夹的权限。请更改权限，或使用另一个 "
+    "--outputs-dir。",
+    "The outputs folder is gone and cannot be made again. "
+    "Check the disk that --outputs-dir names.": "输出文件夹已不存在，也无法重新建立。请检查 --outputs-dir 所在的磁盘。",
+    "--outputs-dir names something that is not "
+    "a folder. Start the studio with another one.": "--outputs-dir 指向的不是文件夹。请换一个再启动工作室。",
+    "Today's folder inside the outputs folder "
+    "is a link to another place. Remove the link.": "输出文件夹中今天的文件夹是指向别处的链接。请移除该链接。",
+    "The outputs folder cannot be written to. "
+    "Check its disk, or use another --outputs-dir.": "无法写入输出文件夹。请检查磁盘，或使用另一个 --outputs-dir。",
+    "The picture could not be saved. {}": "无法保存图像。{1}",
+    "{} in control {}: {}": "控制 {2} 中的 {1}：{3}",
+    "a map of black strokes on transparent "
+    "ground, of which nothing is left on black,": "透明背景上的黑色笔画，换成黑色背景后什么也看不见",
+    "light strokes on black or on transparent ground; "
+    "the preprocessor Scribble reads dark ones": "黑色或透明背景上的浅色笔画；预处理器“涂鸦”读取深色笔画",
+    "it is not a PNG file": "不是 PNG 文件",
+    "the file is cut off": "文件不完整",
+    "a checksum is wrong": "校验和不对",
+    "the file has more than {} parts": "文件超过 {1} 个部分",
+    "a PNG, JPEG, WebP or GIF file of at most {} MiB": "最多 {1} MiB 的 PNG、JPEG、WebP 或 GIF 文件",
+    "pictures of at most {} million pixels ({} million in a JPEG), {} "
+    "a side, and at most {} times as long as wide": "最多 {1} 百万像素（JPEG 为 {2} 百万）、每边 {3}、长宽比不超过 "
+    "{4} 的图片",
+    "a file that begins with {}": "以 {1} 开头的文件",
+    "a {} file": "{1} 文件",
+    "a broken {} file": "损坏的 {1} 文件",
+    "a broken PNG file ({})": "损坏的 PNG 文件（{1}）",
+    "a picture of {}x{} pixels": "{1}x{2} 像素的图片",
+    "a broken or cut-off {} file": "损坏或不完整的 {1} 文件",
+    "a broken GIF file": "损坏的 GIF 文件",
+    "a BMP file": "BMP 文件",
+    "a TIFF file": "TIFF 文件",
+    "a PDF file": "PDF 文件",
+    "a PostScript file": "PostScript 文件",
+    "a Photoshop file": "Photoshop 文件",
+    "an SVG file": "SVG 文件",
+    "an XML or SVG file": "XML 或 SVG 文件",
+    "an HTML page": "HTML 网页",
+    "a ZIP file": "ZIP 文件",
+    "a Git LFS pointer, not the file itself": "Git LFS 指针，不是文件本身",
+    "a broken PNG file": "损坏的 PNG 文件",
+    "an empty file": "空文件",
+    "a picture of over 89 million pixels": "超过 8900 万像素的图片",
+    "video or HEIF": "视频或 HEIF",
+    "Its weights are stored as int8 without "
+    "scales ({}), so nobody can tell their values.": "它的权重以没有缩放系数的 int8 存储（{1}），无法得知其数值。",
+    "Its weights are stored as {}, which the studio does not read.": "它的权重以 {1} 存储，工作室不支持。",
+    "Its weights are stored as int8 with "
+    "scales, which the studio does not run yet.": "它的权重以带缩放系数的 int8 存储，工作室还不支持。",
+    "Its scheduler is a {}, whose noise levels the studio does not know.": "它的采样器是 {1}，工作室不知道其噪声水平。",
+    "Its scheduler's prediction_type "
+    "is {}, which no EDM model has.": "它的采样器的 prediction_type 是 {1}，EDM 模型没有这种类型。",
+    "Its scheduler's {} is {}; allowed are {}.": "它的采样器的 {1} 是 {2}；允许 {3}。",
+    "Its scheduler has {}, which the studio does not run.": "它的采样器带有 {1}，工作室不支持。",
+    "Its scheduler has continuous timesteps (timestep_type), "
+    "which the studio does not run.": "它的采样器使用连续时间步 (timestep_type)，工作室不支持。",
+    "numbers above 0, to 100": "大于 0 且不超过 100 的数",
+    "an uploaded PNG, JPEG, WebP or GIF file": "已上传的 PNG、JPEG、WebP 或 GIF 文件",
+    "an uploaded PNG, JPEG, WebP or GIF file, given a few minutes ago": "几分钟内上传的 PNG、JPEG、WebP 或 GIF 文件",
+    "a PNG file in base64": "base64 编码的 PNG 文件",
+    "Only a run from words and "
+    "a given seed is begun again by its sliders.": "只有从文字开始且种子已定的运行，才能用滑块重新开始。",
+    "none: there is none in the models folders": "没有：模型文件夹里一个也没有",
+    "a picture that is still there; give it again": "仍然存在的图片；请重新提供",
+    "a file that is gone": "已不存在的文件",
+    "image {} of control {}": "控制 {2} 的图片 {1}",
+    "no new guests for {} seconds": "{1} 秒内不接受新访客",
+    "There is nothing here.": "这里什么也没有。",
+    "The studio's disk is full.": "工作室的磁盘已满。",
+    "Something went wrong in the studio; its log has the cause.": "工作室出错了；原因见日志。",
+    "{} (error id {})": "{1}（错误编号 {2}）",
+    "SDXL refiner": "SDXL 精炼模型",
+}
