@@ -11,9 +11,9 @@ explains the picture best, then asks whether it explains the picture well enough
    which is linear in (x, |x|^2, B - x, x (B - x), |B - x|^2): one convolution gives it for all places at once.
 2. The best few are drawn in full, moved about by a few pixels, and compared pixel by pixel, each rendering as soft as
    suits the picture. Whether it is pixel art is told by the edges on the grid as well.
-3. Each object of the winner must be there whole: how much of its contrast is left unexplained, how much of its fine,
-   middle and coarse detail is found and how soft it looks give a score, weighed by a logistic regression on renders
-   passed through the autoencoder against spoiled ones (`--calibrate`). One score below zero, and the verdict is "none".
+3. Each object of the winner must be there whole. Its score says how much of its contrast is left unexplained, how much
+   of its fine, middle and coarse detail is found, and how soft it looks. A logistic regression on renders passed through
+   the autoencoder against spoiled ones weighs these (`--calibrate`). One score below zero, and the verdict is "none".
 
     python -m training.judge --count 300                      # the acceptance, as JSON
 """
@@ -67,8 +67,8 @@ GROUNDS = tuple(
 )
 
 
-# How much each feature of `_examine` speaks for an object: log of the unexplained share, log of the size, then gain and
-# correlation of fine, middle and coarse detail, then how soft the picture looks, and the unexplained share when that is
+# How much each feature of `_examine` speaks for an object. The features: log of the unexplained share; log of the size;
+# gain and correlation of fine, middle and coarse detail; how soft the picture looks; the unexplained share when that is
 # allowed for. Fitted by logistic regression (`calibrate`), not by any training run.
 WEIGHTS = (1.299, -2.856, -3.349, 0.666, 4.705, 4.982, 5.464, 5.207, -2.797, -1.209)
 BIAS = -7.978

@@ -137,9 +137,14 @@ RefusalKind = Literal["not_now", "limit", "full", "unavailable", "forbidden", "i
 class Refused(RuntimeError):
     """The engine does not do this now. The text says why, and what to do.
 
-    `kind`: "limit": the visitor's share is used; "full": nobody gets more; "unavailable": the studio is closing, or has
-    failed; "forbidden": this visitor may never have it; "internal": a fault, which the log tells; "not_now": anything
-    else, such as a checkpoint that is not loaded.
+    `kind` is one of
+    - "limit": the visitor's share is used,
+    - "full": nobody gets more,
+    - "unavailable": the studio is closing, or has failed,
+    - "forbidden": this visitor may never have it,
+    - "internal": a fault, which the log names,
+    - "not_now": anything else, such as a checkpoint that is not loaded.
+
     `retry_after`: seconds after which it may be tried again, where that is known.
     """
 

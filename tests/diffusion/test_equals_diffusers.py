@@ -117,8 +117,8 @@ def test_image_to_image_is_bit_equal(components: Components, name: str, strength
     """The pipeline gets the picture as a contiguous tensor: from a PIL picture it makes a channels-last one, on which
     convolutions round differently.
 
-    Two schedulers differ on purpose when they begin in mid-schedule, since diffusers' then miss the clean latents even
-    with a perfect model (test_schedules has ours against one). diffusers' PNDM skips its second evaluation and from
+    Two schedulers differ on purpose when they begin in mid-schedule. diffusers' miss the clean latents then, even with
+    a perfect model (test_schedules has ours against one). Its PNDM skips its second evaluation and from
     then on is one step behind its timesteps. Its LMS takes coefficients of the fourth order while it has a single
     derivative.
     """
