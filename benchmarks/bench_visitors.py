@@ -5,7 +5,7 @@
 Shared: all requests are submitted at once; seconds from the first `submit` to the last `Finished`. First in, first
 out: each is submitted when the one before has finished. Every visitor asks for another scheduler, step count,
 guidance, prompt and seed, the same in both ways; the ways take turns, and the ratio is the median over the rounds.
-Ticks are the U-Net calls between the last visitor's `submit` and his first preview, with the other seven running
+Ticks are the U-Net calls between the last visitor's `submit` and their first preview, with the other seven running
 already. The last line is JSON.
 """
 
@@ -68,7 +68,7 @@ async def seconds_in_turn(engine: DiffusionEngine, requests: list[TextToImage]) 
 
 
 async def first_preview_ticks(engine: DiffusionEngine, requests: list[TextToImage]) -> int:
-    """U-Net calls between the last visitor's question and his first preview, the others being under way."""
+    """U-Net calls between the last visitor's question and their first preview, the others being under way."""
     jobs = [(engine.submit(request, owner=f"visitor {k}"), f"visitor {k}") for k, request in enumerate(requests[:-1])]
     async for event in engine.watch(jobs[-1][0], owner=jobs[-1][1]):
         if isinstance(event, Step):

@@ -44,7 +44,7 @@ if sys.platform == "linux":
 logger = logging.getLogger(__name__)
 
 MIN_BYTES = 32 * 2**20  # smaller files are read in milliseconds
-POLL_SECONDS = 0.1  # how long a writer waits at most until we see him
+POLL_SECONDS = 0.1  # how long a writer waits at most until we see it
 PIECE_BYTES = 64 * 2**20  # copied at a time, so that nothing is in memory twice
 MIN_BREAK_SECONDS = 20  # where an administrator gives us less time to copy gigabytes, we do not begin
 BREAK_TIME = Path("/proc/sys/fs/lease-break-time")

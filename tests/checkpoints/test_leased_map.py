@@ -24,7 +24,7 @@ from studio.checkpoints.reader import WeightsFile
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
-SECONDS = 20.0  # a writer waits a tenth of a second, and then for the copy; the kernel would let him wait 45
+SECONDS = 20.0  # a writer waits a tenth of a second, and then for the copy; the kernel would let it wait 45
 
 
 @pytest.fixture
