@@ -1184,7 +1184,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "share.over": "The share's time is over.",
         "share.frozen": "The owner has paused new pictures. Try again later.",
         "share.busy": "Too many requests from programs without a cookie. Try again in {seconds} seconds.",
-        "share.hurry": "You ask too fast. Try again in {seconds} seconds.",
+        "share.too_fast": "You ask too fast. Try again in {seconds} seconds.",
         "share.disk.visitor": "Your pictures take {taken} MB here and {most} MB are allowed. Remove some, or reload the"
         " page.",
         "share.disk.together": "The pictures of all guests take {taken} MB here and {most} MB are allowed. Try again"
@@ -1295,7 +1295,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "share.over": "分享时间已到。",
         "share.frozen": "工作室主人暂停了新的生成。请稍后再试。",
         "share.busy": "不带 Cookie 的程序请求过多。请在 {seconds} 秒后再试。",
-        "share.hurry": "请求太快了。请在 {seconds} 秒后再试。",
+        "share.too_fast": "请求太快了。请在 {seconds} 秒后再试。",
         "share.disk.visitor": "您的图片在这里占用 {taken} MB，允许 {most} MB。请移除一些，或重新载入页面。",
         "share.disk.together": "所有访客的图片在这里占用 {taken} MB，允许 {most} MB。请稍后再试。",
         "share.disk.machine": "这台电脑没有足够的空间再放一张图片。请稍后再试。",

@@ -42,7 +42,7 @@ class Rates:
             if NO_COOKIE_HEADER in headers:
                 wait, key = self._wait(NO_COOKIE, SHARED_BURST, SHARED_PER_SECOND), "share.busy"
             elif GUEST_HEADER in headers:
-                wait, key = self._wait(headers[HEADER], BURST, PER_SECOND), "share.hurry"
+                wait, key = self._wait(headers[HEADER], BURST, PER_SECOND), "share.too_fast"
             if wait:
                 answer = JSONResponse(
                     in_detail(ApiError("limit", say(key, seconds=wait), retry_after=wait)),
