@@ -13,7 +13,8 @@ explains the picture best, then asks whether it explains the picture well enough
    suits the picture. Whether it is pixel art is told by the edges on the grid as well.
 3. Each object of the winner must be there whole. Its score says how much of its contrast is left unexplained, how much
    of its fine, middle and coarse detail is found, and how soft it looks. A logistic regression on renders passed
-   through the autoencoder against spoiled ones weighs these (`--calibrate`). One score below zero, and the verdict is "none".
+   through the autoencoder against spoiled ones weighs these (`--calibrate`). One score below zero, and the verdict is
+   "none".
 
     python -m training.judge --count 300                      # the acceptance, as JSON
 """
