@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from studio.answered import engine, events, model_facts, models
-from studio.asked import axes, branch, compare, control, fields, orders, problems, questions, resolved
+from studio.asked import axes, branch, compare, control, fields, messages, orders, problems, questions, resolved
 
 TYPE = "\x00type"  # the key that holds the name of what a map stands for
 MODULES: tuple[ModuleType, ...] = (
@@ -67,6 +67,9 @@ def _plain(value: Any) -> Any:
     match value:
         case None | bool() | int() | float() | bytes():
             return value
+        case messages.Message():
+            parts = {"text": messages.as_text(value), "key": value.key, "values": dict(value.values)}
+            return {TYPE: "Message"} | {name: _plain(part) for name, part in parts.items()}
         case str():
             try:
                 value.encode()
@@ -82,9 +85,9 @@ def _plain(value: Any) -> Any:
         case problems.InvalidRequest():
             return {TYPE: "InvalidRequest", "problems": [_plain(problem) for problem in value.problems]}
         case engine.Refused():
-            return {TYPE: "Refused", "text": str(value), "kind": value.kind, "retry_after": value.retry_after}
+            return {TYPE: "Refused", "text": _plain(str(value)), "kind": value.kind, "retry_after": value.retry_after}
         case Exception() if type(value).__name__ in ERRORS:
-            return {TYPE: type(value).__name__, "text": str(value)}
+            return {TYPE: type(value).__name__, "text": _plain(str(value))}
     name = type(value).__name__
     if not dataclasses.is_dataclass(value) or _TYPES.get(name) is not type(value):
         raise BadMessage(f"A {name} is no plain data and cannot be sent.")
@@ -100,6 +103,8 @@ def _value(data: Any) -> Any:
     match name:
         case "str":
             return data["bytes"].decode("utf-8", "surrogatepass")
+        case "Message":
+            return messages.again(_value(data["text"]), _value(data["key"]), _value(data["values"]))
         case "list":
             return [_value(item) for item in data["items"]]
         case "dict":
@@ -107,9 +112,9 @@ def _value(data: Any) -> Any:
         case "InvalidRequest":
             return problems.InvalidRequest(*(_value(problem) for problem in data["problems"]))
         case "Refused":
-            return engine.Refused(data["text"], kind=data["kind"], retry_after=data["retry_after"])
+            return engine.Refused(_value(data["text"]), kind=data["kind"], retry_after=data["retry_after"])
     if name in ERRORS:
-        return ERRORS[name](data["text"])
+        return ERRORS[name](_value(data["text"]))
     return _dataclass(_TYPES[name], data)
 
 

@@ -13,6 +13,7 @@ import msgspec
 from studio.answered.engine import RefusalKind, Refused, UnknownJob
 from studio.answered.events import Failed
 from studio.answered.models import NoSuchModel
+from studio.asked.messages import as_text
 from studio.asked.problems import InvalidRequest
 
 ErrorType = Literal[
@@ -108,7 +109,7 @@ def error_of_status(status: int, sentence: str, retry_after: int | None = None) 
 
 def as_json(error: ApiError) -> bytes:
     """The form."""
-    return msgspec.json.encode(ErrorAnswer(error))
+    return msgspec.json.encode(ErrorAnswer(error), enc_hook=as_text)
 
 
 def in_text(error: ApiError) -> str:
@@ -118,4 +119,4 @@ def in_text(error: ApiError) -> str:
 
 def in_detail(error: ApiError) -> dict[str, object]:
     """The form beside the sentence in `detail`, where Gradio's own refusals have theirs."""
-    return {"detail": error.message, "error": msgspec.to_builtins(error)}
+    return {"detail": error.message, "error": msgspec.to_builtins(error, enc_hook=as_text)}

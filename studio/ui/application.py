@@ -12,10 +12,12 @@ import gradio as gr
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from studio.ui import language
 from studio.ui.caller_tables import CallerTables, drop_page_descriptions
 from studio.ui.functions import Function, Functions
 from studio.ui.log import in_one_line
-from studio.ui.text import say
+from studio.ui.text import say, spoken
+from studio.ui.texts_of_page import name_texts
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +51,10 @@ def application(page: gr.Blocks, arguments: dict[str, Any], layers: Sequence[Mid
     `arguments`: what `studio.ui.page.build` returned with the page.
     """
     page.state_session_capacity = MAX_SESSIONS
-    page.process_api = CallerTables(page).around(_in_sentences(page.process_api))
+    page.process_api = CallerTables(page).around(_in_language(_in_sentences(page.process_api)))
     outer = Starlette(middleware=layers)
     gr.mount_gradio_app(outer, page, path="/", app_kwargs={"openapi_url": None}, **arguments)
+    name_texts(page.config["components"])
     drop_page_descriptions(page)
     return outer
 
@@ -80,3 +83,26 @@ def _in_sentences(process: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(say("api.unreadable", error_id=error_id), print_exception=False) from None
 
     return run
+
+
+def _in_language(process: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs a function as Gradio does, in the language of the request that asks for it, and says what it answers in
+    that language. Gradio's queue is a task of its own, so the language that holds for a request does not hold there."""
+
+    async def run(*arguments: Any, **keywords: Any) -> Any:
+        with language.speaking(_language_of(keywords.get("request"))):
+            try:
+                answer = await process(*arguments, **keywords)
+            except gr.Error as error:
+                error.message = spoken(error.message)
+                raise
+            return answer | {"data": spoken(answer["data"])}
+
+    return run
+
+
+def _language_of(request: Any) -> str:
+    """Of a request as Gradio hands it on; English where there is none."""
+    if not isinstance(request, gr.Request):
+        return language.DEFAULT
+    return language.asked_for(dict(request.cookies), request.headers.get("accept-language", ""))

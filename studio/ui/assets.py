@@ -1,6 +1,6 @@
-"""The page's own script and style sheet, which it loads besides Gradio's files. Each is joined from the folders
-`static`: one beside each tab, and one for what they share. Its name holds a hash of the content, so that a browser can
-cache it forever.
+"""The page's own script, style sheet and texts, which it loads besides Gradio's files. Script and style sheet are
+joined from the folders `static`: one beside each tab, and one for what they share. Each name holds a hash of the
+content, so that a browser can cache it forever.
 
 Knows files and bytes; no gradio.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,7 +17,9 @@ from pathlib import Path
 
 import brotli
 
+from studio.ui import language
 from studio.ui.bundle import bundle
+from studio.ui.text import page_texts
 
 ROOT = Path(__file__).parent  # a file is named by its path from here, such as "viewer/static/panes.js"
 PAGE, REPLAY = "static/page.js", "viewer/static/replay.js"  # the modules to start from
@@ -86,9 +89,27 @@ def styles() -> Asset:
     return _asset("page", ".css", "text/css; charset=utf-8", "\n".join(read(name) for name in STYLES))
 
 
+@cache
+def texts(name: str) -> Asset:
+    """The page's texts in a language as JSON, and the script that puts them into the page (static/language.js)."""
+    return _asset(f"texts-{name}", ".js", "text/javascript; charset=utf-8", _texts(name))
+
+
+def _texts(name: str) -> str:
+    facts = {
+        "language": name,
+        "tag": language.TAGS[name],
+        "cookie": language.COOKIE,
+        "languages": dict(language.NAMES),
+        "texts": page_texts(name),
+    }
+    return f"window.studioLanguage = {json.dumps(facts, ensure_ascii=False)};\n{read('static/language.js')}"
+
+
 def by_name(name: str) -> Asset | None:
     """The asset with this name; None for any other name, also for an earlier version's."""
-    return next((asset for asset in (script(), styles()) if asset.name == name), None)
+    assets = [script(), styles(), *(texts(one) for one in language.TAGS if name.startswith(f"texts-{one}."))]
+    return next((asset for asset in assets if asset.name == name), None)
 
 
 def source(entry: str) -> str:

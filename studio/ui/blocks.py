@@ -7,13 +7,12 @@ scripts are ES modules in the folders `static`, served as one (studio/ui/assets.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import gradio as gr
 
 from studio.ui import assets
-from studio.ui.text import say, words
+from studio.ui.text import Words, words
 
 # Arguments of an event with a short answer, of one by which fields follow another, and of one that watches a run. Of
 # several choices in quick succession the last is followed too: Gradio's "once" ignores it while the first is answered.
@@ -28,7 +27,9 @@ SECONDS_UNTIL_LATE = 10  # after which a block without its script says so
 
 def html_block(block: str, *, value: Any = None, events: tuple[str, ...] = (), **props: Any) -> gr.HTML:
     """An HTML block whose content is drawn by the function `block` of static/page.js; `events` are those it may
-    trigger."""
+    trigger. Texts among the `props` are named by their prefix: static/language.js puts them there in the visitor's
+    language."""
+    props = {name: {"$words": one.prefix} if isinstance(one, Words) else one for name, one in props.items()}
     return gr.HTML(
         value=value if value is not None else {},
         html_template='<div class="ls-mount"></div>',
@@ -45,20 +46,15 @@ def _start(block: str, events: tuple[str, ...]) -> str:
     whose script does not arrive says so in its place."""
     # Gradio finds the events a block may trigger by their quoted names in this text.
     names = ", ".join(f"'{event}'" for event in events)
-    late, absent, failure = (_js_string(text) for text in (say("page.late"), say("page.absent"), say("page.failed")))
     return (
-        "const say = (text) => element.replaceChildren(Object.assign(document.createElement('p'), "
-        "{ className: 'ls-broken', textContent: text })); "
-        f"const late = setTimeout(() => say({late}), {SECONDS_UNTIL_LATE * 1000}); "
+        "const say = (key) => element.replaceChildren(Object.assign(document.createElement('p'), "
+        "{ className: 'ls-broken', textContent: words[key] })); "
+        "const words = window.studioLanguage.words('page'); "
+        f"const late = setTimeout(() => say('late'), {SECONDS_UNTIL_LATE * 1000}); "
         f"import('{assets.script().address}').then(({{ mount }}) => mount('{block}', "
-        f"{{ element, props, watch, trigger, events: [{names}], words: {{ failed: {failure} }} }}))"
-        f".catch((error) => {{ console.error(error); say({absent}); }}).finally(() => clearTimeout(late));"
+        f"{{ element, props, watch, trigger, events: [{names}], words }}))"
+        ".catch((error) => { console.error(error); say('absent'); }).finally(() => clearTimeout(late));"
     )
-
-
-def _js_string(text: str) -> str:
-    """A text as a string of JavaScript."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def stage(tab: str, first: dict[str, Any], sample: str | None = None) -> gr.HTML:

@@ -18,6 +18,7 @@ CHINESE: Mapping[str, str] = {
     "tab.inpaint": "局部重绘",
     "tab.noise_viewer": "噪声查看器",
     "header.theme": "切换深浅色",
+    "header.language": "语言",
     "header.starting": "正在启动…",
     "header.leave": "退出",
     "header.next": "当前图像完成后将载入 {name}",

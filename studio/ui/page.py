@@ -24,7 +24,7 @@ from studio.ui.compare import tab as compare_tab
 from studio.ui.generate import api, generate_tab, image_to_image, inpaint, stored_fields, text_to_image
 from studio.ui.models import api as models_api
 from studio.ui.models import tab as models_tab
-from studio.ui.text import DEFAULT_LANGUAGE, say, words
+from studio.ui.text import say, words
 from studio.ui.uploads import Uploads
 from studio.ui.viewer import noise_viewer
 
@@ -50,13 +50,12 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
             title=say("page.title"),
             words=words("header"),
             sharing=words("sharing"),
-            language=DEFAULT_LANGUAGE,
             forms=[
                 *(stored_fields.storage_key(tab) for tab in (text_to_image.TAB, image_to_image.TAB, inpaint.TAB)),
                 noise_viewer.STORAGE,
                 compare_tab.STORAGE,
             ],
-            addresses={noise_viewer.ADDRESS: say("tab.noise_viewer")},
+            addresses={noise_viewer.ADDRESS: noise_viewer.TAB},
             elem_classes="ls-top",
         )
         with gr.Tabs(selected=text_to_image.TAB, elem_id="tabs") as tabs:

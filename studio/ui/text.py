@@ -1,19 +1,24 @@
 """Every word of the page, in one catalogue: a column per language, a key per text.
 
-Knows nothing of components. Python reads a text with `say(key, ...)`; `words(prefix)` gives the page's scripts all keys
-under a prefix. A second language is a second column with the same keys (a test compares them).
+Knows nothing of components. Python reads a text with `say(key, ...)`, in the language of the request that it answers;
+`words(prefix)` stands for all keys under a prefix, which the page's scripts get from the file of the visitor's language
+(studio/ui/words_file.py). This module holds the English column; the others have the same keys (a test compares them).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 from studio.asked.control import PREPROCESSORS
 from studio.asked.fields import HIRES_UPSCALERS, INPAINT_AREAS, MASK_FILLS, PREVIEWS, RESIZE_MODES
+from studio.asked.messages import Message, is_joined
 from studio.asked.quantities import QUANTITIES, STATE_DECODERS
 from studio.asked.schedulers import NOISE_SCHEDULES
+from studio.ui import language
 
-DEFAULT_LANGUAGE = "en"
+DEFAULT_LANGUAGE = language.DEFAULT
 
 # The fields that take one of a few names which are words. Schedulers are called the same in every language.
 CHOICES: Mapping[str, Mapping[str, str]] = {
@@ -29,7 +34,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 _ENGLISH: Mapping[str, str] = {
     # ------------------------------------------------------------------------------------------------ the frame
     "page.title": "Latent Studio",
-    "page.late": "This part of the page is still loading.",
+    "page.late": "This part of the page is still on its way from the studio.",
     "page.absent": "This part of the page did not arrive. Reload the page to try again.",
     "page.failed": "This part of the page has failed. Reload the page to try again.",
     "tab.text_to_image": "Text to image",
@@ -37,9 +42,10 @@ _ENGLISH: Mapping[str, str] = {
     "tab.inpaint": "Inpaint",
     "tab.noise_viewer": "Noise viewer",
     "header.theme": "Light or dark",
+    "header.language": "Language",
     "header.starting": "Starting…",
     "header.leave": "Log out",
-    "header.next": "{name} is loaded after the running pictures",
+    "header.next": "{name} is loaded when the running pictures are done",
     # ------------------------------------------------------------------------------------------------- controls
     "controls.label": "Controls",
     "mask.label": "Mask",
@@ -79,12 +85,12 @@ _ENGLISH: Mapping[str, str] = {
     "scheduler.label": "Scheduler",
     "scheduler.help": "The rule that turns predicted noise into the next step.",
     "noise_schedule.label": "Noise schedule",
-    "noise_schedule.help": "How the steps are spread over the way from noise to picture.",
+    "noise_schedule.help": "Where on the way from noise to picture the steps are spent.",
     "num_images_per_prompt.label": "Number of images",
     "num_images_per_prompt.help": "Image k has the seed plus k.",
     "clip_skip.label": "Clip skip",
-    "clip_skip.help": "The layer of the text encoder that is used, counted from the last one, which is 1. It holds for"
-    " the prompt and the negative prompt. Empty: the layer that the model was trained with.",
+    "clip_skip.help": "Which layer of the text encoder is listened to, counted from the last one, which is 1,"
+    " for the prompt and the negative prompt alike. Empty: the one that the model was trained with.",
     "preview.label": "Preview",
     "preview.help": "How each step is made visible: a fast estimate, or the full decoder.",
     "exact.label": "Exact: run alone, so that the picture is bit-identical whoever else uses the studio",
@@ -567,7 +573,7 @@ _ENGLISH: Mapping[str, str] = {
     # ---- other runs
     "viewer.tab.runs": "Side by side",
     "viewer.runs.add": "Add another of your runs…",
-    "viewer.runs.swap": "Replace it with another of your runs…",
+    "viewer.runs.swap": "Replace it by another of your runs…",
     "viewer.runs.remove": "Remove",
     "viewer.runs.steps": "{count} steps",
     "viewer.runs.at": "evaluation {index}, log-SNR {value}",
@@ -676,7 +682,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.how.tiny": "tiny decoder",
     "viewer.decoder.vae": "VAE",
     "viewer.how.vae": "the VAE itself",
-    "viewer.how.vae.waiting": "fast decoder, until you stay here",
+    "viewer.how.vae.waiting": "fast decoder, until it rests here",
     "viewer.attention.nearest": "From evaluation {index}: this run is too large to keep the attention of every"
     " evaluation.",
     "viewer.attention.as": "Drawn as",
@@ -760,7 +766,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.seed.help": "Every picture starts from the same noise, unless the seed is one of the axes.",
     "compare.open": "Open a saved sheet",
     "compare.opened": "The sheet's settings are in the form. Press Compare to make it again.",
-    "compare.opened.left": "The sheet's settings are in the form, except those that Compare does not have: {left_out}.",
+    "compare.opened.left": "The sheet's settings are in the form, but for those that Compare lacks: {left_out}.",
     "compare.no_sheet": "This file is not a comparison sheet.",
     "compare.start": "Compare",
     "compare.cost": "{cells} pictures, {evaluations} U-Net evaluations.",
@@ -780,7 +786,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.failed": "{count} failed.",
     "compare.stopping": "Stopping…",
     "compare.sending": "Sending…",
-    "compare.lost": "The studio does not answer. Check that it is still running, then try again.",
+    "compare.lost": "The studio does not answer. Look whether it is still running, then try again.",
     "compare.impossible": "This pair cannot be run",
     "compare.cell.failed": "This picture failed",
     "compare.cell.stopped": "Stopped before it was done",
@@ -799,7 +805,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.mode.side": "Side by side",
     "compare.mode.blink": "Blink",
     "compare.mode.difference": "Difference",
-    "compare.pin": "Pin as A",
+    "compare.pin": "Hold as A",
     "compare.swap": "Swap",
     "compare.a": "A",
     "compare.b": "B",
@@ -811,7 +817,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.zoom.in": "Zoom in",
     "compare.zoom.out": "Zoom out",
     "compare.zoom.fit": "Fit",
-    "compare.curve": "Where do they diverge?",
+    "compare.curve": "Where do they part?",
     "compare.curve.axis": "from noise to picture",
     "compare.curve.value": "difference of the predicted pictures",
     "compare.curve.none": "The recording of one of the two is gone: only the newest are kept.",
@@ -819,10 +825,10 @@ _ENGLISH: Mapping[str, str] = {
     "compare.curve.size": "Pictures of different size have no common curve.",
     "compare.curve.said": "At the first step they differ by {first}, at the end by {last} (in units of the latents);"
     " half of the last difference is there at {share} % of the way.",
-    "compare.curve.apart": "They differ from the first step on: by {first} there, by {last} at the end (in units of"
+    "compare.curve.apart": "They are apart from the first step on: by {first} there, by {last} at the end (in units of"
     " the latents).",
     "compare.curve.meet": "They end alike: the largest difference on the way is {most} (in units of the latents).",
-    "compare.over": "These pictures belong to the previous comparison.",
+    "compare.over": "These pictures are of the comparison before.",
     "compare.sheet": "Sheet",
     "compare.csv": "Timings",
     "compare.link": "Copy link",
@@ -845,7 +851,7 @@ _ENGLISH: Mapping[str, str] = {
     "models.search": "Search models",
     "models.kinds": "Kind",
     "models.families": "Family",
-    "models.refresh": "Scan again",
+    "models.refresh": "Look again",
     "models.list": "Models found",
     "models.more": "Show more",
     "models.details": "Details",
@@ -1027,7 +1033,7 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "why.other_noise": "noise is drawn on the CPU here, so the same seed gives another picture",
         "why.absent": "it is not installed",
         "why.absent_hash": "it is not installed; its hash is {hash}",
-        "why.several": "several have this name: {names}",
+        "why.several": "several are called so: {names}",
         "why.clip_skip_ignored": "A1111 ignores it here: {family} has a layer of its own",
         "why.layers": "the text encoder of {name} has {layers} layers; allowed are whole numbers from 1 to {layers}",
         "why.newer": "this version of the studio reads versions 1 to {last}; a newer studio made the picture",
@@ -1043,8 +1049,8 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "note.checkpoint_renamed": "The checkpoint {name} is called {here} here: its hash is the same.",
         "note.checkpoint_elsewhere": "There is no checkpoint at {name} here; {here} is taken by its name.",
         "note.checkpoint_another": "The checkpoint {here} here is another file: its hash is {hash_here}, not {hash}.",
-        "note.clip_skip": "Clip skip {value} is taken as for an SD 1 checkpoint. A1111 obeys it for those only, and"
-        " the family of the picture's checkpoint is not known here.",
+        "note.clip_skip": "Clip skip {value} is taken as of an SD 1 checkpoint. A1111 obeys it for those alone, and"
+        " which the picture's was is not known here.",
         "file.another": "The {kind} {name} here is another file than the picture's: its hash is {hash_here},"
         " the picture's was {hash}.",
         "file.renamed": "The {kind} {name} is called {here} here, and the prompt calls it so.",
@@ -1108,7 +1114,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "login.password": "Password",
         "login.enter": "Log in",
         "login.leave": "Log out",
-        "login.wrong": "This name and password do not match.",
+        "login.wrong": "This name and password do not belong together.",
         "login.wait": "There were too many wrong passwords. Try again in {seconds} seconds.",
         "login.needed": "Log in first.",
         "login.token": "This token opens nothing: it is wrong, or has been revoked.",
@@ -1117,7 +1123,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "login.entering": "Opening the studio…",
         "login.unreachable": "The studio does not answer. Open the link again in a moment.",
         "login.script": "This page needs JavaScript.",
-        "login.over": "This link no longer works. Ask the owner for a new one.",
+        "login.over": "This link opens nothing any more. Ask the owner for a new one.",
         "login.full": "Too many people have come in with this invitation within an hour. Try again in {minutes}"
         " minutes.",
         "login.no_guest": "Only a guest has a personal link.",
@@ -1175,14 +1181,14 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.show_out": "Show out",
         "sharing.show_out.of": "Show guest {name} out",
         "sharing.show_out.what": "Whoever is shown out may come back with the link; a new link keeps them out.",
-        "sharing.freeze": "Freeze: guests cannot start jobs",
-        "sharing.thaw": "Let guests start jobs again",
+        "sharing.freeze": "Freeze: guests begin nothing",
+        "sharing.thaw": "Let guests begin again",
         "sharing.mine": "My link",
         "sharing.mine.what": "Open this link in another browser, on your phone say, to go on there with your pictures."
         " It works once, within an hour.",
         # ---- sharing
         "share.over": "The share's time is over.",
-        "share.frozen": "The owner has paused new pictures. Try again later.",
+        "share.frozen": "The owner of this studio lets nobody begin a picture now. Try again later.",
         "share.busy": "Too many requests from programs without a cookie. Try again in {seconds} seconds.",
         "share.too_fast": "You ask too fast. Try again in {seconds} seconds.",
         "share.disk.visitor": "Your pictures take {taken} MB here and {most} MB are allowed. Remove some, or reload the"
@@ -1190,7 +1196,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "share.disk.together": "The pictures of all guests take {taken} MB here and {most} MB are allowed. Try again"
         " later.",
         "share.disk.machine": "This computer has too little room for another picture. Try again later.",
-        "share.lost": "The tunnel has ended, so the link no longer works. Share again for a new one.",
+        "share.lost": "The tunnel has ended, so the link opens nothing any more. Share again for a new one.",
         "share.failed.silent": "Gradio's share service does not answer (within {seconds} seconds).",
         "share.failed.offline": "Gradio's share service cannot be reached. Is this computer online?",
         "share.failed.service": "Gradio's share service gives no tunnel ({cause}).",
@@ -1203,7 +1209,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "share.failed.refused": "The tunnel's server does not let its client in.",
         "share.failed.no_link": "The tunnel's client has made no link within {seconds} seconds.",
         "share.terminal.local": "Your own link on this computer: {link}",
-        "share.terminal.opening": "The public link is being made. It appears here when it is ready.",
+        "share.terminal.opening": "The public link is being made; it stands here when it is there.",
         "share.terminal.failed": "There is no public link. {reason} {rest}",
         "share.terminal.open_here": "The studio is open on this computer only.",
         "share.terminal.closed_here": "The studio goes on as it is.",
@@ -1329,9 +1335,50 @@ SHARING: Mapping[str, Mapping[str, str]] = {
 COLUMNS: Mapping[str, Mapping[str, str]] = {"en": {**_ENGLISH, **SHARING["en"]}}
 
 
+@cache
+def column(name: str) -> Mapping[str, str]:
+    """All texts of a language by key; the English sentence where the language has none yet."""
+    english = COLUMNS[DEFAULT_LANGUAGE]
+    if name == DEFAULT_LANGUAGE:
+        return english
+    from studio.ui.chinese import CHINESE  # read by the first visitor who wants it, not by every start
+
+    return {**english, **SHARING[name], **CHINESE}
+
+
 def say(key: str, /, **values: object) -> str:
-    """One text, with its places filled in. Raises KeyError for a key that is not in the catalogue."""
-    return COLUMNS[DEFAULT_LANGUAGE][key].format(**values) if values else COLUMNS[DEFAULT_LANGUAGE][key]
+    """One text (a `Message`), with its places filled in. Raises KeyError for a key that is not in the catalogue."""
+    return Message.of(key, column(language.current())[key], {name: spoken(value) for name, value in values.items()})
+
+
+def spoken(value: Any) -> Any:
+    """The value with every message in it as it is said in the language of this request; lists and mappings are copied
+    where it is not English."""
+    if language.current() == DEFAULT_LANGUAGE:
+        return value
+    if isinstance(value, Message):
+        return _said(value)
+    if isinstance(value, dict):
+        return {key: spoken(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(spoken(one) for one in value) if type(value) in (list, tuple) else value
+    return value
+
+
+def _said(message: Message) -> Message:
+    sentence = column(language.current()).get(message.key) or _sentence(message.key)
+    if sentence is None:
+        return message
+    return Message.of(message.key, sentence, {name: spoken(value) for name, value in message.values.items()})
+
+
+def _sentence(english: str) -> str | None:
+    """What the rooms without a page say, in Chinese; None for what is said in English alone."""
+    from studio.ui.chinese_messages import chinese_of
+
+    if is_joined(english):
+        return english.replace("}, {", "}、{").replace("} {", "}{")
+    return chinese_of(english)
 
 
 def say_of_picture(key: str, /, language: str = DEFAULT_LANGUAGE, **values: object) -> str:
@@ -1339,7 +1386,30 @@ def say_of_picture(key: str, /, language: str = DEFAULT_LANGUAGE, **values: obje
     return PICTURE_SETTINGS[language][key].format(**values)
 
 
-def words(prefix: str) -> dict[str, str]:
-    """The texts under `prefix.` for the page's scripts, keyed by what follows; places stay as {name}."""
+# What the page itself never says: the terminal, and what describes calls to programs.
+_NOT_ON_THE_PAGE = ("api.", "share.terminal.", "login.")
+
+
+def page_texts(name: str) -> dict[str, str]:
+    """All texts of a language that the page may say."""
+    return {key: text for key, text in column(name).items() if not key.startswith(_NOT_ON_THE_PAGE)}
+
+
+class Words(dict[str, str]):
+    """The English texts under a prefix, for the page's scripts, by what follows it; places stay as {name}. In a block
+    of the page they are named by the prefix alone."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(texts_under(prefix, DEFAULT_LANGUAGE))
+        self.prefix = prefix
+
+
+def words(prefix: str) -> Words:
+    """The texts under `prefix.` for the page's scripts."""
+    return Words(prefix)
+
+
+def texts_under(prefix: str, name: str) -> dict[str, str]:
+    """The texts of a language under `prefix.`, keyed by what follows."""
     start = prefix + "."
-    return {key[len(start) :]: text for key, text in COLUMNS[DEFAULT_LANGUAGE].items() if key.startswith(start)}
+    return {key[len(start) :]: text for key, text in column(name).items() if key.startswith(start)}

@@ -18,6 +18,7 @@ from studio.web.copies import Copies
 from studio.web.faults import Faults
 from studio.web.front import Front
 from studio.web.guard import Guard
+from studio.web.language import Language
 from studio.web.limits import LimitedEngine, NewVisitors
 from studio.web.login import Login
 from studio.web.owner import Owner
@@ -63,6 +64,7 @@ def middleware(
     new_visitors = new_visitors if new_visitors is not None else NewVisitors()
     access = access or Access()
     return [
+        Middleware(Language),
         Middleware(Guard, hosts=hosts),
         Middleware(Faults),
         Middleware(Login, access=access),

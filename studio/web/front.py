@@ -1,8 +1,8 @@
 """The page's first answer, made small and quick on a slow line: compressed, and with links to the files it will need
 next.
 
-Gradio sends its page as it is (over 400 KB, most of it the layout as JSON), and asks for our script and style sheet
-only once it has drawn the page.
+Gradio sends its page as it is (over 300 KB, most of it the layout as JSON), and asks for our script and style sheet
+only once it has drawn the page. The page is the same for everybody but for the name of the file with its texts.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.ui import assets
+from studio.ui import assets, language
 
+_SCRIPTS = b"<script data-gradio-mode>"  # the first of Gradio's scripts after the layout
 PATHS = ("/", "/config")
 
 
@@ -39,16 +40,27 @@ class Front:
                 return
             headers = MutableHeaders(scope=start)
             content = bytes(body)
+            texts = assets.texts(language.current())
             if start["status"] == 200 and "content-encoding" not in headers:
+                if scope["path"] == "/":
+                    content = _in_language(content, texts)
                 content, encoding = await run_in_threadpool(assets.compress, content, accept_header)
                 headers.add_vary_header("accept-encoding")
                 if encoding:
                     headers["content-encoding"] = encoding
                 headers["content-length"] = str(len(content))
                 if scope["path"] == "/":
+                    headers.append("link", f"<{texts.address}>; rel=preload; as=script")
                     headers.append("link", f"<{assets.script().address}>; rel=modulepreload")
                     headers.append("link", f"<{assets.styles().address}>; rel=preload; as=style")
             await send(start)
             await send({"type": "http.response.body", "body": content})
 
         await self.app(scope, receive, hold)
+
+
+def _in_language(page: bytes, texts: assets.Asset) -> bytes:
+    """The page with the script that puts the texts of the visitor's language into it, before Gradio draws it."""
+    tag = language.TAGS[language.current()].encode()
+    page = page.replace(b'lang="en"', b'lang="%s"' % tag, 1)
+    return page.replace(_SCRIPTS, b'<script src="%s"></script>%s' % (texts.address.encode(), _SCRIPTS), 1)

@@ -23,7 +23,7 @@ from studio.asked.fields import PREVIEWS, TextToImage
 from studio.asked.requests import RANGES, REQUEST_KINDS, ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.picture.gallery import Gallery
-from studio.ui import assets, blocks, theme
+from studio.ui import assets, blocks, language, theme
 from studio.ui.generate import api, controls, following, stored_fields, widgets
 from studio.ui.page import build
 from tests.ui.fake_app import launch
@@ -342,6 +342,9 @@ def test_every_style_sheet_and_script_of_the_page_is_in_what_it_loads() -> None:
         name = path.relative_to(assets.ROOT).as_posix()
         if name == "static/head.js":  # runs before Gradio's scripts
             assert assets.read(name) in theme.head()
+            continue
+        if name == "static/language.js":  # behind the texts, before Gradio's scripts
+            assert all(assets.read(name).encode() in assets.texts(one).content for one in language.TAGS)
             continue
         assert f"// {name}\n" in (replay if name == assets.REPLAY else page), name
     assert sorted(assets.STYLES) == sorted(

@@ -1,8 +1,9 @@
 /* What Gradio's fields lack: landmarks under a slider, words to put into the prompt, the line above the page. */
 
 import { fieldIn, h, icon, type } from "./elements.js";
-import { openings, openTab, tabButtons } from "./opening.js";
+import { openings, openTab, tabButtons, tabOf } from "./opening.js";
 import { personalLink, sharing } from "./sharing.js";
+import { free } from "./waiting.js";
 
 /** Landmarks: words under a slider for values worth knowing; a click goes there. Those of steps and guidance scale
  * follow the checkpoint. */
@@ -57,6 +58,7 @@ export function header({ element, props, watch, trigger }) {
     { class: "ls-round", type: "button", onclick: turn, "aria-label": props.words.theme, title: props.words.theme },
     icon("theme"),
   );
+  const languages = languageChoice(props.words.language);
   const leave = h("a", { class: "ls-leave", href: "/logout", hidden: true }, props.words.leave);
   const share = h(
     "button",
@@ -70,7 +72,7 @@ export function header({ element, props, watch, trigger }) {
   );
   const mark = h("span", { class: "ls-mark", "aria-hidden": "true" });
   element.replaceChildren(
-    h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, share, mine, leave, theme),
+    h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, share, mine, leave, languages, theme),
   );
   function draw() {
     const answer = props.value || {};
@@ -96,7 +98,7 @@ export function header({ element, props, watch, trigger }) {
   };
   openings({ trigger });
   keepTab(props.addresses);
-  keepLanguage(props.language);
+  keepLanguage();
   studio.whenRestored = () => props.forms.every((key) => studio.restored.has(key)) && obey();
   watch("value", draw);
   draw();
@@ -107,23 +109,46 @@ export function header({ element, props, watch, trigger }) {
     document.body.classList.toggle("dark", chosen === "dark");
 }
 
-/** The page says which language its words are in; Gradio says the browser's, whatever the words. */
-function keepLanguage(language) {
+/** The languages of the page, each by its own name. Another one is spoken from the next load on; fields, tab and runs
+    are as before after a reload. */
+function languageChoice(label) {
+  const { language, languages, choose } = window.studioLanguage;
+  const option = ([name, itself]) => h("option", { value: name, selected: name === language, lang: name }, itself);
+  const choice = h(
+    "select",
+    {
+      class: "ls-language",
+      "aria-label": label,
+      title: label,
+      onchange: async () => {
+        choose(choice.value);
+        await free();
+        location.reload();
+      },
+    },
+    ...Object.entries(languages).map(option),
+  );
+  return choice;
+}
+
+/** The page says which language its words are in, which Gradio does not know. */
+function keepLanguage() {
   const root = document.documentElement;
-  const look = () => root.lang !== language && (root.lang = language);
+  const { tag } = window.studioLanguage;
+  const look = () => root.lang !== tag && (root.lang = tag);
   new MutationObserver(look).observe(root, { attributes: true, attributeFilter: ["lang"] });
   look();
 }
 
 /** The tab somebody was in is the one a reload opens; a new browser tab begins with the first, or with the one that its
-    address names (`addresses`: what stands between # and : to the tab's label). */
+    address names (`addresses`: what stands between # and : to the tab's name). */
 function keepTab(addresses) {
   const KEPT = "latent-studio-tab";
   const tabs = tabButtons;
   const linked = Object.keys(addresses).find((name) => location.hash.startsWith(`#${name}:`));
   const kept = linked ? addresses[linked] : sessionStorage.getItem(KEPT);
   const open = (tries) => {
-    const tab = tabs().find((one) => one.textContent.trim() === kept);
+    const tab = tabs().find((one) => tabOf(one)?.props.id === kept);
     if (!tab && tries) return requestAnimationFrame(() => open(tries - 1));
     if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
   };
@@ -133,7 +158,8 @@ function keepTab(addresses) {
       const chosen =
         target.closest?.("#tabs .overflow-dropdown button") ||
         tabs().find((one) => one.getAttribute("aria-selected") === "true");
-      if (chosen) sessionStorage.setItem(KEPT, chosen.textContent.trim());
+      const name = chosen && tabOf(chosen)?.props.id;
+      if (name) sessionStorage.setItem(KEPT, name);
     }),
   );
 }

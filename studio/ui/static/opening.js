@@ -86,6 +86,8 @@ export const tabButtons = () => [
   ...document.querySelectorAll("#tabs [role=tab][data-tab-id], #tabs .overflow-dropdown button"),
 ];
 const labelOf = (button) => button.textContent.trim();
+/** The tab, as Gradio's component, that a button opens. */
+export const tabOf = (button) => components().find((one) => isTab(one) && one.props.label === labelOf(button));
 
 /** Opens a tab by its name. */
 export function openTab(name) {
@@ -127,7 +129,7 @@ export function openings(header) {
       const button = event.target.closest?.("button");
       if (!button || button === obeyed) return;
       if (tabButtons().includes(button)) {
-        const tab = components().find((one) => isTab(one) && one.props.label === labelOf(button));
+        const tab = tabOf(button);
         newest = null;
         if (!tab || drawn.has(tab.id) || button.getAttribute("aria-selected") === "true") return;
         hold(event);
