@@ -16,6 +16,10 @@ export function h(tag, attributes = {}, ...children) {
 export const fill = (text, values = {}) =>
   text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
 
+/** Items one after the other, as the page's language writes a list: "a, b" or "a、b". */
+export const listText = (items) =>
+  new Intl.ListFormat(document.documentElement.lang || "en", { style: "narrow", type: "conjunction" }).format(items);
+
 /** Set a field as if it had been typed, so that Gradio notices. */
 export function type(field, value) {
   const prototype = field instanceof HTMLTextAreaElement ? HTMLTextAreaElement.prototype : HTMLInputElement.prototype;

@@ -1,6 +1,6 @@
 /* The tab Models: a list of everything found, a drawer with the details of one, and what memory is taken. */
 
-import { fill, h, icon, isVisible } from "../../static/elements.js";
+import { fill, h, icon, isVisible, listText } from "../../static/elements.js";
 import { conversions } from "./conversions.js";
 import { hub } from "./hub.js";
 import { memoryBars } from "./memory.js";
@@ -268,8 +268,8 @@ export function models({ element, props, watch, trigger: send }) {
     const facts = [
       ...(model.kind ? pair(say("fact.kind"), say(`one.${model.kind}`)) : []),
       ...(model.family ? pair(say("fact.family"), model.family) : []),
-      ...(model.form ? pair(say("fact.form"), [model.form, model.precision].filter(Boolean).join(", ")) : []),
-      ...(model.parts ? pair(say("fact.parts"), model.parts.join(", ")) : []),
+      ...(model.form ? pair(say("fact.form"), listText([model.form, model.precision].filter(Boolean))) : []),
+      ...(model.parts ? pair(say("fact.parts"), listText(model.parts)) : []),
       ...(size ? pair(say("fact.native"), size) : []),
       ...pair(say("fact.size"), model.size_bytes ? bytes(model.size_bytes) : "0 MB"),
       ...pair(say("fact.hash"), hash),

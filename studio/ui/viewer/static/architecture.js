@@ -1,6 +1,7 @@
 /* Panel: the loaded model as it is: its parts and blocks with shapes, parameters and milliseconds, lit as data passes. A
    block opens the panel that shows what it does. */
 
+import { listText } from "../../static/elements.js";
 import { ask } from "./ask.js";
 import { number } from "./chart.js";
 
@@ -93,13 +94,13 @@ export const panel = {
         box({
           title: say(`architecture.place.${block.place}`),
           lines: [
-            [
-              block.resnets ? say("architecture.resnets", { count: block.resnets }) : "",
-              block.self_attentions ? say("architecture.self", { count: block.self_attentions }) : "",
-              block.cross_attentions ? say("architecture.cross", { count: block.cross_attentions }) : "",
-            ]
-              .filter(Boolean)
-              .join(", "),
+            listText(
+              [
+                block.resnets ? say("architecture.resnets", { count: block.resnets }) : "",
+                block.self_attentions ? say("architecture.self", { count: block.self_attentions }) : "",
+                block.cross_attentions ? say("architecture.cross", { count: block.cross_attentions }) : "",
+              ].filter(Boolean),
+            ),
             block.output ? `→ ${shape(block.output)}` : "",
             [countText(block.parameters), timeText(block.milliseconds)].filter(Boolean).join(" · "),
           ],

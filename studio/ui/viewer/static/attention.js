@@ -1,6 +1,7 @@
 /* Panel: where the U-Net looks for each word, and which words a place looks at. Probabilities as they were, on one colour
    scale for all words and evaluations, unless another normalisation is chosen, which then is named. */
 
+import { listText } from "../../static/elements.js";
 import { heads as headsOf, places as placesOf } from "./again.js";
 import { ALL, attentionMaps } from "./attention_maps.js";
 import { number } from "./chart.js";
@@ -323,12 +324,10 @@ export const panel = {
         }
         picture.setAttribute("aria-label", say("attention.picture", { word: word.label }));
         name.textContent = word.label;
-        note.textContent = [
+        note.textContent = listText([
           say(`attention.norm.${choice.norm}.note`, { high: number(values.high, 3) }),
-          lines ? say("attention.as.note") : "",
-        ]
-          .filter(Boolean)
-          .join("; ");
+          ...(lines ? [say("attention.as.note")] : []),
+        ]);
         scale.dataset.high = choice.norm === "probability" ? number(values.high, 3) : "1";
         drawBars();
         drawSheet(all, total);

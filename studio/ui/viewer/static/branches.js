@@ -1,5 +1,6 @@
 /* Panel: leave a run at any evaluation and go on otherwise; and the tree of the runs that came of it. */
 
+import { listText } from "../../static/elements.js";
 import { number, svg } from "./chart.js";
 import { schedulerAt } from "./quantities.js";
 
@@ -159,7 +160,7 @@ export const panel = {
           ? say("branches.changed.noise_seed")
           : say(`branches.changed.${name}`, { value: valueText(name, value) }),
       );
-      return parts.length ? parts.join(", ") : say("branches.changed.nothing");
+      return parts.length ? listText(parts) : say("branches.changed.nothing");
     }
 
     /** Each run a line from where it left its parent; the one that is looked at is the thick one. */

@@ -1,5 +1,6 @@
 /* What the head of the viewer says of a run and of the evaluation that is looked at. */
 
+import { listText } from "../../static/elements.js";
 import { number } from "./chart.js";
 import { decibels } from "./levels.js";
 
@@ -27,7 +28,7 @@ export function factsOf(run, say, schedules) {
   const [by, ...others] = run.schedulers || [{ scheduler_label: run.scheduler_label || run.scheduler }];
   if (by.scheduler_label)
     facts.push(
-      [
+      listText([
         by.scheduler_label,
         ...others.map((one) =>
           say("fact.then", {
@@ -36,7 +37,7 @@ export function factsOf(run, say, schedules) {
             levels: one.noise_schedule ? ` ${schedules[one.noise_schedule]}` : "",
           }),
         ),
-      ].join(", "),
+      ]),
     );
   if (run.guidance_scale !== undefined) facts.push(say("fact.guidance", { guidance: run.guidance_scale }));
   return facts.join(" · ");
