@@ -66,6 +66,12 @@ def parser() -> argparse.ArgumentParser:
         help="a second login for others (@FILE, STUDIO_GUEST): they make pictures, and cannot load, download or "
         "change models",
     )
+    programs = p.add_argument_group("programs")
+    programs.add_argument(
+        "--api",
+        action="store_true",
+        help="answer AUTOMATIC1111's API too, below /sdapi/v1/, for programs that are made for it",
+    )
     files = p.add_argument_group("files")
     files.add_argument(
         "--models-dir",
@@ -326,6 +332,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     from studio.ui.uploads import Uploads
     from studio.ui.viewer.replay_page import replay_page
     from studio.web import Share, middleware
+    from studio.web.a1111 import routes as a1111
     from studio.web.access import Access
     from studio.web.limits import NewVisitors, with_limits
     from studio.web.owner_file import OwnerFile
@@ -357,6 +364,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         address=address_for_others(flags.host, flags.port),
         on_ready=partial(tell, terminal=terminal, closed=flags.auth is not None or flags.host not in LOOPBACK),
     )
+    room = UploadRoom(temporary.path, access, new_visitors)
     layers = middleware(
         engine,
         gallery,
@@ -365,9 +373,10 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         new_visitors=new_visitors,
         replay_page=replay_page,
         uploads=uploads,
-        room=UploadRoom(temporary.path, access, new_visitors),
+        room=room,
         functions=application.functions(page),
         share=Share(sharing, limits),
+        interfaces=[a1111.interface(engine, gallery, room)] if flags.api else [],
     )
     site = application.application(page, launch, layers)
     try:

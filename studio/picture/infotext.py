@@ -20,8 +20,8 @@ MAX_TEXT_BYTES = 2**20  # two prompts of 20,000 emoji, escaped, are half of it
 
 # Where the two studios' words differ. A1111 has no name for `as_configured`; its reader then takes Automatic.
 # PLMS is what diffusers' PNDM is without its Runge-Kutta start, which Stable Diffusion's configs leave out.
-_A1111_SAMPLERS: Mapping[str, str] = {**{name: facts.label for name, facts in SCHEDULERS.items()}, "pndm": "PLMS"}
-_A1111_SCHEDULES: Mapping[str, str] = {
+A1111_SAMPLERS: Mapping[str, str] = {**{name: facts.label for name, facts in SCHEDULERS.items()}, "pndm": "PLMS"}
+A1111_SCHEDULES: Mapping[str, str] = {
     **{name: label for name, label in NOISE_SCHEDULES.items() if name != "as_configured"},
     "sgm_uniform": "SGM Uniform",
     "ays": "Align Your Steps",
@@ -90,7 +90,7 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
 
 def _text_of(row: Row, value: object) -> str:
     """A field's value in A1111's words; "" where it has none."""
-    own = {"scheduler": _A1111_SAMPLERS, "noise_schedule": _A1111_SCHEDULES, "mask_fill": _A1111_FILLS}.get(row.name)
+    own = {"scheduler": A1111_SAMPLERS, "noise_schedule": A1111_SCHEDULES, "mask_fill": _A1111_FILLS}.get(row.name)
     if own is not None:
         return own.get(str(value), "")
     if row.kind == "choice":

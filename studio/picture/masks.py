@@ -5,6 +5,8 @@ Pillow and NumPy only. A mask is hard, 0 or 255; soft is only the fade by which 
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from PIL import Image, ImageChops
 
@@ -21,15 +23,26 @@ def read_mask(data: bytes, size: tuple[int, int]) -> Image.Image:
     On transparent ground the strokes are the mask, whatever their colour; transparent is not painted. Raises
     InvalidRequest with a Problem of the field `mask`.
     """
-    try:
-        mask = _coverage(read_layer(data))
-    except InvalidRequest as error:
-        raise InvalidRequest(*(Problem("mask", p.value, p.allowed) for p in error.problems)) from None
+    mask = _read(data)
     aspects = mask.width / mask.height, size[0] / size[1]
     if abs(aspects[0] / aspects[1] - 1) > MAX_ASPECT_ERROR:
         value = f"a mask of {mask.width}x{mask.height} pixels"
         raise InvalidRequest(Problem("mask", value, f"a mask of the picture's shape, {size[0]}x{size[1]} pixels"))
     return resize(mask, size)
+
+
+def inverted(data: bytes) -> bytes:
+    """A mask's file with what is painted and what is not exchanged, as a PNG. Raises InvalidRequest as `read_mask`."""
+    encoded = io.BytesIO()
+    ImageChops.invert(binary(_read(data))).save(encoded, "PNG", compress_level=1)
+    return encoded.getvalue()
+
+
+def _read(data: bytes) -> Image.Image:
+    try:
+        return _coverage(read_layer(data))
+    except InvalidRequest as error:
+        raise InvalidRequest(*(Problem("mask", p.value, p.allowed) for p in error.problems)) from None
 
 
 def _coverage(drawing: Image.Image) -> Image.Image:

@@ -3,7 +3,7 @@ only."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from starlette.middleware import Middleware
@@ -18,6 +18,7 @@ from studio.web.copies import Copies
 from studio.web.faults import Faults
 from studio.web.front import Front
 from studio.web.guard import Guard
+from studio.web.interfaces import Interface
 from studio.web.language import Language
 from studio.web.limits import LimitedEngine, NewVisitors
 from studio.web.login import Login
@@ -51,6 +52,7 @@ def middleware(
     room: UploadRoom | None = None,
     functions: Functions | None = None,
     share: Share | None = None,
+    interfaces: Sequence[Interface] = (),
 ) -> list[Middleware]:
     """The middleware around the page's application, outermost first.
 
@@ -59,16 +61,16 @@ def middleware(
     can reach it. `new_visitors` learns who keeps no cookie. `replay_page` makes the exported page of a recording.
     `uploads` learns who sent an uploaded file, and when they leave, and says to whom a file goes; `room` says how much
     may lie here. `functions`: what can be called on the page. `share`: what the owner's panel begins and ends; None
-    where there is no panel.
+    where there is no panel. `interfaces`: those for programs of others that are switched on.
     """
     new_visitors = new_visitors if new_visitors is not None else NewVisitors()
     access = access or Access()
     return [
         Middleware(Language),
-        Middleware(Guard, hosts=hosts),
+        Middleware(Guard, hosts=hosts, with_pictures=[one.prefix for one in interfaces]),
         Middleware(Faults),
-        Middleware(Login, access=access),
-        Middleware(Owner, new_visitors=new_visitors),
+        Middleware(Login, access=access, basic=[one.prefix for one in interfaces if one.basic]),
+        Middleware(Owner, new_visitors=new_visitors, together=[one.prefix for one in interfaces if one.basic]),
         Middleware(Presence, engine=engine, keeper=uploads),
         *(
             [
@@ -85,6 +87,7 @@ def middleware(
         ),
         Middleware(ProgramRoutes, programs=access.programs, engine=engine),
         Middleware(Rates),
+        *(one.layer for one in interfaces),
         Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),
         *([Middleware(Calls, functions=functions)] if functions is not None else []),

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Collection
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -20,6 +21,7 @@ from studio.asked.problems import quoted_value
 
 MAX_BODY_BYTES = 2 * 2**20  # everything but uploads; two prompts of 20,000 emoji are a tenth of it
 MAX_UPLOAD_BYTES = 25 * 2**20  # a picture of 20 MiB in its multipart wrapping
+MAX_PICTURES_BYTES = 28 * 2**20  # of JSON that holds pictures: one of 20 MiB in base64, and a mask
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 # What Gradio 6.31 needs to work (its page has inline scripts and styles, and its compiled components use eval), and
@@ -68,11 +70,15 @@ class Guard:
     `hosts`: names the studio answers to besides the loopback ones, without port; looked up at each request, so a
     tunnel's name may be added later. "0.0.0.0" or "::" among them (listening everywhere) admits every address written
     in numbers, since only names can be rebound to another address.
+
+    `with_pictures`: the beginnings of addresses whose JSON may hold pictures. Such a body is not read here, before it
+    is known whose it is: whoever answers it reads it (`studio.web.picture_bodies`).
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str], with_pictures: Collection[str] = ()) -> None:
         self.app = app
         self.hosts = hosts
+        self.with_pictures = tuple(with_pictures)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -83,7 +89,7 @@ class Guard:
             if scope["type"] == "websocket":
                 await self.app(scope, receive, send)
                 return
-            exchange = _Exchange(scope, receive, send)
+            exchange = _Exchange(scope, receive, send, pictures=scope["path"].startswith(self.with_pictures))
             if await exchange.read_ahead():
                 await self.app(scope, exchange.receive, exchange.send)
         except Refusal as refusal:
@@ -144,7 +150,7 @@ def _is_navigation(scope: Scope, headers: Headers) -> bool:
 class _Exchange:
     """One request and its answer. Uploads are counted as they stream; other bodies are read before the app runs."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, pictures: bool = False) -> None:
         headers = Headers(scope=scope)
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         length_text = headers.get("content-length", "0")
@@ -153,9 +159,10 @@ class _Exchange:
         self.is_json = content_type == "application/json" or content_type.endswith("+json")
         multipart = content_type == "multipart/form-data" and scope["path"].rstrip("/").endswith("/upload")
         # Here the whole body is a picture, and our own route limits what it reads.
-        self.is_upload = multipart or (content_type.startswith("image/") and scope["path"].startswith("/ask/"))
+        upload = multipart or (content_type.startswith("image/") and scope["path"].startswith("/ask/"))
+        self.streams = upload or pictures
         self.is_empty = "transfer-encoding" not in headers and int(length_text) == 0
-        self.limit = MAX_UPLOAD_BYTES if self.is_upload else MAX_BODY_BYTES
+        self.limit = MAX_PICTURES_BYTES if pictures else MAX_UPLOAD_BYTES if upload else MAX_BODY_BYTES
         self._receive, self._send = receive, send
         self._ahead: list[Message] = []
         self._count = 0
@@ -172,7 +179,7 @@ class _Exchange:
 
         False when the visitor left meanwhile: then there is nobody to answer.
         """
-        if self.is_empty or self.is_upload:
+        if self.is_empty or self.streams:
             return True
         body = bytearray()
         more = True
@@ -213,16 +220,18 @@ class _Exchange:
         await self._send(message)
 
 
-def check_json(body: bytes) -> None:
-    """Refuse JSON that would make Gradio open something: a picture written as `data:` text, or an address to fetch.
+def check_json(body: bytes) -> Any:
+    """The value of a body of JSON. Refuses what would make Gradio open something: a picture written as `data:` text, or
+    an address to fetch.
 
-    Its file fields (`path`, `url`) accept both, without the limits of an upload. Texts such as prompts may hold
+    Gradio's file fields (`path`, `url`) accept both, without the limits of an upload. Texts such as prompts may hold
     anything. Raises Refusal.
     """
     try:
-        waiting = [json.loads(body, parse_constant=_not_a_number, parse_float=_finite)]
+        whole = json.loads(body, parse_constant=_not_a_number, parse_float=_finite)
     except (ValueError, RecursionError):
         raise Refusal(400, "The body of this request is not JSON.") from None
+    waiting = [whole]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
@@ -234,6 +243,7 @@ def check_json(body: bytes) -> None:
             waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)
+    return whole
 
 
 def _not_a_number(word: str) -> float:

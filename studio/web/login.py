@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
+from collections.abc import Collection
 from contextlib import suppress
 from urllib.parse import parse_qs
 
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.ui.text import say
 from studio.web import owner
 from studio.web.access import SESSION_SECONDS, Access, Session, TooManyGuests, digest
+from studio.web.basic import Basic, TooSoon, WrongPassword, user_and_password
 from studio.web.entrance import key_page, login_page, logout_page, private
 from studio.web.failures import Failures, Sender
 from studio.web.guard import LOOPBACK, split_host
@@ -31,7 +33,8 @@ GUEST_HEADER = "x-studio-guest"  # set for guests, who may not do everything
 HEADER = "x-studio-login"  # set for everybody who has logged in
 PROGRAM_HEADER = "x-studio-program"  # set for programs, which make no tokens and share nothing
 MARKS = (GUEST_HEADER, HEADER, PROGRAM_HEADER, owner.PERSON_HEADER)
-PROGRAM_PATHS = ("/api/",)  # whose every token is looked at
+PROGRAM_PATHS = ("/api/", "/sdapi/", "/mcp")  # whose every token is looked at
+BASIC_CHALLENGE = {"www-authenticate": 'Basic realm="Latent Studio"'}  # at the addresses that take it
 MAX_FORM_BYTES = 8192
 MAX_DEVICES = 100
 DEVICE_SECONDS = 365 * 24 * 3600
@@ -53,12 +56,15 @@ class Login:
     `gradio_client.Client(url, auth=(user, password))` works; `POST /enter` takes a link's `key`; `POST /logout` ends
     the session; `POST /personal-link` gives a guest the link to another browser. A program sends its token as
     `Authorization: Bearer`, whether the studio is closed or not; a wrong one is refused, and never taken for nobody's.
+    At addresses that begin as one of `basic`, a request may bring user and password, or a token as the password.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access, basic: Collection[str] = ()) -> None:
         self.app = app
         self.access = access
         self.failures = Failures(access.clock)
+        self.basic_paths = tuple(basic)
+        self.basic = Basic(access, self.failures)
         self.wrong_tokens = Failures(access.clock)  # apart: a program with an old token keeps nobody from logging in
         self._devices: OrderedDict[str, None] = OrderedDict()  # hashes of the owner's browsers' tokens
 
@@ -69,11 +75,20 @@ class Login:
         headers = Headers(scope=scope)
         cookies = cookie_parser("; ".join(headers.getlist("cookie")))
         bearer = _bearer(headers, scope["path"])
+        brought = user_and_password(headers) if scope["path"].startswith(self.basic_paths) else None
+        if bearer is None and brought is not None and brought[1].startswith(PREFIX):
+            bearer = brought[1]
         if bearer is not None:
             session = self.access.program(bearer)
             send = send if session is None else self._until_revoked(send, session.person)
         else:
             session = self.access.session(cookies.get(COOKIE, ""))
+            if session is None and brought is not None and self.access.is_closed and scope["type"] == "http":
+                outcome = self._by_basic(Request(scope, receive), cookies, *brought)
+                if isinstance(outcome, Response):
+                    await outcome(scope, receive, send)
+                    return
+                session = outcome
         marks = self._marks(session, program=bearer is not None)
         scope = dict(scope, headers=[*_without_marks(scope), *marks])
         answer: Response | None = None
@@ -118,6 +133,19 @@ class Login:
         self.wrong_tokens.add(sender)
         return private(PlainTextResponse(say("login.token"), status_code=401))
 
+    def _by_basic(self, request: Request, cookies: dict[str, str], user: str, password: str) -> Session | Response:
+        """The session of a name and a password that came with a request, or why there is none."""
+        try:
+            return self.basic.session(user, password, self._sender(request, cookies))
+        except TooSoon as error:
+            sentence, headers = say("login.wait", seconds=error.seconds), {"retry-after": str(error.seconds)}
+            return private(JSONResponse({"detail": sentence}, 429, headers))
+        except TooManyGuests as error:
+            sentence, headers = say("login.full", minutes=-(-error.seconds // 60)), {"retry-after": str(error.seconds)}
+            return private(JSONResponse({"detail": sentence}, 429, headers))
+        except WrongPassword:
+            return private(JSONResponse({"detail": say("login.wrong")}, 401, BASIC_CHALLENGE))
+
     def _marks(self, session: Session | None, *, program: bool) -> list[tuple[bytes, bytes]]:
         if session is None:
             return []
@@ -139,6 +167,8 @@ class Login:
                 return await self._enter(request, cookies)
             case "/logout" | "/logout/":
                 return self._logout(request, cookies.get(COOKIE, ""))
+            case path if session is None and path.startswith(self.basic_paths):
+                return private(JSONResponse({"detail": say("login.needed")}, 401, BASIC_CHALLENGE))
             case path if session is None and path not in PUBLIC:
                 return _without_session(request)
             case "/personal-link":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
@@ -29,13 +30,19 @@ _OURS = (HEADER.encode(), NO_COOKIE_HEADER.encode())
 class Owner:
     """Gives every request the header `x-studio-owner`, and every browser the cookie that keeps it the same.
 
-    A client that keeps no cookie is a new owner with each request. Headers of these names from outside are dropped.
+    A client that keeps no cookie is a new owner with each request; at addresses that begin as one of `together`, all of
+    them are one, since such a client asks there for what another of its requests began. Headers of these names from
+    outside are dropped.
     """
 
-    def __init__(self, app: ASGIApp, *, new_visitors: NewVisitors | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, new_visitors: NewVisitors | None = None, together: Collection[str] = ()
+    ) -> None:
         """`new_visitors` learns who came without a cookie."""
         self.app = app
         self.new_visitors = new_visitors
+        self._together = tuple(together)
+        self._all = secrets.token_hex(16)  # who they are there
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -44,7 +51,8 @@ class Owner:
         arriving = Headers(scope=scope)
         cookie = cookie_parser("; ".join(arriving.getlist("cookie"))).get(COOKIE, "")
         known_id = arriving.get(PERSON_HEADER) or (cookie if _OWNER_ID.fullmatch(cookie) else "")
-        owner = known_id or secrets.token_hex(16)
+        offered = known_id or secrets.token_hex(16)
+        owner = self._all if not known_id and scope["path"].startswith(self._together) else offered
         if self.new_visitors is not None:
             self.new_visitors.record(owner, with_cookie=bool(known_id))
         marks = [(HEADER.encode(), owner.encode())]
@@ -55,7 +63,7 @@ class Owner:
         async def send_with_cookie(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):
                 secure = "; Secure" if scope["scheme"] in ("https", "wss") else ""
-                setting = f"{COOKIE}={owner}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}"
+                setting = f"{COOKIE}={offered}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}"
                 MutableHeaders(scope=message).append("set-cookie", setting)
             await send(message)
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from studio.answered.errors import ApiError, in_detail
 from studio.ui.text import say
 from studio.web.limits import NO_COOKIE
-from studio.web.login import GUEST_HEADER
+from studio.web.login import GUEST_HEADER, PROGRAM_PATHS
 from studio.web.owner import HEADER, NO_COOKIE_HEADER
 
 _CALL = re.compile(r"/gradio_api/(call(/v2)?/[^/]+|run/[^/]+|api/[^/]+|queue/join)/?")
@@ -66,4 +66,4 @@ class Rates:
 
 
 def _is_call(method: str, path: str) -> bool:
-    return path.startswith("/api/") or (method == "POST" and _CALL.fullmatch(path) is not None)
+    return path.startswith(PROGRAM_PATHS) or (method == "POST" and _CALL.fullmatch(path) is not None)

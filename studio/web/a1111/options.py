@@ -1,0 +1,182 @@
+"""A visitor's own options: the checkpoint, VAE and clip skip that `POST /options` chooses, and `override_settings` for
+one run. Nothing here is the machine's: no visitor chooses for another.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from studio.answered.models import Model
+from studio.asked.fields import TextToImage
+from studio.asked.names import listed_name
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
+from studio.asked.requests import ROWS
+from studio.web.a1111.fields import Notice, is_one_of, notice
+
+MAX_VISITORS = 10_000
+OWN_VAE = "Automatic"  # the VAE that the checkpoint runs with here
+
+# Options that would change pictures and that the studio lacks, each with the value that is as it is here.
+LACKING: Mapping[str, tuple[object, ...]] = {
+    "eta_noise_seed_delta": (0,),
+    "eta_ddim": (0,),
+    "eta_ancestral": (1,),
+    "randn_source": ("CPU",),
+    "initial_noise_multiplier": (1,),
+    "img2img_color_correction": (False,),
+    "img2img_fix_steps": (False,),
+    "emphasis": ("Original",),
+    "tiling": (False,),
+    "sd_unet": ("Automatic", "None"),
+    "sd_hypernetwork": ("None",),
+    "sd_checkpoint_hash": (),
+    "token_merging_ratio": (0,),
+    "token_merging_ratio_hr": (0,),
+    "s_churn": (0,),
+    "s_tmin": (0,),
+    "s_noise": (1,),
+    "s_min_uncond": (0,),
+    "skip_early_cond": (0,),
+    "face_restoration": (False,),
+    "sd_noise_schedule": ("Default",),
+    "use_old_emphasis_implementation": (False,),
+    "use_old_karras_scheduler_sigmas": (False,),
+    "comma_padding_backtrack": (20,),
+}
+_TITLE = re.compile(r"(.*?) ?\[([0-9a-f]{8,64})\]", re.DOTALL)
+_ENDING = re.compile(r"\.(?:safetensors|sft|ckpt)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a visitor has chosen; None: what suits."""
+
+    checkpoint: str | None = None
+    clip_skip: int | None = None
+
+
+class OptionsBook:
+    """Every visitor's options, until the studio ends. Any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all: OrderedDict[str, Options] = OrderedDict()
+
+    def of(self, owner: str) -> Options:
+        """What this visitor has chosen."""
+        with self._lock:
+            return self._all.get(owner, Options())
+
+    def choose(self, owner: str, options: Options) -> None:
+        """From now on."""
+        with self._lock:
+            self._all[owner] = options
+            self._all.move_to_end(owner)
+            while len(self._all) > MAX_VISITORS:
+                self._all.popitem(last=False)
+
+
+def default_checkpoint() -> str:
+    """The checkpoint of a visitor who has chosen none."""
+    return str(TextToImage.rows()["checkpoint"].default)
+
+
+def title(model: Model) -> str:
+    """What the API calls a checkpoint: its name, and its hash where it is known."""
+    return f"{model.name} [{model.sha256[:10]}]" if model.sha256 else model.name
+
+
+def written(options: Options, models: Sequence[Model]) -> dict[str, object]:
+    """The answer of `GET /options`."""
+    name = options.checkpoint or default_checkpoint()
+    model = next((one for one in models if one.kind == "checkpoint" and one.name == name), None)
+    vae = next((one.name for one in models if model is not None and one.id == model.vae), None)
+    return {
+        "sd_model_checkpoint": title(model) if model is not None else name,
+        "sd_checkpoint_hash": (model.sha256 if model is not None else None) or "",
+        "sd_vae": vae or OWN_VAE,
+        "CLIP_stop_at_last_layers": options.clip_skip or 1,
+        "samples_format": "png",
+        "live_previews_enable": True,
+        "live_previews_image_format": "jpeg",
+        "enable_pnginfo": True,
+        "eta_noise_seed_delta": 0,
+        "randn_source": "CPU",
+        "img2img_fix_steps": False,
+        "emphasis": "Original",
+    }
+
+
+def read(
+    values: Mapping[str, object], options: Options, models: Sequence[Model], field: str = ""
+) -> tuple[Options, list[Notice]]:
+    """The options with these values, and what is not obeyed of them. A value that is as it is already is no wish, so
+    that what `written` gave can be sent back.
+
+    `field`: what the values stand in. Raises InvalidRequest for a bad value, and for one that would change pictures in
+    a way that the studio lacks."""
+    now = written(options, models)
+    notices: list[Notice] = []
+    problems: list[Problem] = []
+    for key, value in values.items():
+        name = f"{field}.{key}" if field else key
+        if value is None or (key in now and value == now[key]):
+            continue
+        if key == "sd_model_checkpoint":
+            try:
+                options = replace(options, checkpoint=checkpoint_named(value, models, name))
+            except InvalidRequest as error:
+                problems += error.problems
+        elif key == "CLIP_stop_at_last_layers":
+            row = ROWS["clip_skip"]
+            number = row.read(value, problems)
+            bad = row.problems(number)
+            problems += [Problem(name, one.value, one.allowed) for one in bad]
+            options = options if bad else replace(options, clip_skip=number)  # type: ignore[arg-type]
+        elif key in LACKING:
+            if not is_one_of(value, LACKING[key]):
+                allowed = " or ".join(map(repr, LACKING[key])) or "nothing: choose by sd_model_checkpoint"
+                problems.append(Problem(name, quoted_value(value), allowed))
+        elif key != "sd_vae":
+            notices.append(notice(name, value, "The studio has no such option."))
+    if values.get("sd_vae") is not None:
+        problems += _vae_problems(values["sd_vae"], options, models, f"{field}.sd_vae" if field else "sd_vae")
+    if problems:
+        raise InvalidRequest(*problems)
+    return options, notices
+
+
+def _vae_problems(value: object, options: Options, models: Sequence[Model], name: str) -> list[Problem]:
+    """A checkpoint runs with one VAE at a time here, whoever asks: the owner chooses it on the Models tab."""
+    now = written(options, models)["sd_vae"]
+    alike = (OWN_VAE, "None") if now == OWN_VAE else (OWN_VAE, now)
+    if isinstance(value, str) and (value in alike or listed_name(_bare(value), [_bare(str(now))])):
+        return []
+    allowed = f"{' or '.join(map(str, alike))}: the owner chooses a checkpoint's VAE, on the Models tab"
+    return [Problem(name, quoted_value(value), allowed)]
+
+
+def checkpoint_named(text: object, models: Sequence[Model], field: str = "sd_model_checkpoint") -> str:
+    """The checkpoint that a title, a name, a file's name or a hash means. Raises InvalidRequest: nothing is looked for
+    outside the list."""
+    usable = [one for one in models if one.kind == "checkpoint" and one.state in ("usable", "incomplete")]
+    wanted = text.strip() if isinstance(text, str) else ""
+    match = _TITLE.fullmatch(wanted)
+    name, digits = (match[1], match[2]) if match else (wanted, wanted.lower())
+    found = listed_name(name, [one.name for one in usable]) or listed_name(_bare(name), [one.name for one in usable])
+    if found is None and re.fullmatch(r"[0-9a-f]{8,64}", digits):
+        found = next((one.name for one in usable if (one.sha256 or "").startswith(digits)), None)
+    if not found:
+        names = ", ".join(one.name for one in usable[:20]) or "none: no checkpoint is installed"
+        raise InvalidRequest(Problem(field, quoted_value(text), f"one of {names}"))
+    return found
+
+
+def _bare(name: str) -> str:
+    """Without the ending of a file."""
+    ending = _ENDING.search(name)
+    return name[: ending.start()] if ending and ending.end() == len(name) else name

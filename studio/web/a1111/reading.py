@@ -1,0 +1,312 @@
+"""A body of `/sdapi/v1/txt2img` or `img2img` as a request of the studio's own.
+
+What is not given and depends on the model (size, steps, guidance, sampler) is left to what suits the checkpoint; the
+rest has AUTOMATIC1111's defaults. Every problem is named by its field there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from studio.answered.models import Model
+from studio.asked.fields import ImageToImage, Inpaint, TextToImage
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
+from studio.asked.prompt_notices import control_characters
+from studio.asked.requests import ROWS, Kind, Request
+from studio.picture import masks
+from studio.picture.infotext import A1111_SAMPLERS, A1111_SCHEDULES, parse_parameters, settings_of_pairs
+from studio.web.a1111 import options, pictures
+from studio.web.a1111.fields import (
+    KNOWN,
+    LACKING,
+    LACKING_HIRES,
+    NOT_OBEYED,
+    SAME,
+    THEIR_NAMES,
+    Notice,
+    is_one_of,
+    notice,
+)
+
+_RESIZE_MODES = ("stretch", "crop", "pad")  # Just resize, Crop and resize, Resize and fill
+_FILLS = ("edges", "original", "noise")  # fill, original, latent noise
+_UPSCALERS = {"latent": "latent", "lanczos": "lanczos"}
+# What AUTOMATIC1111 takes where a field is absent, but for what depends on the model.
+_DEFAULTS: Mapping[str, object] = {"hr_scale": 2.0, "mask_blur": 4, "inpaint_full_res_padding": 0}
+_STRENGTH = 0.75
+_ETA: Mapping[str, float] = {
+    "ddim": 0.0,
+    "euler_a": 1.0,
+    "dpm2_a": 1.0,
+    "dpmpp_sde": 1.0,
+    "dpmpp_2m_sde": 1.0,
+    "dpmpp_3m_sde": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a program asks for, and what is not obeyed of it. `echo`: the fields it has sent, without their pictures
+    unless it wants them back."""
+
+    request: Request
+    notices: tuple[Notice, ...]
+    send_images: bool
+    echo: Mapping[str, object]
+
+
+def read(body: object, chosen: options.Options, models: Sequence[Model], *, from_picture: bool) -> Wanted:
+    """The run that a body asks for. `chosen`: its visitor's options. Pictures are checked, not decoded, but for a mask
+    that is to be inverted. Raises InvalidRequest with every problem, named as in the body."""
+    if not isinstance(body, dict):
+        raise InvalidRequest(Problem("body", quoted_value(body), "a JSON object with the fields of a run"))
+    return _Reading(body, chosen, models, from_picture).wanted()
+
+
+def _theirs(problem: Problem, body: Mapping[str, object]) -> Problem:
+    """A problem with a field of ours, by the name of the field that it came from."""
+    name = THEIR_NAMES.get(problem.field, problem.field)
+    if problem.field == "num_images_per_prompt" and body.get("n_iter", 1) != 1:
+        name = "batch_size x n_iter"
+    if problem.field == "scheduler" and "sampler_name" not in body and "sampler_index" in body:
+        name = "sampler_index"
+    return Problem(name, problem.value, problem.allowed)
+
+
+class _Reading:
+    """One body on its way to a request."""
+
+    def __init__(
+        self, body: Mapping[str, object], chosen: options.Options, models: Sequence[Model], from_picture: bool
+    ) -> None:
+        self.body = {name: value for name, value in body.items() if value is not None}
+        self.chosen = chosen
+        self.models = models
+        self.from_picture = from_picture
+        self.values: dict[str, object] = {}
+        self.notices: list[Notice] = []
+        self.problems: list[Problem] = []
+
+    def wanted(self) -> Wanted:
+        twice = not self.from_picture and self._flag("enable_hr", False)
+        self._infotext()
+        self._name_the_rest(twice)
+        self._scripts()
+        self._options()
+        values = self.values
+        values |= {ours: self.body[theirs] for theirs, ours in SAME.items() if theirs in self.body}
+        self._sampler()
+        self._images()
+        if self.from_picture:
+            kind = self._start()
+        else:
+            kind = TextToImage
+            self._second_pass(twice)
+        send_images = self._flag("send_images", True)
+        if self.problems:
+            raise InvalidRequest(*self.problems)
+        left_out = control_characters(values.get("prompt"), values.get("negative_prompt"))
+        self.notices += [Notice("prompt", "", sentence) for sentence in left_out]
+        values.setdefault("prompt", "")
+        try:
+            request = kind.parse({name: value for name, value in values.items() if name in kind.rows()})
+        except InvalidRequest as error:
+            raise InvalidRequest(*(_theirs(problem, self.body) for problem in error.problems)) from None
+        return Wanted(request, tuple(self.notices), send_images, self._echo())
+
+    def _problem(self, field: str, value: object, allowed: str) -> None:
+        self.problems.append(Problem(field, quoted_value(value), allowed))
+
+    def _flag(self, field: str, usual: bool) -> bool:
+        value = self.body.get(field, usual)
+        if not isinstance(value, bool) and value not in (0, 1):
+            self._problem(field, value, "true or false")
+        return bool(value)
+
+    def _whole(self, field: str, usual: int, low: int, high: int) -> int:
+        value = self.body.get(field, usual)
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or value != int(value)
+            or not low <= value <= high
+        ):
+            self._problem(field, value, f"whole numbers from {low} to {high}")
+            return usual
+        return int(value)
+
+    def _name_the_rest(self, twice: bool) -> None:
+        """What is refused, and what is named because nothing here obeys it."""
+        for field, value in self.body.items():
+            lacking = LACKING.get(field) or (LACKING_HIRES.get(field) if twice else None)
+            if lacking is not None and not is_one_of(value, lacking):
+                self._problem(field, value, f"{' or '.join(map(repr, lacking))}: the studio has nothing else")
+            elif field in NOT_OBEYED and not is_one_of(value, NOT_OBEYED[field][0]):
+                self.notices.append(notice(field, value, NOT_OBEYED[field][1]))
+            elif field not in KNOWN:
+                self.notices.append(notice(field, value, "AUTOMATIC1111's API has no such field."))
+
+    def _infotext(self) -> None:
+        """The settings of a text such as pictures hold; the fields beside it come before them."""
+        if "infotext" not in self.body:
+            return
+        prompt, negative_prompt, pairs = parse_parameters(str(self.body["infotext"]))
+        settings = settings_of_pairs(pairs)
+        self.values |= {"prompt": prompt, "negative_prompt": negative_prompt} | settings.values
+        name = self.values.pop("checkpoint", None) or settings.checkpoint_hash
+        if name:
+            self.values["checkpoint"] = options.checkpoint_named(name, self.models, "infotext.Model")
+        for key, (value, _) in settings.others.items():
+            self.notices.append(notice(f"infotext.{key}", value, "The studio has no such setting."))
+
+    def _scripts(self) -> None:
+        scripts = self.body.get("alwayson_scripts", {})
+        if not isinstance(scripts, dict):
+            self._problem("alwayson_scripts", scripts, "an object: name of a script => its arguments")
+            return
+        for name in scripts:
+            self._problem("alwayson_scripts", name, "none: the studio has no scripts, as /sdapi/v1/scripts says")
+
+    def _options(self) -> None:
+        """The checkpoint and the clip skip: of `override_settings`, else as the visitor has chosen."""
+        overrides = self.body.get("override_settings", {})
+        chosen = self.chosen
+        if not isinstance(overrides, dict):
+            self._problem("override_settings", overrides, "an object: name of an option => its value")
+        else:
+            try:
+                chosen, notices = options.read(overrides, chosen, self.models, "override_settings")
+                self.notices += notices
+            except InvalidRequest as error:
+                self.problems += error.problems
+        if chosen.checkpoint is not None and (chosen != self.chosen or "checkpoint" not in self.values):
+            self.values["checkpoint"] = chosen.checkpoint
+        if chosen.clip_skip is not None:
+            self.values["clip_skip"] = chosen.clip_skip
+
+    def _sampler(self) -> None:
+        """A sampler's name may end in its schedule, "DPM++ 2M Karras", which then counts, as there."""
+        name = self.body.get("sampler_name") or self.body.get("sampler_index")
+        schedule = self.body.get("scheduler")
+        given: dict[str, str] = {}
+        for key, field, value in (("Sampler", "sampler_name", name), ("Schedule type", "scheduler", schedule)):
+            if value is not None and not isinstance(value, str):
+                self._problem(field, value, "a name")
+            elif value:
+                given[key] = str(value)
+        automatic = given.get("Schedule type", "").casefold() == "automatic"
+        of_name = settings_of_pairs({k: v for k, v in given.items() if k == "Sampler"}).values
+        ends_in_schedule = of_name.get("noise_schedule", "automatic") != "automatic"
+        if "Schedule type" in given and (not automatic or not ends_in_schedule):
+            label = given["Schedule type"]
+            spellings = (label, label.replace("_", " "))
+            read_values = [settings_of_pairs({"Schedule type": one}).values["noise_schedule"] for one in spellings]
+            known = [one for one in read_values if one in A1111_SCHEDULES or one == "as_configured"]
+            if not known:
+                self._problem("scheduler", label, f"one of {', '.join(A1111_SCHEDULES.values())}")
+            elif ends_in_schedule and known[0] != of_name["noise_schedule"]:
+                self.notices.append(notice("scheduler", label, f"The name {name} says which schedule runs."))
+            else:
+                of_name["noise_schedule"] = known[0]
+        scheduler = of_name.get("scheduler")
+        if scheduler is not None and scheduler not in A1111_SAMPLERS:
+            field = "sampler_name" if self.body.get("sampler_name") else "sampler_index"
+            self._problem(field, scheduler, f"one of {', '.join(A1111_SAMPLERS.values())}")
+            of_name = {}
+        self.values |= of_name
+        eta = self.body.get("eta")
+        right = _ETA.get(str(scheduler))
+        if eta is not None and right is not None and eta != right:
+            self._problem("eta", eta, f"with {A1111_SAMPLERS[str(scheduler)]} {right:g}")
+
+    def _images(self) -> None:
+        """Images of a batch and batches make one request: there too the k-th has the seed + k."""
+        most = ROWS["num_images_per_prompt"].allowed
+        assert most is not None
+        batch_size = self._whole("batch_size", 1, 1, int(most.high))
+        batches = self._whole("n_iter", 1, 1, int(most.high))
+        if batch_size * batches > most.high:
+            self._problem("batch_size x n_iter", batch_size * batches, f"at most {most.high:g} images of one call")
+            return
+        self.values["num_images_per_prompt"] = batch_size * batches
+
+    def _second_pass(self, twice: bool) -> None:
+        for name in ("hires_scale", "hires_steps"):
+            if not twice:
+                self.values.pop(name, None)
+        if not twice:
+            return
+        self.values.setdefault("hires_scale", _DEFAULTS["hr_scale"])
+        self.values["hires_strength"] = self.body.get("denoising_strength", _STRENGTH)
+        upscaler = self.body.get("hr_upscaler", "Latent")
+        ours = _UPSCALERS.get(upscaler.casefold()) if isinstance(upscaler, str) else None
+        if ours is None:
+            self._problem("hr_upscaler", upscaler, "Latent or Lanczos")
+        self.values["hires_upscaler"] = ours
+        wide, high = (self._whole(f"hr_resize_{axis}", 0, 0, 8192) for axis in "xy")
+        if wide or high:
+            self._scale_of(wide, high)
+        scale = self.values["hires_scale"]
+        if not self.problems and isinstance(scale, (int, float)) and scale <= 1:
+            self._problem("hr_scale", scale, "with enable_hr numbers above 1")
+
+    def _scale_of(self, wide: int, high: int) -> None:
+        """A second pass has the shape of the first one here, so its size is a factor."""
+        width, height = self.values.get("width"), self.values.get("height")
+        sides = [(there, here) for there, here in ((wide, width), (high, height)) if there]
+        if not all(isinstance(here, int) and here > 0 for _, here in sides):
+            self._problem("hr_resize_x", wide, "a size beside width and height")
+            return
+        factors = [there / here for there, here in sides if isinstance(here, int)]
+        if max(factors) - min(factors) > 0.01 * max(factors):
+            self._problem("hr_resize_y", high, f"with hr_resize_x {wide} the shape of the first pass")
+            return
+        self.values["hires_scale"] = factors[0]
+
+    def _start(self) -> Kind:
+        """The picture that the run begins with, and its mask; which kind of request that is."""
+        values = self.values
+        for name in ("hires_scale", "hires_steps"):
+            values.pop(name, None)
+        images = self.body.get("init_images")
+        if not isinstance(images, list) or len(images) != 1:
+            count = f"{len(images)} pictures" if isinstance(images, list) else images
+            self._problem("init_images", count, "a list of one picture")
+        else:
+            values["image"] = self._picture("init_images", images[0])
+        values["strength"] = self.body.get("denoising_strength", _STRENGTH)
+        mode = self._whole("resize_mode", 0, 0, len(_RESIZE_MODES) - 1)
+        values["resize_mode"] = _RESIZE_MODES[mode]
+        if "mask" not in self.body:
+            return ImageToImage
+        for theirs in ("mask_blur", "inpaint_full_res_padding"):
+            values.setdefault(SAME[theirs], _DEFAULTS[theirs])
+        blurs = {
+            self.body[name] for name in ("mask_blur_x", "mask_blur_y") if isinstance(self.body.get(name), (int, float))
+        }
+        if blurs and "mask_blur" not in self.body:
+            values["mask_blur"] = blurs.pop()
+            if blurs:
+                self._problem("mask_blur_y", self.body["mask_blur_y"], "as wide as mask_blur_x")
+        values["mask_fill"] = _FILLS[self._whole("inpainting_fill", 0, 0, len(_FILLS) - 1)]
+        values["inpaint_area"] = "masked" if self._flag("inpaint_full_res", True) else "whole"
+        mask = self._picture("mask", self.body["mask"])
+        inverted = self._flag("inpainting_mask_invert", False)
+        values["mask"] = masks.inverted(mask) if inverted and mask else mask
+        return Inpaint
+
+    def _picture(self, field: str, text: object) -> bytes:
+        try:
+            return pictures.read(field, text)
+        except InvalidRequest as error:
+            self.problems += error.problems
+            return b""
+
+    def _echo(self) -> Mapping[str, object]:
+        back = bool(self.body.get("include_init_images", False))
+        return {
+            name: value if back or name not in ("init_images", "mask") else None
+            for name, value in self.body.items()
+            if name != "include_init_images"
+        }

@@ -1,0 +1,195 @@
+"""AUTOMATIC1111's addresses, /sdapi/v1/...: one method each, over the engine that the page uses.
+
+Everything is its visitor's alone: options, progress, interrupt, pictures. Who may enter is decided before
+(`studio.web.login`); there is no CORS, so no other web page reads an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from studio.answered.engine import Engine, Refused, UnknownJob
+from studio.answered.errors import ApiError, error_of, error_of_job, error_of_status
+from studio.answered.events import Failed, Finished, Picture, Stopped
+from studio.answered.models import Model
+from studio.asked.orders import ModelList
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
+from studio.picture.gallery import Gallery
+from studio.picture.metadata import texts_of
+from studio.web import guard, picture_bodies
+from studio.web.a1111 import answers, listings, options, pictures, reading
+from studio.web.a1111.running import Run, Runs
+from studio.web.interfaces import Interface
+from studio.web.owner import HEADER
+from studio.web.upload_room import NoRoom, UploadRoom
+
+PREFIX = "/sdapi/"
+_STATUS = {"bad_request": 422, "disk": 507}  # of a job that failed
+
+
+def interface(engine: Engine, gallery: Gallery, room: UploadRoom | None = None) -> Interface:
+    """The API as a layer of the server; off unless it is asked for. `room`: how much may be uploaded."""
+    return Interface(PREFIX, Middleware(A1111, engine=engine, gallery=gallery, room=room), basic=True)
+
+
+class A1111:
+    """ASGI middleware: answers below /sdapi/ and passes everything else on. `room`: how much may be uploaded."""
+
+    def __init__(self, app: ASGIApp, *, engine: Engine, gallery: Gallery, room: UploadRoom | None = None) -> None:
+        self.app = app
+        self.engine = engine
+        self.gallery = gallery
+        self.room = room
+        self.runs = Runs(engine)
+        self.book = options.OptionsBook()
+        listed: dict[str, Callable[[Sequence[Model]], Any]] = {
+            "sd-models": listings.checkpoints,
+            "sd-vae": listings.vaes,
+            "loras": listings.loras,
+            "embeddings": listings.embeddings,
+        }
+        fixed: dict[str, object] = {
+            "samplers": listings.samplers(),
+            "schedulers": listings.schedulers(),
+            "upscalers": listings.upscalers(),
+            "latent-upscale-modes": listings.latent_upscalers(),
+            "scripts": {"txt2img": [], "img2img": []},
+            "script-info": [],
+            "cmd-flags": {"api": True},  # nothing else of how this studio was started is anybody's business
+            "hypernetworks": [],
+            "face-restorers": [],
+            "realesrgan-models": [],
+            "prompt-styles": [],
+        }
+        self.router = Router(
+            [
+                _route("txt2img", partial(self.make, from_picture=False), "POST"),
+                _route("img2img", partial(self.make, from_picture=True), "POST"),
+                _route("progress", self.progress),
+                _route("interrupt", self.interrupt, "POST"),
+                _route("png-info", self.png_info, "POST"),
+                _route("options", self.options, "GET", "POST"),
+                *(_route(name, partial(self.models, form=form)) for name, form in listed.items()),
+                *(_route(name, partial(self.fixed, value=value)) for name, value in fixed.items()),
+            ],
+            redirect_slashes=False,
+            default=_nothing_here,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ours = scope["type"] == "http" and scope["path"].startswith(PREFIX)
+        await (self.router if ours else self.app)(scope, receive, send)
+
+    async def make(self, request: Request, *, from_picture: bool) -> Response:
+        """POST /sdapi/v1/txt2img, img2img: make pictures, and answer when they are there."""
+        owner = request.headers[HEADER]
+        kind = "img2img" if from_picture else "txt2img"
+        async with picture_bodies.room_for(request, self.room):
+            body = await picture_bodies.read(request)
+            models = (await self.engine.ask(ModelList(), owner=owner)).models
+            read = partial(reading.read, body, self.book.of(owner), models, from_picture=from_picture)
+            wanted = await run_in_threadpool(read)
+            del body
+            outcome = await self.runs.make(wanted.request, owner=owner, kind=kind, gone=partial(_gone, request))
+        if outcome is None:
+            return Response(status_code=499)  # nobody is there to read it
+        event, run = outcome
+        if isinstance(event, Failed):
+            return _json(answers.error(error_of_job(event)), _STATUS.get(event.kind, 500))
+        return _json(await run_in_threadpool(self._answer, wanted, run, event, owner))
+
+    def _answer(self, wanted: reading.Wanted, run: Run, event: Finished | Stopped, owner: str) -> dict[str, Any]:
+        files = [self._file(picture, owner) for picture in event.pictures] if wanted.send_images else []
+        return answers.of_run(wanted, run, event, files)
+
+    def _file(self, picture: Picture, owner: str) -> bytes:
+        path = self.gallery.path(picture.id, owner)
+        if path is None:
+            raise UnknownJob("The picture's file is gone.")
+        return path.read_bytes()
+
+    async def progress(self, request: Request) -> Response:
+        """GET /sdapi/v1/progress?skip_current_image=false: of the oldest run that this visitor's calls wait for."""
+        runs = self.runs.of(request.headers[HEADER])
+        skipped = request.query_params.get("skip_current_image", "").lower() in ("true", "1")
+        return _json(answers.progress(runs[0] if runs else None, len(runs), with_picture=not skipped))
+
+    async def interrupt(self, request: Request) -> Response:
+        """POST /sdapi/v1/interrupt: stop this visitor's runs; their calls answer with what there is."""
+        await self.runs.interrupt(request.headers[HEADER])
+        return _json({})
+
+    async def png_info(self, request: Request) -> Response:
+        """POST /sdapi/v1/png-info {"image": base64}: what a picture's file says of how it was made."""
+        async with picture_bodies.room_for(request, self.room):
+            body = await picture_bodies.read(request)
+            if not isinstance(body, dict):
+                raise InvalidRequest(Problem("body", quoted_value(body), "a JSON object with an image"))
+            data = await run_in_threadpool(pictures.read, "image", body.get("image"))
+            return _json(answers.png_info(await run_in_threadpool(texts_of, data)))
+
+    async def options(self, request: Request) -> Response:
+        """GET /sdapi/v1/options; POST {name: value}: this visitor's own."""
+        owner = request.headers[HEADER]
+        models = (await self.engine.ask(ModelList(), owner=owner)).models
+        if request.method == "GET":
+            return _json(options.written(self.book.of(owner), models))
+        async with picture_bodies.room_for(request, self.room):
+            body = await picture_bodies.read(request)
+        if not isinstance(body, dict):
+            raise InvalidRequest(Problem("body", quoted_value(body), "an object: name of an option => its value"))
+        chosen, notices = options.read(body, self.book.of(owner), models)
+        self.book.choose(owner, chosen)
+        return _json(answers.set_options(notices))
+
+    async def models(self, request: Request, *, form: Callable[[Sequence[Model]], Any]) -> Response:
+        """GET /sdapi/v1/sd-models, sd-vae, loras, embeddings."""
+        return _json(form((await self.engine.ask(ModelList(), owner=request.headers[HEADER])).models))
+
+    async def fixed(self, request: Request, *, value: object) -> Response:
+        """GET /sdapi/v1/samplers and the like: the same for everybody."""
+        return _json(value)
+
+
+def _route(name: str, endpoint: Callable[..., Awaitable[Response]], *methods: str) -> Route:
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except (InvalidRequest, Refused, UnknownJob) as error:
+            refusal = error_of(error) or ApiError("bad_request", str(error))
+        except NoRoom as error:
+            refusal = ApiError("no_room", str(error))
+        except guard.Refusal as error:
+            refusal = error_of_status(error.status, error.sentence)
+        return _refused(refusal)
+
+    return Route(f"{PREFIX}v1/{name}", answer, methods=list(methods or ("GET",)))
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the caller has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    sentence = "There is no such address of AUTOMATIC1111's API here: see docs/other-programs.md."
+    await _refused(ApiError("not_found", sentence))(scope, receive, send)
+
+
+def _refused(error: ApiError) -> Response:
+    headers = {"retry-after": str(error.retry_after)} if error.retry_after is not None else {}
+    return _json(answers.error(error), error.status, headers)
+
+
+def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(value, status, {"cache-control": "no-store", **(headers or {})})

@@ -1,0 +1,231 @@
+"""The client `webuiapi` against the API, as its users call it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+from webuiapi import WebUIApi
+
+from studio.web.a1111 import routes
+from tests.test_running import Studio
+from tests.web.serving import Serving, in_background, serving
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with serving(tmp_path_factory.mktemp("a1111"), routes.interface) as here:
+        yield here
+
+
+@pytest.fixture
+def api(served: Serving) -> WebUIApi:
+    return WebUIApi(host=served.host, port=served.port, steps=4)
+
+
+def small(colour: str = "teal") -> Image.Image:
+    return Image.new("RGB", (128, 128), colour)
+
+
+def make(api: WebUIApi, **fields: Any) -> Any:
+    return api.txt2img(**({"prompt": "a red apple", "width": 128, "height": 128} | fields))
+
+
+def test_words_become_a_picture_with_its_settings(api: WebUIApi) -> None:
+    result = make(api, negative_prompt="dark", seed=1003, cfg_scale=6, sampler_name="DPM++ 2M Karras", n_iter=2)
+    assert [image.size for image in result.images] == [(128, 128), (128, 128)]
+    text = result.image.text["parameters"]
+    assert text.startswith("a red apple\nNegative prompt: dark\nSteps: 4, Sampler: DPM++ 2M, Schedule type: Karras")
+    info = result.info
+    assert info["infotexts"][0] == text
+    assert (info["seed"], info["all_seeds"], info["cfg_scale"], info["steps"]) == (1003, [1003, 1004], 6, 4)
+    assert (info["sampler_name"], info["width"], info["sd_model_name"]) == ("DPM++ 2M", 128, "small-world-128")
+    assert len(info["job_timestamp"]) == 14
+    assert info["extra_generation_params"]["Schedule type"] == "Karras"
+    assert [one["field"] for one in info["latent_studio"]["notices"]] == ["save_images"]
+    assert (result.parameters["prompt"], result.parameters["seed"]) == ("a red apple", 1003)
+
+
+def test_a_random_seed_is_told(api: WebUIApi) -> None:
+    first, second = make(api).info["seed"], make(api).info["seed"]
+    assert first >= 0
+    assert first != second
+
+
+def test_pictures_need_not_be_sent(api: WebUIApi) -> None:
+    result = make(api, send_images=False)
+    assert result.images == []
+    assert len(result.info["infotexts"]) == 1
+
+
+def test_a_picture_becomes_a_picture(api: WebUIApi) -> None:
+    result = api.img2img(images=[small()], prompt="a fox", denoising_strength=0.5, width=128, height=64, resize_mode=1)
+    assert result.image.size == (128, 64)
+    assert result.info["denoising_strength"] == 0.5
+    assert result.parameters["init_images"] is None  # they are sent back to who wants them
+    again = api.img2img(images=[small()], prompt="a fox", width=128, height=128, include_init_images=True)
+    assert again.parameters["init_images"][0].startswith("data:image/png;base64,")
+
+
+def test_a_part_of_a_picture(api: WebUIApi, served: Serving) -> None:
+    mask = Image.new("L", (128, 128), 0)
+    ImageDraw.Draw(mask).rectangle((32, 32, 96, 96), fill=255)
+    result = api.img2img(images=[small()], mask_image=mask, prompt="a fox", width=128, height=128, inpainting_fill=1)
+    assert result.image.size == (128, 128)
+    assert served.engine.asked[-1].request.kind == "inpaint"
+
+
+def test_progress_and_interrupt_are_the_callers_own(api: WebUIApi, served: Serving, tmp_path: Path) -> None:
+    idle = api.get_progress()
+    assert (idle["progress"], idle["state"]["job_count"], idle["current_image"]) == (0.0, 0, None)
+    with serving(tmp_path, routes.interface, seconds_per_step=0.05) as slow:
+        ann, bob = (WebUIApi(host=slow.host, port=slow.port, steps=60) for _ in range(2))
+        thread, results = in_background(lambda: make(ann))
+        seen: list[float] = []
+        picture = None
+        while len(seen) < 3 or picture is None:
+            now = ann.get_progress()
+            seen += [now["progress"]] if now["progress"] not in seen[-1:] and now["progress"] else []
+            picture = now["current_image"]
+            assert thread.is_alive()
+            time.sleep(0.02)
+        assert seen == sorted(seen)
+        assert 0 < seen[-1] < 1
+        assert Image.open(io.BytesIO(base64.b64decode(picture))).format == "JPEG"
+        assert (now["state"]["job"], now["state"]["sampling_steps"]) == ("txt2img", 60)
+        assert now["eta_relative"] > 0
+        others = bob.get_progress()
+        assert (others["progress"], others["current_image"]) == (0.0, None)
+        assert bob.interrupt() == {}
+        assert thread.is_alive()
+        ann.interrupt()
+        thread.join(20)
+        (result,) = results
+        assert result.info["latent_studio"]["stopped"]  # type: ignore[attr-defined]
+        assert [image.format for image in result.images] == ["PNG"]  # type: ignore[attr-defined]
+
+
+def test_a_caller_who_leaves_stops_the_run(served: Serving, tmp_path: Path) -> None:
+    import httpx
+
+    with serving(tmp_path, routes.interface, seconds_per_step=0.05) as slow:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{slow.url}sdapi/v1/txt2img", json={"prompt": "x", "steps": 150}, timeout=0.5)
+        patience = time.monotonic() + 10
+        while any(job.ended is None for job in (one.job for one in slow.engine.asked)):
+            assert time.monotonic() < patience
+            time.sleep(0.02)
+
+
+def test_lists(api: WebUIApi) -> None:
+    assert api.util_get_model_names()[:2] == ["bare", "dreamland-xl"]
+    models = {one["model_name"]: one for one in api.get_sd_models()}
+    assert models["small-world-128"]["title"] == "small-world-128 [5c1ab9d0e2]"
+    assert "old-model" not in models
+    assert {"DPM++ 2M", "Euler a", "PLMS", "DDIM"} <= set(api.util_get_sampler_names())
+    assert {"automatic", "karras", "sgm_uniform", "align_your_steps"} <= set(api.util_get_scheduler_names())
+    assert [one["name"] for one in api.get_upscalers()] == ["Lanczos"]
+    assert [one["name"] for one in api.get_latent_upscale_modes()] == ["Latent"]
+    assert api.get_sd_vae() == [{"model_name": "soft-vae", "filename": "soft-vae"}]
+    assert [one["name"] for one in api.get_loras()] == ["ink-lines"]
+    assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
+    assert api.get_scripts() == {"txt2img": [], "img2img": []}
+    assert api.custom_get("sdapi/v1/script-info") == []
+    assert api.get_cmd_flags() == {"api": True}
+    everything = json.dumps([api.get_sd_models(), api.get_sd_vae(), api.get_loras(), api.get_options()])
+    assert "/" not in everything
+    assert "\\\\" not in everything
+
+
+@pytest.mark.parametrize("name", ["samplers", "schedulers"])
+def test_every_name_of_the_lists_is_understood(api: WebUIApi, name: str) -> None:
+    field = {"samplers": "sampler_name", "schedulers": "scheduler"}[name]
+    for entry in api.custom_get(f"sdapi/v1/{name}"):
+        for called in filter(None, (entry["name"], entry.get("label"), *(entry["aliases"] or ()))):
+            options = {"sampler_name": "Euler", field: called}
+            options |= {"eta": 0} if entry["name"] == "DDIM" else {}  # its sampler here adds no noise
+            assert make(api, steps=1, **options).image.size == (128, 128), called
+
+
+def test_options_are_the_callers_own(served: Serving, api: WebUIApi) -> None:
+    other = WebUIApi(host=served.host, port=served.port)
+    before = api.get_options()
+    assert (before["sd_model_checkpoint"], before["sd_vae"]) == ("small-world-128 [5c1ab9d0e2]", "Automatic")
+    api.util_set_model("tiny-test")
+    api.set_options({"CLIP_stop_at_last_layers": 2})
+    assert api.util_get_current_model() == "tiny-test"
+    assert other.util_get_current_model() == "small-world-128 [5c1ab9d0e2]"
+    assert make(api, steps=1).info["sd_model_name"] == "tiny-test"
+    assert make(api, steps=1).info["clip_skip"] == 2
+    overridden = make(api, steps=1, override_settings={"sd_model_checkpoint": "small-world-128"})
+    assert overridden.info["sd_model_name"] == "small-world-128"
+    assert api.util_get_current_model() == "tiny-test"
+    options = api.get_options() | {"sd_model_checkpoint": "small-world-128"}
+    assert api.set_options(options) is None  # what was read can be sent back
+    assert served.engine.models.all["small-world-128x"[:16]].place == "device"
+
+
+def test_an_option_that_is_not_obeyed_is_named_or_refused(api: WebUIApi) -> None:
+    answer = api.set_options({"show_warnings": True})
+    assert answer["latent_studio"]["notices"][0]["field"] == "show_warnings"
+    answer = api.set_options({"sd_model_checkpoint": "../../etc/passwd", "randn_source": "GPU"})
+    assert answer["error"] == "invalid"
+    assert [one["field"] for one in answer["latent_studio"]["error"]["problems"]] == [
+        "sd_model_checkpoint",
+        "randn_source",
+    ]
+
+
+def test_what_a_picture_says(api: WebUIApi) -> None:
+    picture = make(api, seed=7).image
+    result = api.png_info(picture)
+    assert result.info.startswith("a red apple\nSteps: 4, Sampler: Euler a")
+    assert (result.parameters["Seed"], result.parameters["Prompt"]) == ("7", "a red apple")
+    assert api.png_info(small()).info == ""
+
+
+def test_refusals_have_the_form_that_clients_read(api: WebUIApi) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        make(api, tiling=True, script_name="x/y/z plot")
+    status, text = caught.value.args
+    body = json.loads(text)
+    assert (status, body["error"], set(body)) == (
+        422,
+        "invalid",
+        {"error", "detail", "body", "errors", "latent_studio"},
+    )
+    assert body["detail"].startswith("tiling: True is not allowed.") or "script_name" in body["detail"]
+    with pytest.raises(RuntimeError) as caught:
+        make(api, prompt="fail: oom")
+    assert caught.value.args[0] == 500
+    assert "ran out of memory" in json.loads(caught.value.args[1])["detail"]
+
+
+def test_a_real_server_with_the_built_in_model(tmp_path: Path) -> None:
+    here = Studio(tmp_path, "--api").opened()
+    try:
+        api = WebUIApi(baseurl=f"{here.url}sdapi/v1", sampler="Euler", steps=3)
+        made = api.txt2img(prompt="a red apple in the snow", width=128, height=128, seed=3)
+        mask = Image.new("L", (128, 128), 0)
+        ImageDraw.Draw(mask).rectangle((0, 0, 64, 128), fill=255)
+        again = api.img2img(images=[made.image], prompt="a fox", width=128, height=128, mask_image=mask)
+        assert [made.image.size, again.image.size] == [(128, 128), (128, 128)]
+        assert api.img2img(images=[made.image], prompt="a fox", width=128, height=128).image.size == (128, 128)
+        thread, _ = in_background(lambda: api.txt2img(prompt="a fox", steps=150, width=128, height=128))
+        while not 0 < api.get_progress()["progress"] < 1:
+            assert thread.is_alive()
+            time.sleep(0.02)
+        api.interrupt()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert "Traceback" not in here.log
+    finally:
+        here.process.kill()
+        here.process.wait(60)
