@@ -38,6 +38,7 @@ async def make(engine: DiffusionEngine, gallery: Gallery, request: TextToImage) 
     assert path is not None  # it has just been saved
     shutil.copyfile(path, STATIC / "sample.png")
     view = picture_view(picture) | {"id": "", "src": "/studio-static/sample.png"}
+    del view["line"]  # the page says it in its visitor's language
     (STATIC / SAMPLE).write_text(json.dumps(view, ensure_ascii=False), encoding="utf-8")
 
 

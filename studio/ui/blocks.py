@@ -7,6 +7,7 @@ scripts are ES modules in the folders `static`, served as one (studio/ui/assets.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -57,9 +58,9 @@ def _start(block: str, events: tuple[str, ...]) -> str:
     )
 
 
-def stage(tab: str, first: dict[str, Any], sample: str | None = None) -> gr.HTML:
-    """The stage of one tab, showing `first` until a run says otherwise. `sample`: where the script may fetch
-    the picture of a first visit."""
+def stage(tab: str, first: dict[str, Any], sample: Mapping[str, Any] | None = None) -> gr.HTML:
+    """The stage of one tab, showing `first` until a run says otherwise. `sample`: the `address` at which the
+    script may fetch the picture of a first visit, and the texts of its `line` of settings."""
     events = ("stop", "reuse", "edit", "inpaint", "noise")
     return html_block(
         "stage",

@@ -269,7 +269,8 @@ CHINESE: Mapping[str, str] = {
     "stage.decoder.full": "完整 VAE 预览",
     # --------------------------------------------------------------------------------------------- picture line
     "line.seed": "种子 {seed}",
-    "line.steps": "{steps} × {scheduler} {noise_schedule}",
+    "line.steps": "{steps} × {scheduler}",
+    "line.steps.on": "{steps} × {scheduler} {noise_schedule}",
     "line.guidance": "引导 {guidance}",
     "line.strength": "重绘幅度 {strength}",
     "line.hires": "高清修复 × {scale}，幅度 {strength}",

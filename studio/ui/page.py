@@ -7,6 +7,7 @@ sharing and middleware. Knows neither how a picture is made nor who may see it.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from PIL import Image
 
 from studio.answered.engine import Engine
 from studio.picture.gallery import Gallery
-from studio.ui import picker, session, theme
+from studio.ui import picker, render, session, theme
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.compare import api as compare_api
 from studio.ui.compare import tab as compare_tab
@@ -174,6 +175,11 @@ def _status(engine: Engine) -> dict[str, Any]:
     return {"state": now.state, "message": message, "fraction": now.fraction, "device": now.device}
 
 
-def _sample() -> str | None:
-    """The address of the sample picture for a first visit; None where there is none."""
-    return f"/studio-static/{SAMPLE}" if (STATIC / SAMPLE).is_file() else None
+def _sample() -> dict[str, Any] | None:
+    """The address of the sample picture for a first visit, and its line of settings; None where there is none."""
+    try:
+        view = json.loads((STATIC / SAMPLE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    line = render.settings_texts(view["settings"], view["settings"]["seed"], view["width"], view["height"])
+    return {"address": f"/studio-static/{SAMPLE}", "line": line}

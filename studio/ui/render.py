@@ -64,16 +64,19 @@ def settings_of(info: Mapping[str, object]) -> dict[str, object]:
 
 def settings_line(picture: Picture) -> str:
     """Seed, steps, scheduler, guidance and size in one line."""
-    info = picture.info
-    parts = [say("line.seed", seed=picture.seed)]
+    return " · ".join(settings_texts(picture.info, str(picture.seed), picture.width, picture.height))
+
+
+def settings_texts(info: Mapping[str, object], seed: str, width: int, height: int) -> list[str]:
+    """The parts of the line of a picture of this size: seed, steps, scheduler, guidance, and what else was set."""
+    parts = [say("line.seed", seed=seed)]
     scheduler, schedule = str(info.get("scheduler", "")), str(info.get("noise_schedule", ""))
     if scheduler in SCHEDULERS:
-        label = (
-            say(f"choice.noise_schedule.{schedule}") if schedule in NOISE_SCHEDULES and schedule != "automatic" else ""
-        )
-        steps = info.get("num_inference_steps", "")
-        line = say("line.steps", steps=steps, scheduler=SCHEDULERS[scheduler].label, noise_schedule=label)
-        parts.append(line.strip())
+        values = {"steps": info.get("num_inference_steps", ""), "scheduler": SCHEDULERS[scheduler].label}
+        if schedule in NOISE_SCHEDULES and schedule != "automatic":
+            parts.append(say("line.steps.on", **values, noise_schedule=say(f"choice.noise_schedule.{schedule}")))
+        else:
+            parts.append(say("line.steps", **values))
     if isinstance(info.get("guidance_scale"), (int, float)):
         parts.append(say("line.guidance", guidance=f"{info['guidance_scale']:g}"))
     if isinstance(info.get("strength"), (int, float)):
@@ -88,8 +91,8 @@ def settings_line(picture: Picture) -> str:
     for control in controls if isinstance(controls, list) else []:
         if isinstance(control, Mapping):  # the file may come from another program
             parts.append(say("line.control", model=control.get("model"), scale=control.get("scale")))
-    parts.append(say("line.size", width=picture.width, height=picture.height))
-    return " · ".join(parts)
+    parts.append(say("line.size", width=width, height=height))
+    return parts
 
 
 def spread_frames(frames: Sequence[bytes], at_most: int) -> list[bytes]:

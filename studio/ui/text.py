@@ -274,7 +274,8 @@ _ENGLISH: Mapping[str, str] = {
     "stage.decoder.full": "full VAE preview",
     # --------------------------------------------------------------------------------------------- picture line
     "line.seed": "seed {seed}",
-    "line.steps": "{steps} × {scheduler} {noise_schedule}",
+    "line.steps": "{steps} × {scheduler}",
+    "line.steps.on": "{steps} × {scheduler} {noise_schedule}",
     "line.guidance": "guidance {guidance}",
     "line.strength": "strength {strength}",
     "line.hires": "hires × {scale} at {strength}",

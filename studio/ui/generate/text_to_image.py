@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -23,7 +23,7 @@ from studio.ui.uploads import Uploads
 TAB = TextToImage.kind
 
 
-def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: str | None) -> GenerateTab:
+def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: Mapping[str, Any] | None) -> GenerateTab:
     """Draw the tab. The page connects what goes to other tabs."""
     with gr.Row(elem_classes="ls-desk", elem_id=f"{TAB}-desk"):
         with gr.Column(elem_classes="ls-controls"):

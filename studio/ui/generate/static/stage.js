@@ -340,9 +340,9 @@ export function stage({ element, props, watch, trigger }) {
   for (const field of root().querySelectorAll("textarea")) field.dir = "auto";
   async function fetchSample() {
     if (!props.sample) return;
-    const answer = await fetch(props.sample);
+    const answer = await fetch(props.sample.address);
     if (!answer.ok) return;
-    sample = await answer.json();
+    sample = { ...(await answer.json()), line: props.sample.line.join(" · ") };
     draw();
   }
 
