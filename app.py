@@ -305,9 +305,11 @@ def make_engine(flags: argparse.Namespace) -> Engine:
             exact=flags.exact,
             preload=preload,
             options=options,
+            jobs_file=True,
         )
     from studio.engine.engine import DiffusionEngine
     from studio.engine.local import LocalEngine
+    from studio.engine.store.store import JobStore
 
     engine = DiffusionEngine(
         models_dirs,
@@ -317,6 +319,7 @@ def make_engine(flags: argparse.Namespace) -> Engine:
         exact=flags.exact,
         preload=preload,
         options=options,
+        store=JobStore(flags.outputs_dir),
     )
     return LocalEngine(engine)
 

@@ -109,6 +109,7 @@ class Stopped:
     index: int  # evaluations done of the image that was running, 0 when stopped before the first
     total: int
     reason: str = "Stopped."
+    interrupted: bool = False  # the studio ended while it ran: it can be run again (`RunAgain`)
 
 
 FailureKind = Literal["bad_request", "out_of_memory", "bad_checkpoint", "not_finite", "disk", "internal"]
@@ -160,6 +161,7 @@ class ComparisonEnded:
     finished_cells: int  # cells
     failed_cells: int
     seconds: float
+    interrupted: bool = False  # as of `Stopped`
 
 
 ComparisonEvent = Loading | Queued | Planned | CellEvent | ComparisonEnded
@@ -173,6 +175,6 @@ class JobSummary:
 
     job_id: str
     request: Request
-    state: Literal["queued", "running", "finished", "stopped", "failed"]
+    state: Literal["queued", "running", "interrupted", "finished", "stopped", "failed"]
     origin: str  # which tab or API asked: "text_to_image", "image_to_image", "noise_viewer", "compare", "api"
     comparison: Comparison | None = None  # whose `request` is the base of the cells

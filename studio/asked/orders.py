@@ -39,6 +39,7 @@ class Allowance:
     visitor: Quota = Quota()
     together: Quota = Quota()
     machine: Quota = Quota()
+    ends_with_studio: bool = False  # nobody of the group comes back after the studio has ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,16 @@ class SubmitBranch:
     allowance: Allowance | None = None
 
 
-Submission = SubmitRun | SubmitComparison | SubmitBranch
+@dataclass(frozen=True, kw_only=True)
+class RunAgain:
+    """Run the interrupted job `job_id` again, with the seed that it had; what it began with was kept for that. Unknown
+    where it is no interrupted job, or a branch, whose recorded run is gone."""
+
+    job_id: str
+    allowance: Allowance | None = None
+
+
+Submission = SubmitRun | SubmitComparison | SubmitBranch | RunAgain
 
 # --------------------------------------------------------------------------------------------- orders about models
 

@@ -72,6 +72,9 @@ class Cell(Job):
     def part_of(self) -> str:
         return self._comparison.id
 
+    def may_begin(self) -> bool:
+        return self.ended is None and self._comparison.may_begin()
+
     @property
     def size_bytes(self) -> int:
         """The strip of a finished cell; the pictures it is made from are the comparison's."""
@@ -104,6 +107,7 @@ class ComparisonJob(Job):
         starts: Mapping[StartKey, Start] | None = None,
         controls: Sequence[ControlPicture] = (),
         ephemeral: bool = False,
+        job_id: str | None = None,
     ) -> None:
         super().__init__(
             comparison.base,
@@ -113,8 +117,10 @@ class ComparisonJob(Job):
             engine=engine,
             controls=controls,
             ephemeral=ephemeral,
+            job_id=job_id,
         )
         self.comparison = comparison
+        self.focus = focus
         self._starts = dict(starts or {})
         self._mutex = threading.Lock()  # of what follows
         self._order = list(comparison.order(focus))
@@ -147,6 +153,8 @@ class ComparisonJob(Job):
     def runnable(self) -> Sequence[Job]:
         """The cells of the checkpoint whose turn it is: the next one's come when these have all ended, so that each is
         loaded once, whatever is asked for in between."""
+        if not self.ready:
+            return ()
         with self._mutex:
             waiting = [self._cells[k] for k in self._order if k in self._open]
             if waiting and all(cell.request.checkpoint != self._checkpoint for cell in waiting):

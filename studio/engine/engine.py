@@ -6,37 +6,38 @@ Safe to call from any thread. Imports no torch: the page answers before torch is
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from studio.answered.engine import Answer, ComparisonNow, EngineStatus, Pace, Refused, TokensAnswer, UnknownJob, WorkNow
-from studio.answered.events import AnyEvent, ComparisonEvent, Event, JobSummary, Loading, Queued
+from studio.answered.engine import Answer, ComparisonNow, EngineStatus, Pace, TokensAnswer, UnknownJob, WorkNow
+from studio.answered.events import AnyEvent, ComparisonEvent, Event, JobSummary
 from studio.answered.ids import HERE
 from studio.answered.models import Checkpoint
+from studio.asked import orders
 from studio.asked.branch import Branch, BranchNode
 from studio.asked.compare import Comparison
 from studio.asked.orders import Allowance, Tokens
 from studio.asked.questions import Question
-from studio.asked.requests import RANDOM_SEEDS, Request
+from studio.asked.requests import Request
 from studio.checkpoints.catalog import BUILT_IN
 from studio.checkpoints.options import ModelOptions
 from studio.engine.asking import NOT_RECORDED, Asking
 from studio.engine.comparisons import ComparisonJob
 from studio.engine.device import Device, check_dtype, check_name
 from studio.engine.device_thread import CLOSING, DeviceThread, Surroundings
-from studio.engine.forks import fork
-from studio.engine.intake import Intake, cells_of
-from studio.engine.jobs import Job, JobBook, Limits
+from studio.engine.history import History
+from studio.engine.intake import Intake
+from studio.engine.jobs import JobBook, Limits
 from studio.engine.mailbox import Watcher
 from studio.engine.models import ModelService
 from studio.engine.pace import Paces
+from studio.engine.reception import Reception
+from studio.engine.store.store import JobStore
 from studio.engine.viewer.inquiries import Inquiries
 from studio.engine.viewer.recorder import Recorder
-from studio.picture.control_maps import control_pictures
 from studio.picture.gallery import Gallery
 
 if TYPE_CHECKING:
@@ -58,9 +59,11 @@ class DiffusionEngine:
         make_device: Callable[[str, str], Device] = Device,
         options: ModelOptions | None = None,
         name: str = HERE,
+        store: JobStore | None = None,
     ) -> None:
         """`models_dirs` are models folders in any layout that `studio.checkpoints.folders` knows. `preload` names the
-        checkpoint that is loaded at once. `name` stands in front of its ids.
+        checkpoint that is loaded at once. `name` stands in front of its ids. With a `store` jobs outlive this process,
+        and those of an earlier one go on.
 
         Raises ValueError, in one sentence, for an unknown device or dtype.
         """
@@ -69,6 +72,8 @@ class DiffusionEngine:
         self.name = name
         self._gallery = gallery
         self._book = JobBook(limits, engine=name)
+        self._store = store or JobStore(None)
+        self._history = History(self._store, self._book, gallery, CLOSING)
         self._recorder = Recorder()
         self._inquiries = Inquiries()
         self._paces = Paces()
@@ -87,7 +92,7 @@ class DiffusionEngine:
         self.models = ModelService(
             models_dirs, options, busy=lambda: bool(self._book.active()), wake=self._thread.wake.set, engine=name
         )
-        self._intake = Intake(self.models.catalog)
+        intake = Intake(self.models.catalog, self._book.clock, name)
         self._asking = Asking(
             self.models.catalog,
             self._book,
@@ -97,6 +102,9 @@ class DiffusionEngine:
             tokenizer_lock=surroundings.tokenizer_lock,
             wake=self._thread.wake.set,
         )
+        self._reception = Reception(self._book, intake, self._recorder, self._history, self._thread, name)
+        self._reception.restore()
+        self._store.on_heartbeat = lambda: self._reception.restore(at_start=False)
 
     # ------------------------------------------------------------------------------------------- jobs that come
 
@@ -112,21 +120,8 @@ class DiffusionEngine:
     ) -> str:
         """Take a run and return its id. Decodes an uploaded picture on the caller's thread. Raises InvalidRequest or
         Refused."""
-        self._check_open()
-        request = self._intake.with_suitable_values(self._intake.in_listing(request))
-        start = self._intake.start(request)
-        controls = control_pictures(request)
-        job = self._book.add(
-            request,
-            owner=owner,
-            origin=origin,
-            start=start,
-            attention=attention,
-            controls=controls,
-            ephemeral=ephemeral,
-            allowance=allowance,
-        )
-        return self._announce(job)
+        order = orders.SubmitRun(request=request, attention=attention, ephemeral=ephemeral, allowance=allowance)
+        return self.take(order, owner=owner, origin=origin)
 
     def branch(
         self, job_id: str, branch: Branch, *, owner: str, image: int = 0, origin: str = "api",
@@ -134,76 +129,26 @@ class DiffusionEngine:
     ) -> str:  # fmt: skip
         """Go on from an evaluation of a recorded run: see `SubmitBranch`. Raises UnknownJob also when it is not
         recorded any more."""
-        job = self._book.get(job_id, owner=owner)
-        past = self._recorder.past(job.id, image)
-        if past is None:
-            raise UnknownJob(NOT_RECORDED)
-        leaving = fork(job.id, image, branch, *past)
-        self._check_open()
-        request = self._intake.in_listing(leaving.request())
-        child = self._book.add(
-            request,
-            owner=owner,
-            origin=origin,
-            start=leaving.recipe.start,
-            attention=leaving.recipe.attention,
-            fork=leaving,
-            controls=control_pictures(request),
-            allowance=allowance,
-        )
-        return self._announce(child)
+        order = orders.SubmitBranch(job_id=job_id, branch=branch, image=image, allowance=allowance)
+        return self.take(order, owner=owner, origin=origin)
 
     def submit_comparison(
         self, comparison: Comparison, *, owner: str, origin: str = "api", focus: int = 0, ephemeral: bool = False,
         allowance: Allowance | None = None,
     ) -> str:  # fmt: skip
         """Take a comparison as one job: see `SubmitComparison`. Raises as `submit`."""
-        if comparison.base.seed is None:
-            comparison = comparison.with_seed(secrets.randbelow(RANDOM_SEEDS))
-        self._check_open()
-        comparison = self._intake.comparison_in_listing(comparison)
-        job = ComparisonJob(
-            comparison,
-            owner=owner,
-            origin=origin,
-            clock=self._book.clock,
-            engine=self.name,
-            focus=focus if 0 <= focus < len(comparison) else 0,
-            starts=self._intake.starts(cells_of(comparison)),
-            controls=control_pictures(comparison.base),
-            ephemeral=ephemeral,
-        )
-        self._book.take(job, allowance)
-        return self._announce(job)
+        order = orders.SubmitComparison(comparison=comparison, focus=focus, ephemeral=ephemeral, allowance=allowance)
+        return self.take(order, owner=owner, origin=origin)
 
-    def _check_open(self) -> None:
-        """Raises Refused when nothing is taken now."""
-        if self._thread.closing.is_set():
-            raise Refused("The studio is closing.", kind="unavailable")
-        if self._thread.has_failed:
-            raise Refused(self._thread.status.message, kind="unavailable")
-
-    def _announce(self, job: Job) -> str:
-        """Say where a new job stands, and let the thread look at it. Returns its id."""
-        status = self._thread.status
-        job.publish(Queued(job_id=job.id, ahead=max(0, len(self._book.active()) - 1)))
-        if status.state in ("starting", "loading"):
-            job.publish(
-                Loading(
-                    job_id=job.id,
-                    checkpoint=job.request.checkpoint,
-                    message=status.message,
-                    fraction=status.fraction,
-                )
-            )
-        self._thread.wake.set()
-        return job.id
+    def take(self, order: orders.Submission, *, owner: str, origin: str = "api") -> str:
+        """See `Engine.submit`. Decodes uploaded pictures on the caller's thread, and waits for the disk."""
+        return self._reception.take(order, owner=owner, origin=origin)
 
     # ---------------------------------------------------------------------------------------- jobs that are there
 
     def watch_any(self, job_id: str, *, owner: str) -> Watcher:
         """Events of a run or of a comparison. May be read on any event loop. Raises UnknownJob."""
-        return Watcher(self._book.get(job_id, owner=owner).mailbox)
+        return self._history.watch(job_id, owner)
 
     def watch(self, job_id: str, *, owner: str) -> AsyncIterator[Event]:
         """Events of a run. Raises UnknownJob, also for a comparison."""
@@ -222,6 +167,8 @@ class DiffusionEngine:
 
     def prioritize(self, job_id: str, cell: int, *, owner: str) -> bool:
         """Make a cell before the others. False when it has ended. Raises UnknownJob."""
+        if self._history.is_over(job_id, owner):
+            return False
         first = self._comparison(job_id, owner).raise_priority(cell)
         self._thread.wake.set()
         return first
@@ -234,9 +181,16 @@ class DiffusionEngine:
 
     def cancel(self, job_id: str, *, owner: str) -> bool:
         """Ask a job to stop; it does within one step. False when it had ended already. Raises UnknownJob."""
+        if self._history.is_over(job_id, owner):
+            return False
         stopping = self._book.get(job_id, owner=owner).stop()
         self._thread.wake.set()
         return stopping
+
+    @property
+    def keeps_jobs(self) -> bool:
+        """Whether jobs outlive this process, so that taking one in waits for the disk."""
+        return self._store.is_on_disk
 
     def active_jobs(self) -> tuple[str, ...]:
         """The ids of all jobs that wait or run."""
@@ -247,8 +201,8 @@ class DiffusionEngine:
         return self._book.work()
 
     def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
-        """This owner's jobs, newest first."""
-        return self._book.of(owner)
+        """This owner's jobs, newest first; those of earlier processes stand last."""
+        return self._history.of(owner)
 
     def job_so_far(self, job_id: str, *, owner: str) -> tuple[JobSummary, tuple[AnyEvent, ...]]:
         """A job as it is listed, and what a late watcher hears of it. Raises UnknownJob."""
@@ -340,3 +294,4 @@ class DiffusionEngine:
         for job in self._book.active():  # the thread is stuck in a long call; nobody waits for it
             job.abandon()
         self._recorder.close()
+        self._history.close()

@@ -1,24 +1,69 @@
-"""Checks a request before it becomes a job, and decodes what it begins with. On the caller's thread."""
+"""Checks an order before it becomes a job, and decodes what it begins with. On the caller's thread."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from studio.asked.compare import Comparison
 from studio.asked.fields import ImageToImage
+from studio.asked.orders import SubmitComparison, SubmitRun
 from studio.asked.requests import Request
 from studio.asked.resolved import with_suitable_values
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.lookup import in_listing
-from studio.engine.comparisons import StartKey, start_key
+from studio.engine.comparisons import ComparisonJob, StartKey, start_key
+from studio.engine.jobs import Job
+from studio.picture.control_maps import control_pictures
 from studio.picture.framing import Start, start_of
 
 
 class Intake:
     """Knows from the catalogue what can be run here."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, clock: Callable[[], float], engine: str) -> None:
+        """`clock` is the book's; `engine` stands in front of the ids of its jobs."""
         self._catalog = catalog
+        self._clock = clock
+        self._engine = engine
+
+    def run(self, order: SubmitRun, owner: str, origin: str, job_id: str | None = None) -> tuple[Job, SubmitRun]:
+        """The job of a run, and its order as it is here. `job_id`: the one that it has already. Raises
+        InvalidRequest."""
+        request = self.with_suitable_values(self.in_listing(order.request))
+        job = Job(
+            request,
+            owner=owner,
+            origin=origin,
+            clock=self._clock,
+            engine=self._engine,
+            start=self.start(request),
+            attention=order.attention,
+            controls=control_pictures(request),
+            ephemeral=order.ephemeral,
+            job_id=job_id,
+        )
+        return job, replace(order, request=request)
+
+    def comparison(
+        self, order: SubmitComparison, owner: str, origin: str, job_id: str | None = None
+    ) -> tuple[ComparisonJob, SubmitComparison]:
+        """The same of a comparison. Raises InvalidRequest."""
+        comparison = self.comparison_in_listing(order.comparison)
+        focus = order.focus if 0 <= order.focus < len(comparison) else 0
+        job = ComparisonJob(
+            comparison,
+            owner=owner,
+            origin=origin,
+            clock=self._clock,
+            engine=self._engine,
+            focus=focus,
+            starts=self.starts(cells_of(comparison)),
+            controls=control_pictures(comparison.base),
+            ephemeral=order.ephemeral,
+            job_id=job_id,
+        )
+        return job, replace(order, comparison=comparison, focus=focus)
 
     def comparison_in_listing(self, comparison: Comparison) -> Comparison:
         """A comparison with the listing's names, and what suits its checkpoints. Raises as `in_listing`, for the axis

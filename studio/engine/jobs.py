@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from studio.answered.engine import JobLoad, Refused, UnknownJob, WorkNow
 from studio.answered.events import (
@@ -35,9 +35,17 @@ from studio.engine.mailbox import Mailbox
 from studio.picture.control_maps import ControlPicture
 from studio.picture.framing import Start
 
-JobState = Literal["queued", "running", "finished", "stopped", "failed"]
+JobState = Literal["queued", "running", "interrupted", "finished", "stopped", "failed"]
 
 _STATES: dict[type, JobState] = {Finished: "finished", Stopped: "stopped", Failed: "failed"}
+
+
+class Witness(Protocol):
+    """Hears what becomes of a job, and says whether it may begin (`studio.engine.history`)."""
+
+    def may_begin(self, job: Job) -> bool: ...
+
+    def hear(self, job: Job, event: AnyEvent) -> None: ...
 
 
 class Job:
@@ -56,8 +64,10 @@ class Job:
         fork: Fork | None = None,
         controls: Sequence[ControlPicture] = (),
         ephemeral: bool = False,
+        job_id: str | None = None,
     ) -> None:
-        self.id = new_id(engine)
+        """`job_id`: the id that it has already, where it comes from an earlier start of the studio."""
+        self.id = job_id or new_id(engine)
         self.request: Request = request
         self.owner = owner
         self.origin = origin
@@ -72,6 +82,9 @@ class Job:
         self.stop_reason: str | None = None  # set by `stop`; the engine looks at it between ticks
         self.allowance: Allowance | None = None  # set by `JobBook.take`
         self.priority = 0  # the larger goes first among its owner's jobs: a cell that was asked for
+        self.ready = True  # False until it is on the disk: it gets no lane before
+        self.witness: Witness | None = None
+        self.notes: tuple[str, ...] = ()  # sentences worth knowing when it starts
         self._clock = clock
         self._lock = threading.Lock()
         self._state: JobState = "queued"
@@ -92,7 +105,11 @@ class Job:
 
     def runnable(self) -> Sequence[Job]:
         """The jobs that may be given lanes now, in that order."""
-        return (self,) if self.ended is None else ()
+        return (self,) if self.ended is None and self.ready else ()
+
+    def may_begin(self) -> bool:
+        """Whether it is there and still this server's. Asked before it begins."""
+        return self.ended is None and (self.witness is None or self.witness.may_begin(self))
 
     @property
     def load(self) -> Load:
@@ -124,6 +141,8 @@ class Job:
                 self.controls = ()
                 self.request = self.request.without_pictures()  # nothing of an upload outlives its use
             self.mailbox.put(event)
+        if self.witness is not None:
+            self.witness.hear(self, event)
         return True
 
     def stop(self, reason: str = "Stopped.") -> bool:
@@ -218,6 +237,15 @@ class JobBook:
         self.take(job, allowance)
         return job
 
+    def restore(self, job: Job, allowance: Allowance | None) -> None:
+        """Take a job in that was taken before by a server that has ended. It counts like any other and is not refused;
+        one that is there already stays."""
+        with self._lock:
+            if job.id not in self._jobs:
+                job.allowance = allowance
+                self._entries[job.id] = Entry(job.owner, allowance, job.load)
+                self._jobs[job.id] = job
+
     def take(self, job: Job, allowance: Allowance | None = None) -> None:
         """Take a job in that was made elsewhere (with the book's `clock`). Raises as `add`, also where it is more than
         its `allowance`."""
@@ -253,6 +281,11 @@ class JobBook:
         if job is None or job.owner != owner:
             raise UnknownJob("This job does not exist any more.")
         return job
+
+    def has(self, job_id: str) -> bool:
+        """Whether it knows a job of this id, whoever's it is."""
+        with self._lock:
+            return job_id in self._jobs
 
     def of(self, owner: str) -> tuple[JobSummary, ...]:
         """One owner's jobs, newest first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -45,42 +44,14 @@ class LocalEngine:
 
     async def submit(self, job: orders.Submission, *, owner: str, origin: str = "api") -> str:
         """See `Engine.submit`."""
-        take: Callable[[], str]
+        take = partial(self.engine.take, job, owner=owner, origin=origin)
         match job:
             case orders.SubmitRun():
                 _check(job.request.problems())
-                take = partial(
-                    self.engine.submit,
-                    job.request,
-                    owner=owner,
-                    origin=origin,
-                    attention=job.attention,
-                    ephemeral=job.ephemeral,
-                    allowance=job.allowance,
-                )
-                if not job.request.file_bytes:
+                if not job.request.file_bytes and not self.engine.keeps_jobs:
                     return take()
             case orders.SubmitComparison():
                 _check(job.comparison.base.problems())
-                take = partial(
-                    self.engine.submit_comparison,
-                    job.comparison,
-                    owner=owner,
-                    origin=origin,
-                    focus=job.focus,
-                    ephemeral=job.ephemeral,
-                    allowance=job.allowance,
-                )
-            case orders.SubmitBranch():
-                take = partial(
-                    self.engine.branch,
-                    job.job_id,
-                    job.branch,
-                    owner=owner,
-                    image=job.image,
-                    origin=origin,
-                    allowance=job.allowance,
-                )
         return await asyncio.to_thread(take)
 
     def watch(self, job_id: str, *, owner: str) -> Events:
@@ -97,7 +68,7 @@ class LocalEngine:
 
     async def jobs(self, *, owner: str) -> tuple[JobSummary, ...]:
         """See `Engine.jobs`."""
-        return self.engine.jobs(owner=owner)
+        return await asyncio.to_thread(self.engine.jobs, owner=owner)
 
     async def record(self, job_id: str, part: orders.RecordPart = orders.WHOLE_RECORD, *, owner: str) -> bytes:
         """See `Engine.record`."""

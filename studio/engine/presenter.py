@@ -163,6 +163,7 @@ class Presenter:
             parameters=infotext.parameters_text(info),
             owner=run.job.owner,
             part_of=run.job.part_of,
+            job=run.job.id,
         )
         seconds = self._ending_seconds[active.size] = time.perf_counter() - start
         resolved = run.resolved

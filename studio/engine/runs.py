@@ -98,7 +98,7 @@ class Run:
     def started_event(self) -> Started:
         """What was resolved, and sentences worth knowing."""
         conditioning = self.conditioning
-        notes = list(self.notes)
+        notes = [*self.job.notes, *self.notes]
         if conditioning.chunks > 1:
             sizes = f"{conditioning.chunks} chunks of {conditioning.positions} tokens"
             notes.append(f"The prompt was encoded in {sizes}; nothing was cut off.")

@@ -23,20 +23,18 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
 from studio.answered.events import Picture
 from studio.picture import chunks, infotext, metadata
+from studio.picture.gallery_index import Entry, Index
 
 logger = logging.getLogger(__name__)
 
-INDEX_NAME = "index.jsonl"
-INDEX_VERSION = 1  # of a line of the index; a line without one is of 0.1.0, which had the same form
 THUMBNAIL_SIDE = 256  # pixels, the longer side
 LEFTOVER_AGE = 3600.0  # seconds; no save takes this long, so an older .part belongs to nobody
 # On a 512x512 picture with a camera's grain this takes 0.6 of the time of Pillow's default 6, for a file 14 % larger.
@@ -45,25 +43,13 @@ COMPRESS_LEVEL = 1  # of zlib; the next picture waits for this write
 COMPARISONS = "compare"  # the folder of their cells
 COMPARISON_BYTES = 2 * 2**30  # of it; what visitors want to have they save, which puts a copy beside the other pictures
 
-_FILE = re.compile(r"(?:compare/)?\d{4}-\d{2}-\d{2}/\d{5,}-\d+\.png")
 _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
-_HASH = re.compile(r"[0-9a-f]{64}")
 _CACHED_THUMBNAILS = 256
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class SaveFailed(OSError):
     """The picture is not on disk. The text is a plain sentence for the page: the cause and what to do, no path."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Entry:
-    """One line of the index. `file` is relative to the outputs folder, with forward slashes."""
-
-    id: str
-    owner: str  # sha256 of the owner's id: whoever reads the file cannot become the owner
-    file: str
-    part_of: str = ""  # the job whose part it is: not listed among the pictures
 
 
 class Gallery:
@@ -76,8 +62,7 @@ class Gallery:
         """
         self.outputs_dir = Path(outputs_dir).expanduser().resolve()
         self._lock = threading.Lock()
-        self._entries: dict[str, _Entry] = {}  # in the order of saving
-        self._read = 0  # bytes of the index already read
+        self._index = Index(self.outputs_dir)
         self._numbers: dict[str, int] = {}  # day's folder -> last number this process gave
         self._part_sizes: dict[str, int] = {}  # id -> bytes
         self._thumbnails: OrderedDict[str, bytes] = OrderedDict()
@@ -85,7 +70,7 @@ class Gallery:
             self.outputs_dir.mkdir(parents=True, exist_ok=True)
             self._sweep()
         with self._lock:
-            self._refresh()
+            self._index.recover()
 
     # ------------------------------------------------------------------------------------------------------ in
 
@@ -97,12 +82,14 @@ class Gallery:
         parameters: str,
         owner: str,
         part_of: str | None = None,
+        job: str | None = None,
     ) -> Picture:
         """Write a picture with its metadata and return what its owner may know of it.
 
         `info` as in studio.picture.metadata, with an int `seed`. When this returns, the file is complete and on the
         disk; when it raises SaveFailed, there is no file. Other servers may save into the same folder at the same time.
         `part_of`: the id of the comparison whose cell this is. It lies apart, not among `earlier`, and goes some day.
+        `job`: the id of the run that has made it, for `of_job`.
         """
         seed = info["seed"]
         if type(seed) is not int or seed < 0:
@@ -110,16 +97,19 @@ class Gallery:
         image = image.convert("RGB")
         png_file = io.BytesIO()
         image.save(png_file, "PNG", pnginfo=metadata.png_info(info, parameters), compress_level=COMPRESS_LEVEL)
-        try:
-            file = self._write(png_file.getbuffer(), seed, COMPARISONS if part_of else "")
-        except OSError as error:
-            raise SaveFailed(_sentence(error)) from error
-        entry = self._enter(_Entry(id=secrets.token_hex(16), owner=_digest(owner), file=file, part_of=part_of or ""))
+        entry = Entry(
+            id=secrets.token_hex(16),
+            owner=_digest(owner),
+            file="",
+            part_of=part_of or "",
+            job="" if part_of else job or "",
+        )
+        entry = self._write(png_file.getbuffer(), seed, entry)
         if part_of:
             self._trim(part_of)
         return Picture(
             id=entry.id,
-            file_name=file,
+            file_name=entry.file,
             width=image.width,
             height=image.height,
             seed=seed,
@@ -134,27 +124,31 @@ class Gallery:
             return None
         seed = path.stem.rpartition("-")[2]
         try:
-            file = self._write(memoryview(path.read_bytes()), int(seed))
+            data = memoryview(path.read_bytes())
         except OSError as error:
             raise SaveFailed(_sentence(error)) from error
-        entry = self._enter(_Entry(id=secrets.token_hex(16), owner=_digest(owner), file=file))
-        return _picture(entry, self.outputs_dir / file)
+        entry = self._write(data, int(seed), Entry(id=secrets.token_hex(16), owner=_digest(owner), file=""))
+        return _picture(entry, self.outputs_dir / entry.file)
 
-    def _enter(self, entry: _Entry) -> _Entry:
-        """Take a written file into the index, on disk and here."""
+    def _write(self, data: memoryview, seed: int, entry: Entry) -> Entry:
+        """Write a picture's file and take it into the index, on disk and here. Raises SaveFailed."""
         try:
-            self._append(entry)
+            entry = replace(entry, file=self._write_file(data, seed, entry))
+        except OSError as error:
+            raise SaveFailed(_sentence(error)) from error
+        try:
+            self._index.append(entry)
         except OSError as error:  # the picture is safe; it is only not listed after a restart
             logger.warning("The index of the outputs folder could not be written: %s", error.strerror)
         with self._lock:
-            self._refresh()  # in the index's order, which two servers share
-            self._entries.setdefault(entry.id, entry)
+            self._index.refresh()  # in the index's order, which two servers share
+            self._index.entries.setdefault(entry.id, entry)
         return entry
 
     def _trim(self, newest: str) -> None:
         """Remove the oldest comparisons' files while all of them together are too large; never the newest one's."""
         with self._lock:
-            parts = [entry for entry in self._entries.values() if entry.part_of]
+            parts = [entry for entry in self._index.entries.values() if entry.part_of]
             for entry in parts:
                 if entry.id not in self._part_sizes:
                     try:
@@ -170,11 +164,12 @@ class Gallery:
                         if self._file(entry):
                             (self.outputs_dir / entry.file).unlink()
                     surplus -= self._part_sizes.pop(entry.id, 0)
-                    del self._entries[entry.id]
+                    del self._index.entries[entry.id]
                     self._thumbnails.pop(entry.id, None)
 
-    def _write(self, data: memoryview, seed: int, below: str = "") -> str:
+    def _write_file(self, data: memoryview, seed: int, entry: Entry) -> str:
         """Write the bytes below today's folder under the next free name; returns it relative to the outputs folder."""
+        below = COMPARISONS if entry.part_of else ""
         day = (f"{below}/" if below else "") + datetime.now().astimezone().date().isoformat()
         folder = self.outputs_dir / day
         folder.mkdir(parents=True, exist_ok=True)
@@ -188,6 +183,7 @@ class Gallery:
                 os.fsync(file.fileno())
             while True:
                 name = f"{self._next_number(day):05d}-{seed}.png"
+                self._index.announce(replace(entry, file=f"{day}/{name}"), data)
                 with suppress(FileExistsError):
                     _give_name(part, folder / name)
                     return f"{day}/{name}"
@@ -209,9 +205,9 @@ class Gallery:
         if not _PICTURE_ID.fullmatch(picture_id):
             return None
         with self._lock:
-            if picture_id not in self._entries:
-                self._refresh()
-            entry = self._entries.get(picture_id)
+            if picture_id not in self._index.entries:
+                self._index.refresh()
+            entry = self._index.entries.get(picture_id)
         if entry is None or not secrets.compare_digest(entry.owner, _digest(owner)):
             return None
         return self._file(entry)
@@ -220,8 +216,8 @@ class Gallery:
         """This owner's pictures, newest first, also those from before a restart. Files that are gone are left out."""
         mine = _digest(owner)
         with self._lock:
-            self._refresh()
-            entries = [entry for entry in self._entries.values() if entry.owner == mine and not entry.part_of]
+            self._index.refresh()
+            entries = [entry for entry in self._index.entries.values() if entry.owner == mine and not entry.part_of]
         pictures: list[Picture] = []
         for entry in reversed(entries):
             if len(pictures) >= limit:
@@ -231,6 +227,16 @@ class Gallery:
             if picture:
                 pictures.append(picture)
         return pictures
+
+    def of_job(self, job_id: str, owner: str) -> list[Picture]:
+        """What a run has made, in the order of its images, as far as the files are there."""
+        mine = _digest(owner)
+        with self._lock:
+            self._index.refresh()
+            entries = [e for e in self._index.entries.values() if e.job == job_id != "" and e.owner == mine]
+        files = [(entry, self._file(entry)) for entry in entries]
+        pictures = [picture for entry, file in files if file and (picture := _picture(entry, file))]
+        return sorted(pictures, key=lambda picture: int(picture.info.get("image") or 0))  # type: ignore[call-overload]
 
     def thumbnail(self, picture_id: str, owner: str) -> bytes | None:
         """A JPEG of at most 256 pixels a side, or None as `path`."""
@@ -256,41 +262,13 @@ class Gallery:
                 self._thumbnails.popitem(last=False)
         return jpeg_file.getvalue()
 
-    def _file(self, entry: _Entry) -> Path | None:
+    def _file(self, entry: Entry) -> Path | None:
         """The entry's file, if it is there and is what it seems: a regular file, reached without any link."""
         file = self.outputs_dir / entry.file
         try:
             return file if file.resolve() == file and file.is_file() else None
         except OSError:
             return None
-
-    # --------------------------------------------------------------------------------------------------- index
-
-    def _append(self, entry: _Entry) -> None:
-        # One write, begun by a newline: a line torn by a crash, ours or another server's, never spoils the next one.
-        values = {"version": INDEX_VERSION, "id": entry.id, "owner": entry.owner, "file": entry.file}
-        line = json.dumps(values | ({"part_of": entry.part_of} if entry.part_of else {}))
-        with (self.outputs_dir / INDEX_NAME).open("ab") as index:
-            index.write(f"\n{line}\n".encode())
-            index.flush()
-            os.fsync(index.fileno())
-
-    def _refresh(self) -> None:
-        """Read what was added to the index since the last time, by whichever server. Called with the lock held."""
-        try:
-            with (self.outputs_dir / INDEX_NAME).open("rb") as index:
-                if os.fstat(index.fileno()).st_size < self._read:  # somebody cleared the folder
-                    self._read = 0
-                index.seek(self._read)
-                lines = index.read()
-        except OSError:
-            return
-        complete = lines[: lines.rfind(b"\n") + 1]  # a last line without its end is torn, or still being written
-        self._read += len(complete)
-        for line in complete.splitlines():
-            entry = _parse_entry(line)
-            if entry is not None:
-                self._entries.setdefault(entry.id, entry)
 
     def _sweep(self) -> None:
         """Remove what saves that were killed left behind."""
@@ -332,36 +310,7 @@ def _digest(owner: str) -> str:
     return hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _parse_entry(line: bytes) -> _Entry | None:
-    """A line of the index; None for one that is torn, foreign, newer, or points anywhere but to a picture of ours."""
-    if not line.strip():
-        return None
-    try:
-        values = json.loads(line)
-        if values.get("version", 0) > INDEX_VERSION:
-            _warn_of_newer(values["version"])
-            return None
-        part_of = values.get("part_of", "")
-        entry = _Entry(id=values["id"], owner=values["owner"], file=values["file"], part_of=part_of)
-        good = (
-            _PICTURE_ID.fullmatch(entry.id)
-            and _HASH.fullmatch(entry.owner)
-            and _FILE.fullmatch(entry.file)
-            and isinstance(part_of, str)
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return entry if good else None
-
-
-@cache
-def _warn_of_newer(version: int) -> None:
-    logger.warning(
-        "Pictures of a newer studio (%s version %d, not %d) are left alone.", INDEX_NAME, version, INDEX_VERSION
-    )
-
-
-def _picture(entry: _Entry, file: Path) -> Picture | None:
+def _picture(entry: Entry, file: Path) -> Picture | None:
     """What the file itself says; None when it is no longer the picture we wrote."""
     try:
         with file.open("rb") as stream:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from studio.answered.engine import Engine, Refused
 from studio.asked.orders import Allowance, Quota, Submission
 from studio.ui.text import say
-from studio.web.access import Access
+from studio.web.access import PASSWORD, PROGRAMS, Access
 
 MEGAPIXEL = 2**20
 NO_COOKIE = "no cookie"  # the group of clients that are another visitor with each request
@@ -78,7 +78,8 @@ class LimitedEngine:
         """What a visitor may have; None for the owner, and for whoever has a cookie while the studio is open."""
         group = self._access.limited_group(owner)
         if group is not None:
-            return Allowance(group=group, visitor=VISITOR, together=TOGETHER, machine=MACHINE)
+            ends = group not in (PASSWORD, PROGRAMS)  # those of an invitation cannot come back after the next start
+            return Allowance(group=group, visitor=VISITOR, together=TOGETHER, machine=MACHINE, ends_with_studio=ends)
         if owner in self._new_visitors:
             return Allowance(group=NO_COOKIE, together=WITHOUT_COOKIE)
         return None

@@ -24,7 +24,8 @@ from studio.answered.events import Picture
 from studio.asked.fields import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture import gallery as gallery_module
-from studio.picture.gallery import INDEX_NAME, LEFTOVER_AGE, THUMBNAIL_SIDE, Gallery, SaveFailed
+from studio.picture.gallery import LEFTOVER_AGE, THUMBNAIL_SIDE, Gallery, SaveFailed
+from studio.picture.gallery_index import INDEX_NAME
 from studio.picture.infotext import parameters_text
 from studio.picture.metadata import picture_info, read_png, request_from_info
 
@@ -169,8 +170,9 @@ def test_an_index_that_points_elsewhere_is_not_followed(tmp_path: Path, file: st
     (tmp_path / "outside.png").write_bytes(b"secret")
     gallery = Gallery(outputs)
     real = save(gallery)
-    line = json.loads((outputs / INDEX_NAME).read_text().strip())
-    (outputs / INDEX_NAME).write_text(json.dumps(line | {"id": "f" * 32, "file": file}) + "\n")
+    line = json.loads((outputs / INDEX_NAME).read_text().splitlines()[-1]) | {"id": "f" * 32, "file": file}
+    announced = {"version": 1, "saving": line | {"id": "e" * 32}, "sha256": "0" * 64}
+    (outputs / INDEX_NAME).write_text(f"{json.dumps(line)}\n{json.dumps(announced)}\n")
     again = Gallery(outputs)
     assert again.path("f" * 32, ANN) is None
     assert again.path(real.id, ANN) is None
@@ -401,3 +403,53 @@ def test_pictures_are_listed_without_a_look_at_their_pixels(tmp_path: Path, monk
     assert gallery.earlier(ANN) == [kept]
     file.write_bytes(data[:20])
     assert gallery.earlier(ANN) == []
+
+
+# ------------------------------------------------------------------------------------------ a server that is killed
+
+
+def test_a_picture_whose_server_was_killed_before_it_was_listed_is_found_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = Gallery(tmp_path)
+    saved = save(killed)
+
+    def kill(entry: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(killed._index, "append", kill)
+    with pytest.raises(KeyboardInterrupt):
+        save(killed)
+    assert len(list(tmp_path.rglob("*.png"))) == 2
+    after = Gallery(tmp_path)
+    mine = after.earlier(ANN)
+    assert len(mine) == 2
+    assert mine[1].id == saved.id
+    assert after.path(mine[0].id, ANN) is not None
+    assert after.path(mine[0].id, BOB) is None
+    assert [picture.id for picture in Gallery(tmp_path).earlier(ANN)] == [picture.id for picture in mine], "once"
+
+
+def test_a_name_that_somebody_else_got_is_nobodys_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = Gallery(tmp_path)
+
+    def taken(part: Path, final: Path) -> None:
+        final.write_bytes(b"another server's picture")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gallery_module, "_give_name", taken)
+    with pytest.raises(KeyboardInterrupt):
+        save(mine)
+    assert Gallery(tmp_path).earlier(ANN) == []
+
+
+def test_the_pictures_of_a_run_are_found_by_its_id(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path)
+    info = {"seed": 1, "image": 1}
+    image = Image.new("RGB", (8, 8))
+    second = gallery.save(image, info=info, parameters="", owner=ANN, job="here-1")
+    first = gallery.save(image, info=info | {"image": 0}, parameters="", owner=ANN, job="here-1")
+    gallery.save(image, info=info, parameters="", owner=ANN, job="here-2")
+    gallery.save(image, info=info, parameters="", owner=BOB, job="here-1")
+    assert [picture.id for picture in Gallery(tmp_path).of_job("here-1", ANN)] == [first.id, second.id]
+    assert gallery.of_job("", ANN) == []

@@ -30,6 +30,7 @@ from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.engine.local import LocalEngine
 from studio.engine.remote.frames import read_frame, to_frame, write_frame
+from studio.engine.store.store import JobStore
 from studio.picture.gallery import Gallery
 
 logger = logging.getLogger(__name__)
@@ -190,6 +191,7 @@ def engine_of(settings: dict[str, Any]) -> LocalEngine:
             limits=Limits(**settings["limits"]),
             options=ModelOptions(**settings["options"]),
             name=settings["name"],
+            store=JobStore(Path(settings["outputs_dir"]), studio=settings["studio"]) if settings["jobs_file"] else None,
         )
     )
 

@@ -63,8 +63,10 @@ class RemoteEngine:
         limits: Limits | None = None,
         options: ModelOptions | None = None,
         name: str = HERE,
+        jobs_file: bool = False,
     ) -> None:
-        """Starts the child, which lists the models; `start` lets it load and work. `outputs_dir` is the gallery's."""
+        """Starts the child, which lists the models; `start` lets it load and work. `outputs_dir` is the gallery's. With
+        `jobs_file` jobs outlive the child, and the studio."""
         self._name = name
         self._settings = {
             "models_dirs": [str(Path(folder).resolve()) for folder in models_dirs],
@@ -76,6 +78,8 @@ class RemoteEngine:
             "limits": asdict(limits or Limits()),
             "options": asdict(options or ModelOptions()),
             "name": name,
+            "studio": secrets.token_hex(8),  # the same for every child of this studio
+            "jobs_file": jobs_file,
         }
         self._lock = threading.Lock()
         self._status = EngineStatus(state="starting", message="Starting the engine's process")
@@ -117,7 +121,7 @@ class RemoteEngine:
     async def submit(self, job: orders.Submission, *, owner: str, origin: str = "api") -> str:
         """See `Engine.submit`."""
         job_id: str = await self._call("submit", job, owner=owner, origin=origin)
-        if not isinstance(job, orders.SubmitBranch):
+        if isinstance(job, (orders.SubmitRun, orders.SubmitComparison)):
             comparison = job.comparison.without_pictures() if isinstance(job, orders.SubmitComparison) else None
             request = job.request.without_pictures() if isinstance(job, orders.SubmitRun) else job.comparison.base
             summary = JobSummary(

@@ -1,0 +1,276 @@
+"""Jobs beyond this process: writes down what becomes of each, and knows those of earlier starts.
+
+The bridge between the book, which holds what waits and runs here, and the jobs file (`studio.engine.store`). No torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from studio.answered.codec import BadMessage, decode, encode
+from studio.answered.engine import UnknownJob
+from studio.answered.events import (
+    ENDS,
+    AnyEvent,
+    CellEvent,
+    ComparisonEnded,
+    Failed,
+    Finished,
+    JobSummary,
+    Picture,
+    Planned,
+    Started,
+    Stopped,
+)
+from studio.asked import orders
+from studio.asked.problems import InvalidRequest
+from studio.engine.jobs import Job, JobBook
+from studio.engine.mailbox import Mailbox, Watcher
+from studio.engine.store.store import JobStore, StoredJob, StoredState
+from studio.picture.gallery import Gallery
+
+logger = logging.getLogger(__name__)
+
+INTERRUPTED = "Interrupted: the studio ended while this run was made."
+BRANCH_LOST = "Stopped: the recorded run that it branches from was gone when the studio started again."
+SHARE_OVER = "Stopped: the studio ended, and with it the share that this was asked for through."
+OTHER_VERSION = "Another version of the studio asked for this run, and this one cannot read it. Ask for it again."
+OTHER_SERVER = "Stopped: another studio on the same outputs folder makes this run."
+
+Lasting = orders.SubmitRun | orders.SubmitComparison  # what can go on in another process
+Restore = Callable[[StoredJob, Lasting], None]  # raises InvalidRequest
+
+
+class History:
+    """What this server writes into the jobs file, and reads from it. Safe from any thread."""
+
+    def __init__(self, store: JobStore, book: JobBook, gallery: Gallery, closing: str) -> None:
+        """`closing`: the reason of jobs that are stopped since the studio ends."""
+        self._store = store
+        self._book = book
+        self._gallery = gallery
+        self._closing = closing
+        self._begun: set[str] = set()  # jobs that wait or run here, whose begin has been written down
+
+    # ------------------------------------------------------------------------------------------ of this process
+
+    def enter(self, job: Job, order: orders.Submission) -> None:
+        """Write down a job that has been taken; until then it is not `ready`. A note says where that is not possible.
+        One that nobody can come back to is left out."""
+        if job.ephemeral or not self._store.is_on_disk:
+            return
+        allowance = order.allowance
+        problem = self._store.add(
+            StoredJob(
+                id=job.id,
+                studio=self._store.studio,
+                state="waiting",
+                owner=job.owner,
+                guest=allowance is not None,
+                passing=allowance is not None and allowance.ends_with_studio,
+                origin=job.origin,
+                submitted=time.time(),
+                summary=encode(_brief(job.summary())),
+                submission=encode(order),
+            )
+        )
+        if problem:
+            job.notes = (*job.notes, problem)
+        else:
+            job.witness = self
+
+    def may_begin(self, job: Job) -> bool:
+        """See `Witness`. Another server may have the lease by now, where this one was silent for long."""
+        if job.id not in self._begun:
+            if not self._store.claim(job.id):
+                job.stop(OTHER_SERVER)
+                return False
+            self._begun.add(job.id)
+        return True
+
+    def hear(self, job: Job, event: AnyEvent) -> None:
+        """See `Witness`."""
+        if isinstance(event, Started):
+            seeds = event.seeds
+            self._store.began(job.id, lambda: encode(seeds))
+        elif isinstance(event, ENDS):
+            self._begun.discard(job.id)
+            self._end(job.summary(), event)
+
+    def _end(self, summary: JobSummary, event: AnyEvent) -> None:
+        closed, last = False, event
+        if isinstance(event, (Stopped, ComparisonEnded)) and event.reason == self._closing:
+            closed, last = True, replace(event, reason=INTERRUPTED, interrupted=True)
+            summary = replace(summary, state="interrupted")
+        state: StoredState = summary.state  # type: ignore[assignment]  # of one that is over
+
+        def events() -> bytes:
+            comparison = summary.comparison
+            planned = (Planned(job_id=summary.job_id, comparison=comparison.without_pictures()),) if comparison else ()
+            return encode((*planned, _lean(last)))
+
+        self._store.end(summary.job_id, state, events, lambda: encode(_brief(summary)), closed=closed)
+
+    # --------------------------------------------------------------------------------------- of earlier starts
+
+    def restore(self, restore: Restore, *, at_start: bool = True) -> None:
+        """Take over the jobs of servers that have ended: what waits is given to `restore`, what ran is interrupted."""
+        counts = {"waiting": 0, "interrupted": 0, "dropped": 0}
+        for row in self._store.take_over(at_start=at_start):
+            try:
+                counts[self._restore(row, restore)] += 1
+            except (BadMessage, InvalidRequest) as error:
+                sentence = str(error) if isinstance(error, InvalidRequest) else OTHER_VERSION
+                self._refuse(row, Failed(job_id=row.id, kind="bad_request", message=sentence, error_id=""), "failed")
+                counts["dropped"] += 1
+        sentences = {
+            "waiting": "%d that waited go on",
+            "interrupted": "%d that ran are interrupted and can be run again",
+            "dropped": "%d cannot go on (their share is over, or what they need is gone)",
+        }
+        told = [sentences[name] % count for name, count in counts.items() if count]
+        if told:
+            logger.info("Jobs from before: %s.", "; ".join(told))
+
+    def _restore(self, row: StoredJob, restore: Restore) -> str:
+        """What became of a job: a key of the counts above."""
+        summary: JobSummary = decode(row.summary)
+        pictures = tuple(self._gallery.of_job(row.id, row.owner))
+        if pictures and len(pictures) == summary.request.num_images_per_prompt:  # the end came just after the last one
+            seconds = float(str(pictures[-1].info.get("seconds") or 0))
+            exact = bool(pictures[0].info.get("exact"))
+            self._end(
+                replace(summary, state="finished"),
+                Finished(job_id=row.id, pictures=pictures, seconds=seconds, exact=exact),
+            )
+            return "waiting"
+        if row.passing and row.studio != self._store.studio:
+            self._refuse(row, _stopped(row.id, SHARE_OVER, pictures), "stopped", summary)
+            return "dropped"
+        if row.state == "running":
+            self._interrupt(row, summary, pictures)
+            return "interrupted"
+        order = decode(row.submission or b"")
+        if not isinstance(order, Lasting):
+            self._refuse(row, _stopped(row.id, BRANCH_LOST, pictures), "stopped", summary)
+            return "dropped"
+        restore(row, order)
+        return "waiting"
+
+    def _interrupt(self, row: StoredJob, summary: JobSummary, pictures: tuple[Picture, ...]) -> None:
+        event: AnyEvent
+        if summary.comparison is not None:
+            event = ComparisonEnded(
+                job_id=row.id, state="stopped", reason=INTERRUPTED, done=0, failed=0, seconds=0.0, interrupted=True
+            )
+        else:
+            event = replace(_stopped(row.id, INTERRUPTED, pictures), interrupted=True)
+        self._end(replace(summary, state="interrupted"), event)
+
+    def _refuse(
+        self, row: StoredJob, event: Stopped | Failed, state: StoredState, summary: JobSummary | None = None
+    ) -> None:
+        if summary is None:
+            try:
+                summary = decode(row.summary)
+            except BadMessage:
+                summary = None
+        if summary is None:
+            self._store.forget(row.id)
+            return
+        end: AnyEvent = event
+        if summary.comparison is not None:
+            reason = event.reason if isinstance(event, Stopped) else event.message
+            end = ComparisonEnded(job_id=row.id, state="stopped", reason=reason, done=0, failed=0, seconds=0.0)
+            state = "stopped"
+        self._end(replace(summary, state=state), end)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """The studio ends: what waits is nobody's until the next start."""
+        waiting = self._store.close()
+        if waiting:
+            logger.info("%d waiting job%s on at the next start.", waiting, "s go" if waiting > 1 else " goes")
+
+    # ------------------------------------------------------------------------------------------- what is over
+
+    def of(self, owner: str) -> tuple[JobSummary, ...]:
+        """One owner's jobs, newest first; those that only the file knows stand last."""
+        here = self._book.of(owner)
+        known = {job.job_id for job in here}
+        past = []
+        for row in self._store.past(owner):
+            try:
+                summary: JobSummary = decode(row.summary)
+            except BadMessage:
+                continue
+            if row.id not in known:
+                past.append(replace(summary, state=row.state))  # type: ignore[arg-type]  # of one that is over
+        return (*here, *past)
+
+    def watch(self, job_id: str, owner: str) -> Watcher:
+        """The events of a job that is there, or what a late watcher hears of one that only the file knows. Raises
+        UnknownJob."""
+        try:
+            return Watcher(self._book.get(job_id, owner=owner).mailbox)
+        except UnknownJob:
+            if not isinstance(job_id, str) or self._book.has(job_id):
+                raise
+        mailbox = Mailbox(self._book.clock)
+        for event in self._events(job_id, owner):
+            mailbox.put(event)
+        return Watcher(mailbox)
+
+    def order(self, job_id: str, owner: str) -> tuple[Lasting, str]:
+        """What an interrupted job was asked for, with the seed that it had, and its origin. Raises UnknownJob."""
+        row = self._store.get(job_id, owner) if isinstance(job_id, str) else None
+        if row is None or row.state != "interrupted" or row.submission is None:
+            raise UnknownJob("This job does not exist any more.")
+        try:
+            order = decode(row.submission)
+            seeds = decode(row.seeds) if row.seeds else ()
+        except BadMessage as error:
+            raise UnknownJob(OTHER_VERSION) from error
+        if not isinstance(order, Lasting):
+            raise UnknownJob(BRANCH_LOST)
+        if isinstance(order, orders.SubmitRun) and order.request.seed is None and seeds:
+            order = replace(order, request=replace(order.request, seed=seeds[0]))
+        return order, row.origin
+
+    def ran_again(self, job_id: str) -> None:
+        """An interrupted job has been asked for again."""
+        self._store.run_again(job_id)
+
+    def is_over(self, job_id: str, owner: str) -> bool:
+        """Whether it is one owner's job that only the file knows."""
+        return isinstance(job_id, str) and not self._book.has(job_id) and self._store.get(job_id, owner) is not None
+
+    def _events(self, job_id: str, owner: str) -> tuple[AnyEvent, ...]:
+        row = self._store.get(job_id, owner)
+        if row is None or row.events is None:
+            raise UnknownJob("This job does not exist any more.")
+        try:
+            events: tuple[AnyEvent, ...] = decode(row.events)
+        except BadMessage as error:
+            raise UnknownJob(OTHER_VERSION) from error
+        return events
+
+
+def _brief(summary: JobSummary) -> JobSummary:
+    comparison = summary.comparison.without_pictures() if summary.comparison is not None else None
+    return replace(summary, request=summary.request.without_pictures(), comparison=comparison)
+
+
+def _stopped(job_id: str, reason: str, pictures: tuple[Picture, ...]) -> Stopped:
+    return Stopped(job_id=job_id, pictures=pictures, last=(), index=0, total=0, reason=reason)
+
+
+def _lean(event: AnyEvent) -> AnyEvent:
+    """Without the frames of the strips and the last looks: they are for whoever watched."""
+    if isinstance(event, CellEvent):
+        return replace(event, event=_lean(event.event))  # type: ignore[arg-type]
+    if isinstance(event, (Finished, Stopped)):
+        event = replace(event, pictures=tuple(replace(picture, filmstrip=()) for picture in event.pictures))
+    return replace(event, last=()) if isinstance(event, Stopped) else event
