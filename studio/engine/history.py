@@ -164,7 +164,13 @@ class History:
         event: AnyEvent
         if summary.comparison is not None:
             event = ComparisonEnded(
-                job_id=row.id, state="stopped", reason=INTERRUPTED, done=0, failed=0, seconds=0.0, interrupted=True
+                job_id=row.id,
+                state="stopped",
+                reason=INTERRUPTED,
+                finished_cells=0,
+                failed_cells=0,
+                seconds=0.0,
+                interrupted=True,
             )
         else:
             event = replace(_stopped(row.id, INTERRUPTED, pictures), interrupted=True)
@@ -184,7 +190,9 @@ class History:
         end: AnyEvent = event
         if summary.comparison is not None:
             reason = event.reason if isinstance(event, Stopped) else event.message
-            end = ComparisonEnded(job_id=row.id, state="stopped", reason=reason, done=0, failed=0, seconds=0.0)
+            end = ComparisonEnded(
+                job_id=row.id, state="stopped", reason=reason, finished_cells=0, failed_cells=0, seconds=0.0
+            )
             state = "stopped"
         self._end(replace(summary, state=state), end)  # type: ignore[arg-type]
 

@@ -148,7 +148,7 @@ def test_a_comparison_that_waited_goes_on(
     planned = next(event for event in events if isinstance(event, Planned))
     assert planned.comparison.base.seed == seed is not None
     assert isinstance(events[-1], ComparisonEnded)
-    assert (events[-1].state, events[-1].done) == ("finished", 2)
+    assert (events[-1].state, events[-1].finished_cells) == ("finished", 2)
 
 
 def test_what_ran_is_interrupted_and_is_run_again_with_its_seed(
@@ -196,7 +196,7 @@ def test_an_interrupted_comparison_is_named_and_run_again(
     again = after.take(orders.RunAgain(job_id=job_id), owner="anna")
     last = heard(after, again)[-1]
     assert isinstance(last, ComparisonEnded)
-    assert last.done == 2
+    assert last.finished_cells == 2
 
 
 def test_a_run_whose_last_picture_was_saved_just_before_the_end_is_finished(
