@@ -697,4 +697,32 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "Something went wrong in the studio; its log has the cause.": "工作室出错了；原因见日志。",
     "{} (error id {})": "{1}（错误编号 {2}）",
     "SDXL refiner": "SDXL 精炼模型",
+    "text": "文字",
+    "{} bytes": "{1} 字节",
+    "{} × {} = {} cells": "{1} × {2} = {3} 格",
+    "{} controls": "{1} 个控制",
+    "a ControlNet": "ControlNet",
+    "a checkpoint": "检查点",
+    "{}: {}": "{1}：{2}",
+    "The {} {} needs about {} GiB, more than fits into {}. Start the studio with {}, choose a smaller {}, "
+    "or close other programs that use the memory.": "{1} {2} 约需 {3} GiB，超出{4}。请用 {5} 启动工作室、"
+    "选择更小的 {6}，或关闭占用内存的其他程序。",
+    "one of {} and {} more": "以下之一：{1}，另有 {2} 个",
+    "{}, which is for {}, while {} is {},": "{1}（用于 {2}，而 {3} 是 {4}）",
+    "{} and more": "{1} 等",
+    "jobs": "个任务",
+    "images": "张图像",
+    "steps": "步",
+    "megapixels": "百万像素",
+    "{} {} {} waiting or running: there are {}, this has {}.": "{1} {2} {3}在等待或运行：现有 {4}，这次是 {5}。",
+    "{} {} {} waiting or running: "
+    "there are {}, this has {}; before you: {}.": "{1} {2} {3}在等待或运行：现有 {4}，这次是 {5}；您前面有 {6} "
+    "个任务。",
+    "{} {} {} waiting or running: there "
+    "are {}, this has {}; before you: {}, {}.": "{1} {2} {3}在等待或运行：现有 {4}，这次是 {5}；您前面有 {6} "
+    "个任务，{7}。",
+    "{} {} minutes of this computer's time within an hour, and "
+    "they are used. Try again in about {} minutes.": "{1}每小时 {2} 分钟的本机时间，已经用完。请在约 {3} 分钟后再试。",
+    "signal {}, perhaps for want of memory": "信号 {1}，可能是内存不足",
+    "the picture that this one was made from": "生成这张图像所用的图片",
 }
