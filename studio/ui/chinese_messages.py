@@ -725,4 +725,12 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "they are used. Try again in about {} minutes.": "{1}每小时 {2} 分钟的本机时间，已经用完。请在约 {3} 分钟后再试。",
     "signal {}, perhaps for want of memory": "信号 {1}，可能是内存不足",
     "the picture that this one was made from": "生成这张图像所用的图片",
+    "{} {} {} waiting or running: there are {}, this has {}": "{1} {2} {3}在等待或运行：现有 {4}，这次是 {5}",
+    "1 is before you": "您前面有 1 个任务",
+    "{} are before you": "您前面有 {1} 个任务",
+    "{}.": "{1}。",
+    "{}; {}.": "{1}；{2}。",
+    "{}; {}, {}.": "{1}；{2}，{3}。",
+    "This request could not be understood: a part of "
+    "it is missing, or is not what belongs there.": "无法理解这个请求：缺少一部分，或有不该有的内容。",
 }
