@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -32,6 +33,7 @@ ROOT = Path(__file__).resolve().parent
 BUILT_IN = "small-world-128"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+SPACE_STORAGE = Path("/data")
 CLOSE_SECONDS = 2.3  # of the three that ending may take
 
 
@@ -65,6 +67,24 @@ def parser() -> argparse.ArgumentParser:
         metavar="USER:PASSWORD",
         help="a second login for others (@FILE, STUDIO_GUEST): they make pictures, and cannot load, download or "
         "change models",
+    )
+    where.add_argument(
+        "--public",
+        action="store_true",
+        help="let everybody who reaches the address in as a guest, without a link; your own way in is --auth",
+    )
+    where.add_argument(
+        "--name",
+        action="append",
+        metavar="HOST",
+        help="a name that browsers use for a proxy in front of the studio; may be given several times",
+    )
+    where.add_argument(
+        "--frame-by",
+        action="append",
+        metavar="ORIGIN",
+        help="a site that may show the page in a frame, such as https://example.org; the page must be reached by https "
+        "then; may be given several times",
     )
     programs = p.add_argument_group("programs")
     programs.add_argument(
@@ -137,6 +157,19 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def take_space(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
+    """In a Space of Hugging Face: answer where its proxy asks, in its frame, and admit everybody who may see the Space.
+    What stays on its disk goes to its storage, where it has one."""
+    if not environment.get("SPACE_ID") or not environment.get("SPACE_HOST"):
+        return
+    flags.host = "0.0.0.0"
+    flags.public = True
+    flags.name = [*(flags.name or ()), environment["SPACE_HOST"]]
+    flags.frame_by = [*(flags.frame_by or ()), "https://huggingface.co"]
+    if flags.outputs_dir == ROOT / "outputs" and os.access(SPACE_STORAGE, os.W_OK):
+        flags.outputs_dir = SPACE_STORAGE / "outputs"
+
+
 def gigabytes(text: str) -> int:
     """A flag's gigabytes as bytes. Raises ArgumentTypeError for what is no amount of memory."""
     try:
@@ -158,7 +191,8 @@ def check(flags: argparse.Namespace) -> None:
         stop("--guest: a login for guests needs one for yourself beside it: add --auth.")
     if flags.guest is not None and flags.guest == flags.auth:
         stop("--guest: choose another name or password than --auth's, or guests would be owners.")
-    if flags.auth is None and lets_others_in(flags) and not sys.stdout.isatty():
+    check_names(flags)
+    if flags.auth is None and lets_others_in(flags) and not flags.public and not sys.stdout.isatty():
         flags_text = "--share" if flags.share else f"--host {flags.host}"
         stop(
             f"{flags_text} lets others in, and there is no terminal to print your link on: set "
@@ -182,9 +216,21 @@ def check(flags: argparse.Namespace) -> None:
         check_device(flags.device)
 
 
+def check_names(flags: argparse.Namespace) -> None:
+    """Of a proxy, and of the sites that may frame the page. Raises SystemExit."""
+    for name in flags.name or ():
+        if not re.fullmatch(r"[A-Za-z0-9.-]+", name):
+            stop(f"--name {name}: give a host's name without https:// or a port, such as studio.example.org.")
+    for origin in flags.frame_by or ():
+        if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?", origin):
+            stop(f"--frame-by {origin}: give a site as https://name without a path, such as https://example.org.")
+    if flags.share and flags.public:
+        stop("--public: everybody with the address is a guest, so --share has no invitation to give; choose one.")
+
+
 def lets_others_in(flags: argparse.Namespace) -> bool:
     """Whether somebody on another machine can reach the page."""
-    return bool(flags.share) or flags.host not in LOOPBACK
+    return bool(flags.share or flags.public or flags.name) or flags.host not in LOOPBACK
 
 
 def login_of(flag: str, value: str | None, variable: str) -> str | None:
@@ -348,7 +394,8 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     access = Access(
         auth=tuple(flags.auth.split(":", 1)) if flags.auth else None,
         guest=tuple(flags.guest.split(":", 1)) if flags.guest else None,
-        always_closed=flags.host not in LOOPBACK,
+        always_closed=flags.host not in LOOPBACK or bool(flags.name),
+        admits_everybody=flags.public,
         owner_file=OwnerFile(gallery.outputs_dir),
         programs=Programs(gallery.outputs_dir),
     )
@@ -356,15 +403,15 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     engine, limits = with_limits(engine, access, new_visitors)
     uploads = Uploads()
     page, launch = build(engine, gallery, uploads)
-    hosts = {*LOOPBACK, flags.host}
-    needs_tunnel = flags.share or flags.host in LOOPBACK
+    hosts = {*LOOPBACK, flags.host, *(flags.name or ())}
+    needs_tunnel = flags.share or (flags.host in LOOPBACK and not flags.name)
     terminal = sys.stdout.isatty()
     sharing = Sharing(
         access,
         engine,
         hosts,
         partial(open_tunnel, flags.host, flags.port, page.share_token, temporary.path) if needs_tunnel else None,
-        address=address_for_others(flags.host, flags.port),
+        address=f"https://{flags.name[0]}" if flags.name else address_for_others(flags.host, flags.port),
         on_ready=partial(tell, terminal=terminal, closed=flags.auth is not None or flags.host not in LOOPBACK),
     )
     room = UploadRoom(temporary.path, access, new_visitors)
@@ -380,6 +427,8 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         functions=application.functions(page),
         share=Share(sharing, limits),
         interfaces=[a1111.interface(engine, gallery, room)] if flags.api else [],
+        proxied=flags.name or (),
+        framed_by=flags.frame_by or (),
     )
     site = application.application(page, launch, layers)
     try:
@@ -391,7 +440,9 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     answered_once(flags.port)
     engine.start()  # after the page answers: importing torch holds Python's lock in long bursts
     print(f"Latent Studio is open at {server.url}", flush=True)
-    if lets_others_in(flags):
+    if flags.public:
+        print(say("share.terminal.everybody"), flush=True)
+    elif lets_others_in(flags):
         keys = sharing.begin().keys
         if terminal and needs_tunnel and keys is not None:
             print(say("share.terminal.local", link=f"{server.url}enter#{keys.owner}"))
@@ -438,6 +489,7 @@ def tell(shared: ShareState, *, terminal: bool, closed: bool) -> None:
 def main() -> None:
     """Parse, check, serve."""
     flags = parser().parse_args()
+    take_space(flags, os.environ)
     check(flags)
     from studio.ui.log import BriefFormatter
     from studio.web.process import Ending, TemporaryFolder, leave

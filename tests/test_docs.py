@@ -73,8 +73,20 @@ def test_every_room_is_in_readme_and_architecture() -> None:
     for room in rooms:
         assert f"      {room}/ " in README, room
         assert f"`studio/{room}/`" in architecture, room
-    folders = [f for f in ("training", "models", "tests", "benchmarks", "docs") if f"    {f}/ " not in README]
+    folders = [f for f in ("training", "models", "tests", "benchmarks", "docs", "deploy") if f"    {f}/ " not in README]
     assert folders == []
+
+
+def test_every_promise_of_safety_names_tests_that_exist() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "test" in line][1:]
+    assert len(rows) >= 12
+    for row in rows:
+        folder = ""
+        for name in re.findall(r"`((?:tests/)?[\w/]*test_\w+\.py)`", row):
+            folder = name.rpartition("/")[0] or folder
+            assert (ROOT / folder / name.rpartition("/")[2]).is_file(), row
+        assert folder, row
 
 
 def test_every_document_is_named_in_the_readme() -> None:
@@ -111,7 +123,7 @@ def test_every_command_that_a_document_names_is_there() -> None:
 def imports(*patterns: str) -> dict[str, str]:
     """Packages of others that files of these patterns import, each with one such file."""
     found: dict[str, str] = {}
-    own = {"studio", "training", "tests", "benchmarks", "app", "start"}
+    own = {"studio", "training", "tests", "benchmarks", "deploy", "app", "start"}
     for path in (path for pattern in patterns for path in sorted(ROOT.glob(pattern))):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
@@ -145,7 +157,7 @@ def test_the_requirements_name_every_package_that_is_imported() -> None:
 
 
 def test_the_requirements_name_nothing_else_are_pinned_and_say_what_for() -> None:
-    ours = ("*.py", *(f"{room}/**/*.py" for room in ("studio", "training", "tests", "benchmarks")))
+    ours = ("*.py", *(f"{room}/**/*.py" for room in ("studio", "training", "tests", "benchmarks", "deploy")))
     used = {name.lower() for name in imports(*ours)} | {name.replace("-", "_") for name in FOR_OTHERS}
     for file in ("requirements.txt", "requirements-dev.txt"):
         assert spelled(requirements(file)) - used == set()

@@ -1214,6 +1214,8 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "share.terminal.failed": "There is no public link. {reason} {rest}",
         "share.terminal.open_here": "The studio is open on this computer only.",
         "share.terminal.closed_here": "The studio goes on as it is.",
+        "share.terminal.everybody": "Everybody who reaches it is a guest: they make pictures with the models that are"
+        " here, within limits, and see no files, folders, settings or pictures of others.",
         "share.terminal.public": "Public link: {link} (with the passwords that were set)",
         "share.terminal.links": "Guests' link: {guest}\n"
         "Your link:    {owner}\n"
@@ -1323,6 +1325,8 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "share.terminal.failed": "没有公开链接。{reason}{rest}",
         "share.terminal.open_here": "工作室只在这台电脑上开放。",
         "share.terminal.closed_here": "工作室照常运行。",
+        "share.terminal.everybody": "凡能打开此地址的人都是访客：可以在限额内用这里的模型生成图像，"
+        "看不到文件、文件夹、设置和别人的图像。",
         "share.terminal.public": "公开链接：{link}（使用已设置的密码）",
         "share.terminal.links": "访客链接：{guest}\n"
         "您的链接：{owner}\n"

@@ -28,6 +28,7 @@ MAX_SESSIONS = 10_000
 SESSIONS_AN_HOUR = 60  # new ones, of one invitation
 PASSWORD = "password"  # the group of those who came in with the guests' password
 PROGRAMS = "programs"  # the group of tokens with a guest's limits
+EVERYBODY = "everybody"  # the group of those who come without a link, where the studio admits everybody
 _PERSON = re.compile(r"[0-9a-f]{32}")
 
 
@@ -74,14 +75,16 @@ class Access:
         auth: tuple[str, str] | None = None,
         guest: tuple[str, str] | None = None,
         always_closed: bool = False,
+        admits_everybody: bool = False,
         owner_file: OwnerFile | None = None,
         programs: Programs | None = None,
         sessions_an_hour: int = SESSIONS_AN_HOUR,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`auth`, `guest`: user and password of the owner and of guests. `always_closed`: nobody is in without a
-        session, share or not, since others reach this server's address. `owner_file` remembers which visitor the owner
-        is, from one start to the next; `programs` the tokens that they have made."""
+        session, share or not, since others reach this server's address. `admits_everybody`: whoever comes without a
+        session is a guest. `owner_file` remembers which visitor the owner is, from one start to the next; `programs`
+        the tokens that they have made."""
         self.clock = clock
         self._lock = threading.RLock()
         self._passwords: dict[str, Rights] = {}
@@ -89,7 +92,8 @@ class Access:
             self._passwords[credentials(*guest)] = "guest"
         if auth:
             self._passwords[credentials(*auth)] = "owner"
-        self._always_closed = always_closed or auth is not None
+        self.admits_everybody = admits_everybody
+        self._always_closed = always_closed or admits_everybody or auth is not None
         self._sessions_an_hour = sessions_an_hour
         self._owner = owner_file or OwnerFile(None)
         self.programs = programs or Programs(None)
@@ -225,6 +229,13 @@ class Access:
             self._moves[digest(key)] = (session, self.clock() + MOVE_SECONDS)
             return key
 
+    def guest_person(self, person: str) -> str:
+        """Which visitor somebody without a session is, by their browser's cookie, in a studio that admits everybody: no
+        guest becomes the owner by a cookie. "" where there is none yet."""
+        if not _PERSON.fullmatch(person):
+            return ""
+        return digest(f"guest {person}")[:32] if self._owner.is_person(person) else person
+
     def leave(self, token: str) -> None:
         """End one session."""
         with self._lock:
@@ -236,13 +247,15 @@ class Access:
             return {s.person: s.group for s in self._sessions.values() if s.rights == "guest" and self._lives(s)}
 
     def limited_group(self, person: str) -> str | None:
-        """The group whose limits a visitor shares: that of a guest, or of all programs with a guest's limits. None for
-        the owner and for who is not in."""
+        """The group whose limits a visitor shares: that of a guest, of all programs with a guest's limits, or of
+        everybody who is admitted without a link. None for the owner and for who is not in."""
         group = self.guests().get(person)
         if group is not None:
             return group
         program = self.programs.by_person(person)
-        return PROGRAMS if program is not None and program.rights == "guest" else None
+        if program is not None:
+            return PROGRAMS if program.rights == "guest" else None
+        return EVERYBODY if self.admits_everybody and not self._owner.is_person(person) else None
 
     def _begin(self, rights: Rights, person: str, group: str) -> tuple[str, Session]:
         with self._lock:

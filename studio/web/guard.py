@@ -10,7 +10,7 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.asked.problems import quoted_value
+from studio.web.cookies import FRAMED
 
 MAX_BODY_BYTES = 2 * 2**20  # everything but uploads; two prompts of 20,000 emoji are a tenth of it
 MAX_UPLOAD_BYTES = 25 * 2**20  # a picture of 20 MiB in its multipart wrapping
@@ -51,6 +52,18 @@ SECURITY_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
 }
+
+
+def security_headers(framed_by: Sequence[str]) -> dict[str, str]:
+    """What every answer says to browsers; `framed_by` are origins that may show the page in a frame."""
+    if not framed_by:
+        return SECURITY_HEADERS
+    headers = {name: value for name, value in SECURITY_HEADERS.items() if name != "x-frame-options"}
+    ancestors = f"frame-ancestors 'self' {' '.join(framed_by)}"
+    policy = headers["content-security-policy"].replace("frame-ancestors 'none'", ancestors)
+    return headers | {"content-security-policy": policy}
+
+
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _HAS_SCHEME = re.compile(r"\s*[a-zA-Z][a-zA-Z0-9+.-]+:")  # two letters at least: C:\ is a Windows path
 
@@ -69,31 +82,44 @@ class Guard:
 
     `hosts`: names the studio answers to besides the loopback ones, without port; looked up at each request, so a
     tunnel's name may be added later. "0.0.0.0" or "::" among them (listening everywhere) admits every address written
-    in numbers, since only names can be rebound to another address.
+    in numbers, since only names can be rebound to another address. `framed_by`: origins of sites that may show the page
+    in a frame.
 
     `with_pictures`: the beginnings of addresses whose JSON may hold pictures. Such a body is not read here, before it
     is known whose it is: whoever answers it reads it (`studio.web.picture_bodies`).
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str], with_pictures: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Collection[str],
+        with_pictures: Collection[str] = (),
+        framed_by: Sequence[str] = (),
+    ) -> None:
         self.app = app
         self.hosts = hosts
         self.with_pictures = tuple(with_pictures)
+        self.framed_by = tuple(framed_by)
+        self.headers = security_headers(self.framed_by)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        if self.framed_by:
+            scope = {**scope, FRAMED: True}
         try:
             self._check(scope)
             if scope["type"] == "websocket":
                 await self.app(scope, receive, send)
                 return
-            exchange = _Exchange(scope, receive, send, pictures=scope["path"].startswith(self.with_pictures))
+            has_pictures = scope["path"].startswith(self.with_pictures)
+            exchange = _Exchange(scope, receive, send, self.headers, pictures=has_pictures)
             if await exchange.read_ahead():
                 await self.app(scope, exchange.receive, exchange.send)
         except Refusal as refusal:
-            await _refuse(refusal, scope, receive, send)
+            await _refuse(refusal, scope, receive, send, self.headers)
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -107,7 +133,7 @@ class Guard:
             if standard is None or split_host(netloc, standard) != (name, port or standard):
                 raise Refusal(403, "Other web pages may not use this studio.")
         site = headers.get("sec-fetch-site", "none")
-        if site not in ("same-origin", "none") and not _is_navigation(scope, headers):
+        if site not in ("same-origin", "none") and not _is_navigation(scope, headers, framed=bool(self.framed_by)):
             raise Refusal(403, "Other web pages may not use this studio.")
 
     def _answers_to(self, name: str) -> bool:
@@ -141,17 +167,21 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_navigation(scope: Scope, headers: Headers) -> bool:
-    """Whether a person followed a link from another page."""
-    fetch_headers = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
-    return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and fetch_headers == ("navigate", "document")
+def _is_navigation(scope: Scope, headers: Headers, *, framed: bool) -> bool:
+    """Whether a person followed a link from another page, or (`framed`) a site shows the page in its frame."""
+    places = {"document", "iframe"} if framed else {"document"}
+    navigates = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") in places
+    return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and navigates
 
 
 class _Exchange:
     """One request and its answer. Uploads are counted as they stream; other bodies are read before the app runs."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, pictures: bool = False) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, security: Mapping[str, str], *, pictures: bool = False
+    ) -> None:
         headers = Headers(scope=scope)
+        self._security = security
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         length_text = headers.get("content-length", "0")
         if not re.fullmatch(r"[0-9]{1,18}", length_text):
@@ -216,7 +246,7 @@ class _Exchange:
             raise self._refusal
         self._has_answered = True
         if message["type"] == "http.response.start":
-            add_headers(message)
+            _add_headers(message, self._security)
         await self._send(message)
 
 
@@ -257,25 +287,25 @@ def _finite(text: str) -> float:
     return number
 
 
-def add_headers(message: Message) -> None:
+def _add_headers(message: Message, security: Mapping[str, str]) -> None:
     """Security headers on every answer, and none that lets another page read it; event streams also tell proxies not to
     buffer them."""
     headers = MutableHeaders(scope=message)
     for name in [name for name in headers if name.startswith("access-control-")]:  # Gradio's
         del headers[name]
-    for name, value in SECURITY_HEADERS.items():
+    for name, value in security.items():
         headers.setdefault(name, value)
     if headers.get("content-type", "").startswith("text/event-stream"):
         headers["cache-control"] = "no-cache"
         headers["x-accel-buffering"] = "no"
 
 
-async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send, security: Mapping[str, str]) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
     # The rest of a refused body stays unread, so the connection cannot be reused.
     headers = (
-        SECURITY_HEADERS | {"cache-control": "no-store"} | ({"connection": "close"} if refusal.status == 413 else {})
+        dict(security) | {"cache-control": "no-store"} | ({"connection": "close"} if refusal.status == 413 else {})
     )
     await PlainTextResponse(refusal.sentence, status_code=refusal.status, headers=headers)(scope, receive, send)

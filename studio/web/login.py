@@ -22,6 +22,7 @@ from studio.ui.text import say
 from studio.web import owner
 from studio.web.access import SESSION_SECONDS, Access, Session, TooManyGuests, digest
 from studio.web.basic import Basic, TooSoon, WrongPassword, user_and_password
+from studio.web.cookies import cookie_setting
 from studio.web.entrance import key_page, login_page, logout_page, private
 from studio.web.failures import Failures, Sender
 from studio.web.guard import LOOPBACK, split_host
@@ -59,8 +60,13 @@ class Login:
     At addresses that begin as one of `basic`, a request may bring user and password, or a token as the password.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access, basic: Collection[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, *, access: Access, basic: Collection[str] = (), proxied: Collection[str] = ()
+    ) -> None:
+        """`basic`: the beginnings of addresses that take a name and a password with each request. `proxied`: the names
+        by which browsers reach the studio through a proxy."""
         self.app = app
+        self.proxied = frozenset(name.lower() for name in proxied)
         self.access = access
         self.failures = Failures(access.clock)
         self.basic_paths = tuple(basic)
@@ -89,7 +95,7 @@ class Login:
                     await outcome(scope, receive, send)
                     return
                 session = outcome
-        marks = self._marks(session, program=bearer is not None)
+        marks = self._marks(session, cookies, program=bearer is not None)
         scope = dict(scope, headers=[*_without_marks(scope), *marks])
         answer: Response | None = None
         if bearer is not None and session is None and scope["type"] == "http":
@@ -97,7 +103,7 @@ class Login:
         elif not self.access.is_closed and bearer is None:
             answer = _home() if scope["type"] == "http" and scope["path"] == "/enter" else None
         elif scope["type"] == "websocket":
-            if session is None:
+            if session is None and not self.access.admits_everybody:
                 await send({"type": "websocket.close", "code": 1008})
                 return
         elif self.access.is_closed:
@@ -146,7 +152,11 @@ class Login:
         except WrongPassword:
             return private(JSONResponse({"detail": say("login.wrong")}, 401, BASIC_CHALLENGE))
 
-    def _marks(self, session: Session | None, *, program: bool) -> list[tuple[bytes, bytes]]:
+    def _marks(self, session: Session | None, cookies: dict[str, str], *, program: bool) -> list[tuple[bytes, bytes]]:
+        if session is None and self.access.admits_everybody:
+            person = self.access.guest_person(cookies.get(owner.COOKIE, ""))
+            marks = {GUEST_HEADER: "1"} | ({owner.PERSON_HEADER: person} if person else {})
+            return [(name.encode(), value.encode()) for name, value in marks.items()]
         if session is None:
             return []
         marks = {owner.PERSON_HEADER: session.person}
@@ -169,7 +179,7 @@ class Login:
                 return self._logout(request, cookies.get(COOKIE, ""))
             case path if session is None and path.startswith(self.basic_paths):
                 return private(JSONResponse({"detail": say("login.needed")}, 401, BASIC_CHALLENGE))
-            case path if session is None and path not in PUBLIC:
+            case path if session is None and path not in PUBLIC and not self.access.admits_everybody:
                 return _without_session(request)
             case "/personal-link":
                 return self._personal_link(request, cookies.get(COOKIE, ""))
@@ -223,7 +233,7 @@ class Login:
             return _wrong_method("GET, POST")
         self.access.leave(token)
         response = RedirectResponse("/login", 303)
-        response.delete_cookie(COOKIE, httponly=True, samesite="lax")
+        _set_cookie(response, request, COOKIE, "", 0)
         return private(response)
 
     def _personal_link(self, request: Request, token: str) -> Response:
@@ -245,17 +255,18 @@ class Login:
         return private(response)
 
     def _sender(self, request: Request, cookies: dict[str, str]) -> Sender:
-        """Who tries a password. Behind a tunnel every request comes from this machine, and the tunnel's server adds the
-        sender's address at the end of `X-Forwarded-For`."""
+        """Who tries a password. Behind a tunnel or a proxy every request comes from one machine, and the server
+        in front adds the sender's address at the end of `X-Forwarded-For`."""
         device = digest(cookies.get(DEVICE_COOKIE, ""))
         if device in self._devices:
             return Sender(device, is_known=True)
         peer = request.client.host if request.client is not None else ""
-        if peer not in LOOPBACK:
+        name = split_host(request.headers.get("host", ""))[0]
+        if peer not in LOOPBACK and name not in self.proxied:
             return Sender(peer)
-        if split_host(request.headers.get("host", ""))[0] in LOOPBACK:
+        if name in LOOPBACK:
             return Sender("this machine", is_known=True)
-        return Sender("tunnel " + request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:64])
+        return Sender("proxy " + request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:64])
 
     def _refusal(self, request: Request, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
         if _is_browser(request):
@@ -279,8 +290,7 @@ def set_session(response: Response, request: Request, token: str, session: Sessi
 
 
 def _set_cookie(response: Response, request: Request, name: str, value: str, seconds: int) -> None:
-    secure = request.url.scheme == "https"
-    response.set_cookie(name, value, max_age=seconds, httponly=True, samesite="lax", secure=secure)
+    response.headers.append("set-cookie", cookie_setting(request.scope, name, value, seconds))
 
 
 def _bearer(headers: Headers, path: str) -> str | None:

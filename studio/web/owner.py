@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.web.cookies import cookie_setting
 from studio.web.limits import NewVisitors
 
 COOKIE = "studio_owner"
@@ -62,8 +63,7 @@ class Owner:
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):
-                secure = "; Secure" if scope["scheme"] in ("https", "wss") else ""
-                setting = f"{COOKIE}={offered}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}"
+                setting = cookie_setting(scope, COOKIE, offered, COOKIE_SECONDS)
                 MutableHeaders(scope=message).append("set-cookie", setting)
             await send(message)
 

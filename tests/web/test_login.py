@@ -87,7 +87,7 @@ def test_the_session_is_random_kept_from_scripts_and_ends(app: ASGIApp, clock: C
     log_in(also_ann)
     assert ann.cookies[COOKIE] != also_ann.cookies[COOKIE]
     assert len(ann.cookies[COOKIE]) >= 43
-    assert re.search(r"; HttpOnly; Max-Age=604800; Path=/; SameSite=lax$", cookie)
+    assert re.search(r"; Path=/; Max-Age=604800; HttpOnly; SameSite=Lax$", cookie)
     body = urlencode({"username": "ann", "password": "pä:ss word"}).encode()
     secure = call(app, "/login", method="POST", headers=[FORM], body=body, scheme="https").header("set-cookie") or ""
     assert secure.endswith("; Secure")
