@@ -80,18 +80,18 @@ class ErrorAnswer(msgspec.Struct, frozen=True):
     error: ApiError
 
 
-def error_of(raised: Exception) -> ApiError | None:
+def error_of(error: Exception) -> ApiError | None:
     """What a program is told of an error that a visitor may hear of; None for any other."""
-    match raised:
+    match error:
         case InvalidRequest():
-            problems = tuple(FieldProblem(one.field, one.value, one.allowed) for one in raised.problems)
-            return ApiError("invalid", str(raised), problems=problems)
+            problems = tuple(FieldProblem(one.field, one.value, one.allowed) for one in error.problems)
+            return ApiError("invalid", str(error), problems=problems)
         case Refused():
-            return ApiError(_OF_REFUSALS[raised.kind], str(raised), retry_after=raised.retry_after)
+            return ApiError(_OF_REFUSALS[error.kind], str(error), retry_after=error.retry_after)
         case UnknownJob():
-            return ApiError("not_found", str(raised) or "This job does not exist any more.")
+            return ApiError("not_found", str(error) or "This job does not exist any more.")
         case NoSuchModel():
-            return ApiError("not_found", str(raised) or "There is no such model.")
+            return ApiError("not_found", str(error) or "There is no such model.")
     return None
 
 

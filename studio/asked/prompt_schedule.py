@@ -141,7 +141,7 @@ def parse_schedule(prompt: str) -> PromptSchedule:
             for inner in open_groups:  # an unclosed bracket of the other kind is text
                 group.parts[-1] += inner.as_text()
             text = excerpt(prompt, group.begin, match.end())
-            items = _closed(group, text)
+            items = _schedule_of(group, text)
             if items is None:
                 items = [*group.as_text(), token]
                 if group.separators:
@@ -156,7 +156,7 @@ def parse_schedule(prompt: str) -> PromptSchedule:
     return PromptSchedule(tuple(item for group in stack for item in group.as_text()), tuple(unread))
 
 
-def _closed(group: _Group, text: str) -> list[Any] | None:
+def _schedule_of(group: _Group, text: str) -> list[Any] | None:
     """The schedule that a closed bracket group is; None where it is none."""
     kinds = set(group.separators)
     if kinds == {"|"}:

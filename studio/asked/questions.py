@@ -161,7 +161,7 @@ class LookAgain(Question):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decoded(LookAgain):
+class DecodeQuantity(LookAgain):
     """A quantity of an evaluation, decoded by the VAE, or by the tiny decoder, and not by the fast one: a JPEG."""
 
     name: ClassVar[str] = "decoded"
@@ -198,7 +198,7 @@ QUESTION_KINDS: Mapping[str, type[Question]] = {
         RoundTrip,
         Architecture,
         Embeddings,
-        Decoded,
+        DecodeQuantity,
         SelfAttention,
         Heads,
     )

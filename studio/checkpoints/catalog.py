@@ -196,7 +196,7 @@ class Catalog:
         stamp, _, prediction = text.partition(" ")
         return prediction if stamp == _stamp(entry.file) and prediction else None
 
-    def remember_measured(self, entry: Entry, prediction: str | None, sha256: str | None = None) -> None:
+    def remember_prediction(self, entry: Entry, prediction: str | None, sha256: str | None = None) -> None:
         """Keep it, if it was measured: for good of this content, or as long as the file stays as it is."""
         if prediction is None:
             return

@@ -108,7 +108,7 @@ def load(
     elif _is_open(facts, blueprint.family):
         components.measurement = measurement
     if components.measurement is not None:
-        _take_measured(components, blueprint, path)
+        _take_measurement(components, blueprint, path)
     progress(f"Loading {name}: done", 1.0)
     return components
 
@@ -118,7 +118,7 @@ def _is_open(facts: ModelFacts, family: Family) -> bool:
     return facts.form != "folder" and family.is_measured and facts.prediction_source in (None, "family")
 
 
-def _take_measured(components: Components, blueprint: Blueprint, path: Path) -> None:
+def _take_measurement(components: Components, blueprint: Blueprint, path: Path) -> None:
     """Take a model for what its answer to noise has shown; where that shows nothing, for one that predicts noise."""
     unclear = components.measurement == "unclear"
     prediction: Prediction = "v_prediction" if components.measurement == "v_prediction" else "epsilon"

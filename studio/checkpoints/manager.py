@@ -52,7 +52,7 @@ class ModelManager:
         self._options = options or ModelOptions()
         self._load = load
         self._checkpoints: dict[str, CheckpointInMemory] = {}
-        self._loaded: CheckpointInMemory | None = None
+        self._current: CheckpointInMemory | None = None
         self._modules: dict[str, ModuleInMemory] = {}  # by id, the one that was asked for longest ago first
         self._clock = 0
         self.device_limit, self.ram_limit = memory_limits(device, self._options)
@@ -62,15 +62,15 @@ class ModelManager:
     @property
     def loaded(self) -> Components | None:
         """The checkpoint in use, on the device."""
-        return self._loaded.components if self._loaded is not None else None
+        return self._current.components if self._current is not None else None
 
     def get(self, name: str, progress: loader.Progress) -> Components:
         """The components of a checkpoint on the device: at once, from RAM, or from the disk.
 
         Raises BadCheckpoint or DoesNotFit; what was loaded before is then as usable as it was.
         """
-        if self._loaded is not None and self._loaded.components.name == name and not self.is_replaced():
-            return self._loaded.components
+        if self._current is not None and self._current.components.name == name and not self.is_replaced():
+            return self._current.components
         entry = self.catalog.checkpoints().get(name)
         entry = _usable(name, self.catalog.latest(entry) if entry is not None else None)
         checkpoint = self._checkpoints.get(name)
@@ -96,12 +96,12 @@ class ModelManager:
     @property
     def identity(self) -> Hashable:
         """What changes when the loaded checkpoint's file does, or that of its VAE, or what its owner says of it."""
-        loaded = self._loaded
+        loaded = self._current
         return (loaded.entry.components_identity, tuple(loaded.owner_says.items())) if loaded is not None else None
 
     def is_replaced(self) -> bool:
         """Whether the loaded checkpoint's file, or that of its chosen VAE, has been replaced since it was read."""
-        return self._loaded is not None and not self.catalog.as_on_disk(self._loaded.entry)
+        return self._current is not None and not self.catalog.as_on_disk(self._current.entry)
 
     def unload(self, name: str | None = None) -> None:
         """Let one checkpoint go, or all of them, and their memory with it. The caller holds no components any more."""
@@ -122,7 +122,7 @@ class ModelManager:
             while len(self._modules) >= MAX_CONTROLS:
                 self._modules.pop(next(iter(self._modules)))
             needed_bytes = weights_bytes(entry, self._device.dtype)
-            self._make_room(needed_bytes, keep=self._loaded)
+            self._make_room(needed_bytes, keep=self._current)
             free = self._device.free_bytes()
             if free is not None and needed_bytes > free:
                 raise too_large(entry, needed_bytes, self._device, self._options)
@@ -148,7 +148,7 @@ class ModelManager:
 
     def spare(self) -> bool:
         """Move everything but the loaded checkpoint off the device, after it ran out of memory. Whether any was."""
-        others = [h for h in self._checkpoints.values() if h is not self._loaded and h.place == "device"]
+        others = [h for h in self._checkpoints.values() if h is not self._current and h.place == "device"]
         for checkpoint in others:
             self._off(checkpoint)
         any_module = bool(self._modules)
@@ -158,27 +158,27 @@ class ModelManager:
 
     def loaded_hash(self) -> str | None:
         """sha256 of the loaded checkpoint's weights as they were loaded; None until it is counted."""
-        resident = self._loaded
+        resident = self._current
         if resident is None:
             return None
         if resident.sha256 is None and (sha256 := self.hasher.get(resident.entry)) is not None:
             resident.sha256 = sha256
-            self.catalog.remember_measured(resident.entry, resident.components.measurement, sha256)
+            self.catalog.remember_prediction(resident.entry, resident.components.measurement, sha256)
         return resident.sha256
 
     @property
     def vae_entry(self) -> Entry | None:
         """The file or folder that holds the VAE of the loaded checkpoint."""
-        entry = self._loaded.entry if self._loaded is not None else None
+        entry = self._current.entry if self._current is not None else None
         return entry.vae or entry if entry is not None else None
 
     def owner_choices(self) -> dict[str, object]:
         """What a picture says of what the owner chose for the loaded checkpoint: facts of `studio.picture.metadata`."""
-        if self._loaded is None:
+        if self._current is None:
             return {}
-        source = self._loaded.entry.vae
+        source = self._current.entry.vae
         vae = {"vae": source.name, "vae_hash": self.hasher.get(source)} if source is not None else {}
-        return {**self._loaded.owner_says, **vae}
+        return {**self._current.owner_says, **vae}
 
     def snapshot(self) -> tuple[dict[str, ModelPlace], int, int]:
         """Where the loaded checkpoints are, by id; bytes of weights on the device, and in RAM. From any thread."""
@@ -230,7 +230,7 @@ class ModelManager:
                 vae=entry.vae.path if entry.vae is not None else None,
                 measurement=self.catalog.measured_prediction(entry, sha256),
             )
-            self.catalog.remember_measured(entry, components.measurement, sha256)
+            self.catalog.remember_prediction(entry, components.measurement, sha256)
             fitting.apply(components, self._options, self._device)
             return components
         finally:
@@ -269,12 +269,12 @@ class ModelManager:
             self._checkpoints[checkpoint.entry.name] = checkpoint
 
     def _use(self, checkpoint: CheckpointInMemory) -> None:
-        if checkpoint is not self._loaded:
+        if checkpoint is not self._current:
             self.leave()
         self._clock += 1
         checkpoint.last_use = self._clock
         checkpoint.place = "device"
-        self._loaded = checkpoint
+        self._current = checkpoint
 
     # ----------------------------------------------------------------------------------------------- making room
 
@@ -309,8 +309,8 @@ class ModelManager:
         if self._device.is_cpu or self._options.offload or self._ram_over(checkpoint.ram_bytes, free):
             self._drop(checkpoint)
             return
-        if checkpoint is self._loaded:
-            self._loaded = None
+        if checkpoint is self._current:
+            self._current = None
         self._device.to_ram(modules(checkpoint.components))
         checkpoint.place = "ram"
 
@@ -321,8 +321,8 @@ class ModelManager:
     def _drop(self, checkpoint: CheckpointInMemory) -> None:
         fitting.undo(checkpoint.components)
         self._checkpoints.pop(checkpoint.entry.name, None)
-        if self._loaded is checkpoint:
-            self._loaded = None
+        if self._current is checkpoint:
+            self._current = None
             self.leave()
 
     def _empty(self) -> bool:

@@ -30,7 +30,7 @@ class WeightsFile:
 
     def __init__(self, path: Path, mapping: LeasedMap | None = None) -> None:
         self.path = path
-        self._mapped = mapping
+        self._mapping = mapping
         self._file: Any = None
         self._buffer: torch.Tensor | None = None
 
@@ -89,7 +89,7 @@ class WeightsFile:
 
     def _in_file(self, offset: int, shape: tuple[int, ...], file_dtype: torch.dtype) -> torch.Tensor | None:
         try:
-            return self._mapped.tensor(offset, shape, file_dtype) if self._mapped is not None else None
+            return self._mapping.tensor(offset, shape, file_dtype) if self._mapping is not None else None
         except OSError as error:
             raise BadCheckpoint(f"{self.path.name} cannot be read: {error.strerror}.") from error
 

@@ -34,14 +34,14 @@ class ActiveRuns:
 
     def enter(self, active: ActiveImage, rows_that_fit: int | None) -> None:
         """An image's lane joins those that run; a call of its kind may have so many rows."""
-        active.scheduled.key = (active.run.resolved.request.checkpoint, active.lane.key)
-        self._images[active.scheduled] = active
-        self._scheduler.enter(active.scheduled, rows_that_fit)
+        active.running_lane.key = (active.run.resolved.request.checkpoint, active.lane.key)
+        self._images[active.running_lane] = active
+        self._scheduler.enter(active.running_lane, rows_that_fit)
 
     def leave(self, active: ActiveImage) -> None:
         """An image's lane asks for nothing more."""
-        if self._images.pop(active.scheduled, None) is not None:
-            self._scheduler.leave(active.scheduled)
+        if self._images.pop(active.running_lane, None) is not None:
+            self._scheduler.leave(active.running_lane)
 
     def drop(self, run: Run) -> None:
         """A job has ended, with all its lanes."""

@@ -34,7 +34,7 @@ class FairShare:
 
     def __init__(self) -> None:
         self._lanes: list[RunningLane] = []
-        self._served: dict[str, float] = {}
+        self._served_seconds: dict[str, float] = {}
         self._last_tick: dict[str, int] = {}
         self._tick = 0
         self._numbers = count()
@@ -52,8 +52,8 @@ class FairShare:
 
     def enter(self, lane: RunningLane) -> None:
         """Admit a lane."""
-        if lane.owner not in self._served:
-            self._served[lane.owner] = min(self._served.values(), default=0.0)
+        if lane.owner not in self._served_seconds:
+            self._served_seconds[lane.owner] = min(self._served_seconds.values(), default=0.0)
             self._last_tick[lane.owner] = -1  # never: before everybody with an equal account
         lane.number = next(self._numbers)
         self._lanes.append(lane)
@@ -62,7 +62,7 @@ class FairShare:
         """A lane is done or gone; an owner without lanes has no account."""
         self._lanes = [s for s in self._lanes if s is not lane]
         if all(s.owner != lane.owner for s in self._lanes):
-            self._served.pop(lane.owner, None)
+            self._served_seconds.pop(lane.owner, None)
             self._last_tick.pop(lane.owner, None)
 
     def next_tick(self, limits: Mapping[Hashable, int] | None = None, default: int | None = None) -> list[RunningLane]:
@@ -95,11 +95,11 @@ class FairShare:
             shares[lane.owner] = shares.get(lane.owner, 0.0) + seconds * lane.rows / rows
             self._last_tick[lane.owner] = self._tick
         for owner, share in shares.items():
-            self._served[owner] = self._served.get(owner, 0.0) + share
+            self._served_seconds[owner] = self._served_seconds.get(owner, 0.0) + share
         return shares
 
     def _account(self, owner: str) -> tuple[float, int]:
-        return self._served[owner], self._last_tick[owner]
+        return self._served_seconds[owner], self._last_tick[owner]
 
     def _room(self, leader: RunningLane, paying: int) -> int:
         """Rows of this call: those that pay, or more where the owners would otherwise not come round in time."""
@@ -133,14 +133,15 @@ def _jobs_in_turn(lanes: list[RunningLane]) -> list[RunningLane]:
     return [entry[-1] for entry in sorted(ranks, key=lambda entry: entry[:3])]
 
 
-def waiting_order(jobs: Sequence[tuple[str, str]], last_admitted: Mapping[str, int]) -> list[str]:
+def waiting_order(jobs: Sequence[tuple[str, str]], admission_numbers: Mapping[str, int]) -> list[str]:
     """Job ids in the order of admission. `jobs` are (job id, owner) as they came.
 
-    The owner admitted longest ago comes first, `last_admitted` being their last number; then everybody's second job.
+    The owner admitted longest ago comes first, `admission_numbers` being their last number; then everybody's second
+    job.
     """
     rank: dict[str, int] = {}
     ranks = []
     for place, (job_id, owner) in enumerate(jobs):
         rank[owner] = rank.get(owner, -1) + 1
-        ranks.append((rank[owner], last_admitted.get(owner, -1), place, job_id))
+        ranks.append((rank[owner], admission_numbers.get(owner, -1), place, job_id))
     return [entry[-1] for entry in sorted(ranks)]

@@ -40,8 +40,8 @@ class PreviewDecoders:
         self._components = components
         self._learn = learn
         self._means: dict[Hashable, float] = {}  # by (decoder, size), and of a step by ("step", size)
-        self._measured: dict[Hashable, int] = {}
-        self._saved: dict[Hashable, float] = {}
+        self._measurements: dict[Hashable, int] = {}
+        self._savings: dict[Hashable, float] = {}
         self._frames: tuple[Any, FastFrames] | None = None  # of the fast preview beside it
 
     @property
@@ -77,25 +77,25 @@ class PreviewDecoders:
         most_seconds = allowed_seconds(self._means.get(("step", size), 0.0))
         available = self.available
         for decoder in available:
-            cost, tries = self.seconds(decoder, size), self._measured.get((decoder, size), 0)
+            cost, tries = self.seconds(decoder, size), self._measurements.get((decoder, size), 0)
             if cost is not None and cost <= most_seconds and tries >= _TRIES:
                 return decoder
             if decoder == "tiny" and tries < _TRIES and most_seconds > 0:
                 return decoder
         if available[-1] != "full":
             return available[-1]
-        self._saved[size] = self._saved.get(size, 0.0) + most_seconds
-        if self._saved[size] < (self.seconds("full", size) or 0.0):
+        self._savings[size] = self._savings.get(size, 0.0) + most_seconds
+        if self._savings[size] < (self.seconds("full", size) or 0.0):
             return None
-        self._saved[size] = 0.0
+        self._savings[size] = 0.0
         return "full"
 
     def _keep(self, what: Hashable, seconds: float) -> None:
-        times = self._measured.get(what, 0)
+        times = self._measurements.get(what, 0)
         # The first measurements are dropped, not averaged in: a mean would remember their set-up for dozens of frames.
         is_measured = times >= _TRIES
         self._means[what] = _MEMORY * self._means[what] + (1 - _MEMORY) * seconds if is_measured else seconds
-        self._measured[what] = times + 1
+        self._measurements[what] = times + 1
 
     def decode(self, decoder: DecoderName, denoised: torch.Tensor) -> np.ndarray[Any, Any]:
         """Predicted x0 (n, C, h, w) => uint8 pictures (n, H, W, 3) by one decoder, in one call."""

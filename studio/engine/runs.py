@@ -33,7 +33,7 @@ class ActiveImage:
     run: Run
     image: int  # its number within the run
     lane: Lane
-    scheduled: RunningLane  # the same lane as the scheduler knows it
+    running_lane: RunningLane  # the same lane as the scheduler knows it
     last_step: float = field(default_factory=time.monotonic)  # when its last evaluation was done, or it was admitted
     before: int = 0  # evaluations of its first pass, once it is in its second
     last_preview_time: float = -1.0  # when its last live preview was sent

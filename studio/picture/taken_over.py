@@ -66,7 +66,7 @@ def take_over(source: bytes | Path, models: Sequence[Model]) -> TakenOver | None
     return _fitting(*program_settings, models) if program_settings is not None else None
 
 
-def _not_allowed(problem: Problem) -> Remark:
+def _range_remark(problem: Problem) -> Remark:
     return Remark("not_allowed", {"allowed": problem.allowed})
 
 
@@ -83,7 +83,7 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
         read = row.read(value, problems)
         problems += [] if problems else row.problems(read)
         if problems:
-            leave(name, _not_allowed(problems[0]))
+            leave(name, _range_remark(problems[0]))
         else:
             settings[name] = read
     _take_size(file_settings, settings, left_out)
@@ -96,7 +96,7 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
             break
         except InvalidRequest as error:
             for problem in error.problems:
-                leave(problem.field, _not_allowed(problem))
+                leave(problem.field, _range_remark(problem))
     if "hires_scale" in file_settings.values and "hires_scale" not in settings:
         settings = {name: value for name, value in settings.items() if not name.startswith("hires_")}
         remarks.append(Remark("no_second_pass"))
@@ -158,8 +158,8 @@ def _take_checkpoint(
     return []
 
 
-def _matching_models(name: str, installed: Sequence[Model]) -> list[Model]:
-    return best_matches(name, installed, lambda model: (f"{model.where}/{model.name.rpartition('/')[2]}",))
+def _matching_models(name: str, models: Sequence[Model]) -> list[Model]:
+    return best_matches(name, models, lambda model: (f"{model.where}/{model.name.rpartition('/')[2]}",))
 
 
 def _take_clip_skip(

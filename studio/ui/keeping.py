@@ -53,8 +53,8 @@ def restore(
     """
     browser_values, values = gr.JSON(visible=False), gr.JSON(visible=False)
 
-    def look(stored: object, request: gr.Request) -> dict[Any, Any]:
-        updates = dict(back(stored, request))
+    def look(stored_values: object, request: gr.Request) -> dict[Any, Any]:
+        updates = dict(back(stored_values, request))
         new: dict[str, Any] = {}
         for name, component in fields.items():
             update = updates.pop(component, None) if component in updates else gr.skip()

@@ -105,10 +105,10 @@ def spread_frames(frames: Sequence[bytes], at_most: int) -> list[bytes]:
 # -------------------------------------------------------------------------------------------------------- views
 
 
-def first_view(earlier: Iterable[Picture], *, attached: bool = True) -> View:
-    """The view of a tab without a run: the newest earlier picture, or the sample. `attached` is False while it is not
-    yet known whether this visitor has a run or a picture."""
-    return {"state": "first", "job": None, "attached": attached, "earlier": [picture_view(p) for p in earlier]}
+def first_view(earlier: Iterable[Picture], *, is_attached: bool = True) -> View:
+    """The view of a tab without a run: the newest earlier picture, or the sample. `is_attached` is False while it is
+    not yet known whether this visitor has a run or a picture."""
+    return {"state": "first", "job": None, "attached": is_attached, "earlier": [picture_view(p) for p in earlier]}
 
 
 def new_job_view(request: Request, job_id: str, catalog: Iterable[Checkpoint], earlier: list[View]) -> View:

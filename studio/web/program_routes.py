@@ -40,14 +40,14 @@ class ProgramRoutes:
         view afterwards, with `token`, this once, where one was made. A program's own token is not enough: a revoked
         one would live on in those that it has made."""
         if GUEST_HEADER in request.headers or PROGRAM_HEADER in request.headers:
-            return _refused(403, say("models.guest"))
+            return _refusal(403, say("models.guest"))
         token = ""
         if request.method == "POST":
             order = _json_object(await request.body())
             try:
                 token = await self._act(order)
             except InvalidRequest as error:
-                return _refused(400, str(error))
+                return _refusal(400, str(error))
         everything = await run_in_threadpool(self.programs.all)
         view = {"programs": [_view(program) for program in everything], "token": token}
         return JSONResponse(view, headers={"cache-control": "no-store"})
@@ -87,5 +87,5 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _refused(status: int, sentence: str) -> Response:
+def _refusal(status: int, sentence: str) -> Response:
     return PlainTextResponse(sentence, status_code=status, headers={"cache-control": "no-store"})

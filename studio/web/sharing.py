@@ -67,7 +67,7 @@ class Sharing:
         open_tunnel: OpenTunnel | None,
         *,
         address: str = "",
-        on_ready: Callable[[ShareState], None] = lambda shared: None,
+        on_ready: Callable[[ShareState], None] = lambda state: None,
     ) -> None:
         """`hosts` are the names that the guard admits. Without `open_tunnel` the links begin with `address`, where
         others reach this server already. `on_ready` is called once for each share, when its link is there or cannot

@@ -21,7 +21,7 @@ from studio.answered.events import Failed, Finished, Preview, Started, Step
 from studio.asked.axes import Axis
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
-from studio.asked.questions import Decoded
+from studio.asked.questions import DecodeQuantity
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.picture.gallery import Gallery
@@ -272,7 +272,7 @@ def test_a_branch_is_not_made_of_two_files(own_models: Path, own_engine: Diffusi
     last = outcome(own_engine, own_engine.branch(job, Branch(evaluation=1, guidance_scale=2.0), owner="anna"))
     assert isinstance(last, Failed)
     assert "The checkpoint tiny has been replaced on disk" in last.message
-    question = Decoded(checkpoint="tiny", job=job, evaluation=1, quantity="x_t")
+    question = DecodeQuantity(checkpoint="tiny", job=job, evaluation=1, quantity="x_t")
     with pytest.raises(Refused, match="The checkpoint tiny has been replaced on disk"):
         asyncio.run(own_engine.inquire(question, owner="anna"))
 

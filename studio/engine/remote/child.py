@@ -138,14 +138,14 @@ class Child:
                 if now != catalog:
                     news = catalog = now
             now_status, now_active = self._engine.status(), self._engine.engine.active_jobs()
-            ended_jobs = self._newly_ended(now_active)
+            ended_jobs = self._take_ended_jobs(now_active)
             has_news = news is not None or now_status != status or now_active != active or bool(ended_jobs)
             if has_news or loop.time() - last_message >= PULSE_SECONDS:
                 status, active, last_message = now_status, now_active, loop.time()
                 await self._send("now", status, news, active, ended_jobs)
             await asyncio.sleep(STATUS_SECONDS)
 
-    def _newly_ended(self, active: Sequence[str]) -> tuple[tuple[str, JobSummary, bytes], ...]:
+    def _take_ended_jobs(self, active: Sequence[str]) -> tuple[tuple[str, JobSummary, bytes], ...]:
         """The jobs that have ended since this was last asked, each with its owner and what a late watcher hears."""
         ended_jobs = []
         for job_id, owner in [entry for entry in self._open_jobs.items() if entry[0] not in active]:

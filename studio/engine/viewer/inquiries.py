@@ -52,7 +52,7 @@ class Inquiries:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: deque[Inquiry] = deque()
-        self._closed = False
+        self._is_closed = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -61,7 +61,7 @@ class Inquiries:
         """Take a question in. Raises Refused when too many wait."""
         with self._lock:
             mine = sum(i.owner == inquiry.owner for i in self._waiting)
-            if self._closed or mine >= WAITING_OF_ONE or len(self._waiting) >= WAITING:
+            if self._is_closed or mine >= WAITING_OF_ONE or len(self._waiting) >= WAITING:
                 sentence = "The studio is still busy with earlier questions. Try again in a moment."
                 raise Refused(sentence, kind="limit" if mine >= WAITING_OF_ONE else "full", retry_after=1)
             self._waiting.append(inquiry)
@@ -93,7 +93,7 @@ class Inquiries:
     def close(self) -> None:
         """Refuse everything that waits, and everything that comes."""
         with self._lock:
-            self._closed = True
+            self._is_closed = True
             waiting, self._waiting = list(self._waiting), deque()
         for inquiry in waiting:
             _settle(inquiry.future, error=Refused("The studio is closing.", kind="unavailable"))

@@ -17,7 +17,7 @@ import torch
 
 from studio.answered.engine import Answer, Refused
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
-from studio.asked.questions import Decoded, Heads, LookAgain, SelfAttention
+from studio.asked.questions import DecodeQuantity, Heads, LookAgain, SelfAttention
 from studio.diffusion import vae
 from studio.diffusion.attention import FINE_PLACES, RecordHeads, RecordMaps, merge_chunks
 from studio.diffusion.attention_edits import CROSS, SELF
@@ -48,7 +48,7 @@ def slices(
     run, `denoise` calls the U-Net."""
     question, fork = inquiry.question, inquiry.fork
     assert fork is not None
-    if isinstance(question, Decoded):
+    if isinstance(question, DecodeQuantity):
         return _decode(question, fork.evaluation, components)
     if isinstance(question, SelfAttention):
         return _self_attention(question, fork, components, lane_of, denoise)
@@ -76,7 +76,7 @@ def quantity_of(evaluation: RecordedEvaluation, quantity: str) -> Array:
     return np.asarray(np.float32(terms.of_input) * model_input(evaluation) + np.float32(terms.of_output) * output)
 
 
-def _decode(question: Decoded, evaluation: RecordedEvaluation, components: Components) -> Slices:
+def _decode(question: DecodeQuantity, evaluation: RecordedEvaluation, components: Components) -> Slices:
     latents = torch.tensor(quantity_of(evaluation, question.quantity))[None].to(components.device)
     if question.decoder == "tiny" and components.tiny_vae is None:
         raise Refused(

@@ -27,7 +27,7 @@ class Recording:
 
 def to_bytes(
     recording: Recording,
-    measured: list[dict[str, object]],
+    measures: list[dict[str, object]],
     *,
     job_id: str,
     image: int,
@@ -36,7 +36,7 @@ def to_bytes(
     until: int | None,
     lean: bool,
 ) -> bytes:
-    """The evaluations `since`.. (before `until`), whose numbers are `measured`. `lean` takes eight bits a number of a
+    """The evaluations `since`.. (before `until`), whose numbers are `measures`. `lean` takes eight bits a number of a
     large run."""
     from safetensors.numpy import save  # imports no torch; here because the page's start should not wait for it
 
@@ -54,7 +54,7 @@ def to_bytes(
         "total": facts.get("total"),
         "kept": recording.limits,
         "bits": 8 if lean and large else 16,
-        "evaluations": measured,
+        "evaluations": measures,
     }
     if since == 0:
         header = dict(facts) | header

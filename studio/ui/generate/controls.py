@@ -1,6 +1,7 @@
 """The fields of a request on the page: one component per row of the table, each at its place.
 
-A tab gets `Controls`; its handler reads them with `Controls.given` and passes the values to `parse`, which checks them.
+A tab gets `Controls`; its handler reads them with `Controls.typed_values` and passes the values to `parse`, which
+checks them.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
         with gr.Column(elem_classes="ls-controls"):
             fields = c.build(engine, TAB, starting={"image": image, "mask": mask})
         with gr.Column(elem_classes="ls-show"):
-            show = stage(TAB, render.first_view([], attached=False))
+            show = stage(TAB, render.first_view([], is_attached=False))
             examples = c.example_prompts(engine, TAB)
     following.connect(engine, fields, examples)
     stored_fields.connect(fields)

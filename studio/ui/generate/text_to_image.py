@@ -38,7 +38,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: Mapping[st
             # Pressed by the page's script (static/live.js) when a slider is released, in order, the newest last.
             go = gr.Button(say("live.label"), elem_id=f"{TAB}-live-go", elem_classes="ls-unseen")
         with gr.Column(elem_classes="ls-show"):
-            show = stage(TAB, render.first_view([], attached=False), sample)
+            show = stage(TAB, render.first_view([], is_attached=False), sample)
             examples = c.example_prompts(engine, TAB)
     following.connect(engine, fields, examples)
     stored_fields.connect(fields)
