@@ -96,7 +96,7 @@ class KnowingStudio:
         rows = draw_rows(3)
         self._asked = {(p.prompt, p.seed): p for prompts in rows.values() for p in prompts}
 
-    def judged(self, asked: list[tuple[str, int]], settings: Settings) -> list[JudgedPicture]:
+    def judge_pictures(self, asked: list[tuple[str, int]], settings: Settings) -> list[JudgedPicture]:
         shown = [self._asked.get(one, Prompt(prompt="", seed=0, objects=("fox",), background="red")) for one in asked]
         verdicts = [perfect(prompt) for prompt in shown]
         if settings.guidance_scale <= 2 or settings.scheduler == "ddim":
