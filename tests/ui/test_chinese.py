@@ -10,6 +10,7 @@ import pytest
 from studio.ui import text
 from studio.ui.chinese import CHINESE
 from studio.ui.chinese_messages import CHINESE_MESSAGES, chinese_of
+from studio.ui.chinese_spacing import spaced
 from tests.ui.test_text import places
 
 ENGLISH = text.COLUMNS["en"]
@@ -78,3 +79,19 @@ def test_the_messages_of_the_other_rooms_have_their_values_in_chinese_too() -> N
         assert not re.search(r"你|我们", chinese), english
     assert chinese_of("Runs {run} of {steps} steps.") == "共 {steps} 步，实际运行 {run} 步。"
     assert chinese_of("Nobody says this.") is None
+
+
+@pytest.mark.parametrize(
+    ("sentence", "value", "said"),
+    [
+        ("无法载入{part}：", "VAE", "无法载入 VAE："),
+        ("无法载入 {part}：", "文本编码器", "无法载入文本编码器："),
+        ("{part}的类是", "U-Net", "U-Net 的类是"),
+        ("允许：{part}。", "整数", "允许：整数。"),
+        ("不允许 {part}。", "'猫'", "不允许 '猫'。"),
+        ("占 {part}% 的", "50", "占 50% 的"),
+        ("没有{part}", "", "没有"),
+    ],
+)
+def test_a_value_has_the_spaces_that_it_needs(sentence: str, value: str, said: str) -> None:
+    assert spaced(sentence, {"part": value}).format(part=value) == said
