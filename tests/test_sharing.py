@@ -127,7 +127,7 @@ def test_behind_a_service_that_never_answers_the_page_makes_pictures_at_once(sha
     """The engine waited 31 seconds for it."""
     with black_hole() as address:
         here = shared("works", address, "--share", seconds=600.0)
-        here.wait_for("it stands here when it is there")
+        here.wait_for("It appears here when it is ready")
         make_a_picture(here.enter(here.link("on this computer")))
         assert "There is no public link" not in here.said
 

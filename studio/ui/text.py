@@ -34,7 +34,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 _ENGLISH: Mapping[str, str] = {
     # ------------------------------------------------------------------------------------------------ the frame
     "page.title": "Latent Studio",
-    "page.late": "This part of the page is still on its way from the studio.",
+    "page.late": "This part of the page is still loading.",
     "page.absent": "This part of the page did not arrive. Reload the page to try again.",
     "page.failed": "This part of the page has failed. Reload the page to try again.",
     "tab.text_to_image": "Text to image",
@@ -45,7 +45,7 @@ _ENGLISH: Mapping[str, str] = {
     "header.language": "Language",
     "header.starting": "Starting…",
     "header.leave": "Log out",
-    "header.next": "{name} is loaded when the running pictures are done",
+    "header.next": "{name} is loaded after the running pictures",
     # ------------------------------------------------------------------------------------------------- controls
     "controls.label": "Controls",
     "mask.label": "Mask",
@@ -85,12 +85,12 @@ _ENGLISH: Mapping[str, str] = {
     "scheduler.label": "Scheduler",
     "scheduler.help": "The rule that turns predicted noise into the next step.",
     "noise_schedule.label": "Noise schedule",
-    "noise_schedule.help": "Where on the way from noise to picture the steps are spent.",
+    "noise_schedule.help": "How the steps are spread over the way from noise to picture.",
     "num_images_per_prompt.label": "Number of images",
     "num_images_per_prompt.help": "Image k has the seed plus k.",
     "clip_skip.label": "Clip skip",
-    "clip_skip.help": "Which layer of the text encoder is listened to, counted from the last one, which is 1,"
-    " for the prompt and the negative prompt alike. Empty: the one that the model was trained with.",
+    "clip_skip.help": "The layer of the text encoder that is used, counted from the last one, which is 1. It holds for"
+    " the prompt and the negative prompt. Empty: the layer that the model was trained with.",
     "preview.label": "Preview",
     "preview.help": "How each step is made visible: a fast estimate, or the full decoder.",
     "exact.label": "Exact: run alone, so that the picture is bit-identical whoever else uses the studio",
@@ -574,7 +574,7 @@ _ENGLISH: Mapping[str, str] = {
     # ---- other runs
     "viewer.tab.runs": "Side by side",
     "viewer.runs.add": "Add another of your runs…",
-    "viewer.runs.swap": "Replace it by another of your runs…",
+    "viewer.runs.swap": "Replace it with another of your runs…",
     "viewer.runs.remove": "Remove",
     "viewer.runs.steps": "{count} steps",
     "viewer.runs.at": "evaluation {index}, log-SNR {value}",
@@ -683,7 +683,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.how.tiny": "tiny decoder",
     "viewer.decoder.vae": "VAE",
     "viewer.how.vae": "the VAE itself",
-    "viewer.how.vae.waiting": "fast decoder, until it rests here",
+    "viewer.how.vae.waiting": "fast decoder, until you stay here",
     "viewer.attention.nearest": "From evaluation {index}: this run is too large to keep the attention of every"
     " evaluation.",
     "viewer.attention.as": "Drawn as",
@@ -767,7 +767,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.seed.help": "Every picture starts from the same noise, unless the seed is one of the axes.",
     "compare.open": "Open a saved sheet",
     "compare.opened": "The sheet's settings are in the form. Press Compare to make it again.",
-    "compare.opened.left": "The sheet's settings are in the form, but for those that Compare lacks: {left_out}.",
+    "compare.opened.left": "The sheet's settings are in the form, except those that Compare does not have: {left_out}.",
     "compare.no_sheet": "This file is not a comparison sheet.",
     "compare.start": "Compare",
     "compare.cost": "{cells} pictures, {evaluations} U-Net evaluations.",
@@ -787,7 +787,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.failed": "{count} failed.",
     "compare.stopping": "Stopping…",
     "compare.sending": "Sending…",
-    "compare.lost": "The studio does not answer. Look whether it is still running, then try again.",
+    "compare.lost": "The studio does not answer. Check that it is still running, then try again.",
     "compare.impossible": "This pair cannot be run",
     "compare.cell.failed": "This picture failed",
     "compare.cell.stopped": "Stopped before it was done",
@@ -806,7 +806,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.mode.side": "Side by side",
     "compare.mode.blink": "Blink",
     "compare.mode.difference": "Difference",
-    "compare.pin": "Hold as A",
+    "compare.pin": "Pin as A",
     "compare.swap": "Swap",
     "compare.a": "A",
     "compare.b": "B",
@@ -818,7 +818,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.zoom.in": "Zoom in",
     "compare.zoom.out": "Zoom out",
     "compare.zoom.fit": "Fit",
-    "compare.curve": "Where do they part?",
+    "compare.curve": "Where do they diverge?",
     "compare.curve.axis": "from noise to picture",
     "compare.curve.value": "difference of the predicted pictures",
     "compare.curve.none": "The recording of one of the two is gone: only the newest are kept.",
@@ -826,10 +826,10 @@ _ENGLISH: Mapping[str, str] = {
     "compare.curve.size": "Pictures of different size have no common curve.",
     "compare.curve.said": "At the first step they differ by {first}, at the end by {last} (in units of the latents);"
     " half of the last difference is there at {share} % of the way.",
-    "compare.curve.apart": "They are apart from the first step on: by {first} there, by {last} at the end (in units of"
+    "compare.curve.apart": "They differ from the first step on: by {first} there, by {last} at the end (in units of"
     " the latents).",
     "compare.curve.meet": "They end alike: the largest difference on the way is {most} (in units of the latents).",
-    "compare.over": "These pictures are of the comparison before.",
+    "compare.over": "These pictures belong to the previous comparison.",
     "compare.sheet": "Sheet",
     "compare.csv": "Timings",
     "compare.link": "Copy link",
@@ -852,7 +852,7 @@ _ENGLISH: Mapping[str, str] = {
     "models.search": "Search models",
     "models.kinds": "Kind",
     "models.families": "Family",
-    "models.refresh": "Look again",
+    "models.refresh": "Scan again",
     "models.list": "Models found",
     "models.more": "Show more",
     "models.details": "Details",
@@ -1034,7 +1034,7 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "why.other_noise": "noise is drawn on the CPU here, so the same seed gives another picture",
         "why.absent": "it is not installed",
         "why.absent_hash": "it is not installed; its hash is {hash}",
-        "why.several": "several are called so: {names}",
+        "why.several": "several have this name: {names}",
         "why.clip_skip_ignored": "A1111 ignores it here: {family} has a layer of its own",
         "why.layers": "the text encoder of {name} has {layers} layers; allowed are whole numbers from 1 to {layers}",
         "why.newer": "this version of the studio reads versions 1 to {last}; a newer studio made the picture",
@@ -1050,8 +1050,8 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "note.checkpoint_renamed": "The checkpoint {name} is called {here} here: its hash is the same.",
         "note.checkpoint_elsewhere": "There is no checkpoint at {name} here; {here} is taken by its name.",
         "note.checkpoint_another": "The checkpoint {here} here is another file: its hash is {hash_here}, not {hash}.",
-        "note.clip_skip": "Clip skip {value} is taken as of an SD 1 checkpoint. A1111 obeys it for those alone, and"
-        " which the picture's was is not known here.",
+        "note.clip_skip": "Clip skip {value} is taken as for an SD 1 checkpoint. A1111 obeys it for those only, and"
+        " the family of the picture's checkpoint is not known here.",
         "file.another": "The {kind} {name} here is another file than the picture's: its hash is {hash_here},"
         " the picture's was {hash}.",
         "file.renamed": "The {kind} {name} is called {here} here, and the prompt calls it so.",
@@ -1115,7 +1115,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "login.password": "Password",
         "login.enter": "Log in",
         "login.leave": "Log out",
-        "login.wrong": "This name and password do not belong together.",
+        "login.wrong": "This name and password do not match.",
         "login.wait": "There were too many wrong passwords. Try again in {seconds} seconds.",
         "login.needed": "Log in first.",
         "login.token": "This token opens nothing: it is wrong, or has been revoked.",
@@ -1124,7 +1124,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "login.entering": "Opening the studio…",
         "login.unreachable": "The studio does not answer. Open the link again in a moment.",
         "login.script": "This page needs JavaScript.",
-        "login.over": "This link opens nothing any more. Ask the owner for a new one.",
+        "login.over": "This link no longer works. Ask the owner for a new one.",
         "login.full": "Too many people have come in with this invitation within an hour. Try again in {minutes}"
         " minutes.",
         "login.no_guest": "Only a guest has a personal link.",
@@ -1182,14 +1182,14 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.show_out": "Show out",
         "sharing.show_out.of": "Show guest {name} out",
         "sharing.show_out.what": "Whoever is shown out may come back with the link; a new link keeps them out.",
-        "sharing.freeze": "Freeze: guests begin nothing",
-        "sharing.thaw": "Let guests begin again",
+        "sharing.freeze": "Freeze: guests cannot start jobs",
+        "sharing.thaw": "Let guests start jobs again",
         "sharing.mine": "My link",
         "sharing.mine.what": "Open this link in another browser, on your phone say, to go on there with your pictures."
         " It works once, within an hour.",
         # ---- sharing
         "share.over": "The share's time is over.",
-        "share.frozen": "The owner of this studio lets nobody begin a picture now. Try again later.",
+        "share.frozen": "The owner has paused new pictures. Try again later.",
         "share.busy": "Too many requests from programs without a cookie. Try again in {seconds} seconds.",
         "share.too_fast": "You ask too fast. Try again in {seconds} seconds.",
         "share.disk.visitor": "Your pictures take {taken} MB here and {most} MB are allowed. Remove some, or reload the"
@@ -1197,7 +1197,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "share.disk.together": "The pictures of all guests take {taken} MB here and {most} MB are allowed. Try again"
         " later.",
         "share.disk.machine": "This computer has too little room for another picture. Try again later.",
-        "share.lost": "The tunnel has ended, so the link opens nothing any more. Share again for a new one.",
+        "share.lost": "The tunnel has ended, so the link no longer works. Share again for a new one.",
         "share.failed.silent": "Gradio's share service does not answer (within {seconds} seconds).",
         "share.failed.offline": "Gradio's share service cannot be reached. Is this computer online?",
         "share.failed.service": "Gradio's share service gives no tunnel ({cause}).",
@@ -1210,7 +1210,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "share.failed.refused": "The tunnel's server does not let its client in.",
         "share.failed.no_link": "The tunnel's client has made no link within {seconds} seconds.",
         "share.terminal.local": "Your own link on this computer: {link}",
-        "share.terminal.opening": "The public link is being made; it stands here when it is there.",
+        "share.terminal.opening": "The public link is being made. It appears here when it is ready.",
         "share.terminal.failed": "There is no public link. {reason} {rest}",
         "share.terminal.open_here": "The studio is open on this computer only.",
         "share.terminal.closed_here": "The studio goes on as it is.",

@@ -123,7 +123,7 @@ def test_a_and_b_are_divided_set_side_by_side_and_subtracted(visitor: Visitor) -
     brightest = """() => Math.max(...document.querySelector('.cmp-pane[data-pane=b] canvas').getContext('2d')
         .getImageData(0, 0, 128, 128).data.filter((_, i) => i % 4 < 3))"""
     assert page.evaluate(brightest) == 255
-    page.get_by_role("button", name="Hold as A").click()  # A and B are one picture now: no difference at all
+    page.get_by_role("button", name="Pin as A").click()  # A and B are one picture now: no difference at all
     assert page.evaluate(brightest) == 0
     expect(page.locator(".cmp-differ")).to_have_text("A and B are the same picture: move a slider.")
     page.locator(".cmp-pad").focus()
@@ -147,7 +147,7 @@ def test_a_and_b_are_divided_set_side_by_side_and_subtracted(visitor: Visitor) -
     page.get_by_role("button", name="Blink").click()
     for turn in ("a", "b"):
         expect(page.locator(".cmp-view")).to_have_attribute("data-turn", turn)
-    page.get_by_role("button", name="Where do they part?").click()
+    page.get_by_role("button", name="Where do they diverge?").click()
     expect(page.locator(".cmp-chart circle")).to_have_count(6)
     expect(page.locator(".cmp-curve-said")).to_contain_text("They end alike")  # what only draws
 
@@ -333,7 +333,7 @@ def test_one_bad_value_leaves_the_finished_comparison_where_it_is(visitor: Visit
     page.locator("#compare-generate").click()
     expect(page.locator("#compare-x_values").get_by_role("alert")).to_contain_text("'many' is not allowed")
     expect(page.locator(".cmp-cell[data-state=finished]")).to_have_count(4)
-    expect(page.locator(".cmp-said")).to_contain_text("of the comparison before")
+    expect(page.locator(".cmp-said")).to_contain_text("belong to the previous comparison")
     assert big_picture(page) == before
     expect(comparison(page)).to_have_attribute("data-state", "finished")
 

@@ -370,7 +370,7 @@ def test_the_settings_of_a_cell(page: Page) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([0.8, 0.9, 1.0], "They are apart from the first step on: by 0.800 there, by 1.000 at the end"),
+        ([0.8, 0.9, 1.0], "They differ from the first step on: by 0.800 there, by 1.000 at the end"),
         ([0.0, 0.1, 0.6, 1.0], "half of the last difference is there at 67 % of the way"),
         ([0.0, 0.5, 0.0], "They end alike: the largest difference on the way is 0.500"),
     ],

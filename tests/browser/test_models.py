@@ -133,8 +133,8 @@ def test_new_files_come_without_a_restart(visitor: Visitor, studio: Studio) -> N
     models = studio.engine.models
     del models.all[MODELS[-1].id]
     expect(page.locator(".ls-model")).to_have_count(len(MODELS) - 1)
-    page.get_by_role("button", name="Look again").click()
-    expect(page.get_by_role("button", name="Look again")).not_to_have_attribute("aria-busy", "true")
+    page.get_by_role("button", name="Scan again").click()
+    expect(page.get_by_role("button", name="Scan again")).not_to_have_attribute("aria-busy", "true")
     assert models.refreshed == 1
 
 

@@ -84,7 +84,7 @@ def test_a_link_that_is_over_says_so(browser: Browser, served: tuple[Served, str
     ready(owner)
     owner.evaluate("fetch('/share', {method: 'POST', body: JSON.stringify({action: 'begin'})})")
     late = open_page(browser, f"{url}enter#{'a' * 22}")
-    expect(late.get_by_role("status")).to_have_text("This link opens nothing any more. Ask the owner for a new one.")
+    expect(late.get_by_role("status")).to_have_text("This link no longer works. Ask the owner for a new one.")
     assert late.url == f"{url}enter"
 
 

@@ -159,7 +159,7 @@ def test_a_browser_logs_in_and_sees_the_page(browser: Browser, tmp_path: Path) -
             page.get_by_label("Name").fill("ann")
             page.get_by_label("Password").fill("wrong")
             page.get_by_role("button", name="Log in").click()
-            expect(page.get_by_role("alert")).to_have_text("This name and password do not belong together.")
+            expect(page.get_by_role("alert")).to_have_text("This name and password do not match.")
             page.get_by_label("Name").fill("ann")
             page.get_by_label("Password").fill("correct horse")
             page.keyboard.press("Enter")

@@ -109,7 +109,7 @@ def test_every_reason_is_a_sentence_in_both_languages() -> None:
     assert [note.split(":")[0] for note in english[:2]] == [
         "Sampler 'Restart' is left out", "Model 'not-here' is left out",
     ]  # fmt: skip
-    assert "is taken as of an SD 1 checkpoint" in english[2]
+    assert "is taken as for an SD 1 checkpoint" in english[2]
     assert len(english) == len(chinese) == 3
     assert all(any("\u4e00" <= c <= "\u9fff" for c in note) for note in chinese)
     texts = PngInfo()

@@ -73,7 +73,7 @@ def test_a_browser_is_led_to_the_form_and_back(app: ASGIApp) -> None:
     assert b'action="/login"' in ann("/login", headers=[BROWSER]).body
     wrong = log_in(ann, "ann", "wrong", BROWSER)
     assert wrong.status == 401
-    assert b"do not belong together" in wrong.body
+    assert b"do not match" in wrong.body
     right = log_in(ann, "ann", "pä:ss word", BROWSER)
     assert (right.status, right.header("location")) == (303, "/")
     assert ann("/", headers=[BROWSER]).status == 200
