@@ -18,7 +18,7 @@ from studio.asked.problems import InvalidRequest
 
 ErrorType = Literal[
     "bad_request", "invalid", "unauthorized", "forbidden", "not_found", "method_not_allowed", "not_now", "too_large",
-    "wrong_address", "limit", "full", "unavailable", "no_room", "internal", "job_failed",
+    "media_type", "wrong_address", "limit", "full", "unavailable", "no_room", "internal", "job_failed",
 ]  # fmt: skip
 
 # What each is answered with. A job that failed is an event, or a state of the job: asking for it is answered with 200.
@@ -30,6 +30,7 @@ STATUSES: Mapping[ErrorType, int] = {
     "method_not_allowed": 405,
     "not_now": 409,
     "too_large": 413,
+    "media_type": 415,
     "wrong_address": 421,
     "invalid": 422,
     "limit": 429,

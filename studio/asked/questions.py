@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import ClassVar
 
+from studio.asked import requests
 from studio.asked.fields import RESIZE_MODES, ResizeModeName
 from studio.asked.problems import (
     MAX_IMAGE_BYTES,
@@ -21,24 +22,31 @@ from studio.asked.problems import (
     short_name,
 )
 from studio.asked.quantities import QUANTITIES
-from studio.asked.requests import RANGES
 from studio.asked.rows import MAX_PROMPT_CHARACTERS, MAX_SEED
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
 
-_RANGES: Mapping[str, Range] = {
-    "num_inference_steps": RANGES["num_inference_steps"],
-    "strength": RANGES["strength"],
+# What the fields of questions allow, by name: numbers, and names of tables.
+RANGES: Mapping[str, Range] = {
+    "num_inference_steps": requests.RANGES["num_inference_steps"],
+    "strength": requests.RANGES["strength"],
     "seed": Range(low=0, high=MAX_SEED, whole=True),
     "points": Range(low=2, high=20, whole=True),
     "timestep": Range(low=0, high=999, whole=True),
     "which": Range(low=0, high=999_999, whole=True),
     "evaluation": Range(low=0, high=999, whole=True),
-    "width": RANGES["width"],
-    "height": RANGES["height"],
+    "width": requests.RANGES["width"],
+    "height": requests.RANGES["height"],
 }
 _TEXTS = ("caption", "wrong_caption", "prompt")
 DECODABLE: Mapping[str, str] = {name: one.label for name, one in QUANTITIES.items() if one.kind == "state"}
 DECODERS: Mapping[str, str] = {"vae": "VAE", "tiny": "Tiny decoder"}
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "scheduler": {name: facts.label for name, facts in SCHEDULERS.items()},
+    "noise_schedule": NOISE_SCHEDULES,
+    "resize_mode": RESIZE_MODES,
+    "quantity": DECODABLE,
+    "decoder": DECODERS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,8 +243,8 @@ def parse(name: str, parameters: Mapping[str, str], image: bytes = b"") -> Quest
 
 
 def _value(name: str, text: str, problems: list[Problem]) -> object:
-    if name in _RANGES:
-        limits = _RANGES[name]
+    if name in RANGES:
+        limits = RANGES[name]
         try:
             number = int(text) if limits.whole else float(text)
         except ValueError:
@@ -249,17 +257,11 @@ def _value(name: str, text: str, problems: list[Problem]) -> object:
             allowed_text = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters"
             problems.append(Problem(name, f"a text of {len(text):,} characters", allowed_text))
         return clean_text(text)
-    for field, table in (
-        ("scheduler", {k: v.label for k, v in SCHEDULERS.items()}),
-        ("noise_schedule", dict(NOISE_SCHEDULES)),
-        ("resize_mode", dict(RESIZE_MODES)),
-        ("quantity", dict(DECODABLE)),
-        ("decoder", dict(DECODERS)),
-    ):
-        if name == field:
-            text = short_name(text, table)
-            if text not in table:
-                problems.append(Problem(name, quoted_value(text), one_of(table)))
+    table = TABLES.get(name)
+    if table is not None:
+        text = short_name(text, table)
+        if text not in table:
+            problems.append(Problem(name, quoted_value(text), one_of(table)))
     return text
 
 

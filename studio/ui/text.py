@@ -1118,6 +1118,8 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "login.wrong": "This name and password do not match.",
         "login.wait": "There were too many wrong passwords. Try again in {seconds} seconds.",
         "login.needed": "Log in first.",
+        "api.no_cookie": "A program without a token, and without the cookie that it was given, is another visitor"
+        " with each request.",
         "login.token": "This token opens nothing: it is wrong, or has been revoked.",
         "login.token_wait": "There were too many wrong tokens. Try again in {seconds} seconds.",
         "login.invited": "This studio opens with a link from its owner. Open the link you were sent.",
@@ -1234,6 +1236,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "login.wrong": "用户名和密码不匹配。",
         "login.wait": "密码错误次数过多。请在 {seconds} 秒后再试。",
         "login.needed": "请先登录。",
+        "api.no_cookie": "既不带令牌、也不带回所收到的 Cookie 的程序，每次请求都是另一位访客。",
         "login.token": "这个令牌无效：可能写错了，或已被撤销。",
         "login.token_wait": "错误的令牌太多了。请在 {seconds} 秒后再试。",
         "login.invited": "这个工作室要用主人发来的链接打开。请打开您收到的链接。",

@@ -12,6 +12,8 @@ from studio.answered.engine import Engine
 from studio.picture.gallery import Gallery
 from studio.ui.functions import Functions
 from studio.web.access import Access
+from studio.web.api.errors import ROOT, ErrorForm
+from studio.web.api.routes import Api
 from studio.web.arrivals import Arrivals, Keeper
 from studio.web.calls import Calls
 from studio.web.copies import Copies
@@ -68,9 +70,11 @@ def middleware(
     """
     new_visitors = new_visitors if new_visitors is not None else NewVisitors()
     access = access or Access()
+    pictures_in_json = [f"{ROOT}/", *(one.prefix for one in interfaces)]
     return [
+        Middleware(ErrorForm),
         Middleware(Language),
-        Middleware(Guard, hosts=hosts, with_pictures=[one.prefix for one in interfaces], framed_by=framed_by),
+        Middleware(Guard, hosts=hosts, with_pictures=pictures_in_json, framed_by=framed_by),
         Middleware(Faults),
         Middleware(Login, access=access, basic=[one.prefix for one in interfaces if one.basic], proxied=proxied),
         Middleware(Owner, new_visitors=new_visitors, together=[one.prefix for one in interfaces if one.basic]),
@@ -91,6 +95,7 @@ def middleware(
         Middleware(ProgramRoutes, programs=access.programs, engine=engine),
         Middleware(Rates),
         *(one.layer for one in interfaces),
+        Middleware(Api, engine=engine, gallery=gallery, room=room),
         Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),
         *([Middleware(Calls, functions=functions)] if functions is not None else []),

@@ -1,0 +1,407 @@
+"""What programs are answered with: the forms, from which the JSON and its description both follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from studio.answered.engine import ComparisonNow
+from studio.answered.errors import ApiError, error_of_job
+from studio.answered.events import (
+    AnyEvent,
+    CellEvent,
+    ComparisonEnded,
+    Failed,
+    Finished,
+    JobSummary,
+    Loading,
+    Picture,
+    Planned,
+    Preview,
+    Queued,
+    Started,
+    Step,
+    Stopped,
+)
+from studio.answered.models import Checkpoint, Model
+from studio.web.api.errors import ROOT
+
+JobKind = Literal["text_to_image", "image_to_image", "inpaint", "comparison"]
+JobState = Literal["queued", "running", "finished", "stopped", "failed"]
+CellState = Literal["waiting", "running", "finished", "stopped", "failed", "impossible"]
+
+
+class Form(msgspec.Struct):
+    """A JSON object."""
+
+
+class JobAccepted(Form):
+    """A job was taken. `notes`: sentences about what of the request is left out."""
+
+    job: str
+    url: str
+    events: str
+    notes: tuple[str, ...] = ()
+
+
+class JobStopped(Form):
+    """Whether the job was still to be stopped; it ends within one step."""
+
+    job: str
+    stopped: bool
+
+
+class UploadKept(Form):
+    """A picture that came: `{"upload": id}` names it wherever a picture is asked for."""
+
+    id: str
+
+
+class PictureForm(Form):
+    """A finished picture: where its PNG is, and all that was run for it. `parameters`: AUTOMATIC1111's text."""
+
+    id: str
+    url: str
+    width: int
+    height: int
+    seed: int
+    info: dict[str, Any]
+    parameters: str
+
+
+class PreviewForm(Form):
+    """What the picture looks like now. `jpeg`: base64."""
+
+    width: int
+    height: int
+    decoder: Literal["fast", "tiny", "full"]
+    jpeg: bytes
+
+
+class Progress(Form):
+    """How far a run is: `index` + 1 of `total` evaluations of `image`, the newest. Seconds are of the whole job."""
+
+    image: int
+    index: int
+    total: int
+    images_done: int
+    seconds_left: float
+
+
+class CellForm(Form):
+    """One cell of a comparison. `values`: what the axes make of it."""
+
+    cell: int
+    values: dict[str, int | float | str]
+    state: CellState
+    pictures: tuple[PictureForm, ...] = ()
+    message: str = ""
+    error: ApiError | None = None
+
+
+class JobForm(Form):
+    """A job as it is now. `ahead`: jobs before it, while it waits; `request`: as it was taken, its pictures as
+    hashes; `cells`: of a comparison, row after row."""
+
+    job: str
+    kind: JobKind
+    state: JobState
+    origin: str
+    request: dict[str, Any]
+    ahead: int | None = None
+    message: str = ""
+    seeds: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    progress: Progress | None = None
+    pictures: tuple[PictureForm, ...] = ()
+    seconds: float | None = None
+    cells: tuple[CellForm, ...] = ()
+    error: ApiError | None = None
+
+
+class JobList(Form):
+    """A visitor's jobs, newest first."""
+
+    jobs: tuple[JobForm, ...]
+
+
+class SuitsForm(Form):
+    """What a request may leave open, and what suits the checkpoint then."""
+
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: str
+    noise_schedule: str
+
+
+class ModelForm(Form):
+    """A model that is here. `suits`: of a checkpoint."""
+
+    name: str
+    label: str
+    kind: str
+    state: str
+    reason: str
+    family: str
+    size_bytes: int
+    sha256: str | None
+    place: str
+    suits: SuitsForm | None = None
+
+
+class ModelsForm(Form):
+    """All models."""
+
+    models: tuple[ModelForm, ...]
+
+
+# ------------------------------------------------------------------------------------------------------- events
+
+
+class EventForm(Form, tag_field="event"):
+    """An event of a job. Each connection begins with what is so far."""
+
+
+class LoadingForm(EventForm, tag="loading"):
+    """The checkpoint is being loaded. `fraction`: 0 to 1."""
+
+    checkpoint: str
+    message: str
+    fraction: float | None
+
+
+class QueuedForm(EventForm, tag="queued"):
+    """The job waits. `ahead`: jobs before it."""
+
+    ahead: int
+
+
+class StartedForm(EventForm, tag="started"):
+    """The first picture has begun; everything random or automatic is decided."""
+
+    seeds: tuple[int, ...]
+    width: int
+    height: int
+    total: int
+    prompt_tokens: int
+    negative_prompt_tokens: int
+    chunks: int
+    notes: tuple[str, ...]
+
+
+class StepForm(EventForm, tag="step"):
+    """One evaluation of one picture is done. Of several that nobody has read only the newest is sent."""
+
+    image: int
+    index: int
+    total: int
+    timestep: float
+    sigma: float
+    seconds_per_step: float
+    seconds_left: float
+    images_done: int
+    preview: PreviewForm | None
+
+
+class FinishedForm(EventForm, tag="finished"):
+    """The end: every picture is on the disk."""
+
+    pictures: tuple[PictureForm, ...]
+    seconds: float
+    exact: bool
+
+
+class StoppedForm(EventForm, tag="stopped"):
+    """The end: it was stopped. `pictures`: those that were finished before."""
+
+    pictures: tuple[PictureForm, ...]
+    index: int
+    total: int
+    reason: str
+
+
+class FailedForm(EventForm, tag="failed"):
+    """The end: it failed."""
+
+    error: ApiError
+
+
+RunEvent = StartedForm | StepForm | FinishedForm | StoppedForm | FailedForm
+
+
+class PlannedForm(EventForm, tag="planned"):
+    """A comparison has been taken, with so many cells that can be run."""
+
+    cells: int
+    comparison: dict[str, Any]
+
+
+class CellEventForm(EventForm, tag="cell"):
+    """Something happened to one cell of a comparison."""
+
+    cell: int
+    of: RunEvent
+
+
+class EndedForm(EventForm, tag="ended"):
+    """The end of a comparison. Numbers are of cells."""
+
+    state: Literal["finished", "stopped"]
+    reason: str
+    done: int
+    failed: int
+    seconds: float
+
+
+AnyEventForm = (
+    LoadingForm | QueuedForm | StartedForm | StepForm | FinishedForm | StoppedForm | FailedForm
+    | PlannedForm | CellEventForm | EndedForm
+)  # fmt: skip
+
+
+def event_form(event: AnyEvent, *, previews: bool) -> AnyEventForm:
+    """An event of the engine as a program reads it. `previews`: with the pictures of its steps."""
+    match event:
+        case Loading():
+            return LoadingForm(checkpoint=event.checkpoint, message=event.message, fraction=event.fraction)
+        case Queued():
+            return QueuedForm(ahead=event.ahead)
+        case Planned():
+            comparison = event.comparison
+            return PlannedForm(cells=len(comparison.possible), comparison=comparison.to_dict())
+        case CellEvent():
+            return CellEventForm(cell=event.cell, of=_run_event(event.event, previews))
+        case ComparisonEnded():
+            return EndedForm(
+                state=event.state, reason=event.reason, done=event.done, failed=event.failed, seconds=event.seconds
+            )
+    return _run_event(event, previews)
+
+
+def _run_event(event: Started | Step | Finished | Stopped | Failed, previews: bool) -> RunEvent:
+    match event:
+        case Started():
+            return StartedForm(**{name: getattr(event, name) for name in StartedForm.__struct_fields__})
+        case Step():
+            names = [name for name in StepForm.__struct_fields__ if name != "preview"]
+            preview = preview_form(event.preview) if previews and event.preview is not None else None
+            return StepForm(**{name: getattr(event, name) for name in names}, preview=preview)
+        case Finished():
+            return FinishedForm(pictures=picture_forms(event.pictures), seconds=event.seconds, exact=event.exact)
+        case Stopped():
+            return StoppedForm(
+                pictures=picture_forms(event.pictures), index=event.index, total=event.total, reason=event.reason
+            )
+        case Failed():
+            return FailedForm(error=error_of_job(event))
+
+
+def preview_form(preview: Preview) -> PreviewForm:
+    """A preview with its bytes."""
+    return PreviewForm(width=preview.width, height=preview.height, decoder=preview.decoder, jpeg=preview.jpeg)
+
+
+def picture_forms(pictures: Iterable[Picture]) -> tuple[PictureForm, ...]:
+    """Finished pictures, by what their owner may know of them."""
+    return tuple(
+        PictureForm(
+            id=one.id,
+            url=f"{ROOT}/pictures/{one.id}",
+            width=one.width,
+            height=one.height,
+            seed=one.seed,
+            info=dict(one.info),
+            parameters=one.parameters,
+        )
+        for one in pictures
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- jobs
+
+
+def job_form(job: JobSummary, events: Iterable[AnyEvent] = (), cells: ComparisonNow | None = None) -> JobForm:
+    """A job as it is, of what is known of it so far."""
+    values: dict[str, Any] = {}
+    for event in events:
+        match event:
+            case Queued():
+                values["ahead"] = event.ahead
+            case Loading():
+                values["message"] = event.message
+            case Started():
+                values |= {"seeds": event.seeds, "notes": event.notes, "message": ""}
+            case Step():
+                names = Progress.__struct_fields__
+                values["progress"] = Progress(**{name: getattr(event, name) for name in names})
+            case Finished():
+                values |= {"pictures": picture_forms(event.pictures), "seconds": event.seconds}
+            case Stopped():
+                values |= {"pictures": picture_forms(event.pictures), "message": event.reason}
+            case Failed():
+                values["error"] = error_of_job(event)
+            case ComparisonEnded():
+                values |= {"seconds": event.seconds, "message": event.reason}
+    if job.state != "queued":
+        values.pop("ahead", None)
+    if job.state not in ("queued", "running"):
+        values.pop("progress", None)
+    comparison = job.comparison
+    return JobForm(
+        job=job.job_id,
+        kind="comparison" if comparison is not None else job.request.kind,  # type: ignore[arg-type]
+        state=job.state,
+        origin=job.origin,
+        request=comparison.to_dict() if comparison is not None else job.request.to_dict(),
+        cells=_cells(cells) if cells is not None else (),
+        **values,
+    )
+
+
+def _cells(now: ComparisonNow) -> tuple[CellForm, ...]:
+    return tuple(_cell(now, index) for index in range(len(now.comparison)))
+
+
+def _cell(now: ComparisonNow, index: int) -> CellForm:
+    comparison = now.comparison
+    values: dict[str, int | float | str] = {
+        axis.field: axis.values[place] for axis, place in zip(comparison.axes, comparison.place(index))
+    }
+    event = now.cells[index].event if index in now.cells else None
+    state: CellState = "running"
+    pictures: tuple[PictureForm, ...] = ()
+    message, error = "", None
+    match event:
+        case None:
+            refusal = comparison.refusal(index)
+            state, message = ("impossible", refusal) if refusal else ("waiting", "")
+        case Finished():
+            state, pictures = "finished", picture_forms(event.pictures)
+        case Stopped():
+            state, message = "stopped", event.reason
+        case Failed():
+            state, error = "failed", error_of_job(event)
+    return CellForm(cell=index, values=values, state=state, pictures=pictures, message=message, error=error)
+
+
+def model_form(model: Model, family: str, checkpoint: Checkpoint | None) -> ModelForm:
+    """A model, with nothing of where it lies. `family`: what people call it."""
+    suits = None
+    if checkpoint is not None:
+        suits = SuitsForm(**{name: getattr(checkpoint.suits, name) for name in SuitsForm.__struct_fields__})
+    return ModelForm(
+        name=model.name,
+        label=model.label,
+        kind=model.kind or "",
+        state=model.state,
+        reason=model.reason,
+        family=family,
+        size_bytes=model.size_bytes,
+        sha256=model.sha256,
+        place=model.place,
+        suits=suits,
+    )

@@ -1,0 +1,158 @@
+"""What programs may ask, one row an address: the routes and their description are both made of this table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.answered.errors import ErrorType
+from studio.asked.requests import REQUEST_KINDS
+from studio.web.api import forms
+
+WHOLE_NUMBER: Mapping[str, Any] = {"type": "integer", "minimum": 0, "maximum": 999_999}
+FLAG: Mapping[str, Any] = {"type": "integer", "enum": [0, 1]}
+BODY_ERRORS: tuple[ErrorType, ...] = ("bad_request", "too_large", "media_type", "invalid", "no_room")
+JOB_ERRORS: tuple[ErrorType, ...] = (*BODY_ERRORS, "forbidden", "limit", "full")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One address. `name`: that of the method that answers it. `body`: the schema of the JSON that it takes, or "image"
+    for a picture's bytes. `answer`: the form of its JSON, or the type of what it answers with."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    status: int = 200
+    body: str = ""
+    query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    headers: tuple[str, ...] = ()
+    answer: type[forms.Form] | str
+    other: Mapping[int, str] = field(default_factory=dict)
+    errors: tuple[ErrorType, ...] = ()
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names in the path."""
+        return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+
+
+_SUMMARIES: Mapping[str, str] = {
+    "text_to_image": "Make pictures from words",
+    "image_to_image": "Make pictures from a picture and words",
+    "inpaint": "Make a part of a picture anew, or extend it",
+}
+
+OPERATIONS: tuple[Operation, ...] = (
+    *(
+        Operation(
+            name=kind,
+            method="POST",
+            path=f"/{kind}",
+            summary=_SUMMARIES[kind],
+            status=202,
+            body=kind,
+            headers=("Idempotency-Key",),
+            answer=forms.JobAccepted,
+            errors=JOB_ERRORS,
+        )
+        for kind in REQUEST_KINDS
+    ),
+    Operation(
+        name="compare",
+        method="POST",
+        path="/compare",
+        summary="Make a comparison over one axis or two",
+        status=202,
+        body="compare",
+        headers=("Idempotency-Key",),
+        answer=forms.JobAccepted,
+        errors=JOB_ERRORS,
+    ),
+    Operation(
+        name="upload",
+        method="POST",
+        path="/uploads",
+        summary="Send a picture, to be named in requests for ten minutes after its last use",
+        status=201,
+        body="image",
+        answer=forms.UploadKept,
+        errors=("too_large", "media_type", "invalid", "no_room"),
+    ),
+    Operation(
+        name="jobs",
+        method="GET",
+        path="/jobs",
+        summary="Your jobs of the last hour, newest first, without their progress and pictures",
+        answer=forms.JobList,
+    ),
+    Operation(
+        name="job",
+        method="GET",
+        path="/jobs/{job}",
+        summary="A job as it is now; one that nobody looks at for ten minutes is stopped",
+        answer=forms.JobForm,
+        errors=("not_found",),
+    ),
+    Operation(
+        name="events",
+        method="GET",
+        path="/jobs/{job}/events",
+        summary="The events of a job as a stream, from where it is now to its end",
+        query={"previews": FLAG},
+        headers=("Last-Event-ID",),
+        answer="text/event-stream",
+        other={204: "There is no more: the last event was the end."},
+        errors=("not_found", "invalid", "limit"),
+    ),
+    Operation(
+        name="cancel",
+        method="POST",
+        path="/jobs/{job}/cancel",
+        summary="Ask a job to stop",
+        answer=forms.JobStopped,
+        errors=("not_found",),
+    ),
+    Operation(
+        name="record",
+        method="GET",
+        path="/jobs/{job}/record",
+        summary="What was recorded of a run, a safetensors file (docs/record.md)",
+        query={"image": WHOLE_NUMBER, "since": WHOLE_NUMBER, "until": WHOLE_NUMBER, "lean": FLAG},
+        answer="application/octet-stream",
+        errors=("not_found", "invalid"),
+    ),
+    Operation(
+        name="picture",
+        method="GET",
+        path="/pictures/{picture}",
+        summary="A finished picture as it was saved, with its settings inside",
+        answer="image/png",
+        errors=("not_found",),
+    ),
+    Operation(
+        name="question",
+        method="POST",
+        path="/questions/{question}",
+        summary="A question of the noise viewer about the loaded checkpoint (docs/viewer.md)",
+        body="question",
+        answer="*/*",
+        errors=(*BODY_ERRORS, "not_found", "not_now"),
+    ),
+    Operation(
+        name="models",
+        method="GET",
+        path="/models",
+        summary="The models that are here",
+        answer=forms.ModelsForm,
+    ),
+    Operation(
+        name="openapi",
+        method="GET",
+        path="/openapi.json",
+        summary="This description",
+        answer="application/json",
+    ),
+)
