@@ -248,12 +248,12 @@ class CellEventForm(EventForm, tag="cell"):
 
 
 class EndedForm(EventForm, tag="ended"):
-    """The end of a comparison. Numbers are of cells."""
+    """The end of a comparison."""
 
     state: Literal["finished", "stopped"]
     reason: str
-    done: int
-    failed: int
+    finished_cells: int
+    failed_cells: int
     seconds: float
 
 
@@ -277,7 +277,11 @@ def event_form(event: AnyEvent, *, previews: bool) -> AnyEventForm:
             return CellEventForm(cell=event.cell, of=_run_event(event.event, previews))
         case ComparisonEnded():
             return EndedForm(
-                state=event.state, reason=event.reason, done=event.done, failed=event.failed, seconds=event.seconds
+                state=event.state,
+                reason=event.reason,
+                finished_cells=event.finished_cells,
+                failed_cells=event.failed_cells,
+                seconds=event.seconds,
             )
     return _run_event(event, previews)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.asked.axes import AXIS_FIELDS, GRAMMAR
-from studio.asked.compare import COMPARED
+from studio.asked.compare import FORM_ROWS
 from studio.asked.control import CONTROL_RANGES, MAX_CONTROLS, PREPROCESSORS, Control
 from studio.asked.fields import ImageToImage
 from studio.asked.problems import Range
@@ -46,13 +46,13 @@ def request_schema(kind: Kind) -> Schema:
     """The body of a request of one kind."""
     rows = kind.rows().values()
     properties = {row.name: row_schema(row) for row in rows} | {"attention": ATTENTION}
-    return _object(properties, [row.name for row in rows if row.needed])
+    return _object(properties, [row.name for row in rows if row.is_required])
 
 
 def comparison_schema() -> Schema:
     """The body of a comparison: the fields that it has, and its axes."""
     optional = set(ImageToImage.files())
-    properties = {name: row_schema(row) for name, row in COMPARED.items()}
+    properties = {name: row_schema(row) for name, row in FORM_ROWS.items()}
     values: Schema = {
         "description": f"the values of the axis: {GRAMMAR}",
         "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": ["number", "string"]}}],
@@ -60,20 +60,20 @@ def comparison_schema() -> Schema:
     for axis in "xy":
         properties[axis] = {"type": "string", "enum": list(AXIS_FIELDS), "description": "what is varied"}
         properties[f"{axis}_values"] = values
-    needed = [name for name, row in COMPARED.items() if row.needed and name not in optional]
-    return _object(properties, [*needed, "x", "x_values"])
+    required = [name for name, row in FORM_ROWS.items() if row.is_required and name not in optional]
+    return _object(properties, [*required, "x", "x_values"])
 
 
 def question_schema(kind: type[Question]) -> Schema:
     """The body of a question."""
     hints = typing.get_type_hints(kind)
     properties: dict[str, Schema] = {}
-    needed = []
+    required = []
     for one in dataclasses.fields(kind):
         if one.name == "image":
             if kind.needs_image:
                 properties["image"] = _PICTURE
-                needed.append("image")
+                required.append("image")
             continue
         if one.name in QUESTION_RANGES:
             properties[one.name] = range_schema(QUESTION_RANGES[one.name])
@@ -84,10 +84,10 @@ def question_schema(kind: type[Question]) -> Schema:
         if type(None) in typing.get_args(hints[one.name]):
             properties[one.name]["type"] = [properties[one.name]["type"], "null"]
         if one.default is dataclasses.MISSING:
-            needed.append(one.name)
+            required.append(one.name)
         else:
             properties[one.name]["default"] = one.default
-    return _object(properties, needed) | {"description": str(kind.__doc__).strip()}
+    return _object(properties, required) | {"description": str(kind.__doc__).strip()}
 
 
 def question_schemas() -> Mapping[str, Schema]:
@@ -102,8 +102,8 @@ def row_schema(row: Row) -> Schema:
         return schema
     schema["title"] = say(row.label)
     if row.kind != "controls":
-        schema["description"] = row.described() + (", or null for what suits the checkpoint" if row.suits else "")
-    if not row.needed:
+        schema["description"] = row.description() + (", or null for what suits the checkpoint" if row.suits else "")
+    if not row.is_required:
         schema["default"] = [] if row.kind == "controls" else row.default
     return schema
 
@@ -150,5 +150,5 @@ def control_schema() -> Schema:
     return _object(properties, ["model", "image"])
 
 
-def _object(properties: Mapping[str, Schema], needed: list[str]) -> Schema:
-    return {"type": "object", "properties": dict(properties), "required": needed, "additionalProperties": False}
+def _object(properties: Mapping[str, Schema], required: list[str]) -> Schema:
+    return {"type": "object", "properties": dict(properties), "required": required, "additionalProperties": False}

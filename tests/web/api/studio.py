@@ -16,7 +16,7 @@ from studio.asked import orders
 from studio.picture.gallery import Gallery
 from studio.web import Share, middleware
 from studio.web.access import Access
-from studio.web.limits import Strangers, UploadLimits, limited
+from studio.web.limits import NewVisitors, UploadLimits, with_limits
 from studio.web.programs import Programs
 from studio.web.sharing import Sharing
 from studio.web.upload_room import UploadRoom
@@ -47,8 +47,8 @@ class Studio:
 
     def __init__(self, folder: Path, *, visitor_bytes: int = 64 * 2**20, seconds_per_step: float = 0.002) -> None:
         self.engine = Engine(Gallery(folder), seconds_per_step=seconds_per_step)
-        self.access, strangers = Access(programs=Programs(folder)), Strangers()
-        page_engine, limits = limited(self.engine, self.access, strangers)  # type: ignore[arg-type]
+        self.access, strangers = Access(programs=Programs(folder)), NewVisitors()
+        page_engine, limits = with_limits(self.engine, self.access, strangers)  # type: ignore[arg-type]
         room = UploadRoom(folder, self.access, strangers, UploadLimits(visitor=visitor_bytes))
         share = Share(Sharing(self.access, page_engine, set(), None), limits)
         app: Any = Page()
@@ -58,7 +58,7 @@ class Studio:
                 self.engine.gallery,
                 hosts=set(),
                 access=self.access,
-                strangers=strangers,
+                new_visitors=strangers,
                 room=room,
                 share=share,
             )

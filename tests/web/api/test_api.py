@@ -116,7 +116,7 @@ def test_a_comparison_with_its_cells(program: Program) -> None:
     job = answer.json()["job"]
     events = program.events(job)
     assert [event["event"] for event in events if event["event"] in ("planned", "ended")] == ["planned", "ended"]
-    assert (events[-1]["done"], events[-1]["state"]) == (4, "finished")
+    assert (events[-1]["finished_cells"], events[-1]["state"]) == (4, "finished")
     assert {event["of"]["event"] for event in events if event["event"] == "cell"} <= {"started", "step", "finished"}
     view = program("GET", f"/jobs/{job}").json()
     assert view["kind"] == "comparison"
