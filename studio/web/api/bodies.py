@@ -18,6 +18,7 @@ from studio.picture.gallery import Gallery
 from studio.web.api.uploads import PictureUploads
 from studio.web.guard import MAX_PICTURES_BYTES, MAX_UPLOAD_BYTES
 from studio.web.owner import HEADER
+from studio.web.picture_bodies import room_for
 
 A_PICTURE = 'base64 of a PNG, JPEG, WebP or GIF file, {"upload": id} or {"picture": id}'
 _DATA = re.compile(r"data:image/[a-z+]{1,20};base64,")
@@ -45,13 +46,8 @@ class Bodies:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type != "application/json":
             raise BadBody("The body must be JSON, with the header Content-Type: application/json.", 415)
-        length = request.headers.get("content-length", "")
-        size = int(length) if length.isdigit() else MAX_PICTURES_BYTES
-        place = await run_in_threadpool(self._uploads.reserve, request.headers[HEADER], size)
-        try:
+        async with room_for(request, self._uploads.room):
             yield read_object(await _whole(request, MAX_PICTURES_BYTES))
-        finally:
-            await run_in_threadpool(self._uploads.free, place)
 
     async def upload(self, request: Request) -> str:
         """Keep the picture that is the whole body; returns its id. Raises InvalidRequest or NoRoom."""

@@ -32,7 +32,7 @@ class PictureUploads:
     """The uploads of this process. Safe from any thread; its calls touch the disk. `clock` in seconds."""
 
     def __init__(self, room: UploadRoom | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._room = room
+        self.room = room
         self._clock = clock
         self._lock = threading.Lock()
         self._folder: Path | None = None
@@ -41,12 +41,12 @@ class PictureUploads:
     def reserve(self, owner: str, size: int) -> Place | None:
         """Room for so many bytes of this visitor's, to be given to `keep` or `free`. Raises NoRoom."""
         self._sweep()
-        return self._room.reserve(owner, size) if self._room is not None else None
+        return self.room.reserve(owner, size) if self.room is not None else None
 
     def free(self, place: Place | None) -> None:
         """The room is needed no more."""
-        if self._room is not None and place is not None:
-            self._room.settle(place, [])
+        if self.room is not None and place is not None:
+            self.room.settle(place, [])
 
     def keep(self, owner: str, data: bytes, place: Place | None) -> str:
         """Write a picture's file into its room; returns its id."""
@@ -61,8 +61,8 @@ class PictureUploads:
             path.unlink(missing_ok=True)
             self.free(place)
             raise
-        if self._room is not None and place is not None:
-            self._room.settle(place, [str(path)])
+        if self.room is not None and place is not None:
+            self.room.settle(place, [str(path)])
         with self._lock:
             self._all[name] = _Upload(owner, path, self._clock())
         return name
