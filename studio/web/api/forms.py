@@ -29,7 +29,7 @@ from studio.answered.models import Checkpoint, Model
 from studio.web.api.errors import ROOT
 
 JobKind = Literal["text_to_image", "image_to_image", "inpaint", "comparison"]
-JobState = Literal["queued", "running", "finished", "stopped", "failed"]
+JobState = Literal["queued", "running", "interrupted", "finished", "stopped", "failed"]
 CellState = Literal["waiting", "running", "finished", "stopped", "failed", "impossible"]
 
 
