@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 
 _PLACE = re.compile(r"\{\w+\}")
 
 
-@cache
+@lru_cache(maxsize=2048)  # bounded: a value of a message may be anybody's text
 def chinese_of(sentence: str) -> str | None:
     """The Chinese of an English sentence, with the same {names} for its values; None where there is none."""
     names = _PLACE.findall(sentence)
