@@ -33,18 +33,18 @@ BAR_MS = 250
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 # Resolves with the milliseconds from the release to the first picture of a job that was not shown before.
 RELEASE = """() => {
-  const desk = document.querySelector('#text_to_image-desk');
+  const workspace = document.querySelector('#text_to_image-workspace');
   const picture = document.querySelector('#text_to_image-stage img.ls-picture');
-  const before = desk.dataset.job;
+  const before = workspace.dataset.job;
   const shown = picture.src;
   window.firstPreview = new Promise((resolve, reject) => {
     const watcher = new MutationObserver(() => {
-      if (desk.dataset.job === before || picture.src === shown || !picture.src.startsWith('data:')) return;
+      if (workspace.dataset.job === before || picture.src === shown || !picture.src.startsWith('data:')) return;
       watcher.disconnect();
-      const letGo = performance.getEntriesByName('ls-let-go').at(-1).startTime;
+      const letGo = performance.getEntriesByName('ls-slider-release').at(-1).startTime;
       requestAnimationFrame(() => resolve(performance.now() - letGo));
     });
-    watcher.observe(desk, { subtree: true, attributes: true, attributeFilter: ['src', 'data-job'] });
+    watcher.observe(workspace, { subtree: true, attributes: true, attributeFilter: ['src', 'data-job'] });
     setTimeout(() => reject(new Error('no preview within 20 s')), 20000);
   });
 }"""
@@ -116,9 +116,9 @@ def release_times(url: str, steps: int, releases: int) -> list[float]:
         slider = "document.querySelector('#text_to_image-num_inference_steps input[type=range]')"
         modules = f"(await import('{assets.script().address}')).modules"
         page.evaluate(f"async () => {modules}['static/elements.js'].type({slider}, {steps})")
-        page.wait_for_function("document.querySelector('#text_to_image-desk').dataset.run === 'running'")
+        page.wait_for_function("document.querySelector('#text_to_image-workspace').dataset.run === 'running'")
         for number in range(releases + 1):
-            page.wait_for_function("document.querySelector('#text_to_image-desk').dataset.run === 'running'")
+            page.wait_for_function("document.querySelector('#text_to_image-workspace').dataset.run === 'running'")
             drag(page, 0.1 + 0.05 * (number % 8))
             page.evaluate(RELEASE)
             page.mouse.up()

@@ -29,7 +29,8 @@ def keeper(key: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "fn": None,
         # What changes before the kept fields are written back would take their place.
         "js": (
-            f"(...v) => {{ if (latentStudio.restored.has({name})) latentStudio.keep({name}, {VERSION}, {{{pairs}}}); }}"
+            f"(...v) => {{ if (latentStudio.restoredForms.has({name})) "
+            f"latentStudio.keep({name}, {VERSION}, {{{pairs}}}); }}"
         ),
         "inputs": list(fields.values()),
     }
@@ -69,7 +70,7 @@ def restore(
 
     outputs = [*fields.values(), *others, values]
     load_event = demo.load(
-        look, [browser_values], outputs, js=f"() => latentStudio.kept({json.dumps(key)}, {VERSION})", **QUIET
+        look, [browser_values], outputs, js=f"() => latentStudio.stored({json.dumps(key)}, {VERSION})", **QUIET
     )
     served_values = json.dumps({name: component.value for name, component in fields.items()})
     load_event.then(

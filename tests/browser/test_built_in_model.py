@@ -17,7 +17,6 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import quiet
 from tests.browser.test_page import (
-    desk,
     finished,
     generate,
     previews_seen,
@@ -25,6 +24,7 @@ from tests.browser.test_page import (
     shown_source,
     stage,
     watch_the_stage,
+    workspace,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,8 +170,8 @@ def test_a_picture_is_the_start_of_another(visitor: Visitor, url: str) -> None:
     stage(page).get_by_role("button", name="Image to image").click()
     expect(page.locator("#image_to_image-image img")).to_be_visible()
     page.locator("#image_to_image-prompt textarea").fill("a pumpkin in the snow")
-    page.locator("#image_to_image-desk").get_by_role("button", name="Generate").click()
+    page.locator("#image_to_image-workspace").get_by_role("button", name="Generate").click()
     show = page.locator("#image_to_image-stage .ls-stage")
     expect(show).to_have_attribute("data-state", "finished", timeout=60_000)
     expect(show.locator(".ls-film .ls-cells span")).to_have_count(15)
-    assert desk(page).is_hidden()
+    assert workspace(page).is_hidden()

@@ -146,10 +146,10 @@ def test_a_and_b_are_divided_set_side_by_side_and_subtracted(visitor: Visitor) -
 
     page.get_by_role("button", name="Blink").click()
     for turn in ("a", "b"):
-        expect(page.locator(".cmp-view")).to_have_attribute("data-turn", turn)
+        expect(page.locator(".cmp-view")).to_have_attribute("data-front", turn)
     page.get_by_role("button", name="Where do they diverge?").click()
     expect(page.locator(".cmp-chart circle")).to_have_count(6)
-    expect(page.locator(".cmp-curve-said")).to_contain_text("They end alike")  # what only draws
+    expect(page.locator(".cmp-curve-sentence")).to_contain_text("They end alike")  # what only draws
 
 
 def test_an_unfinished_cell_jumps_the_queue_and_stop_keeps_what_is_done(visitor: Visitor) -> None:
@@ -203,12 +203,12 @@ def test_the_sheet_makes_the_comparison_again_and_so_does_the_link(visitor: Visi
     assert lines[0].startswith("cell,x_num_inference_steps,y_guidance_scale,state")
     assert len(lines) == 5
     page.get_by_role("button", name="Keep", exact=True).click()
-    expect(page.locator(".cmp-said")).to_have_text("Kept: 1 in your pictures.")
+    expect(page.locator(".cmp-status")).to_have_text("Kept: 1 in your pictures.")
     page.get_by_role("button", name="Copy link").click()
-    expect(page.locator(".cmp-said")).not_to_have_text("Kept: 1 in your pictures.")
-    link = str(page.locator(".cmp-said").get_attribute("data-address"))
+    expect(page.locator(".cmp-status")).not_to_have_text("Kept: 1 in your pictures.")
+    link = str(page.locator(".cmp-status").get_attribute("data-address"))
     assert "cookie" not in link
-    assert page.evaluate("document.querySelector('.cmp-said').dataset.address").count("?") == 1
+    assert page.evaluate("document.querySelector('.cmp-status').dataset.address").count("?") == 1
     query = link[link.index("?") :]
     other = visitor(query=query)  # another visitor: a link needs nothing of the first one
     expect(field(other, "x_values")).to_have_value("2, 4")
@@ -234,7 +234,7 @@ def test_what_is_wrong_stands_beside_its_field_and_costs_nothing(visitor: Visito
     expect(first).to_have_attribute("aria-invalid", "true")
     expect(first).to_have_accessible_description(re.compile("whole numbers from 1 to 150"))
     first.fill("5")
-    expect(page.locator("#compare-desk .ls-problem")).to_have_count(0)  # what is mended is no longer called wrong
+    expect(page.locator("#compare-workspace .ls-problem")).to_have_count(0)  # what is mended is no longer called wrong
     expect(first).not_to_have_attribute("aria-invalid", "true")
     first.fill("1-20")
     second.fill("1-20")
@@ -268,7 +268,7 @@ def test_strength_is_an_axis_once_there_is_a_picture_to_start_from(visitor: Visi
     page.get_by_label("Across").click()
     expect(page.get_by_role("option", name="Strength")).to_contain_text("needs a picture to start from")
     page.keyboard.press("Escape")
-    page.locator("#compare-desk").get_by_role("button", name="Start from a picture").click()
+    page.locator("#compare-workspace").get_by_role("button", name="Start from a picture").click()
     page.locator("#compare-image input[type=file]").set_input_files(
         {"name": "start.png", "mimeType": "image/png", "buffer": png(96, 64)}
     )
@@ -333,7 +333,7 @@ def test_one_bad_value_leaves_the_finished_comparison_where_it_is(visitor: Visit
     page.locator("#compare-generate").click()
     expect(page.locator("#compare-x_values").get_by_role("alert")).to_contain_text("'many' is not allowed")
     expect(page.locator(".cmp-cell[data-state=finished]")).to_have_count(4)
-    expect(page.locator(".cmp-said")).to_contain_text("belong to the previous comparison")
+    expect(page.locator(".cmp-status")).to_contain_text("belong to the previous comparison")
     assert big_picture(page) == before
     expect(comparison(page)).to_have_attribute("data-state", "finished")
 
@@ -341,7 +341,7 @@ def test_one_bad_value_leaves_the_finished_comparison_where_it_is(visitor: Visit
 def test_what_stays_the_same_is_every_field_of_the_table_and_is_obeyed(visitor: Visitor, studio: Studio) -> None:
     page = visitor()
     open_tab(page)
-    page.locator("#compare-desk").get_by_role("button", name="What stays the same").click()
+    page.locator("#compare-workspace").get_by_role("button", name="What stays the same").click()
     field(page, "clip_skip").fill("2")
     run(page, prompt="skips a layer", x="2, 3", y="1")
     finished(page)
@@ -350,7 +350,7 @@ def test_what_stays_the_same_is_every_field_of_the_table_and_is_obeyed(visitor: 
     assert {request.clip_skip for request in asked} == {2}
     page.reload()
     expect(comparison(page)).to_be_attached()
-    page.locator("#compare-desk").get_by_role("button", name="What stays the same").click()
+    page.locator("#compare-workspace").get_by_role("button", name="What stays the same").click()
     expect(field(page, "clip_skip")).to_have_value("2")
 
 
@@ -387,8 +387,8 @@ def test_a_link_is_not_shown_beside_an_older_comparison_of_other_settings(visito
     run(page, x="3, 6", y="1, 8")
     finished(page)
     page.get_by_role("button", name="Copy link").click()
-    expect(page.locator(".cmp-said")).to_have_attribute("data-address", re.compile("^http"))
-    address = page.locator(".cmp-said").get_attribute("data-address") or ""
+    expect(page.locator(".cmp-status")).to_have_attribute("data-address", re.compile("^http"))
+    address = page.locator(".cmp-status").get_attribute("data-address") or ""
     page.goto(address)
     expect(page.locator(".cmp-cell[data-state=finished]")).to_have_count(4)  # the link's own
     page.goto(address.replace("apple", "pear"))

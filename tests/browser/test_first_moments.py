@@ -15,7 +15,7 @@ from tests.browser.conftest import Studio, quiet, ready
 from tests.browser.test_control import choose
 from tests.browser.test_inpaint import opened, paint
 from tests.browser.test_other_tabs import png
-from tests.browser.test_page import desk, finished, generate, prompt, stage
+from tests.browser.test_page import finished, generate, prompt, stage, workspace
 
 Visitor = Callable[..., Page]
 
@@ -100,7 +100,7 @@ def test_what_is_typed_as_soon_as_a_tab_is_drawn_stays(visitor: Visitor) -> None
 
 def test_what_is_typed_as_soon_as_a_fold_is_drawn_stays(visitor: Visitor) -> None:
     page = visitor(script=LATE_FRAMES)
-    page.locator("#text_to_image-desk").get_by_role("button", name="More").evaluate("(fold) => fold.click()")
+    page.locator("#text_to_image-workspace").get_by_role("button", name="More").evaluate("(fold) => fold.click()")
     page.evaluate(TYPE, ["text_to_image-num_images_per_prompt", "3"])
     page.wait_for_timeout(2500)
     assert page.locator("#text_to_image-num_images_per_prompt input[type=number]").input_value() == "3"
@@ -151,7 +151,7 @@ def test_a_tab_and_a_fold_that_are_clicked_before_the_page_is_ready_open(visitor
     page = visitor()
     page.add_init_script(LATE_ANSWERS)
     page.reload()
-    desk(page).get_by_role("button", name="More").click()
+    workspace(page).get_by_role("button", name="More").click()
     expect(page.locator("#text_to_image-num_images_per_prompt")).to_be_visible()
     page.reload()
     page.get_by_role("tab", name="Compare").click()

@@ -47,7 +47,7 @@ def painted(page: Page, yes: bool = True) -> None:
 def asked(page: Page, studio: Studio, prompt: str) -> Inpaint:
     """Generate, wait for the end, and what the engine was asked."""
     page.locator("#inpaint-prompt textarea").fill(prompt)
-    page.locator("#inpaint-desk").get_by_role("button", name="Generate").click()
+    page.locator("#inpaint-workspace").get_by_role("button", name="Generate").click()
     show = page.locator("#inpaint-stage .ls-stage")
     expect(show.locator("img.ls-picture")).to_have_attribute("alt", prompt, timeout=30_000)
     expect(show).to_have_attribute("data-state", "finished", timeout=30_000)
@@ -91,7 +91,7 @@ def test_a_mask_drawn_with_the_mouse_is_the_mask_that_is_asked_for(visitor: Visi
 def test_without_a_mask_the_page_says_what_is_needed(visitor: Visitor) -> None:
     page = visitor()
     opened(page)
-    page.locator("#inpaint-desk").get_by_role("button", name="Generate").click()
+    page.locator("#inpaint-workspace").get_by_role("button", name="Generate").click()
     expect(page.locator("#inpaint-mask").get_by_role("alert")).to_contain_text("a painted mask, or an extended canvas")
 
 
@@ -138,7 +138,7 @@ def test_the_transparent_part_of_a_picture_can_be_its_mask(visitor: Visitor, stu
 def test_an_extended_canvas_is_shown_and_needs_no_mask(visitor: Visitor, studio: Studio) -> None:
     page = visitor()
     opened(page)
-    page.locator("#inpaint-desk").get_by_role("button", name="Extend the canvas").click()
+    page.locator("#inpaint-workspace").get_by_role("button", name="Extend the canvas").click()
     page.locator("#inpaint-extend_left input").fill("96")
     share = page.evaluate(
         """() => document.querySelector('.ls-mask-canvas').offsetLeft
@@ -209,7 +209,7 @@ def test_a_picture_that_says_how_it_was_made_offers_its_settings(visitor: Visito
     page.locator("#image_to_image-image input[type=file]").set_input_files(
         {"name": "made.png", "mimeType": "image/png", "buffer": made}
     )
-    offer = page.locator("#image_to_image-desk .ls-offer")
+    offer = page.locator("#image_to_image-workspace .ls-offer")
     expect(offer).to_contain_text("<b>a told</b> prompt")
     offer.get_by_role("button", name="Use its settings").click()
     expect(page.locator("#image_to_image-prompt textarea")).to_have_value("<b>a told</b> prompt")
@@ -225,7 +225,7 @@ def test_a_file_that_is_no_picture_is_refused_beside_its_field(visitor: Visitor,
     )
     expect(page.locator("#image_to_image-image img")).to_have_count(1)
     jobs = len(studio.engine.asked)
-    page.locator("#image_to_image-desk").get_by_role("button", name="Generate").click()
+    page.locator("#image_to_image-workspace").get_by_role("button", name="Generate").click()
     expect(page.locator("#image_to_image-image").get_by_role("alert")).to_contain_text("PNG, JPEG, WebP or GIF file")
     assert len(studio.engine.asked) == jobs
 

@@ -94,7 +94,7 @@ def test_a_painted_mask_survives_a_reload_with_its_picture(visitor: Visitor) -> 
 def test_compares_picture_returns_without_its_fold_being_opened(visitor: Visitor) -> None:
     page = visitor()
     page.get_by_role("tab", name="Compare").click()
-    page.locator("#compare-desk").get_by_role("button", name="Start from a picture").click()
+    page.locator("#compare-workspace").get_by_role("button", name="Start from a picture").click()
     page.locator("#compare-image input[type=file]").set_input_files(
         {"name": "start.png", "mimeType": "image/png", "buffer": png(72, 48)}
     )
@@ -113,7 +113,7 @@ def test_copy_stands_on_the_line_of_the_prompt_on_a_phone(visitor: Visitor) -> N
     generate(page, "a whale")
     finished(page)
     middles = page.evaluate(
-        """() => ['.ls-asked-words', '.ls-copy'].map((name) => {
+        """() => ['.ls-picture-prompt-text', '.ls-copy'].map((name) => {
           const range = document.createRange();
           range.selectNodeContents(document.querySelector('#text_to_image-stage ' + name));
           const box = range.getBoundingClientRect();
@@ -128,7 +128,7 @@ def test_the_prompt_stands_beside_a_finished_picture_and_can_be_copied(visitor: 
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     generate(page, "a <b>whale</b>\nin a bottle")
     finished(page)
-    expect(stage(page).locator(".ls-asked-words")).to_have_text("a <b>whale</b>\nin a bottle")
+    expect(stage(page).locator(".ls-picture-prompt-text")).to_have_text("a <b>whale</b>\nin a bottle")
     stage(page).get_by_role("button", name="Copy", exact=True).click()
     expect(stage(page).locator(".ls-copy")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == "a <b>whale</b>\nin a bottle"
@@ -136,10 +136,10 @@ def test_the_prompt_stands_beside_a_finished_picture_and_can_be_copied(visitor: 
 
 def test_the_negative_prompt_says_how_many_tokens_it_has(visitor: Visitor) -> None:
     page = visitor()
-    page.locator("#text_to_image-desk").get_by_role("button", name="Negative prompt").click()
+    page.locator("#text_to_image-workspace").get_by_role("button", name="Negative prompt").click()
     prompt_field = page.locator("#text_to_image-negative_prompt textarea")
     prompt_field.fill("blurry and dark")
-    expect(page.locator("#text_to_image-desk .ls-tokens").first).to_contain_text("token")
+    expect(page.locator("#text_to_image-workspace .ls-tokens").first).to_contain_text("token")
 
 
 def test_the_page_says_the_language_of_its_words_whatever_the_browsers(browser: object, studio: Studio) -> None:

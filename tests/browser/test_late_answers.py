@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Studio
 from tests.browser.test_compare import field, open_tab
 from tests.browser.test_control import choose
-from tests.browser.test_page import desk
+from tests.browser.test_page import workspace
 
 Visitor = Callable[..., Page]
 
@@ -101,7 +101,7 @@ def test_a_checkpoints_defaults_and_an_aspects_size_do_not_overwrite_what_was_ty
 
 def test_a_width_that_was_typed_after_an_aspect_was_chosen_stays(visitor: Visitor) -> None:
     page = visitor(script=HOLD)
-    desk(page).get_by_role("button", name="More").click()
+    workspace(page).get_by_role("button", name="More").click()
     width = page.locator("#text_to_image-width input[type=number]")
     expect(width).to_be_visible()
     hold(page)

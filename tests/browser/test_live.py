@@ -9,7 +9,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import MODULES, Studio
-from tests.browser.test_page import desk, finished, generate, stage
+from tests.browser.test_page import finished, generate, stage, workspace
 
 Visitor = Callable[..., Page]
 
@@ -23,17 +23,17 @@ def test_letting_go_of_a_slider_makes_the_picture_again_from_the_same_noise(visi
     page = visitor()
     generate(page)
     finished(page)
-    first = desk(page).get_attribute("data-job")
+    first = workspace(page).get_attribute("data-job")
     let_go(page, "guidance_scale", 3)  # live mode is off: nothing happens until Generate
     page.locator("#text_to_image-live input").check()
     seed = page.locator("#text_to_image-seed :is(input, textarea)").first
     expect(seed).to_have_value(re.compile(r"^\d+$"))  # the last picture's
     drawn = seed.input_value()
-    assert desk(page).get_attribute("data-job") == first
+    assert workspace(page).get_attribute("data-job") == first
     let_go(page, "guidance_scale", 8)
-    expect(desk(page)).not_to_have_attribute("data-job", str(first))
+    expect(workspace(page)).not_to_have_attribute("data-job", str(first))
     expect(stage(page).locator("img.ls-picture")).to_be_visible()  # the picture before stays until the preview
-    second = str(desk(page).get_attribute("data-job"))
+    second = str(workspace(page).get_attribute("data-job"))
     let_go(page, "guidance_scale", 9)
     let_go(page, "guidance_scale", 12)
     finished(page)
@@ -50,15 +50,15 @@ def test_a_slider_begins_the_run_that_its_form_then_finds(visitor: Visitor, stud
     generate(page)
     finished(page)
     page.locator("#text_to_image-live input").check()
-    before = str(desk(page).get_attribute("data-job"))
+    before = str(workspace(page).get_attribute("data-job"))
     let_go(page, "guidance_scale", 4)  # the box was touched: this one waits for the form
-    expect(desk(page)).not_to_have_attribute("data-job", before)
+    expect(workspace(page)).not_to_have_attribute("data-job", before)
     finished(page)
-    first = str(desk(page).get_attribute("data-job"))
+    first = str(workspace(page).get_attribute("data-job"))
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url))
     let_go(page, "guidance_scale", 13.7)
-    expect(desk(page)).not_to_have_attribute("data-job", first)
+    expect(workspace(page)).not_to_have_attribute("data-job", first)
     finished(page)
     expect(stage(page).locator(".ls-caption")).to_contain_text("guidance 13.7")
     assert any(f"/again/{first}?guidance_scale=13.7" in url for url in asked)
@@ -72,14 +72,14 @@ def test_a_changed_prompt_is_not_forgotten_by_a_slider(visitor: Visitor) -> None
     generate(page)
     finished(page)
     page.locator("#text_to_image-live input").check()
-    before = str(desk(page).get_attribute("data-job"))
+    before = str(workspace(page).get_attribute("data-job"))
     let_go(page, "guidance_scale", 4)
-    expect(desk(page)).not_to_have_attribute("data-job", before)
+    expect(workspace(page)).not_to_have_attribute("data-job", before)
     finished(page)
-    first = str(desk(page).get_attribute("data-job"))
+    first = str(workspace(page).get_attribute("data-job"))
     page.locator("#text_to_image-prompt textarea").fill("something else")
     let_go(page, "guidance_scale", 9)
-    expect(desk(page)).not_to_have_attribute("data-job", first)
+    expect(workspace(page)).not_to_have_attribute("data-job", first)
     finished(page)
     page.reload()
     expect(stage(page).locator("img.ls-picture")).to_have_attribute("alt", re.compile("something else"))
@@ -91,13 +91,13 @@ def test_a_run_is_stopped_as_soon_as_the_slider_moves_and_is_made_again_if_it_co
     page = visitor()
     generate(page, "out of date")
     finished(page)
-    first = str(desk(page).get_attribute("data-job"))
+    first = str(workspace(page).get_attribute("data-job"))
     page.locator("#text_to_image-live input").check()
     expect(page.locator("#text_to_image-seed :is(input, textarea)").first).to_have_value(re.compile(r"^\d+$"))
     let_go(page, "num_inference_steps", 150)
-    expect(desk(page)).to_have_attribute("data-run", "running")
-    expect(desk(page)).not_to_have_attribute("data-job", first)
-    running = str(desk(page).get_attribute("data-job"))
+    expect(workspace(page)).to_have_attribute("data-run", "running")
+    expect(workspace(page)).not_to_have_attribute("data-job", first)
+    running = str(workspace(page).get_attribute("data-job"))
     slider = page.locator("#text_to_image-guidance_scale input[type=range]")
     box = slider.bounding_box()
     assert box is not None
@@ -111,7 +111,7 @@ def test_a_run_is_stopped_as_soon_as_the_slider_moves_and_is_made_again_if_it_co
     while old.job.state != "stopped" and time.monotonic() < deadline:
         page.wait_for_timeout(50)
     assert old.job.state == "stopped"
-    assert desk(page).get_attribute("data-job") == running  # nothing new before the slider is let go of
+    assert workspace(page).get_attribute("data-job") == running  # nothing new before the slider is let go of
     page.mouse.move(x, y, steps=4)
     page.mouse.up()
-    expect(desk(page)).not_to_have_attribute("data-job", running)
+    expect(workspace(page)).not_to_have_attribute("data-job", running)

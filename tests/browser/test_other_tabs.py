@@ -32,12 +32,12 @@ def test_an_uploaded_picture_becomes_another_in_the_steps_that_strength_says(vis
     page = visitor()
     page.get_by_role("tab", name="Image to image").click()
     upload(page, png(), name="<img src=x onerror=window.__xss=1>.png")
-    desk = page.locator("#image_to_image-desk")
-    expect(desk.locator(".ls-sentence")).to_have_text("Runs 15 of 25 steps.")
-    desk.get_by_role("button", name="a touch 0.3").click()
-    expect(desk.locator(".ls-sentence")).to_have_text("Runs 7 of 25 steps.")
+    workspace = page.locator("#image_to_image-workspace")
+    expect(workspace.locator(".ls-sentence")).to_have_text("Runs 15 of 25 steps.")
+    workspace.get_by_role("button", name="a touch 0.3").click()
+    expect(workspace.locator(".ls-sentence")).to_have_text("Runs 7 of 25 steps.")
     page.locator("#image_to_image-prompt textarea").fill("a whale")
-    desk.get_by_role("button", name="Generate").click()
+    workspace.get_by_role("button", name="Generate").click()
     show = page.locator("#image_to_image-stage .ls-stage")
     expect(show).to_have_attribute("data-state", "finished", timeout=30_000)
     expect(show.locator(".ls-caption")).to_contain_text("strength 0.3")
@@ -47,7 +47,7 @@ def test_an_uploaded_picture_becomes_another_in_the_steps_that_strength_says(vis
 def test_without_a_picture_the_field_says_what_is_needed(visitor: Visitor) -> None:
     page = visitor()
     page.get_by_role("tab", name="Image to image").click()
-    page.locator("#image_to_image-desk").get_by_role("button", name="Generate").click()
+    page.locator("#image_to_image-workspace").get_by_role("button", name="Generate").click()
     expect(page.locator("#image_to_image-image").get_by_role("alert")).to_contain_text("a PNG, JPEG, WebP or GIF file")
 
 

@@ -14,8 +14,8 @@ Visitor = Callable[..., Page]
 XSS = '<img src=x onerror="window.__xss=1"><script>window.__xss=1</script>"\'>{{value}}${window.__xss=1}'
 
 
-def desk(page: Page) -> Locator:
-    return page.locator("#text_to_image-desk")
+def workspace(page: Page) -> Locator:
+    return page.locator("#text_to_image-workspace")
 
 
 def stage(page: Page) -> Locator:
@@ -28,7 +28,7 @@ def prompt(page: Page) -> Locator:
 
 def generate(page: Page, words: str = "a red apple in the snow") -> None:
     prompt(page).fill(words)
-    desk(page).get_by_role("button", name="Generate").click()
+    workspace(page).get_by_role("button", name="Generate").click()
 
 
 def finished(page: Page) -> None:
@@ -105,7 +105,10 @@ def test_the_strip_is_scrubbed_with_mouse_and_keys_without_asking_the_server(vis
 
 def test_stop_by_button_and_by_escape_keeps_the_picture_so_far(visitor: Visitor) -> None:
     page = visitor()
-    for press in (lambda: desk(page).get_by_role("button", name="Stop").click(), lambda: page.keyboard.press("Escape")):
+    for press in (
+        lambda: workspace(page).get_by_role("button", name="Stop").click(),
+        lambda: page.keyboard.press("Escape"),
+    ):
         generate(page, "slow owl")
         expect(stage(page).locator(".ls-status")).to_have_text(re.compile(r"Step [2-9] of 25"), timeout=15_000)
         press()
@@ -113,14 +116,14 @@ def test_stop_by_button_and_by_escape_keeps_the_picture_so_far(visitor: Visitor)
         expect(stage(page).locator(".ls-badge")).to_have_text("Stopped")
         expect(stage(page).locator(".ls-status")).to_have_text(re.compile(r"Stopped at step \d+ of 25\."))
         assert shown_source(page).startswith("data:image/jpeg")
-        expect(desk(page).get_by_role("button", name="Generate")).to_be_visible()
+        expect(workspace(page).get_by_role("button", name="Generate")).to_be_visible()
 
 
 def test_a_double_click_makes_one_run_and_does_not_stop_it(visitor: Visitor, studio: Studio) -> None:
     page = visitor()
     before = len(studio.engine.asked)
     prompt(page).fill("double")
-    desk(page).get_by_role("button", name="Generate").dblclick()
+    workspace(page).get_by_role("button", name="Generate").dblclick()
     finished(page)
     assert len(studio.engine.asked) == before + 1
 
@@ -221,7 +224,7 @@ def test_what_is_typed_or_stored_never_becomes_markup(visitor: Visitor) -> None:
 
 def test_several_pictures_can_be_chosen_from(visitor: Visitor) -> None:
     page = visitor()
-    desk(page).get_by_role("button", name="More").click()
+    workspace(page).get_by_role("button", name="More").click()
     page.locator("#text_to_image-num_images_per_prompt input[type=number]").fill("3")
     page.locator("#text_to_image-seed input").fill("100")
     generate(page, "three pears")
@@ -260,27 +263,27 @@ def test_save_downloads_the_png(visitor: Visitor) -> None:
 
 def test_words_examples_and_tokens_help_with_the_prompt(visitor: Visitor) -> None:
     page = visitor()
-    desk(page).get_by_role("button", name="a fox in the meadow").click()
+    workspace(page).get_by_role("button", name="a fox in the meadow").click()
     expect(prompt(page)).to_have_value("a fox in the meadow")
-    expect(desk(page).locator(".ls-tokens")).to_have_text("5 tokens, 1 chunk")
-    desk(page).get_by_role("button", name="Words Small World knows").click()
-    desk(page).locator(".ls-chip", has_text="whale").click()
+    expect(workspace(page).locator(".ls-tokens")).to_have_text("5 tokens, 1 chunk")
+    workspace(page).get_by_role("button", name="Words Small World knows").click()
+    workspace(page).locator(".ls-chip", has_text="whale").click()
     expect(prompt(page)).to_have_value("a fox and a whale in the meadow")
-    desk(page).get_by_role("button", name="fine 50").click()
+    workspace(page).get_by_role("button", name="fine 50").click()
     expect(page.locator("#text_to_image-num_inference_steps input[type=number]")).to_have_value("50")
 
 
 def test_the_cursor_is_in_the_prompt_and_a_preset_sets_the_size(visitor: Visitor) -> None:
     page = visitor()
     expect(prompt(page)).to_be_focused()
-    desk(page).get_by_role("radio", name="16:9").check()
+    workspace(page).get_by_role("radio", name="16:9").check()
     expect(page.locator("#text_to_image-width input")).to_have_value("168")
     expect(page.locator("#text_to_image-height input")).to_have_value("96")
 
 
 def test_a_scheduler_offers_only_the_schedules_it_can_run(visitor: Visitor) -> None:
     page = visitor()
-    desk(page).get_by_role("button", name="More").click()
+    workspace(page).get_by_role("button", name="More").click()
     page.locator("#text_to_image-scheduler input").click()
     with page.expect_response(lambda answer: "/run/predict" in answer.url):
         page.get_by_role("option", name="PNDM").click()
@@ -325,7 +328,7 @@ def test_nothing_jumps_while_a_run_streams(visitor: Visitor) -> None:
 def test_a_phone_has_the_picture_first_generate_at_hand_and_no_sideways_scroll(visitor: Visitor) -> None:
     page = visitor(width=390, height=844)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    button = desk(page).get_by_role("button", name="Generate").bounding_box()
+    button = workspace(page).get_by_role("button", name="Generate").bounding_box()
     picture = stage(page).locator(".ls-frame").bounding_box()
     words = prompt(page).bounding_box()
     assert button

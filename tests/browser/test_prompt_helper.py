@@ -11,8 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 Visitor = Callable[..., Page]
 
 
-def desk(page: Page) -> Locator:
-    return page.locator("#text_to_image-desk")
+def workspace(page: Page) -> Locator:
+    return page.locator("#text_to_image-workspace")
 
 
 def prompt(page: Page) -> Locator:
@@ -20,15 +20,15 @@ def prompt(page: Page) -> Locator:
 
 
 def opened(page: Page) -> Locator:
-    desk(page).get_by_role("button", name="Words Small World knows").click()
-    return desk(page).locator(".ls-helper-box")
+    workspace(page).get_by_role("button", name="Words Small World knows").click()
+    return workspace(page).locator(".ls-helper-box")
 
 
 def test_it_is_folded_until_somebody_opens_it(visitor: Visitor) -> None:
     page = visitor()
-    fold = desk(page).get_by_role("button", name="Words Small World knows")
+    fold = workspace(page).get_by_role("button", name="Words Small World knows")
     expect(fold).to_have_attribute("aria-expanded", "false")
-    expect(desk(page).locator(".ls-helper-box")).to_be_hidden()
+    expect(workspace(page).locator(".ls-helper-box")).to_be_hidden()
     box = opened(page)
     expect(fold).to_have_attribute("aria-expanded", "true")
     expect(box.get_by_role("group")).to_have_count(7)
@@ -62,7 +62,7 @@ def test_chips_go_where_they_belong(visitor: Visitor) -> None:
 
 def test_a_prompt_without_a_known_word_is_met_kindly_and_still_runs(visitor: Visitor) -> None:
     page = visitor()
-    note = desk(page).locator(".ls-helper-note")
+    note = workspace(page).locator(".ls-helper-note")
     expect(note).to_be_hidden()
     prompt(page).fill("a quantum zebra")
     expect(note).to_contain_text("Small World knows none of these words")
@@ -71,7 +71,7 @@ def test_a_prompt_without_a_known_word_is_met_kindly_and_still_runs(visitor: Vis
     expect(note).to_be_hidden()
     prompt(page).fill("foxes")  # part of a word is no word
     expect(note).to_be_visible()
-    desk(page).get_by_role("button", name="Generate").click()
+    workspace(page).get_by_role("button", name="Generate").click()
     expect(page.locator("#text_to_image-stage").get_by_role("button", name="Save")).to_be_visible(timeout=60_000)
     prompt(page).fill("")
     expect(note).to_be_hidden()
@@ -81,9 +81,9 @@ def test_chance_makes_prompts_of_known_words(visitor: Visitor) -> None:
     page = visitor()
     seen = set()
     for _ in range(12):
-        desk(page).get_by_role("button", name="Surprise me").click()
+        workspace(page).get_by_role("button", name="Surprise me").click()
         seen.add(prompt(page).input_value())
-        expect(desk(page).locator(".ls-helper-note")).to_be_hidden()
+        expect(workspace(page).locator(".ls-helper-note")).to_be_hidden()
     assert len(seen) > 5
     assert all(text.startswith(("a ", "an ", "grapes", "small grapes", "big grapes")) for text in seen), seen
 

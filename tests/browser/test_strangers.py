@@ -139,7 +139,7 @@ def test_the_page_needs_nothing_that_the_policy_forbids(studio: Studio, visitor:
     )
     page.reload()
     page.locator("#text_to_image-prompt textarea").fill("a fox")
-    page.locator("#text_to_image-desk").get_by_role("button", name="Generate").click()
+    page.locator("#text_to_image-workspace").get_by_role("button", name="Generate").click()
     expect(page.locator("#text_to_image-stage .ls-stage")).to_have_attribute("data-state", "finished", timeout=30_000)
     for tab in page.get_by_role("tab").all():
         tab.click()

@@ -28,7 +28,7 @@ def camera(page: Page) -> Page:
 def test_a_picture_is_taken_with_the_camera_and_started_from(visitor: Visitor, studio: Studio) -> None:
     page = camera(visitor())
     page.context.grant_permissions(["camera"])
-    page.locator("#image_to_image-desk").get_by_role("button", name="Take a picture with the camera").click()
+    page.locator("#image_to_image-workspace").get_by_role("button", name="Take a picture with the camera").click()
     take = page.get_by_role("dialog", name="Camera").get_by_role("button", name="Take picture")
     expect(take).to_be_enabled()
     take.click()
@@ -37,7 +37,7 @@ def test_a_picture_is_taken_with_the_camera_and_started_from(visitor: Visitor, s
     expect(shown).to_be_visible()
     expect(shown).to_have_js_property("complete", True)
     page.locator("#image_to_image-prompt textarea").fill("from the camera")
-    page.locator("#image_to_image-desk").get_by_role("button", name="Generate").click()
+    page.locator("#image_to_image-workspace").get_by_role("button", name="Generate").click()
     expect(page.locator("#image_to_image-stage .ls-stage")).to_have_attribute("data-state", "finished", timeout=30_000)
     request = next(j.request for j in studio.engine.asked if j.request.prompt == "from the camera")
     assert isinstance(request, ImageToImage)
@@ -48,7 +48,7 @@ def test_a_picture_is_taken_with_the_camera_and_started_from(visitor: Visitor, s
 
 def test_a_camera_that_is_refused_says_so_and_leaves_no_trace(visitor: Visitor) -> None:
     page = camera(visitor())
-    open_button = page.locator("#image_to_image-desk").get_by_role("button", name="Take a picture with the camera")
+    open_button = page.locator("#image_to_image-workspace").get_by_role("button", name="Take a picture with the camera")
     open_button.click()  # nobody has allowed it
     dialog = page.get_by_role("dialog", name="Camera")
     expect(dialog).to_contain_text("The browser does not let this page use the camera.")
@@ -130,7 +130,7 @@ def offer_of(page: Page, name: str) -> Locator:
     """The line below a picture of another program."""
     page.get_by_role("tab", name="Image to image").click()
     page.locator("#image_to_image-image input[type=file]").set_input_files(CASES / name)
-    line = page.locator("#image_to_image-desk .ls-offer")
+    line = page.locator("#image_to_image-workspace .ls-offer")
     expect(line).to_be_visible()
     return line
 

@@ -98,7 +98,7 @@ def test_the_equation_rebuilds_the_next_latents_from_what_the_page_shows(viewer:
         }}"""
     )
     assert worst < 0.01  # the record is in half precision
-    expect(viewer.locator(".ls-kept")).to_contain_text(re.compile(r"removes \d+(\.\d)? % of the noise"))
+    expect(viewer.locator(".ls-equation-rows")).to_contain_text(re.compile(r"removes \d+(\.\d)? % of the noise"))
 
 
 def test_a_picture_is_noised_to_any_t_without_asking_and_its_losses_are_measured(viewer: Page) -> None:
@@ -307,7 +307,7 @@ def test_a_picture_that_was_noised_is_denoised_from_there(viewer: Page) -> None:
     # The same with a picture from disk, larger than the model's own size, and other words.
     file = io.BytesIO()
     Image.linear_gradient("L").resize((400, 400)).convert("RGB").save(file, "PNG")
-    viewer.locator("#ls-room-forward input[type=file]").set_input_files(
+    viewer.locator("#ls-tab-panel-forward input[type=file]").set_input_files(
         {"name": "grey.png", "mimeType": "image/png", "buffer": file.getvalue()}
     )
     panel = viewer.get_by_role("tabpanel", name="Forward process")

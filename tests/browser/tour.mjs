@@ -84,7 +84,7 @@ async function viewerPanels(seen) {
     const name = tab.id.replace("ls-tab-", "");
     if (tab.hidden) continue;
     tab.click();
-    const room = find(`#ls-room-${name}`);
+    const room = find(`#ls-tab-panel-${name}`);
     const content = () =>
       all("canvas, svg, .ls-box, .ls-token, .ls-pick, a.ls-export", room).filter((one) => one.getClientRects().length);
     await until(

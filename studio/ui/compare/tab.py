@@ -70,19 +70,19 @@ class Form:
 
 def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
     """Draw the tab and connect what stays within it."""
-    with gr.Row(elem_classes="ls-desk cmp-desk", elem_id=f"{TAB}-desk"):
+    with gr.Row(elem_classes="ls-workspace", elem_id=f"{TAB}-workspace"):
         with gr.Column(elem_classes="ls-controls"):
             fields, cost, start, upload = _fields(engine)
         with gr.Column(elem_classes="ls-show"):
             show = html_block(
                 "compare",
                 value=views.EMPTY,
-                events=("stop", "hurry", "keep"),
+                events=("stop", "prioritize", "keep"),
                 words=words("compare"),
                 elem_id=f"{TAB}-stage",
                 elem_classes="ls-block",
             )
-            message = html_block("compareSaid", value={})
+            message = html_block("compareStatus", value={})
     form = Form(fields, {name: gr.State(first) for name, first in zip("xy", FIRST_AXES)}, cost, start, show, message)
     _connect(engine, gallery, uploads, form, upload)
     return form
@@ -232,14 +232,14 @@ def _connect_stage(engine: Engine, gallery: Gallery, form: Form) -> None:
         for one in [str(one) for one in ids][:MAX_CELLS] if isinstance(ids, list) else []:
             try:
                 if gallery.keep(one, session.owner_of(request)) is None:
-                    return {"kept": names, "message": say("compare.gone")}
+                    return {"pictures": names, "message": say("compare.gone")}
             except SaveFailed as error:
-                return {"kept": names, "message": str(error)}
+                return {"pictures": names, "message": str(error)}
             names.append(one)
-        return {"kept": names, "message": say("compare.kept", count=len(names))}
+        return {"pictures": names, "message": say("compare.kept", count=len(names))}
 
     form.show.stop(stop, None, None, **QUIET)
-    form.show.hurry(raise_priority, None, None, **QUIET)
+    form.show.prioritize(raise_priority, None, None, **QUIET)
     form.show.keep(keep, None, [form.status], **QUIET)
 
 

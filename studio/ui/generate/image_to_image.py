@@ -22,7 +22,7 @@ TAB = ImageToImage.kind
 
 def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
     """Draw the tab: words and numbers, the picture to start from, the stage."""
-    with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
+    with gr.Row(elem_classes="ls-workspace ls-from-picture", elem_id=f"{TAB}-workspace"):
         with gr.Column(elem_classes="ls-start"):
             image = starting.upload(TAB)
             shown_start = starting.view(TAB)

@@ -24,7 +24,7 @@ TAB = Inpaint.kind
 def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
     """Draw the tab. The mask is painted in the browser on our own canvas and sent as a PNG of one channel. The picture
     under it is uploaded once."""
-    with gr.Row(elem_classes="ls-desk ls-from-picture", elem_id=f"{TAB}-desk"):
+    with gr.Row(elem_classes="ls-workspace ls-from-picture", elem_id=f"{TAB}-workspace"):
         with gr.Column(elem_classes="ls-start"):
             image = starting.upload(TAB)
             mask = html_block("mask", value={}, tab=TAB, words=words("mask"), elem_id=f"{TAB}-mask")

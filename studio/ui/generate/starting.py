@@ -43,7 +43,7 @@ def upload(tab: str) -> gr.Image:
         elem_classes="ls-upload",
     )
     image.preprocess = lambda payload: payload.path if payload is not None else None
-    html_block("drop", field=f"{tab}-image", desk=f"{tab}-desk")
+    html_block("drop", field=f"{tab}-image", workspace=f"{tab}-workspace")
     html_block("camera", field=f"{tab}-image", words=words("camera"))
     return image
 

@@ -25,7 +25,7 @@ TAB = TextToImage.kind
 
 def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: Mapping[str, Any] | None) -> GenerateTab:
     """Draw the tab. The page connects what goes to other tabs."""
-    with gr.Row(elem_classes="ls-desk", elem_id=f"{TAB}-desk"):
+    with gr.Row(elem_classes="ls-workspace", elem_id=f"{TAB}-workspace"):
         with gr.Column(elem_classes="ls-controls"):
             fields = c.build(engine, TAB)
             live = gr.Checkbox(

@@ -1,12 +1,12 @@
-/* What Gradio's fields lack: landmarks under a slider, words to put into the prompt, the line above the page. */
+/* What Gradio's fields lack: landmarks under a slider, example prompts, and the line above the page. */
 
 import { fieldIn, h, icon, type } from "./elements.js";
 import { openings, openTab, tabButtons, tabOf } from "./opening.js";
 import { personalLink, sharing } from "./sharing.js";
 import { free } from "./waiting.js";
 
-/** Landmarks: words under a slider for values worth knowing; a click goes there. Those of steps and guidance scale
- * follow the checkpoint. */
+/** Landmarks: labelled values under a slider; a click sets one. Those of steps and guidance scale follow the
+    checkpoint. */
 export function landmarks({ element, props, watch }) {
   const go = (value) => {
     const slider = document.querySelector(`#${props.field} input[type=range]`);
@@ -41,21 +41,27 @@ export function examples({ element, props, watch }) {
   draw();
 }
 
-/** The line above the page: the name, what the engine is doing, light or dark. It says that the page is ready once its
-    fields are as they were before a reload: from then on clicks are obeyed at once. */
+/** The line above the page: the name, the state of the engine, light or dark. It says that the page is ready once
+    all fields are restored after a reload; from then on the page obeys clicks at once. */
 export function header({ element, props, watch, trigger }) {
-  const LONGEST = 10_000; // ms to wait for fields that do not come back
+  const LONGEST = 10_000; // ms to wait for fields that are not restored
   const studio = window.latentStudio;
   const dot = h("i", { class: "ls-dot" });
   const text = h("span", {});
   const state = h("p", { class: "ls-engine", role: "status" }, dot, text);
-  const turn = () => {
+  const toggleTheme = () => {
     const dark = document.body.classList.toggle("dark");
     localStorage.setItem("latent-studio-theme", dark ? "dark" : "light");
   };
   const theme = h(
     "button",
-    { class: "ls-round", type: "button", onclick: turn, "aria-label": props.words.theme, title: props.words.theme },
+    {
+      class: "ls-round",
+      type: "button",
+      onclick: toggleTheme,
+      "aria-label": props.words.theme,
+      title: props.words.theme,
+    },
     icon("theme"),
   );
   const languages = languageChoice(props.words.language);
@@ -65,18 +71,18 @@ export function header({ element, props, watch, trigger }) {
     { class: "ls-header-button", type: "button", hidden: true, onclick: () => sharing(props.sharing) },
     props.sharing.open,
   );
-  const mine = h(
+  const linkButton = h(
     "button",
     { class: "ls-header-button", type: "button", hidden: true, onclick: () => personalLink(props.sharing) },
     props.sharing.mine,
   );
   const mark = h("span", { class: "ls-mark", "aria-hidden": "true" });
   element.replaceChildren(
-    h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, share, mine, leave, languages, theme),
+    h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, share, linkButton, leave, languages, theme),
   );
   function draw() {
     const answer = props.value || {};
-    const status = answer.state === "ready" && !obeying ? {} : answer;
+    const status = answer.state === "ready" && !isReady ? {} : answer;
     dot.dataset.state = status.state || "starting";
     const percent =
       status.state === "loading" && typeof status.fraction === "number"
@@ -86,34 +92,33 @@ export function header({ element, props, watch, trigger }) {
     state.title = status.device || "";
     leave.hidden = !status.leave;
     share.hidden = !status.owner;
-    mine.hidden = !status.guest;
+    linkButton.hidden = !status.guest;
   }
-  let obeying = false;
-  const obey = () => {
-    if (obeying) return;
-    obeying = true;
-    studio.obey();
+  let isReady = false;
+  const markReady = () => {
+    if (isReady) return;
+    isReady = true;
+    studio.releaseClicks();
     if (studio.open) openTab(studio.open);
     draw();
   };
   openings({ trigger });
   keepTab(props.addresses);
   keepLanguage();
-  studio.whenRestored = () => props.forms.every((key) => studio.restored.has(key)) && obey();
+  studio.onRestore = () => props.forms.every((key) => studio.restoredForms.has(key)) && markReady();
   watch("value", draw);
   draw();
-  studio.whenRestored();
-  setTimeout(obey, LONGEST);
-  const chosen = localStorage.getItem("latent-studio-theme");
-  if (chosen && !new URLSearchParams(location.search).has("__theme"))
-    document.body.classList.toggle("dark", chosen === "dark");
+  studio.onRestore();
+  setTimeout(markReady, LONGEST);
+  const storedTheme = localStorage.getItem("latent-studio-theme");
+  if (storedTheme && !new URLSearchParams(location.search).has("__theme"))
+    document.body.classList.toggle("dark", storedTheme === "dark");
 }
 
-/** The languages of the page, each by its own name. Another one is spoken from the next load on; fields, tab and runs
-    are as before after a reload. */
+/** The list of the page's languages, each by its own name. A choice loads the page again; fields, tab and runs stay. */
 function languageChoice(label) {
   const { language, languages, choose } = window.studioLanguage;
-  const option = ([name, itself]) => h("option", { value: name, selected: name === language, lang: name }, itself);
+  const option = ([name, ownName]) => h("option", { value: name, selected: name === language, lang: name }, ownName);
   const choice = h(
     "select",
     {
@@ -131,7 +136,7 @@ function languageChoice(label) {
   return choice;
 }
 
-/** The page says which language its words are in, which Gradio does not know. */
+/** Sets the page's language to that of its words, which Gradio does not know. */
 function keepLanguage() {
   const root = document.documentElement;
   const { tag } = window.studioLanguage;
@@ -140,26 +145,26 @@ function keepLanguage() {
   look();
 }
 
-/** The tab somebody was in is the one a reload opens; a new browser tab begins with the first, or with the one that its
-    address names (`addresses`: what stands between # and : to the tab's name). */
+/** A reload opens the tab that was open. A new browser tab opens the first one, or the one that its address names.
+    `addresses`: the name between # and : in the address => the tab's name. */
 function keepTab(addresses) {
-  const KEPT = "latent-studio-tab";
+  const STORAGE_KEY = "latent-studio-tab";
   const tabs = tabButtons;
-  const linked = Object.keys(addresses).find((name) => location.hash.startsWith(`#${name}:`));
-  const kept = linked ? addresses[linked] : sessionStorage.getItem(KEPT);
+  const linkName = Object.keys(addresses).find((name) => location.hash.startsWith(`#${name}:`));
+  const name = linkName ? addresses[linkName] : sessionStorage.getItem(STORAGE_KEY);
   const open = (tries) => {
-    const tab = tabs().find((one) => tabOf(one)?.props.id === kept);
+    const tab = tabs().find((one) => tabOf(one)?.props.id === name);
     if (!tab && tries) return requestAnimationFrame(() => open(tries - 1));
     if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
   };
-  if (linked || (kept && !location.search && !location.hash)) open(300);
+  if (linkName || (name && !location.search && !location.hash)) open(300);
   document.addEventListener("click", ({ target }) =>
     requestAnimationFrame(() => {
-      const chosen =
+      const frontTab =
         target.closest?.("#tabs .overflow-dropdown button") ||
         tabs().find((one) => one.getAttribute("aria-selected") === "true");
-      const name = chosen && tabOf(chosen)?.props.id;
-      if (name) sessionStorage.setItem(KEPT, name);
+      const frontName = frontTab && tabOf(frontTab)?.props.id;
+      if (frontName) sessionStorage.setItem(STORAGE_KEY, frontName);
     }),
   );
 }

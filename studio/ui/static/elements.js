@@ -1,5 +1,6 @@
-/* What every script of the page needs: making elements from data (never from markup), filling texts, moving fields. */
-/** An element with attributes, listeners (on*) and children; strings become text nodes, so nothing is ever parsed. */
+/* What every script of the page needs: elements made from data (never from markup), texts with values, fields that
+   scripts change. */
+/** Makes an element with attributes, listeners (on*) and children. Strings become text nodes, so nothing is parsed. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -12,15 +13,15 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A text of the catalogue with its {places} filled in. */
+/** A text of the catalogue, its {placeholders} replaced. */
 export const fill = (text, values = {}) =>
-  text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+  text.replace(/\{(\w+)\}/g, (placeholder, name) => (name in values ? values[name] : placeholder));
 
 /** Items one after the other, as the page's language writes a list: "a, b" or "a、b". */
 export const listText = (items) =>
   new Intl.ListFormat(document.documentElement.lang || "en", { style: "narrow", type: "conjunction" }).format(items);
 
-/** Set a field as if it had been typed, so that Gradio notices. */
+/** Sets a field as if a person had typed, so that Gradio notices. */
 export function type(field, value) {
   const prototype = field instanceof HTMLTextAreaElement ? HTMLTextAreaElement.prototype : HTMLInputElement.prototype;
   Object.getOwnPropertyDescriptor(prototype, "value").set.call(field, value);
@@ -28,8 +29,8 @@ export function type(field, value) {
   field.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
-/** A function that says whether it was called with the same question a moment before: the second half of a double
-    click, or of a key that is held. */
+/** Returns a function that says whether the same question came a moment before: the second half of a double click,
+    or a key that is held down. */
 export function repeats() {
   const MOMENT = 600; // ms
   let last = null;
@@ -45,13 +46,13 @@ export function repeats() {
 /** The input or textarea inside one of Gradio's blocks. */
 export const fieldIn = (id) => document.querySelector(`#${id} textarea, #${id} input`);
 
-/** True for an element that can be seen (Gradio keeps the other tabs in the document). */
+/** True for an element in sight (Gradio keeps the other tabs in the document). */
 export const isVisible = (element) => element.offsetParent !== null || element.getClientRects().length > 0;
 
-/** Show an image only when it is decoded: the old one stays until then, so nothing flickers. While one is being
-    decoded only the newest of those that follow is kept, so a slow machine shows fewer frames and never none. */
+/** Shows an image when it is decoded; the old one stays until then, so nothing flickers. Of the images that come
+    meanwhile only the newest waits: a slow machine shows fewer frames, but always some. */
 export function show(image, source, alt, failed = () => {}) {
-  image.dataset.wanted = source;
+  image.dataset.source = source;
   if (image.decoding_ls) {
     image.next_ls = { source, alt, failed };
     return;
@@ -63,23 +64,23 @@ export function show(image, source, alt, failed = () => {}) {
     .decode()
     .then(
       () => {
-        if (image.dataset.wanted === "") return;
+        if (image.dataset.source === "") return;
         image.src = source;
         image.alt = alt;
         image.hidden = false;
       },
-      () => image.dataset.wanted === source && failed(),
+      () => image.dataset.source === source && failed(),
     )
     .then(() => {
       image.decoding_ls = false;
       const next = image.next_ls;
       image.next_ls = null;
-      if (next && image.dataset.wanted === next.source) show(image, next.source, next.alt, next.failed);
+      if (next && image.dataset.source === next.source) show(image, next.source, next.alt, next.failed);
     });
 }
 
-/** Says in a place of the page that what belongs there has failed; what is there already stays. */
-export function broken(element, sentence) {
+/** Says in a part of the page that its content has failed; existing content stays. */
+export function showFailure(element, sentence) {
   if (element.querySelector(":scope > .ls-broken")) return;
   element.prepend(h("p", { class: "ls-broken", role: "alert" }, sentence));
 }
@@ -101,7 +102,7 @@ const paths = {
   last: "M6 6l8 6-8 6zM18 6v12",
 };
 
-/** A line icon; decoration only, the button that holds it has the words. */
+/** A line icon. It is decoration only: the words stand on the button around it. */
 export function icon(name) {
   const space = "http://www.w3.org/2000/svg";
   const drawing = document.createElementNS(space, "svg");

@@ -1,19 +1,19 @@
-/* Stands in the page's head, so that it runs before Gradio's scripts. It holds the clicks of the page's first moments,
-   knows what a run has to wait for, keeps late answers from what a person has typed, and Gradio's stream of events from
-   closing over an event that has just begun.
-   The other scripts reach it through opening.js and waiting.js. */
+/* Stands in the page's head, so that it runs before Gradio's scripts. It holds the clicks of the page's first
+   moments and knows what a run has to wait for. It keeps late answers from overwriting what a person has typed, and
+   it keeps Gradio's stream of events open for an event that has just begun. The other scripts reach it through
+   opening.js and waiting.js. */
 
 (() => {
-  const HELD = [
+  const CLICK_TARGETS = [
     "#tabs [role=tab][data-tab-id]",
     "#tabs .overflow-dropdown button",
     ".ls-fold > button.label-wrap",
     ".ls-generate",
     "#noise_viewer-run",
   ].join();
-  const clicks = []; // what was clicked before the page could obey, the oldest first
-  const work = new Set(); // promises of what a run has to wait for
-  let obeying = false;
+  const clicks = []; // elements that were clicked before the page was ready, the oldest first
+  const work = new Set(); // promises that a run has to wait for
+  let isReady = false;
 
   const frames = async (count) => {
     for (let k = 0; k < count; k++) await new Promise(requestAnimationFrame);
@@ -28,55 +28,57 @@
   };
 
   const studio = {
-    open: null, // the tab that a link asks for
-    restored: new Set(), // the forms whose fields are as they were, by their storage keys
-    whenRestored: () => {}, // called after each; set by the header
+    open: null, // the tab that a link names
+    restoredForms: new Set(), // storage keys of the forms whose fields are restored
+    onRestore: () => {}, // called after each form; set by the header
 
-    /** Keep a form's fields for a reload (sessionStorage) and for the next browser tab (localStorage). */
+    /** Stores a form's fields for a reload (sessionStorage) and for the next browser tab (localStorage). */
     keep(key, version, fields) {
-      const kept = JSON.stringify({ version, fields });
+      const stored = JSON.stringify({ version, fields });
       for (const storage of [sessionStorage, localStorage])
-        if (!isNewer(storage.getItem(key), version)) storage.setItem(key, kept);
+        if (!isNewer(storage.getItem(key), version)) storage.setItem(key, stored);
     },
-    /** The fields that were kept; null where there are none, or a newer version of the studio has kept them. */
-    kept(key, version) {
+    /** The stored fields; null where there are none, or where a newer version of the studio has stored them. */
+    stored(key, version) {
       const text = sessionStorage.getItem(key) ?? localStorage.getItem(key);
       if (isNewer(text, version)) {
         console.warn("Kept by a newer version of the studio, left alone:", key);
         return null;
       }
       try {
-        const kept = JSON.parse(text);
-        return kept?.version === undefined ? kept : kept.fields;
+        const stored = JSON.parse(text);
+        return stored?.version === undefined ? stored : stored.fields;
       } catch {
         return null;
       }
     },
-    /** What Gradio is to write into a form's fields (studio/ui/keeping.py): `back` {fields, open}, but undefined, which
-        writes nothing, into a field that no longer has the value that it was served with. It is the person's. */
-    write(key, version, served, back, now) {
+    /** What Gradio writes into a form's fields (studio/ui/keeping.py). `returned` is {fields, open}. A field that no
+        longer has its initial value is the person's: it gets undefined, which writes nothing. */
+    write(key, version, initial, returned, now) {
       const empty = (value) => value === null || value === undefined || value === "" || value === 0;
-      const same = (one, other) => JSON.stringify(one) === JSON.stringify(other) || (empty(one) && other === null);
-      const names = Object.keys(served);
-      const typed = names.filter((name, k) => !same(now[k], served[name]));
-      const written = Object.fromEntries(Object.entries(back?.fields || {}).filter(([name]) => !typed.includes(name)));
-      if (typed.length)
-        studio.keep(key, version, { ...Object.fromEntries(names.map((name, k) => [name, now[k]])), ...written });
-      if (back?.open) studio.open = back.open;
-      studio.restored.add(key);
-      setTimeout(() => studio.whenRestored()); // once Gradio has written them
-      return names.map((name) => written[name]);
+      const isSame = (one, other) => JSON.stringify(one) === JSON.stringify(other) || (empty(one) && other === null);
+      const names = Object.keys(initial);
+      const typedNames = names.filter((name, k) => !isSame(now[k], initial[name]));
+      const values = Object.fromEntries(
+        Object.entries(returned?.fields || {}).filter(([name]) => !typedNames.includes(name)),
+      );
+      if (typedNames.length)
+        studio.keep(key, version, { ...Object.fromEntries(names.map((name, k) => [name, now[k]])), ...values });
+      if (returned?.open) studio.open = returned.open;
+      studio.restoredForms.add(key);
+      setTimeout(() => studio.onRestore()); // once Gradio has written them
+      return names.map((name) => values[name]);
     },
-    /** From now on clicks are obeyed at once. Those before, the oldest first. */
-    obey() {
-      obeying = true;
-      // Gradio draws the menu of tabs anew meanwhile, on a phone.
-      const drawnAnew = (old) =>
-        [...document.querySelectorAll(HELD)].find((one) => one.textContent === old.textContent);
-      for (const target of clicks.splice(0)) (target.isConnected ? target : drawnAnew(target))?.click();
+    /** From now on the page obeys clicks at once. The earlier clicks follow now, the oldest first. */
+    releaseClicks() {
+      isReady = true;
+      // On a phone Gradio may have drawn the menu of tabs again.
+      const replacementOf = (old) =>
+        [...document.querySelectorAll(CLICK_TARGETS)].find((one) => one.textContent === old.textContent);
+      for (const target of clicks.splice(0)) (target.isConnected ? target : replacementOf(target))?.click();
     },
-    /** A run waits until the promise has ended, well or not. */
-    during(promise) {
+    /** A run waits until the promise is settled, resolved or rejected. */
+    holdRuns(promise) {
       work.add(promise);
       const end = () => work.delete(promise);
       promise.then(end, end);
@@ -92,7 +94,7 @@
   addEventListener(
     "click",
     (event) => {
-      const target = !obeying && event.target.closest?.(HELD);
+      const target = !isReady && event.target.closest?.(CLICK_TARGETS);
       if (!target) return;
       event.preventDefault();
       event.stopImmediatePropagation();
@@ -100,25 +102,25 @@
     },
     true,
   );
-  // Gradio begins to send a file in the moment after it was chosen.
+  // Gradio begins to upload a file a moment after a person has chosen it.
   for (const kind of ["change", "drop", "paste"])
     addEventListener(
       kind,
-      (event) => (kind !== "change" || event.target.matches?.("input[type=file]")) && studio.during(frames(2)),
+      (event) => (kind !== "change" || event.target.matches?.("input[type=file]")) && studio.holdRuns(frames(2)),
       true,
     );
 
   // --------------------------------------------------------------------------------------- what a person touches
 
   const touches = new Map(); // elem_id => the number of the last touch of this field
-  let touched = 0; // touches until now
+  let touchCount = 0; // touches until now
   const touch = ({ target }) => {
-    touched++;
-    for (let at = target; at instanceof Element; at = at.parentElement) if (at.id) touches.set(at.id, touched);
+    touchCount++;
+    for (let at = target; at instanceof Element; at = at.parentElement) if (at.id) touches.set(at.id, touchCount);
   };
   addEventListener("input", touch, true);
   addEventListener("click", (event) => event.target.closest?.("button") && touch(event), true);
-  // Gradio's lists take a choice by these, and tell no input.
+  // Gradio's lists take a choice by these events, without an input event.
   addEventListener("mousedown", (event) => event.target.closest?.("[role=option]") && touch(event), true);
   addEventListener(
     "keydown",
@@ -128,9 +130,9 @@
 
   // ------------------------------------------------------------------------------------------ Gradio's requests
 
-  const plain = window.fetch;
-  const begun = new Set(); // events that the server has taken and not yet ended
-  const joining = new Set(); // requests to take one
+  const browserFetch = window.fetch;
+  const openEvents = new Set(); // events that the server has accepted and not yet ended
+  const joins = new Set(); // requests for a new event
 
   window.fetch = (resource, options) => {
     const path = new URL(resource.url || resource, location.href).pathname;
@@ -138,25 +140,26 @@
     if (path.endsWith("/queue/data")) return follow(resource, options);
     if (path.endsWith("/upload")) return send(resource, options);
     if (path.includes("/run/")) return ask(resource, options);
-    return plain(resource, options);
+    return browserFetch(resource, options);
   };
 
-  /** A short question. Its answer writes fields that follow another; one that was touched since then is the person's, and
-      keeps its value. */
+  /** A short question, whose answer writes fields that depend on another. A field that was touched since then is the
+      person's and keeps its value. */
   async function ask(resource, options) {
     const { fn_index } = typeof options?.body === "string" ? JSON.parse(options.body) : {};
     const { dependencies = [], components = [] } = window.gradio_config || {};
     const question = dependencies.find(({ id }) => id === fn_index);
     const lastTouch = (number) => {
       const one = components.find(({ id }) => id === number);
-      return (one?.type !== "html" && touches.get(one?.props.elem_id)) || 0; // our own blocks keep what is theirs
+      // Our own blocks protect their values themselves
+      return (one?.type !== "html" && touches.get(one?.props.elem_id)) || 0;
     };
-    // Gradio may ask later than the choice was made, when the question before is answered.
-    const chosen = question?.targets.every(([, event]) => event === "input")
+    // Gradio may ask later than the person chose, while it waits for the earlier answer.
+    const choiceTouch = question?.targets.every(([, event]) => event === "input")
       ? Math.max(...question.targets.map(([id]) => lastTouch(id)))
       : 0;
-    const since = chosen || touched;
-    const answer = await plain(resource, options);
+    const since = choiceTouch || touchCount;
+    const answer = await browserFetch(resource, options);
     if (!question || !answer.ok) return answer;
     const content = await answer.json();
     const withoutValue = (update) => {
@@ -170,40 +173,40 @@
     return new Response(JSON.stringify(content), { status: answer.status, headers: answer.headers });
   }
 
-  /** An upload has ended when the field holds the file: its answer has been read, and Svelte has drawn it. */
+  /** An upload ends when the field holds the file: its answer is read, and Svelte has drawn it. */
   function send(resource, options) {
-    const answer = plain(resource, options);
-    studio.during(answer.then((one) => one.clone().text()).then(() => frames(2)));
+    const answer = browserFetch(resource, options);
+    studio.holdRuns(answer.then((one) => one.clone().text()).then(() => frames(2)));
     return answer;
   }
 
   async function join(resource, options) {
-    const answer = plain(resource, options).then(async (one) => {
+    const answer = browserFetch(resource, options).then(async (one) => {
       const { event_id } = one.ok ? await one.clone().json() : {};
-      if (event_id) begun.add(event_id);
+      if (event_id) openEvents.add(event_id);
       return one;
     });
-    joining.add(answer);
+    joins.add(answer);
     try {
       return await answer;
     } finally {
-      joining.delete(answer);
+      joins.delete(answer);
     }
   }
 
-  /** The stream of events. The server closes it when the last event has ended, and Gradio's client opens another for
-      the next one, but only if it has heard of the end of the last: an event that begins between the two has no stream,
-      and its click is lost. So the end is told only when nothing has begun meanwhile; else the stream goes on with what
-      another one brings. */
+  /** The stream of events. The server closes it when the last event has ended. Gradio's client opens another for the
+      next event, but only if it has heard of that end. An event that begins between the two has no stream, and its
+      click is lost. So this function passes the end on only when no event has begun meanwhile; else it goes on with
+      a new stream. */
   async function follow(resource, options) {
     const request = new Request(resource, options);
-    const first = await plain(request.clone());
+    const first = await browserFetch(request.clone());
     if (!first.ok || !first.body) return first;
     const body = new ReadableStream({
       async start(stream) {
         try {
           let answer = first;
-          while (answer?.ok) answer = (await pass(answer.body, stream)) ? await plain(request.clone()) : null;
+          while (answer?.ok) answer = (await passOn(answer.body, stream)) ? await browserFetch(request.clone()) : null;
           stream.close();
         } catch (error) {
           stream.error(error);
@@ -213,8 +216,8 @@
     return new Response(body, { status: first.status, headers: first.headers });
   }
 
-  /** Passes messages on until the stream ends. Answers whether it ended too early. */
-  async function pass(body, stream) {
+  /** Passes messages on until the stream ends. Returns true if it ended too early. */
+  async function passOn(body, stream) {
     const [reader, decoder, encoder] = [body.getReader(), new TextDecoder(), new TextEncoder()];
     let text = "";
     for (;;) {
@@ -225,10 +228,10 @@
       text = messages.pop();
       for (const message of messages) {
         const kind = /"msg": ?"(\w+)"/.exec(message.slice(0, 100))?.[1];
-        if (kind === "process_completed") begun.delete(JSON.parse(message.slice("data:".length)).event_id);
+        if (kind === "process_completed") openEvents.delete(JSON.parse(message.slice("data:".length)).event_id);
         if (kind === "close_stream") {
-          while (joining.size) await Promise.allSettled([...joining]);
-          if (begun.size) return true;
+          while (joins.size) await Promise.allSettled([...joins]);
+          if (openEvents.size) return true;
         }
         stream.enqueue(encoder.encode(`${message}\n\n`));
       }

@@ -1,4 +1,4 @@
-/* What one block of the page has to know of another. */
+/* What the blocks of the page know of each other. */
 
-/** `sentToViewer`: when a stage last sent somebody to the noise viewer (ms, `performance.now`). */
-export const journey = { sentToViewer: Number.NEGATIVE_INFINITY };
+/** `toViewerAt`: when a stage last opened the noise viewer (ms, performance.now()). */
+export const journey = { toViewerAt: Number.NEGATIVE_INFINITY };

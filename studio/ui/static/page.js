@@ -1,6 +1,6 @@
-/* The page's one entry: every block of studio/ui/blocks.py is drawn by the function of its name. */
+/* The page's one entry: a function of its own name draws each block of studio/ui/blocks.py. */
 
-import { compare, compareSaid } from "../compare/static/compare.js";
+import { compare, compareStatus } from "../compare/static/compare.js";
 import { camera } from "../generate/static/camera.js";
 import { control } from "../generate/static/control.js";
 import { helper } from "../generate/static/helper.js";
@@ -12,12 +12,12 @@ import { start } from "../generate/static/start.js";
 import { models } from "../models/static/models.js";
 import { viewer } from "../viewer/static/viewer.js";
 import { examples, header, landmarks, sentence } from "./controls.js";
-import { broken } from "./elements.js";
+import { showFailure } from "./elements.js";
 
 const BLOCKS = {
   camera,
   compare,
-  compareSaid,
+  compareStatus,
   control,
   drop,
   examples,
@@ -33,18 +33,18 @@ const BLOCKS = {
   viewer,
 };
 
-/** Draws the block `name` into `element`. `words`: what a block says that fails, {failed}. A failure stays in its block:
-    the others of the page go on. */
+/** Draws the block `name` into `element`. `words`: what a block says that fails, {failed}. A failure stays in its
+    block, and the others go on. */
 export function mount(name, { element, watch, words, ...rest }) {
   const attempt = (act) => {
     try {
       act();
     } catch (error) {
       console.error(`${name}:`, error);
-      broken(element, words.failed);
+      showFailure(element, words.failed);
     }
   };
-  element.replaceChildren(); // what stood there while the scripts were on their way
+  element.replaceChildren(); // removes what stood there before the scripts came
   attempt(() => BLOCKS[name]({ element, ...rest, watch: (props, act) => watch(props, () => attempt(act)) }));
 }
 

@@ -1,27 +1,27 @@
-/* What is wrong with the fields of a tab, said at each of them; what has no field of its own is said elsewhere. */
+/* Shows what is wrong with a tab's fields, beside each field. What has no field is shown elsewhere. */
 
 import { h } from "./elements.js";
 import { prepareFolds } from "./opening.js";
 
-/** root() is the element that holds the tab's fields; elsewhere() the one that says what has no field there. A field
-    that is changed is no longer called wrong. */
-export function fieldProblems({ tab, root, elsewhere }) {
-  let newest = 0; // so that problems which have been cleared meanwhile are not said
+/** workspace() is the element that holds the tab's fields; otherPlace() shows what has no field there. A field that
+    changes loses its mark. */
+export function fieldProblems({ tab, workspace, otherPlace }) {
+  let newest = 0; // so that problems that are out of date are not shown
   const blockOf = (problem) => document.getElementById(`${tab}-${problem.field}`);
 
   async function markProblems(problems) {
     clearProblems();
-    const folds = [...root().querySelectorAll(".ls-fold > button.label-wrap:not(.open)")];
+    const folds = [...workspace().querySelectorAll(".ls-fold > button.label-wrap:not(.open)")];
     if (folds.length && !problems.every(blockOf)) {
-      const mine = ++newest;
+      const round = ++newest;
       await prepareFolds(tab);
-      if (mine !== newest) return;
+      if (round !== newest) return;
       folds.forEach((fold) => fold.click());
     }
     for (const problem of problems) {
       const block = blockOf(problem);
       if (!block) {
-        elsewhere().append(h("span", { class: "ls-also" }, ` ${problem.field}: ${problem.message}`));
+        otherPlace().append(h("span", { class: "ls-also" }, ` ${problem.field}: ${problem.message}`));
         continue;
       }
       const id = `${tab}-${problem.field}-problem`;
@@ -33,10 +33,10 @@ export function fieldProblems({ tab, root, elsewhere }) {
       }
       block.closest(".ls-fold")?.querySelector("button.label-wrap:not(.open)")?.click();
     }
-    root().querySelector(".ls-has-problem input, .ls-has-problem textarea")?.focus();
+    workspace().querySelector(".ls-has-problem input, .ls-has-problem textarea")?.focus();
   }
 
-  function clearProblems(within = root()) {
+  function clearProblems(within = workspace()) {
     newest += 1;
     for (const note of within.querySelectorAll(".ls-problem")) note.remove();
     for (const block of [within, ...within.querySelectorAll(".ls-has-problem")])
@@ -49,7 +49,7 @@ export function fieldProblems({ tab, root, elsewhere }) {
 
   document.addEventListener("input", (event) => {
     const block = event.target.closest(".ls-has-problem");
-    if (block && root().contains(block)) clearProblems(block);
+    if (block && workspace().contains(block)) clearProblems(block);
   });
 
   return { markProblems, clearProblems };

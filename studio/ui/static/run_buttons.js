@@ -1,18 +1,18 @@
-/* The buttons that start and stop a tab's run, with their keys: Ctrl+Enter starts, Escape stops. */
+/* The buttons that start and stop a tab's run, and their keys: Ctrl+Enter starts, Escape stops. */
 
 import { isVisible } from "./elements.js";
 import { busy, free } from "./waiting.js";
 
-const NO_ANSWER = 30000; // ms after which a click that nobody answered is called lost
-const DOUBLE_CLICK = 600; // ms during which the button that became Stop takes no click
+const NO_ANSWER = 30000; // ms after which a click without an answer counts as lost
+const DOUBLE_CLICK = 600; // ms during which Stop, which has replaced the button, takes no click
 
-/** element: where the run is shown, keys act while it can be seen; working(): whether a run goes on; start(): a click
-    has asked for one; sent(): the click goes to the studio, at once or after what a run has to wait for; undo(): it was
-    taken back before; stop(): the run is to end. */
-export function runButtons({ tab, element, working, start, sent, undo, stop }) {
+/** `element` shows the run; keys act while it is in sight. isActive() says whether a run goes on. start(): a click
+    has asked for a run. onSend(): the click goes to the studio, at once or after what the run has to wait for.
+    undo(): it was taken back before that. stop(): the run shall end. */
+export function runButtons({ tab, element, isActive, start, onSend, undo, stop }) {
   let since = 0;
   let waitingButton = null; // the button whose click waits
-  let passing = false; // it comes again
+  let isRepeat = false; // this click is the repeated one
 
   function startNow() {
     since = performance.now();
@@ -20,7 +20,7 @@ export function runButtons({ tab, element, working, start, sent, undo, stop }) {
     if (element.getBoundingClientRect().top < 0) element.scrollIntoView({ block: "start" });
   }
   const stopNow = () => {
-    if (!working() || performance.now() - since < DOUBLE_CLICK) return;
+    if (!isActive() || performance.now() - since < DOUBLE_CLICK) return;
     if (!waitingButton) return stop();
     waitingButton = null;
     undo();
@@ -30,22 +30,22 @@ export function runButtons({ tab, element, working, start, sent, undo, stop }) {
     await free();
     if (waitingButton !== button) return;
     waitingButton = null;
-    passing = true;
+    isRepeat = true;
     button.click();
-    passing = false;
+    isRepeat = false;
   }
 
   document.addEventListener(
     "click",
     (event) => {
       const button = event.target.closest(`#${tab}-generate`);
-      if (button && !passing && working()) event.stopImmediatePropagation();
+      if (button && !isRepeat && isActive()) event.stopImmediatePropagation();
       else if (button) {
-        if (!passing) startNow();
+        if (!isRepeat) startNow();
         if (busy()) {
           event.stopImmediatePropagation();
           sendLater(button);
-        } else sent();
+        } else onSend();
       }
       if (event.target.closest(`#${tab}-stop`)) stopNow();
     },
@@ -55,19 +55,19 @@ export function runButtons({ tab, element, working, start, sent, undo, stop }) {
     if (!isVisible(element)) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       const button = document.getElementById(`${tab}-generate`);
-      if (button && !working()) {
+      if (button && !isActive()) {
         event.preventDefault();
-        // Gradio's fields tell their value on input; one frame later the click carries it.
+        // Gradio's fields report their value on input; one frame later the click sends it.
         requestAnimationFrame(() => button.click());
       }
-    } else if (event.key === "Escape" && working()) {
+    } else if (event.key === "Escape" && isActive()) {
       event.preventDefault();
       stopNow();
     }
   });
 }
 
-/** Calls `lost` where `waiting` is still true once a click should have been answered. */
-export function unanswered(waiting, lost) {
-  setTimeout(() => waiting() && lost(), NO_ANSWER);
+/** Calls `act` if isWaiting() is still true when an answer should have come. */
+export function afterNoAnswer(isWaiting, act) {
+  setTimeout(() => isWaiting() && act(), NO_ANSWER);
 }

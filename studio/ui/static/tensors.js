@@ -1,9 +1,9 @@
-/* Files of tensors (safetensors), as the studio answers with them, into typed arrays. */
+/* Files of tensors (safetensors), as the studio sends them, into typed arrays. */
 
-/** A safetensors file => {run, tensors: {name: {shape, values, row(k)}}}: `values` is a Float32Array for F16 and F32,
-    bytes for U8; `row(k)` answers a function that decodes entry k of the first axis alone. U8 with a tensor `<name>.range`
-    beside it stands for numbers between a least and a greatest one of each entry and channel (docs/record.md). `lazy`:
-    values are decoded when they are asked for. */
+/** A safetensors file => {run, tensors: {name: {shape, values, row(k)}}}. `values` is a Float32Array for F16 and
+    F32, bytes for U8. row(k) returns a function that decodes entry k of the first axis alone. A U8 tensor with
+    `<name>.range` beside it holds numbers between the least and the greatest of each entry and channel
+    (docs/record.md). `lazy`: values are decoded at each access. */
 export function readTensors(buffer, { lazy = false } = {}) {
   const view = new DataView(buffer);
   const length = Number(view.getBigUint64(0, true));
@@ -21,7 +21,7 @@ export function readTensors(buffer, { lazy = false } = {}) {
     const row = (k) => () => {
       const values = as[dtype](bytes.slice(k * each, (k + 1) * each));
       const range = tensors[`${name}.range`];
-      return range ? widened(values, range.row(k)()) : values;
+      return range ? dequantize(values, range.row(k)()) : values;
     };
     const tensor = { shape, row };
     if (lazy) Object.defineProperty(tensor, "values", { get: () => as[dtype](bytes) });
@@ -31,8 +31,8 @@ export function readTensors(buffer, { lazy = false } = {}) {
   return { run: JSON.parse(header.__metadata__?.run ?? "{}"), tensors };
 }
 
-/** Bytes of C channels => numbers between each channel's least and greatest one, `range` (C 2). */
-function widened(bytes, range) {
+/** Bytes of C channels => numbers between the least and the greatest of each channel, `range` (C 2). */
+function dequantize(bytes, range) {
   const channels = range.length / 2;
   const many = bytes.length / channels;
   const out = new Float32Array(bytes.length);
@@ -62,7 +62,7 @@ function halves(bits) {
   return out;
 }
 
-/** The fast decoder of an answer that carries one, or null. */
+/** The fast decoder in an answer, or null. */
 export function decoderOf(tensors) {
   const weight = tensors["preview.weight"];
   return weight

@@ -1,12 +1,12 @@
-/* What a run has to wait for: a picture that is still being sent, a mask that is being made, fields that come back. */
+/* What a run has to wait for: an upload, a mask that is being encoded, fields that are being restored. */
 
 const { latentStudio } = window;
 
-/** A run that is asked for meanwhile waits until this promise has ended. Answers the promise. */
-export const during = (promise) => latentStudio.during(promise);
+/** A run that is asked for meanwhile waits until this promise is settled. Returns the promise. */
+export const holdRuns = (promise) => latentStudio.holdRuns(promise);
 
 /** Whether a run has to wait. */
 export const busy = () => latentStudio.busy();
 
-/** Resolved once nothing is waited for. */
+/** Resolves when there is nothing to wait for. */
 export const free = () => latentStudio.free();

@@ -85,7 +85,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
         ask = {"prompt": prompt, "checkpoint": _checkpoint(engine)}
         async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(ask), attention=True):
             if view["state"] not in ("running",) or view["step"] is None:
-                yield view_of(view) | {"asked": True, "runs": await runs(engine, owner)}
+                yield view_of(view) | {"requested_here": True, "runs": await runs(engine, owner)}
 
     async def newest(request: gr.Request) -> Any:
         owner = session.owner_of(request)
@@ -95,7 +95,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
         return await run_by_id(engine, owner, job.job_id, 0)
 
     async def show_newest(event: gr.EventData, request: gr.Request) -> Any:
-        return {**await newest(request), "turn": event._data.get("turn")}
+        return {**await newest(request), "request_count": event._data.get("request_count")}
 
     def prompt_back(stored: object, _: gr.Request) -> dict[Any, Any]:
         text = stored.get("prompt") if isinstance(stored, Mapping) else None
@@ -104,7 +104,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
     prompt.change(**keeping.keeper(STORAGE, {"prompt": prompt}))
     keeping.restore(demo, STORAGE, {"prompt": prompt}, [], prompt_back)
     # "multiple", since Gradio's "once" ignores a click that comes before the end of the last run has arrived. What is
-    # asked for twice in a moment is one run (growing.js, forward.js).
+    # asked for twice in a moment is one run (run_follower.js, forward.js).
     gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="multiple", **WATCHING)
     last.click(newest, None, [show], **QUIET)
     show.seen(show_newest, None, [show], **QUIET)
@@ -121,7 +121,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
         ask = await asyncio.to_thread(_again, job, _checkpoint(engine), gallery, owner, event._data)
         async for view in session.run(engine, gallery, owner, TAB, lambda: ImageToImage.parse(ask), attention=True):
             if view["state"] not in ("running",) or view["step"] is None:
-                yield view_of(view) | {"asked": True, "runs": await runs(engine, owner)}
+                yield view_of(view) | {"requested_here": True, "runs": await runs(engine, owner)}
 
     show.denoise(denoise, None, [show], trigger_mode="multiple", **WATCHING)
     return show

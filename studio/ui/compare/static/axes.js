@@ -1,10 +1,11 @@
-/* Moving over the comparison: a slider for each of its two settings, and the pad, a small map of all its cells. */
+/* The controls that move over a comparison: a slider for each of its two settings, and the pad, a small map of all
+   cells. */
 
 import { h } from "../../static/elements.js";
 
-/** view(): what is compared; at(): {x, y} of the cell that is looked at, index() its number; held(): the number of A, or
-    null; settings(k): what cell k is made with, in words; go({x, y}) moves there. */
-export function compareAxes({ words, say, view, at, index, held, cellAt, settings, go }) {
+/** view() is the comparison. at() is {x, y} of the cell under the sliders, index() its number. reference() is the
+    number of cell A, or null. settings(k) names the settings of cell k. go({x, y}) moves there. */
+export function compareAxes({ words, say, view, at, index, reference, cellAt, settings, go }) {
   function axisSlider(name) {
     const range = h("input", { type: "range", min: 0, max: 0, step: 1, value: 0, class: "cmp-range" });
     const title = h("span", { class: "cmp-axis-name" });
@@ -70,7 +71,7 @@ export function compareAxes({ words, say, view, at, index, held, cellAt, setting
       }
       node.dataset.state = cell.state;
       node.classList.toggle("cmp-here", k === index());
-      node.classList.toggle("cmp-held", k === held());
+      node.classList.toggle("cmp-reference", k === reference());
       node.style.setProperty(
         "--share",
         cell.state === "running" ? (cell.index || 0) / Math.max(1, cell.total || 1) : 0,

@@ -1,41 +1,43 @@
-/* The comparison: its pictures, two sliders and a pad that move over it, and what can be done with two of its
-   cells. Finished cells are held by the page, so moving asks the server nothing; nothing in between is made up. */
+/* The comparison: its pictures, the two sliders and the pad that move over it, and the tools for two of its cells.
+   The page holds the finished cells, so moving sends no request. Every picture is a computed one; nothing is
+   interpolated. */
 
-import { storedPicture } from "../../generate/static/kept_picture.js";
+import { storedPicture } from "../../generate/static/stored_picture.js";
 import { fill, h } from "../../static/elements.js";
 import { fieldProblems } from "../../static/problems.js";
-import { runButtons, unanswered } from "../../static/run_buttons.js";
+import { afterNoAnswer, runButtons } from "../../static/run_buttons.js";
 import { compareAxes } from "./axes.js";
 import { compareCurve } from "./curve.js";
 import { compareLook } from "./look.js";
 import { compareProgress } from "./progress.js";
 import { compareResults } from "./results.js";
 import { greyUnusable } from "./unusable.js";
-import { cellNote, cellSettings, differing } from "./words.js";
+import { cellNote, cellSettings, differenceText } from "./words.js";
 
-let hearOn = null; // the stage's ear for what the server answers to a wish
+let answerListener = null; // takes the server's answers for the stage
 
 export function compare({ element, props, watch, trigger }) {
   const words = props.words;
   const say = (key, values) => fill(words[key], values);
   const tab = "compare";
-  const WORKING = new Set(["sending", "queued", "loading", "running"]);
+  const ACTIVE_STATES = new Set(["sending", "queued", "loading", "running"]);
   const MODES = ["single", "divider", "side", "blink", "difference"];
   const GAINS = [1, 2, 4, 8];
-  const HURRY = 150; // ms on an unfinished cell before it is asked for: sliding past it is no wish
+  // Ms on an unfinished cell before the page asks for it first; sliding past does not count
+  const PRIORITIZE_AFTER = 150;
 
   const look = compareLook({ words });
   let view = { state: "first", cells: [] };
   let at = { x: 0, y: 0 };
-  let held = null; // A: a cell's index; B is the one under the sliders
-  let before = null; // the finished cell that was looked at before this one
+  let reference = null; // A: a cell's index; B is the one under the sliders
+  let before = null; // the finished cell under the sliders before this one
   let mode = "single";
-  let earlier = null; // the comparison that was shown when Compare was pressed
-  let asking = false; // one was asked for on this page: what the load of the page still answers is out of date
-  let stopWanted = false;
-  let hurried = null;
-  let hurryTimer = null;
-  const pictures = new Map(); // cell -> {id, image, ready}: finished ones, kept
+  let earlier = null; // the comparison on the stage when Compare was pressed
+  let hasRequest = false; // this page has asked for a comparison; what the page's load still answers is out of date
+  let stopRequested = false;
+  let urgentCell = null;
+  let priorityTimer = null;
+  const pictures = new Map(); // cell -> {id, image, ready}, finished pictures
   const previews = new Map(); // cell -> {src, image}
   let records = new Map();
 
@@ -57,7 +59,7 @@ export function compare({ element, props, watch, trigger }) {
     view: () => view,
     at: () => at,
     index,
-    held: () => held,
+    reference: () => reference,
     cellAt,
     settings,
     go,
@@ -82,7 +84,7 @@ export function compare({ element, props, watch, trigger }) {
       ),
     ),
   );
-  const hold = button("hold", words.pin, () => holdAt(index()));
+  const referenceButton = button("reference", words.pin, () => setReference(index()));
   const swap = button("swap", words.swap, swapAB);
   const zooms = h(
     "div",
@@ -94,12 +96,12 @@ export function compare({ element, props, watch, trigger }) {
   const differ = h("p", { class: "cmp-differ", role: "status" });
   const chart = h("div", { class: "cmp-curve", hidden: true });
   const curve = button("curve", words.curve, showCurve);
-  const tools = h("div", { class: "cmp-tools" }, modes, gains, hold, swap, zooms);
+  const tools = h("div", { class: "cmp-tools" }, modes, gains, referenceButton, swap, zooms);
 
-  const said = h("p", { class: "cmp-said", role: "status", "aria-live": "polite" });
-  const results = compareResults({ words, button, view: () => view, cellAt, index, pictures, said, trigger });
-  hearOn = (answer) => {
-    results.hear(answer);
+  const status = h("p", { class: "cmp-status", role: "status", "aria-live": "polite" });
+  const results = compareResults({ words, button, view: () => view, cellAt, index, pictures, status, trigger });
+  answerListener = (answer) => {
+    results.showAnswer(answer);
     if (answer.problems) markProblems(answer.problems);
     draw();
   };
@@ -116,9 +118,9 @@ export function compare({ element, props, watch, trigger }) {
       h("div", { class: "cmp-side" }, axes.pad, line.element, line.progress),
     ),
     tools,
-    h("div", { class: "cmp-told" }, differ, curve),
+    h("div", { class: "cmp-differences" }, differ, curve),
     chart,
-    h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, caption, said), results.element),
+    h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, caption, status), results.element),
   );
   element.replaceChildren(stage);
 
@@ -132,24 +134,24 @@ export function compare({ element, props, watch, trigger }) {
     at = { x, y };
     stage.dataset.focus = index();
     draw();
-    wish();
+    prioritize();
   }
 
-  /** An unfinished cell that is looked at for a moment jumps the queue. */
-  function wish() {
-    clearTimeout(hurryTimer);
-    if (!view.job || !WORKING.has(view.state)) return;
+  /** The page asks for an unfinished cell first when it stays under the sliders for a moment. */
+  function prioritize() {
+    clearTimeout(priorityTimer);
+    if (!view.job || !ACTIVE_STATES.has(view.state)) return;
     const k = index();
-    if (k === hurried || !["waiting", "running"].includes(cellAt(k).state)) return;
-    hurryTimer = setTimeout(() => {
-      hurried = k;
-      trigger("hurry", { job: view.job, cell: k });
-    }, HURRY);
+    if (k === urgentCell || !["waiting", "running"].includes(cellAt(k).state)) return;
+    priorityTimer = setTimeout(() => {
+      urgentCell = k;
+      trigger("prioritize", { job: view.job, cell: k });
+    }, PRIORITIZE_AFTER);
   }
 
   // ----------------------------------------------------------------------------------------------- drawing
 
-  /** What the look is given of a cell: its picture once that has come, else its newest preview. */
+  /** What the view gets of a cell: its picture when that is there, else its newest preview. */
   function lookOf(k, letter) {
     const cell = cellAt(k);
     const done = pictures.get(k);
@@ -169,11 +171,10 @@ export function compare({ element, props, watch, trigger }) {
   }
   function draw() {
     stage.dataset.state = view.state;
-    const desk = document.getElementById(`${tab}-desk`);
-    if (desk) desk.dataset.run = WORKING.has(view.state) ? (stopWanted ? "stopping" : "running") : "idle";
-    const there = view.cells.length > 0;
-    stage.classList.toggle("cmp-empty", !there);
-    const text = !there
+    workspace().dataset.run = ACTIVE_STATES.has(view.state) ? (stopRequested ? "stopping" : "running") : "idle";
+    const hasCells = view.cells.length > 0;
+    stage.classList.toggle("cmp-empty", !hasCells);
+    const text = !hasCells
       ? view.state === "first"
         ? words.first
         : view.state === "sending"
@@ -182,10 +183,10 @@ export function compare({ element, props, watch, trigger }) {
       : "";
     message.textContent = text;
     message.hidden = !text;
-    look.view.hidden = !there;
-    look.set(held !== null && there ? lookOf(held, "a") : null, there ? lookOf(index(), "b") : null);
+    look.view.hidden = !hasCells;
+    look.set(reference !== null && hasCells ? lookOf(reference, "a") : null, hasCells ? lookOf(index(), "b") : null);
     axes.draw();
-    line.draw(view, stopWanted && WORKING.has(view.state));
+    line.draw(view, stopRequested && ACTIVE_STATES.has(view.state));
     drawTools();
     caption.textContent = cellAt(index()).line || (view.cells.length ? settings(index()) : "");
     results.draw();
@@ -195,12 +196,12 @@ export function compare({ element, props, watch, trigger }) {
     tools.hidden = !view.cells.length;
     for (const choice of modes.children) choice.setAttribute("aria-pressed", String(choice.dataset.mode === mode));
     gains.hidden = mode !== "difference";
-    swap.hidden = held === null || mode === "single";
-    hold.hidden = mode === "single";
-    const pair = held !== null && mode !== "single";
-    differ.textContent = pair ? differing(view, held, index(), words, look.apart) : "";
-    curve.hidden = !pair || held === index() || !pictures.has(held) || !pictures.has(index());
-    if (chart.dataset.pair !== `${held} ${index()}`) {
+    swap.hidden = reference === null || mode === "single";
+    referenceButton.hidden = mode === "single";
+    const pair = reference !== null && mode !== "single";
+    differ.textContent = pair ? differenceText(view, reference, index(), words, look.apart) : "";
+    curve.hidden = !pair || reference === index() || !pictures.has(reference) || !pictures.has(index());
+    if (chart.dataset.pair !== `${reference} ${index()}`) {
       chart.hidden = true;
       curve.setAttribute("aria-expanded", "false");
     }
@@ -210,11 +211,12 @@ export function compare({ element, props, watch, trigger }) {
 
   function setMode(next) {
     mode = next;
-    if (mode !== "single" && held === null) holdAt(before !== null && before !== index() ? before : firstOther());
+    if (mode !== "single" && reference === null)
+      setReference(before !== null && before !== index() ? before : firstOther());
     look.mode(mode);
     draw();
   }
-  /** Somewhere to begin: the finished cell furthest from this one. */
+  /** A first choice for A: the finished cell that is furthest from this one. */
   function firstOther() {
     const far = (k) => Math.abs((k % view.columns) - at.x) + Math.abs(Math.floor(k / view.columns) - at.y);
     return [...pictures.keys()].reduce((best, k) => (far(k) > far(best) ? k : best), index());
@@ -223,13 +225,13 @@ export function compare({ element, props, watch, trigger }) {
     for (const choice of gains.children) choice.setAttribute("aria-pressed", String(+choice.dataset.gain === gain));
     look.gain(gain);
   }
-  function holdAt(k) {
-    held = k;
+  function setReference(k) {
+    reference = k;
     draw();
   }
   function swapAB() {
-    const k = held;
-    held = index();
+    const k = reference;
+    reference = index();
     at = { x: k % view.columns, y: Math.floor(k / view.columns) };
     stage.dataset.focus = k;
     draw();
@@ -238,8 +240,8 @@ export function compare({ element, props, watch, trigger }) {
     chart.hidden = !chart.hidden;
     curve.setAttribute("aria-expanded", String(!chart.hidden));
     if (chart.hidden) return;
-    chart.dataset.pair = `${held} ${index()}`;
-    compareCurve(chart, { job: view.job, cells: [held, index()], keep: records, words });
+    chart.dataset.pair = `${reference} ${index()}`;
+    compareCurve(chart, { job: view.job, cells: [reference, index()], keep: records, words });
   }
 
   // ------------------------------------------------------------------------------------------------- moving
@@ -257,7 +259,7 @@ export function compare({ element, props, watch, trigger }) {
       "=": () => look.zoomBy(2),
       "-": () => look.zoomBy(0.5),
       0: () => look.fit(),
-      a: () => held !== null && holdAt(index()),
+      a: () => reference !== null && setReference(index()),
     }[event.key];
     if (act && event.target.tagName !== "INPUT") act();
     if (event.key === "Home" || event.key === "End") {
@@ -268,62 +270,62 @@ export function compare({ element, props, watch, trigger }) {
   });
   // ------------------------------------------------------------------------------------------------- starting
 
-  function sending() {
-    stopWanted = false;
+  function showSending() {
+    stopRequested = false;
     clearProblems();
-    asking = true;
+    hasRequest = true;
     earlier = view.cells.length ? view : null;
     view = { ...(earlier || { cells: [] }), state: "sending", message: words.sending };
-    said.textContent = "";
+    status.textContent = "";
     draw();
   }
-  /** The click is on its way to the studio. */
-  function sent() {
-    const mine = view;
-    const lost = () => {
-      view = insteadOfNothing({ state: "refused", cells: [], message: words.lost });
+  /** The click goes to the studio. */
+  function watchAnswer() {
+    const requestView = view;
+    const showLost = () => {
+      view = orEarlier({ state: "refused", cells: [], message: words.lost });
       draw();
     };
-    unanswered(() => view === mine, lost);
+    afterNoAnswer(() => view === requestView, showLost);
   }
-  /** What is not begun takes nothing off the stage: the comparison before stays, and what is wrong is said beside it. */
-  function insteadOfNothing(next) {
+  /** A comparison that cannot begin replaces nothing: the earlier one stays, and the reason is written beside it. */
+  function orEarlier(next) {
     if (!earlier || next.job || next.cells.length) return next;
-    said.textContent = [next.message, words.over].filter(Boolean).join(" ");
+    status.textContent = [next.message, words.over].filter(Boolean).join(" ");
     return earlier;
   }
   function forget() {
     pictures.clear();
     previews.clear();
     records = new Map();
-    held = before = hurried = null;
+    reference = before = urgentCell = null;
     chart.hidden = true;
-    said.textContent = "";
+    status.textContent = "";
     if (mode !== "single") setMode("single");
     look.fit();
   }
   function stop() {
-    if (stopWanted) return;
-    stopWanted = true;
+    if (stopRequested) return;
+    stopRequested = true;
     if (view.job) trigger("stop", { job: view.job });
     draw();
   }
-  const root = () => document.getElementById(`${tab}-desk`) || document.body;
+  const workspace = () => document.getElementById(`${tab}-workspace`) || document.body;
   const { markProblems, clearProblems } = fieldProblems({
     tab,
-    root,
-    elsewhere: () => (message.hidden ? said : message),
+    workspace,
+    otherPlace: () => (message.hidden ? status : message),
   });
   runButtons({
     tab,
     element: stage,
-    working: () => WORKING.has(view.state),
-    start: sending,
-    sent,
+    isActive: () => ACTIVE_STATES.has(view.state),
+    start: showSending,
+    onSend: watchAnswer,
     undo: () => ((view = earlier || { state: "first", cells: [] }), draw()),
     stop,
   });
-  for (const field of root().querySelectorAll("textarea")) field.dir = "auto";
+  for (const field of workspace().querySelectorAll("textarea")) field.dir = "auto";
 
   // ------------------------------------------------------------------------------------------------ a new view
 
@@ -334,8 +336,8 @@ export function compare({ element, props, watch, trigger }) {
     image.decode().then(
       () => {
         entry.ready = true;
-        store.set(k, entry); // the one before stays until this one can be seen
-        if (k === index() || k === held) draw();
+        store.set(k, entry); // the earlier image stays until this one can be shown
+        if (k === index() || k === reference) draw();
       },
       () => store === pictures && pictures.delete(k),
     );
@@ -344,30 +346,31 @@ export function compare({ element, props, watch, trigger }) {
 
   function receive() {
     const next = props.value;
-    if (!next?.state || (next.attached && asking)) return;
+    if (!next?.state || (next.attached && hasRequest)) return;
     if (next.job && next.job !== view.job) {
       forget();
       at = { x: Math.min(at.x, (next.columns || 1) - 1), y: Math.min(at.y, (next.rows || 1) - 1) };
       stage.dataset.focus = at.y * (next.columns || 1) + at.x;
     }
     const previous = view;
-    view = insteadOfNothing(next);
+    view = orEarlier(next);
     view.cells.forEach((cell, k) => {
       if (cell.id && (!pictures.has(k) || pictures.get(k).id !== cell.id))
         load(pictures, k, `/picture/${cell.id}`, cell.id);
       else if (cell.preview && (!previews.has(k) || previews.get(k).src !== cell.preview))
         load(previews, k, cell.preview);
     });
-    if (!WORKING.has(view.state)) stopWanted = false;
-    else if (stopWanted && !previous.job && view.job) trigger("stop", { job: view.job });
+    if (!ACTIVE_STATES.has(view.state)) stopRequested = false;
+    else if (stopRequested && !previous.job && view.job) trigger("stop", { job: view.job });
     draw();
     if (next.state === "invalid" && next.problems) markProblems(next.problems);
   }
 
   greyUnusable([`${tab}-x`, `${tab}-y`]);
-  // The field of the picture that a comparison starts from is drawn when its fold is opened: so it is where there is one.
+  // Gradio draws the field of the starting picture when its fold opens. So the fold opens when a stored picture has to
+  // go there.
   storedPicture(`${tab}-image`).then(
-    (kept) => kept && root().querySelector(".cmp-picture > .label-wrap:not(.open)")?.click(),
+    (picture) => picture && workspace().querySelector(".cmp-picture > .label-wrap:not(.open)")?.click(),
   );
   setGain(1);
   watch("value", receive);
@@ -375,8 +378,8 @@ export function compare({ element, props, watch, trigger }) {
   draw();
 }
 
-/** What the server answers to a wish (kept, opened): said on the stage. Draws nothing itself. */
-export function compareSaid({ props, watch }) {
-  const hear = () => props.value && hearOn?.(props.value);
-  watch("value", hear);
+/** Shows the server's answers to Keep and to links on the stage. Draws nothing itself. */
+export function compareStatus({ props, watch }) {
+  const showAnswer = () => props.value && answerListener?.(props.value);
+  watch("value", showAnswer);
 }

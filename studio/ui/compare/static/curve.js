@@ -1,4 +1,4 @@
-/* Where two cells part: the distance of their predicted pictures at each moment of the way, from both recordings. */
+/* Where two cells part: the distance between their predicted pictures at each noise level, from both recordings. */
 
 import { fill, h } from "../../static/elements.js";
 import { Record } from "../../viewer/static/record.js";
@@ -7,8 +7,9 @@ const NOISE = -12; // log-SNR that stands for pure noise, which has none
 
 const level = (evaluation) => (evaluation.log_snr === null ? NOISE : Math.max(NOISE, evaluation.log_snr));
 
-/** Points {level, value}: for each evaluation of the shorter run the one of the other run nearest in noise level; nothing
-    is interpolated. `value` is the root mean square difference of predicted x0, in units of the latents. */
+/** Points {level, value}. Each evaluation of the shorter run is paired with the evaluation of the other run that is
+    nearest in noise level; nothing is interpolated. `value` is the root mean square difference of predicted x0, in
+    units of the latents. */
 function pointsOf(one, other) {
   const [short, long] = one.evaluations.length <= other.evaluations.length ? [one, other] : [other, one];
   return short.evaluations.map((evaluation) => {
@@ -22,7 +23,7 @@ function pointsOf(one, other) {
   });
 }
 
-/** What a curve says, in words. Half of the last difference is a place on the way only for curves that begin below it. */
+/** The curve in words. The point of half the last difference is named only for curves that begin below it. */
 export function sentenceOf(points, words) {
   const [first, last] = [points[0].value, points[points.length - 1].value];
   const most = Math.max(...points.map((point) => point.value));
@@ -36,7 +37,7 @@ export function sentenceOf(points, words) {
 
 /** Draws the curve of two cells of a job into `into`. `keep` holds the records read so far, by cell. */
 export async function compareCurve(into, { job, cells, keep, words }) {
-  const showMessage = (text) => into.replaceChildren(h("p", { class: "cmp-curve-said" }, text));
+  const showMessage = (text) => into.replaceChildren(h("p", { class: "cmp-curve-sentence" }, text));
   showMessage(words["curve.wait"]);
   const records = [];
   for (const cell of cells) {
@@ -85,6 +86,6 @@ export async function compareCurve(into, { job, cells, keep, words }) {
       svg("text", { x: L, y: H - 4 }, words["curve.axis"]),
       svg("text", { x: W - 12, y: 10, "text-anchor": "end" }, words["curve.value"]),
     ),
-    h("p", { class: "cmp-curve-said" }, sentence),
+    h("p", { class: "cmp-curve-sentence" }, sentence),
   );
 }

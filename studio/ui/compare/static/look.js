@@ -1,5 +1,5 @@
-/* Two pictures looked at closely: one of them, divided, side by side, in turn, or their difference. One zoom and one pan
-   for both. Knows pictures, not comparisons: whoever uses it says what A and B are. */
+/* Two pictures in detail: one alone, with a divider, side by side, in turn, or their difference. Both have one zoom
+   and one pan. This file knows pictures, not comparisons: the caller says what A and B are. */
 
 import { h } from "../../static/elements.js";
 
@@ -46,38 +46,38 @@ export function compareLook({ words }) {
   let gain = 1;
   let split = 50; // percent
   let zoom = { k: 1, x: 0, y: 0 };
-  let shown = { a: null, b: null };
-  let blinking = null;
+  let contents = { a: null, b: null };
+  let blinkTimer = null;
   const differences = new Map(); // "idA idB" -> {data, mean, most}
 
   // ------------------------------------------------------------------------------------------------ drawing
 
-  function paint({ canvas, tag, note, light }, what) {
-    tag.textContent = what ? what.tag : "";
+  function paint({ canvas, tag, note, light }, content) {
+    tag.textContent = content ? content.tag : "";
     tag.hidden = !tag.textContent;
-    note.textContent = what ? what.note || "" : "";
+    note.textContent = content ? content.note || "" : "";
     note.hidden = !note.textContent;
-    light.hidden = !what?.live;
-    const image = what?.image;
+    light.hidden = !content?.live;
+    const image = content?.image;
     canvas.hidden = !image;
     if (!image) return;
-    if (canvas.width !== what.width || canvas.height !== what.height) {
-      canvas.width = what.width;
-      canvas.height = what.height;
+    if (canvas.width !== content.width || canvas.height !== content.height) {
+      canvas.width = content.width;
+      canvas.height = content.height;
     }
-    canvas.getContext("2d").drawImage(image, 0, 0, what.width, what.height);
-    canvas.setAttribute("aria-label", what.tag);
+    canvas.getContext("2d").drawImage(image, 0, 0, content.width, content.height);
+    canvas.setAttribute("aria-label", content.tag);
   }
 
-  /** The absolute difference of two finished pictures, computed once a pair. */
+  /** The absolute difference of two finished pictures, computed once for each pair. */
   function difference(one, other) {
     const key = `${one.id} ${other.id}`;
     if (!differences.has(key)) {
       if (differences.size > 24) differences.clear();
-      const pixels = (what) => {
+      const pixels = (content) => {
         const canvas = new OffscreenCanvas(one.width, one.height);
         const pen = canvas.getContext("2d", { willReadFrequently: true });
-        pen.drawImage(what.image, 0, 0, one.width, one.height);
+        pen.drawImage(content.image, 0, 0, one.width, one.height);
         return pen.getImageData(0, 0, one.width, one.height).data;
       };
       const [p, q] = [pixels(one), pixels(other)];
@@ -98,7 +98,7 @@ export function compareLook({ words }) {
   }
 
   function paintDifference() {
-    const { a: one, b: other } = shown;
+    const { a: one, b: other } = contents;
     if (!one || !other || !one.id || !other.id || !one.image || !other.image) return paint(b, other);
     paint(b, { ...one, tag: `|A − B| × ${gain}` });
     const { data } = difference(one, other);
@@ -118,8 +118,8 @@ export function compareLook({ words }) {
     divider.hidden = mode !== "divider";
     divider.setAttribute("aria-valuenow", Math.round(split));
     if (mode === "difference") paintDifference();
-    else paint(b, shown.b);
-    if (mode !== "single" && mode !== "difference") paint(a, shown.a);
+    else paint(b, contents.b);
+    if (mode !== "single" && mode !== "difference") paint(a, contents.a);
     place();
   }
 
@@ -134,13 +134,14 @@ export function compareLook({ words }) {
 
   // ------------------------------------------------------------------------------------------- zoom and pan
 
-  /** Zoom by a factor about a point of a pane (fractions of its sides). Pans are fractions too, so both panes agree. */
+  /** Zooms by a factor about a point of a pane (fractions of its sides). Pans are fractions too, so both panes
+      agree. */
   function zoomBy(factor, at = { x: 0.5, y: 0.5 }) {
     const k = Math.max(1, Math.min(MOST, zoom.k * factor));
-    zoom = within({ k, x: at.x - ((at.x - zoom.x) * k) / zoom.k, y: at.y - ((at.y - zoom.y) * k) / zoom.k });
+    zoom = clamp({ k, x: at.x - ((at.x - zoom.x) * k) / zoom.k, y: at.y - ((at.y - zoom.y) * k) / zoom.k });
     place();
   }
-  const within = ({ k, x, y }) => ({ k, x: Math.min(0, Math.max(1 - k, x)), y: Math.min(0, Math.max(1 - k, y)) });
+  const clamp = ({ k, x, y }) => ({ k, x: Math.min(0, Math.max(1 - k, x)), y: Math.min(0, Math.max(1 - k, y)) });
   function fit() {
     zoom = { k: 1, x: 0, y: 0 };
     place();
@@ -152,12 +153,13 @@ export function compareLook({ words }) {
     return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
   };
   const fingers = new Map();
-  let dividing = false;
+  let isDividing = false;
 
   view.addEventListener(
     "wheel",
     (event) => {
-      if (!event.ctrlKey && zoom.k === 1 && event.deltaY > 0) return; // nothing to zoom out of: the page scrolls
+      // The whole picture shows already: the page scrolls
+      if (!event.ctrlKey && zoom.k === 1 && event.deltaY > 0) return;
       event.preventDefault();
       zoomBy(Math.exp(-event.deltaY / 300), where(event, paneAt(event)));
     },
@@ -165,16 +167,16 @@ export function compareLook({ words }) {
   );
   view.addEventListener("pointerdown", (event) => {
     const handle = event.target.closest(".cmp-divider");
-    dividing = mode === "divider" && (!!handle || zoom.k === 1);
-    if (!dividing && zoom.k === 1 && event.pointerType !== "touch") return;
+    isDividing = mode === "divider" && (!!handle || zoom.k === 1);
+    if (!isDividing && zoom.k === 1 && event.pointerType !== "touch") return;
     view.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, { x: event.clientX, y: event.clientY, node: paneAt(event) });
-    if (dividing) moveDivider(event);
+    if (isDividing) moveDivider(event);
   });
   view.addEventListener("pointermove", (event) => {
     const finger = fingers.get(event.pointerId);
     if (!finger) return;
-    if (dividing && fingers.size === 1) return moveDivider(event);
+    if (isDividing && fingers.size === 1) return moveDivider(event);
     const box = finger.node.getBoundingClientRect();
     if (fingers.size === 2) {
       const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
@@ -185,7 +187,7 @@ export function compareLook({ words }) {
         y: ((event.clientY + other.y) / 2 - box.top) / box.height,
       });
     } else if (zoom.k > 1) {
-      zoom = within({
+      zoom = clamp({
         k: zoom.k,
         x: zoom.x + (event.clientX - finger.x) / box.width,
         y: zoom.y + (event.clientY - finger.y) / box.height,
@@ -197,7 +199,7 @@ export function compareLook({ words }) {
   for (const end of ["pointerup", "pointercancel"]) {
     view.addEventListener(end, (event) => {
       fingers.delete(event.pointerId);
-      if (!fingers.size) dividing = false;
+      if (!fingers.size) isDividing = false;
     });
   }
   view.addEventListener("dblclick", () => (zoom.k > 1 ? fit() : zoomBy(4)));
@@ -222,25 +224,25 @@ export function compareLook({ words }) {
     view,
     /** Show A and B: {id, image, width, height, tag, note, live} or null. */
     set(one, other) {
-      shown = { a: one, b: other };
+      contents = { a: one, b: other };
       draw();
     },
     mode(next) {
       mode = next;
-      clearInterval(blinking);
-      view.dataset.turn = "b";
+      clearInterval(blinkTimer);
+      view.dataset.front = "b";
       if (mode === "blink")
-        blinking = setInterval(() => (view.dataset.turn = view.dataset.turn === "a" ? "b" : "a"), BLINK);
+        blinkTimer = setInterval(() => (view.dataset.front = view.dataset.front === "a" ? "b" : "a"), BLINK);
       draw();
     },
     gain(next) {
       gain = next;
       draw();
     },
-    /** How far A and B are apart: {mean, most} in 0 .. 255, null while one of them is not finished. */
+    /** How far A and B are apart: {mean, most} from 0 to 255, or null while one of them is unfinished. */
     apart: () =>
-      shown.a && shown.b && shown.a.id && shown.b.id && shown.a.image && shown.b.image
-        ? difference(shown.a, shown.b)
+      contents.a && contents.b && contents.a.id && contents.b.id && contents.a.image && contents.b.image
+        ? difference(contents.a, contents.b)
         : null,
     zoomBy,
     fit,

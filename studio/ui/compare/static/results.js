@@ -1,11 +1,11 @@
-/* What a comparison leaves: a picture to save or to keep, the sheet of all of them, their values, and a link to it. */
+/* What can be taken from a comparison: a picture to save or keep, the sheet of all cells, their values, and a link. */
 
 import { h, icon } from "../../static/elements.js";
 
-/** view(): what is compared; index(): the cell that is looked at; `pictures`: cell -> finished picture; `said`: where
-    answers are said. */
-export function compareResults({ words, button, view, cellAt, index, pictures, said, trigger }) {
-  const pictureIds = new Set(); // ids of pictures that the gallery has
+/** view() is the comparison, index() the cell under the sliders. `pictures`: cell -> finished picture. `status`
+    shows the answers. */
+export function compareResults({ words, button, view, cellAt, index, pictures, status, trigger }) {
+  const pictureIds = new Set(); // ids of pictures in the gallery
   const link = (name, text, name_of_icon) =>
     h("a", { class: "ls-button", role: "button", "data-act": name }, icon(name_of_icon), text);
   const save = link("save", words.save, "save");
@@ -34,21 +34,22 @@ export function compareResults({ words, button, view, cellAt, index, pictures, s
     const ids = cells.map((k) => cellAt(k).id).filter((id) => id && !pictureIds.has(id));
     if (ids.length) trigger("keep", { pictures: ids });
   }
-  /** The server's answer to a wish: what is kept now, and what there is to say. */
-  function hear(answer) {
-    for (const id of answer.kept || []) pictureIds.add(id);
-    if (answer.message) said.textContent = answer.message;
+  /** The server's answer: which pictures are in the gallery now, and a message. */
+  function showAnswer(answer) {
+    for (const id of answer.pictures || []) pictureIds.add(id);
+    if (answer.message) status.textContent = answer.message;
   }
   async function copyLink() {
     const address = `${location.origin}${location.pathname}?${new URLSearchParams(view().link)}`;
     try {
       await navigator.clipboard.writeText(address);
-      said.textContent = words.linked;
+      status.textContent = words.linked;
     } catch {
-      said.replaceChildren(h("a", { href: address }, address)); // no clipboard on plain http: the link itself, to be copied by hand
+      // Plain http has no clipboard: the link itself is shown
+      status.replaceChildren(h("a", { href: address }, address));
     }
-    said.dataset.address = address;
+    status.dataset.address = address;
   }
 
-  return { element: actions, draw, hear };
+  return { element: actions, draw, showAnswer };
 }

@@ -1,8 +1,8 @@
-/* What is said of the cells of a comparison. */
+/* Texts about the cells of a comparison. */
 
 import { fill } from "../../static/elements.js";
 
-/** What cell `k` is made with, in words. */
+/** The settings of cell `k`, in words. */
 export function cellSettings(view, k) {
   if (!view.x) return "";
   const [x, y] = [k % view.columns, Math.floor(k / view.columns)];
@@ -11,18 +11,18 @@ export function cellSettings(view, k) {
   return parts.join(" · ");
 }
 
-/** Why a cell shows no picture; empty where it does. `begun`: the comparison has cells. */
-export function cellNote(cell, words, begun) {
+/** Why a cell has no picture; empty where it has one. `hasCells`: the comparison has cells. */
+export function cellNote(cell, words, hasCells) {
   if (cell.state === "impossible") return `${words.impossible}. ${cell.message}`;
   if (cell.state === "failed") return `${words["cell.failed"]}. ${cell.message}`;
   if (cell.state === "stopped") return words["cell.stopped"];
   if (cell.state === "running") return fill(words.step, { index: cell.index || 0, total: cell.total || 0 });
-  return cell.state === "waiting" && begun ? words.waiting : "";
+  return cell.state === "waiting" && hasCells ? words.waiting : "";
 }
 
-/** The settings in which cells `a` and `b` differ, named, and how far their pictures are apart (`apart()`: mean and
-    greatest difference, or nothing). */
-export function differing(view, a, b, words, apart) {
+/** Names the settings in which cells `a` and `b` differ, and the distance of their pictures. apart() gives the mean
+    and the greatest difference, or nothing. */
+export function differenceText(view, a, b, words, apart) {
   if (a === b) return words.same;
   const parts = [];
   for (const [name, of] of [

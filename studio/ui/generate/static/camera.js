@@ -1,11 +1,11 @@
-/* A picture from the camera, as a file that goes the way of an upload. Where the browser has no camera to offer (no
-   device, or a page that is not served from this machine or by https) there is no button. */
+/* Takes a picture with the camera; it becomes a file and follows the path of an upload. There is no button where the
+   browser offers no camera: without a device, or on a page that comes neither from this machine nor by https. */
 
 import { h } from "../../static/elements.js";
 import { give } from "./picture.js";
 
 export function camera({ element, props }) {
-  const LONGEST = 2048; // pixels of the picture's longer side: a larger one is made smaller before it is sent
+  const LONGEST = 2048; // pixels of the picture's longer side; a larger picture is reduced before it is sent
   const devices = navigator.mediaDevices;
   if (!devices?.getUserMedia || !devices.enumerateDevices) return;
   const word = (key) => props.words[key];
@@ -22,7 +22,7 @@ export function camera({ element, props }) {
     note,
     h("div", { class: "ls-camera-tools" }, take, away),
   );
-  video.muted = true; // the attribute alone does not count for an element that a script has made
+  video.muted = true; // for an element made by a script the attribute alone has no effect
   let stream = null;
 
   const look = async () => {
@@ -38,12 +38,12 @@ export function camera({ element, props }) {
     take.disabled = true;
     dialog.showModal();
     try {
-      const got = await devices.getUserMedia({
+      const newStream = await devices.getUserMedia({
         video: { width: { ideal: LONGEST }, facingMode: "environment" },
         audio: false,
       });
-      if (!dialog.open) return stop(got); // closed while the visitor was asked
-      stream = got;
+      if (!dialog.open) return stop(newStream); // the dialog was closed while the browser asked for permission
+      stream = newStream;
       video.srcObject = stream;
       await video.play();
       note.textContent = "";

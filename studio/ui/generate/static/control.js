@@ -1,5 +1,5 @@
-/* The section Control: ControlNets with a picture each. Absent while the chosen checkpoint has none. Its pictures are
-   uploaded here, once each; the value that Generate sends says where they lie. */
+/* The section Control: ControlNets with a picture each. It is absent while the chosen checkpoint has none. Pictures
+   are uploaded here once; the value that Generate sends holds their paths. */
 
 import { fill, h } from "../../static/elements.js";
 import { paintMap } from "./paint_map.js";
@@ -7,7 +7,7 @@ import { paintMap } from "./paint_map.js";
 export function control({ element, props, watch }) {
   const word = (key, values) => fill(props.words[key], values);
   const list = h("div", { class: "ls-control-list" });
-  const add = h("button", { class: "ls-button", type: "button", onclick: () => more() }, word("add"));
+  const add = h("button", { class: "ls-button", type: "button", onclick: () => addUnit() }, word("add"));
   const fold = h(
     "details",
     { class: "ls-control" },
@@ -17,23 +17,23 @@ export function control({ element, props, watch }) {
     add,
   );
   let models = [];
-  let palettes = {}; // by model: the colours of its maps, where they can be painted
-  let native = [512, 512];
+  let palettes = {}; // by model: the colours of its maps, for models whose maps can be painted
+  let nativeSize = [512, 512];
   let units = []; // {element, model, path or png, preprocessor, scale, start, end}
 
-  /** What the server says: which ControlNets there are. */
-  function offered() {
+  /** Takes the ControlNets that the server names. */
+  function update() {
     const now = props.value?.models || [];
     if (now.join("\n") === models.join("\n") && props.value && props.value.units) return;
     models = now;
-    ({ palettes = {}, size: native = native } = props.value || {});
+    ({ palettes = {}, size: nativeSize = nativeSize } = props.value || {});
     for (const unit of units) unit.offer();
     if (models.length && !fold.isConnected) element.replaceChildren(fold);
     if (!models.length) element.replaceChildren();
-    tell();
+    sendUnits();
   }
-  function tell() {
-    const keep = ({ model, path, png, preprocessor, scale, start, end }) => ({
+  function sendUnits() {
+    const plainUnit = ({ model, path, png, preprocessor, scale, start, end }) => ({
       model,
       path,
       png,
@@ -42,15 +42,15 @@ export function control({ element, props, watch }) {
       start,
       end,
     });
-    props.value = { models, palettes, size: native, units: units.map(keep) };
+    props.value = { models, palettes, size: nativeSize, units: units.map(plainUnit) };
     add.hidden = units.length >= props.most;
     units.forEach((unit, k) => (unit.title.textContent = word("one", { number: k + 1 })));
   }
-  function more() {
+  function addUnit() {
     const unit = drawUnit();
     units.push(unit);
     list.append(unit.element);
-    tell();
+    sendUnits();
     if (palettes[unit.model]) unit.paint();
     else unit.file.focus();
   }
@@ -66,22 +66,22 @@ export function control({ element, props, watch }) {
       end: 1,
     };
     let blob = null;
-    let turn = 0;
+    let callCount = 0;
     unit.title = h("strong", {});
     const remove = h(
       "button",
-      { class: "ls-pick", type: "button", title: word("remove"), "aria-label": word("remove"), onclick: gone },
+      { class: "ls-pick", type: "button", title: word("remove"), "aria-label": word("remove"), onclick: removeUnit },
       "×",
     );
     const model = h("select", {
       "aria-label": word("model"),
-      onchange: () => ((unit.model = model.value), suit(), tell()),
+      onchange: () => ((unit.model = model.value), adaptToModel(), sendUnits()),
     });
     const preprocessor = h(
       "select",
       {
         "aria-label": word("preprocessor"),
-        onchange: () => ((unit.preprocessor = preprocessor.value), tell(), look()),
+        onchange: () => ((unit.preprocessor = preprocessor.value), sendUnits(), look()),
       },
       ...Object.entries(props.preprocessors).map(([name, label]) => h("option", { value: name }, label)),
     );
@@ -99,12 +99,12 @@ export function control({ element, props, watch }) {
     unit.offer = () => {
       if (!models.includes(unit.model)) unit.model = models[0];
       model.replaceChildren(...models.map((one) => h("option", { value: one, selected: one === unit.model }, one)));
-      suit();
+      adaptToModel();
     };
     const painter = paintMap({
       tab: props.tab,
       word,
-      onPaint: (png) => ((unit.png = png), (unit.element.dataset.painted = String(!!png)), tell()),
+      onPaint: (png) => ((unit.png = png), (unit.element.dataset.painted = String(!!png)), sendUnits()),
     });
     const paint = h(
       "button",
@@ -112,45 +112,46 @@ export function control({ element, props, watch }) {
         class: "ls-button ls-control-paint",
         type: "button",
         "aria-expanded": "false",
-        onclick: () => (painter.element.hidden ? open() : shut()),
+        onclick: () => (painter.element.hidden ? open() : closePainter()),
       },
       word("paint"),
     );
     const preprocessorField = h(
       "label",
-      { class: "ls-control-made" },
+      { class: "ls-control-preprocessor" },
       h("span", {}, word("preprocessor")),
       preprocessor,
     );
 
-    /** A model with colours of its own is given maps in these colours, painted or not; any other edges or strokes too. */
-    function suit() {
+    /** A model with its own colours takes maps in these colours, painted or uploaded. Every other model takes edges
+        or strokes too. */
+    function adaptToModel() {
       const hasPalette = !!palettes[unit.model];
       paint.hidden = !hasPalette;
       preprocessorField.hidden = hasPalette;
-      if (!hasPalette) shut();
+      if (!hasPalette) closePainter();
       else if (unit.preprocessor !== "none") preprocessor.value = unit.preprocessor = "none";
     }
     function open() {
       const field = (name) => Number(document.querySelector(`#${props.tab}-${name} input`)?.value) || 0;
-      painter.open(palettes[unit.model], [field("width") || native[0], field("height") || native[1]], blob);
+      painter.open(palettes[unit.model], [field("width") || nativeSize[0], field("height") || nativeSize[1]], blob);
       forget();
       drop.hidden = true;
       paint.setAttribute("aria-expanded", "true");
       paint.textContent = word("paint.instead");
     }
     unit.paint = open;
-    function shut() {
+    function closePainter() {
       if (painter.element.hidden) return;
       painter.close();
       unit.png = "";
       drop.hidden = false;
       paint.setAttribute("aria-expanded", "false");
       paint.textContent = word("paint");
-      tell();
+      sendUnits();
     }
     function forget() {
-      turn++;
+      callCount++;
       unit.path = "";
       blob = null;
       map.hidden = true;
@@ -158,7 +159,7 @@ export function control({ element, props, watch }) {
       note.textContent = "";
     }
 
-    /** A slider with its number, within the one table's range. */
+    /** A slider with its number, within the range of the field table. */
     function number(key) {
       const [low, high] = props.ranges[key];
       const output = h("output", {}, unit[key].toFixed(2));
@@ -173,7 +174,7 @@ export function control({ element, props, watch }) {
       slider.addEventListener("input", () => {
         unit[key] = Number(slider.value);
         output.textContent = unit[key].toFixed(2);
-        tell();
+        sendUnits();
       });
       return h(
         "label",
@@ -198,68 +199,68 @@ export function control({ element, props, watch }) {
       number("end"),
     );
 
-    function gone() {
-      turn++;
+    function removeUnit() {
+      callCount++;
       URL.revokeObjectURL(map.src);
       units = units.filter((other) => other !== unit);
       unit.element.remove();
-      tell();
+      sendUnits();
       (add.hidden ? fold : add).focus();
     }
     async function choose(picture) {
       unit.file.value = "";
       forget();
-      shut();
-      const mine = turn;
-      tell();
+      closePainter();
+      const ownTurn = callCount;
+      sendUnits();
       try {
         const form = new FormData();
         form.append("files", picture, picture.name || "picture");
         const answer = await fetch("/gradio_api/upload", { method: "POST", body: form });
         if (!answer.ok) throw new Error(answer.statusText);
         const [path] = await answer.json();
-        if (mine !== turn) return;
+        if (ownTurn !== callCount) return;
         unit.path = path;
         blob = picture;
-        tell();
+        sendUnits();
         look();
       } catch {
-        if (mine === turn) note.textContent = word("failed");
+        if (ownTurn === callCount) note.textContent = word("failed");
       }
     }
-    /** What the ControlNet will be given of the picture. */
+    /** Shows the map that the ControlNet will get from the picture. */
     async function look() {
       if (!blob) return;
-      const mine = ++turn;
+      const ownTurn = ++callCount;
       const answer = await fetch(`/ask/control-map?preprocessor=${unit.preprocessor}`, {
         method: "POST",
         body: blob,
       }).catch(() => null);
-      if (mine !== turn) return;
-      const good = answer?.ok;
-      note.textContent = good ? "" : answer && answer.status === 400 ? word("unreadable") : word("failed");
-      if (good) {
+      if (ownTurn !== callCount) return;
+      const isDrawn = answer?.ok;
+      note.textContent = isDrawn ? "" : answer && answer.status === 400 ? word("unreadable") : word("failed");
+      if (isDrawn) {
         const mapBlob = await answer.blob();
-        if (mine !== turn) return;
+        if (ownTurn !== callCount) return;
         URL.revokeObjectURL(map.src);
         map.src = URL.createObjectURL(mapBlob);
       }
-      map.hidden = !good;
-      name.hidden = good;
-      unit.element.dataset.map = good ? unit.preprocessor : "";
+      map.hidden = !isDrawn;
+      name.hidden = isDrawn;
+      unit.element.dataset.map = isDrawn ? unit.preprocessor : "";
     }
     drop.addEventListener("dragover", (event) => event.preventDefault());
     drop.addEventListener("drop", (event) => {
       const file = [...event.dataTransfer.files].find((one) => one.type.startsWith("image/"));
       event.preventDefault();
-      event.stopPropagation(); // the desk would take it for the picture to start from
+      event.stopPropagation(); // else the workspace takes it as the picture to start from
       if (file) choose(file);
     });
     unit.offer();
     return unit;
   }
 
-  fold.addEventListener("toggle", () => fold.open && !units.length && more());
-  watch("value", offered);
-  offered();
+  fold.addEventListener("toggle", () => fold.open && !units.length && addUnit());
+  watch("value", update);
+  update();
 }

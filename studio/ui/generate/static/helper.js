@@ -1,12 +1,12 @@
-/* The prompt helper: words the model knows as chips that go where they belong in the prompt, a prompt by chance, and a
-   kind word when the prompt has none of them. Folded until somebody opens it. */
+/* The prompt helper. It shows the words that the model knows as chips, and a click puts one at its place in the
+   prompt. It can write a random prompt, and it says so when the prompt has no known word. It is folded at first. */
 
 import { fieldIn, fill, h, type } from "../../static/elements.js";
 
-/** What the prompt becomes when a word is chosen. `world`: groups as the helper is given them. Pure. */
+/** The prompt after a word is chosen. `world`: the groups of words that the helper was given. Pure functions. */
 export const compose = (() => {
-  const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  const whole = (text) => new RegExp(`(?<![\\p{L}\\p{N}])${escaped(text)}(?![\\p{L}\\p{N}])`, "iu");
+  const escapePattern = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const wordPattern = (text) => new RegExp(`(?<![\\p{L}\\p{N}])${escapePattern(text)}(?![\\p{L}\\p{N}])`, "iu");
   const tidy = (text) =>
     text
       .replace(/\s+,/g, ",")
@@ -15,7 +15,7 @@ export const compose = (() => {
   const rowsOf = (world, key) => world.groups.find((group) => group.key === key)?.words || [];
   const namesOf = (row) => [row.phrase, row.label, ...row.others];
 
-  /** Every way a prompt names a flat colour behind, longest first. */
+  /** Every phrase by which a prompt names a plain background, longest first. */
   const grounds = (world) => [
     ...rowsOf(world, "backgrounds").flatMap((row) =>
       [row.label, ...row.others].flatMap((name) => [
@@ -30,7 +30,7 @@ export const compose = (() => {
 
   function find(text, phrases) {
     for (const phrase of [...phrases].sort((a, b) => b.length - a.length)) {
-      const match = whole(phrase.replace(/^, /, "")).exec(text);
+      const match = wordPattern(phrase.replace(/^, /, "")).exec(text);
       if (match)
         return {
           start:
@@ -43,7 +43,7 @@ export const compose = (() => {
     return null;
   }
 
-  /** Before the background and the style, where a picture's objects are named. */
+  /** The place before background and style, where a prompt names its objects. */
   function beforeGround(text, world) {
     const ground = find(text, grounds(world));
     const style = /,/.exec(text);
@@ -58,24 +58,24 @@ export const compose = (() => {
       const at = beforeGround(text, world);
       const head = text.slice(0, at).trimEnd();
       const relations = rowsOf(world, "relations").flatMap(namesOf);
-      const open = !head || relations.some((name) => new RegExp(`${escaped(name)}$`, "i").test(head));
+      const open = !head || relations.some((name) => new RegExp(`${escapePattern(name)}$`, "i").test(head));
       const size = rowsOf(world, "sizes")
         .flatMap(namesOf)
-        .find((name) => new RegExp(`(^|\\s)${escaped(name)}$`, "i").test(head));
+        .find((name) => new RegExp(`(^|\\s)${escapePattern(name)}$`, "i").test(head));
       if (size) return put(text, at, row.label);
       if (open) return put(text, at, row.phrase);
       const and = rowsOf(world, "relations").find((one) => one.label === "and");
       return put(text, at, and ? `and ${row.phrase}` : row.phrase);
     },
     ground(text, row, world) {
-      const there = find(text, grounds(world));
-      if (there) return swap(text, there, row.phrase);
+      const place = find(text, grounds(world));
+      if (place) return swap(text, place, row.phrase);
       const comma = text.indexOf(",");
       return put(text, comma < 0 ? text.length : comma, row.phrase);
     },
     sizes(text, row, world) {
-      const there = find(text, rowsOf(world, "sizes").flatMap(namesOf));
-      if (there) return swap(text, there, row.label);
+      const place = find(text, rowsOf(world, "sizes").flatMap(namesOf));
+      if (place) return swap(text, place, row.label);
       const objects = rowsOf(world, "objects").flatMap((one) => [one.label, ...one.others]);
       const first = find(text, objects);
       if (!first) return put(text, 0, row.label);
@@ -83,25 +83,25 @@ export const compose = (() => {
       return tidy(`${head} ${row.label} ${text.slice(first.start)}`);
     },
     places(text, row, world) {
-      const there = find(
+      const place = find(
         text,
         rowsOf(world, "places").flatMap((one) => [one.phrase, ...one.others]),
       );
-      return there ? swap(text, there, row.phrase) : put(text, beforeGround(text, world), row.phrase);
+      return place ? swap(text, place, row.phrase) : put(text, beforeGround(text, world), row.phrase);
     },
     relations(text, row, world) {
-      const there = find(text, rowsOf(world, "relations").flatMap(namesOf));
-      return there ? swap(text, there, row.phrase) : put(text, beforeGround(text, world), row.phrase);
+      const place = find(text, rowsOf(world, "relations").flatMap(namesOf));
+      return place ? swap(text, place, row.phrase) : put(text, beforeGround(text, world), row.phrase);
     },
     styles(text, row, world) {
-      const there = find(text, rowsOf(world, "styles").flatMap(namesOf));
-      if (there) return swap(text, there, row.phrase);
+      const place = find(text, rowsOf(world, "styles").flatMap(namesOf));
+      if (place) return swap(text, place, row.phrase);
       return text.trim() ? `${text.trim().replace(/[,.]$/, "")}, ${row.phrase}` : row.phrase;
     },
   };
 
   return {
-    /** The prompt with the word of a group in it. */
+    /** The prompt with a word of a group added. */
     insert: (text, group, row, world) =>
       (
         ways[group === "backgrounds" || group === "scenes" ? "ground" : group] || ((t, r) => put(t, t.length, r.phrase))
@@ -110,9 +110,10 @@ export const compose = (() => {
     knows: (text, world) =>
       world.groups.some(
         ({ key, words }) =>
-          key !== "relations" && words.some((row) => [...new Set(namesOf(row))].some((name) => whole(name).test(text))),
+          key !== "relations" &&
+          words.some((row) => [...new Set(namesOf(row))].some((name) => wordPattern(name).test(text))),
       ),
-    /** A prompt by chance. `random()` is in [0, 1). */
+    /** A random prompt. random() is in [0, 1). */
     surprise(world, random) {
       const pick = (key) => {
         const rows = rowsOf(world, key);
@@ -168,16 +169,16 @@ export function helper({ element, props, watch }) {
 
   function fillList() {
     const rows = world().groups.map(({ key, words }) => {
-      const fitting = words.filter((row) =>
+      const matches = words.filter((row) =>
         [row.label, ...row.others].some((name) => name.toLowerCase().includes(query)),
       );
-      if (!fitting.length) return null;
+      if (!matches.length) return null;
       const title = `${props.field}-${key}`;
       return h(
         "div",
         { class: "ls-helper-group", role: "group", "aria-labelledby": title },
         h("h3", { id: title }, say(`group.${key}`)),
-        h("div", { class: "ls-chips" }, ...fitting.map((row) => chip(key, row))),
+        h("div", { class: "ls-chips" }, ...matches.map((row) => chip(key, row))),
       );
     });
     const lines = rows.filter(Boolean);
@@ -190,14 +191,14 @@ export function helper({ element, props, watch }) {
       element.replaceChildren();
       return;
     }
-    const turn = () => {
+    const toggle = () => {
       open = !open;
       draw();
       element.querySelector(".ls-helper-open").focus();
     };
     const fold = h(
       "button",
-      { class: "ls-helper-open", type: "button", "aria-expanded": String(open), onclick: turn },
+      { class: "ls-helper-open", type: "button", "aria-expanded": String(open), onclick: toggle },
       h("i", { "aria-hidden": "true" }),
       say("open", { label }),
     );
@@ -228,13 +229,13 @@ export function helper({ element, props, watch }) {
     look();
   }
 
-  /** Says so when the prompt has words, and none that the model knows. */
+  /** Says so when the prompt has words, but none that the model knows. */
   function look() {
     const text = fieldIn(props.field)?.value.trim() || "";
     const { groups, label } = world();
-    const lost = groups.length > 0 && /\p{L}/u.test(text) && !compose.knows(text, world());
-    note.hidden = !lost;
-    if (!lost) return note.replaceChildren();
+    const isUnknown = groups.length > 0 && /\p{L}/u.test(text) && !compose.knows(text, world());
+    note.hidden = !isUnknown;
+    if (!isUnknown) return note.replaceChildren();
     const [first, second] = [groups[0].words[0], groups[0].words[groups[0].words.length - 1]];
     const examples = [first, second].filter(Boolean).map((row) => `“${row.phrase}”`);
     note.textContent = say("unknown", { label, examples: [...new Set(examples)].join(", ") });

@@ -1,11 +1,11 @@
-/* A mask, painted over the uploaded picture on a canvas of our own. The picture never leaves the page again: what is sent
-   is a PNG of one channel, made here. */
+/* A mask, painted over the uploaded picture on a canvas of our own. The picture is not sent again: the page sends a
+   PNG of one channel, which it makes here. */
 
 import { h, icon, isVisible } from "../../static/elements.js";
-import { during } from "../../static/waiting.js";
-import { keepPicture, storedPicture } from "./kept_picture.js";
+import { holdRuns } from "../../static/waiting.js";
+import { keepPicture, storedPicture } from "./stored_picture.js";
 
-const LONGEST = 1024; // pixels of the mask's longer side; a finer one is of no use to latents of 8 x 8 pixels
+const LONGEST = 1024; // pixels of the mask's longer side; latents of 8 x 8 pixels cannot use a finer one
 const BLACK_BELOW = 32; // of 255, as in studio/picture/masks.py
 const UNDO = 24;
 
@@ -28,11 +28,11 @@ export function mask({ element, props }) {
   });
   const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/gif", hidden: true });
   const note = h("p", { class: "ls-mask-note", role: "status" }, word("hint"));
-  const button = (name, press, drawn) =>
+  const button = (name, act, iconName) =>
     h(
       "button",
-      { class: "ls-pick", type: "button", onclick: press, title: word(name) },
-      drawn ? icon(drawn) : null,
+      { class: "ls-pick", type: "button", onclick: act, title: word(name) },
+      iconName ? icon(iconName) : null,
       word(name),
     );
   const brush = button("brush", () => choose(false), "inpaint");
@@ -59,16 +59,16 @@ export function mask({ element, props }) {
 
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   const past = []; // alpha channels, oldest first
-  let erasing = false;
-  let stroke = null; // where the pointer was, in pixels of the mask
+  let isErasing = false;
+  let stroke = null; // the last position of the pointer, in pixels of the mask
   let source = "";
-  let sending = 0;
-  let before = storedPicture(`${props.tab}-mask`); // the mask of before a reload, until its picture is there again
-  let seeThrough = []; // by pixel of the mask: whether the picture is transparent there
+  let sendCount = 0;
+  let before = storedPicture(`${props.tab}-mask`); // the mask from before a reload, until its picture is back
+  let seeThrough = []; // for each pixel of the mask: whether the picture is transparent there
 
   // --------------------------------------------------------------------------------------------- the picture
 
-  /** Gradio's upload field shows the picture; where it has one, the editor takes its place. */
+  /** Gradio's upload field holds the picture; while it has one, the editor covers it. */
   function look() {
     const upload = field("image")?.querySelector("img");
     const now = upload ? upload.src : "";
@@ -91,20 +91,20 @@ export function mask({ element, props }) {
     transparent.hidden = !seeThrough.includes(true);
   });
   picture.addEventListener("error", () => {
-    if (!source) return; // what no browser shows is no picture to paint on; what is wrong with it is said at its field
+    if (!source) return; // nobody can paint on a picture that the browser cannot show; its field says what is wrong
     editor.hidden = true;
     field("image").classList.remove("ls-covered");
     forget();
   });
-  /** After a reload: the mask that was painted on this picture. One of another size was another picture's. */
+  /** After a reload: paints the mask of this picture again. A mask of another size belongs to another picture. */
   async function paintAgain() {
-    const kept = before && (await createImageBitmap((await before) || new Blob()).catch(() => null));
-    if (kept && kept.width === canvas.width && kept.height === canvas.height && !past.length) {
-      const painted = paintedIn(pixelsOf(kept));
-      paintAll((_, k) => (painted(k) ? 255 : 0));
+    const earlierMask = before && (await createImageBitmap((await before) || new Blob()).catch(() => null));
+    if (earlierMask && earlierMask.width === canvas.width && earlierMask.height === canvas.height && !past.length) {
+      const isPaintedAt = paintTest(pixelsOf(earlierMask));
+      paintAll((_, k) => (isPaintedAt(k) ? 255 : 0));
     }
     before = null;
-    tell();
+    publish();
   }
   /** A picture's pixels at the mask's size, four bytes each. */
   function pixelsOf(source) {
@@ -118,14 +118,14 @@ export function mask({ element, props }) {
   function forget() {
     past.length = 0;
     pen.clearRect(0, 0, canvas.width, canvas.height);
-    tell();
+    publish();
   }
   function other() {
     const remove = field("image").querySelector("button[aria-label]");
     if (remove) remove.click();
   }
 
-  /** The sheet has the shape of the canvas that is to be made: the picture, and what it is extended by. */
+  /** The sheet has the shape of the picture to be made: the present picture and its extensions. */
   function place() {
     const by = Object.fromEntries(
       ["left", "right", "up", "down"].map((side) => {
@@ -148,11 +148,12 @@ export function mask({ element, props }) {
   // ------------------------------------------------------------------------------------------------ painting
 
   const choose = (eraserChosen) => {
-    erasing = eraserChosen;
-    brush.setAttribute("aria-pressed", String(!erasing));
-    eraser.setAttribute("aria-pressed", String(erasing));
+    isErasing = eraserChosen;
+    brush.setAttribute("aria-pressed", String(!isErasing));
+    eraser.setAttribute("aria-pressed", String(isErasing));
   };
-  /** Diameter of the brush in pixels of the mask: a share of its longer side that grows faster at the end. */
+  /** Diameter of the brush in pixels of the mask: a share of the longer side, which grows faster at the end of the
+      slider. */
   const diameter = () => Math.max(1, Math.max(canvas.width, canvas.height) * 0.5 * (size.value / 100) ** 1.6);
 
   function at(event) {
@@ -163,13 +164,13 @@ export function mask({ element, props }) {
     ];
   }
   function line(from, to) {
-    pen.globalCompositeOperation = erasing ? "destination-out" : "source-over";
+    pen.globalCompositeOperation = isErasing ? "destination-out" : "source-over";
     pen.strokeStyle = getComputedStyle(canvas).color;
     pen.lineCap = pen.lineJoin = "round";
     pen.lineWidth = diameter();
     pen.beginPath();
     pen.moveTo(...from);
-    pen.lineTo(to[0] + 0.01, to[1]); // a line of no length would paint no dot
+    pen.lineTo(to[0] + 0.01, to[1]); // a line without length would paint no dot
     pen.stroke();
   }
   function alphas() {
@@ -193,13 +194,13 @@ export function mask({ element, props }) {
     if (!source) return;
     remember();
     paint();
-    tell();
+    publish();
   }
   function undo() {
     const before = past.pop();
     if (!before) return;
     paintAll((_, k) => before[k]);
-    tell();
+    publish();
   }
 
   canvas.addEventListener("pointerdown", (event) => {
@@ -214,8 +215,8 @@ export function mask({ element, props }) {
   canvas.addEventListener("pointermove", (event) => {
     hover(event);
     if (!stroke) return;
-    for (const seen of event.getCoalescedEvents ? [...event.getCoalescedEvents(), event] : [event]) {
-      const to = at(seen);
+    for (const sample of event.getCoalescedEvents ? [...event.getCoalescedEvents(), event] : [event]) {
+      const to = at(sample);
       line(stroke, to);
       stroke = to;
     }
@@ -223,7 +224,7 @@ export function mask({ element, props }) {
   const lift = () => {
     if (!stroke) return;
     stroke = null;
-    tell();
+    publish();
   };
   canvas.addEventListener("pointerup", lift);
   canvas.addEventListener("pointercancel", lift);
@@ -251,11 +252,11 @@ export function mask({ element, props }) {
   });
 
   file.addEventListener("change", async () => {
-    const [given] = file.files;
+    const [upload] = file.files;
     file.value = "";
-    if (!given) return;
+    if (!upload) return;
     try {
-      const isPainted = paintedIn(pixelsOf(await createImageBitmap(given)));
+      const isPainted = paintTest(pixelsOf(await createImageBitmap(upload)));
       change(() => paintAll((_, k) => (isPainted(k) ? 255 : 0)));
       note.textContent = word("hint");
     } catch {
@@ -265,16 +266,16 @@ export function mask({ element, props }) {
 
   // ----------------------------------------------------------------------------------------------- what is sent
 
-  /** The mask as the component's value, which Generate sends; an empty one where nothing is painted. */
-  const tell = () => during(sendMask());
+  /** Sets the mask as the component's value, which Generate sends; empty where nothing is painted. */
+  const publish = () => holdRuns(sendMask());
   async function sendMask() {
-    const mine = ++sending;
+    const ownCount = ++sendCount;
     const alpha = alphas();
     undoButton.disabled = past.length === 0;
     const anyPaint = source && alpha.some((value) => value >= 128);
     editor.dataset.painted = String(!!anyPaint);
-    const png = anyPaint ? await encoded(alpha, canvas.width, canvas.height) : "";
-    if (mine !== sending) return;
+    const png = anyPaint ? await greyPng(alpha, canvas.width, canvas.height) : "";
+    if (ownCount !== sendCount) return;
     props.value = png ? { png } : {};
     if (!before) keepPicture(`${props.tab}-mask`, png ? new Blob([bytesOf(png)], { type: "image/png" }) : null);
   }
@@ -292,12 +293,10 @@ export function mask({ element, props }) {
   look();
 }
 
-/**
- * Which pixels of an uploaded mask are painted, as the studio reads one that comes through the API
- * (studio/picture/masks.py): the light ones; on transparent ground the strokes, whatever their colour, unless they are
- * black and white.
- */
-export function paintedIn(data) {
+/** Which pixels of an uploaded mask are painted, by the rule of the API (studio/picture/masks.py). Normally these
+    are the light pixels. On transparent ground they are the strokes in any colour, unless the strokes are black and
+    white. */
+export function paintTest(data) {
   const light = (k) => 0.299 * data[k * 4] + 0.587 * data[k * 4 + 1] + 0.114 * data[k * 4 + 2];
   const opaque = (k) => data[k * 4 + 3] >= 128;
   let black = false;
@@ -312,13 +311,13 @@ export function paintedIn(data) {
   return black && white ? (k) => opaque(k) && light(k) >= 128 : opaque;
 }
 
-/** Values from 0 to 255 => a grey PNG of one channel, in base64; 128 and more is white, the rest black. */
-export async function encoded(values, width, height) {
+/** Values from 0 to 255 => a grey PNG of one channel, in base64. Values from 128 become white, the others black. */
+export async function greyPng(values, width, height) {
   const rows = new Uint8Array((width + 1) * height);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) rows[y * (width + 1) + 1 + x] = values[y * width + x] >= 128 ? 255 : 0;
   }
-  const deflated = new Uint8Array(
+  const compressed = new Uint8Array(
     await new Response(new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"))).arrayBuffer(),
   );
   const header = new DataView(new ArrayBuffer(13));
@@ -328,7 +327,7 @@ export async function encoded(values, width, height) {
   const parts = [
     new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]),
     chunk("IHDR", new Uint8Array(header.buffer)),
-    chunk("IDAT", deflated),
+    chunk("IDAT", compressed),
     chunk("IEND", new Uint8Array()),
   ];
   const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());

@@ -1,5 +1,5 @@
-/* A segmentation map, painted in a ControlNet's own colours on a canvas as large as what is made: hard edges, one colour
-   per kind of object. Drawn inside the section Control; what is painted is a PNG, made here. */
+/* A segmentation map, painted in a ControlNet's own colours on a canvas of the picture's size. Edges are hard, and
+   each kind of object has one colour. It stands inside the section Control; its value is a PNG that is made here. */
 
 import { h, icon } from "../../static/elements.js";
 
@@ -22,11 +22,11 @@ export function paintMap({ tab, word, onPaint }) {
     "aria-label": word("paint.size"),
     title: word("paint.size"),
   });
-  const button = (name, press, drawn) =>
+  const button = (name, act, iconName) =>
     h(
       "button",
-      { class: "ls-pick", type: "button", onclick: press, title: word(`paint.${name}`) },
-      drawn ? icon(drawn) : null,
+      { class: "ls-pick", type: "button", onclick: act, title: word(`paint.${name}`) },
+      iconName ? icon(iconName) : null,
       word(`paint.${name}`),
     );
   const tools = {
@@ -53,35 +53,35 @@ export function paintMap({ tab, word, onPaint }) {
     h("p", { class: "ls-control-help" }, word("paint.help")),
   );
 
-  let rows = []; // [name, "#rrggbb"], the first is what is where nothing is
+  let rows = []; // [name, "#rrggbb"]; the first colour is the ground
   let color = "";
   let tool = "brush";
   let from = null; // where the pointer went down or was last, in pixels of the map
-  let before = null; // the map as it was when an oval was begun
+  let before = null; // the map before the present oval
   const past = [];
 
-  const nothing = () => rows[0][1];
+  const groundColor = () => rows[0][1];
   const labelOf = (name) => (name === "*" ? word("paint.anything") : name);
   const prompt = () => (document.querySelector(`#${tab}-prompt textarea`) || { value: "" }).value.toLowerCase();
-  /** Rows whose object the prompt names, in its order. */
-  const spoken = () =>
+  /** Rows of the objects that the prompt names, in its order. */
+  const rowsOfPrompt = () =>
     rows
       .slice(1)
       .filter(([name]) => name.length > 1 && prompt().includes(name))
       .sort((a, b) => prompt().indexOf(a[0]) - prompt().indexOf(b[0]));
 
-  function choose(chosen) {
-    tool = chosen;
+  function choose(choice) {
+    tool = choice;
     for (const [name, one] of Object.entries(tools)) one.setAttribute("aria-pressed", String(name === tool));
   }
-  function pick(chosen) {
-    color = chosen;
+  function pick(choice) {
+    color = choice;
     for (const one of colors.children) one.setAttribute("aria-pressed", String(one.dataset.color === color));
     if (tool === "eraser") choose("brush");
   }
-  /** The colours, those of the prompt's objects first. */
+  /** Draws the colours, those of the prompt's objects first. */
   function offer() {
-    const first = spoken();
+    const first = rowsOfPrompt();
     const inOrder = [...first, ...rows.slice(1).filter((row) => !first.includes(row))];
     colors.replaceChildren(
       ...inOrder.map(([name, hex]) => {
@@ -102,7 +102,8 @@ export function paintMap({ tab, word, onPaint }) {
 
   // ---------------------------------------------------------------------------------------------------- painting
 
-  /** Every pixel whose middle lies within; no edge is smoothed, since a mixed colour would be another object's. */
+  /** Fills every pixel whose centre lies within. Edges are not smoothed, since a mixed colour would be another
+      object's. */
   function paint(left, top, right, bottom, inside, hex) {
     pen.fillStyle = hex;
     for (let y = Math.max(0, Math.floor(top)); y < Math.min(canvas.height, Math.ceil(bottom)); y++) {
@@ -148,33 +149,33 @@ export function paintMap({ tab, word, onPaint }) {
     if (past.length > UNDO) past.shift();
   }
   function clear() {
-    pen.fillStyle = nothing();
+    pen.fillStyle = groundColor();
     pen.fillRect(0, 0, canvas.width, canvas.height);
   }
   function change(draw) {
     remember();
     draw();
-    tell();
+    publish();
   }
   function undo() {
     const last = past.pop();
     if (last) pen.putImageData(last, 0, 0);
-    tell();
+    publish();
   }
-  /** The prompt's objects side by side, or one where a prompt names one; without a prompt the first that there are. */
+  /** Paints two of the prompt's objects side by side, or one in the middle. Without any it takes the first objects. */
   function example() {
-    const spokenRows = spoken();
-    const examples = (spokenRows.length ? spokenRows : rows.filter(([name]) => name.length > 1)).slice(0, 2);
+    const promptRows = rowsOfPrompt();
+    const examples = (promptRows.length ? promptRows : rows.filter(([name]) => name.length > 1)).slice(0, 2);
     const [w, hh] = [canvas.width, canvas.height];
     offer(); // the prompt may have changed since
     clear();
     if (examples.length === 1) oval(0.34 * w, 0.34 * hh, 0.98 * w, 0.98 * hh, examples[0][1]);
     else examples.forEach(([, hex], k) => oval((0.02 + 0.5 * k) * w, 0.27 * hh, (0.48 + 0.5 * k) * w, 0.73 * hh, hex));
   }
-  function tell() {
+  function publish() {
     undoButton.disabled = !past.length;
     const { data } = pixelsNow();
-    const [r, g, b] = [1, 3, 5].map((k) => parseInt(nothing().slice(k, k + 2), 16));
+    const [r, g, b] = [1, 3, 5].map((k) => parseInt(groundColor().slice(k, k + 2), 16));
     let anyPaint = false;
     for (let k = 0; k < data.length && !anyPaint; k += 4)
       anyPaint = data[k] !== r || data[k + 1] !== g || data[k + 2] !== b;
@@ -194,7 +195,7 @@ export function paintMap({ tab, word, onPaint }) {
       pen.putImageData(before, 0, 0);
       oval(...from, ...to, color);
     } else {
-      stroke(from, to, tool === "eraser" ? nothing() : color);
+      stroke(from, to, tool === "eraser" ? groundColor() : color);
       from = to;
     }
   }
@@ -210,12 +211,12 @@ export function paintMap({ tab, word, onPaint }) {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!from) return;
-    for (const seen of event.getCoalescedEvents ? [...event.getCoalescedEvents(), event] : [event]) draw(at(seen));
+    for (const sample of event.getCoalescedEvents ? [...event.getCoalescedEvents(), event] : [event]) draw(at(sample));
   });
   const lift = () => {
     if (!from) return;
     from = before = null;
-    tell();
+    publish();
   };
   canvas.addEventListener("pointerup", lift);
   canvas.addEventListener("pointercancel", lift);
@@ -228,7 +229,7 @@ export function paintMap({ tab, word, onPaint }) {
   choose("brush");
   return {
     element,
-    /** Open on a picture (a map that was given), or on an empty map. */
+    /** Opens on a picture (an existing map), or on an empty map. */
     async open(palette, [width, height], picture) {
       rows = palette;
       if (canvas.width !== width || canvas.height !== height || picture || !past.length) {
@@ -243,7 +244,7 @@ export function paintMap({ tab, word, onPaint }) {
       }
       offer();
       element.hidden = false;
-      tell();
+      publish();
     },
     close() {
       element.hidden = true;

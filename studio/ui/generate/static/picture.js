@@ -1,16 +1,17 @@
-/* The picture a run starts from: dropped or pasted anywhere on its desk, and what it says of how it was made. */
+/* The picture that a run starts from: drop and paste anywhere on its workspace, and the settings that the file
+   carries. */
 
 import { h, isVisible } from "../../static/elements.js";
-import { during } from "../../static/waiting.js";
-import { keepPicture, storedPicture } from "./kept_picture.js";
+import { holdRuns } from "../../static/waiting.js";
+import { keepPicture, storedPicture } from "./stored_picture.js";
 
-/** Put a file into one of Gradio's upload fields, as if it had been chosen there. */
+/** Puts a file into one of Gradio's upload fields, as if a person had chosen it there. */
 export function give(field, file) {
   const block = document.getElementById(field);
   const remove = block.querySelector('button[aria-label="Clear"], button[aria-label="Remove Image"]');
   if (remove && !block.querySelector("input[type=file]")) remove.click(); // a field that is full takes no other
   // Gradio puts its input there anew in the next frames.
-  during(put());
+  holdRuns(put());
   async function put() {
     let input = null;
     for (let tries = 0; tries < 120 && !(input = block.querySelector("input[type=file]")); tries++)
@@ -23,21 +24,22 @@ export function give(field, file) {
   }
 }
 
-/** A picture file dropped or pasted on the desk goes into its upload field. */
+/** A picture file that is dropped or pasted on the workspace goes into its upload field. */
 export function drop({ props }) {
   remember(props.field);
-  const desk = () => document.getElementById(props.desk);
+  const workspace = () => document.getElementById(props.workspace);
   const pictureOf = (transfer) => [...(transfer?.files || [])].find((file) => file.type.startsWith("image/"));
 
   document.addEventListener("paste", (event) => {
     const file = pictureOf(event.clipboardData);
-    if (!file || !desk() || !isVisible(desk())) return;
+    if (!file || !workspace() || !isVisible(workspace())) return;
     event.preventDefault();
     give(props.field, file);
   });
-  // A control on the desk takes what is dropped on it itself.
-  const meant = (target) => desk()?.contains(target) && !target.closest(".ls-control-unit");
-  const over = (event) => meant(event.target) && event.dataTransfer && [...event.dataTransfer.types].includes("Files");
+  // A Control unit takes what is dropped on it.
+  const takesDrop = (target) => workspace()?.contains(target) && !target.closest(".ls-control-unit");
+  const over = (event) =>
+    takesDrop(event.target) && event.dataTransfer && [...event.dataTransfer.types].includes("Files");
   document.addEventListener(
     "dragover",
     (event) => {
@@ -58,13 +60,13 @@ export function drop({ props }) {
   );
 }
 
-/** The field's picture is there again after a reload. What is in the field when it is looked at first is kept by nobody
-    else: it is the visitor's, given while the page was drawn. */
+/** Brings the field's picture back after a reload. A picture that is in the field at the first look is the
+    visitor's: they chose it while the page was drawn, and nothing else has stored it. */
 async function remember(field) {
   const block = document.getElementById(field);
   if (!block) return;
   const source = () => block.querySelector("img")?.src || "";
-  const back = source() ? null : await during(storedPicture(field));
+  const back = source() ? null : await holdRuns(storedPicture(field));
   if (back && !source()) give(field, new File([back], back.name || "picture", { type: back.type }));
   let last = "";
   const look = async () => {
@@ -83,28 +85,28 @@ async function remember(field) {
   });
 }
 
-/** "This picture says how it was made", and a button that takes its settings over, in the browser's language. */
+/** The line "This picture says how it was made" and a button that takes its settings, in the browser's language. */
 export function offer({ element, props, watch, trigger }) {
   const language = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
   const words = props.words[language];
   function draw() {
-    const found = props.value?.settings ? props.value : null;
-    if (!found) return element.replaceChildren();
+    const origin = props.value?.settings ? props.value : null;
+    if (!origin) return element.replaceChildren();
     const take = () => {
-      trigger("take", { settings: found.settings });
+      trigger("take", { settings: origin.settings });
       element.replaceChildren();
     };
-    const usable = Object.keys(found.settings).length > 0;
+    const usable = Object.keys(origin.settings).length > 0;
     const text = usable
-      ? h("p", {}, words.found, " ", h("q", { dir: "auto" }, found.prompt || "…"))
+      ? h("p", {}, words.found, " ", h("q", { dir: "auto" }, origin.prompt || "…"))
       : h("p", {}, words.unread);
-    const notes = found.notes?.[language] || [];
+    const remarks = origin.notes?.[language] || [];
     element.replaceChildren(
       h(
         "div",
         { class: "ls-offer", role: "status", lang: language === "zh" ? "zh-Hans" : language },
         text,
-        ...notes.map((note) => h("p", { class: "ls-offer-note", dir: "auto" }, note)),
+        ...remarks.map((remark) => h("p", { class: "ls-offer-note", dir: "auto" }, remark)),
         usable ? h("button", { class: "ls-button", type: "button", onclick: take }, words.take) : "",
       ),
     );

@@ -1,6 +1,6 @@
-/* What strength means: the noised picture that the U-Net starts from, while the slider moves. The latents and one fixed
-   noise are fetched once for a picture and its settings; noising and the fast decoder run here. When the slider rests the
-   VAE's own picture of the same latents takes its place. */
+/* What strength means: the noised picture that the U-Net starts from, drawn while the slider moves. The latents and
+   one fixed noise are fetched once for a picture and its settings. Noising and the fast decoder run here. When the
+   slider stands still, the VAE's picture of the same latents replaces the fast one. */
 
 import { fill, h, isVisible } from "../../static/elements.js";
 import { decoderOf } from "../../static/tensors.js";
@@ -10,7 +10,7 @@ import { Painter } from "../../viewer/static/painter.js";
 
 export function start({ element, props, watch }) {
   const word = (key, values) => fill(props.words[key], values);
-  const SETTLED = 300; // ms before a changed setting is asked about
+  const PAUSE = 300; // ms after a change before the studio is asked
   const canvas = h("canvas", { role: "img", "aria-label": word("label") });
   const exact = h("img", { class: "ls-start-exact", alt: "", hidden: true });
   const title = h("strong", {}, word("label"));
@@ -27,10 +27,10 @@ export function start({ element, props, watch }) {
   const newest = latest();
   const newestExact = latest();
   let painter = null;
-  let here = null; // {latents, noise, shape, decoder, levels, width, height}
-  let asked = ""; // what `here` is, or will be, the answer to
+  let startData = null; // {latents, noise, shape, decoder, levels, width, height}
+  let query = ""; // the question that `startData` answers, or will answer
   let file = null; // the picture, as {src, blob}
-  let waiting = null;
+  let timer = null;
   let strength = null;
 
   const picture = () => document.querySelector(`#${props.tab}-image img`);
@@ -38,32 +38,32 @@ export function start({ element, props, watch }) {
   const fields = () => {
     const { checkpoint, scheduler, noise_schedule, num_inference_steps, width, height, resize_mode, seed } = settings();
     const out = { checkpoint, scheduler, noise_schedule, num_inference_steps, resize_mode };
-    if (/^\d+$/.test(seed || "")) out.seed = seed; // a random one: the noise of seed 0 stands for it
+    if (/^\d+$/.test(seed || "")) out.seed = seed; // a random seed is shown with the noise of seed 0
     if (width) out.width = width;
     if (height) out.height = height;
     return out;
   };
   const strengthNow = () => (strength === null ? settings().strength : strength);
 
-  function changed() {
+  function update() {
     const source = picture() ? picture().src : "";
     figure.hidden = !source;
     if (!source) {
-      here = file = null;
-      asked = "";
+      startData = file = null;
+      query = "";
       return;
     }
-    const wanted = JSON.stringify([source, fields()]);
-    if (wanted !== asked) {
-      asked = wanted;
-      clearTimeout(waiting);
-      waiting = setTimeout(() => fetchStart(source), SETTLED);
+    const nextQuery = JSON.stringify([source, fields()]);
+    if (nextQuery !== query) {
+      query = nextQuery;
+      clearTimeout(timer);
+      timer = setTimeout(() => fetchStart(source), PAUSE);
     } else draw();
   }
 
   async function fetchStart(source) {
     if (!settings().checkpoint || !isVisible(figure)) {
-      asked = ""; // asked again when the tab is in sight
+      query = ""; // the studio is asked when the tab is in sight
       return;
     }
     try {
@@ -71,7 +71,7 @@ export function start({ element, props, watch }) {
       const answer = await newest(() => ask("start", fields(), file.blob));
       if (!answer) return;
       const { tensors, run } = answer;
-      here = {
+      startData = {
         latents: tensors.latents.values,
         noise: tensors.noise.values,
         shape: tensors.latents.shape,
@@ -83,7 +83,7 @@ export function start({ element, props, watch }) {
       draw();
       settle();
     } catch (failure) {
-      here = null;
+      startData = null;
       meaning.textContent = "";
       note.textContent = failure.message || word("failed");
       figure.classList.add("ls-failed");
@@ -91,33 +91,33 @@ export function start({ element, props, watch }) {
   }
 
   function draw() {
-    if (!here) return;
-    const run = stepsRun(here.levels.length - 1, strengthNow());
-    const [a, s] = here.levels[run];
-    const mixed = new Float32Array(here.latents.length);
-    for (let k = 0; k < mixed.length; k++) mixed[k] = a * here.latents[k] + s * here.noise[k];
+    if (!startData) return;
+    const run = stepsRun(startData.levels.length - 1, strengthNow());
+    const [a, s] = startData.levels[run];
+    const noisy = new Float32Array(startData.latents.length);
+    for (let k = 0; k < noisy.length; k++) noisy[k] = a * startData.latents[k] + s * startData.noise[k];
     painter = painter || new Painter();
-    if (here.decoder) painter.picture(canvas, mixed, here.shape, here.decoder);
-    else painter.tiles(canvas, mixed, here.shape, 3);
+    if (startData.decoder) painter.picture(canvas, noisy, startData.shape, startData.decoder);
+    else painter.tiles(canvas, noisy, startData.shape, 3);
     exact.hidden = true;
-    figure.style.setProperty("--ratio", here.width / here.height);
+    figure.style.setProperty("--ratio", startData.width / startData.height);
     figure.dataset.steps = String(run);
     meaning.textContent = run
       ? word("meaning", {
           run,
-          steps: here.levels.length - 1,
+          steps: startData.levels.length - 1,
           noise: Math.round((1 - alphaBar({ a, s })) * 100),
-          width: here.width,
-          height: here.height,
+          width: startData.width,
+          height: startData.height,
         })
-      : word("none", { width: here.width, height: here.height });
+      : word("none", { width: startData.width, height: startData.height });
     figure.dataset.how = "fast";
   }
 
-  /** The VAE's picture of these latents, once the slider rests. */
+  /** Fetches the VAE's picture of these latents, when the slider stands still. */
   async function settle() {
-    if (!here || !file) return;
-    const mine = asked;
+    if (!startData || !file) return;
+    const queryBefore = query;
     const at = strengthNow();
     try {
       const answer = await newestExact(() =>
@@ -126,24 +126,24 @@ export function start({ element, props, watch }) {
           body: file.blob,
         }),
       );
-      if (!answer?.ok || asked !== mine || strengthNow() !== at) return;
+      if (!answer?.ok || query !== queryBefore || strengthNow() !== at) return;
       const url = URL.createObjectURL(await answer.blob());
       exact.onload = () => URL.revokeObjectURL(url);
       exact.src = url;
       await exact.decode();
-      if (asked !== mine || strengthNow() !== at) return;
+      if (query !== queryBefore || strengthNow() !== at) return;
       exact.hidden = false;
       figure.dataset.how = "vae";
     } catch {
-      return; // the fast picture stands
+      return; // the fast picture stays
     }
   }
 
   document.addEventListener("input", (event) => {
     if (!event.target.closest?.(`#${props.tab}-strength`)) return;
-    const typed = Number(event.target.value);
-    if (!(typed >= 0 && typed <= 1)) return;
-    strength = typed;
+    const value = Number(event.target.value);
+    if (!(value >= 0 && value <= 1)) return;
+    strength = value;
     draw();
   });
   document.addEventListener("change", (event) => {
@@ -151,18 +151,18 @@ export function start({ element, props, watch }) {
   });
   const block = document.getElementById(`${props.tab}-image`);
   if (block)
-    new MutationObserver(changed).observe(block, {
+    new MutationObserver(update).observe(block, {
       subtree: true,
       childList: true,
       attributes: true,
       attributeFilter: ["src"],
     });
-  new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && changed()).observe(element);
+  new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && update()).observe(element);
   watch("value", () => {
     const before = strength;
     strength = null;
-    changed();
-    if (before !== strengthNow()) settle(); // a landmark was clicked, or settings came back
+    update();
+    if (before !== strengthNow()) settle(); // a landmark was clicked, or settings were restored
   });
-  changed();
+  update();
 }

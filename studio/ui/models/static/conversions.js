@@ -1,4 +1,5 @@
-/* On the tab Models: pickles that become safetensors files, how far they are, and why one did not. */
+/* The list of conversions on the tab Models: pickles that become safetensors files, their progress, and why one
+   failed. */
 
 import { h } from "../../static/elements.js";
 
@@ -6,7 +7,7 @@ export function conversions({ say, onView }) {
   const list = h("ul", { class: "ls-hub-downloads", "aria-label": say("conversions"), hidden: true });
 
   function line(conversion) {
-    const running = ["waiting", "running"].includes(conversion.state);
+    const isRunning = ["waiting", "running"].includes(conversion.state);
     const share = conversion.fraction || 0;
     const facts = [
       say(`conversion.${conversion.state === "running" ? (share ? "writing" : "reading") : conversion.state}`),
@@ -17,14 +18,14 @@ export function conversions({ say, onView }) {
       "aria-valuenow": String(Math.round(100 * share)),
       "aria-label": conversion.name,
     });
-    const done = h("i", { class: "ls-memory-models" });
-    done.style.width = `${(100 * share).toFixed(1)}%`;
-    bar.append(done);
+    const filler = h("i", { class: "ls-memory-models" });
+    filler.style.width = `${(100 * share).toFixed(1)}%`;
+    bar.append(filler);
     const message = conversion.message ? h("span", { class: "ls-hub-message" }, conversion.message) : null;
     return h(
       "li",
       { class: "ls-hub-download ls-conversion", "data-state": conversion.state },
-      h("div", {}, h("strong", {}, conversion.name), h("span", {}, facts.join(" · ")), running ? bar : null, message),
+      h("div", {}, h("strong", {}, conversion.name), h("span", {}, facts.join(" · ")), isRunning ? bar : null, message),
     );
   }
 

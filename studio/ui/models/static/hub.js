@@ -1,9 +1,9 @@
-/* "Add from the hub" on the tab Models: a repository's files to choose from, and downloads with their progress. */
+/* "Add from the hub" on the tab Models: the files of a repository to choose from, and downloads with their progress. */
 
 import { h } from "../../static/elements.js";
 
 export function hub({ say, trigger, bytes, watch, props, onView }) {
-  const KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"];
+  const MODEL_KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"];
   const text = (key, type, extra = {}) =>
     h("input", {
       type,
@@ -19,14 +19,14 @@ export function hub({ say, trigger, bytes, watch, props, onView }) {
   const kind = h(
     "select",
     { "aria-label": say("hub.kind") },
-    ...KINDS.map((name) => h("option", { value: name }, say(`one.${name}`))),
+    ...MODEL_KINDS.map((name) => h("option", { value: name }, say(`one.${name}`))),
   );
   const look = h("button", { type: "submit", class: "ls-button" }, say("hub.look"));
   const form = h("form", { class: "ls-hub-form" }, repository, kind, token, look);
   const files = h("ul", { class: "ls-hub-files", "aria-label": say("hub.files") });
-  const fetchThem = h("button", { type: "button", class: "ls-button ls-hub-fetch", onclick: () => fetchChosen() });
-  const choice = h("div", { class: "ls-hub-choice", hidden: true }, files, fetchThem);
-  const running = h("ul", { class: "ls-hub-downloads", "aria-label": say("hub.downloads") });
+  const fetchButton = h("button", { type: "button", class: "ls-button ls-hub-fetch", onclick: () => fetchChosen() });
+  const choice = h("div", { class: "ls-hub-choice", hidden: true }, files, fetchButton);
+  const downloadList = h("ul", { class: "ls-hub-downloads", "aria-label": say("hub.downloads") });
   const fold = h(
     "details",
     { class: "ls-hub" },
@@ -35,8 +35,8 @@ export function hub({ say, trigger, bytes, watch, props, onView }) {
     form,
     choice,
   );
-  const box = h("section", { class: "ls-hub-box", hidden: true }, fold, running);
-  let repositoryHere = null; // the repository whose files are listed
+  const box = h("section", { class: "ls-hub-box", hidden: true }, fold, downloadList);
+  let repositoryHere = null; // the repository of the listed files
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -51,11 +51,11 @@ export function hub({ say, trigger, bytes, watch, props, onView }) {
   function count() {
     const list = checkedFiles();
     const size = list.reduce((sum, file) => sum + (file.size || 0), 0);
-    fetchThem.textContent = say(list.length === 1 ? "hub.fetch.one" : "hub.fetch", {
+    fetchButton.textContent = say(list.length === 1 ? "hub.fetch.one" : "hub.fetch", {
       count: list.length,
       size: bytes(size),
     });
-    fetchThem.disabled = !list.length;
+    fetchButton.disabled = !list.length;
   }
 
   function drawFiles() {
@@ -91,7 +91,7 @@ export function hub({ say, trigger, bytes, watch, props, onView }) {
 
   function line(download) {
     const share = download.total_bytes ? (download.done_bytes || 0) / download.total_bytes : 0;
-    const active = ["waiting", "running", "verifying"].includes(download.state);
+    const isActive = ["waiting", "running", "verifying"].includes(download.state);
     const facts = [say(`hub.state.${download.state}`)];
     if (download.total_bytes)
       facts.push(say("hub.done", { done: bytes(download.done_bytes || 0), total: bytes(download.total_bytes) }));
@@ -108,7 +108,7 @@ export function hub({ say, trigger, bytes, watch, props, onView }) {
     const done = h("i", { class: "ls-memory-models" });
     done.style.width = `${(100 * share).toFixed(1)}%`;
     bar.append(done);
-    const cancel = active
+    const cancel = isActive
       ? h(
           "button",
           {
@@ -129,7 +129,7 @@ export function hub({ say, trigger, bytes, watch, props, onView }) {
         {},
         h("strong", {}, name),
         h("span", {}, facts.join(" · ")),
-        active ? bar : null,
+        isActive ? bar : null,
         download.message ? h("span", { class: "ls-hub-message" }, download.message) : null,
       ),
       cancel,
@@ -139,8 +139,8 @@ export function hub({ say, trigger, bytes, watch, props, onView }) {
   onView((view) => {
     box.hidden = !view.manages;
     const downloads = view.downloads || [];
-    running.hidden = !downloads.length;
-    running.replaceChildren(...downloads.slice(0, 6).map(line));
+    downloadList.hidden = !downloads.length;
+    downloadList.replaceChildren(...downloads.slice(0, 6).map(line));
   });
   return box;
 }

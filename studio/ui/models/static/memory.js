@@ -1,8 +1,8 @@
-/* How full the memory is: what models take, what others take, and the limit. */
+/* How full the memory is: what models take, what other programs take, and the limit. */
 
 import { h } from "../../static/elements.js";
 
-/** One bar for each memory that models take: the device's, where there is one, and the machine's. */
+/** One bar for each memory that models take: the device's, if it has its own, and the machine's. */
 export function memoryBars(m, tools) {
   const { say } = tools;
   const bars = [];
@@ -23,9 +23,9 @@ export function memoryBars(m, tools) {
 }
 
 function bar(label, used, limit, free, total, { say, bytes }) {
-  const whole = total || used + (free || 0) || 1;
-  const others = free === null || free === undefined ? 0 : Math.max(0, whole - used - free);
-  const share = (n) => `${Math.min(100, (100 * n) / whole).toFixed(2)}%`;
+  const capacity = total || used + (free || 0) || 1;
+  const others = free === null || free === undefined ? 0 : Math.max(0, capacity - used - free);
+  const share = (n) => `${Math.min(100, (100 * n) / capacity).toFixed(2)}%`;
   const track = h("div", { class: "ls-memory-track", "aria-hidden": "true" });
   for (const [name, n] of [
     ["models", used],

@@ -1,4 +1,4 @@
-/* The tab Models: a list of everything found, a drawer with the details of one, and what memory is taken. */
+/* The tab Models: a list of all models, a drawer with the details of one, and the memory bars. */
 
 import { fill, h, icon, isVisible, listText } from "../../static/elements.js";
 import { conversions } from "./conversions.js";
@@ -8,11 +8,11 @@ import { ownersFields } from "./owners_fields.js";
 
 export function models({ element, props, watch, trigger: send }) {
   const say = (key, values) => fill(props.words[key], values);
-  const LOOK_MILLISECONDS = 1000; // while something is under way, or was asked for just now
-  const IDLE_LOOKS = 5; // otherwise at every fifth look
+  const LOOK_MILLISECONDS = 1000; // while something is going on, or a person has just asked for something
+  const IDLE_LOOKS = 5; // otherwise every fifth look
   const JUST_NOW_MILLISECONDS = 10_000;
   const ROWS = 200; // more are drawn on demand
-  const KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"];
+  const MODEL_KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"];
   const GIB = 2 ** 30;
   const state = { search: "", kind: "", family: "", rows: ROWS, open: null };
 
@@ -20,11 +20,11 @@ export function models({ element, props, watch, trigger: send }) {
     n >= GIB ? `${(n / GIB).toFixed(n >= 10 * GIB ? 0 : 1)} GB` : `${Math.max(1, Math.round(n / 2 ** 20))} MB`;
   let lastAnswer = {}; // the last answer of /models-found
   let etag = "";
-  let asking = false;
-  let orderedAt = 0;
-  const trigger = (event, given) => {
-    orderedAt = Date.now();
-    send(event, given);
+  let isFetching = false;
+  let lastOrderAt = 0;
+  const trigger = (event, data) => {
+    lastOrderAt = Date.now();
+    send(event, data);
   };
   const view = () => lastAnswer;
   const all = () => view().models || [];
@@ -58,14 +58,14 @@ export function models({ element, props, watch, trigger: send }) {
   const drawer = h("aside", { class: "ls-model-drawer", "aria-label": say("details"), hidden: true });
   const listeners = [];
   const conversionList = conversions({ say, onView: (listener) => listeners.push(listener) });
-  const extra = hub({ say, trigger, bytes, watch, props, onView: (listener) => listeners.push(listener) });
+  const hubSection = hub({ say, trigger, bytes, watch, props, onView: (listener) => listeners.push(listener) });
   element.replaceChildren(
     h(
       "div",
       { class: "ls-models" },
       memory,
       message,
-      extra,
+      hubSection,
       conversionList,
       tools,
       h("div", { class: "ls-models-body" }, h("div", { class: "ls-models-main" }, list, more, none), drawer),
@@ -80,8 +80,8 @@ export function models({ element, props, watch, trigger: send }) {
   /* -------------------------------------------------------------------------------------------------- news */
 
   async function fetchList(refresh) {
-    if (asking) return;
-    asking = true;
+    if (isFetching) return;
+    isFetching = true;
     try {
       const headers = etag ? { "if-none-match": etag } : {};
       const answer = await fetch(`/models-found${refresh ? "?refresh=1" : ""}`, { headers, cache: "no-store" });
@@ -91,9 +91,9 @@ export function models({ element, props, watch, trigger: send }) {
         draw();
       }
     } catch {
-      tell(say("lost"));
+      showMessage(say("lost"));
     } finally {
-      asking = false;
+      isFetching = false;
     }
   }
   async function refresh() {
@@ -101,18 +101,20 @@ export function models({ element, props, watch, trigger: send }) {
     await fetchList(true);
     again.removeAttribute("aria-busy");
   }
-  /** Ask for news while somebody looks, often where something moves; the same answer again is one short line. */
+  /** Asks for news while the tab is in sight, more often while something is going on. An unchanged answer is one
+      short line. */
   const ask = () => !document.hidden && isVisible(element) && fetchList(false);
-  const under = (each) => ["waiting", "running", "verifying"].includes(each.state);
-  const moving = () => view().loading || [...(view().downloads || []), ...(view().conversions || [])].some(under);
+  const isActive = (each) => ["waiting", "running", "verifying"].includes(each.state);
+  const hasActivity = () =>
+    view().loading || [...(view().downloads || []), ...(view().conversions || [])].some(isActive);
   let looks = 0;
   setInterval(() => {
-    looks = moving() || Date.now() - orderedAt < JUST_NOW_MILLISECONDS ? 0 : (looks + 1) % IDLE_LOOKS;
+    looks = hasActivity() || Date.now() - lastOrderAt < JUST_NOW_MILLISECONDS ? 0 : (looks + 1) % IDLE_LOOKS;
     if (looks === 0) ask();
   }, LOOK_MILLISECONDS);
   new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && ask()).observe(element);
 
-  function tell(text) {
+  function showMessage(text) {
     message.textContent = text;
     message.hidden = !text;
   }
@@ -120,7 +122,7 @@ export function models({ element, props, watch, trigger: send }) {
   /* -------------------------------------------------------------------------------------------------- parts */
 
   function drawKinds(counts) {
-    const choices = ["", ...KINDS.filter((kind) => counts[kind]), ...(counts.problem ? ["problem"] : [])];
+    const choices = ["", ...MODEL_KINDS.filter((kind) => counts[kind]), ...(counts.problem ? ["problem"] : [])];
     kinds.replaceChildren(
       ...choices.map((kind) => {
         const choose = () => ((state.kind = kind), (state.rows = ROWS), draw());
@@ -173,38 +175,38 @@ export function models({ element, props, watch, trigger: send }) {
       return badge(say("place.loading") + share, "ls-model-badge-busy");
     }
     if (model.state !== "usable") return badge(say(`state.${model.state}`), `ls-model-badge-${model.state}`);
-    return model.place === "disk" ? null : badge(say(`place.${model.place}`), "ls-model-badge-hot");
+    return model.place === "disk" ? null : badge(say(`place.${model.place}`), "ls-model-badge-loaded");
   }
 
-  /** A button of a model's line: does, and does not open the line. */
-  function doing(model, label, go) {
-    const press = (click) => {
+  /** A button in a model's line: it acts, and does not open the line. */
+  function lineButton(model, label, go) {
+    const onPress = (click) => {
       click.stopPropagation();
       go();
     };
     return h(
       "button",
-      { type: "button", class: "ls-button", "aria-label": say(`${label}.of`, { name: model.label }), onclick: press },
+      { type: "button", class: "ls-button", "aria-label": say(`${label}.of`, { name: model.label }), onclick: onPress },
       say(label),
     );
   }
 
   function action(model) {
     if (!view().manages) return null;
-    const converting = (view().conversions || []).some((c) => c.id === model.id && under(c));
+    const isConverting = (view().conversions || []).some((c) => c.id === model.id && isActive(c));
     if (model.convertible)
-      return converting ? null : doing(model, "convert", () => trigger("convert", { id: model.id }));
-    if (model.place === "device") return doing(model, "unload", () => trigger("release", { id: model.id }));
+      return isConverting ? null : lineButton(model, "convert", () => trigger("convert", { id: model.id }));
+    if (model.place === "device") return lineButton(model, "unload", () => trigger("release", { id: model.id }));
     if (model.kind !== "checkpoint") return null;
     if (model.state === "incomplete" && state.open !== model.id) {
-      return doing(model, "vae.choose", () => {
+      return lineButton(model, "vae.choose", () => {
         state.open = model.id;
         draw();
         drawer.querySelector(".ls-model-vae")?.focus();
       });
     }
     if (model.state !== "usable") return null;
-    return doing(model, "load", () => trigger("bring", { id: model.id }));
+    return lineButton(model, "load", () => trigger("bring", { id: model.id }));
   }
 
   function row(model) {
@@ -312,17 +314,17 @@ export function models({ element, props, watch, trigger: send }) {
     memory.replaceChildren(...memoryBars(view().memory || {}, { say, bytes }));
     drawKinds(counts);
     drawFamilies();
-    const fitting = all().filter(fits);
-    list.replaceChildren(...fitting.slice(0, state.rows).map(row));
-    more.hidden = fitting.length <= state.rows;
-    none.hidden = fitting.length > 0;
+    const matches = all().filter(fits);
+    list.replaceChildren(...matches.slice(0, state.rows).map(row));
+    more.hidden = matches.length <= state.rows;
+    none.hidden = matches.length > 0;
     none.textContent = !ready ? say("reading") : all().length ? say("none.fits") : say("none");
     drawDrawer();
-    tell(view().message || props.value?.problem || "");
+    showMessage(view().message || props.value?.problem || "");
     for (const each of listeners) each(view());
   }
   watch("value", () => {
-    tell(props.value?.problem || "");
+    showMessage(props.value?.problem || "");
     fetchList(false);
   });
   draw();

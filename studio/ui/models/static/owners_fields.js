@@ -1,19 +1,20 @@
-/* What an owner says of a model, in its details: what it predicts, its shift, its VAE, a note. A guest reads the values. */
+/* What an owner sets in a model's details: its prediction type, its shift, its VAE, a note. A guest reads the
+   values. */
 
 import { h } from "../../static/elements.js";
 
-/** `say` gives a text, `view` the last answer, `all` its models; `trigger` tells Gradio of a change. Answers a function
- * for each field, from a model to its element or its text. */
+/** say(key) gives a text, view() the last answer, all() its models; trigger(event, data) tells Gradio of a change.
+    Returns a function for each field, from a model to its element or its text. */
 export function ownersFields({ say, view, all, trigger }) {
   function prediction(model) {
     const names = ["epsilon", "v_prediction", "sample", "flow_prediction"];
     if (!view().manages)
       return model.prediction_type ? say(`prediction.${model.prediction_type}`) : say("prediction.unknown");
-    const own = model.prediction_corrected
+    const fileChoice = model.prediction_corrected
       ? say("prediction.file")
       : say("prediction.as", { type: say(`prediction.${model.prediction_type || "unknown"}`) });
     const predictionChoice = model.prediction_corrected ? model.prediction_type : "";
-    const options = [["", own], ...names.map((name) => [name, say(`prediction.${name}`)])];
+    const options = [["", fileChoice], ...names.map((name) => [name, say(`prediction.${name}`)])];
     const select = h(
       "select",
       { "aria-label": say("fact.prediction") },
@@ -26,7 +27,7 @@ export function ownersFields({ say, view, all, trigger }) {
     return select;
   }
 
-  /** The shift of a rectified flow's times: a number of the owner's, else the file's. */
+  /** The shift of a rectified flow's times: the owner's number, else the file's. */
   function shift(model) {
     if (!view().manages) return String(model.shift);
     const field = h("input", {
@@ -42,27 +43,27 @@ export function ownersFields({ say, view, all, trigger }) {
     field.value = model.shift_chosen ? String(model.shift) : "";
     field.addEventListener("change", () => {
       field.blur();
-      const chosen = model.prediction_corrected ? model.prediction_type : "";
+      const predictionType = model.prediction_corrected ? model.prediction_type : "";
       const value = field.value === "" ? null : Number(field.value);
-      trigger("correct", { id: model.id, prediction_type: chosen, shift: value });
+      trigger("correct", { id: model.id, prediction_type: predictionType, shift: value });
     });
     return field;
   }
 
-  /** Whose VAE it runs with: its own, a VAE file's, or, where it has none of its own, another checkpoint's. */
+  /** The VAE that the model runs with: its own, a VAE file's or, if it has none, another checkpoint's. */
   function vae(model) {
-    const own = model.own_vae;
+    const ownVae = model.own_vae;
     const lenders = all().filter(
       (m) =>
         m.id !== model.id &&
         (m.lends_vae_to || []).includes(model.family) &&
-        (m.kind === "vae" || !own || m.id === model.vae),
+        (m.kind === "vae" || !ownVae || m.id === model.vae),
     );
     const label = (m) => (m.kind === "vae" ? m.label : say("vae.from", { name: m.label }));
     const lender = lenders.find((m) => m.id === model.vae);
-    if (!view().manages) return lender ? label(lender) : say(own ? "vae.own" : "vae.none");
-    if (!own && !lenders.length) return say("vae.nowhere");
-    const options = [["", say(own ? "vae.own" : "vae.none")], ...lenders.map((m) => [m.id, label(m)])];
+    if (!view().manages) return lender ? label(lender) : say(ownVae ? "vae.own" : "vae.none");
+    if (!ownVae && !lenders.length) return say("vae.nowhere");
+    const options = [["", say(ownVae ? "vae.own" : "vae.none")], ...lenders.map((m) => [m.id, label(m)])];
     const select = h(
       "select",
       { class: "ls-model-vae", "aria-label": say("fact.vae") },

@@ -1,26 +1,27 @@
-/* Where the viewer stands, in the page's address, and what this browser keeps of it: a reload or a link leads back. */
+/* The viewer's place in the page's address, and the settings that this browser stores: a reload or a link leads
+   back. */
 
 import { quantities } from "./quantities.js";
 
-const MARK = "#viewer:"; // what the page's address begins with after its path while the viewer is open
-const KEPT = "latent-studio-viewer"; // mode and language of this browser
+const MARK = "#viewer:"; // the page's address begins with this, after its path, while the viewer is open
+const STORAGE_KEY = "latent-studio-viewer"; // where this browser stores mode and language
 
-const VERSION = 1; // of what is kept; without one it is of 0.1.0, which had the same form
+const VERSION = 1; // of the stored settings; those of 0.1.0 have none and the same form
 
 const newer = (stored) => stored?.version > VERSION;
 
-/** Mode and language that this browser keeps. What a newer version of the studio has kept is left alone. */
+/** Mode and language that this browser stores. Settings of a newer version of the studio are left alone. */
 export function storedSettings() {
   try {
-    const stored = JSON.parse(localStorage.getItem(KEPT)) || {};
+    const stored = JSON.parse(localStorage.getItem(STORAGE_KEY)) || {};
     if (newer(stored)) return {};
     return Object.fromEntries(Object.entries(stored).filter(([name]) => ["mode", "language"].includes(name)));
   } catch {
-    return {}; // a browser that keeps nothing, or something else under our name
+    return {}; // a browser that stores nothing, or another program's value under our name
   }
 }
-/** What the address says of the viewer's state, as far as this page knows it. `hows`: ways to draw a picture. */
-export function addressed({ hows, panels }) {
+/** The viewer's state that the address holds, without what this page does not know. `hows`: ways to draw a picture. */
+export function stateFromAddress({ hows, panels }) {
   if (!location.hash.startsWith(MARK)) return {};
   const parameters = new URLSearchParams(location.hash.slice(MARK.length));
   const out = {};
@@ -35,13 +36,13 @@ export function addressed({ hows, panels }) {
   if (/^\d+$/.test(parameters.get("at"))) out.start = Number(parameters.get("at")) - 1;
   return out;
 }
-let remembering = null;
-/** Writes where the viewer stands, a moment after the last move, if it is `seen` then. */
-export function remember(context, seen) {
+let timer = null;
+/** Writes the viewer's place into the address a moment after the last move, if isSeen() is true then. */
+export function remember(context, isSeen) {
   const { state } = context;
-  clearTimeout(remembering);
-  remembering = setTimeout(() => {
-    if (!seen()) return;
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    if (!isSeen()) return;
     const now = new URLSearchParams({
       mode: state.mode,
       at: context.index + 1,
@@ -53,14 +54,14 @@ export function remember(context, seen) {
     history.replaceState(history.state, "", MARK + now.toString().replaceAll("%2C", ","));
     try {
       const stored = JSON.stringify({ version: VERSION, mode: state.mode, language: state.language });
-      if (!newer(JSON.parse(localStorage.getItem(KEPT)))) localStorage.setItem(KEPT, stored);
+      if (!newer(JSON.parse(localStorage.getItem(STORAGE_KEY)))) localStorage.setItem(STORAGE_KEY, stored);
     } catch {
-      // A browser that keeps nothing: the address still does.
+      // This browser stores nothing; the address still holds the place.
     }
   }, 300);
 }
 
-/** The viewer is no longer looked at: the address loses what belongs to it. */
+/** The viewer is out of sight: the address loses its place. */
 export function forget() {
   if (location.hash.startsWith(MARK)) history.replaceState(history.state, "", location.pathname + location.search);
 }

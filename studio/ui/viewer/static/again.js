@@ -1,25 +1,25 @@
-/* Parts of the panel Attention that have a recorded call made once more: where a place of the picture looks at the others
-   (self-attention), and what each head of one layer does. Nothing is asked before a click. */
+/* Parts of the panel Attention that repeat a recorded call. One shows where a place of the picture looks at the
+   others (self-attention), one what each head of a layer does. Nothing is asked before a click. */
 
 import { ask } from "./ask.js";
 import { number } from "./chart.js";
 
-/** Answers about single evaluations by key, the few newest; `ask` draws when one has come. */
+/** Answers about single evaluations by key; only the newest few stay. ask(more) draws when its answer has come. */
 function answers(context, question) {
   const MOST = 12;
-  const memory = new Map(); // key => {answer}, {failed} or {asking}
+  const cache = new Map(); // key => {answer}, {failed} or {isPending}
   const key = (more) => {
     const { record, index } = context;
     return [record.job, record.image, index, ...Object.values(more)].join(" ");
   };
   return {
-    get: (more = {}) => memory.get(key(more)) || null,
+    get: (more = {}) => cache.get(key(more)) || null,
     async ask(more = {}) {
       const { record, index } = context;
-      const mine = key(more);
-      if (memory.get(mine)?.asking || memory.get(mine)?.answer) return;
-      memory.delete(mine);
-      memory.set(mine, { asking: true });
+      const answerKey = key(more);
+      if (cache.get(answerKey)?.isPending || cache.get(answerKey)?.answer) return;
+      cache.delete(answerKey);
+      cache.set(answerKey, { isPending: true });
       context.draw();
       const fields = {
         checkpoint: record.run.checkpoint,
@@ -29,17 +29,17 @@ function answers(context, question) {
         ...more,
       };
       try {
-        memory.set(mine, { answer: await ask(question, fields) });
+        cache.set(answerKey, { answer: await ask(question, fields) });
       } catch (failure) {
-        memory.set(mine, { failed: failure.message || context.say("ask.failed") });
+        cache.set(answerKey, { failed: failure.message || context.say("ask.failed") });
       }
-      for (const oldest of [...memory.keys()].slice(0, Math.max(0, memory.size - MOST))) memory.delete(oldest);
+      for (const oldest of [...cache.keys()].slice(0, Math.max(0, cache.size - MOST))) cache.delete(oldest);
       context.draw();
     },
   };
 }
 
-/** Where a place of the picture looks at other places. `draw(cell)`: the cell that was clicked, or null. */
+/** Where a place of the picture looks at other places. draw(cell) takes the clicked cell, or null. */
 export function places(context) {
   const { h, say } = context;
   const answersHere = answers(context, "self-attention");
@@ -76,9 +76,9 @@ export function places(context) {
       const answer = cell && answersHere.get();
       const groups = answer?.answer ? Object.keys(answer.answer.tensors) : [];
       choice.hidden = figure.hidden = !groups.length;
-      button.hidden = !cell || !!answer?.asking || !!answer?.answer;
+      button.hidden = !cell || !!answer?.isPending || !!answer?.answer;
       status.hidden = groups.length > 0;
-      status.textContent = !cell ? say("places.none") : answer?.asking ? say("places.asking") : answer?.failed || "";
+      status.textContent = !cell ? say("places.none") : answer?.isPending ? say("places.asking") : answer?.failed || "";
       if (!groups.length) return;
       if (!groups.includes(group)) group = groups[groups.length - 1];
       choice.replaceChildren(
@@ -116,7 +116,7 @@ export function places(context) {
   };
 }
 
-/** Each head of one cross-attention layer. `draw(rows)`: the rows of the chosen word. */
+/** Each head of one cross-attention layer. draw(rows) takes the rows of the chosen word. */
 export function heads(context) {
   const { h, say } = context;
   const answersHere = answers(context, "heads");
@@ -160,9 +160,9 @@ export function heads(context) {
         );
       }
       const result = answersHere.get({ layer: choice.value });
-      button.hidden = !!result?.answer || !!result?.asking;
+      button.hidden = !!result?.answer || !!result?.isPending;
       status.hidden = !!result?.answer && !result.failed;
-      status.textContent = result?.asking
+      status.textContent = result?.isPending
         ? say("heads.asking")
         : result?.failed || (result?.answer ? "" : say("heads.what"));
       grid.hidden = !result?.answer;

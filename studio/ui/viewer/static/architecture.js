@@ -1,5 +1,5 @@
-/* Panel: the loaded model as it is: its parts and blocks with shapes, parameters and milliseconds, lit as data passes. A
-   block opens the panel that shows what it does. */
+/* Panel: the parts and blocks of the loaded model, with shapes, parameters and milliseconds. They light up as data
+   passes. A click on a block opens the panel that shows what it does. */
 
 import { listText } from "../../static/elements.js";
 import { ask } from "./ask.js";
@@ -11,7 +11,7 @@ export const panel = {
   alone: true,
   build(context) {
     const { h, say } = context;
-    const PASS = 700; // ms that one pass of light takes
+    const PASS = 700; // ms for the light to pass once
     const status = h("p", { class: "ls-note", role: "status" });
     const facts = h("p", { class: "ls-note" });
     const plan = h("div", { class: "ls-plan" });
@@ -36,7 +36,8 @@ export const panel = {
     const timeText = (ms) =>
       typeof ms === "number" ? say("architecture.ms", { ms: number(ms, ms < 10 ? 1 : 0) }) : "";
 
-    /** A box that opens a panel; `order` is when the light reaches it (0 .. 1), `when` which evaluations light it. */
+    /** A box that opens a panel. `order` is when the light reaches it (0 to 1), `when` says which evaluations light
+        it. */
     function box({ symbol, title, lines, opens, place, when = "all", order = 0 }) {
       const button = h(
         "button",
@@ -218,14 +219,14 @@ export const panel = {
         load();
         if (!at || lit === context.index) return;
         lit = context.index;
-        // One pass of light through what works at this evaluation.
+        // The light passes once through the parts that work at this evaluation.
         for (const one of plan.querySelectorAll(".ls-box")) {
           const { when } = one.dataset;
-          const works =
+          const isActive =
             when === "all" || (when === "first" && at.index === 0) || (when === "last" && at.index === total - 1);
           one.classList.remove("ls-lit");
-          if (works) {
-            void one.offsetWidth; // so that the animation begins anew
+          if (isActive) {
+            void one.offsetWidth; // restarts the animation
             one.classList.add("ls-lit");
           }
         }

@@ -1,9 +1,11 @@
-/* What panels ask the studio beside a run (docs/viewer.md), and the picture they ask about. */
+/* Questions of the panels to the studio that do not belong to a run (docs/viewer.md), and the picture they are
+   about. */
 
 import { readTensors } from "../../static/tensors.js";
 import { svg } from "./chart.js";
 
-/** The answer to a question: parsed JSON, or {tensors, run} of a safetensors file. Raises with a sentence to show. */
+/** The answer to a question: parsed JSON, or {tensors, run} of a safetensors file. Throws an error with a sentence
+    to show. */
 export async function ask(name, fields, file = null) {
   const answer = await fetch(`/ask/${name}?${new URLSearchParams(fields)}`, file ? { method: "POST", body: file } : {});
   if (!answer.ok) throw new Error(await answer.text());
@@ -11,21 +13,21 @@ export async function ask(name, fields, file = null) {
   return json ? answer.json() : readTensors(await answer.arrayBuffer());
 }
 
-/** The newest answer wins: `latest(job)` runs an async job and answers undefined for one that was overtaken. */
+/** The newest answer wins: `latest(job)` runs an async job and returns undefined if a newer one has begun. */
 export function latest() {
-  let turn = 0;
+  let callCount = 0;
   return async (job) => {
-    const mine = ++turn;
+    const ownTurn = ++callCount;
     const answer = await job();
-    return mine === turn ? answer : undefined;
+    return ownTurn === callCount ? answer : undefined;
   };
 }
 
-/** The picture that the panels look at: this run's, or one from disk. One choice for all panels, kept in `context.picture`
-    as {key, fields, file, name}, null while there is none. */
+/** The picture that all panels use: this run's, or one from disk. It is in `context.picture` as {key, fields, file,
+    name}, or null while there is none. */
 export function pictureSource(context) {
   const { h, say } = context;
-  const own = h("button", { class: "ls-pick", type: "button", onclick: () => choose(null) }, say("source.run"));
+  const ownFile = h("button", { class: "ls-pick", type: "button", onclick: () => choose(null) }, say("source.run"));
   const file = h("input", {
     type: "file",
     accept: "image/png,image/jpeg,image/webp,image/gif",
@@ -34,7 +36,7 @@ export function pictureSource(context) {
   });
   const open = h("label", { class: "ls-pick" }, say("source.file"), file);
   const name = h("span", { class: "ls-note" });
-  const element = h("div", { class: "ls-source", role: "group", "aria-label": say("source") }, own, open, name);
+  const element = h("div", { class: "ls-source", role: "group", "aria-label": say("source") }, ownFile, open, name);
   element.addEventListener("dragover", (event) => event.preventDefault());
   element.addEventListener("drop", (event) => {
     event.preventDefault();
@@ -59,8 +61,8 @@ export function pictureSource(context) {
           name: file.name,
         };
       else context.picture = id ? { key: id, fields: { picture: id }, file: null, name: "" } : null;
-      own.setAttribute("aria-pressed", String(!file && !!id));
-      own.disabled = !id;
+      ownFile.setAttribute("aria-pressed", String(!file && !!id));
+      ownFile.disabled = !id;
       open.setAttribute("aria-pressed", String(!!file));
       name.textContent = file ? file.name : id ? "" : say("source.none");
       return context.picture;
@@ -68,7 +70,7 @@ export function pictureSource(context) {
   };
 }
 
-/** Standard normal numbers, always the same for a seed: mulberry32 and Box-Muller. */
+/** Standard normal numbers, the same for the same seed: mulberry32 and Box-Muller. */
 export function gaussians(count, seed) {
   let state = seed >>> 0;
   const uniform = () => {
@@ -87,7 +89,7 @@ export function gaussians(count, seed) {
   return out;
 }
 
-/** Bars of values over -span .. span with the standard normal as a line, drawn into an SVG of 160 x 44. */
+/** Draws bars of values from -span to span, and the standard normal as a line, into an SVG of 160 x 44. */
 export function histogram(drawing, values, { bins = 41, span = 4 } = {}) {
   const bars = new Array(bins).fill(0);
   for (const value of values) bars[Math.min(bins - 1, Math.max(0, Math.floor(((value + span) / (2 * span)) * bins)))]++;

@@ -1,5 +1,5 @@
-/* Panel: where the U-Net looks for each word, and which words a place looks at. Probabilities as they were, on one colour
-   scale for all words and evaluations, unless another normalisation is chosen, which then is named. */
+/* Panel: where the U-Net looks for each word, and which words a place looks at. Shows the recorded probabilities on
+   one colour scale for all words and evaluations. A visitor may choose another normalisation, which is then named. */
 
 import { listText } from "../../static/elements.js";
 import { heads as headsOf, places as placesOf } from "./again.js";
@@ -13,14 +13,14 @@ export const panel = {
   place: "deeper",
   build(context) {
     const { h, say } = context;
-    const LEVELS = [0.25, 0.5, 0.75]; // of the scale, where contour lines are drawn
+    const LEVELS = [0.25, 0.5, 0.75]; // of the scale, for the contour lines
     const SHEET = 8; // evaluations on the sheet
     const NORMS = ["probability", "share", "relative"];
-    const choice = { group: ALL, norm: "probability" }; // which layers, and how a map is normalised
-    const { seenAt, textOf, wordsAt, parts, map, normed } = attentionMaps(context, choice);
-    let wordKey = null; // key of the word looked at
-    let pinned = null; // a cell kept after the pointer has gone
-    let lines = false; // contour lines and not colours
+    const choice = { group: ALL, norm: "probability" }; // the layers, and how a map is normalised
+    const { mapIndex, textOf, wordsAt, parts, map, normalize } = attentionMaps(context, choice);
+    let wordKey = null; // key of the word under the pointer or chosen
+    let fixedCell = null; // the cell that a click has fixed
+    let lines = false; // contour lines instead of colours
 
     const places = h("select", {
       class: "ls-choice",
@@ -101,14 +101,14 @@ export const panel = {
     );
 
     frame.addEventListener("pointermove", (event) => context.point(cellOf(event)));
-    frame.addEventListener("pointerleave", () => context.point(pinned));
+    frame.addEventListener("pointerleave", () => context.point(fixedCell));
     frame.addEventListener("click", (event) => {
       const cell = cellOf(event);
-      pinned = pinned && pinned.x === cell.x && pinned.y === cell.y ? null : cell;
+      fixedCell = fixedCell && fixedCell.x === cell.x && fixedCell.y === cell.y ? null : cell;
       context.point(null);
-      context.point(pinned || cell);
+      context.point(fixedCell || cell);
       context.draw();
-      if (pinned && context.online) looks.clicked();
+      if (fixedCell && context.online) looks.clicked();
     });
     function cellOf(event) {
       const box = picture.getBoundingClientRect();
@@ -118,15 +118,15 @@ export const panel = {
     }
 
     function paint(canvas, index, word) {
-      const values = normed(index, word);
+      const values = normalize(index, word);
       context.painter.heat(canvas, values.values, [values.height, values.width], values.high);
       return values;
     }
 
     function drawBars() {
       const { record } = context;
-      const index = seenAt();
-      const cell = context.cell || pinned;
+      const index = mapIndex();
+      const cell = context.cell || fixedCell;
       const [, H, W] = record.shape;
       cross.hidden = !cell;
       if (cell)
@@ -261,7 +261,7 @@ export const panel = {
       available: (record) => !!record?.evaluations.some((entry) => entry.attention),
       draw(_at, total) {
         const { record, painter } = context;
-        const index = seenAt();
+        const index = mapIndex();
         const entry = record.evaluations[index];
         nearest.hidden = index === context.index;
         nearest.textContent = say("attention.nearest", { index: index + 1 });
@@ -310,7 +310,7 @@ export const panel = {
             painter.tiles(canvas, x0.subarray(0, record.shape[1] * record.shape[2]), [1, ...record.shape.slice(1)], 3);
         };
         drawPicture(picture);
-        const values = lines ? normed(index, word) : paint(heat, index, word);
+        const values = lines ? normalize(index, word) : paint(heat, index, word);
         heat.classList.toggle("ls-lines", lines);
         if (lines) {
           const colour = (share) =>
@@ -332,10 +332,10 @@ export const panel = {
         drawBars();
         drawSheet(all, total);
         drawShapes(entry);
-        looks.draw(pinned, drawPicture);
+        looks.draw(fixedCell, drawPicture);
         single.draw(word);
       },
-      pointed: drawBars,
+      onPoint: drawBars,
     };
   },
 };

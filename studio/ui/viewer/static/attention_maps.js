@@ -1,14 +1,15 @@
-/* Attention maps of words, from what was recorded: pieces of a word summed, layers averaged, then normalised. */
+/* Attention maps of words from the recording: pieces of a word are summed, layers averaged, then normalised. */
 
 export const ALL = "all"; // the mean over down and up blocks, layer by layer
 
-/** `choice`: {group, norm}, read at every call. group: a place such as "down.32x32", or ALL; norm: "probability",
-    "share" (of the words of the prompt) or "relative" (to the map's own range). */
+/** `choice`: {group, norm}, read at every call. `group`: a place such as "down.32x32", or ALL. `norm`:
+    "probability", "share" (of the words of the prompt) or "relative" (to the map's own range). */
 export function attentionMaps(context, choice) {
   const { say } = context;
 
-  /** The evaluation whose attention is shown: this one, or the one before it that kept its own (docs/record.md). */
-  function seenAt() {
+  /** The evaluation whose attention is shown: this one, or the last one before it with a recorded map
+      (docs/record.md). */
+  function mapIndex() {
     const { record, index } = context;
     for (let k = index; k >= 0; k--) if (record.evaluations[k].attention) return k;
     return record.evaluations.findIndex((entry) => entry.attention);
@@ -16,7 +17,7 @@ export function attentionMaps(context, choice) {
 
   const textOf = (record, index) => record.evaluations[index].attention_text ?? 0;
 
-  /** The words of the text that holds at an evaluation: [{key, label, kind, rows}], a word being all its pieces. */
+  /** The words of the text at an evaluation: [{key, label, kind, rows}]. A word is all its pieces. */
   function wordsAt(index) {
     const { record } = context;
     const text = textOf(record, index);
@@ -37,7 +38,7 @@ export function attentionMaps(context, choice) {
     });
   }
 
-  /** The groups that make up what is chosen, each with its share: equal weight for every layer (DAAM). */
+  /** The groups of the present choice, each with its share: every layer has the same weight (DAAM). */
   function parts(entry) {
     const names = Object.keys(entry.attention);
     if (choice.group !== ALL) return [[choice.group, 1]];
@@ -52,8 +53,8 @@ export function attentionMaps(context, choice) {
     return counts.map(([one, many]) => [one, many / total]);
   }
 
-  /** Attention of every place to one word (the mean of its pieces' rows would halve long words, so the sum: the place's
-      probability of looking at the word), on the finest grid of the choice. */
+  /** The probability that each place looks at one word, on the finest grid of the choice. It is the sum over the
+      word's pieces; a mean would halve long words. */
   function map(index, word) {
     const { record } = context;
     const entry = record.evaluations[index];
@@ -72,8 +73,8 @@ export function attentionMaps(context, choice) {
     });
   }
 
-  /** A word's map as it is to be shown: {values, height, width, low, high}. */
-  function normed(index, word) {
+  /** A word's map for drawing: {values, height, width, low, high}. */
+  function normalize(index, word) {
     const raw = map(index, word);
     if (choice.norm === "probability") return { ...raw, high: highest() };
     if (choice.norm === "share") {
@@ -90,7 +91,7 @@ export function attentionMaps(context, choice) {
     return { ...raw, values: raw.values.map((value) => (value - low) / (high - low || 1)), high: 1 };
   }
 
-  /** The greatest probability of any word of the prompt at any evaluation: the one scale. */
+  /** The one scale: the greatest probability of any word of the prompt at any evaluation. */
   function highest() {
     const { record } = context;
     return record.remember(`attention scale ${choice.group}`, () => {
@@ -104,10 +105,10 @@ export function attentionMaps(context, choice) {
     });
   }
 
-  return { seenAt, textOf, wordsAt, parts, map, normed };
+  return { seenAt: mapIndex, textOf, wordsAt, parts, map, normed: normalize };
 }
 
-/** Add a smaller grid to a larger, bilinear between its centres. */
+/** Adds a smaller grid to a larger one, bilinear between its centres. */
 function add(to, H, W, from, h_, w_, share) {
   for (let y = 0; y < H; y++) {
     const fy = Math.min(h_ - 1, Math.max(0, ((y + 0.5) * h_) / H - 0.5));

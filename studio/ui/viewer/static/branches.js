@@ -1,4 +1,4 @@
-/* Panel: leave a run at any evaluation and go on otherwise; and the tree of the runs that came of it. */
+/* Panel: leaves a run at any evaluation and goes on with other settings; and the tree of the runs that came of it. */
 
 import { listText } from "../../static/elements.js";
 import { number, svg } from "./chart.js";
@@ -25,9 +25,9 @@ export const panel = {
     const spacing = h("select", {
       class: "ls-choice",
       "aria-label": say("branches.noise_schedule"),
-      onchange: drawWarm,
+      onchange: drawWarmStartNote,
     });
-    const warm = h("p", { class: "ls-note", hidden: true }, say("branches.warm"));
+    const warmStartNote = h("p", { class: "ls-note", hidden: true }, say("branches.warm"));
     const go = h("button", { class: "ls-button ls-primary", type: "button", onclick: leave });
     const message = h("p", { class: "ls-note", role: "status" });
     const tree = svg("svg", { class: "ls-tree", role: "group", "aria-label": say("branches.tree") });
@@ -39,7 +39,7 @@ export const panel = {
       h("label", {}, say("branches.guidance"), guidance),
       h("label", {}, say("branches.scheduler"), scheduler),
       h("label", {}, say("branches.noise_schedule"), spacing),
-      warm,
+      warmStartNote,
       h("label", { class: "ls-check" }, noise, h("span", {}, say("branches.noise"))),
       go,
       message,
@@ -58,11 +58,11 @@ export const panel = {
     );
     let nodes = [];
     let runOfTree = null; // the run whose tree is here or on its way
-    let runOfFields = null; // the run the fields were filled from
-    let of = null; // the scheduler that the choice was filled for
-    let stateOfTree = null; // the state in which the tree was asked for
+    let runOfFields = null; // the run that has filled the fields
+    let of = null; // the scheduler for which the choice was filled
+    let stateOfTree = null; // the run's state at the request for the tree
 
-    /** Fill the choice of schedulers for a run: first the one that stays. */
+    /** Fills the list of schedulers for a run; the first entry keeps the run's own. */
     function fillSchedulers() {
       const { record, index } = context;
       const by = schedulerAt(record, index);
@@ -84,22 +84,22 @@ export const panel = {
         ),
       );
       spacing.value = able.includes(before) ? before : "";
-      drawWarm();
+      drawWarmStartNote();
     }
-    function drawWarm() {
-      warm.hidden = !scheduler.value && !spacing.value;
+    function drawWarmStartNote() {
+      warmStartNote.hidden = !scheduler.value && !spacing.value;
     }
 
-    /** Make a new run that leaves this one at an evaluation, and look at it. `changes` are fields of docs/viewer.md,
-        `painted` numbers for its body. */
-    async function make(changes, painted = null) {
+    /** Makes a run that leaves this one at an evaluation, and opens it. `changes` are fields of docs/viewer.md,
+        `paintBytes` the numbers of the body. */
+    async function make(changes, paintBytes = null) {
       const { record } = context;
       message.textContent = say("branches.asking");
       const query = new URLSearchParams({ image: record.image, ...changes });
       try {
         const answer = await fetch(`/branch/${encodeURIComponent(record.job)}?${query}`, {
           method: "POST",
-          body: painted && new Blob([painted]),
+          body: paintBytes && new Blob([paintBytes]),
         });
         if (!answer.ok) throw new Error(answer.status === 404 ? say("gone") : await answer.text());
         message.textContent = "";
@@ -136,7 +136,7 @@ export const panel = {
         .map((node) => ({ job: node.job_id, evaluation: node.evaluation, words: changesText(node) }));
       context.draw();
     }
-    /** The runs that left this one, for the timeline; empty until they are known. */
+    /** The runs that left this one, for the timeline; empty until the answer has come. */
     context.childrenOf = () => {
       if (runOfTree !== context.record.job) context.children = [];
       fetchTree();
@@ -163,11 +163,11 @@ export const panel = {
       return parts.length ? listText(parts) : say("branches.changed.nothing");
     }
 
-    /** Each run a line from where it left its parent; the one that is looked at is the thick one. */
+    /** Draws each run as a line from the point where it left its parent; the present run is the thick one. */
     function drawTree() {
       const { record, index } = context;
       const total = Math.max(record.run.total || 0, record.evaluations.length);
-      // Where there is no room for the names beside the lines they stand below them.
+      // Names stand below their lines where there is no room beside them.
       const narrow = tree.parentElement.clientWidth > 0 && tree.parentElement.clientWidth < 600;
       const [width, right, row_] = narrow ? [340, 24, 74] : [760, 300, 56];
       const x = (k) => LEFT + ((width - LEFT - right) * k) / Math.max(1, total - 1);
@@ -249,7 +249,7 @@ export const panel = {
           noise.checked = false;
           of = null;
         }
-        // What "stays" means depends on where one is in a run of two schedulers.
+        // What "stays" means depends on the place in a run of two schedulers.
         const by = schedulerAt(record, index).scheduler;
         if (of !== by) {
           of = by;

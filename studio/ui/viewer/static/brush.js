@@ -1,14 +1,14 @@
-/* Part of the panel Latent space: paint on the latents of one evaluation, see what that makes of the picture at once, and go
-   on from there as a branch. */
+/* Part of the panel Latent space: paints on the latents of one evaluation, shows the changed picture at once, and
+   goes on from there as a branch. */
 
 import { number } from "./chart.js";
 
 export function brush(context) {
   const { h, say } = context;
-  const MOST = 20; // what the studio takes (docs/viewer.md)
+  const MOST = 20; // the studio's limit (docs/viewer.md)
   let on = false;
-  let painted = null; // what is added to x_t, (C h w); null while nothing is
-  let of = null; // the evaluation that it belongs to
+  let paintLayer = null; // added to x_t, (C h w); null while nothing is painted
+  let of = null; // the evaluation that the layer belongs to
   const toggle = h(
     "button",
     { class: "ls-pick", type: "button", onclick: () => ((on = !on), context.draw()) },
@@ -37,7 +37,7 @@ export function brush(context) {
   const numbers = { strength: h("output", { class: "ls-level" }), size: h("output", { class: "ls-level" }) };
   const clear = h(
     "button",
-    { class: "ls-button", type: "button", onclick: () => ((painted = null), context.draw()) },
+    { class: "ls-button", type: "button", onclick: () => ((paintLayer = null), context.draw()) },
     say("brush.clear"),
   );
   const go = h("button", { class: "ls-button ls-primary", type: "button", onclick: leave });
@@ -58,8 +58,8 @@ export function brush(context) {
   }
   const key = () => `${context.record.job} ${context.record.image} ${context.index}`;
   function leave() {
-    context.branch({ evaluation: context.index }, painted.buffer);
-    painted = null;
+    context.branch({ evaluation: context.index }, paintLayer.buffer);
+    paintLayer = null;
   }
 
   return {
@@ -67,10 +67,10 @@ export function brush(context) {
     get on() {
       return on && context.online;
     },
-    /** Add to a channel around a cell. `share`: how much of a change of what is looked at is a change of x_t. */
+    /** Adds to a channel around a cell. `share`: the change of x_t for a change of 1 in the quantity on the panel. */
     paint(channel, cell, share) {
       const [C, H, W] = context.record.shape;
-      if (!painted) painted = new Float32Array(C * H * W);
+      if (!paintLayer) paintLayer = new Float32Array(C * H * W);
       of = key();
       const radius = Number(size.value) / 2;
       const reach = Math.ceil(radius);
@@ -78,28 +78,28 @@ export function brush(context) {
         for (let x = Math.max(0, cell.x - reach); x <= Math.min(W - 1, cell.x + reach); x++) {
           if (Math.hypot(x - cell.x, y - cell.y) > radius - 0.4) continue;
           const at = (channel * H + y) * W + x;
-          // A stroke sets what is added: going over a place twice changes nothing more.
-          painted[at] = Math.max(-MOST, Math.min(MOST, Number(strength.value) * share));
+          // A stroke sets the added value: passing a place twice changes nothing more.
+          paintLayer[at] = Math.max(-MOST, Math.min(MOST, Number(strength.value) * share));
         }
       }
       context.draw();
     },
-    /** Latents with what was painted on them. */
-    applied(latents, share) {
-      if (!painted || of !== key() || !share) return latents;
-      return latents.map((value, k) => value + painted[k] / share);
+    /** Latents with the paint added. */
+    apply(latents, share) {
+      if (!paintLayer || of !== key() || !share) return latents;
+      return latents.map((value, k) => value + paintLayer[k] / share);
     },
-    /** `share` as for `paint`; 0 where what is looked at cannot be painted on. */
+    /** `share` as for paint(); 0 where the quantity cannot be painted on. */
     draw(share) {
       element.hidden = !context.online;
       if (!context.online) return;
-      const here = !!painted && of === key();
+      const here = !!paintLayer && of === key();
       toggle.setAttribute("aria-pressed", String(on));
       tools.hidden = !on;
       note.hidden = !on;
       clear.disabled = go.disabled = !here;
       go.textContent = say("brush.go", { index: context.index + 1 });
-      note.textContent = say(!share ? "brush.other" : painted && !here ? "brush.elsewhere" : "brush.what");
+      note.textContent = say(!share ? "brush.other" : paintLayer && !here ? "brush.elsewhere" : "brush.what");
       drawNumbers();
     },
   };

@@ -23,22 +23,26 @@ function ticks(low, high, count = 4) {
   return { values: out, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
-/** A chart of lines. `draw({lines, x, y, marker, marks, pick})`:
-    lines: [{points: [[x, y]], class, label, dots}], drawn in order; the label stands at the line's end: on the line,
-    or beside the chart where `gutter` was asked for and there is room;
-    x, y: {low, high, label, from, to, log}: the axis, its name and what its two ends mean;
-    marker: {x, points: [y]}: where we are; marks: [{x, label}]: thin lines up; pick(x): called with a clicked x. */
+/** A chart of lines. draw({lines, x, y, marker, marks, pick}) takes these values.
+
+    `lines`: [{points: [[x, y]], class, label, dots}], drawn in order. The label stands at the line's end: on the
+    line, or beside the chart if `gutter` is set and there is room.
+
+    `x`, `y`: {low, high, label, from, to, log}: the axis, its name, and what its two ends mean.
+
+    `marker`: {x, points: [y]}, the present place. `marks`: [{x, label}], thin vertical lines. pick(x) is called with
+    the x of a click. */
 export function chart({ width = 360, height = 150, left = 36, right = 12, gutter = false, label }) {
   const [top, bottom] = [10, 34];
   const LETTER = 6.1; // px, of the labels' font
   const margin = right;
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "ls-chart", role: "img" });
   let content = null;
-  // Drawn at the width it has, so that its letters have one size everywhere.
+  // Drawn at its width on the page, so that letters have the same size everywhere.
   new ResizeObserver(([entry]) => {
-    const wide = Math.round(entry.contentRect.width);
-    if (!wide || wide === width) return;
-    width = wide;
+    const newWidth = Math.round(entry.contentRect.width);
+    if (!newWidth || newWidth === width) return;
+    width = newWidth;
     drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
     if (content) api.draw(content);
   }).observe(drawing);
@@ -54,7 +58,7 @@ export function chart({ width = 360, height = 150, left = 36, right = 12, gutter
     element: drawing,
     draw(next) {
       content = next;
-      const { lines, x, y, marker, marks = [], pick = null, said = "" } = next;
+      const { lines, x, y, marker, marks = [], pick = null, description = "" } = next;
       const all = lines.flatMap((line) => line.points).filter((point) => point.every(Number.isFinite));
       const span = (axis, k) => {
         const values = all.map((point) => point[k]);
@@ -119,7 +123,7 @@ export function chart({ width = 360, height = 150, left = 36, right = 12, gutter
             parts.push(svg("circle", { cx: px(a), cy: py(b), r: 1.8, class: `ls-point ${line.class || ""}` }));
         if (line.label) labels.push({ line, at: points[line.label_at === "start" ? 0 : points.length - 1] });
       }
-      // Labels at the ends of their lines, moved apart where they would lie on each other.
+      // Labels at the ends of their lines, moved apart where they would overlap.
       const floor_ = height - bottom - 3;
       const places = labels.map(({ line, at }) => ({
         line,
@@ -169,7 +173,7 @@ export function chart({ width = 360, height = 150, left = 36, right = 12, gutter
             );
       }
       drawing.replaceChildren(...parts);
-      drawing.setAttribute("aria-label", [label, said].filter(Boolean).join(": "));
+      drawing.setAttribute("aria-label", [label, description].filter(Boolean).join(": "));
       drawing.classList.toggle("ls-pickable", !!pick);
     },
   };

@@ -1,7 +1,7 @@
-/* Lines of equal value over a picture (marching squares), for a field that would hide the picture as colours. */
+/* Lines of equal value over a picture (marching squares), for a field whose colours would hide the picture. */
 const SIDE = 320; // pixels of the drawing's longer side
 
-/** A field's value between its cells' centres, repeated beyond the outermost ones. */
+/** A field's value between the centres of its cells; beyond the outermost ones it stays the same. */
 function sampler(values, H, W) {
   return (x, y) => {
     const [cx, cy] = [Math.min(W - 1, Math.max(0, x)), Math.min(H - 1, Math.max(0, y))];
@@ -13,7 +13,7 @@ function sampler(values, H, W) {
   };
 }
 
-/** The segments [x, y, x', y'] where a field (H, W) has a value, in shares of its width and height. */
+/** The segments [x, y, x', y'] where a field (H, W) has a value, in fractions of its width and height. */
 export function segments(values, [H, W], level, fine = 4) {
   const at = sampler(values, H, W);
   const [rows, columns] = [H * fine, W * fine];
@@ -40,7 +40,7 @@ export function segments(values, [H, W], level, fine = 4) {
   return out;
 }
 
-/** Draw the lines of several levels, each [value, colour], over nothing. */
+/** Draws the lines of several levels, each [value, colour], on a transparent ground. */
 export function contours(canvas, values, [H, W], levels) {
   const scale = SIDE / Math.max(H, W);
   [canvas.width, canvas.height] = [Math.round(W * scale), Math.round(H * scale)];

@@ -1,19 +1,19 @@
-/* Pictures by the VAE itself or the tiny decoder, of the evaluation that one rests at. Moving through a run asks for
-   nothing: only when nothing
-   has moved for a moment the pictures that are missing come, one after the other, and are kept while there is room. */
+/* Pictures by the VAE itself or the tiny decoder, for the evaluation where the viewer stands still. Moving through a
+   run asks for nothing. After a moment without a move the missing pictures come one by one; they stay while there is
+   room. */
 const SETTLED = 350; // ms without a move
 const ROOM = 64 * 2 ** 20; // bytes of decoded pictures
 
 export class Decodings {
   constructor(context) {
     this.context = context;
-    this.kept = new Map(); // key => {bitmap} or {failed}, the one used longest ago first
+    this.entries = new Map(); // key => {bitmap} or {failed}, the least recently used first
     this.bytes = 0;
-    this.wanted = new Set(); // quantities of the evaluation that was drawn last
-    this.at = null; // the evaluation that they belong to
-    this.rested = null; // the one that one has rested at
-    this.asking = null; // the key of the picture that is on its way
-    this.resting = null;
+    this.quantities = new Set(); // quantities of the last drawn evaluation that have no picture yet
+    this.at = null; // the evaluation of these quantities
+    this.restPosition = null; // the evaluation where the viewer stands still
+    this.pendingKey = null; // the key of the picture that was requested
+    this.timer = null;
   }
 
   key(quantity) {
@@ -21,60 +21,67 @@ export class Decodings {
     return `${record.job} ${record.image} ${index} ${state.how} ${quantity}`;
   }
 
-  /** The picture of a quantity of this evaluation, {bitmap} or {failed}; null while it is not here, and then it is asked
-      for once the evaluation rests. */
+  /** The picture of a quantity at this evaluation, {bitmap} or {failed}. It is null while the picture is missing,
+      which is then requested once the viewer stands still. */
   get(quantity) {
     const { record, index } = this.context;
     const key = this.key(quantity);
-    const entry = this.kept.get(key);
+    const entry = this.entries.get(key);
     if (entry) {
-      this.kept.delete(key);
-      this.kept.set(key, entry);
+      this.entries.delete(key);
+      this.entries.set(key, entry);
       return entry;
     }
     const at = `${record.job} ${record.image} ${index} ${this.context.state.how}`;
-    if (this.at !== at) this.wanted.clear();
+    if (this.at !== at) this.quantities.clear();
     this.at = at;
-    if (this.asking === key) return null;
-    this.wanted.add(quantity);
-    clearTimeout(this.resting);
-    this.resting = setTimeout(() => this.fetch(at), SETTLED);
+    if (this.pendingKey === key) return null;
+    this.quantities.add(quantity);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.fetch(at), SETTLED);
     return null;
   }
 
-  /** Fetch what is wanted of the evaluation that one rests at, one picture at a time. */
+  /** Fetches the missing pictures of this evaluation, one at a time. */
   async fetch(at) {
-    this.rested = at;
-    if (this.asking) return; // whoever is at it goes on with these
+    this.restPosition = at;
+    if (this.pendingKey) return; // the loop that runs already goes on with these
     const { context } = this;
-    while (this.wanted.size && this.rested === this.at) {
+    while (this.quantities.size && this.restPosition === this.at) {
       const { record, index } = context;
       const decoder = context.state.how === "tiny" ? "tiny" : "vae";
-      const [quantity] = this.wanted;
-      this.wanted.delete(quantity);
-      this.asking = this.key(quantity);
+      const [quantity] = this.quantities;
+      this.quantities.delete(quantity);
+      this.pendingKey = this.key(quantity);
       const picture = await this.ask(record, index, quantity, decoder);
-      this.keep(this.asking, picture);
-      this.asking = null;
+      this.keep(this.pendingKey, picture);
+      this.pendingKey = null;
       if (context.record === record && context.index === index) context.draw();
     }
-    if (this.rested === this.at) this.ahead(at);
+    if (this.restPosition === this.at) this.ahead(at);
   }
 
-  /** While one rests: the neighbours' predicted pictures by the tiny decoder, which is cheap enough for a guess. */
+  /** While the viewer stands still: fetches the neighbours' predicted pictures by the tiny decoder, which is cheap
+      enough. */
   async ahead(at) {
     const { context } = this;
     const { record, index } = context;
     if (context.state.how !== "tiny") return;
     for (const near of [index + 1, index - 1]) {
       const key = `${record.job} ${record.image} ${near} tiny denoised`;
-      if (!record.evaluations[near] || this.kept.has(key) || this.asking || this.rested !== this.at || this.at !== at)
+      if (
+        !record.evaluations[near] ||
+        this.entries.has(key) ||
+        this.pendingKey ||
+        this.restPosition !== this.at ||
+        this.at !== at
+      )
         continue;
-      this.asking = key;
+      this.pendingKey = key;
       const picture = await this.ask(record, near, "denoised", "tiny");
-      this.asking = null;
+      this.pendingKey = null;
       if (!picture.failed) this.keep(key, picture);
-      if (this.wanted.size) return this.fetch(this.at); // one has moved meanwhile
+      if (this.quantities.size) return this.fetch(this.at); // the viewer has moved meanwhile
     }
   }
 
@@ -96,17 +103,17 @@ export class Decodings {
     }
   }
 
-  keep(key, made) {
+  keep(key, entry) {
     const size = (one) => (one.bitmap ? one.bitmap.width * one.bitmap.height * 4 : 0);
-    this.kept.set(key, made);
-    this.bytes += size(made);
-    for (const [oldest, one] of this.kept) {
+    this.entries.set(key, entry);
+    this.bytes += size(entry);
+    for (const [oldest, one] of this.entries) {
       if (this.bytes <= ROOM || oldest === key) break;
-      this.kept.delete(oldest);
+      this.entries.delete(oldest);
       this.bytes -= size(one);
       one.bitmap?.close();
     }
-    // A failure is shown once; the next look asks again.
-    if (made.failed) setTimeout(() => this.kept.delete(key), 5000);
+    // A failure is shown for a while; after that the picture is requested again.
+    if (entry.failed) setTimeout(() => this.entries.delete(key), 5000);
   }
 }

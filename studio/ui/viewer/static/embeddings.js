@@ -1,5 +1,5 @@
-/* Part of the panel Words: what the text encoder makes of each token. Lengths, the cosine between any two, and the tokens on
-   a plane. Asked for once a prompt, when the panel is looked at. */
+/* Part of the panel Words: the text encoder's vectors of the tokens. Shows their lengths, the cosine between any
+   two, and the tokens on a plane. The studio is asked once for a prompt, when the panel opens. */
 
 import { ask } from "./ask.js";
 import { number, svg } from "./chart.js";
@@ -9,7 +9,7 @@ export function embeddings(context) {
   const { h, say } = context;
   const [WIDE, TALL, EDGE] = [420, 300, 44]; // of the plane
   const SIDE = 320; // of the matrix
-  const LETTER = 6.1; // wide, of the labels' font
+  const LETTER = 6.1; // width of a letter in the labels' font
   const answersByText = new Map(); // checkpoint and text => the answer, a failure, or "asking"
   const status = h("p", { class: "ls-note", role: "status" });
   const lengths = h("div", { class: "ls-bars" });
@@ -124,21 +124,22 @@ export function embeddings(context) {
       name: short(nameOf(token)),
       kind: token.kind,
     }));
-    const labelBoxes = points.map((one) => [one.x - 4, one.y - 4, one.x + 4, one.y + 4]); // boxes that no label may lie on
+    // Boxes that labels must not cover
+    const labelBoxes = points.map((one) => [one.x - 4, one.y - 4, one.x + 4, one.y + 4]);
     const labels = points.map((one) => {
-      const wide = one.name.length * LETTER;
+      const labelWidth = one.name.length * LETTER;
       const boxes = [
-        [-wide / 2, -16],
-        [-wide / 2, 6],
+        [-labelWidth / 2, -16],
+        [-labelWidth / 2, 6],
         [8, -5],
-        [-8 - wide, -5],
+        [-8 - labelWidth, -5],
         [8, -17],
         [8, 7],
-        [-8 - wide, -17],
-        [-8 - wide, 7],
-        [-wide / 2, -28],
-        [-wide / 2, 18],
-      ].map(([dx, dy]) => [one.x + dx, one.y + dy, one.x + dx + wide, one.y + dy + 10]);
+        [-8 - labelWidth, -17],
+        [-8 - labelWidth, 7],
+        [-labelWidth / 2, -28],
+        [-labelWidth / 2, 18],
+      ].map(([dx, dy]) => [one.x + dx, one.y + dy, one.x + dx + labelWidth, one.y + dy + 10]);
       const free =
         boxes.find(
           ([a, b, c, d]) =>
@@ -164,7 +165,7 @@ export function embeddings(context) {
 
   return {
     element,
-    /** Show the tokens of a text; only where there is a studio to ask. */
+    /** Shows the tokens of a text; needs a studio to ask. */
     draw(prompt) {
       element.hidden = !context.online;
       if (!context.online) return;

@@ -1,5 +1,5 @@
-/* Panel: the step as an equation with its real coefficients, its operands as pictures; and how predicted x0 follows from
-   what the model answered. */
+/* Panel: the step as an equation with its real coefficients and its operands as pictures, and how predicted x0
+   follows from the model's output. */
 
 import { number } from "./chart.js";
 
@@ -9,7 +9,7 @@ export const panel = {
   build(context) {
     const { h, say } = context;
     const step = h("div", { class: "ls-equation", role: "math" });
-    const rows = h("div", { class: "ls-kept" });
+    const rows = h("div", { class: "ls-equation-rows" });
     const formula = h("p", { class: "ls-formula" });
     const how = h("p", { class: "ls-note" });
     const element = h(
@@ -84,18 +84,18 @@ export const panel = {
           );
         }
         step.replaceChildren(...parts);
-        drawKept(at, next);
+        drawSum(at, next);
         const scaledTerms = at.scale && Math.abs(at.scale - 1) > 1e-6;
-        const notes = [say("equation.how")];
-        if (scaledTerms) notes.push(say("equation.scaled", { scale: number(at.scale, 3) }));
+        const sentences = [say("equation.how")];
+        if (scaledTerms) sentences.push(say("equation.scaled", { scale: number(at.scale, 3) }));
         if (!equation.exact && equation.fresh_noise == null)
-          notes.push(say("equation.rest", { value: number(equation.relative_residual * 100, 2) }));
-        how.textContent = notes.join(" ");
+          sentences.push(say("equation.rest", { value: number(equation.relative_residual * 100, 2) }));
+        how.textContent = sentences.join(" ");
       },
     };
 
-    /** How much of the noise it predicted a step takes away: s before and after. */
-    function drawKept(at, next) {
+    /** How much of the predicted noise a step removes: s before and after. */
+    function drawSum(at, next) {
       const after = next ? next.s : 0;
       const share = at.s > 0 ? Math.max(0, Math.min(1, 1 - after / at.s)) : 1;
       const bar = h(

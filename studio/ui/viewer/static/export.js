@@ -5,10 +5,10 @@ export const panel = {
   place: "deeper",
   build(context) {
     const { h, say } = context;
-    const KINDS = ["mp4", "webp", "gif", "sheet", "html", "attention", "tensors", "csv", "json"];
+    const FILE_KINDS = ["mp4", "webp", "gif", "sheet", "html", "attention", "tensors", "csv", "json"];
     const QUANTITIES = Object.keys(context.props.quantities);
     const FILMS = ["mp4", "webp", "gif", "sheet"];
-    const pace = h("input", {
+    const rate = h("input", {
       type: "number",
       class: "ls-text ls-steps-field",
       min: 1,
@@ -31,7 +31,7 @@ export const panel = {
     );
     const choice = () => boxes.filter((box) => box.checked).map((box) => box.value);
     const panes = h("button", { class: "ls-button", type: "button", onclick: asPanes }, say("export.panes"));
-    const links = KINDS.map((kind) => ({
+    const links = FILE_KINDS.map((kind) => ({
       kind,
       link: h(
         "a",
@@ -57,18 +57,19 @@ export const panel = {
         { class: "ls-panel-head" },
         panes,
         h("label", { class: "ls-inline" }, say("decoder"), how),
-        h("label", { class: "ls-inline" }, say("export.fps"), pace),
+        h("label", { class: "ls-inline" }, say("export.fps"), rate),
       ),
       row((kind) => FILMS.includes(kind)),
       h("h3", { class: "ls-spaced" }, say("export.files")),
       row((kind) => !FILMS.includes(kind)),
     );
 
-    /** Choose what the panes above show, as they show it; two against each other is no picture of its own. */
+    /** Chooses the quantities of the panes above, drawn in the same way. A pane that compares two of them has no
+        picture of its own. */
     function asPanes() {
-      const { panes: shown, how: by } = context.state;
-      for (const box of boxes) box.checked = shown.includes(box.value);
-      how.value = ["channels", "cells"].includes(by) ? by : "fast";
+      const { state } = context;
+      for (const box of boxes) box.checked = state.panes.includes(box.value);
+      how.value = ["channels", "cells"].includes(state.how) ? state.how : "fast";
       context.draw();
     }
     return {
@@ -76,13 +77,13 @@ export const panel = {
       available: (record) => !!record?.ended,
       draw() {
         const { record } = context;
-        // At least one picture: unticking the last one ticks the predicted picture.
+        // At least one picture: unticking the last box ticks the predicted picture.
         if (!choice().length) boxes[QUANTITIES.indexOf("denoised")].checked = true;
-        const fps = Math.min(30, Math.max(1, Math.round(Number(pace.value)) || 8));
+        const fps = Math.min(30, Math.max(1, Math.round(Number(rate.value)) || 8));
         for (const { kind, link } of links) {
           if (kind === "attention") link.hidden = !record.evaluations.some((entry) => entry.attention);
           const query = { kind, image: record.image };
-          // A contact sheet shows one: the second of several.
+          // A contact sheet has one quantity; the second of several is taken.
           if (FILMS.includes(kind)) Object.assign(query, { fps, how: how.value, quantities: choice().join(",") });
           link.href = `/export/${encodeURIComponent(record.job)}?${new URLSearchParams(query)}`;
         }

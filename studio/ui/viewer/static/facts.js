@@ -1,10 +1,10 @@
-/* What the head of the viewer says of a run and of the evaluation that is looked at. */
+/* The lines at the head of the viewer about a run and the present evaluation. */
 
 import { listText } from "../../static/elements.js";
 import { number } from "./chart.js";
 import { decibels } from "./levels.js";
 
-/** What is missing of a run that was too large to be kept whole, or is made twice; nothing of any other. */
+/** What the recording of a large run lacks, and whether the run has a second pass; empty for any other run. */
 export function recordingNote(record, index, say) {
   const { full, attention_every: every } = record.run.kept || {};
   const rough = record.run.bits === 8 ? say(record.evaluations[index].rough ? "kept.rough" : "kept.sharp") : "";
@@ -24,7 +24,7 @@ export function factsOf(run, say, schedules) {
   const facts = [];
   if (run.checkpoint) facts.push(run.checkpoint);
   if (run.seed !== undefined) facts.push(say("fact.seed", { seed: run.seed }));
-  // One scheduler, or which others took over and where.
+  // One scheduler, or several with the evaluation where each began.
   const [by, ...others] = run.schedulers || [{ scheduler_label: run.scheduler_label || run.scheduler }];
   if (by.scheduler_label)
     facts.push(

@@ -1,5 +1,5 @@
-/* Panel: the forward process. A picture is noised to any t in the space of pixels and in latent space, with one fixed noise
-   each, so that the slider is continuous; the checkpoint's own training loss on it, as a curve and as a map. */
+/* Panel: the forward process. A picture is noised to any t, in pixels and in latent space. Each has one fixed noise,
+   so that the slider is continuous. The checkpoint's own training loss is drawn as a curve and as a map. */
 
 import { repeats } from "../../static/elements.js";
 import { decoderOf } from "../../static/tensors.js";
@@ -16,8 +16,9 @@ export const panel = {
     const { h, say } = context;
     const STRENGTHS = [0.25, 0.5, 0.75];
     const NARROW = matchMedia("(max-width: 599px)");
-    const DEFAULT = { scheduler: "dpmpp_2m", noise_schedule: "karras", steps: 25 }; // where there is no run whose ways to go
-    const SETTLED = 350; // ms a slider must rest before the error map asks for a model call
+    // Of image to image, where there is no run to go by
+    const DEFAULT = { scheduler: "dpmpp_2m", noise_schedule: "karras", steps: 25 };
+    const PAUSE = 350; // ms without a move of the slider before the error map asks for a model call
     const source = pictureSource(context);
     const pane = (name) => {
       const canvas = h("canvas", { role: "img", "aria-label": say(`forward.${name}`), "data-forward": name });
@@ -64,7 +65,7 @@ export const panel = {
       "aria-label": say("loss.right"),
       placeholder: say("loss.right"),
     });
-    const wrong = h("input", {
+    const wrongCaption = h("input", {
       type: "text",
       class: "ls-text",
       "aria-label": say("loss.wrong"),
@@ -86,7 +87,7 @@ export const panel = {
           "div",
           { class: "ls-fields" },
           h("label", {}, say("loss.right"), caption),
-          h("label", {}, say("loss.wrong"), wrong),
+          h("label", {}, say("loss.wrong"), wrongCaption),
           measure,
         ),
         message,
@@ -110,15 +111,15 @@ export const panel = {
       lossBox,
     );
     const element = h("section", { class: "ls-panel" }, source.element, status, body);
-    let pictureKey = null; // the picture that is here or on its way
+    let pictureKey = null; // the picture that is loaded or requested
     let here = null; // {z0, noise, shape, pixels, size, a, s, timesteps, decoder, pixelNoise}
     let lossesHere = null; // the losses of that picture
     let errorMapHere = null; // the error map
-    let positions = []; // of every step of this run's scheduler on the training curve
+    let positions = []; // of this run's steps on the training curve
     let starts = []; // where image to image begins
     let startsOf = null;
-    let captionOf = null; // the run whose words the right caption was filled with; then it is the visitor's
-    let resting = null;
+    let captionOf = null; // the run whose prompt has filled the right caption; from then on the visitor changes it
+    let timer = null;
     const newest = latest();
     const newestError = latest();
 
@@ -127,8 +128,8 @@ export const panel = {
       drawDenoise();
       drawCurve();
       if (lossesHere) {
-        clearTimeout(resting);
-        resting = setTimeout(errorMap, SETTLED);
+        clearTimeout(timer);
+        timer = setTimeout(errorMap, PAUSE);
       }
     });
 
@@ -174,7 +175,7 @@ export const panel = {
         `s = ${number(s, 3)}`,
         log_snr === null ? say("level.no_snr") : say("level.snr", { value: number(decibels(log_snr), 1) }),
       ].join("   ");
-      // Pixel space: the picture in -1 .. 1, noised as latents are; shown clipped to what a screen can show.
+      // The picture in pixels, from -1 to 1, noised as latents are and clipped for the screen.
       const {
         size: [H, W],
         pixels: bytes,
@@ -205,7 +206,7 @@ export const panel = {
       tiles.note.textContent = say("how.channels", { channels: shape[0], range: "3.0" });
     }
 
-    /** Where image to image would begin with this run's scheduler, at a few strengths. */
+    /** Where image to image begins with this run's scheduler, at a few strengths. */
     async function strengths() {
       const run = context.record?.run?.scheduler ? context.record.run : { ...DEFAULT, checkpoint: checkpoint() };
       const key = `${run.scheduler} ${run.noise_schedule} ${run.steps}`;
@@ -227,7 +228,7 @@ export const panel = {
         drawMarks();
         drawDenoise();
       } catch {
-        starts = positions = []; // marks are an extra: the slider works without them
+        starts = positions = []; // the slider works without these marks
       }
     }
     function drawMarks() {
@@ -257,17 +258,17 @@ export const panel = {
       denoise.disabled = !steps;
       denoise.textContent = say("forward.denoise", { steps });
     }
-    /** Image to image from here: the right caption and this run's scheduler on the picture, a run of its own. A picture
-        from disk is sent as it is shown here, brought to the size that the checkpoint is used to. */
+    /** Starts a run of image to image from here, with the right caption and this run's scheduler. A picture from
+        disk is sent in the size of the panel, which is the checkpoint's own. */
     function from() {
       if (again(`${context.picture.key} ${caption.value} ${slider.value}`)) return;
       const many = positions.length;
       const strength = strengthFor(many, count());
       const question = { job: context.record?.job, prompt: caption.value, steps: many, strength };
       if (!context.picture.file) return context.trigger("denoise", { ...question, picture: context.picture.key });
-      const whole = document.createElement("canvas");
-      drawBytes(whole, here.pixels, here.size);
-      context.trigger("denoise", { ...question, file: whole.toDataURL("image/png") });
+      const pixelCanvas = document.createElement("canvas");
+      drawBytes(pixelCanvas, here.pixels, here.size);
+      context.trigger("denoise", { ...question, file: pixelCanvas.toDataURL("image/png") });
     }
 
     async function losses() {
@@ -277,7 +278,7 @@ export const panel = {
       try {
         const answer = await ask(
           "losses",
-          { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, wrong_caption: wrong.value },
+          { ...picture.fields, checkpoint: checkpoint(), caption: caption.value, wrong_caption: wrongCaption.value },
           picture.file,
         );
         if (picture.key !== pictureKey) return;

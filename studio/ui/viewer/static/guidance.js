@@ -1,5 +1,5 @@
-/* Panel: what the prompt adds. Noise predicted without and with it, the difference between the two, and what another
-   guidance scale would have made of this one evaluation: computed here, at once, from what was recorded. */
+/* Panel: what the prompt adds. Shows the noise predicted without and with it, their difference, and this evaluation
+   at another guidance scale. All of it is computed here at once, from the recording. */
 
 import { chart, number } from "./chart.js";
 
@@ -36,7 +36,7 @@ export const panel = {
     const uncond = makePane("eps_uncond", "noise", say("pane.eps_uncond"));
     const cond = makePane("eps_cond", "noise", say("pane.eps_cond"));
     const difference = makePane("guidance", "guidance", say("pane.guidance"));
-    const what = makePane("what_if", "x0", say("whatif.picture"));
+    const whatIfPane = makePane("what_if", "x0", say("whatif.picture"));
     const real = makePane("real", "x0", say("pane.denoised"));
     const slider = h("input", {
       type: "range",
@@ -50,7 +50,7 @@ export const panel = {
     const value = h("output", { class: "ls-output" });
     const tick = h("button", { type: "button", class: "ls-tick", onclick: () => choose(null) });
     const track = h("div", { class: "ls-track" }, slider, tick);
-    const again = h("button", { type: "button", class: "ls-button", onclick: rerun }, say("whatif.again"));
+    const again = h("button", { type: "button", class: "ls-button", onclick: makeRun }, say("whatif.again"));
     const moveNote = h("p", { class: "ls-note" });
     const sizes = chart({ width: 420, height: 150, label: say("guidance.sizes") });
     const angle = chart({ width: 420, height: 150, label: say("guidance.cosine") });
@@ -66,7 +66,7 @@ export const panel = {
         cond.figure,
         difference.figure,
         real.figure,
-        what.figure,
+        whatIfPane.figure,
       ),
       h("div", { class: "ls-whatif" }, h("label", {}, say("whatif")), track, value, again),
       moveNote,
@@ -83,7 +83,7 @@ export const panel = {
     function choose(scale) {
       context.set({ guidance: scale });
     }
-    function rerun() {
+    function makeRun() {
       context.branch({ guidance_scale: current(), evaluation: context.index });
     }
     const own = () => context.record.evaluations[context.index].guidance_scale ?? context.record.run.guidance_scale;
@@ -99,7 +99,8 @@ export const panel = {
         none.hidden = !why;
         if (why) return;
         const [C, H, W] = record.shape;
-        const quick = record.decoder && ["fast", "tiny", "vae"].includes(context.state.how); // another guidance has no picture by the VAE
+        // The VAE has no picture for another guidance scale
+        const quick = record.decoder && ["fast", "tiny", "vae"].includes(context.state.how);
         const draw = (pane, latents, words) => {
           if (quick) painter.picture(pane.canvas, latents, [C, H, W], record.decoder);
           else painter.tiles(pane.canvas, latents, [C, H, W], 3);
@@ -117,9 +118,9 @@ export const panel = {
         if (x0) {
           draw(real, x0, say("whatif.real", { guidance: number(own(), 1) }));
           const other = record.whatIf(index, w);
-          draw(what, other, say("whatif.note", { guidance: number(w, 1) }));
+          draw(whatIfPane, other, say("whatif.note", { guidance: number(w, 1) }));
         }
-        for (const pane of [real, what]) pane.figure.hidden = !x0;
+        for (const pane of [real, whatIfPane]) pane.figure.hidden = !x0;
         slider.value = String(w);
         value.textContent = number(w, 1);
         tick.style.left = `${((own() - LOW) / (HIGH - LOW)) * 100}%`;

@@ -1,5 +1,5 @@
-/* Panel: the latent space. The channels of the quantity of choice with their statistics and histograms, its three main
-   directions as colours, how coarse and fine it is, and which 8 x 8 pixels a cell stands for. */
+/* Panel: the latent space. Shows the channels of a chosen quantity with their statistics and histograms, and its
+   three main directions as colours. A spectrum shows how coarse or fine it is, and a cell shows its 8 x 8 pixels. */
 
 import { histogram } from "./ask.js";
 import { brush as brushOf } from "./brush.js";
@@ -24,8 +24,8 @@ export const panel = {
     const fact = h("p", { class: "ls-note" });
     const none = h("p", { class: "ls-note", hidden: true });
     const tiles = h("div", { class: "ls-row-of ls-channels" });
-    const picture = linked("fast");
-    const colours = linked("pca");
+    const picture = linkedPane("fast");
+    const colours = linkedPane("pca");
     const spectrum = chart({ width: 420, height: 170, left: 40, label: say("latent.spectrum") });
     const body = h(
       "div",
@@ -49,12 +49,12 @@ export const panel = {
     const element = h("section", { class: "ls-panel" }, h("div", { class: "ls-panel-head" }, choice, fact), none, body);
     let channels = [];
 
-    /** How much of a change of what is looked at is a change of x_t = a x0 + s noise; 0 for the noise, which the network
-        answers and nobody can paint on. */
+    /** The change of x_t = a x0 + s noise for a change of 1 in the quantity on the panel. It is 0 for the noise: the
+        network answers it, and nobody can paint on it. */
     const share = () => ({ x_t: 1, denoised: context.record.evaluations[context.index].a })[quantity] ?? 0;
 
-    /** A picture whose cells answer the pointer; that of a `channel` can be painted on. */
-    function linked(kind, channel = null) {
+    /** A picture whose cells follow the pointer. Visitors can paint on that of a `channel`. */
+    function linkedPane(kind, channel = null) {
       const canvas = h("canvas", { role: "img", "aria-label": say(`latent.${kind}`), "data-latent": kind });
       const cross = h("i", { class: "ls-cross", hidden: true });
       const frame = h("div", { class: "ls-frame" }, canvas, cross);
@@ -65,15 +65,15 @@ export const panel = {
         const to = (part, cells) => Math.min(cells - 1, Math.max(0, Math.floor(part * cells)));
         return { x: to((event.clientX - box.left) / box.width, W), y: to((event.clientY - box.top) / box.height, H) };
       };
-      const painting = () => channel !== null && brush.on && share() > 0;
+      const isPainting = () => channel !== null && brush.on && share() > 0;
       frame.addEventListener("pointerdown", (event) => {
-        if (!painting() || event.button > 0) return;
+        if (!isPainting() || event.button > 0) return;
         event.preventDefault();
         frame.setPointerCapture(event.pointerId);
         brush.paint(channel, cellOf(event), share());
       });
       frame.addEventListener("pointermove", (event) => {
-        if (painting() && event.buttons & 1) brush.paint(channel, cellOf(event), share());
+        if (isPainting() && event.buttons & 1) brush.paint(channel, cellOf(event), share());
         context.point(cellOf(event));
       });
       frame.addEventListener("pointerleave", () => context.point(null));
@@ -88,7 +88,7 @@ export const panel = {
 
     function makeChannels(count) {
       channels = Array.from({ length: count }, (_, c) => {
-        const pane = linked("channel", c);
+        const pane = linkedPane("channel", c);
         pane.canvas.classList.add("ls-pixels");
         pane.canvas.setAttribute("aria-label", say("latent.channel_of", { index: c + 1 }));
         pane.figure.querySelector(".ls-pane-name").textContent = say("latent.channel_of", { index: c + 1 });
@@ -126,7 +126,7 @@ export const panel = {
         if (why) return;
         brush.draw(share());
         tiles.classList.toggle("ls-painting", brush.on && share() > 0);
-        const latents = brush.applied(record.latents(index, quantity), share());
+        const latents = brush.apply(record.latents(index, quantity), share());
         channels.forEach((channel, c) => {
           const values = latents.subarray(c * cells, (c + 1) * cells);
           painter.tiles(channel.canvas, values, [1, H, W], 3);
@@ -142,7 +142,8 @@ export const panel = {
         paintColours(colours.canvas, main.values, H, W);
         colours.canvas.classList.add("ls-pixels");
         colours.note.textContent = say("latent.pca.note", { share: number(main.share * 100, 0) });
-        const spectrumAt = (k) => record.evaluations[k].spectrum?.[quantity]; // the studio has those of the three main quantities
+        // The studio sends those of the three main quantities
+        const spectrumAt = (k) => record.evaluations[k].spectrum?.[quantity];
         const lines = [
           [index, "x0"],
           [0, "ghost"],
@@ -167,15 +168,15 @@ export const panel = {
           x: { low: 0, label: say("latent.spectrum.x"), from: say("latent.coarse"), to: say("latent.fine") },
           y: { low: -3, high: 3 },
         });
-        pointed(context.cell);
+        onPoint(context.cell);
       },
-      pointed,
+      onPoint,
     };
 
-    function pointed(cell) {
+    function onPoint(cell) {
       const { record, index } = context;
       const [, H, W] = record.shape;
-      const latents = cell && !record.why(index, quantity) && brush.applied(record.latents(index, quantity), share());
+      const latents = cell && !record.why(index, quantity) && brush.apply(record.latents(index, quantity), share());
       for (const one of [...channels, picture, colours]) {
         one.cross.hidden = !latents;
         if (latents)
@@ -197,7 +198,7 @@ export const panel = {
         : say("how.fast");
     }
 
-    /** The three directions of greatest variance over the cells, and the share of the variance they hold. */
+    /** The three directions of greatest variance over the cells, and their share of the variance. */
     function principal(latents, C, cells) {
       const mean = Array.from(
         { length: C },
@@ -215,7 +216,7 @@ export const panel = {
       const values = [];
       let variance = 0;
       for (let n = 0; n < Math.min(3, C); n++) {
-        // Power iteration from a fixed start, then take what was found away.
+        // Power iteration from a fixed start; then the direction found is removed.
         let vector = Float64Array.from({ length: C }, (_, k) => 1 + 0.1 * k);
         let size = 0;
         for (let turn = 0; turn < 60; turn++) {
@@ -224,7 +225,7 @@ export const panel = {
           if (size < 1e-12) break;
           vector = next.map((value) => value / size);
         }
-        // A sign that does not flip from one evaluation to the next: the greatest part is positive.
+        // A sign that does not flip from one evaluation to the next: the largest component is positive.
         const greatest = vector.reduce((best, value) => (Math.abs(value) > Math.abs(best) ? value : best), 0);
         if (greatest < 0) vector = vector.map((value) => -value);
         variance += size;

@@ -1,10 +1,10 @@
-/* Noise levels, in model-input coordinates (x_t = a x0 + s noise), and where on its way a run is: the formulas of
-   studio/diffusion/levels.py, paths.py and studio/asked/schedulers.py. */
+/* Noise levels, in model-input coordinates (x_t = a x0 + s noise), and the place of a run on its way from noise to
+   picture. The formulas are those of studio/diffusion/levels.py, paths.py and studio/asked/schedulers.py. */
 
-/** ᾱ of a level: the share of x0 in a² + s², from 0 to 1. On a path that preserves variance it is a². */
+/** ᾱ of a level: the share of x0 in a² + s², from 0 to 1. It is a² on a path that preserves variance. */
 export const alphaBar = ({ a, s }) => a ** 2 / (a ** 2 + s ** 2);
 
-/** A level in the measures that the studio answers with: sigma = s / a and log-SNR, null where they have no value. */
+/** A level in the studio's measures: sigma = s / a and log-SNR, null where they have no value. */
 export const levelFacts = ({ a, s }) => ({
   a,
   s,
@@ -15,15 +15,15 @@ export const levelFacts = ({ a, s }) => ({
 /** A log-SNR in decibels. */
 export const decibels = (logSnr) => (logSnr * 10) / Math.LN10;
 
-/** The value at `t` between two of `values`, in a straight line. */
+/** The value at `t` between two of `values`, interpolated linearly. */
 export function between(values, t) {
   const low = Math.min(values.length - 1, Math.floor(t));
   const high = Math.min(values.length - 1, low + 1);
   return values[low] + (values[high] - values[low]) * (t - low);
 }
 
-/** The level at `t` between two training timesteps: a² and s² go straight from one to the next, so that a variance that
-    is preserved stays so. */
+/** The level at `t` between two training timesteps. a² and s² are interpolated linearly, so that a preserved
+    variance stays so. */
 export function levelBetween({ a, s }, t) {
   const squares = (values) =>
     [Math.floor(t), Math.floor(t) + 1].map((k) => values[Math.min(values.length - 1, k)] ** 2);
@@ -31,8 +31,8 @@ export function levelBetween({ a, s }, t) {
   return { a: at(a), s: at(s) };
 }
 
-/** Where a level lies on the training curve, counted from 0, in a straight line of the logarithm of noise between two
-    timesteps. What is cleaner than the first timestep lies on it, what is noisier than the last one there. */
+/** The position of a level on the training curve, counted from 0. It is interpolated linearly in the logarithm of
+    noise between two timesteps, and clamped to the curve's two ends. */
 export function positionOf(training, level) {
   const noise = ({ a, s }) => Math.log(s / (a + s)); // rising, and finite for pure noise too
   const at = (t) => noise({ a: training.a[t], s: training.s[t] });
@@ -45,13 +45,13 @@ export function positionOf(training, level) {
 /** How many of `steps` steps image to image runs: diffusers' rule. */
 export const stepsRun = (steps, strength) => Math.min(steps, Math.floor(steps * strength));
 
-/** The first of a whole run's steps that image to image runs at a strength; undefined where it runs none. */
+/** The first step that image to image runs at a strength, counted in a whole run; undefined where it runs none. */
 export const firstStep = (steps, strength) => steps[steps.length - stepsRun(steps.length, strength)];
 
-/** The strength at which so many of `steps` steps are run: a quarter of a step more, so that no rounding loses one. */
+/** The strength at which so many of `steps` steps run. It adds a quarter of a step, so that rounding loses none. */
 export const strengthFor = (steps, run) => Math.min(1, (run + 0.25) / steps);
 
-/** How many steps are left from training timestep `t` on: those whose position is there or below. */
+/** How many steps are left from training timestep `t` on: those at or below it. */
 export function stepsLeft(positions, t) {
   const first = positions.findIndex((position) => position <= t + 0.5);
   return first < 0 ? 0 : positions.length - first;

@@ -1,4 +1,4 @@
-/* What is measured of latents and pictures: the formulas of studio/engine/viewer/measures.py. */
+/* Measures of latents and pictures: the formulas of studio/engine/viewer/measures.py. */
 
 /** Root mean square. */
 export function rmsOf(values) {
@@ -35,8 +35,8 @@ export function moments(values) {
 /** Peak signal-to-noise ratio of two pictures in dB, from the sum of the squared differences of `count` bytes. */
 export const psnrOf = (squares, count) => 10 * Math.log10((255 * 255) / (squares / count));
 
-/** Power by spatial frequency: [cycles along the shorter side, power], mean over directions and channels of (C H W), 1
-    for white noise of variance 1. */
+/** Power by spatial frequency: [cycles along the shorter side, power], the mean over directions and channels of (C H
+    W). It is 1 for white noise of variance 1. */
 export function spectrumOf(latents, [C, H, W]) {
   const short = Math.min(H, W);
   const many = Math.floor(short / 2);

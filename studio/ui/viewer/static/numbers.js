@@ -1,4 +1,4 @@
-/* Panel: the numbers of one evaluation. What is undefined says so. */
+/* Panel: the numbers of one evaluation. An undefined number is shown as such. */
 
 import { number } from "./chart.js";
 import { alphaBar, decibels } from "./levels.js";

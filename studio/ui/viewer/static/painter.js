@@ -5,12 +5,12 @@
    picture(canvas, latents, [C, H, W], decoder, {stride, gain, biased})  the fast decoder; stride n takes every n-th pixel
    tiles(canvas, latents, [C, H, W], range)                              channels side by side, -range .. range
    heat(canvas, values, [H, W], high)                                    one number per cell, 0 .. high */
-/* A signed field: blue below, amber above, pale at zero; and a sequential one (viridis, Smith and van der Walt 2015).
-   Both can be told apart with any colour vision. */
+/* A signed field: blue below, amber above, pale at zero. And a sequential one (viridis, Smith and van der Walt
+   2015). Both work for any colour vision. */
 const SIGNED = ["#12306f", "#3a67b5", "#93b4dc", "#f2f1ec", "#edb877", "#c26d1f", "#6f3307"];
 const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
 
-/** 256 colours between the given ones, RGBA bytes. */
+/** 256 colours interpolated between these, as RGBA bytes. */
 function ramp(stops) {
   const parts = stops.map((stop) => [1, 3, 5].map((at) => parseInt(stop.slice(at, at + 2), 16)));
   const out = new Uint8Array(256 * 4);
@@ -27,7 +27,7 @@ export const RAMPS = { signed: ramp(SIGNED), sequential: ramp(VIRIDIS) };
 
 export const columnsOf = (channels) => Math.min(2, channels);
 
-function sized(canvas, width, height) {
+function resize(canvas, width, height) {
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
   return canvas.getContext("2d");
 }
@@ -80,7 +80,7 @@ void main() {
 }`;
 
 class Shaders {
-  /** Raises where there is no WebGL 2. */
+  /** Throws where there is no WebGL 2. */
   constructor() {
     this.canvas = document.createElement("canvas");
     const gl = this.canvas.getContext("webgl2", {
@@ -95,7 +95,7 @@ class Shaders {
     this.field = this.program(FIELD);
     this.latents = this.texture();
     this.weights = this.texture();
-    this.loadedDecoder = null; // the decoder whose weights are in the texture
+    this.loadedDecoder = null; // the decoder in the texture
     this.ramps = Object.fromEntries(
       Object.entries(RAMPS).map(([name, bytes]) => {
         const texture = this.texture();
@@ -161,7 +161,7 @@ class Shaders {
     gl.uniform1i(place("height"), height);
     for (const [name, [kind, ...values]] of Object.entries(uniforms)) gl[`uniform${kind}`](place(name), ...values);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
-    sized(canvas, width, height).drawImage(
+    resize(canvas, width, height).drawImage(
       this.canvas,
       0,
       this.canvas.height - height,
@@ -250,7 +250,7 @@ class Plain {
         out.data[p + 3] = 255;
       }
     }
-    sized(canvas, out.width, out.height).putImageData(out, 0, 0);
+    resize(canvas, out.width, out.height).putImageData(out, 0, 0);
   }
 
   field_(canvas, values, [C, H, W], columns, low, high, colours) {
@@ -265,7 +265,7 @@ class Plain {
         }
       }
     }
-    sized(canvas, out.width, out.height).putImageData(out, 0, 0);
+    resize(canvas, out.width, out.height).putImageData(out, 0, 0);
   }
 
   tiles(canvas, latents, shape, range) {
@@ -277,7 +277,8 @@ class Plain {
   }
 }
 
-/** Shaders where they can be had and suffice (up to four channels), plain code elsewhere and after a lost context. */
+/** Shaders where the browser has them and they suffice (up to four channels); plain code elsewhere and after a lost
+    context. */
 export class Painter {
   constructor() {
     this.plain = new Plain();

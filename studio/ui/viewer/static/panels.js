@@ -1,4 +1,4 @@
-/* Every panel of the noise viewer. Which of them a page shows, and in what order, its props say. */
+/* Every panel of the noise viewer. A page's props name the panels that it shows, in their order. */
 
 import { panel as architecture } from "./architecture.js";
 import { panel as attention } from "./attention.js";

@@ -1,6 +1,5 @@
-/* Panel: two to four pictures of one evaluation, each a quantity of choice, under one crosshair.
-
-   A pane may also show two others against each other: their difference, one wiped over the other, or both in turn. */
+/* Panel: two to four pictures of one evaluation, each of a chosen quantity, under one crosshair. A pane may also
+   compare two others: by their difference, by a wipe, or both in turn. */
 
 import { number } from "./chart.js";
 import { rmsOf, rmsOfCells } from "./measures.js";
@@ -32,10 +31,10 @@ export const panel = {
     const element = h("div", {}, grid);
     const simple = ["x_t", "denoised", "noise_pred"];
     let panes = [];
-    let names = simple; // what they show
-    let wipeAt = 0.5;
+    let names = simple; // the quantities of the panes
+    let wipePosition = 0.5;
     let turn = 0;
-    let blinking = null;
+    let blinkTimer = null;
 
     function make(k) {
       const canvas = h("canvas", { role: "img" });
@@ -71,7 +70,7 @@ export const panel = {
         const box = canvas.getBoundingClientRect();
         const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
         if (names[k] === "of_two.wipe") {
-          wipeAt = Math.min(1, Math.max(0, x));
+          wipePosition = Math.min(1, Math.max(0, x));
           drawPane(panes[k], k);
         }
         const [, H, W] = context.record.shape;
@@ -101,7 +100,7 @@ export const panel = {
       return pane;
     }
 
-    /** What a pane shows now: {latents, quantity, how, scale} or {why}. */
+    /** The content of a pane: {latents, quantity, how, scale}, or {why} where there is none. */
     function content(quantity) {
       const { record, index } = context;
       const why = record.why(index, quantity);
@@ -114,7 +113,7 @@ export const panel = {
       };
     }
 
-    /** Draw latents as the visitor chose; answers how it was done, in words. */
+    /** Draws latents in the chosen way; returns how it was done, in words. */
     function paint(canvas, { name, latents, kind, scale }) {
       const { record, painter, state } = context;
       let how = kind === "change" && ["fast", "tiny", "vae"].includes(state.how) ? "cells" : state.how;
@@ -149,32 +148,32 @@ export const panel = {
       const { record, index } = context;
       const quantity = names[k];
       const two = quantity.startsWith("of_two.");
-      const shownNow = two ? ofTwo(quantity.slice(7)) : content(quantity);
+      const paneContent = two ? ofTwo(quantity.slice(7)) : content(quantity);
       const word = say(`pane.${quantity}`);
       pane.canvas.dataset.quantity = quantity;
       pane.name.textContent = word;
       pane.choice.value = quantity;
       pane.figure.dataset.colour = two ? "none" : quantities[quantity].colour;
       pane.gloss.dataset.caption = simple.includes(quantity) ? `pane.${quantity}` : "pane.other";
-      pane.none.hidden = !shownNow.why;
-      pane.frame.hidden = !!shownNow.why;
-      pane.latents = shownNow.latents || null;
-      if (shownNow.why) {
-        pane.none.textContent = say(`undefined.${shownNow.why}`);
+      pane.none.hidden = !paneContent.why;
+      pane.frame.hidden = !!paneContent.why;
+      pane.latents = paneContent.latents || null;
+      if (paneContent.why) {
+        pane.none.textContent = say(`undefined.${paneContent.why}`);
         pane.how.textContent = pane.size.textContent = pane.values.textContent = "";
         return;
       }
-      const done = shownNow.paint ? shownNow.paint(pane.canvas) : paint(pane.canvas, shownNow);
+      const done = paneContent.paint ? paneContent.paint(pane.canvas) : paint(pane.canvas, paneContent);
       pane.tiled = done.how === "channels";
       pane.canvas.classList.toggle("ls-pixels", done.how !== "fast");
       pane.how.textContent = done.words;
-      pane.size.textContent = shownNow.latents ? say("rms", { value: number(rmsOf(shownNow.latents), 3) }) : "";
+      pane.size.textContent = paneContent.latents ? say("rms", { value: number(rmsOf(paneContent.latents), 3) }) : "";
       const total = Math.max(record.run.total || 0, record.evaluations.length);
       pane.canvas.setAttribute("aria-label", `${word}, ${say("evaluation", { index: index + 1, total })}`);
       drawCell(pane);
     }
 
-    /** The first two panes against each other. */
+    /** The comparison of the first two panes. */
     function ofTwo(how) {
       const [one, other] = names
         .slice(0, 2)
@@ -192,7 +191,7 @@ export const panel = {
         paint(canvas) {
           const done = paint(canvas, one);
           paint(under, other);
-          const from = Math.round(wipeAt * canvas.width);
+          const from = Math.round(wipePosition * canvas.width);
           const pen = canvas.getContext("2d");
           pen.drawImage(
             under,
@@ -212,7 +211,7 @@ export const panel = {
       };
     }
 
-    /** The crosshair, the loupe and the numbers of the cell under the pointer. */
+    /** The crosshair, the loupe, and the numbers of the cell under the pointer. */
     function drawCell(pane) {
       const { cell, record } = context;
       const there = !!cell && !pane.frame.hidden;
@@ -254,13 +253,13 @@ export const panel = {
     }
 
     function blink(wanted) {
-      if (wanted === !!blinking) return;
+      if (wanted === !!blinkTimer) return;
       if (!wanted) {
-        clearInterval(blinking);
-        blinking = null;
+        clearInterval(blinkTimer);
+        blinkTimer = null;
         return;
       }
-      blinking = setInterval(() => {
+      blinkTimer = setInterval(() => {
         if (still.matches || !grid.isConnected) return;
         turn = 1 - turn;
         names.forEach((name, k) => name === "of_two.blink" && panes[k] && drawPane(panes[k], k));
@@ -284,7 +283,7 @@ export const panel = {
         blink(names.includes("of_two.blink"));
         panes.forEach(drawPane);
       },
-      pointed() {
+      onPoint() {
         for (const pane of panes) drawCell(pane);
       },
     };

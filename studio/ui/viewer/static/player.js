@@ -1,10 +1,10 @@
-/* Playing through the evaluations of a run at the chosen speed, once or in a loop. */
+/* Plays through the evaluations of a run at the chosen speed, once or in a loop. */
 
 import { icon } from "../../static/elements.js";
 
 const FRAME = 160; // ms per evaluation at speed 1
 
-/** `button`: starts and stops, and shows which it will do. */
+/** `button` starts and stops, and shows which of the two it will do. */
 export function buildPlayer({ context, button }) {
   const { say, state } = context;
   let playing = null;

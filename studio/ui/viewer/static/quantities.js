@@ -1,15 +1,14 @@
-/* What can be looked at, each as one formula on what was recorded. All in model-input coordinates, x_t = a x0 + s noise.
-
-   why(record, index) names the reason (under `viewer.undefined`) where a quantity does not exist; of(record, index)
-   gives it (Float32Array, C h w). Their names, labels and kinds are those of studio/asked/quantities.py. */
+/* The viewer's quantities, each as one formula on the recording. All are in model-input coordinates, x_t = a x0 + s
+   noise. why(record, index) names the reason (under `viewer.undefined`) where a quantity does not exist; of(record,
+   index) gives it (Float32Array, C h w). Names, labels and kinds are those of studio/asked/quantities.py. */
 /** The sum of factor * values. */
 export function combine(...terms) {
   const out = new Float32Array(terms[0][1].length);
   for (const [factor, values] of terms) for (let k = 0; k < out.length; k++) out[k] += factor * values[k];
   return out;
 }
-/** Predicted x0 by what the model predicts, as [of x_t, of the model's output]: the formulas of
-    studio/diffusion/quantities.py. Undefined (infinite) where a = 0 and it predicts noise. */
+/** Predicted x0 by prediction type, as factors [of x_t, of the model's output]: the formulas of
+    studio/diffusion/quantities.py. Undefined (infinite) where a = 0 and the model predicts noise. */
 const X0_TERMS = {
   epsilon: ({ a, s }) => [1 / a, -s / a],
   v_prediction: ({ a, s }) => [a, -s],
@@ -18,7 +17,7 @@ const X0_TERMS = {
   edm_epsilon: ({ a, s }) => [dataShare(s) ** 2 / a, (s * dataShare(s)) / a],
   edm_v_prediction: ({ a, s }) => [dataShare(s) ** 2 / a, (-s * dataShare(s)) / a],
 };
-/** Predicted noise alike, so that a x0 + s noise is x_t again. */
+/** Predicted noise in the same way; a x0 + s noise is x_t again. */
 const NOISE_TERMS = {
   epsilon: () => [0, 1],
   v_prediction: ({ a, s }) => [s, a],
@@ -27,20 +26,20 @@ const NOISE_TERMS = {
   edm_epsilon: ({ s }) => [s, -dataShare(s)],
   edm_v_prediction: ({ s }) => [s, dataShare(s)],
 };
-/** Standard deviation that the data has in x_t of an EDM model, whose own is 1. */
+/** Standard deviation of the data's part in x_t of an EDM model, where that of x_t is 1. */
 const dataShare = (s) => Math.sqrt(Math.max(0, 1 - s * s));
 
 /** Predicted x0 from a model's output for an evaluation's x_t. */
 export function predictedX0(type, evaluation, model) {
-  return applied(X0_TERMS[type](evaluation), evaluation.x_t, model);
+  return combineTerms(X0_TERMS[type](evaluation), evaluation.x_t, model);
 }
 
 /** Predicted noise from a model's output for an evaluation's x_t. */
 export function predictedNoise(type, evaluation, model) {
-  return applied(NOISE_TERMS[type](evaluation), evaluation.x_t, model);
+  return combineTerms(NOISE_TERMS[type](evaluation), evaluation.x_t, model);
 }
 
-function applied([ofInput, ofOutput], x_t, model) {
+function combineTerms([ofInput, ofOutput], x_t, model) {
   return ofInput === 0 && ofOutput === 1 ? model : combine([ofInput, x_t], [ofOutput, model]);
 }
 

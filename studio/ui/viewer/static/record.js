@@ -1,14 +1,15 @@
-/* A recorded run: fetched once, kept here, and every quantity of it computed without asking the server again. */
+/* A recorded run. It is fetched once and stays here; every quantity is computed from it without a request. */
 
 import { decoderOf, readTensors } from "../../static/tensors.js";
 import { cosineOf, rmsOf, rmsOfCells } from "./measures.js";
 import { guided, predictedNoise, predictedX0, quantities } from "./quantities.js";
 
-const ROOM = 48 * 2 ** 20; // bytes of decoded and computed arrays; what was recorded itself is kept as it came
+// Bytes of decoded and computed arrays; the recording itself stays in the form in which it came
+const ROOM = 48 * 2 ** 20;
 
-/** One evaluation: what docs/record.md says of it, and as Float32Arrays (C h w) what was recorded - x_t, model_cond,
-    model_difference and model_uncond (both undefined without guidance), model (guided) - and what follows from it:
-    denoised, noise_pred. They are decoded when they are looked at. `rough`: it came in eight bits. */
+/** One evaluation. It has the fields of docs/record.md and, as Float32Arrays (C h w), the recorded x_t, model_cond,
+    model_difference and model_uncond (both undefined without guidance) and model (guided). denoised and noise_pred
+    follow from these. Arrays are decoded at the first access. `rough`: it came in eight bits. */
 class Evaluation {
   constructor(record, numbers, parts, rough) {
     Object.assign(this, numbers);
@@ -19,7 +20,7 @@ class Evaluation {
     const { record, parts } = this.internals;
     return parts[name] && record.remember(`part ${name} ${this.index}`, parts[name]);
   }
-  derived(name, make) {
+  derive(name, make) {
     return this.internals.record.remember(`part ${name} ${this.index}`, make);
   }
   get x_t() {
@@ -32,24 +33,22 @@ class Evaluation {
     return this.part("model_difference");
   }
   get model_uncond() {
-    return this.internals.parts.model_difference && this.derived("model_uncond", () => guided(this, 0));
+    return this.internals.parts.model_difference && this.derive("model_uncond", () => guided(this, 0));
   }
   get model() {
     return this.internals.parts.model_guided
       ? this.part("model_guided")
-      : this.derived("model", () => guided(this, this.guidance_scale));
+      : this.derive("model", () => guided(this, this.guidance_scale));
   }
   get denoised() {
-    return this.derived("denoised", () => predictedX0(this.internals.record.run.prediction_type, this, this.model));
+    return this.derive("denoised", () => predictedX0(this.internals.record.run.prediction_type, this, this.model));
   }
   get noise_pred() {
-    return this.derived("noise_pred", () =>
-      predictedNoise(this.internals.record.run.prediction_type, this, this.model),
-    );
+    return this.derive("noise_pred", () => predictedNoise(this.internals.record.run.prediction_type, this, this.model));
   }
 }
 
-/** Where the U-Net looked in one group: (rows height width), decoded when it is looked at. */
+/** Where the U-Net looked in one group: (rows height width), decoded at the first access. */
 class Maps {
   constructor(record, size, decode) {
     Object.assign(this, size);
@@ -64,36 +63,36 @@ class Maps {
 }
 
 export class Record {
-  /** `job` and `image` name the run; nothing is fetched before `grow`. */
+  /** `job` and `image` name the run; grow() fetches it. */
   constructor(job, image) {
     this.job = job;
     this.image = image;
-    this.run = null; // what the file's header says of the run
+    this.run = null; // the run, as the file's header describes it
     this.evaluations = []; // of Evaluation
     this.clean = null; // the latents at the end, once the run is complete
     this.decoder = null; // {weight, bias, scale}
     this.shape = null; // [channels, height, width] of the latents
-    this.computed = new Map(); // quantities computed so far, the one used longest ago first
-    this.bytes = 0; // of the arrays among them
+    this.computed = new Map(); // quantities computed so far, the least recently used first
+    this.bytes = 0; // of the arrays in `computed`
   }
 
   get ended() {
     return !!this.run && !["queued", "running"].includes(this.run.state);
   }
 
-  /** Fetch what is new. Answers "new", "same" or "none" (no such record, or none yet). One at a time: whoever asks
-      while an answer is on its way gets that one. */
+  /** Fetches what is new. Resolves to "new", "same" or "none" (no such record, or none yet). One request at a time:
+      a call during a request gets the same answer. */
   grow() {
-    if (!this.growing) {
-      this.growing = this.fetched().finally(() => {
-        this.growing = null;
+    if (!this.growth) {
+      this.growth = this.fetchNew().finally(() => {
+        this.growth = null;
       });
     }
-    return this.growing;
+    return this.growth;
   }
 
-  async fetched() {
-    // "lean": a run whose numbers are many comes in eight bits each, and in full where one rests (`sharpen`).
+  async fetchNew() {
+    // "lean": a large run comes in eight bits a number, and in full precision where the viewer stands still (sharpen).
     const since = this.evaluations.length;
     const answer = await fetch(`/record/${encodeURIComponent(this.job)}?image=${this.image}&lean=1&since=${since}`);
     if (answer.status === 404) return "none";
@@ -101,14 +100,14 @@ export class Record {
     return this.take(await answer.arrayBuffer());
   }
 
-  /** Fetch an evaluation that came in eight bits in full, and its neighbours: changes are differences of the two.
-      Answers whether they are there now. */
+  /** Fetches an evaluation that came in eight bits in full precision, and its neighbours, since changes are
+      differences of two. Resolves to true when they are there. */
   async sharpen(index) {
     const answer = await fetch(
       `/record/${encodeURIComponent(this.job)}?image=${this.image}&until=${index + 2}&since=${Math.max(0, index - 1)}`,
     ).catch(() => null);
     if (!answer?.ok) return false;
-    const { kept, state, total } = this.run; // what the answer says of the run is said better by those that follow it
+    const { kept, state, total } = this.run; // of grow(): this answer describes only a part of the run
     this.take(await answer.arrayBuffer());
     Object.assign(this.run, { kept, state, total, bits: 8 });
     this.computed.clear();
@@ -116,22 +115,22 @@ export class Record {
     return true;
   }
 
-  /** Append what a file of evaluations holds. */
+  /** Adds the evaluations of a file. */
   take(buffer) {
     const { tensors, run } = readTensors(buffer, { lazy: true });
-    this.run = { ...this.run, ...run }; // later answers say only what has changed
+    this.run = { ...this.run, ...run }; // later answers hold only what has changed
     if (tensors.latents) this.clean = tensors.latents.values;
     this.decoder = this.decoder || decoderOf(tensors);
     const [count, ...shape] = tensors.x_t.shape;
     if (count) this.shape = shape;
     const groups = Object.keys(tensors).filter((name) => name.startsWith("attention.") && !name.endsWith(".range"));
-    let captured = 0;
-    let looked = 0;
+    let guidedRow = 0;
+    let attentionRow = 0;
     run.evaluations.slice(0, count).forEach((numbers, k) => {
       const parts = {};
       for (const name of ["x_t", "model_cond", "model_difference"])
         if (tensors[name]) parts[name] = tensors[name].row(k);
-      if (numbers.captured) parts.model_guided = tensors.model_guided.row(captured++);
+      if (numbers.captured) parts.model_guided = tensors.model_guided.row(guidedRow++);
       const entry = new Evaluation(this, numbers, parts, run.bits === 8);
       if (numbers.attention_text !== undefined) {
         entry.attention = {};
@@ -140,15 +139,15 @@ export class Record {
           entry.attention[name.slice("attention.".length)] = new Maps(
             this,
             { rows, height, width },
-            tensors[name].row(looked),
+            tensors[name].row(attentionRow),
           );
         }
-        looked++;
+        attentionRow++;
       }
       this.evaluations[numbers.index] = entry;
     });
     if (count) {
-      // A run's scale and its newest differences may be others now.
+      // New evaluations may change a run's scale and its newest differences.
       for (const key of [...this.computed.keys()])
         if (
           key.startsWith("scale ") ||
@@ -183,7 +182,7 @@ export class Record {
     this.computed.delete(key);
   }
 
-  /** Why a quantity is not there at an evaluation: a key under `viewer.undefined`, or null where it is there. */
+  /** Why a quantity does not exist at an evaluation: a key under `viewer.undefined`, or null where it exists. */
   why(index, quantity) {
     return quantities[quantity].why(this, index);
   }
@@ -194,7 +193,7 @@ export class Record {
     return this.remember(`${quantity} ${index}`, () => quantities[quantity].of(this, index));
   }
 
-  /** Predicted x0 as it would be with another guidance scale, from the same x_t; null without both branches. */
+  /** Predicted x0 for another guidance scale, from the same x_t; null without both branches. */
   whatIf(index, guidance) {
     if (this.why(index, "x0_uncond")) return null;
     const entry = this.evaluations[index];
@@ -219,7 +218,7 @@ export class Record {
     return p && q && this.remember(`cosine ${one} ${other} ${index}`, () => cosineOf(p, q));
   }
 
-  /** The greatest cell of a quantity in the whole run so far: one colour scale for all its evaluations. */
+  /** The greatest cell of a quantity in the run so far: one colour scale for all its evaluations. */
   scale(quantity) {
     return this.remember(`scale ${quantity}`, () => {
       let high = 0;

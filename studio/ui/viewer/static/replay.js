@@ -1,9 +1,9 @@
-/* The entry of a replay page (studio/ui/replay_page.py): the viewer on the one record that stands in the file. */
+/* The entry of a replay page (studio/ui/replay_page.py): the viewer on the one record in the file. */
 
 import { viewer } from "./viewer.js";
 
 const bytes = Uint8Array.from(atob(document.getElementById("record").textContent), (c) => c.charCodeAt(0));
-// The record is the only thing that is fetched, and it is in the file.
+// Only the record is fetched, and the file holds it.
 window.fetch = async (address) => {
   const there = String(address).startsWith("/record/") && String(address).endsWith("since=0");
   return there ? new Response(bytes.slice()) : new Response("", { status: 404 });

@@ -1,5 +1,5 @@
-/* Panel: up to four runs of this visitor beside each other, aligned by log-SNR, the one axis that all of them share; and
-   where they part. */
+/* Panel: up to four runs of this visitor beside each other, and where they part. They are aligned by log-SNR, the
+   one axis that they share. */
 
 import { chart, number } from "./chart.js";
 import { rmsOf } from "./measures.js";
@@ -13,7 +13,7 @@ export const panel = {
     const { h, say } = context;
     const MOST = 4;
     const records = new Map(); // job => Record
-    let others = []; // jobs beside the one that is looked at
+    let others = []; // jobs beside the present one
     const choice = h("select", {
       class: "ls-choice",
       "aria-label": say("runs.add"),
@@ -61,7 +61,8 @@ export const panel = {
       return best;
     }
 
-    /** Predicted x0 of a run at a level, between its two evaluations around it; null outside of what it went through. */
+    /** Predicted x0 of a run at a level, interpolated between the two evaluations around it; null outside of its
+        levels. */
     function between(record, level) {
       const all = record.evaluations;
       for (let k = 0; k + 1 < all.length; k++) {
@@ -146,11 +147,11 @@ export const panel = {
           dots: true,
           points: same(one)
             ? record.evaluations.map((entry, index) => {
-                const [mine, its] = [
+                const [ownX0, otherX0] = [
                   record.latents(index, "denoised"),
                   Number.isFinite(entry.log_snr) ? between(one, entry.log_snr) : null,
                 ];
-                return mine && its ? [entry.log_snr, rmsOf(combine([1, mine], [-1, its]))] : [NaN, NaN];
+                return ownX0 && otherX0 ? [entry.log_snr, rmsOf(combine([1, ownX0], [-1, otherX0]))] : [NaN, NaN];
               })
             : [],
         }));

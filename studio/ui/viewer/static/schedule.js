@@ -1,4 +1,4 @@
-/* Panel: log-SNR of every evaluation, and where on that way we are. */
+/* Panel: log-SNR of every evaluation, with the present one marked. */
 
 import { chart, number } from "./chart.js";
 
@@ -35,7 +35,7 @@ export const panel = {
           y: { low: Math.min(-6, ...points.map((p) => p[1])), high: Math.max(6, ...points.map((p) => p[1])) },
           marker: { x: at.index, points: [at.log_snr] },
           pick: (x) => context.walk(Math.round(x)),
-          said: Number.isFinite(at.log_snr)
+          description: Number.isFinite(at.log_snr)
             ? `${say("schedule.axis")} ${number(at.log_snr, 1)}`
             : say("number.no_signal"),
         });

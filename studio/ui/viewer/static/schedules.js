@@ -1,5 +1,5 @@
-/* Panel: where schedulers evaluate the network, on the curve the network was trained with; any of them, before anything
-   is run. */
+/* Panel: where schedulers evaluate the network, on the curve of its training. Any scheduler can be drawn before a
+   run. */
 
 import { ask } from "./ask.js";
 import { chart } from "./chart.js";
@@ -13,7 +13,7 @@ export const panel = {
     const { h, say, props } = context;
     const MOST = 5; // curves at once
     const CLASSES = ["ls-noise", "ls-x0", "ls-guide", "ls-x", "ls-good"]; // the newest first
-    const KINDS = {
+    const CHART_KINDS = {
       log_snr: (e) => e.log_snr ?? NaN,
       sigma: (e) => (Number.isFinite(e.sigma) ? Math.log10(e.sigma) : NaN),
       abar: alphaBar,
@@ -21,7 +21,7 @@ export const panel = {
     let kind = "log_snr";
     let across = "evaluation";
     let steps = 25;
-    let pairs = null; // [[scheduler, noise schedule]], the first is the one that is looked at
+    let pairs = null; // [[scheduler, noise schedule]]; the panel describes the first
     const answers = new Map();
     const group = (word, names, get, choose) => {
       const buttons = names.map((name) =>
@@ -43,7 +43,7 @@ export const panel = {
     };
     const kinds = group(
       "schedules.kind",
-      Object.keys(KINDS),
+      Object.keys(CHART_KINDS),
       () => kind,
       (name) => (kind = name),
     );
@@ -114,8 +114,8 @@ export const panel = {
       const missing = pairs.filter((pair) => !answers.has(key(pair)));
       if (!missing.length) return;
       for (const pair of missing) {
-        const mine = key(pair);
-        answers.set(mine, null);
+        const answerKey = key(pair);
+        answers.set(answerKey, null);
         ask("schedule", {
           checkpoint: context.checkpoint(),
           scheduler: pair[0],
@@ -123,12 +123,12 @@ export const panel = {
           num_inference_steps: steps,
         }).then(
           (answer) => {
-            answers.set(mine, answer);
+            answers.set(answerKey, answer);
             message.textContent = "";
             draw();
           },
           (failure) => {
-            answers.delete(mine);
+            answers.delete(answerKey);
             pairs = pairs.filter((one) => one !== pair);
             message.textContent = failure.message || say("ask.failed");
             draw();
@@ -155,7 +155,7 @@ export const panel = {
       }
       fetchAll();
       for (const one of [kinds, axes]) one.draw();
-      const value = KINDS[kind];
+      const value = CHART_KINDS[kind];
       const lines = [];
       const first = pairs.map((pair) => answers.get(key(pair))).find(Boolean);
       if (first && across === "timestep") {

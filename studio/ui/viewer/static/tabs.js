@@ -1,12 +1,12 @@
-/* The deeper panels of expert mode: one tab and one room each, of which one shows. */
+/* The deeper panels of expert mode, a tab for each; one of them shows. */
 
 import { h } from "../../static/elements.js";
 
-/** `deeper`: the panels, which get `tab` and `room`. front() is the one that shows, usable(panel) says whether one has
-    anything to show, open(name) chooses one. */
+/** `deeper`: the panels; each gets `tab` and `tabPanel`. front() is the panel in front, usable(panel) says whether
+    it has anything to show, open(name) chooses one. */
 export function panelTabs({ deeper, say, front, usable, open }) {
   const tabs = h("div", { class: "ls-tabs", role: "tablist", "aria-label": say("deeper") });
-  const rooms = h("div", { class: "ls-rooms" });
+  const tabPanels = h("div", { class: "ls-tab-panels" });
   for (const panel of deeper) {
     panel.tab = h(
       "button",
@@ -14,28 +14,33 @@ export function panelTabs({ deeper, say, front, usable, open }) {
         type: "button",
         role: "tab",
         id: `ls-tab-${panel.name}`,
-        "aria-controls": `ls-room-${panel.name}`,
+        "aria-controls": `ls-tab-panel-${panel.name}`,
         onclick: () => open(panel.name),
       },
       say(`tab.${panel.name}`),
     );
-    panel.room = h(
+    panel.tabPanel = h(
       "div",
-      { class: "ls-room", role: "tabpanel", id: `ls-room-${panel.name}`, "aria-labelledby": `ls-tab-${panel.name}` },
+      {
+        class: "ls-tab-panel",
+        role: "tabpanel",
+        id: `ls-tab-panel-${panel.name}`,
+        "aria-labelledby": `ls-tab-${panel.name}`,
+      },
       panel.element,
     );
     tabs.append(panel.tab);
-    rooms.append(panel.room);
+    tabPanels.append(panel.tabPanel);
   }
   tabs.addEventListener("keydown", (event) => {
-    const there = deeper.filter((panel) => !panel.tab.hidden);
-    const now = there.indexOf(front());
+    const usablePanels = deeper.filter((panel) => !panel.tab.hidden);
+    const now = usablePanels.indexOf(front());
     const to = { ArrowLeft: now - 1, ArrowRight: now + 1 }[event.key];
-    if (to === undefined || !there[to]) return;
+    if (to === undefined || !usablePanels[to]) return;
     event.preventDefault();
     event.stopPropagation();
-    open(there[to].name);
-    there[to].tab.focus();
+    open(usablePanels[to].name);
+    usablePanels[to].tab.focus();
   });
 
   function drawTabs() {
@@ -45,9 +50,9 @@ export function panelTabs({ deeper, say, front, usable, open }) {
       panel.tab.hidden = !usable(panel);
       panel.tab.setAttribute("aria-selected", String(isInFront));
       panel.tab.tabIndex = isInFront ? 0 : -1;
-      panel.room.hidden = !isInFront;
+      panel.tabPanel.hidden = !isInFront;
     }
   }
 
-  return { tabs, rooms, drawTabs };
+  return { tabs, rooms: tabPanels, drawTabs };
 }

@@ -21,7 +21,7 @@ export const panel = {
       branchMark,
       cursor,
     );
-    const ways = h("div", { class: "ls-ways" }); // where other runs left this one
+    const ways = h("div", { class: "ls-ways" }); // marks where other runs left this one
     const element = h("div", {}, film, ways, context.caption("timeline"));
     let recordHere = null;
 
@@ -37,7 +37,8 @@ export const panel = {
       point(event);
     });
 
-    /** The predicted picture at one pixel per latent cell; without a decoder its first three channels as colours. */
+    /** The predicted picture with one pixel for each latent cell. Without a decoder its first three channels are the
+        colours. */
     function thumbnail(record, index) {
       const canvas = h("canvas", { "aria-hidden": "true" });
       const latents = record.latents(index, "denoised");
@@ -65,7 +66,7 @@ export const panel = {
         while (cells.children.length < total) cells.append(h("span", {}));
         [...cells.children].forEach((cell, k) => {
           if (cell.firstChild || !record.evaluations[k]) return;
-          // The second evaluation of a step (Heun and its kin) is no step of its own, and is marked as what it is.
+          // The second evaluation of a step (Heun and its kin) belongs to that step and is marked so.
           if (record.evaluations[k].stage === 2) cell.append(h("i", { class: "ls-second", title: say("second") }));
           cell.append(thumbnail(record, k));
         });

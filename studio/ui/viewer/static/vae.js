@@ -1,4 +1,5 @@
-/* Panel: a picture through the VAE and back. What is lost, how much smaller it became, and which pixels a cell holds. */
+/* Panel: a picture through the VAE and back. Shows what is lost, how much smaller the latents are, and which pixels
+   a cell holds. */
 
 import { decoderOf } from "../../static/tensors.js";
 import { ask, drawBytes, latest, pictureSource } from "./ask.js";
@@ -11,8 +12,8 @@ export const panel = {
   alone: true,
   build(context) {
     const { h, say } = context;
-    const FACTOR = 8; // pixels a cell stands for, each way
-    const GAIN = 8; // how much the difference is raised
+    const FACTOR = 8; // pixels a cell, in each direction
+    const GAIN = 8; // factor of the difference
     const source = pictureSource(context);
     const status = h("p", { class: "ls-note", role: "status" });
     const pane = (name, cells) => {
@@ -42,32 +43,40 @@ export const panel = {
       return { name, canvas, cross, note, figure };
     };
     const original = pane("original");
-    const back = pane("reconstruction");
-    const lost = pane("difference");
+    const reconstructionPane = pane("reconstruction");
+    const differencePane = pane("difference");
     const tiny = pane("tiny");
     const fast = pane("fast");
     let channels = [];
     const row = h("div", { class: "ls-row-of ls-channels" });
     const sample = h(
       "button",
-      { class: "ls-pick", type: "button", onclick: () => ((sampled = !sampled), draw()) },
+      { class: "ls-pick", type: "button", onclick: () => ((usesSample = !usesSample), draw()) },
       say("vae.sample"),
     );
     const ratio = h("p", { class: "ls-note" });
-    const linked = h("p", { class: "ls-values", role: "status" });
+    const linkedLine = h("p", { class: "ls-values", role: "status" });
     const body = h(
       "div",
       {},
       h("div", { class: "ls-panel-head" }, ratio, sample),
-      h("div", { class: "ls-row-of ls-five" }, original.figure, back.figure, lost.figure, tiny.figure, fast.figure),
+      h(
+        "div",
+        { class: "ls-row-of ls-five" },
+        original.figure,
+        reconstructionPane.figure,
+        differencePane.figure,
+        tiny.figure,
+        fast.figure,
+      ),
       h("h3", { class: "ls-spaced" }, say("vae.latents")),
       row,
-      linked,
+      linkedLine,
     );
     const element = h("section", { class: "ls-panel" }, source.element, status, body);
     let pictureKey = null;
     let here = null;
-    let sampled = false;
+    let usesSample = false;
     const newest = latest();
 
     async function load(picture) {
@@ -94,17 +103,18 @@ export const panel = {
       if (!here) return;
       const { tensors, run, H, W } = here;
       const pixels = tensors.pixels.values;
-      const rebuilt = (sampled ? tensors.reconstruction_of_sample : tensors.reconstruction).values;
-      sample.setAttribute("aria-pressed", String(sampled));
+      const reconstruction = (usesSample ? tensors.reconstruction_of_sample : tensors.reconstruction).values;
+      sample.setAttribute("aria-pressed", String(usesSample));
       drawBytes(original.canvas, pixels, [H, W]);
-      drawBytes(back.canvas, rebuilt, [H, W]);
+      drawBytes(reconstructionPane.canvas, reconstruction, [H, W]);
       const difference = new Uint8ClampedArray(pixels.length);
-      for (let k = 0; k < pixels.length; k++) difference[k] = 128 + GAIN * (rebuilt[k] - pixels[k]);
-      drawBytes(lost.canvas, difference, [H, W]);
-      const psnr = sampled ? run.psnr_of_sample : run.psnr;
+      for (let k = 0; k < pixels.length; k++) difference[k] = 128 + GAIN * (reconstruction[k] - pixels[k]);
+      drawBytes(differencePane.canvas, difference, [H, W]);
+      const psnr = usesSample ? run.psnr_of_sample : run.psnr;
       original.note.textContent = `${W} × ${H}`;
-      back.note.textContent = psnr === null ? say("vae.equal") : say("vae.psnr", { value: number(psnr, 1) });
-      lost.note.textContent = say("vae.difference.how", { gain: GAIN });
+      reconstructionPane.note.textContent =
+        psnr === null ? say("vae.equal") : say("vae.psnr", { value: number(psnr, 1) });
+      differencePane.note.textContent = say("vae.difference.how", { gain: GAIN });
       ratio.textContent = say("latent.ratio", {
         width: W,
         height: H,
@@ -155,7 +165,7 @@ export const panel = {
     function link(cell) {
       if (!here) return;
       const [C, H, W] = here.tensors.mean.shape;
-      for (const one of [original, back, lost, tiny, fast, ...channels]) {
+      for (const one of [original, reconstructionPane, differencePane, tiny, fast, ...channels]) {
         one.cross.hidden = !cell;
         if (cell)
           Object.assign(one.cross.style, {
@@ -165,7 +175,7 @@ export const panel = {
             height: `${100 / H}%`,
           });
       }
-      linked.textContent = cell
+      linkedLine.textContent = cell
         ? say("vae.linked", {
             x: cell.x * FACTOR,
             y: cell.y * FACTOR,

@@ -1,31 +1,30 @@
-/* The noise viewer: one recorded run, moved through evaluation by evaluation. Live is replay of a growing record.
+/* The noise viewer: one recorded run, evaluation by evaluation. A live run is the replay of a growing record.
 
-   A panel is one file in viewer/: its `panel` is {name, place, build(context)}, viewer/panels.js lists it, and build answers
-   {element, draw(at, total), available(record)}. `place` says where it stands: "way", "stage", "aside", "under", or
-   "deeper" (a tab of expert mode, drawn only while it is open; one that stands `alone` needs no run). Panels
-   change `context.state` through `context.set`,
-   which draws everything again; nothing but a new run asks the server. */
+   A panel is one file in viewer/. Its `panel` is {name, place, build(context)}, and viewer/panels.js lists it. build
+   returns {element, draw(at, total), available(record)}. `place` is "way", "stage", "aside", "under" or "deeper"; a
+   deeper panel is a tab of expert mode and is drawn only while it is open. A panel that stands `alone` needs no run.
+   Panels change `context.state` through `context.set`, which draws everything again. Only a new run sends a request. */
 
-import { broken, fill, h, icon, isVisible } from "../../static/elements.js";
+import { fill, h, icon, isVisible, showFailure } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
-import { addressed, forget, remember, storedSettings } from "./address.js";
+import { forget, remember, stateFromAddress, storedSettings } from "./address.js";
 import { Decodings } from "./decoded.js";
 import { factsOf, levelOf, recordingNote } from "./facts.js";
-import { growing } from "./growing.js";
 import { Painter } from "./painter.js";
 import { PANELS } from "./panels.js";
 import { buildPlayer } from "./player.js";
+import { runFollower } from "./run_follower.js";
 import { panelTabs } from "./tabs.js";
 
 export function viewer({ element, props, watch, trigger }) {
   const say = (key, values) => fill(props.words[key], values);
-  const RESTED = 400; // ms without a move before an evaluation that came in eight bits is fetched in full
-  const SENT = 5000; // ms in which a run that was sent here is not replaced by the newest
+  const REST = 400; // ms without a move before an evaluation that came in eight bits is fetched in full precision
+  const STAY = 5000; // ms during which the newest run does not replace one that a stage has sent here
   const SPEEDS = [0.25, 0.5, 1, 2, 4];
 
   const HOWS = props.panels.includes("branches")
     ? ["fast", "tiny", "vae", "channels", "cells"]
-    : ["fast", "channels", "cells"]; // a replay has the fast decoder alone
+    : ["fast", "channels", "cells"]; // a replay has only the fast decoder
 
   const first = {
     mode: "beginner",
@@ -38,7 +37,7 @@ export function viewer({ element, props, watch, trigger }) {
     follow: true,
     guidance: null, // what-if guidance scale; null is the run's own
   };
-  const state = { ...first, ...storedSettings(), ...addressed({ hows: HOWS, panels: props.panels }) };
+  const state = { ...first, ...storedSettings(), ...stateFromAddress({ hows: HOWS, panels: props.panels }) };
   const context = {
     say,
     h,
@@ -56,7 +55,7 @@ export function viewer({ element, props, watch, trigger }) {
     trigger,
   };
   context.show = show;
-  context.online = props.panels.includes("branches"); // a replay has no studio that could be asked
+  context.online = props.panels.includes("branches"); // a replay has no studio to ask
   context.decodings = new Decodings(context);
   context.checkpoint = () => context.record?.run?.checkpoint || context.value().checkpoint || "";
 
@@ -64,26 +63,26 @@ export function viewer({ element, props, watch, trigger }) {
     const { build, place, alone = false } = PANELS.find((panel) => panel.name === name);
     return { name, place, alone, available: () => true, ...attempt(name, null, () => build(context), unbuilt) };
   });
-  /** What an act of a panel answers; one that fails says so in the panel's place, and the others go on. */
+  /** The result of an act of a panel. If it fails, the panel's place says so, and the others go on. */
   function attempt(name, place, act, otherwise = () => undefined) {
     try {
       return act();
     } catch (error) {
       console.error(`viewer, ${name}:`, error);
-      const there = otherwise();
-      broken(place || there.element, say("panel.failed"));
-      return there;
+      const result = otherwise();
+      showFailure(place || result.element, say("panel.failed"));
+      return result;
     }
   }
   function unbuilt() {
     return { element: h("section", { class: "ls-panel" }), draw: () => {} };
   }
-  const at = (place) => panels.filter((panel) => panel.place === place).map((panel) => panel.element);
+  const elementsOf = (place) => panels.filter((panel) => panel.place === place).map((panel) => panel.element);
   const deeper = panels.filter((panel) => panel.place === "deeper");
   const run = () => (context.record?.evaluations.length ? context.record : null);
   const usable = (panel) => (run() ? panel.available(context.record) : panel.alone);
-  /** The deeper panel that shows: the one that was chosen, or the first while that one has nothing to show yet. The
-      choice itself stays, so that a run that is only coming in (a reload, a branch) does not lose it. */
+  /** The deeper panel in front: the chosen one, or the first while the chosen one has nothing to show yet. The
+      choice itself stays, so that a run that is still loading (after a reload, a branch) does not lose it. */
   const front = () => deeper.find((panel) => panel.name === state.open && usable(panel)) || deeper.find(usable);
 
   /* -------------------------------------------------------------------------------------------- the frame */
@@ -122,7 +121,8 @@ export function viewer({ element, props, watch, trigger }) {
     languages.element,
     modes.element,
   );
-  const whole = h("p", { class: "ls-note ls-kept-note", role: "status", hidden: true }); // of a run too large to be kept whole
+  // About the recording of a large run
+  const recordingLine = h("p", { class: "ls-note ls-recording-note", role: "status", hidden: true });
   const transport = h(
     "div",
     { class: "ls-transport" },
@@ -131,28 +131,39 @@ export function viewer({ element, props, watch, trigger }) {
     level,
     h("div", { class: "ls-transport-more" }, speed, loop, live),
   );
-  const sticky = h("div", { class: "ls-sticky" }, transport, ...at("way"));
-  const aside = h("div", { class: "ls-aside" }, ...at("aside"));
+  const sticky = h("div", { class: "ls-sticky" }, transport, ...elementsOf("way"));
+  const aside = h("div", { class: "ls-aside" }, ...elementsOf("aside"));
   const main = h(
     "div",
     { class: "ls-main" },
     h(
       "div",
       { class: "ls-stage-side" },
-      ...at("stage"),
+      ...elementsOf("stage"),
       h("div", { class: "ls-tools" }, hows.element, ...panels.map((panel) => panel.tools)),
     ),
     aside,
   );
-  const { tabs, rooms, drawTabs } = panelTabs({ deeper, say, front, usable, open: (name) => set({ open: name }) });
+  const { tabs, tabPanels, drawTabs } = panelTabs({ deeper, say, front, usable, open: (name) => set({ open: name }) });
   const more = h(
     "div",
     { class: "ls-more-to-see" },
     caption("more"),
     h("button", { class: "ls-button", type: "button", onclick: () => set({ mode: "expert" }) }, say("more")),
   );
-  const below = h("section", { class: "ls-deeper", "aria-label": say("deeper") }, tabs, rooms);
-  const body = h("div", { class: "ls-viewer-body" }, head, whole, empty, sticky, main, ...at("under"), more, below);
+  const below = h("section", { class: "ls-deeper", "aria-label": say("deeper") }, tabs, tabPanels);
+  const body = h(
+    "div",
+    { class: "ls-viewer-body" },
+    head,
+    recordingLine,
+    empty,
+    sticky,
+    main,
+    ...elementsOf("under"),
+    more,
+    below,
+  );
   const viewer = h("section", { class: "ls-viewer", "aria-label": say("timeline") }, body);
   element.replaceChildren(viewer);
 
@@ -192,7 +203,7 @@ export function viewer({ element, props, watch, trigger }) {
       button.setAttribute("aria-pressed", String(button.getAttribute(`data-${key}`) === state[key]));
   }
 
-  /** One sentence for newcomers, in the language they chose. */
+  /** One sentence for newcomers, in the language that they chose. */
   function caption(key) {
     return h("p", { class: "ls-gloss", "data-caption": key });
   }
@@ -209,13 +220,13 @@ export function viewer({ element, props, watch, trigger }) {
     Object.assign(state, changes);
     draw();
   }
-  /** The latent cell under the pointer on any pane, or null: all panes show it. */
+  /** Shows the latent cell under the pointer on all panes; null hides it. */
   function point(cell) {
     const same = context.cell?.x === cell?.x && context.cell?.y === cell?.y;
     context.cell = cell;
-    if (!same) for (const panel of visible()) panel.pointed?.(cell);
+    if (!same) for (const panel of visible()) panel.onPoint?.(cell);
   }
-  /** Open a panel, wherever it stands. */
+  /** Opens a panel, wherever it is. */
   function show(name) {
     const panel = panels.find((one) => one.name === name);
     if (panel.place === "deeper") set({ mode: "expert", open: name });
@@ -228,7 +239,8 @@ export function viewer({ element, props, watch, trigger }) {
     context.index = Math.max(0, Math.min(record.evaluations.length - 1, index));
     draw();
   }
-  /** Go there because a person asked: a run that is followed is no longer, unless they went to its newest. */
+  /** Moves because a person asked. The viewer no longer follows the run then, unless they went to its newest
+      evaluation. */
   function walk(index) {
     if (!context.record) return;
     state.follow = index >= context.record.evaluations.length - 1;
@@ -270,8 +282,8 @@ export function viewer({ element, props, watch, trigger }) {
     for (const button of hows.buttons)
       if (button.dataset.how === "tiny") button.hidden = !record.run.model?.tiny_decoder;
     hows.buttons[0].disabled = !record.decoder;
-    whole.textContent = recordingNote(record, context.index, say);
-    whole.hidden = !whole.textContent;
+    recordingLine.textContent = recordingNote(record, context.index, say);
+    recordingLine.hidden = !recordingLine.textContent;
     title.textContent = record.run.prompt || say("no_prompt");
     facts.textContent = factsOf(record.run, say, props.noise_schedules);
     where.textContent = say("evaluation", { index: context.index + 1, total });
@@ -282,15 +294,15 @@ export function viewer({ element, props, watch, trigger }) {
     live.hidden = record.ended;
   }
 
-  /** An evaluation that came in eight bits is fetched in full once one rests at it. */
-  let sharpening = null;
+  /** Fetches an evaluation that came in eight bits in full precision, once the viewer stands still there. */
+  let restTimer = null;
   function sharpenAtRest(record, index) {
-    clearTimeout(sharpening);
+    clearTimeout(restTimer);
     if (!record.evaluations[index].rough || !context.online) return;
-    sharpening = setTimeout(async () => {
+    restTimer = setTimeout(async () => {
       if (player.playing() || context.record !== record || context.index !== index || !isVisible(viewer)) return;
       if ((await record.sharpen(index)) && context.record === record) draw();
-    }, RESTED);
+    }, REST);
   }
 
   /* ---------------------------------------------------------------------------------------------- the keys */
@@ -317,19 +329,19 @@ export function viewer({ element, props, watch, trigger }) {
     } else if (event.key === "l") set({ loop: !state.loop });
   }
 
-  const { follow, open, value, turn } = growing({ context, viewer, player, empty });
+  const { follow, open, value, requestCount } = runFollower({ context, viewer, player, empty });
   Object.assign(context, { open, value });
 
   watch("value", follow);
   follow();
-  // In another tab nothing is fetched; the look begins, or goes on, when the viewer is seen. Then it asks for the newest
-  // run, unless it was sent here to look at a certain one.
+  // In another tab nothing is fetched; fetching begins when the viewer comes into sight. It then asks for the newest
+  // run, unless a stage has sent a certain one here.
   new IntersectionObserver((entries) => {
     if (!entries.at(-1).isIntersecting) {
       if (!isVisible(viewer)) forget();
       return;
     }
-    if (performance.now() - journey.sentToViewer > SENT) trigger("seen", { turn: turn() });
+    if (performance.now() - journey.toViewerAt > STAY) trigger("seen", { request_count: requestCount() });
     follow();
   }).observe(viewer);
 }

@@ -3,7 +3,7 @@
 import { number } from "./chart.js";
 import { embeddings } from "./embeddings.js";
 
-/** The text that holds at a step, counted from 0. */
+/** The text at a step, counted from 0. */
 export const textAt = (texts, step) =>
   texts.find((one) => one.until == null || step < one.until) || texts[texts.length - 1];
 
@@ -20,7 +20,7 @@ export const panel = {
     let text = "prompt";
     let padding = false;
 
-    /** One place as a text encoder is given it; `read` are its ids and pieces. */
+    /** One position of a text encoder's input; `read` holds its ids and pieces. */
     function token(chunk, k, read) {
       const kind = chunk.kinds[k];
       const text =
@@ -69,7 +69,7 @@ export const panel = {
           ),
         );
         const texts = run.tokens[text];
-        // Prompt scheduling gives several texts; the one that holds at this step.
+        // Prompt scheduling gives several texts; this is the one at this step.
         const now = textAt(texts, at.step ?? at.index);
         const encoders = run.text_encoders || [];
         const rows = now.chunks.map((chunk, c) => {
@@ -105,7 +105,7 @@ export const panel = {
           (sum, chunk) => sum + chunk.kinds.filter((kind) => kind === "content").length,
           0,
         );
-        const places = now.chunks[0].kinds.length; // of one chunk, as many as the text encoder reads at once
+        const places = now.chunks[0].kinds.length; // positions of one chunk, the text encoder's window
         note.textContent = [
           say("words.count", { count, places: now.chunks.length * places }),
           say(now.chunks.length > 1 ? "words.long" : "words.short", { places, content: places - 2 }),

@@ -1,4 +1,4 @@
-/* The pictures that were made before, as a strip of thumbnails. */
+/* Earlier pictures, as a strip of thumbnails. */
 
 import { h } from "../../../static/elements.js";
 
@@ -6,7 +6,7 @@ export function earlierPictures({ say, open }) {
   const strip = h("div", { class: "ls-strip" });
   const earlier = h("div", { class: "ls-earlier", hidden: true }, h("h2", {}, say("earlier")), strip);
 
-  /** `here`: the picture that is shown, or null. */
+  /** `here`: the picture on the stage, or null. */
   function draw(all, here) {
     earlier.hidden = all.length === 0;
     const ids = all.map((p) => p.id).join();

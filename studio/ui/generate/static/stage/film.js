@@ -1,17 +1,17 @@
-/* The strip of a run's steps under its picture, and scrubbing over it by pointer and keys. */
+/* The strip of a run's steps under its picture, and scrubbing by pointer and keys. */
 
 import { h } from "../../../static/elements.js";
 
-/** The evaluation, from 1, that frame `k` of a strip shows: a strip of fewer frames than evaluations is spread evenly,
-    first and last included (`thinned` in studio/ui/render.py). */
+/** The evaluation, from 1, that frame `k` of a strip shows. A strip with fewer frames than evaluations is spread
+    evenly, with the first and the last (`thinned` in studio/ui/render.py). */
 export const evaluationOf = (film, k) =>
   film.frames.length === film.evaluations || film.total === film.evaluations
     ? k + 1
     : 1 + Math.round((k * (film.evaluations - 1)) / Math.max(1, film.total - 1));
 
-/** filmNow() gives {frames, total, evaluations}; at() is the frame that is pointed at, or null, and scrubTo(frame or
-    null) changes it; working() is true while a run goes on. */
-export function buildFilm({ say, filmNow, at, scrubTo, working }) {
+/** filmNow() gives {frames, total, evaluations}. at() is the frame under the pointer, or null; scrubTo(frame or
+    null) changes it. isActive() is true during a run. */
+export function buildFilm({ say, filmNow, at, scrubTo, isActive }) {
   const cursor = h("b", { class: "ls-cursor", hidden: true });
   const cells = h("div", { class: "ls-cells" });
   const film = h("div", {
@@ -23,24 +23,24 @@ export function buildFilm({ say, filmNow, at, scrubTo, working }) {
   });
   film.append(cells, cursor);
 
-  function draw(filmed) {
-    film.classList.toggle("ls-empty", filmed.total === 0);
-    film.tabIndex = filmed.frames.length ? 0 : -1;
-    while (cells.children.length > filmed.total) cells.lastChild.remove();
-    while (cells.children.length < filmed.total) cells.append(h("span", {}));
+  function draw(strip) {
+    film.classList.toggle("ls-empty", strip.total === 0);
+    film.tabIndex = strip.frames.length ? 0 : -1;
+    while (cells.children.length > strip.total) cells.lastChild.remove();
+    while (cells.children.length < strip.total) cells.append(h("span", {}));
     [...cells.children].forEach((cell, k) => {
-      const wanted = filmed.frames[k] || "";
-      if (cell.dataset.source === wanted) return;
-      cell.dataset.source = wanted;
-      cell.style.backgroundImage = wanted ? `url("${wanted}")` : "";
+      const source = strip.frames[k] || "";
+      if (cell.dataset.source === source) return;
+      cell.dataset.source = source;
+      cell.style.backgroundImage = source ? `url("${source}")` : "";
     });
     const scrub = at();
     cursor.hidden = scrub === null;
-    if (scrub !== null) cursor.style.left = `${((scrub + 0.5) / filmed.total) * 100}%`;
-    const now = scrub === null ? filmed.frames.length : scrub + 1;
-    film.setAttribute("aria-valuemax", Math.max(1, filmed.total));
+    if (scrub !== null) cursor.style.left = `${((scrub + 0.5) / strip.total) * 100}%`;
+    const now = scrub === null ? strip.frames.length : scrub + 1;
+    film.setAttribute("aria-valuemax", Math.max(1, strip.total));
     film.setAttribute("aria-valuenow", Math.max(1, now));
-    film.setAttribute("aria-valuetext", say("scrub", { index: now, total: filmed.total }));
+    film.setAttribute("aria-valuetext", say("scrub", { index: now, total: strip.total }));
   }
 
   function pointAt(event) {
@@ -76,7 +76,7 @@ export function buildFilm({ say, filmNow, at, scrubTo, working }) {
       PageUp: from + 5,
       PageDown: from - 5,
     }[event.key];
-    if (event.key === "Escape" && !working()) scrubTo(null);
+    if (event.key === "Escape" && !isActive()) scrubTo(null);
     if (to === undefined) return;
     event.preventDefault();
     scrubTo(Math.max(0, Math.min(last, to)));

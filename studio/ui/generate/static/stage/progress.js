@@ -1,21 +1,22 @@
-/* Where a run is, how fast it goes, how long it still takes: the line under the picture. */
+/* The line under the picture: where a run is, how fast it goes, how long it still takes. */
 
 import { progressLine } from "../../../static/progress_line.js";
 
 export function stageProgress({ say }) {
   const { element, bar, show } = progressLine({ label: say("label") });
 
-  /** `scrubbed`: the evaluation that is pointed at, from 1, or null; `sampled`: it is the picture of a first visit. */
-  function draw({ view, done, filmed, opened, stopWanted, working, sampled, scrubbed }) {
+  /** `evaluation`: the evaluation under the pointer, from 1, or null. `isSample`: the picture is that of a first
+      visit. */
+  function draw({ view, done, strip, earlierPicture, stopRequested, isActive, isSample, evaluation }) {
     const step = view.step;
     let left = "";
     let right = "";
     let share = 0;
-    if (scrubbed !== null) {
-      left = say("scrub", { index: scrubbed, total: filmed.evaluations });
-      share = scrubbed / filmed.evaluations;
-    } else if (working) {
-      if (stopWanted) left = say("stopping");
+    if (evaluation !== null) {
+      left = say("scrub", { index: evaluation, total: strip.evaluations });
+      share = evaluation / strip.evaluations;
+    } else if (isActive) {
+      if (stopRequested) left = say("stopping");
       else if (view.state === "sending") left = say("sending");
       else if (view.state === "running" && step) {
         const last = step.index + 1 >= step.total;
@@ -32,14 +33,14 @@ export function stageProgress({ say }) {
         left = view.message || "";
         share = view.state === "loading" ? view.fraction || 0 : 0;
       }
-    } else if (!opened && ["finished", "stopped"].includes(view.state)) {
+    } else if (!earlierPicture && ["finished", "stopped"].includes(view.state)) {
       left = view.message;
       share = view.state === "finished" ? 1 : (view.step ? view.step.index + 1 : 0) / (view.total || 1);
-    } else if (sampled) {
+    } else if (isSample) {
       left = say("sample");
       share = 1;
     } else if (done) share = 1;
-    const count = filmed.evaluations || 1;
+    const count = strip.evaluations || 1;
     show({ left, right, share, done: Math.round(share * count), count });
   }
 

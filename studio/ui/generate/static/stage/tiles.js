@@ -1,11 +1,11 @@
-/* The images of one run, small, beside the picture: one is chosen. Absent where a run has one image. */
+/* The images of one run, small, beside the picture; a click chooses one. A run of one image has no tiles. */
 
 import { h, show } from "../../../static/elements.js";
 
 export function buildTiles({ say, choose }) {
   const tiles = h("div", { class: "ls-tiles", role: "group", "aria-label": say("tiles") });
 
-  /** `single`: an earlier picture is shown instead of the run. */
+  /** `single`: an earlier picture replaces the run on the stage. */
   function draw(view, selected, single) {
     const count = single ? 1 : Math.max(view.images || 1, (view.pictures || []).length);
     tiles.hidden = count < 2 || ["first", "invalid", "refused"].includes(view.state);
@@ -26,7 +26,7 @@ export function buildTiles({ say, choose }) {
     [...tiles.children].forEach((tile, k) => {
       const done = (view.pictures || [])[k];
       const small = done ? `/thumbnail/${done.id}` : (view.previews || [])[k];
-      if (small && tile.firstChild.dataset.wanted !== small) show(tile.firstChild, small, "");
+      if (small && tile.firstChild.dataset.source !== small) show(tile.firstChild, small, "");
       tile.setAttribute("aria-pressed", String(k === selected));
       tile.style.aspectRatio = `${view.width || 1} / ${view.height || 1}`;
     });

@@ -1,21 +1,21 @@
-/* The picture that a run starts from, kept by the browser for a reload: files do not fit into its storage of texts. Each
-   browser tab keeps its own. */
+/* Stores the picture that a run starts from in the browser, for a reload. It is too large for the browser's storage
+   of texts, so it goes into IndexedDB. Each browser tab stores its own. */
 
 const NAME = "latent-studio";
 const STORE = "pictures";
-const DAY = 24 * 60 * 60 * 1000; // ms that a picture is kept for a tab that does not come back
-const TAB = "latent-studio-browser-tab"; // where a browser tab keeps the name it has given itself
+const DAY = 24 * 60 * 60 * 1000; // ms for which the picture of a closed tab stays
+const TAB = "latent-studio-browser-tab"; // where a browser tab stores the name it gives itself
 
-const answered = (request) =>
-  new Promise((done, failed) => {
-    request.onsuccess = () => done(request.result);
-    request.onerror = () => failed(request.error);
+const resultOf = (request) =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
   });
 
 async function store(mode) {
-  const opening = indexedDB.open(NAME, 1);
-  opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
-  const database = await answered(opening);
+  const request = indexedDB.open(NAME, 1);
+  request.onupgradeneeded = () => request.result.createObjectStore(STORE);
+  const database = await resultOf(request);
   return database.transaction(STORE, mode).objectStore(STORE);
 }
 
@@ -28,7 +28,7 @@ function keyOf(field) {
   return `${tab} ${field}`;
 }
 
-/** Keep the picture of a field, or none (null). A browser that keeps nothing (a private window) is no fault. */
+/** Stores the picture of a field, or none (null). A browser that stores nothing (a private window) is no error. */
 export async function keepPicture(field, blob) {
   try {
     const pictures = await store("readwrite");
@@ -45,10 +45,10 @@ export async function keepPicture(field, blob) {
   }
 }
 
-/** The picture kept for a field, or null. */
+/** The stored picture of a field, or null. */
 export async function storedPicture(field) {
   try {
-    return (await answered((await store("readonly")).get(keyOf(field))))?.blob ?? null;
+    return (await resultOf((await store("readonly")).get(keyOf(field))))?.blob ?? null;
   } catch {
     return null;
   }
