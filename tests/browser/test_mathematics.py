@@ -398,7 +398,7 @@ def test_which_pixels_of_a_mask_are_painted(page: Page, kind: str) -> None:
     file = io.BytesIO()
     drawing.save(file, "PNG")
     expected = np.asarray(masks.read_mask(file.getvalue(), (2, 2))).ravel() == 255
-    js = "((painted) => [0, 1, 2, 3].map((k) => painted(k)))(m.paintedIn(given))"
+    js = "((painted) => [0, 1, 2, 3].map((k) => painted(k)))(m.paintTest(given))"
     assert (
         computed(page, "generate/static/mask.js", js, [c for pixel in MASKS[kind] for c in pixel]) == expected.tolist()
     )
@@ -407,6 +407,6 @@ def test_which_pixels_of_a_mask_are_painted(page: Page, kind: str) -> None:
 def test_the_png_of_a_painted_mask(page: Page) -> None:
     values = np.random.default_rng(9).integers(0, 256, (5, 9), dtype=np.uint8)
     given = {"values": values.ravel().tolist(), "size": [9, 5]}
-    png = computed(page, "generate/static/mask.js", "await m.encoded(given.values, ...given.size)", given)
+    png = computed(page, "generate/static/mask.js", "await m.greyPng(given.values, ...given.size)", given)
     mask = masks.read_mask(base64.b64decode(png), (9, 5))
     assert (np.asarray(mask) == masks.binary(Image.fromarray(values))).all()
