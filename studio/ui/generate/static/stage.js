@@ -103,7 +103,7 @@ export function stage({ element, props, watch, trigger }) {
     if (done) {
       const frames = done.film?.length ? done.film : strips.get(done.id)?.film || [];
       const all = (done.film?.length ? done.evaluations : strips.get(done.id)?.evaluations) || frames.length;
-      return { frames: frames, total: frames.length, evaluations: all };
+      return { frames, total: frames.length, evaluations: all };
     }
     const frames = films[selected] || [];
     return {

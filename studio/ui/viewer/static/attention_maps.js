@@ -105,7 +105,7 @@ export function attentionMaps(context, choice) {
     });
   }
 
-  return { seenAt: mapIndex, textOf, wordsAt, parts, map, normed: normalize };
+  return { mapIndex, textOf, wordsAt, parts, map, normalize };
 }
 
 /** Adds a smaller grid to a larger one, bilinear between its centres. */

@@ -54,5 +54,5 @@ export function panelTabs({ deeper, say, front, usable, open }) {
     }
   }
 
-  return { tabs, rooms: tabPanels, drawTabs };
+  return { tabs, tabPanels, drawTabs };
 }
