@@ -78,7 +78,17 @@ export function header({ element, props, watch, trigger }) {
   );
   const mark = h("span", { class: "ls-mark", "aria-hidden": "true" });
   element.replaceChildren(
-    h("header", { class: "ls-header" }, h("h1", {}, mark, props.title), state, share, linkButton, leave, languages, theme),
+    h(
+      "header",
+      { class: "ls-header" },
+      h("h1", {}, mark, props.title),
+      state,
+      share,
+      linkButton,
+      leave,
+      languages,
+      theme,
+    ),
   );
   function draw() {
     const answer = props.value || {};
