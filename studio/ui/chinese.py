@@ -224,7 +224,7 @@ CHINESE: Mapping[str, str] = {
     "stage.keys.stop": "Esc",
     "stage.first": "您的图像会在这里一步步从噪声中浮现。",
     "stage.first.image": "选一张图片，说明想把它变成什么，然后看它变化。",
-    "stage.sample": "这是一个样例。沿下方的胶片条移动，看看它是怎样生成的。",
+    "stage.sample": "这是一个样例。沿胶片条移动，看看它如何生成。",
     "stage.sending": "正在发送…",
     "stage.next": "下一个就轮到您。",
     "stage.copy": "复制",

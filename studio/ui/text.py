@@ -229,7 +229,7 @@ _ENGLISH: Mapping[str, str] = {
     "stage.keys.stop": "Esc",
     "stage.first": "Your picture appears here, step by step out of noise.",
     "stage.first.image": "Choose a picture, say what it should become, and watch.",
-    "stage.sample": "A sample. Move along the strip to see how it was made.",
+    "stage.sample": "A sample. Move along the strip to watch it form.",
     "stage.sending": "Sending…",
     "stage.next": "Next in line.",
     "stage.copy": "Copy",
