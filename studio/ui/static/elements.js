@@ -21,6 +21,13 @@ export const fill = (text, values = {}) =>
 export const listText = (items) =>
   new Intl.ListFormat(document.documentElement.lang || "en", { style: "narrow", type: "conjunction" }).format(items);
 
+/** Sentences one after the other; empty ones are left out. After a Chinese full stop no space follows. */
+export const sentencesText = (sentences) =>
+  sentences
+    .filter(Boolean)
+    .join(" ")
+    .replace(/([。！？]) /g, "$1");
+
 /** Sets a field as if a person had typed, so that Gradio notices. */
 export function type(field, value) {
   const prototype = field instanceof HTMLTextAreaElement ? HTMLTextAreaElement.prototype : HTMLInputElement.prototype;

@@ -3,7 +3,7 @@
    interpolated. */
 
 import { storedPicture } from "../../generate/static/stored_picture.js";
-import { fill, h } from "../../static/elements.js";
+import { fill, h, sentencesText } from "../../static/elements.js";
 import { fieldProblems } from "../../static/problems.js";
 import { afterNoAnswer, runButtons } from "../../static/run_buttons.js";
 import { compareAxes } from "./axes.js";
@@ -291,7 +291,7 @@ export function compare({ element, props, watch, trigger }) {
   /** A comparison that cannot begin replaces nothing: the earlier one stays, and the reason is written beside it. */
   function orEarlier(next) {
     if (!earlier || next.job || next.cells.length) return next;
-    status.textContent = [next.message, words.over].filter(Boolean).join(" ");
+    status.textContent = sentencesText([next.message, words.over]);
     return earlier;
   }
   function forget() {

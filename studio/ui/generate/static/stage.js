@@ -1,7 +1,7 @@
 /* The stage: the picture, the strip of its steps, and what can be done with it. It draws one view (see render.py)
    after the other. Scrubbing sends no request. */
 
-import { fill, h, icon, show } from "../../static/elements.js";
+import { fill, h, icon, sentencesText, show } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
 import { prepareTab } from "../../static/opening.js";
 import { fieldProblems } from "../../static/problems.js";
@@ -199,7 +199,7 @@ export function stage({ element, props, watch, trigger }) {
     caption.textContent = done ? done.line || "" : isActive() || view.state === "stopped" ? view.prompt || "" : "";
     // The remarks of this run; those of an earlier picture stand in its file.
     const remarks = !earlierPicture && view.notes?.length ? view.notes : done?.notes;
-    remarksLine.textContent = (remarks || []).join(" ");
+    remarksLine.textContent = sentencesText(remarks || []);
     remarksLine.hidden = !remarksLine.textContent;
     const id = done?.id;
     buttons.save.hidden = buttons.edit.hidden = buttons.inpaint.hidden = !id;

@@ -1,7 +1,7 @@
 /* Panel: where the U-Net looks for each word, and which words a place looks at. Shows the recorded probabilities on
    one colour scale for all words and evaluations. A visitor may choose another normalisation, which is then named. */
 
-import { listText } from "../../static/elements.js";
+import { listText, sentencesText } from "../../static/elements.js";
 import { heads as headsOf, places as placesOf } from "./again.js";
 import { ALL, attentionMaps } from "./attention_maps.js";
 import { number } from "./chart.js";
@@ -235,14 +235,12 @@ export const panel = {
         h(
           "p",
           { class: "ls-note" },
-          [
+          sentencesText([
             say("attention.qkv.how"),
             context.record.run.attention_most_places
               ? say("attention.qkv.fine", { count: context.record.run.attention_most_places })
               : "",
-          ]
-            .filter(Boolean)
-            .join(" "),
+          ]),
         ),
         h(
           "div",

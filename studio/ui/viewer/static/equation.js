@@ -1,6 +1,7 @@
 /* Panel: the step as an equation with its real coefficients and its operands as pictures, and how predicted x0
    follows from the model's output. */
 
+import { sentencesText } from "../../static/elements.js";
 import { number } from "./chart.js";
 
 export const panel = {
@@ -90,7 +91,7 @@ export const panel = {
         if (scaledTerms) sentences.push(say("equation.scaled", { scale: number(at.scale, 3) }));
         if (!equation.exact && equation.fresh_noise == null)
           sentences.push(say("equation.rest", { value: number(equation.relative_residual * 100, 2) }));
-        how.textContent = sentences.join(" ");
+        how.textContent = sentencesText(sentences);
       },
     };
 

@@ -1,6 +1,6 @@
 /* The lines at the head of the viewer about a run and the present evaluation. */
 
-import { listText } from "../../static/elements.js";
+import { listText, sentencesText } from "../../static/elements.js";
 import { number } from "./chart.js";
 import { decibels } from "./levels.js";
 
@@ -9,14 +9,12 @@ export function recordingNote(record, index, say) {
   const { full, attention_every: every } = record.run.kept || {};
   const rough = record.run.bits === 8 ? say(record.evaluations[index].rough ? "kept.rough" : "kept.sharp") : "";
   const second = record.run.second_pass;
-  return [
+  return sentencesText([
     rough,
     second ? say("kept.second", second) : "",
     full ? say("kept.full", { kept: record.evaluations.length, total: record.run.total }) : "",
     every > 1 ? say("kept.attention", { every }) : "",
-  ]
-    .filter(Boolean)
-    .join(" ");
+  ]);
 }
 
 /** Checkpoint, seed, schedulers and guidance scale of a run, in one line. */

@@ -1,5 +1,6 @@
 /* Panel: the prompt as CLIP sees it. */
 
+import { sentencesText } from "../../static/elements.js";
 import { number } from "./chart.js";
 import { embeddings } from "./embeddings.js";
 
@@ -106,15 +107,13 @@ export const panel = {
           0,
         );
         const places = now.chunks[0].kinds.length; // positions of one chunk, the text encoder's window
-        note.textContent = [
+        note.textContent = sentencesText([
           say("words.count", { count, places: now.chunks.length * places }),
           say(now.chunks.length > 1 ? "words.long" : "words.short", { places, content: places - 2 }),
           encoders.length > 1 ? say("words.both") : "",
           texts.length > 1 ? say("words.scheduled", { count: texts.length }) : "",
           ...(run.prompt_notes || []),
-        ]
-          .filter(Boolean)
-          .join(" ");
+        ]);
       },
     };
   },
