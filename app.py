@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import gc
 import http.client
+import importlib.util
 import logging
 import os
 import re
@@ -26,8 +27,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:  # the checks and --help need nothing but Python itself
     from studio.answered.engine import Engine
+    from studio.picture.gallery import Gallery
+    from studio.web.interfaces import Interface
     from studio.web.process import Ending, TemporaryFolder
     from studio.web.sharing import ShareState
+    from studio.web.upload_room import UploadRoom
 
 ROOT = Path(__file__).resolve().parent
 BUILT_IN = "small-world-128"
@@ -91,6 +95,12 @@ def parser() -> argparse.ArgumentParser:
         "--api",
         action="store_true",
         help="answer AUTOMATIC1111's API too, below /sdapi/v1/, for programs that are made for it",
+    )
+    programs.add_argument(
+        "--mcp",
+        action="store_true",
+        help="answer the Model Context Protocol at /mcp: four tools for agents, each with a token of a guest's rights; "
+        "needs requirements-mcp.txt",
     )
     files = p.add_argument_group("files")
     files.add_argument(
@@ -198,6 +208,8 @@ def check(flags: argparse.Namespace) -> None:
             f"{flags_text} lets others in, and there is no terminal to print your link on: set "
             "STUDIO_AUTH=user:password, or add --auth @FILE with a file of mode 0600 that holds it."
         )
+    if flags.mcp and importlib.util.find_spec("mcp") is None:
+        stop("--mcp needs a package that is not here: run python -m pip install -r requirements-mcp.txt first.")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|xpu|mps", flags.device):
         stop(f"--device {flags.device}: choose auto, cpu, cuda, cuda:0 (or another number), xpu or mps.")
     for folder in flags.models_dir or ():
@@ -381,7 +393,6 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     from studio.ui.uploads import Uploads
     from studio.ui.viewer.replay_page import replay_page
     from studio.web import Share, middleware
-    from studio.web.a1111 import routes as a1111
     from studio.web.access import Access
     from studio.web.limits import NewVisitors, with_limits
     from studio.web.owner_file import OwnerFile
@@ -426,7 +437,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         room=room,
         functions=application.functions(page),
         share=Share(sharing, limits),
-        interfaces=[a1111.interface(engine, gallery, room)] if flags.api else [],
+        interfaces=interfaces(flags, engine, gallery, room),
         proxied=flags.name or (),
         framed_by=flags.frame_by or (),
     )
@@ -459,6 +470,20 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     closing.start()
     server.close(CLOSE_SECONDS)
     closing.join(max(0.0, deadline - time.monotonic()))
+
+
+def interfaces(flags: argparse.Namespace, engine: Engine, gallery: Gallery, room: UploadRoom) -> list[Interface]:
+    """Those for programs of others that the flags switch on; nothing of another is imported."""
+    switched_on: list[Interface] = []
+    if flags.api:
+        from studio.web.a1111 import routes as a1111
+
+        switched_on.append(a1111.interface(engine, gallery, room))
+    if flags.mcp:
+        from studio.web.mcp import layer as mcp
+
+        switched_on.append(mcp.interface(engine, gallery, room))
+    return switched_on
 
 
 def answered_once(port: int) -> None:

@@ -119,7 +119,8 @@ def make_environment(requirements: str, torch_build: str | None = None) -> None:
 
 def fingerprint(requirements: str) -> str:
     """Changes when a requirement or the interpreter does; then the environment is brought up to date."""
-    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", requirements)]
+    names = dict.fromkeys(("requirements.txt", "requirements-mcp.txt", requirements))
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in names]
     return hashlib.sha256("\n".join([*texts, platform.python_version()]).encode()).hexdigest()
 
 

@@ -17,8 +17,9 @@ from PIL import Image
 from studio import __version__
 from studio.answered.errors import ApiError
 from studio.answered.events import Finished, Picture, Preview, Stopped
+from studio.asked.messages import as_text
 from studio.picture.infotext import A1111_SAMPLERS, parse_parameters
-from studio.web.a1111 import pictures
+from studio.web import base64_pictures
 from studio.web.a1111.fields import SAME, Notice
 from studio.web.a1111.reading import Wanted
 from studio.web.a1111.running import Run
@@ -32,7 +33,7 @@ def of_run(wanted: Wanted, run: Run, event: Finished | Stopped, files: Sequence[
 
     A stopped run has the pictures that were finished, and of each other one what it looked like."""
     last = [_png(preview) for preview in event.last] if isinstance(event, Stopped) else []
-    images = [pictures.written(data) for data in (*files, *last)] if wanted.send_images else []
+    images = [base64_pictures.written(data) for data in (*files, *last)] if wanted.send_images else []
     info = run_info(wanted, run, event)
     first = event.pictures[0].info if event.pictures else {}
     resolved = {theirs: first[ours] for theirs, ours in SAME.items() if ours in first}
@@ -139,7 +140,7 @@ def progress(run: Run | None, runs: int, *, with_picture: bool) -> dict[str, Any
         "progress": run.share if run is not None else 0.0,
         "eta_relative": step.seconds_left if step is not None else 0.0,
         "state": state,
-        "current_image": pictures.written(picture) if picture else None,
+        "current_image": base64_pictures.written(picture) if picture else None,
         "textinfo": (run.text or None) if run is not None else None,
         "current_task": run.job_id if run is not None else None,
     }
@@ -165,7 +166,7 @@ def error(what: ApiError) -> dict[str, Any]:
         "detail": what.message,
         "body": "",
         "errors": what.message,
-        OWN_KEY: {"error": msgspec.to_builtins(what)},
+        OWN_KEY: {"error": msgspec.to_builtins(what, enc_hook=as_text)},
     }
 
 

@@ -16,7 +16,8 @@ from studio.asked.prompt_notices import control_characters
 from studio.asked.requests import ROWS, Kind, Request
 from studio.picture import masks
 from studio.picture.infotext import A1111_SAMPLERS, A1111_SCHEDULES, parse_parameters, settings_of_pairs
-from studio.web.a1111 import options, pictures
+from studio.web import base64_pictures
+from studio.web.a1111 import options
 from studio.web.a1111.fields import (
     KNOWN,
     LACKING,
@@ -298,7 +299,7 @@ class _Reading:
 
     def _picture(self, field: str, text: object) -> bytes:
         try:
-            return pictures.read(field, text)
+            return base64_pictures.read(field, text)
         except InvalidRequest as error:
             self.problems += error.problems
             return b""

@@ -25,8 +25,8 @@ from studio.asked.orders import ModelList
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import texts_of
-from studio.web import guard, picture_bodies
-from studio.web.a1111 import answers, listings, options, pictures, reading
+from studio.web import base64_pictures, guard, picture_bodies
+from studio.web.a1111 import answers, listings, options, reading
 from studio.web.a1111.running import Run, Runs
 from studio.web.interfaces import Interface
 from studio.web.owner import HEADER
@@ -134,7 +134,7 @@ class A1111:
             body = await picture_bodies.read(request)
             if not isinstance(body, dict):
                 raise InvalidRequest(Problem("body", quoted_value(body), "a JSON object with an image"))
-            data = await run_in_threadpool(pictures.read, "image", body.get("image"))
+            data = await run_in_threadpool(base64_pictures.read, "image", body.get("image"))
             return _json(answers.png_info(await run_in_threadpool(texts_of, data)))
 
     async def options(self, request: Request) -> Response:

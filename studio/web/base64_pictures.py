@@ -1,4 +1,4 @@
-"""Pictures as AUTOMATIC1111's clients write them into JSON: base64, with or without `data:image/png;base64,` before it.
+"""Pictures as programs write them into JSON: base64, with or without `data:image/png;base64,` before it.
 
 Nothing is decoded here but the base64, and nothing is opened: an address is refused.
 """
