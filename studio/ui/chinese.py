@@ -63,7 +63,7 @@ CHINESE: Mapping[str, str] = {
     "noise_schedule.label": "噪声调度 (Noise schedule)",
     "noise_schedule.help": "从噪声到图像的途中，各步分布在哪里。",
     "num_images_per_prompt.label": "图像数量",
-    "num_images_per_prompt.help": "第 k 张图的种子是种子加 k。",
+    "num_images_per_prompt.help": "第 k 张图（k 从 0 起）的种子是种子加 k。",
     "clip_skip.label": "CLIP 终止层 (Clip skip)",
     "clip_skip.help": "采用文本编码器的哪一层，从最后一层往前数，最后一层是 1；对提示词和反向提示词同样有效。留空："
     "采用模型训练时的那一层。",
@@ -403,7 +403,7 @@ CHINESE: Mapping[str, str] = {
     "viewer.formula.type.epsilon": "这个模型预测噪声 ε",
     "viewer.formula.type.v_prediction": "这个模型预测 v = a ε − s x0",
     "viewer.formula.type.sample": "这个模型直接预测图像",
-    "viewer.formula.type.flow_prediction": "这个模型是整流流 (rectified flow)，预测 u = ε − x0",
+    "viewer.formula.type.flow_prediction": "这个模型是整流流模型 (rectified flow)，预测 u = ε − x0",
     "viewer.formula.type.edm_epsilon": "这个模型按 EDM 噪声水平训练；F 是它的输出，c = √(1 − s²) 是数据在 x_t 中的份额",
     "viewer.formula.type.edm_v_prediction": "这个模型按 EDM 噪声水平训练，预测 v；c = √(1 − s²) 是数据在 x_t 中的份额",
     # ---- guidance
@@ -766,7 +766,7 @@ CHINESE: Mapping[str, str] = {
     "compare.failed": "{count} 张失败。",
     "compare.stopping": "正在停止…",
     "compare.sending": "正在发送…",
-    "compare.lost": "工作室没有应答。请看看它是否仍在运行，然后再试。",
+    "compare.lost": "工作室没有应答。请确认它仍在运行，然后再试。",
     "compare.impossible": "这个组合无法运行",
     "compare.cell.failed": "这张图像失败了",
     "compare.cell.stopped": "完成之前就停止了",

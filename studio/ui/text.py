@@ -87,7 +87,7 @@ _ENGLISH: Mapping[str, str] = {
     "noise_schedule.label": "Noise schedule",
     "noise_schedule.help": "How the steps are spread over the way from noise to picture.",
     "num_images_per_prompt.label": "Number of images",
-    "num_images_per_prompt.help": "Image k has the seed plus k.",
+    "num_images_per_prompt.help": "Image k, counted from 0, has the seed plus k.",
     "clip_skip.label": "Clip skip",
     "clip_skip.help": "The layer of the text encoder that is used, counted from the last one, which is 1. It holds for"
     " the prompt and the negative prompt. Empty: the layer that the model was trained with.",
