@@ -21,6 +21,7 @@ from studio.answered.errors import ApiError, error_of, error_of_status
 from studio.answered.events import ENDS, JobSummary
 from studio.asked.compare import Comparison
 from studio.asked.fields import ImageToImage
+from studio.asked.messages import as_text
 from studio.asked.orders import Cells, ModelList, RecordPart, Submission, SubmitComparison, SubmitRun
 from studio.asked.problems import InvalidRequest, Problem, one_of, quoted_value
 from studio.asked.prompt_notices import control_characters
@@ -280,5 +281,8 @@ def _texts(body: Mapping[str, object]) -> dict[str, str]:
 
 def _json(form: forms.Form, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(
-        msgspec.json.encode(form), status, {**_NOT_STORED, **(headers or {})}, media_type="application/json"
+        msgspec.json.encode(form, enc_hook=as_text),
+        status,
+        {**_NOT_STORED, **(headers or {})},
+        media_type="application/json",
     )
