@@ -386,7 +386,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     """Engine and page, until the end is asked for."""
     engine = make_engine(flags)  # first: its process starts while the page's libraries are imported
     from studio.picture.gallery import Gallery
-    from studio.ui import application
+    from studio.ui import application, session
     from studio.ui.page import build
     from studio.ui.text import say
     from studio.ui.tunnel import open_tunnel
@@ -394,6 +394,8 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     from studio.ui.viewer.replay_page import replay_page
     from studio.web import Share, middleware
     from studio.web.access import Access
+    from studio.web.board import Board
+    from studio.web.guest_view import answered_visitor
     from studio.web.limits import NewVisitors, with_limits
     from studio.web.owner_file import OwnerFile
     from studio.web.programs import Programs
@@ -411,7 +413,13 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         programs=Programs(gallery.outputs_dir),
     )
     new_visitors = NewVisitors()
-    engine, limits = with_limits(engine, access, new_visitors)
+    engine, limits = with_limits(
+        engine,
+        access,
+        new_visitors,
+        Board(gallery.outputs_dir),
+        lambda: session.visitor_now() or answered_visitor(),
+    )
     uploads = Uploads()
     page, launch = build(engine, gallery, uploads)
     hosts = {*LOOPBACK, flags.host, *(flags.name or ())}

@@ -15,7 +15,19 @@ from typing import Any
 import msgspec
 
 from studio.answered import engine, events, model_facts, models
-from studio.asked import axes, branch, compare, control, fields, messages, orders, problems, questions, resolved
+from studio.asked import (
+    axes,
+    branch,
+    compare,
+    control,
+    fields,
+    guest_rules,
+    messages,
+    orders,
+    problems,
+    questions,
+    resolved,
+)
 
 TYPE = "\x00type"  # the key that holds the name of what a map stands for
 MODULES: tuple[ModuleType, ...] = (
@@ -27,6 +39,7 @@ MODULES: tuple[ModuleType, ...] = (
     compare,
     branch,
     questions,
+    guest_rules,
     orders,
     events,
     model_facts,

@@ -34,6 +34,8 @@ class Checkpoint:
     controlnets: tuple[str, ...] = ()  # that were found for it, by the names that `Control.model` says
     # Those of them whose maps can be painted: (name, rows of (what, "#rrggbb")), see checkpoints/palette.py.
     palettes: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    id: str = ""  # as `Model.id`
+    controlnet_ids: tuple[str, ...] = ()  # of `controlnets`, in their order
 
     @property
     def suits(self) -> Suits:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
+from studio.asked.guest_rules import NO_RULES, Rules
 from studio.asked.requests import Request
 
 ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"]
@@ -33,13 +34,14 @@ class Quota:
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
     """What a job's visitor may have: alone, together with everybody of their `group`, and together with everybody on
-    this machine who has an allowance."""
+    this machine who has an allowance. `rules`: what they may use."""
 
     group: str
     visitor: Quota = Quota()
     together: Quota = Quota()
     machine: Quota = Quota()
     ends_with_studio: bool = False  # nobody of the group comes back after the studio has ended
+    rules: Rules = NO_RULES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,11 +191,14 @@ ModelOrder = (
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """How does this checkpoint's tokenizer see a prompt, or a negative prompt? Answered by `TokensAnswer`."""
+    """How does this checkpoint's tokenizer see a prompt, or a negative prompt? Answered by `TokensAnswer`.
+
+    `models`: ids of the embeddings that may be named; None: all."""
 
     checkpoint: str
     text: str
     negative: bool = False
+    models: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

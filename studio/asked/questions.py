@@ -52,13 +52,20 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """Something about a checkpoint, which must be the loaded one. Questions that `needs_image` come with the bytes of a
-    PNG, JPEG, WebP or GIF file."""
+    PNG, JPEG, WebP or GIF file. `models`: ids of the embeddings that its text may name; None: all. It is the studio's
+    to say, not the visitor's."""
 
     name: ClassVar[str]
     needs_image: ClassVar[bool] = False
 
     checkpoint: str
     image: bytes = b""
+    models: tuple[str, ...] | None = None
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """What it has of a visitor's own words, by field."""
+        return {name: getattr(self, name) for name in _TEXTS if hasattr(self, name)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +225,7 @@ def parse(name: str, parameters: Mapping[str, str], image: bytes = b"") -> Quest
     kind = QUESTION_KINDS.get(name)
     if kind is None:
         raise InvalidRequest(Problem("question", quoted_value(name), ", ".join(QUESTION_KINDS)))
-    fields_by_name = {f.name: f for f in fields(kind) if f.name != "image"}
+    fields_by_name = {f.name: f for f in fields(kind) if f.name not in ("image", "models")}
     problems = [
         Problem(n, quoted_value(parameters[n]), f"the fields {', '.join(fields_by_name)}")
         for n in parameters

@@ -17,7 +17,7 @@ from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.embedding_file import load_embedding
 from studio.checkpoints.hashes import FileHashes
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.checkpoints.lookup import matching, the_one
+from studio.checkpoints.lookup import matching, permitted, the_one
 from studio.checkpoints.lora_file import load_adapter
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.tiny_vae import load_tiny_vae
@@ -49,13 +49,15 @@ class Extras:
         if self._manager is not None:
             self._manager.leave()
 
-    def load_adapters(self, components: Components, tags: Sequence[LoraTag]) -> tuple[AppliedAdapter, ...]:
-        """The adapters of a prompt's tags. Raises InvalidRequest for a name that no LoRA has, or several have;
-        BadCheckpoint for a LoRA that does not fit the components."""
+    def load_adapters(
+        self, components: Components, tags: Sequence[LoraTag], models: Sequence[str] | None = None
+    ) -> tuple[AppliedAdapter, ...]:
+        """The adapters of a prompt's tags, which may name those of `models` (ids; None: all). Raises InvalidRequest for
+        a name that no LoRA has, or several have; BadCheckpoint for a LoRA that does not fit the components."""
         family = components.family.name
         adapters = []
         for tag in tags:
-            entry = self._entry_by_name("lora", tag.name, field="prompt", what="LoRA", family=family)
+            entry = self._entry_by_name("lora", tag.name, field="prompt", what="LoRA", family=family, models=models)
             adapters.append(AppliedAdapter(self._adapter(entry, components), tag.unet_scale, tag.text_scale, tag.name))
         return tuple(adapters)
 
@@ -101,9 +103,11 @@ class Extras:
         assert self._manager is not None
         return self._manager.module(entry, lambda: self._whole(entry, lambda: load_controlnet(entry.path, components)))
 
-    def words(self, components: Components, texts: Sequence[str] = ()) -> EmbeddingFiles:
-        """The embeddings that prompts of these components may name. The files of those that `texts` name are looked at
-        anew."""
+    def words(
+        self, components: Components, texts: Sequence[str] = (), models: Sequence[str] | None = None
+    ) -> EmbeddingFiles:
+        """The embeddings that prompts of these components may name, of `models` (ids; None: all). The files of those
+        that `texts` name are looked at anew."""
         family = components.family.name
 
         def read(entry: Entry) -> Embedding:
@@ -114,10 +118,10 @@ class Extras:
                 )
             return self._embeddings[entry.identity]
 
-        files = EmbeddingFiles(self._catalog.entries(), family, read)
+        files = EmbeddingFiles(permitted(self._catalog.entries(), models), family, read)
         embeddings = [e for text in texts for e in files.named_in(text)]
         if any(self._catalog.latest(entry) is not entry for entry in embeddings):
-            files = EmbeddingFiles(self._catalog.entries(), family, read)
+            files = EmbeddingFiles(permitted(self._catalog.entries(), models), family, read)
         return files
 
     def bring_tiny_vae(self, components: Components) -> None:
@@ -157,12 +161,24 @@ class Extras:
         entries = [self._catalog.latest(entry) for entry in self._catalog.entries() if fits(entry)]
         return [entry for entry in entries if entry is not None and fits(entry)]
 
-    def _entry_by_name(self, kind: ModelKind, name: str, *, field: str, what: str, family: str | None = None) -> Entry:
+    def _entry_by_name(
+        self,
+        kind: ModelKind,
+        name: str,
+        *,
+        field: str,
+        what: str,
+        family: str | None = None,
+        models: Sequence[str] | None = None,
+    ) -> Entry:
         """The file that a name means, as it is on disk now. Raises InvalidRequest."""
-        entry = the_one(self._catalog.entries(), kind, name, field=field, what=what, family=family)
-        if self._catalog.latest(entry) is entry:
-            return entry
-        return the_one(self._catalog.entries(), kind, name, field=field, what=what, family=family)
+
+        def look() -> Entry:
+            entries = permitted(self._catalog.entries(), models)
+            return the_one(entries, kind, name, field=field, what=what, family=family)
+
+        entry = look()
+        return entry if self._catalog.latest(entry) is entry else look()
 
 
 def file_hashes(adapters: Sequence[AppliedAdapter], embeddings: Sequence[Embedding]) -> dict[str, object]:
@@ -181,13 +197,18 @@ class EmbeddingFiles:
 
     def __init__(self, entries: Sequence[Entry], family: str, read: Callable[[Entry], Embedding]) -> None:
         """Of `entries` those that are embeddings for `family`, or may fit it: a word may be another's by chance."""
-        readable = [e for e in entries if e.facts.kind == "embedding" and _readable(e)]
+        self._all = readable = [e for e in entries if e.facts.kind == "embedding" and _readable(e)]
         here = (None, *adapters_for(family))
         self._entries = [e for e in readable if e.facts.family in here]
         self._others = {e.name: label_of(e.facts.family) for e in readable if e.facts.family not in here}
         self._read = read
+        self._family = family
         folders = {end for e in self._entries for end in _ends(e.names[0])}
         self._names = tuple(folders | {e.name for e in self._entries})
+
+    def of_models(self, models: Sequence[str] | None) -> EmbeddingFiles:
+        """See `Words.of_models`."""
+        return self if models is None else EmbeddingFiles(permitted(self._all, models), self._family, self._read)
 
     @property
     def version(self) -> Hashable:

@@ -21,6 +21,15 @@ from studio.families.registry import adapters_for, label_of
 MAX_NAMES = 20
 
 
+def permitted(entries: Sequence[Entry], models: Sequence[str] | None) -> Sequence[Entry]:
+    """Those whose ids are among `models`, as an engine's visitors call them; None: all. The others are not there for
+    whoever may not name them: no message tells of them."""
+    if models is None:
+        return entries
+    ids = {model_id.rpartition("-")[2] for model_id in models}
+    return [entry for entry in entries if entry.id in ids]
+
+
 def matching(entries: Iterable[Entry], kind: ModelKind, name: str, family: str | None = None) -> list[Entry]:
     """The files of a kind that a name may mean: none, one, or several among which it does not choose.
 

@@ -41,6 +41,10 @@ class Words(Protocol):
         for a file that does not fit the checkpoint."""
         ...
 
+    def of_models(self, models: Sequence[str] | None) -> Words:
+        """Those whose files have these ids; None: all."""
+        ...
+
     def of_others(self, text: str) -> Sequence[tuple[str, str]]:
         """Names in a text of embeddings for another model family, each with the family's name."""
         ...

@@ -66,11 +66,12 @@ def encode_prompts(
     adapters: Sequence[AppliedAdapter] = (),
     steps_before: int | None = None,
     clip_skip: int | None = None,
+    models: Sequence[str] | None = None,
 ) -> Conditioning:
     """Encode a prompt and a negative prompt for a pass of `num_steps` steps (those that run), with these adapters in
     the text encoders. `steps_before`: the steps of the pass before, in the second pass of a picture made twice.
     `clip_skip`: the layer of every text encoder that is listened to, counted from the last one, which is 1; None: the
-    one that the checkpoint was trained with.
+    one that the checkpoint was trained with. `models`: ids of the embeddings that may be named; None: all.
 
     Both are encoded in the same number of chunks: the shorter one gets empty chunks. Raises InvalidRequest when prompt
     scheduling asks for more than MAX_CHUNKS chunks in all, for a layer that is not there, and for the problems of a
@@ -89,12 +90,13 @@ def encode_prompts(
             f"with this checkpoint whole numbers from 1 to {components.encoder_depth}, its text encoder's layers"
         )
         raise InvalidRequest(Problem("clip_skip", str(clip_skip), expectation))
+    words = components.words.of_models(models) if components.words is not None else None
     schedules = [one.texts(num_steps, steps_before) for one in prompts]
     size = components.chunk_tokens
     text_chunks: dict[str, tuple[Chunk, ...]] = {}
     most = 0
     for text in {text: None for schedule in schedules for _, text in schedule}:
-        text_chunks[text] = tuple(chunks_of(components.encoders[0][0], text, size, components.words))
+        text_chunks[text] = tuple(chunks_of(components.encoders[0][0], text, size, words))
         most = max(most, len(text_chunks[text]))
         if len(text_chunks) * most > MAX_CHUNKS and len(text_chunks) > len(schedules):
             raise InvalidRequest(
@@ -109,7 +111,7 @@ def encode_prompts(
     read = []
     for one, schedule in zip(prompts, schedules):
         chunked_texts = tuple(ChunkedText(until, text, text_chunks[text]) for until, text in schedule)
-        notices = (*one.notices, *unread_names(one.words, components.words))
+        notices = (*one.notices, *unread_names(one.words, words))
         read.append(ChunkedPrompt(one, chunked_texts, notices))
     if components.zero_empty_negative and len(prompts) == 2 and not prompts[0].words:
         # The same words may be the prompt's too, so the zeros have a key that no text has.

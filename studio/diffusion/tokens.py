@@ -27,12 +27,14 @@ class TokenizedText:
     notices: tuple[str, ...] = ()
 
 
-def tokenize(components: Components, prompt: Prompt | str) -> TokenizedText:
-    """Count and show the tokens of a prompt with its grammar applied; of prompt scheduling, the first text."""
+def tokenize(components: Components, prompt: Prompt | str, models: Sequence[str] | None = None) -> TokenizedText:
+    """Count and show the tokens of a prompt with its grammar applied; of prompt scheduling, the first text. `models`:
+    ids of the embeddings that may be named; None: all."""
+    words = components.words.of_models(models) if components.words is not None else None
     prompt = parse_prompt(prompt) if isinstance(prompt, str) else prompt
     text = prompt.texts(1000)[0][1]
     tokenizer = components.encoders[0][0]
-    chunks = chunks_of(tokenizer, text, components.chunk_tokens, components.words)
+    chunks = chunks_of(tokenizer, text, components.chunk_tokens, words)
     ids = [token for chunk in chunks for token in chunk.tokens]
     pieces = [tokenizer.decode([token]).strip() for token in ids]
     position = 0
@@ -40,7 +42,7 @@ def tokenize(components: Components, prompt: Prompt | str) -> TokenizedText:
         for one in chunk.vectors:
             pieces[position + one.position] = one.embedding.word
         position += len(chunk.tokens)
-    notices = (*prompt.notices, *unread_names(prompt.words, components.words))
+    notices = (*prompt.notices, *unread_names(prompt.words, words))
     return TokenizedText(len(ids), len(chunks), tuple(pieces), notices)
 
 

@@ -71,7 +71,8 @@ class Asking:
         from studio.diffusion.tokens import tokenize  # torch: there already, since components are
 
         with self._tokenizer_lock:
-            answer = tokenize(components, parse_prompt(question.text, negative=question.negative))
+            prompt = parse_prompt(question.text, negative=question.negative)
+            answer = tokenize(components, prompt, question.models)
         return TokensAnswer(**dataclasses.asdict(answer))
 
     async def inquire(self, question: Question, *, owner: str) -> Answer:

@@ -28,6 +28,7 @@ from studio.answered.events import (
 )
 from studio.answered.ids import HERE, engine_of
 from studio.asked.compare import Comparison
+from studio.asked.guest_rules import Rules
 from studio.asked.requests import Request
 from studio.engine.jobs import Job
 from studio.picture.control_maps import ControlPicture
@@ -74,6 +75,10 @@ class Cell(Job):
 
     def may_begin(self) -> bool:
         return self.ended is None and self._comparison.may_begin()
+
+    @property
+    def rules(self) -> Rules:
+        return self._comparison.rules
 
     @property
     def size_bytes(self) -> int:

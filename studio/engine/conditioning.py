@@ -40,12 +40,20 @@ class Conditioner:
         self._prompts.clear()
         self.extras.forget()
 
-    def adapters(self, components: Components, prompt: Prompt) -> tuple[AppliedAdapter, ...]:
-        """The LoRAs that a prompt names. Raises as `Extras.applied`."""
-        return self.extras.load_adapters(components, prompt.loras)
+    def adapters(
+        self, components: Components, prompt: Prompt, models: Sequence[str] | None = None
+    ) -> tuple[AppliedAdapter, ...]:
+        """The LoRAs that a prompt names, of `models` (ids; None: all). Raises as `Extras.applied`."""
+        return self.extras.load_adapters(components, prompt.loras, models)
 
-    def encode(self, components: Components, resolved: Resolved, adapters: Sequence[AppliedAdapter]) -> Conditioning:
-        """The prompts of a run encoded."""
+    def encode(
+        self,
+        components: Components,
+        resolved: Resolved,
+        adapters: Sequence[AppliedAdapter],
+        models: Sequence[str] | None = None,
+    ) -> Conditioning:
+        """The prompts of a run encoded. `models`: ids of the embeddings that they may name; None: all."""
         two_halves = components.branches(resolved.guidance_scale) == 2
         prompts = (resolved.prompt, resolved.negative_prompt) if two_halves else (resolved.prompt,)
         components.words = words = self.extras.words(components, [prompt.words for prompt in prompts])
@@ -53,7 +61,7 @@ class Conditioner:
         # Only prompt scheduling depends on the steps.
         plain = all(prompt.schedule.is_plain for prompt in prompts)
         steps = None if plain else (resolved.steps, resolved.steps_before)
-        key = (components.name, resolved.encoding_key(guided=two_halves), steps, parts, words.version)
+        key = (components.name, resolved.encoding_key(guided=two_halves), steps, parts, words.version, models)
         if key not in self._prompts:
             with self._tokenizer_lock:
                 self._prompts[key] = encode_prompts(
@@ -65,6 +73,7 @@ class Conditioner:
                     adapters=adapters,
                     steps_before=resolved.steps_before,
                     clip_skip=resolved.clip_skip,
+                    models=models,
                 )
         self._prompts.move_to_end(key)
         while len(self._prompts) > CACHED_PROMPTS:

@@ -121,8 +121,9 @@ class Executor:
             size=job.start.picture.size if job.start is not None else None,
             exact=exact or job.attention,
         )
-        adapters = self.conditioner.adapters(components, resolved.prompt)
-        conditioning = self.conditioner.encode(components, resolved, adapters)
+        models = job.rules.models
+        adapters = self.conditioner.adapters(components, resolved.prompt, models)
+        conditioning = self.conditioner.encode(components, resolved, adapters, models)
         files = self._files(adapters, conditioning, resolved)
         if job.fork is not None:
             check_unchanged(job.fork.recipe.files, files)
@@ -199,7 +200,7 @@ class Executor:
         run, second = active.run, active.run.resolved.second_pass
         if second is None or active.before:
             return None
-        conditioning = self.conditioner.encode(self.components, second, run.adapters)
+        conditioning = self.conditioner.encode(self.components, second, run.adapters, run.job.rules.models)
         check_unchanged(run.files, self._files(run.adapters, conditioning))
         return self._start(
             second,
@@ -216,8 +217,8 @@ class Executor:
         components, recipe = self.components, fork.recipe
         resolved = recipe.beginning(recipe.resolved)
         request = resolved.request
-        adapters = self.conditioner.adapters(components, resolved.prompt)
-        conditioning = self.conditioner.encode(components, resolved, adapters)
+        adapters = self.conditioner.adapters(components, resolved.prompt, recipe.models)
+        conditioning = self.conditioner.encode(components, resolved, adapters, recipe.models)
         check_unchanged(recipe.files, self._files(adapters, conditioning, resolved))
         return self._start(
             resolved,

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
 from studio.asked.fields import ImageToImage
-from studio.asked.orders import SubmitComparison, SubmitRun
+from studio.asked.guest_rules import (
+    NO_RULES,
+    Rules,
+    check_branch,
+    check_comparison_words,
+    check_words,
+    comparison_with_locked,
+    with_locked,
+)
+from studio.asked.orders import Allowance, SubmitComparison, SubmitRun
 from studio.asked.requests import Request
 from studio.asked.resolved import with_suitable_values
 from studio.checkpoints.catalog import Catalog
-from studio.checkpoints.lookup import in_listing
+from studio.checkpoints.lookup import in_listing, permitted
 from studio.engine.comparisons import ComparisonJob, StartKey, start_key
 from studio.engine.jobs import Job
 from studio.picture.control_maps import control_pictures
@@ -30,7 +40,7 @@ class Intake:
     def run(self, order: SubmitRun, owner: str, origin: str, job_id: str | None = None) -> tuple[Job, SubmitRun]:
         """The job of a run, and its order as it is here. `job_id`: the one that it has already. Raises
         InvalidRequest."""
-        request = self.with_suitable_values(self.in_listing(order.request))
+        request = self.request(order.request, rules_of(order.allowance))
         job = Job(
             request,
             owner=owner,
@@ -49,7 +59,7 @@ class Intake:
         self, order: SubmitComparison, owner: str, origin: str, job_id: str | None = None
     ) -> tuple[ComparisonJob, SubmitComparison]:
         """The same of a comparison. Raises InvalidRequest."""
-        comparison = self.comparison_in_listing(order.comparison)
+        comparison = self.comparison_in_listing(order.comparison, rules_of(order.allowance))
         focus = order.focus if 0 <= order.focus < len(comparison) else 0
         job = ComparisonJob(
             comparison,
@@ -65,27 +75,45 @@ class Intake:
         )
         return job, replace(order, comparison=comparison, focus=focus)
 
-    def comparison_in_listing(self, comparison: Comparison) -> Comparison:
-        """A comparison with the listing's names, and what suits its checkpoints. Raises as `in_listing`, for the axis
-        if the checkpoints are on one."""
+    def comparison_in_listing(self, comparison: Comparison, rules: Rules = NO_RULES) -> Comparison:
+        """A comparison with the listing's names, what suits its checkpoints, and what the rules lock. Raises as
+        `request`, for the axis if the checkpoints or words are on one."""
+        comparison = comparison_with_locked(comparison, rules)
         on_axis = [name for name, axis in zip(("x_values", "y_values"), comparison.axes) if axis.field == "checkpoint"]
         field = on_axis[0] if on_axis else "checkpoint"
-        pairs = [(cell, self.in_listing(cell, field)) for cell in cells_of(comparison)]
+        pairs = [(cell, self.in_listing(cell, rules, field)) for cell in cells_of(comparison)]
         checkpoints = {cell.checkpoint: cell_in_listing.checkpoint for cell, cell_in_listing in pairs}
         comparison = comparison.with_names(checkpoints, pairs[0][1].controls)
-        return comparison.with_suits(
-            {name: entry.checkpoint.suits for name, entry in self._catalog.checkpoints().items()}
-        )
+        suits = {name: entry.checkpoint.suits for name, entry in self._catalog.checkpoints().items()}
+        comparison = comparison.with_suits(suits)
+        check_comparison_words(comparison, suits, rules)
+        return comparison
 
-    def in_listing(self, request: Request, field: str = "checkpoint") -> Request:
-        """The request with the listing's names of its checkpoint and ControlNets. Raises InvalidRequest, naming the
-        field, for one that cannot be used."""
-        return in_listing(request, self._catalog.entries(), field=field)
+    def request(self, request: Request, rules: Rules = NO_RULES) -> Request:
+        """A request as it is run: with the listing's names, what suits its checkpoint, and what the rules lock. Raises
+        InvalidRequest, naming the field, for what cannot be used, does not fit, or is against the rules."""
+        request = self.in_listing(with_locked(request, rules), rules)
+        suits = self._catalog.checkpoints()[request.checkpoint].checkpoint.suits
+        request = with_suitable_values(request, suits)
+        check_words(request, suits, rules)
+        return request
 
-    def with_suitable_values(self, request: Request) -> Request:
-        """The request with what it leaves open as it suits its checkpoint. Raises InvalidRequest where that does not
-        fit to the rest."""
-        return with_suitable_values(request, self._catalog.checkpoints()[request.checkpoint].checkpoint.suits)
+    def branch(self, request: Request, branch: Branch, rules: Rules = NO_RULES) -> Request:
+        """The request of a branch as it is run. Raises InvalidRequest as `request`."""
+        check_branch(branch, rules)
+        request = self.in_listing(request, rules)
+        check_words(request, self._catalog.checkpoints()[request.checkpoint].checkpoint.suits, rules)
+        return request
+
+    def in_listing(self, request: Request, rules: Rules = NO_RULES, field: str = "checkpoint") -> Request:
+        """The request with the listing's names of its checkpoint and ControlNets, of those that the rules allow. Raises
+        InvalidRequest, naming the field, for one that cannot be used."""
+        return in_listing(request, permitted(self._catalog.entries(), rules.models), field=field)
+
+    def may_name(self, checkpoint: str | None, rules: Rules) -> bool:
+        """Whether the rules allow a checkpoint of the listing."""
+        entry = self._catalog.checkpoints().get(checkpoint or "")
+        return entry is None or bool(permitted([entry], rules.models))
 
     def start(self, request: Request) -> Start | None:
         """What a run from a picture begins with, decoded. Raises InvalidRequest for a file that is no picture."""
@@ -106,3 +134,8 @@ class Intake:
 def cells_of(comparison: Comparison) -> list[Request]:
     """The cells of a comparison that can be run."""
     return [cell for cell in map(comparison.request, range(len(comparison))) if cell is not None]
+
+
+def rules_of(allowance: Allowance | None) -> Rules:
+    """What a job's visitor may use."""
+    return allowance.rules if allowance is not None else NO_RULES

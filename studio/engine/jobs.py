@@ -27,6 +27,7 @@ from studio.answered.events import (
 )
 from studio.answered.ids import HERE, new_id
 from studio.asked.branch import BranchNode
+from studio.asked.guest_rules import NO_RULES, Rules
 from studio.asked.orders import Allowance
 from studio.asked.requests import Request
 from studio.engine.allowances import RETRY_SECONDS, Allowances, Entry, Load, load_of
@@ -98,6 +99,11 @@ class Job:
     def part_of(self) -> str | None:
         """The job that this one is a cell of, None for one of its own."""
         return None
+
+    @property
+    def rules(self) -> Rules:
+        """What its visitor may use."""
+        return self.allowance.rules if self.allowance is not None else NO_RULES
 
     def parts(self) -> Sequence[Job]:
         """The cells of a comparison, empty for any other job."""

@@ -98,7 +98,12 @@ class ModelService:
             fitting = [net for net in nets if net.controls(entry)]
             palettes = tuple((net.name, net.facts.palette) for net in fitting if net.facts.palette)
             names = tuple(net.name for net in fitting)
-            checkpoints.append(replace(entry.checkpoint, controlnets=names, palettes=palettes))
+            ids = tuple(self._id(net.id) for net in fitting)
+            checkpoints.append(
+                replace(
+                    entry.checkpoint, id=self._id(entry.id), controlnets=names, controlnet_ids=ids, palettes=palettes
+                )
+            )
         return tuple(checkpoints)
 
     def now(self, *, refresh: bool = False) -> ModelsNow:

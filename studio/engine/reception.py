@@ -8,16 +8,19 @@ from dataclasses import replace
 from studio.answered.engine import Refused, UnknownJob
 from studio.answered.events import Loading, Queued
 from studio.asked import orders
+from studio.asked.messages import Message
 from studio.asked.requests import RANDOM_SEEDS
 from studio.engine.asking import NOT_RECORDED
 from studio.engine.device_thread import DeviceThread
 from studio.engine.forks import fork
 from studio.engine.history import History, Lasting
-from studio.engine.intake import Intake
+from studio.engine.intake import Intake, rules_of
 from studio.engine.jobs import Job, JobBook
 from studio.engine.store.store import StoredJob
 from studio.engine.viewer.recorder import Recorder
 from studio.picture.control_maps import control_pictures
+
+ANOTHER_CHECKPOINT = Message("Another checkpoint is being loaded")  # one that the reader may not know of
 
 
 class Reception:
@@ -72,7 +75,7 @@ class Reception:
         if past is None:
             raise UnknownJob(NOT_RECORDED)
         leaving = fork(parent.id, order.image, order.branch, *past)
-        request = self._intake.in_listing(leaving.request())
+        request = self._intake.branch(leaving.request(), order.branch, rules_of(order.allowance))
         return Job(
             request,
             owner=owner,
@@ -107,11 +110,12 @@ class Reception:
         status = self._thread.status
         job.publish(Queued(job_id=job.id, ahead=max(0, len(self._book.active()) - 1)))
         if status.state in ("starting", "loading"):
+            may_name = self._intake.may_name(status.checkpoint, job.rules)
             job.publish(
                 Loading(
                     job_id=job.id,
                     checkpoint=job.request.checkpoint,
-                    message=status.message,
+                    message=status.message if may_name else ANOTHER_CHECKPOINT,
                     fraction=status.fraction,
                 )
             )

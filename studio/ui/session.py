@@ -11,6 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from studio.answered.engine import Engine, Refused, UnknownJob
 from studio.asked.orders import SubmitRun
@@ -31,6 +32,12 @@ GUEST_HEADER = "x-studio-guest"  # set by the studio's own middleware for those 
 def owner_of(request: gr.Request) -> str:
     """Whose request this is. Raises KeyError when the middleware that says so is missing."""
     return str(request.headers[OWNER_HEADER])
+
+
+def visitor_now() -> str:
+    """Whose event of the page this task works on; "" outside of one. Gradio says so where it calls our functions."""
+    request = LocalContext.request.get(None)
+    return str(request.headers.get(OWNER_HEADER) or "") if request is not None else ""
 
 
 def may_manage(request: gr.Request) -> bool:

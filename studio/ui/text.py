@@ -45,6 +45,9 @@ _ENGLISH: Mapping[str, str] = {
     "header.language": "Language",
     "header.starting": "Starting…",
     "header.leave": "Log out",
+    "header.guest.loading": "Another checkpoint is being loaded",
+    "header.guest.ready": "Ready",
+    "header.guest.failed": "No pictures can be made now. The owner of this studio knows why.",
     "header.next": "{name} is loaded after the running pictures",
     # ------------------------------------------------------------------------------------------------- controls
     "controls.label": "Controls",
@@ -1191,6 +1194,28 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.mine": "My link",
         "sharing.mine.what": "Open this link in another browser, on your phone say, to go on there with your pictures."
         " It works once, within an hour.",
+        # ---- what the owner decides for guests
+        "sharing.board.title": "For guests",
+        "sharing.board.models": "Models",
+        "sharing.board.models.all": "all",
+        "sharing.board.models.some": "{count} of {all}",
+        "sharing.board.models.what": "Guests see and use these alone; of the others nothing tells them.",
+        "sharing.board.models.every": "All that are here, also those that come later",
+        "sharing.board.models.ticked": "Only those that I tick",
+        "sharing.board.models.none": "Without a checkpoint guests can make nothing.",
+        "sharing.board.kind.checkpoint": "Checkpoints",
+        "sharing.board.kind.lora": "LoRAs",
+        "sharing.board.kind.embedding": "Embeddings",
+        "sharing.board.kind.controlnet": "ControlNets",
+        "sharing.board.search": "Search models",
+        "sharing.board.words": "Refused words",
+        "sharing.board.words.no": "none",
+        "sharing.board.words.count": "{count}",
+        "sharing.board.words.what": "One word or phrase a line, in English, Chinese or any language. A guest's prompt"
+        " with one of them is refused before it runs, and the word is named. Capitals, full-width letters and invisible"
+        " characters make no difference; the negative prompt may have them.",
+        "sharing.board.save": "Save",
+        "sharing.board.saved": "Saved.",
         # ---- sharing
         "share.over": "The share's time is over.",
         "share.frozen": "The owner has paused new pictures. Try again later.",
@@ -1307,6 +1332,27 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.mine": "我的链接",
         "sharing.mine.what": "在另一个浏览器（例如手机）中打开这个链接，就能带着您的图像继续。"
         "一小时内有效，只能用一次。",
+        # ---- what the owner decides for guests
+        "sharing.board.title": "访客规则",
+        "sharing.board.models": "模型",
+        "sharing.board.models.all": "全部",
+        "sharing.board.models.some": "{count}/{all}",
+        "sharing.board.models.what": "访客只能看到并使用这些模型；其余的不会向他们透露。",
+        "sharing.board.models.every": "这里的全部模型，包括以后添加的",
+        "sharing.board.models.ticked": "只有我勾选的",
+        "sharing.board.models.none": "没有基础模型，访客就不能生成图像。",
+        "sharing.board.kind.checkpoint": "基础模型",
+        "sharing.board.kind.lora": "LoRA",
+        "sharing.board.kind.embedding": "嵌入",
+        "sharing.board.kind.controlnet": "ControlNet",
+        "sharing.board.search": "搜索模型",
+        "sharing.board.words": "禁用词",
+        "sharing.board.words.no": "无",
+        "sharing.board.words.count": "{count} 个",
+        "sharing.board.words.what": "每行一个词或短语，中文、英文或其他语言均可。访客的提示词若包含其中之一，"
+        "运行前即被拒绝，并指出是哪个词。大小写、全角字母和不可见字符不影响判断；负向提示词中可以出现。",
+        "sharing.board.save": "保存",
+        "sharing.board.saved": "已保存。",
         # ---- sharing
         "share.over": "分享时间已到。",
         "share.frozen": "工作室主人暂停了新的生成。请稍后再试。",

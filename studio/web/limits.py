@@ -8,10 +8,17 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from studio.answered.engine import Engine, Refused
+from studio.answered.engine import Engine, EngineStatus, Refused
+from studio.answered.models import Checkpoint
+from studio.asked import orders
+from studio.asked.guest_rules import Rules, check_text
 from studio.asked.orders import Allowance, Quota, Submission
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
+from studio.asked.questions import Question
 from studio.ui.text import say
+from studio.web import guest_view
 from studio.web.access import PASSWORD, PROGRAMS, Access
+from studio.web.board import Board
 
 MEGAPIXEL = 2**20
 NO_COOKIE = "no cookie"  # the group of clients that are another visitor with each request
@@ -56,12 +63,23 @@ class NewVisitors:
 
 
 class LimitedEngine:
-    """An engine whose jobs carry the allowance of whoever asks for them; everything else is the engine itself."""
+    """An engine whose jobs carry the allowance of whoever asks for them, and which knows no model that they may not
+    use. Everything else is the engine itself."""
 
-    def __init__(self, engine: Engine, access: Access, new_visitors: NewVisitors) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        access: Access,
+        new_visitors: NewVisitors,
+        board: Board | None = None,
+        visitor: guest_view.Visitor = guest_view.answered_visitor,
+    ) -> None:
+        """`visitor`: whose request is being answered now; "" outside of one."""
         self._engine = engine
         self._access = access
-        self._new_visitors = new_visitors
+        self._strangers = new_visitors
+        self.board = board or Board()
+        self._visitor = visitor
         self.is_frozen = False  # the owner lets guests begin nothing now
 
     def __getattr__(self, name: str) -> Any:
@@ -74,18 +92,92 @@ class LimitedEngine:
             raise Refused(say("share.frozen"), kind="unavailable")
         return await self._engine.submit(replace(job, allowance=allowance), owner=owner, origin=origin)
 
+    # --------------------------------------------------------------------------------------- what a guest is told
+
+    def catalog(self) -> tuple[Checkpoint, ...]:
+        """As `Engine.catalog`, of what the visitor may use whose request is being answered. Outside of a request, as
+        when the page is built for everybody: the built-in checkpoint."""
+        catalog = self._engine.catalog()
+        if not self._visitor():
+            return tuple(one for one in catalog if one.built_in)
+        return guest_view.checkpoints(catalog, self._models())
+
+    def status(self) -> EngineStatus:
+        """As `Engine.status`, without the names of checkpoints that this visitor may not use."""
+        models = self._models()
+        now = self._engine.status()
+        return now if models is None else guest_view.status(now, self._engine.catalog(), models)
+
+    async def ask(self, question: Any, *, owner: str = "") -> Any:
+        """As `Engine.ask`. Raises InvalidRequest also for a word that this visitor may not use."""
+        visitor = owner or self._visitor()
+        rules = self.rules(visitor)
+        if rules is None:
+            return await self._engine.ask(question, owner=owner)
+        match question:
+            case orders.ModelList():
+                return guest_view.listing(await self._engine.ask(question, owner=owner), rules.models)
+            case orders.ModelPicture() if rules.models is not None and question.model_id not in rules.models:
+                return None
+            case orders.Tokens() | Question():
+                self._check_checkpoint(question.checkpoint, rules)
+                question = replace(question, models=rules.models)
+            case orders.Speed() if not self._may_name(question.checkpoint, rules):
+                return None
+        for field, text in question.texts.items() if isinstance(question, Question) else ():
+            check_text(text, rules, field=field)
+        return await self._engine.ask(question, owner=owner)
+
+    async def order(self, order: orders.ModelOrder) -> None:
+        """As `Engine.order`; a guest's wish for a checkpoint that they may not use is one for none."""
+        rules = self.rules(self._visitor())
+        wish = order.checkpoint if isinstance(order, orders.PrepareCheckpoint) else None
+        if rules is None or wish is None or self._may_name(wish, rules):
+            await self._engine.order(order)
+
+    def rules(self, owner: str) -> Rules | None:
+        """What a guest may use, or a program with a guest's limits; None for everybody else."""
+        return self.board.rules() if owner and self._access.limited_group(owner) is not None else None
+
+    def _models(self) -> tuple[str, ...] | None:
+        rules = self.rules(self._visitor())
+        return rules.models if rules is not None else None
+
+    def _may_name(self, checkpoint: str, rules: Rules) -> bool:
+        return any(one.name == checkpoint for one in guest_view.checkpoints(self._engine.catalog(), rules.models))
+
+    def _check_checkpoint(self, checkpoint: str, rules: Rules) -> None:
+        if rules.models is not None and not self._may_name(checkpoint, rules):  # in the engine's own words
+            raise InvalidRequest(Problem("checkpoint", quoted_value(checkpoint), "an installed checkpoint"))
+
+    # ------------------------------------------------------------------------------------------- what they may have
+
     def allowance(self, owner: str) -> Allowance | None:
         """What a visitor may have; None for the owner, and for whoever has a cookie while the studio is open."""
         group = self._access.limited_group(owner)
         if group is not None:
             ends = group not in (PASSWORD, PROGRAMS)  # those of an invitation cannot come back after the next start
-            return Allowance(group=group, visitor=VISITOR, together=TOGETHER, machine=MACHINE, ends_with_studio=ends)
+            return Allowance(
+                group=group,
+                visitor=VISITOR,
+                together=TOGETHER,
+                machine=MACHINE,
+                ends_with_studio=ends,
+                rules=self.board.rules(),
+            )
         if owner in self._new_visitors:
             return Allowance(group=NO_COOKIE, together=WITHOUT_COOKIE)
         return None
 
 
-def with_limits(engine: Engine, access: Access, new_visitors: NewVisitors) -> tuple[Engine, LimitedEngine]:
-    """The same object twice: as the engine that the page is given, and as what the owner's board freezes."""
-    one = LimitedEngine(engine, access, new_visitors)
+def with_limits(
+    engine: Engine,
+    access: Access,
+    new_visitors: NewVisitors,
+    board: Board | None = None,
+    visitor: guest_view.Visitor = guest_view.answered_visitor,
+) -> tuple[Engine, LimitedEngine]:
+    """The same object twice: as the engine that the page is given, and as what the owner's board freezes. The arguments
+    as of `LimitedEngine`."""
+    one = LimitedEngine(engine, access, new_visitors, board, visitor)
     return cast(Engine, one), one

@@ -16,6 +16,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.web.cookies import cookie_setting
+from studio.web.guest_view import ANSWERED
 from studio.web.limits import NewVisitors
 
 COOKIE = "studio_owner"
@@ -60,6 +61,7 @@ class Owner:
         marks += [] if known_id else [(NO_COOKIE_HEADER.encode(), b"1")]
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _OURS]
         scope = dict(scope, headers=[*headers, *marks])
+        ANSWERED.set(owner)
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 from typing import Any
 
 import segno
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,8 +15,9 @@ from studio.answered.engine import Engine, WorkNow
 from studio.asked.orders import Work
 from studio.ui.text import say
 from studio.web.access import LONGEST_SHARE, Access, digest
+from studio.web.board_routes import BoardRoutes, is_owner, json_object, refusal
 from studio.web.limits import MEGAPIXEL, VISITOR, LimitedEngine
-from studio.web.login import GUEST_HEADER, PROGRAM_HEADER, set_session
+from studio.web.login import set_session
 from studio.web.owner import HEADER
 from studio.web.sharing import Sharing, stop_jobs
 
@@ -26,7 +26,7 @@ ACTIONS = ("begin", "renew", "end", "freeze", "thaw", "stop", "show_out")
 
 
 class ShareRoutes:
-    """ASGI middleware: answers /share and /share/qr.svg and passes everything else on."""
+    """ASGI middleware: answers the addresses below /share and passes everything else on."""
 
     def __init__(
         self, app: ASGIApp, *, sharing: Sharing, access: Access, engine: Engine, limits: LimitedEngine
@@ -40,6 +40,7 @@ class ShareRoutes:
             [
                 Route("/share", self.share, methods=["GET", "POST"]),
                 Route("/share/qr.svg", self.qr_code),
+                *BoardRoutes(limits.board, engine).routes,
             ],
             redirect_slashes=False,
             default=app,
@@ -52,17 +53,17 @@ class ShareRoutes:
         """GET: the panel's view. POST {"action": ..., "seconds": ..., "guest": ...}: the same view afterwards. "stop"
         and "show_out" name a guest by what the view calls them; "begin" gives this browser the owner's session in the
         same answer, since everybody without one is a stranger from then on."""
-        if GUEST_HEADER in request.headers or PROGRAM_HEADER in request.headers:
-            return _refusal(403, say("models.guest"))
+        if not is_owner(request):
+            return refusal(403, say("models.guest"))
         begins = False
         if request.method == "POST":
-            order = _json_object(await request.body())
+            order = json_object(await request.body())
             action, seconds = order.get("action"), order.get("seconds", LONGEST_SHARE)
             if action not in ACTIONS:
-                return _refusal(400, f"action: allowed is one of {', '.join(ACTIONS)}.")
+                return refusal(400, f"action: allowed is one of {', '.join(ACTIONS)}.")
             if not isinstance(seconds, (int, float)) or not SHORTEST_SHARE <= seconds <= LONGEST_SHARE:
-                allowed_range = f"from {SHORTEST_SHARE:.0f} to {LONGEST_SHARE:.0f}"
-                return _refusal(400, f"seconds: {order.get('seconds')!r} is not allowed. Allowed: {allowed_range}.")
+                allowed = f"from {SHORTEST_SHARE:.0f} to {LONGEST_SHARE:.0f}"
+                return refusal(400, f"seconds: {order.get('seconds')!r} is not allowed. Allowed: {allowed}.")
             begins = action == "begin"
             await self._act(action, float(seconds), str(order.get("guest", "")))
         response = JSONResponse(await self._view(), headers={"cache-control": "no-store"})
@@ -120,25 +121,13 @@ class ShareRoutes:
     async def qr_code(self, request: Request) -> Response:
         """GET: the guests' link as a picture for a phone's camera."""
         link = self.sharing.now.guest_link
-        if GUEST_HEADER in request.headers or PROGRAM_HEADER in request.headers or not link:
-            return _refusal(404, "There is nothing here.")
+        if not is_owner(request) or not link:
+            return refusal(404, "There is nothing here.")
         picture = io.BytesIO()
         segno.make(link, error="m", micro=False).save(picture, kind="svg", scale=4, border=4, light="white")
         return Response(picture.getvalue(), media_type="image/svg+xml", headers={"cache-control": "no-store"})
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _name(person: str) -> str:
     """What the panel calls a guest: not the id, with which their browser shows who it is."""
     return digest(person)[:6]
-
-
-def _refusal(status: int, sentence: str) -> Response:
-    return PlainTextResponse(sentence, status_code=status, headers={"cache-control": "no-store"})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from studio.picture.gallery import Gallery
 from studio.web.access import Access
@@ -55,7 +55,7 @@ def test_an_owner_shares_a_guest_comes_in_and_it_ends(browser: Browser, served: 
     picture = panel.get_by_role("img", name="QR code of the guests' link")
     wait_for(lambda: picture.evaluate("(image) => image.complete && image.naturalWidth") > 0)
     panel.get_by_role("button", name="Copy").click()
-    expect(panel.locator("small[role=status]")).not_to_be_empty()
+    expect(panel.locator("small[role=status]").first).not_to_be_empty()
 
     guest = open_page(browser, link.replace("http://localhost/", url))
     ready(guest)
@@ -113,3 +113,57 @@ def test_a_token_is_made_copied_once_and_revoked_with_the_keyboard(
     expect(panel).to_contain_text("There are no tokens yet.")
     assert panel.get_by_role("textbox", name="Token of").count() == 0
     assert owner.request.get(f"{url}models-found", headers=header).status == 401
+
+
+def shared(browser: Browser, url: str) -> tuple[Page, Locator]:
+    """The owner's page, and its panel once there is a link."""
+    owner = open_page(browser, url)
+    owner.get_by_role("button", name="Share", exact=True).click(timeout=60_000)
+    panel = owner.get_by_role("dialog", name="Share this studio")
+    panel.get_by_role("button", name="Share", exact=True).click()
+    expect(panel.get_by_label("Guests' link", exact=True)).to_be_visible(timeout=30_000)
+    return owner, panel
+
+
+def invited(browser: Browser, url: str, panel: Locator) -> Page:
+    """A guest's page."""
+    link = panel.get_by_label("Guests' link", exact=True).input_value()
+    guest = open_page(browser, link.replace("http://localhost/", url))
+    ready(guest)
+    return guest
+
+
+def test_the_owner_decides_by_keyboard_which_models_and_words_guests_may_use(
+    browser: Browser, served: tuple[Served, str]
+) -> None:
+    _, url = served
+    owner, panel = shared(browser, url)
+    fold = panel.locator("summary").filter(has_text="Models")
+    expect(fold).to_contain_text("all")
+    fold.focus()
+    owner.keyboard.press("Enter")
+    panel.get_by_label("Only those that I tick").focus()
+    owner.keyboard.press("Space")
+    for name in ("small-world-128", "ink-lines"):
+        panel.get_by_role("checkbox", name=name).first.focus()
+        owner.keyboard.press("Space")
+    expect(fold).to_contain_text(" of ")
+    words = panel.locator("summary").filter(has_text="Refused words")
+    words.focus()
+    owner.keyboard.press("Enter")
+    panel.get_by_label("Refused words").fill("red fox\n裸体")
+    panel.get_by_role("button", name="Save").click()
+    expect(words).to_contain_text("2")
+    expect(panel.get_by_text("Saved.")).to_be_visible()
+
+    guest = invited(browser, url, panel)
+    field = guest.locator("#text_to_image-checkpoint input")
+    expect(field).not_to_have_value("")
+    field.click()
+    choices = guest.get_by_role("option")
+    expect(choices.first).to_be_visible()
+    assert "Small World" not in choices.all_inner_texts(), "it is the one that was unticked"
+    content = guest.content()
+    listed = guest.evaluate("fetch('/models-found').then((answer) => answer.text())")
+    assert "small-world-128" not in listed
+    assert "Tiny" in content

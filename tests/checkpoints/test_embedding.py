@@ -30,6 +30,9 @@ class Embeddings:
     def embedding(self, name: str) -> Embedding:
         return self._by_name[name]
 
+    def of_models(self, models: Sequence[str] | None) -> Embeddings:
+        return self
+
     def of_others(self, text: str) -> Sequence[tuple[str, str]]:
         return ()
 

@@ -16,11 +16,14 @@ import gradio as gr
 from starlette.applications import Starlette
 
 from studio.picture.gallery import Gallery
+from studio.ui import session
 from studio.ui.application import application, close, functions
 from studio.ui.page import build
 from studio.ui.uploads import Uploads
 from studio.web import Share, middleware
 from studio.web.access import Access
+from studio.web.board import Board
+from studio.web.guest_view import answered_visitor
 from studio.web.limits import NewVisitors, with_limits
 from studio.web.server import Server
 from studio.web.sharing import OpenTunnel, Sharing
@@ -53,8 +56,11 @@ def launch(
 ) -> tuple[Served, str]:
     """Serve the page in a thread of its own, behind all that app.py puts before it, and return it with its address."""
     uploads = Uploads()
-    access, strangers = access or Access(auth=auth, guest=guest), NewVisitors()
-    page_engine, limits = with_limits(engine, access, strangers)
+    access, new_visitors = access or Access(auth=auth, guest=guest), NewVisitors()
+    board = Board(gallery.outputs_dir)
+    page_engine, limits = with_limits(
+        engine, access, new_visitors, board, lambda: session.visitor_now() or answered_visitor()
+    )
     hosts: set[str] = set()
     sharing = Sharing(access, page_engine, hosts, open_tunnel, address="http://studio.test")
     demo, kwargs = build(page_engine, gallery, uploads)
@@ -63,7 +69,7 @@ def launch(
         gallery,
         hosts=hosts,
         access=access,
-        new_visitors=strangers,
+        new_visitors=new_visitors,
         uploads=uploads,
         functions=functions(demo),
         share=Share(sharing, limits),

@@ -64,15 +64,18 @@ CATALOG = (
         name="small-world-128", label="Small World", family="sd1", native_width=128, native_height=128,
         size_bytes=30 * 2**20, built_in=True, examples=EXAMPLES, words=WORDS,
         vocabulary=VOCABULARY, note="built in", controlnets=("control-segmentation",),
+        controlnet_ids=("control-segmenta",), id="small-world-128x",
         palettes=(("control-segmentation", PALETTE),),
     ),
     Checkpoint(
         name="tiny-test", label="Tiny <b>test</b>", family="sd1", native_width=512, native_height=512,
-        size_bytes=2**20, controlnets=("lines", "maps"),
+        size_bytes=2**20, controlnets=("lines", "maps"), controlnet_ids=("linesxxxxxxxxxxx", "mapsxxxxxxxxxxxx"),
+        id="tiny-testxxxxxxx",
     ),
     Checkpoint(
         name="quick", label="Quick one", family="sd1", native_width=512, native_height=512, size_bytes=2**20,
         num_inference_steps=4, guidance_scale=1.0, scheduler="euler_a", noise_schedule="sgm_uniform",
+        id="quickxxxxxxxxxxx",
     ),
 )  # fmt: skip
 

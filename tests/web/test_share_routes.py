@@ -10,14 +10,16 @@ import pytest
 
 from studio.answered.engine import JobLoad, WorkNow
 from studio.answered.events import JobSummary
+from studio.answered.models import MemoryUse, ModelsNow
 from studio.asked.fields import TextToImage
-from studio.asked.orders import Work
+from studio.asked.orders import ModelList, Work
 from studio.picture.gallery import Gallery
 from studio.web import Share, middleware
 from studio.web.access import Access
 from studio.web.limits import NewVisitors, with_limits
 from studio.web.sharing import Sharing
 from tests.share_stand_ins import LINK, wait_for
+from tests.ui.fake_models import MODELS
 from tests.web.asgi import Answer, Page, Records, Visitor
 from tests.web.test_enter import enter, who
 from tests.web.test_sharing import Tunnel
@@ -31,6 +33,8 @@ class Engine(Records):
         self.work = WorkNow()
 
     async def ask(self, question: Any, *, owner: str = "") -> Any:
+        if isinstance(question, ModelList):
+            return ModelsNow(models=MODELS, memory=MemoryUse())
         return self.work if isinstance(question, Work) else await super().ask(question, owner=owner)
 
     def run(self, owner: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from PIL import Image
 
@@ -34,6 +36,6 @@ def noise_of(z0: torch.Tensor, seed: int) -> torch.Tensor:
     return torch.randn(z0.shape, generator=image_generator(seed)).to(z0.device)
 
 
-def conditioning_of(caption: str, components: Components) -> Conditioning:
-    """A caption encoded, without a negative prompt."""
-    return encode_prompts(components, caption, "", num_steps=1, guidance_scale=1.0)
+def conditioning_of(caption: str, components: Components, models: Sequence[str] | None) -> Conditioning:
+    """A caption encoded, without a negative prompt. `models`: ids of the embeddings that may be named; None: all."""
+    return encode_prompts(components, caption, "", num_steps=1, guidance_scale=1.0, models=models)

@@ -55,7 +55,7 @@ def loss_curve(
     noise = noise_of(z0, question.seed)
     captions = {"right": question.caption, "empty": "", "wrong": question.wrong_caption}
     with tokenizer_lock:
-        conditions = {name: conditioning_of(caption, components) for name, caption in captions.items()}
+        conditions = {name: conditioning_of(caption, components, question.models) for name, caption in captions.items()}
     yield
     training = forward.training_curve(components.scheduler_config)
     timesteps = np.linspace(0, len(training) - 1, question.points + 1)[1:].round().astype(int).tolist()
@@ -82,7 +82,7 @@ def error_map(
     z0 = mean_latents(picture, components)
     noise = noise_of(z0, question.seed)
     with tokenizer_lock:
-        conditions = {"caption": conditioning_of(question.caption, components)}
+        conditions = {"caption": conditioning_of(question.caption, components, question.models)}
     yield
     training = forward.training_curve(components.scheduler_config)
     timestep = min(question.timestep, len(training) - 1)

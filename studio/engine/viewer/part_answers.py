@@ -74,7 +74,7 @@ def psnr(picture: Array, other: Array) -> float | None:
 def embeddings(question: Embeddings, components: Components, tokenizer_lock: AbstractContextManager[Any]) -> Slices:
     """Begin, content tokens and end of each chunk, as the U-Net is given them; padding is left out."""
     with tokenizer_lock:
-        conditioning = conditioning_of(question.prompt, components)
+        conditioning = conditioning_of(question.prompt, components, question.models)
         table = token_table(components, conditioning.prompt, 1)[0]["chunks"]
         embeds = conditioning.at(0)[0][0].float()
     yield
@@ -137,7 +137,7 @@ def architecture_answer(
     blocks = architecture.blocks_of(components)
     picture = Image.new("RGB", (components.native_width, components.native_height), "grey")
     with architecture.watch_blocks(blocks, synchronize), tokenizer_lock:
-        conditioning = conditioning_of("", components)
+        conditioning = conditioning_of("", components, ())
     yield
     with architecture.watch_blocks(blocks, synchronize):
         z0 = mean_latents(picture, components) if components.encodes_pictures else _grey(picture, components)

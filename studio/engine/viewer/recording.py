@@ -108,7 +108,7 @@ def recipe(run: Run, image: int, switches: Mapping[int, SchedulerSwitch]) -> Ima
     resolved = run.resolved.of_image(image)
     fork = run.job.fork
     if fork is None:
-        return ImageRecipe(resolved, run.start, run.job.attention, files=run.files)
+        return ImageRecipe(resolved, run.start, run.job.attention, files=run.files, models=run.job.rules.models)
     return ImageRecipe(
         resolved,
         run.start,
@@ -118,6 +118,7 @@ def recipe(run: Run, image: int, switches: Mapping[int, SchedulerSwitch]) -> Ima
         dict(switches),
         fork.beginning_curve,
         run.files,
+        run.job.rules.models,
     )
 
 

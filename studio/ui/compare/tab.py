@@ -306,9 +306,10 @@ def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
     def fields_back(stored_values: object, request: gr.Request) -> dict[Any, Any]:
         link = fields_of_link(dict(request.query_params))
         if link is not None:
-            return _updates(form, _values_of_link(form, {k: str(v) for k, v in link.items()}))
+            return _offered(engine, form, _updates(form, _values_of_link(form, {k: str(v) for k, v in link.items()})))
         back = stored_values if isinstance(stored_values, Mapping) else {}
-        return _updates(form, {name: back[name] for name in form.restorable_names if _simple(back.get(name))})
+        kept = {name: back[name] for name in form.restorable_names if _simple(back.get(name))}
+        return _offered(engine, form, _updates(form, kept))
 
     def tab_of_link(request: gr.Request) -> str | None:
         return TAB if fields_of_link(dict(request.query_params)) is not None else None
@@ -322,6 +323,25 @@ def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
     keeping.restore(demo, STORAGE, outputs, list(form.before.values()), fields_back, opens=tab_of_link)
     demo.load(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)
     demo.load(restore_comparison, None, [form.show], **WATCHING)
+
+
+def _offered(engine: Engine, form: Form, updates: dict[Any, Any]) -> dict[Any, Any]:
+    """The updates, and what this visitor may choose: the page is served to everybody with the same choices."""
+    f, catalog = form.fields, engine.catalog()
+    names = [entry.name for entry in catalog]
+    update: dict[str, Any] = {"choices": w.checkpoint_choices(catalog)}
+    if isinstance(updates.get(f["checkpoint"]), str):
+        update["value"] = updates[f["checkpoint"]]
+    elif names and getattr(f["checkpoint"], "value", None) not in names:
+        update["value"] = names[0]
+    prompts = "\n".join(str(updates.get(f[name]) or "") for name in ("prompt", "negative_prompt"))
+    choices = axes.choices(prompts=prompts, picture=False, controls=False, models=len(catalog))
+    axis_choices = {f["x"]: choices, f["y"]: [*choices, _nothing()]}
+    axis_updates = {
+        field: gr.update(choices=offered, **({"value": updates[field]} if field in updates else {}))
+        for field, offered in axis_choices.items()
+    }
+    return updates | axis_updates | {f["checkpoint"]: gr.update(**update)}
 
 
 def opening_sentence(comparison: Comparison) -> str:

@@ -15,7 +15,7 @@ from studio.answered.engine import Engine, UnknownJob
 from studio.picture.gallery import Gallery
 from studio.ui import keeping, session, watching
 from studio.ui.blocks import QUIET, WATCHING
-from studio.ui.generate import control, stored_fields, widgets
+from studio.ui.generate import control, following, stored_fields, widgets
 from studio.ui.generate import controls as c
 
 
@@ -60,13 +60,16 @@ def connect(
 def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr.Blocks) -> None:
     """After a (re)load: the fields as they were, then the run as it is now."""
     fields = generate_tab.controls.fields
+    served = next(iter(engine.catalog()), None)  # what the page's fields begin with for everybody
 
     def fields_back(stored_values: object, _: gr.Request) -> dict[Any, Any]:
-        catalog = engine.catalog()
+        catalog = engine.catalog()  # of this visitor
         updates = {fields["checkpoint"]: gr.update(choices=widgets.checkpoint_choices(catalog))}
         if "image" in fields:  # empty, for the picture's own size: Gradio shows a number that starts as None as 0
             updates |= {fields["width"]: None, fields["height"]: None}
         back = stored_fields.restore(engine, generate_tab.controls, stored_values)
+        if fields["checkpoint"] not in back and catalog and (served is None or catalog[0].name != served.name):
+            back = following.beginning(generate_tab.controls, catalog[0], served) | back
         checkpoint = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
         updates[fields["controls"]] = control.offer(engine, checkpoint)
         if fields["checkpoint"] in back:

@@ -1,5 +1,6 @@
 /* The owner's panel for sharing, and a guest's link to another browser: dialogs that the header opens. */
 
+import { board as decisions } from "./board.js";
 import { fill, h } from "./elements.js";
 import { programs } from "./programs.js";
 
@@ -42,6 +43,12 @@ async function fetchJson(url, options) {
   return answer.json();
 }
 
+const posted = (values) => ({
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(values),
+});
+
 /** The guest's own link. */
 export async function personalLink(words) {
   const { body } = dialog(words.mine, words.close);
@@ -61,7 +68,8 @@ export function sharing(words) {
   const problem = h("p", { role: "alert" });
   const main = h("div", {});
   const board = h("div", {});
-  body.append(problem, main, board, programs(words, fetchJson, linkField));
+  const decide = (changes) => fetchJson("/share/board", changes && posted(changes));
+  body.append(problem, main, board, decisions(words, decide), programs(words, fetchJson, linkField));
   let drawnKey = "";
 
   async function look(options) {
@@ -73,12 +81,7 @@ export function sharing(words) {
       problem.textContent = options && failure.message ? failure.message : words.unreachable;
     }
   }
-  const act = (action, more = {}) =>
-    look({
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ action, ...more }),
-    });
+  const act = (action, more = {}) => look(posted({ action, ...more }));
   const button = (key, action, more, label) =>
     h("button", { type: "button", "aria-label": label, onclick: () => act(action, more?.()) }, words[key]);
 

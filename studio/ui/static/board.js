@@ -1,0 +1,146 @@
+/* What the owner decides for guests, as folds of the panel for sharing: which models, which words. A decision is in force
+   when it is made; each fold says in its line what holds now. */
+
+import { fill, h } from "./elements.js";
+
+const SEARCHED = 12; // models from which on a field to search them helps
+const KINDS = ["checkpoint", "lora", "embedding", "controlnet"];
+
+let folds = 0; // drawn so far, for ids
+
+/** A fold: its title, what holds now at the end of the line, and what `content` makes of the decisions. */
+export function fold(title, content) {
+  const now = h("span", { class: "ls-board-now" });
+  const problem = h("p", { role: "alert" });
+  const body = h("div", { class: "ls-board-body" });
+  const element = h("details", { class: "ls-board-fold" }, h("summary", {}, h("span", {}, title), now), body, problem);
+  return { element, now, problem, body, content };
+}
+
+/** The folds. `ask(decisions)` sends decisions and answers with all of them; without an argument it only asks. */
+export function board(words, ask) {
+  const element = h("div", { class: "ls-board" });
+  const parts = [models(words), refusedWords(words)];
+
+  async function decide(part, decisions) {
+    try {
+      part.problem.textContent = "";
+      draw(await ask(decisions), part);
+    } catch (failure) {
+      part.problem.textContent = failure.message || words.unreachable;
+    }
+  }
+  function draw(view, but) {
+    for (const part of parts) {
+      part.now.textContent = part.summary(view);
+      if (part !== but || part.redraws) part.draw(view, (decisions) => decide(part, decisions));
+    }
+  }
+  element.append(h("h3", {}, words["board.title"]), ...parts.map((part) => part.element));
+  ask()
+    .then((view) => draw(view))
+    .catch(() => element.append(h("p", { role: "alert" }, words.unreachable)));
+  return element;
+}
+
+/** Which checkpoints, LoRAs, embeddings and ControlNets guests may use. */
+function models(words) {
+  const part = fold(words["board.models"]);
+  part.summary = ({ models: chosen, choices }) => {
+    const count = choices.filter((one) => chosen?.includes(one.id)).length;
+    return chosen === null
+      ? words["board.models.all"]
+      : fill(words["board.models.some"], { count, all: choices.length });
+  };
+  part.draw = (view, decide) => {
+    const name = `ls-board-models-${folds++}`;
+    const chosen = new Set(view.models ?? view.choices.map((one) => one.id));
+    const rows = view.choices.map((one) => {
+      const box = h("input", { type: "checkbox", value: one.id });
+      box.checked = chosen.has(one.id);
+      box.addEventListener("change", () => {
+        if (box.checked) chosen.add(one.id);
+        else chosen.delete(one.id);
+        send();
+      });
+      const family = one.family ? h("small", {}, one.family) : null;
+      return { ...one, element: h("label", { class: "ls-board-choice" }, box, h("span", {}, one.name), family) };
+    });
+    let later;
+    const send = () => {
+      clearTimeout(later); // several ticks in a row are one decision
+      none.hidden = rows.some((row) => row.kind === "checkpoint" && chosen.has(row.id));
+      later = setTimeout(() => decide({ models: rows.filter((row) => chosen.has(row.id)).map((row) => row.id) }), 250);
+    };
+    const groups = KINDS.map((kind) => rows.filter((row) => row.kind === kind))
+      .filter((of) => of.length)
+      .map((of) =>
+        h("fieldset", {}, h("legend", {}, words[`board.kind.${of[0].kind}`]), ...of.map((row) => row.element)),
+      );
+    const search = h("input", {
+      type: "search",
+      placeholder: words["board.search"],
+      "aria-label": words["board.search"],
+      oninput: () => {
+        const text = search.value.trim().toLowerCase();
+        for (const row of rows) row.element.hidden = !row.name.toLowerCase().includes(text);
+      },
+    });
+    const none = h("p", { class: "ls-board-warning" }, words["board.models.none"]);
+    none.hidden = rows.some((row) => row.kind === "checkpoint" && chosen.has(row.id));
+    const list = h("div", { class: "ls-board-list" }, rows.length > SEARCHED ? search : null, ...groups, none);
+    list.hidden = view.models === null;
+    const way = (value, text) => {
+      const radio = h("input", { type: "radio", name, value });
+      radio.checked = (view.models === null) === (value === "all");
+      radio.addEventListener("change", () => {
+        list.hidden = value === "all";
+        if (value === "all") decide({ models: null });
+        else send();
+      });
+      return h("label", { class: "ls-board-choice" }, radio, h("span", {}, text));
+    };
+    part.body.replaceChildren(
+      h("p", {}, words["board.models.what"]),
+      way("all", words["board.models.every"]),
+      way("some", words["board.models.ticked"]),
+      list,
+    );
+  };
+  return part;
+}
+
+/** The words that guests' prompts may not have. */
+function refusedWords(words) {
+  const part = fold(words["board.words"]);
+  part.summary = ({ refused_words: list }) =>
+    list.length ? fill(words["board.words.count"], { count: list.length }) : words["board.words.no"];
+  part.redraws = true;
+  part.draw = (view, decide) => {
+    const text = view.refused_words.join("\n");
+    const field = h("textarea", {
+      rows: 6,
+      "aria-label": words["board.words"],
+      spellcheck: "false",
+      autocomplete: "off",
+    });
+    field.value = text;
+    const save = h("button", { type: "button", disabled: true }, words["board.save"]);
+    const said = h("small", { role: "status" }, part.saved ? words["board.saved"] : "");
+    part.saved = false;
+    field.addEventListener("input", () => {
+      save.disabled = field.value === text;
+      said.textContent = "";
+    });
+    save.addEventListener("click", () => {
+      part.saved = true;
+      decide({ refused_words: field.value.split("\n") });
+    });
+    part.body.replaceChildren(
+      h("p", {}, words["board.words.what"]),
+      field,
+      h("div", { class: "ls-sharing-row" }, save, said),
+    );
+  };
+  return part;
+}

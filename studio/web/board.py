@@ -1,0 +1,143 @@
+"""What the owner of a share decides for its guests: which models, which words; and where that is remembered.
+
+One file beside the pictures, for this account alone (mode 0600), so that it survives a restart of the studio.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from studio.asked.guest_rules import Rules
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
+from studio.asked.refused_words import MAX_CHARACTERS, MAX_WORDS, folded
+
+logger = logging.getLogger(__name__)
+
+NAME = ".board.json"
+VERSION = 1
+MAX_MODELS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What the owner has decided. `models`: ids of those that guests may use; None: all. `refused_words` as typed."""
+
+    models: tuple[str, ...] | None = None
+    refused_words: tuple[str, ...] = ()
+
+
+class Board:
+    """The owner's decisions, in force from the moment they are made. Safe from any thread."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder` is the outputs folder; None: the decisions are known until the end of this process."""
+        self._path = folder / NAME if folder is not None else None
+        self._lock = threading.RLock()
+        self._decisions = self._read()
+
+    @property
+    def now(self) -> Decisions:
+        """The decisions as they are."""
+        with self._lock:
+            return self._decisions
+
+    def rules(self) -> Rules:
+        """What the engine is told of them with a guest's job."""
+        now = self.now
+        return Rules(models=now.models, refused_words=now.refused_words)
+
+    def decide(self, changes: Mapping[str, object]) -> Decisions:
+        """Take decisions as they come from the panel, by name; those that are not named stay. Raises InvalidRequest
+        with every problem, and decides nothing then."""
+        problems: list[Problem] = []
+        values: dict[str, Any] = {}
+        for name, value in changes.items():
+            if name not in _READERS:
+                problems.append(Problem(name, quoted_value(value), f"the decisions {', '.join(_READERS)}"))
+                continue
+            try:
+                values[name] = _READERS[name](name, value)
+            except InvalidRequest as error:
+                problems += error.problems
+        if problems:
+            raise InvalidRequest(*problems)
+        with self._lock:
+            self._decisions = replace(self._decisions, **values)
+            self._write()
+            return self._decisions
+
+    # -------------------------------------------------------------------------------------------------- the file
+
+    def _read(self) -> Decisions:
+        """What was decided before. A file that is damaged or of a newer studio is left alone, and said."""
+        if self._path is None:
+            return Decisions()
+        try:
+            values = json.loads(self._path.read_text(encoding="utf-8"))
+            if values.pop("version") != VERSION:
+                raise ValueError("it is of another version of the studio")
+            known = {field.name for field in fields(Decisions)}
+            return Decisions(**{name: _READERS[name](name, value) for name, value in values.items() if name in known})
+        except FileNotFoundError:
+            return Decisions()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            # Guests may then name no model: nothing is allowed that the owner had not allowed.
+            logger.warning("%s cannot be read (%s): guests may use no model until you decide anew.", NAME, error)
+            return Decisions(models=())
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        values = {"version": VERSION} | {
+            field.name: getattr(self._decisions, field.name) for field in fields(self._decisions)
+        }
+        part = self._path.with_name(f".{secrets.token_hex(8)}.part")
+        try:
+            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(values, file, ensure_ascii=False, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            logger.warning("The board cannot be written down (%s): it is known until the end.", error.strerror)
+
+
+# ------------------------------------------------------------------------------------------------ from the panel
+
+
+def _models(name: str, value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    texts = _texts(name, value, MAX_MODELS, MAX_CHARACTERS, "null for all models, or a list of their ids")
+    return tuple(dict.fromkeys(texts))
+
+
+def _refused_words(name: str, value: object) -> tuple[str, ...]:
+    allowed = f"a list of at most {MAX_WORDS:,} words of at most {MAX_CHARACTERS} characters"
+    words = [" ".join(word.split()) for word in _texts(name, value, MAX_WORDS, MAX_CHARACTERS, allowed)]
+    empty = [word for word in words if word and not any(c.isalnum() for c in folded(word))]
+    if empty:
+        raise InvalidRequest(Problem(name, quoted_value(empty[0]), "words of letters or digits"))
+    return tuple({folded(word): word for word in words if word}.values())
+
+
+def _texts(name: str, value: object, most: int, longest: int, allowed: str) -> list[str]:
+    if not isinstance(value, (list, tuple)) or len(value) > most:
+        raise InvalidRequest(Problem(name, quoted_value(value), allowed))
+    for text in value:
+        if not isinstance(text, str) or len(text) > longest or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
+            raise InvalidRequest(Problem(name, quoted_value(text), allowed))
+    return list(value)
+
+
+_READERS: Mapping[str, Callable[[str, object], Any]] = {"models": _models, "refused_words": _refused_words}

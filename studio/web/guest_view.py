@@ -1,0 +1,70 @@
+"""What a guest is told of the models: of those that they may not use, nothing.
+
+Who asks is known from the request that is being answered. The page is built before anybody asks; what it is built with
+everybody may know, which is the built-in checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import replace
+
+from studio.answered.engine import EngineStatus
+from studio.answered.models import Checkpoint, ModelsNow
+from studio.ui.text import say
+
+# The visitor whose request this task answers; set by studio.web.owner. Gradio's own tasks are another matter.
+ANSWERED: ContextVar[str] = ContextVar("answered", default="")
+Visitor = Callable[[], str]
+
+_DOING = {"loading": "header.guest.loading", "ready": "header.guest.ready", "failed": "header.guest.failed"}
+
+
+def answered_visitor() -> str:
+    """Whose request is being answered by an address of the studio's own; "" outside of one."""
+    return ANSWERED.get()
+
+
+def checkpoints(catalog: Sequence[Checkpoint], models: Sequence[str] | None) -> tuple[Checkpoint, ...]:
+    """The catalogue as somebody sees it who may use `models` (ids; None: all)."""
+    if models is None:
+        return tuple(catalog)
+    allowed = frozenset(models)
+    return tuple(_with_controlnets(one, allowed) for one in catalog if one.id in allowed)
+
+
+def _with_controlnets(checkpoint: Checkpoint, allowed: frozenset[str]) -> Checkpoint:
+    pairs = [
+        (name, net)
+        for name, net in zip(checkpoint.controlnets, checkpoint.controlnet_ids, strict=True)
+        if net in allowed
+    ]
+    names = {name for name, _ in pairs}
+    return replace(
+        checkpoint,
+        controlnets=tuple(name for name, _ in pairs),
+        controlnet_ids=tuple(net for _, net in pairs),
+        palettes=tuple(row for row in checkpoint.palettes if row[0] in names),
+    )
+
+
+def status(now: EngineStatus, catalog: Sequence[Checkpoint], models: Sequence[str] | None) -> EngineStatus:
+    """What the engine is doing, without the name of a checkpoint that they may not use."""
+    if models is None:
+        return now
+    names = {one.name for one in checkpoints(catalog, models)}
+    next_one = now.next if now.next in names else None
+    if now.state == "starting" or (now.state == "loading" and now.checkpoint in names):
+        return replace(now, next=next_one)
+    checkpoint = now.checkpoint if now.checkpoint in names else None
+    return replace(now, next=next_one, checkpoint=checkpoint, message=say(_DOING[now.state]))
+
+
+def listing(now: ModelsNow, models: Sequence[str] | None) -> ModelsNow:
+    """What the tab Models shows them."""
+    if models is None:
+        return now
+    allowed = frozenset(models)
+    seen = (replace(one, vae=one.vae if one.vae in allowed else "") for one in now.models if one.id in allowed)
+    return replace(now, models=tuple(seen), message="", downloads=(), conversions=())

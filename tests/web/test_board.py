@@ -1,0 +1,211 @@
+"""The owner decides what guests may use: it is remembered, and what is not allowed is not told to them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.answered.engine import EngineStatus, TokensAnswer
+from studio.answered.models import MemoryUse, ModelsNow
+from studio.asked.fields import TextToImage
+from studio.asked.guest_rules import Rules
+from studio.asked.orders import ModelList, ModelPicture, PrepareCheckpoint, Speed, SubmitRun, Tokens
+from studio.asked.problems import InvalidRequest
+from studio.asked.questions import Architecture, LossCurve
+from studio.ui.text import say
+from studio.web.access import Access
+from studio.web.board import NAME, Board, Decisions
+from studio.web.limits import NewVisitors, with_limits
+from tests.ui.fake_models import CATALOG, MODELS
+from tests.web.asgi import Visitor
+from tests.web.test_enter import enter
+from tests.web.test_share_routes import Panel
+
+BUILT_IN, TINY, QUICK = CATALOG
+
+
+class Engine:
+    """Has the models of the fake page, and remembers what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.doing = EngineStatus(state="ready", message="Ready", checkpoint=TINY.name, next=TINY.name)
+
+    def catalog(self) -> Any:
+        return CATALOG
+
+    def status(self) -> EngineStatus:
+        return self.doing
+
+    async def submit(self, job: Any, *, owner: str, origin: str) -> str:
+        self.asked.append(job)
+        return "id"
+
+    async def order(self, order: Any) -> None:
+        self.asked.append(order)
+
+    async def ask(self, question: Any, *, owner: str = "") -> Any:
+        self.asked.append(question)
+        if isinstance(question, ModelList):
+            return ModelsNow(models=MODELS, memory=MemoryUse(), message=f"{TINY.name} is too large")
+        if isinstance(question, Tokens):
+            return TokensAnswer(count=1, chunks=1, pieces=("x",))
+        return b"answer"
+
+
+class Studio:
+    """An engine as a guest and its owner have it."""
+
+    def __init__(self, board: Board | None = None) -> None:
+        self.inner, self.visitor, self.board = Engine(), "", board or Board()
+        access = Access()
+        keys = access.share()
+        entered = access.by_key(keys.guest, "")
+        assert entered is not None
+        self.guest = entered[1].person
+        self.engine: Any = with_limits(self.inner, access, NewVisitors(), self.board, lambda: self.visitor)[0]  # type: ignore[arg-type]
+
+    def ask(self, question: Any) -> Any:
+        return asyncio.run(self.engine.ask(question))
+
+
+@pytest.fixture
+def studio() -> Studio:
+    studio = Studio()
+    studio.board.decide({"models": [BUILT_IN.id, MODELS[5].id], "refused_words": ["nude"]})
+    studio.visitor = studio.guest
+    return studio
+
+
+def test_a_guests_lists_hold_what_they_may_use_and_the_owners_all(studio: Studio) -> None:
+    assert [one.name for one in studio.engine.catalog()] == [BUILT_IN.name]
+    assert studio.engine.catalog()[0].controlnets == (), "nor a ControlNet that is not ticked"
+    assert {one.id for one in studio.ask(ModelList()).models} == {BUILT_IN.id, MODELS[5].id}
+    assert studio.ask(ModelList()).message == ""
+    studio.visitor = "the owner"
+    assert studio.engine.catalog() == CATALOG
+    assert studio.ask(ModelList()).models == MODELS
+    studio.visitor = ""
+    assert [one.name for one in studio.engine.catalog()] == [BUILT_IN.name], "what the page is served to everybody with"
+
+
+def test_with_all_models_allowed_nothing_is_hidden(studio: Studio) -> None:
+    studio.board.decide({"models": None})
+    assert studio.engine.catalog() == CATALOG
+    assert studio.ask(ModelList()).models == MODELS
+    assert studio.engine.status() == studio.inner.doing
+
+
+@pytest.mark.parametrize(
+    ("doing", "message"),
+    [
+        (EngineStatus(state="loading", message=f"Loading {TINY.name}", checkpoint=TINY.name), "header.guest.loading"),
+        (EngineStatus(state="ready", message=f"{TINY.name} is too large", checkpoint=TINY.name), "header.guest.ready"),
+        (EngineStatus(state="failed", message=f"{TINY.name} is damaged"), "header.guest.failed"),
+    ],
+)
+def test_what_the_engine_does_names_no_other_checkpoint(studio: Studio, doing: EngineStatus, message: str) -> None:
+    studio.inner.doing = replace(doing, next=TINY.name)
+    told = studio.engine.status()
+    assert told == replace(doing, message=say(message), checkpoint=None, next=None)
+    studio.inner.doing = EngineStatus(state="loading", message="Loading Small World", checkpoint=BUILT_IN.name)
+    assert studio.engine.status() == studio.inner.doing
+
+
+def test_questions_by_name_are_answered_as_if_there_were_no_other_model(studio: Studio) -> None:
+    for question in (Tokens(checkpoint=TINY.name, text="x"), Architecture(checkpoint=TINY.name)):
+        with pytest.raises(InvalidRequest) as hidden:
+            studio.ask(question)
+        with pytest.raises(InvalidRequest) as absent:
+            studio.ask(replace(question, checkpoint="absent"))
+        assert str(hidden.value).replace(TINY.name, "absent") == str(absent.value)
+    assert studio.ask(Speed(checkpoint=TINY.name)) is None
+    assert studio.ask(ModelPicture(model_id=TINY.id)) is None
+    asyncio.run(studio.engine.order(PrepareCheckpoint(checkpoint=TINY.name)))
+    assert studio.inner.asked == []
+    asyncio.run(studio.engine.order(PrepareCheckpoint(checkpoint=BUILT_IN.name)))
+    studio.ask(Tokens(checkpoint=BUILT_IN.name, text="x"))
+    assert studio.inner.asked[1].models == (BUILT_IN.id, MODELS[5].id), "nor is an embedding read that is hidden"
+
+
+def test_a_caption_of_the_viewer_has_no_refused_word(studio: Studio) -> None:
+    with pytest.raises(InvalidRequest, match="wrong_caption: the word 'nude'"):
+        studio.ask(LossCurve(checkpoint=BUILT_IN.name, image=b"x", caption="a lake", wrong_caption="a NUDE"))
+    studio.ask(LossCurve(checkpoint=BUILT_IN.name, image=b"x", caption="a lake"))
+
+
+def test_a_guests_job_carries_the_rules_and_the_owners_none(studio: Studio) -> None:
+    for owner in (studio.guest, "the owner"):
+        asyncio.run(studio.engine.submit(SubmitRun(request=TextToImage(prompt="x")), owner=owner))
+    guests, owners = studio.inner.asked
+    assert guests.allowance.rules == Rules(models=(BUILT_IN.id, MODELS[5].id), refused_words=("nude",))
+    assert owners.allowance is None
+
+
+# ---------------------------------------------------------------------------------------------------------- the file
+
+
+def test_decisions_survive_a_restart_in_a_file_for_the_owner_alone(tmp_path: Path) -> None:
+    made = Board(tmp_path).decide({"models": ["a", "b", "a"], "refused_words": [" red  fox ", "", "裸体", "RED FOX"]})
+    assert made == Decisions(models=("a", "b"), refused_words=("RED FOX", "裸体"))
+    assert Board(tmp_path).now == made
+    file = tmp_path / NAME
+    assert os.name == "nt" or file.stat().st_mode & 0o777 == 0o600
+    assert json.loads(file.read_text(encoding="utf-8"))["version"] == 1
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 2, "models": null}', '{"version": 1, "models": 5}'])
+def test_a_file_that_cannot_be_read_opens_nothing(
+    tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / NAME).write_text(content)
+    with caplog.at_level(logging.WARNING):
+        assert Board(tmp_path).now == Decisions(models=())
+    assert "cannot be read" in caplog.text
+    assert (tmp_path / NAME).read_text() == content, "it is left alone"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"models": "all"},
+        {"models": [1]},
+        {"models": ["x" * 101]},
+        {"refused_words": "nude"},
+        {"refused_words": ["x"] * 1001},
+        {"refused_words": ["?!"]},
+        {"refused_words": ["\ud800"]},
+        {"colour": "red"},
+    ],
+)
+def test_a_decision_that_cannot_be_is_named_and_changes_nothing(changes: dict[str, object]) -> None:
+    board = Board()
+    with pytest.raises(InvalidRequest, match=next(iter(changes))):
+        board.decide({"refused_words": ["fine"], **changes})
+    assert board.now == Decisions()
+
+
+# --------------------------------------------------------------------------------------------------------- the routes
+
+
+def test_the_panel_decides_and_guests_neither_see_nor_decide(tmp_path: Path) -> None:
+    panel = Panel(tmp_path)
+    here, guest = Visitor(panel.app), Visitor(panel.app)
+    here("/")
+    enter(guest, panel.shared(here)["link"].partition("#")[2])
+    body = json.dumps({"models": None, "refused_words": ["裸体"]}).encode()
+    assert guest("/share/board").status == guest("/share/board", method="POST", body=body).status == 403
+    assert here("/share/board").json()["refused_words"] == []
+    answer = here("/share/board", method="POST", body=body)
+    assert (answer.status, answer.json()["refused_words"]) == (200, ["裸体"])
+    assert panel.limits.board.now.refused_words == ("裸体",)
+    wrong = here("/share/board", method="POST", body=b'{"models": 1}')
+    assert (wrong.status, wrong.body.decode()[:6]) == (400, "models")
