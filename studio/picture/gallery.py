@@ -23,7 +23,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -46,6 +46,18 @@ COMPARISON_BYTES = 2 * 2**30  # of it; what visitors want to have they save, whi
 _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 _CACHED_THUMBNAILS = 256
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture on the disk. `name` is its path below the outputs folder, with forward slashes; `saved` in seconds
+    since 1970; `part_of` the comparison whose cell it is."""
+
+    id: str
+    name: str
+    path: Path
+    saved: float
+    part_of: str = ""
 
 
 class SaveFailed(OSError):
@@ -237,6 +249,36 @@ class Gallery:
         files = [(entry, self._file(entry)) for entry in entries]
         pictures = [picture for entry, file in files if file and (picture := _picture(entry, file))]
         return sorted(pictures, key=lambda picture: int(picture.info.get("image") or 0))  # type: ignore[call-overload]
+
+    def files(self, owner: str, since: float = 0.0) -> list[PictureFile]:
+        """This owner's pictures as files, the cells of comparisons too, oldest first, of those that were saved at or
+        after `since`. Opens none of them."""
+        mine = _digest(owner)
+        with self._lock:
+            self._index.refresh()
+            entries = [entry for entry in self._index.entries.values() if entry.owner == mine]
+        files = []
+        for entry in entries:
+            path = self._file(entry)
+            with suppress(OSError):
+                if path is not None and (saved := path.stat().st_mtime) >= since:
+                    files.append(PictureFile(entry.id, entry.file, path, saved, entry.part_of))
+        return files
+
+    def remove(self, picture_id: str, owner: str) -> bool:
+        """Delete a picture of this owner from the disk. False where there is none, or it cannot be deleted."""
+        path = self.path(picture_id, owner)
+        if path is None:
+            return False
+        try:
+            path.unlink()
+        except OSError as error:
+            logger.warning("A picture could not be deleted: %s", error.strerror)
+            return False
+        with self._lock:
+            self._part_sizes.pop(picture_id, None)
+            self._thumbnails.pop(picture_id, None)
+        return True
 
     def thumbnail(self, picture_id: str, owner: str) -> bytes | None:
         """A JPEG of at most 256 pixels a side, or None as `path`."""

@@ -88,7 +88,16 @@ def middleware(
             else []
         ),
         *(
-            [Middleware(ShareRoutes, sharing=share.sharing, access=access, engine=engine, limits=share.limits)]
+            [
+                Middleware(
+                    ShareRoutes,
+                    sharing=share.sharing,
+                    access=access,
+                    engine=engine,
+                    limits=share.limits,
+                    gallery=gallery,
+                )
+            ]
             if share is not None
             else []
         ),

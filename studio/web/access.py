@@ -15,7 +15,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from studio.web.owner_file import OwnerFile
 from studio.web.programs import Programs, Rights
@@ -63,6 +63,7 @@ class _Group:
     """An invitation, or the guests' password."""
 
     ends: float = math.inf
+    latest: float = math.inf  # when it ends however often its time is changed
     session_starts: deque[float] = field(default_factory=deque)  # when its newest sessions began
 
 
@@ -126,9 +127,23 @@ class Access:
         with self._lock:
             self.end_share()
             name = secrets.token_hex(8)
-            self._groups[name] = _Group(ends=self.clock() + min(seconds, LONGEST_SHARE))
+            now = self.clock()
+            self._groups[name] = _Group(ends=now + min(seconds, LONGEST_SHARE), latest=now + LONGEST_SHARE)
             self._share = name
             return self._new_keys(name)
+
+    def end_in(self, seconds: float) -> float:
+        """Let the present invitation end in so long, a week after its beginning at the latest, and its guests' sessions
+        with it. Returns in how many seconds that is. Raises ValueError while nothing is shared."""
+        with self._lock:
+            if self._share is None:
+                raise ValueError("nothing is shared")
+            group, now = self._groups[self._share], self.clock()
+            group.ends = min(now + seconds, group.latest)
+            for token, session in self._sessions.items():
+                if session.group == self._share:
+                    self._sessions[token] = replace(session, ends=min(now + SESSION_SECONDS, group.ends))
+            return group.ends - now
 
     def renew(self) -> Keys:
         """New keys for the present share: the old links open nothing any more, and who is in stays. Raises ValueError

@@ -10,8 +10,9 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,25 @@ class Decisions:
     refused_words: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShareRecord:
+    """Who has made pictures in a share. `since`: seconds since 1970; `people`: guests, in the order of their first
+    pictures, by which they have their numbers."""
+
+    since: float = 0.0
+    people: tuple[str, ...] = ()
+
+
 class Board:
     """The owner's decisions, in force from the moment they are made. Safe from any thread."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """`folder` is the outputs folder; None: the decisions are known until the end of this process."""
+    def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
+        """`folder` is the outputs folder; None: the decisions are known until the end of this process. `clock`: seconds
+        since 1970."""
         self._path = folder / NAME if folder is not None else None
+        self._clock = clock
         self._lock = threading.RLock()
+        self._share = ShareRecord()
         self._decisions = self._read()
 
     @property
@@ -74,6 +87,29 @@ class Board:
             self._write()
             return self._decisions
 
+    # ------------------------------------------------------------------------------------------------- the share
+
+    @property
+    def share(self) -> ShareRecord:
+        """The present share, or the last one until the next begins."""
+        with self._lock:
+            return self._share
+
+    def begin_share(self) -> None:
+        """A new share begins, of which nobody has made a picture."""
+        with self._lock:
+            self._share = ShareRecord(since=self._clock())
+            self._write()
+
+    def meet(self, person: str) -> None:
+        """This guest makes a picture."""
+        with self._lock:
+            if person in self._share.people:
+                return
+            since = self._share.since or self._clock()
+            self._share = replace(self._share, since=since, people=(*self._share.people, person))
+            self._write()
+
     # -------------------------------------------------------------------------------------------------- the file
 
     def _read(self) -> Decisions:
@@ -84,6 +120,7 @@ class Board:
             values = json.loads(self._path.read_text(encoding="utf-8"))
             if values.pop("version") != VERSION:
                 raise ValueError("it is of another version of the studio")
+            self._share = _share_record(values.pop("share", {}))
             known = {field.name for field in fields(Decisions)}
             return Decisions(**{name: _READERS[name](name, value) for name, value in values.items() if name in known})
         except FileNotFoundError:
@@ -96,9 +133,7 @@ class Board:
     def _write(self) -> None:
         if self._path is None:
             return
-        values = {"version": VERSION} | {
-            field.name: getattr(self._decisions, field.name) for field in fields(self._decisions)
-        }
+        values = {"version": VERSION, **asdict(self._decisions), "share": asdict(self._share)}
         part = self._path.with_name(f".{secrets.token_hex(8)}.part")
         try:
             handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -110,6 +145,16 @@ class Board:
         except OSError as error:
             part.unlink(missing_ok=True)
             logger.warning("The board cannot be written down (%s): it is known until the end.", error.strerror)
+
+
+def _share_record(values: object) -> ShareRecord:
+    """A share as the file has it. Raises ValueError for what is none."""
+    if not isinstance(values, dict):
+        raise ValueError("its share is none")
+    since, people = values.get("since", 0.0), values.get("people", [])
+    if not isinstance(since, (int, float)) or not isinstance(people, list):
+        raise ValueError("its share is none")
+    return ShareRecord(since=since, people=tuple(str(person) for person in people))
 
 
 # ------------------------------------------------------------------------------------------------ from the panel

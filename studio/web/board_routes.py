@@ -1,24 +1,31 @@
-"""The owner's addresses for what guests may use. Guests get a 403."""
+"""The owner's addresses for what guests may use and have made, where guests get a 403, and everybody's own pictures."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from studio.answered.engine import Engine
 from studio.answered.models import Model
 from studio.asked.orders import ModelList
 from studio.asked.problems import InvalidRequest
+from studio.picture.gallery import Gallery
 from studio.ui.models import labels
 from studio.ui.text import say
 from studio.ui.visible import visible
 from studio.web.board import Board
 from studio.web.login import GUEST_HEADER, PROGRAM_HEADER
+from studio.web.owner import HEADER
+from studio.web.share_pictures import SharePictures, zipped
 
 # What a guest can name in a request.
 KINDS = ("checkpoint", "lora", "embedding", "controlnet")
@@ -27,14 +34,20 @@ KINDS = ("checkpoint", "lora", "embedding", "controlnet")
 class BoardRoutes:
     """The handlers, for the router of `studio.web.share_routes`."""
 
-    def __init__(self, board: Board, engine: Engine) -> None:
+    def __init__(self, board: Board, engine: Engine, gallery: Gallery) -> None:
         self._board = board
         self._engine = engine
+        self._pictures = SharePictures(board, gallery)
 
     @property
     def routes(self) -> list[Route]:
         """Path and handler of each address."""
-        return [Route("/share/board", self.decisions, methods=["GET", "POST"])]
+        return [
+            Route("/share/board", self.decisions, methods=["GET", "POST"]),
+            Route("/share/clear", self.clear, methods=["POST"]),
+            Route("/share/pictures.zip", self.download),
+            Route("/my-pictures.zip", self.download_own),
+        ]
 
     async def decisions(self, request: Request) -> Response:
         """GET: what is decided, and the models there are. POST {"models": [ids] | null, "refused_words": [...], ...}:
@@ -46,9 +59,39 @@ class BoardRoutes:
                 self._board.decide(json_object(await request.body()))
             except InvalidRequest as error:
                 return refusal(400, str(error))
+        return JSONResponse(await self._view(), headers={"cache-control": "no-store"})
+
+    async def _view(self) -> dict[str, Any]:
         models = (await self._engine.ask(ModelList())).models
-        view = asdict(self._board.now) | {"choices": [_choice(one) for one in models if _can_be_named(one)]}
-        return JSONResponse(view, headers={"cache-control": "no-store"})
+        return asdict(self._board.now) | {
+            "choices": [_choice(one) for one in models if _can_be_named(one)],
+            "pictures": await run_in_threadpool(self._pictures.count),
+        }
+
+    async def clear(self, request: Request) -> Response:
+        """POST: delete the pictures of this share from the disk; answers as `decisions`, with how many in `cleared`."""
+        if not is_owner(request):
+            return refusal(403, say("models.guest"))
+        cleared = await run_in_threadpool(self._pictures.clear)
+        return JSONResponse(await self._view() | {"cleared": cleared}, headers={"cache-control": "no-store"})
+
+    async def download(self, request: Request) -> Response:
+        """GET: the pictures of this share as a ZIP, a folder for each guest."""
+        if not is_owner(request):
+            return refusal(403, say("models.guest"))
+        return await _zip(self._pictures.files, "guests-pictures.zip")
+
+    async def download_own(self, request: Request) -> Response:
+        """GET: the visitor's own pictures as a ZIP."""
+        return await _zip(partial(self._pictures.of, request.headers[HEADER]), "my-pictures.zip")
+
+
+async def _zip(files: Callable[[], list[tuple[str, Path]]], name: str) -> Response:
+    there = await run_in_threadpool(files)
+    if not there:
+        return refusal(404, say("share.no_pictures"))
+    headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
+    return StreamingResponse(zipped(there), media_type="application/zip", headers=headers)
 
 
 def _can_be_named(model: Model) -> bool:

@@ -90,7 +90,10 @@ class LimitedEngine:
         allowance = self.allowance(owner)
         if allowance is not None and self.is_frozen and allowance.group != NO_COOKIE:
             raise Refused(say("share.frozen"), kind="unavailable")
-        return await self._engine.submit(replace(job, allowance=allowance), owner=owner, origin=origin)
+        job_id = await self._engine.submit(replace(job, allowance=allowance), owner=owner, origin=origin)
+        if allowance is not None and allowance.group != NO_COOKIE:
+            self.board.meet(owner)
+        return job_id
 
     # --------------------------------------------------------------------------------------- what a guest is told
 

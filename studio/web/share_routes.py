@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.answered.engine import Engine, WorkNow
 from studio.asked.orders import Work
+from studio.picture.gallery import Gallery
 from studio.ui.text import say
 from studio.web.access import LONGEST_SHARE, Access, digest
 from studio.web.board_routes import BoardRoutes, is_owner, json_object, refusal
@@ -22,14 +23,14 @@ from studio.web.owner import HEADER
 from studio.web.sharing import Sharing, stop_jobs
 
 SHORTEST_SHARE = 60.0
-ACTIONS = ("begin", "renew", "end", "freeze", "thaw", "stop", "show_out")
+ACTIONS = ("begin", "renew", "end", "freeze", "thaw", "stop", "show_out", "change_end")
 
 
 class ShareRoutes:
     """ASGI middleware: answers the addresses below /share and passes everything else on."""
 
     def __init__(
-        self, app: ASGIApp, *, sharing: Sharing, access: Access, engine: Engine, limits: LimitedEngine
+        self, app: ASGIApp, *, sharing: Sharing, access: Access, engine: Engine, limits: LimitedEngine, gallery: Gallery
     ) -> None:
         self.app = app
         self.sharing = sharing
@@ -40,7 +41,7 @@ class ShareRoutes:
             [
                 Route("/share", self.share, methods=["GET", "POST"]),
                 Route("/share/qr.svg", self.qr_code),
-                *BoardRoutes(limits.board, engine).routes,
+                *BoardRoutes(limits.board, engine, gallery).routes,
             ],
             redirect_slashes=False,
             default=app,
@@ -77,9 +78,12 @@ class ShareRoutes:
         match action:
             case "begin":
                 self.limits.is_frozen = False
+                self.limits.board.begin_share()
                 self.sharing.begin(seconds)
             case "end":
                 self.sharing.end()
+            case "change_end" if self.access.share_ends is not None:
+                self.sharing.change_end(seconds)
             case "renew" if self.access.share_ends is not None:
                 self.sharing.renew()
             case "freeze" | "thaw":

@@ -104,15 +104,29 @@ class Sharing:
                 keys=keys,
                 ends=time.time() + seconds,
             )
-            self._timer = threading.Timer(seconds, self._over, (self._number,))
-            self._timer.daemon = True
-            self._timer.start()
+            self._end_in(seconds)
             state = self._state
             if not ready:
                 threading.Thread(target=self._open, args=(self._number,), name="public-link", daemon=True).start()
         if ready:
             self._on_ready(state)
         return state
+
+    def change_end(self, seconds: float) -> ShareState:
+        """Let the share end in so long from now, a week after its beginning at the latest. Raises ValueError while
+        nothing is shared."""
+        with self._lock:
+            seconds = self._access.end_in(seconds)
+            self._state = replace(self._state, ends=time.time() + seconds)
+            self._end_in(seconds)
+            return self._state
+
+    def _end_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(seconds, self._over, (self._number,))
+        self._timer.daemon = True
+        self._timer.start()
 
     def renew(self) -> ShareState:
         """New links in place of the present ones; who is in stays. Raises ValueError while nothing is shared."""

@@ -60,7 +60,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory, make_device: MakeDevice) ->
 
 @pytest.fixture(scope="module")
 def guest(engine: DiffusionEngine) -> Allowance:
-    open_ones = [m for m in engine.models.found() if SECRET not in m.name and SECRET not in m.where]
+    open_ones = [m for m in engine.models.listing() if SECRET not in m.name and SECRET not in m.where]
     assert len(open_ones) == 5
     return Allowance(group="g", rules=Rules(models=tuple(m.id for m in open_ones)))
 

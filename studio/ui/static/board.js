@@ -20,7 +20,7 @@ export function fold(title, content) {
 /** The folds. `ask(decisions)` sends decisions and answers with all of them; without an argument it only asks. */
 export function board(words, ask) {
   const element = h("div", { class: "ls-board" });
-  const parts = [models(words), refusedWords(words)];
+  const parts = [models(words), refusedWords(words), pictures(words, ask)];
 
   async function decide(part, decisions) {
     try {
@@ -41,6 +41,58 @@ export function board(words, ask) {
     .then((view) => draw(view))
     .catch(() => element.append(h("p", { role: "alert" }, words.unreachable)));
   return element;
+}
+
+/** What guests have made: all in one ZIP, or deleted. */
+function pictures(words, ask) {
+  const part = fold(words["board.pictures"]);
+  const now = (view) => {
+    part.now.textContent = part.summary(view);
+    part.draw(view);
+  };
+  part.summary = ({ pictures: count }) => String(count);
+  part.element.addEventListener("toggle", () => part.element.open && ask().then(now, () => {}));
+  part.draw = ({ pictures: count, cleared }) => {
+    const said = h(
+      "small",
+      { role: "status" },
+      cleared ? fill(words["board.pictures.cleared"], { count: cleared }) : "",
+    );
+    if (!count) {
+      part.body.replaceChildren(h("p", {}, words["board.pictures.none"]), said);
+      return;
+    }
+    const all = h("a", { class: "ls-sharing-plain", href: "/share/pictures.zip", download: "" }, words["board.zip"]);
+    const clear = h("button", { type: "button" }, words["board.clear"]);
+    const keep = h("button", { type: "button" }, words["board.clear.keep"]);
+    const sure = h(
+      "button",
+      { type: "button", class: "ls-sharing-danger" },
+      fill(words["board.clear.sure"], { count }),
+    );
+    const question = h(
+      "div",
+      { class: "ls-board-question", role: "group", "aria-label": words["board.clear"] },
+      h("p", {}, fill(words["board.clear.what"], { count })),
+      h("div", { class: "ls-sharing-row" }, keep, sure),
+    );
+    question.hidden = true;
+    clear.addEventListener("click", () => {
+      question.hidden = false;
+      keep.focus();
+    });
+    keep.addEventListener("click", () => {
+      question.hidden = true;
+      clear.focus();
+    });
+    sure.addEventListener("click", () =>
+      ask(null, "/share/clear").then(now, (failure) => {
+        part.problem.textContent = failure.message || words.unreachable;
+      }),
+    );
+    part.body.replaceChildren(h("div", { class: "ls-sharing-row" }, all, clear), question, said);
+  };
+  return part;
 }
 
 /** Which checkpoints, LoRAs, embeddings and ControlNets guests may use. */

@@ -56,6 +56,7 @@ export async function personalLink(words) {
   try {
     const { path } = await fetchJson("/personal-link", { method: "POST" });
     body.append(linkField(words, location.origin + path, words.mine));
+    body.append(h("p", {}, h("a", { href: "/my-pictures.zip", download: "" }, words["mine.zip"])));
   } catch {
     body.append(h("p", { role: "alert" }, words.unreachable));
   }
@@ -68,7 +69,8 @@ export function sharing(words) {
   const problem = h("p", { role: "alert" });
   const main = h("div", {});
   const board = h("div", {});
-  const decide = (changes) => fetchJson("/share/board", changes && posted(changes));
+  const decide = (changes, address = "/share/board") =>
+    fetchJson(address, changes === undefined ? undefined : posted(changes));
   body.append(problem, main, board, decisions(words, decide), programs(words, fetchJson, linkField));
   let drawnKey = "";
 
@@ -87,7 +89,7 @@ export function sharing(words) {
 
   /** What changes by itself is the board; the rest is drawn anew when the share is another. */
   function draw(view) {
-    const key = [view.state, view.link].join();
+    const key = [view.state, view.link, Math.round(view.ends)].join();
     if (key !== drawnKey) {
       drawnKey = key;
       main.replaceChildren(...(view.state === "open" ? open(view) : view.state === "opening" ? opening() : off(view)));
@@ -96,9 +98,15 @@ export function sharing(words) {
     board.replaceChildren(...people(view));
   }
 
+  function choiceOfHours(first) {
+    const times = HOURS.map((hours) =>
+      h("option", { value: hours, selected: hours === first }, words[`hours.${hours}`]),
+    );
+    return h("select", { id: "ls-sharing-hours" }, ...times);
+  }
+
   function off(view) {
-    const times = HOURS.map((hours) => h("option", { value: hours, selected: hours === 8 }, words[`hours.${hours}`]));
-    const hours = h("select", { id: "ls-sharing-hours" }, ...times);
+    const hours = choiceOfHours(8);
     const begin = button("begin", "begin", () => ({ seconds: Number(hours.value) * 3600 }));
     begin.classList.add("ls-sharing-main");
     return [
@@ -113,12 +121,19 @@ export function sharing(words) {
   const opening = () => [h("p", { role: "status" }, words.opening), button("end", "end")];
 
   function open(view) {
+    const hours = choiceOfHours(1);
     const until = new Date(view.ends * 1000).toLocaleString();
     const picture = h("img", { src: `/share/qr.svg?${Date.now()}`, alt: words.qr });
+    const end = h(
+      "div",
+      { class: "ls-sharing-link" },
+      h("label", { for: "ls-sharing-hours" }, words.end_in),
+      hours,
+      button("change", "change_end", () => ({ seconds: Number(hours.value) * 3600 })),
+    );
+    const way = h("div", {}, linkField(words, view.link, words.link), h("p", {}, word("until", { until })), end);
     return [
-      linkField(words, view.link, words.link),
-      picture,
-      h("p", {}, word("until", { until })),
+      h("div", { class: "ls-sharing-way" }, way, picture),
       h("p", {}, words.what),
       h("p", {}, word("limits", view.allowed)),
       h("div", { class: "ls-sharing-row" }, button("renew", "renew"), button("end", "end")),
