@@ -77,7 +77,7 @@ class LimitedEngine:
         """`visitor`: whose request is being answered now; "" outside of one."""
         self._engine = engine
         self._access = access
-        self._strangers = new_visitors
+        self._new_visitors = new_visitors
         self.board = board or Board()
         self._visitor = visitor
         self.is_frozen = False  # the owner lets guests begin nothing now

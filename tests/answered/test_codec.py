@@ -14,7 +14,7 @@ from studio.answered import codec, engine, events, model_facts, models
 from studio.answered.codec import BadMessage, decode, encode, known_types
 from studio.answered.engine import Refused, UnknownJob
 from studio.answered.models import NoSuchModel
-from studio.asked import axes, branch, compare, control, fields, orders, problems, questions, resolved
+from studio.asked import axes, branch, compare, control, fields, guest_rules, orders, problems, questions, resolved
 from studio.asked.compare import Comparison
 from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.problems import InvalidRequest, Problem
@@ -82,6 +82,7 @@ def test_all_that_the_protocol_names_is_known_and_no_two_have_one_name() -> None
         compare,
         branch,
         questions,
+        guest_rules,
         orders,
         events,
         model_facts,
@@ -164,3 +165,11 @@ def test_other_bytes_are_refused(data: bytes) -> None:
 def test_a_field_that_an_older_engine_does_not_know_has_its_default() -> None:
     data = codec.msgspec.msgpack.encode({codec.TYPE: "ModelList"})
     assert decode(data) == orders.ModelList(refresh=False)
+
+
+def test_what_a_guest_may_use_crosses_with_their_job() -> None:
+    rules = guest_rules.Rules(
+        models=("here-a",), refused_words=("裸体",), locked=(("seed", 7), ("guidance_scale", 2.5))
+    )
+    job = orders.SubmitRun(request=TextToImage(prompt="x"), allowance=orders.Allowance(group="g", rules=rules))
+    assert decode(encode(job)) == job
