@@ -30,6 +30,7 @@ from studio.answered.models import Checkpoint, HubFile, ModelsNow
 from studio.asked import orders
 from studio.asked.branch import BranchNode
 from studio.asked.compare import Comparison
+from studio.asked.messages import Message
 from studio.asked.questions import Question
 
 
@@ -268,7 +269,7 @@ async def run_events(engine: Engine, job_id: str, *, owner: str) -> AsyncGenerat
     async with aclosing(engine.watch(job_id, owner=owner)) as events:
         async for event in events:
             if isinstance(event, (Planned, CellEvent, ComparisonEnded)):
-                raise UnknownJob("This job is a comparison.")
+                raise UnknownJob(Message("This job is a comparison."))
             yield event
 
 
@@ -277,5 +278,5 @@ async def comparison_events(engine: Engine, job_id: str, *, owner: str) -> Async
     async with aclosing(engine.watch(job_id, owner=owner)) as events:
         async for event in events:
             if isinstance(event, (Started, Step, Finished, Stopped, Failed)):
-                raise UnknownJob("This job is no comparison.")
+                raise UnknownJob(Message("This job is no comparison."))
             yield event

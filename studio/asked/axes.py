@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from studio.asked.control import CONTROL_RANGES, Control
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, Range, clean_text, one_of, quoted_value, short_name
 from studio.asked.prompt import with_lora_weight
 from studio.asked.requests import CHOICES, RANGES
@@ -62,7 +63,7 @@ _NUMBER = r"[+-]?\s*(?:\d+(?:\.\d*)?|\.\d+)"
 _RANGE = re.compile(
     rf"\s*({_NUMBER})\s*-\s*({_NUMBER})\s*(?:\(\s*({_NUMBER})\s*\)|\[\s*(\d{{1,9}})\s*\])?\s*", re.ASCII
 )
-GRAMMAR = "a list (2, 4, 8), a range with a step (1-20 (+3)) or a range with a count (1-10 [5])"
+GRAMMAR = Message("a list (2, 4, 8), a range with a step (1-20 (+3)) or a range with a count (1-10 [5])")
 
 
 def parse_values(axis: AxisField, source: object, where: str) -> tuple[Value, ...]:
@@ -76,7 +77,11 @@ def parse_values(axis: AxisField, source: object, where: str) -> tuple[Value, ..
     """
     if isinstance(source, str):
         if len(source) > MAX_VALUES_CHARACTERS:
-            raise InvalidRequest(Problem(where, f"a text of {len(source):,} characters", "a shorter list"))
+            raise InvalidRequest(
+                Problem(
+                    where, Message("a text of {count} characters", count=f"{len(source):,}"), Message("a shorter list")
+                )
+            )
         parts: list[object] = list(_split(source if axis in _TEXT_AXES else _narrow(source)))
     elif isinstance(source, Sequence):
         parts = list(source)
@@ -88,9 +93,13 @@ def parse_values(axis: AxisField, source: object, where: str) -> tuple[Value, ..
             if value not in values:
                 values.append(value)
             if len(values) > MAX_CELLS:
-                raise InvalidRequest(Problem(where, quoted_value(source), f"at most {MAX_CELLS} values"))
+                raise InvalidRequest(
+                    Problem(where, quoted_value(source), Message("at most {most} values", most=MAX_CELLS))
+                )
     if not values:
-        raise InvalidRequest(Problem(where, quoted_value(source), f"at least one value: {GRAMMAR}"))
+        raise InvalidRequest(
+            Problem(where, quoted_value(source), Message("at least one value: {grammar}", grammar=GRAMMAR))
+        )
     return tuple(values)
 
 
@@ -133,7 +142,7 @@ def _expand(axis: AxisField, part: object, where: str) -> Iterable[Value]:
         limits = _WHOLE.get(axis) or _NUMBERS[axis]
         return [_number(v, limits, where) for v in _range(part, limits, where)]
     if not isinstance(part, str):
-        raise InvalidRequest(Problem(where, quoted_value(part), "text"))
+        raise InvalidRequest(Problem(where, quoted_value(part), Message("text")))
     if axis in _TABLES:
         name = short_name(part, _TABLES[axis])
         if name not in _TABLES[axis]:
@@ -142,7 +151,7 @@ def _expand(axis: AxisField, part: object, where: str) -> Iterable[Value]:
     if axis == "size":
         return [_size(part, where)]
     if part != clean_text(part) or len(part) > (MAX_NAME_CHARACTERS if axis == "checkpoint" else MAX_PROMPT_CHARACTERS):
-        raise InvalidRequest(Problem(where, quoted_value(part), "text without control characters"))
+        raise InvalidRequest(Problem(where, quoted_value(part), Message("text without control characters")))
     return [part]
 
 
@@ -156,21 +165,39 @@ def _range(part: object, limits: Range, where: str) -> Sequence[int | float]:
         return [_read(plain[1])]
     match = _RANGE.fullmatch(text)
     if not match:
-        raise InvalidRequest(Problem(where, quoted_value(part), f"{limits.describe()}, as {GRAMMAR}"))
+        raise InvalidRequest(
+            Problem(
+                where,
+                quoted_value(part),
+                Message("{allowed}, as {grammar}", allowed=limits.describe(), grammar=GRAMMAR),
+            )
+        )
     first, last = _read(match[1]), _read(match[2])
     if match[4]:
         count = int(match[4])
         if not 1 <= count <= MAX_CELLS:
-            raise InvalidRequest(Problem(where, quoted_value(part), f"a count from 1 to {MAX_CELLS} in the brackets"))
+            raise InvalidRequest(
+                Problem(
+                    where,
+                    quoted_value(part),
+                    Message("a count from 1 to {most} in the brackets", most=MAX_CELLS),
+                )
+            )
         spread = [first + (last - first) * k / max(1, count - 1) for k in range(count)]
         return [int(v) for v in spread] if limits.whole else [round(v, 6) for v in spread]
     step = _read(match[3]) if match[3] else (1 if last >= first else -1)
     if not step or (last - first) * step < 0:
-        raise InvalidRequest(Problem(where, quoted_value(part), "a step that leads from the first number to the last"))
+        raise InvalidRequest(
+            Problem(where, quoted_value(part), Message("a step that leads from the first number to the last"))
+        )
     count = math.floor((last - first) / step + 1e-9) + 1
     if count > MAX_CELLS:
         raise InvalidRequest(
-            Problem(where, quoted_value(part), f"at most {MAX_CELLS} values; a larger step, or a count [n]")
+            Problem(
+                where,
+                quoted_value(part),
+                Message("at most {most} values; a larger step, or a count [n]", most=MAX_CELLS),
+            )
         )
     return [first + k * step if limits.whole else round(first + k * step, 6) for k in range(count)]
 
@@ -193,7 +220,7 @@ def _number(value: int | float, limits: Range, where: str) -> int | float:
 def _size(text: str, where: str) -> str:
     match = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", text, re.ASCII | re.IGNORECASE)
     if not match or not (RANGES["width"].holds(int(match[1])) and RANGES["height"].holds(int(match[2]))):
-        expectation = f"width x height such as 128x128, each {RANGES['width'].describe()}"
+        expectation = Message("width x height such as 128x128, each {allowed}", allowed=RANGES["width"].describe())
         raise InvalidRequest(Problem(where, quoted_value(text), expectation))
     return f"{int(match[1])}x{int(match[2])}"
 

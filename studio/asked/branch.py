@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, Range, clean_text, one_of, quoted_value
 from studio.asked.requests import RANGES
 from studio.asked.rows import MAX_PROMPT_CHARACTERS, MAX_SEED
@@ -64,7 +65,7 @@ class Branch:
         """From a query string and the body of the request. Raises InvalidRequest with every problem."""
         names = [f.name for f in fields(cls) if f.name != "poke"]
         problems = [
-            Problem(name, quoted_value(parameters[name]), f"the fields {', '.join(names)}")
+            Problem(name, quoted_value(parameters[name]), Message("the fields {names}", names=", ".join(names)))
             for name in parameters
             if name not in names
         ]
@@ -73,8 +74,13 @@ class Branch:
             if name in ("prompt", "negative_prompt"):
                 values[name] = clean_text(text)
                 if len(text) > MAX_PROMPT_CHARACTERS:
-                    limit = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters"
-                    problems.append(Problem(name, f"a text of {len(text):,} characters", limit))
+                    limit = Message(
+                        "text of at most {most} characters",
+                        most=f"{MAX_PROMPT_CHARACTERS:,}",
+                    )
+                    problems.append(
+                        Problem(name, Message("a text of {count} characters", count=f"{len(text):,}"), limit)
+                    )
             elif name in _NAMES:
                 values[name] = text
                 if text not in _NAMES[name]:
@@ -82,12 +88,12 @@ class Branch:
             elif name in names:
                 values[name] = _number(name, text, problems)
         if "evaluation" not in parameters:
-            problems.append(Problem("evaluation", "nothing", _WHOLE["evaluation"].describe()))
+            problems.append(Problem("evaluation", Message("nothing"), _WHOLE["evaluation"].describe()))
         if poke:
             values["poke"] = poke
             if len(poke) % 4 or any(not abs(value) <= MAX_POKE for value in _numbers(poke)):
-                expectation = f"float32 numbers from -{MAX_POKE:g} to {MAX_POKE:g}"
-                problems.append(Problem("poke", f"{len(poke):,} bytes", expectation))
+                expectation = Message("float32 numbers from -{max_poke} to {max_poke}", max_poke=f"{MAX_POKE:g}")
+                problems.append(Problem("poke", Message("{count} bytes", count=f"{len(poke):,}"), expectation))
         if problems:
             raise InvalidRequest(*problems)
         return cls(**values)  # type: ignore[arg-type]

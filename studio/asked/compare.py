@@ -22,6 +22,7 @@ from studio.asked.axes import (
 )
 from studio.asked.control import Control
 from studio.asked.fields import ImageToImage, TextToImage
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt import parse_prompt
 from studio.asked.requests import Request, request_from_dict
@@ -63,7 +64,8 @@ class Comparison:
         if problems:
             raise InvalidRequest(*problems)
         if not self.possible:
-            raise InvalidRequest(Problem("x_values", self.x.label(0), f"a pair that can be run: {self.refusal(0)}"))
+            expectation = Message("a pair that can be run: {refusal}", refusal=self.refusal(0))
+            raise InvalidRequest(Problem("x_values", self.x.label(0), expectation))
 
     def __len__(self) -> int:
         return self.columns * self.rows
@@ -84,31 +86,32 @@ class Comparison:
         problems: list[Problem] = []
         for name, axis in zip("xy", self.axes):
             if axis.field == "strength" and not isinstance(self.base, ImageToImage):
-                problems.append(Problem(name, "strength", "strength varies a picture to start from; give one"))
+                problems.append(Problem(name, "strength", Message("strength varies a picture to start from; give one")))
             if (
                 axis.field == "prompt"
                 and str(axis.values[0]) not in self.base.prompt + "\n" + self.base.negative_prompt
             ):
-                expectation = "a first value that stands in the prompt or the negative prompt"
+                expectation = Message("a first value that stands in the prompt or the negative prompt")
                 problems.append(Problem(f"{name}_values", quoted_value(axis.values[0]), expectation))
             if axis.field == "lora_weight" and not parse_prompt(self.base.prompt).loras:
-                expectation = "a prompt that names a LoRA, such as <lora:name:1>"
+                expectation = Message("a prompt that names a LoRA, such as <lora:name:1>")
                 problems.append(Problem(name, "lora_weight", expectation))
             if axis.field == "control_scale" and not self.base.controls:
-                problems.append(Problem(name, "control_scale", "a control whose scale is varied; add one"))
+                problems.append(Problem(name, "control_scale", Message("a control whose scale is varied; add one")))
             if axis.field == "prompt" and not str(axis.values[0]):
-                problems.append(Problem(f"{name}_values", "''", "a first value to look for"))
+                problems.append(Problem(f"{name}_values", "''", Message("a first value to look for")))
         if self.y is not None and self.y.field == self.x.field and self.x.field != "prompt":
-            problems.append(Problem("y", self.y.field, "another axis than the first one"))
+            problems.append(Problem("y", self.y.field, Message("another axis than the first one")))
         if self.base.num_images_per_prompt != 1:
             problems.append(
-                Problem("num_images_per_prompt", quoted_value(self.base.num_images_per_prompt), "1: a cell is one")
+                Problem(
+                    "num_images_per_prompt", quoted_value(self.base.num_images_per_prompt), Message("1: a cell is one")
+                )
             )
         if len(self) > MAX_CELLS:
-            sizes = f"{self.columns} × {self.rows} = {len(self)} cells"
-            problems.append(
-                Problem("y_values", sizes, f"at most {MAX_CELLS} cells; take fewer values, or larger steps")
-            )
+            sizes = Message("{columns} × {rows} = {count} cells", columns=self.columns, rows=self.rows, count=len(self))
+            expectation = Message("at most {most} cells; take fewer values, or larger steps", most=MAX_CELLS)
+            problems.append(Problem("y_values", sizes, expectation))
         return problems
 
     @cached_property
@@ -248,7 +251,7 @@ class Comparison:
             choice = values.get(name)
             if choice in (None, ""):
                 if name == "x":
-                    problems.append(Problem("x", "nothing", one_axis()))
+                    problems.append(Problem("x", Message("nothing"), one_axis()))
                 continue
             axis_name = axis_field(choice)
             if axis_name is None:
@@ -321,7 +324,7 @@ def prompt_notices(comparison: Comparison) -> list[str]:
         for text, negative in ((request.prompt, False), (request.negative_prompt, True))
     )
     notices = (
-        f"In the negative prompt, {notice}" if negative else notice
+        Message("In the negative prompt, {notice}", notice=notice) if negative else notice
         for text, negative in prompts
         for notice in parse_prompt(text, negative=negative).notices
     )
@@ -348,7 +351,8 @@ def comparison_from_dict(
         raise InvalidRequest(Problem("kind", quoted_value(values.get("kind")), "surface"))
     schema = values.get("schema")
     if type(schema) is not int or not 1 <= schema <= COMPARISON_SCHEMA:
-        raise InvalidRequest(Problem("schema", quoted_value(schema), f"versions 1 to {COMPARISON_SCHEMA}"))
+        expectation = Message("versions 1 to {last}", last=COMPARISON_SCHEMA)
+        raise InvalidRequest(Problem("schema", quoted_value(schema), expectation))
     axes: dict[str, Axis] = {}
     for name in ("x", "y"):
         if name in values:
@@ -359,7 +363,7 @@ def comparison_from_dict(
                 field=axis_name, values=parse_values(axis_name, values.get(f"{name}_values"), f"{name}_values")
             )
     if "x" not in axes:
-        raise InvalidRequest(Problem("x", "nothing", one_axis()))
+        raise InvalidRequest(Problem("x", Message("nothing"), one_axis()))
     base_request = request_from_dict(base, image=image, control_images=control_images)
     return Comparison(base=base_request, x=axes["x"], y=axes.get("y"))
 
@@ -373,7 +377,8 @@ def fields_of_link(query: Mapping[str, str]) -> dict[str, object] | None:
         return None
     version = query.get("v", "1")
     if not version.isascii() or not version.isdigit() or not 1 <= int(version[:9]) <= LINK_VERSION:
-        raise InvalidRequest(Problem("v", quoted_value(version), f"links of the versions 1 to {LINK_VERSION}"))
+        expectation = Message("links of the versions 1 to {last}", last=LINK_VERSION)
+        raise InvalidRequest(Problem("v", quoted_value(version), expectation))
     fields: dict[str, object] = {name: query[name] for name in _AXIS_KEYS if name in query}
     for name, row in {**ImageToImage.rows(), **TextToImage.rows()}.items():
         if name in query and row.kind not in ("file", "controls"):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Self
 
+from studio.asked.messages import Message
 from studio.asked.problems import MAX_IMAGE_BYTES, Problem, Range, one_of, quoted_value, short_name
 
 PreprocessorName = Literal["none", "canny", "scribble"]
@@ -41,31 +42,47 @@ class Control:
         problems: list[Problem] = []
 
         def wrong(name: str, value: str, expectation: str) -> None:
-            problems.append(Problem("controls", f"{name} {value} of control {number}", expectation))
+            problems.append(
+                Problem(
+                    "controls",
+                    Message("{name} {value} of control {number}", name=name, value=value, number=number),
+                    expectation,
+                )
+            )
 
         if not isinstance(self.model, str) or not 1 <= len(self.model) <= 300:
-            wrong("model", quoted_value(self.model), "the name of an installed ControlNet")
+            wrong("model", quoted_value(self.model), Message("the name of an installed ControlNet"))
         if not isinstance(self.image, bytes) or not self.image:
-            wrong("image", "nothing" if not self.image else quoted_value(self.image), "a PNG, JPEG, WebP or GIF file")
+            wrong(
+                "image",
+                "nothing" if not self.image else quoted_value(self.image),
+                Message("a PNG, JPEG, WebP or GIF file"),
+            )
         elif len(self.image) > MAX_IMAGE_BYTES:
-            expectation = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
-            wrong("image", f"a file of {len(self.image) / 2**20:.1f} MiB", expectation)
+            expectation = Message("a file of at most {most} MiB", most=MAX_IMAGE_BYTES // 2**20)
+            wrong("image", Message("a file of {count} MiB", count=f"{len(self.image) / 2**20:.1f}"), expectation)
         if not isinstance(self.preprocessor, str) or self.preprocessor not in PREPROCESSORS:
             wrong("preprocessor", quoted_value(self.preprocessor), one_of(PREPROCESSORS))
         for name, allowed_range in CONTROL_RANGES.items():
             if not allowed_range.holds(getattr(self, name)):
                 wrong(name, quoted_value(getattr(self, name)), allowed_range.describe())
         if not problems and self.start >= self.end:
-            wrong("end", f"{self.end:g}", f"numbers above its start, {self.start:g}")
+            wrong("end", f"{self.end:g}", Message("numbers above its start, {start}", start=f"{self.start:g}"))
         return problems
 
     @classmethod
     def all_problems(cls, controls: object) -> list[Problem]:
         """What is wrong with the controls of a request."""
         if not isinstance(controls, tuple) or not all(isinstance(control, cls) for control in controls):
-            return [Problem("controls", quoted_value(controls), "a tuple of Control")]
+            return [Problem("controls", quoted_value(controls), Message("a list of controls"))]
         if len(controls) > MAX_CONTROLS:
-            return [Problem("controls", f"{len(controls)} controls", f"at most {MAX_CONTROLS}")]
+            return [
+                Problem(
+                    "controls",
+                    Message("{count} controls", count=len(controls)),
+                    Message("at most {most}", most=MAX_CONTROLS),
+                )
+            ]
         return [problem for number, control in enumerate(controls, start=1) for problem in control.problems(number)]
 
     def to_dict(self) -> dict[str, object]:
@@ -79,13 +96,23 @@ class Control:
         rest."""
         names = [f.name for f in fields(cls)]
         if not isinstance(value, Mapping):
-            expectation = f"an object with the fields {', '.join(names)}"
-            problems.append(Problem("controls", f"{quoted_value(value)} as control {number}", expectation))
+            expectation = Message("an object with the fields {names}", names=", ".join(names))
+            problems.append(
+                Problem(
+                    "controls",
+                    Message("{name} as control {number}", name=quoted_value(value), number=number),
+                    expectation,
+                )
+            )
             return None
         unknown_names = [name for name in value if name not in names]
         for name in unknown_names:
             problems.append(
-                Problem("controls", f"{quoted_value(name)} in control {number}", f"the fields {', '.join(names)}")
+                Problem(
+                    "controls",
+                    Message("{name} in control {number}", name=quoted_value(name), number=number),
+                    Message("the fields {names}", names=", ".join(names)),
+                )
             )
         values: dict[str, object] = {"model": value.get("model")} | {n: value[n] for n in names if n in value}
         for name in CONTROL_RANGES:
@@ -101,10 +128,22 @@ def parse_controls(value: object, problems: list[Problem]) -> tuple[Control, ...
     if value is None:
         return ()
     if not isinstance(value, (list, tuple)):
-        problems.append(Problem("controls", quoted_value(value), f"a list of at most {MAX_CONTROLS} controls"))
+        problems.append(
+            Problem(
+                "controls",
+                quoted_value(value),
+                Message("a list of at most {most} controls", most=MAX_CONTROLS),
+            )
+        )
         return ()
     if len(value) > MAX_CONTROLS:
-        problems.append(Problem("controls", f"{len(value)} controls", f"at most {MAX_CONTROLS}"))
+        problems.append(
+            Problem(
+                "controls",
+                Message("{count} controls", count=len(value)),
+                Message("at most {most}", most=MAX_CONTROLS),
+            )
+        )
         return ()
     controls = [
         one if isinstance(one, Control) else Control.parse(one, number, problems)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, cast
 
 from studio.asked.control import Control
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.rows import MAX_SEED, Row, Values, number, row, rows_of
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
@@ -137,16 +138,20 @@ class Making:
         label = NOISE_SCHEDULES.get(str(self.noise_schedule))
         if label is not None and self.noise_schedule not in facts.noise_schedules:
             able = self.rows()["noise_schedule"].one_of(facts.noise_schedules)
-            problems.append(Problem("noise_schedule", label, f"with {facts.label} {able}"))
+            problems.append(
+                Problem("noise_schedule", label, Message("with {scheduler} {able}", scheduler=facts.label, able=able))
+            )
         if isinstance(self.num_inference_steps, int) and self.num_inference_steps > facts.max_steps:
-            expectation = f"with {facts.label} whole numbers from 1 to {facts.max_steps}"
+            expectation = Message(
+                "with {scheduler} whole numbers from 1 to {last}", scheduler=facts.label, last=facts.max_steps
+            )
             problems.append(Problem("num_inference_steps", str(self.num_inference_steps), expectation))
         return problems
 
     def _seed_problems(self) -> list[Problem]:
         images = self.num_images_per_prompt
         last = MAX_SEED - (images - 1 if not self.rows()["num_images_per_prompt"].problems(images) else 0)
-        expectation = f"whole numbers from 0 to {last}, or -1 or nothing for a random one"
+        expectation = Message("whole numbers from 0 to {last}, or -1 or nothing for a random one", last=last)
         seeds = {"seed": self.seed, "variation_seed": self.variation_seed}
         return [
             Problem(name, quoted_value(seed), expectation)
@@ -163,7 +168,7 @@ class Making:
         """
         rows = cls.rows()
         problems = [
-            Problem(name, quoted_value(source[name]), f"the fields {', '.join(rows)}")
+            Problem(name, quoted_value(source[name]), Message("the fields {rows}", rows=", ".join(rows)))
             for name in source
             if name not in rows
         ]
@@ -172,7 +177,7 @@ class Making:
             if name in source:
                 values[name] = one.read(source[name], problems)
             elif one.is_required and one.kind != "file":
-                problems.append(Problem(name, "nothing", "this field is needed"))
+                problems.append(Problem(name, Message("nothing"), Message("this field is needed")))
                 values[name] = None
         shadow = object.__new__(cls)  # the fields without the check, to report all problems in one message
         for name, one in rows.items():
@@ -249,11 +254,17 @@ class TextToImage(Making):
             return problems
         facts = SCHEDULERS[self.scheduler] if self.scheduler is not None else None
         if facts is not None and self.hires_steps > facts.max_steps:
-            expectation = f"with {facts.label} whole numbers from 0 to {facts.max_steps}"
+            expectation = Message(
+                "with {scheduler} whole numbers from 0 to {last}", scheduler=facts.label, last=facts.max_steps
+            )
             problems.append(Problem("hires_steps", str(self.hires_steps), expectation))
         largest = max(self.width or 0, self.height or 0)
         if self.has_second_pass and largest * self.hires_scale > MOST_PIXELS:
-            expectation = f"with a side of {largest} pixels numbers from 1 to {MOST_PIXELS / largest:.3g}"
+            expectation = Message(
+                "with a side of {largest} pixels numbers from 1 to {most_pixels}",
+                largest=largest,
+                most_pixels=f"{MOST_PIXELS / largest:.3g}",
+            )
             problems.append(Problem("hires_scale", f"{self.hires_scale:g}", expectation))
         return problems
 
@@ -313,7 +324,7 @@ class Inpaint(ImageToImage):
     def problems(self) -> list[Problem]:
         problems = super().problems()
         if self.mask == b"" and not any(self.extensions):
-            problems.append(Problem("mask", "nothing", "a painted mask, or an extended canvas"))
+            problems.append(Problem("mask", Message("nothing"), Message("a painted mask, or an extended canvas")))
         return problems
 
     @property

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from studio.asked.messages import Message, listed, sentences
+
 MAX_IMAGE_BYTES = 20 * 2**20
 
 
@@ -21,9 +23,14 @@ class Range:
 
     def describe(self) -> str:
         """The allowed values in words, for messages and help texts."""
-        kind = "whole numbers" if self.whole else "numbers"
-        grid = f" in multiples of {self.step}" if self.step not in (None, 1) else ""
-        return f"{kind} from {self.low:g} to {self.high:g}{grid}"
+        low, high = f"{self.low:g}", f"{self.high:g}"
+        if not self.whole and self.step in (None, 1):
+            return Message("numbers from {low} to {high}", low=low, high=high)
+        if not self.whole:
+            return Message("numbers from {low} to {high} in multiples of {step}", low=low, high=high, step=self.step)
+        if self.step in (None, 1):
+            return Message("whole numbers from {low} to {high}", low=low, high=high)
+        return Message("whole numbers from {low} to {high} in multiples of {step}", low=low, high=high, step=self.step)
 
     def holds(self, value: object) -> bool:
         """True for a finite number inside the range; bool is not a number here, and NaN is nowhere."""
@@ -43,22 +50,29 @@ class Problem:
     allowed: str
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.value} is not allowed. Allowed: {self.allowed}."
+        return Message(
+            "{field}: {value} is not allowed. Allowed: {allowed}.",
+            field=self.field,
+            value=self.value,
+            allowed=self.allowed,
+        )
 
 
 class InvalidRequest(ValueError):
     """The only way a request is refused. Carries every problem, so that the page can mark every field."""
 
     def __init__(self, *problems: Problem) -> None:
-        super().__init__(" ".join(str(p) for p in problems))
+        super().__init__(sentences(str(p) for p in problems))
         self.problems = problems
 
 
 def without_encoder(field: str, checkpoint: str) -> Problem:
     """What is wrong where a run is to begin with a picture, and the checkpoint's VAE only decodes."""
-    value = f"{quoted_value(checkpoint)}, whose VAE has no encoder,"
-    expectation = "to begin with a picture, one whose VAE has an encoder: choose another VAE for it on the Models tab"
-    return Problem(field, value, f"{expectation}, or use text to image")
+    expectation = Message(
+        "to begin with a picture, one whose VAE has an encoder: choose another VAE for it on the Models tab, "
+        "or use text to image"
+    )
+    return Problem(field, Message("{name}, whose VAE has no encoder,", name=quoted_value(checkpoint)), expectation)
 
 
 def quoted_value(value: object, limit: int = 60) -> str:
@@ -86,4 +100,5 @@ def short_name(name: str, table: Mapping[str, str]) -> str:
 
 def one_of(table: Mapping[str, str]) -> str:
     """A list of choices for a message: label and short form."""
-    return "one of " + ", ".join(f"{label} ({short})" for short, label in table.items())
+    choices = (Message("{label} ({name})", label=label, name=short) for short, label in table.items())
+    return Message("one of {choices}", choices=listed(choices))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from studio.asked.messages import Message
 from studio.asked.names import name_key
 from studio.asked.problems import Problem, quoted_value
 from studio.asked.prompt_notices import notices_of
@@ -66,7 +67,9 @@ def parse_prompt(text: str, *, negative: bool = False) -> Prompt:
         if kind not in _LORA_KINDS:
             notices.append(_left_out(tag.group(), kind))
         elif negative:
-            notices.append(f"{_short(tag.group())} does nothing in the negative prompt and is left out.")
+            notices.append(
+                Message("{tag} does nothing in the negative prompt and is left out.", tag=_short(tag.group()))
+            )
         else:
             _read_lora(tag.group(), body, loras, notices, problems)
     words.append(text[end:])
@@ -116,8 +119,12 @@ def _short(text: str) -> str:
 
 
 def _left_out(tag: str, kind: str) -> str:
-    what = "hypernetworks are not run here" if kind == "hypernet" else f'there is no tag "{kind}" here'
-    return f"{_short(tag)} is left out: {what}."
+    what = (
+        Message("hypernetworks are not run here")
+        if kind == "hypernet"
+        else Message('there is no tag "{kind}" here', kind=kind)
+    )
+    return Message("{tag} is left out: {what}.", tag=_short(tag), what=what)
 
 
 def _read_lora(tag: str, body: str, loras: list[LoraTag], notices: list[str], problems: list[Problem]) -> None:
@@ -128,7 +135,7 @@ def _read_lora(tag: str, body: str, loras: list[LoraTag], notices: list[str], pr
     """
     name, arguments = _parts(body)
     if not name:
-        notices.append(f"{_short(tag)} names no LoRA and is left out.")
+        notices.append(Message("{tag} names no LoRA and is left out.", tag=_short(tag)))
         return
     weights: dict[str, float] = {}
     for position, argument in enumerate(arguments):
@@ -136,13 +143,27 @@ def _read_lora(tag: str, body: str, loras: list[LoraTag], notices: list[str], pr
         if not argument_name:
             key, number = _POSITIONS[position] if position < len(_POSITIONS) else "", key
         if key not in ("te", "unet"):
-            notices.append(f'{_short(tag)}: "{argument.strip()}" is not obeyed; the weights before it are.')
+            notices.append(
+                Message(
+                    '{tag}: "{word}" is not obeyed; the weights before it are.',
+                    tag=_short(tag),
+                    word=argument.strip(),
+                )
+            )
             continue
         value = float(number) if number and _is_number(number) else math.nan
         if not -MAX_LORA_WEIGHT <= value <= MAX_LORA_WEIGHT:
-            weight_text = f"the weight {quoted_value(number)} of the LoRA {quoted_value(name)}"
+            weight_text = Message(
+                "the weight {name} of the LoRA {quoted_value_2}",
+                name=quoted_value(number),
+                quoted_value_2=quoted_value(name),
+            )
             problems.append(
-                Problem("prompt", weight_text, f"a number from -{MAX_LORA_WEIGHT:g} to {MAX_LORA_WEIGHT:g}")
+                Problem(
+                    "prompt",
+                    weight_text,
+                    Message("a number from -{most} to {most}", most=f"{MAX_LORA_WEIGHT:g}"),
+                )
             )
             return
         weights[key] = value

@@ -11,6 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from studio.asked.emphasis import MAX_WEIGHT, excerpt, read_weights
+from studio.asked.messages import Message
 from studio.asked.prompt_schedule import PromptSchedule
 
 MAX_NOTICES = 12  # of one prompt; more help nobody
@@ -34,71 +35,93 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 FORMS: tuple[Form, ...] = (
     _form(
         r"<(?:lora|lyco|lycoris|hypernet):[^<>]*",
-        'has no ">" at its end, so it is read as words.',
+        Message('has no ">" at its end, so it is read as words.'),
         flags=re.IGNORECASE,
     ),
     _form(
         r"<[ \t]+(?:lora|lyco|lycoris|hypernet):[^<>]*>|<(?:lora|lyco)[ \t]+[^<>]*>|&lt;(?:lora|lyco):[^&]{1,200}&gt;",
-        "is read as words: a LoRA is written <lora:name:1>.",
+        Message("is read as words: a LoRA is written <lora:name:1>."),
         flags=re.IGNORECASE,
     ),
     _form(
         r"（[^（）]*[:：]\s*[\d.]+\s*）|＜[^＜＞]*[:：][^＜＞]*＞|[\[(][^\[\]()]*：[^\[\]()]*[\])]|［[^［］]*[|:：][^［］]*］",
-        "is read as words: brackets and colons of a Chinese keyboard have no meaning here; write ( ) [ ] : < >.",
+        Message(
+            "is read as words: brackets and colons of a Chinese keyboard have no meaning here; write ( ) [ ] : < >."
+        ),
     ),
     _form(
         r"(?<![\w(\[:.])[^\W\d_][\w -]{0,40}:[+-]?\d*\.\d+(?=[ \t]*(?:,|\n|$))",
-        "is read as words: a weight stands in brackets, (words:1.3).",
+        Message("is read as words: a weight stands in brackets, (words:1.3)."),
     ),
     _form(
         r"\bAND\b",
-        "is read as the word: prompts are not composed here, and a weight behind a colon is words too.",
+        Message("is read as the word: prompts are not composed here, and a weight behind a colon is words too."),
         in_negative=False,
     ),
-    _form(r"BREAK[a-z0-9]\w*|(?<=[a-z0-9])BREAK\w*", "is read as a word: BREAK stands between spaces or commas."),
+    _form(
+        r"BREAK[a-z0-9]\w*|(?<=[a-z0-9])BREAK\w*", Message("is read as a word: BREAK stands between spaces or commas.")
+    ),
     _form(
         r"(?<=[,\n])[ \t]*[Bb]reak[ \t]*(?=[,\n])",
-        "is read as a word: only BREAK in capitals begins a new chunk.",
+        Message("is read as a word: only BREAK in capitals begins a new chunk."),
     ),
     _form(
         r"\b(?:COUPLE|MASK|AREA|REGION|FEATHER|IMASK|FILL)\([^()]*\)",
-        "is read as words: regions of ComfyUI's prompt control are not known here.",
+        Message("is read as words: regions of ComfyUI's prompt control are not known here."),
     ),
-    _form(r"^[ \t]*/imagine\b(?:[ \t]+prompt:)?", "is read as words: there are no commands in prompts."),
-    _form(r"\bADD(?:BASE|COMM|COL|ROW)\b", "is read as a word: regions of the Regional Prompter are not known here."),
-    _form(r"\[\[[^\[\]:|,]*,[^\[\]:|]*\]\]", "only lowers the weight twice: it is no list of variants, as in Fooocus."),
-    _form(r"__[\w/*-]+?__", "is read as words: wildcard files are not read here."),
-    _form(r"(?:\$|\bwildcard:)\{[^{}]*\}", "is read as words: variables of dynamic prompts are not known here."),
-    _form(r"(?<!\$)\{[^{}|]*\|[^{}]*\}", "is read as words: nothing is chosen from it, as dynamic prompts would."),
-    _form(r"(?<!\$)\{[^{}|]+\}", "is read as words: curly brackets have no meaning here and change no weight."),
+    _form(r"^[ \t]*/imagine\b(?:[ \t]+prompt:)?", Message("is read as words: there are no commands in prompts.")),
+    _form(
+        r"\bADD(?:BASE|COMM|COL|ROW)\b",
+        Message("is read as a word: regions of the Regional Prompter are not known here."),
+    ),
+    _form(
+        r"\[\[[^\[\]:|,]*,[^\[\]:|]*\]\]",
+        Message("only lowers the weight twice: it is no list of variants, as in Fooocus."),
+    ),
+    _form(r"__[\w/*-]+?__", Message("is read as words: wildcard files are not read here.")),
+    _form(
+        r"(?:\$|\bwildcard:)\{[^{}]*\}", Message("is read as words: variables of dynamic prompts are not known here.")
+    ),
+    _form(
+        r"(?<!\$)\{[^{}|]*\|[^{}]*\}", Message("is read as words: nothing is chosen from it, as dynamic prompts would.")
+    ),
+    _form(
+        r"(?<!\$)\{[^{}|]+\}", Message("is read as words: curly brackets have no meaning here and change no weight.")
+    ),
     _form(
         rf"(?<![\w.:]){_NUMBER}::[^:]+?::",
-        "is read as words: weights of NovelAI are not known here, write (words:1.3).",
+        Message("is read as words: weights of NovelAI are not known here, write (words:1.3)."),
     ),
     _form(
         rf"\w::{_NUMBER}(?![\d.]*\s*\])",
-        "is read as words: weights of Midjourney are not known here, write (words:1.3).",
+        Message("is read as words: weights of Midjourney are not known here, write (words:1.3)."),
     ),
     _form(
         r"(?<![\w-])--(?:ar|v|niji|no|stylize|s|chaos|c|q|quality|seed|style|iw|sref|cref|tile|raw|weird|w)\b[^,\n-]*",
-        "is read as words: options of Midjourney have fields of their own here.",
+        Message("is read as words: options of Midjourney have fields of their own here."),
     ),
     _form(
-        rf"\)(?:{_NUMBER}|\++|--+)(?=[\s,.)]|$)", "is read as words: weights of InvokeAI are written (words:1.3) here."
+        rf"\)(?:{_NUMBER}|\++|--+)(?=[\s,.)]|$)",
+        Message("is read as words: weights of InvokeAI are written (words:1.3) here."),
     ),
-    _form(r"\b\w{2,}(?:\+\++|--+)(?=[\s,)]|$)", "is read as words: weights of InvokeAI are written (words:1.3) here."),
-    _form(r"\.(?:blend|and|swap)\([^()]*\)", "is read as words: blends and swaps of InvokeAI are not known here."),
-    _form(r"^[ \t]*#[^\n]*", "is read as words: there are no comments in prompts.", flags=re.MULTILINE),
+    _form(
+        r"\b\w{2,}(?:\+\++|--+)(?=[\s,)]|$)",
+        Message("is read as words: weights of InvokeAI are written (words:1.3) here."),
+    ),
+    _form(
+        r"\.(?:blend|and|swap)\([^()]*\)", Message("is read as words: blends and swaps of InvokeAI are not known here.")
+    ),
+    _form(r"^[ \t]*#[^\n]*", Message("is read as words: there are no comments in prompts."), flags=re.MULTILINE),
     _form(
         r"^[ \t]*(?:Negative prompt:|Steps: \d+, (?:Sampler|CFG scale|Size|Seed):?)[^\n]*",
-        "is read as words: settings are taken from a picture or a link, not from the prompt.",
+        Message("is read as words: settings are taken from a picture or a link, not from the prompt."),
         flags=re.MULTILINE,
     ),
     _form(
         r"<\|(?:endoftext|startoftext)\|>",
-        "is the text encoder's own mark of where a text ends or begins, and is read as that, not as words.",
+        Message("is the text encoder's own mark of where a text ends or begins, and is read as that, not as words."),
     ),
-    _form(r"\[(?:SEP|SKIP|PROMPT)\]", "is read as a word: it is a mark of ADetailer."),
+    _form(r"\[(?:SEP|SKIP|PROMPT)\]", Message("is read as a word: it is a mark of ADetailer.")),
 )
 
 # Characters that show nothing. The joiners of emoji and of Persian or Indian scripts, and the marks of writing
@@ -119,37 +142,57 @@ def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) 
             notices.append(_sentence([match.group().strip() for match in places], form.sentence))
     invisible = _INVISIBLE.findall(words)
     if invisible:
-        notices.append(f"{_code_points(invisible)} cannot be seen, and goes to the text encoder with the words.")
+        notices.append(
+            Message(
+                "{code_points} cannot be seen, and goes to the text encoder with the words.",
+                code_points=_code_points(invisible),
+            )
+        )
     notices += _control_characters(words)
     if schedule.unread:
         notices.append(
             _sentence(
                 schedule.unread,
-                "is no prompt scheduling, which is [before:after:when] or [a|b]; the brackets only lower the weight.",
+                Message(
+                    "is no prompt scheduling, which is [before:after:when] or [a|b]; the brackets only "
+                    "lower the weight."
+                ),
             )
         )
     weights = read_weights(words)
     if weights.bad_weights:
-        notices.append(_sentence(weights.bad_weights, "has no weight of its own: a weight is a number such as 1.3."))
+        notices.append(
+            _sentence(weights.bad_weights, Message("has no weight of its own: a weight is a number such as 1.3."))
+        )
     if weights.unclosed_brackets:
-        notices.append(_sentence(weights.unclosed_brackets, "has no closing bracket, so its weight holds to the end."))
+        notices.append(
+            _sentence(weights.unclosed_brackets, Message("has no closing bracket, so its weight holds to the end."))
+        )
     if weights.stray_brackets:
-        notices.append(_sentence(weights.stray_brackets, "closes no bracket and is read as text."))
+        notices.append(_sentence(weights.stray_brackets, Message("closes no bracket and is read as text.")))
     if weights.limited_weights:
-        notices.append(f"A weight is beyond {MAX_WEIGHT:g} and is taken as {MAX_WEIGHT:g}.")
+        notices.append(Message("A weight is beyond {most} and is taken as {most}.", most=f"{MAX_WEIGHT:g}"))
     more = len(notices) - MAX_NOTICES
-    return notices if more <= 0 else [*notices[:MAX_NOTICES], f"And {more} more remarks of this kind."]
+    return (
+        notices if more <= 0 else [*notices[:MAX_NOTICES], Message("And {more} more remarks of this kind.", more=more)]
+    )
 
 
 def control_characters(prompt: object, negative_prompt: object) -> list[str]:
     """The sentences about control characters in prompts as they came; a request does not have them any more."""
-    negative = [f"In the negative prompt, {notice}" for notice in _control_characters(negative_prompt)]
+    negative = [
+        Message("In the negative prompt, {notice}", notice=notice) for notice in _control_characters(negative_prompt)
+    ]
     return [*_control_characters(prompt), *negative]
 
 
 def _control_characters(text: object) -> list[str]:
     characters = _CONTROL.findall(text) if isinstance(text, str) else []
-    return [f"{_code_points(characters)} is a control character and is left out."] if characters else []
+    return (
+        [Message("{code_points} is a control character and is left out.", code_points=_code_points(characters))]
+        if characters
+        else []
+    )
 
 
 def _is_escaped(text: str, place: int) -> bool:
@@ -164,11 +207,17 @@ def _code_points(characters: list[str]) -> str:
     """The first of them as its number and name, and how many others there are."""
     kinds = list(dict.fromkeys(characters))
     name = unicodedata.name(kinds[0], "").lower()
-    more = f" (and {len(kinds) - 1} more)" if len(kinds) > 1 else ""
-    return f"U+{ord(kinds[0]):04X}{f', {name},' if name else ''}{more}"
+    more = Message(" (and {count} more)", count=len(kinds) - 1) if len(kinds) > 1 else ""
+    return Message(
+        "U+{number}{name}{more}", number=f"{ord(kinds[0]):04X}", name=f", {name}," if name else "", more=more
+    )
 
 
 def _sentence(texts: list[str] | tuple[str, ...], sentence: str) -> str:
     first = excerpt(texts[0], 0)
     more = len(set(texts)) - 1
-    return f'"{first}" {sentence}' if not more else f'"{first}" (and {more} more) {sentence}'
+    return (
+        Message('"{first}" {sentence}', first=first, sentence=sentence)
+        if not more
+        else Message('"{first}" (and {more} more) {sentence}', first=first, more=more, sentence=sentence)
+    )

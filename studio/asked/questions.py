@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from studio.asked import requests
 from studio.asked.fields import RESIZE_MODES, ResizeModeName
+from studio.asked.messages import Message
 from studio.asked.problems import (
     MAX_IMAGE_BYTES,
     InvalidRequest,
@@ -227,7 +228,11 @@ def parse(name: str, parameters: Mapping[str, str], image: bytes = b"") -> Quest
         raise InvalidRequest(Problem("question", quoted_value(name), ", ".join(QUESTION_KINDS)))
     fields_by_name = {f.name: f for f in fields(kind) if f.name not in ("image", "models")}
     problems = [
-        Problem(n, quoted_value(parameters[n]), f"the fields {', '.join(fields_by_name)}")
+        Problem(
+            n,
+            quoted_value(parameters[n]),
+            Message("the fields {names}", names=", ".join(fields_by_name)),
+        )
         for n in parameters
         if n not in fields_by_name
     ]
@@ -236,10 +241,13 @@ def parse(name: str, parameters: Mapping[str, str], image: bytes = b"") -> Quest
         if field_name in parameters:
             values[field_name] = _value(field_name, parameters[field_name], problems)
         elif field.default is MISSING:
-            problems.append(Problem(field_name, "nothing", "this field is needed"))
+            problems.append(Problem(field_name, Message("nothing"), Message("this field is needed")))
     if kind.needs_image and not 0 < len(image) <= MAX_IMAGE_BYTES:
-        size = f"a file of {len(image) / 2**20:.1f} MiB" if image else "nothing"
-        expectation = f"a PNG, JPEG, WebP or GIF file of at most {MAX_IMAGE_BYTES // 2**20} MiB, or the id of a picture"
+        size = Message("a file of {count} MiB", count=f"{len(image) / 2**20:.1f}") if image else "nothing"
+        expectation = Message(
+            "a PNG, JPEG, WebP or GIF file of at most {most} MiB, or the id of a picture",
+            most=MAX_IMAGE_BYTES // 2**20,
+        )
         problems.append(Problem("image", size, expectation))
     if problems:
         raise InvalidRequest(*problems)
@@ -261,8 +269,10 @@ def _value(name: str, text: str, problems: list[Problem]) -> object:
         return number
     if name in _TEXTS:
         if len(text) > MAX_PROMPT_CHARACTERS:
-            allowed_text = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters"
-            problems.append(Problem(name, f"a text of {len(text):,} characters", allowed_text))
+            allowed_text = Message("text of at most {most} characters", most=f"{MAX_PROMPT_CHARACTERS:,}")
+            problems.append(
+                Problem(name, Message("a text of {count} characters", count=f"{len(text):,}"), allowed_text)
+            )
         return clean_text(text)
     table = TABLES.get(name)
     if table is not None:
@@ -278,9 +288,15 @@ def _curve_problems(question: ScheduleCurves | NoisedStart) -> list[Problem]:
     if question.noise_schedule not in facts.noise_schedules:
         able = one_of({s: NOISE_SCHEDULES[s] for s in facts.noise_schedules})
         problems.append(
-            Problem("noise_schedule", NOISE_SCHEDULES[question.noise_schedule], f"with {facts.label} {able}")
+            Problem(
+                "noise_schedule",
+                NOISE_SCHEDULES[question.noise_schedule],
+                Message("with {scheduler} {able}", scheduler=facts.label, able=able),
+            )
         )
     if question.num_inference_steps > facts.max_steps:
-        expectation = f"with {facts.label} whole numbers from 1 to {facts.max_steps}"
+        expectation = Message(
+            "with {scheduler} whole numbers from 1 to {last}", scheduler=facts.label, last=facts.max_steps
+        )
         problems.append(Problem("num_inference_steps", str(question.num_inference_steps), expectation))
     return problems

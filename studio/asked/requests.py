@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from studio.asked.fields import SCHEMA_VERSION, ImageToImage, Inpaint, TextToImage
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, Range, quoted_value
 from studio.asked.rows import Row
 
@@ -34,7 +35,9 @@ def request_from_dict(
     rest = dict(values)
     schema, kind = rest.pop("schema", None), rest.pop("kind", None)
     if type(schema) is not int or not 1 <= schema <= SCHEMA_VERSION:
-        raise InvalidRequest(Problem("schema", quoted_value(schema), f"versions 1 to {SCHEMA_VERSION}"))
+        raise InvalidRequest(
+            Problem("schema", quoted_value(schema), Message("versions 1 to {last}", last=SCHEMA_VERSION))
+        )
     request_class = REQUEST_KINDS.get(kind) if isinstance(kind, str) else None
     if request_class is None:
         raise InvalidRequest(Problem("kind", quoted_value(kind), " or ".join(REQUEST_KINDS)))

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Literal, cast
 
 from studio.asked.control import Control, parse_controls
+from studio.asked.messages import Message
 from studio.asked.problems import MAX_IMAGE_BYTES, Problem, Range, clean_text, one_of, quoted_value, short_name
 
 MAX_PROMPT_CHARACTERS = 20_000
@@ -92,12 +93,14 @@ class Row:
         if self.choices:
             return one_of(self.choices)
         return {
-            "text": f"text of at most {MAX_PROMPT_CHARACTERS:,} characters, without control characters",
-            "name": "the name of an installed checkpoint",
-            "flag": "true or false",
-            "seed": f"whole numbers from 0 to {MAX_SEED}, or -1 or nothing for a random one",
-            "file": "a PNG, JPEG, WebP or GIF file",
-            "controls": "a list of controls",
+            "text": Message(
+                "text of at most {most} characters, without control characters", most=f"{MAX_PROMPT_CHARACTERS:,}"
+            ),
+            "name": Message("the name of an installed checkpoint"),
+            "flag": Message("true or false"),
+            "seed": Message("whole numbers from 0 to {last}, or -1 or nothing for a random one", last=MAX_SEED),
+            "file": Message("a PNG, JPEG, WebP or GIF file"),
+            "controls": Message("a list of controls"),
         }.get(self.kind, "")
 
     def one_of(self, names: Sequence[str]) -> str:
@@ -147,7 +150,11 @@ class Row:
         good = True
         if self.kind == "text":
             if isinstance(value, str) and value == clean_text(value) and len(value) > MAX_PROMPT_CHARACTERS:
-                return [Problem(self.name, f"a text of {len(value):,} characters", self.description())]
+                return [
+                    Problem(
+                        self.name, Message("a text of {count} characters", count=f"{len(value):,}"), self.description()
+                    )
+                ]
             good = isinstance(value, str) and value == clean_text(value)
         elif self.kind == "name":
             good = isinstance(value, str) and 1 <= len(value) <= MAX_NAME_CHARACTERS
@@ -170,8 +177,8 @@ def _file_problems(name: str, data: object, expectation: str) -> list[Problem]:
     if not isinstance(data, bytes) or not data:
         return [Problem(name, quoted_value(data), expectation)]
     if len(data) > MAX_IMAGE_BYTES:
-        most = f"a file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
-        return [Problem(name, f"a file of {len(data) / 2**20:.1f} MiB", most)]
+        most = Message("a file of at most {most} MiB", most=MAX_IMAGE_BYTES // 2**20)
+        return [Problem(name, Message("a file of {count} MiB", count=f"{len(data) / 2**20:.1f}"), most)]
     return []
 
 
@@ -186,7 +193,7 @@ def parse_seed(value: object, problems: list[Problem], name: str = "seed") -> in
     if type(number) is int and number == -1:
         return None
     if type(number) is not int or not 0 <= number <= MAX_SEED:
-        expectation = f"whole numbers from 0 to {MAX_SEED}, or -1 or nothing for a random one"
+        expectation = Message("whole numbers from 0 to {last}, or -1 or nothing for a random one", last=MAX_SEED)
         problems.append(Problem(name, quoted_value(value), expectation))
         return None
     return number

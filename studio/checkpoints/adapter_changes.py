@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 
+from studio.asked.messages import Message
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry
 from studio.diffusion.lora import Change, Delta, Factors
 from studio.diffusion.lycoris import Difference, Kronecker, Pair, Product, Rotation, WeightDecomposition
@@ -23,7 +24,7 @@ def change_of(
     """What the tensors of one module make of it; None where some are missing. `alpha` counts where no tensor says it.
     Raises BadCheckpoint for shapes that do not fit the module's weight."""
     if any(0 in entry.shape for entry in entries.values()):
-        raise BadCheckpoint(f"{path.name} is damaged: a tensor of {name} is empty.")
+        raise BadCheckpoint(Message("{file} is damaged: a tensor of {name} is empty.", file=path.name, name=name))
     make = _maker(entries)
     weight = module.weight
     assert isinstance(weight, torch.Tensor)
@@ -63,7 +64,13 @@ def _scale(entries: Mapping[str, TensorEntry], alpha: float | None, rank: int, r
 def _misfit(path: Path, name: str, weight: tuple[int, ...], shape: tuple[int, ...]) -> BadCheckpoint:
     expected_text, actual_text = ("x".join(map(str, shape)) for shape in (weight, shape))
     return BadCheckpoint(
-        f"{path.name} does not fit this model: {name} would need {expected_text}, the LoRA has {actual_text}."
+        Message(
+            "{file} does not fit this model: {name} would need {expected_text}, the LoRA has {actual_text}.",
+            file=path.name,
+            name=name,
+            expected_text=expected_text,
+            actual_text=actual_text,
+        )
     )
 
 
@@ -151,7 +158,9 @@ def _decomposition(
     entry = entries.get("row_lengths") or entries["lengths"]
     by_row = "row_lengths" in entries or entry.shape[:1] == weight.shape[:1]
     if math.prod(entry.shape) != weight.shape[0 if by_row else 1]:
-        raise _misfit(path, f"the lengths (dora_scale) of {name}", tuple(weight.shape[:2]), entry.shape)
+        raise _misfit(
+            path, Message("the lengths (dora_scale) of {name}", name=name), tuple(weight.shape[:2]), entry.shape
+        )
     return WeightDecomposition.of(delta, weight, read(entry).flatten(), by_row=by_row)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import islice
 
 from studio.answered.model_facts import ModelFacts
+from studio.asked.messages import Message
 from studio.checkpoints.inspect import Header, TensorEntry
 from studio.checkpoints.lora_names import BEGINNINGS, MODULE, OF_UNET, split_part
 from studio.families.base import UNET_PREFIX
@@ -27,19 +28,19 @@ VOTERS = 64  # layers that are asked for the family of a LoRA; the others say th
 _TEXT_INPUT = re.compile(r"attn2[._](processor\.)?to_[kv]")  # of a cross-attention: what it makes of the text
 _TEXT_MODULE = re.compile(r"self_attn|text_model|(^|[._])mlp[._]fc\d|text_projection")  # of a text encoder
 _OTHER_FORMS: Mapping[str, str] = {  # the studio does not run these, but knows them by their name
-    ".oft_R.weight": "OFT of peft",
-    ".oft_R.default.weight": "OFT of peft",
-    ".oft_r": "OFT of peft",
-    ".boft_R": "BOFT of peft",
-    ".boft_blocks": "BOFT of another layout",
+    ".oft_R.weight": Message("OFT of peft"),
+    ".oft_R.default.weight": Message("OFT of peft"),
+    ".oft_r": Message("OFT of peft"),
+    ".boft_R": Message("BOFT of peft"),
+    ".boft_blocks": Message("BOFT of another layout"),
     ".on_input": "(IA)³",
-    ".ia3_l": "(IA)³ of peft",
+    ".ia3_l": Message("(IA)³ of peft"),
     ".a1.weight": "GLoRA",
     ".vera_lambda_d": "VeRA",
-    ".w_norm": "changes of norms alone",
+    ".w_norm": Message("changes of norms alone"),
 }
 _BEGINNINGS = tuple(beginning for beginning, _ in BEGINNINGS if beginning)
-RUN = "LoRA, LoCon, LoHa, LoKr, DoRA, OFT, BOFT and full differences are run"
+RUN = Message("LoRA, LoCon, LoHa, LoKr, DoRA, OFT, BOFT and full differences are run")
 
 
 def as_lora(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
@@ -56,10 +57,17 @@ def as_lora(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
         other = next(forms, "")
         if not other or not (begins or any("base_model.model." in k for k in header.tensors)):
             return None
-        return replace(facts, kind="lora", family=family, reason=f"This adapter is of the form {other}; {RUN}.")
+        return replace(
+            facts,
+            kind="lora",
+            family=family,
+            reason=Message("This adapter is of the form {other}; {run}.", other=other, run=RUN),
+        )
     reason = ""
     if family is None:
-        reason = "This LoRA is for a model of another family than SD 1, SD 2 and SDXL, or does not say for which."
+        reason = Message(
+            "This LoRA is for a model of another family than SD 1, SD 2 and SDXL, or does not say for which."
+        )
     adapters = {part_of(key) for key in marks if not key.startswith(OF_UNET)}
     if any(key.startswith(OF_UNET) for key in marks):
         adapters.add("unet")

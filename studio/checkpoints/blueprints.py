@@ -13,6 +13,7 @@ import torch
 from transformers import CLIPTokenizer
 
 from studio.answered.model_facts import ModelFacts
+from studio.asked.messages import Message
 from studio.checkpoints.details import read_json
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_header
@@ -41,9 +42,9 @@ logger = logging.getLogger(__name__)
 _KINDS = {
     "lora": "a LoRA",
     "vae": "a VAE",
-    "embedding": "an embedding",
-    "preview_decoder": "a small VAE for previews",
-    "controlnet": "a ControlNet",
+    "embedding": Message("an embedding"),
+    "preview_decoder": Message("a small VAE for previews"),
+    "controlnet": Message("a ControlNet"),
 }
 
 
@@ -71,7 +72,9 @@ def blueprint_of(path: Path, facts: ModelFacts, *, vae: Path | None = None) -> B
         plan = vae_plan(vae, blueprint.family)
         plan = replace(plan, config=_with_latents(plan.config, blueprint))
         plans = {part: plan if part == "vae" else own for part, own in blueprint.plans.items()}
-        blueprint = replace(blueprint, plans=plans, notes=(*blueprint.notes, f"The VAE is {vae.name}."))
+        blueprint = replace(
+            blueprint, plans=plans, notes=(*blueprint.notes, Message("The VAE is {vae}.", vae=vae.name))
+        )
     return blueprint
 
 
@@ -82,7 +85,7 @@ def _of_file(path: Path, facts: ModelFacts, *, own_vae: bool) -> Blueprint:
     if facts.kind != "checkpoint" or facts.family is None:
         other = _KINDS.get(facts.kind or "")
         if other is not None:
-            raise BadCheckpoint(f"{path.name} is {other}, not a checkpoint.")
+            raise BadCheckpoint(Message("{file} is {other}, not a checkpoint.", file=path.name, other=other))
         raise BadCheckpoint(_about(path, facts.reason))
     if facts.reason:
         raise BadCheckpoint(_about(path, facts.reason))
@@ -96,7 +99,14 @@ def _of_file(path: Path, facts: ModelFacts, *, own_vae: bool) -> Blueprint:
     notes = []
     if translation.unused:
         examples = ", ".join(n[:60] for n in translation.unused[:3])
-        notes.append(f"{len(translation.unused)} tensors of {path.name} were not used ({examples}).")
+        notes.append(
+            Message(
+                "{count} tensors of {file} were not used ({examples}).",
+                count=len(translation.unused),
+                file=path.name,
+                examples=examples,
+            )
+        )
 
     def tokenizer(encoder: TextEncoderSpec) -> Any:
         return configs.clip_tokenizer(encoder.pad_token, plans[encoder.part].config["max_position_embeddings"])
@@ -130,13 +140,15 @@ def _numbers(path: Path, tensors: Mapping[str, TensorEntry]) -> dict[str, tuple[
             if name in tensors:
                 value = file.read(tensors[name], device=torch.device("cpu"), dtype=torch.float32).flatten()
                 if not 1 <= len(value) <= 64 or not bool(torch.isfinite(value).all()):
-                    raise BadCheckpoint(f"{path.name}: {name} is not a few finite numbers.")
+                    raise BadCheckpoint(
+                        Message("{file}: {name} is not a few finite numbers.", file=path.name, name=name)
+                    )
                 numbers[name] = tuple(value.tolist())
     return numbers
 
 
 def _about(path: Path, reason: str) -> str:
-    return reason if path.name in reason else f"{path.name}: {reason}"
+    return reason if path.name in reason else Message("{file}: {reason}", file=path.name, reason=reason)
 
 
 # ---------------------------------------------------------------------------------------------------------- folders
@@ -145,7 +157,7 @@ def _about(path: Path, reason: str) -> str:
 def _of_folder(folder: Path, facts: ModelFacts, *, own_vae: bool) -> Blueprint:
     index = read_json(folder / "model_index.json")
     if index is None:
-        raise BadCheckpoint("This folder has no readable model_index.json, so it is no diffusers checkpoint.")
+        raise BadCheckpoint(Message("This folder has no readable model_index.json, so it is no diffusers checkpoint."))
     if facts.reason:
         raise BadCheckpoint(facts.reason)
     family = (
@@ -197,7 +209,7 @@ def _tokenizer(folder: Path, part: str, kinds: Mapping[str, PartKind]) -> Any:
         tokenizer = CLIPTokenizer.from_pretrained(folder / part, local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare Exception for damaged files
         logger.warning("Loading the %s failed", label, exc_info=True)
-        raise BadCheckpoint(f"The {label}'s files cannot be read.") from error
+        raise BadCheckpoint(Message("The {label}'s files cannot be read.", label=label)) from error
     return tokenizer
 
 
@@ -210,6 +222,8 @@ def vae_plan(path: Path, family: Family) -> Plan:
         return vae_folder_plan(path / "vae" if (path / "model_index.json").is_file() else path)
     facts = identify(path)
     if facts.kind not in ("vae", "checkpoint") or "vae" not in facts.parts or (facts.kind == "vae" and facts.reason):
-        raise BadCheckpoint(_about(path, facts.reason) if facts.reason else f"{path.name} is no VAE.")
+        raise BadCheckpoint(
+            _about(path, facts.reason) if facts.reason else Message("{file} is no VAE.", file=path.name)
+        )
     tensors = read_header(path)
     return vae_file_plan(path, tensors, family)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from studio.answered.model_facts import VAE, ModelFacts
 from studio.answered.models import Checkpoint
+from studio.asked.messages import Message
 from studio.asked.names import compose, short_names
 from studio.asked.orders import PredictionName
 from studio.checkpoints.facts import defaults
@@ -28,9 +29,9 @@ from studio.families.registry import adapters_for, same_latents
 BUILT_IN = "small-world-128"
 LISTING_VERSION = 12  # of the facts; a number higher when a header tells more than it did
 SECONDS = 5.0  # older than this, a listing is made anew when it is asked for
-NO_VAE = "There is no VAE with it: choose one for it."
-VAE_MISSING = "The VAE that was chosen for it is not in the models folders any more: choose another."
-NO_ENCODER = "Its U-Net is shown a picture, and its VAE has no encoder: choose another VAE for it."
+NO_VAE = Message("There is no VAE with it: choose one for it.")
+VAE_MISSING = Message("The VAE that was chosen for it is not in the models folders any more: choose another.")
+NO_ENCODER = Message("Its U-Net is shown a picture, and its VAE has no encoder: choose another VAE for it.")
 _ORDER = {"checkpoint": 0, "vae": 1, "lora": 2, "embedding": 3, "preview_decoder": 4, "controlnet": 5, None: 6}
 
 
@@ -319,7 +320,7 @@ def _names(lines: Sequence[tuple[ModelFile, ModelFacts]]) -> list[str]:
         short = short_names(around, lambda f: _full_names(f)[0], lambda f: "" if f.is_folder else f.path.suffix)
         for index, name in zip(members, short):
             file = lines[index][0]  # the same path in two models folders of one name
-            names[index] = name or f"{compose(file.path.stem)} ({_id(file)[:6]})"
+            names[index] = name or Message("{compose} ({id})", compose=compose(file.path.stem), id=_id(file)[:6])
     return names
 
 

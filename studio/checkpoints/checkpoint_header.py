@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from studio.answered.model_facts import CHECKPOINT_PARTS, VAE, ModelFacts
+from studio.asked.messages import Message
 from studio.checkpoints.details import precision
 from studio.checkpoints.inspect import Header, TensorEntry
 from studio.checkpoints.other_headers import DECODES_ONLY
 from studio.checkpoints.part_plan import Plan
-from studio.checkpoints.part_plans import VAE_LEFT_OUT, file_plans, judge_plans
+from studio.checkpoints.part_plans import file_plans, judge_plans, vae_left_out
 from studio.families import edm, flow
 from studio.families.base import UNET_PREFIX, VAE_PREFIX, Family, UnetShape, unet_shape
 from studio.families.layout import has_encoder, translate
@@ -23,9 +24,9 @@ from studio.families.storage import is_stray, type_problem, with_names
 from studio.families.training import training_of
 
 UNUSABLE_CHANNELS = {
-    5: "a depth-guided model, which needs a depth map",
-    7: "a latent upscaler",
-    8: "an InstructPix2Pix model, which needs a second picture",
+    5: Message("a depth-guided model, which needs a depth map"),
+    7: Message("a latent upscaler"),
+    8: Message("an InstructPix2Pix model, which needs a second picture"),
 }
 _THIS_FILE = Path("this file")  # a judgement by structure names no file: others of the same structure share it
 _DIFFUSERS_UNET = {"down_blocks.0.resnets.0.norm1.weight", "mid_block.resnets.0.norm1.weight", "conv_in.weight"}
@@ -35,16 +36,18 @@ def unusable_channels(channels: int) -> str:
     """Why a U-Net with so many input channels is not run; "" for one that is."""
     if channels in (4, 9):
         return ""
-    what = UNUSABLE_CHANNELS.get(channels, f"of another kind: its U-Net takes {channels} channels")
-    return f"This is {what}; the studio cannot run it."
+    what = UNUSABLE_CHANNELS.get(channels) or Message(
+        "of another kind: its U-Net takes {channels} channels", channels=channels
+    )
+    return Message("This is {what}; the studio cannot run it.", what=what)
 
 
 def _unknown_structure(unet: UnetShape) -> str:
     if not unet.size_conditioned:
-        return "Its U-Net has blocks of none of the families SD 1, SD 2 and SDXL."
+        return Message("Its U-Net has blocks of none of the families SD 1, SD 2 and SDXL.")
     if unet.depths[:1] != (0,) or not any(unet.depths):
-        return "This is an unCLIP model, which needs a picture; the studio cannot run it."
-    return "This is an SDXL of another depth than those that are known; it is not run."
+        return Message("This is an unCLIP model, which needs a picture; the studio cannot run it.")
+    return Message("This is an SDXL of another depth than those that are known; it is not run.")
 
 
 def as_checkpoint(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
@@ -73,8 +76,8 @@ def _by_structure(
         return None
     if unet is None:
         if tensors.keys() >= _DIFFUSERS_UNET:
-            reason = "This is a U-Net alone in diffusers' layout: put it into the unet folder of a checkpoint."
-            return {"kind": None, "parts": ("unet",), "reason": reason}
+            alone = Message("This is a U-Net alone in diffusers' layout: put it into the unet folder of a checkpoint.")
+            return {"kind": None, "parts": ("unet",), "reason": alone}
         return None
     reason = unusable_channels(unet.in_channels)
     family = recognise(unet)
@@ -82,15 +85,15 @@ def _by_structure(
         return {"kind": None, "in_channels": unet.in_channels, "reason": reason or _unknown_structure(unet)}
     parts = _parts(tensors, family)
     if any(one.part not in parts for one in family.text_encoders):
-        reason = "This file holds no text encoder: it is a U-Net alone, and cannot be run on its own."
+        reason = Message("This file holds no text encoder: it is a U-Net alone, and cannot be run on its own.")
     if not prefix:
-        reason = "This file holds a U-Net alone, and cannot be run on its own."
+        reason = Message("This file holds a U-Net alone, and cannot be run on its own.")
     notes: tuple[str, ...] = ()
     if not reason:
         reason, vae_problem, notes = _weights(tensors, family)
         if vae_problem:  # it runs with another one
             parts.discard(VAE)
-            notes = (*notes, VAE_LEFT_OUT.format(problem=vae_problem))
+            notes = (*notes, vae_left_out(vae_problem))
     encodes = VAE not in parts or has_encoder(k.removeprefix(VAE_PREFIX) for k in tensors if k.startswith(VAE_PREFIX))
     return {
         "kind": "checkpoint",
@@ -114,8 +117,13 @@ def _weights(tensors: Mapping[str, TensorEntry], family: Family) -> tuple[str, s
         if names:
             examples = ", ".join(name[:80] for name in names[:3])
             label = labels[part]
-            problem = f"These are no weights of this {label}: {len(names)} tensors do not belong there ({examples})."
-            return problem, "", ()
+            foreign = Message(
+                "These are no weights of this {label}: {count} tensors do not belong there ({examples}).",
+                label=label,
+                count=len(names),
+                examples=examples,
+            )
+            return foreign, "", ()
     weights = {move.source for moves in translation.moves.values() for move in moves}
     problem, vae_problem = type_problem(tensors, weights), ""
     if not problem:
@@ -126,8 +134,9 @@ def _weights(tensors: Mapping[str, TensorEntry], family: Family) -> tuple[str, s
 
         problem, vae_problem = judge_plans(plans)
     strays = sum(map(is_stray, translation.unused))
-    notes = (f"{strays} tensors of a LoRA in it are not used.",) if strays and not problem else ()
-    return problem, vae_problem, notes
+    if not strays or problem:
+        return problem, vae_problem, ()
+    return problem, vae_problem, (Message("{count} tensors of a LoRA in it are not used.", count=strays),)
 
 
 def _parts(tensors: Mapping[str, TensorEntry], family: Family) -> set[str]:
@@ -161,7 +170,9 @@ def _with_training(
         side = (native, native)
     notes = list(facts.notes)
     if training.prediction is None:
-        notes.append("The file does not say whether it predicts noise or v; that is measured when it is loaded.")
+        notes.append(
+            Message("The file does not say whether it predicts noise or v; that is measured when it is loaded.")
+        )
     return replace(
         facts,
         prediction_type=training.prediction,

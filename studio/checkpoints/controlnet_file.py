@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from studio.asked.messages import Message
 from studio.checkpoints.details import read_json, weights_files
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, read_header
@@ -30,10 +31,22 @@ def load_controlnet(path: Path, components: Components) -> Any:
     a file that is no ControlNet, or one of another family or whose shapes do not fit the U-Net."""
     facts = identify(path)
     if facts.kind != "controlnet" or facts.reason:
-        raise BadCheckpoint(f"{path.name}: {facts.reason}" if facts.reason else f"{path.name} is no ControlNet.")
+        raise BadCheckpoint(
+            Message("{file}: {reason}", file=path.name, reason=facts.reason)
+            if facts.reason
+            else Message("{file} is no ControlNet.", file=path.name)
+        )
     if facts.family is not None and not FAMILIES[components.family.name].runs_adapter_of(facts.family):
         made_for, is_here = label_of(facts.family), label_of(components.family.name)
-        raise BadCheckpoint(f"{path.name} is a ControlNet for {made_for}; {components.name} is {is_here}.")
+        raise BadCheckpoint(
+            Message(
+                "{file} is a ControlNet for {made_for}; {components} is {is_here}.",
+                file=path.name,
+                made_for=made_for,
+                components=components.name,
+                is_here=is_here,
+            )
+        )
     plan = _folder_plan(path) if path.is_dir() else _file_plan(path, components.unet.config)
     module = empty_module(plan)
     _check_fit(path, module, components.unet)
@@ -57,7 +70,11 @@ def _file_plan(path: Path, unet: Mapping[str, Any]) -> Plan:
     try:
         config = controlnet_config({name: source.shape for name, source in sources.items()}, unet)
     except (KeyError, IndexError, ValueError, StopIteration) as error:
-        raise BadCheckpoint(f"{path.name} is no ControlNet that is whole: tensors are missing ({error}).") from error
+        raise BadCheckpoint(
+            Message(
+                "{file} is no ControlNet that is whole: tensors are missing ({error}).", file=path.name, error=error
+            )
+        ) from error
     return Plan(PART, LABEL, CLASS_NAME, config, sources, unknown_names)
 
 
@@ -65,7 +82,12 @@ def _folder_plan(folder: Path) -> Plan:
     config = read_json(folder / "config.json")
     files = weights_files(folder)
     if config is None or not files:
-        raise BadCheckpoint(f"The ControlNet folder {folder.name} has no readable config.json or no .safetensors file.")
+        raise BadCheckpoint(
+            Message(
+                "The ControlNet folder {folder} has no readable config.json or no .safetensors file.",
+                folder=folder.name,
+            )
+        )
     sources = {name: TensorSource(file, entry) for file in files for name, entry in read_header(file).items()}
     return Plan(PART, LABEL, CLASS_NAME, config, sources)
 
@@ -75,14 +97,28 @@ def _check_fit(path: Path, module: Any, unet: Any) -> None:
     for what, ours, theirs in (
         ("levels", tuple(module.config.block_out_channels), tuple(unet.config.block_out_channels)),
         ("embeddings", module.config.cross_attention_dim, unet.config.cross_attention_dim),
-        ("layers a level", module.config.layers_per_block, unet.config.layers_per_block),
+        (Message("layers a level"), module.config.layers_per_block, unet.config.layers_per_block),
         (
-            "extra numbers",
+            Message("extra numbers"),
             module.config.projection_class_embeddings_input_dim,
             unet.config.projection_class_embeddings_input_dim,
         ),
     ):
         if ours != theirs:
-            raise BadCheckpoint(f"{path.name} does not fit this model: its {what} are {ours}, the U-Net's {theirs}.")
+            raise BadCheckpoint(
+                Message(
+                    "{file} does not fit this model: its {what} are {ours}, the U-Net's {theirs}.",
+                    file=path.name,
+                    what=what,
+                    ours=ours,
+                    theirs=theirs,
+                )
+            )
     if module.config.conditioning_channels != 3:
-        raise BadCheckpoint(f"{path.name} wants maps of {module.config.conditioning_channels} channels, not pictures.")
+        raise BadCheckpoint(
+            Message(
+                "{file} wants maps of {channels} channels, not pictures.",
+                file=path.name,
+                channels=module.config.conditioning_channels,
+            )
+        )

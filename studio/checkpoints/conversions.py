@@ -13,6 +13,7 @@ from pathlib import Path
 
 from studio.answered.engine import Refused
 from studio.answered.models import Conversion
+from studio.asked.messages import Message
 from studio.checkpoints.catalog import Entry
 from studio.checkpoints.convert import convert
 from studio.checkpoints.inspect import BadCheckpoint
@@ -45,7 +46,7 @@ class Conversions:
             before = self._all.pop(entry.id, None)
             if before is not None and before.state in ("waiting", "running"):
                 self._all[entry.id] = before
-                raise Refused(f"{entry.path.name} is being converted already.")
+                raise Refused(Message("{file} is being converted already.", file=entry.path.name))
             self._all[entry.id] = Conversion(id=entry.id, name=entry.path.name, state="waiting")
             self._queue.append(entry)
             if self._thread is None:
@@ -85,10 +86,12 @@ class Conversions:
                 self._tell(entry, state="failed", fraction=None, message=str(error))
             except Exception:
                 logger.exception("A conversion failed")
-                reason = "The conversion failed inside the studio; its log has the details."
+                reason = Message("The conversion failed inside the studio; its log has the details.")
                 self._tell(entry, state="failed", fraction=None, message=reason)
             else:
-                self._tell(entry, state="done", fraction=1.0, message=f"{target.name} lies beside it.")
+                self._tell(
+                    entry, state="done", fraction=1.0, message=Message("{target} lies beside it.", target=target.name)
+                )
                 self._on_arrival()
 
     def _tell(self, entry: Entry, **changes: object) -> None:

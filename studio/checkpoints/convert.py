@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from studio.asked.messages import Message
 from studio.checkpoints.inspect import BadCheckpoint, is_pickle
 
 TIME_LIMIT_SECONDS = 600
@@ -46,7 +47,11 @@ class UnsafePickle(BadCheckpoint):
     def __init__(self, file: str, names: tuple[str, ...]) -> None:
         examples = ", ".join(name[:80] for name in names[:5])
         super().__init__(
-            f"{file} was not converted: it asks for {examples}, which could run code. Do not use this file."
+            Message(
+                "{file} was not converted: it asks for {examples}, which could run code. Do not use this file.",
+                file=file,
+                examples=examples,
+            )
         )
         self.names = names
 
@@ -66,29 +71,35 @@ def convert(
     Raises Blocked for a pickle that could run code, BadCheckpoint for every other reason; nothing is left behind then.
     """
     if target.suffix != ".safetensors":
-        raise BadCheckpoint(f"{target.name} should end in .safetensors.")
+        raise BadCheckpoint(Message("{target} should end in .safetensors.", target=target.name))
     if target.exists():
-        raise BadCheckpoint(f"{target.name} is there already; it is not overwritten.")
+        raise BadCheckpoint(Message("{target} is there already; it is not overwritten.", target=target.name))
     _check_container(source)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         size = source.stat().st_size
         if shutil.disk_usage(target.parent).free < size:
             raise BadCheckpoint(
-                f"{source.name} was not converted: the disk has no room for another {size / 1e9:.1f} GB."
+                Message(
+                    "{source} was not converted: the disk has no room for another {size} GB.",
+                    source=source.name,
+                    size=f"{size / 1e9:.1f}",
+                )
             )
         answer = _in_child(source, part, time_limit, progress, stop)
         if names := answer.get("blocked"):
             raise UnsafePickle(source.name, tuple(str(name) for name in names))
         if reason := answer.get("refused"):
-            raise BadCheckpoint(f"{source.name} was not converted: {reason}")
+            raise BadCheckpoint(Message("{source} was not converted: {reason}", source=source.name, reason=reason))
         with part.open("rb") as part_file:
             os.fsync(part_file.fileno())
         os.link(part, target)  # never over a file that came meanwhile
     except FileExistsError as error:
-        raise BadCheckpoint(f"{target.name} is there already; it is not overwritten.") from error
+        raise BadCheckpoint(Message("{target} is there already; it is not overwritten.", target=target.name)) from error
     except OSError as error:
-        raise BadCheckpoint(f"{source.name} was not converted: {error.strerror}.") from error
+        raise BadCheckpoint(
+            Message("{source} was not converted: {error}.", source=source.name, error=error.strerror)
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return target
@@ -101,22 +112,29 @@ def _check_container(source: Path) -> None:
         with source.open("rb") as file:
             start = file.read(300)
     except OSError as error:
-        raise BadCheckpoint(f"{source.name} cannot be read: {error.strerror}.") from error
+        raise BadCheckpoint(
+            Message("{source} cannot be read: {error}.", source=source.name, error=error.strerror)
+        ) from error
     if not is_pickle(start):
-        raise BadCheckpoint(f"{source.name} is no pickle, so there is nothing to convert.")
+        raise BadCheckpoint(Message("{source} is no pickle, so there is nothing to convert.", source=source.name))
     if size > MAX_FILE_BYTES:
-        raise BadCheckpoint(f"{source.name} is too large to be converted.")
+        raise BadCheckpoint(Message("{source} is too large to be converted.", source=source.name))
     if not start.startswith(b"PK"):
         return
     try:
         with zipfile.ZipFile(source) as archive:
             records = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise BadCheckpoint(f"{source.name} is damaged or truncated: its list of records cannot be read.") from error
+        raise BadCheckpoint(
+            Message("{source} is damaged or truncated: its list of records cannot be read.", source=source.name)
+        ) from error
     compressed_records = [r for r in records if r.compress_type != zipfile.ZIP_STORED or r.compress_size != r.file_size]
     if compressed_records or sum(r.file_size for r in records) > size:
         raise BadCheckpoint(
-            f"{source.name} holds compressed records, as no training program writes them: it is refused."
+            Message(
+                "{source} holds compressed records, as no training program writes them: it is refused.",
+                source=source.name,
+            )
         )
 
 
@@ -145,10 +163,14 @@ def _in_child(
             child.stdin.close()
             while child.poll() is None:
                 if stop is not None and stop.is_set():
-                    raise BadCheckpoint(f"{source.name} was not converted: it was stopped.")
+                    raise BadCheckpoint(Message("{source} was not converted: it was stopped.", source=source.name))
                 if time.monotonic() > ends:
                     raise BadCheckpoint(
-                        f"{source.name} was not converted: it took longer than {time_limit:.0f} seconds."
+                        Message(
+                            "{source} was not converted: it took longer than {time_limit} seconds.",
+                            source=source.name,
+                            time_limit=f"{time_limit:.0f}",
+                        )
                     )
                 progress(min(1.0, part.stat().st_size / size) if part.exists() else None)
                 try:
@@ -166,8 +188,14 @@ def _in_child(
         report = json.loads(answer.splitlines()[-1])
     except (ValueError, IndexError) as error:
         out_of_memory = child.returncode < 0 or "memory" in error_text.lower()
-        reason = "it wanted more memory than a file of this size needs." if out_of_memory else "it cannot be read."
-        raise BadCheckpoint(f"{source.name} was not converted: {reason}") from error
+        reason = (
+            Message("it wanted more memory than a file of this size needs.")
+            if out_of_memory
+            else Message("it cannot be read.")
+        )
+        raise BadCheckpoint(
+            Message("{source} was not converted: {reason}", source=source.name, reason=reason)
+        ) from error
     return report if isinstance(report, dict) else {}
 
 
@@ -210,20 +238,20 @@ def _convert(source: Path, part: Path) -> dict[str, object]:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         names = re.findall(r"(?:GLOBAL|global|class|function)s?:? ['`]?([A-Za-z_][\w.]+\.\w+)", str(error))
-        return {"blocked": names} if names else {"refused": "its pickle holds more than weights."}
+        return {"blocked": names} if names else {"refused": Message("its pickle holds more than weights.")}
     except MemoryError:
-        return {"refused": "it wanted more memory than a file of this size needs."}
+        return {"refused": Message("it wanted more memory than a file of this size needs.")}
     except Exception as error:
         if ".tar" in str(error):
-            return {"refused": "it is of PyTorch's first form, a tar, which its safe reader does not read."}
-        return {"refused": f"it is damaged ({type(error).__name__})."}
+            return {"refused": Message("it is of PyTorch's first form, a tar, which its safe reader does not read.")}
+        return {"refused": Message("it is damaged ({name}).", name=type(error).__name__)}
     tensors, reason = _tensors(content)
     if reason:
         return {"refused": reason}
     try:
         save_file(tensors, part, metadata={"format": "pt", "converted_from": source.name})
     except OSError as error:
-        return {"refused": f"the new file cannot be written ({error.strerror})."}
+        return {"refused": Message("the new file cannot be written ({error}).", error=error.strerror)}
     return {"tensors": len(tensors)}
 
 
@@ -335,17 +363,17 @@ def _tensors(content: Any) -> tuple[dict[str, Any], str]:
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict):
-        return {}, "it holds no table of weights."
+        return {}, Message("it holds no table of weights.")
     tensors: dict[str, Any] = {}
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             continue
         if tensor.is_sparse or tensor.is_quantized or tensor.is_complex() or tensor.device.type != "cpu":
-            return {}, f"{name[:80]} is a tensor of a kind that weights are not."
+            return {}, Message("{name} is a tensor of a kind that weights are not.", name=name[:80])
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            return {}, f"{name[:80]} claims more values than the file holds."
+            return {}, Message("{name} claims more values than the file holds.", name=name[:80])
         tensors[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
-    return tensors, "" if tensors else "it holds no weights."
+    return tensors, "" if tensors else Message("it holds no weights.")
 
 
 if __name__ == "__main__":

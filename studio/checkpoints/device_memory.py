@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from studio.asked.messages import Message, listed
 from studio.checkpoints.catalog import Entry
 from studio.checkpoints.options import ModelOptions
 
@@ -51,11 +52,19 @@ def memory_limits(device: Device, options: ModelOptions) -> tuple[int | None, in
 
 def too_large(entry: Entry, needed_bytes: int, device: Device, options: ModelOptions) -> DoesNotFit:
     """For an entry that needs so many bytes: what it is too large for, and what to change."""
-    where = f"the free memory of this device ({device.label})"
-    half = " with --dtype fp16 or bf16," if device.dtype == torch.float32 else " with --fp8,"
-    advice = " with --offload," if not device.is_cpu and not options.offload else ""
+    where = Message("the free memory of this device ({device})", device=device.label)
+    half = Message("with --dtype fp16 or bf16") if device.dtype == torch.float32 else Message("with --fp8")
+    advice = (Message("with --offload"),) if not device.is_cpu and not options.offload else ()
     kind = "ControlNet" if entry.facts.kind == "controlnet" else "checkpoint"
     return DoesNotFit(
-        f"The {kind} {entry.name[:80]} needs about {needed_bytes / 2**30:.1f} GiB, more than fits into {where}. "
-        f"Start the studio{advice}{half} choose a smaller {kind}, or close other programs that use the memory."
+        Message(
+            "The {kind} {entry} needs about {needed} GiB, more than fits into {where}. "
+            "Start the studio {options}, choose a smaller {kind}, or close other programs "
+            "that use the memory.",
+            kind=kind,
+            entry=entry.name[:80],
+            needed=f"{needed_bytes / 2**30:.1f}",
+            where=where,
+            options=listed((*advice, half)),
+        )
     )

@@ -28,6 +28,7 @@ from huggingface_hub import constants, get_token
 
 from studio.answered.engine import Refused
 from studio.answered.models import Download, HubFile, NoSuchModel
+from studio.asked.messages import Message
 from studio.asked.orders import ModelKind
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.checkpoints.memo import FOLDER, Memo
@@ -95,14 +96,20 @@ class Hub:
             with self._client(token) as client:
                 answer = client.get(self._endpoint + path, params={"blobs": "true"})
         except httpx.HTTPError as error:
-            raise Refused(f"The hub at {self._endpoint} cannot be reached ({cause(error)}).") from error
+            raise Refused(
+                Message(
+                    "The hub at {endpoint} cannot be reached ({cause}).", endpoint=self._endpoint, cause=cause(error)
+                )
+            ) from error
         if answer.status_code != 200:
             raise Refused(refusal(answer.status_code, name))
         try:
             siblings = answer.json()["siblings"]
             files = [hub_file(entry) for entry in siblings]
         except (ValueError, KeyError, TypeError) as error:
-            raise Refused(f"The hub at {self._endpoint} gave an answer that is no list of files.") from error
+            raise Refused(
+                Message("The hub at {endpoint} gave an answer that is no list of files.", endpoint=self._endpoint)
+            ) from error
         return mark_suggestions([file for file in files if file is not None])
 
     def download(
@@ -117,16 +124,22 @@ class Hub:
         """See `studio.answered.models.Models.download`. Asks the hub for sizes and hashes before it returns."""
         name, revision = parse_repository(repository, revision)
         if kind not in KIND_FOLDERS:
-            raise InvalidRequest(Problem("kind", quoted_value(kind), f"one of {', '.join(KIND_FOLDERS)}"))
+            raise InvalidRequest(
+                Problem("kind", quoted_value(kind), Message("one of {names}", names=", ".join(KIND_FOLDERS)))
+            )
         files_by_path = {file.path: file for file in self.repository(name, revision=revision, token=token)}
         missing = [path for path in files if path not in files_by_path]
         if missing or not files:
-            expectation = "files of the repository that are safetensors, JSON or text"
+            expectation = Message("files of the repository that are safetensors, JSON or text")
             raise InvalidRequest(Problem("files", quoted_value(missing[0] if missing else ()), expectation))
         choice = tuple(files_by_path[path] for path in dict.fromkeys(files))
         target = self._target(name, choice, kind)
         if target.exists():
-            raise Refused(f"{target.name} lies in the models folder already. Move it away to fetch it again.")
+            raise Refused(
+                Message(
+                    "{target} lies in the models folder already. Move it away to fetch it again.", target=target.name
+                )
+            )
         size = sum(file.size or 0 for file in choice)
         job = Job(
             Download(
@@ -143,10 +156,10 @@ class Hub:
         )
         with self._condition:
             if self._is_closed:
-                raise Refused("The studio is closing.")
+                raise Refused(Message("The studio is closing."))
             same = [j for j in self._jobs.values() if not j.end.is_set() and j.download.repository == name]
             if any(set(j.download.files) & set(job.download.files) for j in same):
-                raise Refused("These files are on their way already.")
+                raise Refused(Message("These files are on their way already."))
             self._jobs[job.download.id] = job
             self._queue.append(job)
             if self._thread is None:
@@ -171,7 +184,7 @@ class Hub:
         """See `studio.answered.models.Models.cancel_download`."""
         job = self._jobs.get(download_id)
         if job is None:
-            raise NoSuchModel("There is no such download.")
+            raise NoSuchModel(Message("There is no such download."))
         job.stop.set()
         with self._condition:
             if job in self._queue:
@@ -199,17 +212,21 @@ class Hub:
             try:
                 self._fetch(job)
             except Cancelled:
-                self._end(job, "cancelled", "Cancelled. What has come is kept, and the next try goes on from there.")
+                self._end(
+                    job, "cancelled", Message("Cancelled. What has come is kept, and the next try goes on from there.")
+                )
             except DownloadError as error:
                 self._end(job, "failed", str(error))
             except OSError as error:
                 logger.exception("A download could not be written")
-                self._end(job, "failed", f"The file could not be written: {error.strerror or error}.")
+                self._end(
+                    job, "failed", Message("The file could not be written: {value}.", value=error.strerror or error)
+                )
             except Exception:
                 logger.exception("A download failed")
-                self._end(job, "failed", "The download failed inside the studio; its log has the details.")
+                self._end(job, "failed", Message("The download failed inside the studio; its log has the details."))
             else:
-                self._end(job, "done", "In the models folder.")
+                self._end(job, "done", Message("In the models folder."))
                 self._on_arrival()
 
     def _fetch(self, job: Job) -> None:
@@ -235,7 +252,11 @@ class Hub:
             for file in job.files:
                 transfer.fetch(file)
         if target.exists():
-            raise DownloadError(f"{target.name} has appeared in the models folder meanwhile; nothing was overwritten.")
+            raise DownloadError(
+                Message(
+                    "{target} has appeared in the models folder meanwhile; nothing was overwritten.", target=target.name
+                )
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         if is_folder(job.files):
             os.replace(staging, target)
@@ -252,8 +273,12 @@ class Hub:
         free = self._free_bytes(self._models_dir)
         if needed_bytes + SPARE_BYTES > free:
             raise DownloadError(
-                f"The disk is too small: {needed_bytes / 2**30:.1f} GB are still to come, "
-                f"{free / 2**30:.1f} GB are free. Free some space and try again."
+                Message(
+                    "The disk is too small: {needed} GB are still to come, "
+                    "{free} GB are free. Free some space and try again.",
+                    needed=f"{needed_bytes / 2**30:.1f}",
+                    free=f"{free / 2**30:.1f}",
+                )
             )
 
     # -------------------------------------------------------------------------------------------------- details

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from studio.asked.messages import Message
 from studio.asked.names import name_key, split_at_names
 from studio.asked.orders import ModelKind
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
@@ -76,7 +77,9 @@ class Extras:
         """What is read of a file. Raises BadCheckpoint for one that is replaced meanwhile: it may be half of each."""
         value = read()
         if not self._catalog.as_on_disk(entry):
-            raise BadCheckpoint(f"{entry.path.name} is written to while it is read. Try again later.")
+            raise BadCheckpoint(
+                Message("{file} is written to while it is read. Try again later.", file=entry.path.name)
+            )
         return value
 
     def _hashes(self, entry: Entry) -> FileHashes:
@@ -227,7 +230,11 @@ class EmbeddingFiles:
             return self._read(entry)
         except BadCheckpoint as error:
             raise InvalidRequest(
-                Problem("prompt", f"the embedding {quoted_value(name)}", f"one that fits ({error})")
+                Problem(
+                    "prompt",
+                    Message("the embedding {name}", name=quoted_value(name)),
+                    Message("one that fits ({error})", error=error),
+                )
             ) from error
 
     def of_others(self, text: str) -> list[tuple[str, str]]:

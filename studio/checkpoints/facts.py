@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.answered.model_facts import ModelFacts
+from studio.asked.messages import Message
 from studio.asked.orders import ModelKind, PredictionName
 from studio.asked.requests import RANGES
 from studio.checkpoints.details import read_json
@@ -23,8 +24,9 @@ from studio.families.base import EMBEDDED_GUIDANCE, FEW_STEPS, Defaults
 from studio.families.registry import FAMILIES
 from studio.families.training import defaults_on_path
 
-OWNED = "It came with {owner} and works with that alone."
-OUTSIDE = "It is a link to outside of the models folders. Name that folder with --models-dir to use what is in it."
+OUTSIDE = Message(
+    "It is a link to outside of the models folders. Name that folder with --models-dir to use what is in it."
+)
 BUILT_IN_DEFAULTS = (25, 5.0)  # steps and guidance of a folder with a world.json that names none
 
 
@@ -37,7 +39,11 @@ def read(file: ModelFile) -> ModelFacts:
     if not file.is_folder:
         return of_file(file.path, file.kind)
     facts = of_folder(file.path, file.kind)
-    return replace(facts, notes=(OWNED.format(owner=Path(file.owner).name),)) if file.owner else facts
+    if not file.owner:
+        return facts
+    return replace(
+        facts, notes=(Message("It came with {owner} and works with that alone.", owner=Path(file.owner).name),)
+    )
 
 
 def of_file(path: Path, kind: ModelKind | None) -> ModelFacts:

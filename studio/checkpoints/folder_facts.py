@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from studio.answered.model_facts import CHECKPOINT_PARTS, VAE, Distillation, FactSource, ModelFacts
+from studio.asked.messages import Message
 from studio.checkpoints.checkpoint_header import unusable_channels
 from studio.checkpoints.details import bytes_by_dtype, precision, precision_label, read_json, weights_files
 from studio.checkpoints.inspect import BadCheckpoint, Header, read_whole_header
 from studio.checkpoints.other_headers import DECODES_ONLY, LATENTS_OF, as_controlnet, of_one_checkpoint, taesd_family
 from studio.checkpoints.part_plan import Plan
 from studio.checkpoints.part_plans import (
-    VAE_LEFT_OUT,
     check_classes,
     folder_plans,
     judge_plans,
     part_json,
     parts_problem,
     vae_folder_plan,
+    vae_left_out,
 )
 from studio.diffusion.predictions import prediction_of
 from studio.families.base import PREDICTIONS, Family, words_of
@@ -37,12 +38,15 @@ def of_folder(folder: Path) -> ModelFacts:
         return _part_folder(folder, facts)
     pipeline = str(index.get("_class_name"))
     if pipeline not in PIPELINES:
-        return replace(facts, reason=f"This folder is for {pipeline[:60]}, which the studio does not run.")
+        return replace(
+            facts,
+            reason=Message("This folder is for {pipeline}, which the studio does not run.", pipeline=pipeline[:60]),
+        )
     unet = read_json(folder / "unet" / "config.json")
     if unet is None and (folder / "unet").is_dir():
-        return replace(facts, reason="The U-Net has no readable config.json.")
+        return replace(facts, reason=Message("The U-Net has no readable config.json."))
     if unet is None:
-        return replace(facts, reason="There is no U-Net in this folder.")
+        return replace(facts, reason=Message("There is no U-Net in this folder."))
     family = family_of_folder(unet, index)
     parts = tuple(p for p in CHECKPOINT_PARTS if _is_present(index.get(p)) and (folder / p).is_dir())
     blocks = (read_json(folder / "vae" / "config.json") or {}).get("block_out_channels")
@@ -61,7 +65,7 @@ def of_folder(folder: Path) -> ModelFacts:
     plans, reason, vae_problem = _judge(folder, index, family, has_vae=VAE in parts)
     precisions = Counter(bytes_by_dtype(source.entry for plan in plans.values() for source in plan.sources.values()))
     encodes = VAE not in plans or not plans[VAE].lacks
-    notes = (VAE_LEFT_OUT.format(problem=vae_problem),) if vae_problem else () if encodes else (DECODES_ONLY,)
+    notes = (vae_left_out(vae_problem),) if vae_problem else () if encodes else (DECODES_ONLY,)
     reason = unusable_channels(channels if isinstance(channels, int) else 0) or scheduler_problem(scheduler) or reason
     predicts = prediction_of(scheduler)
     return replace(
@@ -118,7 +122,9 @@ def _part_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
     if config is not None and config.get("_class_name") == "ControlNetModel":
         return _controlnet_folder(folder, facts)
     if config is None or config.get("_class_name") not in ("AutoencoderKL", "AutoencoderTiny"):
-        return replace(facts, reason="This folder has no readable model_index.json, so it is no diffusers checkpoint.")
+        return replace(
+            facts, reason=Message("This folder has no readable model_index.json, so it is no diffusers checkpoint.")
+        )
     tiny = config.get("_class_name") == "AutoencoderTiny"
     scaling = config.get("scaling_factor")
     family: str | None = "sd1" if scaling == 0.18215 else "sdxl" if scaling == 0.13025 else None
@@ -127,7 +133,7 @@ def _part_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
         if whose := config.get(LATENTS_OF):
             return replace(facts, kind="preview_decoder", reason=of_one_checkpoint(str(whose)))
     channels = config.get("latent_channels", 4)
-    reason = "" if channels == 4 else "This VAE makes latents of another kind than Stable Diffusion's."
+    reason = "" if channels == 4 else Message("This VAE makes latents of another kind than Stable Diffusion's.")
     encodes = True
     if not tiny and not reason:
         try:
@@ -158,7 +164,9 @@ def _controlnet_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
         replace(facts, precision=precision(tensors.values())), Header(tensors, {}, 0), folder.name
     )
     if controlnet is None:
-        return replace(facts, kind="controlnet", reason="There is no .safetensors file of a ControlNet in this folder.")
+        return replace(
+            facts, kind="controlnet", reason=Message("There is no .safetensors file of a ControlNet in this folder.")
+        )
     return controlnet
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from studio.answered.model_facts import ModelFacts
+from studio.asked.messages import Message
 from studio.checkpoints.adapter_header import as_lora
 from studio.checkpoints.checkpoint_header import as_checkpoint
 from studio.checkpoints.details import has_thumbnail, precision, readable_metadata, short
@@ -49,7 +50,7 @@ def of_header(header: Header, name: str) -> ModelFacts:
         answer = rule(facts, header, name)
         if answer is not None:
             return _with_alias(answer, header)
-    return replace(facts, reason="Its tensors belong to no kind of model that the studio knows.")
+    return replace(facts, reason=Message("Its tensors belong to no kind of model that the studio knows."))
 
 
 def _with_alias(facts: ModelFacts, header: Header) -> ModelFacts:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from studio.asked.messages import Message
+
 MAX_HEADER_BYTES = 100_000_000  # as the safetensors library has it: trainers put whole tables into the metadata
 MAX_STRUCTURE_BYTES = 8 * 2**20  # of it without its texts; SDXL's is 0.35 MB, and small values cost most to read
 MAX_TENSORS = 65_536
@@ -78,13 +80,26 @@ def read_whole_header(path: Path) -> Header:
             _refuse_other_formats(path.name, start, size)
             length = int.from_bytes(start[:8], "little")
             if length > MAX_HEADER_BYTES:
-                raise BadCheckpoint(f"{path.name} is no safetensors file: its header claims {length:,} bytes.")
+                raise BadCheckpoint(
+                    Message(
+                        "{file} is no safetensors file: its header claims {length} bytes.",
+                        file=path.name,
+                        length=f"{length:,}",
+                    )
+                )
             if 8 + length > size:
-                raise BadCheckpoint(f"{path.name} is truncated: {size:,} of at least {8 + length:,} bytes are there.")
+                raise BadCheckpoint(
+                    Message(
+                        "{file} is truncated: {size} of at least {value} bytes are there.",
+                        file=path.name,
+                        size=f"{size:,}",
+                        value=f"{8 + length:,}",
+                    )
+                )
             file.seek(8)
             header = file.read(length)
     except OSError as error:
-        raise BadCheckpoint(f"{path.name} cannot be read: {error.strerror}.") from error
+        raise BadCheckpoint(Message("{file} cannot be read: {error}.", file=path.name, error=error.strerror)) from error
     entries = _parse(path.name, header)
     strings = entries.pop("__metadata__", None)
     metadata = {k: v for k, v in strings.items() if isinstance(v, str)} if isinstance(strings, dict) else {}
@@ -93,17 +108,23 @@ def read_whole_header(path: Path) -> Header:
 
 def _refuse_other_formats(name: str, start: bytes, size: int) -> None:
     if size == 0:
-        raise BadCheckpoint(f"{name} is empty: the download did not finish.")
+        raise BadCheckpoint(Message("{name} is empty: the download did not finish.", name=name))
     if start.startswith(b"version https://git-lfs"):
-        raise BadCheckpoint(f"{name} is a Git LFS pointer, not the weights themselves. Fetch them with 'git lfs pull'.")
+        raise BadCheckpoint(
+            Message(
+                "{name} is a Git LFS pointer, not the weights themselves. Fetch them with 'git lfs pull'.", name=name
+            )
+        )
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise BadCheckpoint(f"{name} is a web page, not a weights file: the download went wrong.")
+        raise BadCheckpoint(Message("{name} is a web page, not a weights file: the download went wrong.", name=name))
     if is_pickle(start):
-        raise PickleFile(f"{name} is a pickle, which could run code when it is read. Only safetensors are loaded.")
+        raise PickleFile(
+            Message("{name} is a pickle, which could run code when it is read. Only safetensors are loaded.", name=name)
+        )
     if start.startswith(b"GGUF"):
-        raise BadCheckpoint(f"{name} is a GGUF file. Only safetensors are loaded.")
+        raise BadCheckpoint(Message("{name} is a GGUF file. Only safetensors are loaded.", name=name))
     if size < 8 or start[8:9] != b"{":
-        raise BadCheckpoint(f"{name} is not a safetensors file.")
+        raise BadCheckpoint(Message("{name} is not a safetensors file.", name=name))
 
 
 def is_pickle(start: bytes) -> bool:
@@ -118,26 +139,26 @@ def is_pickle(start: bytes) -> bool:
 
 def _parse(name: str, header: bytes) -> dict[str, object]:
     if len(header) > MAX_STRUCTURE_BYTES and len(_TEXT.sub(b"", header)) > MAX_STRUCTURE_BYTES:
-        raise BadCheckpoint(f"{name} is damaged: its header is no table of tensors.")
+        raise BadCheckpoint(Message("{name} is damaged: its header is no table of tensors.", name=name))
     if header.count(b'"dtype"') > MAX_TENSORS:  # before parsing: a million small entries cost seconds and a gigabyte
-        raise BadCheckpoint(f"{name} claims more than {MAX_TENSORS:,} tensors.")
+        raise BadCheckpoint(Message("{name} claims more than {most} tensors.", name=name, most=f"{MAX_TENSORS:,}"))
 
     def no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
         table = dict(pairs)
         if len(table) != len(pairs):
-            raise BadCheckpoint(f"{name} is damaged: its header names a tensor twice.")
+            raise BadCheckpoint(Message("{name} is damaged: its header names a tensor twice.", name=name))
         return table
 
     try:
         entries = json.loads(header)
         if not isinstance(entries, dict):
-            raise BadCheckpoint(f"{name} is damaged: its header is no table of tensors.")
+            raise BadCheckpoint(Message("{name} is damaged: its header is no table of tensors.", name=name))
         if _count_strings(header) != _expected_strings(entries):
             json.loads(header, object_pairs_hook=no_duplicates)  # which takes three times as long
     except (ValueError, RecursionError) as error:
         if isinstance(error, BadCheckpoint):
             raise
-        raise BadCheckpoint(f"{name} is damaged: its header cannot be read.") from error
+        raise BadCheckpoint(Message("{name} is damaged: its header cannot be read.", name=name)) from error
     return entries
 
 
@@ -181,7 +202,9 @@ def _check_entries(name: str, entries: dict[str, object], size: int, data_start:
             if type(begin) is not int or type(end) is not int or begin < 0 or 8 * (end - begin) != bits:
                 raise ValueError
         except (KeyError, TypeError, ValueError) as error:
-            raise BadCheckpoint(f"{name} is damaged: the entry of {key[:80]!r} makes no sense.") from error
+            raise BadCheckpoint(
+                Message("{name} is damaged: the entry of {key} makes no sense.", name=name, key=f"{key[:80]!r}")
+            ) from error
         tensors[key] = TensorEntry(dtype, shape, data_start + begin)
         in_order = in_order and begin == position
         position = end
@@ -189,10 +212,21 @@ def _check_entries(name: str, entries: dict[str, object], size: int, data_start:
         position = 0
         for entry in sorted(tensors.values(), key=lambda entry: (entry.offset, entry.size_bytes)):
             if entry.offset != data_start + position:
-                raise BadCheckpoint(f"{name} is damaged: its tensors overlap or leave holes.")
+                raise BadCheckpoint(Message("{name} is damaged: its tensors overlap or leave holes.", name=name))
             position += entry.size_bytes
     if position > data_bytes:
-        raise BadCheckpoint(f"{name} is truncated: {data_bytes:,} of {position:,} bytes of weights are there.")
+        raise BadCheckpoint(
+            Message(
+                "{name} is truncated: {data_bytes} of {position} bytes of weights are there.",
+                name=name,
+                data_bytes=f"{data_bytes:,}",
+                position=f"{position:,}",
+            )
+        )
     if position < data_bytes:
-        raise BadCheckpoint(f"{name} is damaged: {data_bytes - position:,} bytes too many.")
+        raise BadCheckpoint(
+            Message(
+                "{name} is damaged: {data_bytes} bytes too many.", name=name, data_bytes=f"{data_bytes - position:,}"
+            )
+        )
     return tensors

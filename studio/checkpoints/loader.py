@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from studio.answered.model_facts import ModelFacts
+from studio.asked.messages import Message
 from studio.checkpoints.blueprints import Blueprint, blueprint_of
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint, read_header
@@ -68,7 +69,12 @@ def load(
     config_prediction = prediction_of(blueprint.scheduler_config)
     declared_prediction = next((kind for kind in PREDICTIONS if kind == config_prediction), None)
     if declared_prediction is None:
-        raise BadCheckpoint(f"The scheduler's prediction_type is {config_prediction[:60]!r}, which is not known.")
+        raise BadCheckpoint(
+            Message(
+                "The scheduler's prediction_type is {config_prediction}, which is not known.",
+                config_prediction=f"{config_prediction[:60]!r}",
+            )
+        )
     scheduler_config = blueprint.scheduler_config
     if shift is not None and declared_prediction == "flow_prediction":
         scheduler_config = with_shift(scheduler_config, shift)
@@ -79,7 +85,7 @@ def load(
     _check_fit(modules, text_encoders)
     whole, done_bytes = max(1, sum(plan.size_bytes for plan in blueprint.plans.values())), 0
     for part, plan in blueprint.plans.items():
-        progress(f"Loading {name}: {plan.label}", done_bytes / whole)
+        progress(Message("Loading {name}: {plan}", name=name, plan=plan.label), done_bytes / whole)
         fill(modules[part], plan, device, dtype)
         done_bytes += plan.size_bytes
     native_width, native_height = _native_size(blueprint, modules)
@@ -103,13 +109,13 @@ def load(
     if measurement is None and _is_open(
         facts, blueprint.family
     ):  # now, not in idle time: the first picture depends on it
-        progress(f"Loading {name}: measuring what it predicts", 0.98)
+        progress(Message("Loading {name}: measuring what it predicts", name=name), 0.98)
         components.measurement = measured_prediction(components, mostly=blueprint.family.prediction) or "unclear"
     elif _is_open(facts, blueprint.family):
         components.measurement = measurement
     if components.measurement is not None:
         _take_measurement(components, blueprint, path)
-    progress(f"Loading {name}: done", 1.0)
+    progress(Message("Loading {name}: done", name=name), 1.0)
     return components
 
 
@@ -130,11 +136,21 @@ def _take_measurement(components: Components, blueprint: Blueprint, path: Path) 
         components.native_width = components.native_height = native
     if unclear:
         components.notes += (
-            f"{path.name} does not say whether it predicts noise or v, and its answers do not show it: it is taken to "
-            "predict noise. The Models tab can say otherwise.",
+            Message(
+                "{file} does not say whether it predicts noise or v, and its answers do not show it: "
+                "it is taken to "
+                "predict noise. The Models tab can say otherwise.",
+                file=path.name,
+            ),
         )
     elif prediction != family.prediction:
-        components.notes += (f"{path.name} does not say what it predicts; measured: {MEANING[prediction]}.",)
+        components.notes += (
+            Message(
+                "{file} does not say what it predicts; measured: {meaning}.",
+                file=path.name,
+                meaning=MEANING[prediction],
+            ),
+        )
 
 
 def _native_size(blueprint: Blueprint, modules: Mapping[str, Any]) -> tuple[int, int]:
@@ -154,13 +170,15 @@ def _check_fit(modules: Mapping[str, Any], text_encoders: Sequence[TextEncoder])
         raise BadCheckpoint(problem)
     unet, vae = modules["unet"], modules["vae"]
     if unet.config.in_channels > vae.config.latent_channels and vae.encoder is None:
-        raise BadCheckpoint("The U-Net does not fit the VAE: it is shown a picture, and the VAE has no encoder.")
+        raise BadCheckpoint(
+            Message("The U-Net does not fit the VAE: it is shown a picture, and the VAE has no encoder.")
+        )
     vocabularies = [one.tokenizer.get_vocab() for one in text_encoders]
     if any(vocabulary != vocabularies[0] for vocabulary in vocabularies):  # prompts are cut by the first, for all
-        raise BadCheckpoint("The tokenizers do not fit each other: they know different tokens.")
+        raise BadCheckpoint(Message("The tokenizers do not fit each other: they know different tokens."))
     for one in text_encoders:
         if len(one.tokenizer) > one.module.config.vocab_size:
-            raise BadCheckpoint("The tokenizer does not fit the text encoder: it knows more tokens.")
+            raise BadCheckpoint(Message("The tokenizer does not fit the text encoder: it knows more tokens."))
 
 
 def _config_of(module: Any) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from studio.asked.fields import HIRES_UPSCALERS, ImageToImage
+from studio.asked.messages import Message, listed, sentences
 from studio.asked.names import best_matches, compose
 from studio.asked.orders import ModelKind
 from studio.asked.problems import InvalidRequest, Problem, quoted_value, without_encoder
@@ -58,11 +59,20 @@ def the_one(
         return matches[0]
     if matches:
         raise InvalidRequest(
-            Problem(field, f"the {what} {quoted_value(name)}, a name of {len(matches)} files,", one_of(matches))
+            Problem(
+                field,
+                Message(
+                    "the {what} {name}, a name of {count} files,",
+                    what=what,
+                    name=quoted_value(name),
+                    count=len(matches),
+                ),
+                one_of(matches),
+            )
         )
     there = [e for e in entries if e.facts.kind == kind and _ready(e)]
-    expectation = one_of(there) if there else f"none: there is no {what} in the models folders"
-    raise InvalidRequest(Problem(field, f"the {what} {quoted_value(name)}", expectation))
+    expectation = one_of(there) if there else Message("none: there is no {what} in the models folders", what=what)
+    raise InvalidRequest(Problem(field, Message("the {what} {name}", what=what, name=quoted_value(name)), expectation))
 
 
 def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpoint") -> Entry:
@@ -71,19 +81,33 @@ def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpo
     if len(matches) == 1 and matches[0].usable:
         return matches[0]
     if len(matches) == 1 and matches[0].problem:
-        what = "a VAE with an encoder" if matches[0].problem == NO_ENCODER else "a VAE"
-        expectation = f"one that has {what}: choose one for it on the Models tab"
-        why = " ".join(matches[0].facts.notes)  # of a VAE that was left out, what is wrong with it
+        what = Message("a VAE with an encoder") if matches[0].problem == NO_ENCODER else Message("a VAE")
+        expectation: str = Message("one that has {what}: choose one for it on the Models tab", what=what)
+        why = sentences(matches[0].facts.notes)  # of a VAE that was left out, what is wrong with it
         raise InvalidRequest(
-            Problem(field, f"{quoted_value(name)} ({why})" if why else quoted_value(name), expectation)
+            Problem(
+                field,
+                Message("{name} ({why})", name=quoted_value(name), why=why) if why else quoted_value(name),
+                expectation,
+            )
         )
     if len(matches) > 1:
         raise InvalidRequest(
-            Problem(field, f"{quoted_value(name)}, a name of {len(matches)} checkpoints,", one_of(matches))
+            Problem(
+                field,
+                Message(
+                    "{name}, a name of {count} checkpoints,",
+                    name=quoted_value(name),
+                    count=len(matches),
+                ),
+                one_of(matches),
+            )
         )
     there = [e for e in entries if e.usable]
-    value = f"{quoted_value(name)} ({matches[0].facts.reason})" if matches else quoted_value(name)
-    expectation = one_of(there) if there else "none: there is no checkpoint in the models folder"
+    value: str = quoted_value(name)
+    if matches:
+        value = Message("{name} ({reason})", name=value, reason=matches[0].facts.reason)
+    expectation = one_of(there) if there else Message("none: there is no checkpoint in the models folder")
     raise InvalidRequest(Problem(field, value, expectation))
 
 
@@ -105,10 +129,18 @@ def _check_begins_with_text(request: Request, checkpoint: Entry, field: str) -> 
     if isinstance(request, ImageToImage):
         raise InvalidRequest(without_encoder(field, checkpoint.name))
     if request.has_second_pass and request.hires_upscaler != "latent":
-        value = (
-            f"{HIRES_UPSCALERS[request.hires_upscaler]} with {quoted_value(checkpoint.name)}, whose VAE has no encoder,"
+        value = Message(
+            "{upscaler} with {name}, whose VAE has no encoder,",
+            upscaler=HIRES_UPSCALERS[request.hires_upscaler],
+            name=quoted_value(checkpoint.name),
         )
-        raise InvalidRequest(Problem("hires_upscaler", value, f"{HIRES_UPSCALERS['latent']} (latent)"))
+        raise InvalidRequest(
+            Problem(
+                "hires_upscaler",
+                value,
+                Message("{label} ({name})", label=HIRES_UPSCALERS["latent"], name="latent"),
+            )
+        )
 
 
 def _the_controlnet(entries: Sequence[Entry], name: str, number: int, checkpoint: Entry) -> Entry:
@@ -117,23 +149,39 @@ def _the_controlnet(entries: Sequence[Entry], name: str, number: int, checkpoint
     matches = matching(fitting, "controlnet", name)
     if len(matches) == 1:
         return matches[0]
-    value = f"model {quoted_value(name)} of control {number}"
+    value: str = Message("model {name} of control {number}", name=quoted_value(name), number=number)
     if matches:
-        raise InvalidRequest(Problem("controls", f"{value}, a name of {len(matches)} files,", one_of(matches)))
+        raise InvalidRequest(
+            Problem(
+                "controls",
+                Message("{value}, a name of {count} files,", value=value, count=len(matches)),
+                one_of(matches),
+            )
+        )
     family = label_of(checkpoint.facts.family)
     for net in matching(nets, "controlnet", name)[:1]:
         its_family = Path(net.file.owner).name or label_of(net.facts.family)
-        is_here = f", which is for {its_family}, while {checkpoint.name} is {family},"
-        value += is_here if net.facts.state == "usable" else f" ({net.facts.reason})"
+        if net.facts.state == "usable":
+            value = Message(
+                "{value}, which is for {its_family}, while {checkpoint} is {family},",
+                value=value,
+                its_family=its_family,
+                checkpoint=checkpoint.name,
+                family=family,
+            )
+        else:
+            value = Message("{value} ({reason})", value=value, reason=net.facts.reason)
     here = checkpoint.name if checkpoint.built_in else family
-    expectation = one_of(fitting) if fitting else f"none: no ControlNet for {here} was found"
+    expectation = one_of(fitting) if fitting else Message("none: no ControlNet for {here} was found", here=here)
     raise InvalidRequest(Problem("controls", value, expectation))
 
 
 def one_of(entries: Sequence[Entry]) -> str:
     """The names of these files, for a message."""
-    more = f" and {len(entries) - MAX_NAMES} more" if len(entries) > MAX_NAMES else ""
-    return f"one of {', '.join(_printable(e.name) for e in entries[:MAX_NAMES])}{more}"
+    names, more = listed(_printable(e.name) for e in entries[:MAX_NAMES]), len(entries) - MAX_NAMES
+    if more > 0:
+        return Message("one of {names} and {count} more", names=names, count=more)
+    return Message("one of {names}", names=names)
 
 
 def _printable(name: str) -> str:

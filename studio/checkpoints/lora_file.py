@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from studio.asked.messages import Message
 from studio.checkpoints.adapter_changes import change_of
 from studio.checkpoints.adapter_header import lora_family
 from studio.checkpoints.adapter_scale import adapter_scales
@@ -33,19 +34,32 @@ def load_adapter(path: Path, components: Components, identity: Hashable = None) 
     header = read_whole_header(path)
     facts = of_header(header, path.stem)
     if facts.kind != "lora":
-        raise BadCheckpoint(f"{path.name} is no LoRA.")
+        raise BadCheckpoint(Message("{file} is no LoRA.", file=path.name))
     family = lora_family(header.tensors, header.metadata)
     if facts.reason and (family is not None or not facts.parts):  # without parts: of a form that is not run
-        raise BadCheckpoint(f"{path.name}: {facts.reason}")
+        raise BadCheckpoint(Message("{file}: {reason}", file=path.name, reason=facts.reason))
     here = FAMILIES[components.family.name]
     if family is not None and not here.runs_adapter_of(family) and not _narrow(components):
         made_for, is_here = label_of(family), here.label
-        raise BadCheckpoint(f"{path.name} is a LoRA for {made_for}; {components.name} is {is_here}.")
+        raise BadCheckpoint(
+            Message(
+                "{file} is a LoRA for {made_for}; {components} is {is_here}.",
+                file=path.name,
+                made_for=made_for,
+                components=components.name,
+                is_here=is_here,
+            )
+        )
     by_module, unknown_names = _by_module(header, components)
     if not by_module:
         raise BadCheckpoint(
-            f"{path.name} does not fit {components.name}, which is {here.label}: "
-            f"none of its {len(unknown_names)} tensors belongs to it."
+            Message(
+                "{file} does not fit {components}, which is {here}: none of its {count} tensors belongs to it.",
+                file=path.name,
+                components=components.name,
+                here=here.label,
+                count=len(unknown_names),
+            )
         )
     alpha_of = adapter_scales(path, header)
     changes: dict[str, dict[str, Change]] = {}
@@ -66,7 +80,14 @@ def load_adapter(path: Path, components: Components, identity: Hashable = None) 
     notes: tuple[str, ...] = ()
     if unknown_names:
         examples = ", ".join(name[:60] for name in sorted(unknown_names)[:3])
-        notes = (f"{len(unknown_names)} tensors of the LoRA {path.name} fit nothing in the model ({examples}).",)
+        notes = (
+            Message(
+                "{count} tensors of the LoRA {file} fit nothing in the model ({examples}).",
+                count=len(unknown_names),
+                file=path.name,
+                examples=examples,
+            ),
+        )
     return Adapter(path.stem, here.name, changes, notes, identity)
 
 

@@ -15,6 +15,7 @@ import torch
 
 from studio.answered.models import ModelPlace
 from studio.asked.control import MAX_CONTROLS
+from studio.asked.messages import Message
 from studio.checkpoints import fitting, loader
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.device_memory import Device, memory_limits, too_large
@@ -87,7 +88,11 @@ class ModelManager:
                 checkpoint = self._load_anew(entry, progress)
                 if not self.catalog.as_on_disk(entry):
                     self.unload(name)
-                    raise BadCheckpoint(f"The checkpoint {name[:80]} is written to while it is read. Try again later.")
+                    raise BadCheckpoint(
+                        Message(
+                            "The checkpoint {name} is written to while it is read. Try again later.", name=name[:80]
+                        )
+                    )
         elif checkpoint.place == "ram" and not self._options.offload:
             self._bring(checkpoint, progress)
         self._use(checkpoint)
@@ -248,7 +253,7 @@ class ModelManager:
 
     def _bring(self, checkpoint: CheckpointInMemory, progress: loader.Progress) -> None:
         """From RAM to the device."""
-        progress(f"Loading {checkpoint.components.name}: from memory to the device", 0.5)
+        progress(Message("Loading {components}: from memory to the device", components=checkpoint.components.name), 0.5)
         self._checkpoints.pop(checkpoint.entry.name)  # on its way it takes no room in RAM, and nobody may let it go
         try:
             self._make_room(checkpoint.device_bytes)
@@ -337,7 +342,7 @@ class ModelManager:
 def _usable(name: str, entry: Entry | None) -> Entry:
     """The entry of a checkpoint that is to be used now. Raises BadCheckpoint where there is none."""
     if entry is None or not entry.usable:
-        raise BadCheckpoint(f"The checkpoint {name[:80]} is not in the models folder any more.")
+        raise BadCheckpoint(Message("The checkpoint {name} is not in the models folder any more.", name=name[:80]))
     return entry
 
 

@@ -12,12 +12,17 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as functional
 
+from studio.asked.messages import Message
 from studio.diffusion.components import Components
 from studio.diffusion.conditions import no_words
 from studio.diffusion.forward import training_curve
 from studio.families.base import Prediction
 
-MEANING: Mapping[Prediction, str] = {"epsilon": "the noise", "v_prediction": "v", "sample": "the picture"}
+MEANING: Mapping[Prediction, str] = {
+    "epsilon": Message("the noise"),
+    "v_prediction": "v",
+    "sample": Message("the picture"),
+}
 # Cosine between pure noise and the answer to it: about 1 for noise, about 0.07 for v. Between these nobody can say.
 NOISE_COSINE, V_COSINE = 0.6, 0.3
 SMOOTH = 0.3  # correlation of neighbouring cells of an imagined picture; that of noise is 0

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from studio.answered.model_facts import VAE, ModelFacts
+from studio.asked.messages import Message
 from studio.checkpoints.details import short
 from studio.checkpoints.inspect import BadCheckpoint, Header
 from studio.checkpoints.part_plans import parts_problem, vae_file_plan
@@ -15,7 +16,7 @@ from studio.families.layout import has_encoder
 from studio.families.registry import FAMILIES
 
 LATENTS_OF = "latents_of"  # metadata of a tiny decoder that knows one checkpoint's latents and no family's
-DECODES_ONLY = "The VAE in it has no encoder: it makes pictures from text, and cannot begin with a picture."
+DECODES_ONLY = Message("The VAE in it has no encoder: it makes pictures from text, and cannot begin with a picture.")
 CONTROLNET_PREFIX = "control_model."
 _CONTROLNET_MARKS = (CONTROLNET_PREFIX, "controlnet_cond_embedding.", "input_hint_block.", "controlnet_down_blocks.")
 
@@ -27,15 +28,19 @@ def as_controlnet(facts: ModelFacts, header: Header, name: str) -> ModelFacts | 
     facts = replace(facts, kind="controlnet", parts=("controlnet",))
     keys = {key.removeprefix(CONTROLNET_PREFIX): entry for key, entry in header.tensors.items()}
     if any(key.startswith(("task_embedding", "control_add_embedding.", "transformer_layes.")) for key in keys):
-        return replace(facts, reason="This is a ControlNet of several kinds at once (Union), which is not run.")
+        return replace(
+            facts, reason=Message("This is a ControlNet of several kinds at once (Union), which is not run.")
+        )
     if "lora_controlnet" in keys or any(key.endswith((".up", ".down")) for key in keys):
-        return replace(facts, reason="This is a Control-LoRA, which is not run; take the whole ControlNet.")
+        return replace(facts, reason=Message("This is a Control-LoRA, which is not run; take the whole ControlNet."))
     if any(key.startswith(("output_blocks.", "model.diffusion_model.")) for key in keys):
-        return replace(facts, reason="This holds a whole checkpoint beside a ControlNet; take the ControlNet alone.")
+        return replace(
+            facts, reason=Message("This holds a whole checkpoint beside a ControlNet; take the ControlNet alone.")
+        )
     vector_keys = {"label_emb.0.0.weight", "add_embedding.linear_1.weight"} & keys.keys()
     joins = [e for key, e in keys.items() if re.search(r"(input_blocks|down_blocks)\..*\.proj_in\.weight$", key)]
     if not joins or not {"conv_in.weight", "input_blocks.0.0.weight"} & keys.keys():
-        return replace(facts, reason="This ControlNet is for another family than SD 1, SD 2 and SDXL.")
+        return replace(facts, reason=Message("This ControlNet is for another family than SD 1, SD 2 and SDXL."))
     family: str = "sdxl" if vector_keys else "sd1" if len(joins[0].shape) == 4 else "sd2"
     return replace(facts, family=family)
 
@@ -53,7 +58,9 @@ def as_vae(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
         encodes = has_encoder(key.removeprefix(prefix) for key in tensors if key.startswith(prefix))
         facts = replace(facts, vae_has_encoder=encodes, notes=facts.notes if encodes else (*facts.notes, DECODES_ONLY))
         if conv_in.shape[1] != 4:
-            what = f"This VAE makes latents of {conv_in.shape[1]} channels, those of Stable Diffusion have 4."
+            what = Message(
+                "This VAE makes latents of {shape} channels, those of Stable Diffusion have 4.", shape=conv_in.shape[1]
+            )
             return replace(facts, kind="vae", reason=what, parts=("vae",))
         spec = header.metadata.get("modelspec.architecture", "").lower()
         family: str | None = "sdxl" if "xl" in spec else "sd1" if "v1" in spec else "sd2" if "v2" in spec else None
@@ -80,13 +87,13 @@ def as_taesd(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
     own = {k: e for k, e in header.tensors.items() if "encoder." not in k}
     first = [e for k, e in own.items() if re.search(r"(^|decoder\.(layers\.)?)[01]\.weight$", k) and len(e.shape) == 4]
     if not own or {e.shape[1] for e in first} == {3}:  # what begins with three colours makes latents
-        reason = "This is the encoder of a small VAE; previews are made by a decoder."
+        reason = Message("This is the encoder of a small VAE; previews are made by a decoder.")
         return replace(facts, kind="preview_decoder", family=taesd_family(name), reason=reason)
     if first and all(e.shape[1] not in (3, 4) for e in first):
         return replace(
             facts,
             kind="preview_decoder",
-            reason="This small VAE is for latents of another kind than Stable Diffusion's.",
+            reason=Message("This small VAE is for latents of another kind than Stable Diffusion's."),
         )
     return replace(facts, kind="preview_decoder", family=taesd_family(name), parts=("vae",))
 
@@ -97,7 +104,7 @@ def taesd_family(name: str) -> str:
 
 
 def of_one_checkpoint(name: str) -> str:
-    return f"This small VAE knows the latents of {short(name)[:60]} only."
+    return Message("This small VAE knows the latents of {name} only.", name=short(name)[:60])
 
 
 def as_embedding(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
@@ -115,7 +122,10 @@ def as_embedding(facts: ModelFacts, header: Header, name: str) -> ModelFacts | N
     if family is None:
         if entry.shape[-1] == 1280:
             return replace(
-                facts, kind="embedding", family="sdxl", reason="Only one of SDXL's two embeddings is in this file."
+                facts,
+                kind="embedding",
+                family="sdxl",
+                reason=Message("Only one of SDXL's two embeddings is in this file."),
             )
         return None
     word = name if key == "emb_params" else key

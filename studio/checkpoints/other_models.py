@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from studio.answered.model_facts import ModelFacts
+from studio.asked.messages import Message
 from studio.checkpoints.inspect import Header
 from studio.families.base import UNET_PREFIX
 
@@ -55,5 +56,5 @@ def as_other_model(facts: ModelFacts, header: Header, name: str) -> ModelFacts |
         return None
     for what, patterns in _MODELS:
         if all(re.search(pattern, names, re.MULTILINE) for pattern in patterns):
-            return replace(facts, kind=None, reason=f"This is {what}; {RUNS}.")
+            return replace(facts, kind=None, reason=Message("This is {what}; {runs}.", what=what, runs=RUNS))
     return None

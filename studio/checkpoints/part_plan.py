@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.asked.messages import Message, listed
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry
 from studio.families.shapes import shapes_by_config
 
@@ -56,17 +57,34 @@ def mismatch(plan: Plan, shapes: Mapping[str, tuple[int, ...]]) -> str:
     missing, do not belong there, or have another shape, one sentence; "" where all are as they should be."""
     missing = sorted(set(shapes) - set(plan.sources))
     unknown_names = sorted(set(plan.sources) - set(shapes)) + list(plan.unknown_names)
-    for names, what in ((missing, "are missing"), (unknown_names, "do not belong there")):
+    for names, what in ((missing, Message("are missing")), (unknown_names, Message("do not belong there"))):
         if names:
-            examples = ", ".join(n[:80] for n in names[:3]) + (" and more" if len(names) > 3 else "")
-            return f"These are no weights of this {plan.label}: {len(names)} tensors {what} ({examples})."
+            examples = listed(n[:80] for n in names[:3])
+            if len(names) > 3:
+                examples = Message("{names} and more", names=examples)
+            return Message(
+                "These are no weights of this {plan}: {count} tensors {what} ({examples}).",
+                plan=plan.label,
+                count=len(names),
+                what=what,
+                examples=examples,
+            )
     wrong = [
-        f"{name} is {_by(plan.sources[name].shape)} and should be {_by(shape)}"
+        Message(
+            "{name} is {shape} and should be {right_shape}",
+            name=name,
+            shape=_by(plan.sources[name].shape),
+            right_shape=_by(shape),
+        )
         for name, shape in shapes.items()
         if not _fits(plan.sources[name].shape, shape)
     ]
     if wrong:
-        return f"The {plan.label} has tensors of the wrong shape: {'; '.join(w[:160] for w in wrong[:3])}."
+        return Message(
+            "The {plan} has tensors of the wrong shape: {names}.",
+            plan=plan.label,
+            names="; ".join(w[:160] for w in wrong[:3]),
+        )
     return ""
 
 
@@ -76,7 +94,9 @@ def check_headers(plan: Plan) -> None:
     try:
         check_counts(plan.config)
     except ValueError as error:
-        raise BadCheckpoint(f"The {plan.label} cannot be loaded: its weights do not fit its config.json.") from error
+        raise BadCheckpoint(
+            Message("The {plan} cannot be loaded: its weights do not fit its config.json.", plan=plan.label)
+        ) from error
     shapes = shapes_by_config(plan.class_name, plan.config)
     if shapes is None:
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.answered.model_facts import UNET, VAE
+from studio.asked.messages import Message
 from studio.checkpoints.details import read_json, weights_files
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_header
 from studio.checkpoints.part_plan import IGNORED_KEYS, Plan, TensorSource, check_headers
@@ -20,7 +21,9 @@ from studio.families.storage import scales_of
 _TOKENIZERS = frozenset({"CLIPTokenizer", "CLIPTokenizerFast"})
 
 
-VAE_LEFT_OUT = "Its own VAE cannot be used. {problem}"
+def vae_left_out(problem: str) -> str:
+    """What is said of a checkpoint whose own VAE has a problem."""
+    return Message("Its own VAE cannot be used. {problem}", problem=problem)
 
 
 class MissingVae(BadCheckpoint):
@@ -46,7 +49,7 @@ def part_kinds(family: Family) -> dict[str, PartKind]:
     for one in family.text_encoders:
         encoder = "CLIPTextModelWithProjection" if one.projects else "CLIPTextModel"
         kinds[one.part] = PartKind(one.label, frozenset({encoder}))
-        kinds[one.tokenizer] = PartKind(one.label.replace("text encoder", "tokenizer"), _TOKENIZERS)
+        kinds[one.tokenizer] = PartKind(one.label.replace(Message("text encoder"), "tokenizer"), _TOKENIZERS)
     kinds["vae"] = PartKind("VAE", frozenset({"AutoencoderKL"}))
     kinds["unet"] = PartKind("U-Net", frozenset({"UNet2DConditionModel"}))
     return kinds
@@ -84,16 +87,27 @@ def part_fit_problem(parts: Mapping[str, Mapping[str, Any]]) -> str:
     unet, vae = parts.get(UNET, {}), parts.get(VAE, {})
     channels, latents = unet.get("in_channels"), vae.get("latent_channels")
     if channels is not None and latents is not None and channels not in (latents, 2 * latents + 1):
-        return f"The U-Net does not fit the VAE: it takes {channels} channels, the VAE makes {latents}."
+        return Message(
+            "The U-Net does not fit the VAE: it takes {channels} channels, the VAE makes {latents}.",
+            channels=channels,
+            latents=latents,
+        )
     widths = [config.get("hidden_size") for part, config in parts.items() if part.startswith("text_encoder")]
     context = unet.get("cross_attention_dim")
     if context is not None and None not in widths and context != sum(widths):  # type: ignore[arg-type]
-        embeddings = f"{context} wide, the text encoder's are {sum(widths)}"  # type: ignore[arg-type]
-        return f"The U-Net does not fit the text encoder: it takes embeddings {embeddings}."
+        embeddings = Message("{context} wide, the text encoder's are {widths}", context=context, widths=sum(widths))  # type: ignore[arg-type]
+        return Message(
+            "The U-Net does not fit the text encoder: it takes embeddings {embeddings}.", embeddings=embeddings
+        )
     for name in ("latents_mean", "latents_std"):
         values = vae.get(name)
         if values is not None and latents is not None and len(values) != latents:
-            return f"The VAE's {name} has {len(values)} numbers for {latents} channels."
+            return Message(
+                "The VAE's {name} has {count} numbers for {latents} channels.",
+                name=name,
+                count=len(values),
+                latents=latents,
+            )
     return ""
 
 
@@ -117,7 +131,13 @@ def file_plans(
     """The plan of every part of a single file, whose `tensors` have the original layout's names. Raises MissingVae or
     BadCheckpoint where a part is not there, or lacks the tensors that show how wide it is."""
     if own_vae and not any(move.target.startswith("decoder.") for move in translation.moves[VAE]):
-        raise MissingVae(f"There is no VAE in {path.name}. Choose one for it, such as the one made for {family.label}.")
+        raise MissingVae(
+            Message(
+                "There is no VAE in {file}. Choose one for it, such as the one made for {family}.",
+                file=path.name,
+                family=family.label,
+            )
+        )
     plans = {}
     for part, kind in weighted_parts(family).items():
         if part == VAE and not own_vae:
@@ -125,12 +145,16 @@ def file_plans(
             continue
         sources = _sources(translation.moves.get(part, ()), tensors, path)
         if not sources:
-            raise BadCheckpoint(f"There is no {kind.label} in {path.name}.")
+            raise BadCheckpoint(Message("There is no {kind} in {file}.", kind=kind.label, file=path.name))
         shapes = {name: source.shape for name, source in sources.items()}
         try:
             config = configs.part_config(family, part, shapes, native_width=native_width)
         except (KeyError, IndexError, ValueError, StopIteration) as error:
-            raise BadCheckpoint(f"These are no weights of this {kind.label}: tensors are missing ({error}).") from error
+            raise BadCheckpoint(
+                Message(
+                    "These are no weights of this {kind}: tensors are missing ({error}).", kind=kind.label, error=error
+                )
+            ) from error
         unknown_names = tuple(translation.unknown_names.get(part, ()))
         plan = Plan(part, kind.label, kind.class_name, config, sources, unknown_names)
         plans[part] = _as_far_as_it_goes(plan) if part == VAE else plan
@@ -176,7 +200,7 @@ def folder_plans(folder: Path, family: Family, *, own_vae: bool = True) -> dict[
     kinds = part_kinds(family)
     for one in family.text_encoders:
         if not (folder / one.tokenizer).is_dir():
-            raise BadCheckpoint(f"There is no {kinds[one.tokenizer].label} in this folder.")
+            raise BadCheckpoint(Message("There is no {label} in this folder.", label=kinds[one.tokenizer].label))
     return {
         part: Plan(part, kind.label, kind.class_name, {}, {})
         if part == VAE and not own_vae
@@ -191,22 +215,35 @@ def _check_class(index: Mapping[str, Any], part: str, kind: PartKind, *, require
     if not (isinstance(entry, list) and len(entry) == 2 and entry[1] is not None):
         if not required:
             return
-        raise (MissingVae if part == "vae" else BadCheckpoint)(f"There is no {kind.label} in this folder.")
+        raise (MissingVae if part == "vae" else BadCheckpoint)(
+            Message("There is no {kind} in this folder.", kind=kind.label)
+        )
     if entry[1] not in kind.classes or entry[0] not in ("diffusers", "transformers"):
         class_name = f"{entry[0]!s:.60}.{entry[1]!s:.60}"
         classes_text = " or ".join(sorted(kind.classes))
-        raise BadCheckpoint(f"The {kind.label} is of the class {class_name}; only {classes_text} is loaded.")
+        raise BadCheckpoint(
+            Message(
+                "The {kind} is of the class {class_name}; only {classes_text} is loaded.",
+                kind=kind.label,
+                class_name=class_name,
+                classes_text=classes_text,
+            )
+        )
 
 
 def part_json(folder: Path, part: str, label: str, file: str) -> dict[str, Any]:
     """A small JSON file of a part. Raises BadCheckpoint where it is not there or cannot be obeyed."""
     if not (folder / part).is_dir():
-        raise (MissingVae if part == "vae" else BadCheckpoint)(f"There is no {label} in this folder.")
+        raise (MissingVae if part == "vae" else BadCheckpoint)(
+            Message("There is no {label} in this folder.", label=label)
+        )
     config = read_json(folder / part / file)
     if config is None:
-        raise BadCheckpoint(f"The {label} has no readable {file}.")
+        raise BadCheckpoint(Message("The {label} has no readable {file}.", label=label, file=file))
     if "auto_map" in config:
-        raise BadCheckpoint(f"The {label} wants to run code of its own (auto_map), which is refused.")
+        raise BadCheckpoint(
+            Message("The {label} wants to run code of its own (auto_map), which is refused.", label=label)
+        )
     return config
 
 
@@ -217,14 +254,18 @@ def _folder_plan(folder: Path, part: str, kind: PartKind) -> Plan:
     files = weights_files(folder)
     if not files:
         pickles = any(folder.glob("*.bin"))
-        reason = "only a pickle, which could run code and is not loaded" if pickles else "no .safetensors file"
-        raise BadCheckpoint(f"The {label} cannot be loaded: there is {reason}.")
+        reason = (
+            Message("only a pickle, which could run code and is not loaded")
+            if pickles
+            else Message("no .safetensors file")
+        )
+        raise BadCheckpoint(Message("The {label} cannot be loaded: there is {reason}.", label=label, reason=reason))
     sources: dict[str, TensorSource] = {}
     for file in files:
         try:
             tensors = read_header(file)
         except BadCheckpoint as error:
-            raise BadCheckpoint(f"The {label} cannot be loaded: {error}") from error
+            raise BadCheckpoint(Message("The {label} cannot be loaded: {error}", label=label, error=error)) from error
         for name, entry in tensors.items():
             if not name.endswith(IGNORED_KEYS):
                 sources[_module_name(name, kind)] = TensorSource(file, entry)
@@ -263,7 +304,11 @@ def vae_file_plan(path: Path, tensors: Mapping[str, TensorEntry], family: Family
     try:
         config |= configs.vae_widths({k: s.shape for k, s in sources.items()})
     except (KeyError, IndexError, ValueError) as error:
-        raise BadCheckpoint(f"{path.name} is no VAE that the studio knows: tensors are missing ({error}).") from error
+        raise BadCheckpoint(
+            Message(
+                "{file} is no VAE that the studio knows: tensors are missing ({error}).", file=path.name, error=error
+            )
+        ) from error
     return _as_far_as_it_goes(Plan(VAE, _VAE.label, _VAE.class_name, config, sources, tuple(unknown_names)))
 
 
@@ -275,12 +320,14 @@ def vae_folder_plan(folder: Path) -> Plan:
 def _lone_vae_folder(folder: Path) -> Plan:
     config = read_json(folder / "config.json")
     if config is None or config.get("_class_name") != "AutoencoderKL":
-        raise BadCheckpoint(f"The folder {folder.name} is no VAE: its config.json does not name AutoencoderKL.")
+        raise BadCheckpoint(
+            Message("The folder {folder} is no VAE: its config.json does not name AutoencoderKL.", folder=folder.name)
+        )
     sources: dict[str, TensorSource] = {}
     for file in weights_files(folder):
         sources |= {todays_name(name): TensorSource(file, entry) for name, entry in read_header(file).items()}
     if not sources:
-        raise BadCheckpoint(f"There is no .safetensors file in the VAE folder {folder.name}.")
+        raise BadCheckpoint(Message("There is no .safetensors file in the VAE folder {folder}.", folder=folder.name))
     return _as_far_as_it_goes(Plan(VAE, _VAE.label, _VAE.class_name, config, sources))
 
 

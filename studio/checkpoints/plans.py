@@ -15,6 +15,7 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from studio.asked.messages import Message
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.leased_map import map_under_lease
 from studio.checkpoints.part_plan import Plan, check_counts, mismatch
@@ -44,7 +45,9 @@ def empty_module(plan: Plan) -> Any:
             setattr(module, name, None)
     except (ValueError, RuntimeError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
         logger.warning("The %s could not be made from its config", label, exc_info=True)
-        raise BadCheckpoint(f"The {label} cannot be loaded: its weights do not fit its config.json.") from error
+        raise BadCheckpoint(
+            Message("The {label} cannot be loaded: its weights do not fit its config.json.", label=label)
+        ) from error
     shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     if problem := mismatch(plan, shapes):
         raise BadCheckpoint(problem)
@@ -92,7 +95,9 @@ def fill(module: Any, plan: Plan, device: torch.device, dtype: torch.dtype) -> N
             owner, leaf = module.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]
             if tensor is None:  # a buffer that is not saved
                 if leaf != "position_ids":
-                    raise BadCheckpoint(f"The {plan.label} needs {name}, which no file holds.")
+                    raise BadCheckpoint(
+                        Message("The {plan} needs {name}, which no file holds.", plan=plan.label, name=name)
+                    )
                 owner._buffers[leaf] = torch.arange(empties[name].shape[-1], device=device).expand((1, -1))
             elif leaf in owner._parameters:
                 owner._parameters[leaf] = torch.nn.Parameter(tensor, requires_grad=False)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from studio.asked.messages import Message
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry
 from studio.checkpoints.leased_map import LeasedMap
 
@@ -38,7 +39,9 @@ class WeightsFile:
         try:
             self._file = self.path.open("rb", buffering=0)
         except OSError as error:
-            raise BadCheckpoint(f"{self.path.name} cannot be read: {error.strerror}.") from error
+            raise BadCheckpoint(
+                Message("{file} cannot be read: {error}.", file=self.path.name, error=error.strerror)
+            ) from error
         return self
 
     def __exit__(
@@ -61,7 +64,13 @@ class WeightsFile:
         """
         file_dtype = TORCH_DTYPES.get(entry.dtype)
         if file_dtype is None:
-            raise BadCheckpoint(f"{self.path.name} holds weights of the type {entry.dtype}, which cannot be loaded.")
+            raise BadCheckpoint(
+                Message(
+                    "{file} holds weights of the type {dtype}, which cannot be loaded.",
+                    file=self.path.name,
+                    dtype=entry.dtype,
+                )
+            )
         shape, offset, size = entry.shape, entry.offset, entry.size_bytes
         if third is not None:
             shape, size = (shape[0] // 3, *shape[1:]), size // 3
@@ -91,14 +100,18 @@ class WeightsFile:
         try:
             return self._mapping.tensor(offset, shape, file_dtype) if self._mapping is not None else None
         except OSError as error:
-            raise BadCheckpoint(f"{self.path.name} cannot be read: {error.strerror}.") from error
+            raise BadCheckpoint(
+                Message("{file} cannot be read: {error}.", file=self.path.name, error=error.strerror)
+            ) from error
 
     def _fill(self, memory: memoryview, offset: int) -> None:
         self._file.seek(offset)
         while memory:
             count = self._file.readinto(memory)
             if not count:
-                raise BadCheckpoint(f"{self.path.name} became shorter while it was read; is it being replaced?")
+                raise BadCheckpoint(
+                    Message("{file} became shorter while it was read; is it being replaced?", file=self.path.name)
+                )
             memory = memory[count:]
 
 
@@ -112,5 +125,11 @@ def finite(path: Path, tensor: torch.Tensor) -> torch.Tensor:
     the model would be blamed for it."""
     if not bool(torch.isfinite(tensor).all()):
         precision = str(tensor.dtype).removeprefix("torch.")
-        raise BadCheckpoint(f"{path.name} holds values that are not numbers, or too large for {precision}.")
+        raise BadCheckpoint(
+            Message(
+                "{file} holds values that are not numbers, or too large for {precision}.",
+                file=path.name,
+                precision=precision,
+            )
+        )
     return tensor

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from studio.answered.models import HubFile
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 
 SUFFIXES = (".safetensors", ".json", ".txt")  # weights that are never run, and what describes them
@@ -61,23 +62,28 @@ def parse_repository(repository: str, revision: str) -> tuple[str, str]:
     match = _REPOSITORY.fullmatch(repository.strip()) if isinstance(repository, str) else None
     if match is None or ".." in match[1]:
         raise InvalidRequest(
-            Problem("repository", quoted_value(repository), "a name such as owner/model, or its address")
+            Problem("repository", quoted_value(repository), Message("a name such as owner/model, or its address"))
         )
     if not isinstance(revision, str) or not _REVISION.fullmatch(revision) or ".." in revision:
-        raise InvalidRequest(Problem("revision", quoted_value(revision), "a branch, tag or commit, such as main"))
+        raise InvalidRequest(
+            Problem("revision", quoted_value(revision), Message("a branch, tag or commit, such as main"))
+        )
     return match[1], revision
 
 
 def refusal(status: int, repository: str, path: str = "") -> str:
     """What an HTTP status of the hub means for the person who asked, in one sentence."""
-    what = f"{path} of {repository}" if path else repository
+    what = Message("{path} of {repository}", path=path, repository=repository) if path else repository
     if status in (401, 403):
-        return f"{what} is gated, private or not there. Accept its terms on the hub and give a token that may read it."
+        return Message(
+            "{what} is gated, private or not there. Accept its terms on the hub and give a token that may read it.",
+            what=what,
+        )
     if status == 404:
-        return f"{what} is not on the hub."
+        return Message("{what} is not on the hub.", what=what)
     if status == 429:
-        return "The hub is busy and asks to come back later."
-    return f"The hub answered {what} with the status {status}."
+        return Message("The hub is busy and asks to come back later.")
+    return Message("The hub answered {what} with the status {status}.", what=what, status=status)
 
 
 def is_folder(files: Iterable[HubFile]) -> bool:

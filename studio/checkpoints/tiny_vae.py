@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 import torch
 from diffusers import AutoencoderTiny
 
+from studio.asked.messages import Message
 from studio.checkpoints.details import read_json, weights_files
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_header
 from studio.checkpoints.reader import WeightsFile
@@ -26,7 +27,7 @@ def load_tiny_vae(path: Path, *, device: torch.device, dtype: torch.dtype) -> An
     if path.is_dir():
         files = weights_files(path)
         if not files:
-            raise BadCheckpoint(f"There is no .safetensors file in the folder {path.name}.")
+            raise BadCheckpoint(Message("There is no .safetensors file in the folder {file}.", file=path.name))
         widths = _widths(path)
         path = files[0]
     header = read_header(path)
@@ -37,7 +38,9 @@ def load_tiny_vae(path: Path, *, device: torch.device, dtype: torch.dtype) -> An
     del module.encoder
     shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     if {name: entry.shape for name, entry in tensors.items()} != shapes:
-        raise BadCheckpoint(f"{path.name} is no decoder of a TAESD: its tensors have other names or shapes.")
+        raise BadCheckpoint(
+            Message("{file} is no decoder of a TAESD: its tensors have other names or shapes.", file=path.name)
+        )
     with WeightsFile(path) as file:
         for name, entry in tensors.items():
             owner, leaf = module.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]
@@ -56,13 +59,28 @@ def _widths(folder: Path) -> dict[str, Any]:
             continue
         if not _is_shape(values, lowest, highest):
             raise BadCheckpoint(
-                f"{folder.name}/config.json: {name} is {str(values)[:60]}, allowed are {LEVELS} numbers from {lowest} "
-                f"to {highest}."
+                Message(
+                    "{folder}/config.json: {name} is {values}, allowed are {levels} numbers from "
+                    "{lowest} "
+                    "to {highest}.",
+                    folder=folder.name,
+                    name=name,
+                    values=str(values)[:60],
+                    levels=LEVELS,
+                    lowest=lowest,
+                    highest=highest,
+                )
             )
         widths[name] = tuple(values)
     channels = config.get("latent_channels", 4)
     if channels != 4:
-        raise BadCheckpoint(f"{folder.name}/config.json: latent_channels is {str(channels)[:60]}, allowed is 4.")
+        raise BadCheckpoint(
+            Message(
+                "{folder}/config.json: latent_channels is {channels}, allowed is 4.",
+                folder=folder.name,
+                channels=str(channels)[:60],
+            )
+        )
     return widths
 
 

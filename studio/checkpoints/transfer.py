@@ -17,6 +17,7 @@ from urllib.parse import quote
 import httpx
 
 from studio.answered.models import Download, HubFile
+from studio.asked.messages import Message
 from studio.checkpoints.repository import refusal
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Progress:
 
     def verifying(self) -> None:
         self._job.download = replace(
-            self._job.download, state="verifying", message="Comparing its sha256 with the hub's."
+            self._job.download, state="verifying", message=Message("Comparing its sha256 with the hub's.")
         )
 
 
@@ -129,10 +130,12 @@ class Transfer:
                     break
             fruitless = 0 if size_on_disk(part) > before else fruitless + 1
             if fruitless >= TRIES:
-                raise DownloadError("The hub does not answer any more. What has come is kept: try again later.")
+                raise DownloadError(
+                    Message("The hub does not answer any more. What has come is kept: try again later.")
+                )
             seconds = RETRY_SECONDS[min(fruitless, len(RETRY_SECONDS) - 1)] if wait is None else wait
-            message = f"The connection broke; going on in {seconds:.0f} s."
-            self._progress.say(message if wait is None else "The hub is busy.")
+            message = Message("The connection broke; going on in {seconds} s.", seconds=f"{seconds:.0f}")
+            self._progress.say(message if wait is None else Message("The hub is busy."))
             self._wait(self._job.stop, seconds)
             if self._job.stop.is_set():
                 raise Cancelled
@@ -163,7 +166,9 @@ class Transfer:
                     self._progress.add(len(block))
                     begin += len(block)
                     if file.size is not None and begin > file.size:
-                        raise DownloadError(f"The hub sends more than {file.path} has. Nothing of it is kept.")
+                        raise DownloadError(
+                            Message("The hub sends more than {file} has. Nothing of it is kept.", file=file.path)
+                        )
                     if self._job.stop.is_set():
                         raise Cancelled
                 out.flush()
@@ -176,7 +181,9 @@ class Transfer:
         """The sha256 that the hub gave for the file, where it knows one. What is wrong is thrown away."""
         if file.size is not None and size_on_disk(part) != file.size:
             part.unlink(missing_ok=True)
-            raise DownloadError(f"{file.path} came with another length than the hub says. Try again.")
+            raise DownloadError(
+                Message("{file} came with another length than the hub says. Try again.", file=file.path)
+            )
         if file.sha256 is None:
             return
         self._progress.verifying()
@@ -189,7 +196,9 @@ class Transfer:
         if digest.hexdigest() != file.sha256:
             part.unlink()
             raise DownloadError(
-                f"{file.path} is not what the hub says it is (its sha256 is another). It was thrown away."
+                Message(
+                    "{file} is not what the hub says it is (its sha256 is another). It was thrown away.", file=file.path
+                )
             )
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import torch
 
+from studio.asked.messages import Message
 from studio.diffusion.components import Components
 
 
 @torch.inference_mode()
 def first_damaged(components: Components) -> str:
     """The first weight that holds NaN or infinity, such as "the U-Net (conv_in.weight)"; empty for none."""
-    names = [f"text encoder {k + 1}" for k in range(len(components.text_encoders))]
-    labels = names if len(names) > 1 else ["text encoder"]
+    names = [Message("text encoder {k}", k=k + 1) for k in range(len(components.text_encoders))]
+    labels = names if len(names) > 1 else [Message("text encoder")]
     for label, module in zip([*labels, "U-Net", "VAE"], components.parts.values()):
         if not isinstance(module, torch.nn.Module):
             continue
         for name, value in module.state_dict().items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                return f"the {label} ({name})"
+                return Message("the {label} ({name})", label=label, name=name)
     return ""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
+from studio.asked.messages import Message
 from studio.asked.names import name_key, split_at_names
 
 
@@ -74,10 +75,12 @@ def unread_names(text: str, words: Words | None) -> list[str]:
     """Sentences about what looks like an embedding's name in a prompt but stands for no vectors."""
     between = [text] if words is None else [p for p, key in split_at_names(text, words.names, "embedding:") if not key]
     unknown = dict.fromkeys(match.group() for piece in between for match in _LIKE_A_NAME.finditer(piece))
-    notices = [f'"{name}" is read as words: there is no embedding of this name here.' for name in unknown]
+    notices: list[str] = [
+        Message('"{name}" is read as words: there is no embedding of this name here.', name=name) for name in unknown
+    ]
     if words is not None:
         notices += [
-            f'"{name}" is read as words: the embedding of this name is for {family}.'
+            Message('"{name}" is read as words: the embedding of this name is for {family}.', name=name, family=family)
             for name, family in dict.fromkeys(words.of_others(text))
         ]
     return notices

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.prompt import Prompt, parse_prompt
 from studio.diffusion.chunks import Chunk, ChunkedPrompt, ChunkedText, chunks_of, with_ends
@@ -86,8 +87,9 @@ def encode_prompts(
         raise InvalidRequest(*problems)
     clip_skip = components.suits.clip_skip if clip_skip is None else clip_skip
     if not 1 <= clip_skip <= components.encoder_depth:
-        expectation = (
-            f"with this checkpoint whole numbers from 1 to {components.encoder_depth}, its text encoder's layers"
+        expectation = Message(
+            "with this checkpoint whole numbers from 1 to {last}, its text encoder's layers",
+            last=components.encoder_depth,
         )
         raise InvalidRequest(Problem("clip_skip", str(clip_skip), expectation))
     words = components.words.of_models(models) if components.words is not None else None
@@ -102,8 +104,15 @@ def encode_prompts(
             raise InvalidRequest(
                 Problem(
                     "prompt",
-                    f"prompt scheduling with more than {len(text_chunks) - 1} different texts of up to {most} chunks",
-                    f"at most {MAX_CHUNKS} chunks in all: fewer steps, fewer [a|b] and [a:b:when], or a shorter prompt",
+                    Message(
+                        "prompt scheduling with more than {count} different texts of up to {most} chunks",
+                        count=len(text_chunks) - 1,
+                        most=most,
+                    ),
+                    Message(
+                        "at most {most} chunks in all: fewer steps, fewer [a|b] and [a:b:when], or a shorter prompt",
+                        most=MAX_CHUNKS,
+                    ),
                 )
             )
     with apply_adapters(components, adapters, [one.part for one in components.text_encoders]):
@@ -167,7 +176,7 @@ def _encode(components: Components, chunks: Sequence[Chunk], length: int, clip_s
         parts.append(apply_weights(embeds, torch.tensor(weights, device=embeds.device)))
     all_embeds = torch.cat(parts, dim=-1).to(components.dtype)
     if not bool(torch.isfinite(all_embeds).all()):
-        raise NotFinite("the prompt's embeddings hold values that are not numbers", "text encoder")
+        raise NotFinite(Message("the prompt's embeddings hold values that are not numbers"), "text encoder")
     return _Encoding(all_embeds.reshape(1, -1, all_embeds.shape[-1]), pooled)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
 from studio.diffusion.levels import Level, level_of
@@ -168,7 +169,13 @@ def make_schedule(
         raise ValueError(f"num_inference_steps: {num_inference_steps}; {name} can run 1 to {facts.max_steps}")
     row = row_of(name, prediction)
     if noise_schedule == "ays" and row.scale in ("edm", "flow"):
-        raise InvalidRequest(Problem("noise_schedule", "AYS", f"for {kind_of_checkpoint(prediction)} any other"))
+        raise InvalidRequest(
+            Problem(
+                "noise_schedule",
+                "AYS",
+                Message("for {kind} any other", kind=kind_of_checkpoint(prediction)),
+            )
+        )
     scheduler = new_scheduler(row, noise_schedule, scheduler_config, prediction_type)
     path = path_of(scheduler_config)
     ays_sigmas = family.ays_sigmas if family is not None else AYS_SD

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import diffusers
 
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, one_of
 from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName
 from studio.diffusion.ancestral import mend_dpm2_a, mend_euler_a
@@ -180,16 +181,16 @@ ROWS: Mapping[PathName, Mapping[SchedulerName, SchedulerRow]] = {
     "flow": _FLOW,
 }
 _KIND_OF_CHECKPOINT: Mapping[str, str] = {
-    "sample": "a checkpoint that predicts samples",
-    "flow_prediction": "a rectified-flow checkpoint",
-    "edm_epsilon": "a checkpoint that was trained with EDM noise levels",
-    "edm_v_prediction": "a checkpoint that was trained with EDM noise levels",
+    "sample": Message("a checkpoint that predicts samples"),
+    "flow_prediction": Message("a rectified-flow checkpoint"),
+    "edm_epsilon": Message("a checkpoint that was trained with EDM noise levels"),
+    "edm_v_prediction": Message("a checkpoint that was trained with EDM noise levels"),
 }
 
 
 def kind_of_checkpoint(prediction_type: str) -> str:
     """What to call a checkpoint that predicts this, in a sentence."""
-    return _KIND_OF_CHECKPOINT.get(prediction_type, f"a checkpoint that predicts {prediction_type}")
+    return _KIND_OF_CHECKPOINT.get(prediction_type, Message("a checkpoint that predicts {what}", what=prediction_type))
 
 
 def able(prediction_type: str) -> tuple[SchedulerName, ...]:
@@ -210,7 +211,9 @@ def row_of(name: SchedulerName, prediction_type: str) -> SchedulerRow:
     if name not in names:
         choices = one_of({one: SCHEDULERS[one].label for one in names})
         kind = kind_of_checkpoint(prediction_type)
-        raise InvalidRequest(Problem("scheduler", SCHEDULERS[name].label, f"for {kind} {choices}"))
+        raise InvalidRequest(
+            Problem("scheduler", SCHEDULERS[name].label, Message("for {kind} {choices}", kind=kind, choices=choices))
+        )
     return ROWS[path_of_prediction(prediction_type)][name]
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as functional
 from PIL import Image
 
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, without_encoder
 from studio.diffusion.components import Components
 
@@ -117,7 +118,7 @@ def decode(components: Components, latents: torch.Tensor) -> torch.Tensor:
         _stay_in_float32(components)
         pixels = vae.decode(scaled.float(), return_dict=False)[0]
     if not is_finite(pixels):
-        raise NotFinite("the decoded picture holds values that are not numbers", "vae")
+        raise NotFinite(Message("the decoded picture holds values that are not numbers"), "vae")
     return pixels
 
 

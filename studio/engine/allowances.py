@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 
 from studio.answered.engine import Refused
 from studio.asked.fields import TextToImage
+from studio.asked.messages import Message
 from studio.asked.orders import Allowance, Quota
 from studio.asked.requests import Request
 from studio.picture.framing import Start
@@ -22,10 +23,10 @@ GRAIN = 60.0  # seconds that are booked as one
 RETRY_SECONDS = 10  # after which a program may try again, while nothing is known of how long jobs take
 
 _NAMES = {
-    "jobs": ("jobs", "{:.0f}"),
-    "images": ("images", "{:.0f}"),
-    "steps": ("steps", "{:.0f}"),
-    "pixels": ("megapixels", "{:.1f}"),
+    "jobs": (Message("jobs"), "{:.0f}"),
+    "images": (Message("images"), "{:.0f}"),
+    "steps": (Message("steps"), "{:.0f}"),
+    "pixels": (Message("megapixels"), "{:.1f}"),
 }
 
 
@@ -105,7 +106,7 @@ class Allowances:
         if seconds is None:
             return ""
         minutes = math.ceil(seconds / 60)
-        return f"about {minutes} minute{'s' * (minutes > 1)}"
+        return Message("about {count} minute" if minutes == 1 else "about {count} minutes", count=minutes)
 
     def check(self, new: Entry, there: Iterable[Entry]) -> None:
         """Raises Refused, saying what is allowed, for a job that is more than one of the three quotas allows."""
@@ -118,19 +119,19 @@ class Allowances:
         hour = list(self._within_the_hour())
         scopes = (
             (
-                "You may have",
+                Message("You may have"),
                 allowance.visitor,
                 mine,
                 sum(s for (owner, _), s in hour if owner == new.owner),
             ),
             (
-                "All guests of this invitation together may have",
+                Message("All guests of this invitation together may have"),
                 allowance.together,
                 in_group,
                 sum(s for (_, group), s in hour if group == allowance.group),
             ),
             (
-                "All guests together may have",
+                Message("All guests together may have"),
                 allowance.machine,
                 limited_jobs,
                 sum(s for (_, group), s in hour if group),
@@ -148,20 +149,24 @@ class Allowances:
                 continue
             scale = 2**20 if name == "pixels" else 1
             amounts = [form.format(value / scale) for value in (most, getattr(there, name), getattr(new, name))]
-            before = f"; {there.jobs} {'is' if there.jobs == 1 else 'are'} before you" if there.jobs else ""
-            if wait := self.wait(there.jobs):
-                before += f", {wait}" if there.jobs else ""
             never = getattr(new, name) > most  # however long it waits
+            values = {"who": who, "most": amounts[0], "words": words, "there": amounts[1], "this": amounts[2]}
+            allowed = Message("{who} {most} {words} waiting or running: there are {there}, this has {this}", **values)
+            wait = self.wait(there.jobs) if there.jobs else ""
             raise Refused(
-                f"{who} {amounts[0]} {words} waiting or running: "
-                f"there are {amounts[1]}, this has {amounts[2]}{before}.",
+                _with_jobs_before(allowed, there.jobs, wait),
                 kind="forbidden" if never else "limit",
                 retry_after=None if never else self.seconds_of(1) or RETRY_SECONDS,
             )
         if quota.device_seconds is not None and seconds >= quota.device_seconds:
             raise Refused(
-                f"{who} {quota.device_seconds / 60:.0f} minutes of this computer's time within an hour, and they are "
-                f"used. Try again in about {self._minutes_until_less()} minutes.",
+                Message(
+                    "{who} {minutes} minutes of this computer's time within an hour, and they are "
+                    "used. Try again in about {wait} minutes.",
+                    who=who,
+                    minutes=f"{quota.device_seconds / 60:.0f}",
+                    wait=self._minutes_until_less(),
+                ),
                 kind="limit",
                 retry_after=60 * self._minutes_until_less(),
             )
@@ -178,3 +183,13 @@ class Allowances:
             if minute * GRAIN >= since
             for pair in seconds_by_pair.items()
         ]
+
+
+def _with_jobs_before(allowed: Message, jobs: int, wait: str) -> Message:
+    """A sentence about what is allowed, with how many jobs are before this one and how long they take."""
+    if not jobs:
+        return Message("{allowed}.", allowed=allowed)
+    before = Message("1 is before you") if jobs == 1 else Message("{count} are before you", count=jobs)
+    if not wait:
+        return Message("{allowed}; {before}.", allowed=allowed, before=before)
+    return Message("{allowed}; {before}, {wait}.", allowed=allowed, before=before, wait=wait)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from studio.answered.engine import Answer, Refused, TokensAnswer, UnknownJob
 from studio.asked.branch import Branch
+from studio.asked.messages import Message
 from studio.asked.orders import Tokens
 from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
 from studio.asked.prompt import parse_prompt
@@ -29,7 +30,7 @@ from studio.picture.framing import resize
 if TYPE_CHECKING:
     from studio.diffusion.components import Components
 
-NOT_RECORDED = "Nothing was recorded of this image, or it has been dropped meanwhile."
+NOT_RECORDED = Message("Nothing was recorded of this image, or it has been dropped meanwhile.")
 
 
 class Asking:
@@ -59,12 +60,15 @@ class Asking:
         """Answered beside the ticks: a tokenizer needs no device. Raises InvalidRequest or Refused."""
         text = question.text
         if not isinstance(text, str) or text != clean_text(text) or len(text) > MAX_PROMPT_CHARACTERS:
-            expectation = f"text of at most {MAX_PROMPT_CHARACTERS:,} characters, without control characters"
+            expectation = Message(
+                "text of at most {most} characters, without control characters",
+                most=f"{MAX_PROMPT_CHARACTERS:,}",
+            )
             raise InvalidRequest(Problem("text", quoted_value(text), expectation))
         self._check(question.checkpoint)
         components = self._components()
         if components is None or components.name != question.checkpoint:
-            raise Refused("Tokens are counted once the checkpoint is loaded.")
+            raise Refused(Message("Tokens are counted once the checkpoint is loaded."))
         return await asyncio.to_thread(self._tokens, components, question)
 
     def _tokens(self, components: Components, question: Tokens) -> TokensAnswer:
@@ -82,7 +86,7 @@ class Asking:
         looked_at = self._looked_at(question, owner) if isinstance(question, LookAgain) else None
         components = self._components()
         if components is None or components.name != question.checkpoint:
-            raise Refused("This can be seen once the checkpoint is loaded. Make a picture with it first.")
+            raise Refused(Message("This can be seen once the checkpoint is loaded. Make a picture with it first."))
         if isinstance(question, ScheduleCurves):
             return await asyncio.to_thread(self._schedule, question, components)
         inquiry = Inquiry(question, owner, picture, looked_at)
@@ -97,12 +101,12 @@ class Asking:
             return job, image
         cell = job.cell(image)
         if cell is None:
-            raise UnknownJob("There is no such cell.")
+            raise UnknownJob(Message("There is no such cell."))
         return cell, 0
 
     def _check(self, checkpoint: str) -> None:
         if checkpoint not in self._catalog.checkpoints():
-            raise InvalidRequest(Problem("checkpoint", quoted_value(checkpoint), "an installed checkpoint"))
+            raise InvalidRequest(Problem("checkpoint", quoted_value(checkpoint), Message("an installed checkpoint")))
 
     def _looked_at(self, question: LookAgain, owner: str) -> Fork:
         """The evaluation that a question is about, in the run in which it was made: a branch shares its first ones with
@@ -115,7 +119,7 @@ class Asking:
             raise UnknownJob(NOT_RECORDED)
         past_run = fork(job.id, image, Branch(evaluation=question.evaluation), *past)
         if past_run.recipe.resolved.request.checkpoint != question.checkpoint:
-            expectation = f"the run's own, {past_run.recipe.resolved.request.checkpoint}"
+            expectation = Message("the run's own, {checkpoint}", checkpoint=past_run.recipe.resolved.request.checkpoint)
             raise InvalidRequest(Problem("checkpoint", quoted_value(question.checkpoint), expectation))
         return past_run
 

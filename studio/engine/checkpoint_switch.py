@@ -3,6 +3,7 @@ see how far the load is."""
 
 from __future__ import annotations
 
+from studio.asked.messages import Message
 from studio.engine import failures
 from studio.engine.executor import Executor
 from studio.engine.outside import Outside
@@ -24,7 +25,7 @@ class CheckpointSwitch:
         BadCheckpoint, DoesNotFit."""
         if anew or self._executor.loaded != checkpoint:
             self.release()
-            self._outside.loading(checkpoint, f"Loading {checkpoint}", 0.0)
+            self._outside.loading(checkpoint, Message("Loading {checkpoint}", checkpoint=checkpoint), 0.0)
             try:
                 self._executor.load(checkpoint, lambda message, fraction: self._tell(checkpoint, message, fraction))
             finally:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from studio.asked.control import Control
+from studio.asked.messages import Message
 from studio.asked.prompt import Prompt
 from studio.asked.resolved import Resolved
 from studio.checkpoints.catalog import Catalog
@@ -100,7 +101,7 @@ class Conditioner:
         controlnets = []
         for number, (control, picture) in enumerate(zip(resolved.request.controls, pictures)):
             if not earlier and not self.extras.has_controlnet(control.model):
-                loading(f"Loading the ControlNet {control.model}")
+                loading(Message("Loading the ControlNet {model}", model=control.model))
             condition = picture.map_at(resolved.size, resolved.resize_mode, start)
             net = earlier[number].net if earlier else self.extras.controlnet(components, control.model)
             controlnets.append(applied_control(components, net, control, condition))

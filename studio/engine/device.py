@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.asked.messages import Message
 from studio.engine import builds
 
 if TYPE_CHECKING:
@@ -76,10 +77,10 @@ class Device:
             reason = self._why_not(name)
             if reason is None:
                 return name
-            self.note = f"{reason} The CPU is used."
+            self.note = Message("{reason} The CPU is used.", reason=reason)
         if not any(there.values()):
             reason = builds.hint_for_unused_gpu(torch, builds.gpu_vendors())
-            self.note = f"{reason} The CPU is used." if reason else ""
+            self.note = Message("{reason} The CPU is used.", reason=reason) if reason else ""
         return "cpu"
 
     def _check_there(self, name: str) -> None:
@@ -110,8 +111,8 @@ class Device:
             right = float((torch.ones(2, device=name) * 2).sum()) == 4
         except (RuntimeError, AssertionError) as error:
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(". ")
-            return f"The GPU {name} does not compute ({first_line})."
-        return None if right else f"The GPU {name} computes wrongly: two and two are not four."
+            return Message("The GPU {name} does not compute ({error}).", name=name, error=first_line)
+        return None if right else Message("The GPU {name} computes wrongly: two and two are not four.", name=name)
 
     def _dtype(self, choice: str) -> torch.dtype:
         if choice == "auto":
@@ -132,8 +133,8 @@ class Device:
         if self.torch_device.type == "xpu":
             return str(self._torch.xpu.get_device_name(self.torch_device))
         threads = self._torch.get_num_threads()
-        label = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
-        return f"{label}; the GPU cannot be used, the log says why" if self.note else label
+        label = Message("CPU, {count} thread" if threads == 1 else "CPU, {count} threads", count=threads)
+        return Message("{device}; the GPU cannot be used, the log says why", device=label) if self.note else label
 
     def free_bytes(self) -> int | None:
         """Memory a new tensor could take now; None where nobody can say."""
@@ -185,8 +186,8 @@ class Device:
         text = str(error)
         operator = _NO_OPERATOR.search(text)
         if operator:
-            return f"the operator {operator[1] or operator[2]}"
-        return "numbers of 64 bits" if "float64" in text and "MPS" in text else None
+            return Message("the operator {name}", name=operator[1] or operator[2])
+        return Message("numbers of 64 bits") if "float64" in text and "MPS" in text else None
 
     def release(self) -> None:
         """Give back what nobody uses: the collector's cycles, the allocator's cache, and glibc's."""

@@ -14,6 +14,7 @@ from importlib import metadata as packages
 from typing import TYPE_CHECKING
 
 from studio.answered.engine import EngineStatus
+from studio.asked.messages import Message
 from studio.engine.device import Device
 from studio.engine.jobs import JobBook
 from studio.engine.models import ModelService
@@ -33,7 +34,7 @@ CLOSE_SECONDS = 2.5
 SWITCH_SECONDS = (
     0.0002  # of Python's threads while torch is imported; the default, 0.005, makes the page wait 25 times as long
 )
-CLOSING = "Stopped: the studio is closing."
+CLOSING = Message("Stopped: the studio is closing.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class DeviceThread:
         """`preload`: the checkpoint that is loaded at once; None lets the first job load one."""
         self.wake = threading.Event()
         self.closing = threading.Event()
-        self.status = EngineStatus(state="starting", message="Starting PyTorch")
+        self.status = EngineStatus(state="starting", message=Message("Starting PyTorch"))
         self.components: Components | None = None  # what is on the device
         self.next: str | None = None  # the checkpoint to be loaded when nothing else is to be done
         self.worker: Worker | None = None
@@ -108,7 +109,9 @@ class DeviceThread:
             self._work()
         except Exception as error:
             logger.exception("The engine stopped")
-            message = str(error) if isinstance(error, ValueError) else "The engine stopped; the log has the cause."
+            message = (
+                str(error) if isinstance(error, ValueError) else Message("The engine stopped; the log has the cause.")
+            )
             self.status = EngineStatus(state="failed", message=message)
         self._with.inquiries.close()
         for job in self._with.book.active():
@@ -130,7 +133,7 @@ class DeviceThread:
         models = self._models()
         manager = ModelManager(models.catalog, device=device, hasher=models.hasher, options=models.options)
         models.attach(device, manager)
-        ready = EngineStatus(state="ready", message="Ready", device=device.label)
+        ready = EngineStatus(state="ready", message=Message("Ready"), device=device.label)
 
         def loading(checkpoint: str, message: str, fraction: float) -> None:
             self.components = None  # the last hold on the old ones, or both would be on the device for a while
@@ -189,7 +192,9 @@ class DeviceThread:
 
         checkpoints = models.catalog.checkpoints()
         if not checkpoints:
-            self.status = replace(ready, state="failed", message="There is no checkpoint in the models folder.")
+            self.status = replace(
+                ready, state="failed", message=Message("There is no checkpoint in the models folder.")
+            )
         elif self._preload is None or self._preload not in checkpoints:
             self.status = ready
         else:

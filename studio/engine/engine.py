@@ -19,6 +19,7 @@ from studio.answered.models import Checkpoint
 from studio.asked import orders
 from studio.asked.branch import Branch, BranchNode
 from studio.asked.compare import Comparison
+from studio.asked.messages import Message
 from studio.asked.orders import Allowance, Tokens
 from studio.asked.questions import Question
 from studio.asked.requests import Request
@@ -154,7 +155,7 @@ class DiffusionEngine:
         """Events of a run. Raises UnknownJob, also for a comparison."""
         job = self._book.get(job_id, owner=owner)
         if isinstance(job, ComparisonJob):
-            raise UnknownJob("This job is a comparison.")
+            raise UnknownJob(Message("This job is a comparison."))
         return cast(AsyncIterator[Event], Watcher(job.mailbox))
 
     def watch_comparison(self, job_id: str, *, owner: str) -> AsyncIterator[ComparisonEvent]:
@@ -176,7 +177,7 @@ class DiffusionEngine:
     def _comparison(self, job_id: str, owner: str) -> ComparisonJob:
         job = self._book.get(job_id, owner=owner)
         if not isinstance(job, ComparisonJob):
-            raise UnknownJob("This job is no comparison.")
+            raise UnknownJob(Message("This job is no comparison."))
         return job
 
     def cancel(self, job_id: str, *, owner: str) -> bool:

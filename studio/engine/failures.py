@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from studio.answered.engine import Refused
 from studio.answered.events import Failed, FailureKind
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest
 from studio.asked.resolved import Resolved
 from studio.asked.schedulers import SCHEDULERS
@@ -43,18 +44,21 @@ def check_finite(lane: Lane, evaluation: Evaluation) -> None:
     answer itself is finite, it is the scheduler."""
     if is_finite(lane.latents) and is_finite(evaluation.denoised):
         return
-    place = f"evaluation {evaluation.index + 1} of {evaluation.total}"
+    place = Message("evaluation {index} of {total}", index=evaluation.index + 1, total=evaluation.total)
     if not is_finite(evaluation.outputs):
         raise NotFinite(place, "model")
-    raise NotFinite(f"{place} by {SCHEDULERS[lane.schedule.name].label}", "scheduler")
+    raise NotFinite(Message("{place} by {label}", place=place, label=SCHEDULERS[lane.schedule.name].label), "scheduler")
 
 
 def drifts(resolved: Resolved, distance: float) -> str:
     """What is to be known of a run whose scheduler itself strays from the picture."""
-    return (
-        f"{SCHEDULERS[resolved.scheduler].label} does not hold on these steps: with a model that makes no mistake it "
-        f"would still end {distance:.3g} standard deviations away from the picture. Take more steps, another scheduler "
-        "or another noise schedule."
+    return Message(
+        "{label} does not hold on these steps: with a model that makes no mistake it "
+        "would still end {distance} standard deviations away from the picture. Take more "
+        "steps, another scheduler "
+        "or another noise schedule.",
+        label=SCHEDULERS[resolved.scheduler].label,
+        distance=f"{distance:.3g}",
     )
 
 
@@ -77,10 +81,16 @@ def _explanation(
     if isinstance(error, DoesNotFit):
         return "out_of_memory", str(error)
     if device.is_out_of_memory(error):
-        size_text = f"{size[0]}x{size[1]}" if size is not None else "this size"
+        size_text = f"{size[0]}x{size[1]}" if size is not None else Message("this size")
         return "out_of_memory", (
-            f"A picture of {size_text} does not fit into the free memory of this device ({device.label}). "
-            "Lower the width and height, shorten a very long prompt, or close other programs that use it."
+            Message(
+                "A picture of {size_text} does not fit into the free memory of this device "
+                "({device}). "
+                "Lower the width and height, shorten a very long prompt, or close other programs "
+                "that use it.",
+                size_text=size_text,
+                device=device.label,
+            )
         )
     if isinstance(error, InvalidRequest):  # what only the loaded model's tokenizer could tell
         return "bad_request", str(error)
@@ -90,20 +100,34 @@ def _explanation(
         return "disk", str(error)
     if isinstance(error, NotFinite) and error.damaged:
         return "bad_checkpoint", (
-            f"The checkpoint {checkpoint} is damaged: {error.damaged} holds values that are not numbers. "
-            "Get the file again, or choose another checkpoint."
+            Message(
+                "The checkpoint {checkpoint} is damaged: {damaged} holds values that are not "
+                "numbers. "
+                "Get the file again, or choose another checkpoint.",
+                checkpoint=checkpoint,
+                damaged=error.damaged,
+            )
         )
     if isinstance(error, NotFinite):
         return "not_finite", _no_number(error)
     missing = device.lacks(error)
     if missing is not None:
         return "internal", (
-            f"This device ({device.label}) lacks {missing}, which this picture needs. Start the studio with --device "
-            "cpu; on an Apple GPU, PYTORCH_ENABLE_MPS_FALLBACK=1 in the environment has the CPU compute that part."
+            Message(
+                "This device ({device}) lacks {missing}, which this picture needs. Start the studio "
+                "with --device "
+                "cpu; on an Apple GPU, PYTORCH_ENABLE_MPS_FALLBACK=1 in the environment has the CPU "
+                "compute that part.",
+                device=device.label,
+                missing=missing,
+            )
         )
     return "internal", (
-        "Something went wrong in the studio while this picture was made. Try again; if it happens again, the log has "
-        "the cause under the error id."
+        Message(
+            "Something went wrong in the studio while this picture was made. Try again; if it "
+            "happens again, the log has "
+            "the cause under the error id."
+        )
     )
 
 
@@ -111,20 +135,34 @@ def _no_number(error: NotFinite) -> str:
     """Whose values are not numbers, and what to do."""
     return {
         "text encoder": (
-            "The text encoder's answer to the prompt was not a number, so there is no picture. Lower the weights in "
-            "the prompt and those of its LoRAs, or start the studio with --dtype fp32."
+            Message(
+                "The text encoder's answer to the prompt was not a number, so there is no picture. "
+                "Lower the weights in "
+                "the prompt and those of its LoRAs, or start the studio with --dtype fp32."
+            )
         ),
         "model": (
-            "The model's answer was not a number, so there is no picture. Lower the guidance, choose another "
-            "scheduler, or start the studio with --dtype fp32."
+            Message(
+                "The model's answer was not a number, so there is no picture. Lower the guidance, "
+                "choose another "
+                "scheduler, or start the studio with --dtype fp32."
+            )
         ),
         "scheduler": (
-            f"The model's answers were finite, but the scheduler left the range of numbers in {error}, so "
-            "there is no picture. Choose another scheduler, noise schedule or number of steps, or lower the guidance."
+            Message(
+                "The model's answers were finite, but the scheduler left the range of numbers in "
+                "{error}, so "
+                "there is no picture. Choose another scheduler, noise schedule or number of steps, "
+                "or lower the guidance.",
+                error=error,
+            )
         ),
         "vae": (
-            "The picture that the VAE decoded was not of numbers, so there is no picture. Choose another VAE on the "
-            "Models tab, lower the guidance, or start the studio with --dtype fp32."
+            Message(
+                "The picture that the VAE decoded was not of numbers, so there is no picture. Choose "
+                "another VAE on the "
+                "Models tab, lower the guidance, or start the studio with --dtype fp32."
+            )
         ),
     }[error.part]
 
@@ -138,9 +176,13 @@ def refusal(error: Exception, device: Device) -> Exception:
     if device.is_out_of_memory(error):
         error.__traceback__ = None
         device.release()
-        return Refused(f"This does not fit into the free memory of this device ({device.label}) now.")
+        return Refused(
+            Message("This does not fit into the free memory of this device ({device}) now.", device=device.label)
+        )
     error_id = secrets.token_hex(4)
     logger.error("A question failed (error id %s): %s", error_id, error, exc_info=error)
     error.__traceback__ = None
-    sentence = f"This could not be computed; the log has the cause under the error id {error_id}."
+    sentence = Message(
+        "This could not be computed; the log has the cause under the error id {error_id}.", error_id=error_id
+    )
     return Refused(sentence, kind="internal")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from studio.asked.branch import SPACINGS, Branch, BranchNode
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, one_of
 from studio.asked.requests import Request
 from studio.asked.resolved import Resolved
@@ -142,12 +143,14 @@ def fork(
     """A fork of a recorded run. Raises InvalidRequest for an evaluation that it has not (yet), a poke of another shape
     than its latents, or a scheduler that cannot go on with it."""
     if branch.evaluation >= len(evaluations):
-        expectation = f"whole numbers from 0 to {len(evaluations) - 1}"
+        expectation = Message("whole numbers from 0 to {count}", count=len(evaluations) - 1)
         raise InvalidRequest(Problem("evaluation", str(branch.evaluation), expectation))
     shape = evaluations[branch.evaluation].latents.shape
     if branch.poke is not None and len(branch.poke) != 4 * math.prod(shape):
-        expectation = f"{math.prod(shape)} float32 numbers, {' × '.join(map(str, shape))}"
-        raise InvalidRequest(Problem("poke", f"{len(branch.poke):,} bytes", expectation))
+        expectation = Message(
+            "{count} float32 numbers, {numbers}", count=math.prod(shape), numbers=" × ".join(map(str, shape))
+        )
+        raise InvalidRequest(Problem("poke", Message("{count} bytes", count=f"{len(branch.poke):,}"), expectation))
     if branch.switches_scheduler:
         scheduler = branch.scheduler or recipe.scheduling(branch.evaluation)[0]
         _check_switch(branch, scheduler, evaluations[0].prediction_type)
@@ -167,10 +170,30 @@ def _check_switch(branch: Branch, name: SchedulerName, prediction_type: str) -> 
     if branch.noise_schedule is not None and branch.noise_schedule not in facts.noise_schedules:
         choices = one_of({s: label for s, label in SPACINGS.items() if s in facts.noise_schedules})
         raise InvalidRequest(
-            Problem("noise_schedule", SPACINGS[branch.noise_schedule], f"with {facts.label} {choices}")
+            Problem(
+                "noise_schedule",
+                SPACINGS[branch.noise_schedule],
+                Message("with {scheduler} {choices}", scheduler=facts.label, choices=choices),
+            )
         )
     if name not in names:
         choices = one_of({s: SCHEDULERS[s].label for s in names})
-        raise InvalidRequest(Problem("scheduler", facts.label, f"for {kind_of_checkpoint(prediction_type)} {choices}"))
+        raise InvalidRequest(
+            Problem(
+                "scheduler",
+                facts.label,
+                Message(
+                    "for {kind} {choices}",
+                    kind=kind_of_checkpoint(prediction_type),
+                    choices=choices,
+                ),
+            )
+        )
     if branch.noise_schedule == "ays" and path_of_prediction(prediction_type) != "preserving":
-        raise InvalidRequest(Problem("noise_schedule", "AYS", f"for {kind_of_checkpoint(prediction_type)} any other"))
+        raise InvalidRequest(
+            Problem(
+                "noise_schedule",
+                "AYS",
+                Message("for {kind} any other", kind=kind_of_checkpoint(prediction_type)),
+            )
+        )

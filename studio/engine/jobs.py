@@ -28,6 +28,7 @@ from studio.answered.events import (
 from studio.answered.ids import HERE, new_id
 from studio.asked.branch import BranchNode
 from studio.asked.guest_rules import NO_RULES, Rules
+from studio.asked.messages import Message
 from studio.asked.orders import Allowance
 from studio.asked.requests import Request
 from studio.engine.allowances import RETRY_SECONDS, Allowances, Entry, Load, load_of
@@ -261,16 +262,21 @@ class JobBook:
             active = [j for j in self._jobs.values() if j.ended is None]
             if sum(j.owner == owner for j in active) >= self.limits.per_owner:
                 raise Refused(
-                    f"You have {self.limits.per_owner} pictures waiting or running. "
-                    "Wait for one to finish, or stop one, then try again.",
+                    Message(
+                        "You have {per_owner} pictures waiting or running. "
+                        "Wait for one to finish, or stop one, then try again.",
+                        per_owner=self.limits.per_owner,
+                    ),
                     kind="limit",
                     retry_after=self._allowances.seconds_of(1) or RETRY_SECONDS,
                 )
             uploads = sum(j.size_bytes for j in active) + job.size_bytes
             if len(active) >= self.limits.waiting_or_running or uploads > self.limits.upload_bytes:
-                wait = self._allowances.wait(len(active)) or "a minute"
+                wait = self._allowances.wait(len(active)) or Message("a minute")
                 raise Refused(
-                    f"The queue is full: {len(active)} are before you. Try again in {wait}.",
+                    Message(
+                        "The queue is full: {count} are before you. Try again in {wait}.", count=len(active), wait=wait
+                    ),
                     kind="full",
                     retry_after=self._allowances.seconds_of(1) or RETRY_SECONDS,
                 )
@@ -285,7 +291,7 @@ class JobBook:
         with self._lock:
             job = self._jobs.get(job_id) if isinstance(job_id, str) else None
         if job is None or job.owner != owner:
-            raise UnknownJob("This job does not exist any more.")
+            raise UnknownJob(Message("This job does not exist any more."))
         return job
 
     def has(self, job_id: str) -> bool:
@@ -355,7 +361,7 @@ class JobBook:
         seconds = self.limits.unwatched_seconds
         for job in self.active():
             if seconds is not None and job.mailbox.unwatched_for() > seconds:
-                job.stop(f"Stopped: nobody watched it for {seconds / 60:g} minutes.")
+                job.stop(Message("Stopped: nobody watched it for {seconds} minutes.", seconds=f"{seconds / 60:g}"))
                 overdue.append(job)
         with self._lock:
             self._forget()

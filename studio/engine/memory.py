@@ -6,6 +6,7 @@ that will not fit is refused beforehand. The estimates count the largest activat
 
 from __future__ import annotations
 
+from studio.asked.messages import Message
 from studio.asked.resolved import Resolved
 from studio.diffusion.components import Components
 from studio.engine.device import Device
@@ -38,7 +39,13 @@ def check(components: Components, device: Device, resolved: Resolved, rows: int)
     unet = rows * row_bytes(components, resolved.width, resolved.height)
     needed_bytes = max(unet, decode_bytes(components, resolved.width, resolved.height))
     if needed_bytes > free:
-        raise MemoryError(f"{needed_bytes / 2**30:.1f} GiB are needed, {free / 2**30:.1f} GiB are free")
+        raise MemoryError(
+            Message(
+                "{needed} GiB are needed, {free} GiB are free",
+                needed=f"{needed_bytes / 2**30:.1f}",
+                free=f"{free / 2**30:.1f}",
+            )
+        )
 
 
 def rows_that_fit(components: Components, device: Device, resolved: Resolved) -> int | None:

@@ -29,6 +29,7 @@ from studio.answered.models import (
     NoSuchModel,
 )
 from studio.asked import orders
+from studio.asked.messages import Message
 from studio.asked.orders import ModelKind, PredictionName
 from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
 from studio.checkpoints import thumbnail
@@ -154,7 +155,7 @@ class ModelService:
         """Bring a checkpoint to the device as soon as no lane runs. Raises NoSuchModel, or Refused with the reason."""
         entry = self._entry(model_id)
         if not entry.usable:
-            raise Refused(entry.problem or entry.facts.reason or "Only a checkpoint can be loaded.")
+            raise Refused(entry.problem or entry.facts.reason or Message("Only a checkpoint can be loaded."))
         self._order(PendingOrder(entry, load=True))
 
     def unload(self, model_id: str) -> None:
@@ -191,7 +192,10 @@ class ModelService:
     def annotate(self, model_id: str, note: str) -> None:
         """Remember a note of at most 2,000 characters. Raises NoSuchModel or InvalidRequest."""
         if not isinstance(note, str) or note != clean_text(note) or len(note) > MAX_NOTE_CHARACTERS:
-            expectation = f"text of at most {MAX_NOTE_CHARACTERS:,} characters, without control characters"
+            expectation = Message(
+                "text of at most {most} characters, without control characters",
+                most=f"{MAX_NOTE_CHARACTERS:,}",
+            )
             raise InvalidRequest(Problem("note", quoted_value(note), expectation))
         self.catalog.remember(self._entry(model_id), note=note)
 
@@ -199,15 +203,15 @@ class ModelService:
         """Remember another prediction type than the file says, and of a rectified flow another shift; None forgets it.
         A loaded checkpoint is let go, so that the next use loads it anew. Raises NoSuchModel or InvalidRequest."""
         if prediction_type is not None and prediction_type not in PREDICTION_CHOICES:
-            expectation = f"one of {', '.join(PREDICTION_CHOICES)}"
+            expectation = Message("one of {names}", names=", ".join(PREDICTION_CHOICES))
             raise InvalidRequest(Problem("prediction_type", quoted_value(prediction_type), expectation))
         entry = self._entry(model_id)
         if entry.facts.kind != "checkpoint":
-            raise InvalidRequest(Problem("model", quoted_value(entry.name), "a checkpoint"))
+            raise InvalidRequest(Problem("model", quoted_value(entry.name), Message("a checkpoint")))
         if shift is not None and not is_shift(shift):
             raise InvalidRequest(Problem("shift", quoted_value(shift), SHIFTS))
         if shift is not None and (prediction_type or entry.facts.prediction_type) != "flow_prediction":
-            raise InvalidRequest(Problem("shift", quoted_value(shift), "none: only a rectified flow has one"))
+            raise InvalidRequest(Problem("shift", quoted_value(shift), Message("none: only a rectified flow has one")))
         self.catalog.remember(entry, prediction_type=prediction_type, shift=shift)
         self.catalog.entries(refresh=True)
         if self._manager is not None and entry.id in self._manager.snapshot()[0]:
@@ -217,10 +221,14 @@ class ModelService:
         """Let a checkpoint run with another model's VAE; None: with its own. Raises NoSuchModel or InvalidRequest."""
         entry = self._entry(model_id)
         if entry.facts.kind != "checkpoint" or entry.built_in:
-            raise InvalidRequest(Problem("model", quoted_value(entry.name), "a checkpoint other than the built-in one"))
+            raise InvalidRequest(
+                Problem("model", quoted_value(entry.name), Message("a checkpoint other than the built-in one"))
+            )
         source = self._entry(source_id) if source_id else None
         if source is not None and (source.id == entry.id or entry.facts.family not in source.lends_vae_to):
-            expectation = f"a VAE made for {label_of(entry.facts.family)}, or another checkpoint that holds one"
+            expectation = Message(
+                "a VAE made for {family}, or another checkpoint that holds one", family=label_of(entry.facts.family)
+            )
             raise InvalidRequest(Problem("vae", quoted_value(source.name), expectation))
         place = self._manager.snapshot()[0].get(entry.id) if self._manager is not None else None
         self.catalog.choose_vae(entry, source)
@@ -233,7 +241,7 @@ class ModelService:
         """Write a safetensors file beside a pickle, in the background. Raises NoSuchModel or Refused."""
         entry = self._entry(model_id)
         if not entry.facts.convertible:
-            raise Refused("Only a pickle can be converted.")
+            raise Refused(Message("Only a pickle can be converted."))
         self._conversions.add(entry)
 
     def conversions(self) -> tuple[Conversion, ...]:
@@ -321,7 +329,7 @@ class ModelService:
     def _entry(self, model_id: str) -> Entry:
         entry = self.catalog.entry(name_in(self._engine, model_id))
         if entry is None:
-            raise NoSuchModel("This model is not in the models folders any more.")
+            raise NoSuchModel(Message("This model is not in the models folders any more."))
         return entry
 
     def _shift(self, entry: Entry) -> float | None:

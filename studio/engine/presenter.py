@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from studio.answered.events import Loading, Queued
+from studio.asked.messages import Message
 from studio.asked.schedulers import SCHEDULERS
 from studio.checkpoints.extras import file_hashes
 from studio.diffusion import vae
@@ -180,7 +181,9 @@ class Presenter:
         except vae.NotFinite as error:
             if error.part == "vae" and active.run.strays:
                 label = SCHEDULERS[active.run.resolved.scheduler].label
-                raise vae.NotFinite(f"the {active.lane.total} evaluations by {label}", "scheduler") from error
+                raise vae.NotFinite(
+                    Message("the {total} evaluations by {label}", total=active.lane.total, label=label), "scheduler"
+                ) from error
             raise
 
     @torch.inference_mode()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from studio.answered.engine import Refused
+from studio.asked.messages import Message
 from studio.asked.questions import LookAgain
 from studio.engine import failures
 from studio.engine.executor import Executor
@@ -21,7 +22,7 @@ def answer_one_slice(inquiries: Inquiries, executor: Executor, tokenizer_lock: A
 
     def begin(inquiry: Inquiry) -> Slices:
         if executor.loaded != inquiry.question.checkpoint:
-            raise Refused("Another checkpoint has been loaded meanwhile. Ask again.")
+            raise Refused(Message("Another checkpoint has been loaded meanwhile. Ask again."))
         components = executor.components
         if isinstance(inquiry.question, LookAgain):
             assert inquiry.fork is not None

@@ -101,7 +101,7 @@ class Reception:
     def _check_open(self) -> None:
         """Raises Refused when nothing is taken now."""
         if self._thread.closing.is_set():
-            raise Refused("The studio is closing.", kind="unavailable")
+            raise Refused(Message("The studio is closing."), kind="unavailable")
         if self._thread.has_failed:
             raise Refused(self._thread.status.message, kind="unavailable")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
+from studio.asked.messages import Message
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.diffusion.embeddings import Embedding
 from studio.diffusion.lora import AppliedAdapter
@@ -21,10 +22,11 @@ def run_files(
 ) -> RunFiles:
     """The files of a run: of its checkpoint and VAE, of the LoRAs and the embeddings that its prompts name, and of its
     ControlNets."""
-    files = {f"checkpoint {checkpoint}": identity}
-    files |= {f"ControlNet {name}": identity for name, identity in (controlnets or {}).items()}
-    files |= {f"LoRA {one.adapter.name}": one.adapter.identity for one in adapters}
-    return files | {f"embedding {one.word}": one.sha256 for one in embeddings}
+    files: dict[str, Hashable] = {Message("checkpoint {name}", name=checkpoint): identity}
+    files |= {Message("ControlNet {name}", name=name): identity for name, identity in (controlnets or {}).items()}
+    files |= {Message("LoRA {name}", name=one.adapter.name): one.adapter.identity for one in adapters}
+    files |= {Message("embedding {word}", word=one.word): one.sha256 for one in embeddings}
+    return files
 
 
 def check_unchanged(before: RunFiles, now: RunFiles) -> None:
@@ -32,6 +34,9 @@ def check_unchanged(before: RunFiles, now: RunFiles) -> None:
     replacements = [name for name, value in now.items() if name in before and before[name] != value]
     if replacements:
         raise BadCheckpoint(
-            f"The {replacements[0][:90]} has been replaced on disk since this run began, so it cannot go on as it was. "
-            "Start it again."
+            Message(
+                "The {name} has been replaced on disk since this run began, so it cannot go on as it was. "
+                "Start it again.",
+                name=replacements[0] if len(replacements[0]) <= 90 else replacements[0][:90],
+            )
         )

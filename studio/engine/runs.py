@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from studio.answered.events import Finished, Picture, Preview, Started, Step, Stopped
+from studio.asked.messages import Message
 from studio.asked.resolved import Resolved
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.lane import Evaluation, Lane
@@ -23,7 +24,7 @@ from studio.engine.run_files import RunFiles
 from studio.picture.framing import Size, Start
 
 _MEMORY = 0.8  # of a running mean
-NO_STEPS = "Runs no steps: the result is the picture, encoded and decoded by the VAE."
+NO_STEPS = Message("Runs no steps: the result is the picture, encoded and decoded by the VAE.")
 
 
 @dataclass(eq=False)
@@ -100,12 +101,18 @@ class Run:
         conditioning = self.conditioning
         notes = [*self.job.notes, *self.notes]
         if conditioning.chunks > 1:
-            sizes = f"{conditioning.chunks} chunks of {conditioning.positions} tokens"
-            notes.append(f"The prompt was encoded in {sizes}; nothing was cut off.")
+            sizes = Message(
+                "{chunks} chunks of {positions} tokens", chunks=conditioning.chunks, positions=conditioning.positions
+            )
+            notes.append(Message("The prompt was encoded in {sizes}; nothing was cut off.", sizes=sizes))
         notes += self.prompt_notices()
         requested_steps, run = self.resolved.num_inference_steps, self.resolved.steps
         if run < requested_steps:
-            notes.append(f"Runs {run} of {requested_steps} steps." if run else NO_STEPS)
+            notes.append(
+                Message("Runs {run} of {requested_steps} steps.", run=run, requested_steps=requested_steps)
+                if run
+                else NO_STEPS
+            )
         return Started(
             job_id=self.job.id,
             seeds=self.seeds,
@@ -122,14 +129,22 @@ class Run:
         """What of the prompts is left out, does nothing, or is read in another way than it may be meant."""
         prompt, negative = self.conditioning.prompt, self.conditioning.negative_prompt
         notes = list(prompt.notices)
-        notes += [f"In the negative prompt, {notice}" for notice in negative.notices] if negative else []
+        notes += (
+            [Message("In the negative prompt, {notice}", notice=notice) for notice in negative.notices]
+            if negative
+            else []
+        )
         notes += [
-            f'"{switch}" does not switch: that is after the last step.' for switch in self.resolved.idle_switches()
+            Message('"{switch}" does not switch: that is after the last step.', switch=switch)
+            for switch in self.resolved.idle_switches()
         ]
         if negative is None and self.resolved.negative_prompt.words.strip():
             notes.append(
-                "The negative prompt does nothing here: guidance scale 1, or a model that is told its guidance, asks "
-                "with the prompt alone."
+                Message(
+                    "The negative prompt does nothing here: guidance scale 1, or a model that is told "
+                    "its guidance, asks "
+                    "with the prompt alone."
+                )
             )
         return notes
 

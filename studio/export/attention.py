@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem
 from studio.export.colours import colour
 from studio.export.replay import Replay
@@ -29,7 +30,7 @@ def pictures(replay: Replay, *_: object) -> bytes:
     """The ZIP. Raises InvalidRequest for a run that did not record where the U-Net looked."""
     by_word = words(replay)
     if not by_word:
-        raise InvalidRequest(Problem("kind", "attention", "a run of the noise viewer, which records it"))
+        raise InvalidRequest(Problem("kind", "attention", Message("a run of the noise viewer, which records it")))
     width, height = replay.run["width"], replay.run["height"]
     under = replay.picture(replay.of(len(replay) - 1, "denoised")).resize((width, height))
     high = max(float(values.max()) for values in by_word.values()) or 1.0

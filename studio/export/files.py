@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import save
 
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, Range, one_of, quoted_value
 from studio.asked.quantities import DEFAULT_QUANTITIES, QUANTITIES, STATE_DECODERS
 from studio.export import animation, attention, scalars
@@ -74,14 +75,18 @@ def export(recording: bytes, kind: str, parameters: Mapping[str, str]) -> File:
     A contact sheet shows one quantity: the second of several, which by default is predicted x0.
     """
     problems = [
-        Problem(name, quoted_value(parameters[name]), "the fields quantities, fps, how")
+        Problem(name, quoted_value(parameters[name]), Message("the fields quantities, fps, how"))
         for name in parameters
         if name not in _FIELDS
     ]
     quantities = tuple(parameters["quantities"].split(",")) if "quantities" in parameters else DEFAULT_QUANTITIES
     if len(set(quantities)) != len(quantities) or any(name not in QUANTITIES for name in quantities):
         problems.append(
-            Problem("quantities", quoted_value(parameters["quantities"]), f"any of {', '.join(QUANTITIES)}, once each")
+            Problem(
+                "quantities",
+                quoted_value(parameters["quantities"]),
+                Message("any of {quantities}, once each", quantities=", ".join(QUANTITIES)),
+            )
         )
     how = parameters.get("how", "fast")
     if how not in STATE_DECODERS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from studio.asked.messages import Message
 from studio.families.base import Defaults
 
 NAMES = frozenset({"rectified", "rectifiedflow"})
@@ -16,7 +17,7 @@ SPECS = frozenset({"flow", "flow_prediction", "rectified_flow", "rectified-flow"
 DEFAULTS = Defaults(30, 5.0, "euler")
 SHIFT = 1.0  # where nobody says another: times as they are
 MOST_SHIFT = 100.0
-SHIFTS = "numbers above 0, to 100"  # that are allowed
+SHIFTS = Message("numbers above 0, to 100")  # that are allowed
 
 
 def in_metadata(prediction_type: str, architecture: str) -> bool:

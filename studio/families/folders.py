@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from studio.asked.messages import Message
 from studio.diffusion.predictions import EDM_CLASSES, FLOW_CLASSES
 from studio.families.base import Family, UnetShape
 from studio.families.flow import SHIFTS, is_shift
@@ -71,20 +72,25 @@ def scheduler_problem(config: Mapping[str, object]) -> str:
     """Why a folder's scheduler_config.json cannot be obeyed, one sentence that names it; "" where it can."""
     name = config.get("_class_name")
     if name is not None and name not in _PRESERVING | EDM_CLASSES | FLOW_CLASSES:
-        return f"Its scheduler is a {str(name)[:60]}, whose noise levels the studio does not know."
+        return Message("Its scheduler is a {name}, whose noise levels the studio does not know.", name=str(name)[:60])
     prediction = config.get("prediction_type", "epsilon")
     if name in EDM_CLASSES and prediction not in ("epsilon", "v_prediction"):
-        return f"Its scheduler's prediction_type is {str(prediction)[:60]!r}, which no EDM model has."
+        return Message(
+            "Its scheduler's prediction_type is {prediction}, which no EDM model has.",
+            prediction=f"{str(prediction)[:60]!r}",
+        )
     if config.get("timestep_type") == "continuous":
-        return "Its scheduler has continuous timesteps (timestep_type), which the studio does not run."
+        return Message("Its scheduler has continuous timesteps (timestep_type), which the studio does not run.")
     if name in FLOW_CLASSES:
         for key in _FLOW_UNKNOWN:
             if config.get(key):
-                return f"Its scheduler has {key}, which the studio does not run."
+                return Message("Its scheduler has {key}, which the studio does not run.", key=key)
     for key in ("shift", "flow_shift"):
         shift = config.get(key, 1.0)
         if not is_shift(shift):
-            return f"Its scheduler's {key} is {str(shift)[:60]}; allowed are {SHIFTS}."
+            return Message(
+                "Its scheduler's {key} is {shift}; allowed are {shifts}.", key=key, shift=str(shift)[:60], shifts=SHIFTS
+            )
     return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from studio.asked.messages import Message
 from studio.families import sdxl
 from studio.families.base import Family, UnetShape
 
@@ -22,7 +23,7 @@ FAMILY: Family = replace(
         replace(
             sdxl.FAMILY.text_encoders[1],
             prefix="conditioner.embedders.0.model.",
-            label="text encoder",
+            label=Message("text encoder"),
             # It is the only one, so trainers may call it the first.
             adapter_names=(*sdxl.FAMILY.text_encoders[1].adapter_names, "text_encoder", "te", "te1", "clip_l"),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from studio.asked.messages import Message
 from studio.diffusion.noise_schedules import AYS_SD
 from studio.families.base import Defaults, Family, LatentFormat, TextEncoderSpec, UnetShape
 
@@ -18,7 +19,7 @@ FAMILY = Family(
         TextEncoderSpec(
             part="text_encoder",
             prefix="cond_stage_model.transformer.",
-            label="text encoder",
+            label=Message("text encoder"),
             pad_token="<|endoftext|>",
             adapter_names=("text_encoder", "te", "te1", "clip_l"),
         ),

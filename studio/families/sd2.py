@@ -6,6 +6,7 @@ noise (512 pixels) or v (768 pixels), which the weights do not show.
 
 from __future__ import annotations
 
+from studio.asked.messages import Message
 from studio.diffusion.noise_schedules import AYS_SD
 from studio.families.base import Defaults, Family, LatentFormat, TextEncoderSpec, UnetShape
 
@@ -22,7 +23,7 @@ FAMILY = Family(
         TextEncoderSpec(
             part="text_encoder",
             prefix="cond_stage_model.model.",
-            label="text encoder",
+            label=Message("text encoder"),
             # transformers reads every "!" of a prompt as padding here, as in the published folders.
             pad_token="!",
             open_clip=True,

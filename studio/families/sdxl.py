@@ -3,6 +3,7 @@ and OpenCLIP ViT-bigG/14 side by side, each read at its last layer but one; the 
 
 from __future__ import annotations
 
+from studio.asked.messages import Message
 from studio.diffusion.added_conditions import AddedCondition
 from studio.diffusion.noise_schedules import AYS_SDXL
 from studio.families.base import Defaults, Family, LatentFormat, TextEncoderSpec, UnetShape
@@ -20,14 +21,14 @@ FAMILY = Family(
         TextEncoderSpec(
             part="text_encoder",
             prefix="conditioner.embedders.0.transformer.",
-            label="text encoder",
+            label=Message("text encoder"),
             pad_token="<|endoftext|>",
             adapter_names=("text_encoder", "te1", "te", "clip_l"),
         ),
         TextEncoderSpec(
             part="text_encoder_2",
             prefix="conditioner.embedders.1.model.",
-            label="second text encoder",
+            label=Message("second text encoder"),
             # Without effect: prompts are cut into tokens by the first tokenizer alone, as its authors' code does.
             pad_token="!",
             open_clip=True,

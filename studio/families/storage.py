@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
+from studio.asked.messages import Message
 from studio.families.base import UNET_PREFIX
 
 EMA = "model_ema.diffusion_model"  # Lightning's average: the U-Net's names without their dots
@@ -107,8 +108,11 @@ def type_problem(tensors: Mapping[str, HasDtype], weights: Iterable[str]) -> str
         if dtype in _INT8:
             has_scales = any(one in scaled for one in tensors if tensors[one].dtype == dtype)
             if has_scales or any(one.endswith("comfy_quant") for one in tensors):
-                return "Its weights are stored as int8 with scales, which the studio does not run yet."
-            return f"Its weights are stored as int8 without scales ({name[:80]}), so nobody can tell their values."
+                return Message("Its weights are stored as int8 with scales, which the studio does not run yet.")
+            return Message(
+                "Its weights are stored as int8 without scales ({name}), so nobody can tell their values.",
+                name=name[:80],
+            )
         if not dtype.startswith(("I", "U", "BOOL")):
-            return f"Its weights are stored as {dtype}, which the studio does not read."
+            return Message("Its weights are stored as {dtype}, which the studio does not read.", dtype=dtype)
     return ""

@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from studio.asked.messages import Message
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 MAX_CHUNKS = 100_000  # a 20 MiB file in Pillow's or a camera's chunks has a few thousand
@@ -25,41 +27,41 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
     Raises BrokenPng for what is cut off, has no signature or more than MAX_CHUNKS chunks.
     """
     if not data.startswith(SIGNATURE):
-        raise BrokenPng("it is not a PNG file")
+        raise BrokenPng(Message("it is not a PNG file"))
     view = memoryview(data)
     position = len(SIGNATURE)
     for _ in range(MAX_CHUNKS):
         if position + 12 > len(data):
-            raise BrokenPng("the file is cut off")
+            raise BrokenPng(Message("the file is cut off"))
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
-            raise BrokenPng("the file is cut off")
+            raise BrokenPng(Message("the file is cut off"))
         yield kind, view[position + 8 : end - 4], view[end - 4 : end]
         if kind == b"IEND":
             return
         position = end
-    raise BrokenPng(f"the file has more than {MAX_CHUNKS:,} parts")
+    raise BrokenPng(Message("the file has more than {most} parts", most=f"{MAX_CHUNKS:,}"))
 
 
 def head(file: BinaryIO, *, limit: int) -> tuple[int, int, dict[str, str]]:
     """Width, height and the texts that come before the pixels of a PNG file, which is where this studio and Pillow
     write them; no pixel is read. Texts as in `texts`. Raises BrokenPng, and OSError as the file."""
     if file.read(len(SIGNATURE)) != SIGNATURE:
-        raise BrokenPng("it is not a PNG file")
+        raise BrokenPng(Message("it is not a PNG file"))
     size: tuple[int, int] = (0, 0)
     texts: dict[str, str] = {}
     for _ in range(MAX_CHUNKS):
         beginning = file.read(8)
         if len(beginning) < 8:
-            raise BrokenPng("the file is cut off")
+            raise BrokenPng(Message("the file is cut off"))
         length, kind = struct.unpack(">I4s", beginning)
         if kind in (b"IDAT", b"IEND"):
             return *size, texts
         if kind == b"IHDR" or (kind in _TEXTS and length <= limit + 1000):
             body = file.read(length)
             if len(body) < max(length, 8 if kind == b"IHDR" else 0):
-                raise BrokenPng("the file is cut off")
+                raise BrokenPng(Message("the file is cut off"))
             if kind == b"IHDR":
                 size = struct.unpack_from(">II", body)
             else:
@@ -67,7 +69,7 @@ def head(file: BinaryIO, *, limit: int) -> tuple[int, int, dict[str, str]]:
             file.seek(4, 1)
         else:
             file.seek(length + 4, 1)
-    raise BrokenPng(f"the file has more than {MAX_CHUNKS:,} parts")
+    raise BrokenPng(Message("the file has more than {most} parts", most=f"{MAX_CHUNKS:,}"))
 
 
 def only(data: bytes, kinds: frozenset[bytes]) -> bytes:
@@ -77,7 +79,7 @@ def only(data: bytes, kinds: frozenset[bytes]) -> bytes:
         if kind in kinds:
             output += struct.pack(">I4s", len(body), kind) + body + checksum
             if zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(checksum, "big"):
-                raise BrokenPng("a checksum is wrong")
+                raise BrokenPng(Message("a checksum is wrong"))
     return bytes(output)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from studio.asked.control import PreprocessorName
 from studio.asked.fields import ResizeModeName
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.requests import Request
 from studio.picture.decode import read_layer, read_picture
@@ -59,7 +60,10 @@ def control_pictures(request: Request) -> tuple[ControlPicture, ...]:
         try:
             pictures.append(ControlPicture(_read(control.image, control.preprocessor), control.preprocessor))
         except InvalidRequest as error:
-            problems = (Problem("controls", f"{p.value} in control {number}", p.allowed) for p in error.problems)
+            problems = (
+                Problem("controls", Message("{value} in control {number}", value=p.value, number=number), p.allowed)
+                for p in error.problems
+            )
             raise InvalidRequest(*problems) from None
     return tuple(pictures)
 
@@ -73,8 +77,10 @@ def _read(data: bytes, preprocessor: PreprocessorName) -> Image.Image:
     shades = Image.alpha_composite(Image.new("RGBA", layer.size, "black"), layer).convert("RGB")
     opacity = layer.getchannel("A").getextrema()
     if opacity[0] < 128 <= opacity[1] and max(high for _, high in shades.getextrema()) < BLACK_BELOW:
-        value = "a map of black strokes on transparent ground, of which nothing is left on black,"
-        expectation = "light strokes on black or on transparent ground; the preprocessor Scribble reads dark ones"
+        value = Message("a map of black strokes on transparent ground, of which nothing is left on black,")
+        expectation = Message(
+            "light strokes on black or on transparent ground; the preprocessor Scribble reads dark ones"
+        )
         raise InvalidRequest(Problem("controls", value, expectation))
     return shades
 

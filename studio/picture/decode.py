@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
+from studio.asked.messages import Message
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, quoted_value
 from studio.picture import chunks
 
@@ -25,26 +26,31 @@ MAX_ASPECT = 32  # longer side / shorter side: that of the longest picture the s
 # What is needed to see a PNG. Texts, colour profiles and animation frames are never looked at, so none can be a bomb.
 _PNG_KINDS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"))
 
-_ALLOWED = f"a PNG, JPEG, WebP or GIF file of at most {MAX_IMAGE_BYTES // 2**20} MiB"
-_ALLOWED_SIZE = (
-    f"pictures of at most {MAX_PIXELS // 10**6} million pixels ({MAX_JPEG_PIXELS // 10**6} million in a JPEG), "
-    f"{MAX_SIDE:,} a side, and at most {MAX_ASPECT} times as long as wide"
+_ALLOWED = Message("a PNG, JPEG, WebP or GIF file of at most {most} MiB", most=MAX_IMAGE_BYTES // 2**20)
+_ALLOWED_SIZE = Message(
+    "pictures of at most {most} million pixels ({most_jpeg} million in a "
+    "JPEG), "
+    "{side} a side, and at most {aspect} times as long as wide",
+    most=MAX_PIXELS // 10**6,
+    most_jpeg=MAX_JPEG_PIXELS // 10**6,
+    side=f"{MAX_SIDE:,}",
+    aspect=MAX_ASPECT,
 )
 # First bytes of what people try, to call it by its name.
 _OTHER_FILES = {
-    b"GIF8": "a broken GIF file",
-    b"BM": "a BMP file",
-    b"II*\0": "a TIFF file",
-    b"MM\0*": "a TIFF file",
-    b"%PDF": "a PDF file",
-    b"%!PS": "a PostScript file",
-    b"8BPS": "a Photoshop file",
-    b"<svg": "an SVG file",
-    b"<?xml": "an XML or SVG file",
-    b"<!DOCTYPE": "an HTML page",
-    b"<html": "an HTML page",
-    b"PK\3\4": "a ZIP file",
-    b"version https://git-lfs": "a Git LFS pointer, not the file itself",
+    b"GIF8": Message("a broken GIF file"),
+    b"BM": Message("a BMP file"),
+    b"II*\0": Message("a TIFF file"),
+    b"MM\0*": Message("a TIFF file"),
+    b"%PDF": Message("a PDF file"),
+    b"%!PS": Message("a PostScript file"),
+    b"8BPS": Message("a Photoshop file"),
+    b"<svg": Message("an SVG file"),
+    b"<?xml": Message("an XML or SVG file"),
+    b"<!DOCTYPE": Message("an HTML page"),
+    b"<html": Message("an HTML page"),
+    b"PK\3\4": Message("a ZIP file"),
+    b"version https://git-lfs": Message("a Git LFS pointer, not the file itself"),
 }
 _BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
 _TURNS = {
@@ -82,17 +88,17 @@ def read_layer(data: bytes) -> Image.Image:
 
 def _decode(data: bytes, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     if not data:
-        raise _refusal("an empty file")
+        raise _refusal(Message("an empty file"))
     if len(data) > MAX_IMAGE_BYTES:
-        raise _refusal(f"a file of {len(data) / 2**20:.1f} MiB")
+        raise _refusal(Message("a file of {count} MiB", count=f"{len(data) / 2**20:.1f}"))
     try:
         if data.startswith(chunks.SIGNATURE):
             data = chunks.only(data, _PNG_KINDS)
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except chunks.BrokenPng as error:
-        raise _refusal(f"a broken PNG file ({error})") from None
+        raise _refusal(Message("a broken PNG file ({error})", error=error)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InvalidRequest(Problem("image", "a picture of over 89 million pixels", _ALLOWED_SIZE)) from None
+        raise InvalidRequest(Problem("image", Message("a picture of over 89 million pixels"), _ALLOWED_SIZE)) from None
     except _FILE_ERRORS:
         raise _refusal(_name_of(data)) from None
     with image:
@@ -103,7 +109,7 @@ def _decode(data: bytes, convert: Callable[[Image.Image], Image.Image]) -> Image
         try:
             image.load()
         except _FILE_ERRORS:
-            raise _refusal(f"a broken or cut-off {image.format} file") from None
+            raise _refusal(Message("a broken or cut-off {format} file", format=image.format)) from None
         upright = _upright(convert(image), orientation)
     upright.info = {}
     return upright
@@ -114,7 +120,9 @@ def _check_size(image: Image.Image) -> None:
     limit = MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS
     too_long = max(width, height) > MAX_ASPECT * min(width, height)
     if width * height > limit or max(width, height) > MAX_SIDE or too_long:
-        raise InvalidRequest(Problem("image", f"a picture of {width}x{height} pixels", _ALLOWED_SIZE))
+        raise InvalidRequest(
+            Problem("image", Message("a picture of {width}x{height} pixels", width=width, height=height), _ALLOWED_SIZE)
+        )
 
 
 def _orientation(image: Image.Image) -> int:
@@ -150,12 +158,12 @@ def _name_of(data: bytes) -> str:
         if start.lower().startswith(magic.lower()):
             return name
     if data[4:8] == b"ftyp":
-        return f"a {_BRANDS.get(data[8:12], 'video or HEIF')} file"
+        return Message("a {kind} file", kind=_BRANDS.get(data[8:12], Message("video or HEIF")))
     if data[:2] == b"\xff\xd8" or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
-        return f"a broken {'JPEG' if data[:2] == bytes((0xFF, 0xD8)) else 'WebP'} file"
+        return Message("a broken {value} file", value="JPEG" if data[:2] == bytes((0xFF, 0xD8)) else "WebP")
     if data.startswith(chunks.SIGNATURE):
-        return "a broken PNG file"
-    return f"a file that begins with {quoted_value(data[:8])}"
+        return Message("a broken PNG file")
+    return Message("a file that begins with {name}", name=quoted_value(data[:8]))
 
 
 def _refusal(value: str) -> InvalidRequest:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from studio.asked.fields import ImageToImage, Inpaint, ResizeModeName
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.requests import RANGES
 from studio.picture import masks
@@ -170,11 +171,22 @@ def _masked_start(request: Inpaint, picture: Image.Image, native: Size) -> Start
     extensions = tuple(round(pixels * scale) for pixels, scale in zip(request.extensions, scales * 2))
     canvas, mask = _extend(picture, mask, extensions)
     if canvas.width * canvas.height > MAX_CANVAS_PIXELS:
-        expectation = f"pictures that have at most {MAX_CANVAS_PIXELS // 10**6} million pixels when they are extended"
-        raise InvalidRequest(Problem("image", f"a canvas of {canvas.width}x{canvas.height} pixels", expectation))
+        expectation = Message(
+            "pictures that have at most {most} million pixels when they are extended",
+            most=MAX_CANVAS_PIXELS // 10**6,
+        )
+        raise InvalidRequest(
+            Problem(
+                "image",
+                Message("a canvas of {width}x{height} pixels", width=canvas.width, height=canvas.height),
+                expectation,
+            )
+        )
     painted_box = mask.getbbox()
     if painted_box is None:
-        raise InvalidRequest(Problem("mask", "a mask with nothing painted", "a mask that is white somewhere"))
+        raise InvalidRequest(
+            Problem("mask", Message("a mask with nothing painted"), Message("a mask that is white somewhere"))
+        )
     fade = masks.fade(mask, request.mask_blur)
     if whole:
         size = (_grid_above(canvas.width), _grid_above(canvas.height))
@@ -275,4 +287,6 @@ def _grid_above(pixels: int) -> int:
 def _check_canvas(size: Size) -> None:
     for name, side in zip(("width", "height"), size):
         if not RANGES[name].holds(side):
-            raise InvalidRequest(Problem(name, f"a canvas of {side} pixels", RANGES[name].describe()))
+            raise InvalidRequest(
+                Problem(name, Message("a canvas of {side} pixels", side=side), RANGES[name].describe())
+            )

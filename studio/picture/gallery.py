@@ -30,6 +30,7 @@ from pathlib import Path
 from PIL import Image
 
 from studio.answered.events import Picture
+from studio.asked.messages import Message
 from studio.picture import chunks, infotext, metadata
 from studio.picture.gallery_index import Entry, Index
 
@@ -373,17 +374,17 @@ def _picture(entry: Entry, file: Path) -> Picture | None:
 
 def _sentence(error: OSError) -> str:
     """Why a save failed and what to do, for the page: no path, no number."""
+    locked = Message("The outputs folder may not be written to. Change its permissions or use another --outputs-dir.")
+    no_folder = Message("--outputs-dir names something that is not a folder. Start the studio with another one.")
+    gone = Message("The outputs folder is gone and cannot be made again. Check the disk that --outputs-dir names.")
     causes = {
-        errno.ENOSPC: "The disk of the outputs folder is full. Free some space and try again.",
-        errno.EDQUOT: "The disk quota of the outputs folder is used up. Free some space and try again.",
-        errno.EROFS: "The outputs folder is on a read-only disk. Start the studio with another --outputs-dir.",
-        errno.EACCES: "The outputs folder may not be written to. Change its permissions or use another --outputs-dir.",
-        errno.EPERM: "The outputs folder may not be written to. Change its permissions or use another --outputs-dir.",
-        errno.ENOENT: "The outputs folder is gone and cannot be made again. Check the disk that --outputs-dir names.",
-        errno.ENOTDIR: "--outputs-dir names something that is not a folder. Start the studio with another one.",
-        errno.EEXIST: "--outputs-dir names something that is not a folder. Start the studio with another one.",
-        errno.ELOOP: "Today's folder inside the outputs folder is a link to another place. Remove the link.",
+        errno.ENOSPC: Message("The disk of the outputs folder is full. Free some space and try again."),
+        errno.EDQUOT: Message("The disk quota of the outputs folder is used up. Free some space and try again."),
+        errno.EROFS: Message("The outputs folder is on a read-only disk. Start the studio with another --outputs-dir."),
+        **dict.fromkeys((errno.EACCES, errno.EPERM), locked),
+        errno.ENOENT: gone,
+        **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), no_folder),
+        errno.ELOOP: Message("Today's folder inside the outputs folder is a link to another place. Remove the link."),
     }
-    return "The picture could not be saved. " + causes.get(
-        error.errno or 0, "The outputs folder cannot be written to. Check its disk, or use another --outputs-dir."
-    )
+    other = Message("The outputs folder cannot be written to. Check its disk, or use another --outputs-dir.")
+    return Message("The picture could not be saved. {cause}", cause=causes.get(error.errno or 0, other))

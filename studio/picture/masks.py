@@ -10,6 +10,7 @@ import io
 import numpy as np
 from PIL import Image, ImageChops
 
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem
 from studio.picture.decode import read_layer
 
@@ -26,8 +27,14 @@ def read_mask(data: bytes, size: tuple[int, int]) -> Image.Image:
     mask = _read(data)
     aspects = mask.width / mask.height, size[0] / size[1]
     if abs(aspects[0] / aspects[1] - 1) > MAX_ASPECT_ERROR:
-        value = f"a mask of {mask.width}x{mask.height} pixels"
-        raise InvalidRequest(Problem("mask", value, f"a mask of the picture's shape, {size[0]}x{size[1]} pixels"))
+        value = Message("a mask of {width}x{height} pixels", width=mask.width, height=mask.height)
+        raise InvalidRequest(
+            Problem(
+                "mask",
+                value,
+                Message("a mask of the picture's shape, {width}x{height} pixels", width=size[0], height=size[1]),
+            )
+        )
     return resize(mask, size)
 
 

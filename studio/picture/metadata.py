@@ -31,6 +31,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from studio import __version__
 from studio.asked.fields import ImageToImage, Inpaint, TextToImage
+from studio.asked.messages import Message
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem
 from studio.asked.requests import REQUEST_KINDS, Request, request_from_dict
 from studio.asked.resolved import Resolved
@@ -127,7 +128,7 @@ def request_from_info(
     """The request that asks for the picture of this info again. The pictures and errors as in `read_png`."""
     kind = REQUEST_KINDS.get(str(info.get("kind")), TextToImage)
     if issubclass(kind, ImageToImage) and image is None:
-        raise InvalidRequest(Problem("image", "nothing", "the picture that this one was made from"))
+        raise InvalidRequest(Problem("image", Message("nothing"), Message("the picture that this one was made from")))
     names = {"schema", "kind", *(field.name for field in fields(kind))} - {"image", "mask"}
     values = {name: info[name] for name in info if name in names}
     return request_from_dict(values, image=image, mask=mask, control_images=control_images)

@@ -93,16 +93,12 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "The VAE is {}.": "这个 VAE {1}。",
     "{}: {} is not a few finite numbers.": "{1}：{2} 不是若干个有限的数。",
     "model {} of control {}": "控制 {2} 的模型 {1}",
-    "one of {}{}": "以下之一：{1}{2}",
     "one of {}": "以下之一：{1}",
     "none: there is no {} in the models folders": "没有：模型文件夹里没有 {1}",
     "one that has {}: choose one for it on the Models tab": "一个带有{1}的模型：请在“模型”页为它选择",
     "none: there is no checkpoint in the models folder": "没有：models 文件夹里没有模型",
     "{} with {}, whose VAE has no encoder,": "{1}（使用 {2}，其 VAE 没有编码器）",
-    ", which is for {}, while {} is {},": "（用于 {1}，而 {2} 是 {3}）",
     "none: no ControlNet for {} was found": "没有：没有找到用于 {1} 的 ControlNet",
-    " and {} more": "，另有 {1} 个",
-    "and {} more": "另有 {1} 个",
     "the {} {}": "{1} {2}",
     "a VAE with an encoder": "带编码器的 VAE",
     "a VAE": "VAE",
@@ -148,22 +144,16 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "{} is damaged: its tensors overlap or leave holes.": "{1} 已损坏：张量相互重叠或留有空隙。",
     "the noise": "噪声",
     "the picture": "图像",
-    "it has been replaced meanwhile": "期间文件已被替换",
     "{} does not fit this "
     "model: {} would need {}, the LoRA has {}.": "{1} 与这个模型不匹配：{2} 需要 {3}，LoRA 是 {4}。",
     "{} is damaged: a tensor of {} is empty.": "{1} 已损坏：{2} 有一个张量是空的。",
     "the lengths (dora_scale) of {}": "{1} 的长度 (dora_scale)",
     "{} is {} and should be {}": "{1} 是 {2}，应为 {3}",
     "The {} has tensors of the wrong shape: {}.": "{1}有形状不对的张量：{2}。",
-    "one number": "一个数",
     "are missing": "缺少",
     "do not belong there": "多余",
     "These are no weights of this {}: {} tensors {} ({}).": "这不是该{1}的权重：{3} {2} 个张量（{4}）。",
     "The {} cannot be loaded: its weights do not fit its config.json.": "无法载入{1}：权重与它的 config.json 不匹配。",
-    "{} has {} entries": "{1} 有 {2} 项",
-    "{} is {}": "{1} 是 {2}",
-    " and more": "等",
-    "and more": "等",
     "{} holds values that are not numbers, or too large for {}.": "{1} 含有不是数字的值，或超出 {2} 的范围。",
     "{} holds weights of the type {}, which cannot be loaded.": "{1} 含有 {2} 类型的权重，无法载入。",
     "{} became shorter while it was read; is it being replaced?": "{1} 在读取时变短了；是不是正在被替换？",
@@ -200,12 +190,10 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "a depth-guided model, which needs a depth map": "需要深度图的深度引导模型",
     "a latent upscaler": "潜变量放大模型",
     "an InstructPix2Pix model, which needs a second picture": "需要第二张图片的 InstructPix2Pix 模型",
-    "this file": "这个文件",
     "This is {}; the studio cannot run it.": "这是{1}；工作室无法运行它。",
     "This is an SDXL of another depth "
     "than those that are known; it is not run.": "这个 SDXL 的深度与已知的不同；这里不支持。",
     "of another kind: its U-Net takes {} channels": "另一种模型：它的 U-Net 接受 {1} 个通道",
-    "of another kind": "属于另一种",
     "Its U-Net has blocks "
     "of none of the families SD 1, SD 2 and SDXL.": "它的 U-Net 的块不属于 SD 1、SD 2 或 SDXL 系列。",
     "This is an unCLIP model, which "
@@ -314,22 +302,6 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "is kept, and the next try goes on from there.": "已取消。已下载的部分会保留，下次从那里继续。",
     "The file could not be written: {}.": "无法写入文件：{1}。",
     "The download failed inside the studio; its log has the details.": "下载在工作室内部失败；详情见日志。",
-    "{} (compute capability {}.{}) cannot run with {}": "{1}（计算能力 {2}.{3}）无法用{4}运行",
-    "{}. Install the "
-    "build that can: python3 start.py --torch {}": "{1}。请安装可用的版本：python3 start.py --torch {2}",
-    "the installed PyTorch {}": "已安装的 PyTorch {1}",
-    "{} ({}) cannot run with {}, which is for {}.": "{1}（{2}）无法用{3}运行，它适用于 {4}。",
-    "{}, nor with any build that the studio can use: it is too old.": "{1}，工作室可用的其他版本也不行：它太旧了。",
-    "An NVIDIA GPU is here, which "
-    "{} cannot run. Install the build that can: {}": "这里有 NVIDIA GPU，{1}无法使用它。请安装可用的版本：{2}",
-    "An AMD GPU is here, "
-    "which {} cannot run. If ROCm knows it: {}": "这里有 AMD GPU，{1}无法使用它。如果 ROCm 支持它：{2}",
-    "An Intel GPU is here, which "
-    "{} cannot run. If it is an Arc or newer: {}": "这里有 Intel GPU，{1}无法使用它。如果它是 Arc 或更新：{2}",
-    "An NVIDIA GPU is here, but its driver is missing "
-    "or too old for {}: install a newer one.": "这里有 NVIDIA GPU，但驱动缺失，或对{1}来说太旧：请安装更新的驱动。",
-    "An AMD GPU is here, but {} does not find it: "
-    "ROCm does not know it, or lacks its driver.": "这里有 AMD GPU，但{1}找不到它：ROCm 不支持它，或缺少驱动。",
     "Another checkpoint has been loaded meanwhile. Ask again.": "期间载入了另一个模型。请再问一次。",
     "This job does not exist any more.": "这个任务已不存在。",
     "You have {} pictures waiting or running. Wait for "
@@ -423,7 +395,6 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "exit code {}": "退出码 {1}",
     "it did not answer": "没有应答",
     "signal {}": "信号 {1}",
-    ", perhaps for want of memory": "，可能是内存不足",
     "The engine's process has ended unexpectedly "
     "and is started anew. Try again in a moment.": "引擎进程意外结束，正在重新启动。请稍后再试。",
     "The engine's process has ended "
@@ -453,12 +424,10 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "{} The CPU is used.": "{1}改用 CPU。",
     "CPU, {} threads": "CPU，{1} 线程",
     "CPU, {} thread": "CPU，{1} 线程",
-    "Apple GPU": "Apple GPU",
     "The GPU {} computes wrongly: two and two are not four.": "GPU {1} 计算出错：二加二不等于四。",
     "{}; the GPU cannot be used, the log says why": "{1}；无法使用 GPU，原因见日志",
     "the operator {}": "算子 {1}",
     "numbers of 64 bits": "64 位数",
-    "Use --device cpu.": "请使用 --device cpu。",
     "The GPU {} does not compute ({}).": "GPU {1} 无法计算（{2}）。",
     "Loading the ControlNet {}": "正在载入 ControlNet {1}",
     "the decoded picture holds values that are not numbers": "解码后的图像含有不是数字的值",
@@ -477,29 +446,19 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "[a|b] and [a:b:when], or a shorter prompt": "合计最多 {1} 段：请减少步数、减少 [a|b] 和 [a:b:when]，或缩短提示词",
     "text encoder {}": "文本编码器 {1}",
     "the {} ({})": "{1}（{2}）",
-    "a replay needs a recording from its first evaluation on": "重放需要从第一次计算开始的记录",
     "the fields quantities, fps, how": "字段 quantities、fps、how",
     "any of {}, once each": "{1} 中的任意几个，每个一次",
     "a run of the noise viewer, which records it": "噪声查看器中的运行，它会被记录",
-    "{} from {} to {}{}": "{2} 到 {3} 的{1}{4}",
     "whole numbers from {} to {}": "{1} 到 {2} 的整数",
     "numbers from {} to {}": "{1} 到 {2} 的数",
     "whole numbers from {} to {} in multiples of {}": "{1} 到 {2} 之间 {3} 的倍数",
     "numbers from {} to {} in multiples of {}": "{1} 到 {2} 之间 {3} 的倍数",
-    "whole numbers": "整数",
-    "numbers": "数",
-    " in multiples of {}": "，且为 {1} 的倍数",
     "{}: {} is not allowed. Allowed: {}.": "{1}：不允许 {2}。允许：{3}。",
     "{}, whose VAE has no encoder,": "{1}（其 VAE 没有编码器）",
-    "to begin with a picture, one whose VAE has an encoder: "
-    "choose another VAE for it on the Models tab": "要从图片开始，需要 VAE 带编码器的模型："
-    "请在“模型”页为它另选一个 VAE",
-    "{}, or use text to image": "{1}，或使用文生图",
     "to begin with a picture, one whose VAE has an encoder: choose another VAE for "
     "it on the Models tab, or use text to image": "要从图片开始，需要 VAE 带编码器的模型：请在“模型”页为它另选一个 "
     "VAE，或使用文生图",
     "{} ({})": "{1} ({2})",
-    "In the negative prompt: {}": "反向提示词中：{1}",
     "versions 1 to {}": "版本 1 到 {1}",
     "links of the versions 1 to {}": "版本 1 到 {1} 的链接",
     "a pair that can be run: {}": "可以运行的组合：{1}",
@@ -635,7 +594,6 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "The outputs folder cannot be written to. "
     "Check its disk, or use another --outputs-dir.": "无法写入输出文件夹。请检查磁盘，或使用另一个 --outputs-dir。",
     "The picture could not be saved. {}": "无法保存图像。{1}",
-    "{} in control {}: {}": "控制 {2} 中的 {1}：{3}",
     "a map of black strokes on transparent "
     "ground, of which nothing is left on black,": "透明背景上的黑色笔画，换成黑色背景后什么也看不见",
     "light strokes on black or on transparent ground; "
@@ -691,12 +649,10 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "a picture that is still there; give it again": "仍然存在的图片；请重新提供",
     "a file that is gone": "已不存在的文件",
     "image {} of control {}": "控制 {2} 的图片 {1}",
-    "no new guests for {} seconds": "{1} 秒内不接受新访客",
     "There is nothing here.": "这里什么也没有。",
     "The studio's disk is full.": "工作室的磁盘已满。",
     "Something went wrong in the studio; its log has the cause.": "工作室出错了；原因见日志。",
     "{} (error id {})": "{1}（错误编号 {2}）",
-    "SDXL refiner": "SDXL 精炼模型",
     "text": "文字",
     "{} bytes": "{1} 字节",
     "{} × {} = {} cells": "{1} × {2} = {3} 格",
@@ -704,9 +660,6 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "a ControlNet": "ControlNet",
     "a checkpoint": "检查点",
     "{}: {}": "{1}：{2}",
-    "The {} {} needs about {} GiB, more than fits into {}. Start the studio with {}, choose a smaller {}, "
-    "or close other programs that use the memory.": "{1} {2} 约需 {3} GiB，超出{4}。请用 {5} 启动工作室、"
-    "选择更小的 {6}，或关闭占用内存的其他程序。",
     "one of {} and {} more": "以下之一：{1}，另有 {2} 个",
     "{}, which is for {}, while {} is {},": "{1}（用于 {2}，而 {3} 是 {4}）",
     "{} and more": "{1} 等",
@@ -714,18 +667,12 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "images": "张图像",
     "steps": "步",
     "megapixels": "百万像素",
-    "{} {} {} waiting or running: there are {}, this has {}.": "{1} {2} {3}在等待或运行：现有 {4}，这次是 {5}。",
-    "{} {} {} waiting or running: "
-    "there are {}, this has {}; before you: {}.": "{1} {2} {3}在等待或运行：现有 {4}，这次是 {5}；您前面有 {6} "
-    "个任务。",
-    "{} {} {} waiting or running: there "
-    "are {}, this has {}; before you: {}, {}.": "{1} {2} {3}在等待或运行：现有 {4}，这次是 {5}；您前面有 {6} "
-    "个任务，{7}。",
     "{} {} minutes of this computer's time within an hour, and "
     "they are used. Try again in about {} minutes.": "{1}每小时 {2} 分钟的本机时间，已经用完。请在约 {3} 分钟后再试。",
     "signal {}, perhaps for want of memory": "信号 {1}，可能是内存不足",
     "the picture that this one was made from": "生成这张图像所用的图片",
     "{} {} {} waiting or running: there are {}, this has {}": "{1} {2} {3}在等待或运行：现有 {4}，这次是 {5}",
+    "no change: the list of tokens is a newer studio's": "不能更改：令牌列表来自更新的工作室",
     "1 is before you": "您前面有 1 个任务",
     "{} are before you": "您前面有 {1} 个任务",
     "{}.": "{1}。",
@@ -738,4 +685,17 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "the word {}": "词语 {1}",
     "what the owner of this studio does not refuse": "工作室主人没有禁用的词",
     "Another checkpoint is being loaded": "正在载入另一个模型",
+    "The {} {} needs about {} GiB, more than fits into {}. Start the studio {}, choose a smaller {}, "
+    "or close other programs that use the memory.": "{1} {2} 需要约 {3} GiB，{4}放不下。请{5}启动工作室，"
+    "选择较小的 {6}，或关闭占用内存的其他程序。",
+    "with --dtype fp16 or bf16": "用 --dtype fp16 或 bf16 ",
+    "with --fp8": "用 --fp8 ",
+    "with --offload": "用 --offload ",
+    "another token": "另一个令牌",
+    "at most {}; revoke one first": "最多 {1} 个；请先撤销一个",
+    "a name that no other token has": "没有别的令牌使用的名称",
+    "1 to {} characters": "1 到 {1} 个字符",
+    "this one": "这个操作",
+    "words of letters or digits": "由字母或数字组成的词",
+    "the decisions {}": "以下设置之一：{1}",
 }

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 
 from studio.answered.engine import Engine, Refused, UnknownJob
 from studio.asked.fields import TextToImage
+from studio.asked.messages import Message
 from studio.asked.orders import SubmitRun
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.requests import Request
@@ -46,7 +47,7 @@ async def again(engine: Engine, job_id: str, changes: Mapping[str, str], *, owne
     if job is None:
         raise UnknownJob
     if not isinstance(job.request, TextToImage) or job.request.controls or job.request.seed is None or job.comparison:
-        raise Refused("Only a run from words and a given seed is begun again by its sliders.")
+        raise Refused(Message("Only a run from words and a given seed is begun again by its sliders."))
     values = {field.name: getattr(job.request, field.name) for field in fields(job.request)}
     values |= {name: _number(name, text) for name, text in changes.items()}
     return await take_place(engine, TextToImage.parse(values), owner=owner, origin=job.origin)
@@ -56,4 +57,4 @@ def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InvalidRequest(Problem(name, quoted_value(text), "a number")) from None
+        raise InvalidRequest(Problem(name, quoted_value(text), Message("a number"))) from None

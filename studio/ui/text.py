@@ -1453,16 +1453,35 @@ def _said(message: Message) -> Message:
     sentence = column(language.current()).get(message.key) or _sentence(message.key)
     if sentence is None:
         return message
-    return Message.of(message.key, sentence, {name: spoken(value) for name, value in message.values.items()})
+    return Message.of(message.key, sentence, {name: _value(value) for name, value in message.values.items()})
+
+
+def _value(value: Any) -> Any:
+    """A value of a message: a message, a number, the name of a thing that has one in this language, or any text."""
+    if isinstance(value, str) and not isinstance(value, Message):
+        sentence = _chinese_of(value) if " " in value else None  # one word may be a field's own name
+        return sentence or _choices(language.current()).get(value, value)
+    return spoken(value)
 
 
 def _sentence(english: str) -> str | None:
     """What the rooms without a page say, in Chinese; None for what is said in English alone."""
-    from studio.ui.chinese_messages import chinese_of
-
     if is_joined(english):
         return english.replace("}, {", "}、{").replace("} {", "}{")
+    return _chinese_of(english)
+
+
+def _chinese_of(english: str) -> str | None:
+    from studio.ui.chinese_messages import chinese_of
+
     return chinese_of(english)
+
+
+@cache
+def _choices(name: str) -> Mapping[str, str]:
+    """The choices of fields in a language by their English name."""
+    english = COLUMNS[DEFAULT_LANGUAGE]
+    return {english[key]: text for key, text in column(name).items() if key.startswith("choice.")}
 
 
 def say_of_picture(key: str, /, language: str = DEFAULT_LANGUAGE, **values: object) -> str:

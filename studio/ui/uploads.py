@@ -20,6 +20,7 @@ from pathlib import Path
 from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
 from gradio.utils import get_upload_folder
 
+from studio.asked.messages import Message
 from studio.asked.problems import MAX_IMAGE_BYTES
 
 # A program that uploads once may call again with the same file, and two that upload the same at once share it.
@@ -180,7 +181,7 @@ def read_upload(path: object) -> bytes:
         return b""
     upload = _upload(path) if isinstance(path, str) and "\0" not in path else None
     if upload is None:
-        raise ValueError("an uploaded PNG, JPEG, WebP or GIF file, given a few minutes ago")
+        raise ValueError(Message("an uploaded PNG, JPEG, WebP or GIF file, given a few minutes ago"))
     with upload.path.open("rb") as file:
         return file.read(MAX_IMAGE_BYTES + 1)
 
@@ -193,7 +194,7 @@ def painted_png(text: object) -> bytes:
             return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         pass
-    raise ValueError("a PNG file in base64")
+    raise ValueError(Message("a PNG file in base64"))
 
 
 def _upload(path: str | Path | None) -> Upload | None:

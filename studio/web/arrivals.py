@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.ui.text import spoken
 from studio.web.guard import MAX_UPLOAD_BYTES
 from studio.web.owner import HEADER
 from studio.web.upload_room import NoRoom, Place, UploadRoom
@@ -56,7 +57,9 @@ class Arrivals:
             try:
                 place = self.room.reserve(owner, int(headers.get("content-length", MAX_UPLOAD_BYTES)))
             except NoRoom as error:
-                refusal = JSONResponse({"detail": str(error)}, status_code=507, headers={"cache-control": "no-store"})
+                refusal = JSONResponse(
+                    {"detail": spoken(str(error))}, status_code=507, headers={"cache-control": "no-store"}
+                )
                 await refusal(scope, receive, send)
                 return
         answer = bytearray()

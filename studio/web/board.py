@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.asked.guest_rules import Rules
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.refused_words import MAX_CHARACTERS, MAX_WORDS, folded
 
@@ -74,7 +75,9 @@ class Board:
         values: dict[str, Any] = {}
         for name, value in changes.items():
             if name not in _READERS:
-                problems.append(Problem(name, quoted_value(value), f"the decisions {', '.join(_READERS)}"))
+                problems.append(
+                    Problem(name, quoted_value(value), Message("the decisions {names}", names=", ".join(_READERS)))
+                )
                 continue
             try:
                 values[name] = _READERS[name](name, value)
@@ -172,7 +175,7 @@ def _refused_words(name: str, value: object) -> tuple[str, ...]:
     words = [" ".join(word.split()) for word in _texts(name, value, MAX_WORDS, MAX_CHARACTERS, allowed)]
     empty = [word for word in words if word and not any(c.isalnum() for c in folded(word))]
     if empty:
-        raise InvalidRequest(Problem(name, quoted_value(empty[0]), "words of letters or digits"))
+        raise InvalidRequest(Problem(name, quoted_value(empty[0]), Message("words of letters or digits")))
     return tuple({folded(word): word for word in words if word}.values())
 
 

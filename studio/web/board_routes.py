@@ -20,7 +20,7 @@ from studio.asked.orders import ModelList
 from studio.asked.problems import InvalidRequest
 from studio.picture.gallery import Gallery
 from studio.ui.models import labels
-from studio.ui.text import say
+from studio.ui.text import say, spoken
 from studio.ui.visible import visible
 from studio.web.board import Board
 from studio.web.login import GUEST_HEADER, PROGRAM_HEADER
@@ -123,4 +123,4 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 def refusal(status: int, sentence: str) -> Response:
     """A refusal in a sentence, which nothing on its way may store."""
-    return PlainTextResponse(sentence, status_code=status, headers={"cache-control": "no-store"})
+    return PlainTextResponse(spoken(sentence), status_code=status, headers={"cache-control": "no-store"})

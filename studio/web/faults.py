@@ -11,7 +11,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.asked import messages
 from studio.ui.log import in_one_line
+from studio.ui.text import spoken
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +56,8 @@ class Faults:
             status, sentence = _verdict(error, self.foreign)
             logger.error("%s %s (error id %s): %s", scope["method"], _path(scope), error_id, in_one_line(error))
             error.__traceback__ = None
-            response = PlainTextResponse(f"{sentence} (error id {error_id})", status, {"cache-control": "no-store"})
+            named = messages.Message("{sentence} (error id {error_id})", sentence=sentence, error_id=error_id)
+            response = PlainTextResponse(spoken(named), status, {"cache-control": "no-store"})
         if response is None:
             await answer.finish()
         elif not answer.has_begun:
@@ -107,9 +110,11 @@ def _refusal(error: HTTPException, scope: Scope) -> PlainTextResponse:
 def _verdict(error: Exception, foreign: bool) -> tuple[int, str]:
     """Status and sentence."""
     if isinstance(error, OSError) and error.errno in _FULL:
-        return 507, "The studio's disk is full."
+        return 507, messages.Message("The studio's disk is full.")
     if isinstance(error, OSError) and error.errno in _NOT_THERE:
-        return 404, "There is nothing here."
+        return 404, messages.Message("There is nothing here.")
     if foreign:
-        return 400, "This request could not be understood: a part of it is missing, or is not what belongs there."
-    return 500, "Something went wrong in the studio; its log has the cause."
+        return 400, messages.Message(
+            "This request could not be understood: a part of it is missing, or is not what belongs there."
+        )
+    return 500, messages.Message("Something went wrong in the studio; its log has the cause.")

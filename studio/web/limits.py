@@ -12,6 +12,7 @@ from studio.answered.engine import Engine, EngineStatus, Refused
 from studio.answered.models import Checkpoint
 from studio.asked import orders
 from studio.asked.guest_rules import Rules, check_text
+from studio.asked.messages import Message
 from studio.asked.orders import Allowance, Quota, Submission
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.questions import Question
@@ -151,7 +152,7 @@ class LimitedEngine:
 
     def _check_checkpoint(self, checkpoint: str, rules: Rules) -> None:
         if rules.models is not None and not self._may_name(checkpoint, rules):  # in the engine's own words
-            raise InvalidRequest(Problem("checkpoint", quoted_value(checkpoint), "an installed checkpoint"))
+            raise InvalidRequest(Problem("checkpoint", quoted_value(checkpoint), Message("an installed checkpoint")))
 
     # ------------------------------------------------------------------------------------------- what they may have
 

@@ -12,8 +12,9 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.answered.engine import Engine
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
-from studio.ui.text import say
+from studio.ui.text import say, spoken
 from studio.web.login import GUEST_HEADER, PROGRAM_HEADER
 from studio.web.programs import Program, Programs
 from studio.web.sharing import stop_jobs
@@ -65,7 +66,9 @@ class ProgramRoutes:
                 if program is not None:
                     await stop_jobs(self.engine, [program.person])
             case _:
-                raise InvalidRequest(Problem("action", quoted_value(action), f"one of {', '.join(ACTIONS)}"))
+                raise InvalidRequest(
+                    Problem("action", quoted_value(action), Message("one of {names}", names=", ".join(ACTIONS)))
+                )
         return ""
 
 
@@ -88,4 +91,4 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 
 def _refusal(status: int, sentence: str) -> Response:
-    return PlainTextResponse(sentence, status_code=status, headers={"cache-control": "no-store"})
+    return PlainTextResponse(spoken(sentence), status_code=status, headers={"cache-control": "no-store"})

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
 
 logger = logging.getLogger(__name__)
@@ -79,9 +80,13 @@ class Programs:
             self._read()
             self._refuse_newer()
             if len(self._all) >= MAX_PROGRAMS:
-                raise InvalidRequest(Problem("name", "another token", f"at most {MAX_PROGRAMS}; revoke one first"))
+                raise InvalidRequest(
+                    Problem(
+                        "name", Message("another token"), Message("at most {most}; revoke one first", most=MAX_PROGRAMS)
+                    )
+                )
             if any(one.name == label for one in self._all.values()):
-                raise InvalidRequest(Problem("name", quoted_value(label), "a name that no other token has"))
+                raise InvalidRequest(Problem("name", quoted_value(label), Message("a name that no other token has")))
             program = Program(
                 id=secrets.token_hex(6),
                 name=label,
@@ -128,8 +133,8 @@ class Programs:
 
     def _refuse_newer(self) -> None:
         if self._newer:
-            expectation = "no change: the list of tokens is a newer studio's"
-            raise InvalidRequest(Problem("action", "this one", expectation))
+            expectation = Message("no change: the list of tokens is a newer studio's")
+            raise InvalidRequest(Problem("action", Message("this one"), expectation))
 
     def _read(self) -> None:
         """Read the file if it has changed since. The lock is held."""
@@ -182,7 +187,9 @@ def _stamp(path: Path) -> tuple[int, ...]:
 def _label(name: object) -> str:
     label = " ".join(clean_text(name).split()) if isinstance(name, str) else ""
     if not 1 <= len(label) <= MAX_NAME_CHARACTERS:
-        raise InvalidRequest(Problem("name", quoted_value(name), f"1 to {MAX_NAME_CHARACTERS} characters"))
+        raise InvalidRequest(
+            Problem("name", quoted_value(name), Message("1 to {most} characters", most=MAX_NAME_CHARACTERS))
+        )
     return label
 
 

@@ -25,6 +25,7 @@ from studio.answered.events import CellEvent, Failed, Finished
 from studio.asked.axes import AXIS_FIELDS
 from studio.asked.branch import Branch
 from studio.asked.control import PREPROCESSORS, PreprocessorName
+from studio.asked.messages import Message
 from studio.asked.orders import BranchTree, Cells, ModelList, ModelPicture, RecordPart, SubmitBranch
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, one_of, quoted_value
 from studio.asked.questions import parse
@@ -35,7 +36,7 @@ from studio.picture.control_maps import preview
 from studio.picture.gallery import Gallery
 from studio.ui import assets, live, watching
 from studio.ui.models import model_list
-from studio.ui.text import say
+from studio.ui.text import say, spoken
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
 
@@ -151,13 +152,17 @@ class Routes:
         job_id, owner = request.path_params["job_id"], request.headers[HEADER]
         try:
             if not _WHOLE_NUMBER.fullmatch(image):
-                raise InvalidRequest(Problem("image", quoted_value(image), "whole numbers from 0 to 999999"))
+                raise InvalidRequest(
+                    Problem(
+                        "image", quoted_value(image), Message("whole numbers from {low} to {high}", low=0, high=999999)
+                    )
+                )
             recording = await self.engine.record(job_id, RecordPart(image=int(image)), owner=owner)
             file = await run_in_threadpool(self._export_file, recording, kind, parameters)
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
-            return PlainTextResponse(str(error), status_code=400)
+            return PlainTextResponse(spoken(str(error)), status_code=400)
         headers = {"content-disposition": f'attachment; filename="{file.name}"', "cache-control": "no-store"}
         return Response(file.content, media_type=file.media_type, headers=headers)
 
@@ -174,16 +179,20 @@ class Routes:
         image = parameters.pop("image", "0")
         try:
             if not _WHOLE_NUMBER.fullmatch(image):
-                raise InvalidRequest(Problem("image", quoted_value(image), "whole numbers from 0 to 999999"))
+                raise InvalidRequest(
+                    Problem(
+                        "image", quoted_value(image), Message("whole numbers from {low} to {high}", low=0, high=999999)
+                    )
+                )
             branch = Branch.parse(parameters, await request.body())
             order = SubmitBranch(job_id=request.path_params["job_id"], branch=branch, image=int(image))
             job_id = await self.engine.submit(order, owner=request.headers[HEADER], origin="noise_viewer")
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
-            return PlainTextResponse(str(error), status_code=400)
+            return PlainTextResponse(spoken(str(error)), status_code=400)
         except Refused as error:
-            return PlainTextResponse(str(error), status_code=409)
+            return PlainTextResponse(spoken(str(error)), status_code=409)
         return JSONResponse({"job_id": job_id}, headers={"cache-control": "no-store"})
 
     async def stop(self, request: Request) -> Response:
@@ -204,13 +213,13 @@ class Routes:
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
-            return PlainTextResponse(str(error), status_code=400)
+            return PlainTextResponse(spoken(str(error)), status_code=400)
         except Refused as error:
-            return PlainTextResponse(str(error), status_code=409)
+            return PlainTextResponse(spoken(str(error)), status_code=409)
         view = await watching.first_frame(self.engine, self.gallery, owner, job_id)
         if view is None:
             return Response(status_code=204)
-        return JSONResponse(view, headers={"cache-control": "no-store"})
+        return JSONResponse(spoken(view), headers={"cache-control": "no-store"})
 
     async def branches(self, request: Request) -> Response:
         """GET /branches/{job}: the tree of branches that it belongs to, a list of studio.asked.branch.BranchNode."""
@@ -245,9 +254,9 @@ class Routes:
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
-            return PlainTextResponse(str(error), status_code=400)
+            return PlainTextResponse(spoken(str(error)), status_code=400)
         except Refused as error:
-            return PlainTextResponse(str(error), status_code=409)
+            return PlainTextResponse(spoken(str(error)), status_code=409)
         return Response(answer.content, media_type=answer.media_type, headers={"cache-control": "no-store"})
 
     async def control_map(self, request: Request) -> Response:
@@ -264,7 +273,7 @@ class Routes:
                 raise InvalidRequest(Problem("preprocessor", quoted_value(preprocessor), one_of(PREPROCESSORS)))
             data = await run_in_threadpool(preview, image, cast(PreprocessorName, preprocessor))
         except InvalidRequest as error:
-            return PlainTextResponse(str(error), status_code=400)
+            return PlainTextResponse(spoken(str(error)), status_code=400)
         return Response(data, media_type="image/png", headers={"cache-control": "no-store"})
 
     async def compare_sheet(self, request: Request) -> Response:
@@ -315,7 +324,7 @@ class Routes:
         headers = {"etag": f'"{view["stamp"]}"', "cache-control": "no-cache"}
         if headers["etag"] in request.headers.get("if-none-match", "") and not refresh:
             return Response(status_code=304, headers=headers)
-        return JSONResponse(view, headers=headers)
+        return JSONResponse(spoken(view), headers=headers)
 
     async def model_picture(self, request: Request) -> Response:
         """GET /model-picture/{id}: the preview that came with a model, a JPEG of at most 512 pixels a side."""
@@ -358,4 +367,6 @@ def _read(folder: Path, name: str) -> bytes | None:
 
 
 def _nothing_here() -> Response:
-    return PlainTextResponse("There is nothing here.", status_code=404, headers={"cache-control": "no-store"})
+    return PlainTextResponse(
+        spoken(Message("There is nothing here.")), status_code=404, headers={"cache-control": "no-store"}
+    )

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from studio.answered.engine import Engine, WorkNow
 from studio.asked.orders import Work
 from studio.picture.gallery import Gallery
-from studio.ui.text import say
+from studio.ui.text import say, spoken
 from studio.web.access import LONGEST_SHARE, Access, digest
 from studio.web.board_routes import BoardRoutes, is_owner, json_object, refusal
 from studio.web.limits import MEGAPIXEL, VISITOR, LimitedEngine
@@ -67,7 +67,7 @@ class ShareRoutes:
                 return refusal(400, f"seconds: {order.get('seconds')!r} is not allowed. Allowed: {allowed}.")
             begins = action == "begin"
             await self._act(action, float(seconds), str(order.get("guest", "")))
-        response = JSONResponse(await self._view(), headers={"cache-control": "no-store"})
+        response = JSONResponse(spoken(await self._view()), headers={"cache-control": "no-store"})
         if begins:
             token, session = self.access.owner_session(request.headers[HEADER])
             set_session(response, request, token, session)

@@ -24,6 +24,7 @@ from studio.answered.engine import Refused, UnknownJob
 from studio.answered.events import JobSummary
 from studio.answered.models import NoSuchModel
 from studio.asked import orders
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest
 from studio.checkpoints.options import ModelOptions
 from studio.engine.engine import DiffusionEngine
@@ -174,7 +175,7 @@ def visitors_error(error: Exception) -> Exception:
         return error
     error_id = secrets.token_hex(4)
     logger.error("A call of the engine failed (%s)", error_id, exc_info=error)
-    sentence = f"Something went wrong in the engine. The log has the cause under {error_id}."
+    sentence = Message("Something went wrong in the engine. The log has the cause under {error_id}.", error_id=error_id)
     return Refused(sentence, kind="internal")
 
 

@@ -23,6 +23,7 @@ from studio.answered.events import AnyEvent, ComparisonEnded, Failed, JobSummary
 from studio.answered.ids import HERE
 from studio.answered.models import Checkpoint
 from studio.asked import orders
+from studio.asked.messages import Message
 from studio.checkpoints.options import ModelOptions
 from studio.engine.jobs import Limits
 from studio.engine.mailbox import Watcher
@@ -35,8 +36,8 @@ FIRST_SECONDS = 60.0  # a child may take this long until it says what models the
 CLOSE_SECONDS = 2.8
 MAX_RESTARTS = 3  # within RESTART_SECONDS; then somebody has to look
 RESTART_SECONDS = 300.0
-ASK_AGAIN = "The engine's process has ended unexpectedly and is started anew. Try again in a moment."
-CLOSING = "The studio is closing."
+ASK_AGAIN = Message("The engine's process has ended unexpectedly and is started anew. Try again in a moment.")
+CLOSING = Message("The studio is closing.")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class RemoteEngine:
             "jobs_file": jobs_file,
         }
         self._lock = threading.Lock()
-        self._status = EngineStatus(state="starting", message="Starting the engine's process")
+        self._status = EngineStatus(state="starting", message=Message("Starting the engine's process"))
         self._catalog: tuple[Checkpoint, ...] = ()
         self._first = threading.Event()  # the mirror has been filled
         self._jobs: dict[str, PendingJob] = {}  # that wait or run
@@ -140,7 +141,7 @@ class RemoteEngine:
             child = self._there()
             confirmation, watcher = child.watch(job_id, owner)
         except (ChildEnded, Refused) as error:
-            raise UnknownJob("This job does not exist any more.") from error
+            raise UnknownJob(Message("This job does not exist any more.")) from error
         return _Opening(confirmation, watcher)
 
     async def cancel(self, job_id: str, *, owner: str) -> bool:
@@ -222,17 +223,27 @@ class RemoteEngine:
         """The child has ended: nobody who watches is left waiting, and a new one is started."""
         self._first.set()
         if self._closing:
-            self._end(child, f"Stopped: {CLOSING[0].lower()}{CLOSING[1:]}", "")
+            self._end(child, Message("Stopped: the studio is closing."), "")
             return
         why, error_id = child.why(), secrets.token_hex(4)
         now = time.monotonic()
         self._restarts = [at for at in self._restarts if now - at < RESTART_SECONDS] + [now]
         again = len(self._restarts) <= MAX_RESTARTS
         logger.error("The engine's process has ended (%s); error %s", why, error_id)
-        next_step = "It is started anew: ask again." if again else "It ended too often: start the studio anew."
-        message = f"The engine's process has ended unexpectedly ({why}), and this run with it. {next_step}"
+        next_step = (
+            Message("It is started anew: ask again.")
+            if again
+            else Message("It ended too often: start the studio anew.")
+        )
+        message = Message(
+            "The engine's process has ended unexpectedly ({why}), and this run with it. {next_step}",
+            why=why,
+            next_step=next_step,
+        )
         state = "starting" if again else "failed"
-        reason = f"The engine's process has ended unexpectedly ({why}). {next_step}"
+        reason = Message(
+            "The engine's process has ended unexpectedly ({why}). {next_step}", why=why, next_step=next_step
+        )
         self._status = replace(self._status, state=state, message=reason, checkpoint=None, running=0, queued=0)  # type: ignore[arg-type]
         self._child = self._spawn() if again else None
         self._end(child, message, error_id)

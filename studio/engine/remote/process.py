@@ -18,6 +18,7 @@ from typing import Any
 
 from studio.answered.codec import BadMessage
 from studio.answered.events import AnyEvent
+from studio.asked.messages import Message
 from studio.engine.mailbox import Mailbox, Watcher
 from studio.engine.remote.frames import read_frame, to_frame, write_frame
 
@@ -126,10 +127,12 @@ class ChildProcess:
             code = self._process.wait(1)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return "it did not answer"
+            return Message("it did not answer")
         if code < 0 and os.name != "nt":
-            return f"signal {-code}" + (", perhaps for want of memory" if code == -9 else "")
-        return f"exit code {code}"
+            if code == -9:
+                return Message("signal {number}, perhaps for want of memory", number=9)
+            return Message("signal {number}", number=-code)
+        return Message("exit code {code}", code=code)
 
     def _write(self) -> None:
         pipe = self._process.stdin

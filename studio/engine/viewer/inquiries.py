@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from studio.answered.engine import Answer, Refused
+from studio.asked.messages import Message
 from studio.asked.questions import Question
 from studio.engine.forks import Fork
 
@@ -62,7 +63,7 @@ class Inquiries:
         with self._lock:
             mine = sum(i.owner == inquiry.owner for i in self._waiting)
             if self._is_closed or mine >= WAITING_OF_ONE or len(self._waiting) >= WAITING:
-                sentence = "The studio is still busy with earlier questions. Try again in a moment."
+                sentence = Message("The studio is still busy with earlier questions. Try again in a moment.")
                 raise Refused(sentence, kind="limit" if mine >= WAITING_OF_ONE else "full", retry_after=1)
             self._waiting.append(inquiry)
 
@@ -96,7 +97,7 @@ class Inquiries:
             self._is_closed = True
             waiting, self._waiting = list(self._waiting), deque()
         for inquiry in waiting:
-            _settle(inquiry.future, error=Refused("The studio is closing.", kind="unavailable"))
+            _settle(inquiry.future, error=Refused(Message("The studio is closing."), kind="unavailable"))
 
 
 def _settle(future: Future[Answer], *, answer: Answer | None = None, error: Exception | None = None) -> None:
@@ -105,4 +106,4 @@ def _settle(future: Future[Answer], *, answer: Answer | None = None, error: Exce
     if answer is not None:
         future.set_result(answer)
     else:
-        future.set_exception(error or Refused("There is no answer."))
+        future.set_exception(error or Refused(Message("There is no answer.")))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from studio.answered.engine import Answer, Refused
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.questions import DecodeQuantity, Heads, LookAgain, SelfAttention
 from studio.diffusion import vae
@@ -67,12 +68,12 @@ def quantity_of(evaluation: RecordedEvaluation, quantity: str) -> Array:
     if quantity in ("denoised", "noise_pred"):
         kind, output = "x0" if quantity == "denoised" else "eps", guided_output(evaluation)
     elif branch == "uncond" and len(evaluation.outputs) < 2:
-        raise Refused("Not available: with guidance 1 the network is called once, with the prompt.")
+        raise Refused(Message("Not available: with guidance 1 the network is called once, with the prompt."))
     else:
         output = evaluation.outputs[0 if branch == "uncond" else -1].astype(np.float32)
     terms = (x0_terms if kind == "x0" else noise_terms)(evaluation.a, evaluation.s, evaluation.prediction_type)
     if terms is None:
-        raise Refused("Undefined here: there is no signal in x_t, or no noise.")
+        raise Refused(Message("Undefined here: there is no signal in x_t, or no noise."))
     return np.asarray(np.float32(terms.of_input) * model_input(evaluation) + np.float32(terms.of_output) * output)
 
 
@@ -80,7 +81,7 @@ def _decode(question: DecodeQuantity, evaluation: RecordedEvaluation, components
     latents = torch.tensor(quantity_of(evaluation, question.quantity))[None].to(components.device)
     if question.decoder == "tiny" and components.tiny_vae is None:
         raise Refused(
-            "This checkpoint has no tiny decoder. A TAESD file for its latents is put into models/vae_approx."
+            Message("This checkpoint has no tiny decoder. A TAESD file for its latents is put into models/vae_approx.")
         )
     decode = vae.decode_tiny if question.decoder == "tiny" else vae.decode
     picture = vae.to_pictures(decode(components, latents))[0]
@@ -114,7 +115,7 @@ def _self_attention(
     for (place, height, width), weights in maps.groups.items():  # (places looked at, h, w): one row for each that looks
         tensors[f"self.{place}.{height}x{width}"] = on_cpu(weights.flatten(1).T.unflatten(1, (height, width)).half())
     if not tensors:
-        raise Refused("This checkpoint has no self-attention on a grid of at most 32 × 32 places.")
+        raise Refused(Message("This checkpoint has no self-attention on a grid of at most 32 × 32 places."))
     return safetensors(tensors, _facts(question, fork) | {"layers": [asdict(layer) for layer in maps.layers]})
 
 
@@ -128,7 +129,9 @@ def _heads(
 ) -> Slices:
     layers = [name for name, _ in components.attention_layers if name.endswith(CROSS)]
     if question.layer not in layers:
-        raise InvalidRequest(Problem("layer", quoted_value(question.layer), f"one of {', '.join(layers)}"))
+        raise InvalidRequest(
+            Problem("layer", quoted_value(question.layer), Message("one of {layers}", layers=", ".join(layers)))
+        )
     lane = lane_of(fork)
     call = lane.call()
     yield

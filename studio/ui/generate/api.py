@@ -20,6 +20,7 @@ import msgspec
 from studio.answered.engine import Engine, Refused, UnknownJob, run_events
 from studio.answered.errors import ApiError, error_of, error_of_job, in_text
 from studio.answered.events import TERMINAL, Event, Failed, Finished, Loading, Picture, Queued, Started, Step
+from studio.asked.messages import Message
 from studio.asked.orders import ModelList, SubmitRun
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt_notices import control_characters
@@ -60,12 +61,14 @@ def build_picture_settings(engine: Engine) -> None:
             try:
                 data = await asyncio.to_thread(read_upload, str(name))
             except (OSError, ValueError) as error:
-                problem = Problem("image", quoted_value(image), "an uploaded PNG, JPEG, WebP or GIF file")
+                problem = Problem("image", quoted_value(image), Message("an uploaded PNG, JPEG, WebP or GIF file"))
                 raise InvalidRequest(problem) from error
             if not data.startswith(_PICTURES):
-                allowed_files = "an uploaded PNG, JPEG, WebP or GIF file"
+                allowed_files = Message("an uploaded PNG, JPEG, WebP or GIF file")
                 raise InvalidRequest(
-                    Problem("image", f"a file that begins with {quoted_value(data[:12])}", allowed_files)
+                    Problem(
+                        "image", Message("a file that begins with {data}", data=quoted_value(data[:12])), allowed_files
+                    )
                 )
             models = (await engine.ask(ModelList())).models
             settings = await asyncio.to_thread(take_over, data, models)
@@ -240,7 +243,7 @@ def _bytes_of_upload(uploads: Uploads, call: str, field: str, image: object) -> 
     if image is None:
         return b""
     name = image.get("path") if isinstance(image, dict) else None
-    refusal = InvalidRequest(Problem(field, quoted_value(image), "an uploaded PNG, JPEG, WebP or GIF file"))
+    refusal = InvalidRequest(Problem(field, quoted_value(image), Message("an uploaded PNG, JPEG, WebP or GIF file")))
     if not isinstance(name, str) or not name:
         raise refusal
     try:

@@ -13,6 +13,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.asked.control import CONTROL_RANGES, MAX_CONTROLS
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.ui.blocks import html_block
 from studio.ui.text import words
@@ -76,6 +77,10 @@ def controls_of(value: object, uploads: Uploads, page: str, tab: str) -> list[di
             image = painted_png(unit["png"]) if unit.get("png") else read_upload(path)
         except ValueError as error:
             value = quoted_value(unit.get("png") or path)
-            raise InvalidRequest(Problem("controls", f"image {value} of control {number}", str(error))) from error
+            raise InvalidRequest(
+                Problem(
+                    "controls", Message("image {value} of control {number}", value=value, number=number), str(error)
+                )
+            ) from error
         controls.append({name: unit[name] for name in unit if name not in ("path", "png", "image")} | {"image": image})
     return controls + [dict(unit) for unit in units[MAX_CONTROLS:] if isinstance(unit, Mapping)]  # for `parse` to count

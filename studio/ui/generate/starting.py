@@ -14,6 +14,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.answered.models import Model
+from studio.asked.messages import Message
 from studio.asked.orders import ModelList
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, quoted_value
 from studio.picture.file_settings import Remark
@@ -83,8 +84,8 @@ def file_of(path: object) -> bytes:
         with Path(str(path)).open("rb") as file:
             return file.read(MAX_IMAGE_BYTES + 1)
     except OSError:
-        expectation = "a picture that is still there; give it again"
-        raise InvalidRequest(Problem("image", "a file that is gone", expectation)) from None
+        expectation = Message("a picture that is still there; give it again")
+        raise InvalidRequest(Problem("image", Message("a file that is gone"), expectation)) from None
 
 
 def mask_of(painting: object) -> bytes:

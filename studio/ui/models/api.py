@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from studio.asked.messages import Message, listed
 from studio.answered.engine import Engine, Refused
 from studio.answered.models import Model, NoSuchModel
 from studio.asked.names import best_matches
@@ -63,7 +64,11 @@ def _model_by_name(everything: tuple[Model, ...], field: str, name: object, fits
     if len(matches) == 1:
         return matches[0]
     names = [_path(model) for model in matches] if matches else [model.name for model in choice]
-    expectation = f"one of {', '.join(names[:20])}" if names else "none: there is none in the models folders"
+    expectation = (
+        Message("one of {names}", names=listed(names[:20]))
+        if names
+        else Message("none: there is none in the models folders")
+    )
     value = f"{quoted_value(name)}, a name of {len(matches)} files," if matches else quoted_value(name)
     raise InvalidRequest(Problem(field, value, expectation))
 

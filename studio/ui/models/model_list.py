@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, fields
 from typing import Any
 
+from studio.ui.text import spoken
 from studio.answered.engine import EngineStatus
 from studio.answered.model_facts import VAE
 from studio.answered.models import Conversion, Download, Model, ModelsNow
@@ -20,7 +21,7 @@ def view_of(listing: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, A
     view: dict[str, Any] = {
         "models": [_line(_row(model)) for model in listing.models],
         "memory": asdict(listing.memory),
-        "message": listing.message,
+        "message": spoken(listing.message),
         "downloads": [_line(asdict(d)) for d in listing.downloads] if manages else [],
         "conversions": [_line(asdict(c)) for c in listing.conversions] if manages else [],
         "loading": {"name": visible(loading), "fraction": now.fraction} if loading else None,
@@ -53,7 +54,7 @@ def _line(values: dict[str, Any]) -> dict[str, Any]:
     """The fields that are not empty, since a folder of thousands makes a long list. What cannot be seen in a text is
     written as its number; a line break is allowed in sentences, and never in a name."""
     present_values = {name: value for name, value in values.items() if value not in ("", None, (), [], False)}
-    return {name: _visible_value(value, "" if name in _NAMES else "\n\t") for name, value in present_values.items()}
+    return {name: _visible_value(spoken(value), "" if name in _NAMES else "\n\t") for name, value in present_values.items()}
 
 
 _NAMES = ("name", "label", "where", "repository", "current")
