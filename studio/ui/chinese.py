@@ -902,7 +902,7 @@ CHINESE: Mapping[str, str] = {
     "models.shift.help": "偏移越大，噪声多的阶段分到的步越多。留空：按文件所述。",
     "models.hub.add": "从 Hugging Face 添加",
     "models.hub.what": "Hugging Face 仓库中的 safetensors 文件。先核对 sha256，一致才放进 models 文件夹。",
-    "models.hub.repository": "所有者/模型名，或其网址",
+    "models.hub.repository": "用户名/模型名，或其网址",
     "models.hub.token": "访问令牌（受限模型需要）",
     "models.hub.kind": "模型类型",
     "models.hub.look": "显示文件",

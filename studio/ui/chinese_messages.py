@@ -59,7 +59,7 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "并填写有读取权限的令牌。",
     "{} is not on the hub.": "Hugging Face 上没有 {1}。",
     "The hub is busy and asks to come back later.": "Hugging Face 繁忙，请稍后再来。",
-    "a name such as owner/model, or its address": "形如“所有者/模型名”的名称，或其网址",
+    "a name such as owner/model, or its address": "形如“用户名/模型名”的名称，或其网址",
     "a branch, tag or commit, such as main": "分支、标签或提交，例如 main",
     "Loading {}: from memory to the device": "正在载入 {1}：从内存到设备",
     "The checkpoint {} is not in the models folder any more.": "模型 {1} 已不在 models 文件夹里。",

@@ -1279,7 +1279,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "api.no_cookie": "既不带令牌、也不带回所收到的 Cookie 的程序，每次请求都是另一位访客。",
         "login.token": "这个令牌无效：可能写错了，或已被撤销。",
         "login.token_wait": "错误的令牌太多了。请在 {seconds} 秒后再试。",
-        "mcp.token": "智能体需要带上程序令牌（Authorization: Bearer）。令牌由所有者在“分享”中创建。",
+        "mcp.token": "智能体需要带上程序令牌（Authorization: Bearer）。令牌由主人在“分享”中创建。",
         "mcp.guest": "智能体需要访客权限的令牌：这一个具有主人权限。",
         "login.invited": "这个工作室要用主人发来的链接打开。请打开您收到的链接。",
         "login.entering": "正在打开工作室…",

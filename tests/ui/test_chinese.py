@@ -95,3 +95,24 @@ def test_the_messages_of_the_other_rooms_have_their_values_in_chinese_too() -> N
 )
 def test_a_value_has_the_spaces_that_it_needs(sentence: str, value: str, said: str) -> None:
     assert spaced(sentence, {"part": value}).format(part=value) == said
+
+
+# Other words for what docs/translating.md gives one word to.
+SYNONYMS = (
+    "咒语",
+    "负面提示",
+    "负向提示",
+    "去噪强度",
+    "隐变量",
+    "隐空间",
+    "基础模型",
+    "大模型",
+    "所有者",
+    "遮罩",
+    "蒙板",
+)
+
+
+def test_one_thing_has_one_word() -> None:
+    for key, words in [*((key, words) for key, _, words in PAIRS), *CHINESE_MESSAGES.items()]:
+        assert not any(other in words for other in SYNONYMS), key
