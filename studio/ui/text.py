@@ -17,6 +17,7 @@ from studio.asked.messages import Message, is_joined
 from studio.asked.quantities import QUANTITIES, STATE_DECODERS
 from studio.asked.schedulers import NOISE_SCHEDULES
 from studio.ui import language
+from studio.ui.chinese_spacing import spaced
 
 DEFAULT_LANGUAGE = language.DEFAULT
 
@@ -1432,7 +1433,7 @@ def column(name: str) -> Mapping[str, str]:
 
 def say(key: str, /, **values: object) -> str:
     """One text (a `Message`), with its places filled in. Raises KeyError for a key that is not in the catalogue."""
-    return Message.of(key, column(language.current())[key], {name: spoken(value) for name, value in values.items()})
+    return _filled(key, column(language.current())[key], {name: spoken(value) for name, value in values.items()})
 
 
 def spoken(value: Any) -> Any:
@@ -1453,7 +1454,12 @@ def _said(message: Message) -> Message:
     sentence = column(language.current()).get(message.key) or _sentence(message.key)
     if sentence is None:
         return message
-    return Message.of(message.key, sentence, {name: _value(value) for name, value in message.values.items()})
+    return _filled(message.key, sentence, {name: _value(value) for name, value in message.values.items()})
+
+
+def _filled(key: str, sentence: str, values: Mapping[str, Any]) -> Message:
+    """The message of a key in the language of this request, with the spaces that its values need."""
+    return Message.of(key, spaced(sentence, values) if language.current() == "zh" else sentence, values)
 
 
 def _value(value: Any) -> Any:

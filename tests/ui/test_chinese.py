@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from studio.ui import text
+from studio.asked.messages import Message
+from studio.ui import language, text
 from studio.ui.chinese import CHINESE
 from studio.ui.chinese_messages import CHINESE_MESSAGES, chinese_of
 from studio.ui.chinese_spacing import spaced
@@ -106,7 +107,6 @@ SYNONYMS = (
     "隐变量",
     "隐空间",
     "基础模型",
-    "大模型",
     "所有者",
     "遮罩",
     "蒙板",
@@ -116,3 +116,13 @@ SYNONYMS = (
 def test_one_thing_has_one_word() -> None:
     for key, words in [*((key, words) for key, _, words in PAIRS), *CHINESE_MESSAGES.items()]:
         assert not any(other in words for other in SYNONYMS), key
+
+
+def test_a_message_is_said_with_its_parts_in_chinese() -> None:
+    part = Message("text encoder")
+    refusal = Message("There is no {part} in {file}.", part=part, file="a.safetensors")
+    with language.speaking("zh"):
+        assert text.spoken(refusal) == "a.safetensors 里没有文本编码器。"
+        assert text.spoken(Message("There is no {part} in {file}.", part="VAE", file="b")) == "b 里没有 VAE。"
+        assert text.spoken({"a": [Message("Nobody says this.")]}) == {"a": ["Nobody says this."]}
+    assert text.spoken(refusal) == "There is no text encoder in a.safetensors."
