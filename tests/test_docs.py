@@ -89,6 +89,17 @@ def test_every_promise_of_safety_names_tests_that_exist() -> None:
         assert folder, row
 
 
+def test_every_fault_names_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = [re.match(r"\| ([0-9, ]+) \|", line) for line in text.splitlines()]
+    numbers = [int(number) for row in rows if row for number in row[1].split(",")]
+    assert sorted(numbers) == list(range(1, 71))
+    for file, name in re.findall(r"`([\w/]+): (\w+)`", text):
+        path = ROOT / "tests" / Path(file).parent / f"test_{Path(file).name}.py"
+        assert path.is_file(), file
+        assert re.search(rf"def test_{name}\(", path.read_text(encoding="utf-8")), f"{file}: {name}"
+
+
 def test_every_document_is_named_in_the_readme() -> None:
     assert [p.name for p in DOCUMENTS[1:] if p.name not in README] == []
 
