@@ -210,7 +210,8 @@ class Engine(Protocol):
         ...
 
     async def cancel(self, job_id: str, *, owner: str) -> bool:
-        """Ask a job to stop; it does within one step. False when it had ended already. Raises UnknownJob."""
+        """Ask a job to stop; it does within one step. False when it had ended already. One that was interrupted is not
+        offered to be run again any more. Raises UnknownJob."""
         ...
 
     async def prioritize(self, job_id: str, cell: int, *, owner: str) -> bool:

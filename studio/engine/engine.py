@@ -181,9 +181,11 @@ class DiffusionEngine:
         return job
 
     def cancel(self, job_id: str, *, owner: str) -> bool:
-        """Ask a job to stop; it does within one step. False when it had ended already. Raises UnknownJob."""
+        """See `studio.answered.engine.Engine.cancel`."""
         if self._history.is_over(job_id, owner):
-            return False
+            if interrupted := self._history.is_interrupted(job_id, owner):
+                self._history.dismiss(job_id)
+            return interrupted
         stopping = self._book.get(job_id, owner=owner).stop()
         self._thread.wake.set()
         return stopping

@@ -26,6 +26,7 @@ from studio.answered.events import (
     Stopped,
 )
 from studio.asked import orders
+from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest
 from studio.engine.jobs import Job, JobBook
 from studio.engine.mailbox import Mailbox, Watcher
@@ -34,11 +35,13 @@ from studio.picture.gallery import Gallery
 
 logger = logging.getLogger(__name__)
 
-INTERRUPTED = "Interrupted: the studio ended while this run was made."
-BRANCH_LOST = "Stopped: the recorded run that it branches from was gone when the studio started again."
-SHARE_OVER = "Stopped: the studio ended, and with it the share that this was asked for through."
-OTHER_VERSION = "Another version of the studio asked for this run, and this one cannot read it. Ask for it again."
-OTHER_SERVER = "Stopped: another studio on the same outputs folder makes this run."
+INTERRUPTED = Message("Interrupted: the studio ended while this run was made.")
+BRANCH_LOST = Message("Stopped: the recorded run that it branches from was gone when the studio started again.")
+SHARE_OVER = Message("Stopped: the studio ended, and with it the share that this was asked for through.")
+OTHER_VERSION = Message(
+    "Another version of the studio asked for this run, and this one cannot read it. Ask for it again."
+)
+OTHER_SERVER = Message("Stopped: another studio on the same outputs folder makes this run.")
 
 Lasting = orders.SubmitRun | orders.SubmitComparison  # what can go on in another process
 Restore = Callable[[StoredJob, Lasting], None]  # raises InvalidRequest
@@ -53,7 +56,7 @@ class History:
         self._book = book
         self._gallery = gallery
         self._closing = closing
-        self._begun: set[str] = set()  # jobs that wait or run here, whose begin has been written down
+        self._begun: dict[str, tuple[int, ...]] = {}  # jobs that run here, whose begin has been written down: seeds
 
     # ------------------------------------------------------------------------------------------ of this process
 
@@ -88,23 +91,24 @@ class History:
             if not self._store.claim(job.id):
                 job.stop(OTHER_SERVER)
                 return False
-            self._begun.add(job.id)
+            self._begun[job.id] = ()
         return True
 
     def hear(self, job: Job, event: AnyEvent) -> None:
         """See `Witness`."""
         if isinstance(event, Started):
-            seeds = event.seeds
+            seeds = self._begun[job.id] = event.seeds
             self._store.began(job.id, lambda: encode(seeds))
         elif isinstance(event, ENDS):
-            self._begun.discard(job.id)
-            self._end(job.summary(), event)
+            self._end(job.summary(), event, self._begun.pop(job.id, ()))
 
-    def _end(self, summary: JobSummary, event: AnyEvent) -> None:
+    def _end(self, summary: JobSummary, event: AnyEvent, seeds: tuple[int, ...] = ()) -> None:
         closed, last = False, event
         if isinstance(event, (Stopped, ComparisonEnded)) and event.reason == self._closing:
             closed, last = True, replace(event, reason=INTERRUPTED, interrupted=True)
             summary = replace(summary, state="interrupted")
+        if summary.state == "interrupted" and summary.request.seed is None and seeds:
+            summary = replace(summary, request=replace(summary.request, seed=seeds[0]))
         state: StoredState = summary.state  # type: ignore[assignment]  # of one that is over
 
         def events() -> bytes:
@@ -127,9 +131,9 @@ class History:
                 self._refuse(row, Failed(job_id=row.id, kind="bad_request", message=sentence, error_id=""), "failed")
                 counts["dropped"] += 1
         sentences = {
-            "waiting": "%d that waited go on",
-            "interrupted": "%d that ran are interrupted and can be run again",
-            "dropped": "%d cannot go on (their share is over, or what they need is gone)",
+            "waiting": "%d waited and go on",
+            "interrupted": "%d interrupted, to be run again on the page",
+            "dropped": "%d dropped, since their share is over or what they need is gone",
         }
         told = [sentences[name] % count for name, count in counts.items() if count]
         if told:
@@ -174,7 +178,7 @@ class History:
             )
         else:
             event = replace(_stopped(row.id, INTERRUPTED, pictures), interrupted=True)
-        self._end(replace(summary, state="interrupted"), event)
+        self._end(replace(summary, state="interrupted"), event, decode(row.seeds) if row.seeds else ())
 
     def _refuse(
         self, row: StoredJob, event: Stopped | Failed, state: StoredState, summary: JobSummary | None = None
@@ -247,9 +251,14 @@ class History:
             order = replace(order, request=replace(order.request, seed=seeds[0]))
         return order, row.origin
 
-    def ran_again(self, job_id: str) -> None:
-        """An interrupted job has been asked for again."""
-        self._store.run_again(job_id)
+    def dismiss(self, job_id: str) -> None:
+        """An interrupted job has been asked for again, or is not wanted any more."""
+        self._store.dismiss(job_id)
+
+    def is_interrupted(self, job_id: str, owner: str) -> bool:
+        """Whether it is one owner's job that can be run again."""
+        row = self._store.get(job_id, owner) if self.is_over(job_id, owner) else None
+        return row is not None and row.state == "interrupted"
 
     def is_over(self, job_id: str, owner: str) -> bool:
         """Whether it is one owner's job that only the file knows."""

@@ -61,7 +61,7 @@ class Reception:
         self._history.enter(job, order)
         job.ready = True
         if again is not None:
-            self._history.ran_again(again)
+            self._history.dismiss(again)
         self._announce(job)
         return job.id
 

@@ -698,4 +698,17 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "this one": "这个操作",
     "words of letters or digits": "由字母或数字组成的词",
     "the decisions {}": "以下设置之一：{1}",
+    "Interrupted: the studio ended while this run was made.": "已中断：生成期间工作室退出了。",
+    "Stopped: the recorded run that it branches from was gone "
+    "when the studio started again.": "已停止：工作室重新启动后，作为分支起点的运行记录已不存在。",
+    "Stopped: the studio ended, and with it the share "
+    "that this was asked for through.": "已停止：工作室退出了，请求所经的分享也随之结束。",
+    "Another version of the studio asked for this run, "
+    "and this one cannot read it. Ask for it again.": "这次运行是另一版本的工作室请求的，本版本无法读取。请重新提交。",
+    "Stopped: another studio on the same outputs folder "
+    "makes this run.": "已停止：使用同一输出文件夹的另一个工作室正在进行这次运行。",
+    "Its pictures are larger than {} MB together, "
+    "so it does not outlive the studio.": "它的图片合计超过 {1} MB，因此工作室退出后不会保留。",
+    "It does not outlive the studio: {}.": "工作室退出后不会保留：{1}。",
+    "the disk does not answer": "磁盘没有响应",
 }

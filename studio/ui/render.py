@@ -10,7 +10,7 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, assert_never
 
-from studio.answered.events import Event, Failed, Finished, Loading, Picture, Queued, Started, Step, Stopped
+from studio.answered.events import Event, Failed, Finished, JobSummary, Loading, Picture, Queued, Started, Step, Stopped
 from studio.answered.models import Checkpoint
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.requests import ROWS, Request
@@ -133,6 +133,19 @@ def new_job_view(request: Request, job_id: str, catalog: Iterable[Checkpoint], e
     }
 
 
+def interrupted_view(job: JobSummary, catalog: Iterable[Checkpoint]) -> View:
+    """A run that the studio's end has cut off: what it was asked for, for the line that offers to run it again."""
+    run = resolve(job.request, {c.name: c.suits for c in catalog}.get(job.request.checkpoint, Suits()))
+    info = run.request.to_dict() | {"noise_schedule": run.noise_schedule}
+    seed = say("line.seed.random") if job.request.seed is None else str(job.request.seed)
+    return {
+        "job": job.job_id,
+        "prompt": job.request.prompt,
+        "line": " · ".join(settings_texts(info, seed, run.width, run.height)),
+        "settings": {name: info[name] for name in _SETTINGS if info.get(name) is not None} | {"kind": job.request.kind},
+    }
+
+
 def problems_view(error: InvalidRequest, earlier: list[View]) -> View:
     """The view of a request with bad fields; each is marked beside the field itself."""
     return {
@@ -189,7 +202,7 @@ def follow(view: View, event: Event) -> View:
             }
         case Stopped():
             return view | {
-                "state": "stopped",
+                "state": "interrupted" if event.interrupted else "stopped",
                 "message": _stop_sentence(event),
                 "pictures": _pictures(event.pictures),
                 "previews": [None] * len(event.pictures) + [data_uri(p.jpeg) for p in event.last],
@@ -246,6 +259,8 @@ def _ahead(ahead: int) -> str:
 
 
 def _stop_sentence(event: Stopped) -> str:
-    if event.index == 0:
-        return say("stage.stopped_early")
-    return say("stage.stopped_at", index=event.index, total=event.total)
+    if event.interrupted:
+        return say("stage.interrupted")
+    if event.index:
+        return say("stage.stopped_at", index=event.index, total=event.total)
+    return say("stage.stopped_early") if event.reason == "Stopped." else event.reason

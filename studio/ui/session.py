@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import gradio as gr
 from gradio.context import LocalContext
 
 from studio.answered.engine import Engine, Refused, UnknownJob
-from studio.asked.orders import SubmitRun
+from studio.answered.events import JobSummary
+from studio.asked.orders import RunAgain, SubmitRun
 from studio.asked.problems import InvalidRequest
 from studio.asked.requests import Request
 from studio.picture.gallery import Gallery
@@ -24,6 +25,8 @@ from studio.ui.text import say
 from studio.ui.watching import EARLIER, earlier, watch
 
 logger = logging.getLogger(__name__)
+
+MOST_INTERRUPTED = 8  # runs that a stage offers to run again
 
 OWNER_HEADER = "x-studio-owner"  # set by the studio's own middleware, never by the browser
 GUEST_HEADER = "x-studio-guest"  # set by the studio's own middleware for those who came in with the guests' password
@@ -74,6 +77,29 @@ async def run(
         yield render.failed_view(say("failed.unexpected", error_id=error_id), error_id, past)
 
 
+async def run_again(engine: Engine, gallery: Gallery, owner: str, origin: str, job_id: str) -> AsyncIterator[View]:
+    """Run an interrupted job again and yield its views, as `run`. The first says which others are interrupted."""
+    past = await earlier(gallery, owner)
+    try:
+        new_id = await engine.submit(RunAgain(job_id=job_id), owner=owner, origin=origin)
+        jobs = await engine.jobs(owner=owner)
+        request = next(job.request for job in jobs if job.job_id == new_id)
+        first_view = render.new_job_view(request, new_id, engine.catalog(), past)
+        yield first_view | {"interrupted": interrupted(jobs, origin, engine)}
+        async for view in watch(engine, gallery, owner, first_view):
+            yield view
+    except (InvalidRequest, Refused, UnknownJob) as error:
+        sentence = say("stage.again.gone") if isinstance(error, UnknownJob) else str(error)
+        view = render.refused_view(sentence, past)
+        yield view | {"interrupted": interrupted(await engine.jobs(owner=owner), origin, engine)}
+
+
+def interrupted(jobs: Sequence[JobSummary], origin: str, engine: Engine) -> list[View]:
+    """The runs of this tab that the studio's end has cut off, newest first."""
+    cut = [job for job in jobs if job.state == "interrupted" and job.origin == origin and job.comparison is None]
+    return [render.interrupted_view(job, engine.catalog()) for job in cut[:MOST_INTERRUPTED]]
+
+
 async def run_live(
     engine: Engine, gallery: Gallery, owner: str, origin: str, ask: Callable[[], Request]
 ) -> AsyncIterator[View]:
@@ -108,14 +134,17 @@ async def attach(engine: Engine, gallery: Gallery, owner: str, origin: str) -> A
     `attached`, so that the page can tell them from those of a run that was asked for meanwhile."""
     past = await asyncio.to_thread(gallery.earlier, owner, EARLIER)
     first = render.first_view(past)
-    job = next((j for j in await engine.jobs(owner=owner) if j.origin == origin), None)
+    jobs = await engine.jobs(owner=owner)
+    job = next((j for j in jobs if j.origin == origin), None)
     if job is None:
         none = not engine.catalog()
         yield render.refused_view(say("checkpoint.none"), first["earlier"]) | {"attached": True} if none else first
         return
     first_view = render.new_job_view(job.request, job.job_id, engine.catalog(), first["earlier"])
+    news = {"interrupted": interrupted(jobs, origin, engine)}  # once: what is dismissed meanwhile does not come back
     try:
         async for view in watch(engine, gallery, owner, first_view):
-            yield view | {"attached": True}
+            yield view | {"attached": True} | news
+            news = {}
     except UnknownJob:
         yield first

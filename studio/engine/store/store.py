@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from studio.asked.messages import Message
 from studio.engine.store.database import NotUsable, connect
 from studio.engine.store.servers import HEARTBEAT_SECONDS, SILENT_SECONDS, Server, this_server
 
@@ -107,7 +108,9 @@ class JobStore:
             return ""
         if job.submission is not None and len(job.submission) > MAX_SUBMISSION_BYTES:
             limit = MAX_SUBMISSION_BYTES // 2**20
-            return f"Its pictures are larger than {limit} MB together, so it does not outlive the studio."
+            return Message(
+                "Its pictures are larger than {limit} MB together, so it does not outlive the studio.", limit=limit
+            )
         values = (
             job.id, self.studio, self.server.id, job.state, job.owner, job.guest, job.passing, job.origin,
             job.submitted, job.summary, job.submission,
@@ -119,7 +122,7 @@ class JobStore:
         try:
             self._do(lambda connection: connection.execute(insert, values)).result(ANSWER_SECONDS)
         except (sqlite3.Error, TimeoutError) as error:
-            return f"It does not outlive the studio: {self._tell(error)}."
+            return Message("It does not outlive the studio: {cause}.", cause=self._tell(error))
         return ""
 
     def claim(self, job_id: str) -> bool:
@@ -226,8 +229,8 @@ class JobStore:
         )
         return jobs[0] if jobs else None
 
-    def run_again(self, job_id: str) -> None:
-        """An interrupted job has been asked for again: it is one that was stopped now."""
+    def dismiss(self, job_id: str) -> None:
+        """An interrupted job is one that was stopped from now on."""
         self._later(
             lambda connection: connection.execute(
                 "UPDATE jobs SET state = 'stopped', submission = NULL WHERE id = ? AND state = 'interrupted'", (job_id,)
@@ -289,7 +292,7 @@ class JobStore:
 
     def _tell(self, error: Exception) -> str:
         """What is wrong with the file, for the page; the log hears of each kind once."""
-        reason = "the disk does not answer" if isinstance(error, TimeoutError) else str(error)
+        reason = Message("the disk does not answer") if isinstance(error, TimeoutError) else str(error)
         if reason not in self._told:
             self._told.add(reason)
             logger.warning("The jobs file of the outputs folder cannot be written: %s.", reason)

@@ -77,7 +77,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
             show = html_block(
                 "compare",
                 value=views.EMPTY,
-                events=("stop", "prioritize", "keep"),
+                events=("stop", "again", "prioritize", "keep"),
                 words=words("compare"),
                 elem_id=f"{TAB}-stage",
                 elem_classes="ls-block",
@@ -238,7 +238,12 @@ def _connect_stage(engine: Engine, gallery: Gallery, form: Form) -> None:
             names.append(one)
         return {"pictures": names, "message": say("compare.kept", count=len(names))}
 
+    async def again(event: gr.EventData, request: gr.Request) -> AsyncIterator[Any]:
+        async for view in views.run_again(engine, session.owner_of(request), TAB, str(event._data.get("job"))):
+            yield view
+
     form.show.stop(stop, None, None, **QUIET)
+    form.show.again(again, None, [form.show], trigger_mode="multiple", **WATCHING)
     form.show.prioritize(raise_priority, None, None, **QUIET)
     form.show.keep(keep, None, [form.status], **QUIET)
 

@@ -31,7 +31,7 @@ from studio.answered.events import (
 )
 from studio.asked.axes import Axis
 from studio.asked.compare import Comparison, prompt_notices
-from studio.asked.orders import Speed, SubmitComparison
+from studio.asked.orders import RunAgain, Speed, SubmitComparison
 from studio.asked.problems import InvalidRequest
 from studio.ui.render import View, data_uri, problem_text, settings_line
 from studio.ui.text import say
@@ -91,6 +91,18 @@ async def watch(engine: Engine, owner: str, job_id: str) -> AsyncIterator[View]:
     finally:
         if pending is not None:
             pending.cancel()
+
+
+async def run_again(engine: Engine, owner: str, origin: str, job_id: str) -> AsyncIterator[View]:
+    """Run an interrupted comparison again and yield its views, as `run`."""
+    try:
+        new_id = await engine.submit(RunAgain(job_id=job_id), owner=owner, origin=origin)
+        async for view in watch(engine, owner, new_id):
+            yield view
+    except (InvalidRequest, Refused) as error:
+        yield EMPTY | {"state": "refused", "message": str(error)}
+    except UnknownJob:
+        yield EMPTY | {"state": "refused", "message": say("stage.again.gone")}
 
 
 async def attach(
@@ -154,7 +166,8 @@ def follow(view: View, event: ComparisonEvent) -> View:
             cells[event.cell] = _cell(cells[event.cell], event.event)
             return view | {"state": "running", "message": "", "cells": cells, "left": _remaining_time(view, cells)}
         case ComparisonEnded():
-            return view | {"state": event.state, "message": _end_sentence(view, event), "left": ""}
+            end = {"state": event.state, "message": _end_sentence(view, event), "interrupted": event.interrupted}
+            return view | end | {"left": ""}
 
 
 def _axis(axis: Axis) -> View:
@@ -219,6 +232,8 @@ def _share(cell: View) -> float:
 
 
 def _end_sentence(view: View, event: ComparisonEnded) -> str:
+    if event.interrupted:
+        return say("compare.interrupted")
     key = "compare.finished" if event.state == "finished" else "compare.stopped"
     sentence = say(key, done=event.finished_cells, count=view["possible"], seconds=f"{event.seconds:.1f}")
     failures = [say("compare.failed", count=event.failed_cells)] if event.failed_cells else []

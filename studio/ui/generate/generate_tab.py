@@ -40,6 +40,11 @@ def connect(
         except UnknownJob:
             return
 
+    async def again(event: gr.EventData, request: gr.Request) -> AsyncIterator[Any]:
+        job_id, owner = str(event._data.get("job")), session.owner_of(request)
+        async for view in session.run_again(engine, gallery, owner, generate_tab.tab, job_id):
+            yield view
+
     def reuse(event: gr.EventData) -> Any:
         return stored_fields.restore(engine, generate_tab.controls, event._data.get("settings")) or gr.skip()
 
@@ -53,6 +58,7 @@ def connect(
         generate, generate_tab.controls.inputs, [generate_tab.stage], trigger_mode="multiple", **WATCHING
     )
     generate_tab.stage.stop(stop, None, None, **QUIET)
+    generate_tab.stage.again(again, None, [generate_tab.stage], trigger_mode="multiple", **WATCHING)
     generate_tab.stage.reuse(reuse, None, stored_fields.reusable(generate_tab.controls), **QUIET)
     generate_tab.controls.seed_last.click(last_seed, None, [fields["seed"]], **QUIET)
 

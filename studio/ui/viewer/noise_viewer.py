@@ -209,6 +209,8 @@ async def run_by_id(engine: Engine, owner: str, job_id: str, image: int) -> dict
         "runs": await runs(engine, owner),
     }
     value["checkpoint"] = job.request.checkpoint
+    if job.state == "interrupted":
+        value["message"] = say("viewer.interrupted")
     if job.state == "finished":
         async for event in engine.watch(job_id, owner=owner):
             if isinstance(event, Finished) and image < len(event.pictures):

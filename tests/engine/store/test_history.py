@@ -98,7 +98,7 @@ def test_what_waited_goes_on_under_the_same_id_for_its_owner_alone(
     other = before.submit(ask(), owner="ben")
     with caplog.at_level(logging.INFO):
         after = next_engine(start=False)
-    assert "Jobs from before: 3 that waited go on." in caplog.text
+    assert "Jobs from before: 3 waited and go on." in caplog.text
     mine = after.jobs(owner="anna")
     assert [(job.job_id, job.state, job.request.prompt, job.origin) for job in mine] == [
         (second, "queued", "b", "text_to_image"),
@@ -252,7 +252,7 @@ def test_guests_of_a_share_that_is_over_lose_what_waits_and_are_told(
     lasting = before.submit(ask(), owner="ben", allowance=replace(GUEST, group="password", ends_with_studio=False))
     with caplog.at_level(logging.INFO):
         after = next_engine(start=False)
-    assert "1 that waited go on; 1 cannot go on" in caplog.text
+    assert "1 waited and go on; 1 dropped" in caplog.text
     (end,) = heard(after, guests, "guest")
     assert isinstance(end, Stopped)
     assert end.reason == SHARE_OVER

@@ -150,7 +150,7 @@ def test_what_a_job_was_asked_for_is_overwritten_when_it_is_over(store_at: Store
     assert one.get("here-1", "anna").submission is None  # type: ignore[union-attr]
     assert one.get("here-2", "anna").submission == upload, "it can be run again"  # type: ignore[union-attr]
     assert one.get("here-2", "ben") is None
-    one.run_again("here-2")
+    one.dismiss("here-2")
     settled(one)
     one.close()
     assert upload[:19] not in (tmp_path / NAME).read_bytes()

@@ -99,7 +99,17 @@ export function compare({ element, props, watch, trigger }) {
   const tools = h("div", { class: "cmp-tools" }, modes, gains, referenceButton, swap, zooms);
 
   const status = h("p", { class: "cmp-status", role: "status", "aria-live": "polite" });
-  const results = compareResults({ words, button, view: () => view, cellAt, index, pictures, status, trigger });
+  const results = compareResults({
+    words,
+    button,
+    view: () => view,
+    cellAt,
+    index,
+    pictures,
+    status,
+    trigger,
+    runAgain,
+  });
   answerListener = (answer) => {
     results.showAnswer(answer);
     if (answer.problems) markProblems(answer.problems);
@@ -275,7 +285,7 @@ export function compare({ element, props, watch, trigger }) {
     clearProblems();
     hasRequest = true;
     earlier = view.cells.length ? view : null;
-    view = { ...(earlier || { cells: [] }), state: "sending", message: words.sending };
+    view = { ...(earlier || { cells: [] }), state: "sending", message: words.sending, interrupted: false };
     status.textContent = "";
     draw();
   }
@@ -287,6 +297,12 @@ export function compare({ element, props, watch, trigger }) {
       draw();
     };
     afterNoAnswer(() => view === requestView, showLost);
+  }
+  function runAgain() {
+    const job = view.job;
+    showSending();
+    watchAnswer();
+    trigger("again", { job });
   }
   /** A comparison that cannot begin replaces nothing: the earlier one stays, and the reason is written beside it. */
   function orEarlier(next) {

@@ -3,8 +3,8 @@
 import { h, icon } from "../../static/elements.js";
 
 /** view() is the comparison, index() the cell under the sliders. `pictures`: cell -> finished picture. `status`
-    shows the answers. */
-export function compareResults({ words, button, view, cellAt, index, pictures, status, trigger }) {
+    shows the answers. runAgain() asks again for a comparison that the studio's end has interrupted. */
+export function compareResults({ words, button, view, cellAt, index, pictures, status, trigger, runAgain }) {
   const pictureIds = new Set(); // ids of pictures in the gallery
   const link = (name, text, name_of_icon) =>
     h("a", { class: "ls-button", role: "button", "data-act": name }, icon(name_of_icon), text);
@@ -14,7 +14,8 @@ export function compareResults({ words, button, view, cellAt, index, pictures, s
   const keep = button("keep", words.keep, () => keepCells([index()]));
   const keepAll = button("keep-all", words.keep_all, () => keepCells([...pictures.keys()]));
   const copy = button("link", words.link, copyLink);
-  const actions = h("div", { class: "ls-actions" }, save, keep, keepAll, sheet, csv, copy);
+  const again = button("again", words.again, runAgain);
+  const actions = h("div", { class: "ls-actions" }, again, save, keep, keepAll, sheet, csv, copy);
 
   function draw() {
     const cell = cellAt(index());
@@ -28,6 +29,7 @@ export function compareResults({ words, button, view, cellAt, index, pictures, s
       csv.href = `/sheet/${view().job}.csv`;
     }
     copy.hidden = !view().link;
+    again.hidden = !view().interrupted;
   }
 
   function keepCells(cells) {

@@ -8,6 +8,7 @@ import { fieldProblems } from "../../static/problems.js";
 import { afterNoAnswer, runButtons } from "../../static/run_buttons.js";
 import { earlierPictures } from "./stage/earlier.js";
 import { buildFilm, evaluationOf } from "./stage/film.js";
+import { interruptedRuns } from "./stage/interrupted.js";
 import { stageProgress } from "./stage/progress.js";
 import { buildTiles } from "./stage/tiles.js";
 
@@ -63,6 +64,21 @@ export function stage({ element, props, watch, trigger }) {
   };
   const actions = h("div", { class: "ls-actions" }, ...Object.values(buttons));
   const earlier = earlierPictures({ say, open });
+  const cut = interruptedRuns({
+    say,
+    again: (run) => {
+      forget(run);
+      showSending();
+      watchAnswer();
+      trigger("again", { job: run.job });
+    },
+    reuse: (run) => trigger("reuse", { settings: run.settings }),
+    dismiss: (run) => {
+      forget(run);
+      trigger("stop", { job: run.job });
+      draw();
+    },
+  });
   const stage = h(
     "section",
     { class: "ls-stage", "aria-label": say("label") },
@@ -71,6 +87,7 @@ export function stage({ element, props, watch, trigger }) {
     line.progress,
     film.element,
     h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, prompt, caption, remarksLine), actions),
+    cut.element,
     earlier.element,
   );
   element.replaceChildren(stage);
@@ -83,6 +100,7 @@ export function stage({ element, props, watch, trigger }) {
   let films = []; // of the running job: per image, evaluation -> source
   const replacedJobs = new Set(); // jobs that were replaced by others
   let stopRequested = false;
+  let cutRuns = []; // those that the studio's end has interrupted
   let before = view; // the view at the last request
   let hasRequest = false; // this page has asked for a run; what the page's load still answers is out of date
 
@@ -141,6 +159,7 @@ export function stage({ element, props, watch, trigger }) {
     });
     film.draw(strip);
     drawFoot(done);
+    cut.draw(cutRuns);
     earlier.draw(view.earlier || [], current());
   }
 
@@ -149,8 +168,9 @@ export function stage({ element, props, watch, trigger }) {
     const height = done?.height || view.height || 1;
     picture.style.aspectRatio = `${width} / ${height}`;
     frame.style.setProperty("--ratio", width / height);
-    badge.hidden = !(view.state === "stopped" && !earlierPicture);
-    if (!badge.hidden) badge.textContent = say("stopped");
+    const badgeText = { stopped: say("stopped"), interrupted: say("interrupted.badge") }[view.state];
+    badge.hidden = !badgeText || earlierPicture !== null;
+    if (!badge.hidden) badge.textContent = badgeText;
     const frameAt = scrub !== null ? strip.frames[scrub] : null;
     const live = !done && (view.previews || [])[selected];
     if (frameAt) {
@@ -180,7 +200,7 @@ export function stage({ element, props, watch, trigger }) {
       else if (view.state === "sending") text = say("sending");
       else if (["queued", "loading"].includes(view.state) && view.live && !picture.hidden) text = "";
       else if (["queued", "loading", "failed", "refused", "invalid"].includes(view.state)) text = view.message;
-      else if (view.state === "stopped" && !picture.dataset.source) text = view.message;
+      else if (["stopped", "interrupted"].includes(view.state) && !picture.dataset.source) text = view.message;
     }
     const parts = text ? [title ? h("strong", {}, title) : null, text] : [];
     if (text && view.error_id) parts.push(h("small", {}, say("error_id", { id: view.error_id })));
@@ -291,6 +311,12 @@ export function stage({ element, props, watch, trigger }) {
 
   // ------------------------------------------------------------------------------------------- the controls
 
+  /** A run that is run again, or not wanted any more. */
+  function forget(run) {
+    cutRuns = cutRuns.filter((one) => one.job !== run.job);
+    if (view.job === run.job) view = { ...view, state: "first", job: null, message: "", pictures: [], attached: true };
+  }
+
   const workspace = () => document.getElementById(`${tab}-workspace`) || document.body;
   const { markProblems, clearProblems } = fieldProblems({ tab, workspace, otherPlace: () => message });
   runButtons({
@@ -312,6 +338,7 @@ export function stage({ element, props, watch, trigger }) {
   const receive = () => take(props.value);
   function take(next) {
     if (!next?.state) return;
+    if (next.interrupted) cutRuns = next.interrupted;
     const newJob = next.job && next.job !== view.job;
     if (next.attached && hasRequest) {
       view = { ...view, earlier: view.earlier?.length ? view.earlier : next.earlier };
