@@ -31,20 +31,20 @@ def obey_sigint() -> None:
 class Studio:
     """`python app.py` in a process of its own, with its temporary files in `folder`."""
 
-    def __init__(self, folder: Path, *flags: str, **environment: str) -> None:
+    def __init__(self, folder: Path, *flags: str, log: str = "log", **environment: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{probe.getsockname()[1]}/"
-        self.folder, self._log = folder / "tmp", folder / "log"
+        self.folder, self._log = folder / "tmp", folder / log
         self.folder.mkdir(exist_ok=True)
         port = self.url.rstrip("/").rpartition(":")[2]
         command = [sys.executable, str(ROOT / "app.py"), "--port", port, "--outputs-dir", str(folder / "o"), *flags]
         environment = {**os.environ, "TMPDIR": str(self.folder), **environment}
         with self._log.open(
             "w"
-        ) as log:  # a suite that runs in the background of a shell ignores SIGINT, and so would it
+        ) as output:  # a suite that runs in the background of a shell ignores SIGINT, and so would it
             self.process = subprocess.Popen(
-                command, env=environment, stdout=log, stderr=subprocess.STDOUT, preexec_fn=obey_sigint
+                command, env=environment, stdout=output, stderr=subprocess.STDOUT, preexec_fn=obey_sigint
             )
 
     @property

@@ -164,7 +164,7 @@ class DiffusionEngine:
 
     def comparison(self, job_id: str, *, owner: str) -> ComparisonNow:
         """A comparison as it is now. Raises UnknownJob."""
-        return self._comparison(job_id, owner).now()
+        return self._history.comparison(job_id, owner) or self._comparison(job_id, owner).now()
 
     def prioritize(self, job_id: str, cell: int, *, owner: str) -> bool:
         """Make a cell before the others. False when it has ended. Raises UnknownJob."""

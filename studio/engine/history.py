@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from studio.answered.codec import BadMessage, decode, encode
-from studio.answered.engine import UnknownJob
+from studio.answered.engine import ComparisonNow, UnknownJob
 from studio.answered.events import (
     ENDS,
     AnyEvent,
@@ -35,7 +35,7 @@ from studio.picture.gallery import Gallery
 
 logger = logging.getLogger(__name__)
 
-INTERRUPTED = Message("Interrupted: the studio ended while this run was made.")
+INTERRUPTED = Message("Interrupted: the studio or its engine ended while this run was made.")
 BRANCH_LOST = Message("Stopped: the recorded run that it branches from was gone when the studio started again.")
 SHARE_OVER = Message("Stopped: the studio ended, and with it the share that this was asked for through.")
 OTHER_VERSION = Message(
@@ -99,6 +99,9 @@ class History:
         if isinstance(event, Started):
             seeds = self._begun[job.id] = event.seeds
             self._store.began(job.id, lambda: encode(seeds))
+        elif isinstance(event, CellEvent) and isinstance(event.event, (Finished, Failed)):
+            cell_event = event
+            self._store.end_cell(job.id, event.cell, lambda: encode(_lean(cell_event)))
         elif isinstance(event, ENDS):
             self._end(job.summary(), event, self._begun.pop(job.id, ()))
 
@@ -167,12 +170,13 @@ class History:
     def _interrupt(self, row: StoredJob, summary: JobSummary, pictures: tuple[Picture, ...]) -> None:
         event: AnyEvent
         if summary.comparison is not None:
+            ended = [cell.event for cell in self._cells(row.id)]
             event = ComparisonEnded(
                 job_id=row.id,
                 state="stopped",
                 reason=INTERRUPTED,
-                finished_cells=0,
-                failed_cells=0,
+                finished_cells=sum(isinstance(one, Finished) for one in ended),
+                failed_cells=sum(isinstance(one, Failed) for one in ended),
                 seconds=0.0,
                 interrupted=True,
             )
@@ -270,9 +274,24 @@ class History:
             raise UnknownJob("This job does not exist any more.")
         try:
             events: tuple[AnyEvent, ...] = decode(row.events)
+            return (*events[:-1], *self._cells(job_id), *events[-1:])
         except BadMessage as error:
             raise UnknownJob(OTHER_VERSION) from error
-        return events
+
+    def _cells(self, job_id: str) -> list[CellEvent]:
+        """The cells of a comparison that were over, none of any other job. Raises BadMessage."""
+        return [decode(event) for event in self._store.cells(job_id)]
+
+    def comparison(self, job_id: str, owner: str) -> ComparisonNow | None:
+        """A comparison that only the file knows, as it was; None where there is none."""
+        if not self.is_over(job_id, owner):
+            return None
+        events = self._events(job_id, owner)
+        planned = next((event for event in events if isinstance(event, Planned)), None)
+        if planned is None:
+            return None
+        cells = {event.cell: event for event in events if isinstance(event, CellEvent)}
+        return ComparisonNow(comparison=planned.comparison, cells=cells)
 
 
 def _brief(summary: JobSummary) -> JobSummary:

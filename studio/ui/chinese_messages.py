@@ -698,7 +698,7 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "this one": "这个操作",
     "words of letters or digits": "由字母或数字组成的词",
     "the decisions {}": "以下设置之一：{1}",
-    "Interrupted: the studio ended while this run was made.": "已中断：生成期间工作室退出了。",
+    "Interrupted: the studio or its engine ended while this run was made.": "已中断：生成期间工作室或其引擎退出了。",
     "Stopped: the recorded run that it branches from was gone "
     "when the studio started again.": "已停止：工作室重新启动后，作为分支起点的运行记录已不存在。",
     "Stopped: the studio ended, and with it the share "

@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 
 import gradio as gr
 from gradio.context import LocalContext
 
 from studio.answered.engine import Engine, Refused, UnknownJob
-from studio.answered.events import JobSummary
 from studio.asked.orders import RunAgain, SubmitRun
 from studio.asked.problems import InvalidRequest
 from studio.asked.requests import Request
@@ -22,11 +21,10 @@ from studio.picture.gallery import Gallery
 from studio.ui import live, render
 from studio.ui.render import View
 from studio.ui.text import say
-from studio.ui.watching import EARLIER, earlier, watch
+from studio.ui.watching import EARLIER, earlier, interrupted, watch
 
 logger = logging.getLogger(__name__)
 
-MOST_INTERRUPTED = 8  # runs that a stage offers to run again
 
 OWNER_HEADER = "x-studio-owner"  # set by the studio's own middleware, never by the browser
 GUEST_HEADER = "x-studio-guest"  # set by the studio's own middleware for those who came in with the guests' password
@@ -85,19 +83,13 @@ async def run_again(engine: Engine, gallery: Gallery, owner: str, origin: str, j
         jobs = await engine.jobs(owner=owner)
         request = next(job.request for job in jobs if job.job_id == new_id)
         first_view = render.new_job_view(request, new_id, engine.catalog(), past)
-        yield first_view | {"interrupted": interrupted(jobs, origin, engine)}
+        yield first_view | {"interrupted": await interrupted(engine, owner, new_id)}
         async for view in watch(engine, gallery, owner, first_view):
             yield view
     except (InvalidRequest, Refused, UnknownJob) as error:
         sentence = say("stage.again.gone") if isinstance(error, UnknownJob) else str(error)
         view = render.refused_view(sentence, past)
-        yield view | {"interrupted": interrupted(await engine.jobs(owner=owner), origin, engine)}
-
-
-def interrupted(jobs: Sequence[JobSummary], origin: str, engine: Engine) -> list[View]:
-    """The runs of this tab that the studio's end has cut off, newest first."""
-    cut = [job for job in jobs if job.state == "interrupted" and job.origin == origin and job.comparison is None]
-    return [render.interrupted_view(job, engine.catalog()) for job in cut[:MOST_INTERRUPTED]]
+        yield view | {"interrupted": await interrupted(engine, owner, job_id)}
 
 
 async def run_live(
@@ -141,7 +133,8 @@ async def attach(engine: Engine, gallery: Gallery, owner: str, origin: str) -> A
         yield render.refused_view(say("checkpoint.none"), first["earlier"]) | {"attached": True} if none else first
         return
     first_view = render.new_job_view(job.request, job.job_id, engine.catalog(), first["earlier"])
-    news = {"interrupted": interrupted(jobs, origin, engine)}  # once: what is dismissed meanwhile does not come back
+    # Once, since what is dismissed meanwhile does not come back.
+    news = {"interrupted": await interrupted(engine, owner, job.job_id)}
     try:
         async for view in watch(engine, gallery, owner, first_view):
             yield view | {"attached": True} | news

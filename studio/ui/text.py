@@ -251,9 +251,9 @@ _ENGLISH: Mapping[str, str] = {
     "stage.stopped": "Stopped",
     "stage.stopped_at": "Stopped at step {index} of {total}.",
     "stage.stopped_early": "Stopped before the first step.",
-    "stage.interrupted": "The studio ended while this run was made. What it had not saved is lost.",
+    "stage.interrupted": "The studio or its engine ended while this run was made. What was not saved is lost.",
     "stage.interrupted.badge": "Interrupted",
-    "stage.interrupted.title": "Interrupted when the studio ended",
+    "stage.interrupted.title": "Interrupted runs",
     "stage.interrupted.none": "Without a prompt",
     "stage.again": "Run again",
     "stage.again.help": "Run it again with the same settings",
@@ -309,7 +309,8 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.last": "Show the last run",
     "viewer.empty": "No run yet. Type a prompt and press Run, or make a picture first.",
     "viewer.waiting": "Waiting for the first evaluation…",
-    "viewer.interrupted": "The studio ended while this run was made, and its record is lost. Run it again to look.",
+    "viewer.interrupted": "The studio or its engine ended while this run was made, and its record is lost. Run it"
+    " again to look inside.",
     "viewer.gone": "The record of this run is gone: only the newest runs are kept, and none for long once the page is"
     " closed. Run it again to look inside.",
     "viewer.kept.rough": "This run is large, so its numbers were sent with 8 bits each. Full precision follows when you"
@@ -797,7 +798,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.step": "Step {index} of {total}",
     "compare.ready": "{done} of {count} ready",
     "compare.finished": "{done} of {count} pictures in {seconds} s.",
-    "compare.interrupted": "The studio ended while these pictures were made.",
+    "compare.interrupted": "The studio or its engine ended while these pictures were made.",
     "compare.again": "Run again",
     "compare.stopped": "Stopped with {done} of {count} pictures ready.",
     "compare.failed": "{count} failed.",

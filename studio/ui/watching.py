@@ -15,6 +15,7 @@ from studio.ui import render
 from studio.ui.render import View
 
 EARLIER = 24  # pictures in the strip
+MOST_INTERRUPTED = 8  # runs that a stage offers to run again
 FIRST_FRAME_SECONDS = 0.25  # after which live mode's page sends its form and follows the run like any other
 SECONDS_BETWEEN_FRAMES = 0.05  # the engine keeps only the newest frame, so waiting here drops frames and delays nothing
 
@@ -23,6 +24,14 @@ async def earlier(gallery: Gallery, owner: str) -> list[View]:
     """This visitor's newest pictures, ready for the strip."""
     pictures = await asyncio.to_thread(gallery.earlier, owner, EARLIER)
     return [render.picture_view(p) for p in pictures]
+
+
+async def interrupted(engine: Engine, owner: str, job_id: str) -> list[View]:
+    """The runs that were asked for where this job was and that the studio's end has interrupted, newest first."""
+    jobs = await engine.jobs(owner=owner)
+    origin = next((job.origin for job in jobs if job.job_id == job_id), None)
+    runs = [job for job in jobs if job.state == "interrupted" and job.origin == origin and job.comparison is None]
+    return [render.interrupted_view(job, engine.catalog()) for job in runs[:MOST_INTERRUPTED]]
 
 
 async def first_frame(engine: Engine, gallery: Gallery, owner: str, job_id: str) -> View | None:
@@ -53,4 +62,6 @@ async def watch(engine: Engine, gallery: Gallery, owner: str, view: View) -> Asy
             last_frame = time.monotonic()
         if isinstance(event, TERMINAL) and view["pictures"]:
             view = view | {"earlier": await earlier(gallery, owner)}
+        if view["state"] == "interrupted":
+            view = view | {"interrupted": await interrupted(engine, owner, view["job"])}
         yield view

@@ -89,6 +89,7 @@ class RemoteEngine:
         self._jobs: dict[str, PendingJob] = {}  # that wait or run
         self._past = PastJobs(limits or Limits(), time.monotonic)
         self._restarts: list[float] = []
+        self._jobs_file = jobs_file
         self._has_started = self._closing = False
         self._child: ChildProcess | None = self._spawn()
 
@@ -162,7 +163,8 @@ class RemoteEngine:
             there: tuple[JobSummary, ...] = await self._call("jobs", owner=owner)
         except Refused:
             there = ()
-        return (*there, *self._past.of(owner))
+        ids = {job.job_id for job in there}
+        return (*there, *(job for job in self._past.of(owner) if job.job_id not in ids))
 
     async def record(self, job_id: str, part: orders.RecordPart = orders.WHOLE_RECORD, *, owner: str) -> bytes:
         """See `Engine.record`."""
@@ -246,7 +248,44 @@ class RemoteEngine:
         )
         self._status = replace(self._status, state=state, message=reason, checkpoint=None, running=0, queued=0)  # type: ignore[arg-type]
         self._child = self._spawn() if again else None
-        self._end(child, message, error_id)
+        if self._child is not None and self._jobs_file:
+            self._go_on(child, self._child, message, error_id)
+        else:
+            self._end(child, message, error_id)
+
+    def _go_on(self, child: ChildProcess, new: ChildProcess, message: str, error_id: str) -> None:
+        """What waits goes on in the new child, which has it from the jobs file; what it does not know is over."""
+        with self._lock:
+            jobs, self._jobs = self._jobs, {}
+
+        def end(job_id: str) -> AnyEvent:
+            if job_id in jobs:
+                return _ends(job_id, jobs[job_id], message, error_id)[-1]
+            return Failed(job_id=job_id, kind="internal", message=message, error_id=error_id)
+
+        new.take_over(child.subscriptions, end)
+        self._past.end_child()
+
+        def look() -> None:
+            for owner in {job.owner for job in jobs.values()}:
+                try:
+                    known = {one.job_id: one.state for one in new.call("jobs", owner=owner).result(FIRST_SECONDS)}
+                except (ChildEnded, TimeoutError):
+                    known = {}
+                for job_id, job in [(job_id, job) for job_id, job in jobs.items() if job.owner == owner]:
+                    if job_id not in known:
+                        self._remember_lost(job_id, job, message, error_id)
+                    elif known[job_id] in ("queued", "running"):
+                        with self._lock:
+                            self._jobs[job_id] = job
+            self._past.end_child()
+
+        threading.Thread(target=look, name="lost-jobs", daemon=True).start()
+
+    def _remember_lost(self, job_id: str, job: PendingJob, message: str, error_id: str) -> None:
+        state = "failed" if job.summary.comparison is None else "stopped"
+        summary = replace(job.summary, state=state)  # type: ignore[arg-type]
+        self._past.add(EndedJob(job.owner, summary, encode(_ends(job_id, job, message, error_id))))
 
     def _end(self, child: ChildProcess, message: str, error_id: str) -> None:
         """Every job that the child has not ended is over."""
@@ -255,9 +294,7 @@ class RemoteEngine:
         ends = {job_id: _ends(job_id, job, message, error_id) for job_id, job in jobs.items()}
         if not self._closing:
             for job_id, job in jobs.items():
-                state = "failed" if job.summary.comparison is None else "stopped"
-                summary = replace(job.summary, state=state)  # type: ignore[arg-type]
-                self._past.add(EndedJob(job.owner, summary, encode(ends[job_id])))
+                self._remember_lost(job_id, job, message, error_id)
             self._past.end_child()
         for (job_id, _), subscription in child.subscriptions.items():
             if self._closing:

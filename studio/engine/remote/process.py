@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from studio.answered.codec import BadMessage
+from studio.answered.engine import UnknownJob
 from studio.answered.events import AnyEvent
 from studio.asked.messages import Message
 from studio.engine.mailbox import Mailbox, Watcher
@@ -102,6 +104,18 @@ class ChildProcess:
         self.send("watch", new_subscription.number, job_id, owner)
         return new_subscription.opening, watcher
 
+    def take_over(self, subscriptions: Mapping[tuple[str, str], Subscription], lost: Callable[[str], AnyEvent]) -> None:
+        """Go on with the subscriptions of a child that has ended. `lost`: the end of a job that this one does not
+        know."""
+        for (job_id, owner), subscription in subscriptions.items():
+            known: Future[None] = Future()
+            with self._lock:
+                subscription.number = next(self._numbers)
+                self._pending[subscription.number] = known
+                self.subscriptions[job_id, owner] = subscription
+            known.add_done_callback(partial(_end_if_unknown, subscription, job_id, lost))
+            self.send("watch", subscription.number, job_id, owner)
+
     def unsubscribe_idle(self) -> None:
         """Tell the engine that nobody watches what nobody watches, so that it may stop such a job in time."""
         with self._lock:
@@ -180,6 +194,13 @@ class ChildProcess:
             subscription = next((one for one in self.subscriptions.values() if one.number == number), None)
         if subscription is not None:
             subscription.mailbox.put(event)
+
+
+def _end_if_unknown(
+    subscription: Subscription, job_id: str, lost: Callable[[str], AnyEvent], known: Future[None]
+) -> None:
+    if isinstance(known.exception(), UnknownJob):
+        subscription.mailbox.put(lost(job_id))
 
 
 class ChildEnded(Exception):

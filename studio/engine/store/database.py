@@ -4,6 +4,7 @@ Version 1 (the file's `user_version`):
 
     servers  who works on this folder: process, boot, heartbeat
     jobs     one row a job, in the order they came; `server` holds its lease
+    cells    the cells of comparisons that are over
 
 What a job was asked for, uploads included, lies in `submission` until the job ends; then it is overwritten.
 """
@@ -47,6 +48,7 @@ CREATE TABLE jobs (
     seeds BLOB,                  -- those that it began with, likewise
     events BLOB                  -- what a late watcher hears, likewise
 );
+CREATE TABLE cells (job TEXT NOT NULL, cell INTEGER NOT NULL, event BLOB NOT NULL, PRIMARY KEY (job, cell));
 CREATE INDEX jobs_by_owner ON jobs (owner, number);
 CREATE INDEX jobs_by_server ON jobs (server);
 """

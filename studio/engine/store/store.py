@@ -6,26 +6,20 @@ one transaction. So no tick waits for a disk. Without a usable folder nothing is
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import queue
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from studio.asked.messages import Message
 from studio.engine.store.database import NotUsable, connect
 from studio.engine.store.servers import HEARTBEAT_SECONDS, SILENT_SECONDS, Server, this_server
+from studio.engine.store.writer import Write, Writer
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-Write = Callable[[sqlite3.Connection], Any]
 
 StoredState = Literal["waiting", "running", "interrupted", "finished", "stopped", "failed"]
 
@@ -34,7 +28,6 @@ ANSWER_SECONDS = 15.0  # after which a disk that does not answer is given up for
 GUEST_SECONDS = 24 * 3600.0  # how long a guest's ended job is remembered
 OWNER_SECONDS = 7 * 24 * 3600.0
 MOST_ENDED = 500  # of all together
-BATCH = 64  # writes of one transaction
 
 _COLUMNS = "id, studio, state, owner, guest, passing, origin, submitted, ended, summary, submission, seeds, events"
 
@@ -76,35 +69,31 @@ class JobStore:
         self.studio = studio or self.server.id
         self.why_not = ""  # why nothing is written; "" where it is
         self._clock = clock
-        self._heartbeat_seconds = heartbeat_seconds
-        self._told: set[str] = set()
-        self._writes: queue.SimpleQueue[tuple[Write, Future[Any]] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._writer: Writer | None = None
         self.on_heartbeat: Callable[[], None] = lambda: None  # called on a thread of its own after each
         if folder is None:
             return
         try:
-            self._connection = connect(folder)
+            connection = connect(folder)
         except NotUsable as error:
             self.why_not = str(error)
             logger.warning(
                 "Jobs that wait are in memory alone, and end with the studio: %s.", self.why_not.removesuffix(".")
             )
             return
-        self._beat(self._connection)
-        self._thread = threading.Thread(target=self._run, name="jobs-file", daemon=True)
-        self._thread.start()
+        self._beat(connection)
+        self._writer = Writer(connection, self._beat, heartbeat_seconds, lambda: self.on_heartbeat())
 
     @property
     def is_on_disk(self) -> bool:
         """Whether jobs outlive this process."""
-        return self._thread is not None
+        return self._writer is not None
 
     # ----------------------------------------------------------------------------------------- a job's life
 
     def add(self, job: StoredJob) -> str:
         """Take a new job in. Returns once it is on the disk, with "", or why it is not, in a sentence for the page."""
-        if not self.is_on_disk:
+        if self._writer is None:
             return ""
         if job.submission is not None and len(job.submission) > MAX_SUBMISSION_BYTES:
             limit = MAX_SUBMISSION_BYTES // 2**20
@@ -120,14 +109,14 @@ class JobStore:
             "submission) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
         try:
-            self._do(lambda connection: connection.execute(insert, values)).result(ANSWER_SECONDS)
+            self._writer.do(lambda connection: connection.execute(insert, values)).result(ANSWER_SECONDS)
         except (sqlite3.Error, TimeoutError) as error:
-            return Message("It does not outlive the studio: {cause}.", cause=self._tell(error))
+            return Message("It does not outlive the studio: {cause}.", cause=self._writer.report(error))
         return ""
 
     def claim(self, job_id: str) -> bool:
         """The job begins. False where another server has its lease by now, so that nothing is made twice."""
-        if not self.is_on_disk:
+        if self._writer is None:
             return True
 
         def claim(connection: sqlite3.Connection) -> bool:
@@ -139,9 +128,9 @@ class JobStore:
             return changed == 1 or row is None or row[0] == self.server.id
 
         try:
-            return bool(self._do(claim).result(ANSWER_SECONDS))
+            return bool(self._writer.do(claim).result(ANSWER_SECONDS))
         except (sqlite3.Error, TimeoutError) as error:
-            self._tell(error)
+            self._writer.report(error)
             return True
 
     def began(self, job_id: str, seeds: Callable[[], bytes]) -> None:
@@ -151,6 +140,20 @@ class JobStore:
                 "UPDATE jobs SET seeds = ? WHERE id = ? AND server = ?", (seeds(), job_id, self.server.id)
             )
         )
+
+    def end_cell(self, job_id: str, cell: int, event: Callable[[], bytes]) -> None:
+        """A cell of a comparison is over; the comparison itself may go on."""
+        self._later(
+            lambda connection: connection.execute(
+                "INSERT OR REPLACE INTO cells (job, cell, event) SELECT id, ?, ? FROM jobs WHERE id = ? AND server = ?",
+                (cell, event(), job_id, self.server.id),
+            )
+        )
+
+    def cells(self, job_id: str) -> list[bytes]:
+        """The events of the cells that were over, in their order."""
+        rows = self._select("SELECT event FROM cells WHERE job = ? ORDER BY cell", (job_id,))
+        return [row[0] for row in rows]
 
     def end(
         self,
@@ -184,7 +187,7 @@ class JobStore:
     def take_over(self, *, at_start: bool = True) -> list[StoredJob]:
         """The jobs of servers that have ended, leased to this one from now on, oldest first: each is got by one server
         alone. Not `at_start` others are given the time to start again."""
-        if not self.is_on_disk:
+        if self._writer is None:
             return []
 
         def take(connection: sqlite3.Connection) -> list[StoredJob]:
@@ -207,9 +210,9 @@ class JobStore:
             return [_job(row) for row in rows]
 
         try:
-            jobs: list[StoredJob] = self._do(take).result(ANSWER_SECONDS)
+            jobs: list[StoredJob] = self._writer.do(take).result(ANSWER_SECONDS)
         except (sqlite3.Error, TimeoutError) as error:
-            self._tell(error)
+            self._writer.report(error)
             return []
         return jobs
 
@@ -218,14 +221,14 @@ class JobStore:
     def past(self, owner: str) -> list[StoredJob]:
         """One owner's jobs that are over, newest first; without what they were asked for."""
         columns = _COLUMNS.replace("submission", "NULL", 1)
-        return self._select(
-            f"SELECT {columns} FROM jobs WHERE owner = ? AND ended IS NOT NULL ORDER BY number DESC", (owner,)
+        return self._jobs(
+            f"SELECT {columns} FROM jobs WHERE owner = ? AND ended IS NOT NULL ORDER BY number DESC", owner
         )
 
     def get(self, job_id: str, owner: str) -> StoredJob | None:
         """One owner's job that is over, with what it was asked for if it was interrupted."""
-        jobs = self._select(
-            f"SELECT {_COLUMNS} FROM jobs WHERE id = ? AND owner = ? AND ended IS NOT NULL", (job_id, owner)
+        jobs = self._jobs(
+            f"SELECT {_COLUMNS} FROM jobs WHERE id = ? AND owner = ? AND ended IS NOT NULL", job_id, owner
         )
         return jobs[0] if jobs else None
 
@@ -237,21 +240,28 @@ class JobStore:
             )
         )
 
-    def _select(self, statement: str, values: Sequence[object]) -> list[StoredJob]:
-        if not self.is_on_disk:
+    def _jobs(self, statement: str, *values: object) -> list[StoredJob]:
+        return [_job(row) for row in self._select(statement, values)]
+
+    def _select(self, statement: str, values: Sequence[object]) -> list[Any]:
+        if self._writer is None:
             return []
-        read = self._do(lambda connection: connection.execute(statement, values).fetchall())
+        rows = self._writer.do(lambda connection: connection.execute(statement, values).fetchall())
         try:
-            return [_job(row) for row in read.result(ANSWER_SECONDS)]
+            return rows.result(ANSWER_SECONDS)
         except (sqlite3.Error, TimeoutError) as error:
-            self._tell(error)
+            self._writer.report(error)
             return []
+
+    def _later(self, write: Write) -> None:
+        if self._writer is not None:
+            self._writer.later(write)
 
     # ------------------------------------------------------------------------------------------------ the end
 
     def close(self) -> int:
         """Give every lease back, and close the file. Returns how many jobs wait for the next start."""
-        if not self.is_on_disk:
+        if self._writer is None:
             return 0
 
         def release(connection: sqlite3.Connection) -> int:
@@ -263,84 +273,12 @@ class JobStore:
             connection.execute("DELETE FROM servers WHERE id = ?", (mine,))
             return int(waiting)
 
-        released = self._do(release)
-        self._writes.put(None)
-        assert self._thread is not None
-        self._thread.join(ANSWER_SECONDS)
+        released = self._writer.do(release)
+        self._writer.close(ANSWER_SECONDS)
         try:
             return int(released.result(0))
         except (sqlite3.Error, TimeoutError):
             return 0
-
-    # ---------------------------------------------------------------------------------------- on the thread
-
-    def _do(self, write: Callable[[sqlite3.Connection], T]) -> Future[T]:
-        future: Future[Any] = Future()
-        self._writes.put((write, future))
-        return future
-
-    def _later(self, write: Write) -> None:
-        if self.is_on_disk:
-            self._do(write).add_done_callback(self._look)
-
-    def _look(self, future: Future[Any]) -> None:
-        error = future.exception()
-        if isinstance(error, sqlite3.Error):
-            self._tell(error)
-        elif error is not None:
-            logger.error("A job could not be written down", exc_info=error)
-
-    def _tell(self, error: Exception) -> str:
-        """What is wrong with the file, for the page; the log hears of each kind once."""
-        reason = Message("the disk does not answer") if isinstance(error, TimeoutError) else str(error)
-        if reason not in self._told:
-            self._told.add(reason)
-            logger.warning("The jobs file of the outputs folder cannot be written: %s.", reason)
-        return reason
-
-    def _run(self) -> None:
-        next_beat = time.monotonic() + self._heartbeat_seconds
-        going_on = True
-        while going_on:
-            batch: list[tuple[Write, Future[Any]]] = []
-            with contextlib.suppress(queue.Empty):
-                entry = self._writes.get(timeout=max(0.0, next_beat - time.monotonic()))
-                while True:
-                    if entry is None:
-                        going_on = False
-                        break
-                    batch.append(entry)
-                    if len(batch) >= BATCH:
-                        break
-                    entry = self._writes.get_nowait()
-            if time.monotonic() >= next_beat and going_on:
-                next_beat = time.monotonic() + self._heartbeat_seconds
-                beat: Future[Any] = Future()
-                batch.append((self._beat, beat))
-                beat.add_done_callback(self._look)
-                threading.Thread(target=self.on_heartbeat, name="jobs-of-others", daemon=True).start()
-            if batch and not self._together(batch):
-                for one in batch:  # each for itself, so that one that does not fit costs nobody else
-                    self._together([one], last=True)
-        self._connection.close()
-
-    def _together(self, batch: list[tuple[Write, Future[Any]]], last: bool = False) -> bool:
-        """Make these writes in one transaction. False, and nothing is changed, where one of them fails; what a failure
-        is told to whoever waits for it where it is the `last` try."""
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            results = [write(self._connection) for write, _ in batch]
-            self._connection.execute("COMMIT")
-        except Exception as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
-            if last:
-                for _, future in batch:
-                    _settle(future, error=error)
-            return False
-        for (_, future), result in zip(batch, results):
-            _settle(future, result)
-        return True
 
     def _beat(self, connection: sqlite3.Connection) -> None:
         now, server = self._clock(), self.server
@@ -358,14 +296,7 @@ class JobStore:
             "(SELECT number FROM jobs WHERE ended IS NOT NULL ORDER BY number DESC LIMIT 1 OFFSET ?)",
             (MOST_ENDED,),
         )
-
-
-def _settle(future: Future[Any], result: Any = None, error: Exception | None = None) -> None:
-    with contextlib.suppress(InvalidStateError):
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
+        connection.execute("DELETE FROM cells WHERE job NOT IN (SELECT id FROM jobs)")
 
 
 def _job(row: Sequence[Any]) -> StoredJob:

@@ -40,11 +40,13 @@ def local(place: Place) -> Engine:
     return LocalEngine(core)
 
 
-def child(place: Place) -> Engine:
+def child(place: Place, *, jobs_file: bool = False) -> Engine:
     os.environ["OMP_NUM_THREADS"] = "1"  # two cores are shared, and tiny matrices are not worth splitting
     limits = Limits(unwatched_seconds=None, per_owner=8)
     outputs = place.gallery.outputs_dir
-    return RemoteEngine([place.models_dir], outputs, device="cpu", preload="tiny", limits=limits, name="gpu2")
+    return RemoteEngine(
+        [place.models_dir], outputs, device="cpu", preload="tiny", limits=limits, name="gpu2", jobs_file=jobs_file
+    )
 
 
 ENGINES: dict[str, tuple[str, Callable[[Place], Engine]]] = {

@@ -211,3 +211,43 @@ def test_the_child_ends_with_its_parent(place: Place) -> None:
     engine._closing = True  # as if this process were gone: its end of the pipe is closed, and nothing was said
     engine._child._out.put(None)  # type: ignore[union-attr]
     assert process.wait(15) == 0
+
+
+def test_with_a_jobs_file_what_waits_outlives_the_child_and_what_ran_can_be_run_again(place: Place) -> None:
+    made = child(place, jobs_file=True)
+    assert isinstance(made, RemoteEngine)
+    try:
+        made.start()
+        ready(made)
+        long = request(place, num_inference_steps=150, num_images_per_prompt=4, prompt="long", exact=True)
+        runs = submit(made, long)
+        call = wait(made.submit(orders.SubmitRun(request=long, ephemeral=True), owner="anna"))
+
+        async def watched() -> tuple[list[AnyEvent], list[AnyEvent], list[AnyEvent], str]:
+            async for event in made.watch(runs, owner="anna"):
+                if isinstance(event, Step):
+                    break
+            waits = await made.submit(orders.SubmitRun(request=request(place, prompt="waits")), owner="bob")
+            # Its lane joins at the next tick: what has not begun is held back by a stop of the process.
+            watchers = [
+                asyncio.ensure_future(read(made, job, owner)) for job, owner in ((runs, "anna"), (call, "anna"))
+            ]
+            waiting = asyncio.ensure_future(read(made, waits, "bob"))
+            await asyncio.sleep(0)
+            kill(made)
+            first, second = await asyncio.gather(*watchers)
+            return first, second, await waiting, waits
+
+        cut, lost, waited, waits = wait(watched())
+        assert isinstance(cut[-1], Stopped)
+        assert cut[-1].interrupted
+        assert isinstance(lost[-1], Failed), "nobody can come back to a call"
+        assert isinstance(waited[-1], Finished) or (isinstance(waited[-1], Stopped) and waited[-1].interrupted)
+        states = {job.job_id: job.state for job in wait(made.jobs(owner="anna"))}
+        assert states[runs] == "interrupted"
+        again = wait(made.submit(orders.RunAgain(job_id=runs), owner="anna"))
+        wait(made.cancel(again, owner="anna"))
+        assert isinstance(wait(read(made, again))[-1], Stopped)
+        assert {job.job_id for job in wait(made.jobs(owner="bob"))} == {waits}
+    finally:
+        made.close()

@@ -76,4 +76,4 @@ def row(name: str = "here-1", **values: Any) -> StoredJob:
 
 def settled(store: JobStore) -> None:
     """Wait for everything that is on its way to the file."""
-    store._do(lambda connection: None).result(30)
+    store._writer.do(lambda connection: None).result(30)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from studio.answered.codec import decode, encode
 from studio.answered.engine import Refused, UnknownJob
-from studio.answered.events import AnyEvent, ComparisonEnded, Failed, Finished, Planned, Started, Stopped
+from studio.answered.events import AnyEvent, CellEvent, ComparisonEnded, Failed, Finished, Planned, Started, Stopped
 from studio.asked import orders
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
@@ -162,7 +162,6 @@ def test_what_ran_is_interrupted_and_is_run_again_with_its_seed(
     assert (mine.job_id, mine.state, mine.origin) == (job_id, "interrupted", "text_to_image")
     (end,) = heard(after, job_id)
     assert end == Stopped(job_id=job_id, pictures=(), last=(), index=0, total=0, reason=INTERRUPTED, interrupted=True)
-    assert after.cancel(job_id, owner="anna") is False
     with pytest.raises(UnknownJob):
         heard(after, job_id, "ben")
     with pytest.raises(UnknownJob):
@@ -176,6 +175,23 @@ def test_what_ran_is_interrupted_and_is_run_again_with_its_seed(
         again: ("finished", "text_to_image"),
         job_id: ("stopped", "text_to_image"),
     }
+    with pytest.raises(UnknownJob):
+        after.take(orders.RunAgain(job_id=job_id), owner="anna")
+
+
+def test_an_interrupted_run_that_is_not_wanted_is_offered_no_more(
+    crashed: Callable[..., DiffusionEngine], next_engine: Callable[..., DiffusionEngine]
+) -> None:
+    before = crashed()
+    job_id = before.submit(ask(), owner="anna")
+    begin(before, job_id)
+    after = next_engine(start=False)
+    with pytest.raises(UnknownJob):
+        after.cancel(job_id, owner="ben")
+    assert [job.state for job in after.jobs(owner="anna")] == ["interrupted"]
+    assert after.cancel(job_id, owner="anna") is True
+    assert after.cancel(job_id, owner="anna") is False
+    assert [job.state for job in after.jobs(owner="anna")] == ["stopped"]
     with pytest.raises(UnknownJob):
         after.take(orders.RunAgain(job_id=job_id), owner="anna")
 
@@ -197,6 +213,32 @@ def test_an_interrupted_comparison_is_named_and_run_again(
     last = heard(after, again)[-1]
     assert isinstance(last, ComparisonEnded)
     assert last.finished_cells == 2
+
+
+def test_the_cells_that_an_interrupted_comparison_had_made_are_there(
+    crashed: Callable[..., DiffusionEngine], next_engine: Callable[..., DiffusionEngine]
+) -> None:
+    fields = {"prompt": "a fox", "checkpoint": "tiny", "width": 64, "height": 64, "num_inference_steps": 2}
+    comparison = Comparison.parse({**fields, "x": "guidance_scale", "x_values": "1, 4"})
+    before = crashed()
+    job_id = before.submit_comparison(comparison, owner="anna", origin="compare")
+    first, _ = job_of(before, job_id).parts()
+    assert first.may_begin()
+    saved = before._gallery.save(
+        Image.new("RGB", (64, 64)), info={"seed": 1}, parameters="", owner="anna", part_of=job_id
+    )
+    made = replace(saved, filmstrip=(b"a frame",))
+    first.publish(Finished(job_id=first.id, pictures=(made,), seconds=1.0, exact=False))
+    settled(before._store)
+    after = next_engine(start=False)
+    _, cell, end = heard(after, job_id)
+    assert isinstance(cell, CellEvent)
+    assert (cell.cell, cell.event.pictures) == (0, (saved,))  # type: ignore[union-attr]
+    assert isinstance(end, ComparisonEnded)
+    assert (end.finished_cells, end.interrupted) == (1, True)
+    assert list(after.comparison(job_id, owner="anna").cells) == [0]
+    with pytest.raises(UnknownJob):
+        after.comparison(job_id, owner="ben")
 
 
 def test_a_run_whose_last_picture_was_saved_just_before_the_end_is_finished(
@@ -327,7 +369,7 @@ def test_a_disk_that_is_full_is_told_with_the_run_and_the_run_is_made(
 ) -> None:
     store = store_at()
     engine = make_engine(store=store, gallery=Gallery(tmp_path))
-    store._do(lambda connection: connection.execute("PRAGMA query_only = ON")).result(30)
+    store._writer.do(lambda connection: connection.execute("PRAGMA query_only = ON")).result(30)
     job_id = engine.submit(ask(), owner="anna")
     events = heard(engine, job_id)
     (started,) = (event for event in events if isinstance(event, Started))

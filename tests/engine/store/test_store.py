@@ -189,7 +189,7 @@ def test_no_more_than_the_newest_ended_jobs_are_remembered(
         one.add(row(f"here-{k}"))
         if k:
             end(one, f"here-{k}")
-    one._do(one._beat).result(30)
+    one._writer.do(one._beat).result(30)
     assert [job.id for job in one.past("anna")] == ["here-5", "here-4", "here-3"]
     one.claim("here-0")
     end(one, "here-0")
@@ -327,8 +327,8 @@ def test_a_full_disk_leaves_nothing_half_written_and_is_told(
 ) -> None:
     one = store_at()
     one.add(row("here-1"))
-    pages = one._do(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0]).result(30)
-    one._do(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages + 4}").fetchall()).result(30)
+    pages = one._writer.do(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0]).result(30)
+    one._writer.do(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages + 4}").fetchall()).result(30)
     with caplog.at_level(logging.WARNING):
         for name in ("here-2", "here-3"):
             assert "database or disk is full" in one.add(row(name, submission=bytes(10**6)))
@@ -350,16 +350,16 @@ def test_what_is_too_large_is_not_kept_and_says_so(store_at: StoreFactory, monke
 def test_one_write_that_fails_costs_no_other(store_at: StoreFactory) -> None:
     one = store_at()
     hold = threading.Event()
-    one._do(lambda connection: hold.wait(30))
+    one._writer.do(lambda connection: hold.wait(30))
     adding = [threading.Thread(target=one.add, args=[row(name)]) for name in ("here-1", "here-1", "here-2")]
     for thread in adding:
         thread.start()
-    while one._writes.qsize() < 3:
+    while one._writer._writes.qsize() < 3:
         time.sleep(0.001)
     hold.set()  # the three are one transaction, of which one cannot be
     for thread in adding:
         thread.join(30)
-    ids = one._do(lambda connection: connection.execute("SELECT id FROM jobs ORDER BY id").fetchall()).result(30)
+    ids = one._writer.do(lambda connection: connection.execute("SELECT id FROM jobs ORDER BY id").fetchall()).result(30)
     assert ids == [("here-1",), ("here-2",)]
 
 
