@@ -12,6 +12,7 @@ import gradio as gr
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from studio.answered.errors import ApiError, in_text
 from studio.ui import language
 from studio.ui.caller_tables import CallerTables, drop_page_descriptions
 from studio.ui.functions import Function, Functions
@@ -80,7 +81,10 @@ def _in_sentences(process: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             error_id = secrets.token_hex(4)
             logger.error("A call failed (error id %s): %s", error_id, in_one_line(error))
-            raise gr.Error(say("api.unreadable", error_id=error_id), print_exception=False) from None
+            sentence = say("api.unreadable", error_id=error_id)
+            if getattr(keywords.get("block_fn"), "api_visibility", "") == "public":  # a program has called, and no page
+                sentence = in_text(ApiError("bad_request", sentence, error_id=error_id))
+            raise gr.Error(sentence, print_exception=False) from None
 
     return run
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from studio.web.guard import MAX_PICTURES_BYTES, check_json
+from studio.web.guard import MAX_BODY_BYTES, MAX_PICTURES_BYTES, Refusal, check_json
 from studio.web.owner import HEADER
 from studio.web.upload_room import UploadRoom
+
+MAX_QUOTES = 100_000  # in a body that is longer than others may be
+# A text of JSON, or one that never ends: the pattern never fails once it has begun, so it reads every byte once.
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 @asynccontextmanager
@@ -31,4 +36,13 @@ async def read(request: Request) -> object:
     body = bytearray()
     async for part in request.stream():
         body += part
+    check_structure(bytes(body))
     return await run_in_threadpool(check_json, bytes(body))
+
+
+def check_structure(body: bytes, limit: int = MAX_BODY_BYTES) -> None:
+    """Refuse JSON that is long for another reason than a few long texts: each of many small values takes ten times its
+    bytes in memory. Raises Refusal."""
+    if len(body) > limit and (body.count(b'"') > MAX_QUOTES or len(_TEXT.sub(b'""', body)) > limit):
+        most = limit // 2**20
+        raise Refusal(413, f"This request is too large: but for its pictures, at most {most} MiB of JSON are read.")

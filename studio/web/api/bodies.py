@@ -16,9 +16,9 @@ from starlette.requests import Request
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, quoted_value
 from studio.picture.gallery import Gallery
 from studio.web.api.uploads import PictureUploads
-from studio.web.guard import MAX_PICTURES_BYTES, MAX_UPLOAD_BYTES
+from studio.web.guard import MAX_PICTURES_BYTES, MAX_UPLOAD_BYTES, Refusal
 from studio.web.owner import HEADER
-from studio.web.picture_bodies import room_for
+from studio.web.picture_bodies import check_structure, room_for
 
 A_PICTURE = 'base64 of a PNG, JPEG, WebP or GIF file, {"upload": id} or {"picture": id}'
 _DATA = re.compile(r"data:image/[a-z+]{1,20};base64,")
@@ -47,7 +47,12 @@ class Bodies:
         if content_type != "application/json":
             raise BadBody("The body must be JSON, with the header Content-Type: application/json.", 415)
         async with room_for(request, self._uploads.room):
-            yield read_object(await _whole(request, MAX_PICTURES_BYTES))
+            body = await _whole(request, MAX_PICTURES_BYTES)
+            try:
+                check_structure(body)
+            except Refusal as refusal:
+                raise BadBody(refusal.sentence, refusal.status) from None
+            yield read_object(body)
 
     async def upload(self, request: Request) -> str:
         """Keep the picture that is the whole body; returns its id. Raises InvalidRequest or NoRoom."""

@@ -216,12 +216,14 @@ class FinishedForm(EventForm, tag="finished"):
 
 
 class StoppedForm(EventForm, tag="stopped"):
-    """The end: it was stopped. `pictures`: those that were finished before."""
+    """The end: it was stopped. `pictures`: those that were finished before. `interrupted`: the studio ended while it
+    ran, and it can be run again."""
 
     pictures: tuple[PictureForm, ...]
     index: int
     total: int
     reason: str
+    interrupted: bool
 
 
 class FailedForm(EventForm, tag="failed"):
@@ -255,6 +257,7 @@ class EndedForm(EventForm, tag="ended"):
     finished_cells: int
     failed_cells: int
     seconds: float
+    interrupted: bool
 
 
 AnyEventForm = (
@@ -282,6 +285,7 @@ def event_form(event: AnyEvent, *, previews: bool) -> AnyEventForm:
                 finished_cells=event.finished_cells,
                 failed_cells=event.failed_cells,
                 seconds=event.seconds,
+                interrupted=event.interrupted,
             )
     return _run_event(event, previews)
 
@@ -298,7 +302,11 @@ def _run_event(event: Started | Step | Finished | Stopped | Failed, previews: bo
             return FinishedForm(pictures=picture_forms(event.pictures), seconds=event.seconds, exact=event.exact)
         case Stopped():
             return StoppedForm(
-                pictures=picture_forms(event.pictures), index=event.index, total=event.total, reason=event.reason
+                pictures=picture_forms(event.pictures),
+                index=event.index,
+                total=event.total,
+                reason=event.reason,
+                interrupted=event.interrupted,
             )
         case Failed():
             return FailedForm(error=error_of_job(event))

@@ -116,6 +116,15 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=("not_found",),
     ),
     Operation(
+        name="again",
+        method="POST",
+        path="/jobs/{job}/again",
+        summary="Run a job again that the studio's end has interrupted",
+        status=202,
+        answer=forms.JobAccepted,
+        errors=("not_found", "forbidden", "limit", "full"),
+    ),
+    Operation(
         name="record",
         method="GET",
         path="/jobs/{job}/record",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -22,7 +21,7 @@ from studio.answered.events import ENDS, JobSummary
 from studio.asked.compare import Comparison
 from studio.asked.fields import ImageToImage
 from studio.asked.messages import as_text
-from studio.asked.orders import Cells, ModelList, RecordPart, Submission, SubmitComparison, SubmitRun
+from studio.asked.orders import Cells, ModelList, RecordPart, RunAgain, Submission, SubmitComparison, SubmitRun
 from studio.asked.problems import InvalidRequest, Problem, one_of, quoted_value
 from studio.asked.prompt_notices import control_characters
 from studio.asked.questions import QUESTION_KINDS, parse
@@ -116,17 +115,13 @@ class Api:
 
     async def _taken(self, request: Request, order: Submission, body: Mapping[str, Any]) -> Response:
         owner = request.headers[HEADER]
-        asked = json.dumps([request.url.path, body], sort_keys=True)
+        key, asked = request.headers.get(once.HEADER), b""
+        if key is not None:
+            asked = msgspec.json.encode([request.url.path, body], order="sorted")
         job = await self.once.run(
-            owner,
-            request.headers.get(once.HEADER),
-            hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest(),
-            lambda: self.engine.submit(order, owner=owner),
+            owner, key, hashlib.sha256(asked).hexdigest(), lambda: self.engine.submit(order, owner=owner)
         )
-        url = f"{ROOT}/jobs/{job}"
-        notes = control_characters(body.get("prompt"), body.get("negative_prompt"))
-        form = forms.JobAccepted(job=job, url=url, events=f"{url}/events", notes=tuple(notes))
-        return _json(form, status=202, headers={"location": url})
+        return _accepted(job, control_characters(body.get("prompt"), body.get("negative_prompt")))
 
     @_typed
     async def upload(self, request: Request) -> Response:
@@ -177,6 +172,12 @@ class Api:
         job_id = request.path_params["job"]
         stopped = await self.engine.cancel(job_id, owner=request.headers[HEADER])
         return _json(forms.JobStopped(job=job_id, stopped=stopped))
+
+    @_typed
+    async def again(self, request: Request) -> Response:
+        """Run an interrupted job again."""
+        order = RunAgain(job_id=request.path_params["job"])
+        return _accepted(await self.engine.submit(order, owner=request.headers[HEADER]))
 
     # ------------------------------------------------------------------------------------- what was made, and of what
 
@@ -233,6 +234,12 @@ class Api:
     async def openapi(self, request: Request) -> Response:
         """This description."""
         return Response(await run_in_threadpool(document), media_type="application/json", headers=_NOT_STORED)
+
+
+def _accepted(job: str, notes: Sequence[str] = ()) -> Response:
+    url = f"{ROOT}/jobs/{job}"
+    form = forms.JobAccepted(job=job, url=url, events=f"{url}/events", notes=tuple(notes))
+    return _json(form, status=202, headers={"location": url})
 
 
 def _run(kind: Kind, values: dict[str, Any]) -> SubmitRun:

@@ -34,6 +34,9 @@ class Engine(FakeEngine):
     async def submit(self, job: orders.Submission, *, owner: str, origin: str = "api") -> str:
         if self.refusal is not None:
             raise self.refusal
+        if isinstance(job, orders.RunAgain):  # of any job
+            run = orders.SubmitRun(request=self._book.get(job.job_id, owner=owner).request, allowance=job.allowance)
+            return await super().submit(run, owner=owner, origin=origin)
         return await super().submit(job, owner=owner, origin=origin)
 
     async def ask(self, question: Any, *, owner: str = "") -> Any:

@@ -269,6 +269,11 @@ def test_a_guests_pace_and_limits_hold_for_tokens(studio: Studio) -> None:
         (b"{}", 422),
         (b'{"prompt": "x", "prompt": 3}', 422),
         (b'{"prompt": "\\ud800"}', 400),
+        (b'{"prompt": [' + b"[]," * 1_000_000 + b"[]]}", 413),
+        (b'{"prompt": [' + b'"",' * 1_000_000 + b'""]}', 413),
+        (b'{"prompt": "' + b'\\"' * 1_500_000, 413),
+        (b'{"prompt": "' + b"x" * 3_000_000 + b'"}', 422),
+        (b'{"prompt": "' + b"x" * 3_000_000, 400),
     ],
     ids=lambda value: ascii(value[:30]) if isinstance(value, bytes) else None,
 )
@@ -447,6 +452,13 @@ CASES: dict[str, dict[int, Case]] = {
     "cancel": {
         200: lambda studio, program: program("POST", f"/jobs/{done(program)}/cancel"),
         404: lambda studio, program: program("POST", "/jobs/x/cancel"),
+    },
+    "again": {
+        403: refused("/jobs/x/again", {}, Refused("no", kind="forbidden")),
+        429: refused("/jobs/x/again", {}, Refused("later", kind="limit", retry_after=7)),
+        503: refused("/jobs/x/again", {}, Refused("full", kind="full", retry_after=7)),
+        202: lambda studio, program: program("POST", f"/jobs/{done(program)}/again"),
+        404: lambda studio, program: program("POST", "/jobs/x/again"),
     },
     "record": {
         200: lambda studio, program: program("GET", f"/jobs/{done(program)}/record"),
