@@ -5,7 +5,7 @@ The sentence is what a person reads; everything else is for a program to act on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from studio.answered.engine import RefusalKind, Refused, UnknownJob
 from studio.answered.events import Failed
 from studio.answered.models import NoSuchModel
+from studio.asked.messages import as_text
 from studio.asked.messages import as_text
 from studio.asked.problems import InvalidRequest
 
@@ -108,16 +109,19 @@ def error_of_status(status: int, sentence: str, retry_after: int | None = None) 
     return ApiError(kind, sentence, retry_after=retry_after)
 
 
-def as_json(error: ApiError) -> bytes:
-    """The form."""
-    return msgspec.json.encode(ErrorAnswer(error), enc_hook=as_text)
+def as_json(error: ApiError, text: Callable[[object], str] = as_text) -> bytes:
+    """The form. `text` says a `Message` in a language."""
+    return msgspec.json.encode(ErrorAnswer(error), enc_hook=text)
 
 
-def in_text(error: ApiError) -> str:
+def in_text(error: ApiError, text: Callable[[object], str] = as_text) -> str:
     """The sentence, and the form on a line of its own, for a caller that is given nothing but a text."""
-    return f"{error.message}\n{as_json(error).decode()}"
+    form = as_json(error, text)
+    sentence = msgspec.json.decode(form, type=ErrorAnswer).error.message
+    return f"{sentence}\n{form.decode()}"
 
 
-def in_detail(error: ApiError) -> dict[str, object]:
+def in_detail(error: ApiError, text: Callable[[object], str] = as_text) -> dict[str, object]:
     """The form beside the sentence in `detail`, where Gradio's own refusals have theirs."""
-    return {"detail": error.message, "error": msgspec.to_builtins(error, enc_hook=as_text)}
+    values = msgspec.to_builtins(error, enc_hook=text)
+    return {"detail": values["message"], "error": values}

@@ -1449,6 +1449,11 @@ def say(key: str, /, **values: object) -> str:
     return _filled(key, column(language.current())[key], {name: spoken(value) for name, value in values.items()})
 
 
+def spoken_text(value: object) -> str:
+    """A message as plain text in the language of this request, for what writes no string of another class."""
+    return as_text(value) if language.current() == DEFAULT_LANGUAGE else str.__str__(spoken(value))
+
+
 def spoken(value: Any) -> Any:
     """The value with every message in it as it is said in the language of this request; lists and mappings are copied
     where it is not English."""
