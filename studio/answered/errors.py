@@ -14,7 +14,6 @@ from studio.answered.engine import RefusalKind, Refused, UnknownJob
 from studio.answered.events import Failed
 from studio.answered.models import NoSuchModel
 from studio.asked.messages import as_text
-from studio.asked.messages import as_text
 from studio.asked.problems import InvalidRequest
 
 ErrorType = Literal[

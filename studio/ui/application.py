@@ -17,7 +17,7 @@ from studio.ui import language
 from studio.ui.caller_tables import CallerTables, drop_page_descriptions
 from studio.ui.functions import Function, Functions
 from studio.ui.log import in_one_line
-from studio.ui.text import say, spoken
+from studio.ui.text import say, spoken, spoken_text
 from studio.ui.texts_of_page import name_texts
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def _in_sentences(process: Callable[..., Any]) -> Callable[..., Any]:
             logger.error("A call failed (error id %s): %s", error_id, in_one_line(error))
             sentence = say("api.unreadable", error_id=error_id)
             if getattr(keywords.get("block_fn"), "api_visibility", "") == "public":  # a program has called, and no page
-                sentence = in_text(ApiError("bad_request", sentence, error_id=error_id))
+                sentence = in_text(ApiError("bad_request", sentence, error_id=error_id), spoken_text)
             raise gr.Error(sentence, print_exception=False) from None
 
     return run

@@ -13,7 +13,7 @@ from typing import Any
 
 from studio.asked.control import PREPROCESSORS
 from studio.asked.fields import HIRES_UPSCALERS, INPAINT_AREAS, MASK_FILLS, PREVIEWS, RESIZE_MODES
-from studio.asked.messages import Message, is_joined
+from studio.asked.messages import Message, as_text, is_joined
 from studio.asked.quantities import QUANTITIES, STATE_DECODERS
 from studio.asked.schedulers import NOISE_SCHEDULES
 from studio.ui import language

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.answered.errors import error_of_status, in_detail
 from studio.asked.problems import quoted_value
 from studio.ui.functions import Function, Functions
+from studio.ui.text import spoken_text
 from studio.web.faults import METHODS
 
 _CALL = re.compile(r"/gradio_api/(call/v2|call|run|api)/([^/]+)/?")
@@ -67,7 +68,9 @@ class Calls:
         except Refusal as refusal:
             headers = {"cache-control": "no-store"} | ({"allow": "POST"} if refusal.status == 405 else {})
             answer = JSONResponse(
-                in_detail(error_of_status(refusal.status, str(refusal))), status_code=refusal.status, headers=headers
+                in_detail(error_of_status(refusal.status, str(refusal)), spoken_text),
+                status_code=refusal.status,
+                headers=headers,
             )
             await answer(scope, receive, send)
 

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.answered.errors import ApiError, in_detail
-from studio.ui.text import say
+from studio.ui.text import say, spoken_text
 from studio.web.limits import NO_COOKIE
 from studio.web.login import GUEST_HEADER, PROGRAM_PATHS
 from studio.web.owner import HEADER, NO_COOKIE_HEADER
@@ -45,7 +45,7 @@ class Rates:
                 wait, key = self._wait(headers[HEADER], BURST, PER_SECOND), "share.too_fast"
             if wait:
                 answer = JSONResponse(
-                    in_detail(ApiError("limit", say(key, seconds=wait), retry_after=wait)),
+                    in_detail(ApiError("limit", say(key, seconds=wait), retry_after=wait), spoken_text),
                     status_code=429,
                     headers={"retry-after": str(wait), "cache-control": "no-store"},
                 )

@@ -31,7 +31,7 @@ from studio.picture.taken_over import take_over
 from studio.ui import session
 from studio.ui.generate.starting import note_of, why
 from studio.ui.render import data_uri
-from studio.ui.text import say
+from studio.ui.text import say, spoken_text
 from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads, read_upload
 
 logger = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ def telling(endpoint: str) -> Iterator[None]:
 
 def to_caller(error: ApiError) -> gr.Error:
     """The one thing that Gradio passes on of an error is its text, so the form stands in it, after the sentence."""
-    return gr.Error(in_text(error), print_exception=False)
+    return gr.Error(in_text(error, spoken_text), print_exception=False)
 
 
 def _answer(gallery: Gallery, uploads: Uploads, owner: str, event: Event) -> FilesAndInfo:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.answered.errors import ApiError, as_json, error_of_status
+from studio.ui.text import spoken_text
 
 ROOT = "/api/v1"
 MAX_ANSWER_BYTES = 2**16  # of an error
@@ -76,4 +77,4 @@ def response(error: ApiError, *, status: int | None = None) -> Response:
     headers = {"cache-control": "no-store"}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
-    return Response(as_json(error), status or error.status, headers, "application/json")
+    return Response(as_json(error, spoken_text), status or error.status, headers, "application/json")

@@ -11,6 +11,7 @@ import msgspec
 from studio.answered.errors import STATUSES, ErrorAnswer
 from studio.asked.questions import QUESTION_KINDS
 from studio.asked.requests import REQUEST_KINDS
+from studio.ui import language
 from studio.web.api import forms
 from studio.web.api.errors import ROOT
 from studio.web.api.operations import OPERATIONS, Operation
@@ -35,13 +36,18 @@ _PICTURES = {
 
 @cache
 def document() -> bytes:
-    """The whole of it, JSON."""
+    """The whole of it, JSON, in English."""
+    with language.speaking(language.DEFAULT):
+        return json.dumps(_document(), ensure_ascii=False).encode()
+
+
+def _document() -> dict[str, Any]:
     answers = [one.answer for one in OPERATIONS if not isinstance(one.answer, str)]
     _, schemas = msgspec.json.schema_components([*answers, forms.AnyEventForm, ErrorAnswer], ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for one in OPERATIONS:
         paths.setdefault(ROOT + one.path, {})[one.method.lower()] = _operation(one)
-    everything = {
+    return {
         "openapi": "3.1.0",
         "info": {"title": "Latent Studio", "version": "1", "description": _DESCRIPTION},
         "paths": paths,
@@ -58,7 +64,6 @@ def document() -> bytes:
         },
         "security": [{"token": []}, {}],
     }
-    return json.dumps(everything, ensure_ascii=False).encode()
 
 
 def _event_names() -> list[str]:

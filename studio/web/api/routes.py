@@ -20,7 +20,6 @@ from studio.answered.errors import ApiError, error_of, error_of_status
 from studio.answered.events import ENDS, JobSummary
 from studio.asked.compare import Comparison
 from studio.asked.fields import ImageToImage
-from studio.asked.messages import as_text
 from studio.asked.orders import Cells, ModelList, RecordPart, RunAgain, Submission, SubmitComparison, SubmitRun
 from studio.asked.problems import InvalidRequest, Problem, one_of, quoted_value
 from studio.asked.prompt_notices import control_characters
@@ -28,7 +27,7 @@ from studio.asked.questions import QUESTION_KINDS, parse
 from studio.asked.requests import REQUEST_KINDS, Kind
 from studio.picture.gallery import Gallery
 from studio.ui.models import labels
-from studio.ui.text import say
+from studio.ui.text import say, spoken_text
 from studio.web.api import forms, once
 from studio.web.api.bodies import BadBody, Bodies
 from studio.web.api.errors import ROOT, is_ours, response
@@ -288,7 +287,7 @@ def _texts(body: Mapping[str, object]) -> dict[str, str]:
 
 def _json(form: forms.Form, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(
-        msgspec.json.encode(form, enc_hook=as_text),
+        msgspec.json.encode(form, enc_hook=spoken_text),
         status,
         {**_NOT_STORED, **(headers or {})},
         media_type="application/json",

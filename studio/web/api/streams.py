@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from studio.answered.engine import Engine, Events, Refused
 from studio.answered.events import ENDS, AnyEvent
-from studio.asked.messages import as_text
+from studio.ui.text import spoken_text
 from studio.web.api.forms import event_form
 
 KEEPALIVE_SECONDS = 15.0  # between two lines, so that a listener that has vanished is noticed
@@ -91,7 +91,7 @@ def _line(event: AnyEvent, number: str, previews: bool) -> bytes:
     form = event_form(event, previews=previews)
     name = form.__struct_config__.tag
     event_id = END if isinstance(event, ENDS) else number
-    return f"id: {event_id}\nevent: {name}\ndata: ".encode() + msgspec.json.encode(form, enc_hook=as_text) + b"\n\n"
+    return f"id: {event_id}\nevent: {name}\ndata: ".encode() + msgspec.json.encode(form, enc_hook=spoken_text) + b"\n\n"
 
 
 async def so_far(engine: Engine, job_id: str, *, owner: str) -> list[AnyEvent]:
