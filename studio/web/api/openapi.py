@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from studio import __version__
 from studio.answered.errors import STATUSES, ErrorAnswer
 from studio.asked.questions import QUESTION_KINDS
 from studio.asked.requests import REQUEST_KINDS
@@ -49,7 +50,7 @@ def _document() -> dict[str, Any]:
         paths.setdefault(ROOT + one.path, {})[one.method.lower()] = _operation(one)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Latent Studio", "version": "1", "description": _DESCRIPTION},
+        "info": {"title": "Latent Studio", "version": __version__, "description": _DESCRIPTION},
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

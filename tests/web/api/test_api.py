@@ -14,6 +14,7 @@ from studio.answered.engine import Refused
 from studio.answered.errors import STATUSES
 from studio.asked.questions import QUESTION_KINDS
 from studio.asked.requests import REQUEST_KINDS
+from studio.ui.text import column, say
 from studio.web.api.errors import ROOT
 from studio.web.api.openapi import document
 from studio.web.api.operations import OPERATIONS
@@ -189,6 +190,19 @@ def test_what_is_sent_again_under_one_key_is_done_once(studio: Studio, program: 
     assert program("POST", "/text_to_image", body, headers={"idempotency-key": "b"}).status == 503
     studio.engine.refusal = None
     assert program("POST", "/text_to_image", body, headers={"idempotency-key": "b"}).status == 202
+
+
+def test_sentences_are_in_the_language_of_the_request(studio: Studio, program: Program) -> None:
+    chinese = {"accept-language": "zh-CN"}
+    answer = program("POST", "/text_to_image", {"prompt": "x", "width": 65}, headers=chinese)
+    [problem] = error(answer)["problems"]
+    assert (problem["field"], problem["value"]) == ("width", "65")
+    assert "64" in problem["allowed"]
+    studio.engine.refusal = Refused(say("share.frozen"), kind="unavailable")
+    answer = program("POST", "/text_to_image", {"prompt": "x"}, headers=chinese)
+    assert error(answer)["message"] == column("zh")["share.frozen"]
+    before = program("GET", "/openapi.json", headers=chinese).body
+    assert before == program("GET", "/openapi.json").body, "the description is in English"
 
 
 # ------------------------------------------------------------------------------------------------- whom it answers
