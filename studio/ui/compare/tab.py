@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -354,11 +355,17 @@ def opening_sentence(comparison: Comparison) -> str:
     left_out = []
     for row in outside_the_form(comparison):
         value = getattr(comparison.base, row.name)
-        of = f"{say('hires.label')}, " if row.place == "hires" else ""
+        shown = w.choice(row.name, value) if row.kind == "choice" else row.write(value)
+        text = say("compare.setting", name=say(row.label), value=shown)
         left_out.append(
-            f"{of}{say(row.label)}: {w.choice(row.name, value) if row.kind == 'choice' else row.write(value)}"
+            say("compare.setting.of", group=say("hires.label"), setting=text) if row.place == "hires" else text
         )
-    return say("compare.opened.left", left_out="; ".join(left_out)) if left_out else say("compare.opened")
+    if not left_out:
+        return say("compare.opened")
+    return say(
+        "compare.opened.left",
+        left_out=reduce(lambda one, more: say("compare.setting.and", one=one, more=more), left_out),
+    )
 
 
 def _updates(form: Form, values: Mapping[str, Any]) -> dict[Any, Any]:
