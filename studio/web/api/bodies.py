@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import re
@@ -20,6 +21,7 @@ from studio.web.guard import MAX_PICTURES_BYTES, MAX_UPLOAD_BYTES, Refusal
 from studio.web.owner import HEADER
 from studio.web.picture_bodies import check_structure, room_for
 
+BODY_SECONDS = 300.0  # for a body to arrive: its place among the uploads is kept meanwhile
 A_PICTURE = 'base64 of a PNG, JPEG, WebP or GIF file, {"upload": id} or {"picture": id}'
 _DATA = re.compile(r"data:image/[a-z+]{1,20};base64,")
 
@@ -137,10 +139,14 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 async def _whole(request: Request, limit: int) -> bytes:
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:  # the guard counts too, and knows of chunks
-            raise BadBody(f"This request is too large: at most {limit // 2**20} MiB are read.", 413)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > limit:  # the guard counts too, and knows of chunks
+                    raise BadBody(f"This request is too large: at most {limit // 2**20} MiB are read.", 413)
+    except TimeoutError:
+        raise BadBody(f"The body of this request did not arrive within {BODY_SECONDS:.0f} seconds.") from None
     return bytes(body)
 
 

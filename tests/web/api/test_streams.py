@@ -12,6 +12,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from studio.ui.text import say
+from studio.web.api import bodies
 from studio.web.api.streams import STREAMS_OF_ONE, Streams
 from studio.web.server import Server
 from tests.share_stand_ins import wait_for
@@ -161,6 +162,23 @@ def test_a_token_that_is_revoked_ends_its_stream_and_its_job(studio: Studio) -> 
     answer = program("GET", f"/jobs/{job}")
     assert answer.status == 401
     assert answer.json()["error"]["message"] == say("login.token")
+
+
+def test_a_body_that_does_not_come_holds_no_place(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
+    program = studio.program()
+    scope = stream(program, "x") | {"method": "POST", "path": f"{V1}/text_to_image"}
+    scope["headers"] = [*scope["headers"], (b"content-type", b"application/json"), (b"content-length", b"20000000")]
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(studio.app(scope, stays, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 400
+    assert b"did not arrive within" in text(sent)
+    for _ in range(5):  # of which a visitor may have three at once
+        assert program("POST", "/text_to_image", {"prompt": "x"}).status == 202
 
 
 def test_a_stream_in_which_nothing_happens_says_that_it_lives(tmp_path: Path) -> None:
