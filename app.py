@@ -432,6 +432,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         partial(open_tunnel, flags.host, flags.port, page.share_token, temporary.path) if needs_tunnel else None,
         address=f"https://{flags.name[0]}" if flags.name else address_for_others(flags.host, flags.port),
         on_ready=partial(tell, terminal=terminal, closed=flags.auth is not None or flags.host not in LOOPBACK),
+        on_over=limits.board.end_share,
     )
     room = UploadRoom(temporary.path, access, new_visitors)
     layers = middleware(

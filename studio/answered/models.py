@@ -36,6 +36,7 @@ class Checkpoint:
     palettes: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     id: str = ""  # as `Model.id`
     controlnet_ids: tuple[str, ...] = ()  # of `controlnets`, in their order
+    locked: tuple[tuple[str, str | int | float], ...] = ()  # fields that the owner has fixed for a guest
 
     @property
     def suits(self) -> Suits:

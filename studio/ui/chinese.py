@@ -21,6 +21,7 @@ CHINESE: Mapping[str, str] = {
     "header.language": "语言",
     "header.starting": "正在启动…",
     "header.leave": "退出",
+    "lesson.fixed": "由工作室主人固定",
     "header.guest.loading": "正在载入另一个模型",
     "header.guest.ready": "就绪",
     "header.guest.failed": "现在无法生成图像。工作室主人知道原因。",

@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from studio.asked.guest_rules import Rules
+from studio.asked.fields import TextToImage
+from studio.asked.guest_rules import LOCKABLE, Rules
 from studio.asked.messages import Message
-from studio.asked.problems import InvalidRequest, Problem, quoted_value
+from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
 from studio.asked.refused_words import MAX_CHARACTERS, MAX_WORDS, folded
 
 logger = logging.getLogger(__name__)
@@ -26,14 +27,21 @@ logger = logging.getLogger(__name__)
 NAME = ".board.json"
 VERSION = 1
 MAX_MODELS = 10_000
+MAX_EXAMPLES, MAX_PROMPT = 6, 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:
-    """What the owner has decided. `models`: ids of those that guests may use; None: all. `refused_words` as typed."""
+    """What the owner has decided. `models`: ids of those that guests may use; None: all. `refused_words` as typed.
+
+    `locked` and `examples` are a lesson, which ends with the share: fields and the values that guests have in them, and
+    prompts to begin with.
+    """
 
     models: tuple[str, ...] | None = None
     refused_words: tuple[str, ...] = ()
+    locked: tuple[tuple[str, str | int | float], ...] = ()
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +74,7 @@ class Board:
     def rules(self) -> Rules:
         """What the engine is told of them with a guest's job."""
         now = self.now
-        return Rules(models=now.models, refused_words=now.refused_words)
+        return Rules(models=now.models, refused_words=now.refused_words, locked=now.locked)
 
     def decide(self, changes: Mapping[str, object]) -> Decisions:
         """Take decisions as they come from the panel, by name; those that are not named stay. Raises InvalidRequest
@@ -102,6 +110,12 @@ class Board:
         """A new share begins, of which nobody has made a picture."""
         with self._lock:
             self._share = ShareRecord(since=self._clock())
+            self._write()
+
+    def end_share(self) -> None:
+        """The share is over, and its lesson with it. What guests may use, and who has made pictures, stays."""
+        with self._lock:
+            self._decisions = replace(self._decisions, locked=(), examples=())
             self._write()
 
     def meet(self, person: str) -> None:
@@ -179,6 +193,29 @@ def _refused_words(name: str, value: object) -> tuple[str, ...]:
     return tuple({folded(word): word for word in words if word}.values())
 
 
+def _locked(name: str, value: object) -> tuple[tuple[str, str | int | float], ...]:
+    allowed = f"pairs of a field and its value, of the fields {', '.join(LOCKABLE)}"
+    try:
+        values = dict(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise InvalidRequest(Problem(name, quoted_value(value), allowed)) from None
+    unknown = [field for field in values if field not in LOCKABLE]
+    if unknown:
+        raise InvalidRequest(Problem(name, quoted_value(unknown[0]), allowed))
+    request = TextToImage.parse({"prompt": "", **values})
+    pairs = [(field, getattr(request, field)) for field in LOCKABLE if field in values]
+    empty = [field for field, fixed in pairs if fixed is None]
+    if empty:
+        raise InvalidRequest(Problem(empty[0], "nothing", "a value to lock"))
+    return tuple(pairs)
+
+
+def _examples(name: str, value: object) -> tuple[str, ...]:
+    allowed = f"a list of at most {MAX_EXAMPLES} prompts of at most {MAX_PROMPT} characters"
+    texts = _texts(name, value, MAX_EXAMPLES, MAX_PROMPT, allowed)
+    return tuple(dict.fromkeys(clean_text(text).strip() for text in texts if text.strip()))
+
+
 def _texts(name: str, value: object, most: int, longest: int, allowed: str) -> list[str]:
     if not isinstance(value, (list, tuple)) or len(value) > most:
         raise InvalidRequest(Problem(name, quoted_value(value), allowed))
@@ -188,4 +225,9 @@ def _texts(name: str, value: object, most: int, longest: int, allowed: str) -> l
     return list(value)
 
 
-_READERS: Mapping[str, Callable[[str, object], Any]] = {"models": _models, "refused_words": _refused_words}
+_READERS: Mapping[str, Callable[[str, object], Any]] = {
+    "models": _models,
+    "refused_words": _refused_words,
+    "locked": _locked,
+    "examples": _examples,
+}

@@ -16,8 +16,10 @@ from starlette.routing import Route
 
 from studio.answered.engine import Engine
 from studio.answered.models import Model
+from studio.asked.guest_rules import LOCKABLE
 from studio.asked.orders import ModelList
 from studio.asked.problems import InvalidRequest
+from studio.asked.requests import ROWS
 from studio.picture.gallery import Gallery
 from studio.ui.models import labels
 from studio.ui.text import say, spoken
@@ -63,7 +65,10 @@ class BoardRoutes:
 
     async def _view(self) -> dict[str, Any]:
         models = (await self._engine.ask(ModelList())).models
-        return asdict(self._board.now) | {
+        now = self._board.now
+        return asdict(now) | {
+            "locked": dict(now.locked),
+            "lockable": [_lockable(name) for name in LOCKABLE],
             "choices": [_choice(one) for one in models if _can_be_named(one)],
             "pictures": await run_in_threadpool(self._pictures.count),
         }
@@ -84,6 +89,20 @@ class BoardRoutes:
     async def download_own(self, request: Request) -> Response:
         """GET: the visitor's own pictures as a ZIP."""
         return await _zip(partial(self._pictures.of, request.headers[HEADER]), "my-pictures.zip")
+
+
+def _lockable(name: str) -> dict[str, Any]:
+    """A field as the panel offers it for locking: its name on the page, and what it may be."""
+    row = ROWS[name]
+    return {
+        "field": name,
+        "label": say(row.label),
+        "kind": "checkpoint" if name == "checkpoint" else row.kind,
+        "choices": [[short, label] for short, label in row.choices.items()],
+        "low": row.allowed.low if row.allowed is not None else None,
+        "high": row.allowed.high if row.allowed is not None else None,
+        "step": (row.step or row.allowed.step or 1) if row.allowed is not None else None,
+    }
 
 
 async def _zip(files: Callable[[], list[tuple[str, Path]]], name: str) -> Response:

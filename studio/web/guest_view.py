@@ -9,21 +9,41 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
+from typing import Any
 
 from studio.answered.engine import EngineStatus
 from studio.answered.models import Checkpoint, ModelsNow
+from studio.asked.guest_rules import Rules
+from studio.asked.names import same_name
 from studio.ui.text import say
 
 # The visitor whose request this task answers; set by studio.web.owner. Gradio's own tasks are another matter.
 ANSWERED: ContextVar[str] = ContextVar("answered", default="")
 Visitor = Callable[[], str]
 
+_SUITS = ("num_inference_steps", "guidance_scale", "scheduler", "noise_schedule")  # of a Checkpoint
 _DOING = {"loading": "header.guest.loading", "ready": "header.guest.ready", "failed": "header.guest.failed"}
 
 
 def answered_visitor() -> str:
     """Whose request is being answered by an address of the studio's own; "" outside of one."""
     return ANSWERED.get()
+
+
+def lesson(catalog: Sequence[Checkpoint], rules: Rules, examples: Sequence[str]) -> tuple[Checkpoint, ...]:
+    """The catalogue of a guest: what they may use, with the owner's example prompts. The values that are locked are
+    what suits each, so that the page's fields follow to them."""
+    locked = rules.locked_values
+    suits = {name: locked[name] for name in _SUITS if name in locked}
+    if "scheduler" in suits:
+        suits.setdefault("noise_schedule", "automatic")
+    changes: dict[str, Any] = suits | {"locked": rules.locked} | ({"examples": tuple(examples)} if examples else {})
+    name = locked.get("checkpoint")
+    return tuple(
+        replace(one, **changes)
+        for one in checkpoints(catalog, rules.models)
+        if name is None or same_name(one.name, str(name))
+    )
 
 
 def checkpoints(catalog: Sequence[Checkpoint], models: Sequence[str] | None) -> tuple[Checkpoint, ...]:

@@ -104,7 +104,8 @@ class LimitedEngine:
         catalog = self._engine.catalog()
         if not self._visitor():
             return tuple(one for one in catalog if one.built_in)
-        return guest_view.checkpoints(catalog, self._models())
+        rules = self.rules(self._visitor())
+        return catalog if rules is None else guest_view.lesson(catalog, rules, self.board.now.examples)
 
     def status(self) -> EngineStatus:
         """As `Engine.status`, without the names of checkpoints that this visitor may not use."""

@@ -82,6 +82,7 @@ class ShareRoutes:
                 self.sharing.begin(seconds)
             case "end":
                 self.sharing.end()
+                self.limits.board.end_share()
             case "change_end" if self.access.share_ends is not None:
                 self.sharing.change_end(seconds)
             case "renew" if self.access.share_ends is not None:

@@ -68,16 +68,18 @@ class Sharing:
         *,
         address: str = "",
         on_ready: Callable[[ShareState], None] = lambda state: None,
+        on_over: Callable[[], None] = lambda: None,
     ) -> None:
         """`hosts` are the names that the guard admits. Without `open_tunnel` the links begin with `address`, where
         others reach this server already. `on_ready` is called once for each share, when its link is there or cannot
-        be."""
+        be; `on_over` when its time is over."""
         self._access = access
         self._engine = engine
         self._hosts = hosts
         self._open_tunnel = open_tunnel
         self._address = address
         self._on_ready = on_ready
+        self._on_over = on_over
         self._lock = threading.RLock()
         self._state = ShareState()
         self._tunnel: Tunnel | None = None
@@ -155,6 +157,7 @@ class Sharing:
         with self._lock:
             if number == self._number:
                 self.end(say("share.over"))
+                self._on_over()
 
     def _open(self, number: int) -> None:
         assert self._open_tunnel is not None

@@ -62,7 +62,7 @@ def launch(
         engine, access, new_visitors, board, lambda: session.visitor_now() or answered_visitor()
     )
     hosts: set[str] = set()
-    sharing = Sharing(access, page_engine, hosts, open_tunnel, address="http://studio.test")
+    sharing = Sharing(access, page_engine, hosts, open_tunnel, address="http://studio.test", on_over=board.end_share)
     demo, kwargs = build(page_engine, gallery, uploads)
     layers = middleware(
         page_engine,

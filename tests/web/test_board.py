@@ -209,3 +209,62 @@ def test_the_panel_decides_and_guests_neither_see_nor_decide(tmp_path: Path) -> 
     assert panel.limits.board.now.refused_words == ("裸体",)
     wrong = here("/share/board", method="POST", body=b'{"models": 1}')
     assert (wrong.status, wrong.body.decode()[:6]) == (400, "models")
+
+
+# ---------------------------------------------------------------------------------------------------------- a lesson
+
+
+def test_a_lesson_is_what_suits_the_guests_checkpoints(studio: Studio) -> None:
+    locked = {"num_inference_steps": 12, "scheduler": "ddim", "checkpoint": "QUICK"}
+    studio.board.decide({"models": None, "locked": locked, "examples": ["a red fox", " "]})
+    [one] = studio.engine.catalog()
+    assert (one.name, one.num_inference_steps, one.scheduler, one.noise_schedule) == (
+        QUICK.name,
+        12,
+        "ddim",
+        "automatic",
+    )
+    assert one.examples == ("a red fox",)
+    assert dict(one.locked) == locked
+    studio.visitor = "the owner"
+    assert studio.engine.catalog() == CATALOG
+    asyncio.run(studio.engine.submit(SubmitRun(request=TextToImage(prompt="x")), owner=studio.guest))
+    assert studio.inner.asked[-1].allowance.rules.locked_values == locked
+
+
+def test_a_lesson_survives_a_restart_and_ends_with_the_share(tmp_path: Path) -> None:
+    board = Board(tmp_path)
+    board.decide({"locked": {"seed": 7, "guidance_scale": 2.5}, "examples": ["a lake"], "refused_words": ["nude"]})
+    assert Board(tmp_path).now == board.now
+    board.end_share()
+    assert Board(tmp_path).now == Decisions(refused_words=("nude",))
+
+
+@pytest.mark.parametrize(
+    ("locked", "says"),
+    [
+        ({"prompt": "x"}, "locked"),
+        ("seed", "locked"),
+        ({"num_inference_steps": 0}, "num_inference_steps: 0 is not allowed"),
+        ({"scheduler": "nothing"}, "scheduler"),
+        ({"scheduler": "lcm", "num_inference_steps": 150}, "num_inference_steps"),
+        ({"seed": ""}, "seed: nothing is not allowed"),
+        ({"width": 100}, "width"),
+    ],
+)
+def test_a_value_that_cannot_be_locked_is_named(locked: object, says: str) -> None:
+    with pytest.raises(InvalidRequest, match=says):
+        Board().decide({"locked": locked})
+
+
+def test_the_owner_ends_a_lesson_with_the_share(tmp_path: Path) -> None:
+    panel = Panel(tmp_path)
+    here = Visitor(panel.app)
+    here("/")
+    panel.shared(here)
+    body = json.dumps({"locked": {"num_inference_steps": 12}, "examples": ["a lake"]}).encode()
+    view = here("/share/board", method="POST", body=body).json()
+    assert view["locked"] == {"num_inference_steps": 12}
+    assert {one["field"] for one in view["lockable"]} >= {"seed", "checkpoint", "scheduler"}
+    panel.act(here, "end")
+    assert here("/share/board").json()["locked"] == {}

@@ -347,7 +347,9 @@ def _offered(engine: Engine, form: Form, updates: dict[Any, Any]) -> dict[Any, A
         field: gr.update(choices=offered, **({"value": updates[field]} if field in updates else {}))
         for field, offered in axis_choices.items()
     }
-    return updates | axis_updates | {f["checkpoint"]: gr.update(**update)}
+    updates = updates | axis_updates | {f["checkpoint"]: gr.update(**update)}
+    fixed = {name: value for name, value in w.locked_values(engine).items() if name in f}
+    return updates | {f[n]: w.lock(updates.get(f[n]), str(v) if n == "seed" else v) for n, v in fixed.items()}
 
 
 def opening_sentence(comparison: Comparison) -> str:

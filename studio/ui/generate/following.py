@@ -15,7 +15,7 @@ from studio.ui.blocks import FOLLOWING, QUIET
 from studio.ui.generate import control, prompt_helper
 from studio.ui.generate.controls import ASPECTS, MAX_EXAMPLES, Controls
 from studio.ui.generate.token_line import token_line
-from studio.ui.generate.widgets import begins_at, schedule_choices
+from studio.ui.generate.widgets import begins_at, lock, locked_values, schedule_choices
 from studio.ui.render import strength_sentence
 
 # The fields that get the checkpoint's defaults; a typed number is left empty for that instead.
@@ -61,6 +61,19 @@ def beginning(controls: Controls, checkpoint: Checkpoint, served: Checkpoint | N
         schedules = schedule_choices(checkpoint.scheduler)
         updates[f["noise_schedule"]] = gr.update(choices=schedules, value=checkpoint.noise_schedule)
     return updates | {f["checkpoint"]: checkpoint.name, controls.before: checkpoint.name}
+
+
+def locked(engine: Engine, controls: Controls, updates: dict[Any, Any]) -> dict[Any, Any]:
+    """The updates of a (re)load, with the fields that the owner has fixed for this visitor shown as such."""
+    f, values = controls.fields, locked_values(engine)
+    for name, value in values.items():
+        updates[f[name]] = lock(updates.get(f[name]), str(value) if name == "seed" else value)
+    if "noise_schedule" in values:
+        scheduler = str(values.get("scheduler") or getattr(f["scheduler"], "value", None) or "dpmpp_2m")
+        updates[f["noise_schedule"]]["choices"] = schedule_choices(scheduler)
+    if values.keys() & {"width", "height"}:
+        updates[controls.aspect] = gr.update(value=None, interactive=False)
+    return updates
 
 
 def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:

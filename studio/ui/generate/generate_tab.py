@@ -21,11 +21,12 @@ from studio.ui.generate import controls as c
 
 @dataclass(frozen=True)
 class GenerateTab:
-    """One tab that makes pictures: its name, its fields, its stage."""
+    """One tab that makes pictures: its name, its fields, its stage, its example prompts."""
 
     tab: str
     controls: c.Controls
     stage: gr.HTML
+    examples: gr.HTML
 
 
 def connect(
@@ -74,13 +75,15 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
         if "image" in fields:  # empty, for the picture's own size: Gradio shows a number that starts as None as 0
             updates |= {fields["width"]: None, fields["height"]: None}
         back = stored_fields.restore(engine, generate_tab.controls, stored_values)
-        if fields["checkpoint"] not in back and catalog and (served is None or catalog[0].name != served.name):
+        if fields["checkpoint"] not in back and catalog and catalog[0] != served:
             back = following.beginning(generate_tab.controls, catalog[0], served) | back
         checkpoint = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
         updates[fields["controls"]] = control.offer(engine, checkpoint)
+        chosen = next((one for one in catalog if one.name == checkpoint), None)
+        updates[generate_tab.examples] = list(chosen.examples[: c.MAX_EXAMPLES]) if chosen is not None else []
         if fields["checkpoint"] in back:
             updates[fields["checkpoint"]]["value"] = back.pop(fields["checkpoint"])
-        return updates | back
+        return following.locked(engine, generate_tab.controls, updates | back)
 
     async def run_back(request: gr.Request) -> AsyncIterator[Any]:
         async for view in session.attach(engine, gallery, session.owner_of(request), generate_tab.tab):
@@ -88,6 +91,6 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
 
     controls = generate_tab.controls
     outputs = {name: fields[name] for name in stored_fields.restorable_names(controls)} | {"aspect": controls.aspect}
-    others = [controls.before, fields["controls"]]
+    others = [controls.before, fields["controls"], generate_tab.examples]
     keeping.restore(demo, stored_fields.storage_key(controls.tab), outputs, others, fields_back)
     demo.load(run_back, None, [generate_tab.stage], **WATCHING)

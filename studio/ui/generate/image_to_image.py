@@ -51,6 +51,6 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view
 
-    generate_tab = GenerateTab(TAB, fields, show)
+    generate_tab = GenerateTab(TAB, fields, show, examples)
     connect(engine, gallery, generate_tab, generate)
     return generate_tab

@@ -15,7 +15,7 @@ from studio.asked.schedulers import SCHEDULERS
 from studio.ui import keeping
 from studio.ui.generate.controls import FILES, Controls
 from studio.ui.generate.following import aspect_of
-from studio.ui.generate.widgets import schedule_choices
+from studio.ui.generate.widgets import locked_values, schedule_choices
 
 
 def restorable_names(controls: Controls) -> list[str]:
@@ -46,7 +46,8 @@ def restore(engine: Engine, controls: Controls, stored_values: object) -> dict[A
         return {}
     f = controls.fields
     updates: dict[Any, Any] = {}
-    for name in restorable_names(controls):
+    locked = locked_values(engine)
+    for name in [name for name in restorable_names(controls) if name not in locked]:
         value = stored_values.get(name)
         if name == "checkpoint" and isinstance(value, str):  # perhaps by another spelling of its name
             value = listed_name(value, [checkpoint.name for checkpoint in engine.catalog()])

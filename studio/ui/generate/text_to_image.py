@@ -73,6 +73,6 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: Mapping[st
 
     live.input(same_seed, [live, fields.fields["seed"]], [fields.fields["seed"]], **FOLLOWING)
     go.click(follow_slider, fields.inputs, [show, fields.fields["seed"]], trigger_mode="multiple", **WATCHING)
-    generate_tab = GenerateTab(TAB, fields, show)
+    generate_tab = GenerateTab(TAB, fields, show, examples)
     connect(engine, gallery, generate_tab, generate)
     return generate_tab

@@ -162,6 +162,17 @@ def choice(field: str, name: str) -> str:
     return SCHEDULERS[name].label if field == "scheduler" else say(f"choice.{field}.{name}")
 
 
+def locked_values(engine: Engine) -> dict[str, Any]:
+    """The fields that the owner has fixed for the visitor whose request is being answered, and their values."""
+    return dict(next((one.locked for one in engine.catalog()), ()))
+
+
+def lock(update: Any, value: Any) -> Any:
+    """An update that shows a field as fixed by the owner, at this value; what else the update says stays."""
+    rest = {k: v for k, v in update.items() if k != "__type__"} if isinstance(update, dict) else {}
+    return gr.update(**rest | {"value": value, "interactive": False, "info": say("lesson.fixed")})
+
+
 def checkpoint_choices(catalog: tuple[Checkpoint, ...]) -> list[tuple[str, str]]:
     """Label and name of every installed checkpoint."""
     return [(visible(f"{c.label} · {label_of(c.family)}"), c.name) for c in catalog]

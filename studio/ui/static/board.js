@@ -17,10 +17,11 @@ export function fold(title, content) {
   return { element, now, problem, body, content };
 }
 
-/** The folds. `ask(decisions)` sends decisions and answers with all of them; without an argument it only asks. */
+/** The folds as an element, and what draws them anew. `ask(decisions)` sends decisions and answers with all of them;
+    without an argument it only asks. */
 export function board(words, ask) {
   const element = h("div", { class: "ls-board" });
-  const parts = [models(words), refusedWords(words), pictures(words, ask)];
+  const parts = [models(words), refusedWords(words), lesson(words), pictures(words, ask)];
 
   async function decide(part, decisions) {
     try {
@@ -37,10 +38,103 @@ export function board(words, ask) {
     }
   }
   element.append(h("h3", {}, words["board.title"]), ...parts.map((part) => part.element));
-  ask()
-    .then((view) => draw(view))
-    .catch(() => element.append(h("p", { role: "alert" }, words.unreachable)));
-  return element;
+  const refresh = () =>
+    ask().then(
+      (view) => draw(view),
+      () => element.append(h("p", { role: "alert" }, words.unreachable)),
+    );
+  refresh();
+  return { element, refresh };
+}
+
+/** Values that guests cannot change, and prompts that they begin with. */
+function lesson(words) {
+  const part = fold(words["board.lesson"]);
+  part.summary = ({ locked, examples }) => {
+    const count = Object.keys(locked).length;
+    return count || examples.length
+      ? fill(words["board.lesson.now"], { locked: count, examples: examples.length })
+      : words["board.words.no"];
+  };
+  part.redraws = true;
+  part.draw = (view, decide) => {
+    const rows = h("div", { class: "ls-board-body ls-board-locks" });
+    const values = new Map(Object.entries(view.locked));
+    const byName = Object.fromEntries(view.lockable.map((one) => [one.field, one]));
+    const said = h("small", { role: "status" }, part.saved ? words["board.saved"] : "");
+    part.saved = false;
+
+    /** A field for a value, as the page has it. */
+    function input({ field, label, kind, choices, low, high, step }) {
+      const value = values.get(field) ?? "";
+      const names =
+        kind === "checkpoint"
+          ? view.choices.filter((one) => one.kind === kind).map((one) => [one.name, one.name])
+          : choices;
+      const element = names.length
+        ? h("select", {}, ...names.map(([name, text]) => h("option", { value: name, selected: name === value }, text)))
+        : h("input", kind === "number" ? { type: "number", min: low, max: high, step } : { type: "text" });
+      element.setAttribute("aria-label", label);
+      if (!names.length) element.value = value;
+      const keep = () => {
+        const whole = kind === "number" || kind === "seed";
+        values.set(field, whole && element.value !== "" ? Number(element.value) : element.value);
+        said.textContent = "";
+      };
+      element.addEventListener("input", keep);
+      keep();
+      return element;
+    }
+    function draw(focused) {
+      const free = view.lockable.filter(({ field }) => !values.has(field));
+      const add = h(
+        "select",
+        { "aria-label": words["board.lesson.add"] },
+        h("option", { value: "" }, words["board.lesson.add"]),
+        ...free.map(({ field, label }) => h("option", { value: field }, label)),
+      );
+      add.addEventListener("change", () => {
+        values.set(add.value, "");
+        draw(add.value);
+      });
+      rows.replaceChildren(
+        ...[...values.keys()].map((field) => {
+          const element = input(byName[field]);
+          const remove = () => {
+            values.delete(field);
+            draw("");
+          };
+          const unlock = h("button", { type: "button", onclick: remove }, words["board.lesson.unlock"]);
+          unlock.setAttribute("aria-label", fill(words["board.lesson.unlock.of"], { name: byName[field].label }));
+          const row = h("div", { class: "ls-board-lock" }, h("span", {}, byName[field].label), element, unlock);
+          if (field === focused) setTimeout(() => element.focus());
+          return row;
+        }),
+        free.length ? add : null,
+      );
+      if (focused === "") add.focus();
+    }
+    draw();
+    const prompts = h("textarea", { rows: 4, "aria-label": words["board.lesson.examples"] });
+    prompts.value = view.examples.join("\n");
+    prompts.addEventListener("input", () => {
+      said.textContent = "";
+    });
+    const save = h("button", { type: "button" }, words["board.save"]);
+    save.addEventListener("click", () => {
+      part.saved = true;
+      decide({ locked: Object.fromEntries(values), examples: prompts.value.split("\n") });
+    });
+    part.body.replaceChildren(
+      h("p", {}, words["board.lesson.what"]),
+      rows,
+      h("strong", {}, words["board.lesson.examples"]),
+      h("p", {}, words["board.lesson.examples.what"]),
+      prompts,
+      h("div", { class: "ls-sharing-row" }, save, said),
+    );
+  };
+  return part;
 }
 
 /** What guests have made: all in one ZIP, or deleted. */

@@ -71,7 +71,8 @@ export function sharing(words) {
   const board = h("div", {});
   const decide = (changes, address = "/share/board") =>
     fetchJson(address, changes === undefined ? undefined : posted(changes));
-  body.append(problem, main, board, decisions(words, decide), programs(words, fetchJson, linkField));
+  const rules = decisions(words, decide);
+  body.append(problem, main, board, rules.element, programs(words, fetchJson, linkField));
   let drawnKey = "";
 
   async function look(options) {
@@ -83,7 +84,10 @@ export function sharing(words) {
       problem.textContent = options && failure.message ? failure.message : words.unreachable;
     }
   }
-  const act = (action, more = {}) => look(posted({ action, ...more }));
+  const act = async (action, more = {}) => {
+    await look(posted({ action, ...more }));
+    if (action === "end" || action === "begin") rules.refresh();
+  };
   const button = (key, action, more, label) =>
     h("button", { type: "button", "aria-label": label, onclick: () => act(action, more?.()) }, words[key]);
 
