@@ -225,6 +225,13 @@ class Gallery:
             return None
         return self._file(entry)
 
+    def picture(self, picture_id: str, owner: str) -> Picture | None:
+        """What the file of a picture says, or None as `path`."""
+        file = self.path(picture_id, owner)
+        with self._lock:
+            entry = self._index.entries.get(picture_id)
+        return _picture(entry, file) if entry is not None and file is not None else None
+
     def earlier(self, owner: str, limit: int = 60) -> list[Picture]:
         """This owner's pictures, newest first, also those from before a restart. Files that are gone are left out."""
         mine = _digest(owner)

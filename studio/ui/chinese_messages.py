@@ -711,4 +711,6 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "so it does not outlive the studio.": "它的图片合计超过 {1} MB，因此工作室退出后不会保留。",
     "It does not outlive the studio: {}.": "工作室退出后不会保留：{1}。",
     "the disk does not answer": "磁盘没有响应",
+    "a value to lock": "要锁定的值",
+    "pairs of a field and its value, of the fields {}": "字段与值的对，字段为 {1}",
 }

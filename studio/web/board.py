@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +35,26 @@ class Decisions:
     """What the owner has decided. `models`: ids of those that guests may use; None: all. `refused_words` as typed.
 
     `locked` and `examples` are a lesson, which ends with the share: fields and the values that guests have in them, and
-    prompts to begin with.
+    prompts to begin with. `wall`: guests' new pictures are seen by all guests.
     """
 
     models: tuple[str, ...] | None = None
     refused_words: tuple[str, ...] = ()
     locked: tuple[tuple[str, str | int | float], ...] = ()
     examples: tuple[str, ...] = ()
+    wall: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShareRecord:
     """Who has made pictures in a share. `since`: seconds since 1970; `people`: guests, in the order of their first
-    pictures, by which they have their numbers."""
+    pictures, by which they have their numbers. `told`: since when each of them has read that new pictures are seen by
+    all; `hidden`: pictures that the owner has taken from the wall."""
 
     since: float = 0.0
     people: tuple[str, ...] = ()
+    told: Mapping[str, float] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
 
 
 class Board:
@@ -95,6 +99,8 @@ class Board:
             raise InvalidRequest(*problems)
         with self._lock:
             self._decisions = replace(self._decisions, **values)
+            if not self._decisions.wall:
+                self._share = replace(self._share, told={})
             self._write()
             return self._decisions
 
@@ -115,7 +121,8 @@ class Board:
     def end_share(self) -> None:
         """The share is over, and its lesson with it. What guests may use, and who has made pictures, stays."""
         with self._lock:
-            self._decisions = replace(self._decisions, locked=(), examples=())
+            self._decisions = replace(self._decisions, locked=(), examples=(), wall=False)
+            self._share = replace(self._share, told={})
             self._write()
 
     def meet(self, person: str) -> None:
@@ -126,6 +133,20 @@ class Board:
             since = self._share.since or self._clock()
             self._share = replace(self._share, since=since, people=(*self._share.people, person))
             self._write()
+
+    def tell(self, person: str) -> None:
+        """This guest reads now that new pictures are seen by all, if that is so."""
+        with self._lock:
+            if self._decisions.wall and person not in self._share.told:
+                self._share = replace(self._share, told={**self._share.told, person: self._clock()})
+                self._write()
+
+    def hide(self, picture_id: str) -> None:
+        """Take a picture from the wall; it stays its guest's."""
+        with self._lock:
+            if picture_id not in self._share.hidden:
+                self._share = replace(self._share, hidden=(*self._share.hidden, picture_id))
+                self._write()
 
     # -------------------------------------------------------------------------------------------------- the file
 
@@ -138,7 +159,7 @@ class Board:
             if values.pop("version") != VERSION:
                 raise ValueError("it is of another version of the studio")
             self._share = _share_record(values.pop("share", {}))
-            known = {field.name for field in fields(Decisions)}
+            known = {one.name for one in fields(Decisions)}
             return Decisions(**{name: _READERS[name](name, value) for name, value in values.items() if name in known})
         except FileNotFoundError:
             return Decisions()
@@ -171,7 +192,15 @@ def _share_record(values: object) -> ShareRecord:
     since, people = values.get("since", 0.0), values.get("people", [])
     if not isinstance(since, (int, float)) or not isinstance(people, list):
         raise ValueError("its share is none")
-    return ShareRecord(since=since, people=tuple(str(person) for person in people))
+    told, hidden = values.get("told", {}), values.get("hidden", [])
+    if not isinstance(told, dict) or not isinstance(hidden, list):
+        raise ValueError("its share is none")
+    return ShareRecord(
+        since=since,
+        people=tuple(str(person) for person in people),
+        told={str(person): float(at) for person, at in told.items()},
+        hidden=tuple(str(one) for one in hidden),
+    )
 
 
 # ------------------------------------------------------------------------------------------------ from the panel
@@ -194,7 +223,7 @@ def _refused_words(name: str, value: object) -> tuple[str, ...]:
 
 
 def _locked(name: str, value: object) -> tuple[tuple[str, str | int | float], ...]:
-    allowed = f"pairs of a field and its value, of the fields {', '.join(LOCKABLE)}"
+    allowed = Message("pairs of a field and its value, of the fields {fields}", fields=", ".join(LOCKABLE))
     try:
         values = dict(value)  # type: ignore[call-overload]
     except (TypeError, ValueError):
@@ -206,8 +235,14 @@ def _locked(name: str, value: object) -> tuple[tuple[str, str | int | float], ..
     pairs = [(field, getattr(request, field)) for field in LOCKABLE if field in values]
     empty = [field for field, fixed in pairs if fixed is None]
     if empty:
-        raise InvalidRequest(Problem(empty[0], "nothing", "a value to lock"))
+        raise InvalidRequest(Problem(empty[0], Message("nothing"), Message("a value to lock")))
     return tuple(pairs)
+
+
+def _wall(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequest(Problem(name, quoted_value(value), Message("true or false")))
+    return value
 
 
 def _examples(name: str, value: object) -> tuple[str, ...]:
@@ -230,4 +265,5 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "refused_words": _refused_words,
     "locked": _locked,
     "examples": _examples,
+    "wall": _wall,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from studio.answered.engine import Engine
@@ -22,12 +21,13 @@ from studio.asked.problems import InvalidRequest
 from studio.asked.requests import ROWS
 from studio.picture.gallery import Gallery
 from studio.ui.models import labels
-from studio.ui.text import say, spoken
+from studio.ui.text import say
 from studio.ui.visible import visible
+from studio.web.answers import is_owner, json_object, refusal
 from studio.web.board import Board
-from studio.web.login import GUEST_HEADER, PROGRAM_HEADER
 from studio.web.owner import HEADER
 from studio.web.share_pictures import SharePictures, zipped
+from studio.web.wall import Wall
 
 # What a guest can name in a request.
 KINDS = ("checkpoint", "lora", "embedding", "controlnet")
@@ -40,6 +40,7 @@ class BoardRoutes:
         self._board = board
         self._engine = engine
         self._pictures = SharePictures(board, gallery)
+        self._wall = Wall(board, gallery)
 
     @property
     def routes(self) -> list[Route]:
@@ -49,6 +50,7 @@ class BoardRoutes:
             Route("/share/clear", self.clear, methods=["POST"]),
             Route("/share/pictures.zip", self.download),
             Route("/my-pictures.zip", self.download_own),
+            *self._wall.routes,
         ]
 
     async def decisions(self, request: Request) -> Response:
@@ -124,22 +126,3 @@ def _choice(model: Model) -> dict[str, Any]:
         "name": visible(model.name),
         "family": labels.family(model.facts.family) if model.facts.family else "",
     }
-
-
-def is_owner(request: Request) -> bool:
-    """Whether a person with the owner's rights asks: no guest, and no program."""
-    return GUEST_HEADER not in request.headers and PROGRAM_HEADER not in request.headers
-
-
-def json_object(body: bytes) -> dict[str, Any]:
-    """A body's JSON object; empty where it is none."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def refusal(status: int, sentence: str) -> Response:
-    """A refusal in a sentence, which nothing on its way may store."""
-    return PlainTextResponse(spoken(sentence), status_code=status, headers={"cache-control": "no-store"})

@@ -16,7 +16,8 @@ from studio.asked.orders import Work
 from studio.picture.gallery import Gallery
 from studio.ui.text import say, spoken
 from studio.web.access import LONGEST_SHARE, Access, digest
-from studio.web.board_routes import BoardRoutes, is_owner, json_object, refusal
+from studio.web.answers import is_owner, json_object, refusal
+from studio.web.board_routes import BoardRoutes
 from studio.web.limits import MEGAPIXEL, VISITOR, LimitedEngine
 from studio.web.login import set_session
 from studio.web.owner import HEADER

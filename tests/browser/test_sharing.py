@@ -169,15 +169,17 @@ def test_the_owner_decides_by_keyboard_which_models_and_words_guests_may_use(
     assert "small-world-128" not in listed
 
 
-def test_a_lesson_is_in_the_guests_form_and_ends_with_the_share(browser: Browser, served: tuple[Served, str]) -> None:
+def test_a_lesson_and_the_wall_reach_a_guest_and_end_with_the_share(
+    browser: Browser, served: tuple[Served, str]
+) -> None:
     _, url = served
-    _, panel = shared(browser, url)
+    owner, panel = shared(browser, url)
     panel.locator("summary").filter(has_text="Lesson").click()
     for field, value in (("Steps", "12"), ("Seed", "7")):
         panel.get_by_label("Lock a field").select_option(field)
         panel.get_by_label(field, exact=True).fill(value)
     panel.get_by_label("Example prompts").fill("a red fox\na whale")
-    panel.get_by_role("button", name="Save").nth(1).click()
+    panel.get_by_role("button", name="Save").click()
     expect(panel.locator("summary").filter(has_text="Lesson")).to_contain_text("2 locked, 2 examples")
 
     guest = invited(browser, url, panel)
@@ -187,5 +189,20 @@ def test_a_lesson_is_in_the_guests_form_and_ends_with_the_share(browser: Browser
     expect(guest.locator("#text_to_image-seed textarea, #text_to_image-seed input")).to_have_value("7")
     expect(guest.locator("#text_to_image-num_inference_steps")).to_contain_text("Fixed by the owner")
     expect(guest.get_by_role("button", name="a whale").first).to_be_visible()
+
+    panel.locator("summary").filter(has_text="Wall").click()
+    panel.get_by_label("Show guests' new pictures").check()
+    guest.reload()
+    expect(guest.get_by_text("Shared wall: all guests and the owner see")).to_be_visible(timeout=30_000)
+    expect(guest.get_by_role("button", name="a whale").first).to_be_visible()
+    guest.locator("#text_to_image-prompt textarea").fill("a red fox")
+    guest.get_by_role("button", name="Generate").first.click()
+    guest.get_by_role("button", name="Wall", exact=True).click()
+    expect(guest.get_by_role("dialog", name="Wall")).to_contain_text("Guest 1 · you", timeout=30_000)
+    expect(guest.get_by_role("dialog", name="Wall").get_by_role("img", name="a red fox")).to_be_visible()
+    panel.get_by_role("button", name="Wall", exact=True).click()
+    owner.get_by_role("button", name="Take down the picture of guest 1").click()
+    expect(owner.get_by_role("dialog", name="Wall")).to_contain_text("There is no picture on the wall yet.")
+    owner.get_by_role("dialog", name="Wall").get_by_role("button", name="Close").click()
     panel.get_by_role("button", name="End sharing").click()
     expect(panel.locator("summary").filter(has_text="Lesson")).to_contain_text("none")

@@ -16,6 +16,7 @@ from studio.asked.orders import ModelList, Work
 from studio.picture.gallery import Gallery
 from studio.web import Share, middleware
 from studio.web.access import Access
+from studio.web.board import Board
 from studio.web.limits import NewVisitors, with_limits
 from studio.web.sharing import Sharing
 from tests.share_stand_ins import LINK, wait_for
@@ -53,7 +54,7 @@ class Panel:
 
     def __init__(self, folder: Path) -> None:
         self.engine, self.access, self.hosts = Engine(), Access(), set[str]()
-        page_engine, self.limits = with_limits(self.engine, self.access, NewVisitors())  # type: ignore[arg-type]
+        page_engine, self.limits = with_limits(self.engine, self.access, NewVisitors(), Board(folder))  # type: ignore[arg-type]
         self.tunnels: list[Tunnel] = []
         self.sharing = Sharing(self.access, page_engine, self.hosts, self.open_tunnel)
         share = Share(self.sharing, self.limits)

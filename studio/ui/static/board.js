@@ -19,9 +19,9 @@ export function fold(title, content) {
 
 /** The folds as an element, and what draws them anew. `ask(decisions)` sends decisions and answers with all of them;
     without an argument it only asks. */
-export function board(words, ask) {
+export function board(words, ask, openWall) {
   const element = h("div", { class: "ls-board" });
-  const parts = [models(words), refusedWords(words), lesson(words), pictures(words, ask)];
+  const parts = [models(words), refusedWords(words), lesson(words), wallSwitch(words, openWall), pictures(words, ask)];
 
   async function decide(part, decisions) {
     try {
@@ -133,6 +133,26 @@ function lesson(words) {
       prompts,
       h("div", { class: "ls-sharing-row" }, save, said),
     );
+  };
+  return part;
+}
+
+/** Whether guests' new pictures are for all guests, or for each alone. */
+function wallSwitch(words, openWall) {
+  const part = fold(words["board.wall"]);
+  part.summary = (view) => words[view.wall ? "board.wall.on" : "board.wall.off"];
+  part.redraws = true;
+  part.draw = (view, decide) => {
+    const box = h("input", { type: "checkbox" });
+    box.checked = view.wall;
+    box.addEventListener("change", () => decide({ wall: box.checked }));
+    part.body.replaceChildren(
+      h("p", {}, words["board.wall.what"]),
+      h("label", { class: "ls-board-choice" }, box, h("span", {}, words["board.wall.share"])),
+      h("div", { class: "ls-sharing-row" }, h("button", { type: "button", onclick: openWall }, words["wall.open"])),
+    );
+    if (part.touched) box.focus();
+    part.touched = true;
   };
   return part;
 }

@@ -2,7 +2,7 @@
 
 import { fieldIn, h, icon, type } from "./elements.js";
 import { openings, openTab, tabButtons, tabOf } from "./opening.js";
-import { personalLink, sharing } from "./sharing.js";
+import { guestNotice, openWall, personalLink, sharing } from "./sharing.js";
 import { free } from "./waiting.js";
 
 /** Landmarks: labelled values under a slider; a click sets one. Those of steps and guidance scale follow the
@@ -76,6 +76,13 @@ export function header({ element, props, watch, trigger }) {
     { class: "ls-header-button", type: "button", hidden: true, onclick: () => personalLink(props.sharing) },
     props.sharing.mine,
   );
+  const wallNote = h("p", { class: "ls-wall-notice", role: "status", hidden: true }, props.sharing["wall.notice"]);
+  const wall = h(
+    "button",
+    { class: "ls-header-button", type: "button", hidden: true, onclick: () => openWall(props.sharing) },
+    props.sharing["wall.open"],
+  );
+  let asksForWall = false;
   const mark = h("span", { class: "ls-mark", "aria-hidden": "true" });
   element.replaceChildren(
     h(
@@ -84,11 +91,13 @@ export function header({ element, props, watch, trigger }) {
       h("h1", {}, mark, props.title),
       state,
       share,
+      wall,
       linkButton,
       leave,
       languages,
       theme,
     ),
+    wallNote,
   );
   function draw() {
     const answer = props.value || {};
@@ -103,6 +112,12 @@ export function header({ element, props, watch, trigger }) {
     leave.hidden = !status.leave;
     share.hidden = !status.owner;
     linkButton.hidden = !status.guest;
+    if (status.guest && !asksForWall) {
+      asksForWall = true;
+      guestNotice((yes) => {
+        wallNote.hidden = wall.hidden = !yes;
+      });
+    }
   }
   let isReady = false;
   const markReady = () => {

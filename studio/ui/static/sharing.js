@@ -3,6 +3,7 @@
 import { board as decisions } from "./board.js";
 import { fill, h } from "./elements.js";
 import { programs } from "./programs.js";
+import { wall, wallNotice } from "./wall.js";
 
 const HOURS = [1, 8, 24, 168];
 const POLL = 1500; // ms between two looks while the panel is open
@@ -49,6 +50,12 @@ const posted = (values) => ({
   body: JSON.stringify(values),
 });
 
+/** The wall, for whoever may see it. */
+export const openWall = (words) => wall(words, dialog, fetchJson, posted);
+
+/** A guest's notice of the wall. */
+export const guestNotice = (told) => wallNotice(fetchJson, told);
+
 /** The guest's own link. */
 export async function personalLink(words) {
   const { body } = dialog(words.mine, words.close);
@@ -71,7 +78,7 @@ export function sharing(words) {
   const board = h("div", {});
   const decide = (changes, address = "/share/board") =>
     fetchJson(address, changes === undefined ? undefined : posted(changes));
-  const rules = decisions(words, decide);
+  const rules = decisions(words, decide, () => openWall(words));
   body.append(problem, main, board, rules.element, programs(words, fetchJson, linkField));
   let drawnKey = "";
 
