@@ -88,11 +88,7 @@ class ModelManager:
                 checkpoint = self._load_anew(entry, progress)
                 if not self.catalog.as_on_disk(entry):
                     self.unload(name)
-                    raise BadCheckpoint(
-                        Message(
-                            "The checkpoint {name} is written to while it is read. Try again later.", name=name[:80]
-                        )
-                    )
+                    raise _written_to(name)
         elif checkpoint.place == "ram" and not self._options.offload:
             self._bring(checkpoint, progress)
         self._use(checkpoint)
@@ -337,6 +333,12 @@ class ModelManager:
             self._off(one)
         self._device.release()
         return bool(checkpoints)
+
+
+def _written_to(name: str) -> BadCheckpoint:
+    return BadCheckpoint(
+        Message("The checkpoint {name} is written to while it is read. Try again later.", name=name[:80])
+    )
 
 
 def _usable(name: str, entry: Entry | None) -> Entry:

@@ -164,26 +164,9 @@ class ModelService:
 
     def memory(self) -> MemoryUse:
         """What the loaded models take and what is free."""
-        device, manager = self._device, self._manager
-        if device is None or manager is None:
+        if self._device is None or self._manager is None:
             return MemoryUse(ram_total=total_ram_bytes())
-        _, on_device, in_ram = manager.snapshot()
-        ram = {
-            "device_label": device.label,
-            "ram_models": in_ram,
-            "ram_limit": manager.ram_limit,
-            "ram_free": device.free_ram_bytes(),
-            "ram_total": total_ram_bytes(),
-        }
-        if device.is_cpu:
-            return MemoryUse(**ram)  # type: ignore[arg-type]
-        return MemoryUse(
-            **ram,  # type: ignore[arg-type]
-            device_models=on_device,
-            device_limit=manager.device_limit,
-            device_free=device.free_bytes(),
-            device_total=device.total_bytes(),
-        )
+        return _memory_of(self._device, self._manager)
 
     def message(self) -> str:
         """What became of the last order that failed, one sentence; empty when the last one went well."""
@@ -366,3 +349,23 @@ class ModelService:
             vae=self._id(entry.vae.id) if entry.vae is not None else "",
             lends_vae_to=entry.lends_vae_to,
         )
+
+
+def _memory_of(device: Device, manager: ModelManager) -> MemoryUse:
+    _, on_device, in_ram = manager.snapshot()
+    ram = MemoryUse(
+        device_label=device.label,
+        ram_models=in_ram,
+        ram_limit=manager.ram_limit,
+        ram_free=device.free_ram_bytes(),
+        ram_total=total_ram_bytes(),
+    )
+    if device.is_cpu:
+        return ram
+    return replace(
+        ram,
+        device_models=on_device,
+        device_limit=manager.device_limit,
+        device_free=device.free_bytes(),
+        device_total=device.total_bytes(),
+    )
