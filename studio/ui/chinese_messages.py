@@ -688,9 +688,9 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "The {} {} needs about {} GiB, more than fits into {}. Start the studio {}, choose a smaller {}, "
     "or close other programs that use the memory.": "{1} {2} 需要约 {3} GiB，{4}放不下。请{5}启动工作室，"
     "选择较小的 {6}，或关闭占用内存的其他程序。",
-    "with --dtype fp16 or bf16": "用 --dtype fp16 或 bf16 ",
-    "with --fp8": "用 --fp8 ",
-    "with --offload": "用 --offload ",
+    "with --dtype fp16 or bf16": "用 --dtype fp16 或 bf16",
+    "with --fp8": "用 --fp8",
+    "with --offload": "用 --offload",
     "another token": "另一个令牌",
     "at most {}; revoke one first": "最多 {1} 个；请先撤销一个",
     "a name that no other token has": "没有别的令牌使用的名称",

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 _PLACE = re.compile(r"( ?)\{(\w+)\}( ?)")
 _HAN = re.compile("[\u4e00-\u9fff]")
-_WIDE = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef“”‘’…]")  # Chinese signs, and punctuation as wide as these
+# What needs no space beside a Chinese sign: another, punctuation as wide as these, a space.
+_CLOSE = re.compile(r"[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef“”‘’…\s]")
 
 
 def spaced(sentence: str, values: Mapping[str, object]) -> str:
@@ -19,9 +20,9 @@ def spaced(sentence: str, values: Mapping[str, object]) -> str:
         before, after = sentence[: match.start()][-1:], sentence[match.end() :][:1]
         left, right = match[1], match[3]
         if text and _HAN.match(before):
-            left = "" if _WIDE.match(text[0]) else " "
+            left = "" if _CLOSE.match(text[0]) else " "
         if text and _HAN.match(after):
-            right = "" if _WIDE.match(text[-1]) else " "
+            right = "" if _CLOSE.match(text[-1]) else " "
         return f"{left}{{{match[2]}}}{right}"
 
     return _PLACE.sub(place, sentence)
