@@ -46,8 +46,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
 
     with gr.Blocks(title=say("page.title"), analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         status = html_block(
-            "header",
-            value=_status(engine),
+            "header",  # says that the studio starts, until it is told the engine's state
             title=say("page.title"),
             words=words("header"),
             sharing=words("sharing"),
