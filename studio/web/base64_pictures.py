@@ -30,6 +30,6 @@ def read(field: str, text: object) -> bytes:
     return data
 
 
-def written(data: bytes) -> str:
+def encode(data: bytes) -> str:
     """A file as text."""
     return base64.b64encode(data).decode("ascii")

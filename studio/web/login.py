@@ -81,16 +81,16 @@ class Login:
         headers = Headers(scope=scope)
         cookies = cookie_parser("; ".join(headers.getlist("cookie")))
         bearer = _bearer(headers, scope["path"])
-        brought = user_and_password(headers) if scope["path"].startswith(self.basic_paths) else None
-        if bearer is None and brought is not None and brought[1].startswith(PREFIX):
-            bearer = brought[1]
+        basic_credentials = user_and_password(headers) if scope["path"].startswith(self.basic_paths) else None
+        if bearer is None and basic_credentials is not None and basic_credentials[1].startswith(PREFIX):
+            bearer = basic_credentials[1]
         if bearer is not None:
             session = self.access.program(bearer)
             send = send if session is None else self._until_revoked(send, session.person)
         else:
             session = self.access.session(cookies.get(COOKIE, ""))
-            if session is None and brought is not None and self.access.is_closed and scope["type"] == "http":
-                outcome = self._by_basic(Request(scope, receive), cookies, *brought)
+            if session is None and basic_credentials is not None and self.access.is_closed and scope["type"] == "http":
+                outcome = self._by_basic(Request(scope, receive), cookies, *basic_credentials)
                 if isinstance(outcome, Response):
                     await outcome(scope, receive, send)
                     return

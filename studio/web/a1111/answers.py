@@ -21,30 +21,30 @@ from studio.asked.messages import as_text
 from studio.picture.infotext import A1111_SAMPLERS, parse_parameters
 from studio.web import base64_pictures
 from studio.web.a1111.fields import SAME, Notice
-from studio.web.a1111.reading import Wanted
+from studio.web.a1111.reading import Order
 from studio.web.a1111.running import Run
 
 OWN_KEY = "latent_studio"
 _TIMESTAMP = "%Y%m%d%H%M%S"
 
 
-def of_run(wanted: Wanted, run: Run, event: Finished | Stopped, files: Sequence[bytes]) -> dict[str, Any]:
+def of_run(order: Order, run: Run, event: Finished | Stopped, files: Sequence[bytes]) -> dict[str, Any]:
     """The answer of txt2img and img2img: pictures, what was asked, and the info of the run as JSON in a text.
 
     A stopped run has the pictures that were finished, and of each other one what it looked like."""
     last = [_png(preview) for preview in event.last] if isinstance(event, Stopped) else []
-    images = [base64_pictures.written(data) for data in (*files, *last)] if wanted.send_images else []
-    info = run_info(wanted, run, event)
+    images = [base64_pictures.encode(data) for data in (*files, *last)] if order.send_images else []
+    info = run_info(order, run, event)
     first = event.pictures[0].info if event.pictures else {}
     resolved = {theirs: first[ours] for theirs, ours in SAME.items() if ours in first}
-    echo = {**wanted.echo, **resolved}
+    echo = {**order.echo, **resolved}
     return {"images": images, "parameters": echo, "info": json.dumps(info, ensure_ascii=False)}
 
 
-def run_info(wanted: Wanted, run: Run, event: Finished | Stopped) -> dict[str, Any]:
+def run_info(order: Order, run: Run, event: Finished | Stopped) -> dict[str, Any]:
     """The keys of AUTOMATIC1111's `Processed.js`, and ours."""
     finished = event.pictures
-    request = wanted.request
+    request = order.request
     info: Mapping[str, Any] = finished[0].info if finished else request.to_dict()
     varied = bool(info.get("variation_strength"))
     seeds = [picture.seed for picture in finished]
@@ -81,12 +81,12 @@ def run_info(wanted: Wanted, run: Run, event: Finished | Stopped) -> dict[str, A
         "index_of_first_image": 0,
         "infotexts": [picture.parameters for picture in finished],
         "styles": [],
-        "job_timestamp": timestamp(run.began),
+        "job_timestamp": timestamp(run.start_time),
         "clip_skip": info.get("clip_skip") or 1,
         "is_using_inpainting_conditioning": False,
         "version": f"Latent Studio {__version__}",
         OWN_KEY: {
-            "notices": [one.to_dict() for one in wanted.notices],
+            "notices": [one.to_dict() for one in order.notices],
             "notes": list(run.notes),
             "stopped": event.reason if isinstance(event, Stopped) else "",
             "pictures": [picture.id for picture in finished],
@@ -130,7 +130,7 @@ def progress(run: Run | None, runs: int, *, with_picture: bool) -> dict[str, Any
         "stopping_generation": False,
         "job": run.kind if run is not None else "",
         "job_count": runs,
-        "job_timestamp": timestamp(run.began) if run is not None else "0",
+        "job_timestamp": timestamp(run.start_time) if run is not None else "0",
         "job_no": step.image if step is not None else 0,
         "sampling_step": step.index + 1 if step is not None else 0,
         "sampling_steps": run.total if run is not None else 0,
@@ -140,7 +140,7 @@ def progress(run: Run | None, runs: int, *, with_picture: bool) -> dict[str, Any
         "progress": run.share if run is not None else 0.0,
         "eta_relative": step.seconds_left if step is not None else 0.0,
         "state": state,
-        "current_image": base64_pictures.written(picture) if picture else None,
+        "current_image": base64_pictures.encode(picture) if picture else None,
         "textinfo": (run.text or None) if run is not None else None,
         "current_task": run.job_id if run is not None else None,
     }

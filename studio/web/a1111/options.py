@@ -90,7 +90,7 @@ def title(model: Model) -> str:
     return f"{model.name} [{model.sha256[:10]}]" if model.sha256 else model.name
 
 
-def written(options: Options, models: Sequence[Model]) -> dict[str, object]:
+def answer(options: Options, models: Sequence[Model]) -> dict[str, object]:
     """The answer of `GET /options`."""
     name = options.checkpoint or default_checkpoint()
     model = next((one for one in models if one.kind == "checkpoint" and one.name == name), None)
@@ -119,7 +119,7 @@ def read(
 
     `field`: what the values stand in. Raises InvalidRequest for a bad value, and for one that would change pictures in
     a way that the studio lacks."""
-    now = written(options, models)
+    now = answer(options, models)
     notices: list[Notice] = []
     problems: list[Problem] = []
     for key, value in values.items():
@@ -128,7 +128,7 @@ def read(
             continue
         if key == "sd_model_checkpoint":
             try:
-                options = replace(options, checkpoint=checkpoint_named(value, models, name))
+                options = replace(options, checkpoint=checkpoint_of(value, models, name))
             except InvalidRequest as error:
                 problems += error.problems
         elif key == "CLIP_stop_at_last_layers":
@@ -152,7 +152,7 @@ def read(
 
 def _vae_problems(value: object, options: Options, models: Sequence[Model], name: str) -> list[Problem]:
     """A checkpoint runs with one VAE at a time here, whoever asks: the owner chooses it on the Models tab."""
-    now = written(options, models)["sd_vae"]
+    now = answer(options, models)["sd_vae"]
     alike = (OWN_VAE, "None") if now == OWN_VAE else (OWN_VAE, now)
     if isinstance(value, str) and (value in alike or listed_name(_bare(value), [_bare(str(now))])):
         return []
@@ -160,20 +160,22 @@ def _vae_problems(value: object, options: Options, models: Sequence[Model], name
     return [Problem(name, quoted_value(value), allowed)]
 
 
-def checkpoint_named(text: object, models: Sequence[Model], field: str = "sd_model_checkpoint") -> str:
+def checkpoint_of(text: object, models: Sequence[Model], field: str = "sd_model_checkpoint") -> str:
     """The checkpoint that a title, a name, a file's name or a hash means. Raises InvalidRequest: nothing is looked for
     outside the list."""
     usable = [one for one in models if one.kind == "checkpoint" and one.state in ("usable", "incomplete")]
-    wanted = text.strip() if isinstance(text, str) else ""
-    match = _TITLE.fullmatch(wanted)
-    name, digits = (match[1], match[2]) if match else (wanted, wanted.lower())
-    found = listed_name(name, [one.name for one in usable]) or listed_name(_bare(name), [one.name for one in usable])
-    if found is None and re.fullmatch(r"[0-9a-f]{8,64}", digits):
-        found = next((one.name for one in usable if (one.sha256 or "").startswith(digits)), None)
-    if not found:
+    name_text = text.strip() if isinstance(text, str) else ""
+    match = _TITLE.fullmatch(name_text)
+    name, digits = (match[1], match[2]) if match else (name_text, name_text.lower())
+    checkpoint = listed_name(name, [one.name for one in usable]) or listed_name(
+        _bare(name), [one.name for one in usable]
+    )
+    if checkpoint is None and re.fullmatch(r"[0-9a-f]{8,64}", digits):
+        checkpoint = next((one.name for one in usable if (one.sha256 or "").startswith(digits)), None)
+    if not checkpoint:
         names = ", ".join(one.name for one in usable[:20]) or "none: no checkpoint is installed"
         raise InvalidRequest(Problem(field, quoted_value(text), f"one of {names}"))
-    return found
+    return checkpoint
 
 
 def _bare(name: str) -> str:

@@ -47,7 +47,7 @@ _ETA: Mapping[str, float] = {
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Order:
     """What a program asks for, and what is not obeyed of it. `echo`: the fields it has sent, without their pictures
     unless it wants them back."""
 
@@ -57,12 +57,12 @@ class Wanted:
     echo: Mapping[str, object]
 
 
-def read(body: object, chosen: options.Options, models: Sequence[Model], *, from_picture: bool) -> Wanted:
+def read(body: object, saved_options: options.Options, models: Sequence[Model], *, from_picture: bool) -> Order:
     """The run that a body asks for. `chosen`: its visitor's options. Pictures are checked, not decoded, but for a mask
     that is to be inverted. Raises InvalidRequest with every problem, named as in the body."""
     if not isinstance(body, dict):
         raise InvalidRequest(Problem("body", quoted_value(body), "a JSON object with the fields of a run"))
-    return _Reading(body, chosen, models, from_picture).wanted()
+    return _Reading(body, saved_options, models, from_picture).order()
 
 
 def _theirs(problem: Problem, body: Mapping[str, object]) -> Problem:
@@ -79,17 +79,17 @@ class _Reading:
     """One body on its way to a request."""
 
     def __init__(
-        self, body: Mapping[str, object], chosen: options.Options, models: Sequence[Model], from_picture: bool
+        self, body: Mapping[str, object], saved_options: options.Options, models: Sequence[Model], from_picture: bool
     ) -> None:
         self.body = {name: value for name, value in body.items() if value is not None}
-        self.chosen = chosen
+        self.saved_options = saved_options
         self.models = models
         self.from_picture = from_picture
         self.values: dict[str, object] = {}
         self.notices: list[Notice] = []
         self.problems: list[Problem] = []
 
-    def wanted(self) -> Wanted:
+    def order(self) -> Order:
         twice = not self.from_picture and self._flag("enable_hr", False)
         self._infotext()
         self._name_the_rest(twice)
@@ -114,7 +114,7 @@ class _Reading:
             request = kind.parse({name: value for name, value in values.items() if name in kind.rows()})
         except InvalidRequest as error:
             raise InvalidRequest(*(_theirs(problem, self.body) for problem in error.problems)) from None
-        return Wanted(request, tuple(self.notices), send_images, self._echo())
+        return Order(request, tuple(self.notices), send_images, self._echo())
 
     def _problem(self, field: str, value: object, allowed: str) -> None:
         self.problems.append(Problem(field, quoted_value(value), allowed))
@@ -157,7 +157,7 @@ class _Reading:
         self.values |= {"prompt": prompt, "negative_prompt": negative_prompt} | settings.values
         name = self.values.pop("checkpoint", None) or settings.checkpoint_hash
         if name:
-            self.values["checkpoint"] = options.checkpoint_named(name, self.models, "infotext.Model")
+            self.values["checkpoint"] = options.checkpoint_of(name, self.models, "infotext.Model")
         for key, (value, _) in settings.others.items():
             self.notices.append(notice(f"infotext.{key}", value, "The studio has no such setting."))
 
@@ -172,7 +172,7 @@ class _Reading:
     def _options(self) -> None:
         """The checkpoint and the clip skip: of `override_settings`, else as the visitor has chosen."""
         overrides = self.body.get("override_settings", {})
-        chosen = self.chosen
+        chosen = self.saved_options
         if not isinstance(overrides, dict):
             self._problem("override_settings", overrides, "an object: name of an option => its value")
         else:
@@ -181,7 +181,7 @@ class _Reading:
                 self.notices += notices
             except InvalidRequest as error:
                 self.problems += error.problems
-        if chosen.checkpoint is not None and (chosen != self.chosen or "checkpoint" not in self.values):
+        if chosen.checkpoint is not None and (chosen != self.saved_options or "checkpoint" not in self.values):
             self.values["checkpoint"] = chosen.checkpoint
         if chosen.clip_skip is not None:
             self.values["clip_skip"] = chosen.clip_skip
@@ -190,26 +190,26 @@ class _Reading:
         """A sampler's name may end in its schedule, "DPM++ 2M Karras", which then counts, as there."""
         name = self.body.get("sampler_name") or self.body.get("sampler_index")
         schedule = self.body.get("scheduler")
-        given: dict[str, str] = {}
+        values: dict[str, str] = {}
         for key, field, value in (("Sampler", "sampler_name", name), ("Schedule type", "scheduler", schedule)):
             if value is not None and not isinstance(value, str):
                 self._problem(field, value, "a name")
             elif value:
-                given[key] = str(value)
-        automatic = given.get("Schedule type", "").casefold() == "automatic"
-        of_name = settings_of_pairs({k: v for k, v in given.items() if k == "Sampler"}).values
+                values[key] = str(value)
+        automatic = values.get("Schedule type", "").casefold() == "automatic"
+        of_name = settings_of_pairs({k: v for k, v in values.items() if k == "Sampler"}).values
         ends_in_schedule = of_name.get("noise_schedule", "automatic") != "automatic"
-        if "Schedule type" in given and (not automatic or not ends_in_schedule):
-            label = given["Schedule type"]
+        if "Schedule type" in values and (not automatic or not ends_in_schedule):
+            label = values["Schedule type"]
             spellings = (label, label.replace("_", " "))
             read_values = [settings_of_pairs({"Schedule type": one}).values["noise_schedule"] for one in spellings]
-            known = [one for one in read_values if one in A1111_SCHEDULES or one == "as_configured"]
-            if not known:
+            known_values = [one for one in read_values if one in A1111_SCHEDULES or one == "as_configured"]
+            if not known_values:
                 self._problem("scheduler", label, f"one of {', '.join(A1111_SCHEDULES.values())}")
-            elif ends_in_schedule and known[0] != of_name["noise_schedule"]:
+            elif ends_in_schedule and known_values[0] != of_name["noise_schedule"]:
                 self.notices.append(notice("scheduler", label, f"The name {name} says which schedule runs."))
             else:
-                of_name["noise_schedule"] = known[0]
+                of_name["noise_schedule"] = known_values[0]
         scheduler = of_name.get("scheduler")
         if scheduler is not None and scheduler not in A1111_SAMPLERS:
             field = "sampler_name" if self.body.get("sampler_name") else "sampler_index"

@@ -97,19 +97,21 @@ class A1111:
             body = await picture_bodies.read(request)
             models = (await self.engine.ask(ModelList(), owner=owner)).models
             read = partial(reading.read, body, self.book.of(owner), models, from_picture=from_picture)
-            wanted = await run_in_threadpool(read)
+            order = await run_in_threadpool(read)
             del body
-            outcome = await self.runs.make(wanted.request, owner=owner, kind=kind, gone=partial(_gone, request))
+            outcome = await self.runs.make(
+                order.request, owner=owner, kind=kind, caller_left=partial(_wait_for_departure, request)
+            )
         if outcome is None:
             return Response(status_code=499)  # nobody is there to read it
         event, run = outcome
         if isinstance(event, Failed):
             return _json(answers.error(error_of_job(event)), _STATUS.get(event.kind, 500))
-        return _json(await run_in_threadpool(self._answer, wanted, run, event, owner))
+        return _json(await run_in_threadpool(self._answer, order, run, event, owner))
 
-    def _answer(self, wanted: reading.Wanted, run: Run, event: Finished | Stopped, owner: str) -> dict[str, Any]:
-        files = [self._file(picture, owner) for picture in event.pictures] if wanted.send_images else []
-        return answers.of_run(wanted, run, event, files)
+    def _answer(self, order: reading.Order, run: Run, event: Finished | Stopped, owner: str) -> dict[str, Any]:
+        files = [self._file(picture, owner) for picture in event.pictures] if order.send_images else []
+        return answers.of_run(order, run, event, files)
 
     def _file(self, picture: Picture, owner: str) -> bytes:
         path = self.gallery.path(picture.id, owner)
@@ -142,13 +144,13 @@ class A1111:
         owner = request.headers[HEADER]
         models = (await self.engine.ask(ModelList(), owner=owner)).models
         if request.method == "GET":
-            return _json(options.written(self.book.of(owner), models))
+            return _json(options.answer(self.book.of(owner), models))
         async with picture_bodies.room_for(request, self.room):
             body = await picture_bodies.read(request)
         if not isinstance(body, dict):
             raise InvalidRequest(Problem("body", quoted_value(body), "an object: name of an option => its value"))
-        chosen, notices = options.read(body, self.book.of(owner), models)
-        self.book.choose(owner, chosen)
+        choice, notices = options.read(body, self.book.of(owner), models)
+        self.book.choose(owner, choice)
         return _json(answers.set_options(notices))
 
     async def models(self, request: Request, *, form: Callable[[Sequence[Model]], Any]) -> Response:
@@ -175,7 +177,7 @@ def _route(name: str, endpoint: Callable[..., Awaitable[Response]], *methods: st
     return Route(f"{PREFIX}v1/{name}", answer, methods=list(methods or ("GET",)))
 
 
-async def _gone(request: Request) -> None:
+async def _wait_for_departure(request: Request) -> None:
     """Returns when the caller has left."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

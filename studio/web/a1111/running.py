@@ -23,7 +23,7 @@ class Run:
     job_id: str
     kind: str
     images: int
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    start_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     step: Step | None = None
     preview: bytes = b""  # the newest, a JPEG
     text: str = ""  # what it waits for
@@ -64,7 +64,7 @@ class Runs:
         return self._all.get(owner, [])
 
     async def make(
-        self, request: Request, *, owner: str, kind: str, gone: Callable[[], Awaitable[None]]
+        self, request: Request, *, owner: str, kind: str, caller_left: Callable[[], Awaitable[None]]
     ) -> tuple[Ending, Run] | None:
         """Run it to its end; None where the caller has left (`gone` returns), which stops it. Raises as
         `Engine.submit`."""
@@ -72,7 +72,7 @@ class Runs:
         run = Run(job_id, kind, request.num_images_per_prompt)
         self._all.setdefault(owner, []).append(run)
         watching = asyncio.ensure_future(self._ending(run, owner))
-        leaving = asyncio.ensure_future(gone())
+        leaving = asyncio.ensure_future(caller_left())
         try:
             await asyncio.wait({watching, leaving}, return_when=asyncio.FIRST_COMPLETED)
             return (watching.result(), run) if watching.done() else None

@@ -139,7 +139,7 @@ class ToolServer:
         except JobFailed as error:
             return _failure(ApiError("job_failed", str(error)))
         pictures = [
-            types.ImageContent(data=base64_pictures.written(data), mime_type=media_type)
+            types.ImageContent(data=base64_pictures.encode(data), mime_type=media_type)
             for data, media_type in shown.pictures
         ]
         text = types.TextContent(text=shown.text)

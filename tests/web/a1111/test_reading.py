@@ -15,7 +15,7 @@ from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.problems import InvalidRequest
 from studio.picture import masks
 from studio.web.a1111.options import Options
-from studio.web.a1111.reading import Wanted, read
+from studio.web.a1111.reading import Order, read
 from tests.ui.fake_models import MODELS
 
 SMALL = next(model for model in MODELS if model.name == "small-world-128")
@@ -30,7 +30,7 @@ def png(colour: str = "teal", size: tuple[int, int] = (64, 64)) -> str:
 NOTHING_CHOSEN = Options()
 
 
-def asked(*, chosen: Options = NOTHING_CHOSEN, models: tuple[Model, ...] = MODELS, **body: Any) -> Wanted:
+def asked(*, chosen: Options = NOTHING_CHOSEN, models: tuple[Model, ...] = MODELS, **body: Any) -> Order:
     return read(body, chosen, models, from_picture="init_images" in body)
 
 
