@@ -58,8 +58,8 @@ class Order:
 
 
 def read(body: object, saved_options: options.Options, models: Sequence[Model], *, from_picture: bool) -> Order:
-    """The run that a body asks for. `chosen`: its visitor's options. Pictures are checked, not decoded, but for a mask
-    that is to be inverted. Raises InvalidRequest with every problem, named as in the body."""
+    """The run that a body asks for. `saved_options`: its visitor's options. Pictures are checked, not decoded, but for
+    a mask that is to be inverted. Raises InvalidRequest with every problem, named as in the body."""
     if not isinstance(body, dict):
         raise InvalidRequest(Problem("body", quoted_value(body), "a JSON object with the fields of a run"))
     return _Reading(body, saved_options, models, from_picture).order()

@@ -66,7 +66,7 @@ class Runs:
     async def make(
         self, request: Request, *, owner: str, kind: str, caller_left: Callable[[], Awaitable[None]]
     ) -> tuple[Ending, Run] | None:
-        """Run it to its end; None where the caller has left (`gone` returns), which stops it. Raises as
+        """Run it to its end; None where the caller has left (`caller_left` returns), which stops it. Raises as
         `Engine.submit`."""
         job_id = await self._engine.submit(SubmitRun(request=request, ephemeral=True), owner=owner)
         run = Run(job_id, kind, request.num_images_per_prompt)
