@@ -27,7 +27,7 @@ from studio.checkpoints.part_plans import (
 from studio.diffusion.predictions import prediction_of
 from studio.families.base import PREDICTIONS, Family, words_of
 from studio.families.flow import shift_of
-from studio.families.folders import PIPELINES, family_of_folder, scheduler_problem
+from studio.families.folders import PIPELINES, family_of_folder, names_component, scheduler_problem
 from studio.families.training import distillation_of
 
 
@@ -48,7 +48,7 @@ def of_folder(folder: Path) -> ModelFacts:
     if unet is None:
         return replace(facts, reason=Message("There is no U-Net in this folder."))
     family = family_of_folder(unet, index)
-    parts = tuple(p for p in CHECKPOINT_PARTS if _is_present(index.get(p)) and (folder / p).is_dir())
+    parts = tuple(p for p in CHECKPOINT_PARTS if names_component(index.get(p)) and (folder / p).is_dir())
     blocks = (read_json(folder / "vae" / "config.json") or {}).get("block_out_channels")
     factor = 2 ** (len(blocks) - 1) if isinstance(blocks, list) and 1 <= len(blocks) <= 8 else 8
     sample_size = unet.get("sample_size")
@@ -168,7 +168,3 @@ def _controlnet_folder(folder: Path, facts: ModelFacts) -> ModelFacts:
             facts, kind="controlnet", reason=Message("There is no .safetensors file of a ControlNet in this folder.")
         )
     return controlnet
-
-
-def _is_present(entry: object) -> bool:
-    return isinstance(entry, list) and len(entry) == 2 and entry[1] is not None

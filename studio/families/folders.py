@@ -40,7 +40,7 @@ def family_of_folder(unet: Mapping[str, object], index: Mapping[str, object]) ->
         exact = recognise(shape) if shape is not None else None
         if exact is not None and exact.is_size_conditioned:
             return exact
-        return FAMILIES["sdxl" if _is_present(index.get("text_encoder")) else "sdxl_refiner"]
+        return FAMILIES["sdxl" if names_component(index.get("text_encoder")) else "sdxl_refiner"]
     linear = unet.get("use_linear_projection") is True or unet.get("cross_attention_dim") == 1024
     return FAMILIES["sd2" if linear else "sd1"]
 
@@ -94,5 +94,6 @@ def scheduler_problem(config: Mapping[str, object]) -> str:
     return ""
 
 
-def _is_present(entry: object) -> bool:
+def names_component(entry: object) -> bool:
+    """Whether an entry of a model_index.json, [library, class], names a component that is there."""
     return isinstance(entry, list) and len(entry) == 2 and entry[1] is not None

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.answered.engine import Engine
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
-from studio.ui.text import say, spoken
-from studio.web.login import GUEST_HEADER, PROGRAM_HEADER
+from studio.ui.text import say
+from studio.web.answers import is_owner, json_object, refusal
 from studio.web.programs import Program, Programs
 from studio.web.sharing import stop_jobs
 
@@ -40,15 +39,15 @@ class ProgramRoutes:
         """GET: the tokens, without themselves. POST {"action": ..., "name": ..., "rights": ..., "id": ...}: the same
         view afterwards, with `token`, this once, where one was made. A program's own token is not enough: a revoked
         one would live on in those that it has made."""
-        if GUEST_HEADER in request.headers or PROGRAM_HEADER in request.headers:
-            return _refusal(403, say("models.guest"))
+        if not is_owner(request):
+            return refusal(403, say("models.guest"))
         token = ""
         if request.method == "POST":
-            order = _json_object(await request.body())
+            order = json_object(await request.body())
             try:
                 token = await self._act(order)
             except InvalidRequest as error:
-                return _refusal(400, str(error))
+                return refusal(400, str(error))
         everything = await run_in_threadpool(self.programs.all)
         view = {"programs": [_view(program) for program in everything], "token": token}
         return JSONResponse(view, headers={"cache-control": "no-store"})
@@ -80,15 +79,3 @@ def _view(program: Program) -> dict[str, Any]:
         "made": program.made,
         "used": program.used,
     }
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _refusal(status: int, sentence: str) -> Response:
-    return PlainTextResponse(spoken(sentence), status_code=status, headers={"cache-control": "no-store"})
