@@ -70,7 +70,7 @@ def restore(
 
     outputs = [*fields.values(), *others, values]
     load_event = demo.load(
-        look, [browser_values], outputs, js=f"() => latentStudio.stored({json.dumps(key)}, {VERSION})", **QUIET
+        look, [browser_values], outputs, js=f"() => latentStudio.storedFields({json.dumps(key)}, {VERSION})", **QUIET
     )
     served_values = json.dumps({name: component.value for name, component in fields.items()})
     load_event.then(

@@ -1,5 +1,5 @@
-/* Takes the tour in Firefox over WebDriver BiDi: `node firefox.mjs FIREFOX ADDRESS`. Prints what the tour says as one
-   line of JSON. */
+/* Takes the tour in Firefox over WebDriver BiDi: `node firefox.mjs FIREFOX ADDRESS`. Prints the tour's last
+   message as one line of JSON. */
 
 import puppeteer from "puppeteer-core";
 
@@ -19,17 +19,17 @@ try {
   const errors = [];
   page.on("pageerror", (error) => errors.push(String(error)));
   await page.goto(address);
-  let said = await page.evaluate(NEXT);
-  while (said.drag) {
-    const [x, y, toX, toY] = said.drag;
+  let message = await page.evaluate(NEXT);
+  while (message.drag) {
+    const [x, y, toX, toY] = message.drag;
     await page.mouse.move(x, y);
     await page.mouse.down();
     await page.mouse.move(toX, toY, { steps: 5 });
     await page.mouse.up();
-    said = await page.evaluate(NEXT);
+    message = await page.evaluate(NEXT);
   }
-  said.problems.push(...errors);
-  console.log(JSON.stringify(said));
+  message.problems.push(...errors);
+  console.log(JSON.stringify(message));
 } finally {
   await browser.close();
 }

@@ -50,22 +50,22 @@ def test_chromium_takes_the_tour(address: str, browser: Browser) -> None:
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.set_default_timeout(MOST_SECONDS * 1000)
     page.goto(address)
-    said: dict[str, Any] = page.evaluate(NEXT)
-    while "drag" in said:
-        x, y, to_x, to_y = said["drag"]
+    message: dict[str, Any] = page.evaluate(NEXT)
+    while "drag" in message:
+        x, y, to_x, to_y = message["drag"]
         page.mouse.move(x, y)
         page.mouse.down()
         page.mouse.move(to_x, to_y, steps=5)
         page.mouse.up()
-        said = page.evaluate(NEXT)
+        message = page.evaluate(NEXT)
     page.context.close()
-    check(said)
+    check(message)
 
 
 def test_firefox_takes_the_tour(address: str) -> None:
     node, firefox = shutil.which("node"), shutil.which("firefox-esr") or shutil.which("firefox")
-    needed(node=node, **{"firefox-esr": firefox})
-    needed(**{"puppeteer-core (npm ci)": (ROOT / "node_modules" / "puppeteer-core").is_dir()})
+    skip_without(node=node, **{"firefox-esr": firefox})
+    skip_without(**{"puppeteer-core (npm ci)": (ROOT / "node_modules" / "puppeteer-core").is_dir()})
     script = ROOT / "tests" / "browser" / "firefox.mjs"
     command = [str(node), str(script), str(firefox), address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=MOST_SECONDS, check=False)
@@ -86,10 +86,10 @@ def test_webkit_takes_the_tour(address: str, display: str, monkeypatch: pytest.M
         driver.set_script_timeout(MOST_SECONDS)
         driver.get(address)
         ask = f"const done = arguments[arguments.length - 1]; {NEXT}.then(done)"
-        said = driver.execute_async_script(ask)
-        while "drag" in said:
-            drag(webdriver, driver, said["drag"])
-            said = driver.execute_async_script(ask)
+        message = driver.execute_async_script(ask)
+        while "drag" in message:
+            drag(webdriver, driver, message["drag"])
+            message = driver.execute_async_script(ask)
         overlap = driver.execute_script(
             """const tabs = [...document.querySelectorAll("#tabs [role=tab]")];
             tabs.find((tab) => tab.textContent.includes("Noise")).click();
@@ -98,7 +98,7 @@ def test_webkit_takes_the_tour(address: str, display: str, monkeypatch: pytest.M
         )
     finally:
         driver.quit()
-    check(said)
+    check(message)
     assert not overlap, "one button lies over the other"
 
 
@@ -118,7 +118,7 @@ def drag(webdriver: Any, driver: Any, way: list[int]) -> None:
 def display() -> Iterator[str]:
     """An X display of its own, without a screen."""
     pytest.importorskip("selenium")
-    needed(WebKitWebDriver=shutil.which("WebKitWebDriver"), MiniBrowser=mini_browser(), Xvfb=shutil.which("Xvfb"))
+    skip_without(WebKitWebDriver=shutil.which("WebKitWebDriver"), MiniBrowser=mini_browser(), Xvfb=shutil.which("Xvfb"))
     reader, writer = os.pipe()
     command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1400x1000x24", "-nolisten", "tcp"]
     server = subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL)
@@ -136,24 +136,24 @@ def mini_browser() -> Path | None:
     return next(iter(sorted(Path("/usr/lib").glob("*/webkit2gtk-4*/MiniBrowser"), reverse=True)), None)
 
 
-def needed(**parts: object) -> None:
+def skip_without(**parts: object) -> None:
     missing = [name for name, part in parts.items() if not part]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
 
 
-def check(said: dict[str, Any]) -> None:
-    seen = said["seen"]
-    print(json.dumps(seen))
-    assert said["problems"] == []
-    assert seen["picture"] > 20, "the first picture is empty"
-    assert seen["frames"] > 5
-    assert seen["timeline"] == seen["evaluations"] == 25
-    assert all(colours > 20 for colours in seen["panes"]), "a pane of the viewer is empty"
-    assert len(seen["panes"]) >= 2
-    assert set(seen["panels"]) == PANELS
-    assert seen["cells"] == 4
-    assert seen["inpainted"] > 20
-    assert seen["models"] > 20
-    assert seen["landmarks"] > 5
-    assert seen["examples"] >= 3
+def check(message: dict[str, Any]) -> None:
+    facts = message["facts"]
+    print(json.dumps(facts))
+    assert message["problems"] == []
+    assert facts["picture"] > 20, "the first picture is empty"
+    assert facts["frames"] > 5
+    assert facts["timeline"] == facts["evaluations"] == 25
+    assert all(colours > 20 for colours in facts["panes"]), "a pane of the viewer is empty"
+    assert len(facts["panes"]) >= 2
+    assert set(facts["panels"]) == PANELS
+    assert facts["cells"] == 4
+    assert facts["inpainted"] > 20
+    assert facts["models"] > 20
+    assert facts["landmarks"] > 5
+    assert facts["examples"] >= 3

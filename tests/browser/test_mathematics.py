@@ -108,7 +108,7 @@ def test_predicted_x0_and_noise(page: Page, prediction: str) -> None:
 def test_guidance_is_u_plus_w_times_the_difference(page: Page, w: float) -> None:
     cond, uncond = np.random.default_rng(4).normal(size=(2, 32)).astype(np.float32)
     given = {"model_cond": cond.tolist(), "model_difference": (cond - uncond).tolist(), "w": w}
-    values = computed(page, QUANTITIES_JS, "[...m.guided(given, given.w)]", given)
+    values = computed(page, QUANTITIES_JS, "[...m.guidedOutput(given, given.w)]", given)
     np.testing.assert_allclose(values, uncond + w * (cond - uncond), atol=2e-5)
 
 

@@ -75,7 +75,7 @@ def test_shaders_and_plain_code_draw_the_same_pictures(viewer: Page) -> None:
           };
           const ways = {
             picture: (by, canvas) => by.picture(canvas, latents, [C, H, W], decoder),
-            change: (by, canvas) => by.picture(canvas, latents, [C, H, W], decoder, {gain: 0.5, biased: false}),
+            change: (by, canvas) => by.picture(canvas, latents, [C, H, W], decoder, {gain: 0.5, hasBias: false}),
             thumbnail: (by, canvas) => by.picture(canvas, latents, [C, H, W], decoder, {stride: 8}),
             tiles: (by, canvas) => by.tiles(canvas, latents, [C, H, W], 3),
             heat: (by, canvas) => by.heat(canvas, latents.subarray(0, H * W), [H, W], 2),

@@ -1,14 +1,14 @@
 /* A walk through the whole page that any browser can take: run in the page, by tests/browser/test_engines.py.
 
-   `tour()` answers an async iterator. It gives {drag: [x, y, x', y']} (pixels of the window) where a real pointer is
-   needed, and ends with {problems, seen}: what went wrong, in words, and what was looked at. */
+   Each call of `next()` takes the tour further. It returns {drag: [x, y, x', y']} (pixels of the window) where the tour
+   needs a real pointer, and {problems, facts} at the end: what went wrong, in words, and what the tour has counted. */
 
 const PATIENCE = 60000; // ms
 const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 const find = (selector) => document.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-/** What `look` answers once that is something; an error that names `what` if it never is. */
+/** The first truthy result of `look`. Throws an error that names `what` after PATIENCE. */
 async function until(what, look) {
   const end = performance.now() + PATIENCE;
   while (performance.now() < end) {
@@ -16,8 +16,8 @@ async function until(what, look) {
     if (answer) return answer;
     await wait(50);
   }
-  const said = all(".ls-message, .ls-problem, .ls-status").map((one) => one.textContent.trim());
-  throw new Error(`${what}: not within ${PATIENCE / 1000} s; the page says ${said.filter(Boolean).join(" | ")}`);
+  const texts = all(".ls-message, .ls-problem, .ls-status").map((one) => one.textContent.trim());
+  throw new Error(`${what}: not within ${PATIENCE / 1000} s; the page says ${texts.filter(Boolean).join(" | ")}`);
 }
 
 function type(field, text) {
@@ -27,24 +27,24 @@ function type(field, text) {
   field.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
-/** The number of colours in a drawing, at most 100: one colour alone is an empty picture. */
+/** The number of colours in a drawing, at most 100. A drawing of one colour is empty. */
 function colours(drawing) {
   const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 32 });
   const pen = canvas.getContext("2d");
   pen.drawImage(drawing, 0, 0, 32, 32);
   const { data } = pen.getImageData(0, 0, 32, 32);
-  const seen = new Set();
-  for (let k = 0; k < data.length && seen.size < 100; k += 4) seen.add(`${data[k]} ${data[k + 1]} ${data[k + 2]}`);
-  return seen.size;
+  const values = new Set();
+  for (let k = 0; k < data.length && values.size < 100; k += 4) values.add(`${data[k]} ${data[k + 1]} ${data[k + 2]}`);
+  return values.size;
 }
 
 async function open(tab) {
-  const named = () =>
+  const button = () =>
     all("#tabs [role=tab], #tabs .overflow-dropdown button").find((one) => one.textContent.trim() === tab);
-  (await until(`the tab ${tab}`, named)).click();
+  (await until(`the tab ${tab}`, button)).click();
 }
 
-async function firstPicture(seen) {
+async function firstPicture(facts) {
   type(find("#text_to_image-prompt textarea"), "a red apple in the snow");
   find("#text_to_image-generate").click();
   const stage = () => find("#text_to_image-stage .ls-stage");
@@ -52,23 +52,23 @@ async function firstPicture(seen) {
     "the first picture",
     () => stage().dataset.state === "finished" && find("#text_to_image-stage img.ls-picture").src.includes("/picture/"),
   );
-  seen.picture = colours(find("#text_to_image-stage img.ls-picture"));
+  facts.picture = colours(find("#text_to_image-stage img.ls-picture"));
 }
 
-async function scrub(seen) {
+async function scrub(facts) {
   const film = find("#text_to_image-stage .ls-film");
   const picture = find("#text_to_image-stage img.ls-picture");
   const [last, words] = [picture.src, picture.alt];
   film.focus();
   for (let k = 0; k < 5; k++) film.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true }));
   await until("an earlier step", () => picture.src !== last && picture.alt !== words);
-  seen.frames = film.querySelector(".ls-cells").children.length;
+  facts.frames = film.querySelector(".ls-cells").children.length;
   film.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
   await until("the finished picture again", () => picture.alt === words);
 }
 
-/** A run of the viewer's own, which records where the U-Net looked, so that every panel has something to show. */
-async function viewerPanels(seen) {
+/** Makes a run on the viewer's own tab: it records the attention, so that every panel has content. */
+async function viewerPanels(facts) {
   const record = () => find(".ls-viewer")?.record;
   await open("Noise viewer");
   await until("the newest run in the viewer", () => record()?.ended);
@@ -76,10 +76,10 @@ async function viewerPanels(seen) {
   find("#noise_viewer-run").click();
   await until("a whole run in the viewer", () => record()?.ended && record().run.prompt === "a blue boat");
   all(".ls-viewer button[data-mode=expert]")[0].click();
-  seen.evaluations = record().evaluations.length;
-  seen.timeline = all(".ls-timeline canvas").length;
-  seen.panes = all(".ls-pane canvas[data-quantity]").map(colours);
-  seen.panels = {};
+  facts.evaluations = record().evaluations.length;
+  facts.timeline = all(".ls-timeline canvas").length;
+  facts.panes = all(".ls-pane canvas[data-quantity]").map(colours);
+  facts.panels = {};
   for (const tab of all(".ls-viewer .ls-tabs [role=tab]")) {
     const name = tab.id.replace("ls-tab-", "");
     if (tab.hidden) continue;
@@ -91,13 +91,13 @@ async function viewerPanels(seen) {
       `the panel ${name}`,
       () => content().length > 0 && all("[role=status]", room).every((one) => !/…$/.test(one.textContent.trim())),
     );
-    seen.panels[name] = content().length;
+    facts.panels[name] = content().length;
     if (/does not answer/.test(room.textContent))
       throw new Error(`the panel ${name}: ${room.textContent.slice(0, 200)}`);
   }
 }
 
-async function comparison(seen) {
+async function comparison(facts) {
   await open("Compare");
   const field = (name) => find(`#compare-${name} :is(input, textarea)`);
   await until("the form of a comparison", () => field("x_values"));
@@ -110,10 +110,10 @@ async function comparison(seen) {
     () => find(".cmp")?.dataset.state === "finished" && all(".cmp-cell[data-state=finished]").length === 4,
   );
   await until("its picture", () => colours(find(".cmp-pane[data-pane=b] canvas")) > 20);
-  seen.cells = all(".cmp-cell").length;
+  facts.cells = all(".cmp-cell").length;
 }
 
-async function* mask(seen) {
+async function* mask(facts) {
   await open("Inpaint");
   const input = await until("the field of the picture", () => find("#inpaint-image input[type=file]"));
   const canvas = Object.assign(document.createElement("canvas"), { width: 96, height: 64 });
@@ -124,8 +124,8 @@ async function* mask(seen) {
   input.files = transfer.files;
   input.dispatchEvent(new Event("change", { bubbles: true }));
   const sheet = await until("the mask's sheet", () => {
-    const drawn = find(".ls-mask-canvas");
-    return drawn?.width === 96 && drawn.getClientRects().length ? drawn : null;
+    const sheetCanvas = find(".ls-mask-canvas");
+    return sheetCanvas?.width === 96 && sheetCanvas.getClientRects().length ? sheetCanvas : null;
   });
   sheet.scrollIntoView({ block: "center" });
   await wait(300);
@@ -136,48 +136,48 @@ async function* mask(seen) {
   type(find("#inpaint-prompt textarea"), "a red apple");
   find("#inpaint-generate").click();
   await until("a picture made anew under a mask", () => find("#inpaint-stage .ls-stage").dataset.state === "finished");
-  seen.inpainted = colours(find("#inpaint-stage img.ls-picture"));
+  facts.inpainted = colours(find("#inpaint-stage img.ls-picture"));
 }
 
-async function models(seen) {
+async function models(facts) {
   await open("Models");
   const rows = () => all(".ls-models-list .ls-model").filter((one) => one.getClientRects().length);
   await until("the list of models", () => rows().length > 0);
-  seen.models = rows()[0].textContent.length;
+  facts.models = rows()[0].textContent.length;
 }
 
-/** The lines of the page that must not be empty, and what no part of it may say. */
-function wholePage(seen) {
-  seen.landmarks = all(".ls-landmarks button").length;
-  seen.header = find(".ls-header h1").textContent;
-  seen.examples = all(".ls-example").length;
-  const broken = all(".ls-broken").map((one) => `${one.closest("[id]")?.id}: ${one.textContent}`);
-  const unmounted = all(".ls-mount").map((one) => `${one.closest("[id]")?.id} was never drawn`);
-  return [...broken, ...unmounted];
+/** Counts what no page lacks. Returns the parts that failed or were never drawn. */
+function wholePage(facts) {
+  facts.landmarks = all(".ls-landmarks button").length;
+  facts.header = find(".ls-header h1").textContent;
+  facts.examples = all(".ls-example").length;
+  const failures = all(".ls-broken").map((one) => `${one.closest("[id]")?.id}: ${one.textContent}`);
+  const gaps = all(".ls-mount").map((one) => `${one.closest("[id]")?.id} was never drawn`);
+  return [...failures, ...gaps];
 }
 
 async function* walk() {
-  const seen = {};
+  const facts = {};
   const problems = [];
   await until("the page", () => find(".ls-dot")?.dataset.state === "ready");
   for (const part of [firstPicture, scrub, viewerPanels, comparison, mask, models]) {
-    const began = performance.now();
+    const start = performance.now();
     try {
-      const steps = part(seen);
+      const steps = part(facts);
       if (steps[Symbol.asyncIterator]) yield* steps;
       else await steps;
     } catch (error) {
       problems.push(`${part.name}: ${error.message}`);
     }
-    seen[`${part.name}Seconds`] = Math.round((performance.now() - began) / 100) / 10;
+    facts[`${part.name}Seconds`] = Math.round((performance.now() - start) / 100) / 10;
   }
-  problems.push(...wholePage(seen), ...window.tourErrors);
-  yield { problems, seen };
+  problems.push(...wholePage(facts), ...window.tourErrors);
+  yield { problems, facts };
 }
 
 let steps = null;
 
-/** The next thing that the driver of the browser has to know. */
+/** Goes on to the next drag or to the end, and returns it. */
 export async function next() {
   steps ??= walk();
   return (await steps.next()).value;

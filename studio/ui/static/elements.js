@@ -58,10 +58,10 @@ export const isVisible = (element) => element.offsetParent !== null || element.g
 
 /** Shows an image when it is decoded; the old one stays until then, so nothing flickers. Of the images that come
     meanwhile only the newest waits: a slow machine shows fewer frames, but always some. */
-export function show(image, source, alt, failed = () => {}) {
+export function show(image, source, alt, onError = () => {}) {
   image.dataset.source = source;
   if (image.decoding_ls) {
-    image.next_ls = { source, alt, failed };
+    image.next_ls = { source, alt, onError };
     return;
   }
   image.decoding_ls = true;
@@ -76,13 +76,13 @@ export function show(image, source, alt, failed = () => {}) {
         image.alt = alt;
         image.hidden = false;
       },
-      () => image.dataset.source === source && failed(),
+      () => image.dataset.source === source && onError(),
     )
     .then(() => {
       image.decoding_ls = false;
       const next = image.next_ls;
       image.next_ls = null;
-      if (next && image.dataset.source === next.source) show(image, next.source, next.alt, next.failed);
+      if (next && image.dataset.source === next.source) show(image, next.source, next.alt, next.onError);
     });
 }
 

@@ -34,37 +34,37 @@
 
     /** Stores a form's fields for a reload (sessionStorage) and for the next browser tab (localStorage). */
     keep(key, version, fields) {
-      const stored = JSON.stringify({ version, fields });
+      const text = JSON.stringify({ version, fields });
       for (const storage of [sessionStorage, localStorage])
-        if (!isNewer(storage.getItem(key), version)) storage.setItem(key, stored);
+        if (!isNewer(storage.getItem(key), version)) storage.setItem(key, text);
     },
     /** The stored fields; null where there are none, or where a newer version of the studio has stored them. */
-    stored(key, version) {
+    storedFields(key, version) {
       const text = sessionStorage.getItem(key) ?? localStorage.getItem(key);
       if (isNewer(text, version)) {
         console.warn("Kept by a newer version of the studio, left alone:", key);
         return null;
       }
       try {
-        const stored = JSON.parse(text);
-        return stored?.version === undefined ? stored : stored.fields;
+        const value = JSON.parse(text);
+        return value?.version === undefined ? value : value.fields;
       } catch {
         return null;
       }
     },
-    /** What Gradio writes into a form's fields (studio/ui/keeping.py). `returned` is {fields, open}. A field that no
+    /** What Gradio writes into a form's fields (studio/ui/keeping.py). `earlier` is {fields, open}. A field that no
         longer has its initial value is the person's: it gets undefined, which writes nothing. */
-    write(key, version, initial, returned, now) {
+    write(key, version, initial, earlier, now) {
       const empty = (value) => value === null || value === undefined || value === "" || value === 0;
       const isSame = (one, other) => JSON.stringify(one) === JSON.stringify(other) || (empty(one) && other === null);
       const names = Object.keys(initial);
       const typedNames = names.filter((name, k) => !isSame(now[k], initial[name]));
       const values = Object.fromEntries(
-        Object.entries(returned?.fields || {}).filter(([name]) => !typedNames.includes(name)),
+        Object.entries(earlier?.fields || {}).filter(([name]) => !typedNames.includes(name)),
       );
       if (typedNames.length)
         studio.keep(key, version, { ...Object.fromEntries(names.map((name, k) => [name, now[k]])), ...values });
-      if (returned?.open) studio.open = returned.open;
+      if (earlier?.open) studio.open = earlier.open;
       studio.restoredForms.add(key);
       setTimeout(() => studio.onRestore()); // once Gradio has written them
       return names.map((name) => values[name]);

@@ -8,10 +8,10 @@
   const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 
   /** A message [key, {values}] as a sentence; a value may be a message. A key without a text is the text. */
-  const said = ([key, values = {}]) =>
+  const sentence = ([key, values = {}]) =>
     fill(
       studio.texts[key] ?? key,
-      Object.fromEntries(Object.entries(values).map(([name, one]) => [name, Array.isArray(one) ? said(one) : one])),
+      Object.fromEntries(Object.entries(values).map(([name, one]) => [name, Array.isArray(one) ? sentence(one) : one])),
     );
 
   /** The texts under a prefix, by what follows it. */
@@ -36,12 +36,12 @@
   };
 
   for (const { props, says = [] } of window.gradio_config?.components || []) {
-    for (const [path, message] of says) put(props, path, said(message));
+    for (const [path, message] of says) put(props, path, sentence(message));
     for (const [name, value] of Object.entries(props.props || {}))
       if (value?.$words) props.props[name] = studio.words(value.$words);
   }
 
-  // Gradio's own words follow the browser's language, which may be another than the one that was chosen here.
+  // Gradio's own words follow the browser's language, which may differ from the language of the page.
   for (const [name, value] of Object.entries({ language: studio.tag, languages: [studio.tag] }))
     Object.defineProperty(navigator, name, { value, configurable: true });
 })();

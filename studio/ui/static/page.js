@@ -33,7 +33,7 @@ const BLOCKS = {
   viewer,
 };
 
-/** Draws the block `name` into `element`. `words`: what a block says that fails, {failed}. A failure stays in its
+/** Draws the block `name` into `element`. `words.failed`: the sentence of a block that fails. A failure stays in its
     block, and the others go on. */
 export function mount(name, { element, watch, words, ...rest }) {
   const attempt = (act) => {

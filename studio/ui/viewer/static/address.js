@@ -8,14 +8,14 @@ const STORAGE_KEY = "latent-studio-viewer"; // where this browser stores mode an
 
 const VERSION = 1; // of the stored settings; those of 0.1.0 have none and the same form
 
-const newer = (stored) => stored?.version > VERSION;
+const isNewer = (settings) => settings?.version > VERSION;
 
 /** Mode and language that this browser stores. Settings of a newer version of the studio are left alone. */
 export function storedSettings() {
   try {
-    const stored = JSON.parse(localStorage.getItem(STORAGE_KEY)) || {};
-    if (newer(stored)) return {};
-    return Object.fromEntries(Object.entries(stored).filter(([name]) => ["mode", "language"].includes(name)));
+    const settings = JSON.parse(localStorage.getItem(STORAGE_KEY)) || {};
+    if (isNewer(settings)) return {};
+    return Object.fromEntries(Object.entries(settings).filter(([name]) => ["mode", "language"].includes(name)));
   } catch {
     return {}; // a browser that stores nothing, or another program's value under our name
   }
@@ -53,8 +53,8 @@ export function remember(context, isSeen) {
     if (state.guidance !== null) now.set("guidance", state.guidance);
     history.replaceState(history.state, "", MARK + now.toString().replaceAll("%2C", ","));
     try {
-      const stored = JSON.stringify({ version: VERSION, mode: state.mode, language: state.language });
-      if (!newer(JSON.parse(localStorage.getItem(STORAGE_KEY)))) localStorage.setItem(STORAGE_KEY, stored);
+      const settings = JSON.stringify({ version: VERSION, mode: state.mode, language: state.language });
+      if (!isNewer(JSON.parse(localStorage.getItem(STORAGE_KEY)))) localStorage.setItem(STORAGE_KEY, settings);
     } catch {
       // This browser stores nothing; the address still holds the place.
     }

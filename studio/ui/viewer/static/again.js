@@ -7,7 +7,7 @@ import { number } from "./chart.js";
 /** Answers about single evaluations by key; only the newest few stay. ask(more) draws when its answer has come. */
 function answers(context, question) {
   const MOST = 12;
-  const cache = new Map(); // key => {answer}, {failed} or {isPending}
+  const cache = new Map(); // key => {answer}, {error} or {isPending}
   const key = (more) => {
     const { record, index } = context;
     return [record.job, record.image, index, ...Object.values(more)].join(" ");
@@ -31,7 +31,7 @@ function answers(context, question) {
       try {
         cache.set(answerKey, { answer: await ask(question, fields) });
       } catch (failure) {
-        cache.set(answerKey, { failed: failure.message || context.say("ask.failed") });
+        cache.set(answerKey, { error: failure.message || context.say("ask.failed") });
       }
       for (const oldest of [...cache.keys()].slice(0, Math.max(0, cache.size - MOST))) cache.delete(oldest);
       context.draw();
@@ -78,7 +78,7 @@ export function places(context) {
       choice.hidden = figure.hidden = !groups.length;
       button.hidden = !cell || !!answer?.isPending || !!answer?.answer;
       status.hidden = groups.length > 0;
-      status.textContent = !cell ? say("places.none") : answer?.isPending ? say("places.asking") : answer?.failed || "";
+      status.textContent = !cell ? say("places.none") : answer?.isPending ? say("places.asking") : answer?.error || "";
       if (!groups.length) return;
       if (!groups.includes(group)) group = groups[groups.length - 1];
       choice.replaceChildren(
@@ -161,10 +161,10 @@ export function heads(context) {
       }
       const result = answersHere.get({ layer: choice.value });
       button.hidden = !!result?.answer || !!result?.isPending;
-      status.hidden = !!result?.answer && !result.failed;
+      status.hidden = !!result?.answer && !result.error;
       status.textContent = result?.isPending
         ? say("heads.asking")
-        : result?.failed || (result?.answer ? "" : say("heads.what"));
+        : result?.error || (result?.answer ? "" : say("heads.what"));
       grid.hidden = !result?.answer;
       if (!result?.answer) return;
       const {

@@ -43,8 +43,8 @@ export function pictureSource(context) {
     if (event.dataTransfer.files[0]) choose(event.dataTransfer.files[0]);
   });
 
-  function choose(chosen) {
-    context.file = chosen;
+  function choose(newFile) {
+    context.file = newFile;
     file.value = "";
     context.draw();
   }

@@ -7,7 +7,7 @@ const ROOM = 64 * 2 ** 20; // bytes of decoded pictures
 export class Decodings {
   constructor(context) {
     this.context = context;
-    this.entries = new Map(); // key => {bitmap} or {failed}, the least recently used first
+    this.entries = new Map(); // key => {bitmap} or {error}, the least recently used first
     this.bytes = 0;
     this.quantities = new Set(); // quantities of the last drawn evaluation that have no picture yet
     this.at = null; // the evaluation of these quantities
@@ -21,7 +21,7 @@ export class Decodings {
     return `${record.job} ${record.image} ${index} ${state.how} ${quantity}`;
   }
 
-  /** The picture of a quantity at this evaluation, {bitmap} or {failed}. It is null while the picture is missing,
+  /** The picture of a quantity at this evaluation, {bitmap} or {error}. It is null while the picture is missing,
       which is then requested once the viewer stands still. */
   get(quantity) {
     const { record, index } = this.context;
@@ -80,7 +80,7 @@ export class Decodings {
       this.pendingKey = key;
       const picture = await this.ask(record, near, "denoised", "tiny");
       this.pendingKey = null;
-      if (!picture.failed) this.keep(key, picture);
+      if (!picture.error) this.keep(key, picture);
       if (this.quantities.size) return this.fetch(this.at); // the viewer has moved meanwhile
     }
   }
@@ -96,10 +96,10 @@ export class Decodings {
     };
     try {
       const answer = await fetch(`/ask/decoded?${new URLSearchParams(fields)}`);
-      if (!answer.ok) return { failed: answer.status === 404 ? this.context.say("gone") : await answer.text() };
+      if (!answer.ok) return { error: answer.status === 404 ? this.context.say("gone") : await answer.text() };
       return { bitmap: await createImageBitmap(await answer.blob()) };
     } catch {
-      return { failed: this.context.say("ask.failed") };
+      return { error: this.context.say("ask.failed") };
     }
   }
 
@@ -114,6 +114,6 @@ export class Decodings {
       one.bitmap?.close();
     }
     // A failure is shown for a while; after that the picture is requested again.
-    if (entry.failed) setTimeout(() => this.entries.delete(key), 5000);
+    if (entry.error) setTimeout(() => this.entries.delete(key), 5000);
   }
 }

@@ -45,7 +45,7 @@ export const panel = {
         const equation = at.step_equation;
         element.hidden = equation === undefined;
         if (element.hidden) return;
-        formula.replaceChildren(...predicted(at));
+        formula.replaceChildren(...formulaOfX0(at));
         if (!equation) {
           step.replaceChildren(h("span", { class: "ls-note" }, say("undefined.pure_noise")));
           rows.replaceChildren();
@@ -113,7 +113,7 @@ export const panel = {
     }
 
     /** Predicted x0 by the checkpoint's prediction type, with the numbers of this evaluation. */
-    function predicted(at) {
+    function formulaOfX0(at) {
       const [a, s] = [number(at.a, 4), number(at.s, 4)];
       const type = context.record.run.prediction_type;
       if (at.x0_defined === false) return [h("span", {}, say("undefined.pure_noise"))];

@@ -2,7 +2,7 @@
    no WebGL. Nothing here knows what a quantity is.
 
    All three draw into a 2D canvas of the caller's:
-   picture(canvas, latents, [C, H, W], decoder, {stride, gain, biased})  the fast decoder; stride n takes every n-th pixel
+   picture(canvas, latents, [C, H, W], decoder, {stride, gain, hasBias})  the fast decoder; stride n takes every n-th pixel
    tiles(canvas, latents, [C, H, W], range)                              channels side by side, -range .. range
    heat(canvas, values, [H, W], high)                                    one number per cell, 0 .. high */
 /* A signed field: blue below, amber above, pale at zero. And a sequential one (viridis, Smith and van der Walt
@@ -44,7 +44,7 @@ precision highp int;
 uniform sampler2D latents, weights;
 uniform ivec2 size;
 uniform int scale, stride, height;
-uniform float gain, biased;
+uniform float gain, hasBias;
 out vec4 colour;
 void main() {
   ivec2 out_at = ivec2(int(gl_FragCoord.x), height - 1 - int(gl_FragCoord.y));
@@ -56,7 +56,7 @@ void main() {
   vec3 sum;
   for (int c = 0; c < 3; c++) {
     int row = c * patch_size + at;
-    float total = texelFetch(weights, ivec2(9, row), 0).x * biased;
+    float total = texelFetch(weights, ivec2(9, row), 0).x * hasBias;
     for (int k = 0; k < 9; k++) total += gain * dot(texelFetch(weights, ivec2(k, row), 0), near[k]);
     sum[c] = total;
   }
@@ -174,7 +174,7 @@ class Shaders {
     );
   }
 
-  picture(canvas, latents, [C, H, W], decoder, { stride = 1, gain = 1, biased = true } = {}) {
+  picture(canvas, latents, [C, H, W], decoder, { stride = 1, gain = 1, hasBias = true } = {}) {
     const { gl } = this;
     if (this.loadedDecoder !== decoder) {
       const rows = decoder.bias.length;
@@ -196,7 +196,7 @@ class Shaders {
       scale: ["1i", decoder.scale],
       stride: ["1i", stride],
       gain: ["1f", gain],
-      biased: ["1f", biased ? 1 : 0],
+      hasBias: ["1f", hasBias ? 1 : 0],
     });
   }
 
@@ -224,7 +224,7 @@ class Shaders {
 /* -------------------------------------------------------------------------------------------------- plain code */
 
 class Plain {
-  picture(canvas, latents, [C, H, W], { weight, bias, scale }, { stride = 1, gain = 1, biased = true } = {}) {
+  picture(canvas, latents, [C, H, W], { weight, bias, scale }, { stride = 1, gain = 1, hasBias = true } = {}) {
     const out = new ImageData((W * scale) / stride, (H * scale) / stride);
     const near = new Float32Array(C * 9);
     let cell = -1;
@@ -245,7 +245,7 @@ class Plain {
           const o = c * scale * scale + (py % scale) * scale + (px % scale);
           let sum = 0;
           for (let n = 0, w = o * C * 9; n < C * 9; n++, w++) sum += weight[w] * near[n];
-          out.data[p + c] = (sum * gain + (biased ? bias[o] : 0) + 1) * 127.5;
+          out.data[p + c] = (sum * gain + (hasBias ? bias[o] : 0) + 1) * 127.5;
         }
         out.data[p + 3] = 255;
       }

@@ -126,7 +126,7 @@ export const panel = {
           return { how: "fast", words: say(`how.${how}`) };
         }
         how = record.decoder ? "fast" : "channels";
-        words = decoding?.failed || say("how.vae.waiting");
+        words = decoding?.error || say("how.vae.waiting");
       }
       if (how === "fast") painter.picture(canvas, latents, record.shape, record.decoder);
       else if (how === "channels") {
@@ -252,9 +252,9 @@ export const panel = {
       }
     }
 
-    function blink(wanted) {
-      if (wanted === !!blinkTimer) return;
-      if (!wanted) {
+    function blink(isOn) {
+      if (isOn === !!blinkTimer) return;
+      if (!isOn) {
         clearInterval(blinkTimer);
         blinkTimer = null;
         return;

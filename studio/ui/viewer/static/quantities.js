@@ -44,7 +44,7 @@ function combineTerms([ofInput, ofOutput], x_t, model) {
 }
 
 /** The model's output at guidance scale w: u + w (c - u) = c + (w - 1) (c - u). */
-export function guided({ model_cond, model_difference }, w) {
+export function guidedOutput({ model_cond, model_difference }, w) {
   return model_difference ? combine([1, model_cond], [w - 1, model_difference]) : model_cond;
 }
 
@@ -58,11 +58,11 @@ const branch = (name) => (record, index) => (at(record, index)[name] ? null : "g
 export const quantities = {
   x_t: { colour: "x", why: () => null, of: (record, index) => at(record, index).x_t },
   denoised: { colour: "x0", why: pureNoise, of: (record, index) => at(record, index).denoised },
-  x0_uncond: predicted(predictedX0, "model_uncond", "x0", pureNoise),
-  x0_cond: predicted(predictedX0, "model_cond", "x0", pureNoise),
+  x0_uncond: prediction(predictedX0, "model_uncond", "x0", pureNoise),
+  x0_cond: prediction(predictedX0, "model_cond", "x0", pureNoise),
   noise_pred: { colour: "noise", why: () => null, of: (record, index) => at(record, index).noise_pred },
-  eps_uncond: predicted(predictedNoise, "model_uncond", "noise", () => null),
-  eps_cond: predicted(predictedNoise, "model_cond", "noise", () => null),
+  eps_uncond: prediction(predictedNoise, "model_uncond", "noise", () => null),
+  eps_cond: prediction(predictedNoise, "model_cond", "noise", () => null),
   guidance: {
     colour: "guidance",
     why: branch("model_uncond"),
@@ -93,7 +93,7 @@ export const quantities = {
   },
 };
 
-function predicted(formula, output, colour, otherwise) {
+function prediction(formula, output, colour, otherwise) {
   return {
     colour,
     why: (record, index) => branch(output)(record, index) || otherwise(record, index),

@@ -2,13 +2,13 @@
 
 import { decoderOf, readTensors } from "../../static/tensors.js";
 import { cosineOf, rmsOf, rmsOfCells } from "./measures.js";
-import { guided, predictedNoise, predictedX0, quantities } from "./quantities.js";
+import { guidedOutput, predictedNoise, predictedX0, quantities } from "./quantities.js";
 
 // Bytes of decoded and computed arrays; the recording itself stays in the form in which it came
 const ROOM = 48 * 2 ** 20;
 
 /** One evaluation. It has the fields of docs/record.md and, as Float32Arrays (C h w), the recorded x_t, model_cond,
-    model_difference and model_uncond (both undefined without guidance) and model (guided). denoised and noise_pred
+    model_difference and model_uncond (both undefined without guidance) and model (with guidance). denoised and noise_pred
     follow from these. Arrays are decoded at the first access. `rough`: it came in eight bits. */
 class Evaluation {
   constructor(record, numbers, parts, rough) {
@@ -33,12 +33,12 @@ class Evaluation {
     return this.part("model_difference");
   }
   get model_uncond() {
-    return this.internals.parts.model_difference && this.derive("model_uncond", () => guided(this, 0));
+    return this.internals.parts.model_difference && this.derive("model_uncond", () => guidedOutput(this, 0));
   }
   get model() {
     return this.internals.parts.model_guided
       ? this.part("model_guided")
-      : this.derive("model", () => guided(this, this.guidance_scale));
+      : this.derive("model", () => guidedOutput(this, this.guidance_scale));
   }
   get denoised() {
     return this.derive("denoised", () => predictedX0(this.internals.record.run.prediction_type, this, this.model));
@@ -197,7 +197,7 @@ export class Record {
   whatIf(index, guidance) {
     if (this.why(index, "x0_uncond")) return null;
     const entry = this.evaluations[index];
-    return predictedX0(this.run.prediction_type, entry, guided(entry, guidance));
+    return predictedX0(this.run.prediction_type, entry, guidedOutput(entry, guidance));
   }
 
   /** RMS over the channels at each cell (Float32Array, h w). */

@@ -35,13 +35,13 @@ export const panel = {
       const weight = chunk.weights[k];
       const parts = [h("b", {}, text), h("small", {}, String(read.ids[k]))];
       if (Math.abs(weight - 1) > 1e-6) parts.push(h("small", { class: "ls-weight" }, `× ${number(weight, 2)}`));
-      const joined = kind === "content" && k > 0 && chunk.words[k] === chunk.words[k - 1];
+      const continuesWord = kind === "content" && k > 0 && chunk.words[k] === chunk.words[k - 1];
       return h(
         "span",
         {
           class: "ls-token",
           "data-kind": kind,
-          "data-joined": joined ? "" : null,
+          "data-continues-word": continuesWord ? "" : null,
           title: say("words.piece", { piece: read.pieces[k], id: read.ids[k], position: k }),
         },
         ...parts,
@@ -75,12 +75,12 @@ export const panel = {
         const encoders = run.text_encoders || [];
         const rows = now.chunks.map((chunk, c) => {
           const real = chunk.kinds.map((_kind, k) => k).filter((k) => padding || chunk.kinds[k] !== "padding");
-          const hidden = chunk.kinds.length - real.length;
+          const hiddenCount = chunk.kinds.length - real.length;
           const more = () =>
             h(
               "button",
               { class: "ls-pick", type: "button", onclick: () => ((padding = !padding), context.draw()) },
-              padding ? say("words.fold") : say("words.more_padding", { count: hidden }),
+              padding ? say("words.fold") : say("words.more_padding", { count: hiddenCount }),
             );
           const reads = [chunk, ...(chunk.others || [])].map((read, e) =>
             h(
@@ -90,7 +90,7 @@ export const panel = {
                 ? h("small", { class: "ls-note ls-encoder" }, say("words.encoder", encoders[e]))
                 : null,
               ...real.map((k) => token(chunk, k, read)),
-              hidden || padding ? more() : null,
+              hiddenCount || padding ? more() : null,
             ),
           );
           return h(
