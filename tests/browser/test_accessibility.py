@@ -45,3 +45,14 @@ def test_a_reload_opens_the_tab_one_was_in(visitor: Visitor) -> None:
     expect(page.get_by_role("tab", name="Noise viewer")).to_have_attribute("aria-selected", "true")
     page.get_by_role("tab", name="Text to image").click()
     ready(page)
+
+
+@pytest.mark.parametrize(("language", "label"), [("en", "Noise viewer"), ("zh", "噪声查看器")])
+def test_a_tab_that_an_older_page_stored_by_its_english_label_opens(
+    visitor: Visitor, language: str, label: str
+) -> None:
+    page = visitor()
+    page.evaluate("sessionStorage.setItem('latent-studio-tab', 'Noise viewer')")
+    page.evaluate("(language) => window.studioLanguage.choose(language)", language)
+    page.reload()
+    expect(page.get_by_role("tab", name=label)).to_have_attribute("aria-selected", "true")

@@ -176,7 +176,9 @@ function keepTab(addresses) {
   const STORAGE_KEY = "latent-studio-tab";
   const tabs = tabButtons;
   const linkName = Object.keys(addresses).find((name) => location.hash.startsWith(`#${name}:`));
-  const name = linkName ? addresses[linkName] : sessionStorage.getItem(STORAGE_KEY);
+  // An older page stored the English label, such as "Noise viewer".
+  const storedName = sessionStorage.getItem(STORAGE_KEY)?.toLowerCase().replaceAll(" ", "_");
+  const name = linkName ? addresses[linkName] : storedName;
   const open = (tries) => {
     const tab = tabs().find((one) => tabOf(one)?.props.id === name);
     if (!tab && tries) return requestAnimationFrame(() => open(tries - 1));
