@@ -11,8 +11,8 @@ export function control({ element, props, watch }) {
   const fold = h(
     "details",
     { class: "ls-control" },
-    h("summary", {}, h("i", { "aria-hidden": "true" }), word("label")),
-    h("p", { class: "ls-control-help" }, word("help")),
+    h("summary", {}, h("i", { class: "ls-chevron", "aria-hidden": "true" }), word("label")),
+    h("p", { class: "ls-help" }, word("help")),
     list,
     add,
   );
@@ -94,7 +94,7 @@ export function control({ element, props, watch }) {
     });
     const name = h("span", {}, word("picture"));
     const map = h("img", { class: "ls-control-map", alt: word("map"), hidden: true });
-    const note = h("p", { class: "ls-control-note", role: "status" });
+    const note = h("p", { class: "ls-help ls-control-note", role: "status" });
     const drop = h("label", { class: "ls-control-picture" }, map, name, unit.file);
     unit.offer = () => {
       if (!models.includes(unit.model)) unit.model = models[0];

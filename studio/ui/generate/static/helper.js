@@ -164,7 +164,7 @@ export function helper({ element, props, watch }) {
       row.label,
     );
   };
-  const note = h("p", { class: "ls-helper-note", role: "status", hidden: true });
+  const note = h("p", { class: "ls-help ls-helper-note", role: "status", hidden: true });
   const list = h("div", { class: "ls-helper-groups" });
 
   function fillList() {
@@ -199,7 +199,7 @@ export function helper({ element, props, watch }) {
     const fold = h(
       "button",
       { class: "ls-helper-open", type: "button", "aria-expanded": String(open), onclick: toggle },
-      h("i", { "aria-hidden": "true" }),
+      h("i", { class: "ls-chevron", "aria-hidden": "true" }),
       say("open", { label }),
     );
     const surprise = h(

@@ -50,7 +50,7 @@ export function paintMap({ tab, word, onPaint }) {
     canvas,
     bar,
     colors,
-    h("p", { class: "ls-control-help" }, word("paint.help")),
+    h("p", { class: "ls-help" }, word("paint.help")),
   );
 
   let rows = []; // [name, "#rrggbb"]; the first colour is the ground
