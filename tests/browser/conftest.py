@@ -98,7 +98,7 @@ def visitor(browser: Browser, studio: Studio) -> Iterator[Callable[..., Page]]:
 
 def ready(page: Page) -> None:
     """Wait until Gradio has drawn the page and what it loads first has come."""
-    page.get_by_role("tab", name="Text to image").wait_for(timeout=60_000)  # a reload may open on another tab
+    page.locator("#tabs [role=tab]").first.wait_for(timeout=60_000)  # in any language; a reload may open on another tab
     page.wait_for_function("document.querySelector('.ls-dot')?.dataset.state === 'ready'", timeout=120_000)
 
 
