@@ -67,15 +67,15 @@ def as_text(value: object) -> str:
 
 def sentences(parts: Iterable[str]) -> Message:
     """Whole sentences one after the other."""
-    return _joined(" ", parts)
+    return _join(" ", parts)
 
 
 def listed(parts: Iterable[str]) -> Message:
     """A list of names or choices."""
-    return _joined(", ", parts)
+    return _join(", ", parts)
 
 
-def _joined(between: str, parts: Iterable[str]) -> Message:
+def _join(between: str, parts: Iterable[str]) -> Message:
     there = [part for part in parts if part]
     return Message.of(
         between.join(f"{{p{k}}}" for k in range(len(there))),

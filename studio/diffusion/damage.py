@@ -10,7 +10,7 @@ from studio.diffusion.components import Components
 
 
 @torch.inference_mode()
-def first_damaged(components: Components) -> str:
+def damaged_component(components: Components) -> str:
     """The first weight that holds NaN or infinity, such as "the U-Net (conv_in.weight)"; empty for none."""
     names = [Message("text encoder {k}", k=k + 1) for k in range(len(components.text_encoders))]
     labels = names if len(names) > 1 else [Message("text encoder")]

@@ -16,7 +16,7 @@ from studio.asked.messages import Message
 from studio.asked.schedulers import SCHEDULERS
 from studio.checkpoints.extras import file_hashes
 from studio.diffusion import vae
-from studio.diffusion.damage import first_damaged
+from studio.diffusion.damage import damaged_component
 from studio.diffusion.lane import Evaluation
 from studio.engine import failures
 from studio.engine.executor import Executor, TickResult
@@ -198,7 +198,7 @@ class Presenter:
         """End a job with what went wrong in one sentence; the log has the rest under the same id. Of several errors of
         one job the first counts."""
         if isinstance(error, vae.NotFinite) and not error.damaged and self._executor.loaded is not None:
-            error.damaged = first_damaged(self._executor.components)
+            error.damaged = damaged_component(self._executor.components)
         if job.ended is None:
             size = run.resolved.size if run is not None else None
             job.publish(failures.failed_event(job.id, job.request.checkpoint, error, self._executor.device, size))

@@ -65,17 +65,18 @@ class Scheduler:
         loaded: str | None,
         *,
         admit: bool = True,
-        replaced: Callable[[], bool] = lambda: False,
+        is_replaced: Callable[[], bool] = lambda: False,
     ) -> Plan:
         """The next plan. `jobs` are those that may have lanes, as they came; `loaded` is the checkpoint on the device.
-        Without `admit` the lanes that run go on and no new one joins them. Where the file of the loaded checkpoint has
-        been `replaced`, jobs that have begun go on with what is loaded; the others wait until it is loaded anew."""
+        Without `admit` the lanes that run go on and no new one joins them. Where `is_replaced` says that the file of
+        the loaded checkpoint is another now, jobs that have begun go on with what is loaded. The others wait until it
+        is loaded anew."""
         self._forget_past_jobs(jobs)
         waiting = self._waiting(jobs)
         now = self._clock()
         if admit and not self._admitted_long_enough(now):
             new = [job.id for job in waiting if job.id not in self._images and job.request.checkpoint == loaded]
-            stale = set(new) if new and replaced() else set()
+            stale = set(new) if new and is_replaced() else set()
             switching = {job.id for job in waiting if job.request.checkpoint != loaded} | stale
             job = next((job for job in waiting if self._may_start(job, waiting, switching, now)), None)
             if job is not None:

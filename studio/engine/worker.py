@@ -77,7 +77,7 @@ class Worker:
         jobs = [job for job in self._outside.book.runnable() if job.stop_reason is None]
         admit = admit and not self._outside.closing.is_set()
         replacements = self._executor.manager.is_replaced
-        return self._scheduler.schedule(jobs, self._executor.loaded, admit=admit, replaced=replacements)
+        return self._scheduler.schedule(jobs, self._executor.loaded, admit=admit, is_replaced=replacements)
 
     def _sweep(self) -> None:
         if time.monotonic() - self._swept > SWEEP_SECONDS:

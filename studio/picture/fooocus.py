@@ -46,9 +46,9 @@ def fooocus_settings(metadata: Mapping[str, Any]) -> FileSettings:
         settings.add("height", int(size[2]), "resolution")
     else:
         settings.leave("resolution", metadata.get("resolution"))
-    combined = [v for k, v in metadata.items() if k.startswith("lora_combined_") and isinstance(v, str)]
+    texts = [v for k, v in metadata.items() if k.startswith("lora_combined_") and isinstance(v, str)]
     loras = metadata.get("loras")
-    pairs = loras if isinstance(loras, list) and loras else [text.rpartition(" : ")[::2] for text in combined]
+    pairs = loras if isinstance(loras, list) and loras else [text.rpartition(" : ")[::2] for text in texts]
     for pair in pairs:
         if isinstance(pair, (list, tuple)) and len(pair) >= 2:
             settings.add_lora(pair[0], pair[1], "loras")

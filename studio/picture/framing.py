@@ -159,15 +159,15 @@ def _masked_start(request: Inpaint, picture: Image.Image, native: Size) -> Start
     """Picture and mask => canvas, region, and what the model is given of both."""
     mask = masks.read_mask(request.mask, picture.size) if request.mask else Image.new("L", picture.size, 0)
     whole = request.inpaint_area == "whole"
-    came = picture.size
+    original_size = picture.size
     if whole and (request.width is not None or request.height is not None or not any(request.extensions)):
-        size = target_size(came, request.resize_mode, request.width, request.height, native)
+        size = target_size(original_size, request.resize_mode, request.width, request.height, native)
         # Without a size that was asked for, a picture that the model can do keeps its own to the pixel.
-        if request.width is not None or request.height is not None or not _nearly(size, came):
+        if request.width is not None or request.height is not None or not _nearly(size, original_size):
             picture, mask = frame(picture, size, request.resize_mode), _framed_mask(mask, size, request.resize_mode)
     elif whole:
         picture, mask = _fitting(picture, mask, request, native)
-    scales = picture.width / came[0], picture.height / came[1]
+    scales = picture.width / original_size[0], picture.height / original_size[1]
     extensions = tuple(round(pixels * scale) for pixels, scale in zip(request.extensions, scales * 2))
     canvas, mask = _extend(picture, mask, extensions)
     if canvas.width * canvas.height > MAX_CANVAS_PIXELS:

@@ -78,8 +78,10 @@ def binary(mask: Image.Image) -> Image.Image:
 def part(mask: Image.Image, region: tuple[int, int, int, int], size: tuple[int, int]) -> Image.Image:
     """A region of the mask at the model's size, where the finest stroke still counts; the fade keeps to the strokes.
     What lies beyond the mask is black: it is cut off in the end."""
-    cut = mask.crop(region)
-    return (cut if cut.size == size else cut.resize(size, Image.Resampling.BOX)).point(lambda value: 255 * (value > 0))
+    region_mask = mask.crop(region)
+    return (region_mask if region_mask.size == size else region_mask.resize(size, Image.Resampling.BOX)).point(
+        lambda value: 255 * (value > 0)
+    )
 
 
 def fade(mask: Image.Image, blur: int) -> Image.Image:

@@ -22,7 +22,7 @@ def name_texts(components: list[dict[str, Any]]) -> None:
 
 def _messages(value: Any, path: tuple[str | int, ...]) -> Iterator[Named]:
     if isinstance(value, Message):
-        yield [path, _named(value)]
+        yield [path, _key_and_values(value)]
     elif isinstance(value, dict):
         for name, one in value.items():
             yield from _messages(one, (*path, name))
@@ -31,6 +31,6 @@ def _messages(value: Any, path: tuple[str | int, ...]) -> Iterator[Named]:
             yield from _messages(one, (*path, k))
 
 
-def _named(message: Message) -> list[Any]:
-    values = {name: _named(one) if isinstance(one, Message) else one for name, one in message.values.items()}
+def _key_and_values(message: Message) -> list[Any]:
+    values = {name: _key_and_values(one) if isinstance(one, Message) else one for name, one in message.values.items()}
     return [message.key, values] if values else [message.key]

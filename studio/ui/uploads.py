@@ -46,7 +46,7 @@ class Uploads:
         self._clock = clock
         self._lock = threading.Lock()
         self._in_use: dict[tuple[str, str], Upload] = {}
-        self._unused: dict[tuple[str, Upload], float] = {}  # by visitor and file: when it came
+        self._arrivals: dict[tuple[str, Upload], float] = {}  # by visitor and file: when it came, unless used
         self._here: set[str] = set()  # visitors who have the page open
         self._departures: dict[str, float] = {}  # those with unused files who have closed it, and when
         self._owners: dict[Path, set[str]] = {}  # the visitors who sent a file, or got it as a result
@@ -65,7 +65,7 @@ class Uploads:
         with self._lock:
             for upload in uploads:
                 self._owners.setdefault(upload.path, set()).add(owner)
-                self._unused[owner, upload] = self._clock()
+                self._arrivals[owner, upload] = self._clock()
             self._sweep_later()
 
     def visitor(self, owner: str, *, here: bool) -> None:
@@ -76,28 +76,31 @@ class Uploads:
                 self._departures.pop(owner, None)
             else:
                 self._here.discard(owner)
-                if any(of == owner for of, _ in self._unused):
+                if any(of == owner for of, _ in self._arrivals):
                     self._departures[owner] = self._clock()
 
     def sweep(self) -> None:
         """Delete what nobody has used and whose visitor has left, or never had a page open, SECONDS_UNUSED ago."""
         with self._lock:
             now = self._clock()
-            for (owner, upload), came in list(self._unused.items()):
-                if owner not in self._here and now - max(came, self._departures.get(owner, came)) >= SECONDS_UNUSED:
-                    del self._unused[owner, upload]
+            for (owner, upload), arrival in list(self._arrivals.items()):
+                if (
+                    owner not in self._here
+                    and now - max(arrival, self._departures.get(owner, arrival)) >= SECONDS_UNUSED
+                ):
+                    del self._arrivals[owner, upload]
                     self._delete_unless_in_use(upload)
             for upload in [upload for upload, until in self._leaving.items() if now >= until]:
                 del self._leaving[upload]
                 self._delete_unless_in_use(upload)
             for path in [path for path in self._owners if not path.exists()]:  # Gradio's own sweep deletes too
                 del self._owners[path]
-            owners = {owner for owner, _ in self._unused}
+            owners = {owner for owner, _ in self._arrivals}
             self._departures = {owner: left_at for owner, left_at in self._departures.items() if owner in owners}
 
     def _sweep_later(self) -> None:
         """One timer while there is something to sweep. The lock is held."""
-        if self._sweeper is None and (self._unused or self._leaving):
+        if self._sweeper is None and (self._arrivals or self._leaving):
             self._sweeper = threading.Timer(SECONDS_BETWEEN_SWEEPS, self._sweep_again)
             self._sweeper.daemon = True
             self._sweeper.start()
@@ -116,7 +119,7 @@ class Uploads:
             before = self._in_use.pop((user, field), None)
             if upload is not None:
                 self._in_use[user, field] = upload
-                self._unused = {key: came for key, came in self._unused.items() if key[1] != upload}
+                self._arrivals = {key: arrival for key, arrival in self._arrivals.items() if key[1] != upload}
             if before is not None:
                 self._delete_unless_in_use(before)
 
@@ -162,7 +165,7 @@ class Uploads:
     def _delete_unless_in_use(self, upload: Upload) -> None:
         if any(other.path == upload.path for other in self._in_use.values()) or upload in self._leaving:
             return
-        if any(other == upload for _, other in self._unused):  # another visitor has just uploaded the same picture
+        if any(other == upload for _, other in self._arrivals):  # another visitor has just uploaded the same picture
             return
         try:
             if upload.path.stat().st_ino != upload.inode:  # uploaded again by somebody who has not used it yet

@@ -49,11 +49,11 @@ class Basic:
         wait = self._failures.wait(sender)
         if wait:
             raise TooSoon(wait)
-        entered = self._access.by_password(user, password, "")
-        if entered is None:
+        pair = self._access.by_password(user, password, "")
+        if pair is None:
             self._failures.add(sender)
             raise WrongPassword
-        self._tokens[key], session = entered
+        self._tokens[key], session = pair
         while len(self._tokens) > MAX_SESSIONS:
             self._tokens.popitem(last=False)
         return session

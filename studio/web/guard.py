@@ -133,7 +133,7 @@ class Guard:
             if standard is None or split_host(netloc, standard) != (name, port or standard):
                 raise Refusal(403, "Other web pages may not use this studio.")
         site = headers.get("sec-fetch-site", "none")
-        if site not in ("same-origin", "none") and not _is_navigation(scope, headers, framed=bool(self.framed_by)):
+        if site not in ("same-origin", "none") and not _is_navigation(scope, headers, is_framed=bool(self.framed_by)):
             raise Refusal(403, "Other web pages may not use this studio.")
 
     def _answers_to(self, name: str) -> bool:
@@ -167,9 +167,9 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_navigation(scope: Scope, headers: Headers, *, framed: bool) -> bool:
+def _is_navigation(scope: Scope, headers: Headers, *, is_framed: bool) -> bool:
     """Whether a person followed a link from another page, or (`framed`) a site shows the page in its frame."""
-    places = {"document", "iframe"} if framed else {"document"}
+    places = {"document", "iframe"} if is_framed else {"document"}
     navigates = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") in places
     return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and navigates
 

@@ -53,8 +53,8 @@ class Owner:
         arriving = Headers(scope=scope)
         cookie = cookie_parser("; ".join(arriving.getlist("cookie"))).get(COOKIE, "")
         known_id = arriving.get(PERSON_HEADER) or (cookie if _OWNER_ID.fullmatch(cookie) else "")
-        offered = known_id or secrets.token_hex(16)
-        owner = self._all if not known_id and scope["path"].startswith(self._together) else offered
+        visitor_id = known_id or secrets.token_hex(16)
+        owner = self._all if not known_id and scope["path"].startswith(self._together) else visitor_id
         if self.new_visitors is not None:
             self.new_visitors.record(owner, with_cookie=bool(known_id))
         marks = [(HEADER.encode(), owner.encode())]
@@ -65,7 +65,7 @@ class Owner:
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):
-                setting = cookie_setting(scope, COOKIE, offered, COOKIE_SECONDS)
+                setting = cookie_setting(scope, COOKIE, visitor_id, COOKIE_SECONDS)
                 MutableHeaders(scope=message).append("set-cookie", setting)
             await send(message)
 

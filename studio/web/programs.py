@@ -111,10 +111,10 @@ class Programs:
 
     def by_token(self, token: str) -> Program | None:
         """Whose token this is, which is used now. The time it takes says nothing of a token: its hash is looked for."""
-        hashed, now = _digest(token), self._clock()
+        digest, now = _digest(token), self._clock()
         with self._lock:
             self._read()
-            program = next((one for one in self._all.values() if one.token_hash == hashed), None)
+            program = next((one for one in self._all.values() if one.token_hash == digest), None)
             if program is not None and not program.used <= now < program.used + USED_SECONDS:
                 self._all[program.id] = program = replace(program, used=now)
                 if not self._newer:

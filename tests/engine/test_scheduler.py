@@ -274,7 +274,7 @@ def test_a_job_waits_until_its_replaced_checkpoint_is_loaded_anew_and_what_has_b
     assert not plan.admit.switch
     machine.scheduler.enter(RunningLane(owner="anna", job=first.id, key="fox", rows=2, comparison=""), None)
     second = machine.job("bob")
-    replaced = {"replaced": lambda: True}
+    replaced = {"is_replaced": lambda: True}
     plan = machine.plan(**replaced)
     assert plan.admit is not None
     assert (plan.admit.job, plan.admit.image, plan.admit.switch) == (first, 1, False)
@@ -292,11 +292,11 @@ def test_nobody_looks_at_the_file_while_nothing_new_waits() -> None:
     machine.job()
     looked = []
 
-    def replaced() -> bool:
+    def is_replaced() -> bool:
         looked.append(True)
         return False
 
-    machine.plan(replaced=replaced)
+    machine.plan(is_replaced=is_replaced)
     assert looked == [True]
-    machine.plan(replaced=replaced)
+    machine.plan(is_replaced=is_replaced)
     assert looked == [True]

@@ -52,7 +52,7 @@ def counts(site: Served, engine: FakeEngine, temporary: Path) -> dict[str, int]:
     return {
         "jobs": len(engine._book._jobs),
         "recordings": len(engine._records),
-        "uploads": len(uploads._in_use) + len(uploads._unused) + len(uploads._here) + len(uploads._departures),
+        "uploads": len(uploads._in_use) + len(uploads._arrivals) + len(uploads._here) + len(uploads._departures),
         "results": len(uploads._leaving),
         "owners of files": len(uploads._owners),
         "files": sum(path.is_file() for path in temporary.rglob("*")),

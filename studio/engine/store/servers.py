@@ -37,12 +37,12 @@ class Server:
         if self.pid == os.getpid():
             return False
         try:
-            moved = abs(psutil.Process(self.pid).create_time() - self.started)
+            drift = abs(psutil.Process(self.pid).create_time() - self.started)
         except psutil.NoSuchProcess:
             return True
         except (psutil.Error, OSError):
             return silent
-        return moved > _CLOCK_SECONDS and silent
+        return drift > _CLOCK_SECONDS and silent
 
 
 def this_server() -> Server:

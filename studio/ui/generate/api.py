@@ -175,8 +175,8 @@ def telling(endpoint: str) -> Iterator[None]:
     except Exception as error:
         error_id = secrets.token_hex(4)
         logger.exception("A call of /%s failed (%s)", endpoint, error_id)
-        unexpected = ApiError("internal", say("failed.unexpected", error_id=error_id), error_id=error_id)
-        raise to_caller(unexpected) from error
+        api_error = ApiError("internal", say("failed.unexpected", error_id=error_id), error_id=error_id)
+        raise to_caller(api_error) from error
 
 
 def to_caller(error: ApiError) -> gr.Error:

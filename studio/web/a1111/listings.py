@@ -51,8 +51,8 @@ def embeddings(models: Sequence[Model]) -> dict[str, Any]:
     """/sdapi/v1/embeddings."""
     nothing = {"step": None, "sd_checkpoint": None, "sd_checkpoint_name": None, "shape": None, "vectors": None}
     loaded = {one.name: nothing for one in models if one.kind == "embedding" and one.state == "usable"}
-    skipped = {one.name: nothing for one in models if one.kind == "embedding" and one.state != "usable"}
-    return {"loaded": loaded, "skipped": skipped}
+    unusable = {one.name: nothing for one in models if one.kind == "embedding" and one.state != "usable"}
+    return {"loaded": loaded, "skipped": unusable}
 
 
 def samplers() -> list[dict[str, Any]]:

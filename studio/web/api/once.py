@@ -33,13 +33,13 @@ class Once:
             expectation = "a key that was not sent with another request"
             raise InvalidRequest(Problem("Idempotency-Key", quoted_value(key), expectation))
         if there is None:
-            there = digest, asyncio.ensure_future(self._made(owner, key, make))
+            there = digest, asyncio.ensure_future(self._make(owner, key, make))
             self._tasks[owner, key] = there
             while len(self._tasks) > MAX_KEYS:
                 self._tasks.popitem(last=False)
         return await asyncio.shield(there[1])  # whoever leaves does not undo what was begun
 
-    async def _made(self, owner: str, key: str, make: Callable[[], Awaitable[str]]) -> str:
+    async def _make(self, owner: str, key: str, make: Callable[[], Awaitable[str]]) -> str:
         try:
             return await make()
         except BaseException:

@@ -58,7 +58,7 @@ def _document() -> dict[str, Any]:
                 **schemas,
                 "Event": {"oneOf": [{"$ref": _REF.format(name=name)} for name in _event_names()]},
                 "Picture": PICTURE,
-                **{kind: request_schema(made) for kind, made in REQUEST_KINDS.items()},
+                **{kind: request_schema(form) for kind, form in REQUEST_KINDS.items()},
                 "compare": comparison_schema(),
                 "question": {"oneOf": list(question_schemas().values())},
             },

@@ -96,13 +96,13 @@ def _line(event: AnyEvent, number: str, previews: bool) -> bytes:
 
 async def so_far(engine: Engine, job_id: str, *, owner: str) -> list[AnyEvent]:
     """What a new listener hears at once of a job. Raises UnknownJob."""
-    heard: list[AnyEvent] = []
+    snapshot: list[AnyEvent] = []
     try:
         async with asyncio.timeout(SNAPSHOT_SECONDS), aclosing(engine.watch(job_id, owner=owner)) as events:
             async for event in events:
-                heard.append(event)
+                snapshot.append(event)
                 if isinstance(event, ENDS):
                     break
     except TimeoutError:
         pass
-    return heard
+    return snapshot

@@ -56,16 +56,16 @@ def explain(recording: bytes) -> Explanation:
         f"{run['scheduler_label']}, {run['noise_schedule']}, {run['steps']} steps, guidance {run['guidance_scale']:g}, "
         f"seed {run['seed']}, {run['width']}x{run['height']}, checkpoint {run['checkpoint']}"
     )
-    said = [head, "", *lines, *([f"(every {every}th evaluation)"] if every > 1 else []), "", _MEANINGS]
+    text_lines = [head, "", *lines, *([f"(every {every}th evaluation)"] if every > 1 else []), "", _MEANINGS]
     if shares:
         words = ", ".join(f"{word} {share:.1%}" for word, share in shares.items())
-        said += ["", f"Share of the U-Net's attention for each word, mean over pixels and evaluations: {words}."]
-    said += list(run.get("prompt_notes") or ())
+        text_lines += ["", f"Share of the U-Net's attention for each word, mean over pixels and evaluations: {words}."]
+    text_lines += list(run.get("prompt_notes") or ())
     sheet = io.BytesIO()
     animation.sheet(replay, "denoised", "fast").save(sheet, "PNG")
     pictures = [("Predicted x0 of the evaluations, in order", sheet.getvalue()), *_maps(replay, maps)]
     numbers = {"evaluations": replay.evaluations, "words": shares}
-    return Explanation("\n".join(said), numbers, tuple(pictures))
+    return Explanation("\n".join(text_lines), numbers, tuple(pictures))
 
 
 def _maps(replay: Replay, maps: dict[str, attention.Array]) -> list[tuple[str, bytes]]:

@@ -133,17 +133,17 @@ class ToolServer:
             await context.session.report_progress(done, whole, what)
 
         try:
-            shown = await tool.call(params.arguments or {}, request.headers[HEADER], report)
+            answer = await tool.call(params.arguments or {}, request.headers[HEADER], report)
         except (InvalidRequest, Refused, UnknownJob) as error:
             return _failure(error_of(error) or ApiError("bad_request", str(error)))
         except JobFailed as error:
             return _failure(ApiError("job_failed", str(error)))
         pictures = [
             types.ImageContent(data=base64_pictures.encode(data), mime_type=media_type)
-            for data, media_type in shown.pictures
+            for data, media_type in answer.pictures
         ]
-        text = types.TextContent(text=shown.text)
-        return types.CallToolResult(content=[*pictures, text], structured_content=shown.values)
+        text = types.TextContent(text=answer.text)
+        return types.CallToolResult(content=[*pictures, text], structured_content=answer.values)
 
 
 def _failure(error: ApiError) -> types.CallToolResult:

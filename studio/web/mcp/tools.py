@@ -89,11 +89,11 @@ class Tools:
         job_id = await self._submit(SubmitComparison(comparison=comparison, ephemeral=True), owner)
         is_over = False
         try:
-            done = 0
+            count = 0
             async for event in comparison_events(self.engine, job_id, owner=owner):
                 if isinstance(event, CellEvent) and isinstance(event.event, (Finished, Failed)):
-                    done += 1
-                    await report(done, len(comparison.possible), "cells")
+                    count += 1
+                    await report(count, len(comparison.possible), "cells")
                 elif isinstance(event, ComparisonEnded):
                     is_over = True
                     now = await self.engine.ask(Cells(job_id=job_id), owner=owner)
@@ -110,21 +110,23 @@ class Tools:
             raise InvalidRequest(*(Problem(name, "this argument", "picture_id alone") for name in unknown))
         request = await asyncio.to_thread(self._request_of, arguments.get("picture_id"), owner)
         job_id = await self._submit(SubmitRun(request=request, attention=True), owner)
-        await self._finished(job_id, owner, report)
+        await self._wait_for_end(job_id, owner, report)
         recording = await self.engine.record(job_id, RecordPart(), owner=owner)
         answer = await asyncio.to_thread(explaining.explain, recording)
-        shown = [(title, *await asyncio.to_thread(sendable, data)) for title, data in answer.pictures]
-        titles = "\n".join(f"Picture {number}: {title}" for number, (title, _, _) in enumerate(shown, start=1))
-        pictures = tuple((data, media_type) for _, data, media_type in shown)
+        pictures_with_titles = [(title, *await asyncio.to_thread(sendable, data)) for title, data in answer.pictures]
+        titles = "\n".join(
+            f"Picture {number}: {title}" for number, (title, _, _) in enumerate(pictures_with_titles, start=1)
+        )
+        pictures = tuple((data, media_type) for _, data, media_type in pictures_with_titles)
         return Shown(f"{answer.text}\n\n{titles}", pictures, answer.numbers)
 
     # ------------------------------------------------------------------------------------------------- within
 
     async def _pictures(self, request: Request, arguments: Mapping[str, object], owner: str, report: Report) -> Shown:
         job_id = await self._submit(SubmitRun(request=request, ephemeral=True), owner)
-        event, notes = await self._finished(job_id, owner, report)
+        event, notes = await self._wait_for_end(job_id, owner, report)
         left_out = control_characters(arguments.get("prompt"), arguments.get("negative_prompt"))
-        return await asyncio.to_thread(self._shown, event.pictures, [*left_out, *notes], owner)
+        return await asyncio.to_thread(self._answer, event.pictures, [*left_out, *notes], owner)
 
     async def _submit(self, job: Submission, owner: str) -> str:
         return await self.engine.submit(job, owner=owner, origin=ORIGIN)
@@ -133,7 +135,7 @@ class Tools:
         with suppress(UnknownJob):
             await self.engine.cancel(job_id, owner=owner)
 
-    async def _finished(self, job_id: str, owner: str, report: Report) -> tuple[Finished, tuple[str, ...]]:
+    async def _wait_for_end(self, job_id: str, owner: str, report: Report) -> tuple[Finished, tuple[str, ...]]:
         """Watch a run to its end; an agent that leaves stops it."""
         notes: tuple[str, ...] = ()
         is_over = False
@@ -176,7 +178,7 @@ class Tools:
             raise InvalidRequest(Problem("picture_id", value, "a picture that was made from words alone"))
         return replace(request_from_info(info), num_images_per_prompt=1)
 
-    def _shown(self, pictures: Sequence[Picture], notes: Sequence[str], owner: str) -> Shown:
+    def _answer(self, pictures: Sequence[Picture], notes: Sequence[str], owner: str) -> Shown:
         files = [sendable(self._own_picture(picture.id, owner)) for picture in pictures]
         lines = [f"Picture {k}: id {p.id}\n{p.parameters}" for k, p in enumerate(pictures, start=1)]
         if any(media_type == "image/jpeg" for _, media_type in files):
