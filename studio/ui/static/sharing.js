@@ -6,14 +6,14 @@ import { programs } from "./programs.js";
 import { wall, wallNotice } from "./wall.js";
 
 const HOURS = [1, 8, 24, 168];
-const POLL = 1500; // ms between two looks while the panel is open
+const POLL = 1500; // ms between two requests while the panel is open
 
-/** A dialog with a title, a close button and what `body` returns. Goes from the page when it is closed. */
+/** Opens a dialog with a title and a close button. Returns it and its empty body. It leaves the page when it is closed. */
 function dialog(title, close) {
   const body = h("div", { class: "ls-sharing-body" });
-  const shut = h("button", { type: "button", class: "ls-sharing-plain", onclick: () => box.close() }, close);
+  const closeButton = h("button", { type: "button", class: "ls-sharing-plain", onclick: () => box.close() }, close);
   const heading = h("h2", {}, title);
-  const box = h("dialog", { class: "ls-sharing", "aria-label": title }, h("header", {}, heading, shut), body);
+  const box = h("dialog", { class: "ls-sharing", "aria-label": title }, h("header", {}, heading, closeButton), body);
   box.addEventListener("close", () => box.remove());
   document.body.append(box);
   box.showModal();
@@ -80,7 +80,7 @@ export function sharing(words) {
     fetchJson(address, changes === undefined ? undefined : posted(changes));
   const rules = decisions(words, decide, () => openWall(words));
   body.append(problem, main, board, rules.element, programs(words, fetchJson, linkField));
-  let drawnKey = "";
+  let screenKey = "";
 
   async function look(options) {
     try {
@@ -98,11 +98,11 @@ export function sharing(words) {
   const button = (key, action, more, label) =>
     h("button", { type: "button", "aria-label": label, onclick: () => act(action, more?.()) }, words[key]);
 
-  /** What changes by itself is the board; the rest is drawn anew when the share is another. */
+  /** Draws the guests at each look, and the rest only when the share has changed. */
   function draw(view) {
     const key = [view.state, view.link, Math.round(view.ends)].join();
-    if (key !== drawnKey) {
-      drawnKey = key;
+    if (key !== screenKey) {
+      screenKey = key;
       main.replaceChildren(...(view.state === "open" ? open(view) : view.state === "opening" ? opening() : off(view)));
       box.dataset.state = view.state;
     }
@@ -152,10 +152,10 @@ export function sharing(words) {
   }
 
   function people(view) {
-    const shared = view.state === "open" || view.guests.length > 0;
-    if (!shared) return [];
+    const isShared = view.state === "open" || view.guests.length > 0;
+    if (!isShared) return [];
     const rows = view.guests.map((guest) => {
-      const named = { name: guest.name };
+      const values = { name: guest.name };
       const who = () => ({ guest: guest.name });
       return h(
         "tr",
@@ -166,8 +166,8 @@ export function sharing(words) {
         h(
           "td",
           { class: "ls-sharing-row" },
-          button("stop", "stop", who, word("stop.of", named)),
-          button("show_out", "show_out", who, word("show_out.of", named)),
+          button("stop", "stop", who, word("stop.of", values)),
+          button("show_out", "show_out", who, word("show_out.of", values)),
         ),
       );
     });
@@ -184,7 +184,7 @@ export function sharing(words) {
 
   look();
   const timer = setInterval(() => {
-    if (!board.contains(document.activeElement)) look(); // a button that has the focus is not drawn anew
+    if (!board.contains(document.activeElement)) look(); // a button keeps its focus
   }, POLL);
   box.addEventListener("close", () => clearInterval(timer));
 }
