@@ -126,9 +126,9 @@ def test_what_is_wrong_with_a_picture_stands_in_sight_below_it(visitor: Visitor,
         expect(page.locator(f"#{tab}-image")).not_to_have_class(re.compile("ls-covered"))
 
 
-def offer_of(page: Page, name: str) -> Locator:
+def offer_of(page: Page, name: str, *, tab: str = "Image to image") -> Locator:
     """The line below a picture of another program."""
-    page.get_by_role("tab", name="Image to image").click()
+    page.get_by_role("tab", name=tab).click()
     page.locator("#image_to_image-image input[type=file]").set_input_files(CASES / name)
     line = page.locator("#image_to_image-workspace .ls-offer")
     expect(line).to_be_visible()
@@ -152,7 +152,7 @@ def test_the_line_speaks_chinese_to_a_chinese_browser(browser: Browser, studio: 
     page = context.new_page()
     page.goto(studio.url)
     ready(page)
-    line = offer_of(page, "sampler_Restart.png")
+    line = offer_of(page, "sampler_Restart.png", tab="图生图")
     expect(line).to_have_attribute("lang", "zh-Hans")
     expect(line).to_contain_text("这张图片带有生成参数。")
     expect(line.locator(".ls-offer-note").first).to_contain_text("未采用 Sampler 'Restart'")
