@@ -129,7 +129,7 @@ class Routes:
 
     async def record(self, request: Request) -> Response:
         """GET /record/{job}?image=0&since=n&until=m&lean=1: the recorded evaluations from n on (before m), a
-        safetensors file, of a large run in eight bits a number where `lean` allows it."""
+        safetensors file, of a large run in eight bits a number where `lean` allows it. 204 before the first one."""
         numbers: dict[str, Any] = {"image": 0, "since": 0, "lean": 0}
         for name in ("image", "since", "until", "lean"):
             text = request.query_params.get(name)
@@ -138,10 +138,13 @@ class Routes:
             if text is not None:
                 numbers[name] = int(text)
         numbers["lean"] = bool(numbers["lean"])
-        owner = request.headers[HEADER]
+        owner, job_id = request.headers[HEADER], request.path_params["job_id"]
         try:
-            data = await self.engine.record(request.path_params["job_id"], RecordPart(**numbers), owner=owner)
+            data = await self.engine.record(job_id, RecordPart(**numbers), owner=owner)
         except UnknownJob:
+            jobs = await self.engine.jobs(owner=owner)
+            if any(job.job_id == job_id and job.state in ("queued", "running") for job in jobs):
+                return Response(status_code=204, headers={"cache-control": "no-store"})
             return _nothing_here()
         return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-store"})
 

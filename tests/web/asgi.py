@@ -149,6 +149,7 @@ class Records:
         self.asked: list[tuple[Question, str]] = []
         self.refusal: Exception | None = None
         self.recording = b""
+        self.without_record: set[str] = set()
         self.stopped: list[str] = []
         self.known: list[JobSummary] = []
         self.events: list[Event] = []
@@ -194,7 +195,7 @@ class Records:
         return EngineAnswer(content=b"{}", media_type="application/json")
 
     async def record(self, job_id: str, part: RecordPart = WHOLE_RECORD, *, owner: str) -> bytes:
-        if self.owners.get(job_id) != owner:
+        if self.owners.get(job_id) != owner or job_id in self.without_record:
             raise UnknownJob
         until = f" until {part.until}" if part.until is not None else ""
         asked = f"image {part.image} since {part.since}{until}" + " lean" * part.lean

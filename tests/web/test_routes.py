@@ -6,6 +6,7 @@ import gzip
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -105,6 +106,14 @@ def test_a_record_is_served_with_its_numbers(studio: Studio) -> None:
     assert studio.ann("/record/job").body == b"image 0 since 0"
     assert studio.ann("/record/job", query="since=3&until=4").body == b"image 0 since 3 until 4"
     assert studio.ann("/record/job", query="lean=1").body == b"image 0 since 0 lean"
+
+
+@pytest.mark.parametrize(("state", "status"), [("queued", 204), ("running", 204), ("stopped", 404)])
+def test_a_record_that_has_not_begun_is_no_error(studio: Studio, state: Any, status: int) -> None:
+    studio.records.owners["job"] = studio.ann.cookies[COOKIE]
+    studio.records.without_record.add("job")
+    studio.records.known.append(JobSummary(job_id="job", request=TextToImage(), state=state, origin="noise_viewer"))
+    assert (studio.ann("/record/job").status, studio.bob("/record/job").status) == (status, 404)
 
 
 @pytest.mark.parametrize(

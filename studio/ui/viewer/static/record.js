@@ -95,7 +95,7 @@ export class Record {
     // "lean": a large run comes in eight bits a number, and in full precision where the viewer stands still (sharpen).
     const since = this.evaluations.length;
     const answer = await fetch(`/record/${encodeURIComponent(this.job)}?image=${this.image}&lean=1&since=${since}`);
-    if (answer.status === 404) return "none";
+    if ([204, 404].includes(answer.status)) return "none";
     if (!answer.ok) throw new Error(String(answer.status));
     return this.take(await answer.arrayBuffer());
   }
@@ -106,7 +106,7 @@ export class Record {
     const answer = await fetch(
       `/record/${encodeURIComponent(this.job)}?image=${this.image}&until=${index + 2}&since=${Math.max(0, index - 1)}`,
     ).catch(() => null);
-    if (!answer?.ok) return false;
+    if (answer?.status !== 200) return false;
     const { kept, state, total } = this.run; // of grow(): this answer describes only a part of the run
     this.take(await answer.arrayBuffer());
     Object.assign(this.run, { kept, state, total, bits: 8 });
