@@ -467,6 +467,10 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         if terminal and needs_tunnel and keys is not None:
             print(say("share.terminal.local", link=f"{server.url}enter#{keys.owner}"))
             print(say("share.terminal.opening"), flush=True)
+    if flags.api:
+        print(say("terminal.api", address=f"{server.url}sdapi/v1/"), flush=True)
+    if flags.mcp:
+        print(say("terminal.mcp", address=f"{server.url}mcp"), flush=True)
     print("Stop it with Ctrl+C.", flush=True)
     ending.wait()
     print("\nClosing. (Ctrl+C again ends it at once.)", flush=True)

@@ -73,6 +73,7 @@ def middleware(
     pictures_in_json = [f"{ROOT}/", *(one.prefix for one in interfaces)]
     return [
         Middleware(ErrorForm),
+        *(one.error_form for one in interfaces if one.error_form is not None),
         Middleware(Language),
         Middleware(Guard, hosts=hosts, with_pictures=pictures_in_json, framed_by=framed_by),
         Middleware(Faults),

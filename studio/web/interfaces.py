@@ -10,8 +10,10 @@ from starlette.middleware import Middleware
 @dataclass(frozen=True)
 class Interface:
     """`prefix`: how its addresses begin; JSON below it may hold pictures. `layer` answers them. `basic`: a request may
-    bring a name and password with it (HTTP Basic)."""
+    bring a name and password with it (HTTP Basic). `error_form`: the layer that gives every error the form that its
+    programs read."""
 
     prefix: str
     layer: Middleware
     basic: bool = False
+    error_form: Middleware | None = None

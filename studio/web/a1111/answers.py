@@ -46,7 +46,6 @@ def run_info(order: Order, run: Run, event: Finished | Stopped) -> dict[str, Any
     finished = event.pictures
     request = order.request
     info: Mapping[str, Any] = finished[0].info if finished else request.to_dict()
-    varied = bool(info.get("variation_strength"))
     seeds = [picture.seed for picture in finished]
     variations = [picture.info.get("variation_seed") for picture in finished]
     subseeds = [value if isinstance(value, int) else -1 for value in variations]
@@ -90,7 +89,6 @@ def run_info(order: Order, run: Run, event: Finished | Stopped) -> dict[str, Any
             "notes": list(run.notes),
             "stopped": event.reason if isinstance(event, Stopped) else "",
             "pictures": [picture.id for picture in finished],
-            "varied": varied,
         },
     }
 
@@ -126,8 +124,8 @@ def progress(run: Run | None, runs: int, *, with_picture: bool) -> dict[str, Any
     step = run.step if run is not None else None
     state = {
         "skipped": False,
-        "interrupted": False,
-        "stopping_generation": False,
+        "interrupted": run is not None and run.is_interrupted,
+        "stopping_generation": run is not None and run.is_interrupted,
         "job": run.kind if run is not None else "",
         "job_count": runs,
         "job_timestamp": timestamp(run.start_time) if run is not None else "0",
@@ -168,6 +166,16 @@ def error(what: ApiError) -> dict[str, Any]:
         "errors": what.message,
         OWN_KEY: {"error": msgspec.to_builtins(what, enc_hook=as_text)},
     }
+
+
+def error_json(what: ApiError) -> bytes:
+    """The same as bytes."""
+    return msgspec.json.encode(error(what))
+
+
+def is_error(value: Mapping[str, Any]) -> bool:
+    """Whether an answer has this form already."""
+    return OWN_KEY in value and "errors" in value
 
 
 def set_options(notices: Sequence[Notice]) -> dict[str, Any] | None:

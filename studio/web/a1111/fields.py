@@ -67,12 +67,30 @@ LACKING_HIRES: Mapping[str, tuple[object, ...]] = {
     "hr_prompt": ("",),
     "hr_negative_prompt": ("",),
 }
+# Fields that one of the two addresses has alone.
+OF_IMG2IMG = frozenset(
+    {
+        "init_images", "mask", "resize_mode", "mask_blur", "mask_blur_x", "mask_blur_y", "mask_round", "latent_mask",
+        "inpainting_fill", "inpaint_full_res", "inpaint_full_res_padding", "inpainting_mask_invert",
+        "include_init_images", "initial_noise_multiplier", "image_cfg_scale",
+    }
+)  # fmt: skip
+OF_TXT2IMG = frozenset(
+    {"enable_hr", "hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x", "hr_resize_y", *LACKING_HIRES}
+)
+# Where those of a second pass may say again what the first one has.
+FIRST_PASS: Mapping[str, str] = {
+    "hr_sampler_name": "sampler_name",
+    "hr_scheduler": "scheduler",
+    "hr_prompt": "prompt",
+    "hr_negative_prompt": "negative_prompt",
+}
 # Fields that say nothing of the picture here, whatever their value: they belong to another one that is refused, to
 # models of another kind, or are looked at elsewhere.
 WITHOUT_EFFECT = frozenset(
     {
         "s_tmin", "s_tmax", "refiner_switch_at", "script_args", "image_cfg_scale", "do_not_save_grid",
-        "override_settings_restore_afterwards", "sampler_index", "mask_blur_x", "mask_blur_y",
+        "sampler_index", "mask_blur_x", "mask_blur_y",
     }
 )  # fmt: skip
 # Fields that are read one by one (`studio.web.a1111.reading`).
@@ -80,8 +98,8 @@ READ = frozenset(
     {
         "sampler_name", "scheduler", "eta", "batch_size", "n_iter", "denoising_strength", "enable_hr", "hr_upscaler",
         "hr_resize_x", "hr_resize_y", "init_images", "mask", "resize_mode", "inpainting_fill", "inpaint_full_res",
-        "inpainting_mask_invert", "include_init_images", "send_images", "override_settings", "alwayson_scripts",
-        "infotext",
+        "inpainting_mask_invert", "include_init_images", "send_images", "override_settings",
+        "override_settings_restore_afterwards", "alwayson_scripts", "infotext",
     }
 )  # fmt: skip
 # Fields whose value changes no picture, and is not obeyed: why, for the answer that names them.

@@ -80,9 +80,11 @@ class OptionsBook:
                 self._all.popitem(last=False)
 
 
-def default_checkpoint() -> str:
-    """The checkpoint of a visitor who has chosen none."""
-    return str(TextToImage.rows()["checkpoint"].default)
+def default_checkpoint(models: Sequence[Model]) -> str:
+    """The checkpoint of a visitor who has chosen none: the usual one, or the first that they may use."""
+    usual = str(TextToImage.rows()["checkpoint"].default)
+    names = [one.name for one in models if one.kind == "checkpoint" and one.state == "usable"]
+    return usual if usual in names or not names else names[0]
 
 
 def title(model: Model) -> str:
@@ -92,7 +94,7 @@ def title(model: Model) -> str:
 
 def answer(options: Options, models: Sequence[Model]) -> dict[str, object]:
     """The answer of `GET /options`."""
-    name = options.checkpoint or default_checkpoint()
+    name = options.checkpoint or default_checkpoint(models)
     model = next((one for one in models if one.kind == "checkpoint" and one.name == name), None)
     vae = next((one.name for one in models if model is not None and one.id == model.vae), None)
     return {
@@ -115,7 +117,7 @@ def read(
     values: Mapping[str, object], options: Options, models: Sequence[Model], field: str = ""
 ) -> tuple[Options, list[Notice]]:
     """The options with these values, and what is not obeyed of them. A value that is as it is already is no wish, so
-    that what `written` gave can be sent back.
+    that what `written` gave can be sent back; for one run it is.
 
     `field`: what the values stand in. Raises InvalidRequest for a bad value, and for one that would change pictures in
     a way that the studio lacks."""
@@ -124,7 +126,8 @@ def read(
     problems: list[Problem] = []
     for key, value in values.items():
         name = f"{field}.{key}" if field else key
-        if value is None or (key in now and value == now[key]):
+        for_one_run = field and key in ("sd_model_checkpoint", "CLIP_stop_at_last_layers")
+        if value is None or (key in now and value == now[key] and not for_one_run):
             continue
         if key == "sd_model_checkpoint":
             try:

@@ -14,15 +14,19 @@ from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt_notices import control_characters
 from studio.asked.requests import ROWS, Kind, Request
+from studio.families.registry import label_of
 from studio.picture import masks
 from studio.picture.infotext import A1111_SAMPLERS, A1111_SCHEDULES, parse_parameters, settings_of_pairs
 from studio.web import base64_pictures
 from studio.web.a1111 import options
 from studio.web.a1111.fields import (
+    FIRST_PASS,
     KNOWN,
     LACKING,
     LACKING_HIRES,
     NOT_OBEYED,
+    OF_IMG2IMG,
+    OF_TXT2IMG,
     SAME,
     THEIR_NAMES,
     Notice,
@@ -49,12 +53,13 @@ _ETA: Mapping[str, float] = {
 @dataclass(frozen=True)
 class Order:
     """What a program asks for, and what is not obeyed of it. `echo`: the fields it has sent, without their pictures
-    unless it wants them back."""
+    unless it wants them back. `options`: those that its visitor has from now on, where it says so."""
 
     request: Request
     notices: tuple[Notice, ...]
     send_images: bool
     echo: Mapping[str, object]
+    options: options.Options | None = None
 
 
 def read(body: object, saved_options: options.Options, models: Sequence[Model], *, from_picture: bool) -> Order:
@@ -88,6 +93,7 @@ class _Reading:
         self.values: dict[str, object] = {}
         self.notices: list[Notice] = []
         self.problems: list[Problem] = []
+        self.new_options: options.Options | None = None
 
     def order(self) -> Order:
         twice = not self.from_picture and self._flag("enable_hr", False)
@@ -114,7 +120,7 @@ class _Reading:
             request = kind.parse({name: value for name, value in values.items() if name in kind.rows()})
         except InvalidRequest as error:
             raise InvalidRequest(*(_theirs(problem, self.body) for problem in error.problems)) from None
-        return Order(request, tuple(self.notices), send_images, self._echo())
+        return Order(request, tuple(self.notices), send_images, self._echo(), self.new_options)
 
     def _problem(self, field: str, value: object, allowed: str) -> None:
         self.problems.append(Problem(field, quoted_value(value), allowed))
@@ -139,8 +145,16 @@ class _Reading:
 
     def _name_the_rest(self, twice: bool) -> None:
         """What is refused, and what is named because nothing here obeys it."""
+        elsewhere = OF_TXT2IMG if self.from_picture else OF_IMG2IMG
         for field, value in self.body.items():
+            if field in elsewhere:
+                if value:
+                    other = "txt2img" if self.from_picture else "img2img"
+                    self.notices.append(notice(field, value, f"Only {other} has this field."))
+                continue
             lacking = LACKING.get(field) or (LACKING_HIRES.get(field) if twice else None)
+            if field in FIRST_PASS and value == self.body.get(FIRST_PASS[field]):
+                continue
             if lacking is not None and not is_one_of(value, lacking):
                 self._problem(field, value, f"{' or '.join(map(repr, lacking))}: the studio has nothing else")
             elif field in NOT_OBEYED and not is_one_of(value, NOT_OBEYED[field][0]):
@@ -172,19 +186,40 @@ class _Reading:
     def _options(self) -> None:
         """The checkpoint and the clip skip: of `override_settings`, else as the visitor has chosen."""
         overrides = self.body.get("override_settings", {})
-        chosen = self.saved_options
+        run_options = self.saved_options
         if not isinstance(overrides, dict):
             self._problem("override_settings", overrides, "an object: name of an option => its value")
+            overrides = {}
         else:
             try:
-                chosen, notices = options.read(overrides, chosen, self.models, "override_settings")
+                run_options, notices = options.read(overrides, run_options, self.models, "override_settings")
                 self.notices += notices
             except InvalidRequest as error:
                 self.problems += error.problems
-        if chosen.checkpoint is not None and (chosen != self.saved_options or "checkpoint" not in self.values):
-            self.values["checkpoint"] = chosen.checkpoint
-        if chosen.clip_skip is not None:
-            self.values["clip_skip"] = chosen.clip_skip
+        if run_options != self.saved_options and not self._flag("override_settings_restore_afterwards", True):
+            self.new_options = run_options
+        of_run = {
+            "checkpoint": (run_options.checkpoint, "sd_model_checkpoint"),
+            "clip_skip": (run_options.clip_skip, "CLIP_stop_at_last_layers"),
+        }
+        for name, (
+            value,
+            key,
+        ) in of_run.items():  # an infotext comes before what is chosen for all runs
+            if value is not None and (key in overrides or name not in self.values):
+                self.values[name] = value
+        self.values.setdefault("checkpoint", options.default_checkpoint(self.models))
+        self._clip_skip()
+
+    def _clip_skip(self) -> None:
+        """AUTOMATIC1111 obeys clip skip for SD 1 alone, and its programs send it for every checkpoint."""
+        names = {one.name: one.facts.family for one in self.models if one.kind == "checkpoint"}
+        family = names.get(str(self.values["checkpoint"]))
+        if family not in (None, "sd1") and "clip_skip" in self.values:
+            value = self.values.pop("clip_skip")
+            if value != 1:
+                why = f"AUTOMATIC1111 obeys it for SD 1 alone, and this checkpoint is of {label_of(family)}."
+                self.notices.append(notice("CLIP_stop_at_last_layers", value, why))
 
     def _sampler(self) -> None:
         """A sampler's name may end in its schedule, "DPM++ 2M Karras", which then counts, as there."""

@@ -28,7 +28,9 @@ from studio.picture.metadata import texts_of
 from studio.web import base64_pictures, guard, picture_bodies
 from studio.web.a1111 import answers, listings, options, reading
 from studio.web.a1111.running import Run, Runs
+from studio.web.api.errors import ErrorForm
 from studio.web.interfaces import Interface
+from studio.web.login import BASIC_CHALLENGE
 from studio.web.owner import HEADER
 from studio.web.upload_room import NoRoom, UploadRoom
 
@@ -38,7 +40,15 @@ _STATUS = {"bad_request": 422, "disk": 507}  # of a job that failed
 
 def interface(engine: Engine, gallery: Gallery, room: UploadRoom | None = None) -> Interface:
     """The API as a layer of the server; off unless it is asked for. `room`: how much may be uploaded."""
-    return Interface(PREFIX, Middleware(A1111, engine=engine, gallery=gallery, room=room), basic=True)
+    error_form = Middleware(
+        ErrorForm,
+        covers=lambda path: path.startswith(PREFIX),
+        write=answers.error_json,
+        has_form=answers.is_error,
+        challenge=BASIC_CHALLENGE["www-authenticate"],
+    )
+    layer = Middleware(A1111, engine=engine, gallery=gallery, room=room)
+    return Interface(PREFIX, layer, basic=True, error_form=error_form)
 
 
 class A1111:
@@ -94,11 +104,9 @@ class A1111:
         owner = request.headers[HEADER]
         kind = "img2img" if from_picture else "txt2img"
         async with picture_bodies.room_for(request, self.room):
-            body = await picture_bodies.read(request)
-            models = (await self.engine.ask(ModelList(), owner=owner)).models
-            read = partial(reading.read, body, self.book.of(owner), models, from_picture=from_picture)
-            order = await run_in_threadpool(read)
-            del body
+            order = await self._order(request, from_picture)
+            if order.options is not None:
+                self.book.choose(owner, order.options)
             outcome = await self.runs.make(
                 order.request, owner=owner, kind=kind, caller_left=partial(_wait_for_departure, request)
             )
@@ -108,6 +116,14 @@ class A1111:
         if isinstance(event, Failed):
             return _json(answers.error(error_of_job(event)), _STATUS.get(event.kind, 500))
         return _json(await run_in_threadpool(self._answer, order, run, event, owner))
+
+    async def _order(self, request: Request, from_picture: bool) -> reading.Order:
+        """The run that a body asks for; the body itself is let go of."""
+        owner = request.headers[HEADER]
+        body = await picture_bodies.read(request)
+        models = (await self.engine.ask(ModelList(), owner=owner)).models
+        read = partial(reading.read, body, self.book.of(owner), models, from_picture=from_picture)
+        return await run_in_threadpool(read)
 
     def _answer(self, order: reading.Order, run: Run, event: Finished | Stopped, owner: str) -> dict[str, Any]:
         files = [self._file(picture, owner) for picture in event.pictures] if order.send_images else []

@@ -29,6 +29,7 @@ class Run:
     text: str = ""  # what it waits for
     notes: tuple[str, ...] = ()
     total: int = 0  # U-Net evaluations of one image
+    is_interrupted: bool = False  # and still on its way to its end
 
     def see(self, event: Event) -> None:
         """Take in what has happened."""
@@ -97,5 +98,6 @@ class Runs:
     async def interrupt(self, owner: str) -> None:
         """Stop every run that this visitor's calls wait for; the calls answer with what there is."""
         for run in list(self.of(owner)):
+            run.is_interrupted = True
             with suppress(UnknownJob):
                 await self._engine.cancel(run.job_id, owner=owner)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -20,14 +22,34 @@ def is_ours(path: str) -> bool:
     return path == ROOT or path.startswith(f"{ROOT}/")
 
 
-class ErrorForm:
-    """ASGI middleware, the outermost: an error that is a sentence becomes the form; one that has it passes."""
+def has_form(value: dict[str, Any]) -> bool:
+    """Whether an answer has the form already."""
+    return isinstance(value.get("error"), dict) and "detail" not in value
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class ErrorForm:
+    """ASGI middleware, the outermost: an error that is a sentence becomes the form; one that has it passes.
+
+    Another interface may have another form: `covers` says which addresses are its own, `write` makes it, `has_form`
+    knows it, `challenge` is what a 401 asks for."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        covers: Callable[[str], bool] = is_ours,
+        write: Callable[[ApiError], bytes] = as_json,
+        has_form: Callable[[dict[str, Any]], bool] = has_form,
+        challenge: str = "Bearer",
+    ) -> None:
         self.app = app
+        self._covers = covers
+        self._write = write
+        self._has_form = has_form
+        self._challenge = challenge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not is_ours(scope["path"]):
+        if scope["type"] != "http" or not self._covers(scope["path"]):
             await self.app(scope, receive, send)
             return
         start: Message | None = None
@@ -45,31 +67,30 @@ class ErrorForm:
                 body.extend(message.get("body", b""))
             if message.get("more_body", False):
                 return
-            content = _in_form(start["status"], Headers(raw=start["headers"]), bytes(body))
+            content = self._in_form(start["status"], Headers(raw=start["headers"]), bytes(body))
             headers = MutableHeaders(raw=list(start["headers"]))
             headers["content-type"] = "application/json"
             headers["content-length"] = str(len(content))
             headers["cache-control"] = "no-store"
             if start["status"] == 401:
-                headers["www-authenticate"] = "Bearer"
+                headers["www-authenticate"] = self._challenge
             await send({"type": "http.response.start", "status": start["status"], "headers": headers.raw})
             await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
 
         await self.app(scope, receive, send_on)
 
-
-def _in_form(status: int, headers: Headers, body: bytes) -> bytes:
-    text = body.decode("utf-8", "replace")
-    if headers.get("content-type", "").startswith("application/json"):
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None
-        if isinstance(value, dict) and isinstance(value.get("error"), dict) and "detail" not in value:
-            return body
-        text = value["detail"] if isinstance(value, dict) and isinstance(value.get("detail"), str) else "Not found."
-    wait = headers.get("retry-after", "")
-    return as_json(error_of_status(status, text, int(wait) if wait.isdigit() else None))
+    def _in_form(self, status: int, headers: Headers, body: bytes) -> bytes:
+        text = body.decode("utf-8", "replace")
+        if headers.get("content-type", "").startswith("application/json"):
+            try:
+                value = json.loads(text)
+            except ValueError:
+                value = None
+            if isinstance(value, dict) and self._has_form(value):
+                return body
+            text = value["detail"] if isinstance(value, dict) and isinstance(value.get("detail"), str) else "Not found."
+        wait = headers.get("retry-after", "")
+        return self._write(error_of_status(status, text, int(wait) if wait.isdigit() else None))
 
 
 def response(error: ApiError, *, status: int | None = None) -> Response:

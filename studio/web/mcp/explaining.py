@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from studio.export import animation, attention
+from studio.export import attention
 from studio.export.colours import colour
 from studio.export.replay import Replay
 
 MAX_ROWS = 30  # of the table: of a longer run every second evaluation, or every third, ...
 MAX_WORDS = 8
+MAX_STATES = 20  # of predicted x0
+COLUMNS = 5  # of the states' sheet
 MAP_SIDE = 256  # pixels
 OPACITY = 0.62  # as on the page
 
@@ -61,19 +63,38 @@ def explain(recording: bytes) -> Explanation:
         words = ", ".join(f"{word} {share:.1%}" for word, share in shares.items())
         text_lines += ["", f"Share of the U-Net's attention for each word, mean over pixels and evaluations: {words}."]
     text_lines += list(run.get("prompt_notes") or ())
-    sheet = io.BytesIO()
-    animation.sheet(replay, "denoised", "fast").save(sheet, "PNG")
-    pictures = [("Predicted x0 of the evaluations, in order", sheet.getvalue()), *_maps(replay, maps)]
+    pictures = [_states(replay), *_maps(replay, maps)]
     numbers = {"evaluations": replay.evaluations, "words": shares}
     return Explanation("\n".join(text_lines), numbers, tuple(pictures))
+
+
+def _states(replay: Replay) -> tuple[str, bytes]:
+    """Predicted x0 over the run, at so many evaluations at most, in reading order."""
+    last = len(replay) - 1
+    count = min(len(replay), MAX_STATES)
+    indices = sorted({round(k * last / max(1, count - 1)) for k in range(count)})
+    width, height = _small(replay)
+    whole = Image.new("RGB", (min(COLUMNS, len(indices)) * width, -(-len(indices) // COLUMNS) * height))
+    for place, index in enumerate(indices):
+        state = replay.picture(replay.of(index, "denoised")).resize((width, height))
+        whole.paste(state, (place % COLUMNS * width, place // COLUMNS * height))
+    file = io.BytesIO()
+    whole.save(file, "PNG")
+    return f"Predicted x0 after evaluations {', '.join(map(str, indices))}", file.getvalue()
+
+
+def _small(replay: Replay) -> tuple[int, int]:
+    """The run's shape, with the longer side as long as a map's."""
+    width, height = replay.run["width"], replay.run["height"]
+    scale = MAP_SIDE / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _maps(replay: Replay, maps: dict[str, attention.Array]) -> list[tuple[str, bytes]]:
     """The words that are looked at most, in the order of the prompt, over the last predicted x0; one colour scale."""
     most = sorted(maps, key=lambda word: float(maps[word].max()), reverse=True)[:MAX_WORDS]
     high = max((float(values.max()) for values in maps.values()), default=0.0) or 1.0
-    scale = MAP_SIDE / max(replay.run["width"], replay.run["height"])
-    size = tuple(max(1, round(side * scale)) for side in (replay.run["width"], replay.run["height"]))
+    size = _small(replay)
     under = replay.picture(replay.of(len(replay) - 1, "denoised")).resize(size) if maps else None
     pictures = []
     for word in (word for word in maps if word in most and under is not None):

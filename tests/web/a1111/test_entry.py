@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import time
 from collections.abc import Iterator
@@ -66,6 +67,7 @@ def test_nothing_answers_without_a_login(entrance: Entrance, name: str) -> None:
     for method in ("GET", "POST", "OPTIONS"):
         answer = httpx.request(method, f"{entrance.served.url}sdapi/v1/{name}", json={})
         assert answer.status_code == 401
+        assert answer.json()["error"] == "unauthorized"
         assert "small-world" not in answer.text
         assert answer.headers["www-authenticate"].startswith("Basic")
 
@@ -173,6 +175,14 @@ def test_a_body_has_its_limit(tmp_path: Path) -> None:
     )
     declared = [("content-length", str(MAX_PICTURES_BYTES + 1))]
     assert call(app, "/sdapi/v1/png-info", method="POST", headers=declared).status == 413
+    with serving(tmp_path, routes.interface) as served:  # in the form of this API, though the guard says it
+        connection = http.client.HTTPConnection(served.host, served.port)
+        connection.putrequest("POST", "/sdapi/v1/png-info")
+        connection.putheader("content-length", str(MAX_PICTURES_BYTES + 1))
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["error"]) == (413, "too_large")
+        connection.close()
     assert call(app, "/sdapi/v1/png-info", method="POST", body=[b" " * 2**20] * 29).status == 413
     assert call(app, "/other", method="POST", body=[b" " * 2**20] * 3).status == 413
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +16,8 @@ from studio.answered.models import Model
 from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.problems import InvalidRequest
 from studio.picture import masks
+from studio.web.a1111 import options
+from studio.web.a1111.fields import KNOWN
 from studio.web.a1111.options import Options
 from studio.web.a1111.reading import Order, read
 from tests.ui.fake_models import MODELS
@@ -157,7 +161,7 @@ def test_what_changes_no_picture_is_named() -> None:
     assert noticed(prompt="x", force_task_id="task(1)", typo_field=3) == ["force_task_id", "typo_field"]
     assert noticed(prompt="x", override_settings={"show_warnings": True}) == ["override_settings.show_warnings"]
     assert noticed(prompt="x\x00y") == ["prompt"]
-    assert noticed(prompt="x", s_tmin=0.5, image_cfg_scale=1.5, override_settings={"eta_ddim": 0}) == []
+    assert noticed(prompt="x", s_tmin=0.5, override_settings={"eta_ddim": 0}) == []
 
 
 def test_the_checkpoint_is_one_of_the_list_by_title_name_file_or_hash() -> None:
@@ -168,6 +172,14 @@ def test_the_checkpoint_is_one_of_the_list_by_title_name_file_or_hash() -> None:
     chosen = Options(checkpoint="small-world-128", clip_skip=2)
     assert asked(chosen=chosen, prompt="x").request.clip_skip == 2
     assert asked(chosen=chosen, prompt="x", override_settings={"CLIP_stop_at_last_layers": 3}).request.clip_skip == 3
+
+
+def test_clip_skip_is_obeyed_where_automatic1111_obeys_it() -> None:
+    overrides = {"sd_model_checkpoint": "dreamland-xl", "CLIP_stop_at_last_layers": 1}
+    assert asked(prompt="x", override_settings=overrides).request.clip_skip is None  # what suits SDXL is another layer
+    wanted = asked(prompt="x", override_settings=overrides | {"CLIP_stop_at_last_layers": 3})
+    assert wanted.request.clip_skip is None
+    assert [one.field for one in wanted.notices] == ["CLIP_stop_at_last_layers"]
 
 
 def test_a_second_pass() -> None:
@@ -234,3 +246,55 @@ def test_settings_of_an_infotext_are_taken_where_no_field_says_otherwise() -> No
     assert (request.prompt, request.negative_prompt, request.seed, request.width) == ("a red cube", "dark", 5, 128)
     assert (request.num_inference_steps, request.scheduler, request.noise_schedule) == (11, "heun", "karras")
     assert [one.field for one in wanted.notices] == ["infotext.Face restoration"]
+    chosen = Options(checkpoint="tiny-test", clip_skip=3)
+    text += ", Model: small-world-128, Clip skip: 2"
+    request = asked(chosen=chosen, infotext=text).request
+    assert (request.checkpoint, request.clip_skip) == ("small-world-128", 2)
+    request = asked(chosen=chosen, infotext=text, override_settings={"CLIP_stop_at_last_layers": 1}).request
+    assert (request.checkpoint, request.clip_skip) == ("small-world-128", 1)
+    request = asked(infotext=text, override_settings={"CLIP_stop_at_last_layers": 1}).request
+    assert request.clip_skip == 1
+
+
+ODD: tuple[Any, ...] = (
+    True, -1, 0, 2.5, 1e300, 10**30, "", "x", "../../etc/passwd", "\ud800", [], [1], ["x"], [[]], {}, {"a": 1},
+    {"args": [{"image": "x"}]}, "A" * 5000,
+)  # fmt: skip
+
+
+def sentences(reading: Callable[[], Any]) -> list[str]:
+    """What is said of values that are read or refused."""
+    try:
+        done = reading()
+    except InvalidRequest as error:
+        return [str(problem) for problem in error.problems] or ["refused without a reason"]
+    notices = done[1] if isinstance(done, tuple) else done.notices
+    return [one.why for one in notices]
+
+
+@pytest.mark.parametrize("field", sorted(KNOWN))
+def test_no_value_of_a_field_does_anything_but_run_or_be_refused(field: str) -> None:
+    for value in ODD:
+        for rest in ({}, {"enable_hr": True, "width": 64, "height": 64}, {"init_images": [png()], "mask": png()}):
+            body = {"prompt": "x", **rest, field: value}
+            for from_picture in (False, True):
+                said = sentences(lambda: read(body, NOTHING_CHOSEN, MODELS, from_picture=from_picture))  # noqa: B023
+                json.dumps(said).encode()
+                assert "refused without a reason" not in said
+
+
+@pytest.mark.parametrize("name", ["sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers", "randn_source", "x"])
+def test_no_value_of_an_option_does_anything_else(name: str) -> None:
+    for value in ODD:
+        said = sentences(lambda: options.read({name: value}, NOTHING_CHOSEN, MODELS))  # noqa: B023
+        assert "refused without a reason" not in said
+
+
+def test_a_field_of_the_other_address_is_named() -> None:
+    wanted = read({"prompt": "x", "init_images": [png()], "resize_mode": 0}, NOTHING_CHOSEN, MODELS, from_picture=False)
+    assert [one.field for one in wanted.notices] == ["init_images"]
+    assert noticed(prompt="x", init_images=[png()], enable_hr=True, hr_upscaler="Latent") == [
+        "enable_hr",
+        "hr_upscaler",
+    ]
+    assert noticed(prompt="x", init_images=[png()], enable_hr=False, hr_scale=0) == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from PIL import Image, ImageDraw
 from webuiapi import WebUIApi
 
 from studio.web.a1111 import routes
-from tests.test_running import Studio
+from tests.test_running import ROOT, Studio
 from tests.web.serving import Serving, in_background, serving
 
 
@@ -167,6 +169,9 @@ def test_options_are_the_callers_own(served: Serving, api: WebUIApi) -> None:
     overridden = make(api, steps=1, override_settings={"sd_model_checkpoint": "small-world-128"})
     assert overridden.info["sd_model_name"] == "small-world-128"
     assert api.util_get_current_model() == "tiny-test"
+    lasting = {"override_settings": {"CLIP_stop_at_last_layers": 1}, "override_settings_restore_afterwards": False}
+    assert make(api, steps=1, **lasting).info["clip_skip"] == 1
+    assert api.get_options()["CLIP_stop_at_last_layers"] == 1
     options = api.get_options() | {"sd_model_checkpoint": "small-world-128"}
     assert api.set_options(options) is None  # what was read can be sent back
     assert served.engine.models.all["small-world-128x"[:16]].place == "device"
@@ -208,11 +213,26 @@ def test_refusals_have_the_form_that_clients_read(api: WebUIApi) -> None:
     assert "ran out of memory" in json.loads(caught.value.args[1])["detail"]
 
 
-def test_a_real_server_with_the_built_in_model(tmp_path: Path) -> None:
+def example_of(word: str) -> str:
+    """The block of Python in the document that has this word."""
+    text = (ROOT / "docs" / "other-programs.md").read_text(encoding="utf-8")
+    blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^(?:    .*)?\n)+", text, re.MULTILINE)]
+    (example,) = [block for block in blocks if word in block and "import" in block]
+    return example
+
+
+def test_a_real_server_with_the_built_in_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Studio(tmp_path, "--api").opened()
     try:
         api = WebUIApi(baseurl=f"{here.url}sdapi/v1", sampler="Euler", steps=3)
         made = api.txt2img(prompt="a red apple in the snow", width=128, height=128, seed=3)
+        monkeypatch.chdir(tmp_path)
+        example = example_of("webuiapi.WebUIApi").replace(
+            "port=7860", f"port={here.url.rstrip('/').rpartition(':')[2]}"
+        )
+        exec(example, {})
+        with Image.open(tmp_path / "apple.png") as apple:
+            assert apple.size == (128, 128)
         mask = Image.new("L", (128, 128), 0)
         ImageDraw.Draw(mask).rectangle((0, 0, 64, 128), fill=255)
         again = api.img2img(images=[made.image], prompt="a fox", width=128, height=128, mask_image=mask)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import subprocess
@@ -24,6 +25,7 @@ import app
 from studio.web.access import Access
 from studio.web.mcp import layer
 from tests.test_running import Studio
+from tests.web.a1111.test_webuiapi import example_of
 from tests.web.asgi import call
 from tests.web.asgi import studio as without_it
 from tests.web.serving import Serving, serving
@@ -289,6 +291,10 @@ def test_a_real_run_is_explained_in_numbers_and_word_maps(tmp_path: Path) -> Non
             picture_id = made.structured_content["pictures"][0]["id"]
             return made, await client.call_tool("explain_run", {"picture_id": picture_id})
 
+        example = example_of("streamable_http_client").replace("studio_...", token)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(example.replace("http://127.0.0.1:7860/", here.url), {})
+        assert "Steps: " in printed.getvalue()
         made, explained = talk(f"{here.url}mcp", token, conversation)
         assert not explained.is_error, text_of(explained)
         assert [picture.size for picture in pictures_of(made)] == [(128, 128)]
