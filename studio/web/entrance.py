@@ -7,6 +7,7 @@ import html
 
 from starlette.responses import HTMLResponse, Response
 
+from studio.ui import language
 from studio.ui.text import say
 
 
@@ -35,12 +36,14 @@ def _page(form: str, problem: str = "", status: int = 200) -> Response:
     problem = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
     keys = ("title", "user", "password", "enter", "leave", "invited", "entering", "unreachable", "script")
     words = {key: html.escape(say(f"login.{key}")) for key in keys}
-    page = _PAGE.format(**words, style=_STYLE, form=form.format(**words, problem=problem))
+    page = _PAGE.format(
+        **words, lang=language.TAGS[language.current()], style=_STYLE, form=form.format(**words, problem=problem)
+    )
     return private(HTMLResponse(page, status_code=status))
 
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="{lang}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex"><title>{title}</title>
 <style>{style}</style></head>
 <body><main><h1>{title}</h1>{form}</main></body></html>

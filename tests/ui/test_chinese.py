@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
 import pytest
 
 from studio.asked.messages import Message
+from studio.export.replay import Replay
 from studio.ui import language, text
 from studio.ui.chinese import CHINESE
 from studio.ui.chinese_messages import CHINESE_MESSAGES, chinese_of
 from studio.ui.chinese_spacing import spaced
+from studio.ui.viewer.replay_page import replay_page
+from studio.web.entrance import login_page
+from tests.export.test_files import recording
 from tests.ui.test_text import places
 
 ENGLISH = text.COLUMNS["en"]
@@ -126,3 +131,16 @@ def test_a_message_is_said_with_its_parts_in_chinese() -> None:
         assert text.spoken(Message("There is no {part} in {file}.", part="VAE", file="b")) == "b 里没有 VAE。"
         assert text.spoken({"a": [Message("Nobody says this.")]}) == {"a": ["Nobody says this."]}
     assert text.spoken(refusal) == "There is no text encoder in a.safetensors."
+
+
+def test_the_pages_outside_the_page_speak_chinese_too() -> None:
+    data = recording(2, total=2, job_id="a")
+    with language.speaking("zh"):
+        login, replay = bytes(login_page().body).decode(), replay_page(data, Replay(data).run).decode()
+    assert '<html lang="zh-CN">' in login
+    assert "登录" in login
+    assert '<html lang="zh-CN">' in replay
+    props = json.loads(replay.split('id="props">')[1].split("</script>")[0])
+    assert props["words"]["play"] == "播放"
+    assert props["noise_schedules"]["automatic"] == "自动 (Automatic)"
+    assert '<html lang="en">' in replay_page(data, Replay(data).run).decode()

@@ -1,6 +1,7 @@
 """One HTML file that replays a recorded run without a studio: the viewer's own scripts, styles, words, and the record.
 
-It opens from a disk and makes no requests. Panels that need a model are left out.
+It opens from a disk and makes no requests, and speaks the language of the one who asked for it. Panels that need a
+model are left out.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import html
 import json
 from collections.abc import Mapping
 
-from studio.ui import assets
-from studio.ui.text import say
+from studio.ui import assets, language
+from studio.ui.text import Words, say, texts_under
 from studio.ui.viewer import noise_viewer
 
 # Panels that need only the record.
@@ -22,11 +23,11 @@ def replay_page(recording: bytes, run: Mapping[str, object]) -> bytes:
     """The file of a recording (`/record/<job>` from the first evaluation on) whose header is `run`."""
     value = {**noise_viewer.EMPTY, "job": "record", "checkpoint": run["checkpoint"]}
     panels = tuple(name for name in noise_viewer.PANELS if name in OFFLINE)
-    props = {**noise_viewer.props(panels), "value": value}
+    props = {name: _said(one) for name, one in noise_viewer.props(panels).items()} | {"value": value}
     title = html.escape(f"{run['prompt'] or say('tab.noise_viewer')} · {say('page.title')}")
     parts = [
         "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
+        f'<html lang="{language.TAGS[language.current()]}"><head><meta charset="utf-8"><title>{title}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         *(f"<style>{_safe(name, assets.read(name))}</style>" for name in assets.STYLES),
         "<style>body { margin: 0; padding: 16px; background: var(--ls-surface); color: var(--ls-ink); "
@@ -37,6 +38,11 @@ def replay_page(recording: bytes, run: Mapping[str, object]) -> bytes:
         f'<script type="module">{_safe(assets.REPLAY, assets.source(assets.REPLAY))}</script></body></html>',
     ]
     return "\n".join(parts).encode()
+
+
+def _said(value: object) -> object:
+    """The texts of the page in this language; any other value is itself."""
+    return texts_under(value.prefix, language.current()) if isinstance(value, Words) else value
 
 
 def _safe(name: str, text: str) -> str:
