@@ -25,6 +25,7 @@ class Run:
     images: int
     start_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     step: Step | None = None
+    evaluations: dict[int, int] = field(default_factory=dict)  # done so far, by image
     preview: bytes = b""  # the newest, a JPEG
     text: str = ""  # what it waits for
     notes: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class Run:
                 self.text, self.notes, self.total = "", event.notes, event.total
             case Step():
                 self.step = event
+                self.evaluations[event.image] = max(event.index + 1, self.evaluations.get(event.image, 0))
                 self.preview = event.preview.jpeg if event.preview is not None else self.preview
 
     @property
@@ -49,8 +51,8 @@ class Run:
         """How much of it is done, 0 to 1."""
         if self.step is None:
             return 0.0
-        images_done = max(self.step.images_done, self.step.image)
-        return min(1.0, (images_done + (self.step.index + 1) / self.step.total) / self.images)
+        by_steps = sum(self.evaluations.values()) / (self.step.total * self.images)  # images advance side by side
+        return min(1.0, max(by_steps, self.step.images_done / self.images))
 
 
 class Runs:
