@@ -44,17 +44,17 @@ async function fetchJson(url, options) {
   return answer.json();
 }
 
-const posted = (values) => ({
+const postOptions = (values) => ({
   method: "POST",
   headers: { "content-type": "application/json" },
   body: JSON.stringify(values),
 });
 
 /** The wall, for whoever may see it. */
-export const openWall = (words) => wall(words, dialog, fetchJson, posted);
+export const openWall = (words) => wall(words, dialog, fetchJson, postOptions);
 
 /** A guest's notice of the wall. */
-export const guestNotice = (told) => wallNotice(fetchJson, told);
+export const guestNotice = (onAnswer) => wallNotice(fetchJson, onAnswer);
 
 /** The guest's own link. */
 export async function personalLink(words) {
@@ -77,7 +77,7 @@ export function sharing(words) {
   const main = h("div", {});
   const board = h("div", {});
   const decide = (changes, address = "/share/board") =>
-    fetchJson(address, changes === undefined ? undefined : posted(changes));
+    fetchJson(address, changes === undefined ? undefined : postOptions(changes));
   const rules = decisions(words, decide, () => openWall(words));
   body.append(problem, main, board, rules.element, programs(words, fetchJson, linkField));
   let screenKey = "";
@@ -92,7 +92,7 @@ export function sharing(words) {
     }
   }
   const act = async (action, more = {}) => {
-    await look(posted({ action, ...more }));
+    await look(postOptions({ action, ...more }));
     if (action === "end" || action === "begin") rules.refresh();
   };
   const button = (key, action, more, label) =>

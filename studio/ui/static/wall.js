@@ -3,22 +3,22 @@
 
 import { fill, h } from "./elements.js";
 
-const POLL = 4000; // ms between two looks while the wall is open
-const ASK = 15_000; // ms between two looks whether there is one
+const POLL = 4000; // ms between two requests while the wall is open
+const ASK = 15_000; // ms between two requests whether there is a wall
 
 /** The wall in a dialog. `dialog` and `fetchJson` are those of the panel for sharing. */
-export function wall(words, dialog, fetchJson, posted) {
+export function wall(words, dialog, fetchJson, postOptions) {
   const { box, body } = dialog(words["wall.title"], words.close);
   box.classList.add("ls-wall");
   const note = h("p", { role: "status" });
   const grid = h("ul", { class: "ls-wall-grid" });
   body.append(note, grid);
-  let drawn = "";
+  let screenKey = "";
 
   function draw({ on, owner, pictures }) {
     const key = JSON.stringify([owner, pictures.map((one) => one.id)]);
-    if (key === drawn) return;
-    drawn = key;
+    if (key === screenKey) return;
+    screenKey = key;
     note.textContent = pictures.length ? "" : words[on ? "wall.empty" : "wall.off"];
     grid.replaceChildren(...pictures.map((one) => card(one, owner)));
   }
@@ -26,7 +26,7 @@ export function wall(words, dialog, fetchJson, posted) {
     const who = fill(words["wall.guest"], { number: guest }) + (mine ? ` · ${words["wall.you"]}` : "");
     const image = h("img", { src: `/wall/thumbnail/${id}`, alt: prompt || who, loading: "lazy" });
     const link = h("a", { href: `/wall/picture/${id}`, target: "_blank", rel: "noopener" }, image);
-    const remove = h("button", { type: "button", onclick: () => look(posted({ picture: id }), "/share/wall") });
+    const remove = h("button", { type: "button", onclick: () => look(postOptions({ picture: id }), "/share/wall") });
     remove.textContent = words["wall.remove"];
     remove.setAttribute("aria-label", fill(words["wall.remove.of"], { number: guest, prompt }));
     return h("li", {}, link, h("strong", {}, who), h("p", {}, prompt), owner ? remove : null);
@@ -43,12 +43,12 @@ export function wall(words, dialog, fetchJson, posted) {
   box.addEventListener("close", () => clearInterval(timer));
 }
 
-/** Tells a guest, again and again, whether their new pictures are seen by all; `told(yes)` shows it. */
-export function wallNotice(fetchJson, told) {
+/** Tells a guest, again and again, whether their new pictures are seen by all; `onAnswer(isOn)` shows it. */
+export function wallNotice(fetchJson, onAnswer) {
   const ask = async () => {
     if (document.hidden) return;
     try {
-      told((await fetchJson("/invitation")).wall);
+      onAnswer((await fetchJson("/invitation")).wall);
     } catch {
       // The line above says that the studio does not answer.
     }
