@@ -198,8 +198,8 @@ export function viewer({ element, props, watch, trigger }) {
       key,
     };
   }
-  function drawPicks({ buttons: made, key }) {
-    for (const button of made)
+  function drawPicks({ buttons, key }) {
+    for (const button of buttons)
       button.setAttribute("aria-pressed", String(button.getAttribute(`data-${key}`) === state[key]));
   }
 
