@@ -26,7 +26,7 @@ from studio.ui.visible import visible
 from studio.web.answers import is_owner, json_object, refusal
 from studio.web.board import Board
 from studio.web.owner import HEADER
-from studio.web.share_pictures import SharePictures, zipped
+from studio.web.share_pictures import SharePictures, zip_stream
 from studio.web.wall import Wall
 
 # What a guest can name in a request.
@@ -112,7 +112,7 @@ async def _zip(files: Callable[[], list[tuple[str, Path]]], name: str) -> Respon
     if not there:
         return refusal(404, say("share.no_pictures"))
     headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
-    return StreamingResponse(zipped(there), media_type="application/zip", headers=headers)
+    return StreamingResponse(zip_stream(there), media_type="application/zip", headers=headers)
 
 
 def _can_be_named(model: Model) -> bool:

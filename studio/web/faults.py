@@ -56,8 +56,10 @@ class Faults:
             status, sentence = _verdict(error, self.foreign)
             logger.error("%s %s (error id %s): %s", scope["method"], _path(scope), error_id, in_one_line(error))
             error.__traceback__ = None
-            named = messages.Message("{sentence} (error id {error_id})", sentence=sentence, error_id=error_id)
-            response = PlainTextResponse(spoken(named), status, {"cache-control": "no-store"})
+            sentence_with_id = messages.Message(
+                "{sentence} (error id {error_id})", sentence=sentence, error_id=error_id
+            )
+            response = PlainTextResponse(spoken(sentence_with_id), status, {"cache-control": "no-store"})
         if response is None:
             await answer.finish()
         elif not answer.has_begun:

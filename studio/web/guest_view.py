@@ -86,5 +86,7 @@ def listing(now: ModelsNow, models: Sequence[str] | None) -> ModelsNow:
     if models is None:
         return now
     allowed = frozenset(models)
-    seen = (replace(one, vae=one.vae if one.vae in allowed else "") for one in now.models if one.id in allowed)
-    return replace(now, models=tuple(seen), message="", downloads=(), conversions=())
+    visible_models = (
+        replace(one, vae=one.vae if one.vae in allowed else "") for one in now.models if one.id in allowed
+    )
+    return replace(now, models=tuple(visible_models), message="", downloads=(), conversions=())

@@ -43,17 +43,17 @@ class SharePictures:
         return sum(self._gallery.remove(file.id, person) for person, file in files)
 
 
-def zipped(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
+def zip_stream(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
     """A ZIP of these files, piece by piece, so that it is never in memory as a whole. Pictures are compressed already,
     so they are only stored. A file that has gone meanwhile is left out."""
     stream = _Stream()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, path in files:
             try:
-                content, saved = path.read_bytes(), path.stat().st_mtime
+                content, save_time = path.read_bytes(), path.stat().st_mtime
             except OSError:
                 continue
-            archive.writestr(zipfile.ZipInfo(name, time.localtime(saved)[:6]), content)
+            archive.writestr(zipfile.ZipInfo(name, time.localtime(save_time)[:6]), content)
             yield stream.pop()
     yield stream.pop()
 
@@ -63,18 +63,18 @@ class _Stream(io.RawIOBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self._written = bytearray()
+        self._buffer = bytearray()
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: object) -> int:
         piece = bytes(data)  # type: ignore[call-overload]
-        self._written += piece
+        self._buffer += piece
         return len(piece)
 
     def pop(self) -> bytes:
         """What was written since the last time."""
-        piece = bytes(self._written)
-        self._written.clear()
+        piece = bytes(self._buffer)
+        self._buffer.clear()
         return piece

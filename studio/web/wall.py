@@ -77,7 +77,7 @@ class Wall:
 
     async def listing(self, request: Request) -> Response:
         """GET: the pictures on the wall, each with its guest's number and prompt."""
-        there = await run_in_threadpool(self._listed, request.headers[HEADER])
+        there = await run_in_threadpool(self._entries, request.headers[HEADER])
         return _json({"on": self._board.now.wall, "owner": is_owner(request), "pictures": there})
 
     async def picture(self, request: Request) -> Response:
@@ -105,7 +105,7 @@ class Wall:
     def _one(self, picture_id: str) -> OnWall | None:
         return next((one for one in self.pictures() if one.file.id == picture_id), None)
 
-    def _listed(self, visitor: str) -> list[dict[str, object]]:
+    def _entries(self, visitor: str) -> list[dict[str, object]]:
         return [
             {"id": one.file.id, "guest": one.number, "prompt": self._prompt(one), "mine": one.person == visitor}
             for one in self.pictures()

@@ -15,7 +15,7 @@ from PIL import Image
 from studio.picture.gallery import Gallery
 from studio.web.access import LONGEST_SHARE, Access
 from studio.web.board import Board
-from studio.web.share_pictures import SharePictures, zipped
+from studio.web.share_pictures import SharePictures, zip_stream
 from tests.web.asgi import Visitor
 from tests.web.test_enter import enter, who
 from tests.web.test_limits import Clock
@@ -116,7 +116,7 @@ def test_a_file_that_goes_while_the_zip_is_sent_is_left_out(tmp_path: Path) -> N
     gallery = Gallery(tmp_path)
     pictures = [save(gallery, "ann") for _ in range(3)]
     files = SharePictures(Board(), gallery).of("ann")
-    pieces = zipped(files)
+    pieces = zip_stream(files)
     content = next(pieces)
     files[1][1].unlink()
     assert names(content + b"".join(pieces)) == [pictures[0].file_name, pictures[2].file_name]

@@ -314,8 +314,8 @@ def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
         if link is not None:
             return _offered(engine, form, _updates(form, _values_of_link(form, {k: str(v) for k, v in link.items()})))
         back = stored_values if isinstance(stored_values, Mapping) else {}
-        kept = {name: back[name] for name in form.restorable_names if _simple(back.get(name))}
-        return _offered(engine, form, _updates(form, kept))
+        fields = {name: back[name] for name in form.restorable_names if _simple(back.get(name))}
+        return _offered(engine, form, _updates(form, fields))
 
     def tab_of_link(request: gr.Request) -> str | None:
         return TAB if fields_of_link(dict(request.query_params)) is not None else None

@@ -82,10 +82,10 @@ class Bodies:
                 read[name] = await self._picture(name, read[name], owner, problems)
             else:
                 read.pop(name, None)
-        given = read.get("controls")
-        if isinstance(given, list):
+        controls_value = read.get("controls")
+        if isinstance(controls_value, list):
             controls: list[object] = []
-            for number, one in enumerate(given):
+            for number, one in enumerate(controls_value):
                 if isinstance(one, dict) and one.get("image") is not None:
                     data = await self._picture(f"controls[{number}].image", one["image"], owner, problems)
                     one = {**one, "image": data}
@@ -106,16 +106,16 @@ class Bodies:
     async def _picture(self, name: str, value: object, owner: str, problems: list[Problem]) -> bytes:
         data: bytes | None = None
         if isinstance(value, str):
-            data = await run_in_threadpool(_decoded, value)
+            data = await run_in_threadpool(_decode, value)
         elif isinstance(value, dict) and set(value) == {"upload"}:
             data = await run_in_threadpool(self._uploads.read, owner, value["upload"])
         elif isinstance(value, dict) and set(value) == {"picture"}:
-            data = await run_in_threadpool(self._finished, owner, value["picture"])
+            data = await run_in_threadpool(self._picture_of, owner, value["picture"])
         if not data:
             problems.append(Problem(name, quoted_value(value), A_PICTURE))
         return data or b""
 
-    def _finished(self, owner: str, picture_id: object) -> bytes | None:
+    def _picture_of(self, owner: str, picture_id: object) -> bytes | None:
         path = self._gallery.path(picture_id, owner) if isinstance(picture_id, str) else None
         try:
             return path.read_bytes() if path is not None else None
@@ -150,7 +150,7 @@ async def _whole(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def _decoded(text: str) -> bytes | None:
+def _decode(text: str) -> bytes | None:
     prefix = _DATA.match(text)
     try:
         return base64.b64decode(text[prefix.end() :] if prefix else text, validate=True)

@@ -44,7 +44,7 @@ _NOT_STORED = {"cache-control": "no-store"}
 Handler = Callable[["Api", Request], Awaitable[Response]]
 
 
-def _typed(handler: Handler) -> Handler:
+def _with_typed_errors(handler: Handler) -> Handler:
     """An error of what was asked becomes an answer; any other goes on, to be logged."""
 
     @wraps(handler)
@@ -56,10 +56,10 @@ def _typed(handler: Handler) -> Handler:
         except NoRoom as full:
             error = ApiError("no_room", str(full))
         except Exception as raised:
-            known = error_of(raised)
-            if known is None:
+            api_error = error_of(raised)
+            if api_error is None:
                 raise
-            error = known
+            error = api_error
         if error.type == "not_found" and NO_COOKIE_HEADER in request.headers:
             error = msgspec.structs.replace(error, message=f"{error.message} {say('api.no_cookie')}")
         return response(error)
@@ -94,7 +94,7 @@ class Api:
 
     # ------------------------------------------------------------------------------------------------- jobs
 
-    @_typed
+    @_with_typed_errors
     async def make(self, request: Request) -> Response:
         """Take a run. The name of its kind is the last part of the address."""
         kind = REQUEST_KINDS[request.url.path.rpartition("/")[2]]
@@ -102,27 +102,27 @@ class Api:
         async with self.bodies.json(request) as body:
             values = await self.bodies.with_pictures(body, kind.files(), owner)
             order = _run(kind, values)
-            return await self._taken(request, order, body)
+            return await self._take(request, order, body)
 
-    @_typed
+    @_with_typed_errors
     async def compare(self, request: Request) -> Response:
         """Take a comparison."""
         async with self.bodies.json(request) as body:
             values = await self.bodies.with_pictures(body, ImageToImage.files(), request.headers[HEADER])
             order = SubmitComparison(comparison=Comparison.parse(values))
-            return await self._taken(request, order, body)
+            return await self._take(request, order, body)
 
-    async def _taken(self, request: Request, order: Submission, body: Mapping[str, Any]) -> Response:
+    async def _take(self, request: Request, order: Submission, body: Mapping[str, Any]) -> Response:
         owner = request.headers[HEADER]
-        key, asked = request.headers.get(once.HEADER), b""
+        key, content = request.headers.get(once.HEADER), b""
         if key is not None:
-            asked = msgspec.json.encode([request.url.path, body], order="sorted")
+            content = msgspec.json.encode([request.url.path, body], order="sorted")
         job = await self.once.run(
-            owner, key, hashlib.sha256(asked).hexdigest(), lambda: self.engine.submit(order, owner=owner)
+            owner, key, hashlib.sha256(content).hexdigest(), lambda: self.engine.submit(order, owner=owner)
         )
-        return _accepted(job, control_characters(body.get("prompt"), body.get("negative_prompt")))
+        return _acceptance(job, control_characters(body.get("prompt"), body.get("negative_prompt")))
 
-    @_typed
+    @_with_typed_errors
     async def upload(self, request: Request) -> Response:
         """Keep a picture."""
         content_type = request.headers.get("content-type", "")
@@ -130,13 +130,13 @@ class Api:
             raise BadBody("The body must be a picture, with a header such as Content-Type: image/png.", 415)
         return _json(forms.UploadKept(id=await self.bodies.upload(request)), status=201)
 
-    @_typed
+    @_with_typed_errors
     async def jobs(self, request: Request) -> Response:
         """This visitor's jobs."""
         summaries = await self.engine.jobs(owner=request.headers[HEADER])
         return _json(forms.JobList(jobs=tuple(forms.job_form(one) for one in summaries)))
 
-    @_typed
+    @_with_typed_errors
     async def job(self, request: Request) -> Response:
         """One job."""
         job_id, owner = request.path_params["job"], request.headers[HEADER]
@@ -155,7 +155,7 @@ class Api:
                 return one
         raise UnknownJob("This job does not exist any more.")
 
-    @_typed
+    @_with_typed_errors
     async def events(self, request: Request) -> Response:
         """The events of a job."""
         job_id, owner = request.path_params["job"], request.headers[HEADER]
@@ -165,22 +165,22 @@ class Api:
             return Response(status_code=204)  # which ends a browser's EventSource
         return await self.streams.open(job_id, owner=owner, previews=bool(numbers.get("previews")))
 
-    @_typed
+    @_with_typed_errors
     async def cancel(self, request: Request) -> Response:
         """Stop a job."""
         job_id = request.path_params["job"]
         stopped = await self.engine.cancel(job_id, owner=request.headers[HEADER])
         return _json(forms.JobStopped(job=job_id, stopped=stopped))
 
-    @_typed
+    @_with_typed_errors
     async def again(self, request: Request) -> Response:
         """Run an interrupted job again."""
         order = RunAgain(job_id=request.path_params["job"])
-        return _accepted(await self.engine.submit(order, owner=request.headers[HEADER]))
+        return _acceptance(await self.engine.submit(order, owner=request.headers[HEADER]))
 
     # ------------------------------------------------------------------------------------- what was made, and of what
 
-    @_typed
+    @_with_typed_errors
     async def record(self, request: Request) -> Response:
         """What was recorded of a run."""
         numbers: dict[str, Any] = _numbers(request, "image", "since", "until", "lean")
@@ -189,7 +189,7 @@ class Api:
         data = await self.engine.record(job_id, part, owner=owner)
         return Response(data, media_type="application/octet-stream", headers=_NOT_STORED)
 
-    @_typed
+    @_with_typed_errors
     async def picture(self, request: Request) -> Response:
         """The PNG as it was saved."""
         find, owner = self.gallery.path, request.headers[HEADER]
@@ -199,7 +199,7 @@ class Api:
         headers = {"cache-control": "private, max-age=31536000, immutable"}
         return FileResponse(path, media_type="image/png", headers=headers)
 
-    @_typed
+    @_with_typed_errors
     async def question(self, request: Request) -> Response:
         """A question of the noise viewer."""
         name, owner = request.path_params["question"], request.headers[HEADER]
@@ -214,7 +214,7 @@ class Api:
         answer = await self.engine.ask(question, owner=owner)
         return Response(answer.content, media_type=answer.media_type, headers=_NOT_STORED)
 
-    @_typed
+    @_with_typed_errors
     async def models(self, request: Request) -> Response:
         """The models that are here."""
         listing = await self.engine.ask(ModelList())
@@ -229,13 +229,13 @@ class Api:
         )
         return _json(forms.ModelsForm(models=models))
 
-    @_typed
+    @_with_typed_errors
     async def openapi(self, request: Request) -> Response:
         """This description."""
         return Response(await run_in_threadpool(document), media_type="application/json", headers=_NOT_STORED)
 
 
-def _accepted(job: str, notes: Sequence[str] = ()) -> Response:
+def _acceptance(job: str, notes: Sequence[str] = ()) -> Response:
     url = f"{ROOT}/jobs/{job}"
     form = forms.JobAccepted(job=job, url=url, events=f"{url}/events", notes=tuple(notes))
     return _json(form, status=202, headers={"location": url})
@@ -248,12 +248,12 @@ def _run(kind: Kind, values: dict[str, Any]) -> SubmitRun:
     if type(attention) is not bool:
         problems.append(Problem("attention", quoted_value(attention), "true or false"))
     try:
-        made = kind.parse(values)
+        request = kind.parse(values)
     except InvalidRequest as error:
         problems += error.problems
     if problems:
         raise InvalidRequest(*problems)
-    return SubmitRun(request=made, attention=attention)
+    return SubmitRun(request=request, attention=attention)
 
 
 def _numbers(request: Request, *names: str) -> dict[str, int]:
