@@ -112,7 +112,9 @@ def test_a_record_is_served_with_its_numbers(studio: Studio) -> None:
 def test_a_record_that_has_not_begun_is_no_error(studio: Studio, state: Any, status: int) -> None:
     studio.records.owners["job"] = studio.ann.cookies[COOKIE]
     studio.records.without_record.add("job")
-    studio.records.known.append(JobSummary(job_id="job", request=TextToImage(prompt="a fox"), state=state, origin="noise_viewer"))
+    studio.records.known.append(
+        JobSummary(job_id="job", request=TextToImage(prompt="a fox"), state=state, origin="noise_viewer")
+    )
     assert (studio.ann("/record/job").status, studio.bob("/record/job").status) == (status, 404)
 
 
