@@ -32,6 +32,7 @@ from studio.web.owner import HEADER
 from studio.web.upload_room import NoRoom, UploadRoom
 
 PATH = "/mcp"
+_LEAST_PROGRESS = 1e-6  # it must rise with each message, also while a job only waits
 _INSTRUCTIONS = (
     "Makes pictures with Stable Diffusion, compares settings, and explains a run: the numbers of every step, and where "
     "the network looked for each word."
@@ -129,8 +130,12 @@ class ToolServer:
         if tool is None or not isinstance(request, Request):
             return _failure(ApiError("not_found", f"There is no such tool. There are: {', '.join(self.tools)}."))
 
+        last = -1.0
+
         async def report(done: float, whole: float, what: str) -> None:
-            await context.session.report_progress(done, whole, what)
+            nonlocal last
+            last = max(done, last + _LEAST_PROGRESS)
+            await context.session.report_progress(last, whole, what)
 
         try:
             answer = await tool.call(params.arguments or {}, request.headers[HEADER], report)

@@ -138,6 +138,7 @@ class Tools:
     async def _wait_for_end(self, job_id: str, owner: str, report: Report) -> tuple[Finished, tuple[str, ...]]:
         """Watch a run to its end; an agent that leaves stops it."""
         notes: tuple[str, ...] = ()
+        images, evaluations = 1, dict[int, int]()  # done so far, by image
         is_over = False
         try:
             async for event in run_events(self.engine, job_id, owner=owner):
@@ -147,9 +148,11 @@ class Tools:
                     case Loading():
                         await report(0, 1, event.message)
                     case Started():
-                        notes = event.notes
+                        notes, images = event.notes, len(event.seeds)
                     case Step():
-                        await report(event.index + 1, event.total, f"step of image {event.image + 1}")
+                        evaluations[event.image] = event.index + 1
+                        done = sum(evaluations.values())  # images advance side by side
+                        await report(done, event.total * images, f"step of image {event.image + 1}")
                     case Finished():
                         is_over = True
                         return event, notes

@@ -127,8 +127,9 @@ def test_words_become_pictures_and_progress_is_told(agent: Agent, mode: str) -> 
     assert [picture.size for picture in pictures_of(result)] == [(128, 128)] * 2
     assert "Steps: 20" in text_of(result)
     assert [one["seed"] for one in result.structured_content["pictures"]] == [3, 4]
-    assert told
-    assert told[-1][1] == 20
+    assert len(told) > 5
+    assert [done for done, _ in told] == sorted({done for done, _ in told})  # the protocol lets it rise alone
+    assert told[-1][1] == 40
 
 
 def test_a_picture_becomes_a_picture_by_its_id_or_its_bytes(agent: Agent) -> None:
