@@ -72,6 +72,14 @@ def test_nothing_answers_without_a_login(entrance: Entrance, name: str) -> None:
         assert answer.headers["www-authenticate"].startswith("Basic")
 
 
+def test_a_studio_that_admits_everybody_asks_programs_who_they_are(tmp_path: Path) -> None:
+    access = Access(auth=OWNER, admits_everybody=True)
+    with serving(tmp_path, routes.interface, access=access) as served:
+        entrance = Entrance(served, access, Clock())
+        assert entrance.get("options").status_code == 401
+        assert entrance.get("options", *OWNER).status_code == 200
+
+
 def test_the_owner_the_guests_and_a_program_enter(entrance: Entrance) -> None:
     for user, password in (OWNER, GUEST):
         assert entrance.get("options", user, password).status_code == 200
