@@ -20,6 +20,8 @@ CHINESE: Mapping[str, str] = {
     "header.theme": "切换深浅色",
     "header.language": "语言",
     "header.starting": "正在启动…",
+    "slider.number": "{label}：数字",
+    "slider.range": "{label}：滑块",
     "header.leave": "退出",
     "lesson.fixed": "由工作室主人固定",
     "header.guest.loading": "正在载入另一个模型",

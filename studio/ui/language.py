@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 DEFAULT = "en"
-COOKIE = "studio_language"  # written by the page's own scripts
+COOKIE = "studio_language"  # written by the page's switch and by the login page's
+COOKIE_SECONDS = 365 * 24 * 3600
 # What the page calls itself (BCP 47), by the name of the column. A third language is a third row (docs/translating.md).
 TAGS: Mapping[str, str] = {"en": "en", "zh": "zh-CN"}
 NAMES: Mapping[str, str] = {"en": "English", "zh": "中文"}  # in the switch, each in its own

@@ -16,6 +16,7 @@ from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.requests import ROWS, Request
 from studio.asked.resolved import Suits, resolve
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, steps_run
+from studio.ui.stored_sentences import retold
 from studio.ui.text import say
 
 View = dict[str, Any]
@@ -53,7 +54,7 @@ def picture_view(picture: Picture, frames: int = FRAMES_PER_PICTURE) -> View:
 def _prompt_notes(info: Mapping[str, object]) -> list[str]:
     """What a picture's file says of its prompt: sentences about what of it is read otherwise than it may be meant."""
     notes = info.get("prompt_notes")
-    return [note for note in notes if isinstance(note, str)][:20] if isinstance(notes, list) else []
+    return [retold(note) for note in notes if isinstance(note, str)][:20] if isinstance(notes, list) else []
 
 
 def settings_of(info: Mapping[str, object]) -> dict[str, object]:

@@ -45,6 +45,8 @@ _ENGLISH: Mapping[str, str] = {
     "header.theme": "Light or dark",
     "header.language": "Language",
     "header.starting": "Starting…",
+    "slider.number": "number input for {label}",
+    "slider.range": "range slider for {label}",
     "header.leave": "Log out",
     "lesson.fixed": "Fixed by the owner of this studio",
     "header.guest.loading": "Another checkpoint is being loaded",

@@ -7,8 +7,9 @@ from starlette.types import Scope
 FRAMED = "studio.framed"  # in a request's scope: the page may stand in another site's frame
 
 
-def cookie_setting(scope: Scope, name: str, value: str, seconds: int) -> str:
-    """The value of a `set-cookie` header for a cookie that no script reads; `seconds` 0 removes it.
+def cookie_setting(scope: Scope, name: str, value: str, seconds: int, *, for_scripts: bool = False) -> str:
+    """The value of a `set-cookie` header for a cookie; `seconds` 0 removes it. No script can read or replace it, unless
+    it is `for_scripts`.
 
     A browser keeps a cookie of a framed page only with `SameSite=None` and over https. `Partitioned` keeps it apart for
     each site that frames the page (CHIPS). Other sites cannot use it to act: the guard refuses their requests.
@@ -17,4 +18,5 @@ def cookie_setting(scope: Scope, name: str, value: str, seconds: int) -> str:
         rules = "SameSite=None; Secure; Partitioned"
     else:
         rules = "SameSite=Lax" + ("; Secure" if scope["scheme"] in ("https", "wss") else "")
-    return f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; {rules}"
+    hidden = "" if for_scripts else "HttpOnly; "
+    return f"{name}={value}; Path=/; Max-Age={seconds}; {hidden}{rules}"

@@ -13,7 +13,7 @@ from studio.ui.text import say
 
 def login_page(problem: str = "", status: int = 200, *, passwords: bool = True) -> Response:
     """The form. Without `passwords` the studio opens with a link alone, and the page says so."""
-    return _page(_ENTER if passwords else _INVITED, problem, status)
+    return _page(_ENTER if passwords else _INVITED, problem, status, _switch())
 
 
 def logout_page() -> Response:
@@ -32,21 +32,28 @@ def private(response: Response) -> Response:
     return response
 
 
-def _page(form: str, problem: str = "", status: int = 200) -> Response:
+def _page(form: str, problem: str = "", status: int = 200, switch: str = "") -> Response:
     problem = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
     keys = ("title", "user", "password", "enter", "leave", "invited", "entering", "unreachable", "script")
     words = {key: html.escape(say(f"login.{key}")) for key in keys}
-    page = _PAGE.format(
-        **words, lang=language.TAGS[language.current()], style=_STYLE, form=form.format(**words, problem=problem)
-    )
+    tag = language.TAGS[language.current()]
+    page = _PAGE.format(**words, tag=tag, style=_STYLE, form=form.format(**words, problem=problem), switch=switch)
     return private(HTMLResponse(page, status_code=status))
 
 
+def _switch() -> str:
+    """The other languages, each by its own name; one is chosen without a script."""
+    others = ((name, itself) for name, itself in language.NAMES.items() if name != language.current())
+    button = '<button name="language" value="{name}" lang="{tag}">{itself}</button>'
+    buttons = "".join(button.format(tag=language.TAGS[name], name=name, itself=itself) for name, itself in others)
+    return f'<form class="languages" method="get" action="/login">{buttons}</form>'
+
+
 _PAGE = """<!doctype html>
-<html lang="{lang}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="{tag}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex"><title>{title}</title>
 <style>{style}</style></head>
-<body><main><h1>{title}</h1>{form}</main></body></html>
+<body><main><h1>{title}</h1>{form}{switch}</main></body></html>
 """
 _ENTER = """<form method="post" action="/login">{problem}
 <label>{user}<input name="username" autocomplete="username" autocapitalize="none" required autofocus></label>
@@ -84,5 +91,7 @@ p.quiet { color: var(--ink) }
 input, button { font: inherit; padding: 10px 12px; border-radius: 10px; border: 1px solid var(--line);
         background: var(--raised); color: inherit; width: 100% }
 button { background: var(--accent); border-color: var(--accent); color: var(--on-accent); cursor: pointer }
+form.languages { display: flex; justify-content: center; margin-top: 16px }
+.languages button { width: auto; padding: 4px 10px; border-color: transparent; background: none; color: inherit }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
 """

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request, cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.ui import language
 from studio.ui.text import say
 from studio.web import owner
 from studio.web.access import SESSION_SECONDS, Access, Session, TooManyGuests, digest
@@ -188,7 +189,8 @@ class Login:
     async def _login(self, request: Request, cookies: dict[str, str]) -> Response:
         passwords = self.access.has_passwords
         if request.method in ("GET", "HEAD"):
-            return login_page(passwords=passwords)
+            chosen = request.query_params.get("language", "")
+            return _in_language(request, chosen) if chosen in language.TAGS else login_page(passwords=passwords)
         if request.method != "POST":
             return _wrong_method("GET, POST")
         form = await _form(request, "username", "password")
@@ -329,6 +331,14 @@ def _is_browser(request: Request) -> bool:
 
 def _home() -> Response:
     return RedirectResponse("/", 303)
+
+
+def _in_language(request: Request, name: str) -> Response:
+    """The form again, from now on in this language. The page's own switch writes the same cookie."""
+    response = private(RedirectResponse("/login", 303))
+    setting = cookie_setting(request.scope, language.COOKIE, name, language.COOKIE_SECONDS, for_scripts=True)
+    response.headers.append("set-cookie", setting)
+    return response
 
 
 def _wrong_method(allow: str) -> Response:

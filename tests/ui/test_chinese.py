@@ -141,6 +141,7 @@ def test_the_pages_outside_the_page_speak_chinese_too() -> None:
     assert "登录" in login
     assert '<html lang="zh-CN">' in replay
     props = json.loads(replay.split('id="props">')[1].split("</script>")[0])
-    assert props["words"]["play"] == "播放"
-    assert props["noise_schedules"]["automatic"] == "自动 (Automatic)"
+    assert props["languages"]["zh"]["words"]["play"] == "播放"
+    assert props["languages"]["zh"]["noise_schedules"]["automatic"] == "自动 (Automatic)"
+    assert props["languages"]["en"]["words"]["play"] == "Play"
     assert '<html lang="en">' in replay_page(data, Replay(data).run).decode()

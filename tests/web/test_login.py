@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.ui.text import say
 from studio.web.access import HOUR, PASSWORD, SESSION_SECONDS, SESSIONS_AN_HOUR, Access
 from studio.web.failures import FAILURES_OF_UNKNOWN, FAILURES_PER_SENDER, WINDOW_SECONDS
+from studio.web.language import Language
 from studio.web.login import COOKIE, Login
 from tests.web.asgi import HOST, Answer, Page, Visitor, call, studio
 
@@ -306,3 +307,18 @@ def test_the_form_loads_nothing_and_names_nothing(app: ASGIApp) -> None:
         text = call(app, path).body.decode()
         assert not re.search(r"<script|src=|href=|url\(|gradio|https?:", text)
         assert "<title>Latent Studio</title>" in text
+
+
+def test_the_form_speaks_the_visitors_language_and_has_a_switch(app: ASGIApp) -> None:
+    app = Language(app)
+    chinese = call(app, "/login", headers=[("accept-language", "zh-CN")]).body.decode()
+    assert '<html lang="zh-CN">' in chinese
+    assert "密码" in chinese
+    assert ">English</button>" in chinese
+    answer = call(app, "/login", query="language=zh")
+    assert (answer.status, answer.header("location")) == (303, "/login")
+    cookie = str(answer.header("set-cookie"))
+    assert cookie.startswith("studio_language=zh; Path=/; ")
+    assert "HttpOnly" not in cookie  # the page's switch writes it too
+    assert "密码" in call(app, "/login", headers=[("cookie", "studio_language=zh")]).body.decode()
+    assert call(app, "/login", query="language=xx%0d%0a").status == 200

@@ -31,6 +31,7 @@ from studio.answered.events import (
 )
 from studio.asked.axes import Axis
 from studio.asked.compare import Comparison, prompt_notices
+from studio.asked.messages import sentences
 from studio.asked.orders import RunAgain, Speed, SubmitComparison
 from studio.asked.problems import InvalidRequest
 from studio.ui.render import View, data_uri, problem_text, settings_line
@@ -238,7 +239,7 @@ def _end_sentence(view: View, event: ComparisonEnded) -> str:
     sentence = say(key, done=event.finished_cells, count=view["possible"], seconds=f"{event.seconds:.1f}")
     failures = [say("compare.failed", count=event.failed_cells)] if event.failed_cells else []
     why = [event.reason] if event.state == "stopped" and event.reason != "Stopped." else []
-    return " ".join([sentence, *why, *failures, *view["notes"]])
+    return sentences([sentence, *why, *failures, *view["notes"]])
 
 
 async def cost_line(engine: Engine, values: Mapping[str, Any]) -> str:
@@ -248,13 +249,14 @@ async def cost_line(engine: Engine, values: Mapping[str, Any]) -> str:
     except InvalidRequest as error:
         return str(error.problems[0])
     cost = comparison.cost
-    line = say("compare.cost", cells=cost.cells, evaluations=f"{cost.evaluations:,}")
+    lines = [say("compare.cost", cells=cost.cells, evaluations=f"{cost.evaluations:,}")]
     impossible = len(comparison) - cost.cells
     if impossible:
-        line += " " + say("compare.cost.impossible", count=impossible)
+        lines.append(say("compare.cost.impossible", count=impossible))
     base = comparison.base
     pace = await engine.ask(Speed(checkpoint=base.checkpoint, width=base.width, height=base.height))
-    return line + " " + (_about(pace.seconds(comparison)) if pace is not None else say("compare.cost.unknown"))
+    lines.append(_about(pace.seconds(comparison)) if pace is not None else say("compare.cost.unknown"))
+    return sentences(lines)
 
 
 def _about(seconds: float) -> str:

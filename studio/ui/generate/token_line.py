@@ -7,7 +7,7 @@ from studio.answered.engine import Engine, Refused, TokensAnswer
 from studio.asked.orders import Tokens
 from studio.asked.problems import InvalidRequest, clean_text
 from studio.asked.prompt import parse_prompt
-from studio.ui.text import say
+from studio.ui.text import say, spoken
 
 
 async def token_line(engine: Engine, checkpoint: str, prompt: str, negative_prompt: str = "") -> str:
@@ -27,7 +27,7 @@ async def token_line(engine: Engine, checkpoint: str, prompt: str, negative_prom
             notices = tuple(dict.fromkeys((*answer.notices, *parse_prompt(text, negative=negative).notices)))
         problems = [str(problem) for problem in parse_prompt(text, negative=negative).problems]
         remarks += [say("prompts.negative", words=words) if negative else words for words in (*notices, *problems)]
-    return "\n".join([" · ".join(counts), *remarks]).strip()
+    return "\n".join([" · ".join(counts), *(spoken(remark) for remark in remarks)]).strip()
 
 
 def _count(answer: TokensAnswer) -> str:

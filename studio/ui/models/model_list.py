@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, fields
 from typing import Any
 
+from studio.ui.stored_sentences import retold
 from studio.ui.text import spoken
 from studio.answered.engine import EngineStatus
 from studio.answered.model_facts import VAE
@@ -54,9 +55,10 @@ def _line(values: dict[str, Any]) -> dict[str, Any]:
     """The fields that are not empty, since a folder of thousands makes a long list. What cannot be seen in a text is
     written as its number; a line break is allowed in sentences, and never in a name."""
     present_values = {name: value for name, value in values.items() if value not in ("", None, (), [], False)}
-    return {name: _visible_value(spoken(value), "" if name in _NAMES else "\n\t") for name, value in present_values.items()}
+    return {name: _visible_value(retold(value) if name in _SENTENCES else spoken(value), "" if name in _NAMES else "\n\t") for name, value in present_values.items()}
 
 
+_SENTENCES = ("reason", "message")
 _NAMES = ("name", "label", "where", "repository", "current")
 
 

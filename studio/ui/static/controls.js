@@ -1,7 +1,7 @@
 /* What Gradio's fields lack: landmarks under a slider, example prompts, and the line above the page. */
 
 import { fieldIn, h, icon, type } from "./elements.js";
-import { openings, openTab, tabButtons, tabOf } from "./opening.js";
+import { nameSliders, openings, openTab, tabButtons, tabOf } from "./opening.js";
 import { guestNotice, openWall, personalLink, sharing } from "./sharing.js";
 import { free } from "./waiting.js";
 
@@ -123,6 +123,7 @@ export function header({ element, props, watch, trigger }) {
   const markReady = () => {
     if (isReady) return;
     isReady = true;
+    nameSliders();
     studio.releaseClicks();
     if (studio.open) openTab(studio.open);
     draw();

@@ -24,9 +24,11 @@
 
   /** From the next request on the studio speaks another language. */
   studio.choose = (language) => {
+    const framed = window.top !== window; // as on a Hugging Face Space: the rules of studio/web/cookies.py
     const secure = location.protocol === "https:" ? "; Secure" : "";
+    const rules = framed && secure ? "SameSite=None; Secure; Partitioned" : `SameSite=Lax${secure}`;
     // biome-ignore lint/suspicious/noDocumentCookie: the Cookie Store API is absent without https
-    document.cookie = `${studio.cookie}=${language}; Path=/; Max-Age=${YEAR}; SameSite=Lax${secure}`;
+    document.cookie = `${studio.cookie}=${language}; Path=/; Max-Age=${YEAR}; ${rules}`;
   };
 
   const put = (place, path, text) => {

@@ -2,7 +2,7 @@
    over anything that was typed meanwhile. So a click that opens one waits until its fields are drawn and written;
    nobody can type too early. */
 
-import { type } from "./elements.js";
+import { fill, type } from "./elements.js";
 
 const LONGEST = 10_000; // ms to wait for the fields; after that the click goes on
 
@@ -64,7 +64,18 @@ async function draw(id) {
   await nextFrame();
   await new Promise((done) => setTimeout(done));
   document.removeEventListener("input", note, true);
+  nameSliders();
   for (const [field, text] of typedTexts) if (field.value !== text) type(field, text);
+}
+
+/** Gradio calls the two parts of a slider by English words, whatever the page's language. */
+export function nameSliders() {
+  const words = window.studioLanguage.words("slider");
+  for (const [kind, beginning] of Object.entries({ number: "number input for ", range: "range slider for " }))
+    for (const part of document.querySelectorAll(`input[aria-label^="${beginning}"]`)) {
+      const label = part.getAttribute("aria-label").slice(beginning.length);
+      part.setAttribute("aria-label", fill(words[kind], { label }));
+    }
 }
 
 const tabByName = (name) => components().find((one) => isTab(one) && one.props.id === name);

@@ -16,6 +16,7 @@ import gradio as gr
 from studio.answered.engine import Engine
 from studio.answered.events import Finished, JobSummary
 from studio.asked.fields import ImageToImage, TextToImage
+from studio.asked.messages import sentences
 from studio.asked.quantities import QUANTITIES
 from studio.asked.resolved import Suits, resolve
 from studio.asked.schedulers import SCHEDULERS
@@ -178,7 +179,7 @@ def props(panels: tuple[str, ...]) -> dict[str, Any]:
 def view_of(view: render.View) -> dict[str, Any]:
     """A run's view for the viewer: which record to fetch, and what to say until there is one."""
     is_over = view["state"] not in ("queued", "loading", "running")
-    message = " ".join([view.get("message") or "", *(p["message"] for p in view.get("problems", []))]).strip()
+    message = sentences([view.get("message") or "", *(p["message"] for p in view.get("problems", []))])
     pictures = view.get("pictures") or []
     return {
         **EMPTY,

@@ -1,7 +1,6 @@
 """One HTML file that replays a recorded run without a studio: the viewer's own scripts, styles, words, and the record.
 
-It opens from a disk and makes no requests, and speaks the language of the one who asked for it. Panels that need a
-model are left out.
+It opens from a disk and makes no requests, and speaks its reader's language. Panels that need a model are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ def replay_page(recording: bytes, run: Mapping[str, object]) -> bytes:
     """The file of a recording (`/record/<job>` from the first evaluation on) whose header is `run`."""
     value = {**noise_viewer.EMPTY, "job": "record", "checkpoint": run["checkpoint"]}
     panels = tuple(name for name in noise_viewer.PANELS if name in OFFLINE)
-    props = {name: _said(one) for name, one in noise_viewer.props(panels).items()} | {"value": value}
+    props = {"value": value, "languages": {name: _props(panels, name) for name in language.TAGS}}
     title = html.escape(f"{run['prompt'] or say('tab.noise_viewer')} · {say('page.title')}")
     parts = [
         "<!doctype html>",
@@ -40,9 +39,13 @@ def replay_page(recording: bytes, run: Mapping[str, object]) -> bytes:
     return "\n".join(parts).encode()
 
 
-def _said(value: object) -> object:
-    """The texts of the page in this language; any other value is itself."""
-    return texts_under(value.prefix, language.current()) if isinstance(value, Words) else value
+def _props(panels: tuple[str, ...], name: str) -> dict[str, object]:
+    """What the viewer's script gets in a language."""
+    props = {
+        key: texts_under(one.prefix, name) if isinstance(one, Words) else one
+        for key, one in noise_viewer.props(panels).items()
+    }
+    return {**props, "tag": language.TAGS[name]}
 
 
 def _safe(name: str, text: str) -> str:

@@ -85,9 +85,9 @@ async function remember(field) {
   });
 }
 
-/** The line "This picture says how it was made" and a button that takes its settings, in the browser's language. */
+/** The line "This picture says how it was made" and a button that takes its settings, in the page's language. */
 export function offer({ element, props, watch, trigger }) {
-  const language = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
+  const { language } = window.studioLanguage;
   const words = props.words[language];
   function draw() {
     const origin = props.value?.settings ? props.value : null;
@@ -104,7 +104,7 @@ export function offer({ element, props, watch, trigger }) {
     element.replaceChildren(
       h(
         "div",
-        { class: "ls-offer", role: "status", lang: language === "zh" ? "zh-Hans" : language },
+        { class: "ls-offer", role: "status" },
         text,
         ...remarks.map((remark) => h("p", { class: "ls-offer-note", dir: "auto" }, remark)),
         usable ? h("button", { class: "ls-button", type: "button", onclick: take }, words.take) : "",

@@ -9,5 +9,13 @@ window.fetch = async (address) => {
   return there ? new Response(bytes.slice()) : new Response("", { status: 404 });
 };
 document.body.classList.toggle("dark", matchMedia("(prefers-color-scheme: dark)").matches);
-const props = JSON.parse(document.getElementById("props").textContent);
+const { value, languages } = JSON.parse(document.getElementById("props").textContent);
+// The language that its switch has put into the address, or the browser's.
+const asked = [
+  new URLSearchParams(location.search).get("language"),
+  ...navigator.languages.map((tag) => tag.split("-")[0]),
+];
+const language = asked.find((name) => name in languages) ?? "en";
+document.documentElement.lang = languages[language].tag;
+const props = { ...languages[language], value, language, languages: Object.keys(languages) };
 viewer({ element: document.getElementById("viewer"), props, watch: () => {}, trigger: () => {}, events: [] });

@@ -28,7 +28,7 @@ export function viewer({ element, props, watch, trigger }) {
 
   const first = {
     mode: "beginner",
-    language: navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en",
+    language: props.language ?? window.studioLanguage.language,
     how: "fast",
     panes: ["x_t", "denoised", "noise_pred"],
     open: "guidance",
@@ -110,7 +110,10 @@ export function viewer({ element, props, watch, trigger }) {
   });
   const hows = picks("decoder", HOWS, "how", (how) => set({ how }));
   const modes = picks("mode", ["beginner", "expert"], "mode", (mode) => set({ mode }));
-  const languages = picks("language", Object.keys(props.captions), "language", (language) => set({ language }));
+  // The page has a switch of its own; a replay has only this one.
+  const languages = picks("language", props.languages ?? [], "language", (name) => {
+    location.search = `?language=${name}`;
+  });
   const empty = h("p", { class: "ls-empty-note", role: "status" });
   const title = h("p", { class: "ls-run", dir: "auto" });
   const facts = h("p", { class: "ls-run-facts" });
@@ -118,7 +121,7 @@ export function viewer({ element, props, watch, trigger }) {
     "div",
     { class: "ls-viewer-head" },
     h("div", { class: "ls-run-line" }, title, facts),
-    languages.element,
+    props.languages ? languages.element : null,
     modes.element,
   );
   // About the recording of a large run
@@ -203,13 +206,12 @@ export function viewer({ element, props, watch, trigger }) {
       button.setAttribute("aria-pressed", String(button.getAttribute(`data-${key}`) === state[key]));
   }
 
-  /** One sentence for newcomers, in the language that they chose. */
+  /** One sentence for newcomers. */
   function caption(key) {
     return h("p", { class: "ls-gloss", "data-caption": key });
   }
   function drawCaptions() {
     for (const line of viewer.querySelectorAll("[data-caption]")) {
-      line.lang = state.language === "zh" ? "zh-Hans" : state.language;
       line.textContent = props.captions[state.language][line.dataset.caption];
     }
   }
