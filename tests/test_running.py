@@ -31,14 +31,24 @@ def obey_sigint() -> None:
 class Studio:
     """`python app.py` in a process of its own, with its temporary files in `folder`."""
 
-    def __init__(self, folder: Path, *flags: str, log: str = "log", **environment: str) -> None:
+    def __init__(
+        self, folder: Path, *flags: str, log: str = "log", port: int | None = None, **environment: str
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+            self.port = port or probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
         self.folder, self._log = folder / "tmp", folder / log
         self.folder.mkdir(exist_ok=True)
-        port = self.url.rstrip("/").rpartition(":")[2]
-        command = [sys.executable, str(ROOT / "app.py"), "--port", port, "--outputs-dir", str(folder / "o"), *flags]
+        command = [
+            sys.executable,
+            str(ROOT / "app.py"),
+            "--port",
+            str(self.port),
+            "--outputs-dir",
+            str(folder / "o"),
+            *flags,
+        ]
         environment = {**os.environ, "TMPDIR": str(self.folder), **environment}
         with self._log.open(
             "w"

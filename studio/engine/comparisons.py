@@ -73,8 +73,8 @@ class Cell(Job):
     def part_of(self) -> str:
         return self._comparison.id
 
-    def may_begin(self) -> bool:
-        return self.ended is None and self._comparison.may_begin()
+    def begin(self) -> None:
+        self._comparison.begin()
 
     @property
     def rules(self) -> Rules:

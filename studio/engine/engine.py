@@ -12,7 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from studio.answered.engine import Answer, ComparisonNow, EngineStatus, Pace, TokensAnswer, UnknownJob, WorkNow
+from studio.answered.engine import (
+    Answer,
+    ComparisonNow,
+    EngineStatus,
+    Events,
+    Pace,
+    TokensAnswer,
+    UnknownJob,
+    WorkNow,
+)
 from studio.answered.events import AnyEvent, ComparisonEvent, Event, JobSummary
 from studio.answered.ids import HERE
 from studio.answered.models import Checkpoint
@@ -147,7 +156,7 @@ class DiffusionEngine:
 
     # ---------------------------------------------------------------------------------------- jobs that are there
 
-    def watch_any(self, job_id: str, *, owner: str) -> Watcher:
+    def watch_any(self, job_id: str, *, owner: str) -> Events:
         """Events of a run or of a comparison. May be read on any event loop. Raises UnknownJob."""
         return self._history.watch(job_id, owner)
 
@@ -168,7 +177,7 @@ class DiffusionEngine:
 
     def prioritize(self, job_id: str, cell: int, *, owner: str) -> bool:
         """Make a cell before the others. False when it has ended. Raises UnknownJob."""
-        if self._history.is_over(job_id, owner):
+        if self._history.is_elsewhere(job_id, owner):
             return False
         first = self._comparison(job_id, owner).raise_priority(cell)
         self._thread.wake.set()
@@ -182,10 +191,9 @@ class DiffusionEngine:
 
     def cancel(self, job_id: str, *, owner: str) -> bool:
         """See `studio.answered.engine.Engine.cancel`."""
-        if self._history.is_over(job_id, owner):
-            if interrupted := self._history.is_interrupted(job_id, owner):
-                self._history.dismiss(job_id)
-            return interrupted
+        elsewhere = self._history.cancel(job_id, owner)
+        if elsewhere is not None:
+            return elsewhere
         stopping = self._book.get(job_id, owner=owner).stop()
         self._thread.wake.set()
         return stopping

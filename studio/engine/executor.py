@@ -113,6 +113,7 @@ class Executor:
     def begin(self, job: Job, *, exact: bool) -> Run:
         """The run of a job: everything random or automatic decided, the prompts encoded. `exact`: its lanes run alone,
         even where the request does not ask for it. Raises what the prompts' encoding does."""
+        job.begin()
         components = self.components
         self.conditioner.extras.bring_tiny_vae(components)
         resolved = resolve(

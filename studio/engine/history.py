@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 from studio.answered.codec import BadMessage, decode, encode
-from studio.answered.engine import ComparisonNow, UnknownJob
+from studio.answered.engine import ComparisonNow, Events, UnknownJob
 from studio.answered.events import (
     ENDS,
     AnyEvent,
@@ -22,12 +23,14 @@ from studio.answered.events import (
     JobSummary,
     Picture,
     Planned,
+    Queued,
     Started,
     Stopped,
 )
 from studio.asked import orders
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest
+from studio.engine.distant import DistantEvents
 from studio.engine.jobs import Job, JobBook
 from studio.engine.mailbox import Mailbox, Watcher
 from studio.engine.store.store import JobStore, StoredJob, StoredState
@@ -85,14 +88,11 @@ class History:
         else:
             job.witness = self
 
-    def may_begin(self, job: Job) -> bool:
+    def begin(self, job: Job) -> None:
         """See `Witness`. Another server may have the lease by now, where this one was silent for long."""
         if job.id not in self._begun:
-            if not self._store.claim(job.id):
-                job.stop(OTHER_SERVER)
-                return False
             self._begun[job.id] = ()
-        return True
+            self._store.claim(job.id, lambda: job.stop(OTHER_SERVER))
 
     def hear(self, job: Job, event: AnyEvent) -> None:
         """See `Witness`."""
@@ -144,7 +144,7 @@ class History:
 
     def _restore(self, row: StoredJob, restore: Restore) -> str:
         """What became of a job: a key of the counts above."""
-        summary: JobSummary = decode(row.summary)
+        summary = _summary(row.summary)
         pictures = tuple(self._gallery.of_job(row.id, row.owner))
         if pictures and len(pictures) == summary.request.num_images_per_prompt:  # the end came just after the last one
             seconds = float(str(pictures[-1].info.get("seconds") or 0))
@@ -157,7 +157,7 @@ class History:
         if row.passing and row.studio != self._store.studio:
             self._refuse(row, _stopped(row.id, SHARE_OVER, pictures), "stopped", summary)
             return "dropped"
-        if row.state == "running":
+        if row.state == "running" or pictures:
             self._interrupt(row, summary, pictures)
             return "interrupted"
         order = decode(row.submission or b"")
@@ -189,7 +189,7 @@ class History:
     ) -> None:
         if summary is None:
             try:
-                summary = decode(row.summary)
+                summary = _summary(row.summary)
             except BadMessage:
                 summary = None
         if summary is None:
@@ -216,28 +216,54 @@ class History:
         """One owner's jobs, newest first; those that only the file knows stand last."""
         here = self._book.of(owner)
         known = {job.job_id for job in here}
-        past = []
-        for row in self._store.past(owner):
+        others = []
+        for row in self._store.listed(owner):
+            if row.id in known:
+                continue
             try:
-                summary: JobSummary = decode(row.summary)
+                summary = _summary(row.summary)
             except BadMessage:
                 continue
-            if row.id not in known:
-                past.append(replace(summary, state=row.state))  # type: ignore[arg-type]  # of one that is over
-        return (*here, *past)
+            state = "queued" if row.state == "waiting" else row.state
+            others.append(replace(summary, state=state))
+        return (*here, *others)
 
-    def watch(self, job_id: str, owner: str) -> Watcher:
-        """The events of a job that is there, or what a late watcher hears of one that only the file knows. Raises
-        UnknownJob."""
-        try:
-            return Watcher(self._book.get(job_id, owner=owner).mailbox)
-        except UnknownJob:
-            if not isinstance(job_id, str) or self._book.has(job_id):
-                raise
+    def watch(self, job_id: str, owner: str) -> Events:
+        """The events of a job that is there, what a late watcher hears of one that is over, or how far one is that
+        another server has. Raises UnknownJob."""
+        here = self._here(job_id, owner)
+        if here is not None:
+            return here
+        events = self._events(job_id, owner)
+        if events is None:
+            row = self._row(job_id, owner)
+            comparison = _summary(row.summary).comparison
+            planned = (Planned(job_id=job_id, comparison=comparison),) if comparison is not None else ()
+            return DistantEvents(
+                (*planned, Queued(job_id=job_id, ahead=0)),
+                lambda: self._events(job_id, owner),
+                lambda: self._here(job_id, owner),
+            )
         mailbox = Mailbox(self._book.clock)
-        for event in self._events(job_id, owner):
+        for event in events:
             mailbox.put(event)
         return Watcher(mailbox)
+
+    def _here(self, job_id: str, owner: str) -> Watcher | None:
+        """The events of a job of this server. Raises UnknownJob for another owner's."""
+        if isinstance(job_id, str) and not self._book.has(job_id):
+            return None
+        return Watcher(self._book.get(job_id, owner=owner).mailbox)
+
+    def cancel(self, job_id: str, owner: str) -> bool | None:
+        """Stop a job that another server has and that waits, or offer one no more that was interrupted. False where it
+        is over, or runs there; None for a job of this server, or an unknown one."""
+        if not isinstance(job_id, str) or self._book.has(job_id) or (row := self._store.get(job_id, owner)) is None:
+            return None
+        if row.state == "interrupted":
+            self._store.dismiss(job_id)
+            return True
+        return row.state == "waiting" and self._store.withdraw(job_id, encode((_stopped(job_id, "Stopped.", ()),)))
 
     def order(self, job_id: str, owner: str) -> tuple[Lasting, str]:
         """What an interrupted job was asked for, with the seed that it had, and its origin. Raises UnknownJob."""
@@ -259,21 +285,23 @@ class History:
         """An interrupted job has been asked for again, or is not wanted any more."""
         self._store.dismiss(job_id)
 
-    def is_interrupted(self, job_id: str, owner: str) -> bool:
-        """Whether it is one owner's job that can be run again."""
-        row = self._store.get(job_id, owner) if self.is_over(job_id, owner) else None
-        return row is not None and row.state == "interrupted"
-
-    def is_over(self, job_id: str, owner: str) -> bool:
+    def is_elsewhere(self, job_id: str, owner: str) -> bool:
         """Whether it is one owner's job that only the file knows."""
         return isinstance(job_id, str) and not self._book.has(job_id) and self._store.get(job_id, owner) is not None
 
-    def _events(self, job_id: str, owner: str) -> tuple[AnyEvent, ...]:
+    def _row(self, job_id: str, owner: str) -> StoredJob:
         row = self._store.get(job_id, owner)
-        if row is None or row.events is None:
+        if row is None:
             raise UnknownJob("This job does not exist any more.")
+        return row
+
+    def _events(self, job_id: str, owner: str) -> tuple[AnyEvent, ...] | None:
+        """What a late watcher hears of a job that only the file knows; None while it is not over. Raises UnknownJob."""
+        row = self._row(job_id, owner)
+        if row.ended is None:
+            return None
         try:
-            events: tuple[AnyEvent, ...] = decode(row.events)
+            events: tuple[AnyEvent, ...] = decode(row.events or b"")
             return (*events[:-1], *self._cells(job_id), *events[-1:])
         except BadMessage as error:
             raise UnknownJob(OTHER_VERSION) from error
@@ -283,15 +311,20 @@ class History:
         return [decode(event) for event in self._store.cells(job_id)]
 
     def comparison(self, job_id: str, owner: str) -> ComparisonNow | None:
-        """A comparison that only the file knows, as it was; None where there is none."""
-        if not self.is_over(job_id, owner):
+        """A comparison that only the file knows, as far as it was made; None where there is none."""
+        if not self.is_elsewhere(job_id, owner):
             return None
-        events = self._events(job_id, owner)
-        planned = next((event for event in events if isinstance(event, Planned)), None)
-        if planned is None:
+        comparison = _summary(self._row(job_id, owner).summary).comparison
+        if comparison is None:
             return None
-        cells = {event.cell: event for event in events if isinstance(event, CellEvent)}
-        return ComparisonNow(comparison=planned.comparison, cells=cells)
+        return ComparisonNow(comparison=comparison, cells={event.cell: event for event in self._cells(job_id)})
+
+
+@lru_cache(maxsize=1000)
+def _summary(stored: bytes) -> JobSummary:
+    """Raises BadMessage for what another version has written."""
+    summary: JobSummary = decode(stored)
+    return summary
 
 
 def _brief(summary: JobSummary) -> JobSummary:

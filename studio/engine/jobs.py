@@ -43,9 +43,9 @@ _STATES: dict[type, JobState] = {Finished: "finished", Stopped: "stopped", Faile
 
 
 class Witness(Protocol):
-    """Hears what becomes of a job, and says whether it may begin (`studio.engine.history`)."""
+    """Hears that a job begins and what becomes of it (`studio.engine.history`)."""
 
-    def may_begin(self, job: Job) -> bool: ...
+    def begin(self, job: Job) -> None: ...
 
     def hear(self, job: Job, event: AnyEvent) -> None: ...
 
@@ -114,9 +114,10 @@ class Job:
         """The jobs that may be given lanes now, in that order."""
         return (self,) if self.ended is None and self.ready else ()
 
-    def may_begin(self) -> bool:
-        """Whether it is there and still this server's. Asked before it begins."""
-        return self.ended is None and (self.witness is None or self.witness.may_begin(self))
+    def begin(self) -> None:
+        """It gets its first lane. It is stopped a moment later where another server has it by now."""
+        if self.witness is not None:
+            self.witness.begin(self)
 
     @property
     def load(self) -> Load:

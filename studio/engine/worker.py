@@ -88,7 +88,7 @@ class Worker:
     def _admit(self, admission: Admission) -> None:
         job, image, executor = admission.job, admission.image, self._executor
         self._checkpoint.load(job.request.checkpoint, anew=admission.switch)
-        if job.stop_reason is not None or not job.may_begin():  # stopped while its checkpoint was loaded, or another's
+        if job.ended is not None or job.stop_reason is not None:  # stopped while its checkpoint was loaded
             return
         run = self._runs.get(job.id)
         if run is None:

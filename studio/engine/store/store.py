@@ -28,6 +28,7 @@ ANSWER_SECONDS = 15.0  # after which a disk that does not answer is given up for
 GUEST_SECONDS = 24 * 3600.0  # how long a guest's ended job is remembered
 OWNER_SECONDS = 7 * 24 * 3600.0
 MOST_ENDED = 500  # of all together
+MOST_LISTED = 100  # of one owner
 
 _COLUMNS = "id, studio, state, owner, guest, passing, origin, submitted, ended, summary, submission, seeds, events"
 
@@ -114,24 +115,19 @@ class JobStore:
             return Message("It does not outlive the studio: {cause}.", cause=self._writer.report(error))
         return ""
 
-    def claim(self, job_id: str) -> bool:
-        """The job begins. False where another server has its lease by now, so that nothing is made twice."""
-        if self._writer is None:
-            return True
+    def claim(self, job_id: str, refused: Callable[[], object]) -> None:
+        """The job begins. `refused` is called, a moment later, where another server has its lease by now, or it was
+        withdrawn: nothing is made twice. Nobody waits for the disk."""
 
-        def claim(connection: sqlite3.Connection) -> bool:
+        def claim(connection: sqlite3.Connection) -> None:
             changed = connection.execute(
                 "UPDATE jobs SET state = 'running' WHERE id = ? AND server = ? AND state = 'waiting'",
                 (job_id, self.server.id),
             ).rowcount
-            row = connection.execute("SELECT server FROM jobs WHERE id = ?", (job_id,)).fetchone()
-            return changed == 1 or row is None or row[0] == self.server.id
+            if not changed and connection.execute("SELECT 1 FROM jobs WHERE id = ?", (job_id,)).fetchone():
+                refused()
 
-        try:
-            return bool(self._writer.do(claim).result(ANSWER_SECONDS))
-        except (sqlite3.Error, TimeoutError) as error:
-            self._writer.report(error)
-            return True
+        self._later(claim)
 
     def began(self, job_id: str, seeds: Callable[[], bytes]) -> None:
         """Remember the seeds that a job has begun with."""
@@ -218,19 +214,42 @@ class JobStore:
 
     # ------------------------------------------------------------------------------------------ what is over
 
-    def past(self, owner: str) -> list[StoredJob]:
-        """One owner's jobs that are over, newest first; without what they were asked for."""
-        columns = _COLUMNS.replace("submission", "NULL", 1)
+    def listed(self, owner: str) -> list[StoredJob]:
+        """One owner's jobs that this server does not work on, newest first: those that are over, and those of other
+        servers. Without what they were asked for and what became of them."""
+        columns = _COLUMNS.replace("submission", "NULL", 1).replace("events", "NULL", 1)
         return self._jobs(
-            f"SELECT {columns} FROM jobs WHERE owner = ? AND ended IS NOT NULL ORDER BY number DESC", owner
+            f"SELECT {columns} FROM jobs WHERE owner = ? AND (ended IS NOT NULL OR server IS NOT ?) "
+            "ORDER BY number DESC LIMIT ?",
+            owner,
+            self.server.id,
+            MOST_LISTED,
         )
 
     def get(self, job_id: str, owner: str) -> StoredJob | None:
-        """One owner's job that is over, with what it was asked for if it was interrupted."""
-        jobs = self._jobs(
-            f"SELECT {_COLUMNS} FROM jobs WHERE id = ? AND owner = ? AND ended IS NOT NULL", job_id, owner
-        )
+        """One owner's job, whoever works on it. One that was interrupted comes with what it was asked for."""
+        columns = _COLUMNS.replace("submission", "CASE state WHEN 'interrupted' THEN submission END", 1)
+        jobs = self._jobs(f"SELECT {columns} FROM jobs WHERE id = ? AND owner = ?", job_id, owner)
         return jobs[0] if jobs else None
+
+    def withdraw(self, job_id: str, events: bytes) -> bool:
+        """A job of another server that waits is stopped before that begins it. False where it has begun."""
+        if self._writer is None:
+            return False
+        withdrawn = self._writer.do(
+            lambda connection: (
+                connection.execute(
+                    "UPDATE jobs SET state = 'stopped', ended = ?, events = ?, submission = NULL "
+                    "WHERE id = ? AND state = 'waiting'",
+                    (self._clock(), events, job_id),
+                ).rowcount
+            )
+        )
+        try:
+            return withdrawn.result(ANSWER_SECONDS) == 1
+        except (sqlite3.Error, TimeoutError) as error:
+            self._writer.report(error)
+            return False
 
     def dismiss(self, job_id: str) -> None:
         """An interrupted job is one that was stopped from now on."""

@@ -15,7 +15,17 @@ from PIL import Image
 
 from studio.answered.codec import decode, encode
 from studio.answered.engine import Refused, UnknownJob
-from studio.answered.events import AnyEvent, CellEvent, ComparisonEnded, Failed, Finished, Planned, Started, Stopped
+from studio.answered.events import (
+    AnyEvent,
+    CellEvent,
+    ComparisonEnded,
+    Failed,
+    Finished,
+    Planned,
+    Queued,
+    Started,
+    Stopped,
+)
 from studio.asked import orders
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
@@ -58,7 +68,7 @@ def job_of(engine: DiffusionEngine, job_id: str, owner: str = "anna") -> Job:
 def begin(engine: DiffusionEngine, job_id: str, seeds: tuple[int, ...] = (77,), owner: str = "anna") -> Job:
     """Let a job have begun."""
     job = job_of(engine, job_id, owner)
-    assert job.may_begin()
+    job.begin()
     job.publish(
         Started(
             job_id=job_id,
@@ -203,7 +213,8 @@ def test_an_interrupted_comparison_is_named_and_run_again(
     comparison = Comparison.parse({**fields, "x": "guidance_scale", "x_values": "1, 4"})
     before = crashed()
     job_id = before.submit_comparison(comparison, owner="anna", origin="compare")
-    assert job_of(before, job_id).parts()[0].may_begin()
+    job_of(before, job_id).parts()[0].begin()
+    settled(before._store)
     after = next_engine()
     planned, end = heard(after, job_id)
     assert isinstance(planned, Planned)
@@ -223,7 +234,7 @@ def test_the_cells_that_an_interrupted_comparison_had_made_are_there(
     before = crashed()
     job_id = before.submit_comparison(comparison, owner="anna", origin="compare")
     first, _ = job_of(before, job_id).parts()
-    assert first.may_begin()
+    first.begin()
     saved = before._gallery.save(
         Image.new("RGB", (64, 64)), info={"seed": 1}, parameters="", owner="anna", part_of=job_id
     )
@@ -408,7 +419,7 @@ def test_a_job_that_another_server_has_taken_is_not_made_here(
     make_engine: EngineFactory, store_at: StoreFactory, tmp_path: Path, dead: MakeServer
 ) -> None:
     slow = make_engine(start=False, store=store_at(server=dead()), gallery=Gallery(tmp_path))
-    job_id = slow.submit(ask(), owner="anna")
+    job_id = slow.submit(ask(num_inference_steps=50), owner="anna")
     other = make_engine(start=False, store=store_at(), gallery=Gallery(tmp_path))
     slow.start()
     end = outcome(slow, job_id)
@@ -416,4 +427,32 @@ def test_a_job_that_another_server_has_taken_is_not_made_here(
     assert "another studio" in end.reason
     other.start()
     assert isinstance(outcome(other, job_id), Finished)
+    assert len(Gallery(tmp_path).earlier("anna")) == 1
+
+
+def test_a_job_that_another_studio_has_is_listed_watched_and_withdrawn(
+    make_engine: EngineFactory, store_at: StoreFactory, tmp_path: Path, alive: MakeServer
+) -> None:
+    other = make_engine(start=False, store=store_at(server=alive()), gallery=Gallery(tmp_path))
+    here = make_engine(start=False, store=store_at(server=alive()), gallery=Gallery(tmp_path))
+    seen, unwanted = other.submit(ask(prompt="seen"), owner="anna"), other.submit(ask(), owner="anna")
+    assert [(job.job_id, job.state) for job in here.jobs(owner="anna")] == [(unwanted, "queued"), (seen, "queued")]
+    assert here.jobs(owner="ben") == ()
+    with pytest.raises(UnknownJob):
+        here.cancel(unwanted, owner="ben")
+    assert here.cancel(unwanted, owner="anna") is True
+
+    async def watched() -> list[AnyEvent]:
+        events = here.watch_any(seen, owner="anna")
+        first = await anext(aiter(events))
+        other.start()
+        return [first, *[event async for event in events]]
+
+    first, last = asyncio.run(asyncio.wait_for(watched(), 60))
+    assert isinstance(first, Queued)
+    assert isinstance(last, Finished)
+    assert last.pictures[0].info["prompt"] == "seen"
+    (end,) = heard(here, unwanted)
+    assert isinstance(end, Stopped)
+    assert isinstance(outcome(other, unwanted), Stopped)
     assert len(Gallery(tmp_path).earlier("anna")) == 1

@@ -27,6 +27,15 @@ def end(one: JobStore, name: str, state: str = "finished", **more: bool) -> None
     settled(one)
 
 
+def claimed(one: JobStore, name: str) -> bool:
+    """Whether a job is this server's to begin."""
+    refused: list[str] = []
+    one.claim(name, lambda: refused.append(name))
+    if one.is_on_disk:
+        settled(one)
+    return not refused
+
+
 def raw(folder: Path, statement: str) -> list[tuple[object, ...]]:
     with sqlite3.connect(folder / NAME) as connection:
         return connection.execute(statement).fetchall()
@@ -55,7 +64,7 @@ def test_what_waits_and_what_ran_is_taken_over_from_a_server_that_has_ended(
     before = store_at(server=dead())
     for name in ("here-1", "here-2", "here-3"):
         before.add(row(name))
-    assert before.claim("here-2")
+    assert claimed(before, "here-2")
     before.began("here-2", lambda: b"seeds")
     end(before, "here-3")
     after = store_at()
@@ -63,15 +72,15 @@ def test_what_waits_and_what_ran_is_taken_over_from_a_server_that_has_ended(
     assert (waiting.id, waiting.state, waiting.submission) == ("here-1", "waiting", b"submission")
     assert (ran.id, ran.state, ran.seeds) == ("here-2", "running", b"seeds")
     assert after.take_over() == [], "they are this server's now"
-    assert not before.claim("here-1"), "it is not the old one's any more, should it wake up"
-    assert after.claim("here-1")
+    assert not claimed(before, "here-1"), "it is not the old one's any more, should it wake up"
+    assert claimed(after, "here-1")
 
 
 def test_the_jobs_of_a_server_that_runs_are_left_alone(store_at: StoreFactory, alive: MakeServer) -> None:
     other = store_at(server=alive())
     other.add(row())
     assert store_at().take_over() == []
-    assert other.claim("here-1")
+    assert claimed(other, "here-1")
 
 
 def test_each_job_is_taken_over_by_one_server_alone(
@@ -95,7 +104,7 @@ def test_each_job_is_taken_over_by_one_server_alone(
     for thread in threads:
         thread.join()
     assert sorted(name for some in taken for name in some) == sorted(names)
-    claims = [[rival.claim(name) for rival in rivals] for name in names]
+    claims = [[claimed(rival, name) for rival in rivals] for name in names]
     assert all(sum(one) == 1 for one in claims)
 
 
@@ -127,15 +136,15 @@ def test_at_the_end_what_waits_waits_for_the_next_start_and_what_ran_is_interrup
     before = store_at()
     for name in ("here-1", "here-2", "here-3"):
         before.add(row(name))
-    before.claim("here-2")
-    before.claim("here-3")
+    assert claimed(before, "here-2")
+    assert claimed(before, "here-3")
     end(before, "here-3", "stopped")  # by its visitor
     end(before, "here-1", "interrupted", closed=True)
     end(before, "here-2", "interrupted", closed=True)
     assert before.close() == 1
     after = store_at()
     assert [(job.id, job.state) for job in after.take_over()] == [("here-1", "waiting")]
-    assert [(job.id, job.state) for job in after.past("anna")] == [("here-3", "stopped"), ("here-2", "interrupted")]
+    assert [(job.id, job.state) for job in after.listed("anna")] == [("here-3", "stopped"), ("here-2", "interrupted")]
 
 
 def test_what_a_job_was_asked_for_is_overwritten_when_it_is_over(store_at: StoreFactory, tmp_path: Path) -> None:
@@ -144,7 +153,7 @@ def test_what_a_job_was_asked_for_is_overwritten_when_it_is_over(store_at: Store
     one.add(row("here-1", submission=upload))
     one.add(row("here-2", submission=upload))
     for name in ("here-1", "here-2"):
-        one.claim(name)
+        assert claimed(one, name)
     end(one, "here-1", "finished")
     end(one, "here-2", "interrupted")
     assert one.get("here-1", "anna").submission is None  # type: ignore[union-attr]
@@ -190,8 +199,8 @@ def test_no_more_than_the_newest_ended_jobs_are_remembered(
         if k:
             end(one, f"here-{k}")
     one._writer.do(one._beat).result(30)
-    assert [job.id for job in one.past("anna")] == ["here-5", "here-4", "here-3"]
-    one.claim("here-0")
+    assert [job.id for job in one.listed("anna")] == ["here-5", "here-4", "here-3"]
+    assert claimed(one, "here-0")
     end(one, "here-0")
     assert one.get("here-0", "anna") is not None
 
@@ -207,10 +216,10 @@ def not_used(folder: Path, caplog: pytest.LogCaptureFixture) -> str:
         one = JobStore(folder)
     assert not one.is_on_disk
     assert one.add(row()) == ""
-    assert one.claim("here-1")
+    assert claimed(one, "here-1")
     end_nothing = one.end("here-1", "finished", lambda: b"", lambda: b"")
     assert end_nothing is None
-    assert (one.take_over(), one.past("anna"), one.get("here-1", "anna"), one.close()) == ([], [], None, 0)
+    assert (one.take_over(), one.listed("anna"), one.get("here-1", "anna"), one.close()) == ([], [], None, 0)
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before} == before
     assert len(caplog.records) == 1
     assert "in memory alone" in caplog.text
@@ -333,7 +342,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_is_told(
         for name in ("here-2", "here-3"):
             assert "database or disk is full" in one.add(row(name, submission=bytes(10**6)))
     assert len(caplog.records) == 1, "said once"
-    assert one.claim("here-2"), "the job runs"
+    assert claimed(one, "here-2"), "the job runs"
     end(one, "here-2")
     assert one.add(row("here-4")) == "", "what fits is kept"
     assert [name for (name,) in raw(tmp_path, "SELECT id FROM jobs")] == ["here-1", "here-4"]
