@@ -16,6 +16,7 @@ from studio.answered.events import Finished
 from studio.asked.requests import Request
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
+from studio.engine.store.store import JobStore
 from studio.picture.gallery import Gallery
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def loaded_engine(checkpoint: Path, scratch: Path, device: str = "auto") -> Diff
         device=device,
         preload=checkpoint.name,
         limits=Limits(per_owner=64, unwatched_seconds=None),
+        store=JobStore(scratch / "outputs"),
     )
     engine.start()
     deadline = time.monotonic() + LOAD_SECONDS
