@@ -33,6 +33,7 @@ STYLES = (
     "generate/static/helper.css",
     "models/static/models.css",
     "static/sharing.css",
+    "static/shortcuts.css",
 )
 # What makes bytes smaller, the smallest first; `quality` from 0 (quick) to 9.
 _ENCODINGS: dict[str, Callable[[bytes, int], bytes]] = {

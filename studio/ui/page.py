@@ -50,6 +50,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
             title=say("page.title"),
             words=words("header"),
             sharing=words("sharing"),
+            shortcuts=words("shortcuts"),
             forms=[
                 *(stored_fields.storage_key(tab) for tab in (text_to_image.TAB, image_to_image.TAB, inpaint.TAB)),
                 noise_viewer.STORAGE,

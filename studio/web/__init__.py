@@ -24,6 +24,7 @@ from studio.web.interfaces import Interface
 from studio.web.language import Language
 from studio.web.limits import LimitedEngine, NewVisitors
 from studio.web.login import Login
+from studio.web.manifest import Manifest
 from studio.web.owner import Owner
 from studio.web.presence import Presence
 from studio.web.program_routes import ProgramRoutes
@@ -77,6 +78,7 @@ def middleware(
         Middleware(Language),
         Middleware(Guard, hosts=hosts, with_pictures=pictures_in_json, framed_by=framed_by),
         Middleware(Faults),
+        Middleware(Manifest),
         Middleware(Login, access=access, basic=[one.prefix for one in interfaces if one.basic], proxied=proxied),
         Middleware(Owner, new_visitors=new_visitors, together=[one.prefix for one in interfaces if one.basic]),
         Middleware(Presence, engine=engine, keeper=uploads),

@@ -12,7 +12,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.ui import assets, language
+from studio.web import manifest
 
+_MANIFEST = b'<link rel="manifest" href="/manifest.json" />'  # Gradio's, the first of a page counts
 _SCRIPTS = b"<script data-gradio-mode>"  # the first of Gradio's scripts after the layout
 PATHS = ("/", "/config")
 
@@ -62,5 +64,6 @@ class Front:
 def _in_language(page: bytes, texts: assets.Asset) -> bytes:
     """The page with the script that puts the texts of the visitor's language into it, before Gradio draws it."""
     tag = language.TAGS[language.current()].encode()
+    page = page.replace(_MANIFEST, manifest.links().encode(), 1)
     page = page.replace(b'lang="en"', b'lang="%s"' % tag, 1)
     return page.replace(_SCRIPTS, b'<script src="%s"></script>%s' % (texts.address.encode(), _SCRIPTS), 1)

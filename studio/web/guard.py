@@ -36,6 +36,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "media-src 'self' data: blob:",
         "font-src 'self' data:",
         "connect-src 'self' data: blob:",
+        "manifest-src 'self'",
         "worker-src 'self' blob:",
         "object-src 'none'",
         "base-uri 'self'",

@@ -111,6 +111,16 @@ def test_every_prediction_has_its_words(prediction: str) -> None:
         assert f"{prefix}.{prediction}" in text.COLUMNS["en"]
 
 
+def test_the_sheet_of_keys_has_a_text_for_each_and_no_other() -> None:
+    script = (UI / "static/shortcuts.js").read_text(encoding="utf-8")
+    names = re.findall(r'\]\s*, "(\w+)"\],?$', script, re.MULTILINE)
+    places = re.findall(r"^  (\w+): \[$", script, re.MULTILINE)
+    assert len(names) > 10
+    assert len(places) > 3
+    assert {f"shortcuts.does.{name}" for name in names} == {k for k in text.COLUMNS["en"] if ".does." in k}
+    assert {f"shortcuts.place.{name}" for name in places} == {k for k in text.COLUMNS["en"] if "shortcuts.place." in k}
+
+
 def test_no_text_is_left_that_nobody_says() -> None:
     sources = "\n".join(p.read_text(encoding="utf-8") for p in [*PYTHON, *SCRIPTS, *WEB])
     dynamic = (
@@ -162,6 +172,8 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "models.conversion.",
         "api.",
         "sharing.",
+        "shortcuts.place.",
+        "shortcuts.does.",
         "page.",
         "slider.",
     )
@@ -169,5 +181,6 @@ def test_no_text_is_left_that_nobody_says() -> None:
         last = key.split(".", 1)[-1]
         said = f'"{key}"' in sources or f'"{last}"' in sources or key.startswith(dynamic)
         by_field = key.endswith((".label", ".help", ".placeholder"))
-        by_words = key.startswith(("prompts.", "header.", "compare.")) and f".{last}" in sources.replace("words.", ".")
+        scripts = ("prompts.", "header.", "compare.", "copying.", "announcement.", "camera.", "shortcuts.")
+        by_words = key.startswith(scripts) and f".{last}" in sources.replace("words.", ".").replace("words().", ".")
         assert said or by_field or by_words, key

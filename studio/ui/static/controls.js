@@ -1,8 +1,10 @@
 /* What Gradio's fields lack: landmarks under a slider, example prompts, and the line above the page. */
 
-import { fieldIn, h, icon, type } from "./elements.js";
+import { announce, announcementLine } from "./announcements.js";
+import { fieldIn, h, icon, isVisible, type } from "./elements.js";
 import { nameSliders, openings, openTab, tabButtons, tabOf } from "./opening.js";
 import { guestNotice, openWall, personalLink, sharing } from "./sharing.js";
+import { shortcuts } from "./shortcuts.js";
 import { free } from "./waiting.js";
 
 /** Landmarks: labelled values under a slider; a click sets one. Those of steps and guidance scale follow the
@@ -48,10 +50,11 @@ export function header({ element, props, watch, trigger }) {
   const studio = window.latentStudio;
   const dot = h("i", { class: "ls-dot" });
   const text = h("span", {});
-  const state = h("p", { class: "ls-engine", role: "status" }, dot, text);
+  const state = h("p", { class: "ls-engine" }, dot, text);
   const toggleTheme = () => {
     const dark = document.body.classList.toggle("dark");
     localStorage.setItem("latent-studio-theme", dark ? "dark" : "light");
+    colourWindow();
   };
   const theme = h(
     "button",
@@ -83,8 +86,21 @@ export function header({ element, props, watch, trigger }) {
     props.sharing["wall.open"],
   );
   let asksForWall = false;
+  const keys = h(
+    "button",
+    {
+      class: "ls-round",
+      type: "button",
+      onclick: shortcuts(props.shortcuts),
+      "aria-label": props.shortcuts.title,
+      "aria-keyshortcuts": "?",
+      title: props.shortcuts.title,
+    },
+    "?",
+  );
   const mark = h("span", { class: "ls-mark", "aria-hidden": "true" });
   element.replaceChildren(
+    skipLink(props.words.skip),
     h(
       "header",
       { class: "ls-header" },
@@ -95,14 +111,19 @@ export function header({ element, props, watch, trigger }) {
       linkButton,
       leave,
       languages,
+      keys,
       theme,
     ),
     wallNote,
+    announcementLine(),
   );
   function draw() {
     const answer = props.value || {};
     const status = answer.state === "ready" && !isReady ? {} : answer;
+    const before = dot.dataset.state;
     dot.dataset.state = status.state || "starting";
+    // Screen readers hear that a model loads, is there or has failed, not each percent.
+    if (before && before !== "starting" && before !== dot.dataset.state) announce(status.message);
     const percent =
       status.state === "loading" && typeof status.fraction === "number"
         ? ` ${Math.round(status.fraction * 100)} %`
@@ -139,6 +160,25 @@ export function header({ element, props, watch, trigger }) {
   const storedTheme = localStorage.getItem("latent-studio-theme");
   if (storedTheme && !new URLSearchParams(location.search).has("__theme"))
     document.body.classList.toggle("dark", storedTheme === "dark");
+  colourWindow();
+}
+
+/** Gives the window of the installed page, and a phone's bars, the colour of the page's ground. */
+function colourWindow() {
+  const ground = getComputedStyle(document.documentElement).backgroundColor;
+  document.querySelector("meta[name=theme-color]")?.setAttribute("content", ground);
+}
+
+/** A link for the keyboard past the header and the tabs, to the content of the tab that is open. */
+function skipLink(text) {
+  const skip = (event) => {
+    event.preventDefault();
+    const panel = [...document.querySelectorAll("#tabs > [role=tabpanel]")].find(isVisible);
+    if (!panel) return;
+    panel.tabIndex = -1;
+    panel.focus();
+  };
+  return h("a", { class: "ls-skip", href: "#tabs", onclick: skip }, text);
 }
 
 /** The list of the page's languages, each by its own name. A choice loads the page again; fields, tab and runs stay. */

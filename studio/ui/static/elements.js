@@ -56,6 +56,9 @@ export const fieldIn = (id) => document.querySelector(`#${id} textarea, #${id} i
 /** True for an element in sight (Gradio keeps the other tabs in the document). */
 export const isVisible = (element) => element.offsetParent !== null || element.getClientRects().length > 0;
 
+/** True where a person wants no motion. */
+export const isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
 /** Shows an image when it is decoded; the old one stays until then, so nothing flickers. Of the images that come
     meanwhile only the newest waits: a slow machine shows fewer frames, but always some. */
 export function show(image, source, alt, onError = () => {}) {

@@ -2,9 +2,9 @@
 
 import { h } from "./elements.js";
 
-/** `label`: the bar's name. `announce`: a screen reader says the line when it changes. */
-export function progressLine({ label, announce = false }) {
-  const status = h("span", { class: "ls-status", ...(announce ? { role: "status", "aria-live": "polite" } : {}) });
+/** `label`: the bar's name. What screen readers say of a run is in announcements.js. */
+export function progressLine({ label }) {
+  const status = h("span", { class: "ls-status" });
   const pace = h("span", { class: "ls-pace" });
   const fillElement = h("i");
   const bar = h("div", { class: "ls-bar", role: "progressbar", "aria-valuemin": 0, "aria-label": label }, fillElement);

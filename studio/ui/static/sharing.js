@@ -1,6 +1,8 @@
 /* The owner's panel for sharing, and a guest's link to another browser: dialogs that the header opens. */
 
 import { board as decisions } from "./board.js";
+import { copyText } from "./copying.js";
+import { openDialog } from "./dialog.js";
 import { fill, h } from "./elements.js";
 import { programs } from "./programs.js";
 import { wall, wallNotice } from "./wall.js";
@@ -8,31 +10,13 @@ import { wall, wallNotice } from "./wall.js";
 const HOURS = [1, 8, 24, 168];
 const POLL = 1500; // ms between two requests while the panel is open
 
-/** Opens a dialog with a title and a close button. Returns it and its empty body. It leaves the page when it is closed. */
-function dialog(title, close) {
-  const body = h("div", { class: "ls-sharing-body" });
-  const closeButton = h("button", { type: "button", class: "ls-sharing-plain", onclick: () => box.close() }, close);
-  const heading = h("h2", {}, title);
-  const box = h("dialog", { class: "ls-sharing", "aria-label": title }, h("header", {}, heading, closeButton), body);
-  box.addEventListener("close", () => box.remove());
-  document.body.append(box);
-  box.showModal();
-  return { box, body };
-}
-
 /** A link in a field, with a button that copies it; where the browser does not let a page copy, the text is selected
     and the line below says why. */
 function linkField(words, link, label) {
   const field = h("input", { readonly: true, value: link, "aria-label": label, onfocus: () => field.select() });
   const note = h("small", { role: "status" });
   const copy = async () => {
-    field.select();
-    try {
-      await navigator.clipboard.writeText(link);
-      note.textContent = words.copied;
-    } catch {
-      note.textContent = window.isSecureContext ? words.select : words.insecure;
-    }
+    note.textContent = (await copyText(link, () => field.select())) || words.copied;
   };
   const button = h("button", { type: "button", onclick: copy }, words.copy);
   return h("div", {}, h("label", {}, label), h("div", { class: "ls-sharing-link" }, field, button), note);
@@ -58,7 +42,7 @@ export const guestNotice = (onAnswer) => wallNotice(fetchJson, onAnswer);
 
 /** The guest's own link. */
 export async function personalLink(words) {
-  const { body } = dialog(words.mine, words.close);
+  const { body } = openDialog(words.mine, words.close);
   body.append(h("p", {}, words["mine.what"]));
   try {
     const { path } = await fetchJson("/personal-link", { method: "POST" });
@@ -71,7 +55,7 @@ export async function personalLink(words) {
 
 /** The owner's panel. */
 export function sharing(words) {
-  const { box, body } = dialog(words.title, words.close);
+  const { box, body } = openDialog(words.title, words.close);
   const word = (key, values) => fill(words[key], values);
   const problem = h("p", { role: "alert" });
   const main = h("div", {});

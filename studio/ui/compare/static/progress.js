@@ -1,9 +1,12 @@
 /* The progress of a comparison. */
 
+import { runAnnouncer } from "../../static/announcements.js";
 import { progressLine } from "../../static/progress_line.js";
 
 export function compareProgress({ words, say }) {
-  const { element, bar, show } = progressLine({ label: words.label, announce: true });
+  const { element, bar, show } = progressLine({ label: words.label });
+
+  const announceRun = runAnnouncer();
 
   /** The finished share of a cell, from 0 to 1. */
   function shareOf(cell) {
@@ -22,6 +25,7 @@ export function compareProgress({ words, say }) {
     let share = count ? view.cells.reduce((sum, cell) => sum + shareOf(cell), 0) / count : 0;
     if (view.state === "loading") share = view.fraction || 0;
     show({ left, right: isRunning ? view.left || "" : "", share, done, count });
+    announceRun({ state: view.state, share, message: view.message });
     bar.hidden = !view.cells.length && view.state !== "loading";
   }
 

@@ -1,5 +1,6 @@
 /* What can be taken from a comparison: a picture to save or keep, the sheet of all cells, their values, and a link. */
 
+import { copyText, selectIn } from "../../static/copying.js";
 import { h, icon } from "../../static/elements.js";
 
 /** view() is the comparison, index() the cell under the sliders. `pictures`: cell -> finished picture. `status`
@@ -43,13 +44,11 @@ export function compareResults({ words, button, view, cellAt, index, pictures, s
   }
   async function copyLink() {
     const address = `${location.origin}${location.pathname}?${new URLSearchParams(view().link)}`;
-    try {
-      await navigator.clipboard.writeText(address);
-      status.textContent = words.linked;
-    } catch {
-      // Plain http has no clipboard: the link itself is shown
-      status.replaceChildren(h("a", { href: address }, address));
-    }
+    const link = h("a", { href: address }, address);
+    status.replaceChildren(link);
+    const why = await copyText(address, () => selectIn(link));
+    if (why) status.append(h("br"), why);
+    else status.textContent = words.linked;
     status.dataset.address = address;
   }
 

@@ -1,5 +1,6 @@
-/* Takes a picture with the camera; it becomes a file and follows the path of an upload. There is no button where the
-   browser offers no camera: without a device, or on a page that comes neither from this machine nor by https. */
+/* Takes a picture with the camera; it becomes a file and follows the path of an upload. There is no button without a
+   device. A page that comes neither from this machine nor by https gets no camera from the browser: there the button
+   opens a phone's own camera app, or a choice of files, and says why. */
 
 import { h } from "../../static/elements.js";
 import { give } from "./picture.js";
@@ -7,6 +8,7 @@ import { give } from "./picture.js";
 export function camera({ element, props }) {
   const LONGEST = 2048; // pixels of the picture's longer side; a larger picture is reduced before it is sent
   const devices = navigator.mediaDevices;
+  if (!window.isSecureContext) return element.replaceChildren(...withoutCamera(props));
   if (!devices?.getUserMedia || !devices.enumerateDevices) return;
   const word = (key) => props.words[key];
 
@@ -71,4 +73,18 @@ export function camera({ element, props }) {
       dialog.close();
     }, "image/png");
   }
+}
+
+function withoutCamera({ words, field }) {
+  const file = h("input", { type: "file", accept: "image/*", capture: "environment", hidden: true });
+  const note = h("p", { class: "ls-camera-note", role: "status" });
+  file.addEventListener("change", () => {
+    if (file.files[0]) give(field, file.files[0]);
+    file.value = "";
+  });
+  const choose = () => {
+    note.textContent = words.insecure;
+    file.click();
+  };
+  return [h("button", { class: "ls-button ls-camera-open", type: "button", onclick: choose }, words.open), note, file];
 }

@@ -1,6 +1,8 @@
 /* The stage: the picture, the strip of its steps, and what can be done with it. It draws one view (see render.py)
    after the other. Scrubbing sends no request. */
 
+import { runAnnouncer } from "../../static/announcements.js";
+import { copyText, selectIn } from "../../static/copying.js";
 import { fill, h, icon, sentencesText, show } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
 import { prepareTab } from "../../static/opening.js";
@@ -18,7 +20,7 @@ export function stage({ element, props, watch, trigger }) {
   const ACTIVE_STATES = new Set(["sending", "queued", "loading", "running"]);
 
   const picture = h("img", { class: "ls-picture", hidden: true, alt: "" });
-  const message = h("p", { class: "ls-message", role: "status", "aria-live": "polite" });
+  const message = h("p", { class: "ls-message" });
   const badge = h("span", { class: "ls-badge", hidden: true });
   const frame = h("div", { class: "ls-frame" }, h("div", { class: "ls-light" }), picture, message, badge);
   const tiles = buildTiles({
@@ -30,6 +32,7 @@ export function stage({ element, props, watch, trigger }) {
     },
   });
   const line = stageProgress({ say });
+  const announceRun = runAnnouncer();
   const film = buildFilm({ say, filmNow, at: () => scrub, scrubTo, isActive: () => ACTIVE_STATES.has(view.state) });
   const caption = h("p", { class: "ls-caption", dir: "auto" });
   const promptText = h("span", { class: "ls-picture-prompt-text", dir: "auto" });
@@ -38,7 +41,8 @@ export function stage({ element, props, watch, trigger }) {
     { class: "ls-pick ls-copy", type: "button", onclick: copyPrompt, title: say("copy.help") },
     say("copy"),
   );
-  const prompt = h("p", { class: "ls-picture-prompt", hidden: true }, promptText, copy);
+  const copyNote = h("small", { class: "ls-copy-note", role: "status" });
+  const prompt = h("p", { class: "ls-picture-prompt", hidden: true }, promptText, copy, copyNote);
   const remarksLine = h("p", { class: "ls-remarks", hidden: true });
   const buttons = {
     save: h("a", { class: "ls-button", role: "button" }, icon("save"), say("save")),
@@ -146,6 +150,7 @@ export function stage({ element, props, watch, trigger }) {
     workspace().dataset.run = ACTIVE_STATES.has(view.state) ? (stopRequested ? "stopping" : "running") : "idle";
     drawPicture(done, strip);
     drawMessage(done);
+    announceView();
     tiles.draw(view, selected, earlierPicture !== null);
     line.draw({
       view,
@@ -161,6 +166,16 @@ export function stage({ element, props, watch, trigger }) {
     drawFoot(done);
     cut.draw(cutRuns);
     earlier.draw(view.earlier || [], current());
+  }
+
+  /** Live mode draws a run after each move of a slider, so of those only the failures are said. */
+  function announceView() {
+    const { state, step, images = 1, message: sentence } = view;
+    if (view.live && state !== "failed") return;
+    const images_done = step ? Math.max(step.images_done || 0, step.image || 0) : 0;
+    const share = step ? (images_done + (step.index + 1) / step.total) / images : 0;
+    const problems = (view.problems || []).map((problem) => problem.message);
+    announceRun({ state, share, message: sentencesText([sentence, ...problems]) });
   }
 
   function drawPicture(done, strip) {
@@ -215,6 +230,7 @@ export function stage({ element, props, watch, trigger }) {
     if (promptText.textContent !== (done?.prompt || "")) {
       promptText.textContent = done?.prompt || "";
       copy.textContent = say("copy");
+      copyNote.textContent = "";
     }
     caption.textContent = done ? done.line || "" : isActive() || view.state === "stopped" ? view.prompt || "" : "";
     // The remarks of this run; those of an earlier picture stand in its file.
@@ -257,14 +273,10 @@ export function stage({ element, props, watch, trigger }) {
   }
 
   async function copyPrompt() {
-    const text = promptText.textContent;
-    try {
-      await navigator.clipboard.writeText(text);
+    copyNote.textContent = await copyText(promptText.textContent, () => selectIn(promptText));
+    if (!copyNote.textContent) {
+      getSelection().removeAllRanges();
       copy.textContent = say("copied");
-    } catch {
-      // Plain http has no clipboard: the text is selected, for copying by the keyboard.
-      getSelection().selectAllChildren(promptText);
-      copy.textContent = say("copy.chosen");
     }
   }
 

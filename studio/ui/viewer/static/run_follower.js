@@ -1,5 +1,6 @@
 /* Chooses the run in the viewer, and follows it while it grows. */
 
+import { runAnnouncer } from "../../static/announcements.js";
 import { fieldIn, h, isVisible, repeats } from "../../static/elements.js";
 import { Record } from "./record.js";
 
@@ -11,6 +12,7 @@ export function runFollower({ context, viewer, player, empty }) {
   let poll = 0; // an older poll of another run stops when this changes
   let pageRun = {}; // the run that the server sent last
   let requestCount = 0; // how many runs this viewer has asked for
+  const announceRun = runAnnouncer();
   const requestedJobs = new Set(); // the jobs that this viewer has asked for, the newest last
   let chosenRun = null; // a run that was chosen in the viewer; it stays until the server sends another
 
@@ -77,6 +79,12 @@ export function runFollower({ context, viewer, player, empty }) {
         if (newest >= state.start) delete state.start;
       } else if (news === "new" && state.follow && !player.playing()) context.index = newest;
       context.draw();
+      // The runs of the other tabs are announced there.
+      if (requestedJobs.has(record.job) && newest >= 0)
+        announceRun({
+          state: record.ended ? "finished" : "running",
+          share: (newest + 1) / (record.run.total || Infinity),
+        });
       if (record.ended) {
         // Only the studio knows the name of its finished picture.
         if (chosenRun && !chosenRun.picture) context.trigger("look", { job: record.job, image: record.image });

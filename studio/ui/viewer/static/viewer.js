@@ -5,7 +5,7 @@
    deeper panel is a tab of expert mode and is drawn only while it is open. A panel that stands `alone` needs no run.
    Panels change `context.state` through `context.set`, which draws everything again. Only a new run sends a request. */
 
-import { fill, h, icon, isVisible, showFailure } from "../../static/elements.js";
+import { fill, h, icon, isStill, isVisible, showFailure } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
 import { forget, remember, stateFromAddress, storedSettings } from "./address.js";
 import { Decodings } from "./decoded.js";
@@ -232,7 +232,7 @@ export function viewer({ element, props, watch, trigger }) {
   function show(name) {
     const panel = panels.find((one) => one.name === name);
     if (panel.place === "deeper") set({ mode: "expert", open: name });
-    panel.element.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    panel.element.scrollIntoView({ block: "nearest", behavior: isStill() ? "auto" : "smooth" });
   }
 
   function go(index) {
@@ -288,6 +288,8 @@ export function viewer({ element, props, watch, trigger }) {
     recordingLine.hidden = !recordingLine.textContent;
     title.textContent = record.run.prompt || say("no_prompt");
     facts.textContent = factsOf(record.run, say, props.noise_schedules);
+    // Said when a person moves; not evaluation after evaluation while a run grows or plays
+    where.setAttribute("aria-live", player.playing() || (state.follow && !record.ended) ? "off" : "polite");
     where.textContent = say("evaluation", { index: context.index + 1, total });
     level.textContent = levelOf(now, say);
     speed.value = String(state.speed);
