@@ -35,7 +35,7 @@ const postOptions = (values) => ({
 });
 
 /** The wall, for whoever may see it. */
-export const openWall = (words) => wall(words, dialog, fetchJson, postOptions);
+export const openWall = (words) => wall(words, openDialog, fetchJson, postOptions);
 
 /** A guest's notice of the wall. */
 export const guestNotice = (onAnswer) => wallNotice(fetchJson, onAnswer);
