@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from studio.picture.gallery import Gallery
 from studio.web.access import Access
+from tests.browser.test_accessibility import violations
 from tests.share_stand_ins import wait_for
 from tests.ui.fake_app import Served, launch
 from tests.ui.fake_engine import FakeEngine
@@ -103,6 +104,11 @@ def test_a_token_is_made_copied_once_and_revoked_with_the_keyboard(
     owner.keyboard.press("Enter")
     token = panel.get_by_label("Token of my <b>script</b>", exact=True).input_value(timeout=30_000)
     assert owner.evaluate("document.activeElement.value") == token, "ready to be copied"
+    for theme in ("light", "dark"):
+        owner.evaluate(f"document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
+        assert violations(owner) == [], theme
+    owner.set_viewport_size({"width": 360, "height": 740})
+    assert panel.evaluate("(box) => box.scrollWidth <= box.clientWidth"), "no scrolling sideways on a phone"
     row = panel.get_by_role("row").nth(1)
     expect(row).to_contain_text("my <b>script</b>")
     expect(row).to_contain_text("never")
