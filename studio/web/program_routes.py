@@ -10,15 +10,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.answered.engine import Engine
+from studio.answered.engine import Engine, WorkNow
 from studio.asked.messages import Message
+from studio.asked.orders import Work
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.ui.text import say
 from studio.web.answers import is_owner, json_object, refusal
 from studio.web.programs import Program, Programs
 from studio.web.sharing import stop_jobs
 
-ACTIONS = ("make", "revoke")
+ACTIONS = ("make", "stop", "revoke")
 
 
 class ProgramRoutes:
@@ -49,7 +50,8 @@ class ProgramRoutes:
             except InvalidRequest as error:
                 return refusal(400, str(error))
         everything = await run_in_threadpool(self.programs.all)
-        view = {"programs": [_view(program) for program in everything], "token": token}
+        work: WorkNow = await self.engine.ask(Work())
+        view = {"programs": [_view(program, work) for program in everything], "token": token}
         return JSONResponse(view, headers={"cache-control": "no-store"})
 
     async def _act(self, order: dict[str, Any]) -> str:
@@ -60,6 +62,10 @@ class ProgramRoutes:
                     self.programs.make, order.get("name"), order.get("rights", "guest")
                 )  # fmt: skip
                 return token
+            case "stop":
+                there = {one.id: one.person for one in await run_in_threadpool(self.programs.all)}
+                person = there.get(str(order.get("id", "")))
+                await stop_jobs(self.engine, [person] if person is not None else [])
             case "revoke":
                 program = await run_in_threadpool(self.programs.revoke, str(order.get("id", "")))
                 if program is not None:
@@ -71,11 +77,13 @@ class ProgramRoutes:
         return ""
 
 
-def _view(program: Program) -> dict[str, Any]:
+def _view(program: Program, work: WorkNow) -> dict[str, Any]:
     return {
         "id": program.id,
         "name": program.name,
         "rights": program.rights,
         "made": program.made,
         "used": program.used,
+        "jobs": sum(job.owner == program.person for job in work.jobs),
+        "seconds": round(work.device_seconds.get(program.person, 0.0), 1),
     }

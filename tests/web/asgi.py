@@ -13,7 +13,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.answered.engine import Answer as EngineAnswer
-from studio.answered.engine import UnknownJob
+from studio.answered.engine import UnknownJob, WorkNow
 from studio.answered.events import Event, JobSummary
 from studio.answered.models import Checkpoint
 from studio.asked.branch import BranchNode
@@ -26,6 +26,7 @@ from studio.asked.orders import (
     Submission,
     SubmitBranch,
     SubmitRun,
+    Work,
 )
 from studio.asked.questions import Question
 from studio.picture.gallery import Gallery
@@ -187,6 +188,8 @@ class Records:
             if self.owners.get(question.job_id) != owner:
                 raise UnknownJob
             return (BranchNode(job_id=question.job_id, state="finished", prompt="x", guidance_scale=5.0),)
+        if isinstance(question, Work):
+            return WorkNow()
         if isinstance(question, (Cells, ModelPicture)):
             raise UnknownJob
         self.asked.append((question, owner))

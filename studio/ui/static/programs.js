@@ -58,6 +58,9 @@ export function programs(words, fetchJson, linkField) {
 
   const time = (seconds) => (seconds ? new Date(seconds * 1000).toLocaleString() : words["program.never"]);
 
+  const taken = (one) =>
+    ` ${word("queue", { count: one.jobs })}. ${words.device}: ${word("seconds", { seconds: one.seconds })}`;
+
   function draw(all) {
     const rows = all.map((one) =>
       h(
@@ -65,10 +68,21 @@ export function programs(words, fetchJson, linkField) {
         {},
         h("th", { scope: "row" }, one.name),
         h("td", {}, words[`program.rights.${one.rights}`]),
-        h("td", {}, time(one.used)),
+        h("td", {}, time(one.used), one.jobs || one.seconds ? h("small", {}, taken(one)) : null),
         h(
           "td",
-          {},
+          { class: "ls-sharing-row" },
+          one.jobs
+            ? h(
+                "button",
+                {
+                  type: "button",
+                  "aria-label": word("program.stop.of", { name: one.name }),
+                  onclick: () => send({ action: "stop", id: one.id }),
+                },
+                words.stop,
+              )
+            : null,
           h(
             "button",
             {

@@ -262,6 +262,20 @@ def test_a_guests_pace_and_limits_hold_for_tokens(studio: Studio) -> None:
     assert statuses == {200, 429}
 
 
+def test_the_owner_sees_what_a_program_takes_and_stops_it(studio: Studio) -> None:
+    owner, guest = Visitor(studio.app), studio.program("busy", "guest")
+    owner("/programs")
+    job = guest.submit(prompt="slow x", num_inference_steps=150)
+    [row] = owner("/programs").json()["programs"]
+    assert (row["name"], row["jobs"]) == ("busy", 1)
+    body = json.dumps({"action": "stop", "id": row["id"]}).encode()
+    assert owner("/programs", method="POST", body=body).status == 200
+    assert guest.events(job)[-1]["event"] == "stopped"
+    assert owner("/programs").json()["programs"][0]["jobs"] == 0
+    assert guest("GET", "/jobs").status == 200, "its token is as good as before"
+    assert owner("/programs", method="POST", body=b'{"action": "stop", "id": "x"}').status == 200
+
+
 # -------------------------------------------------------------------------------------------------- hostile bodies
 
 
