@@ -13,7 +13,7 @@ from studio.answered.errors import STATUSES, ErrorAnswer
 from studio.asked.questions import QUESTION_KINDS
 from studio.asked.requests import REQUEST_KINDS
 from studio.ui import language
-from studio.web.api import forms
+from studio.web.api import event_forms
 from studio.web.api.errors import ROOT
 from studio.web.api.operations import OPERATIONS, Operation
 from studio.web.api.schemas import PICTURE, Schema, comparison_schema, question_schemas, request_schema
@@ -44,7 +44,7 @@ def document() -> bytes:
 
 def _document() -> dict[str, Any]:
     answers = [one.answer for one in OPERATIONS if not isinstance(one.answer, str)]
-    _, schemas = msgspec.json.schema_components([*answers, forms.AnyEventForm, ErrorAnswer], ref_template=_REF)
+    _, schemas = msgspec.json.schema_components([*answers, event_forms.AnyEventForm, ErrorAnswer], ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for one in OPERATIONS:
         paths.setdefault(ROOT + one.path, {})[one.method.lower()] = _operation(one)
@@ -68,7 +68,7 @@ def _document() -> dict[str, Any]:
 
 
 def _event_names() -> list[str]:
-    return [form.__name__ for form in forms.AnyEventForm.__args__]
+    return [form.__name__ for form in event_forms.AnyEventForm.__args__]
 
 
 def _operation(one: Operation) -> dict[str, Any]:

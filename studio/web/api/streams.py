@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from studio.answered.engine import Engine, Events, Refused
 from studio.answered.events import ENDS, AnyEvent
 from studio.ui.text import spoken_text
-from studio.web.api.forms import event_form
+from studio.web.api.event_forms import event_form
 
 KEEPALIVE_SECONDS = 15.0  # between two lines, so that a listener that has vanished is noticed
 STREAMS_OF_ONE = 16  # open at once, of one visitor
