@@ -24,6 +24,10 @@ TERMS = re.compile(
     re.VERBOSE,
 )
 # Names of models and files, prompts and the values of fields are whatever they are.
+# What the fake engine calls its models and what the prompt above says.
+NAMES = re.compile(
+    r"Small World is ready|Fake|Tiny|test|dreamland-xl|old-model|ckpt|bare|[\w-]+(?:/[\w-]+)+|fox|AND|__wild__|words:1"
+)
 OWN = ".ls-example, .ls-asked, .ls-model-name, .ls-where, .ls-chips, textarea, [dir=auto], q, option, .ls-vocabulary"
 
 SEEN = """(own) => {
@@ -42,7 +46,7 @@ SEEN = """(own) => {
 }"""
 CUT = """() => [...document.querySelectorAll("button, label > span, select, h1, h2, h3, .ls-pick, legend")]
   .filter((one) => one.checkVisibility({ checkVisibilityCSS: true }) && one.clientWidth)
-  .filter((one) => !one.matches("[role=tab]") && one.scrollWidth > one.clientWidth + 1)
+  .filter((one) => !one.matches("[role=tab], .sr-only") && one.scrollWidth > one.clientWidth + 1)
   .filter((one) => getComputedStyle(one).overflowX !== "visible" || one.scrollWidth > one.clientWidth + 4)
   .map((one) => `${one.className} ${one.textContent.trim().slice(0, 60)}`)"""
 
@@ -62,7 +66,7 @@ def open_tab(page: Page, name: str) -> None:
 
 
 def english(said: list[str]) -> list[str]:
-    rest = {one: re.findall(r"[A-Za-z]{3,}", TERMS.sub(" ", one)) for one in said}
+    rest = {one: re.findall(r"[A-Za-z]{3,}", TERMS.sub(" ", NAMES.sub(" ", one))) for one in said}
     return [f"{one[:120]}: {words}" for one, words in rest.items() if words]
 
 
@@ -95,7 +99,8 @@ def test_no_english_is_left_on_any_tab(browser: Browser, studio: Studio) -> None
         said |= set(page.evaluate(SEEN, OWN))
     page.context.close()
     assert len(said) > 200
-    assert english(sorted(said)) == []
+    left = english(sorted(said))
+    assert not left, left
 
 
 def test_a_refused_field_and_the_dialogs_are_in_chinese(browser: Browser, studio: Studio) -> None:
@@ -109,7 +114,8 @@ def test_a_refused_field_and_the_dialogs_are_in_chinese(browser: Browser, studio
     expect(page.get_by_role("dialog")).to_be_visible()
     said = page.evaluate(SEEN, OWN)
     page.context.close()
-    assert english(said) == []
+    left = english(said)
+    assert not left, left
 
 
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
@@ -123,7 +129,7 @@ def test_nothing_is_cut_off(browser: Browser, studio: Studio, locale: str, width
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, name
     page.context.close()
-    assert cut == []
+    assert not cut, cut
 
 
 def test_the_switch_is_remembered_and_keeps_what_was_typed(browser: Browser, studio: Studio) -> None:
