@@ -1553,6 +1553,11 @@ def spoken_text(value: object) -> str:
     return as_text(value) if language.current() == DEFAULT_LANGUAGE else str.__str__(spoken(value))
 
 
+def in_english(key: str) -> str:
+    """One text in English, for a picture: the font that draws on it has no Chinese letters."""
+    return COLUMNS[DEFAULT_LANGUAGE][key]
+
+
 def spoken(value: Any) -> Any:
     """The value with every message in it as it is said in the language of this request; lists and mappings are copied
     where it is not English."""

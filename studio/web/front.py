@@ -47,7 +47,7 @@ class Front:
                 if scope["path"] == "/":
                     content = _in_language(content, texts)
                 content, encoding = await run_in_threadpool(assets.compress, content, accept_header)
-                headers.add_vary_header("accept-encoding")
+                headers.add_vary_header("accept-encoding, accept-language, cookie")
                 if encoding:
                     headers["content-encoding"] = encoding
                 headers["content-length"] = str(len(content))

@@ -36,7 +36,7 @@ from studio.picture.control_maps import preview
 from studio.picture.gallery import Gallery
 from studio.ui import assets, live, watching
 from studio.ui.models import model_list
-from studio.ui.text import say, spoken
+from studio.ui.text import in_english, spoken
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
 
@@ -285,7 +285,7 @@ class Routes:
 
         def content(now: ComparisonNow) -> bytes:
             comparison, cells = now.comparison, now.cells
-            labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
+            labels: dict[str, str] = {field: in_english(f"compare.axis.{field}") for field in AXIS_FIELDS}
             return sheet.png(comparison, {k: self._cell(cells.get(k), owner) for k in range(len(comparison))}, labels)
 
         return await self._download(job_id, owner, content, "png", "image/png")

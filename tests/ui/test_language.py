@@ -159,3 +159,9 @@ def test_the_page_loads_one_file_of_texts(name: str) -> None:
     assert assets.by_name(asset.name) is asset
     assert f'"prompt.label": "{text.column(name)["prompt.label"]}"'.encode() in asset.content
     assert b"share.terminal" not in asset.content
+
+
+def test_what_is_drawn_on_a_picture_is_in_english() -> None:
+    with language.speaking("zh"):
+        assert text.in_english("compare.axis.guidance_scale") == "Guidance"
+        assert say("compare.axis.guidance_scale") != "Guidance"

@@ -9,8 +9,9 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from studio.ui import assets
+from studio.ui import assets, language
 from studio.web.front import Front
+from studio.web.language import Language
 from tests.web.asgi import call
 
 PAGE = "<html>" + "a page " * 5000 + "</html>"
@@ -49,3 +50,17 @@ def test_a_configuration_in_pieces_is_whole_and_everything_else_is_left_alone() 
     other = call(app(), "/other", headers=[("accept-encoding", "gzip")])
     assert (other.header("content-encoding"), other.header("link")) == (None, None)
     assert call(app(), "/", method="POST").status == 405
+
+
+def test_the_page_loads_the_texts_of_the_language_that_is_asked_for() -> None:
+    page = '<html lang="en"><script>layout</script><script data-gradio-mode></script>'
+    front = Front(Starlette(routes=[Route("/", lambda request: HTMLResponse(page))]))
+    for name, tag in language.TAGS.items():
+        answer = call(Language(front), "/", headers=[("accept-language", tag)])
+        script = f'<script src="{assets.texts(name).address}"></script>'
+        assert answer.body.decode() == (
+            f'<html lang="{tag}"><script>layout</script>{script}<script data-gradio-mode></script>'
+        )
+        links = [value for header, value in answer.headers if header == "link"]
+        assert f"<{assets.texts(name).address}>; rel=preload; as=script" in links
+        assert "accept-language" in str(answer.header("vary"))

@@ -24,7 +24,7 @@ from studio.picture import sheet
 from studio.picture.gallery import Gallery
 from studio.ui import session
 from studio.ui.generate.api import FilesAndInfo, controls_of, file_of, parameters, telling
-from studio.ui.text import say
+from studio.ui.text import in_english, say
 from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads
 
 NAME = "compare"
@@ -111,7 +111,7 @@ def _answer(gallery: Gallery, uploads: Uploads, owner: str, job_id: str, now: Co
                 "message": comparison.refusal(index),
             }
         cells.append(cell)
-    labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
+    labels: dict[str, str] = {field: in_english(f"compare.axis.{field}") for field in AXIS_FIELDS}
     name = f"compare-{job_id[-8:]}.png"
     copy = uploads.result(sheet.png(comparison, entries, labels), name, owner)
     first = {"path": copy, "orig_name": name, "mime_type": "image/png", "meta": {"_type": "gradio.FileData"}}

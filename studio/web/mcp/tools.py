@@ -34,7 +34,7 @@ from studio.asked.requests import Request
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import own_info, request_from_info
-from studio.ui.text import say
+from studio.ui.text import in_english
 from studio.web import base64_pictures
 from studio.web.mcp import explaining
 
@@ -211,7 +211,7 @@ class Tools:
             else:
                 cell |= {"state": "not made", "message": comparison.refusal(index) or "stopped"}
             cells.append(cell)
-        labels: dict[str, str] = {field: say(f"compare.axis.{field}") for field in AXIS_FIELDS}
+        labels: dict[str, str] = {field: in_english(f"compare.axis.{field}") for field in AXIS_FIELDS}
         picture_of_all = sendable(sheet.png(comparison, results, labels))
         notes = prompt_notices(comparison)
         lines = ["; ".join(f"{name} {value}" for name, value in cell.items()) for cell in cells]
