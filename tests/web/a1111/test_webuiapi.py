@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
-import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,6 @@ from PIL import Image, ImageDraw
 from webuiapi import WebUIApi
 
 from studio.web.a1111 import routes
-from tests.test_running import ROOT, Studio
 from tests.web.serving import Serving, in_background, serving
 
 
@@ -211,41 +208,3 @@ def test_refusals_have_the_form_that_clients_read(api: WebUIApi) -> None:
         make(api, prompt="fail: oom")
     assert caught.value.args[0] == 500
     assert "ran out of memory" in json.loads(caught.value.args[1])["detail"]
-
-
-def example_of(word: str) -> str:
-    """The block of Python in the document that has this word."""
-    text = (ROOT / "docs" / "other-programs.md").read_text(encoding="utf-8")
-    blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^(?:    .*)?\n)+", text, re.MULTILINE)]
-    (example,) = [block for block in blocks if word in block and "import" in block]
-    return example
-
-
-def test_a_real_server_with_the_built_in_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = Studio(tmp_path, "--api").opened()
-    try:
-        api = WebUIApi(baseurl=f"{here.url}sdapi/v1", sampler="Euler", steps=3)
-        made = api.txt2img(prompt="a red apple in the snow", width=128, height=128, seed=3)
-        monkeypatch.chdir(tmp_path)
-        example = example_of("webuiapi.WebUIApi").replace(
-            "port=7860", f"port={here.url.rstrip('/').rpartition(':')[2]}"
-        )
-        exec(example, {})
-        with Image.open(tmp_path / "apple.png") as apple:
-            assert apple.size == (128, 128)
-        mask = Image.new("L", (128, 128), 0)
-        ImageDraw.Draw(mask).rectangle((0, 0, 64, 128), fill=255)
-        again = api.img2img(images=[made.image], prompt="a fox", width=128, height=128, mask_image=mask)
-        assert [made.image.size, again.image.size] == [(128, 128), (128, 128)]
-        assert api.img2img(images=[made.image], prompt="a fox", width=128, height=128).image.size == (128, 128)
-        thread, _ = in_background(lambda: api.txt2img(prompt="a fox", steps=150, width=128, height=128))
-        while not 0 < api.get_progress()["progress"] < 1:
-            assert thread.is_alive()
-            time.sleep(0.02)
-        api.interrupt()
-        thread.join(30)
-        assert not thread.is_alive()
-        assert "Traceback" not in here.log
-    finally:
-        here.process.kill()
-        here.process.wait(60)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import io
 import json
 import subprocess
@@ -24,8 +23,6 @@ from PIL import Image
 import app
 from studio.web.access import Access
 from studio.web.mcp import layer
-from tests.test_running import Studio
-from tests.web.a1111.test_webuiapi import example_of
 from tests.web.asgi import call
 from tests.web.asgi import studio as without_it
 from tests.web.serving import Serving, serving
@@ -277,35 +274,3 @@ def test_without_its_package_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(SystemExit) as caught:
         app.check(flags)
     assert "requirements-mcp.txt" in str(caught.value)
-
-
-def test_a_real_run_is_explained_in_numbers_and_word_maps(tmp_path: Path) -> None:
-    here = Studio(tmp_path, "--mcp").opened()
-    try:
-        token = httpx.post(f"{here.url}programs", json={"action": "make", "name": "agent"}).json()["token"]
-
-        async def conversation(client: Client) -> tuple[types.CallToolResult, types.CallToolResult]:
-            made = await client.call_tool(
-                "text_to_image", {"prompt": "a red apple in the snow", "num_inference_steps": 4}
-            )
-            assert not made.is_error, text_of(made)
-            picture_id = made.structured_content["pictures"][0]["id"]
-            return made, await client.call_tool("explain_run", {"picture_id": picture_id})
-
-        example = example_of("streamable_http_client").replace("studio_...", token)
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            exec(example.replace("http://127.0.0.1:7860/", here.url), {})
-        assert "Steps: " in printed.getvalue()
-        made, explained = talk(f"{here.url}mcp", token, conversation)
-        assert not explained.is_error, text_of(explained)
-        assert [picture.size for picture in pictures_of(made)] == [(128, 128)]
-        numbers = explained.structured_content
-        assert len(numbers["evaluations"]) == 4
-        assert set(numbers["words"]) == {"a", "red", "apple", "in", "the", "snow"}
-        assert len(pictures_of(explained)) == 1 + 6
-        assert "Where the U-Net looked for: apple" in text_of(explained)
-        assert "guidance ratio" in text_of(explained)
-        assert "Traceback" not in here.log
-    finally:
-        here.process.kill()
-        here.process.wait(60)
