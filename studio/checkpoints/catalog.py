@@ -15,7 +15,7 @@ from pathlib import Path
 
 from studio.answered.model_facts import VAE, ModelFacts
 from studio.answered.models import Checkpoint
-from studio.asked.messages import Message
+from studio.asked.messages import Message, sentences
 from studio.asked.names import compose, short_names
 from studio.asked.orders import PredictionName
 from studio.checkpoints.facts import defaults
@@ -269,7 +269,7 @@ class Catalog:
             examples=facts.examples,
             words=facts.words,
             vocabulary=facts.vocabulary,
-            note=" ".join(facts.notes),
+            note=sentences(facts.notes),
         )
         return Entry(_id(file), name, file, facts, checkpoint)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.answered.model_facts import UNET, VAE
-from studio.asked.messages import Message
+from studio.asked.messages import Message, sentences
 from studio.checkpoints.details import read_json, weights_files
 from studio.checkpoints.inspect import BadCheckpoint, TensorEntry, read_header
 from studio.checkpoints.part_plan import IGNORED_KEYS, Plan, TensorSource, check_headers
@@ -77,7 +77,7 @@ def judge_plans(plans: Callable[[bool], Mapping[str, Plan]]) -> tuple[str, str]:
         except BadCheckpoint as error:
             problem = str(error)
         if not problem:
-            return "", "".join(problems)
+            return "", sentences(problems)
         problems.append(problem)
     return problems[0], ""
 

@@ -29,7 +29,7 @@ from studio.answered.models import (
     NoSuchModel,
 )
 from studio.asked import orders
-from studio.asked.messages import Message
+from studio.asked.messages import Message, sentences
 from studio.asked.orders import ModelKind, PredictionName
 from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
 from studio.checkpoints import thumbnail
@@ -341,7 +341,7 @@ class ModelService:
             built_in=entry.built_in,
             sha256=hashes.sha256 if hashes is not None else None,
             short_hash=hashes.short or None if hashes is not None else None,
-            note=self.catalog.note(entry) or " ".join(facts.notes),
+            note=self.catalog.note(entry) or sentences(facts.notes),
             place=places.get(entry.id, "disk"),
             has_picture=facts.has_picture or bool(entry.file.picture),
             origin=self._hub.origin(entry.file.key, entry.file.size),

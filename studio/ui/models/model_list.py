@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, fields
 from typing import Any
 
+from studio.asked.messages import sentences
 from studio.ui.stored_sentences import retold
 from studio.ui.text import spoken
 from studio.answered.engine import EngineStatus
@@ -58,7 +59,7 @@ def _line(values: dict[str, Any]) -> dict[str, Any]:
     return {name: _visible_value(retold(value) if name in _SENTENCES else spoken(value), "" if name in _NAMES else "\n\t") for name, value in present_values.items()}
 
 
-_SENTENCES = ("reason", "message")
+_SENTENCES = ("reason", "message", "note")
 _NAMES = ("name", "label", "where", "repository", "current")
 
 
