@@ -43,19 +43,19 @@ def of_run(order: Order, run: Run, event: Finished | Stopped, files: Sequence[by
 
 def run_info(order: Order, run: Run, event: Finished | Stopped) -> dict[str, Any]:
     """The keys of AUTOMATIC1111's `Processed.js`, and ours."""
-    finished = event.pictures
+    pictures = event.pictures
     request = order.request
-    info: Mapping[str, Any] = finished[0].info if finished else request.to_dict()
-    seeds = [picture.seed for picture in finished]
-    variations = [picture.info.get("variation_seed") for picture in finished]
+    info: Mapping[str, Any] = pictures[0].info if pictures else request.to_dict()
+    seeds = [picture.seed for picture in pictures]
+    variations = [picture.info.get("variation_seed") for picture in pictures]
     subseeds = [value if isinstance(value, int) else -1 for value in variations]
     prompt, negative_prompt = request.prompt, request.negative_prompt
-    width, height = _size(finished[0]) if finished else (request.width or 0, request.height or 0)
+    width, height = _size(pictures[0]) if pictures else (request.width or 0, request.height or 0)
     return {
         "prompt": prompt,
-        "all_prompts": [prompt] * len(finished),
+        "all_prompts": [prompt] * len(pictures),
         "negative_prompt": negative_prompt,
-        "all_negative_prompts": [negative_prompt] * len(finished),
+        "all_negative_prompts": [negative_prompt] * len(pictures),
         "seed": seeds[0] if seeds else -1,
         "all_seeds": seeds,
         "subseed": subseeds[0] if subseeds else -1,
@@ -76,9 +76,9 @@ def run_info(order: Order, run: Run, event: Finished | Stopped) -> dict[str, Any
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
         "denoising_strength": info.get("strength", info.get("hires_strength")),
-        "extra_generation_params": _extra(finished),
+        "extra_generation_params": _extra(pictures),
         "index_of_first_image": 0,
-        "infotexts": [picture.parameters for picture in finished],
+        "infotexts": [picture.parameters for picture in pictures],
         "styles": [],
         "job_timestamp": timestamp(run.start_time),
         "clip_skip": info.get("clip_skip") or 1,
@@ -88,7 +88,7 @@ def run_info(order: Order, run: Run, event: Finished | Stopped) -> dict[str, Any
             "notices": [one.to_dict() for one in order.notices],
             "notes": list(run.notes),
             "stopped": event.reason if isinstance(event, Stopped) else "",
-            "pictures": [picture.id for picture in finished],
+            "pictures": [picture.id for picture in pictures],
         },
     }
 
@@ -113,10 +113,10 @@ def _size(picture: Picture) -> tuple[int, int]:
 
 def _png(preview: Preview) -> bytes:
     """What an unfinished image looked like, as a picture's file."""
-    encoded = io.BytesIO()
+    buffer = io.BytesIO()
     with Image.open(io.BytesIO(preview.jpeg), formats=("JPEG",)) as image:
-        image.save(encoded, "PNG", compress_level=1)
-    return encoded.getvalue()
+        image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def progress(run: Run | None, runs: int, *, with_picture: bool) -> dict[str, Any]:

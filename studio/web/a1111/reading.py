@@ -328,8 +328,8 @@ class _Reading:
         values["mask_fill"] = _FILLS[self._whole("inpainting_fill", 0, 0, len(_FILLS) - 1)]
         values["inpaint_area"] = "masked" if self._flag("inpaint_full_res", True) else "whole"
         mask = self._picture("mask", self.body["mask"])
-        inverted = self._flag("inpainting_mask_invert", False)
-        values["mask"] = masks.inverted(mask) if inverted and mask else mask
+        is_inverted = self._flag("inpainting_mask_invert", False)
+        values["mask"] = masks.inverted(mask) if is_inverted and mask else mask
         return Inpaint
 
     def _picture(self, field: str, text: object) -> bytes:

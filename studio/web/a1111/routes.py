@@ -61,13 +61,13 @@ class A1111:
         self.room = room
         self.runs = Runs(engine)
         self.book = options.OptionsBook()
-        listed: dict[str, Callable[[Sequence[Model]], Any]] = {
+        forms_of_models: dict[str, Callable[[Sequence[Model]], Any]] = {
             "sd-models": listings.checkpoints,
             "sd-vae": listings.vaes,
             "loras": listings.loras,
             "embeddings": listings.embeddings,
         }
-        fixed: dict[str, object] = {
+        constants: dict[str, object] = {
             "samplers": listings.samplers(),
             "schedulers": listings.schedulers(),
             "upscalers": listings.upscalers(),
@@ -88,8 +88,8 @@ class A1111:
                 _route("interrupt", self.interrupt, "POST"),
                 _route("png-info", self.png_info, "POST"),
                 _route("options", self.options, "GET", "POST"),
-                *(_route(name, partial(self.models, form=form)) for name, form in listed.items()),
-                *(_route(name, partial(self.fixed, value=value)) for name, value in fixed.items()),
+                *(_route(name, partial(self.models, form=form)) for name, form in forms_of_models.items()),
+                *(_route(name, partial(self.constant, value=value)) for name, value in constants.items()),
             ],
             redirect_slashes=False,
             default=_nothing_here,
@@ -138,8 +138,8 @@ class A1111:
     async def progress(self, request: Request) -> Response:
         """GET /sdapi/v1/progress?skip_current_image=false: of the oldest run that this visitor's calls wait for."""
         runs = self.runs.of(request.headers[HEADER])
-        skipped = request.query_params.get("skip_current_image", "").lower() in ("true", "1")
-        return _json(answers.progress(runs[0] if runs else None, len(runs), with_picture=not skipped))
+        skips_picture = request.query_params.get("skip_current_image", "").lower() in ("true", "1")
+        return _json(answers.progress(runs[0] if runs else None, len(runs), with_picture=not skips_picture))
 
     async def interrupt(self, request: Request) -> Response:
         """POST /sdapi/v1/interrupt: stop this visitor's runs; their calls answer with what there is."""
@@ -173,7 +173,7 @@ class A1111:
         """GET /sdapi/v1/sd-models, sd-vae, loras, embeddings."""
         return _json(form((await self.engine.ask(ModelList(), owner=request.headers[HEADER])).models))
 
-    async def fixed(self, request: Request, *, value: object) -> Response:
+    async def constant(self, request: Request, *, value: object) -> Response:
         """GET /sdapi/v1/samplers and the like: the same for everybody."""
         return _json(value)
 
@@ -188,7 +188,7 @@ def _route(name: str, endpoint: Callable[..., Awaitable[Response]], *methods: st
             refusal = ApiError("no_room", str(error))
         except guard.Refusal as error:
             refusal = error_of_status(error.status, error.sentence)
-        return _refused(refusal)
+        return _refusal(refusal)
 
     return Route(f"{PREFIX}v1/{name}", answer, methods=list(methods or ("GET",)))
 
@@ -201,10 +201,10 @@ async def _wait_for_departure(request: Request) -> None:
 
 async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     sentence = "There is no such address of AUTOMATIC1111's API here: see docs/other-programs.md."
-    await _refused(ApiError("not_found", sentence))(scope, receive, send)
+    await _refusal(ApiError("not_found", sentence))(scope, receive, send)
 
 
-def _refused(error: ApiError) -> Response:
+def _refusal(error: ApiError) -> Response:
     headers = {"retry-after": str(error.retry_after)} if error.retry_after is not None else {}
     return _json(answers.error(error), error.status, headers)
 
