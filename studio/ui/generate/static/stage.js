@@ -68,7 +68,7 @@ export function stage({ element, props, watch, trigger }) {
   };
   const actions = h("div", { class: "ls-actions" }, ...Object.values(buttons));
   const earlier = earlierPictures({ say, open });
-  const cut = interruptedRuns({
+  const interruptions = interruptedRuns({
     say,
     again: (run) => {
       forget(run);
@@ -91,7 +91,7 @@ export function stage({ element, props, watch, trigger }) {
     line.progress,
     film.element,
     h("div", { class: "ls-foot" }, h("div", { class: "ls-words" }, prompt, caption, remarksLine), actions),
-    cut.element,
+    interruptions.element,
     earlier.element,
   );
   element.replaceChildren(stage);
@@ -164,7 +164,7 @@ export function stage({ element, props, watch, trigger }) {
     });
     film.draw(strip);
     drawFoot(done);
-    cut.draw(cutRuns);
+    interruptions.draw(cutRuns);
     earlier.draw(view.earlier || [], current());
   }
 
