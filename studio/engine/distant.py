@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from studio.answered.engine import Events
 from studio.answered.events import ENDS, AnyEvent
 
-LOOK_SECONDS = 1.0  # between two looks into the jobs file
+LOOK_SECONDS = 1.0  # between two reads of the jobs file
 
 
 class DistantEvents:
@@ -18,13 +18,13 @@ class DistantEvents:
     def __init__(
         self,
         now: Sequence[AnyEvent],
-        ended: Callable[[], Sequence[AnyEvent] | None],
+        last_events: Callable[[], Sequence[AnyEvent] | None],
         here: Callable[[], Events | None],
     ) -> None:
-        """`ended`: what is heard of it once it is over, None before that; raises UnknownJob where it is gone. `here`:
+        """`last_events`: how it ended, once it is over; None before that. Raises UnknownJob where it is gone. `here`:
         its events where it is this server's."""
         self._next = list(now)
-        self._ended = ended
+        self._last_events = last_events
         self._here = here
         self._events: Events | None = None
         self._over = False
@@ -42,8 +42,8 @@ class DistantEvents:
                 return event
             self._events = self._here()
             if self._events is None:
-                ended = await asyncio.to_thread(self._ended)
-                self._next = list(ended or ())
+                events = await asyncio.to_thread(self._last_events)
+                self._next = list(events or ())
                 if not self._next:
                     await asyncio.sleep(LOOK_SECONDS)
         raise StopAsyncIteration

@@ -39,7 +39,7 @@ from studio.picture.gallery import Gallery
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = Message("Interrupted: the studio or its engine ended while this run was made.")
-BRANCH_LOST = Message("Stopped: the recorded run that it branches from was gone when the studio started again.")
+BRANCH_WITHOUT_RUN = Message("Stopped: the recorded run that it branches from was gone when the studio started again.")
 SHARE_OVER = Message("Stopped: the studio ended, and with it the share that this was asked for through.")
 OTHER_VERSION = Message(
     "Another version of the studio asked for this run, and this one cannot read it. Ask for it again."
@@ -59,7 +59,7 @@ class History:
         self._book = book
         self._gallery = gallery
         self._closing = closing
-        self._begun: dict[str, tuple[int, ...]] = {}  # jobs that run here, whose begin has been written down: seeds
+        self._seeds: dict[str, tuple[int, ...]] = {}  # jobs that run here, whose begin has been written down: seeds
 
     # ------------------------------------------------------------------------------------------ of this process
 
@@ -90,20 +90,20 @@ class History:
 
     def begin(self, job: Job) -> None:
         """See `Witness`. Another server may have the lease by now, where this one was silent for long."""
-        if job.id not in self._begun:
-            self._begun[job.id] = ()
+        if job.id not in self._seeds:
+            self._seeds[job.id] = ()
             self._store.claim(job.id, lambda: job.stop(OTHER_SERVER))
 
     def hear(self, job: Job, event: AnyEvent) -> None:
         """See `Witness`."""
         if isinstance(event, Started):
-            seeds = self._begun[job.id] = event.seeds
-            self._store.began(job.id, lambda: encode(seeds))
+            seeds = self._seeds[job.id] = event.seeds
+            self._store.remember_seeds(job.id, lambda: encode(seeds))
         elif isinstance(event, CellEvent) and isinstance(event.event, (Finished, Failed)):
             cell_event = event
             self._store.end_cell(job.id, event.cell, lambda: encode(_lean(cell_event)))
         elif isinstance(event, ENDS):
-            self._end(job.summary(), event, self._begun.pop(job.id, ()))
+            self._end(job.summary(), event, self._seeds.pop(job.id, ()))
 
     def _end(self, summary: JobSummary, event: AnyEvent, seeds: tuple[int, ...] = ()) -> None:
         closed, last = False, event
@@ -116,8 +116,8 @@ class History:
 
         def events() -> bytes:
             comparison = summary.comparison
-            planned = (Planned(job_id=summary.job_id, comparison=comparison.without_pictures()),) if comparison else ()
-            return encode((*planned, _lean(last)))
+            plans = (Planned(job_id=summary.job_id, comparison=comparison.without_pictures()),) if comparison else ()
+            return encode((*plans, _lean(last)))
 
         self._store.end(summary.job_id, state, events, lambda: encode(_brief(summary)), closed=closed)
 
@@ -138,9 +138,9 @@ class History:
             "interrupted": "%d interrupted, to be run again on the page",
             "dropped": "%d dropped, since their share is over or what they need is gone",
         }
-        told = [sentences[name] % count for name, count in counts.items() if count]
-        if told:
-            logger.info("Jobs from before: %s.", "; ".join(told))
+        sentences_with_counts = [sentences[name] % count for name, count in counts.items() if count]
+        if sentences_with_counts:
+            logger.info("Jobs from before: %s.", "; ".join(sentences_with_counts))
 
     def _restore(self, row: StoredJob, restore: Restore) -> str:
         """What became of a job: a key of the counts above."""
@@ -155,14 +155,14 @@ class History:
             )
             return "waiting"
         if row.passing and row.studio != self._store.studio:
-            self._refuse(row, _stopped(row.id, SHARE_OVER, pictures), "stopped", summary)
+            self._refuse(row, _stopped_event(row.id, SHARE_OVER, pictures), "stopped", summary)
             return "dropped"
         if row.state == "running" or pictures:
             self._interrupt(row, summary, pictures)
             return "interrupted"
         order = decode(row.submission or b"")
         if not isinstance(order, Lasting):
-            self._refuse(row, _stopped(row.id, BRANCH_LOST, pictures), "stopped", summary)
+            self._refuse(row, _stopped_event(row.id, BRANCH_WITHOUT_RUN, pictures), "stopped", summary)
             return "dropped"
         restore(row, order)
         return "waiting"
@@ -170,18 +170,18 @@ class History:
     def _interrupt(self, row: StoredJob, summary: JobSummary, pictures: tuple[Picture, ...]) -> None:
         event: AnyEvent
         if summary.comparison is not None:
-            ended = [cell.event for cell in self._cells(row.id)]
+            cell_events = [cell.event for cell in self._cells(row.id)]
             event = ComparisonEnded(
                 job_id=row.id,
                 state="stopped",
                 reason=INTERRUPTED,
-                finished_cells=sum(isinstance(one, Finished) for one in ended),
-                failed_cells=sum(isinstance(one, Failed) for one in ended),
+                finished_cells=sum(isinstance(one, Finished) for one in cell_events),
+                failed_cells=sum(isinstance(one, Failed) for one in cell_events),
                 seconds=0.0,
                 interrupted=True,
             )
         else:
-            event = replace(_stopped(row.id, INTERRUPTED, pictures), interrupted=True)
+            event = replace(_stopped_event(row.id, INTERRUPTED, pictures), interrupted=True)
         self._end(replace(summary, state="interrupted"), event, decode(row.seeds) if row.seeds else ())
 
     def _refuse(
@@ -215,10 +215,10 @@ class History:
     def of(self, owner: str) -> tuple[JobSummary, ...]:
         """One owner's jobs, newest first; those that only the file knows stand last."""
         here = self._book.of(owner)
-        known = {job.job_id for job in here}
+        ids_here = {job.job_id for job in here}
         others = []
-        for row in self._store.listed(owner):
-            if row.id in known:
+        for row in self._store.of_owner(owner):
+            if row.id in ids_here:
                 continue
             try:
                 summary = _summary(row.summary)
@@ -238,9 +238,9 @@ class History:
         if events is None:
             row = self._row(job_id, owner)
             comparison = _summary(row.summary).comparison
-            planned = (Planned(job_id=job_id, comparison=comparison),) if comparison is not None else ()
+            plans = (Planned(job_id=job_id, comparison=comparison),) if comparison is not None else ()
             return DistantEvents(
-                (*planned, Queued(job_id=job_id, ahead=0)),
+                (*plans, Queued(job_id=job_id, ahead=0)),
                 lambda: self._events(job_id, owner),
                 lambda: self._here(job_id, owner),
             )
@@ -263,7 +263,9 @@ class History:
         if row.state == "interrupted":
             self._store.dismiss(job_id)
             return True
-        return row.state == "waiting" and self._store.withdraw(job_id, encode((_stopped(job_id, "Stopped.", ()),)))
+        return row.state == "waiting" and self._store.withdraw(
+            job_id, encode((_stopped_event(job_id, "Stopped.", ()),))
+        )
 
     def order(self, job_id: str, owner: str) -> tuple[Lasting, str]:
         """What an interrupted job was asked for, with the seed that it had, and its origin. Raises UnknownJob."""
@@ -276,7 +278,7 @@ class History:
         except BadMessage as error:
             raise UnknownJob(OTHER_VERSION) from error
         if not isinstance(order, Lasting):
-            raise UnknownJob(BRANCH_LOST)
+            raise UnknownJob(BRANCH_WITHOUT_RUN)
         if isinstance(order, orders.SubmitRun) and order.request.seed is None and seeds:
             order = replace(order, request=replace(order.request, seed=seeds[0]))
         return order, row.origin
@@ -321,9 +323,9 @@ class History:
 
 
 @lru_cache(maxsize=1000)
-def _summary(stored: bytes) -> JobSummary:
+def _summary(summary_bytes: bytes) -> JobSummary:
     """Raises BadMessage for what another version has written."""
-    summary: JobSummary = decode(stored)
+    summary: JobSummary = decode(summary_bytes)
     return summary
 
 
@@ -332,7 +334,7 @@ def _brief(summary: JobSummary) -> JobSummary:
     return replace(summary, request=summary.request.without_pictures(), comparison=comparison)
 
 
-def _stopped(job_id: str, reason: str, pictures: tuple[Picture, ...]) -> Stopped:
+def _stopped_event(job_id: str, reason: str, pictures: tuple[Picture, ...]) -> Stopped:
     return Stopped(job_id=job_id, pictures=pictures, last=(), index=0, total=0, reason=reason)
 
 

@@ -383,13 +383,13 @@ def _sentence(error: OSError) -> str:
     """Why a save failed and what to do, for the page: no path, no number."""
     locked = Message("The outputs folder may not be written to. Change its permissions or use another --outputs-dir.")
     no_folder = Message("--outputs-dir names something that is not a folder. Start the studio with another one.")
-    gone = Message("The outputs folder is gone and cannot be made again. Check the disk that --outputs-dir names.")
+    sentence = Message("The outputs folder is gone and cannot be made again. Check the disk that --outputs-dir names.")
     causes = {
         errno.ENOSPC: Message("The disk of the outputs folder is full. Free some space and try again."),
         errno.EDQUOT: Message("The disk quota of the outputs folder is used up. Free some space and try again."),
         errno.EROFS: Message("The outputs folder is on a read-only disk. Start the studio with another --outputs-dir."),
         **dict.fromkeys((errno.EACCES, errno.EPERM), locked),
-        errno.ENOENT: gone,
+        errno.ENOENT: sentence,
         **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), no_folder),
         errno.ELOOP: Message("Today's folder inside the outputs folder is a link to another place. Remove the link."),
     }

@@ -269,20 +269,20 @@ class RemoteEngine:
         def look() -> None:
             for owner in {job.owner for job in jobs.values()}:
                 try:
-                    known = {one.job_id: one.state for one in new.call("jobs", owner=owner).result(FIRST_SECONDS)}
+                    states = {one.job_id: one.state for one in new.call("jobs", owner=owner).result(FIRST_SECONDS)}
                 except (ChildEnded, TimeoutError):
-                    known = {}
+                    states = {}
                 for job_id, job in [(job_id, job) for job_id, job in jobs.items() if job.owner == owner]:
-                    if job_id not in known:
-                        self._remember_lost(job_id, job, message, error_id)
-                    elif known[job_id] in ("queued", "running"):
+                    if job_id not in states:
+                        self._remember_loss(job_id, job, message, error_id)
+                    elif states[job_id] in ("queued", "running"):
                         with self._lock:
                             self._jobs[job_id] = job
             self._past.end_child()
 
         threading.Thread(target=look, name="lost-jobs", daemon=True).start()
 
-    def _remember_lost(self, job_id: str, job: PendingJob, message: str, error_id: str) -> None:
+    def _remember_loss(self, job_id: str, job: PendingJob, message: str, error_id: str) -> None:
         state = "failed" if job.summary.comparison is None else "stopped"
         summary = replace(job.summary, state=state)  # type: ignore[arg-type]
         self._past.add(EndedJob(job.owner, summary, encode(_ends(job_id, job, message, error_id))))
@@ -294,7 +294,7 @@ class RemoteEngine:
         ends = {job_id: _ends(job_id, job, message, error_id) for job_id, job in jobs.items()}
         if not self._closing:
             for job_id, job in jobs.items():
-                self._remember_lost(job_id, job, message, error_id)
+                self._remember_loss(job_id, job, message, error_id)
             self._past.end_child()
         for (job_id, _), subscription in child.subscriptions.items():
             if self._closing:

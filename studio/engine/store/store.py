@@ -115,21 +115,21 @@ class JobStore:
             return Message("It does not outlive the studio: {cause}.", cause=self._writer.report(error))
         return ""
 
-    def claim(self, job_id: str, refused: Callable[[], object]) -> None:
-        """The job begins. `refused` is called, a moment later, where another server has its lease by now, or it was
+    def claim(self, job_id: str, on_refusal: Callable[[], object]) -> None:
+        """The job begins. `on_refusal` is called, a moment later, where another server has its lease by now, or it was
         withdrawn: nothing is made twice. Nobody waits for the disk."""
 
         def claim(connection: sqlite3.Connection) -> None:
-            changed = connection.execute(
+            count = connection.execute(
                 "UPDATE jobs SET state = 'running' WHERE id = ? AND server = ? AND state = 'waiting'",
                 (job_id, self.server.id),
             ).rowcount
-            if not changed and connection.execute("SELECT 1 FROM jobs WHERE id = ?", (job_id,)).fetchone():
-                refused()
+            if not count and connection.execute("SELECT 1 FROM jobs WHERE id = ?", (job_id,)).fetchone():
+                on_refusal()
 
         self._later(claim)
 
-    def began(self, job_id: str, seeds: Callable[[], bytes]) -> None:
+    def remember_seeds(self, job_id: str, seeds: Callable[[], bytes]) -> None:
         """Remember the seeds that a job has begun with."""
         self._later(
             lambda connection: connection.execute(
@@ -188,14 +188,14 @@ class JobStore:
 
         def take(connection: sqlite3.Connection) -> list[StoredJob]:
             now, mine = self._clock(), self.server.id
-            gone = []
+            old_ids = []
             for server_id, pid, started, boot, heartbeat in connection.execute(
                 "SELECT id, pid, started, boot, heartbeat FROM servers WHERE id != ?", (mine,)
             ).fetchall():
                 patient = not at_start and now - heartbeat < SILENT_SECONDS / 2
                 if not patient and Server(server_id, pid, started, boot).has_ended(heartbeat, now):
-                    gone.append(server_id)
-            for server_id in gone:
+                    old_ids.append(server_id)
+            for server_id in old_ids:
                 connection.execute("DELETE FROM servers WHERE id = ?", (server_id,))
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM jobs WHERE state IN ('waiting', 'running') AND "
@@ -214,7 +214,7 @@ class JobStore:
 
     # ------------------------------------------------------------------------------------------ what is over
 
-    def listed(self, owner: str) -> list[StoredJob]:
+    def of_owner(self, owner: str) -> list[StoredJob]:
         """One owner's jobs that this server does not work on, newest first: those that are over, and those of other
         servers. Without what they were asked for and what became of them."""
         columns = _COLUMNS.replace("submission", "NULL", 1).replace("events", "NULL", 1)

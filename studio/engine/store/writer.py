@@ -33,7 +33,7 @@ class Writer:
         self._beat = beat
         self._seconds = seconds
         self._after_beat = after_beat
-        self._reported: set[str] = set()
+        self._warnings: set[str] = set()
         self._writes: queue.SimpleQueue[tuple[Write, Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="jobs-file", daemon=True)
         self._thread.start()
@@ -56,8 +56,8 @@ class Writer:
     def report(self, error: Exception) -> str:
         """What is wrong with the file, for the page; the log hears of each kind once."""
         reason = Message("the disk does not answer") if isinstance(error, TimeoutError) else str(error)
-        if reason not in self._reported:
-            self._reported.add(reason)
+        if reason not in self._warnings:
+            self._warnings.add(reason)
             logger.warning("The jobs file of the outputs folder cannot be written: %s.", reason)
         return reason
 

@@ -32,7 +32,7 @@ from studio.asked.compare import Comparison
 from studio.asked.fields import Inpaint
 from studio.asked.orders import Allowance, Quota
 from studio.engine.engine import DiffusionEngine
-from studio.engine.history import BRANCH_LOST, INTERRUPTED, OTHER_VERSION, SHARE_OVER
+from studio.engine.history import BRANCH_WITHOUT_RUN, INTERRUPTED, OTHER_VERSION, SHARE_OVER
 from studio.engine.jobs import Job, Limits
 from studio.engine.store.database import NAME
 from studio.engine.store.servers import Server
@@ -287,7 +287,7 @@ def test_a_branch_says_that_its_recording_is_gone(
     after = next_engine(start=False)
     (end,) = heard(after, branch)
     assert isinstance(end, Stopped)
-    assert (end.reason, end.interrupted) == (BRANCH_LOST, False)
+    assert (end.reason, end.interrupted) == (BRANCH_WITHOUT_RUN, False)
     (job,) = (job for job in after.jobs(owner="anna") if job.job_id == branch)
     assert (job.state, job.request.prompt) == ("stopped", "a bear")
 

@@ -65,7 +65,7 @@ def test_what_waits_and_what_ran_is_taken_over_from_a_server_that_has_ended(
     for name in ("here-1", "here-2", "here-3"):
         before.add(row(name))
     assert claimed(before, "here-2")
-    before.began("here-2", lambda: b"seeds")
+    before.remember_seeds("here-2", lambda: b"seeds")
     end(before, "here-3")
     after = store_at()
     waiting, ran = after.take_over()
@@ -144,7 +144,7 @@ def test_at_the_end_what_waits_waits_for_the_next_start_and_what_ran_is_interrup
     assert before.close() == 1
     after = store_at()
     assert [(job.id, job.state) for job in after.take_over()] == [("here-1", "waiting")]
-    assert [(job.id, job.state) for job in after.listed("anna")] == [("here-3", "stopped"), ("here-2", "interrupted")]
+    assert [(job.id, job.state) for job in after.of_owner("anna")] == [("here-3", "stopped"), ("here-2", "interrupted")]
 
 
 def test_what_a_job_was_asked_for_is_overwritten_when_it_is_over(store_at: StoreFactory, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_no_more_than_the_newest_ended_jobs_are_remembered(
         if k:
             end(one, f"here-{k}")
     one._writer.do(one._beat).result(30)
-    assert [job.id for job in one.listed("anna")] == ["here-5", "here-4", "here-3"]
+    assert [job.id for job in one.of_owner("anna")] == ["here-5", "here-4", "here-3"]
     assert claimed(one, "here-0")
     end(one, "here-0")
     assert one.get("here-0", "anna") is not None
@@ -219,7 +219,7 @@ def not_used(folder: Path, caplog: pytest.LogCaptureFixture) -> str:
     assert claimed(one, "here-1")
     end_nothing = one.end("here-1", "finished", lambda: b"", lambda: b"")
     assert end_nothing is None
-    assert (one.take_over(), one.listed("anna"), one.get("here-1", "anna"), one.close()) == ([], [], None, 0)
+    assert (one.take_over(), one.of_owner("anna"), one.get("here-1", "anna"), one.close()) == ([], [], None, 0)
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before} == before
     assert len(caplog.records) == 1
     assert "in memory alone" in caplog.text
