@@ -1,20 +1,20 @@
-/* What the owner decides for guests, as folds of the panel for sharing: which models, which words. A decision is in force
-   when it is made; each fold says in its line what holds now. */
+/* What the owner decides for guests, as folds of the panel for sharing: which models, which words. A decision counts
+   at once. Each fold says in its line what holds now. */
 
 import { fill, h } from "./elements.js";
 
-const SEARCHED = 12; // models from which on a field to search them helps
+const MANY = 12; // models; where there are more, a field searches them
 const KINDS = ["checkpoint", "lora", "embedding", "controlnet"];
 
-let folds = 0; // drawn so far, for ids
+let folds = 0; // a count for ids
 
-/** A fold: its title, what holds now at the end of the line, and what `content` makes of the decisions. */
-export function fold(title, content) {
+/** A fold with its title, a place at the end of the line for what holds now, its body and a line for a problem. */
+function fold(title) {
   const now = h("span", { class: "ls-board-now" });
   const problem = h("p", { role: "alert" });
   const body = h("div", { class: "ls-board-body" });
   const element = h("details", { class: "ls-board-fold" }, h("summary", {}, h("span", {}, title), now), body, problem);
-  return { element, now, problem, body, content };
+  return { element, now, problem, body };
 }
 
 /** The folds as an element, and what draws them anew. `ask(decisions)` sends decisions and answers with all of them;
@@ -61,7 +61,7 @@ function lesson(words) {
     const rows = h("div", { class: "ls-board-body ls-board-locks" });
     const values = new Map(Object.entries(view.locked));
     const byName = Object.fromEntries(view.lockable.map((one) => [one.field, one]));
-    const said = h("small", { role: "status" }, part.saved ? words["board.saved"] : "");
+    const status = h("small", { role: "status" }, part.saved ? words["board.saved"] : "");
     part.saved = false;
 
     /** A field for a value, as the page has it. */
@@ -79,13 +79,13 @@ function lesson(words) {
       const keep = () => {
         const whole = kind === "number" || kind === "seed";
         values.set(field, whole && element.value !== "" ? Number(element.value) : element.value);
-        said.textContent = "";
+        status.textContent = "";
       };
       element.addEventListener("input", keep);
       keep();
       return element;
     }
-    function draw(focused) {
+    function draw(focusField) {
       const free = view.lockable.filter(({ field }) => !values.has(field));
       const add = h(
         "select",
@@ -107,18 +107,18 @@ function lesson(words) {
           const unlock = h("button", { type: "button", onclick: remove }, words["board.lesson.unlock"]);
           unlock.setAttribute("aria-label", fill(words["board.lesson.unlock.of"], { name: byName[field].label }));
           const row = h("div", { class: "ls-board-lock" }, h("span", {}, byName[field].label), element, unlock);
-          if (field === focused) setTimeout(() => element.focus());
+          if (field === focusField) setTimeout(() => element.focus());
           return row;
         }),
         free.length ? add : null,
       );
-      if (focused === "") add.focus();
+      if (focusField === "") add.focus();
     }
     draw();
     const prompts = h("textarea", { rows: 4, "aria-label": words["board.lesson.examples"] });
     prompts.value = view.examples.join("\n");
     prompts.addEventListener("input", () => {
-      said.textContent = "";
+      status.textContent = "";
     });
     const save = h("button", { type: "button" }, words["board.save"]);
     save.addEventListener("click", () => {
@@ -131,7 +131,7 @@ function lesson(words) {
       h("strong", {}, words["board.lesson.examples"]),
       h("p", {}, words["board.lesson.examples.what"]),
       prompts,
-      h("div", { class: "ls-sharing-row" }, save, said),
+      h("div", { class: "ls-sharing-row" }, save, status),
     );
   };
   return part;
@@ -167,13 +167,13 @@ function pictures(words, ask) {
   part.summary = ({ pictures: count }) => String(count);
   part.element.addEventListener("toggle", () => part.element.open && ask().then(now, () => {}));
   part.draw = ({ pictures: count, cleared }) => {
-    const said = h(
+    const status = h(
       "small",
       { role: "status" },
       cleared ? fill(words["board.pictures.cleared"], { count: cleared }) : "",
     );
     if (!count) {
-      part.body.replaceChildren(h("p", {}, words["board.pictures.none"]), said);
+      part.body.replaceChildren(h("p", {}, words["board.pictures.none"]), status);
       return;
     }
     const all = h("a", { class: "ls-sharing-plain", href: "/share/pictures.zip", download: "" }, words["board.zip"]);
@@ -204,7 +204,7 @@ function pictures(words, ask) {
         part.problem.textContent = failure.message || words.unreachable;
       }),
     );
-    part.body.replaceChildren(h("div", { class: "ls-sharing-row" }, all, clear), question, said);
+    part.body.replaceChildren(h("div", { class: "ls-sharing-row" }, all, clear), question, status);
   };
   return part;
 }
@@ -212,21 +212,21 @@ function pictures(words, ask) {
 /** Which checkpoints, LoRAs, embeddings and ControlNets guests may use. */
 function models(words) {
   const part = fold(words["board.models"]);
-  part.summary = ({ models: chosen, choices }) => {
-    const count = choices.filter((one) => chosen?.includes(one.id)).length;
-    return chosen === null
+  part.summary = ({ models: modelIds, choices }) => {
+    const count = choices.filter((one) => modelIds?.includes(one.id)).length;
+    return modelIds === null
       ? words["board.models.all"]
       : fill(words["board.models.some"], { count, all: choices.length });
   };
   part.draw = (view, decide) => {
     const name = `ls-board-models-${folds++}`;
-    const chosen = new Set(view.models ?? view.choices.map((one) => one.id));
+    const modelIds = new Set(view.models ?? view.choices.map((one) => one.id));
     const rows = view.choices.map((one) => {
       const box = h("input", { type: "checkbox", value: one.id });
-      box.checked = chosen.has(one.id);
+      box.checked = modelIds.has(one.id);
       box.addEventListener("change", () => {
-        if (box.checked) chosen.add(one.id);
-        else chosen.delete(one.id);
+        if (box.checked) modelIds.add(one.id);
+        else modelIds.delete(one.id);
         send();
       });
       const family = one.family ? h("small", {}, one.family) : null;
@@ -235,8 +235,11 @@ function models(words) {
     let later;
     const send = () => {
       clearTimeout(later); // several ticks in a row are one decision
-      none.hidden = rows.some((row) => row.kind === "checkpoint" && chosen.has(row.id));
-      later = setTimeout(() => decide({ models: rows.filter((row) => chosen.has(row.id)).map((row) => row.id) }), 250);
+      none.hidden = rows.some((row) => row.kind === "checkpoint" && modelIds.has(row.id));
+      later = setTimeout(
+        () => decide({ models: rows.filter((row) => modelIds.has(row.id)).map((row) => row.id) }),
+        250,
+      );
     };
     const groups = KINDS.map((kind) => rows.filter((row) => row.kind === kind))
       .filter((of) => of.length)
@@ -253,8 +256,8 @@ function models(words) {
       },
     });
     const none = h("p", { class: "ls-board-warning" }, words["board.models.none"]);
-    none.hidden = rows.some((row) => row.kind === "checkpoint" && chosen.has(row.id));
-    const list = h("div", { class: "ls-board-list" }, rows.length > SEARCHED ? search : null, ...groups, none);
+    none.hidden = rows.some((row) => row.kind === "checkpoint" && modelIds.has(row.id));
+    const list = h("div", { class: "ls-board-list" }, rows.length > MANY ? search : null, ...groups, none);
     list.hidden = view.models === null;
     const way = (value, text) => {
       const radio = h("input", { type: "radio", name, value });
@@ -292,11 +295,11 @@ function refusedWords(words) {
     });
     field.value = text;
     const save = h("button", { type: "button", disabled: true }, words["board.save"]);
-    const said = h("small", { role: "status" }, part.saved ? words["board.saved"] : "");
+    const status = h("small", { role: "status" }, part.saved ? words["board.saved"] : "");
     part.saved = false;
     field.addEventListener("input", () => {
       save.disabled = field.value === text;
-      said.textContent = "";
+      status.textContent = "";
     });
     save.addEventListener("click", () => {
       part.saved = true;
@@ -305,7 +308,7 @@ function refusedWords(words) {
     part.body.replaceChildren(
       h("p", {}, words["board.words.what"]),
       field,
-      h("div", { class: "ls-sharing-row" }, save, said),
+      h("div", { class: "ls-sharing-row" }, save, status),
     );
   };
   return part;

@@ -24,9 +24,9 @@
 
   /** From the next request on the studio speaks another language. */
   studio.choose = (language) => {
-    const framed = window.top !== window; // as on a Hugging Face Space: the rules of studio/web/cookies.py
+    const isFramed = window.top !== window; // as on a Hugging Face Space: the rules of studio/web/cookies.py
     const secure = location.protocol === "https:" ? "; Secure" : "";
-    const rules = framed && secure ? "SameSite=None; Secure; Partitioned" : `SameSite=Lax${secure}`;
+    const rules = isFramed && secure ? "SameSite=None; Secure; Partitioned" : `SameSite=Lax${secure}`;
     // biome-ignore lint/suspicious/noDocumentCookie: the Cookie Store API is absent without https
     document.cookie = `${studio.cookie}=${language}; Path=/; Max-Age=${YEAR}; ${rules}`;
   };

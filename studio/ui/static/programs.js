@@ -58,7 +58,7 @@ export function programs(words, fetchJson, linkField) {
 
   const time = (seconds) => (seconds ? new Date(seconds * 1000).toLocaleString() : words["program.never"]);
 
-  const taken = (one) =>
+  const use = (one) =>
     ` ${word("queue", { count: one.jobs })}. ${words.device}: ${word("seconds", { seconds: one.seconds })}`;
 
   function draw(all) {
@@ -68,7 +68,7 @@ export function programs(words, fetchJson, linkField) {
         {},
         h("th", { scope: "row" }, one.name),
         h("td", {}, words[`program.rights.${one.rights}`]),
-        h("td", {}, time(one.used), one.jobs || one.seconds ? h("small", {}, taken(one)) : null),
+        h("td", {}, time(one.used), one.jobs || one.seconds ? h("small", {}, use(one)) : null),
         h(
           "td",
           { class: "ls-sharing-row" },
