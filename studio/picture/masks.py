@@ -40,9 +40,9 @@ def read_mask(data: bytes, size: tuple[int, int]) -> Image.Image:
 
 def inverted(data: bytes) -> bytes:
     """A mask's file with what is painted and what is not exchanged, as a PNG. Raises InvalidRequest as `read_mask`."""
-    encoded = io.BytesIO()
-    ImageChops.invert(binary(_read(data))).save(encoded, "PNG", compress_level=1)
-    return encoded.getvalue()
+    buffer = io.BytesIO()
+    ImageChops.invert(binary(_read(data))).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def _read(data: bytes) -> Image.Image:

@@ -1545,7 +1545,7 @@ def column(name: str) -> Mapping[str, str]:
 
 def say(key: str, /, **values: object) -> str:
     """One text (a `Message`), with its places filled in. Raises KeyError for a key that is not in the catalogue."""
-    return _filled(key, column(language.current())[key], {name: spoken(value) for name, value in values.items()})
+    return _fill(key, column(language.current())[key], {name: spoken(value) for name, value in values.items()})
 
 
 def spoken_text(value: object) -> str:
@@ -1564,7 +1564,7 @@ def spoken(value: Any) -> Any:
     if language.current() == DEFAULT_LANGUAGE:
         return value
     if isinstance(value, Message):
-        return _said(value)
+        return _in_language(value)
     if isinstance(value, dict):
         return {key: spoken(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
@@ -1572,14 +1572,14 @@ def spoken(value: Any) -> Any:
     return value
 
 
-def _said(message: Message) -> Message:
+def _in_language(message: Message) -> Message:
     sentence = column(language.current()).get(message.key) or _sentence(message.key)
     if sentence is None:
         return message
-    return _filled(message.key, sentence, {name: _value(value) for name, value in message.values.items()})
+    return _fill(message.key, sentence, {name: _value(value) for name, value in message.values.items()})
 
 
-def _filled(key: str, sentence: str, values: Mapping[str, Any]) -> Message:
+def _fill(key: str, sentence: str, values: Mapping[str, Any]) -> Message:
     """The message of a key in the language of this request, with the spaces that its values need."""
     return Message.of(key, spaced(sentence, values) if language.current() == "zh" else sentence, values)
 

@@ -18,5 +18,5 @@ def cookie_setting(scope: Scope, name: str, value: str, seconds: int, *, for_scr
         rules = "SameSite=None; Secure; Partitioned"
     else:
         rules = "SameSite=Lax" + ("; Secure" if scope["scheme"] in ("https", "wss") else "")
-    hidden = "" if for_scripts else "HttpOnly; "
-    return f"{name}={value}; Path=/; Max-Age={seconds}; {hidden}{rules}"
+    http_only = "" if for_scripts else "HttpOnly; "
+    return f"{name}={value}; Path=/; Max-Age={seconds}; {http_only}{rules}"

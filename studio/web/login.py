@@ -189,8 +189,8 @@ class Login:
     async def _login(self, request: Request, cookies: dict[str, str]) -> Response:
         passwords = self.access.has_passwords
         if request.method in ("GET", "HEAD"):
-            chosen = request.query_params.get("language", "")
-            return _in_language(request, chosen) if chosen in language.TAGS else login_page(passwords=passwords)
+            choice = request.query_params.get("language", "")
+            return _in_language(request, choice) if choice in language.TAGS else login_page(passwords=passwords)
         if request.method != "POST":
             return _wrong_method("GET, POST")
         form = await _form(request, "username", "password")

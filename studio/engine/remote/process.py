@@ -104,16 +104,18 @@ class ChildProcess:
         self.send("watch", new_subscription.number, job_id, owner)
         return new_subscription.opening, watcher
 
-    def take_over(self, subscriptions: Mapping[tuple[str, str], Subscription], lost: Callable[[str], AnyEvent]) -> None:
-        """Go on with the subscriptions of a child that has ended. `lost`: the end of a job that this one does not
-        know."""
+    def take_over(
+        self, subscriptions: Mapping[tuple[str, str], Subscription], on_loss: Callable[[str], AnyEvent]
+    ) -> None:
+        """Go on with the subscriptions of a child that has ended. `on_loss`: the end of a job that this one does
+        not know."""
         for (job_id, owner), subscription in subscriptions.items():
             known: Future[None] = Future()
             with self._lock:
                 subscription.number = next(self._numbers)
                 self._pending[subscription.number] = known
                 self.subscriptions[job_id, owner] = subscription
-            known.add_done_callback(partial(_end_if_unknown, subscription, job_id, lost))
+            known.add_done_callback(partial(_end_if_unknown, subscription, job_id, on_loss))
             self.send("watch", subscription.number, job_id, owner)
 
     def unsubscribe_idle(self) -> None:
@@ -197,10 +199,10 @@ class ChildProcess:
 
 
 def _end_if_unknown(
-    subscription: Subscription, job_id: str, lost: Callable[[str], AnyEvent], known: Future[None]
+    subscription: Subscription, job_id: str, on_loss: Callable[[str], AnyEvent], known: Future[None]
 ) -> None:
     if isinstance(known.exception(), UnknownJob):
-        subscription.mailbox.put(lost(job_id))
+        subscription.mailbox.put(on_loss(job_id))
 
 
 class ChildEnded(Exception):

@@ -312,10 +312,12 @@ def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
     def fields_back(stored_values: object, request: gr.Request) -> dict[Any, Any]:
         link = fields_of_link(dict(request.query_params))
         if link is not None:
-            return _offered(engine, form, _updates(form, _values_of_link(form, {k: str(v) for k, v in link.items()})))
+            return _with_choices(
+                engine, form, _updates(form, _values_of_link(form, {k: str(v) for k, v in link.items()}))
+            )
         back = stored_values if isinstance(stored_values, Mapping) else {}
         fields = {name: back[name] for name in form.restorable_names if _simple(back.get(name))}
-        return _offered(engine, form, _updates(form, fields))
+        return _with_choices(engine, form, _updates(form, fields))
 
     def tab_of_link(request: gr.Request) -> str | None:
         return TAB if fields_of_link(dict(request.query_params)) is not None else None
@@ -331,7 +333,7 @@ def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
     demo.load(restore_comparison, None, [form.show], **WATCHING)
 
 
-def _offered(engine: Engine, form: Form, updates: dict[Any, Any]) -> dict[Any, Any]:
+def _with_choices(engine: Engine, form: Form, updates: dict[Any, Any]) -> dict[Any, Any]:
     """The updates, and what this visitor may choose: the page is served to everybody with the same choices."""
     f, catalog = form.fields, engine.catalog()
     names = [entry.name for entry in catalog]
@@ -344,12 +346,12 @@ def _offered(engine: Engine, form: Form, updates: dict[Any, Any]) -> dict[Any, A
     choices = axes.choices(prompts=prompts, picture=False, controls=False, models=len(catalog))
     axis_choices = {f["x"]: choices, f["y"]: [*choices, _nothing()]}
     axis_updates = {
-        field: gr.update(choices=offered, **({"value": updates[field]} if field in updates else {}))
-        for field, offered in axis_choices.items()
+        field: gr.update(choices=choices, **({"value": updates[field]} if field in updates else {}))
+        for field, choices in axis_choices.items()
     }
     updates = updates | axis_updates | {f["checkpoint"]: gr.update(**update)}
-    fixed = {name: value for name, value in w.locked_values(engine).items() if name in f}
-    return updates | {f[n]: w.lock(updates.get(f[n]), str(v) if n == "seed" else v) for n, v in fixed.items()}
+    owner_values = {name: value for name, value in w.locked_values(engine).items() if name in f}
+    return updates | {f[n]: w.lock(updates.get(f[n]), str(v) if n == "seed" else v) for n, v in owner_values.items()}
 
 
 def opening_sentence(comparison: Comparison) -> str:
@@ -357,8 +359,8 @@ def opening_sentence(comparison: Comparison) -> str:
     left_out = []
     for row in outside_the_form(comparison):
         value = getattr(comparison.base, row.name)
-        shown = w.choice(row.name, value) if row.kind == "choice" else row.write(value)
-        text = say("compare.setting", name=say(row.label), value=shown)
+        text = w.choice(row.name, value) if row.kind == "choice" else row.write(value)
+        text = say("compare.setting", name=say(row.label), value=text)
         left_out.append(
             say("compare.setting.of", group=say("hires.label"), setting=text) if row.place == "hires" else text
         )

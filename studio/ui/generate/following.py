@@ -49,11 +49,11 @@ def suitable_values(
     return aims
 
 
-def beginning(controls: Controls, checkpoint: Checkpoint, served: Checkpoint | None) -> dict[Any, Any]:
+def beginning(controls: Controls, checkpoint: Checkpoint, first_checkpoint: Checkpoint | None) -> dict[Any, Any]:
     """The fields of a visitor whose first checkpoint is another than the one that the page was served with."""
     f = controls.fields
     now = {name: f[name].value for name in (*FIELDS_THAT_SUIT, "width", "height")}
-    aims = suitable_values(controls.tab, checkpoint, served, now)
+    aims = suitable_values(controls.tab, checkpoint, first_checkpoint, now)
     if "image" in f:  # image to image starts from the picture's own size
         aims = {name: value for name, value in aims.items() if name in FIELDS_THAT_SUIT}
     updates: dict[Any, Any] = {f[name]: value for name, value in aims.items()}

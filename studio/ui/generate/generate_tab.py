@@ -67,7 +67,7 @@ def connect(
 def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr.Blocks) -> None:
     """After a (re)load: the fields as they were, then the run as it is now."""
     fields = generate_tab.controls.fields
-    served = next(iter(engine.catalog()), None)  # what the page's fields begin with for everybody
+    first_checkpoint = next(iter(engine.catalog()), None)  # what the page's fields begin with for everybody
 
     def fields_back(stored_values: object, _: gr.Request) -> dict[Any, Any]:
         catalog = engine.catalog()  # of this visitor
@@ -75,12 +75,12 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
         if "image" in fields:  # empty, for the picture's own size: Gradio shows a number that starts as None as 0
             updates |= {fields["width"]: None, fields["height"]: None}
         back = stored_fields.restore(engine, generate_tab.controls, stored_values)
-        if fields["checkpoint"] not in back and catalog and catalog[0] != served:
-            back = following.beginning(generate_tab.controls, catalog[0], served) | back
+        if fields["checkpoint"] not in back and catalog and catalog[0] != first_checkpoint:
+            back = following.beginning(generate_tab.controls, catalog[0], first_checkpoint) | back
         checkpoint = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
         updates[fields["controls"]] = control.offer(engine, checkpoint)
-        chosen = next((one for one in catalog if one.name == checkpoint), None)
-        updates[generate_tab.examples] = list(chosen.examples[: c.MAX_EXAMPLES]) if chosen is not None else []
+        choice = next((one for one in catalog if one.name == checkpoint), None)
+        updates[generate_tab.examples] = list(choice.examples[: c.MAX_EXAMPLES]) if choice is not None else []
         if fields["checkpoint"] in back:
             updates[fields["checkpoint"]]["value"] = back.pop(fields["checkpoint"])
         return following.locked(engine, generate_tab.controls, updates | back)

@@ -226,9 +226,9 @@ def sendable(png: bytes) -> tuple[bytes, str]:
     with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
         picture = image.convert("RGB")
     picture.thumbnail((MAX_PICTURE_SIDE, MAX_PICTURE_SIDE))
-    encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=88)
-    return encoded.getvalue(), "image/jpeg"
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue(), "image/jpeg"
 
 
 def _without_nulls(arguments: Mapping[str, object]) -> dict[str, object]:
