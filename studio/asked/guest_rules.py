@@ -38,11 +38,12 @@ _OF_BRANCH = {"noise_seed": "seed"}
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """`models`: ids of those that may be named; None: all. `refused_words` as the owner has typed them. `locked`: pairs
-    of a field and its value."""
+    of a field and its value. `safety_checker`: finished pictures are looked at, and nothing is shown before."""
 
     models: tuple[str, ...] | None = None
     refused_words: tuple[str, ...] = ()
     locked: tuple[tuple[str, str | int | float], ...] = ()
+    safety_checker: bool = False
 
     @property
     def locked_values(self) -> Mapping[str, str | int | float]:

@@ -13,7 +13,7 @@ from studio.asked.compare import Comparison
 from studio.asked.guest_rules import NO_RULES, Rules
 from studio.asked.requests import Request
 
-ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"]
+ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet", "safety_checker"]
 PredictionName = Literal["epsilon", "v_prediction", "sample", "flow_prediction", "edm_epsilon", "edm_v_prediction"]
 
 # --------------------------------------------------------------------------------------------------- jobs to take

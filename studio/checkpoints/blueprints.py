@@ -45,6 +45,7 @@ _KINDS = {
     "embedding": Message("an embedding"),
     "preview_decoder": Message("a small VAE for previews"),
     "controlnet": Message("a ControlNet"),
+    "safety_checker": Message("a safety checker"),
 }
 
 

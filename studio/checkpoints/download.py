@@ -45,6 +45,7 @@ KIND_FOLDERS: Mapping[ModelKind, str] = {
     "embedding": "embeddings",
     "preview_decoder": "vae_approx",
     "controlnet": "controlnet",
+    "safety_checker": "safety_checker",
 }
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 STALL_SECONDS = 30.0  # without one byte of a file, and the connection counts as broken

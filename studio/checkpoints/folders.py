@@ -28,6 +28,7 @@ LAYOUT: Mapping[str, ModelKind] = {
     "vae_approx": "preview_decoder",
     "vae-approx": "preview_decoder",
     "controlnet": "controlnet",
+    "safety_checker": "safety_checker",
 }
 # Folders of the same programs whose files nothing here uses; walking them would list hundreds of unknown_names.
 OTHERS = frozenset((

@@ -98,6 +98,27 @@ def as_taesd(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
     return replace(facts, kind="preview_decoder", family=taesd_family(name), parts=("vae",))
 
 
+# What a safety checker has beside CLIP's picture encoder.
+SAFETY_CHECKER = (
+    "concept_embeds",
+    "concept_embeds_weights",
+    "special_care_embeds",
+    "special_care_embeds_weights",
+    "visual_projection.weight",
+)
+
+
+def as_safety_checker(facts: ModelFacts, header: Header, name: str) -> ModelFacts | None:
+    """Stable Diffusion's safety checker, on its own."""
+    return replace(facts, kind="safety_checker") if set(SAFETY_CHECKER) <= header.tensors.keys() else None
+
+
+def vision_name(key: str) -> str | None:
+    """What CLIP's picture encoder calls a tensor of a safety checker; None for what is none of its weights."""
+    name = re.sub(r"^(vision_model\.){1,2}", "", key)
+    return None if name == key or name.endswith("position_ids") else name
+
+
 def taesd_family(name: str) -> str:
     """Only the name tells the small VAE of SDXL from that of the others."""
     return "sdxl" if any("xl" in word for word in words_of(name)) else "sd1"

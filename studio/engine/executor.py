@@ -20,7 +20,9 @@ from studio.answered.events import Loading
 from studio.asked.resolved import Resolved, resolve
 from studio.checkpoints.catalog import memory_folder
 from studio.checkpoints.manager import ModelManager
+from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.preview_fits import PreviewFits
+from studio.checkpoints.safety_checker_file import load_safety_checker
 from studio.diffusion import drift, vae
 from studio.diffusion.attention import RecordMaps
 from studio.diffusion.attention_edits import AttentionEdit
@@ -107,6 +109,17 @@ class Executor:
     def forget_texts(self) -> None:
         """Free what is kept of the running lanes' texts: none runs."""
         self._texts.forget()
+
+    def check_safety(self, picture: Image.Image) -> None:
+        """Raises HeldBack for a picture that the safety checker flags, BadCheckpoint where there is none that can be
+        read: nothing is shown unlooked at."""
+        checkers = [e for e in self.manager.catalog.entries() if e.facts.kind == "safety_checker"]
+        checker = next((e for e in checkers if e.facts.state == "usable"), None)
+        if checker is None:
+            raise BadCheckpoint(failures.NO_SAFETY_CHECKER)
+        device = self.device.torch_device
+        if self.manager.module(checker, lambda: load_safety_checker(checker.path, device)).flags(picture):
+            raise failures.HeldBack
 
     # ------------------------------------------------------------------------------------- the start of a lane
 

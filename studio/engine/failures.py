@@ -94,6 +94,8 @@ def _explanation(
         )
     if isinstance(error, InvalidRequest):  # what only the loaded model's tokenizer could tell
         return "bad_request", str(error)
+    if isinstance(error, HeldBack):
+        return "refused", HELD_BACK
     if isinstance(error, BadCheckpoint):
         return "bad_checkpoint", str(error)
     if isinstance(error, SaveFailed):

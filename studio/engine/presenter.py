@@ -73,7 +73,7 @@ class Presenter:
         self._begin_recording(active)
 
     def _begin_recording(self, active: ActiveImage) -> None:
-        if active.run.job.ephemeral:  # nobody can ask for it
+        if active.run.job.ephemeral or active.run.unseen:  # nobody can ask for it, or may look at it
             return
         run, image, components = active.run, active.image, self._executor.components
         if run.facts is None:
@@ -112,9 +112,9 @@ class Presenter:
         assert self._previews is not None
         for active in active_images:
             self._previews.decoders.record_step(active.size, result.seconds / len(active_images))
-        self._previews.show(active_images, now)
+        self._previews.show([active for active in active_images if not active.run.unseen], now)
         for active, evaluation in result.evaluations:
-            if active.at_work and active.unshown is None:
+            if active.at_work and (active.unshown is None or active.run.unseen):
                 run = active.run
                 run.job.publish(run.step(active, evaluation, self._ending_seconds.get(active.size, 0.0)))
 
@@ -124,7 +124,7 @@ class Presenter:
         self._outside.paces.record_call(resolved.request.checkpoint, resolved.width, resolved.height, rows, seconds)
 
     def _record(self, active: ActiveImage, evaluation: Evaluation, seconds: float, rows: int) -> None:
-        if active.run.job.ephemeral:
+        if active.run.job.ephemeral or active.run.unseen:
             return
         if active.before:  # the viewer looks at the first pass: one recording has one size
             return
@@ -146,6 +146,8 @@ class Presenter:
         self._previews.decoders.record("full", active.size, time.perf_counter() - start)
         if run.start is not None and run.start.paste is not None:
             picture = run.start.paste.over(picture)
+        if run.unseen:
+            self._executor.check_safety(picture)
         info = metadata.picture_info(
             run.resolved.of_image(image),
             width=picture.width,
@@ -191,7 +193,8 @@ class Presenter:
         """End a run where it is, with the newest look of every unfinished image."""
         if self._previews is not None:
             for active in run.active.values():
-                self._previews.last_look(active)
+                if not run.unseen:
+                    self._previews.last_look(active)
         run.job.publish(run.stopped_event(run.job.stop_reason or ""))
 
     def fail(self, job: Job, run: Run | None, error: Exception) -> None:

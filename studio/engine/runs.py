@@ -92,6 +92,11 @@ class Run:
         return self.resolved.seeds
 
     @property
+    def unseen(self) -> bool:
+        """Whether its pictures are shown only once the safety checker has looked at them: no previews, no recording."""
+        return self.job.rules.safety_checker
+
+    @property
     def exact(self) -> bool:
         """Whether its lanes run alone."""
         return self.resolved.request.exact

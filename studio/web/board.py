@@ -36,6 +36,7 @@ class Decisions:
 
     `locked` and `examples` are a lesson, which ends with the share: fields and the values that guests have in them, and
     prompts to begin with. `wall`: guests' new pictures are seen by all guests.
+    `safety_checker`: guests' pictures are looked at by it.
     """
 
     models: tuple[str, ...] | None = None
@@ -43,6 +44,7 @@ class Decisions:
     locked: tuple[tuple[str, str | int | float], ...] = ()
     examples: tuple[str, ...] = ()
     wall: bool = False
+    safety_checker: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,12 @@ class Board:
     def rules(self) -> Rules:
         """What the engine is told of them with a guest's job."""
         now = self.now
-        return Rules(models=now.models, refused_words=now.refused_words, locked=now.locked)
+        return Rules(
+            models=now.models,
+            refused_words=now.refused_words,
+            locked=now.locked,
+            safety_checker=now.safety_checker,
+        )
 
     def decide(self, changes: Mapping[str, object]) -> Decisions:
         """Take decisions as they come from the panel, by name; those that are not named stay. Raises InvalidRequest
@@ -239,7 +246,7 @@ def _locked(name: str, value: object) -> tuple[tuple[str, str | int | float], ..
     return tuple(pairs)
 
 
-def _wall(name: str, value: object) -> bool:
+def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidRequest(Problem(name, quoted_value(value), Message("true or false")))
     return value
@@ -265,5 +272,6 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "refused_words": _refused_words,
     "locked": _locked,
     "examples": _examples,
-    "wall": _wall,
+    "wall": _flag,
+    "safety_checker": _flag,
 }

@@ -72,6 +72,7 @@ class BoardRoutes:
             "locked": dict(now.locked),
             "lockable": [_lockable(name) for name in LOCKABLE],
             "choices": [_choice(one) for one in models if _can_be_named(one)],
+            "has_safety_checker": any(one.kind == "safety_checker" and one.state == "usable" for one in models),
             "pictures": await run_in_threadpool(self._pictures.count),
         }
 

@@ -3,7 +3,7 @@
 import { h } from "../../static/elements.js";
 
 export function hub({ say, trigger, bytes, watch, props, onView }) {
-  const MODEL_KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"];
+  const MODEL_KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet", "safety_checker"];
   const text = (key, type, extra = {}) =>
     h("input", {
       type,

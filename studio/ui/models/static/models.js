@@ -12,7 +12,7 @@ export function models({ element, props, watch, trigger: send }) {
   const IDLE_LOOKS = 5; // otherwise every fifth look
   const JUST_NOW_MILLISECONDS = 10_000;
   const ROWS = 200; // more are drawn on demand
-  const MODEL_KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet"];
+  const MODEL_KINDS = ["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet", "safety_checker"];
   const GIB = 2 ** 30;
   const state = { search: "", kind: "", family: "", rows: ROWS, open: null };
 
