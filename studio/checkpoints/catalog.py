@@ -32,7 +32,8 @@ SECONDS = 5.0  # older than this, a listing is made anew when it is asked for
 NO_VAE = Message("There is no VAE with it: choose one for it.")
 VAE_MISSING = Message("The VAE that was chosen for it is not in the models folders any more: choose another.")
 NO_ENCODER = Message("Its U-Net is shown a picture, and its VAE has no encoder: choose another VAE for it.")
-_ORDER = {"checkpoint": 0, "vae": 1, "lora": 2, "embedding": 3, "preview_decoder": 4, "controlnet": 5, "safety_checker": 6, None: 7}
+_KINDS = ("checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet", "safety_checker", None)
+_ORDER = {kind: place for place, kind in enumerate(_KINDS)}
 
 
 @dataclass(frozen=True)

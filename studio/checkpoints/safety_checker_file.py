@@ -45,7 +45,7 @@ def load_safety_checker(path: Path, device: torch.device) -> SafetyChecker:
             vision.get_submodule(owner)._parameters[leaf] = torch.nn.Parameter(tensor, requires_grad=False)
     # What no file has: the numbers of the patches.
     embeddings = next(module for name, module in vision.named_modules() if name.endswith("embeddings"))
-    embeddings.position_ids = torch.arange(len(embeddings.position_embedding.weight), device=device)[None]  # type: ignore[arg-type, union-attr]
+    embeddings.position_ids = torch.arange(len(embeddings.position_embedding.weight), device=device)[None]
     return SafetyChecker(
         vision.eval(),
         parts["visual_projection.weight"],

@@ -16,8 +16,8 @@ from PIL import Image
 from torch.nn import functional
 
 # CLIP's own, of the three colours (Radford et al. 2021).
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
+STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
 STRICTER = 0.01  # once a concept of special care is near
 
 
@@ -30,7 +30,8 @@ class Concepts:
 
 
 class SafetyChecker(torch.nn.Module):
-    """CLIP's picture encoder with the concepts. `vision` is a transformers CLIPVisionModel, `projection` (dim, width)."""
+    """CLIP's picture encoder with the concepts. `vision` is a transformers CLIPVisionModel; `projection` is (dim,
+    width)."""
 
     def __init__(self, vision: Any, projection: torch.Tensor, concepts: Concepts, special_care: Concepts) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ def clip_pixels(picture: Image.Image, side: int) -> torch.Tensor:
     resized = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     left, top = (size[0] - side) // 2, (size[1] - side) // 2
     values = np.asarray(resized.crop((left, top, left + side, top + side)), dtype=np.float32) / 255
-    normalised = (values - np.float32(MEAN)) / np.float32(STD)
+    normalised = (values - MEAN) / STD
     return torch.from_numpy(normalised.transpose(2, 0, 1).copy())[None]
 
 

@@ -19,8 +19,8 @@ from PIL import Image
 from studio.answered.events import Loading
 from studio.asked.resolved import Resolved, resolve
 from studio.checkpoints.catalog import memory_folder
-from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.inspect import BadCheckpoint
+from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.preview_fits import PreviewFits
 from studio.checkpoints.safety_checker_file import load_safety_checker
 from studio.diffusion import drift, vae

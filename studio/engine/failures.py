@@ -24,6 +24,17 @@ from studio.picture.gallery import SaveFailed
 logger = logging.getLogger(__name__)
 
 
+HELD_BACK = Message("The safety checker of this studio holds this picture back. Try other words or another seed.")
+NO_SAFETY_CHECKER = Message(
+    "The owner of this studio wants pictures to be looked at by a safety checker, "
+    "and there is none in the models folders."
+)
+
+
+class HeldBack(Exception):
+    """The safety checker has flagged a picture."""
+
+
 class Closing(Exception):
     """The engine is being closed; raised out of a long load, and no job's failure."""
 
@@ -95,7 +106,7 @@ def _explanation(
     if isinstance(error, InvalidRequest):  # what only the loaded model's tokenizer could tell
         return "bad_request", str(error)
     if isinstance(error, HeldBack):
-        return "refused", HELD_BACK
+        return "bad_request", HELD_BACK
     if isinstance(error, BadCheckpoint):
         return "bad_checkpoint", str(error)
     if isinstance(error, SaveFailed):

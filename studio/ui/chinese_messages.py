@@ -713,4 +713,11 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "the disk does not answer": "磁盘没有响应",
     "a value to lock": "要锁定的值",
     "pairs of a field and its value, of the fields {}": "字段与值的对，字段为 {1}",
+    "The safety checker of this studio holds this picture back. "
+    "Try other words or another seed.": "工作室的安全检查器拦下了这张图像。请换用其他词语或种子。",
+    "The owner of this studio wants pictures to be looked at by a safety checker, "
+    "and there is none in the models folders.": "工作室主人要求图像经过安全检查器，但模型文件夹中没有安全检查器。",
+    "a safety checker": "安全检查器",
+    "{} is no safety checker: {} is missing.": "{1} 不是安全检查器：缺少 {2}。",
+    "{} is no safety checker: its tensors have other names or shapes.": "{1} 不是安全检查器：它的张量名称或形状不同。",
 }

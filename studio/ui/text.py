@@ -1207,7 +1207,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.title": "Share this studio",
         "sharing.close": "Close",
         "sharing.what": "Guests make pictures with the models that are here. They see no files, folders, settings or"
-        " pictures of others, and they can neither load nor download a model.",
+        " pictures of others (but on a wall that you switch on), and they can neither load nor download a model.",
         "sharing.limits": "Each of them may have {jobs} jobs, {images} images, {steps} steps and {megapixels}"
         " megapixels waiting or running, and {minutes} minutes of this computer's time an hour.",
         "sharing.time": "For",
@@ -1295,7 +1295,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.board.clear.keep": "Keep them",
         "sharing.board.clear.sure": "Delete {count} pictures",
         "sharing.board.lesson": "Lesson",
-        "sharing.board.lesson.now": "{locked} locked, {examples} examples",
+        "sharing.board.lesson.now": "locked: {locked}, examples: {examples}",
         "sharing.board.lesson.what": "What you lock has your value for every guest, on every tab and for programs."
         " Guests see that you have fixed it. A lesson ends with the share.",
         "sharing.board.lesson.add": "Lock a field…",
@@ -1311,6 +1311,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.board.wall.share": "Show guests' new pictures to all guests",
         "sharing.wall.title": "Wall",
         "sharing.wall.open": "Wall",
+        "sharing.board.wall.open": "Open the wall",
         "sharing.wall.empty": "There is no picture on the wall yet.",
         "sharing.wall.off": "There is no wall now: pictures are private.",
         "sharing.wall.guest": "Guest {number}",
@@ -1319,6 +1320,15 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.wall.remove.of": "Take down the picture of guest {number}: {prompt}",
         "sharing.wall.notice": "Shared wall: all guests and the owner see the pictures that you make, with their"
         " prompts.",
+        "sharing.board.checker": "Safety checker",
+        "sharing.board.checker.on": "on",
+        "sharing.board.checker.off": "off",
+        "sharing.board.checker.what": "Stable Diffusion's safety checker looks at every finished picture of a guest."
+        " One that it flags is neither shown nor stored; a sentence says so. Guests see no previews then, and the noise"
+        " viewer has nothing of their runs.",
+        "sharing.board.checker.use": "Look at guests' pictures",
+        "sharing.board.checker.absent": "There is no safety checker in the models folders: put its safetensors file"
+        " into models/safety_checker.",
         # ---- sharing
         "share.over": "The share's time is over.",
         "share.frozen": "The owner has paused new pictures. Try again later.",
@@ -1385,7 +1395,8 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.open": "分享",
         "sharing.title": "分享这个工作室",
         "sharing.close": "关闭",
-        "sharing.what": "访客可以用这里的模型生成图像；看不到文件、文件夹、设置和别人的图像，也不能加载或下载模型。",
+        "sharing.what": "访客可以用这里的模型生成图像；看不到文件、文件夹、设置"
+        "和别人的图像（您开启的展示墙除外），也不能加载或下载模型。",
         "sharing.limits": "每位访客等待和运行中的总量最多为 {jobs} 个任务、{images} 张图、{steps} 步、"
         "{megapixels} 百万像素，每小时最多占用这台电脑 {minutes} 分钟。",
         "sharing.time": "时长",
@@ -1487,6 +1498,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.board.wall.share": "向所有访客展示访客的新图像",
         "sharing.wall.title": "展示墙",
         "sharing.wall.open": "展示墙",
+        "sharing.board.wall.open": "打开展示墙",
         "sharing.wall.empty": "展示墙上还没有图像。",
         "sharing.wall.off": "现在没有展示墙：图像仅自己可见。",
         "sharing.wall.guest": "访客 {number}",
@@ -1494,6 +1506,14 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.wall.remove": "取下",
         "sharing.wall.remove.of": "取下访客 {number} 的图像：{prompt}",
         "sharing.wall.notice": "共享展示墙：您生成的图像及其提示词会被所有访客和主人看到。",
+        "sharing.board.checker": "安全检查器",
+        "sharing.board.checker.on": "开",
+        "sharing.board.checker.off": "关",
+        "sharing.board.checker.what": "Stable Diffusion 的安全检查器会检查访客的每张成品图像。"
+        "被标记的图像既不显示也不保存，并会说明原因。此时访客看不到预览，噪声查看器中也没有他们的运行记录。",
+        "sharing.board.checker.use": "检查访客的图像",
+        "sharing.board.checker.absent": "模型文件夹中没有安全检查器：请把它的 safetensors 文件放入"
+        " models/safety_checker。",
         # ---- sharing
         "share.over": "分享时间已到。",
         "share.frozen": "工作室主人暂停了新的生成。请稍后再试。",

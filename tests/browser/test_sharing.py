@@ -186,7 +186,7 @@ def test_a_lesson_and_the_wall_reach_a_guest_and_end_with_the_share(
         panel.get_by_label(field, exact=True).fill(value)
     panel.get_by_label("Example prompts").fill("a red fox\na whale")
     panel.get_by_role("button", name="Save").click()
-    expect(panel.locator("summary").filter(has_text="Lesson")).to_contain_text("2 locked, 2 examples")
+    expect(panel.locator("summary").filter(has_text="Lesson")).to_contain_text("locked: 2, examples: 2")
 
     guest = invited(browser, url, panel)
     steps = guest.locator("#text_to_image-num_inference_steps input[type=number]")
@@ -206,7 +206,7 @@ def test_a_lesson_and_the_wall_reach_a_guest_and_end_with_the_share(
     guest.get_by_role("button", name="Wall", exact=True).click()
     expect(guest.get_by_role("dialog", name="Wall")).to_contain_text("Guest 1 · you", timeout=30_000)
     expect(guest.get_by_role("dialog", name="Wall").get_by_role("img", name="a red fox")).to_be_visible()
-    panel.get_by_role("button", name="Wall", exact=True).click()
+    panel.get_by_role("button", name="Open the wall").click()
     owner.get_by_role("button", name="Take down the picture of guest 1").click()
     expect(owner.get_by_role("dialog", name="Wall")).to_contain_text("There is no picture on the wall yet.")
     owner.get_by_role("dialog", name="Wall").get_by_role("button", name="Close").click()

@@ -21,7 +21,14 @@ function fold(title) {
     without an argument it only asks. */
 export function board(words, ask, openWall) {
   const element = h("div", { class: "ls-board" });
-  const parts = [models(words), refusedWords(words), lesson(words), wallSwitch(words, openWall), pictures(words, ask)];
+  const parts = [
+    models(words),
+    refusedWords(words),
+    lesson(words),
+    wallSwitch(words, openWall),
+    checker(words),
+    pictures(words, ask),
+  ];
 
   async function decide(part, decisions) {
     try {
@@ -149,8 +156,33 @@ function wallSwitch(words, openWall) {
     part.body.replaceChildren(
       h("p", {}, words["board.wall.what"]),
       h("label", { class: "ls-board-choice" }, box, h("span", {}, words["board.wall.share"])),
-      h("div", { class: "ls-sharing-row" }, h("button", { type: "button", onclick: openWall }, words["wall.open"])),
+      h(
+        "div",
+        { class: "ls-sharing-row" },
+        h("button", { type: "button", onclick: openWall }, words["board.wall.open"]),
+      ),
     );
+    if (part.touched) box.focus();
+    part.touched = true;
+  };
+  return part;
+}
+
+/** Whether guests' pictures are looked at by the safety checker. */
+function checker(words) {
+  const part = fold(words["board.checker"]);
+  part.summary = (view) => words[view.safety_checker ? "board.checker.on" : "board.checker.off"];
+  part.redraws = true;
+  part.draw = (view, decide) => {
+    const box = h("input", { type: "checkbox", disabled: !view.has_safety_checker && !view.safety_checker });
+    box.checked = view.safety_checker;
+    box.addEventListener("change", () => decide({ safety_checker: box.checked }));
+    part.body.replaceChildren(
+      h("p", {}, words["board.checker.what"]),
+      h("label", { class: "ls-board-choice" }, box, h("span", {}, words["board.checker.use"])),
+    );
+    if (!view.has_safety_checker)
+      part.body.append(h("p", { class: "ls-board-warning" }, words["board.checker.absent"]));
     if (part.touched) box.focus();
     part.touched = true;
   };
