@@ -18,7 +18,7 @@ from PIL import Image
 
 from studio.answered.events import Loading
 from studio.asked.resolved import Resolved, resolve
-from studio.checkpoints.catalog import memory_folder
+from studio.checkpoints.catalog import Entry, memory_folder
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.preview_fits import PreviewFits
@@ -110,11 +110,14 @@ class Executor:
         """Free what is kept of the running lanes' texts: none runs."""
         self._texts.forget()
 
+    def _safety_checker(self, *, refresh: bool = False) -> Entry | None:
+        entries = self.manager.catalog.entries(refresh=refresh)
+        return next((e for e in entries if e.facts.kind == "safety_checker" and e.facts.state == "usable"), None)
+
     def check_safety(self, picture: Image.Image) -> None:
         """Raises HeldBack for a picture that the safety checker flags, BadCheckpoint where there is none that can be
         read: nothing is shown unlooked at."""
-        checkers = [e for e in self.manager.catalog.entries() if e.facts.kind == "safety_checker"]
-        checker = next((e for e in checkers if e.facts.state == "usable"), None)
+        checker = self._safety_checker() or self._safety_checker(refresh=True)
         if checker is None:
             raise BadCheckpoint(failures.NO_SAFETY_CHECKER)
         device = self.device.torch_device

@@ -156,3 +156,31 @@ def test_without_a_login_nobody_is_in(url: str) -> None:
     assert stranger.get("/models-found").status_code == 401
     wrong = stranger.post("/login", data={"username": GUEST[0], "password": OWNER[1]})
     assert wrong.status_code == 401
+
+
+def test_no_answer_to_a_guest_names_a_model_that_they_may_not_use(engine: FakeEngine, url: str) -> None:
+    engine.models.reset()
+    owner, guest = Caller(url, OWNER), Caller(url, GUEST)
+    open_one, *hidden = MODELS
+    decision = {"models": [open_one.id]}
+    assert owner.http.post("/share/board", json=decision).status_code == 200
+    try:
+        program = Client(url, auth=GUEST, verbose=False)
+        answers = {
+            "the page": guest.http.get("/").text,
+            "its layout": guest.http.get("/config").text,
+            "the tab Models": guest.http.get("/models-found").text,
+            "/api/v1/models": guest.http.get("/api/v1/models").text,
+            "/models": str(program.predict(api_name="/models")),
+            "a wrong name": guest.http.post(
+                "/api/v1/jobs", json={"kind": "text_to_image", "request": {"prompt": "x", "checkpoint": "nothing"}}
+            ).text,
+        }
+        for where, text in answers.items():
+            told = [model.name for model in hidden if model.kind == "checkpoint" and model.name in text]
+            assert told == [], where
+        assert open_one.name in answers["the tab Models"]
+        assert guest.http.get(f"/model-picture/{hidden[0].id}").status_code == 404
+        assert hidden[0].name in owner.http.get("/models-found").text
+    finally:
+        owner.http.post("/share/board", json={"models": None})
