@@ -18,11 +18,9 @@ from PIL import Image
 
 from studio.answered.events import Loading
 from studio.asked.resolved import Resolved, resolve
-from studio.checkpoints.catalog import Entry, memory_folder
-from studio.checkpoints.inspect import BadCheckpoint
+from studio.checkpoints.catalog import memory_folder
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.preview_fits import PreviewFits
-from studio.checkpoints.safety_checker_file import load_safety_checker
 from studio.diffusion import drift, vae
 from studio.diffusion.attention import RecordMaps
 from studio.diffusion.attention_edits import AttentionEdit
@@ -46,6 +44,7 @@ from studio.engine.jobs import Job
 from studio.engine.preview_fitter import PreviewFitter
 from studio.engine.run_files import RunFiles, check_unchanged, run_files
 from studio.engine.runs import ActiveImage, Run, variation_of
+from studio.engine.safety import Safety
 from studio.engine.viewer import recording
 from studio.engine.viewer.branching import leave
 from studio.picture.control_maps import control_pictures
@@ -75,6 +74,7 @@ class Executor:
         self.manager = manager
         self.conditioner = Conditioner(manager.catalog, manager, tokenizer_lock)
         self.fitter = PreviewFitter(PreviewFits(memory_folder(manager.catalog.models_dirs)), device)
+        self.safety = Safety(manager, device)
         self._texts = TextCache()  # of the running lanes
         self._times = TimeCache()  # of the loaded checkpoint
 
@@ -109,20 +109,6 @@ class Executor:
     def forget_texts(self) -> None:
         """Free what is kept of the running lanes' texts: none runs."""
         self._texts.forget()
-
-    def _safety_checker(self, *, refresh: bool = False) -> Entry | None:
-        entries = self.manager.catalog.entries(refresh=refresh)
-        return next((e for e in entries if e.facts.kind == "safety_checker" and e.facts.state == "usable"), None)
-
-    def check_safety(self, picture: Image.Image) -> None:
-        """Raises HeldBack for a picture that the safety checker flags, BadCheckpoint where there is none that can be
-        read: nothing is shown unlooked at."""
-        checker = self._safety_checker() or self._safety_checker(refresh=True)
-        if checker is None:
-            raise BadCheckpoint(failures.NO_SAFETY_CHECKER)
-        device = self.device.torch_device
-        if self.manager.module(checker, lambda: load_safety_checker(checker.path, device)).flags(picture):
-            raise failures.HeldBack
 
     # ------------------------------------------------------------------------------------- the start of a lane
 

@@ -147,7 +147,7 @@ class Presenter:
         if run.start is not None and run.start.paste is not None:
             picture = run.start.paste.over(picture)
         if run.unseen:
-            self._executor.check_safety(picture)
+            self._executor.safety.check(picture)
         info = metadata.picture_info(
             run.resolved.of_image(image),
             width=picture.width,
