@@ -169,7 +169,7 @@ def rounds(folder: Path, count: int, seed: int, *flags: str, servers: int = 1, s
 
 
 def test_killed_at_three_moments_it_loses_nothing(tmp_path: Path) -> None:
-    states = rounds(tmp_path, 3, seed=3)
+    states = rounds(tmp_path, 3, seed=3, seconds=5.0)
     assert sum(states.values()) > 3
 
 

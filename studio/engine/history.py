@@ -69,8 +69,8 @@ class History:
         if job.ephemeral or not self._store.is_on_disk:
             return
         allowance = order.allowance
-        problem = self._store.add(
-            StoredJob(
+        try:
+            row = StoredJob(
                 id=job.id,
                 studio=self._store.studio,
                 state="waiting",
@@ -82,7 +82,11 @@ class History:
                 summary=encode(_brief(job.summary())),
                 submission=encode(order),
             )
-        )
+        except BadMessage as error:  # a fault of ours: the run is made all the same
+            logger.exception("A job could not be written down")
+            problem: str = Message("It does not outlive the studio: {cause}.", cause=str(error))
+        else:
+            problem = self._store.add(row)
         if problem:
             job.notes = (*job.notes, problem)
         else:
