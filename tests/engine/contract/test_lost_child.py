@@ -228,7 +228,6 @@ def test_with_a_jobs_file_what_waits_outlives_the_child_and_what_ran_can_be_run_
                 if isinstance(event, Step):
                     break
             waits = await made.submit(orders.SubmitRun(request=request(place, prompt="waits")), owner="bob")
-            # Its lane joins at the next tick: what has not begun is held back by a stop of the process.
             watchers = [
                 asyncio.ensure_future(read(made, job, owner)) for job, owner in ((runs, "anna"), (call, "anna"))
             ]
