@@ -63,6 +63,21 @@ def calls_of(name: str) -> set[str]:
     return found
 
 
+CATALOGUES = {"text.py", "chinese.py", "chinese_messages.py"}  # texts and nothing else
+
+
+def test_no_class_and_no_module_is_too_long_to_read() -> None:
+    too_long = []
+    for path in (ROOT / "studio").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path.name not in CATALOGUES and text.count("\n") > 400:
+            too_long.append(path.name)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and (node.end_lineno or 0) - node.lineno >= 300:
+                too_long.append(f"{path.name}: {node.name}")
+    assert too_long == []
+
+
 def test_one_place_starts_a_lane_and_one_calls_the_denoiser() -> None:
     assert calls_of("start_lane") == {"studio/engine/executor.py"}
     assert calls_of("call_unet") == {"studio/diffusion/denoisers.py"}

@@ -21,6 +21,7 @@ from studio.picture.gallery import Gallery
 from studio.ui import picker, render, session, theme
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.compare import api as compare_api
+from studio.ui.compare import form as compare_form
 from studio.ui.compare import tab as compare_tab
 from studio.ui.generate import api, generate_tab, image_to_image, inpaint, stored_fields, text_to_image
 from studio.ui.models import api as models_api
@@ -68,7 +69,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
                 mask_first = inpaint.build(engine, gallery, uploads)
             with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
                 viewer = noise_viewer.build(engine, gallery, demo)
-            with gr.Tab(say("tab.compare"), id=compare_tab.TAB) as comparing:
+            with gr.Tab(say("tab.compare"), id=compare_form.TAB) as comparing:
                 comparison = compare_tab.build(engine, gallery, uploads)
             with gr.Tab(say("tab.models"), id=models_tab.TAB):
                 models_tab.build(engine)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -16,64 +15,28 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine, UnknownJob
-from studio.asked.axes import MAX_CELLS, AxisField
+from studio.asked.axes import MAX_CELLS
 from studio.asked.compare import FORM_ROWS, Comparison, fields_of_link, outside_the_form
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest
-from studio.asked.schedulers import NOISE_SCHEDULES
 from studio.picture import sheet
 from studio.picture.gallery import Gallery, SaveFailed
 from studio.ui import keeping, picker, session
 from studio.ui.blocks import FOLLOWING, QUIET, WATCHING, html_block
 from studio.ui.compare import axes, views
-from studio.ui.generate import control, prompt_helper, starting
+from studio.ui.compare.form import FIRST_AXES, TAB, Form, build_fields, no_axis
+from studio.ui.generate import control, starting
 from studio.ui.generate import widgets as w
 from studio.ui.text import say, words
 from studio.ui.uploads import Uploads
 
-TAB = "compare"
 STORAGE = f"latent-studio-{TAB}"  # where the browser keeps the fields
-FIRST_AXES: tuple[AxisField, AxisField] = ("num_inference_steps", "guidance_scale")
-
-
-@dataclass(frozen=True)
-class Form:
-    """The fields of the tab by name: those of a request that the tab offers, and the two axes. `before`: by axis, which
-    field it varied when its values were written."""
-
-    fields: Mapping[str, gr.components.Component]
-    before: Mapping[str, gr.State]
-    cost: gr.HTML
-    start: gr.Button
-    show: gr.HTML
-    status: gr.HTML
-
-    @property
-    def inputs(self) -> list[gr.components.Component]:
-        return list(self.fields.values())
-
-    @property
-    def restorable_names(self) -> list[str]:
-        """The fields that a reload and a link bring back: all but the pictures, which a visitor chooses themselves."""
-        return [name for name in self.fields if name not in ("image", "controls")]
-
-    @property
-    def outputs(self) -> list[gr.components.Component]:
-        """The outputs of whatever writes settings into the form."""
-        return [*(self.fields[name] for name in self.restorable_names), *self.before.values()]
-
-    def typed_values(self, values: Mapping[Any, Any]) -> dict[str, Any]:
-        """What `Comparison.parse` takes, as it was typed; the picture as its file name. A number field that was never
-        filled in comes as 0 from Gradio: where the checkpoint decides, that is an open field."""
-        values_by_name = {name: values[component] for name, component in self.fields.items()}
-        suits = {name for name, row in FORM_ROWS.items() if row.suits}
-        return {name: (value or None) if name in suits else value for name, value in values_by_name.items()}
 
 
 def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
     """Draw the tab and connect what stays within it."""
     with gr.Row(elem_classes="ls-workspace", elem_id=f"{TAB}-workspace"):
         with gr.Column(elem_classes="ls-controls"):
-            fields, cost, start, upload = _fields(engine)
+            fields, cost, start, upload = build_fields(engine)
         with gr.Column(elem_classes="ls-show"):
             show = html_block(
                 "compare",
@@ -87,84 +50,6 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
     form = Form(fields, {name: gr.State(first) for name, first in zip("xy", FIRST_AXES)}, cost, start, show, message)
     _connect(engine, gallery, uploads, form, upload)
     return form
-
-
-def _fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr.HTML, gr.Button, gr.UploadButton]:
-    catalog = engine.catalog()
-    checkpoint = catalog[0] if catalog else None
-    components: dict[str, gr.components.Component] = {}
-    components["prompt"] = gr.Textbox(
-        value="",
-        label=say("prompt.label"),
-        placeholder=say("prompt.placeholder"),
-        lines=2,
-        max_lines=6,
-        elem_id=f"{TAB}-prompt",
-        elem_classes="ls-prompt",
-    )
-    prompt_helper.build(TAB, checkpoint)
-    choices = axes.choices(prompts="", picture=False, controls=False, models=len(catalog))
-    for name, first in zip("xy", FIRST_AXES):
-        with gr.Row(elem_classes="cmp-axis"):
-            components[name] = gr.Dropdown(
-                choices=choices if name == "x" else [*choices, _nothing()],
-                value=first,
-                label=say(f"compare.{name}.label"),
-                elem_id=f"{TAB}-{name}",
-                min_width=110,
-            )
-            components[f"{name}_values"] = gr.Textbox(
-                value=axes.SUGGESTIONS[first],
-                label=say("compare.values.label"),
-                info=axes.help_of(first),
-                max_lines=1,
-                elem_id=f"{TAB}-{name}_values",
-                elem_classes="cmp-values",
-                min_width=110,
-            )
-    cost = html_block("sentence", value="", css="ls-sentence cmp-cost")
-    with gr.Accordion(say("compare.picture.label"), open=False, elem_classes="ls-fold cmp-picture"):
-        components["image"] = starting.upload(TAB)
-        components |= _components("strength")
-    components["controls"] = control.build(engine, TAB, checkpoint.name if checkpoint else None)
-    with gr.Accordion(say("compare.rest.label"), open=False, elem_classes="ls-fold"):
-        components["negative_prompt"] = gr.Textbox(
-            value="",
-            label=say("negative_prompt.label"),
-            placeholder=say("negative_prompt.placeholder"),
-            lines=1,
-            max_lines=4,
-            elem_id=f"{TAB}-negative_prompt",
-        )
-        components["checkpoint"] = gr.Dropdown(
-            choices=w.checkpoint_choices(catalog),
-            value=checkpoint.name if checkpoint else None,
-            label=say("checkpoint.label"),
-            elem_id=f"{TAB}-checkpoint",
-        )
-        components |= w.suited_sliders(engine, TAB, components["checkpoint"], checkpoint)
-        components |= _components("seed") | _components("more")
-        components["seed"].info = say("compare.seed.help")
-        # All of them: the scheduler may be an axis.
-        components["noise_schedule"].choices = [(w.choice("noise_schedule", name), name) for name in NOISE_SCHEDULES]
-        with gr.Row(elem_classes="ls-size"):
-            components |= _components("size")
-            for name in ("width", "height"):
-                components[name].value = getattr(checkpoint, f"native_{name}") if checkpoint else None
-    upload = gr.UploadButton(
-        say("compare.open"), file_types=[".png"], size="sm", elem_id=f"{TAB}-open", elem_classes="cmp-open"
-    )
-    with gr.Row(elem_classes="ls-go"):
-        start = gr.Button(
-            say("compare.start"), variant="primary", elem_id=f"{TAB}-generate", elem_classes="ls-generate"
-        )
-        gr.Button(say("stop"), elem_id=f"{TAB}-stop", elem_classes="ls-stop")
-    return components, cost, start, upload
-
-
-def _components(place: str) -> dict[str, Any]:
-    """The components of the fields that Compare has at one place of the page, in the table's order."""
-    return {name: w.component(TAB, row) for name, row in FORM_ROWS.items() if row.place == place}
 
 
 # ------------------------------------------------------------------------------------------------------ connecting
@@ -279,7 +164,7 @@ def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None
 
     def offer_axes(values: dict[Any, Any]) -> tuple[Any, Any]:
         choices = axes.choices(**there(values))
-        return gr.update(choices=choices), gr.update(choices=[*choices, _nothing()])
+        return gr.update(choices=choices), gr.update(choices=[*choices, no_axis()])
 
     def open_sheet(path: str) -> dict[Any, Any]:
         try:
@@ -344,7 +229,7 @@ def _with_choices(engine: Engine, form: Form, updates: dict[Any, Any]) -> dict[A
         update["value"] = names[0]
     prompts = "\n".join(str(updates.get(f[name]) or "") for name in ("prompt", "negative_prompt"))
     choices = axes.choices(prompts=prompts, picture=False, controls=False, models=len(catalog))
-    axis_choices = {f["x"]: choices, f["y"]: [*choices, _nothing()]}
+    axis_choices = {f["x"]: choices, f["y"]: [*choices, no_axis()]}
     axis_updates = {
         field: gr.update(choices=choices, **({"value": updates[field]} if field in updates else {}))
         for field, choices in axis_choices.items()
@@ -398,11 +283,6 @@ def _values_of_link(form: Form, link: Mapping[str, str]) -> dict[str, Any]:
             value = gr.skip() if written_by_the_checkpoint else first
         values[name] = "" if value is None and row is None else value
     return values
-
-
-def _nothing() -> tuple[str, str]:
-    """What the second axis offers besides the fields: none."""
-    return say("compare.axis.none"), ""
 
 
 def _simple(value: object) -> bool:
