@@ -129,7 +129,7 @@ def test_nothing_is_wider_than_a_phone_or_a_screen_at_two_hundred_percent(visito
     open_share(page)
     look("share")
     page.keyboard.press("Escape")
-    page.locator(".ls-help").click()
+    page.locator(".ls-open-keys").click()
     look("shortcuts")
     assert wide == {}
 

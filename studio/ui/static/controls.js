@@ -89,7 +89,7 @@ export function header({ element, props, watch, trigger }) {
   const keys = h(
     "button",
     {
-      class: "ls-round ls-help",
+      class: "ls-round ls-open-keys",
       type: "button",
       onclick: shortcuts(props.shortcuts),
       "aria-label": props.shortcuts.title,
