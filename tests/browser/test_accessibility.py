@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 from studio.ui import text
 from tests.browser.conftest import MODULES, quiet, ready
 from tests.browser.test_other_tabs import png
-from tests.browser.test_page import finished, generate, prompt, stage
+from tests.browser.test_page import finished, prompt, stage
 
 Visitor = Callable[..., Page]
 # A tab's own name => what is in sight where it is open
@@ -34,6 +34,11 @@ RIGHT = """() => {
     .map((one) => Math.floor(one.getBoundingClientRect().right)));
 }"""
 # The next Tab begins at the page's start
+# Every visible element that Tab stops at, but for those that arrow keys reach within a group.
+STOPS = """() => [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
+  .filter((one) => !one.disabled && one.tabIndex >= 0 && one.type !== 'radio' && one.checkVisibility({
+    visibilityProperty: true, opacityProperty: true }) && one.getClientRects().length
+    && !one.closest('[inert], [aria-hidden=true]'))"""
 FIRST = "document.body.tabIndex = -1; document.body.focus()"
 
 
@@ -73,19 +78,72 @@ def open_share(page: Page) -> Locator:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_on_any_tab(visitor: Visitor, theme: str) -> None:
+def test_axe_finds_nothing_on_any_tab_and_in_any_state(visitor: Visitor, theme: str) -> None:
     page = visitor(query=f"?__theme={theme}")
-    generate(page, "a fox")
+    found = {}
+    run(page, "slow fox")
+    expect(stage(page)).to_have_attribute("data-state", "running")
+    found["running"] = violations(page)
     finished(page)
-    found = {"finished": violations(page)}
-    stage(page).get_by_role("button", name="Noise viewer").click()
+    found["finished"] = violations(page)
+    stage(page).locator(".ls-actions button:visible").nth(2).click()  # to the noise viewer
     expect(page.locator(".ls-where")).to_be_visible()
-    for tab in page.locator("#tabs [role=tab]:visible").all():
-        tab.click()
-        expect(tab).to_have_attribute("aria-selected", "true")
+    for name in TABS:
+        open_tab(page, name)
         quiet(page)
-        found[tab.inner_text()] = violations(page)
+        found[name] = violations(page)
+    page.locator(".ls-model-name").first.click()
+    found["details of a model"] = violations(page)
+    open_share(page)
+    found["share"] = violations(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.locator("dialog[open] .ls-keys").first).to_be_visible()
+    found["shortcuts"] = violations(page)
+    page.keyboard.press("Escape")
+    open_tab(page, "text_to_image")
+    run(page, "fail: oom")
+    expect(stage(page)).to_have_attribute("data-state", "failed")
+    found["failed"] = violations(page)
+    page.locator("#text_to_image-seed input").fill("no number")
+    page.locator("#text_to_image-generate").click()
+    expect(page.locator(".ls-problem").first).to_be_visible()
+    found["a field is wrong"] = violations(page)
     assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+def test_every_control_of_every_tab_is_reached_by_keyboard_and_shows_that_it_is(visitor: Visitor) -> None:
+    page = visitor()
+    run(page, "a fox")
+    finished(page)
+    stage(page).locator(".ls-actions button:visible").nth(2).click()
+    expect(page.locator(".ls-where")).to_be_visible()
+    for name in TABS:
+        open_tab(page, name)
+        quiet(page)
+        stops = page.evaluate(f"({STOPS})().length")
+        page.evaluate(FIRST)
+        page.evaluate("window.visited = new Set(); window.unseen = []; window.ended = false")
+        for _ in range(stops + 20):
+            page.keyboard.press("Tab")
+            page.evaluate(
+                """() => {
+                  const here = document.activeElement;
+                  if (here === document.body || window.visited.has(here)) return (window.ended = true);
+                  window.visited.add(here);
+                  const looks = (one) => one && getComputedStyle(one);
+                  const marked = [here, here.parentElement, here.nextElementSibling].some((one) => one
+                    && ((looks(one).outlineStyle !== 'none' && parseFloat(looks(one).outlineWidth) > 0)
+                    || looks(one).boxShadow !== 'none'));
+                  if (!marked) window.unseen.push(here.outerHTML.slice(0, 160));
+                }"""
+            )
+            if page.evaluate("window.ended"):
+                break
+        missed = page.evaluate(
+            f"({STOPS})().filter((one) => !window.visited.has(one)).map((one) => one.outerHTML.slice(0, 160))"
+        )
+        assert (name, page.evaluate("window.ended"), missed, page.evaluate("window.unseen")) == (name, True, [], [])
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

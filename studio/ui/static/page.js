@@ -13,6 +13,7 @@ import { models } from "../models/static/models.js";
 import { viewer } from "../viewer/static/viewer.js";
 import { examples, header, landmarks, sentence } from "./controls.js";
 import { showFailure } from "./elements.js";
+import { passOpenLists } from "./open_lists.js";
 
 const BLOCKS = {
   camera,
@@ -49,3 +50,4 @@ export function mount(name, { element, watch, words, ...rest }) {
 }
 
 liveMode();
+passOpenLists();

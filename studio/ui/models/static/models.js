@@ -285,7 +285,7 @@ export function models({ element, props, watch, trigger: send }) {
     ];
     const metadata = (model.metadata || []).flatMap(([term, value]) => pair(term, value));
     drawer.replaceChildren(
-      h("header", {}, h("h3", {}, model.label), close),
+      h("header", {}, h("h2", {}, model.label), close),
       picture || "",
       model.reason ? h("p", { class: "ls-model-why" }, model.reason) : "",
       h("div", { class: "ls-model-actions" }, place(model), action(model)),
