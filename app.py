@@ -431,7 +431,12 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         hosts,
         partial(open_tunnel, flags.host, flags.port, page.share_token, temporary.path) if needs_tunnel else None,
         address=f"https://{flags.name[0]}" if flags.name else address_for_others(flags.host, flags.port),
-        on_ready=partial(tell, terminal=terminal, closed=flags.auth is not None or flags.host not in LOOPBACK),
+        on_ready=partial(
+            tell,
+            terminal=terminal,
+            closed=flags.auth is not None or flags.host not in LOOPBACK,
+            tunnelled=needs_tunnel,
+        ),
         on_over=limits.board.end_share,
     )
     room = UploadRoom(temporary.path, access, new_visitors)
@@ -508,17 +513,18 @@ def answered_once(port: int) -> None:
     connection.close()
 
 
-def tell(shared: ShareState, *, terminal: bool, closed: bool) -> None:
+def tell(shared: ShareState, *, terminal: bool, closed: bool, tunnelled: bool) -> None:
     """Say once what has become of a share. The links hold keys, so they go to a terminal and into no log.
 
-    `closed`: nobody enters without a session, share or not."""
+    `closed`: nobody enters without a session, share or not. `tunnelled`: the link is public."""
     from studio.ui.text import say
 
     if shared.state == "open" and terminal:
         until = time.strftime("%Y-%m-%d %H:%M", time.localtime(shared.ends))
         print(say("share.terminal.links", guest=shared.guest_link, owner=shared.owner_link, until=until), flush=True)
     elif shared.state == "open":
-        print(say("share.terminal.public", link=shared.address), flush=True)
+        key = "share.terminal.public" if tunnelled else "share.terminal.network"
+        print(say(key, link=shared.address), flush=True)
     else:
         rest = say("share.terminal.closed_here" if closed else "share.terminal.open_here")
         print(say("share.terminal.failed", reason=shared.reason, rest=rest), flush=True)

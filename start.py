@@ -66,7 +66,9 @@ def main(arguments: Sequence[str]) -> int:
             return run_tests(rest)
         if not set(arguments) & {"-h", "--help"}:
             make_environment("requirements.txt", torch_build)
-        elif not environment_python().exists():  # help needs no packages
+        else:
+            print(f"{__doc__.partition(chr(10) * 2)[2]}\nThe flags of app.py:\n", flush=True)
+        if set(arguments) & {"-h", "--help"} and not environment_python().exists():  # help needs no packages
             return run([sys.executable, str(ROOT / "app.py"), *arguments])
         return run([str(environment_python()), str(ROOT / "app.py"), *arguments])
     except Trouble as trouble:

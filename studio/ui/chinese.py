@@ -440,8 +440,8 @@ CHINESE: Mapping[str, str] = {
     "viewer.schedule.picture": "图像",
     # ---- step equation
     "viewer.equation": "这一步做了什么",
-    "viewer.symbol.next": "x_{t−1}",
-    "viewer.symbol.x_t": "x_t",
+    "viewer.symbol.next": "xₜ₋₁",
+    "viewer.symbol.x_t": "xₜ",
     "viewer.symbol.x0": "x0",
     "viewer.symbol.x0_prev": "上一个 x0",
     "viewer.symbol.x0_prev2": "上上个 x0",

@@ -445,8 +445,8 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.schedule.picture": "picture",
     # ---- step equation
     "viewer.equation": "What this step does",
-    "viewer.symbol.next": "x_{t−1}",
-    "viewer.symbol.x_t": "x_t",
+    "viewer.symbol.next": "xₜ₋₁",
+    "viewer.symbol.x_t": "xₜ",
     "viewer.symbol.x0": "x0",
     "viewer.symbol.x0_prev": "x0, one before",
     "viewer.symbol.x0_prev2": "x0, two before",
@@ -1183,6 +1183,8 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "login.password": "Password",
         "login.enter": "Log in",
         "login.leave": "Log out",
+        "login.leaving": "End your session in this browser?",
+        "login.back": "Back to the studio",
         "login.wrong": "This name and password do not match.",
         "login.wait": "There were too many wrong passwords. Try again in {seconds} seconds.",
         "login.needed": "Log in first.",
@@ -1207,10 +1209,11 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.title": "Share this studio",
         "sharing.close": "Close",
         "sharing.what": "Guests make pictures with the models that are here. They see no files, folders, settings or"
-        " pictures of others (but on a wall that you switch on), and they can neither load nor download a model.",
+        " pictures of others (except on a wall that you switch on), and they can neither load nor download a model.",
         "sharing.limits": "Each of them may have {jobs} jobs, {images} images, {steps} steps and {megapixels}"
         " megapixels waiting or running, and {minutes} minutes of this computer's time an hour.",
         "sharing.time": "For",
+        "sharing.choose": "choose…",
         "sharing.hours.1": "1 hour",
         "sharing.hours.8": "8 hours",
         "sharing.hours.24": "1 day",
@@ -1360,6 +1363,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "share.terminal.everybody": "Everybody who reaches it is a guest: they make pictures with the models that are"
         " here, within limits, and see no files, folders, settings or pictures of others.",
         "share.terminal.public": "Public link: {link} (with the passwords that were set)",
+        "share.terminal.network": "On your network: {link}, with your login. The guests' link is under Share.",
         "share.terminal.links": "Guests' link: {guest}\n"
         "Your link:    {owner}\n"
         "  what      Guests make pictures with the models that are here, within limits. They see no files, folders,"
@@ -1374,6 +1378,8 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "login.password": "密码",
         "login.enter": "登录",
         "login.leave": "退出",
+        "login.leaving": "要结束您在此浏览器中的会话吗？",
+        "login.back": "返回工作室",
         "login.wrong": "用户名和密码不匹配。",
         "login.wait": "密码错误次数过多。请在 {seconds} 秒后再试。",
         "login.needed": "请先登录。",
@@ -1400,6 +1406,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.limits": "每位访客等待和运行中的总量最多为 {jobs} 个任务、{images} 张图、{steps} 步、"
         "{megapixels} 百万像素，每小时最多占用这台电脑 {minutes} 分钟。",
         "sharing.time": "时长",
+        "sharing.choose": "请选择…",
         "sharing.hours.1": "1 小时",
         "sharing.hours.8": "8 小时",
         "sharing.hours.24": "1 天",
@@ -1543,6 +1550,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "share.terminal.everybody": "凡能打开此地址的人都是访客：可以在限额内用这里的模型生成图像，"
         "看不到文件、文件夹、设置和别人的图像。",
         "share.terminal.public": "公开链接：{link}（使用已设置的密码）",
+        "share.terminal.network": "在您的网络上：{link}，需要登录。访客链接在“分享”中。",
         "share.terminal.links": "访客链接：{guest}\n"
         "您的链接：{owner}\n"
         "  开放什么  访客可以在限额内用这里的模型生成图像；看不到文件、文件夹、设置和别人的图像，也不能加载或下载。\n"

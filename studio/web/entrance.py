@@ -10,10 +10,13 @@ from starlette.responses import HTMLResponse, Response
 from studio.ui import language
 from studio.ui.text import say
 
+MAX_NAME = 100  # characters of a name that is shown again
 
-def login_page(problem: str = "", status: int = 200, *, passwords: bool = True) -> Response:
-    """The form. Without `passwords` the studio opens with a link alone, and the page says so."""
-    return _page(_ENTER if passwords else _INVITED, problem, status, _switch())
+
+def login_page(problem: str = "", status: int = 200, *, passwords: bool = True, user: str = "") -> Response:
+    """The form. Without `passwords` the studio opens with a link alone, and the page says so. `user`: the name that was
+    typed with a wrong password."""
+    return _page(_ENTER if passwords else _INVITED, problem, status, _switch(), user)
 
 
 def logout_page() -> Response:
@@ -32,12 +35,26 @@ def private(response: Response) -> Response:
     return response
 
 
-def _page(form: str, problem: str = "", status: int = 200, switch: str = "") -> Response:
+def _page(form: str, problem: str = "", status: int = 200, switch: str = "", user: str = "") -> Response:
     problem = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
-    keys = ("title", "user", "password", "enter", "leave", "invited", "entering", "unreachable", "script")
+    keys = (
+        "title",
+        "user",
+        "password",
+        "enter",
+        "leave",
+        "leaving",
+        "back",
+        "invited",
+        "entering",
+        "unreachable",
+        "script",
+    )
     words = {key: html.escape(say(f"login.{key}")) for key in keys}
     tag = language.TAGS[language.current()]
-    page = _PAGE.format(**words, tag=tag, style=_STYLE, form=form.format(**words, problem=problem), switch=switch)
+    focus = {"at_name": "" if user else "autofocus", "at_password": "autofocus" if user else ""}
+    fields = {"problem": problem, "name": html.escape(user[:MAX_NAME]), **focus}
+    page = _PAGE.format(**words, tag=tag, style=_STYLE, form=form.format(**words, **fields), switch=switch)
     return private(HTMLResponse(page, status_code=status))
 
 
@@ -56,11 +73,15 @@ _PAGE = """<!doctype html>
 <body><main><h1>{title}</h1>{form}{switch}</main></body></html>
 """
 _ENTER = """<form method="post" action="/login">{problem}
-<label>{user}<input name="username" autocomplete="username" autocapitalize="none" required autofocus></label>
-<label>{password}<input name="password" type="password" autocomplete="current-password" required></label>
+<label>{user}<input name="username" value="{name}" autocomplete="username" autocapitalize="none"
+required {at_name}></label>
+<label>{password}<input name="password" type="password" autocomplete="current-password"
+required {at_password}></label>
 <button>{enter}</button></form>"""
 _INVITED = """{problem}<p class="quiet">{invited}</p>"""
-_LEAVE = """<form method="post" action="/logout"><button>{leave}</button></form>"""
+_LEAVE = """<p class="quiet">{leaving}</p>
+<form method="post" action="/logout"><button>{leave}</button></form>
+<p class="quiet back"><a href="/">{back}</a></p>"""
 # The key stands behind the #, so that it is in no request line, log or referrer; it goes from the address at once.
 _KEY = """<p class="quiet" role="status" id="state"
 data-unreachable="{unreachable}" data-invited="{invited}">{entering}</p>
@@ -87,7 +108,8 @@ _STYLE = """
         background: var(--surface); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
 main { width: 100%; max-width: 320px } h1 { font-size: 20px; margin: 0 0 16px }
 form, label { display: grid; gap: 16px } label { gap: 4px } p { margin: 0; color: var(--bad) }
-p.quiet { color: var(--ink) }
+p.quiet { color: var(--ink) } main > p { margin-bottom: 16px } p.back { margin: 16px 0 0; text-align: center }
+a { color: inherit }
 input, button { font: inherit; padding: 10px 12px; border-radius: 10px; border: 1px solid var(--line);
         background: var(--raised); color: inherit; width: 100% }
 button { background: var(--accent); border-color: var(--accent); color: var(--on-accent); cursor: pointer }

@@ -208,7 +208,7 @@ class Login:
             return self._full(request, error)
         if entry is None:
             self.failures.add(sender)
-            return self._refusal(request, 401, say("login.wrong"))
+            return self._refusal(request, 401, say("login.wrong"), user=form[0].strip())
         response = _home() if _is_browser(request) else JSONResponse({"success": True})
         return self._with_session(response, request, *entry)
 
@@ -270,9 +270,11 @@ class Login:
             return Sender("this machine", is_known=True)
         return Sender("proxy " + request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:64])
 
-    def _refusal(self, request: Request, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    def _refusal(
+        self, request: Request, status: int, sentence: str, headers: dict[str, str] | None = None, *, user: str = ""
+    ) -> Response:
         if _is_browser(request):
-            response = login_page(sentence, status, passwords=self.access.has_passwords)
+            response = login_page(sentence, status, passwords=self.access.has_passwords, user=user)
         else:
             response = private(JSONResponse({"detail": sentence}, status_code=status))
         response.headers.update(headers or {})

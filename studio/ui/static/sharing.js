@@ -116,15 +116,22 @@ export function sharing(words) {
   const opening = () => [h("p", { role: "status" }, words.opening), button("end", "end")];
 
   function open(view) {
-    const hours = choiceOfHours(1);
-    const until = new Date(view.ends * 1000).toLocaleString();
+    const hours = choiceOfHours(0);
+    hours.prepend(h("option", { value: "", selected: true, disabled: true }, words.choose));
+    const change = button("change", "change_end", () => ({ seconds: Number(hours.value) * 3600 }));
+    change.disabled = true;
+    hours.onchange = () => {
+      change.disabled = false;
+    };
+    const format = { dateStyle: "medium", timeStyle: "short" };
+    const until = new Date(view.ends * 1000).toLocaleString(document.documentElement.lang, format);
     const picture = h("img", { src: `/share/qr.svg?${Date.now()}`, alt: words.qr });
     const end = h(
       "div",
       { class: "ls-sharing-link" },
       h("label", { for: "ls-sharing-hours" }, words.end_in),
       hours,
-      button("change", "change_end", () => ({ seconds: Number(hours.value) * 3600 })),
+      change,
     );
     const way = h("div", {}, linkField(words, view.link, words.link), h("p", {}, word("until", { until })), end);
     return [
