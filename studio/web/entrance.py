@@ -81,7 +81,7 @@ required {at_password}></label>
 _INVITED = """{problem}<p class="quiet">{invited}</p>"""
 _LEAVE = """<p class="quiet">{leaving}</p>
 <form method="post" action="/logout"><button>{leave}</button></form>
-<p class="quiet back"><a href="/">{back}</a></p>"""
+<form class="languages" method="get" action="/"><button>{back}</button></form>"""
 # The key stands behind the #, so that it is in no request line, log or referrer; it goes from the address at once.
 _KEY = """<p class="quiet" role="status" id="state"
 data-unreachable="{unreachable}" data-invited="{invited}">{entering}</p>
@@ -108,8 +108,7 @@ _STYLE = """
         background: var(--surface); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
 main { width: 100%; max-width: 320px } h1 { font-size: 20px; margin: 0 0 16px }
 form, label { display: grid; gap: 16px } label { gap: 4px } p { margin: 0; color: var(--bad) }
-p.quiet { color: var(--ink) } main > p { margin-bottom: 16px } p.back { margin: 16px 0 0; text-align: center }
-a { color: inherit }
+p.quiet { color: var(--ink) } main > p { margin-bottom: 16px }
 input, button { font: inherit; padding: 10px 12px; border-radius: 10px; border: 1px solid var(--line);
         background: var(--raised); color: inherit; width: 100% }
 button { background: var(--accent); border-color: var(--accent); color: var(--on-accent); cursor: pointer }
