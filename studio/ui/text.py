@@ -987,7 +987,7 @@ _ENGLISH: Mapping[str, str] = {
     "models.prediction.file": "As the file says",
     "models.fact.shift": "Shift",
     "models.shift.help": "A larger shift spends more steps where there is much noise. Empty: as the file says.",
-    "models.hub.add": "Add from the hub",
+    "models.hub.add": "Add from Hugging Face",
     "models.hub.what": "Safetensors files of a Hugging Face repository. They are checked against the hub's sha256 and"
     " only then put into the models folder.",
     "models.hub.repository": "owner/model, or its address",

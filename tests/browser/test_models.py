@@ -212,7 +212,7 @@ def test_the_picker_of_compare_aims_its_fields_too(visitor: Visitor, studio: Stu
 
 def test_a_repository_is_looked_at_and_fetched_from(visitor: Visitor) -> None:
     page = opened(visitor)
-    page.get_by_text("Add from the hub").click()
+    page.get_by_text("Add from Hugging Face").click()
     page.get_by_label("owner/model, or its address").fill("gated/one")
     page.get_by_role("button", name="Show files").click()
     expect(page.locator(".ls-models-message")).to_have_text("gated/one is gated. Give a token.")

@@ -1,4 +1,4 @@
-/* "Add from the hub" on the tab Models: the files of a repository to choose from, and downloads with their progress. */
+/* "Add from Hugging Face" on the tab Models: the files of a repository to choose from, and downloads with their progress. */
 
 import { h } from "../../static/elements.js";
 
