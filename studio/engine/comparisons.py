@@ -81,6 +81,10 @@ class Cell(Job):
         return self._comparison.rules
 
     @property
+    def has_allowance(self) -> bool:
+        return self._comparison.has_allowance
+
+    @property
     def size_bytes(self) -> int:
         """The strip of a finished cell; the pictures it is made from are the comparison's."""
         return self._strip_bytes

@@ -106,6 +106,11 @@ class Job:
         """What its visitor may use."""
         return self.allowance.rules if self.allowance is not None else NO_RULES
 
+    @property
+    def has_allowance(self) -> bool:
+        """Whether it is of somebody whose use is limited: a guest, or a caller without a cookie."""
+        return self.allowance is not None
+
     def parts(self) -> Sequence[Job]:
         """The cells of a comparison, empty for any other job."""
         return ()

@@ -14,7 +14,9 @@ from studio.engine.batching import Curve
 from studio.engine.fairness import FairShare, RunningLane, waiting_order
 from studio.engine.jobs import Job
 
-ACTIVE_OWNERS = 16  # visitors whose lanes take turns; the next ones wait, or nobody's picture would ever be done
+# Visitors whose lanes take turns; the next ones wait, or nobody's picture would ever be done. So many with an allowance
+# and as many without one: guests with long jobs must not keep the studio's owner waiting.
+ACTIVE_OWNERS = 16
 LANES = 32  # admitted at once, but every active owner has one
 RESERVED_LANES = 4  # of these, not for the cells of a comparison: for its owner's other jobs, and a cell with priority
 ADMIT_SECONDS = 0.1  # spent per tick on encoding prompts and first latents while lanes wait
@@ -51,6 +53,7 @@ class Scheduler:
         self._images: dict[str, int] = {}  # admitted of each job, by its id
         self._admission_numbers: dict[str, int] = {}  # by owner
         self._admissions = 0
+        self._limited_owners: set[str] = set()  # of those with lanes, the owners whose last job has an allowance
         self._admitting_since: float | None = None  # when the admissions before the next tick began
         self._slice_start = 0.0
 
@@ -123,6 +126,7 @@ class Scheduler:
         ids, owners = {job.id for job in jobs}, {job.owner for job in jobs} | self._lanes.owners()
         self._images = {job_id: images for job_id, images in self._images.items() if job_id in ids}
         self._admission_numbers = {owner: n for owner, n in self._admission_numbers.items() if owner in owners}
+        self._limited_owners &= owners
         priorities = {job.id: job.priority for job in jobs}
         for lane in self._lanes.lanes:
             lane.priority = priorities.get(lane.job, lane.priority)
@@ -144,10 +148,12 @@ class Scheduler:
             return not len(self._lanes) and (over or all(j.id in switching for j in waiting))
         if over and any(j.id in switching for j in waiting):
             return False  # the lanes that run end, then it is the other checkpoint's turn
-        owners = self._lanes.owners()
-        if job.owner not in owners:
+        active = self._lanes.owners()
+        owners = {owner for owner in active if (owner in self._limited_owners) == job.has_allowance}
+        if job.owner not in active:
             return len(owners) < ACTIVE_OWNERS
-        is_full = len(owners) >= ACTIVE_OWNERS and any(j.owner not in owners for j in waiting)
+        waits = any(j.owner not in active and j.has_allowance == job.has_allowance for j in waiting)
+        is_full = len(owners) >= ACTIVE_OWNERS and waits
         is_cell = job.part_of is not None and not job.priority
         return len(self._lanes) < (LANES - RESERVED_LANES if is_cell else LANES) and not is_full
 
@@ -156,6 +162,8 @@ class Scheduler:
         self._images[job.id] = image + 1
         self._admissions += 1
         self._admission_numbers[job.owner] = self._admissions
+        self._limited_owners -= {job.owner}
+        self._limited_owners |= {job.owner} if job.has_allowance else set()
         return Admission(job, image, switch=switch)
 
     def _places(self, waiting: Sequence[Job]) -> tuple[tuple[Job, int], ...]:

@@ -9,6 +9,7 @@ import pytest
 
 from studio.asked.compare import Comparison
 from studio.asked.fields import TextToImage
+from studio.asked.orders import Allowance
 from studio.engine import batching
 from studio.engine import scheduler as limits
 from studio.engine.comparisons import ComparisonJob
@@ -41,9 +42,10 @@ class Machine:
         self.switches: list[str] = []
         self.left: dict[RunningLane, int] = {}
 
-    def job(self, owner: str = "anna", *, checkpoint: str = "fox", images: int = 1) -> Job:
+    def job(self, owner: str = "anna", *, checkpoint: str = "fox", images: int = 1, guest: bool = False) -> Job:
         request = TextToImage(prompt="", checkpoint=checkpoint, num_images_per_prompt=images)
         job = Job(request, owner=owner, origin="page", clock=self.clock)
+        job.allowance = Allowance(group="g") if guest else None
         self.jobs.append(job)
         return job
 
@@ -168,6 +170,32 @@ def test_lanes_and_owners_are_limited_and_nobody_starves(machine: Machine, monke
     assert len(machine.admitted) == 19
 
 
+def test_guests_with_long_jobs_do_not_keep_the_owner_waiting(machine: Machine) -> None:
+    machine.steps = 1000
+    for k in range(limits.ACTIVE_OWNERS + 4):
+        machine.job(f"guest {k}", images=3, guest=True)
+    machine.admit()
+    assert len(machine.scheduler.lanes) == limits.ACTIVE_OWNERS
+    mine = [machine.job("owner", images=2), comparison(machine, "1-2", owner="owner").parts()[0]]
+    plan = machine.admit()
+    admitted = [job for job, _ in machine.admitted[limits.ACTIVE_OWNERS :]]
+    assert {job.owner for job in admitted} == {"owner"}, "the other guests wait"
+    assert {job.id for job in admitted} >= {job.id for job in mine}
+    assert admitted.count(mine[0]) == 2, "whoever is in beside the guests has all their lanes"
+    assert len(plan.places) == 4
+
+
+def test_the_owner_keeps_no_guest_waiting_either(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ACTIVE_OWNERS", 2)
+    for visitor in ("anna", "ben", "cleo"):
+        machine.job(visitor)
+    cells = comparison(machine, "1-3", owner="guest", guest=True)
+    machine.admit()
+    owners = [job.owner for job, _ in machine.admitted]
+    assert owners.count("guest") == len(cells.parts())
+    assert set(owners) == {"anna", "ben", "guest"}
+
+
 def test_device_time_is_shared_by_owner_whatever_each_asks_for(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,9 +244,10 @@ def test_a_loaded_checkpoint_does_not_wait_for_one_that_nobody_asks_for_any_more
     assert machine.switches == []
 
 
-def comparison(machine: Machine, values: str = "1-9") -> ComparisonJob:
+def comparison(machine: Machine, values: str = "1-9", *, owner: str = "anna", guest: bool = False) -> ComparisonJob:
     given = {"prompt": "", "checkpoint": "fox", "seed": 1, "x": "guidance_scale", "x_values": values}
-    job = ComparisonJob(Comparison.parse(given), owner="anna", origin="page", clock=machine.clock)
+    job = ComparisonJob(Comparison.parse(given), owner=owner, origin="page", clock=machine.clock)
+    job.allowance = Allowance(group="g") if guest else None
     machine.jobs += job.runnable()
     return job
 
