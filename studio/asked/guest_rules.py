@@ -8,16 +8,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
-from studio.asked.messages import Message
+from studio.asked.fields import RESIZE_MODES, ImageToImage, Inpaint, TextToImage
+from studio.asked.messages import Message, listed
 from studio.asked.names import same_name
-from studio.asked.problems import InvalidRequest, Problem, quoted_value
+from studio.asked.problems import InvalidRequest, Problem, one_of, quoted_value
 from studio.asked.prompt import parse_prompt
 from studio.asked.refused_words import RefusedWords, texts_read
-from studio.asked.requests import Request
+from studio.asked.requests import RANGES, Request
 from studio.asked.resolved import Suits, resolve
+from studio.asked.schedulers import NoiseScheduleName, resolve_noise_schedule
 
 # The fields whose value an owner may fix for a lesson.
 LOCKABLE = (
@@ -56,7 +59,7 @@ NO_RULES = Rules()
 
 def with_locked(request: Request, rules: Rules) -> Request:
     """The request with the values that the owner has locked, in the fields that it leaves open or at their default.
-    Raises InvalidRequest for another value in a locked field."""
+    Raises InvalidRequest for another value in a locked field, and for a field that would get around it."""
     values, problems, rows = {}, [], request.rows()
     for name, locked in rules.locked:
         value = getattr(request, name)
@@ -64,6 +67,7 @@ def with_locked(request: Request, rules: Rules) -> Request:
             values[name] = locked
         elif value != locked and not (name == "checkpoint" and same_name(str(value), str(locked))):
             problems.append(_locked_problem(name, value, locked))
+    problems += _ways_around(request, rules.locked_values)
     if problems:
         raise InvalidRequest(*problems)
     return dataclasses.replace(request, **values) if values else request  # type: ignore[arg-type]
@@ -101,6 +105,63 @@ def check_branch(branch: Branch, rules: Rules) -> None:
         raise InvalidRequest(*problems)
 
 
+def check_past(request: Request, suits: Suits, rules: Rules) -> None:
+    """Raises InvalidRequest for a branch whose request, in which nothing is open any more, has another value in a
+    locked field: the run that it leaves is from before the lesson."""
+    problems = [
+        _locked_problem(name, getattr(request, name), locked)
+        for name, locked in rules.locked
+        if not _is_as_locked(request, name, locked, suits)
+    ]
+    problems += _ways_around(request, rules.locked_values)
+    if problems:
+        raise InvalidRequest(*problems)
+
+
+def _is_as_locked(request: Request, name: str, locked: str | int | float, suits: Suits) -> bool:
+    value = getattr(request, name)
+    if name == "checkpoint":
+        return same_name(str(value), str(locked))
+    if name == "seed":  # the images of one run have the seed and those that follow
+        return 0 <= int(value) - int(locked) < RANGES["num_images_per_prompt"].high
+    if name == "noise_schedule":  # a recorded run has the name of what "automatic" was
+        scheduler = request.scheduler or suits.scheduler
+        recorded, fixed = (
+            resolve_noise_schedule(scheduler, cast(NoiseScheduleName, name), suits.prediction_type)
+            for name in (value or "automatic", locked)
+        )
+        return recorded == fixed
+    return bool(value == locked)
+
+
+def _ways_around(request: Request, locked: Mapping[str, str | int | float]) -> list[Problem]:
+    """The problems of fields that make something else of a locked one: another size, other steps, other noise."""
+    problems: list[Problem] = []
+
+    def refuse(name: str, allowed: str, fixed_field: str) -> None:
+        expectation = Message(
+            "{value}, since the owner of this studio has fixed {field}", value=allowed, field=fixed_field
+        )
+        problems.append(Problem(name, quoted_value(getattr(request, name)), expectation))
+
+    side = next((name for name in ("width", "height") if name in locked), None)
+    second_pass = request if isinstance(request, TextToImage) and request.has_second_pass else None
+    if side is not None and second_pass is not None:
+        refuse("hires_scale", "1", side)
+    if side is not None and isinstance(request, ImageToImage) and request.resize_mode == "fit":
+        refuse("resize_mode", one_of({name: label for name, label in RESIZE_MODES.items() if name != "fit"}), side)
+    if side is not None and isinstance(request, Inpaint):
+        for name in ("extend_left", "extend_right", "extend_up", "extend_down"):
+            if getattr(request, name):
+                refuse(name, "0", side)
+    steps = locked.get("num_inference_steps")
+    if steps is not None and second_pass is not None and second_pass.hires_steps not in (0, steps):
+        refuse("hires_steps", listed(("0", str(steps))), "num_inference_steps")
+    if "seed" in locked and request.variation_strength > 0:
+        refuse("variation_strength", "0", "seed")
+    return problems
+
+
 def _locked_problem(name: str, value: object, locked: object) -> Problem:
     return Problem(name, quoted_value(value), _fixed(name, locked))
 
@@ -117,8 +178,9 @@ def _fixed(name: str, locked: object) -> Message:
 def check_words(request: Request, suits: Suits, rules: Rules, *, field: str = "prompt") -> None:
     """Raises InvalidRequest, naming the word, for a prompt that reads a refused word at any step of any pass.
 
-    The negative prompt keeps away what it names, so a refused word may stand there, but for a span of negative weight,
-    which asks for it.
+    In the prompt a word counts at any weight: the weight is only of the word's own places, and the text encoder lets
+    those after it see the word in full, so a word of weight -0.01 is drawn. The negative prompt keeps away what it
+    names, so a refused word may stand there, but for a span of negative weight, which asks for it.
     """
     if not rules.refused_words:
         return
@@ -128,7 +190,7 @@ def check_words(request: Request, suits: Suits, rules: Rules, *, field: str = "p
     for one in passes:
         positive = [text for _, text in one.prompt.texts(one.steps, one.steps_before)]
         negative = [text for _, text in one.negative_prompt.texts(one.steps, one.steps_before)]
-        _refuse(words.first_in(texts_read(positive, asks=lambda weight: weight >= 0)), field)
+        _refuse(words.first_in(texts_read(positive)), field)
         _refuse(words.first_in(texts_read(negative, asks=lambda weight: weight < 0)), "negative_prompt")
 
 
@@ -136,7 +198,7 @@ def check_text(text: str, rules: Rules, *, field: str) -> None:
     """The same for a text that is encoded without a run, such as a caption in the noise viewer."""
     if rules.refused_words:
         texts = [text for _, text in parse_prompt(text).texts(1000)]
-        _refuse(RefusedWords.of(rules.refused_words).first_in(texts_read(texts, asks=lambda weight: True)), field)
+        _refuse(RefusedWords.of(rules.refused_words).first_in(texts_read(texts)), field)
 
 
 def check_comparison_words(comparison: Comparison, suits: Mapping[str, Suits], rules: Rules) -> None:

@@ -66,7 +66,7 @@ class RefusedWords:
         return None
 
 
-def texts_read(texts: Iterable[str], asks: Callable[[float], bool]) -> list[str]:
+def texts_read(texts: Iterable[str], asks: Callable[[float], bool] = lambda weight: True) -> list[str]:
     """The texts of a prompt's schedule as the text encoder reads them: without the brackets and numbers of their
     weights, in the spans whose weight `asks`. Each once with the spans joined and once apart, since a bracket within a
     word may divide it and may not."""

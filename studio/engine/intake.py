@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -13,12 +14,13 @@ from studio.asked.guest_rules import (
     Rules,
     check_branch,
     check_comparison_words,
+    check_past,
     check_words,
     comparison_with_locked,
     with_locked,
 )
 from studio.asked.orders import Allowance, SubmitComparison, SubmitRun
-from studio.asked.requests import Request
+from studio.asked.requests import RANDOM_SEEDS, Request
 from studio.asked.resolved import with_suitable_values
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.lookup import in_listing, permitted
@@ -58,8 +60,10 @@ class Intake:
     def comparison(
         self, order: SubmitComparison, owner: str, origin: str, job_id: str | None = None
     ) -> tuple[ComparisonJob, SubmitComparison]:
-        """The same of a comparison. Raises InvalidRequest."""
+        """The same of a comparison, its seed decided. Raises InvalidRequest."""
         comparison = self.comparison_in_listing(order.comparison, rules_of(order.allowance))
+        if comparison.base.seed is None:  # only now: the rules may have locked it
+            comparison = comparison.with_seed(secrets.randbelow(RANDOM_SEEDS))
         focus = order.focus if 0 <= order.focus < len(comparison) else 0
         job = ComparisonJob(
             comparison,
@@ -99,10 +103,13 @@ class Intake:
         return request
 
     def branch(self, request: Request, branch: Branch, rules: Rules = NO_RULES) -> Request:
-        """The request of a branch as it is run. Raises InvalidRequest as `request`."""
+        """The request of a branch as it is run. Raises InvalidRequest as `request`, also where the run that it leaves
+        is from before the rules."""
         check_branch(branch, rules)
         request = self.in_listing(request, rules)
-        check_words(request, self._catalog.checkpoints()[request.checkpoint].checkpoint.suits, rules)
+        suits = self._catalog.checkpoints()[request.checkpoint].checkpoint.suits
+        check_words(request, suits, rules)
+        check_past(request, suits, rules)
         return request
 
     def in_listing(self, request: Request, rules: Rules = NO_RULES, field: str = "checkpoint") -> Request:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 
 from studio.answered.engine import Refused, UnknownJob
 from studio.answered.events import Loading, Queued
 from studio.asked import orders
 from studio.asked.messages import Message
-from studio.asked.requests import RANDOM_SEEDS
 from studio.engine.asking import NOT_RECORDED
 from studio.engine.device_thread import DeviceThread
 from studio.engine.forks import fork
@@ -50,9 +48,6 @@ class Reception:
             case orders.SubmitRun():
                 job, order = self._intake.run(order, owner, origin)
             case orders.SubmitComparison():
-                if order.comparison.base.seed is None:
-                    comparison = order.comparison.with_seed(secrets.randbelow(RANDOM_SEEDS))
-                    order = replace(order, comparison=comparison)
                 job, order = self._intake.comparison(order, owner, origin)
             case orders.SubmitBranch():
                 job = self._branch(order, owner, origin)

@@ -681,6 +681,7 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "This request could not be understood: a part of "
     "it is missing, or is not what belongs there.": "无法理解这个请求：缺少一部分，或有不该有的内容。",
     "{}, which the owner of this studio has fixed for {}": "{1}（工作室主人已固定 {2}）",
+    "{}, since the owner of this studio has fixed {}": "{1}（因为工作室主人已固定 {2}）",
     "another axis: {}": "另一个轴：{1}",
     "the word {}": "词语 {1}",
     "what the owner of this studio does not refuse": "工作室主人没有禁用的词",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from studio.asked.axes import Axis
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
-from studio.asked.fields import ImageToImage, TextToImage
+from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.guest_rules import (
     Rules,
     check_branch,
     check_comparison_words,
+    check_past,
     check_text,
     check_words,
     comparison_with_locked,
@@ -19,6 +22,7 @@ from studio.asked.guest_rules import (
 )
 from studio.asked.problems import InvalidRequest
 from studio.asked.refused_words import RefusedWords
+from studio.asked.requests import Request
 from studio.asked.resolved import Suits
 
 WORDS = ("nude", "red fox", "裸体", "Straße", "AV女优")
@@ -107,7 +111,17 @@ def test_steps_that_a_picture_skips_do_not_count() -> None:
 def test_the_negative_prompt_keeps_away_what_it_names_unless_its_weight_is_negative() -> None:
     assert refused("a cat", negative_prompt="nude, red fox") == ""
     assert refused("a cat", negative_prompt="(nude:-1)") == "negative_prompt the word 'nude'"
-    assert refused("a cat (nude:-1)") == "", "and what has a negative weight in the prompt is kept away, too"
+
+
+@pytest.mark.parametrize("prompt", ["a (nude:-0.01) in the snow", "a (nude:0)", "a cat (nude:-1)", "a (red fox:-0.01)"])
+def test_a_word_of_any_weight_is_refused_in_the_prompt(prompt: str) -> None:
+    assert refused(prompt).startswith("prompt the word "), "the text encoder lets the words after it see it in full"
+
+
+def test_an_axis_that_puts_a_word_of_negative_weight_into_the_prompt_is_named() -> None:
+    axis = Axis(field="prompt", values=("lake", "(nude:-0.01)"))
+    with pytest.raises(InvalidRequest, match=r"^x_values: the word 'nude'"):
+        check_comparison_words(Comparison(base=TextToImage(prompt="a lake", seed=1), x=axis), {}, RULES)
 
 
 def test_an_axis_that_puts_a_word_into_the_prompt_is_named() -> None:
@@ -182,3 +196,95 @@ def test_a_branch_changes_no_locked_field() -> None:
     for branch in (Branch(evaluation=0, noise_seed=8), Branch(evaluation=1, guidance_scale=4.0)):
         with pytest.raises(InvalidRequest, match="fixed"):
             check_branch(branch, rules)
+
+
+def of_picture(**fields: object) -> ImageToImage:
+    return ImageToImage(prompt="x", image=b"x", **fields)  # type: ignore[arg-type]
+
+
+def of_mask(**fields: object) -> Inpaint:
+    return Inpaint(prompt="x", image=b"x", mask=b"x", **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("locked", "request_", "sentence"),
+    [
+        (("width", 64), TextToImage(prompt="x", hires_scale=2.0), "hires_scale: 2.0 is not allowed. Allowed: 1"),
+        (("height", 64), TextToImage(prompt="x", hires_scale=1.5), "hires_scale: 1.5 is not allowed. Allowed: 1"),
+        (("width", 64), of_mask(extend_left=64), "extend_left: 64 is not allowed. Allowed: 0"),
+        (("height", 64), of_mask(extend_down=8), "extend_down: 8 is not allowed. Allowed: 0"),
+        (
+            ("width", 64),
+            of_picture(resize_mode="fit"),
+            "resize_mode: 'fit' is not allowed. Allowed: one of Crop (crop), Pad (pad), Stretch (stretch)",
+        ),
+        (
+            ("num_inference_steps", 12),
+            TextToImage(prompt="x", hires_scale=2.0, hires_steps=40),
+            "hires_steps: 40 is not allowed. Allowed: 0, 12",
+        ),
+        (
+            ("seed", 7),
+            TextToImage(prompt="x", variation_strength=0.5),
+            "variation_strength: 0.5 is not allowed. Allowed: 0",
+        ),
+    ],
+)
+def test_no_other_field_gets_around_a_locked_one(locked: tuple[str, int], request_: Request, sentence: str) -> None:
+    whole = f"{sentence}, since the owner of this studio has fixed {locked[0]}."
+    for judge in (with_locked, lambda request, rules: check_past(with_value(request, *locked), SUITS, rules)):
+        with pytest.raises(InvalidRequest) as caught:
+            judge(request_, Rules(locked=(locked,)))
+        assert [str(problem) for problem in caught.value.problems] == [whole]
+
+
+def with_value(request: Request, field: str, value: object) -> Request:
+    return dataclasses.replace(request, **{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fields"),
+    [
+        ("num_inference_steps", 12, {"hires_scale": 2.0, "hires_steps": 12}),
+        ("num_inference_steps", 12, {"hires_scale": 2.0}),
+        ("num_inference_steps", 12, {"hires_steps": 40}),
+        ("seed", 7, {"variation_seed": 9}),
+        ("seed", 7, {"hires_scale": 2.0}),
+    ],
+)
+def test_a_field_that_leaves_the_locked_one_as_it_is_stays_free(
+    field: str, value: int, fields: dict[str, object]
+) -> None:
+    made = with_locked(TextToImage(prompt="x", **fields), Rules(locked=((field, value),)))  # type: ignore[arg-type]
+    assert getattr(made, field) == value
+
+
+def past(**fields: object) -> TextToImage:
+    """A recorded run, in which nothing is open."""
+    values = {"prompt": "x", "width": 64, "height": 64, "num_inference_steps": 12, "seed": 7, "guidance_scale": 3.0}
+    return TextToImage(**values | {"scheduler": "dpmpp_2m", "noise_schedule": "karras"} | fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "locked"),
+    [
+        ("width", 128),
+        ("num_inference_steps", 20),
+        ("seed", 8),
+        ("seed", -9),
+        ("negative_prompt", "ugly"),
+        ("checkpoint", "Lesson"),
+        ("scheduler", "euler"),
+        ("noise_schedule", "exponential"),
+    ],
+)
+def test_a_branch_of_a_run_from_before_the_lesson_is_refused_by_name(field: str, locked: object) -> None:
+    with pytest.raises(InvalidRequest, match=rf"^{field}: .* which the owner of this studio has fixed for {field}\.$"):
+        check_past(past(), SUITS, Rules(locked=((field, locked),)))  # type: ignore[arg-type]
+
+
+def test_a_branch_of_a_run_of_the_lesson_is_not() -> None:
+    rules = Rules(locked=(("seed", 7), ("num_inference_steps", 12), ("checkpoint", "Small-World-128"), ("width", 64)))
+    check_past(past(), SUITS, rules)
+    check_past(past(seed=9), SUITS, rules)  # its third image
+    check_past(past(), SUITS, Rules(locked=(("noise_schedule", "automatic"),)))  # Karras is this scheduler's own

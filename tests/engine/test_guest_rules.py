@@ -139,6 +139,12 @@ def test_a_branch_obeys_the_rules_of_now(engine: DiffusionEngine, guest: Allowan
         engine.branch(job, Branch(evaluation=1, prompt="a [cat:nude:2]"), owner="guest", allowance=words)
     with pytest.raises(InvalidRequest, match="fixed"):
         engine.branch(job, Branch(evaluation=1, guidance_scale=9.0), owner="guest", allowance=words)
+    faint = Branch(evaluation=1, prompt="a (nude:-0.01) in the snow")
+    with pytest.raises(InvalidRequest, match="the word 'nude'"):
+        engine.branch(job, faint, owner="guest", allowance=words)
+    lesson = Allowance(group="g", rules=Rules(locked=(("num_inference_steps", 3), ("seed", 8))))
+    with pytest.raises(InvalidRequest, match=r"num_inference_steps: 4 .*fixed.*\n?.*seed: 5 .*fixed"):
+        engine.branch(job, Branch(evaluation=1, prompt="a dog"), owner="guest", allowance=lesson)
     child = engine.branch(
         job, Branch(evaluation=1, prompt=f"a <lora:{SECRET}-style:1>"), owner="guest", allowance=guest
     )
@@ -161,3 +167,12 @@ def test_a_refused_word_and_a_locked_field_reach_every_way_in(engine: DiffusionE
     )
     with pytest.raises(InvalidRequest, match="x_values: the word"):
         engine.submit_comparison(comparison, owner="guest", allowance=rules)
+
+
+def test_a_comparison_without_a_seed_has_the_locked_one(engine: DiffusionEngine) -> None:
+    lesson = Allowance(group="g", rules=Rules(locked=(("seed", 77),)))
+    comparison = Comparison(base=ask(seed=None), x=Axis(field="guidance_scale", values=(2.0, 3.0)))
+    job = engine.submit_comparison(comparison, owner="guest", allowance=lesson)
+    assert engine.comparison(job, owner="guest").comparison.base.seed == 77
+    free = engine.submit_comparison(comparison, owner="guest", allowance=Allowance(group="g"))
+    assert engine.comparison(free, owner="guest").comparison.base.seed is not None
