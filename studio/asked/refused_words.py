@@ -57,12 +57,12 @@ class RefusedWords:
         for text in texts:
             plain = folded(text)
             spaced, dense = _spaced(plain), _dense(plain)
-            for word, typed in self._whole:
+            for word, entry in self._whole:
                 if word in spaced:
-                    return typed
-            for word, typed in self._anywhere:
+                    return entry
+            for word, entry in self._anywhere:
                 if word in dense:
-                    return typed
+                    return entry
         return None
 
 

@@ -24,9 +24,9 @@ def retold(text: str, depth: int = 0) -> str:
     if text in CHINESE_MESSAGES:
         return str(spoken(Message.of(text, text, {})))
     for form, sentence, particular in _forms():
-        if found := form.fullmatch(text):
-            values = {name: retold(value, depth + 1) for name, value in found.groupdict().items()}
-            if particular or values != found.groupdict():
+        if match := form.fullmatch(text):
+            values = {name: retold(value, depth + 1) for name, value in match.groupdict().items()}
+            if particular or values != match.groupdict():
                 return str(spoken(Message.of(sentence, text, values)))
     return text
 

@@ -166,8 +166,8 @@ class Board:
             if values.pop("version") != VERSION:
                 raise ValueError("it is of another version of the studio")
             self._share = _share_record(values.pop("share", {}))
-            known = {one.name for one in fields(Decisions)}
-            return Decisions(**{name: _READERS[name](name, value) for name, value in values.items() if name in known})
+            names = {one.name for one in fields(Decisions)}
+            return Decisions(**{name: _READERS[name](name, value) for name, value in values.items() if name in names})
         except FileNotFoundError:
             return Decisions()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -80,8 +80,8 @@ class BoardRoutes:
         """POST: delete the pictures of this share from the disk; answers as `decisions`, with how many in `cleared`."""
         if not is_owner(request):
             return refusal(403, say("models.guest"))
-        cleared = await run_in_threadpool(self._pictures.clear)
-        return JSONResponse(await self._view() | {"cleared": cleared}, headers={"cache-control": "no-store"})
+        count = await run_in_threadpool(self._pictures.clear)
+        return JSONResponse(await self._view() | {"cleared": count}, headers={"cache-control": "no-store"})
 
     async def download(self, request: Request) -> Response:
         """GET: the pictures of this share as a ZIP, a folder for each guest."""

@@ -110,12 +110,12 @@ class ChildProcess:
         """Go on with the subscriptions of a child that has ended. `on_loss`: the end of a job that this one does
         not know."""
         for (job_id, owner), subscription in subscriptions.items():
-            known: Future[None] = Future()
+            answer: Future[None] = Future()
             with self._lock:
                 subscription.number = next(self._numbers)
-                self._pending[subscription.number] = known
+                self._pending[subscription.number] = answer
                 self.subscriptions[job_id, owner] = subscription
-            known.add_done_callback(partial(_end_if_unknown, subscription, job_id, on_loss))
+            answer.add_done_callback(partial(_end_if_unknown, subscription, job_id, on_loss))
             self.send("watch", subscription.number, job_id, owner)
 
     def unsubscribe_idle(self) -> None:
@@ -199,9 +199,9 @@ class ChildProcess:
 
 
 def _end_if_unknown(
-    subscription: Subscription, job_id: str, on_loss: Callable[[str], AnyEvent], known: Future[None]
+    subscription: Subscription, job_id: str, on_loss: Callable[[str], AnyEvent], answer: Future[None]
 ) -> None:
-    if isinstance(known.exception(), UnknownJob):
+    if isinstance(answer.exception(), UnknownJob):
         subscription.mailbox.put(on_loss(job_id))
 
 
