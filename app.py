@@ -12,6 +12,7 @@ import contextlib
 import gc
 import http.client
 import importlib.util
+import ipaddress
 import logging
 import os
 import re
@@ -38,6 +39,7 @@ BUILT_IN = "small-world-128"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 SPACE_STORAGE = Path("/data")
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")  # where a Space's proxy is
 CLOSE_SECONDS = 2.3  # of the three that ending may take
 
 
@@ -82,6 +84,13 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         metavar="HOST",
         help="a name that browsers use for a proxy in front of the studio; may be given several times",
+    )
+    where.add_argument(
+        "--proxy",
+        action="append",
+        metavar="ADDRESS",
+        help="a proxy on another machine, by its address or a network such as 10.0.0.0/8: it is believed from whom a "
+        "request comes (X-Forwarded-For), as one on this machine is; may be given several times",
     )
     where.add_argument(
         "--frame-by",
@@ -175,6 +184,7 @@ def take_space(flags: argparse.Namespace, environment: Mapping[str, str]) -> Non
     flags.host = "0.0.0.0"
     flags.public = True
     flags.name = [*(flags.name or ()), environment["SPACE_HOST"]]
+    flags.proxy = [*(flags.proxy or ()), *PRIVATE_NETWORKS]
     flags.frame_by = [*(flags.frame_by or ()), "https://huggingface.co"]
     if flags.outputs_dir == ROOT / "outputs" and os.access(SPACE_STORAGE, os.W_OK):
         flags.outputs_dir = SPACE_STORAGE / "outputs"
@@ -233,6 +243,11 @@ def check_names(flags: argparse.Namespace) -> None:
     for name in flags.name or ():
         if not re.fullmatch(r"[A-Za-z0-9.-]+", name):
             stop(f"--name {name}: give a host's name without https:// or a port, such as studio.example.org.")
+    for address in flags.proxy or ():
+        try:
+            ipaddress.ip_network(address)
+        except ValueError:
+            stop(f"--proxy {address}: give an address or a network of addresses, such as 192.168.1.2 or 10.0.0.0/8.")
     for origin in flags.frame_by or ():
         if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?", origin):
             stop(f"--frame-by {origin}: give a site as https://name without a path, such as https://example.org.")
@@ -411,6 +426,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         admits_everybody=flags.public,
         owner_file=OwnerFile(gallery.outputs_dir),
         programs=Programs(gallery.outputs_dir),
+        cookie_folder=gallery.outputs_dir,
     )
     new_visitors = NewVisitors()
     engine, limits = with_limits(
@@ -452,7 +468,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         functions=application.functions(page),
         share=Share(sharing, limits),
         interfaces=interfaces(flags, engine, gallery, room),
-        proxied=flags.name or (),
+        proxies=flags.proxy or (),
         framed_by=flags.frame_by or (),
     )
     site = application.application(page, launch, layers)

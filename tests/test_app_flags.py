@@ -36,6 +36,7 @@ def free_port() -> int:
         (["--host", "192.168.1.5"], "no terminal to print your link on: set STUDIO_AUTH"),
         (["--name", "studio.example.org"], "no terminal to print your link on: set STUDIO_AUTH"),
         (["--name", "https://studio.example.org"], "give a host's name without https://"),
+        (["--proxy", "studio.example.org"], "give an address or a network of addresses"),
         (["--frame-by", "http://example.org"], "give a site as https://name"),
         (["--frame-by", "https://example.org/page"], "give a site as https://name"),
         (["--share", "--public"], "choose one"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import httpx
@@ -70,6 +71,7 @@ def test_only_a_space_is_taken_for_one() -> None:
     assert (flags.host, flags.public, flags.name) == ("127.0.0.1", False, None)
     app.take_space(flags, {"SPACE_ID": "ann/latent-studio", "SPACE_HOST": NAME})
     assert (flags.host, flags.public, flags.name) == ("0.0.0.0", True, [NAME])
+    assert any(ip_address("10.20.1.2") in ip_network(proxy) for proxy in flags.proxy), "its proxy has a private address"
 
 
 @pytest.fixture(scope="module")

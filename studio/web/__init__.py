@@ -56,7 +56,7 @@ def middleware(
     functions: Functions | None = None,
     share: Share | None = None,
     interfaces: Sequence[Interface] = (),
-    proxied: Collection[str] = (),
+    proxies: Collection[str] = (),
     framed_by: Sequence[str] = (),
 ) -> list[Middleware]:
     """The middleware around the page's application, outermost first.
@@ -66,8 +66,8 @@ def middleware(
     can reach it. `new_visitors` learns who keeps no cookie. `replay_page` makes the exported page of a recording.
     `uploads` learns who sent an uploaded file, and when they leave, and says to whom a file goes; `room` says how much
     may lie here. `functions`: what can be called on the page. `share`: what the owner's panel begins and ends; None
-    where there is no panel. `interfaces`: those for programs of others that are switched on. `proxied`: those of
-    `hosts` that are a proxy's. `framed_by`: origins that may show the page in a frame.
+    where there is no panel. `interfaces`: those for programs of others that are switched on. `proxies`:
+    addresses and networks of proxies in front. `framed_by`: origins that may show the page in a frame.
     """
     new_visitors = new_visitors if new_visitors is not None else NewVisitors()
     access = access or Access()
@@ -79,8 +79,13 @@ def middleware(
         Middleware(Guard, hosts=hosts, with_pictures=pictures_in_json, framed_by=framed_by),
         Middleware(Faults),
         Middleware(Manifest),
-        Middleware(Login, access=access, basic=[one.prefix for one in interfaces if one.basic], proxied=proxied),
-        Middleware(Owner, new_visitors=new_visitors, together=[one.prefix for one in interfaces if one.basic]),
+        Middleware(Login, access=access, basic=[one.prefix for one in interfaces if one.basic], proxies=proxies),
+        Middleware(
+            Owner,
+            new_visitors=new_visitors,
+            together=[one.prefix for one in interfaces if one.basic],
+            cookie=access.cookie,
+        ),
         Middleware(Presence, engine=engine, keeper=uploads),
         *(
             [

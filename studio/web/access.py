@@ -16,9 +16,11 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from studio.web.owner_file import OwnerFile
 from studio.web.programs import Programs, Rights
+from studio.web.visitor_cookie import VisitorCookie
 
 HOUR = 3600.0
 SESSION_SECONDS = 7 * 24 * HOUR
@@ -79,13 +81,14 @@ class Access:
         admits_everybody: bool = False,
         owner_file: OwnerFile | None = None,
         programs: Programs | None = None,
+        cookie_folder: Path | None = None,
         sessions_an_hour: int = SESSIONS_AN_HOUR,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`auth`, `guest`: user and password of the owner and of guests. `always_closed`: nobody is in without a
         session, share or not, since others reach this server's address. `admits_everybody`: whoever comes without a
         session is a guest. `owner_file` remembers which visitor the owner is, from one start to the next; `programs`
-        the tokens that they have made."""
+        the tokens that they have made. `cookie_folder`: where the key of visitors' cookies is remembered."""
         self.clock = clock
         self._lock = threading.RLock()
         self._passwords: dict[str, Rights] = {}
@@ -98,6 +101,7 @@ class Access:
         self._sessions_an_hour = sessions_an_hour
         self._owner = owner_file or OwnerFile(None)
         self.programs = programs or Programs(None)
+        self.cookie = VisitorCookie(cookie_folder, signed=admits_everybody)
         self._sessions: OrderedDict[str, Session] = OrderedDict()  # by the hash of the token
         self._groups: dict[str, _Group] = {PASSWORD: _Group()}
         self._keys: dict[str, tuple[Rights, str]] = {}  # hash of a link's key -> rights, group

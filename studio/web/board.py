@@ -36,7 +36,8 @@ class Decisions:
 
     `locked` and `examples` are a lesson, which ends with the share: fields and the values that guests have in them, and
     prompts to begin with. `wall`: guests' new pictures are seen by all guests.
-    `safety_checker`: guests' pictures are looked at by it.
+    `safety_checker`: guests' pictures are looked at by it. `frozen`: guests begin nothing now, until the owner lets
+    them or begins a new share.
     """
 
     models: tuple[str, ...] | None = None
@@ -45,6 +46,7 @@ class Decisions:
     examples: tuple[str, ...] = ()
     wall: bool = False
     safety_checker: bool = False
+    frozen: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +122,9 @@ class Board:
             return self._share
 
     def begin_share(self) -> None:
-        """A new share begins, of which nobody has made a picture."""
+        """A new share begins, of which nobody has made a picture, and in which guests may start jobs."""
         with self._lock:
+            self._decisions = replace(self._decisions, frozen=False)
             self._share = ShareRecord(since=self._clock())
             self._write()
 
@@ -274,4 +277,5 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "examples": _examples,
     "wall": _flag,
     "safety_checker": _flag,
+    "frozen": _flag,
 }

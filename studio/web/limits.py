@@ -18,7 +18,7 @@ from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.questions import Question
 from studio.ui.text import say
 from studio.web import guest_view
-from studio.web.access import PASSWORD, PROGRAMS, Access
+from studio.web.access import EVERYBODY, PASSWORD, PROGRAMS, Access
 from studio.web.board import Board
 
 MEGAPIXEL = 2**20
@@ -81,7 +81,6 @@ class LimitedEngine:
         self._new_visitors = new_visitors
         self.board = board or Board()
         self._visitor = visitor
-        self.is_frozen = False  # the owner lets guests begin nothing now
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -89,7 +88,7 @@ class LimitedEngine:
     async def submit(self, job: Submission, *, owner: str, origin: str = "api") -> str:
         """As `Engine.submit`. Raises Refused also for what is more than the allowance."""
         allowance = self.allowance(owner)
-        if allowance is not None and self.is_frozen and allowance.group != NO_COOKIE:
+        if self.board.now.frozen and self._access.limited_group(owner) is not None:
             raise Refused(say("share.frozen"), kind="unavailable")
         job_id = await self._engine.submit(replace(job, allowance=allowance), owner=owner, origin=origin)
         if allowance is not None and allowance.group != NO_COOKIE:
@@ -160,6 +159,10 @@ class LimitedEngine:
     def allowance(self, owner: str) -> Allowance | None:
         """What a visitor may have; None for the owner, and for whoever has a cookie while the studio is open."""
         group = self._access.limited_group(owner)
+        if group == EVERYBODY and owner in self._new_visitors:  # all of them are as one guest
+            return Allowance(
+                group=NO_COOKIE, together=VISITOR, machine=MACHINE, ends_with_studio=True, rules=self.board.rules()
+            )
         if group is not None:
             ends = group not in (PASSWORD, PROGRAMS)  # those of an invitation cannot come back after the next start
             return Allowance(

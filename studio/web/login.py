@@ -7,6 +7,7 @@ routes, and accepts 321 guesses a second.
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from collections import OrderedDict
 from collections.abc import Collection
@@ -28,6 +29,7 @@ from studio.web.entrance import key_page, login_page, logout_page, private
 from studio.web.failures import Failures, Sender
 from studio.web.guard import LOOPBACK, split_host
 from studio.web.programs import PREFIX
+from studio.web.visitor_cookie import VisitorCookie
 
 COOKIE = "studio_login"
 DEVICE_COOKIE = "studio_device"  # of a browser that the owner has entered with
@@ -62,12 +64,13 @@ class Login:
     """
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, basic: Collection[str] = (), proxied: Collection[str] = ()
+        self, app: ASGIApp, *, access: Access, basic: Collection[str] = (), proxies: Collection[str] = ()
     ) -> None:
-        """`basic`: the beginnings of addresses that take a name and a password with each request. `proxied`: the names
-        by which browsers reach the studio through a proxy."""
+        """`basic`: the beginnings of addresses that take a name and a password with each request. `proxies`: the
+        addresses, or networks of them, of proxies in front, which say whom a request comes from. One on this machine
+        needs no naming."""
         self.app = app
-        self.proxied = frozenset(name.lower() for name in proxied)
+        self.proxies = tuple(ipaddress.ip_network(proxy) for proxy in proxies)
         self.access = access
         self.failures = Failures(access.clock)
         self.basic_paths = tuple(basic)
@@ -155,7 +158,7 @@ class Login:
 
     def _marks(self, session: Session | None, cookies: dict[str, str], *, program: bool) -> list[tuple[bytes, bytes]]:
         if session is None and self.access.admits_everybody:
-            person = self.access.guest_person(cookies.get(owner.COOKIE, ""))
+            person = self.access.guest_person(self.access.cookie.person(cookies.get(owner.COOKIE, "")))
             marks = {GUEST_HEADER: "1"} | ({owner.PERSON_HEADER: person} if person else {})
             return [(name.encode(), value.encode()) for name, value in marks.items()]
         if session is None:
@@ -203,7 +206,7 @@ class Login:
         if wait:
             return self._refusal(request, 429, say("login.wait", seconds=wait), {"retry-after": str(wait)})
         try:
-            entry = self.access.by_password(form[0].strip(), form[1], cookies.get(owner.COOKIE, ""))
+            entry = self.access.by_password(form[0].strip(), form[1], _person(cookies))
         except TooManyGuests as error:
             return self._full(request, error)
         if entry is None:
@@ -221,7 +224,7 @@ class Login:
         if form is None:
             return JSONResponse({"detail": "The form has one field, key."}, status_code=400)
         try:
-            entry = self.access.by_key(form[0].strip(), cookies.get(owner.COOKIE, ""), cookies.get(COOKIE, ""))
+            entry = self.access.by_key(form[0].strip(), _person(cookies), cookies.get(COOKIE, ""))
         except TooManyGuests as error:
             return self._full(request, error)
         if entry is None:
@@ -253,7 +256,7 @@ class Login:
             while len(self._devices) > MAX_DEVICES:
                 self._devices.popitem(last=False)
             _set_cookie(response, request, DEVICE_COOKIE, device, DEVICE_SECONDS)
-        set_session(response, request, token, session)
+        set_session(response, request, self.access, token, session)
         return private(response)
 
     def _sender(self, request: Request, cookies: dict[str, str]) -> Sender:
@@ -264,11 +267,18 @@ class Login:
             return Sender(device, is_known=True)
         peer = request.client.host if request.client is not None else ""
         name = split_host(request.headers.get("host", ""))[0]
-        if peer not in LOOPBACK and name not in self.proxied:
-            return Sender(peer)
-        if name in LOOPBACK:
+        if peer in LOOPBACK and name in LOOPBACK:
             return Sender("this machine", is_known=True)
+        if peer not in LOOPBACK and not self._is_proxy(peer):  # whoever connects could write any header
+            return Sender(peer)
         return Sender("proxy " + request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:64])
+
+    def _is_proxy(self, peer: str) -> bool:
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in network for network in self.proxies)
 
     def _refusal(
         self, request: Request, status: int, sentence: str, headers: dict[str, str] | None = None, *, user: str = ""
@@ -286,15 +296,20 @@ class Login:
         return self._refusal(request, 429, say("login.full", minutes=minutes), headers)
 
 
-def set_session(response: Response, request: Request, token: str, session: Session) -> None:
+def set_session(response: Response, request: Request, access: Access, token: str, session: Session) -> None:
     """Give a browser its session, and a guest's the cookie of the visitor that they are."""
     if session.rights == "guest":
-        _set_cookie(response, request, owner.COOKIE, session.person, owner.COOKIE_SECONDS)
+        _set_cookie(response, request, owner.COOKIE, access.cookie.value(session.person), owner.COOKIE_SECONDS)
     _set_cookie(response, request, COOKIE, token, int(SESSION_SECONDS))
 
 
 def _set_cookie(response: Response, request: Request, name: str, value: str, seconds: int) -> None:
     response.headers.append("set-cookie", cookie_setting(request.scope, name, value, seconds))
+
+
+def _person(cookies: dict[str, str]) -> str:
+    """Which visitor the browser has been so far, for who enters with a right of another kind."""
+    return VisitorCookie.unsigned_person(cookies.get(owner.COOKIE, ""))
 
 
 def _bearer(headers: Headers, path: str) -> str | None:

@@ -7,7 +7,6 @@ session hash (guessable, new after a reload) and not the address (everybody behi
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Collection
 
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.web.cookies import cookie_setting
 from studio.web.guest_view import ANSWERED
 from studio.web.limits import NewVisitors
+from studio.web.visitor_cookie import VisitorCookie
 
 COOKIE = "studio_owner"
 HEADER = "x-studio-owner"
@@ -25,7 +25,6 @@ PERSON_HEADER = "x-studio-person"  # set by the login for the visitor of a sessi
 NO_COOKIE_HEADER = "x-studio-no-cookie"  # set for a client that is a new visitor with each request
 COOKIE_SECONDS = 365 * 24 * 3600
 
-_OWNER_ID = re.compile(r"[0-9a-f]{32}")
 _OURS = (HEADER.encode(), NO_COOKIE_HEADER.encode())
 
 
@@ -38,11 +37,17 @@ class Owner:
     """
 
     def __init__(
-        self, app: ASGIApp, *, new_visitors: NewVisitors | None = None, together: Collection[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        new_visitors: NewVisitors | None = None,
+        together: Collection[str] = (),
+        cookie: VisitorCookie | None = None,
     ) -> None:
-        """`new_visitors` learns who came without a cookie."""
+        """`new_visitors` learns who came without a cookie. `cookie`: what the cookie's value says."""
         self.app = app
         self.new_visitors = new_visitors
+        self._cookie = cookie or VisitorCookie()
         self._together = tuple(together)
         self._all = secrets.token_hex(16)  # who they are there
 
@@ -51,8 +56,8 @@ class Owner:
             await self.app(scope, receive, send)
             return
         arriving = Headers(scope=scope)
-        cookie = cookie_parser("; ".join(arriving.getlist("cookie"))).get(COOKIE, "")
-        known_id = arriving.get(PERSON_HEADER) or (cookie if _OWNER_ID.fullmatch(cookie) else "")
+        value = cookie_parser("; ".join(arriving.getlist("cookie"))).get(COOKIE, "")
+        known_id = arriving.get(PERSON_HEADER) or self._cookie.person(value)
         visitor_id = known_id or secrets.token_hex(16)
         owner = self._all if not known_id and scope["path"].startswith(self._together) else visitor_id
         if self.new_visitors is not None:
@@ -65,7 +70,7 @@ class Owner:
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):
-                setting = cookie_setting(scope, COOKIE, visitor_id, COOKIE_SECONDS)
+                setting = cookie_setting(scope, COOKIE, self._cookie.value(visitor_id), COOKIE_SECONDS)
                 MutableHeaders(scope=message).append("set-cookie", setting)
             await send(message)
 

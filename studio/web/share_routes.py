@@ -15,7 +15,7 @@ from studio.answered.engine import Engine, WorkNow
 from studio.asked.orders import Work
 from studio.picture.gallery import Gallery
 from studio.ui.text import say, spoken
-from studio.web.access import LONGEST_SHARE, Access, digest
+from studio.web.access import EVERYBODY, LONGEST_SHARE, Access, digest
 from studio.web.answers import is_owner, json_object, refusal
 from studio.web.board_routes import BoardRoutes
 from studio.web.limits import MEGAPIXEL, VISITOR, LimitedEngine
@@ -53,8 +53,9 @@ class ShareRoutes:
 
     async def share(self, request: Request) -> Response:
         """GET: the panel's view. POST {"action": ..., "seconds": ..., "guest": ...}: the same view afterwards. "stop"
-        and "show_out" name a guest by what the view calls them; "begin" gives this browser the owner's session in the
-        same answer, since everybody without one is a stranger from then on."""
+        and "show_out" name a guest by what the view calls them; of who came without a link both stop the jobs alone.
+        "begin" gives this browser the owner's session in the same answer, since everybody without one is a stranger
+        from then on."""
         if not is_owner(request):
             return refusal(403, say("models.guest"))
         begins = False
@@ -71,14 +72,12 @@ class ShareRoutes:
         response = JSONResponse(spoken(await self._view()), headers={"cache-control": "no-store"})
         if begins:
             token, session = self.access.owner_session(request.headers[HEADER])
-            set_session(response, request, token, session)
+            set_session(response, request, self.access, token, session)
         return response
 
     async def _act(self, action: str, seconds: float, guest: str) -> None:
-        people = [person for person in self.access.guests() if _name(person) == guest]
         match action:
             case "begin":
-                self.limits.is_frozen = False
                 self.limits.board.begin_share()
                 self.sharing.begin(seconds)
             case "end":
@@ -89,13 +88,20 @@ class ShareRoutes:
             case "renew" if self.access.share_ends is not None:
                 self.sharing.renew()
             case "freeze" | "thaw":
-                self.limits.is_frozen = action == "freeze"
-            case "stop":
-                await stop_jobs(self.engine, people)
-            case "show_out":
-                for person in people:
+                self.limits.board.decide({"frozen": action == "freeze"})
+            case "stop" | "show_out":
+                work: WorkNow = await self.engine.ask(Work())
+                people = [person for person in self._guests(work) if _name(person) == guest]
+                for person in people if action == "show_out" else ():
                     self.access.show_out(person)
                 await stop_jobs(self.engine, people)
+
+    def _guests(self, work: WorkNow) -> dict[str, bool]:
+        """Who is here, each with whether they have a session that can be ended. Who comes without a link is known by
+        what they have here, or had within the hour."""
+        free = (*(job.owner for job in work.jobs), *work.device_seconds)
+        everybody = {person: False for person in free if self.access.limited_group(person) == EVERYBODY}
+        return {**dict.fromkeys(self.access.guests(), True), **everybody}
 
     async def _view(self) -> dict[str, Any]:
         now = self.sharing.now
@@ -105,15 +111,17 @@ class ShareRoutes:
             "reason": now.reason,
             "link": now.guest_link,
             "ends": now.ends,
-            "frozen": self.limits.is_frozen,
+            "frozen": self.limits.board.now.frozen,
             "waiting": len(work.jobs),
+            "everybody": self.access.admits_everybody,
             "guests": [
                 {
                     "name": _name(person),
+                    "can_be_shown_out": has_session,
                     "jobs": sum(job.owner == person for job in work.jobs),
                     "seconds": round(work.device_seconds.get(person, 0.0), 1),
                 }
-                for person in self.access.guests()
+                for person, has_session in self._guests(work).items()
             ],
             "allowed": {
                 "jobs": VISITOR.jobs,

@@ -69,7 +69,7 @@ def test_a_guest_has_an_allowance_the_owner_none_and_clients_without_a_cookie_sh
     asyncio.run(engine.submit(job, owner=mine))
     assert [job.allowance for job in asked.jobs] == [allowance, None]
     assert engine.status() == "as it is"  # type: ignore[comparison-overlap]
-    limits.is_frozen = True
+    limits.board.decide({"frozen": True})
     with pytest.raises(Refused, match="has paused new pictures"):
         asyncio.run(engine.submit(job, owner=who(guest)))
     asyncio.run(engine.submit(job, owner=mine))

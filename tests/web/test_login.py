@@ -189,6 +189,22 @@ def test_behind_a_tunnel_the_senders_are_told_apart_by_what_its_server_adds(app:
     assert log_in(Visitor(app)).status == 200  # this machine
 
 
+def test_what_a_peer_that_is_no_proxy_writes_of_its_sender_is_not_believed(page: Page, clock: Clock) -> None:
+    """Whoever wrote the proxy's name into Host chose their sender anew with each guess."""
+    app = Login(page, access=Access(auth=("ann", "secret"), clock=clock), proxies=["10.0.0.0/8"])
+    for k in range(FAILURES_PER_SENDER):
+        chosen = ("x-forwarded-for", f"203.0.113.{k}")
+        name = ("localhost", "studio.example.org")[k % 2]
+        assert log_in(Visitor(app), "ann", "wrong", chosen, host=name, client="198.51.100.7").status == 401
+    chosen = ("x-forwarded-for", "203.0.113.99")
+    direct = {"host": "studio.example.org", "client": "198.51.100.7"}
+    assert log_in(Visitor(app), "ann", "wrong", chosen, **direct).status == 429
+    assert log_in(Visitor(app), "ann", "secret", chosen, host="studio.example.org", client="10.1.2.3").status == 200
+    for _ in range(FAILURES_PER_SENDER):
+        log_in(Visitor(app), "ann", "wrong", chosen, host="localhost", client="10.1.2.3")
+    assert log_in(Visitor(app), "ann", "secret", host="localhost").status == 200, "this machine is another sender"
+
+
 def test_who_is_in_stays_in_while_others_guess(app: ASGIApp) -> None:
     ann = Visitor(app)
     log_in(ann)

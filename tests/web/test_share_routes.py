@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from studio.answered.engine import JobLoad, WorkNow
+from studio.answered.engine import JobLoad, Refused, WorkNow
 from studio.answered.events import JobSummary
 from studio.answered.models import MemoryUse, ModelsNow
 from studio.asked.fields import TextToImage
-from studio.asked.orders import ModelList, Work
+from studio.asked.orders import ModelList, SubmitRun, Work
 from studio.picture.gallery import Gallery
 from studio.web import Share, middleware
 from studio.web.access import Access
 from studio.web.board import Board
 from studio.web.limits import NewVisitors, with_limits
+from studio.web.owner_file import OwnerFile
 from studio.web.sharing import Sharing
 from tests.share_stand_ins import LINK, wait_for
 from tests.ui.fake_models import MODELS
@@ -52,8 +54,8 @@ class Engine(Records):
 class Panel:
     """A studio with a panel, open on this machine."""
 
-    def __init__(self, folder: Path) -> None:
-        self.engine, self.access, self.hosts = Engine(), Access(), set[str]()
+    def __init__(self, folder: Path, access: Access | None = None) -> None:
+        self.engine, self.access, self.hosts = Engine(), access or Access(), set[str]()
         page_engine, self.limits = with_limits(self.engine, self.access, NewVisitors(), Board(folder))  # type: ignore[arg-type]
         self.tunnels: list[Tunnel] = []
         self.sharing = Sharing(self.access, page_engine, self.hosts, self.open_tunnel)
@@ -146,8 +148,44 @@ def test_freeze_and_thaw(panel: Panel) -> None:
     here = Visitor(panel.app)
     here("/")
     assert panel.act(here, "freeze").json()["frozen"] is True
-    assert panel.limits.is_frozen
+    assert panel.limits.board.now.frozen
     assert panel.act(here, "thaw").json()["frozen"] is False
+
+
+def test_a_freeze_outlives_a_restart_and_ends_with_a_new_share(panel: Panel, tmp_path: Path) -> None:
+    here = Visitor(panel.app)
+    here("/")
+    panel.act(here, "freeze")
+    after = Panel(tmp_path)
+    guest = after.access.by_key(after.access.share().guest, "")
+    assert guest is not None
+    with pytest.raises(Refused, match="has paused new pictures"):
+        asyncio.run(after.limits.submit(SubmitRun(request=TextToImage(prompt="x")), owner=guest[1].person))
+    after.access.end_share()
+    here = Visitor(after.app)
+    assert here("/share").json()["frozen"] is True
+    assert after.shared(here)["frozen"] is False
+    assert Panel(tmp_path).limits.board.now.frozen is False
+
+
+def test_the_board_of_a_studio_that_admits_everybody_shows_who_makes_pictures(tmp_path: Path) -> None:
+    panel = Panel(tmp_path, Access(auth=("ann", "secret"), admits_everybody=True, owner_file=OwnerFile(tmp_path)))
+    here, guest = Visitor(panel.app), Visitor(panel.app)
+    form = [("content-type", "application/x-www-form-urlencoded")]
+    assert here("/login", method="POST", headers=form, body=b"username=ann&password=secret").status == 200
+    assert here("/share").json()["guests"] == []
+    who(guest)
+    panel.engine.run(who(here))
+    assert here("/share").json()["guests"] == [], "the owner is no guest"
+    panel.engine.known.clear()
+    panel.engine.run(who(guest))
+    view = here("/share").json()
+    assert view["everybody"] is True
+    [row] = view["guests"]
+    assert (row["jobs"], row["seconds"], row["can_be_shown_out"]) == (1, 12.3, False)
+    panel.act(here, "stop", guest=row["name"])
+    panel.act(here, "show_out", guest=row["name"])
+    assert panel.engine.stopped == ["j", "j"]
 
 
 def test_the_qr_code_is_a_picture_that_loads_nothing(panel: Panel) -> None:

@@ -143,8 +143,8 @@ export function sharing(words) {
   }
 
   function people(view) {
-    const isShared = view.state === "open" || view.guests.length > 0;
-    if (!isShared) return [];
+    const hasGuests = view.state === "open" || view.everybody || view.frozen || view.guests.length > 0;
+    if (!hasGuests) return [];
     const rows = view.guests.map((guest) => {
       const values = { name: guest.name };
       const who = () => ({ guest: guest.name });
@@ -158,7 +158,7 @@ export function sharing(words) {
           "td",
           { class: "ls-sharing-row" },
           button("stop", "stop", who, word("stop.of", values)),
-          button("show_out", "show_out", who, word("show_out.of", values)),
+          guest.can_be_shown_out ? button("show_out", "show_out", who, word("show_out.of", values)) : null,
         ),
       );
     });
@@ -168,7 +168,8 @@ export function sharing(words) {
       h("h3", {}, words.here),
       h("p", {}, word("queue", { count: view.waiting })),
       rows.length ? table : h("p", {}, words.nobody),
-      rows.length ? h("small", {}, words["show_out.what"]) : null,
+      view.guests.some((guest) => guest.can_be_shown_out) ? h("small", {}, words["show_out.what"]) : null,
+      view.everybody ? h("small", {}, words["show_out.not"]) : null,
       button(view.frozen ? "thaw" : "freeze", view.frozen ? "thaw" : "freeze"),
     ].filter(Boolean);
   }
