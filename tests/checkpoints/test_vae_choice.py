@@ -87,14 +87,14 @@ def test_the_choice_makes_it_whole_and_is_remembered(models: Path, checkpoint: s
 
 def test_one_that_has_gone_is_told_and_not_replaced_in_silence(models: Path) -> None:
     catalog = Catalog([models])
-    before = entry(catalog, "whole").identity
+    before = entry(catalog, "whole").components_identity
     catalog.choose_vae(entry(catalog, "whole"), entry(catalog, "soft"))
-    assert entry(catalog, "whole").identity != before
+    assert entry(catalog, "whole").components_identity != before
     shutil.rmtree(models / "vae" / "soft")
     catalog.entries(refresh=True)
     assert (entry(catalog, "whole").problem, entry(catalog, "whole").usable) == (VAE_MISSING, False)
     catalog.choose_vae(entry(catalog, "whole"), None)
-    assert entry(catalog, "whole").identity == before
+    assert entry(catalog, "whole").components_identity == before
 
 
 def test_what_does_not_fit_is_refused(models: Path) -> None:

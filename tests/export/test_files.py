@@ -262,8 +262,8 @@ def test_the_page_replays_without_a_studio_and_no_prompt_can_break_out() -> None
     start = page.index('id="props">') + len('id="props">')
     props = json.loads(page[start : page.index("</script>", start)])
     assert props["value"]["job"] == "record"
-    assert "attention" in props["panels"]
-    assert "forward" not in props["panels"]
+    assert "attention" in props["languages"]["en"]["panels"]
+    assert "forward" not in props["languages"]["en"]["panels"]
 
 
 @pytest.mark.parametrize(
