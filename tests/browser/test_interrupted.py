@@ -64,7 +64,7 @@ def test_a_run_that_was_cut_off_is_named_with_its_settings_and_run_again(
     cut = stage(page).locator(".ls-cut-run")
     expect(cut).to_have_count(1)
     expect(cut).to_contain_text("a red apple that was cut off")
-    expect(cut).to_contain_text(re.compile("seed 77 .*150 steps"))
+    expect(cut).to_contain_text(re.compile("seed 77 .*150 ×"))
 
     chinese = context.browser.new_context(  # type: ignore[union-attr]
         base_url=here.url, locale="zh-CN", storage_state=context.storage_state()
