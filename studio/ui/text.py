@@ -18,6 +18,7 @@ from studio.asked.quantities import QUANTITIES, STATE_DECODERS
 from studio.asked.schedulers import NOISE_SCHEDULES
 from studio.ui import language
 from studio.ui.chinese_spacing import spaced
+from studio.ui.language import speaking
 
 DEFAULT_LANGUAGE = language.DEFAULT
 
@@ -1646,8 +1647,10 @@ def _choices(name: str) -> Mapping[str, str]:
 
 
 def say_of_picture(key: str, /, language: str = DEFAULT_LANGUAGE, **values: object) -> str:
-    """One text of PICTURE_SETTINGS. Raises KeyError as `say` does."""
-    return PICTURE_SETTINGS[language][key].format(**values)
+    """One text of PICTURE_SETTINGS, and the messages among its values in the same language. Raises KeyError as `say`
+    does."""
+    with speaking(language):
+        return PICTURE_SETTINGS[language][key].format(**{name: spoken(value) for name, value in values.items()})
 
 
 # What the page itself never says: the terminal, and what describes calls to programs.

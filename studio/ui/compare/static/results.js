@@ -46,10 +46,10 @@ export function compareResults({ words, button, view, cellAt, index, pictures, s
     const address = `${location.origin}${location.pathname}?${new URLSearchParams(view().link)}`;
     const link = h("a", { href: address }, address);
     status.replaceChildren(link);
+    status.dataset.address = address;
     const why = await copyText(address, () => selectIn(link));
     if (why) status.append(h("br"), why);
     else status.textContent = words.linked;
-    status.dataset.address = address;
   }
 
   return { element: actions, draw, showAnswer };
