@@ -66,14 +66,18 @@ async def send(here: Class, guest: httpx.AsyncClient, kind: str, body: dict[str,
     return None
 
 
-async def watch(guest: httpx.AsyncClient, events: str) -> dict[str, object]:
-    """The last event of a job."""
+async def watch(here: Class, guest: httpx.AsyncClient, events: str) -> dict[str, object]:
+    """The last event of a job. Who asks too fast is told so, and asks again."""
     last: dict[str, object] = {}
-    async with guest.stream("GET", events) as stream:
-        async for line in stream.aiter_lines():
-            if line.startswith("data: "):
-                last = json.loads(line.removeprefix("data: "))
-    return last
+    while True:
+        async with guest.stream("GET", events) as stream:
+            here.statuses[stream.status_code] += 1
+            async for line in stream.aiter_lines():
+                if line.startswith("data: "):
+                    last = json.loads(line.removeprefix("data: "))
+        if stream.status_code != 429:
+            return last
+        await asyncio.sleep(float(stream.headers["retry-after"]))
 
 
 def body(seed: int) -> dict[str, object]:
@@ -84,7 +88,7 @@ async def one_after_another(here: Class, guest: httpx.AsyncClient, name: str, tu
     job = await send(here, guest, "text_to_image", body(turn))
     if job is None:
         return
-    last = await watch(guest, job["events"])
+    last = await watch(here, guest, job["events"])
     if last.get("event") != "finished":
         here.faults.append(f"{name} {last}")
         return
@@ -115,7 +119,7 @@ async def stopping(here: Class, guest: httpx.AsyncClient, name: str, turn: int) 
     if job is not None:
         answer = await guest.post(f"{job['url']}/cancel", json={})
         here.statuses[answer.status_code] += 1
-        last = await watch(guest, job["events"])
+        last = await watch(here, guest, job["events"])
         if last.get("event") not in ("stopped", "finished"):
             here.faults.append(f"{name} {last}")
 

@@ -28,7 +28,7 @@ ANSWER_SECONDS = 15.0  # after which a disk that does not answer is given up for
 GUEST_SECONDS = 24 * 3600.0  # how long a guest's ended job is remembered
 OWNER_SECONDS = 7 * 24 * 3600.0
 MOST_ENDED = 500  # of all together
-MOST_LISTED = 100  # of one owner
+MOST_LISTED = MOST_ENDED + 100  # of one owner: all that is remembered, and what other servers have
 
 _COLUMNS = "id, studio, state, owner, guest, passing, origin, submitted, ended, summary, submission, seeds, events"
 

@@ -205,6 +205,15 @@ def test_no_more_than_the_newest_ended_jobs_are_remembered(
     assert one.get("here-0", "anna") is not None
 
 
+def test_every_job_that_is_remembered_is_listed(store_at: StoreFactory) -> None:
+    one = store_at()
+    for k in range(130):
+        one.add(row(f"here-{k}"))
+        assert claimed(one, f"here-{k}")
+        end(one, f"here-{k}")
+    assert [job.id for job in one.of_owner("anna")] == [f"here-{k}" for k in reversed(range(130))]
+
+
 # ------------------------------------------------------------------------------------------- files and disks
 
 
