@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from studio.engine.store.database import NAME
+from studio.engine.store.store import MOST_ENDED
 from studio.picture.gallery import Gallery
 from tests.test_running import Studio
 
@@ -57,6 +58,8 @@ class Asked:
             return
         assert answer.status_code == 202, answer.text
         self.jobs[answer.json()["job"]] = body
+        while len(self.jobs) > MOST_ENDED // 2:  # older ones than the newest 500 are forgotten by design
+            del self.jobs[next(iter(self.jobs))]
 
     def look(self, client: httpx.Client, job_id: str) -> dict[str, Any]:
         """A job as it is now. No picture that was told of once may be missing."""
