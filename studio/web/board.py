@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +19,7 @@ from studio.asked.guest_rules import LOCKABLE, Rules
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
 from studio.asked.refused_words import MAX_CHARACTERS, MAX_WORDS, folded
+from studio.web.private_file import write_private
 
 logger = logging.getLogger(__name__)
 
@@ -182,16 +181,9 @@ class Board:
         if self._path is None:
             return
         values = {"version": VERSION, **asdict(self._decisions), "share": asdict(self._share)}
-        part = self._path.with_name(f".{secrets.token_hex(8)}.part")
         try:
-            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(values, file, ensure_ascii=False, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._path)
+            write_private(self._path, json.dumps(values, ensure_ascii=False, indent=1))
         except OSError as error:
-            part.unlink(missing_ok=True)
             logger.warning("The board cannot be written down (%s): it is known until the end.", error.strerror)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import secrets
 import threading
 from pathlib import Path
+
+from studio.web.private_file import write_private
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,6 @@ class OwnerFile:
         if self._path is None:
             return
         try:
-            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(person + "\n")
+            write_private(self._path, person + "\n")
         except OSError as error:
             logger.warning("Which visitor the owner is cannot be written down (%s): known until the end.", error)

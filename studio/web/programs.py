@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import secrets
 import threading
@@ -21,6 +20,7 @@ from typing import Literal
 
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
+from studio.web.private_file import write_private
 
 logger = logging.getLogger(__name__)
 
@@ -164,18 +164,11 @@ class Programs:
         """Replace the file as a whole. The lock is held."""
         if self._path is None:
             return
-        part = self._path.with_name(f".{secrets.token_hex(8)}.part")
         content = json.dumps({"version": VERSION, "programs": [asdict(one) for one in self._all.values()]}, indent=1)
         try:
-            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._path)
+            write_private(self._path, content)
             self._stamp = _stamp(self._path)
         except OSError as error:
-            part.unlink(missing_ok=True)
             logger.warning("The tokens of programs cannot be written down (%s): known until the end.", error)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import os
 import re
 import secrets
 import threading
 from functools import cached_property
 from pathlib import Path
+
+from studio.web.private_file import write_private
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +73,6 @@ class VisitorCookie:
         if self._path is None:
             return
         try:
-            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(text + "\n")
+            write_private(self._path, text + "\n")
         except OSError as error:
             logger.warning("The key of visitors' cookies cannot be written down (%s): known until the end.", error)

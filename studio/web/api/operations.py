@@ -85,7 +85,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="jobs",
         method="GET",
         path="/jobs",
-        summary="Your jobs of the last hour, newest first, without their progress and pictures",
+        summary="Your jobs, newest first, without their progress and pictures",
         answer=forms.JobList,
     ),
     Operation(
