@@ -77,6 +77,11 @@ def draw_rows(per_row: int = PER_ROW) -> dict[str, list[Prompt]]:
     return {name: prompts[:per_row] for name, prompts in rows.items()}
 
 
+def steering_singles(count: int) -> list[Prompt]:
+    """Single objects that no row has, for choosing between weights: what is measured in the end is not chosen by."""
+    return list(_singles(count, held_out=False, row=8))
+
+
 def digest(rows: dict[str, list[Prompt]]) -> str:
     """SHA-256 of all prompts with their truths."""
     text = json.dumps({name: [asdict(prompt) for prompt in prompts] for name, prompts in rows.items()}, sort_keys=True)
