@@ -3,6 +3,7 @@
     python -m training.evaluate --checkpoint models/small-world-128            # 500 prompts a row: about an hour
     python -m training.evaluate --per-row 50                                   # the first 50 of each: some minutes
     python -m training.evaluate --sweeps                                       # guidance and steps instead, as SVG
+    python -m training.evaluate --few-steps                                    # the fast LoRA beside the model alone
     python -m training.evaluate --contact-sheet                                # the 64 prompts of prompts.txt
 
 The prompts are those of `evaluation_prompts`, the verdicts are `judge`'s, the pictures are the studio's own lanes'.
@@ -40,6 +41,7 @@ PROMPTS = Path(__file__).parent / "prompts.txt"
 SHEET_CELLS = 50  # of each row on its sheet
 GUIDANCE_SCALES = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
 STEP_COUNTS = (1, 2, 4, 8, 15, 25, 50)
+FEW_STEPS = (1, 2, 3, 4, 6, 8)
 SWEPT_SCHEDULERS = ("dpmpp_2m", "euler", "euler_a", "ddim")
 
 
@@ -307,6 +309,32 @@ def sweep(checkpoint: Path, count: int, workers: int, out: Path) -> dict[str, ob
     return {"prompts": count, "guidance": guidance, "steps": steps}
 
 
+def few_steps(checkpoint: Path, count: int, workers: int) -> dict[str, object]:
+    """Single objects and backgrounds right, in percent, in 1 to 8 steps: by the LoRA that came with the checkpoint,
+    without guidance, and by the checkpoint alone, with it. Raises FileNotFoundError where there is no such LoRA."""
+    file = next(iter(sorted((checkpoint / "lora").glob("*.safetensors"))), None)
+    if file is None:
+        raise FileNotFoundError(f"{checkpoint / 'lora'}: there is no LoRA")
+    prompts = draw_rows(count)["single"]
+    studio = Studio(checkpoint, workers)
+    rows: list[dict[str, object]] = []
+    try:
+        for name in ("fast", "alone"):
+            for steps in FEW_STEPS:
+                settings = Settings(steps=steps)
+                if name == "fast":
+                    settings = Settings(steps=steps, guidance_scale=1.0, scheduler="lcm", lora=file)
+                pictures = studio.judge_pictures([(prompt.prompt, prompt.seed) for prompt in prompts], settings)
+                pairs = [(prompt, one.verdict) for prompt, one in zip(prompts, pictures, strict=True)]
+                single = share(objects_right(p, v) for p, v in pairs)
+                row = {"by": name, "steps": steps, "single object": single}
+                rows.append(row | {"background": share(p.background == v.background for p, v in pairs)})
+                print(json.dumps(rows[-1]), flush=True)
+    finally:
+        studio.close()
+    return {"prompts": count, "rows": rows}
+
+
 def contact_sheet(checkpoint: Path, workers: int, out: Path, settings: Settings) -> None:
     """All prompts of prompts.txt with seed 1, failures included."""
     prompts = [line for line in PROMPTS.read_text(encoding="utf-8").splitlines() if line]
@@ -330,12 +358,15 @@ def main() -> None:
     parser.add_argument(
         "--sweeps", action="store_true", help="accuracy against guidance and steps instead of the table"
     )
+    parser.add_argument("--few-steps", action="store_true", help="the fast LoRA in 1 to 8 steps instead of the table")
     parser.add_argument("--contact-sheet", action="store_true", help="the 64 prompts instead of the table")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder of plots and contact sheet")
     options = parser.parse_args()
     settings = Settings(steps=options.steps, guidance_scale=options.guidance_scale)
     if options.sweeps:
         result = sweep(options.checkpoint, options.per_row, options.workers, options.out)
+    elif options.few_steps:
+        result = few_steps(options.checkpoint, options.per_row, options.workers)
     elif options.contact_sheet:
         contact_sheet(options.checkpoint, options.workers, options.out / "contact-sheet.jpg", settings)
         result = {"sheet": str(options.out / "contact-sheet.jpg")}

@@ -13,9 +13,11 @@ from studio.asked.fields import TextToImage
 from studio.asked.resolved import resolve
 from studio.asked.schedulers import SchedulerName
 from studio.checkpoints.loader import load
+from studio.checkpoints.lora_file import load_adapter
 from studio.diffusion.components import Components
 from studio.diffusion.denoisers import call_unet
 from studio.diffusion.lane import Lane, start_lane
+from studio.diffusion.lora import AppliedAdapter
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.vae import decode, to_pictures
 
@@ -27,6 +29,7 @@ class Settings:
     steps: int = 25
     guidance_scale: float = 3.0  # the better default: docs/built-in-model.md, "Guidance and steps"
     scheduler: SchedulerName = "dpmpp_2m"
+    lora: Path | None = None  # a file, at full strength
 
 
 def load_checkpoint(folder: Path) -> Components:
@@ -58,6 +61,7 @@ def denoised_latents(
 
 def _lanes(components: Components, prompts: Sequence[tuple[str, int]], settings: Settings) -> list[Lane]:
     lanes = []
+    adapters = [AppliedAdapter(load_adapter(settings.lora, components))] if settings.lora is not None else []
     for prompt, seed in prompts:
         request = TextToImage(
             prompt=prompt,
@@ -69,7 +73,8 @@ def _lanes(components: Components, prompts: Sequence[tuple[str, int]], settings:
         conditioning = encode_prompts(
             components, prompt, "", num_steps=settings.steps, guidance_scale=settings.guidance_scale
         )
-        lanes.append(start_lane(components, resolve(request, components.suits), seed=seed, conditioning=conditioning))
+        resolved = resolve(request, components.suits)
+        lanes.append(start_lane(components, resolved, seed=seed, conditioning=conditioning, adapters=adapters))
     return lanes
 
 

@@ -92,6 +92,21 @@ def with_lora_names(prompt: str, names: Mapping[str, str]) -> str:
     return _TAG.sub(rename, prompt)
 
 
+def has_lora(prompt: str, name: str) -> bool:
+    """Whether a tag of the prompt asks for the LoRA of this name."""
+    return any(name_key(tag.name) == name_key(name) for tag in parse_prompt(prompt).loras)
+
+
+def without_lora(prompt: str, name: str) -> str:
+    """The prompt without the tags of this LoRA; all else stays, but for the blanks before them."""
+    kept, end = "", 0
+    for tag in _TAG.finditer(prompt):
+        if (tag["known"] or "").lower() in _LORA_KINDS and name_key(_parts(tag["body"])[0]) == name_key(name):
+            kept += prompt[end : tag.start()].rstrip(" ")
+            end = tag.end()
+    return kept + prompt[end:]
+
+
 def with_lora_weight(prompt: str, weight: float) -> str:
     """The prompt with its first LoRA tag at this weight, in the text encoders and in the U-Net."""
     for tag in _TAG.finditer(prompt):

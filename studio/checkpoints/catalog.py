@@ -217,6 +217,8 @@ class Catalog:
                 facts = self._read(file)
                 new[file.key] = {"stamp": list(stamp), "facts": facts.as_json()}
             self._facts[file.key] = stamp, facts
+            if file.owner and facts.kind == "lora":  # a checkpoint's own one is of its family, whatever its shapes
+                facts = replace(facts, family=self._facts[file.owner][1].family, reason="")
             lines.append((file, facts))
         missing_keys = frozenset(self._listing.keys() - {file.key for file, _ in lines})
         self._listing.update(new, drop=missing_keys)

@@ -42,6 +42,7 @@ PICTURES = (".preview.png", ".preview.jpg", ".preview.jpeg", ".preview.webp", ".
 INDEX = "model_index.json"  # what makes a folder a diffusers checkpoint
 COMPONENT = "config.json"  # what makes a folder in a vae or controlnet folder a diffusers VAE or ControlNet
 OWN_CONTROL = "control-"  # how the folder of a ControlNet begins that lies in the built-in checkpoint's own folder
+OWN_LORAS = "lora"  # the folder of the LoRAs that lie in it
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class ModelFile:
     mtime_ns: int  # newest change
     outside: bool = False  # a link that leads out of every models folder
     picture: str = ""  # name of a preview picture that lies beside a file, as AUTOMATIC1111 puts it there
-    owner: str = ""  # key of the checkpoint that a ControlNet lies in and works with alone
+    owner: str = ""  # key of the checkpoint that a ControlNet or a LoRA lies in and works with alone
     changed_ns: int = (
         0  # newest change of a file's place too: a copy may carry the time of its original (not on Windows)
     )
@@ -85,6 +86,7 @@ def walk(models_dirs: Sequence[Path], built_in: str) -> Iterator[ModelFile]:
         if (folder / INDEX).is_file() and _is_first_visit(folder, visited_folders):
             yield _folder(folder, root, "checkpoint", roots)
             yield from _own_controls(folder, root, roots)
+            yield from _own_loras(folder, root, roots)
     for root in models_dirs:
         bases = [root, root / "models"]
         layout_folders = [child for base in bases for child in _children(base) if child.name.lower() in LAYOUT]
@@ -100,6 +102,12 @@ def _own_controls(checkpoint: Path, root: Path, roots: Sequence[Path]) -> Iterat
         folder = Path(entry.path)
         if entry.name.startswith(OWN_CONTROL) and (folder / COMPONENT).is_file():
             yield replace(_folder(folder, root, "controlnet", roots), owner=checkpoint.as_posix())
+
+
+def _own_loras(checkpoint: Path, root: Path, roots: Sequence[Path]) -> Iterator[ModelFile]:
+    """The LoRAs that a checkpoint's folder brings along."""
+    for file in _walk(checkpoint / OWN_LORAS, root, "lora", roots, set(), 1):
+        yield replace(file, owner=checkpoint.as_posix())
 
 
 def _walk(
@@ -182,7 +190,9 @@ def _inside(path: Path, roots: Sequence[Path]) -> bool:
 def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) -> ModelFile:
     """A diffusers folder; its weights and JSON files stand for it, so that a change of any of them is a change."""
     size, newest, newest_change, outside = 0, 0, 0, not _inside(folder, roots)
-    parts = [entry for entry in _children(folder) if entry.is_dir() and not entry.name.startswith(OWN_CONTROL)]
+    parts = [
+        entry for entry in _children(folder) if entry.is_dir() and not entry.name.startswith((OWN_CONTROL, OWN_LORAS))
+    ]
     outside = outside or any(part.is_symlink() and not _inside(Path(part.path), roots) for part in parts)
     for part in [] if outside else [folder, *(Path(part.path) for part in parts)]:
         for entry in _children(part):

@@ -94,15 +94,23 @@ class ModelService:
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Usable checkpoints with the ControlNets that fit them, the built-in one first."""
         nets = [entry for entry in self.catalog.entries() if entry.facts.kind == "controlnet"]
+        loras = {entry.file.owner: entry for entry in self.catalog.entries() if entry.facts.kind == "lora"}
         checkpoints = []
         for entry in self.catalog.checkpoints().values():
             fitting = [net for net in nets if net.controls(entry)]
             palettes = tuple((net.name, net.facts.palette) for net in fitting if net.facts.palette)
             names = tuple(net.name for net in fitting)
             ids = tuple(self._id(net.id) for net in fitting)
+            fast = loras.get(entry.file.key)
             checkpoints.append(
                 replace(
-                    entry.checkpoint, id=self._id(entry.id), controlnets=names, controlnet_ids=ids, palettes=palettes
+                    entry.checkpoint,
+                    id=self._id(entry.id),
+                    controlnets=names,
+                    controlnet_ids=ids,
+                    palettes=palettes,
+                    fast_lora=fast.name if fast is not None else "",
+                    fast_lora_id=self._id(fast.id) if fast is not None else "",
                 )
             )
         return tuple(checkpoints)

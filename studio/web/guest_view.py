@@ -51,10 +51,10 @@ def checkpoints(catalog: Sequence[Checkpoint], models: Sequence[str] | None) -> 
     if models is None:
         return tuple(catalog)
     allowed = frozenset(models)
-    return tuple(_with_controlnets(one, allowed) for one in catalog if one.id in allowed)
+    return tuple(_with_adapters(one, allowed) for one in catalog if one.id in allowed)
 
 
-def _with_controlnets(checkpoint: Checkpoint, allowed: frozenset[str]) -> Checkpoint:
+def _with_adapters(checkpoint: Checkpoint, allowed: frozenset[str]) -> Checkpoint:
     pairs = [
         (name, net)
         for name, net in zip(checkpoint.controlnets, checkpoint.controlnet_ids, strict=True)
@@ -66,6 +66,8 @@ def _with_controlnets(checkpoint: Checkpoint, allowed: frozenset[str]) -> Checkp
         controlnets=tuple(name for name, _ in pairs),
         controlnet_ids=tuple(net for _, net in pairs),
         palettes=tuple(row for row in checkpoint.palettes if row[0] in names),
+        fast_lora=checkpoint.fast_lora if checkpoint.fast_lora_id in allowed else "",
+        fast_lora_id=checkpoint.fast_lora_id if checkpoint.fast_lora_id in allowed else "",
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.asked.emphasis import Span, weighted_spans
-from studio.asked.prompt import LoraTag, parse_prompt, with_lora_names, with_lora_weight
+from studio.asked.prompt import LoraTag, has_lora, parse_prompt, with_lora_names, with_lora_weight, without_lora
 
 
 def prompt_schedule(prompt: str, num_steps: int, steps_before: int | None = None) -> list[tuple[int, str]]:
@@ -312,3 +312,19 @@ def test_other_names_are_put_into_the_tags_and_all_else_stays() -> None:
     assert with_lora_names(prompt, {"old": "new", "my:old": "b/new"}) == (
         "a <lora:new:0.5:lbw=A> <lora:b/new:te=1> <hypernet:old:1> old"
     )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "without"),
+    [
+        ("a fox", "a fox"),
+        ("a fox <lora:quick:1>", "a fox"),
+        ("<lora:Quick> a fox <lora:other:1> <lyco:quick:te=1>", " a fox <lora:other:1>"),
+        ("a <lora:quicker:1> fox", "a <lora:quicker:1> fox"),
+        ("a <lora:quick:0.5> fox", "a fox"),
+    ],
+)
+def test_the_tags_of_one_lora_are_taken_out(prompt: str, without: str) -> None:
+    assert without_lora(prompt, "quick") == without
+    assert has_lora(prompt, "quick") == (prompt != without)
+    assert not has_lora(without, "quick")

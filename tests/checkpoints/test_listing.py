@@ -336,6 +336,25 @@ def test_a_controlnet_in_the_built_in_folder_is_for_that_checkpoint_alone(tmp_pa
     assert again.facts == segmentation.facts
 
 
+def test_a_lora_in_the_built_in_folder_is_a_usable_one_of_its_family(tmp_path: Path) -> None:
+    """Its shapes are no family's; where it lies says whose it is. It is no part of the checkpoint."""
+    models = tmp_path / "models"
+    save_tiny_checkpoint(models / "small-world-128")
+    whole = by_name(Catalog([models]))["small-world-128"]
+    (models / "small-world-128" / "lora").mkdir()
+    tensors = {
+        "lora_unet_conv_out.lora_down.weight": np.zeros((2, 8, 3, 3), np.float16),
+        "lora_unet_conv_out.lora_up.weight": np.zeros((4, 2, 1, 1), np.float16),
+    }
+    save_file(tensors, models / "small-world-128" / "lora" / "quick.safetensors")
+    for _ in range(2):  # read, and remembered
+        found = by_name(Catalog([models]))
+        assert found["quick"].facts.kind == "lora"
+        assert (found["quick"].facts.state, found["quick"].facts.family) == ("usable", whole.facts.family)
+        assert found["small-world-128"].identity == whole.identity
+        assert found["small-world-128"].checkpoint.size_bytes == whole.checkpoint.size_bytes
+
+
 @pytest.mark.parametrize(
     "told",
     [

@@ -14,10 +14,14 @@ from safetensors.torch import load_file
 
 from studio.checkpoints.controlnet_file import load_controlnet
 from studio.checkpoints.loader import TINY_VAE
+from studio.checkpoints.lora_file import load_adapter
 from studio.diffusion.preview import decode_fast
+from training.evaluate import is_right
+from training.evaluation_prompts import steering_singles
 from training.export import map_colors, world_words
+from training.judge import judge
 from training.losses import conditional_ldm_loss
-from training.pictures import Settings, load_checkpoint
+from training.pictures import Settings, load_checkpoint, make_pictures
 from training.placement import draw_cases, pictures_of
 from training.schedule import make_scheduler
 from training.segmentation import CONTROL
@@ -28,6 +32,7 @@ from training.world import SIZE, draw_scene
 from training.world_pictures import HELD_OUT_SEED, picture_batch
 
 CHECKPOINT = Path("models/small-world-128")
+FAST = CHECKPOINT / "lora" / "small-world-fast.safetensors"
 COUNT = 32
 
 
@@ -54,7 +59,8 @@ def encode(pipeline: StableDiffusionPipeline, pixels: torch.Tensor) -> torch.Ten
 
 
 def test_sizes() -> None:
-    files = [file for file in CHECKPOINT.rglob("*") if file.is_file()]
+    files = [file for file in CHECKPOINT.rglob("*") if file.is_file() and file != FAST]
+    assert FAST.stat().st_size <= 4_000_000
     assert max(file.stat().st_size for file in files) <= 15 * 2**20
     assert sum(file.stat().st_size for file in files) <= 30_000_000
 
@@ -152,3 +158,22 @@ def test_its_controlnet_puts_an_object_where_the_map_says() -> None:
     for (x, y), (left, top) in zip(centers, places, strict=True):
         assert abs(x - (left + 28)) < 16
         assert abs(y - (top + 28)) < 16
+
+
+def test_the_fast_lora_makes_what_was_asked_in_four_steps_and_in_two() -> None:
+    """Where the model alone, in as many steps and with guidance, is far from it."""
+    components = load_checkpoint(CHECKPOINT)
+    assert len(load_adapter(FAST, components).factors["unet"]) == sum(
+        isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)) for module in components.unet.modules()
+    )
+    prompts = steering_singles(8)
+    asked = [(prompt.prompt, prompt.seed) for prompt in prompts]
+
+    def right(settings: Settings) -> int:
+        verdicts = [judge(picture) for picture in make_pictures(components, asked, settings)]
+        return sum(is_right(*pair) for pair in zip(prompts, verdicts, strict=True))
+
+    fast = Settings(steps=4, guidance_scale=1.0, scheduler="lcm", lora=FAST)
+    assert right(fast) >= 7
+    assert right(replace(fast, steps=2)) >= 6
+    assert right(replace(fast, steps=2, lora=None, guidance_scale=3.0)) <= 4

@@ -65,6 +65,7 @@ CATALOG = (
         size_bytes=30 * 2**20, built_in=True, examples=EXAMPLES, words=WORDS,
         vocabulary=VOCABULARY, note="built in", controlnets=("control-segmentation",),
         controlnet_ids=("control-segmenta",), id="small-world-128x",
+        fast_lora="small-world-fast", fast_lora_id="small-world-fast",
         palettes=(("control-segmentation", PALETTE),),
     ),
     Checkpoint(

@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine
+from studio.answered.models import Checkpoint
 from studio.asked.requests import ROWS
 from studio.ui.blocks import html_block
 from studio.ui.generate import control, prompt_helper
@@ -40,6 +41,7 @@ class Controls:
     generate: gr.Button
     before: gr.State  # the checkpoint whose defaults the fields got last
     strength_sentence: gr.HTML | None = None
+    fast: gr.Checkbox | None = None  # see fast.py
 
     @property
     def inputs(self) -> set[Any]:
@@ -110,6 +112,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         for name in ("width", "height"):
             components[name].value = begins_at(tab, name, checkpoint) if checkpoint and image is None else None
     components |= suited_sliders(engine, tab, components["checkpoint"], checkpoint)
+    fast = fast_switch(tab, checkpoint) if image is None else None
     with gr.Row(elem_classes="ls-seed"):
         components |= section(tab, "seed")
         seed_random = gr.Button(say("seed.random"), size="sm", min_width=72, elem_id=f"{tab}-seed-random")
@@ -127,7 +130,21 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         # The stage (stage.js) handles its clicks: only it knows which run is meant.
         gr.Button(say("stop"), elem_id=f"{tab}-stop", elem_classes="ls-stop")
     before = gr.State(checkpoint.name if checkpoint else None)
-    return Controls(tab, components, aspect, tokens, helper, seed_random, seed_last, generate, before, sentence_block)
+    return Controls(
+        tab, components, aspect, tokens, helper, seed_random, seed_last, generate, before, sentence_block, fast
+    )
+
+
+def fast_switch(tab: str, checkpoint: Checkpoint | None) -> gr.Checkbox:
+    """The switch of fast.py, out of sight for a checkpoint that has no LoRA for it."""
+    return gr.Checkbox(
+        value=False,
+        label=say("fast.label"),
+        info=say("fast.help"),
+        visible=checkpoint is not None and bool(checkpoint.fast_lora),
+        elem_id=f"{tab}-fast",
+        elem_classes="ls-live",
+    )
 
 
 def _mask_fields(tab: str) -> dict[str, Any]:
