@@ -134,7 +134,8 @@ def parser() -> argparse.ArgumentParser:
         "--dtype",
         default="auto",
         choices=("auto", "fp32", "fp16", "bf16"),
-        help="precision of the weights; auto is fp16 on CUDA and fp32 elsewhere",
+        help="precision of the weights; auto is fp16 on a GPU, and on a CPU fp32, or bf16 for a large checkpoint "
+        "where that is measured to be 1.3 times as fast (not with --exact)",
     )
     device.add_argument(
         "--exact",

@@ -26,6 +26,7 @@ class Device(Protocol):
 
     torch_device: torch.device
     dtype: torch.dtype
+    measures_precision: bool
 
     @property
     def is_cpu(self) -> bool: ...

@@ -18,6 +18,7 @@ from studio.asked.control import MAX_CONTROLS
 from studio.asked.messages import Message
 from studio.checkpoints import fitting, loader
 from studio.checkpoints.catalog import Catalog, Entry
+from studio.checkpoints.cpu_precision import CpuPrecisions, precision_memo
 from studio.checkpoints.device_memory import Device, memory_limits, too_large
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.in_memory import (
@@ -56,6 +57,7 @@ class ModelManager:
         self._current: CheckpointInMemory | None = None
         self._modules: dict[str, ModuleInMemory] = {}  # by id, the one that was asked for longest ago first
         self._clock = 0
+        self._precisions = CpuPrecisions(precision_memo(catalog.models_dirs))
         self.device_limit, self.ram_limit = memory_limits(device, self._options)
 
     # ------------------------------------------------------------------------------------------------- asking
@@ -232,6 +234,7 @@ class ModelManager:
                 measurement=self.catalog.measured_prediction(entry, sha256),
             )
             self.catalog.remember_prediction(entry, components.measurement, sha256)
+            self._precisions.apply(components, self._device)
             fitting.apply(components, self._options, self._device)
             return components
         finally:

@@ -98,7 +98,7 @@ def posterior(components: Components, pixels: torch.Tensor) -> tuple[torch.Tenso
     """Pixels => mean and standard deviation of the latents' normal distribution, float32, at the U-Net's scale.
     Raises as `encode`."""
     _check_encodes(components)
-    distribution = components.vae.encode(pixels.to(components.device, components.dtype)).latent_dist
+    distribution = components.vae.encode(pixels.to(components.device, _dtype(components))).latent_dist
     scale = LatentScale.of(components.vae.config)
     return scale.to_unet(distribution.mean.float()), scale.spread(distribution.std.float())
 

@@ -62,6 +62,8 @@ class Device:
             self._check_there(name)
         self.torch_device = torch.device(name)
         self.dtype = self._dtype(dtype)
+        # Whether a large checkpoint may be taken to bfloat16 where that is measured to be faster.
+        self.measures_precision = dtype == "auto" and self.torch_device.type == "cpu"
         if self.torch_device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, min(torch.get_num_threads(), usable_cores(), MAX_CPU_THREADS)))
 

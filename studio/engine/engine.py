@@ -97,7 +97,7 @@ class DiffusionEngine:
             exact=exact,
         )
         self._thread = DeviceThread(
-            lambda: make_device(device, dtype), lambda: self.models, surroundings, preload=preload
+            lambda: _device(make_device, device, dtype, exact), lambda: self.models, surroundings, preload=preload
         )
         self.models = ModelService(
             models_dirs, options, busy=lambda: bool(self._book.active()), wake=self._thread.wake.set, engine=name
@@ -306,3 +306,10 @@ class DiffusionEngine:
             job.abandon()
         self._recorder.close()
         self._history.close()
+
+
+def _device(make: Callable[[str, str], Device], name: str, dtype: str, exact: bool) -> Device:
+    """The device; what must be bit-equal everywhere stays in the precision that needs no measuring."""
+    device = make(name, dtype)
+    device.measures_precision = device.measures_precision and not exact
+    return device

@@ -210,6 +210,9 @@ class Presenter:
         """What a picture says of the LoRAs and embeddings that it is made with, of what the owner says of the
         checkpoint, and of a VAE that is not the checkpoint's own, or not in its precision."""
         facts: dict[str, Any] = dict(file_hashes(run.adapters, run.conditioning.embeddings))
+        precision = str(self._executor.components.dtype).removeprefix("torch.")
+        if precision != "float32":
+            facts["dtype"] = precision
         if self._executor.components.vae_dtype is not None:  # half precision overflowed
             facts["vae_dtype"] = "float32"
         return facts | self._executor.manager.owner_choices()
