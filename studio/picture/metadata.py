@@ -35,7 +35,7 @@ from studio.asked.messages import Message
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem
 from studio.asked.requests import REQUEST_KINDS, Request, request_from_dict
 from studio.asked.resolved import Resolved
-from studio.picture import chunks
+from studio.picture import chunks, draw_things, stealth
 from studio.picture.infotext import MAX_TEXT_BYTES, parse_parameters, read_parameters
 from studio.picture.named_files import hashes_of_pairs
 
@@ -94,7 +94,7 @@ def read_png(
 ) -> Request | None:
     """The request that a picture's file was made by, or None when the file says nothing that is understood.
 
-    Reads our own JSON first, then the A1111 text of a PNG, JPEG or WebP file (by us or another studio). `image`,
+    Reads our own JSON first, then the A1111 text of a PNG, JPEG, WebP or AVIF file (by us or another studio). `image`,
     `mask` and `control_images`: the pictures that a run was given, which no file holds. Raises InvalidRequest for
     settings that the studio would not run, from wherever they come.
     """
@@ -152,7 +152,7 @@ def texts_of(source: bytes | Path) -> dict[str, str]:
         if len(source) > MAX_IMAGE_BYTES:
             return {}
         if source.startswith(chunks.SIGNATURE):
-            return chunks.texts(source, limit=MAX_TEXT_BYTES)
+            return chunks.texts(source, limit=MAX_TEXT_BYTES) or stealth.texts(source)
         if source.startswith((b"GIF87a", b"GIF89a")):
             return {A1111_CHUNK: _gif_comment(source)}
         return _exif_texts(source)
@@ -176,12 +176,16 @@ def _gif_comment(data: bytes) -> str:
 
 
 def _exif_texts(data: bytes) -> dict[str, str]:
-    """The texts in the EXIF of a JPEG or WebP file: its UserComment, the scheme of Fooocus, the graphs of ComfyUI."""
+    """The texts in the EXIF and the XMP of a JPEG, WebP or AVIF file: its UserComment, the scheme of Fooocus, the
+    graphs of ComfyUI, what Draw Things writes."""
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP")) as image:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP", "AVIF")) as image:
             exif = image.getexif()
             more = exif.get_ifd(_EXIF_IFD)
             texts = {A1111_CHUNK: _user_comment(more.get(_USER_COMMENT, b""))}
+            xmp = _plain_text(image.info.get("xmp"))
+            if xmp:
+                texts[draw_things.XMP] = xmp
             scheme = more.get(_MAKER_NOTE, exif.get(_MAKER_NOTE))
             if _plain_text(scheme) in ("fooocus", "a1111"):
                 texts["fooocus_scheme"] = _plain_text(scheme)

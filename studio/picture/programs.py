@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from studio.picture import comfyui, fooocus, invokeai
+from studio.picture import comfyui, draw_things, fooocus, invokeai
 from studio.picture.file_settings import VAE, FileSettings, Remark
 from studio.picture.infotext import parse_parameters, settings_of_pairs
 
@@ -37,6 +37,12 @@ _NOVELAI = {
     "prompt": "prompt", "uc": "negative_prompt", "seed": "seed", "steps": "num_inference_steps",
     "scale": "guidance_scale", "width": "width", "height": "height", "sampler": "scheduler",
     "noise_schedule": "noise_schedule", "signed_hash": "", "request_type": "", "n_samples": "",
+}  # fmt: skip
+_SD_NEXT = "SD.Next"
+_SD_NEXT_KEYS = {
+    "CLiP-skip": "Clip skip", "CLIP skip": "Clip skip", "Hires scale": "Hires upscale",
+    "Hires strength": "Denoising strength", "App": "", "Backend": "", "Operations": "", "Pipeline": "", "Parser": "",
+    "Scheduler": "", "Index": "",
 }  # fmt: skip
 # Texts in which programs write settings, with the program that a text of this name belongs to.
 _CARRIERS = {
@@ -84,6 +90,9 @@ def _read(texts: Mapping[str, str]) -> tuple[str, FileSettings] | None:
     if dream is not None:
         return invokeai.NAME, dream
     prompt, negative_prompt, pairs = parse_parameters(parameters)
+    drawn = draw_things.settings_of(texts.get(draw_things.XMP, ""))
+    if drawn is not None:
+        return draw_things.NAME, drawn
     if "Steps" in pairs:
         return _program(texts, pairs), _infotext(prompt, negative_prompt, pairs)
     graph = _object(texts.get("prompt", ""))
@@ -105,6 +114,8 @@ def _program(texts: Mapping[str, str], pairs: Mapping[str, str]) -> str:
 
 
 def _infotext(prompt: str, negative_prompt: str, pairs: Mapping[str, str]) -> FileSettings:
+    if pairs.get("App") == _SD_NEXT:
+        pairs = _as_a1111(pairs)
     settings = settings_of_pairs(pairs)
     settings.add("prompt", prompt, "Prompt")
     settings.add("negative_prompt", negative_prompt, "Negative prompt")
@@ -114,6 +125,13 @@ def _infotext(prompt: str, negative_prompt: str, pairs: Mapping[str, str]) -> Fi
             name, _, weight = part.rpartition(":")
             settings.add_lora(name.strip(), weight, "Lora weights")
     return settings
+
+
+def _as_a1111(pairs: Mapping[str, str]) -> dict[str, str]:
+    """The pairs of SD.Next with the keys that A1111 has for them. What tells of its inside is no setting."""
+    names = {key.casefold(): name for key, name in _SD_NEXT_KEYS.items()}
+    renamed = {names.get(key.casefold(), key): value for key, value in pairs.items()}
+    return {key: value for key, value in renamed.items() if key}
 
 
 def _swarm(parameters: Mapping[str, Any]) -> FileSettings:

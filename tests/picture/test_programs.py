@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import html
 import io
 import json
 
@@ -292,3 +294,108 @@ def test_easy_diffusion_says_whether_it_skips() -> None:
     skips = taken(**texts, clip_skip="True", use_vae_model="x", use_lora_model="None")
     assert (skips.settings["clip_skip"], left(skips)) == (2, {"use_vae_model": "vae"})
     assert "clip_skip" not in taken(**texts, clip_skip="False").settings
+
+
+def test_a_graph_of_custom_samplers_is_followed_from_its_picture() -> None:
+    """The sampler that begins with noise counts, whatever its place in the file; a LoRA beside its way is named."""
+    text = {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": "a cabin"}}
+    graph = {
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0]}},
+        "8": {"class_type": "VAEDecode", "inputs": {"samples": ["7", 0]}},
+        "7": {"class_type": "KSampler", "inputs": {"latent_image": ["6", 0], "steps": 9, "seed": 1, "denoise": 0.5}},
+        "6": {"class_type": "SamplerCustomAdvanced", "inputs": {"noise": ["n", 0], "guider": ["g", 0],
+              "sampler": ["s", 0], "sigmas": ["z", 0], "latent_image": ["e", 0]}},
+        "n": {"class_type": "RandomNoise", "inputs": {"noise_seed": 77}},
+        "g": {"class_type": "CFGGuider", "inputs": {"model": ["l", 0], "positive": ["t", 0], "cfg": 6.5}},
+        "s": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler_ancestral"}},
+        "z": {"class_type": "BasicScheduler", "inputs": {"scheduler": "karras", "steps": 30, "denoise": 1.0}},
+        "e": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 640}},
+        "l": {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["1", 0], "lora_name": "ink.safetensors",
+              "strength_model": 0.8}},
+        "x": {"class_type": "LoraLoader", "inputs": {"model": ["1", 0], "lora_name": "other.safetensors"}},
+        "t": text,
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "dream.safetensors"}},
+    }  # fmt: skip
+    found = taken(prompt=graph)
+    assert found.settings == {
+        "prompt": "a cabin <lora:ink:0:0.8>", "seed": 77, "num_inference_steps": 30, "guidance_scale": 6.5,
+        "scheduler": "euler_a", "noise_schedule": "karras", "width": 512, "height": 640, "checkpoint": "dream",
+    }  # fmt: skip
+    assert left(found) == {"LoraLoader": "unused"}
+    assert Remark("samplers", {"count": "2"}) in found.remarks
+
+
+def test_a_graph_in_a_circle_ends_and_one_that_is_too_large_is_named() -> None:
+    circle = {key: {"class_type": "KSampler", "inputs": {"model": [other, 0], "latent_image": [other, 0], "steps": 5}}
+              for key, other in (("1", "2"), ("2", "1"))}  # fmt: skip
+    assert taken(prompt=circle).settings == {"num_inference_steps": 5}
+    large = {str(k): {"class_type": "KSampler", "inputs": {"steps": 5}} for k in range(2001)}
+    found = taken(prompt=large)
+    assert (found.settings, left(found)) == ({}, {"prompt": "nodes"})
+
+
+def test_sd_next() -> None:
+    line = (
+        "a cabin\nSteps: 20, Size: 512x640, Sampler: Euler a, Seed: 7, CFG scale: 6, CLiP-skip: 2, "
+        "Model: small-world-128, App: SD.Next, Version: 0eb4a98, Operations: txt2img, Pipeline: StableDiffusionPipeline"
+    )
+    found = taken(parameters=line)
+    assert found.program == "SD.Next"
+    assert (found.settings["scheduler"], found.settings["clip_skip"], found.settings["height"]) == ("euler_a", 2, 640)
+    assert "Operations" not in left(found)
+    assert "App" not in left(found)
+
+
+DRAW_THINGS = {
+    "c": "a cabin & a fox", "uc": "blur", "model": "dream.ckpt", "sampler": "DPM++ 2M Karras", "scale": 7.5,
+    "seed": 31, "steps": 24, "size": "512x640", "strength": 1, "seed_mode": "Scale Alike", "lora": [
+        {"model": "ink_lora.ckpt", "weight": 0.6}],
+}  # fmt: skip
+
+
+def test_draw_things() -> None:
+    comment = html.escape(json.dumps(DRAW_THINGS))
+    xmp = f"<x><exif:UserComment><rdf:Alt><rdf:li xml:lang='x-default'>{comment}</rdf:li></rdf:Alt></exif:UserComment>"
+    found = taken(**{"XML:com.adobe.xmp": xmp})
+    assert found.program == "Draw Things"
+    assert found.settings == {
+        "prompt": "a cabin & a fox <lora:ink_lora:0.6>", "negative_prompt": "blur", "checkpoint": "dream", "seed": 31,
+        "num_inference_steps": 24, "guidance_scale": 7.5, "scheduler": "dpmpp_2m", "noise_schedule": "karras",
+        "width": 512, "height": 640,
+    }  # fmt: skip
+    assert left(found) == {"seed_mode": "no_setting"}
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", xmp=xmp.encode())
+    in_jpeg = take_over(file.getvalue(), [])
+    assert in_jpeg is not None
+    assert in_jpeg.program == "Draw Things"
+
+
+def test_novelai_in_the_transparency() -> None:
+    comment = {"prompt": "a cabin", "uc": "blur", "seed": 5, "steps": 28, "scale": 5, "sampler": "k_euler"}
+    written = {"Software": "NovelAI", "Description": "a cabin", "Comment": json.dumps(comment)}
+    text = gzip.compress(json.dumps(written).encode())
+    data = b"stealth_pngcomp" + (8 * len(text)).to_bytes(4, "big") + text
+    bits = [byte >> k & 1 for byte in data for k in range(7, -1, -1)]
+    alpha = Image.frombytes("L", (64, 64), bytes(254 + bit for bit in bits + [1] * (64 * 64 - len(bits))))
+    picture = Image.new("RGB", (64, 64))
+    picture.putalpha(alpha.transpose(Image.Transpose.TRANSPOSE))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    found = take_over(file.getvalue(), [])
+    assert found is not None
+    assert (found.program, found.settings["num_inference_steps"], found.settings["seed"]) == ("NovelAI", 28, 5)
+    plain = io.BytesIO()
+    Image.new("RGBA", (64, 64)).save(plain, "PNG")
+    assert take_over(plain.getvalue(), []) is None
+
+
+def test_an_infotext_in_an_avif_file() -> None:
+    text = "a fox\nSteps: 9, Sampler: Euler, CFG scale: 5, Seed: 3, Size: 64x64"
+    exif = Image.Exif()
+    exif[0x8769] = {0x9286: b"UNICODE\0" + text.encode("utf-16-be")}
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "AVIF", exif=exif)
+    found = take_over(file.getvalue(), [])
+    assert found is not None
+    assert found.settings["num_inference_steps"] == 9
