@@ -60,7 +60,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
             addresses={noise_viewer.ADDRESS: noise_viewer.TAB},
             elem_classes="ls-top",
         )
-        with gr.Tabs(selected=text_to_image.TAB, elem_id="tabs") as tabs:
+        # "wrap" draws every tab; the page's style keeps them in one row that scrolls, instead of Gradio's menu "…".
+        with gr.Tabs(selected=text_to_image.TAB, elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab(say("tab.text_to_image"), id=text_to_image.TAB) as words_tab:
                 words_first = text_to_image.build(engine, gallery, uploads, _sample())
             with gr.Tab(say("tab.image_to_image"), id=image_to_image.TAB) as picture_tab:

@@ -55,7 +55,7 @@ def open_tab(page: Page, name: str) -> None:
     page.evaluate(
         """(name) => {
           const { label } = gradio_config.components.find((one) => one.props.id === name).props;
-          const buttons = "#tabs [role=tab][data-tab-id], #tabs .overflow-dropdown button";
+          const buttons = "#tabs [role=tab][data-tab-id]";
           [...document.querySelectorAll(buttons)].find((one) => one.textContent.trim() === label).click();
         }""",
         name,

@@ -40,7 +40,7 @@ function colours(drawing) {
 
 async function open(tab) {
   const button = () =>
-    all("#tabs [role=tab], #tabs .overflow-dropdown button").find((one) => one.textContent.trim() === tab);
+    all("#tabs [role=tab]").find((one) => one.textContent.trim() === tab);
   (await until(`the tab ${tab}`, button)).click();
 }
 

@@ -150,6 +150,7 @@ export function header({ element, props, watch, trigger }) {
     draw();
   };
   openings({ trigger });
+  keepTabInSight();
   keepTab(props.addresses);
   keepLanguage();
   studio.onRestore = () => props.forms.every((key) => studio.restoredForms.has(key)) && markReady();
@@ -228,13 +229,28 @@ function keepTab(addresses) {
   if (linkName || (name && !location.search && !location.hash)) open(300);
   document.addEventListener("click", ({ target }) =>
     requestAnimationFrame(() => {
-      const frontTab =
-        target.closest?.("#tabs .overflow-dropdown button") ||
-        tabs().find((one) => one.getAttribute("aria-selected") === "true");
+      const frontTab = tabs().find((one) => one.getAttribute("aria-selected") === "true");
       const frontName = frontTab && tabOf(frontTab)?.props.id;
       if (frontName) sessionStorage.setItem(STORAGE_KEY, frontName);
     }),
   );
+}
+
+/** On a narrow page the row of tabs scrolls; the open tab is always in sight. */
+function keepTabInSight() {
+  const look = () => {
+    const tab = tabButtons().find((one) => one.getAttribute("aria-selected") === "true");
+    const row = tab?.parentElement;
+    if (!row || row.scrollWidth <= row.clientWidth) return;
+    const MARGIN = 48; // px of the next tab that stay in sight too
+    const [left, right] = [tab.offsetLeft - MARGIN, tab.offsetLeft + tab.offsetWidth + MARGIN - row.clientWidth];
+    if (row.scrollLeft > left) row.scrollLeft = left;
+    else if (row.scrollLeft < right) row.scrollLeft = right;
+  };
+  const observer = new MutationObserver(look);
+  observer.observe(document.body, { subtree: true, attributes: true, attributeFilter: ["aria-selected"] });
+  addEventListener("resize", look);
+  look();
 }
 
 /** One quiet sentence. */

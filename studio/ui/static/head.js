@@ -6,7 +6,6 @@
 (() => {
   const CLICK_TARGETS = [
     "#tabs [role=tab][data-tab-id]",
-    "#tabs .overflow-dropdown button",
     ".ls-fold > button.label-wrap",
     ".ls-generate",
     "#noise_viewer-run",
@@ -72,7 +71,7 @@
     /** From now on the page obeys clicks at once. The earlier clicks follow now, the oldest first. */
     releaseClicks() {
       isReady = true;
-      // On a phone Gradio may have drawn the menu of tabs again.
+      // Gradio may have drawn the row of tabs again.
       const replacementOf = (old) =>
         [...document.querySelectorAll(CLICK_TARGETS)].find((one) => one.textContent === old.textContent);
       for (const target of clicks.splice(0)) (target.isConnected ? target : replacementOf(target))?.click();

@@ -92,10 +92,8 @@ const foldsOf = (name) => {
 /** Draws the fields of all folds of a tab. */
 export const prepareFolds = (name) => Promise.all(foldsOf(name).map(prepare));
 
-/** The buttons of all tabs. On a phone Gradio puts those without room into a menu. */
-export const tabButtons = () => [
-  ...document.querySelectorAll("#tabs [role=tab][data-tab-id], #tabs .overflow-dropdown button"),
-];
+/** The buttons of all tabs. */
+export const tabButtons = () => [...document.querySelectorAll("#tabs [role=tab][data-tab-id]")];
 const labelOf = (button) => button.textContent.trim();
 /** The tab, as Gradio's component, that a button opens. */
 export const tabOf = (button) => components().find((one) => isTab(one) && one.props.label === labelOf(button));
