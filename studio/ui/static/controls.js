@@ -129,7 +129,7 @@ export function header({ element, props, watch, trigger }) {
         ? ` ${Math.round(status.fraction * 100)} %`
         : "";
     text.textContent = (status.message || props.words.starting) + percent;
-    state.title = status.device || "";
+    state.title = [text.textContent, status.device].filter(Boolean).join(" · "); // a narrow page shows the dot alone
     leave.hidden = !status.leave;
     share.hidden = !status.owner;
     linkButton.hidden = !status.guest;
